@@ -28,10 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let encoded = compiler.encode_file_descriptor_set();
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("orchid.bin"), &encoded)?;
-    fs::write(
-        out.join("permissions.rs"),
-        permissions(&compiler.descriptor_pool())?,
-    )?;
+    fs::write(out.join("permissions.rs"), permissions(&compiler.descriptor_pool())?)?;
 
     tonic_prost_build::configure()
         .bytes(".orchid.executor.v1")
@@ -41,14 +38,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// A Rust table of every method with its permission.
 fn permissions(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
-    let option = pool
-        .get_extension_by_name(PERMISSION_OPTION)
-        .ok_or("the permission option is not defined")?;
+    let option =
+        pool.get_extension_by_name(PERMISSION_OPTION).ok_or("the permission option is not defined")?;
     let mut rows = String::new();
-    for method in pool
-        .services()
-        .flat_map(|service| service.methods().collect::<Vec<_>>())
-    {
+    for method in pool.services().flat_map(|service| service.methods().collect::<Vec<_>>()) {
         let options = method.options();
         let permission = match options.get_extension(&option).as_enum_number() {
             Some(1) => "TenantRead",
@@ -61,7 +54,5 @@ fn permissions(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
         let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
         rows.push_str(&format!("    (\"{path}\", Permission::{permission}),\n"));
     }
-    Ok(format!(
-        "pub(crate) static METHODS: &[(&str, Permission)] = &[\n{rows}];\n"
-    ))
+    Ok(format!("pub(crate) static METHODS: &[(&str, Permission)] = &[\n{rows}];\n"))
 }

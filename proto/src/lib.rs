@@ -15,6 +15,7 @@ pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/orch
     unreachable_pub,
     unused_qualifications,
     clippy::all,
+    clippy::too_many_lines,
     reason = "generated"
 )]
 pub mod v1 {
@@ -29,6 +30,7 @@ pub mod admin {
         unreachable_pub,
         unused_qualifications,
         clippy::all,
+        clippy::too_many_lines,
         reason = "generated"
     )]
     pub mod v1 {
@@ -44,6 +46,7 @@ pub mod executor {
         unreachable_pub,
         unused_qualifications,
         clippy::all,
+        clippy::too_many_lines,
         reason = "generated"
     )]
     pub mod v1 {

@@ -20,10 +20,7 @@ include!(concat!(env!("OUT_DIR"), "/permissions.rs"));
 /// The permission that a method needs, by its gRPC path (`/orchid.v1.PlanService/GetPlan`); `None` for paths that are not
 /// Orchid's (health, reflection).
 pub fn permission_of(path: &str) -> Option<Permission> {
-    METHODS
-        .iter()
-        .find(|(method, _)| *method == path)
-        .map(|(_, permission)| *permission)
+    METHODS.iter().find(|(method, _)| *method == path).map(|(_, permission)| *permission)
 }
 
 #[cfg(test)]
@@ -37,14 +34,8 @@ mod tests {
 
     #[test]
     fn methods_have_the_permission_that_their_proto_declares() {
-        assert_eq!(
-            permission_of("/orchid.v1.PlanService/GetPlan"),
-            Some(Permission::TenantRead)
-        );
-        assert_eq!(
-            permission_of("/orchid.admin.v1.TenantService/CreateTenant"),
-            Some(Permission::Operator)
-        );
+        assert_eq!(permission_of("/orchid.v1.PlanService/GetPlan"), Some(Permission::TenantRead));
+        assert_eq!(permission_of("/orchid.admin.v1.TenantService/CreateTenant"), Some(Permission::Operator));
         assert_eq!(
             permission_of("/orchid.executor.v1.ExecutorService/Register"),
             Some(Permission::FleetJoin)
