@@ -1,1 +1,47 @@
-//! placeholder
+//! Orchid's Postgres schema, as a list of steps: plain SQL under `sql/`, one change a file, up and down. A step that was released
+//! is never edited. This crate only holds and orders them; `orchid-control-plane migrate` runs them.
+
+mod step;
+
+use sea_orm_migration::prelude::{MigrationTrait, MigratorTrait};
+
+use crate::step::Step;
+
+/// All steps, oldest first.
+pub struct Migrator;
+
+macro_rules! steps {
+    ($($name:literal),+ $(,)?) => {
+        &[$(Step {
+            name: $name,
+            up: include_str!(concat!("../sql/", $name, ".up.sql")),
+            down: include_str!(concat!("../sql/", $name, ".down.sql")),
+        }),+]
+    };
+}
+
+static STEPS: &[Step] = steps![
+    "0001_roles",
+    "0002_functions",
+    "0003_tenants",
+    "0004_integrations",
+    "0005_plans",
+    "0006_executions",
+    "0007_leases",
+    "0008_progress",
+    "0009_distribute",
+    "0010_foreign_keys",
+    "0011_row_security",
+    "0012_partitions",
+];
+
+impl MigratorTrait for Migrator {
+    fn migrations() -> Vec<Box<dyn MigrationTrait>> {
+        STEPS.iter().map(|step| Box::new(*step) as Box<dyn MigrationTrait>).collect()
+    }
+}
+
+/// Names of all steps, oldest first: what the schema of this build consists of.
+pub fn step_names() -> impl Iterator<Item = &'static str> {
+    STEPS.iter().map(|step| step.name)
+}

@@ -1,0 +1,3 @@
+DROP TABLE configs;
+DROP TABLE config_schemas;
+DROP TABLE integrations;

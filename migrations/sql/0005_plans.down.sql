@@ -1,0 +1,3 @@
+DROP TABLE schedules;
+DROP TABLE plan_revisions;
+DROP TABLE plans;

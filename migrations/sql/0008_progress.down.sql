@@ -1,0 +1,4 @@
+DROP TABLE request_log;
+DROP TABLE announcements;
+DROP TABLE plan_contexts;
+DROP TABLE checkpoints;

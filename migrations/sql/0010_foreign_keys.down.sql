@@ -1,0 +1,9 @@
+ALTER TABLE plan_contexts DROP CONSTRAINT plan_contexts_config;
+ALTER TABLE plan_contexts DROP CONSTRAINT plan_contexts_plan;
+ALTER TABLE schedules DROP CONSTRAINT schedules_config;
+ALTER TABLE schedules DROP CONSTRAINT schedules_plan;
+ALTER TABLE plan_revisions DROP CONSTRAINT plan_revisions_plan;
+ALTER TABLE plans DROP CONSTRAINT plans_integration;
+ALTER TABLE configs DROP CONSTRAINT configs_integration;
+ALTER TABLE config_schemas DROP CONSTRAINT config_schemas_integration;
+ALTER TABLE integrations DROP CONSTRAINT integrations_tenant;
