@@ -20,14 +20,16 @@ impl MigrationName for Step {
     }
 }
 
+// The lifetime is left out, as in the trait: written as '_ it would be another signature to async_trait.
+#[expect(elided_lifetimes_in_paths, reason = "as in the trait")]
 #[async_trait]
 impl MigrationTrait for Step {
-    async fn up(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager.get_connection().execute_unprepared(self.up).await?;
         Ok(())
     }
 
-    async fn down(&self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    async fn down(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager.get_connection().execute_unprepared(self.down).await?;
         Ok(())
     }
