@@ -1,1 +1,3 @@
-//! placeholder
+//! Shared by Orchid's processes.
+
+pub mod servers;

@@ -1,0 +1,141 @@
+//! A private Redis server, which keeps nothing on disk.
+
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    net::Ipv4Addr,
+    os::unix::fs::OpenOptionsExt as _,
+    path::Path,
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+    time::{Instant, sleep, timeout},
+};
+
+use super::{
+    POLL_INTERVAL, Process, Program, START_TIMEOUT, STOP_TIMEOUT, ServerError, Signal, doing, find_program,
+    free_port, random_password, tail,
+};
+
+const REMEDY: &str = "install the package redis-server (Debian, Ubuntu: apt-get install redis-server)";
+
+/// A running private Redis server; killed when dropped.
+#[derive(Debug)]
+pub struct Redis {
+    process: Process,
+    port: u16,
+    password: String,
+}
+
+impl Redis {
+    /// Starts a server with its settings and log in `folder`, which is made when missing.
+    ///
+    /// # Errors
+    /// When Redis is not installed, the folder cannot be written, or the server does not start.
+    pub async fn start(folder: &Path) -> Result<Redis, ServerError> {
+        let server = find_program("redis-server", &[])
+            .or_else(|| find_program("valkey-server", &[]))
+            .ok_or(ServerError::NotInstalled { program: "redis-server", remedy: REMEDY })?;
+        fs::create_dir_all(folder).map_err(doing(format!("making {}", folder.display())))?;
+        let port = free_port().map_err(doing("looking for a free port"))?;
+        let password = random_password();
+        let settings = folder.join("redis.conf");
+        write_settings(&settings, port, &password)?;
+        let log_file = folder.join("redis.log");
+        let log = File::create(&log_file).map_err(doing("making the log of redis"))?;
+        let mut process = Program::new(server)
+            .args([settings.into_os_string()])
+            .folder(folder)
+            .log(log)
+            .spawn()
+            .map_err(doing("starting redis-server"))?;
+        ready(&mut process, port, &log_file).await?;
+        Ok(Redis { process, port, password })
+    }
+
+    /// The url to reach it.
+    pub fn url(&self) -> String {
+        format!("redis://:{}@127.0.0.1:{}", self.password, self.port)
+    }
+
+    /// The port that it listens on.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The server's process.
+    pub fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// Stops it in good order.
+    pub async fn stop(mut self) {
+        self.process.stop(Signal::Term, STOP_TIMEOUT).await;
+    }
+}
+
+/// The settings lie in a file, since arguments are for everybody to read.
+fn write_settings(file: &Path, port: u16, password: &str) -> Result<(), ServerError> {
+    let writing = || doing(format!("writing {}", file.display()));
+    let mut out = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(file)
+        .map_err(writing())?;
+    write!(
+        out,
+        "bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave \"\"\nappendonly no\ndaemonize no\n"
+    )
+    .map_err(writing())
+}
+
+/// Waits until the server answers a PING with anything but "loading".
+async fn ready(process: &mut Process, port: u16, log: &Path) -> Result<(), ServerError> {
+    let deadline = Instant::now() + START_TIMEOUT;
+    loop {
+        if let Some(status) = process.ended() {
+            let (status, said) = (status.to_string(), tail(log));
+            return Err(ServerError::Ended { program: "redis-server", status, said });
+        }
+        let answer = timeout(Duration::from_secs(1), ping(port)).await;
+        if answer.is_ok_and(|answer| answer.is_ok_and(|text| !text.is_empty() && !text.contains("LOADING"))) {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(ServerError::Silent { program: "redis-server", said: tail(log) });
+        }
+        sleep(POLL_INTERVAL).await;
+    }
+}
+
+async fn ping(port: u16) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+    stream.write_all(b"PING\r\n").await?;
+    let mut answer = [0; 64];
+    let length = stream.read(&mut answer).await?;
+    Ok(String::from_utf8_lossy(answer.get(..length).unwrap_or_default()).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_settings_are_for_the_owner_alone() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = std::env::temp_dir().join(format!("orchid-redis-{}", random_password()));
+        fs::create_dir(&folder).expect("folder");
+        let file = folder.join("redis.conf");
+        write_settings(&file, 7777, "word").expect("write");
+        let mode = fs::metadata(&file).expect("metadata").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let text = fs::read_to_string(&file).expect("read");
+        assert!(text.contains("port 7777\nrequirepass word\n"), "{text}");
+        fs::remove_dir_all(&folder).expect("clean up");
+    }
+}

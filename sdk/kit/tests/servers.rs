@@ -1,0 +1,95 @@
+//! The private servers, started for real. Needs Postgres and Redis installed.
+
+use std::{
+    net::{Ipv4Addr, TcpStream},
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use orchid_kit::servers::{Postgres, PostgresOptions, Redis, free_port};
+
+/// A folder of this test's own, removed at its end.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Folder {
+        let folder = std::env::temp_dir().join(format!("orchid-servers-{}", uuid::Uuid::now_v7()));
+        std::fs::create_dir(&folder).expect("folder");
+        Folder(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = Postgres::wipe(&self.0);
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn listens(port: u16) -> bool {
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok()
+}
+
+fn psql(url: &str, statement: &str) -> String {
+    let output = Command::new("psql").args([url, "-XAtqc", statement]).output().expect("psql runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+async fn start(folder: &Path) -> Postgres {
+    let options = PostgresOptions { durable: false, ..PostgresOptions::default() };
+    Postgres::start(folder, &options).await.expect("postgres starts")
+}
+
+#[tokio::test]
+async fn postgres_keeps_its_data_from_start_to_start() {
+    let folder = Folder::new();
+    let first = start(&folder.0).await;
+    let port = first.port();
+    let url = first.url("postgres", "postgres");
+    assert_eq!(psql(&url, "CREATE TABLE kept (n int); INSERT INTO kept VALUES (7); SELECT n FROM kept"), "7");
+    first.stop().await;
+    assert!(!listens(port), "a stopped server still listens");
+
+    let second = start(&folder.0).await;
+    assert_eq!(psql(&second.url("postgres", "postgres"), "SELECT n FROM kept"), "7");
+    let port = second.port();
+    drop(second);
+    assert!(!listens(port), "a dropped server still listens");
+}
+
+#[tokio::test]
+async fn postgres_lets_nobody_in_without_the_password() {
+    let folder = Folder::new();
+    let server = start(&folder.0).await;
+    let url = format!("postgres://postgres:wrong@127.0.0.1:{}/postgres", server.port());
+    let output = Command::new("psql").args([url.as_str(), "-c", "SELECT 1"]).output().expect("psql runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("password authentication failed"), "{said}");
+}
+
+#[tokio::test]
+async fn a_setting_that_postgres_does_not_know_is_told_in_its_words() {
+    let folder = Folder::new();
+    let options =
+        PostgresOptions { settings: vec!["no_such_setting=1".to_owned()], ..PostgresOptions::default() };
+    let error = Postgres::start(&folder.0, &options).await.expect_err("a server with a wrong setting");
+    assert!(error.to_string().contains("no_such_setting"), "{error}");
+}
+
+#[tokio::test]
+async fn redis_answers_and_ends_with_its_value() {
+    let folder = Folder::new();
+    let server = Redis::start(&folder.0).await.expect("redis starts");
+    let port = server.port();
+    assert!(listens(port));
+    assert!(server.url().ends_with(&format!("@127.0.0.1:{port}")), "{}", server.url());
+    drop(server);
+    assert!(!listens(port), "a dropped server still listens");
+}
+
+#[test]
+fn free_ports_are_free() {
+    let port = free_port().expect("a port");
+    assert!(!listens(port));
+}
