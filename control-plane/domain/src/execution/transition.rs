@@ -1,0 +1,275 @@
+//! What an event does to a run. Every match names every state: a new one does not compile until somebody has decided.
+
+use chrono::{DateTime, Utc};
+
+use super::state::{AttemptVerdict, Cause, Outcome, Overdue, ReleaseReason, State};
+use super::{LOSSES_TO_DEAD_LETTER, Origin};
+
+/// What a decision looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Where it is.
+    pub state: State,
+    /// Attempts lost since the last accepted checkpoint.
+    pub losses: u32,
+    /// A cancel was asked for.
+    pub cancel_requested: bool,
+}
+
+/// What happens to a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The run before it ended, and it is the oldest that waits.
+    TurnCame,
+    /// An executor takes it.
+    Granted,
+    /// Its executor saved progress.
+    CheckpointAccepted,
+    /// Its executor ended it.
+    Completed(Outcome),
+    /// Its executor hands it back until a time.
+    Parked {
+        /// When it may go on.
+        not_before: DateTime<Utc>,
+    },
+    /// Its executor hands it back at once, or never began it.
+    Released(ReleaseReason),
+    /// Its executor's session is gone.
+    Lost,
+    /// Somebody asks to cancel it.
+    CancelRequested,
+    /// A limit of time has passed.
+    Overdue(Overdue),
+}
+
+/// What to write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// The state that it enters; may be the one it is in.
+    pub next: State,
+    /// Losses from now on.
+    pub losses: u32,
+    /// Whether a cancel is asked for from now on.
+    pub cancel_requested: bool,
+    /// Why.
+    pub cause: Cause,
+    /// What else belongs to it, in one transaction.
+    pub effects: Vec<Effect>,
+}
+
+/// What belongs to a transition beside the run's own row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// A `ready` row is inserted.
+    EnterReady {
+        /// Not to be granted before.
+        not_before: Option<DateTime<Utc>>,
+    },
+    /// The `ready` row is deleted.
+    LeaveReady,
+    /// A lease and an attempt are inserted.
+    OpenLease,
+    /// The lease is deleted, and the attempt's row says how it ended.
+    CloseLease(AttemptVerdict),
+    /// The next run of its plan and config gets its turn, and its schedule moves on where it was the schedule's.
+    PassTurn,
+    /// `execution.completed` is announced.
+    Announce,
+    /// A row of history is written.
+    Record,
+}
+
+/// Why an event cannot happen to a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// It has ended; the first end stands.
+    #[error("the execution has ended as {0}")]
+    Terminal(State),
+    /// Only a leased run can do that.
+    #[error("the execution is {0}, not running")]
+    NotRunning(State),
+    /// Another executor has it.
+    #[error("the execution is leased already")]
+    AlreadyLeased,
+    /// It waits behind another run, or is past waiting.
+    #[error("the execution is {0}, not ready")]
+    NotReady(State),
+    /// Nobody asked to cancel it.
+    #[error("no cancel was asked for")]
+    NoCancelRequested,
+}
+
+/// How a run begins: behind another, or at once. A run that persists nothing waits behind none.
+pub fn create(origin: Origin, persists: bool, another_going: bool) -> Transition {
+    let cause = match origin {
+        Origin::Schedule => Cause::Scheduled,
+        Origin::Trigger | Origin::Retry | Origin::Replay => Cause::Triggered,
+    };
+    let (next, cause, effects) = if persists && another_going {
+        (State::Pending, Cause::Behind, vec![Effect::Record])
+    } else {
+        (State::Queued, cause, vec![Effect::EnterReady { not_before: None }, Effect::Record])
+    };
+    Transition { next, losses: 0, cancel_requested: false, cause, effects }
+}
+
+/// What an event does to a run.
+///
+/// # Errors
+/// The event cannot happen to a run in this state.
+pub fn decide(run: Run, event: Event) -> Result<Transition, Refusal> {
+    match event {
+        Event::TurnCame => turn_came(run),
+        Event::Granted => granted(run),
+        Event::CheckpointAccepted => {
+            must_run(run)?;
+            Ok(Transition { losses: 0, ..run.to(State::Running, Cause::Checkpoint, vec![]) })
+        }
+        Event::Completed(outcome) => {
+            must_run(run)?;
+            let verdict = match outcome {
+                Outcome::Succeeded | Outcome::Failed | Outcome::Aborted => AttemptVerdict::Completed,
+                Outcome::Cancelled => AttemptVerdict::Cancelled,
+            };
+            Ok(end_leased(run, outcome.state(), verdict, Cause::Completed))
+        }
+        Event::Parked { not_before } => {
+            must_run(run)?;
+            Ok(hand_back(run, State::Parked, AttemptVerdict::Parked, Cause::Parked, Some(not_before)))
+        }
+        Event::Released(reason) => {
+            must_run(run)?;
+            let cause = match reason {
+                ReleaseReason::Drained => Cause::Drained,
+                ReleaseReason::SelfFenced => Cause::SelfFenced,
+                ReleaseReason::NeverStarted => Cause::NeverStarted,
+            };
+            Ok(hand_back(run, State::Queued, reason.verdict(), cause, None))
+        }
+        Event::Lost => lost(run),
+        Event::CancelRequested => cancel_requested(run),
+        Event::Overdue(limit) => overdue(run, limit),
+    }
+}
+
+impl Run {
+    fn to(self, next: State, cause: Cause, effects: Vec<Effect>) -> Transition {
+        Transition { next, losses: self.losses, cancel_requested: self.cancel_requested, cause, effects }
+    }
+}
+
+fn must_run(run: Run) -> Result<(), Refusal> {
+    match run.state {
+        State::Running => Ok(()),
+        State::Pending | State::Queued | State::Parked | State::Blocked => {
+            Err(Refusal::NotRunning(run.state))
+        }
+        State::Succeeded | State::Failed | State::Aborted | State::Cancelled | State::DeadLettered => {
+            Err(Refusal::Terminal(run.state))
+        }
+    }
+}
+
+fn turn_came(run: Run) -> Result<Transition, Refusal> {
+    match run.state {
+        State::Pending => Ok(run.to(
+            State::Queued,
+            Cause::TurnCame,
+            vec![Effect::EnterReady { not_before: None }, Effect::Record],
+        )),
+        State::Queued | State::Running | State::Parked | State::Blocked => Err(Refusal::NotReady(run.state)),
+        State::Succeeded | State::Failed | State::Aborted | State::Cancelled | State::DeadLettered => {
+            Err(Refusal::Terminal(run.state))
+        }
+    }
+}
+
+fn granted(run: Run) -> Result<Transition, Refusal> {
+    match run.state {
+        State::Queued | State::Parked | State::Blocked => Ok(run.to(
+            State::Running,
+            Cause::Granted,
+            vec![Effect::LeaveReady, Effect::OpenLease, Effect::Record],
+        )),
+        State::Running => Err(Refusal::AlreadyLeased),
+        State::Pending => Err(Refusal::NotReady(run.state)),
+        State::Succeeded | State::Failed | State::Aborted | State::Cancelled | State::DeadLettered => {
+            Err(Refusal::Terminal(run.state))
+        }
+    }
+}
+
+/// The end of a run that an executor has.
+fn end_leased(run: Run, end: State, verdict: AttemptVerdict, cause: Cause) -> Transition {
+    run.to(end, cause, vec![Effect::CloseLease(verdict), Effect::PassTurn, Effect::Announce, Effect::Record])
+}
+
+/// Back to the queue; a run that is to be cancelled ends here instead, since nobody has it any more.
+fn hand_back(
+    run: Run,
+    next: State,
+    verdict: AttemptVerdict,
+    cause: Cause,
+    not_before: Option<DateTime<Utc>>,
+) -> Transition {
+    if run.cancel_requested {
+        return end_leased(run, State::Cancelled, verdict, Cause::Cancelled);
+    }
+    run.to(next, cause, vec![Effect::CloseLease(verdict), Effect::EnterReady { not_before }, Effect::Record])
+}
+
+fn lost(run: Run) -> Result<Transition, Refusal> {
+    must_run(run)?;
+    let run = Run { losses: run.losses.saturating_add(1), ..run };
+    if run.losses >= LOSSES_TO_DEAD_LETTER && !run.cancel_requested {
+        return Ok(end_leased(run, State::DeadLettered, AttemptVerdict::Poison, Cause::Poison));
+    }
+    Ok(hand_back(run, State::Queued, AttemptVerdict::LostHeartbeat, Cause::LostHeartbeat, None))
+}
+
+fn cancel_requested(run: Run) -> Result<Transition, Refusal> {
+    let run = Run { cancel_requested: true, ..run };
+    match run.state {
+        State::Running => Ok(run.to(State::Running, Cause::CancelRequested, vec![Effect::Record])),
+        State::Pending | State::Queued | State::Parked | State::Blocked => {
+            Ok(end_unleased(run, State::Cancelled, Cause::Cancelled))
+        }
+        State::Succeeded | State::Failed | State::Aborted | State::Cancelled | State::DeadLettered => {
+            Err(Refusal::Terminal(run.state))
+        }
+    }
+}
+
+/// The end of a run that nobody has.
+fn end_unleased(run: Run, end: State, cause: Cause) -> Transition {
+    let mut effects = vec![Effect::PassTurn, Effect::Announce, Effect::Record];
+    if run.state.is_ready() {
+        effects.insert(0, Effect::LeaveReady);
+    }
+    run.to(end, cause, effects)
+}
+
+fn overdue(run: Run, limit: Overdue) -> Result<Transition, Refusal> {
+    match limit {
+        Overdue::Cancel => {
+            must_run(run)?;
+            if !run.cancel_requested {
+                return Err(Refusal::NoCancelRequested);
+            }
+            Ok(end_leased(run, State::Cancelled, AttemptVerdict::Cancelled, Cause::CancelOverdue))
+        }
+        Overdue::ExecutionTime => {
+            must_run(run)?;
+            Ok(end_leased(run, State::Failed, AttemptVerdict::Expired, Cause::TimeLimit))
+        }
+        Overdue::RunAge => match run.state {
+            State::Running => Ok(end_leased(run, State::Failed, AttemptVerdict::Expired, Cause::RunAge)),
+            State::Pending | State::Queued | State::Parked | State::Blocked => {
+                Ok(end_unleased(run, State::Failed, Cause::RunAge))
+            }
+            State::Succeeded | State::Failed | State::Aborted | State::Cancelled | State::DeadLettered => {
+                Err(Refusal::Terminal(run.state))
+            }
+        },
+    }
+}

@@ -1,0 +1,196 @@
+//! Whether a call that shows a lease may do what it asks.
+
+use crate::execution::{AttemptVerdict, State};
+use crate::{LeaseId, SessionId};
+
+/// What the call shows: the contents of its lease token, and the session that it came on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The lease.
+    pub lease: LeaseId,
+    /// The attempt's fence.
+    pub fence: i64,
+    /// The session that was granted it.
+    pub session: SessionId,
+}
+
+/// The run as it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Where the run is.
+    pub state: State,
+    /// Its newest fence.
+    pub fence: i64,
+    /// Its lease, while it has one.
+    pub lease: Option<LeaseId>,
+    /// Who holds that.
+    pub session: Option<SessionId>,
+}
+
+/// How the claimed attempt ended, where it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttemptEnd {
+    /// The attempt's lease.
+    pub lease: LeaseId,
+    /// The seq of the call that ended it; 0 where no call did.
+    pub final_seq: i64,
+    /// How.
+    pub verdict: AttemptVerdict,
+}
+
+/// Which call it is, of those that end an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EndingCall {
+    /// Complete.
+    Complete,
+    /// Park.
+    Park,
+    /// Release.
+    Release,
+}
+
+impl EndingCall {
+    /// An attempt that this call ended says this.
+    const fn made(self, verdict: AttemptVerdict) -> bool {
+        match self {
+            Self::Complete => matches!(verdict, AttemptVerdict::Completed | AttemptVerdict::Cancelled),
+            Self::Park => matches!(verdict, AttemptVerdict::Parked),
+            Self::Release => {
+                matches!(
+                    verdict,
+                    AttemptVerdict::Drained | AttemptVerdict::SelfFenced | AttemptVerdict::NeverStarted
+                )
+            }
+        }
+    }
+}
+
+/// How a call stands to its run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It holds the lease.
+    Held,
+    /// The same call was done before.
+    Repeated,
+    /// It does not hold the lease.
+    Refused(Refusal),
+}
+
+/// Why a call is refused for one lease.
+#[derive(Clone, Debug, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The lease is no longer this executor's.
+    #[error("the lease is no longer held")]
+    LeaseLost,
+    /// A newer attempt exists.
+    #[error("a newer attempt exists")]
+    Fenced,
+    /// The execution has ended.
+    #[error("the execution has ended")]
+    ExecutionTerminal,
+    /// Another executor has it.
+    #[error("another executor has it")]
+    AlreadyLeased,
+    /// Unknown, of another pool, or not ready.
+    #[error("not ready")]
+    NotReady,
+}
+
+/// Judges a claim against the run; none: there is no such run.
+pub fn judge(claim: &Claim, holder: Option<&Holder>) -> Standing {
+    let Some(holder) = holder else { return Standing::Refused(Refusal::LeaseLost) };
+    if holder.state.is_terminal() {
+        return Standing::Refused(Refusal::ExecutionTerminal);
+    }
+    if holder.fence > claim.fence {
+        return Standing::Refused(Refusal::Fenced);
+    }
+    let held = holder.state == State::Running
+        && holder.fence == claim.fence
+        && holder.lease == Some(claim.lease)
+        && holder.session == Some(claim.session);
+    if held { Standing::Held } else { Standing::Refused(Refusal::LeaseLost) }
+}
+
+/// Judges a call that ends an attempt: one that did so before is told the same again.
+pub fn judge_ending(
+    claim: &Claim,
+    holder: Option<&Holder>,
+    end: Option<&AttemptEnd>,
+    call: EndingCall,
+    seq: i64,
+) -> Standing {
+    match judge(claim, holder) {
+        Standing::Refused(refusal) => match end {
+            Some(end) if end.lease == claim.lease && end.final_seq == seq && call.made(end.verdict) => {
+                Standing::Repeated
+            }
+            Some(_) | None => Standing::Refused(refusal),
+        },
+        standing @ (Standing::Held | Standing::Repeated) => standing,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::{AttemptEnd, Claim, EndingCall, Holder, Refusal, Standing, judge, judge_ending};
+    use crate::execution::{AttemptVerdict, State};
+    use crate::{LeaseId, SessionId};
+
+    const LEASE: LeaseId = LeaseId(Uuid::from_u128(1));
+    const SESSION: SessionId = SessionId(Uuid::from_u128(2));
+    const CLAIM: Claim = Claim { lease: LEASE, fence: 7, session: SESSION };
+    const HOLDER: Holder =
+        Holder { state: State::Running, fence: 7, lease: Some(LEASE), session: Some(SESSION) };
+
+    fn other<T: From<Uuid>>() -> Option<T> {
+        Some(T::from(Uuid::from_u128(99)))
+    }
+
+    #[test]
+    fn only_the_same_lease_fence_and_session_hold() {
+        let cases = [
+            (Some(HOLDER), Standing::Held),
+            (None, Standing::Refused(Refusal::LeaseLost)),
+            (
+                Some(Holder { state: State::Cancelled, ..HOLDER }),
+                Standing::Refused(Refusal::ExecutionTerminal),
+            ),
+            (Some(Holder { fence: 8, lease: other(), ..HOLDER }), Standing::Refused(Refusal::Fenced)),
+            (
+                Some(Holder { state: State::Queued, lease: None, ..HOLDER }),
+                Standing::Refused(Refusal::LeaseLost),
+            ),
+            (Some(Holder { lease: other(), ..HOLDER }), Standing::Refused(Refusal::LeaseLost)),
+            (Some(Holder { session: other(), ..HOLDER }), Standing::Refused(Refusal::LeaseLost)),
+            (Some(Holder { fence: 6, ..HOLDER }), Standing::Refused(Refusal::LeaseLost)),
+        ];
+        for (holder, standing) in cases {
+            assert_eq!(judge(&CLAIM, holder.as_ref()), standing, "{holder:?}");
+        }
+    }
+
+    #[test]
+    fn a_repeated_ending_is_told_the_same_again() {
+        let ended = Holder { state: State::Succeeded, lease: None, session: None, ..HOLDER };
+        let end = AttemptEnd { lease: LEASE, final_seq: 4, verdict: AttemptVerdict::Completed };
+        let judge = |end: &AttemptEnd, call, seq| judge_ending(&CLAIM, Some(&ended), Some(end), call, seq);
+        let refused = Standing::Refused(Refusal::ExecutionTerminal);
+        assert_eq!(judge(&end, EndingCall::Complete, 4), Standing::Repeated);
+        assert_eq!(judge(&end, EndingCall::Complete, 5), refused);
+        assert_eq!(judge(&end, EndingCall::Park, 4), refused);
+        let lost = AttemptEnd { verdict: AttemptVerdict::LostHeartbeat, ..end };
+        assert_eq!(judge(&lost, EndingCall::Complete, 4), refused);
+        let of_another = AttemptEnd { lease: LeaseId(Uuid::from_u128(9)), ..end };
+        assert_eq!(judge(&of_another, EndingCall::Complete, 4), refused);
+    }
+
+    #[test]
+    fn a_repeated_park_is_known_after_the_next_grant() {
+        let next = Holder { fence: 8, lease: other(), session: other(), ..HOLDER };
+        let end = AttemptEnd { lease: LEASE, final_seq: 4, verdict: AttemptVerdict::Parked };
+        assert_eq!(judge_ending(&CLAIM, Some(&next), Some(&end), EndingCall::Park, 4), Standing::Repeated);
+    }
+}

@@ -1,0 +1,25 @@
+//! When the doorbell rings again for work that nobody took: soon at first, then more slowly, and never not at all.
+
+use std::time::Duration;
+
+/// How often the wait doubles.
+pub const MAX_DOUBLINGS: u32 = 4;
+
+/// How long to wait after the `rings`-th ring before the next.
+pub fn wait_after(rings: u32, first: Duration) -> Duration {
+    first.saturating_mul(1 << rings.saturating_sub(1).min(MAX_DOUBLINGS))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::wait_after;
+
+    #[test]
+    fn doubles_up_to_sixteen_times() {
+        let first = Duration::from_secs(5);
+        let waits: Vec<u64> = (0..8).map(|rings| wait_after(rings, first).as_secs()).collect();
+        assert_eq!(waits, [5, 5, 10, 20, 40, 80, 80, 80]);
+    }
+}
