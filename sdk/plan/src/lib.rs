@@ -1,1 +1,41 @@
-//! placeholder
+//! The plan language of Orchid: from a JSON document to something that an engine can run.
+//!
+//! In comes a plan document (or its `definition` alone) and the limits of the server that will hold it. Out goes
+//! either every fault at once, or a [`Plan`] / [`Definition`]: immutable, defaults applied, every expression and
+//! template compiled. Beside it stand the values, scopes and environments that compiled expressions are run with.
+//!
+//! This crate does no I/O, reads no clock and draws no randomness: times and seeds come in by [`EvalEnv`]. It is the
+//! only crate that sees `jmespath`.
+
+mod canonical;
+mod compiled;
+mod document;
+mod env;
+mod expr;
+mod fault;
+mod functions;
+mod limits;
+mod reads;
+mod scope;
+mod template;
+mod value;
+mod web;
+
+pub use canonical::{DefinitionHash, canonical_json, definition_hash, integers_from_doubles};
+pub use compiled::{
+    Backoff, Configs, Definition, Emit, Jitter, Matcher, OnLimit, OnRepeat, OutcomeRules, Overlap, Paginate,
+    PaginateKind, Plan, ResponseFormat, ResponseRules, Retry, Rows, StatusClass, Step, StopOn,
+};
+pub use document::{check, compile};
+pub use env::EvalEnv;
+pub use expr::{EvalError, Expr};
+pub use fault::{Fault, FaultCode, Faults};
+pub use functions::{FunctionDoc, function_docs};
+pub use limits::ServerLimits;
+pub use reads::Reads;
+pub use scope::{Scope, ScopeName};
+pub use template::{
+    Method, Overrides, RenderError, RenderErrorCode, RenderedRequest, RequestTemplate, Template,
+};
+pub use value::{Kind, PlainPath, PlainStep, RawRows, RawRowsError, Value, ValueError};
+pub use web::{LinkError, ResolveError, next_link, resolve};

@@ -1,0 +1,105 @@
+//! When and how a failed try is made again.
+
+use std::time::Duration;
+
+use super::Matcher;
+
+/// `retry`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retry {
+    /// Tries after the first.
+    pub max_retries: u32,
+    /// How the delay grows.
+    pub backoff: Backoff,
+    /// The delay before the first retry.
+    pub initial_delay: Duration,
+    /// No delay is longer, other than a `Retry-After`.
+    pub max_delay: Duration,
+    /// How the delay is spread.
+    pub jitter: Jitter,
+    /// Further statuses and codes that are tried again.
+    pub on: Vec<Matcher>,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            max_retries: 3,
+            backoff: Backoff::Fibonacci,
+            initial_delay: Duration::from_millis(1000),
+            max_delay: Duration::from_millis(60_000),
+            jitter: Jitter::Full,
+            on: Vec::new(),
+        }
+    }
+}
+
+impl Retry {
+    /// The delay before retry `number` (the first is 0), before jitter: the back-off's factor times the initial delay,
+    /// at most `max_delay`.
+    #[must_use]
+    pub fn delay(&self, number: u32) -> Duration {
+        let factor = self.backoff.factor(number);
+        self.initial_delay.checked_mul(factor).map_or(self.max_delay, |delay| delay.min(self.max_delay))
+    }
+}
+
+/// How the delay grows from retry to retry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backoff {
+    /// 1, 1, 2, 3, 5, 8 … times the initial delay.
+    Fibonacci,
+    /// 1, 2, 4, 8 … times.
+    Exponential,
+    /// 1, 2, 3, 4 … times.
+    Linear,
+    /// Always the initial delay.
+    Constant,
+}
+
+impl Backoff {
+    fn factor(self, number: u32) -> u32 {
+        match self {
+            Self::Constant => 1,
+            Self::Linear => number.saturating_add(1),
+            Self::Exponential => 2_u32.saturating_pow(number),
+            Self::Fibonacci => {
+                let (mut current, mut next) = (1_u32, 1_u32);
+                for _ in 0..number.min(64) {
+                    (current, next) = (next, current.saturating_add(next));
+                }
+                current
+            }
+        }
+    }
+}
+
+/// How a delay is spread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jitter {
+    /// Anywhere between nothing and the whole delay.
+    Full,
+    /// Exactly the delay.
+    None,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn delays_grow_by_their_back_off_and_stop_at_the_maximum() {
+        let cases = [
+            (Backoff::Fibonacci, [1, 1, 2, 3, 5, 8, 13]),
+            (Backoff::Exponential, [1, 2, 4, 8, 16, 32, 60]),
+            (Backoff::Linear, [1, 2, 3, 4, 5, 6, 7]),
+            (Backoff::Constant, [1; 7]),
+        ];
+        for (backoff, seconds) in cases {
+            let retry = Retry { backoff, ..Retry::default() };
+            let delays: Vec<u64> = (0..7).map(|number| retry.delay(number).as_secs()).collect();
+            assert_eq!(delays, seconds, "{backoff:?}");
+            assert_eq!(retry.delay(u32::MAX).as_secs(), if backoff == Backoff::Constant { 1 } else { 60 });
+        }
+    }
+}

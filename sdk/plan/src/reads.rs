@@ -1,0 +1,117 @@
+//! What compiled expressions read from the scope, known before anything runs.
+
+use std::collections::BTreeSet;
+
+use crate::ScopeName;
+
+/// The paths that a set of expressions reads, as far as they are spelled out. `["response", "body", "next"]` means that
+/// value and everything below it; a shorter path covers every longer one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reads {
+    paths: BTreeSet<Vec<String>>,
+}
+
+impl Reads {
+    /// Nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The paths, none covered by another, in order. The empty path is the whole scope.
+    pub fn paths(&self) -> impl Iterator<Item = &[String]> {
+        self.paths.iter().map(Vec::as_slice)
+    }
+
+    /// Whether anything under a first name is read.
+    #[must_use]
+    pub fn name(&self, name: ScopeName) -> bool {
+        self.touches(&[name.as_str()])
+    }
+
+    /// Whether the body of the step's own answer is looked at, now (`response`) or a pass later (`prev`).
+    #[must_use]
+    pub fn body(&self) -> bool {
+        self.touches(&["response", "body"]) || self.touches(&["prev", "body"])
+    }
+
+    /// Whether anything at, above or below a path is read.
+    #[must_use]
+    pub fn touches(&self, path: &[&str]) -> bool {
+        self.paths.iter().any(|read| read.iter().zip(path).all(|(a, b)| a == b))
+    }
+
+    /// The paths read below a prefix, relative to it; `None` if the whole of it is read.
+    #[must_use]
+    pub fn below(&self, prefix: &[&str]) -> Option<Vec<&[String]>> {
+        let mut found = Vec::new();
+        for read in &self.paths {
+            if !read.iter().zip(prefix).all(|(a, b)| a == b) {
+                continue;
+            }
+            if read.len() <= prefix.len() {
+                return None;
+            }
+            found.push(&read[prefix.len()..]);
+        }
+        Some(found)
+    }
+
+    /// The step ids that are read through `steps.<id>`; `None` if any of them could be.
+    #[must_use]
+    pub fn steps(&self) -> Option<BTreeSet<&str>> {
+        let paths = self.below(&["steps"])?;
+        Some(paths.into_iter().filter_map(|path| path.first()).map(String::as_str).collect())
+    }
+
+    /// Adds one path.
+    pub(crate) fn add(&mut self, path: Vec<String>) {
+        if self.paths.iter().any(|read| path.starts_with(read)) {
+            return;
+        }
+        self.paths.retain(|read| !read.starts_with(&path));
+        self.paths.insert(path);
+    }
+
+    /// Adds all paths of another set.
+    pub(crate) fn extend(&mut self, other: &Self) {
+        for path in &other.paths {
+            self.add(path.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reads(paths: &[&str]) -> Reads {
+        let mut reads = Reads::new();
+        for path in paths {
+            reads.add(path.split('.').filter(|part| !part.is_empty()).map(str::to_owned).collect());
+        }
+        reads
+    }
+
+    #[test]
+    fn a_shorter_path_covers_longer_ones() {
+        let reads = reads(&["response.body.a", "response.body", "response.body.b.c"]);
+        assert_eq!(reads.paths().collect::<Vec<_>>(), [["response", "body"].map(str::to_owned)]);
+        assert_eq!(reads.below(&["response", "body"]), None);
+    }
+
+    #[test]
+    fn the_body_is_read_by_itself_or_by_what_contains_it() {
+        assert!(reads(&["response.body.next"]).body());
+        assert!(reads(&["prev"]).body());
+        assert!(reads(&[""]).body());
+        assert!(!reads(&["response.status_code", "context.a"]).body());
+    }
+
+    #[test]
+    fn steps_are_named_where_they_can_be() {
+        assert_eq!(reads(&["steps.a.body", "steps.b"]).steps(), Some(BTreeSet::from(["a", "b"])));
+        assert_eq!(reads(&["steps"]).steps(), None);
+        assert_eq!(reads(&["context.x"]).steps(), Some(BTreeSet::new()));
+    }
+}

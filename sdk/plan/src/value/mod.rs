@@ -1,0 +1,314 @@
+//! JSON values as expressions see them: shared, immutable, cheap to clone, with every digit of 64-bit integers.
+
+mod parse;
+mod raw;
+mod write;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jmespath::{Rcvar, Variable};
+use serde_json::Number;
+
+pub(crate) use parse::Shape;
+pub use parse::ValueError;
+pub use raw::{PlainPath, PlainStep, RawRows, RawRowsError};
+pub(crate) use write::number_text;
+
+/// A JSON value.
+#[derive(Clone)]
+pub struct Value(Rcvar);
+
+/// The JSON type of a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool,
+    /// Any number.
+    Number,
+    /// Text.
+    Text,
+    /// A list.
+    List,
+    /// An object.
+    Object,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Null => "null",
+            Self::Bool => "boolean",
+            Self::Number => "number",
+            Self::Text => "text",
+            Self::List => "list",
+            Self::Object => "object",
+        })
+    }
+}
+
+impl Value {
+    /// JSON null.
+    #[must_use]
+    pub fn null() -> Self {
+        Self(Rcvar::new(Variable::Null))
+    }
+
+    /// A list of values.
+    pub fn list(items: impl IntoIterator<Item = Self>) -> Self {
+        Self(Rcvar::new(Variable::Array(items.into_iter().map(|item| item.0).collect())))
+    }
+
+    /// An object; the last of equal names wins.
+    pub fn object<K: Into<String>>(members: impl IntoIterator<Item = (K, Self)>) -> Self {
+        let members: BTreeMap<_, _> =
+            members.into_iter().map(|(name, value)| (name.into(), value.0)).collect();
+        Self(Rcvar::new(Variable::Object(members)))
+    }
+
+    /// A decimal; what is no finite number becomes null.
+    #[must_use]
+    pub fn decimal(number: f64) -> Self {
+        Self(Rcvar::new(Number::from_f64(number).map_or(Variable::Null, Variable::Number)))
+    }
+
+    /// The JSON type.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        kind_of(&self.0)
+    }
+
+    /// Whether this is null.
+    #[must_use]
+    pub fn is_null(&self) -> bool {
+        matches!(*self.0, Variable::Null)
+    }
+
+    /// JMESPath's truth: null, false, "", [] and {} are false, everything else is true.
+    #[must_use]
+    pub fn truthy(&self) -> bool {
+        self.0.is_truthy()
+    }
+
+    /// The text, if this is text.
+    #[must_use]
+    pub fn as_str(&self) -> Option<&str> {
+        match &*self.0 {
+            Variable::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The boolean, if this is one.
+    #[must_use]
+    pub fn as_bool(&self) -> Option<bool> {
+        self.0.as_boolean()
+    }
+
+    /// The number, if this is an integer that fits.
+    #[must_use]
+    pub fn as_i64(&self) -> Option<i64> {
+        match &*self.0 {
+            Variable::Number(number) => number.as_i64(),
+            _ => None,
+        }
+    }
+
+    /// The number, if this is an integer that fits.
+    #[must_use]
+    pub fn as_u64(&self) -> Option<u64> {
+        match &*self.0 {
+            Variable::Number(number) => number.as_u64(),
+            _ => None,
+        }
+    }
+
+    /// The nearest double, if this is a number.
+    #[must_use]
+    pub fn as_f64(&self) -> Option<f64> {
+        self.0.as_number()
+    }
+
+    /// The number of elements, members or characters; `None` for what has no length.
+    #[must_use]
+    pub fn length(&self) -> Option<usize> {
+        match &*self.0 {
+            Variable::Array(items) => Some(items.len()),
+            Variable::Object(members) => Some(members.len()),
+            Variable::String(text) => Some(text.chars().count()),
+            _ => None,
+        }
+    }
+
+    /// The elements, if this is a list.
+    #[must_use]
+    pub fn items(&self) -> Option<impl ExactSizeIterator<Item = Self> + '_> {
+        match &*self.0 {
+            Variable::Array(items) => Some(items.iter().map(|item| Self(item.clone()))),
+            _ => None,
+        }
+    }
+
+    /// The members in the order of their names, if this is an object.
+    #[must_use]
+    pub fn members(&self) -> Option<impl ExactSizeIterator<Item = (&str, Self)> + '_> {
+        match &*self.0 {
+            Variable::Object(members) => {
+                Some(members.iter().map(|(name, value)| (name.as_str(), Self(value.clone()))))
+            }
+            _ => None,
+        }
+    }
+
+    /// The member of this name; null where there is none.
+    #[must_use]
+    pub fn member(&self, name: &str) -> Self {
+        Self(self.0.get_field(name))
+    }
+
+    /// The element at this place; null where there is none.
+    #[must_use]
+    pub fn index(&self, index: usize) -> Self {
+        Self(self.0.get_index(index))
+    }
+
+    pub(crate) fn rcvar(&self) -> &Rcvar {
+        &self.0
+    }
+}
+
+impl From<Rcvar> for Value {
+    fn from(value: Rcvar) -> Self {
+        Self(value)
+    }
+}
+
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Self(Rcvar::new(Variable::Bool(value)))
+    }
+}
+
+impl From<&str> for Value {
+    fn from(value: &str) -> Self {
+        Self::from(value.to_owned())
+    }
+}
+
+impl From<String> for Value {
+    fn from(value: String) -> Self {
+        Self(Rcvar::new(Variable::String(value)))
+    }
+}
+
+impl From<i64> for Value {
+    fn from(value: i64) -> Self {
+        Self(Rcvar::new(Variable::Number(value.into())))
+    }
+}
+
+impl From<u64> for Value {
+    fn from(value: u64) -> Self {
+        Self(Rcvar::new(Variable::Number(value.into())))
+    }
+}
+
+impl From<u32> for Value {
+    fn from(value: u32) -> Self {
+        Self::from(u64::from(value))
+    }
+}
+
+impl From<Option<Value>> for Value {
+    fn from(value: Option<Value>) -> Self {
+        value.unwrap_or_else(Self::null)
+    }
+}
+
+impl From<&serde_json::Value> for Value {
+    fn from(value: &serde_json::Value) -> Self {
+        match value {
+            serde_json::Value::Null => Self::null(),
+            serde_json::Value::Bool(value) => Self::from(*value),
+            serde_json::Value::Number(number) => Self(Rcvar::new(Variable::Number(number.clone()))),
+            serde_json::Value::String(text) => Self::from(text.as_str()),
+            serde_json::Value::Array(items) => Self::list(items.iter().map(Self::from)),
+            serde_json::Value::Object(members) => {
+                Self::object(members.iter().map(|(name, value)| (name.as_str(), Self::from(value))))
+            }
+        }
+    }
+}
+
+/// Exact: integers digit by digit, decimals as doubles, and an integer never equals a decimal.
+impl PartialEq for Value {
+    fn eq(&self, other: &Self) -> bool {
+        same(&self.0, &other.0)
+    }
+}
+
+fn same(a: &Variable, b: &Variable) -> bool {
+    match (a, b) {
+        (Variable::Null, Variable::Null) => true,
+        (Variable::Bool(a), Variable::Bool(b)) => a == b,
+        (Variable::Number(a), Variable::Number(b)) => a == b,
+        (Variable::String(a), Variable::String(b)) => a == b,
+        (Variable::Array(a), Variable::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+        }
+        (Variable::Object(a), Variable::Object(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|((an, a), (bn, b))| an == bn && same(a, b))
+        }
+        _ => false,
+    }
+}
+
+pub(crate) fn kind_of(value: &Variable) -> Kind {
+    match value {
+        Variable::Null | Variable::Expref(_) => Kind::Null,
+        Variable::Bool(_) => Kind::Bool,
+        Variable::Number(_) => Kind::Number,
+        Variable::String(_) => Kind::Text,
+        Variable::Array(_) => Kind::List,
+        Variable::Object(_) => Kind::Object,
+    }
+}
+
+/// Prints the JSON. Values can hold secrets: what is logged is never a `Value`.
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(&self.to_json()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn truth_is_jmespaths() {
+        for (json, truth) in [
+            ("null", false),
+            ("false", false),
+            ("\"\"", false),
+            ("[]", false),
+            ("{}", false),
+            ("0", true),
+            ("true", true),
+            ("\"a\"", true),
+            ("[null]", true),
+            ("{\"a\":null}", true),
+        ] {
+            assert_eq!(Value::parse(json.as_bytes()).unwrap().truthy(), truth, "{json}");
+        }
+    }
+
+    #[test]
+    fn equality_tells_neighbouring_integers_apart() {
+        assert_ne!(Value::from(9_007_199_254_740_993_i64), Value::from(9_007_199_254_740_992_i64));
+        assert_eq!(Value::from(5_u64), Value::from(5_i64));
+        assert_ne!(Value::decimal(5.0), Value::from(5_i64));
+    }
+}

@@ -1,0 +1,223 @@
+//! Rows as the bytes that came: a plain path is followed through the text of a body, and the elements of the list
+//! found there are handed out as slices of it. Nothing is decoded, so no digit and no escape changes.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::Kind;
+
+/// A path of member names and indexes, without wildcards, filters or functions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlainPath(pub Vec<PlainStep>);
+
+/// One step of a plain path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PlainStep {
+    /// A member of an object.
+    Member(String),
+    /// An element of a list; negative ones count from its end.
+    Index(i32),
+}
+
+/// The rows found at a path of a body, each the bytes that came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RawRows<'b> {
+    /// Whether something other than null stood at the path.
+    pub found: bool,
+    /// The elements, in order, without surrounding white space.
+    pub rows: Vec<&'b [u8]>,
+}
+
+/// Why a body yields no rows.
+#[derive(Debug, thiserror::Error)]
+pub enum RawRowsError {
+    /// What stands at the path is neither a list nor null.
+    #[error("the rows are of type {0}, not a list")]
+    NotAList(Kind),
+    /// The body is no JSON.
+    #[error("not valid json: {0}")]
+    Json(#[from] serde_json::Error),
+}
+
+impl<'b> RawRows<'b> {
+    /// Follows `path` through `body`. A missing member, an index out of range and null are no rows.
+    ///
+    /// # Errors
+    /// Where the body is no JSON, or something that is no list stands at the path.
+    pub fn find(body: &'b [u8], path: &PlainPath) -> Result<Self, RawRowsError> {
+        let Some(found) = Self::value(body, path)? else { return Ok(Self::default()) };
+        match first_kind(found) {
+            Kind::Null => Ok(Self::default()),
+            Kind::List => {
+                let rows: Vec<&RawValue> = serde_json::from_slice(found)?;
+                Ok(Self { found: true, rows: rows.into_iter().map(|row| row.get().as_bytes()).collect() })
+            }
+            other => Err(RawRowsError::NotAList(other)),
+        }
+    }
+
+    /// The bytes of whatever stands at `path`, if anything does.
+    ///
+    /// # Errors
+    /// Where the body is no JSON.
+    pub fn value(body: &'b [u8], path: &PlainPath) -> Result<Option<&'b [u8]>, RawRowsError> {
+        let mut reader = serde_json::Deserializer::from_slice(body);
+        let found = Follow(&path.0).deserialize(&mut reader)?;
+        reader.end()?;
+        Ok(found.map(|raw| raw.get().as_bytes()))
+    }
+}
+
+/// The type of a JSON text, by its first byte.
+fn first_kind(json: &[u8]) -> Kind {
+    match json.first() {
+        Some(b'[') => Kind::List,
+        Some(b'{') => Kind::Object,
+        Some(b'"') => Kind::Text,
+        Some(b't' | b'f') => Kind::Bool,
+        Some(b'n') | None => Kind::Null,
+        Some(_) => Kind::Number,
+    }
+}
+
+struct Follow<'p>(&'p [PlainStep]);
+
+impl<'de> DeserializeSeed<'de> for Follow<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        match self.0 {
+            [] => serde::Deserialize::deserialize(deserializer).map(Some),
+            [first, rest @ ..] => deserializer.deserialize_any(FollowVisitor { first, rest }),
+        }
+    }
+}
+
+struct FollowVisitor<'p> {
+    first: &'p PlainStep,
+    rest: &'p [PlainStep],
+}
+
+impl<'de> Visitor<'de> for FollowVisitor<'_> {
+    type Value = Option<&'de RawValue>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let PlainStep::Index(index) = self.first else {
+            while list.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(None);
+        };
+        if let Ok(index) = usize::try_from(*index) {
+            for _ in 0..index {
+                if list.next_element::<IgnoredAny>()?.is_none() {
+                    return Ok(None);
+                }
+            }
+            let found = list.next_element_seed(Follow(self.rest))?.flatten();
+            while list.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(found);
+        }
+        let mut items: Vec<&'de RawValue> = Vec::new();
+        while let Some(item) = list.next_element()? {
+            items.push(item);
+        }
+        let back = index.unsigned_abs() as usize;
+        let Some(item) = items.len().checked_sub(back).and_then(|place| items.get(place)) else {
+            return Ok(None);
+        };
+        let mut reader = serde_json::Deserializer::from_str(item.get());
+        Follow(self.rest).deserialize(&mut reader).map_err(A::Error::custom)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut found = None;
+        while let Some(name) = map.next_key::<Cow<'_, str>>()? {
+            match self.first {
+                // The last of equal names wins, as it does in values.
+                PlainStep::Member(wanted) if *wanted == *name => {
+                    found = map.next_value_seed(Follow(self.rest))?
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> PlainPath {
+        let step =
+            |part: &str| part.parse().map_or_else(|_| PlainStep::Member(part.to_owned()), PlainStep::Index);
+        PlainPath(text.split('/').filter(|part| !part.is_empty()).map(step).collect())
+    }
+
+    fn rows(body: &str, at: &str) -> Result<Vec<String>, String> {
+        let found = RawRows::find(body.as_bytes(), &path(at)).map_err(|error| error.to_string())?;
+        Ok(found.rows.into_iter().map(|row| String::from_utf8(row.to_vec()).unwrap()).collect())
+    }
+
+    #[test]
+    fn rows_are_the_bytes_that_came() {
+        let body =
+            r#" {"data": {"items": [ {"n": 1.10, "t": "\u00fc"} , 12345678901234567890123 ,null]}, "x": 1} "#;
+        assert_eq!(
+            rows(body, "data/items").unwrap(),
+            [r#"{"n": 1.10, "t": "\u00fc"}"#, "12345678901234567890123", "null"]
+        );
+    }
+
+    #[test]
+    fn indexes_count_from_both_ends() {
+        assert_eq!(rows("[[1],[2,3]]", "0").unwrap(), ["1"]);
+        assert_eq!(rows("[[1],[2,3]]", "-1").unwrap(), ["2", "3"]);
+        assert_eq!(rows("[[1],[2,3]]", "2").unwrap(), [""; 0]);
+        assert_eq!(rows("[[1],[2,3]]", "-3").unwrap(), [""; 0]);
+        assert_eq!(rows(r#"[{"a":[7]}]"#, "-1/a").unwrap(), ["7"]);
+    }
+
+    #[test]
+    fn what_is_missing_or_null_is_no_rows() {
+        for (body, at) in [("{}", "a"), (r#"{"a":null}"#, "a"), ("5", "a"), ("[1]", "a"), ("{\"a\":1}", "0")]
+        {
+            assert!(!RawRows::find(body.as_bytes(), &path(at)).unwrap().found, "{body} {at}");
+        }
+        assert!(RawRows::find(b"{\"a\":[]}", &path("a")).unwrap().found);
+    }
+
+    #[test]
+    fn what_is_no_list_is_an_error_with_its_type() {
+        assert_eq!(rows(r#"{"a":{"b":1}}"#, "a").unwrap_err(), "the rows are of type object, not a list");
+        assert_eq!(rows(r#"{"a":"b"}"#, "a").unwrap_err(), "the rows are of type text, not a list");
+        assert!(rows("{\"a\":[1,}", "a").is_err());
+        assert!(rows("[1] x", "").is_err());
+    }
+}

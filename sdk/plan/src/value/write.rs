@@ -1,0 +1,106 @@
+//! Values to JSON text: integers with every digit, doubles in their shortest exact form, members by name.
+
+use jmespath::Variable;
+use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
+use serde_json::Number;
+
+use super::Value;
+
+impl Value {
+    /// The value as JSON text without white space.
+    #[must_use]
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut json = Vec::with_capacity(64);
+        self.write_json(&mut json);
+        json
+    }
+
+    /// Appends the value as JSON text.
+    pub fn write_json(&self, out: &mut Vec<u8>) {
+        // Writing into memory cannot fail: every name is text and every number finite.
+        let written = serde_json::to_writer(&mut *out, self);
+        debug_assert!(written.is_ok());
+    }
+
+    /// The value as it stands in text: text as it is, numbers in their shortest exact form; `None` for null, lists and
+    /// objects, which have no such form.
+    #[must_use]
+    pub fn to_text(&self) -> Option<String> {
+        match &*self.0 {
+            Variable::String(text) => Some(text.clone()),
+            Variable::Bool(value) => Some(value.to_string()),
+            Variable::Number(number) => Some(number_text(number)),
+            _ => None,
+        }
+    }
+}
+
+impl Serialize for Value {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Borrowed(&self.0).serialize(serializer)
+    }
+}
+
+struct Borrowed<'v>(&'v Variable);
+
+impl Serialize for Borrowed<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Variable::Null | Variable::Expref(_) => serializer.serialize_unit(),
+            Variable::Bool(value) => serializer.serialize_bool(*value),
+            Variable::Number(number) => number.serialize(serializer),
+            Variable::String(text) => serializer.serialize_str(text),
+            Variable::Array(items) => {
+                let mut list = serializer.serialize_seq(Some(items.len()))?;
+                for item in items {
+                    list.serialize_element(&Borrowed(item))?;
+                }
+                list.end()
+            }
+            Variable::Object(members) => {
+                let mut map = serializer.serialize_map(Some(members.len()))?;
+                for (name, value) in members {
+                    map.serialize_entry(name, &Borrowed(value))?;
+                }
+                map.end()
+            }
+        }
+    }
+}
+
+/// The shortest text that reads back as the same number; integral doubles below 10^15 without a fraction.
+pub(crate) fn number_text(number: &Number) -> String {
+    match number.as_f64() {
+        Some(double) if number.is_f64() && double.fract() == 0.0 && double.abs() < 1e15 => {
+            format!("{double:.0}")
+        }
+        _ => number.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_in_text_are_short_and_exact() {
+        for (json, text) in [
+            ("5.0", "5"),
+            ("0.1", "0.1"),
+            ("18446744073709551615", "18446744073709551615"),
+            ("1e21", "1e21"),
+            ("-3", "-3"),
+            ("true", "true"),
+        ] {
+            assert_eq!(Value::parse(json.as_bytes()).unwrap().to_text().as_deref(), Some(text));
+        }
+        assert_eq!(Value::parse(b"[1]").unwrap().to_text(), None);
+        assert_eq!(Value::null().to_text(), None);
+    }
+
+    #[test]
+    fn json_comes_back_as_it_went() {
+        let json = r#"{"a":[1,-2,0.5,"\u0000\"\n",null,true],"b":{},"c":"ü"}"#;
+        assert_eq!(String::from_utf8(Value::parse(json.as_bytes()).unwrap().to_json()).unwrap(), json);
+    }
+}

@@ -1,0 +1,135 @@
+//! Small pieces of the web's grammar that both expressions and the engine need: relative urls and `Link` headers.
+
+use url::Url;
+
+/// A reference that cannot be resolved.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    /// The base is no absolute url.
+    #[error("not an absolute url: {0}")]
+    Base(String),
+    /// The reference does not parse.
+    #[error("not a url: {0}")]
+    Reference(String),
+    /// Neither `http` nor `https`.
+    #[error("neither http nor https: {0}")]
+    Scheme(String),
+}
+
+/// Resolves a url found in an answer against the url of its request (RFC 3986).
+///
+/// # Errors
+/// Where the outcome is no absolute `http` or `https` url.
+pub fn resolve(base: &str, reference: &str) -> Result<String, ResolveError> {
+    let base = Url::parse(base).map_err(|_| ResolveError::Base(base.to_owned()))?;
+    let url = base.join(reference).map_err(|_| ResolveError::Reference(reference.to_owned()))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(ResolveError::Scheme(reference.to_owned()));
+    }
+    Ok(url.into())
+}
+
+/// A `Link` header that does not follow RFC 8288.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("malformed link header: {0}")]
+pub struct LinkError(pub String);
+
+/// The target of the first link with this relation in the value of a `Link` header (several headers joined by commas).
+///
+/// # Errors
+/// Where the header does not parse up to the link that is looked for.
+pub fn next_link<'h>(header: &'h str, relation: &str) -> Result<Option<&'h str>, LinkError> {
+    let malformed = || LinkError(header.chars().take(200).collect());
+    let mut rest = header.trim_start_matches([' ', '\t', ',']);
+    while !rest.is_empty() {
+        let (target, mut tail) =
+            rest.strip_prefix('<').and_then(|rest| rest.split_once('>')).ok_or_else(malformed)?;
+        let mut matched = None;
+        loop {
+            tail = tail.trim_start_matches([' ', '\t']);
+            let Some(parameter) = tail.strip_prefix(';') else { break };
+            let (name, value, after) = parameter_of(parameter).ok_or_else(malformed)?;
+            // RFC 8288, 3.3: occurrences of `rel` after the first are ignored.
+            if name.eq_ignore_ascii_case("rel") && matched.is_none() {
+                matched = Some(value.split_ascii_whitespace().any(|rel| rel.eq_ignore_ascii_case(relation)));
+            }
+            tail = after;
+        }
+        if matched == Some(true) {
+            return Ok(Some(target.trim()));
+        }
+        if !tail.is_empty() && !tail.starts_with(',') {
+            return Err(malformed());
+        }
+        rest = tail.trim_start_matches([' ', '\t', ',']);
+    }
+    Ok(None)
+}
+
+/// One `name=value` or `name="value"`, and what follows it.
+fn parameter_of(text: &str) -> Option<(&str, String, &str)> {
+    let text = text.trim_start_matches([' ', '\t']);
+    let end = text.find(['=', ';', ',', ' ', '\t']).unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    let rest = rest.trim_start_matches([' ', '\t']);
+    let Some(rest) = rest.strip_prefix('=') else { return Some((name, String::new(), rest)) };
+    let rest = rest.trim_start_matches([' ', '\t']);
+    let Some(quoted) = rest.strip_prefix('"') else {
+        let end = rest.find([';', ',', ' ', '\t']).unwrap_or(rest.len());
+        return Some((name, rest[..end].to_owned(), &rest[end..]));
+    };
+    let mut value = String::new();
+    let mut chars = quoted.char_indices();
+    while let Some((place, char)) = chars.next() {
+        match char {
+            '"' => return Some((name, value, &quoted[place + 1..])),
+            '\\' => value.push(chars.next()?.1),
+            other => value.push(other),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reference_is_resolved_against_the_request() {
+        let base = "https://api.example.com/v2/items?page=1";
+        for (reference, expected) in [
+            ("https://other.example.com/x", "https://other.example.com/x"),
+            ("/v3/y", "https://api.example.com/v3/y"),
+            ("?page=2", "https://api.example.com/v2/items?page=2"),
+            ("more", "https://api.example.com/v2/more"),
+            ("//cdn.example.com/z", "https://cdn.example.com/z"),
+        ] {
+            assert_eq!(resolve(base, reference).unwrap(), expected);
+        }
+        assert_eq!(resolve(base, "ftp://x/y").unwrap_err(), ResolveError::Scheme("ftp://x/y".into()));
+        assert_eq!(resolve("items", "x").unwrap_err(), ResolveError::Base("items".into()));
+    }
+
+    #[test]
+    fn the_link_of_a_relation_is_found() {
+        let next = |header| next_link(header, "next").unwrap();
+        assert_eq!(
+            next(r#"<https://a/?page=2>; rel="next", <https://a/?page=9>; rel="last""#),
+            Some("https://a/?page=2")
+        );
+        assert_eq!(
+            next(r#"<https://a/1,2>; rel=prev, </x;y>; title="a, \"b\">"; rel="last NEXT""#),
+            Some("/x;y")
+        );
+        assert_eq!(next("<a>; rel=first; rel=next"), None);
+        assert_eq!(next("<a>;rel=next;crossorigin"), Some("a"));
+        assert_eq!(next(""), None);
+    }
+
+    #[test]
+    fn a_broken_header_is_an_error() {
+        for header in ["https://a; rel=next", "<https://a; rel=next", r#"<a>; rel="next"#, "<a> rel=next"] {
+            assert!(next_link(header, "next").is_err(), "{header}");
+        }
+    }
+}
