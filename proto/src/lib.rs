@@ -2,6 +2,7 @@
 //!
 //! The `.proto` files beside this crate's `src` are the source; `build.rs` compiles them without a protoc binary.
 
+pub mod json;
 mod permission;
 
 pub use permission::{Permission, permission_of};
