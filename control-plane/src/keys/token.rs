@@ -1,0 +1,126 @@
+//! Opaque tokens: bytes that a client carries and cannot make or change. They are authenticated, not hidden: what is in one may
+//! be read by who holds it, so no secret goes in.
+
+use std::collections::HashMap;
+
+use ring::hmac;
+
+use crate::keys::{KeyError, MasterKeys};
+
+const TAG_LEN: usize = 32;
+
+/// What a token is for. One made for one purpose does not open for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// Where a list goes on.
+    Page,
+    /// An executor's session.
+    Session,
+    /// The right to run one attempt.
+    Lease,
+}
+
+impl Purpose {
+    const ALL: [Self; 3] = [Self::Page, Self::Session, Self::Lease];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Page => "seal page tokens",
+            Self::Session => "seal session tokens",
+            Self::Lease => "seal lease tokens",
+        }
+    }
+}
+
+/// Seals and opens tokens.
+pub struct Sealer {
+    current_id: String,
+    keys: HashMap<(Purpose, String), hmac::Key>,
+}
+
+impl Sealer {
+    /// Derives a key for each purpose from each master key.
+    pub fn new(master: &MasterKeys) -> Result<Self, KeyError> {
+        let mut keys = HashMap::new();
+        let mut current_id = None;
+        for key in master.all() {
+            current_id.get_or_insert_with(|| key.id.clone());
+            for purpose in Purpose::ALL {
+                let derived = hmac::Key::new(hmac::HMAC_SHA256, &key.derive(purpose.name())?);
+                keys.insert((purpose, key.id.clone()), derived);
+            }
+        }
+        Ok(Self { current_id: current_id.unwrap_or_default(), keys })
+    }
+
+    /// A token that holds the payload: length and id of the key, payload, tag.
+    pub fn seal(&self, purpose: Purpose, payload: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let key = self.key(purpose, &self.current_id)?;
+        let id_length =
+            u8::try_from(self.current_id.len()).map_err(|_| KeyError::BadKeyId(self.current_id.clone()))?;
+        let mut token = vec![id_length];
+        token.extend_from_slice(self.current_id.as_bytes());
+        token.extend_from_slice(payload);
+        let tag = hmac::sign(key, &token);
+        token.extend_from_slice(tag.as_ref());
+        Ok(token)
+    }
+
+    /// The payload of a token that was sealed here for the same purpose, under the current or the previous key.
+    pub fn open<'a>(&self, purpose: Purpose, token: &'a [u8]) -> Result<&'a [u8], KeyError> {
+        let body_length = token.len().checked_sub(TAG_LEN).ok_or(KeyError::Altered)?;
+        let (body, tag) = token.split_at(body_length);
+        let (id_length, rest) = body.split_first().ok_or(KeyError::Altered)?;
+        let (id, payload) = rest.split_at_checked(usize::from(*id_length)).ok_or(KeyError::Altered)?;
+        let id = std::str::from_utf8(id).map_err(|_| KeyError::Altered)?;
+        hmac::verify(self.key(purpose, id)?, body, tag).map_err(|_| KeyError::Altered)?;
+        Ok(payload)
+    }
+
+    fn key(&self, purpose: Purpose, id: &str) -> Result<&hmac::Key, KeyError> {
+        self.keys.get(&(purpose, id.to_owned())).ok_or_else(|| KeyError::UnknownKey(id.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+    use super::*;
+
+    fn sealer(current: u8, previous: Option<u8>) -> Sealer {
+        let id = |byte: u8| format!("k{byte}");
+        let key = |byte: u8| STANDARD.encode([byte; 32]);
+        let previous = previous.map(|byte| (id(byte), key(byte)));
+        let previous = previous.as_ref().map(|(id, key)| (id.as_str(), key.as_str()));
+        Sealer::new(&MasterKeys::new((&id(current), &key(current)), previous).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_token_of_one_purpose_does_not_open_for_another() {
+        let token = sealer(1, None).seal(Purpose::Page, b"p").unwrap();
+        assert_eq!(sealer(1, None).open(Purpose::Lease, &token), Err(KeyError::Altered));
+        assert_eq!(sealer(1, None).open(Purpose::Page, &token).unwrap(), b"p");
+    }
+
+    #[test]
+    fn no_byte_of_a_token_can_be_changed_and_none_cut() {
+        let token = sealer(1, None).seal(Purpose::Session, b"payload").unwrap();
+        for at in 0..token.len() {
+            let mut altered = token.clone();
+            altered[at] ^= 1;
+            assert!(sealer(1, None).open(Purpose::Session, &altered).is_err(), "byte {at}");
+            assert!(sealer(1, None).open(Purpose::Session, &token[..at]).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn a_token_of_the_previous_key_opens_and_one_of_a_key_before_does_not() {
+        let token = sealer(1, None).seal(Purpose::Lease, b"p").unwrap();
+        assert_eq!(sealer(2, Some(1)).open(Purpose::Lease, &token).unwrap(), b"p");
+        assert_eq!(
+            sealer(3, Some(2)).open(Purpose::Lease, &token),
+            Err(KeyError::UnknownKey("k1".to_owned()))
+        );
+    }
+}
