@@ -161,9 +161,8 @@ fn from_double(double: f64, place: &Place) -> Result<Number, JsonError> {
     if double.abs() >= TOO_LARGE {
         return Err(JsonError::IntegerTooLarge { pointer: place.pointer(), number: double.to_string() });
     }
-    #[expect(clippy::cast_possible_truncation, reason = "integral, and below 2^53")]
-    let integer = double as i64;
-    Ok(Number::from(integer))
+    // Integral and below 2^53: exact.
+    Ok(Number::from(double as i64))
 }
 
 fn kind_of(json: &Json) -> &'static str {
@@ -183,6 +182,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::v1::{CreatePlanRequest, Plan};
 
     fn nested(depth: usize, wrap: impl Fn(Json) -> Json) -> Json {
         (1..depth).fold(json!({"a": 1}), |inner, _| wrap(inner))
@@ -225,13 +225,13 @@ mod tests {
 
     #[test]
     fn the_deepest_document_survives_the_wire_and_one_level_more_is_refused() {
-        for wrap in
-            [|inner| json!({ "a": inner }), |inner| json!({"a": inner}), |inner| json!({"a": [inner]})]
-        {
+        for wrap in [|inner| json!({ "a": inner }), |inner| json!({ "a": [inner] })] {
             let levels = if wrap(Json::Null)["a"].is_array() { MAX_DEPTH / 2 } else { MAX_DEPTH };
             let deepest = nested(levels, wrap);
-            let bytes = to_struct(&deepest).unwrap().encode_to_vec();
-            assert_eq!(from_struct(&Struct::decode(bytes.as_slice()).unwrap()), Ok(deepest));
+            let plan = Plan { definition: Some(to_struct(&deepest).unwrap()), ..Plan::default() };
+            let bytes = CreatePlanRequest { plan: Some(plan), ..Default::default() }.encode_to_vec();
+            let request = CreatePlanRequest::decode(bytes.as_slice()).unwrap();
+            assert_eq!(from_struct(&request.plan.unwrap().definition.unwrap()), Ok(deepest));
             let error = to_struct(&nested(levels + 1, wrap)).unwrap_err();
             assert!(matches!(error, JsonError::TooDeep { .. }), "{error}");
         }
