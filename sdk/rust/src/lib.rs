@@ -1,1 +1,26 @@
-//! placeholder
+//! Rust client of Orchid's control plane.
+//!
+//! A [`Client`] holds one connection and hands out the typed service clients; every call carries the caller's identity, a deadline and
+//! gzip. What the server refuses becomes an [`Error`] that says everything the server said: reason, faults by JSON pointer, when to try again.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), orchid_sdk::Error> {
+//! use orchid_sdk::{Client, Credentials, v1::TriggerPlanRequest};
+//!
+//! let tenant = "01890a5d-ac96-774b-bcce-b302099a8057".parse().ok();
+//! let client = Client::connect("127.0.0.1:7400", Credentials::Development { tenant }).await?;
+//! let request = TriggerPlanRequest { key: "orders-sync".into(), ..Default::default() };
+//! let execution = client.plans().trigger_plan(request).await?.into_inner();
+//! println!("{}", execution.id);
+//! # Ok(())
+//! # }
+//! ```
+
+mod client;
+mod credentials;
+mod error;
+
+pub use client::{Client, Connection};
+pub use credentials::{Authorize, Credentials};
+pub use error::{Error, Refusal, Violation};
+pub use orchid_proto::{admin, json, v1};
