@@ -35,8 +35,12 @@ CREATE TABLE plan_executions (
     ended_at               timestamptz,
     cancel_requested_at    timestamptz,
     cancel_reason          text,
-    -- How long it ran, over all attempts; parked time does not count.
+    -- How long it ran, over all attempts that ended; parked time does not count.
     ran_ms                 bigint NOT NULL DEFAULT 0,
+    -- How long the attempt that has it runs, as of its last accepted checkpoint.
+    attempt_ran_ms         bigint NOT NULL DEFAULT 0,
+    -- Seq of the last accepted checkpoint; here too, so that one row's lock orders everything about a run.
+    checkpoint_seq         bigint NOT NULL DEFAULT 0,
     -- The run whose checkpoint this one begins at.
     continues_execution_id uuid,
     -- W3C trace context of what made it.

@@ -13,6 +13,8 @@ CREATE TABLE ready (
     rings        integer NOT NULL DEFAULT 0,
     -- Attempts lost so far: no executor shall hold two runs that were lost twice.
     losses       integer NOT NULL DEFAULT 0,
+    -- W3C trace context of what made the run, for the doorbell.
+    traceparent  text,
     PRIMARY KEY (tenant_id, execution_id)
 );
 CREATE INDEX ready_by_pool ON ready (pool, tenant_id, priority DESC, seq);
@@ -29,7 +31,8 @@ CREATE TABLE leases (
     acquire_seq  bigint NOT NULL,
     -- A heartbeat has listed it: its executor knows of it.
     confirmed    boolean NOT NULL DEFAULT false,
-    last_request text,
+    -- Attempts of the run that were lost before this one: no executor shall hold two runs that were lost twice.
+    losses       integer NOT NULL DEFAULT 0,
     granted_at   timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, execution_id)
 );
@@ -46,9 +49,13 @@ CREATE TABLE executor_sessions (
     started_at           timestamptz NOT NULL,
     beat_at              timestamptz NOT NULL,
     beat_seq             bigint NOT NULL DEFAULT 0,
+    -- The time to live that the last beat was promised.
+    ttl_ms               bigint NOT NULL,
     answered_acquire_seq bigint NOT NULL DEFAULT 0,
     free_slots           integer NOT NULL,
     draining             boolean NOT NULL DEFAULT false,
+    -- What each lease last requested, by lease id: for the dead letter of a run that takes its executor along.
+    last_requests        jsonb NOT NULL DEFAULT '{}',
     ended_at             timestamptz,
     -- `expired` or `left`.
     end_cause            text
