@@ -1,0 +1,2 @@
+mod fence;
+pub use fence::Fence;

@@ -1,0 +1,2 @@
+mod ledger;
+pub(crate) use ledger::AcquireLedger;

@@ -1,0 +1,2 @@
+mod leases;
+pub use leases::{Lease, Leases, Order, Picture, Running};
