@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use orchid_kit::servers::{Postgres, PostgresOptions, Redis, free_port};
+use orchid_kit::servers::{Postgres, PostgresOptions, Redis, Signal, free_port};
 
 /// A folder of this test's own, removed at its end.
 struct Folder(PathBuf);
@@ -92,4 +92,24 @@ async fn redis_answers_and_ends_with_its_value() {
 fn free_ports_are_free() {
     let port = free_port().expect("a port");
     assert!(!listens(port));
+}
+
+#[tokio::test]
+async fn a_killed_server_starts_again_where_it_was() {
+    let folder = Folder::new();
+    let mut postgres = Postgres::start(&folder.0, &PostgresOptions::default()).await.unwrap();
+    let url = postgres.url("postgres", "postgres");
+    psql(&url, "CREATE TABLE kept (n int)");
+    assert!(postgres.process().signal(Signal::Kill));
+    postgres.process().finish().unwrap();
+    // Its children notice a little later that it is gone.
+    while postgres.restart().await.is_err() {}
+    assert_eq!(psql(&url, "SELECT count(*) FROM kept"), "0");
+
+    let mut redis = Redis::start(&folder.0).await.unwrap();
+    let (url, port) = (redis.url(), redis.port());
+    redis.process().kill();
+    assert!(!listens(port));
+    redis.restart().await.unwrap();
+    assert!(listens(port) && redis.url() == url);
 }

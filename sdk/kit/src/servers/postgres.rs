@@ -47,9 +47,8 @@ impl Default for PostgresOptions {
 #[derive(Debug)]
 pub struct Postgres {
     process: Process,
-    port: u16,
+    launch: Launch,
     password: String,
-    folder: PathBuf,
 }
 
 impl Postgres {
@@ -70,33 +69,34 @@ impl Postgres {
         let password =
             fs::read_to_string(home.password_file()).map_err(doing("reading the server's password"))?;
         let port = free_port().map_err(doing("looking for a free port"))?;
-        let log = File::create(home.log()).map_err(doing("making the server's log"))?;
-        let mut process = Program::new(programs.postgres)
-            .args(arguments(&home, port, options))
-            .folder(&home.folder)
-            .account(account)
-            .orphaned(Signal::Int)
-            .log(log)
-            .spawn()
-            .map_err(doing("starting postgres"))?;
-        ready(&mut process, &home).await?;
-        Ok(Postgres { process, port, password: password.trim().to_owned(), folder: home.folder })
+        let launch = Launch { program: programs.postgres, account, home, port, options: options.clone() };
+        let process = launch.start().await?;
+        Ok(Postgres { process, launch, password: password.trim().to_owned() })
+    }
+
+    /// Starts it again after its process has ended, on the same port with the same data.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn restart(&mut self) -> Result<(), ServerError> {
+        self.process = self.launch.start().await?;
+        Ok(())
     }
 
     /// The url of a database for a role. The server's own password opens `postgres`, the superuser; a role that is made
     /// with the password of this url is opened by it, too.
     pub fn url(&self, role: &str, database: &str) -> String {
-        format!("postgres://{role}:{}@127.0.0.1:{}/{database}", self.password, self.port)
+        format!("postgres://{role}:{}@127.0.0.1:{}/{database}", self.password, self.launch.port)
     }
 
     /// The port that it listens on.
     pub fn port(&self) -> u16 {
-        self.port
+        self.launch.port
     }
 
     /// The folder that its data and log really lie in.
     pub fn folder(&self) -> &Path {
-        &self.folder
+        &self.launch.home.folder
     }
 
     /// The server's process.
@@ -132,6 +132,32 @@ impl Drop for Postgres {
         while self.process.ended().is_none() && std::time::Instant::now() < patience {
             std::thread::park_timeout(POLL_INTERVAL);
         }
+    }
+}
+
+/// All that a start needs, so that a second one is like the first.
+#[derive(Debug)]
+struct Launch {
+    program: PathBuf,
+    account: Option<Account>,
+    home: Home,
+    port: u16,
+    options: PostgresOptions,
+}
+
+impl Launch {
+    async fn start(&self) -> Result<Process, ServerError> {
+        let log = File::create(self.home.log()).map_err(doing("making the server's log"))?;
+        let mut process = Program::new(&self.program)
+            .args(arguments(&self.home, self.port, &self.options))
+            .folder(&self.home.folder)
+            .account(self.account)
+            .orphaned(Signal::Int)
+            .log(log)
+            .spawn()
+            .map_err(doing("starting postgres"))?;
+        ready(&mut process, &self.home).await?;
+        Ok(process)
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
     ffi::OsString,
     fs::File,
     io,
+    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -28,6 +29,7 @@ pub struct Program {
     file: PathBuf,
     args: Vec<OsString>,
     env: Vec<(OsString, OsString)>,
+    withheld: Vec<OsString>,
     folder: Option<PathBuf>,
     account: Option<Account>,
     orphaned: Signal,
@@ -68,6 +70,7 @@ impl Program {
             file: file.into(),
             args: Vec::new(),
             env: Vec::new(),
+            withheld: Vec::new(),
             folder: None,
             account: None,
             orphaned: Signal::Kill,
@@ -86,6 +89,13 @@ impl Program {
     #[must_use]
     pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Program {
         self.env.push((name.into(), value.into()));
+        self
+    }
+
+    /// Keeps variables of this process's own environment from it.
+    #[must_use]
+    pub fn without_env<N: Into<OsString>>(mut self, names: impl IntoIterator<Item = N>) -> Program {
+        self.withheld.extend(names.into_iter().map(Into::into));
         self
     }
 
@@ -135,7 +145,11 @@ impl Program {
             }
             None => Command::new(&self.file),
         };
-        command.args(self.args).envs(self.env).stdin(Stdio::null());
+        for name in &self.withheld {
+            command.env_remove(name);
+        }
+        // A Ctrl-C at the terminal is for this process, which then stops its children in order.
+        command.args(self.args).envs(self.env).stdin(Stdio::null()).process_group(0);
         if let Some(folder) = self.folder {
             command.current_dir(folder);
         }

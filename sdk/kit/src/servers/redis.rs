@@ -5,7 +5,7 @@ use std::{
     io::Write as _,
     net::Ipv4Addr,
     os::unix::fs::OpenOptionsExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -26,8 +26,16 @@ const REMEDY: &str = "install the package redis-server (Debian, Ubuntu: apt-get 
 #[derive(Debug)]
 pub struct Redis {
     process: Process,
-    port: u16,
+    launch: Launch,
     password: String,
+}
+
+/// All that a start needs, so that a second one is like the first.
+#[derive(Debug)]
+struct Launch {
+    program: PathBuf,
+    folder: PathBuf,
+    port: u16,
 }
 
 impl Redis {
@@ -42,28 +50,29 @@ impl Redis {
         fs::create_dir_all(folder).map_err(doing(format!("making {}", folder.display())))?;
         let port = free_port().map_err(doing("looking for a free port"))?;
         let password = random_password();
-        let settings = folder.join("redis.conf");
-        write_settings(&settings, port, &password)?;
-        let log_file = folder.join("redis.log");
-        let log = File::create(&log_file).map_err(doing("making the log of redis"))?;
-        let mut process = Program::new(server)
-            .args([settings.into_os_string()])
-            .folder(folder)
-            .log(log)
-            .spawn()
-            .map_err(doing("starting redis-server"))?;
-        ready(&mut process, port, &log_file).await?;
-        Ok(Redis { process, port, password })
+        let launch = Launch { program: server, folder: folder.to_owned(), port };
+        write_settings(&launch.settings(), port, &password)?;
+        let process = launch.start().await?;
+        Ok(Redis { process, launch, password })
+    }
+
+    /// Starts it again after its process has ended, on the same port, empty.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn restart(&mut self) -> Result<(), ServerError> {
+        self.process = self.launch.start().await?;
+        Ok(())
     }
 
     /// The url to reach it.
     pub fn url(&self) -> String {
-        format!("redis://:{}@127.0.0.1:{}", self.password, self.port)
+        format!("redis://:{}@127.0.0.1:{}", self.password, self.launch.port)
     }
 
     /// The port that it listens on.
     pub fn port(&self) -> u16 {
-        self.port
+        self.launch.port
     }
 
     /// The server's process.
@@ -74,6 +83,25 @@ impl Redis {
     /// Stops it in good order.
     pub async fn stop(mut self) {
         self.process.stop(Signal::Term, STOP_TIMEOUT).await;
+    }
+}
+
+impl Launch {
+    fn settings(&self) -> PathBuf {
+        self.folder.join("redis.conf")
+    }
+
+    async fn start(&self) -> Result<Process, ServerError> {
+        let log_file = self.folder.join("redis.log");
+        let log = File::create(&log_file).map_err(doing("making the log of redis"))?;
+        let mut process = Program::new(&self.program)
+            .args([self.settings().into_os_string()])
+            .folder(&self.folder)
+            .log(log)
+            .spawn()
+            .map_err(doing("starting redis-server"))?;
+        ready(&mut process, self.port, &log_file).await?;
+        Ok(process)
     }
 }
 
