@@ -1,37 +1,69 @@
 //! Expressions: JMESPath and the function library, compiled once, evaluated on shared values within bounds.
 
+mod bounds;
+mod check;
+mod compile;
+pub(crate) mod equal;
 mod error;
+mod eval;
+mod traps;
 
+use std::sync::Arc;
+
+use jmespath::ast::Ast;
+
+pub(crate) use bounds::end_of_quoted;
+pub(crate) use check::InScope;
+pub(crate) use compile::Site;
 pub use error::EvalError;
+pub(crate) use eval::{Data, Failure, Outcome, Run, boolean, list, null};
 
+use crate::value::{PlainPath, PlainStep};
 use crate::{EvalEnv, Reads, Scope, Value};
 
-/// A compiled expression.
-#[derive(Clone, Debug)]
-pub struct Expr {
+/// A compiled expression. Clones share it.
+#[derive(Clone)]
+pub struct Expr(Arc<Compiled>);
+
+struct Compiled {
     text: String,
+    ast: Ast,
     reads: Reads,
+    /// Whether it can make something larger or deeper than what it reads.
+    builds: bool,
 }
 
 impl Expr {
     /// The text as the author wrote it.
     #[must_use]
     pub fn text(&self) -> &str {
-        &self.text
+        &self.0.text
     }
 
     /// What it reads from the scope.
     #[must_use]
     pub fn reads(&self) -> &Reads {
-        &self.reads
+        &self.0.reads
     }
 
     /// Evaluates it.
     ///
     /// # Errors
     /// A function's type error, or a bound of steps, size or depth that was reached.
-    pub fn eval(&self, _scope: &Scope, _env: &EvalEnv) -> Result<Value, EvalError> {
-        Ok(Value::null())
+    pub fn eval(&self, scope: &Scope, env: &EvalEnv) -> Result<Value, EvalError> {
+        let mut run = Run::new(scope, env);
+        let outcome = run.eval(&self.0.ast, Data::Scope).and_then(|value| {
+            if self.0.builds {
+                run.check_result(&value, 1)?;
+            }
+            Ok(value)
+        });
+        outcome.map(Value::from).map_err(|failure| EvalError {
+            expression: self.0.text.clone(),
+            position: failure.offset,
+            message: failure.message,
+            over_budget: failure.over_budget,
+        })
     }
 
     /// Evaluates it as a condition, by JMESPath's truth.
@@ -41,4 +73,41 @@ impl Expr {
     pub fn is_true(&self, scope: &Scope, env: &EvalEnv) -> Result<bool, EvalError> {
         Ok(self.eval(scope, env)?.truthy())
     }
+
+    /// The path below `response.body`, where the expression is nothing but such a path of names and indexes.
+    pub(crate) fn plain_body_path(&self) -> Option<PlainPath> {
+        let mut steps = Vec::new();
+        plain_steps(&self.0.ast, &mut steps)?;
+        let mut steps = steps.into_iter();
+        for wanted in ["response", "body"] {
+            match steps.next()? {
+                PlainStep::Member(name) if name == wanted => {}
+                _ => return None,
+            }
+        }
+        Some(PlainPath(steps.collect()))
+    }
 }
+
+fn plain_steps(node: &Ast, steps: &mut Vec<PlainStep>) -> Option<()> {
+    match node {
+        Ast::Field { name, .. } => steps.push(PlainStep::Member(name.clone())),
+        Ast::Index { idx, .. } => steps.push(PlainStep::Index(*idx)),
+        Ast::Identity { .. } => {}
+        Ast::Subexpr { lhs, rhs, .. } => {
+            plain_steps(lhs, steps)?;
+            plain_steps(rhs, steps)?;
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+impl std::fmt::Debug for Expr {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Expr({:?})", self.0.text)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

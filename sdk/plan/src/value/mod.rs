@@ -13,7 +13,7 @@ use serde_json::Number;
 pub(crate) use parse::Shape;
 pub use parse::ValueError;
 pub use raw::{PlainPath, PlainStep, RawRows, RawRowsError};
-pub(crate) use write::number_text;
+pub(crate) use write::{Borrowed, number_text};
 
 /// A JSON value.
 #[derive(Clone)]

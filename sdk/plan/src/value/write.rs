@@ -41,7 +41,7 @@ impl Serialize for Value {
     }
 }
 
-struct Borrowed<'v>(&'v Variable);
+pub(crate) struct Borrowed<'v>(pub(crate) &'v Variable);
 
 impl Serialize for Borrowed<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -88,7 +88,7 @@ mod tests {
             ("5.0", "5"),
             ("0.1", "0.1"),
             ("18446744073709551615", "18446744073709551615"),
-            ("1e21", "1e21"),
+            ("1e21", "1e+21"),
             ("-3", "-3"),
             ("true", "true"),
         ] {

@@ -1,0 +1,110 @@
+//! From an expression's text to a compiled one, or to its faults.
+
+use jmespath::ErrorReason;
+use jmespath::ast::Ast;
+
+use super::bounds::{MAX_HEIGHT, MAX_LENGTH, MAX_NESTING, too_deep};
+use super::check::{Checker, InScope, height};
+use super::{Compiled, Expr, traps};
+use crate::{Fault, FaultCode};
+
+/// Where an expression stands.
+pub(crate) struct Site<'s> {
+    /// Pointer of the field.
+    pub(crate) pointer: &'s str,
+    /// Byte offset of the expression in the field's text.
+    pub(crate) start: usize,
+    /// What it can begin with.
+    pub(crate) scope: &'s InScope,
+}
+
+impl Site<'_> {
+    pub(crate) fn fault(&self, code: FaultCode, offset: usize, message: impl Into<String>) -> Fault {
+        Fault::new(code, self.pointer, message).at(self.start + offset)
+    }
+}
+
+impl Expr {
+    /// Compiles an expression; faults are all that could be found.
+    pub(crate) fn compile(text: &str, site: &Site<'_>) -> Result<Self, Vec<Fault>> {
+        let ast = parse(text, site).map_err(|fault| vec![fault])?;
+        Self::from_ast(text, ast, site)
+    }
+
+    /// Checks a tree that was parsed from `text`.
+    pub(crate) fn from_ast(text: &str, ast: Ast, site: &Site<'_>) -> Result<Self, Vec<Fault>> {
+        let mut checker = Checker::new(text, site);
+        checker.check(&ast);
+        if !checker.faults.is_empty() {
+            return Err(checker.faults);
+        }
+        let (reads, builds) = (checker.reads, checker.builds);
+        Ok(Self(std::sync::Arc::new(Compiled { text: text.to_owned(), ast, reads, builds })))
+    }
+}
+
+/// Parses within the bounds.
+pub(crate) fn parse(text: &str, site: &Site<'_>) -> Result<Ast, Fault> {
+    if text.trim().is_empty() {
+        return Err(site.fault(FaultCode::Syntax, 0, "the expression is empty"));
+    }
+    if text.len() > MAX_LENGTH {
+        return Err(site.fault(
+            FaultCode::TooLarge,
+            MAX_LENGTH,
+            format!("the expression has {} bytes, at most {MAX_LENGTH} are allowed", text.len()),
+        ));
+    }
+    let deep = |offset| {
+        site.fault(
+            FaultCode::TooLarge,
+            offset,
+            format!("the expression is nested deeper than {MAX_NESTING} levels"),
+        )
+    };
+    if let Some(offset) = too_deep(text) {
+        return Err(deep(offset));
+    }
+    let ast = jmespath::parse(text).map_err(|error| {
+        let words = match &error.reason {
+            ErrorReason::Parse(words) => words.clone(),
+            ErrorReason::Runtime(error) => error.to_string(),
+        };
+        let offset = error.offset.min(text.len());
+        traps::bare_number(text, offset, site)
+            .unwrap_or_else(|| site.fault(FaultCode::Syntax, offset, readable(&words, text, offset)))
+    })?;
+    if height(&ast) > MAX_HEIGHT {
+        return Err(site.fault(
+            FaultCode::TooLarge,
+            0,
+            format!("the expression chains more than {MAX_HEIGHT} operations"),
+        ));
+    }
+    Ok(ast)
+}
+
+/// The parser's words with the text that it stumbled over in place of its own names for tokens.
+fn readable(words: &str, text: &str, offset: usize) -> String {
+    let reason = words.split(" -- found").next().unwrap_or(words);
+    let reason = match reason {
+        "Unexpected nud token" | "Unexpected led token" | "Did not parse the complete expression" => {
+            "unexpected"
+        }
+        "Invalid function name" => "not a function's name before",
+        other => return format!("{}, near {}", lower_first(other), near(text, offset)),
+    };
+    format!("{reason} {}", near(text, offset))
+}
+
+fn near(text: &str, offset: usize) -> String {
+    match text.get(offset..) {
+        Some("") | None => "the end of the expression".to_owned(),
+        Some(rest) => format!("{:?}", rest.chars().take(12).collect::<String>()),
+    }
+}
+
+fn lower_first(words: &str) -> String {
+    let mut chars = words.chars();
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
+}

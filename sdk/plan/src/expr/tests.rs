@@ -1,0 +1,348 @@
+//! Expressions as they are checked and run.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use chrono::DateTime;
+use proptest::prelude::*;
+
+use super::*;
+use crate::{Fault, FaultCode, ScopeName};
+
+pub(crate) fn compile_anywhere(text: &str) -> Expr {
+    let scope = InScope::anything();
+    Expr::compile(text, &Site { pointer: "/x", start: 0, scope: &scope })
+        .unwrap_or_else(|faults| panic!("{text}: {faults:?}"))
+}
+
+pub(crate) fn eval_with(text: &str, scope: &Scope, env: &EvalEnv) -> Result<Value, EvalError> {
+    compile_anywhere(text).eval(scope, env)
+}
+
+/// Evaluates without any scope; the result as JSON.
+pub(crate) fn eval(text: &str) -> Result<String, EvalError> {
+    let env = EvalEnv::new(DateTime::UNIX_EPOCH, 1);
+    eval_with(text, &Scope::new(), &env).map(|value| String::from_utf8(value.to_json()).unwrap())
+}
+
+fn faults(text: &str) -> Vec<Fault> {
+    let scope = InScope::new([ScopeName::Response, ScopeName::Context, ScopeName::Meta], [ScopeName::Window]);
+    match Expr::compile(text, &Site { pointer: "/definition/step/while", start: 3, scope: &scope }) {
+        Ok(_) => Vec::new(),
+        Err(faults) => faults,
+    }
+}
+
+#[test]
+fn faults_say_code_place_and_correction() {
+    use FaultCode::*;
+    let cases = [
+        ("body.items", UnknownName, 0, Some("response.body")),
+        ("respnse.body", UnknownName, 0, Some("response")),
+        ("zzzzzz", UnknownName, 0, None),
+        ("window.from", Unsupported, 0, None),
+        ("context.a && loop_count", UnknownName, 13, Some("meta.loop_count")),
+        ("lenght(response.body)", UnknownFunction, 0, Some("length")),
+        ("add(`1`)", WrongArity, 0, Some("add(a: number, b: number) → number")),
+        ("response.body.done == true", Trap, 22, Some("`true`")),
+        ("response.body.items[?active == false]", Trap, 31, Some("`false`")),
+        ("response.body.next != null", Trap, 22, Some("`null`")),
+        ("context.a | true", Trap, 12, Some("`true`")),
+        ("response.status_code == 200", Trap, 24, Some("`200`")),
+        ("context.a < -1.5", Trap, 12, Some("`-1.5`")),
+        ("!response.body.more", Trap, 0, Some("!(response.body.more)")),
+        ("!response.body[0]", Trap, 0, Some("!(response.body[0])")),
+        ("context.a && !context.b[0].c", Trap, 13, Some("!(context.b[0].c)")),
+        ("context.since > '2026'", Trap, 16, Some("compare(context.since, '2026') > `0`")),
+        ("'a' <= context.b.c", Trap, 0, Some("compare('a', context.b.c) <= `0`")),
+        ("response.body[", Syntax, 14, None),
+        ("", Syntax, 0, None),
+        ("response.body[::0]", InvalidValue, 17, None),
+        ("regex_match(context.a, '(')", InvalidValue, 23, None),
+        ("[&a]", Syntax, 1, None),
+        ("not_null(&a)", Syntax, 9, None),
+        ("raw(context.a)", InvalidValue, 0, None),
+        ("root().bdy", UnknownName, 7, None),
+        ("@.contxt", UnknownName, 2, Some("context")),
+    ];
+    for (text, code, offset, suggestion) in cases {
+        let faults = faults(text);
+        let fault = faults.first().unwrap_or_else(|| panic!("{text} was not refused"));
+        assert_eq!((fault.code, fault.position), (code, Some(offset + 3)), "{text}: {fault}");
+        assert_eq!(fault.suggestion.as_deref(), suggestion, "{text}: {fault}");
+        assert_eq!(fault.pointer, "/definition/step/while");
+    }
+    assert_eq!(faults("boddy.items")[0].in_scope, ["context", "meta", "response"]);
+}
+
+#[test]
+fn all_faults_of_one_expression_come_together() {
+    let codes: Vec<_> = faults("foo && lenght(bar) == true").into_iter().map(|fault| fault.code).collect();
+    assert_eq!(
+        codes,
+        [FaultCode::UnknownName, FaultCode::UnknownFunction, FaultCode::UnknownName, FaultCode::Trap]
+    );
+}
+
+#[test]
+fn what_only_looks_like_a_trap_passes() {
+    for text in [
+        "context.true",
+        "\"response\".\"true\" == `true`",
+        "response.body.items[?\"null\" == `1`]",
+        "!(response.body.more)",
+        "response.body.a < `5`",
+        "context.a == 'text'",
+        "`true`",
+        "context.items[5].x",
+        "map(&true_name, context.list)",
+    ] {
+        assert_eq!(faults(text), [], "{text}");
+    }
+}
+
+#[test]
+fn reads_are_the_paths_that_are_spelled_out() {
+    let reads =
+        |text: &str| compile_anywhere(text).reads().paths().map(|path| path.join(".")).collect::<Vec<_>>();
+    assert_eq!(reads("response.body.next && context.a"), ["context.a", "response.body.next"]);
+    assert_eq!(reads("response.body.items[*].id"), ["response.body.items"]);
+    assert_eq!(reads("response.{a: body.x, b: status_code}"), ["response.body.x", "response.status_code"]);
+    assert_eq!(
+        reads("length(response.body.items[?id == root().context.id])"),
+        ["context.id", "response.body.items"]
+    );
+    assert_eq!(reads("root()"), [""]);
+    assert_eq!(reads("@.meta"), ["meta"]);
+    assert_eq!(reads("response.[`1`]"), ["response"]);
+    assert_eq!(reads("map(&context, response.body)"), ["response.body"]);
+    assert_eq!(reads("`1`"), [""; 0]);
+}
+
+#[test]
+fn a_plain_path_below_the_body_is_known() {
+    let plain = |text: &str| compile_anywhere(text).plain_body_path();
+    let member = |name: &str| PlainStep::Member(name.to_owned());
+    assert_eq!(plain("response.body"), Some(PlainPath(vec![])));
+    assert_eq!(
+        plain("response.body.data[0].\"a b\""),
+        Some(PlainPath(vec![member("data"), PlainStep::Index(0), member("a b")]))
+    );
+    for computed in
+        ["response.body.items[*]", "response.headers", "context.list", "response.body.a || `[]`", "response"]
+    {
+        assert_eq!(plain(computed), None, "{computed}");
+    }
+}
+
+#[test]
+fn integers_pass_through_with_every_digit() {
+    let scope = Scope::new().with(
+        ScopeName::Context,
+        Value::parse(b"{\"id\":9007199254740993,\"u\":18446744073709551615}").unwrap(),
+    );
+    let env = EvalEnv::new(DateTime::UNIX_EPOCH, 1);
+    for (text, expected) in [
+        ("context.id", "9007199254740993"),
+        ("{a: [context.u]}", "{\"a\":[18446744073709551615]}"),
+        ("add(context.id, `1`)", "9007199254740994"),
+        ("abs(context.id)", "9007199254740993"),
+        ("sum([context.id, `0`])", "9007199254740993"),
+        ("to_number('9007199254740993')", "9007199254740993"),
+        ("to_string(context.u)", "\"18446744073709551615\""),
+        ("context.id == `9007199254740992`", "true"),
+        ("compare(context.id, `9007199254740992`)", "1"),
+    ] {
+        let value = eval_with(text, &scope, &env).unwrap();
+        assert_eq!(String::from_utf8(value.to_json()).unwrap(), expected, "{text}");
+    }
+}
+
+#[test]
+fn uuids_differ_within_an_evaluation_and_repeat_with_the_seed() {
+    let once = eval("[uuid(), uuid()]").unwrap();
+    let parts: Vec<&str> = once.split('"').collect();
+    assert_ne!(parts[1], parts[3]);
+    assert_eq!(eval("[uuid(), uuid()]").unwrap(), once);
+}
+
+/// Runs on a small stack, where recursion that is not bounded ends the process.
+fn on_a_small_stack(work: impl FnOnce() + Send + 'static) {
+    std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn(work).unwrap().join().unwrap();
+}
+
+#[test]
+fn hostile_expressions_end_in_an_error() {
+    on_a_small_stack(|| {
+        let doubling = |step: &str, times: usize| vec![step; times].join("|");
+        let hostile = [
+            format!("'a'|{}", doubling("[@,@]", 60)),
+            format!("'a'|{}", doubling("[@,@][]", 60)),
+            format!("to_string('a'|{})", doubling("[@,@]", 60)),
+            format!("('a'|{0}) == ('a'|{0})", doubling("[@,@]", 60)),
+            format!("unique('a'|{})", doubling("[@,@]", 60)),
+            format!("'{}'|{}", "x".repeat(1000), doubling("join('',[@,@])", 60)),
+            format!("'x'|{}", doubling("replace(@,'x','xxxxxxxxxx')", 60)),
+            format!(
+                "length({}range(`0`,`1000000`){})",
+                "map(&range(`0`,`1000000`),".repeat(3),
+                ")".repeat(3)
+            ),
+            "range(`0`, `1000000000`)".to_owned(),
+            doubling("[@]", 198),
+            format!("range(`0`,`100000`)|[?contains(range(`0`,`100000`), @)]|[?@ == 'x']{}", ""),
+        ];
+        for text in hostile {
+            let error = eval(&text).expect_err(&text.chars().take(60).collect::<String>());
+            assert!(error.over_budget || error.message.contains("more than"), "{error}");
+        }
+    });
+}
+
+#[test]
+fn slices_with_any_numbers_are_safe() {
+    for (text, expected) in [
+        ("`[0,1,2,3]`[1::2147483647]", "[1]"),
+        ("`[0,1,2,3]`[::-2147483647]", "[3]"),
+        ("`[0,1,2,3]`[-2147483647:2147483647]", "[0,1,2,3]"),
+        ("`[0,1,2,3]`[10:-10:-1]", "[3,2,1,0]"),
+        ("`[]`[-2147483647]", "null"),
+    ] {
+        assert_eq!(eval(text).unwrap(), expected, "{text}");
+    }
+}
+
+#[test]
+fn nesting_within_the_bounds_does_not_overflow_and_beyond_them_is_refused() {
+    on_a_small_stack(|| {
+        let scope = InScope::anything();
+        let compile = |text: &str| Expr::compile(text, &Site { pointer: "", start: 0, scope: &scope });
+        for (open, close) in [
+            ("(", ")"),
+            ("[", "]"),
+            ("{a:", "}"),
+            ("(a||", ")"),
+            ("(a&&b==", ")"),
+            ("!(", ")"),
+            ("[?a==", "]"),
+            ("to_array(", ")"),
+        ] {
+            for levels in [50, 99, 100, 101, 500, 1300] {
+                let text = format!("{}a{}", open.repeat(levels), close.repeat(levels));
+                if let Err(faults) = compile(&text) {
+                    assert!(levels > 48, "{text}: {faults:?}");
+                    assert!(
+                        faults.iter().all(|fault| matches!(fault.code, FaultCode::TooLarge)),
+                        "{faults:?}"
+                    );
+                }
+            }
+        }
+        for chain in [".a", "[0]", "[*]", "[]", "|a", "||a", ".*", "[?a]", "==a", "[1:]", "&&!a", "|&a"] {
+            for times in [50, 200, 1000, 2000] {
+                let text = format!("a{}", chain.repeat(times));
+                if let Ok(expr) = compile(&text) {
+                    expr.eval(&Scope::new(), &EvalEnv::new(DateTime::UNIX_EPOCH, 0)).unwrap();
+                }
+            }
+        }
+    });
+}
+
+/// The cases of the official suite, which come with the parser's sources.
+fn compliance_suites() -> Vec<(String, serde_json::Value)> {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--offline",
+            "--manifest-path",
+            concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
+        ])
+        .output()
+        .unwrap();
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let manifest = metadata["packages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|package| package["name"] == "jmespath")
+        .and_then(|package| package["manifest_path"].as_str())
+        .unwrap();
+    let folder: PathBuf = PathBuf::from(manifest).parent().unwrap().join("tests/compliance");
+    let mut suites = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let suite = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        suites.push((path.file_name().unwrap().to_string_lossy().into_owned(), suite));
+    }
+    suites
+}
+
+/// What the language refuses on purpose though JMESPath takes it.
+const REFUSED: [FaultCode; 1] = [FaultCode::Trap];
+
+#[test]
+fn the_official_compliance_suite_passes() {
+    let env = EvalEnv::new(DateTime::UNIX_EPOCH, 0);
+    let (mut passed, mut refused) = (0, Vec::new());
+    for (file, suite) in compliance_suites() {
+        for group in suite.as_array().unwrap() {
+            let given = Value::from(&group["given"]);
+            for case in group["cases"].as_array().unwrap() {
+                let text = case["expression"].as_str().unwrap();
+                let scope = InScope::anything();
+                let compiled = Expr::compile(text, &Site { pointer: "", start: 0, scope: &scope });
+                let outcome = match compiled {
+                    Err(faults)
+                        if faults.iter().all(|fault| REFUSED.contains(&fault.code))
+                            && case.get("error").is_none() =>
+                    {
+                        refused.push(text.to_owned());
+                        continue;
+                    }
+                    Err(faults) => Err(format!("{faults:?}")),
+                    Ok(expr) => {
+                        let nothing = Scope::new();
+                        let mut run = Run::new(&nothing, &env);
+                        run.eval(&expr.0.ast, Data::Value(given.rcvar())).map_err(|failure| failure.message)
+                    }
+                };
+                match (case.get("result"), outcome) {
+                    (Some(expected), Ok(value)) => {
+                        // As the suite's own runner does: numbers compare as doubles.
+                        assert_eq!(*value, **Value::from(expected).rcvar(), "{file}: {text}");
+                    }
+                    (Some(_), Err(error)) => panic!("{file}: {text}: {error}"),
+                    (None, Ok(value)) => assert!(case.get("bench").is_some(), "{file}: {text} gave {value}"),
+                    (None, Err(_)) => {}
+                }
+                passed += 1;
+            }
+        }
+    }
+    assert!(passed > 850, "{passed}");
+    // `!` before a dotted path, ordering with text, and bare words are traps; nothing else is refused.
+    assert!(refused.len() < 15, "{refused:#?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn any_text_compiles_or_is_refused_and_runs_or_fails(text in r#"([a-c@*!&|.,:\[\]{}()?<>=' "`0-9-]|\[\*\]|\[\?|==|response|body|length\(|map\(&|`1`|'x'){0,40}"#) {
+        let scope = InScope::anything();
+        if let Ok(expr) = Expr::compile(&text, &Site { pointer: "", start: 0, scope: &scope }) {
+            let values = Scope::new().with(ScopeName::Response, Value::parse(br#"{"body":[{"a":[1,2],"b":{"c":"x"}}]}"#).unwrap());
+            let _outcome = expr.eval(&values, &EvalEnv::new(DateTime::UNIX_EPOCH, 0));
+        }
+    }
+
+    #[test]
+    fn faults_stay_inside_the_text(text in "\\PC{0,60}") {
+        for fault in faults(&text) {
+            prop_assert!(fault.position.unwrap() <= text.len() + 3);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Expressions that parse, or nearly do, and mean something else than their author thinks. Each is refused with what to
+//! write instead.
+
+use jmespath::Variable;
+use jmespath::ast::{Ast, Comparator};
+
+use super::bounds::end_of_quoted;
+use super::check::orders;
+use super::compile::Site;
+use crate::{Fault, FaultCode};
+
+/// `true`, `false` or `null` without backticks: a member of that name, which is hardly ever there.
+pub(super) fn bare_word(text: &str, name: &str, offset: usize, site: &Site<'_>) -> Option<Fault> {
+    if !matches!(name, "true" | "false" | "null") || text.as_bytes().get(offset) == Some(&b'"') {
+        return None;
+    }
+    let words = format!("{name} without backticks is a field of that name");
+    Some(site.fault(FaultCode::Trap, offset, words).suggest(format!("`{name}`")))
+}
+
+/// A number without backticks, which the parser refuses in words of its own.
+pub(super) fn bare_number(text: &str, offset: usize, site: &Site<'_>) -> Option<Fault> {
+    let number: String = text
+        .get(offset..)?
+        .chars()
+        .enumerate()
+        .take_while(|(place, char)| char.is_ascii_digit() || *char == '.' || (*place == 0 && *char == '-'))
+        .map(|(_, char)| char)
+        .collect();
+    let number = number.trim_end_matches('.');
+    if !number.contains(|char: char| char.is_ascii_digit()) {
+        return None;
+    }
+    let words = format!("the number {number} needs backticks");
+    Some(site.fault(FaultCode::Trap, offset, words).suggest(format!("`{number}`")))
+}
+
+/// `!a.b`, which binds as `(!a).b` and is always null.
+pub(super) fn negation(text: &str, dot: usize, lhs: &Ast, site: &Site<'_>) -> Option<Fault> {
+    let Ast::Not { offset, .. } = lhs else { return None };
+    if text.as_bytes().get(dot) != Some(&b'.') {
+        return None;
+    }
+    let path = path_at(text, offset + 1)?;
+    let words = format!(
+        "!{path} binds as (!{}){}, which is always null",
+        first_of(path),
+        &path[first_of(path).len()..]
+    );
+    Some(site.fault(FaultCode::Trap, *offset, words).suggest(format!("!({path})")))
+}
+
+/// `a < 'text'`, which is always null.
+pub(super) fn text_order(
+    text: &str,
+    comparator: &Comparator,
+    lhs: &Ast,
+    rhs: &Ast,
+    site: &Site<'_>,
+) -> Option<Fault> {
+    let literal = |node: &Ast| match node {
+        Ast::Literal { value, offset } if matches!(**value, Variable::String(_)) => Some(*offset),
+        _ => None,
+    };
+    let offset = literal(rhs).or_else(|| literal(lhs)).filter(|_| orders(comparator))?;
+    let sign = match comparator {
+        Comparator::LessThan => "<",
+        Comparator::LessThanEqual => "<=",
+        Comparator::GreaterThan => ">",
+        _ => ">=",
+    };
+    let fault = site.fault(FaultCode::Trap, offset, "ordering with text is always null");
+    let written = |node: &Ast| match node {
+        Ast::Literal { offset, .. } => {
+            Some(text.get(*offset..=end_of_quoted(text.as_bytes(), *offset))?.to_owned())
+        }
+        other => path_at(text, start_of(other)?).map(str::to_owned),
+    };
+    Some(match (written(lhs), written(rhs)) {
+        (Some(left), Some(right)) => fault.suggest(format!("compare({left}, {right}) {sign} `0`")),
+        _ => fault.suggest(format!("compare(a, b) {sign} `0`")),
+    })
+}
+
+/// Where a path's text begins.
+fn start_of(node: &Ast) -> Option<usize> {
+    match node {
+        Ast::Field { offset, .. } | Ast::Identity { offset } => Some(*offset),
+        Ast::Subexpr { lhs, .. } | Ast::Projection { lhs, .. } => start_of(lhs),
+        _ => None,
+    }
+}
+
+/// The path that begins at a place of the text: names, dots, quoted names and brackets.
+fn path_at(text: &str, start: usize) -> Option<&str> {
+    let bytes = text.as_bytes();
+    let mut place = start;
+    while place < bytes.len() {
+        match bytes[place] {
+            b'"' => place = end_of_quoted(bytes, place),
+            b'[' => place += text.get(place..)?.find(']')?,
+            b'.' | b'_' | b'@' | b'*' => {}
+            byte if byte.is_ascii_alphanumeric() => {}
+            _ => break,
+        }
+        place += 1;
+    }
+    text.get(start..place).filter(|path| !path.is_empty())
+}
+
+fn first_of(path: &str) -> &str {
+    path.split('.').next().unwrap_or(path)
+}

@@ -1,0 +1,146 @@
+//! Exact order: integers by every digit, decimals, timestamps by their instants, text by its code points.
+
+use std::cmp::Ordering;
+
+use jmespath::{Rcvar, Variable};
+use serde_json::Number;
+
+use super::Function;
+use super::Param::{Any, List};
+use super::call::{Arg, Args, integer};
+use super::numbers::exact;
+use super::time::timestamp;
+use crate::expr::{Outcome, Run, null};
+use crate::value::kind_of;
+
+pub(super) static FUNCTIONS: &[Function] = &[
+    Function::new(
+        "compare",
+        "compare(a: number | text, b: number | text) → number",
+        "-1, 0 or 1: how `a` stands to `b`, exactly; null where one of them is null",
+        ("compare('2026-01-15T12:00:00+02:00', '2026-01-15T10:30:00Z') < `0`", "true"),
+        &[Any, Any],
+        compare,
+    ),
+    Function::new(
+        "max_of",
+        "max_of(list) → any",
+        "the greatest of numbers, timestamps or texts, exactly; nulls are passed over, and of nothing it is null",
+        ("max_of(response.body.items[*].id)", "2"),
+        &[List],
+        |run, args| extreme(run, args, Ordering::Greater),
+    ),
+    Function::new(
+        "min_of",
+        "min_of(list) → any",
+        "the least of numbers, timestamps or texts, exactly; nulls are passed over, and of nothing it is null",
+        ("min_of(`[9007199254740993, 9007199254740992]`)", "9007199254740992"),
+        &[List],
+        |run, args| extreme(run, args, Ordering::Less),
+    ),
+];
+
+/// The exact order of two values of one kind.
+fn order(run: &Run<'_>, a: &Variable, b: &Variable) -> Outcome<Ordering> {
+    match (a, b) {
+        (Variable::Number(a), Variable::Number(b)) => Ok(order_numbers(a, b)),
+        (Variable::String(a), Variable::String(b)) => Ok(match (timestamp(a), timestamp(b)) {
+            (Some(a), Some(b)) => a.cmp(&b),
+            _ => a.cmp(b),
+        }),
+        _ => Err(run.fail(format!("no order between {} and {}", kind_of(a), kind_of(b)))),
+    }
+}
+
+fn order_numbers(a: &Number, b: &Number) -> Ordering {
+    match (exact(a), exact(b)) {
+        (Some(a), Some(b)) => a.cmp(&b),
+        (Some(a), None) => order_mixed(a, b.as_f64().unwrap_or(0.0)),
+        (None, Some(b)) => order_mixed(b, a.as_f64().unwrap_or(0.0)).reverse(),
+        (None, None) => a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal),
+    }
+}
+
+/// An integer beside a double, without rounding either: the double's integral part is exact as an i128 in this range.
+fn order_mixed(whole: i128, decimal: f64) -> Ordering {
+    if decimal.abs() >= 1e30 {
+        return if decimal > 0.0 { Ordering::Less } else { Ordering::Greater };
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "below 1e30, and truncation is what is wanted")]
+    let integral = decimal.trunc() as i128;
+    whole.cmp(&integral).then_with(|| 0.0.partial_cmp(&decimal.fract()).unwrap_or(Ordering::Equal))
+}
+
+fn compare(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+    let (Some(a), Some(b)) = (args.value(0), args.value(1)) else { return Ok(null()) };
+    if a.is_null() || b.is_null() {
+        return Ok(null());
+    }
+    Ok(integer(match order(run, a, b)? {
+        Ordering::Less => -1,
+        Ordering::Equal => 0,
+        Ordering::Greater => 1,
+    }))
+}
+
+fn extreme(run: &mut Run<'_>, args: &[Arg<'_>], wanted: Ordering) -> Outcome<Rcvar> {
+    let mut best: Option<&Rcvar> = None;
+    for item in args.list(0) {
+        run.pay_steps(1)?;
+        if item.is_null() {
+            continue;
+        }
+        // Ordering an only element against itself refuses what has no order at all.
+        if order(run, item, best.unwrap_or(item))? == wanted || best.is_none() {
+            best = Some(item);
+        }
+    }
+    Ok(best.cloned().unwrap_or_else(null))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expr::tests::eval;
+
+    #[test]
+    fn order_is_exact_beyond_doubles() {
+        for (a, b, expected) in [
+            ("9007199254740993", "9007199254740992", "1"),
+            ("18446744073709551615", "18446744073709551614", "1"),
+            ("-9223372036854775808", "18446744073709551615", "-1"),
+            ("9007199254740993", "9007199254740992.0", "1"),
+            ("5", "5.0", "0"),
+            ("5", "5.5", "-1"),
+            ("-5", "-5.5", "1"),
+            ("1", "1e300", "-1"),
+            ("0.1", "0.2", "-1"),
+        ] {
+            assert_eq!(eval(&format!("compare(`{a}`, `{b}`)")).unwrap(), expected, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn timestamps_are_ordered_by_their_instants_and_other_text_by_itself() {
+        assert_eq!(
+            eval("max_of(['2026-01-15T12:00:00+02:00', '2026-01-15T10:30:00Z'])").unwrap(),
+            "\"2026-01-15T10:30:00Z\""
+        );
+        assert_eq!(eval("max_of(['b', 'c', 'a'])").unwrap(), "\"c\"");
+        assert_eq!(eval("compare('10', '9')").unwrap(), "-1");
+    }
+
+    #[test]
+    fn nothing_and_null_have_no_greatest() {
+        assert_eq!(eval("max_of(`[]`)").unwrap(), "null");
+        assert_eq!(eval("min_of(`[null, 3, null, 2]`)").unwrap(), "2");
+        assert_eq!(eval("compare(`null`, `1`)").unwrap(), "null");
+        assert_eq!(eval("compare(`null`, `1`) > `0`").unwrap(), "null");
+    }
+
+    #[test]
+    fn different_kinds_have_no_order() {
+        assert!(eval("compare('1', `1`)").unwrap_err().message.contains("no order between text and number"));
+        assert!(eval("max_of(`[{}]`)").unwrap_err().message.contains("no order between object and object"));
+    }
+}

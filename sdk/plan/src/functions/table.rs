@@ -1,0 +1,85 @@
+//! The whole library in the order of the documentation.
+
+use super::Function;
+use super::{codes, collections, crypto, json, numbers, order, regexes, standard, standard_by, text, time};
+
+pub(super) fn all() -> impl Iterator<Item = &'static Function> {
+    [
+        numbers::FUNCTIONS,
+        order::FUNCTIONS,
+        time::FUNCTIONS,
+        text::FUNCTIONS,
+        regexes::FUNCTIONS,
+        codes::FUNCTIONS,
+        crypto::FUNCTIONS,
+        json::FUNCTIONS,
+        collections::FUNCTIONS,
+        standard::FUNCTIONS,
+        standard_by::FUNCTIONS,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use chrono::{TimeZone, Utc};
+
+    use super::*;
+    use crate::expr::tests::{compile_anywhere, eval_with};
+    use crate::{EvalEnv, Scope, ScopeName, Value};
+
+    #[test]
+    fn every_example_gives_what_the_table_says() {
+        let scope = Scope::new().with(ScopeName::Config, Value::parse(br#"{"region":"eu"}"#).unwrap()).with(
+            ScopeName::Response,
+            Value::parse(
+                br#"{"status_code":200,"headers":{"link":"</items?page=2>; rel=\"next\""},"body":{"items":[
+                        {"id":1,"name":"b","tags":["x"]},{"id":2,"name":"a","tags":[]}]}}"#,
+            )
+            .unwrap(),
+        );
+        let env = EvalEnv::new(Utc.with_ymd_and_hms(2026, 1, 15, 10, 30, 0).unwrap(), 7);
+        for function in all() {
+            let value = eval_with(function.example, &scope, &env)
+                .unwrap_or_else(|error| panic!("{}: {error}", function.name));
+            let expected = Value::parse(function.expected.as_bytes())
+                .unwrap_or_else(|error| panic!("{}: {error}", function.name));
+            assert_eq!(value, expected, "{}", function.example);
+        }
+    }
+
+    #[test]
+    fn the_table_is_whole_and_names_nothing_twice() {
+        let mut names = BTreeSet::new();
+        for function in all() {
+            assert!(names.insert(function.name), "{} is there twice", function.name);
+            assert!(function.signature.starts_with(&format!("{}(", function.name)), "{}", function.signature);
+            assert!(function.example.contains(&format!("{}(", function.name)), "{}", function.example);
+            assert!(!function.doc.is_empty() && !function.doc.ends_with('.'), "{}", function.doc);
+        }
+        assert_eq!(names.len(), 26 + 43, "{names:?}");
+    }
+
+    #[test]
+    fn wrong_types_are_errors_that_name_the_function_and_the_types() {
+        let cases = [
+            ("add('1', `2`)", "add: argument 1 must be a number, and is text; called as add(text, number)"),
+            ("lower(context.missing)", "lower: argument 1 must be text, and is null; called as lower(null)"),
+            (
+                "length(`5`)",
+                "length: argument 1 must be text, a list or an object, and is number; called as length(number)",
+            ),
+            ("div(`1`, `0`)", "div: division by zero"),
+        ];
+        for (text, message) in cases {
+            let error = compile_anywhere(text)
+                .eval(&Scope::new(), &EvalEnv::new(chrono::DateTime::UNIX_EPOCH, 0))
+                .unwrap_err();
+            assert_eq!(error.message, message);
+            assert_eq!(error.expression, text);
+        }
+    }
+}

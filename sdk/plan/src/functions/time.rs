@@ -1,0 +1,264 @@
+//! Times are texts in RFC 3339. Every function here takes and gives UTC; nothing reads a clock but `now()`, which gets
+//! its answer with the evaluation.
+
+use chrono::format::{Item, StrftimeItems};
+use chrono::{DateTime, Duration, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, TimeZone, Utc};
+use jmespath::Rcvar;
+
+use super::Function;
+use super::Param::{Number, Text};
+use super::call::{Arg, Args, integer, text};
+use crate::expr::{Outcome, Run};
+
+pub(super) static FUNCTIONS: &[Function] = &[
+    Function::new(
+        "now",
+        "now() → text",
+        "the time of this try, the same wherever it is asked for within it",
+        ("now()", "\"2026-01-15T10:30:00Z\""),
+        &[],
+        |run, _| {
+            let now = written(run.env.now());
+            text(run, now)
+        },
+    ),
+    Function::new(
+        "parse_time",
+        "parse_time(text, format?: text) → text",
+        "a time from RFC 3339, an HTTP or mail date, a date, a date and time without zone (UTC), or by `format`: `rfc3339`, `date`, `epoch_s`, `epoch_ms` or strftime text",
+        ("[parse_time('Thu, 15 Jan 2026 10:30:00 GMT'), parse_time('15.01.2026', '%d.%m.%Y')]", r#"["2026-01-15T10:30:00Z", "2026-01-15T00:00:00Z"]"#),
+        &[Text, Text],
+        parse_time,
+    )
+    .optional(1),
+    Function::new(
+        "format_time",
+        "format_time(time: text, format: text) → text",
+        "a time as `rfc3339` (whole seconds, `Z`), `date`, `epoch_s`, `epoch_ms` or by strftime text",
+        ("[format_time(now(), 'date'), format_time(now(), '%H:%M')]", r#"["2026-01-15", "10:30"]"#),
+        &[Text, Text],
+        format_time,
+    ),
+    Function::new(
+        "time_add",
+        "time_add(time: text, duration: text) → text",
+        "a time moved by a duration like `90s`, `-10m`, `1d12h` (ms, s, m, h, d, w)",
+        ("time_add(now(), '-1d')", "\"2026-01-14T10:30:00Z\""),
+        &[Text, Text],
+        time_add,
+    ),
+    Function::new(
+        "to_epoch",
+        "to_epoch(time: text, unit?: 's' | 'ms') → number",
+        "whole seconds, or milliseconds, since 1970",
+        ("to_epoch('2026-01-15T10:30:00Z')", "1768473000"),
+        &[Text, Text],
+        to_epoch,
+    )
+    .optional(1),
+    Function::new(
+        "from_epoch",
+        "from_epoch(number, unit?: 's' | 'ms') → text",
+        "the time that many seconds, or milliseconds, after 1970",
+        ("from_epoch(`1768473000500`, 'ms')", "\"2026-01-15T10:30:00.500Z\""),
+        &[Number, Text],
+        from_epoch,
+    )
+    .optional(1),
+];
+
+/// The instant that a text in RFC 3339 names.
+pub(super) fn timestamp(text: &str) -> Option<DateTime<Utc>> {
+    // Cheap enough to ask for any text: a timestamp begins with four digits and a dash.
+    if text.len() < 20 || text.as_bytes()[4] != b'-' {
+        return None;
+    }
+    DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc())
+}
+
+/// A time as expressions see it: UTC, with as much of a second as it has.
+fn written(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
+
+/// A time in any of the forms that need no format.
+fn read(text: &str) -> Option<DateTime<Utc>> {
+    let text = text.trim();
+    timestamp(text)
+        .or_else(|| DateTime::parse_from_rfc2822(text).ok().map(|time| time.to_utc()))
+        .or_else(|| {
+            ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M"]
+                .into_iter()
+                .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
+                .map(|time| time.and_utc())
+        })
+        .or_else(|| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z").ok().map(|time| time.to_utc()))
+        .or_else(|| date(text, "%Y-%m-%d"))
+}
+
+fn date(text: &str, format: &str) -> Option<DateTime<Utc>> {
+    NaiveDate::parse_from_str(text, format).ok().map(|date| date.and_time(NaiveTime::MIN).and_utc())
+}
+
+fn time(run: &Run<'_>, text: &str) -> Outcome<DateTime<Utc>> {
+    read(text).ok_or_else(|| run.fail(format!("{} is not a time", quoted(text))))
+}
+
+/// The beginning of a text, for messages.
+fn quoted(text: &str) -> String {
+    let start: String = text.chars().take(40).collect();
+    if start.len() < text.len() { format!("'{start}…'") } else { format!("'{start}'") }
+}
+
+/// The parts of a strftime text; chrono panics on printing by one that is not valid.
+fn strftime<'f>(run: &Run<'_>, format: &'f str) -> Outcome<Vec<Item<'f>>> {
+    let items: Vec<_> = StrftimeItems::new(format).collect();
+    if items.contains(&Item::Error) {
+        return Err(run.fail(format!("{} is no time format", quoted(format))));
+    }
+    Ok(items)
+}
+
+fn parse_time(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+    let subject = args.text(0).trim();
+    let wrong = |run: &Run<'_>| run.fail(format!("{} is not a time of this format", quoted(subject)));
+    let parsed = match args.value(1).map(|_| args.text(1)) {
+        None => time(run, subject)?,
+        Some("rfc3339") => timestamp(subject).ok_or_else(|| wrong(run))?,
+        Some("date") => date(subject, "%Y-%m-%d").ok_or_else(|| wrong(run))?,
+        Some(unit @ ("epoch_s" | "epoch_ms")) => {
+            let count = subject.parse().map_err(|_| wrong(run))?;
+            epoch(count, unit == "epoch_ms").ok_or_else(|| wrong(run))?
+        }
+        Some(format) => {
+            strftime(run, format)?;
+            DateTime::parse_from_str(subject, format)
+                .map(|time| time.to_utc())
+                .ok()
+                .or_else(|| NaiveDateTime::parse_from_str(subject, format).ok().map(|time| time.and_utc()))
+                .or_else(|| date(subject, format))
+                .ok_or_else(|| wrong(run))?
+        }
+    };
+    text(run, written(parsed))
+}
+
+fn format_time(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+    let time = time(run, args.text(0))?;
+    let formatted = match args.text(1) {
+        "rfc3339" => time.to_rfc3339_opts(SecondsFormat::Secs, true),
+        "date" => time.format("%Y-%m-%d").to_string(),
+        "epoch_s" => time.timestamp().to_string(),
+        "epoch_ms" => time.timestamp_millis().to_string(),
+        format => time.format_with_items(strftime(run, format)?.into_iter()).to_string(),
+    };
+    text(run, formatted)
+}
+
+fn time_add(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+    let time = time(run, args.text(0))?;
+    let by = duration(args.text(1))
+        .ok_or_else(|| run.fail(format!("{} is not a duration", quoted(args.text(1)))))?;
+    let moved = time.checked_add_signed(by).ok_or_else(|| run.fail("the time is out of range"))?;
+    text(run, written(moved))
+}
+
+/// A duration like `1d12h`, `-90s`.
+fn duration(text: &str) -> Option<Duration> {
+    let (sign, mut rest) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+    if rest.is_empty() {
+        return None;
+    }
+    let mut total: i64 = 0;
+    while !rest.is_empty() {
+        let digits = rest.find(|char: char| !char.is_ascii_digit()).filter(|end| *end > 0)?;
+        let count: i64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let (unit, milliseconds) =
+            [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000), ("w", 604_800_000)]
+                .into_iter()
+                .find(|(unit, _)| rest.starts_with(unit))?;
+        rest = &rest[unit.len()..];
+        total = total.checked_add(count.checked_mul(milliseconds)?)?;
+    }
+    Duration::try_milliseconds(sign * total)
+}
+
+fn milliseconds(run: &Run<'_>, args: &[Arg<'_>]) -> Outcome<bool> {
+    match args.value(1).map_or("s", |_| args.text(1)) {
+        "s" => Ok(false),
+        "ms" => Ok(true),
+        other => Err(run.fail(format!("the unit is 's' or 'ms', not {}", quoted(other)))),
+    }
+}
+
+fn epoch(count: i64, milliseconds: bool) -> Option<DateTime<Utc>> {
+    let time = if milliseconds { Utc.timestamp_millis_opt(count) } else { Utc.timestamp_opt(count, 0) };
+    time.single()
+}
+
+fn to_epoch(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+    let time = time(run, args.text(0))?;
+    Ok(integer(if milliseconds(run, args)? { time.timestamp_millis() } else { time.timestamp() }))
+}
+
+fn from_epoch(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+    let milliseconds = milliseconds(run, args)?;
+    let number = args.number(0);
+    let out_of_range = || run.fail(format!("{number} is no time"));
+    let time = if let Some(count) = number.as_i64() {
+        epoch(count, milliseconds)
+    } else {
+        let scale = if milliseconds { 1.0 } else { 1000.0 };
+        #[expect(clippy::cast_possible_truncation, reason = "saturates, and then is out of range")]
+        let count = (number.as_f64().unwrap_or(f64::MAX) * scale).round() as i64;
+        epoch(count, true)
+    };
+    let time = time.ok_or_else(out_of_range)?;
+    text(run, written(time))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::expr::tests::eval;
+
+    #[test]
+    fn times_are_read_in_their_usual_forms() {
+        for (text, expected) in [
+            ("2026-01-15T10:30:00Z", "2026-01-15T10:30:00Z"),
+            ("2026-01-15T12:30:00.250+02:00", "2026-01-15T10:30:00.250Z"),
+            ("2026-01-15T10:30:00.000+0000", "2026-01-15T10:30:00Z"),
+            ("2026-01-15 10:30:00", "2026-01-15T10:30:00Z"),
+            ("2026-01-15T10:30", "2026-01-15T10:30:00Z"),
+            ("2026-01-15", "2026-01-15T00:00:00Z"),
+        ] {
+            assert_eq!(eval(&format!("parse_time('{text}')")).unwrap(), format!("\"{expected}\""));
+        }
+        assert!(eval("parse_time('soon')").unwrap_err().message.contains("'soon' is not a time"));
+    }
+
+    #[test]
+    fn formats_that_chrono_does_not_know_are_errors() {
+        assert!(eval("format_time('2026-01-15', '%!')").unwrap_err().message.contains("no time format"));
+        assert!(eval("parse_time('x', '%')").unwrap_err().message.contains("no time format"));
+        assert!(eval("format_time('2026-01-15', '%Y %Z')").is_ok());
+    }
+
+    #[test]
+    fn durations_add_up_and_overflow_is_an_error() {
+        assert_eq!(eval("time_add('2026-01-15', '1w1d1h1m1s1ms')").unwrap(), "\"2026-01-23T01:01:01.001Z\"");
+        for wrong in ["", "-", "5", "1x", "h", "99999999999999999999s", "9223372036854775807w"] {
+            assert!(eval(&format!("time_add('2026-01-15', '{wrong}')")).is_err(), "{wrong}");
+        }
+        assert!(eval("time_add('2026-01-15', '999999999999w')").is_err());
+    }
+
+    #[test]
+    fn epochs_of_both_units_go_both_ways() {
+        assert_eq!(eval("to_epoch('1970-01-01T00:00:01.500Z', 'ms')").unwrap(), "1500");
+        assert_eq!(eval("from_epoch(`1.5`)").unwrap(), "\"1970-01-01T00:00:01.500Z\"");
+        assert_eq!(eval("from_epoch(`-1`)").unwrap(), "\"1969-12-31T23:59:59Z\"");
+        assert!(eval("from_epoch(`1e300`)").is_err());
+        assert!(eval("to_epoch('1970-01-01', 'h')").is_err());
+    }
+}
