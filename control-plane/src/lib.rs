@@ -3,4 +3,6 @@
 
 pub mod commands;
 pub mod keys;
+pub mod migrate;
+pub mod settings;
 pub mod store;

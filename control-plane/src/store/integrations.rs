@@ -1,0 +1,188 @@
+//! Rows of `integrations` and `config_schemas`.
+
+use chrono::{DateTime, Utc};
+use sea_orm::FromQueryResult;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use crate::{
+    store::{Name, db::TenantTx, error::StoreError},
+    values,
+};
+
+/// A third-party API of a tenant.
+#[derive(Debug, Clone, FromQueryResult, Serialize, Deserialize)]
+pub struct Integration {
+    /// UUID v7.
+    pub id: Uuid,
+    /// Unique in the tenant.
+    pub key: String,
+    /// For people.
+    pub display_name: String,
+    /// For people.
+    pub description: String,
+    /// Version of the newest config schema; 0 while there is none.
+    pub schema_version: i32,
+    /// Rises with every change.
+    pub version: i64,
+    /// When it was created.
+    pub created_at: DateTime<Utc>,
+    /// When it was last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// One version of an integration's config schema.
+#[derive(Debug, Clone, FromQueryResult, Serialize, Deserialize)]
+pub struct ConfigSchema {
+    /// Counts from 1.
+    pub version: i32,
+    /// JSON Schema, draft 2020-12.
+    pub schema: Json,
+    /// When it was added.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Inserts an integration; false where the key is taken.
+pub async fn insert(tx: &TenantTx, row: &Integration) -> Result<bool, StoreError> {
+    let inserted = tx
+        .execute(
+            "INSERT INTO integrations (tenant_id, id, key, display_name, description, schema_version, version,
+                 created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING",
+            values![
+                tx.tenant_id(),
+                row.id,
+                row.key.as_str(),
+                row.display_name.as_str(),
+                row.description.as_str(),
+                row.schema_version,
+                row.version,
+                row.created_at,
+                row.updated_at,
+            ],
+        )
+        .await?;
+    Ok(inserted == 1)
+}
+
+/// One integration.
+pub async fn by_key(tx: &TenantTx, key: &str) -> Result<Option<Integration>, StoreError> {
+    tx.one(
+        "SELECT id, key, display_name, description, schema_version, version, created_at, updated_at
+         FROM integrations WHERE tenant_id = $1 AND key = $2",
+        values![tx.tenant_id(), key],
+    )
+    .await
+}
+
+/// One integration, locked. Whoever changes which configs and plans it has, or what they are, holds this lock, so that plans
+/// and configs which are made at the same time see each other.
+pub async fn lock_by_key(tx: &TenantTx, key: &str) -> Result<Option<Integration>, StoreError> {
+    tx.one(
+        "SELECT id, key, display_name, description, schema_version, version, created_at, updated_at
+         FROM integrations WHERE tenant_id = $1 AND key = $2 FOR NO KEY UPDATE",
+        values![tx.tenant_id(), key],
+    )
+    .await
+}
+
+/// Integrations below an id, newest first.
+pub async fn list(tx: &TenantTx, before: Option<Uuid>, limit: i64) -> Result<Vec<Integration>, StoreError> {
+    tx.all(
+        "SELECT id, key, display_name, description, schema_version, version, created_at, updated_at
+         FROM integrations WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id < $2) ORDER BY id DESC LIMIT $3",
+        values![tx.tenant_id(), before, limit],
+    )
+    .await
+}
+
+/// Keys of the tenant's integrations, for "did you mean".
+pub async fn keys(tx: &TenantTx) -> Result<Vec<String>, StoreError> {
+    let names: Vec<Name> = tx
+        .all(
+            "SELECT key AS name FROM integrations WHERE tenant_id = $1 ORDER BY id DESC LIMIT 1000",
+            values![tx.tenant_id()],
+        )
+        .await?;
+    Ok(names.into_iter().map(|row| row.name).collect())
+}
+
+/// Writes what can change.
+pub async fn update(tx: &TenantTx, row: &Integration) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE integrations SET display_name = $3, description = $4, schema_version = $5, version = $6, updated_at = $7
+         WHERE tenant_id = $1 AND id = $2",
+        values![
+            tx.tenant_id(),
+            row.id,
+            row.display_name.as_str(),
+            row.description.as_str(),
+            row.schema_version,
+            row.version,
+            row.updated_at,
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Deletes an integration with its config schemas.
+pub async fn delete(tx: &TenantTx, id: Uuid) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM integrations WHERE tenant_id = $1 AND id = $2", values![tx.tenant_id(), id])
+        .await?;
+    Ok(())
+}
+
+/// Names of the configs and plans that use an integration, some of each.
+pub async fn users(tx: &TenantTx, id: Uuid) -> Result<Vec<String>, StoreError> {
+    let configs: Vec<Name> = tx
+        .all(
+            "SELECT 'config ' || key AS name FROM configs WHERE tenant_id = $1 AND integration_id = $2 ORDER BY id LIMIT 10",
+            values![tx.tenant_id(), id],
+        )
+        .await?;
+    let plans: Vec<Name> = tx
+        .all(
+            "SELECT 'plan ' || key AS name FROM plans WHERE tenant_id = $1 AND integration_id = $2 ORDER BY id LIMIT 10",
+            values![tx.tenant_id(), id],
+        )
+        .await?;
+    Ok(configs.into_iter().chain(plans).map(|row| row.name).collect())
+}
+
+/// Adds a version of a config schema.
+pub async fn insert_schema(
+    tx: &TenantTx,
+    integration_id: Uuid,
+    row: &ConfigSchema,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO config_schemas (tenant_id, integration_id, version, schema, created_at)
+         VALUES ($1, $2, $3, $4, $5)",
+        values![tx.tenant_id(), integration_id, row.version, row.schema.clone(), row.created_at],
+    )
+    .await?;
+    Ok(())
+}
+
+/// The newest config schema, if there is one.
+pub async fn newest_schema(tx: &TenantTx, integration_id: Uuid) -> Result<Option<ConfigSchema>, StoreError> {
+    Ok(list_schemas(tx, integration_id, None, 1).await?.into_iter().next())
+}
+
+/// Versions of a config schema below one, newest first.
+pub async fn list_schemas(
+    tx: &TenantTx,
+    integration_id: Uuid,
+    before: Option<i32>,
+    limit: i64,
+) -> Result<Vec<ConfigSchema>, StoreError> {
+    tx.all(
+        "SELECT version, schema, created_at FROM config_schemas
+         WHERE tenant_id = $1 AND integration_id = $2 AND ($3::integer IS NULL OR version < $3)
+         ORDER BY version DESC LIMIT $4",
+        values![tx.tenant_id(), integration_id, before, limit],
+    )
+    .await
+}

@@ -1,0 +1,234 @@
+//! Rows of `plans` and `plan_revisions`.
+
+use chrono::{DateTime, Utc};
+use sea_orm::FromQueryResult;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use crate::{
+    store::{Name, db::TenantTx, error::StoreError},
+    values,
+};
+
+/// A plan with the definition of its newest revision.
+#[derive(Debug, Clone, FromQueryResult, Serialize, Deserialize)]
+pub struct Plan {
+    /// UUID v7.
+    pub id: Uuid,
+    /// Of which integration.
+    pub integration_id: Uuid,
+    /// Key of the integration.
+    pub integration_key: String,
+    /// Unique in the tenant.
+    pub key: String,
+    /// For people.
+    pub name: String,
+    /// For people.
+    pub description: String,
+    /// Whether the scheduler runs it.
+    pub enabled: bool,
+    /// Keys of its configs, a list of texts; none: all of the integration's.
+    pub configs: Option<Json>,
+    /// Seconds from the end of one run to the start of the next.
+    pub wait_seconds: i32,
+    /// `skip` or `queue`.
+    pub overlap: String,
+    /// Scheduled runs per config.
+    pub repeat_count: Option<i32>,
+    /// 0 to 9.
+    pub priority: i16,
+    /// Number of the newest revision.
+    pub revision: i32,
+    /// What a run does.
+    pub definition: Json,
+    /// Rises with every change.
+    pub version: i64,
+    /// When it was created.
+    pub created_at: DateTime<Utc>,
+    /// When it was last changed.
+    pub updated_at: DateTime<Utc>,
+}
+
+/// One immutable state of a plan's definition.
+#[derive(Debug, Clone, FromQueryResult)]
+pub struct Revision {
+    /// Counts from 1.
+    pub revision: i32,
+    /// What a run does.
+    pub definition: Json,
+    /// SHA-256 of the definition's canonical JSON.
+    pub definition_hash: Vec<u8>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+}
+
+const COLUMNS: &str =
+    "SELECT p.id, p.integration_id, i.key AS integration_key, p.key, p.name, p.description, p.enabled,
+        p.configs, p.wait_seconds, p.overlap, p.repeat_count, p.priority, p.revision, r.definition, p.version,
+        p.created_at, p.updated_at
+    FROM plans p
+    JOIN integrations i ON i.tenant_id = p.tenant_id AND i.id = p.integration_id
+    JOIN plan_revisions r ON r.tenant_id = p.tenant_id AND r.plan_id = p.id AND r.revision = p.revision
+    WHERE p.tenant_id = $1";
+
+/// Inserts a plan; false where the key is taken. Its revision is inserted apart.
+pub async fn insert(tx: &TenantTx, row: &Plan) -> Result<bool, StoreError> {
+    let inserted = tx
+        .execute(
+            "INSERT INTO plans (tenant_id, id, integration_id, key, name, description, enabled, configs, wait_seconds,
+                 overlap, repeat_count, priority, revision, version, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT DO NOTHING",
+            values![
+                tx.tenant_id(),
+                row.id,
+                row.integration_id,
+                row.key.as_str(),
+                row.name.as_str(),
+                row.description.as_str(),
+                row.enabled,
+                row.configs.clone(),
+                row.wait_seconds,
+                row.overlap.as_str(),
+                row.repeat_count,
+                row.priority,
+                row.revision,
+                row.version,
+                row.created_at,
+                row.updated_at,
+            ],
+        )
+        .await?;
+    Ok(inserted == 1)
+}
+
+/// One plan.
+pub async fn by_key(tx: &TenantTx, key: &str) -> Result<Option<Plan>, StoreError> {
+    tx.one(&format!("{COLUMNS} AND p.key = $2"), values![tx.tenant_id(), key]).await
+}
+
+/// Every plan of an integration, oldest first.
+pub async fn of_integration(tx: &TenantTx, integration_id: Uuid) -> Result<Vec<Plan>, StoreError> {
+    tx.all(
+        &format!("{COLUMNS} AND p.integration_id = $2 ORDER BY p.id"),
+        values![tx.tenant_id(), integration_id],
+    )
+    .await
+}
+
+/// Plans below an id, newest first; of one integration where one is named.
+pub async fn list(
+    tx: &TenantTx,
+    integration: Option<&str>,
+    before: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Plan>, StoreError> {
+    tx.all(
+        &format!(
+            "{COLUMNS} AND ($2::text IS NULL OR i.key = $2) AND ($3::uuid IS NULL OR p.id < $3)
+             ORDER BY p.id DESC LIMIT $4"
+        ),
+        values![tx.tenant_id(), integration, before, limit],
+    )
+    .await
+}
+
+/// Keys of the tenant's plans, for "did you mean".
+pub async fn keys(tx: &TenantTx) -> Result<Vec<String>, StoreError> {
+    let names: Vec<Name> = tx
+        .all(
+            "SELECT key AS name FROM plans WHERE tenant_id = $1 ORDER BY id DESC LIMIT 1000",
+            values![tx.tenant_id()],
+        )
+        .await?;
+    Ok(names.into_iter().map(|row| row.name).collect())
+}
+
+/// Writes what can change.
+pub async fn update(tx: &TenantTx, row: &Plan) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE plans SET name = $3, description = $4, enabled = $5, configs = $6, wait_seconds = $7, overlap = $8,
+             repeat_count = $9, priority = $10, revision = $11, version = $12, updated_at = $13
+         WHERE tenant_id = $1 AND id = $2",
+        values![
+            tx.tenant_id(),
+            row.id,
+            row.name.as_str(),
+            row.description.as_str(),
+            row.enabled,
+            row.configs.clone(),
+            row.wait_seconds,
+            row.overlap.as_str(),
+            row.repeat_count,
+            row.priority,
+            row.revision,
+            row.version,
+            row.updated_at,
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Deletes a plan, with its revisions, schedules and contexts.
+pub async fn delete(tx: &TenantTx, id: Uuid) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM plans WHERE tenant_id = $1 AND id = $2", values![tx.tenant_id(), id]).await?;
+    Ok(())
+}
+
+/// Ids of runs of a plan that have not ended, some of them.
+pub async fn open_runs(tx: &TenantTx, id: Uuid) -> Result<Vec<String>, StoreError> {
+    let names: Vec<Name> = tx
+        .all(
+            "SELECT id::text AS name FROM plan_executions
+             WHERE tenant_id = $1 AND plan_id = $2 AND state IN ('pending', 'queued', 'running', 'parked', 'blocked')
+             ORDER BY id LIMIT 10",
+            values![tx.tenant_id(), id],
+        )
+        .await?;
+    Ok(names.into_iter().map(|row| row.name).collect())
+}
+
+/// Adds a revision.
+pub async fn insert_revision(tx: &TenantTx, plan_id: Uuid, row: &Revision) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO plan_revisions (tenant_id, plan_id, revision, definition, definition_hash, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6)",
+        values![
+            tx.tenant_id(),
+            plan_id,
+            row.revision,
+            row.definition.clone(),
+            row.definition_hash.clone(),
+            row.created_at,
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// One revision of a plan.
+pub async fn revision(tx: &TenantTx, plan_id: Uuid, revision: i32) -> Result<Option<Revision>, StoreError> {
+    tx.one(
+        "SELECT revision, definition, definition_hash, created_at FROM plan_revisions
+         WHERE tenant_id = $1 AND plan_id = $2 AND revision = $3",
+        values![tx.tenant_id(), plan_id, revision],
+    )
+    .await
+}
+
+/// Revisions below one, newest first.
+pub async fn list_revisions(
+    tx: &TenantTx,
+    plan_id: Uuid,
+    before: Option<i32>,
+    limit: i64,
+) -> Result<Vec<Revision>, StoreError> {
+    tx.all(
+        "SELECT revision, definition, definition_hash, created_at FROM plan_revisions
+         WHERE tenant_id = $1 AND plan_id = $2 AND ($3::integer IS NULL OR revision < $3)
+         ORDER BY revision DESC LIMIT $4",
+        values![tx.tenant_id(), plan_id, before, limit],
+    )
+    .await
+}

@@ -1,0 +1,150 @@
+//! Rows of `schedules`: when each plan runs next for each config.
+
+use chrono::{DateTime, Utc};
+use sea_orm::FromQueryResult;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    store::{db::TenantTx, error::StoreError},
+    values,
+};
+
+/// A schedule, with what of its plan and config decides when it is due.
+#[derive(Debug, Clone, FromQueryResult, Serialize, Deserialize)]
+pub struct Schedule {
+    /// UUID v7.
+    pub id: Uuid,
+    /// Of which plan.
+    pub plan_id: Uuid,
+    /// For which config.
+    pub config_id: Uuid,
+    /// Key of the plan.
+    pub plan_key: String,
+    /// Key of the integration.
+    pub integration_key: String,
+    /// Key of the config.
+    pub config_key: String,
+    /// Whether it was paused.
+    pub paused: bool,
+    /// When the next run is due.
+    pub next_due_at: Option<DateTime<Utc>>,
+    /// The scheduled run that is going.
+    pub current_execution_id: Option<Uuid>,
+    /// The last scheduled run that ended.
+    pub last_execution_id: Option<Uuid>,
+    /// Scheduled runs so far.
+    pub run_count: i32,
+    /// Whether the plan is enabled.
+    pub plan_enabled: bool,
+    /// Whether the config is enabled.
+    pub config_enabled: bool,
+    /// Seconds from the end of one run to the start of the next.
+    pub wait_seconds: i32,
+    /// Scheduled runs per config.
+    pub repeat_count: Option<i32>,
+}
+
+const COLUMNS: &str = "SELECT s.id, s.plan_id, s.config_id, p.key AS plan_key, i.key AS integration_key, c.key AS config_key,
+        s.paused, s.next_due_at, s.current_execution_id, s.last_execution_id, s.run_count, p.enabled AS plan_enabled,
+        c.enabled AS config_enabled, p.wait_seconds, p.repeat_count
+    FROM schedules s
+    JOIN plans p ON p.tenant_id = s.tenant_id AND p.id = s.plan_id
+    JOIN integrations i ON i.tenant_id = s.tenant_id AND i.id = p.integration_id
+    JOIN configs c ON c.tenant_id = s.tenant_id AND c.id = s.config_id
+    WHERE s.tenant_id = $1";
+
+/// One schedule.
+pub async fn by_keys(tx: &TenantTx, plan: &str, config: &str) -> Result<Option<Schedule>, StoreError> {
+    tx.one(&format!("{COLUMNS} AND p.key = $2 AND c.key = $3"), values![tx.tenant_id(), plan, config]).await
+}
+
+/// One schedule, locked.
+pub async fn lock_by_keys(tx: &TenantTx, plan: &str, config: &str) -> Result<Option<Schedule>, StoreError> {
+    tx.one(
+        &format!("{COLUMNS} AND p.key = $2 AND c.key = $3 FOR UPDATE OF s"),
+        values![tx.tenant_id(), plan, config],
+    )
+    .await
+}
+
+/// All schedules of a plan, locked in the order of their ids.
+pub async fn lock_of_plan(tx: &TenantTx, plan_id: Uuid) -> Result<Vec<Schedule>, StoreError> {
+    tx.all(
+        &format!("{COLUMNS} AND s.plan_id = $2 ORDER BY s.id FOR UPDATE OF s"),
+        values![tx.tenant_id(), plan_id],
+    )
+    .await
+}
+
+/// Schedules below an id, newest first; of one plan where one is named.
+pub async fn list(
+    tx: &TenantTx,
+    plan: Option<&str>,
+    before: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Schedule>, StoreError> {
+    tx.all(
+        &format!(
+            "{COLUMNS} AND ($2::text IS NULL OR p.key = $2) AND ($3::uuid IS NULL OR s.id < $3)
+             ORDER BY s.id DESC LIMIT $4"
+        ),
+        values![tx.tenant_id(), plan, before, limit],
+    )
+    .await
+}
+
+/// Adds the schedule of a plan for a config. A run of the two that is going already (the config was taken out of the plan, and
+/// is back) is the one that saves progress.
+pub async fn insert(
+    tx: &TenantTx,
+    plan_id: Uuid,
+    config_id: Uuid,
+    id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT INTO schedules (tenant_id, plan_id, config_id, id, created_at, updated_at, going_execution_id)
+         VALUES ($1, $2, $3, $4, $5, $5, (
+             SELECT e.id FROM plan_executions e
+             WHERE e.tenant_id = $1 AND e.plan_id = $2 AND e.config_id = $3 AND e.persists
+               AND e.state IN ('queued', 'running', 'parked', 'blocked')
+             ORDER BY e.id LIMIT 1))
+         ON CONFLICT DO NOTHING",
+        values![tx.tenant_id(), plan_id, config_id, id, now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Removes schedules.
+pub async fn delete(tx: &TenantTx, ids: Vec<Uuid>) -> Result<(), StoreError> {
+    tx.execute("DELETE FROM schedules WHERE tenant_id = $1 AND id = ANY($2)", values![tx.tenant_id(), ids])
+        .await?;
+    Ok(())
+}
+
+/// Says when schedules are due next.
+pub async fn set_due(
+    tx: &TenantTx,
+    ids: Vec<Uuid>,
+    due_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE schedules SET next_due_at = $3, updated_at = $4 WHERE tenant_id = $1 AND id = ANY($2)",
+        values![tx.tenant_id(), ids, due_at, now],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Pauses a schedule, or lets it go on.
+pub async fn set_paused(tx: &TenantTx, id: Uuid, paused: bool, now: DateTime<Utc>) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE schedules SET paused = $3, updated_at = $4 WHERE tenant_id = $1 AND id = $2",
+        values![tx.tenant_id(), id, paused, now],
+    )
+    .await?;
+    Ok(())
+}
