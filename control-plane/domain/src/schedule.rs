@@ -76,6 +76,40 @@ impl Schedule {
     pub fn after_run(&self, ended_at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         (self.active && self.has_runs_left()).then(|| ended_at + self.wait)
     }
+
+    /// When the next run is due once the schedule goes on after a pause: at once if that is overdue. `last_ended_at`: the end of
+    /// its last scheduled run; none: it never had one, or history has forgotten it. None while its own run is going, which says
+    /// at its end what is due.
+    pub fn resumed(
+        &self,
+        last_ended_at: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+        own_run_going: bool,
+    ) -> Option<DateTime<Utc>> {
+        if own_run_going {
+            return None;
+        }
+        self.after_run(last_ended_at.unwrap_or(now - self.wait)).map(|due_at| due_at.max(now))
+    }
+
+    /// When its next runs would start, soonest first, at most `count`: what is overdue counts as now, a run that is going as one
+    /// that ends now, and every later one as a run of no length.
+    pub fn upcoming(
+        &self,
+        next_due_at: Option<DateTime<Utc>>,
+        own_run_going: bool,
+        now: DateTime<Utc>,
+        count: usize,
+    ) -> Vec<DateTime<Utc>> {
+        let first = match next_due_at {
+            Some(due_at) if self.active && self.has_runs_left() => Some(due_at.max(now)),
+            None if own_run_going => self.after_run(now),
+            Some(_) | None => None,
+        };
+        let left = self.repeat_count.map_or(u32::MAX, |runs| runs.saturating_sub(self.run_count));
+        let count = count.min(usize::try_from(left).unwrap_or(usize::MAX));
+        std::iter::successors(first, |start| start.checked_add_signed(self.wait)).take(count).collect()
+    }
 }
 
 #[cfg(test)]
@@ -134,6 +168,37 @@ mod tests {
     #[test]
     fn waits_from_the_end_of_a_run() {
         assert_eq!(every_minute().after_run(at(1000)), Some(at(1060)));
+    }
+
+    #[test]
+    fn a_resumed_schedule_runs_what_is_overdue_at_once_and_waits_for_the_rest() {
+        let schedule = every_minute();
+        assert_eq!(schedule.resumed(None, at(1000), false), Some(at(1000)));
+        assert_eq!(schedule.resumed(Some(at(100)), at(1000), false), Some(at(1000)));
+        assert_eq!(schedule.resumed(Some(at(990)), at(1000), false), Some(at(1050)));
+        assert_eq!(schedule.resumed(Some(at(100)), at(1000), true), None);
+        assert_eq!(Schedule { active: false, ..schedule }.resumed(None, at(1000), false), None);
+        assert_eq!(Schedule { repeat_count: Some(3), ..schedule }.resumed(None, at(1000), false), None);
+    }
+
+    #[test]
+    fn the_next_runs_are_known_as_far_as_they_are() {
+        let ended = Schedule { repeat_count: Some(3), ..every_minute() };
+        let two_left = Schedule { repeat_count: Some(5), ..every_minute() };
+        let inactive = Schedule { active: false, ..every_minute() };
+        let cases: [(&str, Schedule, Option<i64>, bool, &[i64]); 7] = [
+            ("due later", every_minute(), Some(1030), false, &[1030, 1090, 1150]),
+            ("overdue", every_minute(), Some(10), false, &[1000, 1060, 1120]),
+            ("its run is going", every_minute(), None, true, &[1060, 1120, 1180]),
+            ("nothing is due", every_minute(), None, false, &[]),
+            ("two are left", two_left, Some(1030), false, &[1030, 1090]),
+            ("none is left", ended, None, true, &[]),
+            ("inactive", inactive, Some(1030), false, &[]),
+        ];
+        for (name, schedule, due, going, expected) in cases {
+            let expected: Vec<_> = expected.iter().copied().map(at).collect();
+            assert_eq!(schedule.upcoming(due.map(at), going, at(1000), 3), expected, "{name}");
+        }
     }
 
     proptest! {
