@@ -3,6 +3,7 @@
 //! In: what a grant says, converted by the caller. JSON stays the bytes that came; the engine parses it once.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +16,8 @@ use crate::progress::Progress;
 pub struct Job {
     /// Who and what this run is.
     pub identity: Identity,
+    /// The compiled plan revision; shared by all runs of it.
+    pub definition: Arc<orchid_plan::Definition>,
     /// The config's values and rules.
     pub config: RunConfig,
     /// The persistent context as it stood at the grant: name to JSON text.

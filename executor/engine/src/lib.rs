@@ -6,6 +6,7 @@
 
 pub mod message;
 
+mod checkpoint;
 mod error;
 mod input;
 mod job;

@@ -1,6 +1,28 @@
 //! Messages, complete: topic, key, headers and payload bytes. A sink only sends them.
+//!
+//! In: what a pass yielded, as bytes wherever they came from an upstream, and who the run is. Out: messages with their
+//! ids and positions, none larger than the broker takes, secrets of the request side redacted. Nothing here parses or
+//! prints a response body that an expression did not compute.
 
 use bytes::Bytes;
+
+pub(crate) mod body;
+pub(crate) mod chunk;
+pub(crate) mod envelope;
+mod event;
+pub(crate) mod exchange;
+mod id;
+mod json;
+mod origin;
+pub(crate) mod redact;
+
+pub use event::started;
+pub(crate) use origin::Origin;
+
+/// Kafka's record batch with one record: 61 bytes for the batch, at most 35 for lengths and deltas.
+const RECORD_FRAMING: usize = 96;
+/// Two lengths.
+const HEADER_FRAMING: usize = 6;
 
 /// Which topic; the names are the sink's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -27,9 +49,10 @@ pub struct Message {
 }
 
 impl Message {
-    /// Bytes that count against the broker's limit.
+    /// Bytes that count against the broker's limit, the record's own framing included.
     pub fn size(&self) -> usize {
-        let headers: usize = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
-        self.key.len() + headers + self.payload.len()
+        let headers: usize =
+            self.headers.iter().map(|(name, value)| HEADER_FRAMING + name.len() + value.len()).sum();
+        RECORD_FRAMING + self.key.len() + headers + self.payload.len()
     }
 }

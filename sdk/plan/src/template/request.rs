@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::{EvalEnv, RenderError, Scope, Template};
+use crate::{EvalEnv, Reads, RenderError, Scope, Template};
 
 /// HTTP methods that steps can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,8 @@ impl fmt::Display for Method {
 /// The compiled request of a step.
 #[derive(Clone, Debug)]
 pub struct RequestTemplate {
+    /// What all its templates read: what a checkpoint has to carry to the next pass.
+    pub(crate) reads: Reads,
     pub(crate) method: Method,
     pub(crate) url: Template,
 }
@@ -72,6 +74,12 @@ pub struct RenderedRequest {
 }
 
 impl RequestTemplate {
+    /// What its templates read from the scope.
+    #[must_use]
+    pub fn reads(&self) -> &Reads {
+        &self.reads
+    }
+
     /// The method, known without rendering.
     #[must_use]
     pub fn method(&self) -> Method {

@@ -1,0 +1,151 @@
+//! The context: values that outlive the run. Bounded here, and nowhere silently.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use orchid_plan::Value;
+
+/// Bytes of one field's JSON.
+const FIELD_MAX: usize = 64 * 1024;
+/// Bytes of all fields' JSON and names.
+const TOTAL_MAX: usize = 1024 * 1024;
+
+/// A context field, as value and as JSON.
+#[derive(Clone)]
+struct Field {
+    value: Value,
+    json: Bytes,
+}
+
+/// All context fields of a run.
+#[derive(Clone)]
+pub(crate) struct Context {
+    fields: BTreeMap<String, Field>,
+    /// All fields as one object, for scopes.
+    object: Value,
+}
+
+/// A write that would leave the context too large.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ContextTooLarge {
+    #[error("context field {name:?} would be {size} bytes of JSON, more than {FIELD_MAX}")]
+    Field { name: String, size: usize },
+    #[error("context field {name:?} would take the whole context to {size} bytes, more than {TOTAL_MAX}")]
+    Total { name: String, size: usize },
+}
+
+impl ContextTooLarge {
+    /// The field whose value was too much.
+    pub(crate) fn field(&self) -> &str {
+        match self {
+            ContextTooLarge::Field { name, .. } | ContextTooLarge::Total { name, .. } => name,
+        }
+    }
+}
+
+/// Changes, with no value where a field went.
+pub(crate) type Changes = Vec<(String, Option<Bytes>)>;
+
+impl Context {
+    /// The context as it stood when the attempt began. The error names the field that is no JSON.
+    pub(crate) fn read(fields: BTreeMap<String, Bytes>) -> Result<Context, (String, String)> {
+        let mut context = Context { fields: BTreeMap::new(), object: Value::null() };
+        for (name, json) in fields {
+            match Value::parse(&json) {
+                Ok(value) => {
+                    context.fields.insert(name, Field { value, json });
+                }
+                Err(error) => return Err((name, error.to_string())),
+            }
+        }
+        context.refresh();
+        Ok(context)
+    }
+
+    /// All fields as one object.
+    pub(crate) fn object(&self) -> &Value {
+        &self.object
+    }
+
+    /// The context after some writes, and what they changed; null removes. Writing what stands there already is no change.
+    pub(crate) fn with(&self, writes: Vec<(String, Value)>) -> Result<(Context, Changes), ContextTooLarge> {
+        let mut next = self.clone();
+        let mut changes = Changes::new();
+        for (name, value) in writes {
+            if value.is_null() {
+                if next.fields.remove(&name).is_some() {
+                    changes.push((name, None));
+                }
+                continue;
+            }
+            let json = Bytes::from(value.to_json());
+            if json.len() > FIELD_MAX {
+                return Err(ContextTooLarge::Field { name, size: json.len() });
+            }
+            if next.fields.get(&name).is_some_and(|field| field.json == json) {
+                continue;
+            }
+            next.fields.insert(name.clone(), Field { value, json: json.clone() });
+            let size = next.size();
+            if size > TOTAL_MAX {
+                return Err(ContextTooLarge::Total { name, size });
+            }
+            changes.push((name, Some(json)));
+        }
+        if !changes.is_empty() {
+            next.refresh();
+        }
+        Ok((next, changes))
+    }
+
+    fn size(&self) -> usize {
+        self.fields.iter().map(|(name, field)| name.len() + field.json.len()).sum()
+    }
+
+    fn refresh(&mut self) {
+        self.object =
+            Value::object(self.fields.iter().map(|(name, field)| (name.as_str(), field.value.clone())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context() -> Context {
+        Context::read(BTreeMap::from([("a".to_owned(), Bytes::from_static(b"1"))])).unwrap()
+    }
+
+    fn text(length: usize) -> Value {
+        Value::from("x".repeat(length))
+    }
+
+    #[test]
+    fn null_removes_and_equal_values_change_nothing() {
+        let (next, changes) = context().with(vec![("a".into(), Value::from(1_i64))]).unwrap();
+        assert_eq!((changes, next.object().member("a")), (vec![], Value::from(1_i64)));
+        let (next, changes) =
+            next.with(vec![("a".into(), Value::null()), ("b".into(), Value::null())]).unwrap();
+        assert_eq!((changes, next.object().length()), (vec![("a".to_owned(), None)], Some(0)));
+    }
+
+    #[test]
+    fn a_field_may_be_64_kib_and_no_more() {
+        assert!(context().with(vec![("b".into(), text(FIELD_MAX - 2))]).is_ok());
+        let error = context().with(vec![("b".into(), text(FIELD_MAX - 1))]).err().unwrap();
+        assert_eq!(error, ContextTooLarge::Field { name: "b".into(), size: FIELD_MAX + 1 });
+    }
+
+    #[test]
+    fn the_field_that_goes_over_the_total_is_named() {
+        let writes = (0..17).map(|n| (format!("f{n:02}"), text(FIELD_MAX - 2))).collect();
+        let error = context().with(writes).err().unwrap();
+        assert_eq!(error.field(), "f15");
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused_by_name() {
+        let fields = BTreeMap::from([("bad".to_owned(), Bytes::from_static(b"{"))]);
+        assert_eq!(Context::read(fields).err().unwrap().0, "bad");
+    }
+}

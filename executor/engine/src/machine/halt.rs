@@ -1,0 +1,139 @@
+//! Ways for a run to end before its last step, as values.
+
+use orchid_plan::{EvalError, RenderError};
+
+use crate::checkpoint::PlaceError;
+use crate::error::{ErrorClass, RunError};
+use crate::message::body::MessageBody;
+use crate::message::exchange::{AnswerFacts, Exchange, SentFacts};
+use crate::output::EndStatus;
+
+use super::run::Run;
+use super::step_run::{Doing, StepRun};
+
+/// Why a run stops.
+pub(super) enum Halt {
+    /// An error, or the plan's own `abort_…`.
+    Fault(Box<Fault>),
+    /// A limit that `on_limit` decides about.
+    Limit(Limit),
+}
+
+/// An error with everything its message says.
+pub(super) struct Fault {
+    pub(super) status: EndStatus,
+    pub(super) error: RunError,
+    pub(super) retries: u32,
+    pub(super) page: u64,
+    pub(super) exchange: Exchange,
+    pub(super) body: MessageBody,
+}
+
+/// The limits of a definition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Limit {
+    Loops,
+    Requests,
+    ExecutionTime,
+}
+
+impl Limit {
+    pub(super) fn code(self) -> &'static str {
+        match self {
+            Limit::Loops => "MAX_LOOPS",
+            Limit::Requests => "MAX_REQUESTS",
+            Limit::ExecutionTime => "MAX_EXECUTION_SECONDS",
+        }
+    }
+
+    pub(super) fn pointer(self) -> &'static str {
+        match self {
+            Limit::Loops => "/definition/max_loops",
+            Limit::Requests => "/definition/max_requests",
+            Limit::ExecutionTime => "/definition/max_execution_seconds",
+        }
+    }
+}
+
+/// What went wrong, before it is known where.
+pub(super) struct What {
+    pub(super) class: ErrorClass,
+    pub(super) code: &'static str,
+    pub(super) pointer: String,
+    pub(super) message: String,
+}
+
+impl What {
+    pub(super) fn expression(pointer: String, error: &EvalError) -> What {
+        What { class: ErrorClass::Config, code: "EXPRESSION", pointer, message: error.to_string() }
+    }
+
+    pub(super) fn rendering(error: RenderError) -> What {
+        What {
+            class: ErrorClass::Config,
+            code: error.code.as_str(),
+            pointer: error.pointer,
+            message: error.message,
+        }
+    }
+
+    pub(super) fn host(pointer: String, message: String) -> What {
+        What { class: ErrorClass::Config, code: "HOST_NOT_ALLOWED", pointer, message }
+    }
+
+    /// A place that is too large, or cannot be written.
+    pub(super) fn place(pointer: &str, error: &PlaceError) -> What {
+        let (class, code) = match error {
+            PlaceError::PlaceTooLarge(_) | PlaceError::FinishedTooLarge(_) => {
+                (ErrorClass::Limit, "CHECKPOINT_TOO_LARGE")
+            }
+            PlaceError::Json(_) | PlaceError::Version(_) => (ErrorClass::System, "CHECKPOINT"),
+        };
+        What { class, code, pointer: pointer.to_owned(), message: error.to_string() }
+    }
+}
+
+/// The request and answer that a fault is about.
+#[derive(Default)]
+pub(super) struct Seen<'a> {
+    pub(super) sent: Option<&'a SentFacts>,
+    pub(super) answer: Option<&'a AnswerFacts>,
+    pub(super) body: Option<MessageBody>,
+}
+
+impl Halt {
+    /// An error of the step's present pass. A try under way is named as its request.
+    pub(super) fn fault(run: &Run, step: &StepRun, what: What, seen: Seen<'_>) -> Halt {
+        let under_way = match &step.doing {
+            Doing::Asking(sent) => Some(&sent.facts),
+            Doing::Nothing | Doing::Waiting(_) => None,
+        };
+        let (no_request, no_answer) = (SentFacts::default(), AnswerFacts::default());
+        let sent = seen.sent.or(under_way).unwrap_or(&no_request);
+        let answer = seen.answer.unwrap_or(&no_answer);
+        let status = match what.class {
+            ErrorClass::Aborted => EndStatus::Aborted,
+            ErrorClass::Config
+            | ErrorClass::Transient
+            | ErrorClass::Permanent
+            | ErrorClass::RateLimit
+            | ErrorClass::Limit
+            | ErrorClass::System => EndStatus::Failed,
+        };
+        Halt::Fault(Box::new(Fault {
+            status,
+            error: RunError {
+                class: what.class,
+                code: what.code.to_owned(),
+                message: run.redactor.text(&what.message).into_owned(),
+                pointer: what.pointer,
+                status_code: answer.status,
+                step_path: step.path(),
+            },
+            retries: step.retry,
+            page: step.page,
+            exchange: Exchange::new(sent, answer, &run.redactor),
+            body: seen.body.unwrap_or_else(MessageBody::empty),
+        }))
+    }
+}

@@ -1,0 +1,191 @@
+//! Which messages are still on their way, and which place every earlier message has reached.
+//!
+//! In: messages handed out, acknowledgements, and places with what changed up to them. Out: the newest place before which
+//! nothing is open, once. A place never overtakes a message: that is what at-least-once rests on.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+
+use crate::input::EmitId;
+use crate::output::Checkpoint;
+use crate::progress::Progress;
+
+/// Where a message came from, should it be refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sender {
+    /// Index of the root step.
+    pub(crate) step: usize,
+    /// The step's pass.
+    pub(crate) page: u64,
+}
+
+/// A place, and what changed since the one before it.
+#[derive(Debug, Clone)]
+pub(crate) struct Mark {
+    pub(crate) place: Bytes,
+    /// Values of finished steps, where they changed.
+    pub(crate) finished: Option<Bytes>,
+    pub(crate) context_changes: Vec<(String, Option<Bytes>)>,
+    pub(crate) progress: Progress,
+}
+
+struct Waiting {
+    /// Every message before this one must be acknowledged.
+    before: EmitId,
+    mark: Mark,
+}
+
+/// Messages and places of one attempt.
+pub(crate) struct Ledger {
+    next: u64,
+    open: BTreeMap<EmitId, Sender>,
+    waiting: VecDeque<Waiting>,
+    ready: Option<Mark>,
+    /// The newest place that was ready, handed out or not.
+    base: Bytes,
+}
+
+impl Ledger {
+    /// A ledger that begins at a place.
+    pub(crate) fn new(base: Bytes) -> Ledger {
+        Ledger { next: 0, open: BTreeMap::new(), waiting: VecDeque::new(), ready: None, base }
+    }
+
+    /// Opens a message.
+    pub(crate) fn emit(&mut self, sender: Sender) -> EmitId {
+        let id = EmitId(self.next);
+        self.next += 1;
+        self.open.insert(id, sender);
+        id
+    }
+
+    /// Marks a place after all messages opened so far.
+    pub(crate) fn mark(&mut self, mark: Mark) {
+        self.waiting.push_back(Waiting { before: EmitId(self.next), mark });
+        self.settle();
+    }
+
+    /// Closes a message. Of one that is not open nothing happens.
+    pub(crate) fn acked(&mut self, id: EmitId) {
+        self.open.remove(&id);
+        self.settle();
+    }
+
+    /// Closes a message that will never be taken, and forgets all places after it: the run goes on from none of them.
+    /// Answers who sent it, and the newest place that stays.
+    pub(crate) fn refused(&mut self, id: EmitId) -> Option<(Sender, Bytes)> {
+        let sender = self.open.remove(&id)?;
+        self.waiting.retain(|waiting| waiting.before <= id);
+        let place = self.waiting.back().map_or_else(|| self.base.clone(), |last| last.mark.place.clone());
+        self.settle();
+        Some((sender, place))
+    }
+
+    /// The newest ready place, once.
+    pub(crate) fn take(&mut self) -> Option<Checkpoint> {
+        let Mark { place, finished, context_changes, progress } = self.ready.take()?;
+        Some(Checkpoint { place, finished, context_changes, progress })
+    }
+
+    fn settle(&mut self) {
+        while let Some(first) = self.waiting.front() {
+            if self.open.keys().next().is_some_and(|oldest| *oldest < first.before) {
+                return;
+            }
+            if let Some(Waiting { mark, .. }) = self.waiting.pop_front() {
+                self.base = mark.place.clone();
+                self.ready = Some(match self.ready.take() {
+                    Some(before) => merge(before, mark),
+                    None => mark,
+                });
+            }
+        }
+    }
+}
+
+/// The later place, with the changes of both.
+fn merge(before: Mark, mut after: Mark) -> Mark {
+    let mut changes = before.context_changes;
+    changes.retain(|(name, _)| after.context_changes.iter().all(|(later, _)| later != name));
+    changes.append(&mut after.context_changes);
+    Mark { finished: after.finished.or(before.finished), context_changes: changes, ..after }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SENDER: Sender = Sender { step: 0, page: 0 };
+
+    fn mark(place: &'static str, changes: &[(&str, Option<&'static str>)]) -> Mark {
+        Mark {
+            place: Bytes::from_static(place.as_bytes()),
+            finished: None,
+            context_changes: changes
+                .iter()
+                .map(|(name, value)| {
+                    ((*name).to_owned(), value.map(|text| Bytes::from_static(text.as_bytes())))
+                })
+                .collect(),
+            progress: Progress::default(),
+        }
+    }
+
+    fn ledger() -> Ledger {
+        Ledger::new(Bytes::from_static(b"start"))
+    }
+
+    #[test]
+    fn a_place_waits_for_every_message_before_it_whatever_the_order_of_acks() {
+        let mut ledger = ledger();
+        let (first, second) = (ledger.emit(SENDER), ledger.emit(SENDER));
+        ledger.mark(mark("a", &[]));
+        ledger.acked(second);
+        assert_eq!(ledger.take(), None);
+        ledger.acked(first);
+        assert_eq!(ledger.take().unwrap().place, "a");
+        assert_eq!(ledger.take(), None, "handed out once");
+    }
+
+    #[test]
+    fn a_place_without_messages_waits_for_earlier_ones() {
+        let mut ledger = ledger();
+        let first = ledger.emit(SENDER);
+        ledger.mark(mark("a", &[]));
+        ledger.mark(mark("b", &[]));
+        assert_eq!(ledger.take(), None);
+        ledger.acked(first);
+        assert_eq!(ledger.take().unwrap().place, "b");
+    }
+
+    #[test]
+    fn a_later_place_carries_the_changes_of_those_it_replaces() {
+        let mut ledger = ledger();
+        ledger.mark(mark("a", &[("x", Some("1")), ("y", Some("1"))]));
+        ledger.mark(mark("b", &[("x", None)]));
+        let changes = ledger.take().unwrap().context_changes;
+        assert_eq!(changes, [("y".to_owned(), Some(Bytes::from_static(b"1"))), ("x".to_owned(), None)]);
+    }
+
+    #[test]
+    fn a_refused_message_takes_the_places_after_it_along() {
+        let mut ledger = ledger();
+        let first = ledger.emit(SENDER);
+        ledger.mark(mark("a", &[]));
+        let second = ledger.emit(Sender { step: 0, page: 1 });
+        ledger.mark(mark("b", &[]));
+        let (sender, place) = ledger.refused(second).unwrap();
+        assert_eq!((sender.page, place), (1, Bytes::from_static(b"a")));
+        ledger.acked(first);
+        assert_eq!(ledger.take().unwrap().place, "a");
+    }
+
+    #[test]
+    fn an_unknown_acknowledgement_changes_nothing() {
+        let mut ledger = ledger();
+        ledger.acked(EmitId(7));
+        assert_eq!(ledger.refused(EmitId(7)), None);
+        assert_eq!(ledger.take(), None);
+    }
+}

@@ -1,0 +1,155 @@
+//! What the answer to a try means: the outcome table, decided as a value.
+//!
+//! In: the step's rules, the facts of the try, and a way to ask a condition. Out: a [`Verdict`]; nothing is performed.
+
+use orchid_plan::{Expr, Matcher, OutcomeRules, Retry};
+
+use crate::error::ErrorClass;
+use crate::input::FetchErrorKind;
+
+/// What stands against taking an answer as a success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TryFault {
+    /// No whole answer came.
+    Fetch(FetchErrorKind),
+    /// A status that is no success.
+    Status,
+    /// A 2xx whose body does not parse as its format.
+    Decode,
+}
+
+/// The facts of a try that the table looks at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TryFacts {
+    /// The status, where the head of an answer came.
+    pub(crate) status: Option<u16>,
+    /// None for a 2xx that reads.
+    pub(crate) fault: Option<TryFault>,
+    /// Tries that may still follow in this pass.
+    pub(crate) retries_left: bool,
+}
+
+/// Which line of the table matched.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Line 1: the run ends `aborted`.
+    Abort(AbortCause),
+    /// Line 2: wait, and again.
+    Retry,
+    /// Line 4: reported, and passed over.
+    Ignore,
+    /// Lines 5 and 6.
+    Success,
+    /// Line 7.
+    Fail,
+}
+
+/// What asked for the run's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AbortCause {
+    On,
+    When,
+}
+
+/// A verdict, and whether the fault is of the kind that may pass: it decides the class of an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Decision {
+    pub(crate) verdict: Verdict,
+    pub(crate) transient: bool,
+}
+
+impl TryFault {
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            TryFault::Fetch(kind) => kind.code(),
+            TryFault::Status => "HTTP_STATUS",
+            TryFault::Decode => "DECODE",
+        }
+    }
+
+    /// Whether line 2 names it by itself, whatever the plan says.
+    fn passes_by_itself(self) -> bool {
+        match self {
+            TryFault::Fetch(kind) => match kind {
+                FetchErrorKind::Timeout
+                | FetchErrorKind::Dns
+                | FetchErrorKind::Connect
+                | FetchErrorKind::Tls
+                | FetchErrorKind::Broken => true,
+                FetchErrorKind::TooLarge
+                | FetchErrorKind::Decode
+                | FetchErrorKind::TooManyRedirects
+                | FetchErrorKind::HostNotAllowed
+                | FetchErrorKind::AddressRefused
+                | FetchErrorKind::InvalidRequest => false,
+            },
+            TryFault::Status | TryFault::Decode => false,
+        }
+    }
+}
+
+impl TryFacts {
+    fn code(&self) -> Option<&'static str> {
+        self.fault.map(TryFault::code)
+    }
+
+    fn matches(&self, list: &[Matcher]) -> bool {
+        list.iter().any(|matcher| matcher.matches(self.status, self.code()))
+    }
+
+    fn retryable_by_itself(&self) -> bool {
+        self.fault.is_some_and(TryFault::passes_by_itself)
+            || self.status.is_some_and(|status| matches!(status, 408 | 425 | 429 | 500..=599))
+    }
+
+    /// The class of the error that this try would be.
+    pub(crate) fn class(&self, transient: bool) -> ErrorClass {
+        match self.fault {
+            Some(TryFault::Fetch(
+                FetchErrorKind::HostNotAllowed
+                | FetchErrorKind::AddressRefused
+                | FetchErrorKind::InvalidRequest,
+            )) => ErrorClass::Config,
+            _ if self.status == Some(429) => ErrorClass::RateLimit,
+            _ if transient => ErrorClass::Transient,
+            _ => ErrorClass::Permanent,
+        }
+    }
+}
+
+/// The first line that matches. `ask` evaluates a condition, named by its field, on the answer; it is not called for a try without one
+/// (conditions look at an answer), and not for lines after the one that matched. Its error ends the decision.
+pub(crate) fn decide<E>(
+    rules: &OutcomeRules,
+    retry: &Retry,
+    facts: &TryFacts,
+    ask: &mut dyn FnMut(&'static str, &Expr) -> Result<bool, E>,
+) -> Result<Decision, E> {
+    let answered = !matches!(facts.fault, Some(TryFault::Fetch(_)));
+    let mut holds = |field: &'static str, expr: &Option<Expr>| match expr {
+        Some(expr) if answered => ask(field, expr),
+        Some(_) | None => Ok(false),
+    };
+
+    if facts.matches(&rules.abort_on) {
+        return Ok(Decision { verdict: Verdict::Abort(AbortCause::On), transient: false });
+    }
+    if holds("abort_when", &rules.abort_when)? {
+        return Ok(Decision { verdict: Verdict::Abort(AbortCause::When), transient: false });
+    }
+    let transient =
+        facts.retryable_by_itself() || facts.matches(&retry.on) || holds("retry_when", &rules.retry_when)?;
+    let verdict = if transient && facts.retries_left {
+        Verdict::Retry
+    } else if facts.matches(&rules.ignore_on) || holds("ignore_when", &rules.ignore_when)? {
+        Verdict::Ignore
+    } else if facts.matches(&rules.accept_on) {
+        Verdict::Success
+    } else {
+        match facts.fault {
+            None => Verdict::Success,
+            Some(_) => Verdict::Fail,
+        }
+    };
+    Ok(Decision { verdict, transient })
+}

@@ -1,0 +1,247 @@
+//! The declared loops: what the next pass sends, and when there is none.
+//!
+//! In: the rules, what the last pass sent, and what came. Out: a [`Next`]; nothing is sent here.
+
+mod guard;
+
+use orchid_plan::{Paginate, PaginateKind, Value, next_link, resolve};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use guard::{Guard, fingerprint};
+
+/// What pagination puts into a pass.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Pointer {
+    /// A first pass, or a loop without pagination.
+    #[default]
+    Start,
+    /// A page number.
+    Page(u64),
+    /// A row offset.
+    Offset(u64),
+    /// A cursor, as JSON.
+    Cursor(String),
+    /// An absolute url.
+    Url(String),
+}
+
+/// What follows a pass, as far as pagination is concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Next {
+    Pass(Pointer),
+    End,
+}
+
+/// What came with a pass.
+pub(crate) struct Came<'a> {
+    /// Rows of the page; none where the answer was ignored.
+    pub(crate) rows: Option<u64>,
+    /// The value of `value`, for `cursor` and `next_url`.
+    pub(crate) value: Value,
+    /// All `Link` headers, joined by commas.
+    pub(crate) link: Option<&'a str>,
+    /// The url that was sent.
+    pub(crate) sent_url: &'a str,
+}
+
+/// A pointer that leads nowhere.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PointerError {
+    #[error("the next url is no text, but {0}")]
+    NotText(orchid_plan::Kind),
+    #[error("the next url does not resolve: {0}")]
+    Url(#[from] orchid_plan::ResolveError),
+    #[error("{0}")]
+    Link(#[from] orchid_plan::LinkError),
+}
+
+/// What follows the pass that sent `sent`.
+pub(crate) fn next(paginate: &Paginate, sent: &Pointer, came: &Came<'_>) -> Result<Next, PointerError> {
+    if stopped(paginate, came) {
+        return Ok(Next::End);
+    }
+    match &paginate.kind {
+        PaginateKind::Page { start, .. } => {
+            let number = match sent {
+                Pointer::Page(number) => *number,
+                Pointer::Start | Pointer::Offset(_) | Pointer::Cursor(_) | Pointer::Url(_) => *start,
+            };
+            Ok(counted(came, |_| Pointer::Page(number.saturating_add(1))))
+        }
+        PaginateKind::Offset { .. } => {
+            let offset = match sent {
+                Pointer::Offset(offset) => *offset,
+                Pointer::Start | Pointer::Page(_) | Pointer::Cursor(_) | Pointer::Url(_) => 0,
+            };
+            Ok(counted(came, |rows| Pointer::Offset(offset.saturating_add(rows))))
+        }
+        PaginateKind::Cursor { .. } if is_missing(&came.value) => Ok(Next::End),
+        PaginateKind::Cursor { .. } => {
+            Ok(Next::Pass(Pointer::Cursor(String::from_utf8_lossy(&came.value.to_json()).into_owned())))
+        }
+        PaginateKind::NextUrl { .. } if is_missing(&came.value) => Ok(Next::End),
+        PaginateKind::NextUrl { .. } => {
+            let url = came.value.as_str().ok_or_else(|| PointerError::NotText(came.value.kind()))?;
+            Ok(Next::Pass(Pointer::Url(resolve(came.sent_url, url)?)))
+        }
+        PaginateKind::LinkHeader => {
+            let Some(target) = came.link.map(|link| next_link(link, "next")).transpose()?.flatten() else {
+                return Ok(Next::End);
+            };
+            Ok(Next::Pass(Pointer::Url(resolve(came.sent_url, target)?)))
+        }
+    }
+}
+
+/// `page` and `offset` end with a page without rows; an ignored one counts as none, or a missing page would be asked
+/// for again and again.
+fn counted(came: &Came<'_>, pointer: impl FnOnce(u64) -> Pointer) -> Next {
+    match came.rows {
+        Some(rows) if rows > 0 => Next::Pass(pointer(rows)),
+        Some(_) | None => Next::End,
+    }
+}
+
+fn stopped(paginate: &Paginate, came: &Came<'_>) -> bool {
+    let Some(rows) = came.rows else { return false };
+    let asked = match &paginate.kind {
+        PaginateKind::Page { size, .. } => *size,
+        PaginateKind::Offset { size, .. } => Some(*size),
+        PaginateKind::Cursor { .. } | PaginateKind::NextUrl { .. } | PaginateKind::LinkHeader => None,
+    };
+    (paginate.stop_on.empty && rows == 0) || (paginate.stop_on.short && asked.is_some_and(|size| rows < size))
+}
+
+/// Null, "" and false are no pointer.
+fn is_missing(pointer: &Value) -> bool {
+    pointer.is_null() || pointer.as_str() == Some("") || pointer.as_bool() == Some(false)
+}
+
+/// The parameters that pagination adds to a pass.
+pub(crate) fn params(kind: &PaginateKind, sent: &Pointer) -> Vec<(String, String)> {
+    let mut params = Vec::new();
+    match kind {
+        PaginateKind::Page { param, start, size_param, size } => {
+            let number = if let Pointer::Page(number) = sent { *number } else { *start };
+            params.push((param.clone(), number.to_string()));
+            if let (Some(name), Some(size)) = (size_param, size) {
+                params.push((name.clone(), size.to_string()));
+            }
+        }
+        PaginateKind::Offset { param, size_param, size } => {
+            let offset = if let Pointer::Offset(offset) = sent { *offset } else { 0 };
+            params.push((param.clone(), offset.to_string()));
+            if let Some(name) = size_param {
+                params.push((name.clone(), size.to_string()));
+            }
+        }
+        PaginateKind::Cursor { param: Some(param), .. } => {
+            if let Some(text) = cursor_value(sent).and_then(|value| value.to_text()) {
+                params.push((param.clone(), text));
+            }
+        }
+        PaginateKind::Cursor { param: None, .. }
+        | PaginateKind::NextUrl { .. }
+        | PaginateKind::LinkHeader => {}
+    }
+    params
+}
+
+fn cursor_value(pointer: &Pointer) -> Option<Value> {
+    match pointer {
+        Pointer::Cursor(json) => Value::parse(json.as_bytes()).ok(),
+        Pointer::Start | Pointer::Page(_) | Pointer::Offset(_) | Pointer::Url(_) => None,
+    }
+}
+
+/// The scope's `page`: `{number, offset, cursor, url}` of the pass being sent.
+pub(crate) fn page_scope(paginate: Option<&Paginate>, sent: &Pointer, pass: u64) -> Value {
+    let mut number = pass;
+    let mut offset = Value::null();
+    match paginate.map(|paginate| &paginate.kind) {
+        Some(PaginateKind::Page { start, .. }) => {
+            number = if let Pointer::Page(number) = sent { *number } else { *start };
+        }
+        Some(PaginateKind::Offset { .. }) => {
+            offset = Value::from(if let Pointer::Offset(offset) = sent { *offset } else { 0 });
+        }
+        Some(PaginateKind::Cursor { .. } | PaginateKind::NextUrl { .. } | PaginateKind::LinkHeader)
+        | None => {}
+    }
+    let url = if let Pointer::Url(url) = sent { Value::from(url.as_str()) } else { Value::null() };
+    Value::object([
+        ("number", Value::from(number)),
+        ("offset", offset),
+        ("cursor", Value::from(cursor_value(sent))),
+        ("url", url),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orchid_plan::{OnRepeat, StopOn};
+
+    fn paginate(kind: PaginateKind, stop_on: StopOn) -> Paginate {
+        Paginate { kind, stop_on, on_repeat: OnRepeat::Fail, pointer: "/definition/step/paginate".to_owned() }
+    }
+
+    fn came(rows: u64) -> Came<'static> {
+        Came { rows: Some(rows), value: Value::null(), link: None, sent_url: "https://h/a/b?x=1" }
+    }
+
+    fn page() -> PaginateKind {
+        PaginateKind::Page { param: "page".into(), start: 1, size_param: Some("per".into()), size: Some(10) }
+    }
+
+    #[test]
+    fn page_numbers_rise_until_a_page_is_empty() {
+        let rules = paginate(page(), StopOn::default());
+        assert_eq!(next(&rules, &Pointer::Start, &came(3)).unwrap(), Next::Pass(Pointer::Page(2)));
+        assert_eq!(next(&rules, &Pointer::Page(2), &came(3)).unwrap(), Next::Pass(Pointer::Page(3)));
+        assert_eq!(next(&rules, &Pointer::Page(3), &came(0)).unwrap(), Next::End);
+        assert_eq!(
+            params(&rules.kind, &Pointer::Page(3)),
+            [("page".into(), "3".into()), ("per".into(), "10".into())]
+        );
+    }
+
+    #[test]
+    fn short_pages_end_the_loop_only_where_the_plan_says_so() {
+        let rules = paginate(page(), StopOn { empty: false, short: true });
+        assert_eq!(next(&rules, &Pointer::Start, &came(9)).unwrap(), Next::End);
+        assert_eq!(next(&rules, &Pointer::Start, &came(10)).unwrap(), Next::Pass(Pointer::Page(2)));
+    }
+
+    #[test]
+    fn offsets_rise_by_the_rows_that_came() {
+        let rules = paginate(
+            PaginateKind::Offset { param: "skip".into(), size_param: None, size: 50 },
+            StopOn::default(),
+        );
+        assert_eq!(next(&rules, &Pointer::Start, &came(7)).unwrap(), Next::Pass(Pointer::Offset(7)));
+        assert_eq!(next(&rules, &Pointer::Offset(7), &came(50)).unwrap(), Next::Pass(Pointer::Offset(57)));
+        assert_eq!(params(&rules.kind, &Pointer::Start), [("skip".to_owned(), "0".to_owned())]);
+    }
+
+    #[test]
+    fn next_links_are_resolved_against_the_request() {
+        let rules = paginate(PaginateKind::LinkHeader, StopOn::default());
+        let with = |link: &'static str| Came { link: Some(link), ..came(0) };
+        assert_eq!(
+            next(&rules, &Pointer::Start, &with("<?x=2>; rel=next")).unwrap(),
+            Next::Pass(Pointer::Url("https://h/a/b?x=2".into()))
+        );
+        assert_eq!(next(&rules, &Pointer::Start, &with("<?x=0>; rel=prev")).unwrap(), Next::End);
+        assert_eq!(next(&rules, &Pointer::Start, &came(5)).unwrap(), Next::End);
+        assert!(next(&rules, &Pointer::Start, &with("x=2")).is_err());
+    }
+
+    #[test]
+    fn null_empty_text_and_false_are_no_pointer_but_zero_is_one() {
+        let missing = [Value::null(), Value::from(""), Value::from(false)];
+        assert!(missing.iter().all(is_missing));
+        assert!(!is_missing(&Value::from(0_i64)));
+    }
+}

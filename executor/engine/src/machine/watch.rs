@@ -1,0 +1,252 @@
+//! Notices paths that never led anywhere: a wrong path reads as null and looks like the end of the data.
+//!
+//! In: the body of each answer of a step. Out: for each watched expression whose member stood in none of them, a warning
+//! that says what did stand there.
+
+use orchid_plan::{Kind, PaginateKind, Rows, Step, Value};
+use serde::{Deserialize, Serialize};
+
+use crate::progress::Warning;
+
+/// Members that a warning names at most.
+const NAMED: usize = 12;
+
+/// What was seen of one expression so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Seen {
+    /// Its member stood in some response.
+    found: bool,
+    /// Where the path broke off in the first response, and the members that stood there.
+    broke: Option<Broke>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Broke {
+    /// Parts of the path that led somewhere.
+    depth: usize,
+    members: Vec<String>,
+}
+
+impl Seen {
+    fn take(&mut self, body: &Value, paths: &[Vec<String>]) {
+        for path in paths {
+            match follow(body, path) {
+                None => self.found = true,
+                Some(broke) => {
+                    self.broke.get_or_insert(broke);
+                }
+            }
+        }
+    }
+}
+
+/// An expression that is watched, by what it reads of the body.
+#[derive(Debug, Clone)]
+struct Watched {
+    pointer: String,
+    /// Below `response.body`; never empty.
+    paths: Vec<Vec<String>>,
+    ends_loop: bool,
+}
+
+/// The watched expressions of one step.
+#[derive(Debug, Clone)]
+pub(crate) struct Watch {
+    watched: Vec<Watched>,
+    seen: Vec<Seen>,
+}
+
+impl Watch {
+    /// `seen` is what a checkpoint kept; anything of another length is of another plan and begins anew.
+    pub(crate) fn new(step: &Step, seen: Vec<Seen>) -> Watch {
+        let watched = watched(step);
+        let seen = if seen.len() == watched.len() { seen } else { vec![Seen::default(); watched.len()] };
+        Watch { watched, seen }
+    }
+
+    pub(crate) fn seen(&self) -> &[Seen] {
+        &self.seen
+    }
+
+    /// Looks at the JSON of an answer. What stands around a missing member is only looked at once: later answers are
+    /// scanned for the missing members alone, and not at all once each was found.
+    pub(crate) fn look(&mut self, json: &[u8]) {
+        let open: Vec<&Watched> = self
+            .watched
+            .iter()
+            .zip(&self.seen)
+            .filter(|(_, seen)| !seen.found)
+            .map(|(watched, _)| watched)
+            .collect();
+        if open.is_empty() {
+            return;
+        }
+        let first = self.seen.iter().any(|seen| !seen.found && seen.broke.is_none());
+        let body = if first {
+            Value::parse(json)
+        } else {
+            Value::parse_paths(json, open.iter().flat_map(|watched| &watched.paths).map(Vec::as_slice))
+        };
+        let Ok(body) = body else { return };
+        for (watched, seen) in self.watched.iter().zip(&mut self.seen) {
+            if !seen.found {
+                seen.take(&body, &watched.paths);
+            }
+        }
+    }
+
+    /// What the step's end has to warn of. `first_page`: its loop ended at the first page.
+    pub(crate) fn warnings(&self, first_page: bool) -> Vec<Warning> {
+        let mut warnings = Vec::new();
+        for (watched, seen) in self.watched.iter().zip(&self.seen) {
+            let (false, Some(broke), Some(path)) = (seen.found, &seen.broke, watched.paths.first()) else {
+                continue;
+            };
+            warnings.push(Warning {
+                code: "PATH_NEVER_FOUND".to_owned(),
+                pointer: watched.pointer.clone(),
+                message: words(path, broke),
+            });
+            if first_page && watched.ends_loop {
+                warnings.push(Warning {
+                    code: "LOOP_ENDED_AT_FIRST_PAGE".to_owned(),
+                    pointer: watched.pointer.clone(),
+                    message: format!(
+                        "the loop ended at its first page, because response.body.{} never stood there",
+                        path.join(".")
+                    ),
+                });
+            }
+        }
+        warnings
+    }
+}
+
+fn watched(step: &Step) -> Vec<Watched> {
+    let counts_rows = step.paginate.as_ref().is_some_and(|paginate| match paginate.kind {
+        PaginateKind::Page { .. } | PaginateKind::Offset { .. } => true,
+        PaginateKind::Cursor { .. } | PaginateKind::NextUrl { .. } | PaginateKind::LinkHeader => {
+            paginate.stop_on.empty
+        }
+    });
+    let mut watched = Vec::new();
+    let mut add = |pointer: String, expr: &orchid_plan::Expr, ends_loop: bool| {
+        let paths: Vec<Vec<String>> = match expr.reads().below(&["response", "body"]) {
+            Some(paths) => paths.into_iter().map(<[String]>::to_vec).collect(),
+            None => Vec::new(),
+        };
+        if !paths.is_empty() {
+            watched.push(Watched { pointer, paths, ends_loop });
+        }
+    };
+    if let Some(Rows { expr, .. }) = &step.rows {
+        add(format!("{}/iterate_over", step.pointer), expr, counts_rows);
+    }
+    if let Some(paginate) = &step.paginate {
+        match &paginate.kind {
+            PaginateKind::Cursor { value, .. } | PaginateKind::NextUrl { value } => {
+                add(format!("{}/value", paginate.pointer), value, true);
+            }
+            PaginateKind::Page { .. } | PaginateKind::Offset { .. } | PaginateKind::LinkHeader => {}
+        }
+    }
+    for (field, list) in [("extract", &step.extract), ("set_context", &step.set_context)] {
+        for (name, expr) in list {
+            add(format!("{}/{field}/{}", step.pointer, escaped(name)), expr, false);
+        }
+    }
+    watched
+}
+
+/// A name as part of a JSON pointer (RFC 6901).
+pub(crate) fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+/// None if the path's last member stands there, be it null. A list on the way, or nothing to look into, decides nothing
+/// against it either: what is read there is no member that could be misspelt.
+fn follow(body: &Value, path: &[String]) -> Option<Broke> {
+    let mut at = body.clone();
+    for (depth, name) in path.iter().enumerate() {
+        match at.kind() {
+            Kind::Object => {}
+            Kind::List => return None,
+            Kind::Null | Kind::Bool | Kind::Number | Kind::Text => {
+                return Some(Broke { depth, members: Vec::new() });
+            }
+        }
+        let names: Vec<&str> = at.members().into_iter().flatten().map(|(name, _)| name).collect();
+        if !names.contains(&name.as_str()) {
+            let members = names.into_iter().take(NAMED).map(str::to_owned).collect();
+            return Some(Broke { depth, members });
+        }
+        at = at.member(name);
+    }
+    None
+}
+
+fn words(path: &[String], broke: &Broke) -> String {
+    let whole = format!("response.body.{}", path.join("."));
+    let parent = ["response", "body"].into_iter().chain(path.iter().take(broke.depth).map(String::as_str));
+    let parent = parent.collect::<Vec<_>>().join(".");
+    if broke.members.is_empty() {
+        return format!("no response had {whole}: {parent} had no members");
+    }
+    let nearest = path.get(broke.depth).and_then(|wanted| nearest(wanted, &broke.members));
+    let hint = nearest.map(|name| format!("; did you mean {name:?}?")).unwrap_or_default();
+    format!("no response had {whole}: the members of {parent} were {}{hint}", broke.members.join(", "))
+}
+
+fn nearest<'a>(wanted: &str, members: &'a [String]) -> Option<&'a str> {
+    let wanted = wanted.to_lowercase();
+    members
+        .iter()
+        .map(|name| (strsim::normalized_damerau_levenshtein(&wanted, &name.to_lowercase()), name.as_str()))
+        .filter(|(likeness, _)| *likeness >= 0.5)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> Vec<String> {
+        text.split('.').map(str::to_owned).collect()
+    }
+
+    fn body() -> Value {
+        Value::parse(br#"{"data":{"items":[{"id":1}],"total":1},"next_cursor":null,"meta":"x"}"#).unwrap()
+    }
+
+    #[test]
+    fn a_member_that_is_null_stands_there() {
+        assert_eq!(follow(&body(), &path("next_cursor")), None);
+        assert_eq!(follow(&body(), &path("data.items")), None);
+        assert_eq!(follow(&body(), &path("data.items.id")), None);
+    }
+
+    #[test]
+    fn a_path_that_breaks_says_where_and_what_stood_there() {
+        let broke = follow(&body(), &path("data.itmes")).unwrap();
+        assert_eq!(
+            words(&path("data.itmes"), &broke),
+            "no response had response.body.data.itmes: the members of response.body.data were items, total; \
+             did you mean \"items\"?"
+        );
+        let broke = follow(&body(), &path("meta.next")).unwrap();
+        assert_eq!(
+            words(&path("meta.next"), &broke),
+            "no response had response.body.meta.next: response.body.meta had no members"
+        );
+    }
+
+    #[test]
+    fn a_name_that_is_like_none_has_no_hint() {
+        assert_eq!(nearest("zzz", &["items".to_owned()]), None);
+        assert_eq!(
+            nearest("nextCursor", &["total".to_owned(), "next_cursor".to_owned()]),
+            Some("next_cursor")
+        );
+    }
+}

@@ -1,0 +1,172 @@
+//! The two envelopes, `api.response` and `api.error`: fields in their order, written straight into the payload.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::body::{BodyKind, MessageBody};
+use super::exchange::Exchange;
+use super::id::{Content, Place};
+use super::json;
+use super::origin::{Names, Origin, timestamp};
+use super::{Message, Topic};
+use crate::error::RunError;
+
+/// Bytes of a body that an error shows as text.
+const ERROR_TEXT_MAX: usize = 64 * 1024;
+
+/// Where in the run a message stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct At<'a> {
+    /// Ids of the step and those around it, without numbers: `issues.comments`.
+    pub(crate) step: &'a str,
+    /// With numbers: `issues#2`.
+    pub(crate) step_path: &'a str,
+    /// The step's passes before this one.
+    pub(crate) page: u64,
+    pub(crate) time: DateTime<Utc>,
+}
+
+/// A piece of a page.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Part {
+    pub(crate) chunk: u32,
+    pub(crate) last: bool,
+}
+
+impl Part {
+    /// A page that is not cut.
+    pub(crate) const WHOLE: Part = Part { chunk: 0, last: true };
+}
+
+#[derive(Serialize)]
+struct Position<'a> {
+    step: &'a str,
+    step_path: &'a str,
+    page: u64,
+    chunk: u32,
+    last_chunk: bool,
+    timestamp: String,
+}
+
+#[derive(Serialize)]
+struct WireError<'a> {
+    class: &'a str,
+    code: &'a str,
+    message: &'a str,
+    retries: u32,
+    ignored: bool,
+    pointer: &'a str,
+}
+
+/// What an error message adds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ErrorFacts<'a> {
+    pub(crate) error: &'a RunError,
+    /// Tries after the first.
+    pub(crate) retries: u32,
+    /// The run goes on.
+    pub(crate) ignored: bool,
+}
+
+/// A page, or a chunk of it. `extracted` is JSON.
+pub(crate) fn response(
+    origin: &Origin,
+    at: At<'_>,
+    part: Part,
+    exchange: &Exchange,
+    body: &MessageBody,
+    extracted: &[u8],
+) -> Message {
+    assemble(origin, at, part, exchange, body, extracted, None)
+}
+
+/// An error. Its body is shortened to a text where the message would be larger than `max_bytes`.
+pub(crate) fn error(
+    origin: &Origin,
+    at: At<'_>,
+    exchange: &Exchange,
+    body: MessageBody,
+    facts: ErrorFacts<'_>,
+    max_bytes: usize,
+) -> Message {
+    let wire = WireError {
+        class: facts.error.class.as_str(),
+        code: &facts.error.code,
+        message: &facts.error.message,
+        retries: facts.retries,
+        ignored: facts.ignored,
+        pointer: &facts.error.pointer,
+    };
+    let wire = serde_json::to_vec(&wire).unwrap_or_default();
+    let make = |body: &MessageBody| assemble(origin, at, Part::WHOLE, exchange, body, b"null", Some(&wire));
+    let message = make(&body);
+    if message.size() <= max_bytes {
+        return message;
+    }
+    let shorter = make(&shortened(&body));
+    if shorter.size() <= max_bytes { shorter } else { make(&MessageBody::empty()) }
+}
+
+/// The beginning of a body as text.
+fn shortened(body: &MessageBody) -> MessageBody {
+    let inner = match body.kind {
+        BodyKind::Array | BodyKind::Rows => body.array.as_slice(),
+        BodyKind::Object | BodyKind::Scalar | BodyKind::Text | BodyKind::Binary | BodyKind::Empty => {
+            body.array.get(1..body.array.len().saturating_sub(1)).unwrap_or_default()
+        }
+    };
+    let text = String::from_utf8_lossy(inner);
+    MessageBody::text(json::head_of(&text, ERROR_TEXT_MAX))
+}
+
+fn assemble(
+    origin: &Origin,
+    at: At<'_>,
+    part: Part,
+    exchange: &Exchange,
+    body: &MessageBody,
+    extracted: &[u8],
+    error: Option<&[u8]>,
+) -> Message {
+    let position = json::members(&Position {
+        step: at.step,
+        step_path: at.step_path,
+        page: at.page,
+        chunk: part.chunk,
+        last_chunk: part.last,
+        timestamp: timestamp(at.time),
+    });
+    let mut payload = Vec::with_capacity(1024 + exchange.0.len() + body.array.len() + extracted.len());
+    payload.push(b'{');
+    for members in [&origin.head, &position, &origin.trace, &exchange.0] {
+        payload.extend_from_slice(members);
+        payload.push(b',');
+    }
+    payload.extend_from_slice(b"\"body_kind\":\"");
+    payload.extend_from_slice(body.kind.as_str().as_bytes());
+    payload.extend_from_slice(b"\",\"response_body\":");
+    payload.extend_from_slice(&body.array);
+    payload.extend_from_slice(b",\"extracted_data\":");
+    payload.extend_from_slice(extracted);
+    if let Some(error) = error {
+        payload.extend_from_slice(b",\"error\":");
+        payload.extend_from_slice(error);
+    }
+    payload.push(b'}');
+
+    let (topic, kind) = match error {
+        None => (Topic::Responses, "api.response"),
+        Some(_) => (Topic::Errors, "api.error"),
+    };
+    let place =
+        Place { execution_id: &origin.execution_id, kind, step_path: at.step_path, chunk: part.chunk };
+    let content = Content {
+        body_kind: body.kind.as_str(),
+        response_body: &body.array,
+        extracted_data: extracted,
+        last_chunk: part.last,
+        error: error.unwrap_or(b"null"),
+    };
+    let names = Names { kind, message_id: content.message_id(&place), position: place.position() };
+    Message { topic, key: origin.key.clone(), headers: origin.headers(names), payload: payload.into() }
+}

@@ -1,0 +1,118 @@
+//! What a message says about the request and the answer it came from. Redacted here, once for a page.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::json;
+use super::redact::{REDACTED, Redactor};
+
+/// Bytes of a request body that a message shows.
+const REQUEST_BODY_MAX: usize = 64 * 1024;
+
+/// The request as it was sent, or would have been.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct SentFacts {
+    pub(crate) url: Option<String>,
+    pub(crate) method: Option<&'static str>,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Option<bytes::Bytes>,
+}
+
+/// The head of the answer.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct AnswerFacts {
+    /// Where redirects led elsewhere.
+    pub(crate) url: Option<String>,
+    pub(crate) status: Option<u16>,
+    pub(crate) headers: Option<Vec<(String, String)>>,
+    pub(crate) size: Option<u64>,
+    pub(crate) duration_ms: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Wire<'a> {
+    request_url: Option<String>,
+    response_url: Option<String>,
+    request_method: Option<&'a str>,
+    request_headers: BTreeMap<&'a str, String>,
+    request_body: Option<String>,
+    status_code: Option<u16>,
+    response_headers: Option<BTreeMap<&'a str, String>>,
+    response_size: Option<u64>,
+    duration_ms: Option<u64>,
+}
+
+/// `"request_url": … "duration_ms": …`, without braces.
+pub(crate) struct Exchange(pub(super) Vec<u8>);
+
+impl Exchange {
+    pub(crate) fn new(sent: &SentFacts, answer: &AnswerFacts, redactor: &Redactor) -> Exchange {
+        let wire = Wire {
+            request_url: sent.url.as_deref().map(|url| redactor.url(url)),
+            response_url: answer.url.as_deref().map(|url| redactor.url(url)),
+            request_method: sent.method,
+            request_headers: joined(&sent.headers, redactor),
+            request_body: sent.body.as_deref().map(|body| shown(body, redactor)),
+            status_code: answer.status,
+            response_headers: answer.headers.as_ref().map(|headers| joined(headers, redactor)),
+            response_size: answer.size,
+            duration_ms: answer.duration_ms,
+        };
+        Exchange(json::members(&wire))
+    }
+}
+
+/// Repeated headers are joined with a comma.
+fn joined<'a>(headers: &'a [(String, String)], redactor: &Redactor) -> BTreeMap<&'a str, String> {
+    let mut map: BTreeMap<&str, String> = BTreeMap::new();
+    for (name, value) in headers {
+        let clean = redactor.header(name, value);
+        match map.get_mut(name.as_str()) {
+            Some(before) if before == REDACTED => {}
+            Some(before) => {
+                before.push_str(", ");
+                before.push_str(&clean);
+            }
+            None => {
+                map.insert(name, clean.into_owned());
+            }
+        }
+    }
+    map
+}
+
+/// Redacted before it is cut: half a secret at the border would be no match.
+fn shown(body: &[u8], redactor: &Redactor) -> String {
+    let text = String::from_utf8_lossy(body);
+    let clean = redactor.text(&text);
+    json::head_of(&clean, REQUEST_BODY_MAX).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(name: &str, value: &str) -> (String, String) {
+        (name.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn repeated_headers_are_joined_and_credentials_named_once() {
+        let headers = [
+            header("vary", "a"),
+            header("vary", "b"),
+            header("set-cookie", "x=1"),
+            header("set-cookie", "y=2"),
+        ];
+        let map = joined(&headers, &Redactor::default());
+        assert_eq!(map["vary"], "a, b");
+        assert_eq!(map["set-cookie"], REDACTED);
+    }
+
+    #[test]
+    fn a_long_request_body_is_cut() {
+        let body = "é".repeat(REQUEST_BODY_MAX);
+        assert_eq!(shown(body.as_bytes(), &Redactor::default()).len(), REQUEST_BODY_MAX);
+    }
+}

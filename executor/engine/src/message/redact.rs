@@ -1,0 +1,290 @@
+//! Takes secrets out of what a message says about a request, and out of the words of an error.
+//!
+//! In: the secret texts of the config, in every form a template could have put them in: as they are, percent-encoded,
+//! escaped in JSON, in base64 alone or inside a longer text. Never touched: response bodies.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
+use serde_json::Value;
+
+/// What stands where a secret stood.
+pub(crate) const REDACTED: &str = "[REDACTED]";
+
+/// All but the unreserved characters of RFC 3986, as templates in a url encode.
+const ENCODED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+/// Base64 of a shorter core than this is left: it would match by chance.
+const BASE64_CORE_MIN: usize = 6;
+
+/// Header names that carry credentials whatever the config says.
+const HEADER_WORDS: [&str; 10] = [
+    "authorization",
+    "cookie",
+    "token",
+    "secret",
+    "password",
+    "api-key",
+    "apikey",
+    "access-key",
+    "signature",
+    "credential",
+];
+
+/// Query parameters that carry credentials or signatures; compared in lower case without `-` and `_`.
+const QUERY_NAMES: [&str; 29] = [
+    "accesskey",
+    "accesstoken",
+    "apikey",
+    "apisecret",
+    "apitoken",
+    "appsecret",
+    "assertion",
+    "auth",
+    "authorization",
+    "authtoken",
+    "bearer",
+    "clientassertion",
+    "clientsecret",
+    "credential",
+    "idtoken",
+    "jwt",
+    "key",
+    "oauthsignature",
+    "oauthtoken",
+    "passwd",
+    "password",
+    "pwd",
+    "refreshtoken",
+    "secret",
+    "sessiontoken",
+    "sig",
+    "signature",
+    "token",
+    "xfunctionskey",
+];
+
+/// The secrets of one run. Has no `Debug`.
+#[derive(Default)]
+pub(crate) struct Redactor {
+    /// Every form of every secret, longest first, so that no form is cut by a shorter one inside it.
+    forms: Vec<String>,
+}
+
+impl Redactor {
+    /// Takes the secrets from a config's values, by RFC 6901 pointers. A pointer to an object or a list means all texts
+    /// and numbers in it; one to nothing is passed over.
+    pub(crate) fn new(values: &Value, pointers: &[String]) -> Redactor {
+        let mut secrets = Vec::new();
+        for pointer in pointers {
+            if let Some(value) = values.pointer(pointer) {
+                collect(value, &mut secrets);
+            }
+        }
+        let mut forms: Vec<String> = secrets.iter().flat_map(|secret| forms_of(secret)).collect();
+        forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        forms.dedup();
+        Redactor { forms }
+    }
+
+    /// The text without secrets.
+    pub(crate) fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let mut clean = Cow::Borrowed(text);
+        for form in &self.forms {
+            if clean.contains(form.as_str()) {
+                clean = Cow::Owned(clean.replace(form.as_str(), REDACTED));
+            }
+        }
+        clean
+    }
+
+    /// The value of a request or response header.
+    pub(crate) fn header<'a>(&self, name: &str, value: &'a str) -> Cow<'a, str> {
+        if HEADER_WORDS.iter().any(|word| name.contains(word)) {
+            return Cow::Borrowed(REDACTED);
+        }
+        self.text(value)
+    }
+
+    /// A url: without user and password, without the values of parameters that carry credentials or signatures, and
+    /// without secrets.
+    pub(crate) fn url(&self, url: &str) -> String {
+        let (before, fragment) =
+            url.split_once('#').map_or((url, None), |(url, fragment)| (url, Some(fragment)));
+        let (before, query) =
+            before.split_once('?').map_or((before, None), |(url, query)| (url, Some(query)));
+        let mut clean = without_user(before);
+        if let Some(query) = query {
+            clean.push('?');
+            for (index, pair) in query.split('&').enumerate() {
+                if index > 0 {
+                    clean.push('&');
+                }
+                push_pair(&mut clean, pair);
+            }
+        }
+        if let Some(fragment) = fragment {
+            clean.push('#');
+            clean.push_str(fragment);
+        }
+        self.text(&clean).into_owned()
+    }
+}
+
+fn without_user(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let authority_end = rest.find('/').unwrap_or(rest.len());
+    match rest[..authority_end].rfind('@') {
+        Some(at) => format!("{scheme}://{REDACTED}{}", &rest[at..]),
+        None => url.to_owned(),
+    }
+}
+
+fn push_pair(clean: &mut String, pair: &str) {
+    let Some((name, _)) = pair.split_once('=') else {
+        clean.push_str(pair);
+        return;
+    };
+    let plain: String =
+        name.chars().filter(|c| !matches!(c, '-' | '_')).map(|c| c.to_ascii_lowercase()).collect();
+    if QUERY_NAMES.contains(&plain.as_str()) || is_signed_url_part(&plain) {
+        clean.push_str(name);
+        clean.push('=');
+        clean.push_str(REDACTED);
+    } else {
+        clean.push_str(pair);
+    }
+}
+
+/// Parts of a presigned url of the large clouds: `X-Amz-Signature`, `X-Goog-Credential`, `X-Amz-Security-Token`.
+fn is_signed_url_part(plain: &str) -> bool {
+    (plain.starts_with("xamz") || plain.starts_with("xgoog"))
+        && ["signature", "credential", "securitytoken"].iter().any(|part| plain.ends_with(part))
+}
+
+fn collect(value: &Value, secrets: &mut Vec<String>) {
+    match value {
+        Value::String(text) if !text.is_empty() => secrets.push(text.clone()),
+        Value::Number(number) => secrets.push(number.to_string()),
+        Value::Array(values) => values.iter().for_each(|value| collect(value, secrets)),
+        Value::Object(members) => members.values().for_each(|value| collect(value, secrets)),
+        Value::String(_) | Value::Null | Value::Bool(_) => {}
+    }
+}
+
+fn forms_of(secret: &str) -> Vec<String> {
+    let encoded = percent_encode(secret.as_bytes(), &ENCODED).to_string();
+    let json = serde_json::to_string(secret).unwrap_or_default();
+    let mut forms = vec![
+        secret.to_owned(),
+        lower_escapes(&encoded),
+        encoded.replace("%20", "+"),
+        encoded,
+        json.trim_matches('"').to_owned(),
+    ];
+    for offset in 0..3 {
+        forms.extend(base64_cores(secret, offset));
+    }
+    forms.retain(|form| !form.is_empty());
+    forms
+}
+
+/// The characters of base64 that depend on the secret alone, where `offset` bytes (modulo 3) stand before it.
+fn base64_cores(secret: &str, offset: usize) -> Vec<String> {
+    let mut bytes = vec![0; offset];
+    bytes.extend_from_slice(secret.as_bytes());
+    // Each character holds 6 bits: the first ones mix with what stands before, a last partial one with what follows.
+    let start = (offset * 8).div_ceil(6);
+    let end = bytes.len() * 8 / 6;
+    [STANDARD_NO_PAD.encode(&bytes), URL_SAFE_NO_PAD.encode(&bytes)]
+        .into_iter()
+        .filter_map(|text| text.get(start..end).map(str::to_owned))
+        .filter(|core| core.len() >= BASE64_CORE_MIN)
+        .collect()
+}
+
+/// `%2F` as `%2f`.
+fn lower_escapes(encoded: &str) -> String {
+    let mut lower = String::with_capacity(encoded.len());
+    let mut left = 0;
+    for c in encoded.chars() {
+        if c == '%' {
+            left = 3;
+        }
+        lower.push(if left > 0 { c.to_ascii_lowercase() } else { c });
+        left = usize::saturating_sub(left, 1);
+    }
+    lower
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn redactor(secret: &str) -> Redactor {
+        Redactor::new(&json!({"a": {"key": secret}}), &["/a/key".to_owned()])
+    }
+
+    #[test]
+    fn a_secret_goes_in_each_of_its_forms() {
+        let secret = "p/w \"x\"+é?longer";
+        let redactor = redactor(secret);
+        let percent = percent_encode(secret.as_bytes(), &ENCODED).to_string();
+        let cases = [
+            secret.to_owned(),
+            percent.clone(),
+            percent.to_lowercase(),
+            percent.replace("%20", "+"),
+            serde_json::to_string(secret).unwrap(),
+            STANDARD_NO_PAD.encode(secret),
+            URL_SAFE_NO_PAD.encode(format!("user:{secret}")),
+            STANDARD_NO_PAD.encode(format!("ab{secret}, and more")),
+        ];
+        for case in cases {
+            let clean = redactor.text(&case).into_owned();
+            assert!(clean.contains(REDACTED), "{case} became {clean}");
+            assert!(!clean.contains("longer"), "{case} became {clean}");
+        }
+    }
+
+    #[test]
+    fn a_secret_number_or_list_is_secret_too() {
+        let values = json!({"pin": 123456, "keys": ["alpha", {"b": "beta"}], "on": true});
+        let pointers = ["/pin", "/keys", "/on", "/gone"].map(str::to_owned);
+        let redactor = Redactor::new(&values, &pointers);
+        assert_eq!(redactor.text("123456 alpha beta true"), "[REDACTED] [REDACTED] [REDACTED] true");
+    }
+
+    #[test]
+    fn headers_that_carry_credentials_lose_their_value() {
+        let redactor = Redactor::default();
+        for name in
+            ["authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-auth-token"]
+        {
+            assert_eq!(redactor.header(name, "abc"), REDACTED, "{name}");
+        }
+        assert_eq!(redactor.header("content-type", "application/json"), "application/json");
+    }
+
+    #[test]
+    fn urls_lose_users_credentials_and_signatures() {
+        let cases = [
+            ("https://u:p@h/x?page=2", "https://[REDACTED]@h/x?page=2"),
+            ("https://h/x?api_key=1&page=2#f", "https://h/x?api_key=[REDACTED]&page=2#f"),
+            ("https://h/x?X-Amz-Signature=ab&flag&a=b", "https://h/x?X-Amz-Signature=[REDACTED]&flag&a=b"),
+            ("https://h/x?pageToken=ab", "https://h/x?pageToken=ab"),
+            ("https://h/a@b", "https://h/a@b"),
+        ];
+        for (url, clean) in cases {
+            assert_eq!(Redactor::default().url(url), clean);
+        }
+    }
+
+    #[test]
+    fn an_empty_secret_redacts_nothing() {
+        assert_eq!(redactor("").text("anything"), "anything");
+    }
+}
