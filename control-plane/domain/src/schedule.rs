@@ -186,7 +186,8 @@ mod tests {
         let ended = Schedule { repeat_count: Some(3), ..every_minute() };
         let two_left = Schedule { repeat_count: Some(5), ..every_minute() };
         let inactive = Schedule { active: false, ..every_minute() };
-        let cases: [(&str, Schedule, Option<i64>, bool, &[i64]); 7] = [
+        type Case = (&'static str, Schedule, Option<i64>, bool, &'static [i64]);
+        let cases: [Case; 7] = [
             ("due later", every_minute(), Some(1030), false, &[1030, 1090, 1150]),
             ("overdue", every_minute(), Some(10), false, &[1000, 1060, 1120]),
             ("its run is going", every_minute(), None, true, &[1060, 1120, 1180]),

@@ -92,6 +92,10 @@ pub struct Attempt {
     pub final_seq: i64,
     /// The last request that it told of.
     pub last_request: Option<String>,
+    /// Its lease.
+    pub lease_id: Uuid,
+    /// The session that was granted it.
+    pub session_id: Uuid,
 }
 
 /// One transition of an execution.
@@ -165,7 +169,7 @@ pub async fn list(
     .await
 }
 
-/// Attempts of an execution below one, newest first.
+/// Attempts of an execution below one, newest first. The one that runs has its last checkpoint from the run's own row of them.
 pub async fn attempts(
     tx: &TenantTx,
     execution_id: Uuid,
@@ -173,9 +177,14 @@ pub async fn attempts(
     limit: i64,
 ) -> Result<Vec<Attempt>, StoreError> {
     tx.all(
-        "SELECT attempt, fence, executor, granted_at, ended_at, verdict, final_seq, last_request FROM execution_attempts
-         WHERE tenant_id = $1 AND execution_id = $2 AND ($3::integer IS NULL OR attempt < $3)
-         ORDER BY attempt DESC LIMIT $4",
+        "SELECT a.attempt, a.fence, a.executor, a.granted_at, a.ended_at, a.verdict,
+             CASE WHEN a.ended_at IS NULL THEN COALESCE(c.seq, 0) ELSE a.final_seq END AS final_seq,
+             a.last_request, a.lease_id, a.session_id
+         FROM execution_attempts a
+         LEFT JOIN checkpoints c
+             ON c.tenant_id = a.tenant_id AND c.execution_id = a.execution_id AND c.fence = a.fence AND c.tenant_id = $1
+         WHERE a.tenant_id = $1 AND a.execution_id = $2 AND ($3::integer IS NULL OR a.attempt < $3)
+         ORDER BY a.attempt DESC LIMIT $4",
         values![tx.tenant_id(), execution_id, before, limit],
     )
     .await
@@ -191,13 +200,30 @@ pub async fn history(tx: &TenantTx, execution_id: Uuid, limit: i64) -> Result<Ve
     .await
 }
 
-/// Executions of any tenants, by their ids: what watchers ask for, all at once.
-pub async fn watched(
-    databases: &Databases,
-    tenants: Vec<Uuid>,
-    ids: Vec<Uuid>,
-) -> Result<Vec<Execution>, StoreError> {
+/// An execution that somebody watches, as they saw it last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Whose.
+    pub tenant_id: Uuid,
+    /// Which.
+    pub id: Uuid,
+    /// The version that was seen.
+    pub version: i64,
+}
+
+/// Those of the executions that have changed since they were seen, of any tenants, all at once.
+pub async fn find_changed(databases: &Databases, seen: &[Seen]) -> Result<Vec<Execution>, StoreError> {
+    let tenants: Vec<Uuid> = seen.iter().map(|row| row.tenant_id).collect();
+    let ids: Vec<Uuid> = seen.iter().map(|row| row.id).collect();
+    let versions: Vec<i64> = seen.iter().map(|row| row.version).collect();
     databases
-        .find(&format!("{COLUMNS} WHERE tenant_id = ANY($1) AND id = ANY($2)"), values![tenants, ids])
+        .find(
+            &format!(
+                "{COLUMNS} JOIN unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS seen (seen_tenant, seen_id, seen_version)
+                     ON tenant_id = seen_tenant AND id = seen_id
+                 WHERE tenant_id = ANY($1) AND id = ANY($2) AND version > seen_version"
+            ),
+            values![tenants, ids, versions],
+        )
         .await
 }

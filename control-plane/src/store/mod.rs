@@ -9,9 +9,11 @@ pub mod error;
 pub mod executions;
 pub mod integrations;
 pub mod plans;
+pub mod report;
 pub mod requests;
 pub mod schedules;
 pub mod schema;
+pub mod standing;
 pub mod tenants;
 
 /// A row of one name.

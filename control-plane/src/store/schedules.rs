@@ -41,13 +41,15 @@ pub struct Schedule {
     pub config_enabled: bool,
     /// Seconds from the end of one run to the start of the next.
     pub wait_seconds: i32,
+    /// `skip` or `queue`.
+    pub overlap: String,
     /// Scheduled runs per config.
     pub repeat_count: Option<i32>,
 }
 
 const COLUMNS: &str = "SELECT s.id, s.plan_id, s.config_id, p.key AS plan_key, i.key AS integration_key, c.key AS config_key,
         s.paused, s.next_due_at, s.current_execution_id, s.last_execution_id, s.run_count, p.enabled AS plan_enabled,
-        c.enabled AS config_enabled, p.wait_seconds, p.repeat_count
+        c.enabled AS config_enabled, p.wait_seconds, p.overlap, p.repeat_count
     FROM schedules s
     JOIN plans p ON p.tenant_id = s.tenant_id AND p.id = s.plan_id
     JOIN integrations i ON i.tenant_id = s.tenant_id AND i.id = p.integration_id
@@ -139,11 +141,17 @@ pub async fn set_due(
     Ok(())
 }
 
-/// Pauses a schedule, or lets it go on.
-pub async fn set_paused(tx: &TenantTx, id: Uuid, paused: bool, now: DateTime<Utc>) -> Result<(), StoreError> {
+/// Pauses a schedule or lets it go on, and says when it is due then.
+pub async fn set_paused(
+    tx: &TenantTx,
+    id: Uuid,
+    paused: bool,
+    due_at: Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
     tx.execute(
-        "UPDATE schedules SET paused = $3, updated_at = $4 WHERE tenant_id = $1 AND id = $2",
-        values![tx.tenant_id(), id, paused, now],
+        "UPDATE schedules SET paused = $3, next_due_at = $4, updated_at = $5 WHERE tenant_id = $1 AND id = $2",
+        values![tx.tenant_id(), id, paused, due_at, now],
     )
     .await?;
     Ok(())
