@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     compiler.include_source_info(true).include_imports(true);
     compiler.open_files(FILES)?;
     let encoded = compiler.encode_file_descriptor_set();
-    let out = PathBuf::from(env::var("OUT_DIR")?);
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     fs::write(out.join("orchid.bin"), &encoded)?;
     fs::write(out.join("permissions.rs"), permissions(&compiler.descriptor_pool())?)?;
 
