@@ -1,1 +1,28 @@
-//! placeholder
+//! What the integration tests stand on: real servers, the real binaries as child processes, an upstream that does as it is
+//! told, and a reader of what came out at the other end.
+//!
+//! One Postgres, one Redis and one Kafka-protocol broker serve a whole run of the tests; each test has a database, a Redis
+//! prefix and topics of its own. Whatever goes wrong here panics: it is a test that failed.
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and then says why"
+)]
+
+pub mod client;
+pub mod database;
+pub mod eventually;
+pub mod kafka;
+pub mod names;
+pub mod stack;
+pub mod upstream;
+
+pub use client::{Fleet, Tenant};
+pub use database::Database;
+pub use eventually::eventually;
+pub use kafka::{Kafka, Message, Reader, Topics};
+pub use stack::{Stack, StackOptions};
+pub use upstream::{Reply, Seen, Upstream};

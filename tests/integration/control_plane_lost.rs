@@ -1,0 +1,59 @@
+//! The only control plane dies and comes back while a run is going.
+
+use std::time::Duration;
+
+use orchid_tests::{Stack, StackOptions, Upstream, eventually};
+
+use crate::plans;
+
+const SOON: Duration = Duration::from_secs(30);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn running_work_survives_a_control_plane_that_is_killed() {
+    let upstream = Upstream::orders(8, 1, true).await;
+    let mut stack = Stack::start(StackOptions { lease_ttl_ms: 6000, ..StackOptions::default() }).await;
+    let tenant = stack.tenant().await;
+    tenant.shop(&upstream.url()).await;
+    tenant.plan("orders", &plans::orders()).await;
+    upstream.open(1);
+    let execution = tenant.trigger("orders", "main").await;
+    eventually("the third page is asked for", SOON, async || (upstream.count() == 3).then_some(())).await;
+    stack.kill_control_plane(0);
+    // The run goes on without one.
+    upstream.open(4);
+    eventually("the sixth page is asked for", SOON, async || (upstream.count() == 6).then_some(())).await;
+    stack.restart_control_plane(0).await;
+    upstream.open(7);
+    let done = tenant.success_of(&execution.id).await;
+    assert_eq!((done.attempt, done.losses), (1, 0), "{done:#?}");
+    let mut reader = stack.reader();
+    let messages = reader
+        .until("both ends are announced", SOON, |all| {
+            all.iter().filter(|message| message.kind() == "execution.completed").count() == 2
+        })
+        .await;
+    let pages: Vec<u64> = messages
+        .iter()
+        .filter(|message| message.kind() == "api.response")
+        .map(|message| message.json()["page"].as_u64().expect("a page"))
+        .collect();
+    assert_eq!(pages, [0, 1, 2, 3, 4, 5, 6, 7]);
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn work_goes_on_while_one_of_two_control_planes_is_dead() {
+    let upstream = Upstream::orders(3, 1, false).await;
+    let options = StackOptions { control_planes: 2, executors: 2, ..StackOptions::default() };
+    let mut stack = Stack::start(options).await;
+    let tenant = stack.tenant().await;
+    tenant.shop(&upstream.url()).await;
+    tenant.plan("orders", &plans::orders()).await;
+    stack.kill_control_plane(0);
+    let tenant = tenant.through(stack.channel(1));
+    for _ in 0..5 {
+        let execution = tenant.trigger("orders", "main").await;
+        tenant.success_of(&execution.id).await;
+    }
+    stack.end().await;
+}

@@ -1,0 +1,61 @@
+//! Kafka is away for a while: the run parks, and loses nothing.
+
+use std::time::Duration;
+
+use orchid_proto::v1::ExecutionState;
+use orchid_tests::{Stack, StackOptions, Upstream, eventually};
+
+use crate::plans;
+
+const SOON: Duration = Duration::from_secs(40);
+const PAGES: u64 = 8;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_parks_while_kafka_is_away_and_then_ends_well() {
+    let upstream = Upstream::orders(PAGES, 2, true).await;
+    let stack = Stack::start(StackOptions {
+        own_kafka: true,
+        executor_settings: vec![("ORCHID_KAFKA_SINK_TIMEOUT_MS", "1500".to_owned())],
+        ..StackOptions::default()
+    })
+    .await;
+    let tenant = stack.tenant().await;
+    tenant.shop(&upstream.url()).await;
+    tenant.plan("orders", &plans::orders()).await;
+    upstream.open(2);
+    let execution = tenant.trigger("orders", "main").await;
+    let mut reader = stack.reader();
+    let pages = |all: &[orchid_tests::Message]| {
+        all.iter().filter(|message| message.kind() == "api.response").cloned().collect::<Vec<_>>()
+    };
+    reader.until("three pages are out", SOON, |all| pages(all).len() == 3).await;
+    stack.kafka().down();
+    upstream.open(PAGES);
+    let parked = eventually("the run parks", SOON, async || {
+        let now = tenant.execution(&execution.id).await;
+        (now.state() == ExecutionState::Parked).then_some(now)
+    })
+    .await;
+    assert!(parked.not_before.is_some() && !parked.waiting_for.is_empty(), "{parked:#?}");
+    stack.kafka().up();
+    let done = tenant.success_of(&execution.id).await;
+    assert_eq!((done.losses, done.complete), (0, true), "{done:#?}");
+    assert_eq!(tenant.attempts(&execution.id).await[0].verdict, "parked");
+    let messages = reader
+        .until("both ends are announced", SOON, |all| {
+            all.iter().filter(|message| message.kind() == "execution.completed").count() >= 2
+        })
+        .await;
+    for page in 0..PAGES {
+        let of_page: Vec<_> =
+            pages(&messages).into_iter().filter(|message| message.json()["page"] == page).collect();
+        assert!(!of_page.is_empty(), "page {page} is missing");
+        // A message that timed out may have arrived all the same; then both have one id.
+        assert!(
+            of_page
+                .iter()
+                .all(|copy| copy.header("orchid-message-id") == of_page[0].header("orchid-message-id"))
+        );
+    }
+    stack.end().await;
+}

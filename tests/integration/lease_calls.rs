@@ -1,0 +1,149 @@
+//! The fleet protocol, spoken by hand: what is lost on the wire costs no attempt.
+
+use orchid_proto::{executor::v1 as fleet, v1::ExecutionState};
+use orchid_tests::{Stack, StackOptions, Tenant, eventually};
+use std::time::Duration;
+use tonic::Code;
+
+use crate::plans;
+
+const SOON: Duration = Duration::from_secs(20);
+
+async fn stack_without_executors(placement_groups: u32) -> (Stack, Tenant) {
+    let options =
+        StackOptions { executors: 0, placement_groups, lease_ttl_ms: 30_000, ..StackOptions::default() };
+    let stack = Stack::start(options).await;
+    let tenant = stack.tenant().await;
+    tenant.shop("http://127.0.0.1:1").await;
+    tenant.plan("single", &plans::single()).await;
+    (stack, tenant)
+}
+
+fn finish(grant: &fleet::Grant, seq: i64) -> fleet::CompleteRequest {
+    let checkpoint = fleet::CheckpointItem {
+        lease_token: grant.lease_token.clone(),
+        seq,
+        place: b"{}".to_vec().into(),
+        progress: Some(fleet::RunProgress::default()),
+        ..fleet::CheckpointItem::default()
+    };
+    let item = fleet::CompleteItem {
+        checkpoint: Some(checkpoint),
+        outcome: fleet::Outcome::Succeeded.into(),
+        complete: true,
+        ..fleet::CompleteItem::default()
+    };
+    fleet::CompleteRequest { items: vec![item], acquire: None }
+}
+
+async fn acquire_one(executor: &orchid_tests::Fleet, seq: i64) -> fleet::Grant {
+    let mut grants = eventually("a lease is granted", SOON, async || {
+        let grants = executor.acquire(seq).await;
+        (!grants.is_empty()).then_some(grants)
+    })
+    .await;
+    assert_eq!(grants.len(), 1);
+    grants.remove(0)
+}
+
+async fn lost_replies(placement_groups: u32) {
+    let (stack, tenant) = stack_without_executors(placement_groups).await;
+    let execution = tenant.trigger("single", "main").await;
+    let mut executor = stack.fleet().await;
+
+    // The first answer is lost; the same call brings the same lease.
+    let lost = acquire_one(&executor, 1).await;
+    let again = acquire_one(&executor, 1).await;
+    assert_eq!(
+        (again.lease_id.as_str(), again.attempt, again.fence),
+        (lost.lease_id.as_str(), 1, lost.fence)
+    );
+    assert_eq!(tenant.execution(&execution.id).await.state(), ExecutionState::Running);
+
+    // A beat that says "answered", and lists nothing, gives it back, at no cost.
+    executor.beat(1, &[]).await;
+    let next = acquire_one(&executor, 2).await;
+    assert_ne!(next.lease_id, again.lease_id);
+    assert!(next.fence > again.fence);
+    let now = tenant.execution(&execution.id).await;
+    assert_eq!((now.state(), now.losses), (ExecutionState::Running, 0), "{now:#?}");
+    assert_eq!(tenant.attempts(&execution.id).await[0].verdict, "never_started");
+
+    // The old lease opens nothing any more.
+    let refused =
+        executor.client().complete(executor.request(finish(&again, 1))).await.expect("OK").into_inner();
+    let verdict = refused.results[0].verdict();
+    assert!(matches!(verdict, fleet::Verdict::LeaseLost | fleet::Verdict::Fenced), "{verdict:?}");
+
+    // A Complete whose answer is lost is repeated, and answered as before.
+    executor.beat(2, &[&next]).await;
+    for _ in 0..2 {
+        let done =
+            executor.client().complete(executor.request(finish(&next, 1))).await.expect("OK").into_inner();
+        assert_eq!(done.results[0].verdict(), fleet::Verdict::Ok, "{done:?}");
+    }
+    let done = tenant.success_of(&execution.id).await;
+    assert_eq!(done.losses, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_costs_no_attempt() {
+    lost_replies(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_answer_costs_no_attempt_with_eight_groups() {
+    lost_replies(8).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_checkpoint_that_comes_late_or_twice_changes_nothing() {
+    let (stack, tenant) = stack_without_executors(1).await;
+    let execution = tenant.trigger("single", "main").await;
+    let mut executor = stack.fleet().await;
+    let grant = acquire_one(&executor, 1).await;
+    executor.beat(1, &[&grant]).await;
+    let save = |seq: i64, place: &'static str| fleet::CheckpointRequest {
+        items: vec![fleet::CheckpointItem {
+            lease_token: grant.lease_token.clone(),
+            seq,
+            place: place.as_bytes().to_vec().into(),
+            progress: Some(fleet::RunProgress { pages: seq, ..fleet::RunProgress::default() }),
+            ..fleet::CheckpointItem::default()
+        }],
+    };
+    for (seq, place) in [(1, "one"), (3, "three"), (3, "three"), (2, "two")] {
+        let saved =
+            executor.client().checkpoint(executor.request(save(seq, place))).await.expect("OK").into_inner();
+        assert_eq!(saved.results[0].verdict(), fleet::Verdict::Ok, "{seq}");
+    }
+    assert_eq!(stack.database.execute("SELECT seq, convert_from(place, 'UTF8') FROM checkpoints"), "3|three");
+    assert_eq!(tenant.execution(&execution.id).await.counts.expect("counts").pages, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_joins_or_acts_without_a_token() {
+    let (stack, _) = stack_without_executors(1).await;
+    let mut client = fleet::executor_service_client::ExecutorServiceClient::new(stack.channel(0));
+    let join = fleet::RegisterRequest {
+        name: "x".to_owned(),
+        pool: "default".to_owned(),
+        slots: 1,
+        version: String::new(),
+    };
+    for token in ["", "Bearer wrong"] {
+        let mut request = tonic::Request::new(join.clone());
+        if !token.is_empty() {
+            request.metadata_mut().insert("authorization", token.parse().expect("metadata"));
+        }
+        let refused = client.register(request).await.expect_err("a stranger");
+        assert!(matches!(refused.code(), Code::Unauthenticated | Code::PermissionDenied), "{refused:?}");
+    }
+    let refused = client.heartbeat(fleet::HeartbeatRequest::default()).await.expect_err("no session");
+    assert_eq!(refused.code(), Code::Unauthenticated, "{refused:?}");
+    let executor = stack.fleet().await;
+    let forged = fleet::FetchContextRequest { lease_token: b"forged".to_vec().into() };
+    let refused =
+        executor.client().fetch_context(executor.request(forged)).await.expect_err("a forged token");
+    assert!(!matches!(refused.code(), Code::Internal | Code::Unknown), "{refused:?}");
+}

@@ -1,0 +1,25 @@
+//! Orchid as its users and operators meet it: real binaries, real servers, and failures that are real, too.
+//!
+//! Needs Postgres, Redis and kcat installed, and the binaries built beside this one (`cargo build --workspace`).
+
+#![allow(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::unwrap_used,
+    reason = "a test fails by panicking, and then says why"
+)]
+
+mod control_plane_lost;
+mod doorbell_lost;
+mod executor_lost;
+mod fleet;
+mod isolation;
+mod kafka_away;
+mod lease_calls;
+mod messages;
+mod plans;
+mod readme;
+mod refusals;
+mod schedule;
+mod schema;

@@ -1,0 +1,79 @@
+//! What the README tells people to type, typed: grpcurl with reflection alone creates everything and runs a plan.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use orchid_tests::{Reply, Stack, StackOptions, Upstream};
+use serde_json::json;
+
+/// grpcurl: in `PATH`, or where `.ci/install` puts it.
+#[expect(clippy::disallowed_methods, reason = "the tests have no settings file")]
+fn grpcurl() -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var(name).ok().map(PathBuf::from);
+    let cache = variable("ORCHID_CACHE")
+        .or_else(|| variable("XDG_CACHE_HOME").map(|folder| folder.join("orchid")))
+        .or_else(|| variable("HOME").map(|folder| folder.join(".cache/orchid")));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .chain(cache.map(|folder| folder.join("bin")))
+        .map(|folder| folder.join("grpcurl"))
+        .find(|file| file.is_file())
+}
+
+/// The shell blocks of the README that use grpcurl, as one script.
+fn script() -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository").join("README.md");
+    let text = std::fs::read_to_string(file).expect("README.md");
+    let blocks = text.split("```sh\n").skip(1).map(|rest| rest.split("```").next().unwrap_or_default());
+    let script: String = blocks.filter(|block| block.contains("grpcurl -plaintext")).collect();
+    assert!(script.contains("TriggerPlan"), "the README shows no grpcurl commands");
+    script
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_readmes_grpcurl_commands_run_a_plan() {
+    let Some(grpcurl) = grpcurl() else {
+        eprintln!("skipped: grpcurl is not installed; `.ci/install test` brings it");
+        return;
+    };
+    let upstream = Upstream::start(|request| {
+        let page: u64 = request.query.get("cursor").map_or(0, |cursor| cursor.parse().expect("a cursor"));
+        let next = (page < 2).then(|| (page + 1).to_string());
+        Reply::ok(json!({"orders": [{"id": page}], "next_cursor": next}))
+    })
+    .await;
+    let stack = Stack::start(StackOptions::default()).await;
+    // The addresses are this test's, the rest is the README's.
+    let script = script()
+        .lines()
+        .map(|line| match line.split_once('=') {
+            Some(("ORCHID", _)) => format!("ORCHID={}\n", stack.address(0)),
+            Some(("API", _)) => format!("API={}\n", upstream.url()),
+            _ => format!("{line}\n"),
+        })
+        .collect::<String>();
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let folders = std::env::split_paths(&path).chain(grpcurl.parent().map(Path::to_owned));
+    let output = tokio::task::block_in_place(|| {
+        Command::new("bash")
+            .args(["-euo", "pipefail", "-c", &script])
+            .env("PATH", std::env::join_paths(folders).expect("a path"))
+            .output()
+            .expect("bash runs")
+    });
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(said.contains("EXECUTION_STATE_SUCCEEDED"), "{said}");
+
+    let mut reader = stack.reader();
+    let pages = reader
+        .until("three pages", Duration::from_secs(20), |all| {
+            all.iter().filter(|message| message.kind() == "api.response").count() == 3
+        })
+        .await;
+    assert!(pages.iter().any(|message| message.kind() == "execution.started"));
+    stack.end().await;
+}

@@ -1,0 +1,185 @@
+//! The schema: what is written down is what the migrations make, it can be taken back, every tenant's table is closed, and
+//! a server refuses a schema that is not its own.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use orchid_tests::{Database, database, stack::binary};
+
+/// Keys and urls that no statement reads, for a server that shall refuse before it needs them.
+fn serve(database: &Database) -> (bool, String) {
+    let output = Command::new("timeout")
+        .args(["30", binary("orchid-control-plane").to_str().expect("a name"), "serve"])
+        .envs(orchid_tests::stack::server_settings())
+        .envs(database.settings())
+        .output()
+        .expect("orchid-control-plane runs");
+    let said =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+    (output.status.success(), said)
+}
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository")
+}
+
+fn schema_of(database: &Database) -> String {
+    normalised(&database.schema(Path::new("pg_dump")))
+}
+
+/// Without what differs from run to run and from one version of pg_dump to the next: comments, session settings, the names
+/// of the weekly partitions and what hangs on them.
+fn normalised(dump: &str) -> String {
+    let mut statements = Vec::new();
+    let mut statement = String::new();
+    let mut quoted = false;
+    for line in dump.lines() {
+        if !quoted && (line.starts_with("--") || line.starts_with('\\') || line.is_empty()) {
+            continue;
+        }
+        statement.push_str(line);
+        statement.push('\n');
+        if line.matches("$$").count() % 2 == 1 {
+            quoted = !quoted;
+        }
+        if !quoted && line.ends_with(';') {
+            statements.push(std::mem::take(&mut statement));
+        }
+    }
+    let partition =
+        regex::Regex::new(r"\b(plan_executions|execution_attempts|execution_history)_\d{4}w\d{2}")
+            .expect("a regex");
+    let kept = statements.into_iter().filter(|statement| {
+        !statement.starts_with("SET ")
+            && !statement.starts_with("SELECT pg_catalog.set_config")
+            && !partition.is_match(statement)
+    });
+    kept.collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_schema_that_is_written_down_is_the_one_that_migrations_make() {
+    let database = database::migrated(1).await;
+    let made = schema_of(&database);
+    let file = repository().join("migrations/schema.sql");
+    let written = std::fs::read_to_string(&file).unwrap_or_default();
+    if made != written {
+        let beside = std::env::temp_dir().join("orchid-schema.sql");
+        std::fs::write(&beside, &made).expect("write");
+        panic!("{} is not what the migrations make, which is now in {}", file.display(), beside.display());
+    }
+    database.remove();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn migrations_go_up_and_down_and_up_again() {
+    let database = database::empty().await;
+    database.migrate(&[]).expect("up");
+    let first = schema_of(&database);
+    let steps = database.number("SELECT count(*) FROM seaql_migrations");
+    database.migrate(&["--down", &steps.to_string()]).expect("down");
+    let left = "SELECT count(*) FROM pg_class WHERE relnamespace = 'public'::regnamespace \
+                AND relkind IN ('r', 'p', 'v', 'S') AND relname <> 'seaql_migrations'";
+    assert_eq!(database.number(left), 0, "tables are left over");
+    let functions = "SELECT count(*) FROM pg_proc WHERE pronamespace = 'public'::regnamespace";
+    assert_eq!(database.number(functions), 0, "functions are left over");
+    database.migrate(&[]).expect("up again");
+    assert_eq!(schema_of(&database), first);
+    // A second time there is nothing to do.
+    database.migrate(&[]).expect("up twice");
+    assert_eq!(schema_of(&database), first);
+    database.remove();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_refuses_a_schema_that_is_older_or_newer() {
+    let database = database::empty().await;
+    let (well, said) = serve(&database);
+    assert!(!well && said.contains("migrate"), "an empty database: {said}");
+
+    database.migrate(&[]).expect("up");
+    database.migrate(&["--down", "1"]).expect("down by one");
+    let (well, said) = serve(&database);
+    assert!(!well && said.contains("0012_partitions") && said.contains("older"), "an older schema: {said}");
+
+    database.migrate(&[]).expect("up");
+    database.execute("INSERT INTO seaql_migrations (version, applied_at) VALUES ('9999_of_tomorrow', 0)");
+    let (well, said) = serve(&database);
+    assert!(!well && said.contains("9999_of_tomorrow") && said.contains("newer"), "a newer schema: {said}");
+    database.remove();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_table_of_tenants_is_closed_by_forced_row_security() {
+    let database = database::migrated(1).await;
+    let open = database.execute(
+        "SELECT c.relname FROM pg_class c \
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') \
+         AND (c.relname = 'tenants' OR EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'tenant_id')) \
+         AND NOT (c.relrowsecurity AND c.relforcerowsecurity)",
+    );
+    assert_eq!(open, "", "tables without forced row security");
+
+    // A partition has no policy of its own: nothing but its parent leads to it.
+    let tables = |query: &str| database.execute(query).lines().map(str::to_owned).collect::<BTreeSet<_>>();
+    let of_tenants = tables(
+        "SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' \
+         WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition",
+    );
+    assert!(of_tenants.len() >= 14, "{of_tenants:?}");
+    let closed_to_others = tables(
+        "SELECT tablename FROM pg_policies WHERE 'orchid_app' = ANY (roles) \
+         AND qual LIKE '%tenant_id = (NULLIF(current_setting(''orchid.tenant_id''%' AND with_check = qual",
+    );
+    assert_eq!(of_tenants.difference(&closed_to_others).collect::<Vec<_>>(), Vec::<&String>::new());
+    let everybody = database.execute("SELECT tablename FROM pg_policies WHERE 'public' = ANY (roles)");
+    assert_eq!(everybody, "", "policies for every role");
+    let reachable = database.execute(
+        "SELECT c.relname FROM pg_class c WHERE c.relispartition AND c.relkind = 'r' \
+         AND (has_table_privilege('orchid_app', c.oid, 'SELECT') OR has_table_privilege('orchid_fleet', c.oid, 'SELECT'))",
+    );
+    assert_eq!(reachable, "", "partitions that a role can name");
+    let mighty = database.execute(
+        "SELECT rolname FROM pg_roles WHERE rolname IN ('orchid_app', 'orchid_fleet') \
+         AND (rolsuper OR rolbypassrls OR rolcreaterole OR rolcreatedb)",
+    );
+    assert_eq!(mighty, "");
+    database.remove();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_begin_with_the_tenant() {
+    let database = database::migrated(1).await;
+    let wrong = database.execute(
+        "SELECT conrelid::regclass || ' ' || conname FROM pg_constraint k \
+         JOIN pg_class c ON c.oid = k.conrelid AND c.relnamespace = 'public'::regnamespace \
+         JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' \
+         WHERE k.contype IN ('p', 'u', 'f') AND k.conkey[1] <> a.attnum",
+    );
+    assert_eq!(wrong, "", "keys of tenants' tables that do not begin with tenant_id");
+    let into_history = database.execute(
+        "SELECT conname FROM pg_constraint WHERE contype = 'f' AND confrelid IN \
+         ('plan_executions'::regclass, 'execution_attempts'::regclass, 'execution_history'::regclass)",
+    );
+    assert_eq!(into_history, "", "foreign keys that point at the history");
+    database.remove();
+}
+
+#[test]
+fn every_step_has_two_files_and_every_file_is_a_step() {
+    let folder: PathBuf = repository().join("migrations/sql");
+    let mut names: Vec<String> = std::fs::read_dir(&folder)
+        .expect("migrations")
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    let list = std::fs::read_to_string(repository().join("migrations/src/lib.rs")).expect("the list");
+    for pair in names.chunks(2) {
+        let step = pair[0].trim_end_matches(".down.sql");
+        assert_eq!(pair, [format!("{step}.down.sql"), format!("{step}.up.sql")]);
+        assert!(list.contains(&format!("\"{step}\"")), "{step} is not in the list");
+    }
+}

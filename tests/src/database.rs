@@ -1,0 +1,198 @@
+//! Databases: one server for the run of the tests, one database for each test, cloned from a migrated template.
+//!
+//! With `ORCHID_TEST_POSTGRES_URL` (a superuser's url) no server is started, and each test migrates a database of its own
+//! there: a Citus cluster cannot clone one.
+
+use std::{
+    env,
+    path::Path,
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use orchid_kit::servers::{Postgres, PostgresOptions};
+use tokio::sync::OnceCell;
+use url::Url;
+
+use crate::stack::{binary, run_folder};
+
+struct Server {
+    superuser: Url,
+    /// Who owns the tests' databases.
+    owner: String,
+    template: Option<String>,
+    /// Lives as long as the tests do, and dies with them.
+    _private: Option<Postgres>,
+}
+
+static SERVER: OnceCell<Server> = OnceCell::const_new();
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// A database of one test.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// Its name.
+    pub name: String,
+    superuser: Url,
+    owner: String,
+}
+
+/// A database, migrated, with this many placement groups.
+pub async fn migrated(placement_groups: u32) -> Database {
+    let database = match &server().await.template {
+        Some(template) => create(Some(template)).await,
+        None => {
+            let database = create(None).await;
+            database.migrate(&[]).expect("migrate");
+            database
+        }
+    };
+    if placement_groups > 1 {
+        database.execute(&format!(
+            "CREATE OR REPLACE FUNCTION placement_group(tenant uuid) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE \
+             AS $$ SELECT abs(hashtext(tenant::text) % {placement_groups}) $$"
+        ));
+    }
+    database
+}
+
+/// A database with nothing in it.
+pub async fn empty() -> Database {
+    create(None).await
+}
+
+async fn server() -> &'static Server {
+    SERVER.get_or_init(start).await
+}
+
+#[expect(clippy::disallowed_methods, reason = "the tests have no settings file")]
+async fn start() -> Server {
+    if let Ok(url) = env::var("ORCHID_TEST_POSTGRES_URL") {
+        let superuser = Url::parse(&url).expect("ORCHID_TEST_POSTGRES_URL is no url");
+        let owner = superuser.username().to_owned();
+        return Server { superuser, owner, template: None, _private: None };
+    }
+    let options = PostgresOptions { durable: false, max_connections: 400, ..PostgresOptions::default() };
+    let private = Postgres::start(run_folder(), &options).await.expect("postgres starts");
+    let superuser = Url::parse(&private.url("postgres", "postgres")).expect("url");
+    let password = superuser.password().unwrap_or_default();
+    psql(&superuser, &format!("CREATE ROLE orchid_owner LOGIN CREATEROLE BYPASSRLS PASSWORD '{password}'"))
+        .expect("the owner's role");
+    let mut server =
+        Server { superuser, owner: "orchid_owner".to_owned(), template: None, _private: Some(private) };
+    let template = create_on(&server, None);
+    template.migrate(&[]).expect("migrate the template");
+    server.template = Some(template.name);
+    server
+}
+
+async fn create(template: Option<&str>) -> Database {
+    create_on(server().await, template)
+}
+
+fn create_on(server: &Server, template: Option<&str>) -> Database {
+    let name = format!("orchid_test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let from = template.map_or_else(String::new, |template| format!(" TEMPLATE {template}"));
+    psql(&server.superuser, &format!("CREATE DATABASE {name} OWNER {}{from}", server.owner))
+        .expect("create a database");
+    let database = Database { name, superuser: server.superuser.clone(), owner: server.owner.clone() };
+    if template.is_none() {
+        join_citus(&server.superuser, &database);
+    }
+    database
+}
+
+/// Where the given database belongs to a Citus cluster, the new one shall, too, with the same nodes.
+fn join_citus(given: &Url, database: &Database) {
+    let nodes = "SELECT format('SELECT citus_add_node(%L, %s)', nodename, nodeport) FROM pg_dist_node WHERE groupid > 0";
+    if psql(given, "SELECT 1 FROM pg_extension WHERE extname = 'citus'").expect("ask for citus") == "1" {
+        database.execute("CREATE EXTENSION citus");
+        for add in psql(given, nodes).expect("ask for nodes").lines() {
+            database.execute(add);
+        }
+    }
+}
+
+impl Database {
+    /// The url for a role (`orchid_app`, `orchid_fleet`).
+    pub fn url(&self, role: &str) -> String {
+        let mut url = self.superuser.clone();
+        url.set_path(&self.name);
+        url.set_username(role).expect("a role can be set");
+        url.into()
+    }
+
+    /// The url of the tables' owner.
+    pub fn owner_url(&self) -> String {
+        self.url(&self.owner)
+    }
+
+    /// The settings that name this database, as environment.
+    pub fn settings(&self) -> Vec<(String, String)> {
+        vec![
+            ("ORCHID_POSTGRES_APP_URL".to_owned(), self.url("orchid_app")),
+            ("ORCHID_POSTGRES_FLEET_URL".to_owned(), self.url("orchid_fleet")),
+            ("ORCHID_POSTGRES_OWNER_URL".to_owned(), self.owner_url()),
+        ]
+    }
+
+    /// Runs `orchid-control-plane migrate`; what it said, as an error when it failed.
+    pub fn migrate(&self, arguments: &[&str]) -> Result<String, String> {
+        let output = Command::new(binary("orchid-control-plane"))
+            .arg("migrate")
+            .args(arguments)
+            .envs(self.settings())
+            .envs(crate::stack::server_settings())
+            .output()
+            .expect("orchid-control-plane runs");
+        let said =
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
+        if output.status.success() { Ok(said) } else { Err(said) }
+    }
+
+    /// Runs statements as superuser; rows as psql prints them unaligned.
+    pub fn execute(&self, statements: &str) -> String {
+        self.execute_as(self.superuser.username(), statements).expect("statements run")
+    }
+
+    /// Runs statements under a role; what psql said when they failed.
+    pub fn execute_as(&self, role: &str, statements: &str) -> Result<String, String> {
+        psql(&Url::parse(&self.url(role)).expect("url"), statements)
+    }
+
+    /// One number, as superuser.
+    pub fn number(&self, query: &str) -> i64 {
+        let text = self.execute(query);
+        text.parse().unwrap_or_else(|_| panic!("{query}: {text:?} is no number"))
+    }
+
+    /// Drops it, whoever is connected.
+    pub fn remove(&self) {
+        // A server that is gone took the database along.
+        let _ = psql(&self.superuser, &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
+    }
+
+    /// The schema, as `pg_dump --schema-only` writes it.
+    pub fn schema(&self, pg_dump: &Path) -> String {
+        let mut url = self.superuser.clone();
+        url.set_path(&self.name);
+        let output = Command::new(pg_dump)
+            .args(["--schema-only", "--no-owner", "--dbname", url.as_str()])
+            .output()
+            .expect("pg_dump runs");
+        assert!(output.status.success(), "pg_dump: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("a schema is text")
+    }
+}
+
+fn psql(url: &Url, statements: &str) -> Result<String, String> {
+    let output = Command::new("psql")
+        .args([url.as_str(), "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", statements])
+        .output()
+        .expect("psql runs: install postgresql-client");
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+    }
+}

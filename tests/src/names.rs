@@ -1,0 +1,49 @@
+//! The names of messages, computed from their definition and not by the code under test.
+
+use std::collections::HashMap;
+
+use serde_json::value::RawValue;
+use sha2::{Digest as _, Sha256};
+
+/// `orchid-position`: the place of a message in its execution. SHA-256 over the fields joined by newlines.
+pub fn position(execution_id: &str, kind: &str, step_path: &str, chunk: u64) -> String {
+    let fields = [execution_id, kind, step_path, &chunk.to_string()];
+    hex::encode(&Sha256::digest(fields.join("\n").as_bytes())[..16])
+}
+
+/// `orchid-message-id`: the place and the content, which is read from the payload as the bytes that stand there. SHA-256
+/// over each field's length (8 bytes, big endian) and bytes.
+pub fn message_id(payload: &[u8]) -> String {
+    let members: HashMap<String, Box<RawValue>> = serde_json::from_slice(payload).expect("an object");
+    let raw = |name: &str| members.get(name).map_or("null", |value| value.get()).to_owned();
+    let text = |name: &str| serde_json::from_str::<String>(&raw(name)).expect("a text");
+    let kind = if members.contains_key("error") { "api.error" } else { "api.response" };
+    let fields = [
+        text("execution_id"),
+        kind.to_owned(),
+        text("step_path"),
+        raw("chunk"),
+        text("body_kind"),
+        raw("response_body"),
+        raw("extracted_data"),
+        raw("last_chunk"),
+        raw("error"),
+    ];
+    let mut hash = Sha256::new();
+    for field in fields {
+        hash.update(u64::try_from(field.len()).expect("a length").to_be_bytes());
+        hash.update(field.as_bytes());
+    }
+    hex::encode(&hash.finalize()[..16])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_what_sha256sum_says() {
+        // printf 'e\napi.response\norders#2\n0' | sha256sum | cut -c1-32
+        assert_eq!(position("e", "api.response", "orders#2", 0), "1c8dc4020c6c8820d92ef3eaa0b4db8b");
+    }
+}

@@ -1,0 +1,379 @@
+//! A whole Orchid for one test: control planes and executors as child processes, so that a kill is a real one.
+
+use std::{
+    fs::{self, File},
+    path::{Path, PathBuf},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use orchid_kit::servers::{Process, Program, Redis, Signal};
+use tokio::sync::OnceCell;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::{Database, Fleet, Kafka, Reader, Tenant, Topics, database, eventually};
+
+/// The pool that a test's executors join.
+pub const POOL: &str = "default";
+/// What an executor presents to join it.
+pub const POOL_TOKEN: &str = "pool-token-of-the-tests";
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+const STOP_TIMEOUT: Duration = Duration::from_secs(35);
+/// 32 bytes of base64, for a key that keeps no secret.
+const MASTER_KEY: &str = "b3JjaGlkLXRlc3RzLW9yY2hpZC10ZXN0cy1vcmNoaWQ=";
+
+static REDIS: OnceCell<Redis> = OnceCell::const_new();
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// The file of a binary that was built beside this test.
+pub fn binary(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("the test's own file");
+    let folder = own.parent().and_then(Path::parent).expect("the target folder");
+    let file = folder.join(name);
+    assert!(file.is_file(), "{} is missing: run `cargo build --workspace` first", file.display());
+    file
+}
+
+/// The folder of this run of the tests. Those that earlier runs left behind are removed.
+pub(crate) fn run_folder() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        let root = std::env::temp_dir();
+        for entry in fs::read_dir(&root).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let gone = |pid: &str| pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists();
+            if name.strip_prefix("orchid-tests-").is_some_and(gone) {
+                // Another run may be removing it, too.
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
+        let folder = root.join(format!("orchid-tests-{}", std::process::id()));
+        fs::create_dir_all(&folder).expect("a folder for this run");
+        folder
+    })
+}
+
+/// Settings of a control plane that are the same in every test, as environment.
+pub fn server_settings() -> Vec<(String, String)> {
+    [
+        ("ORCHID_LISTEN", "127.0.0.1:0".to_owned()),
+        ("ORCHID_AUTH_MODE", "development".to_owned()),
+        ("ORCHID_FLEET_POOL_TOKENS", format!("{POOL}={POOL_TOKEN}")),
+        ("ORCHID_KEYS_MASTER", MASTER_KEY.to_owned()),
+        ("ORCHID_KEYS_MASTER_ID", "tests".to_owned()),
+        ("ORCHID_REDIS_URL", "redis://127.0.0.1:1".to_owned()),
+        ("ORCHID_LOG_FILTER", "info".to_owned()),
+    ]
+    .map(|(name, value)| (name.to_owned(), value))
+    .to_vec()
+}
+
+/// What a test wants.
+#[derive(Debug, Clone)]
+pub struct StackOptions {
+    /// Control planes.
+    pub control_planes: usize,
+    /// Executors.
+    pub executors: usize,
+    /// Placement groups, 1 or more.
+    pub placement_groups: u32,
+    /// Time to live of a session.
+    pub lease_ttl_ms: u32,
+    /// A broker of its own, which the test may take down.
+    pub own_kafka: bool,
+    /// A Redis of its own, which the test may wipe.
+    pub own_redis: bool,
+    /// Further settings of the control planes, as environment.
+    pub control_plane_settings: Vec<(&'static str, String)>,
+    /// Further settings of the executors, as environment.
+    pub executor_settings: Vec<(&'static str, String)>,
+}
+
+impl Default for StackOptions {
+    fn default() -> Self {
+        StackOptions {
+            control_planes: 1,
+            executors: 1,
+            placement_groups: 1,
+            lease_ttl_ms: 3000,
+            own_kafka: false,
+            own_redis: false,
+            control_plane_settings: Vec::new(),
+            executor_settings: Vec::new(),
+        }
+    }
+}
+
+struct Node {
+    name: String,
+    address: String,
+    settings: Vec<(String, String)>,
+    binary: PathBuf,
+    arguments: Vec<String>,
+    process: Option<Process>,
+}
+
+/// A running Orchid.
+pub struct Stack {
+    /// Its database.
+    pub database: Database,
+    /// Its topics.
+    pub topics: Topics,
+    options: StackOptions,
+    own_kafka: Option<Kafka>,
+    own_redis: Option<Redis>,
+    folder: PathBuf,
+    control_planes: Vec<Node>,
+    executors: Vec<Node>,
+}
+
+impl Stack {
+    /// Starts one, and waits until all of it serves.
+    pub async fn start(options: StackOptions) -> Stack {
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder = run_folder().join(format!("stack-{number}"));
+        fs::create_dir_all(&folder).expect("a folder for this test");
+        let own_kafka = options.own_kafka.then(Kafka::start);
+        let own_redis = match options.own_redis {
+            true => Some(Redis::start(&folder.join("redis")).await.expect("redis starts")),
+            false => None,
+        };
+        let topics = own_kafka.as_ref().unwrap_or_else(|| Kafka::shared()).topics(&format!("t{number}"));
+        let mut stack = Stack {
+            database: database::migrated(options.placement_groups).await,
+            topics,
+            own_kafka,
+            own_redis,
+            folder,
+            control_planes: Vec::new(),
+            executors: Vec::new(),
+            options,
+        };
+        for _ in 0..stack.options.control_planes {
+            stack.add_control_plane(number).await;
+        }
+        for _ in 0..stack.options.executors {
+            stack.add_executor(number).await;
+        }
+        stack
+    }
+
+    async fn redis_settings(&self, number: u32) -> Vec<(String, String)> {
+        let url = match &self.own_redis {
+            Some(own) => own.url(),
+            None => shared_redis().await.url(),
+        };
+        vec![
+            ("ORCHID_REDIS_URL".to_owned(), url),
+            ("ORCHID_REDIS_PREFIX".to_owned(), format!("orchid-test-{}-{number}", std::process::id())),
+        ]
+    }
+
+    async fn add_control_plane(&mut self, number: u32) {
+        let mut settings = server_settings();
+        settings.extend(self.database.settings());
+        settings.extend(self.redis_settings(number).await);
+        settings.push(("ORCHID_LEASE_TTL_MS".to_owned(), self.options.lease_ttl_ms.to_string()));
+        settings.extend(owned(&self.options.control_plane_settings));
+        let mut node = Node {
+            name: format!("control-plane-{}", self.control_planes.len()),
+            address: String::new(),
+            settings,
+            binary: binary("orchid-control-plane"),
+            arguments: vec!["serve".to_owned()],
+            process: None,
+        };
+        node.start(&self.folder).await;
+        // When it is started again, it shall be found again.
+        node.settings.push(("ORCHID_LISTEN".to_owned(), node.address.clone()));
+        self.control_planes.push(node);
+    }
+
+    async fn add_executor(&mut self, number: u32) {
+        let name = format!("executor-{}", self.executors.len());
+        let urls: Vec<String> =
+            self.control_planes.iter().map(|node| format!("http://{}", node.address)).collect();
+        let mut settings = self.redis_settings(number).await;
+        settings.retain(|(name, _)| name != "ORCHID_REDIS_PREFIX");
+        settings.extend(owned(&[
+            ("ORCHID_CONTROL_PLANE_URLS", urls.join(",")),
+            ("ORCHID_POOL", POOL.to_owned()),
+            ("ORCHID_POOL_TOKEN", POOL_TOKEN.to_owned()),
+            ("ORCHID_NAME", name.clone()),
+            ("ORCHID_KAFKA_BROKERS", self.kafka().brokers().to_owned()),
+            ("ORCHID_KAFKA_TOPIC_RESPONSES", self.topics.responses.clone()),
+            ("ORCHID_KAFKA_TOPIC_ERRORS", self.topics.errors.clone()),
+            ("ORCHID_KAFKA_TOPIC_EVENTS", self.topics.events.clone()),
+            ("ORCHID_FETCH_ALLOW_PRIVATE", "127.0.0.0/8".to_owned()),
+            ("ORCHID_LISTEN", "127.0.0.1:0".to_owned()),
+            ("ORCHID_LOG_FILTER", "info".to_owned()),
+        ]));
+        settings.extend(owned(&self.options.executor_settings));
+        let mut node = Node {
+            name,
+            address: String::new(),
+            settings,
+            binary: binary("orchid-executor"),
+            arguments: Vec::new(),
+            process: None,
+        };
+        node.start(&self.folder).await;
+        self.executors.push(node);
+    }
+
+    /// The broker.
+    pub fn kafka(&self) -> &Kafka {
+        self.own_kafka.as_ref().unwrap_or_else(|| Kafka::shared())
+    }
+
+    /// A reader of everything that came out.
+    pub fn reader(&self) -> Reader {
+        Reader::new(self.kafka().brokers(), &self.topics)
+    }
+
+    /// `host:port` of a control plane.
+    pub fn address(&self, control_plane: usize) -> &str {
+        &self.control_planes[control_plane].address
+    }
+
+    /// A connection to a control plane, made when it is first used.
+    pub fn channel(&self, control_plane: usize) -> Channel {
+        Endpoint::from_shared(format!("http://{}", self.address(control_plane)))
+            .expect("an address")
+            .connect_timeout(Duration::from_secs(5))
+            .connect_lazy()
+    }
+
+    /// A new tenant.
+    pub async fn tenant(&self) -> Tenant {
+        Tenant::create(self.channel(0), POOL).await
+    }
+
+    /// A session of an executor that the test plays.
+    pub async fn fleet(&self) -> Fleet {
+        Fleet::register(self.channel(0), POOL, POOL_TOKEN).await
+    }
+
+    /// Wipes the test's own Redis.
+    pub async fn flush_redis(&self) {
+        let url = self.own_redis.as_ref().expect("a Redis of its own").url();
+        let client = redis::Client::open(url).expect("a url");
+        let mut connection = client.get_multiplexed_async_connection().await.expect("redis answers");
+        redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await.expect("redis obeys");
+    }
+
+    /// Kills the executor of this name, as `kill -9` does.
+    pub fn kill_executor(&mut self, name: &str) {
+        let node =
+            self.executors.iter_mut().find(|node| node.name == name).expect("an executor of that name");
+        node.process.take().expect("it runs").kill();
+    }
+
+    /// Sends a signal to the executor of this name.
+    pub fn signal_executor(&mut self, name: &str, signal: Signal) {
+        let node =
+            self.executors.iter_mut().find(|node| node.name == name).expect("an executor of that name");
+        assert!(node.process.as_mut().expect("it runs").signal(signal), "{name} takes no signal");
+    }
+
+    /// Waits until the executor of this name has ended by itself, and says whether well.
+    pub async fn executor_ended_well(&mut self, name: &str) -> bool {
+        let node =
+            self.executors.iter_mut().find(|node| node.name == name).expect("an executor of that name");
+        let status = node.process.as_mut().expect("it runs").wait(STOP_TIMEOUT).await;
+        node.process = None;
+        status.is_some_and(|status| status.success())
+    }
+
+    /// Kills a control plane, as `kill -9` does.
+    pub fn kill_control_plane(&mut self, number: usize) {
+        self.control_planes[number].process.take().expect("it runs").kill();
+    }
+
+    /// Starts a control plane again, at its old address.
+    pub async fn restart_control_plane(&mut self, number: usize) {
+        let folder = self.folder.clone();
+        self.control_planes[number].start(&folder).await;
+    }
+
+    /// Ends the test: everything that still runs must stop in good order, and leave neither lease nor session nor
+    /// announcement behind.
+    pub async fn end(mut self) {
+        eventually("every announcement is confirmed", START_TIMEOUT, async || {
+            (self.database.number("SELECT count(*) FROM announcements") == 0).then_some(())
+        })
+        .await;
+        for node in self.executors.iter_mut().chain(&mut self.control_planes) {
+            let Some(mut process) = node.process.take() else { continue };
+            let status = process.stop(Signal::Term, STOP_TIMEOUT).await;
+            assert!(status.is_some_and(|status| status.success()), "{} ended with {status:?}", node.name);
+        }
+        assert_eq!(self.database.number("SELECT count(*) FROM leases"), 0, "leases are left over");
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        for node in self.executors.iter_mut().chain(&mut self.control_planes) {
+            node.process = None;
+        }
+        if std::thread::panicking() {
+            self.tell();
+        }
+        self.database.remove();
+    }
+}
+
+impl Stack {
+    /// Prints what the processes said last.
+    fn tell(&self) {
+        for node in self.control_planes.iter().chain(&self.executors) {
+            let log = fs::read_to_string(self.folder.join(format!("{}.log", node.name))).unwrap_or_default();
+            let lines: Vec<&str> = log.lines().collect();
+            eprintln!("──── {} ({} lines)", node.name, lines.len());
+            for line in &lines[lines.len().saturating_sub(60)..] {
+                eprintln!("{line}");
+            }
+        }
+    }
+}
+
+impl Node {
+    async fn start(&mut self, folder: &Path) {
+        let announce = folder.join(format!("{}.address", self.name));
+        // There is none before the first start.
+        let _ = fs::remove_file(&announce);
+        let log_file = folder.join(format!("{}.log", self.name));
+        let log = File::options().create(true).append(true).open(&log_file).expect("a log");
+        let mut program = Program::new(&self.binary)
+            .args(&self.arguments)
+            .args(["--announce".as_ref(), announce.as_os_str()])
+            .log(log);
+        for (name, value) in &self.settings {
+            program = program.env(name, value);
+        }
+        let mut process = program.spawn().expect("the binary runs");
+        self.address = eventually(&format!("{} serves", self.name), START_TIMEOUT, async || {
+            if let Some(status) = process.ended() {
+                let said = fs::read_to_string(&log_file).unwrap_or_default();
+                panic!("{} ended ({status}) before it served:\n{said}", self.name);
+            }
+            fs::read_to_string(&announce).ok().map(|address| address.trim().to_owned())
+        })
+        .await;
+        self.process = Some(process);
+    }
+}
+
+async fn shared_redis() -> &'static Redis {
+    REDIS
+        .get_or_init(|| async { Redis::start(&run_folder().join("redis")).await.expect("redis starts") })
+        .await
+}
+
+fn owned(settings: &[(&'static str, String)]) -> Vec<(String, String)> {
+    settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect()
+}

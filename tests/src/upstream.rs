@@ -1,0 +1,208 @@
+//! An HTTP API that does as a test says: it answers by a function, and remembers every request.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::{Request, State},
+    response::Response,
+};
+use bytes::Bytes;
+use futures_util::stream;
+use serde_json::{Value, json};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::sleep};
+
+/// A request that came.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Counts the requests from 0.
+    pub number: usize,
+    /// Its method.
+    pub method: String,
+    /// Its path, without the query.
+    pub path: String,
+    /// Its query, decoded; the last one of each name.
+    pub query: HashMap<String, String>,
+    /// The whole query as it came.
+    pub raw_query: String,
+    /// Its headers, names in lower case.
+    pub headers: HashMap<String, String>,
+    /// Its body.
+    pub body: Bytes,
+}
+
+/// What to answer.
+#[derive(Debug, Clone)]
+pub enum Reply {
+    /// A status and a JSON body.
+    Json(u16, Value),
+    /// A status, headers, and a body as it is.
+    Raw(u16, Vec<(&'static str, String)>, Bytes),
+    /// Another reply, later.
+    After(Duration, Box<Reply>),
+    /// Another reply, once the gate has been opened this far.
+    Gate(u64, Box<Reply>),
+    /// Nothing, for ever.
+    Hang,
+    /// A body that breaks off in the middle.
+    Break,
+}
+
+impl Reply {
+    /// 200 with a JSON body.
+    pub fn ok(body: Value) -> Reply {
+        Reply::Json(200, body)
+    }
+}
+
+type Answer = dyn Fn(&Seen) -> Reply + Send + Sync;
+
+struct Shared {
+    answer: Box<Answer>,
+    seen: Mutex<Vec<Seen>>,
+    gate: watch::Sender<u64>,
+}
+
+/// A running upstream; stops when dropped.
+pub struct Upstream {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    server: JoinHandle<()>,
+}
+
+impl Upstream {
+    /// Starts one that answers by a function.
+    #[expect(clippy::disallowed_methods, reason = "the task ends with its value, by Drop")]
+    pub async fn start(answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Upstream {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let shared = Arc::new(Shared {
+            answer: Box::new(answer),
+            seen: Mutex::new(Vec::new()),
+            gate: watch::channel(0).0,
+        });
+        let router = Router::new().fallback(handle).with_state(Arc::clone(&shared));
+        let server = tokio::spawn(async move {
+            // It ends by being aborted.
+            let _ = axum::serve(listener, router).await;
+        });
+        Upstream { address, shared, server }
+    }
+
+    /// One that serves `pages` pages of `rows` rows under `/orders`, by cursor; the page that is number n waits for the gate
+    /// to stand at n, if `gated`.
+    pub async fn orders(pages: u64, rows: u64, gated: bool) -> Upstream {
+        Upstream::start(move |request| {
+            let page: u64 = request.query.get("cursor").map_or(0, |cursor| cursor.parse().expect("a cursor"));
+            let reply = Reply::ok(order_page(page, pages, rows));
+            if gated { Reply::Gate(page, Box::new(reply)) } else { reply }
+        })
+        .await
+    }
+
+    /// `http://127.0.0.1:…`
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Opens the gate up to this number.
+    pub fn open(&self, number: u64) {
+        self.shared.gate.send_replace(number + 1);
+    }
+
+    /// Every request so far.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.shared.seen.lock().expect("lock").clone()
+    }
+
+    /// How many requests came so far.
+    pub fn count(&self) -> usize {
+        self.shared.seen.lock().expect("lock").len()
+    }
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+/// The body of one page of orders.
+pub fn order_page(page: u64, pages: u64, rows: u64) -> Value {
+    let next = (page + 1 < pages).then(|| (page + 1).to_string());
+    let items: Vec<Value> = (0..rows)
+        .map(|row| {
+            let id = page * rows + row;
+            json!({"id": id, "number": format!("A-{id:05}"), "total": 12.5, "note": "\u{1F33A} orchid"})
+        })
+        .collect();
+    json!({"items": items, "next": next})
+}
+
+async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let (head, body) = request.into_parts();
+    let body = to_bytes(body, 16 << 20).await.unwrap_or_default();
+    let raw_query = head.uri.query().unwrap_or_default().to_owned();
+    let query = url::form_urlencoded::parse(raw_query.as_bytes()).into_owned().collect();
+    let header = |(name, value): (&axum::http::HeaderName, &axum::http::HeaderValue)| {
+        (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+    };
+    let seen = {
+        let mut all = shared.seen.lock().expect("lock");
+        let seen = Seen {
+            number: all.len(),
+            method: head.method.to_string(),
+            path: head.uri.path().to_owned(),
+            query,
+            raw_query,
+            headers: head.headers.iter().map(header).collect(),
+            body,
+        };
+        all.push(seen.clone());
+        seen
+    };
+    let mut reply = (shared.answer)(&seen);
+    loop {
+        reply = match reply {
+            Reply::After(delay, then) => {
+                sleep(delay).await;
+                *then
+            }
+            Reply::Gate(number, then) => {
+                // The sender lives as long as the upstream.
+                let _ = shared.gate.subscribe().wait_for(|open| *open > number).await;
+                *then
+            }
+            Reply::Hang => std::future::pending().await,
+            Reply::Break => return broken(),
+            Reply::Json(status, body) => {
+                let headers = vec![("content-type", "application/json".to_owned())];
+                Reply::Raw(status, headers, Bytes::from(body.to_string()))
+            }
+            Reply::Raw(status, headers, body) => {
+                let mut response = Response::builder().status(status);
+                for (name, value) in headers {
+                    response = response.header(name, value);
+                }
+                return response.body(Body::from(body)).expect("a response");
+            }
+        };
+    }
+}
+
+fn broken() -> Response {
+    let pieces = [
+        Ok::<_, std::io::Error>(Bytes::from_static(b"{\"items\": [")),
+        Err(std::io::Error::other("broken off")),
+    ];
+    Response::builder()
+        .header("content-type", "application/json")
+        .body(Body::from_stream(stream::iter(pieces)))
+        .expect("a response")
+}

@@ -1,0 +1,105 @@
+//! The control plane's statements keep to what plain Postgres and Citus both accept: the tenant in every statement on a
+//! tenant's table, and none of what a distributed table refuses.
+
+use std::collections::BTreeSet;
+
+use regex::Regex;
+
+use crate::{literals, tree};
+
+/// Files whose statements look across tenants on purpose, and lock nothing: the finds of the loops.
+fn is_find(statement: &str) -> bool {
+    let upper = statement.to_uppercase();
+    upper.starts_with("SELECT")
+        && !upper.contains("FOR UPDATE")
+        && !upper.contains("FOR NO KEY")
+        && !upper.contains("FOR SHARE")
+}
+
+fn tenant_tables() -> BTreeSet<String> {
+    let table = Regex::new(r"(?s)CREATE TABLE ([a-z_]+) \(\s*tenant_id ").expect("a regex");
+    let mut tables = BTreeSet::new();
+    for file in tree::texts() {
+        if file.name.starts_with("migrations/sql/") && file.name.ends_with(".up.sql") {
+            tables.extend(table.captures_iter(&file.text).map(|found| found[1].to_owned()));
+        }
+    }
+    tables
+}
+
+struct Statement {
+    place: String,
+    text: String,
+}
+
+fn statements() -> Vec<Statement> {
+    let begins = Regex::new(r"^(?i)(SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH)\b").expect("a regex");
+    let spaces = Regex::new(r"(\\\n|\s)+").expect("a regex");
+    let mut found = Vec::new();
+    for file in tree::sources() {
+        if !file.name.starts_with("control-plane/src/") {
+            continue;
+        }
+        for (line, literal) in literals::strings(tree::before_tests(&file.text)) {
+            let text = spaces.replace_all(&literal, " ").trim().to_owned();
+            if begins.is_match(&text) && text.contains(' ') {
+                found.push(Statement { place: format!("{}:{line}", file.name), text });
+            }
+        }
+    }
+    found
+}
+
+/// What a distributed table refuses, or gets wrong.
+const REFUSED: [(&str, &str); 11] = [
+    (r"\bCOPY\b", "no COPY"),
+    (r"\bMERGE\b", "no MERGE"),
+    (r"\b(LISTEN|NOTIFY|pg_notify)\b", "no LISTEN, no NOTIFY"),
+    (r"set_config\s*\(", "set_config does not reach the workers: set_tenant()"),
+    (r"INSERT INTO [^;]*\bSELECT\b[^;]*\bunnest\s*\(", "batches are inserted by VALUES"),
+    (
+        r"UPDATE [^;]*\bSET\b[^;]*\b(clock_timestamp|random|gen_random_uuid|nextval)\s*\(",
+        "only immutable functions in UPDATE",
+    ),
+    (r"\b(gen_random_uuid|uuid_generate_v4)\s*\(", "new ids come as parameters"),
+    (r"ON DELETE SET NULL", "no ON DELETE SET NULL"),
+    (r"\bCREATE (OR REPLACE )?TRIGGER\b", "no triggers"),
+    (r"\bTRUNCATE\b", "no TRUNCATE"),
+    (r"ON CONSTRAINT", "constraint names carry shard ids"),
+];
+
+#[test]
+fn statements_keep_to_the_common_subset() {
+    let statements = statements();
+    assert!(statements.len() >= 30, "only {} statements were found", statements.len());
+    let mut faults = Vec::new();
+    for (pattern, reason) in REFUSED {
+        let pattern = Regex::new(pattern).expect("a regex");
+        for statement in statements.iter().filter(|statement| pattern.is_match(&statement.text)) {
+            faults.push(format!("{}: {reason}: {}", statement.place, statement.text));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn statements_on_tenants_tables_name_the_tenant() {
+    let tables = tenant_tables();
+    assert!(tables.len() >= 15, "{tables:?}");
+    let used = Regex::new(r"(?i)\b(FROM|JOIN|INTO|UPDATE) ([a-z_]+)").expect("a regex");
+    let mut faults = Vec::new();
+    for statement in statements() {
+        let touches: Vec<String> = used
+            .captures_iter(&statement.text)
+            .map(|found| found[2].to_owned())
+            .filter(|table| tables.contains(table))
+            .collect();
+        if touches.is_empty() || is_find(&statement.text) {
+            continue;
+        }
+        if !statement.text.contains("tenant_id") {
+            faults.push(format!("{}: no tenant_id for {touches:?}: {}", statement.place, statement.text));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
