@@ -91,9 +91,19 @@ impl Fence {
         }
     }
 
+    /// Wakes with every change of the deadline, and when it passed.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Wakes those who wait for changes.
+    pub(super) fn wake(&self) {
+        self.changed.send_modify(|version| *version += 1);
+    }
+
     fn change(&self, change: impl FnOnce(&mut FenceClock)) {
         change(&mut self.lock());
-        self.changed.send_modify(|version| *version += 1);
+        self.wake();
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, FenceClock> {

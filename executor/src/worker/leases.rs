@@ -193,9 +193,9 @@ impl Lease {
         &self.token
     }
 
-    /// How long the attempt runs.
-    pub fn running(&self) -> Duration {
-        self.begun.elapsed()
+    /// When the attempt was granted.
+    pub fn begun(&self) -> Instant {
+        self.begun
     }
 
     /// The order in force.

@@ -1,0 +1,136 @@
+//! From a grant to a machine that can begin.
+//!
+//! In: a grant. Out: the engine's machine, the event of its beginning and the time it has left; or why it cannot start.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use orchid_engine::{Job, Machine, Message, Now, RunLimits, SavedCheckpoint, TraceContext, message};
+use orchid_kit::backoff::Backoff;
+use orchid_kit::clock;
+use orchid_kit::telemetry::{self, Traceparent};
+use orchid_proto::executor::v1 as wire;
+
+use crate::control::{Session, is_retryable, is_session_gone};
+use crate::drive::Parts;
+use crate::plans::Known;
+use crate::report::{Assignment, fields};
+use crate::worker::{Lease, Order};
+
+/// Room for what a batch adds to the messages in it.
+const FRAMING_BYTES: usize = 1024;
+
+pub(crate) struct Prepared {
+    pub(crate) machine: Machine,
+    pub(crate) started: Message,
+    pub(crate) time_left: Duration,
+}
+
+pub(crate) enum Refusal {
+    /// The lease went while it was prepared.
+    Lost,
+    /// It can never start.
+    Start { code: &'static str, message: String },
+}
+
+pub(crate) async fn prepare(
+    parts: &Parts,
+    session: &Session,
+    known: &Known,
+    lease: &Lease,
+    assignment: Assignment,
+    resume: Option<SavedCheckpoint>,
+) -> Result<Prepared, Refusal> {
+    let definition = parts
+        .plans
+        .get(&assignment.definition, known, session.limits.max_nesting_depth)
+        .map_err(|error| Refusal::Start { code: "PLAN_UNREADABLE", message: error.to_string() })?;
+    let context = match assignment.context {
+        Some(context) => context,
+        None => context_apart(parts, session, lease).await?,
+    };
+    let trace = trace_context(assignment.traceparent);
+    let progress = resume.as_ref().map(|saved| saved.progress.clone()).unwrap_or_default();
+    let now = Now { wall: clock::utc_now(), monotonic: Duration::ZERO };
+    let started = message::started(&assignment.identity, &trace, &progress, now);
+    let time_left = definition.max_execution.saturating_sub(assignment.ran);
+    let job = Job {
+        identity: assignment.identity,
+        definition,
+        config: assignment.config,
+        context,
+        resume,
+        limits: RunLimits {
+            park_after: session.limits.park_after,
+            message_max_bytes: parts.message_max_bytes.saturating_sub(FRAMING_BYTES),
+            body_max_bytes: session.limits.max_body_bytes,
+        },
+        trace,
+        seed: rand::random(),
+        ran: assignment.ran,
+    };
+    let machine = Machine::new(job)
+        .map_err(|error| Refusal::Start { code: "RUN_UNREADABLE", message: error.to_string() })?;
+    Ok(Prepared { machine, started, time_left })
+}
+
+/// Asks for the context until it comes or the lease is lost.
+async fn context_apart(
+    parts: &Parts,
+    session: &Session,
+    lease: &Lease,
+) -> Result<BTreeMap<String, Bytes>, Refusal> {
+    let mut orders = lease.orders();
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
+    loop {
+        let request = wire::FetchContextRequest { lease_token: lease.token().clone() };
+        match parts.replicas.fetch_context(session, request).await {
+            Ok(wire::FetchContextResponse { context }) => return Ok(fields(context)),
+            Err(status) if is_retryable(&status) => {
+                let wait = tokio::time::timeout(
+                    backoff.next_delay(),
+                    orders.wait_for(|order| *order == Order::Lost),
+                );
+                if wait.await.is_ok() {
+                    return Err(Refusal::Lost);
+                }
+            }
+            Err(status) => {
+                tracing::warn!(%status, "context not granted");
+                return if is_session_gone(&status) || lease.order() == Order::Lost {
+                    Err(Refusal::Lost)
+                } else {
+                    Err(Refusal::Start { code: "CONTEXT_UNREADABLE", message: status.message().to_owned() })
+                };
+            }
+        }
+    }
+}
+
+/// Messages carry the place of the attempt's span; without spans, one made up below the trigger's.
+fn trace_context(trigger: Option<Traceparent>) -> TraceContext {
+    let place = telemetry::current().unwrap_or_else(|| {
+        let own = Traceparent::random();
+        let below = trigger.and_then(|trigger| {
+            let flags = u8::from(trigger.sampled());
+            format!("00-{}-{}-{flags:02x}", trigger.trace_id_hex(), own.span_id_hex()).parse().ok()
+        });
+        below.unwrap_or(own)
+    });
+    TraceContext { traceparent: place.to_string(), tracestate: String::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_spans_messages_still_belong_to_the_triggers_trace() {
+        let trigger = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let made = trace_context(trigger.parse().ok()).traceparent;
+        let made: Traceparent = made.parse().unwrap();
+        assert_eq!(made.trace_id_hex(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_ne!(made.span_id_hex(), "00f067aa0ba902b7");
+    }
+}

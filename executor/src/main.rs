@@ -1,0 +1,72 @@
+//! `orchid-executor`: reads settings, runs until told to stop, drains.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Parser;
+use orchid_executor::app::App;
+use orchid_executor::settings::Settings;
+use orchid_kit::announce::announce;
+use orchid_kit::settings::Sources;
+use orchid_kit::shutdown::Signals;
+use orchid_kit::telemetry::Telemetry;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Orchid's executor: takes leases from the control plane, runs plans, streams results to Kafka.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// TOML file with settings; the environment (`ORCHID_…`) wins over it.
+    #[arg(long)]
+    settings: Option<PathBuf>,
+    /// Write the health port's address to this file once it is served.
+    #[arg(long)]
+    announce: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            #[expect(clippy::print_stderr, reason = "the log may not have been started")]
+            {
+                eprintln!("orchid-executor: {error:#}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = if host.trim().is_empty() { "executor" } else { host.trim() };
+    let settings = Sources::load(arguments.settings.as_deref())?
+        .read(|reader| Settings::read(reader, host, std::process::id()))?;
+    let telemetry = Telemetry::start("orchid-executor", &settings.executor.name, &settings.telemetry)?;
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("a crypto provider is installed already"))?;
+    let mut signals = Signals::install().context("signals")?;
+    let mut app = App::start(settings).await?;
+    let address = app.address();
+    tracing::info!(%address, "listening");
+    if let Some(path) = &arguments.announce {
+        announce(path, &address.to_string())?;
+    }
+    tokio::select! {
+        signal = signals.next() => tracing::info!(%signal, "stopping"),
+        () = app.ended() => {}
+    }
+    let result = tokio::select! {
+        result = app.stop() => result,
+        signal = signals.next() => Err(anyhow::anyhow!("second signal while draining: {signal}")),
+    };
+    telemetry.flush(Duration::from_secs(2));
+    result
+}

@@ -1,0 +1,255 @@
+//! Grants as they come over the wire, into what a run needs. The only place that knows both.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use orchid_engine::{Counts, Identity, Progress, RunConfig, SavedCheckpoint, Warning};
+use orchid_kit::telemetry::Traceparent;
+use orchid_proto::executor::v1 as wire;
+use uuid::Uuid;
+
+/// One granted run, converted.
+pub struct Assignment {
+    /// Opens the calls of this attempt.
+    pub lease_token: Bytes,
+    /// Names the lease.
+    pub lease_id: Uuid,
+    /// Who and what is to be run.
+    pub identity: Identity,
+    /// The plan revision.
+    pub definition: GrantedDefinition,
+    /// The config, secrets in clear.
+    pub config: RunConfig,
+    /// The context, or none where it must be fetched apart.
+    pub context: Option<BTreeMap<String, Bytes>>,
+    /// Where the run goes on.
+    pub checkpoint: Option<GrantedCheckpoint>,
+    /// How long earlier attempts ran.
+    pub ran: Duration,
+    /// Where the trigger stands in its trace.
+    pub traceparent: Option<Traceparent>,
+    /// To be cancelled, not run.
+    pub cancel_requested: bool,
+}
+
+/// A plan revision in a grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GrantedDefinition {
+    /// SHA-256 of its canonical JSON.
+    pub hash: Bytes,
+    /// Its JSON; empty where the executor said that it knows the hash.
+    pub json: Bytes,
+}
+
+/// The last accepted checkpoint of a run.
+#[derive(Debug, Clone)]
+pub struct GrantedCheckpoint {
+    /// Later ones are higher.
+    pub seq: i64,
+    /// What the engine resumes from; none where earlier attempts saved no place.
+    pub saved: Option<SavedCheckpoint>,
+}
+
+/// A grant that cannot be run. Its lease is handed back.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum InvalidGrant {
+    /// Not a UUID.
+    #[error("{field} {value:?} is no UUID")]
+    Uuid {
+        /// Which field.
+        field: &'static str,
+        /// Its value.
+        value: String,
+    },
+    /// A part is missing.
+    #[error("{field} is missing")]
+    Missing {
+        /// Which field.
+        field: &'static str,
+    },
+    /// A time out of range.
+    #[error("{field} is no time: {seconds} s")]
+    Time {
+        /// Which field.
+        field: &'static str,
+        /// Seconds since 1970.
+        seconds: i64,
+    },
+    /// A kind of run that this executor does not know.
+    #[error("kind {0:?} is not known here")]
+    Kind(String),
+}
+
+impl TryFrom<wire::Grant> for Assignment {
+    type Error = InvalidGrant;
+
+    fn try_from(grant: wire::Grant) -> Result<Assignment, InvalidGrant> {
+        let wire::Grant {
+            lease_token,
+            lease_id,
+            tenant_id,
+            execution_id,
+            attempt,
+            fence,
+            kind,
+            plan_key,
+            plan_revision,
+            definition_hash,
+            definition_json,
+            integration,
+            config,
+            context,
+            context_apart,
+            checkpoint,
+            schedule_time,
+            start_time,
+            ran_ms,
+            traceparent,
+            cancel_requested,
+            // What a run that persists nothing may save is the control plane's to tell apart.
+            persists: _,
+        } = grant;
+        if kind != "run" {
+            return Err(InvalidGrant::Kind(kind));
+        }
+        let config = config.ok_or(InvalidGrant::Missing { field: "config" })?;
+        let wire::GrantedConfig { id, key, values_json, secret_pointers, allowed_hosts } = config;
+        Ok(Assignment {
+            lease_token,
+            lease_id: uuid("lease_id", lease_id)?,
+            identity: Identity {
+                tenant_id: uuid("tenant_id", tenant_id)?,
+                integration,
+                plan_key,
+                plan_revision,
+                config_id: uuid("config.id", id)?,
+                config_key: key,
+                execution_id: uuid("execution_id", execution_id)?,
+                attempt,
+                fence,
+                scheduled_at: time("schedule_time", schedule_time)?,
+                started_at: time("start_time", start_time)?,
+            },
+            definition: GrantedDefinition { hash: definition_hash, json: definition_json },
+            config: RunConfig { values: values_json, secret_pointers, allowed_hosts },
+            context: (!context_apart).then(|| fields(context)),
+            checkpoint: checkpoint.map(granted_checkpoint),
+            ran: milliseconds(ran_ms),
+            traceparent: traceparent.parse().ok(),
+            cancel_requested,
+        })
+    }
+}
+
+/// Context fields by name.
+pub(crate) fn fields(fields: Vec<wire::JsonField>) -> BTreeMap<String, Bytes> {
+    fields.into_iter().map(|wire::JsonField { name, json }| (name, json)).collect()
+}
+
+fn granted_checkpoint(checkpoint: wire::SavedCheckpoint) -> GrantedCheckpoint {
+    let wire::SavedCheckpoint { seq, place, finished, progress } = checkpoint;
+    let saved = (!place.is_empty()).then(|| SavedCheckpoint {
+        place,
+        finished: (!finished.is_empty()).then_some(finished),
+        progress: progress.map(run_progress).unwrap_or_default(),
+    });
+    GrantedCheckpoint { seq, saved }
+}
+
+fn run_progress(progress: wire::RunProgress) -> Progress {
+    let wire::RunProgress { requests, retries, pages, rows, messages, bytes, errors, positions, warnings } =
+        progress;
+    Progress {
+        counts: Counts {
+            requests: count(requests),
+            retries: count(retries),
+            pages: count(pages),
+            rows: count(rows),
+            messages: count(messages),
+            bytes: count(bytes),
+            errors: count(errors),
+        },
+        positions: positions.into_iter().map(|(step, messages)| (step, count(messages))).collect(),
+        warnings: warnings
+            .into_iter()
+            .map(|wire::RunWarning { code, pointer, message }| Warning { code, pointer, message })
+            .collect(),
+    }
+}
+
+/// Counts are never negative; one that is counts as none.
+fn count(value: i64) -> u64 {
+    u64::try_from(value).unwrap_or(0)
+}
+
+fn milliseconds(value: i64) -> Duration {
+    Duration::from_millis(count(value))
+}
+
+fn uuid(field: &'static str, value: String) -> Result<Uuid, InvalidGrant> {
+    value.parse().map_err(|_| InvalidGrant::Uuid { field, value })
+}
+
+fn time(field: &'static str, value: Option<prost_types::Timestamp>) -> Result<DateTime<Utc>, InvalidGrant> {
+    let value = value.ok_or(InvalidGrant::Missing { field })?;
+    let nanos = u32::try_from(value.nanos).unwrap_or(0);
+    DateTime::from_timestamp(value.seconds, nanos).ok_or(InvalidGrant::Time { field, seconds: value.seconds })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn grant() -> wire::Grant {
+        let id = Uuid::from_u128(7).to_string();
+        wire::Grant {
+            lease_id: id.clone(),
+            tenant_id: id.clone(),
+            execution_id: id.clone(),
+            kind: "run".to_owned(),
+            config: Some(wire::GrantedConfig { id, ..wire::GrantedConfig::default() }),
+            schedule_time: Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 5 }),
+            start_time: Some(prost_types::Timestamp::default()),
+            ..wire::Grant::default()
+        }
+    }
+
+    fn refused(grant: wire::Grant) -> InvalidGrant {
+        Assignment::try_from(grant).err().unwrap()
+    }
+
+    #[test]
+    fn a_grant_that_lacks_something_is_refused_by_name() {
+        let wrong = wire::Grant { lease_id: "x".to_owned(), ..grant() };
+        assert_eq!(refused(wrong), InvalidGrant::Uuid { field: "lease_id", value: "x".to_owned() });
+        assert_eq!(
+            refused(wire::Grant { config: None, ..grant() }),
+            InvalidGrant::Missing { field: "config" }
+        );
+        let wrong = wire::Grant { kind: "preview".to_owned(), ..grant() };
+        assert_eq!(refused(wrong), InvalidGrant::Kind("preview".to_owned()));
+        let wrong = wire::Grant {
+            start_time: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }),
+            ..grant()
+        };
+        assert_eq!(refused(wrong), InvalidGrant::Time { field: "start_time", seconds: i64::MAX });
+    }
+
+    #[test]
+    fn a_context_apart_is_none_and_an_empty_one_is_not() {
+        assert!(Assignment::try_from(grant()).ok().unwrap().context.unwrap().is_empty());
+        let apart = wire::Grant { context_apart: true, ..grant() };
+        assert!(Assignment::try_from(apart).ok().unwrap().context.is_none());
+    }
+
+    #[test]
+    fn a_checkpoint_without_a_place_orders_but_resumes_nothing() {
+        let checkpoint = Some(wire::SavedCheckpoint { seq: 4, ..wire::SavedCheckpoint::default() });
+        let assignment = Assignment::try_from(wire::Grant { checkpoint, ..grant() }).ok().unwrap();
+        let checkpoint = assignment.checkpoint.unwrap();
+        assert_eq!(checkpoint.seq, 4);
+        assert!(checkpoint.saved.is_none());
+    }
+}

@@ -1,0 +1,118 @@
+//! What runs report, into the wire's items.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use orchid_engine::{Checkpoint, Counts, EndStatus, Ending, Progress, RunError, Warning};
+use orchid_proto::executor::v1 as wire;
+
+/// Which attempt reports, and how far it is.
+#[derive(Debug, Clone)]
+pub struct Stamp {
+    /// Opens the calls of the attempt.
+    pub lease_token: Bytes,
+    /// Higher than any before of the execution.
+    pub seq: i64,
+    /// How long the attempt runs.
+    pub running: Duration,
+}
+
+/// Why a run is handed back at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReleaseReason {
+    /// The executor drains.
+    Drained,
+    /// It paused itself for lack of accepted beats.
+    SelfFenced,
+    /// It never began.
+    NeverStarted,
+}
+
+pub(crate) fn checkpoint_item(stamp: &Stamp, checkpoint: Checkpoint) -> wire::CheckpointItem {
+    let Checkpoint { place, finished, context_changes, progress } = checkpoint;
+    let changes = context_changes.into_iter().map(|(name, json)| wire::ContextChange { name, json });
+    wire::CheckpointItem {
+        lease_token: stamp.lease_token.clone(),
+        seq: stamp.seq,
+        place,
+        finished,
+        context_changes: changes.collect(),
+        progress: Some(run_progress(progress)),
+        running_ms: whole(stamp.running.as_millis()),
+    }
+}
+
+pub(crate) fn complete_item(checkpoint: wire::CheckpointItem, ending: Ending) -> wire::CompleteItem {
+    let Ending { status, partial, complete, error } = ending;
+    let outcome = match status {
+        EndStatus::Succeeded => wire::Outcome::Succeeded,
+        EndStatus::Failed => wire::Outcome::Failed,
+        EndStatus::Aborted => wire::Outcome::Aborted,
+        EndStatus::Cancelled => wire::Outcome::Cancelled,
+    };
+    wire::CompleteItem {
+        checkpoint: Some(checkpoint),
+        outcome: outcome.into(),
+        partial,
+        complete,
+        fault: error.map(run_fault),
+    }
+}
+
+pub(crate) fn park_item(
+    checkpoint: wire::CheckpointItem,
+    not_before: DateTime<Utc>,
+    reason: String,
+) -> wire::ParkItem {
+    let not_before = prost_types::Timestamp {
+        seconds: not_before.timestamp(),
+        nanos: i32::try_from(not_before.timestamp_subsec_nanos()).unwrap_or(0).min(999_999_999),
+    };
+    wire::ParkItem { checkpoint: Some(checkpoint), not_before: Some(not_before), reason }
+}
+
+pub(crate) fn release_item(checkpoint: wire::CheckpointItem, reason: ReleaseReason) -> wire::ReleaseItem {
+    let reason = match reason {
+        ReleaseReason::Drained => wire::ReleaseReason::Drained,
+        ReleaseReason::SelfFenced => wire::ReleaseReason::SelfFenced,
+        ReleaseReason::NeverStarted => wire::ReleaseReason::NeverStarted,
+    };
+    wire::ReleaseItem { checkpoint: Some(checkpoint), reason: reason.into() }
+}
+
+fn run_fault(error: RunError) -> wire::RunFault {
+    let RunError { class, code, message, pointer, status_code, step_path } = error;
+    wire::RunFault {
+        class: class.as_str().to_owned(),
+        code,
+        message,
+        pointer,
+        status_code: status_code.map(i32::from),
+        step_path,
+    }
+}
+
+fn run_progress(progress: Progress) -> wire::RunProgress {
+    let Progress { counts, positions, warnings } = progress;
+    let Counts { requests, retries, pages, rows, messages, bytes, errors } = counts;
+    wire::RunProgress {
+        requests: whole(requests.into()),
+        retries: whole(retries.into()),
+        pages: whole(pages.into()),
+        rows: whole(rows.into()),
+        messages: whole(messages.into()),
+        bytes: whole(bytes.into()),
+        errors: whole(errors.into()),
+        positions: positions.into_iter().map(|(step, count)| (step, whole(count.into()))).collect(),
+        warnings: warnings
+            .into_iter()
+            .map(|Warning { code, pointer, message }| wire::RunWarning { code, pointer, message })
+            .collect(),
+    }
+}
+
+/// The wire's integers are signed.
+pub(crate) fn whole(value: u128) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
