@@ -27,7 +27,7 @@ pub struct EmitId(pub u64);
 pub struct WaitId(pub u64);
 
 /// What happened. Anything about an id that the engine no longer knows is ignored.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Input {
     /// The first input, once.
     Begin,

@@ -143,3 +143,57 @@ fn check_version(bytes: &[u8]) -> Result<(), PlaceError> {
         serde_json::from_slice(bytes).map_err(|error| PlaceError::Json(error.to_string()))?;
     if version == VERSION { Ok(()) } else { Err(PlaceError::Version(version)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn place(latest: &str) -> Place {
+        let step = StepPlace {
+            index: 0,
+            id: "orders".to_owned(),
+            asked: true,
+            page: 3,
+            base: 0,
+            retry: 1,
+            due_ms: Some(1_768_473_000_000),
+            pointer: Pointer::Cursor("\"b\"".to_owned()),
+            home: Some("https://api.example.com".to_owned()),
+            guard: String::new(),
+            latest: RawValue::from_string(latest.to_owned()).unwrap(),
+            seen: Vec::new(),
+        };
+        Place::new(Uuid::nil(), false, true, Some(step))
+    }
+
+    #[test]
+    fn a_place_reads_as_it_was_written() {
+        let written = place("{\"n\":9007199254740993}").encode().unwrap();
+        let read = Place::decode(&written).unwrap();
+        assert_eq!(read.encode().unwrap(), written);
+    }
+
+    #[test]
+    fn a_place_of_another_layout_is_refused_by_its_version() {
+        let written = br#"{"version":2,"anything":true}"#;
+        assert_eq!(Place::decode(written).unwrap_err(), PlaceError::Version(2));
+        assert!(matches!(Place::decode(b"{"), Err(PlaceError::Json(_))));
+        let unknown = br#"{"version":1,"execution_id":"00000000-0000-0000-0000-000000000000","partial":false,"complete":true,"step":null,"more":1}"#;
+        assert!(matches!(Place::decode(unknown), Err(PlaceError::Json(_))));
+    }
+
+    #[test]
+    fn a_place_over_256_kib_is_refused() {
+        let large = format!("\"{}\"", "x".repeat(PLACE_MAX));
+        assert!(matches!(place(&large).encode(), Err(PlaceError::PlaceTooLarge(_))));
+    }
+
+    #[test]
+    fn finished_values_read_as_they_were_written() {
+        let steps =
+            BTreeMap::from([("a".to_owned(), Value::parse(b"{\"n\":18446744073709551615}").unwrap())]);
+        let read = Finished::decode(&Finished::encode(&steps).unwrap()).unwrap();
+        assert_eq!(read, steps);
+        assert_eq!(Finished::decode(b"{\"version\":0}").unwrap_err(), PlaceError::Version(0));
+    }
+}

@@ -12,9 +12,9 @@ const TOTAL_MAX: usize = 1024 * 1024;
 
 /// A context field, as value and as JSON.
 #[derive(Clone)]
-struct Field {
-    value: Value,
-    json: Bytes,
+pub(crate) struct Field {
+    pub(crate) value: Value,
+    pub(crate) json: Bytes,
 }
 
 /// All context fields of a run.
@@ -68,17 +68,16 @@ impl Context {
     }
 
     /// The context after some writes, and what they changed; null removes. Writing what stands there already is no change.
-    pub(crate) fn with(&self, writes: Vec<(String, Value)>) -> Result<(Context, Changes), ContextTooLarge> {
+    pub(crate) fn with(&self, writes: Vec<(String, Field)>) -> Result<(Context, Changes), ContextTooLarge> {
         let mut next = self.clone();
         let mut changes = Changes::new();
-        for (name, value) in writes {
+        for (name, Field { value, json }) in writes {
             if value.is_null() {
                 if next.fields.remove(&name).is_some() {
                     changes.push((name, None));
                 }
                 continue;
             }
-            let json = Bytes::from(value.to_json());
             if json.len() > FIELD_MAX {
                 return Err(ContextTooLarge::Field { name, size: json.len() });
             }
@@ -116,16 +115,20 @@ mod tests {
         Context::read(BTreeMap::from([("a".to_owned(), Bytes::from_static(b"1"))])).unwrap()
     }
 
-    fn text(length: usize) -> Value {
-        Value::from("x".repeat(length))
+    fn text(length: usize) -> Field {
+        field(Value::from("x".repeat(length)))
+    }
+
+    fn field(value: Value) -> Field {
+        Field { json: value.to_json().into(), value }
     }
 
     #[test]
     fn null_removes_and_equal_values_change_nothing() {
-        let (next, changes) = context().with(vec![("a".into(), Value::from(1_i64))]).unwrap();
+        let (next, changes) = context().with(vec![("a".into(), field(Value::from(1_i64)))]).unwrap();
         assert_eq!((changes, next.object().member("a")), (vec![], Value::from(1_i64)));
         let (next, changes) =
-            next.with(vec![("a".into(), Value::null()), ("b".into(), Value::null())]).unwrap();
+            next.with(vec![("a".into(), field(Value::null())), ("b".into(), field(Value::null()))]).unwrap();
         assert_eq!((changes, next.object().length()), (vec![("a".to_owned(), None)], Some(0)));
     }
 

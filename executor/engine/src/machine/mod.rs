@@ -9,6 +9,7 @@ mod body;
 mod context;
 mod emit;
 mod ending;
+mod exact;
 mod halt;
 mod ledger;
 mod needs;

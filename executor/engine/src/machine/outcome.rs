@@ -153,3 +153,84 @@ pub(crate) fn decide<E>(
     };
     Ok(Decision { verdict, transient })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orchid_plan::StatusClass;
+
+    const RETRIES_LEFT: bool = true;
+
+    fn status(status: u16, retries_left: bool) -> TryFacts {
+        let fault = (!(200..300).contains(&status)).then_some(TryFault::Status);
+        TryFacts { status: Some(status), fault, retries_left }
+    }
+
+    fn fetch(kind: FetchErrorKind, retries_left: bool) -> TryFacts {
+        TryFacts { status: None, fault: Some(TryFault::Fetch(kind)), retries_left }
+    }
+
+    fn decide_by(rules: &OutcomeRules, facts: &TryFacts) -> Decision {
+        let mut ask = |_: &'static str, _: &Expr| Err(());
+        decide(rules, &Retry::default(), facts, &mut ask).expect("no condition is asked")
+    }
+
+    #[test]
+    fn without_rules_the_answer_itself_decides() {
+        let rules = OutcomeRules::default();
+        let cases = [
+            (status(200, RETRIES_LEFT), Verdict::Success, ErrorClass::Permanent),
+            (status(304, RETRIES_LEFT), Verdict::Fail, ErrorClass::Permanent),
+            (status(404, RETRIES_LEFT), Verdict::Fail, ErrorClass::Permanent),
+            (status(408, RETRIES_LEFT), Verdict::Retry, ErrorClass::Transient),
+            (status(425, !RETRIES_LEFT), Verdict::Fail, ErrorClass::Transient),
+            (status(429, RETRIES_LEFT), Verdict::Retry, ErrorClass::RateLimit),
+            (status(429, !RETRIES_LEFT), Verdict::Fail, ErrorClass::RateLimit),
+            (status(599, !RETRIES_LEFT), Verdict::Fail, ErrorClass::Transient),
+            (fetch(FetchErrorKind::Timeout, RETRIES_LEFT), Verdict::Retry, ErrorClass::Transient),
+            (fetch(FetchErrorKind::Tls, !RETRIES_LEFT), Verdict::Fail, ErrorClass::Transient),
+            (fetch(FetchErrorKind::TooLarge, RETRIES_LEFT), Verdict::Fail, ErrorClass::Permanent),
+            (fetch(FetchErrorKind::TooManyRedirects, RETRIES_LEFT), Verdict::Fail, ErrorClass::Permanent),
+            (fetch(FetchErrorKind::AddressRefused, RETRIES_LEFT), Verdict::Fail, ErrorClass::Config),
+        ];
+        for (facts, verdict, class) in cases {
+            let decision = decide_by(&rules, &facts);
+            assert_eq!((decision.verdict, facts.class(decision.transient)), (verdict, class), "{facts:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_line_that_matches_wins() {
+        let server_errors = || vec![Matcher::Class(StatusClass(5))];
+        let rules = |abort: bool, ignore: bool| OutcomeRules {
+            abort_on: if abort { server_errors() } else { Vec::new() },
+            ignore_on: if ignore { server_errors() } else { Vec::new() },
+            accept_on: server_errors(),
+            ..OutcomeRules::default()
+        };
+        let cases = [
+            (rules(true, true), RETRIES_LEFT, Verdict::Abort(AbortCause::On)),
+            (rules(false, true), RETRIES_LEFT, Verdict::Retry),
+            (rules(false, true), !RETRIES_LEFT, Verdict::Ignore),
+            (rules(false, false), !RETRIES_LEFT, Verdict::Success),
+        ];
+        for (rules, retries_left, verdict) in cases {
+            assert_eq!(decide_by(&rules, &status(503, retries_left)).verdict, verdict);
+        }
+    }
+
+    #[test]
+    fn codes_match_where_there_is_no_status() {
+        let rules = OutcomeRules {
+            ignore_on: vec![Matcher::Code("TOO_LARGE".to_owned()), Matcher::Code("DECODE".to_owned())],
+            ..OutcomeRules::default()
+        };
+        assert_eq!(
+            decide_by(&rules, &fetch(FetchErrorKind::TooLarge, RETRIES_LEFT)).verdict,
+            Verdict::Ignore
+        );
+        let decode =
+            TryFacts { status: Some(200), fault: Some(TryFault::Decode), retries_left: RETRIES_LEFT };
+        assert_eq!(decide_by(&rules, &decode).verdict, Verdict::Ignore);
+    }
+}

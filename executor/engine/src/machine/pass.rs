@@ -5,13 +5,14 @@ use orchid_plan::{Emit, EvalError, Expr, PaginateKind, RawRows, ScopeName, Step,
 
 use super::answer::{Answer, RowTexts};
 use super::body::Body;
+use super::context::{Changes, Context, Field};
 use super::emit::PageParts;
 use super::halt::{Halt, Limit, What};
 use super::paginate::{self, Came, Next, Pointer, fingerprint};
 use super::send::Repeat;
 use super::step_run::{Sent, StepRun};
 use super::watch::escaped;
-use super::{Flow, Machine};
+use super::{Flow, Machine, exact};
 use crate::error::ErrorClass;
 use crate::input::Now;
 use crate::output::Output;
@@ -75,18 +76,14 @@ impl Machine {
         self.send(now, step, out)
     }
 
-    fn set_context(
-        &self,
-        step: &StepRun,
-        sent: &Sent,
-        answer: &Answer,
-    ) -> Result<(super::context::Context, super::context::Changes), Halt> {
+    fn set_context(&self, step: &StepRun, sent: &Sent, answer: &Answer) -> Result<(Context, Changes), Halt> {
         let rules = step.step();
         let pointer = |name: &str| format!("{}/set_context/{}", rules.pointer, escaped(name));
         let mut writes = Vec::with_capacity(rules.set_context.len());
         for (name, expr) in &rules.set_context {
             let value = self.ask(step, expr, sent, answer, || pointer(name))?;
-            writes.push((name.clone(), value));
+            let json = exact::json(expr, &value, &answer.body);
+            writes.push((name.clone(), Field { value, json }));
         }
         self.run.context.with(writes).map_err(|error| {
             let what = What {
@@ -105,12 +102,17 @@ impl Machine {
         if rules.extract.is_empty() {
             return Ok(b"null".to_vec());
         }
-        let mut members = Vec::with_capacity(rules.extract.len());
+        let mut object = Vec::new();
         for (name, expr) in &rules.extract {
             let pointer = || format!("{}/extract/{}", rules.pointer, escaped(name));
-            members.push((name.as_str(), self.ask(step, expr, sent, answer, pointer)?));
+            let value = self.ask(step, expr, sent, answer, pointer)?;
+            object.push(if object.is_empty() { b'{' } else { b',' });
+            object.extend(Value::from(name.as_str()).to_json());
+            object.push(b':');
+            object.extend_from_slice(&exact::json(expr, &value, &answer.body));
         }
-        Ok(Value::object(members).to_json())
+        object.push(b'}');
+        Ok(object)
     }
 
     /// The rows, as the bytes that came where their path is plain; none without `iterate_over`.

@@ -74,8 +74,10 @@ impl Expr {
         Ok(self.eval(scope, env)?.truthy())
     }
 
-    /// The path below `response.body`, where the expression is nothing but such a path of names and indexes.
-    pub(crate) fn plain_body_path(&self) -> Option<PlainPath> {
+    /// The path below `response.body`, where the expression is nothing but such a path of names and indexes: what it
+    /// chooses can be copied as the bytes that came.
+    #[must_use]
+    pub fn plain_body_path(&self) -> Option<PlainPath> {
         let mut steps = Vec::new();
         plain_steps(&self.0.ast, &mut steps)?;
         let mut steps = steps.into_iter();
