@@ -51,6 +51,7 @@ async fn the_readmes_grpcurl_commands_run_a_plan() {
         .lines()
         .map(|line| match line.split_once('=') {
             Some(("ORCHID", _)) => format!("ORCHID={}\n", stack.address(0)),
+            Some(("API_KEY", _)) => "API_KEY=any-key\n".to_owned(),
             Some(("API", _)) => format!("API={}\n", upstream.url()),
             _ => format!("{line}\n"),
         })
