@@ -23,3 +23,4 @@ mod readme;
 mod refusals;
 mod schedule;
 mod schema;
+mod testkit;

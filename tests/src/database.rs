@@ -5,7 +5,6 @@
 
 use std::{
     env,
-    path::Path,
     process::Command,
     sync::atomic::{AtomicU32, Ordering},
 };
@@ -170,18 +169,6 @@ impl Database {
     pub fn remove(&self) {
         // A server that is gone took the database along.
         let _ = psql(&self.superuser, &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
-    }
-
-    /// The schema, as `pg_dump --schema-only` writes it.
-    pub fn schema(&self, pg_dump: &Path) -> String {
-        let mut url = self.superuser.clone();
-        url.set_path(&self.name);
-        let output = Command::new(pg_dump)
-            .args(["--schema-only", "--no-owner", "--dbname", url.as_str()])
-            .output()
-            .expect("pg_dump runs");
-        assert!(output.status.success(), "pg_dump: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).expect("a schema is text")
     }
 }
 

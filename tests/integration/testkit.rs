@@ -1,0 +1,61 @@
+//! The testkit itself: what the other tests stand on must hold.
+
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    time::Duration,
+};
+
+use orchid_tests::{Kafka, Reader, Upstream};
+use rdkafka::{
+    ClientConfig,
+    message::{Header, OwnedHeaders},
+    producer::{FutureProducer, FutureRecord},
+};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_reads_what_was_sent_also_after_the_broker_was_away() {
+    let kafka = Kafka::start();
+    let topics = kafka.topics("kit");
+    let producer: FutureProducer =
+        ClientConfig::new().set("bootstrap.servers", kafka.brokers()).create().expect("a producer");
+    let mut reader = Reader::new(kafka.brokers(), &topics);
+    for number in 0..3 {
+        if number == 1 {
+            kafka.down();
+            kafka.up();
+        }
+        let headers = OwnedHeaders::new().insert(Header { key: "type", value: Some("api.response") });
+        let payload = format!("{{\"number\": {number}}}");
+        let record = FutureRecord::to(&topics.responses).key("k").headers(headers).payload(&payload);
+        producer.send(record, Duration::from_secs(10)).await.expect("sent");
+    }
+    let all = reader.until("three messages", Duration::from_secs(20), |all| all.len() == 3).await;
+    assert_eq!(
+        all.iter().map(|message| message.json()["number"].as_u64()).collect::<Vec<_>>(),
+        [Some(0), Some(1), Some(2)]
+    );
+    assert_eq!((all[0].kind(), all[0].key.as_str()), ("api.response", "k"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upstream_holds_a_page_until_its_gate_is_open() {
+    let upstream = Upstream::orders(2, 1, true).await;
+    let ask = || {
+        let address = upstream.url().replace("http://", "");
+        tokio::task::spawn_blocking(move || {
+            let mut stream = TcpStream::connect(address).expect("the upstream listens");
+            stream.write_all(b"GET /orders?cursor=1 HTTP/1.0\r\n\r\n").expect("sent");
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).expect("text");
+            answer
+        })
+    };
+    upstream.open(0);
+    let mut waiting = ask();
+    assert!(tokio::time::timeout(Duration::from_millis(200), &mut waiting).await.is_err(), "it did not wait");
+    upstream.open(1);
+    let body = waiting.await.expect("an answer");
+    assert!(body.contains("\"next\":null"), "{body}");
+    assert_eq!(upstream.seen()[0].query["cursor"], "1");
+}
