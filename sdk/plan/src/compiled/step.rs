@@ -50,6 +50,14 @@ pub struct Step {
 }
 
 impl Step {
+    /// What the expressions of this step and of all steps below it read.
+    #[must_use]
+    pub fn all_reads(&self) -> Reads {
+        let mut reads = self.reads.clone();
+        self.sub_steps.iter().for_each(|step| reads.extend(&step.all_reads()));
+        reads
+    }
+
     /// Whether more than one pass is possible.
     #[must_use]
     pub fn loops(&self) -> bool {

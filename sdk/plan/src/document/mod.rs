@@ -1,21 +1,43 @@
 //! From a document to a compiled plan, or to all of its faults.
+//!
+//! In comes JSON, out goes a [`Plan`] or every [`crate::Fault`] in it. Each file reads one object of the document. Readers
+//! note faults and go on, so one wrong field hides no other; nothing that had a fault is ever handed out.
+
+mod context;
+mod definition;
+mod object;
+mod outcome;
+mod paginate;
+mod plan;
+mod request;
+mod response;
+mod retry;
+mod step;
+#[cfg(test)]
+mod tests;
+mod unsupported;
 
 use serde_json::Value;
 
-use crate::{Definition, Fault, FaultCode, Faults, Plan, ServerLimits};
+use crate::{Definition, Faults, Plan, ServerLimits};
+use context::Context;
 
 /// Checks and compiles a whole plan document.
 ///
 /// # Errors
 /// Every fault of the document at once.
-pub fn check(_document: &Value, _server: &ServerLimits) -> Result<Plan, Faults> {
-    Err(Faults(vec![Fault::new(FaultCode::Unsupported, "", "plans are not compiled yet")]))
+pub fn check(document: &Value, server: &ServerLimits) -> Result<Plan, Faults> {
+    let mut context = Context::new(server);
+    let plan = plan::read(document, &mut context);
+    context.finish(plan)
 }
 
 /// Checks and compiles a definition alone. Pointers begin at the plan document all the same: `/definition/step/url`.
 ///
 /// # Errors
 /// Every fault of the definition at once.
-pub fn compile(_definition: &Value, _server: &ServerLimits) -> Result<Definition, Faults> {
-    Err(Faults(vec![Fault::new(FaultCode::Unsupported, "", "definitions are not compiled yet")]))
+pub fn compile(definition: &Value, server: &ServerLimits) -> Result<Definition, Faults> {
+    let mut context = Context::new(server);
+    let definition = definition::read(definition, "/definition", &mut context);
+    context.finish(definition)
 }

@@ -14,7 +14,7 @@ use jmespath::ast::Ast;
 
 pub(crate) use bounds::end_of_quoted;
 pub(crate) use check::InScope;
-pub(crate) use compile::Site;
+pub(crate) use compile::{Site, parse};
 pub use error::EvalError;
 pub(crate) use eval::{Data, Failure, Outcome, Run, boolean, list, null};
 

@@ -100,7 +100,6 @@ fn extreme(run: &mut Run<'_>, args: &[Arg<'_>], wanted: Ordering) -> Outcome<Rcv
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::expr::tests::eval;
 
     #[test]

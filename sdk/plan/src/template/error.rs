@@ -1,6 +1,7 @@
 //! A request that could not be rendered.
 
-use crate::EvalError;
+use crate::value::Kind;
+use crate::{EvalError, Value};
 
 /// Why a request could not be rendered. All of these are faults of the plan or the config, class `config`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -46,5 +47,26 @@ impl RenderErrorCode {
 impl RenderError {
     pub(crate) fn expression(pointer: &str, error: &EvalError) -> Self {
         Self { code: RenderErrorCode::Expression, pointer: pointer.to_owned(), message: error.to_string() }
+    }
+
+    /// A value that has no text where text is needed.
+    pub(crate) fn no_text(value: &Value, pointer: &str, expression: &str) -> Self {
+        let (code, message) = match value.kind() {
+            Kind::Null => (
+                RenderErrorCode::TemplateNull,
+                format!(
+                    "{{{{ {expression} }}}} is null; write {{{{ {expression} || '' }}}} where nothing is meant"
+                ),
+            ),
+            kind => (
+                RenderErrorCode::TemplateType,
+                format!("{{{{ {expression} }}}} is of type {kind}, which has no text"),
+            ),
+        };
+        Self { code, pointer: pointer.to_owned(), message }
+    }
+
+    pub(crate) fn new(code: RenderErrorCode, pointer: &str, message: impl Into<String>) -> Self {
+        Self { code, pointer: pointer.to_owned(), message: message.into() }
     }
 }

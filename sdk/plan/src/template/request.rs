@@ -1,8 +1,12 @@
-//! The request of a step: its templates, and what they render to.
+//! The request of a step: its templates, and what they render to. Nothing is sent here, and no credential is added.
 
 use std::fmt;
 
-use crate::{EvalEnv, Reads, RenderError, Scope, Template};
+use url::Url;
+
+use super::{BodyTemplate, Escape, JsonTemplate, ParamTemplate, params};
+use crate::value::Kind;
+use crate::{EvalEnv, Reads, RenderError, RenderErrorCode, Scope, Template};
 
 /// HTTP methods that steps can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +53,18 @@ pub struct RequestTemplate {
     pub(crate) reads: Reads,
     pub(crate) method: Method,
     pub(crate) url: Template,
+    pub(crate) headers: Vec<HeaderTemplate>,
+    pub(crate) params: Vec<ParamTemplate>,
+    pub(crate) body: Option<BodyTemplate>,
+}
+
+/// One header; its value is text, a number, a boolean or null.
+#[derive(Clone, Debug)]
+pub(crate) struct HeaderTemplate {
+    /// In lower case.
+    pub(crate) name: String,
+    pub(crate) value: JsonTemplate,
+    pub(crate) pointer: String,
 }
 
 /// What pagination changes in a request.
@@ -100,10 +116,79 @@ impl RequestTemplate {
     /// As [`RequestTemplate::render`].
     pub fn render_with(
         &self,
-        _scope: &Scope,
-        _env: &EvalEnv,
-        _overrides: &Overrides<'_>,
+        scope: &Scope,
+        env: &EvalEnv,
+        overrides: &Overrides<'_>,
     ) -> Result<RenderedRequest, RenderError> {
-        Ok(RenderedRequest { method: self.method, url: String::new(), headers: Vec::new(), body: None })
+        let url = match overrides.url {
+            Some(url) => self.parse_url(url)?,
+            None => self.url(scope, env, overrides.params)?,
+        };
+        let mut headers = Vec::with_capacity(self.headers.len() + 1);
+        for header in &self.headers {
+            if let Some(value) = header.render(scope, env)? {
+                headers.push((header.name.clone(), value));
+            }
+        }
+        let mut bytes = None;
+        if let Some(body) = &self.body {
+            let content_type =
+                headers.iter().find(|(name, _)| name == "content-type").map(|(_, value)| value.as_str());
+            if let Some(body) = body.render(content_type, scope, env)? {
+                if content_type.is_none() {
+                    headers.push(("content-type".to_owned(), body.content_type.to_owned()));
+                }
+                bytes = Some(body.bytes);
+            }
+        }
+        Ok(RenderedRequest { method: self.method, url: url.into(), headers, body: bytes })
+    }
+
+    fn url(&self, scope: &Scope, env: &EvalEnv, more: &[(&str, String)]) -> Result<Url, RenderError> {
+        let mut url = self.parse_url(&self.url.text(scope, env, Escape::Percent)?)?;
+        let own = params::render(&self.params, scope, env)?;
+        if !own.is_empty() || !more.is_empty() {
+            let pairs = own.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            let added = params::query(pairs.chain(more.iter().map(|(name, value)| (*name, value.as_str()))));
+            let query = match url.query() {
+                Some(query) if !query.is_empty() => format!("{query}&{added}"),
+                _ => added,
+            };
+            url.set_query(Some(&query));
+        }
+        Ok(url)
+    }
+
+    /// An absolute `http` or `https` url, without its fragment. The text itself is no part of an error: what templates
+    /// put into it can be secret.
+    fn parse_url(&self, text: &str) -> Result<Url, RenderError> {
+        let invalid = |words: String| RenderError::new(RenderErrorCode::InvalidUrl, &self.url.pointer, words);
+        let mut url = Url::parse(text)
+            .map_err(|error| invalid(format!("the rendered url is not absolute: {error}")))?;
+        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
+            return Err(invalid(format!("the rendered url is neither http nor https, but {}", url.scheme())));
+        }
+        url.set_fragment(None);
+        Ok(url)
+    }
+}
+
+impl HeaderTemplate {
+    /// The value; none where it is null.
+    fn render(&self, scope: &Scope, env: &EvalEnv) -> Result<Option<String>, RenderError> {
+        let value = self.value.render(scope, env)?;
+        if value.is_null() {
+            return Ok(None);
+        }
+        let text = value.to_text().ok_or_else(|| {
+            let kind: Kind = value.kind();
+            let message = format!("header {} is of type {kind}, which has no text", self.name);
+            RenderError::new(RenderErrorCode::TemplateType, &self.pointer, message)
+        })?;
+        if text.chars().any(|char| char.is_control() && char != '\t') {
+            let message = format!("header {} holds a control character", self.name);
+            return Err(RenderError::new(RenderErrorCode::InvalidHeader, &self.pointer, message));
+        }
+        Ok(Some(text))
     }
 }

@@ -10,10 +10,9 @@ use std::fmt;
 use jmespath::{Rcvar, Variable};
 use serde_json::Number;
 
-pub(crate) use parse::Shape;
 pub use parse::ValueError;
 pub use raw::{PlainPath, PlainStep, RawRows, RawRowsError};
-pub(crate) use write::{Borrowed, number_text};
+pub(crate) use write::Borrowed;
 
 /// A JSON value.
 #[derive(Clone)]

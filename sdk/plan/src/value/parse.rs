@@ -51,13 +51,13 @@ impl<'de> Deserialize<'de> for Value {
 
 /// Which parts of a document are wanted.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Shape {
+enum Shape {
     All,
     Members(BTreeMap<String, Shape>),
 }
 
 impl Shape {
-    pub(crate) fn of<'p>(paths: impl IntoIterator<Item = &'p [String]>) -> Self {
+    fn of<'p>(paths: impl IntoIterator<Item = &'p [String]>) -> Self {
         let mut shape = Self::Members(BTreeMap::new());
         for path in paths {
             shape.add(path);

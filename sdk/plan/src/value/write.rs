@@ -69,7 +69,7 @@ impl Serialize for Borrowed<'_> {
 }
 
 /// The shortest text that reads back as the same number; integral doubles below 10^15 without a fraction.
-pub(crate) fn number_text(number: &Number) -> String {
+fn number_text(number: &Number) -> String {
     match number.as_f64() {
         Some(double) if number.is_f64() && double.fract() == 0.0 && double.abs() < 1e15 => {
             format!("{double:.0}")

@@ -1,0 +1,114 @@
+//! The definition: its limits and its root steps.
+
+use std::time::Duration;
+
+use serde_json::{Number, Value};
+
+use super::context::Context;
+use super::object::Object;
+use super::step::{self, Level};
+use super::unsupported;
+use crate::fault::token;
+use crate::{Definition, Fault, FaultCode, OnLimit, Reads, canonical_json};
+
+const FIELDS: &[&str] = &[
+    "step",
+    "steps",
+    "rate_limits",
+    "max_execution_seconds",
+    "max_loops",
+    "max_requests",
+    "max_nesting_depth",
+    "on_limit",
+];
+
+pub(super) fn read(value: &Value, pointer: &str, context: &mut Context<'_>) -> Option<Definition> {
+    let object = Object::open(value, pointer, FIELDS, context)?;
+    let size = canonical_json(value).len();
+    if size > context.server.definition_bytes {
+        let words = format!(
+            "the definition has {size} bytes, at most {} are allowed",
+            context.server.definition_bytes
+        );
+        context.fault(Fault::new(FaultCode::TooLarge, pointer, words));
+        return None;
+    }
+    lost_digits(value, pointer, context);
+    unsupported::refuse(&object, unsupported::DEFINITION, context);
+    let server = context.server;
+    let seconds = object.integer("max_execution_seconds", 1..=server.execution_seconds, context);
+    let loops = object.integer("max_loops", 1..=server.loops, context);
+    let requests = object.integer("max_requests", 1..=server.requests.unwrap_or(u64::MAX), context);
+    let depth = object.integer("max_nesting_depth", 1..=u64::from(server.nesting_depth), context);
+    let on_limit =
+        object.choice("on_limit", &[("fail", OnLimit::Fail), ("continue", OnLimit::Continue)], context);
+    let max_nesting_depth =
+        depth.and_then(|depth| u32::try_from(depth).ok()).unwrap_or_else(|| server.nesting_depth.min(5));
+    let steps = steps(&object, max_nesting_depth, context);
+    let mut reads = Reads::new();
+    steps.iter().for_each(|step| reads.extend(&step.all_reads()));
+    Some(Definition {
+        steps,
+        max_execution: Duration::from_secs(seconds.unwrap_or_else(|| server.execution_seconds.min(300))),
+        max_loops: loops.unwrap_or_else(|| server.loops.min(1000)),
+        max_requests: requests.or(server.requests),
+        max_nesting_depth,
+        on_limit: on_limit.unwrap_or(OnLimit::Fail),
+        reads,
+    })
+}
+
+fn steps(object: &Object<'_>, max_depth: u32, context: &mut Context<'_>) -> Vec<crate::Step> {
+    match (object.get("step"), object.get("steps")) {
+        (Some(value), None) => {
+            let level = Level::root(max_depth);
+            step::read(value, &object.at("step"), &level, context).into_iter().collect()
+        }
+        (None, Some(_)) => {
+            let Some(values) = object.list("steps", context) else { return Vec::new() };
+            if values.is_empty() {
+                context.fault(Fault::new(
+                    FaultCode::OutOfRange,
+                    object.at("steps"),
+                    "at least one step is needed",
+                ));
+            }
+            step::read_all(values, &object.at("steps"), &Level::root(max_depth), context)
+        }
+        (Some(_), Some(_)) => {
+            context.conflict(object.at("steps"), "step and steps cannot stand together");
+            Vec::new()
+        }
+        (None, None) => {
+            context.fault(Fault::new(FaultCode::Required, object.at("step"), "step or steps is required"));
+            Vec::new()
+        }
+    }
+}
+
+/// Refuses numbers whose last digits may be gone already: documents can pass through doubles on their way here.
+fn lost_digits(value: &Value, pointer: &str, context: &mut Context<'_>) {
+    match value {
+        Value::Number(number) if is_beyond_doubles(number) => {
+            let words = format!("{number} has more digits than a double keeps");
+            context.fault(
+                Fault::new(FaultCode::OutOfRange, pointer, words).suggest(format!("\"{number}\", as text")),
+            );
+        }
+        Value::Array(items) => {
+            for (place, item) in items.iter().enumerate() {
+                lost_digits(item, &format!("{pointer}/{place}"), context);
+            }
+        }
+        Value::Object(members) => {
+            for (name, member) in members {
+                lost_digits(member, &format!("{pointer}/{}", token(name)), context);
+            }
+        }
+        _ => {}
+    }
+}
+
+fn is_beyond_doubles(number: &Number) -> bool {
+    number.as_f64().is_some_and(|double| double.fract() == 0.0 && double.abs() >= 9_007_199_254_740_992.0)
+}

@@ -1,0 +1,206 @@
+//! One object of a document: its known fields by name and type. A null field counts as one that is not there.
+
+use std::ops::RangeInclusive;
+
+use serde_json::{Map, Value};
+
+use super::context::Context;
+use crate::expr::InScope;
+use crate::fault::{nearest, token};
+use crate::{Expr, Fault, FaultCode};
+
+pub(super) struct Object<'d> {
+    members: &'d Map<String, Value>,
+    pub(super) pointer: String,
+}
+
+/// The JSON type of a document's value, in words.
+pub(super) fn type_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+/// A value of the wrong type.
+pub(super) fn wrong_type(pointer: &str, wanted: &str, value: &Value) -> Fault {
+    Fault::new(FaultCode::WrongType, pointer, format!("must be {wanted}, and is {}", type_of(value)))
+}
+
+impl<'d> Object<'d> {
+    /// Opens an object and refuses every field that is not known.
+    pub(super) fn open(
+        value: &'d Value,
+        pointer: &str,
+        known: &[&str],
+        context: &mut Context<'_>,
+    ) -> Option<Self> {
+        let Value::Object(members) = value else {
+            context.fault(wrong_type(pointer, "an object", value));
+            return None;
+        };
+        let object = Self { members, pointer: pointer.to_owned() };
+        for name in members.keys().filter(|name| !known.contains(&name.as_str())) {
+            let words = format!("there is no field {name}");
+            let mut fault = Fault::new(FaultCode::UnknownField, object.at(name), words);
+            fault.suggestion = nearest(name, known.iter().copied()).map(str::to_owned);
+            context.fault(fault);
+        }
+        Some(object)
+    }
+
+    /// The pointer of a field.
+    pub(super) fn at(&self, field: &str) -> String {
+        format!("{}/{}", self.pointer, token(field))
+    }
+
+    pub(super) fn get(&self, field: &str) -> Option<&'d Value> {
+        self.members.get(field).filter(|value| !value.is_null())
+    }
+
+    pub(super) fn has(&self, field: &str) -> bool {
+        self.get(field).is_some()
+    }
+
+    /// A field that must be there.
+    pub(super) fn require(&self, field: &str, context: &mut Context<'_>) -> Option<&'d Value> {
+        let value = self.get(field);
+        if value.is_none() {
+            context.fault(Fault::new(FaultCode::Required, self.at(field), format!("{field} is required")));
+        }
+        value
+    }
+
+    fn typed<T>(
+        &self,
+        field: &str,
+        wanted: &str,
+        context: &mut Context<'_>,
+        take: impl FnOnce(&'d Value) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.get(field)?;
+        let taken = take(value);
+        if taken.is_none() {
+            context.fault(wrong_type(&self.at(field), wanted, value));
+        }
+        taken
+    }
+
+    pub(super) fn text(&self, field: &str, context: &mut Context<'_>) -> Option<&'d str> {
+        self.typed(field, "text", context, Value::as_str)
+    }
+
+    /// Text of at most this many bytes.
+    pub(super) fn short_text(&self, field: &str, most: usize, context: &mut Context<'_>) -> Option<String> {
+        let text = self.text(field, context)?;
+        if text.len() > most {
+            let words = format!("has {} bytes, at most {most} are allowed", text.len());
+            context.fault(Fault::new(FaultCode::OutOfRange, self.at(field), words));
+            return None;
+        }
+        Some(text.to_owned())
+    }
+
+    pub(super) fn boolean(&self, field: &str, context: &mut Context<'_>) -> Option<bool> {
+        self.typed(field, "a boolean", context, Value::as_bool)
+    }
+
+    pub(super) fn list(&self, field: &str, context: &mut Context<'_>) -> Option<&'d Vec<Value>> {
+        self.typed(field, "a list", context, Value::as_array)
+    }
+
+    pub(super) fn map(&self, field: &str, context: &mut Context<'_>) -> Option<&'d Map<String, Value>> {
+        self.typed(field, "an object", context, Value::as_object)
+    }
+
+    /// An integer within bounds.
+    pub(super) fn integer(
+        &self,
+        field: &str,
+        bounds: RangeInclusive<u64>,
+        context: &mut Context<'_>,
+    ) -> Option<u64> {
+        let value = self.get(field)?;
+        let Value::Number(number) = value else {
+            context.fault(wrong_type(&self.at(field), "an integer", value));
+            return None;
+        };
+        match integer(number) {
+            Some(taken) if bounds.contains(&taken) => Some(taken),
+            _ => {
+                let words = match (integer(number), number.as_f64()) {
+                    (None, Some(double)) if double.fract() != 0.0 => format!("{number} is not an integer"),
+                    _ if *bounds.end() == u64::MAX => format!("{number} is less than {}", bounds.start()),
+                    _ => format!("{number} is not between {} and {}", bounds.start(), bounds.end()),
+                };
+                context.fault(Fault::new(FaultCode::OutOfRange, self.at(field), words));
+                None
+            }
+        }
+    }
+
+    /// One of a few words.
+    pub(super) fn choice<T: Copy>(
+        &self,
+        field: &str,
+        choices: &[(&str, T)],
+        context: &mut Context<'_>,
+    ) -> Option<T> {
+        let text = self.text(field, context)?;
+        let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+        if found.is_none() {
+            let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+            let words = format!("{text:?} is none of {}", names.join(", "));
+            let mut fault = Fault::new(FaultCode::InvalidValue, self.at(field), words);
+            fault.suggestion = nearest(text, names).map(str::to_owned);
+            context.fault(fault);
+        }
+        found
+    }
+
+    pub(super) fn expr(&self, field: &str, scope: &InScope, context: &mut Context<'_>) -> Option<Expr> {
+        let value = self.get(field)?;
+        expr(value, &self.at(field), scope, context)
+    }
+}
+
+/// An expression, which is text; a bare boolean or number stands for itself in JSON and not here.
+pub(super) fn expr(value: &Value, pointer: &str, scope: &InScope, context: &mut Context<'_>) -> Option<Expr> {
+    match value {
+        Value::String(text) if text.trim_start().starts_with("{{") => {
+            let inner = text.trim().trim_start_matches("{{").trim_end_matches("}}").trim();
+            let fault =
+                Fault::new(FaultCode::Syntax, pointer, "an expression stands here bare, without {{ and }}");
+            context.fault(fault.at(0).suggest(inner));
+            None
+        }
+        Value::String(text) => context.expr(text, pointer, scope),
+        Value::Bool(_) | Value::Number(_) => {
+            context
+                .fault(wrong_type(pointer, "an expression as text", value).suggest(format!("\"`{value}`\"")));
+            None
+        }
+        _ => {
+            context.fault(wrong_type(pointer, "an expression as text", value));
+            None
+        }
+    }
+}
+
+fn integer(number: &serde_json::Number) -> Option<u64> {
+    number.as_u64().or_else(|| {
+        let double =
+            number.as_f64().filter(|double| double.fract() == 0.0 && (0.0..9e15).contains(double))?;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "integral, positive, below 2^53"
+        )]
+        let whole = double as u64;
+        Some(whole)
+    })
+}

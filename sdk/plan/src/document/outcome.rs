@@ -1,0 +1,84 @@
+//! `abort_on`, `ignore_on`, `accept_on` and the three `…_when`.
+
+use serde_json::Value;
+
+use super::context::Context;
+use super::object::{Object, wrong_type};
+use crate::expr::InScope;
+use crate::{Fault, FaultCode, Matcher, OutcomeRules, StatusClass};
+
+pub(super) fn read(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> OutcomeRules {
+    OutcomeRules {
+        abort_on: matchers(step, "abort_on", context),
+        abort_when: step.expr("abort_when", scope, context),
+        ignore_on: matchers(step, "ignore_on", context),
+        ignore_when: step.expr("ignore_when", scope, context),
+        accept_on: matchers(step, "accept_on", context),
+        retry_when: step.expr("retry_when", scope, context),
+    }
+}
+
+/// A list of statuses, classes and error codes.
+pub(super) fn matchers(object: &Object<'_>, field: &str, context: &mut Context<'_>) -> Vec<Matcher> {
+    let Some(values) = object.list(field, context) else { return Vec::new() };
+    let mut matchers = Vec::with_capacity(values.len());
+    for (place, value) in values.iter().enumerate() {
+        let pointer = format!("{}/{place}", object.at(field));
+        match matcher(value, &pointer) {
+            Ok(matcher) if matchers.contains(&matcher) => {
+                context.fault(Fault::new(FaultCode::Duplicate, pointer, format!("{value} is named twice")));
+            }
+            Ok(matcher) => matchers.push(matcher),
+            Err(fault) => context.fault(fault),
+        }
+    }
+    matchers
+}
+
+fn matcher(value: &Value, pointer: &str) -> Result<Matcher, Fault> {
+    match value {
+        Value::Number(number) => {
+            let status =
+                number.as_f64().filter(|status| status.fract() == 0.0 && (100.0..600.0).contains(status));
+            let status = status.ok_or_else(|| {
+                Fault::new(
+                    FaultCode::OutOfRange,
+                    pointer,
+                    format!("{number} is not a status between 100 and 599"),
+                )
+            })?;
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "integral, 100 to 599"
+            )]
+            let status = status as u16;
+            Ok(Matcher::Status(status))
+        }
+        Value::String(text) => {
+            let lower = text.to_ascii_lowercase();
+            if let [digit @ b'1'..=b'5', b'x', b'x'] = lower.as_bytes() {
+                if text != &lower {
+                    let fault = Fault::new(FaultCode::InvalidValue, pointer, format!("{text:?} is no class"));
+                    return Err(fault.suggest(format!("\"{lower}\"")));
+                }
+                return Ok(Matcher::Class(StatusClass(digit - b'0')));
+            }
+            if let Ok(status) = text.parse::<u16>() {
+                let fault = Fault::new(FaultCode::WrongType, pointer, "a status is a number, not text");
+                return Err(fault.suggest(status.to_string()));
+            }
+            let is_code = text.starts_with(|first: char| first.is_ascii_uppercase())
+                && text
+                    .bytes()
+                    .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
+            if !is_code {
+                let words =
+                    format!("{text:?} is neither a class like \"5xx\" nor an error code like \"TIMEOUT\"");
+                return Err(Fault::new(FaultCode::InvalidValue, pointer, words));
+            }
+            Ok(Matcher::Code(text.clone()))
+        }
+        other => Err(wrong_type(pointer, "a status, a class or an error code", other)),
+    }
+}

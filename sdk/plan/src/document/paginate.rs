@@ -1,0 +1,144 @@
+//! `paginate`.
+
+use serde_json::Value;
+
+use super::context::Context;
+use super::object::Object;
+use super::step::counts_rows;
+use crate::expr::InScope;
+use crate::fault::nearest;
+use crate::{Fault, FaultCode, OnRepeat, Paginate, PaginateKind, StopOn};
+
+const TYPES: &[&str] = &["page", "offset", "cursor", "next_url", "link_header"];
+
+/// The fields that each type has beside the common ones.
+fn fields_of(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "page" => &["type", "stop_on", "on_repeat", "param", "start", "size_param", "size"],
+        "offset" => &["type", "stop_on", "on_repeat", "param", "size_param", "size"],
+        "cursor" => &["type", "stop_on", "on_repeat", "value", "param"],
+        "next_url" => &["type", "stop_on", "on_repeat", "value"],
+        _ => &["type", "stop_on", "on_repeat"],
+    }
+}
+
+pub(super) fn read(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> Option<Paginate> {
+    let value = step.get("paginate")?;
+    let pointer = step.at("paginate");
+    let name = type_name(value, &pointer, context)?;
+    let object = Object::open(value, &pointer, fields_of(name), context)?;
+    let kind = kind(name, &object, scope, context);
+    let stop_on = stop_on(&object, context);
+    let choices = [("fail", OnRepeat::Fail), ("stop", OnRepeat::Stop), ("allow", OnRepeat::Allow)];
+    let on_repeat = object.choice("on_repeat", &choices, context).unwrap_or(OnRepeat::Fail);
+    let kind = kind?;
+    if (counts_rows(&kind) || stop_on.empty || stop_on.short) && !step.has("iterate_over") {
+        let words = format!(
+            "{} counts rows, and needs iterate_over",
+            if counts_rows(&kind) { name } else { "stop_on" }
+        );
+        context.conflict(&pointer, words);
+    }
+    if stop_on.short
+        && !matches!(kind, PaginateKind::Page { size: Some(_), .. } | PaginateKind::Offset { .. })
+    {
+        context.conflict(
+            object.at("stop_on"),
+            "a page is short of its size, and only page and offset with a size have one",
+        );
+    }
+    same_param_twice(step, &object, context);
+    Some(Paginate { kind, stop_on, on_repeat, pointer })
+}
+
+fn type_name<'d>(value: &'d Value, pointer: &str, context: &mut Context<'_>) -> Option<&'d str> {
+    let all: Vec<&str> = TYPES.iter().flat_map(|kind| fields_of(kind)).copied().collect();
+    // A value that is no object, or one without its type, is a fault before its fields can be known.
+    let named = value.as_object().is_some_and(|members| members.get("type").is_some_and(Value::is_string));
+    if !named {
+        let object = Object::open(value, pointer, &all, context)?;
+        object.require("type", context)?;
+        object.text("type", context)?;
+        return None;
+    }
+    let name = value.get("type").and_then(Value::as_str)?;
+    if TYPES.contains(&name) {
+        return Some(name);
+    }
+    let words = format!("{name:?} is none of {}", TYPES.join(", "));
+    let mut fault = Fault::new(FaultCode::InvalidValue, format!("{pointer}/type"), words);
+    fault.suggestion = nearest(name, TYPES.iter().copied()).map(str::to_owned);
+    context.fault(fault);
+    None
+}
+
+fn kind(name: &str, object: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> Option<PaginateKind> {
+    match name {
+        "page" => {
+            let number = param(object, "param", "page", context);
+            let size_param = object.has("size_param").then(|| param(object, "size_param", "", context));
+            let start = object.integer("start", 0..=1_000_000_000, context).unwrap_or(1);
+            let size = object.integer("size", 1..=1_000_000, context);
+            if size_param.is_some() && !object.has("size") {
+                context.fault(Fault::new(FaultCode::Required, object.at("size"), "size_param needs a size"));
+            }
+            Some(PaginateKind::Page { param: number, start, size_param, size })
+        }
+        "offset" => {
+            let offset = param(object, "param", "offset", context);
+            let size_param = object.has("size_param").then(|| param(object, "size_param", "", context));
+            object.require("size", context)?;
+            let size = object.integer("size", 1..=1_000_000, context)?;
+            Some(PaginateKind::Offset { param: offset, size_param, size })
+        }
+        "cursor" => {
+            let param = object.has("param").then(|| param(object, "param", "", context));
+            object.require("value", context)?;
+            let value = object.expr("value", scope, context)?;
+            Some(PaginateKind::Cursor { value, param })
+        }
+        "next_url" => {
+            object.require("value", context)?;
+            Some(PaginateKind::NextUrl { value: object.expr("value", scope, context)? })
+        }
+        _ => Some(PaginateKind::LinkHeader),
+    }
+}
+
+fn param(object: &Object<'_>, field: &str, default: &str, context: &mut Context<'_>) -> String {
+    let name = object.text(field, context).unwrap_or(default);
+    if object.has(field) && name.is_empty() {
+        context.fault(Fault::new(FaultCode::InvalidValue, object.at(field), "a parameter has a name"));
+    }
+    name.to_owned()
+}
+
+fn stop_on(object: &Object<'_>, context: &mut Context<'_>) -> StopOn {
+    let mut stop_on = StopOn::default();
+    for (place, value) in object.list("stop_on", context).into_iter().flatten().enumerate() {
+        match value.as_str() {
+            Some("empty") => stop_on.empty = true,
+            Some("short") => stop_on.short = true,
+            _ => {
+                let pointer = format!("{}/{place}", object.at("stop_on"));
+                context.fault(Fault::new(
+                    FaultCode::InvalidValue,
+                    pointer,
+                    format!("{value} is none of empty, short"),
+                ));
+            }
+        }
+    }
+    stop_on
+}
+
+/// A parameter that pagination sends and the step as well would be there twice.
+fn same_param_twice(step: &Object<'_>, object: &Object<'_>, context: &mut Context<'_>) {
+    let own = step.get("params");
+    for field in ["param", "size_param"] {
+        let Some(name) = object.get(field).and_then(Value::as_str) else { continue };
+        if own.is_some_and(|params| params.get(name).is_some()) {
+            context.conflict(object.at(field), format!("{name} is among the step's params already"));
+        }
+    }
+}

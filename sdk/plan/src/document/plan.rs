@@ -1,0 +1,128 @@
+//! The outer fields of a plan document.
+
+use serde_json::Value;
+
+use super::context::Context;
+use super::object::{Object, wrong_type};
+use super::{definition, unsupported};
+use crate::{Configs, Fault, FaultCode, Overlap, Plan};
+
+const FIELDS: &[&str] = &[
+    "key",
+    "integration",
+    "configs",
+    "name",
+    "description",
+    "enabled",
+    "wait_seconds",
+    "cron",
+    "timezone",
+    "spread_seconds",
+    "overlap",
+    "catch_up",
+    "repeat_count",
+    "priority",
+    "definition",
+];
+
+/// Bytes of a name.
+const NAME_BYTES: usize = 200;
+/// Bytes of a description.
+const DESCRIPTION_BYTES: usize = 4096;
+/// Configs that a plan names.
+const MAX_CONFIGS: usize = 1000;
+/// The greatest count of seconds or runs: what a 32-bit integer holds.
+const MAX_COUNT: u64 = 2_147_483_647;
+
+pub(super) fn read(document: &Value, context: &mut Context<'_>) -> Option<Plan> {
+    let object = Object::open(document, "", FIELDS, context)?;
+    unsupported::refuse(&object, unsupported::PLAN, context);
+    let key = required_key(&object, "key", context);
+    let integration = required_key(&object, "integration", context);
+    let configs = configs(&object, context);
+    let name = object.short_text("name", NAME_BYTES, context);
+    let description = object.short_text("description", DESCRIPTION_BYTES, context);
+    let enabled = object.boolean("enabled", context).unwrap_or(false);
+    let wait_seconds = object.integer("wait_seconds", 1..=MAX_COUNT, context).unwrap_or(300);
+    let overlap = object.choice("overlap", &[("skip", Overlap::Skip), ("queue", Overlap::Queue)], context);
+    let repeat_count = object.integer("repeat_count", 1..=MAX_COUNT, context);
+    let priority = object.integer("priority", 0..=9, context).and_then(|value| u8::try_from(value).ok());
+    let definition = object.require("definition", context);
+    let definition = definition.and_then(|value| definition::read(value, "/definition", context));
+    Some(Plan {
+        key: key?,
+        integration: integration?,
+        configs: configs?,
+        name,
+        description,
+        enabled,
+        wait_seconds,
+        overlap: overlap.unwrap_or(Overlap::Skip),
+        repeat_count,
+        priority: priority.unwrap_or(5),
+        definition: definition?,
+    })
+}
+
+/// Whether a text is a key: `[a-z0-9][a-z0-9._-]{0,127}`.
+fn is_key(text: &str) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let mut bytes = text.as_bytes().iter();
+    text.len() <= 128
+        && bytes.next().is_some_and(plain)
+        && bytes.all(|byte| plain(byte) || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+fn key(text: &str, pointer: String, context: &mut Context<'_>) -> Option<String> {
+    if is_key(text) {
+        return Some(text.to_owned());
+    }
+    let words =
+        "a key has 1 to 128 lower-case letters, digits, '.', '_' and '-', and begins with a letter or digit";
+    context.fault(Fault::new(FaultCode::InvalidValue, pointer, words));
+    None
+}
+
+fn required_key(object: &Object<'_>, field: &str, context: &mut Context<'_>) -> Option<String> {
+    object.require(field, context)?;
+    key(object.text(field, context)?, object.at(field), context)
+}
+
+fn configs(object: &Object<'_>, context: &mut Context<'_>) -> Option<Configs> {
+    match object.get("configs") {
+        None => Some(Configs::All),
+        Some(Value::String(text)) if text == "all" => Some(Configs::All),
+        Some(Value::Array(items)) => {
+            let at = object.at("configs");
+            if items.is_empty() || items.len() > MAX_CONFIGS {
+                let words = format!("{} configs are not between 1 and {MAX_CONFIGS}", items.len());
+                context.fault(Fault::new(FaultCode::OutOfRange, at, words));
+                return None;
+            }
+            let mut keys = Vec::with_capacity(items.len());
+            for (place, item) in items.iter().enumerate() {
+                let pointer = format!("{at}/{place}");
+                let Some(text) = item.as_str() else {
+                    context.fault(wrong_type(&pointer, "a key", item));
+                    continue;
+                };
+                if keys.iter().any(|known| known == text) {
+                    context.fault(Fault::new(
+                        FaultCode::Duplicate,
+                        pointer,
+                        format!("{text} is named twice"),
+                    ));
+                    continue;
+                }
+                keys.extend(key(text, pointer, context));
+            }
+            Some(Configs::Keys(keys))
+        }
+        Some(other) => {
+            context.fault(
+                wrong_type(&object.at("configs"), "\"all\" or a list of keys", other).suggest("\"all\""),
+            );
+            None
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! `method`, `url`, `headers`, `params` and `body`.
+
+use serde_json::Value;
+use url::Url;
+
+use super::context::Context;
+use super::object::{Object, wrong_type};
+use crate::expr::InScope;
+use crate::fault::token;
+use crate::template::{BodyTemplate, HeaderTemplate, JsonTemplate, ParamTemplate};
+use crate::{Fault, FaultCode, Method, RequestTemplate, Template};
+
+const METHODS: &[(&str, Method)] = &[
+    ("GET", Method::Get),
+    ("POST", Method::Post),
+    ("PUT", Method::Put),
+    ("PATCH", Method::Patch),
+    ("DELETE", Method::Delete),
+    ("HEAD", Method::Head),
+];
+
+/// Headers that belong to the connection, not to the plan.
+const FORBIDDEN: &[&str] = &["host", "content-length", "transfer-encoding", "connection"];
+
+pub(super) fn read(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> Option<RequestTemplate> {
+    let before = context.take_reads();
+    let method = step.choice("method", METHODS, context).unwrap_or(Method::Get);
+    let url = url(step, scope, context);
+    let headers = headers(step, scope, context);
+    let params = params(step, scope, context);
+    let pointer = step.at("body");
+    let body = step.get("body").and_then(|value| json(value, &pointer, scope, context));
+    let body = body.map(|content| BodyTemplate { content, pointer });
+    let reads = context.take_reads();
+    context.restore_reads(before);
+    context.add_reads(&reads);
+    Some(RequestTemplate { reads, method, url: url?, headers, params, body })
+}
+
+fn url(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> Option<Template> {
+    if step.has("async_job") && !step.has("url") {
+        return None;
+    }
+    step.require("url", context)?;
+    let pointer = step.at("url");
+    let text = step.text("url", context)?;
+    let template = context.template(text, &pointer, scope, true)?;
+    // A text in front is all that is known of an url that goes on with a template: its scheme must be whole there.
+    let wrong = match (template.literal(), template.literal_start()) {
+        (Some(text), _) => match Url::parse(text) {
+            Ok(url)
+                if matches!(url.scheme(), "http" | "https")
+                    && url.host_str().is_some_and(|host| !host.is_empty()) =>
+            {
+                None
+            }
+            Ok(_) => Some("a url is http or https, with a host"),
+            Err(_) => Some("a url is absolute: https://…"),
+        },
+        (None, Some(start)) if !has_scheme(start) => {
+            Some("a url begins with http://, https:// or a template")
+        }
+        _ => None,
+    };
+    if let Some(words) = wrong {
+        context.fault(Fault::new(FaultCode::InvalidValue, pointer, words).at(0));
+        return None;
+    }
+    Some(template)
+}
+
+fn has_scheme(start: &str) -> bool {
+    let lower = start.to_ascii_lowercase();
+    lower.starts_with("http://") || lower.starts_with("https://")
+}
+
+fn headers(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> Vec<HeaderTemplate> {
+    let mut headers: Vec<HeaderTemplate> = Vec::new();
+    for (name, value) in step.map("headers", context).into_iter().flatten() {
+        let pointer = format!("{}/{}", step.at("headers"), token(name));
+        let lower = name.to_ascii_lowercase();
+        if FORBIDDEN.contains(&lower.as_str()) {
+            let words = format!("{name} belongs to the connection and cannot be set");
+            context.fault(Fault::new(FaultCode::InvalidValue, pointer.clone(), words));
+        }
+        if lower.is_empty() || !lower.bytes().all(is_token) {
+            context.fault(Fault::new(
+                FaultCode::InvalidValue,
+                pointer.clone(),
+                format!("{name:?} is no header name"),
+            ));
+        }
+        if headers.iter().any(|known| known.name == lower) {
+            context.fault(Fault::new(
+                FaultCode::Duplicate,
+                pointer.clone(),
+                format!("{lower} is there twice"),
+            ));
+        }
+        let Some(value) = scalar(value, &pointer, scope, context) else { continue };
+        if let JsonTemplate::Literal(literal) = &value
+            && literal.as_str().is_some_and(|text| text.chars().any(|char| char.is_control() && char != '\t'))
+        {
+            context.fault(Fault::new(
+                FaultCode::InvalidValue,
+                pointer.clone(),
+                "a header holds no control characters",
+            ));
+        }
+        headers.push(HeaderTemplate { name: lower, value, pointer });
+    }
+    headers
+}
+
+/// A byte of a header's name (RFC 9110, token).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// A map in the order of its keys, or a list of `{name, value}` in its own.
+fn params(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> Vec<ParamTemplate> {
+    let at = step.at("params");
+    match step.get("params") {
+        None => Vec::new(),
+        Some(Value::Object(members)) => {
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_by_key(|(name, _)| name.as_str());
+            let params = members.into_iter().filter_map(|(name, value)| {
+                param(name.clone(), value, format!("{at}/{}", token(name)), scope, context)
+            });
+            params.collect()
+        }
+        Some(Value::Array(items)) => {
+            let mut params = Vec::with_capacity(items.len());
+            for (place, item) in items.iter().enumerate() {
+                let pointer = format!("{at}/{place}");
+                let Some(object) = Object::open(item, &pointer, &["name", "value"], context) else {
+                    continue;
+                };
+                object.require("name", context);
+                let name = object.text("name", context).map(str::to_owned);
+                let value = object.get("value").unwrap_or(&Value::Null);
+                params.extend(name.and_then(|name| param(name, value, object.at("value"), scope, context)));
+            }
+            params
+        }
+        Some(other) => {
+            context.fault(wrong_type(&at, "an object, or a list of {name, value}", other));
+            Vec::new()
+        }
+    }
+}
+
+fn param(
+    name: String,
+    value: &Value,
+    pointer: String,
+    scope: &InScope,
+    context: &mut Context<'_>,
+) -> Option<ParamTemplate> {
+    if name.is_empty() {
+        context.fault(Fault::new(FaultCode::InvalidValue, pointer.clone(), "a parameter has a name"));
+    }
+    let value = match value {
+        Value::Array(items) => {
+            let items = items.iter().enumerate();
+            let items =
+                items.filter_map(|(place, item)| scalar(item, &format!("{pointer}/{place}"), scope, context));
+            JsonTemplate::List(items.collect())
+        }
+        other => scalar(other, &pointer, scope, context)?,
+    };
+    Some(ParamTemplate { name, value, pointer })
+}
+
+/// Text that may hold templates, a number, a boolean or null.
+fn scalar(value: &Value, pointer: &str, scope: &InScope, context: &mut Context<'_>) -> Option<JsonTemplate> {
+    if value.is_object() || value.is_array() {
+        context.fault(wrong_type(pointer, "text, a number or a boolean", value));
+        return None;
+    }
+    json(value, pointer, scope, context)
+}
+
+fn json(value: &Value, pointer: &str, scope: &InScope, context: &mut Context<'_>) -> Option<JsonTemplate> {
+    match value {
+        Value::String(text) => {
+            let template = context.template(text, pointer, scope, false)?;
+            Some(match template.literal() {
+                Some(text) => JsonTemplate::Literal(text.into()),
+                None => JsonTemplate::Template(template),
+            })
+        }
+        Value::Array(items) => {
+            let items = items.iter().enumerate();
+            let items =
+                items.filter_map(|(place, item)| json(item, &format!("{pointer}/{place}"), scope, context));
+            Some(JsonTemplate::List(items.collect()))
+        }
+        Value::Object(members) => {
+            let members = members.iter().filter_map(|(name, member)| {
+                let rendered = json(member, &format!("{pointer}/{}", token(name)), scope, context)?;
+                Some((name.clone(), rendered))
+            });
+            Some(JsonTemplate::Object(members.collect()))
+        }
+        literal => Some(JsonTemplate::Literal(literal.into())),
+    }
+}

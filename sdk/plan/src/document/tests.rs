@@ -1,0 +1,619 @@
+//! Documents as they are taken and refused.
+
+use chrono::{TimeZone, Utc};
+use proptest::prelude::*;
+use serde_json::{Value as Json, json};
+
+use super::*;
+use crate::{
+    Backoff, Configs, Emit, EvalEnv, Fault, FaultCode, OnLimit, OnRepeat, Overlap, Overrides, PaginateKind,
+    RenderErrorCode, RenderedRequest, Scope, ScopeName,
+};
+
+fn step(fields: Json) -> Json {
+    let mut step = json!({"url": "https://api.example.com/items"});
+    for (name, value) in fields.as_object().unwrap() {
+        step[name] = value.clone();
+    }
+    json!({"step": step})
+}
+
+fn compiled(fields: Json) -> Definition {
+    compile(&step(fields), &ServerLimits::default()).unwrap()
+}
+
+fn faults(definition: &Json) -> Vec<Fault> {
+    compile(definition, &ServerLimits::default()).err().map(|faults| faults.0).unwrap_or_default()
+}
+
+#[test]
+fn defaults_are_those_of_the_language() {
+    let document = json!({"key": "orders", "integration": "shop", "definition": {"step": {"url": "https://x.example.com/a"}}});
+    let plan = check(&document, &ServerLimits::default()).unwrap();
+    assert_eq!((plan.key.as_str(), plan.integration.as_str()), ("orders", "shop"));
+    assert_eq!((plan.configs, plan.enabled, plan.wait_seconds), (Configs::All, false, 300));
+    assert_eq!((plan.overlap, plan.repeat_count, plan.priority), (Overlap::Skip, None, 5));
+    let definition = plan.definition;
+    assert_eq!(
+        (definition.max_execution.as_secs(), definition.max_loops, definition.max_requests),
+        (300, 1000, None)
+    );
+    assert_eq!((definition.max_nesting_depth, definition.on_limit), (5, OnLimit::Fail));
+    let step = &definition.steps[0];
+    assert_eq!((&*step.id, step.pointer.as_str()), ("step_1", "/definition/step"));
+    assert_eq!(
+        (step.timeout.as_secs(), step.emit, step.concurrency, step.stop_on_error),
+        (30, Emit::Page, 50, false)
+    );
+    assert_eq!((step.retry.max_retries, step.retry.backoff), (3, Backoff::Fibonacci));
+    assert_eq!((step.retry.initial_delay.as_millis(), step.retry.max_delay.as_millis()), (1000, 60_000));
+    assert_eq!((step.request.method(), step.response.max_bytes), (crate::Method::Get, 10 * 1024 * 1024));
+    assert!(!step.loops() && step.paginate.is_none() && step.rows.is_none());
+}
+
+#[test]
+fn steps_are_numbered_and_named_in_the_documents_order() {
+    let definition = json!({"steps": [{"url": "https://a.example.com"}, {"id": "b", "url": "https://b.example.com/{{ steps.step_1.body.id }}"}]});
+    let definition = compile(&definition, &ServerLimits::default()).unwrap();
+    let ids: Vec<_> = definition.steps.iter().map(|step| (&*step.id, step.pointer.as_str())).collect();
+    assert_eq!(ids, [("step_1", "/definition/steps/0"), ("b", "/definition/steps/1")]);
+    assert_eq!(definition.reads.steps(), Some(["step_1"].into()));
+    assert!(!definition.steps[0].reads.name(ScopeName::Steps));
+    assert!(definition.steps[1].reads.name(ScopeName::Steps));
+}
+
+/// A definition, and the faults that it must have: code, pointer, position, suggestion.
+type Case = (Json, FaultCode, &'static str, Option<usize>, Option<&'static str>);
+
+fn check_cases(cases: Vec<Case>) {
+    for (definition, code, pointer, position, suggestion) in cases {
+        let faults = faults(&definition);
+        let [fault] = faults.as_slice() else { panic!("{definition} gave {faults:#?}") };
+        assert_eq!((fault.code, fault.pointer.as_str()), (code, pointer), "{fault}");
+        assert_eq!(fault.position, position, "{fault}");
+        assert_eq!(fault.suggestion.as_deref(), suggestion, "{fault}");
+    }
+}
+
+#[test]
+fn faults_of_fields_have_pointer_and_correction() {
+    use FaultCode::*;
+    check_cases(vec![
+        (json!({}), Required, "/definition/step", None, None),
+        (json!([]), WrongType, "/definition", None, None),
+        (json!({"steps": []}), OutOfRange, "/definition/steps", None, None),
+        (json!({"step": {}}), Required, "/definition/step/url", None, None),
+        (step(json!({"metod": "GET"})), UnknownField, "/definition/step/metod", None, Some("method")),
+        (step(json!({"method": "get"})), InvalidValue, "/definition/step/method", None, None),
+        (step(json!({"a/b~c": 1})), UnknownField, "/definition/step/a~1b~0c", None, None),
+        (step(json!({"id": "1x"})), InvalidValue, "/definition/step/id", None, None),
+        (step(json!({"timeout_seconds": 0})), OutOfRange, "/definition/step/timeout_seconds", None, None),
+        (step(json!({"timeout_seconds": 1.5})), OutOfRange, "/definition/step/timeout_seconds", None, None),
+        (step(json!({"timeout_seconds": "9"})), WrongType, "/definition/step/timeout_seconds", None, None),
+        (step(json!({"while": true})), WrongType, "/definition/step/while", None, Some("\"`true`\"")),
+        (
+            step(json!({"while": "{{ context.a }}"})),
+            Syntax,
+            "/definition/step/while",
+            Some(0),
+            Some("context.a"),
+        ),
+        (
+            step(json!({"extract": {"a b": "contxt.a"}})),
+            UnknownName,
+            "/definition/step/extract/a b",
+            Some(0),
+            Some("context"),
+        ),
+        (
+            step(json!({"execute_if": "response.body"})),
+            UnknownName,
+            "/definition/step/execute_if",
+            Some(0),
+            None,
+        ),
+        (step(json!({"while": "item.id"})), UnknownName, "/definition/step/while", Some(0), None),
+        (step(json!({"url": "items"})), InvalidValue, "/definition/step/url", Some(0), None),
+        (step(json!({"url": "ftp://a.example.com"})), InvalidValue, "/definition/step/url", Some(0), None),
+        (step(json!({"url": "api/{{ config.a }}"})), InvalidValue, "/definition/step/url", Some(0), None),
+        (
+            step(json!({"url": "https://a.example.com/{{ confg.a }}"})),
+            UnknownName,
+            "/definition/step/url",
+            Some(25),
+            Some("config"),
+        ),
+        (
+            step(json!({"url": "https://a.example.com/{{ config.a"})),
+            Syntax,
+            "/definition/step/url",
+            Some(22),
+            Some("{{ '{{' }} for a literal {{"),
+        ),
+        (
+            step(json!({"url": "https://a.example.com/{{ upper(raw(config.a)) }}"})),
+            InvalidValue,
+            "/definition/step/url",
+            Some(31),
+            None,
+        ),
+        (
+            step(json!({"headers": {"X": "{{ raw(config.a) }}"}})),
+            InvalidValue,
+            "/definition/step/headers/X",
+            Some(3),
+            None,
+        ),
+        (step(json!({"headers": {"Host": "x"}})), InvalidValue, "/definition/step/headers/Host", None, None),
+        (
+            step(json!({"headers": {"content-LENGTH": "1"}})),
+            InvalidValue,
+            "/definition/step/headers/content-LENGTH",
+            None,
+            None,
+        ),
+        (step(json!({"headers": {"a b": "1"}})), InvalidValue, "/definition/step/headers/a b", None, None),
+        (step(json!({"headers": {"X": "a\r\nb"}})), InvalidValue, "/definition/step/headers/X", None, None),
+        (step(json!({"headers": {"A": "1", "a": "2"}})), Duplicate, "/definition/step/headers/a", None, None),
+        (step(json!({"headers": {"A": ["1"]}})), WrongType, "/definition/step/headers/A", None, None),
+        (
+            step(json!({"body": {"a": [{"b": "{{ true }}"}]}})),
+            Trap,
+            "/definition/step/body/a/0/b",
+            Some(3),
+            Some("`true`"),
+        ),
+        (
+            step(json!({"body": {"a": 9_007_199_254_740_993_i64}})),
+            OutOfRange,
+            "/definition/step/body/a",
+            None,
+            Some("\"9007199254740993\", as text"),
+        ),
+        (step(json!({"abort_on": ["404"]})), WrongType, "/definition/step/abort_on/0", None, Some("404")),
+        (
+            step(json!({"abort_on": ["4XX"]})),
+            InvalidValue,
+            "/definition/step/abort_on/0",
+            None,
+            Some("\"4xx\""),
+        ),
+        (step(json!({"ignore_on": [404, 404]})), Duplicate, "/definition/step/ignore_on/1", None, None),
+        (step(json!({"accept_on": [99]})), OutOfRange, "/definition/step/accept_on/0", None, None),
+        (step(json!({"retry": {"on": [true]}})), WrongType, "/definition/step/retry/on/0", None, None),
+        (
+            step(json!({"retry": {"backoff": "fibonaci"}})),
+            InvalidValue,
+            "/definition/step/retry/backoff",
+            None,
+            Some("fibonacci"),
+        ),
+        (
+            step(json!({"retry": {"initial_delay_ms": 10, "max_delay_ms": 5}})),
+            Conflict,
+            "/definition/step/retry/max_delay_ms",
+            None,
+            None,
+        ),
+        (
+            step(json!({"response": {"max_bytes": 0}})),
+            OutOfRange,
+            "/definition/step/response/max_bytes",
+            None,
+            None,
+        ),
+        (step(json!({"paginate": {}})), Required, "/definition/step/paginate/type", None, None),
+        (
+            step(json!({"paginate": {"type": "link"}})),
+            InvalidValue,
+            "/definition/step/paginate/type",
+            None,
+            None,
+        ),
+        (
+            step(json!({"paginate": {"type": "next_url"}})),
+            Required,
+            "/definition/step/paginate/value",
+            None,
+            None,
+        ),
+        (step(json!({"paginate": {"type": "page"}})), Conflict, "/definition/step/paginate", None, None),
+        (
+            step(json!({"paginate": {"type": "link_header", "param": "p"}})),
+            UnknownField,
+            "/definition/step/paginate/param",
+            None,
+            None,
+        ),
+        (
+            step(json!({"paginate": {"type": "link_header", "stop_on": ["empty"]}})),
+            Conflict,
+            "/definition/step/paginate",
+            None,
+            None,
+        ),
+        (
+            step(
+                json!({"params": {"c": 1}, "paginate": {"type": "cursor", "value": "response.body.c", "param": "c"}}),
+            ),
+            Conflict,
+            "/definition/step/paginate/param",
+            None,
+            None,
+        ),
+        (step(json!({"emit": "record"})), Conflict, "/definition/step/emit", None, None),
+    ]);
+}
+
+#[test]
+fn parts_of_the_language_that_are_not_served_say_so() {
+    let unsupported = |definition: Json, pointer: &str| {
+        let faults = faults(&definition);
+        assert!(
+            faults.iter().any(|fault| fault.code == FaultCode::Unsupported && fault.pointer == pointer),
+            "{faults:#?}"
+        );
+        assert!(faults.iter().all(|fault| fault.code == FaultCode::Unsupported), "{faults:#?}");
+    };
+    for (field, value) in [
+        ("for_each", json!("context.list")),
+        ("sub_steps", json!([{"url": "https://a.example.com/{{ parent.body.id }}"}])),
+        ("concurrency", json!(5)),
+        ("stop_on_error", json!(true)),
+        ("window", json!({"step": "1d"})),
+        ("cursor", json!({"value": "response.body.a"})),
+        ("conditional", json!(true)),
+        ("async_job", json!({})),
+        ("auth_flow", json!("main")),
+    ] {
+        unsupported(step(json!({field: value})), &format!("/definition/step/{field}"));
+    }
+    for (field, value) in [
+        ("format", json!("csv")),
+        ("charset", json!("latin1")),
+        ("decompress", json!("zip")),
+        ("stream", json!(true)),
+        ("csv", json!({})),
+        ("xml", json!({})),
+    ] {
+        unsupported(step(json!({"response": {field: value}})), &format!("/definition/step/response/{field}"));
+    }
+    unsupported(step(json!({"while": "window.to"})), "/definition/step/while");
+    let mut limited = step(json!({}));
+    limited["rate_limits"] = json!([{"name": "a"}]);
+    unsupported(limited, "/definition/rate_limits");
+    let plan = json!({"key": "a", "integration": "b", "cron": "* * * * *", "catch_up": "skip", "definition": step(json!({}))});
+    let codes: Vec<_> = check(&plan, &ServerLimits::default())
+        .unwrap_err()
+        .0
+        .into_iter()
+        .map(|fault| (fault.code, fault.pointer))
+        .collect();
+    assert_eq!(
+        codes,
+        [(FaultCode::Unsupported, "/cron".to_owned()), (FaultCode::Unsupported, "/catch_up".to_owned())]
+    );
+}
+
+#[test]
+fn values_that_mean_nothing_are_no_use_of_what_is_not_served() {
+    compiled(json!({
+        "sub_steps": [], "stop_on_error": false, "conditional": false, "auth_flow": "none", "for_each": null,
+        "response": {"format": "json", "decompress": "auto", "stream": false},
+    }));
+}
+
+#[test]
+fn all_faults_are_reported_at_once_and_in_order() {
+    let document = json!({
+        "key": "Orders", "integratoin": "shop", "priority": 10, "configs": ["a", "a", 5],
+        "definition": {
+            "max_loops": 0, "on_limit": "stop",
+            "steps": [
+                {"id": "a", "url": "https://x.example.com/{{ contxt.page }}", "while": "response.body.more == true"},
+                {"id": "a", "url": "https://x.example.com", "headers": {"Host": "y", "X": "{{ lenght(context.a) }}"}},
+            ],
+        },
+    });
+    let faults = check(&document, &ServerLimits::default()).unwrap_err().0;
+    let found: Vec<_> = faults.iter().map(|fault| (fault.code.as_str(), fault.pointer.as_str())).collect();
+    assert_eq!(
+        found,
+        [
+            ("UNKNOWN_FIELD", "/integratoin"),
+            ("INVALID_VALUE", "/key"),
+            ("REQUIRED", "/integration"),
+            ("DUPLICATE", "/configs/1"),
+            ("WRONG_TYPE", "/configs/2"),
+            ("OUT_OF_RANGE", "/priority"),
+            ("OUT_OF_RANGE", "/definition/max_loops"),
+            ("INVALID_VALUE", "/definition/on_limit"),
+            ("UNKNOWN_NAME", "/definition/steps/0/url"),
+            ("TRAP", "/definition/steps/0/while"),
+            ("DUPLICATE", "/definition/steps/1/id"),
+            ("INVALID_VALUE", "/definition/steps/1/headers/Host"),
+            ("UNKNOWN_FUNCTION", "/definition/steps/1/headers/X"),
+        ]
+    );
+    let name = faults.iter().find(|fault| fault.code == FaultCode::UnknownName).unwrap();
+    assert_eq!(name.in_scope, ["config", "context", "meta", "page", "prev", "response", "steps"]);
+}
+
+#[test]
+fn the_servers_limits_bound_what_a_plan_asks_for() {
+    let server = ServerLimits {
+        loops: 10,
+        execution_seconds: 20,
+        requests: Some(30),
+        timeout_seconds: 5,
+        body_bytes: 100,
+        retries: 2,
+        steps: 1,
+        definition_bytes: 200,
+        ..ServerLimits::default()
+    };
+    let small = compile(&step(json!({"timeout_seconds": 5})), &server).unwrap();
+    assert_eq!((small.max_loops, small.max_execution.as_secs(), small.max_requests), (10, 20, Some(30)));
+    assert_eq!((small.steps[0].response.max_bytes, small.steps[0].retry.max_retries), (100, 2));
+    let refused = |definition: Json| compile(&definition, &server).unwrap_err().0[0].code;
+    assert_eq!(refused(step(json!({"timeout_seconds": 6}))), FaultCode::OutOfRange);
+    assert_eq!(refused(step(json!({"retry": {"max_retries": 3}}))), FaultCode::OutOfRange);
+    assert_eq!(refused(step(json!({"body": "x".repeat(200)}))), FaultCode::TooLarge);
+    let two = json!({"steps": [{"url": "https://a.example.com"}, {"url": "https://b.example.com"}]});
+    assert_eq!(refused(two), FaultCode::TooLarge);
+}
+
+#[test]
+fn pagination_is_read_with_its_defaults() {
+    let kind = |paginate: Json| {
+        let definition = compiled(json!({"iterate_over": "response.body.items", "paginate": paginate}));
+        definition.steps[0].paginate.clone().unwrap()
+    };
+    let page = kind(json!({"type": "page"}));
+    assert!(
+        matches!(page.kind, PaginateKind::Page { param, start: 1, size_param: None, size: None } if param == "page")
+    );
+    assert_eq!(
+        (page.on_repeat, page.stop_on, page.pointer.as_str()),
+        (OnRepeat::Fail, Default::default(), "/definition/step/paginate")
+    );
+    let offset = kind(
+        json!({"type": "offset", "param": "skip", "size_param": "take", "size": 50, "stop_on": ["empty", "short"], "on_repeat": "stop"}),
+    );
+    assert!(
+        matches!(offset.kind, PaginateKind::Offset { param, size_param: Some(_), size: 50 } if param == "skip")
+    );
+    assert!(offset.stop_on.empty && offset.stop_on.short && offset.on_repeat == OnRepeat::Stop);
+    let cursor = kind(json!({"type": "cursor", "value": "response.body.next"}));
+    assert!(
+        matches!(cursor.kind, PaginateKind::Cursor { value, param: None } if value.text() == "response.body.next")
+    );
+    assert!(matches!(kind(json!({"type": "link_header"})).kind, PaginateKind::LinkHeader));
+}
+
+fn scope() -> Scope {
+    let value = |json: Json| crate::Value::from(&json);
+    Scope::new()
+        .with(ScopeName::Config, value(json!({"base_url": "https://api.example.com/v1", "token": "t k", "list": ["a", null, 3], "null": null, "object": {"a": 1}})))
+        .with(ScopeName::Context, value(json!({"big": 9_007_199_254_740_993_i64, "half": 0.5, "whole": 5.0, "yes": true, "bad": "a\nb"})))
+        .with(ScopeName::Page, value(json!({"number": 2, "cursor": "c&d"})))
+}
+
+fn env() -> EvalEnv {
+    EvalEnv::new(Utc.with_ymd_and_hms(2026, 1, 15, 10, 30, 0).unwrap(), 1)
+}
+
+fn render(fields: Json) -> Result<RenderedRequest, (RenderErrorCode, String)> {
+    compiled(fields).steps[0].request.render(&scope(), &env()).map_err(|error| (error.code, error.pointer))
+}
+
+#[test]
+fn urls_keep_their_base_and_encode_the_rest() {
+    for (url, expected) in [
+        ("{{ config.base_url }}/items/{{ config.token }}", "https://api.example.com/v1/items/t%20k"),
+        (
+            "https://a.example.com/{{ page.cursor }}?c={{ page.cursor }}",
+            "https://a.example.com/c%26d?c=c%26d",
+        ),
+        ("https://a.example.com/x?{{ raw(page.cursor) }}", "https://a.example.com/x?c&d"),
+        (
+            "https://a.example.com/{{ context.big }}/{{ context.whole }}/{{ context.yes }}#part",
+            "https://a.example.com/9007199254740993/5/true",
+        ),
+        ("https://a.example.com", "https://a.example.com/"),
+    ] {
+        assert_eq!(render(json!({"url": url})).unwrap().url, expected, "{url}");
+    }
+}
+
+#[test]
+fn urls_refuse_what_has_no_text() {
+    let at = |code| Err((code, "/definition/step/url".to_owned()));
+    assert_eq!(
+        render(json!({"url": "https://a.example.com/{{ config.nothing }}"})),
+        at(RenderErrorCode::TemplateNull)
+    );
+    assert_eq!(
+        render(json!({"url": "https://a.example.com/{{ config.object }}"})),
+        at(RenderErrorCode::TemplateType)
+    );
+    assert_eq!(
+        render(json!({"url": "https://a.example.com/{{ config.list }}"})),
+        at(RenderErrorCode::TemplateType)
+    );
+    assert_eq!(render(json!({"url": "{{ config.token }}/items"})), at(RenderErrorCode::InvalidUrl));
+    assert_eq!(
+        render(json!({"url": "https://a.example.com/{{ add(config.token, `1`) }}"})),
+        at(RenderErrorCode::Expression)
+    );
+}
+
+#[test]
+fn params_follow_the_query_in_order_and_drop_nulls() {
+    let url =
+        |params: Json| render(json!({"url": "https://a.example.com/x?z=1", "params": params})).unwrap().url;
+    assert_eq!(
+        url(
+            json!({"b": "{{ config.list }}", "a": "{{ config.token }}", "n": null, "m": "{{ config.nothing }}", "l": ["x", "{{ config.nothing }}", 2], "t": true})
+        ),
+        "https://a.example.com/x?z=1&a=t%20k&b=a&b=3&l=x&l=2&t=true"
+    );
+    assert_eq!(
+        url(json!([{"name": "b", "value": 1}, {"name": "a", "value": "2"}, {"name": "b", "value": "3"}])),
+        "https://a.example.com/x?z=1&b=1&a=2&b=3"
+    );
+    assert_eq!(url(json!({})), "https://a.example.com/x?z=1");
+    let object = render(json!({"params": {"a": "{{ config.object }}"}}));
+    assert_eq!(object, Err((RenderErrorCode::TemplateType, "/definition/step/params/a".to_owned())));
+}
+
+#[test]
+fn headers_drop_nulls_and_refuse_control_characters() {
+    let request = render(json!({"headers": {"X-A": "Bearer {{ config.token }}", "X-N": "{{ config.nothing }}", "X-L": null, "X-5": 5}})).unwrap();
+    assert_eq!(
+        request.headers,
+        [("x-5".to_owned(), "5".to_owned()), ("x-a".to_owned(), "Bearer t k".to_owned())]
+    );
+    let code = |value: &str| render(json!({"headers": {"X": value}})).unwrap_err().0;
+    assert_eq!(code("{{ context.bad }}"), RenderErrorCode::InvalidHeader);
+    assert_eq!(code("a {{ config.nothing }}"), RenderErrorCode::TemplateNull);
+    assert_eq!(code("{{ config.object }}"), RenderErrorCode::TemplateType);
+}
+
+#[test]
+fn json_bodies_keep_types_and_drop_null_templates() {
+    let request = render(json!({"method": "POST", "body": {
+        "big": "{{ context.big }}", "list": "{{ config.list }}", "text": "n={{ context.half }}", "gone": "{{ config.nothing }}",
+        "stays": null, "deep": [{"gone": "{{ config.nothing }}"}, "{{ config.nothing }}"], "open": "{{ '{{' }}",
+    }}))
+    .unwrap();
+    assert_eq!(
+        String::from_utf8(request.body.unwrap().to_vec()).unwrap(),
+        r#"{"big":9007199254740993,"deep":[{},null],"list":["a",null,3],"open":"{{","stays":null,"text":"n=0.5"}"#
+    );
+    assert_eq!(request.headers, [("content-type".to_owned(), "application/json".to_owned())]);
+}
+
+#[test]
+fn forms_and_texts_are_bodies_too() {
+    let form = render(json!({
+        "method": "POST", "headers": {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"},
+        "body": {"a": "{{ config.token }}", "l": "{{ config.list }}", "n": "{{ config.nothing }}", "b": true},
+    }))
+    .unwrap();
+    assert_eq!(form.body.unwrap(), "a=t+k&b=true&l=a&l=3");
+    assert_eq!(form.headers.len(), 1);
+    let text = render(json!({"method": "POST", "headers": {"content-type": "text/xml"}, "body": "<a>{{ xml_escape('<') }}</a>"})).unwrap();
+    assert_eq!((text.body.unwrap(), text.headers.len()), ("<a>&lt;</a>".into(), 1));
+    let object = render(json!({"method": "POST", "body": "{{ config.object }}"})).unwrap();
+    assert_eq!(
+        (object.body.unwrap(), object.headers[0].1.as_str()),
+        ("{\"a\":1}".into(), "application/json")
+    );
+    assert_eq!(render(json!({"method": "POST", "body": "{{ config.nothing }}"})).unwrap().body, None);
+    let nested = render(
+        json!({"headers": {"content-type": "application/x-www-form-urlencoded"}, "body": {"a": {"b": 1}}}),
+    );
+    assert_eq!(nested, Err((RenderErrorCode::TemplateType, "/definition/step/body/a".to_owned())));
+}
+
+#[test]
+fn pagination_overrides_the_url_or_adds_its_params() {
+    let definition = compiled(json!({"params": {"a": 1}, "headers": {"x": "y"}}));
+    let request = &definition.steps[0].request;
+    let url = |overrides: &Overrides<'_>| request.render_with(&scope(), &env(), overrides).unwrap().url;
+    let params = [("cursor", "c d".to_owned())];
+    assert_eq!(
+        url(&Overrides { url: None, params: &params }),
+        "https://api.example.com/items?a=1&cursor=c%20d"
+    );
+    let next = Overrides { url: Some("https://api.example.com/next?p=2"), params: &params };
+    assert_eq!(url(&next), "https://api.example.com/next?p=2");
+}
+
+fn arbitrary_json() -> impl Strategy<Value = Json> {
+    let names = prop::sample::select(vec![
+        "step",
+        "steps",
+        "url",
+        "method",
+        "headers",
+        "params",
+        "body",
+        "while",
+        "paginate",
+        "type",
+        "value",
+        "retry",
+        "on",
+        "extract",
+        "iterate_over",
+        "sub_steps",
+        "id",
+        "response",
+        "max_bytes",
+        "name",
+        "key",
+        "definition",
+        "set_context",
+        "emit",
+        "x",
+    ]);
+    let texts = prop::sample::select(vec![
+        "https://a.example.com/{{ config.a }}",
+        "{{ page.cursor }}",
+        "response.body.items",
+        "GET",
+        "page",
+        "cursor",
+        "{{",
+        "",
+        "`1`",
+        "5xx",
+        "a",
+    ]);
+    let leaf = prop_oneof![
+        Just(Json::Null),
+        any::<bool>().prop_map(Json::from),
+        any::<i64>().prop_map(Json::from),
+        any::<f64>().prop_map(Json::from),
+        texts.prop_map(Json::from),
+        "\\PC{0,12}".prop_map(Json::from),
+    ];
+    leaf.prop_recursive(6, 48, 8, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Json::from),
+            prop::collection::hash_map(names.clone(), inner, 0..6).prop_map(|members| members
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect::<serde_json::Map<_, _>>()
+                .into()),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn any_document_is_taken_or_refused_with_faults(document in arbitrary_json()) {
+        let server = ServerLimits::default();
+        for outcome in [check(&document, &server).map(|plan| plan.definition), compile(&document, &server)] {
+            match outcome {
+                Ok(definition) => {
+                    for step in &definition.steps {
+                        let _rendered = step.request.render(&scope(), &env());
+                    }
+                }
+                Err(faults) => prop_assert!(!faults.0.is_empty()),
+            }
+        }
+    }
+
+    #[test]
+    fn any_template_renders_or_fails(text in "([a-z /{}'`.]|\\{\\{ config\\.|\\}\\}|page\\.cursor){0,24}") {
+        if let Ok(definition) = compile(&step(json!({"body": text.clone(), "url": format!("https://a.example.com/{text}")})), &ServerLimits::default()) {
+            let _rendered = definition.steps[0].request.render(&scope(), &env());
+        }
+    }
+}

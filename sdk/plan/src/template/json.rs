@@ -1,0 +1,42 @@
+//! JSON with templates in its values.
+
+use super::{Escape, Template};
+use crate::{EvalEnv, RenderError, Scope, Value};
+
+/// A JSON value of a plan document in which texts are templates.
+#[derive(Clone, Debug)]
+pub(crate) enum JsonTemplate {
+    /// Null, a boolean, a number, or text without templates.
+    Literal(Value),
+    Template(Template),
+    List(Vec<JsonTemplate>),
+    /// Names are not templates.
+    Object(Vec<(String, JsonTemplate)>),
+}
+
+impl JsonTemplate {
+    pub(crate) fn render(&self, scope: &Scope, env: &EvalEnv) -> Result<Value, RenderError> {
+        match self {
+            Self::Literal(value) => Ok(value.clone()),
+            Self::Template(template) => match template.value(scope, env) {
+                Some(value) => value,
+                None => template.text(scope, env, Escape::Nothing).map(Value::from),
+            },
+            Self::List(items) => {
+                let items: Result<Vec<_>, _> = items.iter().map(|item| item.render(scope, env)).collect();
+                Ok(Value::list(items?))
+            }
+            Self::Object(members) => {
+                let mut rendered = Vec::with_capacity(members.len());
+                for (name, member) in members {
+                    let value = member.render(scope, env)?;
+                    // A template that is null drops its member; a literal null was meant.
+                    if !value.is_null() || matches!(member, Self::Literal(_)) {
+                        rendered.push((name.as_str(), value));
+                    }
+                }
+                Ok(Value::object(rendered))
+            }
+        }
+    }
+}
