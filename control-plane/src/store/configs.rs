@@ -161,15 +161,23 @@ pub async fn delete(tx: &TenantTx, id: Uuid) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Locks the schedules of a config, in the order of their ids.
+pub async fn lock_schedules(tx: &TenantTx, id: Uuid) -> Result<(), StoreError> {
+    tx.execute(
+        "SELECT id FROM schedules WHERE tenant_id = $1 AND config_id = $2 ORDER BY id FOR UPDATE",
+        values![tx.tenant_id(), id],
+    )
+    .await?;
+    Ok(())
+}
+
 /// Ids of runs of a config that have not ended, some of them.
 pub async fn open_runs(tx: &TenantTx, id: Uuid) -> Result<Vec<String>, StoreError> {
     let names: Vec<Name> = tx
         .all(
-            "SELECT e.id::text AS name FROM plan_executions e
-             JOIN schedules s ON s.tenant_id = e.tenant_id AND s.plan_id = e.plan_id AND s.config_id = e.config_id
-             WHERE e.tenant_id = $1 AND s.config_id = $2
-               AND e.state IN ('pending', 'queued', 'running', 'parked', 'blocked')
-             ORDER BY e.id LIMIT 10",
+            "SELECT id::text AS name FROM plan_executions
+             WHERE tenant_id = $1 AND config_id = $2 AND state IN ('pending', 'queued', 'running', 'parked', 'blocked')
+             ORDER BY id LIMIT 10",
             values![tx.tenant_id(), id],
         )
         .await?;

@@ -1,0 +1,96 @@
+//! Creates a config, and its schedules.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use super::{WHAT, document, secrets::Secrets};
+use crate::{
+    commands::{CommandError, Fault, Key, near::nearest, schedules::materialise, tenants::data_key},
+    keys::MasterKeys,
+    store::{
+        configs::{self, Config},
+        db::{TenantTx, Work},
+        integrations::{self, Integration},
+    },
+};
+
+/// What to create.
+pub struct CreateConfig {
+    /// UUID v7 that it gets.
+    pub id: Uuid,
+    /// Key of the integration.
+    pub integration: String,
+    /// Unique in the integration.
+    pub key: String,
+    /// For people.
+    pub display_name: String,
+    /// Whether it runs.
+    pub enabled: bool,
+    /// The values, secrets in their places.
+    pub values: Json,
+    /// Hosts that may be reached.
+    pub allowed_hosts: Vec<String>,
+    /// When.
+    pub now: DateTime<Utc>,
+    /// Open the tenant's data key.
+    pub keys: Arc<MasterKeys>,
+}
+
+impl CreateConfig {
+    /// Everything that is wrong with it, or its integration and its row with the secrets apart. The integration is locked.
+    pub(super) async fn check(&self, tx: &TenantTx) -> Result<(Integration, Config, Secrets), CommandError> {
+        let mut faults: Vec<Fault> = Key::parse(&self.key, "/key").err().into_iter().collect();
+        faults.extend(document::host_faults(&self.allowed_hosts));
+        let Some(integration) = integrations::lock_by_key(tx, &self.integration).await? else {
+            let known = integrations::keys(tx).await?;
+            let message = format!("there is no integration {:?}", self.integration);
+            let near = nearest(&self.integration, known.iter().map(String::as_str));
+            faults.insert(0, Fault::new("UNKNOWN_REFERENCE", "/integration", message).suggest(near));
+            return Err(CommandError::faulty("INVALID_CONFIG", "the config", faults));
+        };
+        let schema = integrations::newest_schema(tx, integration.id).await?;
+        let schema_document = schema.as_ref().map(|schema| &schema.schema);
+        let prepared = match document::prepare(&self.values, schema_document, &Secrets::default()) {
+            Ok(prepared) if faults.is_empty() => prepared,
+            Ok(_) => return Err(CommandError::faulty("INVALID_CONFIG", "the config", faults)),
+            Err(more) => {
+                faults.extend(more);
+                return Err(CommandError::faulty("INVALID_CONFIG", "the config", faults));
+            }
+        };
+        let row = Config {
+            id: self.id,
+            integration_id: integration.id,
+            integration_key: integration.key.clone(),
+            key: self.key.clone(),
+            display_name: self.display_name.clone(),
+            enabled: self.enabled,
+            values: prepared.values,
+            allowed_hosts: Json::from(self.allowed_hosts.clone()),
+            schema_version: schema.map_or(0, |schema| schema.version),
+            version: 1,
+            created_at: self.now,
+            updated_at: self.now,
+        };
+        Ok((integration, row, prepared.secrets))
+    }
+}
+
+impl Work<TenantTx> for CreateConfig {
+    type Done = Config;
+    type Fault = CommandError;
+
+    async fn run(&self, tx: &TenantTx) -> Result<Config, CommandError> {
+        let (integration, row, secrets) = self.check(tx).await?;
+        let key = data_key(tx, &self.keys).await?;
+        let sealed = secrets.seal(&key, tx.tenant_id(), row.id)?;
+        if !configs::insert(tx, &row, sealed).await? {
+            return Err(CommandError::AlreadyExists { what: WHAT, name: row.key });
+        }
+        materialise::integration(tx, integration.id, self.now).await?;
+        Ok(row)
+    }
+}

@@ -1,0 +1,42 @@
+//! Deletes a config with its schedules, unless a run of it is going.
+
+use super::WHAT;
+use crate::{
+    commands::{CommandError, etag},
+    store::{
+        configs,
+        db::{TenantTx, Work},
+        integrations,
+    },
+};
+
+/// What to delete.
+pub struct DeleteConfig {
+    /// Key of the integration.
+    pub integration: String,
+    /// Key of the config.
+    pub key: String,
+    /// Only if this is still its etag.
+    pub etag: Option<String>,
+}
+
+impl Work<TenantTx> for DeleteConfig {
+    type Done = ();
+    type Fault = CommandError;
+
+    async fn run(&self, tx: &TenantTx) -> Result<(), CommandError> {
+        let missing = || CommandError::not_found(WHAT, format!("{}/{}", self.integration, self.key));
+        integrations::lock_by_key(tx, &self.integration).await?.ok_or_else(missing)?;
+        let row = configs::by_key(tx, &self.integration, &self.key).await?.ok_or_else(missing)?;
+        etag::check(WHAT, &row.key, row.id, row.version, self.etag.as_deref())?;
+        // The locks on its schedules keep new runs away until this is through.
+        configs::lock_schedules(tx, row.id).await?;
+        let open = configs::open_runs(tx, row.id).await?;
+        if !open.is_empty() {
+            let message = format!("config {:?} has runs that have not ended: {}", row.key, open.join(", "));
+            return Err(CommandError::Refused { reason: "RUNS_GOING", message });
+        }
+        configs::delete(tx, row.id).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,20 @@
+//! Configs: one tenant's values for an integration.
+
+mod create;
+mod delete;
+mod document;
+mod read;
+pub mod schema;
+mod schema_faults;
+pub mod secrets;
+mod update;
+mod validate;
+
+pub use create::CreateConfig;
+pub use delete::DeleteConfig;
+pub use read::{GetConfig, ListConfigs};
+pub use update::UpdateConfig;
+pub use validate::ValidateConfig;
+
+/// What errors call it.
+const WHAT: &str = "config";

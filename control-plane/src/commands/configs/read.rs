@@ -1,0 +1,52 @@
+//! Reads configs.
+
+use uuid::Uuid;
+
+use super::WHAT;
+use crate::{
+    commands::{
+        CommandError,
+        list::{Listed, Page},
+    },
+    store::{
+        configs::{self, Config},
+        db::{TenantTx, Work},
+    },
+};
+
+/// One config by its keys.
+pub struct GetConfig {
+    /// Key of the integration.
+    pub integration: String,
+    /// Key of the config.
+    pub key: String,
+}
+
+impl Work<TenantTx> for GetConfig {
+    type Done = Config;
+    type Fault = CommandError;
+
+    async fn run(&self, tx: &TenantTx) -> Result<Config, CommandError> {
+        configs::by_key(tx, &self.integration, &self.key)
+            .await?
+            .ok_or_else(|| CommandError::not_found(WHAT, format!("{}/{}", self.integration, self.key)))
+    }
+}
+
+/// Configs, newest first.
+pub struct ListConfigs {
+    /// Only of this integration.
+    pub integration: Option<String>,
+    /// Which page.
+    pub page: Page<Uuid>,
+}
+
+impl Work<TenantTx> for ListConfigs {
+    type Done = Listed<Config, Uuid>;
+    type Fault = CommandError;
+
+    async fn run(&self, tx: &TenantTx) -> Result<Self::Done, CommandError> {
+        let rows = configs::list(tx, self.integration.as_deref(), self.page.after, self.page.limit()).await?;
+        Ok(self.page.cut(rows, |row| row.id))
+    }
+}

@@ -1,0 +1,210 @@
+//! Config schemas: JSON Schema, draft 2020-12, without remote references. Says whether values pass, and which of them are secret.
+
+use std::collections::BTreeSet;
+
+use jsonschema::{Draft, Validator};
+use serde_json::Value as Json;
+
+use crate::commands::{CommandError, Fault, configs::schema_faults};
+
+/// How often a reference may be followed on the way to one value, so that a schema that refers to itself ends.
+const MAX_REFS: usize = 32;
+const MAX_FAULTS: usize = 100;
+
+/// Refuses what is no JSON Schema, or refers to another document.
+pub fn check(document: &Json, pointer: &str) -> Result<(), CommandError> {
+    compile(document).map(drop).map_err(|mut fault| {
+        fault.pointer.insert_str(0, pointer);
+        CommandError::invalid("INVALID_SCHEMA", fault)
+    })
+}
+
+/// What is wrong with values; pointers begin at the config. A message shows nothing of what lies under a secret pointer.
+pub fn faults(schema: &Json, values: &Json, secret: &BTreeSet<String>) -> Vec<Fault> {
+    let validator = match compile(schema) {
+        Ok(validator) => validator,
+        Err(fault) => return vec![Fault { pointer: "/values".to_owned(), ..fault }],
+    };
+    let errors = validator.iter_errors(values).take(MAX_FAULTS);
+    errors.flat_map(|error| schema_faults::from_error(&error, schema, secret)).collect()
+}
+
+/// Pointers to the values that a schema marks as secret, by `writeOnly` or `x-secret`. A value is secret where any branch of the
+/// schema says so, whether or not that branch is the one that holds.
+pub fn secret_pointers(schema: &Json, values: &Json) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    Walk { root: schema, found: &mut found }.visit(schema, values, "", 0);
+    found
+}
+
+fn compile(schema: &Json) -> Result<Validator, Fault> {
+    jsonschema::options().with_draft(Draft::Draft202012).should_validate_formats(true).build(schema).map_err(
+        |error| {
+            Fault::new(
+                "INVALID_VALUE",
+                error.instance_path().to_string(),
+                format!("not a valid schema: {error}"),
+            )
+        },
+    )
+}
+
+struct Walk<'a> {
+    root: &'a Json,
+    found: &'a mut BTreeSet<String>,
+}
+
+impl Walk<'_> {
+    fn visit(&mut self, schema: &Json, value: &Json, pointer: &str, refs: usize) {
+        let Json::Object(members) = schema else { return };
+        if ["writeOnly", "x-secret"].iter().any(|mark| members.get(*mark) == Some(&Json::Bool(true))) {
+            self.found.insert(pointer.to_owned());
+            return;
+        }
+        if let Some(target) = members.get("$ref").and_then(Json::as_str).and_then(|name| self.resolve(name))
+            && refs < MAX_REFS
+        {
+            self.visit(&target, value, pointer, refs + 1);
+        }
+        for keyword in ["allOf", "anyOf", "oneOf"] {
+            for branch in members.get(keyword).and_then(Json::as_array).into_iter().flatten() {
+                self.visit(branch, value, pointer, refs);
+            }
+        }
+        for keyword in ["if", "then", "else"] {
+            members.get(keyword).into_iter().for_each(|branch| self.visit(branch, value, pointer, refs));
+        }
+        for branch in members.get("dependentSchemas").and_then(Json::as_object).into_iter().flatten() {
+            self.visit(branch.1, value, pointer, refs);
+        }
+        match value {
+            Json::Object(fields) => {
+                for (name, field) in fields {
+                    self.visit_field(members, name, field, &format!("{pointer}/{}", escape(name)));
+                }
+            }
+            Json::Array(elements) => {
+                for (index, element) in elements.iter().enumerate() {
+                    self.visit_element(members, index, element, &format!("{pointer}/{index}"));
+                }
+            }
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+        }
+    }
+
+    fn visit_field(
+        &mut self,
+        members: &serde_json::Map<String, Json>,
+        name: &str,
+        field: &Json,
+        pointer: &str,
+    ) {
+        if let Some(schema) = members.get("properties").and_then(|schemas| schemas.get(name)) {
+            self.visit(schema, field, pointer, 0);
+        }
+        // Which of the patterns match is not asked: a field that might be secret is.
+        for (_, schema) in members.get("patternProperties").and_then(Json::as_object).into_iter().flatten() {
+            self.visit(schema, field, pointer, 0);
+        }
+        let is_declared = members.get("properties").is_some_and(|schemas| schemas.get(name).is_some());
+        for keyword in ["additionalProperties", "unevaluatedProperties"] {
+            if let Some(schema) = members.get(keyword).filter(|_| !is_declared) {
+                self.visit(schema, field, pointer, 0);
+            }
+        }
+    }
+
+    fn visit_element(
+        &mut self,
+        members: &serde_json::Map<String, Json>,
+        index: usize,
+        element: &Json,
+        pointer: &str,
+    ) {
+        let prefix = members.get("prefixItems").and_then(Json::as_array);
+        if let Some(schema) = prefix.and_then(|schemas| schemas.get(index)) {
+            self.visit(schema, element, pointer, 0);
+        }
+        for keyword in ["items", "contains", "unevaluatedItems"] {
+            members.get(keyword).into_iter().for_each(|schema| self.visit(schema, element, pointer, 0));
+        }
+    }
+
+    /// The part of the schema that a local reference names: a pointer, or an anchor of `$defs`.
+    fn resolve(&self, reference: &str) -> Option<Json> {
+        let local = reference.strip_prefix('#')?;
+        if local.is_empty() || local.starts_with('/') {
+            return self.root.pointer(local).cloned();
+        }
+        let definitions = self.root.get("$defs").and_then(Json::as_object)?;
+        definitions
+            .values()
+            .find(|schema| schema.get("$anchor").and_then(Json::as_str) == Some(local))
+            .cloned()
+    }
+}
+
+/// A name as one step of a JSON pointer (RFC 6901).
+pub fn escape(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_schema_that_is_none_is_refused_with_its_place() {
+        let error = check(&json!({"properties": {"a": {"type": "strng"}}}), "/schema").unwrap_err();
+        let CommandError::Invalid { reason, faults, .. } = error else { panic!("{error}") };
+        assert_eq!(reason, "INVALID_SCHEMA");
+        assert_eq!(faults[0].pointer, "/schema/properties/a/type");
+    }
+
+    #[test]
+    fn a_schema_that_refers_elsewhere_is_refused() {
+        assert!(check(&json!({"$ref": "https://example.com/schema.json"}), "/schema").is_err());
+        assert!(check(&json!({"$ref": "file:///etc/passwd"}), "/schema").is_err());
+    }
+
+    #[test]
+    fn secrets_are_found_wherever_a_schema_may_hide_them() {
+        let schema = json!({
+            "$defs": {"token": {"type": "string", "writeOnly": true}, "tree": {"properties": {
+                "secret": {"x-secret": true}, "children": {"items": {"$ref": "#/$defs/tree"}}}}},
+            "properties": {
+                "plain": {"type": "string"},
+                "token": {"$ref": "#/$defs/token"},
+                "a/b": {"properties": {"c~d": {"writeOnly": true}}},
+                "list": {"items": {"properties": {"key": {"x-secret": true}}}},
+                "tree": {"$ref": "#/$defs/tree"},
+            },
+            "anyOf": [{"properties": {"either": {"writeOnly": true}}}, {"properties": {"either": {}}}],
+            "additionalProperties": {"x-secret": true},
+        });
+        let values = json!({
+            "plain": "p", "token": "t", "a/b": {"c~d": 1}, "list": [{"key": "k"}, {"other": 1}],
+            "tree": {"secret": "s", "children": [{"secret": "s"}]}, "either": "e", "unknown": {"x": 1},
+        });
+        let found: Vec<String> = secret_pointers(&schema, &values).into_iter().collect();
+        assert_eq!(
+            found,
+            [
+                "/a~1b/c~0d",
+                "/either",
+                "/list/0/key",
+                "/token",
+                "/tree/children/0/secret",
+                "/tree/secret",
+                "/unknown"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_schema_that_refers_to_itself_ends() {
+        assert!(secret_pointers(&json!({"$ref": "#"}), &json!({"a": 1})).is_empty());
+    }
+}

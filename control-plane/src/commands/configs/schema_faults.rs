@@ -1,0 +1,101 @@
+//! What a validator of JSON Schema finds, as faults: at the member that is wrong, and with nothing of a secret's value in it.
+
+use std::collections::BTreeSet;
+
+use jsonschema::{ValidationError, error::ValidationErrorKind};
+use serde_json::Value as Json;
+
+use crate::commands::{Fault, configs::schema::escape, near::nearest};
+
+const MAX_MESSAGE_CHARS: usize = 300;
+
+/// The faults that one error of the validator stands for; pointers begin at the config.
+pub(super) fn from_error(
+    error: &ValidationError<'_>,
+    schema: &Json,
+    secret: &BTreeSet<String>,
+) -> Vec<Fault> {
+    let pointer = format!("/values{}", error.instance_path());
+    match error.kind() {
+        ValidationErrorKind::Required { property } => {
+            let name = property.as_str().unwrap_or_default();
+            vec![Fault::new(
+                "REQUIRED",
+                format!("{pointer}/{}", escape(name)),
+                format!("{name:?} is required"),
+            )]
+        }
+        ValidationErrorKind::AdditionalProperties { unexpected }
+        | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
+            let known = declared_beside(schema, &error.schema_path().to_string());
+            let faults = unexpected.iter().map(|name| {
+                let message = format!("the config schema has no {name:?}");
+                Fault::new("UNKNOWN_FIELD", format!("{pointer}/{}", escape(name)), message)
+                    .suggest(nearest(name, known.iter().map(String::as_str)))
+            });
+            faults.collect()
+        }
+        ValidationErrorKind::Type { .. } => vec![Fault::new("WRONG_TYPE", pointer, message(error, secret))],
+        _ => vec![Fault::new("INVALID_VALUE", pointer, message(error, secret))],
+    }
+}
+
+/// The validator quotes the value that is wrong, which may be a secret, or hold one.
+fn message(error: &ValidationError<'_>, secret: &BTreeSet<String>) -> String {
+    let place = error.instance_path().to_string();
+    let touches = |pointer: &String| is_within(pointer, &place) || is_within(&place, pointer);
+    let message = if secret.iter().any(touches) { error.masked().to_string() } else { error.to_string() };
+    message.chars().take(MAX_MESSAGE_CHARS).collect()
+}
+
+fn is_within(pointer: &str, outer: &str) -> bool {
+    pointer.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// The names that the schema declares where `additionalProperties` refused others.
+fn declared_beside(schema: &Json, keyword_path: &str) -> Vec<String> {
+    let (parent, _) = keyword_path.rsplit_once('/').unwrap_or_default();
+    let properties = schema.pointer(&format!("{parent}/properties")).and_then(Json::as_object);
+    properties.map(|fields| fields.keys().cloned().collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::commands::configs::schema::{faults, secret_pointers};
+
+    #[test]
+    fn every_fault_stands_at_its_member_and_unknown_names_are_corrected() {
+        let schema = json!({
+            "type": "object", "required": ["base_url"], "additionalProperties": false,
+            "properties": {"base_url": {"type": "string"}, "page_size": {"type": "integer"}},
+        });
+        let values = json!({"page_size": "ten", "base_ulr": "x"});
+        let mut found: Vec<_> = faults(&schema, &values, &secret_pointers(&schema, &values))
+            .into_iter()
+            .map(|fault| (fault.code, fault.pointer, fault.suggestion))
+            .collect();
+        found.sort();
+        assert_eq!(
+            found,
+            [
+                ("REQUIRED", "/values/base_url".to_owned(), None),
+                ("UNKNOWN_FIELD", "/values/base_ulr".to_owned(), Some("base_url".to_owned())),
+                ("WRONG_TYPE", "/values/page_size".to_owned(), None),
+            ]
+        );
+    }
+
+    #[test]
+    fn no_message_shows_a_secret() {
+        let schema = json!({
+            "properties": {"token": {"type": "integer", "x-secret": true}}, "maxProperties": 1,
+            "anyOf": [{"properties": {"token": {"minLength": 99}}}],
+        });
+        let values = json!({"token": "hunter2", "b": 1});
+        let found = faults(&schema, &values, &secret_pointers(&schema, &values));
+        assert!(found.len() >= 3, "{found:?}");
+        assert!(found.iter().all(|fault| !format!("{fault:?}").contains("hunter2")), "{found:?}");
+    }
+}

@@ -1,0 +1,95 @@
+//! The secret values of a config: taken out of its values, kept as one sealed map of values by JSON pointer, and put back in
+//! their places for an executor. Where a secret belongs, a marker stands.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use crate::keys::{DataKey, KeyError};
+
+/// What stands for a secret wherever a config is read; written back, it keeps the value.
+pub const MARKER: &str = "[SECRET]";
+/// The field that the sealed map is bound to.
+const FIELD: &str = "secrets";
+
+/// Secret values by JSON pointers that begin at the values. Has no `Debug`.
+#[derive(Default)]
+pub struct Secrets(pub(crate) BTreeMap<String, Json>);
+
+impl Secrets {
+    /// Opens the sealed map of a config; none is an empty one.
+    pub fn open(
+        key: &DataKey,
+        tenant_id: Uuid,
+        config_id: Uuid,
+        sealed: Option<&[u8]>,
+    ) -> Result<Self, KeyError> {
+        let Some(sealed) = sealed else { return Ok(Self::default()) };
+        let plain = key.open(tenant_id, config_id, FIELD, sealed)?;
+        serde_json::from_slice(&plain).map(Self).map_err(|_| KeyError::Altered)
+    }
+
+    /// Seals the map for a config; none where it is empty.
+    pub fn seal(&self, key: &DataKey, tenant_id: Uuid, config_id: Uuid) -> Result<Option<Vec<u8>>, KeyError> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let plain = serde_json::to_vec(&self.0).map_err(|_| KeyError::Altered)?;
+        key.seal(tenant_id, config_id, FIELD, &plain).map(Some)
+    }
+
+    /// Puts each secret in its place.
+    pub fn put_back(&self, values: &mut Json) {
+        for (pointer, secret) in &self.0 {
+            if let Some(place) = values.pointer_mut(pointer) {
+                place.clone_from(secret);
+            }
+        }
+    }
+
+    /// Where the secrets belong.
+    pub fn pointers(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// Takes the values at the pointers out, and leaves the marker there.
+    pub(crate) fn take_out<'a>(values: &mut Json, pointers: impl IntoIterator<Item = &'a String>) -> Self {
+        let mut taken = BTreeMap::new();
+        for pointer in pointers {
+            if let Some(place) = values.pointer_mut(pointer) {
+                taken.insert(pointer.clone(), std::mem::replace(place, Json::String(MARKER.to_owned())));
+            }
+        }
+        Self(taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_taken_out_is_put_back_exactly() {
+        let original = json!({"a": {"t": "hush"}, "b/c": [{"k": {"deep": 1}}], "d": 2});
+        let mut values = original.clone();
+        let pointers = ["/a/t".to_owned(), "/b~1c/0/k".to_owned(), "/missing".to_owned()];
+        let secrets = Secrets::take_out(&mut values, &pointers);
+        assert_eq!(values, json!({"a": {"t": MARKER}, "b/c": [{"k": MARKER}], "d": 2}));
+        secrets.put_back(&mut values);
+        assert_eq!(values, original);
+    }
+
+    #[test]
+    fn sealed_secrets_open_for_their_config_alone() {
+        let key = DataKey::new(&[3; 32]).unwrap();
+        let (tenant, config) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let secrets = Secrets(BTreeMap::from([("/t".to_owned(), json!("hush"))]));
+        let sealed = secrets.seal(&key, tenant, config).unwrap().unwrap();
+        assert!(Secrets::open(&key, tenant, tenant, Some(&sealed)).is_err());
+        assert_eq!(Secrets::open(&key, tenant, config, Some(&sealed)).unwrap().0, secrets.0);
+        assert!(Secrets::default().seal(&key, tenant, config).unwrap().is_none());
+    }
+}

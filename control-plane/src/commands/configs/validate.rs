@@ -1,0 +1,23 @@
+//! Says what is wrong with a config, and saves nothing.
+
+use super::CreateConfig;
+use crate::{
+    commands::{CommandError, Fault},
+    store::db::{TenantTx, Work},
+};
+
+/// The config as it would be created.
+pub struct ValidateConfig(pub CreateConfig);
+
+impl Work<TenantTx> for ValidateConfig {
+    type Done = Vec<Fault>;
+    type Fault = CommandError;
+
+    async fn run(&self, tx: &TenantTx) -> Result<Vec<Fault>, CommandError> {
+        match self.0.check(tx).await {
+            Ok(_) => Ok(Vec::new()),
+            Err(CommandError::Invalid { faults, .. }) => Ok(faults),
+            Err(other) => Err(other),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Adds a version of an integration's config schema. Configs keep what they have; the new version is in force for their next
+//! write.
+
+use chrono::{DateTime, Utc};
+use serde_json::Value as Json;
+
+use super::WHAT;
+use crate::{
+    commands::{CommandError, configs::schema},
+    store::{
+        db::{TenantTx, Work},
+        integrations::{self, ConfigSchema},
+    },
+};
+
+/// What to add.
+pub struct CreateConfigSchema {
+    /// Key of the integration.
+    pub integration: String,
+    /// JSON Schema, draft 2020-12.
+    pub schema: Json,
+    /// When.
+    pub now: DateTime<Utc>,
+}
+
+impl Work<TenantTx> for CreateConfigSchema {
+    type Done = ConfigSchema;
+    type Fault = CommandError;
+
+    async fn run(&self, tx: &TenantTx) -> Result<ConfigSchema, CommandError> {
+        schema::check(&self.schema, "/schema")?;
+        let mut integration = integrations::lock_by_key(tx, &self.integration)
+            .await?
+            .ok_or_else(|| CommandError::not_found(WHAT, &self.integration))?;
+        integration.schema_version += 1;
+        integration.version += 1;
+        integration.updated_at = self.now;
+        let row = ConfigSchema {
+            version: integration.schema_version,
+            schema: self.schema.clone(),
+            created_at: self.now,
+        };
+        integrations::insert_schema(tx, integration.id, &row).await?;
+        integrations::update(tx, &integration).await?;
+        Ok(row)
+    }
+}

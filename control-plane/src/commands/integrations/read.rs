@@ -1,0 +1,67 @@
+//! Reads integrations and their config schemas.
+
+use uuid::Uuid;
+
+use super::WHAT;
+use crate::{
+    commands::{
+        CommandError,
+        list::{Listed, Page},
+    },
+    store::{
+        db::{TenantTx, Work},
+        integrations::{self, ConfigSchema, Integration},
+    },
+};
+
+/// One integration by its key.
+pub struct GetIntegration {
+    /// Its key.
+    pub key: String,
+}
+
+impl Work<TenantTx> for GetIntegration {
+    type Done = Integration;
+    type Fault = CommandError;
+
+    async fn run(&self, tx: &TenantTx) -> Result<Integration, CommandError> {
+        integrations::by_key(tx, &self.key).await?.ok_or_else(|| CommandError::not_found(WHAT, &self.key))
+    }
+}
+
+/// Integrations, newest first.
+pub struct ListIntegrations {
+    /// Which page.
+    pub page: Page<Uuid>,
+}
+
+impl Work<TenantTx> for ListIntegrations {
+    type Done = Listed<Integration, Uuid>;
+    type Fault = CommandError;
+
+    async fn run(&self, tx: &TenantTx) -> Result<Self::Done, CommandError> {
+        let rows = integrations::list(tx, self.page.after, self.page.limit()).await?;
+        Ok(self.page.cut(rows, |row| row.id))
+    }
+}
+
+/// Versions of an integration's config schema, newest first.
+pub struct ListConfigSchemas {
+    /// Key of the integration.
+    pub integration: String,
+    /// Which page.
+    pub page: Page<i32>,
+}
+
+impl Work<TenantTx> for ListConfigSchemas {
+    type Done = Listed<ConfigSchema, i32>;
+    type Fault = CommandError;
+
+    async fn run(&self, tx: &TenantTx) -> Result<Self::Done, CommandError> {
+        let integration = integrations::by_key(tx, &self.integration)
+            .await?
+            .ok_or_else(|| CommandError::not_found(WHAT, &self.integration))?;
+        let rows = integrations::list_schemas(tx, integration.id, self.page.after, self.page.limit()).await?;
+        Ok(self.page.cut(rows, |row| row.version))
+    }
+}

@@ -1,0 +1,56 @@
+//! Update masks: which fields of what was sent are meant.
+
+use crate::commands::{CommandError, Fault, near::nearest};
+
+/// Which fields to change.
+#[derive(Debug, Clone)]
+pub struct Mask(Vec<String>);
+
+impl Mask {
+    /// The paths of a mask, each of which must be one of the fields that can change. An empty mask stands for `set`, the fields
+    /// that were sent with a value.
+    pub fn parse(paths: Vec<String>, can_change: &[&str], set: &[&str]) -> Result<Self, CommandError> {
+        if paths.is_empty() {
+            return Ok(Self(set.iter().map(|&field| field.to_owned()).collect()));
+        }
+        let faults: Vec<Fault> = paths
+            .iter()
+            .enumerate()
+            .filter(|(_, path)| !can_change.contains(&path.as_str()))
+            .map(|(index, path)| {
+                let message = format!("{path:?} is none of {}", can_change.join(", "));
+                Fault::new("INVALID_VALUE", format!("/update_mask/paths/{index}"), message)
+                    .suggest(nearest(path, can_change.iter().copied()))
+            })
+            .collect();
+        if faults.is_empty() {
+            Ok(Self(paths))
+        } else {
+            Err(CommandError::faulty("INVALID_UPDATE_MASK", "the update mask", faults))
+        }
+    }
+
+    /// Whether a field is to change.
+    pub fn has(&self, field: &str) -> bool {
+        self.0.iter().any(|path| path == field)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_cannot_change_is_named_with_the_nearest_that_can() {
+        let error = Mask::parse(vec!["nane".to_owned()], &["name", "enabled"], &[]).unwrap_err();
+        let CommandError::Invalid { faults, .. } = error else { panic!("{error}") };
+        assert_eq!(faults[0].pointer, "/update_mask/paths/0");
+        assert_eq!(faults[0].suggestion.as_deref(), Some("name"));
+    }
+
+    #[test]
+    fn an_empty_mask_means_what_was_set() {
+        let mask = Mask::parse(vec![], &["name", "enabled"], &["name"]).unwrap();
+        assert!(mask.has("name") && !mask.has("enabled"));
+    }
+}

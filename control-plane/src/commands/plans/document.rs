@@ -1,0 +1,245 @@
+//! A plan as it is written: a JSON document that the plan language checks whole, and whose references are looked up.
+
+use orchid_plan::{Configs, Overlap, ServerLimits};
+use serde_json::{Map, Value as Json, json};
+
+use crate::{
+    commands::{CommandError, Fault, near::nearest},
+    store::{
+        configs::{self, ConfigName},
+        db::TenantTx,
+        integrations::{self, Integration},
+        plans::Plan,
+    },
+};
+
+/// What of a plan can change; what is none stays.
+#[derive(Debug, Clone, Default)]
+pub struct PlanChanges {
+    /// Keys of its configs; empty: all of the integration's.
+    pub configs: Option<Vec<String>>,
+    /// For people.
+    pub name: Option<String>,
+    /// For people.
+    pub description: Option<String>,
+    /// Whether the scheduler runs it.
+    pub enabled: Option<bool>,
+    /// Seconds from the end of one run to the start of the next; none inside: the default.
+    pub wait_seconds: Option<Option<i32>>,
+    /// `skip` or `queue`.
+    pub overlap: Option<&'static str>,
+    /// Scheduled runs per config; none inside: no end.
+    pub repeat_count: Option<Option<i32>>,
+    /// 0 to 9; none inside: the default.
+    pub priority: Option<Option<i32>>,
+    /// What a run does.
+    pub definition: Option<Json>,
+}
+
+/// A plan document that is not checked yet.
+#[derive(Debug, Clone)]
+pub struct PlanDocument(Json);
+
+/// What a checked document says, defaults applied.
+pub(super) struct Checked {
+    pub(super) configs: Option<Json>,
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) enabled: bool,
+    pub(super) wait_seconds: i32,
+    pub(super) overlap: &'static str,
+    pub(super) repeat_count: Option<i32>,
+    pub(super) priority: i16,
+}
+
+impl PlanDocument {
+    /// A new plan.
+    pub fn new(key: &str, integration: &str, changes: &PlanChanges) -> Self {
+        let mut document = Map::new();
+        for (name, text) in [("key", key), ("integration", integration)] {
+            if !text.is_empty() {
+                document.insert(name.to_owned(), Json::from(text));
+            }
+        }
+        lay_over(&mut document, changes);
+        Self(Json::Object(document))
+    }
+
+    /// A plan as it is stored, with changes laid over.
+    pub(super) fn changed(row: &Plan, changes: &PlanChanges) -> Self {
+        let mut document = Map::new();
+        let mut set = |name: &str, value: Json| document.insert(name.to_owned(), value);
+        set("key", json!(row.key));
+        set("integration", json!(row.integration_key));
+        if let Some(configs) = &row.configs {
+            set("configs", configs.clone());
+        }
+        set("name", json!(row.name));
+        set("description", json!(row.description));
+        set("enabled", json!(row.enabled));
+        set("wait_seconds", json!(row.wait_seconds));
+        set("overlap", json!(row.overlap));
+        if let Some(count) = row.repeat_count {
+            set("repeat_count", json!(count));
+        }
+        set("priority", json!(row.priority));
+        set("definition", row.definition.clone());
+        lay_over(&mut document, changes);
+        Self(Json::Object(document))
+    }
+
+    pub(super) fn definition(&self) -> Json {
+        self.0.get("definition").cloned().unwrap_or_default()
+    }
+
+    /// Checks the document and what it refers to, all faults at once. Locks the integration.
+    pub(super) async fn check(
+        &self,
+        tx: &TenantTx,
+        limits: &ServerLimits,
+    ) -> Result<(Checked, Integration, Vec<ConfigName>), CommandError> {
+        let mut faults = Vec::new();
+        let checked = match orchid_plan::check(&self.0, limits) {
+            Ok(plan) => Some(Checked::from_plan(plan)),
+            Err(found) => {
+                faults.extend(found.0.into_iter().map(Fault::from));
+                None
+            }
+        };
+        let integration = self.integration(tx, &mut faults).await?;
+        let names = match &integration {
+            Some(integration) => configs::names(tx, integration.id).await?,
+            None => Vec::new(),
+        };
+        if integration.is_some() {
+            self.config_faults(&names, &mut faults);
+        }
+        match (checked, integration) {
+            (Some(checked), Some(integration)) if faults.is_empty() => Ok((checked, integration, names)),
+            _ => Err(CommandError::faulty("INVALID_PLAN", "the plan", faults)),
+        }
+    }
+
+    async fn integration(
+        &self,
+        tx: &TenantTx,
+        faults: &mut Vec<Fault>,
+    ) -> Result<Option<Integration>, CommandError> {
+        let Some(key) = self.0.get("integration").and_then(Json::as_str) else { return Ok(None) };
+        let found = integrations::lock_by_key(tx, key).await?;
+        if found.is_none() {
+            let known = integrations::keys(tx).await?;
+            let fault =
+                Fault::new("UNKNOWN_REFERENCE", "/integration", format!("there is no integration {key:?}"));
+            faults.push(fault.suggest(nearest(key, known.iter().map(String::as_str))));
+        }
+        Ok(found)
+    }
+
+    fn config_faults(&self, names: &[ConfigName], faults: &mut Vec<Fault>) {
+        let listed = self.0.get("configs").and_then(Json::as_array);
+        for (index, key) in listed.into_iter().flatten().enumerate() {
+            let Some(key) = key.as_str() else { continue };
+            if names.iter().any(|config| config.key == key) {
+                continue;
+            }
+            let message = format!("the integration has no config {key:?}");
+            let near = nearest(key, names.iter().map(|config| config.key.as_str()));
+            faults.push(Fault::new("UNKNOWN_REFERENCE", format!("/configs/{index}"), message).suggest(near));
+        }
+    }
+}
+
+impl Checked {
+    fn from_plan(plan: orchid_plan::Plan) -> Self {
+        let orchid_plan::Plan {
+            key: _,
+            integration: _,
+            configs,
+            name,
+            description,
+            enabled,
+            wait_seconds,
+            overlap,
+            repeat_count,
+            priority,
+            definition: _,
+        } = plan;
+        Self {
+            configs: match configs {
+                Configs::All => None,
+                Configs::Keys(keys) => Some(json!(keys)),
+            },
+            name: name.unwrap_or_default(),
+            description: description.unwrap_or_default(),
+            enabled,
+            // Both came as 32 bits.
+            wait_seconds: i32::try_from(wait_seconds).unwrap_or(i32::MAX),
+            overlap: match overlap {
+                Overlap::Skip => "skip",
+                Overlap::Queue => "queue",
+            },
+            repeat_count: repeat_count.map(|count| i32::try_from(count).unwrap_or(i32::MAX)),
+            priority: i16::from(priority),
+        }
+    }
+}
+
+fn lay_over(document: &mut Map<String, Json>, changes: &PlanChanges) {
+    let PlanChanges {
+        configs,
+        name,
+        description,
+        enabled,
+        wait_seconds,
+        overlap,
+        repeat_count,
+        priority,
+        definition,
+    } = changes;
+    let mut set = |name: &str, value: Option<Json>| match value {
+        Some(value) => drop(document.insert(name.to_owned(), value)),
+        None => drop(document.remove(name)),
+    };
+    if let Some(configs) = configs {
+        set("configs", (!configs.is_empty()).then(|| json!(configs)));
+    }
+    for (field, text) in [("name", name), ("description", description)] {
+        if let Some(text) = text {
+            set(field, Some(json!(text)));
+        }
+    }
+    if let Some(enabled) = enabled {
+        set("enabled", Some(json!(enabled)));
+    }
+    if let Some(overlap) = overlap {
+        set("overlap", Some(json!(overlap)));
+    }
+    for (field, number) in
+        [("wait_seconds", wait_seconds), ("repeat_count", repeat_count), ("priority", priority)]
+    {
+        if let Some(number) = number {
+            set(field, number.map(|number| json!(number)));
+        }
+    }
+    if let Some(definition) = definition {
+        set("definition", Some(definition.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_document_holds_what_was_sent_and_nothing_else() {
+        let changes = PlanChanges {
+            enabled: Some(true),
+            definition: Some(json!({"step": {}})),
+            wait_seconds: Some(None),
+            ..PlanChanges::default()
+        };
+        let document = PlanDocument::new("p", "", &changes);
+        assert_eq!(document.0, json!({"key": "p", "enabled": true, "definition": {"step": {}}}));
+    }
+}

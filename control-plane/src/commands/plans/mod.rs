@@ -1,0 +1,21 @@
+//! Plans and their revisions.
+
+mod create;
+mod delete;
+mod document;
+mod read;
+mod revise;
+mod rollback;
+mod update;
+mod validate;
+
+pub use create::CreatePlan;
+pub use delete::DeletePlan;
+pub use document::{PlanChanges, PlanDocument};
+pub use read::{GetPlan, GetPlanRevision, ListPlanRevisions, ListPlans};
+pub use rollback::RollbackPlan;
+pub use update::UpdatePlan;
+pub use validate::ValidatePlan;
+
+/// What errors call it.
+const WHAT: &str = "plan";

@@ -1,0 +1,99 @@
+//! Reads plans and their revisions.
+
+use uuid::Uuid;
+
+use super::WHAT;
+use crate::{
+    commands::{
+        CommandError,
+        list::{Listed, Page},
+        near::nearest,
+    },
+    store::{
+        db::{TenantTx, Work},
+        plans::{self, Plan, Revision},
+    },
+};
+
+/// One plan by its key.
+pub struct GetPlan {
+    /// Its key.
+    pub key: String,
+}
+
+impl Work<TenantTx> for GetPlan {
+    type Done = Plan;
+    type Fault = CommandError;
+
+    async fn run(&self, tx: &TenantTx) -> Result<Plan, CommandError> {
+        by_key(tx, &self.key).await
+    }
+}
+
+/// One plan; where there is none, the error names the key that is nearest.
+pub(super) async fn by_key(tx: &TenantTx, key: &str) -> Result<Plan, CommandError> {
+    if let Some(plan) = plans::by_key(tx, key).await? {
+        return Ok(plan);
+    }
+    let known = plans::keys(tx).await?;
+    let near = nearest(key, known.iter().map(String::as_str));
+    let hint = near.map(|near| format!(" (did you mean {near:?}?)")).unwrap_or_default();
+    Err(CommandError::NotFound { what: WHAT, name: key.to_owned(), hint })
+}
+
+/// Plans, newest first.
+pub struct ListPlans {
+    /// Only of this integration.
+    pub integration: Option<String>,
+    /// Which page.
+    pub page: Page<Uuid>,
+}
+
+impl Work<TenantTx> for ListPlans {
+    type Done = Listed<Plan, Uuid>;
+    type Fault = CommandError;
+
+    async fn run(&self, tx: &TenantTx) -> Result<Self::Done, CommandError> {
+        let rows = plans::list(tx, self.integration.as_deref(), self.page.after, self.page.limit()).await?;
+        Ok(self.page.cut(rows, |row| row.id))
+    }
+}
+
+/// Revisions of a plan, newest first.
+pub struct ListPlanRevisions {
+    /// Key of the plan.
+    pub plan: String,
+    /// Which page.
+    pub page: Page<i32>,
+}
+
+impl Work<TenantTx> for ListPlanRevisions {
+    type Done = Listed<Revision, i32>;
+    type Fault = CommandError;
+
+    async fn run(&self, tx: &TenantTx) -> Result<Self::Done, CommandError> {
+        let plan = by_key(tx, &self.plan).await?;
+        let rows = plans::list_revisions(tx, plan.id, self.page.after, self.page.limit()).await?;
+        Ok(self.page.cut(rows, |row| row.revision))
+    }
+}
+
+/// One revision of a plan.
+pub struct GetPlanRevision {
+    /// Key of the plan.
+    pub plan: String,
+    /// Counts from 1.
+    pub revision: i32,
+}
+
+impl Work<TenantTx> for GetPlanRevision {
+    type Done = Revision;
+    type Fault = CommandError;
+
+    async fn run(&self, tx: &TenantTx) -> Result<Revision, CommandError> {
+        let plan = by_key(tx, &self.plan).await?;
+        plans::revision(tx, plan.id, self.revision).await?.ok_or_else(|| {
+            CommandError::not_found("plan revision", format!("{}/{}", self.plan, self.revision))
+        })
+    }
+}

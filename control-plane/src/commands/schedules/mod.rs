@@ -1,0 +1,14 @@
+//! Schedules: when each plan runs next for each config.
+
+mod due;
+pub mod materialise;
+mod next_runs;
+mod pause;
+mod read;
+
+pub use next_runs::ListNextRuns;
+pub use pause::SetPaused;
+pub use read::{GetSchedule, ListSchedules};
+
+/// What errors call it.
+const WHAT: &str = "schedule";

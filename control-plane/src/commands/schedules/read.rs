@@ -1,0 +1,52 @@
+//! Reads schedules.
+
+use uuid::Uuid;
+
+use super::WHAT;
+use crate::{
+    commands::{
+        CommandError,
+        list::{Listed, Page},
+    },
+    store::{
+        db::{TenantTx, Work},
+        schedules::{self, Schedule},
+    },
+};
+
+/// The schedule of one plan for one config.
+pub struct GetSchedule {
+    /// Key of the plan.
+    pub plan: String,
+    /// Key of the config.
+    pub config: String,
+}
+
+impl Work<TenantTx> for GetSchedule {
+    type Done = Schedule;
+    type Fault = CommandError;
+
+    async fn run(&self, tx: &TenantTx) -> Result<Schedule, CommandError> {
+        schedules::by_keys(tx, &self.plan, &self.config)
+            .await?
+            .ok_or_else(|| CommandError::not_found(WHAT, format!("{}/{}", self.plan, self.config)))
+    }
+}
+
+/// Schedules, newest first.
+pub struct ListSchedules {
+    /// Only of this plan.
+    pub plan: Option<String>,
+    /// Which page.
+    pub page: Page<Uuid>,
+}
+
+impl Work<TenantTx> for ListSchedules {
+    type Done = Listed<Schedule, Uuid>;
+    type Fault = CommandError;
+
+    async fn run(&self, tx: &TenantTx) -> Result<Self::Done, CommandError> {
+        let rows = schedules::list(tx, self.plan.as_deref(), self.page.after, self.page.limit()).await?;
+        Ok(self.page.cut(rows, |row| row.id))
+    }
+}

@@ -1,0 +1,19 @@
+//! Tenants of the installation.
+
+mod create;
+
+pub use create::CreateTenant;
+
+use crate::{
+    commands::CommandError,
+    keys::{DataKey, MasterKeys, WrappedKey},
+    store::{db::TenantTx, tenants},
+};
+
+/// The data key of a transaction's tenant.
+pub async fn data_key(tx: &TenantTx, keys: &MasterKeys) -> Result<DataKey, CommandError> {
+    let row = tenants::data_key(tx, tx.tenant_id())
+        .await?
+        .ok_or_else(|| CommandError::not_found("tenant", tx.tenant_id()))?;
+    Ok(keys.data_key(tx.tenant_id(), &WrappedKey { key_id: row.data_key_id, sealed: row.data_key })?)
+}
