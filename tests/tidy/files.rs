@@ -86,7 +86,7 @@ fn banned() -> Vec<(Regex, &'static str)> {
         ),
         (
             any(&[
-                &["BEGIN [A-Z ]*PRIV", "ATE KEY"],
+                &["BEGIN [A-Z ]*PRIV", r"ATE KEY-----(\\n)?[A-Za-z0-9+/]{16}"],
                 &["AKIA", "[0-9A-Z]{16}"],
                 &["gh", "p_[A-Za-z0-9]{36}"],
             ]),
