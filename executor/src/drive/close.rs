@@ -56,7 +56,11 @@ async fn refused(saver: &mut Saver, detail: String) -> Result<(), Closed> {
 }
 
 async fn send(saver: &mut Saver, checkpoint: Option<Checkpoint>, exit: Exit) -> Result<Verdict, Closed> {
-    let item = saver.item(checkpoint);
+    // A hand-back without progress forgives no losses: poison stays poison.
+    let item = match &exit {
+        Exit::Release(_) if checkpoint.is_none() => saver.nothing(),
+        Exit::Release(_) | Exit::Complete(_) | Exit::Park { .. } | Exit::Lost => saver.item(checkpoint),
+    };
     let reporter = saver.reporter();
     match exit {
         Exit::Complete(ending) => {

@@ -101,11 +101,11 @@ async fn attempt(parts: &Parts, granted: Granted) {
             return;
         }
     };
-    let Prepared { machine, started, time_left } = prepared;
+    let Prepared { machine, started } = prepared;
     tracing::info!(resumed = saver.resumes(), "run begins");
     let mut run = Run::new(parts, &lease, machine, saver);
     run.announce(&started);
-    let exit = run.go(cancel, time_left).await;
+    let exit = run.go(cancel).await;
     let (mut saver, mut machine) = run.into_rest();
     close::report(&mut saver, &lease, Some(&mut machine), exit).await;
 }

@@ -1,6 +1,6 @@
 //! From a grant to a machine that can begin.
 //!
-//! In: a grant. Out: the engine's machine, the event of its beginning and the time it has left; or why it cannot start.
+//! In: a grant. Out: the engine's machine, and the event of its beginning; or why it cannot start.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,7 +24,6 @@ const FRAMING_BYTES: usize = 1024;
 pub(crate) struct Prepared {
     pub(crate) machine: Machine,
     pub(crate) started: Message,
-    pub(crate) time_left: Duration,
 }
 
 pub(crate) enum Refusal {
@@ -54,7 +53,6 @@ pub(crate) async fn prepare(
     let progress = resume.as_ref().map(|saved| saved.progress.clone()).unwrap_or_default();
     let now = Now { wall: clock::utc_now(), monotonic: Duration::ZERO };
     let started = message::started(&assignment.identity, &trace, &progress, now);
-    let time_left = definition.max_execution.saturating_sub(assignment.ran);
     let job = Job {
         identity: assignment.identity,
         definition,
@@ -72,7 +70,7 @@ pub(crate) async fn prepare(
     };
     let machine = Machine::new(job)
         .map_err(|error| Refusal::Start { code: "RUN_UNREADABLE", message: error.to_string() })?;
-    Ok(Prepared { machine, started, time_left })
+    Ok(Prepared { machine, started })
 }
 
 /// Asks for the context until it comes or the lease is lost.

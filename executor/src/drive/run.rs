@@ -47,8 +47,6 @@ pub(crate) struct Run<'a> {
     held: VecDeque<(TryId, Request)>,
     waits: Waits,
     pace: Pace,
-    /// When the run's own time is over.
-    deadline: Option<Instant>,
     /// When to look at the producer's full queue again.
     queue_full: Option<Instant>,
     /// The fence was shut when last looked at.
@@ -75,7 +73,6 @@ impl<'a> Run<'a> {
             held: VecDeque::new(),
             waits: Waits::default(),
             pace: Pace::default(),
-            deadline: None,
             queue_full: None,
             paused: false,
             draining: false,
@@ -100,8 +97,7 @@ impl<'a> Run<'a> {
     }
 
     /// Runs until nothing is left to do but the last report.
-    pub(crate) async fn go(&mut self, cancel: bool, time_left: Duration) -> Exit {
-        self.deadline = self.begun.checked_add(time_left);
+    pub(crate) async fn go(&mut self, cancel: bool) -> Exit {
         self.step(if cancel { Input::Stop(StopReason::Cancel) } else { Input::Begin });
         let mut orders = self.lease.orders();
         let mut fence = self.parts.fence.changes();
@@ -157,10 +153,6 @@ impl<'a> Run<'a> {
         let now = Instant::now();
         self.look_at_fence(now);
         self.end_waits(now);
-        if self.end.is_none() && self.deadline.is_some_and(|deadline| now >= deadline) {
-            self.deadline = None;
-            self.stop(StopReason::TimeLimit);
-        }
         if !self.paused {
             self.produce(now);
             self.fetch();
@@ -274,8 +266,7 @@ impl<'a> Run<'a> {
     fn next_wake(&self) -> Instant {
         let stalled = self.outbox.stalled_at(self.parts.sink_timeout).filter(|_| !self.paused);
         let save = self.pace.due().filter(|_| !self.saver.is_busy() && self.end.is_none());
-        let deadline = self.deadline.filter(|_| self.end.is_none());
-        let times = [self.waits.next(), save, deadline, self.outbox.retry_at(), self.queue_full, stalled];
+        let times = [self.waits.next(), save, self.outbox.retry_at(), self.queue_full, stalled];
         let earliest = times.into_iter().flatten().min();
         // Nothing is due: look again now and then, whatever else may wake the run.
         earliest.unwrap_or_else(|| Instant::now() + Duration::from_secs(60))

@@ -11,7 +11,7 @@ use orchid_engine::{Checkpoint, Progress, SavedCheckpoint};
 use orchid_proto::executor::v1 as wire;
 use tokio::time::Instant;
 
-use crate::report::{Closed, Reporter, Stamp, Verdict, checkpoint_item};
+use crate::report::{Closed, Reporter, Stamp, Verdict, checkpoint_item, whole};
 use crate::worker::Lease;
 
 /// Numbers a run's checkpoints, and holds the call that is under way.
@@ -90,6 +90,15 @@ impl Saver {
         self.place = checkpoint.place.clone();
         self.progress = checkpoint.progress.clone();
         checkpoint_item(&stamp, checkpoint)
+    }
+
+    /// Stands for: this attempt saved nothing.
+    pub(crate) fn nothing(&self) -> wire::CheckpointItem {
+        wire::CheckpointItem {
+            lease_token: self.token.clone(),
+            running_ms: whole(self.running().as_millis()),
+            ..wire::CheckpointItem::default()
+        }
     }
 
     fn running(&self) -> Duration {
