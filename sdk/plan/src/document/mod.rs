@@ -5,6 +5,8 @@
 
 mod context;
 mod definition;
+#[cfg(test)]
+mod docs;
 mod object;
 mod outcome;
 mod paginate;

@@ -76,6 +76,7 @@ fn check_cases(cases: Vec<Case>) {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn faults_of_fields_have_pointer_and_correction() {
     use FaultCode::*;
     check_cases(vec![

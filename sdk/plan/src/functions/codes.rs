@@ -39,7 +39,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         "base64_encode",
         "base64_encode(text) → text",
         "standard Base64, with padding",
-        ("base64_encode('user:password')", "\"dXNlcjpwYXNzd29yZA==\""),
+        ("base64_encode('orchid!')", "\"b3JjaGlkIQ==\""),
         &[Text],
         |run, args| {
             let subject = args.text(0);
@@ -51,7 +51,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         "base64_decode",
         "base64_decode(text) → text",
         "text from Base64 or its url-safe form, padded or not",
-        ("base64_decode('eyJhIjoxfQ')", r#""{\"a\":1}""#),
+        ("base64_decode('b3JjaGlkIQ')", "\"orchid!\""),
         &[Text],
         base64_decode,
     ),

@@ -56,7 +56,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         "raw",
         "raw(text) → text",
         "in a `url` template, the text without percent-encoding; stands there alone and nowhere else",
-        ("not_null(`null`, 'raw() is tested with urls')", "\"raw() is tested with urls\""),
+        ("https://api.example.com/items?{{ raw('a=1&b=2') }}", "\"https://api.example.com/items?a=1&b=2\""),
         &[Text],
         |run, _| Err(run.fail("stands outside a url template")),
     ),

@@ -26,7 +26,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         "the value as JSON text, members in the order of their names",
         ("json_stringify({b: `1`, a: 'x'})", r#""{\"a\":\"x\",\"b\":1}""#),
         &[Any],
-        |run, args| stringify(run, args),
+        stringify,
     ),
     Function::new(
         "link_header",

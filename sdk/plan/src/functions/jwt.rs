@@ -95,6 +95,21 @@ mod tests {
     use ring::signature::KeyPair as _;
 
     use super::*;
+    use crate::expr::tests::eval;
+
+    #[test]
+    fn a_token_is_header_claims_and_a_signature_over_both() {
+        let token =
+            eval("jwt_sign({sub: 'orchid', n: `9007199254740993`}, 'key', 'HS256', {kid: 'k1'})").unwrap();
+        let token = token.trim_matches('"');
+        let parts: Vec<&str> = token.split('.').collect();
+        let text = |part: &str| String::from_utf8(URL_SAFE_NO_PAD.decode(part).unwrap()).unwrap();
+        assert_eq!(text(parts[0]), r#"{"alg":"HS256","kid":"k1","typ":"JWT"}"#);
+        assert_eq!(text(parts[1]), r#"{"n":9007199254740993,"sub":"orchid"}"#);
+        let signed = format!("{}.{}", parts[0], parts[1]);
+        let signature = URL_SAFE_NO_PAD.decode(parts[2]).unwrap();
+        hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, b"key"), signed.as_bytes(), &signature).unwrap();
+    }
 
     #[test]
     fn a_curve_key_signs_what_its_public_half_verifies() {

@@ -63,7 +63,7 @@ fn sort_by(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
     let keys = each(run, args, 1, 0)?;
     sortable(run, keys.iter())?;
     let mut pairs: Vec<(&Rcvar, &Rcvar)> = keys.iter().zip(args.list(0)).collect();
-    pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
+    pairs.sort_by_key(|(key, _)| *key);
     Ok(list(pairs.into_iter().map(|(_, item)| item.clone()).collect()))
 }
 
