@@ -1,5 +1,7 @@
 //! The private servers, started for real. Needs Postgres and Redis installed.
 
+#![allow(clippy::expect_used, clippy::print_stdout, reason = "a test fails by panicking")]
+
 use std::{
     net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
@@ -112,4 +114,43 @@ async fn a_killed_server_starts_again_where_it_was() {
     assert!(!listens(port));
     redis.restart().await.unwrap();
     assert!(listens(port) && redis.url() == url);
+}
+
+/// Not a test of its own: the process that the next one kills.
+#[tokio::test]
+#[ignore = "run by a_killed_process_takes_its_servers_along"]
+async fn hold_servers() {
+    let folder = Folder::new();
+    let postgres = start(&folder.0).await;
+    let redis = Redis::start(&folder.0).await.expect("redis starts");
+    println!("\nholding {} {} {}", postgres.port(), redis.port(), folder.0.display());
+    std::future::pending::<()>().await;
+}
+
+#[test]
+fn a_killed_process_takes_its_servers_along() {
+    use std::io::{BufRead as _, BufReader};
+    let own = std::env::current_exe().expect("the test's own file");
+    let mut holder = Command::new(own)
+        .args(["--exact", "hold_servers", "--ignored", "--nocapture"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("the holder runs");
+    let lines = BufReader::new(holder.stdout.take().expect("its output")).lines();
+    let line = lines.map_while(Result::ok).find_map(|line| line.strip_prefix("holding ").map(str::to_owned));
+    let line = line.expect("the holder says what it holds");
+    let mut words = line.split(' ');
+    let mut port = || words.next().expect("a port").parse::<u16>().expect("a number");
+    let ports = [port(), port()];
+    assert!(ports.iter().all(|port| listens(*port)), "{line}");
+    let folder = Folder(words.next().expect("a folder").into());
+
+    holder.kill().expect("kill");
+    holder.wait().expect("wait");
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while ports.iter().any(|port| listens(*port)) {
+        assert!(std::time::Instant::now() < deadline, "a server outlived the process that started it");
+        std::thread::yield_now();
+    }
+    drop(folder);
 }
