@@ -8,7 +8,6 @@ use uuid::Uuid;
 
 use crate::{
     store::{
-        Name,
         db::{Databases, TenantTx},
         error::StoreError,
     },
@@ -191,11 +190,11 @@ pub async fn attempts(
     .await
 }
 
-/// Transitions of an execution, oldest first.
+/// Transitions of an execution, newest first.
 pub async fn history(tx: &TenantTx, execution_id: Uuid, limit: i64) -> Result<Vec<Event>, StoreError> {
     tx.all(
         "SELECT at, state, attempt, cause, detail FROM execution_history
-         WHERE tenant_id = $1 AND execution_id = $2 ORDER BY id LIMIT $3",
+         WHERE tenant_id = $1 AND execution_id = $2 ORDER BY id DESC LIMIT $3",
         values![tx.tenant_id(), execution_id, limit],
     )
     .await
@@ -227,93 +226,4 @@ pub async fn find_changed(databases: &Databases, seen: &[Seen]) -> Result<Vec<Ex
             values![tenants, ids, versions],
         )
         .await
-}
-
-/// The executors of a pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PoolStanding {
-    /// Sessions that live and take work.
-    pub sessions: i64,
-    /// Runs that they can do at once.
-    pub slots: i64,
-    /// Runs that they have.
-    pub leases: i64,
-}
-
-/// An execution's place in the queue.
-#[derive(Debug, Clone, FromQueryResult)]
-pub struct Ready {
-    /// How often the doorbell rang for it.
-    pub rings: i32,
-    /// When it last rang.
-    pub rung_at: Option<DateTime<Utc>>,
-}
-
-/// The run that another waits behind.
-#[derive(Debug, Clone, FromQueryResult)]
-pub struct Ahead {
-    /// Its id.
-    pub id: Uuid,
-    /// Where it is.
-    pub state: String,
-}
-
-/// The place in the queue of an execution that has one.
-pub async fn ready(tx: &TenantTx, execution_id: Uuid) -> Result<Option<Ready>, StoreError> {
-    tx.one(
-        "SELECT rings, rung_at FROM ready WHERE tenant_id = $1 AND execution_id = $2",
-        values![tx.tenant_id(), execution_id],
-    )
-    .await
-}
-
-/// The run of the same plan and config that saves progress now, if it is another.
-pub async fn ahead(tx: &TenantTx, execution: &Execution) -> Result<Option<Ahead>, StoreError> {
-    tx.one(
-        "SELECT e.id, e.state FROM schedules s
-         JOIN plan_executions e ON e.tenant_id = s.tenant_id AND e.id = s.going_execution_id
-         WHERE s.tenant_id = $1 AND s.plan_id = $2 AND s.config_id = $3 AND e.id <> $4",
-        values![tx.tenant_id(), execution.plan_id, execution.config_id, execution.id],
-    )
-    .await
-}
-
-/// The pool of the transaction's tenant.
-pub async fn pool(tx: &TenantTx) -> Result<String, StoreError> {
-    let row: Option<Name> =
-        tx.one("SELECT pool AS name FROM tenants WHERE id = $1", values![tx.tenant_id()]).await?;
-    row.map(|row| row.name).ok_or_else(|| StoreError::corrupt("tenants", "the transaction's tenant is gone"))
-}
-
-/// Sessions of a pool that live and take work, and what they have.
-pub async fn pool_standing(databases: &Databases, pool: &str) -> Result<PoolStanding, StoreError> {
-    let sessions: Vec<Sessions> = databases
-        .find(
-            "SELECT count(*) AS sessions, COALESCE(sum(slots), 0)::bigint AS slots, array_agg(id) AS ids
-             FROM executor_sessions WHERE pool = $1 AND ended_at IS NULL AND NOT draining",
-            values![pool],
-        )
-        .await?;
-    let Some(Sessions { sessions, slots, ids }) = sessions.into_iter().next() else {
-        return Ok(PoolStanding { sessions: 0, slots: 0, leases: 0 });
-    };
-    let leases: Vec<Count> = databases
-        .find(
-            "SELECT count(*) AS count FROM leases WHERE session_id = ANY($1)",
-            values![ids.unwrap_or_default()],
-        )
-        .await?;
-    Ok(PoolStanding { sessions, slots, leases: leases.first().map_or(0, |row| row.count) })
-}
-
-#[derive(FromQueryResult)]
-struct Sessions {
-    sessions: i64,
-    slots: i64,
-    ids: Option<Vec<Uuid>>,
-}
-
-#[derive(FromQueryResult)]
-struct Count {
-    count: i64,
 }

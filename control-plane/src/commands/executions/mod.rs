@@ -1,11 +1,15 @@
-//! Executions, as users see them.
+//! Executions: the runs of plans, as their tenant sees and stops them.
 
 mod explain;
 mod read;
-pub mod watch;
+#[cfg(test)]
+pub(crate) mod samples;
+mod watch;
+mod words;
 
-pub use explain::{ExplainExecution, Explained, summary};
-pub use read::{GetExecution, ListExecutionAttempts, ListExecutions};
+pub use explain::{Explained, explain};
+pub use read::{GetExecution, ListAttempts, ListExecutions, last_request_of};
+pub use watch::{Watch, WatchEnd, Watches};
 
 /// What errors call it.
 const WHAT: &str = "execution";

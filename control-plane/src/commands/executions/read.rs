@@ -9,12 +9,14 @@ use crate::{
         list::{Listed, Page},
     },
     store::{
-        db::{TenantTx, Work},
+        db::{Databases, TenantTx, Work},
+        error::StoreError,
         executions::{self, Attempt, Execution, Filter},
+        standing::{self, Lease},
     },
 };
 
-/// One execution by its id.
+/// One execution.
 pub struct GetExecution {
     /// Its id.
     pub id: Uuid,
@@ -31,7 +33,7 @@ impl Work<TenantTx> for GetExecution {
 
 /// Executions, newest first.
 pub struct ListExecutions {
-    /// Which.
+    /// Which of them.
     pub filter: Filter,
     /// Which page.
     pub page: Page<Uuid>,
@@ -48,14 +50,14 @@ impl Work<TenantTx> for ListExecutions {
 }
 
 /// Attempts of an execution, newest first.
-pub struct ListExecutionAttempts {
-    /// Id of the execution.
+pub struct ListAttempts {
+    /// Of which execution.
     pub execution_id: Uuid,
     /// Which page.
     pub page: Page<i32>,
 }
 
-impl Work<TenantTx> for ListExecutionAttempts {
+impl Work<TenantTx> for ListAttempts {
     type Done = Listed<Attempt, i32>;
     type Fault = CommandError;
 
@@ -64,4 +66,14 @@ impl Work<TenantTx> for ListExecutionAttempts {
         let rows = executions::attempts(tx, self.execution_id, self.page.after, self.page.limit()).await?;
         Ok(self.page.cut(rows, |row| row.attempt))
     }
+}
+
+/// Adds what the attempt that runs told of with its last beat; sessions belong to no tenant, so it is no part of a tenant's transaction.
+pub async fn last_request_of(databases: &Databases, attempts: &mut [Attempt]) -> Result<(), StoreError> {
+    for attempt in attempts.iter_mut().filter(|attempt| attempt.ended_at.is_none()) {
+        let Attempt { lease_id, session_id, granted_at, .. } = *attempt;
+        let session = standing::find_session(databases, &Lease { lease_id, session_id, granted_at }).await?;
+        attempt.last_request = session.and_then(|session| session.last_request);
+    }
+    Ok(())
 }

@@ -42,6 +42,7 @@ mod tests {
             plan_enabled: true,
             config_enabled: true,
             wait_seconds: 60,
+            overlap: "skip".to_owned(),
             repeat_count: None,
         }
     }

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::WHAT;
+use super::ScheduleName;
 use crate::{
     commands::{
         CommandError,
@@ -15,21 +15,17 @@ use crate::{
 };
 
 /// The schedule of one plan for one config.
-pub struct GetSchedule {
-    /// Key of the plan.
-    pub plan: String,
-    /// Key of the config.
-    pub config: String,
-}
+pub struct GetSchedule(
+    /// Which.
+    pub ScheduleName,
+);
 
 impl Work<TenantTx> for GetSchedule {
     type Done = Schedule;
     type Fault = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Schedule, CommandError> {
-        schedules::by_keys(tx, &self.plan, &self.config)
-            .await?
-            .ok_or_else(|| CommandError::not_found(WHAT, format!("{}/{}", self.plan, self.config)))
+        self.0.find(tx).await
     }
 }
 
