@@ -134,6 +134,7 @@ impl App {
     pub async fn ended(&mut self) {
         tokio::select! {
             () = self.signals.drain_asked.cancelled() => tracing::info!("the control plane asks for a drain"),
+            () = self.sink.broken() => tracing::error!("the kafka producer cannot go on: a new process is needed"),
             ended = self.intake.next_ended() => tracing::error!(?ended, "part of the intake ended"),
             ended = self.services.next_ended() => tracing::error!(?ended, "service ended"),
         }
@@ -241,6 +242,7 @@ impl Shared {
             leases: Arc::clone(&self.leases),
             parts,
             starts,
+            pulse: self.pulse.clone(),
             stop: stop.clone(),
         };
         let doorbell = Doorbell {

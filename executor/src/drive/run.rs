@@ -14,6 +14,7 @@ use orchid_kit::clock;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tracing::Instrument as _;
+use tracing::field::Empty;
 
 use crate::drive::Parts;
 use crate::drive::ending::{Exit, system_failure};
@@ -209,17 +210,18 @@ impl<'a> Run<'a> {
             self.lease.requested(format!("{} {place}", request.method));
             let span = tracing::info_span!(
                 "try",
-                method = request.method,
-                url = place,
-                status = tracing::field::Empty
+                http.request.method = request.method,
+                url.full = place,
+                http.response.status_code = Empty,
+                "error.type" = Empty,
             );
             let fetcher = self.parts.fetcher.clone();
             let inside = span.clone();
             let fetched = async move {
                 let fetched = fetcher.fetch(request).await;
                 match &fetched.result {
-                    Ok(response) => inside.record("status", response.status),
-                    Err(error) => inside.record("status", error.kind.code()),
+                    Ok(response) => inside.record("http.response.status_code", response.status),
+                    Err(error) => inside.record("error.type", error.kind.code()),
                 };
                 (try_id, fetched)
             };

@@ -17,6 +17,7 @@ use tonic::Status;
 
 use crate::control::{Replicas, Session, SessionCell, asked_delay, is_retryable, is_session_gone};
 use crate::drive::{Granted, Parts};
+use crate::intake::Pulse;
 use crate::plans::Known;
 use crate::report::{Assignment, whole};
 use crate::worker::{Leases, Slot, Start};
@@ -34,6 +35,7 @@ pub(crate) struct Asker {
     pub(crate) leases: Arc<Leases>,
     pub(crate) parts: Arc<Parts>,
     pub(crate) starts: mpsc::Sender<Start>,
+    pub(crate) pulse: Pulse,
     pub(crate) stop: CancellationToken,
 }
 
@@ -78,6 +80,9 @@ impl Asker {
         let begun = Instant::now();
         let mut backoff = Backoff::new(FIRST_DELAY, MAX_DELAY);
         loop {
+            if !request.rung.is_empty() {
+                self.pulse.beat();
+            }
             let status: Status = match self.replicas.acquire_leases(session, request.clone()).await {
                 Ok(answer) => return Some(answer),
                 Err(status) => status,

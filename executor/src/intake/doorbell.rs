@@ -4,6 +4,8 @@
 //! deleted as soon as its ask is answered, whatever the answer: from there on the lease protects the job. What nobody
 //! acked for a minute is dropped. Redis may lose or repeat anything here, or be away: it costs time only.
 
+use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use orchid_kit::backoff::Backoff;
@@ -57,25 +59,18 @@ struct Line {
 }
 
 impl Doorbell {
-    /// Serves until told to stop, through sessions and connections.
+    /// Serves until told to stop, through sessions and connections. An ask that is under way is never cut short: what it was
+    /// granted would be unknown here.
     pub(crate) async fn serve(self) {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
-        loop {
+        while !self.stop.is_cancelled() {
             self.pulse.beat();
-            tokio::select! {
-                () = self.stop.cancelled() => return,
-                result = self.listen(&mut backoff) => {
-                    if let Err(error) = result {
-                        self.rings.send_replace(false);
-                        tracing::warn!(%error, "doorbell broken: asking for any work instead");
-                    }
-                }
+            if let Err(error) = self.listen(&mut backoff).await {
+                self.rings.send_replace(false);
+                tracing::warn!(%error, "doorbell broken: asking for any work instead");
             }
             let pause = backoff.next_delay();
-            tokio::select! {
-                () = self.stop.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
-            }
+            self.unless_stopped(tokio::time::sleep(pause)).await;
         }
     }
 
@@ -83,8 +78,11 @@ impl Doorbell {
     async fn listen(&self, backoff: &mut Backoff) -> Result<(), RedisError> {
         let session = loop {
             self.pulse.beat();
-            if let Ok(Some(session)) = tokio::time::timeout(BLOCK, self.session.wait()).await {
-                break session;
+            let found = self.unless_stopped(tokio::time::timeout(BLOCK, self.session.wait())).await;
+            match found {
+                None => return Ok(()),
+                Some(Ok(Some(session))) => break session,
+                Some(Ok(None) | Err(_)) => {}
             }
         };
         let mut line = self.connect().await?;
@@ -100,23 +98,35 @@ impl Doorbell {
             }
             let free = self.slots.free().min(MAX_ENTRIES);
             if free == 0 {
-                let _ = tokio::time::timeout(BLOCK, self.slots.one_free()).await;
+                let freed = tokio::time::timeout(BLOCK, self.slots.one_free());
+                if self.unless_stopped(freed).await.is_none() {
+                    return Ok(());
+                }
                 continue;
             }
-            match self.read(&mut line.reads, &session, free).await {
+            let Some(read) = self.unless_stopped(self.read(&mut line.reads, &session, free)).await else {
+                return leave(&mut line.writes, &session).await;
+            };
+            match read {
                 Ok(entries) if entries.is_empty() => {}
                 Ok(entries) => {
-                    let result = self.take(&session, &entries).await;
+                    let started = self.take(&session, &entries).await;
                     forget(&mut line.writes, &session, &entries).await?;
-                    if result == Taken::Nothing {
-                        tracing::debug!(entries = entries.len(), "nothing rung was granted");
-                    }
+                    tracing::debug!(entries = entries.len(), started, "doorbell rang");
                 }
                 Err(error) if is_group_gone(&error) => heal(&mut line.writes, &session).await?,
                 Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// None once told to stop.
+    async fn unless_stopped<F: Future>(&self, future: F) -> Option<F::Output> {
+        tokio::select! {
+            () = self.stop.cancelled() => None,
+            output = future => Some(output),
+        }
     }
 
     async fn connect(&self) -> Result<Line, RedisError> {
@@ -155,24 +165,15 @@ impl Doorbell {
         Ok(entries.collect())
     }
 
-    /// Asks for what was rung, as far as slots are free now.
-    async fn take(&self, session: &std::sync::Arc<Session>, entries: &[Entry]) -> Taken {
+    /// Asks for what was rung, as far as slots are free now; answers how many runs were started.
+    async fn take(&self, session: &Arc<Session>, entries: &[Entry]) -> usize {
         let rung: Vec<_> = entries.iter().filter_map(|entry| entry.rung.clone()).collect();
         let slots = self.slots.take(rung.len());
         if slots.is_empty() {
-            return Taken::Nothing;
+            return 0;
         }
-        match self.asker.ask(session, Ask::Rung(rung), slots).await {
-            0 => Taken::Nothing,
-            _ => Taken::Some,
-        }
+        self.asker.ask(session, Ask::Rung(rung), slots).await
     }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Taken {
-    Nothing,
-    Some,
 }
 
 /// An entry whose fields are no ids is acked and asks for nothing.
@@ -193,6 +194,15 @@ async fn heal(connection: &mut MultiplexedConnection, session: &Session) -> Resu
             Err(error) if error.code() == Some("BUSYGROUP") => {}
             Err(error) => return Err(error),
         }
+    }
+    Ok(())
+}
+
+/// Takes this consumer out of the groups. What it read and never acked goes with it: the relay rings again.
+async fn leave(connection: &mut MultiplexedConnection, session: &Session) -> Result<(), RedisError> {
+    let consumer = session.id.to_string();
+    for stream in &session.doorbell_streams {
+        let _: usize = connection.xgroup_delconsumer(stream, &session.doorbell_group, &consumer).await?;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer};
 use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
 
 use crate::settings::KafkaSettings;
 
@@ -29,6 +30,7 @@ const LINGER_MS: u32 = 5;
 pub struct Sink {
     producer: Arc<ThreadedProducer<Deliveries>>,
     room: Arc<Notify>,
+    broken: CancellationToken,
     topics: Arc<TopicNames>,
 }
 
@@ -90,6 +92,7 @@ impl Sink {
     /// A producer for these brokers. Connects in the background.
     pub fn new(settings: &KafkaSettings) -> Result<Sink, KafkaError> {
         let room = Arc::new(Notify::new());
+        let broken = CancellationToken::new();
         let batch_bytes = settings.message_max_bytes.saturating_sub(BATCH_OVERHEAD_BYTES).max(1);
         let producer = ClientConfig::new()
             .set("bootstrap.servers", settings.brokers.join(","))
@@ -103,8 +106,8 @@ impl Sink {
             .set("batch.size", batch_bytes.to_string())
             .set("queue.buffering.max.messages", QUEUE_MESSAGES.to_string())
             .set("queue.buffering.max.kbytes", QUEUE_KIB.to_string())
-            .create_with_context(Deliveries { room: Arc::clone(&room) })?;
-        Ok(Sink { producer: Arc::new(producer), room, topics: Arc::new(settings.topics.clone()) })
+            .create_with_context(Deliveries { room: Arc::clone(&room), broken: broken.clone() })?;
+        Ok(Sink { producer: Arc::new(producer), room, broken, topics: Arc::new(settings.topics.clone()) })
     }
 
     /// Queues a message of a run. Its ticket answers later, unless this answers an error.
@@ -142,6 +145,11 @@ impl Sink {
         &self.room
     }
 
+    /// Returns once the producer has failed for good; it takes nothing any more.
+    pub async fn broken(&self) {
+        self.broken.cancelled().await;
+    }
+
     /// Drops everything that is queued or in flight: the tickets answer `Unknown`.
     pub fn purge(&self) {
         self.producer.purge(PurgeConfig::default().queue().inflight());
@@ -166,11 +174,15 @@ impl TopicNames {
 /// Runs on the producer's thread.
 struct Deliveries {
     room: Arc<Notify>,
+    broken: CancellationToken,
 }
 
 impl ClientContext for Deliveries {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::warn!(%error, reason, "kafka client error");
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+            self.broken.cancel();
+        }
     }
 }
 
