@@ -40,7 +40,7 @@ async fn the_readmes_grpcurl_commands_run_a_plan() {
         return;
     };
     let upstream = Upstream::start(|request| {
-        if request.headers.get("x-api-key").is_none_or(|key| key != "of-the-test") {
+        if request.headers.get("x-api-key").is_none_or(|key| key != "any-key") {
             return Reply::Json(401, json!({"error": "no key"}));
         }
         let page: u64 = request.query.get("cursor").map_or(0, |cursor| cursor.parse().expect("a cursor"));
@@ -56,7 +56,6 @@ async fn the_readmes_grpcurl_commands_run_a_plan() {
             Some(("ORCHID", _)) => format!("ORCHID={}\n", stack.address(0)),
             Some(("API_KEY", _)) => "API_KEY=any-key\n".to_owned(),
             Some(("API", _)) => format!("API={}\n", upstream.url()),
-            Some(("API_KEY", _)) => "API_KEY=of-the-test\n".to_owned(),
             _ => format!("{line}\n"),
         })
         .collect::<String>();

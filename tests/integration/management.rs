@@ -1,0 +1,195 @@
+//! The management API: what is created once is there once, changes collide instead of overwriting, lists have an end.
+
+use std::collections::BTreeSet;
+
+use orchid_proto::v1;
+use orchid_tests::{Stack, StackOptions, Tenant, client::structure};
+use prost_types::FieldMask;
+use serde_json::json;
+use tonic::Code;
+use tonic_types::StatusExt as _;
+use uuid::Uuid;
+
+use crate::plans;
+
+const NOWHERE: &str = "http://127.0.0.1:1";
+
+async fn two_replicas() -> (Stack, Tenant) {
+    let options = StackOptions { control_planes: 2, executors: 0, ..StackOptions::default() };
+    let stack = Stack::start(options).await;
+    let tenant = stack.tenant().await;
+    (stack, tenant)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_is_sent_twice_is_done_once_whichever_replica_answers() {
+    let (stack, tenant) = two_replicas().await;
+    let elsewhere = tenant.through(stack.channel(1));
+    tenant.shop(NOWHERE).await;
+    tenant.plan("orders", &plans::orders()).await;
+    let trigger = v1::TriggerPlanRequest {
+        key: "orders".to_owned(),
+        config: "main".to_owned(),
+        request_id: Uuid::now_v7().to_string(),
+        ..v1::TriggerPlanRequest::default()
+    };
+    let first =
+        tenant.plans().trigger_plan(tenant.request(trigger.clone())).await.expect("a run").into_inner();
+    let second = elsewhere
+        .plans()
+        .trigger_plan(elsewhere.request(trigger.clone()))
+        .await
+        .expect("the same run")
+        .into_inner();
+    assert_eq!(first.id, second.id);
+    assert_eq!(tenant.all_executions("orders").await.len(), 1);
+
+    let other =
+        v1::TriggerPlanRequest { persist_context: true, context_override_json: "{}".to_owned(), ..trigger };
+    let refused = tenant.plans().trigger_plan(tenant.request(other)).await.expect_err("another body");
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_of_what_changed_meanwhile_is_refused() {
+    let (_stack, tenant) = two_replicas().await;
+    tenant.shop(NOWHERE).await;
+    let plan = tenant.plan("orders", &plans::orders()).await;
+    let update = |etag: &str, name: &str| v1::UpdatePlanRequest {
+        plan: Some(v1::Plan {
+            key: "orders".to_owned(),
+            name: name.to_owned(),
+            etag: etag.to_owned(),
+            ..v1::Plan::default()
+        }),
+        update_mask: Some(FieldMask { paths: vec!["name".to_owned()] }),
+    };
+    let mut client = tenant.plans();
+    let changed =
+        client.update_plan(tenant.request(update(&plan.etag, "one"))).await.expect("a change").into_inner();
+    assert_ne!(changed.etag, plan.etag);
+    assert_eq!((changed.name.as_str(), changed.revision), ("one", 1), "only the definition makes a revision");
+    let refused =
+        client.update_plan(tenant.request(update(&plan.etag, "two"))).await.expect_err("an old etag");
+    assert_eq!(refused.code(), Code::Aborted, "{refused:?}");
+    let read = client.get_plan(tenant.request(v1::GetPlanRequest { key: "orders".to_owned() })).await;
+    assert_eq!(read.expect("the plan").into_inner().name, "one");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn definitions_make_revisions_and_an_old_one_can_come_back() {
+    let (_stack, tenant) = two_replicas().await;
+    tenant.shop(NOWHERE).await;
+    tenant.plan("plan", &plans::orders()).await;
+    let update = v1::UpdatePlanRequest {
+        plan: Some(v1::Plan {
+            key: "plan".to_owned(),
+            definition: Some(structure(&plans::single())),
+            ..v1::Plan::default()
+        }),
+        update_mask: Some(FieldMask { paths: vec!["definition".to_owned()] }),
+    };
+    let mut client = tenant.plans();
+    let second = client.update_plan(tenant.request(update.clone())).await.expect("a change").into_inner();
+    assert_eq!(second.revision, 2);
+    let same = client.update_plan(tenant.request(update)).await.expect("no change").into_inner();
+    assert_eq!(same.revision, 2, "the same definition is no new revision");
+    let rollback =
+        v1::RollbackPlanRequest { key: "plan".to_owned(), revision: 1, ..v1::RollbackPlanRequest::default() };
+    let third = client.rollback_plan(tenant.request(rollback)).await.expect("a rollback").into_inner();
+    assert_eq!((third.revision, third.definition), (3, Some(structure(&plans::orders()))));
+    let get = v1::GetPlanRevisionRequest { plan: "plan".to_owned(), revision: 2 };
+    let kept = client.get_plan_revision(tenant.request(get)).await.expect("a revision").into_inner();
+    assert_eq!(kept.definition, Some(structure(&plans::single())));
+    let list =
+        v1::ListPlanRevisionsRequest { plan: "plan".to_owned(), ..v1::ListPlanRevisionsRequest::default() };
+    let all =
+        client.list_plan_revisions(tenant.request(list)).await.expect("revisions").into_inner().revisions;
+    assert_eq!(all.iter().map(|one| one.revision).collect::<Vec<_>>(), [3, 2, 1]);
+    assert_eq!(all[0].definition_hash, all[2].definition_hash);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_names_everything_once_and_says_when_it_ends() {
+    let (stack, tenant) = two_replicas().await;
+    tenant.shop(NOWHERE).await;
+    for number in 0..7 {
+        tenant.config(&format!("c{number}"), &json!({"base_url": NOWHERE})).await;
+    }
+    let mut seen = Vec::new();
+    let mut token = String::new();
+    let mut pages = 0;
+    loop {
+        // Any replica goes on where another one stopped.
+        let caller = tenant.through(stack.channel(pages % 2));
+        let list = v1::ListConfigsRequest { page_size: 3, page_token: token, integration: String::new() };
+        let page = caller.configs().list_configs(caller.request(list)).await.expect("a page").into_inner();
+        seen.extend(page.configs.into_iter().map(|config| config.key));
+        pages += 1;
+        token = page.next_page_token;
+        if token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!((pages, seen.len()), (3, 8), "{seen:?}");
+    assert_eq!(seen.iter().collect::<BTreeSet<_>>().len(), 8);
+    assert_eq!((seen[0].as_str(), seen[7].as_str()), ("c6", "main"), "newest first");
+    for (page_size, page_token) in [(-1, ""), (3, "made up")] {
+        let list = v1::ListConfigsRequest {
+            page_size,
+            page_token: page_token.to_owned(),
+            integration: String::new(),
+        };
+        let refused = tenant.configs().list_configs(tenant.request(list)).await.expect_err("a wrong page");
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_in_use_is_not_deleted_and_what_is_off_is_not_run() {
+    let (_stack, tenant) = two_replicas().await;
+    tenant.shop(NOWHERE).await;
+    tenant.plan("orders", &plans::orders()).await;
+    let delete = v1::DeleteIntegrationRequest { key: "shop".to_owned(), etag: String::new() };
+    let refused = tenant.integrations().delete_integration(tenant.request(delete)).await.expect_err("in use");
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
+    assert!(
+        refused.message().contains("orders")
+            || format!("{:?}", refused.get_error_details()).contains("orders")
+    );
+
+    tenant.trigger("orders", "main").await;
+    let delete = v1::DeletePlanRequest { key: "orders".to_owned(), etag: String::new() };
+    let refused = tenant.plans().delete_plan(tenant.request(delete)).await.expect_err("a run is going");
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
+
+    tenant.config("second", &json!({"base_url": NOWHERE})).await;
+    let trigger = |config: &str| v1::TriggerPlanRequest {
+        key: "orders".to_owned(),
+        config: config.to_owned(),
+        ..v1::TriggerPlanRequest::default()
+    };
+    let reason = |status: &tonic::Status| {
+        status.get_error_details().error_info().map_or_else(String::new, |info| info.reason.clone())
+    };
+    let refused = tenant.plans().trigger_plan(tenant.request(trigger(""))).await.expect_err("which config");
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::InvalidArgument, "CONFIG_REQUIRED"));
+    assert!(refused.message().contains("main") && refused.message().contains("second"), "{refused:?}");
+
+    let off = v1::UpdateConfigRequest {
+        config: Some(v1::Config {
+            integration: "shop".to_owned(),
+            key: "second".to_owned(),
+            enabled: Some(false),
+            ..v1::Config::default()
+        }),
+        update_mask: Some(FieldMask { paths: vec!["enabled".to_owned()] }),
+    };
+    tenant.configs().update_config(tenant.request(off)).await.expect("a change");
+    let refused = tenant
+        .plans()
+        .trigger_plan(tenant.request(trigger("second")))
+        .await
+        .expect_err("a config that is off");
+    assert_eq!((refused.code(), reason(&refused).as_str()), (Code::FailedPrecondition, "CONFIG_DISABLED"));
+}
