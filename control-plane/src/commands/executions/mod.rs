@@ -4,12 +4,11 @@ mod explain;
 mod read;
 #[cfg(test)]
 pub(crate) mod samples;
-mod watch;
+pub mod watch;
 mod words;
 
 pub use explain::{Explained, explain};
-pub use read::{GetExecution, ListAttempts, ListExecutions, last_request_of};
-pub use watch::{Watch, WatchEnd, Watches};
+pub use read::{GetExecution, ListExecutionAttempts, ListExecutions, last_request_of};
 
 /// What errors call it.
 const WHAT: &str = "execution";

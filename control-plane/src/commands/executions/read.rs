@@ -50,14 +50,14 @@ impl Work<TenantTx> for ListExecutions {
 }
 
 /// Attempts of an execution, newest first.
-pub struct ListAttempts {
+pub struct ListExecutionAttempts {
     /// Of which execution.
     pub execution_id: Uuid,
     /// Which page.
     pub page: Page<i32>,
 }
 
-impl Work<TenantTx> for ListAttempts {
+impl Work<TenantTx> for ListExecutionAttempts {
     type Done = Listed<Attempt, i32>;
     type Fault = CommandError;
 

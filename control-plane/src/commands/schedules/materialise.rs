@@ -63,7 +63,7 @@ async fn for_configs(
     }
     let mut changes: BTreeMap<Option<DateTime<Utc>>, Vec<Uuid>> = BTreeMap::new();
     for row in &there {
-        let due_at = next_due(row, now);
+        let due_at = next_due(row, now)?;
         if due_at != row.next_due_at {
             changes.entry(due_at).or_default().push(row.id);
         }

@@ -1,20 +1,20 @@
-//! When a schedule would run next, as far as that is known.
+//! When a schedule would run next, as far as that is known now.
 
 use chrono::{DateTime, Utc};
 
-use super::{ScheduleName, rules};
+use super::{GetSchedule, due::rules};
 use crate::{
     commands::CommandError,
     store::db::{TenantTx, Work},
 };
 
-/// Whose next runs, how many.
+/// Which schedule, how far.
 pub struct ListNextRuns {
-    /// Of which schedule.
-    pub name: ScheduleName,
-    /// At most this many.
+    /// Which schedule.
+    pub schedule: GetSchedule,
+    /// At most this many times.
     pub count: usize,
-    /// Seen from when.
+    /// When it is asked.
     pub now: DateTime<Utc>,
 }
 
@@ -23,8 +23,8 @@ impl Work<TenantTx> for ListNextRuns {
     type Fault = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Self::Done, CommandError> {
-        let row = self.name.find(tx).await?;
-        let going = row.current_execution_id.is_some();
-        Ok(rules(&row)?.upcoming(row.next_due_at, going, self.now, self.count))
+        let row = self.schedule.run(tx).await?;
+        let is_going = row.current_execution_id.is_some();
+        Ok(rules(&row)?.upcoming(row.next_due_at, is_going, self.now, self.count))
     }
 }

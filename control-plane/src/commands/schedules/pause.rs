@@ -1,34 +1,57 @@
-//! Pauses a schedule: nothing is due any more, and a run that is going ends as it will.
+//! Pauses a schedule, or lets it go on; triggers work all the same, and a run that is going ends as it will.
 
 use chrono::{DateTime, Utc};
 
-use super::ScheduleName;
+use super::{GetSchedule, due::rules};
 use crate::{
     commands::CommandError,
     store::{
         db::{TenantTx, Work},
+        executions,
         schedules::{self, Schedule},
     },
 };
 
-/// Which schedule to pause.
-pub struct PauseSchedule {
-    /// Which.
-    pub name: ScheduleName,
+/// What to set.
+pub struct SetPaused {
+    /// Key of the plan.
+    pub plan: String,
+    /// Key of the config.
+    pub config: String,
+    /// Whether it shall rest.
+    pub paused: bool,
     /// When.
     pub now: DateTime<Utc>,
 }
 
-impl Work<TenantTx> for PauseSchedule {
+impl Work<TenantTx> for SetPaused {
     type Done = Schedule;
     type Fault = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Schedule, CommandError> {
-        let row = self.name.lock(tx).await?;
-        if row.paused {
+        let mut row = schedules::lock_by_keys(tx, &self.plan, &self.config)
+            .await?
+            .ok_or_else(|| GetSchedule::unknown(&self.plan, &self.config))?;
+        if row.paused == self.paused {
             return Ok(row);
         }
-        schedules::set_paused(tx, row.id, true, None, self.now).await?;
-        Ok(Schedule { paused: true, next_due_at: None, ..row })
+        row.paused = self.paused;
+        row.next_due_at = if row.paused { None } else { resumed(tx, &row, self.now).await? };
+        schedules::set_paused(tx, row.id, row.paused, row.next_due_at, self.now).await?;
+        Ok(row)
     }
+}
+
+/// What is overdue runs at once; what is not keeps the rest of its wait.
+async fn resumed(
+    tx: &TenantTx,
+    row: &Schedule,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, CommandError> {
+    let last = match row.last_execution_id {
+        Some(id) => executions::by_id(tx, id).await?,
+        None => None,
+    };
+    let is_going = row.current_execution_id.is_some();
+    Ok(rules(row)?.resumed(last.and_then(|run| run.ended_at), now, is_going))
 }

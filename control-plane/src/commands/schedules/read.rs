@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::ScheduleName;
+use super::WHAT;
 use crate::{
     commands::{
         CommandError,
@@ -15,17 +15,27 @@ use crate::{
 };
 
 /// The schedule of one plan for one config.
-pub struct GetSchedule(
-    /// Which.
-    pub ScheduleName,
-);
+pub struct GetSchedule {
+    /// Key of the plan.
+    pub plan: String,
+    /// Key of the config.
+    pub config: String,
+}
 
 impl Work<TenantTx> for GetSchedule {
     type Done = Schedule;
     type Fault = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Schedule, CommandError> {
-        self.0.find(tx).await
+        schedules::by_keys(tx, &self.plan, &self.config)
+            .await?
+            .ok_or_else(|| Self::unknown(&self.plan, &self.config))
+    }
+}
+
+impl GetSchedule {
+    pub(super) fn unknown(plan: &str, config: &str) -> CommandError {
+        CommandError::not_found(WHAT, format!("{plan}/{config}"))
     }
 }
 
