@@ -1,6 +1,7 @@
 //! The names that expressions begin with, and the values behind them. Setting one copies nothing.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::OnceLock;
 
 use jmespath::{Rcvar, Variable};
@@ -88,10 +89,17 @@ impl ScopeName {
 }
 
 /// The values behind the names. A name that was never set reads as null.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Scope {
     values: [Option<Value>; ScopeName::ALL.len()],
     whole: OnceLock<Rcvar>,
+}
+
+/// Prints the names that are set: values can hold secrets.
+impl fmt::Debug for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(ScopeName::ALL.into_iter().filter(|name| self.get(*name).is_some())).finish()
+    }
 }
 
 impl Scope {

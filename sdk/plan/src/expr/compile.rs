@@ -38,7 +38,12 @@ impl Expr {
         if !checker.faults.is_empty() {
             return Err(checker.faults);
         }
-        let (reads, builds) = (checker.reads, checker.builds);
+        // Values are shallow where they were parsed or checked before. What holds all of the context is one level deeper
+        // each time that it is written into the context.
+        let whole_context =
+            |path: &[String]| path.first().is_none_or(|name| name == "context" && path.len() == 1);
+        let builds = checker.builds || checker.reads.paths().any(whole_context);
+        let reads = checker.reads;
         Ok(Self(std::sync::Arc::new(Compiled { text: text.to_owned(), ast, reads, builds })))
     }
 }

@@ -30,6 +30,10 @@ pub(crate) fn equal(run: &mut Run<'_>, left: &Rcvar, right: &Rcvar) -> Outcome<b
             }
             Ok(true)
         }
+        (Variable::String(a), Variable::String(b)) => {
+            run.pay_steps(a.len().min(b.len()) / 64)?;
+            Ok(a == b)
+        }
         (a, b) => Ok(a == b),
     }
 }

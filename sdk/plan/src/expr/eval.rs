@@ -207,6 +207,7 @@ impl<'e> Run<'e> {
                 self.pay_slots(elements.len() * 2 + 1)?;
                 let mut members = BTreeMap::new();
                 for pair in elements {
+                    self.pay_text(pair.key.len())?;
                     members.insert(pair.key.clone(), self.eval(&pair.value, data)?);
                 }
                 Ok(Rcvar::new(Variable::Object(members)))

@@ -190,13 +190,36 @@ fn hostile_expressions_end_in_an_error() {
             ),
             "range(`0`, `1000000000`)".to_owned(),
             doubling("[@]", 198),
-            format!("range(`0`,`100000`)|[?contains(range(`0`,`100000`), @)]|[?@ == 'x']{}", ""),
+            "range(`0`,`1000000`)[*].{KEY: @}".replace("KEY", &"k".repeat(3000)),
+            format!("map(&contains('{}', 'y'), range(`0`, `1000000`))", "x".repeat(3000)),
+            "map(&sha256(to_string(root().response)), range(`0`, `1000000`))"
+                .replace("root().response", &format!("'{}'", "x".repeat(3500))),
         ];
         for text in hostile {
             let error = eval(&text).expect_err(&text.chars().take(60).collect::<String>());
             assert!(error.over_budget || error.message.contains("more than"), "{error}");
         }
     });
+}
+
+#[test]
+fn a_context_that_swallows_itself_is_stopped() {
+    for text in ["context", "root()", "@"] {
+        let expr = compile_anywhere(text);
+        let mut context = Value::object([("a", Value::null())]);
+        let env = EvalEnv::new(DateTime::UNIX_EPOCH, 0);
+        let failed = (0..200).find_map(|_| {
+            let scope = Scope::new().with(ScopeName::Context, context.clone());
+            match expr.eval(&scope, &env) {
+                Ok(value) => {
+                    context = Value::object([("a", value)]);
+                    None
+                }
+                Err(error) => Some(error),
+            }
+        });
+        assert!(failed.is_some_and(|error| error.over_budget), "{text}");
+    }
 }
 
 #[test]

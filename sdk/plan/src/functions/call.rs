@@ -56,7 +56,20 @@ pub(crate) enum Arg<'a> {
     Expr(&'a Ast),
 }
 
+/// Steps of any call.
+const CALL_STEPS: usize = 10;
+/// Bytes of text that a function looks at for one step.
+const BYTES_PER_STEP: usize = 64;
+
 impl Arg<'_> {
+    /// What looking through a text costs.
+    fn text_steps(&self) -> usize {
+        match self {
+            Self::Value(value) => value.as_string().map_or(0, String::len) / BYTES_PER_STEP,
+            Self::Expr(_) => 0,
+        }
+    }
+
     fn type_name(&self) -> String {
         match self {
             Self::Value(value) => crate::value::kind_of(value).to_string(),
@@ -154,6 +167,7 @@ impl Function {
                 return Err(self.type_error(run, place, param.words(), args));
             }
         }
+        run.pay_steps(CALL_STEPS + args.iter().map(Arg::text_steps).sum::<usize>())?;
         (self.body)(run, args)
             .map_err(|failure| Failure { message: format!("{}: {}", self.name, failure.message), ..failure })
     }

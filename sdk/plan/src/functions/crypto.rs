@@ -72,6 +72,6 @@ fn hmac_sha256(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
     match args.value(2).map_or("hex", |_| args.text(2)) {
         "hex" => text(run, hex::encode(digest)),
         "base64" => text(run, STANDARD.encode(digest)),
-        other => Err(run.fail(format!("the encoding is 'hex' or 'base64', not {other:?}"))),
+        _ => Err(run.fail("the encoding is neither 'hex' nor 'base64'")),
     }
 }

@@ -96,7 +96,7 @@ fn link_header(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
     match web::next_link(header, args.text(1)) {
         Ok(Some(target)) => text(run, target),
         Ok(None) => Ok(null()),
-        Err(error) => Err(run.fail(error.to_string())),
+        Err(_) => Err(run.fail("the header is malformed")),
     }
 }
 

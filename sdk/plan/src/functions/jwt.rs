@@ -10,8 +10,12 @@ use super::call::{Arg, Args, text};
 use super::json::bounded_json;
 use crate::expr::{Outcome, Run};
 
+/// What a signature costs, in steps: about a millisecond with an RSA key.
+const SIGNATURE_STEPS: usize = 20_000;
+
 /// `jwt_sign(claims, key, alg, header)`. Nothing of the key is ever part of an error.
 pub(super) fn sign(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+    run.pay_steps(SIGNATURE_STEPS)?;
     let alg = args.text(2).to_owned();
     let mut header = std::collections::BTreeMap::from([
         ("alg".to_owned(), Rcvar::new(Variable::String(alg.clone()))),

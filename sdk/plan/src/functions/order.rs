@@ -86,7 +86,7 @@ fn compare(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
 fn extreme(run: &mut Run<'_>, args: &[Arg<'_>], wanted: Ordering) -> Outcome<Rcvar> {
     let mut best: Option<&Rcvar> = None;
     for item in args.list(0) {
-        run.pay_steps(1)?;
+        run.pay_steps(1 + item.as_string().map_or(0, String::len) / 64)?;
         if item.is_null() {
             continue;
         }

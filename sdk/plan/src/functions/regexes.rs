@@ -13,6 +13,10 @@ use crate::expr::{Outcome, Run, boolean, null};
 
 /// Bytes that a compiled pattern may take.
 const PATTERN_SIZE: usize = 256 * 1024;
+/// Bytes that a pattern looks at for one step, beside what any function pays.
+const BYTES_PER_STEP: usize = 8;
+/// What compiling a pattern costs, in steps.
+const PATTERN_STEPS: usize = 10_000;
 /// Compiled patterns kept per thread.
 const KEPT: usize = 64;
 
@@ -23,7 +27,10 @@ pub(super) static FUNCTIONS: &[Function] = &[
         "whether the pattern is found anywhere in the text",
         ("regex_match('order-17', '^order-\\d+$')", "true"),
         &[Text, Text],
-        |run, args| Ok(boolean(pattern(run, args.text(1))?.is_match(args.text(0)))),
+        |run, args| {
+            run.pay_steps(args.text(0).len() / BYTES_PER_STEP)?;
+            Ok(boolean(pattern(run, args.text(1))?.is_match(args.text(0))))
+        },
     ),
     Function::new(
         "regex_extract",
@@ -52,11 +59,12 @@ pub(crate) fn check_pattern(pattern: &str) -> Result<(), String> {
     })
 }
 
-fn pattern(run: &Run<'_>, pattern: &str) -> Outcome<Regex> {
+fn pattern(run: &mut Run<'_>, pattern: &str) -> Outcome<Regex> {
     COMPILED.with_borrow_mut(|compiled| {
         if let Some(known) = compiled.iter().find(|known| known.as_str() == pattern) {
             return Ok(known.clone());
         }
+        run.pay_steps(PATTERN_STEPS)?;
         let made =
             compile(pattern).map_err(|_| run.fail("the pattern is no regular expression, or too large"))?;
         if compiled.len() == KEPT {
@@ -68,6 +76,7 @@ fn pattern(run: &Run<'_>, pattern: &str) -> Outcome<Regex> {
 }
 
 fn extract(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+    run.pay_steps(args.text(0).len() / BYTES_PER_STEP)?;
     let pattern = pattern(run, args.text(1))?;
     let group = match args.value(2) {
         Some(_) => usize::try_from(super::text::place(run, args.number(2))?)

@@ -308,6 +308,7 @@ fn merge(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
     for place in 0..args.len() {
         for (name, value) in members(args, place) {
             run.pay_slots(2)?;
+            run.pay_text(name.len())?;
             merged.insert(name.clone(), value.clone());
         }
     }
@@ -353,6 +354,7 @@ pub(super) fn sortable<'a>(
     let mut first = None;
     for item in items {
         let kind = kind_of(item);
+        run.pay_steps(item.as_string().map_or(0, String::len) / 64)?;
         let orderable = matches!(**item, Variable::Number(_) | Variable::String(_));
         if !orderable || *first.get_or_insert(kind) != kind {
             let beside = first.filter(|first| *first != kind).map(|first| format!(" beside {first}"));

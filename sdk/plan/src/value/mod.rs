@@ -275,10 +275,13 @@ pub(crate) fn kind_of(value: &Variable) -> Kind {
     }
 }
 
-/// Prints the JSON. Values can hold secrets: what is logged is never a `Value`.
+/// Prints type and length alone: values can hold secrets.
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&String::from_utf8_lossy(&self.to_json()))
+        match self.length() {
+            Some(length) => write!(f, "Value({} of {length})", self.kind()),
+            None => write!(f, "Value({})", self.kind()),
+        }
     }
 }
 
