@@ -92,8 +92,8 @@ impl Settings {
 
 impl ControlPlaneSettings {
     fn read(reader: &mut Reader) -> ControlPlaneSettings {
-        let key = "control_plane.urls";
-        let texts = reader.required_list(key, "the control plane's replicas, http(s)://host:port");
+        let texts =
+            reader.required_list("control_plane.urls", "the control plane's replicas, http(s)://host:port");
         let mut urls = Vec::with_capacity(texts.len());
         for text in texts {
             match text.parse::<http::Uri>() {
@@ -102,7 +102,9 @@ impl ControlPlaneSettings {
                 {
                     urls.push(url);
                 }
-                Ok(_) | Err(_) => reader.fault(key, format!("`{text}` is not http(s)://host:port")),
+                Ok(_) | Err(_) => {
+                    reader.fault("control_plane.urls", format!("`{text}` is not http(s)://host:port"));
+                }
             }
         }
         ControlPlaneSettings { urls }
@@ -150,13 +152,16 @@ impl KafkaSettings {
 
 impl FetchSettings {
     fn read(reader: &mut Reader) -> FetchSettings {
-        let key = "fetch.allow_private";
-        let texts = reader.list(key, &[], "address ranges that plans may reach although they are not public");
+        let texts = reader.list(
+            "fetch.allow_private",
+            &[],
+            "address ranges that plans may reach although they are not public",
+        );
         let mut allow_private = Vec::with_capacity(texts.len());
         for text in texts {
-            match text.parse() {
+            match text.parse::<Cidr>() {
                 Ok(range) => allow_private.push(range),
-                Err(error) => reader.fault(key, format!("{error}")),
+                Err(error) => reader.fault("fetch.allow_private", error.to_string()),
             }
         }
         FetchSettings { allow_private }

@@ -155,10 +155,7 @@ impl Beat {
                         backoff.reset();
                     }
                     Err(status) if is_session_gone(&status) => {
-                        tracing::warn!(session = %session.id, "session has expired");
-                        self.leases.end_session(session.id);
-                        self.fence.shut();
-                        self.session.lost(session.id);
+                        self.lose(&session);
                         break;
                     }
                     Err(status) => {
@@ -167,6 +164,16 @@ impl Beat {
                     }
                 }
             }
+        }
+    }
+
+    /// The session has expired. A late answer about one that was replaced meanwhile changes nothing.
+    fn lose(&self, session: &Session) {
+        tracing::warn!(session = %session.id, "session has expired");
+        self.leases.end_session(session.id);
+        if self.session.get().is_some_and(|current| current.id == session.id) {
+            self.fence.shut();
+            self.session.lost(session.id);
         }
     }
 
