@@ -1,0 +1,7 @@
+//! The engine from outside: golden cases, and what holds for every run.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+
+mod golden;
+mod properties;
+mod support;

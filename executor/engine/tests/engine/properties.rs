@@ -1,0 +1,347 @@
+//! What holds for every run: it ends within its bounds, a replay gives the same bytes, and whichever checkpoint it goes on
+//! from, nothing is missing.
+
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::support::{Clock, EXECUTION, Event, Left, Reply, Setup, apply, attempt, saved, start};
+use bytes::Bytes;
+use orchid_engine::{
+    Checkpoint, EmitId, FetchError, FetchErrorKind, Finish, Input, Machine, Message, Output, Request,
+    Response, StopReason, Topic, TryId, WaitId,
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+/// Plans over the same upstream: a list behind `next`, as cursor, url, header, number or plain loop.
+fn plans() -> Vec<Value> {
+    let counted = json!({"count": "add(context.count || `0`, `1`)"});
+    let with = |more: Value| {
+        let mut step = json!({
+            "id": "orders", "url": "https://api.example.com/orders", "iterate_over": "response.body.items",
+            "set_context": counted, "extract": {"count": "context.count", "before": "prev.body.mark"},
+            "retry": {"max_retries": 3}, "ignore_on": [404]
+        });
+        step.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        step
+    };
+    let cursor = json!({"paginate": {"type": "cursor", "value": "response.body.next", "param": "at"}});
+    let loops = json!({
+        "params": {"at": "{{ response.body.next || `0` }}"}, "while": "response.body.next",
+        "break_when": "response.body.stop"
+    });
+    let second = json!({
+        "id": "summary", "url": "https://api.example.com/orders", "params": {"at": "{{ steps.orders.body.mark }}"}
+    });
+    vec![
+        json!({"step": with(cursor.clone())}),
+        json!({"step": with(json!({"paginate": {"type": "next_url", "value": "response.body.url"}}))}),
+        json!({"step": with(json!({"paginate": {"type": "link_header"}}))}),
+        json!({"step": with(json!({"paginate": {"type": "offset", "param": "at", "size": 2}}))}),
+        json!({"step": with(loops)}),
+        json!({"steps": [with(cursor), second]}),
+    ]
+}
+
+fn setup(plan: &Value, more: Value) -> Setup {
+    let mut definition = plan.clone();
+    definition.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    let definition = orchid_plan::compile(&definition, &orchid_plan::ServerLimits::default());
+    Setup::new(definition.expect("the plan compiles"))
+}
+
+/// An upstream page: how many rows, and which statuses come before the page itself does.
+#[derive(Debug, Clone)]
+struct Page {
+    rows: usize,
+    faults: Vec<u16>,
+    gone: bool,
+}
+
+fn page() -> impl Strategy<Value = Page> {
+    let fault = prop_oneof![Just(500), Just(503), Just(429), Just(0)];
+    (0_usize..4, prop::collection::vec(fault, 0..3), prop::bool::weighted(0.1))
+        .prop_map(|(rows, faults, gone)| Page { rows, faults, gone })
+}
+
+/// An upstream whose pages are the same whenever they are asked for.
+struct Upstream {
+    pages: Vec<Page>,
+    asked: Vec<Cell<usize>>,
+}
+
+impl Upstream {
+    fn new(pages: &[Page]) -> Upstream {
+        Upstream { pages: pages.to_vec(), asked: pages.iter().map(|_| Cell::new(0)).collect() }
+    }
+
+    /// The same pages without faults: a place inside a pass has no retries left for all of them again.
+    fn calm(pages: &[Page]) -> Upstream {
+        let pages: Vec<Page> = pages.iter().map(|page| Page { faults: Vec::new(), ..page.clone() }).collect();
+        Upstream::new(&pages)
+    }
+
+    fn reply(&self, request: &Request) -> Reply {
+        let at =
+            request.url.query_pairs().find(|(name, _)| name == "at").map(|(_, value)| value.into_owned());
+        let number: usize = at.and_then(|at| at.parse().ok()).unwrap_or_default();
+        let duration = Duration::from_millis(20);
+        let Some(page) = self.pages.get(number) else {
+            return Reply::Answer { result: Ok(answer(request, 200, &json!({"items": []}), None)), duration };
+        };
+        let asked = self.asked[number].replace(self.asked[number].get() + 1);
+        let result = match page.faults.get(asked) {
+            Some(0) => {
+                Err(FetchError { kind: FetchErrorKind::Broken, message: "it broke".to_owned(), status: None })
+            }
+            Some(status) => Ok(answer(request, *status, &json!({"error": status}), None)),
+            None if page.gone => Ok(answer(request, 404, &json!({"mark": number}), None)),
+            None => Ok(self.page(request, number, page)),
+        };
+        Reply::Answer { result, duration }
+    }
+
+    fn page(&self, request: &Request, number: usize, page: &Page) -> Response {
+        let next = (number + 1 < self.pages.len()).then_some(number + 1);
+        let items: Vec<Value> = (0..page.rows).map(|row| json!({"id": format!("{number}-{row}")})).collect();
+        let url = next.map(|next| format!("?at={next}"));
+        let body = json!({"items": items, "next": next, "url": url, "mark": number});
+        answer(request, 200, &body, url)
+    }
+}
+
+fn answer(request: &Request, status: u16, body: &Value, link: Option<String>) -> Response {
+    let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+    if status == 429 {
+        headers.push(("retry-after".to_owned(), "120".to_owned()));
+    }
+    if let Some(url) = link {
+        headers.push(("link".to_owned(), format!("<{url}>; rel=next")));
+    }
+    Response { status, headers, body: body.to_string().into(), url: request.url.to_string() }
+}
+
+/// Position and id of every response; nothing else has to be equal.
+type Names = BTreeSet<(String, String)>;
+
+fn names(messages: &[Message]) -> Names {
+    let header = |message: &Message, name: &str| {
+        message.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone()).unwrap()
+    };
+    messages
+        .iter()
+        .filter(|message| message.topic == Topic::Responses)
+        .map(|message| (header(message, "orchid-position"), header(message, "orchid-message-id")))
+        .collect()
+}
+
+/// A run to its end, over parks; and every checkpoint on its way, with what was emitted before it.
+struct Whole {
+    messages: Vec<Message>,
+    checkpoints: Vec<(Checkpoint, BTreeMap<String, Bytes>, usize)>,
+    end: Finish,
+}
+
+fn whole(setup: &Setup, upstream: &Upstream, mut resume: Option<orchid_engine::SavedCheckpoint>) -> Whole {
+    let mut context = setup.context.clone();
+    let (mut messages, mut checkpoints) = (Vec::new(), Vec::new());
+    let mut clock = Clock { elapsed: Duration::ZERO };
+    for number in 1..200 {
+        let mut setup = setup.clone();
+        setup.context.clone_from(&context);
+        let mut machine = Machine::new(setup.job(number, EXECUTION, resume.clone())).unwrap();
+        let mut events = Vec::new();
+        let mut reply = |request: &Request| upstream.reply(request);
+        let left = attempt(&mut machine, &mut clock, &mut reply, &mut events);
+        messages.extend(events.into_iter().filter_map(|event| match event {
+            Event::Message(message) => Some(message),
+            Event::Fetch(_) | Event::Wait(_) | Event::Park { .. } | Event::Finished(_) => None,
+        }));
+        if let Some(checkpoint) = machine.checkpoint() {
+            apply(&mut context, &checkpoint);
+            resume = Some(saved(&checkpoint, resume.as_ref()));
+            checkpoints.push((checkpoint, context.clone(), messages.len()));
+        }
+        match left {
+            Left::Finished(end @ Finish::Ended(_)) => return Whole { messages, checkpoints, end },
+            Left::Finished(Finish::Released) => {}
+            Left::Parked(not_before) => {
+                clock.elapsed = (not_before - start()).to_std().unwrap().max(clock.elapsed);
+            }
+        }
+    }
+    panic!("it parks for ever");
+}
+
+/// Runs until `steps` inputs were taken, then dies: what was emitted is in Kafka, the last checkpoint is what was saved.
+fn killed(setup: &Setup, upstream: &Upstream, steps: usize) -> (Vec<Message>, Option<Checkpoint>) {
+    let mut machine = Machine::new(setup.job(1, EXECUTION, None)).unwrap();
+    let mut clock = Clock { elapsed: Duration::ZERO };
+    let (mut messages, mut newest) = (Vec::new(), None::<Checkpoint>);
+    let mut inputs = vec![Input::Begin];
+    for _ in 0..steps {
+        let Some(input) = inputs.pop() else { break };
+        for output in machine.step(clock.now(), input) {
+            match output {
+                Output::Fetch { try_id, request } => {
+                    if let Reply::Answer { result, duration } = upstream.reply(&request) {
+                        inputs.push(Input::Answer { try_id, result, duration });
+                    }
+                }
+                Output::Emit { emit_id, message } => {
+                    messages.push(message);
+                    machine.step(clock.now(), Input::Acked { emit_id });
+                }
+                Output::Wait { wait_id: WaitId(1), .. } => {}
+                Output::Wait { wait_id, delay } => {
+                    clock.elapsed += delay;
+                    inputs.push(Input::Woke { wait_id });
+                }
+                Output::Park { .. } | Output::Finished(_) => inputs.clear(),
+            }
+        }
+        if let Some(checkpoint) = machine.checkpoint() {
+            newest = Some(match newest.take() {
+                Some(before) => joined(before, checkpoint),
+                None => checkpoint,
+            });
+        }
+    }
+    (messages, newest)
+}
+
+/// A later checkpoint saved over an earlier one.
+fn joined(before: Checkpoint, mut after: Checkpoint) -> Checkpoint {
+    let mut changes = before.context_changes;
+    changes.append(&mut after.context_changes);
+    Checkpoint { context_changes: changes, finished: after.finished.or(before.finished), ..after }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_replay_gives_the_same_bytes(pages in prop::collection::vec(page(), 1..6), which in 0_usize..6) {
+        let setup = setup(&plans()[which], json!({}));
+        let (first, second) =
+            (whole(&setup, &Upstream::new(&pages), None), whole(&setup, &Upstream::new(&pages), None));
+        prop_assert_eq!(first.messages, second.messages);
+        prop_assert_eq!(first.end, second.end);
+        prop_assert_eq!(first.checkpoints, second.checkpoints);
+    }
+
+    #[test]
+    fn a_killed_run_goes_on_without_a_gap(
+        pages in prop::collection::vec(page(), 1..6), which in 0_usize..6, steps in 1_usize..20,
+    ) {
+        let setup = setup(&plans()[which], json!({}));
+        let full = whole(&setup, &Upstream::new(&pages), None);
+        let upstream = Upstream::new(&pages);
+        let (mut messages, newest) = killed(&setup, &upstream, steps);
+        let mut resumed = setup.clone();
+        if let Some(checkpoint) = &newest {
+            apply(&mut resumed.context, checkpoint);
+        }
+        let rest = whole(&resumed, &upstream, newest.as_ref().map(|checkpoint| saved(checkpoint, None)));
+        messages.extend(rest.messages);
+        prop_assert_eq!(names(&messages), names(&full.messages));
+    }
+
+    #[test]
+    fn every_checkpoint_leads_to_the_same_messages(
+        pages in prop::collection::vec(page(), 1..6), which in 0_usize..6,
+    ) {
+        let setup = setup(&plans()[which], json!({}));
+        let full = whole(&setup, &Upstream::new(&pages), None);
+        let mut before = None;
+        for (checkpoint, context, emitted) in &full.checkpoints {
+            let mut resumed = setup.clone();
+            resumed.context.clone_from(context);
+            before = Some(saved(checkpoint, before.as_ref()));
+            let rest = whole(&resumed, &Upstream::calm(&pages), before.clone());
+            let mut messages = full.messages[..*emitted].to_vec();
+            messages.extend(rest.messages);
+            prop_assert_eq!(names(&messages), names(&full.messages));
+        }
+    }
+
+    #[test]
+    fn a_run_ends_within_its_bounds(
+        statuses in prop::collection::vec(prop_oneof![Just(200_u16), Just(503), Just(404), Just(429)], 1..8),
+        nexts in prop::collection::vec(0_u64..4, 1..8), which in 0_usize..6, goes_on in any::<bool>(),
+    ) {
+        let on_limit = if goes_on { "continue" } else { "fail" };
+        let setup = setup(&plans()[which], json!({"max_requests": 40, "max_loops": 10, "on_limit": on_limit}));
+        let asked = Cell::new(0_usize);
+        let mut reply = |request: &Request| {
+            let count = asked.replace(asked.get() + 1);
+            let next = nexts[count % nexts.len()];
+            let body = json!({"items": [1], "next": next, "url": format!("?at={next}&n={count}"), "mark": 1});
+            let link = Some(format!("?at={next}&n={count}"));
+            let result = Ok(answer(request, statuses[count % statuses.len()], &body, link));
+            Reply::Answer { result, duration: Duration::from_millis(1) }
+        };
+        let mut clock = Clock { elapsed: Duration::ZERO };
+        let mut resume = None;
+        loop {
+            let mut machine = Machine::new(setup.job(1, EXECUTION, resume.clone())).unwrap();
+            match attempt(&mut machine, &mut clock, &mut reply, &mut Vec::new()) {
+                Left::Finished(_) => break,
+                Left::Parked(not_before) => clock.elapsed = (not_before - start()).to_std().unwrap(),
+            }
+            resume = machine.checkpoint().map(|checkpoint| saved(&checkpoint, None));
+        }
+        prop_assert!(asked.get() <= 40, "{} requests", asked.get());
+    }
+
+    #[test]
+    fn no_order_of_inputs_makes_it_panic(inputs in prop::collection::vec(any_input(), 0..40), which in 0_usize..6) {
+        let setup = setup(&plans()[which], json!({}));
+        let mut machine = Machine::new(setup.job(1, EXECUTION, None)).unwrap();
+        let mut clock = Clock { elapsed: Duration::ZERO };
+        let mut over = false;
+        for input in inputs {
+            clock.elapsed += Duration::from_secs(1);
+            let refused = matches!(input, Input::Refused { .. });
+            let outputs = machine.step(clock.now(), input);
+            prop_assert!(!over || refused || outputs.is_empty(), "output after the end: {:?}", outputs);
+            over |= outputs.iter().any(|output| matches!(output, Output::Park { .. } | Output::Finished(_)));
+            machine.checkpoint();
+        }
+    }
+}
+
+fn any_input() -> impl Strategy<Value = Input> {
+    let body = prop_oneof![
+        Just(r#"{"items":[{"id":1}],"next":1,"url":"?at=1"}"#),
+        Just(r#"{"items":7,"next":{}}"#),
+        Just("{"),
+        Just(""),
+        Just("[[[[null]]]]"),
+    ];
+    let answer = (0_u64..4, 100_u16..600, body).prop_map(|(id, status, body)| Input::Answer {
+        try_id: TryId(id),
+        result: Ok(Response {
+            status,
+            headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+            body: Bytes::from_static(body.as_bytes()),
+            url: "https://api.example.com/orders".to_owned(),
+        }),
+        duration: Duration::from_millis(5),
+    });
+    let stop = prop_oneof![
+        Just(StopReason::Cancel),
+        Just(StopReason::Drain),
+        Just(StopReason::SinkStalled),
+        Just(StopReason::TimeLimit),
+    ];
+    prop_oneof![
+        4 => Just(Input::Begin),
+        8 => answer,
+        2 => (0_u64..4).prop_map(|id| Input::Woke { wait_id: WaitId(id) }),
+        2 => (0_u64..4).prop_map(|id| Input::Acked { emit_id: EmitId(id) }),
+        1 => (0_u64..4).prop_map(|id| Input::Refused { emit_id: EmitId(id), size: 9 }),
+        1 => stop.prop_map(Input::Stop),
+    ]
+}

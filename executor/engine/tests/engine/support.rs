@@ -1,0 +1,210 @@
+//! A world for the machine: an upstream that is a script, a sink that acknowledges, a clock that jumps.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use orchid_engine::{
+    Checkpoint, Finish, Identity, Input, Job, Machine, Message, Now, Output, Request, RunConfig, RunLimits,
+    SavedCheckpoint, StopReason, TraceContext, TryId, WaitId,
+};
+use orchid_engine::{FetchError, Response};
+use orchid_plan::Definition;
+use uuid::Uuid;
+
+/// When every run here begins.
+pub(crate) fn start() -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(1_768_473_000_000).unwrap()
+}
+
+/// What a run is given, beside its plan.
+#[derive(Clone)]
+pub(crate) struct Setup {
+    pub(crate) definition: Arc<Definition>,
+    pub(crate) config: serde_json::Value,
+    pub(crate) secrets: Vec<String>,
+    pub(crate) allowed_hosts: Vec<String>,
+    pub(crate) context: BTreeMap<String, Bytes>,
+    pub(crate) park_after: Duration,
+    pub(crate) message_max_bytes: usize,
+    pub(crate) ran: Duration,
+    pub(crate) traced: bool,
+}
+
+impl Setup {
+    pub(crate) fn new(definition: Definition) -> Setup {
+        Setup {
+            definition: Arc::new(definition),
+            config: serde_json::json!({}),
+            secrets: Vec::new(),
+            allowed_hosts: Vec::new(),
+            context: BTreeMap::new(),
+            park_after: Duration::from_secs(30),
+            message_max_bytes: 1024 * 1024,
+            ran: Duration::ZERO,
+            traced: false,
+        }
+    }
+
+    pub(crate) fn job(&self, attempt: i32, execution: u128, resume: Option<SavedCheckpoint>) -> Job {
+        let traceparent =
+            if self.traced { "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" } else { "" };
+        Job {
+            identity: Identity {
+                tenant_id: Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001),
+                integration: "shop".to_owned(),
+                plan_key: "orders".to_owned(),
+                plan_revision: 3,
+                config_id: Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0002),
+                config_key: "acme".to_owned(),
+                execution_id: Uuid::from_u128(execution),
+                attempt,
+                fence: i64::from(attempt) + 40,
+                scheduled_at: start(),
+                started_at: start() + Duration::from_secs(1),
+            },
+            definition: self.definition.clone(),
+            config: RunConfig {
+                values: self.config.to_string().into(),
+                secret_pointers: self.secrets.clone(),
+                allowed_hosts: self.allowed_hosts.clone(),
+            },
+            context: self.context.clone(),
+            resume,
+            limits: RunLimits {
+                park_after: self.park_after,
+                message_max_bytes: self.message_max_bytes,
+                body_max_bytes: 10 * 1024 * 1024,
+            },
+            trace: TraceContext { traceparent: traceparent.to_owned(), tracestate: String::new() },
+            seed: 7,
+            ran: self.ran,
+        }
+    }
+}
+
+/// The execution that every first run is.
+pub(crate) const EXECUTION: u128 = 0x0190_0000_0000_7000_8000_0000_0000_0003;
+
+/// What the world does when it is asked.
+pub(crate) enum Reply {
+    Answer { result: Result<Response, FetchError>, duration: Duration },
+    Stop(StopReason),
+}
+
+/// What happened, in order.
+pub(crate) enum Event {
+    Fetch(Request),
+    Message(Message),
+    Wait(Duration),
+    Park { not_before: DateTime<Utc>, reason: String },
+    Finished(Finish),
+}
+
+/// The clock of one run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    pub(crate) elapsed: Duration,
+}
+
+impl Clock {
+    pub(crate) fn now(self) -> Now {
+        Now { wall: start() + self.elapsed, monotonic: Duration::from_secs(1000) + self.elapsed }
+    }
+}
+
+/// How one attempt left.
+pub(crate) enum Left {
+    Parked(DateTime<Utc>),
+    Finished(Finish),
+}
+
+enum Due {
+    Answer(TryId, Reply),
+    Woke(WaitId),
+}
+
+/// Runs one attempt: every message is acknowledged at once. `reply` answers requests, in the order in which they come.
+pub(crate) fn attempt(
+    machine: &mut Machine,
+    clock: &mut Clock,
+    reply: &mut dyn FnMut(&Request) -> Reply,
+    events: &mut Vec<Event>,
+) -> Left {
+    let mut due: Vec<(Duration, Due)> = Vec::new();
+    let mut input = Input::Begin;
+    loop {
+        let mut acks = Vec::new();
+        let mut left = None;
+        for output in machine.step(clock.now(), input) {
+            match output {
+                Output::Fetch { try_id, request } => {
+                    let reply = reply(&request);
+                    events.push(Event::Fetch(request));
+                    let duration = match &reply {
+                        Reply::Answer { duration, .. } => *duration,
+                        Reply::Stop(_) => Duration::ZERO,
+                    };
+                    due.push((clock.elapsed + duration, Due::Answer(try_id, reply)));
+                }
+                Output::Emit { emit_id, message } => {
+                    events.push(Event::Message(message));
+                    acks.push(emit_id);
+                }
+                Output::Wait { wait_id, delay } => {
+                    // The first wait of an attempt is its deadline.
+                    if wait_id != WaitId(1) {
+                        events.push(Event::Wait(delay));
+                    }
+                    due.push((clock.elapsed + delay, Due::Woke(wait_id)));
+                }
+                Output::Park { not_before, reason } => {
+                    events.push(Event::Park { not_before, reason });
+                    left = Some(Left::Parked(not_before));
+                }
+                Output::Finished(finish) => {
+                    events.push(Event::Finished(finish.clone()));
+                    left = Some(Left::Finished(finish));
+                }
+            }
+        }
+        for emit_id in acks {
+            assert!(machine.step(clock.now(), Input::Acked { emit_id }).is_empty());
+        }
+        if let Some(left) = left {
+            return left;
+        }
+        let next =
+            (0..due.len()).min_by_key(|index| due[*index].0).expect("a run that goes on waits for something");
+        let (at, what) = due.remove(next);
+        clock.elapsed = clock.elapsed.max(at);
+        input = match what {
+            Due::Woke(wait_id) => Input::Woke { wait_id },
+            Due::Answer(_, Reply::Stop(reason)) => Input::Stop(reason),
+            Due::Answer(try_id, Reply::Answer { result, duration }) => {
+                Input::Answer { try_id, result, duration }
+            }
+        };
+    }
+}
+
+/// A checkpoint as the control plane would hand it out again: finished values stay until new ones come.
+pub(crate) fn saved(checkpoint: &Checkpoint, before: Option<&SavedCheckpoint>) -> SavedCheckpoint {
+    SavedCheckpoint {
+        place: checkpoint.place.clone(),
+        finished: checkpoint.finished.clone().or_else(|| before.and_then(|saved| saved.finished.clone())),
+        progress: checkpoint.progress.clone(),
+    }
+}
+
+/// Applies what a checkpoint changed of the context.
+pub(crate) fn apply(context: &mut BTreeMap<String, Bytes>, checkpoint: &Checkpoint) {
+    for (name, change) in &checkpoint.context_changes {
+        match change {
+            Some(json) => context.insert(name.clone(), json.clone()),
+            None => context.remove(name),
+        };
+    }
+}
