@@ -32,6 +32,8 @@ const STARTED: u64 = u64::MAX;
 const DELIVERIES: usize = MAX_IN_FLIGHT + 1;
 /// How long until the producer's full queue is tried again, if it does not say earlier that it has room.
 const FULL_QUEUE_WAIT: Duration = Duration::from_millis(50);
+/// How long a run that is handed back waits for acknowledgements; as long as the producer itself tries.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a run that ended while Kafka was away stays parked.
 const STALLED_PARK: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
 
@@ -231,10 +233,10 @@ impl<'a> Run<'a> {
 
     /// Kafka took nothing for too long: stop, and be parked.
     fn look_at_stall(&mut self, now: Instant) {
-        if self.outbox.stalled_at(self.parts.sink_timeout).is_none_or(|stalled| now < stalled) {
+        if self.outbox.stalled_at(self.patience()).is_none_or(|stalled| now < stalled) {
             return;
         }
-        tracing::warn!("kafka acknowledged nothing for kafka.sink_timeout_ms");
+        tracing::warn!("kafka acknowledges nothing");
         if self.end.is_none() {
             self.stop(StopReason::SinkStalled);
         } else if !matches!(self.end, Some(Exit::Release(_) | Exit::Park { .. })) {
@@ -245,6 +247,12 @@ impl<'a> Run<'a> {
             });
         }
         self.outbox = Outbox::new(now);
+    }
+
+    /// How long Kafka may acknowledge nothing. A drain cannot wait for long.
+    fn patience(&self) -> Duration {
+        let longest = self.parts.sink_timeout;
+        if self.draining { longest.min(DRAIN_PATIENCE) } else { longest }
     }
 
     fn save(&mut self, now: Instant) {
@@ -266,7 +274,7 @@ impl<'a> Run<'a> {
     }
 
     fn next_wake(&self) -> Instant {
-        let stalled = self.outbox.stalled_at(self.parts.sink_timeout).filter(|_| !self.paused);
+        let stalled = self.outbox.stalled_at(self.patience()).filter(|_| !self.paused);
         let save = self.pace.due().filter(|_| !self.saver.is_busy() && self.end.is_none());
         let times = [self.waits.next(), save, self.outbox.retry_at(), self.queue_full, stalled];
         let earliest = times.into_iter().flatten().min();
