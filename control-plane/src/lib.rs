@@ -2,7 +2,9 @@
 //! of state is decided by a pure function of `orchid-domain` and applied as one conditional update in one transaction.
 
 pub mod commands;
+pub mod doorbell;
 pub mod keys;
+pub mod loops;
 pub mod migrate;
 pub mod settings;
 pub mod store;

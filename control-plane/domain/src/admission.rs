@@ -25,11 +25,6 @@ impl Admission {
         self.holds_suspicious |= suspicious;
         true
     }
-
-    /// Gives back what was admitted and could not be granted after all.
-    pub fn give_back(&mut self, runs: usize) {
-        self.slots += runs;
-    }
 }
 
 #[cfg(test)]
@@ -50,7 +45,5 @@ mod tests {
         let mut admission = Admission { slots: 1, holds_suspicious: false };
         assert!(admission.admit(0));
         assert!(!admission.admit(0));
-        admission.give_back(1);
-        assert!(admission.admit(0));
     }
 }

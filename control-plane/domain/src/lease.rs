@@ -1,17 +1,15 @@
 //! Whether a call that shows a lease may do what it asks.
 
+use crate::LeaseId;
 use crate::execution::{AttemptVerdict, State};
-use crate::{LeaseId, SessionId};
 
-/// What the call shows: the contents of its lease token, and the session that it came on.
+/// What the call shows: the contents of its lease token, which has opened for the session that it came on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The lease.
     pub lease: LeaseId,
     /// The attempt's fence.
     pub fence: i64,
-    /// The session that was granted it.
-    pub session: SessionId,
 }
 
 /// The run as it stands.
@@ -23,8 +21,6 @@ pub struct Holder {
     pub fence: i64,
     /// Its lease, while it has one.
     pub lease: Option<LeaseId>,
-    /// Who holds that.
-    pub session: Option<SessionId>,
 }
 
 /// How the claimed attempt ended, where it did.
@@ -105,10 +101,8 @@ pub fn judge(claim: &Claim, holder: Option<&Holder>) -> Standing {
     if holder.fence > claim.fence {
         return Standing::Refused(Refusal::Fenced);
     }
-    let held = holder.state == State::Running
-        && holder.fence == claim.fence
-        && holder.lease == Some(claim.lease)
-        && holder.session == Some(claim.session);
+    let held =
+        holder.state == State::Running && holder.fence == claim.fence && holder.lease == Some(claim.lease);
     if held { Standing::Held } else { Standing::Refused(Refusal::LeaseLost) }
 }
 
@@ -136,21 +130,16 @@ mod tests {
     use uuid::Uuid;
 
     use super::{AttemptEnd, Claim, EndingCall, Holder, Refusal, Standing, judge, judge_ending};
+    use crate::LeaseId;
     use crate::execution::{AttemptVerdict, State};
-    use crate::{LeaseId, SessionId};
 
     const LEASE: LeaseId = LeaseId(Uuid::from_u128(1));
-    const SESSION: SessionId = SessionId(Uuid::from_u128(2));
-    const CLAIM: Claim = Claim { lease: LEASE, fence: 7, session: SESSION };
-    const HOLDER: Holder =
-        Holder { state: State::Running, fence: 7, lease: Some(LEASE), session: Some(SESSION) };
-
-    fn other<T: From<Uuid>>() -> Option<T> {
-        Some(T::from(Uuid::from_u128(99)))
-    }
+    const OTHER: Option<LeaseId> = Some(LeaseId(Uuid::from_u128(99)));
+    const CLAIM: Claim = Claim { lease: LEASE, fence: 7 };
+    const HOLDER: Holder = Holder { state: State::Running, fence: 7, lease: Some(LEASE) };
 
     #[test]
-    fn only_the_same_lease_fence_and_session_hold() {
+    fn only_the_same_lease_and_fence_hold() {
         let cases = [
             (Some(HOLDER), Standing::Held),
             (None, Standing::Refused(Refusal::LeaseLost)),
@@ -158,13 +147,12 @@ mod tests {
                 Some(Holder { state: State::Cancelled, ..HOLDER }),
                 Standing::Refused(Refusal::ExecutionTerminal),
             ),
-            (Some(Holder { fence: 8, lease: other(), ..HOLDER }), Standing::Refused(Refusal::Fenced)),
+            (Some(Holder { fence: 8, lease: OTHER, ..HOLDER }), Standing::Refused(Refusal::Fenced)),
             (
                 Some(Holder { state: State::Queued, lease: None, ..HOLDER }),
                 Standing::Refused(Refusal::LeaseLost),
             ),
-            (Some(Holder { lease: other(), ..HOLDER }), Standing::Refused(Refusal::LeaseLost)),
-            (Some(Holder { session: other(), ..HOLDER }), Standing::Refused(Refusal::LeaseLost)),
+            (Some(Holder { lease: OTHER, ..HOLDER }), Standing::Refused(Refusal::LeaseLost)),
             (Some(Holder { fence: 6, ..HOLDER }), Standing::Refused(Refusal::LeaseLost)),
         ];
         for (holder, standing) in cases {
@@ -174,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_repeated_ending_is_told_the_same_again() {
-        let ended = Holder { state: State::Succeeded, lease: None, session: None, ..HOLDER };
+        let ended = Holder { state: State::Succeeded, lease: None, ..HOLDER };
         let end = AttemptEnd { lease: LEASE, final_seq: 4, verdict: AttemptVerdict::Completed };
         let judge = |end: &AttemptEnd, call, seq| judge_ending(&CLAIM, Some(&ended), Some(end), call, seq);
         let refused = Standing::Refused(Refusal::ExecutionTerminal);
@@ -189,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_repeated_park_is_known_after_the_next_grant() {
-        let next = Holder { fence: 8, lease: other(), session: other(), ..HOLDER };
+        let next = Holder { fence: 8, lease: OTHER, ..HOLDER };
         let end = AttemptEnd { lease: LEASE, final_seq: 4, verdict: AttemptVerdict::Parked };
         assert_eq!(judge_ending(&CLAIM, Some(&next), Some(&end), EndingCall::Park, 4), Standing::Repeated);
     }

@@ -5,6 +5,7 @@ pub mod configs;
 pub mod error;
 pub mod etag;
 pub mod executions;
+pub mod fleet;
 pub mod integrations;
 pub mod key;
 pub mod list;

@@ -7,6 +7,7 @@ pub mod configs;
 pub mod db;
 pub mod error;
 pub mod executions;
+pub mod fleet;
 pub mod integrations;
 pub mod plans;
 pub mod report;

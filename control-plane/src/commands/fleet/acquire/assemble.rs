@@ -1,0 +1,248 @@
+//! Puts grants together: definition, opened config, overlaid context, checkpoint.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::Value as Json;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::grant::{Grant, GrantedConfig, Saved};
+use crate::commands::fleet::checkpoint::OwnContext;
+use crate::commands::fleet::progress::Progress;
+use crate::commands::fleet::{FleetError, LeaseToken};
+use crate::keys::{KeyError, MasterKeys, Sealer, WrappedKey};
+use crate::store::db::Tx;
+use crate::store::error::StoreError;
+use crate::store::fleet::Key;
+use crate::store::fleet::grants::{self, Definition, Fields, SavedCheckpoint, SealedConfig, Sizes};
+use crate::store::fleet::runs::LockedRun;
+
+/// A context larger than this is fetched apart.
+const MAX_CONTEXT_BYTES: i64 = 64 * 1024;
+/// What a grant takes beside its large parts, about.
+const OVERHEAD_BYTES: usize = 2048;
+
+/// What grants of some runs need, read at once.
+pub(super) struct Material {
+    sizes: HashMap<Key, Sizes>,
+    definitions: HashMap<(Uuid, Uuid, i32), Definition>,
+    configs: HashMap<(Uuid, Uuid), SealedConfig>,
+}
+
+impl Material {
+    /// Reads definitions, configs and sizes.
+    pub(super) async fn read(tx: &Tx, runs: &[LockedRun], known: &[Vec<u8>]) -> Result<Self, StoreError> {
+        let mut revisions: Vec<_> = runs.iter().map(revision_of).collect();
+        revisions.sort_unstable();
+        revisions.dedup();
+        let mut configs: Vec<_> = runs.iter().map(config_of).collect();
+        configs.sort_unstable();
+        configs.dedup();
+        Ok(Self {
+            sizes: grants::sizes(tx, runs).await?,
+            definitions: grants::definitions(tx, &revisions, known).await?,
+            configs: grants::configs(tx, &configs).await?,
+        })
+    }
+
+    /// How many bytes the grant of a run takes; none where something that it needs is gone.
+    pub(super) fn bytes(&self, run: &LockedRun) -> Option<usize> {
+        let definition = self.definitions.get(&revision_of(run))?;
+        let config = self.configs.get(&config_of(run))?;
+        let sizes = self.sizes.get(&run.key).copied().unwrap_or_default();
+        let context = if self.has_context_apart(run) { 0 } else { sizes.context };
+        let stored = usize::try_from(context + sizes.checkpoint).unwrap_or(usize::MAX);
+        let definition = definition.json.as_ref().map_or(0, String::len);
+        let config = config.values.to_string().len() + config.secrets.as_ref().map_or(0, Vec::len);
+        let overlay = run.context_override.as_ref().map_or(0, Vec::len);
+        Some(stored.saturating_add(definition + config + overlay + OVERHEAD_BYTES))
+    }
+
+    fn has_context_apart(&self, run: &LockedRun) -> bool {
+        self.sizes.get(&run.key).is_some_and(|sizes| sizes.context > MAX_CONTEXT_BYTES)
+    }
+
+    /// Reads contexts and checkpoints of runs that are granted, and puts the grants together.
+    pub(super) async fn grants(
+        mut self,
+        tx: &Tx,
+        granted: Vec<(LockedRun, LeaseToken)>,
+        master_keys: &MasterKeys,
+        sealer: &Sealer,
+    ) -> Result<Vec<Grant>, FleetError> {
+        let small: Vec<&LockedRun> =
+            granted.iter().map(|(run, _)| run).filter(|run| !self.has_context_apart(run)).collect();
+        let stored =
+            Stored::read(tx, &granted.iter().map(|(run, _)| run).collect::<Vec<_>>(), &small).await?;
+        let mut grants = Vec::with_capacity(granted.len());
+        for (run, lease) in granted {
+            let context = if self.has_context_apart(&run) { None } else { Some(stored.context(&run)?) };
+            let checkpoint = stored.checkpoints.get(&grants::begin_at(&run)).map(saved).transpose()?;
+            let definition = self.definitions.get(&revision_of(&run)).cloned();
+            let definition =
+                definition.ok_or_else(|| StoreError::corrupt("plan_revisions", "the revision is gone"))?;
+            let sealed = self
+                .configs
+                .get_mut(&config_of(&run))
+                .ok_or_else(|| StoreError::corrupt("configs", "the config is gone"))?;
+            grants.push(Grant {
+                lease,
+                lease_token: lease.seal(sealer)?,
+                kind: run.kind,
+                definition_hash: definition.hash,
+                definition_json: definition.json,
+                config: open(&run, sealed, master_keys)?,
+                context,
+                checkpoint,
+                scheduled_at: run.scheduled_at,
+                started_at: run.started_at.unwrap_or(run.scheduled_at),
+                ran_ms: run.ran_ms,
+                cancel_requested: run.cancel_requested_at.is_some(),
+                persists: run.persists,
+                plan_key: run.plan_key,
+                plan_revision: run.plan_revision,
+                integration_key: run.integration_key,
+                traceparent: run.traceparent,
+            });
+        }
+        Ok(grants)
+    }
+}
+
+fn revision_of(run: &LockedRun) -> (Uuid, Uuid, i32) {
+    (run.key.tenant_id, run.plan_id, run.plan_revision)
+}
+
+fn config_of(run: &LockedRun) -> (Uuid, Uuid) {
+    (run.key.tenant_id, run.config_id)
+}
+
+fn saved(checkpoint: &SavedCheckpoint) -> Result<Saved, StoreError> {
+    Ok(Saved {
+        seq: checkpoint.seq,
+        place: checkpoint.place.clone(),
+        finished: checkpoint.finished.clone(),
+        progress: Progress::decode(&checkpoint.progress)?,
+    })
+}
+
+/// Opens a config: each secret goes to its place among the values.
+fn open(
+    run: &LockedRun,
+    config: &SealedConfig,
+    master_keys: &MasterKeys,
+) -> Result<GrantedConfig, FleetError> {
+    let mut values = config.values.clone();
+    let mut secret_pointers = Vec::new();
+    if let Some(sealed) = &config.secrets {
+        let wrapped = WrappedKey { key_id: config.data_key_id.clone(), sealed: config.data_key.clone() };
+        let plain = master_keys.data_key(config.tenant_id, &wrapped)?.open(
+            config.tenant_id,
+            config.id,
+            "secrets",
+            sealed,
+        )?;
+        let secrets: BTreeMap<String, Json> =
+            serde_json::from_slice(&plain).map_err(|_| KeyError::Altered)?;
+        for (pointer, secret) in secrets {
+            if let Some(place) = values.pointer_mut(&pointer) {
+                *place = secret;
+                secret_pointers.push(pointer);
+            }
+        }
+    }
+    let allowed_hosts = serde_json::from_value(config.allowed_hosts.clone())
+        .map_err(|error| StoreError::corrupt("configs", error))?;
+    Ok(GrantedConfig {
+        id: config.id,
+        key: run.config_key.clone(),
+        values_json: values.to_string().into_bytes(),
+        secret_pointers,
+        allowed_hosts,
+    })
+}
+
+/// Contexts and checkpoints as they are stored.
+struct Stored {
+    contexts: HashMap<(Uuid, Uuid, Uuid), Fields>,
+    checkpoints: HashMap<Key, SavedCheckpoint>,
+}
+
+impl Stored {
+    async fn read(tx: &Tx, runs: &[&LockedRun], with_context: &[&LockedRun]) -> Result<Self, StoreError> {
+        let mut contexts: Vec<_> = with_context.iter().map(|run| context_key(run)).collect();
+        contexts.sort_unstable();
+        contexts.dedup();
+        let mut checkpoints: Vec<Key> = runs.iter().map(|run| grants::begin_at(run)).collect();
+        checkpoints.sort_unstable();
+        checkpoints.dedup();
+        Ok(Self {
+            contexts: grants::contexts(tx, &contexts).await?,
+            checkpoints: grants::checkpoints(tx, &checkpoints).await?,
+        })
+    }
+
+    fn context(&self, run: &LockedRun) -> Result<Fields, StoreError> {
+        let stored = self.contexts.get(&context_key(run)).cloned().unwrap_or_default();
+        let own = self
+            .checkpoints
+            .get(&grants::begin_at(run))
+            .and_then(|checkpoint| checkpoint.own_context.as_deref());
+        overlay(stored, run.context_override.as_deref(), own)
+    }
+}
+
+fn context_key(run: &LockedRun) -> (Uuid, Uuid, Uuid) {
+    (run.key.tenant_id, run.plan_id, run.config_id)
+}
+
+/// The context of one run that is locked.
+pub(in crate::commands::fleet) struct ContextOf<'a>(pub(in crate::commands::fleet) &'a LockedRun);
+
+/// Reads a run's context whole, however large it is.
+pub(in crate::commands::fleet) async fn context_of(tx: &Tx, of: ContextOf<'_>) -> Result<Fields, StoreError> {
+    Stored::read(tx, &[of.0], &[of.0]).await?.context(of.0)
+}
+
+/// The persistent context, then a trigger's values over it, then what the run itself wrote.
+fn overlay(mut context: Fields, given: Option<&[u8]>, own: Option<&[u8]>) -> Result<Fields, StoreError> {
+    if let Some(given) = given {
+        let given: BTreeMap<String, &RawValue> =
+            serde_json::from_slice(given).map_err(|error| StoreError::corrupt("context override", error))?;
+        context.extend(given.into_iter().map(|(name, value)| (name, value.get().as_bytes().to_vec())));
+    }
+    if let Some(own) = own {
+        let own: OwnContext =
+            serde_json::from_slice(own).map_err(|error| StoreError::corrupt("own context", error))?;
+        for (name, json) in own {
+            match json {
+                Some(json) => drop(context.insert(name, json.into_bytes())),
+                None => drop(context.remove(&name)),
+            }
+        }
+    }
+    Ok(context)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Fields, overlay};
+
+    fn fields(pairs: &[(&str, &str)]) -> Fields {
+        pairs.iter().map(|(name, json)| ((*name).to_owned(), json.as_bytes().to_vec())).collect()
+    }
+
+    #[test]
+    fn what_the_run_wrote_lies_over_what_its_trigger_gave() {
+        let stored = fields(&[("a", "1"), ("b", "2"), ("c", "3")]);
+        let given = br#"{"b": 12345678901234567890123, "d": "x"}"#;
+        let own = br#"{"d": "[4]", "c": null}"#;
+        let context = overlay(stored, Some(given), Some(own)).unwrap();
+        assert_eq!(context, fields(&[("a", "1"), ("b", "12345678901234567890123"), ("d", "[4]")]));
+    }
+
+    #[test]
+    fn an_override_that_is_no_object_is_a_corrupt_row() {
+        assert!(overlay(Fields::new(), Some(b"[]"), None).is_err());
+    }
+}

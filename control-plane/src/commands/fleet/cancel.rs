@@ -1,0 +1,43 @@
+//! Asks for a run to be cancelled, in the asker's transaction: it ends at once where nobody has it, else by its executor's next beat.
+
+use chrono::{DateTime, Utc};
+use orchid_domain::execution::{Event, Refusal, State, decide};
+
+use super::settle::{Facts, Settlement, settle};
+use crate::store::db::Tx;
+use crate::store::error::StoreError;
+use crate::store::fleet::Key;
+use crate::store::fleet::runs::{self, Busy};
+
+/// What became of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancelled {
+    /// There is no such execution.
+    Unknown,
+    /// It had ended before, and stays as it ended.
+    EndedBefore(State),
+    /// It has ended now.
+    Ended {
+        /// A run that waited behind it is ready now: tell the relay after the commit.
+        work_is_ready: bool,
+    },
+    /// Its executor is told by the next beat.
+    Requested,
+}
+
+/// Cancels one execution. Asking again changes nothing.
+pub async fn run(tx: &Tx, now: DateTime<Utc>, key: Key, reason: &str) -> Result<Cancelled, StoreError> {
+    let Some(run) = runs::lock(tx, &[key], Busy::Wait).await?.pop() else { return Ok(Cancelled::Unknown) };
+    if run.state == State::Running && run.cancel_requested_at.is_some() {
+        return Ok(Cancelled::Requested);
+    }
+    let transition = match decide(run.run(), Event::CancelRequested) {
+        Ok(transition) => transition,
+        Err(Refusal::Terminal(state)) => return Ok(Cancelled::EndedBefore(state)),
+        Err(refusal) => return Err(StoreError::corrupt("cancel", refusal)),
+    };
+    let ended = transition.next.is_terminal();
+    let facts = Facts { cancel_reason: reason.to_owned(), detail: reason.to_owned(), ..Facts::default() };
+    let settled = settle(tx, now, &[Settlement { run, transition, facts }], false).await?;
+    Ok(if ended { Cancelled::Ended { work_is_ready: settled.work_is_ready } } else { Cancelled::Requested })
+}

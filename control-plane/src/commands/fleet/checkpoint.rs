@@ -1,0 +1,240 @@
+//! Saves progress that Kafka has acknowledged, for some leases. A lower or equal seq is OK and does nothing.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, Utc};
+use orchid_domain::execution::{Event, decide};
+use orchid_domain::lease::{Standing, judge};
+use uuid::Uuid;
+
+use super::claims::{Opened, Results};
+use super::progress::Progress;
+use super::{Fleet, FleetError, GroupWork, ItemResult, Session, Verdict};
+use crate::store::db::Tx;
+use crate::store::error::StoreError;
+use crate::store::fleet::checkpoints::{self, Advance, ContextWrite, NewCheckpoint};
+use crate::store::fleet::runs::{self, Busy, LockedRun};
+use crate::store::fleet::{Key, grants};
+
+const MAX_PLACE_BYTES: usize = 256 * 1024;
+const MAX_FINISHED_BYTES: usize = 8 * 1024 * 1024;
+const MAX_FIELD_BYTES: usize = 64 * 1024;
+
+/// A context field that changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContextChange {
+    /// The field's name.
+    pub name: String,
+    /// JSON text; none: the field is removed.
+    pub json: Option<Vec<u8>>,
+}
+
+/// Progress of one lease.
+#[derive(Clone, Debug, Default)]
+pub struct CheckpointData {
+    /// Higher than any before of the execution.
+    pub seq: i64,
+    /// The engine's.
+    pub place: Vec<u8>,
+    /// The engine's; none: unchanged.
+    pub finished: Option<Vec<u8>>,
+    /// Only what changed.
+    pub context_changes: Vec<ContextChange>,
+    /// What the run did until there.
+    pub progress: Progress,
+    /// How long the attempt runs.
+    pub running_ms: i64,
+}
+
+impl CheckpointData {
+    /// Refuses what is larger than the protocol allows, or is no JSON where JSON is promised.
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.place.len() > MAX_PLACE_BYTES {
+            return Err(format!(
+                "CHECKPOINT_TOO_LARGE: place has {} bytes, at most {MAX_PLACE_BYTES}",
+                self.place.len()
+            ));
+        }
+        let finished = self.finished.as_ref().map_or(0, Vec::len);
+        if finished > MAX_FINISHED_BYTES {
+            return Err(format!(
+                "CHECKPOINT_TOO_LARGE: finished has {finished} bytes, at most {MAX_FINISHED_BYTES}"
+            ));
+        }
+        for ContextChange { name, json } in &self.context_changes {
+            let json = json.as_deref().unwrap_or(b"null");
+            if json.len() > MAX_FIELD_BYTES {
+                return Err(format!(
+                    "CONTEXT_TOO_LARGE: field {name:?} has {} bytes, at most {MAX_FIELD_BYTES}",
+                    json.len()
+                ));
+            }
+            if serde_json::from_slice::<&serde_json::value::RawValue>(json).is_err() {
+                return Err(format!("field {name:?} is no JSON"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Saves a batch.
+pub async fn run(
+    fleet: &Fleet,
+    session: &Session,
+    now: DateTime<Utc>,
+    items: Vec<(Vec<u8>, CheckpointData)>,
+) -> Result<Vec<ItemResult>, FleetError> {
+    let (mut results, opened) = Results::open(&fleet.sealer, session.id, items, CheckpointData::check);
+    for verdicts in fleet.placement.run(&Save { now }, opened).await? {
+        results.note(verdicts);
+    }
+    Ok(results.into_vec())
+}
+
+struct Save {
+    now: DateTime<Utc>,
+}
+
+impl GroupWork for Save {
+    type Item = Opened<CheckpointData>;
+    type Done = Vec<(usize, Verdict)>;
+    type Fault = StoreError;
+
+    fn tenant(item: &Self::Item) -> Uuid {
+        item.token.key.tenant_id
+    }
+
+    async fn run(&self, tx: &Tx, items: &[Self::Item]) -> Result<Self::Done, StoreError> {
+        let keys: Vec<Key> = items.iter().map(|item| item.token.key).collect();
+        let locked = by_key(runs::lock(tx, &keys, Busy::Wait).await?);
+        let mut verdicts = Vec::with_capacity(items.len());
+        let mut accepted = Vec::new();
+        for Opened { index, token, item } in items {
+            let run = locked.get(&token.key);
+            let standing = judge(&token.claim(), run.map(LockedRun::holder).as_ref());
+            if let (Standing::Held, Some(run)) = (standing, run)
+                && item.seq > run.checkpoint_seq
+                && decide(run.run(), Event::CheckpointAccepted).is_ok()
+            {
+                accepted.push((run, item));
+            }
+            verdicts.push((*index, standing.into()));
+        }
+        save(tx, self.now, &accepted).await?;
+        let advances: Vec<Advance> = accepted.iter().map(|(run, data)| advance(run, data)).collect();
+        checkpoints::advance(tx, self.now, &advances).await?;
+        Ok(verdicts)
+    }
+}
+
+pub(super) fn by_key(runs: Vec<LockedRun>) -> HashMap<Key, LockedRun> {
+    runs.into_iter().map(|run| (run.key, run)).collect()
+}
+
+fn advance(run: &LockedRun, data: &CheckpointData) -> Advance {
+    Advance {
+        key: run.key,
+        fence: run.fence,
+        seq: data.seq,
+        running_ms: data.running_ms,
+        progress: data.progress.encode(),
+    }
+}
+
+/// Writes checkpoints and context of runs whose rows are locked and whose seqs are new; the runs' own rows are the caller's.
+pub(super) async fn save(
+    tx: &Tx,
+    now: DateTime<Utc>,
+    accepted: &[(&LockedRun, &CheckpointData)],
+) -> Result<(), StoreError> {
+    let own = own_contexts(tx, accepted).await?;
+    let rows: Vec<NewCheckpoint> = accepted
+        .iter()
+        .map(|(run, data)| NewCheckpoint {
+            key: run.key,
+            seq: data.seq,
+            fence: run.fence,
+            place: data.place.clone(),
+            finished: data.finished.clone(),
+            own_context: own.get(&run.key).cloned(),
+            progress: data.progress.encode(),
+        })
+        .collect();
+    checkpoints::save(tx, now, &rows).await?;
+    write_context(tx, now, accepted).await
+}
+
+/// Writes the persistent context of those runs that save it.
+pub(super) async fn write_context(
+    tx: &Tx,
+    now: DateTime<Utc>,
+    accepted: &[(&LockedRun, &CheckpointData)],
+) -> Result<(), StoreError> {
+    let writes: Vec<ContextWrite> = accepted
+        .iter()
+        .filter(|(run, _)| run.persists)
+        .flat_map(|(run, data)| {
+            data.context_changes.iter().map(|change| ContextWrite {
+                key: run.key,
+                plan_id: run.plan_id,
+                config_id: run.config_id,
+                name: change.name.clone(),
+                value: change.json.clone(),
+            })
+        })
+        .collect();
+    checkpoints::write_context(tx, now, &writes).await
+}
+
+/// A run's own writes: name → JSON text; null where it removed the field.
+pub(super) type OwnContext = BTreeMap<String, Option<String>>;
+
+/// The own writes, all of them, of those runs that keep them beside their checkpoint and wrote something: runs that persist nothing, and
+/// runs with an override, which must not cover later writes when they are granted again.
+async fn own_contexts(
+    tx: &Tx,
+    accepted: &[(&LockedRun, &CheckpointData)],
+) -> Result<HashMap<Key, Vec<u8>>, StoreError> {
+    let keeps: Vec<&(&LockedRun, &CheckpointData)> = accepted
+        .iter()
+        .filter(|(run, data)| {
+            (!run.persists || run.context_override.is_some()) && !data.context_changes.is_empty()
+        })
+        .collect();
+    let keys: Vec<Key> = keeps.iter().map(|(run, _)| grants::begin_at(run)).collect();
+    let mut before: HashMap<Key, Vec<u8>> = checkpoints::own_contexts(tx, &keys).await?.into_iter().collect();
+    let mut merged = HashMap::new();
+    for (run, data) in keeps {
+        let mut own: OwnContext = match before.remove(&grants::begin_at(run)) {
+            Some(stored) => {
+                serde_json::from_slice(&stored).map_err(|error| StoreError::corrupt("checkpoints", error))?
+            }
+            None => OwnContext::new(),
+        };
+        for change in &data.context_changes {
+            let json = change.json.as_ref().map(|json| String::from_utf8_lossy(json).into_owned());
+            own.insert(change.name.clone(), json);
+        }
+        let bytes = serde_json::to_vec(&own).map_err(|error| StoreError::corrupt("own context", error))?;
+        merged.insert(run.key, bytes);
+    }
+    Ok(merged)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{CheckpointData, ContextChange, MAX_FIELD_BYTES, MAX_PLACE_BYTES};
+
+    #[test]
+    fn what_is_too_large_or_no_json_is_refused_by_name() {
+        let field = |json: &[u8]| CheckpointData {
+            context_changes: vec![ContextChange { name: "since".to_owned(), json: Some(json.to_vec()) }],
+            ..CheckpointData::default()
+        };
+        let large = CheckpointData { place: vec![b' '; MAX_PLACE_BYTES + 1], ..CheckpointData::default() };
+        assert!(large.check().unwrap_err().starts_with("CHECKPOINT_TOO_LARGE"));
+        assert!(field(&vec![b'1'; MAX_FIELD_BYTES + 1]).check().unwrap_err().contains("\"since\""));
+        assert_eq!(field(b"{").check().unwrap_err(), "field \"since\" is no JSON");
+        assert_eq!(field(b"12345678901234567890123").check(), Ok(()));
+    }
+}

@@ -1,0 +1,52 @@
+//! Ends executions, and may ask for the next leases in the same call.
+
+use chrono::{DateTime, Utc};
+use orchid_domain::execution::{Event, Outcome};
+use orchid_domain::lease::EndingCall;
+
+use super::acquire::{self, Acquire, Acquired};
+use super::ending::{self, Ended, Ending};
+use super::progress::RunFault;
+use super::{CheckpointData, Fleet, FleetError, Session};
+
+/// The end of one run.
+#[derive(Clone, Debug)]
+pub struct Completion {
+    /// From the grant.
+    pub lease_token: Vec<u8>,
+    /// The last checkpoint.
+    pub checkpoint: CheckpointData,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Something was ignored, skipped or limited.
+    pub partial: bool,
+    /// Every loop ended by itself, and nothing was ignored or failed.
+    pub complete: bool,
+    /// Why, for every outcome but success.
+    pub fault: Option<RunFault>,
+}
+
+/// Ends the runs, then acquires.
+pub async fn run(
+    fleet: &Fleet,
+    session: &Session,
+    now: DateTime<Utc>,
+    items: Vec<Completion>,
+    acquire: Option<Acquire>,
+) -> Result<(Ended, Option<Acquired>), FleetError> {
+    let items = items.into_iter().map(|item| {
+        let Completion { lease_token, checkpoint, outcome, partial, complete, fault } = item;
+        let event = Event::Completed(outcome);
+        let waiting_for = String::new();
+        (
+            lease_token,
+            Ending { call: EndingCall::Complete, event, checkpoint, partial, complete, fault, waiting_for },
+        )
+    });
+    let ended = ending::run(fleet, session, now, items.collect()).await?;
+    let acquired = match acquire {
+        Some(acquire) => Some(acquire::run(fleet, session, acquire).await?),
+        None => None,
+    };
+    Ok((ended, acquired))
+}

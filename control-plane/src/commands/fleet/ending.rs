@@ -1,0 +1,163 @@
+//! What Complete, Park and Release have in common: each shows a lease and a last checkpoint, and ends the attempt. All are
+//! idempotent: the attempt's row remembers the seq and the verdict of the call that ended it.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use orchid_domain::execution::{Event, State, decide};
+use orchid_domain::lease::{AttemptEnd, EndingCall, Standing, judge_ending};
+use uuid::Uuid;
+
+use super::checkpoint::{by_key, save, write_context};
+use super::claims::{Opened, Results};
+use super::progress::RunFault;
+use super::settle::{Facts, Settled, Settlement, settle};
+use super::{CheckpointData, Fleet, FleetError, GroupWork, ItemResult, Session, Verdict};
+use crate::store::db::Tx;
+use crate::store::error::StoreError;
+use crate::store::fleet::announcements::Announcement;
+use crate::store::fleet::runs::{self, Busy, LockedRun};
+use crate::store::fleet::{Key, attempts, checkpoints};
+
+/// The end of one attempt, as its executor tells it.
+#[derive(Clone, Debug)]
+pub struct Ending {
+    /// Which call it is.
+    pub call: EndingCall,
+    /// What happens to the run.
+    pub event: Event,
+    /// The last checkpoint; seq 0: none was made by this attempt.
+    pub checkpoint: CheckpointData,
+    /// Something was ignored, skipped or limited.
+    pub partial: bool,
+    /// Every loop ended by itself.
+    pub complete: bool,
+    /// Why it ended.
+    pub fault: Option<RunFault>,
+    /// What a parked run waits for.
+    pub waiting_for: String,
+}
+
+/// What became of a batch of ends.
+#[derive(Debug, Default)]
+pub struct Ended {
+    /// One for each item, in the order of the call.
+    pub results: Vec<ItemResult>,
+    /// Terminal events of this call.
+    pub announcements: Vec<Announcement>,
+}
+
+/// Ends attempts.
+pub(super) async fn run(
+    fleet: &Fleet,
+    session: &Session,
+    now: DateTime<Utc>,
+    items: Vec<(Vec<u8>, Ending)>,
+) -> Result<Ended, FleetError> {
+    let (mut results, opened) =
+        Results::open(&fleet.sealer, session.id, items, |ending: &Ending| ending.checkpoint.check());
+    let mut announcements = Vec::new();
+    for (verdicts, settled) in fleet.placement.run(&End { now }, opened).await? {
+        results.note(verdicts);
+        announcements.extend(settled.announcements);
+        if settled.work_is_ready {
+            fleet.wakeups.work_is_ready();
+        }
+    }
+    Ok(Ended { results: results.into_vec(), announcements })
+}
+
+struct End {
+    now: DateTime<Utc>,
+}
+
+impl GroupWork for End {
+    type Item = Opened<Ending>;
+    type Done = (Vec<(usize, Verdict)>, Settled);
+    type Fault = StoreError;
+
+    fn tenant(item: &Self::Item) -> Uuid {
+        item.token.key.tenant_id
+    }
+
+    async fn run(&self, tx: &Tx, items: &[Self::Item]) -> Result<Self::Done, StoreError> {
+        let keys: Vec<Key> = items.iter().map(|item| item.token.key).collect();
+        let locked = by_key(runs::lock(tx, &keys, Busy::Wait).await?);
+        let ends = ends_of(tx, items, &locked).await?;
+        let mut verdicts = Vec::with_capacity(items.len());
+        let mut settlements = Vec::new();
+        let mut saved = Vec::new();
+        let mut written = Vec::new();
+        let mut dropped = Vec::new();
+        for Opened { index, token, item } in items {
+            let run = locked.get(&token.key);
+            let end = ends.get(&(token.key, token.attempt));
+            let holder = run.map(LockedRun::holder);
+            let standing = judge_ending(&token.claim(), holder.as_ref(), end, item.call, item.checkpoint.seq);
+            verdicts.push((*index, standing.into()));
+            let (Standing::Held, Some(run)) = (standing, run) else { continue };
+            let settlement = settlement(run, item)?;
+            if item.checkpoint.seq > run.checkpoint_seq {
+                let keeps = settlement.transition.next != State::Succeeded || item.partial;
+                if keeps {
+                    saved.push((run, &item.checkpoint))
+                } else {
+                    written.push((run, &item.checkpoint))
+                }
+            }
+            if settlement.transition.next == State::Succeeded && !item.partial && run.checkpoint_seq > 0 {
+                dropped.push(run.key);
+            }
+            settlements.push(settlement);
+        }
+        save(tx, self.now, &saved).await?;
+        write_context(tx, self.now, &written).await?;
+        // Nothing goes on from a run that did all it should.
+        checkpoints::delete(tx, &dropped).await?;
+        let handed = items.iter().all(|item| item.item.call == EndingCall::Complete);
+        let settled = settle(tx, self.now, &settlements, handed).await?;
+        Ok((verdicts, settled))
+    }
+}
+
+/// How the attempts of those items ended that do not hold their lease any more: a repeated call is told the same again.
+async fn ends_of(
+    tx: &Tx,
+    items: &[Opened<Ending>],
+    locked: &HashMap<Key, LockedRun>,
+) -> Result<HashMap<(Key, i32), AttemptEnd>, StoreError> {
+    let gone: Vec<(Key, i32)> = items
+        .iter()
+        .filter(|item| {
+            locked.get(&item.token.key).is_none_or(|run| run.lease_id != Some(item.token.lease_id))
+        })
+        .map(|item| (item.token.key, item.token.attempt))
+        .collect();
+    Ok(attempts::ends(tx, &gone).await?.into_iter().collect())
+}
+
+fn settlement(run: &LockedRun, ending: &Ending) -> Result<Settlement, StoreError> {
+    let transition =
+        decide(run.run(), ending.event).map_err(|refusal| StoreError::corrupt("ending", refusal))?;
+    let fault = ending.fault.clone();
+    let facts = Facts {
+        final_seq: ending.checkpoint.seq,
+        checkpoint_seq: ending.checkpoint.seq,
+        running_ms: ending.checkpoint.running_ms,
+        waiting_for: ending.waiting_for.clone(),
+        partial: ending.partial,
+        complete: ending.complete,
+        progress: if ending.checkpoint.seq > run.checkpoint_seq {
+            ending.checkpoint.progress.encode()
+        } else {
+            Vec::new()
+        },
+        detail: fault
+            .as_ref()
+            .map(|fault| fault.message.clone())
+            .unwrap_or_else(|| ending.waiting_for.clone()),
+        fault,
+        ..Facts::default()
+    };
+    Ok(Settlement { run: run.clone(), transition, facts })
+}

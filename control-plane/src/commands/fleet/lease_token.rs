@@ -1,0 +1,96 @@
+//! The right to run one attempt, as opaque bytes: bound to tenant, execution, attempt, fence, lease and session.
+
+use orchid_domain::LeaseId;
+use orchid_domain::lease::Claim;
+use uuid::Uuid;
+
+use crate::keys::{KeyError, Purpose, Sealer};
+use crate::store::fleet::Key;
+
+/// What a lease token says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseToken {
+    /// Which execution.
+    pub key: Key,
+    /// The lease.
+    pub lease_id: Uuid,
+    /// The session that was granted it.
+    pub session_id: Uuid,
+    /// The attempt's number.
+    pub attempt: i32,
+    /// The attempt's fence.
+    pub fence: i64,
+}
+
+impl LeaseToken {
+    /// Ids one after the other, then attempt and fence, big endian.
+    pub fn seal(&self, sealer: &Sealer) -> Result<Vec<u8>, KeyError> {
+        let payload = [
+            self.key.tenant_id.as_bytes().as_slice(),
+            self.key.execution_id.as_bytes(),
+            self.lease_id.as_bytes(),
+            self.session_id.as_bytes(),
+            &self.attempt.to_be_bytes(),
+            &self.fence.to_be_bytes(),
+        ]
+        .concat();
+        sealer.seal(Purpose::Lease, &payload)
+    }
+
+    /// Opens a token, for the session that it was sealed for alone.
+    pub fn open(sealer: &Sealer, token: &[u8], session_id: Uuid) -> Result<Self, KeyError> {
+        let mut rest = sealer.open(Purpose::Lease, token)?;
+        let opened = Self {
+            key: Key { tenant_id: take_id(&mut rest)?, execution_id: take_id(&mut rest)? },
+            lease_id: take_id(&mut rest)?,
+            session_id: take_id(&mut rest)?,
+            attempt: i32::from_be_bytes(take(&mut rest)?),
+            fence: i64::from_be_bytes(take(&mut rest)?),
+        };
+        if opened.session_id == session_id && rest.is_empty() { Ok(opened) } else { Err(KeyError::Altered) }
+    }
+
+    /// What is judged against the run.
+    pub fn claim(&self) -> Claim {
+        Claim { lease: LeaseId(self.lease_id), fence: self.fence }
+    }
+}
+
+fn take<const N: usize>(rest: &mut &[u8]) -> Result<[u8; N], KeyError> {
+    let (head, tail) = rest.split_first_chunk::<N>().ok_or(KeyError::Altered)?;
+    *rest = tail;
+    Ok(*head)
+}
+
+fn take_id(rest: &mut &[u8]) -> Result<Uuid, KeyError> {
+    take(rest).map(Uuid::from_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use uuid::Uuid;
+
+    use super::LeaseToken;
+    use crate::keys::{MasterKeys, Sealer};
+    use crate::store::fleet::Key;
+
+    #[test]
+    fn opens_for_its_session_alone() {
+        let key = STANDARD.encode([7; 32]);
+        let sealer = Sealer::new(&MasterKeys::new(("k1", &key), None).unwrap()).unwrap();
+        let id = Uuid::from_u128;
+        let token = LeaseToken {
+            key: Key { tenant_id: id(1), execution_id: id(2) },
+            lease_id: id(3),
+            session_id: id(4),
+            attempt: 5,
+            fence: 6 << 32,
+        };
+        let sealed = token.seal(&sealer).unwrap();
+        assert_eq!(LeaseToken::open(&sealer, &sealed, id(4)).unwrap(), token);
+        assert!(LeaseToken::open(&sealer, &sealed, id(5)).is_err());
+        assert!(LeaseToken::open(&sealer, &sealed[1..], id(4)).is_err());
+    }
+}

@@ -1,0 +1,164 @@
+//! What a run did and why it ended, and how both are stored: as the protocol's own messages, so that a newer build's fields pass
+//! through an older one's rows. The only place where their stored form is read or written.
+
+use std::collections::BTreeMap;
+
+use orchid_proto::executor::v1 as wire;
+use prost::Message as _;
+use serde::Serialize;
+
+use crate::store::error::StoreError;
+
+/// Counters of a run, over all its attempts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// HTTP tries sent, auth apart.
+    pub requests: i64,
+    /// Tries after a first.
+    pub retries: i64,
+    /// Passes that succeeded.
+    pub pages: i64,
+    /// Rows of `iterate_over`.
+    pub rows: i64,
+    /// Messages to the responses topic.
+    pub messages: i64,
+    /// Decoded body bytes.
+    pub bytes: i64,
+    /// Messages to the errors topic.
+    pub errors: i64,
+}
+
+/// Allowed, but probably not meant.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Warning {
+    /// In upper snake case.
+    pub code: String,
+    /// Into the plan document.
+    pub pointer: String,
+    /// What was seen.
+    pub message: String,
+}
+
+/// What a run did so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Counters.
+    pub counts: Counts,
+    /// Messages to the responses topic, per step.
+    pub positions: BTreeMap<String, i64>,
+    /// Warnings so far.
+    pub warnings: Vec<Warning>,
+}
+
+/// What went wrong with a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RunFault {
+    /// `config`, `transient`, `permanent`, `rate_limit`, `limit`, `aborted` or `system`.
+    pub class: String,
+    /// In upper snake case.
+    pub code: String,
+    /// In words.
+    pub message: String,
+    /// Into the plan document.
+    pub pointer: String,
+    /// The upstream's answer, where there was one.
+    pub status_code: Option<i32>,
+    /// Where in the run.
+    pub step_path: String,
+}
+
+impl Progress {
+    /// As it is stored.
+    pub fn encode(&self) -> Vec<u8> {
+        wire::RunProgress::from(self.clone()).encode_to_vec()
+    }
+
+    /// From its stored form.
+    pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
+        let stored =
+            wire::RunProgress::decode(bytes).map_err(|error| StoreError::corrupt("run progress", error))?;
+        Ok(stored.into())
+    }
+}
+
+impl RunFault {
+    /// As it is stored.
+    pub fn encode(&self) -> Vec<u8> {
+        wire::RunFault::from(self.clone()).encode_to_vec()
+    }
+}
+
+impl From<wire::RunProgress> for Progress {
+    fn from(progress: wire::RunProgress) -> Self {
+        let wire::RunProgress {
+            requests,
+            retries,
+            pages,
+            rows,
+            messages,
+            bytes,
+            errors,
+            positions,
+            warnings,
+        } = progress;
+        Self {
+            counts: Counts { requests, retries, pages, rows, messages, bytes, errors },
+            positions: positions.into_iter().collect(),
+            warnings: warnings
+                .into_iter()
+                .map(|wire::RunWarning { code, pointer, message }| Warning { code, pointer, message })
+                .collect(),
+        }
+    }
+}
+
+impl From<Progress> for wire::RunProgress {
+    fn from(progress: Progress) -> Self {
+        let Progress { counts, positions, warnings } = progress;
+        let Counts { requests, retries, pages, rows, messages, bytes, errors } = counts;
+        Self {
+            requests,
+            retries,
+            pages,
+            rows,
+            messages,
+            bytes,
+            errors,
+            positions: positions.into_iter().collect(),
+            warnings: warnings
+                .into_iter()
+                .map(|Warning { code, pointer, message }| wire::RunWarning { code, pointer, message })
+                .collect(),
+        }
+    }
+}
+
+impl From<wire::RunFault> for RunFault {
+    fn from(fault: wire::RunFault) -> Self {
+        let wire::RunFault { class, code, message, pointer, status_code, step_path } = fault;
+        Self { class, code, message, pointer, status_code, step_path }
+    }
+}
+
+impl From<RunFault> for wire::RunFault {
+    fn from(fault: RunFault) -> Self {
+        let RunFault { class, code, message, pointer, status_code, step_path } = fault;
+        Self { class, code, message, pointer, status_code, step_path }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Counts, Progress, Warning};
+
+    #[test]
+    fn progress_reads_back() {
+        let progress = Progress {
+            counts: Counts { requests: 9, pages: 7, ..Counts::default() },
+            positions: [("orders".to_owned(), 7)].into(),
+            warnings: vec![Warning { code: "PATH_NEVER_FOUND".to_owned(), ..Warning::default() }],
+        };
+        assert_eq!(Progress::decode(&progress.encode()).unwrap(), progress);
+        assert!(Progress::decode(b"\xff").is_err());
+    }
+}

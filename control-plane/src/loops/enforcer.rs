@@ -1,0 +1,102 @@
+//! Ends runs that passed a limit of time and whose executors did not end them: cancels that were not obeyed, execution times, ages.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use orchid_domain::execution::{Event, Overdue, State, decide};
+use orchid_kit::clock;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::pace::{Health, jittered, pause};
+use crate::commands::fleet::progress::RunFault;
+use crate::commands::fleet::settle::{Facts, Settlement, settle};
+use crate::commands::fleet::{Fleet, FleetError, GroupWork};
+use crate::settings::RunSettings;
+use crate::store::db::Tx;
+use crate::store::error::StoreError;
+use crate::store::fleet::runs::{self, Busy, LockedRun};
+use crate::store::fleet::{Key, overdue};
+
+const INTERVAL: Duration = Duration::from_secs(1);
+/// `max_execution_seconds` of a plan that does not say.
+const DEFAULT_EXECUTION_SECONDS: i64 = 300;
+/// What an executor gets beyond the plan's limit to end the run itself.
+const EXECUTION_SLACK_SECONDS: i64 = 60;
+const BATCH: i64 = 500;
+
+pub(super) async fn run(fleet: Fleet, settings: RunSettings, stop: CancellationToken) {
+    let mut health = Health::new("enforcer");
+    loop {
+        health.note(pass(&fleet, &settings, clock::utc_now()).await);
+        if !pause(&stop, jittered(INTERVAL)).await {
+            return;
+        }
+    }
+}
+
+async fn pass(fleet: &Fleet, settings: &RunSettings, now: DateTime<Utc>) -> Result<(), FleetError> {
+    let databases = &fleet.databases;
+    let uncancelled = overdue::find_uncancelled(databases, now - settings.cancel_after, BATCH).await?;
+    end(fleet, now, Overdue::Cancel, uncancelled).await?;
+    let too_long =
+        overdue::find_too_long(databases, now, DEFAULT_EXECUTION_SECONDS, EXECUTION_SLACK_SECONDS, BATCH)
+            .await?;
+    end(fleet, now, Overdue::ExecutionTime, too_long).await?;
+    let too_old = overdue::find_too_old(databases, now - settings.max_age, BATCH).await?;
+    end(fleet, now, Overdue::RunAge, too_old).await
+}
+
+async fn end(fleet: &Fleet, now: DateTime<Utc>, limit: Overdue, keys: Vec<Key>) -> Result<(), FleetError> {
+    if keys.is_empty() {
+        return Ok(());
+    }
+    tracing::warn!(runs = keys.len(), limit = limit.as_str(), "ending runs past their time");
+    if fleet.placement.run(&End { now, limit }, keys).await?.contains(&true) {
+        fleet.wakeups.work_is_ready();
+    }
+    Ok(())
+}
+
+struct End {
+    now: DateTime<Utc>,
+    limit: Overdue,
+}
+
+impl GroupWork for End {
+    type Item = Key;
+    /// Whether work is ready.
+    type Done = bool;
+    type Fault = StoreError;
+
+    fn tenant(item: &Key) -> Uuid {
+        item.tenant_id
+    }
+
+    async fn run(&self, tx: &Tx, keys: &[Key]) -> Result<bool, StoreError> {
+        let locked = runs::lock(tx, keys, Busy::Skip).await?;
+        let settlements: Vec<Settlement> = locked.into_iter().filter_map(|run| self.end(run)).collect();
+        Ok(settle(tx, self.now, &settlements, false).await?.work_is_ready)
+    }
+}
+
+impl End {
+    fn end(&self, run: LockedRun) -> Option<Settlement> {
+        let transition = decide(run.run(), Event::Overdue(self.limit)).ok()?;
+        let (code, message) = match self.limit {
+            Overdue::Cancel => ("CANCELLED", "its executor did not cancel it in time"),
+            Overdue::ExecutionTime => {
+                ("MAX_EXECUTION_SECONDS", "its executor did not end it at its plan's max_execution_seconds")
+            }
+            Overdue::RunAge => ("MAX_RUN_AGE", "it lived longer than the server allows"),
+        };
+        let fault = (transition.next == State::Failed).then(|| RunFault {
+            class: "limit".to_owned(),
+            code: code.to_owned(),
+            message: message.to_owned(),
+            ..RunFault::default()
+        });
+        let facts = Facts { fault, detail: message.to_owned(), ..Facts::default() };
+        Some(Settlement { run, transition, facts })
+    }
+}

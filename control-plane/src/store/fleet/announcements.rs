@@ -1,0 +1,154 @@
+//! Terminal events between their commit and Kafka's acknowledgement.
+
+use chrono::{DateTime, Utc};
+use sea_orm::FromQueryResult;
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use super::rows::{placeholders, tenants_of};
+use crate::store::db::{Databases, Tx};
+use crate::store::error::StoreError;
+use crate::values;
+
+/// An event that is committed.
+#[derive(Clone, Debug)]
+pub struct Announcement {
+    /// Whose.
+    pub tenant_id: Uuid,
+    /// uuid v7.
+    pub id: Uuid,
+    /// Of which execution.
+    pub execution_id: Uuid,
+    /// Whose executors send it.
+    pub pool: String,
+    /// The messages' key.
+    pub message_key: String,
+    /// The messages' headers, in their order.
+    pub headers: Vec<(String, String)>,
+    /// The messages' payload.
+    pub payload: Vec<u8>,
+}
+
+/// Names an announcement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AnnouncementKey {
+    /// Whose.
+    pub tenant_id: Uuid,
+    /// Its id.
+    pub id: Uuid,
+}
+
+/// Inserts announcements; `handed_at`: they go to an executor with the answer that follows the commit.
+pub async fn insert(
+    tx: &Tx,
+    now: DateTime<Utc>,
+    announcements: &[Announcement],
+    handed_at: Option<DateTime<Utc>>,
+) -> Result<(), StoreError> {
+    if announcements.is_empty() {
+        return Ok(());
+    }
+    let sql = format!(
+        "INSERT INTO announcements (tenant_id, id, execution_id, pool, message_key, headers, payload, created_at, handed_at) VALUES {}",
+        placeholders(announcements.len(), 9)
+    );
+    let mut values = Vec::with_capacity(announcements.len() * 9);
+    for announcement in announcements {
+        values.extend(values![
+            announcement.tenant_id,
+            announcement.id,
+            announcement.execution_id,
+            announcement.pool.clone(),
+            announcement.message_key.clone(),
+            serde_json::json!(announcement.headers),
+            announcement.payload.clone(),
+            now,
+            handed_at,
+        ]);
+    }
+    tx.execute(&sql, values).await?;
+    Ok(())
+}
+
+#[derive(FromQueryResult)]
+struct KeyRow {
+    tenant_id: Uuid,
+    id: Uuid,
+}
+
+/// Announcements of a pool that nobody was handed since a time, oldest first.
+pub async fn find_unconfirmed(
+    databases: &Databases,
+    pool: &str,
+    handed_before: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<AnnouncementKey>, StoreError> {
+    let rows: Vec<KeyRow> = databases
+        .find(
+            "SELECT tenant_id, id FROM announcements WHERE pool = $1 AND (handed_at IS NULL OR handed_at < $2) ORDER BY created_at LIMIT $3",
+            values![pool, handed_before, limit],
+        )
+        .await?;
+    Ok(rows.into_iter().map(|row| AnnouncementKey { tenant_id: row.tenant_id, id: row.id }).collect())
+}
+
+fn split(keys: &[AnnouncementKey]) -> (Vec<Uuid>, Vec<Uuid>) {
+    let mut keys = keys.to_vec();
+    keys.sort_unstable();
+    keys.iter().map(|key| (key.tenant_id, key.id)).unzip()
+}
+
+/// Claims announcements to hand over now, those that nobody else did since `handed_before`.
+pub async fn hand_over(
+    tx: &Tx,
+    now: DateTime<Utc>,
+    handed_before: DateTime<Utc>,
+    keys: &[AnnouncementKey],
+) -> Result<Vec<Announcement>, StoreError> {
+    #[derive(FromQueryResult)]
+    struct Row {
+        tenant_id: Uuid,
+        id: Uuid,
+        execution_id: Uuid,
+        pool: String,
+        message_key: String,
+        headers: Json,
+        payload: Vec<u8>,
+    }
+    let (tenants, ids) = split(keys);
+    let rows: Vec<Row> = tx
+        .all(
+            "UPDATE announcements a SET handed_at = $2 FROM unnest($4::uuid[], $5::uuid[]) AS v (tenant_id, id) \
+             WHERE a.tenant_id = ANY($1) AND a.tenant_id = v.tenant_id AND a.id = v.id AND (a.handed_at IS NULL OR a.handed_at < $3) \
+             RETURNING a.tenant_id, a.id, a.execution_id, a.pool, a.message_key, a.headers, a.payload",
+            values![tenants_of(tenants.clone()), now, handed_before, tenants, ids],
+        )
+        .await?;
+    rows.into_iter()
+        .map(|row| {
+            let headers = serde_json::from_value(row.headers)
+                .map_err(|error| StoreError::corrupt("announcements", error))?;
+            Ok(Announcement {
+                tenant_id: row.tenant_id,
+                id: row.id,
+                execution_id: row.execution_id,
+                pool: row.pool,
+                message_key: row.message_key,
+                headers,
+                payload: row.payload,
+            })
+        })
+        .collect()
+}
+
+/// Deletes announcements that Kafka has.
+pub async fn confirm(tx: &Tx, keys: &[AnnouncementKey]) -> Result<(), StoreError> {
+    let (tenants, ids) = split(keys);
+    tx.execute(
+        "DELETE FROM announcements a USING unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, id) \
+         WHERE a.tenant_id = ANY($1) AND a.tenant_id = v.tenant_id AND a.id = v.id",
+        values![tenants_of(tenants.clone()), tenants, ids],
+    )
+    .await?;
+    Ok(())
+}
