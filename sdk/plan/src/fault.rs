@@ -34,6 +34,8 @@ pub enum FaultCode {
     Trap,
     /// An expression or document beyond its bounds of size or nesting.
     TooLarge,
+    /// A secret value that would be kept in messages or context.
+    Secret,
     /// Part of the language, and not served by this server yet.
     Unsupported,
 }
@@ -56,6 +58,7 @@ impl FaultCode {
             Self::WrongArity => "WRONG_ARITY",
             Self::Trap => "TRAP",
             Self::TooLarge => "TOO_LARGE",
+            Self::Secret => "SECRET",
             Self::Unsupported => "UNSUPPORTED",
         }
     }
@@ -138,9 +141,14 @@ pub struct Faults(pub Vec<Fault>);
 /// The candidate that a misspelt name most likely means.
 pub(crate) fn nearest<'n>(name: &str, candidates: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
     let wanted = name.to_ascii_lowercase();
+    // `status` means `status_code`, however many letters are missing.
+    let shortened = |candidate: &str| wanted.len() >= 4 && candidate.starts_with(&wanted);
     candidates
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&wanted, candidate), candidate))
+        .map(|candidate| {
+            let distance = strsim::damerau_levenshtein(&wanted, candidate);
+            (if shortened(candidate) { distance.min(1) } else { distance }, candidate)
+        })
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)

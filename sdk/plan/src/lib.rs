@@ -17,6 +17,7 @@ mod functions;
 mod limits;
 mod reads;
 mod scope;
+mod secrets;
 mod template;
 mod value;
 mod web;

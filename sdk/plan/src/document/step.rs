@@ -48,22 +48,24 @@ const FIELDS: &[&str] = &[
 ];
 
 /// Where a step stands among the others.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(super) struct Level {
     /// The root is 1.
     depth: u32,
     max_depth: u32,
     /// Whether there are rows or elements around it.
     in_items: bool,
+    /// Ids of the steps that are finished before, on this level and the outer ones.
+    earlier: Vec<String>,
 }
 
 impl Level {
     pub(super) fn root(max_depth: u32) -> Self {
-        Self { depth: 1, max_depth, in_items: false }
+        Self { depth: 1, max_depth, in_items: false, earlier: Vec::new() }
     }
 
-    fn below(self, in_items: bool) -> Self {
-        Self { depth: self.depth + 1, in_items: self.in_items || in_items, ..self }
+    fn below(&self, in_items: bool) -> Self {
+        Self { depth: self.depth + 1, in_items: self.in_items || in_items, ..self.clone() }
     }
 }
 
@@ -76,7 +78,7 @@ pub(super) struct Scopes {
 }
 
 impl Scopes {
-    fn of(level: Level, for_each: bool) -> Self {
+    fn of(level: &Level, for_each: bool) -> Self {
         let mut names = vec![ScopeName::Config, ScopeName::Context, ScopeName::Meta, ScopeName::Steps];
         if level.depth > 1 {
             names.push(ScopeName::Parent);
@@ -84,9 +86,9 @@ impl Scopes {
         if level.in_items || for_each {
             names.extend([ScopeName::Item, ScopeName::ItemIndex, ScopeName::Items]);
         }
-        let before = InScope::new(names.clone(), unsupported::NAMES);
+        let before = InScope::new(names.clone(), unsupported::NAMES, &level.earlier);
         names.extend([ScopeName::Response, ScopeName::Prev, ScopeName::Page]);
-        Self { before, within: InScope::new(names, unsupported::NAMES) }
+        Self { before, within: InScope::new(names, unsupported::NAMES, &level.earlier) }
     }
 }
 
@@ -96,8 +98,16 @@ pub(super) fn read_all(
     level: &Level,
     context: &mut Context<'_>,
 ) -> Vec<Step> {
-    let steps = values.iter().enumerate();
-    steps.filter_map(|(place, value)| read(value, &format!("{pointer}/{place}"), level, context)).collect()
+    let mut level = level.clone();
+    let mut steps = Vec::with_capacity(values.len());
+    for (place, value) in values.iter().enumerate() {
+        let number = context.steps + 1;
+        steps.extend(read(value, &format!("{pointer}/{place}"), &level, context));
+        // Known by the document alone: a faulty step is no reason to miss it in the next one.
+        let id = value.get("id").and_then(Value::as_str);
+        level.earlier.push(id.map_or_else(|| format!("step_{number}"), str::to_owned));
+    }
+    steps
 }
 
 pub(super) fn read(value: &Value, pointer: &str, level: &Level, context: &mut Context<'_>) -> Option<Step> {
@@ -109,7 +119,7 @@ pub(super) fn read(value: &Value, pointer: &str, level: &Level, context: &mut Co
     // Sub-steps are compiled after this step's own fields, and reads are gathered step by step.
     let around = context.take_reads();
     let id = id(&object, context);
-    let scopes = Scopes::of(*level, object.has("for_each"));
+    let scopes = Scopes::of(level, object.has("for_each"));
     let timeout =
         object.integer("timeout_seconds", 1..=context.server.timeout_seconds, context).unwrap_or(30);
     let request = request::read(&object, &scopes.within, context);

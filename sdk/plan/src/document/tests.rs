@@ -209,7 +209,7 @@ fn faults_of_fields_have_pointer_and_correction() {
             InvalidValue,
             "/definition/step/paginate/type",
             None,
-            None,
+            Some("link_header"),
         ),
         (
             step(json!({"paginate": {"type": "next_url"}})),

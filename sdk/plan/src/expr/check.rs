@@ -7,37 +7,7 @@ use jmespath::ast::{Ast, Comparator};
 use super::compile::Site;
 use super::traps;
 use crate::functions::{self, Param};
-use crate::{Fault, FaultCode, Reads, ScopeName};
-
-/// The names that expressions of a field can begin with.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct InScope {
-    names: Vec<ScopeName>,
-    /// Names of the language that the server does not fill yet.
-    unserved: Vec<ScopeName>,
-    /// Compliance cases and functions' examples look at anything.
-    anything: bool,
-}
-
-impl InScope {
-    pub(crate) fn new(
-        names: impl IntoIterator<Item = ScopeName>,
-        unserved: impl IntoIterator<Item = ScopeName>,
-    ) -> Self {
-        let mut names: Vec<_> = names.into_iter().collect();
-        names.sort_unstable();
-        Self { names, unserved: unserved.into_iter().collect(), anything: false }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn anything() -> Self {
-        Self { anything: true, ..Self::default() }
-    }
-
-    pub(crate) fn names(&self) -> Vec<String> {
-        self.names.iter().map(|name| name.as_str().to_owned()).collect()
-    }
-}
+use crate::{Fault, FaultCode, Reads};
 
 /// What a node looks at, as far as it is known before running.
 #[derive(Clone, PartialEq)]
@@ -186,47 +156,15 @@ impl<'c> Checker<'c> {
     fn member(&mut self, name: &str, offset: usize, at: &Place) -> Place {
         match at {
             Place::Root => {
-                self.first_name(name, offset);
+                self.faults.extend(self.site.scope.first_name(name, offset, self.site));
                 Place::Path(vec![name.to_owned()])
             }
-            Place::Path(path) => Place::Path(path.iter().cloned().chain([name.to_owned()]).collect()),
+            Place::Path(path) => {
+                self.faults.extend(self.site.scope.member(path, name, offset, self.site));
+                Place::Path(path.iter().cloned().chain([name.to_owned()]).collect())
+            }
             Place::Elsewhere => Place::Elsewhere,
         }
-    }
-
-    fn first_name(&mut self, name: &str, offset: usize) {
-        let scope = self.site.scope;
-        let known = ScopeName::parse(name);
-        if scope.anything || known.is_some_and(|known| scope.names.contains(&known)) {
-            return;
-        }
-        if known.is_some_and(|known| scope.unserved.contains(&known)) {
-            let words = format!("{name} is part of the language and not served yet");
-            self.faults.push(self.site.fault(FaultCode::Unsupported, offset, words));
-            return;
-        }
-        let mut fault =
-            self.site.fault(FaultCode::UnknownName, offset, format!("{name} is not in scope here"));
-        fault.in_scope = scope.names();
-        fault.suggestion = self.name_instead(name);
-        self.faults.push(fault);
-    }
-
-    /// The nearest name in scope, or the usual place of a name that people expect at the top.
-    fn name_instead(&self, name: &str) -> Option<String> {
-        let names = &self.site.scope.names;
-        let usual = match name {
-            "body" | "status_code" | "headers" | "url" => Some(("response", ScopeName::Response)),
-            "tenant_id" | "plan_key" | "config_id" | "config_key" | "execution_id" | "attempt"
-            | "step_path" | "loop_count" | "retry_count" | "nesting_level" | "scheduled_at"
-            | "started_at" => Some(("meta", ScopeName::Meta)),
-            "secrets" | "credentials" => None,
-            _ => None,
-        };
-        if let Some((place, _)) = usual.filter(|(_, needed)| names.contains(needed)) {
-            return Some(format!("{place}.{name}"));
-        }
-        crate::fault::nearest(name, names.iter().map(|name| name.as_str())).map(str::to_owned)
     }
 
     fn function(&mut self, name: &str, args: &[Ast], offset: usize, at: &Place) -> Place {

@@ -4,7 +4,8 @@ use jmespath::ErrorReason;
 use jmespath::ast::Ast;
 
 use super::bounds::{MAX_HEIGHT, MAX_LENGTH, MAX_NESTING, too_deep};
-use super::check::{Checker, InScope, height};
+use super::check::{Checker, height};
+use super::names::InScope;
 use super::{Compiled, Expr, traps};
 use crate::{Fault, FaultCode};
 

@@ -6,6 +6,7 @@ mod compile;
 pub(crate) mod equal;
 mod error;
 mod eval;
+mod names;
 mod traps;
 
 use std::sync::Arc;
@@ -13,10 +14,10 @@ use std::sync::Arc;
 use jmespath::ast::Ast;
 
 pub(crate) use bounds::end_of_quoted;
-pub(crate) use check::InScope;
 pub(crate) use compile::{Site, parse};
 pub use error::EvalError;
 pub(crate) use eval::{Data, Failure, Outcome, Run, boolean, list, null};
+pub(crate) use names::InScope;
 
 use crate::value::{PlainPath, PlainStep};
 use crate::{EvalEnv, Reads, Scope, Value};

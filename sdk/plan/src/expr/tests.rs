@@ -26,7 +26,11 @@ pub(crate) fn eval(text: &str) -> Result<String, EvalError> {
 }
 
 fn faults(text: &str) -> Vec<Fault> {
-    let scope = InScope::new([ScopeName::Response, ScopeName::Context, ScopeName::Meta], [ScopeName::Window]);
+    let scope = InScope::new(
+        [ScopeName::Response, ScopeName::Context, ScopeName::Meta, ScopeName::Steps],
+        [ScopeName::Window],
+        &["first".to_owned()],
+    );
     match Expr::compile(text, &Site { pointer: "/definition/step/while", start: 3, scope: &scope }) {
         Ok(_) => Vec::new(),
         Err(faults) => faults,
@@ -40,6 +44,10 @@ fn faults_say_code_place_and_correction() {
         ("body.items", UnknownName, 0, Some("response.body")),
         ("respnse.body", UnknownName, 0, Some("response")),
         ("zzzzzz", UnknownName, 0, None),
+        ("response.status == `200`", UnknownName, 9, Some("response.status_code")),
+        ("meta.execution", UnknownName, 5, Some("meta.execution_id")),
+        ("steps.frist.body", UnknownName, 6, Some("steps.first")),
+        ("steps.first.boddy", UnknownName, 12, Some("steps.first.body")),
         ("window.from", Unsupported, 0, None),
         ("context.a && loop_count", UnknownName, 13, Some("meta.loop_count")),
         ("lenght(response.body)", UnknownFunction, 0, Some("length")),
@@ -72,7 +80,7 @@ fn faults_say_code_place_and_correction() {
         assert_eq!(fault.suggestion.as_deref(), suggestion, "{text}: {fault}");
         assert_eq!(fault.pointer, "/definition/step/while");
     }
-    assert_eq!(faults("boddy.items")[0].in_scope, ["context", "meta", "response"]);
+    assert_eq!(faults("boddy.items")[0].in_scope, ["context", "meta", "response", "steps"]);
 }
 
 #[test]
@@ -88,7 +96,7 @@ fn all_faults_of_one_expression_come_together() {
 fn what_only_looks_like_a_trap_passes() {
     for text in [
         "context.true",
-        "\"response\".\"true\" == `true`",
+        "\"context\".\"true\" == `true`",
         "response.body.items[?\"null\" == `1`]",
         "!(response.body.more)",
         "response.body.a < `5`",
