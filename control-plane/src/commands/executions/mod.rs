@@ -1,5 +1,6 @@
 //! Executions: the runs of plans, as their tenant sees and stops them.
 
+mod cancel;
 mod explain;
 mod read;
 #[cfg(test)]
@@ -7,6 +8,7 @@ pub(crate) mod samples;
 pub mod watch;
 mod words;
 
+pub use cancel::{CancelExecution, CancelOutcome};
 pub use explain::{Explained, explain};
 pub use read::{GetExecution, ListExecutionAttempts, ListExecutions, last_request_of};
 

@@ -1,0 +1,17 @@
+//! An execution, explained.
+
+use orchid_proto::v1;
+use tonic::Status;
+
+use crate::{api::convert::execution, commands::executions::Explained};
+
+/// Encodes it.
+pub(crate) fn to_wire(explained: Explained) -> Result<v1::ExplainExecutionResponse, Status> {
+    let Explained { execution, summary, events, attempts } = explained;
+    Ok(v1::ExplainExecutionResponse {
+        execution: Some(execution::to_wire(execution)?),
+        summary,
+        events: events.into_iter().map(execution::event_to_wire).collect::<Result<_, _>>()?,
+        attempts: attempts.into_iter().map(execution::attempt_to_wire).collect(),
+    })
+}

@@ -1,0 +1,60 @@
+//! Asks for an execution to be cancelled: at once where nobody runs it, else by its executor's next beat. One that has ended stays as
+//! it ended.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::{GetExecution, WHAT};
+use crate::{
+    commands::{
+        CommandError, Fault,
+        fleet::cancel::{self, Cancelled},
+    },
+    store::{
+        db::{TenantTx, Work},
+        executions::Execution,
+        fleet::Key,
+    },
+};
+
+/// The longest reason, in bytes.
+const MAX_REASON_BYTES: usize = 1000;
+
+/// Which execution, and why.
+pub struct CancelExecution {
+    /// Its id.
+    pub id: Uuid,
+    /// For people; kept in the history.
+    pub reason: String,
+    /// When.
+    pub now: DateTime<Utc>,
+}
+
+/// What came of it.
+pub struct CancelOutcome {
+    /// The execution as it is then.
+    pub execution: Execution,
+    /// A run that waited behind it is ready now.
+    pub work_is_ready: bool,
+}
+
+impl Work<TenantTx> for CancelExecution {
+    type Done = CancelOutcome;
+    type Fault = CommandError;
+
+    async fn run(&self, tx: &TenantTx) -> Result<CancelOutcome, CommandError> {
+        let Self { id, reason, now } = self;
+        if reason.len() > MAX_REASON_BYTES {
+            let message =
+                format!("the reason has {} bytes, and at most {MAX_REASON_BYTES} are kept", reason.len());
+            return Err(CommandError::invalid("INVALID_REASON", Fault::new("TOO_LONG", "/reason", message)));
+        }
+        let key = Key { tenant_id: tx.tenant_id(), execution_id: *id };
+        let work_is_ready = match cancel::run(tx, *now, key, reason).await? {
+            Cancelled::Unknown => return Err(CommandError::not_found(WHAT, id)),
+            Cancelled::Ended { work_is_ready } => work_is_ready,
+            Cancelled::EndedBefore(_) | Cancelled::Requested => false,
+        };
+        Ok(CancelOutcome { execution: GetExecution { id: *id }.run(tx).await?, work_is_ready })
+    }
+}
