@@ -10,6 +10,7 @@ mod pace;
 mod prepare;
 mod run;
 mod saver;
+mod tries;
 mod waits;
 
 use std::sync::Arc;

@@ -3,23 +3,18 @@
 //! In: answers, acknowledgements, ends of waits, orders of the heartbeat, the drain. Out: an [`Exit`]. While too much is
 //! un-acknowledged nothing new is fetched; while the fence is shut nothing is fetched or produced.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
-use futures_util::StreamExt as _;
-use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
-use orchid_engine::{EmitId, Finish, Input, Machine, Message, Now, Output, Request, StopReason, TryId};
+use orchid_engine::{EmitId, Finish, Input, Machine, Message, Now, Output, StopReason};
 use orchid_kit::clock;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
-use tracing::Instrument as _;
-use tracing::field::Empty;
 
 use crate::drive::Parts;
 use crate::drive::ending::{Exit, system_failure};
 use crate::drive::pace::Pace;
 use crate::drive::saver::Saver;
+use crate::drive::tries::Tries;
 use crate::drive::waits::Waits;
 use crate::fetch::Fetched;
 use crate::report::{ReleaseReason, Verdict};
@@ -46,8 +41,7 @@ pub(crate) struct Run<'a> {
     outbox: Outbox,
     tickets: mpsc::Sender<Delivery>,
     deliveries: mpsc::Receiver<Delivery>,
-    tries: FuturesUnordered<BoxFuture<'static, (TryId, Fetched)>>,
-    held: VecDeque<(TryId, Request)>,
+    tries: Tries,
     waits: Waits,
     pace: Pace,
     /// When to look at the producer's full queue again.
@@ -72,8 +66,7 @@ impl<'a> Run<'a> {
             outbox: Outbox::new(begun),
             tickets,
             deliveries,
-            tries: FuturesUnordered::new(),
-            held: VecDeque::new(),
+            tries: Tries::default(),
             waits: Waits::default(),
             pace: Pace::default(),
             queue_full: None,
@@ -139,7 +132,7 @@ impl<'a> Run<'a> {
                         self.delivered(delivery);
                     }
                 }
-                Some((try_id, Fetched { result, duration })) = self.tries.next() => {
+                (try_id, Fetched { result, duration }) = self.tries.ended() => {
                     self.step(Input::Answer { try_id, result, duration });
                 }
                 () = self.parts.sink.room().notified(), if self.queue_full.is_some() => {
@@ -205,30 +198,7 @@ impl<'a> Run<'a> {
     }
 
     fn fetch(&mut self) {
-        while !self.outbox.is_full()
-            && let Some((try_id, request)) = self.held.pop_front()
-        {
-            let place = without_query(&request.url);
-            self.lease.requested(format!("{} {place}", request.method));
-            let span = tracing::info_span!(
-                "try",
-                http.request.method = request.method,
-                url.full = place,
-                http.response.status_code = Empty,
-                "error.type" = Empty,
-            );
-            let fetcher = self.parts.fetcher.clone();
-            let inside = span.clone();
-            let fetched = async move {
-                let fetched = fetcher.fetch(request).await;
-                match &fetched.result {
-                    Ok(response) => inside.record("http.response.status_code", response.status),
-                    Err(error) => inside.record("error.type", error.kind.code()),
-                };
-                (try_id, fetched)
-            };
-            self.tries.push(Box::pin(fetched.instrument(span)));
-        }
+        while !self.outbox.is_full() && self.tries.start_next(&self.parts.fetcher, self.lease) {}
     }
 
     /// Kafka took nothing for too long: stop, and be parked.
@@ -325,7 +295,7 @@ impl<'a> Run<'a> {
 
     fn take(&mut self, output: Output, now: Instant) {
         match output {
-            Output::Fetch { try_id, request } => self.held.push_back((try_id, request)),
+            Output::Fetch { try_id, request } => self.tries.hold(try_id, request),
             Output::Emit { emit_id, message } => self.outbox.push(emit_id, message, now),
             Output::Wait { wait_id, delay } => self.waits.add(wait_id, now + delay),
             Output::Park { not_before, reason } => self.finish(Exit::Park { not_before, reason }),
@@ -340,39 +310,8 @@ impl<'a> Run<'a> {
 
     /// The engine wants nothing more: what is under way is dropped.
     fn finish(&mut self, exit: Exit) {
-        self.tries.clear();
-        self.held.clear();
+        self.tries = Tries::default();
         self.waits = Waits::default();
         self.end = Some(exit);
-    }
-}
-
-/// Scheme, host and path: a query may hold credentials.
-fn without_query(url: &url::Url) -> String {
-    let text = url.as_str();
-    let end = text.find(['?', '#']).unwrap_or(text.len());
-    match text[..end].split_once('@') {
-        Some((before, after)) if !url.username().is_empty() || url.password().is_some() => {
-            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
-            format!("{scheme}://{after}")
-        }
-        Some(_) | None => text[..end].to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_request_shows_no_credentials() {
-        let cases = [
-            ("https://a.test/x?key=k#f", "https://a.test/x"),
-            ("https://u:p@a.test/x@y", "https://a.test/x@y"),
-            ("https://a.test/x@y", "https://a.test/x@y"),
-        ];
-        for (url, shown) in cases {
-            assert_eq!(without_query(&url.parse().unwrap()), shown);
-        }
     }
 }
