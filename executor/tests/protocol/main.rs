@@ -176,6 +176,30 @@ async fn an_expired_session_loses_its_runs_and_a_new_one_begins_from_nothing() {
 }
 
 #[tokio::test]
+async fn more_runs_than_slots_all_end_once_and_never_more_at_a_time() {
+    let stand = Stand::start(TTL_MS).await;
+    let grants: Vec<_> = (0..300).map(|_| stand.grant(2)).collect();
+    stand.control_plane.state().ready.extend(grants);
+    let app = stand.executor("slots = 16").await;
+    completed(&stand, 300).await;
+    {
+        let state = stand.control_plane.state();
+        let mut tokens: Vec<_> = state
+            .completes
+            .iter()
+            .map(|item| item.checkpoint.as_ref().unwrap().lease_token.clone())
+            .collect();
+        tokens.sort_unstable();
+        tokens.dedup();
+        assert_eq!((state.completes.len(), tokens.len()), (300, 300));
+        assert!(state.beats.iter().all(|beat| beat.leases.len() <= 16));
+        assert!(state.acquires.iter().all(|acquire| acquire.max_leases <= 16));
+    }
+    assert_eq!(of_run(&stand, "api-responses").len(), 600);
+    app.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_deaf_control_plane_makes_it_pause_and_an_answer_lets_it_go_on() {
     let stand = Stand::start(1_000).await;
     stand.upstream.delay_ms.store(20, Ordering::Relaxed);
