@@ -1,1 +1,72 @@
-fn main() {}
+//! The `orchid` command: reads what was typed, runs it, ends with a code that says how it went.
+
+mod args;
+mod commands;
+mod connect;
+mod console;
+mod demo;
+mod dev;
+mod exit;
+mod files;
+mod kafka;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::{
+    args::{ApplyArgs, Args, Command, Global, StackArgs},
+    commands::{apply, executions, plan, tail, tenants},
+    connect::Target,
+    console::Console,
+    dev::StackOptions,
+    exit::Exit,
+};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = Args::parse();
+    let console = Console::new();
+    let exit = match run(args, console).await {
+        Ok(exit) => exit,
+        Err(error) => {
+            console.notice(format!("orchid: {error:#}"));
+            Exit::of(&error)
+        }
+    };
+    exit.into()
+}
+
+async fn run(Args { command, global }: Args, console: Console) -> anyhow::Result<Exit> {
+    match command {
+        Command::Dev(args) => {
+            dev::run(&stack_options(args.stack, &global), args.exit_when_ready, console).await
+        }
+        Command::Demo(args) => {
+            demo::run(&stack_options(args.stack, &global), args.api.as_deref(), console).await
+        }
+        Command::Apply(ApplyArgs { files, dry_run }) => {
+            apply::run(&Target::find(&global)?, &files, dry_run, console).await
+        }
+        Command::Plan(command) => plan::run(command, &Target::find(&global)?, global.output, console).await,
+        Command::Executions(command) => {
+            executions::run(command, &Target::find(&global)?, global.output, console).await
+        }
+        Command::Tail(args) => tail::run(args, &Target::find(&global)?, global.output, console).await,
+        Command::Tenants(command) => {
+            tenants::run(command, &Target::find(&global)?, global.output, console).await
+        }
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Args::command(), "orchid", &mut text);
+            console.print(String::from_utf8_lossy(&text));
+            Ok(Exit::Done)
+        }
+    }
+}
+
+fn stack_options(args: StackArgs, global: &Global) -> StackOptions {
+    let StackArgs { port, executors, kafka, logs, fresh } = args;
+    StackOptions { port, data: global.data.clone(), executors: executors.into(), kafka, fresh, logs }
+}

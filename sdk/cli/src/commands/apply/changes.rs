@@ -1,0 +1,163 @@
+//! In which fields a declared thing differs from the one that the control plane has. Pure. A field that a file leaves out keeps its value.
+
+use orchid_sdk::{
+    json::from_struct,
+    v1::{Config, Integration, Overlap, Plan},
+};
+use serde_json::Value;
+
+use super::diff::diff;
+
+/// What stands where a secret is.
+const SECRET: &str = "[SECRET]";
+
+/// Fields to update, and the lines to show.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Changes {
+    /// Names of fields, as in an update mask.
+    pub fields: Vec<&'static str>,
+    /// Lines of the JSON field that differ.
+    pub diff: String,
+}
+
+/// Display name and description.
+pub(super) fn integration(declared: &Integration, current: &Integration) -> Changes {
+    let mut changes = Changes::default();
+    changes.note("display_name", declared.display_name != current.display_name);
+    changes.note("description", declared.description != current.description);
+    changes
+}
+
+/// Everything but the keys. A value that the control plane keeps secret cannot be compared: it counts as equal here.
+pub(super) fn config(declared: &Config, current: &Config) -> Changes {
+    let mut changes = Changes::default();
+    changes.note("display_name", declared.display_name != current.display_name);
+    changes
+        .note("enabled", declared.enabled.is_some_and(|enabled| enabled != current.enabled.unwrap_or(true)));
+    changes.note("allowed_hosts", declared.allowed_hosts != current.allowed_hosts);
+    let mut wanted = json(declared.values.as_ref());
+    let current = json(current.values.as_ref());
+    hide(&mut wanted, &current);
+    changes.note_json("values", &wanted, &current);
+    changes
+}
+
+/// Whether the control plane keeps any of the config's values secret.
+pub(super) fn has_secrets(current: &Config) -> bool {
+    fn secret(value: &Value) -> bool {
+        match value {
+            Value::String(text) => text == SECRET,
+            Value::Array(elements) => elements.iter().any(secret),
+            Value::Object(members) => members.values().any(secret),
+            Value::Null | Value::Bool(_) | Value::Number(_) => false,
+        }
+    }
+    secret(&json(current.values.as_ref()))
+}
+
+/// Everything but key and integration.
+pub(super) fn plan(declared: &Plan, current: &Plan) -> Changes {
+    let mut changes = Changes::default();
+    changes.note("configs", declared.configs != current.configs);
+    changes.note("name", declared.name != current.name);
+    changes.note("description", declared.description != current.description);
+    changes.note("enabled", differs(declared.enabled, current.enabled));
+    changes.note("wait_seconds", differs(declared.wait_seconds, current.wait_seconds));
+    let overlap = declared.overlap();
+    changes.note("overlap", overlap != Overlap::Unspecified && overlap != current.overlap());
+    changes.note("repeat_count", differs(declared.repeat_count, current.repeat_count));
+    changes.note("priority", differs(declared.priority, current.priority));
+    changes.note_json("definition", &json(declared.definition.as_ref()), &json(current.definition.as_ref()));
+    changes
+}
+
+impl Changes {
+    /// Whether there is nothing to do.
+    pub(super) fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    fn note(&mut self, field: &'static str, changed: bool) {
+        if changed {
+            self.fields.push(field);
+        }
+    }
+
+    /// As a field that is JSON, with the lines that differ.
+    pub(super) fn note_json(&mut self, field: &'static str, wanted: &Value, current: &Value) {
+        if wanted != current {
+            self.fields.push(field);
+            self.diff = diff(current, wanted);
+        }
+    }
+}
+
+fn differs<T: PartialEq>(declared: Option<T>, current: Option<T>) -> bool {
+    declared.is_some() && declared != current
+}
+
+/// A Struct as JSON; one that cannot be converted differs from everything that can.
+fn json(values: Option<&prost_types::Struct>) -> Value {
+    values.and_then(|values| from_struct(values).ok()).unwrap_or_default()
+}
+
+/// Puts the mark of a secret wherever the other side shows one, so that the two can be compared and shown.
+fn hide(wanted: &mut Value, current: &Value) {
+    match (wanted, current) {
+        (wanted, Value::String(text)) if text == SECRET => *wanted = Value::String(SECRET.to_owned()),
+        (Value::Object(wanted), Value::Object(current)) => {
+            for (name, value) in wanted {
+                if let Some(current) = current.get(name) {
+                    hide(value, current);
+                }
+            }
+        }
+        (Value::Array(wanted), Value::Array(current)) => {
+            wanted.iter_mut().zip(current).for_each(|(value, current)| hide(value, current));
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use orchid_sdk::json::to_struct;
+    use serde_json::json;
+
+    use super::*;
+
+    fn config_with(values: &Value) -> Config {
+        Config { values: Some(to_struct(values).unwrap()), ..Config::default() }
+    }
+
+    #[test]
+    fn a_secret_is_neither_compared_nor_shown() {
+        let current = config_with(&json!({"url": "a", "key": SECRET}));
+        let declared = config_with(&json!({"url": "b", "key": "do-not-show-me"}));
+        let changes = config(&declared, &current);
+        assert_eq!(changes.fields, ["values"]);
+        assert!(changes.diff.contains("\"url\": \"b\"") && !changes.diff.contains("do-not-show-me"));
+        let same = config(&config_with(&json!({"url": "a", "key": "x"})), &current);
+        assert!(same.is_empty() && has_secrets(&current), "{same:?}");
+    }
+
+    #[test]
+    fn what_a_file_leaves_out_keeps_its_value() {
+        let current =
+            Plan { wait_seconds: Some(60), enabled: Some(true), priority: Some(5), ..Plan::default() };
+        assert!(plan(&Plan::default(), &current).is_empty());
+        let declared = Plan { enabled: Some(false), priority: Some(5), ..Plan::default() };
+        assert_eq!(plan(&declared, &current).fields, ["enabled"]);
+    }
+
+    #[test]
+    fn a_changed_definition_is_shown_line_by_line() {
+        let with = |url: &str| Plan {
+            definition: Some(to_struct(&json!({"step": {"url": url}})).unwrap()),
+            ..Plan::default()
+        };
+        let changes = plan(&with("b"), &with("a"));
+        assert_eq!(changes.fields, ["definition"]);
+        assert_eq!(changes.diff, "    -     \"url\": \"a\"\n    +     \"url\": \"b\"\n");
+    }
+}

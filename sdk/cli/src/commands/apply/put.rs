@@ -1,0 +1,151 @@
+//! Creates or updates one thing on the control plane.
+
+use orchid_sdk::{
+    Client, Error,
+    json::{from_struct, to_struct},
+    v1::{
+        Config, CreateConfigRequest, CreateConfigSchemaRequest, CreateIntegrationRequest, CreatePlanRequest,
+        GetConfigRequest, GetIntegrationRequest, GetPlanRequest, Integration, ListConfigSchemasRequest, Plan,
+        UpdateConfigRequest, UpdateIntegrationRequest, UpdatePlanRequest,
+    },
+};
+use prost_types::FieldMask;
+use serde_json::Value;
+use tonic::{Code, Response, Status};
+
+use super::{
+    Outcome,
+    changes::{self, Changes},
+};
+use crate::files::document::Document;
+
+/// Makes one document true, or with `dry_run` only says what would happen.
+pub(super) async fn put(client: &Client, document: &Document, dry_run: bool) -> Result<Outcome, Error> {
+    match document {
+        Document::Integration { integration, config_schema } => {
+            put_integration(client, integration, config_schema.as_ref(), dry_run).await
+        }
+        Document::Config(config) => put_config(client, config, dry_run).await,
+        Document::Plan(plan) => put_plan(client, plan, dry_run).await,
+    }
+}
+
+async fn put_integration(
+    client: &Client,
+    declared: &Integration,
+    schema: Option<&Value>,
+    dry_run: bool,
+) -> Result<Outcome, Error> {
+    let mut service = client.integrations();
+    let key = declared.key.clone();
+    let Some(current) = found(service.get_integration(GetIntegrationRequest { key: key.clone() }).await)?
+    else {
+        if !dry_run {
+            let request = CreateIntegrationRequest {
+                key,
+                display_name: declared.display_name.clone(),
+                description: declared.description.clone(),
+                config_schema: schema.and_then(|schema| to_struct(schema).ok()),
+                ..CreateIntegrationRequest::default()
+            };
+            service.create_integration(request).await?;
+        }
+        return Ok(Outcome::Created);
+    };
+    let mut changes = changes::integration(declared, &current);
+    if !changes.is_empty() && !dry_run {
+        let integration = Some(Integration { etag: current.etag, ..declared.clone() });
+        let update_mask = mask(&changes);
+        service.update_integration(UpdateIntegrationRequest { integration, update_mask }).await?;
+    }
+    if let Some(schema) = schema {
+        put_schema(client, &key, schema, &mut changes, dry_run).await?;
+    }
+    Ok(outcome(changes))
+}
+
+/// Adds a version of the schema where the newest one is another.
+async fn put_schema(
+    client: &Client,
+    integration: &str,
+    schema: &Value,
+    changes: &mut Changes,
+    dry_run: bool,
+) -> Result<(), Error> {
+    let mut service = client.integrations();
+    let request = ListConfigSchemasRequest {
+        integration: integration.to_owned(),
+        page_size: 1,
+        ..ListConfigSchemasRequest::default()
+    };
+    let newest = service.list_config_schemas(request).await?.into_inner().config_schemas.into_iter().next();
+    let current = newest.and_then(|newest| newest.schema).and_then(|schema| from_struct(&schema).ok());
+    let before = changes.fields.len();
+    changes.note_json("config_schema", schema, &current.unwrap_or_default());
+    if changes.fields.len() > before && !dry_run {
+        let request = CreateConfigSchemaRequest {
+            integration: integration.to_owned(),
+            schema: to_struct(schema).ok(),
+            ..CreateConfigSchemaRequest::default()
+        };
+        service.create_config_schema(request).await?;
+    }
+    Ok(())
+}
+
+async fn put_config(client: &Client, declared: &Config, dry_run: bool) -> Result<Outcome, Error> {
+    let mut service = client.configs();
+    let get = GetConfigRequest { integration: declared.integration.clone(), key: declared.key.clone() };
+    let Some(current) = found(service.get_config(get).await)? else {
+        if !dry_run {
+            let config = Some(declared.clone());
+            service.create_config(CreateConfigRequest { config, ..CreateConfigRequest::default() }).await?;
+        }
+        return Ok(Outcome::Created);
+    };
+    let changes = changes::config(declared, &current);
+    // Whether a secret is another one cannot be seen: it is written each time.
+    let secrets = changes::has_secrets(&current);
+    if (!changes.is_empty() || secrets) && !dry_run {
+        let mut update_mask = mask(&changes).unwrap_or_default();
+        if !changes.fields.contains(&"values") {
+            update_mask.paths.push("values".to_owned());
+        }
+        let config = Some(Config { etag: current.etag, ..declared.clone() });
+        service.update_config(UpdateConfigRequest { config, update_mask: Some(update_mask) }).await?;
+    }
+    Ok(outcome(changes))
+}
+
+async fn put_plan(client: &Client, declared: &Plan, dry_run: bool) -> Result<Outcome, Error> {
+    let mut service = client.plans();
+    let Some(current) = found(service.get_plan(GetPlanRequest { key: declared.key.clone() }).await)? else {
+        if !dry_run {
+            let plan = Some(declared.clone());
+            service.create_plan(CreatePlanRequest { plan, ..CreatePlanRequest::default() }).await?;
+        }
+        return Ok(Outcome::Created);
+    };
+    let changes = changes::plan(declared, &current);
+    if !changes.is_empty() && !dry_run {
+        let plan = Some(Plan { etag: current.etag, ..declared.clone() });
+        service.update_plan(UpdatePlanRequest { plan, update_mask: mask(&changes) }).await?;
+    }
+    Ok(outcome(changes))
+}
+
+fn found<T>(answer: Result<Response<T>, Status>) -> Result<Option<T>, Error> {
+    match answer {
+        Ok(response) => Ok(Some(response.into_inner())),
+        Err(status) if status.code() == Code::NotFound => Ok(None),
+        Err(status) => Err(status.into()),
+    }
+}
+
+fn mask(changes: &Changes) -> Option<FieldMask> {
+    Some(FieldMask { paths: changes.fields.iter().map(|&field| field.to_owned()).collect() })
+}
+
+fn outcome(Changes { fields, diff }: Changes) -> Outcome {
+    if fields.is_empty() { Outcome::Unchanged } else { Outcome::Changed { fields, diff } }
+}

@@ -1,0 +1,177 @@
+//! `orchid executions`: look at runs, follow them, cancel them.
+
+use orchid_sdk::{
+    Error,
+    v1::{
+        CancelExecutionRequest, Execution, ExecutionState, ExplainExecutionRequest, ExplainExecutionResponse,
+        GetExecutionRequest, ListExecutionsRequest,
+    },
+};
+use serde_json::{Value, json};
+
+use super::{plan, watch};
+use crate::{
+    args::{ExecutionsCommand, Output},
+    connect::Target,
+    console::{Console, Style},
+    exit::Exit,
+    output::{json as as_json, table::Table, text},
+};
+
+/// Runs one of the commands.
+pub(crate) async fn run(
+    command: ExecutionsCommand,
+    target: &Target,
+    output: Output,
+    console: Console,
+) -> anyhow::Result<Exit> {
+    let client = target.client().await?;
+    let mut service = client.executions();
+    match command {
+        ExecutionsCommand::List { plan, config, limit } => {
+            let request = ListExecutionsRequest {
+                plan: plan.unwrap_or_default(),
+                config: config.unwrap_or_default(),
+                page_size: limit,
+                ..ListExecutionsRequest::default()
+            };
+            let found = service.list_executions(request).await.map_err(Error::from)?.into_inner().executions;
+            show_list(&found, output, console);
+        }
+        ExecutionsCommand::Get { id } => {
+            let request = GetExecutionRequest { id };
+            let found = service.get_execution(request).await.map_err(Error::from)?.into_inner();
+            show_one(&found, output, console);
+        }
+        ExecutionsCommand::Watch { id } => {
+            return plan::ended(&watch::watch(&client, &id, output, console).await?, output, console);
+        }
+        ExecutionsCommand::Explain { id } => {
+            let request = ExplainExecutionRequest { id };
+            let found = service.explain_execution(request).await.map_err(Error::from)?.into_inner();
+            show_explained(&found, output, console);
+        }
+        ExecutionsCommand::Cancel { id, reason } => {
+            let request = CancelExecutionRequest { id, reason };
+            let found = service.cancel_execution(request).await.map_err(Error::from)?.into_inner();
+            show_cancelled(&found, output, console);
+        }
+    }
+    Ok(Exit::Done)
+}
+
+fn show_list(executions: &[Execution], output: Output, console: Console) {
+    if output == Output::Json {
+        return console.line(Value::from_iter(executions.iter().map(as_json::execution)).to_string());
+    }
+    if executions.is_empty() {
+        return console.notice("no executions");
+    }
+    let mut table = Table::titled(["ID", "PLAN", "CONFIG", "STATE", "ATTEMPT", "PAGES", "ROWS", "CREATED"]);
+    for execution in executions {
+        let counts = execution.counts.unwrap_or_default();
+        table.row([
+            execution.id.clone(),
+            execution.plan.clone(),
+            execution.config.clone(),
+            watch::state(execution.state()),
+            execution.attempt.to_string(),
+            text::number(counts.pages),
+            text::number(counts.rows),
+            text::time(execution.create_time.as_ref()),
+        ]);
+    }
+    console.print(table.render());
+}
+
+fn show_one(execution: &Execution, output: Output, console: Console) {
+    match output {
+        Output::Json => console.line(as_json::execution(execution).to_string()),
+        Output::Table => console.print(details(execution, console)),
+    }
+}
+
+/// An execution, field by field.
+pub(crate) fn details(execution: &Execution, console: Console) -> String {
+    let mut table = Table::untitled();
+    table.row(["execution", &execution.id]);
+    table.row(["plan", &format!("{} (revision {})", execution.plan, execution.plan_revision)]);
+    table.row(["config", &format!("{}/{}", execution.integration, execution.config)]);
+    table.row(["state", &watch::painted(execution, console)]);
+    table.row(["attempt", &execution.attempt.to_string()]);
+    table.row(["created", &text::time(execution.create_time.as_ref())]);
+    table.row(["started", &text::time(execution.start_time.as_ref())]);
+    table.row(["ended", &text::time(execution.end_time.as_ref())]);
+    if let Some(not_before) = &execution.not_before {
+        table.row(["goes on", &text::time(Some(not_before))]);
+    }
+    if !execution.waiting_for.is_empty() {
+        table.row(["waits for", &execution.waiting_for]);
+    }
+    if let Some(counts) = &execution.counts {
+        table.row(["requests", &format!("{} ({} retries)", text::number(counts.requests), counts.retries)]);
+        table.row(["pages", &text::number(counts.pages)]);
+        table.row(["rows", &text::number(counts.rows)]);
+        table.row(["messages", &format!("{} ({} errors)", text::number(counts.messages), counts.errors)]);
+    }
+    if let Some(error) = &execution.error {
+        table.row(["error", &format!("{} {}: {}", error.class, error.code, error.message)]);
+        table.row(["at", &error.pointer]);
+    }
+    for warning in &execution.warnings {
+        table.row(["warning", &format!("{} at {}: {}", warning.code, warning.pointer, warning.message)]);
+    }
+    table.render()
+}
+
+fn show_explained(explained: &ExplainExecutionResponse, output: Output, console: Console) {
+    let ExplainExecutionResponse { execution, summary, events, attempts } = explained;
+    if output == Output::Json {
+        let whole = json!({
+            "execution": execution.as_ref().map(as_json::execution),
+            "summary": summary,
+            "events": events.iter().map(as_json::event).collect::<Vec<_>>(),
+            "attempts": attempts.iter().map(as_json::attempt).collect::<Vec<_>>(),
+        });
+        return console.line(whole.to_string());
+    }
+    console.line(summary);
+    let mut history = Table::titled(["TIME", "STATE", "ATTEMPT", "CAUSE", "DETAIL"]);
+    for event in events {
+        history.row([
+            text::time(event.time.as_ref()),
+            watch::state(event.state()),
+            event.attempt.to_string(),
+            event.cause.clone(),
+            event.detail.clone(),
+        ]);
+    }
+    let mut grants = Table::titled(["ATTEMPT", "EXECUTOR", "GRANTED", "ENDED", "VERDICT", "LAST REQUEST"]);
+    for attempt in attempts {
+        grants.row([
+            attempt.attempt.to_string(),
+            attempt.executor.clone(),
+            text::time(attempt.grant_time.as_ref()),
+            text::time(attempt.end_time.as_ref()),
+            attempt.verdict.clone(),
+            text::shortened(&attempt.last_request, 60),
+        ]);
+    }
+    for (title, table) in [("History", history), ("Attempts", grants)] {
+        if !table.is_empty() {
+            console.print(format!("\n{}\n{}", console.paint(Style::Bold, title), table.render()));
+        }
+    }
+}
+
+fn show_cancelled(execution: &Execution, output: Output, console: Console) {
+    if output == Output::Json {
+        return console.line(as_json::execution(execution).to_string());
+    }
+    let state = watch::state(execution.state());
+    console.line(match execution.state() {
+        ExecutionState::Cancelled => format!("{} is cancelled", execution.id),
+        ended if watch::has_ended(ended) => format!("{} had ended already: {state}", execution.id),
+        _ => format!("{} is {state}, and its executor is told to stop", execution.id),
+    });
+}

@@ -1,0 +1,8 @@
+//! What `orchid` does against a running control plane, one module a command.
+
+pub(crate) mod apply;
+pub(crate) mod executions;
+pub(crate) mod plan;
+pub(crate) mod tail;
+pub(crate) mod tenants;
+pub(crate) mod watch;

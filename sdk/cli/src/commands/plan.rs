@@ -1,0 +1,132 @@
+//! `orchid plan`: check a plan without and with a control plane, run one now.
+
+use std::path::Path;
+
+use orchid_plan::{Fault, FaultCode};
+use orchid_sdk::{
+    Client, Error,
+    v1::{self, Execution, ExecutionState, Plan, TriggerPlanRequest, ValidatePlanRequest},
+};
+
+use super::{apply, watch};
+use crate::{
+    args::{Output, PlanCommand},
+    connect::Target,
+    console::{Console, Style},
+    exit::Exit,
+    files::{
+        document::{self, Source},
+        report::{self, Shown},
+    },
+    output::json,
+};
+
+/// Runs one of the commands.
+pub(crate) async fn run(
+    command: PlanCommand,
+    target: &Target,
+    output: Output,
+    console: Console,
+) -> anyhow::Result<Exit> {
+    match command {
+        PlanCommand::Validate { file, server: false } => validate(&file, None, console).await,
+        PlanCommand::Validate { file, server: true } => {
+            validate(&file, Some(&target.client().await?), console).await
+        }
+        PlanCommand::Trigger { key, config, watch } => {
+            let client = target.client().await?;
+            let config = config.unwrap_or_default();
+            let request = TriggerPlanRequest { key, config, ..TriggerPlanRequest::default() };
+            let execution = client.plans().trigger_plan(request).await.map_err(Error::from)?.into_inner();
+            triggered(&client, execution, watch, output, console).await
+        }
+    }
+}
+
+async fn validate(file: &Path, server: Option<&Client>, console: Console) -> anyhow::Result<Exit> {
+    let source = document::read_one(file)?;
+    let plan = match document::parse_plan(&source) {
+        Ok(plan) => plan,
+        Err(error) => {
+            console.notice(apply::describe(&error, console));
+            return Ok(Exit::Failed);
+        }
+    };
+    if let Some(client) = server
+        && !accepted(client, &source, &plan, console).await?
+    {
+        return Ok(Exit::Failed);
+    }
+    console.line(format!("{} {} is valid", console.paint(Style::Green, "✓"), source.file));
+    Ok(Exit::Done)
+}
+
+/// Whether the control plane would take it; says everything that it does not like.
+async fn accepted(client: &Client, source: &Source, plan: &Plan, console: Console) -> Result<bool, Error> {
+    let request = ValidatePlanRequest { plan: Some(plan.clone()) };
+    let answer = client.plans().validate_plan(request).await?.into_inner();
+    for warning in &answer.warnings {
+        let mark = console.paint(Style::Yellow, "warning:");
+        console.notice(format!("{mark} {} at {}: {}", warning.code, warning.pointer, warning.message));
+    }
+    for fault in &answer.faults {
+        console.notice(report::fault(&source.file, &source.text, &Shown::from(fault), console));
+    }
+    Ok(answer.faults.is_empty())
+}
+
+async fn triggered(
+    client: &Client,
+    execution: Execution,
+    follow: bool,
+    output: Output,
+    console: Console,
+) -> anyhow::Result<Exit> {
+    if !follow {
+        match output {
+            Output::Json => console.line(json::execution(&execution).to_string()),
+            Output::Table => {
+                console.line(format!("{} {}", execution.id, watch::state(execution.state())));
+            }
+        }
+        return Ok(Exit::Done);
+    }
+    console.notice(format!("{} of {} for {}", execution.id, execution.plan, execution.config));
+    ended(&watch::watch(client, &execution.id, output, console).await?, output, console)
+}
+
+/// Shows an execution that has ended; one that did not end well is a failure.
+pub(crate) fn ended(execution: &Execution, output: Output, console: Console) -> anyhow::Result<Exit> {
+    match output {
+        Output::Json => console.line(json::execution(execution).to_string()),
+        Output::Table => console.print(super::executions::details(execution, console)),
+    }
+    Ok(if execution.state() == ExecutionState::Succeeded { Exit::Done } else { Exit::Failed })
+}
+
+impl<'f> From<&'f Fault> for Shown<'f> {
+    fn from(fault: &'f Fault) -> Self {
+        Self {
+            code: FaultCode::as_str(fault.code),
+            pointer: &fault.pointer,
+            position: fault.position,
+            message: &fault.message,
+            suggestion: fault.suggestion.as_deref(),
+            in_scope: &fault.in_scope,
+        }
+    }
+}
+
+impl<'f> From<&'f v1::Fault> for Shown<'f> {
+    fn from(fault: &'f v1::Fault) -> Self {
+        let v1::Fault { code, pointer, message, suggestion, position, in_scope } = fault;
+        Self {
+            code,
+            pointer,
+            position: position.and_then(|position| usize::try_from(position).ok()),
+            message,
+            suggestion: Some(suggestion.as_str()).filter(|suggestion| !suggestion.is_empty()),
+            in_scope,
+        }
+    }
+}

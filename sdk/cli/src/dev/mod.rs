@@ -1,0 +1,93 @@
+//! `orchid dev`: the whole of Orchid on this machine, from one command, leaving nothing behind.
+
+mod broker;
+mod logs;
+mod programs;
+mod recipes;
+mod secrets;
+mod service;
+mod stack;
+pub(crate) mod state;
+pub(crate) mod upstream;
+
+use std::time::Instant;
+
+use orchid_kit::{clock, shutdown::Signals};
+
+pub(crate) use stack::{Stack, StackOptions};
+
+use crate::{
+    console::{Console, Style},
+    exit::Exit,
+    output::{table::Table, text},
+};
+
+/// Starts the stack, says where everything is, and keeps it running until a signal comes.
+pub(crate) async fn run(
+    options: &StackOptions,
+    exit_when_ready: bool,
+    console: Console,
+) -> anyhow::Result<Exit> {
+    let mut signals = Signals::install()?;
+    let began = clock::monotonic();
+    let mut stack = tokio::select! {
+        started = Stack::start(options, console) => started?,
+        signal = signals.next() => {
+            console.notice(format!("{signal}: stopped before everything had started"));
+            return Ok(Exit::Failed);
+        }
+    };
+    console.print(welcome(&stack, began, console));
+    if !exit_when_ready {
+        until_signal(&mut stack, &mut signals).await;
+    }
+    stop(stack, &mut signals, console).await;
+    Ok(Exit::Done)
+}
+
+/// Tends the stack until somebody wants it to end.
+pub(crate) async fn until_signal(stack: &mut Stack, signals: &mut Signals) {
+    tokio::select! {
+        () = stack.tend() => {}
+        _ = signals.next() => {}
+    }
+}
+
+/// Stops the stack in order; a second signal kills what is left.
+pub(crate) async fn stop(stack: Stack, signals: &mut Signals, console: Console) {
+    if console.is_terminal() {
+        console.notice("stopping; Ctrl-C again to stop at once");
+    }
+    tokio::select! {
+        () = stack.stop() => {}
+        _ = signals.next() => {}
+    }
+}
+
+fn welcome(stack: &Stack, began: Instant, console: Console) -> String {
+    let state = stack.state();
+    let took = text::duration(clock::monotonic() - began);
+    let executors: Vec<&str> = stack.services().iter().skip(1).map(|service| service.name()).collect();
+    let mut table = Table::untitled();
+    table.row(["  control plane", &state.grpc, "gRPC with reflection"]);
+    table.row(["  executors", &executors.join(", "), "pool default"]);
+    table.row(["  postgres", &state.postgres, ""]);
+    table.row(["  redis", &state.redis, ""]);
+    table.row(["  kafka", &state.kafka.brokers, &state.kafka.topic_responses]);
+    table.row(["  upstream", &format!("{}/orders", state.upstream), "demo API"]);
+    table.row(["  tenant", &state.tenant.to_string(), "x-tenant-id"]);
+    table.row(["  logs", &state.logs.display().to_string(), ""]);
+    let data = data_flag(stack);
+    format!(
+        "{}\n\n{}\nTry\n  orchid{data} apply -f docs/examples/orders\n  orchid{data} plan trigger orders-sync --watch\n  \
+         orchid{data} tail orders-sync --from-beginning\n\n",
+        console.paint(Style::Bold, format!("orchid is ready after {took}; Ctrl-C stops it")),
+        table.render(),
+    )
+}
+
+/// What the other commands need in order to find this stack: nothing, where it runs in the usual folder.
+fn data_flag(stack: &Stack) -> String {
+    let usual = std::path::absolute(crate::args::DATA_FOLDER).is_ok_and(|usual| usual == stack.folder());
+    if usual { String::new() } else { format!(" --data {}", stack.folder().display()) }
+}

@@ -1,0 +1,81 @@
+//! Pages by an opaque cursor: where the next page begins, in a form that tells clients not to build it.
+
+use std::ops::Range;
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+
+const DEFAULT_LIMIT: usize = 50;
+const MAX_LIMIT: usize = 100;
+const MARK: &str = "orders/after/";
+
+/// A query that the API does not understand, in words for the client.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum PagingError {
+    #[error("limit must be between 1 and {MAX_LIMIT}, not {0}")]
+    Limit(usize),
+    #[error("cursor `{0}` is not one that this API gave")]
+    Cursor(String),
+}
+
+/// One page of a list of `count`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Page {
+    pub(super) rows: Range<usize>,
+    pub(super) next_cursor: Option<String>,
+}
+
+/// The page that a query asks for.
+pub(super) fn page(count: usize, limit: Option<usize>, cursor: Option<&str>) -> Result<Page, PagingError> {
+    let limit = limit.unwrap_or(DEFAULT_LIMIT);
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(PagingError::Limit(limit));
+    }
+    let start = match cursor {
+        Some(cursor) => position(cursor).ok_or_else(|| PagingError::Cursor(cursor.to_owned()))?,
+        None => 0,
+    };
+    let end = count.min(start.saturating_add(limit));
+    let next_cursor = (end < count).then(|| URL_SAFE_NO_PAD.encode(format!("{MARK}{end}")));
+    Ok(Page { rows: start.min(end)..end, next_cursor })
+}
+
+fn position(cursor: &str) -> Option<usize> {
+    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
+    str::from_utf8(&bytes).ok()?.strip_prefix(MARK)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_api_did_not_give_is_refused_in_words() {
+        assert_eq!(page(10, Some(0), None), Err(PagingError::Limit(0)));
+        assert_eq!(page(10, Some(101), None), Err(PagingError::Limit(101)));
+        for cursor in ["3", "%%%", "b3JkZXJz"] {
+            let error = page(10, None, Some(cursor)).unwrap_err();
+            assert_eq!(error.to_string(), format!("cursor `{cursor}` is not one that this API gave"));
+        }
+    }
+
+    #[test]
+    fn following_the_cursors_meets_every_row_once() {
+        let mut rows = Vec::new();
+        let mut cursor = None;
+        loop {
+            let page = page(1_987, Some(100), cursor.as_deref()).unwrap();
+            rows.extend(page.rows);
+            cursor = page.next_cursor;
+            if cursor.is_none() {
+                break;
+            }
+        }
+        assert_eq!(rows, (0..1_987).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_list_that_ends_with_the_page_has_no_next() {
+        assert_eq!(page(100, Some(100), None), Ok(Page { rows: 0..100, next_cursor: None }));
+        assert_eq!(page(0, None, None), Ok(Page { rows: 0..0, next_cursor: None }));
+    }
+}

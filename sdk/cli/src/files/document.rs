@@ -1,0 +1,328 @@
+//! The documents that `orchid apply` takes: one JSON object a file, its `kind` says what it is. In come texts, out come the API's messages,
+//! or faults that name file and place. It talks to nobody.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, bail};
+use orchid_plan::{Fault, FaultCode, ServerLimits};
+use orchid_sdk::{
+    json::to_struct,
+    v1::{Config, Integration, Overlap, Plan},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+
+/// A file with its text, for messages about it.
+#[derive(Debug, Clone)]
+pub(crate) struct Source {
+    /// As it was named.
+    pub file: String,
+    /// What stands in it.
+    pub text: String,
+}
+
+/// What a file declares, in the order in which it must be applied.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Document {
+    /// An integration, with the JSON Schema of its configs.
+    Integration {
+        /// The integration.
+        integration: Integration,
+        /// Its config schema, if any.
+        config_schema: Option<Value>,
+    },
+    /// A config.
+    Config(Config),
+    /// A plan; its definition is valid.
+    Plan(Plan),
+}
+
+/// A file does not declare anything that can be applied.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DocumentError {
+    /// It is no JSON object.
+    #[error("{file}: {reason}")]
+    Unreadable {
+        /// Which file.
+        file: String,
+        /// Why.
+        reason: String,
+    },
+    /// A plan has faults.
+    #[error("{} has {} {}", source_file.file, faults.len(), if faults.len() == 1 { "fault" } else { "faults" })]
+    Plan {
+        /// The file.
+        source_file: Source,
+        /// All of them.
+        faults: Vec<Fault>,
+    },
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct IntegrationFile {
+    key: String,
+    #[serde(default)]
+    display_name: String,
+    #[serde(default)]
+    description: String,
+    config_schema: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConfigFile {
+    integration: String,
+    key: String,
+    #[serde(default)]
+    display_name: String,
+    enabled: Option<bool>,
+    values: Value,
+    #[serde(default)]
+    allowed_hosts: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct PlanFile {
+    key: String,
+    integration: String,
+    configs: Option<Value>,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    description: String,
+    enabled: Option<bool>,
+    wait_seconds: Option<i32>,
+    overlap: Option<String>,
+    repeat_count: Option<i32>,
+    priority: Option<i32>,
+}
+
+/// All `.json` files that the paths name, folders with everything below them, sorted.
+pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Source>> {
+    let mut files = Vec::new();
+    for path in paths {
+        collect(path, &mut files)?;
+    }
+    if files.is_empty() {
+        bail!(
+            "no .json file in {}",
+            paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+        );
+    }
+    files.iter().map(|path| read_one(path)).collect()
+}
+
+/// One file.
+pub(crate) fn read_one(path: &Path) -> anyhow::Result<Source> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Source { file: path.display().to_string(), text })
+}
+
+fn collect(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+    if !path.is_dir() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    let entries = fs::read_dir(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut below = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    below.retain(|path| path.is_dir() || path.extension().is_some_and(|extension| extension == "json"));
+    below.sort();
+    below.iter().try_for_each(|path| collect(path, files))
+}
+
+/// What a file declares. `variable` says what `${NAME}` in a config's values stands for.
+pub(crate) fn parse(
+    source: &Source,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Document, DocumentError> {
+    let (kind, members) = object(source)?;
+    match kind.as_deref() {
+        Some("integration") => integration(source, members),
+        Some("config") => config(source, members, &variable),
+        Some("plan") => plan(source, members).map(Document::Plan),
+        Some(other) => {
+            Err(unreadable(source, format!("kind `{other}` is none of integration, config, plan")))
+        }
+        None => Err(unreadable(source, "it has no `kind`: integration, config or plan".to_owned())),
+    }
+}
+
+/// A plan, which need not say its `kind`.
+pub(crate) fn parse_plan(source: &Source) -> Result<Plan, DocumentError> {
+    match object(source)? {
+        (Some(kind), _) if kind != "plan" => {
+            Err(unreadable(source, format!("it is of kind `{kind}`, and not a plan")))
+        }
+        (_, members) => plan(source, members),
+    }
+}
+
+fn object(source: &Source) -> Result<(Option<String>, Map<String, Value>), DocumentError> {
+    let parsed = serde_json::from_str(&source.text).map_err(|error| DocumentError::Unreadable {
+        file: format!("{}:{}:{}", source.file, error.line(), error.column()),
+        reason: error.to_string(),
+    })?;
+    let Value::Object(mut members) = parsed else {
+        return Err(unreadable(source, "it must hold one JSON object".to_owned()));
+    };
+    let kind =
+        members.remove("kind").map(|kind| kind.as_str().map_or_else(|| kind.to_string(), str::to_owned));
+    Ok((kind, members))
+}
+
+fn integration(source: &Source, members: Map<String, Value>) -> Result<Document, DocumentError> {
+    let IntegrationFile { key, display_name, description, config_schema } = typed(source, members)?;
+    if let Some(schema) = &config_schema {
+        to_struct(schema).map_err(|error| unreadable(source, format!("/config_schema: {error}")))?;
+    }
+    let integration = Integration { key, display_name, description, ..Integration::default() };
+    Ok(Document::Integration { integration, config_schema })
+}
+
+fn config(
+    source: &Source,
+    members: Map<String, Value>,
+    variable: &impl Fn(&str) -> Option<String>,
+) -> Result<Document, DocumentError> {
+    let ConfigFile { integration, key, display_name, enabled, mut values, allowed_hosts } =
+        typed(source, members)?;
+    fill(&mut values, variable).map_err(|name| {
+        unreadable(
+            source,
+            format!("`${{{name}}}` is set neither in the environment nor by a running `orchid dev`"),
+        )
+    })?;
+    let values = to_struct(&values).map_err(|error| unreadable(source, format!("/values: {error}")))?;
+    let values = Some(values);
+    Ok(Document::Config(Config {
+        integration,
+        key,
+        display_name,
+        enabled,
+        values,
+        allowed_hosts,
+        ..Config::default()
+    }))
+}
+
+fn plan(source: &Source, members: Map<String, Value>) -> Result<Plan, DocumentError> {
+    let document = Value::Object(members);
+    let faulty = |faults| DocumentError::Plan { source_file: source.clone(), faults };
+    orchid_plan::check(&document, &ServerLimits::default()).map_err(|faults| faulty(faults.0))?;
+    let number = to_struct(&document["definition"]).map_err(|error| {
+        faulty(vec![Fault::new(
+            FaultCode::InvalidValue,
+            format!("/definition{}", error.pointer()),
+            error.to_string(),
+        )])
+    })?;
+    let file: PlanFile =
+        serde_json::from_value(document).map_err(|error| unreadable(source, error.to_string()))?;
+    let configs = match file.configs {
+        Some(Value::Array(keys)) => keys.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+        _ => Vec::new(),
+    };
+    let overlap = match file.overlap.as_deref() {
+        Some("queue") => Overlap::Queue,
+        Some(_) => Overlap::Skip,
+        None => Overlap::Unspecified,
+    };
+    Ok(Plan {
+        key: file.key,
+        integration: file.integration,
+        configs,
+        name: file.name,
+        description: file.description,
+        enabled: file.enabled,
+        wait_seconds: file.wait_seconds,
+        overlap: overlap.into(),
+        repeat_count: file.repeat_count,
+        priority: file.priority,
+        definition: Some(number),
+        ..Plan::default()
+    })
+}
+
+fn typed<T: DeserializeOwned>(source: &Source, members: Map<String, Value>) -> Result<T, DocumentError> {
+    serde_json::from_value(Value::Object(members)).map_err(|error| unreadable(source, error.to_string()))
+}
+
+fn unreadable(source: &Source, reason: String) -> DocumentError {
+    DocumentError::Unreadable { file: source.file.clone(), reason }
+}
+
+/// Replaces every `${NAME}` in texts; an error is the first name that stands for nothing.
+fn fill(value: &mut Value, variable: &impl Fn(&str) -> Option<String>) -> Result<(), String> {
+    match value {
+        Value::String(text) => *text = filled(text, variable)?,
+        Value::Array(elements) => elements.iter_mut().try_for_each(|element| fill(element, variable))?,
+        Value::Object(members) => members.values_mut().try_for_each(|member| fill(member, variable))?,
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+    Ok(())
+}
+
+fn filled(text: &str, variable: &impl Fn(&str) -> Option<String>) -> Result<String, String> {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        let Some((name, behind)) = after.split_once('}') else { break };
+        out.push_str(before);
+        out.push_str(&variable(name).ok_or_else(|| name.to_owned())?);
+        rest = behind;
+    }
+    Ok(out + rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(text: &str) -> Source {
+        Source { file: "f.json".into(), text: text.into() }
+    }
+
+    fn error(text: &str) -> String {
+        parse(&source(text), |_| None).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_cannot_be_applied_is_said_with_the_file() {
+        assert_eq!(error("[]"), "f.json: it must hold one JSON object");
+        assert_eq!(error("{}"), "f.json: it has no `kind`: integration, config or plan");
+        assert_eq!(error(r#"{"kind": "flow"}"#), "f.json: kind `flow` is none of integration, config, plan");
+        assert!(error("{\n  x").starts_with("f.json:2:3: "), "{}", error("{\n  x"));
+        let unknown = error(r#"{"kind": "config", "integration": "i", "key": "k", "value": {}}"#);
+        assert!(unknown.starts_with("f.json: unknown field `value`"), "{unknown}");
+        let rounded = error(
+            r#"{"kind": "config", "integration": "i", "key": "k", "values": {"id": 9007199254740993}}"#,
+        );
+        assert!(rounded.contains("9007199254740993 at /id"), "{rounded}");
+    }
+
+    #[test]
+    fn a_variable_that_stands_for_nothing_is_named() {
+        let text = r#"{"kind": "config", "integration": "i", "key": "k", "values": {"a": ["x${NOPE}"]}}"#;
+        assert!(error(text).contains("`${NOPE}` is set neither"), "{}", error(text));
+    }
+
+    #[test]
+    fn variables_are_filled_in_wherever_text_stands() {
+        let text = r#"{"kind": "config", "integration": "i", "key": "k", "values": {"a": [{"b": "<${X}${X}> ${"}]}}"#;
+        let Document::Config(config) = parse(&source(text), |name| Some(name.to_lowercase())).unwrap() else {
+            panic!("no config");
+        };
+        let values = orchid_sdk::json::from_struct(&config.values.unwrap()).unwrap();
+        assert_eq!(values, serde_json::json!({"a": [{"b": "<xx> ${"}]}));
+    }
+
+    #[test]
+    fn a_plan_may_go_without_its_kind_but_not_under_another() {
+        let other = parse_plan(&source(r#"{"kind": "config"}"#)).unwrap_err();
+        assert_eq!(other.to_string(), "f.json: it is of kind `config`, and not a plan");
+    }
+}

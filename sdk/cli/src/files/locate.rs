@@ -1,0 +1,229 @@
+//! From a JSON pointer to the place in the text. Pure: in come text and pointer, out comes a place. Never fails: where the pointer leads
+//! nowhere, the nearest thing above it is meant.
+
+/// A place in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Byte offset of the value.
+    pub offset: usize,
+    /// Whether the whole pointer led here; else this is the nearest thing above.
+    pub exact: bool,
+}
+
+/// A place as people count it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LineColumn {
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+}
+
+/// Where the value at an RFC 6901 pointer begins. The text must be valid JSON.
+pub(crate) fn locate(text: &str, pointer: &str) -> Place {
+    let mut cursor = Cursor { bytes: text.as_bytes(), offset: 0 };
+    cursor.blank();
+    let steps: Vec<String> =
+        pointer.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~")).collect();
+    for step in &steps {
+        let found = match cursor.peek() {
+            b'{' => cursor.member(step),
+            b'[' => step.parse().ok().and_then(|index| cursor.element(index)),
+            _ => None,
+        };
+        match found {
+            Some(offset) => cursor.offset = offset,
+            None => return Place { offset: cursor.offset, exact: false },
+        }
+    }
+    Place { offset: cursor.offset, exact: true }
+}
+
+/// Line and column of a byte offset.
+pub(crate) fn line_column(text: &str, offset: usize) -> LineColumn {
+    let before = &text[..offset.min(text.len())];
+    let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    LineColumn { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
+}
+
+/// Where in the text the byte `position` of a string's *value* stands; `start` is the offset of its opening quote.
+pub(crate) fn within_string(text: &str, start: usize, position: usize) -> usize {
+    let mut decoded = 0;
+    let mut offset = start + 1;
+    while decoded < position && text.as_bytes().get(offset).is_some_and(|byte| *byte != b'"') {
+        let (width, length) = character(&text[offset..]);
+        offset += width;
+        decoded += length;
+    }
+    offset
+}
+
+/// Bytes that the first character takes in the text, and bytes of its value.
+fn character(rest: &str) -> (usize, usize) {
+    let unit = |from: usize| rest.get(from..from + 4).and_then(|hex| u32::from_str_radix(hex, 16).ok());
+    match rest.as_bytes() {
+        [b'\\', b'u', ..] => match unit(2) {
+            // The second half of a surrogate pair follows.
+            Some(0xd800..=0xdbff) => (12, 4),
+            Some(code) => (6, char::from_u32(code).map_or(3, char::len_utf8)),
+            None => (6, 1),
+        },
+        [b'\\', ..] => (2, 1),
+        _ => rest.chars().next().map_or((1, 1), |letter| (letter.len_utf8(), letter.len_utf8())),
+    }
+}
+
+/// Walks over valid JSON.
+struct Cursor<'t> {
+    bytes: &'t [u8],
+    offset: usize,
+}
+
+impl Cursor<'_> {
+    fn peek(&self) -> u8 {
+        self.bytes.get(self.offset).copied().unwrap_or_default()
+    }
+
+    fn blank(&mut self) {
+        while self.peek().is_ascii_whitespace() {
+            self.offset += 1;
+        }
+    }
+
+    /// From an object's brace to the value of its member of that name.
+    fn member(&self, name: &str) -> Option<usize> {
+        let mut cursor = Cursor { bytes: self.bytes, offset: self.offset + 1 };
+        loop {
+            cursor.blank();
+            if cursor.peek() != b'"' {
+                return None;
+            }
+            let start = cursor.offset;
+            cursor.skip();
+            let found: String = serde_json::from_slice(&self.bytes[start..cursor.offset]).ok()?;
+            cursor.blank();
+            cursor.offset += 1;
+            cursor.blank();
+            if found == name {
+                return Some(cursor.offset);
+            }
+            cursor.skip();
+            cursor.separator()?;
+        }
+    }
+
+    /// From a list's bracket to its element of that number.
+    fn element(&self, index: usize) -> Option<usize> {
+        let mut cursor = Cursor { bytes: self.bytes, offset: self.offset + 1 };
+        for _ in 0..index {
+            cursor.blank();
+            if cursor.peek() == b']' {
+                return None;
+            }
+            cursor.skip();
+            cursor.separator()?;
+        }
+        cursor.blank();
+        (cursor.peek() != b']').then_some(cursor.offset)
+    }
+
+    fn separator(&mut self) -> Option<()> {
+        self.blank();
+        if self.peek() != b',' {
+            return None;
+        }
+        self.offset += 1;
+        Some(())
+    }
+
+    /// Over one value, however deep.
+    fn skip(&mut self) {
+        let mut depth = 0_usize;
+        loop {
+            match self.peek() {
+                b'"' => self.skip_string(),
+                b'{' | b'[' => {
+                    depth += 1;
+                    self.offset += 1;
+                }
+                b'}' | b']' => {
+                    depth = depth.saturating_sub(1);
+                    self.offset += 1;
+                }
+                b',' | b':' => self.offset += 1,
+                byte if byte.is_ascii_whitespace() => self.offset += 1,
+                _ => self.skip_word(),
+            }
+            if depth == 0 || self.offset >= self.bytes.len() {
+                return;
+            }
+        }
+    }
+
+    fn skip_string(&mut self) {
+        self.offset += 1;
+        while self.offset < self.bytes.len() && self.peek() != b'"' {
+            self.offset += if self.peek() == b'\\' { 2 } else { 1 };
+        }
+        self.offset += 1;
+    }
+
+    fn skip_word(&mut self) {
+        while self.offset < self.bytes.len()
+            && !matches!(self.peek(), b',' | b']' | b'}' | b':' | b' ' | b'\n' | b'\r' | b'\t')
+        {
+            self.offset += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "{\n  \"key\": \"a,]}\\\"b\",\n  \"list\": [ 1, {\"x/y\": [], \"é\": null}, -2.5e3 ],\n  \"last\": true\n}\n";
+
+    fn at(pointer: &str) -> (bool, &str) {
+        let place = locate(TEXT, pointer);
+        (place.exact, TEXT[place.offset..].lines().next().unwrap())
+    }
+
+    #[test]
+    fn a_pointer_that_leads_nowhere_means_the_nearest_thing_above() {
+        assert_eq!(at("/nothing/here"), (false, "{"));
+        assert_eq!(at("/list/9"), (false, "[ 1, {\"x/y\": [], \"é\": null}, -2.5e3 ],"));
+        assert_eq!(at("/list/1/x~1y/0"), (false, "[], \"é\": null}, -2.5e3 ],"));
+        assert_eq!(at("/key/deeper"), (false, "\"a,]}\\\"b\","));
+    }
+
+    #[test]
+    fn every_value_is_found() {
+        assert_eq!(at(""), (true, "{"));
+        assert_eq!(at("/key"), (true, "\"a,]}\\\"b\","));
+        assert_eq!(at("/list/0"), (true, "1, {\"x/y\": [], \"é\": null}, -2.5e3 ],"));
+        assert_eq!(at("/list/1/é"), (true, "null}, -2.5e3 ],"));
+        assert_eq!(at("/list/2"), (true, "-2.5e3 ],"));
+        assert_eq!(at("/last"), (true, "true"));
+    }
+
+    #[test]
+    fn lines_and_columns_count_from_one_in_characters() {
+        let offset = locate(TEXT, "/list/2").offset;
+        assert_eq!(line_column(TEXT, offset), LineColumn { line: 3, column: 40 });
+        assert_eq!(line_column(TEXT, 0), LineColumn { line: 1, column: 1 });
+        assert_eq!(line_column(TEXT, usize::MAX).line, 6);
+    }
+
+    #[test]
+    fn a_position_in_a_value_is_found_behind_escapes() {
+        let text = r#"{"e": "ä\"\u00e4\ud83d\ude00x"}"#;
+        let start = locate(text, "/e").offset;
+        let value: String = serde_json::from_str(&text[start..text.len() - 1]).unwrap();
+        for (position, rest) in [(0, "ä\\"), (2, "\\\""), (3, "\\u00e4"), (5, "\\ud83d"), (9, "x\"")] {
+            assert!(value.is_char_boundary(position));
+            let offset = within_string(text, start, position);
+            assert!(text[offset..].starts_with(rest), "{position}: {}", &text[offset..]);
+        }
+        assert_eq!(&text[within_string(text, start, 999)..], "\"}");
+    }
+}

@@ -1,0 +1,76 @@
+//! Small pieces of text: times, durations, shortened lines. Pure.
+
+use std::time::Duration;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use prost_types::Timestamp;
+
+/// A time of the API; a dash where there is none.
+pub(crate) fn time(timestamp: Option<&Timestamp>) -> String {
+    let time = timestamp.and_then(instant);
+    time.map_or_else(|| "-".to_owned(), |time| time.to_rfc3339_opts(SecondsFormat::Secs, true))
+}
+
+/// A time of the API as a time.
+pub(crate) fn instant(timestamp: &Timestamp) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp(timestamp.seconds, u32::try_from(timestamp.nanos).ok()?)
+}
+
+/// How long something took: `350 ms`, `2.4 s`, `3 min 20 s`.
+pub(crate) fn duration(duration: Duration) -> String {
+    match duration.as_secs() {
+        0 => format!("{} ms", duration.as_millis()),
+        1..60 => format!("{:.1} s", duration.as_secs_f64()),
+        seconds => format!("{} min {} s", seconds / 60, seconds % 60),
+    }
+}
+
+/// A number with thousands set off: `1 987`.
+pub(crate) fn number(value: i64) -> String {
+    let digits = value.unsigned_abs().to_string();
+    let grouped: Vec<&str> =
+        digits.as_bytes().rchunks(3).rev().filter_map(|group| str::from_utf8(group).ok()).collect();
+    format!("{}{}", if value < 0 { "-" } else { "" }, grouped.join(" "))
+}
+
+/// At most `limit` characters of a line; an ellipsis says that there was more.
+pub(crate) fn shortened(text: &str, limit: usize) -> String {
+    if text.chars().count() <= limit {
+        return text.to_owned();
+    }
+    text.chars().take(limit.saturating_sub(1)).chain(['…']).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_a_dash() {
+        assert_eq!(time(None), "-");
+        assert_eq!(time(Some(&Timestamp { seconds: 0, nanos: -1 })), "-");
+        assert_eq!(time(Some(&Timestamp { seconds: 1_736_150_400, nanos: 5 })), "2025-01-06T08:00:00Z");
+    }
+
+    #[test]
+    fn durations_have_the_unit_that_fits() {
+        for (ms, expected) in [(0, "0 ms"), (999, "999 ms"), (2_400, "2.4 s"), (200_000, "3 min 20 s")] {
+            assert_eq!(duration(Duration::from_millis(ms)), expected);
+        }
+    }
+
+    #[test]
+    fn thousands_are_set_off() {
+        for (value, expected) in
+            [(0, "0"), (987, "987"), (1_987, "1 987"), (-1_000, "-1 000"), (12_345_678, "12 345 678")]
+        {
+            assert_eq!(number(value), expected);
+        }
+    }
+
+    #[test]
+    fn a_long_line_is_cut_at_characters() {
+        assert_eq!(shortened("äöü", 3), "äöü");
+        assert_eq!(shortened("äöüß", 3), "äö…");
+    }
+}
