@@ -2,6 +2,7 @@
 //!
 //! The engine checks the first url itself; each redirect is for the sender to check with [`RedirectPolicy::check`].
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ use url::Url;
 /// Redirects of one try.
 const MAX_HOPS: u8 = 10;
 
-/// One HTTP request.
-#[derive(Debug, Clone)]
+/// One HTTP request. Holds secrets: its `Debug` shows method and host alone.
+#[derive(Clone)]
 pub struct Request {
     /// GET, POST, PUT, PATCH, DELETE or HEAD.
     pub method: &'static str,
@@ -28,6 +29,12 @@ pub struct Request {
     pub max_body_bytes: u64,
     /// Where redirects may lead.
     pub redirects: RedirectPolicy,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Request({} {})", self.method, host_and_port(&self.url))
+    }
 }
 
 /// Where the redirects of a request may lead.

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
 use orchid_plan::{Method, ScopeName, Step, Value};
 
 use super::body::{Body, Reading};
-use super::halt::{Halt, Seen, What};
+use super::halt::{About, Fault, Halt, What};
 use super::outcome::{AbortCause, Decision, TryFacts, TryFault, Verdict, decide};
 use super::step_run::{Sent, StepRun};
 use super::{Flow, Machine, retry, scope};
@@ -73,7 +72,7 @@ impl Machine {
         match decision.verdict {
             Verdict::Abort(cause) => {
                 let what = aborted(step.step(), cause, &answer);
-                Err(self.fault(step, what, &sent, &answer))
+                Err(self.fault(step, what, &sent, &answer).into())
             }
             Verdict::Retry => {
                 let draw = scope::draw(&self.run, step, b"jitter") as f64 / u64::MAX as f64;
@@ -94,16 +93,16 @@ impl Machine {
             }
             Verdict::Fail => {
                 let what = failed(step.step(), &answer, decision.transient);
-                Err(self.fault(step, what, &sent, &answer))
+                Err(self.fault(step, what, &sent, &answer).into())
             }
         }
     }
 
     /// An error about an answer.
-    pub(super) fn fault(&self, step: &StepRun, what: What, sent: &Sent, answer: &Answer) -> Halt {
-        let seen =
-            Seen { sent: Some(&sent.facts), answer: Some(&answer.facts), body: Some(answer.body.message()) };
-        Halt::fault(&self.run, step, what, seen)
+    pub(super) fn fault(&self, step: &StepRun, what: What, sent: &Sent, answer: &Answer) -> Fault {
+        let body = Some(answer.body.message());
+        let about = About { sent: Some(&sent.facts), answer: Some(&answer.facts), body, path: None };
+        Fault::new(&self.run, step, what, about)
     }
 
     fn read(
@@ -254,6 +253,3 @@ fn failed(step: &Step, answer: &Answer, transient: bool) -> What {
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
-
-/// The rows of an answer, each as JSON text.
-pub(super) type RowTexts = Vec<Bytes>;

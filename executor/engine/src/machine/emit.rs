@@ -5,9 +5,8 @@ use orchid_plan::Emit;
 
 use super::Machine;
 use super::answer::Answer;
-use super::halt::{Fault, Halt, Seen, What};
+use super::halt::{About, Fault, Halt, What};
 use super::ledger::Sender;
-use super::pass::is_by_record;
 use super::step_run::{Sent, StepRun};
 use crate::error::ErrorClass;
 use crate::input::Now;
@@ -18,133 +17,141 @@ use crate::message::exchange::Exchange;
 use crate::message::{Message, Topic};
 use crate::output::Output;
 
-/// What a pass yielded beside its answer.
-pub(super) struct PageParts<'a> {
+/// The code of what no message can carry.
+const TOO_LARGE: &str = "MESSAGE_TOO_LARGE";
+
+/// What a pass yielded.
+pub(super) struct Yield<'a> {
+    pub(super) now: Now,
+    pub(super) step: &'a StepRun,
+    pub(super) sent: &'a Sent,
+    pub(super) answer: &'a Answer,
     /// Rows as JSON text; none without `iterate_over`.
     pub(super) rows: Option<&'a [Bytes]>,
     /// JSON.
     pub(super) extracted: &'a [u8],
 }
 
+/// What no message can carry: a row, or the whole body where it has none.
+struct Oversized<'a> {
+    row: Option<(usize, &'a Bytes)>,
+    /// Bytes of the message that it would make.
+    size: usize,
+}
+
 impl Machine {
     /// Emits a page as the step says: one message, one a row, or none.
-    pub(super) fn emit_page(
+    pub(super) fn emit_page(&mut self, page: &Yield<'_>, out: &mut Vec<Output>) -> Result<(), Halt> {
+        let exchange = || Exchange::new(&page.sent.facts, &page.answer.facts, &self.run.redactor);
+        match (page.step.step().emit, page.rows) {
+            (Emit::None, _) => Ok(()),
+            (Emit::Page, Some(rows)) => self.emit_rows(page, &exchange(), rows, out),
+            (Emit::Record, Some(rows)) => self.emit_records(page, &exchange(), rows, out),
+            (Emit::Page | Emit::Record, None) => self.emit_whole(page, &exchange(), out),
+        }
+    }
+
+    /// The body as it is, in one message; an array in as many as it takes.
+    fn emit_whole(
         &mut self,
-        now: Now,
-        step: &StepRun,
-        sent: &Sent,
-        answer: &Answer,
-        parts: PageParts<'_>,
+        page: &Yield<'_>,
+        exchange: &Exchange,
         out: &mut Vec<Output>,
     ) -> Result<(), Halt> {
-        if step.step().emit == Emit::None {
-            return Ok(());
+        let path = page.step.path();
+        let cut = self.cutter(page, &path, exchange).whole(&page.answer.body.message());
+        match cut {
+            Ok(messages) => {
+                messages.into_iter().for_each(|message| self.emit(page.step, message, out));
+                Ok(())
+            }
+            Err(TooLarge { size, .. }) => self.too_large(page, &Oversized { row: None, size }, out),
         }
-        let exchange = Exchange::new(&sent.facts, &answer.facts, &self.run.redactor);
-        match parts.rows {
-            None => {
-                let body = answer.body.message();
-                let cut = self.page(now, step, &step.path(), &exchange, parts.extracted).whole(&body);
-                match cut {
-                    Ok(messages) => messages.into_iter().for_each(|message| self.emit(step, message, out)),
-                    Err(large) => {
-                        self.too_large(now, step, sent, answer, large.row, large.size, None, out)?
-                    }
+    }
+
+    fn emit_records(
+        &mut self,
+        page: &Yield<'_>,
+        exchange: &Exchange,
+        rows: &[Bytes],
+        out: &mut Vec<Output>,
+    ) -> Result<(), Halt> {
+        for (index, row) in rows.iter().enumerate() {
+            let path = format!("{}[{index}]", page.step.path());
+            let cut = self.cutter(page, &path, exchange).record(row);
+            match cut {
+                Ok(message) => self.emit(page.step, message, out),
+                Err(TooLarge { size, .. }) => {
+                    self.too_large(page, &Oversized { row: Some((index, row)), size }, out)?;
                 }
             }
-            Some(rows) if is_by_record(step.step()) => {
-                for (index, row) in rows.iter().enumerate() {
-                    let path = format!("{}[{index}]", step.path());
-                    match self.page(now, step, &path, &exchange, parts.extracted).record(row) {
-                        Ok(message) => self.emit(step, message, out),
-                        Err(TooLarge { size, .. }) => {
-                            self.too_large(now, step, sent, answer, Some(index), size, Some(row), out)?;
-                        }
-                    }
-                }
-            }
-            Some(rows) => self.emit_rows(now, step, sent, answer, &exchange, rows, parts.extracted, out)?,
         }
         Ok(())
     }
 
     /// One message for the rows, or as many chunks as it takes. Rows too large alone are left out where the plan says so.
-    #[expect(clippy::too_many_arguments, reason = "the whole of one page, used once")]
     fn emit_rows(
         &mut self,
-        now: Now,
-        step: &StepRun,
-        sent: &Sent,
-        answer: &Answer,
+        page: &Yield<'_>,
         exchange: &Exchange,
         rows: &[Bytes],
-        extracted: &[u8],
         out: &mut Vec<Output>,
     ) -> Result<(), Halt> {
-        let mut left: Vec<(usize, Bytes)> = rows.iter().cloned().enumerate().collect();
+        let path = page.step.path();
+        let mut left: Vec<Bytes> = rows.to_vec();
+        let mut numbers: Vec<usize> = (0..rows.len()).collect();
         loop {
-            let texts: Vec<Bytes> = left.iter().map(|(_, row)| row.clone()).collect();
-            let cut = self.page(now, step, &step.path(), exchange, extracted).rows(&texts);
+            let cut = self.cutter(page, &path, exchange).rows(&left);
             match cut {
                 Ok(messages) => {
-                    messages.into_iter().for_each(|message| self.emit(step, message, out));
+                    messages.into_iter().for_each(|message| self.emit(page.step, message, out));
                     return Ok(());
                 }
                 Err(TooLarge { row, size }) => {
-                    let (index, row) = left.remove(row.unwrap_or_default());
-                    self.too_large(now, step, sent, answer, Some(index), size, Some(&row), out)?;
+                    let place = row.unwrap_or_default();
+                    let (number, row) = (numbers.remove(place), left.remove(place));
+                    self.too_large(page, &Oversized { row: Some((number, &row)), size }, out)?;
                 }
             }
         }
     }
 
-    /// A row, or a body without rows, that no message can carry: an error, ignored where `ignore_on` names its code.
-    #[expect(clippy::too_many_arguments, reason = "the whole of one row, used twice")]
+    /// An error, ignored where `ignore_on` names its code.
     fn too_large(
         &mut self,
-        now: Now,
-        step: &StepRun,
-        sent: &Sent,
-        answer: &Answer,
-        row: Option<usize>,
-        size: usize,
-        text: Option<&Bytes>,
+        page: &Yield<'_>,
+        large: &Oversized<'_>,
         out: &mut Vec<Output>,
     ) -> Result<(), Halt> {
-        let max = self.run.limits.message_max_bytes;
-        let (path, subject) = match row {
-            Some(index) => (format!("{}[{index}]", step.path()), format!("row {index}")),
-            None => (step.path(), "the body".to_owned()),
+        let step = page.step;
+        let (path, subject, body) = match large.row {
+            Some((number, row)) => (
+                format!("{}[{number}]", step.path()),
+                format!("row {number}"),
+                MessageBody::rows(std::slice::from_ref(row)),
+            ),
+            None => (step.path(), "the body".to_owned(), page.answer.body.message()),
         };
+        let (size, max) = (large.size, self.run.limits.message_max_bytes);
         let what = What {
             class: ErrorClass::Limit,
-            code: "MESSAGE_TOO_LARGE",
+            code: TOO_LARGE,
             pointer: step.step().pointer.clone(),
             message: format!("{subject} would make a message of {size} bytes, more than {max}"),
         };
-        let ignored = step
-            .step()
-            .outcome
-            .ignore_on
-            .iter()
-            .any(|matcher| matcher.matches(None, Some("MESSAGE_TOO_LARGE")));
-        let body = match text {
-            Some(row) => MessageBody::rows(std::slice::from_ref(row)),
-            None => answer.body.message(),
+        let about = About {
+            sent: Some(&page.sent.facts),
+            answer: Some(&page.answer.facts),
+            body: Some(body),
+            path: Some(path),
         };
-        let seen = Seen { sent: Some(&sent.facts), answer: Some(&answer.facts), body: Some(body) };
-        match Halt::fault(&self.run, step, what, seen) {
-            Halt::Fault(mut fault) => {
-                fault.error.step_path = path;
-                if !ignored {
-                    return Err(Halt::Fault(fault));
-                }
-                self.emit_error(now, step, *fault, true, out);
-                (self.run.partial, self.run.complete) = (true, false);
-                Ok(())
-            }
-            halt @ Halt::Limit(_) => Err(halt),
+        let fault = Fault::new(&self.run, step, what, about);
+        if !step.step().outcome.ignore_on.iter().any(|matcher| matcher.matches(None, Some(TOO_LARGE))) {
+            return Err(Halt::Fault(Box::new(fault)));
         }
+        self.emit_error(page.now, step, fault, true, out);
+        (self.run.partial, self.run.complete) = (true, false);
+        Ok(())
     }
 
     /// Reports an answer that the plan ignores.
@@ -158,9 +165,8 @@ impl Machine {
         out: &mut Vec<Output>,
     ) {
         (self.run.partial, self.run.complete) = (true, false);
-        if let Halt::Fault(fault) = self.fault(step, what, sent, answer) {
-            self.emit_error(now, step, *fault, true, out);
-        }
+        let fault = self.fault(step, what, sent, answer);
+        self.emit_error(now, step, fault, true, out);
     }
 
     /// Emits the message of an error.
@@ -194,19 +200,12 @@ impl Machine {
         out.push(Output::Emit { emit_id, message });
     }
 
-    fn page<'a>(
-        &'a self,
-        now: Now,
-        step: &'a StepRun,
-        path: &'a str,
-        exchange: &'a Exchange,
-        extracted: &'a [u8],
-    ) -> Page<'a> {
+    fn cutter<'a>(&'a self, page: &Yield<'a>, path: &'a str, exchange: &'a Exchange) -> Page<'a> {
         Page {
             origin: &self.run.origin,
-            at: At { step: &step.step().id, step_path: path, page: step.page, time: now.wall },
+            at: At { step: &page.step.step().id, step_path: path, page: page.step.page, time: page.now.wall },
             exchange,
-            extracted,
+            extracted: page.extracted,
             max_bytes: self.run.limits.message_max_bytes,
         }
     }

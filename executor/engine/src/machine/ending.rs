@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use orchid_plan::OnLimit;
 
-use super::halt::{Fault, Halt, Limit, Seen, What};
+use super::halt::{About, Fault, Halt, Limit, What};
 use super::ledger::Mark;
 use super::run::Run;
 use super::step_run::StepRun;
@@ -30,7 +30,7 @@ impl Machine {
     /// Marks the place between two passes, with what changed up to it.
     pub(super) fn mark(&mut self, step: &StepRun) -> Result<(), Halt> {
         self.mark_place(Some(step)).map_err(|error| {
-            Halt::fault(&self.run, step, What::place(&step.step().pointer, &error), Seen::default())
+            Fault::new(&self.run, step, What::place(&step.step().pointer, &error), About::default()).into()
         })
     }
 
@@ -78,7 +78,7 @@ impl Machine {
             None => Ok(()),
         };
         marked.map_err(|error| {
-            Halt::fault(&self.run, step, What::place(&step.step().pointer, &error), Seen::default())
+            Fault::new(&self.run, step, What::place(&step.step().pointer, &error), About::default())
         })?;
         Ok(next.map(Box::new))
     }
@@ -101,14 +101,12 @@ impl Machine {
 
     /// An error's end, or a limit's.
     pub(super) fn halt(&mut self, now: Now, step: &StepRun, halt: Halt, out: &mut Vec<Output>) -> Phase {
-        let halt = match (halt, self.run.definition.on_limit) {
+        let fault = match (halt, self.run.definition.on_limit) {
             (Halt::Limit(limit), OnLimit::Continue) => return self.limited(limit, out),
             (Halt::Limit(limit), OnLimit::Fail) => self.limit_fault(step, limit),
-            (halt @ Halt::Fault(_), OnLimit::Continue | OnLimit::Fail) => halt,
+            (Halt::Fault(fault), OnLimit::Continue | OnLimit::Fail) => *fault,
         };
-        if let Halt::Fault(fault) = halt {
-            self.fail(now, step, *fault, self.last_place.clone(), out);
-        }
+        self.fail(now, step, fault, self.last_place.clone(), out);
         Phase::Over
     }
 
@@ -132,14 +130,14 @@ impl Machine {
         Phase::Over
     }
 
-    fn limit_fault(&self, step: &StepRun, limit: Limit) -> Halt {
+    fn limit_fault(&self, step: &StepRun, limit: Limit) -> Fault {
         let what = What {
             class: ErrorClass::Limit,
             code: limit.code(),
             pointer: limit.pointer().to_owned(),
             message: self.limit_words(limit),
         };
-        Halt::fault(&self.run, step, what, Seen::default())
+        Fault::new(&self.run, step, what, About::default())
     }
 
     fn limit_words(&self, limit: Limit) -> String {
@@ -218,9 +216,8 @@ impl Machine {
             message: format!("the broker refused a message of {size} bytes"),
         };
         self.phase = Phase::Over;
-        if let Halt::Fault(fault) = Halt::fault(&self.run, &step, what, Seen::default()) {
-            self.fail(now, &step, *fault, place, out);
-        }
+        let fault = Fault::new(&self.run, &step, what, About::default());
+        self.fail(now, &step, fault, place, out);
     }
 
     fn warn_of_limits(&mut self, now: Now) {

@@ -95,22 +95,24 @@ impl What {
 
 /// The request and answer that a fault is about.
 #[derive(Default)]
-pub(super) struct Seen<'a> {
+pub(super) struct About<'a> {
     pub(super) sent: Option<&'a SentFacts>,
     pub(super) answer: Option<&'a AnswerFacts>,
     pub(super) body: Option<MessageBody>,
+    /// Where, if not at the step's present pass.
+    pub(super) path: Option<String>,
 }
 
-impl Halt {
+impl Fault {
     /// An error of the step's present pass. A try under way is named as its request.
-    pub(super) fn fault(run: &Run, step: &StepRun, what: What, seen: Seen<'_>) -> Halt {
+    pub(super) fn new(run: &Run, step: &StepRun, what: What, about: About<'_>) -> Fault {
         let under_way = match &step.doing {
             Doing::Asking(sent) => Some(&sent.facts),
             Doing::Nothing | Doing::Waiting(_) => None,
         };
         let (no_request, no_answer) = (SentFacts::default(), AnswerFacts::default());
-        let sent = seen.sent.or(under_way).unwrap_or(&no_request);
-        let answer = seen.answer.unwrap_or(&no_answer);
+        let sent = about.sent.or(under_way).unwrap_or(&no_request);
+        let answer = about.answer.unwrap_or(&no_answer);
         let status = match what.class {
             ErrorClass::Aborted => EndStatus::Aborted,
             ErrorClass::Config
@@ -120,7 +122,7 @@ impl Halt {
             | ErrorClass::Limit
             | ErrorClass::System => EndStatus::Failed,
         };
-        Halt::Fault(Box::new(Fault {
+        Fault {
             status,
             error: RunError {
                 class: what.class,
@@ -128,12 +130,18 @@ impl Halt {
                 message: run.redactor.text(&what.message).into_owned(),
                 pointer: what.pointer,
                 status_code: answer.status,
-                step_path: step.path(),
+                step_path: about.path.unwrap_or_else(|| step.path()),
             },
             retries: step.retry,
             page: step.page,
             exchange: Exchange::new(sent, answer, &run.redactor),
-            body: seen.body.unwrap_or_else(MessageBody::empty),
-        }))
+            body: about.body.unwrap_or_else(MessageBody::empty),
+        }
+    }
+}
+
+impl From<Fault> for Halt {
+    fn from(fault: Fault) -> Halt {
+        Halt::Fault(Box::new(fault))
     }
 }

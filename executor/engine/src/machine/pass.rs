@@ -1,12 +1,12 @@
 //! From an answer that counts to the end of its pass: context, extract, rows, messages, and whether another pass follows.
 
 use bytes::Bytes;
-use orchid_plan::{Emit, EvalError, Expr, PaginateKind, RawRows, ScopeName, Step, Value};
+use orchid_plan::{EvalError, Expr, PaginateKind, RawRows, ScopeName, Value};
 
-use super::answer::{Answer, RowTexts};
+use super::answer::Answer;
 use super::body::Body;
 use super::context::{Changes, Context, Field};
-use super::emit::PageParts;
+use super::emit::Yield;
 use super::halt::{Halt, Limit, What};
 use super::paginate::{self, Came, Next, Pointer, fingerprint};
 use super::send::Repeat;
@@ -35,29 +35,31 @@ impl Machine {
         ended: Ended,
         out: &mut Vec<Output>,
     ) -> Result<Flow, Halt> {
-        let next_context = self.set_context(step, &sent, &answer)?;
+        let written = self.set_context(step, &sent, &answer)?;
         let rows = match ended {
             Ended::Ignored => None,
             Ended::Succeeded => {
                 let extracted = self.extract(step, &sent, &answer)?;
                 let rows = self.rows(step, &sent, &answer)?;
-                self.emit_page(
+                let page = Yield {
                     now,
                     step,
-                    &sent,
-                    &answer,
-                    PageParts { rows: rows.as_deref(), extracted: &extracted },
-                    out,
-                )?;
+                    sent: &sent,
+                    answer: &answer,
+                    rows: rows.as_deref(),
+                    extracted: &extracted,
+                };
+                self.emit_page(&page, out)?;
                 self.run.progress.counts.pages += 1;
                 self.run.progress.counts.rows += rows.as_ref().map_or(0, |rows| rows.len() as u64);
                 rows.map(|rows| rows.len() as u64)
             }
         };
-        let (context, mut changes) = next_context;
-        self.run.context = context;
-        self.run.changes.append(&mut changes);
-        sent.scope.set(ScopeName::Context, self.run.context.object().clone());
+        if let Some((context, mut changes)) = written {
+            sent.scope.set(ScopeName::Context, context.object().clone());
+            self.run.context = context;
+            self.run.changes.append(&mut changes);
+        }
 
         let follows = self.follows(step, &sent, &answer, rows)?;
         step.guard.note(sent.fingerprint);
@@ -76,8 +78,17 @@ impl Machine {
         self.send(now, step, out)
     }
 
-    fn set_context(&self, step: &StepRun, sent: &Sent, answer: &Answer) -> Result<(Context, Changes), Halt> {
+    /// The context after this pass, with what changed; none where the step writes nothing.
+    fn set_context(
+        &self,
+        step: &StepRun,
+        sent: &Sent,
+        answer: &Answer,
+    ) -> Result<Option<(Context, Changes)>, Halt> {
         let rules = step.step();
+        if rules.set_context.is_empty() {
+            return Ok(None);
+        }
         let pointer = |name: &str| format!("{}/set_context/{}", rules.pointer, escaped(name));
         let mut writes = Vec::with_capacity(rules.set_context.len());
         for (name, expr) in &rules.set_context {
@@ -85,7 +96,7 @@ impl Machine {
             let json = exact::json(expr, &value, &answer.body);
             writes.push((name.clone(), Field { value, json }));
         }
-        self.run.context.with(writes).map_err(|error| {
+        let written = self.run.context.with(writes).map_err(|error| {
             let what = What {
                 class: ErrorClass::Limit,
                 code: "CONTEXT_TOO_LARGE",
@@ -93,7 +104,8 @@ impl Machine {
                 message: error.to_string(),
             };
             self.fault(step, what, sent, answer)
-        })
+        })?;
+        Ok(Some(written))
     }
 
     /// The message's `extracted_data`, as JSON; null where the step extracts nothing.
@@ -116,7 +128,7 @@ impl Machine {
     }
 
     /// The rows, as the bytes that came where their path is plain; none without `iterate_over`.
-    fn rows(&self, step: &StepRun, sent: &Sent, answer: &Answer) -> Result<Option<RowTexts>, Halt> {
+    fn rows(&self, step: &StepRun, sent: &Sent, answer: &Answer) -> Result<Option<Vec<Bytes>>, Halt> {
         let Some(rows) = &step.step().rows else { return Ok(None) };
         let pointer = || format!("{}/iterate_over", step.step().pointer);
         let no_list = |message: String| {
@@ -182,7 +194,7 @@ impl Machine {
                     pointer: paginate.pointer.clone(),
                     message: error.to_string(),
                 };
-                Err(self.fault(step, what, sent, answer))
+                Err(self.fault(step, what, sent, answer).into())
             }
         }
     }
@@ -215,7 +227,7 @@ impl Machine {
                             at.unwrap_or_default(),
                             format!("the next page is refused: {refusal}"),
                         );
-                        Err(self.fault(step, what, sent, answer))
+                        Err(self.fault(step, what, sent, answer).into())
                     }
                 }
             }
@@ -244,15 +256,8 @@ impl Machine {
         answer: &Answer,
         pointer: impl Fn() -> String,
     ) -> Result<Value, Halt> {
-        expr.eval(&sent.scope, &sent.env)
-            .map_err(|error: EvalError| self.fault(step, What::expression(pointer(), &error), sent, answer))
-    }
-}
-
-/// Whether a step's page makes one message a row.
-pub(super) fn is_by_record(step: &Step) -> bool {
-    match step.emit {
-        Emit::Record => true,
-        Emit::Page | Emit::None => false,
+        expr.eval(&sent.scope, &sent.env).map_err(|error: EvalError| {
+            self.fault(step, What::expression(pointer(), &error), sent, answer).into()
+        })
     }
 }

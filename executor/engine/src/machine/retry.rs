@@ -5,8 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use orchid_plan::{Jitter, Retry};
 
-/// No `Retry-After` is taken for longer than this: a run lives 7 days at the most.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(400 * 24 * 3600);
+/// No wait is longer than this: a run lives 7 days at the most.
+const WAIT_MAX: Duration = Duration::from_secs(400 * 24 * 3600);
 
 /// The delay before retry `number` (the first is 0). `Retry-After` is obeyed as it is, beyond `max_delay` too. `draw` is
 /// a number from 0 to 1.
@@ -14,7 +14,7 @@ pub(crate) fn delay(retry: &Retry, number: u32, retry_after: Option<Duration>, d
     if let Some(asked) = retry_after {
         return asked;
     }
-    let whole = retry.delay(number);
+    let whole = retry.delay(number).min(WAIT_MAX);
     match retry.jitter {
         Jitter::Full => whole.mul_f64(draw.clamp(0.0, 1.0)),
         Jitter::None => whole,
@@ -28,10 +28,10 @@ pub(crate) fn retry_after(headers: &[(String, String)], now: DateTime<Utc>) -> O
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         let seconds = value.parse().unwrap_or(u64::MAX);
-        return Some(Duration::from_secs(seconds).min(RETRY_AFTER_MAX));
+        return Some(Duration::from_secs(seconds).min(WAIT_MAX));
     }
     let wait = (http_date(value)? - now).to_std().unwrap_or(Duration::ZERO);
-    Some(wait.min(RETRY_AFTER_MAX))
+    Some(wait.min(WAIT_MAX))
 }
 
 /// IMF-fixdate, RFC 850 and asctime (RFC 9110, 5.6.7).
@@ -71,7 +71,7 @@ mod tests {
         for (value, seconds) in cases {
             assert_eq!(after(value), seconds.map(Duration::from_secs), "{value:?}");
         }
-        assert_eq!(after("99999999999999999999999"), Some(RETRY_AFTER_MAX));
+        assert_eq!(after("99999999999999999999999"), Some(WAIT_MAX));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use orchid_plan::{OnRepeat, Overrides, RenderedRequest};
 use url::Url;
 
-use super::halt::{Halt, Limit, Seen, What};
+use super::halt::{About, Fault, Halt, Limit, What};
 use super::paginate::{self, Pointer, fingerprint};
 use super::step_run::{Doing, Sent, StepRun};
 use super::{Flow, Machine, scope};
@@ -29,7 +29,7 @@ impl Machine {
                 let (scope, env) = (scope::rendering(&self.run, step), scope::env(&self.run, step, now));
                 let runs = condition.is_true(&scope, &env).map_err(|error| {
                     let what = What::expression(format!("{}/execute_if", step.step().pointer), &error);
-                    Halt::fault(&self.run, step, what, Seen::default())
+                    Fault::new(&self.run, step, what, About::default())
                 })?;
                 if !runs {
                     return Ok(Flow::Skipped);
@@ -88,7 +88,7 @@ impl Machine {
             .step()
             .request
             .render_with(&scope, &env, &Overrides { url, params: &params })
-            .map_err(|error| Halt::fault(&self.run, step, What::rendering(error), Seen::default()))?;
+            .map_err(|error| Fault::new(&self.run, step, What::rendering(error), About::default()))?;
         let facts = facts_of(&rendered);
         let url = self.reachable(step, &rendered.url, &facts)?;
 
@@ -114,12 +114,12 @@ impl Machine {
     /// The url, if the config lets it be reached. The first one becomes the step's home.
     fn reachable(&self, step: &mut StepRun, text: &str, facts: &SentFacts) -> Result<Url, Halt> {
         let pointer = format!("{}/url", step.step().pointer);
-        let seen = || Seen { sent: Some(facts), ..Seen::default() };
+        let about = || About { sent: Some(facts), ..About::default() };
         let url = Url::parse(text).map_err(|error| {
             let message = format!("the url does not parse: {error}");
             let what =
                 What { class: ErrorClass::Config, code: "INVALID_URL", pointer: pointer.clone(), message };
-            Halt::fault(&self.run, step, what, seen())
+            Fault::new(&self.run, step, what, about())
         })?;
         // The plan's own url may change from pass to pass; one that an answer gave has to stay with it.
         let follows = matches!(step.pointer, Pointer::Url(_));
@@ -129,7 +129,7 @@ impl Machine {
         };
         let policy = RedirectPolicy::new(self.run.hosts(&home));
         policy.check(&home, &url).map_err(|refusal| {
-            Halt::fault(&self.run, step, What::host(pointer, refusal.to_string()), seen())
+            Fault::new(&self.run, step, What::host(pointer, refusal.to_string()), about())
         })?;
         step.home = Some(home);
         Ok(url)
@@ -168,7 +168,7 @@ impl Machine {
                     pointer: paginate.pointer.clone(),
                     message: format!("the loop came to {what} a second time after {} passes", step.page),
                 };
-                Err(Halt::fault(&self.run, step, what, Seen { sent: Some(facts), ..Seen::default() }))
+                Err(Fault::new(&self.run, step, what, About { sent: Some(facts), ..About::default() }).into())
             }
         }
     }

@@ -64,6 +64,8 @@ struct Answer {
     error: Option<String>,
     /// `cancel`, `drain`, `sink_stalled`, `time_limit`, instead of an answer.
     stop: Option<String>,
+    /// The same, a second after the answer.
+    then_stop: Option<String>,
     #[serde(default = "quick")]
     duration_ms: u64,
 }
@@ -79,14 +81,16 @@ fn quick() -> u64 {
 impl Answer {
     fn reply(&self, request: &Request) -> Reply {
         if let Some(stop) = &self.stop {
-            return Reply::Stop(match stop.as_str() {
-                "cancel" => StopReason::Cancel,
-                "drain" => StopReason::Drain,
-                "sink_stalled" => StopReason::SinkStalled,
-                "time_limit" => StopReason::TimeLimit,
-                other => panic!("unknown stop {other}"),
-            });
+            return Reply::Stop(stop_reason(stop));
         }
+        let answer = self.answer(request);
+        match &self.then_stop {
+            Some(stop) => Reply::ThenStop(Box::new(answer), stop_reason(stop)),
+            None => answer,
+        }
+    }
+
+    fn answer(&self, request: &Request) -> Reply {
         let duration = Duration::from_millis(self.duration_ms);
         if let Some(code) = &self.error {
             let kind = KINDS.iter().find(|kind| kind.code() == code).expect("a code of a fetch error");
@@ -108,6 +112,16 @@ impl Answer {
             url: self.url.clone().unwrap_or_else(|| request.url.to_string()),
         };
         Reply::Answer { result: Ok(response), duration }
+    }
+}
+
+fn stop_reason(name: &str) -> StopReason {
+    match name {
+        "cancel" => StopReason::Cancel,
+        "drain" => StopReason::Drain,
+        "sink_stalled" => StopReason::SinkStalled,
+        "time_limit" => StopReason::TimeLimit,
+        other => panic!("unknown stop {other}"),
     }
 }
 

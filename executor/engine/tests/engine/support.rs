@@ -90,7 +90,12 @@ pub(crate) const EXECUTION: u128 = 0x0190_0000_0000_7000_8000_0000_0000_0003;
 
 /// What the world does when it is asked.
 pub(crate) enum Reply {
-    Answer { result: Result<Response, FetchError>, duration: Duration },
+    Answer {
+        result: Result<Response, FetchError>,
+        duration: Duration,
+    },
+    /// An answer, and a stop while the run waits for what it does about it.
+    ThenStop(Box<Reply>, StopReason),
     Stop(StopReason),
 }
 
@@ -143,11 +148,19 @@ pub(crate) fn attempt(
                 Output::Fetch { try_id, request } => {
                     let reply = reply(&request);
                     events.push(Event::Fetch(request));
+                    let (reply, stop) = match reply {
+                        Reply::ThenStop(reply, stop) => (*reply, Some(stop)),
+                        reply @ (Reply::Answer { .. } | Reply::Stop(_)) => (reply, None),
+                    };
                     let duration = match &reply {
                         Reply::Answer { duration, .. } => *duration,
-                        Reply::Stop(_) => Duration::ZERO,
+                        Reply::ThenStop(..) | Reply::Stop(_) => Duration::ZERO,
                     };
                     due.push((clock.elapsed + duration, Due::Answer(try_id, reply)));
+                    if let Some(stop) = stop {
+                        let later = clock.elapsed + duration + Duration::from_secs(1);
+                        due.push((later, Due::Answer(try_id, Reply::Stop(stop))));
+                    }
                 }
                 Output::Emit { emit_id, message } => {
                     events.push(Event::Message(message));
@@ -182,7 +195,7 @@ pub(crate) fn attempt(
         clock.elapsed = clock.elapsed.max(at);
         input = match what {
             Due::Woke(wait_id) => Input::Woke { wait_id },
-            Due::Answer(_, Reply::Stop(reason)) => Input::Stop(reason),
+            Due::Answer(_, Reply::Stop(reason) | Reply::ThenStop(_, reason)) => Input::Stop(reason),
             Due::Answer(try_id, Reply::Answer { result, duration }) => {
                 Input::Answer { try_id, result, duration }
             }

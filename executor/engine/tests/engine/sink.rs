@@ -1,0 +1,135 @@
+//! What the engine makes of the sink's answers: acknowledgements in any order, and messages that no broker takes.
+
+use std::time::Duration;
+
+use orchid_engine::{
+    EmitId, EndStatus, Finish, Input, Machine, Message, Output, Response, Topic, TryId, message,
+};
+use serde_json::json;
+
+use crate::support::{Clock, EXECUTION, Setup};
+
+const CLOCK: Clock = Clock { elapsed: Duration::ZERO };
+
+fn machine() -> Machine {
+    let definition = json!({"step": {
+        "id": "orders", "url": "https://api.example.com/orders", "iterate_over": "response.body.items",
+        "paginate": {"type": "cursor", "value": "response.body.next", "param": "at"}
+    }});
+    let definition = orchid_plan::compile(&definition, &orchid_plan::ServerLimits::default()).unwrap();
+    Machine::new(Setup::new(definition).job(1, EXECUTION, None)).unwrap()
+}
+
+/// Answers the try under way with a page; a page without `next` is the last.
+fn answer(machine: &mut Machine, try_id: u64, next: Option<&str>) -> (Vec<EmitId>, Option<Finish>) {
+    let response = Response {
+        status: 200,
+        headers: vec![("content-type".to_owned(), "application/json".to_owned())],
+        body: json!({"items": [try_id], "next": next}).to_string().into(),
+        url: "https://api.example.com/orders".to_owned(),
+    };
+    let input =
+        Input::Answer { try_id: TryId(try_id), result: Ok(response), duration: Duration::from_millis(1) };
+    sorted(machine.step(CLOCK.now(), input)).1
+}
+
+fn sorted(outputs: Vec<Output>) -> (Vec<Message>, (Vec<EmitId>, Option<Finish>)) {
+    let (mut messages, mut emitted, mut finish) = (Vec::new(), Vec::new(), None);
+    for output in outputs {
+        match output {
+            Output::Emit { emit_id, message } => {
+                emitted.push(emit_id);
+                messages.push(message);
+            }
+            Output::Finished(finished) => finish = Some(finished),
+            Output::Fetch { .. } | Output::Wait { .. } | Output::Park { .. } => {}
+        }
+    }
+    (messages, (emitted, finish))
+}
+
+fn pages_of(machine: &mut Machine) -> Option<u64> {
+    machine.checkpoint().map(|checkpoint| checkpoint.progress.counts.pages)
+}
+
+#[test]
+fn a_checkpoint_waits_for_every_message_before_it() {
+    let mut machine = machine();
+    machine.step(CLOCK.now(), Input::Begin);
+    let first = answer(&mut machine, 1, Some("b")).0[0];
+    let second = answer(&mut machine, 2, Some("c")).0[0];
+    assert_eq!(pages_of(&mut machine), None);
+    machine.step(CLOCK.now(), Input::Acked { emit_id: second });
+    assert_eq!(pages_of(&mut machine), None);
+    machine.step(CLOCK.now(), Input::Acked { emit_id: first });
+    assert_eq!(pages_of(&mut machine), Some(2));
+    assert_eq!(pages_of(&mut machine), None, "handed out once");
+}
+
+#[test]
+fn a_refused_message_fails_the_run_at_the_place_before_it() {
+    let mut machine = machine();
+    machine.step(CLOCK.now(), Input::Begin);
+    let first = answer(&mut machine, 1, Some("b")).0[0];
+    let second = answer(&mut machine, 2, Some("c")).0[0];
+    machine.step(CLOCK.now(), Input::Acked { emit_id: first });
+    let outputs = machine.step(CLOCK.now(), Input::Refused { emit_id: second, size: 2_000_000 });
+    let (messages, (emitted, finish)) = sorted(outputs);
+    assert_eq!(messages[0].topic, Topic::Errors);
+    let Some(Finish::Ended(ending)) = finish else { panic!("it goes on") };
+    let error = ending.error.unwrap();
+    assert_eq!((ending.status, error.code.as_str()), (EndStatus::Failed, "MESSAGE_TOO_LARGE"));
+    assert_eq!(error.step_path, "orders#1");
+    machine.step(CLOCK.now(), Input::Acked { emit_id: emitted[0] });
+    let place = machine.checkpoint().unwrap().place;
+    let place: serde_json::Value = serde_json::from_slice(&place).unwrap();
+    assert_eq!(place["step"]["page"], 1);
+}
+
+#[test]
+fn a_message_refused_after_the_end_takes_the_success_back() {
+    let mut machine = machine();
+    machine.step(CLOCK.now(), Input::Begin);
+    let (emitted, finish) = answer(&mut machine, 1, None);
+    assert!(matches!(finish, Some(Finish::Ended(ending)) if ending.status == EndStatus::Succeeded));
+    let outputs = machine.step(CLOCK.now(), Input::Refused { emit_id: emitted[0], size: 2_000_000 });
+    let finish = sorted(outputs).1.1;
+    assert!(matches!(finish, Some(Finish::Ended(ending)) if ending.status == EndStatus::Failed));
+    let again = machine.step(CLOCK.now(), Input::Refused { emit_id: emitted[0], size: 2_000_000 });
+    assert!(again.is_empty(), "it fails once");
+}
+
+#[test]
+fn nothing_is_answered_before_the_beginning() {
+    let mut machine = machine();
+    let (emitted, finish) = answer(&mut machine, 1, None);
+    assert!(emitted.is_empty() && finish.is_none());
+    assert!(machine.checkpoint().is_none());
+}
+
+#[test]
+fn the_event_of_the_beginning_is_one_for_each_attempt() {
+    let definition = json!({"step": {"url": "https://api.example.com/orders"}});
+    let definition = orchid_plan::compile(&definition, &orchid_plan::ServerLimits::default()).unwrap();
+    let setup = Setup::new(definition);
+    let event = |attempt| {
+        let job = setup.job(attempt, EXECUTION, None);
+        message::started(&job.identity, &job.trace, &Default::default(), CLOCK.now())
+    };
+    let header = |message: &Message, name: &str| {
+        message.headers.iter().find(|(known, _)| *known == name).unwrap().1.clone()
+    };
+    let (first, second) = (event(1), event(2));
+    assert_eq!(first.topic, Topic::Events);
+    assert_eq!(header(&first, "orchid-position"), header(&second, "orchid-position"));
+    assert_ne!(header(&first, "orchid-message-id"), header(&second, "orchid-message-id"));
+    let expected = concat!(
+        r#"{"type":"execution.started","tenant_id":"01900000-0000-7000-8000-000000000001","integration":"shop","#,
+        r#""plan_key":"orders","plan_revision":3,"config_id":"01900000-0000-7000-8000-000000000002","#,
+        r#""config_key":"acme","execution_id":"01900000-0000-7000-8000-000000000003","attempt":1,"#,
+        r#""status":"running","partial":false,"complete":false,"timestamp":"2026-01-15T10:30:00.000Z","#,
+        r#""scheduled_at":"2026-01-15T10:30:00.000Z","counts":{"requests":0,"retries":0,"pages":0,"rows":0,"#,
+        r#""messages":0,"bytes":0,"errors":0},"positions":{},"error":null}"#,
+    );
+    assert_eq!(first.payload, expected);
+}
