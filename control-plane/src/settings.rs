@@ -286,7 +286,7 @@ impl MigrateSettings {
         for Setting { key, .. } in list(Settings::read) {
             let ours = own.contains(&key.as_str()) || key.starts_with("log.") || key.starts_with("otlp.");
             if !ours {
-                reader.optional_text(&key, "for serve");
+                reader.list(&key, &[], "for serve");
             }
         }
         settings

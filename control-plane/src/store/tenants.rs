@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::{
     store::{
+        Name,
         db::{Databases, TenantTx, Tx},
         error::StoreError,
     },
@@ -82,4 +83,11 @@ pub async fn list(
 /// The wrapped data key of a tenant.
 pub async fn data_key(tx: &Tx, tenant_id: Uuid) -> Result<Option<DataKeyRow>, StoreError> {
     tx.one("SELECT data_key, data_key_id FROM tenants WHERE id = $1", values![tenant_id]).await
+}
+
+/// The pool of the transaction's tenant.
+pub async fn pool(tx: &TenantTx) -> Result<String, StoreError> {
+    let row: Option<Name> =
+        tx.one("SELECT pool AS name FROM tenants WHERE id = $1", values![tx.tenant_id()]).await?;
+    row.map(|row| row.name).ok_or_else(|| StoreError::corrupt("tenants", "the transaction's tenant is gone"))
 }

@@ -6,6 +6,7 @@ mod document;
 mod read;
 mod revise;
 mod rollback;
+mod trigger;
 mod update;
 mod validate;
 
@@ -14,6 +15,7 @@ pub use delete::DeletePlan;
 pub use document::{PlanChanges, PlanDocument};
 pub use read::{GetPlan, GetPlanRevision, ListPlanRevisions, ListPlans};
 pub use rollback::RollbackPlan;
+pub use trigger::TriggerPlan;
 pub use update::UpdatePlan;
 pub use validate::ValidatePlan;
 

@@ -1,0 +1,252 @@
+//! The door: who calls, and whether they may. Every method of Orchid's says in its proto which permission it needs; what is not
+//! Orchid's (health, reflection) passes.
+//!
+//! What comes in is a request with its metadata, what goes in further is the same request with a [`Caller`] attached. A request
+//! field never says whose a call is.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Request, Response};
+use orchid_kit::{clock, settings::Secret, telemetry};
+use orchid_proto::{Permission, permission_of};
+use subtle::ConstantTimeEq as _;
+use tonic::{Code, Status, body::Body};
+use tower::{Layer, Service};
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use crate::{
+    api::{body, error},
+    commands::fleet::Session,
+    keys::Sealer,
+    settings::AuthMode,
+    store::{db::Databases, tenants},
+};
+
+const TENANT_HEADER: &str = "x-tenant-id";
+const SESSION_HEADER: &str = "x-orchid-session";
+/// For how long a tenant that exists is taken to exist.
+const TENANT_KNOWN: Duration = Duration::from_secs(30);
+const MAX_KNOWN_TENANTS: usize = 100_000;
+
+/// Who calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Caller {
+    /// A user of a tenant.
+    Tenant(Uuid),
+    /// Who runs the installation.
+    Operator,
+    /// An executor that wants to join; its token opens these pools.
+    Joiner(Vec<String>),
+    /// A registered executor.
+    Session(Session),
+}
+
+/// Lets callers in.
+pub(crate) struct Door {
+    pub(crate) mode: AuthMode,
+    pub(crate) pool_tokens: Vec<(String, Secret)>,
+    pub(crate) sealer: Arc<Sealer>,
+    pub(crate) databases: Databases,
+    pub(crate) known_tenants: Mutex<HashMap<Uuid, Instant>>,
+}
+
+impl Door {
+    /// Who calls a method, if it may be called by them; none for methods that are not Orchid's.
+    async fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Option<Caller>, Status> {
+        match permission_of(path) {
+            None => Ok(None),
+            Some(Permission::TenantRead | Permission::TenantWrite) => match self.mode {
+                AuthMode::Development => {
+                    let tenant_id = tenant_header(headers)?;
+                    self.check_tenant(tenant_id).await?;
+                    Ok(Some(Caller::Tenant(tenant_id)))
+                }
+            },
+            Some(Permission::Operator) => match self.mode {
+                AuthMode::Development => Ok(Some(Caller::Operator)),
+            },
+            Some(Permission::FleetJoin) => joiner(&self.pool_tokens, headers).map(Some),
+            Some(Permission::Fleet) => session(&self.sealer, headers).map(Some),
+        }
+    }
+
+    async fn check_tenant(&self, tenant_id: Uuid) -> Result<(), Status> {
+        let now = clock::monotonic();
+        if self.known().get(&tenant_id).is_some_and(|until| *until > now) {
+            return Ok(());
+        }
+        let found =
+            tenants::by_id(&self.databases, tenant_id).await.map_err(|error| error::of_store(&error))?;
+        if found.is_none() {
+            let message = format!("{TENANT_HEADER} names tenant {tenant_id}, which does not exist");
+            return Err(error::plain(Code::NotFound, "TENANT_NOT_FOUND", message));
+        }
+        let mut known = self.known();
+        if known.len() >= MAX_KNOWN_TENANTS {
+            known.clear();
+        }
+        known.insert(tenant_id, now + TENANT_KNOWN);
+        Ok(())
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Instant>> {
+        self.known_tenants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What development mode believes.
+pub(crate) fn tenant_header(headers: &HeaderMap) -> Result<Uuid, Status> {
+    let refuse = |message: String| error::plain(Code::Unauthenticated, "TENANT_REQUIRED", message);
+    let Some(value) = headers.get(TENANT_HEADER) else {
+        let message = format!(
+            "this server runs in development mode: send the tenant's UUID as metadata {TENANT_HEADER}"
+        );
+        return Err(refuse(message));
+    };
+    let text = value.to_str().unwrap_or_default();
+    Uuid::try_parse(text)
+        .map_err(|_| refuse(format!("metadata {TENANT_HEADER} is {text:?}, which is not a UUID")))
+}
+
+/// Every token is compared, and each in a time that does not tell where it differs.
+fn joiner(pool_tokens: &[(String, Secret)], headers: &HeaderMap) -> Result<Caller, Status> {
+    let refuse = |message: &str| error::plain(Code::Unauthenticated, "POOL_TOKEN_REQUIRED", message);
+    let presented = headers
+        .get(http::header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .ok_or_else(|| refuse("send the pool's token as metadata authorization: Bearer <token>"))?;
+    let pools: Vec<String> = pool_tokens
+        .iter()
+        .filter(|(_, token)| bool::from(token.expose().as_bytes().ct_eq(presented.as_bytes())))
+        .map(|(pool, _)| pool.clone())
+        .collect();
+    if pools.is_empty() { Err(refuse("the token opens no pool")) } else { Ok(Caller::Joiner(pools)) }
+}
+
+/// The session token that a request carries.
+pub(crate) fn session_header(headers: &HeaderMap) -> Option<&str> {
+    headers.get(SESSION_HEADER)?.to_str().ok()
+}
+
+fn session(sealer: &Sealer, headers: &HeaderMap) -> Result<Caller, Status> {
+    let token = session_header(headers).ok_or_else(|| {
+        let message =
+            format!("send the session's token as metadata {SESSION_HEADER}; Register answers with it");
+        error::plain(Code::Unauthenticated, "SESSION_REQUIRED", message)
+    })?;
+    Session::open(sealer, token).map(Caller::Session).map_err(error::fleet_status)
+}
+
+/// Puts the door before all services.
+#[derive(Clone)]
+pub(crate) struct DoorLayer(pub(crate) Arc<Door>);
+
+impl<S> Layer<S> for DoorLayer {
+    type Service = DoorService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        DoorService { door: self.0.clone(), inner }
+    }
+}
+
+/// A service behind the door.
+#[derive(Clone)]
+pub(crate) struct DoorService<S> {
+    door: Arc<Door>,
+    inner: S,
+}
+
+impl<S> Service<Request<Body>> for DoorService<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = BoxFuture<'static, Result<Response<Body>, S::Error>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        // The clone is the one that may not be ready; what was polled is used.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let door = self.door.clone();
+        let path = request.uri().path().to_owned();
+        let span = tracing::info_span!("rpc", method = path.trim_start_matches('/'));
+        if let Some(parent) =
+            request.headers().get("traceparent").and_then(|value| value.to_str().ok()?.parse().ok())
+        {
+            telemetry::follow(&span, &parent);
+        }
+        let work = async move {
+            match door.admit(&path, request.headers()).await {
+                Ok(caller) => {
+                    if let Some(caller) = caller {
+                        request.extensions_mut().insert(caller);
+                    }
+                    Ok(body::explain_oversize(inner.call(request).await?))
+                }
+                Err(status) => Ok(status.into_http()),
+            }
+        };
+        Box::pin(work.instrument(span))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::keys::MasterKeys;
+
+    fn headers(name: &'static str, value: &str) -> HeaderMap {
+        HeaderMap::from_iter([(http::HeaderName::from_static(name), HeaderValue::from_str(value).unwrap())])
+    }
+
+    #[test]
+    fn a_tenant_that_is_missing_or_malformed_is_told_what_to_send() {
+        let status = tenant_header(&HeaderMap::new()).unwrap_err();
+        assert_eq!(status.code(), Code::Unauthenticated);
+        assert!(status.message().contains("x-tenant-id"), "{}", status.message());
+        let status = tenant_header(&headers("x-tenant-id", "acme")).unwrap_err();
+        assert!(status.message().contains("\"acme\""), "{}", status.message());
+    }
+
+    #[test]
+    fn a_pool_token_opens_its_pools_alone() {
+        let tokens = [("default", "t1"), ("big", "t2"), ("also-big", "t2")]
+            .map(|(pool, token)| (pool.to_owned(), Secret::new(token)));
+        let join = |value| joiner(&tokens, &headers("authorization", value));
+        assert_eq!(join("Bearer t1").unwrap(), Caller::Joiner(vec!["default".to_owned()]));
+        assert_eq!(join("Bearer t2").unwrap(), Caller::Joiner(vec!["big".to_owned(), "also-big".to_owned()]));
+        for bad in ["Bearer t", "Bearer ", "t1", "Basic t1", "Bearer t1 "] {
+            assert_eq!(join(bad).unwrap_err().code(), Code::Unauthenticated, "{bad}");
+        }
+        assert!(!join("Bearer wrong").unwrap_err().message().contains("wrong"));
+    }
+
+    #[test]
+    fn a_session_token_that_was_not_sealed_here_is_refused() {
+        let key = |byte: u8| STANDARD.encode([byte; 32]);
+        let sealer = |byte| Sealer::new(&MasterKeys::new(("k", &key(byte)), None).unwrap()).unwrap();
+        let made = Session { id: Uuid::from_u128(1), pool: "default".to_owned() };
+        let token = made.seal(&sealer(1)).unwrap();
+        let open = |byte, token: &str| session(&sealer(byte), &headers("x-orchid-session", token));
+        assert_eq!(open(1, &token).unwrap(), Caller::Session(made));
+        assert_eq!(open(2, &token).unwrap_err().code(), Code::Unauthenticated);
+        assert_eq!(open(1, "x").unwrap_err().code(), Code::Unauthenticated);
+    }
+}

@@ -1,0 +1,130 @@
+//! Configs.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use orchid_proto::v1;
+use serde_json::{Map, Value as Json};
+use tonic::Status;
+use uuid::Uuid;
+
+use crate::{
+    api::{convert, request},
+    commands::{
+        configs::{CreateConfig, UpdateConfig},
+        etag::etag,
+    },
+    keys::MasterKeys,
+    store::configs::Config,
+};
+
+const CAN_CHANGE: [&str; 4] = ["display_name", "enabled", "values", "allowed_hosts"];
+
+/// Decodes a config as it would be created. Pointers of faults in it begin at the config.
+pub(crate) fn create(
+    config: Option<v1::Config>,
+    keys: Arc<MasterKeys>,
+    now: DateTime<Utc>,
+) -> Result<CreateConfig, Status> {
+    let v1::Config {
+        id: _,
+        integration,
+        key,
+        display_name,
+        enabled,
+        values,
+        allowed_hosts,
+        config_schema_version: _,
+        create_time: _,
+        update_time: _,
+        etag: _,
+    } = request::required(config, "/config")?;
+    Ok(CreateConfig {
+        id: Uuid::now_v7(),
+        integration,
+        key,
+        display_name,
+        enabled: enabled.unwrap_or(true),
+        values: values.map_or_else(
+            || Ok(Json::Object(Map::new())),
+            |values| convert::json::from_wire(&values, "/values"),
+        )?,
+        allowed_hosts,
+        now,
+        keys,
+    })
+}
+
+/// Decodes an update.
+pub(crate) fn update(
+    request: v1::UpdateConfigRequest,
+    keys: Arc<MasterKeys>,
+    now: DateTime<Utc>,
+) -> Result<UpdateConfig, Status> {
+    let v1::UpdateConfigRequest { config, update_mask } = request;
+    let v1::Config {
+        id: _,
+        integration,
+        key,
+        display_name,
+        enabled,
+        values,
+        allowed_hosts,
+        config_schema_version: _,
+        create_time: _,
+        update_time: _,
+        etag,
+    } = request::required(config, "/config")?;
+    let set = [
+        ("display_name", !display_name.is_empty()),
+        ("enabled", enabled.is_some()),
+        ("values", values.is_some()),
+        ("allowed_hosts", !allowed_hosts.is_empty()),
+    ];
+    let mask = convert::mask(update_mask, &CAN_CHANGE, &set)?;
+    let values = values.map(|values| convert::json::from_wire(&values, "/values")).transpose()?;
+    Ok(UpdateConfig {
+        integration,
+        key,
+        etag: request::given(etag),
+        display_name: mask.has("display_name").then_some(display_name),
+        // A field that the mask names and the config lacks goes back to its default.
+        enabled: mask.has("enabled").then_some(enabled.unwrap_or(true)),
+        values: mask.has("values").then(|| values.unwrap_or_else(|| Json::Object(Map::new()))),
+        allowed_hosts: mask.has("allowed_hosts").then_some(allowed_hosts),
+        now,
+        keys,
+    })
+}
+
+/// Encodes a config; where a secret belongs, its marker stands.
+pub(crate) fn to_wire(row: Config) -> Result<v1::Config, Status> {
+    let Config {
+        id,
+        integration_id: _,
+        integration_key,
+        key,
+        display_name,
+        enabled,
+        values,
+        allowed_hosts,
+        schema_version,
+        version,
+        created_at,
+        updated_at,
+    } = row;
+    Ok(v1::Config {
+        id: id.to_string(),
+        integration: integration_key,
+        key,
+        display_name,
+        enabled: Some(enabled),
+        values: Some(convert::json::to_wire(&values)?),
+        allowed_hosts: serde_json::from_value(allowed_hosts)
+            .map_err(|error| convert::corrupt("configs.allowed_hosts", error))?,
+        config_schema_version: schema_version,
+        create_time: Some(convert::timestamp(created_at)),
+        update_time: Some(convert::timestamp(updated_at)),
+        etag: etag(id, version),
+    })
+}

@@ -1,0 +1,193 @@
+//! The fleet protocol: what executors are answered.
+
+use orchid_domain::lease::Refusal;
+use orchid_proto::executor::v1 as wire;
+
+use crate::{
+    api::convert::{self, lease::id_text},
+    commands::fleet::{
+        ItemResult, Verdict,
+        acquire::{Acquired, Grant, GrantedConfig, Saved},
+        heartbeat::{Answer, Command},
+        register::Joined,
+    },
+    store::fleet::announcements::Announcement,
+};
+
+/// Encodes a session.
+pub(crate) fn joined(joined: Joined) -> wire::RegisterResponse {
+    let Joined {
+        session_id,
+        session_token,
+        ttl,
+        heartbeat_interval,
+        doorbell_streams,
+        doorbell_group,
+        park_after,
+        max_body_bytes,
+        max_nesting_depth,
+    } = joined;
+    wire::RegisterResponse {
+        session_id: session_id.to_string(),
+        session_token,
+        ttl_ms: millis(ttl),
+        heartbeat_interval_ms: millis(heartbeat_interval),
+        doorbell_streams,
+        doorbell_group: doorbell_group.to_owned(),
+        park_after_ms: millis(park_after),
+        max_body_bytes: i64::try_from(max_body_bytes).unwrap_or(i64::MAX),
+        max_nesting_depth: i32::try_from(max_nesting_depth).unwrap_or(i32::MAX),
+    }
+}
+
+/// Encodes grants and refusals.
+pub(crate) fn acquired(acquired: Acquired) -> wire::AcquireLeasesResponse {
+    let Acquired { seq, grants, refused } = acquired;
+    let refused = refused.into_iter().map(|(key, refusal)| wire::Refused {
+        execution_id: key.execution_id.to_string(),
+        verdict: refusal_to_wire(refusal).into(),
+    });
+    wire::AcquireLeasesResponse {
+        acquire_seq: seq,
+        grants: grants.into_iter().map(grant).collect(),
+        refused: refused.collect(),
+    }
+}
+
+fn grant(grant: Grant) -> wire::Grant {
+    let Grant {
+        lease,
+        lease_token,
+        kind,
+        plan_key,
+        plan_revision,
+        definition_hash,
+        definition_json,
+        integration_key,
+        config,
+        context,
+        checkpoint,
+        scheduled_at,
+        started_at,
+        ran_ms,
+        traceparent,
+        cancel_requested,
+        persists,
+    } = grant;
+    let context_apart = context.is_none();
+    wire::Grant {
+        lease_token: lease_token.into(),
+        lease_id: lease.lease_id.to_string(),
+        tenant_id: lease.key.tenant_id.to_string(),
+        execution_id: lease.key.execution_id.to_string(),
+        attempt: lease.attempt,
+        fence: lease.fence,
+        kind: kind.as_str().to_owned(),
+        plan_key,
+        plan_revision,
+        definition_hash: definition_hash.into(),
+        definition_json: definition_json.unwrap_or_default().into(),
+        integration: integration_key,
+        config: Some(granted_config(config)),
+        context: context.map(fields).unwrap_or_default(),
+        context_apart,
+        checkpoint: checkpoint.map(saved),
+        schedule_time: Some(convert::timestamp(scheduled_at)),
+        start_time: Some(convert::timestamp(started_at)),
+        ran_ms,
+        traceparent: traceparent.unwrap_or_default(),
+        cancel_requested,
+        persists,
+    }
+}
+
+fn granted_config(config: GrantedConfig) -> wire::GrantedConfig {
+    let GrantedConfig { id, key, values_json, secret_pointers, allowed_hosts } = config;
+    wire::GrantedConfig {
+        id: id.to_string(),
+        key,
+        values_json: values_json.into(),
+        secret_pointers,
+        allowed_hosts,
+    }
+}
+
+/// Encodes context fields.
+pub(crate) fn fields(fields: impl IntoIterator<Item = (String, Vec<u8>)>) -> Vec<wire::JsonField> {
+    fields.into_iter().map(|(name, json)| wire::JsonField { name, json: json.into() }).collect()
+}
+
+fn saved(saved: Saved) -> wire::SavedCheckpoint {
+    let Saved { seq, place, finished, progress } = saved;
+    wire::SavedCheckpoint {
+        seq,
+        place: place.into(),
+        finished: finished.unwrap_or_default().into(),
+        progress: Some(progress.into()),
+    }
+}
+
+/// Encodes the answer to a beat.
+pub(crate) fn answer(beat_seq: i64, held_ms: i64, answer: Answer) -> wire::HeartbeatResponse {
+    let Answer { ttl, heartbeat_interval, instructions, announcements } = answer;
+    let instructions = instructions.into_iter().map(|(lease_id, command)| wire::LeaseInstruction {
+        lease_id: lease_id.to_string(),
+        command: match command {
+            Command::Continue => wire::LeaseCommand::Continue,
+            Command::Cancel => wire::LeaseCommand::Cancel,
+            Command::Lost => wire::LeaseCommand::Lost,
+        }
+        .into(),
+    });
+    wire::HeartbeatResponse {
+        beat_seq,
+        held_ms,
+        ttl_ms: millis(ttl),
+        heartbeat_interval_ms: millis(heartbeat_interval),
+        instructions: instructions.collect(),
+        // Nothing asks executors to drain yet; operators stop them by their signal.
+        drain: false,
+        announcements: announcements.into_iter().map(announcement).collect(),
+    }
+}
+
+/// Encodes a terminal event.
+pub(crate) fn announcement(announcement: Announcement) -> wire::Announcement {
+    let Announcement { tenant_id, id, execution_id: _, pool: _, message_key, headers, payload } =
+        announcement;
+    wire::Announcement {
+        key: Some(wire::AnnouncementKey { tenant_id: tenant_id.to_string(), id: id.to_string() }),
+        message_key,
+        headers: headers.into_iter().collect(),
+        payload: payload.into(),
+    }
+}
+
+/// Encodes what became of the items of a batch.
+pub(crate) fn results(results: Vec<ItemResult>) -> Vec<wire::ItemResult> {
+    let encode = |result: ItemResult| {
+        let ItemResult { lease_id, verdict } = result;
+        let (verdict, detail) = match verdict {
+            Verdict::Ok => (wire::Verdict::Ok, String::new()),
+            Verdict::Refused(refusal) => (refusal_to_wire(refusal), refusal.to_string()),
+            Verdict::BadToken => (wire::Verdict::BadToken, "the lease token does not open".to_owned()),
+            Verdict::Invalid(why) => (wire::Verdict::Invalid, why),
+        };
+        wire::ItemResult { lease_id: id_text(lease_id), verdict: verdict.into(), detail }
+    };
+    results.into_iter().map(encode).collect()
+}
+
+fn refusal_to_wire(refusal: Refusal) -> wire::Verdict {
+    match refusal {
+        Refusal::LeaseLost => wire::Verdict::LeaseLost,
+        Refusal::Fenced => wire::Verdict::Fenced,
+        Refusal::ExecutionTerminal => wire::Verdict::ExecutionTerminal,
+        Refusal::AlreadyLeased => wire::Verdict::AlreadyLeased,
+        Refusal::NotReady => wire::Verdict::NotReady,
+    }
+}
+
+fn millis(length: std::time::Duration) -> i64 {
+    i64::try_from(length.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,123 @@
+//! What people write as JSON: `google.protobuf.Struct` on the wire.
+
+use std::collections::BTreeMap;
+
+use orchid_proto::json::{self, JsonError};
+use prost_types::Struct;
+use serde_json::{Value as Json, value::RawValue};
+use tonic::Status;
+
+use crate::{
+    api::{convert::corrupt, error},
+    commands::{Fault, configs::schema::escape},
+};
+
+/// A document that stands at a pointer of the request.
+pub(crate) fn from_wire(document: &Struct, pointer: &str) -> Result<Json, Status> {
+    let refuse = |fault| error::invalid("INVALID_JSON", fault);
+    let document = json::from_struct(document).map_err(|error| refuse(fault(&error, pointer)))?;
+    match nul(&document) {
+        Some(place) => {
+            let message = "the character U+0000 cannot be stored";
+            Err(refuse(Fault::new("INVALID_VALUE", format!("{pointer}{place}"), message)))
+        }
+        None => Ok(document),
+    }
+}
+
+/// A stored document.
+pub(crate) fn to_wire(document: &Json) -> Result<Struct, Status> {
+    json::to_struct(document).map_err(|error| corrupt("document", error))
+}
+
+/// A JSON object that came as text, its members as they were written: what goes into a context keeps every digit.
+pub(crate) fn object_from_text(text: &str, pointer: &str) -> Result<BTreeMap<String, Box<RawValue>>, Status> {
+    serde_json::from_str(text).map_err(|error| {
+        let fault = Fault::new("INVALID_VALUE", pointer, format!("not a JSON object: {error}"));
+        error::invalid("INVALID_JSON", fault)
+    })
+}
+
+fn fault(error: &JsonError, pointer: &str) -> Fault {
+    let place = format!("{pointer}{}", error.pointer());
+    match error {
+        JsonError::IntegerTooLarge { number, .. } => {
+            let message = format!(
+                "the integer {number} has 2^53 or more, where digits get lost on the way: write it as text"
+            );
+            Fault::new("OUT_OF_RANGE", place, message)
+        }
+        JsonError::NotFinite { .. } => Fault::new("OUT_OF_RANGE", place, "the number is not finite"),
+        JsonError::TooDeep { .. } => {
+            let message = format!("nested deeper than {} levels", json::MAX_DEPTH);
+            Fault::new("TOO_LARGE", place, message)
+        }
+        JsonError::NotAnObject { kind } => {
+            Fault::new("WRONG_TYPE", place, format!("must be an object, and is {kind}"))
+        }
+    }
+}
+
+/// The pointer of the first text or name that holds U+0000, which jsonb refuses.
+fn nul(value: &Json) -> Option<String> {
+    match value {
+        Json::String(text) => text.contains('\0').then(String::new),
+        Json::Array(elements) => {
+            let mut elements = elements.iter().enumerate();
+            elements.find_map(|(index, element)| Some(format!("/{index}{}", nul(element)?)))
+        }
+        Json::Object(members) => members.iter().find_map(|(name, member)| {
+            let place = format!("/{}", escape(name));
+            if name.contains('\0') { Some(place) } else { Some(format!("{place}{}", nul(member)?)) }
+        }),
+        Json::Null | Json::Bool(_) | Json::Number(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost_types::{Value, value::Kind};
+    use serde_json::json;
+    use tonic_types::StatusExt as _;
+
+    use super::*;
+
+    fn field(status: &Status) -> String {
+        status.get_details_bad_request().unwrap().field_violations[0].field.clone()
+    }
+
+    #[test]
+    fn an_integer_that_may_have_lost_digits_is_refused_at_its_place() {
+        let number = Value { kind: Some(Kind::NumberValue(9_007_199_254_740_992.0)) };
+        let document = Struct { fields: [("id".to_owned(), number)].into() };
+        let status = from_wire(&document, "/config/values").unwrap_err();
+        assert_eq!(field(&status), "/config/values/id");
+        assert!(status.message().contains("write it as text"));
+    }
+
+    #[test]
+    fn a_nul_is_refused_in_texts_and_in_names() {
+        for (document, place) in
+            [(json!({"a": ["x", "b\u{0}"]}), "/v/a/1"), (json!({"a": {"b\u{0}": 1}}), "/v/a/b\u{0}")]
+        {
+            let status = from_wire(&json::to_struct(&document).unwrap(), "/v").unwrap_err();
+            assert_eq!(field(&status), place);
+        }
+    }
+
+    #[test]
+    fn whole_numbers_are_integers_and_fractions_stay() {
+        let document = json!({"five": 5, "half": 0.5, "deep": [{"n": -1}]});
+        assert_eq!(from_wire(&json::to_struct(&document).unwrap(), "").unwrap(), document);
+    }
+
+    #[test]
+    fn an_override_keeps_its_digits_and_must_be_an_object() {
+        let kept = object_from_text(r#"{"id": 12345678901234567890123, "x": "\u0000"}"#, "/p").unwrap();
+        assert_eq!(kept["id"].get(), "12345678901234567890123");
+        assert_eq!(kept["x"].get(), r#""\u0000""#);
+        for bad in ["[1]", "1", "{", ""] {
+            assert_eq!(field(&object_from_text(bad, "/p").unwrap_err()), "/p");
+        }
+    }
+}

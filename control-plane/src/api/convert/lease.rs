@@ -1,0 +1,180 @@
+//! The fleet protocol: what executors send.
+
+use std::time::Duration;
+
+use orchid_domain::execution::{Outcome, ReleaseReason};
+use orchid_proto::executor::v1 as wire;
+use tonic::Status;
+use uuid::Uuid;
+
+use crate::{
+    api::{convert, error, request},
+    commands::{
+        Fault,
+        fleet::{
+            CheckpointData, ContextChange, acquire::Acquire, complete::Completion, heartbeat::Beat,
+            park::Parking, register::Joining, release::Releasing,
+        },
+    },
+    store::fleet::{Key, announcements::AnnouncementKey},
+};
+
+/// Decodes a registration into one of the pools that the caller's token opens.
+pub(crate) fn joining(request: wire::RegisterRequest, pools: &[String]) -> Result<Joining, Status> {
+    let wire::RegisterRequest { name, pool, slots, version } = request;
+    if !pools.contains(&pool) {
+        let message = format!("the token does not open pool {pool:?}");
+        return Err(error::plain(tonic::Code::PermissionDenied, "WRONG_POOL", message));
+    }
+    Ok(Joining { name, pool, slots, build: version })
+}
+
+/// Decodes an acquisition.
+pub(crate) fn acquire(request: wire::AcquireLeasesRequest) -> Result<Acquire, Status> {
+    let wire::AcquireLeasesRequest { acquire_seq, max_leases, rung, wait_ms, known_definitions } = request;
+    let rung = rung.into_iter().map(|rung| {
+        let wire::RungExecution { tenant_id, execution_id } = rung;
+        key(&tenant_id, &execution_id)
+    });
+    Ok(Acquire {
+        seq: acquire_seq,
+        max_leases: usize::try_from(max_leases).unwrap_or(0),
+        rung: rung.collect::<Result<_, _>>()?,
+        wait: Duration::from_millis(u64::try_from(wait_ms).unwrap_or(0)),
+        known_definitions: known_definitions.into_iter().map(Vec::from).collect(),
+    })
+}
+
+fn key(tenant_id: &str, execution_id: &str) -> Result<Key, Status> {
+    Ok(Key {
+        tenant_id: request::id("/rung/tenant_id", tenant_id)?,
+        execution_id: request::id("/rung/execution_id", execution_id)?,
+    })
+}
+
+/// Decodes a beat.
+pub(crate) fn beat(request: wire::HeartbeatRequest) -> Result<Beat, Status> {
+    let wire::HeartbeatRequest {
+        beat_seq,
+        answered_acquire_seq,
+        leases,
+        free_slots,
+        consume_loop_age_ms,
+        draining,
+        confirmed_announcements,
+    } = request;
+    tracing::trace!(consume_loop_age_ms, "beat");
+    let leases = leases.into_iter().map(|lease| {
+        // How long it runs is told again, and kept, by checkpoints.
+        let wire::RunningLease { lease_token, last_request, running_ms: _ } = lease;
+        (Vec::from(lease_token), last_request)
+    });
+    let confirmed = confirmed_announcements.into_iter().map(|key| {
+        let wire::AnnouncementKey { tenant_id, id } = key;
+        Ok(AnnouncementKey {
+            tenant_id: request::id("/confirmed_announcements/tenant_id", &tenant_id)?,
+            id: request::id("/confirmed_announcements/id", &id)?,
+        })
+    });
+    Ok(Beat {
+        seq: beat_seq,
+        answered_acquire_seq,
+        leases: leases.collect(),
+        free_slots,
+        draining,
+        confirmed: confirmed.collect::<Result<_, Status>>()?,
+    })
+}
+
+/// Decodes checkpoints.
+pub(crate) fn checkpoints(request: wire::CheckpointRequest) -> Vec<(Vec<u8>, CheckpointData)> {
+    let wire::CheckpointRequest { items } = request;
+    items.into_iter().map(checkpoint).collect()
+}
+
+fn checkpoint(item: wire::CheckpointItem) -> (Vec<u8>, CheckpointData) {
+    let wire::CheckpointItem { lease_token, seq, place, finished, context_changes, progress, running_ms } =
+        item;
+    let changes = context_changes.into_iter().map(|change| {
+        let wire::ContextChange { name, json } = change;
+        ContextChange { name, json: json.map(Vec::from) }
+    });
+    let data = CheckpointData {
+        seq,
+        place: place.into(),
+        finished: finished.map(Vec::from),
+        context_changes: changes.collect(),
+        progress: progress.unwrap_or_default().into(),
+        running_ms,
+    };
+    (lease_token.into(), data)
+}
+
+/// Decodes ends.
+pub(crate) fn completions(items: Vec<wire::CompleteItem>) -> Result<Vec<Completion>, Status> {
+    let decode = |(index, item): (usize, wire::CompleteItem)| {
+        let wire::CompleteItem { checkpoint, outcome: number, partial, complete, fault } = item;
+        let pointer = format!("/items/{index}");
+        let (lease_token, checkpoint) =
+            self::checkpoint(request::required(checkpoint, &format!("{pointer}/checkpoint"))?);
+        let outcome = outcome(number, &pointer)?;
+        Ok(Completion { lease_token, checkpoint, outcome, partial, complete, fault: fault.map(Into::into) })
+    };
+    items.into_iter().enumerate().map(decode).collect()
+}
+
+fn outcome(number: i32, pointer: &str) -> Result<Outcome, Status> {
+    match wire::Outcome::try_from(number) {
+        Ok(wire::Outcome::Succeeded) => Ok(Outcome::Succeeded),
+        Ok(wire::Outcome::Failed) => Ok(Outcome::Failed),
+        Ok(wire::Outcome::Aborted) => Ok(Outcome::Aborted),
+        Ok(wire::Outcome::Cancelled) => Ok(Outcome::Cancelled),
+        Ok(wire::Outcome::Unspecified) | Err(_) => Err(no_such(&format!("{pointer}/outcome"), number)),
+    }
+}
+
+/// Decodes parkings.
+pub(crate) fn parkings(request: wire::ParkRequest) -> Result<Vec<Parking>, Status> {
+    let decode = |(index, item): (usize, wire::ParkItem)| {
+        let wire::ParkItem { checkpoint, not_before, reason } = item;
+        let pointer = format!("/items/{index}");
+        let (lease_token, checkpoint) =
+            self::checkpoint(request::required(checkpoint, &format!("{pointer}/checkpoint"))?);
+        let place = format!("{pointer}/not_before");
+        let not_before = convert::time(request::required(not_before, &place)?, &place)?;
+        Ok(Parking { lease_token, checkpoint, not_before, reason })
+    };
+    request.items.into_iter().enumerate().map(decode).collect()
+}
+
+/// Decodes releases.
+pub(crate) fn releases(request: wire::ReleaseRequest) -> Result<Vec<Releasing>, Status> {
+    let decode = |(index, item): (usize, wire::ReleaseItem)| {
+        let wire::ReleaseItem { checkpoint, reason: number } = item;
+        let pointer = format!("/items/{index}");
+        let (lease_token, checkpoint) =
+            self::checkpoint(request::required(checkpoint, &format!("{pointer}/checkpoint"))?);
+        let reason = match wire::ReleaseReason::try_from(number) {
+            Ok(wire::ReleaseReason::Drained) => ReleaseReason::Drained,
+            Ok(wire::ReleaseReason::SelfFenced) => ReleaseReason::SelfFenced,
+            Ok(wire::ReleaseReason::NeverStarted) => ReleaseReason::NeverStarted,
+            Ok(wire::ReleaseReason::Unspecified) | Err(_) => {
+                return Err(no_such(&format!("{pointer}/reason"), number));
+            }
+        };
+        Ok(Releasing { lease_token, checkpoint, reason })
+    };
+    request.items.into_iter().enumerate().map(decode).collect()
+}
+
+fn no_such(pointer: &str, number: i32) -> Status {
+    error::invalid(
+        "INVALID_REQUEST",
+        Fault::new("INVALID_VALUE", pointer, format!("{number} has no meaning there")),
+    )
+}
+
+/// An id on the wire.
+pub(crate) fn id_text(id: Option<Uuid>) -> String {
+    id.map(|id| id.to_string()).unwrap_or_default()
+}

@@ -1,0 +1,68 @@
+//! Between wire messages and what commands take and give. Both sides are taken apart field by field, so that a new field does not
+//! compile until somebody has said what becomes of it.
+
+pub(crate) mod config;
+pub(crate) mod execution;
+pub(crate) mod explain;
+pub(crate) mod grant;
+pub(crate) mod integration;
+pub(crate) mod json;
+pub(crate) mod lease;
+pub(crate) mod plan;
+pub(crate) mod schedule;
+pub(crate) mod tenant;
+pub(crate) mod trigger;
+
+use chrono::{DateTime, Utc};
+use orchid_proto::v1;
+use prost_types::{FieldMask, Timestamp};
+use tonic::Status;
+
+use crate::{
+    api::error,
+    commands::{CommandError, Fault, mask::Mask},
+    store::error::StoreError,
+};
+
+/// A time on the wire.
+pub(crate) fn timestamp(time: DateTime<Utc>) -> Timestamp {
+    Timestamp { seconds: time.timestamp(), nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or(0) }
+}
+
+/// A time from the wire.
+pub(crate) fn time(time: Timestamp, pointer: &str) -> Result<DateTime<Utc>, Status> {
+    let Timestamp { seconds, nanos } = time;
+    u32::try_from(nanos).ok().and_then(|nanos| DateTime::from_timestamp(seconds, nanos)).ok_or_else(|| {
+        let fault = Fault::new("INVALID_VALUE", pointer, format!("{seconds} s, {nanos} ns is not a time"));
+        error::invalid("INVALID_TIME", fault)
+    })
+}
+
+/// The fields that an update changes: those of the mask, or those that were sent.
+pub(crate) fn mask(
+    mask: Option<FieldMask>,
+    can_change: &[&str],
+    set: &[(&str, bool)],
+) -> Result<Mask, Status> {
+    let set: Vec<&str> = set.iter().filter(|(_, is_set)| *is_set).map(|(field, _)| *field).collect();
+    let paths = mask.map(|mask| mask.paths).unwrap_or_default();
+    Mask::parse(paths, can_change, &set).map_err(error::status)
+}
+
+/// A fault on the wire.
+pub(crate) fn fault(fault: Fault) -> v1::Fault {
+    let Fault { code, pointer, message, suggestion, position, in_scope } = fault;
+    v1::Fault {
+        code: code.to_owned(),
+        pointer,
+        message,
+        suggestion: suggestion.unwrap_or_default(),
+        position: position.and_then(|position| i32::try_from(position).ok()),
+        in_scope,
+    }
+}
+
+/// A row that does not read: this program's fault.
+pub(crate) fn corrupt(what: &'static str, why: impl ToString) -> Status {
+    error::status(CommandError::Store(StoreError::corrupt(what, why)))
+}

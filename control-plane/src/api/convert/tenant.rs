@@ -1,0 +1,47 @@
+//! Tenants.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use orchid_proto::admin::v1 as admin;
+use tonic::Status;
+use uuid::Uuid;
+
+use crate::{
+    api::{convert, request},
+    commands::tenants::CreateTenant,
+    keys::MasterKeys,
+    store::tenants::Tenant,
+};
+
+const DEFAULT_POOL: &str = "default";
+const DEFAULT_WEIGHT: i32 = 100;
+
+/// Decodes a creation.
+pub(crate) fn create(
+    request: admin::CreateTenantRequest,
+    keys: Arc<MasterKeys>,
+    now: DateTime<Utc>,
+) -> Result<CreateTenant, Status> {
+    let admin::CreateTenantRequest { id, display_name, pool, weight } = request;
+    Ok(CreateTenant {
+        id: if id.is_empty() { Uuid::now_v7() } else { request::id("/id", &id)? },
+        display_name,
+        pool: request::given(pool).unwrap_or_else(|| DEFAULT_POOL.to_owned()),
+        weight: if weight == 0 { DEFAULT_WEIGHT } else { weight },
+        now,
+        keys,
+    })
+}
+
+/// Encodes a tenant.
+pub(crate) fn to_wire(row: Tenant) -> admin::Tenant {
+    let Tenant { id, display_name, pool, weight, created_at } = row;
+    admin::Tenant {
+        id: id.to_string(),
+        display_name,
+        pool,
+        weight,
+        create_time: Some(convert::timestamp(created_at)),
+    }
+}

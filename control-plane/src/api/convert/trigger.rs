@@ -1,0 +1,54 @@
+//! Triggers.
+
+use chrono::{DateTime, Utc};
+use orchid_kit::telemetry::{self, Traceparent};
+use orchid_proto::v1;
+use tonic::Status;
+use uuid::Uuid;
+
+use crate::{
+    api::{convert, error, request},
+    commands::{Fault, plans::TriggerPlan},
+};
+
+const MAX_OVERRIDE_BYTES: usize = 1024 * 1024;
+const MAX_FIELD_BYTES: usize = 64 * 1024;
+
+/// Decodes a trigger.
+pub(crate) fn decode(request: v1::TriggerPlanRequest, now: DateTime<Utc>) -> Result<TriggerPlan, Status> {
+    let v1::TriggerPlanRequest { key, config, context_override_json, persist_context, request_id: _ } =
+        request;
+    let context_override = request::given(context_override_json).map(|text| context(&text)).transpose()?;
+    // A run is traced from its trigger; where nobody exports traces, its ids still run through.
+    let traceparent = telemetry::current().unwrap_or_else(Traceparent::random).to_string();
+    Ok(TriggerPlan {
+        id: Uuid::now_v7(),
+        key,
+        config: request::given(config),
+        context_override,
+        persist_context,
+        traceparent: Some(traceparent),
+        now,
+    })
+}
+
+fn context(text: &str) -> Result<Vec<u8>, Status> {
+    let pointer = "/context_override_json";
+    let fields = convert::json::object_from_text(text, pointer)?;
+    let mut faults = Vec::new();
+    if text.len() > MAX_OVERRIDE_BYTES {
+        let message = format!("{} bytes are more than the {MAX_OVERRIDE_BYTES} of a context", text.len());
+        faults.push(Fault::new("TOO_LARGE", pointer, message));
+    }
+    for (name, value) in &fields {
+        if value.get().len() > MAX_FIELD_BYTES {
+            let message =
+                format!("field {name:?} has {} bytes, more than {MAX_FIELD_BYTES}", value.get().len());
+            faults.push(Fault::new("TOO_LARGE", pointer, message));
+        }
+    }
+    match faults.pop() {
+        Some(fault) => Err(error::invalid("CONTEXT_TOO_LARGE", fault)),
+        None => serde_json::to_vec(&fields).map_err(|error| convert::corrupt("context override", error)),
+    }
+}

@@ -1,0 +1,249 @@
+//! The one place that turns errors into `google.rpc.Status`. Every status has an `ErrorInfo` of domain `orchid`; what is wrong in a
+//! document comes as field violations; what may pass by itself says when to try again; what is this program's fault is masked, and
+//! names its trace.
+
+use std::collections::HashMap;
+
+use orchid_kit::telemetry;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
+
+use crate::{
+    api::RETRY_AFTER,
+    commands::{CommandError, Fault, fleet::FleetError},
+    keys::KeyError,
+    store::error::StoreError,
+};
+
+const DOMAIN: &str = "orchid";
+/// Details travel in a header, and clients limit those to 8 KiB or so.
+const MAX_VIOLATIONS_BYTES: usize = 5 * 1024;
+const MAX_MESSAGE_CHARS: usize = 1000;
+
+/// A status with a reason and nothing else.
+pub(crate) fn plain(code: Code, reason: &str, message: impl AsRef<str>) -> Status {
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason, DOMAIN, HashMap::new());
+    if matches!(code, Code::Unavailable | Code::ResourceExhausted) {
+        details.set_retry_info(Some(RETRY_AFTER));
+    }
+    Status::with_error_details(code, shortened(message.as_ref()), details)
+}
+
+/// A request that is wrong at one place.
+pub(crate) fn invalid(reason: &'static str, fault: Fault) -> Status {
+    status(CommandError::invalid(reason, fault))
+}
+
+/// What a command's error is on the wire.
+pub(crate) fn status(error: CommandError) -> Status {
+    let message = error.to_string();
+    match error {
+        CommandError::NotFound { what, .. } => plain(Code::NotFound, &reason_of(what, "NOT_FOUND"), message),
+        CommandError::AlreadyExists { what, .. } => {
+            plain(Code::AlreadyExists, &reason_of(what, "ALREADY_EXISTS"), message)
+        }
+        CommandError::Invalid { reason, faults, .. } => invalid_document(reason, &message, &faults),
+        CommandError::EtagMismatch { .. } => plain(Code::Aborted, "ETAG_MISMATCH", message),
+        CommandError::Refused { reason, .. } => plain(Code::FailedPrecondition, reason, message),
+        CommandError::Store(error) => of_store(&error),
+        CommandError::Key(error) => of_key(&error),
+    }
+}
+
+/// What an error of the fleet's protocol is on the wire.
+pub(crate) fn fleet_status(error: FleetError) -> Status {
+    match error {
+        FleetError::SessionEnded => plain(Code::Unauthenticated, "SESSION_ENDED", error.to_string()),
+        FleetError::Invalid(message) => plain(Code::InvalidArgument, "INVALID_REQUEST", message),
+        FleetError::Refused(refusal) => refused(&refusal),
+        FleetError::Keys(error) => of_key(&error),
+        FleetError::Doorbell(error) => internal(&error),
+        FleetError::Store(error) => of_store(&error),
+    }
+}
+
+fn refused(refusal: &orchid_domain::lease::Refusal) -> Status {
+    use orchid_domain::lease::Refusal;
+    let reason = match refusal {
+        Refusal::LeaseLost => "LEASE_LOST",
+        Refusal::Fenced => "FENCED",
+        Refusal::ExecutionTerminal => "EXECUTION_TERMINAL",
+        Refusal::AlreadyLeased => "ALREADY_LEASED",
+        Refusal::NotReady => "NOT_READY",
+    };
+    plain(Code::FailedPrecondition, reason, refusal.to_string())
+}
+
+/// What an error of the database is on the wire: to be tried again, or masked.
+pub(crate) fn of_store(error: &StoreError) -> Status {
+    if error.passing() {
+        tracing::warn!(%error, "the database could not serve a request");
+        return plain(
+            Code::Unavailable,
+            "DATABASE_UNAVAILABLE",
+            "the database cannot be reached now, try again",
+        );
+    }
+    internal(error)
+}
+
+fn of_key(error: &KeyError) -> Status {
+    internal(error)
+}
+
+fn internal(error: &(dyn std::error::Error + 'static)) -> Status {
+    let trace_id = telemetry::current().map(|place| place.trace_id_hex()).unwrap_or_default();
+    tracing::error!(error, trace_id, "request failed by a fault of the server");
+    let mut details = ErrorDetails::new();
+    details.set_error_info("INTERNAL", DOMAIN, HashMap::from([("trace_id".to_owned(), trace_id.clone())]));
+    let message = format!("internal error, trace {trace_id}");
+    Status::with_error_details(Code::Internal, message, details)
+}
+
+/// All faults of a document, as far as they fit into the header that carries them; validation answers with all of them.
+fn invalid_document(reason: &'static str, message: &str, faults: &[Fault]) -> Status {
+    // What the contract knows and this server does not is told apart from what is wrong.
+    let is_unsupported = !faults.is_empty() && faults.iter().all(|fault| fault.code == "UNSUPPORTED");
+    let reason = if is_unsupported { "UNSUPPORTED" } else { reason };
+    let mut violations: Vec<FieldViolation> = Vec::new();
+    let mut bytes = 0;
+    for fault in faults {
+        let violation = violation(fault);
+        bytes += violation.field.len() + violation.description.len() + violation.reason.len() + 12;
+        if bytes > MAX_VIOLATIONS_BYTES {
+            break;
+        }
+        violations.push(violation);
+    }
+    let left_off = faults.len() - violations.len();
+    let mut metadata = HashMap::new();
+    if left_off > 0 {
+        metadata.insert("faults_left_off".to_owned(), left_off.to_string());
+    }
+    let mut details = ErrorDetails::new();
+    details.set_error_info(reason, DOMAIN, metadata);
+    details.set_bad_request(violations);
+    Status::with_error_details(Code::InvalidArgument, shortened(message), details)
+}
+
+fn violation(fault: &Fault) -> FieldViolation {
+    let Fault { code, pointer, message, suggestion, position, in_scope } = fault;
+    let mut description = message.clone();
+    if let Some(position) = position {
+        description.push_str(&format!(" (at byte {position})"));
+    }
+    if let Some(suggestion) = suggestion {
+        description.push_str(&format!("; did you mean {suggestion}"));
+    }
+    if !in_scope.is_empty() {
+        description.push_str(&format!("; in scope: {}", in_scope.join(", ")));
+    }
+    FieldViolation {
+        field: pointer.clone(),
+        description: shortened(&description),
+        reason: (*code).to_owned(),
+        localized_message: None,
+    }
+}
+
+fn reason_of(what: &str, end: &str) -> String {
+    format!("{}_{end}", what.replace(' ', "_").to_uppercase())
+}
+
+fn shortened(text: &str) -> String {
+    match text.char_indices().nth(MAX_MESSAGE_CHARS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sea_orm::DbErr;
+
+    use super::*;
+
+    fn reason(status: &Status) -> String {
+        let info = status.get_details_error_info().unwrap();
+        assert_eq!(info.domain, "orchid");
+        info.reason
+    }
+
+    #[test]
+    fn every_error_has_its_code_and_reason() {
+        let fault = || Fault::new("REQUIRED", "/key", "a key is required");
+        let cases = [
+            (CommandError::not_found("plan revision", "p/3"), Code::NotFound, "PLAN_REVISION_NOT_FOUND"),
+            (
+                CommandError::AlreadyExists { what: "plan", name: "p".into() },
+                Code::AlreadyExists,
+                "PLAN_ALREADY_EXISTS",
+            ),
+            (CommandError::invalid("INVALID_PLAN", fault()), Code::InvalidArgument, "INVALID_PLAN"),
+            (CommandError::EtagMismatch { what: "plan", name: "p".into() }, Code::Aborted, "ETAG_MISMATCH"),
+            (
+                CommandError::Refused { reason: "IN_USE", message: "used".into() },
+                Code::FailedPrecondition,
+                "IN_USE",
+            ),
+            (
+                StoreError::from(DbErr::ConnectionAcquire(sea_orm::ConnAcquireErr::Timeout)).into(),
+                Code::Unavailable,
+                "DATABASE_UNAVAILABLE",
+            ),
+            (StoreError::corrupt("plans", "bad").into(), Code::Internal, "INTERNAL"),
+        ];
+        for (error, code, expected) in cases {
+            let status = status(error);
+            assert_eq!(status.code(), code);
+            assert_eq!(reason(&status), expected);
+            assert_eq!(status.get_details_retry_info().is_some(), code == Code::Unavailable);
+        }
+    }
+
+    #[test]
+    fn an_internal_error_shows_nothing_of_its_cause() {
+        let status = status(StoreError::corrupt("plans", "relation secret_table is missing").into());
+        assert!(!status.message().contains("secret_table"));
+        assert!(!String::from_utf8_lossy(status.details()).contains("secret_table"));
+    }
+
+    #[test]
+    fn a_fault_comes_with_pointer_position_correction_and_names() {
+        let fault = Fault {
+            position: Some(3),
+            in_scope: vec!["config".into(), "response".into()],
+            ..Fault::new("UNKNOWN_NAME", "/definition/step/url", "\"confg\" is not in scope")
+                .suggest(Some("config"))
+        };
+        let status = status(CommandError::faulty("INVALID_PLAN", "the plan", vec![fault]));
+        let violation = &status.get_details_bad_request().unwrap().field_violations[0];
+        assert_eq!(violation.field, "/definition/step/url");
+        assert_eq!(violation.reason, "UNKNOWN_NAME");
+        assert_eq!(
+            violation.description,
+            "\"confg\" is not in scope (at byte 3); did you mean config; in scope: config, response"
+        );
+        assert_eq!(
+            status.message(),
+            "the plan has 1 fault, first /definition/step/url: \"confg\" is not in scope"
+        );
+    }
+
+    #[test]
+    fn unsupported_fields_have_a_reason_of_their_own() {
+        let faults = vec![Fault::new("UNSUPPORTED", "/cron", "not served yet")];
+        assert_eq!(reason(&status(CommandError::faulty("INVALID_PLAN", "the plan", faults))), "UNSUPPORTED");
+    }
+
+    #[test]
+    fn a_thousand_faults_still_fit_a_header() {
+        let faults = (0..1000).map(|n| Fault::new("REQUIRED", format!("/a/{n}"), "x".repeat(2000))).collect();
+        let status = status(CommandError::faulty("INVALID_PLAN", "the plan", faults));
+        assert!(status.details().len() < 8 * 1024, "{}", status.details().len());
+        let info = status.get_details_error_info().unwrap();
+        let listed = status.get_details_bad_request().unwrap().field_violations.len();
+        assert_eq!(info.metadata["faults_left_off"], (1000 - listed).to_string());
+    }
+}

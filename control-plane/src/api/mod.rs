@@ -1,0 +1,71 @@
+//! The gRPC border. What comes in are wire messages; they are decoded, handed to one command, and its outcome is encoded. Nothing
+//! here holds SQL or branches on the state of anything, and no wire type goes further in.
+
+mod auth;
+mod body;
+mod convert;
+mod error;
+pub mod health;
+mod limits;
+mod page;
+mod request;
+pub mod server;
+mod services;
+
+use std::{sync::Arc, time::Duration};
+
+use orchid_plan::ServerLimits;
+use tokio_util::sync::CancellationToken;
+use tonic::Status;
+use uuid::Uuid;
+
+use crate::{
+    commands::{
+        CommandError,
+        executions::watch::Watches,
+        fleet::Fleet,
+        once::{Once, RequestKey},
+    },
+    keys::{MasterKeys, Sealer},
+    store::db::{Databases, TenantTx, Work},
+};
+
+/// What all handlers work with.
+pub struct Api {
+    /// The database.
+    pub databases: Databases,
+    /// Open data keys.
+    pub keys: Arc<MasterKeys>,
+    /// Seals page and session tokens.
+    pub sealer: Arc<Sealer>,
+    /// Feeds watchers.
+    pub watches: Watches,
+    /// What this server allows a plan.
+    pub plan_limits: ServerLimits,
+    /// The commands of executors.
+    pub fleet: Fleet,
+    /// Cancelled when the server stops: calls that wait end then.
+    pub stop: CancellationToken,
+}
+
+/// How long a caller is told to wait before it tries again.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+impl Api {
+    /// Runs a command in a transaction of the caller's tenant.
+    async fn run<W>(&self, tenant_id: Uuid, work: &W) -> Result<W::Done, Status>
+    where
+        W: Work<TenantTx, Fault = CommandError>,
+    {
+        self.databases.tenant(tenant_id, work).await.map_err(error::status)
+    }
+
+    /// Runs a command once per request id.
+    async fn once<W>(&self, tenant_id: Uuid, request: Option<RequestKey>, work: W) -> Result<W::Done, Status>
+    where
+        W: Work<TenantTx, Fault = CommandError> + Send,
+        W::Done: serde::Serialize + serde::de::DeserializeOwned + Sync,
+    {
+        self.run(tenant_id, &Once { request, work }).await
+    }
+}

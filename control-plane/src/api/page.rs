@@ -1,0 +1,154 @@
+//! Page sizes and page tokens. A token is sealed, and bound to its tenant, its list and the filter that it was made with, so that
+//! it goes on where the page before ended and nowhere else.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use sha2::{Digest as _, Sha256};
+use tonic::Status;
+use uuid::Uuid;
+
+use crate::{
+    api::error,
+    commands::{CommandError, Fault, list::Page},
+    keys::{Purpose, Sealer},
+};
+
+const DEFAULT_SIZE: usize = 50;
+const MAX_SIZE: usize = 1000;
+const BINDING_LEN: usize = 16;
+
+/// Where a list can go on.
+pub(crate) trait Cursor: Copy {
+    fn to_bytes(self) -> Vec<u8>;
+    fn from_bytes(bytes: &[u8]) -> Option<Self>;
+}
+
+impl Cursor for Uuid {
+    fn to_bytes(self) -> Vec<u8> {
+        self.into_bytes().to_vec()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        Self::from_slice(bytes).ok()
+    }
+}
+
+impl Cursor for i32 {
+    fn to_bytes(self) -> Vec<u8> {
+        self.to_be_bytes().to_vec()
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self::from_be_bytes)
+    }
+}
+
+/// A list as one caller asks for it: what its tokens are bound to.
+pub(crate) struct Paging<'a> {
+    sealer: &'a Sealer,
+    binding: [u8; BINDING_LEN],
+}
+
+impl<'a> Paging<'a> {
+    /// A list of a tenant (none: of the installation), by its RPC's name and every filter field in text.
+    pub(crate) fn new(sealer: &'a Sealer, tenant_id: Uuid, list: &str, filter: &[&str]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(tenant_id.as_bytes());
+        for part in [list].iter().chain(filter) {
+            hash.update(part.len().to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        let mut binding = [0; BINDING_LEN];
+        binding.copy_from_slice(&hash.finalize()[..BINDING_LEN]);
+        Self { sealer, binding }
+    }
+
+    /// The page that a request asks for.
+    pub(crate) fn page<C: Cursor>(&self, size: i32, token: &str) -> Result<Page<C>, Status> {
+        let size = match usize::try_from(size) {
+            Ok(0) => DEFAULT_SIZE,
+            Ok(size) => size.min(MAX_SIZE),
+            Err(_) => {
+                let fault = Fault::new("OUT_OF_RANGE", "/page_size", format!("{size} is negative"));
+                return Err(error::invalid("INVALID_PAGE_SIZE", fault));
+            }
+        };
+        let after = if token.is_empty() { None } else { Some(self.open(token)?) };
+        Ok(Page { size, after })
+    }
+
+    /// The token of the next page; empty where there is none.
+    pub(crate) fn token<C: Cursor>(&self, next: Option<C>) -> Result<String, Status> {
+        let Some(next) = next else { return Ok(String::new()) };
+        let payload = [self.binding.as_slice(), &next.to_bytes()].concat();
+        let sealed =
+            self.sealer.seal(Purpose::Page, &payload).map_err(|key| error::status(CommandError::Key(key)))?;
+        Ok(URL_SAFE_NO_PAD.encode(sealed))
+    }
+
+    fn open<C: Cursor>(&self, token: &str) -> Result<C, Status> {
+        let refuse = |why: &str| {
+            let fault = Fault::new("INVALID_VALUE", "/page_token", why);
+            error::invalid("INVALID_PAGE_TOKEN", fault)
+        };
+        let sealed =
+            URL_SAFE_NO_PAD.decode(token).map_err(|_| refuse("the token is not one of this server's"))?;
+        let payload = self
+            .sealer
+            .open(Purpose::Page, &sealed)
+            .map_err(|_| refuse("the token is not one of this server's"))?;
+        let cursor = payload
+            .strip_prefix(self.binding.as_slice())
+            .ok_or_else(|| refuse("the token belongs to another list, or to other filters"))?;
+        C::from_bytes(cursor).ok_or_else(|| refuse("the token belongs to another list"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::STANDARD;
+    use tonic::Code;
+
+    use super::*;
+    use crate::keys::MasterKeys;
+
+    const TENANT: Uuid = Uuid::from_u128(1);
+
+    fn sealer() -> Sealer {
+        Sealer::new(&MasterKeys::new(("k", &STANDARD.encode([1; 32])), None).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn sizes_have_a_default_and_a_bound_and_are_never_negative() {
+        let sealer = sealer();
+        let paging = Paging::new(&sealer, TENANT, "ListPlans", &[]);
+        for (asked, given) in [(0, 50), (1, 1), (1000, 1000), (1001, 1000), (i32::MAX, 1000)] {
+            assert_eq!(paging.page::<Uuid>(asked, "").unwrap().size, given);
+        }
+        assert_eq!(paging.page::<Uuid>(-1, "").unwrap_err().code(), Code::InvalidArgument);
+    }
+
+    #[test]
+    fn a_token_goes_on_in_its_own_list_and_nowhere_else() {
+        let sealer = sealer();
+        let paging = |tenant, list, filter| Paging::new(&sealer, tenant, list, filter);
+        let cursor = Uuid::from_u128(9);
+        let token = paging(TENANT, "ListPlans", &["shop"]).token(Some(cursor)).unwrap();
+        assert_eq!(
+            paging(TENANT, "ListPlans", &["shop"]).page::<Uuid>(5, &token).unwrap().after,
+            Some(cursor)
+        );
+        for other in [
+            paging(Uuid::from_u128(2), "ListPlans", &["shop"]),
+            paging(TENANT, "ListConfigs", &["shop"]),
+            paging(TENANT, "ListPlans", &["crm"]),
+            paging(TENANT, "ListPlans", &["sh", "op"]),
+        ] {
+            assert_eq!(other.page::<Uuid>(5, &token).unwrap_err().code(), Code::InvalidArgument);
+        }
+        let altered = format!("{}A", &token[..token.len() - 1]);
+        for bad in ["x", "====", altered.as_str()] {
+            let status = paging(TENANT, "ListPlans", &["shop"]).page::<Uuid>(5, bad).unwrap_err();
+            assert_eq!(status.code(), Code::InvalidArgument, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! `orchid.executor.v1.ExecutorService`.
+
+use std::{sync::Arc, time::Duration};
+
+use orchid_kit::clock;
+use orchid_proto::executor::v1::{self as wire, executor_service_server::ExecutorService};
+use tonic::{Code, Request, Response, Status};
+
+use crate::{
+    api::{
+        Api,
+        convert::{grant, lease},
+        error::{fleet_status, plain},
+        request::{self, now, session_of},
+    },
+    commands::fleet::{
+        acquire::{self, Acquire},
+        checkpoint, complete, fetch_context, heartbeat, park, register, release,
+    },
+};
+
+pub(crate) struct Executors(pub(crate) Arc<Api>);
+
+#[tonic::async_trait]
+impl ExecutorService for Executors {
+    async fn register(
+        &self,
+        request: Request<wire::RegisterRequest>,
+    ) -> Result<Response<wire::RegisterResponse>, Status> {
+        let pools = request::joined_pools(&request)?;
+        let joining = lease::joining(request.into_inner(), &pools)?;
+        let joined = register::run(&self.0.fleet, joining).await.map_err(fleet_status)?;
+        Ok(Response::new(grant::joined(joined)))
+    }
+
+    async fn acquire_leases(
+        &self,
+        request: Request<wire::AcquireLeasesRequest>,
+    ) -> Result<Response<wire::AcquireLeasesResponse>, Status> {
+        let session = session_of(&request)?;
+        let acquire = lease::acquire(request.into_inner())?;
+        // A grant that was made while the server stops is found again by the same seq, at another replica.
+        let acquired = tokio::select! {
+            acquired = acquire::run(&self.0.fleet, &session, acquire) => acquired.map_err(fleet_status)?,
+            () = self.0.stop.cancelled() => {
+                return Err(plain(Code::Unavailable, "STOPPING", "this server is stopping, ask another"));
+            }
+        };
+        Ok(Response::new(grant::acquired(acquired)))
+    }
+
+    async fn fetch_context(
+        &self,
+        request: Request<wire::FetchContextRequest>,
+    ) -> Result<Response<wire::FetchContextResponse>, Status> {
+        let session = session_of(&request)?;
+        let token = &request.get_ref().lease_token;
+        let fields = fetch_context::run(&self.0.fleet, &session, token).await.map_err(fleet_status)?;
+        Ok(Response::new(wire::FetchContextResponse { context: grant::fields(fields) }))
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<wire::HeartbeatRequest>,
+    ) -> Result<Response<wire::HeartbeatResponse>, Status> {
+        let came = clock::monotonic();
+        let session = session_of(&request)?;
+        let beat = lease::beat(request.into_inner())?;
+        let seq = beat.seq;
+        let answer = heartbeat::run(&self.0.fleet, &session, now(), beat).await.map_err(fleet_status)?;
+        let held_ms = i64::try_from(came.elapsed().as_millis()).unwrap_or(i64::MAX);
+        Ok(Response::new(grant::answer(seq, held_ms, answer)))
+    }
+
+    async fn checkpoint(
+        &self,
+        request: Request<wire::CheckpointRequest>,
+    ) -> Result<Response<wire::CheckpointResponse>, Status> {
+        let session = session_of(&request)?;
+        let items = lease::checkpoints(request.into_inner());
+        let results = checkpoint::run(&self.0.fleet, &session, now(), items).await.map_err(fleet_status)?;
+        Ok(Response::new(wire::CheckpointResponse { results: grant::results(results) }))
+    }
+
+    async fn complete(
+        &self,
+        request: Request<wire::CompleteRequest>,
+    ) -> Result<Response<wire::CompleteResponse>, Status> {
+        let session = session_of(&request)?;
+        let wire::CompleteRequest { items, acquire } = request.into_inner();
+        let items = lease::completions(items)?;
+        // The answer tells of the ends, so it does not wait for work.
+        let acquire = acquire.map(lease::acquire).transpose()?;
+        let acquire = acquire.map(|acquire| Acquire { wait: Duration::ZERO, ..acquire });
+        let (ended, acquired) =
+            complete::run(&self.0.fleet, &session, now(), items, acquire).await.map_err(fleet_status)?;
+        Ok(Response::new(wire::CompleteResponse {
+            results: grant::results(ended.results),
+            announcements: ended.announcements.into_iter().map(grant::announcement).collect(),
+            acquired: acquired.map(grant::acquired),
+        }))
+    }
+
+    async fn park(
+        &self,
+        request: Request<wire::ParkRequest>,
+    ) -> Result<Response<wire::ParkResponse>, Status> {
+        let session = session_of(&request)?;
+        let items = lease::parkings(request.into_inner())?;
+        let results = park::run(&self.0.fleet, &session, now(), items).await.map_err(fleet_status)?;
+        Ok(Response::new(wire::ParkResponse { results: grant::results(results) }))
+    }
+
+    async fn release(
+        &self,
+        request: Request<wire::ReleaseRequest>,
+    ) -> Result<Response<wire::ReleaseResponse>, Status> {
+        let session = session_of(&request)?;
+        let items = lease::releases(request.into_inner())?;
+        let results = release::run(&self.0.fleet, &session, now(), items).await.map_err(fleet_status)?;
+        Ok(Response::new(wire::ReleaseResponse { results: grant::results(results) }))
+    }
+}

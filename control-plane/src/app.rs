@@ -1,0 +1,133 @@
+//! The composition root of `serve`: the one file that knows every part. It puts them together, starts them, and stops them in order:
+//! no new calls, then the calls and loops that are going, then the connections.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use orchid_kit::{
+    announce::announce,
+    shutdown::Signals,
+    tasks::{Ending, Tasks},
+};
+use orchid_plan::ServerLimits;
+
+use crate::{
+    api::{
+        Api,
+        server::{self, ServeError},
+    },
+    commands::{
+        executions::watch::Watches,
+        fleet::{Fleet, FleetSettings, Wakeups},
+    },
+    doorbell::Doorbell,
+    keys::{MasterKeys, Sealer},
+    loops,
+    settings::{KeySettings, Settings},
+    store::{db::Databases, schema},
+};
+
+/// How long calls and loops that are going have to end.
+const DRAIN: Duration = Duration::from_secs(15);
+
+/// Serves until a signal says to stop. The address goes into the file `announce_to`, once it is served.
+pub async fn serve(settings: Settings, announce_to: Option<&Path>) -> anyhow::Result<()> {
+    let mut signals = Signals::install().context("cannot take over the signals")?;
+    let databases = connect(&settings).await?;
+    schema::check(&databases).await?;
+    let master_keys = Arc::new(master_keys(&settings.keys)?);
+    let sealer = Arc::new(Sealer::new(&master_keys)?);
+    let plan_limits = ServerLimits::default();
+    let fleet = Fleet::new(
+        databases.clone(),
+        sealer.clone(),
+        master_keys.clone(),
+        Wakeups::default(),
+        fleet_settings(&settings, &plan_limits),
+    );
+    let doorbell = Doorbell::new(settings.redis.url.expose(), &settings.redis.prefix)
+        .context("redis.url cannot be used")?;
+
+    let mut tasks = Tasks::new();
+    loops::start(&mut tasks, &fleet, &doorbell, &settings.loops, &settings.runs);
+    let api = Arc::new(Api {
+        databases: databases.clone(),
+        keys: master_keys,
+        sealer,
+        watches: Watches::new(databases.clone(), tasks.stop()),
+        plan_limits,
+        fleet,
+        stop: tasks.stop(),
+    });
+    let listening = server::listen(settings.listen)?;
+    let address = listening.address;
+    let serving = server::serve(api, settings, listening, &mut tasks, rand::random())?;
+    tracing::info!(%address, "listening");
+    if let Some(path) = announce_to {
+        announce(path, &address.to_string())?;
+    }
+    let served = run(serving, tasks, &mut signals).await;
+    databases.close().await;
+    served
+}
+
+async fn run(
+    serving: impl Future<Output = Result<(), ServeError>> + Send,
+    mut tasks: Tasks,
+    signals: &mut Signals,
+) -> anyhow::Result<()> {
+    tokio::pin!(serving);
+    let ended = tokio::select! {
+        served = &mut serving => return served.context("the gRPC port closed by itself"),
+        ended = tasks.next_ended() => Some(ended),
+        signal = signals.next() => {
+            tracing::info!(%signal, "stopping");
+            None
+        }
+    };
+    tasks.stop().cancel();
+    let drain = async {
+        let (served, joined) = tokio::join!(tokio::time::timeout(DRAIN, &mut serving), tasks.join(DRAIN));
+        match served {
+            Ok(served) => served?,
+            Err(_) => {
+                tracing::warn!(drain_ms = DRAIN.as_millis(), "calls did not end in time and are cut off")
+            }
+        }
+        joined.context("loops did not end in time")
+    };
+    tokio::select! {
+        drained = drain => drained?,
+        signal = signals.next() => tracing::warn!(%signal, "stopping at once"),
+    }
+    match ended {
+        None => Ok(()),
+        Some(ended) => match ended.ending {
+            Ending::Panicked(text) => anyhow::bail!("{} panicked: {text}", ended.name),
+            Ending::Finished | Ending::Aborted => anyhow::bail!("{} ended by itself", ended.name),
+        },
+    }
+}
+
+async fn connect(settings: &Settings) -> anyhow::Result<Databases> {
+    let postgres = &settings.postgres;
+    Databases::connect(postgres.app_url.expose(), postgres.fleet_url.expose(), postgres.pool_size)
+        .await
+        .context("cannot connect to Postgres")
+}
+
+fn master_keys(settings: &KeySettings) -> anyhow::Result<MasterKeys> {
+    let KeySettings { current: (id, key), previous } = settings;
+    let previous = previous.as_ref().map(|(id, key)| (id.as_str(), key.expose()));
+    MasterKeys::new((id, key.expose()), previous).context("keys of the settings")
+}
+
+fn fleet_settings(settings: &Settings, limits: &ServerLimits) -> FleetSettings {
+    FleetSettings {
+        lease_ttl: settings.lease_ttl,
+        park_after: settings.runs.park_after,
+        max_body_bytes: limits.body_bytes,
+        max_nesting_depth: limits.nesting_depth,
+        redis_prefix: settings.redis.prefix.clone(),
+    }
+}

@@ -1,0 +1,103 @@
+//! Runs a plan now for one of its configs. Also where the plan is disabled or its schedule paused; not where the config is.
+
+use chrono::{DateTime, Utc};
+use orchid_domain::execution::{Kind, Origin};
+use uuid::Uuid;
+
+use super::read::by_key;
+use crate::{
+    commands::{
+        CommandError, Fault, executions::GetExecution, fleet::create, near::nearest,
+        schedules::materialise::configs_of,
+    },
+    store::{
+        configs::{self, ConfigName},
+        db::{TenantTx, Work},
+        executions::Execution,
+        fleet::{Key, runs::NewRun},
+        plans::Plan,
+        tenants,
+    },
+};
+
+/// So many keys are named where one is asked for.
+const MAX_NAMED: usize = 20;
+
+/// What to run.
+pub struct TriggerPlan {
+    /// UUID v7 that the execution gets.
+    pub id: Uuid,
+    /// Key of the plan.
+    pub key: String,
+    /// Key of the config; none: the only one of the plan.
+    pub config: Option<String>,
+    /// JSON object: values over the context for this run.
+    pub context_override: Option<Vec<u8>>,
+    /// Whether the run's writes are saved although there is an override.
+    pub persist_context: bool,
+    /// W3C trace context of the trigger.
+    pub traceparent: Option<String>,
+    /// When.
+    pub now: DateTime<Utc>,
+}
+
+impl Work<TenantTx> for TriggerPlan {
+    type Done = Execution;
+    type Fault = CommandError;
+
+    async fn run(&self, tx: &TenantTx) -> Result<Execution, CommandError> {
+        let plan = by_key(tx, &self.key).await?;
+        let names = configs::names(tx, plan.integration_id).await?;
+        let config = self.config(&plan, &names)?;
+        if !config.enabled {
+            let message = format!("config {:?} is disabled", config.key);
+            return Err(CommandError::Refused { reason: "CONFIG_DISABLED", message });
+        }
+        let new = NewRun {
+            key: Key { tenant_id: tx.tenant_id(), execution_id: self.id },
+            plan_id: plan.id,
+            plan_key: plan.key,
+            plan_revision: plan.revision,
+            integration_key: plan.integration_key,
+            config_id: config.id,
+            config_key: config.key.clone(),
+            kind: Kind::Run,
+            origin: Origin::Trigger,
+            persists: self.context_override.is_none() || self.persist_context,
+            context_override: self.context_override.clone(),
+            persist_context: self.persist_context,
+            priority: plan.priority,
+            scheduled_at: self.now,
+            traceparent: self.traceparent.clone(),
+            pool: tenants::pool(tx).await?,
+        };
+        create::run(tx, self.now, &new).await?;
+        GetExecution { id: self.id }.run(tx).await
+    }
+}
+
+impl TriggerPlan {
+    fn config<'a>(&self, plan: &Plan, names: &'a [ConfigName]) -> Result<&'a ConfigName, CommandError> {
+        let configs: Vec<&ConfigName> = configs_of(plan, names).collect();
+        let named: Vec<&str> = configs.iter().take(MAX_NAMED).map(|config| config.key.as_str()).collect();
+        let more = if configs.len() > MAX_NAMED { ", …" } else { "" };
+        let keys = format!("{}{more}", named.join(", "));
+        let refuse = |message: String, near: Option<&str>| {
+            CommandError::invalid(
+                "CONFIG_REQUIRED",
+                Fault::new("CONFIG_REQUIRED", "/config", message).suggest(near),
+            )
+        };
+        match (&self.config, configs.as_slice()) {
+            (_, []) => Err(refuse(format!("plan {:?} has no config to run for", plan.key), None)),
+            (None, [only]) => Ok(only),
+            (None, _) => {
+                Err(refuse(format!("plan {:?} has several configs, name one: {keys}", plan.key), None))
+            }
+            (Some(key), _) => configs.iter().find(|config| config.key == *key).copied().ok_or_else(|| {
+                let near = nearest(key, configs.iter().map(|config| config.key.as_str()));
+                refuse(format!("plan {:?} has no config {key:?}, only {keys}", plan.key), near)
+            }),
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `orchid-control-plane`: `serve` answers users and executors, `migrate` brings the database's schema up.
+
+use std::{path::PathBuf, process::ExitCode, time::Duration};
+
+use clap::{Parser, Subcommand};
+use orchid_control_plane::{
+    app, migrate,
+    settings::{MigrateSettings, Settings},
+};
+use orchid_kit::{
+    settings::{Sources, list, print},
+    telemetry::{Telemetry, TelemetrySettings},
+};
+
+const NAME: &str = "orchid-control-plane";
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// Orchid's control plane: management API, scheduling, leases.
+#[derive(Parser)]
+#[command(name = NAME, version)]
+struct Arguments {
+    /// Settings in TOML; ORCHID_* variables win over it.
+    #[arg(long, global = true)]
+    settings: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Answers users and executors until a signal says to stop.
+    #[command(after_help = print(&list(Settings::read)))]
+    Serve {
+        /// Writes the address to this file once it is served.
+        #[arg(long)]
+        announce: Option<PathBuf>,
+    },
+    /// Brings the database's schema up to this build, or some steps down.
+    #[command(after_help = print(&list(MigrateSettings::read)))]
+    Migrate {
+        /// Takes back the last so many steps instead.
+        #[arg(long)]
+        down: Option<u32>,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Arguments::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The log may not have begun yet, and whoever started this looks at stderr.
+            eprint_line(&format!("{NAME}: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let sources = Sources::load(arguments.settings.as_deref())?;
+    match arguments.command {
+        Command::Serve { announce } => {
+            let settings = sources.read(Settings::read)?;
+            let telemetry = start_telemetry(&settings.telemetry)?;
+            let served = app::serve(settings, announce.as_deref()).await;
+            telemetry.flush(FLUSH);
+            served
+        }
+        Command::Migrate { down } => {
+            let settings = sources.read(MigrateSettings::read)?;
+            let telemetry = start_telemetry(&settings.telemetry)?;
+            let migrated = migrate::run(&settings, down).await;
+            telemetry.flush(FLUSH);
+            Ok(migrated?)
+        }
+    }
+}
+
+fn start_telemetry(settings: &TelemetrySettings) -> anyhow::Result<Telemetry> {
+    Ok(Telemetry::start(NAME, &uuid::Uuid::now_v7().to_string(), settings)?)
+}
+
+#[expect(clippy::print_stderr, reason = "the last words of a process that fails")]
+fn eprint_line(text: &str) {
+    eprintln!("{text}");
+}
