@@ -23,6 +23,8 @@ use crate::store::fleet::schedules::{self, LockedSchedule, ScheduleKey, Schedule
 
 /// Schedules that one pass takes; where there are more, the next pass follows at once.
 const BATCH: usize = 500;
+/// What is due and locked by somebody else is looked at again after this.
+const LEAST_WAIT: Duration = Duration::from_millis(5);
 
 pub(super) async fn run(fleet: Fleet, interval: Duration, retention: Duration, stop: CancellationToken) {
     let mut health = Health::new("scheduler");
@@ -42,7 +44,7 @@ pub(super) async fn run(fleet: Fleet, interval: Duration, retention: Duration, s
 async fn until_next(fleet: &Fleet, interval: Duration, health: &mut Health) -> Duration {
     let next = health.note(schedules::next_due(&fleet.databases).await).flatten();
     let until = next.map(|due| (due - clock::utc_now()).to_std().unwrap_or_default());
-    until.map_or(interval, |until| until.min(interval)).max(Duration::from_millis(1))
+    until.map_or(interval, |until| until.min(interval)).max(LEAST_WAIT)
 }
 
 /// Takes one batch; answers whether more may be due.

@@ -45,7 +45,14 @@ pub async fn run(
     });
     let ended = ending::run(fleet, session, now, items.collect()).await?;
     let acquired = match acquire {
-        Some(acquire) => Some(acquire::run(fleet, session, acquire).await?),
+        Some(acquire) => match acquire::run(fleet, session, acquire).await {
+            Ok(acquired) => Some(acquired),
+            // The ends are committed, and their announcements must arrive; what was not acquired is rung again.
+            Err(error) => {
+                tracing::warn!(%error, session_id = %session.id, "runs ended, and no leases acquired");
+                None
+            }
+        },
         None => None,
     };
     Ok((ended, acquired))

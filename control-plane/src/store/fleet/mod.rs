@@ -8,6 +8,7 @@ pub mod attempts;
 pub mod checkpoints;
 pub mod grants;
 pub mod leases;
+mod new_runs;
 pub mod overdue;
 pub mod passes;
 pub mod ready;

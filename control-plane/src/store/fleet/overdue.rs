@@ -1,23 +1,15 @@
 //! Runs that passed a limit of time.
 
 use chrono::{DateTime, Utc};
-use sea_orm::FromQueryResult;
-use uuid::Uuid;
 
-use super::rows::Key;
+use super::rows::{Key, KeyRow};
 use crate::store::db::Databases;
 use crate::store::error::StoreError;
 use crate::values;
 
-#[derive(FromQueryResult)]
-struct Row {
-    tenant_id: Uuid,
-    id: Uuid,
-}
-
 async fn find(databases: &Databases, sql: &str, values: Vec<sea_orm::Value>) -> Result<Vec<Key>, StoreError> {
-    let rows: Vec<Row> = databases.find(sql, values).await?;
-    Ok(rows.into_iter().map(|row| Key { tenant_id: row.tenant_id, execution_id: row.id }).collect())
+    let rows: Vec<KeyRow> = databases.find(sql, values).await?;
+    Ok(rows.into_iter().map(Key::from).collect())
 }
 
 /// Running, and asked to be cancelled before a time.

@@ -1,10 +1,8 @@
 //! What is thrown away, and the partitions of history.
 
 use chrono::{DateTime, Utc};
-use sea_orm::FromQueryResult;
-use uuid::Uuid;
 
-use super::rows::{Key, tenants_of};
+use super::rows::{Key, KeyRow, tenants_of};
 use super::runs::split;
 use crate::store::db::{Databases, Tx};
 use crate::store::error::StoreError;
@@ -26,15 +24,9 @@ pub async fn drop_partitions(databases: &Databases, before: DateTime<Utc>) -> Re
     Ok(())
 }
 
-#[derive(FromQueryResult)]
-struct Row {
-    tenant_id: Uuid,
-    id: Uuid,
-}
-
 async fn find(databases: &Databases, sql: &str, values: Vec<sea_orm::Value>) -> Result<Vec<Key>, StoreError> {
-    let rows: Vec<Row> = databases.find(sql, values).await?;
-    Ok(rows.into_iter().map(|row| Key { tenant_id: row.tenant_id, execution_id: row.id }).collect())
+    let rows: Vec<KeyRow> = databases.find(sql, values).await?;
+    Ok(rows.into_iter().map(Key::from).collect())
 }
 
 /// Something that is thrown away row by row.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
 /// Names an execution.
@@ -11,6 +12,18 @@ pub struct Key {
     pub tenant_id: Uuid,
     /// Its id.
     pub execution_id: Uuid,
+}
+
+#[derive(FromQueryResult)]
+pub(super) struct KeyRow {
+    tenant_id: Uuid,
+    id: Uuid,
+}
+
+impl From<KeyRow> for Key {
+    fn from(row: KeyRow) -> Self {
+        Self { tenant_id: row.tenant_id, execution_id: row.id }
+    }
 }
 
 /// The tenants of some rows, each once: what `= ANY` compares with.
