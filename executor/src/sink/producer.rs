@@ -3,16 +3,17 @@
 //! In: a message and a ticket. Out: the ticket comes back with what became of the message, from the producer's own
 //! thread. It sends nothing again by itself once a message has timed out: whether that is still right is the run's to say.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use orchid_engine::{Message, Topic};
 use rdkafka::client::ClientContext;
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer};
 use tokio::sync::{Notify, mpsc};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::settings::KafkaSettings;
@@ -24,6 +25,8 @@ const QUEUE_KIB: u32 = 64 * 1024;
 /// Room that the protocol's own framing takes in a batch.
 const BATCH_OVERHEAD_BYTES: usize = 8 * 1024;
 const LINGER_MS: u32 = 5;
+/// Warnings of the client are written at most so often.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
 
 /// Hands messages to Kafka. Clones share one producer.
 #[derive(Clone)]
@@ -106,7 +109,11 @@ impl Sink {
             .set("batch.size", batch_bytes.to_string())
             .set("queue.buffering.max.messages", QUEUE_MESSAGES.to_string())
             .set("queue.buffering.max.kbytes", QUEUE_KIB.to_string())
-            .create_with_context(Deliveries { room: Arc::clone(&room), broken: broken.clone() })?;
+            .create_with_context(Deliveries {
+                room: Arc::clone(&room),
+                broken: broken.clone(),
+                last_complaint: Mutex::new(None),
+            })?;
         Ok(Sink { producer: Arc::new(producer), room, broken, topics: Arc::new(settings.topics.clone()) })
     }
 
@@ -175,13 +182,25 @@ impl TopicNames {
 struct Deliveries {
     room: Arc<Notify>,
     broken: CancellationToken,
+    last_complaint: Mutex<Option<Instant>>,
 }
 
 impl ClientContext for Deliveries {
+    /// The client repeats itself several times a second while brokers are away: what matters of it comes by `error`.
+    fn log(&self, _level: RDKafkaLogLevel, facility: &str, text: &str) {
+        tracing::debug!(facility, text, "kafka client");
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::warn!(%error, reason, "kafka client error");
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+            tracing::error!(%error, reason, "kafka client error");
             self.broken.cancel();
+            return;
+        }
+        let mut last = self.last_complaint.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|last| last.elapsed() >= COMPLAIN_EVERY) {
+            *last = Some(Instant::now());
+            tracing::warn!(%error, reason, "kafka client error");
         }
     }
 }
