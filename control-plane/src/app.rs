@@ -113,7 +113,7 @@ async fn connect(settings: &Settings) -> anyhow::Result<Databases> {
     let postgres = &settings.postgres;
     Databases::connect(postgres.app_url.expose(), postgres.fleet_url.expose(), postgres.pool_size)
         .await
-        .context("cannot connect to Postgres")
+        .context("cannot connect to Postgres (on a new database, `orchid-control-plane migrate` comes first)")
 }
 
 fn master_keys(settings: &KeySettings) -> anyhow::Result<MasterKeys> {

@@ -54,6 +54,8 @@ pub async fn run(settings: &MigrateSettings, down: Option<u32>) -> Result<(), Mi
     // One connection: the lock below belongs to it.
     options.max_connections(1).sqlx_logging(false);
     let database = Database::connect(options).await?;
+    // "relation exists, skipping" is no news.
+    database.execute_unprepared("SET client_min_messages = warning").await?;
     database.execute_raw(statement("SELECT pg_advisory_lock($1)", [LOCK.into()])).await?;
     match down {
         Some(steps) => Migrator::down(&database, Some(steps)).await?,

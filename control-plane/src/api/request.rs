@@ -1,6 +1,6 @@
 //! What handlers read out of a request beside its fields: who calls, its request id, its ids.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound as _, Utc};
 use orchid_kit::clock;
 use prost::Message;
 use sha2::{Digest as _, Sha256};
@@ -41,9 +41,9 @@ fn not_let_through() -> Status {
     error::plain(tonic::Code::Internal, "INTERNAL", "the call was not authenticated")
 }
 
-/// The request's time.
+/// The request's time, as exact as Postgres keeps it: what a creation answers is what is read later.
 pub(crate) fn now() -> DateTime<Utc> {
-    clock::utc_now()
+    clock::utc_now().trunc_subsecs(6)
 }
 
 /// What a request id stands for; none where the caller gave none. `body` is the request with its id left out.
