@@ -12,7 +12,8 @@ use crate::progress::Progress;
 use crate::request::Request;
 
 /// What is to be done. After `Park` or `Finished` comes nothing more: whatever is still under way is dropped, but
-/// acknowledgements are still taken, and move what [`crate::Machine::checkpoint`] says.
+/// acknowledgements are still taken, and move what [`crate::Machine::checkpoint`] says. One exception: a message that is
+/// refused after the run succeeded makes a second `Finished`, which counts.
 #[derive(Debug)]
 pub enum Output {
     /// Send a request. Several may be under way at once.

@@ -62,7 +62,9 @@ impl Machine {
         }
 
         let follows = self.follows(step, &sent, &answer, rows)?;
-        step.guard.note(sent.fingerprint);
+        if let Some(fingerprint) = sent.fingerprint {
+            step.guard.note(fingerprint);
+        }
         step.latest = answer.value;
         step.page += 1;
         step.retry = 0;

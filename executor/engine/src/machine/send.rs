@@ -89,13 +89,12 @@ impl Machine {
             .request
             .render_with(&scope, &env, &Overrides { url, params: &params })
             .map_err(|error| Fault::new(&self.run, step, What::rendering(error), About::default()))?;
-        let facts = facts_of(&rendered);
+        let mut facts = facts_of(&rendered);
         let url = self.reachable(step, &rendered.url, &facts)?;
+        facts.url = Some(url.to_string());
 
-        let body = rendered.body.as_deref().unwrap_or_default();
-        let fingerprint =
-            fingerprint(&[b"request", rendered.method.as_str().as_bytes(), url.as_str().as_bytes(), body]);
-        if step.retry == 0 && step.step().paginate.is_some() && step.guard.saw(fingerprint) {
+        let fingerprint = step.step().paginate.as_ref().map(|_| request_fingerprint(&rendered, &url));
+        if step.retry == 0 && fingerprint.is_some_and(|fingerprint| step.guard.saw(fingerprint)) {
             match self.repeated(step, "the same request", &facts)? {
                 Repeat::Stop => return Ok(Flow::Done),
                 Repeat::GoOn => {}
@@ -179,6 +178,11 @@ impl Machine {
 pub(super) enum Repeat {
     Stop,
     GoOn,
+}
+
+fn request_fingerprint(rendered: &RenderedRequest, url: &Url) -> u64 {
+    let body = rendered.body.as_deref().unwrap_or_default();
+    fingerprint(&[b"request", rendered.method.as_str().as_bytes(), url.as_str().as_bytes(), body])
 }
 
 fn facts_of(rendered: &RenderedRequest) -> SentFacts {

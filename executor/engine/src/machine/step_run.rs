@@ -55,8 +55,8 @@ pub(super) struct Sent {
     pub(super) scope: Scope,
     pub(super) url: Url,
     pub(super) facts: SentFacts,
-    /// Of method, url and body.
-    pub(super) fingerprint: u64,
+    /// Of method, url and body, where pagination looks out for repeats.
+    pub(super) fingerprint: Option<u64>,
 }
 
 impl StepRun {

@@ -99,6 +99,8 @@ pub(crate) fn error(
     };
     let wire = serde_json::to_vec(&wire).unwrap_or_default();
     let make = |body: &MessageBody| assemble(origin, at, Part::WHOLE, exchange, body, b"null", Some(&wire));
+    // A body that could not be read stands there as text, and never whole.
+    let body = if body.kind == BodyKind::Text { shortened(&body) } else { body };
     let message = make(&body);
     if message.size() <= max_bytes {
         return message;
@@ -109,6 +111,11 @@ pub(crate) fn error(
 
 /// The beginning of a body as text.
 fn shortened(body: &MessageBody) -> MessageBody {
+    if body.kind == BodyKind::Text
+        && let Ok([text]) = serde_json::from_slice::<[String; 1]>(&body.array)
+    {
+        return MessageBody::text(json::head_of(&text, ERROR_TEXT_MAX));
+    }
     let inner = match body.kind {
         BodyKind::Array | BodyKind::Rows => body.array.as_slice(),
         BodyKind::Object | BodyKind::Scalar | BodyKind::Text | BodyKind::Binary | BodyKind::Empty => {

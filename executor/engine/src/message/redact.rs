@@ -184,10 +184,23 @@ fn forms_of(secret: &str) -> Vec<String> {
         encoded,
         json.trim_matches('"').to_owned(),
     ];
+    forms.extend(url_forms(secret));
     for offset in 0..3 {
         forms.extend(base64_cores(secret, offset));
     }
     forms.retain(|form| !form.is_empty());
+    forms
+}
+
+/// As it stands in a form, and where a url takes it as it is: in a path and in a query.
+fn url_forms(secret: &str) -> Vec<String> {
+    let mut forms = vec![url::form_urlencoded::byte_serialize(secret.as_bytes()).collect()];
+    if let Ok(mut url) = url::Url::parse("https://h/") {
+        url.set_path(secret);
+        url.set_query(Some(secret));
+        forms.push(url.path().trim_start_matches('/').to_owned());
+        forms.push(url.query().unwrap_or_default().to_owned());
+    }
     forms
 }
 

@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
+mod canary;
 mod golden;
 mod properties;
 mod sink;
+mod start;
 mod support;

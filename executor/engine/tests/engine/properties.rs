@@ -174,13 +174,20 @@ fn whole(setup: &Setup, upstream: &Upstream, mut resume: Option<orchid_engine::S
     panic!("it parks for ever");
 }
 
-/// Runs until `steps` inputs were taken, then dies: what was emitted is in Kafka, the last checkpoint is what was saved.
-fn killed(setup: &Setup, upstream: &Upstream, steps: usize) -> (Vec<Message>, Option<Checkpoint>) {
+/// Runs until `steps` inputs were taken, then dies: what was acknowledged is in Kafka, which is `lag` inputs behind, and
+/// the last checkpoint is what was saved.
+fn killed(
+    setup: &Setup,
+    upstream: &Upstream,
+    steps: usize,
+    lag: usize,
+) -> (Vec<Message>, Option<Checkpoint>) {
     let mut machine = Machine::new(setup.job(1, EXECUTION, None)).unwrap();
     let mut clock = Clock { elapsed: Duration::ZERO };
     let (mut messages, mut newest) = (Vec::new(), None::<Checkpoint>);
     let mut inputs = vec![Input::Begin];
-    for _ in 0..steps {
+    let mut sending: Vec<(usize, EmitId, Message)> = Vec::new();
+    for step in 0..steps {
         let Some(input) = inputs.pop() else { break };
         for output in machine.step(clock.now(), input) {
             match output {
@@ -189,10 +196,7 @@ fn killed(setup: &Setup, upstream: &Upstream, steps: usize) -> (Vec<Message>, Op
                         inputs.push(Input::Answer { try_id, result, duration });
                     }
                 }
-                Output::Emit { emit_id, message } => {
-                    messages.push(message);
-                    machine.step(clock.now(), Input::Acked { emit_id });
-                }
+                Output::Emit { emit_id, message } => sending.push((step + lag, emit_id, message)),
                 Output::Wait { wait_id: WaitId(1), .. } => {}
                 Output::Wait { wait_id, delay } => {
                     clock.elapsed += delay;
@@ -200,6 +204,12 @@ fn killed(setup: &Setup, upstream: &Upstream, steps: usize) -> (Vec<Message>, Op
                 }
                 Output::Park { .. } | Output::Finished(_) => inputs.clear(),
             }
+        }
+        // The newest first: acknowledgements come in any order.
+        while let Some(index) = sending.iter().rposition(|(due, ..)| *due <= step) {
+            let (_, emit_id, message) = sending.remove(index);
+            messages.push(message);
+            machine.step(clock.now(), Input::Acked { emit_id });
         }
         if let Some(checkpoint) = machine.checkpoint() {
             newest = Some(match newest.take() {
@@ -233,12 +243,12 @@ proptest! {
 
     #[test]
     fn a_killed_run_goes_on_without_a_gap(
-        pages in prop::collection::vec(page(), 1..6), which in 0_usize..6, steps in 1_usize..20,
+        pages in prop::collection::vec(page(), 1..6), which in 0_usize..6, steps in 1_usize..20, lag in 0_usize..6,
     ) {
         let setup = setup(&plans()[which], json!({}));
         let full = whole(&setup, &Upstream::new(&pages), None);
         let upstream = Upstream::new(&pages);
-        let (mut messages, newest) = killed(&setup, &upstream, steps);
+        let (mut messages, newest) = killed(&setup, &upstream, steps, lag);
         let mut resumed = setup.clone();
         if let Some(checkpoint) = &newest {
             apply(&mut resumed.context, checkpoint);

@@ -1,0 +1,87 @@
+//! No message tells a secret, wherever a plan puts it and whatever it looks like.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use orchid_engine::{Machine, Message, Request, Response};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::support::{Clock, EXECUTION, Event, Reply, Setup, attempt};
+
+/// A plan that puts a secret wherever it can be put.
+fn setup(secret: &str, form: bool) -> Setup {
+    let content_type = if form { "application/x-www-form-urlencoded" } else { "application/json" };
+    let definition = json!({"step": {
+        "method": "POST",
+        "url": "https://api.example.com/v1/{{ config.key }}/x/{{ raw(config.key) }}?a={{ config.key }}",
+        "params": {"b": "{{ config.key }}", "c": ["x", "{{ config.key }}"]},
+        "headers": {
+            "x-plain": "k {{ config.key }}", "x-basic": "{{ base64_encode(join(':', ['user', config.key])) }}",
+            "content-type": content_type
+        },
+        "body": {"key": "{{ config.key }}", "text": "is {{ config.key }}, is it"},
+        "retry": {"max_retries": 0}
+    }});
+    let definition = orchid_plan::compile(&definition, &orchid_plan::ServerLimits::default());
+    let mut setup = Setup::new(definition.expect("the plan compiles"));
+    setup.config = json!({"key": secret});
+    setup.secrets = vec!["/key".to_owned()];
+    setup
+}
+
+fn messages(setup: &Setup, status: u16) -> Vec<Message> {
+    let mut machine = Machine::new(setup.job(1, EXECUTION, None)).unwrap();
+    let mut events = Vec::new();
+    // The upstream sends the url back in a header.
+    let mut reply = |request: &Request| {
+        let headers = vec![("location".to_owned(), request.url.to_string())];
+        let response = Response { status, headers, body: "{}".into(), url: format!("{}&more", request.url) };
+        Reply::Answer { result: Ok(response), duration: Duration::ZERO }
+    };
+    attempt(&mut machine, &mut Clock { elapsed: Duration::ZERO }, &mut reply, &mut events);
+    let message = |event| match event {
+        Event::Message(message) => Some(message),
+        Event::Fetch(_) | Event::Wait(_) | Event::Park { .. } | Event::Finished(_) => None,
+    };
+    events.into_iter().filter_map(message).collect()
+}
+
+/// Every text of a JSON value.
+fn texts(value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::String(text) => found.push(text.clone()),
+        Value::Array(items) => items.iter().for_each(|item| texts(item, found)),
+        Value::Object(members) => members.values().for_each(|member| texts(member, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// A text without any escapes of urls and forms.
+fn decoded(text: &str) -> String {
+    percent_encoding::percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_message_tells_a_secret(
+        secret in "[a-zA-Z0-9 +/=_.~%&\"'\\\\<>{}é*!-]{8,24}", form in any::<bool>(), fails in any::<bool>(),
+    ) {
+        // A path has no dot segments and no white space at its ends, in whatever a secret is part of.
+        prop_assume!(secret.trim() == secret && !secret.contains("..") && !secret.contains("//"));
+        for message in messages(&setup(&secret, form), if fails { 404 } else { 200 }) {
+            let payload: Value = serde_json::from_slice(&message.payload).unwrap();
+            let mut found = Vec::new();
+            texts(&payload, &mut found);
+            let base64 = STANDARD.encode(format!("user:{secret}"));
+            for text in found {
+                prop_assert!(!text.contains(&secret), "{} in {}", secret, text);
+                prop_assert!(!decoded(&text).contains(&decoded(&secret)), "{} in {}", secret, text);
+                prop_assert!(!text.contains(&base64), "{} in {}", base64, text);
+            }
+        }
+    }
+}

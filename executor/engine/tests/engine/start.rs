@@ -1,0 +1,82 @@
+//! Jobs that cannot start, and a run that is stopped before it began.
+
+use bytes::Bytes;
+use orchid_engine::{
+    EndStatus, Ending, Finish, Input, Machine, Output, Progress, SavedCheckpoint, StartError, StopReason,
+};
+use serde_json::json;
+
+use crate::support::{Clock, EXECUTION, Setup};
+
+fn setup(id: &str) -> Setup {
+    let definition = json!({"step": {"id": id, "url": "https://api.example.com/orders"}});
+    Setup::new(orchid_plan::compile(&definition, &orchid_plan::ServerLimits::default()).unwrap())
+}
+
+fn resumed(setup: &Setup, place: &str, finished: Option<&'static str>) -> Result<Machine, StartError> {
+    let saved = SavedCheckpoint {
+        place: Bytes::copy_from_slice(place.as_bytes()),
+        finished: finished.map(|json| Bytes::from_static(json.as_bytes())),
+        progress: Progress::default(),
+    };
+    Machine::new(setup.job(2, EXECUTION, Some(saved)))
+}
+
+/// The place of a run that is drained at its first request.
+fn place(setup: &Setup) -> String {
+    let mut machine = Machine::new(setup.job(1, EXECUTION, None)).unwrap();
+    let now = Clock { elapsed: std::time::Duration::ZERO }.now();
+    machine.step(now, Input::Begin);
+    machine.step(now, Input::Stop(StopReason::Drain));
+    String::from_utf8(machine.checkpoint().unwrap().place.to_vec()).unwrap()
+}
+
+#[test]
+fn a_checkpoint_that_does_not_read_is_no_fresh_start() {
+    let setup = setup("orders");
+    let good = place(&setup);
+    assert!(resumed(&setup, &good, None).is_ok());
+    let bad = [
+        "".to_owned(),
+        "{}".to_owned(),
+        good.replace("\"version\":1", "\"version\":9"),
+        good.replace("\"index\":0", "\"index\":5"),
+        good.replace("\"guard\":\"", "\"guard\":\"?"),
+        good.replace("\"home\":\"https", "\"home\":\"://"),
+    ];
+    for place in bad {
+        assert!(matches!(resumed(&setup, &place, None), Err(StartError::Checkpoint(_))), "{place}");
+    }
+    assert!(matches!(resumed(&setup, &good, Some("[")), Err(StartError::Checkpoint(_))));
+}
+
+#[test]
+fn a_checkpoint_of_another_plan_is_refused() {
+    let good = place(&setup("orders"));
+    assert!(matches!(resumed(&setup("invoices"), &good, None), Err(StartError::Checkpoint(_))));
+}
+
+#[test]
+fn config_and_context_have_to_read() {
+    let mut bad_config = setup("orders");
+    bad_config.config = json!([]);
+    assert!(matches!(Machine::new(bad_config.job(1, EXECUTION, None)), Err(StartError::Config(_))));
+    let mut bad_context = setup("orders");
+    bad_context.context.insert("seen".to_owned(), Bytes::from_static(b"{"));
+    assert!(
+        matches!(Machine::new(bad_context.job(1, EXECUTION, None)), Err(StartError::Context { name, .. }) if name == "seen")
+    );
+}
+
+#[test]
+fn a_run_can_be_cancelled_before_it_began() {
+    let mut machine = Machine::new(setup("orders").job(1, EXECUTION, None)).unwrap();
+    let now = Clock { elapsed: std::time::Duration::ZERO }.now();
+    let outputs = machine.step(now, Input::Stop(StopReason::Cancel));
+    assert!(matches!(
+        outputs.as_slice(),
+        [Output::Finished(Finish::Ended(Ending { status: EndStatus::Cancelled, .. }))]
+    ));
+    assert!(machine.checkpoint().is_some());
+    assert!(machine.step(now, Input::Begin).is_empty());
+}
