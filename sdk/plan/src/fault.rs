@@ -140,6 +140,10 @@ pub struct Faults(pub Vec<Fault>);
 
 /// The candidate that a misspelt name most likely means.
 pub(crate) fn nearest<'n>(name: &str, candidates: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
+    // Nothing that long is a slip of a finger, and likeness costs the product of both lengths.
+    if name.len() > 64 {
+        return None;
+    }
     let wanted = name.to_ascii_lowercase();
     // `status` means `status_code`, however many letters are missing.
     let shortened = |candidate: &str| wanted.len() >= 4 && candidate.starts_with(&wanted);

@@ -57,7 +57,7 @@ impl<'c> Checker<'c> {
             Ast::Subexpr { lhs, rhs, offset } => {
                 self.faults.extend(traps::negation(self.text, *offset, lhs, self.site));
                 let left = self.walk(lhs, at);
-                self.step(rhs, &left, *offset)
+                self.step(rhs, &left)
             }
             Ast::Identity { .. } => at.clone(),
             Ast::Index { .. } => {
@@ -82,8 +82,8 @@ impl<'c> Checker<'c> {
             }
             Ast::Comparison { comparator, lhs, rhs, .. } => {
                 self.faults.extend(traps::text_order(self.text, comparator, lhs, rhs, self.site));
-                self.walk_used(lhs, at);
-                self.walk_used(rhs, at);
+                self.operand(lhs, at);
+                self.operand(rhs, at);
                 Place::Elsewhere
             }
             Ast::Function { name, args, offset } => self.function(name, args, *offset, at),
@@ -121,8 +121,16 @@ impl<'c> Checker<'c> {
         }
     }
 
+    /// One side of a comparison.
+    fn operand(&mut self, node: &Ast, at: &Place) {
+        match traps::quoted_text(self.text, node, self.site) {
+            Some(fault) => self.faults.push(fault),
+            None => self.walk_used(node, at),
+        }
+    }
+
     /// What follows a dot or a pipe.
-    fn step(&mut self, rhs: &Ast, left: &Place, _offset: usize) -> Place {
+    fn step(&mut self, rhs: &Ast, left: &Place) -> Place {
         match rhs {
             // After a dot `true` is a member's name; after a pipe it is the trap that it is anywhere else.
             Ast::Field { name, offset } if !self.after_pipe(*offset) => self.member(name, *offset, left),

@@ -77,7 +77,7 @@ pub(crate) fn parse(text: &str, site: &Site<'_>) -> Result<Ast, Fault> {
             ErrorReason::Runtime(error) => error.to_string(),
         };
         let offset = error.offset.min(text.len());
-        traps::bare_number(text, offset, site)
+        traps::habit(text, offset, site)
             .unwrap_or_else(|| site.fault(FaultCode::Syntax, offset, readable(&words, text, offset)))
     })?;
     if height(&ast) > MAX_HEIGHT {

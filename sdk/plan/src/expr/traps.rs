@@ -18,8 +18,41 @@ pub(super) fn bare_word(text: &str, name: &str, offset: usize, site: &Site<'_>) 
     Some(site.fault(FaultCode::Trap, offset, words).suggest(format!("`{name}`")))
 }
 
+/// What people write out of habit from other languages where the parser stumbles.
+pub(super) fn habit(text: &str, offset: usize, site: &Site<'_>) -> Option<Fault> {
+    word_operator(text, offset, site)
+        .or_else(|| arithmetic(text, offset, site))
+        .or_else(|| bare_number(text, offset, site))
+}
+
+/// `a and b`.
+fn word_operator(text: &str, offset: usize, site: &Site<'_>) -> Option<Fault> {
+    let word = text.get(offset..)?.split(|char: char| !char.is_ascii_alphabetic()).next()?;
+    let sign = match word {
+        "and" | "AND" => "&&",
+        "or" | "OR" => "||",
+        _ => return None,
+    };
+    Some(site.fault(FaultCode::Trap, offset, format!("{word} is no operator")).suggest(sign))
+}
+
+/// `a + b`, `a - 1`.
+fn arithmetic(text: &str, offset: usize, site: &Site<'_>) -> Option<Fault> {
+    let before = text.get(..offset)?.trim_end().chars().next_back()?;
+    let after_value = before.is_ascii_alphanumeric() || matches!(before, '_' | ')' | ']' | '`' | '\'' | '"');
+    let (sign, function) = match text.get(offset..)?.chars().next()? {
+        '+' => ("+", "add"),
+        '-' => ("-", "sub"),
+        '/' => ("/", "div"),
+        '%' => ("%", "mod"),
+        _ => return None,
+    };
+    let words = format!("there is no operator {sign}");
+    after_value.then(|| site.fault(FaultCode::Trap, offset, words).suggest(format!("{function}(a, b)")))
+}
+
 /// A number without backticks, which the parser refuses in words of its own.
-pub(super) fn bare_number(text: &str, offset: usize, site: &Site<'_>) -> Option<Fault> {
+fn bare_number(text: &str, offset: usize, site: &Site<'_>) -> Option<Fault> {
     let number: String = text
         .get(offset..)?
         .chars()
@@ -31,8 +64,27 @@ pub(super) fn bare_number(text: &str, offset: usize, site: &Site<'_>) -> Option<
     if !number.contains(|char: char| char.is_ascii_digit()) {
         return None;
     }
+    if text.get(..offset)?.ends_with('.') {
+        let words = format!("an element of a list is chosen by [{number}]");
+        return Some(site.fault(FaultCode::Trap, offset, words).suggest(format!("[{number}]")));
+    }
     let words = format!("the number {number} needs backticks");
     Some(site.fault(FaultCode::Trap, offset, words).suggest(format!("`{number}`")))
+}
+
+/// `status == "open"`, which compares with a field named `open`: nobody quotes a name that needs no quotes. The words that
+/// do need them here are those that are traps without.
+pub(super) fn quoted_text(text: &str, operand: &Ast, site: &Site<'_>) -> Option<Fault> {
+    let Ast::Field { name, offset } = operand else { return None };
+    let word = matches!(name.as_str(), "true" | "false" | "null");
+    let plain = !word
+        && name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    if !plain || text.as_bytes().get(*offset) != Some(&b'"') {
+        return None;
+    }
+    let words = format!("\"{name}\" in double quotes is a field of that name");
+    Some(site.fault(FaultCode::Trap, *offset, words).suggest(format!("'{name}'")))
 }
 
 /// `!a.b`, which binds as `(!a).b` and is always null.

@@ -20,7 +20,10 @@ pub(super) static FUNCTIONS: &[Function] = &[
         "the SHA-256 of the text, in lower-case hexadecimal",
         ("sha256('abc')", "\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\""),
         &[Text],
-        |run, args| text(run, hex::encode(Sha256::digest(args.text(0)))),
+        |run, args| {
+            pay_digest(run, args.text(0))?;
+            text(run, hex::encode(Sha256::digest(args.text(0))))
+        },
     ),
     Function::new(
         "md5",
@@ -28,7 +31,10 @@ pub(super) static FUNCTIONS: &[Function] = &[
         "the MD5 of the text, in lower-case hexadecimal",
         ("md5('abc')", "\"900150983cd24fb0d6963f7d28e17f72\""),
         &[Text],
-        |run, args| text(run, hex::encode(Md5::digest(args.text(0)))),
+        |run, args| {
+            pay_digest(run, args.text(0))?;
+            text(run, hex::encode(Md5::digest(args.text(0))))
+        },
     ),
     Function::new(
         "hmac_sha256",
@@ -64,9 +70,15 @@ pub(super) static FUNCTIONS: &[Function] = &[
     ),
 ];
 
+/// A digest is slow work for its text: 8 bytes a step, beside what any function pays.
+fn pay_digest(run: &mut Run<'_>, text: &str) -> Outcome<()> {
+    run.pay_steps(text.len() / 8)
+}
+
 fn hmac_sha256(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
     let mut mac = Hmac::<Sha256>::new_from_slice(args.text(0).as_bytes())
         .map_err(|_| run.fail("the key cannot be used"))?;
+    pay_digest(run, args.text(1))?;
     mac.update(args.text(1).as_bytes());
     let digest = mac.finalize().into_bytes();
     match args.value(2).map_or("hex", |_| args.text(2)) {
