@@ -40,7 +40,7 @@ fn cases() -> Vec<Case> {
             what: "an unknown function in a template",
             change: |plan| plan["step"]["url"] = json!("{{ config.base_url }}/{{ uper(config.key) }}"),
             pointer: "/definition/step/url",
-            position: Some(27),
+            position: Some(25),
             suggestion: "upper",
             code: None,
         },

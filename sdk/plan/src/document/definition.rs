@@ -80,7 +80,11 @@ fn steps(object: &Object<'_>, max_depth: u32, context: &mut Context<'_>) -> Vec<
             Vec::new()
         }
         (None, None) => {
-            context.fault(Fault::new(FaultCode::Required, object.at("step"), "step or steps is required"));
+            context.fault(Fault::new(
+                FaultCode::Required,
+                object.pointer.clone(),
+                "step or steps is required",
+            ));
             Vec::new()
         }
     }

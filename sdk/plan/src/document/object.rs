@@ -66,11 +66,15 @@ impl<'d> Object<'d> {
         self.get(field).is_some()
     }
 
-    /// A field that must be there.
+    /// A field that must be there. Its absence is a fault of the object: a pointer to what is not there leads nowhere.
     pub(super) fn require(&self, field: &str, context: &mut Context<'_>) -> Option<&'d Value> {
         let value = self.get(field);
         if value.is_none() {
-            context.fault(Fault::new(FaultCode::Required, self.at(field), format!("{field} is required")));
+            context.fault(Fault::new(
+                FaultCode::Required,
+                self.pointer.clone(),
+                format!("{field} is required"),
+            ));
         }
         value
     }

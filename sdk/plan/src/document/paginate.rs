@@ -80,7 +80,11 @@ fn kind(name: &str, object: &Object<'_>, scope: &InScope, context: &mut Context<
             let start = object.integer("start", 0..=1_000_000_000, context).unwrap_or(1);
             let size = object.integer("size", 1..=1_000_000, context);
             if size_param.is_some() && !object.has("size") {
-                context.fault(Fault::new(FaultCode::Required, object.at("size"), "size_param needs a size"));
+                context.fault(Fault::new(
+                    FaultCode::Required,
+                    object.pointer.clone(),
+                    "size is required with size_param",
+                ));
             }
             Some(PaginateKind::Page { param: number, start, size_param, size })
         }

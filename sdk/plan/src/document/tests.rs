@@ -80,10 +80,10 @@ fn check_cases(cases: Vec<Case>) {
 fn faults_of_fields_have_pointer_and_correction() {
     use FaultCode::*;
     check_cases(vec![
-        (json!({}), Required, "/definition/step", None, None),
+        (json!({}), Required, "/definition", None, None),
         (json!([]), WrongType, "/definition", None, None),
         (json!({"steps": []}), OutOfRange, "/definition/steps", None, None),
-        (json!({"step": {}}), Required, "/definition/step/url", None, None),
+        (json!({"step": {}}), Required, "/definition/step", None, None),
         (step(json!({"metod": "GET"})), UnknownField, "/definition/step/metod", None, Some("method")),
         (step(json!({"method": "get"})), InvalidValue, "/definition/step/method", None, None),
         (step(json!({"a/b~c": 1})), UnknownField, "/definition/step/a~1b~0c", None, None),
@@ -203,7 +203,7 @@ fn faults_of_fields_have_pointer_and_correction() {
             None,
             None,
         ),
-        (step(json!({"paginate": {}})), Required, "/definition/step/paginate/type", None, None),
+        (step(json!({"paginate": {}})), Required, "/definition/step/paginate", None, None),
         (
             step(json!({"paginate": {"type": "link"}})),
             InvalidValue,
@@ -211,13 +211,7 @@ fn faults_of_fields_have_pointer_and_correction() {
             None,
             Some("link_header"),
         ),
-        (
-            step(json!({"paginate": {"type": "next_url"}})),
-            Required,
-            "/definition/step/paginate/value",
-            None,
-            None,
-        ),
+        (step(json!({"paginate": {"type": "next_url"}})), Required, "/definition/step/paginate", None, None),
         (step(json!({"paginate": {"type": "page"}})), Conflict, "/definition/step/paginate", None, None),
         (
             step(json!({"paginate": {"type": "link_header", "param": "p"}})),
@@ -323,7 +317,7 @@ fn all_faults_are_reported_at_once_and_in_order() {
         [
             ("UNKNOWN_FIELD", "/integratoin"),
             ("INVALID_VALUE", "/key"),
-            ("REQUIRED", "/integration"),
+            ("REQUIRED", ""),
             ("DUPLICATE", "/configs/1"),
             ("WRONG_TYPE", "/configs/2"),
             ("OUT_OF_RANGE", "/priority"),

@@ -194,7 +194,7 @@ fn hostile_expressions_end_in_an_error() {
             format!("'a'|{}", doubling("[@,@]", 60)),
             format!("'a'|{}", doubling("[@,@][]", 60)),
             format!("('a'|{0}) == ('a'|{0})", doubling("[@,@]", 60)),
-            format!("unique('a'|{})", doubling("[@,@]", 60)),
+            format!("unique('{}'|{})", "x".repeat(1000), doubling("[@,@]", 60)),
             format!("'{}'|{}", "x".repeat(1000), doubling("join('',[@,@])", 60)),
             format!("'x'|{}", doubling("replace(@,'x','xxxxxxxxxx')", 60)),
             format!(
