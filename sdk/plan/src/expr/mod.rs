@@ -113,4 +113,6 @@ impl std::fmt::Debug for Expr {
 }
 
 #[cfg(test)]
+mod exactness;
+#[cfg(test)]
 pub(crate) mod tests;
