@@ -196,4 +196,9 @@ mod tests {
         assert_eq!(read, steps);
         assert_eq!(Finished::decode(b"{\"version\":0}").unwrap_err(), PlaceError::Version(0));
     }
+    #[test]
+    fn finished_values_over_8_mib_are_refused() {
+        let steps = BTreeMap::from([("a".to_owned(), Value::from("x".repeat(FINISHED_MAX)))]);
+        assert!(matches!(Finished::encode(&steps), Err(PlaceError::FinishedTooLarge(_))));
+    }
 }

@@ -48,7 +48,6 @@ impl Machine {
         self.run.progress.counts.bytes += answer.facts.size.unwrap_or_default();
 
         let mut sent = sent;
-        sent.scope.set(ScopeName::Prev, step.latest.clone());
         sent.scope.set(ScopeName::Response, answer.value.clone());
         let rules = step.step();
         let mut ask = |field: &'static str, expr: &orchid_plan::Expr| {

@@ -46,9 +46,8 @@ impl Machine {
     }
 
     /// Marks the last place of an attempt that does not reach the run's own end, with the counts as they stand. Context
-    /// changes of the pass that is given up are not made.
+    /// changes since the place before it are of a pass that is given up, and not made.
     fn mark_last(&mut self, place: bytes::Bytes) {
-        self.run.changes.clear();
         let progress = self.run.progress.clone();
         self.ledger.mark(Mark { place, finished: None, context_changes: Vec::new(), progress });
     }

@@ -56,6 +56,26 @@ fn a_checkpoint_of_another_plan_is_refused() {
     assert!(matches!(resumed(&setup("invoices"), &good, None), Err(StartError::Checkpoint(_))));
 }
 
+/// Hosts may have been taken from the config since the checkpoint.
+#[test]
+fn a_next_url_out_of_a_checkpoint_is_checked_again() {
+    let paginate = json!({"type": "next_url", "value": "response.body.next"});
+    let definition = json!({"step": {"url": "https://api.example.com/orders", "paginate": paginate}});
+    let setup = Setup::new(orchid_plan::compile(&definition, &orchid_plan::ServerLimits::default()).unwrap());
+    let at = |url: &str| {
+        let pointer = format!("\"pointer\":{{\"url\":\"{url}\"}}");
+        place(&setup).replace("\"pointer\":\"start\"", &pointer)
+    };
+    let now = Clock { elapsed: std::time::Duration::ZERO }.now();
+    for url in ["https://evil.example.net/x", "http://api.example.com/orders"] {
+        let outputs = resumed(&setup, &at(url), None).unwrap().step(now, Input::Begin);
+        let Some(Output::Finished(Finish::Ended(ending))) = outputs.last() else { panic!("{outputs:?}") };
+        assert_eq!(ending.error.as_ref().unwrap().code, "HOST_NOT_ALLOWED", "{url}");
+    }
+    let outputs = resumed(&setup, &at("https://api.example.com/more"), None).unwrap().step(now, Input::Begin);
+    assert!(matches!(outputs.last(), Some(Output::Fetch { .. })), "{outputs:?}");
+}
+
 #[test]
 fn config_and_context_have_to_read() {
     let mut bad_config = setup("orders");
