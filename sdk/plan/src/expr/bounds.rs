@@ -8,17 +8,18 @@ pub(crate) const MAX_NESTING: usize = 100;
 /// Height of the parsed tree at most: bounds the recursion of everything that walks it.
 pub(crate) const MAX_HEIGHT: usize = 200;
 
-/// Where the nesting passes its bound, if it does. Brackets nest, and so do projections and `!` until the next operator,
+/// How deep a text nests, or where it passes the bound. Brackets nest, and so do projections and `!` until the next operator,
 /// and expression references until the next comma: for each of these the parser recurses.
-pub(crate) fn too_deep(text: &str) -> Option<usize> {
+pub(crate) fn nesting(text: &str) -> Result<usize, usize> {
     let bytes = text.as_bytes();
     let mut levels = vec![Level::default()];
     let mut open = 0;
+    let mut deepest = 0;
     let mut place = 0;
     while place < bytes.len() {
         let byte = bytes[place];
         let nested = levels.len() > 1;
-        let level = levels.last_mut()?;
+        let Some(level) = levels.last_mut() else { return Err(place) };
         match byte {
             b'\'' | b'"' | b'`' => place = end_of_quoted(bytes, place),
             b'(' | b'{' | b'[' => {
@@ -40,12 +41,13 @@ pub(crate) fn too_deep(text: &str) -> Option<usize> {
             b'&' => level.references += 1,
             _ => {}
         }
-        if open + levels.last().map_or(0, Level::depth) > MAX_NESTING {
-            return Some(place);
+        deepest = deepest.max(open + levels.last().map_or(0, Level::depth));
+        if deepest > MAX_NESTING {
+            return Err(place);
         }
         place += 1;
     }
-    None
+    Ok(deepest)
 }
 
 /// What nests inside one pair of brackets.
@@ -94,17 +96,17 @@ mod tests {
             ("{a:", "}"),
         ] {
             let text = |levels: usize| format!("{}a{}", open.repeat(levels), close.repeat(levels));
-            assert_eq!(too_deep(&text(30)), None, "{open}");
-            assert!(too_deep(&text(MAX_NESTING + 1)).is_some(), "{open}");
+            assert!(nesting(&text(30)).is_ok_and(|deepest| deepest >= 30), "{open}");
+            assert!(nesting(&text(MAX_NESTING + 1)).is_err(), "{open}");
         }
     }
 
     #[test]
     fn what_stands_side_by_side_or_in_quotes_does_not_nest() {
-        assert_eq!(too_deep(&vec!["a[0].b[*].c"; 150].join(", ")), None);
-        assert_eq!(too_deep(&format!("'{}'", "(".repeat(500))), None);
-        assert_eq!(too_deep(&format!("\"{}\\\"{}\"", "[".repeat(300), "[".repeat(300))), None);
-        assert_eq!(too_deep(&vec!["a[*]"; 500].join(" && ")), None);
-        assert_eq!(too_deep(&vec!["[@,@][]"; 500].join("|")), None);
+        assert!(nesting(&vec!["a[0].b[*].c"; 150].join(", ")).is_ok());
+        assert!(nesting(&format!("'{}'", "(".repeat(500))).is_ok());
+        assert!(nesting(&format!("\"{}\\\"{}\"", "[".repeat(300), "[".repeat(300))).is_ok());
+        assert!(nesting(&vec!["a[*]"; 500].join(" && ")).is_ok());
+        assert!(nesting(&vec!["[@,@][]"; 500].join("|")).is_ok());
     }
 }

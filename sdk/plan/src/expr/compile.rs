@@ -1,9 +1,9 @@
 //! From an expression's text to a compiled one, or to its faults.
 
-use jmespath::ErrorReason;
 use jmespath::ast::Ast;
+use jmespath::{ErrorReason, ParseResult};
 
-use super::bounds::{MAX_HEIGHT, MAX_LENGTH, MAX_NESTING, too_deep};
+use super::bounds::{MAX_HEIGHT, MAX_LENGTH, MAX_NESTING, nesting};
 use super::check::{Checker, height};
 use super::names::InScope;
 use super::{Compiled, Expr, traps};
@@ -49,6 +49,19 @@ impl Expr {
     }
 }
 
+/// Nesting that is parsed on the caller's stack. The parser takes up to 30 KiB of it for each level in a debug build.
+const SHALLOW: usize = 12;
+/// The stack for everything deeper.
+const PARSER_STACK_BYTES: usize = 16 * 1024 * 1024;
+
+/// Parses on a stack of its own: how much is left of the caller's is not known. None where the system gives no thread.
+fn parse_apart(text: &str) -> Option<ParseResult> {
+    std::thread::scope(|scope| {
+        let parser = std::thread::Builder::new().stack_size(PARSER_STACK_BYTES);
+        parser.spawn_scoped(scope, || jmespath::parse(text)).ok()?.join().ok()
+    })
+}
+
 /// Parses within the bounds.
 pub(crate) fn parse(text: &str, site: &Site<'_>) -> Result<Ast, Fault> {
     if text.trim().is_empty() {
@@ -68,10 +81,12 @@ pub(crate) fn parse(text: &str, site: &Site<'_>) -> Result<Ast, Fault> {
             format!("the expression is nested deeper than {MAX_NESTING} levels"),
         )
     };
-    if let Some(offset) = too_deep(text) {
-        return Err(deep(offset));
-    }
-    let ast = jmespath::parse(text).map_err(|error| {
+    let parsed = match nesting(text) {
+        Err(offset) => return Err(deep(offset)),
+        Ok(deepest) if deepest > SHALLOW => parse_apart(text).ok_or_else(|| deep(0))?,
+        Ok(_) => jmespath::parse(text),
+    };
+    let ast = parsed.map_err(|error| {
         let words = match &error.reason {
             ErrorReason::Parse(words) => words.clone(),
             ErrorReason::Runtime(error) => error.to_string(),
