@@ -171,7 +171,10 @@ fn held(facts: &Facts<'_>, session: Option<&Session>, saved: Option<&Saved>) -> 
         ),
         None => "It has saved no checkpoint yet.".to_owned(),
     });
-    sentences.push(did(&facts.report.progress));
+    // What it did after its last checkpoint is not known here, so that none is no news.
+    if facts.report.progress.requests > 0 {
+        sentences.push(did(&facts.report.progress));
+    }
     if let Some(request) =
         session.and_then(|session| session.last_request.as_deref()).filter(|text| !text.is_empty())
     {

@@ -148,7 +148,7 @@ fn a_running_one_names_its_executor_its_checkpoint_and_its_last_request() {
     assert_eq!(
         told(State::Running, cancelling, standing, RunProgress::default(), None),
         "Executor worker-7 runs it since 2026-03-01T11:59:00Z (60 s ago), as attempt 2. That executor is gone: the run goes back to \
-         the queue with its last checkpoint. It has saved no checkpoint yet. It has sent no request. A cancel was asked for at \
+         the queue with its last checkpoint. It has saved no checkpoint yet. A cancel was asked for at \
          2026-03-01T11:59:55Z (5 s ago) (wrong config): its executor is told with its next heartbeat."
     );
 }
