@@ -8,6 +8,8 @@ mod json;
 mod params;
 mod request;
 mod split;
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub use error::{RenderError, RenderErrorCode};
 pub use request::{Method, Overrides, RenderedRequest, RequestTemplate};

@@ -1,0 +1,172 @@
+//! Requests as they are rendered.
+
+use chrono::{TimeZone, Utc};
+use proptest::prelude::*;
+use serde_json::{Value as Json, json};
+
+use crate::{
+    Definition, EvalEnv, Overrides, RenderErrorCode, RenderedRequest, Scope, ScopeName, ServerLimits, compile,
+};
+
+fn step(fields: Json) -> Json {
+    let mut step = json!({"url": "https://api.example.com/items"});
+    for (name, value) in fields.as_object().unwrap() {
+        step[name] = value.clone();
+    }
+    json!({"step": step})
+}
+
+fn compiled(fields: Json) -> Definition {
+    compile(&step(fields), &ServerLimits::default()).unwrap()
+}
+
+pub(crate) fn scope() -> Scope {
+    let value = |json: Json| crate::Value::from(&json);
+    Scope::new()
+        .with(ScopeName::Config, value(json!({"base_url": "https://api.example.com/v1", "token": "t k", "list": ["a", null, 3], "null": null, "object": {"a": 1}})))
+        .with(ScopeName::Context, value(json!({"big": 9_007_199_254_740_993_i64, "half": 0.5, "whole": 5.0, "yes": true, "bad": "a\nb"})))
+        .with(ScopeName::Page, value(json!({"number": 2, "cursor": "c&d"})))
+}
+
+pub(crate) fn env() -> EvalEnv {
+    EvalEnv::new(Utc.with_ymd_and_hms(2026, 1, 15, 10, 30, 0).unwrap(), 1)
+}
+
+fn render(fields: Json) -> Result<RenderedRequest, (RenderErrorCode, String)> {
+    compiled(fields).steps[0].request.render(&scope(), &env()).map_err(|error| (error.code, error.pointer))
+}
+
+#[test]
+fn urls_keep_their_base_and_encode_the_rest() {
+    for (url, expected) in [
+        ("{{ config.base_url }}/items/{{ config.token }}", "https://api.example.com/v1/items/t%20k"),
+        (
+            "https://a.example.com/{{ page.cursor }}?c={{ page.cursor }}",
+            "https://a.example.com/c%26d?c=c%26d",
+        ),
+        ("https://a.example.com/x?{{ raw(page.cursor) }}", "https://a.example.com/x?c&d"),
+        (
+            "https://a.example.com/{{ context.big }}/{{ context.whole }}/{{ context.yes }}#part",
+            "https://a.example.com/9007199254740993/5/true",
+        ),
+        ("https://a.example.com", "https://a.example.com/"),
+    ] {
+        assert_eq!(render(json!({"url": url})).unwrap().url, expected, "{url}");
+    }
+}
+
+#[test]
+fn urls_refuse_what_has_no_text() {
+    let at = |code| Err((code, "/definition/step/url".to_owned()));
+    assert_eq!(
+        render(json!({"url": "https://a.example.com/{{ config.nothing }}"})),
+        at(RenderErrorCode::TemplateNull)
+    );
+    assert_eq!(
+        render(json!({"url": "https://a.example.com/{{ config.object }}"})),
+        at(RenderErrorCode::TemplateType)
+    );
+    assert_eq!(
+        render(json!({"url": "https://a.example.com/{{ config.list }}"})),
+        at(RenderErrorCode::TemplateType)
+    );
+    assert_eq!(render(json!({"url": "{{ config.token }}/items"})), at(RenderErrorCode::InvalidUrl));
+    assert_eq!(
+        render(json!({"url": "https://a.example.com/{{ add(config.token, `1`) }}"})),
+        at(RenderErrorCode::Expression)
+    );
+}
+
+#[test]
+fn params_follow_the_query_in_order_and_drop_nulls() {
+    let url =
+        |params: Json| render(json!({"url": "https://a.example.com/x?z=1", "params": params})).unwrap().url;
+    assert_eq!(
+        url(
+            json!({"b": "{{ config.list }}", "a": "{{ config.token }}", "n": null, "m": "{{ config.nothing }}", "l": ["x", "{{ config.nothing }}", 2], "t": true})
+        ),
+        "https://a.example.com/x?z=1&a=t%20k&b=a&b=3&l=x&l=2&t=true"
+    );
+    assert_eq!(
+        url(json!([{"name": "b", "value": 1}, {"name": "a", "value": "2"}, {"name": "b", "value": "3"}])),
+        "https://a.example.com/x?z=1&b=1&a=2&b=3"
+    );
+    assert_eq!(url(json!({})), "https://a.example.com/x?z=1");
+    let object = render(json!({"params": {"a": "{{ config.object }}"}}));
+    assert_eq!(object, Err((RenderErrorCode::TemplateType, "/definition/step/params/a".to_owned())));
+}
+
+#[test]
+fn headers_drop_nulls_and_refuse_control_characters() {
+    let request = render(json!({"headers": {"X-A": "Bearer {{ config.token }}", "X-N": "{{ config.nothing }}", "X-L": null, "X-5": 5}})).unwrap();
+    assert_eq!(
+        request.headers,
+        [("x-5".to_owned(), "5".to_owned()), ("x-a".to_owned(), "Bearer t k".to_owned())]
+    );
+    let code = |value: &str| render(json!({"headers": {"X": value}})).unwrap_err().0;
+    assert_eq!(code("{{ context.bad }}"), RenderErrorCode::InvalidHeader);
+    assert_eq!(code("a {{ config.nothing }}"), RenderErrorCode::TemplateNull);
+    assert_eq!(code("{{ config.object }}"), RenderErrorCode::TemplateType);
+}
+
+#[test]
+fn json_bodies_keep_types_and_drop_null_templates() {
+    let request = render(json!({"method": "POST", "body": {
+        "big": "{{ context.big }}", "list": "{{ config.list }}", "text": "n={{ context.half }}", "gone": "{{ config.nothing }}",
+        "stays": null, "deep": [{"gone": "{{ config.nothing }}"}, "{{ config.nothing }}"], "open": "{{ '{{' }}",
+    }}))
+    .unwrap();
+    assert_eq!(
+        String::from_utf8(request.body.unwrap().to_vec()).unwrap(),
+        r#"{"big":9007199254740993,"deep":[{},null],"list":["a",null,3],"open":"{{","stays":null,"text":"n=0.5"}"#
+    );
+    assert_eq!(request.headers, [("content-type".to_owned(), "application/json".to_owned())]);
+}
+
+#[test]
+fn forms_and_texts_are_bodies_too() {
+    let form = render(json!({
+        "method": "POST", "headers": {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"},
+        "body": {"a": "{{ config.token }}", "l": "{{ config.list }}", "n": "{{ config.nothing }}", "b": true},
+    }))
+    .unwrap();
+    assert_eq!(form.body.unwrap(), "a=t+k&b=true&l=a&l=3");
+    assert_eq!(form.headers.len(), 1);
+    let text = render(json!({"method": "POST", "headers": {"content-type": "text/xml"}, "body": "<a>{{ xml_escape('<') }}</a>"})).unwrap();
+    assert_eq!((text.body.unwrap(), text.headers.len()), ("<a>&lt;</a>".into(), 1));
+    let object = render(json!({"method": "POST", "body": "{{ config.object }}"})).unwrap();
+    assert_eq!(
+        (object.body.unwrap(), object.headers[0].1.as_str()),
+        ("{\"a\":1}".into(), "application/json")
+    );
+    assert_eq!(render(json!({"method": "POST", "body": "{{ config.nothing }}"})).unwrap().body, None);
+    let nested = render(
+        json!({"headers": {"content-type": "application/x-www-form-urlencoded"}, "body": {"a": {"b": 1}}}),
+    );
+    assert_eq!(nested, Err((RenderErrorCode::TemplateType, "/definition/step/body/a".to_owned())));
+}
+
+#[test]
+fn pagination_overrides_the_url_or_adds_its_params() {
+    let definition = compiled(json!({"params": {"a": 1}, "headers": {"x": "y"}}));
+    let request = &definition.steps[0].request;
+    let url = |overrides: &Overrides<'_>| request.render_with(&scope(), &env(), overrides).unwrap().url;
+    let params = [("cursor", "c d".to_owned())];
+    assert_eq!(
+        url(&Overrides { url: None, params: &params }),
+        "https://api.example.com/items?a=1&cursor=c%20d"
+    );
+    let next = Overrides { url: Some("https://api.example.com/next?p=2"), params: &params };
+    assert_eq!(url(&next), "https://api.example.com/next?p=2");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn any_template_renders_or_fails(text in "([a-z /{}'`.]|\\{\\{ config\\.|\\}\\}|page\\.cursor){0,24}") {
+        if let Ok(definition) = compile(&step(json!({"body": text.clone(), "url": format!("https://a.example.com/{text}")})), &ServerLimits::default()) {
+            let _rendered = definition.steps[0].request.render(&scope(), &env());
+        }
+    }
+}
