@@ -26,6 +26,7 @@ pub(super) enum Ended {
 }
 
 impl Machine {
+    /// The context is written first, and seen by all that follows; it is the run's once the page is emitted.
     pub(super) fn finish_pass(
         &mut self,
         now: Now,
@@ -36,6 +37,9 @@ impl Machine {
         out: &mut Vec<Output>,
     ) -> Result<Flow, Halt> {
         let written = self.set_context(step, &sent, &answer)?;
+        if let Some((context, _)) = &written {
+            sent.scope.set(ScopeName::Context, context.object().clone());
+        }
         let rows = match ended {
             Ended::Ignored => None,
             Ended::Succeeded => {
@@ -56,7 +60,6 @@ impl Machine {
             }
         };
         if let Some((context, mut changes)) = written {
-            sent.scope.set(ScopeName::Context, context.object().clone());
             self.run.context = context;
             self.run.changes.append(&mut changes);
         }

@@ -11,6 +11,7 @@ pub(crate) mod chunk;
 pub(crate) mod envelope;
 mod event;
 pub(crate) mod exchange;
+mod forms;
 mod id;
 mod json;
 mod origin;
