@@ -17,7 +17,7 @@ pub struct Fault {
     /// What to write instead, where that is known.
     pub suggestion: Option<String>,
     /// Byte offset in the text at the pointer.
-    pub position: Option<usize>,
+    pub position: Option<u32>,
     /// The names that an expression may begin with there.
     pub in_scope: Vec<String>,
 }
@@ -46,6 +46,7 @@ impl Fault {
 impl From<orchid_plan::Fault> for Fault {
     fn from(fault: orchid_plan::Fault) -> Self {
         let orchid_plan::Fault { code, pointer, position, message, suggestion, in_scope } = fault;
+        let position = position.and_then(|position| u32::try_from(position).ok());
         Self { code: code.as_str(), pointer, message, suggestion, position, in_scope }
     }
 }

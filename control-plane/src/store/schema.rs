@@ -13,7 +13,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
     /// The database refused.
-    #[error("cannot read which schema the database has")]
+    #[error("cannot read which schema the database has: {0}")]
     Store(#[from] StoreError),
     /// Steps are missing.
     #[error(
