@@ -152,7 +152,8 @@ impl App {
         let finished = timeout_at(begun + drain / FINISH_SHARE, &mut self.runs).await.is_ok();
         if !finished {
             self.hand_back.cancel();
-            let deadline = begun + drain.saturating_sub(LAST_WORDS);
+            // Of a short drain, too, the hand-back gets a third.
+            let deadline = begun + drain.saturating_sub(LAST_WORDS).max(drain * 2 / FINISH_SHARE);
             if timeout_at(deadline, &mut self.runs).await.is_err() {
                 tracing::error!(running = self.leases.len(), "runs not handed back in time");
                 self.runs.abort();

@@ -2,9 +2,10 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use futures_util::future::join_all;
 use orchid_kit::servers::Signal;
 use orchid_proto::v1::ExecutionState;
-use orchid_tests::{Reply, Stack, StackOptions, Upstream, eventually};
+use orchid_tests::{Reply, Stack, StackOptions, Tenant, Upstream, eventually};
 use serde_json::json;
 
 use crate::plans;
@@ -20,7 +21,6 @@ async fn five_hundred(placement_groups: u32) {
         StackOptions { control_planes: 2, executors: 3, placement_groups, ..StackOptions::default() };
     let stack = Stack::start(options).await;
     let mut tenants = Vec::new();
-    let mut ids = Vec::new();
     for number in 0..TENANTS {
         let tenant = stack.tenant().await.through(stack.channel(number % 2));
         tenant.shop(&upstream.url()).await;
@@ -30,22 +30,21 @@ async fn five_hundred(placement_groups: u32) {
         }
         tenants.push(tenant);
     }
-    for _ in 0..TRIGGERS {
-        for tenant in &tenants {
+    let trigger_all = async |tenant: &Tenant| {
+        let mut ids = Vec::new();
+        for _ in 0..TRIGGERS {
             for config in 0..CONFIGS {
                 let key = if config == 0 { "main".to_owned() } else { format!("c{config}") };
                 ids.push(tenant.trigger("single", &key).await.id);
             }
         }
-    }
+        ids
+    };
+    let ids = join_all(tenants.iter().map(trigger_all)).await.concat();
     let total = i64::try_from(ids.len()).expect("a count");
     assert_eq!(total, 500);
     let mut reader = stack.reader();
-    let messages = reader
-        .until("every end is announced twice", LONG, |all| {
-            all.iter().filter(|message| message.kind() == "execution.completed").count() >= 1000
-        })
-        .await;
+    let messages = reader.until("a start, a page and two ends of each", LONG, |all| all.len() >= 2000).await;
     let mut found: HashMap<(&str, &str), usize> = HashMap::new();
     for message in &messages {
         *found.entry((message.header("execution_id"), message.kind())).or_default() += 1;

@@ -23,6 +23,14 @@ impl Tried {
         self.methods.insert(method.to_owned());
     }
 
+    /// What refers to something of another tenant's is as wrong as what refers to nothing.
+    fn unknown<T: std::fmt::Debug>(&mut self, method: &str, answer: Result<Response<T>, Status>) {
+        let refused = answer.expect_err(method);
+        assert_eq!(refused.code(), Code::InvalidArgument, "{method}: {refused:?}");
+        assert!(refused.message().contains("there is no integration \"shop\""), "{method}: {refused:?}");
+        self.methods.insert(method.to_owned());
+    }
+
     fn empty<T>(&mut self, method: &str, answer: Result<Response<T>, Status>, count: impl Fn(&T) -> usize) {
         let answer = answer.unwrap_or_else(|status| panic!("{method}: {status}")).into_inner();
         assert_eq!(count(&answer), 0, "{method} lists what is another's");
@@ -83,7 +91,7 @@ async fn try_configs(other: &Tenant, tried: &mut Tried) {
         })
     };
     let create = v1::CreateConfigRequest { config: config(), request_id: String::new() };
-    tried.not_found("CreateConfig", client.create_config(other.request(create)).await);
+    tried.unknown("CreateConfig", client.create_config(other.request(create)).await);
     let get = v1::GetConfigRequest { integration: "shop".to_owned(), key: "main".to_owned() };
     tried.not_found("GetConfig", client.get_config(other.request(get)).await);
     let list = v1::ListConfigsRequest::default();
@@ -97,7 +105,12 @@ async fn try_configs(other: &Tenant, tried: &mut Tried) {
     };
     tried.not_found("DeleteConfig", client.delete_config(other.request(delete)).await);
     let validate = v1::ValidateConfigRequest { config: config() };
-    tried.not_found("ValidateConfig", client.validate_config(other.request(validate)).await);
+    let checked = client.validate_config(other.request(validate)).await.expect("an answer").into_inner();
+    assert_eq!(
+        checked.faults.iter().map(|fault| fault.pointer.as_str()).collect::<Vec<_>>(),
+        ["/integration"]
+    );
+    tried.methods.insert("ValidateConfig".to_owned());
 }
 
 async fn try_plans(other: &Tenant, tried: &mut Tried) {
@@ -112,7 +125,7 @@ async fn try_plans(other: &Tenant, tried: &mut Tried) {
         })
     };
     let create = v1::CreatePlanRequest { plan: plan(), request_id: String::new() };
-    tried.not_found("CreatePlan", client.create_plan(other.request(create)).await);
+    tried.unknown("CreatePlan", client.create_plan(other.request(create)).await);
     tried.not_found("GetPlan", client.get_plan(other.request(v1::GetPlanRequest { key: key() })).await);
     let list = v1::ListPlansRequest::default();
     tried.empty("ListPlans", client.list_plans(other.request(list)).await, |page| page.plans.len());
