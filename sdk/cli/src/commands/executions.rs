@@ -109,10 +109,12 @@ pub(crate) fn details(execution: &Execution, console: Console) -> String {
         table.row(["waits for", &execution.waiting_for]);
     }
     if let Some(counts) = &execution.counts {
-        table.row(["requests", &format!("{} ({} retries)", text::number(counts.requests), counts.retries)]);
+        let retries = text::count(counts.retries, "retry", "retries");
+        let errors = text::count(counts.errors, "error", "errors");
+        table.row(["requests", &format!("{}, with {retries}", text::number(counts.requests))]);
         table.row(["pages", &text::number(counts.pages)]);
         table.row(["rows", &text::number(counts.rows)]);
-        table.row(["messages", &format!("{} ({} errors)", text::number(counts.messages), counts.errors)]);
+        table.row(["messages", &format!("{}, and {errors}", text::number(counts.messages))]);
     }
     if let Some(error) = &execution.error {
         table.row(["error", &format!("{} {}: {}", error.class, error.code, error.message)]);

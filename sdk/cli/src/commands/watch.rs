@@ -1,6 +1,6 @@
 //! Follows an execution to its end: one line that is drawn anew at a terminal, plain lines otherwise.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use orchid_kit::clock;
@@ -19,6 +19,7 @@ use crate::{
 };
 
 const BAR_WIDTH: usize = 28;
+const LINE_EVERY: Duration = Duration::from_millis(500);
 
 /// Watches until the execution has ended; gives its last state. As JSON, every change is a line and the end is the caller's.
 pub(crate) async fn watch(
@@ -38,10 +39,10 @@ pub(crate) async fn watch(
     while let Some(update) = updates.message().await.map_err(orchid_sdk::Error::from)? {
         let Some(execution) = update.execution else { continue };
         match output {
-            Output::Table => {
-                let rows = execution.counts.map_or(0, |counts| counts.rows);
-                progress.show(&describe(&execution), rows);
+            Output::Table if !has_ended(execution.state()) => {
+                progress.show(&describe(&execution), rows(&execution));
             }
+            Output::Table => progress.end(&describe(&execution), rows(&execution)),
             Output::Json if !has_ended(execution.state()) => {
                 console.line(json::execution(&execution).to_string());
             }
@@ -49,8 +50,12 @@ pub(crate) async fn watch(
         }
         last = Some(execution);
     }
-    progress.end();
     last.context("the control plane ended the watch without a word")
+}
+
+/// Rows so far.
+pub(crate) fn rows(execution: &Execution) -> i64 {
+    execution.counts.map_or(0, |counts| counts.rows)
 }
 
 /// A state in words: `running · 12 pages · 1 200 rows`.
@@ -62,13 +67,13 @@ pub(crate) fn describe(execution: &Execution) -> String {
     if let Some(Counts { pages, rows, retries, errors, .. }) =
         execution.counts.filter(|counts| counts.requests > 0)
     {
-        words.push(format!("{} pages", text::number(pages)));
-        words.push(format!("{} rows", text::number(rows)));
+        words.push(text::count(pages, "page", "pages"));
+        words.push(text::count(rows, "row", "rows"));
         if retries > 0 {
-            words.push(format!("{} retries", text::number(retries)));
+            words.push(text::count(retries, "retry", "retries"));
         }
         if errors > 0 {
-            words.push(format!("{} errors", text::number(errors)));
+            words.push(text::count(errors, "error", "errors"));
         }
     }
     words.join(" · ")
@@ -117,33 +122,44 @@ pub(crate) struct Progress {
     began: Instant,
     console: Console,
     shown: String,
+    shown_at: Option<Instant>,
 }
 
 impl Progress {
     /// Nothing is shown yet.
     pub(crate) fn new(total: Option<i64>, console: Console) -> Self {
-        Self { total, began: clock::monotonic(), console, shown: String::new() }
+        Self { total, began: clock::monotonic(), console, shown: String::new(), shown_at: None }
     }
 
-    /// Shows where it stands, unless that is shown already.
+    /// Shows where it stands, unless that is shown already; without a terminal not too often, so that logs stay short.
     pub(crate) fn show(&mut self, words: &str, done: i64) {
-        if self.shown == words {
+        let now = clock::monotonic();
+        let soon = self.shown_at.is_some_and(|at| now - at < LINE_EVERY);
+        if self.shown == words || (soon && !self.console.is_terminal()) {
             return;
         }
+        self.draw(words, done, now);
+    }
+
+    /// Shows how it ended, and leaves that line standing.
+    pub(crate) fn end(&mut self, words: &str, done: i64) {
+        if self.shown != words {
+            self.draw(words, done, clock::monotonic());
+        }
+        if self.console.is_terminal() {
+            self.console.print("\n");
+        }
+    }
+
+    fn draw(&mut self, words: &str, done: i64, now: Instant) {
         words.clone_into(&mut self.shown);
-        let took = text::duration(clock::monotonic() - self.began);
+        self.shown_at = Some(now);
+        let took = text::duration(now - self.began);
         if self.console.is_terminal() {
             let bar = self.total.map(|total| bar(done, total) + " ").unwrap_or_default();
             self.console.print(format!("\r\u{1b}[2K  {bar}{words} · {took}"));
         } else {
             self.console.line(format!("  {words} · {took}"));
-        }
-    }
-
-    /// Leaves the last line standing.
-    pub(crate) fn end(&self) {
-        if self.console.is_terminal() && !self.shown.is_empty() {
-            self.console.print("\n");
         }
     }
 }
@@ -175,6 +191,6 @@ mod tests {
         execution.set_state(ExecutionState::Running);
         execution.counts =
             Some(Counts { requests: 13, retries: 1, pages: 12, rows: 1_200, ..Counts::default() });
-        assert_eq!(describe(&execution), "running · 12 pages · 1 200 rows · 1 retries");
+        assert_eq!(describe(&execution), "running · 12 pages · 1 200 rows · 1 retry");
     }
 }

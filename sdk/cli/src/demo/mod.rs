@@ -19,7 +19,7 @@ use self::{check::Arrived, examples::Example};
 use crate::{
     commands::{
         apply::put_all,
-        watch::{Progress, describe, has_ended},
+        watch::{Progress, describe, has_ended, rows},
     },
     console::Console,
     dev::{self, Stack, StackOptions, state::DevState},
@@ -130,8 +130,7 @@ async fn follow(
         match event.with_context(|| format!("the run did not end within {} s", RUN_WITHIN.as_secs()))?? {
             Event::Message(message) => arrived.take(message),
             Event::Update(Some(execution)) if has_ended(execution.state()) => {
-                progress.show(&describe(&execution), execution.counts.map_or(0, |counts| counts.rows));
-                progress.end();
+                progress.end(&describe(&execution), rows(&execution));
                 return Ok(*execution);
             }
             Event::Update(Some(execution)) => state = crate::commands::watch::state(execution.state()),

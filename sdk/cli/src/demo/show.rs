@@ -39,8 +39,9 @@ pub(super) fn triggered(execution: &Execution, console: Console) -> String {
 
 /// While it runs.
 pub(super) fn so_far(state: &str, arrived: &Arrived) -> String {
-    let (messages, rows) = (text::number(arrived.count()), text::number(arrived.rows()));
-    format!("{state} · {messages} messages · {rows} rows in Kafka")
+    let messages = text::count(arrived.count(), "message", "messages");
+    let rows = text::count(arrived.rows(), "row", "rows");
+    format!("{state} · in Kafka: {messages}, {rows}")
 }
 
 /// The execution after its end.
@@ -49,13 +50,14 @@ pub(super) fn summary(execution: &Execution, console: Console) -> String {
         execution.counts.unwrap_or_default();
     let mut table = Table::untitled();
     table.row(["  state", &watch::painted(execution, console)]);
-    table.row([
-        "  requests",
-        &format!("{}, {} of them retries", text::number(requests), text::number(retries)),
-    ]);
+    let retries = text::count(retries, "retry", "retries");
+    table.row(["  requests", &format!("{}, with {retries}", text::number(requests))]);
     table.row(["  pages", &text::number(pages)]);
     table.row(["  rows", &text::number(rows)]);
-    table.row(["  messages", &format!("{}, and {} errors", text::number(messages), text::number(errors))]);
+    table.row([
+        "  messages",
+        &format!("{}, and {}", text::number(messages), text::count(errors, "error", "errors")),
+    ]);
     table.row(["  bytes", &text::number(bytes)]);
     if let Some(took) = took(execution) {
         table.row(["  took", &text::duration(took)]);
@@ -105,7 +107,7 @@ fn order_rows(message: &Message) -> String {
             format!("  {}", text(&row["number"])),
             text(&row["status"]),
             text(&row["customer"]["number"]),
-            format!("{} {}", text(&row["total"]), text(&row["currency"])),
+            format!("{:.2} {}", row["total"].as_f64().unwrap_or_default(), text(&row["currency"])),
             text(&row["items"][0]["product"]),
             text(&row["created_at"]),
         ]);
@@ -136,7 +138,10 @@ pub(super) fn look_on(state: &DevState, folder: &Path, plan: &str, console: Cons
         "\n{}\n  grpcurl -plaintext -H 'x-tenant-id: {tenant}' {grpc} orchid.v1.ExecutionService/ListExecutions\n  \
          kcat -C -b {brokers} -t {} -o beginning -e -f '%k %h\\n'\n  \
          orchid --data {data} tail {plan} --from-beginning\n  orchid --data {data} executions list\n\n",
-        console.paint(Style::Bold, "Look on, while it runs"),
+        console.paint(
+            Style::Bold,
+            if console.is_terminal() { "Look on" } else { "Look on, where orchid dev runs" }
+        ),
         state.kafka.topic_responses,
     )
 }

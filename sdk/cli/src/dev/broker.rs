@@ -21,7 +21,7 @@ pub(super) struct Broker {
 impl Broker {
     /// Starts one with these topics. The cluster may not change threads, so it gets one of its own.
     pub(super) fn start(topics: &KafkaState) -> anyhow::Result<Self> {
-        let names = [&topics.topic_responses, &topics.topic_errors, &topics.topic_events].map(Clone::clone);
+        let names = topics.topics();
         let (alive, until_dropped) = mpsc::sync_channel::<()>(0);
         let (started, answer) = mpsc::sync_channel(1);
         thread::Builder::new().name("broker".to_owned()).spawn(move || {

@@ -69,14 +69,14 @@ fn welcome(stack: &Stack, began: Instant, console: Console) -> String {
     let took = text::duration(clock::monotonic() - began);
     let executors: Vec<&str> = stack.services().iter().skip(1).map(|service| service.name()).collect();
     let mut table = Table::untitled();
-    table.row(["  control plane", &state.grpc, "gRPC with reflection"]);
-    table.row(["  executors", &executors.join(", "), "pool default"]);
-    table.row(["  postgres", &state.postgres, ""]);
-    table.row(["  redis", &state.redis, ""]);
-    table.row(["  kafka", &state.kafka.brokers, &state.kafka.topic_responses]);
-    table.row(["  upstream", &format!("{}/orders", state.upstream), "demo API"]);
-    table.row(["  tenant", &state.tenant.to_string(), "x-tenant-id"]);
-    table.row(["  logs", &state.logs.display().to_string(), ""]);
+    table.row(["  control plane", &format!("{}   gRPC with reflection", state.grpc)]);
+    table.row(["  executors", &executors.join(", ")]);
+    table.row(["  postgres", &state.postgres]);
+    table.row(["  redis", &state.redis]);
+    table.row(["  kafka", &format!("{}   topics {}", state.kafka.brokers, state.kafka.topics().join(", "))]);
+    table.row(["  upstream", &format!("{}/orders", state.upstream)]);
+    table.row(["  tenant", &format!("{}   x-tenant-id", state.tenant)]);
+    table.row(["  logs", &state.logs.display().to_string()]);
     let data = data_flag(stack);
     format!(
         "{}\n\n{}\nTry\n  orchid{data} apply -f docs/examples/orders\n  orchid{data} plan trigger orders-sync --watch\n  \

@@ -12,7 +12,7 @@ use anyhow::{Context as _, bail};
 use futures_util::future::try_join_all;
 use orchid_kit::{
     clock,
-    servers::{Postgres, PostgresOptions, Redis},
+    servers::{Postgres, PostgresOptions, Redis, ServerError},
     tasks::Tasks,
 };
 use orchid_sdk::{Client, Credentials, admin::v1::CreateTenantRequest};
@@ -28,10 +28,12 @@ use super::{
     state::{DevState, KafkaState},
     upstream::Upstream,
 };
-use crate::console::Console;
+use crate::{console::Console, output::text};
 
 const MIGRATED_WITHIN: Duration = Duration::from_secs(60);
 const TEND_EVERY: Duration = Duration::from_millis(100);
+/// How often a server may fail to start again before that is worth a line.
+const QUIET_FAILURES: u32 = 20;
 /// A little more than what executors are given to drain.
 const PATIENCE: Duration = Duration::from_secs(8);
 
@@ -59,6 +61,8 @@ pub(crate) struct Stack {
     services: Vec<Service>,
     postgres: Postgres,
     redis: Redis,
+    /// Of Postgres and Redis: starts that failed since the end.
+    failures: (u32, u32),
     tasks: Tasks,
     console: Console,
     /// In this process; gone with it.
@@ -113,8 +117,18 @@ impl Stack {
             logs: logs_folder,
         };
         state.save(&folder)?;
-        let mut stack =
-            Self { folder, state, services, postgres, redis, tasks, console, _broker: broker, _lock: lock };
+        let mut stack = Self {
+            folder,
+            state,
+            services,
+            postgres,
+            redis,
+            failures: (0, 0),
+            tasks,
+            console,
+            _broker: broker,
+            _lock: lock,
+        };
         if options.logs {
             stack.follow_logs();
         }
@@ -148,22 +162,31 @@ impl Stack {
         }
     }
 
+    /// A server is tried again at every turn: what a killed Postgres leaves needs a moment to go.
     async fn tend_servers(&mut self) {
         if let Some(status) = self.postgres.process().ended() {
             let again = self.postgres.restart().await;
-            self.tell_restart("postgres", &status.to_string(), again);
+            self.failures.0 = self.tell_restart("postgres", &status.to_string(), again, self.failures.0);
         }
         if let Some(status) = self.redis.process().ended() {
             let again = self.redis.restart().await;
-            self.tell_restart("redis", &status.to_string(), again);
+            self.failures.1 = self.tell_restart("redis", &status.to_string(), again, self.failures.1);
         }
     }
 
-    fn tell_restart(&self, name: &str, ending: &str, again: Result<(), orchid_kit::servers::ServerError>) {
+    /// Says that a server runs again, or that it still does not; gives the number of failures since its end.
+    fn tell_restart(&self, name: &str, ending: &str, again: Result<(), ServerError>, failures: u32) -> u32 {
         match again {
-            Ok(()) => self.console.notice(format!("{name} ended ({ending}), and runs again")),
+            Ok(()) => {
+                self.console.notice(format!("{name} ended ({ending}), and runs again"));
+                0
+            }
             Err(error) => {
-                self.console.notice(format!("{name} ended ({ending}), and does not start again: {error}"));
+                if failures == QUIET_FAILURES {
+                    let error = text::shortened(&error.to_string(), 300);
+                    self.console.notice(format!("{name} ended, and does not start again: {error}"));
+                }
+                failures + 1
             }
         }
     }

@@ -50,6 +50,13 @@ pub(crate) struct KafkaState {
     pub topic_events: String,
 }
 
+impl KafkaState {
+    /// The names of all topics.
+    pub(crate) fn topics(&self) -> [String; 3] {
+        [&self.topic_responses, &self.topic_errors, &self.topic_events].map(Clone::clone)
+    }
+}
+
 impl DevState {
     /// The stack that runs with this data folder; `None` when none does.
     pub(crate) fn running(folder: &Path) -> anyhow::Result<Option<Self>> {

@@ -6,6 +6,8 @@
 pub(crate) struct Place {
     /// Byte offset of the value.
     pub offset: usize,
+    /// Byte offset of the member's name, where the value is a member of an object.
+    pub name: Option<usize>,
     /// Whether the whole pointer led here; else this is the nearest thing above.
     pub exact: bool,
 }
@@ -25,18 +27,19 @@ pub(crate) fn locate(text: &str, pointer: &str) -> Place {
     cursor.blank();
     let steps: Vec<String> =
         pointer.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~")).collect();
+    let mut name = None;
     for step in &steps {
         let found = match cursor.peek() {
-            b'{' => cursor.member(step),
-            b'[' => step.parse().ok().and_then(|index| cursor.element(index)),
+            b'{' => cursor.member(step).map(|(name, value)| (Some(name), value)),
+            b'[' => step.parse().ok().and_then(|index| cursor.element(index)).map(|value| (None, value)),
             _ => None,
         };
         match found {
-            Some(offset) => cursor.offset = offset,
-            None => return Place { offset: cursor.offset, exact: false },
+            Some(found) => (name, cursor.offset) = found,
+            None => return Place { offset: cursor.offset, name, exact: false },
         }
     }
-    Place { offset: cursor.offset, exact: true }
+    Place { offset: cursor.offset, name, exact: true }
 }
 
 /// Line and column of a byte offset.
@@ -90,8 +93,8 @@ impl Cursor<'_> {
         }
     }
 
-    /// From an object's brace to the value of its member of that name.
-    fn member(&self, name: &str) -> Option<usize> {
+    /// From an object's brace to its member of that name: where the name begins, and where the value.
+    fn member(&self, name: &str) -> Option<(usize, usize)> {
         let mut cursor = Cursor { bytes: self.bytes, offset: self.offset + 1 };
         loop {
             cursor.blank();
@@ -105,7 +108,7 @@ impl Cursor<'_> {
             cursor.offset += 1;
             cursor.blank();
             if found == name {
-                return Some(cursor.offset);
+                return Some((start, cursor.offset));
             }
             cursor.skip();
             cursor.separator()?;
@@ -204,6 +207,14 @@ mod tests {
         assert_eq!(at("/list/1/é"), (true, "null}, -2.5e3 ],"));
         assert_eq!(at("/list/2"), (true, "-2.5e3 ],"));
         assert_eq!(at("/last"), (true, "true"));
+    }
+
+    #[test]
+    fn a_member_is_known_by_the_place_of_its_name_an_element_has_none() {
+        let name = |pointer| locate(TEXT, pointer).name.map(|offset| TEXT[offset..].lines().next().unwrap());
+        assert_eq!(name("/last"), Some("\"last\": true"));
+        assert_eq!(name("/list/1"), None);
+        assert_eq!(name("/list/1/x~1y"), Some("\"x/y\": [], \"é\": null}, -2.5e3 ],"));
     }
 
     #[test]

@@ -7,6 +7,8 @@ use crate::console::{Console, Style};
 const WIDTH: usize = 110;
 const LEAD: usize = 40;
 
+const UNKNOWN_FIELD: &str = "UNKNOWN_FIELD";
+
 /// A fault, whoever found it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shown<'f> {
@@ -28,8 +30,10 @@ pub(crate) struct Shown<'f> {
 pub(crate) fn fault(file: &str, text: &str, fault: &Shown<'_>, console: Console) -> String {
     let place = locate(text, fault.pointer);
     let in_string = place.exact && text.as_bytes().get(place.offset) == Some(&b'"');
-    let offset = match fault.position {
-        Some(position) if in_string => within_string(text, place.offset, position),
+    let offset = match (fault.position, place.name) {
+        (Some(position), _) if in_string => within_string(text, place.offset, position),
+        // It is the name that is wrong, not what stands behind it.
+        (None, Some(name)) if place.exact && fault.code == UNKNOWN_FIELD => name,
         _ => place.offset,
     };
     let LineColumn { line, column } = line_column(text, offset);
@@ -111,6 +115,20 @@ mod tests {
         };
         let shown = fault("plan.json", TEXT, &found, Console::plain());
         assert!(shown.starts_with("plan.json:1:1: `integration` is required\n"), "{shown}");
+    }
+
+    #[test]
+    fn of_an_unknown_field_the_name_is_shown() {
+        let found = Shown {
+            code: UNKNOWN_FIELD,
+            pointer: "/definition/step/url",
+            position: None,
+            message: "there is no field url",
+            suggestion: None,
+            in_scope: &[],
+        };
+        let shown = fault("plan.json", TEXT, &found, Console::plain());
+        assert!(shown.starts_with("plan.json:4:15: there is no field url\n"), "{shown}");
     }
 
     #[test]

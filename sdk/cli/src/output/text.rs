@@ -33,6 +33,11 @@ pub(crate) fn number(value: i64) -> String {
     format!("{}{}", if value < 0 { "-" } else { "" }, grouped.join(" "))
 }
 
+/// So many of something: `1 page`, `1 987 pages`.
+pub(crate) fn count(value: i64, one: &str, many: &str) -> String {
+    format!("{} {}", number(value), if value == 1 { one } else { many })
+}
+
 /// At most `limit` characters of a line; an ellipsis says that there was more.
 pub(crate) fn shortened(text: &str, limit: usize) -> String {
     if text.chars().count() <= limit {
@@ -66,6 +71,12 @@ mod tests {
         {
             assert_eq!(number(value), expected);
         }
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        let pages = |value| count(value, "page", "pages");
+        assert_eq!([pages(0), pages(1), pages(1_987)], ["0 pages", "1 page", "1 987 pages"]);
     }
 
     #[test]
