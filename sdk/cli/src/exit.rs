@@ -53,11 +53,32 @@ impl Exit {
     }
 }
 
+/// An error with its causes in one line. What a client's error stands on is said by itself already.
+pub(crate) fn words(error: &anyhow::Error) -> String {
+    let mut words: Vec<String> = Vec::new();
+    for cause in error.chain() {
+        words.push(cause.to_string());
+        if cause.is::<orchid_sdk::Error>() {
+            break;
+        }
+    }
+    words.join(": ")
+}
+
 #[cfg(test)]
 mod tests {
     use anyhow::Context as _;
 
     use super::*;
+
+    #[tokio::test]
+    async fn nobody_there_is_said_once() {
+        let nobody =
+            orchid_sdk::Client::connect("127.0.0.1:1", orchid_sdk::Credentials::Development { tenant: None });
+        let error = anyhow::Error::from(nobody.await.unwrap_err()).context("listing");
+        assert_eq!(words(&error), "listing: cannot reach 127.0.0.1:1: Connection refused (os error 111)");
+        assert_eq!(Exit::of(&error), Exit::Unreachable);
+    }
 
     #[test]
     fn the_code_follows_the_cause_however_deep_it_is() {

@@ -31,7 +31,7 @@ async fn main() -> ExitCode {
     let exit = match run(args, console).await {
         Ok(exit) => exit,
         Err(error) => {
-            console.notice(format!("orchid: {error:#}"));
+            console.notice(format!("orchid: {}", exit::words(&error)));
             Exit::of(&error)
         }
     };

@@ -90,18 +90,18 @@ pub(super) fn verdict(
     if execution.state() != ExecutionState::Succeeded {
         return Err(format!("the run ended {}", watch::state(execution.state())));
     }
-    let messages = text::number(arrived.count());
+    let messages = text::count(arrived.count(), "message", "messages");
     match expected {
         None if arrived.count() == 0 => Err("the run succeeded, and no message came".to_owned()),
-        None => Ok(format!("{messages} messages stand in Kafka")),
+        None => Ok(format!("the answer came into Kafka: {messages}")),
         Some(expected) => {
             let distinct = i64::try_from(arrived.distinct_ids()).unwrap_or(i64::MAX);
             if distinct == expected && arrived.rows() == expected {
-                Ok(format!("all {} orders stand in Kafka, in {messages} messages", text::number(expected)))
+                Ok(format!("all {} orders stand in Kafka, in {messages}", text::number(expected)))
             } else {
                 Err(format!(
-                    "of {expected} orders {distinct} came, in {messages} messages with {} rows",
-                    arrived.rows()
+                    "of {expected} orders {distinct} came, in {messages} with {}",
+                    text::count(arrived.rows(), "row", "rows")
                 ))
             }
         }

@@ -23,7 +23,7 @@ use crate::{
     },
     console::Console,
     dev::{self, Stack, StackOptions, state::DevState},
-    exit::Exit,
+    exit::{Exit, words},
     kafka::{From, Reader},
 };
 
@@ -59,7 +59,8 @@ pub(crate) async fn run(options: &StackOptions, api: Option<&str>, console: Cons
         Ok(_) => {}
         Err(error) => {
             let logs = state.logs.display();
-            console.notice(format!("orchid: {error:#}\nthe logs of control plane and executors: {logs}"));
+            console
+                .notice(format!("orchid: {}\nthe logs of control plane and executors: {logs}", words(error)));
         }
     }
     dev::stop(stack, &mut signals, console).await;

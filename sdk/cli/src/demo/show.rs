@@ -9,7 +9,7 @@ use super::check::{Arrived, rows};
 use crate::{
     commands::watch,
     console::{Console, Style},
-    dev::state::DevState,
+    dev::{programs, state::DevState},
     kafka::Message,
     output::{table::Table, text},
 };
@@ -133,11 +133,11 @@ pub(super) fn failure(reason: &str, console: Console) -> String {
 /// What to type next.
 pub(super) fn look_on(state: &DevState, folder: &Path, plan: &str, console: Console) -> String {
     let (grpc, tenant, brokers) = (&state.grpc, state.tenant, &state.kafka.brokers);
-    let data = folder.display();
+    let orchid = programs::invocation(folder);
     format!(
         "\n{}\n  grpcurl -plaintext -H 'x-tenant-id: {tenant}' {grpc} orchid.v1.ExecutionService/ListExecutions\n  \
          kcat -C -b {brokers} -t {} -o beginning -e -f '%k %h\\n'\n  \
-         orchid --data {data} tail {plan} --from-beginning\n  orchid --data {data} executions list\n\n",
+         {orchid} tail {plan} --from-beginning\n  {orchid} executions list\n\n",
         console.paint(
             Style::Bold,
             if console.is_terminal() { "Look on" } else { "Look on, where orchid dev runs" }

@@ -2,7 +2,7 @@
 
 mod broker;
 mod logs;
-mod programs;
+pub(crate) mod programs;
 mod recipes;
 mod secrets;
 mod service;
@@ -77,17 +77,11 @@ fn welcome(stack: &Stack, began: Instant, console: Console) -> String {
     table.row(["  upstream", &format!("{}/orders", state.upstream)]);
     table.row(["  tenant", &format!("{}   x-tenant-id", state.tenant)]);
     table.row(["  logs", &state.logs.display().to_string()]);
-    let data = data_flag(stack);
+    let orchid = programs::invocation(stack.folder());
     format!(
-        "{}\n\n{}\nTry\n  orchid{data} apply -f docs/examples/orders\n  orchid{data} plan trigger orders-sync --watch\n  \
-         orchid{data} tail orders-sync --from-beginning\n\n",
+        "{}\n\n{}\nTry\n  {orchid} apply -f docs/examples/orders\n  {orchid} plan trigger orders-sync --watch\n  \
+         {orchid} tail orders-sync --from-beginning\n\n",
         console.paint(Style::Bold, format!("orchid is ready after {took}; Ctrl-C stops it")),
         table.render(),
     )
-}
-
-/// What the other commands need in order to find this stack: nothing, where it runs in the usual folder.
-fn data_flag(stack: &Stack) -> String {
-    let usual = std::path::absolute(crate::args::DATA_FOLDER).is_ok_and(|usual| usual == stack.folder());
-    if usual { String::new() } else { format!(" --data {}", stack.folder().display()) }
 }
