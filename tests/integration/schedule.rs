@@ -100,3 +100,56 @@ async fn a_schedule_ends_after_its_count_and_triggers_do_not_count() {
     assert_eq!(scheduled, 2);
     stack.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_paused_schedule_is_never_due_and_goes_on_with_what_is_left_of_its_wait() {
+    let stack = Stack::start(StackOptions { executors: 0, ..StackOptions::default() }).await;
+    let tenant = stack.tenant().await;
+    tenant.shop("http://127.0.0.1:1").await;
+    let daily = v1::Plan { wait_seconds: Some(86_400), enabled: Some(false), ..every_second(None) };
+    tenant.create_plan(daily).await.expect("a plan");
+    let (plan, config) = ("again".to_owned(), "main".to_owned());
+    let pause = v1::PauseScheduleRequest { plan: plan.clone(), config: config.clone() };
+    let resume = v1::ResumeScheduleRequest { plan: plan.clone(), config: config.clone() };
+    let next = v1::ListNextRunsRequest { plan: plan.clone(), config: config.clone(), count: 2 };
+    let mut schedules = tenant.schedules();
+
+    for _ in 0..2 {
+        let paused =
+            schedules.pause_schedule(tenant.request(pause.clone())).await.expect("pause").into_inner();
+        assert!(paused.paused, "{paused:?}");
+    }
+    let enable = v1::UpdatePlanRequest {
+        plan: Some(v1::Plan { key: plan, enabled: Some(true), ..v1::Plan::default() }),
+        ..v1::UpdatePlanRequest::default()
+    };
+    tenant.plans().update_plan(tenant.request(enable)).await.expect("an enabled plan");
+    let times =
+        schedules.list_next_runs(tenant.request(next.clone())).await.expect("times").into_inner().times;
+    assert_eq!(times, [], "a paused schedule has no next run");
+
+    // It never ran, so a run is overdue.
+    schedules.resume_schedule(tenant.request(resume.clone())).await.expect("resume");
+    let get = v1::GetScheduleRequest { plan: "again".to_owned(), config };
+    let running = eventually("it runs", SOON, async || {
+        let schedule = tenant.schedules().get_schedule(tenant.request(get.clone())).await;
+        Some(schedule.expect("a schedule").into_inner())
+            .filter(|schedule| !schedule.current_execution_id.is_empty())
+    })
+    .await;
+    assert_eq!((running.run_count, running.next_due_time), (1, None), "{running:?}");
+
+    // It ends while it is paused: nothing is due then, and a day after its end once it goes on.
+    schedules.pause_schedule(tenant.request(pause)).await.expect("pause");
+    let cancel = v1::CancelExecutionRequest { id: running.current_execution_id, reason: String::new() };
+    let ended =
+        tenant.executions().cancel_execution(tenant.request(cancel)).await.expect("a cancel").into_inner();
+    let rested = schedules.get_schedule(tenant.request(get)).await.expect("a schedule").into_inner();
+    assert_eq!((rested.next_due_time, rested.last_execution_id.as_str()), (None, ended.id.as_str()));
+    let resumed = schedules.resume_schedule(tenant.request(resume)).await.expect("resume").into_inner();
+    let day = 86_400_000;
+    assert_eq!(millis(resumed.next_due_time), millis(ended.end_time) + day);
+    let times = schedules.list_next_runs(tenant.request(next)).await.expect("times").into_inner().times;
+    let times: Vec<i64> = times.into_iter().map(|time| millis(Some(time))).collect();
+    assert_eq!(times, [millis(resumed.next_due_time), millis(resumed.next_due_time) + day]);
+}
