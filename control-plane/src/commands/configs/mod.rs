@@ -1,6 +1,7 @@
 //! Configs: one tenant's values for an integration.
 
 mod create;
+mod declared;
 mod delete;
 mod document;
 mod read;
@@ -11,6 +12,7 @@ mod update;
 mod validate;
 
 pub use create::CreateConfig;
+pub use declared::declared_secrets;
 pub use delete::DeleteConfig;
 pub use read::{GetConfig, ListConfigs};
 pub use update::UpdateConfig;

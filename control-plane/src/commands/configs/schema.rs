@@ -57,11 +57,12 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn visit(&mut self, schema: &Json, value: &Json, pointer: &str, refs: usize) {
         let Json::Object(members) = schema else { return };
-        if ["writeOnly", "x-secret"].iter().any(|mark| members.get(*mark) == Some(&Json::Bool(true))) {
+        if marks_secret(members) {
             self.found.insert(pointer.to_owned());
             return;
         }
-        if let Some(target) = members.get("$ref").and_then(Json::as_str).and_then(|name| self.resolve(name))
+        if let Some(target) =
+            members.get("$ref").and_then(Json::as_str).and_then(|name| resolve(self.root, name))
             && refs < MAX_REFS
         {
             self.visit(&target, value, pointer, refs + 1);
@@ -129,19 +130,21 @@ impl Walk<'_> {
             members.get(keyword).into_iter().for_each(|schema| self.visit(schema, element, pointer, 0));
         }
     }
+}
 
-    /// The part of the schema that a local reference names: a pointer, or an anchor of `$defs`.
-    fn resolve(&self, reference: &str) -> Option<Json> {
-        let local = reference.strip_prefix('#')?;
-        if local.is_empty() || local.starts_with('/') {
-            return self.root.pointer(local).cloned();
-        }
-        let definitions = self.root.get("$defs").and_then(Json::as_object)?;
-        definitions
-            .values()
-            .find(|schema| schema.get("$anchor").and_then(Json::as_str) == Some(local))
-            .cloned()
+/// Whether a schema says that its value is secret.
+pub(super) fn marks_secret(members: &serde_json::Map<String, Json>) -> bool {
+    ["writeOnly", "x-secret"].iter().any(|mark| members.get(*mark) == Some(&Json::Bool(true)))
+}
+
+/// The part of a schema that a local reference names: a pointer, or an anchor of `$defs`.
+pub(super) fn resolve(root: &Json, reference: &str) -> Option<Json> {
+    let local = reference.strip_prefix('#')?;
+    if local.is_empty() || local.starts_with('/') {
+        return root.pointer(local).cloned();
     }
+    let definitions = root.get("$defs").and_then(Json::as_object)?;
+    definitions.values().find(|schema| schema.get("$anchor").and_then(Json::as_str) == Some(local)).cloned()
 }
 
 /// A name as one step of a JSON pointer (RFC 6901).

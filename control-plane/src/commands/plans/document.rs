@@ -4,7 +4,7 @@ use orchid_plan::{Configs, Overlap, ServerLimits};
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
-    commands::{CommandError, Fault, near::nearest},
+    commands::{CommandError, Fault, configs::declared_secrets, near::nearest},
     store::{
         configs::{self, ConfigName},
         db::TenantTx,
@@ -99,14 +99,18 @@ impl PlanDocument {
         limits: &ServerLimits,
     ) -> Result<(Checked, Integration, Vec<ConfigName>), CommandError> {
         let mut faults = Vec::new();
-        let checked = match orchid_plan::check(&self.0, limits) {
-            Ok(plan) => Some(Checked::from_plan(plan)),
+        let plan = orchid_plan::check(&self.0, limits);
+        let integration = self.integration(tx, &mut faults).await?;
+        let checked = match plan {
+            Ok(plan) => {
+                faults.extend(kept_secrets(tx, &plan, integration.as_ref()).await?);
+                Some(Checked::from_plan(plan))
+            }
             Err(found) => {
                 faults.extend(found.0.into_iter().map(Fault::from));
                 None
             }
         };
-        let integration = self.integration(tx, &mut faults).await?;
         let names = match &integration {
             Some(integration) => configs::names(tx, integration.id).await?,
             None => Vec::new(),
@@ -148,6 +152,18 @@ impl PlanDocument {
             faults.push(Fault::new("UNKNOWN_REFERENCE", format!("/configs/{index}"), message).suggest(near));
         }
     }
+}
+
+/// Faults of expressions that would carry a secret of the config into messages or the context.
+async fn kept_secrets(
+    tx: &TenantTx,
+    plan: &orchid_plan::Plan,
+    integration: Option<&Integration>,
+) -> Result<Vec<Fault>, CommandError> {
+    let Some(integration) = integration else { return Ok(Vec::new()) };
+    let Some(schema) = integrations::newest_schema(tx, integration.id).await? else { return Ok(Vec::new()) };
+    let faults = plan.definition.keeping_secrets(&declared_secrets(&schema.schema));
+    Ok(faults.into_iter().map(Fault::from).collect())
 }
 
 impl Checked {
