@@ -75,6 +75,7 @@ fn took(execution: &Execution) -> Option<Duration> {
 
 /// The first messages, and the first rows of the first one.
 pub(super) fn messages(arrived: &Arrived, orders: bool, console: Console) -> String {
+    let Some(first) = arrived.messages().next() else { return "\n".to_owned() };
     let mut table = Table::titled(["  PLACE", "PARTITION", "OFFSET", "STATUS", "ROWS", "MESSAGE ID"]);
     for message in arrived.messages().take(MESSAGES_SHOWN) {
         table.row([
@@ -88,14 +89,13 @@ pub(super) fn messages(arrived: &Arrived, orders: bool, console: Console) -> Str
     }
     let more = arrived.count() - i64::try_from(MESSAGES_SHOWN).unwrap_or_default();
     let more = if more > 0 { format!("  … and {} more\n", text::number(more)) } else { String::new() };
-    let first = arrived.messages().next();
-    let rows = first.map(|message| if orders { order_rows(message) } else { plain_rows(message) });
+    let rows = if orders { order_rows(first) } else { plain_rows(first) };
     format!(
         "\n{}\n{}{more}\n{}\n{}\n",
         console.paint(Style::Bold, "Its messages in Kafka"),
         table.render(),
         console.paint(Style::Bold, "The first rows of the first one"),
-        rows.unwrap_or_default(),
+        rows,
     )
 }
 
