@@ -18,6 +18,7 @@ mod fleet;
 mod isolation;
 mod kafka_away;
 mod lease_calls;
+mod lease_moves;
 mod management;
 mod messages;
 mod plans;

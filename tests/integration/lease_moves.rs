@@ -1,0 +1,319 @@
+//! What moves a run, spoken by hand: parks, cancels, losses, and whose turn comes next.
+
+use std::time::{Duration, SystemTime};
+
+use orchid_proto::{
+    executor::v1 as fleet,
+    v1::{CancelExecutionRequest, ExecutionState},
+};
+use orchid_tests::{Fleet, Stack, StackOptions, Tenant, eventually};
+use serde_json::{Value, json};
+use tonic::Code;
+
+use crate::plans;
+
+const SOON: Duration = Duration::from_secs(30);
+
+async fn by_hand(
+    placement_groups: u32,
+    lease_ttl_ms: u32,
+    settings: &[(&'static str, &str)],
+) -> (Stack, Tenant) {
+    let control_plane_settings = settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    let options = StackOptions {
+        executors: 0,
+        placement_groups,
+        lease_ttl_ms,
+        control_plane_settings,
+        ..StackOptions::default()
+    };
+    let stack = Stack::start(options).await;
+    let tenant = stack.tenant().await;
+    tenant.shop("http://127.0.0.1:1").await;
+    tenant.plan("single", &plans::single()).await;
+    (stack, tenant)
+}
+
+async fn acquire_one(executor: &Fleet, seq: i64) -> fleet::Grant {
+    let mut grants = eventually("a lease is granted", SOON, async || {
+        let grants = executor.acquire(seq).await;
+        (!grants.is_empty()).then_some(grants)
+    })
+    .await;
+    assert_eq!(grants.len(), 1, "{grants:?}");
+    grants.remove(0)
+}
+
+fn checkpoint(grant: &fleet::Grant, seq: i64, place: &'static [u8]) -> fleet::CheckpointItem {
+    fleet::CheckpointItem {
+        lease_token: grant.lease_token.clone(),
+        seq,
+        place: place.into(),
+        progress: Some(fleet::RunProgress { pages: seq, ..fleet::RunProgress::default() }),
+        running_ms: 70,
+        ..fleet::CheckpointItem::default()
+    }
+}
+
+async fn complete(
+    executor: &Fleet,
+    grant: &fleet::Grant,
+    outcome: fleet::Outcome,
+) -> fleet::CompleteResponse {
+    let item = fleet::CompleteItem {
+        checkpoint: Some(checkpoint(grant, 9, b"{}")),
+        outcome: outcome.into(),
+        ..fleet::CompleteItem::default()
+    };
+    let request = executor.request(fleet::CompleteRequest { items: vec![item], acquire: None });
+    executor.client().complete(request).await.expect("an answer").into_inner()
+}
+
+async fn cancel(tenant: &Tenant, id: &str) -> ExecutionState {
+    let request = CancelExecutionRequest { id: id.to_owned(), reason: "enough".to_owned() };
+    let answer = tenant.executions().cancel_execution(tenant.request(request)).await;
+    answer.expect("an answer").into_inner().state()
+}
+
+fn ended_of(beat: &fleet::HeartbeatResponse) -> Vec<&str> {
+    beat.announcements.iter().map(|announcement| announcement.headers["execution_id"].as_str()).collect()
+}
+
+/// The ends that beats hand over, until there are so many.
+async fn announced(executor: &mut Fleet, answered_acquire_seq: i64, count: usize) -> Vec<(String, Value)> {
+    let mut ends = Vec::new();
+    for _ in 0..20 {
+        let beat = executor.beat(answered_acquire_seq, &[]).await;
+        for announcement in beat.announcements {
+            let payload: Value = serde_json::from_slice(&announcement.payload).expect("JSON");
+            assert_eq!(announcement.headers["type"], "execution.completed");
+            ends.push((payload["execution_id"].as_str().expect("an id").to_owned(), payload));
+        }
+        if ends.len() >= count {
+            break;
+        }
+    }
+    ends
+}
+
+async fn parks(placement_groups: u32) {
+    let (stack, tenant) = by_hand(placement_groups, 30_000, &[]).await;
+    let execution = tenant.trigger("single", "main").await;
+    let mut executor = stack.fleet().await;
+    let first = acquire_one(&executor, 1).await;
+    let park = fleet::ParkItem {
+        checkpoint: Some(checkpoint(&first, 3, b"{\"page\":3}")),
+        not_before: Some((SystemTime::from(orchid_kit::clock::utc_now()) + Duration::from_secs(3)).into()),
+        reason: "Retry-After".to_owned(),
+    };
+    for _ in 0..2 {
+        let request = executor.request(fleet::ParkRequest { items: vec![park.clone()] });
+        let parked = executor.client().park(request).await.expect("an answer").into_inner();
+        assert_eq!(parked.results[0].verdict(), fleet::Verdict::Ok, "{parked:?}");
+    }
+    let parked = tenant.execution(&execution.id).await;
+    assert_eq!((parked.state(), parked.waiting_for.as_str()), (ExecutionState::Parked, "Retry-After"));
+    assert!(executor.acquire(2).await.is_empty(), "its time has not come");
+
+    let second = acquire_one(&executor, 3).await;
+    assert_eq!((second.attempt, second.ran_ms), (2, 70));
+    assert!(second.fence > first.fence);
+    let saved = second.checkpoint.clone().expect("a checkpoint");
+    assert_eq!((saved.seq, saved.place.as_ref()), (3, b"{\"page\":3}".as_slice()));
+    assert_eq!(saved.progress.expect("progress").pages, 3);
+    let late = complete(&executor, &first, fleet::Outcome::Succeeded).await;
+    assert_eq!(late.results[0].verdict(), fleet::Verdict::Fenced, "the first attempt is over");
+
+    executor.beat(3, &[&second]).await;
+    let done = complete(&executor, &second, fleet::Outcome::Succeeded).await;
+    assert_eq!(done.announcements.len(), 1);
+    let verdicts: Vec<String> =
+        tenant.attempts(&execution.id).await.into_iter().map(|attempt| attempt.verdict).collect();
+    assert_eq!(verdicts, ["parked", "completed"]);
+    assert_eq!(tenant.success_of(&execution.id).await.losses, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_parked_run_goes_on_at_its_checkpoint_when_its_time_has_come() {
+    parks(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_parked_run_goes_on_at_its_checkpoint_with_eight_groups() {
+    parks(8).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancel_ends_what_nobody_has_at_once_and_tells_who_has_the_rest() {
+    let (stack, tenant) = by_hand(8, 30_000, &[]).await;
+    let mut executor = stack.fleet().await;
+    let going = tenant.trigger("single", "main").await;
+    let behind = tenant.trigger("single", "main").await;
+    assert_eq!(cancel(&tenant, &behind.id).await, ExecutionState::Cancelled, "pending");
+    let grant = acquire_one(&executor, 1).await;
+    assert_eq!(grant.execution_id, going.id);
+    assert_eq!(cancel(&tenant, &going.id).await, ExecutionState::Running, "its executor is told first");
+    let beat = executor.beat(1, &[&grant]).await;
+    assert_eq!(beat.instructions[0].command(), fleet::LeaseCommand::Cancel);
+    let next = tenant.trigger("single", "main").await;
+    assert_eq!(next.state(), ExecutionState::Pending, "the run is still going");
+    let done = complete(&executor, &grant, fleet::Outcome::Cancelled).await;
+    assert_eq!(done.results[0].verdict(), fleet::Verdict::Ok);
+    assert_eq!(tenant.end_of(&going.id).await.state(), ExecutionState::Cancelled);
+    assert_eq!(cancel(&tenant, &going.id).await, ExecutionState::Cancelled, "again changes nothing");
+    assert_eq!(cancel(&tenant, &next.id).await, ExecutionState::Cancelled, "queued");
+    assert_eq!(ended_of(&beat), [behind.id.as_str()], "what ended without an executor is handed to one");
+    let ends = announced(&mut executor, 1, 1).await;
+    let ids: Vec<&str> = ends.iter().map(|(id, _)| id.as_str()).collect();
+    assert_eq!(ids, [next.id.as_str()], "each once");
+    assert!(ends.iter().all(|(_, payload)| payload["status"] == "cancelled"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancel_that_an_executor_does_not_obey_is_ended_by_the_server() {
+    let (stack, tenant) = by_hand(1, 30_000, &[("ORCHID_RUNS_CANCEL_AFTER_MS", "300")]).await;
+    let mut executor = stack.fleet().await;
+    let execution = tenant.trigger("single", "main").await;
+    let grant = acquire_one(&executor, 1).await;
+    cancel(&tenant, &execution.id).await;
+    assert_eq!(tenant.end_of(&execution.id).await.state(), ExecutionState::Cancelled);
+    let beat = executor.beat(1, &[&grant]).await;
+    assert_eq!(beat.instructions[0].command(), fleet::LeaseCommand::Lost);
+    let late = complete(&executor, &grant, fleet::Outcome::Succeeded).await;
+    assert_eq!(late.results[0].verdict(), fleet::Verdict::ExecutionTerminal, "the first end stands");
+}
+
+async fn turns(placement_groups: u32) {
+    let (stack, first) = by_hand(placement_groups, 30_000, &[]).await;
+    let second = stack.tenant().await;
+    second.shop("http://127.0.0.1:1").await;
+    second.plan("single", &plans::single()).await;
+    let executor = stack.fleet().await;
+    let mut expected: Vec<Vec<String>> = vec![Vec::new(), Vec::new()];
+    for _ in 0..3 {
+        for (number, tenant) in [&first, &second].into_iter().enumerate() {
+            expected[number].push(tenant.trigger("single", "main").await.id);
+        }
+    }
+    let mut granted: Vec<String> = Vec::new();
+    for seq in 1..=12 {
+        let grants = executor.acquire(seq).await;
+        assert!(grants.len() <= 2, "one run of each plan and config at a time: {grants:?}");
+        for grant in grants {
+            granted.push(grant.execution_id.clone());
+            complete(&executor, &grant, fleet::Outcome::Succeeded).await;
+        }
+    }
+    assert_eq!(granted.len(), 6);
+    for order in expected {
+        let of_tenant: Vec<String> = granted.iter().filter(|id| order.contains(id)).cloned().collect();
+        assert_eq!(of_tenant, order, "in the order of their triggers");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn turns_come_in_the_order_of_triggers() {
+    turns(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn turns_come_in_the_order_of_triggers_with_eight_groups() {
+    turns(8).await;
+}
+
+const QUICK: &[(&str, &str)] = &[("ORCHID_REAPER_INTERVAL_MS", "100"), ("ORCHID_REAPER_GRACE_MS", "100")];
+
+/// An executor takes the run, tells what it requests, and is never heard of again.
+async fn lose(stack: &Stack, tenant: &Tenant, id: &str, saves: bool) -> Fleet {
+    let executor = stack.fleet().await;
+    let grant = acquire_one(&executor, 1).await;
+    if saves {
+        let request =
+            fleet::CheckpointRequest { items: vec![checkpoint(&grant, i64::from(grant.attempt), b"{}")] };
+        executor.client().checkpoint(executor.request(request)).await.expect("an answer");
+    }
+    let beat = fleet::HeartbeatRequest {
+        beat_seq: 1,
+        answered_acquire_seq: 1,
+        leases: vec![fleet::RunningLease {
+            lease_token: grant.lease_token.clone(),
+            last_request: "GET http://127.0.0.1:1/one".to_owned(),
+            running_ms: 5,
+        }],
+        ..fleet::HeartbeatRequest::default()
+    };
+    executor.client().heartbeat(executor.request(beat)).await.expect("an answer");
+    eventually("the lease is lost", SOON, async || {
+        let state = tenant.execution(id).await.state();
+        (state != ExecutionState::Running).then_some(())
+    })
+    .await;
+    executor
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_losses_without_progress_are_poison() {
+    let (stack, tenant) = by_hand(8, 1000, QUICK).await;
+    let execution = tenant.trigger("single", "main").await;
+    for (losses, state) in
+        [(1, ExecutionState::Queued), (2, ExecutionState::Queued), (3, ExecutionState::DeadLettered)]
+    {
+        let executor = lose(&stack, &tenant, &execution.id, false).await;
+        let lost = tenant.execution(&execution.id).await;
+        assert_eq!((lost.losses, lost.state()), (losses, state));
+        let beat = fleet::HeartbeatRequest { beat_seq: 2, ..fleet::HeartbeatRequest::default() };
+        let refused = executor.client().heartbeat(executor.request(beat)).await.expect_err("it has expired");
+        assert_eq!(refused.code(), Code::Unauthenticated);
+    }
+    let attempts = tenant.attempts(&execution.id).await;
+    let verdicts: Vec<&str> = attempts.iter().map(|attempt| attempt.verdict.as_str()).collect();
+    assert_eq!(verdicts, ["lost_heartbeat", "lost_heartbeat", "poison"]);
+    assert_eq!(attempts[2].last_request, "GET http://127.0.0.1:1/one");
+    let mut executor = stack.fleet().await;
+    let ends = announced(&mut executor, 0, 1).await;
+    assert_eq!(ends[0].1["status"], "dead_lettered");
+    assert_eq!(ends[0].1["error"]["code"], "POISON");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn progress_forgives_losses() {
+    let (stack, tenant) = by_hand(1, 1000, QUICK).await;
+    let execution = tenant.trigger("single", "main").await;
+    for _ in 0..4 {
+        lose(&stack, &tenant, &execution.id, true).await;
+        let lost = tenant.execution(&execution.id).await;
+        assert_eq!((lost.losses, lost.state()), (1, ExecutionState::Queued));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rung_run_is_granted_once_and_the_rest_is_refused_with_a_reason() {
+    let (stack, tenant) = by_hand(8, 30_000, &[]).await;
+    let executor = stack.fleet().await;
+    let going = tenant.trigger("single", "main").await;
+    let behind = tenant.trigger("single", "main").await;
+    let rung =
+        |id: &str| fleet::RungExecution { tenant_id: tenant.id.to_string(), execution_id: id.to_owned() };
+    let ask = |seq: i64| {
+        let request = fleet::AcquireLeasesRequest {
+            acquire_seq: seq,
+            max_leases: 8,
+            rung: vec![rung(&going.id), rung(&behind.id), rung(&uuid::Uuid::nil().to_string())],
+            ..fleet::AcquireLeasesRequest::default()
+        };
+        let request = executor.request(request);
+        let mut client = executor.client();
+        async move { client.acquire_leases(request).await.expect("an answer").into_inner() }
+    };
+    let first = ask(1).await;
+    assert_eq!(first.grants.len(), 1);
+    assert_eq!(first.grants[0].execution_id, going.id);
+    let config: Value =
+        serde_json::from_slice(&first.grants[0].config.clone().expect("a config").values_json).expect("JSON");
+    assert_eq!(config, json!({"base_url": "http://127.0.0.1:1"}));
+    let second = ask(2).await;
+    assert!(second.grants.is_empty());
+    let verdicts: Vec<fleet::Verdict> = second.refused.iter().map(fleet::Refused::verdict).collect();
+    use fleet::Verdict::{AlreadyLeased, NotReady};
+    assert_eq!(verdicts, [AlreadyLeased, NotReady, NotReady]);
+}
