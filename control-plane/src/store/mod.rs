@@ -10,7 +10,6 @@ pub mod executions;
 pub mod fleet;
 pub mod integrations;
 pub mod plans;
-pub mod report;
 pub mod requests;
 pub mod schedules;
 pub mod schema;

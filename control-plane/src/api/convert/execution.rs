@@ -1,16 +1,17 @@
 //! Executions, their attempts and their history.
 
 use orchid_domain::execution::{Kind, Origin, State};
-use orchid_proto::{executor::v1 as executor, v1};
+use orchid_proto::v1;
 use tonic::Status;
 
 use crate::{
     api::{convert, error},
-    commands::Fault,
-    store::{
-        executions::{Attempt, Event, Execution, Filter},
-        report::Report,
+    commands::{
+        Fault,
+        executions::Report,
+        fleet::progress::{Counts, Progress, RunFault, Warning},
     },
+    store::executions::{Attempt, Event, Execution, Filter},
 };
 
 /// Encodes an execution.
@@ -75,30 +76,20 @@ pub(crate) fn to_wire(row: Execution) -> Result<v1::Execution, Status> {
     })
 }
 
-fn run_error(fault: executor::RunFault) -> v1::RunError {
-    let executor::RunFault { class, code, message, pointer, status_code, step_path } = fault;
+fn run_error(fault: RunFault) -> v1::RunError {
+    let RunFault { class, code, message, pointer, status_code, step_path } = fault;
     v1::RunError { class, code, message, pointer, status_code, step_path }
 }
 
 type Positions = std::collections::HashMap<String, i64>;
 
-fn progress_to_wire(progress: executor::RunProgress) -> (v1::Counts, Positions, Vec<v1::Warning>) {
-    let executor::RunProgress {
-        requests,
-        retries,
-        pages,
-        rows,
-        messages,
-        bytes,
-        errors,
-        positions,
-        warnings,
-    } = progress;
-    let warnings = warnings.into_iter().map(|warning| {
-        let executor::RunWarning { code, pointer, message } = warning;
-        v1::Warning { code, pointer, message }
-    });
-    (v1::Counts { requests, retries, pages, rows, messages, bytes, errors }, positions, warnings.collect())
+fn progress_to_wire(progress: Progress) -> (v1::Counts, Positions, Vec<v1::Warning>) {
+    let Progress { counts, positions, warnings } = progress;
+    let Counts { requests, retries, pages, rows, messages, bytes, errors } = counts;
+    let counts = v1::Counts { requests, retries, pages, rows, messages, bytes, errors };
+    let warnings =
+        warnings.into_iter().map(|Warning { code, pointer, message }| v1::Warning { code, pointer, message });
+    (counts, positions.into_iter().collect(), warnings.collect())
 }
 
 /// Encodes an attempt.

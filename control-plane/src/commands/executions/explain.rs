@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{
     read::{GetExecution, last_request_of},
+    report::Report,
     words::{Facts, Standing, summary},
 };
 use crate::{
@@ -15,7 +16,6 @@ use crate::{
         db::{Databases, TenantTx, Work},
         error::StoreError,
         executions::{self, Attempt, Event, Execution},
-        report::Report,
         standing::{self, Going, Lease, Queued, Saved},
     },
 };

@@ -3,6 +3,7 @@
 mod cancel;
 mod explain;
 mod read;
+mod report;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod watch;
@@ -11,6 +12,7 @@ mod words;
 pub use cancel::{CancelExecution, CancelOutcome};
 pub use explain::{Explained, explain};
 pub use read::{GetExecution, ListExecutionAttempts, ListExecutions, last_request_of};
+pub use report::Report;
 
 /// What errors call it.
 const WHAT: &str = "execution";

@@ -5,13 +5,15 @@ mod phrases;
 
 use chrono::{DateTime, Utc};
 use orchid_domain::execution::{LOSSES_TO_DEAD_LETTER, State};
-use orchid_proto::executor::v1::RunFault;
 
 use self::phrases::{after_waiting, because, count, did, moment, verb};
-use crate::store::{
-    executions::{Attempt, Execution},
-    report::Report,
-    standing::{Going, PoolLoad, Queued, Saved, Session},
+use super::report::Report;
+use crate::{
+    commands::fleet::progress::RunFault,
+    store::{
+        executions::{Attempt, Execution},
+        standing::{Going, PoolLoad, Queued, Saved, Session},
+    },
 };
 
 /// What was read about an execution, by the kind of state that it is in.
@@ -172,7 +174,7 @@ fn held(facts: &Facts<'_>, session: Option<&Session>, saved: Option<&Saved>) -> 
         None => "It has saved no checkpoint yet.".to_owned(),
     });
     // What it did after its last checkpoint is not known here, so that none is no news.
-    if facts.report.progress.requests > 0 {
+    if facts.report.progress.counts.requests > 0 {
         sentences.push(did(&facts.report.progress));
     }
     if let Some(request) =

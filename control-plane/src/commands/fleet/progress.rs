@@ -86,6 +86,13 @@ impl RunFault {
     pub fn encode(&self) -> Vec<u8> {
         wire::RunFault::from(self.clone()).encode_to_vec()
     }
+
+    /// From its stored form.
+    pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
+        let stored =
+            wire::RunFault::decode(bytes).map_err(|error| StoreError::corrupt("run fault", error))?;
+        Ok(stored.into())
+    }
 }
 
 impl From<wire::RunProgress> for Progress {
@@ -149,7 +156,7 @@ impl From<RunFault> for wire::RunFault {
 
 #[cfg(test)]
 mod tests {
-    use super::{Counts, Progress, Warning};
+    use super::{Counts, Progress, RunFault, Warning};
 
     #[test]
     fn progress_reads_back() {
@@ -160,5 +167,12 @@ mod tests {
         };
         assert_eq!(Progress::decode(&progress.encode()).unwrap(), progress);
         assert!(Progress::decode(b"\xff").is_err());
+    }
+
+    #[test]
+    fn a_fault_reads_back() {
+        let fault = RunFault { code: "TIMEOUT".to_owned(), status_code: Some(504), ..RunFault::default() };
+        assert_eq!(RunFault::decode(&fault.encode()).unwrap(), fault);
+        assert!(RunFault::decode(b"\xff").is_err());
     }
 }

@@ -1,12 +1,12 @@
 //! Pieces of sentences: numbers with their nouns, times with their distance.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use orchid_proto::executor::v1::RunProgress;
+
+use crate::commands::fleet::progress::{Counts, Progress};
 
 /// What a run did, as a sentence.
-pub(super) fn did(progress: &RunProgress) -> String {
-    let RunProgress { requests, retries, pages, rows, messages, bytes: _, errors, positions: _, warnings: _ } =
-        progress;
+pub(super) fn did(progress: &Progress) -> String {
+    let Counts { requests, retries, pages, rows, messages, bytes: _, errors } = &progress.counts;
     if *requests == 0 {
         return "It has sent no request.".to_owned();
     }

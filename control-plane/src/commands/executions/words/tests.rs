@@ -1,8 +1,10 @@
-use orchid_proto::executor::v1::{RunProgress, RunWarning};
 use uuid::Uuid;
 
 use super::*;
-use crate::commands::executions::samples::{at, attempt, execution};
+use crate::commands::{
+    executions::samples::{at, attempt, execution},
+    fleet::progress::{Counts, Progress, Warning},
+};
 
 fn fault(class: &str, code: &str, message: &str) -> RunFault {
     RunFault {
@@ -15,8 +17,9 @@ fn fault(class: &str, code: &str, message: &str) -> RunFault {
     }
 }
 
-fn progress() -> RunProgress {
-    RunProgress { requests: 5, retries: 1, pages: 4, rows: 400, messages: 4, ..RunProgress::default() }
+fn progress() -> Progress {
+    let counts = Counts { requests: 5, retries: 1, pages: 4, rows: 400, messages: 4, ..Counts::default() };
+    Progress { counts, ..Progress::default() }
 }
 
 fn queued() -> Queued {
@@ -28,7 +31,7 @@ fn told(
     state: State,
     execution: Execution,
     standing: Standing,
-    progress: RunProgress,
+    progress: Progress,
     fault: Option<RunFault>,
 ) -> String {
     let execution = Execution { state: state.to_string(), ..execution };
@@ -45,13 +48,13 @@ fn a_pending_one_names_what_it_waits_behind() {
     let going = Going { id: Uuid::from_u128(9), state: "running".to_owned(), created_at: at(-300) };
     let standing = Standing::Behind { going: Some(going), before: 2 };
     assert_eq!(
-        told(State::Pending, execution(), standing, RunProgress::default(), None),
+        told(State::Pending, execution(), standing, Progress::default(), None),
         "It waits behind execution 00000000-0000-0000-0000-000000000009 of the same plan and config, which was created at \
          2026-03-01T11:55:00Z (5 min ago) and is running. One run of a plan and config saves progress at a time: it is queued \
          when that one has ended. Before it wait 2 other runs."
     );
     let standing = Standing::Behind { going: None, before: 0 };
-    let told = told(State::Pending, execution(), standing, RunProgress::default(), None);
+    let told = told(State::Pending, execution(), standing, Progress::default(), None);
     assert!(told.starts_with("The run before it has ended"), "{told}");
 }
 
@@ -84,10 +87,10 @@ fn a_queued_one_tells_of_its_pool_and_of_the_doorbell() {
     for (queued, load, losses, expected) in cases {
         let standing = Standing::Ready { queued: Some(queued), load };
         let execution = Execution { losses, ..execution() };
-        assert_eq!(told(State::Queued, execution, standing, RunProgress::default(), None), expected);
+        assert_eq!(told(State::Queued, execution, standing, Progress::default(), None), expected);
     }
     let standing = Standing::Ready { queued: None, load: some };
-    let told = told(State::Queued, execution(), standing, RunProgress::default(), None);
+    let told = told(State::Queued, execution(), standing, Progress::default(), None);
     assert_eq!(told, "It waits for an executor. It is being granted at this moment.");
 }
 
@@ -146,7 +149,7 @@ fn a_running_one_names_its_executor_its_checkpoint_and_its_last_request() {
     };
     let standing = Standing::Held { session: None, saved: None };
     assert_eq!(
-        told(State::Running, cancelling, standing, RunProgress::default(), None),
+        told(State::Running, cancelling, standing, Progress::default(), None),
         "Executor worker-7 runs it since 2026-03-01T11:59:00Z (60 s ago), as attempt 2. That executor is gone: the run goes back to \
          the queue with its last checkpoint. It has saved no checkpoint yet. A cancel was asked for at \
          2026-03-01T11:59:55Z (5 s ago) (wrong config): its executor is told with its next heartbeat."
@@ -252,7 +255,7 @@ fn every_class_of_fault_has_a_next_step_of_its_own() {
 
 #[test]
 fn warnings_are_counted() {
-    let progress = RunProgress { warnings: vec![RunWarning::default()], ..progress() };
+    let progress = Progress { warnings: vec![Warning::default()], ..progress() };
     let ended = Execution { attempt: 1, ended_at: Some(at(-1)), ..execution() };
     let told = told(State::Succeeded, ended, Standing::Ended, progress, None);
     assert!(told.ends_with("It left 1 warning."), "{told}");
