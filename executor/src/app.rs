@@ -24,10 +24,14 @@ use crate::settings::{ExecutorSettings, Settings};
 use crate::sink::{Sink, create_topics};
 use crate::worker::{Leases, Slots, Start, work};
 
-/// Share of the drain time in which runs may still end by themselves.
-const FINISH_SHARE: u32 = 3;
-/// Kept of the drain time for the last reports and events.
+/// Runs may end by themselves for a quarter of the drain time; then they are handed back.
+const FINISH_SHARE: u32 = 4;
+/// A sixth of the drain time, and no more than this, is kept for the last beat and events.
+const LAST_WORDS_SHARE: u32 = 6;
 const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Between two of the last beats.
+const BEAT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A running executor.
 pub struct App {
@@ -147,20 +151,19 @@ impl App {
         self.draining.cancel();
         self.signals.drain();
         tracing::info!(running = self.leases.len(), drain_ms = drain.as_millis(), "draining");
-        let intake_deadline = LAST_WORDS.min(drain);
-        let intake = self.intake.join(intake_deadline).await;
+        let words = LAST_WORDS.min(drain / LAST_WORDS_SHARE);
+        let intake = self.intake.join(LAST_WORDS).await;
         let finished = timeout_at(begun + drain / FINISH_SHARE, &mut self.runs).await.is_ok();
         if !finished {
             self.hand_back.cancel();
-            // Of a short drain, too, the hand-back gets a third.
-            let deadline = begun + drain.saturating_sub(LAST_WORDS).max(drain * 2 / FINISH_SHARE);
+            let deadline = begun + (drain - words);
             if timeout_at(deadline, &mut self.runs).await.is_err() {
                 tracing::error!(running = self.leases.len(), "runs not handed back in time");
                 self.runs.abort();
             }
         }
         self.signals.now();
-        last_words(&self.announcer, &self.signals, Instant::now() + LAST_WORDS).await;
+        last_words(&self.announcer, &self.signals, Instant::now() + words).await;
         self.beat.stop().await;
         let services = self.services.join(LAST_WORDS).await;
         let sink = self.sink;
@@ -175,10 +178,9 @@ impl App {
 
 /// Waits for the last beat, and for terminal events to reach Kafka and be confirmed.
 async fn last_words(announcer: &Announcer, signals: &BeatSignals, deadline: Instant) {
-    let pause = Duration::from_millis(200);
     loop {
-        tokio::time::sleep(pause).await;
-        if announcer.is_idle() || Instant::now() + pause > deadline {
+        tokio::time::sleep(BEAT_PAUSE).await;
+        if announcer.is_idle() || Instant::now() + BEAT_PAUSE > deadline {
             return;
         }
         signals.now();

@@ -104,7 +104,7 @@ async fn an_executor_that_is_asked_to_stop_hands_its_runs_over() {
     let upstream = Upstream::orders(6, 1, true).await;
     let mut stack = Stack::start(StackOptions {
         executors: 2,
-        executor_settings: vec![("ORCHID_DRAIN_MS", "1000".to_owned())],
+        executor_settings: vec![("ORCHID_DRAIN_MS", "3000".to_owned())],
         ..StackOptions::default()
     })
     .await;
