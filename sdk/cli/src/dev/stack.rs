@@ -81,7 +81,7 @@ impl Stack {
             (programs::find(programs::CONTROL_PLANE)?, programs::find(programs::EXECUTOR)?);
         let mut tasks = Tasks::new();
         let (kafka, broker) = broker(options.kafka.as_deref())?;
-        let upstream = Upstream::start(&secrets.upstream_key, &mut tasks).await?;
+        let upstream = Upstream::start(&folder, &secrets.upstream_key, &mut tasks).await?;
         let durable = PostgresOptions::default();
         let (postgres, redis) = try_join!(Postgres::start(&folder, &durable), async {
             Redis::start(&folder.join("redis")).await
@@ -236,7 +236,7 @@ fn prepare(folder: &Path, fresh: bool) -> anyhow::Result<File> {
     }
     if fresh {
         Postgres::wipe(folder)?;
-        for name in ["secrets.json", "dev.json"] {
+        for name in ["secrets.json", "dev.json", "upstream.address"] {
             // A folder that was never used has none.
             let _ = fs::remove_file(folder.join(name));
         }

@@ -6,9 +6,12 @@ mod orders;
 mod paging;
 mod routes;
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, path::Path};
 
-use orchid_kit::tasks::Tasks;
+use orchid_kit::{
+    announce::{announce, announced},
+    tasks::Tasks,
+};
 use tokio::net::TcpListener;
 
 pub(crate) use orders::ORDER_COUNT;
@@ -20,10 +23,13 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    /// Serves on a free loopback port until the tasks stop. Requests must carry `api_key` as `x-api-key`.
-    pub(crate) async fn start(api_key: &str, tasks: &mut Tasks) -> io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+    /// Serves on loopback until the tasks stop: on the port that `folder` remembers, so that configs which name it stay true, else on a free
+    /// one. Requests must carry `api_key` as `x-api-key`.
+    pub(crate) async fn start(folder: &Path, api_key: &str, tasks: &mut Tasks) -> io::Result<Self> {
+        let remembered = folder.join("upstream.address");
+        let listener = bind(announced(&remembered)).await?;
         let address = listener.local_addr()?;
+        announce(&remembered, &address.to_string()).map_err(io::Error::other)?;
         let service = routes::router(api_key);
         let stop = tasks.stop();
         tasks.start("upstream", async move {
@@ -38,5 +44,37 @@ impl Upstream {
     /// `http://127.0.0.1:port`.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+}
+
+async fn bind(remembered: Option<String>) -> io::Result<TcpListener> {
+    if let Some(address) = remembered
+        && let Ok(listener) = TcpListener::bind(address).await
+    {
+        return Ok(listener);
+    }
+    TcpListener::bind(("127.0.0.1", 0)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_address_outlives_the_process_unless_somebody_else_took_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut urls = Vec::new();
+        for _ in 0..2 {
+            let mut tasks = Tasks::new();
+            urls.push(Upstream::start(folder.path(), "key", &mut tasks).await.unwrap().url());
+            tasks.join(Duration::from_secs(5)).await.unwrap();
+        }
+        assert_eq!(urls[0], urls[1]);
+        let _taken = TcpListener::bind(urls[0].trim_start_matches("http://")).await.unwrap();
+        let mut tasks = Tasks::new();
+        let other = Upstream::start(folder.path(), "key", &mut tasks).await.unwrap();
+        assert_ne!(other.url(), urls[0]);
     }
 }
