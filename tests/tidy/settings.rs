@@ -12,7 +12,7 @@ fn names() -> BTreeSet<String> {
     let dotted = Regex::new(r"^[a-z]+(_[a-z]+)*\.[a-z_]+$").expect("a regex");
     let mut names = BTreeSet::new();
     for file in tree::sources() {
-        let here = ["control-plane/src/settings", "executor/src/settings", "sdk/kit/src/telemetry"];
+        let here = ["control-plane/src/settings", "executor/src/settings", "sdk/kit/src/telemetry/settings"];
         if here.iter().any(|begin| file.name.starts_with(begin)) {
             let code = tree::before_tests(&file.text);
             names.extend(read.captures_iter(code).map(|found| found[1].to_owned()));

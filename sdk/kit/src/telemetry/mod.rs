@@ -2,6 +2,7 @@
 //! belongs to a command's answer.
 
 mod json;
+mod settings;
 mod traceparent;
 
 use std::{io::IsTerminal as _, time::Duration};
@@ -15,28 +16,8 @@ use tracing_subscriber::{
     util::SubscriberInitExt as _,
 };
 
+pub use self::settings::{LogFormat, TelemetrySettings};
 pub use self::traceparent::{Traceparent, TraceparentError, current, follow};
-use crate::settings::Reader;
-
-/// What a process asked for.
-#[derive(Debug, Clone)]
-pub struct TelemetrySettings {
-    /// How log lines look.
-    pub format: LogFormat,
-    /// Which are written, as `tracing` filter directives.
-    pub filter: String,
-    /// Where traces go, `http://host:4317`; none: they are not exported, and ids still run through.
-    pub otlp_endpoint: Option<String>,
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people; coloured at a terminal.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
 
 /// Telemetry could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -60,27 +41,6 @@ pub enum TelemetryError {
     /// Somebody else has set a subscriber.
     #[error("telemetry was started already")]
     Started(#[from] tracing_subscriber::util::TryInitError),
-}
-
-impl TelemetrySettings {
-    /// `log.format`, `log.filter`, `otlp.endpoint`.
-    pub fn read(reader: &mut Reader) -> Self {
-        let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
-        Self {
-            format: reader
-                .choice("log.format", &formats, "how log lines look: text or json")
-                .unwrap_or(LogFormat::Text),
-            filter: reader.text(
-                "log.filter",
-                "info",
-                "which log lines are written, as tracing directives (info,orchid_executor=debug)",
-            ),
-            otlp_endpoint: reader.optional_text(
-                "otlp.endpoint",
-                "where traces go by OTLP over gRPC, http://host:4317; none: nowhere",
-            ),
-        }
-    }
 }
 
 /// Running telemetry; flush it before the process ends, or the last spans are lost.
