@@ -43,7 +43,7 @@ impl ExecutorService for Executors {
         let acquired = tokio::select! {
             acquired = acquire::run(&self.0.fleet, &session, acquire) => acquired.map_err(fleet_status)?,
             () = self.0.stop.cancelled() => {
-                return Err(plain(Code::Unavailable, "STOPPING", "this server is stopping, ask another"));
+                return Err(plain(Code::Unavailable, "SERVER_STOPPING", "this server is stopping, ask another"));
             }
         };
         Ok(Response::new(grant::acquired(acquired)))
