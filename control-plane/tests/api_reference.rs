@@ -1,6 +1,8 @@
 //! `docs/api.md` ends with a reference that is made of the comments of the `.proto` files. This test fails where the two differ;
 //! `cargo test -p orchid-control-plane --test api_reference -- --ignored` writes it anew.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test as a whole")]
+
 use std::{collections::HashMap, fmt::Write as _, fs, path::PathBuf};
 
 use orchid_proto::{DESCRIPTOR_SET, Permission, permission_of};
