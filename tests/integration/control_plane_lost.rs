@@ -11,7 +11,7 @@ const SOON: Duration = Duration::from_secs(30);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn running_work_survives_a_control_plane_that_is_killed() {
     let upstream = Upstream::orders(8, 1, true).await;
-    let mut stack = Stack::start(StackOptions { lease_ttl_ms: 6000, ..StackOptions::default() }).await;
+    let mut stack = Stack::start(StackOptions::default()).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     tenant.plan("orders", &plans::orders()).await;

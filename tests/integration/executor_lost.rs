@@ -26,7 +26,8 @@ async fn saved_pages(tenant: &Tenant, id: &str) -> u64 {
 
 async fn killed_in_the_middle(placement_groups: u32) {
     let upstream = Upstream::orders(PAGES, 3, true).await;
-    let options = StackOptions { executors: 2, placement_groups, ..StackOptions::default() };
+    let options =
+        StackOptions { executors: 2, placement_groups, lease_ttl_ms: 3000, ..StackOptions::default() };
     let mut stack = Stack::start(options).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
@@ -96,7 +97,8 @@ async fn a_run_whose_executor_is_killed_goes_on_at_its_checkpoint_with_eight_gro
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_executor_that_was_frozen_does_no_harm_when_it_wakes() {
     let upstream = Upstream::orders(PAGES, 1, true).await;
-    let mut stack = Stack::start(StackOptions { executors: 2, ..StackOptions::default() }).await;
+    let mut stack =
+        Stack::start(StackOptions { executors: 2, lease_ttl_ms: 3000, ..StackOptions::default() }).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     tenant.plan("orders", &plans::orders()).await;
@@ -133,7 +135,8 @@ async fn an_executor_that_was_frozen_does_no_harm_when_it_wakes() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_that_loses_three_executors_is_given_up() {
     let upstream = Upstream::start(|_| orchid_tests::Reply::Hang).await;
-    let mut stack = Stack::start(StackOptions { executors: 3, ..StackOptions::default() }).await;
+    let mut stack =
+        Stack::start(StackOptions { executors: 3, lease_ttl_ms: 3000, ..StackOptions::default() }).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     tenant.plan("orders", &plans::orders()).await;

@@ -1,13 +1,15 @@
 //! The management API: what is created once is there once, changes collide instead of overwriting, lists have an end.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
+use futures_util::future::join_all;
 use orchid_proto::v1;
-use orchid_tests::{Stack, StackOptions, Tenant, client::structure};
+use orchid_tests::{Far, Stack, StackOptions, Tenant, client::structure, eventually};
 use prost_types::FieldMask;
 use serde_json::json;
 use tonic::Code;
 use tonic_types::StatusExt as _;
+use url::Url;
 use uuid::Uuid;
 
 use crate::plans;
@@ -192,4 +194,41 @@ async fn what_is_in_use_is_not_deleted_and_what_is_off_is_not_run() {
         .await
         .expect_err("a config that is off");
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::FailedPrecondition, "CONFIG_DISABLED"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_that_hang_up_leave_no_transaction_open() {
+    let mut stack = Stack::start(StackOptions { executors: 0, ..StackOptions::default() }).await;
+    let tenant = stack.tenant().await;
+    tenant.shop(NOWHERE).await;
+    // Far from its database, a control plane spends long enough between the statements for callers to leave there.
+    let mut url = Url::parse(&stack.database.url("orchid_app")).expect("a url");
+    let server = format!("{}:{}", url.host_str().expect("a host"), url.port().unwrap_or(5432));
+    let far = Far::from(server, Duration::from_millis(5)).await;
+    url.set_host(Some("127.0.0.1")).expect("a host");
+    url.set_port(Some(far.port())).expect("a port");
+    stack.kill_control_plane(0);
+    stack.set_control_plane(0, "ORCHID_POSTGRES_APP_URL", url.as_str());
+    stack.restart_control_plane(0).await;
+    let mut given_up = 0;
+    for round in 0..20_u64 {
+        let calls = (0..8_u64).map(|number| {
+            let mut request = tenant.request(v1::ListConfigsRequest::default());
+            request.set_timeout(Duration::from_micros(1000 + 2000 * number + 100 * round));
+            let mut client = tenant.configs();
+            async move { client.list_configs(request).await.is_err() }
+        });
+        given_up += join_all(calls).await.into_iter().filter(|failed| *failed).count();
+    }
+    assert!(given_up > 20, "only {given_up} calls were given up: the test tried nothing");
+    // A connection that is handed back with an open transaction stays so until its next use.
+    eventually("every transaction has ended", Duration::from_secs(5), async || {
+        let open = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND state LIKE 'idle in transaction%'",
+            stack.database.name
+        );
+        (stack.database.number(&open) == 0).then_some(())
+    })
+    .await;
+    stack.end().await;
 }

@@ -73,7 +73,7 @@ fn cases() -> Vec<Case> {
             change: |plan| {
                 plan["step"].as_object_mut().expect("an object").remove("url");
             },
-            pointer: "/definition/step/url",
+            pointer: "/definition/step",
             position: None,
             suggestion: "url",
             code: None,

@@ -15,6 +15,7 @@
 pub mod client;
 pub mod database;
 pub mod eventually;
+pub mod far;
 pub mod kafka;
 pub mod names;
 pub mod stack;
@@ -23,6 +24,7 @@ pub mod upstream;
 pub use client::{Fleet, Tenant};
 pub use database::Database;
 pub use eventually::eventually;
+pub use far::Far;
 pub use kafka::{Kafka, Message, Reader, Topics};
 pub use stack::{Stack, StackOptions};
 pub use upstream::{Reply, Seen, Upstream};

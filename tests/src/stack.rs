@@ -98,7 +98,7 @@ impl Default for StackOptions {
             control_planes: 1,
             executors: 1,
             placement_groups: 1,
-            lease_ttl_ms: 3000,
+            lease_ttl_ms: 10_000,
             own_kafka: false,
             own_redis: false,
             control_plane_settings: Vec::new(),
@@ -291,6 +291,11 @@ impl Stack {
     /// Kills a control plane, as `kill -9` does.
     pub fn kill_control_plane(&mut self, number: usize) {
         self.control_planes[number].process.take().expect("it runs").kill();
+    }
+
+    /// Changes a setting of a control plane, for its next start.
+    pub fn set_control_plane(&mut self, number: usize, name: &str, value: &str) {
+        self.control_planes[number].settings.push((name.to_owned(), value.to_owned()));
     }
 
     /// Starts a control plane again, at its old address.

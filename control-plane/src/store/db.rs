@@ -8,7 +8,7 @@ use std::{future::Future, ops::Deref, time::Duration};
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
-    FromQueryResult, Statement, TransactionTrait as _, Value,
+    DbErr, FromQueryResult, Statement, TransactionTrait as _, Value,
 };
 use uuid::Uuid;
 
@@ -151,8 +151,16 @@ pub struct Tx {
 }
 
 impl Tx {
+    /// Begins on a task of its own. A caller that goes away in the middle (a deadline, a client that hangs up) would otherwise put
+    /// a connection back into the pool whose transaction is open and unknown: the next user's statement would run in it, at its
+    /// old `now()`, and be committed by nobody. A transaction that is begun for nobody is rolled back by being dropped.
+    #[expect(clippy::disallowed_methods, reason = "the task must outlive its caller, and ends by itself")]
     async fn begin(pool: &DatabaseConnection) -> Result<Self, StoreError> {
-        Ok(Self { inner: pool.begin().await? })
+        let pool = pool.clone();
+        let begun = tokio::spawn(async move { pool.begin().await }).await;
+        let inner =
+            begun.map_err(|stopped| DbErr::Custom(format!("cannot begin a transaction: {stopped}")))??;
+        Ok(Self { inner })
     }
 
     /// Runs a statement; answers how many rows it touched.
