@@ -22,7 +22,7 @@ pub struct Sizes {
     pub checkpoint: i64,
 }
 
-/// How much the grants of these runs hold. `begin_at`: the execution whose checkpoint each begins at.
+/// How much the grants of these runs hold.
 pub async fn sizes(tx: &Tx, runs: &[LockedRun]) -> Result<HashMap<Key, Sizes>, StoreError> {
     #[derive(FromQueryResult)]
     struct Row {
@@ -172,6 +172,9 @@ pub async fn contexts(
         name: String,
         value: Vec<u8>,
     }
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
     let tenants: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
     let rows: Vec<Row> = tx
         .all(
@@ -215,6 +218,9 @@ pub struct SavedCheckpoint {
 
 /// The checkpoints of these executions, of those that have one.
 pub async fn checkpoints(tx: &Tx, keys: &[Key]) -> Result<HashMap<Key, SavedCheckpoint>, StoreError> {
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
     let (tenants, ids) = split(keys);
     let rows: Vec<SavedCheckpoint> = tx
         .all(

@@ -70,10 +70,12 @@ impl Material {
         master_keys: &MasterKeys,
         sealer: &Sealer,
     ) -> Result<Vec<Grant>, FleetError> {
-        let small: Vec<&LockedRun> =
-            granted.iter().map(|(run, _)| run).filter(|run| !self.has_context_apart(run)).collect();
-        let stored =
-            Stored::read(tx, &granted.iter().map(|(run, _)| run).collect::<Vec<_>>(), &small).await?;
+        let size = |run: &LockedRun| self.sizes.get(&run.key).copied().unwrap_or_default();
+        let runs = || granted.iter().map(|(run, _)| run);
+        let with_context: Vec<&LockedRun> =
+            runs().filter(|run| size(run).context > 0 && !self.has_context_apart(run)).collect();
+        let with_checkpoint: Vec<&LockedRun> = runs().filter(|run| size(run).checkpoint > 0).collect();
+        let stored = Stored::read(tx, &with_checkpoint, &with_context).await?;
         let mut grants = Vec::with_capacity(granted.len());
         for (run, lease) in granted {
             let context = if self.has_context_apart(&run) { None } else { Some(stored.context(&run)?) };
@@ -169,11 +171,15 @@ struct Stored {
 }
 
 impl Stored {
-    async fn read(tx: &Tx, runs: &[&LockedRun], with_context: &[&LockedRun]) -> Result<Self, StoreError> {
+    async fn read(
+        tx: &Tx,
+        with_checkpoint: &[&LockedRun],
+        with_context: &[&LockedRun],
+    ) -> Result<Self, StoreError> {
         let mut contexts: Vec<_> = with_context.iter().map(|run| context_key(run)).collect();
         contexts.sort_unstable();
         contexts.dedup();
-        let mut checkpoints: Vec<Key> = runs.iter().map(|run| grants::begin_at(run)).collect();
+        let mut checkpoints: Vec<Key> = with_checkpoint.iter().map(|run| grants::begin_at(run)).collect();
         checkpoints.sort_unstable();
         checkpoints.dedup();
         Ok(Self {

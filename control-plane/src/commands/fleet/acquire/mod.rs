@@ -66,9 +66,11 @@ pub struct Acquired {
 /// Grants leases to a session.
 pub async fn run(fleet: &Fleet, session: &Session, acquire: Acquire) -> Result<Acquired, FleetError> {
     check(&acquire)?;
-    let live = sessions::find(&fleet.databases, session.id).await?.ok_or(FleetError::SessionEnded)?;
-    let (repeated, holds_suspicious) =
-        leases::find_for_acquire(&fleet.databases, session.id, acquire.seq).await?;
+    let (live, (repeated, holds_suspicious)) = tokio::try_join!(
+        sessions::find(&fleet.databases, session.id),
+        leases::find_for_acquire(&fleet.databases, session.id, acquire.seq)
+    )?;
+    let live = live.ok_or(FleetError::SessionEnded)?;
     let nothing = Acquired { seq: acquire.seq, ..Acquired::default() };
     if !repeated.is_empty() {
         let regrant = Regrant { fleet, session_id: session.id, known: &acquire.known_definitions };
