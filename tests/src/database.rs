@@ -9,7 +9,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use orchid_kit::servers::{Postgres, PostgresOptions};
+use orchid_kit::servers::{Postgres, PostgresOptions, own_settings};
 use tokio::sync::OnceCell;
 use url::Url;
 
@@ -137,7 +137,11 @@ impl Database {
 
     /// Runs `orchid-control-plane migrate`; what it said, as an error when it failed.
     pub fn migrate(&self, arguments: &[&str]) -> Result<String, String> {
-        let output = Command::new(binary("orchid-control-plane"))
+        let mut command = Command::new(binary("orchid-control-plane"));
+        for name in own_settings() {
+            command.env_remove(name);
+        }
+        let output = command
             .arg("migrate")
             .args(arguments)
             .envs(self.settings())

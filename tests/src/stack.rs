@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use orchid_kit::servers::{Process, Program, Redis, Signal};
+use orchid_kit::servers::{Process, Program, Redis, Signal, own_settings};
 use tokio::sync::OnceCell;
 use tonic::transport::{Channel, Endpoint};
 
@@ -354,6 +354,7 @@ impl Node {
         let log_file = folder.join(format!("{}.log", self.name));
         let log = File::options().create(true).append(true).open(&log_file).expect("a log");
         let mut program = Program::new(&self.binary)
+            .without_env(own_settings())
             .args(&self.arguments)
             .args(["--announce".as_ref(), announce.as_os_str()])
             .log(log);

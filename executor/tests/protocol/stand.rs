@@ -13,6 +13,7 @@ use orchid_proto::executor::v1 as wire;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::mocking::MockCluster;
+use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -245,7 +246,16 @@ impl Kafka {
             consumer.assign(&list).unwrap();
             let mut next = 0;
             while next < end {
-                let message = consumer.poll(Duration::from_secs(5)).unwrap().unwrap();
+                let message = match consumer.poll(Duration::from_secs(5)).expect("a message in time") {
+                    Ok(message) => message,
+                    // What the client says once after a broker was away; it connects again by itself.
+                    Err(error)
+                        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::BrokerTransportFailure) =>
+                    {
+                        continue;
+                    }
+                    Err(error) => panic!("{error}"),
+                };
                 next = message.offset() + 1;
                 let headers = message.headers().map(|headers| {
                     let text = |value: Option<&[u8]>| String::from_utf8(value.unwrap().to_vec()).unwrap();

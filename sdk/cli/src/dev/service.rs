@@ -1,8 +1,6 @@
 //! One child process of the stack: started, waited for, watched, started again with back-off when it dies.
 
 use std::{
-    env,
-    ffi::OsString,
     fs::{self, File},
     path::{Path, PathBuf},
     time::{Duration, Instant},
@@ -13,7 +11,7 @@ use orchid_kit::{
     announce::announced,
     backoff::Backoff,
     clock,
-    servers::{Process, Program, Signal},
+    servers::{Process, Program, Signal, own_settings},
 };
 use tokio::time;
 
@@ -191,11 +189,8 @@ fn program(recipe: &Recipe, log: &Path) -> anyhow::Result<Program> {
         .append(true)
         .open(log)
         .with_context(|| format!("cannot write {}", log.display()))?;
-    let inherited = env::vars_os().map(|(name, _)| name);
-    let withheld: Vec<OsString> =
-        inherited.filter(|name| name.to_string_lossy().starts_with("ORCHID_")).collect();
     let mut program =
-        Program::new(&recipe.program).without_env(withheld).args(recipe.arguments.clone()).log(log);
+        Program::new(&recipe.program).without_env(own_settings()).args(recipe.arguments.clone()).log(log);
     for (name, value) in &recipe.settings {
         program = program.env(*name, value);
     }

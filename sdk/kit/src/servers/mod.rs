@@ -10,7 +10,9 @@ mod process;
 mod redis;
 
 use std::{
-    env, fs, io,
+    env,
+    ffi::OsString,
+    fs, io,
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     time::Duration,
@@ -81,6 +83,13 @@ pub enum ServerError {
 /// Gives an I/O error the words for what was tried.
 fn doing(what: impl Into<String>) -> impl FnOnce(io::Error) -> ServerError {
     move |source| ServerError::Io { doing: what.into(), source }
+}
+
+/// Names of this process's own settings in its environment (`ORCHID_…`): a child of another program is given its own, and would
+/// refuse these as unknown.
+pub fn own_settings() -> Vec<OsString> {
+    let names = env::vars_os().map(|(name, _)| name);
+    names.filter(|name| name.to_string_lossy().starts_with("ORCHID_")).collect()
 }
 
 /// A TCP port that was free on the loopback interface a moment ago.
