@@ -1,6 +1,11 @@
 //! The executor's side of the lease protocol, against a control plane that loses answers on demand.
 
-#![expect(clippy::unwrap_used, reason = "a test that finds nothing ends there")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that finds nothing ends there"
+)]
 
 mod control_plane;
 mod stand;
