@@ -187,4 +187,12 @@ async fn config_values_must_pass_the_schema_and_secrets_stay_secret() {
     assert_eq!(read.kind, Some(prost_types::value::Kind::StringValue("[SECRET]".to_owned())));
     let rows = stack.database.execute("SELECT configs::text FROM configs");
     assert!(!rows.contains(SECRET) && !rows.contains(&hex::encode(SECRET)), "{rows}");
+
+    let mut definition = plans::orders();
+    definition["step"]["extract"] = json!({"who": "config.token"});
+    let refused = tenant.create_plan(plan(&definition)).await.expect_err("a plan that keeps a secret");
+    let details = refused.get_error_details();
+    let violations = &details.bad_request().expect("BadRequest").field_violations;
+    let fields: Vec<&str> = violations.iter().map(|one| one.field.as_str()).collect();
+    assert_eq!(fields, ["/definition/step/extract/who"], "{violations:#?}");
 }

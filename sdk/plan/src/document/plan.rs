@@ -77,8 +77,10 @@ fn key(text: &str, pointer: String, context: &mut Context<'_>) -> Option<String>
     if is_key(text) {
         return Some(text.to_owned());
     }
-    let words =
-        "a key has 1 to 128 lower-case letters, digits, '.', '_' and '-', and begins with a letter or digit";
+    let words = format!(
+        "{text:.200?} is no key: one has 1 to 128 lower-case letters, digits, '.', '_' and '-', and begins with a \
+         letter or digit"
+    );
     context.fault(Fault::new(FaultCode::InvalidValue, pointer, words));
     None
 }
