@@ -4,19 +4,16 @@
 use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
-    process::Command,
 };
 
-use orchid_kit::servers::own_settings;
-use orchid_tests::{Database, database, stack::binary};
+use orchid_tests::{
+    Database, database,
+    stack::{binary, command},
+};
 
 /// Keys and urls that no statement reads, for a server that shall refuse before it needs them.
 fn serve(database: &Database) -> (bool, String) {
-    let mut command = Command::new("timeout");
-    for name in own_settings() {
-        command.env_remove(name);
-    }
-    let output = command
+    let output = command("timeout")
         .args(["30", binary("orchid-control-plane").to_str().expect("a name"), "serve"])
         .envs(orchid_tests::stack::server_settings())
         .envs(database.settings())

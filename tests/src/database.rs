@@ -9,11 +9,11 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use orchid_kit::servers::{Postgres, PostgresOptions, own_settings};
+use orchid_kit::servers::{Postgres, PostgresOptions};
 use tokio::sync::OnceCell;
 use url::Url;
 
-use crate::stack::{binary, run_folder};
+use crate::stack::{binary, command, run_folder};
 
 struct Server {
     superuser: Url,
@@ -140,11 +140,7 @@ impl Database {
 
     /// Runs `orchid-control-plane migrate`; what it said, as an error when it failed.
     pub fn migrate(&self, arguments: &[&str]) -> Result<String, String> {
-        let mut command = Command::new(binary("orchid-control-plane"));
-        for name in own_settings() {
-            command.env_remove(name);
-        }
-        let output = command
+        let output = command(binary("orchid-control-plane"))
             .arg("migrate")
             .args(arguments)
             .envs(self.settings())

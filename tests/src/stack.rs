@@ -1,8 +1,10 @@
 //! A whole Orchid for one test: control planes and executors as child processes, so that a kill is a real one.
 
 use std::{
+    ffi::OsStr,
     fs::{self, File},
     path::{Path, PathBuf},
+    process::Command,
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -27,6 +29,15 @@ const MASTER_KEY: &str = "b3JjaGlkLXRlc3RzLW9yY2hpZC10ZXN0cy1vcmNoaWQ=";
 
 static REDIS: OnceCell<Redis> = OnceCell::const_new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
+
+/// A program that is not given the test run's own settings, which it would refuse as unknown.
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    for name in own_settings() {
+        command.env_remove(name);
+    }
+    command
+}
 
 /// The file of a binary that was built beside this test.
 pub fn binary(name: &str) -> PathBuf {
