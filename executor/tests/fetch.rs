@@ -66,6 +66,8 @@ fn request(url: &str, allowed: &[&str]) -> Request {
         timeout: Duration::from_secs(5),
         max_body_bytes: 10_000,
         redirects: RedirectPolicy::new(hosts),
+        decompress: orchid_plan::Decompress::Auto,
+        pieces: orchid_engine::Pieces::Never,
     }
 }
 

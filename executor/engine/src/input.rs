@@ -40,6 +40,25 @@ pub enum Input {
         /// From the first byte sent to the last one read.
         duration: Duration,
     },
+    /// The head of an answer that comes in pieces ([`crate::Pieces`]): status, headers and url, without its body. Each
+    /// piece is asked for with [`crate::Output::Read`].
+    Head {
+        /// Which.
+        try_id: TryId,
+        /// Its body is empty.
+        response: Response,
+        /// From the first byte sent to the end of the head.
+        duration: Duration,
+    },
+    /// The next piece of a body, decompressed; none: it has ended. After its end or an error comes nothing more of the try.
+    Piece {
+        /// Which.
+        try_id: TryId,
+        /// What came, or why nothing more does.
+        piece: Result<Option<Bytes>, FetchError>,
+        /// From the first byte sent to this piece.
+        duration: Duration,
+    },
     /// A wait is over.
     Woke {
         /// Which.
@@ -57,7 +76,8 @@ pub enum Input {
         /// Its bytes.
         size: usize,
     },
-    /// The run is to stop. Answered in the same step by `Park` or `Finished`.
+    /// The run is to stop. Answered in the same step by `Park` or `Finished`; only a run that has to tell an upstream that
+    /// nobody waits for its job any more goes on until it has, bounded by [`crate::CANCEL_WAIT`].
     Stop(StopReason),
 }
 

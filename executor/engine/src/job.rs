@@ -22,6 +22,8 @@ pub struct Job {
     pub config: RunConfig,
     /// The persistent context as it stood at the grant: name to JSON text.
     pub context: BTreeMap<String, Bytes>,
+    /// Cursors and validators as they stood at the grant: JSON text each.
+    pub cursors: BTreeMap<CursorKey, Bytes>,
     /// The last accepted checkpoint; none at a run's beginning.
     pub resume: Option<SavedCheckpoint>,
     /// What the server allows.
@@ -32,6 +34,36 @@ pub struct Job {
     pub seed: u64,
     /// How long the run was going in earlier attempts; parked time does not count.
     pub ran: Duration,
+}
+
+/// Names a value that a step keeps from run to run, outside the context.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CursorKey {
+    /// What it is.
+    pub kind: CursorKind,
+    /// Id of the step.
+    pub step: String,
+    /// A cursor: the item it is of as text, empty without `per_item`. A validator: 32 hex digits that name its url.
+    pub item: String,
+}
+
+/// What a step keeps from run to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CursorKind {
+    /// What was read up to (`cursor`).
+    Cursor,
+    /// `{"etag", "last_modified"}` of the last answer (`conditional`).
+    Validator,
+}
+
+impl CursorKind {
+    /// As the control plane spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CursorKind::Cursor => "cursor",
+            CursorKind::Validator => "validator",
+        }
+    }
 }
 
 /// Who and what a run is; the head of every message.

@@ -17,9 +17,12 @@ mod request;
 
 pub use error::{ErrorClass, RunError, StartError};
 pub use input::{EmitId, FetchError, FetchErrorKind, Input, Now, Response, StopReason, TryId, WaitId};
-pub use job::{Identity, Job, RunConfig, RunLimits, SavedCheckpoint, TraceContext};
+pub use job::{CursorKey, CursorKind, Identity, Job, RunConfig, RunLimits, SavedCheckpoint, TraceContext};
 pub use machine::Machine;
 pub use message::{Message, Topic};
-pub use output::{Checkpoint, EndStatus, Ending, Finish, Output};
+pub use output::{Checkpoint, CursorChange, EndStatus, Ending, Finish, Output};
 pub use progress::{Counts, Progress, Warning};
-pub use request::{HostPolicy, HostRefusal, RedirectPolicy, Request};
+pub use request::{HostPolicy, HostRefusal, Pieces, RedirectPolicy, Request};
+
+/// How long a run that was told to stop may take to tell upstreams that nobody waits for their jobs any more.
+pub const CANCEL_WAIT: std::time::Duration = std::time::Duration::from_secs(20);

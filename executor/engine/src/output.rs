@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use crate::error::RunError;
 use crate::input::{EmitId, TryId, WaitId};
+use crate::job::CursorKey;
 use crate::message::Message;
 use crate::progress::Progress;
 use crate::request::Request;
@@ -22,6 +23,16 @@ pub enum Output {
         try_id: TryId,
         /// What to send.
         request: Request,
+    },
+    /// Hand over the next piece of a body, as soon as there is room for what it may make.
+    Read {
+        /// Comes back with the piece.
+        try_id: TryId,
+    },
+    /// Nothing more of this try is wanted; it may be given up.
+    Discard {
+        /// Which.
+        try_id: TryId,
     },
     /// Send a message. Messages leave in the order of their outputs.
     Emit {
@@ -43,6 +54,8 @@ pub enum Output {
         not_before: DateTime<Utc>,
         /// What it waits for, for people.
         reason: String,
+        /// The upstream works for it: should the run be cancelled meanwhile, it has to be granted once more to say so.
+        must_cancel: bool,
     },
     /// The run is over, or to be released.
     Finished(Finish),
@@ -92,6 +105,17 @@ pub struct Checkpoint {
     pub finished: Option<Bytes>,
     /// Context fields that changed since the last checkpoint: JSON text, or none where the field was removed.
     pub context_changes: Vec<(String, Option<Bytes>)>,
+    /// Cursors and validators that changed since the last checkpoint.
+    pub cursor_changes: Vec<CursorChange>,
     /// What the run did until there.
     pub progress: Progress,
+}
+
+/// A cursor or validator that a later run begins with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CursorChange {
+    /// Which.
+    pub key: CursorKey,
+    /// JSON text.
+    pub json: Bytes,
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use orchid_plan::Decompress;
 use url::Url;
 
 /// Redirects of one try.
@@ -29,6 +30,47 @@ pub struct Request {
     pub max_body_bytes: u64,
     /// Where redirects may lead.
     pub redirects: RedirectPolicy,
+    /// What is unpacked, beside the `Content-Encoding`.
+    pub decompress: Decompress,
+    /// Whether an answer is handed over piece by piece, as it comes.
+    pub pieces: Pieces,
+}
+
+/// Which answers are handed over piece by piece ([`crate::Input::Head`]), so that none is ever held whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pieces {
+    /// None.
+    Never,
+    /// Successes whose content type says JSON lines or CSV.
+    ByType,
+    /// Every success.
+    Always,
+}
+
+impl Pieces {
+    /// Whether an answer with this status and content type is handed over piece by piece.
+    pub fn takes(self, status: u16, content_type: &str) -> bool {
+        if !(200..300).contains(&status) || status == 204 {
+            return false;
+        }
+        match self {
+            Pieces::Never => false,
+            Pieces::Always => true,
+            Pieces::ByType => {
+                let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+                matches!(
+                    kind.as_str(),
+                    "text/csv"
+                        | "application/csv"
+                        | "application/x-ndjson"
+                        | "application/ndjson"
+                        | "application/jsonl"
+                        | "application/json-lines"
+                        | "application/jsonlines"
+                )
+            }
+        }
+    }
 }
 
 impl fmt::Debug for Request {

@@ -58,6 +58,7 @@ pub(crate) async fn prepare(
         definition,
         config: assignment.config,
         context,
+        cursors: BTreeMap::new(),
         resume,
         limits: RunLimits {
             park_after: session.limits.park_after,

@@ -298,7 +298,10 @@ impl<'a> Run<'a> {
             Output::Fetch { try_id, request } => self.tries.hold(try_id, request),
             Output::Emit { emit_id, message } => self.outbox.push(emit_id, message, now),
             Output::Wait { wait_id, delay } => self.waits.add(wait_id, now + delay),
-            Output::Park { not_before, reason } => self.finish(Exit::Park { not_before, reason }),
+            Output::Read { .. } | Output::Discard { .. } => {}
+            Output::Park { not_before, reason, must_cancel: _ } => {
+                self.finish(Exit::Park { not_before, reason })
+            }
             Output::Finished(Finish::Ended(ending)) => self.finish(Exit::Complete(ending)),
             Output::Finished(Finish::Released) => self.finish(Exit::Release(self.release_reason())),
         }

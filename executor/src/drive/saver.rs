@@ -85,6 +85,7 @@ impl Saver {
             place: self.place.clone(),
             finished: None,
             context_changes: Vec::new(),
+            cursor_changes: Vec::new(),
             progress: self.progress.clone(),
         });
         self.place = checkpoint.place.clone();

@@ -30,7 +30,7 @@ pub enum ReleaseReason {
 }
 
 pub(crate) fn checkpoint_item(stamp: &Stamp, checkpoint: Checkpoint) -> wire::CheckpointItem {
-    let Checkpoint { place, finished, context_changes, progress } = checkpoint;
+    let Checkpoint { place, finished, context_changes, cursor_changes: _, progress } = checkpoint;
     let changes = context_changes.into_iter().map(|(name, json)| wire::ContextChange { name, json });
     wire::CheckpointItem {
         lease_token: stamp.lease_token.clone(),

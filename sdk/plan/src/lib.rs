@@ -24,8 +24,9 @@ mod web;
 
 pub use canonical::{DefinitionHash, canonical_json, definition_hash, integers_from_doubles};
 pub use compiled::{
-    Backoff, Configs, Definition, Emit, Jitter, Matcher, OnLimit, OnRepeat, OutcomeRules, Overlap, Paginate,
-    PaginateKind, Plan, ResponseFormat, ResponseRules, Retry, Rows, StatusClass, Step, StopOn,
+    Action, AsyncJob, Backoff, Configs, CsvHeader, CsvRules, Cursor, CursorKind, Decompress, Definition,
+    Emit, Jitter, Lookback, Matcher, OnLimit, OnRepeat, OutcomeRules, Overlap, Paginate, PaginateKind, Plan,
+    ResponseFormat, ResponseRules, Retry, Rows, StatusClass, Step, StopOn, TimeFormat, Window,
 };
 pub use document::{check, compile};
 pub use env::EvalEnv;

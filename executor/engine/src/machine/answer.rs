@@ -120,7 +120,8 @@ impl Machine {
         let reading = Reading {
             format: rules.response.format,
             content_type: &content_type,
-            bodiless: status == 204 || rules.request.method() == Method::Head,
+            bodiless: status == 204
+                || rules.request().is_some_and(|request| request.method() == Method::Head),
             paths: step.needs.body.as_ref().map(|paths| paths.iter().map(Vec::as_slice).collect()),
         };
         let accepted = rules.outcome.accept_on.iter().any(|matcher| matcher.matches(Some(status), None));

@@ -62,6 +62,9 @@ impl Reading<'_> {
         let taken = match self.format {
             ResponseFormat::Json => Taken::Json,
             ResponseFormat::Auto => by_content_type(&kind),
+            ResponseFormat::Text => Taken::Text,
+            ResponseFormat::Binary => Taken::Binary,
+            ResponseFormat::Jsonl | ResponseFormat::Xml | ResponseFormat::Csv => Taken::NotRead,
         };
         match taken {
             Taken::Json => self.json(bytes),

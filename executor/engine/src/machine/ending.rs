@@ -162,7 +162,7 @@ impl Machine {
     ) -> Phase {
         let place = self.run.place(Some(step)).unwrap_or_else(|_| self.last_place.clone());
         self.mark_last(place);
-        out.push(Output::Park { not_before, reason });
+        out.push(Output::Park { not_before, reason, must_cancel: false });
         Phase::Over
     }
 

@@ -85,7 +85,7 @@ impl Ledger {
     /// The newest ready place, once.
     pub(crate) fn take(&mut self) -> Option<Checkpoint> {
         let Mark { place, finished, context_changes, progress } = self.ready.take()?;
-        Some(Checkpoint { place, finished, context_changes, progress })
+        Some(Checkpoint { place, finished, context_changes, cursor_changes: Vec::new(), progress })
     }
 
     fn settle(&mut self) {

@@ -119,6 +119,7 @@ impl Machine {
         match input {
             Input::Acked { emit_id } => self.ledger.acked(emit_id),
             Input::Refused { emit_id, size } => self.refused(now, emit_id, size, &mut out),
+            Input::Head { .. } | Input::Piece { .. } => {}
             Input::Begin | Input::Answer { .. } | Input::Woke { .. } | Input::Stop(_) => {
                 self.phase = match std::mem::replace(&mut self.phase, Phase::Over) {
                     Phase::Fresh(step) => self.before_begin(now, step, input, &mut out),
@@ -153,9 +154,12 @@ impl Machine {
                 self.proceed(now, step, flow, out)
             }
             Input::Stop(reason) => self.stop(now, step.as_deref(), reason, out),
-            Input::Answer { .. } | Input::Woke { .. } | Input::Acked { .. } | Input::Refused { .. } => {
-                Phase::Fresh(step)
-            }
+            Input::Answer { .. }
+            | Input::Head { .. }
+            | Input::Piece { .. }
+            | Input::Woke { .. }
+            | Input::Acked { .. }
+            | Input::Refused { .. } => Phase::Fresh(step),
         }
     }
 
@@ -190,7 +194,11 @@ impl Machine {
                 Doing::Waiting(_) | Doing::Asking(_) | Doing::Nothing => Phase::Running(step),
             },
             Input::Stop(reason) => self.stop(now, Some(&step), reason, out),
-            Input::Begin | Input::Acked { .. } | Input::Refused { .. } => Phase::Running(step),
+            Input::Begin
+            | Input::Head { .. }
+            | Input::Piece { .. }
+            | Input::Acked { .. }
+            | Input::Refused { .. } => Phase::Running(step),
         }
     }
 

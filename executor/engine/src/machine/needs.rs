@@ -1,7 +1,7 @@
 //! Which parts of an answer a step looks at, known before it runs: only those are built as values, and only what a later
 //! pass looks at goes into a checkpoint.
 
-use orchid_plan::{Definition, PaginateKind, Reads, Step};
+use orchid_plan::{Definition, PaginateKind, Reads, RequestTemplate, Step};
 
 /// Paths of member names; none: everything.
 pub(crate) type Paths = Option<Vec<Vec<String>>>;
@@ -34,8 +34,9 @@ impl Needs {
             all.push(paths(&definition.reads, &[&["steps", &step.id], part].concat()));
             union(all)
         };
-        let rendering = step.request.reads();
-        let mut carried = vec![paths(rendering, &["response"])];
+        let rendering = step.request().map(RequestTemplate::reads);
+        let mut carried: Vec<Paths> =
+            rendering.map(|reads| paths(reads, &["response"])).into_iter().collect();
         carried.extend(own.iter().map(|reads| paths(reads, &["prev"])));
         Needs {
             body: answer(&["body"]),
@@ -56,7 +57,7 @@ fn own_reads(step: &Step) -> Vec<&Reads> {
         &step.while_expr,
         &step.break_when,
     ];
-    let mut reads = vec![step.request.reads()];
+    let mut reads: Vec<&Reads> = step.request().map(RequestTemplate::reads).into_iter().collect();
     reads.extend(conditions.into_iter().flatten().map(|expr| expr.reads()));
     reads.extend(step.set_context.iter().chain(&step.extract).map(|(_, expr)| expr.reads()));
     if let Some(paginate) = &step.paginate {

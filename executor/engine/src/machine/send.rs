@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use orchid_plan::{OnRepeat, Overrides, RenderedRequest};
+use orchid_plan::{Action, OnRepeat, Overrides, RenderedRequest};
 use url::Url;
 
 use super::halt::{About, Fault, Halt, Limit, What};
@@ -14,7 +14,7 @@ use crate::error::ErrorClass;
 use crate::input::Now;
 use crate::message::exchange::SentFacts;
 use crate::output::Output;
-use crate::request::{RedirectPolicy, Request};
+use crate::request::{Pieces, RedirectPolicy, Request};
 
 impl Machine {
     /// Begins a step, or goes on with it where a checkpoint says.
@@ -84,9 +84,8 @@ impl Machine {
         let params: Vec<(&str, String)> =
             params.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
         let url = if let Pointer::Url(url) = &step.pointer { Some(url.as_str()) } else { None };
-        let rendered = step
-            .step()
-            .request
+        let Action::Request(template) = &step.step().action else { return Ok(Flow::Done) };
+        let rendered = template
             .render_with(&scope, &env, &Overrides { url, params: &params })
             .map_err(|error| Fault::new(&self.run, step, What::rendering(error), About::default()))?;
         let mut facts = facts_of(&rendered);
@@ -145,6 +144,8 @@ impl Machine {
             timeout: rules.timeout,
             max_body_bytes: rules.response.max_bytes.min(self.run.limits.body_max_bytes),
             redirects: RedirectPolicy::new(self.run.hosts(&home)),
+            decompress: rules.response.decompress,
+            pieces: Pieces::Never,
         }
     }
 

@@ -196,6 +196,7 @@ fn killed(
                         inputs.push(Input::Answer { try_id, result, duration });
                     }
                 }
+                Output::Read { .. } | Output::Discard { .. } => {}
                 Output::Emit { emit_id, message } => sending.push((step + lag, emit_id, message)),
                 Output::Wait { wait_id: WaitId(1), .. } => {}
                 Output::Wait { wait_id, delay } => {

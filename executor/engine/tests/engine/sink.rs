@@ -42,7 +42,11 @@ fn sorted(outputs: Vec<Output>) -> (Vec<Message>, (Vec<EmitId>, Option<Finish>))
                 messages.push(message);
             }
             Output::Finished(finished) => finish = Some(finished),
-            Output::Fetch { .. } | Output::Wait { .. } | Output::Park { .. } => {}
+            Output::Fetch { .. }
+            | Output::Read { .. }
+            | Output::Discard { .. }
+            | Output::Wait { .. }
+            | Output::Park { .. } => {}
         }
     }
     (messages, (emitted, finish))

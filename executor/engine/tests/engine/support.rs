@@ -72,6 +72,7 @@ impl Setup {
                 allowed_hosts: self.allowed_hosts.clone(),
             },
             context: self.context.clone(),
+            cursors: BTreeMap::new(),
             resume,
             limits: RunLimits {
                 park_after: self.park_after,
@@ -173,7 +174,8 @@ pub(crate) fn attempt(
                     }
                     due.push((clock.elapsed + delay, Due::Woke(wait_id)));
                 }
-                Output::Park { not_before, reason } => {
+                Output::Read { .. } | Output::Discard { .. } => {}
+                Output::Park { not_before, reason, must_cancel: _ } => {
                     events.push(Event::Park { not_before, reason });
                     left = Some(Left::Parked(not_before));
                 }

@@ -1,5 +1,6 @@
 //! A whole plan, and the definition inside it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::{Reads, Step};
@@ -53,7 +54,7 @@ pub enum Overlap {
 #[derive(Clone, Debug)]
 pub struct Definition {
     /// Root steps, run in order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<Arc<Step>>,
     /// Execution time of a whole run; parked time does not count.
     pub max_execution: Duration,
     /// Passes of one loop in one place.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{OutcomeRules, Paginate, ResponseRules, Retry};
+use super::{AsyncJob, Cursor, OutcomeRules, Paginate, ResponseRules, Retry, Window};
 use crate::{Expr, PlainPath, Reads, RequestTemplate};
 
 /// A compiled step with all defaults applied.
@@ -13,10 +13,12 @@ pub struct Step {
     pub id: Arc<str>,
     /// Pointer of the step in the plan document: `/definition/steps/0`.
     pub pointer: String,
-    /// The request of each pass.
-    pub request: RequestTemplate,
+    /// What it does.
+    pub action: Action,
     /// Asked once before the first pass; none is true.
     pub execute_if: Option<Expr>,
+    /// Repeats the whole step, its loop included, once per item.
+    pub for_each: Option<Expr>,
     /// One try, connect to last byte.
     pub timeout: Duration,
     /// When and how a failed try is made again.
@@ -29,6 +31,12 @@ pub struct Step {
     pub break_when: Option<Expr>,
     /// The declared loop.
     pub paginate: Option<Paginate>,
+    /// The time range around the loop.
+    pub window: Option<Window>,
+    /// What was read up to, from run to run.
+    pub cursor: Option<Cursor>,
+    /// Revalidate by what the last run was told (RFC 9110, 13): a 304 emits nothing.
+    pub conditional: bool,
     /// Context fields and what they become, in the order of their names.
     pub set_context: Vec<(String, Expr)>,
     /// Fields of the message's `extracted_data`, in the order of their names.
@@ -36,10 +44,10 @@ pub struct Step {
     /// The rows of the response.
     pub rows: Option<Rows>,
     /// Run in order, per row or once per pass.
-    pub sub_steps: Vec<Step>,
-    /// Rows in flight.
+    pub sub_steps: Vec<Arc<Step>>,
+    /// Rows, or `for_each` items, in flight.
     pub concurrency: u32,
-    /// Whether the first failed row ends the fan-out.
+    /// Whether the first failed row or item ends the fan-out, and fails the step.
     pub stop_on_error: bool,
     /// What is emitted.
     pub emit: Emit,
@@ -54,8 +62,29 @@ impl Step {
     #[must_use]
     pub fn all_reads(&self) -> Reads {
         let mut reads = self.reads.clone();
-        self.sub_steps.iter().for_each(|step| reads.extend(&step.all_reads()));
+        self.below().for_each(|step| reads.extend(&step.all_reads()));
         reads
+    }
+
+    /// The steps right below: sub-steps, or those of an async job.
+    pub fn below(&self) -> impl Iterator<Item = &Arc<Step>> {
+        let job = match &self.action {
+            Action::Job(job) => Some(job),
+            Action::Request(_) => None,
+        };
+        let job = job.into_iter().flat_map(|job| {
+            [&job.submit, &job.poll].into_iter().chain(&job.download).chain(job.cancel.as_ref())
+        });
+        self.sub_steps.iter().chain(job)
+    }
+
+    /// The request, where the step is no async job.
+    #[must_use]
+    pub fn request(&self) -> Option<&RequestTemplate> {
+        match &self.action {
+            Action::Request(request) => Some(request),
+            Action::Job(_) => None,
+        }
     }
 
     /// Whether more than one pass is possible.
@@ -63,6 +92,15 @@ impl Step {
     pub fn loops(&self) -> bool {
         self.while_expr.is_some() || self.paginate.is_some()
     }
+}
+
+/// What a step does.
+#[derive(Clone, Debug)]
+pub enum Action {
+    /// A request in each pass.
+    Request(RequestTemplate),
+    /// A job of the upstream's.
+    Job(Box<AsyncJob>),
 }
 
 /// `iterate_over`.
@@ -73,6 +111,8 @@ pub struct Rows {
     /// Its path inside the body, where it is one of field names and indexes alone: such rows can be copied as the
     /// bytes that came (see [`crate::RawRows`]).
     pub plain: Option<PlainPath>,
+    /// The same without its filter (`items` of `items[?x]`), where it has one: what could have been rows.
+    pub unfiltered: Option<Expr>,
 }
 
 /// How many messages a page makes.

@@ -1,5 +1,6 @@
 //! The definition: its limits and its root steps.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Number, Value};
@@ -58,11 +59,11 @@ pub(super) fn read(value: &Value, pointer: &str, context: &mut Context<'_>) -> O
     })
 }
 
-fn steps(object: &Object<'_>, max_depth: u32, context: &mut Context<'_>) -> Vec<crate::Step> {
+fn steps(object: &Object<'_>, max_depth: u32, context: &mut Context<'_>) -> Vec<Arc<crate::Step>> {
     match (object.get("step"), object.get("steps")) {
         (Some(value), None) => {
             let level = Level::root(max_depth);
-            step::read(value, &object.at("step"), &level, context).into_iter().collect()
+            step::read(value, &object.at("step"), &level, context).map(Arc::new).into_iter().collect()
         }
         (None, Some(_)) => {
             let Some(values) = object.list("steps", context) else { return Vec::new() };

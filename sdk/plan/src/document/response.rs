@@ -28,5 +28,6 @@ pub(super) fn read(step: &Object<'_>, context: &mut Context<'_>) -> ResponseRule
     ResponseRules {
         format: object.choice("format", FORMATS, context).flatten().unwrap_or(default.format),
         max_bytes: object.integer("max_bytes", 1..=most, context).unwrap_or(default.max_bytes),
+        ..default
     }
 }

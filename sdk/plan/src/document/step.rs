@@ -10,7 +10,7 @@ use super::object::{self, Object};
 use super::{outcome, paginate, request, response, retry, unsupported};
 use crate::expr::InScope;
 use crate::fault::token;
-use crate::{Emit, Expr, Fault, FaultCode, PaginateKind, Rows, ScopeName, Step};
+use crate::{Action, Emit, Expr, Fault, FaultCode, PaginateKind, Rows, ScopeName, Step};
 
 const FIELDS: &[&str] = &[
     "id",
@@ -97,12 +97,12 @@ pub(super) fn read_all(
     pointer: &str,
     level: &Level,
     context: &mut Context<'_>,
-) -> Vec<Step> {
+) -> Vec<Arc<Step>> {
     let mut level = level.clone();
     let mut steps = Vec::with_capacity(values.len());
     for (place, value) in values.iter().enumerate() {
         let number = context.steps + 1;
-        steps.extend(read(value, &format!("{pointer}/{place}"), &level, context));
+        steps.extend(read(value, &format!("{pointer}/{place}"), &level, context).map(Arc::new));
         // Known by the document alone: a faulty step is no reason to miss it in the next one.
         let id = value.get("id").and_then(Value::as_str);
         level.earlier.push(id.map_or_else(|| format!("step_{number}"), str::to_owned));
@@ -132,7 +132,7 @@ pub(super) fn read(value: &Value, pointer: &str, level: &Level, context: &mut Co
     let set_context = named_exprs(&object, "set_context", &scopes.within, context);
     let extract = named_exprs(&object, "extract", &scopes.within, context);
     let rows = object.expr("iterate_over", &scopes.within, context);
-    let rows = rows.map(|expr| Rows { plain: expr.plain_body_path(), expr });
+    let rows = rows.map(|expr| Rows { plain: expr.plain_body_path(), expr, unfiltered: None });
     let emit = emit(&object, level, rows.is_some(), context);
     let response = response::read(&object, context);
     let concurrency =
@@ -146,14 +146,18 @@ pub(super) fn read(value: &Value, pointer: &str, level: &Level, context: &mut Co
     Some(Step {
         id,
         pointer: pointer.to_owned(),
-        request: request?,
+        action: Action::Request(request?),
         execute_if,
+        for_each: None,
         timeout: Duration::from_secs(timeout),
         retry,
         outcome,
         while_expr,
         break_when,
         paginate,
+        window: None,
+        cursor: None,
+        conditional: false,
         set_context,
         extract,
         rows,

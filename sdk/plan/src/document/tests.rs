@@ -46,7 +46,10 @@ fn defaults_are_those_of_the_language() {
     );
     assert_eq!((step.retry.max_retries, step.retry.backoff), (3, Backoff::Fibonacci));
     assert_eq!((step.retry.initial_delay.as_millis(), step.retry.max_delay.as_millis()), (1000, 60_000));
-    assert_eq!((step.request.method(), step.response.max_bytes), (crate::Method::Get, 10 * 1024 * 1024));
+    assert_eq!(
+        (step.request().unwrap().method(), step.response.max_bytes),
+        (crate::Method::Get, 10 * 1024 * 1024)
+    );
     assert!(!step.loops() && step.paginate.is_none() && step.rows.is_none());
 }
 
@@ -456,7 +459,7 @@ proptest! {
             match outcome {
                 Ok(definition) => {
                     for step in &definition.steps {
-                        let _rendered = step.request.render(&scope(), &env());
+                        let _rendered = step.request().unwrap().render(&scope(), &env());
                     }
                 }
                 Err(faults) => prop_assert!(!faults.0.is_empty()),

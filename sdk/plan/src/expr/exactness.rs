@@ -118,7 +118,7 @@ proptest! {
         let kept = step.set_context[0].1.eval(&with_body(came.clone()), &env()).unwrap();
         let stored = Value::parse(&kept.to_json()).unwrap();
         let scope = Scope::new().with(ScopeName::Context, Value::object([("kept", stored)]));
-        let sent = Value::parse(&step.request.render(&scope, &env()).unwrap().body.unwrap()).unwrap();
+        let sent = Value::parse(&step.request().unwrap().render(&scope, &env()).unwrap().body.unwrap()).unwrap();
         prop_assert_eq!(sent.member("copy").to_json(), came.to_json());
     }
 }

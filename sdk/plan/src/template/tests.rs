@@ -33,7 +33,11 @@ pub(crate) fn env() -> EvalEnv {
 }
 
 fn render(fields: Json) -> Result<RenderedRequest, (RenderErrorCode, String)> {
-    compiled(fields).steps[0].request.render(&scope(), &env()).map_err(|error| (error.code, error.pointer))
+    compiled(fields).steps[0]
+        .request()
+        .unwrap()
+        .render(&scope(), &env())
+        .map_err(|error| (error.code, error.pointer))
 }
 
 #[test]
@@ -149,7 +153,7 @@ fn forms_and_texts_are_bodies_too() {
 #[test]
 fn pagination_overrides_the_url_or_adds_its_params() {
     let definition = compiled(json!({"params": {"a": 1}, "headers": {"x": "y"}}));
-    let request = &definition.steps[0].request;
+    let request = &definition.steps[0].request().unwrap();
     let url = |overrides: &Overrides<'_>| request.render_with(&scope(), &env(), overrides).unwrap().url;
     let params = [("cursor", "c d".to_owned())];
     assert_eq!(
@@ -166,7 +170,7 @@ proptest! {
     #[test]
     fn any_template_renders_or_fails(text in "([a-z /{}'`.]|\\{\\{ config\\.|\\}\\}|page\\.cursor){0,24}") {
         if let Ok(definition) = compile(&step(json!({"body": text.clone(), "url": format!("https://a.example.com/{text}")})), &ServerLimits::default()) {
-            let _rendered = definition.steps[0].request.render(&scope(), &env());
+            let _rendered = definition.steps[0].request().unwrap().render(&scope(), &env());
         }
     }
 }
