@@ -6,6 +6,7 @@
 
 pub mod message;
 
+mod body;
 mod checkpoint;
 mod error;
 mod input;

@@ -5,5 +5,9 @@
 mod place;
 mod prune;
 
-pub(crate) use place::{Finished, Place, PlaceError, StepPlace, raw, unraw};
+pub(crate) use place::{
+    ActivePlace, Carried, CursorPlace, EachPlace, Finished, ItemPlace, JobPhase, JobPlace, Json, Place,
+    PlaceError, PlaceHead, ReachPlace, RowsPlace, SequencePlace, StepPlace, WindowPlace, json, raw, raw_map,
+    unraw,
+};
 pub(crate) use prune::prune;

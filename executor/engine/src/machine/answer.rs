@@ -3,17 +3,32 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use orchid_plan::{Method, ScopeName, Step, Value};
+use orchid_plan::{Expr, Method, PlainPath, ScopeName, Step, Value};
 
-use super::body::{Body, Reading};
+use super::cx::Cx;
+use super::env::Env;
+use super::flow::Flow;
 use super::halt::{About, Fault, Halt, What};
 use super::outcome::{AbortCause, Decision, TryFacts, TryFault, Verdict, decide};
-use super::step_run::{Sent, StepRun};
-use super::{Flow, Machine, retry, scope};
+use super::step_run::{Doing, Gathering, Sent, StepRun};
+use super::{retry, scope};
+use crate::body::{Body, Reading, RowDecoder};
 use crate::error::ErrorClass;
-use crate::input::{FetchError, Now, Response};
+use crate::input::{FetchError, Now, Response, TryId};
 use crate::message::exchange::AnswerFacts;
 use crate::output::Output;
+
+/// What came for a step, or for one below it.
+pub(super) enum Event {
+    /// A whole answer, or none.
+    Answer { try_id: TryId, result: Result<Response, FetchError>, duration: Duration },
+    /// The head of one that comes in pieces.
+    Head { try_id: TryId, response: Response, duration: Duration },
+    /// A piece of it, its end, or its failure.
+    Piece { try_id: TryId, piece: Result<Option<bytes::Bytes>, FetchError>, duration: Duration },
+    /// A wait is over.
+    Woke { wait_id: crate::input::WaitId },
+}
 
 /// An answer, read.
 pub(super) struct Answer {
@@ -24,106 +39,241 @@ pub(super) struct Answer {
     pub(super) link: Option<String>,
     /// As expressions see it: `{status_code, headers, body, url}`.
     pub(super) value: Value,
+    /// Its rows, where its body comes in pieces, and the try that they come of.
+    pub(super) stream: Option<(RowDecoder, TryId)>,
     /// What is wrong with it, in words; empty for a success.
     problem: String,
     retry_after: Option<Duration>,
 }
 
-impl Machine {
-    /// Takes the answer to the try under way.
-    pub(super) fn answered(
-        &mut self,
-        now: Now,
-        step: &mut StepRun,
-        sent: Sent,
-        result: Result<Response, FetchError>,
-        duration: Duration,
-        out: &mut Vec<Output>,
-    ) -> Result<Flow, Halt> {
-        let retries_left = step.retry < step.step().retry.max_retries;
-        let answer = match result {
-            Ok(response) => self.read(now, step, &sent, response, duration, retries_left),
-            Err(error) => without_answer(error, duration, retries_left),
-        };
-        self.run.progress.counts.bytes += answer.facts.size.unwrap_or_default();
+/// Bytes of one row of a body that comes in pieces.
+const ROW_MAX: usize = 16 * 1024 * 1024;
 
-        let mut sent = sent;
-        sent.scope.set(ScopeName::Response, answer.value.clone());
-        let rules = step.step();
-        let mut ask = |field: &'static str, expr: &orchid_plan::Expr| {
-            expr.is_true(&sent.scope, &sent.env)
-                .map_err(|error| What::expression(format!("{}/{field}", rules.pointer), &error))
-        };
-        let decision = decide(&rules.outcome, &rules.retry, &answer.tried, &mut ask)
-            .map_err(|what| self.fault(step, what, &sent, &answer))?;
-        self.obey(now, step, sent, answer, decision, out)
+impl Answer {
+    /// The same answer, whose body turned out to be no success while it came.
+    pub(super) fn broken_by(&mut self, fault: TryFault, problem: String, retries_left: bool) {
+        self.tried = TryFacts { status: self.tried.status, fault: Some(fault), retries_left };
+        self.problem = problem;
     }
+}
 
-    fn obey(
+impl StepRun {
+    /// Takes what came: for this step, or for one below it at `route`. What is no longer waited for changes nothing.
+    pub(super) fn deliver(
         &mut self,
-        now: Now,
-        step: &mut StepRun,
-        sent: Sent,
-        answer: Answer,
-        decision: Decision,
-        out: &mut Vec<Output>,
+        cx: &mut Cx<'_>,
+        env: &mut Env,
+        route: &[u64],
+        event: Event,
     ) -> Result<Flow, Halt> {
-        match decision.verdict {
-            Verdict::Abort(cause) => {
-                let what = aborted(step.step(), cause, &answer);
-                Err(self.fault(step, what, &sent, &answer).into())
+        match (std::mem::replace(&mut self.doing, Doing::Nothing), event) {
+            (Doing::Asking(sent), Event::Answer { try_id, result, duration }) if sent.try_id == try_id => {
+                self.answered(cx, env, *sent, result, duration)
             }
-            Verdict::Retry => {
-                let draw = scope::draw(&self.run, step, b"jitter") as f64 / u64::MAX as f64;
-                let delay = retry::delay(&step.step().retry, step.retry, answer.retry_after, draw);
-                step.retry += 1;
-                self.wait(now, step, delay, out)
+            (Doing::Asking(sent), Event::Head { try_id, response, duration }) if sent.try_id == try_id => {
+                self.headed(cx, env, *sent, response, duration)
             }
-            Verdict::Ignore => {
-                let what = failed(step.step(), &answer, decision.transient);
-                self.ignore(now, step, what, &sent, &answer, out);
-                self.finish_pass(now, step, sent, answer, super::pass::Ended::Ignored, out)
+            (Doing::Gathering(gathering), Event::Piece { try_id, piece, duration })
+                if gathering.sent.try_id == try_id =>
+            {
+                self.gather(cx, env, gathering, piece, duration)
             }
-            Verdict::Success => {
-                if let Body::Json { text, .. } = &answer.body {
-                    step.watch.look(text);
-                }
-                self.finish_pass(now, step, sent, answer, super::pass::Ended::Succeeded, out)
-            }
-            Verdict::Fail => {
-                let what = failed(step.step(), &answer, decision.transient);
-                Err(self.fault(step, what, &sent, &answer).into())
+            (Doing::Rows(pass), event) => self.go_on_with_rows(cx, env, pass, route, event),
+            (Doing::Waiting(waiting), Event::Woke { wait_id }) if waiting == wait_id => self.send(cx, env),
+            (doing, _) => {
+                self.doing = doing;
+                Ok(Flow::Busy)
             }
         }
     }
 
+    fn answered(
+        &mut self,
+        cx: &mut Cx<'_>,
+        env: &mut Env,
+        sent: Sent,
+        result: Result<Response, FetchError>,
+        duration: Duration,
+    ) -> Result<Flow, Halt> {
+        let retries_left = self.retry < self.step().retry.max_retries;
+        let answer = match result {
+            Ok(response) => self.read(cx.now, &sent, response, duration, retries_left),
+            Err(error) => without_answer(error, duration, retries_left),
+        };
+        cx.run.progress.counts.bytes += answer.facts.size.unwrap_or_default();
+        self.judge(cx, env, sent, answer)
+    }
+
+    /// An answer whose body is still to come: judged by its head, then taken row by row.
+    fn headed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        env: &mut Env,
+        sent: Sent,
+        response: Response,
+        duration: Duration,
+    ) -> Result<Flow, Halt> {
+        let retries_left = self.retry < self.step().retry.max_retries;
+        let content_type = joined(&response.headers, "content-type").unwrap_or_default();
+        let nowhere = PlainPath::default();
+        let path = self.step().rows.as_ref().and_then(|rows| rows.plain.as_ref()).unwrap_or(&nowhere);
+        let decoder = self.reading(response.status, &content_type).decoder(path, ROW_MAX);
+        let (decoder, problem) = match decoder {
+            Ok(Some(decoder)) => (Some(decoder), None),
+            Ok(None) => {
+                cx.out.push(Output::Read { try_id: sent.try_id });
+                let body = bytes::BytesMut::new();
+                self.doing = Doing::Gathering(Box::new(Gathering { sent, head: response, body }));
+                return Ok(Flow::Busy);
+            }
+            Err(error) => (None, Some(error.to_string())),
+        };
+        let mut answer = self.read(cx.now, &sent, response, duration, retries_left);
+        answer.facts.size = None;
+        match problem {
+            None => answer.stream = decoder.map(|decoder| (decoder, sent.try_id)),
+            Some(problem) => {
+                cx.discard(sent.try_id);
+                answer.broken_by(TryFault::Decode, problem, retries_left);
+            }
+        }
+        self.judge(cx, env, sent, answer)
+    }
+
+    /// Puts the pieces of a body together that is read whole.
+    fn gather(
+        &mut self,
+        cx: &mut Cx<'_>,
+        env: &mut Env,
+        mut gathering: Box<Gathering>,
+        piece: Result<Option<bytes::Bytes>, FetchError>,
+        duration: Duration,
+    ) -> Result<Flow, Halt> {
+        match piece {
+            Ok(Some(bytes)) => {
+                gathering.body.extend_from_slice(&bytes);
+                cx.out.push(Output::Read { try_id: gathering.sent.try_id });
+                self.doing = Doing::Gathering(gathering);
+                Ok(Flow::Busy)
+            }
+            Ok(None) => {
+                cx.run.try_ended(gathering.sent.try_id);
+                let Gathering { sent, head, body } = *gathering;
+                let response = Response { body: body.freeze(), ..head };
+                self.answered(cx, env, sent, Ok(response), duration)
+            }
+            Err(error) => {
+                cx.run.try_ended(gathering.sent.try_id);
+                self.answered(cx, env, gathering.sent, Err(error), duration)
+            }
+        }
+    }
+
+    /// Asks the outcome table, and obeys it.
+    pub(super) fn judge(
+        &mut self,
+        cx: &mut Cx<'_>,
+        env: &mut Env,
+        mut sent: Sent,
+        answer: Answer,
+    ) -> Result<Flow, Halt> {
+        if answer.tried.status == Some(304) && sent.validated.is_some() {
+            return self.not_modified(cx, env, answer);
+        }
+        sent.scope.set(ScopeName::Response, answer.value.clone());
+        let rules = self.step();
+        let mut ask = |field: &'static str, expr: &Expr| {
+            expr.is_true(&sent.scope, &sent.env)
+                .map_err(|error| What::expression(format!("{}/{field}", rules.pointer), &error))
+        };
+        let decision = decide(&rules.outcome, &rules.retry, &answer.tried, &mut ask)
+            .map_err(|what| self.fault(cx, env, what, &sent, &answer))?;
+        self.obey(cx, env, sent, answer, decision)
+    }
+
+    fn obey(
+        &mut self,
+        cx: &mut Cx<'_>,
+        env: &mut Env,
+        sent: Sent,
+        answer: Answer,
+        decision: Decision,
+    ) -> Result<Flow, Halt> {
+        if decision.verdict != Verdict::Success
+            && let Some((_, try_id)) = &answer.stream
+        {
+            cx.discard(*try_id);
+        }
+        match decision.verdict {
+            Verdict::Abort(cause) => {
+                let what = aborted(self.step(), cause, &answer);
+                Err(self.fault(cx, env, what, &sent, &answer).into())
+            }
+            Verdict::Retry => {
+                let draw = scope::draw(cx.run, env, self, b"jitter") as f64 / u64::MAX as f64;
+                let delay = retry::delay(&self.step().retry, self.retry, answer.retry_after, draw);
+                self.retry += 1;
+                Ok(self.wait(cx, env, delay))
+            }
+            Verdict::Ignore => {
+                let what = failed(self.step(), &answer, decision.transient);
+                let fault = self.fault(cx, env, what, &sent, &answer);
+                cx.run.left_out();
+                cx.emit_error(fault, true);
+                self.rows_done = None;
+                self.pass_without_rows(cx, env, sent, answer)
+            }
+            Verdict::Success => {
+                if let Body::Json { text, .. } = &answer.body {
+                    let text = text.clone();
+                    cx.run.watch(&self.node).look(&text);
+                }
+                self.take_rows(cx, env, sent, answer)
+            }
+            Verdict::Fail => {
+                let what = failed(self.step(), &answer, decision.transient);
+                Err(self.fault(cx, env, what, &sent, &answer).into())
+            }
+        }
+    }
+
+    /// Nothing has changed since the last run: nothing is emitted, and the run misses nothing.
+    fn not_modified(&mut self, cx: &mut Cx<'_>, env: &mut Env, answer: Answer) -> Result<Flow, Halt> {
+        self.latest = answer.value;
+        cx.run.moved |= env.durable;
+        Ok(Flow::Skipped)
+    }
+
     /// An error about an answer.
-    pub(super) fn fault(&self, step: &StepRun, what: What, sent: &Sent, answer: &Answer) -> Fault {
+    pub(super) fn fault(&self, cx: &Cx<'_>, env: &Env, what: What, sent: &Sent, answer: &Answer) -> Fault {
         let body = Some(answer.body.message());
-        let about = About { sent: Some(&sent.facts), answer: Some(&answer.facts), body, path: None };
-        Fault::new(&self.run, step, what, about)
+        let about = About { sent: Some(&sent.facts), answer: Some(&answer.facts), body };
+        Fault::new(cx.run, self.spot(env), what, about)
+    }
+
+    fn reading<'a>(&'a self, status: u16, content_type: &'a str) -> Reading<'a> {
+        let head = self.step().request().is_some_and(|request| request.method() == Method::Head);
+        Reading {
+            rules: &self.step().response,
+            content_type,
+            bodiless: status == 204 || head,
+            paths: self.node.needs.body.as_ref().map(|paths| paths.iter().map(Vec::as_slice).collect()),
+        }
     }
 
     fn read(
         &self,
         now: Now,
-        step: &StepRun,
         sent: &Sent,
         response: Response,
         duration: Duration,
         retries_left: bool,
     ) -> Answer {
         let Response { status, headers, body: bytes, url } = response;
-        let rules = step.step();
+        let rules = self.step();
         let header = |name: &str| joined(&headers, name);
         let content_type = header("content-type").unwrap_or_default();
-        let reading = Reading {
-            format: rules.response.format,
-            content_type: &content_type,
-            bodiless: status == 204
-                || rules.request().is_some_and(|request| request.method() == Method::Head),
-            paths: step.needs.body.as_ref().map(|paths| paths.iter().map(Vec::as_slice).collect()),
-        };
+        let reading = self.reading(status, &content_type);
         let accepted = rules.outcome.accept_on.iter().any(|matcher| matcher.matches(Some(status), None));
         let (body, fault, problem) = match status {
             200..=299 if !accepted => match reading.read(&bytes) {
@@ -136,7 +286,7 @@ impl Machine {
                 (Body::lenient(&reading, &bytes), Some(TryFault::Status), problem)
             }
         };
-        let value = response_value(Some(status), step.needs.headers.then_some(&headers), &body, &url);
+        let value = response_value(Some(status), self.node.needs.headers.then_some(&headers), &body, &url);
         Answer {
             retry_after: retry::retry_after(&headers, now.wall),
             link: header("link"),
@@ -150,6 +300,7 @@ impl Machine {
             },
             body,
             value,
+            stream: None,
             problem,
         }
     }
@@ -169,6 +320,7 @@ fn without_answer(error: FetchError, duration: Duration, retries_left: bool) -> 
             duration_ms: Some(millis(duration)),
         },
         link: None,
+        stream: None,
         body,
         problem: error.message,
         retry_after: None,

@@ -1,6 +1,7 @@
 //! The context: values that outlive the run. Bounded here, and nowhere silently.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use orchid_plan::Value;
@@ -17,10 +18,10 @@ pub(crate) struct Field {
     pub(crate) json: Bytes,
 }
 
-/// All context fields of a run.
+/// All context fields of a run. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Context {
-    fields: BTreeMap<String, Field>,
+    fields: Arc<BTreeMap<String, Field>>,
     /// All fields as one object, for scopes.
     object: Value,
 }
@@ -46,18 +47,25 @@ impl ContextTooLarge {
 /// Changes, with no value where a field went.
 pub(crate) type Changes = Vec<(String, Option<Bytes>)>;
 
+/// Adds later changes to earlier ones; the later one of a field stays.
+pub(crate) fn append(changes: &mut Changes, later: &mut Changes) {
+    changes.retain(|(name, _)| later.iter().all(|(changed, _)| changed != name));
+    changes.append(later);
+}
+
 impl Context {
     /// The context as it stood when the attempt began. The error names the field that is no JSON.
     pub(crate) fn read(fields: BTreeMap<String, Bytes>) -> Result<Context, (String, String)> {
-        let mut context = Context { fields: BTreeMap::new(), object: Value::null() };
+        let mut read = BTreeMap::new();
         for (name, json) in fields {
             match Value::parse(&json) {
                 Ok(value) => {
-                    context.fields.insert(name, Field { value, json });
+                    read.insert(name, Field { value, json });
                 }
                 Err(error) => return Err((name, error.to_string())),
             }
         }
+        let mut context = Context { fields: Arc::new(read), object: Value::null() };
         context.refresh();
         Ok(context)
     }
@@ -73,7 +81,8 @@ impl Context {
         let mut changes = Changes::new();
         for (name, Field { value, json }) in writes {
             if value.is_null() {
-                if next.fields.remove(&name).is_some() {
+                if next.fields.contains_key(&name) {
+                    Arc::make_mut(&mut next.fields).remove(&name);
                     changes.push((name, None));
                 }
                 continue;
@@ -84,7 +93,7 @@ impl Context {
             if next.fields.get(&name).is_some_and(|field| field.json == json) {
                 continue;
             }
-            next.fields.insert(name.clone(), Field { value, json: json.clone() });
+            Arc::make_mut(&mut next.fields).insert(name.clone(), Field { value, json: json.clone() });
             let size = next.size();
             if size > TOTAL_MAX {
                 return Err(ContextTooLarge::Total { name, size });
@@ -95,6 +104,16 @@ impl Context {
             next.refresh();
         }
         Ok((next, changes))
+    }
+
+    /// The context after changes that were made to another one, and what they change here.
+    pub(crate) fn with_changes(&self, changes: Changes) -> Result<(Context, Changes), ContextTooLarge> {
+        let writes = changes.into_iter().map(|(name, json)| {
+            let json = json.unwrap_or_else(|| Bytes::from_static(b"null"));
+            let value = Value::parse(&json).unwrap_or_else(|_| Value::null());
+            (name, Field { value, json })
+        });
+        self.with(writes.collect())
     }
 
     fn size(&self) -> usize {

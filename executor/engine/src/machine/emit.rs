@@ -1,212 +1,312 @@
 //! From what a pass yielded to messages on their way.
 
+use std::collections::VecDeque;
+use std::time::Duration;
+
 use bytes::Bytes;
 use orchid_plan::Emit;
 
-use super::Machine;
 use super::answer::Answer;
+use super::context::Changes;
+use super::cx::{Cx, Spot};
 use super::halt::{About, Fault, Halt, What};
-use super::ledger::Sender;
-use super::step_run::{Sent, StepRun};
+use super::program::Node;
+use super::run::Run;
+use super::step_run::Sent;
 use crate::error::ErrorClass;
 use crate::input::Now;
-use crate::message::body::MessageBody;
-use crate::message::chunk::{Page, TooLarge};
-use crate::message::envelope::{self, At, ErrorFacts};
+use crate::message::body::{BodyKind, MessageBody};
+use crate::message::chunk::{Filling, Page, TooLarge};
+use crate::message::envelope::At;
 use crate::message::exchange::Exchange;
-use crate::message::{Message, Topic};
-use crate::output::Output;
+use crate::output::CursorChange;
 
 /// The code of what no message can carry.
 const TOO_LARGE: &str = "MESSAGE_TOO_LARGE";
+/// A page whose rows take longer than this leaves in chunks: as long as a checkpoint waits.
+const CHUNK_AFTER: Duration = Duration::from_secs(2);
 
-/// What a pass yielded.
-pub(super) struct Yield<'a> {
-    pub(super) now: Now,
-    pub(super) step: &'a StepRun,
+/// What a row leaves when it has ended.
+pub(super) struct RowEnd {
+    /// As it came.
+    pub(super) raw: Bytes,
+    /// As it is emitted, with what its sub-steps left.
+    pub(super) shown: Bytes,
+    pub(super) writes: Changes,
+    pub(super) cursors: Vec<CursorChange>,
+}
+
+/// The messages of one page, as its rows end.
+pub(super) struct Sheet {
+    emit: Emit,
+    spot: Spot,
+    exchange: Option<Exchange>,
+    /// JSON.
+    extracted: Vec<u8>,
+    filling: Filling,
+    /// Rows that are not settled yet, in order, and whether each is to be in the next message: one that was left out is not.
+    waiting: VecDeque<(RowEnd, bool)>,
+    /// Since when.
+    since: Option<Duration>,
+}
+
+/// Rows whose place is settled: a run that goes on here repeats none of them.
+pub(super) type Settled = Vec<RowEnd>;
+
+impl Sheet {
+    /// A page of which `chunk` messages were emitted before.
+    pub(super) fn new(
+        run: &Run,
+        node: &Node,
+        spot: Spot,
+        made: Made<'_>,
+        kind: BodyKind,
+        chunk: u32,
+    ) -> Sheet {
+        let emit = node.step.emit;
+        let exchange = || Exchange::new(&made.sent.facts, &made.answer.facts, &run.redactor);
+        Sheet {
+            emit,
+            spot,
+            exchange: (emit != Emit::None).then(exchange),
+            extracted: made.extracted,
+            filling: Filling::new(kind, chunk),
+            waiting: VecDeque::new(),
+            since: None,
+        }
+    }
+
+    pub(super) fn chunk(&self) -> u32 {
+        self.filling.chunk()
+    }
+
+    /// A row that has ended, in whatever order: `record` lets it go at once.
+    pub(super) fn row_ended(
+        &self,
+        cx: &mut Cx<'_>,
+        node: &Node,
+        number: u64,
+        row: &Bytes,
+        about: &Made<'_>,
+    ) -> Result<(), Halt> {
+        if self.emit != Emit::Record {
+            return Ok(());
+        }
+        let spot = Spot { path: format!("{}[{number}]", self.spot.path), ..self.spot.clone() };
+        let made = self.page(cx.run, cx.now, &node.path, &spot.path, b"").record(row);
+        match made {
+            Ok(message) => {
+                cx.emit(&spot, message);
+                Ok(())
+            }
+            Err(TooLarge { size, .. }) => {
+                too_large(cx, node, spot, Large { row: Some((number, row)), size }, about)
+            }
+        }
+    }
+
+    /// The next row in order. Answers the rows that are settled by it.
+    pub(super) fn take(
+        &mut self,
+        cx: &mut Cx<'_>,
+        node: &Node,
+        number: u64,
+        end: RowEnd,
+        about: &Made<'_>,
+    ) -> Result<Settled, Halt> {
+        if self.emit != Emit::Page {
+            return Ok(vec![end]);
+        }
+        let (filling, page) = self.split(cx.run, cx.now, &node.path);
+        let pushed = filling.push(&page, end.shown.clone());
+        match pushed {
+            Ok(left) => {
+                self.since.get_or_insert(cx.now.monotonic);
+                let mut settled = Settled::new();
+                if let Some(message) = left {
+                    settled = self.settle_all();
+                    self.since = Some(cx.now.monotonic);
+                    cx.emit(&self.spot, message);
+                }
+                self.waiting.push_back((end, true));
+                Ok(settled)
+            }
+            Err(TooLarge { size, .. }) => {
+                let spot = Spot { path: format!("{}[{number}]", self.spot.path), ..self.spot.clone() };
+                too_large(cx, node, spot, Large { row: Some((number, &end.shown)), size }, about)?;
+                // It settles with the rows before it.
+                self.waiting.push_back((end, false));
+                Ok(Settled::new())
+            }
+        }
+    }
+
+    /// Lets the rows go that have waited for long; the newest stays, so that the last message is not empty.
+    pub(super) fn leave_late(&mut self, cx: &mut Cx<'_>, node: &Node) -> Settled {
+        let late = self.since.is_some_and(|since| cx.now.monotonic.saturating_sub(since) >= CHUNK_AFTER);
+        if !late || self.filling.len() < 2 {
+            return Settled::new();
+        }
+        let (filling, page) = self.split(cx.run, cx.now, &node.path);
+        let Some(message) = filling.leave_all_but_newest(&page) else { return Settled::new() };
+        cx.emit(&self.spot, message);
+        self.since = Some(cx.now.monotonic);
+        // The newest row of the message, and what was left out after it.
+        let kept = self.waiting.iter().rposition(|(_, in_message)| *in_message).unwrap_or_default();
+        let kept = self.waiting.split_off(kept);
+        let settled = self.settle_all();
+        self.waiting = kept;
+        settled
+    }
+
+    fn settle_all(&mut self) -> Settled {
+        self.waiting.drain(..).map(|(row, _)| row).collect()
+    }
+
+    /// Lets all rows go, before the run is handed back in the middle of the page.
+    pub(super) fn leave_all(&mut self, cx: &mut Cx<'_>, node: &Node) -> Settled {
+        let (filling, page) = self.split(cx.run, cx.now, &node.path);
+        if let Some(message) = filling.leave(&page, false) {
+            cx.emit(&self.spot, message);
+        }
+        self.since = None;
+        self.settle_all()
+    }
+
+    /// The page's end. Answers the rows that are settled by it.
+    pub(super) fn end(&mut self, cx: &mut Cx<'_>, node: &Node) -> Settled {
+        if self.emit == Emit::Page {
+            let (filling, page) = self.split(cx.run, cx.now, &node.path);
+            if let Some(message) = filling.leave(&page, true) {
+                cx.emit(&self.spot, message);
+            }
+        }
+        self.settle_all()
+    }
+
+    /// The body as it is, in one message; an array in as many as it takes. `steps`: what sub-steps left.
+    pub(super) fn whole(
+        &self,
+        cx: &mut Cx<'_>,
+        node: &Node,
+        steps: &[u8],
+        about: &Made<'_>,
+    ) -> Result<(), Halt> {
+        if self.emit == Emit::None {
+            return Ok(());
+        }
+        let body = about.answer.body.message();
+        let cut = self.page(cx.run, cx.now, &node.path, &self.spot.path, steps).whole(&body);
+        match cut {
+            Ok(messages) => {
+                messages.into_iter().for_each(|message| cx.emit(&self.spot, message));
+                Ok(())
+            }
+            Err(TooLarge { size, .. }) => {
+                too_large(cx, node, self.spot.clone(), Large { row: None, size }, about)
+            }
+        }
+    }
+
+    fn page<'a>(&'a self, run: &'a Run, now: Now, step: &'a str, path: &'a str, steps: &'a [u8]) -> Page<'a> {
+        page(
+            run,
+            now,
+            Parts {
+                step,
+                path,
+                page: self.spot.page,
+                exchange: self.exchange.as_ref(),
+                extracted: &self.extracted,
+                steps,
+            },
+        )
+    }
+
+    fn split<'a>(&'a mut self, run: &'a Run, now: Now, step: &'a str) -> (&'a mut Filling, Page<'a>) {
+        let parts = Parts {
+            step,
+            path: &self.spot.path,
+            page: self.spot.page,
+            exchange: self.exchange.as_ref(),
+            extracted: &self.extracted,
+            steps: b"",
+        };
+        (&mut self.filling, page(run, now, parts))
+    }
+}
+
+/// What a page was made of.
+pub(super) struct Made<'a> {
     pub(super) sent: &'a Sent,
     pub(super) answer: &'a Answer,
-    /// Rows as JSON text; none without `iterate_over`.
-    pub(super) rows: Option<&'a [Bytes]>,
     /// JSON.
-    pub(super) extracted: &'a [u8],
+    pub(super) extracted: Vec<u8>,
+}
+
+struct Parts<'a> {
+    step: &'a str,
+    path: &'a str,
+    page: u64,
+    exchange: Option<&'a Exchange>,
+    extracted: &'a [u8],
+    steps: &'a [u8],
+}
+
+fn page<'a>(run: &'a Run, now: Now, parts: Parts<'a>) -> Page<'a> {
+    Page {
+        origin: &run.origin,
+        at: At { step: parts.step, step_path: parts.path, page: parts.page, time: now.wall },
+        exchange: parts.exchange.unwrap_or(&run.no_exchange),
+        extracted: parts.extracted,
+        steps: parts.steps,
+        max_bytes: run.limits.message_max_bytes,
+    }
 }
 
 /// What no message can carry: a row, or the whole body where it has none.
-struct Oversized<'a> {
-    row: Option<(usize, &'a Bytes)>,
+struct Large<'a> {
+    row: Option<(u64, &'a Bytes)>,
     /// Bytes of the message that it would make.
     size: usize,
 }
 
-impl Machine {
-    /// Emits a page as the step says: one message, one a row, or none.
-    pub(super) fn emit_page(&mut self, page: &Yield<'_>, out: &mut Vec<Output>) -> Result<(), Halt> {
-        let exchange = || Exchange::new(&page.sent.facts, &page.answer.facts, &self.run.redactor);
-        match (page.step.step().emit, page.rows) {
-            (Emit::None, _) => Ok(()),
-            (Emit::Page, Some(rows)) => self.emit_rows(page, &exchange(), rows, out),
-            (Emit::Record, Some(rows)) => self.emit_records(page, &exchange(), rows, out),
-            (Emit::Page | Emit::Record, None) => self.emit_whole(page, &exchange(), out),
-        }
+/// An error, ignored where `ignore_on` names its code.
+fn too_large(
+    cx: &mut Cx<'_>,
+    node: &Node,
+    spot: Spot,
+    large: Large<'_>,
+    about: &Made<'_>,
+) -> Result<(), Halt> {
+    let (subject, body) = match large.row {
+        Some((number, row)) => (format!("row {number}"), MessageBody::rows(std::slice::from_ref(row))),
+        None => ("the body".to_owned(), about.answer.body.message()),
+    };
+    let (size, max) = (large.size, cx.run.limits.message_max_bytes);
+    let what = What {
+        class: ErrorClass::Limit,
+        code: TOO_LARGE,
+        pointer: node.step.pointer.clone(),
+        message: format!("{subject} would make a message of {size} bytes, more than {max}"),
+    };
+    let about = About { sent: Some(&about.sent.facts), answer: Some(&about.answer.facts), body: Some(body) };
+    let fault = Fault::new(cx.run, spot, what, about);
+    if !node.step.outcome.ignore_on.iter().any(|matcher| matcher.matches(None, Some(TOO_LARGE))) {
+        return Err(fault.into());
     }
+    cx.run.left_out();
+    cx.emit_error(fault, true);
+    Ok(())
+}
 
-    /// The body as it is, in one message; an array in as many as it takes.
-    fn emit_whole(
-        &mut self,
-        page: &Yield<'_>,
-        exchange: &Exchange,
-        out: &mut Vec<Output>,
-    ) -> Result<(), Halt> {
-        let path = page.step.path();
-        let cut = self.cutter(page, &path, exchange).whole(&page.answer.body.message());
-        match cut {
-            Ok(messages) => {
-                messages.into_iter().for_each(|message| self.emit(page.step, message, out));
-                Ok(())
-            }
-            Err(TooLarge { size, .. }) => self.too_large(page, &Oversized { row: None, size }, out),
-        }
-    }
-
-    fn emit_records(
-        &mut self,
-        page: &Yield<'_>,
-        exchange: &Exchange,
-        rows: &[Bytes],
-        out: &mut Vec<Output>,
-    ) -> Result<(), Halt> {
-        for (index, row) in rows.iter().enumerate() {
-            let path = format!("{}[{index}]", page.step.path());
-            let cut = self.cutter(page, &path, exchange).record(row);
-            match cut {
-                Ok(message) => self.emit(page.step, message, out),
-                Err(TooLarge { size, .. }) => {
-                    self.too_large(page, &Oversized { row: Some((index, row)), size }, out)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// One message for the rows, or as many chunks as it takes. Rows too large alone are left out where the plan says so.
-    fn emit_rows(
-        &mut self,
-        page: &Yield<'_>,
-        exchange: &Exchange,
-        rows: &[Bytes],
-        out: &mut Vec<Output>,
-    ) -> Result<(), Halt> {
-        let path = page.step.path();
-        let mut left: Vec<Bytes> = rows.to_vec();
-        let mut numbers: Vec<usize> = (0..rows.len()).collect();
-        loop {
-            let cut = self.cutter(page, &path, exchange).rows(&left);
-            match cut {
-                Ok(messages) => {
-                    messages.into_iter().for_each(|message| self.emit(page.step, message, out));
-                    return Ok(());
-                }
-                Err(TooLarge { row, size }) => {
-                    let place = row.unwrap_or_default();
-                    let (number, row) = (numbers.remove(place), left.remove(place));
-                    self.too_large(page, &Oversized { row: Some((number, &row)), size }, out)?;
-                }
-            }
-        }
-    }
-
-    /// An error, ignored where `ignore_on` names its code.
-    fn too_large(
-        &mut self,
-        page: &Yield<'_>,
-        large: &Oversized<'_>,
-        out: &mut Vec<Output>,
-    ) -> Result<(), Halt> {
-        let step = page.step;
-        let (path, subject, body) = match large.row {
-            Some((number, row)) => (
-                format!("{}[{number}]", step.path()),
-                format!("row {number}"),
-                MessageBody::rows(std::slice::from_ref(row)),
-            ),
-            None => (step.path(), "the body".to_owned(), page.answer.body.message()),
-        };
-        let (size, max) = (large.size, self.run.limits.message_max_bytes);
-        let what = What {
-            class: ErrorClass::Limit,
-            code: TOO_LARGE,
-            pointer: step.step().pointer.clone(),
-            message: format!("{subject} would make a message of {size} bytes, more than {max}"),
-        };
-        let about = About {
-            sent: Some(&page.sent.facts),
-            answer: Some(&page.answer.facts),
-            body: Some(body),
-            path: Some(path),
-        };
-        let fault = Fault::new(&self.run, step, what, about);
-        if !step.step().outcome.ignore_on.iter().any(|matcher| matcher.matches(None, Some(TOO_LARGE))) {
-            return Err(Halt::Fault(Box::new(fault)));
-        }
-        self.emit_error(page.now, step, fault, true, out);
-        (self.run.partial, self.run.complete) = (true, false);
-        Ok(())
-    }
-
-    /// Reports an answer that the plan ignores.
-    pub(super) fn ignore(
-        &mut self,
-        now: Now,
-        step: &StepRun,
-        what: What,
-        sent: &Sent,
-        answer: &Answer,
-        out: &mut Vec<Output>,
-    ) {
-        (self.run.partial, self.run.complete) = (true, false);
-        let fault = self.fault(step, what, sent, answer);
-        self.emit_error(now, step, fault, true, out);
-    }
-
-    /// Emits the message of an error.
-    pub(super) fn emit_error(
-        &mut self,
-        now: Now,
-        step: &StepRun,
-        fault: Fault,
-        ignored: bool,
-        out: &mut Vec<Output>,
-    ) {
-        let at =
-            At { step: &step.step().id, step_path: &fault.error.step_path, page: fault.page, time: now.wall };
-        let facts = ErrorFacts { error: &fault.error, retries: fault.retries, ignored };
-        let max = self.run.limits.message_max_bytes;
-        let message = envelope::error(&self.run.origin, at, &fault.exchange, fault.body, facts, max);
-        self.emit(step, message, out);
-    }
-
-    fn emit(&mut self, step: &StepRun, message: Message, out: &mut Vec<Output>) {
-        let progress = &mut self.run.progress;
-        match message.topic {
-            Topic::Responses => {
-                progress.counts.messages += 1;
-                *progress.positions.entry(step.step().id.to_string()).or_default() += 1;
-            }
-            Topic::Errors => progress.counts.errors += 1,
-            Topic::Events => {}
-        }
-        let emit_id = self.ledger.emit(Sender { step: step.index, page: step.page });
-        out.push(Output::Emit { emit_id, message });
-    }
-
-    fn cutter<'a>(&'a self, page: &Yield<'a>, path: &'a str, exchange: &'a Exchange) -> Page<'a> {
-        Page {
-            origin: &self.run.origin,
-            at: At { step: &page.step.step().id, step_path: path, page: page.step.page, time: page.now.wall },
-            exchange,
-            extracted: page.extracted,
-            max_bytes: self.run.limits.message_max_bytes,
-        }
-    }
+/// A message that the broker refused, as a fault of the step that it came from.
+pub(super) fn refused(run: &Run, spot: Spot, size: usize) -> Fault {
+    let what = What {
+        class: ErrorClass::Limit,
+        code: TOO_LARGE,
+        pointer: run.program.nodes[spot.node].step.pointer.clone(),
+        message: format!("the broker refused a message of {size} bytes"),
+    };
+    Fault::new(run, spot, what, About::default())
 }

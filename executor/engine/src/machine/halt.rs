@@ -8,8 +8,8 @@ use crate::message::body::MessageBody;
 use crate::message::exchange::{AnswerFacts, Exchange, SentFacts};
 use crate::output::EndStatus;
 
+use super::cx::Spot;
 use super::run::Run;
-use super::step_run::{Doing, StepRun};
 
 /// Why a run stops.
 pub(super) enum Halt {
@@ -23,8 +23,9 @@ pub(super) enum Halt {
 pub(super) struct Fault {
     pub(super) status: EndStatus,
     pub(super) error: RunError,
-    pub(super) retries: u32,
-    pub(super) page: u64,
+    pub(super) spot: Spot,
+    /// It ends the run also where it is about one row of many.
+    pub(super) whole_run: bool,
     pub(super) exchange: Exchange,
     pub(super) body: MessageBody,
 }
@@ -64,6 +65,22 @@ pub(super) struct What {
 }
 
 impl What {
+    /// Whether it concerns more than the row that it happened to: the plan's own `abort_…`, what is bounded for the whole
+    /// run, and what is wrong with Orchid itself.
+    fn ends_the_run(&self) -> bool {
+        match self.class {
+            ErrorClass::Aborted | ErrorClass::System => true,
+            ErrorClass::Limit => matches!(self.code, "CONTEXT_TOO_LARGE" | "CHECKPOINT_TOO_LARGE"),
+            ErrorClass::Config | ErrorClass::Transient | ErrorClass::Permanent | ErrorClass::RateLimit => {
+                false
+            }
+        }
+    }
+
+    pub(super) fn context(pointer: String, error: &super::context::ContextTooLarge) -> What {
+        What { class: ErrorClass::Limit, code: "CONTEXT_TOO_LARGE", pointer, message: error.to_string() }
+    }
+
     pub(super) fn expression(pointer: String, error: &EvalError) -> What {
         What { class: ErrorClass::Config, code: "EXPRESSION", pointer, message: error.to_string() }
     }
@@ -99,19 +116,13 @@ pub(super) struct About<'a> {
     pub(super) sent: Option<&'a SentFacts>,
     pub(super) answer: Option<&'a AnswerFacts>,
     pub(super) body: Option<MessageBody>,
-    /// Where, if not at the step's present pass.
-    pub(super) path: Option<String>,
 }
 
 impl Fault {
-    /// An error of the step's present pass. A try under way is named as its request.
-    pub(super) fn new(run: &Run, step: &StepRun, what: What, about: About<'_>) -> Fault {
-        let under_way = match &step.doing {
-            Doing::Asking(sent) => Some(&sent.facts),
-            Doing::Nothing | Doing::Waiting(_) => None,
-        };
+    /// An error at a place of the run.
+    pub(super) fn new(run: &Run, spot: Spot, what: What, about: About<'_>) -> Fault {
         let (no_request, no_answer) = (SentFacts::default(), AnswerFacts::default());
-        let sent = about.sent.or(under_way).unwrap_or(&no_request);
+        let sent = about.sent.unwrap_or(&no_request);
         let answer = about.answer.unwrap_or(&no_answer);
         let status = match what.class {
             ErrorClass::Aborted => EndStatus::Aborted,
@@ -124,16 +135,16 @@ impl Fault {
         };
         Fault {
             status,
+            whole_run: what.ends_the_run(),
             error: RunError {
                 class: what.class,
                 code: what.code.to_owned(),
                 message: run.redactor.text(&what.message).into_owned(),
                 pointer: what.pointer,
                 status_code: answer.status,
-                step_path: about.path.unwrap_or_else(|| step.path()),
+                step_path: spot.path.clone(),
             },
-            retries: step.retry,
-            page: step.page,
+            spot,
             exchange: Exchange::new(sent, answer, &run.redactor),
             body: about.body.unwrap_or_else(MessageBody::empty),
         }

@@ -7,17 +7,16 @@ use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
 
+use super::context::{self, Changes};
+use super::cx::Spot;
 use crate::input::EmitId;
-use crate::output::Checkpoint;
+use crate::output::{Checkpoint, CursorChange};
 use crate::progress::Progress;
 
 /// Where a message came from, should it be refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Sender {
-    /// Index of the root step.
-    pub(crate) step: usize,
-    /// The step's pass.
-    pub(crate) page: u64,
+pub(super) struct Sender {
+    pub(super) spot: Spot,
 }
 
 /// A place, and what changed since the one before it.
@@ -26,7 +25,8 @@ pub(crate) struct Mark {
     pub(crate) place: Bytes,
     /// Values of finished steps, where they changed.
     pub(crate) finished: Option<Bytes>,
-    pub(crate) context_changes: Vec<(String, Option<Bytes>)>,
+    pub(crate) context_changes: Changes,
+    pub(crate) cursor_changes: Vec<CursorChange>,
     pub(crate) progress: Progress,
 }
 
@@ -37,7 +37,7 @@ struct Waiting {
 }
 
 /// Messages and places of one attempt.
-pub(crate) struct Ledger {
+pub(super) struct Ledger {
     next: u64,
     open: BTreeMap<EmitId, Sender>,
     waiting: VecDeque<Waiting>,
@@ -53,11 +53,16 @@ impl Ledger {
     }
 
     /// Opens a message.
-    pub(crate) fn emit(&mut self, sender: Sender) -> EmitId {
+    pub(super) fn emit(&mut self, sender: Sender) -> EmitId {
         let id = EmitId(self.next);
         self.next += 1;
         self.open.insert(id, sender);
         id
+    }
+
+    /// Whether every message was acknowledged or refused.
+    pub(super) fn is_settled(&self) -> bool {
+        self.open.is_empty()
     }
 
     /// Marks a place after all messages opened so far.
@@ -74,7 +79,7 @@ impl Ledger {
 
     /// Closes a message that will never be taken, and forgets all places after it: the run goes on from none of them.
     /// Answers who sent it, and the newest place that stays.
-    pub(crate) fn refused(&mut self, id: EmitId) -> Option<(Sender, Bytes)> {
+    pub(super) fn refused(&mut self, id: EmitId) -> Option<(Sender, Bytes)> {
         let sender = self.open.remove(&id)?;
         self.waiting.retain(|waiting| waiting.before <= id);
         let place = self.waiting.back().map_or_else(|| self.base.clone(), |last| last.mark.place.clone());
@@ -84,8 +89,8 @@ impl Ledger {
 
     /// The newest ready place, once.
     pub(crate) fn take(&mut self) -> Option<Checkpoint> {
-        let Mark { place, finished, context_changes, progress } = self.ready.take()?;
-        Some(Checkpoint { place, finished, context_changes, cursor_changes: Vec::new(), progress })
+        let Mark { place, finished, context_changes, cursor_changes, progress } = self.ready.take()?;
+        Some(Checkpoint { place, finished, context_changes, cursor_changes, progress })
     }
 
     fn settle(&mut self) {
@@ -107,16 +112,25 @@ impl Ledger {
 /// The later place, with the changes of both.
 fn merge(before: Mark, mut after: Mark) -> Mark {
     let mut changes = before.context_changes;
-    changes.retain(|(name, _)| after.context_changes.iter().all(|(later, _)| later != name));
-    changes.append(&mut after.context_changes);
-    Mark { finished: after.finished.or(before.finished), context_changes: changes, ..after }
+    context::append(&mut changes, &mut after.context_changes);
+    let mut cursors = before.cursor_changes;
+    cursors.retain(|earlier| after.cursor_changes.iter().all(|later| later.key != earlier.key));
+    cursors.append(&mut after.cursor_changes);
+    Mark {
+        finished: after.finished.or(before.finished),
+        context_changes: changes,
+        cursor_changes: cursors,
+        ..after
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SENDER: Sender = Sender { step: 0, page: 0 };
+    fn sender(page: u64) -> Sender {
+        Sender { spot: Spot { node: 0, path: format!("orders#{page}"), page, retries: 0 } }
+    }
 
     fn mark(place: &'static str, changes: &[(&str, Option<&'static str>)]) -> Mark {
         Mark {
@@ -128,6 +142,7 @@ mod tests {
                     ((*name).to_owned(), value.map(|text| Bytes::from_static(text.as_bytes())))
                 })
                 .collect(),
+            cursor_changes: Vec::new(),
             progress: Progress::default(),
         }
     }
@@ -139,7 +154,7 @@ mod tests {
     #[test]
     fn a_place_waits_for_every_message_before_it_whatever_the_order_of_acks() {
         let mut ledger = ledger();
-        let (first, second) = (ledger.emit(SENDER), ledger.emit(SENDER));
+        let (first, second) = (ledger.emit(sender(0)), ledger.emit(sender(0)));
         ledger.mark(mark("a", &[]));
         ledger.acked(second);
         assert_eq!(ledger.take(), None);
@@ -151,7 +166,7 @@ mod tests {
     #[test]
     fn a_place_without_messages_waits_for_earlier_ones() {
         let mut ledger = ledger();
-        let first = ledger.emit(SENDER);
+        let first = ledger.emit(sender(0));
         ledger.mark(mark("a", &[]));
         ledger.mark(mark("b", &[]));
         assert_eq!(ledger.take(), None);
@@ -171,12 +186,12 @@ mod tests {
     #[test]
     fn a_refused_message_takes_the_places_after_it_along() {
         let mut ledger = ledger();
-        let first = ledger.emit(SENDER);
+        let first = ledger.emit(sender(0));
         ledger.mark(mark("a", &[]));
-        let second = ledger.emit(Sender { step: 0, page: 1 });
+        let second = ledger.emit(sender(1));
         ledger.mark(mark("b", &[]));
-        let (sender, place) = ledger.refused(second).unwrap();
-        assert_eq!((sender.page, place), (1, Bytes::from_static(b"a")));
+        let (sender, place): (Sender, Bytes) = ledger.refused(second).unwrap();
+        assert_eq!((sender.spot.page, place), (1, Bytes::from_static(b"a")));
         ledger.acked(first);
         assert_eq!(ledger.take().unwrap().place, "a");
     }

@@ -1,5 +1,5 @@
-//! Which parts of an answer a step looks at, known before it runs: only those are built as values, and only what a later
-//! pass looks at goes into a checkpoint.
+//! Which parts of an answer somebody looks at, known before it runs: only those are built as values, and only what a
+//! later pass looks at goes into a checkpoint.
 
 use orchid_plan::{Definition, PaginateKind, Reads, RequestTemplate, Step};
 
@@ -17,21 +17,28 @@ pub(crate) struct Needs {
     pub(crate) carried: Paths,
     /// Parts of the last response that later steps read, from `steps.<id>`.
     pub(crate) finished: Paths,
+    /// Parts of a row, or of an item, that the steps below look at.
+    pub(crate) item: Paths,
     /// Whether anybody reads `meta`.
     pub(crate) meta: bool,
 }
 
 impl Needs {
-    pub(crate) fn of(step: &Step, definition: &Definition) -> Needs {
-        let own = own_reads(step);
+    /// `readers`: more that reads the step's answers as `response`. `known_as`: other ids whose `steps.<id>` it is.
+    pub(crate) fn of(step: &Step, definition: &Definition, readers: &[&Reads], known_as: &[&str]) -> Needs {
+        let mut own = own_reads(step);
+        own.extend(readers);
+        let names: Vec<&str> = [&*step.id].into_iter().chain(known_as.iter().copied()).collect();
+        let below: Vec<Reads> = step.below().map(|step| step.all_reads()).collect();
         let answer = |part: &[&str]| {
-            let below = |reads: &Reads, root: &str| paths(reads, &[&[root], part].concat());
+            let below_root = |reads: &Reads, root: &str| paths(reads, &[&[root], part].concat());
             let mut all: Vec<Paths> = Vec::new();
             for reads in &own {
-                all.push(below(reads, "response"));
-                all.push(below(reads, "prev"));
+                all.push(below_root(reads, "response"));
+                all.push(below_root(reads, "prev"));
             }
-            all.push(paths(&definition.reads, &[&["steps", &step.id], part].concat()));
+            all.extend(below.iter().map(|reads| below_root(reads, "parent")));
+            all.extend(names.iter().map(|id| paths(&definition.reads, &[&["steps", *id], part].concat())));
             union(all)
         };
         let rendering = step.request().map(RequestTemplate::reads);
@@ -43,9 +50,22 @@ impl Needs {
             headers: answer(&["headers"]).is_none_or(|paths| !paths.is_empty()),
             carried: union(carried),
             finished: paths(&definition.reads, &["steps", &step.id]),
+            item: items(step, &below),
             meta: step.reads.touches(&["meta"]),
         }
     }
+}
+
+/// What is read of the innermost row or item: by the steps below, and of a `for_each` item by the step itself. Who reads
+/// `items` may mean any of them.
+fn items(step: &Step, below: &[Reads]) -> Paths {
+    let own = step.for_each.is_some().then_some(&step.reads);
+    let all = below.iter().chain(own);
+    union(all.flat_map(|reads| [paths(reads, &["item"]), any(reads, "items")]).collect())
+}
+
+fn any(reads: &Reads, name: &str) -> Paths {
+    if reads.touches(&[name]) { None } else { Some(Vec::new()) }
 }
 
 /// What the step's expressions read, without an `iterate_over` whose rows are copied as bytes.
@@ -70,7 +90,9 @@ fn own_reads(step: &Step) -> Vec<&Reads> {
         && rows.plain.is_none()
     {
         reads.push(rows.expr.reads());
+        reads.extend(rows.unfiltered.as_ref().map(|expr| expr.reads()));
     }
+    reads.extend(step.cursor.as_ref().map(|cursor| cursor.value.reads()));
     reads
 }
 

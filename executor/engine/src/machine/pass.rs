@@ -1,128 +1,237 @@
-//! From an answer that counts to the end of its pass: context, extract, rows, messages, and whether another pass follows.
+//! From an answer that counts to the end of its pass: context, extract, rows, and whether another pass follows.
 
 use bytes::Bytes;
-use orchid_plan::{EvalError, Expr, PaginateKind, RawRows, ScopeName, Value};
+use orchid_plan::{EvalError, Expr, PaginateKind, ScopeName, Value};
 
 use super::answer::Answer;
-use super::body::Body;
-use super::context::{Changes, Context, Field};
-use super::emit::Yield;
+use super::context::{self, Changes, Context, Field};
+use super::cx::Cx;
+use super::emit::Made;
+use super::env::Env;
+use super::exact;
+use super::flow::Flow;
 use super::halt::{Halt, Limit, What};
-use super::paginate::{self, Came, Next, Pointer, fingerprint};
+use super::paginate::{self, Came, Guard, Next, Pointer, fingerprint};
+use super::rows::Pass;
 use super::send::Repeat;
 use super::step_run::{Sent, StepRun};
 use super::watch::escaped;
-use super::{Flow, Machine, exact};
+use super::{conditional, shown};
+use crate::body::{Body, Rows};
 use crate::error::ErrorClass;
-use crate::input::Now;
-use crate::output::Output;
+use crate::input::TryId;
+use crate::message::body::elements;
 
-/// How the last try of a pass ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ended {
-    Succeeded,
-    /// Reported and passed over: no extract, no rows, no message.
-    Ignored,
+/// What a pass leaves once its rows are done.
+struct Passed {
+    sent: Sent,
+    answer: Answer,
+    /// Rows of the page; none where there is nothing to count.
+    rows: Option<u64>,
+    /// Whether the answer was one to take anything from.
+    succeeded: bool,
 }
 
-impl Machine {
-    /// The context is written first, and seen by all that follows; it is the run's once the page is emitted.
+/// Why a loop goes no further, or how it does.
+enum Follows {
+    Pass(Pointer),
+    End { by_stop_on: bool },
+}
+
+impl StepRun {
+    /// Ends a pass whose rows are all done: its messages, then its writes, then the next one.
     pub(super) fn finish_pass(
         &mut self,
-        now: Now,
-        step: &mut StepRun,
+        cx: &mut Cx<'_>,
+        env: &mut Env,
+        pass: Box<Pass>,
+    ) -> Result<Flow, Halt> {
+        let Pass { sent, answer, written, extracted, sheet, mut writes, steps, rows, source, .. } = *pass;
+        if source.is_none() {
+            let made = Made { sent: &sent, answer: &answer, extracted };
+            sheet.whole(cx, &self.node, &steps, &made)?;
+            if self.node.gathers {
+                let body = elements(&answer.body.message().array).unwrap_or_default();
+                let with_steps =
+                    |row: Bytes| if steps.is_empty() { row } else { shown::with_steps(&row, &steps) };
+                self.gathered.extend(body.into_iter().map(with_steps));
+            }
+        }
+        cx.run.progress.counts.pages += 1;
+        self.keep_validator(cx, env, &sent, &answer);
+        let mut all = written.map(|(_, changes)| changes).unwrap_or_default();
+        context::append(&mut all, &mut writes);
+        let rows = self.step().rows.is_some().then_some(rows);
+        self.look_at_rows(cx, &sent, rows);
+        self.pass_done(cx, env, Passed { sent, answer, rows, succeeded: true }, all)
+    }
+
+    /// Ends a pass whose answer was ignored: no extract, no rows, no message.
+    pub(super) fn pass_without_rows(
+        &mut self,
+        cx: &mut Cx<'_>,
+        env: &mut Env,
         mut sent: Sent,
         answer: Answer,
-        ended: Ended,
-        out: &mut Vec<Output>,
     ) -> Result<Flow, Halt> {
-        let written = self.set_context(step, &sent, &answer)?;
+        let written = self.set_context(cx, env, &sent, &answer)?;
         if let Some((context, _)) = &written {
             sent.scope.set(ScopeName::Context, context.object().clone());
         }
-        let rows = match ended {
-            Ended::Ignored => None,
-            Ended::Succeeded => {
-                let extracted = self.extract(step, &sent, &answer)?;
-                let rows = self.rows(step, &sent, &answer)?;
-                let page = Yield {
-                    now,
-                    step,
-                    sent: &sent,
-                    answer: &answer,
-                    rows: rows.as_deref(),
-                    extracted: &extracted,
-                };
-                self.emit_page(&page, out)?;
-                self.run.progress.counts.pages += 1;
-                self.run.progress.counts.rows += rows.as_ref().map_or(0, |rows| rows.len() as u64);
-                rows.map(|rows| rows.len() as u64)
-            }
-        };
-        if let Some((context, mut changes)) = written {
-            self.run.context = context;
-            self.run.changes.append(&mut changes);
-        }
+        let changes = written.map(|(_, changes)| changes).unwrap_or_default();
+        self.pass_done(cx, env, Passed { sent, answer, rows: None, succeeded: false }, changes)
+    }
 
-        let follows = self.follows(step, &sent, &answer, rows)?;
-        if let Some(fingerprint) = sent.fingerprint {
-            step.guard.note(fingerprint);
+    fn pass_done(
+        &mut self,
+        cx: &mut Cx<'_>,
+        env: &mut Env,
+        mut passed: Passed,
+        changes: Changes,
+    ) -> Result<Flow, Halt> {
+        if !changes.is_empty() {
+            env.merge(changes).map_err(|error| {
+                let pointer = format!("{}/set_context/{}", self.step().pointer, escaped(error.field()));
+                let what = What::context(pointer, &error);
+                Halt::from(self.fault(cx, env, what, &passed.sent, &passed.answer))
+            })?;
+            // Whether the loop goes on may depend on what its rows wrote.
+            passed.sent.scope.set(ScopeName::Context, env.context.object().clone());
         }
-        step.latest = answer.value;
-        step.page += 1;
-        step.retry = 0;
-        let Some(pointer) = follows else { return Ok(Flow::Done) };
-        if let Pointer::Cursor(json) = &pointer {
-            step.guard.note(fingerprint(&[b"pointer", json.as_bytes()]));
+        if passed.succeeded {
+            self.reach(cx, env, &passed)?;
         }
-        step.pointer = pointer;
-        self.mark(step)?;
-        if step.page - step.base >= self.run.definition.max_loops {
-            return Err(Halt::Limit(Limit::Loops));
+        let follows = self.follows(cx, env, &passed)?;
+        if let Some(fingerprint) = passed.sent.fingerprint {
+            self.guard.note(fingerprint);
         }
-        self.send(now, step, out)
+        self.latest = passed.answer.value;
+        self.page += 1;
+        self.retry = 0;
+        self.rows_done = None;
+        self.ignored = !passed.succeeded;
+        cx.run.moved |= env.durable;
+        if let (Some(cursor), Some(reach)) = (&self.node.step.cursor, &mut self.reach)
+            && cursor.ordered
+            && let Some(change) = reach.settle()
+        {
+            cx.save_cursor(env, change);
+        }
+        match follows {
+            Follows::End { by_stop_on } => self.loop_ended(cx, env, by_stop_on),
+            Follows::Pass(pointer) => {
+                if let Pointer::Cursor(json) = &pointer {
+                    self.guard.note(fingerprint(&[b"pointer", json.as_bytes()]));
+                }
+                self.pointer = pointer;
+                if self.page - self.base >= cx.run.definition.max_loops {
+                    return Err(Halt::Limit(Limit::Loops));
+                }
+                self.send(cx, env)
+            }
+        }
+    }
+
+    /// The loop of this slice has ended: the next slice begins, or the step is done.
+    pub(super) fn loop_ended(
+        &mut self,
+        cx: &mut Cx<'_>,
+        env: &mut Env,
+        by_stop_on: bool,
+    ) -> Result<Flow, Halt> {
+        if self.step().loops() {
+            let passes = self.pass();
+            cx.run.watch(&self.node).loop_ended(passes, by_stop_on);
+            let max = cx.run.definition.max_loops;
+            cx.run.warn_if_near(Limit::Loops, self.page - self.base, max);
+        }
+        let next = match (&self.node.step.window, self.slices) {
+            (Some(window), Some(slices)) => slices.next(window),
+            (Some(_) | None, _) => None,
+        };
+        let Some(next) = next else {
+            if let Some(change) = self.reach.as_mut().and_then(super::reach::Reach::settle) {
+                cx.save_cursor(env, change);
+            }
+            return Ok(Flow::Done);
+        };
+        self.slices = Some(next);
+        (self.base, self.slice_base) = (self.page, self.page);
+        (self.pointer, self.guard, self.latest) = (Pointer::Start, Guard::default(), Value::null());
+        cx.run.moved |= env.durable;
+        self.send(cx, env)
+    }
+
+    /// Notes how far the page reaches.
+    fn reach(&mut self, cx: &mut Cx<'_>, env: &Env, passed: &Passed) -> Result<(), Halt> {
+        let node = self.node.clone();
+        let Some(cursor) = &node.step.cursor else { return Ok(()) };
+        let pointer = || format!("{}/value", cursor.pointer);
+        let value = self.ask(cx, env, &cursor.value, &passed.sent, &passed.answer, pointer)?;
+        let json = exact::json(&cursor.value, &value, &passed.answer.body);
+        let Some(reach) = &mut self.reach else { return Ok(()) };
+        let taken = reach.take(cx.run, cursor, value, json);
+        taken.map_err(|what| self.fault(cx, env, what, &passed.sent, &passed.answer).into())
+    }
+
+    fn keep_validator(&self, cx: &mut Cx<'_>, env: &mut Env, sent: &Sent, answer: &Answer) {
+        let (Some(url_name), Some(headers)) = (&sent.validated, &answer.facts.headers) else { return };
+        if let Some(change) = conditional::validator(cx.run, self.step(), url_name, headers) {
+            cx.save_cursor(env, change);
+        }
+    }
+
+    fn look_at_rows(&self, cx: &mut Cx<'_>, sent: &Sent, rows: Option<u64>) {
+        let (Some(rules), Some(rows)) = (&self.step().rows, rows) else { return };
+        let candidates = rules.unfiltered.as_ref().filter(|_| rows == 0).and_then(|expr| {
+            let value = expr.eval(&sent.scope, &sent.env).ok()?;
+            value.items().map(|items| items.len() as u64)
+        });
+        cx.run.watch(&self.node).page(rows, candidates);
     }
 
     /// The context after this pass, with what changed; none where the step writes nothing.
-    fn set_context(
+    pub(super) fn set_context(
         &self,
-        step: &StepRun,
+        cx: &Cx<'_>,
+        env: &Env,
         sent: &Sent,
         answer: &Answer,
     ) -> Result<Option<(Context, Changes)>, Halt> {
-        let rules = step.step();
+        let rules = self.step();
         if rules.set_context.is_empty() {
             return Ok(None);
         }
         let pointer = |name: &str| format!("{}/set_context/{}", rules.pointer, escaped(name));
         let mut writes = Vec::with_capacity(rules.set_context.len());
         for (name, expr) in &rules.set_context {
-            let value = self.ask(step, expr, sent, answer, || pointer(name))?;
+            let value = self.ask(cx, env, expr, sent, answer, || pointer(name))?;
             let json = exact::json(expr, &value, &answer.body);
             writes.push((name.clone(), Field { value, json }));
         }
-        let written = self.run.context.with(writes).map_err(|error| {
-            let what = What {
-                class: ErrorClass::Limit,
-                code: "CONTEXT_TOO_LARGE",
-                pointer: pointer(error.field()),
-                message: error.to_string(),
-            };
-            self.fault(step, what, sent, answer)
+        let written = env.context.with(writes).map_err(|error| {
+            let what = What::context(pointer(error.field()), &error);
+            self.fault(cx, env, what, sent, answer)
         })?;
         Ok(Some(written))
     }
 
     /// The message's `extracted_data`, as JSON; null where the step extracts nothing.
-    fn extract(&self, step: &StepRun, sent: &Sent, answer: &Answer) -> Result<Vec<u8>, Halt> {
-        let rules = step.step();
+    pub(super) fn extract(
+        &self,
+        cx: &Cx<'_>,
+        env: &Env,
+        sent: &Sent,
+        answer: &Answer,
+    ) -> Result<Vec<u8>, Halt> {
+        let rules = self.step();
         if rules.extract.is_empty() {
             return Ok(b"null".to_vec());
         }
         let mut object = Vec::new();
         for (name, expr) in &rules.extract {
             let pointer = || format!("{}/extract/{}", rules.pointer, escaped(name));
-            let value = self.ask(step, expr, sent, answer, pointer)?;
+            let value = self.ask(cx, env, expr, sent, answer, pointer)?;
             object.push(if object.is_empty() { b'{' } else { b',' });
             object.extend(Value::from(name.as_str()).to_json());
             object.push(b':');
@@ -132,66 +241,74 @@ impl Machine {
         Ok(object)
     }
 
-    /// The rows, as the bytes that came where their path is plain; none without `iterate_over`.
-    fn rows(&self, step: &StepRun, sent: &Sent, answer: &Answer) -> Result<Option<Vec<Bytes>>, Halt> {
-        let Some(rows) = &step.step().rows else { return Ok(None) };
-        let pointer = || format!("{}/iterate_over", step.step().pointer);
+    /// Where the rows come from, as the bytes that came where their path is plain; with the try whose body still comes. None
+    /// where the pass has no rows.
+    pub(super) fn source(
+        &self,
+        cx: &Cx<'_>,
+        env: &Env,
+        sent: &Sent,
+        answer: &mut Answer,
+    ) -> Result<Option<(Rows, Option<TryId>)>, Halt> {
+        if let Some((decoder, try_id)) = answer.stream.take() {
+            return Ok(Some((Rows::stream(decoder), Some(try_id))));
+        }
+        let Some(rows) = &self.step().rows else { return Ok(None) };
+        let pointer = || format!("{}/iterate_over", self.step().pointer);
         let no_list = |message: String| {
             let message = format!("{message}: iterate_over {:?}", rows.expr.text());
-            let what = What { class: ErrorClass::Config, code: "EXPRESSION", pointer: pointer(), message };
-            self.fault(step, what, sent, answer)
+            What { class: ErrorClass::Config, code: "EXPRESSION", pointer: pointer(), message }
         };
-        if let (Some(path), Body::Json { text, .. }) = (&rows.plain, &answer.body) {
-            let found = RawRows::find(text, path).map_err(|error| no_list(error.to_string()))?;
-            return Ok(Some(found.rows.into_iter().map(|row| text.slice_ref(row)).collect()));
+        let found = match (&rows.plain, &answer.body) {
+            (Some(path), Body::Json { text, .. }) => Rows::raw(text, path),
+            _ => Rows::values(self.ask(cx, env, &rows.expr, sent, answer, pointer)?),
+        };
+        match found {
+            Ok(rows) => Ok(Some((rows, None))),
+            Err(error) => Err(self.fault(cx, env, no_list(error.to_string()), sent, answer).into()),
         }
-        let value = self.ask(step, &rows.expr, sent, answer, pointer)?;
-        if value.is_null() {
-            return Ok(Some(Vec::new()));
-        }
-        let items = value
-            .items()
-            .ok_or_else(|| no_list(format!("the rows are of type {}, not a list", value.kind())))?;
-        Ok(Some(items.map(|item| Bytes::from(item.to_json())).collect()))
     }
 
-    /// What the next pass sends; none where the loop ends.
-    fn follows(
-        &mut self,
-        step: &StepRun,
-        sent: &Sent,
-        answer: &Answer,
-        rows: Option<u64>,
-    ) -> Result<Option<Pointer>, Halt> {
-        let rules = step.step();
+    /// What the next pass sends, or why the loop ends.
+    fn follows(&self, cx: &mut Cx<'_>, env: &Env, passed: &Passed) -> Result<Follows, Halt> {
+        let rules = self.step();
+        let end = Ok(Follows::End { by_stop_on: false });
         if !rules.loops() {
-            return Ok(None);
+            return end;
         }
-        let broke =
-            self.condition(step, rules.break_when.as_ref(), "break_when", sent, answer)?.unwrap_or(false);
-        let on = self.condition(step, rules.while_expr.as_ref(), "while", sent, answer)?.unwrap_or(true);
+        let (sent, answer) = (&passed.sent, &passed.answer);
+        let condition = |expr: &Option<Expr>, field: &str| match expr {
+            None => Ok(None),
+            Some(expr) => {
+                let pointer = || format!("{}/{field}", rules.pointer);
+                self.ask(cx, env, expr, sent, answer, pointer).map(|value| Some(value.truthy()))
+            }
+        };
+        let broke = condition(&rules.break_when, "break_when")?.unwrap_or(false);
+        let on = condition(&rules.while_expr, "while")?.unwrap_or(true);
         let Some(paginate) = &rules.paginate else {
-            self.run.complete &= !(broke && on);
-            return Ok((on && !broke).then_some(Pointer::Start));
+            cx.run.complete &= !(broke && on);
+            return if on && !broke { Ok(Follows::Pass(Pointer::Start)) } else { end };
         };
         let value = match &paginate.kind {
             PaginateKind::Cursor { value, .. } | PaginateKind::NextUrl { value } => {
-                self.ask(step, value, sent, answer, || format!("{}/value", paginate.pointer))?
+                self.ask(cx, env, value, sent, answer, || format!("{}/value", paginate.pointer))?
             }
             PaginateKind::Page { .. } | PaginateKind::Offset { .. } | PaginateKind::LinkHeader => {
                 Value::null()
             }
         };
-        let came = Came { rows, value, link: answer.link.as_deref(), sent_url: sent.url.as_str() };
-        let next = paginate::next(paginate, &step.pointer, &came);
+        let came =
+            Came { rows: passed.rows, value, link: answer.link.as_deref(), sent_url: sent.url.as_str() };
+        let next = paginate::next(paginate, &self.pointer, &came);
         if broke || !on {
             // Cut off: there was another page, or it cannot be known.
-            self.run.complete &= matches!(next, Ok(Next::End));
-            return Ok(None);
+            cx.run.complete &= matches!(next, Ok(Next::End { .. }));
+            return end;
         }
         match next {
-            Ok(Next::End) => Ok(None),
-            Ok(Next::Pass(pointer)) => self.led_by(step, sent, answer, pointer),
+            Ok(Next::End { by_stop_on }) => Ok(Follows::End { by_stop_on }),
+            Ok(Next::Pass(pointer)) => self.led_by(cx, env, sent, answer, pointer),
             Err(error) => {
                 let what = What {
                     class: ErrorClass::Permanent,
@@ -199,7 +316,7 @@ impl Machine {
                     pointer: paginate.pointer.clone(),
                     message: error.to_string(),
                 };
-                Err(self.fault(step, what, sent, answer).into())
+                Err(self.fault(cx, env, what, sent, answer).into())
             }
         }
     }
@@ -207,62 +324,46 @@ impl Machine {
     /// The pointer, unless it may not be followed.
     fn led_by(
         &self,
-        step: &StepRun,
+        cx: &Cx<'_>,
+        env: &Env,
         sent: &Sent,
         answer: &Answer,
         pointer: Pointer,
-    ) -> Result<Option<Pointer>, Halt> {
+    ) -> Result<Follows, Halt> {
         match &pointer {
-            Pointer::Cursor(json) if step.guard.saw(fingerprint(&[b"pointer", json.as_bytes()])) => {
-                match self.repeated(step, "the same cursor", &sent.facts)? {
-                    Repeat::Stop => Ok(None),
-                    Repeat::GoOn => Ok(Some(pointer)),
+            Pointer::Cursor(json) if self.guard.saw(fingerprint(&[b"pointer", json.as_bytes()])) => {
+                match self.repeated(cx, env, "the same cursor", &sent.facts)? {
+                    Repeat::Stop => Ok(Follows::End { by_stop_on: true }),
+                    Repeat::GoOn => Ok(Follows::Pass(pointer)),
                 }
             }
             Pointer::Url(url) => {
                 let refusal = match url::Url::parse(url) {
-                    Ok(next) => self.allows(step, &sent.url, &next).err(),
+                    Ok(next) => self.allows(cx, &sent.url, &next).err(),
                     Err(error) => Some(error.to_string()),
                 };
-                match refusal {
-                    None => Ok(Some(pointer)),
-                    Some(refusal) => {
-                        let at = step.step().paginate.as_ref().map(|paginate| paginate.pointer.clone());
-                        let what = What::host(
-                            at.unwrap_or_default(),
-                            format!("the next page is refused: {refusal}"),
-                        );
-                        Err(self.fault(step, what, sent, answer).into())
-                    }
-                }
+                let Some(refusal) = refusal else { return Ok(Follows::Pass(pointer)) };
+                let at = self.step().paginate.as_ref().map(|paginate| paginate.pointer.clone());
+                let what = What::host(at.unwrap_or_default(), format!("the next page is refused: {refusal}"));
+                Err(self.fault(cx, env, what, sent, answer).into())
             }
-            Pointer::Start | Pointer::Page(_) | Pointer::Offset(_) | Pointer::Cursor(_) => Ok(Some(pointer)),
+            Pointer::Start | Pointer::Page(_) | Pointer::Offset(_) | Pointer::Cursor(_) => {
+                Ok(Follows::Pass(pointer))
+            }
         }
     }
 
-    fn condition(
+    pub(super) fn ask(
         &self,
-        step: &StepRun,
-        expr: Option<&Expr>,
-        field: &str,
-        sent: &Sent,
-        answer: &Answer,
-    ) -> Result<Option<bool>, Halt> {
-        let Some(expr) = expr else { return Ok(None) };
-        let pointer = || format!("{}/{field}", step.step().pointer);
-        self.ask(step, expr, sent, answer, pointer).map(|value| Some(value.truthy()))
-    }
-
-    fn ask(
-        &self,
-        step: &StepRun,
+        cx: &Cx<'_>,
+        env: &Env,
         expr: &Expr,
         sent: &Sent,
         answer: &Answer,
         pointer: impl Fn() -> String,
     ) -> Result<Value, Halt> {
         expr.eval(&sent.scope, &sent.env).map_err(|error: EvalError| {
-            self.fault(step, What::expression(pointer(), &error), sent, answer).into()
+            self.fault(cx, env, What::expression(pointer(), &error), sent, answer).into()
         })
     }
 }

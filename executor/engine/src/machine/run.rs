@@ -1,71 +1,76 @@
 //! What all steps of a run share: who it is, what it may do, what it knows, and what it did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use orchid_plan::{Definition, Value};
 
-use super::context::{Changes, Context};
-use crate::checkpoint::Finished;
+use super::context::Context;
+use super::program::{Node, Program};
+use super::watch::{Seen, Watch};
+use crate::CANCEL_WAIT;
 use crate::error::StartError;
 use crate::input::{Now, TryId, WaitId};
-use crate::job::{Job, RunLimits};
+use crate::job::{CursorKey, Job, RunLimits};
 use crate::message::Origin;
+use crate::message::exchange::{AnswerFacts, Exchange, SentFacts};
 use crate::message::redact::Redactor;
+use crate::output::CursorChange;
 use crate::progress::{Progress, Warning};
 use crate::request::HostPolicy;
 
-/// The run, apart from the step it is at.
+/// The run, apart from where it is.
 pub(super) struct Run {
     pub(super) origin: Origin,
     pub(super) redactor: Redactor,
+    /// Stands for the request of a page that emits nothing.
+    pub(super) no_exchange: Exchange,
     pub(super) definition: Arc<Definition>,
+    pub(super) program: Program,
     pub(super) config: Value,
     pub(super) limits: RunLimits,
     pub(super) seed: u64,
-    pub(super) context: Context,
-    /// Context changes since the last place.
-    pub(super) changes: Changes,
-    pub(super) finished: FinishedSteps,
     pub(super) progress: Progress,
     /// Something was ignored, left out or limited.
     pub(super) partial: bool,
     /// Every loop so far ended by itself.
     pub(super) complete: bool,
+    /// What was seen of the answers of each step, by its index.
+    pub(super) watches: Vec<Watch>,
+    /// Cursors and validators as they stand in the database, with what this run changed.
+    pub(super) cursors: BTreeMap<CursorKey, Bytes>,
+    /// Those that this run began with, where a later instance of the step begins with the same.
+    pub(super) began: BTreeMap<String, Bytes>,
+    /// Cursors that changed since the last place.
+    pub(super) cursor_changes: Vec<CursorChange>,
+    /// Lists of `for_each` that places refer to, by the step's path.
+    pub(super) lists: BTreeMap<String, Value>,
+    /// A list or the value of a finished step came since the last place.
+    pub(super) finished_changed: bool,
+    /// Something that a place says has changed since the last one.
+    pub(super) moved: bool,
+    /// Steps that wait longer than an executor holds a run for: no further row starts.
+    pub(super) parking: bool,
+    /// The run has ended, and only tells upstreams.
+    pub(super) farewell: bool,
+    /// Tries under way.
+    pub(super) in_flight: usize,
+    /// Where the answers to tries belong, and the ends of waits.
+    tries: HashMap<TryId, Box<[u64]>>,
+    waits: HashMap<WaitId, Box<[u64]>>,
     allowed_hosts: Option<Arc<[String]>>,
     /// Execution time of earlier attempts, and when this one began.
     ran: Duration,
-    began: Option<Duration>,
-    tries: u64,
-    waits: u64,
-}
-
-/// Values of finished steps that later ones read.
-#[derive(Default)]
-pub(super) struct FinishedSteps {
-    pub(super) values: BTreeMap<String, Value>,
-    /// All of them as one object, for scopes.
-    pub(super) object: Option<Value>,
-    /// Something came since the last place.
-    pub(super) changed: bool,
-}
-
-impl FinishedSteps {
-    pub(super) fn insert(&mut self, id: &str, value: Value) {
-        self.values.insert(id.to_owned(), value);
-        self.changed = true;
-        self.refresh();
-    }
-
-    fn refresh(&mut self) {
-        self.object = Some(Value::object(self.values.iter().map(|(id, value)| (id.as_str(), value.clone()))));
-    }
+    began_at: Option<Duration>,
+    next_try: u64,
+    next_wait: u64,
 }
 
 impl Run {
-    /// Takes a job apart. Its checkpoint's place is the caller's to read.
-    pub(super) fn new(job: Job) -> Result<Run, StartError> {
+    /// Takes a job apart. Its checkpoint's place and its context are the caller's to read.
+    pub(super) fn new(job: &mut Job) -> Result<Run, StartError> {
         let values: serde_json::Value = serde_json::from_slice(&job.config.values)
             .map_err(|error| StartError::Config(error.to_string()))?;
         if !values.is_object() {
@@ -73,54 +78,93 @@ impl Run {
         }
         let config =
             Value::parse(&job.config.values).map_err(|error| StartError::Config(error.to_string()))?;
-        let context =
-            Context::read(job.context).map_err(|(name, reason)| StartError::Context { name, reason })?;
-        let mut finished = FinishedSteps::default();
-        if let Some(bytes) = job.resume.as_ref().and_then(|saved| saved.finished.as_ref()) {
-            finished.values =
-                Finished::decode(bytes).map_err(|error| StartError::Checkpoint(error.to_string()))?;
-            finished.refresh();
-        }
-        let hosts = job.config.allowed_hosts;
+        let hosts = std::mem::take(&mut job.config.allowed_hosts);
+        let program = Program::new(&job.definition);
+        let watches = program.nodes.iter().map(|node| Watch::new(&node.step, Seen::default())).collect();
+        let redactor = Redactor::new(&values, &job.config.secret_pointers);
         Ok(Run {
             origin: Origin::new(&job.identity, &job.trace),
-            redactor: Redactor::new(&values, &job.config.secret_pointers),
-            definition: job.definition,
+            no_exchange: Exchange::new(&SentFacts::default(), &AnswerFacts::default(), &redactor),
+            redactor,
+            definition: job.definition.clone(),
+            program,
             config,
-            limits: job.limits,
+            limits: job.limits.clone(),
             seed: job.seed,
-            context,
-            changes: Changes::new(),
-            finished,
-            progress: job.resume.map(|saved| saved.progress).unwrap_or_default(),
+            progress: job.resume.as_ref().map(|saved| saved.progress.clone()).unwrap_or_default(),
             partial: false,
             complete: true,
+            watches,
+            cursors: std::mem::take(&mut job.cursors),
+            began: BTreeMap::new(),
+            cursor_changes: Vec::new(),
+            lists: BTreeMap::new(),
+            finished_changed: false,
+            moved: false,
+            parking: false,
+            farewell: false,
+            in_flight: 0,
+            tries: HashMap::new(),
+            waits: HashMap::new(),
             allowed_hosts: (!hosts.is_empty()).then(|| hosts.into()),
             ran: job.ran,
-            began: None,
-            tries: 0,
-            waits: 0,
+            began_at: None,
+            next_try: 0,
+            next_wait: 0,
         })
     }
 
+    /// The context as it stood at the grant.
+    pub(super) fn context(job: &mut Job) -> Result<Context, StartError> {
+        Context::read(std::mem::take(&mut job.context))
+            .map_err(|(name, reason)| StartError::Context { name, reason })
+    }
+
     pub(super) fn begin(&mut self, now: Now) {
-        self.began = Some(now.monotonic);
+        self.began_at = Some(now.monotonic);
     }
 
     /// Execution time that is left to the run.
     pub(super) fn time_left(&self, now: Now) -> Duration {
-        let running = self.began.map_or(Duration::ZERO, |began| now.monotonic.saturating_sub(began));
+        if self.farewell {
+            return CANCEL_WAIT;
+        }
+        let running = self.began_at.map_or(Duration::ZERO, |began| now.monotonic.saturating_sub(began));
         self.definition.max_execution.saturating_sub(self.ran + running)
     }
 
-    pub(super) fn next_try(&mut self) -> TryId {
-        self.tries += 1;
-        TryId(self.tries)
+    /// A name for a try of whoever is at `route`.
+    pub(super) fn next_try(&mut self, route: &[u64]) -> TryId {
+        self.next_try += 1;
+        let try_id = TryId(self.next_try);
+        self.tries.insert(try_id, route.into());
+        self.in_flight += 1;
+        try_id
     }
 
-    pub(super) fn next_wait(&mut self) -> WaitId {
-        self.waits += 1;
-        WaitId(self.waits)
+    /// A name for a wait of whoever is at `route`.
+    pub(super) fn next_wait(&mut self, route: &[u64]) -> WaitId {
+        self.next_wait += 1;
+        let wait_id = WaitId(self.next_wait);
+        self.waits.insert(wait_id, route.into());
+        wait_id
+    }
+
+    /// Who waits for this try. It stays known while its body comes in pieces.
+    pub(super) fn route_of_try(&self, try_id: TryId) -> Option<Box<[u64]>> {
+        self.tries.get(&try_id).cloned()
+    }
+
+    /// Nothing more comes of a try.
+    pub(super) fn try_ended(&mut self, try_id: TryId) {
+        if self.tries.remove(&try_id).is_some() {
+            self.in_flight -= 1;
+        }
+    }
+
+    /// Who waits for this time; asked once.
+    pub(super) fn route_of_wait(&mut self, wait_id: WaitId) -> Option<Box<[u64]>> {
+        self.waits.remove(&wait_id)
     }
 
     /// Hosts that a step with this home may reach.
@@ -136,6 +180,30 @@ impl Run {
         let known = |before: &Warning| before.code == warning.code && before.pointer == warning.pointer;
         if !self.progress.warnings.iter().any(known) {
             self.progress.warnings.push(warning);
+        }
+    }
+
+    /// Something of the run is not as the upstream has it.
+    pub(super) fn left_out(&mut self) {
+        (self.partial, self.complete) = (true, false);
+    }
+
+    pub(super) fn watch(&mut self, node: &Node) -> &mut Watch {
+        &mut self.watches[node.index]
+    }
+
+    /// What was seen so far, by the path of each step, for a place.
+    pub(super) fn seen(&self) -> BTreeMap<String, Seen> {
+        let nodes = self.program.nodes.iter().zip(&self.watches);
+        nodes.filter_map(|(node, watch)| Some((node.path.clone(), watch.seen()?.clone()))).collect()
+    }
+
+    /// The reverse.
+    pub(super) fn restore_seen(&mut self, mut seen: BTreeMap<String, Seen>) {
+        for (node, watch) in self.program.nodes.iter().zip(&mut self.watches) {
+            if let Some(seen) = seen.remove(&node.path) {
+                *watch = Watch::new(&node.step, seen);
+            }
         }
     }
 }

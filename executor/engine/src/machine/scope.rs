@@ -2,43 +2,79 @@
 
 use orchid_plan::{EvalEnv, Scope, ScopeName, Value};
 
+use super::env::Env;
 use super::paginate::{self, page_scope};
+use super::program::Node;
 use super::run::Run;
 use super::step_run::StepRun;
 use crate::input::Now;
 
-/// The scope of rendering: `response` and `prev` are the loop's latest pass.
-pub(super) fn rendering(run: &Run, step: &StepRun) -> Scope {
+/// The scope before a step's first pass, and the part that does not change with its passes.
+pub(super) fn around(run: &Run, env: &Env) -> Scope {
     let mut scope = Scope::new();
+    scope.set(ScopeName::Context, env.context.object().clone());
+    scope.set(ScopeName::Config, run.config.clone());
+    scope.set(ScopeName::Steps, env.finished.object().clone());
+    scope.set(ScopeName::Items, Value::list(env.items.iter().cloned()));
+    scope.set(ScopeName::Parent, env.parent.clone());
+    scope.set(ScopeName::Window, env.window.clone());
+    scope.set(ScopeName::Cursor, env.cursor.clone());
+    if let Some(item) = env.items.last() {
+        scope.set(ScopeName::Item, item.clone());
+        scope.set(ScopeName::ItemIndex, Value::from(env.item_index.unwrap_or_default()));
+    }
+    scope
+}
+
+/// The same with `meta`, for what is asked of a step as a whole.
+pub(super) fn around_with_meta(run: &Run, env: &Env, node: &std::sync::Arc<Node>) -> Scope {
+    let mut scope = around(run, env);
+    if node.needs.meta {
+        scope.set(ScopeName::Meta, meta(run, env, &StepRun::new(node, None)));
+    }
+    scope
+}
+
+/// The scope of rendering: `response` and `prev` are the loop's latest pass.
+pub(super) fn rendering(run: &Run, env: &Env, step: &StepRun) -> Scope {
+    let mut scope = before(run, env, step);
     scope.set(ScopeName::Response, step.latest.clone());
     scope.set(ScopeName::Prev, step.latest.clone());
-    scope.set(ScopeName::Context, run.context.object().clone());
-    scope.set(ScopeName::Config, run.config.clone());
-    scope.set(ScopeName::Steps, run.finished.object.clone().unwrap_or_else(|| Value::object::<&str>([])));
-    scope.set(ScopeName::Items, Value::list([]));
-    scope.set(ScopeName::Page, page_scope(step.step().paginate.as_ref(), &step.pointer, step.page));
-    if step.needs.meta {
-        scope.set(ScopeName::Meta, meta(run, step));
+    scope.set(ScopeName::Page, page_scope(step.step().paginate.as_ref(), &step.pointer, step.pass()));
+    scope
+}
+
+/// The same without the passes.
+pub(super) fn before(run: &Run, env: &Env, step: &StepRun) -> Scope {
+    let mut scope = around(run, env);
+    if let (Some(window), Some(slices)) = (&step.step().window, step.slices) {
+        scope.set(ScopeName::Window, slices.value(window));
+    }
+    if let Some(reach) = &step.reach {
+        scope.set(ScopeName::Cursor, reach.began().clone());
+    }
+    if step.node.needs.meta || step.step().window.is_some() {
+        scope.set(ScopeName::Meta, meta(run, env, step));
     }
     scope
 }
 
 /// The time and the randomness of one try: the same try of the same run draws the same.
-pub(super) fn env(run: &Run, step: &StepRun, now: Now) -> EvalEnv {
-    EvalEnv::new(now.wall, draw(run, step, b"env"))
+pub(super) fn eval_env(run: &Run, env: &Env, step: &StepRun, now: Now) -> EvalEnv {
+    EvalEnv::new(now.wall, draw(run, env, step, b"env"))
 }
 
 /// A number that depends on the run's seed, the pass and the try alone.
-pub(super) fn draw(run: &Run, step: &StepRun, purpose: &[u8]) -> u64 {
+pub(super) fn draw(run: &Run, env: &Env, step: &StepRun, purpose: &[u8]) -> u64 {
     paginate::fingerprint(&[
         &run.seed.to_be_bytes(),
         purpose,
-        step.path().as_bytes(),
+        step.path(env).as_bytes(),
         &step.retry.to_be_bytes(),
     ])
 }
 
-fn meta(run: &Run, step: &StepRun) -> Value {
+fn meta(run: &Run, env: &Env, step: &StepRun) -> Value {
     let identity = run.origin.identity();
     Value::object([
         ("tenant_id", Value::from(identity.tenant_id.to_string())),
@@ -47,10 +83,10 @@ fn meta(run: &Run, step: &StepRun) -> Value {
         ("config_key", Value::from(identity.config_key.as_str())),
         ("execution_id", Value::from(identity.execution_id.to_string())),
         ("attempt", Value::from(i64::from(identity.attempt))),
-        ("step_path", Value::from(step.path())),
-        ("loop_count", Value::from(step.page)),
+        ("step_path", Value::from(step.path(env))),
+        ("loop_count", Value::from(step.pass())),
         ("retry_count", Value::from(step.retry)),
-        ("nesting_level", Value::from(0_u64)),
+        ("nesting_level", Value::from(env.nesting)),
         ("scheduled_at", Value::from(timestamp(identity.scheduled_at))),
         ("started_at", Value::from(timestamp(identity.started_at))),
     ])

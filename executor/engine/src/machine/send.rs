@@ -1,163 +1,210 @@
-//! From the beginning of a pass, or of a further try, to a request on its way.
+//! From the beginning of a step, a pass or a further try to a request on its way.
 
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use orchid_plan::{Action, OnRepeat, Overrides, RenderedRequest};
+use orchid_plan::{OnRepeat, Overrides, RenderedRequest};
 use url::Url;
 
+use super::cx::Cx;
+use super::env::Env;
+use super::flow::{Flow, Idle};
 use super::halt::{About, Fault, Halt, Limit, What};
 use super::paginate::{self, Pointer, fingerprint};
+use super::reach::Reach;
+use super::slices::Slices;
 use super::step_run::{Doing, Sent, StepRun};
-use super::{Flow, Machine, scope};
+use super::{conditional, scope};
 use crate::error::ErrorClass;
-use crate::input::Now;
 use crate::message::exchange::SentFacts;
-use crate::output::Output;
-use crate::request::{Pieces, RedirectPolicy, Request};
+use crate::request::{RedirectPolicy, Request};
 
-impl Machine {
-    /// Begins a step, or goes on with it where a checkpoint says.
-    pub(super) fn start(
-        &mut self,
-        now: Now,
-        step: &mut StepRun,
-        out: &mut Vec<Output>,
-    ) -> Result<Flow, Halt> {
-        if !step.asked {
-            if let Some(condition) = &step.step().execute_if {
-                let (scope, env) = (scope::rendering(&self.run, step), scope::env(&self.run, step, now));
-                let runs = condition.is_true(&scope, &env).map_err(|error| {
-                    let what = What::expression(format!("{}/execute_if", step.step().pointer), &error);
-                    Fault::new(&self.run, step, what, About::default())
-                })?;
-                if !runs {
-                    return Ok(Flow::Skipped);
-                }
+impl StepRun {
+    /// Begins the step, or goes on with it where a checkpoint says.
+    pub(super) fn start(&mut self, cx: &mut Cx<'_>, env: &mut Env) -> Result<Flow, Halt> {
+        if !self.asked {
+            if let Some(flow) = self.enter(cx, env)? {
+                return Ok(flow);
             }
-            step.asked = true;
+            self.asked = true;
         }
-        match step.due.take() {
-            Some(due) if due > now.wall => {
-                let delay = (due - now.wall).to_std().unwrap_or_default();
-                self.wait(now, step, delay, out)
+        match self.due.take() {
+            Some(due) if due > cx.now.wall => {
+                let delay = (due - cx.now.wall).to_std().unwrap_or_default();
+                Ok(self.wait(cx, env, delay))
             }
-            Some(_) | None => self.send(now, step, out),
+            Some(_) | None => self.send(cx, env),
         }
     }
 
-    /// Waits until the next try; a long wait parks the run.
-    pub(super) fn wait(
-        &mut self,
-        now: Now,
-        step: &mut StepRun,
-        delay: Duration,
-        out: &mut Vec<Output>,
-    ) -> Result<Flow, Halt> {
-        let due: DateTime<Utc> = now.wall + delay;
-        step.due = Some(due);
-        if delay <= self.run.limits.park_after {
-            let wait_id = self.run.next_wait();
-            step.doing = Doing::Waiting(wait_id);
-            out.push(Output::Wait { wait_id, delay });
-            return Ok(Flow::Busy);
+    /// `execute_if`, then the cursor and the first slice; an answer where there is nothing to run.
+    fn enter(&mut self, cx: &mut Cx<'_>, env: &Env) -> Result<Option<Flow>, Halt> {
+        let step = self.node.step.clone();
+        let eval = scope::eval_env(cx.run, env, self, cx.now);
+        if let Some(condition) = &step.execute_if {
+            let runs = condition.is_true(&scope::before(cx.run, env, self), &eval).map_err(|error| {
+                self.plain_fault(cx, env, What::expression(format!("{}/execute_if", step.pointer), &error))
+            })?;
+            if !runs {
+                return Ok(Some(Flow::Skipped));
+            }
         }
-        let reason = format!("retry {} of {}", step.retry, step.path());
-        Ok(Flow::Park { not_before: due, reason })
+        if let Some(cursor) = &step.cursor {
+            let scope = scope::before(cx.run, env, self);
+            let reach = Reach::begin(cx.run, &step.id, cursor, &scope, &eval);
+            self.reach = Some(reach.map_err(|what| self.plain_fault(cx, env, what))?);
+        }
+        if let Some(window) = &step.window {
+            let scope = scope::before(cx.run, env, self);
+            self.slices =
+                Slices::begin(window, &scope, &eval).map_err(|what| self.plain_fault(cx, env, what))?;
+            if self.slices.is_none() {
+                return Ok(Some(Flow::Done));
+            }
+        }
+        Ok(None)
+    }
+
+    /// A fault without a request.
+    pub(super) fn plain_fault(&self, cx: &Cx<'_>, env: &Env, what: What) -> Halt {
+        Fault::new(cx.run, self.spot(env), what, About::default()).into()
+    }
+
+    /// Waits until the next try.
+    pub(super) fn wait(&mut self, cx: &mut Cx<'_>, env: &Env, delay: Duration) -> Flow {
+        let due: DateTime<Utc> = cx.now.wall + delay;
+        self.due = Some(due);
+        if delay <= cx.run.limits.park_after {
+            self.doing = Doing::Waiting(cx.wait(delay));
+            return Flow::Busy;
+        }
+        self.doing = Doing::Parked;
+        cx.run.parking = true;
+        let reason = format!("retry {} of {}", self.retry, self.path(env));
+        Flow::Idle(Idle { not_before: due, reason, upstream_works: false })
     }
 
     /// Renders the pass and sends it.
-    pub(super) fn send(&mut self, now: Now, step: &mut StepRun, out: &mut Vec<Output>) -> Result<Flow, Halt> {
-        step.doing = Doing::Nothing;
-        step.due = None;
-        let asked = self.run.progress.counts.requests;
-        if self.run.definition.max_requests.is_some_and(|max| asked >= max) {
+    pub(super) fn send(&mut self, cx: &mut Cx<'_>, env: &mut Env) -> Result<Flow, Halt> {
+        self.doing = Doing::Nothing;
+        self.due = None;
+        let asked = cx.run.progress.counts.requests;
+        if !cx.run.farewell && cx.run.definition.max_requests.is_some_and(|max| asked >= max) {
             return Err(Halt::Limit(Limit::Requests));
         }
-        if self.run.time_left(now).is_zero() {
+        if cx.run.time_left(cx.now).is_zero() {
             return Err(Halt::Limit(Limit::ExecutionTime));
         }
-        let (scope, env) = (scope::rendering(&self.run, step), scope::env(&self.run, step, now));
-        let params =
-            step.step().paginate.as_ref().map(|paginate| paginate::params(&paginate.kind, &step.pointer));
-        let params = params.unwrap_or_default();
+        let node = self.node.clone();
+        // A job has no request of its own; it is never run as a loop.
+        let Some(template) = node.step.request() else { return Ok(Flow::Done) };
+        let (scope, eval) = (scope::rendering(cx.run, env, self), scope::eval_env(cx.run, env, self, cx.now));
+        let params = self.params();
         let params: Vec<(&str, String)> =
             params.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-        let url = if let Pointer::Url(url) = &step.pointer { Some(url.as_str()) } else { None };
-        let Action::Request(template) = &step.step().action else { return Ok(Flow::Done) };
-        let rendered = template
-            .render_with(&scope, &env, &Overrides { url, params: &params })
-            .map_err(|error| Fault::new(&self.run, step, What::rendering(error), About::default()))?;
+        let url = if let Pointer::Url(url) = &self.pointer { Some(url.as_str()) } else { None };
+        let mut rendered = template
+            .render_with(&scope, &eval, &Overrides { url, params: &params })
+            .map_err(|error| self.plain_fault(cx, env, What::rendering(error)))?;
         let mut facts = facts_of(&rendered);
-        let url = self.reachable(step, &rendered.url, &facts)?;
+        let url = self.reachable(cx, env, &rendered.url, &facts)?;
         facts.url = Some(url.to_string());
+        let validated = conditional::revalidate(cx.run, &node.step, &url, &mut rendered.headers);
+        facts.headers.clone_from(&rendered.headers);
 
-        let fingerprint = step.step().paginate.as_ref().map(|_| request_fingerprint(&rendered, &url));
-        if step.retry == 0 && fingerprint.is_some_and(|fingerprint| step.guard.saw(fingerprint)) {
-            match self.repeated(step, "the same request", &facts)? {
-                Repeat::Stop => return Ok(Flow::Done),
+        let fingerprint = node.step.paginate.as_ref().map(|_| request_fingerprint(&rendered, &url));
+        if self.retry == 0
+            && self.rows_done.is_none()
+            && fingerprint.is_some_and(|fingerprint| self.guard.saw(fingerprint))
+        {
+            match self.repeated(cx, env, "the same request", &facts)? {
+                Repeat::Stop => return self.loop_ended(cx, env, true),
                 Repeat::GoOn => {}
             }
         }
 
-        self.run.progress.counts.requests += 1;
-        self.run.progress.counts.retries += u64::from(step.retry > 0);
-        let try_id = self.run.next_try();
-        let request = self.request(step, &rendered, url.clone());
-        out.push(Output::Fetch { try_id, request });
-        step.doing = Doing::Asking(Box::new(Sent { try_id, env, scope, url, facts, fingerprint }));
+        cx.run.progress.counts.requests += 1;
+        cx.run.progress.counts.retries += u64::from(self.retry > 0);
+        let request = self.request(cx, rendered, url.clone());
+        let try_id = cx.fetch(request);
+        self.doing =
+            Doing::Asking(Box::new(Sent { try_id, env: eval, scope, url, facts, fingerprint, validated }));
         Ok(Flow::Busy)
     }
 
+    /// What pagination, window and cursor add to the step's own parameters.
+    fn params(&self) -> Vec<(String, String)> {
+        let step = self.step();
+        let mut params = Vec::new();
+        if let (Some(window), Some(slices)) = (&step.window, self.slices) {
+            params.extend(slices.params(window));
+        }
+        if let (Some(cursor), Some(reach)) = (&step.cursor, &self.reach)
+            && let (Some(name), Some(text)) = (&cursor.param, reach.began().to_text())
+        {
+            params.push((name.clone(), text));
+        }
+        if let Some(paginate) = &step.paginate {
+            params.extend(paginate::params(&paginate.kind, &self.pointer));
+        }
+        params
+    }
+
     /// The url, if the config lets it be reached. The first one becomes the step's home.
-    fn reachable(&self, step: &mut StepRun, text: &str, facts: &SentFacts) -> Result<Url, Halt> {
-        let pointer = format!("{}/url", step.step().pointer);
+    fn reachable(&mut self, cx: &Cx<'_>, env: &Env, text: &str, facts: &SentFacts) -> Result<Url, Halt> {
+        let pointer = format!("{}/url", self.step().pointer);
         let about = || About { sent: Some(facts), ..About::default() };
         let url = Url::parse(text).map_err(|error| {
             let message = format!("the url does not parse: {error}");
             let what =
                 What { class: ErrorClass::Config, code: "INVALID_URL", pointer: pointer.clone(), message };
-            Fault::new(&self.run, step, what, about())
+            Fault::new(cx.run, self.spot(env), what, about())
         })?;
         // The plan's own url may change from pass to pass; one that an answer gave has to stay with it.
-        let follows = matches!(step.pointer, Pointer::Url(_));
-        let home = match &step.home {
+        let follows = matches!(self.pointer, Pointer::Url(_));
+        let home = match &self.home {
             Some(home) if follows => home.clone(),
             Some(_) | None => url.clone(),
         };
-        let policy = RedirectPolicy::new(self.run.hosts(&home));
+        let policy = RedirectPolicy::new(cx.run.hosts(&home));
         policy.check(&home, &url).map_err(|refusal| {
-            Fault::new(&self.run, step, What::host(pointer, refusal.to_string()), about())
+            Fault::new(cx.run, self.spot(env), What::host(pointer, refusal.to_string()), about())
         })?;
-        step.home = Some(home);
+        self.home = Some(home);
         Ok(url)
     }
 
-    fn request(&self, step: &StepRun, rendered: &RenderedRequest, url: Url) -> Request {
-        let rules = step.step();
-        let home = step.home.clone().unwrap_or_else(|| url.clone());
+    fn request(&self, cx: &Cx<'_>, rendered: RenderedRequest, url: Url) -> Request {
+        let rules = self.step();
+        let home = self.home.as_ref().unwrap_or(&url);
         Request {
             method: rendered.method.as_str(),
+            redirects: RedirectPolicy::new(cx.run.hosts(home)),
             url,
-            headers: rendered.headers.clone(),
-            body: rendered.body.clone(),
+            headers: rendered.headers,
+            body: rendered.body,
             timeout: rules.timeout,
-            max_body_bytes: rules.response.max_bytes.min(self.run.limits.body_max_bytes),
-            redirects: RedirectPolicy::new(self.run.hosts(&home)),
+            max_body_bytes: rules.response.max_bytes.min(cx.run.limits.body_max_bytes),
             decompress: rules.response.decompress,
-            pieces: Pieces::Never,
+            pieces: self.node.pieces,
         }
     }
 
     /// Whether the next page's url may follow this request; the error says why not.
-    pub(super) fn allows(&self, step: &StepRun, from: &Url, next: &Url) -> Result<(), String> {
-        let home = step.home.as_ref().unwrap_or(from);
-        RedirectPolicy::new(self.run.hosts(home)).check(from, next).map_err(|refusal| refusal.to_string())
+    pub(super) fn allows(&self, cx: &Cx<'_>, from: &Url, next: &Url) -> Result<(), String> {
+        let home = self.home.as_ref().unwrap_or(from);
+        RedirectPolicy::new(cx.run.hosts(home)).check(from, next).map_err(|refusal| refusal.to_string())
     }
 
     /// What a repeat means: an error, the loop's end, or nothing.
-    pub(super) fn repeated(&self, step: &StepRun, what: &str, facts: &SentFacts) -> Result<Repeat, Halt> {
-        let Some(paginate) = &step.step().paginate else { return Ok(Repeat::GoOn) };
+    pub(super) fn repeated(
+        &self,
+        cx: &Cx<'_>,
+        env: &Env,
+        what: &str,
+        facts: &SentFacts,
+    ) -> Result<Repeat, Halt> {
+        let Some(paginate) = &self.step().paginate else { return Ok(Repeat::GoOn) };
         match paginate.on_repeat {
             OnRepeat::Allow => Ok(Repeat::GoOn),
             OnRepeat::Stop => Ok(Repeat::Stop),
@@ -166,9 +213,10 @@ impl Machine {
                     class: ErrorClass::Permanent,
                     code: "LOOP_DETECTED",
                     pointer: paginate.pointer.clone(),
-                    message: format!("the loop came to {what} a second time after {} passes", step.page),
+                    message: format!("the loop came to {what} a second time after {} passes", self.pass()),
                 };
-                Err(Fault::new(&self.run, step, what, About { sent: Some(facts), ..About::default() }).into())
+                let about = About { sent: Some(facts), ..About::default() };
+                Err(Fault::new(cx.run, self.spot(env), what, about).into())
             }
         }
     }

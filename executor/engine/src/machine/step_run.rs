@@ -2,28 +2,35 @@
 
 use std::sync::Arc;
 
+use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
-use orchid_plan::{Definition, EvalEnv, Scope, Step, Value};
+use orchid_plan::{EvalEnv, Scope, Step, Value};
 use url::Url;
 
-use super::needs::Needs;
+use super::cx::Spot;
+use super::env::Env;
 use super::paginate::{Guard, Pointer};
-use super::watch::Watch;
-use crate::checkpoint::{PlaceError, StepPlace, prune, raw, unraw};
-use crate::input::{TryId, WaitId};
+use super::program::Node;
+use super::reach::Reach;
+use super::rows::Pass;
+use super::slices::Slices;
+use crate::checkpoint::{PlaceError, RowsPlace, StepPlace, json, prune, raw, unraw};
+use crate::input::{Response, TryId, WaitId};
 use crate::message::exchange::SentFacts;
 
-/// A step being run.
+/// A step being run: its loop, in one place.
 pub(super) struct StepRun {
-    pub(super) index: usize,
-    definition: Arc<Definition>,
-    pub(super) needs: Needs,
+    pub(super) node: Arc<Node>,
+    /// Number of the `for_each` item that it is run for.
+    pub(super) item: Option<u64>,
     /// `execute_if` was asked, and said yes.
     pub(super) asked: bool,
     /// Passes before this one.
     pub(super) page: u64,
-    /// Passes before this one that an earlier execution made.
+    /// Passes before this one that no longer count: an earlier execution's, or an earlier slice's.
     pub(super) base: u64,
+    /// Passes before this slice.
+    pub(super) slice_base: u64,
     /// Tries before the next or running one of this pass.
     pub(super) retry: u32,
     /// When the next try is due.
@@ -34,7 +41,14 @@ pub(super) struct StepRun {
     pub(super) guard: Guard,
     /// The loop's latest response; null before the first.
     pub(super) latest: Value,
-    pub(super) watch: Watch,
+    /// It was passed over.
+    pub(super) ignored: bool,
+    pub(super) slices: Option<Slices>,
+    pub(super) reach: Option<Reach>,
+    /// Rows of this pass that are done, when it is begun again.
+    pub(super) rows_done: Option<RowsPlace>,
+    /// Rows that go into the row around.
+    pub(super) gathered: Vec<Bytes>,
     pub(super) doing: Doing,
 }
 
@@ -44,8 +58,21 @@ pub(super) enum Doing {
     Nothing,
     /// The answer to a try.
     Asking(Box<Sent>),
+    /// The rest of an answer that comes in pieces, and is to be read whole.
+    Gathering(Box<Gathering>),
+    /// The rows of an answer.
+    Rows(Box<Pass>),
     /// The time of its next try.
     Waiting(WaitId),
+    /// The same, for longer than an executor holds a run.
+    Parked,
+}
+
+/// An answer that comes in pieces although only the whole of it can be read.
+pub(super) struct Gathering {
+    pub(super) sent: Sent,
+    pub(super) head: Response,
+    pub(super) body: BytesMut,
 }
 
 /// A try under way, with everything its answer is judged by.
@@ -57,82 +84,110 @@ pub(super) struct Sent {
     pub(super) facts: SentFacts,
     /// Of method, url and body, where pagination looks out for repeats.
     pub(super) fingerprint: Option<u64>,
+    /// The validator that was sent is of this url.
+    pub(super) validated: Option<String>,
 }
 
 impl StepRun {
     /// A step at its beginning.
-    pub(super) fn new(definition: &Arc<Definition>, index: usize) -> Option<StepRun> {
-        let step = definition.steps.get(index)?;
-        Some(StepRun {
-            index,
-            definition: definition.clone(),
-            needs: Needs::of(step, definition),
+    pub(super) fn new(node: &Arc<Node>, item: Option<u64>) -> StepRun {
+        StepRun {
+            node: node.clone(),
+            item,
             asked: false,
             page: 0,
             base: 0,
+            slice_base: 0,
             retry: 0,
             due: None,
             pointer: Pointer::Start,
             home: None,
             guard: Guard::default(),
             latest: Value::null(),
-            watch: Watch::new(step, Vec::new()),
+            ignored: false,
+            slices: None,
+            reach: None,
+            rows_done: None,
+            gathered: Vec::new(),
             doing: Doing::Nothing,
-        })
+        }
     }
 
     /// A step where a checkpoint says.
-    pub(super) fn at(definition: &Arc<Definition>, place: StepPlace) -> Result<StepRun, PlaceError> {
+    pub(super) fn at(node: &Arc<Node>, item: Option<u64>, place: StepPlace) -> Result<StepRun, PlaceError> {
         let bad = |what: &str| PlaceError::Json(what.to_owned());
-        let fresh =
-            StepRun::new(definition, place.index).ok_or_else(|| bad("its step is not in the plan"))?;
-        if *fresh.step().id != *place.id {
-            return Err(bad("its step has another id in the plan"));
-        }
         let home = place.home.as_deref().map(Url::parse).transpose().map_err(|_| bad("home is no url"))?;
         let due = place
             .due_ms
             .map(|ms| DateTime::from_timestamp_millis(ms).ok_or_else(|| bad("due_ms is no time")));
+        let gathered = place.gathered.iter().map(|row| Bytes::copy_from_slice(row.get().as_bytes()));
         Ok(StepRun {
             asked: place.asked,
             page: place.page,
             base: place.base,
+            slice_base: place.slice_base,
             retry: place.retry,
             due: due.transpose()?,
             pointer: place.pointer,
             home,
             guard: Guard::decode(&place.guard).ok_or_else(|| bad("guard does not read"))?,
-            latest: unraw(&place.latest)?,
-            watch: Watch::new(fresh.step(), place.seen),
-            ..fresh
+            latest: place.latest.as_deref().map(unraw).transpose()?.unwrap_or_else(Value::null),
+            slices: place.window.map(Slices::at).transpose()?,
+            reach: place.cursor.map(|cursor| Reach::at(&node.step.id, cursor)).transpose()?,
+            rows_done: place.rows,
+            gathered: gathered.collect(),
+            ..StepRun::new(node, item)
         })
     }
 
-    /// Where the step is. A running try counts as not yet made.
-    pub(super) fn place(&self) -> Result<StepPlace, PlaceError> {
+    /// Where the step is. A running try counts as not yet made. `whole`: with the rows under way.
+    pub(super) fn place(&self, whole: bool) -> Result<StepPlace, PlaceError> {
+        let rows = match &self.doing {
+            Doing::Rows(pass) => pass.place(whole)?,
+            Doing::Nothing | Doing::Asking(_) | Doing::Gathering(_) | Doing::Waiting(_) | Doing::Parked => {
+                self.rows_done.clone()
+            }
+        };
+        let latest = prune(&self.latest, self.node.needs.carried.as_deref());
         Ok(StepPlace {
-            index: self.index,
-            id: self.step().id.to_string(),
             asked: self.asked,
             page: self.page,
             base: self.base,
+            slice_base: self.slice_base,
             retry: self.retry,
             due_ms: self.due.map(|due| due.timestamp_millis()),
             pointer: self.pointer.clone(),
             home: self.home.as_ref().map(|url| url.origin().ascii_serialization()),
             guard: self.guard.encode(),
-            latest: raw(&prune(&self.latest, self.needs.carried.as_deref()))?,
-            seen: self.watch.seen().to_vec(),
+            latest: if latest.is_null() { None } else { Some(raw(&latest)?) },
+            window: self.slices.map(Slices::place),
+            cursor: self.reach.as_ref().map(Reach::place).transpose()?,
+            rows,
+            gathered: self.gathered.iter().map(|row| json(row)).collect::<Result<_, _>>()?,
         })
     }
 
     /// The compiled step.
     pub(super) fn step(&self) -> &Step {
-        &self.definition.steps[self.index]
+        &self.node.step
     }
 
-    /// `orders#2`.
-    pub(super) fn path(&self) -> String {
-        format!("{}#{}", self.step().id, self.page)
+    /// `issues#2[17].comments#0`.
+    pub(super) fn path(&self, env: &Env) -> String {
+        let (prefix, id, page) = (&env.prefix, &self.step().id, self.page);
+        match self.item {
+            Some(item) => format!("{prefix}{id}[{item}]#{page}"),
+            None => format!("{prefix}{id}#{page}"),
+        }
+    }
+
+    /// Where its present pass is.
+    pub(super) fn spot(&self, env: &Env) -> Spot {
+        Spot { node: self.node.index, path: self.path(env), page: self.page, retries: self.retry }
+    }
+
+    /// Passes of this slice before the present one.
+    pub(super) fn pass(&self) -> u64 {
+        self.page - self.slice_base
     }
 }

@@ -11,12 +11,44 @@ use crate::progress::Warning;
 /// Members that a warning names at most.
 const NAMED: usize = 12;
 
+/// What was seen of the answers of one step so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Seen {
+    /// Of each watched expression.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    paths: Vec<PathSeen>,
+    /// A loop went beyond its first page.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pages: bool,
+    /// A page had rows.
+    #[serde(default, skip_serializing_if = "is_false")]
+    rows: bool,
+    /// A page had rows before its filter, and none after it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    filtered: bool,
+    /// `stop_on` ended a loop that would have gone on.
+    #[serde(default, skip_serializing_if = "is_false")]
+    stopped: bool,
+    /// A loop ended without the help of `stop_on`.
+    #[serde(default, skip_serializing_if = "is_false")]
+    ended: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
 /// What was seen of one expression so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Seen {
+#[serde(deny_unknown_fields)]
+struct PathSeen {
     /// Its member stood in some response.
+    #[serde(default, skip_serializing_if = "is_false")]
     found: bool,
     /// Where the path broke off in the first response, and the members that stood there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     broke: Option<Broke>,
 }
 
@@ -27,7 +59,7 @@ struct Broke {
     members: Vec<String>,
 }
 
-impl Seen {
+impl PathSeen {
     fn take(&mut self, body: &Value, paths: &[Vec<String>]) {
         for path in paths {
             match follow(body, path) {
@@ -53,19 +85,47 @@ struct Watched {
 #[derive(Debug, Clone)]
 pub(crate) struct Watch {
     watched: Vec<Watched>,
-    seen: Vec<Seen>,
+    /// Pointers of a filtered `iterate_over` and of `stop_on`, where the step has them.
+    filter: Option<String>,
+    stop_on: Option<String>,
+    seen: Seen,
 }
 
 impl Watch {
     /// `seen` is what a checkpoint kept; anything of another length is of another plan and begins anew.
-    pub(crate) fn new(step: &Step, seen: Vec<Seen>) -> Watch {
+    pub(crate) fn new(step: &Step, mut seen: Seen) -> Watch {
         let watched = watched(step);
-        let seen = if seen.len() == watched.len() { seen } else { vec![Seen::default(); watched.len()] };
-        Watch { watched, seen }
+        if seen.paths.len() != watched.len() {
+            seen.paths = vec![PathSeen::default(); watched.len()];
+        }
+        let filtered = step.rows.as_ref().is_some_and(|rows| rows.unfiltered.is_some());
+        let stops = |paginate: &orchid_plan::Paginate| paginate.stop_on.empty || paginate.stop_on.short;
+        let stop_on = step.paginate.as_ref().filter(|paginate| stops(paginate));
+        Watch {
+            watched,
+            filter: filtered.then(|| format!("{}/iterate_over", step.pointer)),
+            stop_on: stop_on.map(|paginate| format!("{}/stop_on", paginate.pointer)),
+            seen,
+        }
     }
 
-    pub(crate) fn seen(&self) -> &[Seen] {
-        &self.seen
+    /// For a place; none before anything was seen.
+    pub(crate) fn seen(&self) -> Option<&Seen> {
+        let nothing = Seen { paths: vec![PathSeen::default(); self.watched.len()], ..Seen::default() };
+        (self.seen != nothing).then_some(&self.seen)
+    }
+
+    /// A page with this many rows. `candidates`: how many there were before the filter, where it has one and it is known.
+    pub(crate) fn page(&mut self, rows: u64, candidates: Option<u64>) {
+        self.seen.rows |= rows > 0;
+        self.seen.filtered |= rows == 0 && candidates.is_some_and(|candidates| candidates > 0);
+    }
+
+    /// A loop ended after so many passes, because of `stop_on` alone or without it.
+    pub(crate) fn loop_ended(&mut self, passes: u64, by_stop_on: bool) {
+        self.seen.pages |= passes > 1;
+        self.seen.stopped |= by_stop_on;
+        self.seen.ended |= !by_stop_on;
     }
 
     /// Looks at the JSON of an answer. What stands around a missing member is only looked at once: later answers are
@@ -74,31 +134,32 @@ impl Watch {
         let open: Vec<&Watched> = self
             .watched
             .iter()
-            .zip(&self.seen)
+            .zip(&self.seen.paths)
             .filter(|(_, seen)| !seen.found)
             .map(|(watched, _)| watched)
             .collect();
         if open.is_empty() {
             return;
         }
-        let first = self.seen.iter().any(|seen| !seen.found && seen.broke.is_none());
+        let first = self.seen.paths.iter().any(|seen| !seen.found && seen.broke.is_none());
         let body = if first {
             Value::parse(json)
         } else {
             Value::parse_paths(json, open.iter().flat_map(|watched| &watched.paths).map(Vec::as_slice))
         };
         let Ok(body) = body else { return };
-        for (watched, seen) in self.watched.iter().zip(&mut self.seen) {
+        for (watched, seen) in self.watched.iter().zip(&mut self.seen.paths) {
             if !seen.found {
                 seen.take(&body, &watched.paths);
             }
         }
     }
 
-    /// What the step's end has to warn of. `first_page`: its loop ended at the first page.
-    pub(crate) fn warnings(&self, first_page: bool) -> Vec<Warning> {
+    /// What the run's end has to warn of.
+    pub(crate) fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
-        for (watched, seen) in self.watched.iter().zip(&self.seen) {
+        let first_page = self.seen.ended && !self.seen.pages;
+        for (watched, seen) in self.watched.iter().zip(&self.seen.paths) {
             let (false, Some(broke), Some(path)) = (seen.found, &seen.broke, watched.paths.first()) else {
                 continue;
             };
@@ -117,6 +178,21 @@ impl Watch {
                     ),
                 });
             }
+        }
+        if let (Some(pointer), true, false) = (&self.filter, self.seen.filtered, self.seen.rows) {
+            warnings.push(Warning {
+                code: "FILTER_DROPPED_EVERY_ROW".to_owned(),
+                pointer: pointer.clone(),
+                message: "there were rows, and the filter of iterate_over let none of them through"
+                    .to_owned(),
+            });
+        }
+        if let (Some(pointer), true, false) = (&self.stop_on, self.seen.ended, self.seen.stopped) {
+            warnings.push(Warning {
+                code: "STOP_ON_NEVER_NEEDED".to_owned(),
+                pointer: pointer.clone(),
+                message: "every loop ended without the help of stop_on".to_owned(),
+            });
         }
         warnings
     }

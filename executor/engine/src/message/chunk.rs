@@ -1,17 +1,18 @@
 //! Cuts a page at row borders into messages that the broker takes.
 
-use std::ops::Range;
-
 use bytes::Bytes;
 
 use super::body::{BodyKind, MessageBody};
-use super::envelope::{At, Part, response};
+use super::envelope::{At, Beside, Part, response};
 use super::exchange::Exchange;
 use super::origin::Origin;
 use super::{Message, body};
 
 /// Room for the numbers that differ from chunk to chunk.
 const SLACK: usize = 32;
+
+/// Where messages may be this large, what stands around their bodies is small against them.
+const MEASURED_BELOW: usize = 64 * 1024;
 
 /// Something that no cut makes small enough.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,13 +23,15 @@ pub(crate) struct TooLarge {
     pub(crate) size: usize,
 }
 
-/// A page and everything about it that is the same in each chunk.
+/// A page and everything about it that is the same in each of its messages.
 pub(crate) struct Page<'a> {
     pub(crate) origin: &'a Origin,
     pub(crate) at: At<'a>,
     pub(crate) exchange: &'a Exchange,
     /// JSON.
     pub(crate) extracted: &'a [u8],
+    /// JSON object of what sub-steps left that ran once for the page; empty without any.
+    pub(crate) steps: &'a [u8],
     /// Most bytes of a message.
     pub(crate) max_bytes: usize,
 }
@@ -40,18 +43,17 @@ impl Page<'_> {
         if message.size() <= self.max_bytes {
             return Ok(vec![message]);
         }
-        match (body.kind, body::elements(&body.array)) {
-            (BodyKind::Array, Some(elements)) => self.cut(BodyKind::Array, &elements),
-            _ => Err(TooLarge { row: None, size: message.size() }),
+        let (BodyKind::Array, Some(elements)) = (body.kind, body::elements(&body.array)) else {
+            return Err(TooLarge { row: None, size: message.size() });
+        };
+        let mut filling = Filling::new(BodyKind::Array, 0);
+        let mut messages = Vec::new();
+        for (index, element) in elements.into_iter().enumerate() {
+            let left = filling.push(self, element);
+            messages.extend(left.map_err(|large| TooLarge { row: Some(index), ..large })?);
         }
-    }
-
-    /// The messages of some rows, in order. No rows make no message.
-    pub(crate) fn rows(&self, rows: &[Bytes]) -> Result<Vec<Message>, TooLarge> {
-        if rows.is_empty() {
-            return Ok(Vec::new());
-        }
-        self.cut(BodyKind::Rows, rows)
+        messages.extend(filling.leave(self, true));
+        Ok(messages)
     }
 
     /// The one message of one row, as `record` emits it.
@@ -64,67 +66,178 @@ impl Page<'_> {
         }
     }
 
-    fn cut(&self, kind: BodyKind, rows: &[Bytes]) -> Result<Vec<Message>, TooLarge> {
-        let around = self.message(Part::WHOLE, &MessageBody { kind, array: b"[]".to_vec() }).size() + SLACK;
-        let parts = borders(rows, self.max_bytes.saturating_sub(around))
-            .map_err(|row| TooLarge { row: Some(row), size: around - SLACK + rows[row].len() })?;
-        let last = parts.len().saturating_sub(1);
-        let messages = parts.into_iter().enumerate().map(|(index, range)| {
-            let body = MessageBody { kind, ..MessageBody::rows(&rows[range]) };
-            self.message(Part { chunk: u32::try_from(index).unwrap_or(u32::MAX), last: index == last }, &body)
-        });
-        Ok(messages.collect())
+    fn message(&self, part: Part, body: &MessageBody) -> Message {
+        response(
+            self.origin,
+            self.at,
+            part,
+            self.exchange,
+            body,
+            Beside { extracted: self.extracted, steps: self.steps },
+        )
     }
 
-    fn message(&self, part: Part, body: &MessageBody) -> Message {
-        response(self.origin, self.at, part, self.exchange, body, self.extracted)
+    /// Bytes of a message around its rows.
+    fn around(&self) -> usize {
+        self.message(Part::WHOLE, &MessageBody { kind: BodyKind::Rows, array: b"[]".to_vec() }).size() + SLACK
     }
 }
 
-/// As many rows in each range as fit into `budget` bytes with their commas; the error is a row that does not alone.
-fn borders(rows: &[Bytes], budget: usize) -> Result<Vec<Range<usize>>, usize> {
-    let mut parts = Vec::new();
-    let (mut start, mut used) = (0, 0);
-    for (index, row) in rows.iter().enumerate() {
-        if row.len() > budget {
-            return Err(index);
-        }
-        if index > start && used + 1 + row.len() > budget {
-            parts.push(start..index);
-            (start, used) = (index, 0);
-        }
-        used += row.len() + usize::from(index > start);
+/// Rows gathered until they fill a message.
+pub(crate) struct Filling {
+    kind: BodyKind,
+    rows: Vec<Bytes>,
+    /// Bytes of the rows with their commas.
+    used: usize,
+    /// Bytes that there is room for; asked only where it could matter.
+    room: Option<usize>,
+    chunk: u32,
+}
+
+impl Filling {
+    /// No rows yet, after `chunk` messages of the same page.
+    pub(crate) fn new(kind: BodyKind, chunk: u32) -> Filling {
+        Filling { kind, rows: Vec::new(), used: 0, room: None, chunk }
     }
-    parts.push(start..rows.len());
-    Ok(parts)
+
+    /// Takes a row; answers the message of the rows before it where it does not fit any more. A row that fits into no
+    /// message is not taken.
+    pub(crate) fn push(&mut self, page: &Page<'_>, row: Bytes) -> Result<Option<Message>, TooLarge> {
+        // Far below the limit nothing has to be measured.
+        let most = if page.max_bytes >= MEASURED_BELOW { page.max_bytes / 4 } else { 0 };
+        let beside = page.extracted.len() + page.steps.len() + page.exchange.size();
+        let small = self.used + row.len() < most && beside < most;
+        let mut left = None;
+        if !small {
+            let room = *self.room.get_or_insert_with(|| page.max_bytes.saturating_sub(page.around()));
+            if row.len() > room {
+                return Err(TooLarge { row: None, size: page.around() - SLACK + row.len() });
+            }
+            if !self.rows.is_empty() && self.used + 1 + row.len() > room {
+                left = self.leave(page, false);
+            }
+        }
+        self.used += row.len() + usize::from(!self.rows.is_empty());
+        self.rows.push(row);
+        Ok(left)
+    }
+
+    /// The message of the rows so far; none where there are none, unless it ends a page that was cut before.
+    pub(crate) fn leave(&mut self, page: &Page<'_>, last: bool) -> Option<Message> {
+        let ends_empty = last && (self.chunk > 0 || self.kind == BodyKind::Array);
+        if self.rows.is_empty() && !ends_empty {
+            return None;
+        }
+        let body = MessageBody { kind: self.kind, ..MessageBody::rows(&self.rows) };
+        let message = page.message(Part { chunk: self.chunk, last }, &body);
+        self.rows.clear();
+        self.used = 0;
+        self.chunk += 1;
+        Some(message)
+    }
+
+    /// Rows that wait.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// Messages so far.
+    pub(crate) fn chunk(&self) -> u32 {
+        self.chunk
+    }
+
+    /// Keeps the newest row for the next message, so that the last one is never empty.
+    pub(crate) fn leave_all_but_newest(&mut self, page: &Page<'_>) -> Option<Message> {
+        let newest = self.rows.pop()?;
+        let message = self.leave(page, false);
+        self.used = newest.len();
+        self.rows.push(newest);
+        message
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job::{Identity, TraceContext};
+    use crate::message::exchange::{AnswerFacts, SentFacts};
+    use crate::message::redact::Redactor;
+    use chrono::DateTime;
+    use uuid::Uuid;
 
-    fn rows(lengths: &[usize]) -> Vec<Bytes> {
-        lengths.iter().map(|length| Bytes::from(vec![b'1'; *length])).collect()
+    fn with_page<T>(rows_bytes: usize, work: impl FnOnce(&Page<'_>) -> T) -> T {
+        let identity = Identity {
+            tenant_id: Uuid::nil(),
+            integration: String::new(),
+            plan_key: String::new(),
+            plan_revision: 1,
+            config_id: Uuid::nil(),
+            config_key: String::new(),
+            execution_id: Uuid::nil(),
+            attempt: 1,
+            fence: 1,
+            scheduled_at: DateTime::UNIX_EPOCH,
+            started_at: DateTime::UNIX_EPOCH,
+        };
+        let origin = Origin::new(&identity, &TraceContext::default());
+        let exchange = Exchange::new(&SentFacts::default(), &AnswerFacts::default(), &Redactor::default());
+        let at = At { step: "a", step_path: "a#0", page: 0, time: DateTime::UNIX_EPOCH };
+        let mut page =
+            Page { origin: &origin, at, exchange: &exchange, extracted: b"null", steps: b"", max_bytes: 0 };
+        page.max_bytes = page.around() + rows_bytes;
+        work(&page)
+    }
+
+    /// How many rows are in each message.
+    fn cut(lengths: &[usize], room: usize) -> Vec<usize> {
+        with_page(room, |page| {
+            let mut filling = Filling::new(BodyKind::Rows, 0);
+            let mut messages = Vec::new();
+            for length in lengths {
+                messages.extend(filling.push(page, Bytes::from(vec![b'1'; *length])).unwrap());
+            }
+            messages.extend(filling.leave(page, true));
+            assert!(messages.iter().all(|message| message.size() <= page.max_bytes));
+            let rows = |message: &Message| {
+                let payload: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
+                payload["response_body"].as_array().unwrap().len()
+            };
+            messages.iter().map(rows).collect()
+        })
     }
 
     #[test]
     fn rows_are_cut_where_the_next_one_would_not_fit() {
         let cases: [(&[usize], &[usize]); 5] = [
-            (&[3, 3, 3], &[2, 3]),
+            (&[3, 3, 3], &[2, 1]),
             (&[7], &[1]),
-            (&[7, 7, 7], &[1, 2, 3]),
+            (&[7, 7, 7], &[1, 1, 1]),
             (&[1, 1, 1, 1], &[4]),
-            (&[1, 1, 1, 1, 1], &[4, 5]),
+            (&[1, 1, 1, 1, 1], &[4, 1]),
         ];
-        for (lengths, ends) in cases {
-            let parts = borders(&rows(lengths), 7).unwrap();
-            assert_eq!(parts.iter().map(|part| part.end).collect::<Vec<_>>(), ends, "{lengths:?}");
-            assert!(parts.windows(2).all(|pair| pair[0].end == pair[1].start), "{lengths:?}");
+        for (lengths, messages) in cases {
+            assert_eq!(cut(lengths, 7), messages, "{lengths:?}");
         }
     }
 
     #[test]
-    fn a_row_that_fits_nowhere_is_named() {
-        assert_eq!(borders(&rows(&[1, 8]), 7), Err(1));
+    fn a_row_that_fits_nowhere_is_not_taken() {
+        with_page(7, |page| {
+            let mut filling = Filling::new(BodyKind::Rows, 0);
+            assert!(filling.push(page, Bytes::from_static(b"1")).unwrap().is_none());
+            assert!(filling.push(page, Bytes::from_static(b"12345678")).is_err());
+            assert_eq!(filling.len(), 1);
+        });
+    }
+
+    #[test]
+    fn a_page_that_was_cut_ends_with_a_message_also_where_no_row_is_left() {
+        with_page(7, |page| {
+            let mut filling = Filling::new(BodyKind::Rows, 0);
+            assert!(filling.leave(page, true).is_none());
+            let mut filling = Filling::new(BodyKind::Rows, 2);
+            assert!(filling.leave(page, true).is_some());
+            assert!(Filling::new(BodyKind::Array, 0).leave(page, true).is_some(), "an empty list is a body");
+        });
     }
 }

@@ -68,16 +68,25 @@ pub(crate) struct ErrorFacts<'a> {
     pub(crate) ignored: bool,
 }
 
-/// A page, or a chunk of it. `extracted` is JSON.
+/// What stands beside a body.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Beside<'a> {
+    /// JSON.
+    pub(crate) extracted: &'a [u8],
+    /// JSON object of what sub-steps left that ran once for the page; empty without any.
+    pub(crate) steps: &'a [u8],
+}
+
+/// A page, or a chunk of it.
 pub(crate) fn response(
     origin: &Origin,
     at: At<'_>,
     part: Part,
     exchange: &Exchange,
     body: &MessageBody,
-    extracted: &[u8],
+    beside: Beside<'_>,
 ) -> Message {
-    assemble(origin, at, part, exchange, body, extracted, None)
+    assemble(origin, at, part, exchange, body, beside, None)
 }
 
 /// An error. Its body is shortened to a text where the message would be larger than `max_bytes`.
@@ -98,7 +107,17 @@ pub(crate) fn error(
         pointer: &facts.error.pointer,
     };
     let wire = serde_json::to_vec(&wire).unwrap_or_default();
-    let make = |body: &MessageBody| assemble(origin, at, Part::WHOLE, exchange, body, b"null", Some(&wire));
+    let make = |body: &MessageBody| {
+        assemble(
+            origin,
+            at,
+            Part::WHOLE,
+            exchange,
+            body,
+            Beside { extracted: b"null", steps: b"" },
+            Some(&wire),
+        )
+    };
     // A body that could not be read stands there as text, and never whole.
     let body = if body.kind == BodyKind::Text { shortened(&body) } else { body };
     let message = make(&body);
@@ -132,9 +151,10 @@ fn assemble(
     part: Part,
     exchange: &Exchange,
     body: &MessageBody,
-    extracted: &[u8],
+    beside: Beside<'_>,
     error: Option<&[u8]>,
 ) -> Message {
+    let Beside { extracted, steps } = beside;
     let position = json::members(&Position {
         step: at.step,
         step_path: at.step_path,
@@ -155,6 +175,10 @@ fn assemble(
     payload.extend_from_slice(&body.array);
     payload.extend_from_slice(b",\"extracted_data\":");
     payload.extend_from_slice(extracted);
+    if !steps.is_empty() {
+        payload.extend_from_slice(b",\"steps\":");
+        payload.extend_from_slice(steps);
+    }
     if let Some(error) = error {
         payload.extend_from_slice(b",\"error\":");
         payload.extend_from_slice(error);
@@ -171,6 +195,7 @@ fn assemble(
         body_kind: body.kind.as_str(),
         response_body: &body.array,
         extracted_data: extracted,
+        steps,
         last_chunk: part.last,
         error: error.unwrap_or(b"null"),
     };

@@ -47,6 +47,11 @@ struct Wire<'a> {
 pub(crate) struct Exchange(pub(super) Vec<u8>);
 
 impl Exchange {
+    /// Its bytes in a message.
+    pub(crate) fn size(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn new(sent: &SentFacts, answer: &AnswerFacts, redactor: &Redactor) -> Exchange {
         let wire = Wire {
             request_url: sent.url.as_deref().map(|url| redactor.url(url)),

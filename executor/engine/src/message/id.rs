@@ -39,6 +39,8 @@ pub(crate) struct Content<'a> {
     pub(crate) response_body: &'a [u8],
     /// JSON, or `null`.
     pub(crate) extracted_data: &'a [u8],
+    /// JSON of `steps`; empty without.
+    pub(crate) steps: &'a [u8],
     /// Whether the page ends here.
     pub(crate) last_chunk: bool,
     /// JSON of `error`, or `null`.
@@ -49,11 +51,11 @@ impl Content<'_> {
     /// `orchid-message-id`: hex of the first 16 bytes of SHA-256 over nine fields, each as its length in bytes (8 bytes,
     /// big endian) followed by its bytes: execution id, type, step path, chunk (decimal), body kind, `response_body`,
     /// `extracted_data`, `last_chunk` (`true` or `false`), `error`. The JSON fields are hashed as the bytes that stand in
-    /// the payload; one that a message of this type lacks counts as `null`.
+    /// the payload; one that a message of this type lacks counts as `null`. A message with `steps` has them as a tenth field.
     pub(crate) fn message_id(&self, place: &Place<'_>) -> String {
         let chunk = place.chunk.to_string();
         let last: &[u8] = if self.last_chunk { b"true" } else { b"false" };
-        fingerprint(&[
+        let fields: [&[u8]; 10] = [
             place.execution_id.as_bytes(),
             place.kind.as_bytes(),
             place.step_path.as_bytes(),
@@ -63,7 +65,9 @@ impl Content<'_> {
             self.extracted_data,
             last,
             self.error,
-        ])
+            self.steps,
+        ];
+        fingerprint(if self.steps.is_empty() { &fields[..9] } else { &fields })
     }
 }
 
@@ -87,6 +91,7 @@ mod tests {
         body_kind: "rows",
         response_body: b"[1]",
         extracted_data: b"null",
+        steps: b"",
         last_chunk: true,
         error: b"null",
     };
@@ -108,6 +113,7 @@ mod tests {
             Content { body_kind: "array", ..CONTENT }.message_id(&PLACE),
             Content { response_body: b"[2]", ..CONTENT }.message_id(&PLACE),
             Content { extracted_data: b"{}", ..CONTENT }.message_id(&PLACE),
+            Content { steps: b"{}", ..CONTENT }.message_id(&PLACE),
             Content { last_chunk: false, ..CONTENT }.message_id(&PLACE),
             Content { error: b"{}", ..CONTENT }.message_id(&PLACE),
         ];

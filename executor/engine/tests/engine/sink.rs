@@ -87,7 +87,7 @@ fn a_refused_message_fails_the_run_at_the_place_before_it() {
     machine.step(CLOCK.now(), Input::Acked { emit_id: emitted[0] });
     let place = machine.checkpoint().unwrap().place;
     let place: serde_json::Value = serde_json::from_slice(&place).unwrap();
-    assert_eq!(place["step"]["page"], 1);
+    assert_eq!(place["at"]["step"]["loop"]["page"], 1);
 }
 
 #[test]

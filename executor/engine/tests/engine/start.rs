@@ -39,9 +39,9 @@ fn a_checkpoint_that_does_not_read_is_no_fresh_start() {
     let bad = [
         "".to_owned(),
         "{}".to_owned(),
-        good.replace("\"version\":1", "\"version\":9"),
+        good.replace("\"version\":2", "\"version\":9"),
         good.replace("\"index\":0", "\"index\":5"),
-        good.replace("\"guard\":\"", "\"guard\":\"?"),
+        good.replace("\"asked\"", "\"guard\":\"?\",\"asked\""),
         good.replace("\"home\":\"https", "\"home\":\"://"),
     ];
     for place in bad {

@@ -48,8 +48,11 @@ impl Guard {
         self.recent.push(fingerprint);
     }
 
-    /// As a checkpoint keeps it: the count, the anchor and the window, 8 bytes each, in base64.
+    /// As a checkpoint keeps it: the count, the anchor and the window, 8 bytes each, in base64; empty before the first.
     pub(crate) fn encode(&self) -> String {
+        if self.seen == 0 {
+            return String::new();
+        }
         let numbers =
             [self.seen, self.anchor.unwrap_or_default()].into_iter().chain(self.recent.iter().copied());
         let bytes: Vec<u8> = numbers.flat_map(u64::to_be_bytes).collect();
@@ -58,6 +61,9 @@ impl Guard {
 
     /// The reverse; none where the text is nothing that `encode` wrote.
     pub(crate) fn decode(text: &str) -> Option<Guard> {
+        if text.is_empty() {
+            return Some(Guard::default());
+        }
         let bytes = STANDARD_NO_PAD.decode(text).ok()?;
         let mut numbers =
             bytes.chunks_exact(8).map(|chunk| chunk.iter().fold(0, |n, byte| n << 8 | u64::from(*byte)));

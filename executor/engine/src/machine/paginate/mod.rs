@@ -30,7 +30,10 @@ pub(crate) enum Pointer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Next {
     Pass(Pointer),
-    End,
+    End {
+        /// The loop would have gone on without `stop_on`.
+        by_stop_on: bool,
+    },
 }
 
 /// What came with a pass.
@@ -58,9 +61,13 @@ pub(crate) enum PointerError {
 
 /// What follows the pass that sent `sent`.
 pub(crate) fn next(paginate: &Paginate, sent: &Pointer, came: &Came<'_>) -> Result<Next, PointerError> {
-    if stopped(paginate, came) {
-        return Ok(Next::End);
+    match without_stop_on(paginate, sent, came) {
+        Ok(Next::Pass(_)) | Err(_) if stopped(paginate, came) => Ok(Next::End { by_stop_on: true }),
+        next => next,
     }
+}
+
+fn without_stop_on(paginate: &Paginate, sent: &Pointer, came: &Came<'_>) -> Result<Next, PointerError> {
     match &paginate.kind {
         PaginateKind::Page { start, .. } => {
             let number = match sent {
@@ -76,18 +83,18 @@ pub(crate) fn next(paginate: &Paginate, sent: &Pointer, came: &Came<'_>) -> Resu
             };
             Ok(counted(came, |rows| Pointer::Offset(offset.saturating_add(rows))))
         }
-        PaginateKind::Cursor { .. } if is_missing(&came.value) => Ok(Next::End),
+        PaginateKind::Cursor { .. } if is_missing(&came.value) => Ok(Next::End { by_stop_on: false }),
         PaginateKind::Cursor { .. } => {
             Ok(Next::Pass(Pointer::Cursor(String::from_utf8_lossy(&came.value.to_json()).into_owned())))
         }
-        PaginateKind::NextUrl { .. } if is_missing(&came.value) => Ok(Next::End),
+        PaginateKind::NextUrl { .. } if is_missing(&came.value) => Ok(Next::End { by_stop_on: false }),
         PaginateKind::NextUrl { .. } => {
             let url = came.value.as_str().ok_or_else(|| PointerError::NotText(came.value.kind()))?;
             Ok(Next::Pass(Pointer::Url(resolve(came.sent_url, url)?)))
         }
         PaginateKind::LinkHeader => {
             let Some(target) = came.link.map(|link| next_link(link, "next")).transpose()?.flatten() else {
-                return Ok(Next::End);
+                return Ok(Next::End { by_stop_on: false });
             };
             Ok(Next::Pass(Pointer::Url(resolve(came.sent_url, target)?)))
         }
@@ -99,7 +106,7 @@ pub(crate) fn next(paginate: &Paginate, sent: &Pointer, came: &Came<'_>) -> Resu
 fn counted(came: &Came<'_>, pointer: impl FnOnce(u64) -> Pointer) -> Next {
     match came.rows {
         Some(rows) if rows > 0 => Next::Pass(pointer(rows)),
-        Some(_) | None => Next::End,
+        Some(_) | None => Next::End { by_stop_on: false },
     }
 }
 
@@ -200,7 +207,7 @@ mod tests {
         let rules = paginate(page(), StopOn::default());
         assert_eq!(next(&rules, &Pointer::Start, &came(3)).unwrap(), Next::Pass(Pointer::Page(2)));
         assert_eq!(next(&rules, &Pointer::Page(2), &came(3)).unwrap(), Next::Pass(Pointer::Page(3)));
-        assert_eq!(next(&rules, &Pointer::Page(3), &came(0)).unwrap(), Next::End);
+        assert_eq!(next(&rules, &Pointer::Page(3), &came(0)).unwrap(), Next::End { by_stop_on: false });
         assert_eq!(
             params(&rules.kind, &Pointer::Page(3)),
             [("page".into(), "3".into()), ("per".into(), "10".into())]
@@ -210,7 +217,7 @@ mod tests {
     #[test]
     fn short_pages_end_the_loop_only_where_the_plan_says_so() {
         let rules = paginate(page(), StopOn { empty: false, short: true });
-        assert_eq!(next(&rules, &Pointer::Start, &came(9)).unwrap(), Next::End);
+        assert_eq!(next(&rules, &Pointer::Start, &came(9)).unwrap(), Next::End { by_stop_on: true });
         assert_eq!(next(&rules, &Pointer::Start, &came(10)).unwrap(), Next::Pass(Pointer::Page(2)));
     }
 
@@ -233,8 +240,11 @@ mod tests {
             next(&rules, &Pointer::Start, &with("<?x=2>; rel=next")).unwrap(),
             Next::Pass(Pointer::Url("https://h/a/b?x=2".into()))
         );
-        assert_eq!(next(&rules, &Pointer::Start, &with("<?x=0>; rel=prev")).unwrap(), Next::End);
-        assert_eq!(next(&rules, &Pointer::Start, &came(5)).unwrap(), Next::End);
+        assert_eq!(
+            next(&rules, &Pointer::Start, &with("<?x=0>; rel=prev")).unwrap(),
+            Next::End { by_stop_on: false }
+        );
+        assert_eq!(next(&rules, &Pointer::Start, &came(5)).unwrap(), Next::End { by_stop_on: false });
         assert!(next(&rules, &Pointer::Start, &with("x=2")).is_err());
     }
 

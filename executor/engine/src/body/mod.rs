@@ -44,7 +44,7 @@ enum Taken {
 
 /// How to read a body.
 pub(crate) struct Reading<'a> {
-    pub(crate) format: ResponseFormat,
+    pub(crate) rules: &'a orchid_plan::ResponseRules,
     pub(crate) content_type: &'a str,
     /// 204, HEAD and the like.
     pub(crate) bodiless: bool,
@@ -52,14 +52,25 @@ pub(crate) struct Reading<'a> {
     pub(crate) paths: Option<Vec<&'a [String]>>,
 }
 
+mod rows;
+pub(crate) use rows::{NextRow, RowDecoder, Rows, RowsError};
+
 impl Reading<'_> {
+    pub(crate) fn decoder(
+        &self,
+        _path: &orchid_plan::PlainPath,
+        _max_row_bytes: usize,
+    ) -> Result<Option<RowDecoder>, DecodeError> {
+        Ok(None)
+    }
+
     /// Reads a body.
     pub(crate) fn read(&self, bytes: &Bytes) -> Result<Body, DecodeError> {
         if self.bodiless || bytes.is_empty() {
             return Ok(Body::Empty);
         }
         let kind = self.content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        let taken = match self.format {
+        let taken = match self.rules.format {
             ResponseFormat::Json => Taken::Json,
             ResponseFormat::Auto => by_content_type(&kind),
             ResponseFormat::Text => Taken::Text,
@@ -149,9 +160,11 @@ impl Body {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use orchid_plan::ResponseRules;
 
     fn read(content_type: &str, body: &'static str) -> Result<Body, DecodeError> {
-        let reading = Reading { format: ResponseFormat::Auto, content_type, bodiless: false, paths: None };
+        let rules = ResponseRules::default();
+        let reading = Reading { rules: &rules, content_type, bodiless: false, paths: None };
         reading.read(&Bytes::from_static(body.as_bytes()))
     }
 
@@ -170,12 +183,9 @@ mod tests {
     fn what_does_not_read_is_an_error() {
         assert!(matches!(read("application/json", "{"), Err(DecodeError::Json(_))));
         assert!(matches!(read("text/csv", "a,b"), Err(DecodeError::NotRead(_))));
-        let reading = Reading {
-            format: ResponseFormat::Json,
-            content_type: "text/plain",
-            bodiless: false,
-            paths: Some(vec![]),
-        };
+        let rules = ResponseRules { format: ResponseFormat::Json, ..ResponseRules::default() };
+        let reading =
+            Reading { rules: &rules, content_type: "text/plain", bodiless: false, paths: Some(vec![]) };
         assert!(matches!(reading.read(&Bytes::from_static(b"\"\xFF\"")), Err(DecodeError::Utf8(_))));
         assert!(matches!(reading.read(&Bytes::from_static(b"[1,]")), Err(DecodeError::Json(_))));
     }

@@ -1,0 +1,107 @@
+//! What the tree of steps works with while one input goes through it: the run, the ledger, the outputs so far, and the
+//! way down to whoever is asked.
+
+use std::time::Duration;
+
+use super::env::Env;
+use super::halt::Fault;
+use super::ledger::{Ledger, Sender};
+use super::run::Run;
+use crate::input::{Now, TryId, WaitId};
+use crate::message::envelope::{self, At, ErrorFacts};
+use crate::message::{Message, Topic};
+use crate::output::{CursorChange, Output};
+use crate::request::Request;
+
+pub(super) struct Cx<'a> {
+    pub(super) now: Now,
+    pub(super) run: &'a mut Run,
+    pub(super) ledger: &'a mut Ledger,
+    pub(super) out: &'a mut Vec<Output>,
+    /// Numbers of the rows and items on the way down.
+    pub(super) route: Vec<u64>,
+}
+
+/// Where something happened, as messages and errors name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Spot {
+    /// Index of the step.
+    pub(super) node: usize,
+    /// `issues#2[17].comments#0`.
+    pub(super) path: String,
+    /// The step's passes before.
+    pub(super) page: u64,
+    /// Tries before.
+    pub(super) retries: u32,
+}
+
+impl Cx<'_> {
+    /// Goes one row or item down, does something there, and comes back.
+    pub(super) fn at<T>(&mut self, number: u64, work: impl FnOnce(&mut Self) -> T) -> T {
+        self.route.push(number);
+        let done = work(self);
+        self.route.pop();
+        done
+    }
+
+    pub(super) fn fetch(&mut self, request: Request) -> TryId {
+        let try_id = self.run.next_try(&self.route);
+        self.out.push(Output::Fetch { try_id, request });
+        try_id
+    }
+
+    pub(super) fn wait(&mut self, delay: Duration) -> WaitId {
+        let wait_id = self.run.next_wait(&self.route);
+        self.out.push(Output::Wait { wait_id, delay });
+        wait_id
+    }
+
+    /// Gives up a try whose body still comes.
+    pub(super) fn discard(&mut self, try_id: TryId) {
+        self.run.try_ended(try_id);
+        self.out.push(Output::Discard { try_id });
+    }
+
+    pub(super) fn emit(&mut self, spot: &Spot, message: Message) {
+        let progress = &mut self.run.progress;
+        match message.topic {
+            Topic::Responses => {
+                progress.counts.messages += 1;
+                let step = &self.run.program.nodes[spot.node].path;
+                match progress.positions.get_mut(step) {
+                    Some(count) => *count += 1,
+                    None => {
+                        progress.positions.insert(step.clone(), 1);
+                    }
+                }
+            }
+            Topic::Errors => progress.counts.errors += 1,
+            Topic::Events => {}
+        }
+        let emit_id = self.ledger.emit(Sender { spot: spot.clone() });
+        self.out.push(Output::Emit { emit_id, message });
+    }
+
+    /// Emits the message of an error.
+    pub(super) fn emit_error(&mut self, fault: Fault, ignored: bool) {
+        let Fault { spot, error, exchange, body, .. } = fault;
+        let step = &self.run.program.nodes[spot.node].path;
+        let at = At { step, step_path: &spot.path, page: spot.page, time: self.now.wall };
+        let facts = ErrorFacts { error: &error, retries: spot.retries, ignored };
+        let max = self.run.limits.message_max_bytes;
+        let message = envelope::error(&self.run.origin, at, &exchange, body, facts, max);
+        self.emit(&spot, message);
+    }
+
+    /// Takes a cursor's new value: to be saved with the next place, or with the row around it.
+    pub(super) fn save_cursor(&mut self, env: &mut Env, change: CursorChange) {
+        if env.durable {
+            self.run.cursors.insert(change.key.clone(), change.json.clone());
+            self.run.cursor_changes.retain(|before| before.key != change.key);
+            self.run.cursor_changes.push(change);
+        } else {
+            env.cursors.retain(|before| before.key != change.key);
+            env.cursors.push(change);
+        }
+    }
+}

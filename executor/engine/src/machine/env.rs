@@ -1,0 +1,152 @@
+//! What surrounds the steps of one level: the rows they run for, the answer above them, the steps finished before, and
+//! the context as they see it.
+
+use std::collections::BTreeMap;
+
+use orchid_plan::{Value, Window};
+
+use super::context::{Changes, Context, ContextTooLarge};
+use crate::output::CursorChange;
+
+/// The surroundings of a sequence of steps.
+pub(super) struct Env {
+    /// What step paths begin with: empty at the root, `issues#2[17].` below a row.
+    pub(super) prefix: String,
+    /// Levels above.
+    pub(super) nesting: u32,
+    /// Where these steps are is part of every checkpoint. What lies below a row is begun again with its row.
+    pub(super) durable: bool,
+    /// The enclosing step's answer.
+    pub(super) parent: Value,
+    /// Rows and items around, outermost first.
+    pub(super) items: Vec<Value>,
+    /// Number of the innermost one.
+    pub(super) item_index: Option<u64>,
+    /// The innermost slice around.
+    pub(super) window: Value,
+    /// The innermost cursor around.
+    pub(super) cursor: Value,
+    /// The context with the writes of these steps.
+    pub(super) context: Context,
+    /// Those writes; of the root only since the last place.
+    pub(super) writes: Changes,
+    /// Cursors to be saved with the row that these steps are of; empty where they are durable.
+    pub(super) cursors: Vec<CursorChange>,
+    pub(super) finished: FinishedSteps,
+}
+
+impl Env {
+    /// The root's.
+    pub(super) fn root(context: Context, finished: BTreeMap<String, Value>) -> Env {
+        Env {
+            prefix: String::new(),
+            nesting: 0,
+            durable: true,
+            parent: Value::null(),
+            items: Vec::new(),
+            item_index: None,
+            window: Value::null(),
+            cursor: Value::null(),
+            context,
+            writes: Changes::new(),
+            cursors: Vec::new(),
+            finished: FinishedSteps::new(finished),
+        }
+    }
+
+    /// Surroundings one level deeper, with no writes of their own yet.
+    pub(super) fn below(&self, prefix: String, durable: bool) -> Env {
+        Env {
+            prefix,
+            nesting: self.nesting + 1,
+            durable: self.durable && durable,
+            parent: self.parent.clone(),
+            items: self.items.clone(),
+            item_index: self.item_index,
+            window: self.window.clone(),
+            cursor: self.cursor.clone(),
+            context: self.context.clone(),
+            writes: Changes::new(),
+            cursors: Vec::new(),
+            finished: self.finished.as_outer(),
+        }
+    }
+
+    /// The same for an item of a `for_each`: on the same level, with the item innermost.
+    pub(super) fn with_item(&self, index: u64, item: Value) -> Env {
+        let mut env = self.below(self.prefix.clone(), true);
+        env.nesting = self.nesting;
+        env.push_item(index, item);
+        env
+    }
+
+    pub(super) fn push_item(&mut self, index: u64, item: Value) {
+        self.items.push(item);
+        self.item_index = Some(index);
+    }
+
+    /// Takes the writes of a row or item over.
+    pub(super) fn merge(&mut self, writes: Changes) -> Result<(), ContextTooLarge> {
+        if writes.is_empty() {
+            return Ok(());
+        }
+        let (context, mut changes) = self.context.with_changes(writes)?;
+        self.context = context;
+        super::context::append(&mut self.writes, &mut changes);
+        Ok(())
+    }
+}
+
+/// Values of finished steps that later ones read.
+#[derive(Clone)]
+pub(super) struct FinishedSteps {
+    values: BTreeMap<String, Value>,
+    /// All of them as one object, for scopes.
+    object: Value,
+    /// Those of this level, as opposed to the outer ones'.
+    own: Vec<String>,
+}
+
+impl FinishedSteps {
+    pub(super) fn new(values: BTreeMap<String, Value>) -> FinishedSteps {
+        let own = values.keys().cloned().collect();
+        let mut finished = FinishedSteps { values, object: Value::null(), own };
+        finished.refresh();
+        finished
+    }
+
+    pub(super) fn insert(&mut self, id: &str, value: Value) {
+        if !self.own.iter().any(|known| known == id) {
+            self.own.push(id.to_owned());
+        }
+        self.values.insert(id.to_owned(), value);
+        self.refresh();
+    }
+
+    pub(super) fn object(&self) -> &Value {
+        &self.object
+    }
+
+    /// What was finished on this level.
+    pub(super) fn own(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.own.iter().filter_map(|id| Some((id.as_str(), self.values.get(id)?)))
+    }
+
+    /// A level deeper nothing is its own.
+    pub(super) fn as_outer(&self) -> FinishedSteps {
+        FinishedSteps { own: Vec::new(), ..self.clone() }
+    }
+
+    fn refresh(&mut self) {
+        self.object = Value::object(self.values.iter().map(|(id, value)| (id.as_str(), value.clone())));
+    }
+}
+
+/// A slice of a window as scopes see it.
+pub(super) fn window_value(
+    window: &Window,
+    from: chrono::DateTime<chrono::Utc>,
+    to: chrono::DateTime<chrono::Utc>,
+) -> Value {
+    Value::object([("from", window.format.spell(from)), ("to", window.format.spell(to))])
+}

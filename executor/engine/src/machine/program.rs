@@ -1,0 +1,142 @@
+//! The definition as a run walks it: each step with what was found out about it before anything runs.
+
+use std::sync::Arc;
+
+use orchid_plan::{Action, AsyncJob, Definition, Emit, Expr, Reads, ResponseFormat, Rows, Step};
+
+use super::needs::Needs;
+use crate::request::Pieces;
+
+/// All steps of a definition.
+pub(super) struct Program {
+    /// The root steps, in order.
+    pub(super) roots: Arc<[Arc<Node>]>,
+    /// Every step by its index.
+    pub(super) nodes: Vec<Arc<Node>>,
+}
+
+/// One step.
+pub(super) struct Node {
+    /// Counts the definition's steps, outer ones first.
+    pub(super) index: usize,
+    pub(super) step: Arc<Step>,
+    /// Ids of the steps around it and its own, without numbers: `issues.comments`.
+    pub(super) path: String,
+    pub(super) needs: Needs,
+    /// Its rows go into those of the step around it (`_steps`).
+    pub(super) gathers: bool,
+    /// Which answers it takes piece by piece.
+    pub(super) pieces: Pieces,
+    /// Run for each row, or once per pass.
+    pub(super) subs: Arc<[Arc<Node>]>,
+    pub(super) job: Option<JobNodes>,
+}
+
+/// The steps of an async job.
+pub(super) struct JobNodes {
+    pub(super) submit: Arc<Node>,
+    pub(super) poll: Arc<Node>,
+    pub(super) download: Arc<[Arc<Node>]>,
+    pub(super) cancel: Option<Arc<Node>>,
+}
+
+impl Program {
+    pub(super) fn new(definition: &Definition) -> Program {
+        let mut nodes = Vec::new();
+        let mut builder = Builder { definition, nodes: &mut nodes, next: 0 };
+        let roots = definition.steps.iter().map(|step| builder.node(step, &Above::default())).collect();
+        nodes.sort_by_key(|node: &Arc<Node>| node.index);
+        Program { roots, nodes }
+    }
+}
+
+struct Builder<'a> {
+    definition: &'a Definition,
+    nodes: &'a mut Vec<Arc<Node>>,
+    next: usize,
+}
+
+impl Builder<'_> {
+    fn node(&mut self, step: &Arc<Step>, above: &Above<'_>) -> Arc<Node> {
+        let index = self.next;
+        self.next += 1;
+        let around = above.path;
+        let path = if around.is_empty() { step.id.to_string() } else { format!("{around}.{}", step.id) };
+        let gathers = above.carries && emits_nothing(step);
+        let below = Above { path: &path, carries: gathers || step.emit != Emit::None, ..Above::default() };
+        let subs = step.sub_steps.iter().map(|sub| self.node(sub, &below)).collect();
+        let job = match &step.action {
+            Action::Request(_) => None,
+            Action::Job(job) => Some(self.job(step, job, &path, gathers)),
+        };
+        let needs = Needs::of(step, self.definition, &above.readers, &above.known_as);
+        let pieces = pieces(step, &needs);
+        let node = Arc::new(Node { index, step: step.clone(), path, needs, gathers, pieces, subs, job });
+        self.nodes.push(node.clone());
+        node
+    }
+
+    fn job(&mut self, step: &Step, job: &AsyncJob, path: &str, gathers: bool) -> JobNodes {
+        let silent = Above { path, ..Above::default() };
+        let asks = [Some(&job.done_when), job.failed_when.as_ref()];
+        let readers = asks.into_iter().flatten().map(Expr::reads).collect();
+        let poll = self.node(&job.poll, &Above { readers, ..silent.clone() });
+        let last = job.download.len().saturating_sub(1);
+        let download = job.download.iter().enumerate().map(|(number, download)| {
+            let known_as = if number == last { vec![&*step.id] } else { Vec::new() };
+            self.node(download, &Above { carries: gathers && number == last, known_as, ..silent.clone() })
+        });
+        JobNodes {
+            download: download.collect(),
+            submit: self.node(&job.submit, &silent),
+            poll,
+            cancel: job.cancel.as_ref().map(|cancel| self.node(cancel, &silent)),
+        }
+    }
+}
+
+/// What stands above a step.
+#[derive(Clone, Default)]
+struct Above<'a> {
+    path: &'a str,
+    /// What is emitted there, or passed on, has room for rows from below.
+    carries: bool,
+    /// Expressions there that read this step's answer.
+    readers: Vec<&'a Reads>,
+    /// Other ids by which later steps read its answer.
+    known_as: Vec<&'a str>,
+}
+
+/// A job emits what its last download does.
+fn emits_nothing(step: &Step) -> bool {
+    match &step.action {
+        Action::Request(_) => step.emit == Emit::None,
+        Action::Job(job) => job.download.last().is_none_or(|last| last.emit == Emit::None),
+    }
+}
+
+/// A body is taken piece by piece only where nothing but its rows is looked at.
+fn pieces(step: &Step, needs: &Needs) -> Pieces {
+    let looked_at = needs.body.as_ref().is_none_or(|paths| !paths.is_empty());
+    if looked_at {
+        return Pieces::Never;
+    }
+    let whole_body_is_rows = match &step.rows {
+        Some(Rows { plain: Some(path), .. }) => path.0.is_empty(),
+        Some(Rows { plain: None, .. }) => return Pieces::Never,
+        // Without rows a list of lines is cut between its elements, which sub-steps once per page cannot wait for.
+        None => step.sub_steps.is_empty(),
+    };
+    match step.response.format {
+        _ if step.response.stream && step.rows.is_some() => Pieces::Always,
+        ResponseFormat::Jsonl | ResponseFormat::Csv if whole_body_is_rows => Pieces::Always,
+        ResponseFormat::Auto if whole_body_is_rows => Pieces::ByType,
+        ResponseFormat::Auto
+        | ResponseFormat::Json
+        | ResponseFormat::Jsonl
+        | ResponseFormat::Xml
+        | ResponseFormat::Csv
+        | ResponseFormat::Text
+        | ResponseFormat::Binary => Pieces::Never,
+    }
+}

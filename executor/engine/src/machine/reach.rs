@@ -1,0 +1,124 @@
+//! How far a step has read (`cursor`): what it began with, and the furthest value since. It never goes back.
+
+use bytes::Bytes;
+use orchid_plan::{Cursor, EvalEnv, Scope, Value};
+
+use super::halt::What;
+use super::run::Run;
+use crate::checkpoint::{PlaceError, ReachPlace, raw, unraw};
+use crate::error::ErrorClass;
+use crate::job::{CursorKey, CursorKind};
+use crate::output::CursorChange;
+
+/// The cursor of one instance of a step.
+#[derive(Clone)]
+pub(super) struct Reach {
+    key: CursorKey,
+    /// What the run sees: stored less lookback, or `start`.
+    began: Value,
+    /// The furthest value of this run, as it came.
+    furthest: Option<(Value, Bytes)>,
+}
+
+impl Reach {
+    /// What the run begins with.
+    pub(super) fn begin(
+        run: &mut Run,
+        step: &str,
+        cursor: &Cursor,
+        scope: &Scope,
+        env: &EvalEnv,
+    ) -> Result<Reach, What> {
+        let item = match &cursor.per_item {
+            None => String::new(),
+            Some(expr) => {
+                let pointer = || format!("{}/per_item", cursor.pointer);
+                let value = expr.eval(scope, env).map_err(|error| What::expression(pointer(), &error))?;
+                value.to_text().filter(|text| !text.is_empty() && text.len() <= 1024).ok_or_else(|| {
+                    let kind = value.kind();
+                    invalid(
+                        pointer(),
+                        format!("the item's name is a {kind} that makes no text of 1 to 1024 bytes"),
+                    )
+                })?
+            }
+        };
+        let key = CursorKey { kind: CursorKind::Cursor, step: step.to_owned(), item };
+        let began = match run.began.get(step).filter(|_| cursor.per_item.is_none()) {
+            Some(json) => {
+                Value::parse(json).map_err(|error| invalid(cursor.pointer.clone(), error.to_string()))?
+            }
+            None => first(run, &key, cursor, scope, env)?,
+        };
+        if cursor.per_item.is_none() {
+            run.began.entry(step.to_owned()).or_insert_with(|| began.to_json().into());
+        }
+        Ok(Reach { key, began, furthest: None })
+    }
+
+    pub(super) fn began(&self) -> &Value {
+        &self.began
+    }
+
+    /// Takes the value of a pass. Null, and what is not further than before, changes nothing.
+    pub(super) fn take(&mut self, run: &Run, cursor: &Cursor, value: Value, json: Bytes) -> Result<(), What> {
+        if value.is_null() {
+            return Ok(());
+        }
+        let pointer = || format!("{}/value", cursor.pointer);
+        let stored = match &self.furthest {
+            Some((furthest, _)) => Some(furthest.clone()),
+            None => stored(run, &self.key, cursor)?,
+        };
+        // Without anything to compare with, the value still has to be one of the cursor's type.
+        let other = stored.as_ref().unwrap_or(&value);
+        let later = cursor.is_later(&value, other).map_err(|words| invalid(pointer(), words))?;
+        if later || stored.is_none() {
+            self.furthest = Some((value, json));
+        }
+        Ok(())
+    }
+
+    /// What is to be saved, once.
+    pub(super) fn settle(&mut self) -> Option<CursorChange> {
+        let (_, json) = self.furthest.take()?;
+        Some(CursorChange { key: self.key.clone(), json })
+    }
+
+    pub(super) fn place(&self) -> Result<ReachPlace, PlaceError> {
+        Ok(ReachPlace {
+            item: self.key.item.clone(),
+            began: raw(&self.began)?,
+            furthest: self.furthest.as_ref().map(|(_, json)| crate::checkpoint::json(json)).transpose()?,
+        })
+    }
+
+    pub(super) fn at(step: &str, place: ReachPlace) -> Result<Reach, PlaceError> {
+        let furthest =
+            place.furthest.map(|json| Ok((unraw(&json)?, Bytes::copy_from_slice(json.get().as_bytes()))));
+        Ok(Reach {
+            key: CursorKey { kind: CursorKind::Cursor, step: step.to_owned(), item: place.item },
+            began: unraw(&place.began)?,
+            furthest: furthest.transpose()?,
+        })
+    }
+}
+
+fn first(run: &Run, key: &CursorKey, cursor: &Cursor, scope: &Scope, env: &EvalEnv) -> Result<Value, What> {
+    match stored(run, key, cursor)? {
+        Some(value) => cursor.less_lookback(&value).map_err(|words| invalid(cursor.pointer.clone(), words)),
+        None => cursor.start(scope, env).map_err(What::rendering),
+    }
+}
+
+fn stored(run: &Run, key: &CursorKey, cursor: &Cursor) -> Result<Option<Value>, What> {
+    let Some(json) = run.cursors.get(key) else { return Ok(None) };
+    let value = Value::parse(json).map_err(|error| {
+        invalid(cursor.pointer.clone(), format!("the stored cursor does not read: {error}"))
+    })?;
+    Ok(Some(value))
+}
+
+fn invalid(pointer: String, message: String) -> What {
+    What { class: ErrorClass::Config, code: "CURSOR", pointer, message }
+}

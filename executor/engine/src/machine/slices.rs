@@ -1,0 +1,89 @@
+//! The slices of a `window`: half-open, in order, the same whenever the run goes on.
+
+use chrono::{DateTime, Utc};
+use orchid_plan::{EvalEnv, EvalError, Expr, Scope, ScopeName, Value, Window};
+
+use super::env::window_value;
+use super::halt::What;
+use crate::checkpoint::{PlaceError, WindowPlace};
+use crate::error::ErrorClass;
+
+/// The slice that a loop is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Slices {
+    from: DateTime<Utc>,
+    to: DateTime<Utc>,
+}
+
+impl Slices {
+    /// The first slice; none where the range is empty. The ends are asked once a run: `to` may be `now()`.
+    pub(super) fn begin(window: &Window, scope: &Scope, env: &EvalEnv) -> Result<Option<Slices>, What> {
+        let cursor = || scope.get(ScopeName::Cursor).cloned().unwrap_or_else(Value::null);
+        let started =
+            || scope.get(ScopeName::Meta).map_or_else(Value::null, |meta| meta.member("started_at"));
+        let from = end(window, "from", window.from.as_ref(), cursor, scope, env)?;
+        let to = end(window, "to", window.to.as_ref(), started, scope, env)?;
+        Ok((from < to).then_some(Slices { from, to }))
+    }
+
+    /// The slice after this one; none after the last.
+    pub(super) fn next(self, window: &Window) -> Option<Slices> {
+        let from = self.end(window);
+        (from < self.to).then_some(Slices { from, to: self.to })
+    }
+
+    fn end(self, window: &Window) -> DateTime<Utc> {
+        self.from.checked_add_signed(window.step).map_or(self.to, |end| end.min(self.to))
+    }
+
+    /// `{from, to}` as scopes see it.
+    pub(super) fn value(self, window: &Window) -> Value {
+        window_value(window, self.from, self.end(window))
+    }
+
+    /// The parameters that the window adds to each request.
+    pub(super) fn params(self, window: &Window) -> Vec<(String, String)> {
+        let ends = [(&window.from_param, self.from), (&window.to_param, self.end(window))];
+        ends.into_iter()
+            .filter_map(|(name, time)| Some((name.clone()?, window.format.spell(time).to_text()?)))
+            .collect()
+    }
+
+    pub(super) fn place(self) -> WindowPlace {
+        WindowPlace { from_ms: self.from.timestamp_millis(), to_ms: self.to.timestamp_millis() }
+    }
+
+    pub(super) fn at(place: WindowPlace) -> Result<Slices, PlaceError> {
+        let time = |ms| {
+            DateTime::from_timestamp_millis(ms)
+                .ok_or_else(|| PlaceError::Json("an end of its window is no time".to_owned()))
+        };
+        Ok(Slices { from: time(place.from_ms)?, to: time(place.to_ms)? })
+    }
+}
+
+/// One end of the range, cut to milliseconds: what a place keeps is what was sent.
+fn end(
+    window: &Window,
+    name: &str,
+    expr: Option<&Expr>,
+    default: impl FnOnce() -> Value,
+    scope: &Scope,
+    env: &EvalEnv,
+) -> Result<DateTime<Utc>, What> {
+    let pointer = format!("{}/{name}", window.pointer);
+    let value = match expr {
+        Some(expr) => {
+            expr.eval(scope, env).map_err(|error: EvalError| What::expression(pointer.clone(), &error))?
+        }
+        None => default(),
+    };
+    let bad = |words: String| What {
+        class: ErrorClass::Config,
+        code: "WINDOW",
+        pointer: pointer.clone(),
+        message: format!("window.{name} names no time: {words}"),
+    };
+    let time = window.bound(&value).map_err(bad)?;
+    DateTime::from_timestamp_millis(time.timestamp_millis()).ok_or_else(|| bad("out of range".to_owned()))
+}
