@@ -163,7 +163,8 @@ fn resume(
 }
 
 fn encode(run: &Run, root: Option<&Sequence>, whole: bool) -> Result<Bytes, PlaceError> {
-    let began = root.into_iter().flat_map(|_| &run.began).map(|(step, value)| Ok((step.clone(), json(value)?)));
+    let began =
+        root.into_iter().flat_map(|_| &run.began).map(|(step, value)| Ok((step.clone(), json(value)?)));
     let head = PlaceHead {
         execution_id: run.origin.identity().execution_id,
         partial: run.partial,

@@ -6,10 +6,11 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::support::{Clock, EXECUTION, Event, Left, Reply, Setup, apply, attempt, saved};
+use crate::support::{Clock, EXECUTION, Event, Left, Reply, Setup, World, apply, apply_cursors, saved};
 use bytes::Bytes;
 use orchid_engine::{
-    Checkpoint, FetchError, FetchErrorKind, Finish, Machine, Message, Request, Response, StopReason, Topic,
+    Checkpoint, CursorKey, CursorKind, FetchError, FetchErrorKind, Finish, Input, Machine, Message, Request,
+    Response, StopReason, Topic,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -34,6 +35,17 @@ struct Exchange {
     ran_seconds: u64,
     #[serde(default)]
     traced: bool,
+    /// Stored values by `step` or `step/item`.
+    #[serde(default)]
+    cursors: BTreeMap<String, Box<RawValue>>,
+    /// Bytes of a piece, where a body comes in pieces.
+    piece_bytes: Option<usize>,
+    /// The run is cancelled while it is parked for the first time.
+    #[serde(default)]
+    cancel_when_parked: bool,
+    /// Further runs begin anew instead of at the last checkpoint, as the next scheduled run does.
+    #[serde(default)]
+    anew: bool,
     /// Runs after the first, each a new execution that begins at the checkpoint of the one before.
     #[serde(default)]
     further_runs: u32,
@@ -48,6 +60,11 @@ fn empty_object() -> Value {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Answer {
+    /// For the request whose method and url end like this, `GET /orders/1`, whenever it comes; in order where there is none.
+    to: Option<String>,
+    /// It answers that request every time.
+    #[serde(default)]
+    always: bool,
     #[serde(default = "ok")]
     status: u16,
     /// Pairs; `content-type: application/json` where there are none.
@@ -211,7 +228,13 @@ fn run(folder: &Path) -> Result<String, String> {
         setup.message_max_bytes = max;
     }
 
-    let mut answers = exchange.answers.iter();
+    setup.piece_bytes = exchange.piece_bytes.unwrap_or(setup.piece_bytes);
+    setup.cursors = exchange
+        .cursors
+        .iter()
+        .map(|(name, json)| (cursor_key(name), Bytes::from(json.get().to_owned())))
+        .collect();
+    let mut script = Script::new(&exchange.answers);
     let mut trace = String::new();
     let (mut clock, mut resume) = (Clock { elapsed: Duration::ZERO }, None);
     let (mut number, mut runs, mut execution) = (1, 0, EXECUTION);
@@ -220,14 +243,23 @@ fn run(folder: &Path) -> Result<String, String> {
         let mut machine = Machine::new(job).map_err(|error| error.to_string())?;
         let mut events = Vec::new();
         let mut missing = 0;
-        let mut reply = |request: &Request| match answers.next() {
+        let mut reply = |request: &Request| match script.answer(request) {
             Some(answer) => answer.reply(request),
             None => {
                 missing += 1;
                 Reply::Stop(StopReason::Cancel)
             }
         };
-        let left = attempt(&mut machine, &mut clock, &mut reply, &mut events);
+        let cancel = exchange.cancel_when_parked && number == 2;
+        let first = if cancel { Input::Stop(StopReason::Cancel) } else { Input::Begin };
+        let world = World {
+            machine: &mut machine,
+            clock: &mut clock,
+            reply: &mut reply,
+            events: &mut events,
+            piece_bytes: setup.piece_bytes,
+        };
+        let left = world.run(first);
         if missing > 0 {
             return Err("it asks for more answers than the exchange has".to_owned());
         }
@@ -237,6 +269,7 @@ fn run(folder: &Path) -> Result<String, String> {
         if let Some(checkpoint) = machine.checkpoint() {
             push_line(&mut trace, &shown_checkpoint(&checkpoint));
             apply(&mut setup.context, &checkpoint);
+            apply_cursors(&mut setup.cursors, &checkpoint);
             resume = Some(saved(&checkpoint, resume.as_ref()));
         }
         match left {
@@ -249,13 +282,37 @@ fn run(folder: &Path) -> Result<String, String> {
             Left::Finished(Finish::Ended(_)) if runs < exchange.further_runs => {
                 runs += 1;
                 (number, execution) = (1, EXECUTION + u128::from(runs));
+                resume = resume.filter(|_| !exchange.anew);
             }
             Left::Finished(Finish::Ended(_)) => break,
         }
     }
-    match answers.next() {
-        None => Ok(trace),
-        Some(_) => Err(format!("answers are left over\n{trace}")),
+    if script.is_over() { Ok(trace) } else { Err(format!("answers are left over\n{trace}")) }
+}
+
+fn cursor_key(name: &str) -> CursorKey {
+    let (step, item) = name.split_once('/').unwrap_or((name, ""));
+    CursorKey { kind: CursorKind::Cursor, step: step.to_owned(), item: item.to_owned() }
+}
+
+/// The answers that are left.
+struct Script<'a>(Vec<&'a Answer>);
+
+impl<'a> Script<'a> {
+    fn new(answers: &'a [Answer]) -> Script<'a> {
+        Script(answers.iter().collect())
+    }
+
+    fn answer(&mut self, request: &Request) -> Option<&'a Answer> {
+        let path = &request.url[url::Position::BeforePath..];
+        let asked = format!("{} {path}", request.method);
+        let wanted = self.0.iter().position(|answer| answer.to.as_ref().is_some_and(|to| *to == asked));
+        let next = wanted.or_else(|| self.0.iter().position(|answer| answer.to.is_none()))?;
+        if self.0[next].always { Some(self.0[next]) } else { Some(self.0.remove(next)) }
+    }
+
+    fn is_over(&self) -> bool {
+        self.0.iter().all(|answer| answer.always)
     }
 }
 
@@ -264,11 +321,12 @@ fn push_event(trace: &mut String, event: &Event) {
         Event::Fetch(request) => push_line(trace, &shown_request(request)),
         Event::Message(message) => push_line(trace, &shown_message(message)),
         Event::Wait(delay) => push_line(trace, &json!({"wait_ms": delay.as_millis() as u64}).to_string()),
-        Event::Park { not_before, reason } => {
-            push_line(
-                trace,
-                &json!({"park": {"not_before": not_before.to_rfc3339(), "reason": reason}}).to_string(),
-            );
+        Event::Park { not_before, reason, must_cancel } => {
+            let mut park = json!({"not_before": not_before.to_rfc3339(), "reason": reason});
+            if *must_cancel {
+                park["must_cancel"] = json!(true);
+            }
+            push_line(trace, &json!({"park": park}).to_string());
         }
         Event::Finished(Finish::Released) => push_line(trace, &json!({"finished": "released"}).to_string()),
         Event::Finished(Finish::Ended(ending)) => {
@@ -325,8 +383,21 @@ fn shown_checkpoint(checkpoint: &Checkpoint) -> String {
         .iter()
         .map(|(name, json)| (name.clone(), json.as_ref().map_or(Value::Null, |json| Value::from(text(json)))))
         .collect();
+    let cursors: serde_json::Map<String, Value> = checkpoint
+        .cursor_changes
+        .iter()
+        .map(|change| {
+            let key = &change.key;
+            (format!("{} {}/{}", key.kind.as_str(), key.step, key.item), Value::from(text(&change.json)))
+        })
+        .collect();
+    let cursors = if cursors.is_empty() {
+        String::new()
+    } else {
+        format!("\"cursor_changes\":{},", Value::from(cursors))
+    };
     format!(
-        "{{\"checkpoint\":{{\"place\":{},\"finished\":{},\"context_changes\":{},\"progress\":{}}}}}",
+        "{{\"checkpoint\":{{\"place\":{},\"finished\":{},\"context_changes\":{},{cursors}\"progress\":{}}}}}",
         text(&checkpoint.place),
         checkpoint.finished.as_ref().map_or("null".to_owned(), text),
         Value::from(changes),

@@ -7,10 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use orchid_engine::{
-    Checkpoint, Finish, Identity, Input, Job, Machine, Message, Now, Output, Request, RunConfig, RunLimits,
-    SavedCheckpoint, StopReason, TraceContext, TryId, WaitId,
+    Checkpoint, CursorKey, FetchError, FetchErrorKind, Finish, Identity, Input, Job, Machine, Message, Now,
+    Output, Pieces, Request, Response, RunConfig, RunLimits, SavedCheckpoint, StopReason, TraceContext,
+    TryId, WaitId,
 };
-use orchid_engine::{FetchError, Response};
 use orchid_plan::Definition;
 use uuid::Uuid;
 
@@ -31,6 +31,9 @@ pub(crate) struct Setup {
     pub(crate) message_max_bytes: usize,
     pub(crate) ran: Duration,
     pub(crate) traced: bool,
+    pub(crate) cursors: BTreeMap<CursorKey, Bytes>,
+    /// Bytes of a piece, where a body comes in pieces.
+    pub(crate) piece_bytes: usize,
 }
 
 impl Setup {
@@ -45,6 +48,8 @@ impl Setup {
             message_max_bytes: 1024 * 1024,
             ran: Duration::ZERO,
             traced: false,
+            cursors: BTreeMap::new(),
+            piece_bytes: 64 * 1024,
         }
     }
 
@@ -72,7 +77,7 @@ impl Setup {
                 allowed_hosts: self.allowed_hosts.clone(),
             },
             context: self.context.clone(),
-            cursors: BTreeMap::new(),
+            cursors: self.cursors.clone(),
             resume,
             limits: RunLimits {
                 park_after: self.park_after,
@@ -105,7 +110,7 @@ pub(crate) enum Event {
     Fetch(Request),
     Message(Message),
     Wait(Duration),
-    Park { not_before: DateTime<Utc>, reason: String },
+    Park { not_before: DateTime<Utc>, reason: String, must_cancel: bool },
     Finished(Finish),
 }
 
@@ -129,7 +134,15 @@ pub(crate) enum Left {
 
 enum Due {
     Answer(TryId, Reply),
+    Piece(TryId),
     Woke(WaitId),
+}
+
+/// A body that comes in pieces.
+struct Coming {
+    rest: Bytes,
+    /// It breaks off there.
+    breaks: Option<FetchError>,
 }
 
 /// Runs one attempt: every message is acknowledged at once. `reply` answers requests, in the order in which they come.
@@ -139,70 +152,135 @@ pub(crate) fn attempt(
     reply: &mut dyn FnMut(&Request) -> Reply,
     events: &mut Vec<Event>,
 ) -> Left {
-    let mut due: Vec<(Duration, Due)> = Vec::new();
-    let mut input = Input::Begin;
-    loop {
-        let mut acks = Vec::new();
-        let mut left = None;
-        for output in machine.step(clock.now(), input) {
-            match output {
-                Output::Fetch { try_id, request } => {
-                    let reply = reply(&request);
-                    events.push(Event::Fetch(request));
-                    let (reply, stop) = match reply {
-                        Reply::ThenStop(reply, stop) => (*reply, Some(stop)),
-                        reply @ (Reply::Answer { .. } | Reply::Stop(_)) => (reply, None),
-                    };
-                    let duration = match &reply {
-                        Reply::Answer { duration, .. } => *duration,
-                        Reply::ThenStop(..) | Reply::Stop(_) => Duration::ZERO,
-                    };
-                    due.push((clock.elapsed + duration, Due::Answer(try_id, reply)));
-                    if let Some(stop) = stop {
-                        let later = clock.elapsed + duration + Duration::from_secs(1);
-                        due.push((later, Due::Answer(try_id, Reply::Stop(stop))));
+    World { machine, clock, reply, events, piece_bytes: 64 * 1024 }.run(Input::Begin)
+}
+
+/// Everything that a machine needs around it.
+pub(crate) struct World<'a> {
+    pub(crate) machine: &'a mut Machine,
+    pub(crate) clock: &'a mut Clock,
+    pub(crate) reply: &'a mut dyn FnMut(&Request) -> Reply,
+    pub(crate) events: &'a mut Vec<Event>,
+    pub(crate) piece_bytes: usize,
+}
+
+impl World<'_> {
+    pub(crate) fn run(mut self, first: Input) -> Left {
+        let mut due: Vec<(Duration, Due)> = Vec::new();
+        let mut coming: BTreeMap<TryId, Coming> = BTreeMap::new();
+        let mut asked: BTreeMap<TryId, Pieces> = BTreeMap::new();
+        let mut input = first;
+        loop {
+            let (mut acks, mut left) = (Vec::new(), None);
+            for output in self.machine.step(self.clock.now(), input) {
+                match output {
+                    Output::Fetch { try_id, request } => {
+                        asked.insert(try_id, request.pieces);
+                        self.fetch(try_id, request, &mut due);
                     }
-                }
-                Output::Emit { emit_id, message } => {
-                    events.push(Event::Message(message));
-                    acks.push(emit_id);
-                }
-                Output::Wait { wait_id, delay } => {
-                    // The first wait of an attempt is its deadline.
-                    if wait_id != WaitId(1) {
-                        events.push(Event::Wait(delay));
+                    Output::Read { try_id } => {
+                        due.push((self.clock.elapsed + Duration::from_millis(1), Due::Piece(try_id)));
                     }
-                    due.push((clock.elapsed + delay, Due::Woke(wait_id)));
-                }
-                Output::Read { .. } | Output::Discard { .. } => {}
-                Output::Park { not_before, reason, must_cancel: _ } => {
-                    events.push(Event::Park { not_before, reason });
-                    left = Some(Left::Parked(not_before));
-                }
-                Output::Finished(finish) => {
-                    events.push(Event::Finished(finish.clone()));
-                    left = Some(Left::Finished(finish));
+                    Output::Discard { try_id } => drop(coming.remove(&try_id)),
+                    Output::Emit { emit_id, message } => {
+                        self.events.push(Event::Message(message));
+                        acks.push(emit_id);
+                    }
+                    Output::Wait { wait_id, delay } => {
+                        // The first wait of an attempt is its deadline.
+                        if wait_id != WaitId(1) {
+                            self.events.push(Event::Wait(delay));
+                        }
+                        due.push((self.clock.elapsed + delay, Due::Woke(wait_id)));
+                    }
+                    Output::Park { not_before, reason, must_cancel } => {
+                        self.events.push(Event::Park { not_before, reason, must_cancel });
+                        left = Some(Left::Parked(not_before));
+                    }
+                    Output::Finished(finish) => {
+                        self.events.push(Event::Finished(finish.clone()));
+                        left = Some(Left::Finished(finish));
+                    }
                 }
             }
+            for emit_id in acks {
+                assert!(self.machine.step(self.clock.now(), Input::Acked { emit_id }).is_empty());
+            }
+            if let Some(left) = left {
+                return left;
+            }
+            input = loop {
+                let next = (0..due.len()).min_by_key(|index| due[*index].0);
+                let (at, what) = due.remove(next.expect("a run that goes on waits for something"));
+                self.clock.elapsed = self.clock.elapsed.max(at);
+                if let Some(input) = self.input(what, &asked, &mut coming) {
+                    break input;
+                }
+            };
         }
-        for emit_id in acks {
-            assert!(machine.step(clock.now(), Input::Acked { emit_id }).is_empty());
+    }
+
+    fn fetch(&mut self, try_id: TryId, request: Request, due: &mut Vec<(Duration, Due)>) {
+        let reply = (self.reply)(&request);
+        self.events.push(Event::Fetch(request));
+        let (reply, stop) = match reply {
+            Reply::ThenStop(reply, stop) => (*reply, Some(stop)),
+            reply @ (Reply::Answer { .. } | Reply::Stop(_)) => (reply, None),
+        };
+        let duration = match &reply {
+            Reply::Answer { duration, .. } => *duration,
+            Reply::ThenStop(..) | Reply::Stop(_) => Duration::ZERO,
+        };
+        due.push((self.clock.elapsed + duration, Due::Answer(try_id, reply)));
+        if let Some(stop) = stop {
+            let later = self.clock.elapsed + duration + Duration::from_secs(1);
+            due.push((later, Due::Answer(try_id, Reply::Stop(stop))));
         }
-        if let Some(left) = left {
-            return left;
-        }
-        let next =
-            (0..due.len()).min_by_key(|index| due[*index].0).expect("a run that goes on waits for something");
-        let (at, what) = due.remove(next);
-        clock.elapsed = clock.elapsed.max(at);
-        input = match what {
+    }
+
+    fn input(
+        &self,
+        what: Due,
+        asked: &BTreeMap<TryId, Pieces>,
+        coming: &mut BTreeMap<TryId, Coming>,
+    ) -> Option<Input> {
+        let duration = Duration::from_millis(50);
+        Some(match what {
             Due::Woke(wait_id) => Input::Woke { wait_id },
             Due::Answer(_, Reply::Stop(reason) | Reply::ThenStop(_, reason)) => Input::Stop(reason),
+            Due::Answer(try_id, Reply::Answer { result: Ok(mut response), duration })
+                if in_pieces(asked[&try_id], &response) =>
+            {
+                let rest = std::mem::take(&mut response.body);
+                let breaks = response.headers.iter().any(|(name, _)| name == "x-breaks");
+                let error = || FetchError {
+                    kind: FetchErrorKind::Broken,
+                    message: "it broke off".to_owned(),
+                    status: Some(response.status),
+                };
+                coming.insert(try_id, Coming { rest, breaks: breaks.then(error) });
+                Input::Head { try_id, response, duration }
+            }
             Due::Answer(try_id, Reply::Answer { result, duration }) => {
                 Input::Answer { try_id, result, duration }
             }
-        };
+            Due::Piece(try_id) => {
+                let body = coming.get_mut(&try_id)?;
+                let piece = body.rest.split_to(self.piece_bytes.min(body.rest.len()));
+                let piece = match (&body.breaks, piece.is_empty()) {
+                    (_, false) => Ok(Some(piece)),
+                    (None, true) => Ok(None),
+                    (Some(error), true) => Err(error.clone()),
+                };
+                Input::Piece { try_id, piece, duration }
+            }
+        })
     }
+}
+
+fn in_pieces(pieces: Pieces, response: &Response) -> bool {
+    let kind = response.headers.iter().find(|(name, _)| name == "content-type");
+    pieces.takes(response.status, kind.map_or("", |(_, kind)| kind))
 }
 
 /// A checkpoint as the control plane would hand it out again: finished values stay until new ones come.
@@ -211,6 +289,13 @@ pub(crate) fn saved(checkpoint: &Checkpoint, before: Option<&SavedCheckpoint>) -
         place: checkpoint.place.clone(),
         finished: checkpoint.finished.clone().or_else(|| before.and_then(|saved| saved.finished.clone())),
         progress: checkpoint.progress.clone(),
+    }
+}
+
+/// Applies what a checkpoint changed of the cursors.
+pub(crate) fn apply_cursors(cursors: &mut BTreeMap<CursorKey, Bytes>, checkpoint: &Checkpoint) {
+    for change in &checkpoint.cursor_changes {
+        cursors.insert(change.key.clone(), change.json.clone());
     }
 }
 
