@@ -261,7 +261,10 @@ fn run(folder: &Path) -> Result<String, String> {
         };
         let left = world.run(first);
         if missing > 0 {
-            return Err("it asks for more answers than the exchange has".to_owned());
+            for event in &events {
+                push_event(&mut trace, event);
+            }
+            return Err(format!("it asks for more answers than the exchange has\n{trace}"));
         }
         for event in &events {
             push_event(&mut trace, event);

@@ -33,9 +33,6 @@ pub(super) const DEFINITION: &[Entry] = &[("rate_limits", is_empty)];
 
 pub(super) const STEP: &[Entry] = &[
     ("for_each", never),
-    ("sub_steps", is_empty),
-    ("concurrency", never),
-    ("stop_on_error", is_false),
     ("window", never),
     ("cursor", never),
     ("conditional", is_false),
