@@ -4,6 +4,8 @@
 //! compared exactly; beyond, one anchor that moves at every power of two finds any cycle in the end (Brent 1980), so that
 //! a loop without bound needs no memory without bound.
 
+use std::collections::VecDeque;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use sha2::{Digest, Sha256};
@@ -14,7 +16,7 @@ const WINDOW: usize = 2048;
 /// What a loop asked so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Guard {
-    recent: Vec<u64>,
+    recent: VecDeque<u64>,
     anchor: Option<u64>,
     seen: u64,
 }
@@ -43,9 +45,9 @@ impl Guard {
             self.anchor = Some(fingerprint);
         }
         if self.recent.len() == WINDOW {
-            self.recent.remove(0);
+            self.recent.pop_front();
         }
-        self.recent.push(fingerprint);
+        self.recent.push_back(fingerprint);
     }
 
     /// As a checkpoint keeps it: the count, the anchor and the window, 8 bytes each, in base64; empty before the first.
@@ -68,7 +70,7 @@ impl Guard {
         let mut numbers =
             bytes.chunks_exact(8).map(|chunk| chunk.iter().fold(0, |n, byte| n << 8 | u64::from(*byte)));
         let (seen, anchor) = (numbers.next()?, numbers.next()?);
-        let recent: Vec<u64> = numbers.collect();
+        let recent: VecDeque<u64> = numbers.collect();
         if bytes.len() % 8 != 0 || recent.len() > WINDOW {
             return None;
         }
