@@ -203,17 +203,8 @@ fn difference(expected: &str, found: &str) -> Option<String> {
     Some(format!("more than expected: {}", lines.next().unwrap_or_default()))
 }
 
-fn run(folder: &Path) -> Result<String, String> {
-    let read =
-        |name: &str| std::fs::read_to_string(folder.join(name)).map_err(|error| format!("{name}: {error}"));
-    let document: Value = serde_json::from_str(&read("plan.json")?).map_err(|error| error.to_string())?;
-    let exchange: Exchange =
-        serde_json::from_str(&read("exchange.json")?).map_err(|error| error.to_string())?;
-    assert!(!exchange.says.is_empty());
-    let plan = orchid_plan::check(&document, &orchid_plan::ServerLimits::default())
-        .map_err(|faults| format!("the plan is refused: {faults:?}"))?;
-
-    let mut setup = Setup::new(plan.definition);
+fn setup(exchange: &Exchange, definition: orchid_plan::Definition) -> Setup {
+    let mut setup = Setup::new(definition);
     setup.config = exchange.config.clone();
     setup.secrets.clone_from(&exchange.secrets);
     setup.allowed_hosts.clone_from(&exchange.allowed_hosts);
@@ -234,6 +225,20 @@ fn run(folder: &Path) -> Result<String, String> {
         .iter()
         .map(|(name, json)| (cursor_key(name), Bytes::from(json.get().to_owned())))
         .collect();
+    setup
+}
+
+fn run(folder: &Path) -> Result<String, String> {
+    let read =
+        |name: &str| std::fs::read_to_string(folder.join(name)).map_err(|error| format!("{name}: {error}"));
+    let document: Value = serde_json::from_str(&read("plan.json")?).map_err(|error| error.to_string())?;
+    let exchange: Exchange =
+        serde_json::from_str(&read("exchange.json")?).map_err(|error| error.to_string())?;
+    assert!(!exchange.says.is_empty());
+    let plan = orchid_plan::check(&document, &orchid_plan::ServerLimits::default())
+        .map_err(|faults| format!("the plan is refused: {faults:?}"))?;
+
+    let mut setup = setup(&exchange, plan.definition);
     let mut script = Script::new(&exchange.answers);
     let mut trace = String::new();
     let (mut clock, mut resume) = (Clock { elapsed: Duration::ZERO }, None);

@@ -1,0 +1,165 @@
+//! The rows of one pass: taken one by one from the answer, each with its sub-steps, into the page's messages in their order.
+//!
+//! In: an answer that counts, then what comes for the rows' own tries, or the next piece of the body. Out: messages, and at
+//! the last row the end of the pass. Held at once are only the rows under way, those that ended out of their turn, and those
+//! that wait for their message to fill.
+
+mod deliver;
+mod row;
+mod walk;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use sha2::{Digest, Sha256};
+
+use super::answer::Answer;
+use super::carried;
+use super::context::{Changes, Context};
+use super::emit::{RowEnd, Sheet};
+use super::flight::Flight;
+use super::flow::Flow;
+use super::outcome::TryFault;
+use super::sequence::Sequence;
+use super::step_run::Sent;
+use crate::body::Rows;
+use crate::checkpoint::{PlaceError, RowsPlace, SequencePlace};
+use crate::input::TryId;
+
+/// A pass whose answer counts.
+pub(super) struct Pass {
+    pub(super) sent: Sent,
+    pub(super) answer: Answer,
+    /// The context after the pass's own writes, and those.
+    pub(super) written: Option<(Context, Changes)>,
+    pub(super) extracted: Vec<u8>,
+    pub(super) sheet: Sheet,
+    /// Where rows come from; none: sub-steps run once for the pass.
+    pub(super) source: Option<Source>,
+    flight: Flight<Row, RowEnd>,
+    /// What rows wrote that are settled.
+    pub(super) writes: Changes,
+    settled: SettledRows,
+    /// Rows of a checkpoint that are not begun yet.
+    resumed: BTreeMap<u64, SequencePlace>,
+    /// What sub-steps left that ran once for the pass.
+    pub(super) steps: Vec<u8>,
+    /// Rows so far.
+    pub(super) rows: u64,
+}
+
+/// A row being run.
+struct Row {
+    sequence: Sequence,
+    raw: Bytes,
+}
+
+/// Where rows come from.
+pub(super) struct Source {
+    rows: Rows,
+    /// The try whose body comes in pieces.
+    pieces: Option<Pieces>,
+    /// Rows that an earlier attempt settled: passed over, if they are the same.
+    skip: Option<Skip>,
+    exhausted: bool,
+}
+
+struct Pieces {
+    try_id: TryId,
+    asked: bool,
+}
+
+struct Skip {
+    left: u64,
+    place: RowsPlace,
+}
+
+/// Rows whose place is in the next checkpoint.
+struct SettledRows {
+    done: u64,
+    hash: Sha256,
+}
+
+impl SettledRows {
+    fn none() -> SettledRows {
+        SettledRows { done: 0, hash: Sha256::new() }
+    }
+
+    fn add(&mut self, row: &[u8]) {
+        self.done += 1;
+        self.hash.update((row.len() as u64).to_be_bytes());
+        self.hash.update(row);
+    }
+
+    fn hash(&self) -> String {
+        hex::encode(&self.hash.clone().finalize()[..16])
+    }
+}
+
+/// How far a pass came with its rows.
+enum Progress {
+    /// It waits for something.
+    Waits(Flow),
+    /// All rows are done.
+    Done,
+    /// The rows are others than those that an earlier attempt took: the page begins again.
+    Changed,
+    /// The body broke off.
+    Broken(TryFault, String),
+}
+
+impl Pass {
+    pub(super) fn place(&self, whole: bool) -> Result<Option<RowsPlace>, PlaceError> {
+        if let Some(Source { skip: Some(skip), .. }) = &self.source {
+            return Ok(Some(skip.place.clone()));
+        }
+        let single = self.source.is_none();
+        let mut under_way = BTreeMap::new();
+        for (number, row) in self.flight.under_way() {
+            if whole || (single && row.sequence.env.durable) {
+                under_way.insert(number, row.sequence.place(whole)?);
+            }
+        }
+        under_way.extend(self.resumed.iter().map(|(number, place)| (*number, place.clone())));
+        if self.settled.done == 0 && under_way.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(RowsPlace {
+            done: self.settled.done,
+            hash: self.settled.hash(),
+            chunk: self.sheet.chunk(),
+            carried: carried::place(&self.writes, &[])?,
+            under_way,
+        }))
+    }
+
+    /// The try whose body still comes.
+    pub(super) fn open_try(&self) -> Option<TryId> {
+        let pieces = self.source.as_ref().filter(|source| !source.exhausted)?.pieces.as_ref()?;
+        Some(pieces.try_id)
+    }
+}
+
+impl Pass {
+    /// Rows that the checkpoint says were settled.
+    fn settled_before(&self) -> usize {
+        let skip = self.source.as_ref().and_then(|source| source.skip.as_ref());
+        skip.map_or(0, |skip| usize::try_from(skip.place.done).unwrap_or(usize::MAX))
+    }
+
+    /// Whether a row that an earlier attempt settled may still be the same.
+    fn passed_over(&mut self, row: &[u8]) -> bool {
+        let Some(skip) = self.source.as_mut().and_then(|source| source.skip.as_mut()) else { return false };
+        if skip.left > 0 {
+            self.settled.add(row);
+            skip.left -= 1;
+        }
+        skip.left > 0 || self.settled.hash() == skip.place.hash
+    }
+
+    /// The place that was gone to, once all rows before it were passed over.
+    fn skipped(&mut self) -> Option<RowsPlace> {
+        let source = self.source.as_mut()?;
+        source.skip.take_if(|skip| skip.left == 0).map(|skip| skip.place)
+    }
+}
