@@ -6,6 +6,8 @@
 
 pub mod message;
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the machine takes its rows from here next"))]
+mod body;
 mod checkpoint;
 mod error;
 mod input;

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use orchid_plan::{Method, ScopeName, Step, Value};
 
-use super::body::{Body, Reading};
 use super::halt::{About, Fault, Halt, What};
 use super::outcome::{AbortCause, Decision, TryFacts, TryFault, Verdict, decide};
 use super::step_run::{Sent, StepRun};
 use super::{Flow, Machine, retry, scope};
+use crate::body::{Body, Reading};
 use crate::error::ErrorClass;
 use crate::input::{FetchError, Now, Response};
 use crate::message::exchange::AnswerFacts;
@@ -118,7 +118,7 @@ impl Machine {
         let header = |name: &str| joined(&headers, name);
         let content_type = header("content-type").unwrap_or_default();
         let reading = Reading {
-            format: rules.response.format,
+            rules: &rules.response,
             content_type: &content_type,
             bodiless: status == 204
                 || rules.request().is_some_and(|request| request.method() == Method::Head),

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use orchid_plan::{Expr, Kind, RawRows, Value};
 
-use super::body::Body;
+use crate::body::Body;
 
 /// The JSON of what `expr` gave.
 pub(super) fn json(expr: &Expr, value: &Value, body: &Body) -> Bytes {

@@ -5,7 +5,6 @@
 //! It never waits, reads a clock, or forgets what a message needs before it is acknowledged.
 
 mod answer;
-mod body;
 mod context;
 mod emit;
 mod ending;

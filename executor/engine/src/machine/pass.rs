@@ -4,7 +4,6 @@ use bytes::Bytes;
 use orchid_plan::{EvalError, Expr, PaginateKind, RawRows, ScopeName, Value};
 
 use super::answer::Answer;
-use super::body::Body;
 use super::context::{Changes, Context, Field};
 use super::emit::Yield;
 use super::halt::{Halt, Limit, What};
@@ -13,6 +12,7 @@ use super::send::Repeat;
 use super::step_run::{Sent, StepRun};
 use super::watch::escaped;
 use super::{Flow, Machine, exact};
+use crate::body::Body;
 use crate::error::ErrorClass;
 use crate::input::Now;
 use crate::output::Output;
