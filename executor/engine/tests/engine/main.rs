@@ -4,6 +4,7 @@
 
 mod canary;
 mod golden;
+mod hostile;
 mod properties;
 mod sink;
 mod start;
