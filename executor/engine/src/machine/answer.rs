@@ -41,6 +41,8 @@ pub(super) struct Answer {
     pub(super) value: Value,
     /// Its rows, where its body comes in pieces, and the try that they come of.
     pub(super) stream: Option<(RowDecoder, TryId)>,
+    /// They were taken.
+    pub(super) streamed: bool,
     /// What is wrong with it, in words; empty for a success.
     problem: String,
     retry_after: Option<Duration>,
@@ -126,7 +128,7 @@ impl StepRun {
                 self.doing = Doing::Gathering(Box::new(Gathering { sent, head: response, body }));
                 return Ok(Flow::Busy);
             }
-            Err(error) => (None, Some(error.to_string())),
+            Err(error) => (None, Some(error)),
         };
         let mut answer = self.read(cx.now, &sent, response, duration, retries_left);
         answer.facts.size = None;
@@ -134,7 +136,7 @@ impl StepRun {
             None => answer.stream = decoder.map(|decoder| (decoder, sent.try_id)),
             Some(problem) => {
                 cx.discard(sent.try_id);
-                answer.broken_by(TryFault::Decode, problem, retries_left);
+                answer.broken_by(TryFault::Decode(problem.code()), problem.to_string(), retries_left);
             }
         }
         self.judge(cx, env, sent, answer)
@@ -278,7 +280,9 @@ impl StepRun {
         let (body, fault, problem) = match status {
             200..=299 if !accepted => match reading.read(&bytes) {
                 Ok(body) => (body, None, String::new()),
-                Err(error) => (Body::lenient(&reading, &bytes), Some(TryFault::Decode), error.to_string()),
+                Err(error) => {
+                    (Body::lenient(&reading, &bytes), Some(TryFault::Decode(error.code())), error.to_string())
+                }
             },
             200..=299 => (Body::lenient(&reading, &bytes), None, String::new()),
             _ => {
@@ -301,6 +305,7 @@ impl StepRun {
             body,
             value,
             stream: None,
+            streamed: false,
             problem,
         }
     }
@@ -321,6 +326,7 @@ fn without_answer(error: FetchError, duration: Duration, retries_left: bool) -> 
         },
         link: None,
         stream: None,
+        streamed: false,
         body,
         problem: error.message,
         retry_after: None,
@@ -372,7 +378,7 @@ fn aborted(step: &Step, cause: AbortCause, answer: &Answer) -> What {
         AbortCause::When => ("ABORT_WHEN", "abort_when"),
     };
     let answered = match (answer.tried.fault, answer.tried.status) {
-        (Some(fault @ (TryFault::Fetch(_) | TryFault::Decode)), _) => {
+        (Some(fault @ (TryFault::Fetch(_) | TryFault::Decode(_))), _) => {
             format!("{} ({})", answer.problem, fault.code())
         }
         (Some(TryFault::Status) | None, Some(status)) => format!("the upstream answered {status}"),

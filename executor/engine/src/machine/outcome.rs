@@ -14,8 +14,8 @@ pub(crate) enum TryFault {
     Fetch(FetchErrorKind),
     /// A status that is no success.
     Status,
-    /// A 2xx whose body does not parse as its format.
-    Decode,
+    /// A 2xx whose body is not what it is taken for, with the code of that.
+    Decode(&'static str),
 }
 
 /// The facts of a try that the table looks at.
@@ -63,7 +63,7 @@ impl TryFault {
         match self {
             TryFault::Fetch(kind) => kind.code(),
             TryFault::Status => "HTTP_STATUS",
-            TryFault::Decode => "DECODE",
+            TryFault::Decode(code) => code,
         }
     }
 
@@ -83,7 +83,7 @@ impl TryFault {
                 | FetchErrorKind::AddressRefused
                 | FetchErrorKind::InvalidRequest => false,
             },
-            TryFault::Status | TryFault::Decode => false,
+            TryFault::Status | TryFault::Decode(_) => false,
         }
     }
 }
@@ -110,6 +110,8 @@ impl TryFacts {
                 | FetchErrorKind::AddressRefused
                 | FetchErrorKind::InvalidRequest,
             )) => ErrorClass::Config,
+            // What the plan takes for its rows is no list.
+            Some(TryFault::Decode("EXPRESSION")) => ErrorClass::Config,
             _ if self.status == Some(429) => ErrorClass::RateLimit,
             _ if transient => ErrorClass::Transient,
             _ => ErrorClass::Permanent,
@@ -229,8 +231,11 @@ mod tests {
             decide_by(&rules, &fetch(FetchErrorKind::TooLarge, RETRIES_LEFT)).verdict,
             Verdict::Ignore
         );
-        let decode =
-            TryFacts { status: Some(200), fault: Some(TryFault::Decode), retries_left: RETRIES_LEFT };
+        let decode = TryFacts {
+            status: Some(200),
+            fault: Some(TryFault::Decode("DECODE")),
+            retries_left: RETRIES_LEFT,
+        };
         assert_eq!(decide_by(&rules, &decode).verdict, Verdict::Ignore);
     }
 }

@@ -57,6 +57,11 @@ impl StepRun {
                 self.gathered.extend(body.into_iter().map(with_steps));
             }
         }
+        if answer.streamed
+            && let Some(source) = &source
+        {
+            cx.run.watch(&self.node).streamed(source.rows.found());
+        }
         cx.run.progress.counts.pages += 1;
         self.keep_validator(cx, env, &sent, &answer);
         let mut all = written.map(|(_, changes)| changes).unwrap_or_default();
@@ -251,6 +256,7 @@ impl StepRun {
         answer: &mut Answer,
     ) -> Result<Option<(Rows, Option<TryId>)>, Halt> {
         if let Some((decoder, try_id)) = answer.stream.take() {
+            answer.streamed = true;
             return Ok(Some((Rows::stream(decoder), Some(try_id))));
         }
         let Some(rows) = &self.step().rows else { return Ok(None) };

@@ -11,6 +11,9 @@ use crate::progress::Warning;
 /// Members that a warning names at most.
 const NAMED: usize = 12;
 
+/// The depth of a path that broke off nobody knows where.
+const UNKNOWN: usize = usize::MAX;
+
 /// What was seen of the answers of one step so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,6 +116,18 @@ impl Watch {
     pub(crate) fn seen(&self) -> Option<&Seen> {
         let nothing = Seen { paths: vec![PathSeen::default(); self.watched.len()], ..Seen::default() };
         (self.seen != nothing).then_some(&self.seen)
+    }
+
+    /// Whether rows that were taken one by one stood where they should. What stood there instead is not known.
+    pub(crate) fn streamed(&mut self, found: bool) {
+        for (watched, seen) in self.watched.iter().zip(&mut self.seen.paths) {
+            if watched.pointer.ends_with("/iterate_over") {
+                seen.found |= found;
+                if !found {
+                    seen.broke.get_or_insert(Broke { depth: UNKNOWN, members: Vec::new() });
+                }
+            }
+        }
     }
 
     /// A page with this many rows. `candidates`: how many there were before the filter, where it has one and it is known.
@@ -263,6 +278,9 @@ fn follow(body: &Value, path: &[String]) -> Option<Broke> {
 
 fn words(path: &[String], broke: &Broke) -> String {
     let whole = format!("response.body.{}", path.join("."));
+    if broke.depth == UNKNOWN {
+        return format!("no response had {whole}");
+    }
     let parent = ["response", "body"].into_iter().chain(path.iter().take(broke.depth).map(String::as_str));
     let parent = parent.collect::<Vec<_>>().join(".");
     if broke.members.is_empty() {

@@ -5,6 +5,7 @@
 mod canary;
 mod fan_outs;
 mod golden;
+mod hostile;
 mod properties;
 mod sink;
 mod start;

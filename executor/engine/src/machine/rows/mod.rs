@@ -56,7 +56,7 @@ struct Row {
 
 /// Where rows come from.
 pub(super) struct Source {
-    rows: Rows,
+    pub(super) rows: Rows,
     /// The try whose body comes in pieces.
     pieces: Option<Pieces>,
     /// Rows that an earlier attempt settled: passed over, if they are the same.

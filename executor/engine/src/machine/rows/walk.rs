@@ -86,7 +86,7 @@ impl StepRun {
                     return Ok(changed.then_some(Progress::Changed));
                 }
                 Err(error) => {
-                    let fault = TryFault::Decode;
+                    let fault = TryFault::Decode(error.code());
                     return Ok(Some(Progress::Broken(fault, error.to_string())));
                 }
             };

@@ -1,0 +1,437 @@
+//! What holds for every body, however it comes: the same rows in pieces as whole, and an end to everything.
+
+use bytes::Bytes;
+use orchid_plan::{CsvHeader, CsvRules, PlainPath, PlainStep, RawRows, ResponseFormat, ResponseRules, Value};
+use proptest::prelude::*;
+use serde::de::IgnoredAny;
+
+use super::{Body, DecodeError, NextRow, Reading, Rows};
+
+/// Rows up to an end or an error, whichever comes.
+#[derive(Debug, PartialEq)]
+struct Came {
+    rows: Vec<Bytes>,
+    found: bool,
+    error: Option<DecodeError>,
+}
+
+/// Takes all rows; pieces are fed as they are asked for.
+fn take(rows: Result<Rows, DecodeError>, mut pieces: impl Iterator<Item = Vec<u8>>) -> Came {
+    let mut came = Came { rows: Vec::new(), found: false, error: None };
+    let mut rows = match rows {
+        Ok(rows) => rows,
+        Err(error) => return Came { error: Some(error), ..came },
+    };
+    loop {
+        let next = rows.next();
+        came.found = rows.found();
+        match next {
+            Ok(NextRow::Row(row)) => came.rows.push(row),
+            Ok(NextRow::NeedMore) => match pieces.next() {
+                Some(piece) => rows.feed(&piece),
+                None => rows.finish(),
+            },
+            Ok(NextRow::End) => {
+                assert_eq!(rows.next(), Ok(NextRow::End));
+                return came;
+            }
+            Err(error) => {
+                assert_eq!(rows.next(), Err(error.clone()));
+                return Came { error: Some(error), found: false, ..came };
+            }
+        }
+    }
+}
+
+fn streamed(rules: &ResponseRules, path: &PlainPath, max: usize, pieces: Vec<Vec<u8>>) -> Came {
+    let reading = Reading { rules, content_type: "", bodiless: false, paths: None };
+    let rows = reading.decoder(path, max).map(|decoder| Rows::stream(decoder.expect("rows one by one")));
+    take(rows, pieces.into_iter())
+}
+
+/// The rows of the whole body, as far as it is one.
+fn whole(rules: &ResponseRules, path: &PlainPath, body: &[u8]) -> Came {
+    let reading = Reading { rules, content_type: "", bodiless: false, paths: None };
+    let rows = match reading.read(&Bytes::copy_from_slice(body)) {
+        Ok(Body::Json { text, .. }) => Rows::raw(&text, path),
+        Ok(Body::Empty) => Rows::values(Value::null()),
+        Ok(other) => panic!("{other:?}"),
+        Err(error) => Err(error),
+    };
+    take(rows, std::iter::empty())
+}
+
+fn rules(format: ResponseFormat) -> ResponseRules {
+    ResponseRules { format, stream: true, ..ResponseRules::default() }
+}
+
+/// Cuts bytes at these places.
+fn cut(bytes: &[u8], places: &[prop::sample::Index]) -> Vec<Vec<u8>> {
+    let mut places: Vec<usize> = places.iter().map(|place| place.index(bytes.len() + 1)).collect();
+    places.extend([0, bytes.len()]);
+    places.sort_unstable();
+    places.windows(2).map(|pair| bytes[pair[0]..pair[1]].to_vec()).collect()
+}
+
+fn cuts() -> impl Strategy<Value = Vec<prop::sample::Index>> {
+    prop::collection::vec(any::<prop::sample::Index>(), 0..12)
+}
+
+/// Names that meet often, also spelt by an escape.
+fn name() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(&["a", "b", "\\u0061", "ü", "", "long name"][..])
+}
+
+fn space() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(&["", "", "", " ", "\n", "\t \r\n"][..])
+}
+
+fn scalar() -> impl Strategy<Value = String> {
+    prop_oneof![
+        prop::sample::select(&["null", "true", "false", "0", "-1.50e+7", "12345678901234567890123"][..])
+            .prop_map(str::to_owned),
+        prop::sample::select(&["\"\"", "\"ü€𝄞\"", "\"[{\\\"\\\\\"", "\"\\ud834\\udd1e\\n\"", "\"]}\""][..])
+            .prop_map(str::to_owned),
+    ]
+}
+
+/// JSON texts with white space, and with names that stand there twice now and then.
+fn document() -> impl Strategy<Value = String> {
+    scalar().prop_recursive(5, 40, 5, |inner| {
+        let spaced = (space(), inner, space())
+            .prop_map(|(before, value, after)| format!("{before}{value}{after}"))
+            .boxed();
+        let member = (name(), space(), spaced.clone())
+            .prop_map(|(name, space, value)| format!("{space}\"{name}\"{space}:{value}"));
+        prop_oneof![
+            prop::collection::vec(spaced, 0..5).prop_map(|items| format!("[{}]", items.join(","))),
+            prop::collection::vec(member, 0..4).prop_map(|members| format!("{{{}}}", members.join(","))),
+        ]
+    })
+}
+
+fn path() -> impl Strategy<Value = PlainPath> {
+    let step = prop_oneof![
+        3 => prop::sample::select(&["a", "b", "ü", ""][..])
+            .prop_map(|name| PlainStep::Member(name.to_owned())),
+        1 => (0..3_i32).prop_map(PlainStep::Index),
+    ];
+    prop::collection::vec(step, 0..3).prop_map(PlainPath)
+}
+
+/// Bytes that are nearly something: pieces of every format, and anything.
+fn noise() -> impl Strategy<Value = Vec<u8>> {
+    let words = [
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "\"",
+        "\\",
+        "\\u",
+        "00e9",
+        "\"a\"",
+        "a",
+        "tru",
+        "true",
+        "null",
+        "1",
+        "-",
+        "0",
+        ".",
+        "e",
+        "+",
+        " ",
+        "\n",
+        "\r\n",
+        "<",
+        ">",
+        "</",
+        "/>",
+        "<a>",
+        "</a>",
+        "<a b='1'/>",
+        "<![CDATA[",
+        "]]>",
+        "<!--",
+        "-->",
+        "<?xml version='1.0'?>",
+        "<!DOCTYPE a [",
+        "&amp;",
+        "&#x",
+        ";",
+        "&",
+        "=",
+        "'",
+        "ü",
+        "a,b\n",
+        "\"\"",
+        "\u{feff}",
+    ];
+    let word = prop::sample::select(words.to_vec()).prop_map(|word| word.as_bytes().to_vec());
+    let any = prop::collection::vec(any::<u8>(), 0..4);
+    prop::collection::vec(prop_oneof![12 => word, 1 => any], 0..40).prop_map(|words| words.concat())
+}
+
+fn csv_rules() -> impl Strategy<Value = CsvRules> {
+    let header = prop_oneof![
+        Just(CsvHeader::First),
+        Just(CsvHeader::None),
+        Just(CsvHeader::Names(vec!["x".to_owned(), "y".to_owned()])),
+    ];
+    (prop::sample::select(vec![b',', b';', b'a', 0xC3]), prop::option::of(Just(b'"')), header)
+        .prop_map(|(delimiter, quote, header)| CsvRules { delimiter, quote, header })
+}
+
+const FORMATS: [ResponseFormat; 3] = [ResponseFormat::Json, ResponseFormat::Jsonl, ResponseFormat::Csv];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_document_in_pieces_has_the_rows_of_the_whole(json in document(), path in path(), cuts in cuts()) {
+        let rules = rules(ResponseFormat::Json);
+        let pieces = streamed(&rules, &path, usize::MAX, cut(json.as_bytes(), &cuts));
+        prop_assert_eq!(&pieces, &whole(&rules, &path, json.as_bytes()));
+        for row in &pieces.rows {
+            prop_assert_eq!(row.trim_ascii(), &row[..]);
+            prop_assert!(serde_json::from_slice::<IgnoredAny>(row).is_ok());
+        }
+        // Two ways to find rows that share no line of code.
+        if pieces.error.is_none() {
+            let found = RawRows::find(json.as_bytes(), &path).unwrap();
+            prop_assert_eq!(found.rows, pieces.rows);
+        }
+    }
+
+    #[test]
+    fn lines_in_pieces_are_the_rows_of_the_whole(
+        values in prop::collection::vec((document(), space()), 0..6),
+        cuts in cuts(),
+    ) {
+        let lines: Vec<String> = values
+            .iter()
+            .map(|(json, space)| json.replace(['\n', '\r'], " ") + &space.replace('\n', "\n\n") + "\n")
+            .collect();
+        let text = lines.concat();
+        let rules = rules(ResponseFormat::Jsonl);
+        let came = streamed(&rules, &PlainPath::default(), usize::MAX, cut(text.as_bytes(), &cuts));
+        prop_assert_eq!(came.rows.len(), values.len());
+        prop_assert_eq!(came, whole(&rules, &PlainPath::default(), text.as_bytes()));
+    }
+
+    #[test]
+    fn fields_of_csv_come_back_as_they_went(
+        records in prop::collection::vec(prop::collection::vec("[a-c,;\"\r\n üж]{0,6}", 3), 0..6),
+        cuts in cuts(),
+        utf_16 in any::<bool>(),
+    ) {
+        let quoted = |field: &String| format!("\"{}\"", field.replace('"', "\"\""));
+        let line = |record: &Vec<String>| record.iter().map(quoted).collect::<Vec<_>>().join(",") + "\r\n";
+        let text: String = records.iter().map(line).collect();
+        let mut rules = rules(ResponseFormat::Csv);
+        rules.csv.header = CsvHeader::None;
+        let bytes = if utf_16 {
+            rules.charset = Some("utf-16le".to_owned());
+            text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+        } else {
+            text.into_bytes()
+        };
+        let came = streamed(&rules, &PlainPath::default(), usize::MAX, cut(&bytes, &cuts));
+        let rows: Vec<Vec<String>> = came.rows.iter().map(|row| serde_json::from_slice(row).unwrap()).collect();
+        prop_assert_eq!(rows, records);
+        prop_assert_eq!(came, whole(&rules, &PlainPath::default(), &bytes));
+    }
+
+    #[test]
+    fn anything_in_pieces_is_what_it_is_as_a_whole_and_ends(
+        body in noise(),
+        format in prop::sample::select(&FORMATS[..]),
+        csv in csv_rules(),
+        path in path(),
+        cuts in cuts(),
+        charset in prop::option::of(prop::sample::select(vec!["utf-16be", "shift_jis", "latin1", "iso-2022-jp"])),
+    ) {
+        let path = if format == ResponseFormat::Json { path } else { PlainPath::default() };
+        let rules = ResponseRules { csv, charset: charset.map(str::to_owned), ..rules(format) };
+        let pieces = streamed(&rules, &path, usize::MAX, cut(&body, &cuts));
+        let whole = whole(&rules, &path, &body);
+        // A body that breaks has had its rows before that in pieces, and none as a whole.
+        prop_assert_eq!(pieces.error.is_some(), whole.error.is_some(), "{:?} {:?}", pieces, whole);
+        if pieces.error.is_none() {
+            prop_assert_eq!(pieces, whole);
+        }
+    }
+
+    #[test]
+    fn no_row_is_longer_than_it_may_be(
+        body in noise(),
+        format in prop::sample::select(&FORMATS[..]),
+        max in 0..30_usize,
+        cuts in cuts(),
+    ) {
+        let bounded = streamed(&rules(format), &PlainPath::default(), max, cut(&body, &cuts));
+        let free = streamed(&rules(format), &PlainPath::default(), usize::MAX, vec![body.clone()]);
+        prop_assert!(bounded.rows.iter().all(|row| row.len() <= max));
+        prop_assert!(free.rows.starts_with(&bounded.rows));
+        if !matches!(bounded.error, Some(DecodeError::RowTooLarge { .. })) {
+            prop_assert_eq!(bounded.rows, free.rows);
+        }
+    }
+
+    #[test]
+    fn every_text_is_json_to_the_stream_that_is_json_to_the_parser(body in noise()) {
+        // No rows stand at that path, so this is the grammar alone.
+        let path = PlainPath(vec![PlainStep::Member("no such member".to_owned())]);
+        let text = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&body);
+        let valid = std::str::from_utf8(text).is_ok() && serde_json::from_slice::<IgnoredAny>(text).is_ok();
+        let came = streamed(&rules(ResponseFormat::Json), &path, usize::MAX, vec![body.clone()]);
+        prop_assert_eq!(came.error.is_none(), valid || body.is_empty(), "{:?}", came.error);
+    }
+
+    #[test]
+    fn anything_read_as_anything_ends_and_what_reads_is_json(
+        body in noise(),
+        format in prop::sample::select(vec![
+            ResponseFormat::Auto, ResponseFormat::Json, ResponseFormat::Jsonl, ResponseFormat::Xml,
+            ResponseFormat::Csv, ResponseFormat::Text, ResponseFormat::Binary,
+        ]),
+        arrays in prop::collection::vec(name().prop_map(str::to_owned), 0..2),
+    ) {
+        let rules = ResponseRules { xml_arrays: arrays, ..rules(format) };
+        let bytes = Bytes::from(body);
+        let reading = Reading { rules: &rules, content_type: "", bodiless: false, paths: Some(Vec::new()) };
+        if let Ok(Body::Json { text, .. }) = reading.read(&bytes) {
+            prop_assert!(Value::parse(&text).is_ok() || format != ResponseFormat::Xml);
+            prop_assert!(std::str::from_utf8(&text).is_ok());
+        }
+        let message = Body::lenient(&reading, &bytes).message();
+        prop_assert!(serde_json::from_slice::<IgnoredAny>(&message.array).is_ok());
+    }
+
+    #[test]
+    fn what_is_written_as_xml_is_read_back(
+        fields in prop::collection::vec(("[a-d]{1,2}", "[ -~üж]{0,8}"), 1..8),
+        prefix in prop::option::of("[x-z]"),
+    ) {
+        let escape = |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        let prefix = prefix.map(|prefix| prefix + ":").unwrap_or_default();
+        let element = |(name, text): &(String, String)| format!("<{prefix}{name}>{}</{prefix}{name}>\n", escape(text));
+        let xml = format!("<r>{}</r>", fields.iter().map(element).collect::<String>());
+        let rules = ResponseRules {
+            xml_arrays: fields.iter().map(|(name, _)| name.clone()).collect(),
+            ..rules(ResponseFormat::Xml)
+        };
+        let reading = Reading { rules: &rules, content_type: "", bodiless: false, paths: None };
+        let body = reading.read(&Bytes::from(xml)).unwrap().value().member("r");
+        for (name, _) in &fields {
+            let texts = fields.iter().filter(|(other, _)| other == name);
+            let texts: Vec<Option<String>> = texts
+                .map(|(_, text)| text.trim_matches(' ').to_owned())
+                .map(|text| (!text.is_empty()).then_some(text))
+                .collect();
+            let member = body.member(name);
+            let read: Vec<Option<String>> = member.items().unwrap().map(|item| item.to_text()).collect();
+            prop_assert_eq!(read, texts);
+        }
+    }
+}
+
+#[test]
+fn a_piece_that_comes_early_is_kept() {
+    let rules = rules(ResponseFormat::Jsonl);
+    let reading = Reading { rules: &rules, content_type: "", bodiless: false, paths: None };
+    let mut rows = Rows::stream(reading.decoder(&PlainPath::default(), 99).unwrap().unwrap());
+    assert_eq!(rows.next(), Ok(NextRow::NeedMore));
+    rows.feed(b"1\n2\n");
+    assert_eq!(rows.next(), Ok(NextRow::Row(Bytes::from_static(b"1"))));
+    rows.feed(b"3\n4");
+    rows.finish();
+    rows.feed(b"no more");
+    for row in ["2", "3", "4"] {
+        assert_eq!(rows.next(), Ok(NextRow::Row(Bytes::from_static(row.as_bytes()))));
+    }
+    assert_eq!(rows.next(), Ok(NextRow::End));
+}
+
+#[test]
+fn rows_before_a_place_where_the_encoding_breaks_come_first() {
+    let came = streamed(
+        &rules(ResponseFormat::Jsonl),
+        &PlainPath::default(),
+        99,
+        vec![b"1\n2\n\"\xFF\"\n3".to_vec(), b"4\n".to_vec()],
+    );
+    assert_eq!(came.rows, [Bytes::from_static(b"1"), Bytes::from_static(b"2")]);
+    assert_eq!(came.error, Some(DecodeError::Charset("UTF-8")));
+}
+
+#[test]
+fn rows_that_are_the_body_itself_are_at_no_path() {
+    let path = PlainPath(vec![PlainStep::Member("items".to_owned())]);
+    for format in [ResponseFormat::Jsonl, ResponseFormat::Csv] {
+        let came = streamed(&rules(format), &path, 99, Vec::new());
+        assert!(matches!(came.error, Some(DecodeError::NoStream(_))), "{came:?}");
+    }
+}
+
+#[test]
+fn a_stream_holds_a_row_and_a_piece_whatever_the_body_is() {
+    let rules = rules(ResponseFormat::Json);
+    let reading = Reading { rules: &rules, content_type: "", bodiless: false, paths: None };
+    let path = PlainPath(vec![PlainStep::Member("rows".to_owned())]);
+    let mut rows = Rows::stream(reading.decoder(&path, 1 << 10).unwrap().unwrap());
+    let row = format!("{{\"text\":\"{}\"}},", "x".repeat(500));
+    let piece = row.repeat(100);
+    rows.feed(b"{\"before\":[");
+    for _ in 0..100 {
+        rows.feed(b"[\"passed over\",{\"rows\":[1]}],");
+        assert_eq!(rows.next(), Ok(NextRow::NeedMore));
+    }
+    rows.feed(b"0],\"rows\":[");
+    let mut taken = 0;
+    for _ in 0..100 {
+        rows.feed(piece.as_bytes());
+        while let NextRow::Row(row) = rows.next().unwrap() {
+            taken += 1;
+            assert_eq!(row.len(), 511);
+        }
+        let Rows::Stream(decoder) = &rows else { panic!("a stream") };
+        assert!(decoder.held() <= 3 * piece.len() + 4096, "{}", decoder.held());
+    }
+    assert_eq!(taken, 10_000);
+    rows.feed(b"0],\"after\":{}}");
+    rows.finish();
+    assert_eq!(rows.next(), Ok(NextRow::Row(Bytes::from_static(b"0"))));
+    assert_eq!(rows.next(), Ok(NextRow::End));
+}
+
+/// Each example of the page that teaches the language, with the JSON that it says comes of it.
+#[test]
+fn the_page_says_what_bodies_become() {
+    const PAGE: &str = include_str!("../../../../docs/plan-language.md");
+    let section = PAGE.split("\n## ").find(|section| section.starts_with("Responses\n")).unwrap();
+    let blocks: Vec<(&str, &str)> = section
+        .split("```")
+        .skip(1)
+        .step_by(2)
+        .map(|block| block.split_once('\n').expect("a language and a text"))
+        .collect();
+    let mut examples = 0;
+    for pair in blocks.windows(2) {
+        let format = match pair[0].0 {
+            "jsonl" => ResponseFormat::Jsonl,
+            "csv" => ResponseFormat::Csv,
+            "xml" => ResponseFormat::Xml,
+            _ => continue,
+        };
+        let rules = rules(format);
+        let reading = Reading { rules: &rules, content_type: "", bodiless: false, paths: None };
+        let body = reading.read(&Bytes::from_static(pair[0].1.as_bytes())).unwrap();
+        assert_eq!(body.value(), Value::parse(pair[1].1.as_bytes()).unwrap(), "{}", pair[0].1);
+        examples += 1;
+    }
+    assert_eq!(examples, 3);
+}
