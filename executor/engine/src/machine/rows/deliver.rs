@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use orchid_plan::ScopeName;
 
 use super::{Pass, Pieces, Progress, SettledRows, Skip, Source};
+use crate::body::Body;
 use crate::machine::answer::{Answer, Event};
 use crate::machine::context::Changes;
 use crate::machine::cx::Cx;
@@ -49,8 +50,9 @@ impl StepRun {
             extracted,
             source: source.map(|(rows, try_id)| Source {
                 rows,
-                pieces: try_id.map(|try_id| Pieces { try_id, asked: false }),
+                pieces: try_id.map(Pieces::new),
                 skip: None,
+                ended: false,
                 exhausted: false,
             }),
             flight: Flight::after(0),
@@ -96,8 +98,8 @@ impl StepRun {
         let open = pass.open_try();
         match (event, pass.source.as_mut()) {
             (Event::Piece { try_id, piece, duration }, Some(source)) if open == Some(try_id) => {
-                if let Some(pieces) = &mut source.pieces {
-                    pieces.asked = false;
+                if let (Some(pieces), Ok(piece)) = (&mut source.pieces, &piece) {
+                    pieces.take(piece.as_deref().unwrap_or_default());
                 }
                 match piece {
                     Ok(Some(bytes)) => {
@@ -106,7 +108,7 @@ impl StepRun {
                     }
                     Ok(None) => {
                         cx.run.try_ended(try_id);
-                        source.pieces = None;
+                        source.ended = true;
                         source.rows.finish();
                     }
                     Err(error) => {
@@ -174,7 +176,10 @@ impl StepRun {
     ) -> Result<Flow, Halt> {
         self.rows_done = pass.place(false).unwrap_or_default();
         let retries_left = self.retry < self.step().retry.max_retries;
-        let Pass { sent, mut answer, .. } = *pass;
+        let Pass { sent, mut answer, source, .. } = *pass;
+        if let Some(pieces) = source.and_then(|source| source.pieces) {
+            answer.body = Body::Text(String::from_utf8_lossy(&pieces.head).into_owned());
+        }
         answer.broken_by(fault, words, retries_left);
         self.judge(cx, env, sent, answer)
     }

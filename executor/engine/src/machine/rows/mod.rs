@@ -26,6 +26,9 @@ use crate::body::Rows;
 use crate::checkpoint::{PlaceError, RowsPlace, SequencePlace};
 use crate::input::TryId;
 
+/// Bytes of a broken body that its error shows.
+const HEAD_MAX: usize = 64 * 1024;
+
 /// A pass whose answer counts.
 pub(super) struct Pass {
     pub(super) sent: Sent,
@@ -61,12 +64,29 @@ pub(super) struct Source {
     pieces: Option<Pieces>,
     /// Rows that an earlier attempt settled: passed over, if they are the same.
     skip: Option<Skip>,
+    /// The last piece has come.
+    ended: bool,
+    /// The last row was taken.
     exhausted: bool,
 }
 
 struct Pieces {
     try_id: TryId,
     asked: bool,
+    /// The beginning of the body, for the error that it may end in.
+    head: Vec<u8>,
+}
+
+impl Pieces {
+    fn new(try_id: TryId) -> Pieces {
+        Pieces { try_id, asked: false, head: Vec::new() }
+    }
+
+    fn take(&mut self, piece: &[u8]) {
+        self.asked = false;
+        let room = HEAD_MAX.saturating_sub(self.head.len());
+        self.head.extend_from_slice(&piece[..piece.len().min(room)]);
+    }
 }
 
 struct Skip {
@@ -135,7 +155,7 @@ impl Pass {
 
     /// The try whose body still comes.
     pub(super) fn open_try(&self) -> Option<TryId> {
-        let pieces = self.source.as_ref().filter(|source| !source.exhausted)?.pieces.as_ref()?;
+        let pieces = self.source.as_ref().filter(|source| !source.ended)?.pieces.as_ref()?;
         Some(pieces.try_id)
     }
 }
