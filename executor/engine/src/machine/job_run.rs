@@ -264,8 +264,7 @@ impl JobRun {
         if skipped || step.ignored {
             return Ok(None);
         }
-        let value = prune(&step.latest, step.node.needs.finished.as_deref());
-        inner.finished.insert("submit", value);
+        keep(inner, "submit", step);
         self.since = Some(cx.now.wall);
         self.wait(cx).map(Some)
     }
@@ -273,8 +272,7 @@ impl JobRun {
     fn polled(&mut self, cx: &mut Cx<'_>, inner: &mut Env, step: StepRun) -> Result<Option<Flow>, Halt> {
         let Action::Job(job) = &self.node.step.clone().action else { return Ok(None) };
         self.polls = step.page;
-        let value = prune(&step.latest, step.node.needs.finished.as_deref());
-        inner.finished.insert("poll", value);
+        keep(inner, "poll", &step);
         if !step.ignored {
             let holds = |expr: &Expr, field: &str| {
                 let scope =
@@ -290,9 +288,12 @@ impl JobRun {
                     class: ErrorClass::Permanent,
                     code: "JOB_FAILED",
                     pointer: format!("{}/failed_when", job.pointer),
-                    message: format!("the upstream's job failed, as poll {} says", self.polls),
+                    message: format!(
+                        "the upstream's job failed, as poll {} says",
+                        self.polls.saturating_sub(1)
+                    ),
                 };
-                return Err(step.plain_fault(cx, inner, what));
+                return Err(judged_fault(cx, inner, &step, what));
             }
             if holds(&job.done_when, "done_when")? {
                 return self.download(cx, inner);
@@ -444,6 +445,28 @@ impl JobRun {
             super::paginate::fingerprint(&[&cx.run.seed.to_be_bytes(), self.spot(env).path.as_bytes()]);
         orchid_plan::EvalEnv::new(cx.now.wall, seed)
     }
+}
+
+/// What others of the job's steps read of one.
+fn keep(inner: &mut Env, id: &str, step: &StepRun) {
+    let paths = step.node.needs.finished.as_deref();
+    if paths.is_none_or(|paths| !paths.is_empty()) {
+        inner.finished.insert(id, prune(&step.latest, paths));
+    }
+}
+
+/// A fault about the answer of a poll.
+fn judged_fault(cx: &Cx<'_>, inner: &Env, step: &StepRun, what: What) -> Halt {
+    let about = match step.judged.as_deref() {
+        Some((sent, answer, body)) => {
+            About { sent: Some(sent), answer: Some(answer), body: Some(body.clone()) }
+        }
+        None => About::default(),
+    };
+    // The poll's pass is over; it is named by its own number.
+    let path = format!("{}poll#{}", inner.prefix, step.page.saturating_sub(1));
+    let spot = Spot { path, page: step.page.saturating_sub(1), ..step.spot(inner) };
+    Fault::new(cx.run, spot, what, about).into()
 }
 
 /// What downloads see: on the level of the other steps, with writes of their own.

@@ -110,6 +110,10 @@ impl StepRun {
         if let Some(fingerprint) = passed.sent.fingerprint {
             self.guard.note(fingerprint);
         }
+        if self.node.judged {
+            let body = passed.answer.body.message();
+            self.judged = Some(Box::new((passed.sent.facts, passed.answer.facts, body)));
+        }
         self.latest = passed.answer.value;
         self.page += 1;
         self.retry = 0;

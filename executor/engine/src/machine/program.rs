@@ -25,6 +25,8 @@ pub(super) struct Node {
     pub(super) needs: Needs,
     /// Its rows go into those of the step around it (`_steps`).
     pub(super) gathers: bool,
+    /// Its last answer is judged by the job that it is of.
+    pub(super) judged: bool,
     /// Which answers it takes piece by piece.
     pub(super) pieces: Pieces,
     /// Run for each row, or once per pass.
@@ -71,7 +73,9 @@ impl Builder<'_> {
         };
         let needs = Needs::of(step, self.definition, &above.readers, &above.known_as);
         let pieces = pieces(step, &needs);
-        let node = Arc::new(Node { index, step: step.clone(), path, needs, gathers, pieces, subs, job });
+        let judged = !above.readers.is_empty();
+        let node =
+            Arc::new(Node { index, step: step.clone(), path, needs, gathers, judged, pieces, subs, job });
         self.nodes.push(node.clone());
         node
     }

@@ -16,7 +16,8 @@ use super::rows::Pass;
 use super::slices::Slices;
 use crate::checkpoint::{PlaceError, RowsPlace, StepPlace, json, prune, raw, unraw};
 use crate::input::{Response, TryId, WaitId};
-use crate::message::exchange::SentFacts;
+use crate::message::body::MessageBody;
+use crate::message::exchange::{AnswerFacts, SentFacts};
 
 /// A step being run: its loop, in one place.
 pub(super) struct StepRun {
@@ -43,6 +44,8 @@ pub(super) struct StepRun {
     pub(super) latest: Value,
     /// It was passed over.
     pub(super) ignored: bool,
+    /// The whole of it, with its request, where a job judges it.
+    pub(super) judged: Option<Box<(SentFacts, AnswerFacts, MessageBody)>>,
     pub(super) slices: Option<Slices>,
     pub(super) reach: Option<Reach>,
     /// Rows of this pass that are done, when it is begun again.
@@ -105,6 +108,7 @@ impl StepRun {
             guard: Guard::default(),
             latest: Value::null(),
             ignored: false,
+            judged: None,
             slices: None,
             reach: None,
             rows_done: None,
