@@ -66,6 +66,7 @@ fn request(url: &str, allowed: &[&str]) -> Request {
         timeout: Duration::from_secs(5),
         max_body_bytes: 10_000,
         redirects: RedirectPolicy::new(hosts),
+        max_stream_bytes: u64::MAX,
         decompress: orchid_plan::Decompress::Auto,
         pieces: orchid_engine::Pieces::Never,
     }

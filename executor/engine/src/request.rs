@@ -26,8 +26,10 @@ pub struct Request {
     pub body: Option<Bytes>,
     /// From connecting to the last byte read.
     pub timeout: Duration,
-    /// Most bytes of the body, decoded; more is `TooLarge`, stopped while reading.
+    /// Most bytes of a body that is handed over whole, decoded; more is `TooLarge`, stopped while reading.
     pub max_body_bytes: u64,
+    /// The same of one that is handed over piece by piece.
+    pub max_stream_bytes: u64,
     /// Where redirects may lead.
     pub redirects: RedirectPolicy,
     /// What is unpacked, beside the `Content-Encoding`.

@@ -111,6 +111,7 @@ mod tests {
             timeout: Duration::from_secs(30),
             max_body_bytes: 1024,
             redirects: RedirectPolicy::new(hosts),
+            max_stream_bytes: u64::MAX,
             decompress: orchid_plan::Decompress::Auto,
             pieces: orchid_engine::Pieces::Never,
         }

@@ -1,6 +1,6 @@
 //! A plan as it is written: a JSON document that the plan language checks whole, and whose references are looked up.
 
-use orchid_plan::{Configs, Overlap, ServerLimits};
+use orchid_plan::{Configs, Overlap, ServerLimits, Timing};
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
@@ -12,6 +12,9 @@ use crate::{
         plans::Plan,
     },
 };
+
+/// What the column holds of a plan that says nothing of it.
+const DEFAULT_WAIT_SECONDS: u64 = 300;
 
 /// What of a plan can change; what is none stays.
 #[derive(Debug, Clone, Default)]
@@ -175,12 +178,18 @@ impl Checked {
             name,
             description,
             enabled,
-            wait_seconds,
+            timing,
             overlap,
+            // Refused by the language until it is served.
+            catch_up: _,
             repeat_count,
             priority,
             definition: _,
         } = plan;
+        let wait_seconds = match timing {
+            Timing::Wait { seconds } => seconds,
+            Timing::Cron(_) => DEFAULT_WAIT_SECONDS,
+        };
         Self {
             configs: match configs {
                 Configs::All => None,

@@ -14,7 +14,7 @@ use super::step_run::{Doing, Gathering, Sent, StepRun};
 use super::{retry, scope};
 use crate::body::{Body, Reading, RowDecoder};
 use crate::error::ErrorClass;
-use crate::input::{FetchError, Now, Response, TryId};
+use crate::input::{FetchError, FetchErrorKind, Now, Response, TryId};
 use crate::message::exchange::AnswerFacts;
 use crate::output::Output;
 
@@ -154,6 +154,16 @@ impl StepRun {
         match piece {
             Ok(Some(bytes)) => {
                 gathering.body.extend_from_slice(&bytes);
+                let max = self.step().response.max_bytes.min(cx.run.limits.body_max_bytes);
+                if gathering.body.len() as u64 > max {
+                    cx.discard(gathering.sent.try_id);
+                    let error = FetchError {
+                        kind: FetchErrorKind::TooLarge,
+                        message: format!("the body is larger than {max} bytes: stopped while reading"),
+                        status: Some(gathering.head.status),
+                    };
+                    return self.answered(cx, env, gathering.sent, Err(error), duration);
+                }
                 cx.out.push(Output::Read { try_id: gathering.sent.try_id });
                 self.doing = Doing::Gathering(gathering);
                 Ok(Flow::Busy)

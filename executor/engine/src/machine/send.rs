@@ -185,6 +185,7 @@ impl StepRun {
             body: rendered.body,
             timeout: rules.timeout,
             max_body_bytes: rules.response.max_bytes.min(cx.run.limits.body_max_bytes),
+            max_stream_bytes: rules.response.max_bytes,
             decompress: rules.response.decompress,
             pieces: self.node.pieces,
         }
