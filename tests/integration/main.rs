@@ -12,6 +12,7 @@
 
 mod control_plane_lost;
 mod doorbell_lost;
+mod examples;
 mod executions;
 mod executor_lost;
 mod fleet;

@@ -1,4 +1,6 @@
-//! The page that teaches the language says nothing that is not so.
+//! The page that teaches the language says nothing that is not so, and every example beside it is a plan.
+
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
@@ -21,6 +23,46 @@ fn every_plan_on_the_page_is_taken() {
         }
     }
     assert!(plans >= 6, "{plans} plans");
+}
+
+fn examples() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/examples")
+}
+
+fn read(folder: &Path, file: &str) -> Value {
+    let text =
+        std::fs::read_to_string(folder.join(file)).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{folder:?}: {file}: {error}"))
+}
+
+/// Paths of the secret members of a flat config schema.
+fn secrets(integration: &Value) -> Vec<Vec<String>> {
+    let properties = integration["config_schema"]["properties"].as_object().unwrap();
+    let secret = properties.iter().filter(|(_, schema)| schema["writeOnly"] == true);
+    secret.map(|(name, _)| vec![name.clone()]).collect()
+}
+
+#[test]
+fn every_example_is_a_plan_that_keeps_no_secret_and_stands_in_the_list() {
+    let list = std::fs::read_to_string(examples().join("README.md")).unwrap();
+    let folders = std::fs::read_dir(examples()).unwrap().map(|entry| entry.unwrap().path());
+    let folders: Vec<PathBuf> = folders.filter(|path| path.is_dir()).collect();
+    assert!(folders.len() >= 17, "{} examples", folders.len());
+    for folder in folders {
+        let name = folder.file_name().unwrap().to_string_lossy();
+        let mut document = read(&folder, "plan.json");
+        assert_eq!(document.as_object_mut().unwrap().remove("kind").unwrap(), "plan", "{name}");
+        let plan =
+            check(&document, &ServerLimits::default()).unwrap_or_else(|faults| panic!("{name}: {faults}"));
+        let integration = read(&folder, "integration.json");
+        assert_eq!(plan.definition.keeping_secrets(&secrets(&integration)), [], "{name}");
+        let config = read(&folder, "config.json");
+        for (file, key) in [(&document, "integration"), (&config, "integration")] {
+            assert_eq!(file[key], integration["key"], "{name}");
+        }
+        assert!(folder.join("README.md").is_file(), "{name} says nothing about itself");
+        assert!(list.contains(&format!("]({name}/README.md)")), "{name} is not listed");
+    }
 }
 
 #[test]

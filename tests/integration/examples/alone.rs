@@ -1,0 +1,378 @@
+//! The examples by the engine alone, on a clock that jumps: no wait costs time, and a run can be killed between any two of
+//! its inputs.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::Read as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use orchid_engine::{
+    Checkpoint, CursorKey, EmitId, EndStatus, Finish, Identity, Input, Job, Machine, Message, Now, Output,
+    Request, Response, RunConfig, RunLimits, SavedCheckpoint, StopReason, Topic, TraceContext, TryId, WaitId,
+};
+use orchid_plan::{Decompress, Definition, ServerLimits};
+use orchid_tests::{Reply, Seen};
+use uuid::Uuid;
+
+use super::EXAMPLES;
+use super::api::{Api, Example, Ground};
+use super::files::Files;
+use super::judged::{Ran, Said};
+
+/// More inputs than any run here needs.
+const MOST_INPUTS: usize = 200_000;
+/// Between one run and the next.
+const REST: Duration = Duration::from_secs(300);
+/// Bytes of a piece, where a body comes in pieces.
+const PIECE_BYTES: usize = 1000;
+
+#[test]
+fn every_example_reads_all_that_its_api_holds() {
+    let wrong: Vec<String> = EXAMPLES.iter().filter_map(|example| runs(example, None).err()).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn killed_anywhere_no_example_misses_anything() {
+    let mut wrong = Vec::new();
+    for example in &EXAMPLES {
+        let length = runs(example, None).unwrap_or_default();
+        // About 30 places, at distances that are no multiple of anything.
+        let step = (length / 30).max(1) | 1;
+        wrong.extend((1..length).step_by(step).filter_map(|kill| runs(example, Some(kill)).err()));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// All runs of an example. Each is killed after so many inputs, where it has that many; the answer is the inputs of the longest.
+fn runs(example: &Example, kill: Option<usize>) -> Result<usize, String> {
+    let now = DateTime::from_timestamp(1_789_000_000, 0).expect("a time");
+    let [url, other] = ["http://127.0.0.1:8001", "http://127.0.0.1:8002"].map(str::to_owned);
+    let ground = Ground { now, url, other, calm: kill.is_some(), patient: true };
+    let mut api = (example.api)(&ground);
+    let mut world = World::new(example, &ground);
+    let mut longest = 0;
+    for run in 0.. {
+        world.wall += REST;
+        if !api.begin(run, world.wall) {
+            break;
+        }
+        let started = world.wall;
+        let ran = world.run(api.as_mut(), run, kill);
+        let expected = api.expected(run, started);
+        let when = kill.map(|kill| format!(", killed after {kill} inputs")).unwrap_or_default();
+        if let Some(words) = ran.differs(&expected, kill.is_some()) {
+            return Err(format!("{}, run {run}{when}:\n    {words}", example.folder));
+        }
+        if let Some(words) = world.files.secrets().into_iter().find_map(|secret| ran.shows(secret)) {
+            return Err(format!("{}, run {run}{when}: {words}", example.folder));
+        }
+        longest = longest.max(world.inputs);
+    }
+    Ok(longest)
+}
+
+/// What lives longer than a run.
+struct World {
+    files: Files,
+    definition: Arc<Definition>,
+    wall: DateTime<Utc>,
+    context: BTreeMap<String, Bytes>,
+    cursors: BTreeMap<CursorKey, Bytes>,
+    /// Of the last attempt that was not killed.
+    inputs: usize,
+    attempts: i32,
+}
+
+/// What a machine waits for.
+enum Due {
+    Answer(TryId, Response),
+    Head(TryId, Response),
+    Piece(TryId),
+    Woke(WaitId),
+    Acked(EmitId, Message),
+}
+
+/// How an attempt left.
+enum Left {
+    Ended(EndStatus, bool),
+    Parked(DateTime<Utc>),
+    Killed,
+}
+
+/// One attempt.
+struct Attempt<'a> {
+    machine: Machine,
+    api: &'a mut dyn Api,
+    world: &'a mut World,
+    due: Vec<(DateTime<Utc>, Due)>,
+    bodies: BTreeMap<TryId, VecDeque<Bytes>>,
+    /// What Kafka has.
+    said: &'a mut Vec<Said>,
+    resume: &'a mut Option<SavedCheckpoint>,
+    acks: usize,
+}
+
+impl World {
+    fn new(example: &Example, ground: &Ground) -> World {
+        let files = Files::of(example, ground);
+        let plan = orchid_plan::check(&files.plan, &ServerLimits::default());
+        let plan = plan.unwrap_or_else(|faults| panic!("{}: {faults}", example.folder));
+        World {
+            files,
+            definition: Arc::new(plan.definition),
+            wall: ground.now,
+            context: BTreeMap::new(),
+            cursors: BTreeMap::new(),
+            inputs: 0,
+            attempts: 0,
+        }
+    }
+
+    /// One execution to its end, over parks and a kill.
+    fn run(&mut self, api: &mut dyn Api, run: usize, kill: Option<usize>) -> Ran {
+        let (mut said, mut resume) = (Vec::new(), None);
+        let (started, mut kill) = (self.wall, kill);
+        let mut cancel = false;
+        for number in 1.. {
+            assert!(number < 1000, "it is parked for ever");
+            self.attempts += 1;
+            let machine = Machine::new(self.job(run, number, started, resume.clone())).expect("it begins");
+            let attempt = Attempt {
+                machine,
+                api: &mut *api,
+                world: &mut *self,
+                due: Vec::new(),
+                bodies: BTreeMap::new(),
+                said: &mut said,
+                resume: &mut resume,
+                acks: 0,
+            };
+            let first = if cancel { Input::Stop(StopReason::Cancel) } else { Input::Begin };
+            match attempt.go(first, kill) {
+                Left::Ended(status, partial) => {
+                    let status = format!("{status:?}").to_lowercase();
+                    return Ran { status, partial, said };
+                }
+                Left::Parked(not_before) => {
+                    self.wall = self.wall.max(not_before);
+                    cancel = api.cancels(run);
+                }
+                Left::Killed => {
+                    self.wall += Duration::from_secs(40);
+                    kill = None;
+                }
+            }
+        }
+        unreachable!("an attempt ends in one of the ways above")
+    }
+
+    fn job(&self, run: usize, attempt: i32, started: DateTime<Utc>, resume: Option<SavedCheckpoint>) -> Job {
+        let text = |member| Files::text(&self.files.plan, member).to_owned();
+        Job {
+            identity: Identity {
+                tenant_id: Uuid::from_u128(1),
+                integration: text("integration"),
+                plan_key: text("key"),
+                plan_revision: 1,
+                config_id: Uuid::from_u128(2),
+                config_key: "main".to_owned(),
+                execution_id: Uuid::from_u128(3 + run as u128),
+                attempt,
+                fence: i64::from(self.attempts),
+                scheduled_at: started,
+                started_at: started,
+            },
+            definition: Arc::clone(&self.definition),
+            config: RunConfig {
+                values: self.files.values.to_string().into(),
+                secret_pointers: self.files.secret_pointers(),
+                allowed_hosts: self.files.allowed_hosts.clone(),
+            },
+            context: self.context.clone(),
+            cursors: self.cursors.clone(),
+            resume,
+            limits: RunLimits {
+                park_after: Duration::from_secs(30),
+                message_max_bytes: 1 << 20,
+                body_max_bytes: 10 << 20,
+            },
+            trace: TraceContext::default(),
+            seed: 7,
+            ran: Duration::ZERO,
+        }
+    }
+}
+
+impl Attempt<'_> {
+    fn go(mut self, first: Input, kill: Option<usize>) -> Left {
+        let begun = self.world.wall;
+        let mut input = first;
+        for number in 0.. {
+            assert!(number < MOST_INPUTS, "it does not end");
+            if kill == Some(number) {
+                return Left::Killed;
+            }
+            self.world.inputs = number;
+            let monotonic = (self.world.wall - begun).to_std().unwrap_or_default();
+            let outputs = self.machine.step(Now { wall: self.world.wall, monotonic }, input);
+            if let Some(left) = outputs.into_iter().filter_map(|output| self.take(output)).last() {
+                self.close(begun);
+                return left;
+            }
+            input = self.next();
+        }
+        unreachable!("the loop is left from within")
+    }
+
+    /// Does what the machine asks for; an end, where that is it.
+    fn take(&mut self, output: Output) -> Option<Left> {
+        match output {
+            Output::Fetch { try_id, request } => self.fetch(try_id, &request),
+            Output::Read { try_id } => self.later(1, Due::Piece(try_id)),
+            Output::Discard { try_id } => drop(self.bodies.remove(&try_id)),
+            // Acknowledgements keep the order of their messages.
+            Output::Emit { emit_id, message } => self.later(30, Due::Acked(emit_id, message)),
+            Output::Wait { wait_id, delay } => {
+                self.due.push((self.world.wall + delay, Due::Woke(wait_id)));
+            }
+            Output::Park { not_before, .. } => return Some(Left::Parked(not_before)),
+            Output::Finished(Finish::Ended(ending)) => {
+                return Some(Left::Ended(ending.status, ending.partial));
+            }
+            Output::Finished(Finish::Released) => panic!("nobody drains it"),
+        }
+        None
+    }
+
+    fn later(&mut self, millis: u64, due: Due) {
+        self.due.push((self.world.wall + Duration::from_millis(millis), due));
+    }
+
+    fn fetch(&mut self, try_id: TryId, request: &Request) {
+        let seen = seen(request);
+        let response = match self.api.answer(&seen, self.world.wall) {
+            Reply::Json(status, body) => response(
+                request,
+                status,
+                &[("content-type", "application/json".to_owned())],
+                body.to_string().into(),
+            ),
+            Reply::Raw(status, headers, body) => response(request, status, &headers, body),
+            other => panic!("no server of an example answers {other:?}"),
+        };
+        // Answers overtake each other.
+        let millis = 20 + try_id.0 * 37 % 50;
+        let kind = response.headers.iter().find(|(name, _)| name == "content-type");
+        let kind = kind.map(|(_, kind)| kind.clone()).unwrap_or_default();
+        if request.pieces.takes(response.status, &kind) {
+            let pieces = response.body.chunks(PIECE_BYTES).map(Bytes::copy_from_slice).collect();
+            self.bodies.insert(try_id, pieces);
+            self.later(millis, Due::Head(try_id, Response { body: Bytes::new(), ..response }));
+        } else {
+            self.later(millis, Due::Answer(try_id, response));
+        }
+    }
+
+    /// The next thing that happens.
+    fn next(&mut self) -> Input {
+        loop {
+            let earliest = (0..self.due.len()).min_by_key(|index| self.due[*index].0);
+            let (at, due) = self.due.remove(earliest.expect("a run that goes on waits for something"));
+            self.world.wall = self.world.wall.max(at);
+            let duration = Duration::from_millis(20);
+            return match due {
+                Due::Answer(try_id, response) => Input::Answer { try_id, result: Ok(response), duration },
+                Due::Head(try_id, response) => Input::Head { try_id, response, duration },
+                Due::Piece(try_id) => match self.bodies.get_mut(&try_id) {
+                    Some(body) => Input::Piece { try_id, piece: Ok(body.pop_front()), duration },
+                    None => continue,
+                },
+                Due::Woke(wait_id) => Input::Woke { wait_id },
+                Due::Acked(emit_id, message) => {
+                    self.said.push(said(&message));
+                    self.acks += 1;
+                    // A checkpoint now and then, before the machine knows of this acknowledgement.
+                    if self.acks.is_multiple_of(3) {
+                        self.save();
+                    }
+                    Input::Acked { emit_id }
+                }
+            };
+        }
+    }
+
+    fn save(&mut self) {
+        let Some(checkpoint) = self.machine.checkpoint() else { return };
+        let Checkpoint { place, finished, context_changes, cursor_changes, progress } = checkpoint;
+        for (name, change) in context_changes {
+            match change {
+                Some(json) => self.world.context.insert(name, json),
+                None => self.world.context.remove(&name),
+            };
+        }
+        self.world.cursors.extend(cursor_changes.into_iter().map(|change| (change.key, change.json)));
+        let before = self.resume.take().and_then(|saved| saved.finished);
+        *self.resume = Some(SavedCheckpoint { place, finished: finished.or(before), progress });
+    }
+
+    /// Waits for the acknowledgements that are out, and saves.
+    fn close(&mut self, begun: DateTime<Utc>) {
+        let mut due = std::mem::take(&mut self.due);
+        due.sort_by_key(|(at, _)| *at);
+        for (at, due) in due {
+            let Due::Acked(emit_id, message) = due else { continue };
+            self.world.wall = self.world.wall.max(at);
+            self.said.push(said(&message));
+            let monotonic = (self.world.wall - begun).to_std().unwrap_or_default();
+            let outputs =
+                self.machine.step(Now { wall: self.world.wall, monotonic }, Input::Acked { emit_id });
+            assert!(outputs.is_empty(), "an acknowledgement after the end changes nothing");
+        }
+        self.save();
+    }
+}
+
+fn seen(request: &Request) -> Seen {
+    let mut headers: std::collections::HashMap<String, String> = request.headers.iter().cloned().collect();
+    // What the executor's client adds.
+    headers.entry("user-agent".to_owned()).or_insert_with(|| "orchid".to_owned());
+    Seen {
+        number: 0,
+        method: request.method.to_owned(),
+        path: request.url.path().to_owned(),
+        query: request.url.query_pairs().into_owned().collect(),
+        raw_query: request.url.query().unwrap_or_default().to_owned(),
+        headers,
+        body: request.body.clone().unwrap_or_default(),
+    }
+}
+
+fn response(request: &Request, status: u16, headers: &[(&'static str, String)], body: Bytes) -> Response {
+    let is_packed = request.decompress != Decompress::None && body.starts_with(&[0x1f, 0x8b]);
+    let body = if is_packed {
+        let mut unpacked = Vec::new();
+        flate2::read::GzDecoder::new(&body[..]).read_to_end(&mut unpacked).expect("a gzip file");
+        unpacked.into()
+    } else {
+        body
+    };
+    let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    Response { status, headers, body, url: request.url.to_string() }
+}
+
+fn said(message: &Message) -> Said {
+    let header = |name: &str| {
+        let found = message.headers.iter().find(|(known, _)| *known == name);
+        found.map(|(_, value)| value.clone()).unwrap_or_default()
+    };
+    assert!(matches!(message.topic, Topic::Responses | Topic::Errors | Topic::Events));
+    Said {
+        kind: header("type"),
+        position: header("orchid-position"),
+        fence: header("orchid-fence").parse().unwrap_or_default(),
+        payload: serde_json::from_slice(&message.payload).expect("a payload is JSON"),
+    }
+}

@@ -1,0 +1,114 @@
+//! The USGS earthquake catalog: CSV between two times, both inclusive; nothing at all is 204, too much is 400.
+
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+use orchid_tests::{Reply, Seen};
+use serde_json::{Value, json};
+
+use super::super::api::{Api, Example, Expected, Ground};
+use super::super::parts::{millis, param, seconds};
+
+pub(in super::super) const EXAMPLE: Example = Example {
+    folder: "csv-by-window",
+    values: |ground| json!({"base_url": ground.url, "since": seconds(since(ground))}),
+    api: |ground| Box::new(Catalog::new(ground)),
+};
+
+struct Catalog {
+    since: DateTime<Utc>,
+    quakes: Vec<Quake>,
+    /// Where the present run begins.
+    begins: DateTime<Utc>,
+}
+
+#[derive(Debug, Clone)]
+struct Quake {
+    time: DateTime<Utc>,
+    id: String,
+    place: String,
+}
+
+fn since(ground: &Ground) -> DateTime<Utc> {
+    ground.now - TimeDelta::hours(75)
+}
+
+fn quake(time: DateTime<Utc>, number: usize) -> Quake {
+    Quake { time, id: format!("us{number:06}"), place: format!("{number} km \"SSE\" of Ōita, Japan") }
+}
+
+impl Catalog {
+    fn new(ground: &Ground) -> Catalog {
+        let begin = since(ground);
+        // None in the second day.
+        let hours = (0..24).chain(48..74);
+        let quakes = hours.map(|hour| quake(begin + TimeDelta::minutes(hour as i64 * 60 + 17), hour));
+        Catalog { since: begin, quakes: quakes.collect(), begins: begin }
+    }
+}
+
+fn row(quake: &Quake) -> Value {
+    json!({"time": millis(quake.time), "latitude": "33.2", "mag": "4.5", "id": quake.id, "place": quake.place, "type": "earthquake"})
+}
+
+fn line(quake: &Quake) -> String {
+    let place = quake.place.replace('"', "\"\"");
+    format!("{},33.2,4.5,{},\"{place}\",earthquake\n", millis(quake.time), quake.id)
+}
+
+impl Api for Catalog {
+    fn begin(&mut self, run: usize, now: DateTime<Utc>) -> bool {
+        if run == 1 {
+            // One that came late, and one that is new.
+            self.quakes.push(quake(now - TimeDelta::hours(20), 900));
+            self.quakes.push(quake(now - TimeDelta::seconds(1), 901));
+        }
+        run < 2
+    }
+
+    fn answer(&mut self, ask: &Seen, _now: DateTime<Utc>) -> Reply {
+        let bad = |text: &str| {
+            Reply::Raw(
+                400,
+                vec![("content-type", "text/plain".to_owned())],
+                format!("Error 400: Bad Request\n\n{text}\n").into(),
+            )
+        };
+        let time = |name: &str| {
+            let time = NaiveDateTime::parse_from_str(param(ask, name)?, "%Y-%m-%dT%H:%M:%S").ok();
+            time.map(|time| time.and_utc())
+        };
+        let (Some(from), Some(to)) = (time("starttime"), time("endtime")) else {
+            return bad("starttime, endtime");
+        };
+        if ask.path != "/fdsnws/event/1/query"
+            || (param(ask, "format"), param(ask, "orderby"), param(ask, "minmagnitude"))
+                != (Some("csv"), Some("time-asc"), Some("2.5"))
+        {
+            return bad("format");
+        }
+        if to - from > TimeDelta::days(1) {
+            return bad(
+                "23456 matching events exceeds search limit of 20000. Modify the search to match fewer events.",
+            );
+        }
+        if from + TimeDelta::days(1) < self.since {
+            return bad("this test wants what the plan says");
+        }
+        let mut found: Vec<&Quake> =
+            self.quakes.iter().filter(|quake| (from..=to).contains(&quake.time)).collect();
+        found.sort_by_key(|quake| quake.time);
+        if found.is_empty() {
+            return Reply::Raw(204, Vec::new(), bytes::Bytes::new());
+        }
+        let lines: String = found.into_iter().map(line).collect();
+        let text = format!("time,latitude,mag,id,place,type\n{lines}");
+        Reply::Raw(200, vec![("content-type", "text/csv;charset=UTF-8".to_owned())], text.into())
+    }
+
+    fn expected(&self, run: usize, started: DateTime<Utc>) -> Expected {
+        // The first run read up to its own beginning; the second begins a day before that, less than a minute off.
+        let from =
+            if run == 0 { self.begins } else { started - TimeDelta::hours(24) - TimeDelta::minutes(9) };
+        let due = self.quakes.iter().filter(|quake| quake.time >= from && quake.time <= started);
+        Expected::rows("quakes", due.map(row).collect())
+    }
+}

@@ -1,0 +1,153 @@
+//! Microsoft Graph: users by delta. Next links and delta links are whole; a page may be empty and lead on; a delta link that
+//! is too old is 410.
+
+use chrono::{DateTime, Utc};
+use orchid_tests::{Reply, Seen};
+use serde_json::{Value, json};
+
+use super::super::api::{Api, Example, Expected, Ground};
+use super::super::files::variable;
+use super::super::parts::{Tokens, Turnstile, escaped, header, json_with, param};
+
+pub(in super::super) const EXAMPLE: Example = Example {
+    folder: "microsoft-graph-delta",
+    values: |ground| json!({"base_url": ground.url}),
+    api: |ground| Box::new(Graph::new(ground)),
+};
+
+const SELECT: &str = "id,displayName,userPrincipalName,mail,accountEnabled";
+
+/// The rest of an enumeration: its pages, and what had changed by then.
+#[derive(Debug, Clone)]
+struct Rest {
+    pages: Vec<Vec<Value>>,
+    changes: usize,
+}
+
+struct Graph {
+    url: String,
+    users: Vec<Value>,
+    /// What became of users, in order.
+    changes: Vec<Value>,
+    skip_tokens: Tokens<Rest>,
+    /// What had changed when a delta link was given out.
+    delta_tokens: Tokens<usize>,
+    /// Delta links from before this many changes are too old.
+    forgotten: usize,
+    limit: Turnstile,
+    due: Vec<Value>,
+}
+
+fn user(number: usize) -> Value {
+    json!({
+        "id": format!("user-{number}"), "displayName": format!("Ünal {number}"), "userPrincipalName": format!("u{number}@example.com"),
+        "mail": null, "accountEnabled": true,
+    })
+}
+
+fn error(status: u16, code: &str) -> Reply {
+    Reply::Json(status, json!({"error": {"code": code, "message": "as the code says", "innerError": {}}}))
+}
+
+impl Graph {
+    fn new(ground: &Ground) -> Graph {
+        Graph {
+            url: ground.url.clone(),
+            users: (0..250).map(user).collect(),
+            changes: Vec::new(),
+            skip_tokens: Tokens::new(),
+            delta_tokens: Tokens::new(),
+            forgotten: 0,
+            limit: Turnstile::shut_at(2),
+            due: Vec::new(),
+        }
+    }
+
+    /// What a request without a token begins with, or one with it goes on with.
+    fn rest(&self, ask: &Seen) -> Result<Rest, Reply> {
+        let changes = self.changes.len();
+        if let Some(token) = param(ask, "$skiptoken") {
+            return self
+                .skip_tokens
+                .get(token)
+                .cloned()
+                .ok_or_else(|| error(400, "Directory_ExpiredPageToken"));
+        }
+        if let Some(token) = param(ask, "$deltatoken") {
+            return match self.delta_tokens.get(token) {
+                Some(known) if *known < self.forgotten => Err(error(410, "syncStateNotFound")),
+                Some(known) => Ok(Rest { pages: vec![self.changes[*known..].to_vec()], changes }),
+                None => Err(error(400, "badRequest")),
+            };
+        }
+        if param(ask, "$select") != Some(SELECT) {
+            return Err(error(400, "badRequest"));
+        }
+        let mut pages: Vec<Vec<Value>> = self.users.chunks(100).map(<[Value]>::to_vec).collect();
+        pages.insert(1, Vec::new());
+        Ok(Rest { pages, changes })
+    }
+}
+
+impl Api for Graph {
+    fn begin(&mut self, run: usize, _now: DateTime<Utc>) -> bool {
+        match run {
+            0 => self.due = self.users.clone(),
+            1 => {
+                self.users[7]["mail"] = json!("u7@example.com");
+                let removed = self.users.remove(9);
+                self.due = vec![
+                    json!({"id": "user-7", "mail": "u7@example.com"}),
+                    json!({"id": removed["id"], "@removed": {"reason": "changed"}}),
+                ];
+                self.changes.extend(self.due.clone());
+            }
+            2 => self.due.clear(),
+            // The link is too old: all is read again, by the run after this one.
+            3 => self.forgotten = usize::MAX,
+            4 => {
+                self.forgotten = 0;
+                self.due = self.users.clone();
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn answer(&mut self, ask: &Seen, _now: DateTime<Utc>) -> Reply {
+        if header(ask, "authorization") != format!("Bearer {}", variable("GRAPH_ACCESS_TOKEN")) {
+            return error(401, "InvalidAuthenticationToken");
+        }
+        if ask.path != "/v1.0/users/delta" {
+            return error(404, "ResourceNotFound");
+        }
+        if self.limit.refuses() {
+            let body = json!({"error": {"code": "TooManyRequests", "message": "Too many requests."}});
+            return json_with(429, &[("retry-after", "1".to_owned())], &body);
+        }
+        let Rest { mut pages, changes } = match self.rest(ask) {
+            Ok(rest) => rest,
+            Err(refusal) => return refusal,
+        };
+        let value = pages.remove(0);
+        let (name, link) = if pages.is_empty() {
+            ("@odata.deltaLink", format!("$deltatoken={}", escaped(&self.delta_tokens.issue(changes))))
+        } else {
+            (
+                "@odata.nextLink",
+                format!("$skiptoken={}", escaped(&self.skip_tokens.issue(Rest { pages, changes }))),
+            )
+        };
+        let context = format!("{}/v1.0/$metadata#users({SELECT})", self.url);
+        let mut body = json!({"@odata.context": context, "value": value});
+        body[name] = json!(format!("{}/v1.0/users/delta?{link}", self.url));
+        Reply::ok(body)
+    }
+
+    fn expected(&self, run: usize, _started: DateTime<Utc>) -> Expected {
+        match run {
+            3 => Expected::nothing().partial(&["HTTP_STATUS"]),
+            _ => Expected::rows("users", self.due.clone()),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The examples by a whole Orchid: saved and triggered through its API, over HTTP against the servers, read from Kafka.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures_util::future::join_all;
+use orchid_kit::clock;
+use orchid_proto::v1::{self, ExecutionState};
+use orchid_tests::{Stack, StackOptions, Tenant, Upstream, client::structure};
+use serde_json::json;
+
+use super::EXAMPLES;
+use super::api::{Api, Example, Ground};
+use super::files::Files;
+use super::judged::{Ran, Said};
+
+type Shared = Arc<Mutex<Option<Box<dyn Api>>>>;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_example_reads_all_that_its_api_holds() {
+    let stack = Stack::start(StackOptions::default()).await;
+    let wrong: Vec<String> =
+        join_all(EXAMPLES.iter().map(|example| runs(&stack, example))).await.into_iter().flatten().collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    stack.end().await;
+}
+
+/// All runs of an example; what is wrong with the first that is not as it has to be.
+async fn runs(stack: &Stack, example: &Example) -> Option<String> {
+    let api: Shared = Arc::new(Mutex::new(None));
+    let servers = [server(&api).await, server(&api).await];
+    let ground = Ground {
+        now: clock::utc_now(),
+        url: servers[0].url(),
+        other: servers[1].url(),
+        calm: false,
+        patient: false,
+    };
+    *api.lock().unwrap() = Some((example.api)(&ground));
+    let files = Files::of(example, &ground);
+    let tenant = stack.tenant().await;
+    save(&tenant, &files).await;
+    for run in 0.. {
+        if !with(&api, |api| api.begin(run, clock::utc_now())) {
+            break;
+        }
+        let execution = tenant.trigger(Files::text(&files.plan, "key"), "main").await;
+        let ended = tenant.end_of(&execution.id).await;
+        let ran = Ran {
+            status: status(ended.state()).to_owned(),
+            partial: ended.partial,
+            said: said(stack, &execution.id).await,
+        };
+        let started = ended.start_time.and_then(|at| DateTime::from_timestamp(at.seconds, at.nanos as u32));
+        let started: DateTime<Utc> = started.expect("it began");
+        let expected = with(&api, |api| api.expected(run, started));
+        if let Some(words) = ran.differs(&expected, false) {
+            return Some(format!("{}, run {run}:\n    {words}\n    {:?}", example.folder, ended.error));
+        }
+        if let Some(words) = files.secrets().into_iter().find_map(|secret| ran.shows(secret)) {
+            return Some(format!("{}, run {run}: {words}", example.folder));
+        }
+    }
+    None
+}
+
+async fn server(api: &Shared) -> Upstream {
+    let api = Arc::clone(api);
+    Upstream::start(move |seen| with(&api, |api| api.answer(seen, clock::utc_now()))).await
+}
+
+fn with<T>(api: &Shared, act: impl FnOnce(&mut dyn Api) -> T) -> T {
+    act(api.lock().unwrap().as_mut().expect("an api").as_mut())
+}
+
+/// Saves integration, config and plan as `orchid apply` does.
+async fn save(tenant: &Tenant, files: &Files) {
+    let text = |value, member| Files::text(value, member).to_owned();
+    let integration = v1::CreateIntegrationRequest {
+        key: text(&files.integration, "key"),
+        display_name: text(&files.integration, "display_name"),
+        description: text(&files.integration, "description"),
+        config_schema: Some(structure(&files.integration["config_schema"])),
+        ..v1::CreateIntegrationRequest::default()
+    };
+    tenant.integrations().create_integration(tenant.request(integration)).await.expect("an integration");
+    let config = v1::Config {
+        integration: text(&files.integration, "key"),
+        key: "main".to_owned(),
+        values: Some(structure(&files.values)),
+        allowed_hosts: files.allowed_hosts.clone(),
+        ..v1::Config::default()
+    };
+    let create = v1::CreateConfigRequest { config: Some(config), request_id: String::new() };
+    tenant.configs().create_config(tenant.request(create)).await.expect("a config");
+    let plan = v1::Plan {
+        key: text(&files.plan, "key"),
+        integration: text(&files.plan, "integration"),
+        name: text(&files.plan, "name"),
+        description: text(&files.plan, "description"),
+        definition: Some(structure(&hurried(&files.plan["definition"]))),
+        ..v1::Plan::default()
+    };
+    tenant.create_plan(plan).await.expect("a plan");
+}
+
+/// The definition, whose job is asked for every second.
+fn hurried(definition: &serde_json::Value) -> serde_json::Value {
+    let mut definition = definition.clone();
+    if let Some(wait) = definition.pointer_mut("/step/async_job/poll_wait") {
+        *wait = json!("1s");
+    }
+    definition
+}
+
+fn status(state: ExecutionState) -> &'static str {
+    match state {
+        ExecutionState::Succeeded => "succeeded",
+        ExecutionState::Failed => "failed",
+        ExecutionState::Aborted => "aborted",
+        ExecutionState::Cancelled => "cancelled",
+        _ => "something else",
+    }
+}
+
+/// All messages of a run that has ended.
+async fn said(stack: &Stack, execution: &str) -> Vec<Said> {
+    let mut reader = stack.reader();
+    let of_run = |message: &&orchid_tests::Message| message.header("execution_id") == execution;
+    let all = reader
+        .until("the end's message", Duration::from_secs(20), |all| {
+            all.iter().filter(of_run).any(|message| message.kind() == "execution.completed")
+        })
+        .await;
+    let said = |message: &orchid_tests::Message| Said {
+        kind: message.kind().to_owned(),
+        position: message.header("orchid-position").to_owned(),
+        fence: message.header("orchid-fence").parse().unwrap_or_default(),
+        payload: message.json(),
+    };
+    all.iter().filter(of_run).map(said).collect()
+}
