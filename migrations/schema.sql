@@ -212,6 +212,36 @@ GRANT DELETE, INSERT, SELECT, UPDATE ON configs TO orchid_app;
 
 GRANT SELECT ON configs TO orchid_fleet;
 
+CREATE TABLE cursors (
+    tenant_id uuid NOT NULL,
+    plan_id uuid NOT NULL,
+    config_id uuid NOT NULL,
+    kind text NOT NULL,
+    step text NOT NULL,
+    item bytea NOT NULL,
+    value bytea NOT NULL,
+    execution_id uuid NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT cursors_kind_check CHECK ((kind = ANY (ARRAY['cursor'::text, 'validator'::text]))),
+    CONSTRAINT cursors_pkey PRIMARY KEY (tenant_id, plan_id, config_id, kind, step, item)
+);
+
+ALTER TABLE cursors ADD CONSTRAINT cursors_config FOREIGN KEY (tenant_id, config_id) REFERENCES configs(tenant_id, id) ON DELETE CASCADE;
+
+ALTER TABLE cursors ADD CONSTRAINT cursors_plan FOREIGN KEY (tenant_id, plan_id) REFERENCES plans(tenant_id, id) ON DELETE CASCADE;
+
+ALTER TABLE cursors ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE cursors FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY of_fleet ON cursors FOR ALL TO orchid_fleet USING (true) WITH CHECK (true);
+
+CREATE POLICY of_tenant ON cursors FOR ALL TO orchid_app USING ((tenant_id = (NULLIF(current_setting('orchid.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('orchid.tenant_id'::text, true), ''::text))::uuid));
+
+GRANT DELETE, INSERT, SELECT, UPDATE ON cursors TO orchid_app;
+
+GRANT DELETE, INSERT, SELECT, UPDATE ON cursors TO orchid_fleet;
+
 CREATE TABLE execution_attempts (
     tenant_id uuid NOT NULL,
     execution_id uuid NOT NULL,

@@ -6,68 +6,16 @@ use orchid_proto::{
     executor::v1 as fleet,
     v1::{CancelExecutionRequest, ExecutionState},
 };
-use orchid_tests::{Fleet, Stack, StackOptions, Tenant, eventually};
+use orchid_tests::{Fleet, Stack, Tenant, eventually};
 use serde_json::{Value, json};
 use tonic::Code;
 
-use crate::plans;
+use crate::{
+    by_hand::{self, acquire_one, checkpoint, complete},
+    plans,
+};
 
 const SOON: Duration = Duration::from_secs(30);
-
-async fn by_hand(
-    placement_groups: u32,
-    lease_ttl_ms: u32,
-    settings: &[(&'static str, &str)],
-) -> (Stack, Tenant) {
-    let control_plane_settings = settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-    let options = StackOptions {
-        executors: 0,
-        placement_groups,
-        lease_ttl_ms,
-        control_plane_settings,
-        ..StackOptions::default()
-    };
-    let stack = Stack::start(options).await;
-    let tenant = stack.tenant().await;
-    tenant.shop("http://127.0.0.1:1").await;
-    tenant.plan("single", &plans::single()).await;
-    (stack, tenant)
-}
-
-async fn acquire_one(executor: &Fleet, seq: i64) -> fleet::Grant {
-    let mut grants = eventually("a lease is granted", SOON, async || {
-        let grants = executor.acquire(seq).await;
-        (!grants.is_empty()).then_some(grants)
-    })
-    .await;
-    assert_eq!(grants.len(), 1, "{grants:?}");
-    grants.remove(0)
-}
-
-fn checkpoint(grant: &fleet::Grant, seq: i64, place: &'static [u8]) -> fleet::CheckpointItem {
-    fleet::CheckpointItem {
-        lease_token: grant.lease_token.clone(),
-        seq,
-        place: place.into(),
-        progress: Some(fleet::RunProgress { pages: seq, ..fleet::RunProgress::default() }),
-        running_ms: 70,
-        ..fleet::CheckpointItem::default()
-    }
-}
-
-async fn complete(
-    executor: &Fleet,
-    grant: &fleet::Grant,
-    outcome: fleet::Outcome,
-) -> fleet::CompleteResponse {
-    let item = fleet::CompleteItem {
-        checkpoint: Some(checkpoint(grant, 9, b"{}")),
-        outcome: outcome.into(),
-        ..fleet::CompleteItem::default()
-    };
-    let request = executor.request(fleet::CompleteRequest { items: vec![item], acquire: None });
-    executor.client().complete(request).await.expect("an answer").into_inner()
-}
 
 async fn cancel(tenant: &Tenant, id: &str) -> ExecutionState {
     let request = CancelExecutionRequest { id: id.to_owned(), reason: "enough".to_owned() };
@@ -97,7 +45,7 @@ async fn announced(executor: &mut Fleet, answered_acquire_seq: i64, count: usize
 }
 
 async fn parks(placement_groups: u32) {
-    let (stack, tenant) = by_hand(placement_groups, 30_000, &[]).await;
+    let (stack, tenant) = by_hand::stack(placement_groups, 30_000, &[]).await;
     let execution = tenant.trigger("single", "main").await;
     let mut executor = stack.fleet().await;
     let first = acquire_one(&executor, 1).await;
@@ -145,7 +93,7 @@ async fn a_parked_run_goes_on_at_its_checkpoint_with_eight_groups() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancel_ends_what_nobody_has_at_once_and_tells_who_has_the_rest() {
-    let (stack, tenant) = by_hand(8, 30_000, &[]).await;
+    let (stack, tenant) = by_hand::stack(8, 30_000, &[]).await;
     let mut executor = stack.fleet().await;
     let going = tenant.trigger("single", "main").await;
     let behind = tenant.trigger("single", "main").await;
@@ -171,7 +119,7 @@ async fn a_cancel_ends_what_nobody_has_at_once_and_tells_who_has_the_rest() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancel_that_an_executor_does_not_obey_is_ended_by_the_server() {
-    let (stack, tenant) = by_hand(1, 30_000, &[("ORCHID_RUNS_CANCEL_AFTER_MS", "300")]).await;
+    let (stack, tenant) = by_hand::stack(1, 30_000, &[("ORCHID_RUNS_CANCEL_AFTER_MS", "300")]).await;
     let mut executor = stack.fleet().await;
     let execution = tenant.trigger("single", "main").await;
     let grant = acquire_one(&executor, 1).await;
@@ -184,7 +132,7 @@ async fn a_cancel_that_an_executor_does_not_obey_is_ended_by_the_server() {
 }
 
 async fn turns(placement_groups: u32) {
-    let (stack, first) = by_hand(placement_groups, 30_000, &[]).await;
+    let (stack, first) = by_hand::stack(placement_groups, 30_000, &[]).await;
     let second = stack.tenant().await;
     second.shop("http://127.0.0.1:1").await;
     second.plan("single", &plans::single()).await;
@@ -253,7 +201,7 @@ async fn lose(stack: &Stack, tenant: &Tenant, id: &str, saves: bool) -> Fleet {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_losses_without_progress_are_poison() {
-    let (stack, tenant) = by_hand(8, 1000, QUICK).await;
+    let (stack, tenant) = by_hand::stack(8, 1000, QUICK).await;
     let execution = tenant.trigger("single", "main").await;
     for (losses, state) in
         [(1, ExecutionState::Queued), (2, ExecutionState::Queued), (3, ExecutionState::DeadLettered)]
@@ -277,7 +225,7 @@ async fn three_losses_without_progress_are_poison() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn progress_forgives_losses() {
-    let (stack, tenant) = by_hand(1, 1000, QUICK).await;
+    let (stack, tenant) = by_hand::stack(1, 1000, QUICK).await;
     let execution = tenant.trigger("single", "main").await;
     for _ in 0..4 {
         lose(&stack, &tenant, &execution.id, true).await;
@@ -288,7 +236,7 @@ async fn progress_forgives_losses() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rung_run_is_granted_once_and_the_rest_is_refused_with_a_reason() {
-    let (stack, tenant) = by_hand(8, 30_000, &[]).await;
+    let (stack, tenant) = by_hand::stack(8, 30_000, &[]).await;
     let executor = stack.fleet().await;
     let going = tenant.trigger("single", "main").await;
     let behind = tenant.trigger("single", "main").await;

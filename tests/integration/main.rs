@@ -10,7 +10,9 @@
     reason = "a test fails by panicking, and then says why"
 )]
 
+mod by_hand;
 mod control_plane_lost;
+mod cursors;
 mod doorbell_lost;
 mod executions;
 mod executor_lost;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use orchid_engine::{Counts, Identity, Progress, RunConfig, SavedCheckpoint, Warning};
+use orchid_engine::{Counts, CursorKey, CursorKind, Identity, Progress, RunConfig, SavedCheckpoint, Warning};
 use orchid_kit::telemetry::Traceparent;
 use orchid_proto::executor::v1 as wire;
 use uuid::Uuid;
@@ -22,8 +22,8 @@ pub struct Assignment {
     pub definition: GrantedDefinition,
     /// The config, secrets in clear.
     pub config: RunConfig,
-    /// The context, or none where it must be fetched apart.
-    pub context: Option<BTreeMap<String, Bytes>>,
+    /// What outlives runs, or none where it must be fetched apart.
+    pub kept: Option<Kept>,
     /// Where the run goes on.
     pub checkpoint: Option<GrantedCheckpoint>,
     /// How long earlier attempts ran.
@@ -32,6 +32,15 @@ pub struct Assignment {
     pub traceparent: Option<Traceparent>,
     /// To be cancelled, not run.
     pub cancel_requested: bool,
+}
+
+/// What outlives runs of a plan for a config.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// The context, for this run.
+    pub context: BTreeMap<String, Bytes>,
+    /// Cursors and validators.
+    pub cursors: BTreeMap<CursorKey, Bytes>,
 }
 
 /// A plan revision in a grant.
@@ -80,6 +89,14 @@ pub enum InvalidGrant {
     /// A kind of run that this executor does not know.
     #[error("kind {0:?} is not known here")]
     Kind(String),
+    /// A kind of cursor that this executor does not know.
+    #[error("cursor of step {step:?} is of kind {kind}, which is not known here")]
+    Cursor {
+        /// Of which step.
+        step: String,
+        /// Its number.
+        kind: i32,
+    },
 }
 
 impl TryFrom<wire::Grant> for Assignment {
@@ -110,6 +127,7 @@ impl TryFrom<wire::Grant> for Assignment {
             cancel_requested,
             // What a run that persists nothing may save is the control plane's to tell apart.
             persists: _,
+            cursors,
         } = grant;
         if kind != "run" {
             return Err(InvalidGrant::Kind(kind));
@@ -134,7 +152,7 @@ impl TryFrom<wire::Grant> for Assignment {
             },
             definition: GrantedDefinition { hash: definition_hash, json: definition_json },
             config: RunConfig { values: values_json, secret_pointers, allowed_hosts },
-            context: (!context_apart).then(|| fields(context)),
+            kept: if context_apart { None } else { Some(kept(context, cursors)?) },
             checkpoint: checkpoint.map(granted_checkpoint),
             ran: milliseconds(ran_ms),
             traceparent: traceparent.parse().ok(),
@@ -143,9 +161,29 @@ impl TryFrom<wire::Grant> for Assignment {
     }
 }
 
-/// Context fields by name.
-pub(crate) fn fields(fields: Vec<wire::JsonField>) -> BTreeMap<String, Bytes> {
-    fields.into_iter().map(|wire::JsonField { name, json }| (name, json)).collect()
+impl TryFrom<wire::FetchContextResponse> for Kept {
+    type Error = InvalidGrant;
+
+    fn try_from(response: wire::FetchContextResponse) -> Result<Kept, InvalidGrant> {
+        let wire::FetchContextResponse { context, cursors } = response;
+        kept(context, cursors)
+    }
+}
+
+fn kept(fields: Vec<wire::JsonField>, cursors: Vec<wire::Cursor>) -> Result<Kept, InvalidGrant> {
+    let context = fields.into_iter().map(|wire::JsonField { name, json }| (name, json)).collect();
+    let cursor = |cursor: wire::Cursor| {
+        let wire::Cursor { kind: number, step, item, json } = cursor;
+        let kind = match wire::CursorKind::try_from(number) {
+            Ok(wire::CursorKind::Cursor) => CursorKind::Cursor,
+            Ok(wire::CursorKind::Validator) => CursorKind::Validator,
+            Ok(wire::CursorKind::Unspecified) | Err(_) => {
+                return Err(InvalidGrant::Cursor { step, kind: number });
+            }
+        };
+        Ok((CursorKey { kind, step, item }, json))
+    };
+    Ok(Kept { context, cursors: cursors.into_iter().map(cursor).collect::<Result<_, _>>()? })
 }
 
 fn granted_checkpoint(checkpoint: wire::SavedCheckpoint) -> GrantedCheckpoint {
@@ -238,10 +276,33 @@ mod tests {
     }
 
     #[test]
-    fn a_context_apart_is_none_and_an_empty_one_is_not() {
-        assert!(Assignment::try_from(grant()).ok().unwrap().context.unwrap().is_empty());
+    fn what_is_kept_apart_is_none_and_an_empty_one_is_not() {
+        assert_eq!(Assignment::try_from(grant()).ok().unwrap().kept, Some(Kept::default()));
         let apart = wire::Grant { context_apart: true, ..grant() };
-        assert!(Assignment::try_from(apart).ok().unwrap().context.is_none());
+        assert_eq!(Assignment::try_from(apart).ok().unwrap().kept, None);
+    }
+
+    #[test]
+    fn cursors_come_by_kind_step_and_item() {
+        let cursor = |kind: i32, item: &str| wire::Cursor {
+            kind,
+            step: "orders".to_owned(),
+            item: item.to_owned(),
+            json: Bytes::from_static(b"12345678901234567890123"),
+        };
+        let cursors = vec![
+            cursor(wire::CursorKind::Cursor.into(), "7"),
+            cursor(wire::CursorKind::Validator.into(), "7"),
+        ];
+        let assignment = Assignment::try_from(wire::Grant { cursors, ..grant() }).ok().unwrap();
+        let key = |kind| CursorKey { kind, step: "orders".to_owned(), item: "7".to_owned() };
+        let json = Bytes::from_static(b"12345678901234567890123");
+        assert_eq!(
+            assignment.kept.unwrap().cursors,
+            BTreeMap::from([(key(CursorKind::Cursor), json.clone()), (key(CursorKind::Validator), json)])
+        );
+        let unknown = wire::Grant { cursors: vec![cursor(9, "7")], ..grant() };
+        assert_eq!(refused(unknown), InvalidGrant::Cursor { step: "orders".to_owned(), kind: 9 });
     }
 
     #[test]

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::commands::fleet::LeaseToken;
 use crate::commands::fleet::progress::Progress;
+use crate::store::fleet::cursors::Cursors;
 use crate::store::fleet::grants::Fields;
 
 /// A lease with what its attempt needs. Holds opened secrets, so it has no `Debug` of its values.
@@ -29,8 +30,8 @@ pub struct Grant {
     pub integration_key: String,
     /// The config.
     pub config: GrantedConfig,
-    /// The context, overlaid; none: it is too large, and fetched apart.
-    pub context: Option<Fields>,
+    /// What outlives runs; none: it is too large, and fetched apart.
+    pub kept: Option<Kept>,
     /// The last accepted checkpoint.
     pub checkpoint: Option<Saved>,
     /// When the run was due or asked for.
@@ -54,6 +55,15 @@ impl std::fmt::Debug for Grant {
             .field("plan_key", &self.plan_key)
             .finish_non_exhaustive()
     }
+}
+
+/// What outlives runs of a plan for a config.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// The context, overlaid for this run.
+    pub context: Fields,
+    /// Cursors and validators.
+    pub cursors: Cursors,
 }
 
 /// A config, opened for one run.
