@@ -1,15 +1,7 @@
-//! The broker, and what came out of it.
-//!
-//! The broker is librdkafka's mock cluster in this process: real protocol over TCP. It lives on a thread of its own, since it
-//! may not change threads.
+//! What came out of a broker, as a consumer sees it.
 
 use std::{
     collections::HashMap,
-    sync::{
-        OnceLock,
-        mpsc::{Receiver, SyncSender, sync_channel},
-    },
-    thread,
     time::{Duration, Instant},
 };
 
@@ -17,102 +9,13 @@ use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
     message::{Headers as _, Message as _},
-    mocking::MockCluster,
 };
 use serde_json::Value;
 
+use super::Topics;
 use crate::eventually;
 
-const PARTITIONS: i32 = 4;
 const TIMEOUT: Duration = Duration::from_secs(10);
-
-enum Order {
-    Create(String),
-    Down,
-    Up,
-}
-
-/// A broker.
-pub struct Kafka {
-    brokers: String,
-    orders: SyncSender<(Order, SyncSender<()>)>,
-}
-
-/// The topics of one test.
-#[derive(Debug, Clone)]
-pub struct Topics {
-    /// Where pages go.
-    pub responses: String,
-    /// Where errors go.
-    pub errors: String,
-    /// Where starts and ends go.
-    pub events: String,
-}
-
-impl Kafka {
-    /// The broker that tests share.
-    pub fn shared() -> &'static Kafka {
-        static SHARED: OnceLock<Kafka> = OnceLock::new();
-        SHARED.get_or_init(Kafka::start)
-    }
-
-    /// A broker of a test's own, which may be taken down.
-    pub fn start() -> Kafka {
-        let (orders, inbox) = sync_channel(1);
-        let (started, address) = sync_channel(1);
-        thread::spawn(move || run(&started, &inbox));
-        Kafka { brokers: address.recv().expect("the broker starts"), orders }
-    }
-
-    /// `127.0.0.1:…`
-    pub fn brokers(&self) -> &str {
-        &self.brokers
-    }
-
-    /// Makes the topics of a test.
-    pub fn topics(&self, prefix: &str) -> Topics {
-        let topic = |name: &str| {
-            let topic = format!("{prefix}-{name}");
-            self.order(Order::Create(topic.clone()));
-            topic
-        };
-        Topics {
-            responses: topic("api-responses"),
-            errors: topic("api-errors"),
-            events: topic("execution-events"),
-        }
-    }
-
-    /// Closes all connections, and takes none.
-    pub fn down(&self) {
-        self.order(Order::Down);
-    }
-
-    /// Takes connections again.
-    pub fn up(&self) {
-        self.order(Order::Up);
-    }
-
-    fn order(&self, order: Order) {
-        let (done, wait) = sync_channel(1);
-        self.orders.send((order, done)).expect("the broker runs");
-        wait.recv().expect("the broker obeys");
-    }
-}
-
-fn run(started: &SyncSender<String>, inbox: &Receiver<(Order, SyncSender<()>)>) {
-    let cluster = MockCluster::new(1).expect("a mock cluster");
-    started.send(cluster.bootstrap_servers()).expect("somebody waits for the broker");
-    for (order, done) in inbox {
-        match order {
-            Order::Create(topic) => cluster.create_topic(&topic, PARTITIONS, 1),
-            Order::Down => cluster.broker_down(1),
-            Order::Up => cluster.broker_up(1),
-        }
-        .expect("the mock cluster obeys");
-        done.send(()).expect("somebody waits for the order");
-    }
-}
 
 /// A message as a consumer sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,7 +59,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Begins to read.
+    /// Begins to read. The topics must be there.
     pub fn new(brokers: &str, topics: &Topics) -> Reader {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", brokers)
@@ -170,7 +73,10 @@ impl Reader {
         let mut partitions = TopicPartitionList::new();
         let mut next = HashMap::new();
         for topic in [&topics.responses, &topics.errors, &topics.events] {
-            for partition in 0..PARTITIONS {
+            let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).expect("the broker answers");
+            let found = metadata.topics()[0].partitions().len();
+            assert!(found > 0, "there is no topic {topic}");
+            for partition in 0..i32::try_from(found).expect("a number") {
                 partitions.add_partition_offset(topic, partition, Offset::Beginning).expect("a partition");
                 next.insert((topic.clone(), partition), 0);
             }
