@@ -14,6 +14,7 @@ use orchid_proto::executor::v1 as wire;
 
 use crate::control::{Session, is_retryable, is_session_gone};
 use crate::drive::Parts;
+use crate::fetch::Agent;
 use crate::plans::Known;
 use crate::report::{Assignment, fields};
 use crate::worker::{Lease, Order};
@@ -23,6 +24,7 @@ const FRAMING_BYTES: usize = 1024;
 
 pub(crate) struct Prepared {
     pub(crate) machine: Machine,
+    pub(crate) agent: Agent,
     pub(crate) started: Message,
 }
 
@@ -45,6 +47,10 @@ pub(crate) async fn prepare(
         .plans
         .get(&assignment.definition, known, session.limits.max_nesting_depth)
         .map_err(|error| Refusal::Start { code: "PLAN_UNREADABLE", message: error.to_string() })?;
+    let agent = parts
+        .fetcher
+        .agent(&assignment.transport)
+        .map_err(|error| Refusal::Start { code: "TRANSPORT_UNREADABLE", message: error.to_string() })?;
     let context = match assignment.context {
         Some(context) => context,
         None => context_apart(parts, session, lease).await?,
@@ -71,7 +77,7 @@ pub(crate) async fn prepare(
     };
     let machine = Machine::new(job)
         .map_err(|error| Refusal::Start { code: "RUN_UNREADABLE", message: error.to_string() })?;
-    Ok(Prepared { machine, started })
+    Ok(Prepared { machine, agent, started })
 }
 
 /// Asks for the context until it comes or the lease is lost.

@@ -1,66 +1,153 @@
-//! The tries of one run: those that wait to be sent, and those under way.
+//! The tries of one run: what the engine asks of them and waits to be done, those under way, and the bodies that are still
+//! to be read.
 //!
-//! In: requests. Out: what came of each, in the order in which they end. Which requests may be on their way at once is
-//! the engine's to say; when the next is sent is the run's.
+//! In: requests, and asks for the next piece of a body. Out: what came of each, in the order in which they end. Which of
+//! them may be on their way at once is the engine's to say; when the next is begun is the run's. A body is read no further
+//! than it was asked for.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use futures_util::future::BoxFuture;
+use futures_util::future::{AbortHandle, Aborted, BoxFuture, abortable};
 use futures_util::stream::FuturesUnordered;
-use orchid_engine::{Request, TryId};
+use orchid_engine::{Input, Request, TryId};
 use tracing::Instrument as _;
+use tracing::Span;
 use tracing::field::Empty;
 
-use crate::fetch::{Fetched, Fetcher};
+use crate::fetch::{Agent, Answer, Body, Fetched};
 use crate::worker::Lease;
 
-/// Requests held and under way. Dropping it drops them all.
+/// Asks held and under way. Dropping it drops them all.
 #[derive(Default)]
 pub(crate) struct Tries {
-    held: VecDeque<(TryId, Request)>,
-    under_way: FuturesUnordered<BoxFuture<'static, (TryId, Fetched)>>,
+    asked: VecDeque<Ask>,
+    under_way: FuturesUnordered<BoxFuture<'static, Result<(TryId, Ended), Aborted>>>,
+    /// Stops what is under way.
+    stops: HashMap<TryId, AbortHandle>,
+    /// Bodies between two asks.
+    open: HashMap<TryId, (Body, Span)>,
+}
+
+enum Ask {
+    Fetch(TryId, Box<Request>),
+    Read(TryId),
+}
+
+/// What came, and what is left of it.
+struct Ended {
+    input: Input,
+    body: Option<(Body, Span)>,
 }
 
 impl Tries {
     /// Takes a request in, to be sent later.
-    pub(crate) fn hold(&mut self, try_id: TryId, request: Request) {
-        self.held.push_back((try_id, request));
+    pub(crate) fn fetch(&mut self, try_id: TryId, request: Request) {
+        self.asked.push_back(Ask::Fetch(try_id, Box::new(request)));
     }
 
-    /// Sends the oldest request that is held; answers whether there was one.
-    pub(crate) fn start_next(&mut self, fetcher: &Fetcher, lease: &Lease) -> bool {
-        let Some((try_id, request)) = self.held.pop_front() else { return false };
-        let place = without_query(&request.url);
-        lease.requested(format!("{} {place}", request.method));
-        let span = tracing::info_span!(
-            "try",
-            http.request.method = request.method,
-            url.full = place,
-            http.response.status_code = Empty,
-            "error.type" = Empty,
-        );
-        let inside = span.clone();
-        let fetcher = fetcher.clone();
-        let fetched = async move {
-            let fetched = fetcher.fetch(request).await;
-            match &fetched.result {
-                Ok(response) => inside.record("http.response.status_code", response.status),
-                Err(error) => inside.record("error.type", error.kind.code()),
-            };
-            (try_id, fetched)
-        };
-        self.under_way.push(Box::pin(fetched.instrument(span)));
+    /// Takes the ask for a body's next piece in, to be read later.
+    pub(crate) fn read(&mut self, try_id: TryId) {
+        self.asked.push_back(Ask::Read(try_id));
+    }
+
+    /// Gives a try up, wherever it is: nothing more comes of it.
+    pub(crate) fn discard(&mut self, discarded: TryId) {
+        self.asked.retain(|ask| match ask {
+            Ask::Fetch(try_id, _) | Ask::Read(try_id) => *try_id != discarded,
+        });
+        self.open.remove(&discarded);
+        if let Some(stop) = self.stops.remove(&discarded) {
+            stop.abort();
+        }
+    }
+
+    /// Begins the oldest ask that is held; answers whether there was one.
+    pub(crate) fn start_next(&mut self, agent: &Agent, lease: &Lease) -> bool {
+        match self.asked.pop_front() {
+            Some(Ask::Fetch(try_id, request)) => {
+                let place = without_query(&request.url);
+                lease.requested(format!("{} {place}", request.method));
+                self.start(try_id, fetch(agent.clone(), try_id, *request, place));
+            }
+            Some(Ask::Read(try_id)) => {
+                // What is no longer open has ended, and its end was told.
+                if let Some((body, span)) = self.open.remove(&try_id) {
+                    self.start(try_id, read(try_id, body, span));
+                }
+            }
+            None => return false,
+        }
         true
     }
 
-    /// Waits for the next try to end; for ever while none is under way. Cancel safe.
-    pub(crate) async fn ended(&mut self) -> (TryId, Fetched) {
-        match self.under_way.next().await {
-            Some(ended) => ended,
-            None => std::future::pending().await,
+    /// Waits for the next thing to come; for ever while nothing is under way. Cancel safe.
+    pub(crate) async fn ended(&mut self) -> Input {
+        loop {
+            match self.under_way.next().await {
+                Some(Ok((try_id, Ended { input, body }))) => {
+                    self.stops.remove(&try_id);
+                    if let Some(body) = body {
+                        self.open.insert(try_id, body);
+                    }
+                    return input;
+                }
+                Some(Err(Aborted)) => {}
+                None => std::future::pending().await,
+            }
         }
     }
+
+    fn start(&mut self, try_id: TryId, work: impl Future<Output = Ended> + Send + 'static) {
+        let (work, stop) = abortable(async move { (try_id, work.await) });
+        self.stops.insert(try_id, stop);
+        self.under_way.push(Box::pin(work));
+    }
+}
+
+async fn fetch(agent: Agent, try_id: TryId, request: Request, place: String) -> Ended {
+    let span = tracing::info_span!(
+        "try",
+        http.request.method = request.method,
+        url.full = place,
+        http.response.status_code = Empty,
+        "error.type" = Empty,
+    );
+    let Fetched { result, duration } = agent.fetch(request).instrument(span.clone()).await;
+    match &result {
+        Ok(Answer::Whole(response) | Answer::Head(response, _)) => {
+            span.record("http.response.status_code", response.status);
+        }
+        Err(error) => {
+            span.record("error.type", error.kind.code());
+        }
+    }
+    match result {
+        Ok(Answer::Whole(response)) => answered(try_id, Ok(response), duration),
+        Ok(Answer::Head(response, body)) => {
+            Ended { input: Input::Head { try_id, response, duration }, body: Some((body, span)) }
+        }
+        Err(error) => answered(try_id, Err(error), duration),
+    }
+}
+
+fn answered(
+    try_id: TryId,
+    result: Result<orchid_engine::Response, orchid_engine::FetchError>,
+    duration: Duration,
+) -> Ended {
+    Ended { input: Input::Answer { try_id, result, duration }, body: None }
+}
+
+async fn read(try_id: TryId, mut body: Body, span: Span) -> Ended {
+    let piece = body.next().instrument(span.clone()).await;
+    let duration = body.elapsed();
+    if let Err(error) = &piece {
+        span.record("error.type", error.kind.code());
+    }
+    let is_open = matches!(piece, Ok(Some(_)));
+    Ended { input: Input::Piece { try_id, piece, duration }, body: is_open.then_some((body, span)) }
 }
 
 /// Scheme, host and path: a query may hold credentials.

@@ -10,6 +10,8 @@ use orchid_kit::telemetry::Traceparent;
 use orchid_proto::executor::v1 as wire;
 use uuid::Uuid;
 
+use crate::fetch::Transport;
+
 /// One granted run, converted.
 pub struct Assignment {
     /// Opens the calls of this attempt.
@@ -22,6 +24,8 @@ pub struct Assignment {
     pub definition: GrantedDefinition,
     /// The config, secrets in clear.
     pub config: RunConfig,
+    /// How its requests leave.
+    pub transport: Transport,
     /// The context, or none where it must be fetched apart.
     pub context: Option<BTreeMap<String, Bytes>>,
     /// Where the run goes on.
@@ -134,6 +138,7 @@ impl TryFrom<wire::Grant> for Assignment {
             },
             definition: GrantedDefinition { hash: definition_hash, json: definition_json },
             config: RunConfig { values: values_json, secret_pointers, allowed_hosts },
+            transport: Transport::default(),
             context: (!context_apart).then(|| fields(context)),
             checkpoint: checkpoint.map(granted_checkpoint),
             ran: milliseconds(ran_ms),
