@@ -165,7 +165,151 @@ fn without_query(url: &url::Url) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use futures_util::FutureExt as _;
+    use orchid_engine::{HostPolicy, Pieces, RedirectPolicy};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+    use tokio::time::Instant;
+    use uuid::Uuid;
+
     use super::*;
+    use crate::beat::Fence;
+    use crate::fetch::{AddressGuard, Fetcher, Transport};
+    use crate::worker::Leases;
+
+    /// What a run has: a user agent, a lease, its tries; and an upstream whose connections the test holds.
+    struct Stand {
+        agent: Agent,
+        lease: Lease,
+        tries: Tries,
+        upstream: TcpListener,
+    }
+
+    impl Stand {
+        async fn new() -> Stand {
+            let _ = rustls::crypto::ring::default_provider().install_default();
+            let fence = Arc::new(Fence::new());
+            fence.accepted(Instant::now(), Duration::ZERO, Duration::from_secs(600));
+            let guard = AddressGuard::new(vec!["127.0.0.0/8".parse().unwrap()]);
+            let leases = Arc::new(Leases::default());
+            let session = Uuid::from_u128(1);
+            leases.begin_session(session);
+            let seq = leases.begin_acquire(session).unwrap();
+            let lease = leases.settle_acquire(session, seq, [(Uuid::from_u128(2), Bytes::new())]).pop();
+            Stand {
+                agent: Fetcher::new(guard, fence).unwrap().agent(&Transport::default()).unwrap(),
+                lease: lease.unwrap(),
+                tries: Tries::default(),
+                upstream: TcpListener::bind("127.0.0.1:0").await.unwrap(),
+            }
+        }
+
+        fn fetch(&mut self, try_id: u64) {
+            let url: url::Url = format!("http://{}/", self.upstream.local_addr().unwrap()).parse().unwrap();
+            let request = Request {
+                method: "GET",
+                url: url.clone(),
+                headers: Vec::new(),
+                body: None,
+                timeout: Duration::from_secs(10),
+                max_body_bytes: 1 << 20,
+                redirects: RedirectPolicy::new(HostPolicy::SameAs(url)),
+                decompress: orchid_plan::Decompress::Auto,
+                pieces: Pieces::Always,
+            };
+            self.tries.fetch(TryId(try_id), request);
+        }
+
+        fn start(&mut self) -> bool {
+            self.tries.start_next(&self.agent, &self.lease)
+        }
+
+        /// Waits for what comes next while the upstream answers the request on a new connection.
+        async fn answered(&mut self, answer: &str) -> (Input, TcpStream) {
+            let upstream = &self.upstream;
+            tokio::join!(self.tries.ended(), async {
+                let (mut socket, _) = upstream.accept().await.unwrap();
+                assert!(socket.read(&mut [0; 4096]).await.unwrap() > 0);
+                socket.write_all(answer.as_bytes()).await.unwrap();
+                socket
+            })
+        }
+    }
+
+    const HEAD: &str = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
+
+    #[tokio::test]
+    async fn a_body_is_read_one_piece_an_ask_until_its_end_is_told_once() {
+        let mut stand = Stand::new().await;
+        stand.fetch(7);
+        assert!(stand.start() && !stand.start());
+        let (head, mut socket) = stand.answered(HEAD).await;
+        assert!(matches!(&head, Input::Head { try_id: TryId(7), response, .. } if response.status == 200));
+        assert!(stand.tries.ended().now_or_never().is_none(), "nothing comes unasked");
+        for text in ["one", "two"] {
+            socket.write_all(text.as_bytes()).await.unwrap();
+            stand.tries.read(TryId(7));
+            assert!(stand.start());
+            let piece = stand.tries.ended().await;
+            assert!(
+                matches!(&piece, Input::Piece { piece: Ok(Some(bytes)), .. } if bytes == text),
+                "{piece:?}"
+            );
+        }
+        drop(socket);
+        stand.tries.read(TryId(7));
+        assert!(stand.start());
+        assert!(matches!(stand.tries.ended().await, Input::Piece { try_id: TryId(7), piece: Ok(None), .. }));
+        stand.tries.read(TryId(7));
+        assert!(stand.start());
+        assert!(stand.tries.ended().now_or_never().is_none(), "it has ended");
+    }
+
+    #[tokio::test]
+    async fn a_discarded_try_is_given_up_wherever_it_is() {
+        let mut stand = Stand::new().await;
+        stand.fetch(1);
+        stand.tries.discard(TryId(1));
+        assert!(!stand.start(), "it was not sent yet");
+
+        stand.fetch(2);
+        assert!(stand.start());
+        let (_, mut socket) = stand.answered(HEAD).await;
+        stand.tries.read(TryId(2));
+        stand.tries.discard(TryId(2));
+        assert!(!stand.start(), "nothing is left to read");
+        assert_eq!(socket.read(&mut [0; 16]).await.unwrap_or(0), 0, "the connection is let go");
+
+        stand.fetch(3);
+        assert!(stand.start());
+        let (_, mut socket) = stand.answered(HEAD).await;
+        stand.tries.read(TryId(3));
+        assert!(stand.start());
+        assert!(stand.tries.ended().now_or_never().is_none());
+        stand.tries.discard(TryId(3));
+        assert!(stand.tries.ended().now_or_never().is_none(), "nothing comes of it");
+        assert_eq!(socket.read(&mut [0; 16]).await.unwrap_or(0), 0, "the connection is let go");
+        assert!(stand.tries.stops.is_empty() && stand.tries.open.is_empty());
+    }
+
+    #[tokio::test]
+    async fn asks_are_begun_in_their_order() {
+        let mut stand = Stand::new().await;
+        stand.fetch(1);
+        assert!(stand.start());
+        let (_, mut socket) = stand.answered(HEAD).await;
+        socket.write_all(b"row").await.unwrap();
+        stand.tries.read(TryId(1));
+        stand.fetch(2);
+        assert!(stand.start());
+        assert!(matches!(stand.tries.ended().await, Input::Piece { try_id: TryId(1), .. }));
+        assert!(stand.start() && !stand.start());
+        let (head, _) = stand.answered(HEAD).await;
+        assert!(matches!(head, Input::Head { try_id: TryId(2), .. }));
+    }
 
     #[test]
     fn the_last_request_shows_no_credentials() {

@@ -11,5 +11,9 @@
 mod basics;
 mod cookies;
 mod encodings;
+mod pieces;
+mod proxies;
+mod secure;
+mod tls;
 mod upstream;
 mod zips;
