@@ -12,6 +12,7 @@ use orchid_proto::executor::v1 as wire;
 
 use crate::control::{Session, is_retryable, is_session_gone};
 use crate::drive::Parts;
+use crate::fetch::Agent;
 use crate::plans::Known;
 use crate::report::{Assignment, Kept};
 use crate::worker::{Lease, Order};
@@ -21,6 +22,7 @@ const FRAMING_BYTES: usize = 1024;
 
 pub(crate) struct Prepared {
     pub(crate) machine: Machine,
+    pub(crate) agent: Agent,
     pub(crate) started: Message,
 }
 
@@ -43,6 +45,10 @@ pub(crate) async fn prepare(
         .plans
         .get(&assignment.definition, known, session.limits.max_nesting_depth)
         .map_err(|error| Refusal::Start { code: "PLAN_UNREADABLE", message: error.to_string() })?;
+    let agent = parts
+        .fetcher
+        .agent(&assignment.transport)
+        .map_err(|error| Refusal::Start { code: "TRANSPORT_UNREADABLE", message: error.to_string() })?;
     let Kept { context, cursors } = match assignment.kept {
         Some(kept) => kept,
         None => kept_apart(parts, session, lease).await?,
@@ -69,7 +75,7 @@ pub(crate) async fn prepare(
     };
     let machine = Machine::new(job)
         .map_err(|error| Refusal::Start { code: "RUN_UNREADABLE", message: error.to_string() })?;
-    Ok(Prepared { machine, started })
+    Ok(Prepared { machine, agent, started })
 }
 
 /// Asks for context and cursors until they come or the lease is lost.

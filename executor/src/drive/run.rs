@@ -1,7 +1,7 @@
 //! The loop of one run: what happens goes into the engine, what the engine wants is done.
 //!
 //! In: answers, acknowledgements, ends of waits, orders of the heartbeat, the drain. Out: an [`Exit`]. While too much is
-//! un-acknowledged nothing new is fetched; while the fence is shut nothing is fetched or produced.
+//! un-acknowledged nothing new is fetched or read; while the fence is shut nothing is fetched, read or produced.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::drive::pace::Pace;
 use crate::drive::saver::Saver;
 use crate::drive::tries::Tries;
 use crate::drive::waits::Waits;
-use crate::fetch::Fetched;
+use crate::fetch::Agent;
 use crate::report::{ReleaseReason, Verdict};
 use crate::sink::{Delivery, DeliveryOutcome, MAX_IN_FLIGHT, Outbox, SendError, Ticket};
 use crate::worker::{Lease, Order};
@@ -35,6 +35,7 @@ const STALLED_PARK: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
 pub(crate) struct Run<'a> {
     parts: &'a Parts,
     lease: &'a Lease,
+    agent: Agent,
     machine: Machine,
     saver: Saver,
     begun: Instant,
@@ -54,12 +55,19 @@ pub(crate) struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(crate) fn new(parts: &'a Parts, lease: &'a Lease, machine: Machine, saver: Saver) -> Run<'a> {
+    pub(crate) fn new(
+        parts: &'a Parts,
+        lease: &'a Lease,
+        agent: Agent,
+        machine: Machine,
+        saver: Saver,
+    ) -> Run<'a> {
         let (tickets, deliveries) = mpsc::channel(DELIVERIES);
         let begun = Instant::now();
         Run {
             parts,
             lease,
+            agent,
             machine,
             saver,
             begun,
@@ -132,9 +140,7 @@ impl<'a> Run<'a> {
                         self.delivered(delivery);
                     }
                 }
-                (try_id, Fetched { result, duration }) = self.tries.ended() => {
-                    self.step(Input::Answer { try_id, result, duration });
-                }
+                input = self.tries.ended() => self.step(input),
                 () = self.parts.sink.room().notified(), if self.queue_full.is_some() => {
                     self.queue_full = None;
                 }
@@ -198,7 +204,7 @@ impl<'a> Run<'a> {
     }
 
     fn fetch(&mut self) {
-        while !self.outbox.is_full() && self.tries.start_next(&self.parts.fetcher, self.lease) {}
+        while !self.outbox.is_full() && self.tries.start_next(&self.agent, self.lease) {}
     }
 
     /// Kafka took nothing for too long: stop, and be parked.
@@ -295,10 +301,11 @@ impl<'a> Run<'a> {
 
     fn take(&mut self, output: Output, now: Instant) {
         match output {
-            Output::Fetch { try_id, request } => self.tries.hold(try_id, request),
+            Output::Fetch { try_id, request } => self.tries.fetch(try_id, request),
             Output::Emit { emit_id, message } => self.outbox.push(emit_id, message, now),
             Output::Wait { wait_id, delay } => self.waits.add(wait_id, now + delay),
-            Output::Read { .. } | Output::Discard { .. } => {}
+            Output::Read { try_id } => self.tries.read(try_id),
+            Output::Discard { try_id } => self.tries.discard(try_id),
             Output::Park { not_before, reason, must_cancel: _ } => {
                 self.finish(Exit::Park { not_before, reason })
             }

@@ -10,6 +10,8 @@ use orchid_kit::telemetry::Traceparent;
 use orchid_proto::executor::v1 as wire;
 use uuid::Uuid;
 
+use crate::fetch::Transport;
+
 /// One granted run, converted.
 pub struct Assignment {
     /// Opens the calls of this attempt.
@@ -22,6 +24,8 @@ pub struct Assignment {
     pub definition: GrantedDefinition,
     /// The config, secrets in clear.
     pub config: RunConfig,
+    /// How its requests leave.
+    pub transport: Transport,
     /// What outlives runs, or none where it must be fetched apart.
     pub kept: Option<Kept>,
     /// Where the run goes on.
@@ -152,6 +156,7 @@ impl TryFrom<wire::Grant> for Assignment {
             },
             definition: GrantedDefinition { hash: definition_hash, json: definition_json },
             config: RunConfig { values: values_json, secret_pointers, allowed_hosts },
+            transport: Transport::default(),
             kept: if context_apart { None } else { Some(kept(context, cursors)?) },
             checkpoint: checkpoint.map(granted_checkpoint),
             ran: milliseconds(ran_ms),
