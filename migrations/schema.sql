@@ -447,6 +447,7 @@ CREATE TABLE plan_executions (
     error bytea,
     version bigint NOT NULL DEFAULT 1,
     updated_at timestamp with time zone NOT NULL,
+    must_cancel boolean NOT NULL DEFAULT false,
     CONSTRAINT plan_executions_kind_check CHECK ((kind = ANY (ARRAY['run'::text, 'preview'::text, 'test'::text]))),
     CONSTRAINT plan_executions_origin_check CHECK ((origin = ANY (ARRAY['schedule'::text, 'trigger'::text, 'retry'::text, 'replay'::text]))),
     CONSTRAINT plan_executions_pkey PRIMARY KEY (tenant_id, id),
@@ -454,6 +455,8 @@ CREATE TABLE plan_executions (
 ) PARTITION BY RANGE (id);
 
 CREATE INDEX plan_executions_by_plan ON ONLY public.plan_executions USING btree (tenant_id, plan_id, config_id, id);
+
+CREATE INDEX plan_executions_cancelling ON ONLY public.plan_executions USING btree (cancel_requested_at) WHERE ((cancel_requested_at IS NOT NULL) AND (state = ANY (ARRAY['queued'::text, 'running'::text])));
 
 CREATE INDEX plan_executions_open ON ONLY public.plan_executions USING btree (tenant_id, plan_id, config_id) WHERE (state = ANY (ARRAY['pending'::text, 'queued'::text, 'running'::text, 'parked'::text, 'blocked'::text]));
 
