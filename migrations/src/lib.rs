@@ -35,6 +35,7 @@ static STEPS: &[Step] = steps![
     "0012_partitions",
     "0013_cursors",
     "0015_must_cancel",
+    "0016_cron",
 ];
 
 impl MigratorTrait for Migrator {
