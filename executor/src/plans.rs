@@ -123,6 +123,7 @@ fn limits(nesting_depth: u32) -> ServerLimits {
         requests: None,
         timeout_seconds: u64::MAX,
         body_bytes: u64::MAX,
+        stream_bytes: u64::MAX,
         retries: u32::MAX,
     }
 }

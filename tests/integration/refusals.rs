@@ -62,8 +62,8 @@ fn cases() -> Vec<Case> {
         },
         Case {
             what: "a field of the contract that is not served yet",
-            change: |plan| plan["step"]["for_each"] = json!("config.accounts"),
-            pointer: "/definition/step/for_each",
+            change: |plan| plan["step"]["auth_flow"] = json!("main"),
+            pointer: "/definition/step/auth_flow",
             position: None,
             suggestion: "",
             code: Some("UNSUPPORTED"),

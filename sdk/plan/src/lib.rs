@@ -9,6 +9,7 @@
 
 mod canonical;
 mod compiled;
+mod decimal;
 mod document;
 mod env;
 mod expr;
@@ -18,15 +19,18 @@ mod limits;
 mod reads;
 mod scope;
 mod secrets;
+mod stamp;
 mod template;
+mod time;
 mod value;
 mod web;
 
 pub use canonical::{DefinitionHash, canonical_json, definition_hash, integers_from_doubles};
 pub use compiled::{
-    Action, AsyncJob, Backoff, Configs, CsvHeader, CsvRules, Cursor, CursorKind, Decompress, Definition,
-    Emit, Jitter, Lookback, Matcher, OnLimit, OnRepeat, OutcomeRules, Overlap, Paginate, PaginateKind, Plan,
-    ResponseFormat, ResponseRules, Retry, Rows, StatusClass, Step, StopOn, TimeFormat, Window,
+    Action, AsyncJob, AuthFlow, Backoff, CatchUp, Configs, CronTiming, CsvHeader, CsvRules, Cursor,
+    CursorKind, Decompress, Definition, Emit, Jitter, Learned, LimitScope, Lookback, Matcher, OnLimit,
+    OnRepeat, OutcomeRules, Overlap, Paginate, PaginateKind, Plan, Rate, RateLimit, Reported, ResponseFormat,
+    ResponseRules, Retry, Rows, StatusClass, Step, StopOn, TimeFormat, Timing, Window,
 };
 pub use document::{check, compile};
 pub use env::EvalEnv;

@@ -17,8 +17,10 @@ pub struct ServerLimits {
     pub requests: Option<u64>,
     /// `timeout_seconds` at most.
     pub timeout_seconds: u64,
-    /// `response.max_bytes` at most.
+    /// `response.max_bytes` at most, of a body that is held whole.
     pub body_bytes: u64,
+    /// The same of a body that passes row by row (`stream`, JSON lines, CSV).
+    pub stream_bytes: u64,
     /// `retry.max_retries` at most.
     pub retries: u32,
 }
@@ -34,6 +36,7 @@ impl Default for ServerLimits {
             requests: None,
             timeout_seconds: 3600,
             body_bytes: 1024 * 1024 * 1024,
+            stream_bytes: 1024 * 1024 * 1024 * 1024,
             retries: 100,
         }
     }

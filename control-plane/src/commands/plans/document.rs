@@ -1,7 +1,6 @@
 //! A plan as it is written: a JSON document that the plan language checks whole, and whose references are looked up.
 
-use orchid_domain::schedule::CatchUp;
-use orchid_plan::{Configs, Overlap, ServerLimits};
+use orchid_plan::{CatchUp, Configs, Overlap, ServerLimits, Timing};
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
@@ -13,6 +12,9 @@ use crate::{
         plans::Plan,
     },
 };
+
+/// What the column holds of a plan that does not wait.
+const DEFAULT_WAIT_SECONDS: i32 = 300;
 
 /// What of a plan can change; what is none stays.
 #[derive(Debug, Clone, Default)]
@@ -57,7 +59,7 @@ pub(super) struct Checked {
     pub(super) enabled: bool,
     pub(super) timing: StoredTiming,
     pub(super) overlap: &'static str,
-    pub(super) catch_up: String,
+    pub(super) catch_up: &'static str,
     pub(super) repeat_count: Option<i32>,
     pub(super) priority: i16,
 }
@@ -202,16 +204,23 @@ async fn kept_secrets(
     Ok(faults.into_iter().map(Fault::from).collect())
 }
 
-/// When a plan runs, from a document that was checked.
-fn stored_timing(document: &Json, wait_seconds: u64) -> StoredTiming {
-    let text = |name| document.get(name).and_then(Json::as_str).map(str::to_owned);
-    let spread_seconds = document.get("spread_seconds").and_then(Json::as_i64);
-    StoredTiming {
-        // Both came as 32 bits.
-        wait_seconds: i32::try_from(wait_seconds).unwrap_or(i32::MAX),
-        cron: text("cron"),
-        timezone: text("timezone"),
-        spread_seconds: spread_seconds.map(|seconds| i32::try_from(seconds).unwrap_or(i32::MAX)),
+/// When a plan runs, from a document that was checked. Its texts stay as they were written: what is read back is what was sent.
+fn stored_timing(timing: &Timing, document: &Json) -> StoredTiming {
+    // All numbers came as 32 bits.
+    let narrow = |number: u64| i32::try_from(number).unwrap_or(i32::MAX);
+    match timing {
+        Timing::Wait { seconds } => {
+            StoredTiming { wait_seconds: narrow(*seconds), cron: None, timezone: None, spread_seconds: None }
+        }
+        Timing::Cron(times) => {
+            let text = |name| document.get(name).and_then(Json::as_str).map(str::to_owned);
+            StoredTiming {
+                wait_seconds: DEFAULT_WAIT_SECONDS,
+                cron: text("cron"),
+                timezone: text("timezone"),
+                spread_seconds: document.get("spread_seconds").map(|_| narrow(times.spread_seconds)),
+            }
+        }
     }
 }
 
@@ -224,8 +233,9 @@ impl Checked {
             name,
             description,
             enabled,
-            wait_seconds,
+            timing,
             overlap,
+            catch_up,
             repeat_count,
             priority,
             definition: _,
@@ -238,16 +248,16 @@ impl Checked {
             name: name.unwrap_or_default(),
             description: description.unwrap_or_default(),
             enabled,
-            timing: stored_timing(document, wait_seconds),
+            timing: stored_timing(&timing, document),
             overlap: match overlap {
                 Overlap::Skip => "skip",
                 Overlap::Queue => "queue",
             },
-            catch_up: document
-                .get("catch_up")
-                .and_then(Json::as_str)
-                .unwrap_or(CatchUp::RunOnce.as_str())
-                .to_owned(),
+            catch_up: match catch_up {
+                CatchUp::RunOnce => "run_once",
+                CatchUp::Skip => "skip",
+                CatchUp::RunEach => "run_each",
+            },
             repeat_count: repeat_count.map(|count| i32::try_from(count).unwrap_or(i32::MAX)),
             priority: i16::from(priority),
         }

@@ -33,7 +33,7 @@ pub(super) fn apply(row: &mut Plan, checked: Checked, now: DateTime<Utc>) {
     row.timezone = timezone;
     row.spread_seconds = spread_seconds;
     row.overlap = overlap.to_owned();
-    row.catch_up = catch_up;
+    row.catch_up = catch_up.to_owned();
     row.repeat_count = repeat_count;
     row.priority = priority;
     row.updated_at = now;

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::Step;
 use crate::Expr;
 
-/// A job that the upstream does in its own time.
+/// A job that the upstream does in its own time. Its steps see what the job's step sees, `parent` and `item` included, and
+/// those of them that are finished; their ids are names of the job's own, so that two jobs can both have a `submit`.
 #[derive(Clone, Debug)]
 pub struct AsyncJob {
     /// Asks for the job, once. In scope as `steps.submit`; its id is `submit`.

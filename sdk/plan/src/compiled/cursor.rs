@@ -1,9 +1,14 @@
 //! `cursor`: up to where a step has read, kept from run to run.
 
+use std::cmp::Ordering;
+
 use chrono::TimeDelta;
 
+use crate::decimal::Decimal;
+use crate::stamp::Stamp;
 use crate::template::JsonTemplate;
-use crate::{EvalEnv, Expr, RenderError, Scope, Value};
+use crate::value::Kind;
+use crate::{EvalEnv, Expr, RenderError, RenderErrorCode, Scope, Value};
 
 /// What was read up to. It never moves backwards.
 #[derive(Clone, Debug)]
@@ -26,16 +31,16 @@ pub struct Cursor {
     pub pointer: String,
 }
 
-/// `cursor.type`.
+/// `cursor.type`. Numbers may come as JSON numbers or as text; each is kept as it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CursorKind {
-    /// RFC 3339.
+    /// RFC 3339; also with a space for the `T`, `+hhmm`, without a zone (UTC then), or a day alone.
     Timestamp,
     /// Seconds of the epoch.
     EpochSeconds,
     /// Milliseconds of the epoch.
     EpochMillis,
-    /// Integers and decimals, exactly.
+    /// Integers and decimals of up to 36 digits, exactly.
     Number,
     /// By code points.
     Text,
@@ -44,34 +49,298 @@ pub enum CursorKind {
 /// How far before the stored value a run begins.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Lookback {
-    /// Of a time.
+    /// Of a time: whole seconds.
     Time(TimeDelta),
     /// Of a number; as it stands in the plan.
     Number(serde_json::Number),
 }
 
 impl Cursor {
-    /// What a first run begins with; null where the plan names nothing.
+    /// What a first run begins with; null where the plan names nothing, or its template gives nothing.
     ///
     /// # Errors
-    /// Where the template cannot be rendered.
+    /// Where the template cannot be rendered, or gives what is none of the cursor's type.
     pub fn start(&self, scope: &Scope, env: &EvalEnv) -> Result<Value, RenderError> {
-        self.start.as_ref().map_or_else(|| Ok(Value::null()), |start| start.render(scope, env))
+        let Some(start) = &self.start else { return Ok(Value::null()) };
+        let value = start.render(scope, env)?;
+        if !value.is_null() {
+            self.kind.check(&value).map_err(|words| {
+                RenderError::new(RenderErrorCode::TemplateType, &format!("{}/start", self.pointer), words)
+            })?;
+        }
+        Ok(value)
     }
 
-    /// The stored value less the lookback, spelled as the stored one is.
+    /// The stored value less the lookback, spelled as the stored one is: zone and digits of a timestamp, number or text.
     ///
     /// # Errors
-    /// In words, where the value is none of the cursor's type.
+    /// In words, where the value is none of the cursor's type, or nothing so far back can be written.
     pub fn less_lookback(&self, stored: &Value) -> Result<Value, String> {
-        Ok(stored.clone())
+        let too_far = || "nothing lies so far before the stored cursor".to_owned();
+        match (&self.lookback, self.kind) {
+            (None, _) | (Some(_), CursorKind::Text) => self.kind.check(stored).map(|()| stored.clone()),
+            (Some(Lookback::Time(by)), CursorKind::Timestamp) => {
+                let earlier = self.kind.stamp(stored)?.earlier(*by).ok_or_else(too_far)?;
+                Ok(Value::from(earlier.to_string()))
+            }
+            (Some(lookback), kind) => {
+                let by = match lookback {
+                    Lookback::Time(by) if kind == CursorKind::EpochMillis => {
+                        by.num_milliseconds().to_string()
+                    }
+                    Lookback::Time(by) => by.num_seconds().to_string(),
+                    Lookback::Number(number) => number.to_string(),
+                };
+                let by = Decimal::parse(&by).ok_or_else(too_far)?;
+                let earlier = kind.decimal(stored)?.less(by).ok_or_else(too_far)?;
+                if stored.kind() == Kind::Text { Ok(earlier.to_string().into()) } else { json(earlier) }
+            }
+        }
     }
 
-    /// Whether `value` is later than `stored`. Only then is it kept: a cursor never moves backwards.
+    /// Whether `value` is later than `stored`. Only then is it kept: a cursor never moves backwards. Null is never later,
+    /// and everything is later than null.
     ///
     /// # Errors
     /// In words, where either is none of the cursor's type.
-    pub fn is_later(&self, _value: &Value, _stored: &Value) -> Result<bool, String> {
-        Err("not served yet".to_owned())
+    pub fn is_later(&self, value: &Value, stored: &Value) -> Result<bool, String> {
+        if value.is_null() {
+            return Ok(false);
+        }
+        self.kind.check(value)?;
+        if stored.is_null() {
+            return Ok(true);
+        }
+        Ok(self.kind.compare(value, stored)? == Ordering::Greater)
+    }
+}
+
+impl CursorKind {
+    /// As it is named in plans.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Timestamp => "timestamp",
+            Self::EpochSeconds => "epoch_s",
+            Self::EpochMillis => "epoch_ms",
+            Self::Number => "number",
+            Self::Text => "text",
+        }
+    }
+
+    /// Whether a value is of this type; otherwise what it is instead, in words that hold nothing of it.
+    pub(crate) fn check(self, value: &Value) -> Result<(), String> {
+        match self {
+            Self::Timestamp => self.stamp(value).map(drop),
+            Self::EpochSeconds | Self::EpochMillis | Self::Number => self.decimal(value).map(drop),
+            Self::Text => self.text(value).map(drop),
+        }
+    }
+
+    fn compare(self, a: &Value, b: &Value) -> Result<Ordering, String> {
+        Ok(match self {
+            Self::Timestamp => self.stamp(a)?.compare(&self.stamp(b)?),
+            Self::EpochSeconds | Self::EpochMillis | Self::Number => {
+                self.decimal(a)?.compare(self.decimal(b)?)
+            }
+            // Bytes of UTF-8 are in the order of the code points.
+            Self::Text => self.text(a)?.cmp(self.text(b)?),
+        })
+    }
+
+    fn stamp(self, value: &Value) -> Result<Stamp, String> {
+        let text = value.as_str().ok_or_else(|| self.wrong(value))?;
+        Stamp::parse(text).ok_or_else(|| {
+            "the cursor's type is timestamp, and the text is none, like 2026-01-15T10:30:00Z".to_owned()
+        })
+    }
+
+    fn decimal(self, value: &Value) -> Result<Decimal, String> {
+        let text = match value.kind() {
+            Kind::Number | Kind::Text => value.to_text(),
+            _ => None,
+        };
+        let text = text.ok_or_else(|| self.wrong(value))?;
+        Decimal::parse(&text).ok_or_else(|| {
+            format!("the cursor's type is {}, and this is no number of up to 36 digits", self.name())
+        })
+    }
+
+    fn text(self, value: &Value) -> Result<&str, String> {
+        value.as_str().ok_or_else(|| self.wrong(value))
+    }
+
+    fn wrong(self, value: &Value) -> String {
+        format!("the cursor's type is {}, and this is of type {}", self.name(), value.kind())
+    }
+}
+
+/// A JSON number: an integer with every digit, or the double nearest to a decimal.
+fn json(number: Decimal) -> Result<Value, String> {
+    if let Some(integer) = number.integer() {
+        if let Ok(integer) = i64::try_from(integer) {
+            return Ok(Value::from(integer));
+        }
+        if let Ok(integer) = u64::try_from(integer) {
+            return Ok(Value::from(integer));
+        }
+    }
+    number.to_string().parse().map(Value::decimal).map_err(|_| "the cursor is no number".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::DateTime;
+    use proptest::prelude::*;
+    use serde_json::{Value as Json, json};
+
+    use super::*;
+    use crate::{ScopeName, ServerLimits, compile};
+
+    fn cursor(fields: Json) -> Cursor {
+        let mut cursor = json!({"value": "response.body.a"});
+        for (name, value) in fields.as_object().unwrap() {
+            cursor[name] = value.clone();
+        }
+        let definition = json!({"step": {"url": "https://api.example.com", "cursor": cursor}});
+        let definition =
+            compile(&definition, &ServerLimits::default()).unwrap_or_else(|faults| panic!("{faults}"));
+        definition.steps[0].cursor.clone().unwrap()
+    }
+
+    fn value(json: &str) -> Value {
+        Value::parse(json.as_bytes()).unwrap()
+    }
+
+    fn json_of(value: &Value) -> String {
+        String::from_utf8(value.to_json()).unwrap()
+    }
+
+    #[test]
+    fn a_value_of_another_type_is_named_as_what_it_is() {
+        for (kind, json, words) in [
+            ("timestamp", "5", "the cursor's type is timestamp, and this is of type number"),
+            (
+                "timestamp",
+                "\"soon\"",
+                "the cursor's type is timestamp, and the text is none, like 2026-01-15T10:30:00Z",
+            ),
+            (
+                "timestamp",
+                "\"1768473000\"",
+                "the cursor's type is timestamp, and the text is none, like 2026-01-15T10:30:00Z",
+            ),
+            ("epoch_s", "true", "the cursor's type is epoch_s, and this is of type boolean"),
+            (
+                "epoch_s",
+                "\"2026-01-15\"",
+                "the cursor's type is epoch_s, and this is no number of up to 36 digits",
+            ),
+            ("epoch_ms", "[1]", "the cursor's type is epoch_ms, and this is of type list"),
+            ("number", "1e300", "the cursor's type is number, and this is no number of up to 36 digits"),
+            ("number", "{}", "the cursor's type is number, and this is of type object"),
+            ("text", "5", "the cursor's type is text, and this is of type number"),
+        ] {
+            let cursor = cursor(json!({"type": kind}));
+            assert_eq!(cursor.is_later(&value(json), &Value::null()).unwrap_err(), words);
+            assert_eq!(cursor.less_lookback(&value(json)).unwrap_err(), words);
+        }
+        let cursor = cursor(json!({"type": "number"}));
+        assert!(cursor.is_later(&value("1"), &value("\"x\"")).is_err());
+    }
+
+    #[test]
+    fn later_is_told_exactly_and_by_type() {
+        for (kind, less, more) in [
+            ("timestamp", "\"2026-01-15T12:00:00+02:00\"", "\"2026-01-15T10:00:00.000000000001Z\""),
+            ("timestamp", "\"2026-01-15\"", "\"2026-01-15 00:00:01\""),
+            ("epoch_s", "\"1700000000.123456\"", "\"1700000000.123457\""),
+            ("epoch_s", "999999999", "\"1000000000\""),
+            ("epoch_ms", "1768473000000", "1768473000001"),
+            ("number", "9007199254740992", "9007199254740993"),
+            ("number", "18446744073709551614", "18446744073709551615"),
+            ("number", "\"9\"", "\"10\""),
+            ("number", "-1", "-0.5"),
+            ("number", "2", "2.5"),
+            ("text", "\"10\"", "\"9\""),
+            ("text", "\"\u{ffff}\"", "\"\u{10000}\""),
+        ] {
+            let cursor = cursor(json!({"type": kind}));
+            let (less, more) = (value(less), value(more));
+            assert_eq!(cursor.is_later(&more, &less), Ok(true), "{kind}");
+            assert_eq!(cursor.is_later(&less, &more), Ok(false), "{kind}");
+            assert_eq!(cursor.is_later(&less, &less), Ok(false), "{kind}");
+            assert_eq!(cursor.is_later(&less, &Value::null()), Ok(true), "{kind}");
+            assert_eq!(cursor.is_later(&Value::null(), &less), Ok(false), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_lookback_keeps_the_spelling() {
+        for (kind, lookback, stored, expected) in [
+            (
+                "timestamp",
+                json!("10m"),
+                "\"2026-01-15T10:05:00.000+02:00\"",
+                "\"2026-01-15T09:55:00.000+02:00\"",
+            ),
+            ("timestamp", json!("1d"), "\"2026-01-15\"", "\"2026-01-14\""),
+            ("timestamp", json!("1h"), "\"2026-01-15\"", "\"2026-01-14\""),
+            ("timestamp", json!("1w"), "\"2026-01-15 10:30:00\"", "\"2026-01-08 10:30:00\""),
+            ("epoch_s", json!("10m"), "1768473000", "1768472400"),
+            ("epoch_s", json!("10m"), "\"1700000000.123456\"", "\"1699999400.123456\""),
+            ("epoch_s", json!("1s"), "1700000000.5", "1699999999.5"),
+            ("epoch_ms", json!("1s"), "1768473000000", "1768472999000"),
+            ("epoch_ms", json!("1s"), "\"1768473000000\"", "\"1768472999000\""),
+            ("number", json!(1), "9007199254740993", "9007199254740992"),
+            ("number", json!(1), "18446744073709551615", "18446744073709551614"),
+            ("number", json!(0.5), "2", "1.5"),
+            ("number", json!(10), "\"3\"", "\"-7\""),
+            ("number", json!(10), "3", "-7"),
+        ] {
+            let cursor = cursor(json!({"type": kind, "lookback": lookback}));
+            assert_eq!(json_of(&cursor.less_lookback(&value(stored)).unwrap()), expected, "{kind} {stored}");
+        }
+        for kind in ["timestamp", "text"] {
+            let stored = value("\"2026-01-15T10:05:00Z\"");
+            assert_eq!(cursor(json!({"type": kind})).less_lookback(&stored), Ok(stored.clone()));
+        }
+        let far = cursor(json!({"lookback": "36525w"}));
+        assert!(
+            far.less_lookback(&value("\"0001-01-01\"")).is_ok_and(|far| json_of(&far).starts_with("\"-"))
+        );
+    }
+
+    #[test]
+    fn a_start_is_rendered_and_checked() {
+        let scope =
+            Scope::new().with(ScopeName::Config, value(r#"{"since":"2026-01-01","id":7,"bad":"soon"}"#));
+        let env = EvalEnv::new(DateTime::UNIX_EPOCH, 0);
+        let start = |fields: Json| cursor(fields).start(&scope, &env).map(|value| json_of(&value));
+        assert_eq!(start(json!({})).unwrap(), "null");
+        assert_eq!(start(json!({"start": "2026-01-01T00:00:00Z"})).unwrap(), "\"2026-01-01T00:00:00Z\"");
+        assert_eq!(start(json!({"start": "{{ config.since }}"})).unwrap(), "\"2026-01-01\"");
+        assert_eq!(
+            start(json!({"start": "{{ config.since }}T00:00:00Z"})).unwrap(),
+            "\"2026-01-01T00:00:00Z\""
+        );
+        assert_eq!(start(json!({"start": "{{ config.none }}"})).unwrap(), "null");
+        assert_eq!(start(json!({"type": "number", "start": 0})).unwrap(), "0");
+        assert_eq!(start(json!({"type": "number", "start": "{{ config.id }}"})).unwrap(), "7");
+        let error = start(json!({"start": "{{ config.bad }}"})).unwrap_err();
+        assert_eq!(
+            (error.code, error.pointer.as_str()),
+            (RenderErrorCode::TemplateType, "/definition/step/cursor/start")
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_lookback_of_integers_is_exact(stored: u64, by in 1..u64::from(u32::MAX)) {
+            let earlier = cursor(json!({"type": "number", "lookback": by})).less_lookback(&Value::from(stored)).unwrap();
+            let expected = i128::from(stored) - i128::from(by);
+            if i64::try_from(expected).is_ok() || u64::try_from(expected).is_ok() {
+                prop_assert_eq!(json_of(&earlier), expected.to_string());
+            }
+        }
     }
 }

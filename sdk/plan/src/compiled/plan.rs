@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::{CatchUp, RateLimit, Timing};
 use crate::{Reads, Step};
 
 /// A checked plan document.
@@ -20,10 +21,12 @@ pub struct Plan {
     pub description: Option<String>,
     /// Whether the scheduler runs it.
     pub enabled: bool,
-    /// Seconds from the end of one run to the start of the next, per config.
-    pub wait_seconds: u64,
+    /// When runs are due, per config.
+    pub timing: Timing,
     /// What happens to a due run while one is going.
     pub overlap: Overlap,
+    /// What happens to runs that were missed.
+    pub catch_up: CatchUp,
     /// Number of runs per config after which its schedule ends.
     pub repeat_count: Option<u64>,
     /// 0 to 9, higher first.
@@ -55,6 +58,8 @@ pub enum Overlap {
 pub struct Definition {
     /// Root steps, run in order.
     pub steps: Vec<Arc<Step>>,
+    /// Limits of this plan beside the integration's, in the plan's order.
+    pub rate_limits: Vec<RateLimit>,
     /// Execution time of a whole run; parked time does not count.
     pub max_execution: Duration,
     /// Passes of one loop in one place.

@@ -15,7 +15,9 @@ pub struct Step {
     pub pointer: String,
     /// What it does.
     pub action: Action,
-    /// Asked once before the first pass; none is true.
+    /// Whose credentials its requests carry: its own word, else that of the step around it; none: the config's flow.
+    pub auth_flow: Option<AuthFlow>,
+    /// Asked once before the first pass, of each item under `for_each`; none is true.
     pub execute_if: Option<Expr>,
     /// Repeats the whole step, its loop included, once per item.
     pub for_each: Option<Expr>,
@@ -68,14 +70,18 @@ impl Step {
 
     /// The steps right below: sub-steps, or those of an async job.
     pub fn below(&self) -> impl Iterator<Item = &Arc<Step>> {
+        self.sub_steps.iter().chain(self.job_steps())
+    }
+
+    /// The steps of an async job; none where it is none.
+    pub(crate) fn job_steps(&self) -> impl Iterator<Item = &Arc<Step>> {
         let job = match &self.action {
             Action::Job(job) => Some(job),
             Action::Request(_) => None,
         };
-        let job = job.into_iter().flat_map(|job| {
+        job.into_iter().flat_map(|job| {
             [&job.submit, &job.poll].into_iter().chain(&job.download).chain(job.cancel.as_ref())
-        });
-        self.sub_steps.iter().chain(job)
+        })
     }
 
     /// The request, where the step is no async job.
@@ -101,6 +107,15 @@ pub enum Action {
     Request(RequestTemplate),
     /// A job of the upstream's.
     Job(Box<AsyncJob>),
+}
+
+/// Whose credentials requests carry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthFlow {
+    /// Nobody's (`"none"`).
+    Off,
+    /// Those of the flow with this key.
+    Key(String),
 }
 
 /// `iterate_over`.

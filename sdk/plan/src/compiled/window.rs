@@ -1,8 +1,10 @@
 //! `window`: a time range, walked in slices around the loop.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-use crate::{Expr, Value};
+use crate::decimal::Decimal;
+use crate::value::Kind;
+use crate::{Expr, Value, time};
 
 /// A time range in half-open slices, in order; the loop runs whole in each.
 #[derive(Clone, Debug)]
@@ -38,20 +40,216 @@ pub enum TimeFormat {
     Strftime(String),
 }
 
+/// From so many on, a number counts milliseconds and not seconds: as seconds this is the year 5138, as milliseconds 1973.
+const MILLIS_FROM: u64 = 100_000_000_000;
+/// Text of fewer digits is no number of the epoch: `20260115` is a date.
+const EPOCH_DIGITS: usize = 9;
+
 impl TimeFormat {
-    /// The time as it is sent, and as it stands in `window.from` and `window.to`.
+    /// The time as it is sent, and as it stands in `window.from` and `window.to`: cut off to what the format has.
     #[must_use]
-    pub fn spell(&self, _time: DateTime<Utc>) -> Value {
-        Value::null()
+    pub fn spell(&self, time: DateTime<Utc>) -> Value {
+        match self {
+            Self::Rfc3339 => time.to_rfc3339_opts(SecondsFormat::Secs, true).into(),
+            Self::EpochSeconds => time.timestamp().into(),
+            Self::EpochMillis => time.timestamp_millis().into(),
+            Self::Date => time.format("%Y-%m-%d").to_string().into(),
+            Self::Strftime(pattern) => time::pattern(pattern)
+                .map(|items| time.format_with_items(items.into_iter()).to_string().into())
+                .into(),
+        }
     }
 }
 
 impl Window {
-    /// The time that a value of `from` or `to` names: RFC 3339, a date, or seconds or milliseconds of the epoch.
+    /// The time that a value of `from` or `to` names: RFC 3339, a date, a date and time without zone (UTC), text in the
+    /// window's own format, or seconds or milliseconds of the epoch, also as text. Numbers are taken for what the format
+    /// says, else for milliseconds from 10^11 on.
     ///
     /// # Errors
     /// In words, where the value names no time.
-    pub fn bound(&self, _value: &Value) -> Result<DateTime<Utc>, String> {
-        Err("not served yet".to_owned())
+    pub fn bound(&self, value: &Value) -> Result<DateTime<Utc>, String> {
+        match value.kind() {
+            Kind::Number => self.epoch(&value.to_text().unwrap_or_default()),
+            Kind::Text => {
+                let text = value.as_str().unwrap_or_default();
+                self.time(text).ok_or_else(|| {
+                    "the text is no time: neither RFC 3339, nor a date, nor seconds or milliseconds of the epoch".to_owned()
+                })
+            }
+            Kind::Null => Err("there is none: the value is null".to_owned()),
+            kind => Err(format!("a time is text or a number, and this is of type {kind}")),
+        }
+    }
+
+    /// Where the slice that begins at `from` ends, in a range that ends at `to`.
+    #[must_use]
+    pub fn slice_end(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> DateTime<Utc> {
+        from.checked_add_signed(self.step).map_or(to, |end| end.min(to))
+    }
+
+    fn time(&self, text: &str) -> Option<DateTime<Utc>> {
+        if let TimeFormat::Strftime(pattern) = &self.format
+            && let Some(time) = time::by_pattern(text, pattern)
+        {
+            return Some(time);
+        }
+        let digits = text.bytes().filter(u8::is_ascii_digit).count();
+        let counted = matches!(self.format, TimeFormat::EpochSeconds | TimeFormat::EpochMillis);
+        time::read(text)
+            .or_else(|| (counted || digits >= EPOCH_DIGITS).then(|| self.epoch(text).ok()).flatten())
+    }
+
+    fn epoch(&self, text: &str) -> Result<DateTime<Utc>, String> {
+        let out_of_range = || "the number is no time of the epoch".to_owned();
+        let number = Decimal::parse(text).ok_or_else(out_of_range)?;
+        let millis = match self.format {
+            TimeFormat::EpochSeconds => false,
+            TimeFormat::EpochMillis => true,
+            _ => number.whole().unsigned_abs() >= u128::from(MILLIS_FROM),
+        };
+        let count = if millis { number.whole() } else { number.scaled(3).ok_or_else(out_of_range)? };
+        i64::try_from(count).ok().and_then(|count| time::epoch(count, true)).ok_or_else(out_of_range)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeZone;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn window(format: TimeFormat, step: TimeDelta) -> Window {
+        let pointer = "/definition/step/window".to_owned();
+        Window { from: None, to: None, step, format, from_param: None, to_param: None, pointer }
+    }
+
+    fn at(text: &str) -> DateTime<Utc> {
+        time::timestamp(text).unwrap()
+    }
+
+    fn strftime(pattern: &str) -> TimeFormat {
+        TimeFormat::Strftime(pattern.to_owned())
+    }
+
+    #[test]
+    fn times_are_spelled_as_the_format_says() {
+        let time = at("2026-01-15T10:30:05.678Z");
+        for (format, json) in [
+            (TimeFormat::Rfc3339, "\"2026-01-15T10:30:05Z\""),
+            (TimeFormat::EpochSeconds, "1768473005"),
+            (TimeFormat::EpochMillis, "1768473005678"),
+            (TimeFormat::Date, "\"2026-01-15\""),
+            (strftime("%Y/%m/%d %H"), "\"2026/01/15 10\""),
+            (strftime("%s"), "\"1768473005\""),
+            (strftime("%Y-%m-%dT%H:%M:%S%.3f%:z"), "\"2026-01-15T10:30:05.678+00:00\""),
+            (strftime("%Z"), "\"UTC\""),
+        ] {
+            assert_eq!(String::from_utf8(format.spell(time).to_json()).unwrap(), json, "{format:?}");
+        }
+        let early = Utc.with_ymd_and_hms(1969, 12, 31, 23, 59, 59).unwrap();
+        assert_eq!(TimeFormat::EpochSeconds.spell(early), Value::from(-1_i64));
+    }
+
+    #[test]
+    fn bounds_are_read_in_every_usual_form() {
+        use TimeFormat::{Date, EpochMillis, EpochSeconds, Rfc3339};
+        for (format, json, expected) in [
+            (Rfc3339, "\"2026-01-15T12:30:00+02:00\"", "2026-01-15T10:30:00Z"),
+            (Rfc3339, "\"2026-01-15T10:30:00.250Z\"", "2026-01-15T10:30:00.250Z"),
+            (Rfc3339, "\"2026-01-15\"", "2026-01-15T00:00:00Z"),
+            (Rfc3339, "\"2026-01-15 10:30:00\"", "2026-01-15T10:30:00Z"),
+            (Rfc3339, "\"Thu, 15 Jan 2026 10:30:00 GMT\"", "2026-01-15T10:30:00Z"),
+            (Rfc3339, "1768473000", "2026-01-15T10:30:00Z"),
+            (Rfc3339, "1768473000.5", "2026-01-15T10:30:00.500Z"),
+            (Rfc3339, "1768473000500", "2026-01-15T10:30:00.500Z"),
+            (Rfc3339, "\"1768473000\"", "2026-01-15T10:30:00Z"),
+            (Rfc3339, "-1", "1969-12-31T23:59:59Z"),
+            (Rfc3339, "99999999999", "5138-11-16T09:46:39Z"),
+            (Rfc3339, "100000000000", "1973-03-03T09:46:40Z"),
+            (EpochMillis, "1000", "1970-01-01T00:00:01Z"),
+            (EpochMillis, "1000.9", "1970-01-01T00:00:01Z"),
+            (EpochMillis, "\"1000\"", "1970-01-01T00:00:01Z"),
+            (EpochSeconds, "\"1000\"", "1970-01-01T00:16:40Z"),
+            (EpochSeconds, "100000000001", "5138-11-16T09:46:41Z"),
+            (Date, "\"2026-01-15\"", "2026-01-15T00:00:00Z"),
+            (strftime("%d.%m.%Y"), "\"15.01.2026\"", "2026-01-15T00:00:00Z"),
+            (strftime("%Y%m%d"), "\"20260115\"", "2026-01-15T00:00:00Z"),
+            (strftime("%Y%m%d%H%M%S"), "\"20260115103000\"", "2026-01-15T10:30:00Z"),
+            (strftime("%d.%m.%Y"), "\"2026-01-15\"", "2026-01-15T00:00:00Z"),
+        ] {
+            let window = window(format.clone(), TimeDelta::days(1));
+            let bound = window.bound(&Value::parse(json.as_bytes()).unwrap());
+            assert_eq!(bound, Ok(at(expected)), "{format:?} {json}");
+        }
+    }
+
+    #[test]
+    fn what_names_no_time_is_said_in_words() {
+        for (json, words) in [
+            ("null", "there is none"),
+            ("true", "of type boolean"),
+            ("[]", "of type list"),
+            ("\"soon\"", "no time"),
+            ("\"20260115\"", "no time"),
+            ("\"\"", "no time"),
+            ("1e300", "no time of the epoch"),
+            ("1e20", "no time of the epoch"),
+        ] {
+            let error = window(TimeFormat::Rfc3339, TimeDelta::days(1))
+                .bound(&Value::parse(json.as_bytes()).unwrap());
+            assert!(error.clone().is_err_and(|error| error.contains(words)), "{json}: {error:?}");
+        }
+    }
+
+    #[test]
+    fn slices_follow_each_other_to_the_end() {
+        let window = window(TimeFormat::Rfc3339, TimeDelta::hours(24));
+        // Across the day on which clocks change in Europe and a leap day: UTC knows neither.
+        for (from, to, ends) in [
+            (
+                "2026-03-28T12:00:00Z",
+                "2026-03-30T12:00:00Z",
+                vec!["2026-03-29T12:00:00Z", "2026-03-30T12:00:00Z"],
+            ),
+            (
+                "2024-02-28T00:00:00Z",
+                "2024-03-01T06:00:00Z",
+                vec!["2024-02-29T00:00:00Z", "2024-03-01T00:00:00Z", "2024-03-01T06:00:00Z"],
+            ),
+            ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", vec![]),
+        ] {
+            let (mut from, to) = (at(from), at(to));
+            let mut found = Vec::new();
+            while from < to {
+                from = window.slice_end(from, to);
+                found.push(from);
+            }
+            assert_eq!(found, ends.into_iter().map(at).collect::<Vec<_>>());
+        }
+        assert_eq!(
+            window.slice_end(DateTime::<Utc>::MAX_UTC, DateTime::<Utc>::MAX_UTC),
+            DateTime::<Utc>::MAX_UTC
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_spelled_is_read_back(seconds in -60_000_000_000_i64..250_000_000_000) {
+            let time = time::epoch(seconds, false).unwrap();
+            for format in [TimeFormat::Rfc3339, TimeFormat::EpochSeconds, TimeFormat::EpochMillis] {
+                let window = window(format, TimeDelta::days(1));
+                prop_assert_eq!(window.bound(&window.format.spell(time)), Ok(time));
+            }
+        }
+
+        #[test]
+        fn any_value_is_a_time_or_none(text in "\\PC{0,20}", number: f64) {
+            for format in [TimeFormat::Rfc3339, strftime("%Y%m%d"), TimeFormat::EpochMillis] {
+                let window = window(format, TimeDelta::days(1));
+                let _times = [window.bound(&text.as_str().into()), window.bound(&Value::decimal(number))];
+            }
+        }
     }
 }

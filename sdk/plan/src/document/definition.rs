@@ -6,13 +6,13 @@ use std::time::Duration;
 use serde_json::{Number, Value};
 
 use super::context::Context;
+use super::level::Level;
 use super::object::Object;
-use super::step::{self, Level};
-use super::unsupported;
+use super::{rate_limits, step, streaming, unsupported};
 use crate::fault::token;
-use crate::{Definition, Fault, FaultCode, OnLimit, Reads, canonical_json};
+use crate::{Definition, Fault, FaultCode, OnLimit, canonical_json};
 
-const FIELDS: &[&str] = &[
+pub(crate) const FIELDS: &[&str] = &[
     "step",
     "steps",
     "rate_limits",
@@ -45,11 +45,14 @@ pub(super) fn read(value: &Value, pointer: &str, context: &mut Context<'_>) -> O
         object.choice("on_limit", &[("fail", OnLimit::Fail), ("continue", OnLimit::Continue)], context);
     let max_nesting_depth =
         depth.and_then(|depth| u32::try_from(depth).ok()).unwrap_or_else(|| server.nesting_depth.min(5));
+    let rate_limits = rate_limits::read(&object, context);
+    let mut reads = context.take_reads();
     let steps = steps(&object, max_nesting_depth, context);
-    let mut reads = Reads::new();
+    streaming::check_readers(&steps, context);
     steps.iter().for_each(|step| reads.extend(&step.all_reads()));
     Some(Definition {
         steps,
+        rate_limits,
         max_execution: Duration::from_secs(seconds.unwrap_or_else(|| server.execution_seconds.min(300))),
         max_loops: loops.unwrap_or_else(|| server.loops.min(1000)),
         max_requests: requests.or(server.requests),

@@ -3,21 +3,30 @@
 //! In comes JSON, out goes a [`Plan`] or every [`crate::Fault`] in it. Each file reads one object of the document. Readers
 //! note faults and go on, so one wrong field hides no other; nothing that had a fault is ever handed out.
 
+mod async_job;
+mod conditional;
 mod context;
+mod cursor;
 mod definition;
 #[cfg(test)]
 mod docs;
+mod level;
 mod object;
 mod outcome;
 mod paginate;
 mod plan;
+mod rate_limits;
 mod request;
 mod response;
 mod retry;
+mod sent_params;
 mod step;
+mod streaming;
 #[cfg(test)]
 mod tests;
+mod timing;
 mod unsupported;
+mod window;
 
 use serde_json::Value;
 

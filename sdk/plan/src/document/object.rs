@@ -2,12 +2,13 @@
 
 use std::ops::RangeInclusive;
 
+use chrono::TimeDelta;
 use serde_json::{Map, Value};
 
 use super::context::Context;
 use crate::expr::InScope;
 use crate::fault::{nearest, token};
-use crate::{Expr, Fault, FaultCode};
+use crate::{Expr, Fault, FaultCode, time};
 
 pub(super) struct Object<'d> {
     members: &'d Map<String, Value>,
@@ -166,6 +167,33 @@ impl<'d> Object<'d> {
         found
     }
 
+    /// A positive length of time like `1h30m`.
+    pub(super) fn span(&self, field: &str, context: &mut Context<'_>) -> Option<TimeDelta> {
+        let value = self.get(field)?;
+        let Value::String(text) = value else {
+            let fault = wrong_type(&self.at(field), "a length of time as text", value);
+            context.fault(fault.suggest(format!("\"{}s\"", value.as_u64().unwrap_or(10))));
+            return None;
+        };
+        let span = time::span(text);
+        if span.is_none() {
+            let words = format!(
+                "{text:?} is no length of time: one is like 90s, 10m, 1h30m, 1d, 2w, and more than 0"
+            );
+            context.fault(Fault::new(FaultCode::InvalidValue, self.at(field), words));
+        }
+        span
+    }
+
+    /// The name of a parameter.
+    pub(super) fn param(&self, field: &str, context: &mut Context<'_>) -> Option<String> {
+        let name = self.text(field, context)?;
+        if name.is_empty() {
+            context.fault(Fault::new(FaultCode::InvalidValue, self.at(field), "a parameter has a name"));
+        }
+        Some(name.to_owned())
+    }
+
     pub(super) fn expr(&self, field: &str, scope: &InScope, context: &mut Context<'_>) -> Option<Expr> {
         let value = self.get(field)?;
         expr(value, &self.at(field), scope, context)
@@ -193,6 +221,28 @@ pub(super) fn expr(value: &Value, pointer: &str, scope: &InScope, context: &mut 
             None
         }
     }
+}
+
+/// Whether a text is a key: `[a-z0-9][a-z0-9._-]{0,127}`.
+pub(super) fn is_key(text: &str) -> bool {
+    let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let mut bytes = text.as_bytes().iter();
+    text.len() <= 128
+        && bytes.next().is_some_and(plain)
+        && bytes.all(|byte| plain(byte) || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+/// A key, or a fault where the text is none.
+pub(super) fn key(text: &str, pointer: String, context: &mut Context<'_>) -> Option<String> {
+    if is_key(text) {
+        return Some(text.to_owned());
+    }
+    let words = format!(
+        "{text:.200?} is no key: one has 1 to 128 lower-case letters, digits, '.', '_' and '-', and begins with a \
+         letter or digit"
+    );
+    context.fault(Fault::new(FaultCode::InvalidValue, pointer, words));
+    None
 }
 
 fn integer(number: &serde_json::Number) -> Option<u64> {

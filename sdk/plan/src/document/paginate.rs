@@ -4,7 +4,6 @@ use serde_json::Value;
 
 use super::context::Context;
 use super::object::Object;
-use super::step::counts_rows;
 use crate::expr::InScope;
 use crate::fault::nearest;
 use crate::{Fault, FaultCode, OnRepeat, Paginate, PaginateKind, StopOn};
@@ -47,7 +46,6 @@ pub(super) fn read(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>
             "a page is short of its size, and only page and offset with a size have one",
         );
     }
-    same_param_twice(step, &object, context);
     Some(Paginate { kind, stop_on, on_repeat, pointer })
 }
 
@@ -75,8 +73,8 @@ fn type_name<'d>(value: &'d Value, pointer: &str, context: &mut Context<'_>) -> 
 fn kind(name: &str, object: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> Option<PaginateKind> {
     match name {
         "page" => {
-            let number = param(object, "param", "page", context);
-            let size_param = object.has("size_param").then(|| param(object, "size_param", "", context));
+            let number = object.param("param", context).unwrap_or_else(|| "page".to_owned());
+            let size_param = object.param("size_param", context);
             let start = object.integer("start", 0..=1_000_000_000, context).unwrap_or(1);
             let size = object.integer("size", 1..=1_000_000, context);
             if size_param.is_some() && !object.has("size") {
@@ -89,14 +87,14 @@ fn kind(name: &str, object: &Object<'_>, scope: &InScope, context: &mut Context<
             Some(PaginateKind::Page { param: number, start, size_param, size })
         }
         "offset" => {
-            let offset = param(object, "param", "offset", context);
-            let size_param = object.has("size_param").then(|| param(object, "size_param", "", context));
+            let offset = object.param("param", context).unwrap_or_else(|| "offset".to_owned());
+            let size_param = object.param("size_param", context);
             object.require("size", context)?;
             let size = object.integer("size", 1..=1_000_000, context)?;
             Some(PaginateKind::Offset { param: offset, size_param, size })
         }
         "cursor" => {
-            let param = object.has("param").then(|| param(object, "param", "", context));
+            let param = object.param("param", context);
             object.require("value", context)?;
             let value = object.expr("value", scope, context)?;
             Some(PaginateKind::Cursor { value, param })
@@ -107,14 +105,6 @@ fn kind(name: &str, object: &Object<'_>, scope: &InScope, context: &mut Context<
         }
         _ => Some(PaginateKind::LinkHeader),
     }
-}
-
-fn param(object: &Object<'_>, field: &str, default: &str, context: &mut Context<'_>) -> String {
-    let name = object.text(field, context).unwrap_or(default);
-    if object.has(field) && name.is_empty() {
-        context.fault(Fault::new(FaultCode::InvalidValue, object.at(field), "a parameter has a name"));
-    }
-    name.to_owned()
 }
 
 fn stop_on(object: &Object<'_>, context: &mut Context<'_>) -> StopOn {
@@ -136,13 +126,7 @@ fn stop_on(object: &Object<'_>, context: &mut Context<'_>) -> StopOn {
     stop_on
 }
 
-/// A parameter that pagination sends and the step as well would be there twice.
-fn same_param_twice(step: &Object<'_>, object: &Object<'_>, context: &mut Context<'_>) {
-    let own = step.get("params");
-    for field in ["param", "size_param"] {
-        let Some(name) = object.get(field).and_then(Value::as_str) else { continue };
-        if own.is_some_and(|params| params.get(name).is_some()) {
-            context.conflict(object.at(field), format!("{name} is among the step's params already"));
-        }
-    }
+/// Whether a loop counts the rows of its pages.
+fn counts_rows(kind: &PaginateKind) -> bool {
+    matches!(kind, PaginateKind::Page { .. } | PaginateKind::Offset { .. })
 }

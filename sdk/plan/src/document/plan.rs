@@ -3,11 +3,11 @@
 use serde_json::Value;
 
 use super::context::Context;
-use super::object::{Object, wrong_type};
-use super::{definition, unsupported};
+use super::object::{self, Object, wrong_type};
+use super::{definition, timing};
 use crate::{Configs, Fault, FaultCode, Overlap, Plan};
 
-const FIELDS: &[&str] = &[
+pub(crate) const FIELDS: &[&str] = &[
     "key",
     "integration",
     "configs",
@@ -32,19 +32,19 @@ const DESCRIPTION_BYTES: usize = 4096;
 /// Configs that a plan names.
 const MAX_CONFIGS: usize = 1000;
 /// The greatest count of seconds or runs: what a 32-bit integer holds.
-const MAX_COUNT: u64 = 2_147_483_647;
+pub(super) const MAX_COUNT: u64 = 2_147_483_647;
 
 pub(super) fn read(document: &Value, context: &mut Context<'_>) -> Option<Plan> {
     let object = Object::open(document, "", FIELDS, context)?;
-    unsupported::refuse(&object, unsupported::PLAN, context);
     let key = required_key(&object, "key", context);
     let integration = required_key(&object, "integration", context);
     let configs = configs(&object, context);
     let name = object.short_text("name", NAME_BYTES, context);
     let description = object.short_text("description", DESCRIPTION_BYTES, context);
     let enabled = object.boolean("enabled", context).unwrap_or(false);
-    let wait_seconds = object.integer("wait_seconds", 1..=MAX_COUNT, context).unwrap_or(300);
+    let timing = timing::read(&object, context);
     let overlap = object.choice("overlap", &[("skip", Overlap::Skip), ("queue", Overlap::Queue)], context);
+    let catch_up = timing::catch_up(&object, context);
     let repeat_count = object.integer("repeat_count", 1..=MAX_COUNT, context);
     let priority = object.integer("priority", 0..=9, context).and_then(|value| u8::try_from(value).ok());
     let definition = object.require("definition", context);
@@ -56,38 +56,18 @@ pub(super) fn read(document: &Value, context: &mut Context<'_>) -> Option<Plan> 
         name,
         description,
         enabled,
-        wait_seconds,
+        timing,
         overlap: overlap.unwrap_or(Overlap::Skip),
+        catch_up,
         repeat_count,
         priority: priority.unwrap_or(5),
         definition: definition?,
     })
 }
 
-/// Whether a text is a key: `[a-z0-9][a-z0-9._-]{0,127}`.
-fn is_key(text: &str) -> bool {
-    let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    let mut bytes = text.as_bytes().iter();
-    text.len() <= 128
-        && bytes.next().is_some_and(plain)
-        && bytes.all(|byte| plain(byte) || matches!(byte, b'.' | b'_' | b'-'))
-}
-
-fn key(text: &str, pointer: String, context: &mut Context<'_>) -> Option<String> {
-    if is_key(text) {
-        return Some(text.to_owned());
-    }
-    let words = format!(
-        "{text:.200?} is no key: one has 1 to 128 lower-case letters, digits, '.', '_' and '-', and begins with a \
-         letter or digit"
-    );
-    context.fault(Fault::new(FaultCode::InvalidValue, pointer, words));
-    None
-}
-
 fn required_key(object: &Object<'_>, field: &str, context: &mut Context<'_>) -> Option<String> {
     object.require(field, context)?;
-    key(object.text(field, context)?, object.at(field), context)
+    object::key(object.text(field, context)?, object.at(field), context)
 }
 
 fn configs(object: &Object<'_>, context: &mut Context<'_>) -> Option<Configs> {
@@ -116,7 +96,7 @@ fn configs(object: &Object<'_>, context: &mut Context<'_>) -> Option<Configs> {
                     ));
                     continue;
                 }
-                keys.extend(key(text, pointer, context));
+                keys.extend(object::key(text, pointer, context));
             }
             Some(Configs::Keys(keys))
         }

@@ -83,7 +83,7 @@ fn headers(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> Vec
             let words = format!("{name} belongs to the connection and cannot be set");
             context.fault(Fault::new(FaultCode::InvalidValue, pointer.clone(), words));
         }
-        if lower.is_empty() || !lower.bytes().all(is_token) {
+        if !is_header_name(name) {
             context.fault(Fault::new(
                 FaultCode::InvalidValue,
                 pointer.clone(),
@@ -112,9 +112,10 @@ fn headers(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> Vec
     headers
 }
 
-/// A byte of a header's name (RFC 9110, token).
-fn is_token(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+/// Whether a text is the name of a header (RFC 9110, token).
+pub(super) fn is_header_name(text: &str) -> bool {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(token)
 }
 
 /// A map in the order of its keys, or a list of `{name, value}` in its own.
@@ -182,7 +183,12 @@ fn scalar(value: &Value, pointer: &str, scope: &InScope, context: &mut Context<'
     json(value, pointer, scope, context)
 }
 
-fn json(value: &Value, pointer: &str, scope: &InScope, context: &mut Context<'_>) -> Option<JsonTemplate> {
+pub(super) fn json(
+    value: &Value,
+    pointer: &str,
+    scope: &InScope,
+    context: &mut Context<'_>,
+) -> Option<JsonTemplate> {
     match value {
         Value::String(text) => {
             let template = context.template(text, pointer, scope, false)?;

@@ -1,33 +1,163 @@
 //! `response`.
 
+use serde_json::Value;
+
 use super::context::Context;
-use super::object::Object;
-use super::unsupported;
-use crate::{ResponseFormat, ResponseRules};
+use super::object::{Object, wrong_type};
+use crate::{CsvHeader, CsvRules, Decompress, Fault, FaultCode, ResponseFormat, ResponseRules};
 
-const FIELDS: &[&str] = &["format", "max_bytes", "charset", "decompress", "stream", "csv", "xml"];
+pub(crate) const FIELDS: &[&str] = &["format", "max_bytes", "charset", "decompress", "stream", "csv", "xml"];
+pub(crate) const CSV_FIELDS: &[&str] = &["delimiter", "quote", "header"];
+pub(crate) const XML_FIELDS: &[&str] = &["arrays"];
 
-/// All formats of the language; those that are not served are refused by the table.
-const FORMATS: &[(&str, Option<ResponseFormat>)] = &[
-    ("auto", Some(ResponseFormat::Auto)),
-    ("json", Some(ResponseFormat::Json)),
-    ("jsonl", None),
-    ("xml", None),
-    ("csv", None),
-    ("text", None),
-    ("binary", None),
+pub(crate) const FORMATS: &[(&str, ResponseFormat)] = &[
+    ("auto", ResponseFormat::Auto),
+    ("json", ResponseFormat::Json),
+    ("jsonl", ResponseFormat::Jsonl),
+    ("xml", ResponseFormat::Xml),
+    ("csv", ResponseFormat::Csv),
+    ("text", ResponseFormat::Text),
+    ("binary", ResponseFormat::Binary),
 ];
 
+pub(crate) const DECOMPRESS: &[(&str, Decompress)] = &[
+    ("auto", Decompress::Auto),
+    ("gzip", Decompress::Gzip),
+    ("zip", Decompress::Zip),
+    ("none", Decompress::None),
+];
+
+/// Names in one list at most.
+const MAX_NAMES: usize = 2000;
+
 pub(super) fn read(step: &Object<'_>, context: &mut Context<'_>) -> ResponseRules {
-    let most = context.server.body_bytes;
-    let default =
-        ResponseRules { max_bytes: ResponseRules::default().max_bytes.min(most), ..ResponseRules::default() };
+    let default = ResponseRules::default();
+    let default = ResponseRules { max_bytes: default.max_bytes.min(context.server.body_bytes), ..default };
     let Some(value) = step.get("response") else { return default };
     let Some(object) = Object::open(value, &step.at("response"), FIELDS, context) else { return default };
-    unsupported::refuse(&object, unsupported::RESPONSE, context);
-    ResponseRules {
-        format: object.choice("format", FORMATS, context).flatten().unwrap_or(default.format),
+    let format = object.choice("format", FORMATS, context).unwrap_or(default.format);
+    let stream = object.boolean("stream", context).unwrap_or(false);
+    let most =
+        if stream || by_rows(format) { context.server.stream_bytes } else { context.server.body_bytes };
+    let rules = ResponseRules {
+        format,
         max_bytes: object.integer("max_bytes", 1..=most, context).unwrap_or(default.max_bytes),
-        ..default
+        charset: charset(&object, context),
+        decompress: object.choice("decompress", DECOMPRESS, context).unwrap_or(default.decompress),
+        stream,
+        csv: csv(&object, context),
+        xml_arrays: xml_arrays(&object, context),
+    };
+    conflicts(&rules, &object, context);
+    rules
+}
+
+/// Whether bodies of this format are taken row by row, whatever else the plan says.
+pub(super) fn by_rows(format: ResponseFormat) -> bool {
+    matches!(format, ResponseFormat::Jsonl | ResponseFormat::Csv)
+}
+
+fn conflicts(rules: &ResponseRules, object: &Object<'_>, context: &mut Context<'_>) {
+    use ResponseFormat::{Auto, Binary, Csv, Text, Xml};
+    let format = rules.format;
+    for (field, formats) in [("csv", [Auto, Csv]), ("xml", [Auto, Xml])] {
+        if object.has(field) && !formats.contains(&format) {
+            let words = format!("{field} says how {field} is read, and the format is another");
+            context.conflict(object.at(field), words);
+        }
     }
+    if rules.charset.is_some() && format == Binary {
+        context.conflict(object.at("charset"), "bytes have no charset, and the format is binary");
+    }
+    if rules.stream && matches!(format, Xml | Text | Binary) {
+        let words = "only JSON, JSON lines and CSV have rows that can be taken one by one";
+        context.conflict(object.at("stream"), words);
+    }
+}
+
+/// The name of the encoding that a label means (WHATWG Encoding, 4.2).
+fn charset(object: &Object<'_>, context: &mut Context<'_>) -> Option<String> {
+    let label = object.text("charset", context)?;
+    let encoding = encoding_rs::Encoding::for_label(label.as_bytes());
+    if encoding.is_none() {
+        let words = format!("{label:.100?} is the label of no encoding, like utf-8, windows-1252, shift_jis");
+        context.fault(Fault::new(FaultCode::InvalidValue, object.at("charset"), words));
+    }
+    encoding.map(|encoding| encoding.name().to_owned())
+}
+
+fn csv(response: &Object<'_>, context: &mut Context<'_>) -> CsvRules {
+    let default = CsvRules::default();
+    let Some(value) = response.get("csv") else { return default };
+    let Some(object) = Object::open(value, &response.at("csv"), CSV_FIELDS, context) else { return default };
+    let delimiter = byte(&object, "delimiter", context).unwrap_or(default.delimiter);
+    let quote = match object.get("quote") {
+        None => default.quote,
+        Some(Value::String(text)) if text.is_empty() => None,
+        Some(_) => byte(&object, "quote", context).or(default.quote),
+    };
+    if quote == Some(delimiter) {
+        context.conflict(object.at("quote"), "the delimiter and the quote are the same");
+    }
+    CsvRules { delimiter, quote, header: header(&object, context).unwrap_or(default.header) }
+}
+
+/// One ASCII character that is no end of a line.
+fn byte(object: &Object<'_>, field: &str, context: &mut Context<'_>) -> Option<u8> {
+    let text = object.text(field, context)?;
+    match text.as_bytes() {
+        [byte] if byte.is_ascii() && !matches!(byte, b'\n' | b'\r' | 0) => Some(*byte),
+        _ => {
+            let words = format!("{text:.20?} is not one ASCII character within a line");
+            context.fault(Fault::new(FaultCode::InvalidValue, object.at(field), words));
+            None
+        }
+    }
+}
+
+fn header(object: &Object<'_>, context: &mut Context<'_>) -> Option<CsvHeader> {
+    match object.get("header")? {
+        Value::Bool(true) => Some(CsvHeader::First),
+        Value::Bool(false) => Some(CsvHeader::None),
+        Value::Array(_) => names(object, "header", context).map(CsvHeader::Names),
+        other => {
+            context.fault(wrong_type(&object.at("header"), "true, false or a list of names", other));
+            None
+        }
+    }
+}
+
+fn xml_arrays(response: &Object<'_>, context: &mut Context<'_>) -> Vec<String> {
+    let Some(value) = response.get("xml") else { return Vec::new() };
+    let Some(object) = Object::open(value, &response.at("xml"), XML_FIELDS, context) else {
+        return Vec::new();
+    };
+    names(&object, "arrays", context).unwrap_or_default()
+}
+
+/// A list of different names.
+fn names(object: &Object<'_>, field: &str, context: &mut Context<'_>) -> Option<Vec<String>> {
+    let values = object.list(field, context)?;
+    if values.is_empty() || values.len() > MAX_NAMES {
+        let words = format!("{} names are not between 1 and {MAX_NAMES}", values.len());
+        context.fault(Fault::new(FaultCode::OutOfRange, object.at(field), words));
+        return None;
+    }
+    let mut names: Vec<String> = Vec::with_capacity(values.len());
+    for (place, value) in values.iter().enumerate() {
+        let pointer = format!("{}/{place}", object.at(field));
+        match value.as_str() {
+            Some("") => context.fault(Fault::new(FaultCode::InvalidValue, pointer, "a name is not empty")),
+            Some(name) if names.iter().any(|known| known == name) => {
+                context.fault(Fault::new(
+                    FaultCode::Duplicate,
+                    pointer,
+                    format!("{name:.100} is named twice"),
+                ));
+            }
+            Some(name) => names.push(name.to_owned()),
+            None => context.fault(wrong_type(&pointer, "a name", value)),
+        }
+    }
+    Some(names)
 }

@@ -1,4 +1,4 @@
-//! One step, and the names that its expressions may begin with.
+//! One step: which of its fields can stand together, and each of them in its scope.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,13 +6,17 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::context::Context;
+use super::level::{Level, Role, Scopes};
 use super::object::{self, Object};
-use super::{outcome, paginate, request, response, retry, unsupported};
+use super::{
+    async_job, conditional, cursor, outcome, paginate, request, response, retry, sent_params, streaming,
+};
+use super::{unsupported, window};
 use crate::expr::InScope;
 use crate::fault::token;
-use crate::{Action, Emit, Expr, Fault, FaultCode, PaginateKind, Rows, ScopeName, Step};
+use crate::{Action, AuthFlow, Emit, Expr, Fault, FaultCode, Rows, Step};
 
-const FIELDS: &[&str] = &[
+pub(crate) const FIELDS: &[&str] = &[
     "id",
     "url",
     "method",
@@ -47,50 +51,23 @@ const FIELDS: &[&str] = &[
     "async_job",
 ];
 
-/// Where a step stands among the others.
-#[derive(Clone)]
-pub(super) struct Level {
-    /// The root is 1.
-    depth: u32,
-    max_depth: u32,
-    /// Whether there are rows or elements around it.
-    in_items: bool,
-    /// Ids of the steps that are finished before, on this level and the outer ones.
-    earlier: Vec<String>,
-}
-
-impl Level {
-    pub(super) fn root(max_depth: u32) -> Self {
-        Self { depth: 1, max_depth, in_items: false, earlier: Vec::new() }
-    }
-
-    fn below(&self, in_items: bool) -> Self {
-        Self { depth: self.depth + 1, in_items: self.in_items || in_items, ..self.clone() }
-    }
-}
-
-/// The names in scope at the three moments of a step.
-pub(super) struct Scopes {
-    /// Before the first pass.
-    pub(super) before: InScope,
-    /// While a request is rendered, and after its answer.
-    pub(super) within: InScope,
-}
-
-impl Scopes {
-    fn of(level: &Level, for_each: bool) -> Self {
-        let mut names = vec![ScopeName::Config, ScopeName::Context, ScopeName::Meta, ScopeName::Steps];
-        if level.depth > 1 {
-            names.push(ScopeName::Parent);
-        }
-        if level.in_items || for_each {
-            names.extend([ScopeName::Item, ScopeName::ItemIndex, ScopeName::Items]);
-        }
-        let before = InScope::new(names.clone(), unsupported::NAMES, &level.earlier);
-        names.extend([ScopeName::Response, ScopeName::Prev, ScopeName::Page]);
-        Self { before, within: InScope::new(names, unsupported::NAMES, &level.earlier) }
-    }
-}
+/// What `submit`, `poll` and `cancel` of an async job cannot have: each is one request, made when the job says so.
+const NOT_IN_ONE_REQUEST: &[&str] = &[
+    "execute_if",
+    "for_each",
+    "while",
+    "break_when",
+    "paginate",
+    "window",
+    "cursor",
+    "conditional",
+    "extract",
+    "iterate_over",
+    "sub_steps",
+    "concurrency",
+    "stop_on_error",
+    "async_job",
+];
 
 pub(super) fn read_all(
     values: &[Value],
@@ -101,13 +78,24 @@ pub(super) fn read_all(
     let mut level = level.clone();
     let mut steps = Vec::with_capacity(values.len());
     for (place, value) in values.iter().enumerate() {
-        let number = context.steps + 1;
-        steps.extend(read(value, &format!("{pointer}/{place}"), &level, context).map(Arc::new));
-        // Known by the document alone: a faulty step is no reason to miss it in the next one.
-        let id = value.get("id").and_then(Value::as_str);
-        level.earlier.push(id.map_or_else(|| format!("step_{number}"), str::to_owned));
+        steps.extend(read_next(value, &format!("{pointer}/{place}"), &mut level, context));
     }
     steps
+}
+
+/// Reads a step, and lets those after it know its id.
+pub(super) fn read_next(
+    value: &Value,
+    pointer: &str,
+    level: &mut Level,
+    context: &mut Context<'_>,
+) -> Option<Arc<Step>> {
+    let number = context.steps + 1;
+    let step = read(value, pointer, level, context).map(Arc::new);
+    // Known by the document alone: a faulty step is no reason to miss it in the next one.
+    let id = level.role.fixed_id().or_else(|| value.get("id").and_then(Value::as_str));
+    level.earlier.push(id.map_or_else(|| format!("step_{number}"), str::to_owned));
+    step
 }
 
 pub(super) fn read(value: &Value, pointer: &str, level: &Level, context: &mut Context<'_>) -> Option<Step> {
@@ -116,53 +104,81 @@ pub(super) fn read(value: &Value, pointer: &str, level: &Level, context: &mut Co
         return None;
     }
     unsupported::refuse(&object, unsupported::STEP, context);
-    // Sub-steps are compiled after this step's own fields, and reads are gathered step by step.
+    // Other steps are compiled after this one's own fields, and reads are gathered step by step.
     let around = context.take_reads();
-    let id = id(&object, context);
-    let scopes = Scopes::of(level, object.has("for_each"));
+    let step = match level.role {
+        Role::Fixed(_) => {
+            let words = "has no meaning here: submit, poll and cancel are one request each";
+            refuse(&object, NOT_IN_ONE_REQUEST, words, context);
+            read_request(&object, level, context)
+        }
+        _ if object.has("async_job") => async_job::read(&object, level, context),
+        _ => read_request(&object, level, context),
+    };
+    context.restore_reads(around);
+    step
+}
+
+/// Refuses fields that cannot stand where the step stands.
+pub(super) fn refuse(object: &Object<'_>, fields: &[&str], words: &str, context: &mut Context<'_>) {
+    for field in fields.iter().filter(|field| object.has(field)) {
+        context.conflict(object.at(field), format!("{field} {words}"));
+    }
+}
+
+fn read_request(object: &Object<'_>, level: &Level, context: &mut Context<'_>) -> Option<Step> {
+    let id = id(object, level, context);
+    let auth_flow = auth_flow(object, level, context);
+    let scopes = Scopes::of(level, object);
     let timeout =
         object.integer("timeout_seconds", 1..=context.server.timeout_seconds, context).unwrap_or(30);
-    let request = request::read(&object, &scopes.within, context);
+    let request = request::read(object, &scopes.within, context);
     let execute_if = object.expr("execute_if", &scopes.before, context);
-    let retry = retry::read(&object, context);
-    let outcome = outcome::read(&object, &scopes.within, context);
+    let for_each = object.expr("for_each", &scopes.around.keeping(), context);
+    let retry = retry::read(object, context);
+    let outcome = outcome::read(object, &scopes.within, context);
     let while_expr = object.expr("while", &scopes.within, context);
     let break_when = object.expr("break_when", &scopes.within, context);
-    let paginate = paginate::read(&object, &scopes.within, context);
-    let set_context = named_exprs(&object, "set_context", &scopes.within, context);
-    let extract = named_exprs(&object, "extract", &scopes.within, context);
-    let rows = object.expr("iterate_over", &scopes.within, context);
-    let rows = rows.map(|expr| Rows { plain: expr.plain_body_path(), expr, unfiltered: None });
-    let emit = emit(&object, level, rows.is_some(), context);
-    let response = response::read(&object, context);
-    let concurrency =
-        object.integer("concurrency", 1..=1000, context).and_then(|value| u32::try_from(value).ok());
-    let stop_on_error = object.boolean("stop_on_error", context).unwrap_or(false);
+    let paginate = paginate::read(object, &scopes.within, context);
+    let window = window::read(object, &scopes, context);
+    let cursor = cursor::read(object, level, &scopes, context);
+    let kept = scopes.within.keeping();
+    let set_context = named_exprs(object, "set_context", &kept, context);
+    let extract = named_exprs(object, "extract", &kept, context);
+    let rows = object.expr("iterate_over", &kept, context);
+    let rows =
+        rows.map(|expr| Rows { plain: expr.plain_body_path(), unfiltered: expr.before_filter(), expr });
+    let emit = emit(object, level, context);
+    let response = response::read(object, context);
+    let conditional = conditional::read(object, request.as_ref(), context);
+    let (concurrency, stop_on_error) = fan_out(object, context);
+    sent_params::check(object, request.as_ref(), context);
+    streaming::check_rows(object, &response, rows.as_ref(), context);
     let reads = context.take_reads();
-    let below = level.below(object.has("iterate_over") || object.has("for_each"));
     let sub_steps = object.list("sub_steps", context);
+    let below = level.below(object, auth_flow.clone());
     let sub_steps = sub_steps.map(|values| read_all(values, &object.at("sub_steps"), &below, context));
-    context.restore_reads(around);
     Some(Step {
         id,
-        pointer: pointer.to_owned(),
+        pointer: object.pointer.clone(),
         action: Action::Request(request?),
+        auth_flow,
         execute_if,
-        for_each: None,
+        for_each,
         timeout: Duration::from_secs(timeout),
         retry,
         outcome,
         while_expr,
         break_when,
         paginate,
-        window: None,
-        cursor: None,
-        conditional: false,
+        window,
+        cursor,
+        conditional,
         set_context,
         extract,
         rows,
         sub_steps: sub_steps.unwrap_or_default(),
-        concurrency: concurrency.unwrap_or(50),
+        concurrency,
         stop_on_error,
         emit,
         response,
@@ -185,7 +201,14 @@ fn within_bounds(pointer: &str, level: &Level, context: &mut Context<'_>) -> boo
     true
 }
 
-fn id(object: &Object<'_>, context: &mut Context<'_>) -> Arc<str> {
+pub(super) fn id(object: &Object<'_>, level: &Level, context: &mut Context<'_>) -> Arc<str> {
+    if let Some(fixed) = level.role.fixed_id() {
+        if object.text("id", context).is_some_and(|id| id != fixed) {
+            let words = format!("the id of this step is always {fixed}");
+            context.fault(Fault::new(FaultCode::Conflict, object.at("id"), words).suggest(fixed));
+        }
+        return Arc::from(fixed);
+    }
     let default = format!("step_{}", context.steps);
     let id = object.text("id", context).unwrap_or(&default);
     let mut chars = id.chars();
@@ -200,14 +223,32 @@ fn id(object: &Object<'_>, context: &mut Context<'_>) -> Arc<str> {
     Arc::from(id)
 }
 
-fn emit(object: &Object<'_>, level: &Level, has_rows: bool, context: &mut Context<'_>) -> Emit {
-    let default = if level.depth == 1 { Emit::Page } else { Emit::None };
+/// The step's own flow, else that of the steps around it.
+pub(super) fn auth_flow(object: &Object<'_>, level: &Level, context: &mut Context<'_>) -> Option<AuthFlow> {
+    let Some(text) = object.text("auth_flow", context) else { return level.auth_flow.clone() };
+    if text == "none" {
+        return Some(AuthFlow::Off);
+    }
+    object::key(text, object.at("auth_flow"), context).map(AuthFlow::Key)
+}
+
+fn emit(object: &Object<'_>, level: &Level, context: &mut Context<'_>) -> Emit {
     let choices = [("page", Emit::Page), ("record", Emit::Record), ("none", Emit::None)];
-    let emit = object.choice("emit", &choices, context).unwrap_or(default);
-    if emit == Emit::Record && !has_rows && !object.has("iterate_over") {
+    let emit = object.choice("emit", &choices, context).unwrap_or_else(|| level.default_emit());
+    if level.silent && emit != Emit::None {
+        let words = "only the last download of an async job emits";
+        context.fault(Fault::new(FaultCode::Conflict, object.at("emit"), words).suggest("none"));
+    } else if emit == Emit::Record && !object.has("iterate_over") {
         context.conflict(object.at("emit"), "record emits one message per row, and needs iterate_over");
     }
     emit
+}
+
+/// `concurrency` and `stop_on_error`.
+pub(super) fn fan_out(object: &Object<'_>, context: &mut Context<'_>) -> (u32, bool) {
+    let concurrency =
+        object.integer("concurrency", 1..=1000, context).and_then(|value| u32::try_from(value).ok());
+    (concurrency.unwrap_or(50), object.boolean("stop_on_error", context).unwrap_or(false))
 }
 
 /// A map from names to expressions, in the order of the names.
@@ -230,9 +271,4 @@ fn named_exprs(
     }
     named.sort_by(|(a, _), (b, _)| a.cmp(b));
     named
-}
-
-/// Whether a loop counts the rows of its pages.
-pub(super) fn counts_rows(kind: &PaginateKind) -> bool {
-    matches!(kind, PaginateKind::Page { .. } | PaginateKind::Offset { .. })
 }

@@ -10,52 +10,16 @@ use crate::{Fault, FaultCode, ScopeName};
 /// A field that is not served; the values that mean the same as leaving it out are taken.
 type Entry = (&'static str, fn(&Value) -> bool);
 
-fn never(_: &Value) -> bool {
-    false
-}
-
-fn is_false(value: &Value) -> bool {
-    *value == json!(false)
-}
-
 fn is_empty(value: &Value) -> bool {
     *value == json!([])
 }
 
-pub(super) const PLAN: &[Entry] = &[
-    ("cron", never),
-    ("timezone", never),
-    ("spread_seconds", never),
-    ("catch_up", |value| *value == json!("run_once")),
-];
-
 pub(super) const DEFINITION: &[Entry] = &[("rate_limits", is_empty)];
 
-pub(super) const STEP: &[Entry] = &[
-    ("for_each", never),
-    ("sub_steps", is_empty),
-    ("concurrency", never),
-    ("stop_on_error", is_false),
-    ("window", never),
-    ("cursor", never),
-    ("conditional", is_false),
-    ("async_job", never),
-    ("auth_flow", |value| *value == json!("none")),
-];
-
-pub(super) const RESPONSE: &[Entry] = &[
-    ("format", |value| {
-        !value.as_str().is_some_and(|format| ["jsonl", "xml", "csv", "text", "binary"].contains(&format))
-    }),
-    ("charset", never),
-    ("decompress", |value| *value == json!("auto")),
-    ("stream", is_false),
-    ("csv", never),
-    ("xml", never),
-];
+pub(super) const STEP: &[Entry] = &[("auth_flow", |value| *value == json!("none"))];
 
 /// Names of the scope that nothing fills yet.
-pub(super) const NAMES: [ScopeName; 3] = [ScopeName::Auth, ScopeName::Cursor, ScopeName::Window];
+pub(super) const NAMES: [ScopeName; 1] = [ScopeName::Auth];
 
 /// Refuses the fields of a table that an object sets.
 pub(super) fn refuse(object: &Object<'_>, table: &[Entry], context: &mut Context<'_>) {

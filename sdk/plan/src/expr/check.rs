@@ -197,7 +197,7 @@ impl<'c> Checker<'c> {
         }
         if let (true, Some(Ast::Literal { value, offset })) = (name.starts_with("regex_"), args.get(1))
             && let Variable::String(pattern) = &**value
-            && let Err(words) = functions::check_pattern(pattern)
+            && let Err(words) = functions::linear_regex(pattern)
         {
             let words = format!("not a regular expression: {words}");
             self.faults.push(self.site.fault(FaultCode::InvalidValue, *offset, words));

@@ -36,6 +36,7 @@ impl Expr {
     pub(crate) fn from_ast(text: &str, ast: Ast, site: &Site<'_>) -> Result<Self, Vec<Fault>> {
         let mut checker = Checker::new(text, site);
         checker.check(&ast);
+        checker.faults.extend(site.scope.kept_credentials(&checker.reads, site));
         if !checker.faults.is_empty() {
             return Err(checker.faults);
         }

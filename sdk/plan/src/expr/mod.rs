@@ -7,6 +7,7 @@ pub(crate) mod equal;
 mod error;
 mod eval;
 mod names;
+mod shape;
 mod traps;
 
 use std::sync::Arc;
@@ -19,7 +20,6 @@ pub use error::EvalError;
 pub(crate) use eval::{Data, Failure, Outcome, Run, boolean, list, null};
 pub(crate) use names::InScope;
 
-use crate::value::{PlainPath, PlainStep};
 use crate::{EvalEnv, Reads, Scope, Value};
 
 /// A compiled expression. Clones share it.
@@ -74,36 +74,6 @@ impl Expr {
     pub fn is_true(&self, scope: &Scope, env: &EvalEnv) -> Result<bool, EvalError> {
         Ok(self.eval(scope, env)?.truthy())
     }
-
-    /// The path below `response.body`, where the expression is nothing but such a path of names and indexes: what it
-    /// chooses can be copied as the bytes that came.
-    #[must_use]
-    pub fn plain_body_path(&self) -> Option<PlainPath> {
-        let mut steps = Vec::new();
-        plain_steps(&self.0.ast, &mut steps)?;
-        let mut steps = steps.into_iter();
-        for wanted in ["response", "body"] {
-            match steps.next()? {
-                PlainStep::Member(name) if name == wanted => {}
-                _ => return None,
-            }
-        }
-        Some(PlainPath(steps.collect()))
-    }
-}
-
-fn plain_steps(node: &Ast, steps: &mut Vec<PlainStep>) -> Option<()> {
-    match node {
-        Ast::Field { name, .. } => steps.push(PlainStep::Member(name.clone())),
-        Ast::Index { idx, .. } => steps.push(PlainStep::Index(*idx)),
-        Ast::Identity { .. } => {}
-        Ast::Subexpr { lhs, rhs, .. } => {
-            plain_steps(lhs, steps)?;
-            plain_steps(rhs, steps)?;
-        }
-        _ => return None,
-    }
-    Some(())
 }
 
 impl std::fmt::Debug for Expr {

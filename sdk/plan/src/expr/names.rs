@@ -1,12 +1,13 @@
 //! The names that expressions can begin with in a field, and the members of those whose members are known.
 
 use crate::fault::nearest;
-use crate::{Fault, FaultCode, ScopeName};
+use crate::{Fault, FaultCode, Reads, ScopeName};
 
 use super::compile::Site;
 
 const RESPONSE: &[&str] = &["status_code", "headers", "body", "url"];
 const PAGE: &[&str] = &["number", "offset", "cursor", "url"];
+const WINDOW: &[&str] = &["from", "to"];
 const META: &[&str] = &[
     "tenant_id",
     "plan_key",
@@ -30,8 +31,26 @@ pub(crate) struct InScope {
     unserved: Vec<ScopeName>,
     /// The steps that `steps.<id>` can name.
     steps: Vec<String>,
+    /// Whether what the expression gives is kept, in messages, context or checkpoints: then it reads no credential.
+    keeps: bool,
     /// Compliance cases and functions' examples look at anything.
     anything: bool,
+}
+
+/// Why a name of the language is not in scope.
+fn absence(name: ScopeName) -> Option<&'static str> {
+    Some(match name {
+        ScopeName::Response | ScopeName::Prev | ScopeName::Page => "there is one from the first pass on",
+        ScopeName::Parent => "there is one in the sub-steps of a step",
+        ScopeName::Item | ScopeName::ItemIndex | ScopeName::Items => {
+            "there is one under for_each, and in the sub-steps of rows"
+        }
+        ScopeName::Cursor => "this step has no cursor here, and no step around it has one",
+        ScopeName::Window => "there is one in the passes of a step with a window, and in its sub-steps",
+        ScopeName::Auth | ScopeName::Config | ScopeName::Context | ScopeName::Meta | ScopeName::Steps => {
+            return None;
+        }
+    })
 }
 
 impl InScope {
@@ -42,7 +61,26 @@ impl InScope {
     ) -> Self {
         let mut names: Vec<_> = names.into_iter().collect();
         names.sort_unstable();
-        Self { names, unserved: unserved.into_iter().collect(), steps: steps.to_vec(), anything: false }
+        let (unserved, steps) = (unserved.into_iter().collect(), steps.to_vec());
+        Self { names, unserved, steps, keeps: false, anything: false }
+    }
+
+    /// The same names for an expression whose value is kept.
+    pub(crate) fn keeping(&self) -> Self {
+        Self { keeps: true, ..self.clone() }
+    }
+
+    /// Whether an expression may begin with this name.
+    pub(crate) fn has(&self, name: ScopeName) -> bool {
+        self.names.contains(&name)
+    }
+
+    /// The fault of an expression that would keep credentials, if it is one.
+    pub(super) fn kept_credentials(&self, reads: &Reads, site: &Site<'_>) -> Option<Fault> {
+        let secret = ["token", "headers"].into_iter().find(|member| reads.touches(&["auth", member]));
+        let words =
+            format!("holds auth.{}, which is secret and may not be kept", secret.filter(|_| self.keeps)?);
+        Some(site.fault(FaultCode::Secret, 0, words))
     }
 
     #[cfg(test)]
@@ -60,7 +98,9 @@ impl InScope {
             let words = format!("{name} is part of the language and not served yet");
             return Some(site.fault(FaultCode::Unsupported, offset, words));
         }
-        let mut fault = site.fault(FaultCode::UnknownName, offset, format!("{name} is not in scope here"));
+        let why = known.and_then(absence).map_or_else(String::new, |why| format!(": {why}"));
+        let words = format!("{name} is not in scope here{why}");
+        let mut fault = site.fault(FaultCode::UnknownName, offset, words);
         fault.in_scope = self.names.iter().map(|name| name.as_str().to_owned()).collect();
         fault.suggestion = self.instead_of(name);
         Some(fault)
@@ -93,6 +133,8 @@ impl InScope {
                 ScopeName::Response | ScopeName::Prev | ScopeName::Parent => RESPONSE.to_vec(),
                 ScopeName::Page => PAGE.to_vec(),
                 ScopeName::Meta => META.to_vec(),
+                ScopeName::Window => WINDOW.to_vec(),
+                ScopeName::Cursor | ScopeName::ItemIndex => return Some(scalar(first, offset, site)),
                 ScopeName::Steps => self.steps.iter().map(String::as_str).collect(),
                 _ => return None,
             },
@@ -113,4 +155,10 @@ impl InScope {
         fault.in_scope = members.into_iter().map(|member| format!("{at}.{member}")).collect();
         Some(fault)
     }
+}
+
+/// A name that is no object: its members are all null.
+fn scalar(name: &str, offset: usize, site: &Site<'_>) -> Fault {
+    let words = format!("{name} is a single value and has no members");
+    site.fault(FaultCode::UnknownName, offset, words).suggest(name)
 }

@@ -7,6 +7,7 @@ use jmespath::ast::{Ast, Comparator};
 use super::bounds::end_of_quoted;
 use super::check::orders;
 use super::compile::Site;
+use crate::stamp::Stamp;
 use crate::{Fault, FaultCode};
 
 /// `true`, `false` or `null` without backticks: a member of that name, which is hardly ever there.
@@ -21,6 +22,7 @@ pub(super) fn bare_word(text: &str, name: &str, offset: usize, site: &Site<'_>) 
 /// What people write out of habit from other languages where the parser stumbles.
 pub(super) fn habit(text: &str, offset: usize, site: &Site<'_>) -> Option<Fault> {
     word_operator(text, offset, site)
+        .or_else(|| bare_time(text, offset, site))
         .or_else(|| arithmetic(text, offset, site))
         .or_else(|| bare_number(text, offset, site))
 }
@@ -34,6 +36,17 @@ fn word_operator(text: &str, offset: usize, site: &Site<'_>) -> Option<Fault> {
         _ => return None,
     };
     Some(site.fault(FaultCode::Trap, offset, format!("{word} is no operator")).suggest(sign))
+}
+
+/// `2026-01-15`, which would be a subtraction if there were any.
+fn bare_time(text: &str, offset: usize, site: &Site<'_>) -> Option<Fault> {
+    let part = |char: char| char.is_ascii_digit() || matches!(char, '-' | ':' | '.' | 'T' | 'Z');
+    let start = text.get(..offset)?.trim_end_matches(part).len();
+    let rest = text.get(start..)?;
+    let time = &rest[..rest.find(|char| !part(char)).unwrap_or(rest.len())];
+    Stamp::parse(time)?;
+    let words = format!("the time {time} needs quotes");
+    Some(site.fault(FaultCode::Trap, start, words).suggest(format!("'{time}'")))
 }
 
 /// `a + b`, `a - 1`.

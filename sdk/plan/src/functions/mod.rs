@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 pub(crate) use call::{Arg, Function, Param};
-pub(crate) use regexes::check_pattern;
+pub(crate) use regexes::linear_regex;
 
 /// One function of the library, for documentation.
 #[derive(Clone, Copy, Debug)]

@@ -9,8 +9,8 @@ use super::Function;
 use super::Param::{Any, List};
 use super::call::{Arg, Args, integer};
 use super::numbers::exact;
-use super::time::timestamp;
 use crate::expr::{Outcome, Run, null};
+use crate::time::timestamp;
 use crate::value::kind_of;
 
 pub(super) static FUNCTIONS: &[Function] = &[

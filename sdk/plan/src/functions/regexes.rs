@@ -51,9 +51,9 @@ fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(pattern).size_limit(PATTERN_SIZE).dfa_size_limit(PATTERN_SIZE).build()
 }
 
-/// Whether a pattern compiles; otherwise why not, in one line.
-pub(crate) fn check_pattern(pattern: &str) -> Result<(), String> {
-    compile(pattern).map(|_| ()).map_err(|error| {
+/// A regular expression within the bounds of size; otherwise why it is none, in one line.
+pub(crate) fn linear_regex(pattern: &str) -> Result<Regex, String> {
+    compile(pattern).map_err(|error| {
         let words = error.to_string();
         words.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
     })

@@ -1,14 +1,15 @@
 //! Times are texts in RFC 3339. Every function here takes and gives UTC; nothing reads a clock but `now()`, which gets
 //! its answer with the evaluation.
 
-use chrono::format::{Item, StrftimeItems};
-use chrono::{DateTime, Duration, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, TimeZone, Utc};
+use chrono::format::Item;
+use chrono::{DateTime, SecondsFormat, Utc};
 use jmespath::Rcvar;
 
 use super::Function;
 use super::Param::{Number, Text};
 use super::call::{Arg, Args, integer, text};
 use crate::expr::{Outcome, Run};
+use crate::time::{self, date, duration, epoch, timestamp, written};
 
 pub(super) static FUNCTIONS: &[Function] = &[
     Function::new(
@@ -67,57 +68,20 @@ pub(super) static FUNCTIONS: &[Function] = &[
     .optional(1),
 ];
 
-/// The instant that a text in RFC 3339 names.
-pub(super) fn timestamp(text: &str) -> Option<DateTime<Utc>> {
-    // Cheap enough to ask for any text: a timestamp begins with four digits and a dash.
-    if text.len() < 20 || text.as_bytes()[4] != b'-' {
-        return None;
-    }
-    DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc())
+fn instant(run: &Run<'_>, text: &str) -> Outcome<DateTime<Utc>> {
+    time::read(text).ok_or_else(|| run.fail("the text is not a time"))
 }
 
-/// A time as expressions see it: UTC, with as much of a second as it has.
-fn written(time: DateTime<Utc>) -> String {
-    time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
-}
-
-/// A time in any of the forms that need no format.
-fn read(text: &str) -> Option<DateTime<Utc>> {
-    let text = text.trim();
-    timestamp(text)
-        .or_else(|| DateTime::parse_from_rfc2822(text).ok().map(|time| time.to_utc()))
-        .or_else(|| {
-            ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M"]
-                .into_iter()
-                .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
-                .map(|time| time.and_utc())
-        })
-        .or_else(|| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z").ok().map(|time| time.to_utc()))
-        .or_else(|| date(text, "%Y-%m-%d"))
-}
-
-fn date(text: &str, format: &str) -> Option<DateTime<Utc>> {
-    NaiveDate::parse_from_str(text, format).ok().map(|date| date.and_time(NaiveTime::MIN).and_utc())
-}
-
-fn time(run: &Run<'_>, text: &str) -> Outcome<DateTime<Utc>> {
-    read(text).ok_or_else(|| run.fail("the text is not a time"))
-}
-
-/// The parts of a strftime text; chrono panics on printing by one that is not valid.
+/// The parts of a strftime text.
 fn strftime<'f>(run: &Run<'_>, format: &'f str) -> Outcome<Vec<Item<'f>>> {
-    let items: Vec<_> = StrftimeItems::new(format).collect();
-    if items.contains(&Item::Error) {
-        return Err(run.fail("the format is no time format"));
-    }
-    Ok(items)
+    time::pattern(format).ok_or_else(|| run.fail("the format is no time format"))
 }
 
 fn parse_time(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
     let subject = args.text(0).trim();
     let wrong = |run: &Run<'_>| run.fail("the text is not a time of this format");
     let parsed = match args.value(1).map(|_| args.text(1)) {
-        None => time(run, subject)?,
+        None => instant(run, subject)?,
         Some("rfc3339") => timestamp(subject).ok_or_else(|| wrong(run))?,
         Some("date") => date(subject, "%Y-%m-%d").ok_or_else(|| wrong(run))?,
         Some(unit @ ("epoch_s" | "epoch_ms")) => {
@@ -126,19 +90,14 @@ fn parse_time(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
         }
         Some(format) => {
             strftime(run, format)?;
-            DateTime::parse_from_str(subject, format)
-                .map(|time| time.to_utc())
-                .ok()
-                .or_else(|| NaiveDateTime::parse_from_str(subject, format).ok().map(|time| time.and_utc()))
-                .or_else(|| date(subject, format))
-                .ok_or_else(|| wrong(run))?
+            time::by_pattern(subject, format).ok_or_else(|| wrong(run))?
         }
     };
     text(run, written(parsed))
 }
 
 fn format_time(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
-    let time = time(run, args.text(0))?;
+    let time = instant(run, args.text(0))?;
     let formatted = match args.text(1) {
         "rfc3339" => time.to_rfc3339_opts(SecondsFormat::Secs, true),
         "date" => time.format("%Y-%m-%d").to_string(),
@@ -150,31 +109,10 @@ fn format_time(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
 }
 
 fn time_add(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
-    let time = time(run, args.text(0))?;
+    let time = instant(run, args.text(0))?;
     let by = duration(args.text(1)).ok_or_else(|| run.fail("the text is not a duration"))?;
     let moved = time.checked_add_signed(by).ok_or_else(|| run.fail("the time is out of range"))?;
     text(run, written(moved))
-}
-
-/// A duration like `1d12h`, `-90s`.
-fn duration(text: &str) -> Option<Duration> {
-    let (sign, mut rest) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
-    if rest.is_empty() {
-        return None;
-    }
-    let mut total: i64 = 0;
-    while !rest.is_empty() {
-        let digits = rest.find(|char: char| !char.is_ascii_digit()).filter(|end| *end > 0)?;
-        let count: i64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let (unit, milliseconds) =
-            [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000), ("w", 604_800_000)]
-                .into_iter()
-                .find(|(unit, _)| rest.starts_with(unit))?;
-        rest = &rest[unit.len()..];
-        total = total.checked_add(count.checked_mul(milliseconds)?)?;
-    }
-    Duration::try_milliseconds(sign * total)
 }
 
 fn milliseconds(run: &Run<'_>, args: &[Arg<'_>]) -> Outcome<bool> {
@@ -185,13 +123,8 @@ fn milliseconds(run: &Run<'_>, args: &[Arg<'_>]) -> Outcome<bool> {
     }
 }
 
-fn epoch(count: i64, milliseconds: bool) -> Option<DateTime<Utc>> {
-    let time = if milliseconds { Utc.timestamp_millis_opt(count) } else { Utc.timestamp_opt(count, 0) };
-    time.single()
-}
-
 fn to_epoch(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
-    let time = time(run, args.text(0))?;
+    let time = instant(run, args.text(0))?;
     Ok(integer(if milliseconds(run, args)? { time.timestamp_millis() } else { time.timestamp() }))
 }
 

@@ -39,4 +39,14 @@ impl JsonTemplate {
             }
         }
     }
+
+    /// Adds the templates, with their places.
+    pub(crate) fn templates<'t>(&'t self, out: &mut Vec<&'t Template>) {
+        match self {
+            Self::Literal(_) => {}
+            Self::Template(template) => out.push(template),
+            Self::List(items) => items.iter().for_each(|item| item.templates(out)),
+            Self::Object(members) => members.iter().for_each(|(_, member)| member.templates(out)),
+        }
+    }
 }

@@ -94,6 +94,20 @@ impl Template {
         }
     }
 
+    /// The text with nothing in place of its expressions but a NUL each.
+    pub(crate) fn literal_text(&self) -> String {
+        let text = |part: &Part| match part {
+            Part::Text(text) => text.clone(),
+            Part::Expr { .. } => "\0".to_owned(),
+        };
+        self.parts.iter().map(text).collect()
+    }
+
+    /// The field in the plan document.
+    pub(crate) fn pointer(&self) -> &str {
+        &self.pointer
+    }
+
     pub(crate) fn exprs(&self) -> impl Iterator<Item = &Expr> {
         self.parts.iter().filter_map(|part| match part {
             Part::Expr { expr, .. } => Some(expr),

@@ -102,6 +102,15 @@ impl RequestTemplate {
         self.method
     }
 
+    /// All its templates.
+    pub(crate) fn templates(&self) -> Vec<&Template> {
+        let mut templates = vec![&self.url];
+        self.params.iter().for_each(|param| param.value.templates(&mut templates));
+        self.headers.iter().for_each(|header| header.value.templates(&mut templates));
+        self.body.iter().for_each(|body| body.content.templates(&mut templates));
+        templates
+    }
+
     /// Renders the request.
     ///
     /// # Errors

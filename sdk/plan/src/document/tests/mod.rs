@@ -3,10 +3,17 @@
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
+mod async_job;
+mod fan_out;
+mod plans;
+mod responses;
+mod walks;
+
 use super::*;
 use crate::template::tests::{env, scope};
 use crate::{
-    Backoff, Configs, Emit, Fault, FaultCode, OnLimit, OnRepeat, Overlap, PaginateKind, ScopeName, StopOn,
+    Backoff, CatchUp, Configs, Emit, Fault, FaultCode, OnLimit, OnRepeat, Overlap, PaginateKind, ScopeName,
+    StopOn, Timing,
 };
 
 fn step(fields: Json) -> Json {
@@ -30,8 +37,14 @@ fn defaults_are_those_of_the_language() {
     let document = json!({"key": "orders", "integration": "shop", "definition": {"step": {"url": "https://x.example.com/a"}}});
     let plan = check(&document, &ServerLimits::default()).unwrap();
     assert_eq!((plan.key.as_str(), plan.integration.as_str()), ("orders", "shop"));
-    assert_eq!((plan.configs, plan.enabled, plan.wait_seconds), (Configs::All, false, 300));
-    assert_eq!((plan.overlap, plan.repeat_count, plan.priority), (Overlap::Skip, None, 5));
+    assert_eq!(
+        (plan.configs, plan.enabled, plan.timing),
+        (Configs::All, false, Timing::Wait { seconds: 300 })
+    );
+    assert_eq!(
+        (plan.overlap, plan.repeat_count, plan.priority, plan.catch_up),
+        (Overlap::Skip, None, 5, CatchUp::RunOnce)
+    );
     let definition = plan.definition;
     assert_eq!(
         (definition.max_execution.as_secs(), definition.max_loops, definition.max_requests),
@@ -244,52 +257,20 @@ fn faults_of_fields_have_pointer_and_correction() {
 
 #[test]
 fn parts_of_the_language_that_are_not_served_say_so() {
-    let unsupported = |definition: Json, pointer: &str| {
-        let faults = faults(&definition);
-        assert!(
-            faults.iter().any(|fault| fault.code == FaultCode::Unsupported && fault.pointer == pointer),
-            "{faults:#?}"
-        );
-        assert!(faults.iter().all(|fault| fault.code == FaultCode::Unsupported), "{faults:#?}");
+    let found = |faults: Vec<Fault>| -> Vec<_> {
+        faults.into_iter().map(|fault| (fault.code.as_str(), fault.pointer)).collect()
     };
-    for (field, value) in [
-        ("for_each", json!("context.list")),
-        ("sub_steps", json!([{"url": "https://a.example.com/{{ parent.body.id }}"}])),
-        ("concurrency", json!(5)),
-        ("stop_on_error", json!(true)),
-        ("window", json!({"step": "1d"})),
-        ("cursor", json!({"value": "response.body.a"})),
-        ("conditional", json!(true)),
-        ("async_job", json!({})),
-        ("auth_flow", json!("main")),
-    ] {
-        unsupported(step(json!({field: value})), &format!("/definition/step/{field}"));
-    }
-    for (field, value) in [
-        ("format", json!("csv")),
-        ("charset", json!("latin1")),
-        ("decompress", json!("zip")),
-        ("stream", json!(true)),
-        ("csv", json!({})),
-        ("xml", json!({})),
-    ] {
-        unsupported(step(json!({"response": {field: value}})), &format!("/definition/step/response/{field}"));
-    }
-    unsupported(step(json!({"while": "window.to"})), "/definition/step/while");
-    let mut limited = step(json!({}));
-    limited["rate_limits"] = json!([{"name": "a"}]);
-    unsupported(limited, "/definition/rate_limits");
-    let plan = json!({"key": "a", "integration": "b", "cron": "* * * * *", "catch_up": "skip", "definition": step(json!({}))});
-    let codes: Vec<_> = check(&plan, &ServerLimits::default())
-        .unwrap_err()
-        .0
-        .into_iter()
-        .map(|fault| (fault.code, fault.pointer))
-        .collect();
+    let unsupported = |pointer: &str| vec![("UNSUPPORTED", pointer.to_owned())];
+    assert_eq!(found(faults(&step(json!({"auth_flow": "main"})))), unsupported("/definition/step/auth_flow"));
+    let below = json!({"sub_steps": [{"url": "https://a.example.com", "auth_flow": "main"}]});
+    assert_eq!(found(faults(&step(below))), unsupported("/definition/step/sub_steps/0/auth_flow"));
     assert_eq!(
-        codes,
-        [(FaultCode::Unsupported, "/cron".to_owned()), (FaultCode::Unsupported, "/catch_up".to_owned())]
+        found(faults(&step(json!({"while": "auth.expires_at"})))),
+        unsupported("/definition/step/while")
     );
+    let mut limited = step(json!({}));
+    limited["rate_limits"] = json!([{"name": "a", "max_concurrent": 1}]);
+    assert_eq!(found(faults(&limited)), unsupported("/definition/rate_limits"));
 }
 
 #[test]
@@ -406,6 +387,15 @@ fn arbitrary_json() -> impl Strategy<Value = Json> {
         "extract",
         "iterate_over",
         "sub_steps",
+        "for_each",
+        "window",
+        "cursor",
+        "async_job",
+        "submit",
+        "poll",
+        "done_when",
+        "download",
+        "start",
         "id",
         "response",
         "max_bytes",
@@ -458,8 +448,8 @@ proptest! {
         for outcome in [check(&document, &server).map(|plan| plan.definition), compile(&document, &server)] {
             match outcome {
                 Ok(definition) => {
-                    for step in &definition.steps {
-                        let _rendered = step.request().unwrap().render(&scope(), &env());
+                    for request in definition.steps.iter().filter_map(|step| step.request()) {
+                        let _rendered = request.render(&scope(), &env());
                     }
                 }
                 Err(faults) => prop_assert!(!faults.0.is_empty()),
