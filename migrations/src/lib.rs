@@ -34,6 +34,8 @@ static STEPS: &[Step] = steps![
     "0011_row_security",
     "0012_partitions",
     "0013_cursors",
+    "0015_must_cancel",
+    "0016_cron",
 ];
 
 impl MigratorTrait for Migrator {

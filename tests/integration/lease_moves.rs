@@ -1,10 +1,10 @@
 //! What moves a run, spoken by hand: parks, cancels, losses, and whose turn comes next.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use orchid_proto::{
     executor::v1 as fleet,
-    v1::{CancelExecutionRequest, ExecutionState},
+    v1::{CancelExecutionRequest, ExecutionState, ExplainExecutionRequest},
 };
 use orchid_tests::{Fleet, Stack, Tenant, eventually};
 use serde_json::{Value, json};
@@ -53,6 +53,7 @@ async fn parks(placement_groups: u32) {
         checkpoint: Some(checkpoint(&first, 3, b"{\"page\":3}")),
         not_before: Some((SystemTime::from(orchid_kit::clock::utc_now()) + Duration::from_secs(3)).into()),
         reason: "Retry-After".to_owned(),
+        must_cancel: false,
     };
     for _ in 0..2 {
         let request = executor.request(fleet::ParkRequest { items: vec![park.clone()] });
@@ -129,6 +130,110 @@ async fn a_cancel_that_an_executor_does_not_obey_is_ended_by_the_server() {
     assert_eq!(beat.instructions[0].command(), fleet::LeaseCommand::Lost);
     let late = complete(&executor, &grant, fleet::Outcome::Succeeded).await;
     assert_eq!(late.results[0].verdict(), fleet::Verdict::ExecutionTerminal, "the first end stands");
+}
+
+/// Parks a run for an hour; its upstream works for it.
+async fn park_for_a_job(executor: &Fleet, grant: &fleet::Grant, seq: i64) {
+    let an_hour = Duration::from_secs(3600);
+    let park = fleet::ParkItem {
+        checkpoint: Some(checkpoint(grant, seq, b"{\"job\":7}")),
+        not_before: Some((SystemTime::from(orchid_kit::clock::utc_now()) + an_hour).into()),
+        reason: "its job".to_owned(),
+        must_cancel: true,
+    };
+    let request = executor.request(fleet::ParkRequest { items: vec![park] });
+    let parked = executor.client().park(request).await.expect("an answer").into_inner();
+    assert_eq!(parked.results[0].verdict(), fleet::Verdict::Ok, "{parked:?}");
+}
+
+async fn explained(tenant: &Tenant, id: &str) -> String {
+    let request = ExplainExecutionRequest { id: id.to_owned() };
+    tenant.executions().explain_execution(tenant.request(request)).await.expect("words").into_inner().summary
+}
+
+async fn tells_its_upstream(placement_groups: u32) {
+    let (stack, tenant) = by_hand::stack(placement_groups, 30_000, &[]).await;
+    let mut executor = stack.fleet().await;
+    let execution = tenant.trigger("single", "main").await;
+    let first = acquire_one(&executor, 1).await;
+    assert!(!first.cancel_requested);
+    park_for_a_job(&executor, &first, 3).await;
+    let behind = tenant.trigger("single", "main").await;
+
+    for _ in 0..2 {
+        assert_eq!(cancel(&tenant, &execution.id).await, ExecutionState::Queued, "not for an hour: now");
+    }
+    let words = explained(&tenant, &execution.id).await;
+    assert!(words.contains("it waits for an executor that tells the upstream"), "{words}");
+
+    // A grant that never arrived costs the upstream nothing.
+    acquire_one(&executor, 2).await;
+    executor.beat(2, &[]).await;
+    let grant = acquire_one(&executor, 3).await;
+    assert_eq!((grant.execution_id.as_str(), grant.cancel_requested), (execution.id.as_str(), true));
+    assert_eq!(grant.checkpoint.as_ref().map(|saved| saved.place.as_ref()), Some(b"{\"job\":7}".as_slice()));
+    assert_eq!(cancel(&tenant, &execution.id).await, ExecutionState::Running, "again changes nothing");
+    let beat = executor.beat(3, &[&grant]).await;
+    assert_eq!(beat.instructions[0].command(), fleet::LeaseCommand::Cancel);
+    let words = explained(&tenant, &execution.id).await;
+    assert!(words.contains("its executor has it to tell the upstream"), "{words}");
+
+    let done = complete(&executor, &grant, fleet::Outcome::Cancelled).await;
+    assert_eq!(done.results[0].verdict(), fleet::Verdict::Ok);
+    assert_eq!(tenant.execution(&execution.id).await.state(), ExecutionState::Cancelled);
+    assert_eq!(acquire_one(&executor, 4).await.execution_id, behind.id, "the next has its turn");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancel_of_a_run_whose_upstream_works_for_it_is_carried_out_by_an_executor() {
+    tells_its_upstream(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancel_of_a_run_whose_upstream_works_for_it_with_eight_groups() {
+    tells_its_upstream(8).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancel_that_meets_a_park_is_not_forgotten() {
+    let (stack, tenant) = by_hand::stack(8, 30_000, &[]).await;
+    let executor = stack.fleet().await;
+    let execution = tenant.trigger("single", "main").await;
+    let first = acquire_one(&executor, 1).await;
+    assert_eq!(cancel(&tenant, &execution.id).await, ExecutionState::Running);
+    park_for_a_job(&executor, &first, 3).await;
+    let second = acquire_one(&executor, 2).await;
+    assert_eq!((second.attempt, second.cancel_requested), (2, true), "at once, not in an hour");
+    complete(&executor, &second, fleet::Outcome::Cancelled).await;
+    assert_eq!(tenant.execution(&execution.id).await.state(), ExecutionState::Cancelled);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancel_that_no_executor_takes_or_carries_out_is_ended_by_the_server() {
+    let (stack, tenant) = by_hand::stack(1, 30_000, &[("ORCHID_RUNS_CANCEL_AFTER_MS", "300")]).await;
+    let mut executor = stack.fleet().await;
+    for (seq, taken) in [(1, false), (3, true)] {
+        let execution = tenant.trigger("single", "main").await;
+        let grant = acquire_one(&executor, seq).await;
+        park_for_a_job(&executor, &grant, 3).await;
+        let asked = Instant::now();
+        cancel(&tenant, &execution.id).await;
+        let grant = if taken { Some(acquire_one(&executor, seq + 1).await) } else { None };
+        assert_eq!(tenant.end_of(&execution.id).await.state(), ExecutionState::Cancelled);
+        assert!(
+            asked.elapsed() >= Duration::from_millis(600),
+            "twice the time of a cancel: {:?}",
+            asked.elapsed()
+        );
+        assert_eq!(stack.database.number("SELECT count(*) FROM ready"), 0);
+        assert_eq!(stack.database.number("SELECT count(*) FROM leases"), 0);
+        let causes = "SELECT count(*) FROM execution_history WHERE cause = 'cancel_overdue'";
+        assert_eq!(stack.database.number(causes), if taken { 2 } else { 1 });
+        if let Some(grant) = grant {
+            let beat = executor.beat(seq + 1, &[&grant]).await;
+            assert_eq!(beat.instructions[0].command(), fleet::LeaseCommand::Lost);
+        }
+    }
 }
 
 async fn turns(placement_groups: u32) {

@@ -12,6 +12,7 @@
 
 mod by_hand;
 mod control_plane_lost;
+mod cron;
 mod cursors;
 mod doorbell_lost;
 mod executions;

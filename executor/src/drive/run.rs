@@ -50,6 +50,8 @@ pub(crate) struct Run<'a> {
     /// The fence was shut when last looked at.
     paused: bool,
     draining: bool,
+    /// The engine was told to cancel; it may go on for a while, to tell an upstream.
+    cancelling: bool,
     /// The engine has said its last word.
     end: Option<Exit>,
 }
@@ -80,6 +82,7 @@ impl<'a> Run<'a> {
             queue_full: None,
             paused: false,
             draining: false,
+            cancelling: false,
             end: None,
         }
     }
@@ -102,6 +105,7 @@ impl<'a> Run<'a> {
 
     /// Runs until nothing is left to do but the last report.
     pub(crate) async fn go(&mut self, cancel: bool) -> Exit {
+        self.cancelling = cancel;
         self.step(if cancel { Input::Stop(StopReason::Cancel) } else { Input::Begin });
         let mut orders = self.lease.orders();
         let mut fence = self.parts.fence.changes();
@@ -118,7 +122,7 @@ impl<'a> Run<'a> {
                     let order = *orders.borrow_and_update();
                     match order {
                         Order::Lost => return Exit::Lost,
-                        Order::Cancel => self.stop(StopReason::Cancel),
+                        Order::Cancel => self.cancel(),
                         Order::Continue => {}
                     }
                 }
@@ -220,6 +224,7 @@ impl<'a> Run<'a> {
             self.end = Some(Exit::Park {
                 not_before: clock::utc_now() + STALLED_PARK,
                 reason: "kafka acknowledges nothing".to_owned(),
+                must_cancel: false,
             });
         }
         self.outbox = Outbox::new(now);
@@ -285,6 +290,14 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Once: beats repeat the order until the run has ended, and a run that was granted to be cancelled hears it besides.
+    fn cancel(&mut self) {
+        if !self.cancelling {
+            self.cancelling = true;
+            self.stop(StopReason::Cancel);
+        }
+    }
+
     fn stop(&mut self, reason: StopReason) {
         if self.end.is_none() {
             self.step(Input::Stop(reason));
@@ -306,8 +319,8 @@ impl<'a> Run<'a> {
             Output::Wait { wait_id, delay } => self.waits.add(wait_id, now + delay),
             Output::Read { try_id } => self.tries.read(try_id),
             Output::Discard { try_id } => self.tries.discard(try_id),
-            Output::Park { not_before, reason, must_cancel: _ } => {
-                self.finish(Exit::Park { not_before, reason })
+            Output::Park { not_before, reason, must_cancel } => {
+                self.finish(Exit::Park { not_before, reason, must_cancel })
             }
             Output::Finished(Finish::Ended(ending)) => self.finish(Exit::Complete(ending)),
             Output::Finished(Finish::Released) => self.finish(Exit::Release(self.release_reason())),

@@ -76,12 +76,13 @@ pub(crate) fn park_item(
     checkpoint: wire::CheckpointItem,
     not_before: DateTime<Utc>,
     reason: String,
+    must_cancel: bool,
 ) -> wire::ParkItem {
     let not_before = prost_types::Timestamp {
         seconds: not_before.timestamp(),
         nanos: i32::try_from(not_before.timestamp_subsec_nanos()).unwrap_or(0).min(999_999_999),
     };
-    wire::ParkItem { checkpoint: Some(checkpoint), not_before: Some(not_before), reason }
+    wire::ParkItem { checkpoint: Some(checkpoint), not_before: Some(not_before), reason, must_cancel }
 }
 
 pub(crate) fn release_item(checkpoint: wire::CheckpointItem, reason: ReleaseReason) -> wire::ReleaseItem {

@@ -287,6 +287,33 @@ async fn a_cancelled_run_completes_as_cancelled_and_a_lost_one_reports_nothing()
 }
 
 #[tokio::test]
+async fn a_run_that_is_granted_to_be_cancelled_begins_nothing_and_ends_once() {
+    let stand = Stand::start(600).await;
+    let grant = wire::Grant { cancel_requested: true, ..stand.grant(1) };
+    {
+        let mut state = stand.control_plane.state();
+        // Each of its beats is told the same again.
+        state.commands.insert(grant.lease_id.clone(), wire::LeaseCommand::Cancel);
+        state.hold_completes = true;
+        state.ready.push(grant.clone());
+    }
+    let app = stand.executor("").await;
+    eventually("three beats list it", || {
+        let state = stand.control_plane.state();
+        let lists = |beat: &&wire::HeartbeatRequest| !beat.leases.is_empty();
+        (state.beats.iter().filter(lists).count() >= 3).then_some(())
+    })
+    .await;
+    stand.control_plane.state().hold_completes = false;
+    completed(&stand, 1).await;
+    app.stop().await.unwrap();
+    let state = stand.control_plane.state();
+    assert_eq!(state.completes.len(), 1);
+    assert_eq!(state.completes[0].outcome(), wire::Outcome::Cancelled);
+    assert_eq!(stand.upstream.requests.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
 async fn an_announcement_goes_to_both_topics_and_is_confirmed() {
     let stand = Stand::start(600).await;
     let key = wire::AnnouncementKey { tenant_id: stand::TENANT.to_owned(), id: "a".to_owned() };

@@ -175,12 +175,12 @@ fn outcome(number: i32, pointer: &str) -> Result<Outcome, Status> {
 /// Decodes parkings.
 pub(crate) fn parkings(request: wire::ParkRequest) -> Result<Vec<Parking>, Status> {
     let decode = |(index, item): (usize, wire::ParkItem)| {
-        let wire::ParkItem { checkpoint, not_before, reason } = item;
+        let wire::ParkItem { checkpoint, not_before, reason, must_cancel } = item;
         let pointer = format!("/items/{index}");
         let (lease_token, checkpoint) = last_checkpoint(checkpoint, &pointer)?;
         let place = format!("{pointer}/not_before");
         let not_before = convert::time(request::required(not_before, &place)?, &place)?;
-        Ok(Parking { lease_token, checkpoint, not_before, reason })
+        Ok(Parking { lease_token, checkpoint, not_before, reason, must_cancel })
     };
     request.items.into_iter().enumerate().map(decode).collect()
 }

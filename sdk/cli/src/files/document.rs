@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use orchid_plan::{Fault, FaultCode, ServerLimits};
 use orchid_sdk::{
     json::to_struct,
-    v1::{Config, Integration, Overlap, Plan},
+    v1::{CatchUp, Config, Integration, Overlap, Plan},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -96,7 +96,13 @@ struct PlanFile {
     description: String,
     enabled: Option<bool>,
     wait_seconds: Option<i32>,
+    #[serde(default)]
+    cron: String,
+    #[serde(default)]
+    timezone: String,
+    spread_seconds: Option<i32>,
     overlap: Option<String>,
+    catch_up: Option<String>,
     repeat_count: Option<i32>,
     priority: Option<i32>,
 }
@@ -231,6 +237,12 @@ fn plan(source: &Source, members: Map<String, Value>) -> Result<Plan, DocumentEr
         Some(_) => Overlap::Skip,
         None => Overlap::Unspecified,
     };
+    let catch_up = match file.catch_up.as_deref() {
+        Some("skip") => CatchUp::Skip,
+        Some("run_each") => CatchUp::RunEach,
+        Some(_) => CatchUp::RunOnce,
+        None => CatchUp::Unspecified,
+    };
     Ok(Plan {
         key: file.key,
         integration: file.integration,
@@ -239,7 +251,11 @@ fn plan(source: &Source, members: Map<String, Value>) -> Result<Plan, DocumentEr
         description: file.description,
         enabled: file.enabled,
         wait_seconds: file.wait_seconds,
+        cron: file.cron,
+        timezone: file.timezone,
+        spread_seconds: file.spread_seconds,
         overlap: overlap.into(),
+        catch_up: catch_up.into(),
         repeat_count: file.repeat_count,
         priority: file.priority,
         definition: Some(number),

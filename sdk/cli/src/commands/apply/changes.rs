@@ -2,7 +2,7 @@
 
 use orchid_sdk::{
     json::from_struct,
-    v1::{Config, Integration, Overlap, Plan},
+    v1::{CatchUp, Config, Integration, Overlap, Plan},
 };
 use serde_json::Value;
 
@@ -63,8 +63,16 @@ pub(super) fn plan(declared: &Plan, current: &Plan) -> Changes {
     changes.note("description", declared.description != current.description);
     changes.note("enabled", differs(declared.enabled, current.enabled));
     changes.note("wait_seconds", differs(declared.wait_seconds, current.wait_seconds));
+    // Zone and spread are parts of a cron text: without them it has their defaults.
+    let by_cron = !declared.cron.is_empty();
+    changes.note("cron", by_cron && declared.cron != current.cron);
+    changes.note("timezone", by_cron && declared.timezone != current.timezone);
+    let spread = |plan: &Plan| plan.spread_seconds.unwrap_or(0);
+    changes.note("spread_seconds", by_cron && spread(declared) != spread(current));
     let overlap = declared.overlap();
     changes.note("overlap", overlap != Overlap::Unspecified && overlap != current.overlap());
+    let catch_up = declared.catch_up();
+    changes.note("catch_up", catch_up != CatchUp::Unspecified && catch_up != current.catch_up());
     changes.note("repeat_count", differs(declared.repeat_count, current.repeat_count));
     changes.note("priority", differs(declared.priority, current.priority));
     changes.note_json("definition", &json(declared.definition.as_ref()), &json(current.definition.as_ref()));
@@ -148,6 +156,26 @@ mod tests {
         assert!(plan(&Plan::default(), &current).is_empty());
         let declared = Plan { enabled: Some(false), priority: Some(5), ..Plan::default() };
         assert_eq!(plan(&declared, &current).fields, ["enabled"]);
+        let by_cron = Plan {
+            cron: "0 5 * * *".to_owned(),
+            timezone: "Europe/Berlin".to_owned(),
+            spread_seconds: Some(60),
+            catch_up: CatchUp::Skip.into(),
+            ..Plan::default()
+        };
+        assert!(plan(&Plan::default(), &by_cron).is_empty());
+        assert!(plan(&by_cron, &by_cron).is_empty());
+    }
+
+    #[test]
+    fn a_cron_text_without_zone_and_spread_has_their_defaults() {
+        let by_cron = Plan { cron: "0 5 * * *".to_owned(), ..Plan::default() };
+        let elsewhere =
+            Plan { timezone: "Europe/Berlin".to_owned(), spread_seconds: Some(60), ..by_cron.clone() };
+        assert_eq!(plan(&by_cron, &elsewhere).fields, ["timezone", "spread_seconds"]);
+        let waits = Plan { wait_seconds: Some(60), ..Plan::default() };
+        assert_eq!(plan(&by_cron, &waits).fields, ["cron"]);
+        assert_eq!(plan(&waits, &elsewhere).fields, ["wait_seconds"]);
     }
 
     #[test]
