@@ -82,6 +82,10 @@ impl StepRun {
             }
             (Doing::Rows(pass), event) => self.go_on_with_rows(cx, env, pass, route, event),
             (Doing::Waiting(waiting), Event::Woke { wait_id }) if waiting == wait_id => self.send(cx, env),
+            (Doing::Parked(idle), _) => {
+                self.doing = Doing::Parked(idle.clone());
+                Ok(Flow::Idle(idle))
+            }
             (doing, _) => {
                 self.doing = doing;
                 Ok(Flow::Busy)

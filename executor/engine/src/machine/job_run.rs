@@ -198,7 +198,8 @@ impl JobRun {
             (Phase::Waiting(waiting), Event::Woke { wait_id }) if *waiting == wait_id => {
                 self.poll(cx, &mut inner)
             }
-            (Phase::Wait | Phase::Waiting(_) | Phase::Over, _) => Ok(Flow::Busy),
+            (Phase::Wait, _) => Ok(self.due.map_or(Flow::Busy, |due| self.idle(cx, due))),
+            (Phase::Waiting(_) | Phase::Over, _) => Ok(Flow::Busy),
         };
         self.inner = Some(inner);
         self.proceed(cx, env, flow)
@@ -338,7 +339,7 @@ impl JobRun {
     fn idle(&self, cx: &mut Cx<'_>, due: DateTime<Utc>) -> Flow {
         cx.run.parking = true;
         let reason = format!("the upstream's job of {}", self.node.path);
-        Flow::Idle(Idle { not_before: due, reason, upstream_works: true })
+        Flow::Idle(Idle::until(due, reason))
     }
 
     fn poll_when_due(&mut self, cx: &mut Cx<'_>, inner: &mut Env) -> Result<Flow, Halt> {

@@ -239,7 +239,7 @@ impl Sequence {
                 Ok(Flow::Skipped) => self.leave(cx, false),
                 Err(halt) => {
                     let node = self.node();
-                    if node.gathers {
+                    if node.gathers && matches!(halt, Halt::Fault(_)) {
                         self.gathered.insert(node.step.id.to_string(), None);
                     }
                     return Err(halt);

@@ -29,6 +29,8 @@ impl StepRun {
         if pass.source.is_none() {
             return self.advance_single(cx, env, pass);
         }
+        // What has ended is in the page before others begin: beginning may end the run.
+        self.take_ended(cx, env, pass)?;
         loop {
             if let Some(stop) = self.fill(cx, env, pass)? {
                 return Ok(stop);
@@ -192,6 +194,8 @@ impl StepRun {
         }
         let skipping = pass.source.as_ref().is_some_and(|source| source.skip.is_some());
         if pass.source.is_some() && !skipping {
+            // A row that no message takes is begun again, and fails there.
+            let _taken = self.take_ended(cx, env, &mut pass);
             let settled = pass.sheet.leave_all(cx, &self.node);
             self.settle(cx, env, &mut pass, settled);
         }
@@ -209,9 +213,11 @@ impl StepRun {
     pub(in crate::machine) fn works_upstream(&self) -> bool {
         match &self.doing {
             Doing::Rows(pass) => pass.flight.under_way().any(|(_, row)| row.sequence.works_upstream()),
-            Doing::Nothing | Doing::Asking(_) | Doing::Gathering(_) | Doing::Waiting(_) | Doing::Parked => {
-                false
-            }
+            Doing::Nothing
+            | Doing::Asking(_)
+            | Doing::Gathering(_)
+            | Doing::Waiting(_)
+            | Doing::Parked(_) => false,
         }
     }
 
@@ -221,7 +227,7 @@ impl StepRun {
             Doing::Asking(sent) => Some(&sent.facts),
             Doing::Gathering(gathering) => Some(&gathering.sent.facts),
             Doing::Rows(pass) => Some(&pass.sent.facts),
-            Doing::Nothing | Doing::Waiting(_) | Doing::Parked => None,
+            Doing::Nothing | Doing::Waiting(_) | Doing::Parked(_) => None,
         }
     }
 }
