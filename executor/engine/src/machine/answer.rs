@@ -196,18 +196,29 @@ impl StepRun {
         if answer.tried.status == Some(304) && sent.validated.is_some() {
             return self.not_modified(cx, env, answer);
         }
+        let decision = self.decide(cx, env, &mut sent, &answer)?;
+        self.obey(cx, env, sent, answer, decision)
+    }
+
+    /// What the outcome table says.
+    pub(super) fn decide(
+        &self,
+        cx: &Cx<'_>,
+        env: &Env,
+        sent: &mut Sent,
+        answer: &Answer,
+    ) -> Result<Decision, Halt> {
         sent.scope.set(ScopeName::Response, answer.value.clone());
         let rules = self.step();
         let mut ask = |field: &'static str, expr: &Expr| {
             expr.is_true(&sent.scope, &sent.env)
                 .map_err(|error| What::expression(format!("{}/{field}", rules.pointer), &error))
         };
-        let decision = decide(&rules.outcome, &rules.retry, &answer.tried, &mut ask)
-            .map_err(|what| self.fault(cx, env, what, &sent, &answer))?;
-        self.obey(cx, env, sent, answer, decision)
+        decide(&rules.outcome, &rules.retry, &answer.tried, &mut ask)
+            .map_err(|what| self.fault(cx, env, what, sent, answer).into())
     }
 
-    fn obey(
+    pub(super) fn obey(
         &mut self,
         cx: &mut Cx<'_>,
         env: &mut Env,

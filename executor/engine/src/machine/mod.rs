@@ -7,6 +7,7 @@
 //! It never waits, reads a clock, or forgets what a message needs before it is acknowledged.
 
 mod answer;
+mod around;
 mod carried;
 mod conditional;
 mod context;

@@ -109,7 +109,7 @@ impl Active {
     /// Takes the jobs out whose upstream has to be told that nobody waits any more.
     pub(super) fn abandon(&mut self, env: &Env, found: &mut Vec<(Env, StepRun)>) {
         match self {
-            Active::Loop(step) => step.abandon(found),
+            Active::Loop(step) => step.abandon(env, found),
             Active::Each(each) => each.abandon(env, found),
             Active::Job(job) => found.extend(job.abandon(env)),
         }
