@@ -134,7 +134,7 @@ impl StepRun {
                 }
                 self.pointer = pointer;
                 if self.page - self.base >= cx.run.definition.max_loops {
-                    return Err(Halt::Limit(Limit::Loops));
+                    return self.limited(cx, env, Limit::Loops);
                 }
                 self.send(cx, env)
             }

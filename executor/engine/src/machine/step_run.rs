@@ -9,6 +9,7 @@ use url::Url;
 
 use super::cx::Spot;
 use super::env::Env;
+use super::flow::Idle;
 use super::paginate::{Guard, Pointer};
 use super::program::Node;
 use super::reach::Reach;
@@ -67,8 +68,8 @@ pub(super) enum Doing {
     Rows(Box<Pass>),
     /// The time of its next try.
     Waiting(WaitId),
-    /// The same, for longer than an executor holds a run.
-    Parked,
+    /// The same, for longer than an executor holds a run; or for the next run.
+    Parked(Idle),
 }
 
 /// An answer that comes in pieces although only the whole of it can be read.
@@ -148,9 +149,11 @@ impl StepRun {
     pub(super) fn place(&self, whole: bool) -> Result<StepPlace, PlaceError> {
         let rows = match &self.doing {
             Doing::Rows(pass) => pass.place(whole)?,
-            Doing::Nothing | Doing::Asking(_) | Doing::Gathering(_) | Doing::Waiting(_) | Doing::Parked => {
-                self.rows_done.clone()
-            }
+            Doing::Nothing
+            | Doing::Asking(_)
+            | Doing::Gathering(_)
+            | Doing::Waiting(_)
+            | Doing::Parked(_) => self.rows_done.clone(),
         };
         let latest = prune(&self.latest, self.node.needs.carried.as_deref());
         Ok(StepPlace {

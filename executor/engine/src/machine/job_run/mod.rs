@@ -3,7 +3,8 @@
 //! In: a beginning, or what came for the step of it that is under way. Out: how far it came; between polls the run is handed
 //! back, so that a job holds no executor. It never submits twice what a checkpoint knows to be submitted.
 
-use std::collections::BTreeMap;
+mod place;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use chrono::{DateTime, Utc};
 use orchid_plan::{Action, AsyncJob, Expr, ScopeName, Value};
 
 use super::answer::Event;
-use super::carried;
+use super::around::Around;
 use super::cx::{Cx, Spot};
 use super::env::Env;
 use super::flow::{Flow, Idle};
@@ -21,7 +22,7 @@ use super::program::{JobNodes, Node};
 use super::scope;
 use super::sequence::Sequence;
 use super::step_run::StepRun;
-use crate::checkpoint::{JobPhase, JobPlace, PlaceError, prune, raw_map, unraw};
+use crate::checkpoint::prune;
 use crate::error::ErrorClass;
 use crate::input::WaitId;
 
@@ -36,8 +37,9 @@ pub(super) struct JobRun {
     phase: Phase,
     /// What the job's own steps see; none before it begins.
     inner: Option<Box<Env>>,
-    /// Polls so far.
+    /// Polls so far, and the answer of the last one.
     polls: u64,
+    last_poll: Value,
     /// When the submit was answered.
     since: Option<DateTime<Utc>>,
     /// When the next poll is due.
@@ -45,6 +47,8 @@ pub(super) struct JobRun {
     /// What the last download left.
     latest: Value,
     gathered: Vec<Bytes>,
+    /// What `cancel` reads of what is around the job, while that has not begun again.
+    around: Option<Around>,
 }
 
 /// What a job does.
@@ -73,84 +77,13 @@ impl JobRun {
             phase,
             inner: None,
             polls: 0,
+            last_poll: Value::null(),
             since: None,
             due: None,
             latest: Value::null(),
             gathered: Vec::new(),
+            around: None,
         }
-    }
-
-    pub(super) fn at(
-        node: &Arc<Node>,
-        item: Option<u64>,
-        env: &Env,
-        place: JobPlace,
-        lists: &BTreeMap<String, Value>,
-    ) -> Result<JobRun, PlaceError> {
-        let bad = |what: &str| PlaceError::Json(what.to_owned());
-        let time = |ms: Option<i64>| {
-            ms.map(|ms| DateTime::from_timestamp_millis(ms).ok_or_else(|| bad("a time of its job is none")))
-                .transpose()
-        };
-        let mut job = JobRun::new(node, item);
-        let nodes = node.job.as_ref().ok_or_else(|| bad("its step is no job in the plan"))?;
-        let mut inner = job.inner_env(env);
-        for (id, value) in &place.finished {
-            inner.finished.insert(id, unraw(value)?);
-        }
-        let (writes, cursors) = carried::restore(place.carried);
-        inner.merge(writes).map_err(|error| PlaceError::Json(error.to_string()))?;
-        inner.cursors = cursors;
-        let step = |node: &Arc<Node>, page: u64| match place.step.clone() {
-            Some(step) => StepRun::at(node, None, *step).map(Box::new),
-            None => Ok(Box::new(StepRun { page, ..StepRun::new(node, None) })),
-        };
-        job.phase = match place.phase {
-            JobPhase::Submit => Phase::Submit(step(&nodes.submit, 0)?),
-            JobPhase::Wait => Phase::Wait,
-            JobPhase::Poll => Phase::Poll(step(&nodes.poll, place.polls)?),
-            JobPhase::Download => match place.download {
-                Some(download) => {
-                    let env = download_env(&inner);
-                    Phase::Download(Box::new(Sequence::at(&nodes.download, env, *download, lists)?))
-                }
-                None => return Err(bad("its download has no place")),
-            },
-        };
-        (job.asked, job.polls, job.inner) = (place.asked, place.polls, Some(Box::new(inner)));
-        (job.since, job.due) = (time(place.since_ms)?, time(place.due_ms)?);
-        Ok(job)
-    }
-
-    pub(super) fn place(&self, whole: bool) -> Result<JobPlace, PlaceError> {
-        let (phase, step) = match &self.phase {
-            Phase::Submit(step) => (JobPhase::Submit, Some(Box::new(step.place(whole)?))),
-            Phase::Poll(step) => (JobPhase::Poll, Some(Box::new(step.place(whole)?))),
-            Phase::Wait | Phase::Waiting(_) | Phase::GiveUp(_) | Phase::Over => (JobPhase::Wait, None),
-            Phase::Download(_) => (JobPhase::Download, None),
-        };
-        let download = match &self.phase {
-            Phase::Download(sequence) => Some(Box::new(sequence.place(whole)?)),
-            _ => None,
-        };
-        let finished = self.inner.iter().flat_map(|inner| inner.finished.own());
-        let finished: BTreeMap<String, Value> =
-            finished.map(|(id, value)| (id.to_owned(), value.clone())).collect();
-        let carried = match &self.inner {
-            Some(inner) => carried::place(&inner.writes, &inner.cursors)?,
-            None => crate::checkpoint::Carried::default(),
-        };
-        Ok(JobPlace {
-            asked: self.asked,
-            phase,
-            polls: self.polls,
-            since_ms: self.since.map(|since| since.timestamp_millis()),
-            due_ms: self.due.map(|due| due.timestamp_millis()),
-            finished: raw_map(&finished)?,
-            step,
-            download,
-            carried,
-        })
     }
 
     pub(super) fn start(&mut self, cx: &mut Cx<'_>, env: &mut Env) -> Result<Flow, Halt> {
@@ -168,6 +101,7 @@ impl JobRun {
             }
             self.asked = true;
         }
+        self.around = None;
         let mut inner = match self.inner.take() {
             Some(inner) => inner,
             None => Box::new(self.inner_env(env)),
@@ -198,7 +132,8 @@ impl JobRun {
             (Phase::Waiting(waiting), Event::Woke { wait_id }) if *waiting == wait_id => {
                 self.poll(cx, &mut inner)
             }
-            (Phase::Wait | Phase::Waiting(_) | Phase::Over, _) => Ok(Flow::Busy),
+            (Phase::Wait, _) => Ok(self.due.map_or(Flow::Busy, |due| self.idle(cx, due))),
+            (Phase::Waiting(_) | Phase::Over, _) => Ok(Flow::Busy),
         };
         self.inner = Some(inner);
         self.proceed(cx, env, flow)
@@ -224,7 +159,7 @@ impl JobRun {
             cx.run.moved |= env.durable;
             let next = match phase {
                 Phase::Submit(step) => self.submitted(cx, &mut inner, &step, skipped),
-                Phase::Poll(step) => self.polled(cx, &mut inner, *step),
+                Phase::Poll(step) => self.polled(cx, env, &mut inner, *step),
                 Phase::Download(sequence) => {
                     self.downloaded(&mut inner, *sequence);
                     Ok(None)
@@ -269,14 +204,21 @@ impl JobRun {
         self.wait(cx).map(Some)
     }
 
-    fn polled(&mut self, cx: &mut Cx<'_>, inner: &mut Env, step: StepRun) -> Result<Option<Flow>, Halt> {
+    fn polled(
+        &mut self,
+        cx: &mut Cx<'_>,
+        env: &Env,
+        inner: &mut Env,
+        mut step: StepRun,
+    ) -> Result<Option<Flow>, Halt> {
         let Action::Job(job) = &self.node.step.clone().action else { return Ok(None) };
-        self.polls = step.page;
+        // What is asked about it is asked within its pass.
+        self.polls = std::mem::replace(&mut step.page, self.polls);
+        let before = std::mem::replace(&mut self.last_poll, step.latest.clone());
         keep(inner, "poll", &step);
         if !step.ignored {
             let holds = |expr: &Expr, field: &str| {
-                let scope =
-                    scope::rendering(cx.run, inner, &step).with(ScopeName::Response, step.latest.clone());
+                let scope = scope::rendering(cx.run, inner, &step).with(ScopeName::Prev, before.clone());
                 expr.is_true(&scope, &scope::eval_env(cx.run, inner, &step, cx.now)).map_err(|error| {
                     step.plain_fault(cx, inner, What::expression(format!("{}/{field}", job.pointer), &error))
                 })
@@ -300,7 +242,7 @@ impl JobRun {
             }
         }
         if self.is_late(cx, job) {
-            return self.give_up(cx, inner);
+            return self.give_up(cx, env, inner);
         }
         self.wait(cx).map(Some)
     }
@@ -338,7 +280,7 @@ impl JobRun {
     fn idle(&self, cx: &mut Cx<'_>, due: DateTime<Utc>) -> Flow {
         cx.run.parking = true;
         let reason = format!("the upstream's job of {}", self.node.path);
-        Flow::Idle(Idle { not_before: due, reason, upstream_works: true })
+        Flow::Idle(Idle::until(due, reason))
     }
 
     fn poll_when_due(&mut self, cx: &mut Cx<'_>, inner: &mut Env) -> Result<Flow, Halt> {
@@ -359,8 +301,9 @@ impl JobRun {
         let node = self.node.clone();
         let Some(nodes) = &node.job else { return Ok(Flow::Done) };
         self.due = None;
-        let mut step = StepRun { page: self.polls, base: self.polls, ..StepRun::new(&nodes.poll, None) };
-        step.slice_base = self.polls;
+        let latest = self.last_poll.clone();
+        let mut step =
+            StepRun { page: self.polls, base: self.polls, latest, ..StepRun::new(&nodes.poll, None) };
         let flow = step.start(cx, inner);
         self.phase = Phase::Poll(Box::new(step));
         flow
@@ -371,10 +314,10 @@ impl JobRun {
     }
 
     /// Tells the upstream that nobody waits any more, where the plan says how.
-    fn give_up(&mut self, cx: &mut Cx<'_>, inner: &mut Env) -> Result<Option<Flow>, Halt> {
+    fn give_up(&mut self, cx: &mut Cx<'_>, env: &Env, inner: &mut Env) -> Result<Option<Flow>, Halt> {
         let node = self.node.clone();
         let Some(cancel) = node.job.as_ref().and_then(|job: &JobNodes| job.cancel.as_ref()) else {
-            return Err(self.gave_up(cx, inner));
+            return Err(self.gave_up(cx, env));
         };
         let mut step = StepRun::new(cancel, None);
         let flow = step.start(cx, inner);
@@ -400,7 +343,10 @@ impl JobRun {
         }
         let cancel = self.node.job.as_ref()?.cancel.clone()?;
         self.phase = Phase::Over;
-        let inner = self.inner.take().map_or_else(|| self.inner_env(env), |inner| *inner);
+        let mut inner = self.inner.take().map_or_else(|| self.inner_env(env), |inner| *inner);
+        if let Some(around) = self.around.take() {
+            around.lay(&mut inner);
+        }
         Some((inner, StepRun::new(&cancel, None)))
     }
 
@@ -463,10 +409,7 @@ fn judged_fault(cx: &Cx<'_>, inner: &Env, step: &StepRun, what: What) -> Halt {
         }
         None => About::default(),
     };
-    // The poll's pass is over; it is named by its own number.
-    let path = format!("{}poll#{}", inner.prefix, step.page.saturating_sub(1));
-    let spot = Spot { path, page: step.page.saturating_sub(1), ..step.spot(inner) };
-    Fault::new(cx.run, spot, what, about).into()
+    Fault::new(cx.run, step.spot(inner), what, about).into()
 }
 
 /// What downloads see: on the level of the other steps, with writes of their own.
