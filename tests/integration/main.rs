@@ -11,6 +11,7 @@
 )]
 
 mod control_plane_lost;
+mod demo;
 mod doorbell_lost;
 mod executions;
 mod executor_lost;

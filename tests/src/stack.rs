@@ -49,7 +49,7 @@ pub fn binary(name: &str) -> PathBuf {
 }
 
 /// The folder of this run of the tests. Those that earlier runs left behind are removed.
-pub(crate) fn run_folder() -> &'static Path {
+pub fn run_folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let root = std::env::temp_dir();
