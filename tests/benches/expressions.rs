@@ -66,7 +66,6 @@ fn compiled(expressions: &[&str], templates: &[&str]) -> Definition {
 }
 
 /// Microseconds of one turn.
-#[expect(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 fn time(turns: u32, mut turn: impl FnMut()) -> f64 {
     let began = Instant::now();
     for _ in 0..turns {
