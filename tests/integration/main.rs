@@ -14,6 +14,7 @@ mod by_hand;
 mod control_plane_lost;
 mod cron;
 mod cursors;
+mod demo;
 mod doorbell_lost;
 mod executions;
 mod executor_lost;

@@ -39,17 +39,19 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// The file of a binary that was built beside this test.
+/// The file of a binary that was built beside this program.
 pub fn binary(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("the test's own file");
-    let folder = own.parent().and_then(Path::parent).expect("the target folder");
-    let file = folder.join(name);
-    assert!(file.is_file(), "{} is missing: run `cargo build --workspace` first", file.display());
-    file
+    // Tests lie one folder below.
+    let folders = own.ancestors().skip(1).take(2);
+    let found = folders.map(|folder| folder.join(name)).find(|file| file.is_file());
+    found.unwrap_or_else(|| {
+        panic!("{name} is not beside {}: run `cargo build --workspace` first", own.display())
+    })
 }
 
 /// The folder of this run of the tests. Those that earlier runs left behind are removed.
-pub(crate) fn run_folder() -> &'static Path {
+pub fn run_folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let root = std::env::temp_dir();
