@@ -33,6 +33,7 @@ static STEPS: &[Step] = steps![
     "0010_foreign_keys",
     "0011_row_security",
     "0012_partitions",
+    "0013_config_transport",
 ];
 
 impl MigratorTrait for Migrator {

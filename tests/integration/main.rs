@@ -27,4 +27,5 @@ mod refusals;
 mod schedule;
 mod schema;
 mod testkit;
+mod transport;
 mod waits;

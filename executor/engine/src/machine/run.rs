@@ -84,7 +84,7 @@ impl Run {
         let hosts = job.config.allowed_hosts;
         Ok(Run {
             origin: Origin::new(&job.identity, &job.trace),
-            redactor: Redactor::new(&values, &job.config.secret_pointers),
+            redactor: Redactor::new(&values, &job.config.secret_pointers).with(&job.config.secrets),
             definition: job.definition,
             config,
             limits: job.limits,
