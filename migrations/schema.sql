@@ -189,11 +189,12 @@ CREATE TABLE configs (
     enabled boolean NOT NULL,
     "values" jsonb NOT NULL,
     secrets bytea,
-    allowed_hosts jsonb NOT NULL DEFAULT '[]'::jsonb,
+    transport jsonb NOT NULL DEFAULT '{}'::jsonb,
     schema_version integer NOT NULL,
     version bigint NOT NULL DEFAULT 1,
     created_at timestamp with time zone NOT NULL,
     updated_at timestamp with time zone NOT NULL,
+    transport_secrets bytea,
     CONSTRAINT configs_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT configs_tenant_id_integration_id_key_key UNIQUE (tenant_id, integration_id, key)
 );

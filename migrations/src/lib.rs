@@ -34,6 +34,7 @@ static STEPS: &[Step] = steps![
     "0011_row_security",
     "0012_partitions",
     "0013_cursors",
+    "0014_config_transport",
     "0015_must_cancel",
     "0016_cron",
 ];

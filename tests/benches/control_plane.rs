@@ -147,7 +147,7 @@ impl ExecutorService for Service {
         &self,
         _: Request<wire::FetchContextRequest>,
     ) -> Result<Response<wire::FetchContextResponse>, Status> {
-        Ok(Response::new(wire::FetchContextResponse { context: Vec::new() }))
+        Ok(Response::new(wire::FetchContextResponse::default()))
     }
 
     async fn heartbeat(

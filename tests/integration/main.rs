@@ -33,4 +33,5 @@ mod refusals;
 mod schedule;
 mod schema;
 mod testkit;
+mod transport;
 mod waits;

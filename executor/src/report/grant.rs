@@ -10,7 +10,7 @@ use orchid_kit::telemetry::Traceparent;
 use orchid_proto::executor::v1 as wire;
 use uuid::Uuid;
 
-use crate::fetch::Transport;
+use crate::fetch::{ClientCertificate, Transport};
 
 /// One granted run, converted.
 pub struct Assignment {
@@ -137,7 +137,8 @@ impl TryFrom<wire::Grant> for Assignment {
             return Err(InvalidGrant::Kind(kind));
         }
         let config = config.ok_or(InvalidGrant::Missing { field: "config" })?;
-        let wire::GrantedConfig { id, key, values_json, secret_pointers, allowed_hosts } = config;
+        let wire::GrantedConfig { id, key, values_json, secret_pointers, transport } = config;
+        let (transport, allowed_hosts) = granted_transport(transport.unwrap_or_default());
         Ok(Assignment {
             lease_token,
             lease_id: uuid("lease_id", lease_id)?,
@@ -155,8 +156,13 @@ impl TryFrom<wire::Grant> for Assignment {
                 started_at: time("start_time", start_time)?,
             },
             definition: GrantedDefinition { hash: definition_hash, json: definition_json },
-            config: RunConfig { values: values_json, secret_pointers, allowed_hosts },
-            transport: Transport::default(),
+            config: RunConfig {
+                values: values_json,
+                secret_pointers,
+                secrets: transport.secrets(),
+                allowed_hosts,
+            },
+            transport,
             kept: if context_apart { None } else { Some(kept(context, cursors)?) },
             checkpoint: checkpoint.map(granted_checkpoint),
             ran: milliseconds(ran_ms),
@@ -189,6 +195,15 @@ fn kept(fields: Vec<wire::JsonField>, cursors: Vec<wire::Cursor>) -> Result<Kept
         Ok((CursorKey { kind, step, item }, json))
     };
     Ok(Kept { context, cursors: cursors.into_iter().map(cursor).collect::<Result<_, _>>()? })
+}
+
+/// How requests leave, and to which hosts.
+fn granted_transport(transport: wire::GrantedTransport) -> (Transport, Vec<String>) {
+    let wire::GrantedTransport { proxy, ca, client_certificate, client_key, allowed_hosts } = transport;
+    let given = |text: String| (!text.is_empty()).then_some(text);
+    let client_certificate =
+        given(client_certificate).map(|certificate| ClientCertificate { certificate, key: client_key });
+    (Transport { proxy: given(proxy), ca: given(ca), client_certificate }, allowed_hosts)
 }
 
 fn granted_checkpoint(checkpoint: wire::SavedCheckpoint) -> GrantedCheckpoint {
@@ -278,6 +293,21 @@ mod tests {
             ..grant()
         };
         assert_eq!(refused(wrong), InvalidGrant::Time { field: "start_time", seconds: i64::MAX });
+    }
+
+    #[test]
+    fn the_secrets_of_a_transport_are_the_engines_to_hide() {
+        let transport = wire::GrantedTransport {
+            proxy: "http://me:hush@proxy.test:3128".to_owned(),
+            allowed_hosts: vec!["a.test".to_owned()],
+            ..wire::GrantedTransport::default()
+        };
+        let config =
+            grant().config.map(|config| wire::GrantedConfig { transport: Some(transport), ..config });
+        let assignment = Assignment::try_from(wire::Grant { config, ..grant() }).ok().unwrap();
+        assert_eq!(assignment.config.allowed_hosts, ["a.test"]);
+        assert!(assignment.config.secrets.contains(&"hush".to_owned()));
+        assert!(assignment.transport.ca.is_none() && assignment.transport.client_certificate.is_none());
     }
 
     #[test]

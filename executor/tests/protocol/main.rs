@@ -356,24 +356,30 @@ async fn kafka_down_parks_the_run_where_it_was_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_plan_that_does_not_compile_fails_its_run_and_a_context_apart_is_fetched() {
+async fn what_cannot_start_fails_and_a_context_apart_is_fetched() {
     let stand = Stand::start(TTL_MS).await;
     let broken = wire::Grant { definition_json: "{}".into(), definition_hash: "x".into(), ..stand.grant(1) };
+    let mut untrusting = stand.grant(1);
+    if let Some(config) = &mut untrusting.config {
+        config.transport =
+            Some(wire::GrantedTransport { ca: "no pem".to_owned(), ..wire::GrantedTransport::default() });
+    }
     let apart = wire::Grant { context_apart: true, ..stand.grant(1) };
-    stand.control_plane.state().ready.extend([broken.clone(), apart]);
+    let expected = [
+        (broken.lease_token.clone(), wire::Outcome::Failed, Some("PLAN_UNREADABLE")),
+        (untrusting.lease_token.clone(), wire::Outcome::Failed, Some("TRANSPORT_UNREADABLE")),
+        (apart.lease_token.clone(), wire::Outcome::Succeeded, None),
+    ];
+    stand.control_plane.state().ready.extend([broken, untrusting, apart]);
     let app = stand.executor("").await;
-    completed(&stand, 2).await;
+    completed(&stand, 3).await;
     {
         let state = stand.control_plane.state();
-        for complete in &state.completes {
-            let token = &complete.checkpoint.as_ref().unwrap().lease_token;
-            let (outcome, code) =
-                (complete.outcome(), complete.fault.as_ref().map(|fault| fault.code.as_str()));
-            if *token == broken.lease_token {
-                assert_eq!((outcome, code), (wire::Outcome::Failed, Some("PLAN_UNREADABLE")));
-            } else {
-                assert_eq!((outcome, code), (wire::Outcome::Succeeded, None));
-            }
+        for (token, outcome, code) in expected {
+            let of_run = |item: &&wire::CompleteItem| item.checkpoint.as_ref().unwrap().lease_token == token;
+            let complete = state.completes.iter().find(of_run).unwrap();
+            let told = complete.fault.as_ref().map(|fault| fault.code.as_str());
+            assert_eq!((complete.outcome(), told), (outcome, code), "{complete:?}");
         }
     }
     app.stop().await.unwrap();

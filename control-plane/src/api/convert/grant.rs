@@ -5,6 +5,7 @@ use orchid_proto::executor::v1 as wire;
 
 use crate::{
     api::convert::{self, lease::id_text},
+    commands::configs::{ClientCertificate, Transport},
     commands::fleet::{
         ItemResult, Verdict,
         acquire::{Acquired, Grant, GrantedConfig, Kept, Saved},
@@ -107,12 +108,26 @@ fn grant(grant: Grant) -> wire::Grant {
 }
 
 fn granted_config(config: GrantedConfig) -> wire::GrantedConfig {
-    let GrantedConfig { id, key, values_json, secret_pointers, allowed_hosts } = config;
+    let GrantedConfig { id, key, values_json, secret_pointers, transport } = config;
     wire::GrantedConfig {
         id: id.to_string(),
         key,
         values_json: values_json.into(),
         secret_pointers,
+        transport: Some(granted_transport(transport)),
+    }
+}
+
+fn granted_transport(transport: Transport) -> wire::GrantedTransport {
+    let Transport { proxy, ca, client_certificate, allowed_hosts } = transport;
+    let (client_certificate, client_key) = client_certificate
+        .map(|ClientCertificate { certificate, key }| (certificate, key))
+        .unwrap_or_default();
+    wire::GrantedTransport {
+        proxy: proxy.unwrap_or_default(),
+        ca: ca.unwrap_or_default(),
+        client_certificate,
+        client_key,
         allowed_hosts,
     }
 }

@@ -136,8 +136,10 @@ pub struct SealedConfig {
     pub values: Json,
     /// Its secrets by JSON pointer, sealed.
     pub secrets: Option<Vec<u8>>,
-    /// Hosts that may be reached, a list of texts.
-    pub allowed_hosts: Json,
+    /// How its requests leave and where they may go; a marker stands where a secret belongs.
+    pub transport: Json,
+    /// Its transport's secrets by JSON pointer, sealed.
+    pub transport_secrets: Option<Vec<u8>>,
     /// The tenant's data key, wrapped.
     pub data_key: Vec<u8>,
     /// Which master key wrapped it.
@@ -152,7 +154,7 @@ pub async fn configs(
     let (tenants, configs): (Vec<Uuid>, Vec<Uuid>) = ids.iter().copied().unzip();
     let rows: Vec<SealedConfig> = tx
         .all(
-            r#"SELECT c.tenant_id, c.id, c."values", c.secrets, c.allowed_hosts, t.data_key, t.data_key_id
+            r#"SELECT c.tenant_id, c.id, c."values", c.secrets, c.transport, c.transport_secrets, t.data_key, t.data_key_id
                FROM unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, id)
                JOIN configs c ON c.tenant_id = v.tenant_id AND c.id = v.id
                JOIN tenants t ON t.id = c.tenant_id WHERE c.tenant_id = ANY($1) AND t.id = ANY($1)"#,

@@ -77,6 +77,7 @@ impl Setup {
             config: RunConfig {
                 values: self.config.to_string().into(),
                 secret_pointers: self.secrets.clone(),
+                secrets: Vec::new(),
                 allowed_hosts: self.allowed_hosts.clone(),
             },
             context: self.context.clone(),

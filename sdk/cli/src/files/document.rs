@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use orchid_plan::{Fault, FaultCode, ServerLimits};
 use orchid_sdk::{
     json::to_struct,
-    v1::{CatchUp, Config, Integration, Overlap, Plan},
+    v1::{CatchUp, ClientCertificate, Config, Integration, Overlap, Plan, Transport},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -81,8 +81,26 @@ struct ConfigFile {
     display_name: String,
     enabled: Option<bool>,
     values: Value,
+    transport: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TransportFile {
+    #[serde(default)]
+    proxy: String,
+    #[serde(default)]
+    ca: String,
+    client_certificate: Option<ClientCertificateFile>,
     #[serde(default)]
     allowed_hosts: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClientCertificateFile {
+    certificate: String,
+    key: String,
 }
 
 #[derive(Deserialize)]
@@ -140,7 +158,7 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     below.iter().try_for_each(|path| collect(path, files))
 }
 
-/// What a file declares. `variable` says what `${NAME}` in a config's values stands for.
+/// What a file declares. `variable` says what `${NAME}` in a config's values and transport stands for.
 pub(crate) fn parse(
     source: &Source,
     variable: impl Fn(&str) -> Option<String>,
@@ -194,25 +212,36 @@ fn config(
     members: Map<String, Value>,
     variable: &impl Fn(&str) -> Option<String>,
 ) -> Result<Document, DocumentError> {
-    let ConfigFile { integration, key, display_name, enabled, mut values, allowed_hosts } =
+    let ConfigFile { integration, key, display_name, enabled, mut values, mut transport } =
         typed(source, members)?;
-    fill(&mut values, variable).map_err(|name| {
-        unreadable(
-            source,
-            format!("`${{{name}}}` is set neither in the environment nor by a running `orchid dev`"),
-        )
-    })?;
+    for part in [Some(&mut values), transport.as_mut()].into_iter().flatten() {
+        fill(part, variable).map_err(|name| {
+            unreadable(
+                source,
+                format!("`${{{name}}}` is set neither in the environment nor by a running `orchid dev`"),
+            )
+        })?;
+    }
     let values = to_struct(&values).map_err(|error| unreadable(source, format!("/values: {error}")))?;
     let values = Some(values);
+    let transport = transport.map(|transport| transport_of(source, transport)).transpose()?;
     Ok(Document::Config(Config {
         integration,
         key,
         display_name,
         enabled,
         values,
-        allowed_hosts,
+        transport,
         ..Config::default()
     }))
+}
+
+fn transport_of(source: &Source, transport: Value) -> Result<Transport, DocumentError> {
+    let TransportFile { proxy, ca, client_certificate, allowed_hosts } = serde_json::from_value(transport)
+        .map_err(|error| unreadable(source, format!("/transport: {error}")))?;
+    let client_certificate = client_certificate
+        .map(|ClientCertificateFile { certificate, key }| ClientCertificate { certificate, key });
+    Ok(Transport { proxy, ca, client_certificate, allowed_hosts })
 }
 
 fn plan(source: &Source, members: Map<String, Value>) -> Result<Plan, DocumentError> {
@@ -314,6 +343,10 @@ mod tests {
         assert!(error("{\n  x").starts_with("f.json:2:3: "), "{}", error("{\n  x"));
         let unknown = error(r#"{"kind": "config", "integration": "i", "key": "k", "value": {}}"#);
         assert!(unknown.starts_with("f.json: unknown field `value`"), "{unknown}");
+        let unknown = error(
+            r#"{"kind": "config", "integration": "i", "key": "k", "values": {}, "transport": {"prox": ""}}"#,
+        );
+        assert!(unknown.starts_with("f.json: /transport: unknown field `prox`"), "{unknown}");
         let rounded = error(
             r#"{"kind": "config", "integration": "i", "key": "k", "values": {"id": 9007199254740993}}"#,
         );
@@ -334,6 +367,14 @@ mod tests {
         };
         let values = orchid_sdk::json::from_struct(&config.values.unwrap()).unwrap();
         assert_eq!(values, serde_json::json!({"a": [{"b": "<xx> ${"}]}));
+        let text = r#"{"kind": "config", "integration": "i", "key": "k", "values": {}, "transport":
+            {"proxy": "http://me:${PW}@proxy.test", "client_certificate": {"certificate": "c", "key": "${KEY}"}}}"#;
+        let Document::Config(config) = parse(&source(text), |name| Some(name.to_lowercase())).unwrap() else {
+            panic!("no config");
+        };
+        let transport = config.transport.unwrap();
+        assert_eq!(transport.proxy, "http://me:pw@proxy.test");
+        assert_eq!(transport.client_certificate.unwrap().key, "key");
     }
 
     #[test]

@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use serde_json::Value as Json;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::grant::{Grant, GrantedConfig, Kept, Saved};
+use crate::commands::configs::secrets::{Part, Secrets};
 use crate::commands::fleet::checkpoint::OwnContext;
 use crate::commands::fleet::progress::Progress;
 use crate::commands::fleet::{FleetError, LeaseToken};
-use crate::keys::{KeyError, MasterKeys, Sealer, WrappedKey};
+use crate::keys::{MasterKeys, Sealer, WrappedKey};
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
 use crate::store::fleet::Key;
@@ -55,7 +55,9 @@ impl Material {
         let kept = if self.is_kept_apart(run) { 0 } else { sizes.context + sizes.cursors };
         let stored = usize::try_from(kept + sizes.checkpoint).unwrap_or(usize::MAX);
         let definition = definition.json.as_ref().map_or(0, String::len);
-        let config = config.values.to_string().len() + config.secrets.as_ref().map_or(0, Vec::len);
+        let sealed = [&config.secrets, &config.transport_secrets].into_iter().flatten().map(Vec::len);
+        let config =
+            config.values.to_string().len() + config.transport.to_string().len() + sealed.sum::<usize>();
         let overlay = run.context_override.as_ref().map_or(0, Vec::len);
         Some(stored.saturating_add(definition + config + overlay + OVERHEAD_BYTES))
     }
@@ -133,39 +135,32 @@ fn saved(checkpoint: &SavedCheckpoint) -> Result<Saved, StoreError> {
     })
 }
 
-/// Opens a config: each secret goes to its place among the values.
+/// Opens a config: each secret goes to its place.
 fn open(
     run: &LockedRun,
     config: &SealedConfig,
     master_keys: &MasterKeys,
 ) -> Result<GrantedConfig, FleetError> {
-    let mut values = config.values.clone();
+    let (mut values, mut transport) = (config.values.clone(), config.transport.clone());
     let mut secret_pointers = Vec::new();
-    if let Some(sealed) = &config.secrets {
+    if config.secrets.is_some() || config.transport_secrets.is_some() {
         let wrapped = WrappedKey { key_id: config.data_key_id.clone(), sealed: config.data_key.clone() };
-        let plain = master_keys.data_key(config.tenant_id, &wrapped)?.open(
-            config.tenant_id,
-            config.id,
-            "secrets",
-            sealed,
-        )?;
-        let secrets: BTreeMap<String, Json> =
-            serde_json::from_slice(&plain).map_err(|_| KeyError::Altered)?;
-        for (pointer, secret) in secrets {
-            if let Some(place) = values.pointer_mut(&pointer) {
-                *place = secret;
-                secret_pointers.push(pointer);
-            }
-        }
+        let key = master_keys.data_key(config.tenant_id, &wrapped)?;
+        let place = (config.tenant_id, config.id);
+        let secrets = Secrets::open(&key, place, Part::Values, config.secrets.as_deref())?;
+        secret_pointers.extend(secrets.pointers().map(str::to_owned));
+        secrets.put_back(&mut values);
+        Secrets::open(&key, place, Part::Transport, config.transport_secrets.as_deref())?
+            .put_back(&mut transport);
     }
-    let allowed_hosts = serde_json::from_value(config.allowed_hosts.clone())
-        .map_err(|error| StoreError::corrupt("configs", error))?;
+    let transport =
+        serde_json::from_value(transport).map_err(|error| StoreError::corrupt("configs.transport", error))?;
     Ok(GrantedConfig {
         id: config.id,
         key: run.config_key.clone(),
         values_json: values.to_string().into_bytes(),
         secret_pointers,
-        allowed_hosts,
+        transport,
     })
 }
 

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use orchid_domain::execution::Kind;
 use uuid::Uuid;
 
+use crate::commands::configs::Transport;
 use crate::commands::fleet::LeaseToken;
 use crate::commands::fleet::progress::Progress;
 use crate::store::fleet::cursors::Cursors;
@@ -77,8 +78,8 @@ pub struct GrantedConfig {
     pub values_json: Vec<u8>,
     /// RFC 6901 pointers, from the values, of what is secret.
     pub secret_pointers: Vec<String>,
-    /// Which hosts may be reached; empty: the host of each step's own url.
-    pub allowed_hosts: Vec<String>,
+    /// How its requests leave and where they may go, secrets in their places.
+    pub transport: Transport,
 }
 
 /// Where a run goes on.
