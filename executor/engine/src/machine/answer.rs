@@ -193,7 +193,8 @@ impl StepRun {
         mut sent: Sent,
         answer: Answer,
     ) -> Result<Flow, Halt> {
-        if answer.tried.status == Some(304) && sent.validated.is_some() {
+        let revalidates = sent.conditional.as_ref().is_some_and(|asked| asked.revalidates);
+        if answer.tried.status == Some(304) && revalidates {
             return self.not_modified(cx, env, answer);
         }
         let decision = self.decide(cx, env, &mut sent, &answer)?;

@@ -184,8 +184,8 @@ impl StepRun {
     }
 
     fn keep_validator(&self, cx: &mut Cx<'_>, env: &mut Env, sent: &Sent, answer: &Answer) {
-        let (Some(url_name), Some(headers)) = (&sent.validated, &answer.facts.headers) else { return };
-        if let Some(change) = conditional::validator(cx.run, self.step(), url_name, headers) {
+        let (Some(asked), Some(headers)) = (&sent.conditional, &answer.facts.headers) else { return };
+        if let Some(change) = conditional::validator(cx.run, self.step(), &asked.url_name, headers) {
             cx.save_cursor(env, change);
         }
     }

@@ -122,7 +122,7 @@ impl StepRun {
         let mut facts = facts_of(&rendered);
         let url = self.reachable(cx, env, &rendered.url, &facts)?;
         facts.url = Some(url.to_string());
-        let validated = conditional::revalidate(cx.run, &node.step, &url, &mut rendered.headers);
+        let conditional = conditional::revalidate(cx.run, &node.step, &url, &mut rendered.headers);
         facts.headers.clone_from(&rendered.headers);
 
         let fingerprint = node.step.paginate.as_ref().map(|_| request_fingerprint(&rendered, &url));
@@ -141,7 +141,7 @@ impl StepRun {
         let request = self.request(cx, rendered, url.clone());
         let try_id = cx.fetch(request);
         self.doing =
-            Doing::Asking(Box::new(Sent { try_id, env: eval, scope, url, facts, fingerprint, validated }));
+            Doing::Asking(Box::new(Sent { try_id, env: eval, scope, url, facts, fingerprint, conditional }));
         Ok(Flow::Busy)
     }
 

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use orchid_plan::{EvalEnv, Scope, Step, Value};
 use url::Url;
 
+use super::conditional::Asked;
 use super::cx::Spot;
 use super::env::Env;
 use super::flow::Idle;
@@ -88,8 +89,8 @@ pub(super) struct Sent {
     pub(super) facts: SentFacts,
     /// Of method, url and body, where pagination looks out for repeats.
     pub(super) fingerprint: Option<u64>,
-    /// The validator that was sent is of this url.
-    pub(super) validated: Option<String>,
+    /// Of a conditional step.
+    pub(super) conditional: Option<Asked>,
 }
 
 impl StepRun {
