@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     SHARE, Size, machine,
     report::{Section, median, micros, spread},
-    stand::{Stand, unserved},
+    stand::Stand,
 };
 
 const DELAY: Duration = Duration::from_millis(20);
@@ -65,12 +65,12 @@ pub(crate) async fn measure(size: Size) -> Section {
         ),
         &["rows a run", "runs", "time by ideal", "CPU µs a row"],
     );
-    if let Some(why) = unserved(&plan("/children", 1, 1)) {
-        section.row(["–".to_owned(), "–".to_owned(), format!("not served yet: {why}"), "–".to_owned()]);
+    let stand = Stand::start(DELAY, 16 << 20).await;
+    if let Err(why) = stand.probe(&plan("/children", 100, CONCURRENCY.into()), 100).await {
+        section.row(["–".to_owned(), "–".to_owned(), format!("not measured: {why}"), "–".to_owned()]);
+        stand.stop().await;
         return section;
     }
-    let stand = Stand::start(DELAY, 16 << 20).await;
-    take(&stand, 100, 1).await;
     let loads = [(100, u32::try_from(many.div_ceil(100)).expect("a number")), (many, 1)];
     let mut taken: [Vec<Taken>; 2] = [Vec::new(), Vec::new()];
     for _ in 0..rounds {

@@ -95,9 +95,28 @@ impl Stand {
 
     /// Waits until so many runs have succeeded.
     pub(crate) async fn ended_well(&self, runs: usize) {
+        self.ended(runs).await.unwrap_or_else(|why| panic!("{why}"));
+    }
+
+    /// One run to see whether a definition runs here: with so many requests, besides those for lists. If not, why.
+    pub(crate) async fn probe(&self, definition: &Value, requests: u64) -> Result<(), String> {
+        self.upstream.reset();
+        self.offer(definition, 1).await;
+        self.ended(1).await?;
+        match self.upstream.seen().requests {
+            found if found == requests => Ok(()),
+            found => Err(format!("it sent {found} requests instead of {requests}")),
+        }
+    }
+
+    async fn ended(&self, runs: usize) -> Result<(), String> {
         let ends = timeout(RUN_TIMEOUT, self.control_plane.ends(runs)).await.expect("the runs end in time");
-        for end in ends {
-            assert_eq!(end.outcome(), wire::Outcome::Succeeded, "{:?}", end.fault);
+        match ends.iter().find(|end| end.outcome() != wire::Outcome::Succeeded) {
+            None => Ok(()),
+            Some(end) => Err(end.fault.as_ref().map_or_else(
+                || format!("a run ended {:?}", end.outcome()),
+                |fault| format!("{} {}", fault.code, fault.message),
+            )),
         }
     }
 
@@ -154,10 +173,4 @@ fn start_executor(settings: &[(&str, String)], log: &PathBuf) -> Process {
         program = program.env(*name, value);
     }
     program.spawn().expect("the executor starts")
-}
-
-/// Why a definition does not run here yet, if it does not.
-pub(crate) fn unserved(definition: &Value) -> Option<String> {
-    let faults = orchid_plan::compile(definition, &orchid_plan::ServerLimits::default()).err()?;
-    Some(faults.to_string().lines().next().unwrap_or_default().to_owned())
 }
