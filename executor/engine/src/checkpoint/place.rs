@@ -116,7 +116,7 @@ impl SequencePlace {
 
 impl RowsPlace {
     fn works_upstream(&self) -> bool {
-        self.under_way.values().any(SequencePlace::works_upstream)
+        self.under_way.values().any(|row| row.at.works_upstream())
     }
 }
 
@@ -148,7 +148,7 @@ impl StepPlace {
     fn begin_anew(&mut self) {
         (self.base, self.retry, self.due_ms) = (self.page, 0, None);
         let rows = self.rows.iter_mut().flat_map(|rows| rows.under_way.values_mut());
-        rows.for_each(|row| row.step.begin_anew());
+        rows.for_each(|row| row.at.step.begin_anew());
     }
 }
 
@@ -231,9 +231,18 @@ pub(crate) struct RowsPlace {
     /// What those rows wrote.
     #[serde(default, skip_serializing_if = "Carried::is_empty")]
     pub(crate) carried: Carried,
-    /// Rows under way, where a run is handed back in the middle of them.
+    /// Rows under way, where a run is handed back in the middle of them, or upstreams work for them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) under_way: BTreeMap<u64, SequencePlace>,
+    pub(crate) under_way: BTreeMap<u64, RowPlace>,
+}
+
+/// Where one row is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RowPlace {
+    /// Hex of the first 8 bytes of SHA-256 over the row: the page may be another one when it is fetched again.
+    pub(crate) row: String,
+    pub(crate) at: SequencePlace,
 }
 
 /// How far a `for_each` is with its items.

@@ -122,6 +122,8 @@ impl StepRun {
         cx.run.moved |= env.durable;
         if let (Some(cursor), Some(reach)) = (&self.node.step.cursor, &mut self.reach)
             && cursor.ordered
+            // A value like `window.to` is true of the slice alone, once all its pages are there.
+            && self.node.step.window.is_none()
             && let Some(change) = reach.settle()
         {
             cx.save_cursor(env, change);
@@ -158,12 +160,13 @@ impl StepRun {
             (Some(window), Some(slices)) => slices.next(window),
             (Some(_) | None, _) => None,
         };
-        let Some(next) = next else {
-            if let Some(change) = self.reach.as_mut().and_then(super::reach::Reach::settle) {
-                cx.save_cursor(env, change);
-            }
-            return Ok(Flow::Done);
-        };
+        let ordered = self.step().cursor.as_ref().is_some_and(|cursor| cursor.ordered);
+        if (next.is_none() || ordered)
+            && let Some(change) = self.reach.as_mut().and_then(super::reach::Reach::settle)
+        {
+            cx.save_cursor(env, change);
+        }
+        let Some(next) = next else { return Ok(Flow::Done) };
         self.slices = Some(next);
         (self.base, self.slice_base) = (self.page, self.page);
         (self.pointer, self.guard, self.latest) = (Pointer::Start, Guard::default(), Value::null());

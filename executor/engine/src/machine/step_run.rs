@@ -149,7 +149,7 @@ impl StepRun {
     /// Where the step is. A running try counts as not yet made. `whole`: with the rows under way.
     pub(super) fn place(&self, whole: bool) -> Result<StepPlace, PlaceError> {
         let rows = match &self.doing {
-            Doing::Rows(pass) => pass.place(whole)?,
+            Doing::Rows(pass) => pass.place(whole || self.node.jobs_below)?,
             Doing::Nothing
             | Doing::Asking(_)
             | Doing::Gathering(_)

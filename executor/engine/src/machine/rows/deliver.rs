@@ -186,7 +186,7 @@ impl StepRun {
             let settled = pass.sheet.leave_all(cx, &self.node);
             self.settle(cx, env, &mut pass, settled);
         }
-        self.rows_done = pass.place(false).unwrap_or_default();
+        self.rows_done = pass.place(true).unwrap_or_default();
         let Pass { sent, answer, .. } = *pass;
         self.obey(cx, env, sent, answer, decision)
     }

@@ -6,9 +6,9 @@ use bytes::Bytes;
 
 use super::{Pass, Progress};
 use crate::body::NextRow;
-use crate::checkpoint::{RowsPlace, SequencePlace};
+use crate::checkpoint::{RowPlace, RowsPlace, SequencePlace};
 use crate::machine::carried;
-use crate::machine::context::{self, Changes};
+use crate::machine::context;
 use crate::machine::cx::Cx;
 use crate::machine::emit::{Made, RowEnd, Settled, Sheet};
 use crate::machine::env::Env;
@@ -109,13 +109,7 @@ impl StepRun {
             if has_subs {
                 self.begin_row(cx, env, pass, number, row)?;
             } else {
-                let shown = row.clone();
-                self.row_ended(
-                    cx,
-                    pass,
-                    number,
-                    RowEnd { raw: row, shown, writes: Changes::new(), cursors: Vec::new() },
-                )?;
+                self.row_ended(cx, pass, number, RowEnd::plain(row))?;
                 self.take_ended(cx, env, pass)?;
             }
         }
@@ -207,7 +201,7 @@ impl StepRun {
 
     pub(in crate::machine) fn abandon(&mut self, env: &Env, found: &mut Vec<(Env, StepRun)>) {
         let waiting: Vec<(u64, SequencePlace)> =
-            self.not_begun().map(|(number, place)| (number, place.clone())).collect();
+            self.not_begun().map(|(number, place)| (number, place.at.clone())).collect();
         let path = self.path(env);
         for (number, place) in waiting {
             // What the row was is not known here: a job keeps what its cancel reads.
@@ -224,7 +218,7 @@ impl StepRun {
     }
 
     /// Rows of a checkpoint that have not begun again.
-    fn not_begun(&self) -> impl Iterator<Item = (u64, &SequencePlace)> {
+    fn not_begun(&self) -> impl Iterator<Item = (u64, &RowPlace)> {
         let (mut resumed, mut skipped) = (None, None);
         if let Doing::Rows(pass) = &self.doing {
             resumed = Some(&pass.resumed);
@@ -244,7 +238,7 @@ impl StepRun {
             | Doing::Waiting(_)
             | Doing::Parked(_) => false,
         };
-        under_way || self.not_begun().any(|(_, place)| place.works_upstream())
+        under_way || self.not_begun().any(|(_, place)| place.at.works_upstream())
     }
 
     /// The request under way.
