@@ -23,6 +23,7 @@ mod stamp;
 mod template;
 mod time;
 mod value;
+mod warnings;
 mod web;
 
 pub use canonical::{DefinitionHash, canonical_json, definition_hash, integers_from_doubles};
@@ -44,4 +45,5 @@ pub use template::{
     Method, Overrides, RenderError, RenderErrorCode, RenderedRequest, RequestTemplate, Template,
 };
 pub use value::{Kind, PlainPath, PlainStep, RawRows, RawRowsError, Value, ValueError};
+pub use warnings::{Warning, WarningCode};
 pub use web::{LinkError, ResolveError, next_link, resolve};

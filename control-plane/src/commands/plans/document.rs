@@ -1,6 +1,6 @@
 //! A plan as it is written: a JSON document that the plan language checks whole, and whose references are looked up.
 
-use orchid_plan::{Configs, Overlap, ServerLimits, Timing};
+use orchid_plan::{Configs, Overlap, ServerLimits, Timing, Warning};
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
@@ -53,6 +53,8 @@ pub(super) struct Checked {
     pub(super) overlap: &'static str,
     pub(super) repeat_count: Option<i32>,
     pub(super) priority: i16,
+    /// What is allowed, and probably not meant.
+    pub(super) warnings: Vec<Warning>,
 }
 
 impl PlanDocument {
@@ -184,7 +186,7 @@ impl Checked {
             catch_up: _,
             repeat_count,
             priority,
-            definition: _,
+            definition,
         } = plan;
         let wait_seconds = match timing {
             Timing::Wait { seconds } => seconds,
@@ -206,6 +208,7 @@ impl Checked {
             },
             repeat_count: repeat_count.map(|count| i32::try_from(count).unwrap_or(i32::MAX)),
             priority: i16::from(priority),
+            warnings: definition.warnings(),
         }
     }
 }

@@ -13,8 +13,18 @@ use crate::store::{
 
 /// Writes what a checked document says into a row.
 pub(super) fn apply(row: &mut Plan, checked: Checked, now: DateTime<Utc>) {
-    let Checked { configs, name, description, enabled, wait_seconds, overlap, repeat_count, priority } =
-        checked;
+    let Checked {
+        configs,
+        name,
+        description,
+        enabled,
+        wait_seconds,
+        overlap,
+        repeat_count,
+        priority,
+        // Told by ValidatePlan alone.
+        warnings: _,
+    } = checked;
     row.configs = configs;
     row.name = name;
     row.description = description;
