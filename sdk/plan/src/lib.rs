@@ -17,6 +17,7 @@ mod fault;
 mod functions;
 mod limits;
 mod reads;
+mod schema;
 mod scope;
 mod secrets;
 mod stamp;
@@ -40,6 +41,7 @@ pub use fault::{Fault, FaultCode, Faults};
 pub use functions::{FunctionDoc, function_docs};
 pub use limits::ServerLimits;
 pub use reads::Reads;
+pub use schema::plan_schema;
 pub use scope::{Scope, ScopeName};
 pub use template::{
     Method, Overrides, RenderError, RenderErrorCode, RenderedRequest, RequestTemplate, Template,

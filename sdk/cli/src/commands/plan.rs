@@ -33,6 +33,10 @@ pub(crate) async fn run(
         PlanCommand::Validate { file, server: true } => {
             validate(&file, Some(&target.client().await?), console).await
         }
+        PlanCommand::Schema => {
+            console.line(serde_json::to_string_pretty(&orchid_plan::plan_schema())?);
+            Ok(Exit::Done)
+        }
         PlanCommand::Trigger { key, config, watch } => {
             let client = target.client().await?;
             let config = config.unwrap_or_default();
