@@ -92,6 +92,8 @@ pub(crate) enum PlanCommand {
         #[arg(long)]
         server: bool,
     },
+    /// Print the JSON Schema of plan files, for editors: name it as "$schema" in a plan's file
+    Schema,
     /// Run a plan now
     Trigger {
         /// The plan's key

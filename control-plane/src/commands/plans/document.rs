@@ -1,6 +1,6 @@
 //! A plan as it is written: a JSON document that the plan language checks whole, and whose references are looked up.
 
-use orchid_plan::{CatchUp, Configs, Overlap, ServerLimits, Timing};
+use orchid_plan::{CatchUp, Configs, Overlap, ServerLimits, Timing, Warning};
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
@@ -62,6 +62,8 @@ pub(super) struct Checked {
     pub(super) catch_up: &'static str,
     pub(super) repeat_count: Option<i32>,
     pub(super) priority: i16,
+    /// What is allowed, and probably not meant.
+    pub(super) warnings: Vec<Warning>,
 }
 
 /// When a plan runs, as its columns hold it.
@@ -238,7 +240,7 @@ impl Checked {
             catch_up,
             repeat_count,
             priority,
-            definition: _,
+            definition,
         } = plan;
         Self {
             configs: match configs {
@@ -260,6 +262,7 @@ impl Checked {
             },
             repeat_count: repeat_count.map(|count| i32::try_from(count).unwrap_or(i32::MAX)),
             priority: i16::from(priority),
+            warnings: definition.warnings(),
         }
     }
 }

@@ -23,6 +23,8 @@ pub(super) fn apply(row: &mut Plan, checked: Checked, now: DateTime<Utc>) {
         catch_up,
         repeat_count,
         priority,
+        // Told by ValidatePlan alone.
+        warnings: _,
     } = checked;
     row.configs = configs;
     row.name = name;

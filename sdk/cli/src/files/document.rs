@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use orchid_plan::{Fault, FaultCode, ServerLimits};
+use orchid_plan::{Fault, FaultCode, ServerLimits, Warning};
 use orchid_sdk::{
     json::to_struct,
     v1::{CatchUp, ClientCertificate, Config, Integration, Overlap, Plan, Transport},
@@ -167,7 +167,7 @@ pub(crate) fn parse(
     match kind.as_deref() {
         Some("integration") => integration(source, members),
         Some("config") => config(source, members, &variable),
-        Some("plan") => plan(source, members).map(Document::Plan),
+        Some("plan") => plan(source, members).map(|(plan, _)| Document::Plan(plan)),
         Some(other) => {
             Err(unreadable(source, format!("kind `{other}` is none of integration, config, plan")))
         }
@@ -175,8 +175,8 @@ pub(crate) fn parse(
     }
 }
 
-/// A plan, which need not say its `kind`.
-pub(crate) fn parse_plan(source: &Source) -> Result<Plan, DocumentError> {
+/// A plan, which need not say its `kind`, and what it probably does not mean.
+pub(crate) fn parse_plan(source: &Source) -> Result<(Plan, Vec<Warning>), DocumentError> {
     match object(source)? {
         (Some(kind), _) if kind != "plan" => {
             Err(unreadable(source, format!("it is of kind `{kind}`, and not a plan")))
@@ -244,10 +244,13 @@ fn transport_of(source: &Source, transport: Value) -> Result<Transport, Document
     Ok(Transport { proxy, ca, client_certificate, allowed_hosts })
 }
 
-fn plan(source: &Source, members: Map<String, Value>) -> Result<Plan, DocumentError> {
+fn plan(source: &Source, mut members: Map<String, Value>) -> Result<(Plan, Vec<Warning>), DocumentError> {
+    // What an editor checks the file by is no part of the plan.
+    members.remove("$schema");
     let document = Value::Object(members);
     let faulty = |faults| DocumentError::Plan { source_file: source.clone(), faults };
-    orchid_plan::check(&document, &ServerLimits::default()).map_err(|faults| faulty(faults.0))?;
+    let checked =
+        orchid_plan::check(&document, &ServerLimits::default()).map_err(|faults| faulty(faults.0))?;
     let number = to_struct(&document["definition"]).map_err(|error| {
         faulty(vec![Fault::new(
             FaultCode::InvalidValue,
@@ -272,7 +275,7 @@ fn plan(source: &Source, members: Map<String, Value>) -> Result<Plan, DocumentEr
         Some(_) => CatchUp::RunOnce,
         None => CatchUp::Unspecified,
     };
-    Ok(Plan {
+    let plan = Plan {
         key: file.key,
         integration: file.integration,
         configs,
@@ -289,7 +292,8 @@ fn plan(source: &Source, members: Map<String, Value>) -> Result<Plan, DocumentEr
         priority: file.priority,
         definition: Some(number),
         ..Plan::default()
-    })
+    };
+    Ok((plan, checked.definition.warnings()))
 }
 
 fn typed<T: DeserializeOwned>(source: &Source, members: Map<String, Value>) -> Result<T, DocumentError> {
@@ -381,5 +385,22 @@ mod tests {
     fn a_plan_may_go_without_its_kind_but_not_under_another() {
         let other = parse_plan(&source(r#"{"kind": "config"}"#)).unwrap_err();
         assert_eq!(other.to_string(), "f.json: it is of kind `config`, and not a plan");
+    }
+
+    #[test]
+    fn a_plan_may_name_its_schema_and_keeps_its_warnings() {
+        let text = |schema: &str| {
+            format!(
+                r#"{{{schema} "key": "k", "integration": "i", "definition": {{"step": {{"url": "https://a.example.com", "emit": "none"}}}}}}"#
+            )
+        };
+        let (plan, warnings) = parse_plan(&source(&text(r#""$schema": "docs/plan.schema.json","#))).unwrap();
+        assert_eq!(plan.key, "k");
+        assert_eq!(
+            warnings.iter().map(|warning| warning.code.as_str()).collect::<Vec<_>>(),
+            ["NOTHING_EMITTED"]
+        );
+        let inside = text("").replace(r#""step""#, r#""$schema": "x", "step""#);
+        assert!(parse_plan(&source(&inside)).is_err());
     }
 }

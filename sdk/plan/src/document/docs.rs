@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{FunctionDoc, ServerLimits, check, function_docs};
+use crate::{FunctionDoc, ServerLimits, WarningCode, check, function_docs};
 
 const PAGE: &str = include_str!("../../../../docs/plan-language.md");
 
@@ -21,6 +21,23 @@ fn every_plan_on_the_page_is_taken() {
         }
     }
     assert!(plans >= 6, "{plans} plans");
+}
+
+#[test]
+fn the_plans_on_the_page_mean_what_they_say() {
+    for block in json_blocks() {
+        let document: Value = serde_json::from_str(block).unwrap_or_default();
+        let Ok(plan) = check(&document, &ServerLimits::default()) else { continue };
+        assert_eq!(plan.definition.warnings(), [], "{block}");
+    }
+}
+
+#[test]
+fn the_warnings_on_the_page_are_those_that_there_are() {
+    let table =
+        PAGE.split("compares the codes -->").nth(1).and_then(|rest| rest.split("\nOthers").next()).unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    assert_eq!(rows.collect::<Vec<_>>(), WarningCode::ALL.map(WarningCode::as_str));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 
 mod async_job;
 mod fan_out;
+mod hostile;
 mod plans;
 mod responses;
 mod walks;
