@@ -189,11 +189,12 @@ CREATE TABLE configs (
     enabled boolean NOT NULL,
     "values" jsonb NOT NULL,
     secrets bytea,
-    allowed_hosts jsonb NOT NULL DEFAULT '[]'::jsonb,
+    transport jsonb NOT NULL DEFAULT '{}'::jsonb,
     schema_version integer NOT NULL,
     version bigint NOT NULL DEFAULT 1,
     created_at timestamp with time zone NOT NULL,
     updated_at timestamp with time zone NOT NULL,
+    transport_secrets bytea,
     CONSTRAINT configs_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT configs_tenant_id_integration_id_key_key UNIQUE (tenant_id, integration_id, key)
 );
@@ -211,6 +212,36 @@ CREATE POLICY of_tenant ON configs FOR ALL TO orchid_app USING ((tenant_id = (NU
 GRANT DELETE, INSERT, SELECT, UPDATE ON configs TO orchid_app;
 
 GRANT SELECT ON configs TO orchid_fleet;
+
+CREATE TABLE cursors (
+    tenant_id uuid NOT NULL,
+    plan_id uuid NOT NULL,
+    config_id uuid NOT NULL,
+    kind text NOT NULL,
+    step text NOT NULL,
+    item bytea NOT NULL,
+    value bytea NOT NULL,
+    execution_id uuid NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT cursors_kind_check CHECK ((kind = ANY (ARRAY['cursor'::text, 'validator'::text]))),
+    CONSTRAINT cursors_pkey PRIMARY KEY (tenant_id, plan_id, config_id, kind, step, item)
+);
+
+ALTER TABLE cursors ADD CONSTRAINT cursors_config FOREIGN KEY (tenant_id, config_id) REFERENCES configs(tenant_id, id) ON DELETE CASCADE;
+
+ALTER TABLE cursors ADD CONSTRAINT cursors_plan FOREIGN KEY (tenant_id, plan_id) REFERENCES plans(tenant_id, id) ON DELETE CASCADE;
+
+ALTER TABLE cursors ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE cursors FORCE ROW LEVEL SECURITY;
+
+CREATE POLICY of_fleet ON cursors FOR ALL TO orchid_fleet USING (true) WITH CHECK (true);
+
+CREATE POLICY of_tenant ON cursors FOR ALL TO orchid_app USING ((tenant_id = (NULLIF(current_setting('orchid.tenant_id'::text, true), ''::text))::uuid)) WITH CHECK ((tenant_id = (NULLIF(current_setting('orchid.tenant_id'::text, true), ''::text))::uuid));
+
+GRANT DELETE, INSERT, SELECT, UPDATE ON cursors TO orchid_app;
+
+GRANT DELETE, INSERT, SELECT, UPDATE ON cursors TO orchid_fleet;
 
 CREATE TABLE execution_attempts (
     tenant_id uuid NOT NULL,
@@ -417,6 +448,7 @@ CREATE TABLE plan_executions (
     error bytea,
     version bigint NOT NULL DEFAULT 1,
     updated_at timestamp with time zone NOT NULL,
+    must_cancel boolean NOT NULL DEFAULT false,
     CONSTRAINT plan_executions_kind_check CHECK ((kind = ANY (ARRAY['run'::text, 'preview'::text, 'test'::text]))),
     CONSTRAINT plan_executions_origin_check CHECK ((origin = ANY (ARRAY['schedule'::text, 'trigger'::text, 'retry'::text, 'replay'::text]))),
     CONSTRAINT plan_executions_pkey PRIMARY KEY (tenant_id, id),
@@ -424,6 +456,8 @@ CREATE TABLE plan_executions (
 ) PARTITION BY RANGE (id);
 
 CREATE INDEX plan_executions_by_plan ON ONLY public.plan_executions USING btree (tenant_id, plan_id, config_id, id);
+
+CREATE INDEX plan_executions_cancelling ON ONLY public.plan_executions USING btree (cancel_requested_at) WHERE ((cancel_requested_at IS NOT NULL) AND (state = ANY (ARRAY['queued'::text, 'running'::text])));
 
 CREATE INDEX plan_executions_open ON ONLY public.plan_executions USING btree (tenant_id, plan_id, config_id) WHERE (state = ANY (ARRAY['pending'::text, 'queued'::text, 'running'::text, 'parked'::text, 'blocked'::text]));
 
@@ -482,10 +516,16 @@ CREATE TABLE plans (
     version bigint NOT NULL DEFAULT 1,
     created_at timestamp with time zone NOT NULL,
     updated_at timestamp with time zone NOT NULL,
+    cron text,
+    timezone text,
+    spread_seconds integer,
+    catch_up text NOT NULL DEFAULT 'run_once'::text,
+    CONSTRAINT plans_catch_up_check CHECK ((catch_up = ANY (ARRAY['run_once'::text, 'skip'::text, 'run_each'::text]))),
     CONSTRAINT plans_overlap_check CHECK ((overlap = ANY (ARRAY['skip'::text, 'queue'::text]))),
     CONSTRAINT plans_pkey PRIMARY KEY (tenant_id, id),
     CONSTRAINT plans_priority_check CHECK (((priority >= 0) AND (priority <= 9))),
     CONSTRAINT plans_repeat_count_check CHECK ((repeat_count >= 1)),
+    CONSTRAINT plans_spread_seconds_check CHECK ((spread_seconds >= 0)),
     CONSTRAINT plans_tenant_id_key_key UNIQUE (tenant_id, key),
     CONSTRAINT plans_wait_seconds_check CHECK ((wait_seconds >= 1))
 );
@@ -571,6 +611,8 @@ CREATE TABLE schedules (
     run_count integer NOT NULL DEFAULT 0,
     created_at timestamp with time zone NOT NULL,
     updated_at timestamp with time zone NOT NULL,
+    decided_until timestamp with time zone,
+    owed_until timestamp with time zone,
     CONSTRAINT schedules_pkey PRIMARY KEY (tenant_id, plan_id, config_id),
     CONSTRAINT schedules_tenant_id_id_key UNIQUE (tenant_id, id)
 );

@@ -88,7 +88,7 @@ pub struct RunSettings {
     pub park_after: Duration,
     /// A run older than this ends as failed.
     pub max_age: Duration,
-    /// How long an executor has to cancel a run.
+    /// How long an executor has to cancel a run; twice as long where an upstream has to be told.
     pub cancel_after: Duration,
     /// How long history is kept.
     pub history_retention: Duration,
@@ -243,7 +243,7 @@ impl RunSettings {
                 reader,
                 "runs.cancel_after_ms",
                 30_000,
-                "how long an executor has to cancel a run before the server ends it",
+                "how long an executor has to cancel a run before the server ends it; twice as long where an upstream has to be told",
             ),
             history_retention: Duration::from_secs(
                 day * reader.number("history.retention_days", 30, 8..=3650, "how long executions are kept"),

@@ -33,6 +33,10 @@ static STEPS: &[Step] = steps![
     "0010_foreign_keys",
     "0011_row_security",
     "0012_partitions",
+    "0013_cursors",
+    "0014_config_transport",
+    "0015_must_cancel",
+    "0016_cron",
 ];
 
 impl MigratorTrait for Migrator {

@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use orchid_proto::v1::ExecutionState;
-use orchid_tests::{Stack, StackOptions, Upstream, eventually};
+use orchid_tests::{Broker, Stack, StackOptions, Upstream, eventually};
 
 use crate::plans;
 
 const SOON: Duration = Duration::from_secs(40);
 const PAGES: u64 = 8;
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_parks_while_kafka_is_away_and_then_ends_well() {
+pub(crate) async fn parks_while_away(broker: Broker) {
     let upstream = Upstream::orders(PAGES, 2, true).await;
     let stack = Stack::start(StackOptions {
+        broker,
         own_kafka: true,
         executor_settings: vec![("ORCHID_KAFKA_SINK_TIMEOUT_MS", "1500".to_owned())],
         ..StackOptions::default()
@@ -29,7 +29,7 @@ async fn a_run_parks_while_kafka_is_away_and_then_ends_well() {
         all.iter().filter(|message| message.kind() == "api.response").cloned().collect::<Vec<_>>()
     };
     reader.until("three pages are out", SOON, |all| pages(all).len() == 3).await;
-    stack.kafka().down();
+    stack.kafka().down().await;
     upstream.open(PAGES);
     let parked = eventually("the run parks", SOON, async || {
         let now = tenant.execution(&execution.id).await;
@@ -37,7 +37,7 @@ async fn a_run_parks_while_kafka_is_away_and_then_ends_well() {
     })
     .await;
     assert!(parked.not_before.is_some() && !parked.waiting_for.is_empty(), "{parked:#?}");
-    stack.kafka().up();
+    stack.kafka().up().await;
     let done = tenant.success_of(&execution.id).await;
     assert_eq!((done.losses, done.complete), (0, true), "{done:#?}");
     assert_eq!(tenant.attempts(&execution.id).await[0].verdict, "parked");
@@ -58,4 +58,9 @@ async fn a_run_parks_while_kafka_is_away_and_then_ends_well() {
         );
     }
     stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_parks_while_kafka_is_away_and_then_ends_well() {
+    parks_while_away(Broker::Mock).await;
 }

@@ -1,73 +1,21 @@
 //! What moves a run, spoken by hand: parks, cancels, losses, and whose turn comes next.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use orchid_proto::{
     executor::v1 as fleet,
-    v1::{CancelExecutionRequest, ExecutionState},
+    v1::{CancelExecutionRequest, ExecutionState, ExplainExecutionRequest},
 };
-use orchid_tests::{Fleet, Stack, StackOptions, Tenant, eventually};
+use orchid_tests::{Fleet, Stack, Tenant, eventually};
 use serde_json::{Value, json};
 use tonic::Code;
 
-use crate::plans;
+use crate::{
+    by_hand::{self, acquire_one, checkpoint, complete},
+    plans,
+};
 
 const SOON: Duration = Duration::from_secs(30);
-
-async fn by_hand(
-    placement_groups: u32,
-    lease_ttl_ms: u32,
-    settings: &[(&'static str, &str)],
-) -> (Stack, Tenant) {
-    let control_plane_settings = settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
-    let options = StackOptions {
-        executors: 0,
-        placement_groups,
-        lease_ttl_ms,
-        control_plane_settings,
-        ..StackOptions::default()
-    };
-    let stack = Stack::start(options).await;
-    let tenant = stack.tenant().await;
-    tenant.shop("http://127.0.0.1:1").await;
-    tenant.plan("single", &plans::single()).await;
-    (stack, tenant)
-}
-
-async fn acquire_one(executor: &Fleet, seq: i64) -> fleet::Grant {
-    let mut grants = eventually("a lease is granted", SOON, async || {
-        let grants = executor.acquire(seq).await;
-        (!grants.is_empty()).then_some(grants)
-    })
-    .await;
-    assert_eq!(grants.len(), 1, "{grants:?}");
-    grants.remove(0)
-}
-
-fn checkpoint(grant: &fleet::Grant, seq: i64, place: &'static [u8]) -> fleet::CheckpointItem {
-    fleet::CheckpointItem {
-        lease_token: grant.lease_token.clone(),
-        seq,
-        place: place.into(),
-        progress: Some(fleet::RunProgress { pages: seq, ..fleet::RunProgress::default() }),
-        running_ms: 70,
-        ..fleet::CheckpointItem::default()
-    }
-}
-
-async fn complete(
-    executor: &Fleet,
-    grant: &fleet::Grant,
-    outcome: fleet::Outcome,
-) -> fleet::CompleteResponse {
-    let item = fleet::CompleteItem {
-        checkpoint: Some(checkpoint(grant, 9, b"{}")),
-        outcome: outcome.into(),
-        ..fleet::CompleteItem::default()
-    };
-    let request = executor.request(fleet::CompleteRequest { items: vec![item], acquire: None });
-    executor.client().complete(request).await.expect("an answer").into_inner()
-}
 
 async fn cancel(tenant: &Tenant, id: &str) -> ExecutionState {
     let request = CancelExecutionRequest { id: id.to_owned(), reason: "enough".to_owned() };
@@ -97,7 +45,7 @@ async fn announced(executor: &mut Fleet, answered_acquire_seq: i64, count: usize
 }
 
 async fn parks(placement_groups: u32) {
-    let (stack, tenant) = by_hand(placement_groups, 30_000, &[]).await;
+    let (stack, tenant) = by_hand::stack(placement_groups, 30_000, &[]).await;
     let execution = tenant.trigger("single", "main").await;
     let mut executor = stack.fleet().await;
     let first = acquire_one(&executor, 1).await;
@@ -105,6 +53,7 @@ async fn parks(placement_groups: u32) {
         checkpoint: Some(checkpoint(&first, 3, b"{\"page\":3}")),
         not_before: Some((SystemTime::from(orchid_kit::clock::utc_now()) + Duration::from_secs(3)).into()),
         reason: "Retry-After".to_owned(),
+        must_cancel: false,
     };
     for _ in 0..2 {
         let request = executor.request(fleet::ParkRequest { items: vec![park.clone()] });
@@ -145,7 +94,7 @@ async fn a_parked_run_goes_on_at_its_checkpoint_with_eight_groups() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancel_ends_what_nobody_has_at_once_and_tells_who_has_the_rest() {
-    let (stack, tenant) = by_hand(8, 30_000, &[]).await;
+    let (stack, tenant) = by_hand::stack(8, 30_000, &[]).await;
     let mut executor = stack.fleet().await;
     let going = tenant.trigger("single", "main").await;
     let behind = tenant.trigger("single", "main").await;
@@ -171,7 +120,7 @@ async fn a_cancel_ends_what_nobody_has_at_once_and_tells_who_has_the_rest() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancel_that_an_executor_does_not_obey_is_ended_by_the_server() {
-    let (stack, tenant) = by_hand(1, 30_000, &[("ORCHID_RUNS_CANCEL_AFTER_MS", "300")]).await;
+    let (stack, tenant) = by_hand::stack(1, 30_000, &[("ORCHID_RUNS_CANCEL_AFTER_MS", "300")]).await;
     let mut executor = stack.fleet().await;
     let execution = tenant.trigger("single", "main").await;
     let grant = acquire_one(&executor, 1).await;
@@ -183,8 +132,112 @@ async fn a_cancel_that_an_executor_does_not_obey_is_ended_by_the_server() {
     assert_eq!(late.results[0].verdict(), fleet::Verdict::ExecutionTerminal, "the first end stands");
 }
 
+/// Parks a run for an hour; its upstream works for it.
+async fn park_for_a_job(executor: &Fleet, grant: &fleet::Grant, seq: i64) {
+    let an_hour = Duration::from_secs(3600);
+    let park = fleet::ParkItem {
+        checkpoint: Some(checkpoint(grant, seq, b"{\"job\":7}")),
+        not_before: Some((SystemTime::from(orchid_kit::clock::utc_now()) + an_hour).into()),
+        reason: "its job".to_owned(),
+        must_cancel: true,
+    };
+    let request = executor.request(fleet::ParkRequest { items: vec![park] });
+    let parked = executor.client().park(request).await.expect("an answer").into_inner();
+    assert_eq!(parked.results[0].verdict(), fleet::Verdict::Ok, "{parked:?}");
+}
+
+async fn explained(tenant: &Tenant, id: &str) -> String {
+    let request = ExplainExecutionRequest { id: id.to_owned() };
+    tenant.executions().explain_execution(tenant.request(request)).await.expect("words").into_inner().summary
+}
+
+async fn tells_its_upstream(placement_groups: u32) {
+    let (stack, tenant) = by_hand::stack(placement_groups, 30_000, &[]).await;
+    let mut executor = stack.fleet().await;
+    let execution = tenant.trigger("single", "main").await;
+    let first = acquire_one(&executor, 1).await;
+    assert!(!first.cancel_requested);
+    park_for_a_job(&executor, &first, 3).await;
+    let behind = tenant.trigger("single", "main").await;
+
+    for _ in 0..2 {
+        assert_eq!(cancel(&tenant, &execution.id).await, ExecutionState::Queued, "not for an hour: now");
+    }
+    let words = explained(&tenant, &execution.id).await;
+    assert!(words.contains("it waits for an executor that tells the upstream"), "{words}");
+
+    // A grant that never arrived costs the upstream nothing.
+    acquire_one(&executor, 2).await;
+    executor.beat(2, &[]).await;
+    let grant = acquire_one(&executor, 3).await;
+    assert_eq!((grant.execution_id.as_str(), grant.cancel_requested), (execution.id.as_str(), true));
+    assert_eq!(grant.checkpoint.as_ref().map(|saved| saved.place.as_ref()), Some(b"{\"job\":7}".as_slice()));
+    assert_eq!(cancel(&tenant, &execution.id).await, ExecutionState::Running, "again changes nothing");
+    let beat = executor.beat(3, &[&grant]).await;
+    assert_eq!(beat.instructions[0].command(), fleet::LeaseCommand::Cancel);
+    let words = explained(&tenant, &execution.id).await;
+    assert!(words.contains("its executor has it to tell the upstream"), "{words}");
+
+    let done = complete(&executor, &grant, fleet::Outcome::Cancelled).await;
+    assert_eq!(done.results[0].verdict(), fleet::Verdict::Ok);
+    assert_eq!(tenant.execution(&execution.id).await.state(), ExecutionState::Cancelled);
+    assert_eq!(acquire_one(&executor, 4).await.execution_id, behind.id, "the next has its turn");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancel_of_a_run_whose_upstream_works_for_it_is_carried_out_by_an_executor() {
+    tells_its_upstream(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancel_of_a_run_whose_upstream_works_for_it_with_eight_groups() {
+    tells_its_upstream(8).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancel_that_meets_a_park_is_not_forgotten() {
+    let (stack, tenant) = by_hand::stack(8, 30_000, &[]).await;
+    let executor = stack.fleet().await;
+    let execution = tenant.trigger("single", "main").await;
+    let first = acquire_one(&executor, 1).await;
+    assert_eq!(cancel(&tenant, &execution.id).await, ExecutionState::Running);
+    park_for_a_job(&executor, &first, 3).await;
+    let second = acquire_one(&executor, 2).await;
+    assert_eq!((second.attempt, second.cancel_requested), (2, true), "at once, not in an hour");
+    complete(&executor, &second, fleet::Outcome::Cancelled).await;
+    assert_eq!(tenant.execution(&execution.id).await.state(), ExecutionState::Cancelled);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cancel_that_no_executor_takes_or_carries_out_is_ended_by_the_server() {
+    let (stack, tenant) = by_hand::stack(1, 30_000, &[("ORCHID_RUNS_CANCEL_AFTER_MS", "300")]).await;
+    let mut executor = stack.fleet().await;
+    for (seq, taken) in [(1, false), (3, true)] {
+        let execution = tenant.trigger("single", "main").await;
+        let grant = acquire_one(&executor, seq).await;
+        park_for_a_job(&executor, &grant, 3).await;
+        let asked = Instant::now();
+        cancel(&tenant, &execution.id).await;
+        let grant = if taken { Some(acquire_one(&executor, seq + 1).await) } else { None };
+        assert_eq!(tenant.end_of(&execution.id).await.state(), ExecutionState::Cancelled);
+        assert!(
+            asked.elapsed() >= Duration::from_millis(600),
+            "twice the time of a cancel: {:?}",
+            asked.elapsed()
+        );
+        assert_eq!(stack.database.number("SELECT count(*) FROM ready"), 0);
+        assert_eq!(stack.database.number("SELECT count(*) FROM leases"), 0);
+        let causes = "SELECT count(*) FROM execution_history WHERE cause = 'cancel_overdue'";
+        assert_eq!(stack.database.number(causes), if taken { 2 } else { 1 });
+        if let Some(grant) = grant {
+            let beat = executor.beat(seq + 1, &[&grant]).await;
+            assert_eq!(beat.instructions[0].command(), fleet::LeaseCommand::Lost);
+        }
+    }
+}
+
 async fn turns(placement_groups: u32) {
-    let (stack, first) = by_hand(placement_groups, 30_000, &[]).await;
+    let (stack, first) = by_hand::stack(placement_groups, 30_000, &[]).await;
     let second = stack.tenant().await;
     second.shop("http://127.0.0.1:1").await;
     second.plan("single", &plans::single()).await;
@@ -253,7 +306,7 @@ async fn lose(stack: &Stack, tenant: &Tenant, id: &str, saves: bool) -> Fleet {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_losses_without_progress_are_poison() {
-    let (stack, tenant) = by_hand(8, 1000, QUICK).await;
+    let (stack, tenant) = by_hand::stack(8, 1000, QUICK).await;
     let execution = tenant.trigger("single", "main").await;
     for (losses, state) in
         [(1, ExecutionState::Queued), (2, ExecutionState::Queued), (3, ExecutionState::DeadLettered)]
@@ -277,7 +330,7 @@ async fn three_losses_without_progress_are_poison() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn progress_forgives_losses() {
-    let (stack, tenant) = by_hand(1, 1000, QUICK).await;
+    let (stack, tenant) = by_hand::stack(1, 1000, QUICK).await;
     let execution = tenant.trigger("single", "main").await;
     for _ in 0..4 {
         lose(&stack, &tenant, &execution.id, true).await;
@@ -288,7 +341,7 @@ async fn progress_forgives_losses() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rung_run_is_granted_once_and_the_rest_is_refused_with_a_reason() {
-    let (stack, tenant) = by_hand(8, 30_000, &[]).await;
+    let (stack, tenant) = by_hand::stack(8, 30_000, &[]).await;
     let executor = stack.fleet().await;
     let going = tenant.trigger("single", "main").await;
     let behind = tenant.trigger("single", "main").await;

@@ -1,6 +1,6 @@
 //! Orchid as its users and operators meet it: real binaries, real servers, and failures that are real, too.
 //!
-//! Needs Postgres, Redis and kcat installed, and the binaries built beside this one (`cargo build --workspace`).
+//! Needs what `.ci/install test` installs, and the binaries built beside this one (`cargo build --workspace`).
 
 #![allow(
     clippy::expect_used,
@@ -10,13 +10,18 @@
     reason = "a test fails by panicking, and then says why"
 )]
 
+mod by_hand;
 mod control_plane_lost;
+mod cron;
+mod cursors;
+mod demo;
 mod doorbell_lost;
 mod examples;
 mod executions;
 mod executor_lost;
 mod fleet;
 mod isolation;
+mod json_server;
 mod kafka_away;
 mod lease_calls;
 mod lease_moves;
@@ -24,8 +29,10 @@ mod management;
 mod messages;
 mod plans;
 mod readme;
+mod real_kafka;
 mod refusals;
 mod schedule;
 mod schema;
 mod testkit;
+mod transport;
 mod waits;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use chrono::DateTime;
 use orchid_proto::v1::{Config, Execution, ExecutionState};
 use orchid_tests::{
-    Message, Reply, Stack, StackOptions, Tenant, Upstream, eventually, names, upstream::order_page,
+    Broker, Message, Reply, Stack, StackOptions, Tenant, Upstream, eventually, names, upstream::order_page,
 };
 use serde_json::{Value, json};
 
@@ -111,10 +111,9 @@ fn assert_completed(message: &Message, tenant: &Tenant, config: &Config, executi
     );
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_trigger_ends_in_exactly_its_messages() {
+pub(crate) async fn trigger_ends_in_its_messages(broker: Broker) {
     let upstream = Upstream::orders(3, 4, false).await;
-    let stack = Stack::start(StackOptions::default()).await;
+    let stack = Stack::start(StackOptions { broker, ..StackOptions::default() }).await;
     let tenant = stack.tenant().await;
     let config = tenant.shop(&upstream.url()).await;
     let mut plan = plans::orders();
@@ -162,7 +161,11 @@ async fn a_trigger_ends_in_exactly_its_messages() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_passes_through_keeps_every_byte() {
+async fn a_trigger_ends_in_exactly_its_messages() {
+    trigger_ends_in_its_messages(Broker::Mock).await;
+}
+
+pub(crate) async fn bytes_pass_through(broker: Broker) {
     const BODY: &str = r#"{"items": [ {"id": 12345678901234567890, "price": 1.10, "name": "\u00e9\u0000" } , 1.0E+2],"next":null}"#;
     const ROWS: &str = r#"[{"id": 12345678901234567890, "price": 1.10, "name": "\u00e9\u0000" },1.0E+2]"#;
     let upstream = Upstream::start(|_| {
@@ -173,7 +176,7 @@ async fn what_passes_through_keeps_every_byte() {
         )
     })
     .await;
-    let stack = Stack::start(StackOptions::default()).await;
+    let stack = Stack::start(StackOptions { broker, ..StackOptions::default() }).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     tenant.plan("rows", &plans::orders()).await;
@@ -200,7 +203,11 @@ async fn what_passes_through_keeps_every_byte() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flaky_upstream_is_asked_again_and_a_broken_one_leaves_an_error() {
+async fn what_passes_through_keeps_every_byte() {
+    bytes_pass_through(Broker::Mock).await;
+}
+
+pub(crate) async fn flaky_and_broken_upstreams(broker: Broker) {
     let upstream = Upstream::start(|request| match (request.path.as_str(), request.number) {
         ("/orders", 0) => Reply::Json(503, json!({"error": "busy"})),
         ("/orders", 1) => Reply::Break,
@@ -208,7 +215,7 @@ async fn a_flaky_upstream_is_asked_again_and_a_broken_one_leaves_an_error() {
         _ => Reply::Json(422, json!({"error": "no such thing"})),
     })
     .await;
-    let stack = Stack::start(StackOptions::default()).await;
+    let stack = Stack::start(StackOptions { broker, ..StackOptions::default() }).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     tenant.plan("orders", &plans::orders()).await;
@@ -246,9 +253,13 @@ async fn a_flaky_upstream_is_asked_again_and_a_broken_one_leaves_an_error() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kcat_sees_what_our_reader_sees() {
+async fn a_flaky_upstream_is_asked_again_and_a_broken_one_leaves_an_error() {
+    flaky_and_broken_upstreams(Broker::Mock).await;
+}
+
+pub(crate) async fn kcat_sees_the_same(broker: Broker) {
     let upstream = Upstream::orders(2, 2, false).await;
-    let stack = Stack::start(StackOptions::default()).await;
+    let stack = Stack::start(StackOptions { broker, ..StackOptions::default() }).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     tenant.plan("orders", &plans::orders()).await;
@@ -288,6 +299,11 @@ async fn kcat_sees_what_our_reader_sees() {
         .collect();
     assert_eq!(seen.lines().collect::<Vec<_>>(), expected);
     stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kcat_sees_what_our_reader_sees() {
+    kcat_sees_the_same(Broker::Mock).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

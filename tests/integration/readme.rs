@@ -1,27 +1,9 @@
 //! What the README tells people to type, typed: grpcurl with reflection alone creates everything and runs a plan.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{path::Path, process::Command, time::Duration};
 
-use orchid_tests::{Reply, Stack, StackOptions, Upstream};
+use orchid_tests::{Reply, Stack, StackOptions, Upstream, tools};
 use serde_json::json;
-
-/// grpcurl: in `PATH`, or where `.ci/install` puts it.
-#[expect(clippy::disallowed_methods, reason = "the tests have no settings file")]
-fn grpcurl() -> Option<PathBuf> {
-    let variable = |name: &str| std::env::var(name).ok().map(PathBuf::from);
-    let cache = variable("ORCHID_CACHE")
-        .or_else(|| variable("XDG_CACHE_HOME").map(|folder| folder.join("orchid")))
-        .or_else(|| variable("HOME").map(|folder| folder.join(".cache/orchid")));
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path)
-        .chain(cache.map(|folder| folder.join("bin")))
-        .map(|folder| folder.join("grpcurl"))
-        .find(|file| file.is_file())
-}
 
 /// The shell blocks of the README that use grpcurl, as one script.
 fn script() -> String {
@@ -35,10 +17,7 @@ fn script() -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_readmes_grpcurl_commands_run_a_plan() {
-    let Some(grpcurl) = grpcurl() else {
-        eprintln!("skipped: grpcurl is not installed; `.ci/install test` brings it");
-        return;
-    };
+    let grpcurl = tools::find("grpcurl").expect("grpcurl is not installed: `.ci/install test` brings it");
     let upstream = Upstream::start(|request| {
         if request.headers.get("x-api-key").is_none_or(|key| key != "any-key") {
             return Reply::Json(401, json!({"error": "no key"}));

@@ -148,6 +148,22 @@ async fn all_faults_come_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_probably_not_meant_is_a_warning_and_no_fault() {
+    let stack = Stack::start(StackOptions { executors: 0, ..StackOptions::default() }).await;
+    let tenant = stack.tenant().await;
+    tenant.shop("http://127.0.0.1:1").await;
+    let mut definition = plans::orders();
+    definition["step"]["ignore_on"] = json!([204]);
+    let validate = v1::ValidatePlanRequest { plan: Some(plan(&definition)) };
+    let answer =
+        tenant.plans().validate_plan(tenant.request(validate)).await.expect("an answer").into_inner();
+    assert!(answer.faults.is_empty(), "{:#?}", answer.faults);
+    let found: Vec<_> = answer.warnings.iter().map(|one| (one.code.as_str(), one.pointer.as_str())).collect();
+    assert_eq!(found, [("IGNORES_SUCCESS", "/definition/step/ignore_on/0")]);
+    tenant.create_plan(plan(&definition)).await.expect("a plan");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn config_values_must_pass_the_schema_and_secrets_stay_secret() {
     let stack = Stack::start(StackOptions { executors: 0, ..StackOptions::default() }).await;
     let tenant = stack.tenant().await;

@@ -75,9 +75,10 @@ async fn a_server_refuses_a_schema_that_is_older_or_newer() {
     assert!(!well && said.contains("migrate"), "an empty database: {said}");
 
     database.migrate(&[]).expect("up");
+    let newest = database.execute("SELECT max(version) FROM seaql_migrations");
     database.migrate(&["--down", "1"]).expect("down by one");
     let (well, said) = serve(&database);
-    assert!(!well && said.contains("0012_partitions") && said.contains("older"), "an older schema: {said}");
+    assert!(!well && said.contains(&newest) && said.contains("older"), "an older schema: {said}");
 
     database.migrate(&[]).expect("up");
     database.execute("INSERT INTO seaql_migrations (version, applied_at) VALUES ('9999_of_tomorrow', 0)");

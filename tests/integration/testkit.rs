@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use orchid_tests::{Kafka, Reader, Upstream};
+use orchid_tests::{Broker, Kafka, Reader, Topics, Upstream};
 use rdkafka::{
     ClientConfig,
     message::{Header, OwnedHeaders},
@@ -15,15 +15,16 @@ use rdkafka::{
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_reads_what_was_sent_also_after_the_broker_was_away() {
-    let kafka = Kafka::start();
-    let topics = kafka.topics("kit");
+    let kafka = Kafka::start(Broker::Mock).await;
+    let topics = Topics::named("kit");
+    kafka.make(&topics, None).await;
     let producer: FutureProducer =
         ClientConfig::new().set("bootstrap.servers", kafka.brokers()).create().expect("a producer");
     let mut reader = Reader::new(kafka.brokers(), &topics);
     for number in 0..3 {
         if number == 1 {
-            kafka.down();
-            kafka.up();
+            kafka.down().await;
+            kafka.up().await;
         }
         let headers = OwnedHeaders::new().insert(Header { key: "type", value: Some("api.response") });
         let payload = format!("{{\"number\": {number}}}");

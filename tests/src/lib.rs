@@ -1,8 +1,8 @@
 //! What the integration tests stand on: real servers, the real binaries as child processes, an upstream that does as it is
 //! told, and a reader of what came out at the other end.
 //!
-//! One Postgres, one Redis and one Kafka-protocol broker serve a whole run of the tests; each test has a database, a Redis
-//! prefix and topics of its own. Whatever goes wrong here panics: it is a test that failed.
+//! One Postgres, one Redis and one broker of each kind serve a whole run of the tests; each test has a database, a Redis prefix and
+//! topics of its own. Whatever goes wrong here panics: it is a test that failed.
 
 #![allow(
     clippy::expect_used,
@@ -16,15 +16,18 @@ pub mod client;
 pub mod database;
 pub mod eventually;
 pub mod far;
+pub mod json_server;
 pub mod kafka;
 pub mod names;
 pub mod stack;
+pub mod tools;
 pub mod upstream;
 
 pub use client::{Fleet, Tenant};
 pub use database::Database;
 pub use eventually::eventually;
 pub use far::Far;
-pub use kafka::{Kafka, Message, Reader, Topics};
+pub use json_server::JsonServer;
+pub use kafka::{Broker, Kafka, Message, Reader, Topics};
 pub use stack::{Stack, StackOptions};
 pub use upstream::{Reply, Seen, Upstream};

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::{
-        OnceLock,
+        Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -16,7 +16,7 @@ use orchid_kit::servers::{Process, Program, Redis, Signal, own_settings};
 use tokio::sync::OnceCell;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::{Database, Fleet, Kafka, Reader, Tenant, Topics, database, eventually};
+use crate::{Broker, Database, Fleet, Kafka, Reader, Tenant, Topics, database, eventually};
 
 /// The pool that a test's executors join.
 pub const POOL: &str = "default";
@@ -39,17 +39,19 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// The file of a binary that was built beside this test.
+/// The file of a binary that was built beside this program.
 pub fn binary(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("the test's own file");
-    let folder = own.parent().and_then(Path::parent).expect("the target folder");
-    let file = folder.join(name);
-    assert!(file.is_file(), "{} is missing: run `cargo build --workspace` first", file.display());
-    file
+    // Tests lie one folder below.
+    let folders = own.ancestors().skip(1).take(2);
+    let found = folders.map(|folder| folder.join(name)).find(|file| file.is_file());
+    found.unwrap_or_else(|| {
+        panic!("{name} is not beside {}: run `cargo build --workspace` first", own.display())
+    })
 }
 
 /// The folder of this run of the tests. Those that earlier runs left behind are removed.
-pub(crate) fn run_folder() -> &'static Path {
+pub fn run_folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
         let root = std::env::temp_dir();
@@ -93,8 +95,14 @@ pub struct StackOptions {
     pub placement_groups: u32,
     /// Time to live of a session.
     pub lease_ttl_ms: u32,
+    /// Which broker messages go to.
+    pub broker: Broker,
     /// A broker of its own, which the test may take down.
     pub own_kafka: bool,
+    /// Whether the topics are made before anything starts.
+    pub make_topics: bool,
+    /// `max.message.bytes` of the topics that are made.
+    pub topic_max_bytes: Option<usize>,
     /// A Redis of its own, which the test may wipe.
     pub own_redis: bool,
     /// Further settings of the control planes, as environment.
@@ -110,7 +118,10 @@ impl Default for StackOptions {
             executors: 1,
             placement_groups: 1,
             lease_ttl_ms: 10_000,
+            broker: Broker::Mock,
             own_kafka: false,
+            make_topics: true,
+            topic_max_bytes: None,
             own_redis: false,
             control_plane_settings: Vec::new(),
             executor_settings: Vec::new(),
@@ -134,7 +145,7 @@ pub struct Stack {
     /// Its topics.
     pub topics: Topics,
     options: StackOptions,
-    own_kafka: Option<Kafka>,
+    kafka: Arc<Kafka>,
     own_redis: Option<Redis>,
     folder: PathBuf,
     control_planes: Vec<Node>,
@@ -147,16 +158,22 @@ impl Stack {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = run_folder().join(format!("stack-{number}"));
         fs::create_dir_all(&folder).expect("a folder for this test");
-        let own_kafka = options.own_kafka.then(Kafka::start);
+        let kafka = match options.own_kafka {
+            true => Arc::new(Kafka::start(options.broker).await),
+            false => Kafka::shared(options.broker).await,
+        };
+        let topics = Topics::named(&format!("t{number}"));
+        if options.make_topics {
+            kafka.make(&topics, options.topic_max_bytes).await;
+        }
         let own_redis = match options.own_redis {
             true => Some(Redis::start(&folder.join("redis")).await.expect("redis starts")),
             false => None,
         };
-        let topics = own_kafka.as_ref().unwrap_or_else(|| Kafka::shared()).topics(&format!("t{number}"));
         let mut stack = Stack {
             database: database::migrated(options.placement_groups).await,
             topics,
-            own_kafka,
+            kafka,
             own_redis,
             folder,
             control_planes: Vec::new(),
@@ -237,7 +254,7 @@ impl Stack {
 
     /// The broker.
     pub fn kafka(&self) -> &Kafka {
-        self.own_kafka.as_ref().unwrap_or_else(|| Kafka::shared())
+        &self.kafka
     }
 
     /// A reader of everything that came out.

@@ -35,7 +35,8 @@ const WRAPPERS: [(&str, &[&str]); 7] = [
     ("sqlx", &[]),
     ("sqlx-core", &[]),
     ("rdkafka", &["orchid-cli", "orchid-executor", "orchid-tests"]),
-    ("reqwest", &["orchid-executor"]),
+    // Beside the executor only the poller that it is measured against.
+    ("reqwest", &["orchid-executor", "orchid-tests"]),
     ("jmespath", &["orchid-plan"]),
 ];
 

@@ -4,6 +4,7 @@
 //! a random number, or knows of a database.
 
 pub mod admission;
+pub mod cursor;
 pub mod execution;
 pub mod expiry;
 pub mod fairness;

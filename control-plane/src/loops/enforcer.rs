@@ -23,6 +23,9 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const DEFAULT_EXECUTION_SECONDS: i64 = 300;
 /// What an executor gets beyond the plan's limit to end the run itself.
 const EXECUTION_SLACK_SECONDS: i64 = 60;
+/// A run whose upstream has to be told first gets so many times as long for its cancel: it waits for an executor, which waits for the
+/// upstream.
+const TIMES_TO_TELL: u32 = 2;
 const BATCH: i64 = 500;
 
 pub(super) async fn run(fleet: Fleet, settings: RunSettings, stop: CancellationToken) {
@@ -37,7 +40,9 @@ pub(super) async fn run(fleet: Fleet, settings: RunSettings, stop: CancellationT
 
 async fn pass(fleet: &Fleet, settings: &RunSettings, now: DateTime<Utc>) -> Result<(), FleetError> {
     let databases = &fleet.databases;
-    let uncancelled = overdue::find_uncancelled(databases, now - settings.cancel_after, BATCH).await?;
+    let requested_before = now - settings.cancel_after;
+    let told_before = now - settings.cancel_after * TIMES_TO_TELL;
+    let uncancelled = overdue::find_uncancelled(databases, requested_before, told_before, BATCH).await?;
     end(fleet, now, Overdue::Cancel, uncancelled).await?;
     let too_long =
         overdue::find_too_long(databases, now, DEFAULT_EXECUTION_SECONDS, EXECUTION_SLACK_SECONDS, BATCH)
@@ -84,7 +89,10 @@ impl End {
     fn end(&self, run: LockedRun) -> Option<Settlement> {
         let transition = decide(run.run(), Event::Overdue(self.limit)).ok()?;
         let (code, message) = match self.limit {
-            Overdue::Cancel => ("CANCELLED", "its executor did not cancel it in time"),
+            Overdue::Cancel if run.state == State::Running => {
+                ("CANCELLED", "its executor did not cancel it in time")
+            }
+            Overdue::Cancel => ("CANCELLED", "no executor took it in time to tell its upstream"),
             Overdue::ExecutionTime => {
                 ("MAX_EXECUTION_SECONDS", "its executor did not end it at its plan's max_execution_seconds")
             }

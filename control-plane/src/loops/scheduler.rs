@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use orchid_domain::ScheduleId;
 use orchid_domain::execution::{Kind, Origin, Transition, create};
 use orchid_domain::occurrence;
-use orchid_domain::schedule::Due;
+use orchid_domain::schedule::{Due, Dues, Going};
 use orchid_kit::clock;
 use orchid_kit::telemetry::Traceparent;
 use tokio_util::sync::CancellationToken;
@@ -89,9 +89,9 @@ impl GroupWork for MakeDue {
             .iter()
             .zip(decided)
             .map(|(schedule, (entry, run))| match run {
-                // The occurrence was made before: wait as after a run.
+                // The occurrence was made before: it goes on as after a run.
                 Some((run, _)) if !made(&run) => ScheduleMove {
-                    next_due_at: schedule.rules.after_run(self.now),
+                    dues: schedule.rules.after_run(entry.dues, self.now),
                     ..ScheduleMove::of(schedule)
                 },
                 Some(_) | None => entry,
@@ -104,17 +104,17 @@ impl GroupWork for MakeDue {
 
 impl MakeDue {
     fn decide(&self, schedule: &LockedSchedule) -> (ScheduleMove, Option<(NewRun, Transition)>) {
-        let rests = ScheduleMove { next_due_at: None, ..ScheduleMove::of(schedule) };
-        let due_at = schedule.next_due_at.unwrap_or(self.now);
-        let going = schedule.going.is_some();
-        match schedule.rules.due(due_at, self.now, self.oldest, schedule.current.is_some(), going) {
-            Due::Rest => (rests, None),
-            Due::Skip { next_due_at } => (ScheduleMove { next_due_at: Some(next_due_at), ..rests }, None),
-            Due::Start { scheduled_at } => {
+        let stays = ScheduleMove::of(schedule);
+        let going = Going { own: schedule.current.is_some(), other: schedule.going.is_some() };
+        match schedule.rules.due(schedule.dues, self.now, self.oldest, going) {
+            Due::Rest => (ScheduleMove { dues: Dues { next_at: None, ..schedule.dues }, ..stays }, None),
+            Due::Skip { dues } => (ScheduleMove { dues, ..stays }, None),
+            Due::Start { scheduled_at, dues } => {
                 let run = new_run(schedule, scheduled_at);
                 let id = Some(run.key.execution_id);
-                let entry = ScheduleMove { current: id, going: schedule.going.or(id), began: 1, ..rests };
-                (entry, Some((run, create(Origin::Schedule, true, going))))
+                let entry =
+                    ScheduleMove { dues, current: id, going: schedule.going.or(id), began: 1, ..stays };
+                (entry, Some((run, create(Origin::Schedule, true, going.other))))
             }
         }
     }

@@ -75,10 +75,10 @@ impl GroupWork for Resume {
     async fn run(&self, tx: &Tx, keys: &[ScheduleKey]) -> Result<(), StoreError> {
         let locked = schedules::lock(tx, keys, Which::All).await?;
         let waits_for_nothing =
-            locked.iter().filter(|schedule| schedule.next_due_at.is_none() && schedule.current.is_none());
+            locked.iter().filter(|schedule| schedule.dues.next_at.is_none() && schedule.current.is_none());
         let moves: Vec<ScheduleMove> = waits_for_nothing
             .map(|schedule| ScheduleMove {
-                next_due_at: schedule.rules.after_run(self.now),
+                dues: schedule.rules.after_run(schedule.dues, self.now),
                 ..ScheduleMove::of(schedule)
             })
             .collect();

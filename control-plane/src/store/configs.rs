@@ -28,8 +28,8 @@ pub struct Config {
     pub enabled: bool,
     /// The values; a marker stands where a secret belongs.
     pub values: Json,
-    /// Hosts that may be reached, a list of texts.
-    pub allowed_hosts: Json,
+    /// How requests leave and where they may go; a marker stands where a secret belongs.
+    pub transport: Json,
     /// The version of the config schema that the values passed.
     pub schema_version: i32,
     /// Rises with every change.
@@ -40,11 +40,13 @@ pub struct Config {
     pub updated_at: DateTime<Utc>,
 }
 
-/// The sealed secrets of a config.
-#[derive(FromQueryResult)]
+/// The secrets of a config, by JSON pointers and sealed; none where it has none.
+#[derive(Default, FromQueryResult)]
 pub struct SealedSecrets {
-    /// Values by JSON pointer, sealed; none where the config has none.
+    /// Those of its values.
     pub secrets: Option<Vec<u8>>,
+    /// Those of its transport.
+    pub transport_secrets: Option<Vec<u8>>,
 }
 
 /// Which config runs, and whether.
@@ -59,12 +61,12 @@ pub struct ConfigName {
 }
 
 /// Inserts a config; false where the key is taken.
-pub async fn insert(tx: &TenantTx, row: &Config, secrets: Option<Vec<u8>>) -> Result<bool, StoreError> {
+pub async fn insert(tx: &TenantTx, row: &Config, sealed: SealedSecrets) -> Result<bool, StoreError> {
     let inserted = tx
         .execute(
             r#"INSERT INTO configs (tenant_id, id, integration_id, key, display_name, enabled, "values", secrets,
-                   allowed_hosts, schema_version, version, created_at, updated_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING"#,
+                   transport, transport_secrets, schema_version, version, created_at, updated_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING"#,
             values![
                 tx.tenant_id(),
                 row.id,
@@ -73,8 +75,9 @@ pub async fn insert(tx: &TenantTx, row: &Config, secrets: Option<Vec<u8>>) -> Re
                 row.display_name.as_str(),
                 row.enabled,
                 row.values.clone(),
-                secrets,
-                row.allowed_hosts.clone(),
+                sealed.secrets,
+                row.transport.clone(),
+                sealed.transport_secrets,
                 row.schema_version,
                 row.version,
                 row.created_at,
@@ -89,7 +92,7 @@ pub async fn insert(tx: &TenantTx, row: &Config, secrets: Option<Vec<u8>>) -> Re
 pub async fn by_key(tx: &TenantTx, integration: &str, key: &str) -> Result<Option<Config>, StoreError> {
     tx.one(
         r#"SELECT c.id, c.integration_id, i.key AS integration_key, c.key, c.display_name, c.enabled, c."values",
-               c.allowed_hosts, c.schema_version, c.version, c.created_at, c.updated_at
+               c.transport, c.schema_version, c.version, c.created_at, c.updated_at
            FROM configs c JOIN integrations i ON i.tenant_id = c.tenant_id AND i.id = c.integration_id
            WHERE c.tenant_id = $1 AND i.key = $2 AND c.key = $3"#,
         values![tx.tenant_id(), integration, key],
@@ -106,7 +109,7 @@ pub async fn list(
 ) -> Result<Vec<Config>, StoreError> {
     tx.all(
         r#"SELECT c.id, c.integration_id, i.key AS integration_key, c.key, c.display_name, c.enabled, c."values",
-               c.allowed_hosts, c.schema_version, c.version, c.created_at, c.updated_at
+               c.transport, c.schema_version, c.version, c.created_at, c.updated_at
            FROM configs c JOIN integrations i ON i.tenant_id = c.tenant_id AND i.id = c.integration_id
            WHERE c.tenant_id = $1 AND ($2::text IS NULL OR i.key = $2) AND ($3::uuid IS NULL OR c.id < $3)
            ORDER BY c.id DESC LIMIT $4"#,
@@ -125,18 +128,21 @@ pub async fn names(tx: &TenantTx, integration_id: Uuid) -> Result<Vec<ConfigName
 }
 
 /// The sealed secrets of a config.
-pub async fn secrets(tx: &TenantTx, id: Uuid) -> Result<Option<Vec<u8>>, StoreError> {
+pub async fn secrets(tx: &TenantTx, id: Uuid) -> Result<SealedSecrets, StoreError> {
     let row: Option<SealedSecrets> = tx
-        .one("SELECT secrets FROM configs WHERE tenant_id = $1 AND id = $2", values![tx.tenant_id(), id])
+        .one(
+            "SELECT secrets, transport_secrets FROM configs WHERE tenant_id = $1 AND id = $2",
+            values![tx.tenant_id(), id],
+        )
         .await?;
-    Ok(row.and_then(|row| row.secrets))
+    Ok(row.unwrap_or_default())
 }
 
 /// Writes what can change.
-pub async fn update(tx: &TenantTx, row: &Config, secrets: Option<Vec<u8>>) -> Result<(), StoreError> {
+pub async fn update(tx: &TenantTx, row: &Config, sealed: SealedSecrets) -> Result<(), StoreError> {
     tx.execute(
-        r#"UPDATE configs SET display_name = $3, enabled = $4, "values" = $5, secrets = $6, allowed_hosts = $7,
-               schema_version = $8, version = $9, updated_at = $10
+        r#"UPDATE configs SET display_name = $3, enabled = $4, "values" = $5, secrets = $6, transport = $7,
+               transport_secrets = $8, schema_version = $9, version = $10, updated_at = $11
            WHERE tenant_id = $1 AND id = $2"#,
         values![
             tx.tenant_id(),
@@ -144,8 +150,9 @@ pub async fn update(tx: &TenantTx, row: &Config, secrets: Option<Vec<u8>>) -> Re
             row.display_name.as_str(),
             row.enabled,
             row.values.clone(),
-            secrets,
-            row.allowed_hosts.clone(),
+            sealed.secrets,
+            row.transport.clone(),
+            sealed.transport_secrets,
             row.schema_version,
             row.version,
             row.updated_at,

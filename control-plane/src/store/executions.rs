@@ -65,6 +65,8 @@ pub struct Execution {
     pub cancel_requested_at: Option<DateTime<Utc>>,
     /// Why a cancel was asked for.
     pub cancel_reason: Option<String>,
+    /// An upstream works for it, which a cancel has to tell.
+    pub must_cancel: bool,
     /// An encoded `orchid.executor.v1.RunProgress`.
     pub progress: Option<Vec<u8>>,
     /// An encoded `orchid.executor.v1.RunFault`.
@@ -130,7 +132,7 @@ pub struct Filter {
 
 const COLUMNS: &str = "SELECT tenant_id, id, plan_id, plan_key, plan_revision, integration_key, config_id, config_key, kind,
         origin, state, waiting_for, not_before, partial, complete, attempt, losses, priority, scheduled_at, created_at,
-        started_at, ended_at, cancel_requested_at, cancel_reason, progress, error, version
+        started_at, ended_at, cancel_requested_at, cancel_reason, must_cancel, progress, error, version
     FROM plan_executions";
 
 /// One execution.

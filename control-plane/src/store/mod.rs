@@ -15,6 +15,7 @@ pub mod schedules;
 pub mod schema;
 pub mod standing;
 pub mod tenants;
+mod timing;
 
 /// A row of one name.
 #[derive(sea_orm::FromQueryResult)]

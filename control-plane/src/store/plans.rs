@@ -30,10 +30,19 @@ pub struct Plan {
     pub enabled: bool,
     /// Keys of its configs, a list of texts; none: all of the integration's.
     pub configs: Option<Json>,
-    /// Seconds from the end of one run to the start of the next.
+    /// Seconds from the end of one run to the start of the next; nothing with `cron`.
     pub wait_seconds: i32,
+    /// When it runs, instead.
+    pub cron: Option<String>,
+    /// IANA zone of `cron`; none: UTC.
+    pub timezone: Option<String>,
+    /// The configs' offsets are below this; none: 0.
+    pub spread_seconds: Option<i32>,
     /// `skip` or `queue`.
     pub overlap: String,
+    /// `run_once`, `skip` or `run_each`.
+    #[serde(default = "default_catch_up")]
+    pub catch_up: String,
     /// Scheduled runs per config.
     pub repeat_count: Option<i32>,
     /// 0 to 9.
@@ -48,6 +57,11 @@ pub struct Plan {
     pub created_at: DateTime<Utc>,
     /// When it was last changed.
     pub updated_at: DateTime<Utc>,
+}
+
+/// A stored answer of an older build does not say.
+pub(super) fn default_catch_up() -> String {
+    "run_once".to_owned()
 }
 
 /// One immutable state of a plan's definition.
@@ -65,7 +79,7 @@ pub struct Revision {
 
 const COLUMNS: &str =
     "SELECT p.id, p.integration_id, i.key AS integration_key, p.key, p.name, p.description, p.enabled,
-        p.configs, p.wait_seconds, p.overlap, p.repeat_count, p.priority, p.revision, r.definition, p.version,
+        p.configs, p.wait_seconds, p.cron, p.timezone, p.spread_seconds, p.overlap, p.catch_up, p.repeat_count, p.priority, p.revision, r.definition, p.version,
         p.created_at, p.updated_at
     FROM plans p
     JOIN integrations i ON i.tenant_id = p.tenant_id AND i.id = p.integration_id
@@ -77,8 +91,9 @@ pub async fn insert(tx: &TenantTx, row: &Plan) -> Result<bool, StoreError> {
     let inserted = tx
         .execute(
             "INSERT INTO plans (tenant_id, id, integration_id, key, name, description, enabled, configs, wait_seconds,
-                 overlap, repeat_count, priority, revision, version, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16) ON CONFLICT DO NOTHING",
+                 overlap, repeat_count, priority, revision, version, created_at, updated_at, cron, timezone, spread_seconds, catch_up)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+             ON CONFLICT DO NOTHING",
             values![
                 tx.tenant_id(),
                 row.id,
@@ -96,6 +111,10 @@ pub async fn insert(tx: &TenantTx, row: &Plan) -> Result<bool, StoreError> {
                 row.version,
                 row.created_at,
                 row.updated_at,
+                row.cron.clone(),
+                row.timezone.clone(),
+                row.spread_seconds,
+                row.catch_up.as_str(),
             ],
         )
         .await?;
@@ -148,7 +167,8 @@ pub async fn keys(tx: &TenantTx) -> Result<Vec<String>, StoreError> {
 pub async fn update(tx: &TenantTx, row: &Plan) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE plans SET name = $3, description = $4, enabled = $5, configs = $6, wait_seconds = $7, overlap = $8,
-             repeat_count = $9, priority = $10, revision = $11, version = $12, updated_at = $13
+             repeat_count = $9, priority = $10, revision = $11, version = $12, updated_at = $13, cron = $14, timezone = $15,
+             spread_seconds = $16, catch_up = $17
          WHERE tenant_id = $1 AND id = $2",
         values![
             tx.tenant_id(),
@@ -164,13 +184,17 @@ pub async fn update(tx: &TenantTx, row: &Plan) -> Result<(), StoreError> {
             row.revision,
             row.version,
             row.updated_at,
+            row.cron.clone(),
+            row.timezone.clone(),
+            row.spread_seconds,
+            row.catch_up.as_str(),
         ],
     )
     .await?;
     Ok(())
 }
 
-/// Deletes a plan, with its revisions, schedules and contexts.
+/// Deletes a plan, with its revisions, schedules, contexts and cursors.
 pub async fn delete(tx: &TenantTx, id: Uuid) -> Result<(), StoreError> {
     tx.execute("DELETE FROM plans WHERE tenant_id = $1 AND id = $2", values![tx.tenant_id(), id]).await?;
     Ok(())

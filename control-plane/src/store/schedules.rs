@@ -1,10 +1,15 @@
 //! Rows of `schedules`: when each plan runs next for each config.
 
 use chrono::{DateTime, Utc};
+use orchid_domain::schedule::{Dues, Schedule as Decides};
 use sea_orm::FromQueryResult;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::{
+    plans::default_catch_up,
+    timing::{Rules, or_epoch},
+};
 use crate::{
     store::{db::TenantTx, error::StoreError},
     values,
@@ -39,17 +44,59 @@ pub struct Schedule {
     pub plan_enabled: bool,
     /// Whether the config is enabled.
     pub config_enabled: bool,
-    /// Seconds from the end of one run to the start of the next.
+    /// By cron: how far its times are decided.
+    pub decided_until: Option<DateTime<Utc>>,
+    /// By cron: up to when its times get their runs however late.
+    pub owed_until: Option<DateTime<Utc>>,
+    /// Seconds from the end of one run to the start of the next; nothing with `cron`.
     pub wait_seconds: i32,
+    /// When it runs, instead.
+    pub cron: Option<String>,
+    /// IANA zone of `cron`; none: UTC.
+    pub timezone: Option<String>,
+    /// The configs' offsets are below this; none: 0.
+    pub spread_seconds: Option<i32>,
     /// `skip` or `queue`.
     pub overlap: String,
+    /// `run_once`, `skip` or `run_each`.
+    #[serde(default = "default_catch_up")]
+    pub catch_up: String,
     /// Scheduled runs per config.
     pub repeat_count: Option<i32>,
 }
 
+impl Schedule {
+    /// How it stands in time.
+    pub fn dues(&self) -> Dues {
+        Dues { next_at: self.next_due_at, decided_until: self.decided_until, owed_until: self.owed_until }
+    }
+
+    /// What decides when it is due.
+    ///
+    /// # Errors
+    /// A column does not read.
+    pub fn decides(&self) -> Result<Decides, StoreError> {
+        let rules = Rules {
+            plan_id: self.plan_id,
+            config_id: self.config_id,
+            enabled: self.plan_enabled && self.config_enabled,
+            paused: self.paused,
+            wait_seconds: self.wait_seconds,
+            cron: self.cron.as_deref(),
+            timezone: self.timezone.as_deref(),
+            spread_seconds: self.spread_seconds,
+            overlap: &self.overlap,
+            catch_up: &self.catch_up,
+            repeat_count: self.repeat_count,
+            run_count: self.run_count,
+        };
+        rules.schedule()
+    }
+}
+
 const COLUMNS: &str = "SELECT s.id, s.plan_id, s.config_id, p.key AS plan_key, i.key AS integration_key, c.key AS config_key,
-        s.paused, s.next_due_at, s.current_execution_id, s.last_execution_id, s.run_count, p.enabled AS plan_enabled,
-        c.enabled AS config_enabled, p.wait_seconds, p.overlap, p.repeat_count
+        s.paused, s.next_due_at, s.decided_until, s.owed_until, s.current_execution_id, s.last_execution_id, s.run_count, p.enabled AS plan_enabled,
+        c.enabled AS config_enabled, p.wait_seconds, p.cron, p.timezone, p.spread_seconds, p.overlap, p.catch_up, p.repeat_count
     FROM schedules s
     JOIN plans p ON p.tenant_id = s.tenant_id AND p.id = s.plan_id
     JOIN integrations i ON i.tenant_id = s.tenant_id AND i.id = p.integration_id
@@ -126,32 +173,46 @@ pub async fn delete(tx: &TenantTx, ids: Vec<Uuid>) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Says when schedules are due next.
-pub async fn set_due(
-    tx: &TenantTx,
-    ids: Vec<Uuid>,
-    due_at: Option<DateTime<Utc>>,
-    now: DateTime<Utc>,
-) -> Result<(), StoreError> {
+/// Says how schedules stand in time, all at once.
+pub async fn set_dues(tx: &TenantTx, dues: &[(Uuid, Dues)], now: DateTime<Utc>) -> Result<(), StoreError> {
+    if dues.is_empty() {
+        return Ok(());
+    }
+    let times = |of: fn(&Dues) -> Option<DateTime<Utc>>| {
+        dues.iter().map(|(_, dues)| or_epoch(of(dues))).collect::<Vec<DateTime<Utc>>>()
+    };
     tx.execute(
-        "UPDATE schedules SET next_due_at = $3, updated_at = $4 WHERE tenant_id = $1 AND id = ANY($2)",
-        values![tx.tenant_id(), ids, due_at, now],
+        "UPDATE schedules s SET next_due_at = NULLIF(v.next_due_at, to_timestamp(0)),
+             decided_until = NULLIF(v.decided_until, to_timestamp(0)), owed_until = NULLIF(v.owed_until, to_timestamp(0)),
+             updated_at = $2
+         FROM unnest($3::uuid[], $4::timestamptz[], $5::timestamptz[], $6::timestamptz[])
+             AS v (id, next_due_at, decided_until, owed_until)
+         WHERE s.tenant_id = $1 AND s.id = v.id",
+        values![
+            tx.tenant_id(),
+            now,
+            dues.iter().map(|(id, _)| *id).collect::<Vec<Uuid>>(),
+            times(|dues| dues.next_at),
+            times(|dues| dues.decided_until),
+            times(|dues| dues.owed_until),
+        ],
     )
     .await?;
     Ok(())
 }
 
-/// Pauses a schedule or lets it go on, and says when it is due then.
+/// Pauses a schedule or lets it go on, and says how it stands in time then.
 pub async fn set_paused(
     tx: &TenantTx,
     id: Uuid,
     paused: bool,
-    due_at: Option<DateTime<Utc>>,
+    dues: Dues,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     tx.execute(
-        "UPDATE schedules SET paused = $3, next_due_at = $4, updated_at = $5 WHERE tenant_id = $1 AND id = $2",
-        values![tx.tenant_id(), id, paused, due_at, now],
+        "UPDATE schedules SET paused = $3, next_due_at = $4, decided_until = $5, owed_until = $6, updated_at = $7
+         WHERE tenant_id = $1 AND id = $2",
+        values![tx.tenant_id(), id, paused, dues.next_at, dues.decided_until, dues.owed_until, now],
     )
     .await?;
     Ok(())

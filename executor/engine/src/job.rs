@@ -100,6 +100,8 @@ pub struct RunConfig {
     pub values: Bytes,
     /// RFC 6901 pointers, from `values`, of what is secret in it.
     pub secret_pointers: Vec<String>,
+    /// Secret texts that stand nowhere in the values, such as a proxy's password: no message and no error shows them.
+    pub secrets: Vec<String>,
     /// Hosts that may be reached (`host`, `host:port`, `*.host`); empty: the host of each step's own url.
     pub allowed_hosts: Vec<String>,
 }

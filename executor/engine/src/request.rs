@@ -24,7 +24,7 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// What to send.
     pub body: Option<Bytes>,
-    /// From connecting to the last byte read.
+    /// From connecting to the last byte read, less what was no wait for the upstream.
     pub timeout: Duration,
     /// Most bytes of a body that is handed over whole, decoded; more is `TooLarge`, stopped while reading.
     pub max_body_bytes: u64,
@@ -32,7 +32,7 @@ pub struct Request {
     pub max_stream_bytes: u64,
     /// Where redirects may lead.
     pub redirects: RedirectPolicy,
-    /// What is unpacked, beside the `Content-Encoding`.
+    /// What is unpacked.
     pub decompress: Decompress,
     /// Whether an answer is handed over piece by piece, as it comes.
     pub pieces: Pieces,

@@ -34,7 +34,7 @@ use saver::Saver;
 
 /// What all runs of the process share.
 pub struct Parts {
-    /// Sends requests.
+    /// Makes what sends the requests of a run.
     pub fetcher: Fetcher,
     /// Sends messages.
     pub sink: Sink,
@@ -102,9 +102,9 @@ async fn attempt(parts: &Parts, granted: Granted) {
             return;
         }
     };
-    let Prepared { machine, started } = prepared;
+    let Prepared { machine, agent, started } = prepared;
     tracing::info!(resumed = saver.resumes(), "run begins");
-    let mut run = Run::new(parts, &lease, machine, saver);
+    let mut run = Run::new(parts, &lease, agent, machine, saver);
     run.announce(&started);
     let exit = run.go(cancel).await;
     let (mut saver, mut machine) = run.into_rest();

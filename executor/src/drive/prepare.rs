@@ -2,10 +2,8 @@
 //!
 //! In: a grant. Out: the engine's machine, and the event of its beginning; or why it cannot start.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use bytes::Bytes;
 use orchid_engine::{Job, Machine, Message, Now, RunLimits, SavedCheckpoint, TraceContext, message};
 use orchid_kit::backoff::Backoff;
 use orchid_kit::clock;
@@ -14,8 +12,9 @@ use orchid_proto::executor::v1 as wire;
 
 use crate::control::{Session, is_retryable, is_session_gone};
 use crate::drive::Parts;
+use crate::fetch::Agent;
 use crate::plans::Known;
-use crate::report::{Assignment, fields};
+use crate::report::{Assignment, Kept};
 use crate::worker::{Lease, Order};
 
 /// Room for what a batch adds to the messages in it.
@@ -23,6 +22,7 @@ const FRAMING_BYTES: usize = 1024;
 
 pub(crate) struct Prepared {
     pub(crate) machine: Machine,
+    pub(crate) agent: Agent,
     pub(crate) started: Message,
 }
 
@@ -45,9 +45,13 @@ pub(crate) async fn prepare(
         .plans
         .get(&assignment.definition, known, session.limits.max_nesting_depth)
         .map_err(|error| Refusal::Start { code: "PLAN_UNREADABLE", message: error.to_string() })?;
-    let context = match assignment.context {
-        Some(context) => context,
-        None => context_apart(parts, session, lease).await?,
+    let agent = parts
+        .fetcher
+        .agent(&assignment.transport)
+        .map_err(|error| Refusal::Start { code: "TRANSPORT_UNREADABLE", message: error.to_string() })?;
+    let Kept { context, cursors } = match assignment.kept {
+        Some(kept) => kept,
+        None => kept_apart(parts, session, lease).await?,
     };
     let trace = trace_context(assignment.traceparent);
     let progress = resume.as_ref().map(|saved| saved.progress.clone()).unwrap_or_default();
@@ -58,7 +62,7 @@ pub(crate) async fn prepare(
         definition,
         config: assignment.config,
         context,
-        cursors: BTreeMap::new(),
+        cursors,
         resume,
         limits: RunLimits {
             park_after: session.limits.park_after,
@@ -71,21 +75,20 @@ pub(crate) async fn prepare(
     };
     let machine = Machine::new(job)
         .map_err(|error| Refusal::Start { code: "RUN_UNREADABLE", message: error.to_string() })?;
-    Ok(Prepared { machine, started })
+    Ok(Prepared { machine, agent, started })
 }
 
-/// Asks for the context until it comes or the lease is lost.
-async fn context_apart(
-    parts: &Parts,
-    session: &Session,
-    lease: &Lease,
-) -> Result<BTreeMap<String, Bytes>, Refusal> {
+/// Asks for context and cursors until they come or the lease is lost.
+async fn kept_apart(parts: &Parts, session: &Session, lease: &Lease) -> Result<Kept, Refusal> {
+    let unreadable = |message| Refusal::Start { code: "CONTEXT_UNREADABLE", message };
     let mut orders = lease.orders();
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
     loop {
         let request = wire::FetchContextRequest { lease_token: lease.token().clone() };
         match parts.replicas.fetch_context(session, request).await {
-            Ok(wire::FetchContextResponse { context }) => return Ok(fields(context)),
+            Ok(response) => {
+                return Kept::try_from(response).map_err(|error| unreadable(error.to_string()));
+            }
             Err(status) if is_retryable(&status) => {
                 let wait = tokio::time::timeout(
                     backoff.next_delay(),
@@ -100,7 +103,7 @@ async fn context_apart(
                 return if is_session_gone(&status) || lease.order() == Order::Lost {
                     Err(Refusal::Lost)
                 } else {
-                    Err(Refusal::Start { code: "CONTEXT_UNREADABLE", message: status.message().to_owned() })
+                    Err(unreadable(status.message().to_owned()))
                 };
             }
         }

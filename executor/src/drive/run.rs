@@ -1,7 +1,7 @@
 //! The loop of one run: what happens goes into the engine, what the engine wants is done.
 //!
 //! In: answers, acknowledgements, ends of waits, orders of the heartbeat, the drain. Out: an [`Exit`]. While too much is
-//! un-acknowledged nothing new is fetched; while the fence is shut nothing is fetched or produced.
+//! un-acknowledged nothing new is fetched or read; while the fence is shut nothing is fetched, read or produced.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::drive::pace::Pace;
 use crate::drive::saver::Saver;
 use crate::drive::tries::Tries;
 use crate::drive::waits::Waits;
-use crate::fetch::Fetched;
+use crate::fetch::Agent;
 use crate::report::{ReleaseReason, Verdict};
 use crate::sink::{Delivery, DeliveryOutcome, MAX_IN_FLIGHT, Outbox, SendError, Ticket};
 use crate::worker::{Lease, Order};
@@ -35,6 +35,7 @@ const STALLED_PARK: chrono::TimeDelta = chrono::TimeDelta::seconds(10);
 pub(crate) struct Run<'a> {
     parts: &'a Parts,
     lease: &'a Lease,
+    agent: Agent,
     machine: Machine,
     saver: Saver,
     begun: Instant,
@@ -49,17 +50,26 @@ pub(crate) struct Run<'a> {
     /// The fence was shut when last looked at.
     paused: bool,
     draining: bool,
+    /// The engine was told to cancel; it may go on for a while, to tell an upstream.
+    cancelling: bool,
     /// The engine has said its last word.
     end: Option<Exit>,
 }
 
 impl<'a> Run<'a> {
-    pub(crate) fn new(parts: &'a Parts, lease: &'a Lease, machine: Machine, saver: Saver) -> Run<'a> {
+    pub(crate) fn new(
+        parts: &'a Parts,
+        lease: &'a Lease,
+        agent: Agent,
+        machine: Machine,
+        saver: Saver,
+    ) -> Run<'a> {
         let (tickets, deliveries) = mpsc::channel(DELIVERIES);
         let begun = Instant::now();
         Run {
             parts,
             lease,
+            agent,
             machine,
             saver,
             begun,
@@ -72,6 +82,7 @@ impl<'a> Run<'a> {
             queue_full: None,
             paused: false,
             draining: false,
+            cancelling: false,
             end: None,
         }
     }
@@ -94,6 +105,7 @@ impl<'a> Run<'a> {
 
     /// Runs until nothing is left to do but the last report.
     pub(crate) async fn go(&mut self, cancel: bool) -> Exit {
+        self.cancelling = cancel;
         self.step(if cancel { Input::Stop(StopReason::Cancel) } else { Input::Begin });
         let mut orders = self.lease.orders();
         let mut fence = self.parts.fence.changes();
@@ -110,7 +122,7 @@ impl<'a> Run<'a> {
                     let order = *orders.borrow_and_update();
                     match order {
                         Order::Lost => return Exit::Lost,
-                        Order::Cancel => self.stop(StopReason::Cancel),
+                        Order::Cancel => self.cancel(),
                         Order::Continue => {}
                     }
                 }
@@ -132,9 +144,7 @@ impl<'a> Run<'a> {
                         self.delivered(delivery);
                     }
                 }
-                (try_id, Fetched { result, duration }) = self.tries.ended() => {
-                    self.step(Input::Answer { try_id, result, duration });
-                }
+                input = self.tries.ended() => self.step(input),
                 () = self.parts.sink.room().notified(), if self.queue_full.is_some() => {
                     self.queue_full = None;
                 }
@@ -198,7 +208,7 @@ impl<'a> Run<'a> {
     }
 
     fn fetch(&mut self) {
-        while !self.outbox.is_full() && self.tries.start_next(&self.parts.fetcher, self.lease) {}
+        while !self.outbox.is_full() && self.tries.start_next(&self.agent, self.lease) {}
     }
 
     /// Kafka took nothing for too long: stop, and be parked.
@@ -214,6 +224,7 @@ impl<'a> Run<'a> {
             self.end = Some(Exit::Park {
                 not_before: clock::utc_now() + STALLED_PARK,
                 reason: "kafka acknowledges nothing".to_owned(),
+                must_cancel: false,
             });
         }
         self.outbox = Outbox::new(now);
@@ -279,6 +290,14 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Once: beats repeat the order until the run has ended, and a run that was granted to be cancelled hears it besides.
+    fn cancel(&mut self) {
+        if !self.cancelling {
+            self.cancelling = true;
+            self.stop(StopReason::Cancel);
+        }
+    }
+
     fn stop(&mut self, reason: StopReason) {
         if self.end.is_none() {
             self.step(Input::Stop(reason));
@@ -295,12 +314,13 @@ impl<'a> Run<'a> {
 
     fn take(&mut self, output: Output, now: Instant) {
         match output {
-            Output::Fetch { try_id, request } => self.tries.hold(try_id, request),
+            Output::Fetch { try_id, request } => self.tries.fetch(try_id, request),
             Output::Emit { emit_id, message } => self.outbox.push(emit_id, message, now),
             Output::Wait { wait_id, delay } => self.waits.add(wait_id, now + delay),
-            Output::Read { .. } | Output::Discard { .. } => {}
-            Output::Park { not_before, reason, must_cancel: _ } => {
-                self.finish(Exit::Park { not_before, reason })
+            Output::Read { try_id } => self.tries.read(try_id),
+            Output::Discard { try_id } => self.tries.discard(try_id),
+            Output::Park { not_before, reason, must_cancel } => {
+                self.finish(Exit::Park { not_before, reason, must_cancel })
             }
             Output::Finished(Finish::Ended(ending)) => self.finish(Exit::Complete(ending)),
             Output::Finished(Finish::Released) => self.finish(Exit::Release(self.release_reason())),

@@ -25,8 +25,6 @@ pub(crate) fn classify(error: reqwest::Error, status: Option<u16>) -> FetchError
         FetchErrorKind::Connect
     } else if error.is_builder() {
         FetchErrorKind::InvalidRequest
-    } else if error.is_decode() && find::<hyper::Error>(&error).is_none() {
-        FetchErrorKind::Decode
     } else {
         FetchErrorKind::Broken
     };

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use orchid_engine::{Counts, Identity, Progress, RunConfig, SavedCheckpoint, Warning};
+use orchid_engine::{Counts, CursorKey, CursorKind, Identity, Progress, RunConfig, SavedCheckpoint, Warning};
 use orchid_kit::telemetry::Traceparent;
 use orchid_proto::executor::v1 as wire;
 use uuid::Uuid;
+
+use crate::fetch::{ClientCertificate, Transport};
 
 /// One granted run, converted.
 pub struct Assignment {
@@ -22,8 +24,10 @@ pub struct Assignment {
     pub definition: GrantedDefinition,
     /// The config, secrets in clear.
     pub config: RunConfig,
-    /// The context, or none where it must be fetched apart.
-    pub context: Option<BTreeMap<String, Bytes>>,
+    /// How its requests leave.
+    pub transport: Transport,
+    /// What outlives runs, or none where it must be fetched apart.
+    pub kept: Option<Kept>,
     /// Where the run goes on.
     pub checkpoint: Option<GrantedCheckpoint>,
     /// How long earlier attempts ran.
@@ -32,6 +36,15 @@ pub struct Assignment {
     pub traceparent: Option<Traceparent>,
     /// To be cancelled, not run.
     pub cancel_requested: bool,
+}
+
+/// What outlives runs of a plan for a config.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// The context, for this run.
+    pub context: BTreeMap<String, Bytes>,
+    /// Cursors and validators.
+    pub cursors: BTreeMap<CursorKey, Bytes>,
 }
 
 /// A plan revision in a grant.
@@ -80,6 +93,14 @@ pub enum InvalidGrant {
     /// A kind of run that this executor does not know.
     #[error("kind {0:?} is not known here")]
     Kind(String),
+    /// A kind of cursor that this executor does not know.
+    #[error("cursor of step {step:?} is of kind {kind}, which is not known here")]
+    Cursor {
+        /// Of which step.
+        step: String,
+        /// Its number.
+        kind: i32,
+    },
 }
 
 impl TryFrom<wire::Grant> for Assignment {
@@ -110,12 +131,14 @@ impl TryFrom<wire::Grant> for Assignment {
             cancel_requested,
             // What a run that persists nothing may save is the control plane's to tell apart.
             persists: _,
+            cursors,
         } = grant;
         if kind != "run" {
             return Err(InvalidGrant::Kind(kind));
         }
         let config = config.ok_or(InvalidGrant::Missing { field: "config" })?;
-        let wire::GrantedConfig { id, key, values_json, secret_pointers, allowed_hosts } = config;
+        let wire::GrantedConfig { id, key, values_json, secret_pointers, transport } = config;
+        let (transport, allowed_hosts) = granted_transport(transport.unwrap_or_default());
         Ok(Assignment {
             lease_token,
             lease_id: uuid("lease_id", lease_id)?,
@@ -133,8 +156,14 @@ impl TryFrom<wire::Grant> for Assignment {
                 started_at: time("start_time", start_time)?,
             },
             definition: GrantedDefinition { hash: definition_hash, json: definition_json },
-            config: RunConfig { values: values_json, secret_pointers, allowed_hosts },
-            context: (!context_apart).then(|| fields(context)),
+            config: RunConfig {
+                values: values_json,
+                secret_pointers,
+                secrets: transport.secrets(),
+                allowed_hosts,
+            },
+            transport,
+            kept: if context_apart { None } else { Some(kept(context, cursors)?) },
             checkpoint: checkpoint.map(granted_checkpoint),
             ran: milliseconds(ran_ms),
             traceparent: traceparent.parse().ok(),
@@ -143,9 +172,38 @@ impl TryFrom<wire::Grant> for Assignment {
     }
 }
 
-/// Context fields by name.
-pub(crate) fn fields(fields: Vec<wire::JsonField>) -> BTreeMap<String, Bytes> {
-    fields.into_iter().map(|wire::JsonField { name, json }| (name, json)).collect()
+impl TryFrom<wire::FetchContextResponse> for Kept {
+    type Error = InvalidGrant;
+
+    fn try_from(response: wire::FetchContextResponse) -> Result<Kept, InvalidGrant> {
+        let wire::FetchContextResponse { context, cursors } = response;
+        kept(context, cursors)
+    }
+}
+
+fn kept(fields: Vec<wire::JsonField>, cursors: Vec<wire::Cursor>) -> Result<Kept, InvalidGrant> {
+    let context = fields.into_iter().map(|wire::JsonField { name, json }| (name, json)).collect();
+    let cursor = |cursor: wire::Cursor| {
+        let wire::Cursor { kind: number, step, item, json } = cursor;
+        let kind = match wire::CursorKind::try_from(number) {
+            Ok(wire::CursorKind::Cursor) => CursorKind::Cursor,
+            Ok(wire::CursorKind::Validator) => CursorKind::Validator,
+            Ok(wire::CursorKind::Unspecified) | Err(_) => {
+                return Err(InvalidGrant::Cursor { step, kind: number });
+            }
+        };
+        Ok((CursorKey { kind, step, item }, json))
+    };
+    Ok(Kept { context, cursors: cursors.into_iter().map(cursor).collect::<Result<_, _>>()? })
+}
+
+/// How requests leave, and to which hosts.
+fn granted_transport(transport: wire::GrantedTransport) -> (Transport, Vec<String>) {
+    let wire::GrantedTransport { proxy, ca, client_certificate, client_key, allowed_hosts } = transport;
+    let given = |text: String| (!text.is_empty()).then_some(text);
+    let client_certificate =
+        given(client_certificate).map(|certificate| ClientCertificate { certificate, key: client_key });
+    (Transport { proxy: given(proxy), ca: given(ca), client_certificate }, allowed_hosts)
 }
 
 fn granted_checkpoint(checkpoint: wire::SavedCheckpoint) -> GrantedCheckpoint {
@@ -238,10 +296,48 @@ mod tests {
     }
 
     #[test]
-    fn a_context_apart_is_none_and_an_empty_one_is_not() {
-        assert!(Assignment::try_from(grant()).ok().unwrap().context.unwrap().is_empty());
+    fn the_secrets_of_a_transport_are_the_engines_to_hide() {
+        let transport = wire::GrantedTransport {
+            proxy: "http://me:hush@proxy.test:3128".to_owned(),
+            allowed_hosts: vec!["a.test".to_owned()],
+            ..wire::GrantedTransport::default()
+        };
+        let config =
+            grant().config.map(|config| wire::GrantedConfig { transport: Some(transport), ..config });
+        let assignment = Assignment::try_from(wire::Grant { config, ..grant() }).ok().unwrap();
+        assert_eq!(assignment.config.allowed_hosts, ["a.test"]);
+        assert!(assignment.config.secrets.contains(&"hush".to_owned()));
+        assert!(assignment.transport.ca.is_none() && assignment.transport.client_certificate.is_none());
+    }
+
+    #[test]
+    fn what_is_kept_apart_is_none_and_an_empty_one_is_not() {
+        assert_eq!(Assignment::try_from(grant()).ok().unwrap().kept, Some(Kept::default()));
         let apart = wire::Grant { context_apart: true, ..grant() };
-        assert!(Assignment::try_from(apart).ok().unwrap().context.is_none());
+        assert_eq!(Assignment::try_from(apart).ok().unwrap().kept, None);
+    }
+
+    #[test]
+    fn cursors_come_by_kind_step_and_item() {
+        let cursor = |kind: i32, item: &str| wire::Cursor {
+            kind,
+            step: "orders".to_owned(),
+            item: item.to_owned(),
+            json: Bytes::from_static(b"12345678901234567890123"),
+        };
+        let cursors = vec![
+            cursor(wire::CursorKind::Cursor.into(), "7"),
+            cursor(wire::CursorKind::Validator.into(), "7"),
+        ];
+        let assignment = Assignment::try_from(wire::Grant { cursors, ..grant() }).ok().unwrap();
+        let key = |kind| CursorKey { kind, step: "orders".to_owned(), item: "7".to_owned() };
+        let json = Bytes::from_static(b"12345678901234567890123");
+        assert_eq!(
+            assignment.kept.unwrap().cursors,
+            BTreeMap::from([(key(CursorKind::Cursor), json.clone()), (key(CursorKind::Validator), json)])
+        );
+        let unknown = wire::Grant { cursors: vec![cursor(9, "7")], ..grant() };
+        assert_eq!(refused(unknown), InvalidGrant::Cursor { step: "orders".to_owned(), kind: 9 });
     }
 
     #[test]

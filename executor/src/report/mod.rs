@@ -16,11 +16,10 @@ use prost::Message;
 use tokio::sync::{mpsc, oneshot};
 use tonic::Status;
 
-pub use grant::{Assignment, GrantedCheckpoint, GrantedDefinition, InvalidGrant};
+pub use grant::{Assignment, GrantedCheckpoint, GrantedDefinition, InvalidGrant, Kept};
 pub use verdict::Verdict;
 pub use wire::{ReleaseReason, Stamp};
 
-pub(crate) use grant::fields;
 pub(crate) use wire::{checkpoint_item, complete_item, park_item, release_item, whole};
 
 use crate::announce::Announcer;

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use orchid_engine::{Checkpoint, Counts, EndStatus, Ending, Progress, RunError, Warning};
+use orchid_engine::{
+    Checkpoint, Counts, CursorChange, CursorKey, CursorKind, EndStatus, Ending, Progress, RunError, Warning,
+};
 use orchid_proto::executor::v1 as wire;
 
 /// Which attempt reports, and how far it is.
@@ -30,7 +32,7 @@ pub enum ReleaseReason {
 }
 
 pub(crate) fn checkpoint_item(stamp: &Stamp, checkpoint: Checkpoint) -> wire::CheckpointItem {
-    let Checkpoint { place, finished, context_changes, cursor_changes: _, progress } = checkpoint;
+    let Checkpoint { place, finished, context_changes, cursor_changes, progress } = checkpoint;
     let changes = context_changes.into_iter().map(|(name, json)| wire::ContextChange { name, json });
     wire::CheckpointItem {
         lease_token: stamp.lease_token.clone(),
@@ -40,7 +42,17 @@ pub(crate) fn checkpoint_item(stamp: &Stamp, checkpoint: Checkpoint) -> wire::Ch
         context_changes: changes.collect(),
         progress: Some(run_progress(progress)),
         running_ms: whole(stamp.running.as_millis()),
+        cursor_changes: cursor_changes.into_iter().map(cursor).collect(),
     }
+}
+
+fn cursor(change: CursorChange) -> wire::Cursor {
+    let CursorChange { key: CursorKey { kind, step, item }, json } = change;
+    let kind = match kind {
+        CursorKind::Cursor => wire::CursorKind::Cursor,
+        CursorKind::Validator => wire::CursorKind::Validator,
+    };
+    wire::Cursor { kind: kind.into(), step, item, json }
 }
 
 pub(crate) fn complete_item(checkpoint: wire::CheckpointItem, ending: Ending) -> wire::CompleteItem {
@@ -64,12 +76,13 @@ pub(crate) fn park_item(
     checkpoint: wire::CheckpointItem,
     not_before: DateTime<Utc>,
     reason: String,
+    must_cancel: bool,
 ) -> wire::ParkItem {
     let not_before = prost_types::Timestamp {
         seconds: not_before.timestamp(),
         nanos: i32::try_from(not_before.timestamp_subsec_nanos()).unwrap_or(0).min(999_999_999),
     };
-    wire::ParkItem { checkpoint: Some(checkpoint), not_before: Some(not_before), reason }
+    wire::ParkItem { checkpoint: Some(checkpoint), not_before: Some(not_before), reason, must_cancel }
 }
 
 pub(crate) fn release_item(checkpoint: wire::CheckpointItem, reason: ReleaseReason) -> wire::ReleaseItem {
@@ -115,4 +128,36 @@ fn run_progress(progress: Progress) -> wire::RunProgress {
 /// The wire's integers are signed.
 pub(crate) fn whole(value: u128) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_carries_the_cursors_that_changed() {
+        let stamp = Stamp { lease_token: Bytes::from_static(b"t"), seq: 3, running: Duration::ZERO };
+        let change = |kind, json: &'static [u8]| CursorChange {
+            key: CursorKey { kind, step: "orders".to_owned(), item: "7".to_owned() },
+            json: Bytes::from_static(json),
+        };
+        let checkpoint = Checkpoint {
+            place: Bytes::new(),
+            finished: None,
+            context_changes: Vec::new(),
+            cursor_changes: vec![change(CursorKind::Cursor, b"1"), change(CursorKind::Validator, b"{}")],
+            progress: Progress::default(),
+        };
+        let sent: Vec<_> = checkpoint_item(&stamp, checkpoint)
+            .cursor_changes
+            .into_iter()
+            .map(|cursor| (cursor.kind(), cursor.step.clone(), cursor.item.clone(), cursor.json))
+            .collect();
+        let expected =
+            |kind, json: &'static [u8]| (kind, "orders".to_owned(), "7".to_owned(), Bytes::from_static(json));
+        assert_eq!(
+            sent,
+            [expected(wire::CursorKind::Cursor, b"1"), expected(wire::CursorKind::Validator, b"{}")]
+        );
+    }
 }

@@ -165,7 +165,7 @@ impl ExecutorService for Service {
     ) -> Result<Response<wire::FetchContextResponse>, Status> {
         drop(self.session(&request)?);
         let field = wire::JsonField { name: "since".to_owned(), json: "\"apart\"".into() };
-        Ok(Response::new(wire::FetchContextResponse { context: vec![field] }))
+        Ok(Response::new(wire::FetchContextResponse { context: vec![field], cursors: Vec::new() }))
     }
 
     async fn heartbeat(

@@ -287,6 +287,33 @@ async fn a_cancelled_run_completes_as_cancelled_and_a_lost_one_reports_nothing()
 }
 
 #[tokio::test]
+async fn a_run_that_is_granted_to_be_cancelled_begins_nothing_and_ends_once() {
+    let stand = Stand::start(600).await;
+    let grant = wire::Grant { cancel_requested: true, ..stand.grant(1) };
+    {
+        let mut state = stand.control_plane.state();
+        // Each of its beats is told the same again.
+        state.commands.insert(grant.lease_id.clone(), wire::LeaseCommand::Cancel);
+        state.hold_completes = true;
+        state.ready.push(grant.clone());
+    }
+    let app = stand.executor("").await;
+    eventually("three beats list it", || {
+        let state = stand.control_plane.state();
+        let lists = |beat: &&wire::HeartbeatRequest| !beat.leases.is_empty();
+        (state.beats.iter().filter(lists).count() >= 3).then_some(())
+    })
+    .await;
+    stand.control_plane.state().hold_completes = false;
+    completed(&stand, 1).await;
+    app.stop().await.unwrap();
+    let state = stand.control_plane.state();
+    assert_eq!(state.completes.len(), 1);
+    assert_eq!(state.completes[0].outcome(), wire::Outcome::Cancelled);
+    assert_eq!(stand.upstream.requests.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
 async fn an_announcement_goes_to_both_topics_and_is_confirmed() {
     let stand = Stand::start(600).await;
     let key = wire::AnnouncementKey { tenant_id: stand::TENANT.to_owned(), id: "a".to_owned() };
@@ -329,24 +356,30 @@ async fn kafka_down_parks_the_run_where_it_was_acknowledged() {
 }
 
 #[tokio::test]
-async fn a_plan_that_does_not_compile_fails_its_run_and_a_context_apart_is_fetched() {
+async fn what_cannot_start_fails_and_a_context_apart_is_fetched() {
     let stand = Stand::start(TTL_MS).await;
     let broken = wire::Grant { definition_json: "{}".into(), definition_hash: "x".into(), ..stand.grant(1) };
+    let mut untrusting = stand.grant(1);
+    if let Some(config) = &mut untrusting.config {
+        config.transport =
+            Some(wire::GrantedTransport { ca: "no pem".to_owned(), ..wire::GrantedTransport::default() });
+    }
     let apart = wire::Grant { context_apart: true, ..stand.grant(1) };
-    stand.control_plane.state().ready.extend([broken.clone(), apart]);
+    let expected = [
+        (broken.lease_token.clone(), wire::Outcome::Failed, Some("PLAN_UNREADABLE")),
+        (untrusting.lease_token.clone(), wire::Outcome::Failed, Some("TRANSPORT_UNREADABLE")),
+        (apart.lease_token.clone(), wire::Outcome::Succeeded, None),
+    ];
+    stand.control_plane.state().ready.extend([broken, untrusting, apart]);
     let app = stand.executor("").await;
-    completed(&stand, 2).await;
+    completed(&stand, 3).await;
     {
         let state = stand.control_plane.state();
-        for complete in &state.completes {
-            let token = &complete.checkpoint.as_ref().unwrap().lease_token;
-            let (outcome, code) =
-                (complete.outcome(), complete.fault.as_ref().map(|fault| fault.code.as_str()));
-            if *token == broken.lease_token {
-                assert_eq!((outcome, code), (wire::Outcome::Failed, Some("PLAN_UNREADABLE")));
-            } else {
-                assert_eq!((outcome, code), (wire::Outcome::Succeeded, None));
-            }
+        for (token, outcome, code) in expected {
+            let of_run = |item: &&wire::CompleteItem| item.checkpoint.as_ref().unwrap().lease_token == token;
+            let complete = state.completes.iter().find(of_run).unwrap();
+            let told = complete.fault.as_ref().map(|fault| fault.code.as_str());
+            assert_eq!((complete.outcome(), told), (outcome, code), "{complete:?}");
         }
     }
     app.stop().await.unwrap();

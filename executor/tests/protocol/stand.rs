@@ -250,7 +250,10 @@ impl Kafka {
                     Ok(message) => message,
                     // What the client says once after a broker was away; it connects again by itself.
                     Err(error)
-                        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::BrokerTransportFailure) =>
+                        if matches!(
+                            error.rdkafka_error_code(),
+                            Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown)
+                        ) =>
                     {
                         continue;
                     }

@@ -92,6 +92,8 @@ pub(crate) enum PlanCommand {
         #[arg(long)]
         server: bool,
     },
+    /// Print the JSON Schema of plan files, for editors: name it as "$schema" in a plan's file
+    Schema,
     /// Run a plan now
     Trigger {
         /// The plan's key
@@ -202,6 +204,9 @@ pub(crate) struct StackArgs {
     /// Use this broker instead of the built-in one
     #[arg(long, value_name = "HOST:PORT")]
     pub kafka: Option<String>,
+    /// Private addresses that plans may reach, besides this machine's own, as 10.0.0.0/8; can be given more than once
+    #[arg(long, value_name = "RANGE", value_delimiter = ',')]
+    pub allow_private: Vec<String>,
     /// Show the logs of control plane and executors
     #[arg(long)]
     pub logs: bool,
@@ -223,9 +228,12 @@ pub(crate) struct DevArgs {
 pub(crate) struct DemoArgs {
     #[command(flatten)]
     pub stack: StackArgs,
-    /// Poll this url once instead of the demo API
+    /// Poll this url instead of the demo API: its rows and pages are guessed from its first answer
     #[arg(long, value_name = "URL")]
     pub api: Option<String>,
+    /// Send this header to it; can be given more than once
+    #[arg(long, value_name = "NAME: VALUE", requires = "api")]
+    pub header: Vec<String>,
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use crate::{
     commands::{apply, executions, plan, tail, tenants},
     connect::Target,
     console::Console,
+    demo::ApiOptions,
     dev::StackOptions,
     exit::Exit,
 };
@@ -44,7 +45,8 @@ async fn run(Args { command, global }: Args, console: Console) -> anyhow::Result
             dev::run(&stack_options(args.stack, &global), args.exit_when_ready, console).await
         }
         Command::Demo(args) => {
-            demo::run(&stack_options(args.stack, &global), args.api.as_deref(), console).await
+            let api = ApiOptions { url: args.api, headers: args.header };
+            demo::run(&stack_options(args.stack, &global), &api, console).await
         }
         Command::Apply(ApplyArgs { files, dry_run }) => {
             apply::run(&Target::find(&global)?, &files, dry_run, console).await
@@ -67,6 +69,7 @@ async fn run(Args { command, global }: Args, console: Console) -> anyhow::Result
 }
 
 fn stack_options(args: StackArgs, global: &Global) -> StackOptions {
-    let StackArgs { port, executors, kafka, logs, fresh } = args;
-    StackOptions { port, data: global.data.clone(), executors: executors.into(), kafka, fresh, logs }
+    let StackArgs { port, executors, kafka, allow_private, logs, fresh } = args;
+    let data = global.data.clone();
+    StackOptions { port, data, executors: executors.into(), kafka, allow_private, fresh, logs }
 }

@@ -158,6 +158,15 @@ pub(crate) fn nearest<'n>(name: &str, candidates: impl IntoIterator<Item = &'n s
         .map(|(_, candidate)| candidate)
 }
 
+/// What a document says, in quotes; only the beginning of what is long.
+pub(crate) fn quoted(text: &str) -> String {
+    const SHOWN: usize = 100;
+    match text.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("{:?}…", &text[..end]),
+        None => format!("{text:?}"),
+    }
+}
+
 /// A member's name as a token of a JSON pointer (RFC 6901).
 pub(crate) fn token(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")

@@ -17,12 +17,14 @@ mod fault;
 mod functions;
 mod limits;
 mod reads;
+mod schema;
 mod scope;
 mod secrets;
 mod stamp;
 mod template;
 mod time;
 mod value;
+mod warnings;
 mod web;
 
 pub use canonical::{DefinitionHash, canonical_json, definition_hash, integers_from_doubles};
@@ -39,9 +41,11 @@ pub use fault::{Fault, FaultCode, Faults};
 pub use functions::{FunctionDoc, function_docs};
 pub use limits::ServerLimits;
 pub use reads::Reads;
+pub use schema::plan_schema;
 pub use scope::{Scope, ScopeName};
 pub use template::{
     Method, Overrides, RenderError, RenderErrorCode, RenderedRequest, RequestTemplate, Template,
 };
 pub use value::{Kind, PlainPath, PlainStep, RawRows, RawRowsError, Value, ValueError};
+pub use warnings::{Warning, WarningCode};
 pub use web::{LinkError, ResolveError, next_link, resolve};

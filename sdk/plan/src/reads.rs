@@ -1,6 +1,7 @@
 //! What compiled expressions read from the scope, known before anything runs.
 
 use std::collections::BTreeSet;
+use std::ops::Bound;
 
 use crate::ScopeName;
 
@@ -66,10 +67,14 @@ impl Reads {
 
     /// Adds one path.
     pub(crate) fn add(&mut self, path: Vec<String>) {
-        if self.paths.iter().any(|read| path.starts_with(read)) {
+        if (0..=path.len()).any(|length| self.paths.contains(&path[..length])) {
             return;
         }
-        self.paths.retain(|read| !read.starts_with(&path));
+        let from_here = self.paths.range::<[String], _>((Bound::Included(path.as_slice()), Bound::Unbounded));
+        let covered: Vec<_> = from_here.take_while(|read| read.starts_with(&path)).cloned().collect();
+        covered.iter().for_each(|read| {
+            self.paths.remove(read);
+        });
         self.paths.insert(path);
     }
 
@@ -98,6 +103,9 @@ mod tests {
         let reads = reads(&["response.body.a", "response.body", "response.body.b.c"]);
         assert_eq!(reads.paths().collect::<Vec<_>>(), [["response", "body"].map(str::to_owned)]);
         assert_eq!(reads.below(&["response", "body"]), None);
+        let neighbours = self::reads(&["a.b.c", "a.bc", "a.b", "a.b.d", "a.c"]);
+        let paths: Vec<_> = neighbours.paths().map(|path| path.join(".")).collect();
+        assert_eq!(paths, ["a.b", "a.bc", "a.c"]);
     }
 
     #[test]

@@ -189,6 +189,7 @@ impl World {
             config: RunConfig {
                 values: self.files.values.to_string().into(),
                 secret_pointers: self.files.secret_pointers(),
+                secrets: Vec::new(),
                 allowed_hosts: self.files.allowed_hosts.clone(),
             },
             context: self.context.clone(),

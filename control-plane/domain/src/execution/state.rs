@@ -154,7 +154,7 @@ impl ReleaseReason {
 text_enum! {
     /// Which limit of time a run passed.
     Overdue as "overdue limit" {
-        /// It was to be cancelled, and its executor did not do it in time.
+        /// It was to be cancelled, and no executor did it in time.
         Cancel = "cancel",
         /// `max_execution_seconds` of its plan, and a minute.
         ExecutionTime = "execution_time",
@@ -196,7 +196,7 @@ text_enum! {
         CancelRequested = "cancel_requested",
         /// Ended by a cancel.
         Cancelled = "cancelled",
-        /// Its executor did not cancel it in time.
+        /// No executor cancelled it in time.
         CancelOverdue = "cancel_overdue",
         /// It ran longer than its plan allows.
         TimeLimit = "time_limit",

@@ -7,7 +7,7 @@ use super::{
     Transition, create, decide,
 };
 
-const RUNNING: Run = Run { state: State::Running, losses: 0, cancel_requested: false };
+const RUNNING: Run = Run { state: State::Running, losses: 0, cancel_requested: false, must_cancel: false };
 
 fn in_state(state: State) -> Run {
     Run { state, ..RUNNING }
@@ -20,7 +20,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         Just(Event::Granted),
         Just(Event::CheckpointAccepted),
         (0..4_usize).prop_map(|at| Event::Completed(Outcome::ALL[at])),
-        Just(Event::Parked { not_before }),
+        any::<bool>().prop_map(move |must_cancel| Event::Parked { not_before, must_cancel }),
         (0..3_usize).prop_map(|at| Event::Released(ReleaseReason::ALL[at])),
         Just(Event::Lost),
         Just(Event::CancelRequested),
@@ -107,13 +107,88 @@ fn a_run_to_be_cancelled_ends_wherever_it_leaves_its_executor() {
     for event in [
         Event::Lost,
         Event::Released(ReleaseReason::Drained),
-        Event::Parked { not_before },
+        Event::Parked { not_before, must_cancel: false },
         Event::Overdue(Overdue::Cancel),
     ] {
         assert_eq!(decide(run, event).unwrap().next, State::Cancelled, "{event:?}");
     }
     assert_eq!(decide(run, Event::Completed(Outcome::Succeeded)).unwrap().next, State::Succeeded);
     assert_eq!(decide(RUNNING, Event::Overdue(Overdue::Cancel)), Err(Refusal::NoCancelRequested));
+}
+
+/// Parked while its upstream works for it.
+const WAITING: Run = Run { state: State::Parked, must_cancel: true, ..RUNNING };
+
+#[test]
+fn a_park_says_whether_an_upstream_works_for_the_run() {
+    let not_before = DateTime::from_timestamp(1000, 0).unwrap();
+    let park = |run, must_cancel| decide(run, Event::Parked { not_before, must_cancel }).unwrap();
+    let parked = park(RUNNING, true);
+    assert_eq!((parked.next, parked.must_cancel), (State::Parked, true));
+    let again = park(Run { must_cancel: true, ..RUNNING }, false);
+    assert_eq!((again.next, again.must_cancel), (State::Parked, false));
+    // Until the next park nothing else changes it: a run that is lost still has its job there.
+    let granted = decide(WAITING, Event::Granted).unwrap();
+    assert!(granted.must_cancel);
+    for event in [Event::Lost, Event::Released(ReleaseReason::Drained), Event::CheckpointAccepted] {
+        assert!(decide(Run { must_cancel: true, ..RUNNING }, event).unwrap().must_cancel, "{event:?}");
+    }
+}
+
+#[test]
+fn a_cancel_of_a_run_whose_upstream_works_for_it_queues_it_at_once() {
+    for state in [State::Queued, State::Parked, State::Blocked] {
+        let transition = decide(Run { state, ..WAITING }, Event::CancelRequested).unwrap();
+        assert_eq!(
+            (transition.next, transition.cancel_requested, transition.must_cancel),
+            (State::Queued, true, true)
+        );
+        // Its place in the queue is a new one, to be taken now.
+        assert_eq!(
+            transition.effects,
+            [Effect::LeaveReady, Effect::EnterReady { not_before: None }, Effect::Record],
+            "{state}"
+        );
+    }
+    let pending = decide(Run { state: State::Pending, ..WAITING }, Event::CancelRequested).unwrap();
+    assert_eq!(pending.next, State::Cancelled, "one that never began has no job anywhere");
+    let cancelling = Run { state: State::Queued, cancel_requested: true, ..WAITING };
+    assert_eq!(decide(cancelling, Event::Granted).unwrap().next, State::Running);
+}
+
+#[test]
+fn whoever_has_a_run_that_must_tell_its_upstream_hands_it_to_the_next() {
+    let run = Run { cancel_requested: true, must_cancel: true, ..RUNNING };
+    let not_before = DateTime::from_timestamp(1000, 0).unwrap();
+    // A cancel that met a park, a grant that never arrived, an executor that drains or is gone.
+    for event in [
+        Event::Parked { not_before, must_cancel: true },
+        Event::Released(ReleaseReason::NeverStarted),
+        Event::Released(ReleaseReason::Drained),
+        Event::Lost,
+    ] {
+        let transition = decide(run, event).unwrap();
+        assert_eq!((transition.next, transition.cancel_requested), (State::Queued, true), "{event:?}");
+        assert!(transition.effects.contains(&Effect::EnterReady { not_before: None }), "{event:?}");
+    }
+    let told = decide(run, Event::Parked { not_before, must_cancel: false }).unwrap();
+    assert_eq!(told.next, State::Cancelled);
+    assert_eq!(decide(run, Event::Completed(Outcome::Cancelled)).unwrap().next, State::Cancelled);
+    let lost_too_often = decide(Run { losses: 2, ..run }, Event::Lost).unwrap();
+    assert_eq!(lost_too_often.next, State::Cancelled, "it was asked for, so it is no poison");
+}
+
+#[test]
+fn a_cancel_that_nobody_carried_out_in_time_ends_the_run_wherever_it_is() {
+    for state in [State::Running, State::Queued] {
+        let run = Run { state, cancel_requested: true, ..WAITING };
+        let transition = decide(run, Event::Overdue(Overdue::Cancel)).unwrap();
+        assert_eq!((transition.next, transition.cause), (State::Cancelled, Cause::CancelOverdue), "{state}");
+    }
+    for state in [State::Running, State::Queued, State::Parked] {
+        let run = Run { state, ..WAITING };
+        assert_eq!(decide(run, Event::Overdue(Overdue::Cancel)), Err(Refusal::NoCancelRequested), "{state}");
+    }
 }
 
 #[test]
@@ -146,14 +221,16 @@ proptest! {
         let created = create(Origin::Trigger, persists, behind);
         let mut rows = Rows::default();
         rows.apply(&created);
-        let mut run = Run { state: created.next, losses: 0, cancel_requested: false };
+        let mut run = Run { state: created.next, losses: 0, cancel_requested: false, must_cancel: false };
         for event in events {
             let terminal = run.state.is_terminal();
             match decide(run, event) {
                 Ok(transition) => {
                     prop_assert!(!terminal, "{event:?} moved {run:?}");
                     rows.apply(&transition);
-                    run = Run { state: transition.next, losses: transition.losses, cancel_requested: transition.cancel_requested };
+                    let Transition { next, losses, cancel_requested, must_cancel, .. } = transition;
+                    prop_assert!(cancel_requested || !run.cancel_requested, "a cancel was forgotten");
+                    run = Run { state: next, losses, cancel_requested, must_cancel };
                 }
                 Err(Refusal::Terminal(state)) => prop_assert_eq!(state, run.state),
                 Err(_) => prop_assert!(!terminal),

@@ -14,6 +14,8 @@ pub struct Run {
     pub losses: u32,
     /// A cancel was asked for.
     pub cancel_requested: bool,
+    /// An upstream works for it: a cancel has to tell it that nobody waits any more.
+    pub must_cancel: bool,
 }
 
 /// What happens to a run.
@@ -31,6 +33,8 @@ pub enum Event {
     Parked {
         /// When it may go on.
         not_before: DateTime<Utc>,
+        /// An upstream works for it meanwhile.
+        must_cancel: bool,
     },
     /// Its executor hands it back at once, or never began it.
     Released(ReleaseReason),
@@ -51,6 +55,8 @@ pub struct Transition {
     pub losses: u32,
     /// Whether a cancel is asked for from now on.
     pub cancel_requested: bool,
+    /// Whether an upstream works for it from now on.
+    pub must_cancel: bool,
     /// Why.
     pub cause: Cause,
     /// What else belongs to it, in one transaction.
@@ -110,7 +116,7 @@ pub fn create(origin: Origin, persists: bool, another_going: bool) -> Transition
     } else {
         (State::Queued, cause, vec![Effect::EnterReady { not_before: None }, Effect::Record])
     };
-    Transition { next, losses: 0, cancel_requested: false, cause, effects }
+    Transition { next, losses: 0, cancel_requested: false, must_cancel: false, cause, effects }
 }
 
 /// What an event does to a run.
@@ -133,8 +139,9 @@ pub fn decide(run: Run, event: Event) -> Result<Transition, Refusal> {
             };
             Ok(end_leased(run, outcome.state(), verdict, Cause::Completed))
         }
-        Event::Parked { not_before } => {
+        Event::Parked { not_before, must_cancel } => {
             must_run(run)?;
+            let run = Run { must_cancel, ..run };
             Ok(hand_back(run, State::Parked, AttemptVerdict::Parked, Cause::Parked, Some(not_before)))
         }
         Event::Released(reason) => {
@@ -154,7 +161,8 @@ pub fn decide(run: Run, event: Event) -> Result<Transition, Refusal> {
 
 impl Run {
     fn to(self, next: State, cause: Cause, effects: Vec<Effect>) -> Transition {
-        Transition { next, losses: self.losses, cancel_requested: self.cancel_requested, cause, effects }
+        let Self { state: _, losses, cancel_requested, must_cancel } = self;
+        Transition { next, losses, cancel_requested, must_cancel, cause, effects }
     }
 }
 
@@ -204,7 +212,8 @@ fn end_leased(run: Run, end: State, verdict: AttemptVerdict, cause: Cause) -> Tr
     run.to(end, cause, vec![Effect::CloseLease(verdict), Effect::PassTurn, Effect::Announce, Effect::Record])
 }
 
-/// Back to the queue; a run that is to be cancelled ends here instead, since nobody has it any more.
+/// Back to the queue. A run that is to be cancelled ends here instead, since nobody has it any more; only where an upstream has to
+/// be told of it, the next executor gets it for that, at once.
 fn hand_back(
     run: Run,
     next: State,
@@ -212,17 +221,23 @@ fn hand_back(
     cause: Cause,
     not_before: Option<DateTime<Utc>>,
 ) -> Transition {
-    if run.cancel_requested {
-        return end_leased(run, State::Cancelled, verdict, Cause::Cancelled);
-    }
+    let (next, not_before) = match (run.cancel_requested, run.must_cancel) {
+        (true, false) => return end_leased(run, State::Cancelled, verdict, Cause::Cancelled),
+        (true, true) => (State::Queued, None),
+        (false, _) => (next, not_before),
+    };
     run.to(next, cause, vec![Effect::CloseLease(verdict), Effect::EnterReady { not_before }, Effect::Record])
 }
 
 fn lost(run: Run) -> Result<Transition, Refusal> {
     must_run(run)?;
     let run = Run { losses: run.losses.saturating_add(1), ..run };
-    if run.losses >= LOSSES_TO_DEAD_LETTER && !run.cancel_requested {
-        return Ok(end_leased(run, State::DeadLettered, AttemptVerdict::Poison, Cause::Poison));
+    if run.losses >= LOSSES_TO_DEAD_LETTER {
+        return Ok(if run.cancel_requested {
+            end_leased(run, State::Cancelled, AttemptVerdict::LostHeartbeat, Cause::Cancelled)
+        } else {
+            end_leased(run, State::DeadLettered, AttemptVerdict::Poison, Cause::Poison)
+        });
     }
     Ok(hand_back(run, State::Queued, AttemptVerdict::LostHeartbeat, Cause::LostHeartbeat, None))
 }
@@ -231,6 +246,11 @@ fn cancel_requested(run: Run) -> Result<Transition, Refusal> {
     let run = Run { cancel_requested: true, ..run };
     match run.state {
         State::Running => Ok(run.to(State::Running, Cause::CancelRequested, vec![Effect::Record])),
+        State::Queued | State::Parked | State::Blocked if run.must_cancel => Ok(run.to(
+            State::Queued,
+            Cause::CancelRequested,
+            vec![Effect::LeaveReady, Effect::EnterReady { not_before: None }, Effect::Record],
+        )),
         State::Pending | State::Queued | State::Parked | State::Blocked => {
             Ok(end_unleased(run, State::Cancelled, Cause::Cancelled))
         }
@@ -251,13 +271,22 @@ fn end_unleased(run: Run, end: State, cause: Cause) -> Transition {
 
 fn overdue(run: Run, limit: Overdue) -> Result<Transition, Refusal> {
     match limit {
-        Overdue::Cancel => {
-            must_run(run)?;
-            if !run.cancel_requested {
-                return Err(Refusal::NoCancelRequested);
+        Overdue::Cancel => match run.state {
+            State::Running | State::Pending | State::Queued | State::Parked | State::Blocked
+                if !run.cancel_requested =>
+            {
+                Err(Refusal::NoCancelRequested)
             }
-            Ok(end_leased(run, State::Cancelled, AttemptVerdict::Cancelled, Cause::CancelOverdue))
-        }
+            State::Running => {
+                Ok(end_leased(run, State::Cancelled, AttemptVerdict::Cancelled, Cause::CancelOverdue))
+            }
+            State::Pending | State::Queued | State::Parked | State::Blocked => {
+                Ok(end_unleased(run, State::Cancelled, Cause::CancelOverdue))
+            }
+            State::Succeeded | State::Failed | State::Aborted | State::Cancelled | State::DeadLettered => {
+                Err(Refusal::Terminal(run.state))
+            }
+        },
         Overdue::ExecutionTime => {
             must_run(run)?;
             Ok(end_leased(run, State::Failed, AttemptVerdict::Expired, Cause::TimeLimit))

@@ -11,14 +11,14 @@ use uuid::Uuid;
 use crate::{
     api::{convert, request},
     commands::{
-        configs::{CreateConfig, UpdateConfig},
+        configs::{ClientCertificate, CreateConfig, Transport, UpdateConfig},
         etag::etag,
     },
     keys::MasterKeys,
     store::configs::Config,
 };
 
-const CAN_CHANGE: [&str; 4] = ["display_name", "enabled", "values", "allowed_hosts"];
+const CAN_CHANGE: [&str; 4] = ["display_name", "enabled", "values", "transport"];
 
 /// Decodes a config as it would be created. Pointers of faults in it begin at the config.
 pub(crate) fn create(
@@ -33,7 +33,7 @@ pub(crate) fn create(
         display_name,
         enabled,
         values,
-        allowed_hosts,
+        transport,
         config_schema_version: _,
         create_time: _,
         update_time: _,
@@ -49,7 +49,7 @@ pub(crate) fn create(
             || Ok(Json::Object(Map::new())),
             |values| convert::json::from_wire(&values, "/values"),
         )?,
-        allowed_hosts,
+        transport: transport.map(transport_from_wire).unwrap_or_default(),
         now,
         keys,
     })
@@ -69,7 +69,7 @@ pub(crate) fn update(
         display_name,
         enabled,
         values,
-        allowed_hosts,
+        transport,
         config_schema_version: _,
         create_time: _,
         update_time: _,
@@ -79,7 +79,7 @@ pub(crate) fn update(
         ("display_name", !display_name.is_empty()),
         ("enabled", enabled.is_some()),
         ("values", values.is_some()),
-        ("allowed_hosts", !allowed_hosts.is_empty()),
+        ("transport", transport.is_some()),
     ];
     let mask = convert::mask(update_mask, &CAN_CHANGE, &set)?;
     let values = values.map(|values| convert::json::from_wire(&values, "/values")).transpose()?;
@@ -91,10 +91,38 @@ pub(crate) fn update(
         // A field that the mask names and the config lacks goes back to its default.
         enabled: mask.has("enabled").then_some(enabled.unwrap_or(true)),
         values: mask.has("values").then(|| values.unwrap_or_else(|| Json::Object(Map::new()))),
-        allowed_hosts: mask.has("allowed_hosts").then_some(allowed_hosts),
+        transport: mask.has("transport").then(|| transport.map(transport_from_wire).unwrap_or_default()),
         now,
         keys,
     })
+}
+
+fn transport_from_wire(transport: v1::Transport) -> Transport {
+    let v1::Transport { proxy, ca, client_certificate, allowed_hosts } = transport;
+    Transport {
+        proxy: request::given(proxy),
+        ca: request::given(ca),
+        client_certificate: client_certificate
+            .map(|v1::ClientCertificate { certificate, key }| ClientCertificate { certificate, key }),
+        allowed_hosts,
+    }
+}
+
+/// Unset where nothing of it is.
+fn transport_to_wire(transport: Json) -> Result<Option<v1::Transport>, Status> {
+    let transport: Transport =
+        serde_json::from_value(transport).map_err(|error| convert::corrupt("configs.transport", error))?;
+    if transport == Transport::default() {
+        return Ok(None);
+    }
+    let Transport { proxy, ca, client_certificate, allowed_hosts } = transport;
+    Ok(Some(v1::Transport {
+        proxy: proxy.unwrap_or_default(),
+        ca: ca.unwrap_or_default(),
+        client_certificate: client_certificate
+            .map(|ClientCertificate { certificate, key }| v1::ClientCertificate { certificate, key }),
+        allowed_hosts,
+    }))
 }
 
 /// Encodes a config; where a secret belongs, its marker stands.
@@ -107,7 +135,7 @@ pub(crate) fn to_wire(row: Config) -> Result<v1::Config, Status> {
         display_name,
         enabled,
         values,
-        allowed_hosts,
+        transport,
         schema_version,
         version,
         created_at,
@@ -120,8 +148,7 @@ pub(crate) fn to_wire(row: Config) -> Result<v1::Config, Status> {
         display_name,
         enabled: Some(enabled),
         values: Some(convert::json::to_wire(&values)?),
-        allowed_hosts: serde_json::from_value(allowed_hosts)
-            .map_err(|error| convert::corrupt("configs.allowed_hosts", error))?,
+        transport: transport_to_wire(transport)?,
         config_schema_version: schema_version,
         create_time: Some(convert::timestamp(created_at)),
         update_time: Some(convert::timestamp(updated_at)),

@@ -42,6 +42,7 @@ pub(crate) fn to_wire(row: Execution) -> Result<v1::Execution, Status> {
         ended_at,
         cancel_requested_at,
         cancel_reason: _,
+        must_cancel: _,
         progress: _,
         error: _,
         version: _,

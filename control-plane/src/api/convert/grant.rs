@@ -1,17 +1,21 @@
 //! The fleet protocol: what executors are answered.
 
-use orchid_domain::lease::Refusal;
+use orchid_domain::{cursor::CursorKind, lease::Refusal};
 use orchid_proto::executor::v1 as wire;
 
 use crate::{
     api::convert::{self, lease::id_text},
+    commands::configs::{ClientCertificate, Transport},
     commands::fleet::{
         ItemResult, Verdict,
-        acquire::{Acquired, Grant, GrantedConfig, Saved},
+        acquire::{Acquired, Grant, GrantedConfig, Kept, Saved},
         heartbeat::{Answer, Command},
         register::Joined,
     },
-    store::fleet::announcements::Announcement,
+    store::fleet::{
+        announcements::Announcement,
+        cursors::{CursorKey, Cursors},
+    },
 };
 
 /// Encodes a session.
@@ -65,7 +69,7 @@ fn grant(grant: Grant) -> wire::Grant {
         definition_json,
         integration_key,
         config,
-        context,
+        kept,
         checkpoint,
         scheduled_at,
         started_at,
@@ -74,7 +78,8 @@ fn grant(grant: Grant) -> wire::Grant {
         cancel_requested,
         persists,
     } = grant;
-    let context_apart = context.is_none();
+    let context_apart = kept.is_none();
+    let Kept { context, cursors } = kept.unwrap_or_default();
     wire::Grant {
         lease_token: lease_token.into(),
         lease_id: lease.lease_id.to_string(),
@@ -89,7 +94,7 @@ fn grant(grant: Grant) -> wire::Grant {
         definition_json: definition_json.unwrap_or_default().into(),
         integration: integration_key,
         config: Some(granted_config(config)),
-        context: context.map(fields).unwrap_or_default(),
+        context: fields(context),
         context_apart,
         checkpoint: checkpoint.map(saved),
         schedule_time: Some(convert::timestamp(scheduled_at)),
@@ -98,22 +103,54 @@ fn grant(grant: Grant) -> wire::Grant {
         traceparent: traceparent.unwrap_or_default(),
         cancel_requested,
         persists,
+        cursors: self::cursors(cursors),
     }
 }
 
 fn granted_config(config: GrantedConfig) -> wire::GrantedConfig {
-    let GrantedConfig { id, key, values_json, secret_pointers, allowed_hosts } = config;
+    let GrantedConfig { id, key, values_json, secret_pointers, transport } = config;
     wire::GrantedConfig {
         id: id.to_string(),
         key,
         values_json: values_json.into(),
         secret_pointers,
+        transport: Some(granted_transport(transport)),
+    }
+}
+
+fn granted_transport(transport: Transport) -> wire::GrantedTransport {
+    let Transport { proxy, ca, client_certificate, allowed_hosts } = transport;
+    let (client_certificate, client_key) = client_certificate
+        .map(|ClientCertificate { certificate, key }| (certificate, key))
+        .unwrap_or_default();
+    wire::GrantedTransport {
+        proxy: proxy.unwrap_or_default(),
+        ca: ca.unwrap_or_default(),
+        client_certificate,
+        client_key,
         allowed_hosts,
     }
 }
 
-/// Encodes context fields.
-pub(crate) fn fields(fields: impl IntoIterator<Item = (String, Vec<u8>)>) -> Vec<wire::JsonField> {
+/// Encodes what outlives runs, where a grant had no room for it.
+pub(crate) fn kept(kept: Kept) -> wire::FetchContextResponse {
+    let Kept { context, cursors } = kept;
+    wire::FetchContextResponse { context: fields(context), cursors: self::cursors(cursors) }
+}
+
+fn cursors(cursors: Cursors) -> Vec<wire::Cursor> {
+    let encode = |(key, json): (CursorKey, Vec<u8>)| {
+        let CursorKey { kind, step, item } = key;
+        let kind = match kind {
+            CursorKind::Cursor => wire::CursorKind::Cursor,
+            CursorKind::Validator => wire::CursorKind::Validator,
+        };
+        wire::Cursor { kind: kind.into(), step, item, json: json.into() }
+    };
+    cursors.into_iter().map(encode).collect()
+}
+
+fn fields(fields: impl IntoIterator<Item = (String, Vec<u8>)>) -> Vec<wire::JsonField> {
     fields.into_iter().map(|(name, json)| wire::JsonField { name, json: json.into() }).collect()
 }
 

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use orchid_domain::execution::{Outcome, ReleaseReason};
+use orchid_domain::{
+    cursor::CursorKind,
+    execution::{Outcome, ReleaseReason},
+};
 use orchid_proto::executor::v1 as wire;
 use tonic::Status;
 use uuid::Uuid;
@@ -12,11 +15,11 @@ use crate::{
     commands::{
         Fault,
         fleet::{
-            CheckpointData, ContextChange, acquire::Acquire, complete::Completion, heartbeat::Beat,
-            park::Parking, register::Joining, release::Releasing,
+            CheckpointData, ContextChange, CursorChange, acquire::Acquire, complete::Completion,
+            heartbeat::Beat, park::Parking, register::Joining, release::Releasing,
         },
     },
-    store::fleet::{Key, announcements::AnnouncementKey},
+    store::fleet::{Key, announcements::AnnouncementKey, cursors::CursorKey},
 };
 
 /// Decodes a registration into one of the pools that the caller's token opens.
@@ -87,27 +90,64 @@ pub(crate) fn beat(request: wire::HeartbeatRequest) -> Result<Beat, Status> {
 }
 
 /// Decodes checkpoints.
-pub(crate) fn checkpoints(request: wire::CheckpointRequest) -> Vec<(Vec<u8>, CheckpointData)> {
+pub(crate) fn checkpoints(
+    request: wire::CheckpointRequest,
+) -> Result<Vec<(Vec<u8>, CheckpointData)>, Status> {
     let wire::CheckpointRequest { items } = request;
-    items.into_iter().map(checkpoint).collect()
+    let decode = |(index, item): (usize, wire::CheckpointItem)| checkpoint(item, &format!("/items/{index}"));
+    items.into_iter().enumerate().map(decode).collect()
 }
 
-fn checkpoint(item: wire::CheckpointItem) -> (Vec<u8>, CheckpointData) {
-    let wire::CheckpointItem { lease_token, seq, place, finished, context_changes, progress, running_ms } =
-        item;
+fn checkpoint(item: wire::CheckpointItem, pointer: &str) -> Result<(Vec<u8>, CheckpointData), Status> {
+    let wire::CheckpointItem {
+        lease_token,
+        seq,
+        place,
+        finished,
+        context_changes,
+        progress,
+        running_ms,
+        cursor_changes,
+    } = item;
     let changes = context_changes.into_iter().map(|change| {
         let wire::ContextChange { name, json } = change;
         ContextChange { name, json: json.map(Vec::from) }
     });
+    let cursor_changes = cursor_changes
+        .into_iter()
+        .enumerate()
+        .map(|(index, change)| cursor(change, &format!("{pointer}/cursor_changes/{index}")));
     let data = CheckpointData {
         seq,
         place: place.into(),
         finished: finished.map(Vec::from),
         context_changes: changes.collect(),
+        cursor_changes: cursor_changes.collect::<Result<_, _>>()?,
         progress: progress.unwrap_or_default().into(),
         running_ms,
     };
-    (lease_token.into(), data)
+    Ok((lease_token.into(), data))
+}
+
+fn cursor(change: wire::Cursor, pointer: &str) -> Result<CursorChange, Status> {
+    let wire::Cursor { kind: number, step, item, json } = change;
+    let kind = match wire::CursorKind::try_from(number) {
+        Ok(wire::CursorKind::Cursor) => CursorKind::Cursor,
+        Ok(wire::CursorKind::Validator) => CursorKind::Validator,
+        Ok(wire::CursorKind::Unspecified) | Err(_) => {
+            return Err(no_such(&format!("{pointer}/kind"), number));
+        }
+    };
+    Ok(CursorChange { key: CursorKey { kind, step, item }, json: json.into() })
+}
+
+/// The checkpoint inside an item that ends an attempt.
+fn last_checkpoint(
+    item: Option<wire::CheckpointItem>,
+    pointer: &str,
+) -> Result<(Vec<u8>, CheckpointData), Status> {
+    let pointer = format!("{pointer}/checkpoint");
+    checkpoint(request::required(item, &pointer)?, &pointer)
 }
 
 /// Decodes ends.
@@ -115,8 +155,7 @@ pub(crate) fn completions(items: Vec<wire::CompleteItem>) -> Result<Vec<Completi
     let decode = |(index, item): (usize, wire::CompleteItem)| {
         let wire::CompleteItem { checkpoint, outcome: number, partial, complete, fault } = item;
         let pointer = format!("/items/{index}");
-        let (lease_token, checkpoint) =
-            self::checkpoint(request::required(checkpoint, &format!("{pointer}/checkpoint"))?);
+        let (lease_token, checkpoint) = last_checkpoint(checkpoint, &pointer)?;
         let outcome = outcome(number, &pointer)?;
         Ok(Completion { lease_token, checkpoint, outcome, partial, complete, fault: fault.map(Into::into) })
     };
@@ -136,13 +175,12 @@ fn outcome(number: i32, pointer: &str) -> Result<Outcome, Status> {
 /// Decodes parkings.
 pub(crate) fn parkings(request: wire::ParkRequest) -> Result<Vec<Parking>, Status> {
     let decode = |(index, item): (usize, wire::ParkItem)| {
-        let wire::ParkItem { checkpoint, not_before, reason } = item;
+        let wire::ParkItem { checkpoint, not_before, reason, must_cancel } = item;
         let pointer = format!("/items/{index}");
-        let (lease_token, checkpoint) =
-            self::checkpoint(request::required(checkpoint, &format!("{pointer}/checkpoint"))?);
+        let (lease_token, checkpoint) = last_checkpoint(checkpoint, &pointer)?;
         let place = format!("{pointer}/not_before");
         let not_before = convert::time(request::required(not_before, &place)?, &place)?;
-        Ok(Parking { lease_token, checkpoint, not_before, reason })
+        Ok(Parking { lease_token, checkpoint, not_before, reason, must_cancel })
     };
     request.items.into_iter().enumerate().map(decode).collect()
 }
@@ -152,8 +190,7 @@ pub(crate) fn releases(request: wire::ReleaseRequest) -> Result<Vec<Releasing>, 
     let decode = |(index, item): (usize, wire::ReleaseItem)| {
         let wire::ReleaseItem { checkpoint, reason: number } = item;
         let pointer = format!("/items/{index}");
-        let (lease_token, checkpoint) =
-            self::checkpoint(request::required(checkpoint, &format!("{pointer}/checkpoint"))?);
+        let (lease_token, checkpoint) = last_checkpoint(checkpoint, &pointer)?;
         let reason = match wire::ReleaseReason::try_from(number) {
             Ok(wire::ReleaseReason::Drained) => ReleaseReason::Drained,
             Ok(wire::ReleaseReason::SelfFenced) => ReleaseReason::SelfFenced,

@@ -14,6 +14,7 @@ pub(crate) mod tenant;
 pub(crate) mod trigger;
 
 use chrono::{DateTime, Utc};
+use orchid_plan::Warning;
 use orchid_proto::v1;
 use prost_types::{FieldMask, Timestamp};
 use tonic::Status;
@@ -60,6 +61,12 @@ pub(crate) fn fault(fault: Fault) -> v1::Fault {
         position: position.and_then(|position| i32::try_from(position).ok()),
         in_scope,
     }
+}
+
+/// A warning about a plan on the wire.
+pub(crate) fn warning(warning: Warning) -> v1::Warning {
+    let Warning { code, pointer, message } = warning;
+    v1::Warning { code: code.as_str().to_owned(), pointer, message }
 }
 
 /// A row that does not read: this program's fault.

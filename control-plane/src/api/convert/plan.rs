@@ -16,13 +16,17 @@ use crate::{
     store::plans::{Plan, Revision},
 };
 
-const CAN_CHANGE: [&str; 9] = [
+const CAN_CHANGE: [&str; 13] = [
     "configs",
     "name",
     "description",
     "enabled",
     "wait_seconds",
+    "cron",
+    "timezone",
+    "spread_seconds",
     "overlap",
+    "catch_up",
     "repeat_count",
     "priority",
     "definition",
@@ -57,7 +61,11 @@ pub(crate) fn update(
         // A field that the mask names and the plan lacks goes back to its default.
         enabled: if has("enabled") { Some(changes.enabled.unwrap_or(false)) } else { None },
         wait_seconds: if has("wait_seconds") { Some(changes.wait_seconds.flatten()) } else { None },
+        cron: if has("cron") { Some(changes.cron.flatten()) } else { None },
+        timezone: if has("timezone") { Some(changes.timezone.flatten()) } else { None },
+        spread_seconds: if has("spread_seconds") { Some(changes.spread_seconds.flatten()) } else { None },
         overlap: if has("overlap") { Some(changes.overlap.unwrap_or("skip")) } else { None },
+        catch_up: if has("catch_up") { Some(changes.catch_up.unwrap_or("run_once")) } else { None },
         repeat_count: if has("repeat_count") { Some(changes.repeat_count.flatten()) } else { None },
         priority: if has("priority") { Some(changes.priority.flatten()) } else { None },
         definition: if has("definition") { changes.definition } else { None },
@@ -77,7 +85,7 @@ struct Decoded {
     integration: String,
     changes: PlanChanges,
     /// The fields that can change, and whether each was sent.
-    set: [(&'static str, bool); 9],
+    set: [(&'static str, bool); 13],
     etag: String,
 }
 
@@ -98,6 +106,10 @@ fn decode(plan: v1::Plan) -> Result<Decoded, Status> {
         create_time: _,
         update_time: _,
         etag,
+        cron,
+        timezone,
+        spread_seconds,
+        catch_up,
     } = plan;
     let changes = PlanChanges {
         configs: (!configs.is_empty()).then_some(configs),
@@ -105,7 +117,11 @@ fn decode(plan: v1::Plan) -> Result<Decoded, Status> {
         description: request::given(description),
         enabled,
         wait_seconds: wait_seconds.map(Some),
+        cron: request::given(cron).map(Some),
+        timezone: request::given(timezone).map(Some),
+        spread_seconds: spread_seconds.map(Some),
         overlap: overlap_of(overlap)?,
+        catch_up: catch_up_of(catch_up)?,
         repeat_count: repeat_count.map(Some),
         priority: priority.map(Some),
         definition: definition
@@ -118,7 +134,11 @@ fn decode(plan: v1::Plan) -> Result<Decoded, Status> {
         ("description", changes.description.is_some()),
         ("enabled", changes.enabled.is_some()),
         ("wait_seconds", changes.wait_seconds.is_some()),
+        ("cron", changes.cron.is_some()),
+        ("timezone", changes.timezone.is_some()),
+        ("spread_seconds", changes.spread_seconds.is_some()),
         ("overlap", changes.overlap.is_some()),
+        ("catch_up", changes.catch_up.is_some()),
         ("repeat_count", changes.repeat_count.is_some()),
         ("priority", changes.priority.is_some()),
         ("definition", changes.definition.is_some()),
@@ -138,6 +158,19 @@ fn overlap_of(number: i32) -> Result<Option<&'static str>, Status> {
     }
 }
 
+fn catch_up_of(number: i32) -> Result<Option<&'static str>, Status> {
+    match v1::CatchUp::try_from(number) {
+        Ok(v1::CatchUp::Unspecified) => Ok(None),
+        Ok(v1::CatchUp::RunOnce) => Ok(Some("run_once")),
+        Ok(v1::CatchUp::Skip) => Ok(Some("skip")),
+        Ok(v1::CatchUp::RunEach) => Ok(Some("run_each")),
+        Err(_) => {
+            let fault = Fault::new("INVALID_VALUE", "/catch_up", format!("{number} is no CatchUp"));
+            Err(error::invalid("INVALID_PLAN", fault))
+        }
+    }
+}
+
 /// Encodes a plan.
 pub(crate) fn to_wire(row: Plan) -> Result<v1::Plan, Status> {
     let Plan {
@@ -150,7 +183,11 @@ pub(crate) fn to_wire(row: Plan) -> Result<v1::Plan, Status> {
         enabled,
         configs,
         wait_seconds,
+        cron,
+        timezone,
+        spread_seconds,
         overlap,
+        catch_up,
         repeat_count,
         priority,
         revision,
@@ -167,7 +204,7 @@ pub(crate) fn to_wire(row: Plan) -> Result<v1::Plan, Status> {
         name,
         description,
         enabled: Some(enabled),
-        wait_seconds: Some(wait_seconds),
+        wait_seconds: cron.is_none().then_some(wait_seconds),
         overlap: match overlap.as_str() {
             "queue" => v1::Overlap::Queue.into(),
             "skip" => v1::Overlap::Skip.into(),
@@ -180,6 +217,15 @@ pub(crate) fn to_wire(row: Plan) -> Result<v1::Plan, Status> {
         create_time: Some(convert::timestamp(created_at)),
         update_time: Some(convert::timestamp(updated_at)),
         etag: etag(id, version),
+        cron: cron.unwrap_or_default(),
+        timezone: timezone.unwrap_or_default(),
+        spread_seconds,
+        catch_up: match catch_up.as_str() {
+            "run_once" => v1::CatchUp::RunOnce.into(),
+            "skip" => v1::CatchUp::Skip.into(),
+            "run_each" => v1::CatchUp::RunEach.into(),
+            other => return Err(convert::corrupt("plans.catch_up", other)),
+        },
     })
 }
 
@@ -228,8 +274,17 @@ mod tests {
     }
 
     #[test]
-    fn an_overlap_that_does_not_exist_is_refused() {
-        let plan = v1::Plan { overlap: 9, ..v1::Plan::default() };
-        assert_eq!(document(plan).unwrap_err().code(), tonic::Code::InvalidArgument);
+    fn a_number_that_names_nothing_is_refused() {
+        for plan in
+            [v1::Plan { overlap: 9, ..v1::Plan::default() }, v1::Plan { catch_up: 9, ..v1::Plan::default() }]
+        {
+            assert_eq!(document(plan).unwrap_err().code(), tonic::Code::InvalidArgument);
+        }
+    }
+
+    #[test]
+    fn a_cron_text_that_is_named_and_not_sent_is_none() {
+        let changes = changes(v1::Plan { key: "p".into(), ..v1::Plan::default() }, &["cron", "catch_up"]);
+        assert_eq!((changes.cron, changes.catch_up, changes.timezone), (Some(None), Some("run_once"), None));
     }
 }

@@ -20,8 +20,14 @@ pub(crate) fn to_wire(row: Schedule) -> v1::Schedule {
         run_count,
         plan_enabled: _,
         config_enabled: _,
+        decided_until: _,
+        owed_until: _,
         wait_seconds: _,
+        cron: _,
+        timezone: _,
+        spread_seconds: _,
         overlap: _,
+        catch_up: _,
         repeat_count: _,
     } = row;
     v1::Schedule {

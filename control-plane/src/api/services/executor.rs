@@ -55,8 +55,8 @@ impl ExecutorService for Executors {
     ) -> Result<Response<wire::FetchContextResponse>, Status> {
         let session = session_of(&request)?;
         let token = &request.get_ref().lease_token;
-        let fields = fetch_context::run(&self.0.fleet, &session, token).await.map_err(fleet_status)?;
-        Ok(Response::new(wire::FetchContextResponse { context: grant::fields(fields) }))
+        let kept = fetch_context::run(&self.0.fleet, &session, token).await.map_err(fleet_status)?;
+        Ok(Response::new(grant::kept(kept)))
     }
 
     async fn heartbeat(
@@ -77,7 +77,7 @@ impl ExecutorService for Executors {
         request: Request<wire::CheckpointRequest>,
     ) -> Result<Response<wire::CheckpointResponse>, Status> {
         let session = session_of(&request)?;
-        let items = lease::checkpoints(request.into_inner());
+        let items = lease::checkpoints(request.into_inner())?;
         let results = checkpoint::run(&self.0.fleet, &session, now(), items).await.map_err(fleet_status)?;
         Ok(Response::new(wire::CheckpointResponse { results: grant::results(results) }))
     }

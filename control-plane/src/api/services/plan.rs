@@ -9,6 +9,7 @@ use crate::{
     api::{Api, convert, page::Paging, request},
     commands::plans::{
         DeletePlan, GetPlan, GetPlanRevision, ListPlanRevisions, ListPlans, RollbackPlan, ValidatePlan,
+        Verdict,
     },
 };
 
@@ -84,10 +85,10 @@ impl PlanService for Plans {
         let plan = request::required(request.into_inner().plan, "/plan")?;
         let document = convert::plan::document(plan)?;
         let command = ValidatePlan { document, limits: self.0.plan_limits.clone() };
-        let faults = self.0.run(tenant_id, &command).await?;
+        let Verdict { faults, warnings } = self.0.run(tenant_id, &command).await?;
         Ok(Response::new(v1::ValidatePlanResponse {
             faults: faults.into_iter().map(convert::fault).collect(),
-            warnings: vec![],
+            warnings: warnings.into_iter().map(convert::warning).collect(),
         }))
     }
 

@@ -6,12 +6,16 @@ use chrono::{DateTime, Utc};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use super::{WHAT, document, secrets::Secrets};
+use super::{
+    WHAT, document,
+    secrets::{Part, Secrets},
+    transport::{self, Transport},
+};
 use crate::{
     commands::{CommandError, Fault, Key, near::nearest, schedules::materialise, tenants::data_key},
     keys::MasterKeys,
     store::{
-        configs::{self, Config},
+        configs::{self, Config, SealedSecrets},
         db::{TenantTx, Work},
         integrations::{self, Integration},
     },
@@ -31,33 +35,42 @@ pub struct CreateConfig {
     pub enabled: bool,
     /// The values, secrets in their places.
     pub values: Json,
-    /// Hosts that may be reached.
-    pub allowed_hosts: Vec<String>,
+    /// How requests leave and where they may go, secrets in their places.
+    pub transport: Transport,
     /// When.
     pub now: DateTime<Utc>,
     /// Open the tenant's data key.
     pub keys: Arc<MasterKeys>,
 }
 
+/// A config that could be created.
+pub(super) struct Checked {
+    integration: Integration,
+    row: Config,
+    values: Secrets,
+    transport: Secrets,
+}
+
 impl CreateConfig {
     /// Everything that is wrong with it, or its integration and its row with the secrets apart. The integration is locked.
-    pub(super) async fn check(&self, tx: &TenantTx) -> Result<(Integration, Config, Secrets), CommandError> {
+    pub(super) async fn check(&self, tx: &TenantTx) -> Result<Checked, CommandError> {
         let mut faults: Vec<Fault> = Key::parse(&self.key, "/key").err().into_iter().collect();
-        faults.extend(document::host_faults(&self.allowed_hosts));
+        let transport = transport::prepare(&self.transport, &Secrets::default());
         let Some(integration) = integrations::lock_by_key(tx, &self.integration).await? else {
             let known = integrations::keys(tx).await?;
             let message = format!("there is no integration {:?}", self.integration);
             let near = nearest(&self.integration, known.iter().map(String::as_str));
             faults.insert(0, Fault::new("UNKNOWN_REFERENCE", "/integration", message).suggest(near));
+            faults.extend(transport.err().into_iter().flatten());
             return Err(CommandError::faulty("INVALID_CONFIG", "the config", faults));
         };
         let schema = integrations::newest_schema(tx, integration.id).await?;
         let schema_document = schema.as_ref().map(|schema| &schema.schema);
-        let prepared = match document::prepare(&self.values, schema_document, &Secrets::default()) {
-            Ok(prepared) if faults.is_empty() => prepared,
-            Ok(_) => return Err(CommandError::faulty("INVALID_CONFIG", "the config", faults)),
-            Err(more) => {
-                faults.extend(more);
+        let prepared = document::prepare(&self.values, schema_document, &Secrets::default());
+        let (prepared, transport) = match (prepared, transport) {
+            (Ok(prepared), Ok(transport)) if faults.is_empty() => (prepared, transport),
+            (prepared, transport) => {
+                faults.extend(transport.err().into_iter().chain(prepared.err()).flatten());
                 return Err(CommandError::faulty("INVALID_CONFIG", "the config", faults));
             }
         };
@@ -69,13 +82,13 @@ impl CreateConfig {
             display_name: self.display_name.clone(),
             enabled: self.enabled,
             values: prepared.values,
-            allowed_hosts: Json::from(self.allowed_hosts.clone()),
+            transport: transport.shown,
             schema_version: schema.map_or(0, |schema| schema.version),
             version: 1,
             created_at: self.now,
             updated_at: self.now,
         };
-        Ok((integration, row, prepared.secrets))
+        Ok(Checked { integration, row, values: prepared.secrets, transport: transport.secrets })
     }
 }
 
@@ -84,9 +97,13 @@ impl Work<TenantTx> for CreateConfig {
     type Fault = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Config, CommandError> {
-        let (integration, row, secrets) = self.check(tx).await?;
+        let Checked { integration, row, values, transport } = self.check(tx).await?;
         let key = data_key(tx, &self.keys).await?;
-        let sealed = secrets.seal(&key, tx.tenant_id(), row.id)?;
+        let place = (tx.tenant_id(), row.id);
+        let sealed = SealedSecrets {
+            secrets: values.seal(&key, place, Part::Values)?,
+            transport_secrets: transport.seal(&key, place, Part::Transport)?,
+        };
         if !configs::insert(tx, &row, sealed).await? {
             return Err(CommandError::AlreadyExists { what: WHAT, name: row.key });
         }

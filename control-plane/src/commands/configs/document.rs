@@ -11,7 +11,6 @@ use super::{
 use crate::commands::Fault;
 
 const MAX_VALUES_BYTES: usize = 256 * 1024;
-const MAX_HOSTS: usize = 100;
 
 /// What of a config passed.
 pub(super) struct Prepared {
@@ -60,41 +59,6 @@ fn keep(values: &mut Json, secret: &mut BTreeSet<String>, kept: &Secrets) -> Vec
     faults
 }
 
-/// What is wrong with a list of hosts.
-pub(super) fn host_faults(hosts: &[String]) -> Vec<Fault> {
-    if hosts.len() > MAX_HOSTS {
-        let message = format!("{} hosts are more than {MAX_HOSTS}", hosts.len());
-        return vec![Fault::new("TOO_LARGE", "/allowed_hosts", message)];
-    }
-    let wrong = hosts.iter().enumerate().filter(|(_, host)| !is_host_pattern(host));
-    let faults = wrong.map(|(index, host)| {
-        let message = format!("{host:?} is none of host, host:port, *.host");
-        let bare =
-            host.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default().to_lowercase());
-        Fault::new("INVALID_VALUE", format!("/allowed_hosts/{index}"), message)
-            .suggest(bare.filter(|host| is_host_pattern(host)))
-    });
-    faults.collect()
-}
-
-fn is_host_pattern(pattern: &str) -> bool {
-    let (host, port) = match pattern.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
-        _ => (pattern, None),
-    };
-    let port_is_fine = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
-    let name = host.strip_prefix("*.").unwrap_or(host);
-    let is_v6 = name
-        .strip_prefix('[')
-        .and_then(|name| name.strip_suffix(']'))
-        .is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok() && !host.starts_with("*."));
-    let is_label = |label: &str| {
-        !label.is_empty()
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
-    };
-    port_is_fine && (is_v6 || (name.len() <= 253 && name.split('.').all(is_label)))
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -132,17 +96,5 @@ mod tests {
         let faults = prepare(&json!({"token": MARKER}), Some(&schema()), &kept).err().unwrap();
         assert_eq!(faults[0].pointer, "/values/token");
         assert!(!faults[0].message.contains("abc"), "{}", faults[0].message);
-    }
-
-    #[test]
-    fn urls_are_no_hosts() {
-        for good in ["api.example.com", "localhost:8080", "*.example.com", "[::1]:80", "10.0.0.1"] {
-            assert!(is_host_pattern(good), "{good}");
-        }
-        for bad in ["", "https://a.b", "a b", "*", "*.", "a:0", "a:99999", "a/b", "*.[::1]", "a..b"] {
-            assert!(!is_host_pattern(bad), "{bad}");
-        }
-        let faults = host_faults(&["https://API.example.com/v1".to_owned()]);
-        assert_eq!(faults[0].suggestion.as_deref(), Some("api.example.com"));
     }
 }

@@ -4,10 +4,12 @@ mod create;
 mod declared;
 mod delete;
 mod document;
+mod hosts;
 mod read;
 pub mod schema;
 mod schema_faults;
 pub mod secrets;
+mod transport;
 mod update;
 mod validate;
 
@@ -15,6 +17,7 @@ pub use create::CreateConfig;
 pub use declared::declared_secrets;
 pub use delete::DeleteConfig;
 pub use read::{GetConfig, ListConfigs};
+pub use transport::{ClientCertificate, Transport};
 pub use update::UpdateConfig;
 pub use validate::ValidateConfig;
 

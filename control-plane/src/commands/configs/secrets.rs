@@ -1,5 +1,5 @@
-//! The secret values of a config: taken out of its values, kept as one sealed map of values by JSON pointer, and put back in
-//! their places for an executor. Where a secret belongs, a marker stands.
+//! The secrets of a config: taken out of its values and its transport, kept as a sealed map by JSON pointer of each, and put
+//! back in their places for an executor. Where a secret belongs, a marker stands.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,27 @@ use crate::keys::{DataKey, KeyError};
 
 /// What stands for a secret wherever a config is read; written back, it keeps the value.
 pub const MARKER: &str = "[SECRET]";
-/// The field that the sealed map is bound to.
-const FIELD: &str = "secrets";
 
-/// Secret values by JSON pointers that begin at the values. Has no `Debug`.
+/// What of a config holds secrets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// Its values.
+    Values,
+    /// Its transport.
+    Transport,
+}
+
+impl Part {
+    /// The field that the sealed map is bound to.
+    fn field(self) -> &'static str {
+        match self {
+            Part::Values => "secrets",
+            Part::Transport => "transport_secrets",
+        }
+    }
+}
+
+/// Secrets by JSON pointers that begin at the part. Has no `Debug`.
 #[derive(Default)]
 pub struct Secrets(pub(crate) BTreeMap<String, Json>);
 
@@ -21,22 +38,27 @@ impl Secrets {
     /// Opens the sealed map of a config; none is an empty one.
     pub fn open(
         key: &DataKey,
-        tenant_id: Uuid,
-        config_id: Uuid,
+        (tenant_id, config_id): (Uuid, Uuid),
+        part: Part,
         sealed: Option<&[u8]>,
     ) -> Result<Self, KeyError> {
         let Some(sealed) = sealed else { return Ok(Self::default()) };
-        let plain = key.open(tenant_id, config_id, FIELD, sealed)?;
+        let plain = key.open(tenant_id, config_id, part.field(), sealed)?;
         serde_json::from_slice(&plain).map(Self).map_err(|_| KeyError::Altered)
     }
 
     /// Seals the map for a config; none where it is empty.
-    pub fn seal(&self, key: &DataKey, tenant_id: Uuid, config_id: Uuid) -> Result<Option<Vec<u8>>, KeyError> {
+    pub fn seal(
+        &self,
+        key: &DataKey,
+        (tenant_id, config_id): (Uuid, Uuid),
+        part: Part,
+    ) -> Result<Option<Vec<u8>>, KeyError> {
         if self.0.is_empty() {
             return Ok(None);
         }
         let plain = serde_json::to_vec(&self.0).map_err(|_| KeyError::Altered)?;
-        key.seal(tenant_id, config_id, FIELD, &plain).map(Some)
+        key.seal(tenant_id, config_id, part.field(), &plain).map(Some)
     }
 
     /// Puts each secret in its place.
@@ -83,13 +105,15 @@ mod tests {
     }
 
     #[test]
-    fn sealed_secrets_open_for_their_config_alone() {
+    fn sealed_secrets_open_for_their_config_and_part_alone() {
         let key = DataKey::new(&[3; 32]).unwrap();
         let (tenant, config) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let secrets = Secrets(BTreeMap::from([("/t".to_owned(), json!("hush"))]));
-        let sealed = secrets.seal(&key, tenant, config).unwrap().unwrap();
-        assert!(Secrets::open(&key, tenant, tenant, Some(&sealed)).is_err());
-        assert_eq!(Secrets::open(&key, tenant, config, Some(&sealed)).unwrap().0, secrets.0);
-        assert!(Secrets::default().seal(&key, tenant, config).unwrap().is_none());
+        let sealed = secrets.seal(&key, (tenant, config), Part::Values).unwrap().unwrap();
+        let open = |config, part| Secrets::open(&key, (tenant, config), part, Some(&sealed));
+        assert!(open(tenant, Part::Values).is_err());
+        assert!(open(config, Part::Transport).is_err());
+        assert_eq!(open(config, Part::Values).unwrap().0, secrets.0);
+        assert!(Secrets::default().seal(&key, (tenant, config), Part::Values).unwrap().is_none());
     }
 }

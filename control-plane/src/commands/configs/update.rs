@@ -5,7 +5,11 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::Value as Json;
 
-use super::{WHAT, document, secrets::Secrets};
+use super::{
+    WHAT, document,
+    secrets::{Part, Secrets},
+    transport::{self, Transport},
+};
 use crate::{
     commands::{CommandError, etag, schedules::materialise, tenants::data_key},
     keys::MasterKeys,
@@ -30,8 +34,8 @@ pub struct UpdateConfig {
     pub enabled: Option<bool>,
     /// The values, secrets or their markers in their places.
     pub values: Option<Json>,
-    /// Hosts that may be reached.
-    pub allowed_hosts: Option<Vec<String>>,
+    /// How requests leave and where they may go, secrets or their markers in their places.
+    pub transport: Option<Transport>,
     /// When.
     pub now: DateTime<Utc>,
     /// Open the tenant's data key.
@@ -48,18 +52,25 @@ impl Work<TenantTx> for UpdateConfig {
         let mut row = configs::by_key(tx, &self.integration, &self.key).await?.ok_or_else(missing)?;
         etag::check(WHAT, &row.key, row.id, row.version, self.etag.as_deref())?;
         let mut sealed = configs::secrets(tx, row.id).await?;
+        let key = data_key(tx, &self.keys).await?;
+        let place = (tx.tenant_id(), row.id);
         let mut faults = Vec::new();
-        if let Some(hosts) = &self.allowed_hosts {
-            faults = document::host_faults(hosts);
-            row.allowed_hosts = Json::from(hosts.clone());
+        if let Some(written) = &self.transport {
+            let kept = Secrets::open(&key, place, Part::Transport, sealed.transport_secrets.as_deref())?;
+            match transport::prepare(written, &kept) {
+                Ok(prepared) => {
+                    sealed.transport_secrets = prepared.secrets.seal(&key, place, Part::Transport)?;
+                    row.transport = prepared.shown;
+                }
+                Err(more) => faults.extend(more),
+            }
         }
         if let Some(values) = &self.values {
-            let key = data_key(tx, &self.keys).await?;
-            let kept = Secrets::open(&key, tx.tenant_id(), row.id, sealed.as_deref())?;
+            let kept = Secrets::open(&key, place, Part::Values, sealed.secrets.as_deref())?;
             let schema = integrations::newest_schema(tx, integration.id).await?;
             match document::prepare(values, schema.as_ref().map(|schema| &schema.schema), &kept) {
                 Ok(prepared) => {
-                    sealed = prepared.secrets.seal(&key, tx.tenant_id(), row.id)?;
+                    sealed.secrets = prepared.secrets.seal(&key, place, Part::Values)?;
                     row.values = prepared.values;
                     row.schema_version = schema.map_or(0, |schema| schema.version);
                 }

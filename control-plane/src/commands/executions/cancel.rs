@@ -1,5 +1,5 @@
-//! Asks for an execution to be cancelled: at once where nobody runs it, else by its executor's next beat. One that has ended stays as
-//! it ended.
+//! Asks for an execution to be cancelled: at once where nobody runs it, else by an executor: the one that has it, or the next one where
+//! an upstream has to be told. One that has ended stays as it ended.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -34,7 +34,7 @@ pub struct CancelExecution {
 pub struct CancelOutcome {
     /// The execution as it is then.
     pub execution: Execution,
-    /// A run that waited behind it is ready now.
+    /// It, or a run that waited behind it, is ready now.
     pub work_is_ready: bool,
 }
 
@@ -52,8 +52,8 @@ impl Work<TenantTx> for CancelExecution {
         let key = Key { tenant_id: tx.tenant_id(), execution_id: *id };
         let work_is_ready = match cancel::run(tx, *now, key, reason).await? {
             Cancelled::Unknown => return Err(CommandError::not_found(WHAT, id)),
-            Cancelled::Ended { work_is_ready } => work_is_ready,
-            Cancelled::EndedBefore(_) | Cancelled::Requested => false,
+            Cancelled::Ended { work_is_ready } | Cancelled::Requested { work_is_ready } => work_is_ready,
+            Cancelled::EndedBefore(_) => false,
         };
         Ok(CancelOutcome { execution: GetExecution { id: *id }.run(tx).await?, work_is_ready })
     }

@@ -106,6 +106,9 @@ fn ready(facts: &Facts<'_>, queued: Option<&Queued>, load: PoolLoad) -> Vec<Stri
             sentences.push(format!("It is parked until {}{}.", moment(until, now), because(waiting_for)));
             sentences
                 .push("It then goes on from its last checkpoint; no attempt is used up by that.".to_owned());
+            if execution.must_cancel {
+                sentences.push("Its upstream works for it meanwhile: a cancel tells it first.".to_owned());
+            }
             return sentences;
         }
         (State::Parked, None) => sentences.push(format!(
@@ -113,7 +116,7 @@ fn ready(facts: &Facts<'_>, queued: Option<&Queued>, load: PoolLoad) -> Vec<Stri
             after_waiting(waiting_for)
         )),
         (State::Blocked, _) => sentences.push(format!("It is held back by the limit {waiting_for:?}.")),
-        _ => sentences.push("It waits for an executor.".to_owned()),
+        _ => sentences.push(waits_for_an_executor(execution, now)),
     }
     let Some(queued) = queued else {
         sentences.push("It is being granted at this moment.".to_owned());
@@ -136,6 +139,18 @@ fn ready(facts: &Facts<'_>, queued: Option<&Queued>, load: PoolLoad) -> Vec<Stri
     });
     sentences.push(losses(execution.losses));
     sentences
+}
+
+fn waits_for_an_executor(execution: &Execution, now: DateTime<Utc>) -> String {
+    let Some(asked_at) = execution.cancel_requested_at else {
+        return "It waits for an executor.".to_owned();
+    };
+    format!(
+        "A cancel was asked for at {}{}, and its upstream works for it: it waits for an executor that tells the upstream that nobody \
+         waits for that job any more. Then it ends as cancelled, and soon in any case.",
+        moment(asked_at, now),
+        because(execution.cancel_reason.as_deref().unwrap_or_default())
+    )
 }
 
 fn pool(name: &str, load: PoolLoad) -> String {
@@ -183,8 +198,14 @@ fn held(facts: &Facts<'_>, session: Option<&Session>, saved: Option<&Saved>) -> 
         sentences.push(format!("Its last request was {request}."));
     }
     if let Some(asked_at) = execution.cancel_requested_at {
+        let granted_for_it = attempt.is_some_and(|attempt| attempt.granted_at > asked_at);
+        let then = match (granted_for_it, execution.must_cancel) {
+            (true, _) => "its executor has it to tell the upstream that nobody waits for that job any more",
+            (false, true) => "its executor is told with its next heartbeat, and tells the upstream",
+            (false, false) => "its executor is told with its next heartbeat",
+        };
         sentences.push(format!(
-            "A cancel was asked for at {}{}: its executor is told with its next heartbeat.",
+            "A cancel was asked for at {}{}: {then}.",
             moment(asked_at, now),
             because(execution.cancel_reason.as_deref().unwrap_or_default())
         ));

@@ -1,4 +1,5 @@
 //! Asks for a run to be cancelled, in the asker's transaction: it ends at once where nobody has it, else by its executor's next beat.
+//! One that nobody has and whose upstream works for it is queued instead, so that an executor tells the upstream.
 
 use chrono::{DateTime, Utc};
 use orchid_domain::execution::{Event, Refusal, State, decide};
@@ -21,15 +22,18 @@ pub enum Cancelled {
         /// A run that waited behind it is ready now: tell the relay after the commit.
         work_is_ready: bool,
     },
-    /// Its executor is told by the next beat.
-    Requested,
+    /// An executor ends it: the one that has it, told by its next beat, or the next one that takes it.
+    Requested {
+        /// It was queued for that: tell the relay after the commit.
+        work_is_ready: bool,
+    },
 }
 
 /// Cancels one execution. Asking again changes nothing.
 pub async fn run(tx: &Tx, now: DateTime<Utc>, key: Key, reason: &str) -> Result<Cancelled, StoreError> {
     let Some(run) = runs::lock(tx, &[key], Busy::Wait).await?.pop() else { return Ok(Cancelled::Unknown) };
-    if run.state == State::Running && run.cancel_requested_at.is_some() {
-        return Ok(Cancelled::Requested);
+    if !run.state.is_terminal() && run.cancel_requested_at.is_some() {
+        return Ok(Cancelled::Requested { work_is_ready: false });
     }
     let transition = match decide(run.run(), Event::CancelRequested) {
         Ok(transition) => transition,
@@ -39,5 +43,6 @@ pub async fn run(tx: &Tx, now: DateTime<Utc>, key: Key, reason: &str) -> Result<
     let ended = transition.next.is_terminal();
     let facts = Facts { cancel_reason: reason.to_owned(), detail: reason.to_owned(), ..Facts::default() };
     let settled = settle(tx, now, &[Settlement { run, transition, facts }], false).await?;
-    Ok(if ended { Cancelled::Ended { work_is_ready: settled.work_is_ready } } else { Cancelled::Requested })
+    let work_is_ready = settled.work_is_ready;
+    Ok(if ended { Cancelled::Ended { work_is_ready } } else { Cancelled::Requested { work_is_ready } })
 }

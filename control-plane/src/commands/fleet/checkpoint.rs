@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::claims::{Opened, Results};
 use super::progress::Progress;
-use super::{Fleet, FleetError, GroupWork, ItemResult, Session, Verdict};
+use super::{CursorChange, Fleet, FleetError, GroupWork, ItemResult, Session, Verdict, cursors};
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
 use crate::store::fleet::checkpoints::{self, Advance, ContextWrite, NewCheckpoint};
@@ -40,6 +40,8 @@ pub struct CheckpointData {
     pub finished: Option<Vec<u8>>,
     /// Only what changed.
     pub context_changes: Vec<ContextChange>,
+    /// Only what changed.
+    pub cursor_changes: Vec<CursorChange>,
     /// What the run did until there.
     pub progress: Progress,
     /// How long the attempt runs.
@@ -73,7 +75,7 @@ impl CheckpointData {
                 return Err(format!("field {name:?} is no JSON"));
             }
         }
-        Ok(())
+        self.cursor_changes.iter().try_for_each(CursorChange::check)
     }
 }
 
@@ -108,7 +110,7 @@ impl GroupWork for Save {
         let keys: Vec<Key> = items.iter().map(|item| item.token.key).collect();
         let locked = by_key(runs::lock(tx, &keys, Busy::Wait).await?);
         let mut verdicts = Vec::with_capacity(items.len());
-        let mut accepted = Vec::new();
+        let mut candidates = Vec::new();
         for Opened { index, token, item } in items {
             let run = locked.get(&token.key);
             let standing = judge(&token.claim(), run.map(LockedRun::holder).as_ref());
@@ -116,10 +118,19 @@ impl GroupWork for Save {
                 && item.seq > run.checkpoint_seq
                 && decide(run.run(), Event::CheckpointAccepted).is_ok()
             {
-                accepted.push((run, item));
+                candidates.push((*index, run, item));
             }
             verdicts.push((*index, standing.into()));
         }
+        let excesses = cursors::excesses(tx, &candidates).await?;
+        let mut accepted = Vec::with_capacity(candidates.len());
+        for (index, run, item) in candidates {
+            if !excesses.contains_key(&index) {
+                accepted.push((run, item));
+            }
+        }
+        // Of one place, the later verdict counts.
+        verdicts.extend(excesses.into_iter().map(|(index, words)| (index, Verdict::Invalid(words))));
         save(tx, self.now, &accepted).await?;
         let advances: Vec<Advance> = accepted.iter().map(|(run, data)| advance(run, data)).collect();
         checkpoints::advance(tx, self.now, &advances).await?;
@@ -141,7 +152,7 @@ fn advance(run: &LockedRun, data: &CheckpointData) -> Advance {
     }
 }
 
-/// Writes checkpoints and context of runs whose rows are locked and whose seqs are new; the runs' own rows are the caller's.
+/// Writes checkpoints, context and cursors of runs whose rows are locked and whose seqs are new; the runs' own rows are the caller's.
 pub(super) async fn save(
     tx: &Tx,
     now: DateTime<Utc>,
@@ -161,11 +172,20 @@ pub(super) async fn save(
         })
         .collect();
     checkpoints::save(tx, now, &rows).await?;
-    write_context(tx, now, accepted).await
+    keep(tx, now, accepted).await
 }
 
-/// Writes the persistent context of those runs that save it.
-pub(super) async fn write_context(
+/// Writes what outlives the runs: context and cursors, of those that save them.
+pub(super) async fn keep(
+    tx: &Tx,
+    now: DateTime<Utc>,
+    accepted: &[(&LockedRun, &CheckpointData)],
+) -> Result<(), StoreError> {
+    write_context(tx, now, accepted).await?;
+    cursors::write(tx, now, accepted).await
+}
+
+async fn write_context(
     tx: &Tx,
     now: DateTime<Utc>,
     accepted: &[(&LockedRun, &CheckpointData)],

@@ -8,11 +8,11 @@ use orchid_domain::execution::{Event, State, decide};
 use orchid_domain::lease::{AttemptEnd, EndingCall, Standing, judge_ending};
 use uuid::Uuid;
 
-use super::checkpoint::{by_key, save, write_context};
+use super::checkpoint::{by_key, keep, save};
 use super::claims::{Opened, Results};
 use super::progress::RunFault;
 use super::settle::{Facts, Settled, Settlement, settle};
-use super::{CheckpointData, Fleet, FleetError, GroupWork, ItemResult, Session, Verdict};
+use super::{CheckpointData, Fleet, FleetError, GroupWork, ItemResult, Session, Verdict, cursors};
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
 use crate::store::fleet::announcements::Announcement;
@@ -84,6 +84,7 @@ impl GroupWork for End {
         let keys: Vec<Key> = items.iter().map(|item| item.token.key).collect();
         let locked = by_key(runs::lock(tx, &keys, Busy::Wait).await?);
         let ends = ends_of(tx, items, &locked).await?;
+        let excesses = cursors::excesses(tx, &held_of(items, &locked)).await?;
         let mut verdicts = Vec::with_capacity(items.len());
         let mut settlements = Vec::new();
         let mut saved = Vec::new();
@@ -94,6 +95,10 @@ impl GroupWork for End {
             let end = ends.get(&(token.key, token.attempt));
             let holder = run.map(LockedRun::holder);
             let standing = judge_ending(&token.claim(), holder.as_ref(), end, item.call, item.checkpoint.seq);
+            if let (Standing::Held, Some(words)) = (standing, excesses.get(index)) {
+                verdicts.push((*index, Verdict::Invalid(words.clone())));
+                continue;
+            }
             verdicts.push((*index, standing.into()));
             let (Standing::Held, Some(run)) = (standing, run) else { continue };
             let settlement = settlement(run, item)?;
@@ -111,13 +116,25 @@ impl GroupWork for End {
             settlements.push(settlement);
         }
         save(tx, self.now, &saved).await?;
-        write_context(tx, self.now, &written).await?;
+        keep(tx, self.now, &written).await?;
         // Nothing goes on from a run that did all it should.
         checkpoints::delete(tx, &dropped).await?;
         let handed = items.iter().all(|item| item.item.call == EndingCall::Complete);
         let settled = settle(tx, self.now, &settlements, handed).await?;
         Ok((verdicts, settled))
     }
+}
+
+/// The checkpoints of items that hold their lease, of those that are new.
+fn held_of<'a>(
+    items: &'a [Opened<Ending>],
+    locked: &'a HashMap<Key, LockedRun>,
+) -> Vec<cursors::Candidate<'a>> {
+    let held = items.iter().filter_map(|Opened { index, token, item }| {
+        let run = locked.get(&token.key).filter(|run| run.lease_id == Some(token.lease_id))?;
+        (item.checkpoint.seq > run.checkpoint_seq).then_some((*index, run, &item.checkpoint))
+    });
+    held.collect()
 }
 
 /// How the attempts of those items ended that do not hold their lease any more: a repeated call is told the same again.

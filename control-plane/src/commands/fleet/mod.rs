@@ -11,6 +11,7 @@ pub mod checkpoint;
 mod claims;
 pub mod complete;
 pub mod create;
+mod cursors;
 pub mod ending;
 mod error;
 pub mod fetch_context;
@@ -37,6 +38,7 @@ use crate::store::db::Databases;
 
 pub use checkpoint::{CheckpointData, ContextChange};
 pub use claims::{ItemResult, Verdict};
+pub use cursors::CursorChange;
 pub use error::FleetError;
 pub use lease_token::LeaseToken;
 pub use placement::{GroupWork, Placement};

@@ -18,7 +18,7 @@ pub struct Releasing {
     pub reason: ReleaseReason,
 }
 
-/// Releases the runs; one that is to be cancelled ends instead.
+/// Releases the runs; one that is to be cancelled ends instead, or goes to the next executor where an upstream has to be told.
 pub async fn run(
     fleet: &Fleet,
     session: &Session,

@@ -92,6 +92,7 @@ impl Move {
             to: transition.next,
             losses: transition.losses,
             cancel_requested: transition.cancel_requested,
+            must_cancel: transition.must_cancel,
             cancel_reason: facts.cancel_reason.clone(),
             not_before,
             waiting_for: facts.waiting_for.clone(),

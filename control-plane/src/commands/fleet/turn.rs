@@ -45,7 +45,7 @@ fn without(
     let mut entry = ScheduleMove::of(schedule);
     if is_gone(schedule.current) {
         entry.ended = entry.current.take();
-        entry.next_due_at = schedule.rules.after_run(now);
+        entry.dues = schedule.rules.after_run(schedule.dues, now);
     }
     if is_gone(schedule.going) {
         entry.going = None;

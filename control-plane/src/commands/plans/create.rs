@@ -6,7 +6,10 @@ use uuid::Uuid;
 
 use super::{WHAT, document::PlanDocument, revise};
 use crate::{
-    commands::{CommandError, schedules::materialise},
+    commands::{
+        CommandError,
+        schedules::materialise::{self, Times},
+    },
     store::{
         db::{TenantTx, Work},
         plans::{self, Plan, Revision},
@@ -43,7 +46,11 @@ impl Work<TenantTx> for CreatePlan {
             enabled: false,
             configs: None,
             wait_seconds: 0,
+            cron: None,
+            timezone: None,
+            spread_seconds: None,
             overlap: String::new(),
+            catch_up: String::new(),
             repeat_count: None,
             priority: 0,
             revision: 1,
@@ -63,7 +70,7 @@ impl Work<TenantTx> for CreatePlan {
             created_at: self.now,
         };
         plans::insert_revision(tx, row.id, &first).await?;
-        materialise::plan(tx, &row, self.now).await?;
+        materialise::plan(tx, &row, Times::Others, self.now).await?;
         Ok(row)
     }
 }

@@ -1,6 +1,6 @@
 //! A plan as it is written: a JSON document that the plan language checks whole, and whose references are looked up.
 
-use orchid_plan::{Configs, Overlap, ServerLimits, Timing};
+use orchid_plan::{CatchUp, Configs, Overlap, ServerLimits, Timing, Warning};
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
@@ -13,8 +13,8 @@ use crate::{
     },
 };
 
-/// What the column holds of a plan that says nothing of it.
-const DEFAULT_WAIT_SECONDS: u64 = 300;
+/// What the column holds of a plan that does not wait.
+const DEFAULT_WAIT_SECONDS: i32 = 300;
 
 /// What of a plan can change; what is none stays.
 #[derive(Debug, Clone, Default)]
@@ -29,8 +29,16 @@ pub struct PlanChanges {
     pub enabled: Option<bool>,
     /// Seconds from the end of one run to the start of the next; none inside: the default.
     pub wait_seconds: Option<Option<i32>>,
+    /// When it runs, instead; none inside: it waits.
+    pub cron: Option<Option<String>>,
+    /// IANA zone of `cron`; none inside: the default.
+    pub timezone: Option<Option<String>>,
+    /// The configs' offsets are below this; none inside: the default.
+    pub spread_seconds: Option<Option<i32>>,
     /// `skip` or `queue`.
     pub overlap: Option<&'static str>,
+    /// `run_once`, `skip` or `run_each`.
+    pub catch_up: Option<&'static str>,
     /// Scheduled runs per config; none inside: no end.
     pub repeat_count: Option<Option<i32>>,
     /// 0 to 9; none inside: the default.
@@ -49,10 +57,23 @@ pub(super) struct Checked {
     pub(super) name: String,
     pub(super) description: String,
     pub(super) enabled: bool,
-    pub(super) wait_seconds: i32,
+    pub(super) timing: StoredTiming,
     pub(super) overlap: &'static str,
+    pub(super) catch_up: &'static str,
     pub(super) repeat_count: Option<i32>,
     pub(super) priority: i16,
+    /// What is allowed, and probably not meant.
+    pub(super) warnings: Vec<Warning>,
+}
+
+/// When a plan runs, as its columns hold it.
+pub(super) struct StoredTiming {
+    /// The default where there is a cron text.
+    pub(super) wait_seconds: i32,
+    /// As they were written.
+    pub(super) cron: Option<String>,
+    pub(super) timezone: Option<String>,
+    pub(super) spread_seconds: Option<i32>,
 }
 
 impl PlanDocument {
@@ -80,8 +101,24 @@ impl PlanDocument {
         set("name", json!(row.name));
         set("description", json!(row.description));
         set("enabled", json!(row.enabled));
-        set("wait_seconds", json!(row.wait_seconds));
+        // Of the two that stand for each other, the stored one gives way.
+        let by_cron = match (&changes.cron, &changes.wait_seconds) {
+            (Some(cron), _) => cron.is_some(),
+            (None, Some(Some(_))) => false,
+            (None, Some(None) | None) => row.cron.is_some(),
+        };
+        if by_cron {
+            let spread_seconds = row.spread_seconds.map(Json::from);
+            let texts = [("cron", &row.cron), ("timezone", &row.timezone)];
+            let texts = texts.map(|(name, text)| (name, text.as_deref().map(Json::from)));
+            for (name, value) in texts.into_iter().chain([("spread_seconds", spread_seconds)]) {
+                value.map(|value| set(name, value));
+            }
+        } else {
+            set("wait_seconds", json!(row.wait_seconds));
+        }
         set("overlap", json!(row.overlap));
+        set("catch_up", json!(row.catch_up));
         if let Some(count) = row.repeat_count {
             set("repeat_count", json!(count));
         }
@@ -107,7 +144,7 @@ impl PlanDocument {
         let checked = match plan {
             Ok(plan) => {
                 faults.extend(kept_secrets(tx, &plan, integration.as_ref()).await?);
-                Some(Checked::from_plan(plan))
+                Some(Checked::from_plan(plan, &self.0))
             }
             Err(found) => {
                 faults.extend(found.0.into_iter().map(Fault::from));
@@ -169,8 +206,28 @@ async fn kept_secrets(
     Ok(faults.into_iter().map(Fault::from).collect())
 }
 
+/// When a plan runs, from a document that was checked. Its texts stay as they were written: what is read back is what was sent.
+fn stored_timing(timing: &Timing, document: &Json) -> StoredTiming {
+    // All numbers came as 32 bits.
+    let narrow = |number: u64| i32::try_from(number).unwrap_or(i32::MAX);
+    match timing {
+        Timing::Wait { seconds } => {
+            StoredTiming { wait_seconds: narrow(*seconds), cron: None, timezone: None, spread_seconds: None }
+        }
+        Timing::Cron(times) => {
+            let text = |name| document.get(name).and_then(Json::as_str).map(str::to_owned);
+            StoredTiming {
+                wait_seconds: DEFAULT_WAIT_SECONDS,
+                cron: text("cron"),
+                timezone: text("timezone"),
+                spread_seconds: document.get("spread_seconds").map(|_| narrow(times.spread_seconds)),
+            }
+        }
+    }
+}
+
 impl Checked {
-    fn from_plan(plan: orchid_plan::Plan) -> Self {
+    fn from_plan(plan: orchid_plan::Plan, document: &Json) -> Self {
         let orchid_plan::Plan {
             key: _,
             integration: _,
@@ -180,16 +237,11 @@ impl Checked {
             enabled,
             timing,
             overlap,
-            // Refused by the language until it is served.
-            catch_up: _,
+            catch_up,
             repeat_count,
             priority,
-            definition: _,
+            definition,
         } = plan;
-        let wait_seconds = match timing {
-            Timing::Wait { seconds } => seconds,
-            Timing::Cron(_) => DEFAULT_WAIT_SECONDS,
-        };
         Self {
             configs: match configs {
                 Configs::All => None,
@@ -198,14 +250,19 @@ impl Checked {
             name: name.unwrap_or_default(),
             description: description.unwrap_or_default(),
             enabled,
-            // Both came as 32 bits.
-            wait_seconds: i32::try_from(wait_seconds).unwrap_or(i32::MAX),
+            timing: stored_timing(&timing, document),
             overlap: match overlap {
                 Overlap::Skip => "skip",
                 Overlap::Queue => "queue",
             },
+            catch_up: match catch_up {
+                CatchUp::RunOnce => "run_once",
+                CatchUp::Skip => "skip",
+                CatchUp::RunEach => "run_each",
+            },
             repeat_count: repeat_count.map(|count| i32::try_from(count).unwrap_or(i32::MAX)),
             priority: i16::from(priority),
+            warnings: definition.warnings(),
         }
     }
 }
@@ -217,7 +274,11 @@ fn lay_over(document: &mut Map<String, Json>, changes: &PlanChanges) {
         description,
         enabled,
         wait_seconds,
+        cron,
+        timezone,
+        spread_seconds,
         overlap,
+        catch_up,
         repeat_count,
         priority,
         definition,
@@ -237,12 +298,22 @@ fn lay_over(document: &mut Map<String, Json>, changes: &PlanChanges) {
     if let Some(enabled) = enabled {
         set("enabled", Some(json!(enabled)));
     }
-    if let Some(overlap) = overlap {
-        set("overlap", Some(json!(overlap)));
+    for (field, name) in [("overlap", overlap), ("catch_up", catch_up)] {
+        if let Some(name) = name {
+            set(field, Some(json!(name)));
+        }
     }
-    for (field, number) in
-        [("wait_seconds", wait_seconds), ("repeat_count", repeat_count), ("priority", priority)]
-    {
+    for (field, text) in [("cron", cron), ("timezone", timezone)] {
+        if let Some(text) = text {
+            set(field, text.as_deref().map(Json::from));
+        }
+    }
+    for (field, number) in [
+        ("wait_seconds", wait_seconds),
+        ("spread_seconds", spread_seconds),
+        ("repeat_count", repeat_count),
+        ("priority", priority),
+    ] {
         if let Some(number) = number {
             set(field, number.map(|number| json!(number)));
         }
@@ -266,5 +337,70 @@ mod tests {
         };
         let document = PlanDocument::new("p", "", &changes);
         assert_eq!(document.0, json!({"key": "p", "enabled": true, "definition": {"step": {}}}));
+    }
+
+    /// What of a changed plan says when it runs.
+    fn timing(row: &Plan, changes: &PlanChanges) -> Json {
+        let Json::Object(mut document) = PlanDocument::changed(row, changes).0 else { panic!("an object") };
+        document.retain(|name, _| {
+            ["wait_seconds", "cron", "timezone", "spread_seconds"].contains(&name.as_str())
+        });
+        Json::Object(document)
+    }
+
+    #[test]
+    fn of_a_wait_and_a_cron_text_the_one_that_is_set_last_stays() {
+        let waits = Plan {
+            id: uuid::Uuid::nil(),
+            integration_id: uuid::Uuid::nil(),
+            integration_key: "shop".to_owned(),
+            key: "p".to_owned(),
+            name: String::new(),
+            description: String::new(),
+            enabled: true,
+            configs: None,
+            wait_seconds: 60,
+            cron: None,
+            timezone: None,
+            spread_seconds: None,
+            overlap: "skip".to_owned(),
+            catch_up: "run_once".to_owned(),
+            repeat_count: None,
+            priority: 5,
+            revision: 1,
+            definition: json!({}),
+            version: 1,
+            created_at: chrono::DateTime::UNIX_EPOCH,
+            updated_at: chrono::DateTime::UNIX_EPOCH,
+        };
+        let by_cron = Plan {
+            cron: Some("0 5 * * *".to_owned()),
+            timezone: Some("Europe/Berlin".to_owned()),
+            spread_seconds: Some(60),
+            ..waits.clone()
+        };
+        let cron = |text: Option<&str>| PlanChanges {
+            cron: Some(text.map(str::to_owned)),
+            ..PlanChanges::default()
+        };
+        let wait = |seconds| PlanChanges { wait_seconds: Some(seconds), ..PlanChanges::default() };
+        let whole = json!({"cron": "0 5 * * *", "timezone": "Europe/Berlin", "spread_seconds": 60});
+        let cases = [
+            (&waits, PlanChanges::default(), json!({"wait_seconds": 60})),
+            (&by_cron, PlanChanges::default(), whole.clone()),
+            (&waits, cron(Some("* * * * *")), json!({"cron": "* * * * *"})),
+            (&by_cron, wait(Some(5)), json!({"wait_seconds": 5})),
+            (&by_cron, wait(None), whole),
+            (&by_cron, cron(None), json!({"wait_seconds": 60})),
+            // Both at once are both kept: the plan language says what is wrong with that.
+            (
+                &waits,
+                PlanChanges { wait_seconds: Some(Some(5)), ..cron(Some("* * * * *")) },
+                json!({"wait_seconds": 5, "cron": "* * * * *"}),
+            ),
+        ];
+        for (row, changes, expected) in cases {
+            assert_eq!(timing(row, &changes), expected, "{changes:?}");
+        }
     }
 }

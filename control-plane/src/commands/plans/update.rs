@@ -9,7 +9,10 @@ use super::{
     revise,
 };
 use crate::{
-    commands::{CommandError, Fault, etag, schedules::materialise},
+    commands::{
+        CommandError, Fault, etag,
+        schedules::materialise::{self, Times},
+    },
     store::{
         db::{TenantTx, Work},
         integrations,
@@ -50,13 +53,19 @@ impl Work<TenantTx> for UpdatePlan {
         }
         let document = PlanDocument::changed(&row, &self.changes);
         let (checked, _, _) = document.check(tx, &self.limits).await?;
+        let before = row.clone();
         revise::apply(&mut row, checked, self.now);
         revise::set_definition(tx, &mut row, document.definition(), self.now).await?;
         row.version += 1;
         plans::update(tx, &row).await?;
-        materialise::plan(tx, &row, self.now).await?;
+        materialise::plan(tx, &row, times(&before, &row), self.now).await?;
         Ok(row)
     }
+}
+
+fn times(before: &Plan, after: &Plan) -> Times {
+    let of = |row: &Plan| (row.cron.clone(), row.timezone.clone(), row.spread_seconds.unwrap_or(0));
+    if of(before) == of(after) { Times::Same } else { Times::Others }
 }
 
 /// A plan, under the lock of its integration.

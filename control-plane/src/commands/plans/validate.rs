@@ -1,6 +1,6 @@
 //! Says what is wrong with a plan, and saves nothing.
 
-use orchid_plan::ServerLimits;
+use orchid_plan::{ServerLimits, Warning};
 
 use super::document::PlanDocument;
 use crate::{
@@ -16,14 +16,23 @@ pub struct ValidatePlan {
     pub limits: ServerLimits,
 }
 
+/// What was found. A plan that has faults has no warnings yet.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    /// Why it would be refused.
+    pub faults: Vec<Fault>,
+    /// What is allowed, and probably not meant.
+    pub warnings: Vec<Warning>,
+}
+
 impl Work<TenantTx> for ValidatePlan {
-    type Done = Vec<Fault>;
+    type Done = Verdict;
     type Fault = CommandError;
 
-    async fn run(&self, tx: &TenantTx) -> Result<Vec<Fault>, CommandError> {
+    async fn run(&self, tx: &TenantTx) -> Result<Verdict, CommandError> {
         match self.document.check(tx, &self.limits).await {
-            Ok(_) => Ok(Vec::new()),
-            Err(CommandError::Invalid { faults, .. }) => Ok(faults),
+            Ok((checked, _, _)) => Ok(Verdict { warnings: checked.warnings, ..Verdict::default() }),
+            Err(CommandError::Invalid { faults, .. }) => Ok(Verdict { faults, ..Verdict::default() }),
             Err(other) => Err(other),
         }
     }

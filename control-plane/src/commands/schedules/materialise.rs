@@ -1,12 +1,11 @@
 //! Makes and removes the rows of schedules, so that there is one for each plan and each config that it runs for, and says when
 //! each is due. Called in the transaction of every change of a plan or config, under the lock of their integration.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::due::next_due;
 use crate::store::{
     configs::{self, ConfigName},
     db::TenantTx,
@@ -15,19 +14,28 @@ use crate::store::{
     schedules,
 };
 
+/// What became of the times at which a plan runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Times {
+    /// They are what they were.
+    Same,
+    /// They are others: what the old ones left open does not count.
+    Others,
+}
+
 /// Brings the schedules of all plans of an integration up to date.
 pub async fn integration(tx: &TenantTx, integration_id: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
     let configs = configs::names(tx, integration_id).await?;
     for plan in plans::of_integration(tx, integration_id).await? {
-        for_configs(tx, &plan, &configs, now).await?;
+        for_configs(tx, &plan, &configs, Times::Same, now).await?;
     }
     Ok(())
 }
 
 /// Brings the schedules of one plan up to date.
-pub async fn plan(tx: &TenantTx, plan: &Plan, now: DateTime<Utc>) -> Result<(), StoreError> {
+pub async fn plan(tx: &TenantTx, plan: &Plan, times: Times, now: DateTime<Utc>) -> Result<(), StoreError> {
     let configs = configs::names(tx, plan.integration_id).await?;
-    for_configs(tx, plan, &configs, now).await
+    for_configs(tx, plan, &configs, times, now).await
 }
 
 /// The configs of an integration that a plan runs for.
@@ -42,6 +50,7 @@ async fn for_configs(
     tx: &TenantTx,
     plan: &Plan,
     configs: &[ConfigName],
+    times: Times,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let wanted: HashSet<Uuid> = configs_of(plan, configs).map(|config| config.id).collect();
@@ -61,15 +70,13 @@ async fn for_configs(
         }
         there = schedules::lock_of_plan(tx, plan.id).await?;
     }
-    let mut changes: BTreeMap<Option<DateTime<Utc>>, Vec<Uuid>> = BTreeMap::new();
+    let mut changes = Vec::new();
     for row in &there {
-        let due_at = next_due(row, now)?;
-        if due_at != row.next_due_at {
-            changes.entry(due_at).or_default().push(row.id);
+        let is_going = row.current_execution_id.is_some();
+        let dues = row.decides()?.changed(row.dues(), now, is_going, times == Times::Others);
+        if dues != row.dues() {
+            changes.push((row.id, dues));
         }
     }
-    for (due_at, ids) in changes {
-        schedules::set_due(tx, ids, due_at, now).await?;
-    }
-    Ok(())
+    schedules::set_dues(tx, &changes, now).await
 }

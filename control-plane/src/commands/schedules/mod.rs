@@ -1,6 +1,5 @@
 //! Schedules: when each plan runs next for each config.
 
-mod due;
 pub mod materialise;
 mod next_runs;
 mod pause;

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{GetSchedule, due::rules};
+use super::GetSchedule;
 use crate::{
     commands::CommandError,
     store::db::{TenantTx, Work},
@@ -25,6 +25,6 @@ impl Work<TenantTx> for ListNextRuns {
     async fn run(&self, tx: &TenantTx) -> Result<Self::Done, CommandError> {
         let row = self.schedule.run(tx).await?;
         let is_going = row.current_execution_id.is_some();
-        Ok(rules(&row)?.upcoming(row.next_due_at, is_going, self.now, self.count))
+        Ok(row.decides()?.upcoming(row.dues(), is_going, self.now, self.count))
     }
 }

@@ -1,8 +1,9 @@
 //! Pauses a schedule, or lets it go on; triggers work all the same, and a run that is going ends as it will.
 
 use chrono::{DateTime, Utc};
+use orchid_domain::schedule::Dues;
 
-use super::{GetSchedule, due::rules};
+use super::GetSchedule;
 use crate::{
     commands::CommandError,
     store::{
@@ -36,22 +37,24 @@ impl Work<TenantTx> for SetPaused {
             return Ok(row);
         }
         row.paused = self.paused;
-        row.next_due_at = if row.paused { None } else { resumed(tx, &row, self.now).await? };
-        schedules::set_paused(tx, row.id, row.paused, row.next_due_at, self.now).await?;
+        let dues = if row.paused { rests(&row) } else { resumed(tx, &row, self.now).await? };
+        row.next_due_at = dues.next_at;
+        schedules::set_paused(tx, row.id, row.paused, dues, self.now).await?;
         Ok(row)
     }
 }
 
+/// Nothing is due, and what is decided stays so: that is what tells afterwards what was missed.
+fn rests(row: &Schedule) -> Dues {
+    Dues { next_at: None, ..row.dues() }
+}
+
 /// What is overdue runs at once; what is not keeps the rest of its wait.
-async fn resumed(
-    tx: &TenantTx,
-    row: &Schedule,
-    now: DateTime<Utc>,
-) -> Result<Option<DateTime<Utc>>, CommandError> {
+async fn resumed(tx: &TenantTx, row: &Schedule, now: DateTime<Utc>) -> Result<Dues, CommandError> {
     let last = match row.last_execution_id {
         Some(id) => executions::by_id(tx, id).await?,
         None => None,
     };
     let is_going = row.current_execution_id.is_some();
-    Ok(rules(row)?.resumed(last.and_then(|run| run.ended_at), now, is_going))
+    Ok(row.decides()?.resumed(row.dues(), last.and_then(|run| run.ended_at), now, is_going))
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::rows::{Key, tenants_of};
 use super::runs::{LockedRun, split};
+use super::schedules::ScheduleKey;
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
 use crate::values;
@@ -18,6 +19,8 @@ use crate::values;
 pub struct Sizes {
     /// Its persistent context.
     pub context: i64,
+    /// Cursors of its plan and config.
+    pub cursors: i64,
     /// Its checkpoint, both parts and its own context.
     pub checkpoint: i64,
 }
@@ -29,6 +32,7 @@ pub async fn sizes(tx: &Tx, runs: &[LockedRun]) -> Result<HashMap<Key, Sizes>, S
         tenant_id: Uuid,
         id: Uuid,
         context: i64,
+        cursors: i64,
         checkpoint: i64,
     }
     let tenants: Vec<Uuid> = runs.iter().map(|run| run.key.tenant_id).collect();
@@ -37,6 +41,8 @@ pub async fn sizes(tx: &Tx, runs: &[LockedRun]) -> Result<HashMap<Key, Sizes>, S
             "SELECT v.tenant_id, v.id, \
                COALESCE((SELECT sum(octet_length(p.value))::bigint FROM plan_contexts p WHERE p.tenant_id = ANY($1) \
                  AND p.tenant_id = v.tenant_id AND p.plan_id = v.plan_id AND p.config_id = v.config_id), 0) AS context, \
+               COALESCE((SELECT sum(octet_length(u.step) + octet_length(u.item) + octet_length(u.value))::bigint FROM cursors u \
+                 WHERE u.tenant_id = ANY($1) AND u.tenant_id = v.tenant_id AND u.plan_id = v.plan_id AND u.config_id = v.config_id), 0) AS cursors, \
                COALESCE((SELECT (octet_length(c.place) + COALESCE(octet_length(c.finished), 0) + COALESCE(octet_length(c.own_context), 0))::bigint \
                  FROM checkpoints c WHERE c.tenant_id = ANY($1) AND c.tenant_id = v.tenant_id AND c.execution_id = v.begin_at), 0) AS checkpoint \
              FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[]) AS v (tenant_id, id, plan_id, config_id, begin_at)",
@@ -54,7 +60,7 @@ pub async fn sizes(tx: &Tx, runs: &[LockedRun]) -> Result<HashMap<Key, Sizes>, S
         .into_iter()
         .map(|row| {
             let key = Key { tenant_id: row.tenant_id, execution_id: row.id };
-            (key, Sizes { context: row.context, checkpoint: row.checkpoint })
+            (key, Sizes { context: row.context, cursors: row.cursors, checkpoint: row.checkpoint })
         })
         .collect())
 }
@@ -130,8 +136,10 @@ pub struct SealedConfig {
     pub values: Json,
     /// Its secrets by JSON pointer, sealed.
     pub secrets: Option<Vec<u8>>,
-    /// Hosts that may be reached, a list of texts.
-    pub allowed_hosts: Json,
+    /// How its requests leave and where they may go; a marker stands where a secret belongs.
+    pub transport: Json,
+    /// Its transport's secrets by JSON pointer, sealed.
+    pub transport_secrets: Option<Vec<u8>>,
     /// The tenant's data key, wrapped.
     pub data_key: Vec<u8>,
     /// Which master key wrapped it.
@@ -146,7 +154,7 @@ pub async fn configs(
     let (tenants, configs): (Vec<Uuid>, Vec<Uuid>) = ids.iter().copied().unzip();
     let rows: Vec<SealedConfig> = tx
         .all(
-            r#"SELECT c.tenant_id, c.id, c."values", c.secrets, c.allowed_hosts, t.data_key, t.data_key_id
+            r#"SELECT c.tenant_id, c.id, c."values", c.secrets, c.transport, c.transport_secrets, t.data_key, t.data_key_id
                FROM unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, id)
                JOIN configs c ON c.tenant_id = v.tenant_id AND c.id = v.id
                JOIN tenants t ON t.id = c.tenant_id WHERE c.tenant_id = ANY($1) AND t.id = ANY($1)"#,
@@ -159,11 +167,8 @@ pub async fn configs(
 /// The fields of a persistent context: name → JSON text.
 pub type Fields = BTreeMap<String, Vec<u8>>;
 
-/// The persistent contexts of these (tenant, plan, config).
-pub async fn contexts(
-    tx: &Tx,
-    keys: &[(Uuid, Uuid, Uuid)],
-) -> Result<HashMap<(Uuid, Uuid, Uuid), Fields>, StoreError> {
+/// The persistent contexts of these plans and configs.
+pub async fn contexts(tx: &Tx, keys: &[ScheduleKey]) -> Result<HashMap<ScheduleKey, Fields>, StoreError> {
     #[derive(FromQueryResult)]
     struct Row {
         tenant_id: Uuid,
@@ -175,7 +180,7 @@ pub async fn contexts(
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
-    let tenants: Vec<Uuid> = keys.iter().map(|key| key.0).collect();
+    let tenants: Vec<Uuid> = keys.iter().map(|key| key.tenant_id).collect();
     let rows: Vec<Row> = tx
         .all(
             "SELECT c.tenant_id, c.plan_id, c.config_id, c.name, c.value \
@@ -185,14 +190,15 @@ pub async fn contexts(
             values![
                 tenants_of(tenants.clone()),
                 tenants,
-                keys.iter().map(|key| key.1).collect::<Vec<Uuid>>(),
-                keys.iter().map(|key| key.2).collect::<Vec<Uuid>>(),
+                keys.iter().map(|key| key.plan_id).collect::<Vec<Uuid>>(),
+                keys.iter().map(|key| key.config_id).collect::<Vec<Uuid>>(),
             ],
         )
         .await?;
-    let mut contexts: HashMap<(Uuid, Uuid, Uuid), Fields> = HashMap::new();
+    let mut contexts: HashMap<ScheduleKey, Fields> = HashMap::new();
     for row in rows {
-        contexts.entry((row.tenant_id, row.plan_id, row.config_id)).or_default().insert(row.name, row.value);
+        let of = ScheduleKey { tenant_id: row.tenant_id, plan_id: row.plan_id, config_id: row.config_id };
+        contexts.entry(of).or_default().insert(row.name, row.value);
     }
     Ok(contexts)
 }

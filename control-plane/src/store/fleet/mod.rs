@@ -6,6 +6,7 @@
 pub mod announcements;
 pub mod attempts;
 pub mod checkpoints;
+pub mod cursors;
 pub mod grants;
 pub mod leases;
 mod new_runs;

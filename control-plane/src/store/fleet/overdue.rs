@@ -12,14 +12,17 @@ async fn find(databases: &Databases, sql: &str, values: Vec<sea_orm::Value>) -> 
     Ok(rows.into_iter().map(Key::from).collect())
 }
 
-/// Running, and asked to be cancelled before a time.
+/// Running, and asked to be cancelled before a time; where an upstream has to be told, running or queued for that, and asked before
+/// `told_before`, the earlier one.
 pub async fn find_uncancelled(
     databases: &Databases,
     requested_before: DateTime<Utc>,
+    told_before: DateTime<Utc>,
     limit: i64,
 ) -> Result<Vec<Key>, StoreError> {
-    let sql = "SELECT tenant_id, id FROM plan_executions WHERE state = 'running' AND cancel_requested_at < $1 LIMIT $2";
-    find(databases, sql, values![requested_before, limit]).await
+    let sql = "SELECT tenant_id, id FROM plan_executions WHERE state IN ('queued', 'running') AND cancel_requested_at < $1 \
+        AND (NOT must_cancel OR cancel_requested_at < $2) LIMIT $3";
+    find(databases, sql, values![requested_before, told_before, limit]).await
 }
 
 /// Running for longer than their plan's revision allows, and `slack_seconds` more.

@@ -55,6 +55,8 @@ pub struct LockedRun {
     pub started_at: Option<DateTime<Utc>>,
     /// When a cancel was asked for.
     pub cancel_requested_at: Option<DateTime<Utc>>,
+    /// An upstream works for it, which a cancel has to tell.
+    pub must_cancel: bool,
     /// How long its ended attempts ran.
     pub ran_ms: i64,
     /// How long the attempt that has it ran, as of its last checkpoint.
@@ -74,7 +76,12 @@ pub struct LockedRun {
 impl LockedRun {
     /// What decisions look at.
     pub fn run(&self) -> Run {
-        Run { state: self.state, losses: self.losses, cancel_requested: self.cancel_requested_at.is_some() }
+        Run {
+            state: self.state,
+            losses: self.losses,
+            cancel_requested: self.cancel_requested_at.is_some(),
+            must_cancel: self.must_cancel,
+        }
     }
 
     /// What claims are judged against.
@@ -106,6 +113,7 @@ struct RunRow {
     scheduled_at: DateTime<Utc>,
     started_at: Option<DateTime<Utc>>,
     cancel_requested_at: Option<DateTime<Utc>>,
+    must_cancel: bool,
     ran_ms: i64,
     attempt_ran_ms: i64,
     checkpoint_seq: i64,
@@ -141,6 +149,7 @@ impl TryFrom<RunRow> for LockedRun {
             scheduled_at: row.scheduled_at,
             started_at: row.started_at,
             cancel_requested_at: row.cancel_requested_at,
+            must_cancel: row.must_cancel,
             ran_ms: row.ran_ms,
             attempt_ran_ms: row.attempt_ran_ms,
             checkpoint_seq: row.checkpoint_seq,
@@ -170,7 +179,7 @@ pub async fn lock(tx: &Tx, keys: &[Key], busy: Busy) -> Result<Vec<LockedRun>, S
     let sql = format!(
         "SELECT e.tenant_id, e.id, e.plan_id, e.plan_key, e.plan_revision, e.integration_key, e.config_id, e.config_key, e.kind, e.origin, \
          e.persists, e.context_override, e.state, e.attempt, e.fence, e.lease_id, e.losses, e.priority, e.scheduled_at, e.started_at, \
-         e.cancel_requested_at, e.ran_ms, e.attempt_ran_ms, e.checkpoint_seq, e.continues_execution_id, e.traceparent, e.progress, t.pool \
+         e.cancel_requested_at, e.must_cancel, e.ran_ms, e.attempt_ran_ms, e.checkpoint_seq, e.continues_execution_id, e.traceparent, e.progress, t.pool \
          FROM unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, id) \
          JOIN plan_executions e ON e.tenant_id = v.tenant_id AND e.id = v.id \
          JOIN tenants t ON t.id = e.tenant_id \
@@ -203,6 +212,8 @@ pub struct Move {
     pub losses: u32,
     /// Whether a cancel is asked for.
     pub cancel_requested: bool,
+    /// Whether an upstream works for it.
+    pub must_cancel: bool,
     /// Why the cancel was asked for.
     pub cancel_reason: String,
     /// For `parked`: when it may go on.
@@ -230,6 +241,7 @@ const MOVE: &str = "UPDATE plan_executions e SET \
     lease_id = CASE WHEN v.next = 'running' THEN e.lease_id END, \
     losses = v.losses, \
     cancel_requested_at = CASE WHEN v.cancel THEN COALESCE(e.cancel_requested_at, $2) END, \
+    must_cancel = v.must_cancel, \
     cancel_reason = CASE WHEN v.cancel_reason <> '' THEN v.cancel_reason ELSE e.cancel_reason END, \
     partial = v.partial, complete = v.complete, \
     ended_at = CASE WHEN v.terminal THEN $2 END, \
@@ -241,9 +253,9 @@ const MOVE: &str = "UPDATE plan_executions e SET \
     version = e.version + 1, updated_at = $2 \
     FROM unnest($3::uuid[], $4::uuid[], $5::text[], $6::bigint[], $7::text[], $8::integer[], $9::boolean[], $10::text[], \
         $11::timestamptz[], $12::text[], $13::boolean[], $14::boolean[], $15::boolean[], $16::boolean[], $17::bigint[], $18::bigint[], \
-        $19::bytea[], $20::bytea[]) \
+        $19::bytea[], $20::bytea[], $21::boolean[]) \
         AS v (tenant_id, id, before, fence, next, losses, cancel, cancel_reason, not_before, waiting_for, partial, complete, terminal, \
-            closes, running_ms, checkpoint_seq, progress, error) \
+            closes, running_ms, checkpoint_seq, progress, error, must_cancel) \
     WHERE e.tenant_id = ANY($1) AND e.tenant_id = v.tenant_id AND e.id = v.id AND e.state = v.before AND e.fence = v.fence \
     RETURNING e.tenant_id, e.id";
 
@@ -278,6 +290,7 @@ pub async fn apply(tx: &Tx, now: DateTime<Utc>, moves: &[Move]) -> Result<Vec<Ke
         number(|entry| entry.checkpoint_seq),
         moves.iter().map(|entry| entry.progress.clone()).collect::<Vec<Vec<u8>>>(),
         moves.iter().map(|entry| entry.error.clone()).collect::<Vec<Vec<u8>>>(),
+        column(|entry| entry.must_cancel),
     ];
     let rows: Vec<KeyRow> = tx.all(MOVE, values).await?;
     Ok(rows.into_iter().map(Key::from).collect())

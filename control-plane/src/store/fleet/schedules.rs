@@ -1,13 +1,14 @@
 //! Schedules: which are due, whose turn it is, and how they move on.
 
-use chrono::{DateTime, TimeDelta, Utc};
-use orchid_domain::schedule::{Overlap, Schedule};
+use chrono::{DateTime, Utc};
+use orchid_domain::schedule::{Dues, Schedule};
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
 use super::rows::{Key, tenants_of};
 use crate::store::db::{Databases, Tx};
 use crate::store::error::StoreError;
+use crate::store::timing::{Rules, or_epoch};
 use crate::values;
 
 /// Names a schedule.
@@ -28,8 +29,8 @@ pub struct LockedSchedule {
     pub key: ScheduleKey,
     /// Its id.
     pub id: Uuid,
-    /// When it is due.
-    pub next_due_at: Option<DateTime<Utc>>,
+    /// How it stands in time.
+    pub dues: Dues,
     /// Its scheduled run that is going.
     pub current: Option<Uuid>,
     /// The run that may save progress.
@@ -70,12 +71,19 @@ struct Row {
     config_id: Uuid,
     id: Uuid,
     next_due_at: Option<DateTime<Utc>>,
+    decided_until: Option<DateTime<Utc>>,
+    owed_until: Option<DateTime<Utc>>,
     current_execution_id: Option<Uuid>,
     going_execution_id: Option<Uuid>,
     run_count: i32,
-    active: bool,
+    enabled: bool,
+    paused: bool,
     wait_seconds: i32,
+    cron: Option<String>,
+    timezone: Option<String>,
+    spread_seconds: Option<i32>,
     overlap: String,
+    catch_up: String,
     repeat_count: Option<i32>,
     plan_key: String,
     revision: i32,
@@ -89,20 +97,32 @@ impl TryFrom<Row> for LockedSchedule {
     type Error = StoreError;
 
     fn try_from(row: Row) -> Result<Self, StoreError> {
-        let overlap: Overlap = row.overlap.parse().map_err(|error| StoreError::corrupt("plans", error))?;
+        let rules = Rules {
+            plan_id: row.plan_id,
+            config_id: row.config_id,
+            enabled: row.enabled,
+            paused: row.paused,
+            wait_seconds: row.wait_seconds,
+            cron: row.cron.as_deref(),
+            timezone: row.timezone.as_deref(),
+            spread_seconds: row.spread_seconds,
+            overlap: &row.overlap,
+            catch_up: &row.catch_up,
+            repeat_count: row.repeat_count,
+            run_count: row.run_count,
+        };
+        let rules = rules.schedule_or_rest()?;
         Ok(Self {
             key: ScheduleKey { tenant_id: row.tenant_id, plan_id: row.plan_id, config_id: row.config_id },
             id: row.id,
-            next_due_at: row.next_due_at,
+            dues: Dues {
+                next_at: row.next_due_at,
+                decided_until: row.decided_until,
+                owed_until: row.owed_until,
+            },
             current: row.current_execution_id,
             going: row.going_execution_id,
-            rules: Schedule {
-                active: row.active,
-                wait: TimeDelta::seconds(i64::from(row.wait_seconds)),
-                overlap,
-                repeat_count: row.repeat_count.and_then(|count| u32::try_from(count).ok()),
-                run_count: u32::try_from(row.run_count).unwrap_or(0),
-            },
+            rules,
             plan_key: row.plan_key,
             revision: row.revision,
             priority: row.priority,
@@ -136,9 +156,9 @@ pub async fn lock(tx: &Tx, keys: &[ScheduleKey], which: Which) -> Result<Vec<Loc
         Which::Due(at) => Some(at),
     };
     let sql = format!(
-        "SELECT s.tenant_id, s.plan_id, s.config_id, s.id, s.next_due_at, s.current_execution_id, s.going_execution_id, s.run_count, \
-           (p.enabled AND c.enabled AND NOT s.paused) AS active, p.wait_seconds, p.overlap, p.repeat_count, p.key AS plan_key, p.revision, \
-           p.priority, i.key AS integration_key, c.key AS config_key, t.pool \
+        "SELECT s.tenant_id, s.plan_id, s.config_id, s.id, s.next_due_at, s.decided_until, s.owed_until, s.current_execution_id, \
+           s.going_execution_id, s.run_count, (p.enabled AND c.enabled) AS enabled, s.paused, p.wait_seconds, p.cron, p.timezone, \
+           p.spread_seconds, p.overlap, p.catch_up, p.repeat_count, p.key AS plan_key, p.revision, p.priority, i.key AS integration_key, c.key AS config_key, t.pool \
          FROM unnest($2::uuid[], $3::uuid[], $4::uuid[]) AS v (tenant_id, plan_id, config_id) \
          JOIN schedules s ON s.tenant_id = v.tenant_id AND s.plan_id = v.plan_id AND s.config_id = v.config_id \
          JOIN plans p ON p.tenant_id = s.tenant_id AND p.id = s.plan_id \
@@ -164,8 +184,8 @@ pub async fn lock(tx: &Tx, keys: &[ScheduleKey], which: Which) -> Result<Vec<Loc
 pub struct ScheduleMove {
     /// Which.
     pub key: ScheduleKey,
-    /// When it is due next.
-    pub next_due_at: Option<DateTime<Utc>>,
+    /// How it stands in time from now on.
+    pub dues: Dues,
     /// Its scheduled run that is going from now on.
     pub current: Option<Uuid>,
     /// The run that may save progress from now on.
@@ -181,7 +201,7 @@ impl ScheduleMove {
     pub fn of(schedule: &LockedSchedule) -> Self {
         Self {
             key: schedule.key,
-            next_due_at: schedule.next_due_at,
+            dues: schedule.dues,
             current: schedule.current,
             going: schedule.going,
             ended: None,
@@ -200,13 +220,15 @@ pub async fn apply(tx: &Tx, now: DateTime<Utc>, moves: &[ScheduleMove]) -> Resul
     };
     let tenants: Vec<Uuid> = moves.iter().map(|entry| entry.key.tenant_id).collect();
     tx.execute(
-        "UPDATE schedules s SET next_due_at = CASE WHEN v.is_due THEN v.next_due_at END, \
+        "UPDATE schedules s SET next_due_at = NULLIF(v.next_due_at, to_timestamp(0)), \
+           decided_until = NULLIF(v.decided_until, to_timestamp(0)), owed_until = NULLIF(v.owed_until, to_timestamp(0)), \
            current_execution_id = NULLIF(v.current, '00000000-0000-0000-0000-000000000000'), \
            going_execution_id = NULLIF(v.going, '00000000-0000-0000-0000-000000000000'), \
            last_execution_id = COALESCE(NULLIF(v.ended, '00000000-0000-0000-0000-000000000000'), s.last_execution_id), \
            run_count = s.run_count + v.began, updated_at = $2 \
-         FROM unnest($3::uuid[], $4::uuid[], $5::uuid[], $6::boolean[], $7::timestamptz[], $8::uuid[], $9::uuid[], $10::uuid[], $11::integer[]) \
-           AS v (tenant_id, plan_id, config_id, is_due, next_due_at, current, going, ended, began) \
+         FROM unnest($3::uuid[], $4::uuid[], $5::uuid[], $6::timestamptz[], $7::timestamptz[], $8::timestamptz[], $9::uuid[], $10::uuid[], \
+           $11::uuid[], $12::integer[]) \
+           AS v (tenant_id, plan_id, config_id, next_due_at, decided_until, owed_until, current, going, ended, began) \
          WHERE s.tenant_id = ANY($1) AND s.tenant_id = v.tenant_id AND s.plan_id = v.plan_id AND s.config_id = v.config_id",
         values![
             tenants_of(tenants.clone()),
@@ -214,8 +236,9 @@ pub async fn apply(tx: &Tx, now: DateTime<Utc>, moves: &[ScheduleMove]) -> Resul
             tenants,
             moves.iter().map(|entry| entry.key.plan_id).collect::<Vec<Uuid>>(),
             moves.iter().map(|entry| entry.key.config_id).collect::<Vec<Uuid>>(),
-            moves.iter().map(|entry| entry.next_due_at.is_some()).collect::<Vec<bool>>(),
-            moves.iter().map(|entry| entry.next_due_at.unwrap_or(now)).collect::<Vec<DateTime<Utc>>>(),
+            moves.iter().map(|entry| or_epoch(entry.dues.next_at)).collect::<Vec<DateTime<Utc>>>(),
+            moves.iter().map(|entry| or_epoch(entry.dues.decided_until)).collect::<Vec<DateTime<Utc>>>(),
+            moves.iter().map(|entry| or_epoch(entry.dues.owed_until)).collect::<Vec<DateTime<Utc>>>(),
             ids(|entry| entry.current),
             ids(|entry| entry.going),
             ids(|entry| entry.ended),

@@ -6,8 +6,8 @@ mod place;
 mod prune;
 
 pub(crate) use place::{
-    ActivePlace, Carried, CursorPlace, EachPlace, Finished, ItemPlace, JobPhase, JobPlace, Json, Place,
-    PlaceError, PlaceHead, ReachPlace, RowsPlace, SequencePlace, StepPlace, WindowPlace, json, raw, raw_map,
-    unraw,
+    ActivePlace, AroundPlace, Carried, CursorPlace, EachPlace, Finished, ItemPlace, JobPhase, JobPlace, Json,
+    Place, PlaceError, PlaceHead, ReachPlace, RowPlace, RowsPlace, SequencePlace, StepPlace, WindowPlace,
+    json, raw, raw_map, unraw,
 };
 pub(crate) use prune::prune;

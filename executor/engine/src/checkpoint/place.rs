@@ -107,7 +107,29 @@ pub(crate) enum ActivePlace {
     Job(Box<JobPlace>),
 }
 
+impl SequencePlace {
+    /// An upstream works for what lies here, and can be told to stop.
+    pub(crate) fn works_upstream(&self) -> bool {
+        self.step.works_upstream()
+    }
+}
+
+impl RowsPlace {
+    fn works_upstream(&self) -> bool {
+        self.under_way.values().any(|row| row.at.works_upstream())
+    }
+}
+
 impl ActivePlace {
+    /// The same of a single step.
+    pub(crate) fn works_upstream(&self) -> bool {
+        match self {
+            ActivePlace::Loop(step) => step.rows.as_ref().is_some_and(RowsPlace::works_upstream),
+            ActivePlace::Each(each) => each.under_way.values().any(|item| item.step.works_upstream()),
+            ActivePlace::Job(job) => job.around.is_some(),
+        }
+    }
+
     /// The same place for another execution: its limits begin anew, and it waits for nothing of the one before.
     pub(crate) fn begin_anew(&mut self) {
         match self {
@@ -126,7 +148,7 @@ impl StepPlace {
     fn begin_anew(&mut self) {
         (self.base, self.retry, self.due_ms) = (self.page, 0, None);
         let rows = self.rows.iter_mut().flat_map(|rows| rows.under_way.values_mut());
-        rows.for_each(|row| row.step.begin_anew());
+        rows.for_each(|row| row.at.step.begin_anew());
     }
 }
 
@@ -209,9 +231,18 @@ pub(crate) struct RowsPlace {
     /// What those rows wrote.
     #[serde(default, skip_serializing_if = "Carried::is_empty")]
     pub(crate) carried: Carried,
-    /// Rows under way, where a run is handed back in the middle of them.
+    /// Rows under way, where a run is handed back in the middle of them, or upstreams work for them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(crate) under_way: BTreeMap<u64, SequencePlace>,
+    pub(crate) under_way: BTreeMap<u64, RowPlace>,
+}
+
+/// Where one row is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RowPlace {
+    /// Hex of the first 8 bytes of SHA-256 over the row: the page may be another one when it is fetched again.
+    pub(crate) row: String,
+    pub(crate) at: SequencePlace,
 }
 
 /// How far a `for_each` is with its items.
@@ -253,6 +284,9 @@ pub(crate) struct JobPlace {
     /// Polls so far.
     #[serde(default)]
     pub(crate) polls: u64,
+    /// What the next poll reads of the last one's answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last_poll: Option<Json>,
     /// When the submit was answered, in milliseconds of the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) since_ms: Option<i64>,
@@ -270,6 +304,25 @@ pub(crate) struct JobPlace {
     pub(crate) download: Option<Box<SequencePlace>>,
     #[serde(default, skip_serializing_if = "Carried::is_empty")]
     pub(crate) carried: Carried,
+    /// What its `cancel` reads of the rows and steps around it, while the upstream works; none where nothing is around.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) around: Option<AroundPlace>,
+}
+
+/// The rows and steps around an async job, as far as its `cancel` reads them.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AroundPlace {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) items: Vec<Json>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) item_index: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) parent: Option<Json>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) window: Option<Json>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) cursor: Option<Json>,
 }
 
 /// What an async job does.

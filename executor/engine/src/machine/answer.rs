@@ -82,6 +82,10 @@ impl StepRun {
             }
             (Doing::Rows(pass), event) => self.go_on_with_rows(cx, env, pass, route, event),
             (Doing::Waiting(waiting), Event::Woke { wait_id }) if waiting == wait_id => self.send(cx, env),
+            (Doing::Parked(idle), _) => {
+                self.doing = Doing::Parked(idle.clone());
+                Ok(Flow::Idle(idle))
+            }
             (doing, _) => {
                 self.doing = doing;
                 Ok(Flow::Busy)
@@ -189,21 +193,33 @@ impl StepRun {
         mut sent: Sent,
         answer: Answer,
     ) -> Result<Flow, Halt> {
-        if answer.tried.status == Some(304) && sent.validated.is_some() {
+        let revalidates = sent.conditional.as_ref().is_some_and(|asked| asked.revalidates);
+        if answer.tried.status == Some(304) && revalidates {
             return self.not_modified(cx, env, answer);
         }
+        let decision = self.decide(cx, env, &mut sent, &answer)?;
+        self.obey(cx, env, sent, answer, decision)
+    }
+
+    /// What the outcome table says.
+    pub(super) fn decide(
+        &self,
+        cx: &Cx<'_>,
+        env: &Env,
+        sent: &mut Sent,
+        answer: &Answer,
+    ) -> Result<Decision, Halt> {
         sent.scope.set(ScopeName::Response, answer.value.clone());
         let rules = self.step();
         let mut ask = |field: &'static str, expr: &Expr| {
             expr.is_true(&sent.scope, &sent.env)
                 .map_err(|error| What::expression(format!("{}/{field}", rules.pointer), &error))
         };
-        let decision = decide(&rules.outcome, &rules.retry, &answer.tried, &mut ask)
-            .map_err(|what| self.fault(cx, env, what, &sent, &answer))?;
-        self.obey(cx, env, sent, answer, decision)
+        decide(&rules.outcome, &rules.retry, &answer.tried, &mut ask)
+            .map_err(|what| self.fault(cx, env, what, sent, answer).into())
     }
 
-    fn obey(
+    pub(super) fn obey(
         &mut self,
         cx: &mut Cx<'_>,
         env: &mut Env,

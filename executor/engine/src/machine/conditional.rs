@@ -22,20 +22,28 @@ struct Validator {
     last_modified: Option<String>,
 }
 
-/// Adds what the last run was told of this url. Answers the url's name, where the step is conditional; headers that the
-/// plan itself sets stay.
+/// A request of a conditional step.
+pub(super) struct Asked {
+    /// The name of its url.
+    pub(super) url_name: String,
+    /// A validator was sent: only then a 304 says anything.
+    pub(super) revalidates: bool,
+}
+
+/// Adds what the last run was told of this url, where the step is conditional; headers that the plan itself sets stay.
 pub(super) fn revalidate(
     run: &Run,
     step: &Step,
     url: &Url,
     headers: &mut Vec<(String, String)>,
-) -> Option<String> {
+) -> Option<Asked> {
     if !step.conditional {
         return None;
     }
-    let name = name_of(url);
-    let stored = run.cursors.get(&key(step, &name));
+    let url_name = name_of(url);
+    let stored = run.cursors.get(&key(step, &url_name));
     let validator: Validator = stored.and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default();
+    let revalidates = validator != Validator::default();
     for (header, value) in [("if-none-match", validator.etag), ("if-modified-since", validator.last_modified)]
     {
         if let Some(value) = value
@@ -44,7 +52,7 @@ pub(super) fn revalidate(
             headers.push((header.to_owned(), value));
         }
     }
-    Some(name)
+    Some(Asked { url_name, revalidates })
 }
 
 /// What is to be kept of an answer for the next run; none where that is what stands there already. An answer without

@@ -3,11 +3,15 @@
 
 use std::time::Duration;
 
+use orchid_plan::Value;
+
 use super::env::Env;
 use super::halt::Fault;
 use super::ledger::{Ledger, Sender};
+use super::program::Node;
 use super::run::Run;
 use crate::input::{Now, TryId, WaitId};
+use crate::job::CursorKind;
 use crate::message::envelope::{self, At, ErrorFacts};
 use crate::message::{Message, Topic};
 use crate::output::{CursorChange, Output};
@@ -93,8 +97,12 @@ impl Cx<'_> {
         self.emit(&spot, message);
     }
 
-    /// Takes a cursor's new value: to be saved with the next place, or with the row around it.
+    /// Takes a cursor's new value: to be saved with the next place, or with the row around it. Rows that ran side by side may
+    /// have reached different values of the same cursor: it never goes back.
     pub(super) fn save_cursor(&mut self, env: &mut Env, change: CursorChange) {
+        if self.goes_back(env, &change) {
+            return;
+        }
         if env.durable {
             self.run.cursors.insert(change.key.clone(), change.json.clone());
             self.run.cursor_changes.retain(|before| before.key != change.key);
@@ -102,6 +110,20 @@ impl Cx<'_> {
         } else {
             env.cursors.retain(|before| before.key != change.key);
             env.cursors.push(change);
+        }
+    }
+
+    fn goes_back(&self, env: &Env, change: &CursorChange) -> bool {
+        let of_step = |node: &&std::sync::Arc<Node>| *node.step.id == *change.key.step;
+        let rules = self.run.program.nodes.iter().find(of_step).and_then(|node| node.step.cursor.as_ref());
+        let own = env.cursors.iter().find(|before| before.key == change.key).map(|before| &before.json);
+        let before = own.or_else(|| self.run.cursors.get(&change.key));
+        let (Some(rules), Some(before), CursorKind::Cursor) = (rules, before, change.key.kind) else {
+            return false;
+        };
+        match (Value::parse(&change.json), Value::parse(before)) {
+            (Ok(value), Ok(before)) => rules.is_later(&value, &before) == Ok(false),
+            (Ok(_) | Err(_), _) => false,
         }
     }
 }

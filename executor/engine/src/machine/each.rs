@@ -320,6 +320,7 @@ impl Each {
 
     pub(super) fn works_upstream(&self) -> bool {
         self.flight.under_way().any(|(_, item)| item.active.works_upstream())
+            || self.resumed.values().any(|place| place.step.works_upstream())
     }
 
     pub(super) fn spot(&self, env: &Env) -> Spot {

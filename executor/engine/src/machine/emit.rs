@@ -13,6 +13,7 @@ use super::halt::{About, Fault, Halt, What};
 use super::program::Node;
 use super::run::Run;
 use super::step_run::Sent;
+use crate::checkpoint::RowPlace;
 use crate::error::ErrorClass;
 use crate::input::Now;
 use crate::message::body::{BodyKind, MessageBody};
@@ -34,6 +35,16 @@ pub(super) struct RowEnd {
     pub(super) shown: Bytes,
     pub(super) writes: Changes,
     pub(super) cursors: Vec<CursorChange>,
+    /// Where a checkpoint had it: a run that is handed back before it is settled goes on from there again.
+    pub(super) began_at: Option<RowPlace>,
+}
+
+impl RowEnd {
+    /// A row without sub-steps.
+    pub(super) fn plain(row: Bytes) -> RowEnd {
+        let (writes, cursors) = (Changes::new(), Vec::new());
+        RowEnd { shown: row.clone(), raw: row, writes, cursors, began_at: None }
+    }
 }
 
 /// The messages of one page, as its rows end.
@@ -78,6 +89,11 @@ impl Sheet {
 
     pub(super) fn chunk(&self) -> u32 {
         self.filling.chunk()
+    }
+
+    /// Rows that are taken and not settled, in order.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &RowEnd> {
+        self.waiting.iter().map(|(row, _)| row)
     }
 
     /// A row that has ended, in whatever order: `record` lets it go at once.

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use orchid_plan::OnLimit;
 
+use super::cx::Spot;
 use super::emit;
 use super::env::Env;
 use super::halt::{About, Fault, Halt, Limit, What};
@@ -34,11 +35,11 @@ impl Machine {
     /// An error's end, or a limit's.
     pub(super) fn halt(&mut self, now: Now, mut root: Box<Sequence>, halt: Halt, out: &mut Vec<Output>) {
         let fault = match (halt, self.run.definition.on_limit) {
-            (Halt::Limit(limit), OnLimit::Continue) => {
-                self.limited(now, &mut root, limit, out);
+            (Halt::Limit(limit, _), OnLimit::Continue) => {
+                self.limited(now, root, limit, out);
                 return;
             }
-            (Halt::Limit(limit), OnLimit::Fail) => self.limit_fault(&root, limit),
+            (Halt::Limit(limit, at), OnLimit::Fail) => self.limit_fault(&root, limit, at),
             (Halt::Fault(fault), OnLimit::Continue | OnLimit::Fail) => *fault,
         };
         let (status, error) = (fault.status, fault.error.clone());
@@ -53,27 +54,32 @@ impl Machine {
     }
 
     /// Ends the run at a limit that the plan lets pass; the next run begins at its place.
-    fn limited(&mut self, now: Now, root: &mut Sequence, limit: Limit, out: &mut Vec<Output>) {
+    pub(super) fn limited(&mut self, now: Now, mut root: Box<Sequence>, limit: Limit, out: &mut Vec<Output>) {
         self.run.warn(Warning {
             code: "LIMIT_REACHED".to_owned(),
             pointer: limit.pointer().to_owned(),
             message: format!("{}; the next run goes on from here", self.run.limit_words(limit)),
         });
         self.warn_of_paths();
-        self.settle(now, root, true, out);
+        self.settle(now, &mut root, true, out);
         self.run.partial = true;
         self.end(Ending { status: EndStatus::Succeeded, partial: true, complete: false, error: None }, out);
     }
 
-    fn limit_fault(&self, root: &Sequence, limit: Limit) -> Fault {
+    fn limit_fault(&self, root: &Sequence, limit: Limit, at: Option<Box<Spot>>) -> Fault {
         let what = What {
             class: ErrorClass::Limit,
             code: limit.code(),
             pointer: limit.pointer().to_owned(),
             message: self.run.limit_words(limit),
         };
-        let about = About { sent: root.active.under_way(), ..About::default() };
-        Fault::new(&self.run, root.spot(), what, about)
+        match at {
+            Some(at) => Fault::new(&self.run, *at, what, About::default()),
+            None => {
+                let about = About { sent: root.active.under_way(), ..About::default() };
+                Fault::new(&self.run, root.spot(), what, about)
+            }
+        }
     }
 
     pub(super) fn end(&mut self, ending: Ending, out: &mut Vec<Output>) {

@@ -120,7 +120,7 @@ impl<T, R> Flight<T, R> {
         if self.idle.len() < self.under_way.len() {
             return Flow::Busy;
         }
-        let earliest = self.idle.values().cloned().reduce(|first, other| first.earlier(Some(other)));
+        let earliest = self.idle.values().cloned().reduce(Idle::earlier);
         earliest.map_or(Flow::Busy, Flow::Idle)
     }
 }
@@ -132,7 +132,7 @@ mod tests {
 
     fn idle(seconds: i64) -> Idle {
         let not_before = DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
-        Idle { not_before, reason: String::new(), upstream_works: false }
+        Idle::until(not_before, String::new())
     }
 
     #[test]

@@ -15,8 +15,8 @@ use super::run::Run;
 pub(super) enum Halt {
     /// An error, or the plan's own `abort_…`.
     Fault(Box<Fault>),
-    /// A limit that `on_limit` decides about.
-    Limit(Limit),
+    /// A limit that `on_limit` decides about, and where it was reached; nowhere in particular: the run's time is over.
+    Limit(Limit, Option<Box<Spot>>),
 }
 
 /// An error with everything its message says.

@@ -7,6 +7,7 @@
 //! It never waits, reads a clock, or forgets what a message needs before it is acknowledged.
 
 mod answer;
+mod around;
 mod carried;
 mod conditional;
 mod context;
@@ -44,7 +45,7 @@ use bytes::Bytes;
 
 use self::answer::Event;
 use self::cx::Cx;
-use self::flow::Flow;
+use self::flow::{Flow, Idle};
 use self::halt::{Halt, Limit};
 use self::ledger::Ledger;
 use self::run::Run;
@@ -158,6 +159,7 @@ impl Machine {
     fn proceed(&mut self, now: Now, root: Box<Sequence>, flow: Result<Flow, Halt>, out: &mut Vec<Output>) {
         match flow {
             Ok(Flow::Busy) => self.phase = Phase::Running(root),
+            Ok(Flow::Idle(Idle { limit: Some(limit), .. })) => self.limited(now, root, limit, out),
             Ok(Flow::Idle(idle)) => self.park(now, root, idle, out),
             Ok(Flow::Done | Flow::Skipped) => {
                 self.succeed(now, Some(root.env), out);
@@ -169,7 +171,7 @@ impl Machine {
     fn time_is_over(&mut self, now: Now, out: &mut Vec<Output>) {
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Running(root) if self.run.time_left(now).is_zero() => {
-                self.halt(now, root, Halt::Limit(Limit::ExecutionTime), out);
+                self.halt(now, root, Halt::Limit(Limit::ExecutionTime, None), out);
             }
             Phase::Running(root) => {
                 // Some of it was no execution time.

@@ -122,6 +122,8 @@ impl StepRun {
         cx.run.moved |= env.durable;
         if let (Some(cursor), Some(reach)) = (&self.node.step.cursor, &mut self.reach)
             && cursor.ordered
+            // A value like `window.to` is true of the slice alone, once all its pages are there.
+            && self.node.step.window.is_none()
             && let Some(change) = reach.settle()
         {
             cx.save_cursor(env, change);
@@ -134,7 +136,7 @@ impl StepRun {
                 }
                 self.pointer = pointer;
                 if self.page - self.base >= cx.run.definition.max_loops {
-                    return Err(Halt::Limit(Limit::Loops));
+                    return self.limited(cx, env, Limit::Loops);
                 }
                 self.send(cx, env)
             }
@@ -158,12 +160,13 @@ impl StepRun {
             (Some(window), Some(slices)) => slices.next(window),
             (Some(_) | None, _) => None,
         };
-        let Some(next) = next else {
-            if let Some(change) = self.reach.as_mut().and_then(super::reach::Reach::settle) {
-                cx.save_cursor(env, change);
-            }
-            return Ok(Flow::Done);
-        };
+        let ordered = self.step().cursor.as_ref().is_some_and(|cursor| cursor.ordered);
+        if (next.is_none() || ordered)
+            && let Some(change) = self.reach.as_mut().and_then(super::reach::Reach::settle)
+        {
+            cx.save_cursor(env, change);
+        }
+        let Some(next) = next else { return Ok(Flow::Done) };
         self.slices = Some(next);
         (self.base, self.slice_base) = (self.page, self.page);
         (self.pointer, self.guard, self.latest) = (Pointer::Start, Guard::default(), Value::null());
@@ -184,8 +187,8 @@ impl StepRun {
     }
 
     fn keep_validator(&self, cx: &mut Cx<'_>, env: &mut Env, sent: &Sent, answer: &Answer) {
-        let (Some(url_name), Some(headers)) = (&sent.validated, &answer.facts.headers) else { return };
-        if let Some(change) = conditional::validator(cx.run, self.step(), url_name, headers) {
+        let (Some(asked), Some(headers)) = (&sent.conditional, &answer.facts.headers) else { return };
+        if let Some(change) = conditional::validator(cx.run, self.step(), &asked.url_name, headers) {
             cx.save_cursor(env, change);
         }
     }

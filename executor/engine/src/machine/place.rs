@@ -53,7 +53,7 @@ impl Machine {
         if !self.run.moved || !due {
             return;
         }
-        let Phase::Running(mut root) = std::mem::replace(&mut self.phase, Phase::Over) else { return };
+        let Some(mut root) = self.running() else { return };
         self.last_mark = Some(now.monotonic);
         match self.mark(&mut root, false) {
             Ok(()) => self.phase = Phase::Running(root),
@@ -68,6 +68,17 @@ impl Machine {
         }
     }
 
+    /// Takes the steps out, where the run is at them; the phase is the caller's to put back.
+    fn running(&mut self) -> Option<Box<Sequence>> {
+        match std::mem::replace(&mut self.phase, Phase::Over) {
+            Phase::Running(root) => Some(root),
+            phase @ (Phase::Fresh(_) | Phase::Leaving(_) | Phase::Over) => {
+                self.phase = phase;
+                None
+            }
+        }
+    }
+
     /// Takes requests back that were asked for in this very step: the run ends before them.
     fn unsend(&mut self, out: &mut Vec<Output>) {
         let before = out.len();
@@ -77,7 +88,7 @@ impl Machine {
 
     /// The same for whoever asks for a checkpoint: one that is too large shows at the next input.
     pub(super) fn mark_quietly(&mut self) {
-        if let Phase::Running(mut root) = std::mem::replace(&mut self.phase, Phase::Over) {
+        if let Some(mut root) = self.running() {
             let marked = self.mark(&mut root, false);
             self.run.moved |= marked.is_err();
             self.phase = Phase::Running(root);

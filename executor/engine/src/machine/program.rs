@@ -31,6 +31,8 @@ pub(super) struct Node {
     pub(super) pieces: Pieces,
     /// Run for each row, or once per pass.
     pub(super) subs: Arc<[Arc<Node>]>,
+    /// One of them is an async job, or one below: what is known of it is part of every checkpoint.
+    pub(super) jobs_below: bool,
     pub(super) job: Option<JobNodes>,
 }
 
@@ -66,7 +68,8 @@ impl Builder<'_> {
         let path = if around.is_empty() { step.id.to_string() } else { format!("{around}.{}", step.id) };
         let gathers = above.carries && emits_nothing(step);
         let below = Above { path: &path, carries: gathers || step.emit != Emit::None, ..Above::default() };
-        let subs = step.sub_steps.iter().map(|sub| self.node(sub, &below)).collect();
+        let subs: Arc<[Arc<Node>]> = step.sub_steps.iter().map(|sub| self.node(sub, &below)).collect();
+        let jobs_below = subs.iter().any(|sub| sub.job.is_some() || sub.jobs_below);
         let job = match &step.action {
             Action::Request(_) => None,
             Action::Job(job) => Some(self.job(step, job, &path, gathers)),
@@ -74,8 +77,18 @@ impl Builder<'_> {
         let needs = Needs::of(step, self.definition, &above.readers, &above.known_as);
         let pieces = pieces(step, &needs);
         let judged = !above.readers.is_empty();
-        let node =
-            Arc::new(Node { index, step: step.clone(), path, needs, gathers, judged, pieces, subs, job });
+        let node = Arc::new(Node {
+            index,
+            step: step.clone(),
+            path,
+            needs,
+            gathers,
+            judged,
+            pieces,
+            subs,
+            jobs_below,
+            job,
+        });
         self.nodes.push(node.clone());
         node
     }

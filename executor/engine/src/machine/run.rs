@@ -81,7 +81,7 @@ impl Run {
         let hosts = std::mem::take(&mut job.config.allowed_hosts);
         let program = Program::new(&job.definition);
         let watches = program.nodes.iter().map(|node| Watch::new(&node.step, Seen::default())).collect();
-        let redactor = Redactor::new(&values, &job.config.secret_pointers);
+        let redactor = Redactor::new(&values, &job.config.secret_pointers).with(&job.config.secrets);
         Ok(Run {
             origin: Origin::new(&job.identity, &job.trace),
             no_exchange: Exchange::new(&SentFacts::default(), &AnswerFacts::default(), &redactor),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use orchid_plan::{OnRepeat, Overrides, RenderedRequest};
+use orchid_plan::{OnLimit, OnRepeat, Overrides, RenderedRequest};
 use url::Url;
 
 use super::cx::Cx;
@@ -78,10 +78,23 @@ impl StepRun {
             self.doing = Doing::Waiting(cx.wait(delay));
             return Flow::Busy;
         }
-        self.doing = Doing::Parked;
-        cx.run.parking = true;
         let reason = format!("retry {} of {}", self.retry, self.path(env));
-        Flow::Idle(Idle { not_before: due, reason, upstream_works: false })
+        self.park(cx, Idle::until(due, reason))
+    }
+
+    fn park(&mut self, cx: &mut Cx<'_>, idle: Idle) -> Flow {
+        cx.run.parking = true;
+        self.doing = Doing::Parked(idle.clone());
+        Flow::Idle(idle)
+    }
+
+    /// Stops at a limit of the plan. Where the plan lets it pass, what else is under way comes to its end first: every run
+    /// comes further than the one before.
+    pub(super) fn limited(&mut self, cx: &mut Cx<'_>, env: &Env, limit: Limit) -> Result<Flow, Halt> {
+        match cx.run.definition.on_limit {
+            OnLimit::Continue => Ok(self.park(cx, Idle::limited(limit))),
+            OnLimit::Fail => Err(Halt::Limit(limit, Some(Box::new(self.spot(env))))),
+        }
     }
 
     /// Renders the pass and sends it.
@@ -90,10 +103,10 @@ impl StepRun {
         self.due = None;
         let asked = cx.run.progress.counts.requests;
         if !cx.run.farewell && cx.run.definition.max_requests.is_some_and(|max| asked >= max) {
-            return Err(Halt::Limit(Limit::Requests));
+            return self.limited(cx, env, Limit::Requests);
         }
         if cx.run.time_left(cx.now).is_zero() {
-            return Err(Halt::Limit(Limit::ExecutionTime));
+            return Err(Halt::Limit(Limit::ExecutionTime, Some(Box::new(self.spot(env)))));
         }
         let node = self.node.clone();
         // A job has no request of its own; it is never run as a loop.
@@ -109,7 +122,7 @@ impl StepRun {
         let mut facts = facts_of(&rendered);
         let url = self.reachable(cx, env, &rendered.url, &facts)?;
         facts.url = Some(url.to_string());
-        let validated = conditional::revalidate(cx.run, &node.step, &url, &mut rendered.headers);
+        let conditional = conditional::revalidate(cx.run, &node.step, &url, &mut rendered.headers);
         facts.headers.clone_from(&rendered.headers);
 
         let fingerprint = node.step.paginate.as_ref().map(|_| request_fingerprint(&rendered, &url));
@@ -128,7 +141,7 @@ impl StepRun {
         let request = self.request(cx, rendered, url.clone());
         let try_id = cx.fetch(request);
         self.doing =
-            Doing::Asking(Box::new(Sent { try_id, env: eval, scope, url, facts, fingerprint, validated }));
+            Doing::Asking(Box::new(Sent { try_id, env: eval, scope, url, facts, fingerprint, conditional }));
         Ok(Flow::Busy)
     }
 

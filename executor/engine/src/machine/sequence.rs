@@ -109,7 +109,7 @@ impl Active {
     /// Takes the jobs out whose upstream has to be told that nobody waits any more.
     pub(super) fn abandon(&mut self, env: &Env, found: &mut Vec<(Env, StepRun)>) {
         match self {
-            Active::Loop(step) => step.abandon(found),
+            Active::Loop(step) => step.abandon(env, found),
             Active::Each(each) => each.abandon(env, found),
             Active::Job(job) => found.extend(job.abandon(env)),
         }
@@ -239,7 +239,7 @@ impl Sequence {
                 Ok(Flow::Skipped) => self.leave(cx, false),
                 Err(halt) => {
                     let node = self.node();
-                    if node.gathers {
+                    if node.gathers && matches!(halt, Halt::Fault(_)) {
                         self.gathered.insert(node.step.id.to_string(), None);
                     }
                     return Err(halt);

@@ -7,8 +7,10 @@ use chrono::{DateTime, Utc};
 use orchid_plan::{EvalEnv, Scope, Step, Value};
 use url::Url;
 
+use super::conditional::Asked;
 use super::cx::Spot;
 use super::env::Env;
+use super::flow::Idle;
 use super::paginate::{Guard, Pointer};
 use super::program::Node;
 use super::reach::Reach;
@@ -67,8 +69,8 @@ pub(super) enum Doing {
     Rows(Box<Pass>),
     /// The time of its next try.
     Waiting(WaitId),
-    /// The same, for longer than an executor holds a run.
-    Parked,
+    /// The same, for longer than an executor holds a run; or for the next run.
+    Parked(Idle),
 }
 
 /// An answer that comes in pieces although only the whole of it can be read.
@@ -87,8 +89,8 @@ pub(super) struct Sent {
     pub(super) facts: SentFacts,
     /// Of method, url and body, where pagination looks out for repeats.
     pub(super) fingerprint: Option<u64>,
-    /// The validator that was sent is of this url.
-    pub(super) validated: Option<String>,
+    /// Of a conditional step.
+    pub(super) conditional: Option<Asked>,
 }
 
 impl StepRun {
@@ -147,10 +149,12 @@ impl StepRun {
     /// Where the step is. A running try counts as not yet made. `whole`: with the rows under way.
     pub(super) fn place(&self, whole: bool) -> Result<StepPlace, PlaceError> {
         let rows = match &self.doing {
-            Doing::Rows(pass) => pass.place(whole)?,
-            Doing::Nothing | Doing::Asking(_) | Doing::Gathering(_) | Doing::Waiting(_) | Doing::Parked => {
-                self.rows_done.clone()
-            }
+            Doing::Rows(pass) => pass.place(whole || self.node.jobs_below)?,
+            Doing::Nothing
+            | Doing::Asking(_)
+            | Doing::Gathering(_)
+            | Doing::Waiting(_)
+            | Doing::Parked(_) => self.rows_done.clone(),
         };
         let latest = prune(&self.latest, self.node.needs.carried.as_deref());
         Ok(StepPlace {

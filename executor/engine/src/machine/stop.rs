@@ -52,7 +52,7 @@ impl Farewell {
     fn came_to(&mut self, cx: &mut Cx<'_>, number: u64, flow: Result<Flow, Halt>) {
         match flow {
             Ok(Flow::Busy) => return,
-            Ok(Flow::Done | Flow::Skipped | Flow::Idle(_)) | Err(Halt::Limit(_)) => {}
+            Ok(Flow::Done | Flow::Skipped | Flow::Idle(_)) | Err(Halt::Limit(..)) => {}
             Err(Halt::Fault(fault)) => cx.emit_error(*fault, true),
         }
         if let Some(job) = usize::try_from(number).ok().and_then(|number| self.jobs.get_mut(number)) {
@@ -82,11 +82,11 @@ impl Machine {
             Phase::Fresh(Some(root)) | Phase::Running(root) => root,
         };
         match reason {
-            StopReason::TimeLimit => self.halt(now, root, Halt::Limit(Limit::ExecutionTime), out),
+            StopReason::TimeLimit => self.halt(now, root, Halt::Limit(Limit::ExecutionTime, None), out),
             StopReason::SinkStalled => {
                 let not_before = now.wall + SINK_RETRY;
                 let reason = "kafka takes no messages".to_owned();
-                self.hand_back(now, root, Idle { not_before, reason, upstream_works: false }, false, out);
+                self.hand_back(now, root, Idle::until(not_before, reason), false, out);
             }
             StopReason::Cancel => self.cancel(now, root, out),
             StopReason::Drain => {

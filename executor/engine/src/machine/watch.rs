@@ -241,6 +241,9 @@ fn watched(step: &Step) -> Vec<Watched> {
             PaginateKind::Page { .. } | PaginateKind::Offset { .. } | PaginateKind::LinkHeader => {}
         }
     }
+    if let Some(cursor) = &step.cursor {
+        add(format!("{}/value", cursor.pointer), &cursor.value, false);
+    }
     for (field, list) in [("extract", &step.extract), ("set_context", &step.set_context)] {
         for (name, expr) in list {
             add(format!("{}/{field}/{}", step.pointer, escaped(name)), expr, false);

@@ -76,10 +76,16 @@ impl Redactor {
                 collect(value, &mut secrets);
             }
         }
-        let mut forms: Vec<String> = secrets.iter().flat_map(|secret| forms_of(secret)).collect();
-        forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
-        forms.dedup();
-        Redactor { forms }
+        Redactor::default().with(&secrets)
+    }
+
+    /// Takes further secrets: texts.
+    pub(crate) fn with(mut self, secrets: &[String]) -> Redactor {
+        let secrets = secrets.iter().filter(|secret| !secret.is_empty());
+        self.forms.extend(secrets.flat_map(|secret| forms_of(secret)));
+        self.forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
+        self.forms.dedup();
+        self
     }
 
     /// The text without secrets.
@@ -182,6 +188,12 @@ mod tests {
         let pointers = ["/pin", "/keys", "/on", "/gone"].map(str::to_owned);
         let redactor = Redactor::new(&values, &pointers);
         assert_eq!(redactor.text("123456 alpha beta true"), "[REDACTED] [REDACTED] [REDACTED] true");
+    }
+
+    #[test]
+    fn secrets_from_elsewhere_are_hidden_with_those_of_the_values() {
+        let redactor = redactor("alpha").with(&["beta gamma".to_owned(), String::new()]);
+        assert_eq!(redactor.text("alpha, beta gamma, beta%20gamma"), "[REDACTED], [REDACTED], [REDACTED]");
     }
 
     #[test]

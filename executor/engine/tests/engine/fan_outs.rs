@@ -1,18 +1,16 @@
 //! What holds for every fan-out, in whatever order its answers come and wherever it is killed: each row is emitted, none is
 //! held beyond the window, and a resumed run begins no row again that was settled.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use orchid_engine::{
-    Checkpoint, EmitId, EndStatus, FetchError, FetchErrorKind, Finish, Input, Machine, Message, Output,
-    Request, Response, SavedCheckpoint, StopReason, Topic, TryId, WaitId,
-};
+use orchid_engine::{Finish, Input, Machine, Output, Request, Response, StopReason, TryId};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::{Clock, EXECUTION, Setup, apply, saved, start};
+use crate::chaos::{Disorder, Ran, Reply, Upstream, rows, run, setup, succeeded};
+use crate::support::{Clock, EXECUTION};
 
 /// Plans over the same upstream: `/list?at=n` has rows and a next page, `/row/id` its children, `/child/id` theirs.
 fn plans() -> Vec<Value> {
@@ -55,15 +53,8 @@ fn child_of_parent() -> Value {
         "paginate": {"type": "cursor", "value": "response.body.next", "param": "at"}})
 }
 
-fn setup(which: usize) -> Setup {
-    let definition = orchid_plan::compile(&plans()[which], &orchid_plan::ServerLimits::default());
-    let mut setup = Setup::new(definition.expect("the plan compiles"));
-    setup.park_after = Duration::from_secs(30);
-    setup
-}
-
 /// An upstream that answers the same whenever it is asked, but for the faults before.
-struct Upstream {
+struct Lists {
     /// Rows of each page.
     pages: Vec<usize>,
     /// Statuses that come before the answer, by path; each once.
@@ -71,48 +62,14 @@ struct Upstream {
     asked: BTreeMap<String, usize>,
 }
 
-impl Upstream {
-    fn new(pages: &[usize], faults: &[(usize, u16)]) -> Upstream {
+impl Lists {
+    fn new(pages: &[usize], faults: &[(usize, u16)]) -> Lists {
         let mut by_path: BTreeMap<String, Vec<u16>> = BTreeMap::new();
         for (row, status) in faults {
             by_path.entry(format!("/row/{row}")).or_default().push(*status);
         }
         by_path.values_mut().for_each(|statuses| statuses.truncate(2));
-        Upstream { pages: pages.to_vec(), faults: by_path, asked: BTreeMap::new() }
-    }
-
-    fn reply(&mut self, request: &Request) -> Result<Response, FetchError> {
-        let path = request.url.path().to_owned();
-        let asked = self.asked.entry(path.clone()).or_default();
-        *asked += 1;
-        let fault = self.faults.get(&path).and_then(|faults| faults.get(*asked - 1));
-        let respond = |status: u16, body: &Value| Response {
-            status,
-            headers: vec![
-                ("content-type".to_owned(), "application/json".to_owned()),
-                ("retry-after".to_owned(), if status == 429 { "90" } else { "1" }.to_owned()),
-            ],
-            body: body.to_string().into(),
-            url: request.url.to_string(),
-        };
-        match fault {
-            Some(0) => {
-                return Err(FetchError {
-                    kind: FetchErrorKind::Broken,
-                    message: "broke".to_owned(),
-                    status: None,
-                });
-            }
-            Some(status) => return Ok(respond(*status, &json!({}))),
-            None => {}
-        }
-        let at: usize = request
-            .url
-            .query_pairs()
-            .find(|(name, _)| name == "at")
-            .and_then(|(_, value)| value.parse().ok())
-            .unwrap_or_default();
-        Ok(respond(200, &self.body(&path, at)))
+        Lists { pages: pages.to_vec(), faults: by_path, asked: BTreeMap::new() }
     }
 
     fn body(&self, path: &str, at: usize) -> Value {
@@ -130,108 +87,23 @@ impl Upstream {
     }
 }
 
-/// Every row that was emitted, by its place. Chunks may be cut anywhere.
-fn rows(messages: &[Message]) -> BTreeSet<(String, String)> {
-    let mut rows = BTreeSet::new();
-    for message in messages.iter().filter(|message| message.topic == Topic::Responses) {
-        let payload: Value = serde_json::from_slice(&message.payload).unwrap();
-        let path = payload["step_path"].as_str().unwrap().to_owned();
-        for row in payload["response_body"].as_array().unwrap() {
-            rows.insert((path.clone(), row.to_string()));
+impl Upstream for Lists {
+    fn reply(&mut self, request: &Request) -> Reply {
+        let path = request.url.path().to_owned();
+        let asked = self.asked.entry(path.clone()).or_default();
+        *asked += 1;
+        match self.faults.get(&path).and_then(|faults| faults.get(*asked - 1)) {
+            Some(0) => return Reply::broken(),
+            Some(status) => return Reply::json(request, *status, &json!({})),
+            None => {}
         }
+        let at = request
+            .url
+            .query_pairs()
+            .find(|(name, _)| name == "at")
+            .and_then(|(_, value)| value.parse().ok());
+        Reply::json(request, 200, &self.body(&path, at.unwrap_or_default()))
     }
-    rows
-}
-
-/// A run that takes its inputs in an order of `choices`, and dies after `steps` of them.
-struct Ran {
-    messages: Vec<Message>,
-    newest: Option<SavedCheckpoint>,
-    context: BTreeMap<String, Bytes>,
-    end: Option<Finish>,
-    /// Tries under way at once.
-    most: usize,
-}
-
-fn run(
-    setup: &Setup,
-    upstream: &mut Upstream,
-    resume: Option<SavedCheckpoint>,
-    steps: usize,
-    choices: &[usize],
-    lag: usize,
-) -> Ran {
-    let mut ran =
-        Ran { messages: Vec::new(), newest: resume, context: setup.context.clone(), end: None, most: 0 };
-    let mut clock = Clock { elapsed: Duration::ZERO };
-    let mut step = 0;
-    for attempt in 1..60 {
-        let mut setup = setup.clone();
-        setup.context.clone_from(&ran.context);
-        let mut machine = Machine::new(setup.job(attempt, EXECUTION, ran.newest.clone())).unwrap();
-        let mut inputs = vec![Input::Begin];
-        let mut sending: Vec<(usize, EmitId, Message)> = Vec::new();
-        let mut over = false;
-        while !inputs.is_empty() && step < steps {
-            step += 1;
-            clock.elapsed += Duration::from_millis(7);
-            let input = inputs.remove(choices[step % choices.len()] % inputs.len());
-            for output in machine.step(clock.now(), input) {
-                match output {
-                    Output::Fetch { try_id, request } => {
-                        let result = upstream.reply(&request);
-                        inputs.push(Input::Answer { try_id, result, duration: Duration::from_millis(5) });
-                        let under_way = |input: &&Input| matches!(input, Input::Answer { .. });
-                        ran.most = ran.most.max(inputs.iter().filter(under_way).count());
-                    }
-                    Output::Emit { emit_id, message } => sending.push((step + lag, emit_id, message)),
-                    Output::Wait { wait_id: WaitId(1), .. } => {}
-                    Output::Wait { wait_id, .. } => inputs.push(Input::Woke { wait_id }),
-                    Output::Park { not_before, .. } => {
-                        let wait = (not_before - start()).to_std().unwrap();
-                        clock.elapsed = clock.elapsed.max(wait);
-                        over = true;
-                    }
-                    Output::Finished(finish) => {
-                        ran.end = Some(finish);
-                        over = true;
-                    }
-                    Output::Read { .. } | Output::Discard { .. } => {}
-                }
-            }
-            if over {
-                inputs.clear();
-            }
-            acknowledge(&mut machine, &mut sending, if over { usize::MAX } else { step }, clock, &mut ran);
-        }
-        if step >= steps && ran.end.is_none() || ran.end.is_some() {
-            break;
-        }
-    }
-    ran
-}
-
-fn acknowledge(
-    machine: &mut Machine,
-    sending: &mut Vec<(usize, EmitId, Message)>,
-    until: usize,
-    clock: Clock,
-    ran: &mut Ran,
-) {
-    // The newest first: acknowledgements come in any order.
-    while let Some(index) = sending.iter().rposition(|(due, ..)| *due <= until) {
-        let (_, emit_id, message) = sending.remove(index);
-        ran.messages.push(message);
-        machine.step(clock.now(), Input::Acked { emit_id });
-    }
-    if let Some(checkpoint) = machine.checkpoint() {
-        keep(&checkpoint, ran);
-    }
-}
-
-fn keep(checkpoint: &Checkpoint, ran: &mut Ran) {
-    apply(&mut ran.context, checkpoint);
-    ran.newest = Some(saved(checkpoint, ran.newest.as_ref()));
 }
 
 proptest! {
@@ -241,36 +113,33 @@ proptest! {
     fn a_killed_fan_out_loses_no_row(
         pages in prop::collection::vec(0_usize..5, 1..4),
         faults in prop::collection::vec((0_usize..8, prop_oneof![Just(0_u16), Just(503), Just(429)]), 0..4),
-        which in 0_usize..6, steps in 1_usize..40, lag in 0_usize..5,
-        choices in prop::collection::vec(0_usize..20, 1..12),
+        which in 0_usize..6, steps in 1_usize..40, disorder in Disorder::any(),
     ) {
-        let setup = setup(which);
-        let full = run(&setup, &mut Upstream::new(&pages, &[]), None, usize::MAX, &[0], 0);
-        prop_assert!(
-            matches!(&full.end, Some(Finish::Ended(ending)) if ending.status == EndStatus::Succeeded), "{:?}", full.end
-        );
-        let mut upstream = Upstream::new(&pages, &faults);
-        let killed = run(&setup, &mut upstream, None, steps, &choices, lag);
+        let setup = setup(&plans()[which]);
+        let fresh = || Ran::fresh(&setup);
+        let full = run(&setup, &mut Lists::new(&pages, &[]), fresh(), usize::MAX, &Disorder::none());
+        prop_assert!(succeeded(&full), "{:?}", full.end);
+        let mut upstream = Lists::new(&pages, &faults);
+        let killed = run(&setup, &mut upstream, fresh(), steps, &disorder);
         prop_assert!(killed.most <= 3 + 3 * 50, "{} at once", killed.most);
-        let mut resumed = setup.clone();
-        resumed.context.clone_from(&killed.context);
-        let rest = run(&resumed, &mut upstream, killed.newest, usize::MAX, &choices, lag);
-        let mut messages = killed.messages;
+        let mut messages = killed.messages.clone();
         if killed.end.is_none() {
-            messages.extend(rest.messages);
+            let rest = run(&setup, &mut upstream, killed.left(), usize::MAX, &disorder);
+            prop_assert!(succeeded(&rest), "{:?}", rest.end);
             prop_assert_eq!(&rest.context, &full.context, "the context is that of an undisturbed run");
+            messages.extend(rest.messages);
         }
         prop_assert_eq!(rows(&messages), rows(&full.messages));
     }
 
     #[test]
     fn a_fan_out_in_any_order_gives_the_same_pages(
-        pages in prop::collection::vec(0_usize..6, 1..4), which in 0_usize..6,
-        choices in prop::collection::vec(0_usize..20, 1..12),
+        pages in prop::collection::vec(0_usize..6, 1..4), which in 0_usize..6, disorder in Disorder::any(),
     ) {
-        let setup = setup(which);
-        let straight = run(&setup, &mut Upstream::new(&pages, &[]), None, usize::MAX, &[0], 0);
-        let mixed = run(&setup, &mut Upstream::new(&pages, &[]), None, usize::MAX, &choices, 3);
+        let setup = setup(&plans()[which]);
+        let fresh = || Ran::fresh(&setup);
+        let straight = run(&setup, &mut Lists::new(&pages, &[]), fresh(), usize::MAX, &Disorder::none());
+        let mixed = run(&setup, &mut Lists::new(&pages, &[]), fresh(), usize::MAX, &disorder);
         prop_assert_eq!(rows(&mixed.messages), rows(&straight.messages));
         prop_assert_eq!(mixed.context, straight.context);
     }
@@ -279,7 +148,7 @@ proptest! {
 /// A hundred thousand rows, three at a time.
 #[test]
 fn a_large_fan_out_holds_only_its_window() {
-    let setup = setup(1);
+    let setup = setup(&plans()[1]);
     let rows: Vec<Value> = (0..100_000).map(|id| json!({"id": id})).collect();
     let body = json!({"rows": rows, "next": null}).to_string();
     let mut machine = Machine::new(setup.job(1, EXECUTION, None)).unwrap();

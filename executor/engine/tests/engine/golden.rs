@@ -6,11 +6,13 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::support::{Clock, EXECUTION, Event, Left, Reply, Setup, World, apply, apply_cursors, saved};
+use crate::support::{
+    Clock, EXECUTION, Event, Left, Reply, Setup, World, apply, apply_cursors, kind_of, saved,
+};
 use bytes::Bytes;
 use orchid_engine::{
-    Checkpoint, CursorKey, CursorKind, FetchError, FetchErrorKind, Finish, Input, Machine, Message, Request,
-    Response, StopReason, Topic,
+    Checkpoint, CursorKey, CursorKind, FetchError, Finish, Input, Machine, Message, Request, Response,
+    StopReason, Topic,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -40,6 +42,8 @@ struct Exchange {
     cursors: BTreeMap<String, Box<RawValue>>,
     /// Bytes of a piece, where a body comes in pieces.
     piece_bytes: Option<usize>,
+    /// Milliseconds that each takes.
+    piece_ms: Option<u64>,
     /// The run is cancelled while it is parked for the first time.
     #[serde(default)]
     cancel_when_parked: bool,
@@ -110,8 +114,8 @@ impl Answer {
     fn answer(&self, request: &Request) -> Reply {
         let duration = Duration::from_millis(self.duration_ms);
         if let Some(code) = &self.error {
-            let kind = KINDS.iter().find(|kind| kind.code() == code).expect("a code of a fetch error");
-            let error = FetchError { kind: *kind, message: format!("no answer: {code}"), status: None };
+            let kind = kind_of(code).expect("a code of a fetch error");
+            let error = FetchError { kind, message: format!("no answer: {code}"), status: None };
             return Reply::Answer { result: Err(error), duration };
         }
         let body = match (&self.body, &self.text, &self.repeat) {
@@ -141,20 +145,6 @@ fn stop_reason(name: &str) -> StopReason {
         other => panic!("unknown stop {other}"),
     }
 }
-
-const KINDS: [FetchErrorKind; 11] = [
-    FetchErrorKind::Timeout,
-    FetchErrorKind::Dns,
-    FetchErrorKind::Connect,
-    FetchErrorKind::Tls,
-    FetchErrorKind::Broken,
-    FetchErrorKind::TooLarge,
-    FetchErrorKind::Decode,
-    FetchErrorKind::TooManyRedirects,
-    FetchErrorKind::HostNotAllowed,
-    FetchErrorKind::AddressRefused,
-    FetchErrorKind::InvalidRequest,
-];
 
 #[test]
 fn every_case_gives_what_is_expected() {
@@ -220,6 +210,7 @@ fn setup(exchange: &Exchange, definition: orchid_plan::Definition) -> Setup {
     }
 
     setup.piece_bytes = exchange.piece_bytes.unwrap_or(setup.piece_bytes);
+    setup.piece_time = exchange.piece_ms.map_or(setup.piece_time, Duration::from_millis);
     setup.cursors = exchange
         .cursors
         .iter()
@@ -263,6 +254,7 @@ fn run(folder: &Path) -> Result<String, String> {
             reply: &mut reply,
             events: &mut events,
             piece_bytes: setup.piece_bytes,
+            piece_time: setup.piece_time,
         };
         let left = world.run(first);
         if missing > 0 {

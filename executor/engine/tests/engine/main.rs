@@ -3,10 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
 
 mod canary;
+mod chaos;
+mod each;
 mod fan_outs;
 mod golden;
 mod hostile;
+mod jobs;
 mod properties;
 mod sink;
 mod start;
+mod streams;
 mod support;
+mod walks;

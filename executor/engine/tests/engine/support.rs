@@ -34,6 +34,8 @@ pub(crate) struct Setup {
     pub(crate) cursors: BTreeMap<CursorKey, Bytes>,
     /// Bytes of a piece, where a body comes in pieces.
     pub(crate) piece_bytes: usize,
+    /// How long one takes.
+    pub(crate) piece_time: Duration,
 }
 
 impl Setup {
@@ -50,6 +52,7 @@ impl Setup {
             traced: false,
             cursors: BTreeMap::new(),
             piece_bytes: 64 * 1024,
+            piece_time: Duration::from_millis(1),
         }
     }
 
@@ -74,6 +77,7 @@ impl Setup {
             config: RunConfig {
                 values: self.config.to_string().into(),
                 secret_pointers: self.secrets.clone(),
+                secrets: Vec::new(),
                 allowed_hosts: self.allowed_hosts.clone(),
             },
             context: self.context.clone(),
@@ -152,7 +156,8 @@ pub(crate) fn attempt(
     reply: &mut dyn FnMut(&Request) -> Reply,
     events: &mut Vec<Event>,
 ) -> Left {
-    World { machine, clock, reply, events, piece_bytes: 64 * 1024 }.run(Input::Begin)
+    let (piece_bytes, piece_time) = (64 * 1024, Duration::from_millis(1));
+    World { machine, clock, reply, events, piece_bytes, piece_time }.run(Input::Begin)
 }
 
 /// Everything that a machine needs around it.
@@ -162,6 +167,7 @@ pub(crate) struct World<'a> {
     pub(crate) reply: &'a mut dyn FnMut(&Request) -> Reply,
     pub(crate) events: &'a mut Vec<Event>,
     pub(crate) piece_bytes: usize,
+    pub(crate) piece_time: Duration,
 }
 
 impl World<'_> {
@@ -179,7 +185,7 @@ impl World<'_> {
                         self.fetch(try_id, request, &mut due);
                     }
                     Output::Read { try_id } => {
-                        due.push((self.clock.elapsed + Duration::from_millis(1), Due::Piece(try_id)));
+                        due.push((self.clock.elapsed + self.piece_time, Due::Piece(try_id)));
                     }
                     Output::Discard { try_id } => drop(coming.remove(&try_id)),
                     Output::Emit { emit_id, message } => {
@@ -252,13 +258,15 @@ impl World<'_> {
                 if in_pieces(asked[&try_id], &response) =>
             {
                 let rest = std::mem::take(&mut response.body);
-                let breaks = response.headers.iter().any(|(name, _)| name == "x-breaks");
-                let error = || FetchError {
-                    kind: FetchErrorKind::Broken,
+                // The header says with which error it breaks off.
+                let breaks = response.headers.iter().find(|(name, _)| name == "x-breaks");
+                let error = |code: &str| FetchError {
+                    kind: kind_of(code).unwrap_or(FetchErrorKind::Broken),
                     message: "it broke off".to_owned(),
                     status: Some(response.status),
                 };
-                coming.insert(try_id, Coming { rest, breaks: breaks.then(error) });
+                let breaks = breaks.map(|(_, code)| error(code));
+                coming.insert(try_id, Coming { rest, breaks });
                 Input::Head { try_id, response, duration }
             }
             Due::Answer(try_id, Reply::Answer { result, duration }) => {
@@ -276,6 +284,26 @@ impl World<'_> {
             }
         })
     }
+}
+
+/// The kinds of fetch errors.
+const KINDS: [FetchErrorKind; 11] = [
+    FetchErrorKind::Timeout,
+    FetchErrorKind::Dns,
+    FetchErrorKind::Connect,
+    FetchErrorKind::Tls,
+    FetchErrorKind::Broken,
+    FetchErrorKind::TooLarge,
+    FetchErrorKind::Decode,
+    FetchErrorKind::TooManyRedirects,
+    FetchErrorKind::HostNotAllowed,
+    FetchErrorKind::AddressRefused,
+    FetchErrorKind::InvalidRequest,
+];
+
+/// The one with this code.
+pub(crate) fn kind_of(code: &str) -> Option<FetchErrorKind> {
+    KINDS.into_iter().find(|kind| kind.code() == code)
 }
 
 fn in_pieces(pieces: Pieces, response: &Response) -> bool {

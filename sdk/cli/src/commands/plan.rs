@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use orchid_plan::{Fault, FaultCode};
+use orchid_plan::{Fault, FaultCode, Warning};
 use orchid_sdk::{
     Client, Error,
     v1::{self, Execution, ExecutionState, Plan, TriggerPlanRequest, ValidatePlanRequest},
@@ -33,6 +33,10 @@ pub(crate) async fn run(
         PlanCommand::Validate { file, server: true } => {
             validate(&file, Some(&target.client().await?), console).await
         }
+        PlanCommand::Schema => {
+            console.line(serde_json::to_string_pretty(&orchid_plan::plan_schema())?);
+            Ok(Exit::Done)
+        }
         PlanCommand::Trigger { key, config, watch } => {
             let client = target.client().await?;
             let config = config.unwrap_or_default();
@@ -45,17 +49,27 @@ pub(crate) async fn run(
 
 async fn validate(file: &Path, server: Option<&Client>, console: Console) -> anyhow::Result<Exit> {
     let source = document::read_one(file)?;
-    let plan = match document::parse_plan(&source) {
-        Ok(plan) => plan,
+    let (plan, warnings) = match document::parse_plan(&source) {
+        Ok(parsed) => parsed,
         Err(error) => {
             console.notice(apply::describe(&error, console));
             return Ok(Exit::Failed);
         }
     };
-    if let Some(client) = server
-        && !accepted(client, &source, &plan, console).await?
-    {
-        return Ok(Exit::Failed);
+    match server {
+        // It knows all that is known here, and says it too.
+        Some(client) if !accepted(client, &source, &plan, console).await? => return Ok(Exit::Failed),
+        Some(_) => {}
+        None => warnings.iter().for_each(|Warning { code, pointer, message }| {
+            console.notice(report::warning(
+                &source.file,
+                &source.text,
+                code.as_str(),
+                pointer,
+                message,
+                console,
+            ));
+        }),
     }
     console.line(format!("{} {} is valid", console.paint(Style::Green, "✓"), source.file));
     Ok(Exit::Done)
@@ -65,9 +79,8 @@ async fn validate(file: &Path, server: Option<&Client>, console: Console) -> any
 async fn accepted(client: &Client, source: &Source, plan: &Plan, console: Console) -> Result<bool, Error> {
     let request = ValidatePlanRequest { plan: Some(plan.clone()) };
     let answer = client.plans().validate_plan(request).await?.into_inner();
-    for warning in &answer.warnings {
-        let mark = console.paint(Style::Yellow, "warning:");
-        console.notice(format!("{mark} {} at {}: {}", warning.code, warning.pointer, warning.message));
+    for v1::Warning { code, pointer, message } in &answer.warnings {
+        console.notice(report::warning(&source.file, &source.text, code, pointer, message, console));
     }
     for fault in &answer.faults {
         console.notice(report::fault(&source.file, &source.text, &Shown::from(fault), console));

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use orchid_sdk::v1::{Execution, ExecutionState};
+use orchid_sdk::v1::{Counts, Execution, ExecutionState};
 use serde_json::Value;
 use tokio::time::timeout_at;
 
@@ -16,6 +16,7 @@ use crate::{
 };
 
 const RESPONSE: &str = "api.response";
+const ERROR: &str = "api.error";
 
 /// The messages of one execution, each position once.
 #[derive(Debug)]
@@ -24,19 +25,33 @@ pub(super) struct Arrived {
     messages: BTreeMap<String, Message>,
     /// Positions in the order of their coming.
     order: Vec<String>,
+    error: Option<Message>,
 }
 
 impl Arrived {
     /// None yet.
     pub(super) fn of(execution_id: &str) -> Self {
-        Self { execution_id: execution_id.to_owned(), messages: BTreeMap::new(), order: Vec::new() }
+        Self {
+            execution_id: execution_id.to_owned(),
+            messages: BTreeMap::new(),
+            order: Vec::new(),
+            error: None,
+        }
     }
 
-    /// Keeps a message if it is a page of this execution; of equal positions, the last.
+    /// Keeps a message if it is a page or an error of this execution; of equal positions, the last.
     pub(super) fn take(&mut self, message: Message) {
-        if message.header("execution_id") != self.execution_id || message.header("type") != RESPONSE {
+        if message.header("execution_id") != self.execution_id {
             return;
         }
+        match message.header("type") {
+            RESPONSE => self.take_page(message),
+            ERROR => self.error = Some(message),
+            _ => {}
+        }
+    }
+
+    fn take_page(&mut self, message: Message) {
         let position = message.header("orchid-position").to_owned();
         if self.messages.insert(position.clone(), message).is_none() {
             self.order.push(position);
@@ -63,6 +78,11 @@ impl Arrived {
         self.order.iter().filter_map(|position| self.messages.get(position))
     }
 
+    /// The last error.
+    pub(super) fn error(&self) -> Option<&Message> {
+        self.error.as_ref()
+    }
+
     /// How many rows are in them.
     pub(super) fn rows(&self) -> i64 {
         let rows = self.messages.values().map(|message| rows(message).len()).sum::<usize>();
@@ -81,31 +101,40 @@ pub(super) fn rows(message: &Message) -> &[Value] {
     message.body["response_body"].as_array().map_or(&[], Vec::as_slice)
 }
 
-/// In words, that everything came; or what is missing. Without an expected number of rows, one message is enough.
-pub(super) fn verdict(
+/// In words, that every order came; or what is missing.
+pub(super) fn all_orders_came(
     execution: &Execution,
     arrived: &Arrived,
-    expected: Option<i64>,
+    expected: i64,
 ) -> Result<String, String> {
     if execution.state() != ExecutionState::Succeeded {
         return Err(format!("the run ended {}", watch::state(execution.state())));
     }
     let messages = text::count(arrived.count(), "message", "messages");
-    match expected {
-        None if arrived.count() == 0 => Err("the run succeeded, and no message came".to_owned()),
-        None => Ok(format!("the answer came into Kafka: {messages}")),
-        Some(expected) => {
-            let distinct = i64::try_from(arrived.distinct_ids()).unwrap_or(i64::MAX);
-            if distinct == expected && arrived.rows() == expected {
-                Ok(format!("all {} orders stand in Kafka, in {messages}", text::number(expected)))
-            } else {
-                Err(format!(
-                    "of {expected} orders {distinct} came, in {messages} with {}",
-                    text::count(arrived.rows(), "row", "rows")
-                ))
-            }
-        }
+    let distinct = i64::try_from(arrived.distinct_ids()).unwrap_or(i64::MAX);
+    if distinct == expected && arrived.rows() == expected {
+        Ok(format!("all {} orders stand in Kafka, in {messages}", text::number(expected)))
+    } else {
+        Err(format!(
+            "of {expected} orders {distinct} came, in {messages} with {}",
+            text::count(arrived.rows(), "row", "rows")
+        ))
     }
+}
+
+/// In words, that everything came which the run counted; or what is missing.
+pub(super) fn all_came(execution: &Execution, arrived: &Arrived) -> Result<String, String> {
+    let Counts { rows, messages, .. } = execution.counts.unwrap_or_default();
+    let counted = text::count(messages, "message", "messages");
+    if arrived.count() < messages {
+        return Err(format!("of {counted} {} came", text::number(arrived.count())));
+    }
+    Ok(match (rows, messages) {
+        (0, 0) => "the list is empty: there is nothing to put into Kafka".to_owned(),
+        (0, _) => format!("the answer stands in Kafka, in {counted}"),
+        (1, _) => format!("1 row stands in Kafka, in {counted}"),
+        _ => format!("{} rows stand in Kafka, in {counted}", text::number(rows)),
+    })
 }
 
 #[cfg(test)]
@@ -141,12 +170,14 @@ mod tests {
     #[test]
     fn less_than_everything_is_a_failure() {
         let pages = [message("mine", RESPONSE, "a", &[1, 2]), message("mine", RESPONSE, "b", &[2])];
-        let error = verdict(&succeeded(), &arrived(&pages), Some(3)).unwrap_err();
+        let error = all_orders_came(&succeeded(), &arrived(&pages), 3).unwrap_err();
         assert_eq!(error, "of 3 orders 2 came, in 2 messages with 3 rows");
-        assert!(verdict(&succeeded(), &arrived(&[]), None).is_err());
         let failed = Execution { state: ExecutionState::Failed.into(), ..Execution::default() };
         let complete = arrived(&[message("mine", RESPONSE, "a", &[1])]);
-        assert_eq!(verdict(&failed, &complete, Some(1)).unwrap_err(), "the run ended failed");
+        assert_eq!(all_orders_came(&failed, &complete, 1).unwrap_err(), "the run ended failed");
+        let counted =
+            Execution { counts: Some(Counts { messages: 3, rows: 3, ..Counts::default() }), ..succeeded() };
+        assert_eq!(all_came(&counted, &arrived(&pages)).unwrap_err(), "of 3 messages 2 came");
     }
 
     #[test]
@@ -158,6 +189,20 @@ mod tests {
             message("other", RESPONSE, "b", &[2]),
         ]);
         assert_eq!((arrived.count(), arrived.rows()), (1, 1));
-        assert!(verdict(&succeeded(), &arrived, Some(1)).is_ok());
+        assert!(all_orders_came(&succeeded(), &arrived, 1).is_ok());
+    }
+
+    #[test]
+    fn what_came_is_told_by_what_it_is() {
+        let cases = [
+            (Counts::default(), "the list is empty: there is nothing to put into Kafka"),
+            (Counts { messages: 1, ..Counts::default() }, "the answer stands in Kafka, in 1 message"),
+            (Counts { messages: 1, rows: 7, ..Counts::default() }, "7 rows stand in Kafka, in 1 message"),
+        ];
+        let one = [message("mine", RESPONSE, "a", &[1])];
+        for (counts, words) in cases {
+            let execution = Execution { counts: Some(counts), ..succeeded() };
+            assert_eq!(all_came(&execution, &arrived(&one)).unwrap(), words);
+        }
     }
 }

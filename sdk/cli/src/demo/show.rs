@@ -5,7 +5,10 @@ use std::{path::Path, time::Duration};
 use orchid_sdk::v1::{Counts, Execution};
 use serde_json::Value;
 
-use super::check::{Arrived, rows};
+use super::{
+    check::{Arrived, rows},
+    guess::{Guess, Next},
+};
 use crate::{
     commands::watch,
     console::{Console, Style},
@@ -29,6 +32,32 @@ pub(super) fn started(state: &DevState, took: Duration, console: Console) -> Str
         state.kafka.brokers,
         state.upstream,
     )
+}
+
+/// After the first look at an API of the user's own.
+pub(super) fn looked(url: &str, first: &Message, guess: &Guess, console: Console) -> String {
+    let mark = console.paint(Style::Green, "✓");
+    let status = first.body["status_code"].to_string();
+    let Some((place, count)) = &guess.rows else {
+        let kind = first.body["body_kind"].as_str().unwrap_or_default();
+        return format!("{mark} {url} answered {status}: no list in it to take rows from ({kind})\n");
+    };
+    let count = text::count(i64::try_from(*count).unwrap_or(i64::MAX), "row", "rows");
+    let next = match (&guess.next, &guess.pointer) {
+        (Some(Next::Link), _) => "the next page by the Link header".to_owned(),
+        (Some(Next::Url(value)), _) => format!("the next page by {value}"),
+        (None, Some(pointer)) => format!(
+            "no next page that a demo could find\n  {pointer} may lead to one: see `paginate` in docs/plan-language.md"
+        ),
+        (None, None) => "no next page".to_owned(),
+    };
+    format!("{mark} {url} answered {status}: {count} in {place}, {next}\n")
+}
+
+/// The plan that was guessed.
+pub(super) fn guessed(definition: &Value, console: Console) -> String {
+    let text = format!("{definition:#}").replace('\n', "\n  ");
+    format!("\n{}\n  {text}\n\n", console.paint(Style::Bold, "A plan for it"))
 }
 
 /// After the trigger.

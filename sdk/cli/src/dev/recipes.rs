@@ -7,6 +7,9 @@ use super::{secrets::Secrets, service::Recipe, state::KafkaState};
 /// The pool that the executors join.
 pub(super) const POOL: &str = "default";
 
+/// What plans of a development stack may always reach.
+const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
+
 /// Addresses that all children need.
 #[derive(Debug, Clone)]
 pub(super) struct Addresses {
@@ -44,16 +47,30 @@ pub(super) fn control_plane(
     }
 }
 
-/// An executor. Topics are made by itself only where the broker is not the stack's own.
+/// What an executor is told besides addresses and secrets.
+#[derive(Debug)]
+pub(super) struct ExecutorNeeds<'a> {
+    /// `host:port`.
+    pub control_plane: &'a str,
+    /// Where messages go.
+    pub kafka: &'a KafkaState,
+    /// Whether it makes missing topics: where the broker is not the stack's own.
+    pub create_topics: bool,
+    /// Private address ranges that plans may reach, besides loopback.
+    pub allow_private: &'a [String],
+}
+
+/// An executor.
 pub(super) fn executor(
     program: PathBuf,
     number: usize,
-    control_plane: &str,
     addresses: &Addresses,
     secrets: &Secrets,
-    kafka: &KafkaState,
-    create_topics: bool,
+    needs: &ExecutorNeeds<'_>,
 ) -> Recipe {
+    let ExecutorNeeds { control_plane, kafka, create_topics, allow_private } = needs;
+    let reachable: Vec<&str> =
+        LOOPBACK.iter().copied().chain(allow_private.iter().map(String::as_str)).collect();
     let name = format!("executor-{number}");
     Recipe {
         name: name.clone(),
@@ -70,7 +87,7 @@ pub(super) fn executor(
             ("ORCHID_KAFKA_TOPIC_ERRORS", kafka.topic_errors.clone()),
             ("ORCHID_KAFKA_TOPIC_EVENTS", kafka.topic_events.clone()),
             ("ORCHID_KAFKA_CREATE_TOPICS", create_topics.to_string()),
-            ("ORCHID_FETCH_ALLOW_PRIVATE", "127.0.0.0/8,::1/128".to_owned()),
+            ("ORCHID_FETCH_ALLOW_PRIVATE", reachable.join(",")),
             ("ORCHID_LISTEN", "127.0.0.1:0".to_owned()),
             ("ORCHID_DRAIN_MS", "5000".to_owned()),
         ],

@@ -48,6 +48,8 @@ pub(crate) struct StackOptions {
     pub executors: usize,
     /// A broker to use instead of the built-in one.
     pub kafka: Option<String>,
+    /// Private address ranges that plans may reach, besides loopback.
+    pub allow_private: Vec<String>,
     /// Whether to forget what the data folder holds.
     pub fresh: bool,
     /// Whether to show the children's logs.
@@ -98,9 +100,13 @@ impl Stack {
         let mut services = vec![Service::start(recipe("serve"), &logs_folder).await?];
         let grpc = services[0].address().to_owned();
         let executors = (1..=options.executors).map(|number| {
-            let own_topics = broker.is_none();
-            let recipe =
-                recipes::executor(executor.clone(), number, &grpc, &addresses, &secrets, &kafka, own_topics);
+            let needs = recipes::ExecutorNeeds {
+                control_plane: &grpc,
+                kafka: &kafka,
+                create_topics: broker.is_none(),
+                allow_private: &options.allow_private,
+            };
+            let recipe = recipes::executor(executor.clone(), number, &addresses, &secrets, &needs);
             Service::start(recipe, &logs_folder)
         });
         services.extend(try_join_all(executors).await?);

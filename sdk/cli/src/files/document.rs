@@ -7,10 +7,10 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use orchid_plan::{Fault, FaultCode, ServerLimits};
+use orchid_plan::{Fault, FaultCode, ServerLimits, Warning};
 use orchid_sdk::{
     json::to_struct,
-    v1::{Config, Integration, Overlap, Plan},
+    v1::{CatchUp, ClientCertificate, Config, Integration, Overlap, Plan, Transport},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -81,8 +81,26 @@ struct ConfigFile {
     display_name: String,
     enabled: Option<bool>,
     values: Value,
+    transport: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TransportFile {
+    #[serde(default)]
+    proxy: String,
+    #[serde(default)]
+    ca: String,
+    client_certificate: Option<ClientCertificateFile>,
     #[serde(default)]
     allowed_hosts: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClientCertificateFile {
+    certificate: String,
+    key: String,
 }
 
 #[derive(Deserialize)]
@@ -96,7 +114,13 @@ struct PlanFile {
     description: String,
     enabled: Option<bool>,
     wait_seconds: Option<i32>,
+    #[serde(default)]
+    cron: String,
+    #[serde(default)]
+    timezone: String,
+    spread_seconds: Option<i32>,
     overlap: Option<String>,
+    catch_up: Option<String>,
     repeat_count: Option<i32>,
     priority: Option<i32>,
 }
@@ -134,7 +158,7 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     below.iter().try_for_each(|path| collect(path, files))
 }
 
-/// What a file declares. `variable` says what `${NAME}` in a config's values stands for.
+/// What a file declares. `variable` says what `${NAME}` in a config's values and transport stands for.
 pub(crate) fn parse(
     source: &Source,
     variable: impl Fn(&str) -> Option<String>,
@@ -143,7 +167,7 @@ pub(crate) fn parse(
     match kind.as_deref() {
         Some("integration") => integration(source, members),
         Some("config") => config(source, members, &variable),
-        Some("plan") => plan(source, members).map(Document::Plan),
+        Some("plan") => plan(source, members).map(|(plan, _)| Document::Plan(plan)),
         Some(other) => {
             Err(unreadable(source, format!("kind `{other}` is none of integration, config, plan")))
         }
@@ -151,8 +175,8 @@ pub(crate) fn parse(
     }
 }
 
-/// A plan, which need not say its `kind`.
-pub(crate) fn parse_plan(source: &Source) -> Result<Plan, DocumentError> {
+/// A plan, which need not say its `kind`, and what it probably does not mean.
+pub(crate) fn parse_plan(source: &Source) -> Result<(Plan, Vec<Warning>), DocumentError> {
     match object(source)? {
         (Some(kind), _) if kind != "plan" => {
             Err(unreadable(source, format!("it is of kind `{kind}`, and not a plan")))
@@ -188,31 +212,45 @@ fn config(
     members: Map<String, Value>,
     variable: &impl Fn(&str) -> Option<String>,
 ) -> Result<Document, DocumentError> {
-    let ConfigFile { integration, key, display_name, enabled, mut values, allowed_hosts } =
+    let ConfigFile { integration, key, display_name, enabled, mut values, mut transport } =
         typed(source, members)?;
-    fill(&mut values, variable).map_err(|name| {
-        unreadable(
-            source,
-            format!("`${{{name}}}` is set neither in the environment nor by a running `orchid dev`"),
-        )
-    })?;
+    for part in [Some(&mut values), transport.as_mut()].into_iter().flatten() {
+        fill(part, variable).map_err(|name| {
+            unreadable(
+                source,
+                format!("`${{{name}}}` is set neither in the environment nor by a running `orchid dev`"),
+            )
+        })?;
+    }
     let values = to_struct(&values).map_err(|error| unreadable(source, format!("/values: {error}")))?;
     let values = Some(values);
+    let transport = transport.map(|transport| transport_of(source, transport)).transpose()?;
     Ok(Document::Config(Config {
         integration,
         key,
         display_name,
         enabled,
         values,
-        allowed_hosts,
+        transport,
         ..Config::default()
     }))
 }
 
-fn plan(source: &Source, members: Map<String, Value>) -> Result<Plan, DocumentError> {
+fn transport_of(source: &Source, transport: Value) -> Result<Transport, DocumentError> {
+    let TransportFile { proxy, ca, client_certificate, allowed_hosts } = serde_json::from_value(transport)
+        .map_err(|error| unreadable(source, format!("/transport: {error}")))?;
+    let client_certificate = client_certificate
+        .map(|ClientCertificateFile { certificate, key }| ClientCertificate { certificate, key });
+    Ok(Transport { proxy, ca, client_certificate, allowed_hosts })
+}
+
+fn plan(source: &Source, mut members: Map<String, Value>) -> Result<(Plan, Vec<Warning>), DocumentError> {
+    // What an editor checks the file by is no part of the plan.
+    members.remove("$schema");
     let document = Value::Object(members);
     let faulty = |faults| DocumentError::Plan { source_file: source.clone(), faults };
-    orchid_plan::check(&document, &ServerLimits::default()).map_err(|faults| faulty(faults.0))?;
+    let checked =
+        orchid_plan::check(&document, &ServerLimits::default()).map_err(|faults| faulty(faults.0))?;
     let number = to_struct(&document["definition"]).map_err(|error| {
         faulty(vec![Fault::new(
             FaultCode::InvalidValue,
@@ -231,7 +269,13 @@ fn plan(source: &Source, members: Map<String, Value>) -> Result<Plan, DocumentEr
         Some(_) => Overlap::Skip,
         None => Overlap::Unspecified,
     };
-    Ok(Plan {
+    let catch_up = match file.catch_up.as_deref() {
+        Some("skip") => CatchUp::Skip,
+        Some("run_each") => CatchUp::RunEach,
+        Some(_) => CatchUp::RunOnce,
+        None => CatchUp::Unspecified,
+    };
+    let plan = Plan {
         key: file.key,
         integration: file.integration,
         configs,
@@ -239,12 +283,17 @@ fn plan(source: &Source, members: Map<String, Value>) -> Result<Plan, DocumentEr
         description: file.description,
         enabled: file.enabled,
         wait_seconds: file.wait_seconds,
+        cron: file.cron,
+        timezone: file.timezone,
+        spread_seconds: file.spread_seconds,
         overlap: overlap.into(),
+        catch_up: catch_up.into(),
         repeat_count: file.repeat_count,
         priority: file.priority,
         definition: Some(number),
         ..Plan::default()
-    })
+    };
+    Ok((plan, checked.definition.warnings()))
 }
 
 fn typed<T: DeserializeOwned>(source: &Source, members: Map<String, Value>) -> Result<T, DocumentError> {
@@ -298,6 +347,10 @@ mod tests {
         assert!(error("{\n  x").starts_with("f.json:2:3: "), "{}", error("{\n  x"));
         let unknown = error(r#"{"kind": "config", "integration": "i", "key": "k", "value": {}}"#);
         assert!(unknown.starts_with("f.json: unknown field `value`"), "{unknown}");
+        let unknown = error(
+            r#"{"kind": "config", "integration": "i", "key": "k", "values": {}, "transport": {"prox": ""}}"#,
+        );
+        assert!(unknown.starts_with("f.json: /transport: unknown field `prox`"), "{unknown}");
         let rounded = error(
             r#"{"kind": "config", "integration": "i", "key": "k", "values": {"id": 9007199254740993}}"#,
         );
@@ -318,11 +371,36 @@ mod tests {
         };
         let values = orchid_sdk::json::from_struct(&config.values.unwrap()).unwrap();
         assert_eq!(values, serde_json::json!({"a": [{"b": "<xx> ${"}]}));
+        let text = r#"{"kind": "config", "integration": "i", "key": "k", "values": {}, "transport":
+            {"proxy": "http://me:${PW}@proxy.test", "client_certificate": {"certificate": "c", "key": "${KEY}"}}}"#;
+        let Document::Config(config) = parse(&source(text), |name| Some(name.to_lowercase())).unwrap() else {
+            panic!("no config");
+        };
+        let transport = config.transport.unwrap();
+        assert_eq!(transport.proxy, "http://me:pw@proxy.test");
+        assert_eq!(transport.client_certificate.unwrap().key, "key");
     }
 
     #[test]
     fn a_plan_may_go_without_its_kind_but_not_under_another() {
         let other = parse_plan(&source(r#"{"kind": "config"}"#)).unwrap_err();
         assert_eq!(other.to_string(), "f.json: it is of kind `config`, and not a plan");
+    }
+
+    #[test]
+    fn a_plan_may_name_its_schema_and_keeps_its_warnings() {
+        let text = |schema: &str| {
+            format!(
+                r#"{{{schema} "key": "k", "integration": "i", "definition": {{"step": {{"url": "https://a.example.com", "emit": "none"}}}}}}"#
+            )
+        };
+        let (plan, warnings) = parse_plan(&source(&text(r#""$schema": "docs/plan.schema.json","#))).unwrap();
+        assert_eq!(plan.key, "k");
+        assert_eq!(
+            warnings.iter().map(|warning| warning.code.as_str()).collect::<Vec<_>>(),
+            ["NOTHING_EMITTED"]
+        );
+        let inside = text("").replace(r#""step""#, r#""$schema": "x", "step""#);
+        assert!(parse_plan(&source(&inside)).is_err());
     }
 }

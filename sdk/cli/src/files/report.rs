@@ -28,6 +28,24 @@ pub(crate) struct Shown<'f> {
 
 /// One fault in a document that stands in `text`.
 pub(crate) fn fault(file: &str, text: &str, fault: &Shown<'_>, console: Console) -> String {
+    shown(file, text, fault, Style::Red, console)
+}
+
+/// A warning about a document, in the same form.
+pub(crate) fn warning(
+    file: &str,
+    text: &str,
+    code: &str,
+    pointer: &str,
+    message: &str,
+    console: Console,
+) -> String {
+    let message = format!("warning: {message}");
+    let found = Shown { code, pointer, position: None, message: &message, suggestion: None, in_scope: &[] };
+    shown(file, text, &found, Style::Yellow, console)
+}
+
+fn shown(file: &str, text: &str, fault: &Shown<'_>, style: Style, console: Console) -> String {
     let place = locate(text, fault.pointer);
     let in_string = place.exact && text.as_bytes().get(place.offset) == Some(&b'"');
     let offset = match (fault.position, place.name) {
@@ -43,9 +61,9 @@ pub(crate) fn fault(file: &str, text: &str, fault: &Shown<'_>, console: Console)
     let mut out = format!(
         "{} {}\n{gutter} │\n{line} │ {excerpt}\n{gutter} │ {}{}\n",
         console.paint(Style::Bold, format!("{file}:{line}:{column}:")),
-        console.paint(Style::Red, fault.message),
+        console.paint(style, fault.message),
         " ".repeat(caret),
-        console.paint(Style::Red, "^"),
+        console.paint(style, "^"),
     );
     let pointer = if fault.pointer.is_empty() { "the document" } else { fault.pointer };
     out.push_str(&format!("{gutter} = {} at {pointer}\n", fault.code));
@@ -115,6 +133,18 @@ mod tests {
         };
         let shown = fault("plan.json", TEXT, &found, Console::plain());
         assert!(shown.starts_with("plan.json:1:1: `integration` is required\n"), "{shown}");
+    }
+
+    #[test]
+    fn a_warning_looks_like_a_fault_and_says_that_it_is_none() {
+        let message = "what is asked here does not change";
+        let found =
+            warning("plan.json", TEXT, "ENDLESS_LOOP", "/definition/step/url", message, Console::plain());
+        assert!(
+            found.starts_with("plan.json:4:22: warning: what is asked here does not change\n"),
+            "{found}"
+        );
+        assert!(found.ends_with("  = ENDLESS_LOOP at /definition/step/url\n"), "{found}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::{FunctionDoc, ServerLimits, check, function_docs};
+use crate::{FunctionDoc, ServerLimits, WarningCode, check, function_docs};
 
 const PAGE: &str = include_str!("../../../../docs/plan-language.md");
 
@@ -43,7 +43,7 @@ fn secrets(integration: &Value) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn every_example_is_a_plan_that_keeps_no_secret_and_stands_in_the_list() {
+fn every_example_is_a_plan_without_warnings_that_keeps_no_secret_and_stands_in_the_list() {
     let list = std::fs::read_to_string(examples().join("README.md")).unwrap();
     let folders = std::fs::read_dir(examples()).unwrap().map(|entry| entry.unwrap().path());
     let folders: Vec<PathBuf> = folders.filter(|path| path.is_dir()).collect();
@@ -51,9 +51,12 @@ fn every_example_is_a_plan_that_keeps_no_secret_and_stands_in_the_list() {
     for folder in folders {
         let name = folder.file_name().unwrap().to_string_lossy();
         let mut document = read(&folder, "plan.json");
-        assert_eq!(document.as_object_mut().unwrap().remove("kind").unwrap(), "plan", "{name}");
+        let members = document.as_object_mut().unwrap();
+        assert_eq!(members.remove("kind").unwrap(), "plan", "{name}");
+        assert_eq!(members.remove("$schema").unwrap(), "../../plan.schema.json", "{name}");
         let plan =
             check(&document, &ServerLimits::default()).unwrap_or_else(|faults| panic!("{name}: {faults}"));
+        assert_eq!(plan.definition.warnings(), [], "{name}");
         let integration = read(&folder, "integration.json");
         assert_eq!(plan.definition.keeping_secrets(&secrets(&integration)), [], "{name}");
         let config = read(&folder, "config.json");
@@ -63,6 +66,23 @@ fn every_example_is_a_plan_that_keeps_no_secret_and_stands_in_the_list() {
         assert!(folder.join("README.md").is_file(), "{name} says nothing about itself");
         assert!(list.contains(&format!("]({name}/README.md)")), "{name} is not listed");
     }
+}
+
+#[test]
+fn the_plans_on_the_page_mean_what_they_say() {
+    for block in json_blocks() {
+        let document: Value = serde_json::from_str(block).unwrap_or_default();
+        let Ok(plan) = check(&document, &ServerLimits::default()) else { continue };
+        assert_eq!(plan.definition.warnings(), [], "{block}");
+    }
+}
+
+#[test]
+fn the_warnings_on_the_page_are_those_that_there_are() {
+    let table =
+        PAGE.split("compares the codes -->").nth(1).and_then(|rest| rest.split("\nOthers").next()).unwrap();
+    let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
+    assert_eq!(rows.collect::<Vec<_>>(), WarningCode::ALL.map(WarningCode::as_str));
 }
 
 #[test]

@@ -121,20 +121,27 @@ impl Level {
 }
 
 /// The names in scope at the moments of a step.
-pub(super) struct Scopes {
+pub(crate) struct Scopes {
     /// Before there is an item: `for_each`.
-    pub(super) around: InScope,
+    pub(crate) around: InScope,
     /// With the item, before the cursor is known: `cursor.start`, `cursor.per_item`.
-    pub(super) item: InScope,
+    pub(crate) item: InScope,
     /// Before the first pass: `execute_if`, `window.from`, `window.to`.
-    pub(super) before: InScope,
+    pub(crate) before: InScope,
     /// While a request is rendered, and after its answer.
-    pub(super) within: InScope,
+    pub(crate) within: InScope,
 }
 
 impl Scopes {
     pub(super) fn of(level: &Level, step: &Object<'_>) -> Self {
         Self::with(level, level.has_item(step), step.has("cursor"), step.has("window"))
+    }
+
+    /// Everything that could be in scope anywhere in a step that is below another, or is not.
+    pub(crate) fn widest(below: bool) -> Self {
+        let level =
+            Level { in_step: below, in_items: below, in_cursor: below, in_window: below, ..Level::root(1) };
+        Self::with(&level, true, true, true)
     }
 
     fn with(level: &Level, item: bool, cursor: bool, window: bool) -> Self {

@@ -3,30 +3,30 @@
 //! In comes JSON, out goes a [`Plan`] or every [`crate::Fault`] in it. Each file reads one object of the document. Readers
 //! note faults and go on, so one wrong field hides no other; nothing that had a fault is ever handed out.
 
-mod async_job;
+pub(crate) mod async_job;
 mod conditional;
 mod context;
-mod cursor;
-mod definition;
+pub(crate) mod cursor;
+pub(crate) mod definition;
 #[cfg(test)]
 mod docs;
-mod level;
+pub(crate) mod level;
 mod object;
 mod outcome;
-mod paginate;
-mod plan;
-mod rate_limits;
+pub(crate) mod paginate;
+pub(crate) mod plan;
+pub(crate) mod rate_limits;
 mod request;
-mod response;
-mod retry;
+pub(crate) mod response;
+pub(crate) mod retry;
 mod sent_params;
-mod step;
+pub(crate) mod step;
 mod streaming;
 #[cfg(test)]
 mod tests;
-mod timing;
+pub(crate) mod timing;
 mod unsupported;
-mod window;
+pub(crate) mod window;
 
 use serde_json::Value;
 
@@ -49,6 +49,11 @@ pub fn check(document: &Value, server: &ServerLimits) -> Result<Plan, Faults> {
 /// Every fault of the definition at once.
 pub fn compile(definition: &Value, server: &ServerLimits) -> Result<Definition, Faults> {
     let mut context = Context::new(server);
-    let definition = definition::read(definition, "/definition", &mut context);
-    context.finish(definition)
+    let compiled = definition::read(definition, "/definition", &mut context);
+    let outcome = context.finish(compiled);
+    #[cfg(test)]
+    if outcome.is_ok() {
+        crate::schema::tests::takes(definition);
+    }
+    outcome
 }

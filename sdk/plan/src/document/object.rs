@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::context::Context;
 use crate::expr::InScope;
-use crate::fault::{nearest, token};
+use crate::fault::{nearest, quoted, token};
 use crate::{Expr, Fault, FaultCode, time};
 
 pub(super) struct Object<'d> {
@@ -159,7 +159,7 @@ impl<'d> Object<'d> {
         let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
         if found.is_none() {
             let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
-            let words = format!("{text:?} is none of {}", names.join(", "));
+            let words = format!("{text} is none of {}", names.join(", "), text = quoted(text));
             let mut fault = Fault::new(FaultCode::InvalidValue, self.at(field), words);
             fault.suggestion = nearest(text, names).map(str::to_owned);
             context.fault(fault);
@@ -178,7 +178,8 @@ impl<'d> Object<'d> {
         let span = time::span(text);
         if span.is_none() {
             let words = format!(
-                "{text:?} is no length of time: one is like 90s, 10m, 1h30m, 1d, 2w, and more than 0"
+                "{text} is no length of time: one is like 90s, 10m, 1h30m, 1d, 2w, and more than 0",
+                text = quoted(text)
             );
             context.fault(Fault::new(FaultCode::InvalidValue, self.at(field), words));
         }
@@ -238,8 +239,9 @@ pub(super) fn key(text: &str, pointer: String, context: &mut Context<'_>) -> Opt
         return Some(text.to_owned());
     }
     let words = format!(
-        "{text:.200?} is no key: one has 1 to 128 lower-case letters, digits, '.', '_' and '-', and begins with a \
-         letter or digit"
+        "{text} is no key: one has 1 to 128 lower-case letters, digits, '.', '_' and '-', and begins with a \
+         letter or digit",
+        text = quoted(text)
     );
     context.fault(Fault::new(FaultCode::InvalidValue, pointer, words));
     None

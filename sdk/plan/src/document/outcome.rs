@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::context::Context;
 use super::object::{Object, wrong_type};
 use crate::expr::InScope;
+use crate::fault::quoted;
 use crate::{Fault, FaultCode, Matcher, OutcomeRules, StatusClass};
 
 pub(super) fn read(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> OutcomeRules {
@@ -59,7 +60,11 @@ fn matcher(value: &Value, pointer: &str) -> Result<Matcher, Fault> {
             let lower = text.to_ascii_lowercase();
             if let [digit @ b'1'..=b'5', b'x', b'x'] = lower.as_bytes() {
                 if text != &lower {
-                    let fault = Fault::new(FaultCode::InvalidValue, pointer, format!("{text:?} is no class"));
+                    let fault = Fault::new(
+                        FaultCode::InvalidValue,
+                        pointer,
+                        format!("{text} is no class", text = quoted(text)),
+                    );
                     return Err(fault.suggest(format!("\"{lower}\"")));
                 }
                 return Ok(Matcher::Class(StatusClass(digit - b'0')));
@@ -73,8 +78,10 @@ fn matcher(value: &Value, pointer: &str) -> Result<Matcher, Fault> {
                     .bytes()
                     .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
             if !is_code {
-                let words =
-                    format!("{text:?} is neither a class like \"5xx\" nor an error code like \"TIMEOUT\"");
+                let words = format!(
+                    "{text} is neither a class like \"5xx\" nor an error code like \"TIMEOUT\"",
+                    text = quoted(text)
+                );
                 return Err(Fault::new(FaultCode::InvalidValue, pointer, words));
             }
             Ok(Matcher::Code(text.clone()))

@@ -5,13 +5,13 @@ use serde_json::Value;
 use super::context::Context;
 use super::object::Object;
 use crate::expr::InScope;
-use crate::fault::nearest;
+use crate::fault::{nearest, quoted};
 use crate::{Fault, FaultCode, OnRepeat, Paginate, PaginateKind, StopOn};
 
-const TYPES: &[&str] = &["page", "offset", "cursor", "next_url", "link_header"];
+pub(crate) const TYPES: &[&str] = &["page", "offset", "cursor", "next_url", "link_header"];
 
 /// The fields that each type has beside the common ones.
-fn fields_of(kind: &str) -> &'static [&'static str] {
+pub(crate) fn fields_of(kind: &str) -> &'static [&'static str] {
     match kind {
         "page" => &["type", "stop_on", "on_repeat", "param", "start", "size_param", "size"],
         "offset" => &["type", "stop_on", "on_repeat", "param", "size_param", "size"],
@@ -63,7 +63,7 @@ fn type_name<'d>(value: &'d Value, pointer: &str, context: &mut Context<'_>) -> 
     if TYPES.contains(&name) {
         return Some(name);
     }
-    let words = format!("{name:?} is none of {}", TYPES.join(", "));
+    let words = format!("{name} is none of {}", TYPES.join(", "), name = quoted(name));
     let mut fault = Fault::new(FaultCode::InvalidValue, format!("{pointer}/type"), words);
     fault.suggestion = nearest(name, TYPES.iter().copied()).map(str::to_owned);
     context.fault(fault);

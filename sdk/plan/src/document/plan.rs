@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::context::Context;
 use super::object::{self, Object, wrong_type};
-use super::{definition, timing, unsupported};
+use super::{definition, timing};
 use crate::{Configs, Fault, FaultCode, Overlap, Plan};
 
 pub(crate) const FIELDS: &[&str] = &[
@@ -36,7 +36,6 @@ pub(super) const MAX_COUNT: u64 = 2_147_483_647;
 
 pub(super) fn read(document: &Value, context: &mut Context<'_>) -> Option<Plan> {
     let object = Object::open(document, "", FIELDS, context)?;
-    unsupported::refuse(&object, unsupported::PLAN, context);
     let key = required_key(&object, "key", context);
     let integration = required_key(&object, "integration", context);
     let configs = configs(&object, context);

@@ -9,6 +9,7 @@ use super::object::{self, Object, wrong_type};
 use super::request::is_header_name;
 use super::unsupported;
 use crate::expr::InScope;
+use crate::fault::quoted;
 use crate::functions::linear_regex;
 use crate::{Expr, Fault, FaultCode, Learned, LimitScope, Rate, RateLimit, Reported, ScopeName};
 
@@ -139,7 +140,7 @@ fn reported(value: &Value, pointer: &str, context: &mut Context<'_>) -> Option<R
     match value {
         Value::String(name) if is_header_name(name) => Some(Reported::Header(name.to_ascii_lowercase())),
         Value::String(name) => {
-            let words = format!("{name:.100?} is no header name");
+            let words = format!("{name} is no header name", name = quoted(name));
             let fault = Fault::new(FaultCode::InvalidValue, pointer, words);
             context.fault(fault.suggest("{\"expr\": …} for an expression"));
             None

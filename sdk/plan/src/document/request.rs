@@ -6,7 +6,7 @@ use url::Url;
 use super::context::Context;
 use super::object::{Object, wrong_type};
 use crate::expr::InScope;
-use crate::fault::token;
+use crate::fault::{quoted, token};
 use crate::template::{BodyTemplate, HeaderTemplate, JsonTemplate, ParamTemplate};
 use crate::{Fault, FaultCode, Method, RequestTemplate, Template};
 
@@ -87,7 +87,7 @@ fn headers(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> Vec
             context.fault(Fault::new(
                 FaultCode::InvalidValue,
                 pointer.clone(),
-                format!("{name:?} is no header name"),
+                format!("{name} is no header name", name = quoted(name)),
             ));
         }
         if headers.iter().any(|known| known.name == lower) {

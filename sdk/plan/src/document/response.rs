@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::context::Context;
 use super::object::{Object, wrong_type};
+use crate::fault::quoted;
 use crate::{CsvHeader, CsvRules, Decompress, Fault, FaultCode, ResponseFormat, ResponseRules};
 
 pub(crate) const FIELDS: &[&str] = &["format", "max_bytes", "charset", "decompress", "stream", "csv", "xml"];
@@ -80,7 +81,10 @@ fn charset(object: &Object<'_>, context: &mut Context<'_>) -> Option<String> {
     let label = object.text("charset", context)?;
     let encoding = encoding_rs::Encoding::for_label(label.as_bytes());
     if encoding.is_none() {
-        let words = format!("{label:.100?} is the label of no encoding, like utf-8, windows-1252, shift_jis");
+        let words = format!(
+            "{label} is the label of no encoding, like utf-8, windows-1252, shift_jis",
+            label = quoted(label)
+        );
         context.fault(Fault::new(FaultCode::InvalidValue, object.at("charset"), words));
     }
     encoding.map(|encoding| encoding.name().to_owned())
@@ -108,7 +112,7 @@ fn byte(object: &Object<'_>, field: &str, context: &mut Context<'_>) -> Option<u
     match text.as_bytes() {
         [byte] if byte.is_ascii() && !matches!(byte, b'\n' | b'\r' | 0) => Some(*byte),
         _ => {
-            let words = format!("{text:.20?} is not one ASCII character within a line");
+            let words = format!("{text} is not one ASCII character within a line", text = quoted(text));
             context.fault(Fault::new(FaultCode::InvalidValue, object.at(field), words));
             None
         }

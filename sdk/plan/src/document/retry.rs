@@ -7,9 +7,10 @@ use super::object::Object;
 use super::outcome::matchers;
 use crate::{Backoff, Jitter, Retry};
 
-const FIELDS: &[&str] = &["max_retries", "backoff", "initial_delay_ms", "max_delay_ms", "jitter", "on"];
+pub(crate) const FIELDS: &[&str] =
+    &["max_retries", "backoff", "initial_delay_ms", "max_delay_ms", "jitter", "on"];
 
-const BACKOFFS: &[(&str, Backoff)] = &[
+pub(crate) const BACKOFFS: &[(&str, Backoff)] = &[
     ("fibonacci", Backoff::Fibonacci),
     ("exponential", Backoff::Exponential),
     ("linear", Backoff::Linear),

@@ -52,7 +52,7 @@ pub(crate) const FIELDS: &[&str] = &[
 ];
 
 /// What `submit`, `poll` and `cancel` of an async job cannot have: each is one request, made when the job says so.
-const NOT_IN_ONE_REQUEST: &[&str] = &[
+pub(crate) const NOT_IN_ONE_REQUEST: &[&str] = &[
     "execute_if",
     "for_each",
     "while",

@@ -8,7 +8,7 @@ use croner::parser::{CronParser, Year};
 use super::context::Context;
 use super::object::Object;
 use super::plan::MAX_COUNT;
-use crate::fault::nearest;
+use crate::fault::{nearest, quoted};
 use crate::{CatchUp, CronTiming, Fault, FaultCode, Timing};
 
 pub(crate) const CATCH_UPS: &[(&str, CatchUp)] =
@@ -62,21 +62,25 @@ fn parse_cron(text: &str) -> Result<Cron, String> {
     let fields = text.split_whitespace().count();
     if text.contains('@') || !(5..=6).contains(&fields) {
         return Err(format!(
-            "{text:?} is no cron text: that has 5 fields (minute hour day month weekday), or 6 with seconds first"
+            "{text} is no cron text: that has 5 fields (minute hour day month weekday), or 6 with seconds first",
+            text = quoted(text)
         ));
     }
     let parser = CronParser::builder().year(Year::Disallowed).build();
-    let cron = parser.parse(text).map_err(|error| format!("{text:?} is no cron text: {error}"))?;
+    let cron = parser
+        .parse(text)
+        .map_err(|error| format!("{text} is no cron text: {error}", text = quoted(text)))?;
     // Asked of a fixed day, as nothing here reads a clock; leap years and weekdays repeat within 28 years of it.
     let comes = cron.find_next_occurrence(&DateTime::<Utc>::UNIX_EPOCH, true).is_ok();
-    if comes { Ok(cron) } else { Err(format!("{text:?} never comes")) }
+    if comes { Ok(cron) } else { Err(format!("{text} never comes", text = quoted(text))) }
 }
 
 fn timezone(plan: &Object<'_>, context: &mut Context<'_>) -> Option<Tz> {
     let text = plan.text("timezone", context)?;
     let zone = text.parse::<Tz>().ok();
     if zone.is_none() {
-        let words = format!("{text:.100?} is no zone of the IANA database, like Europe/Berlin or UTC");
+        let words =
+            format!("{text} is no zone of the IANA database, like Europe/Berlin or UTC", text = quoted(text));
         let mut fault = Fault::new(FaultCode::InvalidValue, plan.at("timezone"), words);
         let lower = text.to_ascii_lowercase();
         let same = TZ_VARIANTS.iter().map(|zone| zone.name()).find(|name| name.to_ascii_lowercase() == lower);

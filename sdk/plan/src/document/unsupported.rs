@@ -10,20 +10,9 @@ use crate::{Fault, FaultCode, ScopeName};
 /// A field that is not served; the values that mean the same as leaving it out are taken.
 type Entry = (&'static str, fn(&Value) -> bool);
 
-fn never(_: &Value) -> bool {
-    false
-}
-
 fn is_empty(value: &Value) -> bool {
     *value == json!([])
 }
-
-pub(super) const PLAN: &[Entry] = &[
-    ("cron", never),
-    ("timezone", never),
-    ("spread_seconds", never),
-    ("catch_up", |value| *value == json!("run_once")),
-];
 
 pub(super) const DEFINITION: &[Entry] = &[("rate_limits", is_empty)];
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::context::Context;
 use super::level::Scopes;
 use super::object::Object;
-use crate::fault::nearest;
+use crate::fault::{nearest, quoted};
 use crate::{Fault, FaultCode, ScopeName, TimeFormat, Window, time};
 
 pub(crate) const FIELDS: &[&str] = &["from", "to", "step", "format", "from_param", "to_param"];
@@ -79,14 +79,20 @@ fn format(object: &Object<'_>, context: &mut Context<'_>) -> Option<TimeFormat> 
         pattern if pattern.contains('%') => {
             let valid = pattern.len() <= PATTERN_BYTES && time::pattern(pattern).is_some();
             if !valid {
-                let words =
-                    format!("{pattern:.200?} is no strftime pattern of at most {PATTERN_BYTES} bytes");
+                let words = format!(
+                    "{pattern} is no strftime pattern of at most {PATTERN_BYTES} bytes",
+                    pattern = quoted(pattern)
+                );
                 context.fault(Fault::new(FaultCode::InvalidValue, object.at("format"), words));
             }
             valid.then(|| TimeFormat::Strftime(pattern.to_owned()))
         }
         other => {
-            let words = format!("{other:.200?} is none of {}, and no strftime pattern", FORMATS.join(", "));
+            let words = format!(
+                "{other} is none of {}, and no strftime pattern",
+                FORMATS.join(", "),
+                other = quoted(other)
+            );
             let mut fault = Fault::new(FaultCode::InvalidValue, object.at("format"), words);
             fault.suggestion = nearest(other, FORMATS.iter().copied()).map(str::to_owned);
             context.fault(fault);

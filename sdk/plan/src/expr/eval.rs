@@ -61,6 +61,12 @@ impl<'e> Run<'e> {
         Self { scope, env, offset: 0, steps: STEPS, slots: SLOTS, text_bytes: TEXT_BYTES }
     }
 
+    /// A part of the budget alone.
+    #[cfg(test)]
+    pub(crate) fn with_part(self, part: u64) -> Self {
+        Self { steps: STEPS / part, slots: SLOTS / part, text_bytes: TEXT_BYTES / part, ..self }
+    }
+
     /// A failure at the function that is running.
     pub(crate) fn fail(&self, message: impl Into<String>) -> Failure {
         Failure { offset: self.offset, message: message.into(), over_budget: false }

@@ -52,7 +52,10 @@ impl Expr {
     /// # Errors
     /// A function's type error, or a bound of steps, size or depth that was reached.
     pub fn eval(&self, scope: &Scope, env: &EvalEnv) -> Result<Value, EvalError> {
-        let mut run = Run::new(scope, env);
+        self.eval_in(Run::new(scope, env))
+    }
+
+    fn eval_in(&self, mut run: Run<'_>) -> Result<Value, EvalError> {
         let outcome = run.eval(&self.0.ast, Data::Scope).and_then(|value| {
             if self.0.builds {
                 run.check_result(&value, 1)?;

@@ -75,6 +75,11 @@ impl InScope {
         self.names.contains(&name)
     }
 
+    /// The names, in alphabetical order.
+    pub(crate) fn names(&self) -> &[ScopeName] {
+        &self.names
+    }
+
     /// The fault of an expression that would keep credentials, if it is one.
     pub(super) fn kept_credentials(&self, reads: &Reads, site: &Site<'_>) -> Option<Fault> {
         let secret = ["token", "headers"].into_iter().find(|member| reads.touches(&["auth", member]));

@@ -76,6 +76,7 @@ fn pay_digest(run: &mut Run<'_>, text: &str) -> Outcome<()> {
 }
 
 fn hmac_sha256(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+    pay_digest(run, args.text(0))?;
     let mut mac = Hmac::<Sha256>::new_from_slice(args.text(0).as_bytes())
         .map_err(|_| run.fail("the key cannot be used"))?;
     pay_digest(run, args.text(1))?;

@@ -83,8 +83,9 @@ pub(super) fn stringify(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
 fn json_parse(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
     let json = args.text(0);
     run.pay_text(json.len())?;
-    // A value takes at least two bytes of its text, a digit and a comma.
-    run.pay_slots(json.len() / 8)?;
+    // Each value but the first begins after one of these, and each member has a name beside it.
+    let signs = json.bytes().filter(|byte| matches!(byte, b',' | b'[' | b'{' | b':')).count();
+    run.pay_slots(signs + 1)?;
     let value = Value::parse(json.as_bytes()).map_err(|error| run.fail(error.to_string()))?;
     Ok(value.rcvar().clone())
 }

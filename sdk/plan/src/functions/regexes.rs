@@ -94,7 +94,9 @@ fn extract(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
 
 #[cfg(test)]
 mod tests {
-    use crate::expr::tests::eval;
+    use super::linear_regex;
+    use crate::Scope;
+    use crate::expr::tests::{eval, eval_in_part};
 
     #[test]
     fn groups_are_chosen_and_checked() {
@@ -106,6 +108,36 @@ mod tests {
 
     #[test]
     fn a_pattern_that_would_take_much_memory_is_refused() {
-        assert!(eval("regex_match('a', join('', ['(a{1000}){', '1000}']))").is_err());
+        for pattern in [
+            "(a{1000}){1000}",
+            "((a{100}){100}){100}",
+            "\\w{5000}",
+            "(\\p{L}\\p{N}){2000}",
+            &"(".repeat(3000),
+        ] {
+            assert!(linear_regex(pattern).is_err(), "{pattern:.40}");
+            // Put together while it runs, it is only known then.
+            let (half, rest) = pattern.split_at(pattern.len() / 2);
+            let error = eval(&format!("regex_match('a', join('', ['{half}', '{rest}']))")).unwrap_err();
+            assert!(error.message.contains("no regular expression, or too large"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_takes_no_more_than_linear_time() {
+        let subject = "a".repeat(3000);
+        for pattern in ["(a+)+$", "(a|aa)+b", "(a*)*b", "^(a?){500}a{500}$", "(.*)(.*)(.*)b"] {
+            let found = eval(&format!("regex_match('{subject}!', '{pattern}')"));
+            assert!(found.is_ok_and(|found| found == "false"), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn many_patterns_and_long_texts_are_paid_for() {
+        // Each pattern is another one, so none is found among those that were compiled before.
+        let many = "map(&regex_match('a', join('', ['a{', to_string(@), '}'])), range(`1`, `1000000`))";
+        assert!(eval_in_part(many, &Scope::new()).is_err_and(|error| error.over_budget));
+        let long = format!("map(&regex_match('{}', '(a|b)*c'), range(`0`, `1000000`))", "a".repeat(3500));
+        assert!(eval_in_part(&long, &Scope::new()).is_err_and(|error| error.over_budget));
     }
 }

@@ -350,11 +350,13 @@ pub(super) fn sortable<'a>(
 ) -> Outcome<()> {
     let length = items.len();
     run.pay_slots(length)?;
-    run.pay_steps(length.saturating_mul(length.checked_ilog2().unwrap_or(0) as usize + 1))?;
+    // Each element is compared so often: one long text can be in the list many times.
+    let comparisons = length.checked_ilog2().unwrap_or(0) as usize + 1;
+    run.pay_steps(length.saturating_mul(comparisons))?;
     let mut first = None;
     for item in items {
         let kind = kind_of(item);
-        run.pay_steps(item.as_string().map_or(0, String::len) / 64)?;
+        run.pay_steps(item.as_string().map_or(0, String::len).saturating_mul(comparisons) / 64)?;
         let orderable = matches!(**item, Variable::Number(_) | Variable::String(_));
         if !orderable || *first.get_or_insert(kind) != kind {
             let beside = first.filter(|first| *first != kind).map(|first| format!(" beside {first}"));

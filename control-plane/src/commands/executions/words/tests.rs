@@ -118,6 +118,41 @@ fn a_parked_one_says_until_when_and_why_and_then_what_it_waits_for() {
 }
 
 #[test]
+fn one_whose_upstream_works_for_it_says_what_a_cancel_does_there() {
+    let load = PoolLoad { sessions: 1, slots: 64, taken: 0 };
+    let waiting = Execution { must_cancel: true, attempt: 1, ..execution() };
+    let parked =
+        Execution { not_before: Some(at(90)), waiting_for: Some("its job".to_owned()), ..waiting.clone() };
+    let standing = || Standing::Ready { queued: Some(queued()), load };
+    let said = told(State::Parked, parked, standing(), progress(), None);
+    assert!(said.ends_with("Its upstream works for it meanwhile: a cancel tells it first."), "{said}");
+
+    let asked =
+        Execution { cancel_requested_at: Some(at(-5)), cancel_reason: Some("enough".to_owned()), ..waiting };
+    let said = told(State::Queued, asked.clone(), standing(), progress(), None);
+    assert!(
+        said.starts_with(
+            "A cancel was asked for at 2026-03-01T11:59:55Z (5 s ago) (enough), and its upstream works for it: it waits for an \
+             executor that tells the upstream that nobody waits for that job any more. Then it ends as cancelled, and soon in any \
+             case. Its pool \"default\" has 1 live executor"
+        ),
+        "{said}"
+    );
+    let held = || Standing::Held { session: None, saved: None };
+    let said = told(State::Running, asked.clone(), held(), Progress::default(), None);
+    assert!(
+        said.ends_with("its executor is told with its next heartbeat, and tells the upstream."),
+        "{said}"
+    );
+    let before = Execution { cancel_requested_at: Some(at(-70)), ..asked };
+    let said = told(State::Running, before, held(), Progress::default(), None);
+    assert!(
+        said.ends_with("its executor has it to tell the upstream that nobody waits for that job any more."),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_blocked_one_names_the_limit() {
     let load = PoolLoad { sessions: 1, slots: 64, taken: 0 };
     let execution = Execution { waiting_for: Some("per_minute".to_owned()), ..execution() };

@@ -2,23 +2,25 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use serde_json::Value as Json;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::grant::{Grant, GrantedConfig, Saved};
+use super::grant::{Grant, GrantedConfig, Kept, Saved};
+use crate::commands::configs::secrets::{Part, Secrets};
 use crate::commands::fleet::checkpoint::OwnContext;
 use crate::commands::fleet::progress::Progress;
 use crate::commands::fleet::{FleetError, LeaseToken};
-use crate::keys::{KeyError, MasterKeys, Sealer, WrappedKey};
+use crate::keys::{MasterKeys, Sealer, WrappedKey};
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
 use crate::store::fleet::Key;
+use crate::store::fleet::cursors::{self, Cursors};
 use crate::store::fleet::grants::{self, Definition, Fields, SavedCheckpoint, SealedConfig, Sizes};
 use crate::store::fleet::runs::LockedRun;
+use crate::store::fleet::schedules::ScheduleKey;
 
-/// A context larger than this is fetched apart.
-const MAX_CONTEXT_BYTES: i64 = 64 * 1024;
+/// Context and cursors that are larger together are fetched apart.
+const MAX_KEPT_BYTES: i64 = 64 * 1024;
 /// What a grant takes beside its large parts, about.
 const OVERHEAD_BYTES: usize = 2048;
 
@@ -50,19 +52,21 @@ impl Material {
         let definition = self.definitions.get(&revision_of(run))?;
         let config = self.configs.get(&config_of(run))?;
         let sizes = self.sizes.get(&run.key).copied().unwrap_or_default();
-        let context = if self.has_context_apart(run) { 0 } else { sizes.context };
-        let stored = usize::try_from(context + sizes.checkpoint).unwrap_or(usize::MAX);
+        let kept = if self.is_kept_apart(run) { 0 } else { sizes.context + sizes.cursors };
+        let stored = usize::try_from(kept + sizes.checkpoint).unwrap_or(usize::MAX);
         let definition = definition.json.as_ref().map_or(0, String::len);
-        let config = config.values.to_string().len() + config.secrets.as_ref().map_or(0, Vec::len);
+        let sealed = [&config.secrets, &config.transport_secrets].into_iter().flatten().map(Vec::len);
+        let config =
+            config.values.to_string().len() + config.transport.to_string().len() + sealed.sum::<usize>();
         let overlay = run.context_override.as_ref().map_or(0, Vec::len);
         Some(stored.saturating_add(definition + config + overlay + OVERHEAD_BYTES))
     }
 
-    fn has_context_apart(&self, run: &LockedRun) -> bool {
-        self.sizes.get(&run.key).is_some_and(|sizes| sizes.context > MAX_CONTEXT_BYTES)
+    fn is_kept_apart(&self, run: &LockedRun) -> bool {
+        self.sizes.get(&run.key).is_some_and(|sizes| sizes.context + sizes.cursors > MAX_KEPT_BYTES)
     }
 
-    /// Reads contexts and checkpoints of runs that are granted, and puts the grants together.
+    /// Reads contexts, cursors and checkpoints of runs that are granted, and puts the grants together.
     pub(super) async fn grants(
         mut self,
         tx: &Tx,
@@ -72,13 +76,16 @@ impl Material {
     ) -> Result<Vec<Grant>, FleetError> {
         let size = |run: &LockedRun| self.sizes.get(&run.key).copied().unwrap_or_default();
         let runs = || granted.iter().map(|(run, _)| run);
-        let with_context: Vec<&LockedRun> =
-            runs().filter(|run| size(run).context > 0 && !self.has_context_apart(run)).collect();
-        let with_checkpoint: Vec<&LockedRun> = runs().filter(|run| size(run).checkpoint > 0).collect();
-        let stored = Stored::read(tx, &with_checkpoint, &with_context).await?;
+        let inline = || runs().filter(|run| !self.is_kept_apart(run));
+        let wanted = Wanted {
+            contexts: inline().filter(|run| size(run).context > 0).collect(),
+            cursors: inline().filter(|run| size(run).cursors > 0).collect(),
+            checkpoints: runs().filter(|run| size(run).checkpoint > 0).collect(),
+        };
+        let stored = Stored::read(tx, wanted).await?;
         let mut grants = Vec::with_capacity(granted.len());
         for (run, lease) in granted {
-            let context = if self.has_context_apart(&run) { None } else { Some(stored.context(&run)?) };
+            let kept = if self.is_kept_apart(&run) { None } else { Some(stored.kept(&run)?) };
             let checkpoint = stored.checkpoints.get(&grants::begin_at(&run)).map(saved).transpose()?;
             let definition = self.definitions.get(&revision_of(&run)).cloned();
             let definition =
@@ -94,7 +101,7 @@ impl Material {
                 definition_hash: definition.hash,
                 definition_json: definition.json,
                 config: open(&run, sealed, master_keys)?,
-                context,
+                kept,
                 checkpoint,
                 scheduled_at: run.scheduled_at,
                 started_at: run.started_at.unwrap_or(run.scheduled_at),
@@ -128,86 +135,89 @@ fn saved(checkpoint: &SavedCheckpoint) -> Result<Saved, StoreError> {
     })
 }
 
-/// Opens a config: each secret goes to its place among the values.
+/// Opens a config: each secret goes to its place.
 fn open(
     run: &LockedRun,
     config: &SealedConfig,
     master_keys: &MasterKeys,
 ) -> Result<GrantedConfig, FleetError> {
-    let mut values = config.values.clone();
+    let (mut values, mut transport) = (config.values.clone(), config.transport.clone());
     let mut secret_pointers = Vec::new();
-    if let Some(sealed) = &config.secrets {
+    if config.secrets.is_some() || config.transport_secrets.is_some() {
         let wrapped = WrappedKey { key_id: config.data_key_id.clone(), sealed: config.data_key.clone() };
-        let plain = master_keys.data_key(config.tenant_id, &wrapped)?.open(
-            config.tenant_id,
-            config.id,
-            "secrets",
-            sealed,
-        )?;
-        let secrets: BTreeMap<String, Json> =
-            serde_json::from_slice(&plain).map_err(|_| KeyError::Altered)?;
-        for (pointer, secret) in secrets {
-            if let Some(place) = values.pointer_mut(&pointer) {
-                *place = secret;
-                secret_pointers.push(pointer);
-            }
-        }
+        let key = master_keys.data_key(config.tenant_id, &wrapped)?;
+        let place = (config.tenant_id, config.id);
+        let secrets = Secrets::open(&key, place, Part::Values, config.secrets.as_deref())?;
+        secret_pointers.extend(secrets.pointers().map(str::to_owned));
+        secrets.put_back(&mut values);
+        Secrets::open(&key, place, Part::Transport, config.transport_secrets.as_deref())?
+            .put_back(&mut transport);
     }
-    let allowed_hosts = serde_json::from_value(config.allowed_hosts.clone())
-        .map_err(|error| StoreError::corrupt("configs", error))?;
+    let transport =
+        serde_json::from_value(transport).map_err(|error| StoreError::corrupt("configs.transport", error))?;
     Ok(GrantedConfig {
         id: config.id,
         key: run.config_key.clone(),
         values_json: values.to_string().into_bytes(),
         secret_pointers,
-        allowed_hosts,
+        transport,
     })
 }
 
-/// Contexts and checkpoints as they are stored.
+/// Whose what is to be read.
+#[derive(Default)]
+struct Wanted<'a> {
+    contexts: Vec<&'a LockedRun>,
+    cursors: Vec<&'a LockedRun>,
+    checkpoints: Vec<&'a LockedRun>,
+}
+
+/// Contexts, cursors and checkpoints as they are stored.
 struct Stored {
-    contexts: HashMap<(Uuid, Uuid, Uuid), Fields>,
+    contexts: HashMap<ScheduleKey, Fields>,
+    cursors: HashMap<ScheduleKey, Cursors>,
     checkpoints: HashMap<Key, SavedCheckpoint>,
 }
 
 impl Stored {
-    async fn read(
-        tx: &Tx,
-        with_checkpoint: &[&LockedRun],
-        with_context: &[&LockedRun],
-    ) -> Result<Self, StoreError> {
-        let mut contexts: Vec<_> = with_context.iter().map(|run| context_key(run)).collect();
-        contexts.sort_unstable();
-        contexts.dedup();
-        let mut checkpoints: Vec<Key> = with_checkpoint.iter().map(|run| grants::begin_at(run)).collect();
+    async fn read(tx: &Tx, wanted: Wanted<'_>) -> Result<Self, StoreError> {
+        let mut checkpoints: Vec<Key> = wanted.checkpoints.iter().map(|run| grants::begin_at(run)).collect();
         checkpoints.sort_unstable();
         checkpoints.dedup();
         Ok(Self {
-            contexts: grants::contexts(tx, &contexts).await?,
+            contexts: grants::contexts(tx, &schedules_of(&wanted.contexts)).await?,
+            cursors: cursors::of(tx, &schedules_of(&wanted.cursors)).await?,
             checkpoints: grants::checkpoints(tx, &checkpoints).await?,
         })
     }
 
-    fn context(&self, run: &LockedRun) -> Result<Fields, StoreError> {
-        let stored = self.contexts.get(&context_key(run)).cloned().unwrap_or_default();
+    fn kept(&self, run: &LockedRun) -> Result<Kept, StoreError> {
+        let stored = self.contexts.get(&schedule_of(run)).cloned().unwrap_or_default();
         let own = self
             .checkpoints
             .get(&grants::begin_at(run))
             .and_then(|checkpoint| checkpoint.own_context.as_deref());
-        overlay(stored, run.context_override.as_deref(), own)
+        let context = overlay(stored, run.context_override.as_deref(), own)?;
+        Ok(Kept { context, cursors: self.cursors.get(&schedule_of(run)).cloned().unwrap_or_default() })
     }
 }
 
-fn context_key(run: &LockedRun) -> (Uuid, Uuid, Uuid) {
-    (run.key.tenant_id, run.plan_id, run.config_id)
+fn schedule_of(run: &LockedRun) -> ScheduleKey {
+    ScheduleKey { tenant_id: run.key.tenant_id, plan_id: run.plan_id, config_id: run.config_id }
 }
 
-/// The context of one run that is locked.
-pub(in crate::commands::fleet) struct ContextOf<'a>(pub(in crate::commands::fleet) &'a LockedRun);
+/// Each once.
+fn schedules_of(runs: &[&LockedRun]) -> Vec<ScheduleKey> {
+    let mut keys: Vec<ScheduleKey> = runs.iter().map(|run| schedule_of(run)).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
 
-/// Reads a run's context whole, however large it is.
-pub(in crate::commands::fleet) async fn context_of(tx: &Tx, of: ContextOf<'_>) -> Result<Fields, StoreError> {
-    Stored::read(tx, &[of.0], &[of.0]).await?.context(of.0)
+/// Reads what outlives a run that is locked, however large it is.
+pub(in crate::commands::fleet) async fn kept_of(tx: &Tx, run: &LockedRun) -> Result<Kept, StoreError> {
+    let wanted = Wanted { contexts: vec![run], cursors: vec![run], checkpoints: vec![run] };
+    Stored::read(tx, wanted).await?.kept(run)
 }
 
 /// The persistent context, then a trigger's values over it, then what the run itself wrote.

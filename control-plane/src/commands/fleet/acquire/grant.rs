@@ -4,8 +4,10 @@ use chrono::{DateTime, Utc};
 use orchid_domain::execution::Kind;
 use uuid::Uuid;
 
+use crate::commands::configs::Transport;
 use crate::commands::fleet::LeaseToken;
 use crate::commands::fleet::progress::Progress;
+use crate::store::fleet::cursors::Cursors;
 use crate::store::fleet::grants::Fields;
 
 /// A lease with what its attempt needs. Holds opened secrets, so it has no `Debug` of its values.
@@ -29,8 +31,8 @@ pub struct Grant {
     pub integration_key: String,
     /// The config.
     pub config: GrantedConfig,
-    /// The context, overlaid; none: it is too large, and fetched apart.
-    pub context: Option<Fields>,
+    /// What outlives runs; none: it is too large, and fetched apart.
+    pub kept: Option<Kept>,
     /// The last accepted checkpoint.
     pub checkpoint: Option<Saved>,
     /// When the run was due or asked for.
@@ -56,6 +58,15 @@ impl std::fmt::Debug for Grant {
     }
 }
 
+/// What outlives runs of a plan for a config.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    /// The context, overlaid for this run.
+    pub context: Fields,
+    /// Cursors and validators.
+    pub cursors: Cursors,
+}
+
 /// A config, opened for one run.
 #[derive(Clone)]
 pub struct GrantedConfig {
@@ -67,8 +78,8 @@ pub struct GrantedConfig {
     pub values_json: Vec<u8>,
     /// RFC 6901 pointers, from the values, of what is secret.
     pub secret_pointers: Vec<String>,
-    /// Which hosts may be reached; empty: the host of each step's own url.
-    pub allowed_hosts: Vec<String>,
+    /// How its requests leave and where they may go, secrets in their places.
+    pub transport: Transport,
 }
 
 /// Where a run goes on.

@@ -22,9 +22,9 @@ use crate::store::error::StoreError;
 use crate::store::fleet::sessions::{self, LiveSession};
 use crate::store::fleet::{Key, leases, ready};
 
-pub(super) use assemble::{ContextOf, context_of};
+pub(super) use assemble::kept_of;
 use claim::{Budget, Claim, Regrant};
-pub use grant::{Grant, GrantedConfig, Saved};
+pub use grant::{Grant, GrantedConfig, Kept, Saved};
 
 /// The longest wait of one call.
 const MAX_WAIT: Duration = Duration::from_secs(20);

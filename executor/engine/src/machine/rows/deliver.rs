@@ -14,7 +14,7 @@ use crate::machine::env::Env;
 use crate::machine::flight::Flight;
 use crate::machine::flow::Flow;
 use crate::machine::halt::Halt;
-use crate::machine::outcome::TryFault;
+use crate::machine::outcome::{TryFault, Verdict};
 use crate::machine::step_run::{Doing, Sent, StepRun};
 use crate::message::body::BodyKind;
 
@@ -170,17 +170,24 @@ impl StepRun {
         &mut self,
         cx: &mut Cx<'_>,
         env: &mut Env,
-        pass: Box<Pass>,
+        mut pass: Box<Pass>,
         fault: TryFault,
         words: String,
     ) -> Result<Flow, Halt> {
-        self.rows_done = pass.place(false).unwrap_or_default();
         let retries_left = self.retry < self.step().retry.max_retries;
-        let Pass { sent, mut answer, source, .. } = *pass;
-        if let Some(pieces) = source.and_then(|source| source.pieces) {
-            answer.body = Body::Text(String::from_utf8_lossy(&pieces.head).into_owned());
+        if let Some(pieces) = pass.source.as_ref().and_then(|source| source.pieces.as_ref()) {
+            pass.answer.body = Body::Text(String::from_utf8_lossy(&pieces.head).into_owned());
         }
-        answer.broken_by(fault, words, retries_left);
-        self.judge(cx, env, sent, answer)
+        pass.answer.broken_by(fault, words, retries_left);
+        let decision = self.decide(cx, env, &mut pass.sent, &pass.answer)?;
+        if matches!(decision.verdict, Verdict::Fail | Verdict::Abort(_)) {
+            // Nobody asks for the rows before the break again.
+            self.take_ended(cx, env, &mut pass)?;
+            let settled = pass.sheet.leave_all(cx, &self.node);
+            self.settle(cx, env, &mut pass, settled);
+        }
+        self.rows_done = pass.place(true).unwrap_or_default();
+        let Pass { sent, answer, .. } = *pass;
+        self.obey(cx, env, sent, answer, decision)
     }
 }

@@ -23,7 +23,7 @@ use super::outcome::TryFault;
 use super::sequence::Sequence;
 use super::step_run::Sent;
 use crate::body::Rows;
-use crate::checkpoint::{PlaceError, RowsPlace, SequencePlace};
+use crate::checkpoint::{PlaceError, RowPlace, RowsPlace};
 use crate::input::TryId;
 
 /// Bytes of a broken body that its error shows.
@@ -44,7 +44,7 @@ pub(super) struct Pass {
     pub(super) writes: Changes,
     settled: SettledRows,
     /// Rows of a checkpoint that are not begun yet.
-    resumed: BTreeMap<u64, SequencePlace>,
+    resumed: BTreeMap<u64, RowPlace>,
     /// What sub-steps left that ran once for the pass.
     pub(super) steps: Vec<u8>,
     /// Rows so far.
@@ -55,6 +55,8 @@ pub(super) struct Pass {
 struct Row {
     sequence: Sequence,
     raw: Bytes,
+    /// Where a checkpoint had it.
+    began_at: Option<RowPlace>,
 }
 
 /// Where rows come from.
@@ -128,19 +130,32 @@ enum Progress {
     Broken(TryFault, String),
 }
 
+/// The name that a row's place has it by.
+fn row_name(row: &[u8]) -> String {
+    hex::encode(&Sha256::digest(row)[..8])
+}
+
 impl Pass {
+    /// `whole`: with the rows that are not settled, those under way as they are, those that have ended as the last checkpoint
+    /// had them.
     pub(super) fn place(&self, whole: bool) -> Result<Option<RowsPlace>, PlaceError> {
         if let Some(Source { skip: Some(skip), .. }) = &self.source {
             return Ok(Some(skip.place.clone()));
         }
         let single = self.source.is_none();
-        let mut under_way = BTreeMap::new();
-        for (number, row) in self.flight.under_way() {
-            if whole || (single && row.sequence.env.durable) {
-                under_way.insert(number, row.sequence.place(whole)?);
+        let mut under_way: BTreeMap<u64, RowPlace> = self.resumed.clone();
+        if whole {
+            let waiting = (self.settled.done..).zip(self.sheet.waiting());
+            for (number, end) in waiting.chain(self.flight.ended()) {
+                under_way.extend(end.began_at.iter().map(|place| (number, place.clone())));
             }
         }
-        under_way.extend(self.resumed.iter().map(|(number, place)| (*number, place.clone())));
+        for (number, row) in self.flight.under_way() {
+            if whole || (single && row.sequence.env.durable) {
+                let at = row.sequence.place(whole)?;
+                under_way.insert(number, RowPlace { row: row_name(&row.raw), at });
+            }
+        }
         if self.settled.done == 0 && under_way.is_empty() {
             return Ok(None);
         }
@@ -175,6 +190,20 @@ impl Pass {
             skip.left -= 1;
         }
         skip.left > 0 || self.settled.hash() == skip.place.hash
+    }
+
+    /// Where a checkpoint had this row: by its number, or where the page has moved by what it is.
+    fn began_at(&mut self, number: u64, row: &[u8]) -> Option<RowPlace> {
+        if self.resumed.is_empty() {
+            return None;
+        }
+        let name = row_name(row);
+        let same = |place: &RowPlace| place.row == name;
+        let number = match self.resumed.get(&number) {
+            Some(place) if same(place) => number,
+            Some(_) | None => *self.resumed.iter().find(|(_, place)| same(place))?.0,
+        };
+        self.resumed.remove(&number)
     }
 
     /// The place that was gone to, once all rows before it were passed over.

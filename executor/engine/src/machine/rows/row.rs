@@ -24,15 +24,16 @@ impl StepRun {
     ) -> Result<(), Halt> {
         let single = pass.source.is_none();
         let row_env = self.row_env(env, pass, (!single).then_some((number, &raw)));
-        let sequence = match pass.resumed.remove(&number) {
-            Some(place) => Sequence::at(&self.node.subs, row_env, place, &cx.run.lists)
+        let began_at = pass.began_at(number, &raw);
+        let sequence = match &began_at {
+            Some(place) => Sequence::at(&self.node.subs, row_env, place.at.clone(), &cx.run.lists)
                 .map(Some)
                 .map_err(|error| self.plain_fault(cx, env, What::place(&self.step().pointer, &error)))?,
             None => Sequence::new(&self.node.subs, row_env),
         };
         let Some(mut sequence) = sequence else { return Ok(()) };
         let flow = cx.at(number, |cx| sequence.start(cx));
-        self.row_came_to(cx, pass, number, Row { sequence, raw }, flow)
+        self.row_came_to(cx, pass, number, Row { sequence, raw, began_at }, flow)
     }
 
     /// What the sub-steps of a row see.
@@ -97,7 +98,7 @@ impl StepRun {
         number: u64,
         row: Row,
     ) -> Result<(), Halt> {
-        let Row { sequence, raw } = row;
+        let Row { sequence, raw, began_at } = row;
         let carries = self.node.subs.iter().any(|sub| sub.gathers);
         let shown = match (carries, pass.source.is_some()) {
             (true, true) => with_steps(&raw, &sequence.gathered()),
@@ -105,7 +106,7 @@ impl StepRun {
             (false, _) => raw.clone(),
         };
         let Env { writes, cursors, .. } = sequence.env;
-        self.row_ended(cx, pass, number, RowEnd { raw, shown, writes, cursors })
+        self.row_ended(cx, pass, number, RowEnd { raw, shown, writes, cursors, began_at })
     }
 
     pub(super) fn row_ended(

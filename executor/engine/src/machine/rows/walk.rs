@@ -1,12 +1,14 @@
 //! The walk over the rows of a pass: as many as there is room for, into the page's messages in their order.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 
 use super::{Pass, Progress};
 use crate::body::NextRow;
-use crate::checkpoint::RowsPlace;
+use crate::checkpoint::{RowPlace, RowsPlace, SequencePlace};
 use crate::machine::carried;
-use crate::machine::context::{self, Changes};
+use crate::machine::context;
 use crate::machine::cx::Cx;
 use crate::machine::emit::{Made, RowEnd, Settled, Sheet};
 use crate::machine::env::Env;
@@ -14,6 +16,7 @@ use crate::machine::flight::Flight;
 use crate::machine::flow::{Flow, Idle};
 use crate::machine::halt::Halt;
 use crate::machine::outcome::TryFault;
+use crate::machine::sequence::Sequence;
 use crate::machine::step_run::{Doing, StepRun};
 use crate::message::body::BodyKind;
 use crate::message::exchange::SentFacts;
@@ -29,6 +32,8 @@ impl StepRun {
         if pass.source.is_none() {
             return self.advance_single(cx, env, pass);
         }
+        // What has ended is in the page before others begin: beginning may end the run.
+        self.take_ended(cx, env, pass)?;
         loop {
             if let Some(stop) = self.fill(cx, env, pass)? {
                 return Ok(stop);
@@ -100,20 +105,11 @@ impl StepRun {
                 }
                 continue;
             }
-            if self.step().rows.is_some() {
-                cx.run.progress.counts.rows += 1;
-            }
             let number = pass.flight.begin();
             if has_subs {
                 self.begin_row(cx, env, pass, number, row)?;
             } else {
-                let shown = row.clone();
-                self.row_ended(
-                    cx,
-                    pass,
-                    number,
-                    RowEnd { raw: row, shown, writes: Changes::new(), cursors: Vec::new() },
-                )?;
+                self.row_ended(cx, pass, number, RowEnd::plain(row))?;
                 self.take_ended(cx, env, pass)?;
             }
         }
@@ -164,6 +160,9 @@ impl StepRun {
         // The place of a page that is taken in one go is never asked for: its rows are not worth their hash.
         let hashes =
             !self.node.subs.is_empty() || pass.source.as_ref().is_some_and(|source| source.pieces.is_some());
+        if self.step().rows.is_some() {
+            cx.run.progress.counts.rows += rows.len() as u64;
+        }
         for RowEnd { raw, mut writes, cursors, .. } in rows {
             if hashes {
                 pass.settled.add(&raw);
@@ -192,13 +191,25 @@ impl StepRun {
         }
         let skipping = pass.source.as_ref().is_some_and(|source| source.skip.is_some());
         if pass.source.is_some() && !skipping {
+            // A row that no message takes is begun again, and fails there.
+            let _taken = self.take_ended(cx, env, &mut pass);
             let settled = pass.sheet.leave_all(cx, &self.node);
             self.settle(cx, env, &mut pass, settled);
         }
         self.doing = Doing::Rows(pass);
     }
 
-    pub(in crate::machine) fn abandon(&mut self, found: &mut Vec<(Env, StepRun)>) {
+    pub(in crate::machine) fn abandon(&mut self, env: &Env, found: &mut Vec<(Env, StepRun)>) {
+        let waiting: Vec<(u64, SequencePlace)> =
+            self.not_begun().map(|(number, place)| (number, place.at.clone())).collect();
+        let path = self.path(env);
+        for (number, place) in waiting {
+            // What the row was is not known here: a job keeps what its cancel reads.
+            let below = env.below(format!("{path}[{number}]."), false);
+            if let Ok(mut sequence) = Sequence::at(&self.node.subs, below, place, &BTreeMap::new()) {
+                sequence.abandon(found);
+            }
+        }
         if let Doing::Rows(pass) = &mut self.doing {
             for (_, mut row) in pass.flight.drain_under_way() {
                 row.sequence.abandon(found);
@@ -206,13 +217,28 @@ impl StepRun {
         }
     }
 
-    pub(in crate::machine) fn works_upstream(&self) -> bool {
-        match &self.doing {
-            Doing::Rows(pass) => pass.flight.under_way().any(|(_, row)| row.sequence.works_upstream()),
-            Doing::Nothing | Doing::Asking(_) | Doing::Gathering(_) | Doing::Waiting(_) | Doing::Parked => {
-                false
-            }
+    /// Rows of a checkpoint that have not begun again.
+    fn not_begun(&self) -> impl Iterator<Item = (u64, &RowPlace)> {
+        let (mut resumed, mut skipped) = (None, None);
+        if let Doing::Rows(pass) = &self.doing {
+            resumed = Some(&pass.resumed);
+            skipped = pass.source.as_ref().and_then(|source| source.skip.as_ref()).map(|skip| &skip.place);
         }
+        let places = skipped.or(self.rows_done.as_ref()).map(|place| &place.under_way);
+        let all = resumed.into_iter().chain(places).flatten();
+        all.map(|(number, place)| (*number, place))
+    }
+
+    pub(in crate::machine) fn works_upstream(&self) -> bool {
+        let under_way = match &self.doing {
+            Doing::Rows(pass) => pass.flight.under_way().any(|(_, row)| row.sequence.works_upstream()),
+            Doing::Nothing
+            | Doing::Asking(_)
+            | Doing::Gathering(_)
+            | Doing::Waiting(_)
+            | Doing::Parked(_) => false,
+        };
+        under_way || self.not_begun().any(|(_, place)| place.at.works_upstream())
     }
 
     /// The request under way.
@@ -221,7 +247,7 @@ impl StepRun {
             Doing::Asking(sent) => Some(&sent.facts),
             Doing::Gathering(gathering) => Some(&gathering.sent.facts),
             Doing::Rows(pass) => Some(&pass.sent.facts),
-            Doing::Nothing | Doing::Waiting(_) | Doing::Parked => None,
+            Doing::Nothing | Doing::Waiting(_) | Doing::Parked(_) => None,
         }
     }
 }

@@ -2,21 +2,23 @@
 
 use orchid_sdk::{
     json::from_struct,
-    v1::{Config, Integration, Overlap, Plan},
+    v1::{CatchUp, ClientCertificate, Config, Integration, Overlap, Plan, Transport},
 };
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
 use super::diff::diff;
 
 /// What stands where a secret is.
 const SECRET: &str = "[SECRET]";
+/// What a url holds whose user and password are secret.
+const SECRET_USER: &str = "://[SECRET]@";
 
 /// Fields to update, and the lines to show.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Changes {
     /// Names of fields, as in an update mask.
     pub fields: Vec<&'static str>,
-    /// Lines of the JSON field that differ.
+    /// Lines of JSON fields that differ.
     pub diff: String,
 }
 
@@ -34,25 +36,49 @@ pub(super) fn config(declared: &Config, current: &Config) -> Changes {
     changes.note("display_name", declared.display_name != current.display_name);
     changes
         .note("enabled", declared.enabled.is_some_and(|enabled| enabled != current.enabled.unwrap_or(true)));
-    changes.note("allowed_hosts", declared.allowed_hosts != current.allowed_hosts);
-    let mut wanted = json(declared.values.as_ref());
-    let current = json(current.values.as_ref());
-    hide(&mut wanted, &current);
-    changes.note_json("values", &wanted, &current);
+    let (mut wanted, kept) = (json(declared.values.as_ref()), json(current.values.as_ref()));
+    hide(&mut wanted, &kept);
+    changes.note_json("values", &wanted, &kept);
+    if let Some(declared) = &declared.transport {
+        let (mut wanted, kept) =
+            (transport(declared), transport(&current.transport.clone().unwrap_or_default()));
+        hide(&mut wanted, &kept);
+        changes.note_json("transport", &wanted, &kept);
+    }
     changes
 }
 
-/// Whether the control plane keeps any of the config's values secret.
-pub(super) fn has_secrets(current: &Config) -> bool {
+/// Fields that a file declares and of which the control plane keeps something secret.
+pub(super) fn secret_fields(declared: &Config, current: &Config) -> Vec<&'static str> {
     fn secret(value: &Value) -> bool {
         match value {
-            Value::String(text) => text == SECRET,
+            Value::String(text) => text == SECRET || text.contains(SECRET_USER),
             Value::Array(elements) => elements.iter().any(secret),
             Value::Object(members) => members.values().any(secret),
             Value::Null | Value::Bool(_) | Value::Number(_) => false,
         }
     }
-    secret(&json(current.values.as_ref()))
+    let values = secret(&json(current.values.as_ref())).then_some("values");
+    let current = current.transport.as_ref().filter(|_| declared.transport.is_some());
+    let transport = current.is_some_and(|current| secret(&transport(current))).then_some("transport");
+    values.into_iter().chain(transport).collect()
+}
+
+/// A transport as its document says it.
+fn transport(Transport { proxy, ca, client_certificate, allowed_hosts }: &Transport) -> Value {
+    let mut members = Map::new();
+    for (name, text) in [("proxy", proxy), ("ca", ca)] {
+        if !text.is_empty() {
+            members.insert(name.to_owned(), Value::from(text.as_str()));
+        }
+    }
+    if let Some(ClientCertificate { certificate, key }) = client_certificate {
+        members.insert("client_certificate".to_owned(), json!({"certificate": certificate, "key": key}));
+    }
+    if !allowed_hosts.is_empty() {
+        members.insert("allowed_hosts".to_owned(), Value::from(allowed_hosts.clone()));
+    }
+    Value::Object(members)
 }
 
 /// Everything but key and integration.
@@ -63,8 +89,16 @@ pub(super) fn plan(declared: &Plan, current: &Plan) -> Changes {
     changes.note("description", declared.description != current.description);
     changes.note("enabled", differs(declared.enabled, current.enabled));
     changes.note("wait_seconds", differs(declared.wait_seconds, current.wait_seconds));
+    // Zone and spread are parts of a cron text: without them it has their defaults.
+    let by_cron = !declared.cron.is_empty();
+    changes.note("cron", by_cron && declared.cron != current.cron);
+    changes.note("timezone", by_cron && declared.timezone != current.timezone);
+    let spread = |plan: &Plan| plan.spread_seconds.unwrap_or(0);
+    changes.note("spread_seconds", by_cron && spread(declared) != spread(current));
     let overlap = declared.overlap();
     changes.note("overlap", overlap != Overlap::Unspecified && overlap != current.overlap());
+    let catch_up = declared.catch_up();
+    changes.note("catch_up", catch_up != CatchUp::Unspecified && catch_up != current.catch_up());
     changes.note("repeat_count", differs(declared.repeat_count, current.repeat_count));
     changes.note("priority", differs(declared.priority, current.priority));
     changes.note_json("definition", &json(declared.definition.as_ref()), &json(current.definition.as_ref()));
@@ -87,7 +121,7 @@ impl Changes {
     pub(super) fn note_json(&mut self, field: &'static str, wanted: &Value, current: &Value) {
         if wanted != current {
             self.fields.push(field);
-            self.diff = diff(current, wanted);
+            self.diff.push_str(&diff(current, wanted));
         }
     }
 }
@@ -105,6 +139,7 @@ fn json(values: Option<&prost_types::Struct>) -> Value {
 fn hide(wanted: &mut Value, current: &Value) {
     match (wanted, current) {
         (wanted, Value::String(text)) if text == SECRET => *wanted = Value::String(SECRET.to_owned()),
+        (Value::String(wanted), Value::String(text)) if text.contains(SECRET_USER) => hide_user(wanted),
         (Value::Object(wanted), Value::Object(current)) => {
             for (name, value) in wanted {
                 if let Some(current) = current.get(name) {
@@ -119,10 +154,18 @@ fn hide(wanted: &mut Value, current: &Value) {
     }
 }
 
+/// Puts the mark where the user and password of a url stand.
+fn hide_user(url: &mut String) {
+    let Some(begin) = url.find("://").map(|at| at + 3) else { return };
+    let end = url[begin..].find(['/', '?', '#']).map_or(url.len(), |length| begin + length);
+    if let Some(at) = url[begin..end].rfind('@') {
+        url.replace_range(begin..begin + at, SECRET);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use orchid_sdk::json::to_struct;
-    use serde_json::json;
 
     use super::*;
 
@@ -138,7 +181,38 @@ mod tests {
         assert_eq!(changes.fields, ["values"]);
         assert!(changes.diff.contains("\"url\": \"b\"") && !changes.diff.contains("do-not-show-me"));
         let same = config(&config_with(&json!({"url": "a", "key": "x"})), &current);
-        assert!(same.is_empty() && has_secrets(&current), "{same:?}");
+        assert!(same.is_empty(), "{same:?}");
+        assert_eq!(secret_fields(&current, &current), ["values"]);
+    }
+
+    #[test]
+    fn the_secrets_of_a_transport_are_neither_compared_nor_shown() {
+        let with = |proxy: &str, key: &str, host: &str| Config {
+            transport: Some(Transport {
+                proxy: proxy.to_owned(),
+                client_certificate: Some(ClientCertificate {
+                    certificate: "c".to_owned(),
+                    key: key.to_owned(),
+                }),
+                allowed_hosts: vec![host.to_owned()],
+                ..Transport::default()
+            }),
+            ..Config::default()
+        };
+        let current = with("http://[SECRET]@proxy.test:3128", SECRET, "a.test");
+        let same = with("http://me:hush@proxy.test:3128", "hush", "a.test");
+        assert!(config(&same, &current).is_empty());
+        assert_eq!(secret_fields(&same, &current), ["transport"]);
+        let changes = config(&with("http://me:hush@other.test:3128", "hush", "b.test"), &current);
+        assert_eq!(changes.fields, ["transport"]);
+        assert!(
+            changes.diff.contains("+   \"proxy\": \"http://[SECRET]@other.test:3128\""),
+            "{}",
+            changes.diff
+        );
+        assert!(changes.diff.contains("b.test") && !changes.diff.contains("hush"), "{}", changes.diff);
+        let left_out = Config::default();
+        assert!(config(&left_out, &current).is_empty() && secret_fields(&left_out, &current).is_empty());
     }
 
     #[test]
@@ -148,6 +222,26 @@ mod tests {
         assert!(plan(&Plan::default(), &current).is_empty());
         let declared = Plan { enabled: Some(false), priority: Some(5), ..Plan::default() };
         assert_eq!(plan(&declared, &current).fields, ["enabled"]);
+        let by_cron = Plan {
+            cron: "0 5 * * *".to_owned(),
+            timezone: "Europe/Berlin".to_owned(),
+            spread_seconds: Some(60),
+            catch_up: CatchUp::Skip.into(),
+            ..Plan::default()
+        };
+        assert!(plan(&Plan::default(), &by_cron).is_empty());
+        assert!(plan(&by_cron, &by_cron).is_empty());
+    }
+
+    #[test]
+    fn a_cron_text_without_zone_and_spread_has_their_defaults() {
+        let by_cron = Plan { cron: "0 5 * * *".to_owned(), ..Plan::default() };
+        let elsewhere =
+            Plan { timezone: "Europe/Berlin".to_owned(), spread_seconds: Some(60), ..by_cron.clone() };
+        assert_eq!(plan(&by_cron, &elsewhere).fields, ["timezone", "spread_seconds"]);
+        let waits = Plan { wait_seconds: Some(60), ..Plan::default() };
+        assert_eq!(plan(&by_cron, &waits).fields, ["cron"]);
+        assert_eq!(plan(&waits, &elsewhere).fields, ["wait_seconds"]);
     }
 
     #[test]

@@ -105,12 +105,11 @@ async fn put_config(client: &Client, declared: &Config, dry_run: bool) -> Result
     };
     let changes = changes::config(declared, &current);
     // Whether a secret is another one cannot be seen: it is written each time.
-    let secrets = changes::has_secrets(&current);
-    if (!changes.is_empty() || secrets) && !dry_run {
+    let secrets = changes::secret_fields(declared, &current);
+    if (!changes.is_empty() || !secrets.is_empty()) && !dry_run {
         let mut update_mask = mask(&changes).unwrap_or_default();
-        if !changes.fields.contains(&"values") {
-            update_mask.paths.push("values".to_owned());
-        }
+        let unseen = secrets.into_iter().filter(|field| !changes.fields.contains(field));
+        update_mask.paths.extend(unseen.map(str::to_owned));
         let config = Some(Config { etag: current.etag, ..declared.clone() });
         service.update_config(UpdateConfigRequest { config, update_mask: Some(update_mask) }).await?;
     }

@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 
 mod async_job;
 mod fan_out;
+mod hostile;
 mod plans;
 mod responses;
 mod walks;
@@ -271,11 +272,6 @@ fn parts_of_the_language_that_are_not_served_say_so() {
     let mut limited = step(json!({}));
     limited["rate_limits"] = json!([{"name": "a", "max_concurrent": 1}]);
     assert_eq!(found(faults(&limited)), unsupported("/definition/rate_limits"));
-    let plan = json!({"key": "a", "integration": "b", "cron": "0 5 * * *", "timezone": "Europe/Berlin", "spread_seconds": 60,
-        "catch_up": "skip", "definition": step(json!({}))});
-    let codes = found(check(&plan, &ServerLimits::default()).unwrap_err().0);
-    let pointers = ["/cron", "/timezone", "/spread_seconds", "/catch_up"];
-    assert_eq!(codes, pointers.map(|pointer| ("UNSUPPORTED", pointer.to_owned())));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! When runs are due, and rate limits: read whole, though not served yet.
+//! When runs are due, and rate limits, which are read whole though not served yet.
 
 use super::*;
 

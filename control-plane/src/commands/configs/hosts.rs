@@ -1,0 +1,57 @@
+//! Which hosts a config's plans may reach, as people write it.
+
+use crate::commands::Fault;
+
+const MAX_HOSTS: usize = 100;
+
+/// What is wrong with a list of hosts.
+pub(super) fn faults(hosts: &[String]) -> Vec<Fault> {
+    if hosts.len() > MAX_HOSTS {
+        let message = format!("{} hosts are more than {MAX_HOSTS}", hosts.len());
+        return vec![Fault::new("TOO_LARGE", "/transport/allowed_hosts", message)];
+    }
+    let wrong = hosts.iter().enumerate().filter(|(_, host)| !is_host_pattern(host));
+    let faults = wrong.map(|(index, host)| {
+        let message = format!("{host:?} is none of host, host:port, *.host");
+        let bare =
+            host.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default().to_lowercase());
+        Fault::new("INVALID_VALUE", format!("/transport/allowed_hosts/{index}"), message)
+            .suggest(bare.filter(|host| is_host_pattern(host)))
+    });
+    faults.collect()
+}
+
+fn is_host_pattern(pattern: &str) -> bool {
+    let (host, port) = match pattern.rsplit_once(':') {
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port)),
+        _ => (pattern, None),
+    };
+    let port_is_fine = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0));
+    let name = host.strip_prefix("*.").unwrap_or(host);
+    let is_v6 = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+        .is_some_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok() && !host.starts_with("*."));
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    port_is_fine && (is_v6 || (name.len() <= 253 && name.split('.').all(is_label)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_no_hosts() {
+        for good in ["api.example.com", "localhost:8080", "*.example.com", "[::1]:80", "10.0.0.1"] {
+            assert!(is_host_pattern(good), "{good}");
+        }
+        for bad in ["", "https://a.b", "a b", "*", "*.", "a:0", "a:99999", "a/b", "*.[::1]", "a..b"] {
+            assert!(!is_host_pattern(bad), "{bad}");
+        }
+        let faults = faults(&["https://API.example.com/v1".to_owned()]);
+        assert_eq!(faults[0].suggestion.as_deref(), Some("api.example.com"));
+    }
+}

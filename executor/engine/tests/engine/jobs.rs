@@ -1,0 +1,147 @@
+//! What holds for every async job: what a checkpoint knows to be submitted is never submitted again, and wherever a run is
+//! stopped or killed, it ends with everything downloaded.
+
+use std::collections::BTreeMap;
+
+use orchid_engine::Request;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use crate::chaos::{Disorder, Ran, Reply, Upstream, rows, run, setup, succeeded};
+
+const API: &str = "https://api.example.com";
+
+fn job(more: Value) -> Value {
+    let mut job = json!({
+        "submit": {"url": format!("{API}/submit/{{{{ item || 'one' }}}}"), "method": "POST", "set_context": {"submitted": "response.body.id"}},
+        "poll": {"url": format!("{API}/poll/{{{{ steps.submit.body.id }}}}/{{{{ page.number }}}}"), "params": {"seen": "{{ response.body.polls }}"}},
+        "done_when": "response.body.done",
+        "download": [
+            {"id": "link", "url": format!("{API}/link/{{{{ steps.submit.body.id }}}}")},
+            {"id": "file", "url": "{{ steps.link.body.url }}", "iterate_over": "response.body.rows",
+             "paginate": {"type": "cursor", "value": "response.body.next", "param": "at"}}
+        ],
+        "poll_wait": "10s", "max_wait": "7d"
+    });
+    job.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    job
+}
+
+/// A job at the root, in a `for_each`, below rows, and once per pass.
+fn plans() -> Vec<Value> {
+    let one = |text: Value| {
+        serde_json::from_str::<Value>(&text.to_string().replace("{{ item || 'one' }}", "one")).unwrap()
+    };
+    let silent = json!({"download": [{"id": "file", "url": format!("{API}/file/{{{{ steps.submit.body.id }}}}"), "iterate_over": "response.body.rows",
+        "paginate": {"type": "cursor", "value": "response.body.next", "param": "at"}, "emit": "none"}]});
+    vec![
+        one(
+            json!({"steps": [{"id": "job", "async_job": job(json!({}))}, {"id": "after", "url": format!("{API}/after/{{{{ context.submitted }}}}")}]}),
+        ),
+        json!({"step": {"id": "job", "for_each": "['a', 'b', 'c']", "concurrency": 2, "async_job": job(json!({}))}}),
+        json!({"step": {"id": "list", "url": format!("{API}/list"), "iterate_over": "response.body", "concurrency": 2, "sub_steps": [
+            {"id": "job", "async_job": job(silent)}, {"id": "after", "url": format!("{API}/after/{{{{ item }}}}")}]}}),
+        one(
+            json!({"step": {"id": "around", "url": format!("{API}/around"), "sub_steps": [{"id": "job", "async_job": job(json!({}))}]}}),
+        ),
+    ]
+}
+
+/// Jobs that are done after so many polls.
+struct Jobs {
+    polls: usize,
+    pages: usize,
+    faults: Vec<bool>,
+    /// How often each path has failed: no more than it is retried.
+    failed: BTreeMap<String, usize>,
+}
+
+impl Jobs {
+    fn new(polls: usize, pages: usize, faults: Vec<bool>) -> Jobs {
+        Jobs { polls, pages, faults, failed: BTreeMap::new() }
+    }
+}
+
+impl Upstream for Jobs {
+    fn reply(&mut self, request: &Request) -> Reply {
+        let failed = self.failed.entry(request.url.path().to_owned()).or_default();
+        if self.faults.pop() == Some(true) && *failed < 2 {
+            *failed += 1;
+            return Reply::json(request, 503, &json!({}));
+        }
+        let path = request.url.path().trim_start_matches('/');
+        let query: BTreeMap<String, String> = request.url.query_pairs().into_owned().collect();
+        let parts: Vec<&str> = path.split('/').collect();
+        let body = match parts.as_slice() {
+            ["submit", name] => json!({"id": format!("job-{name}")}),
+            ["poll", _, number] => {
+                let number: usize = number.parse().unwrap();
+                // Each poll sees the answer of the one before, whatever lies between.
+                let seen = query.get("seen").map_or(0, |seen| seen.parse::<usize>().unwrap() + 1);
+                assert_eq!(seen, number, "poll {number} saw {query:?}");
+                json!({"done": number >= self.polls, "polls": number})
+            }
+            ["link", id] => json!({"url": format!("{API}/file/{id}")}),
+            ["file", id] => {
+                let at: usize = query.get("at").and_then(|at| at.parse().ok()).unwrap_or_default();
+                json!({"rows": [format!("{id}-{at}")], "next": (at + 1 < self.pages).then_some(at + 1)})
+            }
+            ["list"] => json!(["a", "b", "c"]),
+            _ => json!({"path": path}),
+        };
+        Reply::json(request, 200, &body)
+    }
+}
+
+fn submits(ran: &Ran) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for asked in ran.asked.iter().filter(|asked| asked.starts_with("POST ")) {
+        *counts.entry(asked.trim_start_matches("POST /submit/").to_owned()).or_default() += 1;
+    }
+    counts
+}
+
+/// The jobs that a checkpoint knows to be submitted.
+fn known(ran: &Ran) -> Vec<String> {
+    let place = ran.newest.as_ref().map(|saved| String::from_utf8_lossy(&saved.place).into_owned());
+    let place = place.unwrap_or_default();
+    let names = ["one", "a", "b", "c"];
+    names
+        .into_iter()
+        .filter(|name| place.contains(&format!("\"id\":\"job-{name}\"")))
+        .map(str::to_owned)
+        .collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_job_that_is_known_is_never_submitted_again(
+        polls in 0_usize..4, pages in 1_usize..3, which in 0_usize..4, steps in 1_usize..60, disorder in Disorder::any(),
+        faults in prop::collection::vec(prop::bool::weighted(0.1), 0..20),
+    ) {
+        let setup = setup(&plans()[which]);
+        let fresh = || Ran::fresh(&setup);
+        let calm = || Jobs::new(polls, pages, Vec::new());
+        let full = run(&setup, &mut calm(), fresh(), usize::MAX, &Disorder::none());
+        prop_assert!(succeeded(&full), "{:?}", full.end);
+        prop_assert!(submits(&full).values().all(|count| *count == 1), "{:?}", full.asked);
+
+        let killed = run(&setup, &mut Jobs::new(polls, pages, faults), fresh(), steps, &disorder);
+        let known = known(&killed);
+        let mut messages = killed.messages.clone();
+        let mut end = &killed;
+        let rest;
+        if killed.end.is_none() {
+            rest = run(&setup, &mut calm(), killed.left(), usize::MAX, &disorder);
+            let again = submits(&rest);
+            prop_assert!(known.iter().all(|name| !again.contains_key(name)), "{:?} of {:?}", again, known);
+            messages.extend(rest.messages.clone());
+            end = &rest;
+        }
+        prop_assert!(succeeded(end), "{:?}", end.end);
+        prop_assert_eq!(&end.context, &full.context);
+        prop_assert_eq!(rows(&messages), rows(&full.messages));
+    }
+}

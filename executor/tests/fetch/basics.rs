@@ -1,0 +1,95 @@
+//! Bounds, kinds of failures, redirects, addresses.
+
+use std::time::Duration;
+
+use orchid_engine::{FetchErrorKind, Request};
+use tokio::net::TcpListener;
+
+use crate::upstream::{LOOPBACK, Upstream, agent, answer, error, kind, request, whole};
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_stopped_whether_it_says_its_length_or_not() {
+    let long = vec![b'a'; 10_001];
+    for head in ["200 OK\r\ncontent-length: 10001", "200 OK\r\nconnection: close"] {
+        let body = long.clone();
+        let upstream = Upstream::start(move |_| answer(head, &body)).await;
+        let fetched = agent(LOOPBACK).fetch(request(&upstream.url, &[])).await;
+        let error = error(fetched);
+        assert_eq!((error.kind, error.status), (FetchErrorKind::TooLarge, Some(200)), "{head}");
+    }
+}
+
+#[tokio::test]
+async fn a_body_at_the_limit_is_taken() {
+    let upstream = Upstream::start(|_| answer("200 OK\r\nconnection: close", &[b'a'; 10_000])).await;
+    let response = whole(agent(LOOPBACK).fetch(request(&upstream.url, &[])).await);
+    assert_eq!(response.body.len(), 10_000);
+    assert_eq!(response.url, upstream.url);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_decompress_is_told_from_a_broken_connection() {
+    let garbled = answer("200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4", b"nope");
+    let upstream = Upstream::start(move |_| garbled.clone()).await;
+    assert_eq!(kind(agent(LOOPBACK).fetch(request(&upstream.url, &[])).await), FetchErrorKind::Decode);
+    let cut = answer("200 OK\r\ncontent-length: 400", b"begin");
+    let upstream = Upstream::start(move |_| cut.clone()).await;
+    assert_eq!(kind(agent(LOOPBACK).fetch(request(&upstream.url, &[])).await), FetchErrorKind::Broken);
+    let upstream = Upstream::start(|_| Vec::new()).await;
+    assert_eq!(kind(agent(LOOPBACK).fetch(request(&upstream.url, &[])).await), FetchErrorKind::Broken);
+}
+
+#[tokio::test]
+async fn a_silent_upstream_is_a_timeout_and_a_closed_port_no_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let silent = Request { timeout: Duration::from_millis(200), ..request(&url, &[]) };
+    let fetched = agent(LOOPBACK).fetch(silent).await;
+    assert!(fetched.duration >= Duration::from_millis(200));
+    assert_eq!(kind(fetched), FetchErrorKind::Timeout);
+    drop(listener);
+    assert_eq!(kind(agent(LOOPBACK).fetch(request(&url, &[])).await), FetchErrorKind::Connect);
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_exist_is_told_apart() {
+    let fetched = agent(LOOPBACK).fetch(request("http://nothing.invalid/", &[])).await;
+    assert_eq!(kind(fetched), FetchErrorKind::Dns);
+}
+
+#[tokio::test]
+async fn plain_http_on_a_tls_url_is_no_secure_connection() {
+    let upstream = Upstream::start(|_| answer("200 OK", b"")).await;
+    let url = upstream.url.replace("http://", "https://");
+    assert_eq!(kind(agent(LOOPBACK).fetch(request(&url, &[])).await), FetchErrorKind::Tls);
+}
+
+#[tokio::test]
+async fn a_private_address_is_refused_as_a_literal_and_as_a_name() {
+    let upstream = Upstream::start(|_| answer("200 OK\r\nconnection: close", b"")).await;
+    let by_name = upstream.url.replace("127.0.0.1", "localhost");
+    for url in [upstream.url.as_str(), &by_name, "http://[::ffff:127.0.0.1]:1/", "http://0x7f.1/"] {
+        let fetched = agent(&[]).fetch(request(url, &[])).await;
+        assert_eq!(kind(fetched), FetchErrorKind::AddressRefused, "{url}");
+    }
+    assert!(upstream.asked.lock().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_redirect_to_a_private_address_is_refused_where_the_host_is_allowed() {
+    let upstream = Upstream::start(|_| answer("302 Found\r\nlocation: http://10.0.0.1/", b"")).await;
+    let fetched = agent(LOOPBACK).fetch(request(&upstream.url, &["127.0.0.1", "10.0.0.1"])).await;
+    assert_eq!(kind(fetched), FetchErrorKind::AddressRefused);
+}
+
+#[tokio::test]
+async fn a_redirect_across_origins_leaves_credentials_behind() {
+    let second = Upstream::start(|_| answer("200 OK\r\nconnection: close", b"there")).await;
+    let to = second.url.clone();
+    let first = Upstream::start(move |_| answer(&format!("307 Moved\r\nlocation: {to}?k=1"), b"")).await;
+    let response = whole(agent(LOOPBACK).fetch(request(&first.url, &["127.0.0.1"])).await);
+    assert_eq!(&response.body[..], b"there");
+    assert_eq!(response.url, format!("{}?k=1", second.url));
+    assert!(first.asked.lock().await[0].contains("Bearer t"));
+    assert!(!second.asked.lock().await[0].contains("Bearer t"));
+}

@@ -1,0 +1,175 @@
+//! What the tests fetch from: sockets that say what they are told to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_compression::Level;
+use async_compression::tokio::write::{BrotliEncoder, DeflateEncoder, GzipEncoder, ZlibEncoder, ZstdEncoder};
+use orchid_engine::{FetchError, FetchErrorKind, HostPolicy, Pieces, RedirectPolicy, Request, Response};
+use orchid_executor::beat::Fence;
+use orchid_executor::fetch::{AddressGuard, Agent, Answer, Body, Fetched, Fetcher, Transport};
+use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+pub(crate) const LOOPBACK: &[&str] = &["127.0.0.0/8", "::1"];
+
+/// Answers each connection with these bytes, then closes it; remembers what it was asked.
+pub(crate) struct Upstream {
+    pub(crate) url: String,
+    pub(crate) asked: Arc<Mutex<Vec<String>>>,
+    _server: JoinSet<()>,
+}
+
+impl Upstream {
+    pub(crate) async fn start(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Upstream {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/x", listener.local_addr().unwrap());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&asked);
+        let mut server = JoinSet::new();
+        server.spawn(async move {
+            loop {
+                let (mut socket, _) = listener.accept().await.unwrap();
+                let mut request = vec![0; 8192];
+                let length = socket.read(&mut request).await.unwrap_or(0);
+                let request = String::from_utf8_lossy(&request[..length]).into_owned();
+                seen.lock().await.push(request.clone());
+                let _ = socket.write_all(&answer(&request)).await;
+                let _ = socket.shutdown().await;
+            }
+        });
+        Upstream { url, asked, _server: server }
+    }
+
+    /// One that always answers the same.
+    pub(crate) async fn saying(head: &str, body: &[u8]) -> Upstream {
+        let bytes = answer(head, body);
+        Upstream::start(move |_| bytes.clone()).await
+    }
+}
+
+pub(crate) fn open_fence() -> Arc<Fence> {
+    let fence = Arc::new(Fence::new());
+    fence.accepted(Instant::now(), Duration::ZERO, Duration::from_secs(6000));
+    fence
+}
+
+pub(crate) fn fetcher(open: &[&str], fence: Arc<Fence>) -> Fetcher {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let open = open.iter().map(|range| range.parse().unwrap()).collect();
+    Fetcher::new(AddressGuard::new(open), fence).unwrap()
+}
+
+/// A run's user agent that may reach these addresses.
+pub(crate) fn agent(open: &[&str]) -> Agent {
+    by(open, &Transport::default())
+}
+
+pub(crate) fn by(open: &[&str], transport: &Transport) -> Agent {
+    fetcher(open, open_fence()).agent(transport).unwrap()
+}
+
+pub(crate) fn request(url: &str, allowed: &[&str]) -> Request {
+    let url: url::Url = url.parse().unwrap();
+    let hosts = if allowed.is_empty() {
+        HostPolicy::SameAs(url.clone())
+    } else {
+        HostPolicy::Allowed(allowed.iter().map(|host| (*host).to_owned()).collect())
+    };
+    Request {
+        method: "GET",
+        url,
+        headers: vec![("authorization".to_owned(), "Bearer t".to_owned())],
+        body: None,
+        timeout: Duration::from_secs(5),
+        max_body_bytes: 10_000,
+        max_stream_bytes: 10_000,
+        redirects: RedirectPolicy::new(hosts),
+        decompress: orchid_plan::Decompress::Auto,
+        pieces: Pieces::Never,
+    }
+}
+
+pub(crate) fn answer(head: &str, body: &[u8]) -> Vec<u8> {
+    let mut bytes = format!("HTTP/1.1 {head}\r\n\r\n").into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+pub(crate) fn whole(fetched: Fetched) -> Response {
+    match fetched.result.unwrap() {
+        Answer::Whole(response) => response,
+        Answer::Head(..) => panic!("in pieces"),
+    }
+}
+
+pub(crate) fn in_pieces(fetched: Fetched) -> (Response, Body) {
+    match fetched.result.unwrap() {
+        Answer::Head(response, body) => (response, body),
+        Answer::Whole(_) => panic!("whole"),
+    }
+}
+
+pub(crate) fn error(fetched: Fetched) -> FetchError {
+    fetched.result.err().expect("an error")
+}
+
+pub(crate) fn kind(fetched: Fetched) -> FetchErrorKind {
+    error(fetched).kind
+}
+
+/// Packs bytes as the coding's name says; `deflate` by zlib, `raw` without.
+pub(crate) async fn packed(coding: &str, plain: &[u8]) -> Vec<u8> {
+    match coding {
+        "gzip" | "x-gzip" => {
+            through(GzipEncoder::with_quality(Vec::new(), Level::Fastest), plain, GzipEncoder::into_inner)
+                .await
+        }
+        "deflate" => {
+            through(ZlibEncoder::with_quality(Vec::new(), Level::Fastest), plain, ZlibEncoder::into_inner)
+                .await
+        }
+        "raw" => {
+            through(
+                DeflateEncoder::with_quality(Vec::new(), Level::Fastest),
+                plain,
+                DeflateEncoder::into_inner,
+            )
+            .await
+        }
+        "br" => {
+            through(BrotliEncoder::with_quality(Vec::new(), Level::Fastest), plain, BrotliEncoder::into_inner)
+                .await
+        }
+        "zstd" => {
+            through(ZstdEncoder::with_quality(Vec::new(), Level::Fastest), plain, ZstdEncoder::into_inner)
+                .await
+        }
+        other => panic!("{other}"),
+    }
+}
+
+async fn through<E: AsyncWrite + Unpin>(
+    mut encoder: E,
+    plain: &[u8],
+    end: impl FnOnce(E) -> Vec<u8>,
+) -> Vec<u8> {
+    encoder.write_all(plain).await.unwrap();
+    encoder.shutdown().await.unwrap();
+    end(encoder)
+}
+
+/// Text that packs, though not too well.
+pub(crate) fn text(bytes: usize) -> Vec<u8> {
+    let mut number = 1_u64;
+    let mut text = Vec::with_capacity(bytes + 32);
+    while text.len() < bytes {
+        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        text.extend_from_slice(format!("{{\"id\": {}}}\n", number >> 40).as_bytes());
+    }
+    text.truncate(bytes);
+    text
+}

@@ -1,0 +1,280 @@
+//! What a first answer looks like: where its rows are, and how it names the next page. Pure: a message goes in, parts of a plan come out.
+//! It only guesses; what it does not know it leaves out, and says so.
+
+use serde_json::{Value, json};
+
+use super::check::rows;
+use crate::kafka::Message;
+
+/// Members that usually hold the rows, best first.
+const ROWS: [&str; 14] = [
+    "items", "data", "results", "records", "rows", "value", "values", "entries", "elements", "objects",
+    "list", "result", "content", "hits",
+];
+/// Members whose text is the next page's url.
+const NEXT_URL: [&str; 18] = [
+    "next",
+    "next_url",
+    "nextUrl",
+    "next_page_url",
+    "nextPageUrl",
+    "next_link",
+    "nextLink",
+    "next_page",
+    "nextPage",
+    "@odata.nextLink",
+    "nextRecordsUrl",
+    "links.next",
+    "links.next.href",
+    "_links.next",
+    "_links.next.href",
+    "paging.next",
+    "pagination.next",
+    "meta.next",
+];
+/// Members that are a pointer to the next page, to be sent in a way that only the API's documentation tells.
+const POINTER: [&str; 8] = [
+    "next_cursor",
+    "nextCursor",
+    "next_page_token",
+    "nextPageToken",
+    "cursor",
+    "next",
+    "next_page",
+    "response_metadata.next_cursor",
+];
+
+/// How the next page is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Next {
+    /// By the `Link` header.
+    Link,
+    /// By a url in the body: the expression that reads it.
+    Url(String),
+}
+
+/// What a first answer looks like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Guess {
+    /// The expression that reads the rows, and how many it gave.
+    pub rows: Option<(String, usize)>,
+    /// How to go on; `None` where nothing says so.
+    pub next: Option<Next>,
+    /// The expression of a pointer that may lead on, where `next` is not known.
+    pub pointer: Option<String>,
+    /// It is a text that is JSON nevertheless.
+    pub mislabelled: bool,
+}
+
+impl Guess {
+    /// From the message of an answer.
+    pub(super) fn of(message: &Message) -> Guess {
+        let kind = message.body["body_kind"].as_str().unwrap_or_default();
+        let elements = rows(message);
+        let parsed = match (kind, elements) {
+            ("text", [Value::String(text)]) => serde_json::from_str(text).ok(),
+            _ => None,
+        };
+        let mislabelled = parsed.is_some();
+        let body = match (parsed, kind, elements) {
+            (Some(parsed), _, _) => parsed,
+            (None, "object", [object]) => object.clone(),
+            (None, "array", elements) => Value::Array(elements.to_vec()),
+            _ => Value::Null,
+        };
+        let rows = place_of_rows(&body);
+        let links = message.body["response_headers"]["link"].as_str().unwrap_or_default();
+        let next = if rows.is_none() {
+            None
+        } else if has_next(links) {
+            Some(Next::Link)
+        } else {
+            NEXT_URL.iter().find(|path| is_url(at(&body, path))).map(|path| Next::Url(expression(path)))
+        };
+        let pointer =
+            POINTER.iter().find(|path| next.is_none() && rows.is_some() && is_pointer(at(&body, path)));
+        Guess { rows, next, pointer: pointer.map(|path| expression(path)), mislabelled }
+    }
+
+    /// The fields of a step that follow from it; `None` where there are no rows.
+    pub(super) fn fields(&self) -> Option<Value> {
+        let (rows, _) = self.rows.as_ref()?;
+        let mut fields = json!({ "iterate_over": rows });
+        match &self.next {
+            Some(Next::Link) => fields["paginate"] = json!({ "type": "link_header" }),
+            Some(Next::Url(value)) => fields["paginate"] = json!({ "type": "next_url", "value": value }),
+            None => {}
+        }
+        if self.mislabelled {
+            fields["response"] = json!({ "format": "json" });
+        }
+        Some(fields)
+    }
+}
+
+/// Where the rows are: the body itself, or the likeliest list in it, at most two members deep.
+fn place_of_rows(body: &Value) -> Option<(String, usize)> {
+    let members = match body {
+        Value::Array(rows) => return Some(("response.body".to_owned(), rows.len())),
+        Value::Object(members) => members,
+        _ => return None,
+    };
+    let mut lists: Vec<(Vec<&str>, &Vec<Value>)> = Vec::new();
+    for (name, value) in members {
+        match value {
+            Value::Array(rows) => lists.push((vec![name], rows)),
+            Value::Object(inner) => lists.extend(
+                inner
+                    .iter()
+                    .filter_map(|(below, value)| Some((vec![name.as_str(), below], value.as_array()?))),
+            ),
+            _ => {}
+        }
+    }
+    let likely = |(path, rows): &(Vec<&str>, &Vec<Value>)| {
+        let objects = rows.first().is_some_and(Value::is_object);
+        let name =
+            path.last().and_then(|last| ROWS.iter().position(|usual| usual.eq_ignore_ascii_case(last)));
+        (objects, name.map_or(0, |place| ROWS.len() - place), usize::MAX - path.len(), rows.len())
+    };
+    let (path, rows) = lists.into_iter().max_by_key(likely)?;
+    Some((expression_of(&path), rows.len()))
+}
+
+/// The value of a dotted path; a name with a dot of its own is looked for first.
+fn at<'a>(body: &'a Value, path: &str) -> &'a Value {
+    match body.get(path) {
+        Some(found) => found,
+        None => path.split('.').fold(body, |value, name| &value[name]),
+    }
+}
+
+/// The expression for such a path.
+fn expression(path: &str) -> String {
+    let names: Vec<&str> = if path.starts_with('@') { vec![path] } else { path.split('.').collect() };
+    expression_of(&names)
+}
+
+fn expression_of(path: &[&str]) -> String {
+    let plain = |name: &str| {
+        name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+            && name.starts_with(|first: char| !first.is_ascii_digit())
+    };
+    path.iter().fold("response.body".to_owned(), |expression, name| {
+        if plain(name) { format!("{expression}.{name}") } else { format!("{expression}.{}", json!(name)) }
+    })
+}
+
+/// Whether a text is a url, whole or relative; a token is none.
+fn is_url(value: &Value) -> bool {
+    let starts = ["http://", "https://", "/", "./", "?"];
+    value.as_str().is_some_and(|text| {
+        let query = text.split_once('?').is_some_and(|(_, query)| query.contains('='));
+        query || starts.iter().any(|start| text.starts_with(start))
+    })
+}
+
+fn is_pointer(value: &Value) -> bool {
+    value.is_number() || value.as_str().is_some_and(|text| !text.is_empty())
+}
+
+/// Whether a `Link` header (RFC 8288) has a link whose relation is `next`.
+fn has_next(links: &str) -> bool {
+    links.to_ascii_lowercase().split("rel=").skip(1).any(|rest| {
+        let relations = match rest.strip_prefix('"') {
+            Some(quoted) => quoted.split('"').next(),
+            None => rest.split([';', ',', ' ']).next(),
+        };
+        relations.unwrap_or_default().split_whitespace().any(|relation| relation == "next")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(body: &Value, link: &str) -> Message {
+        let (kind, elements) = match body {
+            Value::Array(rows) => ("array", rows.clone()),
+            Value::Object(_) => ("object", vec![body.clone()]),
+            Value::String(_) => ("text", vec![body.clone()]),
+            _ => ("scalar", vec![body.clone()]),
+        };
+        Message {
+            topic: "t".into(),
+            partition: 0,
+            offset: 0,
+            headers: [].into(),
+            body: json!({"body_kind": kind, "response_body": elements, "response_headers": {"link": link}}),
+        }
+    }
+
+    #[test]
+    fn an_answer_without_rows_has_nothing_to_go_on_with() {
+        for body in [json!({"id": 1, "next": "/x"}), json!("<html>"), json!(7), json!({})] {
+            let guess = Guess::of(&answer(&body, "</x>; rel=next"));
+            assert_eq!((guess.fields(), guess.next, guess.pointer), (None, None, None), "{body}");
+        }
+    }
+
+    #[test]
+    fn rows_are_the_likeliest_list() {
+        let row = json!([{"id": 1}]);
+        let cases = [
+            (json!([1, 2]), "response.body", 2),
+            (json!([]), "response.body", 0),
+            (json!({"orders": row, "total": 1}), "response.body.orders", 1),
+            (json!({"data": [], "total": 0}), "response.body.data", 0),
+            (json!({"tags": ["a", "b", "c"], "people": row}), "response.body.people", 1),
+            (json!({"errors": row, "results": row}), "response.body.results", 1),
+            (json!({"_embedded": {"books": row}}), "response.body._embedded.books", 1),
+            (json!({"hits": {"hits": row, "total": 1}}), "response.body.hits.hits", 1),
+            (json!({"list-of-things": row}), "response.body.\"list-of-things\"", 1),
+            (json!("[{\"id\": 1}]"), "response.body", 1),
+        ];
+        for (body, expression, count) in cases {
+            let guess = Guess::of(&answer(&body, ""));
+            assert_eq!(guess.rows, Some((expression.to_owned(), count)), "{body}");
+            assert_eq!(guess.mislabelled, body.is_string());
+        }
+    }
+
+    #[test]
+    fn the_next_page_is_in_the_header_or_a_url_in_the_body() {
+        let url = |path: &str| Some(Next::Url(format!("response.body.{path}")));
+        let cases = [
+            (
+                json!({"items": [1]}),
+                "<http://a.test/x?page=2,3>; rel=\"next\", </>; rel=first",
+                Some(Next::Link),
+            ),
+            (json!({"items": [1]}), "</x>; REL=next", Some(Next::Link)),
+            (json!({"items": [1]}), "</x>; rel=\"last next\"", Some(Next::Link)),
+            (json!({"items": [1]}), "</x>; rel=\"next-archive\", </next>; rel=prev", None),
+            (json!({"items": [1], "next": "https://a.test/2"}), "", url("next")),
+            (json!({"items": [1], "next": null}), "", None),
+            (json!({"items": [1], "next": "abc"}), "", None),
+            (json!({"items": [1], "next": "a/b?c+d=="}), "", url("next")),
+            (json!({"items": [1], "next": "YWJj/ZGVm=="}), "", None),
+            (json!({"items": [1], "links": {"next": "?page=2"}}), "", url("links.next")),
+            (json!({"items": [1], "_links": {"next": {"href": "/2"}}}), "", url("_links.next.href")),
+            (json!({"value": [1], "@odata.nextLink": "https://a.test/2"}), "", url("\"@odata.nextLink\"")),
+        ];
+        for (body, link, next) in cases {
+            assert_eq!(Guess::of(&answer(&body, link)).next, next, "{body} {link}");
+        }
+    }
+
+    #[test]
+    fn a_pointer_is_told_where_no_way_is_known() {
+        let cases = [
+            (json!({"items": [1], "next_cursor": "abc"}), Some("response.body.next_cursor")),
+            (json!({"items": [1], "next": "abc"}), Some("response.body.next")),
+            (json!({"items": [1], "next": "/2", "cursor": "abc"}), None),
+            (json!({"items": [1], "next_cursor": ""}), None),
+        ];
+        for (body, pointer) in cases {
+            assert_eq!(Guess::of(&answer(&body, "")).pointer.as_deref(), pointer, "{body}");
+        }
+    }
+}

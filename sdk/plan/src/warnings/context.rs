@@ -1,0 +1,37 @@
+//! Names of the context that are written here and read there, or only one of both.
+
+use std::collections::BTreeSet;
+
+use super::{MOST, Place, Warning, WarningCode};
+use crate::Definition;
+use crate::fault::{nearest, token};
+
+pub(super) fn warn(definition: &Definition, places: &[Place<'_>], warnings: &mut Vec<Warning>) {
+    // Where the whole context is read, nothing is known of its names.
+    let Some(read) = definition.reads.below(&["context"]) else { return };
+    let read: BTreeSet<&str> = read.into_iter().filter_map(|path| path.first()).map(String::as_str).collect();
+    let names = places.iter().flat_map(|place| &place.step.set_context).map(|(name, _)| name.as_str());
+    let written: BTreeSet<&str> = names.collect();
+    for place in places {
+        for (name, _) in place.step.set_context.iter().filter(|(name, _)| !read.contains(name.as_str())) {
+            let words = format!("nothing reads context.{name}");
+            let field = format!("set_context/{}", token(name));
+            warnings.push(place.at(&field, WarningCode::ContextNeverRead, words));
+        }
+    }
+    let sited: Vec<_> = places.iter().flat_map(|place| place.step.exprs()).collect();
+    for name in read.difference(&written).take(MOST) {
+        let reader = sited.iter().find(|sited| sited.expr.reads().touches(&["context", name]));
+        let Some(reader) = reader else { continue };
+        let near = nearest(name, written.iter().copied().filter(|written| !read.contains(written)));
+        let meant =
+            near.map_or_else(String::new, |near| format!("; context.{near} is written and never read"));
+        let message =
+            format!("no set_context writes {name}, so it is null but for what a trigger lays over it{meant}");
+        warnings.push(Warning {
+            code: WarningCode::ContextNeverWritten,
+            pointer: reader.pointer.clone(),
+            message,
+        });
+    }
+}

@@ -1,0 +1,42 @@
+//! Answers that reach nobody.
+
+use super::{Place, Warning, WarningCode};
+use crate::{Definition, Emit, Method, Step};
+
+/// Whether nothing at all is emitted, with a warning that says so.
+pub(super) fn of_all(definition: &Definition, warnings: &mut Vec<Warning>) -> bool {
+    let nothing = !definition.steps.iter().any(|step| emits(step));
+    if nothing {
+        let message = "no step emits anything: a run leaves no messages but its errors".to_owned();
+        let pointer = "/definition".to_owned();
+        warnings.push(Warning { code: WarningCode::NothingEmitted, pointer, message });
+    }
+    nothing
+}
+
+fn emits(step: &Step) -> bool {
+    step.emit != Emit::None || step.below().any(|below| emits(below))
+}
+
+pub(super) fn warn(
+    place: &Place<'_>,
+    definition: &Definition,
+    nothing_emitted: bool,
+    warnings: &mut Vec<Warning>,
+) {
+    let step = place.step;
+    if step.emit != Emit::None {
+        return;
+    }
+    if !step.extract.is_empty() {
+        let words = "extracted_data is a part of the step's own messages, and it emits none";
+        warnings.push(place.at("extract", WarningCode::ExtractUnused, words));
+    }
+    let is_read = definition.reads.steps().is_none_or(|ids| ids.contains(&*step.id));
+    let asks = step.request().is_some_and(|request| matches!(request.method(), Method::Get | Method::Head));
+    let idle = step.sub_steps.is_empty() && step.set_context.is_empty() && step.cursor.is_none();
+    if asks && idle && !is_read && !nothing_emitted && !place.around.emits && !place.around.job {
+        let words = "its answers are neither emitted, here or by a step around it, nor read by anything";
+        warnings.push(place.at("emit", WarningCode::FetchedForNothing, words));
+    }
+}

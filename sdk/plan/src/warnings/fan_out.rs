@@ -1,0 +1,42 @@
+//! Fan-outs that are none, and those whose items are all treated as one.
+
+use super::{Place, Warning, WarningCode};
+use crate::{Action, ScopeName, Step};
+
+/// `concurrency` where a plan names none.
+const DEFAULT_CONCURRENCY: u32 = 50;
+
+pub(super) fn warn(place: &Place<'_>, warnings: &mut Vec<Warning>) {
+    let step = place.step;
+    if step.for_each.is_none() && (step.rows.is_none() || step.sub_steps.is_empty()) {
+        let words =
+            "nothing runs side by side here: there is neither for_each, nor iterate_over with sub_steps";
+        for (field, set) in
+            [("concurrency", step.concurrency != DEFAULT_CONCURRENCY), ("stop_on_error", step.stop_on_error)]
+        {
+            warnings.extend(set.then(|| place.at(field, WarningCode::NoFanOut, words)));
+        }
+    }
+    let items = place.around.items || step.for_each.is_some();
+    // Of a job it is the submit that says what is asked for.
+    if items && !place.around.job && !reads_item(step) {
+        let field = if matches!(step.action, Action::Job(_)) { "async_job/submit" } else { "url" };
+        let words = "the request is the same for every item: it reads neither item, nor context or steps";
+        warnings.push(place.at(field, WarningCode::SameForEveryItem, words));
+    }
+    if items && step.cursor.as_ref().is_some_and(|cursor| cursor.per_item.is_none()) {
+        let words = "all items share this cursor, and what is new of one is missed once another has moved it: keep one \
+                     for each with per_item";
+        warnings.push(place.at("cursor", WarningCode::CursorSharedByItems, words));
+    }
+}
+
+fn reads_item(step: &Step) -> bool {
+    let request = match &step.action {
+        Action::Request(request) => Some(request),
+        Action::Job(job) => job.submit.request(),
+    };
+    let names =
+        [ScopeName::Item, ScopeName::ItemIndex, ScopeName::Items, ScopeName::Context, ScopeName::Steps];
+    request.is_some_and(|request| names.into_iter().any(|name| request.reads().name(name)))
+}

@@ -1,0 +1,67 @@
+//! Loops that never end, or that ask for the same again, and what belongs to a loop that is not there.
+
+use super::{Place, Warning, WarningCode, changes};
+use crate::{PaginateKind, ScopeName, Step};
+
+pub(super) fn warn(place: &Place<'_>, warnings: &mut Vec<Warning>) {
+    let step = place.step;
+    warnings.extend(endless(place));
+    if step.break_when.is_some() && !step.loops() {
+        let words = "the step has neither while nor paginate, so there is one pass anyway";
+        warnings.push(place.at("break_when", WarningCode::BreakWithoutLoop, words));
+    }
+    paginate(place, warnings);
+    if let Some(window) = &step.window
+        && window.from_param.is_none()
+        && window.to_param.is_none()
+        && !step.all_reads().name(ScopeName::Window)
+    {
+        let words =
+            "no slice is sent: name from_param and to_param, or use window.from and window.to in the request";
+        warnings.push(place.at("window", WarningCode::WindowNotSent, words));
+    }
+    if let Some(cursor) = &step.cursor
+        && cursor.param.is_none()
+        && !reads_cursor(step)
+    {
+        let words = "the cursor is kept and nobody reads it: name a param, or use cursor in the request";
+        warnings.push(place.at("cursor", WarningCode::CursorNotUsed, words));
+    }
+}
+
+fn endless(place: &Place<'_>) -> Option<Warning> {
+    let step = place.step;
+    let while_expr = step.while_expr.as_ref()?;
+    let ended = step.paginate.is_some() || step.break_when.as_ref().is_some_and(|expr| changes(expr, step));
+    if ended || changes(while_expr, step) {
+        return None;
+    }
+    let words =
+        "what is asked here does not change from pass to pass: if the loop goes on, only a limit ends it";
+    Some(place.at("while", WarningCode::EndlessLoop, words))
+}
+
+fn paginate(place: &Place<'_>, warnings: &mut Vec<Warning>) {
+    let Some(paginate) = &place.step.paginate else { return };
+    let counts = matches!(paginate.kind, PaginateKind::Page { .. } | PaginateKind::Offset { .. });
+    if paginate.stop_on.empty && counts {
+        let words = "page and offset end at an empty page anyway";
+        warnings.push(place.at("paginate/stop_on", WarningCode::StopOnRedundant, words));
+    }
+    let request = place.step.request().map(crate::RequestTemplate::reads);
+    let follows = request.is_some_and(|reads| {
+        reads.touches(&["page", "cursor"]) || reads.name(ScopeName::Response) || reads.name(ScopeName::Prev)
+    });
+    if matches!(paginate.kind, PaginateKind::Cursor { param: None, .. }) && !follows {
+        let words = "the cursor is not sent: name a param, or use page.cursor in the request";
+        warnings.push(place.at("paginate", WarningCode::PageCursorNotSent, words));
+    }
+}
+
+/// Whether the step, or one below that has no cursor of its own, reads the step's cursor.
+fn reads_cursor(step: &Step) -> bool {
+    let by_window = step.window.as_ref().is_some_and(|window| window.from.is_none());
+    by_window
+        || step.reads.name(ScopeName::Cursor)
+        || step.below().any(|below| below.cursor.is_none() && reads_cursor(below))
+}

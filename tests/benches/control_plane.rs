@@ -1,0 +1,210 @@
+//! A control plane that grants what it is given at once, believes everything, and keeps nothing but the ends of runs.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use orchid_proto::executor::v1::{
+    self as wire,
+    executor_service_server::{ExecutorService, ExecutorServiceServer},
+};
+use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
+use tonic::{Request, Response, Status, transport::server::TcpIncoming};
+use uuid::Uuid;
+
+pub(crate) const STREAM: &str = "bench:{default:0}:jobs";
+const TTL_MS: i64 = 30_000;
+
+#[derive(Default)]
+struct State {
+    registered: bool,
+    ready: Vec<wire::Grant>,
+    completes: Vec<wire::CompleteItem>,
+    /// Runs that came back without an end, which no measurement expects.
+    returned: Vec<String>,
+}
+
+/// A running one; ends when dropped.
+pub(crate) struct ControlPlane {
+    pub(crate) address: SocketAddr,
+    service: Service,
+    _server: JoinSet<()>,
+}
+
+#[derive(Clone)]
+struct Service {
+    state: Arc<Mutex<State>>,
+    changed: Arc<Notify>,
+    max_body_bytes: i64,
+}
+
+impl ControlPlane {
+    /// `max_body_bytes`: what it tells executors that a body may have.
+    pub(crate) async fn start(max_body_bytes: u64) -> ControlPlane {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let service = Service {
+            state: Arc::default(),
+            changed: Arc::default(),
+            max_body_bytes: i64::try_from(max_body_bytes).expect("a size"),
+        };
+        let served = ExecutorServiceServer::new(service.clone());
+        let mut server = JoinSet::new();
+        server.spawn(async move {
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            tonic::transport::Server::builder()
+                .add_service(served)
+                .serve_with_incoming(incoming)
+                .await
+                .expect("it serves");
+        });
+        ControlPlane { address, service, _server: server }
+    }
+
+    /// Waits for the first executor.
+    pub(crate) async fn registered(&self) {
+        self.until(|state| state.registered.then_some(())).await;
+    }
+
+    /// Gives grants to whoever asks next.
+    pub(crate) fn offer(&self, grants: &[wire::Grant]) {
+        self.service.lock().ready.extend_from_slice(grants);
+    }
+
+    /// Waits for the ends of so many runs, and takes them.
+    pub(crate) async fn ends(&self, runs: usize) -> Vec<wire::CompleteItem> {
+        self.until(|state| {
+            assert!(state.returned.is_empty(), "runs came back: {:?}", state.returned);
+            (state.completes.len() >= runs).then(|| std::mem::take(&mut state.completes))
+        })
+        .await
+    }
+
+    async fn until<T>(&self, mut ask: impl FnMut(&mut State) -> Option<T>) -> T {
+        loop {
+            let changed = self.service.changed.notified();
+            if let Some(answer) = ask(&mut self.service.lock()) {
+                return answer;
+            }
+            changed.await;
+        }
+    }
+}
+
+impl Service {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.lock());
+        self.changed.notify_waiters();
+    }
+}
+
+fn ok(checkpoint: Option<&wire::CheckpointItem>) -> wire::ItemResult {
+    let token = checkpoint.map(|checkpoint| checkpoint.lease_token.as_ref()).unwrap_or_default();
+    wire::ItemResult {
+        lease_id: String::from_utf8_lossy(token).into_owned(),
+        verdict: wire::Verdict::Ok.into(),
+        detail: String::new(),
+    }
+}
+
+#[tonic::async_trait]
+impl ExecutorService for Service {
+    async fn register(
+        &self,
+        _: Request<wire::RegisterRequest>,
+    ) -> Result<Response<wire::RegisterResponse>, Status> {
+        self.change(|state| state.registered = true);
+        Ok(Response::new(wire::RegisterResponse {
+            session_token: "session".to_owned(),
+            session_id: Uuid::now_v7().to_string(),
+            ttl_ms: TTL_MS,
+            heartbeat_interval_ms: TTL_MS / 3,
+            doorbell_streams: vec![STREAM.to_owned()],
+            doorbell_group: "executors".to_owned(),
+            park_after_ms: 30_000,
+            max_body_bytes: self.max_body_bytes,
+            max_nesting_depth: 5,
+        }))
+    }
+
+    async fn acquire_leases(
+        &self,
+        request: Request<wire::AcquireLeasesRequest>,
+    ) -> Result<Response<wire::AcquireLeasesResponse>, Status> {
+        let wire::AcquireLeasesRequest { acquire_seq, max_leases, .. } = request.into_inner();
+        let mut state = self.lock();
+        let most = usize::try_from(max_leases).unwrap_or_default().min(state.ready.len());
+        let grants = state.ready.drain(..most).collect();
+        Ok(Response::new(wire::AcquireLeasesResponse { acquire_seq, grants, refused: Vec::new() }))
+    }
+
+    async fn fetch_context(
+        &self,
+        _: Request<wire::FetchContextRequest>,
+    ) -> Result<Response<wire::FetchContextResponse>, Status> {
+        Ok(Response::new(wire::FetchContextResponse::default()))
+    }
+
+    async fn heartbeat(
+        &self,
+        request: Request<wire::HeartbeatRequest>,
+    ) -> Result<Response<wire::HeartbeatResponse>, Status> {
+        let beat = request.into_inner();
+        let instructions = beat.leases.iter().map(|lease| wire::LeaseInstruction {
+            lease_id: String::from_utf8_lossy(&lease.lease_token).into_owned(),
+            command: wire::LeaseCommand::Continue.into(),
+        });
+        Ok(Response::new(wire::HeartbeatResponse {
+            beat_seq: beat.beat_seq,
+            held_ms: 0,
+            ttl_ms: TTL_MS,
+            heartbeat_interval_ms: TTL_MS / 3,
+            instructions: instructions.collect(),
+            drain: false,
+            announcements: Vec::new(),
+        }))
+    }
+
+    async fn checkpoint(
+        &self,
+        request: Request<wire::CheckpointRequest>,
+    ) -> Result<Response<wire::CheckpointResponse>, Status> {
+        let results = request.into_inner().items.iter().map(|item| ok(Some(item))).collect();
+        Ok(Response::new(wire::CheckpointResponse { results }))
+    }
+
+    async fn complete(
+        &self,
+        request: Request<wire::CompleteRequest>,
+    ) -> Result<Response<wire::CompleteResponse>, Status> {
+        let items = request.into_inner().items;
+        let results = items.iter().map(|item| ok(item.checkpoint.as_ref())).collect();
+        self.change(|state| state.completes.extend(items));
+        Ok(Response::new(wire::CompleteResponse { results, announcements: Vec::new(), acquired: None }))
+    }
+
+    async fn park(
+        &self,
+        request: Request<wire::ParkRequest>,
+    ) -> Result<Response<wire::ParkResponse>, Status> {
+        let items = request.into_inner().items;
+        let results = items.iter().map(|item| ok(item.checkpoint.as_ref())).collect();
+        self.change(|state| state.returned.extend(items.into_iter().map(|item| item.reason)));
+        Ok(Response::new(wire::ParkResponse { results }))
+    }
+
+    async fn release(
+        &self,
+        request: Request<wire::ReleaseRequest>,
+    ) -> Result<Response<wire::ReleaseResponse>, Status> {
+        let items = request.into_inner().items;
+        let results = items.iter().map(|item| ok(item.checkpoint.as_ref())).collect();
+        self.change(|state| state.returned.extend(items.iter().map(|_| "released".to_owned())));
+        Ok(Response::new(wire::ReleaseResponse { results }))
+    }
+}

@@ -1,0 +1,94 @@
+//! A fan-out: a list, and one request for each of its rows.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::{
+    SHARE, Size, machine,
+    report::{Section, median, micros, spread},
+    stand::Stand,
+};
+
+const DELAY: Duration = Duration::from_millis(20);
+const CONCURRENCY: u32 = 50;
+
+/// A list of rows, each asked for by itself; `child` is the upstream's path for that.
+pub(crate) fn plan(child: &str, items: u64, concurrency: u64) -> Value {
+    json!({
+        "step": {
+            "id": "items",
+            "url": format!("{{{{ config.base_url }}}}/items?count={items}"),
+            "iterate_over": "response.body.items",
+            "concurrency": concurrency,
+            "sub_steps": [{"id": "child", "url": format!("{{{{ config.base_url }}}}{child}?id={{{{ item.id }}}}")}],
+        },
+        "max_execution_seconds": 3600,
+    })
+}
+
+struct Taken {
+    wall: Duration,
+    /// What the requests took at the upstream, divided by how many may be on their way.
+    ideal: Duration,
+    cpu_us: f64,
+}
+
+/// Runs of so many items, one after the other.
+#[expect(clippy::cast_precision_loss, reason = "counts of requests")]
+async fn take(stand: &Stand, items: u64, runs: u32) -> Taken {
+    let plan = plan("/children", items, CONCURRENCY.into());
+    let (mut wall, mut ideal) = (Duration::ZERO, Duration::ZERO);
+    let before = machine::cpu_time(stand.executor());
+    for _ in 0..runs {
+        stand.upstream.reset();
+        stand.run(&plan, 1).await;
+        let seen = stand.upstream.seen();
+        assert_eq!(seen.requests, items);
+        wall += seen.span;
+        ideal += seen.busy / CONCURRENCY;
+    }
+    let cpu = machine::cpu_time(stand.executor()) - before;
+    Taken { wall, ideal, cpu_us: micros(cpu) / (items as f64 * f64::from(runs)) }
+}
+
+pub(crate) async fn measure(size: Size) -> Section {
+    let many = size.of(2_000, 10_000) / SHARE;
+    let rounds = 5;
+    let mut section = Section::new(
+        "Fan-out",
+        format!(
+            "One run asks for a list and then for each of its rows, {CONCURRENCY} at a time; the upstream takes {} ms for each (ideal: what it \
+             really took, divided by {CONCURRENCY}). {rounds} rounds, medians (least – most). CPU a row counts the run itself, too; small runs \
+             are repeated until they have as many rows. Goal: at most 1.05 of ideal, and CPU a row that does not grow.",
+            DELAY.as_millis()
+        ),
+        &["rows a run", "runs", "time by ideal", "CPU µs a row"],
+    );
+    let stand = Stand::start(DELAY, 16 << 20).await;
+    if let Err(why) = stand.probe(&plan("/children", 100, CONCURRENCY.into()), 100).await {
+        section.row(["–".to_owned(), "–".to_owned(), format!("not measured: {why}"), "–".to_owned()]);
+        stand.stop().await;
+        return section;
+    }
+    let loads = [(100, u32::try_from(many.div_ceil(100)).expect("a number")), (many, 1)];
+    let mut taken: [Vec<Taken>; 2] = [Vec::new(), Vec::new()];
+    for _ in 0..rounds {
+        for ((items, runs), into) in loads.into_iter().zip(&mut taken) {
+            into.push(take(&stand, items, runs).await);
+        }
+    }
+    for ((items, runs), taken) in loads.into_iter().zip(&taken) {
+        let ratios: Vec<f64> =
+            taken.iter().map(|one| one.wall.as_secs_f64() / one.ideal.as_secs_f64()).collect();
+        let cpu: Vec<f64> = taken.iter().map(|one| one.cpu_us).collect();
+        section.row([
+            items.to_string(),
+            runs.to_string(),
+            format!("**{:.3}**", median(&ratios)),
+            spread(&cpu, 1),
+        ]);
+    }
+    stand.stop().await;
+    section
+}

@@ -1,0 +1,202 @@
+//! What a careful engineer would write instead, for one API: reqwest, a serde struct with just the cursor, rdkafka with the executor's own
+//! settings. No plan, no retries, no checkpoint, no lease, and the body as it came is the whole message.
+//!
+//! It is a process of its own (this binary, in a role), on the core where the executor is measured.
+
+use std::{
+    io::{BufRead as _, BufReader, Write as _},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use rdkafka::{
+    ClientConfig, ClientContext,
+    producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer},
+};
+use serde::Deserialize;
+use tokio::{sync::Notify, task::JoinSet};
+
+use crate::{machine, stand};
+
+/// The first argument of a process that plays this.
+pub(crate) const ROLE: &str = "play-the-hand-written-poller";
+/// As the executor holds back.
+const MOST_IN_FLIGHT: usize = 128;
+
+/// A running hand-written poller; killed when dropped.
+pub(crate) struct Hand {
+    child: Child,
+    answers: BufReader<std::process::ChildStdout>,
+}
+
+impl Hand {
+    pub(crate) fn start(upstream: &str, brokers: &str, topic: &str) -> Hand {
+        let mut command = machine::pinned(machine::MEASURED);
+        let own = std::env::current_exe().expect("its own file");
+        command.extend([own.display().to_string(), ROLE.to_owned(), upstream.to_owned()]);
+        command.extend([brokers.to_owned(), topic.to_owned()]);
+        let mut child = Command::new(command.remove(0))
+            .args(command)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let answers = BufReader::new(child.stdout.take().expect("a pipe"));
+        Hand { child, answers }
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Polls so many pages of a size in each of so many loops at once.
+    pub(crate) fn run(&mut self, size: usize, pages: u64, loops: usize) {
+        let input = self.child.stdin.as_mut().expect("a pipe");
+        writeln!(input, "{size} {pages} {loops}").expect("it listens");
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).expect("it answers");
+        assert_eq!(answer, "done\n");
+    }
+}
+
+impl Drop for Hand {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Plays it, until its input ends.
+pub(crate) fn play(mut arguments: impl Iterator<Item = String>) {
+    let mut next = || arguments.next().expect("upstream, brokers, topic");
+    let (upstream, brokers, topic) = (next(), next(), next());
+    rustls::crypto::ring::default_provider().install_default().expect("the first one");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
+    let poller = Arc::new(Poller {
+        client: reqwest::Client::builder().no_proxy().build().expect("a client"),
+        producer: producer(&brokers),
+        upstream,
+        topic,
+    });
+    for line in std::io::stdin().lines() {
+        let line = line.expect("text");
+        let numbers: Vec<u64> = line.split(' ').map(|number| number.parse().expect("a number")).collect();
+        let [size, pages, loops] = numbers[..] else { panic!("size, pages, loops: {line}") };
+        runtime.block_on(async {
+            let mut all = JoinSet::new();
+            for number in 0..loops {
+                all.spawn(Arc::clone(&poller).poll(format!("run-{number}"), size, pages));
+            }
+            all.join_all().await;
+        });
+        poller.producer.flush(Duration::from_secs(60)).expect("everything is acknowledged");
+        println!("done");
+    }
+}
+
+/// All that it wants to know of a page.
+#[derive(Deserialize)]
+struct Page {
+    next: Option<String>,
+    #[serde(default)]
+    busy: bool,
+    #[serde(default)]
+    last: bool,
+}
+
+struct Poller {
+    client: reqwest::Client,
+    producer: ThreadedProducer<Deliveries>,
+    upstream: String,
+    topic: String,
+}
+
+impl Poller {
+    /// One loop: as many pages as the cursor leads to.
+    async fn poll(self: Arc<Self>, key: String, size: u64, pages: u64) {
+        let mut context = String::from("0");
+        let window = Arc::new(Window::default());
+        loop {
+            let url = format!("{}/pages?size={size}&pages={pages}&cursor={context}", self.upstream);
+            let answer = self.client.get(url).send().await.expect("an answer");
+            let body = answer.error_for_status().expect("200").bytes().await.expect("a body");
+            let page: Page = serde_json::from_slice(&body).expect("a page");
+            assert!(!page.busy);
+            window.enter().await;
+            let record = BaseRecord::with_opaque_to(&self.topic, Box::new(Arc::clone(&window)))
+                .key(&key)
+                .payload(body.as_ref());
+            self.producer.send(record).map_err(|(error, _)| error).expect("there is room in the queue");
+            match page.next {
+                Some(next) if !page.last => context = next,
+                _ => break,
+            }
+        }
+        window.empty().await;
+    }
+}
+
+fn producer(brokers: &str) -> ThreadedProducer<Deliveries> {
+    ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("compression.type", "lz4")
+        .set("linger.ms", "5")
+        .set("message.timeout.ms", "5000")
+        .set("message.max.bytes", stand::MESSAGE_MAX_BYTES.to_string())
+        .set("batch.size", (stand::MESSAGE_MAX_BYTES - 8 * 1024).to_string())
+        .set("queue.buffering.max.messages", "100000")
+        .set("queue.buffering.max.kbytes", (64 * 1024).to_string())
+        .create_with_context(Deliveries)
+        .expect("a producer")
+}
+
+/// The messages of one loop that are on their way.
+#[derive(Default)]
+struct Window {
+    in_flight: AtomicUsize,
+    changed: Notify,
+}
+
+impl Window {
+    async fn enter(&self) {
+        self.until(MOST_IN_FLIGHT - 1).await;
+        self.in_flight.fetch_add(1, Relaxed);
+    }
+
+    async fn empty(&self) {
+        self.until(0).await;
+    }
+
+    async fn until(&self, most: usize) {
+        loop {
+            let changed = self.changed.notified();
+            if self.in_flight.load(Relaxed) <= most {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+struct Deliveries;
+
+impl ClientContext for Deliveries {}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = Box<Arc<Window>>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, window: Box<Arc<Window>>) {
+        if let Err((error, _)) = result {
+            panic!("not delivered: {error}");
+        }
+        window.in_flight.fetch_sub(1, Relaxed);
+        window.changed.notify_waiters();
+    }
+}

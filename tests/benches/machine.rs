@@ -1,0 +1,81 @@
+//! The machine: its cores, and what its processes have used. In: process ids. Out: CPU time and memory, as `/proc` tells them.
+
+use std::{fs, process::Command, time::Duration};
+
+/// The core of what is measured.
+pub(crate) const MEASURED: usize = 0;
+/// The core of everything around it.
+pub(crate) const SURROUNDINGS: usize = 1;
+/// `USER_HZ`, the unit of `/proc/PID/stat`; the same on every Linux.
+const TICKS_PER_SECOND: u32 = 100;
+
+/// Whether there are two cores to tell apart.
+pub(crate) fn has_two_cores() -> bool {
+    fs::read_to_string("/proc/cpuinfo")
+        .is_ok_and(|text| text.lines().filter(|line| line.starts_with("processor")).count() >= 2)
+}
+
+/// Keeps this process on one core. Call it before threads are started.
+pub(crate) fn pin_self(core: usize) {
+    if has_two_cores() {
+        let pid = std::process::id().to_string();
+        let done = Command::new("taskset").args(["-c", "-p", &core.to_string(), &pid]).output();
+        assert!(done.is_ok_and(|done| done.status.success()), "taskset (util-linux) does not work here");
+    }
+}
+
+/// What to put before a command so that it runs on one core.
+pub(crate) fn pinned(core: usize) -> Vec<String> {
+    if has_two_cores() { vec!["taskset".into(), "-c".into(), core.to_string()] } else { vec!["env".into()] }
+}
+
+/// CPU time of a process so far, user and system, of all its threads: the sum that `getrusage` gives it of itself.
+pub(crate) fn cpu_time(pid: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
+    // The name, in parentheses, may hold anything.
+    let (_, rest) = stat.rsplit_once(')').expect("a name in parentheses");
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    let ticks: u32 = fields[11..13].iter().map(|ticks| ticks.parse::<u32>().expect("ticks")).sum();
+    Duration::from_secs(1) * ticks / TICKS_PER_SECOND
+}
+
+/// Resident memory of a process now, in bytes.
+pub(crate) fn resident(pid: u32) -> u64 {
+    status(pid, "VmRSS:")
+}
+
+/// The most that it was since [`forget_peak`].
+pub(crate) fn peak(pid: u32) -> u64 {
+    status(pid, "VmHWM:")
+}
+
+/// Begins a new peak at what is resident now.
+pub(crate) fn forget_peak(pid: u32) {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("the process is ours");
+}
+
+fn status(pid: u32, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a line of that name");
+    let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number");
+    kib * 1024
+}
+
+/// Processor, cores, memory, kernel, in a line.
+pub(crate) fn description() -> String {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+    let cores = cpuinfo.lines().filter(|line| line.starts_with("processor")).count();
+    let meminfo = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:")).unwrap_or_default();
+    let gib = total.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or_default() >> 20;
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let model = model.trim_start_matches([' ', '\t', ':']);
+    format!("{model}, {cores} cores, {gib} GiB, Linux {}", kernel.trim())
+}
+
+/// How many processes want a core, over the last minute.
+pub(crate) fn load() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,118 @@
+//! What an executor holds in memory: at rest, for each row of a fan-out, for one large page, and while a stream passes through.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::{
+    SHARE, Size, fan_out, machine,
+    report::{Section, median, mib},
+    stand::Stand,
+};
+
+const PAGE_BYTES: usize = 10 << 20;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+fn page_plan() -> Value {
+    json!({"step": {
+        "id": "page",
+        "url": format!("{{{{ config.base_url }}}}/page?size={PAGE_BYTES}"),
+        "iterate_over": "response.body.items",
+        "set_context": {"next": "response.body.next"},
+    }})
+}
+
+fn stream_plan(bytes: u64) -> Value {
+    json!({
+        "step": {
+            "id": "lines",
+            "url": format!("{{{{ config.base_url }}}}/lines?bytes={bytes}"),
+            "iterate_over": "response.body",
+            "response": {"format": "jsonl", "stream": true, "max_bytes": bytes + GIB},
+            "timeout_seconds": 3600,
+        },
+        "max_execution_seconds": 7200,
+    })
+}
+
+pub(crate) async fn measure(size: Size) -> Section {
+    let stream_bytes = size.of(256 * MIB, 5 * GIB) / SHARE;
+    let mut section = Section::new(
+        "Memory",
+        "Resident memory of the executor's process, program text included; peaks by the kernel's high-water mark, each in a new process.",
+        &["what", "measured", "goal"],
+    );
+    idle(&mut section).await;
+    page(&mut section).await;
+    in_flight(&mut section).await;
+    stream(&mut section, stream_bytes).await;
+    section
+}
+
+async fn idle(section: &mut Section) {
+    let stand = Stand::start(Duration::ZERO, 16 * MIB).await;
+    let mut taken = Vec::new();
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        taken.push(mib(machine::resident(stand.executor())));
+    }
+    section.row(["at rest".to_owned(), format!("{:.1} MiB", median(&taken)), "≤ 40 MiB".to_owned()]);
+    stand.stop().await;
+}
+
+async fn page(section: &mut Section) {
+    let mut taken = Vec::new();
+    for _ in 0..5 {
+        let stand = Stand::start(Duration::ZERO, 16 * MIB).await;
+        let before = machine::resident(stand.executor());
+        machine::forget_peak(stand.executor());
+        stand.run(&page_plan(), 1).await;
+        taken.push(mib(machine::peak(stand.executor()) - before) / mib(PAGE_BYTES as u64));
+        stand.stop().await;
+    }
+    let what = "one page of 10 MiB, rows as they came, in messages of 2 MiB".to_owned();
+    section.row([what, format!("{:.2} × the page", median(&taken)), "≤ 4 ×".to_owned()]);
+}
+
+async fn in_flight(section: &mut Section) {
+    let what = "a row in flight, with its connection".to_owned();
+    let goal = "≤ 16 KiB".to_owned();
+    let (few, many) = (100_u64, 1000_u64);
+    let mut resident = Vec::new();
+    for concurrency in [few, many] {
+        let stand = Stand::start(Duration::ZERO, 16 * MIB).await;
+        if let Err(why) = stand.probe(&fan_out::plan("/held", 1, 1), 1).await {
+            section.row([what, format!("not measured: {why}"), goal]);
+            return stand.stop().await;
+        }
+        stand.upstream.hold(true);
+        stand.offer(&fan_out::plan("/held", many, concurrency), 1).await;
+        stand.until("the rows are in flight", |upstream| upstream.held() == concurrency).await;
+        resident.push(machine::resident(stand.executor()));
+        stand.upstream.hold(false);
+        stand.ended_well(1).await;
+        stand.stop().await;
+    }
+    let each = mib(resident[1].saturating_sub(resident[0])) * 1024.0 / 900.0;
+    section.row([what, format!("{each:.1} KiB ({many} beside {few})"), goal]);
+}
+
+async fn stream(section: &mut Section, bytes: u64) {
+    let what = format!("a stream of {} MiB of JSON lines", bytes / MIB);
+    let goal = "flat, ≤ 256 MiB".to_owned();
+    let plan = stream_plan(bytes);
+    let stand = Stand::start(Duration::ZERO, bytes + 2 * GIB).await;
+    machine::forget_peak(stand.executor());
+    if let Err(why) = stand.probe(&stream_plan(bytes / 8), 0).await {
+        section.row([what, format!("not measured: {why}"), goal]);
+        return stand.stop().await;
+    }
+    let small = machine::peak(stand.executor());
+    machine::forget_peak(stand.executor());
+    stand.run(&plan, 1).await;
+    let large = machine::peak(stand.executor());
+    stand.stop().await;
+    let measured = format!("peak {:.0} MiB; an eighth of it {:.0} MiB", mib(large), mib(small));
+    section.row([what, measured, goal]);
+}

@@ -1,0 +1,272 @@
+//! An HTTP API that costs little, so that it is never what is measured: HTTP/1.1 by hand over bodies that are made beforehand.
+//!
+//! `/pages?size=&pages=&cursor=` pages of a size, by cursor · `/items?count=` a list · `/children?id=` one object after a delay ·
+//! `/held?id=` the same once the gate is open · `/page?size=` one page without a next one · `/lines?bytes=` JSON lines, made on the fly.
+
+use std::{
+    collections::HashMap,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::{Buf, Bytes};
+use orchid_kit::clock;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+    time::sleep,
+};
+
+const DIGITS: usize = 10;
+const LARGEST_HEAD: usize = 16 * 1024;
+
+/// What was asked since the last reset.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Seen {
+    /// Requests answered, but for lists.
+    pub requests: u64,
+    /// From the first of them coming to the last answer going.
+    pub span: Duration,
+    /// How long they took here, all together.
+    pub busy: Duration,
+}
+
+#[derive(Default)]
+struct Counters {
+    seen: Seen,
+    first: Option<Instant>,
+}
+
+struct Shared {
+    delay: Duration,
+    counters: Mutex<Counters>,
+    bodies: Mutex<HashMap<usize, Bytes>>,
+    held: AtomicU64,
+    gate: watch::Sender<bool>,
+}
+
+/// A running one; ends when dropped.
+pub(crate) struct Upstream {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    _server: JoinSet<()>,
+}
+
+impl Upstream {
+    /// `delay`: how long a child takes.
+    pub(crate) async fn start(delay: Duration) -> Upstream {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let shared = Arc::new(Shared {
+            delay,
+            counters: Mutex::default(),
+            bodies: Mutex::default(),
+            held: AtomicU64::new(0),
+            gate: watch::channel(true).0,
+        });
+        let serving = Arc::clone(&shared);
+        let mut server = JoinSet::new();
+        server.spawn(async move {
+            let mut connections = JoinSet::new();
+            loop {
+                let (socket, _) = listener.accept().await.expect("a connection");
+                let shared = Arc::clone(&serving);
+                // Its end is the client's: it hangs up, or breaks off.
+                connections.spawn(async move { serve(socket, &shared).await.unwrap_or_default() });
+                while connections.try_join_next().is_some() {}
+            }
+        });
+        Upstream { address, shared, _server: server }
+    }
+
+    /// `http://127.0.0.1:…`
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Counts from now on.
+    pub(crate) fn reset(&self) {
+        *self.shared.counters() = Counters::default();
+    }
+
+    /// What came since.
+    pub(crate) fn seen(&self) -> Seen {
+        self.shared.counters().seen
+    }
+
+    /// Holds what asks for `/held`, or lets it go.
+    pub(crate) fn hold(&self, hold: bool) {
+        self.shared.gate.send_replace(!hold);
+    }
+
+    /// How many are held now.
+    pub(crate) fn held(&self) -> u64 {
+        self.shared.held.load(Relaxed)
+    }
+}
+
+impl Shared {
+    fn counters(&self) -> std::sync::MutexGuard<'_, Counters> {
+        self.counters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn began(&self) -> Instant {
+        let now = clock::monotonic();
+        self.counters().first.get_or_insert(now);
+        now
+    }
+
+    fn answered(&self, began: Instant) {
+        let now = clock::monotonic();
+        let mut counters = self.counters();
+        let first = counters.first.unwrap_or(began);
+        counters.seen.requests += 1;
+        counters.seen.busy += now - began;
+        counters.seen.span = now - first;
+    }
+
+    /// The rest of a page, so many bytes: what follows the cursor.
+    fn page_of(&self, size: usize) -> Bytes {
+        let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
+        bodies.entry(size).or_insert_with(|| Bytes::from(rows(size))).clone()
+    }
+}
+
+/// `,"items":[…]}` of so many bytes in all.
+fn rows(size: usize) -> Vec<u8> {
+    let mut text = String::from(",\"items\":[");
+    for id in 0_u64.. {
+        let row = format!(
+            r#"{{"id":{id},"number":"SO-{id:06}","status":"delivered","total":{}.25,"currency":"EUR","customer":{{"id":{},"name":"Ada Lovelace"}},"created_at":"2025-01-06T08:{:02}:50Z","note":null}}"#,
+            id * 7 % 900,
+            id * 31 % 500,
+            id % 60,
+        );
+        if id > 0 && text.len() + row.len() + 16 > size {
+            break;
+        }
+        text.push_str(if id == 0 { "" } else { "," });
+        text.push_str(&row);
+    }
+    text.push_str("],\"pad\":\"");
+    let pad = size.saturating_sub(text.len() + 2);
+    text.extend(std::iter::repeat_n('x', pad));
+    text.push_str("\"}");
+    text.into_bytes()
+}
+
+/// `{"next":…`, always of the same length.
+fn cursor_of(page: u64, pages: u64) -> String {
+    if page + 1 < pages {
+        format!(r#"{{"next":"{:0width$}","busy":false"#, page + 1, width = DIGITS)
+    } else {
+        format!(r#"{{"next":null,{:width$}"busy":false"#, "", width = DIGITS - 2)
+    }
+}
+
+/// A request's path and query.
+fn target(head: &[u8]) -> (String, HashMap<String, u64>) {
+    let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
+    let line = String::from_utf8_lossy(line);
+    let target = line.split(' ').nth(1).unwrap_or_default();
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
+    let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let query = pairs.map(|(name, value)| (name.to_owned(), value.parse().unwrap_or_default())).collect();
+    (path.to_owned(), query)
+}
+
+async fn serve(mut socket: TcpStream, shared: &Shared) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    let mut input: Vec<u8> = Vec::with_capacity(1024);
+    loop {
+        let end = loop {
+            if let Some(end) = input.windows(4).position(|window| window == b"\r\n\r\n") {
+                break end + 4;
+            }
+            if socket.read_buf(&mut input).await? == 0 || input.len() > LARGEST_HEAD {
+                return Ok(());
+            }
+        };
+        let (path, query) = target(&input[..end]);
+        input.drain(..end);
+        let number = |name: &str| query.get(name).copied().unwrap_or_default();
+        let size = usize::try_from(number("size")).unwrap_or_default();
+        match path.as_str() {
+            "/items" => {
+                let items: Vec<String> = (0..number("count")).map(|id| format!(r#"{{"id":{id}}}"#)).collect();
+                let body = format!(r#"{{"items":[{}]}}"#, items.join(","));
+                answer(&mut socket, body, Bytes::new()).await?;
+            }
+            "/lines" => lines(&mut socket, number("bytes")).await?,
+            _ => {
+                let began = shared.began();
+                let page = |first: String| {
+                    let rest = shared.page_of(size.saturating_sub(first.len()));
+                    (first, rest)
+                };
+                let (first, rest) = match path.as_str() {
+                    "/pages" => page(cursor_of(number("cursor"), number("pages"))),
+                    "/page" => page(cursor_of(0, 1)),
+                    _ => (child(shared, &path, number("id")).await, Bytes::new()),
+                };
+                answer(&mut socket, first, rest).await?;
+                shared.answered(began);
+            }
+        }
+    }
+}
+
+async fn child(shared: &Shared, path: &str, id: u64) -> String {
+    if path == "/held" {
+        shared.held.fetch_add(1, Relaxed);
+        // The sender lives as long as this.
+        let _ = shared.gate.subscribe().wait_for(|open| *open).await;
+        shared.held.fetch_sub(1, Relaxed);
+    } else {
+        sleep(shared.delay).await;
+    }
+    format!(
+        r#"{{"id":{id},"name":"Grace Hopper","email":"grace-{id}@example.com","tags":["a","b"],"score":{}.5}}"#,
+        id % 100
+    )
+}
+
+async fn answer(socket: &mut TcpStream, first: String, rest: Bytes) -> io::Result<()> {
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{first}",
+        first.len() + rest.len()
+    );
+    socket.write_all_buf(&mut Bytes::from(head).chain(rest)).await
+}
+
+/// JSON lines of so many bytes in all, the last one shorter or longer as it comes.
+async fn lines(socket: &mut TcpStream, bytes: u64) -> io::Result<()> {
+    const PIECE: u64 = 64 * 1024;
+    let line = |id: u64| {
+        let word = id.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        format!(
+            r#"{{"id":{id},"word":"{word:016x}","name":"Grace Hopper","tags":["a","b"],"score":{}.5}}"#,
+            id % 100
+        ) + "\n"
+    };
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n";
+    socket.write_all(head.as_bytes()).await?;
+    let (mut sent, mut id) = (0, 0);
+    while sent < bytes {
+        let mut piece = String::new();
+        while (piece.len() as u64) < PIECE {
+            piece.push_str(&line(id));
+            id += 1;
+        }
+        sent += piece.len() as u64;
+        socket.write_all(format!("{:x}\r\n{piece}\r\n", piece.len()).as_bytes()).await?;
+    }
+    socket.write_all(b"0\r\n\r\n").await
+}

@@ -1,0 +1,84 @@
+//! A stack without executors, and what tests say that play one by hand.
+
+use std::time::Duration;
+
+use orchid_proto::executor::v1 as fleet;
+use orchid_tests::{Fleet, Stack, StackOptions, Tenant, eventually};
+
+use crate::plans;
+
+const SOON: Duration = Duration::from_secs(30);
+
+/// A stack, and a tenant with the plan `single`.
+pub(crate) async fn stack(
+    placement_groups: u32,
+    lease_ttl_ms: u32,
+    settings: &[(&'static str, &str)],
+) -> (Stack, Tenant) {
+    let control_plane_settings = settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+    let options = StackOptions {
+        executors: 0,
+        placement_groups,
+        lease_ttl_ms,
+        control_plane_settings,
+        ..StackOptions::default()
+    };
+    let stack = Stack::start(options).await;
+    let tenant = stack.tenant().await;
+    tenant.shop("http://127.0.0.1:1").await;
+    tenant.plan("single", &plans::single()).await;
+    (stack, tenant)
+}
+
+/// Waits until there is one run to take, and takes it.
+pub(crate) async fn acquire_one(executor: &Fleet, seq: i64) -> fleet::Grant {
+    let mut grants = eventually("a lease is granted", SOON, async || {
+        let grants = executor.acquire(seq).await;
+        (!grants.is_empty()).then_some(grants)
+    })
+    .await;
+    assert_eq!(grants.len(), 1, "{grants:?}");
+    grants.remove(0)
+}
+
+/// A checkpoint after 70 ms.
+pub(crate) fn checkpoint(grant: &fleet::Grant, seq: i64, place: &'static [u8]) -> fleet::CheckpointItem {
+    fleet::CheckpointItem {
+        lease_token: grant.lease_token.clone(),
+        seq,
+        place: place.into(),
+        progress: Some(fleet::RunProgress { pages: seq, ..fleet::RunProgress::default() }),
+        running_ms: 70,
+        ..fleet::CheckpointItem::default()
+    }
+}
+
+/// Saves some, one verdict each.
+pub(crate) async fn save(executor: &Fleet, items: Vec<fleet::CheckpointItem>) -> Vec<fleet::ItemResult> {
+    let request = executor.request(fleet::CheckpointRequest { items });
+    executor.client().checkpoint(request).await.expect("an answer").into_inner().results
+}
+
+/// Ends a run with a last checkpoint.
+pub(crate) async fn end(
+    executor: &Fleet,
+    last: fleet::CheckpointItem,
+    outcome: fleet::Outcome,
+) -> fleet::CompleteResponse {
+    let item = fleet::CompleteItem {
+        checkpoint: Some(last),
+        outcome: outcome.into(),
+        ..fleet::CompleteItem::default()
+    };
+    let request = executor.request(fleet::CompleteRequest { items: vec![item], acquire: None });
+    executor.client().complete(request).await.expect("an answer").into_inner()
+}
+
+/// Ends a run at checkpoint 9.
+pub(crate) async fn complete(
+    executor: &Fleet,
+    grant: &fleet::Grant,
+    outcome: fleet::Outcome,
+) -> fleet::CompleteResponse {
+    end(executor, checkpoint(grant, 9, b"{}"), outcome).await
+}

@@ -1,0 +1,166 @@
+//! The main tests of what comes out, once more, against a real Apache Kafka; and what only that one can do: make topics, bound
+//! their batches, be killed with everything in flight.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use orchid_tests::{Broker, Message, Reply, Stack, StackOptions, Upstream, eventually, upstream::order_page};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use crate::{kafka_away, messages, plans};
+
+const SOON: Duration = Duration::from_secs(60);
+
+fn pages(messages: &[Message]) -> Vec<&Message> {
+    messages.iter().filter(|message| message.kind() == "api.response").collect()
+}
+
+fn ends(messages: &[Message]) -> usize {
+    messages.iter().filter(|message| message.kind() == "execution.completed").count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trigger_ends_in_exactly_its_messages() {
+    messages::trigger_ends_in_its_messages(Broker::Apache).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_passes_through_keeps_every_byte() {
+    messages::bytes_pass_through(Broker::Apache).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flaky_upstream_is_asked_again_and_a_broken_one_leaves_an_error() {
+    messages::flaky_and_broken_upstreams(Broker::Apache).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn kcat_sees_what_our_reader_sees() {
+    messages::kcat_sees_the_same(Broker::Apache).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_parks_while_kafka_is_away_and_then_ends_well() {
+    kafka_away::parks_while_away(Broker::Apache).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_executor_makes_the_topics_that_are_missing() {
+    let upstream = Upstream::orders(2, 2, false).await;
+    let stack = Stack::start(StackOptions {
+        broker: Broker::Apache,
+        make_topics: false,
+        executor_settings: vec![("ORCHID_KAFKA_CREATE_TOPICS", "true".to_owned())],
+        ..StackOptions::default()
+    })
+    .await;
+    let tenant = stack.tenant().await;
+    tenant.shop(&upstream.url()).await;
+    tenant.plan("orders", &plans::orders()).await;
+    let execution = tenant.trigger("orders", "main").await;
+    tenant.success_of(&execution.id).await;
+    let all = stack.reader().until("both ends are announced", SOON, |all| ends(all) == 2).await;
+    assert_eq!(pages(&all).len(), 2);
+    stack.end().await;
+}
+
+/// 1,024 characters that do not compress: Kafka's bound is on what is left after compression.
+fn noise(seed: u64) -> String {
+    (0..16).map(|part| hex::encode(Sha256::digest(format!("{seed}.{part}")))).collect()
+}
+
+/// Kafka bounds batches, not messages: what is small enough alone must not be sent together as something too large.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_topic_that_takes_little_at_once_gets_everything() {
+    const MAX_BYTES: usize = 64 * 1024;
+    const ROWS: u64 = 600;
+    let upstream = Upstream::start(move |_| {
+        let rows: Vec<_> = (0..ROWS).map(|id| json!({"id": id, "note": noise(id)})).collect();
+        Reply::ok(json!({"items": rows}))
+    })
+    .await;
+    let stack = Stack::start(StackOptions {
+        broker: Broker::Apache,
+        topic_max_bytes: Some(MAX_BYTES),
+        executor_settings: vec![("ORCHID_KAFKA_MESSAGE_MAX_BYTES", MAX_BYTES.to_string())],
+        ..StackOptions::default()
+    })
+    .await;
+    let tenant = stack.tenant().await;
+    tenant.shop(&upstream.url()).await;
+    let plan = |emit: &str| {
+        let mut plan = plans::single();
+        plan["step"]["iterate_over"] = json!("response.body.items");
+        plan["step"]["emit"] = json!(emit);
+        plan
+    };
+    tenant.plan("records", &plan("record")).await;
+    tenant.plan("page", &plan("page")).await;
+    for key in ["records", "page"] {
+        let execution = tenant.trigger(key, "main").await;
+        tenant.success_of(&execution.id).await;
+    }
+    let all = stack.reader().until("both runs' ends are announced", SOON, |all| ends(all) == 4).await;
+    assert!(all.iter().all(|message| message.kind() != "api.error"));
+    for key in ["records", "page"] {
+        let messages: Vec<_> =
+            pages(&all).into_iter().filter(|message| message.header("plan_key") == key).collect();
+        let ids: Vec<u64> = messages
+            .iter()
+            .flat_map(|message| message.json()["response_body"].as_array().expect("rows").clone())
+            .map(|row| row["id"].as_u64().expect("an id"))
+            .collect();
+        assert_eq!(ids, (0..ROWS).collect::<Vec<_>>(), "{key}");
+        assert!(messages.len() >= 10, "{key}: {} messages", messages.len());
+        assert!(messages.iter().all(|message| message.payload.len() < MAX_BYTES), "{key}");
+    }
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broker_that_is_killed_in_the_middle_of_a_run_loses_nothing() {
+    const PAGES: u64 = 400;
+    let upstream = Upstream::start(|request| {
+        let page: u64 = request.query.get("cursor").map_or(0, |cursor| cursor.parse().expect("a cursor"));
+        Reply::After(Duration::from_millis(2), Box::new(Reply::ok(order_page(page, PAGES, 3))))
+    })
+    .await;
+    let stack =
+        Stack::start(StackOptions { broker: Broker::Apache, own_kafka: true, ..StackOptions::default() })
+            .await;
+    let tenant = stack.tenant().await;
+    tenant.shop(&upstream.url()).await;
+    tenant.plan("orders", &plans::orders()).await;
+    let execution = tenant.trigger("orders", "main").await;
+    eventually("the run is under way", SOON, async || (upstream.count() >= 100).then_some(())).await;
+    stack.kafka().down().await;
+    let at_kill = upstream.count() as u64;
+    assert!(at_kill < PAGES, "the run was over before the broker was killed");
+    stack.kafka().up().await;
+    let done = tenant.success_of(&execution.id).await;
+    assert_eq!((done.losses, done.complete), (0, true), "{done:#?}");
+    let counts = done.counts.expect("counts");
+    assert_eq!((counts.pages, counts.messages), (400, 400), "{counts:?}");
+
+    let all = stack.reader().until("both ends are announced", SOON, |all| ends(all) >= 2).await;
+    let mut by_page: BTreeMap<u64, Vec<&Message>> = BTreeMap::new();
+    for message in pages(&all) {
+        by_page.entry(message.json()["page"].as_u64().expect("a page")).or_default().push(message);
+    }
+    assert!(by_page.keys().copied().eq(0..PAGES), "missing: {:?}", {
+        (0..PAGES).filter(|page| !by_page.contains_key(page)).collect::<Vec<_>>()
+    });
+    for (page, copies) in by_page {
+        let expected = order_page(page, PAGES, 3)["items"].clone();
+        for copy in &copies {
+            // What timed out may have arrived all the same; then both have one id.
+            assert_eq!(
+                copy.header("orchid-message-id"),
+                copies[0].header("orchid-message-id"),
+                "page {page}"
+            );
+            assert_eq!(copy.json()["response_body"], expected, "page {page}");
+        }
+    }
+    stack.end().await;
+}

@@ -1,0 +1,78 @@
+//! json-server: an HTTP API that nobody here wrote, over rows that a test makes up.
+//!
+//! `.ci/install test` brings it. Where it is missing, or Node.js is, the test fails: nothing here is skipped.
+
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use orchid_kit::servers::{Process, Program, free_port};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use crate::{eventually, stack::run_folder, tools};
+
+/// The file that names the version; the folder of the program is named after its content.
+const PACKAGE: &str = include_str!("../servers/json-server/package.json");
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A running json-server; killed when dropped.
+pub struct JsonServer {
+    port: u16,
+    _process: Process,
+}
+
+impl JsonServer {
+    /// Serves the lists that are the members of `database`, each under its name.
+    pub async fn start(database: &Value) -> JsonServer {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let node = tools::find("node").expect("Node.js is not installed: `.ci/install test` brings it");
+        let program = program();
+        assert!(program.is_file(), "{} is missing: `.ci/install test` brings it", program.display());
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder = run_folder().join(format!("json-server-{number}"));
+        fs::create_dir_all(&folder).expect("a folder for json-server");
+        fs::write(folder.join("db.json"), database.to_string()).expect("its rows");
+        let log_file = folder.join("json-server.log");
+        let port = free_port().expect("a port");
+        let mut process = Program::new(node)
+            .args([program])
+            .args(["--host", "127.0.0.1", "--port", &port.to_string(), "db.json"])
+            .folder(&folder)
+            .log(File::create(&log_file).expect("a log"))
+            .spawn()
+            .expect("node starts");
+        eventually("json-server serves", START_TIMEOUT, async || {
+            if let Some(status) = process.ended() {
+                let said = fs::read_to_string(&log_file).unwrap_or_default();
+                panic!("json-server ended ({status}) before it served:\n{said}");
+            }
+            serves(port).await.unwrap_or(false).then_some(())
+        })
+        .await;
+        JsonServer { port, _process: process }
+    }
+
+    /// `http://127.0.0.1:…`
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+}
+
+fn program() -> PathBuf {
+    tools::server_folder("json-server", PACKAGE).join("node_modules/json-server/lib/cli/bin.js")
+}
+
+async fn serves(port: u16) -> std::io::Result<bool> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    stream.write_all(b"GET /db HTTP/1.0\r\n\r\n").await?;
+    let mut status = [0; 12];
+    stream.read_exact(&mut status).await?;
+    Ok(status.ends_with(b" 200"))
+}

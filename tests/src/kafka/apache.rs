@@ -1,0 +1,178 @@
+//! A real Apache Kafka: one process that is broker and controller, on free loopback ports, with its log in a folder of the run.
+//!
+//! `.ci/install test` brings its jars. Where they are missing, or Java is, the test fails: nothing here is skipped.
+
+use std::{
+    fs::{self, File},
+    net::TcpListener,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use orchid_kit::servers::{Process, Program};
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    client::DefaultClientContext,
+    consumer::{BaseConsumer, Consumer as _},
+};
+use tokio::sync::Mutex;
+
+use super::PARTITIONS;
+use crate::{eventually, tools};
+
+/// The file that names the version; the folder of the jars is named after its content.
+const POM: &str = include_str!("../../servers/kafka/pom.xml");
+/// Any 16 bytes in base64.
+const CLUSTER_ID: &str = "b3JjaGlkLXRlc3RzLTEyMw";
+/// A JVM on a machine that does much else; after a kill, its session must run out first.
+const START_TIMEOUT: Duration = Duration::from_secs(90);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A running broker; killed when dropped.
+pub(super) struct Apache {
+    brokers: String,
+    launch: Launch,
+    process: Mutex<Option<Process>>,
+}
+
+struct Launch {
+    java: PathBuf,
+    class_path: String,
+    folder: PathBuf,
+}
+
+impl Apache {
+    /// Starts one with everything it keeps in `folder`.
+    pub(super) async fn start(folder: &Path) -> Apache {
+        let java = tools::find("java").expect("java is not installed: `.ci/install test` brings it");
+        let libs = tools::server_folder("kafka", POM).join("libs");
+        assert!(libs.is_dir(), "{} is missing: `.ci/install test` brings it", libs.display());
+        fs::create_dir_all(folder).expect("a folder for kafka");
+        let [port, controller_port] = free_ports();
+        fs::write(folder.join("server.properties"), properties(folder, port, controller_port))
+            .expect("settings");
+        let launch = Launch { java, class_path: format!("{}/*", libs.display()), folder: folder.to_owned() };
+        let mut format = launch.spawn(
+            "format.log",
+            &["kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config"],
+        );
+        let formatted = format.wait(START_TIMEOUT).await;
+        assert!(
+            formatted.is_some_and(|status| status.success()),
+            "kafka's log was not made ({formatted:?}):\n{}",
+            launch.said("format.log")
+        );
+        let apache = Apache { brokers: format!("127.0.0.1:{port}"), launch, process: Mutex::new(None) };
+        apache.restart().await;
+        apache
+    }
+
+    pub(super) fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
+    pub(super) async fn create(&self, topics: &[&str], max_bytes: Option<usize>) {
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", &self.brokers).create().expect("an admin client");
+        let max_bytes = max_bytes.map(|bytes| bytes.to_string());
+        let topics: Vec<NewTopic<'_>> = topics
+            .iter()
+            .map(|name| {
+                let topic = NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1));
+                match &max_bytes {
+                    Some(bytes) => topic.set("max.message.bytes", bytes),
+                    None => topic,
+                }
+            })
+            .collect();
+        let options = AdminOptions::new().operation_timeout(Some(START_TIMEOUT));
+        for made in admin.create_topics(&topics, &options).await.expect("the broker answers") {
+            made.expect("a topic");
+        }
+    }
+
+    /// `kill -9`.
+    pub(super) async fn kill(&self) {
+        self.process.lock().await.take().expect("kafka runs").kill();
+    }
+
+    /// Starts it, and waits until it serves.
+    pub(super) async fn restart(&self) {
+        let mut running = self.process.lock().await;
+        assert!(running.is_none(), "kafka runs already");
+        let mut process = self.launch.spawn("kafka.log", &["kafka.Kafka"]);
+        eventually("kafka serves", START_TIMEOUT, async || {
+            if let Some(status) = process.ended() {
+                panic!("kafka ended ({status}) before it served:\n{}", self.launch.said("kafka.log"));
+            }
+            let brokers = self.brokers.clone();
+            let serves = tokio::task::spawn_blocking(move || serves(&brokers)).await;
+            serves.expect("it was asked").then_some(())
+        })
+        .await;
+        *running = Some(process);
+    }
+}
+
+impl Launch {
+    /// Runs a class with some arguments, the last of which is the file with the settings.
+    fn spawn(&self, log: &str, class: &[&str]) -> Process {
+        let log = File::options().create(true).append(true).open(self.folder.join(log)).expect("a log");
+        Program::new(&self.java)
+            // Little memory, and a quick start rather than a fast run.
+            .args(["-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+            .args(["-Dorg.apache.logging.log4j.level=WARN", "-cp", &self.class_path])
+            .args(class.iter().copied())
+            .args([self.folder.join("server.properties")])
+            .folder(&self.folder)
+            .log(log)
+            .spawn()
+            .expect("java starts")
+    }
+
+    fn said(&self, log: &str) -> String {
+        fs::read_to_string(self.folder.join(log)).unwrap_or_default()
+    }
+}
+
+/// Whether the broker answers and counts itself in; it does not while the session of a killed one has not run out.
+fn serves(brokers: &str) -> bool {
+    let consumer: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", brokers).create().expect("a consumer");
+    let metadata = consumer.fetch_metadata(None, ANSWER_TIMEOUT);
+    metadata.is_ok_and(|metadata| !metadata.brokers().is_empty())
+}
+
+/// Two ports that were free a moment ago.
+fn free_ports() -> [u16; 2] {
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
+    listeners.map(|listener| listener.local_addr().expect("an address").port())
+}
+
+fn properties(folder: &Path, port: u16, controller_port: u16) -> String {
+    let log = folder.join("log");
+    format!(
+        "process.roles=broker,controller\n\
+         node.id=1\n\
+         controller.quorum.voters=1@127.0.0.1:{controller_port}\n\
+         controller.listener.names=CONTROLLER\n\
+         inter.broker.listener.name=PLAINTEXT\n\
+         listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}\n\
+         advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+         log.dirs={}\n\
+         auto.create.topics.enable=false\n\
+         offsets.topic.num.partitions=1\n\
+         offsets.topic.replication.factor=1\n\
+         transaction.state.log.num.partitions=1\n\
+         transaction.state.log.replication.factor=1\n\
+         transaction.state.log.min.isr=1\n\
+         group.initial.rebalance.delay.ms=0\n\
+         broker.session.timeout.ms=2000\n\
+         broker.heartbeat.interval.ms=500\n\
+         log.cleaner.threads=1\n\
+         log.cleaner.dedupe.buffer.size=2097152\n\
+         log.cleaner.io.buffer.size=65536\n",
+        log.display()
+    )
+}

@@ -1,0 +1,135 @@
+//! What came out of a broker, as a consumer sees it.
+
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+
+use rdkafka::{
+    ClientConfig, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+    message::{Headers as _, Message as _},
+};
+use serde_json::Value;
+
+use super::Topics;
+use crate::eventually;
+
+const TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A message as a consumer sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Its topic.
+    pub topic: String,
+    /// Its partition.
+    pub partition: i32,
+    /// Its offset.
+    pub offset: i64,
+    /// Its key.
+    pub key: String,
+    /// Names and values, in order.
+    pub headers: Vec<(String, String)>,
+    /// Its bytes.
+    pub payload: Vec<u8>,
+}
+
+impl Message {
+    /// A header; empty when it is not there.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value)
+    }
+
+    /// The payload, parsed.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.payload).expect("a payload is JSON")
+    }
+
+    /// The header `type`.
+    pub fn kind(&self) -> &str {
+        self.header("type")
+    }
+}
+
+/// Reads the topics of one test from their beginning.
+pub struct Reader {
+    consumer: BaseConsumer,
+    next: HashMap<(String, i32), i64>,
+    messages: Vec<Message>,
+}
+
+impl Reader {
+    /// Begins to read. The topics must be there.
+    pub fn new(brokers: &str, topics: &Topics) -> Reader {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", brokers)
+            .set("group.id", "orchid-tests")
+            .set("enable.auto.commit", "false")
+            .set("auto.offset.reset", "earliest")
+            .set("fetch.wait.max.ms", "20")
+            .set("reconnect.backoff.max.ms", "500")
+            .create()
+            .expect("a consumer");
+        let mut partitions = TopicPartitionList::new();
+        let mut next = HashMap::new();
+        for topic in [&topics.responses, &topics.errors, &topics.events] {
+            let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).expect("the broker answers");
+            let found = metadata.topics()[0].partitions().len();
+            assert!(found > 0, "there is no topic {topic}");
+            for partition in 0..i32::try_from(found).expect("a number") {
+                partitions.add_partition_offset(topic, partition, Offset::Beginning).expect("a partition");
+                next.insert((topic.clone(), partition), 0);
+            }
+        }
+        consumer.assign(&partitions).expect("partitions can be read");
+        Reader { consumer, next, messages: Vec::new() }
+    }
+
+    /// Everything that is there now, in the order of each partition. Needs the broker up.
+    pub fn all(&mut self) -> &[Message] {
+        let deadline = Instant::now() + TIMEOUT;
+        let mut ends = HashMap::new();
+        for (topic, partition) in self.next.keys() {
+            let (_, end) = self.consumer.fetch_watermarks(topic, *partition, TIMEOUT).expect("an end");
+            ends.insert((topic.clone(), *partition), end);
+        }
+        while ends.iter().any(|(partition, end)| self.next.get(partition).is_some_and(|next| next < end)) {
+            assert!(Instant::now() < deadline, "the messages up to {ends:?} did not come");
+            self.poll();
+        }
+        &self.messages
+    }
+
+    fn poll(&mut self) {
+        // An error is a connection that comes back by itself; the deadline bounds it.
+        let Some(Ok(message)) = self.consumer.poll(Duration::from_millis(50)) else { return };
+        let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
+        let headers = message.headers().map_or_else(Vec::new, |headers| {
+            headers.iter().map(|header| (header.key.to_owned(), text(header.value))).collect()
+        });
+        let read = Message {
+            topic: message.topic().to_owned(),
+            partition: message.partition(),
+            offset: message.offset(),
+            key: text(message.key()),
+            headers,
+            payload: message.payload().unwrap_or_default().to_vec(),
+        };
+        self.next.insert((read.topic.clone(), read.partition), read.offset + 1);
+        self.messages.push(read);
+    }
+
+    /// Waits until what is there satisfies a condition.
+    pub async fn until(
+        &mut self,
+        what: &str,
+        within: Duration,
+        mut enough: impl FnMut(&[Message]) -> bool,
+    ) -> Vec<Message> {
+        eventually(what, within, async || {
+            let all = tokio::task::block_in_place(|| self.all());
+            enough(all).then(|| all.to_vec())
+        })
+        .await
+    }
+}
