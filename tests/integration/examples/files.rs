@@ -50,7 +50,8 @@ impl Files {
         values.as_object_mut().unwrap().extend(others.as_object().unwrap().clone());
         fill(&mut values);
         let hosts = [&ground.url, &ground.other].map(|url| url.replace("http://", ""));
-        let allowed_hosts = config["allowed_hosts"].as_array().map(|_| hosts.to_vec()).unwrap_or_default();
+        let allowed_hosts =
+            config["transport"]["allowed_hosts"].as_array().map(|_| hosts.to_vec()).unwrap_or_default();
         Files { integration, values, allowed_hosts, plan }
     }
 

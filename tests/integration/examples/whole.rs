@@ -89,7 +89,10 @@ async fn save(tenant: &Tenant, files: &Files) {
         integration: text(&files.integration, "key"),
         key: "main".to_owned(),
         values: Some(structure(&files.values)),
-        allowed_hosts: files.allowed_hosts.clone(),
+        transport: Some(v1::Transport {
+            allowed_hosts: files.allowed_hosts.clone(),
+            ..v1::Transport::default()
+        }),
         ..v1::Config::default()
     };
     let create = v1::CreateConfigRequest { config: Some(config), request_id: String::new() };
