@@ -44,7 +44,9 @@ impl Files {
         let integration = read(example, "integration.json");
         let config = read(example, "config.json");
         let mut plan = read(example, "plan.json");
-        plan.as_object_mut().unwrap().remove("kind");
+        let members = plan.as_object_mut().unwrap();
+        members.remove("kind");
+        members.remove("$schema");
         let mut values = config["values"].clone();
         let others = (example.values)(ground);
         values.as_object_mut().unwrap().extend(others.as_object().unwrap().clone());
