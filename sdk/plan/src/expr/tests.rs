@@ -244,7 +244,7 @@ fn hostile_bodies_end_in_an_answer_or_an_error() {
     for (text, over_budget) in [
         (format!("sort({texts})"), true),
         (format!("max({texts})"), true),
-        (format!("sort_by(range(`0`, `10000`), &root().response.body.text)"), true),
+        ("sort_by(range(`0`, `10000`), &root().response.body.text)".to_owned(), true),
         (format!("max_of({texts})"), true),
         (format!("unique({texts})"), true),
         (format!("join('', {texts})"), true),

@@ -51,7 +51,7 @@ impl GitHub {
             updated: ground.now - TimeDelta::days(3) + TimeDelta::minutes((number as i64 * 7) % 10),
             comments: match number {
                 150 => 130,
-                _ if number % 40 == 0 => 2,
+                _ if number.is_multiple_of(40) => 2,
                 _ => 0,
             },
         };

@@ -27,7 +27,7 @@ struct Okta {
 fn event(number: usize, published: DateTime<Utc>) -> Value {
     json!({
         "uuid": format!("event-{number}"), "published": millis(published), "eventType": "user.session.start", "severity": "INFO",
-        "outcome": {"result": if number % 7 == 0 { "FAILURE" } else { "SUCCESS" }, "reason": null},
+        "outcome": {"result": if number.is_multiple_of(7) { "FAILURE" } else { "SUCCESS" }, "reason": null},
     })
 }
 

@@ -54,7 +54,7 @@ impl Slack {
             ts: ts(begin + TimeDelta::hours(number as i64 / 5), 100 + number),
             replies: match number {
                 30 => 120,
-                _ if number % 25 == 0 => 1,
+                _ if number.is_multiple_of(25) => 1,
                 _ => 0,
             },
         };
