@@ -15,6 +15,8 @@ mod env;
 mod expr;
 mod fault;
 mod functions;
+#[cfg(test)]
+mod fuzz;
 mod limits;
 mod reads;
 mod schema;

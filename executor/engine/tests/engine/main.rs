@@ -9,6 +9,7 @@ mod fan_outs;
 mod golden;
 mod hostile;
 mod jobs;
+mod mapping;
 mod properties;
 mod sink;
 mod start;
