@@ -1,15 +1,15 @@
-//! `orchid demo --api`: an API that nobody described is polled by a plan that is guessed for it.
+//! `orchid demo`: with an API that nobody described, which is polled by a plan that is guessed for it; and with a broker of the user's own.
 
 use std::{path::Path, process::Output};
 
 use orchid_kit::servers::free_port;
-use orchid_tests::{JsonServer, stack};
+use orchid_tests::{Broker, JsonServer, Kafka, stack};
 use serde_json::{Value, json};
 
-async fn demo(folder: &Path, api: &str) -> Output {
+async fn demo(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = stack::command(stack::binary("orchid"));
     command.args(["demo", "--executors", "1", "--port", &free_port().expect("a port").to_string()]);
-    command.args(["--api", api]).arg("--data").arg(folder).env("NO_COLOR", "1");
+    command.args(arguments).arg("--data").arg(folder).env("NO_COLOR", "1");
     tokio::task::spawn_blocking(move || command.output().expect("orchid runs")).await.expect("it was run")
 }
 
@@ -18,7 +18,7 @@ async fn the_demo_polls_an_api_of_the_users_own() {
     let posts: Vec<Value> = (1..=25).map(|id| json!({"id": id, "title": format!("Post {id}")})).collect();
     let server = JsonServer::start(&json!({"posts": posts})).await;
     let folder = stack::run_folder().join("demo");
-    let polled = demo(&folder, &format!("{}/posts?_page=1&_limit=10", server.url())).await;
+    let polled = demo(&folder, &["--api", &format!("{}/posts?_page=1&_limit=10", server.url())]).await;
     let said = String::from_utf8_lossy(&polled.stdout);
     assert!(polled.status.success(), "{said}\n{}", String::from_utf8_lossy(&polled.stderr));
     for part in [
@@ -27,8 +27,18 @@ async fn the_demo_polls_an_api_of_the_users_own() {
     ] {
         assert!(said.contains(part), "{said}");
     }
-    let missing = demo(&folder, &format!("{}/nothing", server.url())).await;
+    let missing = demo(&folder, &["--api", &format!("{}/nothing", server.url())]).await;
     let said = String::from_utf8_lossy(&missing.stderr);
     assert_eq!(missing.status.code(), Some(1), "{said}");
     assert!(said.contains("/nothing answered 404: {}\n  is the path right?"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_demo_produces_to_a_broker_of_the_users_own() {
+    let kafka = Kafka::shared(Broker::Apache).await;
+    let folder = stack::run_folder().join("demo-with-broker");
+    let demo = demo(&folder, &["--kafka", kafka.brokers()]).await;
+    let said = String::from_utf8_lossy(&demo.stdout);
+    assert!(demo.status.success(), "{said}\n{}", String::from_utf8_lossy(&demo.stderr));
+    assert!(said.contains("all 1 987 orders stand in Kafka"), "{said}");
 }

@@ -6,10 +6,13 @@
 use std::{collections::BTreeMap, thread, time::Duration};
 
 use anyhow::Context as _;
+use orchid_kit::clock;
 use rdkafka::{
     ClientConfig, Message as _, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
     message::{BorrowedMessage, Headers as _},
+    metadata::MetadataTopic,
 };
 use serde_json::Value;
 use tokio::sync::mpsc;
@@ -88,17 +91,51 @@ fn consumer(brokers: &str, topics: &[String], from: From) -> anyhow::Result<Base
         .map_err(unreachable)?;
     let mut assignment = TopicPartitionList::new();
     for topic in topics {
-        let metadata = consumer.fetch_metadata(Some(topic), ANSWERS_WITHIN).map_err(unreachable)?;
-        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
-        for partition in partitions.map(|partition| partition.id()) {
-            let (oldest, next) =
-                consumer.fetch_watermarks(topic, partition, ANSWERS_WITHIN).map_err(unreachable)?;
-            let offset = if from == From::Beginning { oldest } else { next };
-            assignment.add_partition_offset(topic, partition, Offset::Offset(offset)).map_err(unreachable)?;
+        let unreadable =
+            |error| UnreachableError(format!("cannot read topic {topic} from Kafka at {brokers}: {error}"));
+        for (partition, offset) in settled(|| offsets(&consumer, topic, from)).map_err(unreadable)? {
+            assignment.add_partition_offset(topic, partition, Offset::Offset(offset)).map_err(unreadable)?;
         }
     }
     consumer.assign(&assignment).map_err(unreachable)?;
     Ok(consumer)
+}
+
+/// The partitions of a topic, and where to begin in each.
+fn offsets(consumer: &BaseConsumer, topic: &str, from: From) -> KafkaResult<Vec<(i32, i64)>> {
+    let metadata = consumer.fetch_metadata(Some(topic), ANSWERS_WITHIN)?;
+    let found = metadata.topics().first();
+    if let Some(error) = found.and_then(MetadataTopic::error) {
+        return Err(KafkaError::MetadataFetch(error.into()));
+    }
+    let partitions = found.map(MetadataTopic::partitions).unwrap_or_default();
+    partitions
+        .iter()
+        .map(|partition| {
+            let (oldest, next) = consumer.fetch_watermarks(topic, partition.id(), ANSWERS_WITHIN)?;
+            Ok((partition.id(), if from == From::Beginning { oldest } else { next }))
+        })
+        .collect()
+}
+
+/// Asks until a topic that was made a moment ago, or whose broker has just come back, is there to be read.
+fn settled<T>(mut ask: impl FnMut() -> KafkaResult<T>) -> KafkaResult<T> {
+    let deadline = clock::monotonic() + ANSWERS_WITHIN;
+    loop {
+        match ask() {
+            Err(error) if is_settling(&error) && clock::monotonic() < deadline => thread::park_timeout(POLL),
+            answer => return answer,
+        }
+    }
+}
+
+fn is_settling(error: &KafkaError) -> bool {
+    let settling = [
+        RDKafkaErrorCode::UnknownTopicOrPartition,
+        RDKafkaErrorCode::LeaderNotAvailable,
+        RDKafkaErrorCode::NotLeaderForPartition,
+    ];
+    error.rdkafka_error_code().is_some_and(|code| settling.contains(&code))
 }
 
 fn read(consumer: &BaseConsumer, sender: &mpsc::Sender<Message>) {
@@ -123,5 +160,27 @@ fn owned(message: &BorrowedMessage<'_>) -> Message {
             .map(|header| (header.key.to_owned(), text(header.value.unwrap_or_default())))
             .collect(),
         body: serde_json::from_slice(message.payload().unwrap_or_default()).unwrap_or_default(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_that_comes_is_waited_for_and_other_errors_are_not() {
+        let mut answers = vec![
+            Ok(7),
+            Err(KafkaError::MetadataFetch(RDKafkaErrorCode::NotLeaderForPartition)),
+            Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition)),
+        ];
+        assert_eq!(settled(|| answers.pop().unwrap()).unwrap(), 7);
+        let mut asked = 0;
+        let refused = settled(|| {
+            asked += 1;
+            Err::<(), _>(KafkaError::MetadataFetch(RDKafkaErrorCode::BrokerTransportFailure))
+        });
+        assert!(refused.is_err());
+        assert_eq!(asked, 1);
     }
 }
