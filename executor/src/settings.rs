@@ -207,6 +207,10 @@ mod tests {
         assert_eq!(settings.executor.name, "host-7");
         assert_eq!(settings.executor.slots, 64);
         assert_eq!(settings.kafka.topics.responses, "api-responses");
+        assert_eq!(settings.kafka.topics.errors, "api-errors");
+        assert_eq!(settings.kafka.topics.events, "execution-events");
+        assert_eq!(settings.kafka.message_max_bytes, 1024 * 1024);
+        assert!(!settings.kafka.create_topics, "topics are the operator's");
         assert_eq!(settings.kafka.sink_timeout, Duration::from_secs(30));
         assert!(settings.fetch.guard().check("127.0.0.1".parse().unwrap()).is_err());
     }

@@ -53,7 +53,6 @@ async fn parks(placement_groups: u32) {
         checkpoint: Some(checkpoint(&first, 3, b"{\"page\":3}")),
         not_before: Some((SystemTime::from(orchid_kit::clock::utc_now()) + Duration::from_secs(3)).into()),
         reason: "Retry-After".to_owned(),
-        must_cancel: false,
     };
     for _ in 0..2 {
         let request = executor.request(fleet::ParkRequest { items: vec![park.clone()] });
@@ -132,14 +131,18 @@ async fn a_cancel_that_an_executor_does_not_obey_is_ended_by_the_server() {
     assert_eq!(late.results[0].verdict(), fleet::Verdict::ExecutionTerminal, "the first end stands");
 }
 
+/// A place at which the upstream works for the run.
+fn submitted(grant: &fleet::Grant, seq: i64) -> fleet::CheckpointItem {
+    fleet::CheckpointItem { must_cancel: Some(true), ..checkpoint(grant, seq, b"{\"job\":7}") }
+}
+
 /// Parks a run for an hour; its upstream works for it.
 async fn park_for_a_job(executor: &Fleet, grant: &fleet::Grant, seq: i64) {
     let an_hour = Duration::from_secs(3600);
     let park = fleet::ParkItem {
-        checkpoint: Some(checkpoint(grant, seq, b"{\"job\":7}")),
+        checkpoint: Some(submitted(grant, seq)),
         not_before: Some((SystemTime::from(orchid_kit::clock::utc_now()) + an_hour).into()),
         reason: "its job".to_owned(),
-        must_cancel: true,
     };
     let request = executor.request(fleet::ParkRequest { items: vec![park] });
     let parked = executor.client().park(request).await.expect("an answer").into_inner();
@@ -192,6 +195,39 @@ async fn a_cancel_of_a_run_whose_upstream_works_for_it_is_carried_out_by_an_exec
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancel_of_a_run_whose_upstream_works_for_it_with_eight_groups() {
     tells_its_upstream(8).await;
+}
+
+async fn drain(executor: &Fleet, checkpoint: fleet::CheckpointItem) {
+    let item =
+        fleet::ReleaseItem { checkpoint: Some(checkpoint), reason: fleet::ReleaseReason::Drained.into() };
+    let request = executor.request(fleet::ReleaseRequest { items: vec![item] });
+    let released = executor.client().release(request).await.expect("an answer").into_inner();
+    assert_eq!(released.results[0].verdict(), fleet::Verdict::Ok, "{released:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_that_was_handed_back_after_it_submitted_tells_its_upstream_of_a_cancel() {
+    let (stack, tenant) = by_hand::stack(8, 30_000, &[]).await;
+    let executor = stack.fleet().await;
+    let execution = tenant.trigger("single", "main").await;
+    let first = acquire_one(&executor, 1).await;
+    assert_eq!(by_hand::save(&executor, vec![submitted(&first, 1)]).await[0].verdict(), fleet::Verdict::Ok);
+    // A hand-back that says nothing of it leaves it as it was.
+    let nothing_new =
+        fleet::CheckpointItem { lease_token: first.lease_token.clone(), ..fleet::CheckpointItem::default() };
+    drain(&executor, nothing_new).await;
+    assert_eq!(cancel(&tenant, &execution.id).await, ExecutionState::Queued);
+    let second = acquire_one(&executor, 2).await;
+    assert!(second.cancel_requested);
+    complete(&executor, &second, fleet::Outcome::Cancelled).await;
+
+    let done = tenant.trigger("single", "main").await;
+    let grant = acquire_one(&executor, 3).await;
+    by_hand::save(&executor, vec![submitted(&grant, 1)]).await;
+    let downloaded =
+        fleet::CheckpointItem { must_cancel: Some(false), ..checkpoint(&grant, 2, b"{\"job\":8}") };
+    drain(&executor, downloaded).await;
+    assert_eq!(cancel(&tenant, &done.id).await, ExecutionState::Cancelled, "nobody works for it any more");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

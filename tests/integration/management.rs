@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::future::join_all;
-use orchid_proto::v1;
+use orchid_proto::{executor::v1 as fleet, v1};
 use orchid_tests::{Far, Stack, StackOptions, Tenant, client::structure, eventually};
 use prost_types::FieldMask;
 use serde_json::json;
@@ -12,7 +12,10 @@ use tonic_types::StatusExt as _;
 use url::Url;
 use uuid::Uuid;
 
-use crate::plans;
+use crate::{
+    by_hand::{self, acquire_one, checkpoint, complete},
+    plans,
+};
 
 const NOWHERE: &str = "http://127.0.0.1:1";
 
@@ -109,6 +112,95 @@ async fn definitions_make_revisions_and_an_old_one_can_come_back() {
         client.list_plan_revisions(tenant.request(list)).await.expect("revisions").into_inner().revisions;
     assert_eq!(all.iter().map(|one| one.revision).collect::<Vec<_>>(), [3, 2, 1]);
     assert_eq!(all[0].definition_hash, all[2].definition_hash);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_keeps_the_definition_that_it_began_with() {
+    let (stack, tenant) = by_hand::stack(1, 30_000, &[]).await;
+    let executor = stack.fleet().await;
+    tenant.trigger("single", "main").await;
+    let first = acquire_one(&executor, 1).await;
+    let update = v1::UpdatePlanRequest {
+        plan: Some(v1::Plan {
+            key: "single".to_owned(),
+            definition: Some(structure(&plans::orders())),
+            ..v1::Plan::default()
+        }),
+        update_mask: Some(FieldMask { paths: vec!["definition".to_owned()] }),
+    };
+    tenant.plans().update_plan(tenant.request(update)).await.expect("a change");
+    let drained = fleet::ReleaseItem {
+        checkpoint: Some(checkpoint(&first, 3, b"{}")),
+        reason: fleet::ReleaseReason::Drained.into(),
+    };
+    let request = executor.request(fleet::ReleaseRequest { items: vec![drained] });
+    executor.client().release(request).await.expect("an answer");
+
+    let second = acquire_one(&executor, 2).await;
+    assert_eq!((second.attempt, second.plan_revision), (2, 1));
+    assert_eq!(second.definition_hash, first.definition_hash);
+    complete(&executor, &second, fleet::Outcome::Succeeded).await;
+    tenant.trigger("single", "main").await;
+    let next = acquire_one(&executor, 3).await;
+    assert_eq!(next.plan_revision, 2);
+    assert_ne!(next.definition_hash, first.definition_hash);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_names_one_plan_of_its_tenant() {
+    let (stack, tenant) = two_replicas().await;
+    tenant.shop(NOWHERE).await;
+    tenant.plan("orders", &plans::orders()).await;
+    let again = v1::Plan {
+        key: "orders".to_owned(),
+        integration: "shop".to_owned(),
+        definition: Some(structure(&plans::single())),
+        ..v1::Plan::default()
+    };
+    let refused = tenant.create_plan(again).await.expect_err("the key is taken");
+    assert_eq!(refused.code(), Code::AlreadyExists, "{refused:?}");
+    let neighbour = stack.tenant().await;
+    neighbour.shop(NOWHERE).await;
+    neighbour.plan("orders", &plans::orders()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plan_runs_for_the_configs_that_it_names() {
+    let (_stack, tenant) = two_replicas().await;
+    tenant.shop(NOWHERE).await;
+    tenant.config("second", &json!({"base_url": NOWHERE})).await;
+    let plan = |key: &str, configs: &[&str]| v1::Plan {
+        key: key.to_owned(),
+        integration: "shop".to_owned(),
+        configs: configs.iter().map(|config| (*config).to_owned()).collect(),
+        enabled: Some(true),
+        definition: Some(structure(&plans::single())),
+        ..v1::Plan::default()
+    };
+    tenant.create_plan(plan("all", &[])).await.expect("a plan");
+    tenant.create_plan(plan("one", &["second"])).await.expect("a plan");
+    let refused = tenant.create_plan(plan("none", &["secnd"])).await.expect_err("no such config");
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+    let scheduled = async |plan: &str, config: &str| {
+        let get = v1::GetScheduleRequest { plan: plan.to_owned(), config: config.to_owned() };
+        match tenant.schedules().get_schedule(tenant.request(get)).await {
+            Ok(_) => true,
+            Err(status) => {
+                assert_eq!(status.code(), Code::NotFound, "{status:?}");
+                false
+            }
+        }
+    };
+    assert!(scheduled("all", "main").await && scheduled("all", "second").await);
+    assert!(scheduled("one", "second").await && !scheduled("one", "main").await);
+    assert_eq!(tenant.trigger("one", "").await.config, "second", "the only one");
+    let other = v1::TriggerPlanRequest {
+        key: "one".to_owned(),
+        config: "main".to_owned(),
+        ..v1::TriggerPlanRequest::default()
+    };
+    let refused = tenant.plans().trigger_plan(tenant.request(other)).await.expect_err("not its config");
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

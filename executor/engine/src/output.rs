@@ -54,8 +54,6 @@ pub enum Output {
         not_before: DateTime<Utc>,
         /// What it waits for, for people.
         reason: String,
-        /// The upstream works for it: should the run be cancelled meanwhile, it has to be granted once more to say so.
-        must_cancel: bool,
     },
     /// The run is over, or to be released.
     Finished(Finish),
@@ -101,6 +99,8 @@ pub enum EndStatus {
 pub struct Checkpoint {
     /// JSON, at most 256 KiB: where the run is, and what the rest of it reads.
     pub place: Bytes,
+    /// An upstream works for the run there: should it be cancelled while nobody has it, it has to be granted once more to say so.
+    pub must_cancel: bool,
     /// JSON, at most 8 MiB: values of finished steps; none where they did not change since the last checkpoint.
     pub finished: Option<Bytes>,
     /// Context fields that changed since the last checkpoint: JSON text, or none where the field was removed.

@@ -67,9 +67,9 @@ async fn send(saver: &mut Saver, checkpoint: Option<Checkpoint>, exit: Exit) -> 
             tracing::info!(status = ?ending.status, partial = ending.partial, "run ends");
             reporter.complete(complete_item(item, ending)).await
         }
-        Exit::Park { not_before, reason, must_cancel } => {
-            tracing::info!(%not_before, reason, must_cancel, "run parks");
-            reporter.park(park_item(item, not_before, reason, must_cancel)).await
+        Exit::Park { not_before, reason } => {
+            tracing::info!(%not_before, reason, must_cancel = item.must_cancel, "run parks");
+            reporter.park(park_item(item, not_before, reason)).await
         }
         Exit::Release(reason) => {
             tracing::info!(?reason, "run is handed back");

@@ -16,8 +16,6 @@ pub(crate) enum Exit {
         not_before: DateTime<Utc>,
         /// What it waits for.
         reason: String,
-        /// An upstream works for it meanwhile: a cancel has to tell it.
-        must_cancel: bool,
     },
     /// Somebody else goes on now.
     Release(ReleaseReason),

@@ -224,7 +224,6 @@ impl<'a> Run<'a> {
             self.end = Some(Exit::Park {
                 not_before: clock::utc_now() + STALLED_PARK,
                 reason: "kafka acknowledges nothing".to_owned(),
-                must_cancel: false,
             });
         }
         self.outbox = Outbox::new(now);
@@ -319,9 +318,7 @@ impl<'a> Run<'a> {
             Output::Wait { wait_id, delay } => self.waits.add(wait_id, now + delay),
             Output::Read { try_id } => self.tries.read(try_id),
             Output::Discard { try_id } => self.tries.discard(try_id),
-            Output::Park { not_before, reason, must_cancel } => {
-                self.finish(Exit::Park { not_before, reason, must_cancel })
-            }
+            Output::Park { not_before, reason } => self.finish(Exit::Park { not_before, reason }),
             Output::Finished(Finish::Ended(ending)) => self.finish(Exit::Complete(ending)),
             Output::Finished(Finish::Released) => self.finish(Exit::Release(self.release_reason())),
         }

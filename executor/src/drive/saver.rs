@@ -11,7 +11,7 @@ use orchid_engine::{Checkpoint, Progress, SavedCheckpoint};
 use orchid_proto::executor::v1 as wire;
 use tokio::time::Instant;
 
-use crate::report::{Closed, Reporter, Stamp, Verdict, checkpoint_item, whole};
+use crate::report::{Closed, Reporter, Stamp, Verdict, checkpoint_item, place_again, whole};
 use crate::worker::Lease;
 
 /// Numbers a run's checkpoints, and holds the call that is under way.
@@ -81,13 +81,9 @@ impl Saver {
     pub(crate) fn item(&mut self, checkpoint: Option<Checkpoint>) -> wire::CheckpointItem {
         self.seq += 1;
         let stamp = Stamp { lease_token: self.token.clone(), seq: self.seq, running: self.running() };
-        let checkpoint = checkpoint.unwrap_or_else(|| Checkpoint {
-            place: self.place.clone(),
-            finished: None,
-            context_changes: Vec::new(),
-            cursor_changes: Vec::new(),
-            progress: self.progress.clone(),
-        });
+        let Some(checkpoint) = checkpoint else {
+            return place_again(&stamp, self.place.clone(), self.progress.clone());
+        };
         self.place = checkpoint.place.clone();
         self.progress = checkpoint.progress.clone();
         checkpoint_item(&stamp, checkpoint)

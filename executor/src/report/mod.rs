@@ -20,7 +20,7 @@ pub use grant::{Assignment, GrantedCheckpoint, GrantedDefinition, InvalidGrant, 
 pub use verdict::Verdict;
 pub use wire::{ReleaseReason, Stamp};
 
-pub(crate) use wire::{checkpoint_item, complete_item, park_item, release_item, whole};
+pub(crate) use wire::{checkpoint_item, complete_item, park_item, place_again, release_item, whole};
 
 use crate::announce::Announcer;
 use crate::control::{Replicas, Session, SessionCell, is_session_gone};

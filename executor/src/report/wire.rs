@@ -32,7 +32,7 @@ pub enum ReleaseReason {
 }
 
 pub(crate) fn checkpoint_item(stamp: &Stamp, checkpoint: Checkpoint) -> wire::CheckpointItem {
-    let Checkpoint { place, finished, context_changes, cursor_changes, progress } = checkpoint;
+    let Checkpoint { place, must_cancel, finished, context_changes, cursor_changes, progress } = checkpoint;
     let changes = context_changes.into_iter().map(|(name, json)| wire::ContextChange { name, json });
     wire::CheckpointItem {
         lease_token: stamp.lease_token.clone(),
@@ -43,6 +43,19 @@ pub(crate) fn checkpoint_item(stamp: &Stamp, checkpoint: Checkpoint) -> wire::Ch
         progress: Some(run_progress(progress)),
         running_ms: whole(stamp.running.as_millis()),
         cursor_changes: cursor_changes.into_iter().map(cursor).collect(),
+        must_cancel: Some(must_cancel),
+    }
+}
+
+/// The last place once more; what else was saved with it stands.
+pub(crate) fn place_again(stamp: &Stamp, place: Bytes, progress: Progress) -> wire::CheckpointItem {
+    wire::CheckpointItem {
+        lease_token: stamp.lease_token.clone(),
+        seq: stamp.seq,
+        place,
+        progress: Some(run_progress(progress)),
+        running_ms: whole(stamp.running.as_millis()),
+        ..wire::CheckpointItem::default()
     }
 }
 
@@ -76,13 +89,12 @@ pub(crate) fn park_item(
     checkpoint: wire::CheckpointItem,
     not_before: DateTime<Utc>,
     reason: String,
-    must_cancel: bool,
 ) -> wire::ParkItem {
     let not_before = prost_types::Timestamp {
         seconds: not_before.timestamp(),
         nanos: i32::try_from(not_before.timestamp_subsec_nanos()).unwrap_or(0).min(999_999_999),
     };
-    wire::ParkItem { checkpoint: Some(checkpoint), not_before: Some(not_before), reason, must_cancel }
+    wire::ParkItem { checkpoint: Some(checkpoint), not_before: Some(not_before), reason }
 }
 
 pub(crate) fn release_item(checkpoint: wire::CheckpointItem, reason: ReleaseReason) -> wire::ReleaseItem {
@@ -143,6 +155,7 @@ mod tests {
         };
         let checkpoint = Checkpoint {
             place: Bytes::new(),
+            must_cancel: true,
             finished: None,
             context_changes: Vec::new(),
             cursor_changes: vec![change(CursorKind::Cursor, b"1"), change(CursorKind::Validator, b"{}")],

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use orchid_engine::{FetchErrorKind, Request};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
 use crate::upstream::{LOOPBACK, Upstream, agent, answer, error, kind, request, whole};
@@ -49,6 +50,35 @@ async fn a_silent_upstream_is_a_timeout_and_a_closed_port_no_connection() {
     assert_eq!(kind(fetched), FetchErrorKind::Timeout);
     drop(listener);
     assert_eq!(kind(agent(LOOPBACK).fetch(request(&url, &[])).await), FetchErrorKind::Connect);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_end_in_time_is_a_timeout() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        assert!(socket.read(&mut [0; 1024]).await.unwrap() > 0);
+        let begun = answer("200 OK\r\ncontent-length: 10", b"begun");
+        socket.write_all(&begun).await.unwrap();
+        // Open, and silent.
+        std::future::pending::<()>().await;
+    });
+    let slow = Request { timeout: Duration::from_millis(200), ..request(&url, &[]) };
+    let fetched = agent(LOOPBACK).fetch(slow).await;
+    server.abort();
+    assert!(fetched.duration >= Duration::from_millis(200));
+    assert_eq!(kind(fetched), FetchErrorKind::Timeout);
+}
+
+#[tokio::test]
+async fn names_of_headers_are_lower_case_however_they_are_written() {
+    let upstream =
+        Upstream::saying("200 OK\r\nETag: \"V1\"\r\nX-Rate-LIMIT: 5\r\nconnection: close", b"").await;
+    let response = whole(agent(LOOPBACK).fetch(request(&upstream.url, &[])).await);
+    for (name, value) in [("etag", "\"V1\""), ("x-rate-limit", "5")] {
+        assert!(response.headers.contains(&(name.to_owned(), value.to_owned())), "{:?}", response.headers);
+    }
 }
 
 #[tokio::test]

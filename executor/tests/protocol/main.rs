@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use orchid_proto::executor::v1 as wire;
+use serde_json::json;
 
 use stand::{Stand, eventually};
 
@@ -311,6 +312,83 @@ async fn a_run_that_is_granted_to_be_cancelled_begins_nothing_and_ends_once() {
     assert_eq!(state.completes.len(), 1);
     assert_eq!(state.completes[0].outcome(), wire::Outcome::Cancelled);
     assert_eq!(stand.upstream.requests.load(Ordering::Relaxed), 0);
+}
+
+/// The next attempt of a run that was parked.
+fn again(grant: &wire::Grant, park: &wire::ParkItem) -> wire::Grant {
+    let wire::CheckpointItem { seq, place, finished, progress, .. } = park.checkpoint.clone().unwrap();
+    let checkpoint = wire::SavedCheckpoint { seq, place, finished: finished.unwrap_or_default(), progress };
+    let lease_id = uuid::Uuid::now_v7().to_string();
+    wire::Grant {
+        lease_token: lease_id.clone().into(),
+        lease_id,
+        attempt: grant.attempt + 1,
+        fence: grant.fence + 1,
+        checkpoint: Some(checkpoint),
+        ..grant.clone()
+    }
+}
+
+#[tokio::test]
+async fn a_cancel_tells_the_upstream_that_works_for_the_run_before_it_ends() {
+    let stand = Stand::start(600).await;
+    let at = |path: &str| format!("{}/{path}", stand.upstream.url);
+    let job = json!({"step": {"id": "report", "async_job": {
+        "submit": {"url": at("reports"), "method": "POST"},
+        "poll": {"url": at("reports/7")},
+        "done_when": "response.body.page > `0`",
+        "download": [{"url": at("reports/7/file")}],
+        "cancel": {"url": at("reports/7"), "method": "DELETE"},
+        "poll_wait": "1s",
+    }}});
+    let (parked, polling) = (stand.grant_of(&job), stand.grant_of(&job));
+    stand.control_plane.state().ready.extend([parked.clone(), polling.clone()]);
+    let app = stand.executor("").await;
+    eventually("both park", || (stand.control_plane.state().parks.len() == 2).then_some(())).await;
+    // Nobody has the one: it is granted once more to say so. The other is told while it polls.
+    stand.upstream.delay_ms.store(60_000, Ordering::Relaxed);
+    {
+        let mut state = stand.control_plane.state();
+        let park_of = |grant: &wire::Grant| {
+            let of_grant =
+                |park: &&wire::ParkItem| park.checkpoint.as_ref().unwrap().lease_token == grant.lease_token;
+            state.parks.iter().find(of_grant).unwrap().clone()
+        };
+        let parks = [park_of(&parked), park_of(&polling)];
+        assert!(parks.iter().all(|park| park.checkpoint.as_ref().unwrap().must_cancel == Some(true)));
+        let to_cancel = wire::Grant { cancel_requested: true, ..again(&parked, &parks[0]) };
+        state.ready.push(to_cancel);
+    }
+    completed(&stand, 1).await;
+    assert_eq!(
+        *stand.upstream.asked.lock().unwrap(),
+        ["POST /reports", "POST /reports", "DELETE /reports/7"]
+    );
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    {
+        let mut state = stand.control_plane.state();
+        let park = state
+            .parks
+            .iter()
+            .find(|park| park.checkpoint.as_ref().unwrap().lease_token == polling.lease_token);
+        let to_poll = again(&polling, park.unwrap());
+        state.ready.push(to_poll.clone());
+        drop(state);
+        let polls =
+            || stand.upstream.asked.lock().unwrap().last().is_some_and(|last| last == "GET /reports/7");
+        eventually("it polls", || polls().then_some(())).await;
+        stand.control_plane.state().commands.insert(to_poll.lease_id, wire::LeaseCommand::Cancel);
+    }
+    completed(&stand, 2).await;
+    assert_eq!(stand.upstream.asked.lock().unwrap()[3..], ["GET /reports/7", "DELETE /reports/7"]);
+    app.stop().await.unwrap();
+    let state = stand.control_plane.state();
+    assert!(state.completes.iter().all(|complete| complete.outcome() == wire::Outcome::Cancelled));
+    let places = state.completes.iter().map(|complete| complete.checkpoint.as_ref().unwrap());
+    let sent = |place: &wire::CheckpointItem| place.progress.as_ref().unwrap().requests;
+    let mut sent: Vec<i64> = places.map(sent).collect();
+    sent.sort_unstable();
+    assert_eq!(sent, [2, 3], "what the upstream is told counts");
 }
 
 #[tokio::test]

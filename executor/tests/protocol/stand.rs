@@ -1,8 +1,8 @@
 //! What the tests stand on: a control plane of their own, a real Redis, librdkafka's mock broker, an upstream, and the executor.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use orchid_executor::app::App;
@@ -64,7 +64,7 @@ impl Stand {
 
     /// A run of a plan that reads pages `0..pages` of the upstream.
     pub(crate) fn grant(&self, pages: u32) -> wire::Grant {
-        let definition = json!({
+        self.grant_of(&json!({
             "step": {
                 "id": "orders",
                 "url": format!("{}/orders?page={{{{ page.number }}}}", self.upstream.url),
@@ -72,7 +72,11 @@ impl Stand {
                 "while": format!("response.body.page < `{}`", pages - 1),
                 "retry": {"max_retries": 0},
             }
-        });
+        }))
+    }
+
+    /// A run of a definition.
+    pub(crate) fn grant_of(&self, definition: &Value) -> wire::Grant {
         let lease_id = Uuid::now_v7().to_string();
         let now = prost_types::Timestamp { seconds: 1_760_000_000, nanos: 0 };
         wire::Grant {
@@ -141,11 +145,13 @@ pub(crate) async fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>
     }
 }
 
-/// Pages of two rows: `{"page": n, "items": [...]}`, after a delay that can be set.
+/// Pages of two rows: `{"page": n, "items": [...]}`; what is read comes after a delay that can be set.
 pub(crate) struct Upstream {
     pub(crate) url: String,
     pub(crate) delay_ms: Arc<AtomicU64>,
     pub(crate) requests: Arc<AtomicU64>,
+    /// Method and path of each, in order.
+    pub(crate) asked: Arc<Mutex<Vec<String>>>,
     _server: JoinSet<()>,
 }
 
@@ -154,13 +160,14 @@ impl Upstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (delay_ms, requests) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
-        let (delay, count) = (Arc::clone(&delay_ms), Arc::clone(&requests));
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let (delay, count, log) = (Arc::clone(&delay_ms), Arc::clone(&requests), Arc::clone(&asked));
         let mut server = JoinSet::new();
         server.spawn(async move {
             let mut connections = JoinSet::new();
             loop {
                 let (mut socket, _) = listener.accept().await.unwrap();
-                let (delay, count) = (Arc::clone(&delay), Arc::clone(&count));
+                let (delay, count, log) = (Arc::clone(&delay), Arc::clone(&count), Arc::clone(&log));
                 connections.spawn(async move {
                     let mut request = vec![0; 4096];
                     while let Ok(length) = socket.read(&mut request).await
@@ -168,11 +175,15 @@ impl Upstream {
                     {
                         count.fetch_add(1, Ordering::Relaxed);
                         let text = String::from_utf8_lossy(&request[..length]);
+                        let line: Vec<&str> = text.split(' ').take(2).collect();
+                        log.lock().unwrap().push(line.join(" "));
                         let page = text.split("page=").nth(1).and_then(|rest| rest.split(' ').next());
                         let page: u32 = page.unwrap_or_default().parse().unwrap_or(0);
                         let body = json!({"page": page, "items": [{"id": page * 2}, {"id": page * 2 + 1}]});
                         let body = body.to_string();
-                        tokio::time::sleep(Duration::from_millis(delay.load(Ordering::Relaxed))).await;
+                        if text.starts_with("GET ") {
+                            tokio::time::sleep(Duration::from_millis(delay.load(Ordering::Relaxed))).await;
+                        }
                         let answer = format!(
                             "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
                             body.len()
@@ -184,7 +195,7 @@ impl Upstream {
                 });
             }
         });
-        Upstream { url, delay_ms, requests, _server: server }
+        Upstream { url, delay_ms, requests, asked, _server: server }
     }
 }
 

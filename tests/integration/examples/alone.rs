@@ -307,7 +307,8 @@ impl Attempt<'_> {
 
     fn save(&mut self) {
         let Some(checkpoint) = self.machine.checkpoint() else { return };
-        let Checkpoint { place, finished, context_changes, cursor_changes, progress } = checkpoint;
+        let Checkpoint { place, finished, context_changes, cursor_changes, progress, must_cancel: _ } =
+            checkpoint;
         for (name, change) in context_changes {
             match change {
                 Some(json) => self.world.context.insert(name, json),

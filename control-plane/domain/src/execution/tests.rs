@@ -18,9 +18,9 @@ fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         Just(Event::TurnCame),
         Just(Event::Granted),
-        Just(Event::CheckpointAccepted),
+        any::<bool>().prop_map(|must_cancel| Event::CheckpointAccepted { must_cancel }),
         (0..4_usize).prop_map(|at| Event::Completed(Outcome::ALL[at])),
-        any::<bool>().prop_map(move |must_cancel| Event::Parked { not_before, must_cancel }),
+        Just(Event::Parked { not_before }),
         (0..3_usize).prop_map(|at| Event::Released(ReleaseReason::ALL[at])),
         Just(Event::Lost),
         Just(Event::CancelRequested),
@@ -75,7 +75,8 @@ fn the_third_loss_without_a_checkpoint_is_poison() {
 
 #[test]
 fn an_accepted_checkpoint_forgives_losses() {
-    let transition = decide(Run { losses: 2, ..RUNNING }, Event::CheckpointAccepted).unwrap();
+    let transition =
+        decide(Run { losses: 2, ..RUNNING }, Event::CheckpointAccepted { must_cancel: false }).unwrap();
     assert_eq!((transition.losses, transition.next), (0, State::Running));
 }
 
@@ -107,7 +108,7 @@ fn a_run_to_be_cancelled_ends_wherever_it_leaves_its_executor() {
     for event in [
         Event::Lost,
         Event::Released(ReleaseReason::Drained),
-        Event::Parked { not_before, must_cancel: false },
+        Event::Parked { not_before },
         Event::Overdue(Overdue::Cancel),
     ] {
         assert_eq!(decide(run, event).unwrap().next, State::Cancelled, "{event:?}");
@@ -120,17 +121,16 @@ fn a_run_to_be_cancelled_ends_wherever_it_leaves_its_executor() {
 const WAITING: Run = Run { state: State::Parked, must_cancel: true, ..RUNNING };
 
 #[test]
-fn a_park_says_whether_an_upstream_works_for_the_run() {
-    let not_before = DateTime::from_timestamp(1000, 0).unwrap();
-    let park = |run, must_cancel| decide(run, Event::Parked { not_before, must_cancel }).unwrap();
-    let parked = park(RUNNING, true);
-    assert_eq!((parked.next, parked.must_cancel), (State::Parked, true));
-    let again = park(Run { must_cancel: true, ..RUNNING }, false);
-    assert_eq!((again.next, again.must_cancel), (State::Parked, false));
-    // Until the next park nothing else changes it: a run that is lost still has its job there.
+fn a_checkpoint_says_whether_an_upstream_works_for_the_run() {
+    let save = |run, must_cancel| decide(run, Event::CheckpointAccepted { must_cancel }).unwrap();
+    let submitted = RUNNING.after(&save(RUNNING, true));
+    assert_eq!((submitted.state, submitted.must_cancel), (State::Running, true));
+    assert!(!save(submitted, false).must_cancel, "the job is done");
+    // Nothing else changes it: a run that is lost still has its job there.
     let granted = decide(WAITING, Event::Granted).unwrap();
     assert!(granted.must_cancel);
-    for event in [Event::Lost, Event::Released(ReleaseReason::Drained), Event::CheckpointAccepted] {
+    let not_before = DateTime::from_timestamp(1000, 0).unwrap();
+    for event in [Event::Lost, Event::Released(ReleaseReason::Drained), Event::Parked { not_before }] {
         assert!(decide(Run { must_cancel: true, ..RUNNING }, event).unwrap().must_cancel, "{event:?}");
     }
 }
@@ -162,7 +162,7 @@ fn whoever_has_a_run_that_must_tell_its_upstream_hands_it_to_the_next() {
     let not_before = DateTime::from_timestamp(1000, 0).unwrap();
     // A cancel that met a park, a grant that never arrived, an executor that drains or is gone.
     for event in [
-        Event::Parked { not_before, must_cancel: true },
+        Event::Parked { not_before },
         Event::Released(ReleaseReason::NeverStarted),
         Event::Released(ReleaseReason::Drained),
         Event::Lost,
@@ -171,7 +171,7 @@ fn whoever_has_a_run_that_must_tell_its_upstream_hands_it_to_the_next() {
         assert_eq!((transition.next, transition.cancel_requested), (State::Queued, true), "{event:?}");
         assert!(transition.effects.contains(&Effect::EnterReady { not_before: None }), "{event:?}");
     }
-    let told = decide(run, Event::Parked { not_before, must_cancel: false }).unwrap();
+    let told = decide(Run { must_cancel: false, ..run }, Event::Parked { not_before }).unwrap();
     assert_eq!(told.next, State::Cancelled);
     assert_eq!(decide(run, Event::Completed(Outcome::Cancelled)).unwrap().next, State::Cancelled);
     let lost_too_often = decide(Run { losses: 2, ..run }, Event::Lost).unwrap();
@@ -228,9 +228,8 @@ proptest! {
                 Ok(transition) => {
                     prop_assert!(!terminal, "{event:?} moved {run:?}");
                     rows.apply(&transition);
-                    let Transition { next, losses, cancel_requested, must_cancel, .. } = transition;
-                    prop_assert!(cancel_requested || !run.cancel_requested, "a cancel was forgotten");
-                    run = Run { state: next, losses, cancel_requested, must_cancel };
+                    prop_assert!(transition.cancel_requested || !run.cancel_requested, "a cancel was forgotten");
+                    run = run.after(&transition);
                 }
                 Err(Refusal::Terminal(state)) => prop_assert_eq!(state, run.state),
                 Err(_) => prop_assert!(!terminal),

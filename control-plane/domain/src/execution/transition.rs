@@ -26,15 +26,16 @@ pub enum Event {
     /// An executor takes it.
     Granted,
     /// Its executor saved progress.
-    CheckpointAccepted,
+    CheckpointAccepted {
+        /// An upstream works for the run at that place.
+        must_cancel: bool,
+    },
     /// Its executor ended it.
     Completed(Outcome),
     /// Its executor hands it back until a time.
     Parked {
         /// When it may go on.
         not_before: DateTime<Utc>,
-        /// An upstream works for it meanwhile.
-        must_cancel: bool,
     },
     /// Its executor hands it back at once, or never began it.
     Released(ReleaseReason),
@@ -127,8 +128,9 @@ pub fn decide(run: Run, event: Event) -> Result<Transition, Refusal> {
     match event {
         Event::TurnCame => turn_came(run),
         Event::Granted => granted(run),
-        Event::CheckpointAccepted => {
+        Event::CheckpointAccepted { must_cancel } => {
             must_run(run)?;
+            let run = Run { must_cancel, ..run };
             Ok(Transition { losses: 0, ..run.to(State::Running, Cause::Checkpoint, vec![]) })
         }
         Event::Completed(outcome) => {
@@ -139,9 +141,8 @@ pub fn decide(run: Run, event: Event) -> Result<Transition, Refusal> {
             };
             Ok(end_leased(run, outcome.state(), verdict, Cause::Completed))
         }
-        Event::Parked { not_before, must_cancel } => {
+        Event::Parked { not_before } => {
             must_run(run)?;
-            let run = Run { must_cancel, ..run };
             Ok(hand_back(run, State::Parked, AttemptVerdict::Parked, Cause::Parked, Some(not_before)))
         }
         Event::Released(reason) => {
@@ -160,6 +161,13 @@ pub fn decide(run: Run, event: Event) -> Result<Transition, Refusal> {
 }
 
 impl Run {
+    /// The run as a transition leaves it.
+    #[must_use]
+    pub fn after(self, transition: &Transition) -> Self {
+        let Transition { next, losses, cancel_requested, must_cancel, cause: _, effects: _ } = transition;
+        Self { state: *next, losses: *losses, cancel_requested: *cancel_requested, must_cancel: *must_cancel }
+    }
+
     fn to(self, next: State, cause: Cause, effects: Vec<Effect>) -> Transition {
         let Self { state: _, losses, cancel_requested, must_cancel } = self;
         Transition { next, losses, cancel_requested, must_cancel, cause, effects }

@@ -108,6 +108,7 @@ fn checkpoint(item: wire::CheckpointItem, pointer: &str) -> Result<(Vec<u8>, Che
         progress,
         running_ms,
         cursor_changes,
+        must_cancel,
     } = item;
     let changes = context_changes.into_iter().map(|change| {
         let wire::ContextChange { name, json } = change;
@@ -125,6 +126,7 @@ fn checkpoint(item: wire::CheckpointItem, pointer: &str) -> Result<(Vec<u8>, Che
         cursor_changes: cursor_changes.collect::<Result<_, _>>()?,
         progress: progress.unwrap_or_default().into(),
         running_ms,
+        must_cancel,
     };
     Ok((lease_token.into(), data))
 }
@@ -175,12 +177,12 @@ fn outcome(number: i32, pointer: &str) -> Result<Outcome, Status> {
 /// Decodes parkings.
 pub(crate) fn parkings(request: wire::ParkRequest) -> Result<Vec<Parking>, Status> {
     let decode = |(index, item): (usize, wire::ParkItem)| {
-        let wire::ParkItem { checkpoint, not_before, reason, must_cancel } = item;
+        let wire::ParkItem { checkpoint, not_before, reason } = item;
         let pointer = format!("/items/{index}");
         let (lease_token, checkpoint) = last_checkpoint(checkpoint, &pointer)?;
         let place = format!("{pointer}/not_before");
         let not_before = convert::time(request::required(not_before, &place)?, &place)?;
-        Ok(Parking { lease_token, checkpoint, not_before, reason, must_cancel })
+        Ok(Parking { lease_token, checkpoint, not_before, reason })
     };
     request.items.into_iter().enumerate().map(decode).collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
-use orchid_domain::execution::{Event, decide};
+use orchid_domain::execution::{Event, Transition, decide};
 use orchid_domain::lease::{Standing, judge};
 use uuid::Uuid;
 
@@ -46,9 +46,16 @@ pub struct CheckpointData {
     pub progress: Progress,
     /// How long the attempt runs.
     pub running_ms: i64,
+    /// An upstream works for the run at that place; none: unchanged.
+    pub must_cancel: Option<bool>,
 }
 
 impl CheckpointData {
+    /// What its acceptance is to the run.
+    pub(super) fn accepted_by(&self, run: &LockedRun) -> Event {
+        Event::CheckpointAccepted { must_cancel: self.must_cancel.unwrap_or(run.must_cancel) }
+    }
+
     /// Refuses what is larger than the protocol allows, or is no JSON where JSON is promised.
     pub(super) fn check(&self) -> Result<(), String> {
         if self.place.len() > MAX_PLACE_BYTES {
@@ -111,13 +118,15 @@ impl GroupWork for Save {
         let locked = by_key(runs::lock(tx, &keys, Busy::Wait).await?);
         let mut verdicts = Vec::with_capacity(items.len());
         let mut candidates = Vec::new();
+        let mut advances = HashMap::new();
         for Opened { index, token, item } in items {
             let run = locked.get(&token.key);
             let standing = judge(&token.claim(), run.map(LockedRun::holder).as_ref());
             if let (Standing::Held, Some(run)) = (standing, run)
                 && item.seq > run.checkpoint_seq
-                && decide(run.run(), Event::CheckpointAccepted).is_ok()
+                && let Ok(transition) = decide(run.run(), item.accepted_by(run))
             {
+                advances.insert(*index, advance(run, item, &transition));
                 candidates.push((*index, run, item));
             }
             verdicts.push((*index, standing.into()));
@@ -125,14 +134,16 @@ impl GroupWork for Save {
         let excesses = cursors::excesses(tx, &candidates).await?;
         let mut accepted = Vec::with_capacity(candidates.len());
         for (index, run, item) in candidates {
-            if !excesses.contains_key(&index) {
+            if excesses.contains_key(&index) {
+                advances.remove(&index);
+            } else {
                 accepted.push((run, item));
             }
         }
         // Of one place, the later verdict counts.
         verdicts.extend(excesses.into_iter().map(|(index, words)| (index, Verdict::Invalid(words))));
         save(tx, self.now, &accepted).await?;
-        let advances: Vec<Advance> = accepted.iter().map(|(run, data)| advance(run, data)).collect();
+        let advances: Vec<Advance> = advances.into_values().collect();
         checkpoints::advance(tx, self.now, &advances).await?;
         Ok(verdicts)
     }
@@ -142,10 +153,12 @@ pub(super) fn by_key(runs: Vec<LockedRun>) -> HashMap<Key, LockedRun> {
     runs.into_iter().map(|run| (run.key, run)).collect()
 }
 
-fn advance(run: &LockedRun, data: &CheckpointData) -> Advance {
+fn advance(run: &LockedRun, data: &CheckpointData, transition: &Transition) -> Advance {
     Advance {
         key: run.key,
         fence: run.fence,
+        losses: transition.losses,
+        must_cancel: transition.must_cancel,
         seq: data.seq,
         running_ms: data.running_ms,
         progress: data.progress.encode(),

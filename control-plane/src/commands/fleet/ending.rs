@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use orchid_domain::execution::{Event, State, decide};
+use orchid_domain::execution::{Event, Refusal, State, Transition, decide};
 use orchid_domain::lease::{AttemptEnd, EndingCall, Standing, judge_ending};
 use uuid::Uuid;
 
@@ -153,9 +153,17 @@ async fn ends_of(
     Ok(attempts::ends(tx, &gone).await?.into_iter().collect())
 }
 
+/// The checkpoint that came along is accepted first.
+fn decide_end(run: &LockedRun, ending: &Ending) -> Result<Transition, Refusal> {
+    let mut at = run.run();
+    if ending.checkpoint.seq > run.checkpoint_seq {
+        at = at.after(&decide(at, ending.checkpoint.accepted_by(run))?);
+    }
+    decide(at, ending.event)
+}
+
 fn settlement(run: &LockedRun, ending: &Ending) -> Result<Settlement, StoreError> {
-    let transition =
-        decide(run.run(), ending.event).map_err(|refusal| StoreError::corrupt("ending", refusal))?;
+    let transition = decide_end(run, ending).map_err(|refusal| StoreError::corrupt("ending", refusal))?;
     let fault = ending.fault.clone();
     let facts = Facts {
         final_seq: ending.checkpoint.seq,

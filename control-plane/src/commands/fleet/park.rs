@@ -18,8 +18,6 @@ pub struct Parking {
     pub not_before: DateTime<Utc>,
     /// For people: what it waits for.
     pub reason: String,
-    /// An upstream works for it meanwhile.
-    pub must_cancel: bool,
 }
 
 /// Parks the runs; one that is to be cancelled ends instead, or goes to the next executor where an upstream has to be told.
@@ -30,10 +28,10 @@ pub async fn run(
     items: Vec<Parking>,
 ) -> Result<Vec<ItemResult>, FleetError> {
     let items = items.into_iter().map(|item| {
-        let Parking { lease_token, checkpoint, not_before, reason, must_cancel } = item;
+        let Parking { lease_token, checkpoint, not_before, reason } = item;
         let ending = Ending {
             call: EndingCall::Park,
-            event: Event::Parked { not_before, must_cancel },
+            event: Event::Parked { not_before },
             checkpoint,
             partial: false,
             complete: false,

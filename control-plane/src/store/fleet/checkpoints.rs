@@ -72,19 +72,23 @@ pub struct Advance {
     pub running_ms: i64,
     /// What it did so far, encoded.
     pub progress: Vec<u8>,
+    /// Losses from now on.
+    pub losses: u32,
+    /// Whether an upstream works for it.
+    pub must_cancel: bool,
 }
 
-/// Notes accepted checkpoints: losses are forgiven.
+/// Notes accepted checkpoints.
 pub async fn advance(tx: &Tx, now: DateTime<Utc>, advances: &[Advance]) -> Result<(), StoreError> {
     if advances.is_empty() {
         return Ok(());
     }
     let tenants: Vec<Uuid> = advances.iter().map(|entry| entry.key.tenant_id).collect();
     tx.execute(
-        "UPDATE plan_executions e SET losses = 0, checkpoint_seq = greatest(e.checkpoint_seq, v.seq), \
+        "UPDATE plan_executions e SET losses = v.losses, must_cancel = v.must_cancel, checkpoint_seq = greatest(e.checkpoint_seq, v.seq), \
            attempt_ran_ms = greatest(e.attempt_ran_ms, v.running_ms), progress = v.progress, version = e.version + 1, updated_at = $2 \
-         FROM unnest($3::uuid[], $4::uuid[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bytea[]) \
-           AS v (tenant_id, id, fence, seq, running_ms, progress) \
+         FROM unnest($3::uuid[], $4::uuid[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bytea[], $9::integer[], $10::boolean[]) \
+           AS v (tenant_id, id, fence, seq, running_ms, progress, losses, must_cancel) \
          WHERE e.tenant_id = ANY($1) AND e.tenant_id = v.tenant_id AND e.id = v.id AND e.fence = v.fence AND e.state = 'running'",
         values![
             tenants_of(tenants.clone()),
@@ -95,6 +99,8 @@ pub async fn advance(tx: &Tx, now: DateTime<Utc>, advances: &[Advance]) -> Resul
             advances.iter().map(|entry| entry.seq).collect::<Vec<i64>>(),
             advances.iter().map(|entry| entry.running_ms).collect::<Vec<i64>>(),
             advances.iter().map(|entry| entry.progress.clone()).collect::<Vec<Vec<u8>>>(),
+            advances.iter().map(|entry| i32::try_from(entry.losses).unwrap_or(i32::MAX)).collect::<Vec<i32>>(),
+            advances.iter().map(|entry| entry.must_cancel).collect::<Vec<bool>>(),
         ],
     )
     .await?;

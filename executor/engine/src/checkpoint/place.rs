@@ -30,6 +30,13 @@ pub(crate) enum PlaceError {
     Version(u32),
 }
 
+impl PlaceError {
+    /// Whether there is more to say than a place may hold.
+    pub(crate) fn is_too_large(&self) -> bool {
+        matches!(self, PlaceError::PlaceTooLarge(_) | PlaceError::FinishedTooLarge(_))
+    }
+}
+
 /// JSON as it stands.
 pub(crate) type Json = Box<RawValue>;
 

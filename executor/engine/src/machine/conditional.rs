@@ -41,7 +41,7 @@ pub(super) fn revalidate(
         return None;
     }
     let url_name = name_of(url);
-    let stored = run.cursors.get(&key(step, &url_name));
+    let stored = run.cursors.began(&key(step, &url_name));
     let validator: Validator = stored.and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default();
     let revalidates = validator != Validator::default();
     for (header, value) in [("if-none-match", validator.etag), ("if-modified-since", validator.last_modified)]
@@ -70,7 +70,7 @@ pub(super) fn validator(
     let validator = Validator { etag: header("etag"), last_modified: header("last-modified") };
     let key = key(step, url_name);
     let json: Bytes = serde_json::to_vec(&validator).ok()?.into();
-    let stored = run.cursors.get(&key);
+    let stored = run.cursors.now(&key);
     let nothing_new = stored.map_or(validator == Validator::default(), |before| *before == json);
     (!nothing_new).then_some(CursorChange { key, json })
 }

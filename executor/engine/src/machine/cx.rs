@@ -8,7 +8,6 @@ use orchid_plan::Value;
 use super::env::Env;
 use super::halt::Fault;
 use super::ledger::{Ledger, Sender};
-use super::program::Node;
 use super::run::Run;
 use crate::input::{Now, TryId, WaitId};
 use crate::job::CursorKind;
@@ -104,9 +103,17 @@ impl Cx<'_> {
             return;
         }
         if env.durable {
-            self.run.cursors.insert(change.key.clone(), change.json.clone());
-            self.run.cursor_changes.retain(|before| before.key != change.key);
-            self.run.cursor_changes.push(change);
+            let pointer = || self.run.program.pointer_of(&change.key);
+            if let Err(what) = self.run.cursors.insert(&change.key, &change.json, pointer) {
+                self.run.not_kept.get_or_insert_with(|| Box::new(what));
+                return;
+            }
+            let changes = match change.key.kind {
+                CursorKind::Cursor => &mut self.run.cursor_changes,
+                CursorKind::Validator => &mut self.run.validators,
+            };
+            changes.retain(|before| before.key != change.key);
+            changes.push(change);
         } else {
             env.cursors.retain(|before| before.key != change.key);
             env.cursors.push(change);
@@ -114,10 +121,10 @@ impl Cx<'_> {
     }
 
     fn goes_back(&self, env: &Env, change: &CursorChange) -> bool {
-        let of_step = |node: &&std::sync::Arc<Node>| *node.step.id == *change.key.step;
-        let rules = self.run.program.nodes.iter().find(of_step).and_then(|node| node.step.cursor.as_ref());
+        let node = self.run.program.of_id(&change.key.step);
+        let rules = node.and_then(|node| node.step.cursor.as_ref());
         let own = env.cursors.iter().find(|before| before.key == change.key).map(|before| &before.json);
-        let before = own.or_else(|| self.run.cursors.get(&change.key));
+        let before = own.or_else(|| self.run.cursors.now(&change.key));
         let (Some(rules), Some(before), CursorKind::Cursor) = (rules, before, change.key.kind) else {
             return false;
         };

@@ -1,12 +1,12 @@
 //! The ends: of the run by itself, by an error or by a limit.
 
-use bytes::Bytes;
 use orchid_plan::OnLimit;
 
 use super::cx::Spot;
 use super::emit;
 use super::env::Env;
 use super::halt::{About, Fault, Halt, Limit, What};
+use super::ledger::Stand;
 use super::run::Run;
 use super::sequence::Sequence;
 use super::{Machine, Phase};
@@ -20,8 +20,9 @@ impl Machine {
     pub(super) fn succeed(&mut self, now: Now, env: Option<Env>, out: &mut Vec<Output>) {
         self.warn_of_paths();
         self.warn_of_limits(now);
+        self.keep_validators();
         if self.mark_end(env).is_err() {
-            self.mark_last(self.last_place.clone());
+            self.mark_last(self.last_stand.clone());
         }
         let ending = Ending {
             status: EndStatus::Succeeded,
@@ -48,7 +49,7 @@ impl Machine {
             root.flush(cx);
             cx.emit_error(fault, false);
         });
-        self.settle(now, &mut root, false, out);
+        let _marked = self.settle(now, &mut root, false, out);
         let ending = Ending { status, partial: self.run.partial, complete: false, error: Some(error) };
         self.say_farewell(now, root, ending, out);
     }
@@ -61,9 +62,14 @@ impl Machine {
             message: format!("{}; the next run goes on from here", self.run.limit_words(limit)),
         });
         self.warn_of_paths();
-        self.settle(now, &mut root, true, out);
+        self.keep_validators();
+        let _marked = self.settle(now, &mut root, true, out);
         self.run.partial = true;
         self.end(Ending { status: EndStatus::Succeeded, partial: true, complete: false, error: None }, out);
+    }
+
+    fn keep_validators(&mut self) {
+        self.run.cursor_changes.append(&mut self.run.validators);
     }
 
     fn limit_fault(&self, root: &Sequence, limit: Limit, at: Option<Box<Spot>>) -> Fault {
@@ -90,20 +96,20 @@ impl Machine {
 
     /// A message that the broker will never take: the run fails, also where it seemed to have succeeded.
     pub(super) fn refused(&mut self, now: Now, emit_id: EmitId, size: usize, out: &mut Vec<Output>) {
-        let Some((sender, place)) = self.ledger.refused(emit_id) else { return };
+        let Some((sender, stand)) = self.ledger.refused(emit_id) else { return };
         if matches!(self.phase, Phase::Over) && !self.succeeded {
             return;
         }
         self.phase = Phase::Over;
         let fault = emit::refused(&self.run, sender.spot, size);
-        self.fail_at(now, fault, place, out);
+        self.fail_at(now, fault, stand, out);
     }
 
     /// Ends the run with an error, at a place that a later run can begin from.
-    fn fail_at(&mut self, now: Now, fault: Fault, place: Bytes, out: &mut Vec<Output>) {
+    fn fail_at(&mut self, now: Now, fault: Fault, stand: Stand, out: &mut Vec<Output>) {
         let (status, error) = (fault.status, fault.error.clone());
         self.cx(now, out, |cx| cx.emit_error(fault, false));
-        self.mark_last(place);
+        self.mark_last(stand);
         let partial = self.run.partial;
         self.end(Ending { status, partial, complete: false, error: Some(error) }, out);
     }

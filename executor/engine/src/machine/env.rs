@@ -90,10 +90,15 @@ impl Env {
         if writes.is_empty() {
             return Ok(());
         }
-        let (context, mut changes) = self.context.with_changes(writes)?;
+        let (context, changes) = self.context.with_changes(writes)?;
+        self.take(context, changes);
+        Ok(())
+    }
+
+    /// Takes the context over as it is after some writes.
+    pub(super) fn take(&mut self, context: Context, mut changes: Changes) {
         self.context = context;
         super::context::append(&mut self.writes, &mut changes);
-        Ok(())
     }
 }
 

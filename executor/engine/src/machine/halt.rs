@@ -70,7 +70,9 @@ impl What {
     fn ends_the_run(&self) -> bool {
         match self.class {
             ErrorClass::Aborted | ErrorClass::System => true,
-            ErrorClass::Limit => matches!(self.code, "CONTEXT_TOO_LARGE" | "CHECKPOINT_TOO_LARGE"),
+            ErrorClass::Limit => {
+                matches!(self.code, "CONTEXT_TOO_LARGE" | "CHECKPOINT_TOO_LARGE" | "TOO_MANY_CURSORS")
+            }
             ErrorClass::Config | ErrorClass::Transient | ErrorClass::Permanent | ErrorClass::RateLimit => {
                 false
             }

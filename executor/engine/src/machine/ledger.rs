@@ -19,10 +19,18 @@ pub(super) struct Sender {
     pub(super) spot: Spot,
 }
 
+/// A place, as a checkpoint says it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Stand {
+    pub(crate) place: Bytes,
+    /// An upstream works for the run there.
+    pub(crate) must_cancel: bool,
+}
+
 /// A place, and what changed since the one before it.
 #[derive(Debug, Clone)]
 pub(crate) struct Mark {
-    pub(crate) place: Bytes,
+    pub(crate) stand: Stand,
     /// Values of finished steps, where they changed.
     pub(crate) finished: Option<Bytes>,
     pub(crate) context_changes: Changes,
@@ -43,12 +51,12 @@ pub(super) struct Ledger {
     waiting: VecDeque<Waiting>,
     ready: Option<Mark>,
     /// The newest place that was ready, handed out or not.
-    base: Bytes,
+    base: Stand,
 }
 
 impl Ledger {
     /// A ledger that begins at a place.
-    pub(crate) fn new(base: Bytes) -> Ledger {
+    pub(crate) fn new(base: Stand) -> Ledger {
         Ledger { next: 0, open: BTreeMap::new(), waiting: VecDeque::new(), ready: None, base }
     }
 
@@ -79,18 +87,19 @@ impl Ledger {
 
     /// Closes a message that will never be taken, and forgets all places after it: the run goes on from none of them.
     /// Answers who sent it, and the newest place that stays.
-    pub(super) fn refused(&mut self, id: EmitId) -> Option<(Sender, Bytes)> {
+    pub(super) fn refused(&mut self, id: EmitId) -> Option<(Sender, Stand)> {
         let sender = self.open.remove(&id)?;
         self.waiting.retain(|waiting| waiting.before <= id);
-        let place = self.waiting.back().map_or_else(|| self.base.clone(), |last| last.mark.place.clone());
+        let stand = self.waiting.back().map_or_else(|| self.base.clone(), |last| last.mark.stand.clone());
         self.settle();
-        Some((sender, place))
+        Some((sender, stand))
     }
 
     /// The newest ready place, once.
     pub(crate) fn take(&mut self) -> Option<Checkpoint> {
-        let Mark { place, finished, context_changes, cursor_changes, progress } = self.ready.take()?;
-        Some(Checkpoint { place, finished, context_changes, cursor_changes, progress })
+        let Mark { stand, finished, context_changes, cursor_changes, progress } = self.ready.take()?;
+        let Stand { place, must_cancel } = stand;
+        Some(Checkpoint { place, must_cancel, finished, context_changes, cursor_changes, progress })
     }
 
     fn settle(&mut self) {
@@ -99,7 +108,7 @@ impl Ledger {
                 return;
             }
             if let Some(Waiting { mark, .. }) = self.waiting.pop_front() {
-                self.base = mark.place.clone();
+                self.base = mark.stand.clone();
                 self.ready = Some(match self.ready.take() {
                     Some(before) => merge(before, mark),
                     None => mark,
@@ -132,9 +141,13 @@ mod tests {
         Sender { spot: Spot { node: 0, path: format!("orders#{page}"), page, retries: 0 } }
     }
 
+    fn stand(place: &'static str) -> Stand {
+        Stand { place: Bytes::from_static(place.as_bytes()), must_cancel: false }
+    }
+
     fn mark(place: &'static str, changes: &[(&str, Option<&'static str>)]) -> Mark {
         Mark {
-            place: Bytes::from_static(place.as_bytes()),
+            stand: stand(place),
             finished: None,
             context_changes: changes
                 .iter()
@@ -148,7 +161,7 @@ mod tests {
     }
 
     fn ledger() -> Ledger {
-        Ledger::new(Bytes::from_static(b"start"))
+        Ledger::new(stand("start"))
     }
 
     #[test]
@@ -190,8 +203,8 @@ mod tests {
         ledger.mark(mark("a", &[]));
         let second = ledger.emit(sender(1));
         ledger.mark(mark("b", &[]));
-        let (sender, place): (Sender, Bytes) = ledger.refused(second).unwrap();
-        assert_eq!((sender.spot.page, place), (1, Bytes::from_static(b"a")));
+        let (sender, at): (Sender, Stand) = ledger.refused(second).unwrap();
+        assert_eq!((sender.spot.page, at), (1, stand("a")));
         ledger.acked(first);
         assert_eq!(ledger.take().unwrap().place, "a");
     }

@@ -21,6 +21,7 @@ mod flight;
 mod flow;
 mod halt;
 mod job_run;
+mod kept;
 mod ledger;
 mod needs;
 mod outcome;
@@ -41,13 +42,11 @@ mod step_run;
 mod stop;
 mod watch;
 
-use bytes::Bytes;
-
 use self::answer::Event;
 use self::cx::Cx;
 use self::flow::{Flow, Idle};
-use self::halt::{Halt, Limit};
-use self::ledger::Ledger;
+use self::halt::{About, Fault, Halt, Limit};
+use self::ledger::{Ledger, Stand};
 use self::run::Run;
 use self::sequence::Sequence;
 use self::stop::Farewell;
@@ -65,7 +64,7 @@ pub struct Machine {
     /// The wait that ends with the run's time.
     deadline: Option<WaitId>,
     /// The place that was marked last, or began with.
-    last_place: Bytes,
+    last_stand: Stand,
     /// When that was, on the monotonic clock.
     last_mark: Option<std::time::Duration>,
     /// The run came to its own end, should nothing be refused.
@@ -157,6 +156,11 @@ impl Machine {
     }
 
     fn proceed(&mut self, now: Now, root: Box<Sequence>, flow: Result<Flow, Halt>, out: &mut Vec<Output>) {
+        let flow = match self.run.not_kept.take() {
+            Some(what) => flow
+                .and_then(|_| Err(Halt::from(Fault::new(&self.run, root.spot(), *what, About::default())))),
+            None => flow,
+        };
         match flow {
             Ok(Flow::Busy) => self.phase = Phase::Running(root),
             Ok(Flow::Idle(Idle { limit: Some(limit), .. })) => self.limited(now, root, limit, out),
@@ -178,7 +182,7 @@ impl Machine {
                 self.phase = Phase::Running(root);
                 self.set_deadline(now, out);
             }
-            Phase::Leaving(farewell) => self.leave_untold(*farewell, out),
+            Phase::Leaving(farewell) => self.leave(*farewell, out),
             phase @ (Phase::Fresh(_) | Phase::Over) => self.phase = phase,
         }
     }

@@ -21,6 +21,7 @@ use crate::body::{Body, Rows};
 use crate::error::ErrorClass;
 use crate::input::TryId;
 use crate::message::body::elements;
+use crate::output::CursorChange;
 
 /// What a pass leaves once its rows are done.
 struct Passed {
@@ -46,7 +47,8 @@ impl StepRun {
         env: &mut Env,
         pass: Box<Pass>,
     ) -> Result<Flow, Halt> {
-        let Pass { sent, answer, written, extracted, sheet, mut writes, steps, rows, source, .. } = *pass;
+        let Pass { sent, answer, written, extracted, sheet, writes, cursors, steps, rows, source, .. } =
+            *pass;
         if source.is_none() {
             let made = Made { sent: &sent, answer: &answer, extracted };
             sheet.whole(cx, &self.node, &steps, &made)?;
@@ -64,11 +66,10 @@ impl StepRun {
         }
         cx.run.progress.counts.pages += 1;
         self.keep_validator(cx, env, &sent, &answer);
-        let mut all = written.map(|(_, changes)| changes).unwrap_or_default();
-        context::append(&mut all, &mut writes);
+        let written = self.with_rows(cx, env, written, writes, &sent, &answer)?;
         let rows = self.step().rows.is_some().then_some(rows);
         self.look_at_rows(cx, &sent, rows);
-        self.pass_done(cx, env, Passed { sent, answer, rows, succeeded: true }, all)
+        self.pass_done(cx, env, Passed { sent, answer, rows, succeeded: true }, written, cursors)
     }
 
     /// Ends a pass whose answer was ignored: no extract, no rows, no message.
@@ -76,15 +77,33 @@ impl StepRun {
         &mut self,
         cx: &mut Cx<'_>,
         env: &mut Env,
-        mut sent: Sent,
+        sent: Sent,
         answer: Answer,
     ) -> Result<Flow, Halt> {
         let written = self.set_context(cx, env, &sent, &answer)?;
-        if let Some((context, _)) = &written {
-            sent.scope.set(ScopeName::Context, context.object().clone());
+        self.pass_done(cx, env, Passed { sent, answer, rows: None, succeeded: false }, written, Vec::new())
+    }
+
+    /// The context after the pass's own writes and those of its rows.
+    fn with_rows(
+        &self,
+        cx: &Cx<'_>,
+        env: &Env,
+        own: Option<(Context, Changes)>,
+        mut of_rows: Changes,
+        sent: &Sent,
+        answer: &Answer,
+    ) -> Result<Option<(Context, Changes)>, Halt> {
+        if of_rows.is_empty() {
+            return Ok(own);
         }
-        let changes = written.map(|(_, changes)| changes).unwrap_or_default();
-        self.pass_done(cx, env, Passed { sent, answer, rows: None, succeeded: false }, changes)
+        let mut all = own.map(|(_, changes)| changes).unwrap_or_default();
+        context::append(&mut all, &mut of_rows);
+        let written = env.context.with_changes(all).map_err(|error| {
+            let pointer = format!("{}/set_context/{}", self.step().pointer, escaped(error.field()));
+            Halt::from(self.fault(cx, env, What::context(pointer, &error), sent, answer))
+        })?;
+        Ok(Some(written))
     }
 
     fn pass_done(
@@ -92,21 +111,22 @@ impl StepRun {
         cx: &mut Cx<'_>,
         env: &mut Env,
         mut passed: Passed,
-        changes: Changes,
+        written: Option<(Context, Changes)>,
+        cursors: Vec<CursorChange>,
     ) -> Result<Flow, Halt> {
-        if !changes.is_empty() {
-            env.merge(changes).map_err(|error| {
-                let pointer = format!("{}/set_context/{}", self.step().pointer, escaped(error.field()));
-                let what = What::context(pointer, &error);
-                Halt::from(self.fault(cx, env, what, &passed.sent, &passed.answer))
-            })?;
+        if let Some((context, _)) = &written {
             // Whether the loop goes on may depend on what its rows wrote.
-            passed.sent.scope.set(ScopeName::Context, env.context.object().clone());
+            passed.sent.scope.set(ScopeName::Context, context.object().clone());
         }
         if passed.succeeded {
             self.reach(cx, env, &passed)?;
         }
         let follows = self.follows(cx, env, &passed)?;
+        // Nothing fails any more: a pass that fails is begun again, and writes then.
+        if let Some((context, changes)) = written {
+            env.take(context, changes);
+        }
+        cursors.into_iter().for_each(|cursor| cx.save_cursor(env, cursor));
         if let Some(fingerprint) = passed.sent.fingerprint {
             self.guard.note(fingerprint);
         }

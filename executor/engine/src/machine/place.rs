@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::env::Env;
 use super::halt::{About, Fault, Halt, What};
-use super::ledger::{Ledger, Mark};
+use super::ledger::{Ledger, Mark, Stand};
 use super::run::Run;
 use super::sequence::Sequence;
 use super::{Machine, Phase};
@@ -35,13 +35,13 @@ impl Machine {
             None => Sequence::new(&run.program.roots.clone(), env),
             Some(place) => resume(&mut run, env, place, execution_id).map_err(start_error)?,
         };
-        let place = encode(&run, root.as_ref(), false).map_err(start_error)?;
+        let stand = encode(&run, root.as_ref(), false).map_err(start_error)?;
         Ok(Machine {
             run,
-            ledger: Ledger::new(place.clone()),
+            ledger: Ledger::new(stand.clone()),
             phase: Phase::Fresh(root.map(Box::new)),
             deadline: None,
-            last_place: place,
+            last_stand: stand,
             last_mark: None,
             succeeded: false,
         })
@@ -97,37 +97,37 @@ impl Machine {
 
     /// Marks where the run is, with what changed up to there. `whole`: with what lies below rows, as far as it fits.
     pub(super) fn mark(&mut self, root: &mut Sequence, whole: bool) -> Result<(), PlaceError> {
-        let place = match encode(&self.run, Some(root), whole) {
+        let stand = match encode(&self.run, Some(root), whole) {
             Err(PlaceError::PlaceTooLarge(_)) if whole => encode(&self.run, Some(root), false),
-            place => place,
+            stand => stand,
         }?;
         let finished = self.finished(&root.env)?;
         let context_changes = std::mem::take(&mut root.env.writes);
-        self.put_mark(place, finished, context_changes);
+        self.put_mark(stand, finished, context_changes);
         Ok(())
     }
 
     /// Marks the end of all steps.
     pub(super) fn mark_end(&mut self, env: Option<Env>) -> Result<(), PlaceError> {
-        let place = encode(&self.run, None, false)?;
-        self.put_mark(place, None, env.map(|env| env.writes).unwrap_or_default());
+        let stand = encode(&self.run, None, false)?;
+        self.put_mark(stand, None, env.map(|env| env.writes).unwrap_or_default());
         Ok(())
     }
 
-    fn put_mark(&mut self, place: Bytes, finished: Option<Bytes>, context_changes: super::context::Changes) {
+    fn put_mark(&mut self, stand: Stand, finished: Option<Bytes>, context_changes: super::context::Changes) {
         self.run.moved = false;
         self.run.finished_changed = false;
         let cursor_changes = std::mem::take(&mut self.run.cursor_changes);
-        self.last_place.clone_from(&place);
+        self.last_stand.clone_from(&stand);
         let progress = self.run.progress.clone();
-        self.ledger.mark(Mark { place, finished, context_changes, cursor_changes, progress });
+        self.ledger.mark(Mark { stand, finished, context_changes, cursor_changes, progress });
     }
 
     /// Marks the last place again, with the counts as they stand: of what came after it nothing is kept.
-    pub(super) fn mark_last(&mut self, place: Bytes) {
+    pub(super) fn mark_last(&mut self, stand: Stand) {
         let progress = self.run.progress.clone();
         self.ledger.mark(Mark {
-            place,
+            stand,
             finished: None,
             context_changes: Vec::new(),
             cursor_changes: Vec::new(),
@@ -173,7 +173,7 @@ fn resume(
     Sequence::at(&run.program.roots.clone(), env, at, &run.lists).map(Some)
 }
 
-fn encode(run: &Run, root: Option<&Sequence>, whole: bool) -> Result<Bytes, PlaceError> {
+fn encode(run: &Run, root: Option<&Sequence>, whole: bool) -> Result<Stand, PlaceError> {
     let began =
         root.into_iter().flat_map(|_| &run.began).map(|(step, value)| Ok((step.clone(), json(value)?)));
     let head = PlaceHead {
@@ -185,7 +185,8 @@ fn encode(run: &Run, root: Option<&Sequence>, whole: bool) -> Result<Bytes, Plac
         began: began.collect::<Result<_, PlaceError>>()?,
     };
     let at = root.map(|root| root.place(whole)).transpose()?;
-    Place::new(head, at).encode()
+    let must_cancel = root.is_some_and(Sequence::works_upstream);
+    Ok(Stand { place: Place::new(head, at).encode()?, must_cancel })
 }
 
 fn start_error(error: PlaceError) -> StartError {

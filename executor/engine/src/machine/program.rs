@@ -5,6 +5,7 @@ use std::sync::Arc;
 use orchid_plan::{Action, AsyncJob, Definition, Emit, Expr, Reads, ResponseFormat, Rows, Step};
 
 use super::needs::Needs;
+use crate::job::{CursorKey, CursorKind};
 use crate::request::Pieces;
 
 /// All steps of a definition.
@@ -51,6 +52,21 @@ impl Program {
         let roots = definition.steps.iter().map(|step| builder.node(step, &Above::default())).collect();
         nodes.sort_by_key(|node: &Arc<Node>| node.index);
         Program { roots, nodes }
+    }
+
+    /// The step with this id.
+    pub(super) fn of_id(&self, id: &str) -> Option<&Node> {
+        self.nodes.iter().find(|node| *node.step.id == *id).map(Arc::as_ref)
+    }
+
+    /// The field that a cursor or validator is kept for.
+    pub(super) fn pointer_of(&self, key: &CursorKey) -> String {
+        let Some(node) = self.of_id(&key.step) else { return String::new() };
+        let step = &node.step.pointer;
+        match key.kind {
+            CursorKind::Cursor => format!("{step}/cursor"),
+            CursorKind::Validator => format!("{step}/conditional"),
+        }
     }
 }
 

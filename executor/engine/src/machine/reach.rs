@@ -9,6 +9,7 @@ use crate::checkpoint::{PlaceError, ReachPlace, raw, unraw};
 use crate::error::ErrorClass;
 use crate::job::{CursorKey, CursorKind};
 use crate::output::CursorChange;
+use crate::{CURSOR_KEY_MAX_BYTES, CURSOR_MAX_BYTES};
 
 /// The cursor of one instance of a step.
 #[derive(Clone)]
@@ -34,11 +35,12 @@ impl Reach {
             Some(expr) => {
                 let pointer = || format!("{}/per_item", cursor.pointer);
                 let value = expr.eval(scope, env).map_err(|error| What::expression(pointer(), &error))?;
-                value.to_text().filter(|text| !text.is_empty() && text.len() <= 1024).ok_or_else(|| {
+                let max = CURSOR_KEY_MAX_BYTES - step.len().min(CURSOR_KEY_MAX_BYTES);
+                value.to_text().filter(|text| !text.is_empty() && text.len() <= max).ok_or_else(|| {
                     let kind = value.kind();
                     invalid(
                         pointer(),
-                        format!("the item's name is a {kind} that makes no text of 1 to 1024 bytes"),
+                        format!("the item's name is a {kind} that makes no text of 1 to {max} bytes"),
                     )
                 })?
             }
@@ -68,12 +70,17 @@ impl Reach {
         let pointer = || format!("{}/value", cursor.pointer);
         let stored = match &self.furthest {
             Some((furthest, _)) => Some(furthest.clone()),
-            None => stored(run, &self.key, cursor)?,
+            None => read(run.cursors.now(&self.key), cursor)?,
         };
         // Without anything to compare with, the value still has to be one of the cursor's type.
         let other = stored.as_ref().unwrap_or(&value);
         let later = cursor.is_later(&value, other).map_err(|words| invalid(pointer(), words))?;
         if later || stored.is_none() {
+            if json.len() > CURSOR_MAX_BYTES {
+                let message = format!("the value is {} bytes, more than {CURSOR_MAX_BYTES}", json.len());
+                let class = ErrorClass::Limit;
+                return Err(What { class, code: "CURSOR_TOO_LARGE", pointer: pointer(), message });
+            }
             self.furthest = Some((value, json));
         }
         Ok(())
@@ -105,14 +112,14 @@ impl Reach {
 }
 
 fn first(run: &Run, key: &CursorKey, cursor: &Cursor, scope: &Scope, env: &EvalEnv) -> Result<Value, What> {
-    match stored(run, key, cursor)? {
+    match read(run.cursors.began(key), cursor)? {
         Some(value) => cursor.less_lookback(&value).map_err(|words| invalid(cursor.pointer.clone(), words)),
         None => cursor.start(scope, env).map_err(What::rendering),
     }
 }
 
-fn stored(run: &Run, key: &CursorKey, cursor: &Cursor) -> Result<Option<Value>, What> {
-    let Some(json) = run.cursors.get(key) else { return Ok(None) };
+fn read(stored: Option<&Bytes>, cursor: &Cursor) -> Result<Option<Value>, What> {
+    let Some(json) = stored else { return Ok(None) };
     let value = Value::parse(json).map_err(|error| {
         invalid(cursor.pointer.clone(), format!("the stored cursor does not read: {error}"))
     })?;

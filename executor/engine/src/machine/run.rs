@@ -8,12 +8,14 @@ use bytes::Bytes;
 use orchid_plan::{Definition, Value};
 
 use super::context::Context;
+use super::halt::What;
+use super::kept::Kept;
 use super::program::{Node, Program};
 use super::watch::{Seen, Watch};
 use crate::CANCEL_WAIT;
 use crate::error::StartError;
 use crate::input::{Now, TryId, WaitId};
-use crate::job::{CursorKey, Job, RunLimits};
+use crate::job::{Job, RunLimits};
 use crate::message::Origin;
 use crate::message::exchange::{AnswerFacts, Exchange, SentFacts};
 use crate::message::redact::Redactor;
@@ -39,12 +41,16 @@ pub(super) struct Run {
     pub(super) complete: bool,
     /// What was seen of the answers of each step, by its index.
     pub(super) watches: Vec<Watch>,
-    /// Cursors and validators as they stand in the database, with what this run changed.
-    pub(super) cursors: BTreeMap<CursorKey, Bytes>,
+    pub(super) cursors: Kept,
+    /// A value that there was no room for ends the run.
+    pub(super) not_kept: Option<Box<What>>,
     /// Those that this run began with, where a later instance of the step begins with the same.
     pub(super) began: BTreeMap<String, Bytes>,
     /// Cursors that changed since the last place.
     pub(super) cursor_changes: Vec<CursorChange>,
+    /// Validators that changed. They are saved where the run succeeds: what an upstream is told to leave out must not be needed
+    /// again by a later attempt.
+    pub(super) validators: Vec<CursorChange>,
     /// Lists of `for_each` that places refer to, by the step's path.
     pub(super) lists: BTreeMap<String, Value>,
     /// A list or the value of a finished step came since the last place.
@@ -95,9 +101,11 @@ impl Run {
             partial: false,
             complete: true,
             watches,
-            cursors: std::mem::take(&mut job.cursors),
+            cursors: Kept::new(std::mem::take(&mut job.cursors)),
+            not_kept: None,
             began: BTreeMap::new(),
             cursor_changes: Vec::new(),
+            validators: Vec::new(),
             lists: BTreeMap::new(),
             finished_changed: false,
             moved: false,

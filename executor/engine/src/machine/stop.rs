@@ -7,11 +7,13 @@ use super::answer::Event;
 use super::cx::Cx;
 use super::env::Env;
 use super::flow::{Flow, Idle};
-use super::halt::{Halt, Limit};
+use super::halt::{About, Fault, Halt, Limit, What};
+use super::ledger::Stand;
 use super::sequence::Sequence;
 use super::step_run::StepRun;
 use super::{Machine, Phase};
 use crate::CANCEL_WAIT;
+use crate::checkpoint::PlaceError;
 use crate::input::{Now, StopReason};
 use crate::output::{EndStatus, Ending, Finish, Output};
 
@@ -72,7 +74,7 @@ impl Machine {
             Phase::Over => return,
             Phase::Leaving(farewell) => {
                 // It ends as it was to end: now.
-                self.end(farewell.ending, out);
+                self.leave(*farewell, out);
                 return;
             }
             Phase::Fresh(None) => {
@@ -91,7 +93,7 @@ impl Machine {
             StopReason::Cancel => self.cancel(now, root, out),
             StopReason::Drain => {
                 let mut root = root;
-                self.settle(now, &mut root, true, out);
+                let _marked = self.settle(now, &mut root, true, out);
                 out.push(Output::Finished(Finish::Released));
             }
         }
@@ -111,25 +113,45 @@ impl Machine {
         flush: bool,
         out: &mut Vec<Output>,
     ) {
-        self.settle(now, &mut root, flush, out);
-        let must_cancel = root.works_upstream();
-        out.push(Output::Park { not_before: idle.not_before, reason: idle.reason, must_cancel });
+        // A run that cannot say where it is would begin at an older place each time.
+        if let Err(error) = self.settle(now, &mut root, flush, out)
+            && error.is_too_large()
+        {
+            let fault = Fault::new(
+                &self.run,
+                root.spot(),
+                What::place(&root.node().step.pointer, &error),
+                About::default(),
+            );
+            self.halt(now, root, Halt::from(fault), out);
+            return;
+        }
+        out.push(Output::Park { not_before: idle.not_before, reason: idle.reason });
     }
 
-    /// Marks the place as exactly as it can be: the rows that are done are emitted, those under way are in it.
-    pub(super) fn settle(&mut self, now: Now, root: &mut Sequence, flush: bool, out: &mut Vec<Output>) {
+    /// Marks the place as exactly as it can be: the rows that are done are emitted, those under way are in it. Where it cannot be
+    /// marked the last one stands.
+    pub(super) fn settle(
+        &mut self,
+        now: Now,
+        root: &mut Sequence,
+        flush: bool,
+        out: &mut Vec<Output>,
+    ) -> Result<(), PlaceError> {
         if flush {
             self.cx(now, out, |cx| root.flush(cx));
         }
-        if self.mark(root, true).is_err() {
-            self.mark_last(self.last_place.clone());
+        let marked = self.mark(root, true);
+        if marked.is_err() {
+            self.mark_last(self.last_stand.clone());
         }
+        marked
     }
 
     fn cancel(&mut self, now: Now, mut root: Box<Sequence>, out: &mut Vec<Output>) {
         let partial = self.run.partial;
         let ending = Ending { status: EndStatus::Cancelled, partial, complete: false, error: None };
-        self.settle(now, &mut root, false, out);
+        let _marked = self.settle(now, &mut root, false, out);
         self.say_farewell(now, root, ending, out);
     }
 
@@ -160,14 +182,15 @@ impl Machine {
 
     pub(super) fn leave_when_told(&mut self, farewell: Box<Farewell>, out: &mut Vec<Output>) {
         if farewell.is_over() {
-            self.end(farewell.ending, out);
+            self.leave(*farewell, out);
         } else {
             self.phase = Phase::Leaving(farewell);
         }
     }
 
-    /// The upstreams had their time.
-    pub(super) fn leave_untold(&mut self, farewell: Farewell, out: &mut Vec<Output>) {
+    /// The upstreams are told, or had their time: the run ends where it was, and what was sent to them counts.
+    pub(super) fn leave(&mut self, farewell: Farewell, out: &mut Vec<Output>) {
+        self.mark_last(Stand { must_cancel: false, ..self.last_stand.clone() });
         self.end(farewell.ending, out);
     }
 }

@@ -321,11 +321,8 @@ fn push_event(trace: &mut String, event: &Event) {
         Event::Fetch(request) => push_line(trace, &shown_request(request)),
         Event::Message(message) => push_line(trace, &shown_message(message)),
         Event::Wait(delay) => push_line(trace, &json!({"wait_ms": delay.as_millis() as u64}).to_string()),
-        Event::Park { not_before, reason, must_cancel } => {
-            let mut park = json!({"not_before": not_before.to_rfc3339(), "reason": reason});
-            if *must_cancel {
-                park["must_cancel"] = json!(true);
-            }
+        Event::Park { not_before, reason } => {
+            let park = json!({"not_before": not_before.to_rfc3339(), "reason": reason});
             push_line(trace, &json!({"park": park}).to_string());
         }
         Event::Finished(Finish::Released) => push_line(trace, &json!({"finished": "released"}).to_string()),
@@ -396,8 +393,9 @@ fn shown_checkpoint(checkpoint: &Checkpoint) -> String {
     } else {
         format!("\"cursor_changes\":{},", Value::from(cursors))
     };
+    let must_cancel = if checkpoint.must_cancel { "\"must_cancel\":true," } else { "" };
     format!(
-        "{{\"checkpoint\":{{\"place\":{},\"finished\":{},\"context_changes\":{},{cursors}\"progress\":{}}}}}",
+        "{{\"checkpoint\":{{{must_cancel}\"place\":{},\"finished\":{},\"context_changes\":{},{cursors}\"progress\":{}}}}}",
         text(&checkpoint.place),
         checkpoint.finished.as_ref().map_or("null".to_owned(), text),
         Value::from(changes),

@@ -4,12 +4,14 @@
 
 mod canary;
 mod chaos;
+mod cursors;
 mod each;
 mod fan_outs;
 mod golden;
 mod hostile;
 mod jobs;
 mod mapping;
+mod places;
 mod properties;
 mod sink;
 mod start;

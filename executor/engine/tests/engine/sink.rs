@@ -137,3 +137,54 @@ fn the_event_of_the_beginning_is_one_for_each_attempt() {
     );
     assert_eq!(first.payload, expected);
 }
+
+#[test]
+fn a_message_has_its_headers_in_their_order_and_both_parts_of_the_trace() {
+    let definition = json!({"step": {"url": "https://api.example.com/orders"}});
+    let definition = orchid_plan::compile(&definition, &orchid_plan::ServerLimits::default()).unwrap();
+    let mut job = Setup::new(definition).job(1, EXECUTION, None);
+    job.trace.traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned();
+    job.trace.tracestate = "vendor=a".to_owned();
+    let event = message::started(&job.identity, &job.trace, &Default::default(), CLOCK.now());
+    let (identity, trace) = (job.identity.clone(), job.trace.clone());
+    let mut machine = Machine::new(job).unwrap();
+    machine.step(CLOCK.now(), Input::Begin);
+    let response = Response {
+        status: 200,
+        headers: Vec::new(),
+        body: "{}".into(),
+        url: "https://api.example.com/orders".to_owned(),
+    };
+    let answer = Input::Answer { try_id: TryId(1), result: Ok(response), duration: Duration::ZERO };
+    let page = sorted(machine.step(CLOCK.now(), answer)).0.remove(0);
+    for (message, kind) in [(event, "execution.started"), (page, "api.response")] {
+        let names: Vec<&str> = message.headers.iter().map(|(name, _)| *name).collect();
+        let expected = [
+            "tenant_id",
+            "integration",
+            "plan_key",
+            "config_key",
+            "execution_id",
+            "type",
+            "orchid-schema",
+            "orchid-message-id",
+            "orchid-position",
+            "orchid-fence",
+            "orchid-attempt",
+            "traceparent",
+            "tracestate",
+            "content-type",
+        ];
+        assert_eq!(names, expected, "{kind}");
+        let value = |name: &str| {
+            message.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str())
+        };
+        assert_eq!(value("type"), Some(kind));
+        assert_eq!(value("orchid-schema"), Some("1"));
+        assert_eq!(value("orchid-fence"), Some(identity.fence.to_string().as_str()));
+        assert_eq!(value("traceparent"), Some(trace.traceparent.as_str()));
+        assert_eq!(value("tracestate"), Some("vendor=a"));
+        let expected = format!("{}:{}:{}", identity.tenant_id, identity.plan_key, identity.config_id);
+        assert_eq!(message.key, expected);
+    }
+}

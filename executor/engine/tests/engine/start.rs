@@ -88,6 +88,27 @@ fn config_and_context_have_to_read() {
     );
 }
 
+/// What the first request of a step with these fields may take.
+fn bounds(fields: serde_json::Value) -> (u64, u64) {
+    let mut step = json!({"url": "https://api.example.com/orders"});
+    fields.as_object().unwrap().iter().for_each(|(name, value)| step[name] = value.clone());
+    let definition = json!({"step": step});
+    let setup = Setup::new(orchid_plan::compile(&definition, &orchid_plan::ServerLimits::default()).unwrap());
+    let mut machine = Machine::new(setup.job(1, EXECUTION, None)).unwrap();
+    let outputs = machine.step(Clock { elapsed: std::time::Duration::ZERO }.now(), Input::Begin);
+    let asked = outputs.iter().find_map(|output| match output {
+        Output::Fetch { request, .. } => Some((request.timeout.as_secs(), request.max_body_bytes)),
+        _ => None,
+    });
+    asked.unwrap_or_else(|| panic!("{outputs:?}"))
+}
+
+#[test]
+fn a_try_may_take_the_time_and_the_bytes_that_the_plan_says() {
+    assert_eq!(bounds(json!({})), (30, 10 * 1024 * 1024));
+    assert_eq!(bounds(json!({"timeout_seconds": 7, "response": {"max_bytes": 100}})), (7, 100));
+}
+
 #[test]
 fn a_run_can_be_cancelled_before_it_began() {
     let mut machine = Machine::new(setup("orders").job(1, EXECUTION, None)).unwrap();

@@ -114,7 +114,7 @@ pub(crate) enum Event {
     Fetch(Request),
     Message(Message),
     Wait(Duration),
-    Park { not_before: DateTime<Utc>, reason: String, must_cancel: bool },
+    Park { not_before: DateTime<Utc>, reason: String },
     Finished(Finish),
 }
 
@@ -199,8 +199,8 @@ impl World<'_> {
                         }
                         due.push((self.clock.elapsed + delay, Due::Woke(wait_id)));
                     }
-                    Output::Park { not_before, reason, must_cancel } => {
-                        self.events.push(Event::Park { not_before, reason, must_cancel });
+                    Output::Park { not_before, reason } => {
+                        self.events.push(Event::Park { not_before, reason });
                         left = Some(Left::Parked(not_before));
                     }
                     Output::Finished(finish) => {

@@ -57,6 +57,7 @@ impl StepRun {
             }),
             flight: Flight::after(0),
             writes: Changes::new(),
+            cursors: Vec::new(),
             settled: SettledRows::none(),
             resumed: BTreeMap::new(),
             steps: Vec::new(),

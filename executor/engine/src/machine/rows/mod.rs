@@ -25,7 +25,10 @@ use super::step_run::Sent;
 use crate::body::Rows;
 use crate::checkpoint::{PlaceError, RowPlace, RowsPlace};
 use crate::input::TryId;
+use crate::output::CursorChange;
 
+/// Bytes of settled rows' cursors that a place holds.
+const CARRIED_CURSORS_MAX: usize = 64 * 1024;
 /// Bytes of a broken body that its error shows.
 const HEAD_MAX: usize = 64 * 1024;
 
@@ -42,6 +45,8 @@ pub(super) struct Pass {
     flight: Flight<Row, RowEnd>,
     /// What rows wrote that are settled.
     pub(super) writes: Changes,
+    /// How far they read. Saved when the page ends, with the writes: a page that runs again whole begins from the same.
+    pub(super) cursors: Vec<CursorChange>,
     settled: SettledRows,
     /// Rows of a checkpoint that are not begun yet.
     resumed: BTreeMap<u64, RowPlace>,
@@ -163,9 +168,16 @@ impl Pass {
             done: self.settled.done,
             hash: self.settled.hash(),
             chunk: self.sheet.chunk(),
-            carried: carried::place(&self.writes, &[])?,
+            carried: carried::place(&self.writes, self.carried_cursors())?,
             under_way,
         }))
+    }
+
+    /// The cursors that a place has room for. Without them the rows are read once more by the next run: late, and not lost.
+    fn carried_cursors(&self) -> &[CursorChange] {
+        let size =
+            |change: &CursorChange| change.key.step.len() + change.key.item.len() + change.json.len() + 64;
+        if self.cursors.iter().map(size).sum::<usize>() > CARRIED_CURSORS_MAX { &[] } else { &self.cursors }
     }
 
     /// The try whose body still comes.
