@@ -1,43 +1,166 @@
-//! Which expressions would carry secrets of the config into messages, context or checkpoints. What is secret is known by
-//! the config's schema, so this is asked apart from compiling. (That `auth.token` and `auth.headers` are secret is known
-//! without it, and refused there.)
+//! Which expressions would carry secrets of the config into messages, context or checkpoints: those that read one, and those
+//! that read a url which one was written into. What is secret is known by the config's schema, so this is asked apart from
+//! compiling. (That `auth.token` and `auth.headers` are secret is known without it, and refused there.)
 
-use crate::{Definition, Fault, FaultCode, Reads, Step};
+use std::collections::BTreeMap;
+
+use crate::compiled::Sited;
+use crate::{Action, Definition, Fault, FaultCode, Paginate, PaginateKind, Reads, RequestTemplate, Step};
 
 impl Definition {
     /// A fault for each `extract`, `set_context`, `iterate_over`, `for_each`, `cursor` or `window` that reads one of these
-    /// secret values. A secret is the path of its members below the config's values: `["token"]`, `["smtp", "password"]`;
-    /// inside a list it is the list's path.
+    /// secret values, or the url of a request that holds one. A secret is the path of its members below the config's
+    /// values: `["token"]`, `["smtp", "password"]`; inside a list it is the list's path.
     #[must_use]
     pub fn keeping_secrets(&self, secrets: &[Vec<String>]) -> Vec<Fault> {
+        let mut scope = Holders::default();
+        for secret in secrets {
+            let path: Vec<&str> = ["config"].into_iter().chain(secret.iter().map(String::as_str)).collect();
+            scope.put(&path, BTreeMap::from([(path.join("."), None)]));
+        }
         let mut faults = Vec::new();
-        self.steps.iter().for_each(|step| visit(step, secrets, &mut faults));
+        steps(&self.steps, &mut scope, &mut faults);
         faults
     }
 }
 
-fn visit(step: &Step, secrets: &[Vec<String>], faults: &mut Vec<Fault>) {
-    for sited in step.exprs().into_iter().filter(|sited| sited.kept) {
-        check(sited.expr.reads(), &sited.pointer, secrets, faults);
-    }
-    step.below().for_each(|step| visit(step, secrets, faults));
-}
+/// The secrets behind a path, and where each was written into it; nowhere: it is the config's own.
+type Secrets = BTreeMap<String, Option<String>>;
 
-fn check(reads: &Reads, pointer: &str, secrets: &[Vec<String>], faults: &mut Vec<Fault>) {
-    for secret in secrets {
-        let path: Vec<&str> = ["config"].into_iter().chain(secret.iter().map(String::as_str)).collect();
-        if reads.touches(&path) {
-            let words = format!("reads {}, which is secret and may not be kept", path.join("."));
-            faults.push(Fault::new(FaultCode::Secret, pointer, words));
+/// The paths of a scope that hold secrets.
+#[derive(Clone, Default)]
+struct Holders(Vec<(Vec<String>, Secrets)>);
+
+impl Holders {
+    fn put(&mut self, path: &[&str], secrets: Secrets) {
+        let path: Vec<String> = path.iter().map(|&name| name.to_owned()).collect();
+        self.0.retain(|(known, _)| *known != path);
+        if !secrets.is_empty() {
+            self.0.push((path, secrets));
         }
     }
+
+    /// The paths that hold something, of those that are read.
+    fn read<'h>(&'h self, reads: &Reads) -> impl Iterator<Item = &'h (Vec<String>, Secrets)> {
+        self.0.iter().filter(|(path, _)| reads.touches(&path.iter().map(String::as_str).collect::<Vec<_>>()))
+    }
+
+    /// What is written by these expressions, each with the pointer of its field.
+    fn written<'e>(&self, exprs: impl IntoIterator<Item = (&'e str, &'e Reads)>) -> Secrets {
+        let mut written = Secrets::new();
+        for (pointer, reads) in exprs {
+            for (name, from) in self.read(reads).flat_map(|(_, secrets)| secrets) {
+                let from = from.clone().unwrap_or_else(|| pointer.to_owned());
+                written.entry(name.clone()).or_insert(Some(from));
+            }
+        }
+        written
+    }
+
+    /// The faults of an expression whose value is kept.
+    fn faults(&self, sited: &Sited<'_>, faults: &mut Vec<Fault>) {
+        for (path, secrets) in self.read(sited.expr.reads()) {
+            let place = path.join(".");
+            for (name, from) in secrets {
+                let fault = |words| Fault::new(FaultCode::Secret, &sited.pointer, words);
+                match from {
+                    None => faults.push(fault(format!("reads {name}, which is secret and may not be kept"))),
+                    Some(from) => faults.push(
+                        fault(format!(
+                            "reads {place}, which holds {name} (by {from}): that is secret and may not be kept"
+                        ))
+                        .suggest(instead(&place, name)),
+                    ),
+                }
+            }
+        }
+    }
+}
+
+/// What to write where a place of the scope holds a secret.
+fn instead(place: &str, secret: &str) -> String {
+    let (whole, _) = place.rsplit_once('.').unwrap_or((place, ""));
+    format!("{secret} into a header and not into the url, or read another member of {whole}")
+}
+
+/// Steps in their order, each of which sees those before.
+fn steps<'s>(
+    list: impl IntoIterator<Item = &'s std::sync::Arc<Step>>,
+    scope: &mut Holders,
+    faults: &mut Vec<Fault>,
+) -> Secrets {
+    let mut last = Secrets::new();
+    for step in list {
+        last = visit(step, scope, faults);
+        scope.put(&["steps", &step.id, "url"], last.clone());
+    }
+    last
+}
+
+/// What the url of the step's answer holds.
+fn visit(step: &Step, around: &Holders, faults: &mut Vec<Fault>) -> Secrets {
+    match &step.action {
+        Action::Request(request) => {
+            let mut within = around.clone();
+            let url = request_url(request, step.paginate.as_ref(), &mut within);
+            kept(step, &within, faults);
+            let mut below = around.clone();
+            below.put(&["parent", "url"], url.clone());
+            steps(&step.sub_steps, &mut below, faults);
+            url
+        }
+        Action::Job(job) => {
+            kept(step, around, faults);
+            let mut inside = around.clone();
+            steps([&job.submit, &job.poll], &mut inside, faults);
+            let answer = steps(&job.download, &mut inside.clone(), faults);
+            steps(&job.cancel, &mut inside, faults);
+            answer
+        }
+    }
+}
+
+fn kept(step: &Step, scope: &Holders, faults: &mut Vec<Fault>) {
+    for sited in step.exprs().into_iter().filter(|sited| sited.kept) {
+        scope.faults(&sited, faults);
+    }
+}
+
+/// Adds to the scope around a step what its passes see of its urls. Whatever stands in the url of one pass, or asks for the
+/// next one, can stand in the url of the next.
+fn request_url(request: &RequestTemplate, paginate: Option<&Paginate>, scope: &mut Holders) -> Secrets {
+    let templates = request.url_templates();
+    let templates =
+        templates.iter().flat_map(|template| template.exprs().map(|expr| (template.pointer(), expr.reads())));
+    let next = paginate.and_then(|paginate| match &paginate.kind {
+        PaginateKind::Cursor { value, .. } | PaginateKind::NextUrl { value } => {
+            Some((format!("{}/value", paginate.pointer), value.reads()))
+        }
+        PaginateKind::Page { .. } | PaginateKind::Offset { .. } | PaginateKind::LinkHeader => None,
+    });
+    let next = || next.iter().map(|(pointer, reads)| (pointer.as_str(), *reads));
+    let url = scope.written(templates.chain(next()));
+    scope.put(&["response", "url"], url.clone());
+    scope.put(&["prev", "url"], url.clone());
+    match paginate.map(|paginate| &paginate.kind) {
+        Some(PaginateKind::Cursor { .. }) => {
+            let pointer = scope.written(next());
+            scope.put(&["page", "cursor"], pointer);
+        }
+        // A relative one keeps what the url before it began with.
+        Some(PaginateKind::NextUrl { .. } | PaginateKind::LinkHeader) => {
+            scope.put(&["page", "url"], url.clone())
+        }
+        Some(PaginateKind::Page { .. } | PaginateKind::Offset { .. }) | None => {}
+    }
+    url
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
-    use crate::{FaultCode, ServerLimits, compile};
+    use crate::{Fault, FaultCode, ServerLimits, compile};
 
     #[test]
     fn secrets_may_be_sent_and_not_kept() {
@@ -86,5 +209,148 @@ mod tests {
             ]
         );
         assert_eq!(definition.keeping_secrets(&[]), []);
+    }
+
+    /// Pointers below the definition, and words, of what would keep `config.token`.
+    fn faults_of(definition: &serde_json::Value) -> Vec<(String, String)> {
+        let definition =
+            compile(definition, &ServerLimits::default()).unwrap_or_else(|faults| panic!("{faults}"));
+        let faults = definition.keeping_secrets(&[vec!["token".to_owned()]]);
+        let short = |fault: Fault| (fault.pointer.replace("/definition/", ""), fault.message);
+        faults.into_iter().map(short).collect()
+    }
+
+    fn places(definition: &serde_json::Value) -> Vec<String> {
+        faults_of(definition).into_iter().map(|(pointer, _)| pointer).collect()
+    }
+
+    const SECRET: &str = "https://api.example.com/?key={{ config.token }}";
+    const CLEAR: &str = "https://api.example.com/";
+
+    #[test]
+    fn a_url_that_holds_a_secret_is_not_kept() {
+        let definition = json!({"step": {"url": SECRET, "extract": {"url": "response.url"}}});
+        let definition = compile(&definition, &ServerLimits::default()).unwrap();
+        let faults = definition.keeping_secrets(&[vec!["token".to_owned()]]);
+        let [fault] = faults.as_slice() else { panic!("{faults:?}") };
+        assert_eq!(
+            fault.to_string(),
+            "/definition/step/extract/url: reads response.url, which holds config.token (by /definition/step/url): that is \
+             secret and may not be kept (SECRET); write config.token into a header and not into the url, or read another \
+             member of response"
+        );
+    }
+
+    #[test]
+    fn whatever_reads_the_url_of_a_step_reads_what_was_written_into_it() {
+        let fields = json!({
+            "set_context": {"a": "prev.url", "b": "response"},
+            "extract": {"c": "query_param(response.url, 'page')", "d": "response.{u: url, b: body}", "e": "response.body", "f": "page"},
+            "iterate_over": "response.body.rows[?link != root().response.url]",
+            "cursor": {"value": "response.url", "type": "text"},
+            "while": "response.url",
+            "headers": {"referer": "{{ prev.url }}"},
+        });
+        let found =
+            ["cursor/value", "set_context/a", "set_context/b", "extract/c", "extract/d", "iterate_over"];
+        for request in [
+            json!({"url": SECRET}),
+            json!({"url": CLEAR, "params": {"key": "{{ config.token }}"}}),
+            json!({"url": CLEAR, "params": {"key": ["a", "x {{ config.token }}"]}}),
+            json!({"url": "{{ config.token }}"}),
+        ] {
+            let mut step = fields.clone();
+            step.as_object_mut().unwrap().extend(request.as_object().unwrap().clone());
+            assert_eq!(
+                places(&json!({"step": step})),
+                found.map(|place| format!("step/{place}")),
+                "{request}"
+            );
+        }
+        let mut sent_apart = fields;
+        sent_apart["url"] = json!(CLEAR);
+        sent_apart["body"] = json!({"key": "{{ config.token }}"});
+        sent_apart["method"] = json!("POST");
+        assert_eq!(faults_of(&json!({"step": sent_apart})), []);
+    }
+
+    #[test]
+    fn a_secret_goes_from_url_to_url() {
+        let definition = json!({"steps": [
+            {"id": "first", "url": SECRET, "iterate_over": "response.body.rows", "sub_steps": [
+                {"id": "below", "url": CLEAR, "extract": {"a": "parent.url", "b": "parent.body", "c": "response.url"}, "for_each": "[parent]", "sub_steps": [
+                    {"url": CLEAR, "extract": {"a": "parent.url"}},
+                ]},
+                {"url": "{{ parent.url }}&x=1", "extract": {"a": "response.url", "b": "steps.below.url"}},
+            ]},
+            {"id": "second", "url": CLEAR, "params": {"from": "{{ steps.first.url }}"}, "window": {"from": "steps.first.url", "step": "1d"}},
+            {"url": CLEAR, "extract": {"a": "steps.second", "b": "steps.first.body", "c": "steps.*.body"}},
+        ]});
+        assert_eq!(
+            faults_of(&definition).iter().map(|(pointer, _)| pointer.as_str()).collect::<Vec<_>>(),
+            [
+                "steps/0/sub_steps/0/for_each",
+                "steps/0/sub_steps/0/extract/a",
+                "steps/0/sub_steps/1/extract/a",
+                "steps/1/window/from",
+                "steps/2/extract/a",
+                "steps/2/extract/c",
+                "steps/2/extract/c",
+            ]
+        );
+        let words = faults_of(&definition).into_iter().map(|(_, words)| words);
+        assert!(
+            words.clone().all(|words| words.contains("(by /definition/steps/0/url)")),
+            "{words:?}",
+            words = words.collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn what_asks_for_the_next_page_stands_in_its_url() {
+        let rows = "response.body.rows";
+        for (url, paginate, found) in [
+            (SECRET, json!({"type": "next_url", "value": "response.body.next"}), &["page", "response"][..]),
+            (SECRET, json!({"type": "link_header"}), &["page", "response"]),
+            (SECRET, json!({"type": "page", "param": "page"}), &["response"]),
+            (SECRET, json!({"type": "cursor", "param": "at", "value": "response.body.next"}), &["response"]),
+            (CLEAR, json!({"type": "next_url", "value": "response.body.next"}), &[]),
+            (
+                CLEAR,
+                json!({"type": "next_url", "value": "join('', ['/?key=', config.token])"}),
+                &["page", "response"],
+            ),
+            (CLEAR, json!({"type": "cursor", "param": "at", "value": "config.token"}), &["page", "response"]),
+            (
+                SECRET,
+                json!({"type": "cursor", "param": "at", "value": "response.url"}),
+                &["page", "response"],
+            ),
+        ] {
+            let extract = json!({"page": "[page.url, page.cursor]", "response": "response.url"});
+            let step = json!({"url": url, "paginate": paginate, "iterate_over": rows, "extract": extract});
+            let found: Vec<_> = found.iter().map(|name| format!("step/extract/{name}")).collect();
+            assert_eq!(places(&json!({"step": step})), found, "{url} {paginate}");
+        }
+    }
+
+    #[test]
+    fn the_steps_of_a_job_see_each_others_urls() {
+        let definition = json!({"steps": [
+            {"id": "job", "async_job": {
+                "submit": {"url": SECRET},
+                "poll": {"url": CLEAR, "set_context": {"a": "steps.submit.url", "b": "response.url"}},
+                "done_when": "response.url",
+                "download": [
+                    {"id": "one", "url": "{{ steps.submit.url }}", "extract": {"a": "steps.poll.url"}},
+                    {"url": CLEAR, "extract": {"a": "steps.one.url"}},
+                ],
+            }},
+            {"url": CLEAR, "extract": {"a": "steps.job.url"}},
+        ]});
+        assert_eq!(
+            places(&definition),
+            ["steps/0/async_job/poll/set_context/a", "steps/0/async_job/download/1/extract/a"]
+        );
     }
 }

@@ -15,6 +15,7 @@ mod window;
 
 pub use async_job::AsyncJob;
 pub use cursor::{Cursor, CursorKind, Lookback};
+pub(crate) use exprs::Sited;
 pub use outcome::{Matcher, OutcomeRules, StatusClass};
 pub use paginate::{OnRepeat, Paginate, PaginateKind, StopOn};
 pub use plan::{Configs, Definition, OnLimit, Overlap, Plan};

@@ -79,7 +79,7 @@ fn conflicts(rules: &ResponseRules, object: &Object<'_>, context: &mut Context<'
 /// The name of the encoding that a label means (WHATWG Encoding, 4.2).
 fn charset(object: &Object<'_>, context: &mut Context<'_>) -> Option<String> {
     let label = object.text("charset", context)?;
-    let encoding = encoding_rs::Encoding::for_label(label.as_bytes());
+    let encoding = encoding_rs::Encoding::for_label_no_replacement(label.as_bytes());
     if encoding.is_none() {
         let words = format!(
             "{label} is the label of no encoding, like utf-8, windows-1252, shift_jis",

@@ -78,6 +78,25 @@ pub(crate) fn end_of_quoted(bytes: &[u8], open: usize) -> usize {
     bytes.len() - 1
 }
 
+/// The place of the bracket that closes the one at `open`; none where it is never closed.
+pub(crate) fn end_of_brackets(bytes: &[u8], open: usize) -> Option<usize> {
+    let mut levels = 0;
+    let mut place = open;
+    while place < bytes.len() {
+        match bytes[place] {
+            b'\'' | b'"' | b'`' => place = end_of_quoted(bytes, place),
+            b'(' | b'{' | b'[' => levels += 1,
+            b')' | b'}' | b']' => levels -= 1,
+            _ => {}
+        }
+        if levels == 0 {
+            return Some(place);
+        }
+        place += 1;
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,6 +117,15 @@ mod tests {
             let text = |levels: usize| format!("{}a{}", open.repeat(levels), close.repeat(levels));
             assert!(nesting(&text(30)).is_ok_and(|deepest| deepest >= 30), "{open}");
             assert!(nesting(&text(MAX_NESTING + 1)).is_err(), "{open}");
+        }
+    }
+
+    #[test]
+    fn brackets_end_where_they_are_closed() {
+        for (text, end) in
+            [("(a[0](b))c)", Some(8)), ("[?a == ']']", Some(10)), ("(\"\\\")\" )", Some(7)), ("(a", None)]
+        {
+            assert_eq!(end_of_brackets(text.as_bytes(), 0), end, "{text}");
         }
     }
 

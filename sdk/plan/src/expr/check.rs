@@ -2,10 +2,11 @@
 //! what the expression reads on the way.
 
 use jmespath::Variable;
-use jmespath::ast::{Ast, Comparator};
+use jmespath::ast::Ast;
 
+use super::compare::{Comparison, name_start};
 use super::compile::Site;
-use super::traps;
+use super::{names, traps};
 use crate::functions::{self, Param};
 use crate::{Fault, FaultCode, Reads};
 
@@ -16,8 +17,25 @@ enum Place {
     Root,
     /// A value of the scope, by names.
     Path(Vec<String>),
+    /// Something computed that is text, or nothing that has an order either.
+    Text,
     /// Something computed, or an element of a list.
     Elsewhere,
+}
+
+impl Place {
+    /// Whether what stands here is never a number.
+    fn is_text(&self) -> bool {
+        match self {
+            Self::Path(path) => names::is_text(path),
+            Self::Text => true,
+            Self::Root | Self::Elsewhere => false,
+        }
+    }
+
+    fn text_where(text: bool) -> Self {
+        if text { Self::Text } else { Self::Elsewhere }
+    }
 }
 
 pub(super) struct Checker<'c> {
@@ -42,13 +60,16 @@ impl<'c> Checker<'c> {
         match place {
             Place::Root => self.reads.add(Vec::new()),
             Place::Path(path) => self.reads.add(path),
-            Place::Elsewhere => {}
+            Place::Text | Place::Elsewhere => {}
         }
     }
 
-    fn walk_used(&mut self, node: &Ast, at: &Place) {
+    /// Whether what is used is known to be text.
+    fn walk_used(&mut self, node: &Ast, at: &Place) -> bool {
         let place = self.walk(node, at);
+        let text = place.is_text();
         self.used(place);
+        text
     }
 
     fn walk(&mut self, node: &Ast, at: &Place) -> Place {
@@ -73,59 +94,69 @@ impl<'c> Checker<'c> {
                 self.walk_used(node, at);
                 Place::Elsewhere
             }
-            Ast::Condition { predicate: lhs, then: rhs, .. }
-            | Ast::And { lhs, rhs, .. }
-            | Ast::Or { lhs, rhs, .. } => {
+            Ast::Condition { predicate: lhs, then: rhs, .. } => {
                 self.walk_used(lhs, at);
                 self.walk_used(rhs, at);
                 Place::Elsewhere
             }
+            Ast::Or { lhs, rhs, .. } => {
+                let texts = [self.walk_used(lhs, at), self.walk_used(rhs, at)];
+                Place::text_where(texts == [true; 2])
+            }
+            // Where the left side is false this is it, and no number is false.
+            Ast::And { lhs, rhs, .. } => {
+                self.walk_used(lhs, at);
+                Place::text_where(self.walk_used(rhs, at))
+            }
             Ast::Comparison { comparator, lhs, rhs, .. } => {
-                self.faults.extend(traps::text_order(self.text, comparator, lhs, rhs, self.site));
-                self.operand(lhs, at);
-                self.operand(rhs, at);
+                self.comparison(&Comparison { text: self.text, comparator, sides: [lhs, rhs] }, at);
                 Place::Elsewhere
             }
             Ast::Function { name, args, offset } => self.function(name, args, *offset, at),
             Ast::MultiList { elements, .. } => {
                 self.builds = true;
-                elements.iter().for_each(|element| self.walk_used(element, at));
+                for element in elements {
+                    self.walk_used(element, at);
+                }
                 self.exists(at)
             }
             Ast::MultiHash { elements, .. } => {
                 self.builds = true;
-                elements.iter().for_each(|pair| self.walk_used(&pair.value, at));
+                for pair in elements {
+                    self.walk_used(&pair.value, at);
+                }
                 self.exists(at)
             }
             Ast::Slice { step, offset, .. } => {
                 if *step == 0 {
-                    self.faults.push(self.site.fault(
-                        FaultCode::InvalidValue,
-                        *offset,
-                        "a slice's step is 0",
-                    ));
+                    let words = "a slice's step is 0";
+                    self.faults.push(self.site.fault(FaultCode::InvalidValue, *offset, words));
                 }
                 self.used(at.clone());
                 Place::Elsewhere
             }
             Ast::Expref { ast, offset } => {
-                self.faults.push(self.site.fault(
-                    FaultCode::Syntax,
-                    *offset,
-                    "an expression reference (&name) stands in the arguments of functions that take one, and nowhere else",
-                ));
+                let words = "an expression reference (&name) stands in the arguments of functions that take one, and nowhere else";
+                self.faults.push(self.site.fault(FaultCode::Syntax, *offset, words));
                 self.walk_used(ast, &Place::Elsewhere);
                 Place::Elsewhere
             }
-            Ast::Literal { .. } => Place::Elsewhere,
+            Ast::Literal { value, .. } => Place::text_where(matches!(**value, Variable::String(_))),
         }
     }
 
-    /// One side of a comparison.
-    fn operand(&mut self, node: &Ast, at: &Place) {
-        match traps::quoted_text(self.text, node, self.site) {
-            Some(fault) => self.faults.push(fault),
-            None => self.walk_used(node, at),
+    fn comparison(&mut self, comparison: &Comparison<'_>, at: &Place) {
+        let mut quoted = false;
+        let texts = comparison.sides.map(|side| match comparison.quoted_text(side, self.site) {
+            Some(fault) => {
+                self.faults.push(fault);
+                quoted = true;
+                false
+            }
+            None => self.walk_used(side, at),
+        });
+        if !quoted {
+            self.faults.extend(comparison.text_order(texts, self.site));
         }
     }
 
@@ -171,7 +202,7 @@ impl<'c> Checker<'c> {
                 self.faults.extend(self.site.scope.member(path, name, offset, self.site));
                 Place::Path(path.iter().cloned().chain([name.to_owned()]).collect())
             }
-            Place::Elsewhere => Place::Elsewhere,
+            Place::Text | Place::Elsewhere => Place::Elsewhere,
         }
     }
 
@@ -183,7 +214,9 @@ impl<'c> Checker<'c> {
                 self.site.fault(FaultCode::UnknownFunction, start, format!("there is no function {name}"));
             fault.suggestion = crate::fault::nearest(name, functions::names()).map(str::to_owned);
             self.faults.push(fault);
-            args.iter().for_each(|arg| self.argument(arg, Param::Any, at, true));
+            for arg in args {
+                self.argument(arg, Param::Any, at, true);
+            }
             return Place::Elsewhere;
         };
         if let Err(wanted) = function.check_arity(args.len()) {
@@ -202,13 +235,20 @@ impl<'c> Checker<'c> {
             let words = format!("not a regular expression: {words}");
             self.faults.push(self.site.fault(FaultCode::InvalidValue, *offset, words));
         }
+        let mut texts = Vec::with_capacity(args.len());
         for (place, arg) in args.iter().enumerate() {
-            self.argument(arg, function.param(place).unwrap_or(Param::Any), at, false);
+            texts.push(self.argument(arg, function.param(place).unwrap_or(Param::Any), at, false));
         }
-        if name == "root" { Place::Root } else { Place::Elsewhere }
+        match name {
+            "root" => Place::Root,
+            "if" => Place::text_where(texts.iter().skip(1).all(|text| *text)),
+            "not_null" => Place::text_where(texts.iter().all(|text| *text)),
+            _ => Place::text_where(function.gives_text()),
+        }
     }
 
-    fn argument(&mut self, arg: &Ast, param: Param, at: &Place, lenient: bool) {
+    /// Whether the argument is known to be text.
+    fn argument(&mut self, arg: &Ast, param: Param, at: &Place, lenient: bool) -> bool {
         match arg {
             Ast::Expref { ast, .. } if param == Param::Expr || lenient => {
                 self.walk_used(ast, &Place::Elsewhere)
@@ -216,11 +256,6 @@ impl<'c> Checker<'c> {
             _ => self.walk_used(arg, at),
         }
     }
-}
-
-/// Where a function's name begins: the tree knows its opening bracket only.
-fn name_start(text: &str, name: &str, bracket: usize) -> usize {
-    text.get(..bracket).and_then(|before| before.rfind(name)).unwrap_or(bracket)
 }
 
 /// The height of a tree.
@@ -247,9 +282,4 @@ pub(super) fn height(node: &Ast) -> usize {
         Ast::MultiHash { elements, .. } => elements.iter().map(|pair| height(&pair.value)).max().unwrap_or(0),
     };
     below + 1
-}
-
-/// Whether a comparison orders.
-pub(super) fn orders(comparator: &Comparator) -> bool {
-    !matches!(comparator, Comparator::Equal | Comparator::NotEqual)
 }

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod check;
+mod compare;
 mod compile;
 pub(crate) mod equal;
 mod error;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 
 use jmespath::ast::Ast;
 
-pub(crate) use bounds::end_of_quoted;
+pub(crate) use bounds::{end_of_brackets, end_of_quoted};
 pub(crate) use compile::{Site, parse};
 pub use error::EvalError;
 pub(crate) use eval::{Data, Failure, Outcome, Run, boolean, list, null};

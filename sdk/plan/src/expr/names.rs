@@ -23,6 +23,22 @@ const META: &[&str] = &[
     "started_at",
 ];
 
+/// Members of `meta` that are numbers; the others are text.
+const META_NUMBERS: &[&str] = &["attempt", "loop_count", "retry_count", "nesting_level"];
+
+/// Whether what stands at a path of the scope is text wherever it is there, or at least no number: of headers one is a list.
+pub(super) fn is_text(path: &[String]) -> bool {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    match path.as_slice() {
+        ["meta", member] => META.contains(member) && !META_NUMBERS.contains(member),
+        ["page", "url"] => true,
+        ["response" | "prev" | "parent", rest @ ..] | ["steps", _, rest @ ..] => {
+            matches!(rest, ["url"] | ["headers", _])
+        }
+        _ => false,
+    }
+}
+
 /// What the expressions of a field can begin with.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct InScope {

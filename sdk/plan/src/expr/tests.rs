@@ -69,6 +69,18 @@ fn faults_say_code_place_and_correction() {
         ("context.a && !context.b[0].c", Trap, 13, Some("!(context.b[0].c)")),
         ("context.since > '2026'", Trap, 16, Some("compare(context.since, '2026') > `0`")),
         ("'a' <= context.b.c", Trap, 0, Some("compare('a', context.b.c) <= `0`")),
+        ("response.body.at < now()", Trap, 19, Some("compare(response.body.at, now()) < `0`")),
+        ("lower(context.a) >= context.b", Trap, 0, Some("compare(lower(context.a), context.b) >= `0`")),
+        ("context.at > meta.started_at", Trap, 13, Some("compare(context.at, meta.started_at) > `0`")),
+        ("(context.a || context.b) > now()", Trap, 27, Some("compare(a, b) > `0`")),
+        ("now() > `1700000000`", Trap, 0, Some("to_epoch(now()) > `1700000000`")),
+        ("`5` < meta.scheduled_at", Trap, 6, Some("`5` < to_epoch(meta.scheduled_at)")),
+        (
+            "response.headers.\"x-left\" < `10`",
+            Trap,
+            0,
+            Some("to_number(response.headers.\"x-left\") < `10`"),
+        ),
         ("context.a + `1`", Trap, 10, Some("add(a, b)")),
         ("context.a == 2026-01-15", Trap, 13, Some("'2026-01-15'")),
         ("2026-01-15T10:30:00Z", Trap, 0, Some("'2026-01-15T10:30:00Z'")),
@@ -78,6 +90,13 @@ fn faults_say_code_place_and_correction() {
         ("context.items.0.id", Trap, 14, Some("[0]")),
         ("context.state == \"open\"", Trap, 17, Some("'open'")),
         ("response.body.items[?state == \"open\"]", Trap, 30, Some("'open'")),
+        ("context.state > \"open\"", Trap, 16, Some("compare(context.state, 'open') > `0`")),
+        ("\"count\" > `5`", Trap, 0, Some("count")),
+        ("context.at > \"2026-01-01\"", Trap, 13, Some("compare(context.at, '2026-01-01') > `0`")),
+        ("\"2026-01-01\" <= context.at", Trap, 0, Some("compare('2026-01-01', context.at) <= `0`")),
+        ("context.at == \"2026-01-01T10:30:00Z\"", Trap, 14, Some("'2026-01-01T10:30:00Z'")),
+        ("context.n >= \"-1.5\"", Trap, 13, Some("`-1.5`")),
+        ("context.n != \"5\"", Trap, 13, Some("'5'")),
         ("response.body[", Syntax, 14, None),
         ("", Syntax, 0, None),
         ("response.body[::0]", InvalidValue, 17, None),
@@ -99,6 +118,44 @@ fn faults_say_code_place_and_correction() {
 }
 
 #[test]
+fn traps_are_found_wherever_they_stand() {
+    for (text, offset, suggestion) in [
+        ("add(context.a, 1)", 15, "`1`"),
+        ("if(context.a, true, `false`)", 14, "`true`"),
+        ("[context.a, null]", 12, "`null`"),
+        ("{a: false}", 4, "`false`"),
+        ("response.body.items[?n > 5]", 25, "`5`"),
+        ("response.body.items[?at > '2026']", 26, "compare(at, '2026') > `0`"),
+        ("response.body.items[?at >= root().context.at || at < 'b']", 53, "compare(at, 'b') < `0`"),
+        (
+            "response.body.items[?at > root().meta.started_at]",
+            26,
+            "compare(at, root().meta.started_at) > `0`",
+        ),
+        ("response.body.items[?at > \"2026-01-01\"]", 26, "compare(at, '2026-01-01') > `0`"),
+        ("response.body.items[?\"2026-01-01\" < now()]", 21, "compare('2026-01-01', now()) < `0`"),
+        ("meta | started_at > `5`", 7, "to_epoch(started_at) > `5`"),
+        ("response.body.items[?!a.b]", 21, "!(a.b)"),
+        ("map(&(!a.b), response.body.items)", 6, "!(a.b)"),
+        ("not_null(context.a, !context.b.c)", 20, "!(context.b.c)"),
+    ] {
+        let faults = faults(text);
+        let [fault] = faults.as_slice() else { panic!("{text} gave {faults:#?}") };
+        assert_eq!((fault.code, fault.position), (FaultCode::Trap, Some(offset + 3)), "{text}: {fault}");
+        assert_eq!(fault.suggestion.as_deref(), Some(suggestion), "{text}: {fault}");
+    }
+}
+
+#[test]
+fn an_expression_is_as_long_and_as_deep_as_its_bounds_and_no_more() {
+    let code = |text: &str| faults(text).first().map(|fault| fault.code);
+    let long = |bytes: usize| format!("context.{}", "a".repeat(bytes - 8));
+    assert_eq!((code(&long(4096)), code(&long(4097))), (None, Some(FaultCode::TooLarge)));
+    let deep = |levels: usize| format!("{}context.a{}", "(".repeat(levels), ")".repeat(levels));
+    assert_eq!((code(&deep(100)), code(&deep(101))), (None, Some(FaultCode::TooLarge)));
+}
+
+#[test]
 fn all_faults_of_one_expression_come_together() {
     let codes: Vec<_> = faults("foo && lenght(bar) == true").into_iter().map(|fault| fault.code).collect();
     assert_eq!(
@@ -115,12 +172,84 @@ fn what_only_looks_like_a_trap_passes() {
         "response.body.items[?\"null\" == `1`]",
         "!(response.body.more)",
         "response.body.a < `5`",
+        "response.body.items[?\"24h\" > `5`]",
+        "response.body.items[?\"2xx\" == `1`]",
+        "response.body.items[?\"a-b\" > `1`]",
+        "response.body.items[?started_at > `1`]",
+        "response.body.items[?meta.started_at > `1`]",
+        "response.body.meta.started_at > `1`",
+        "response.body.url > response.status_code",
+        "meta.loop_count < `3` && meta.attempt < `3`",
+        "to_epoch(now()) > context.at",
+        "now() == context.at",
+        "to_number(response.headers.\"x-left\") > `5`",
+        "max_of(response.body.items[*].n) > `5`",
+        "(context.a || now()) > `5`",
+        "if(context.a, `1`, 'x') > `0`",
+        "length(split(context.a, ',')) > `1`",
         "context.a == 'text'",
         "`true`",
         "context.items[5].x",
         "map(&true_name, context.list)",
     ] {
         assert_eq!(faults(text), [], "{text}");
+    }
+}
+
+#[test]
+fn an_ordering_with_what_is_always_text_is_refused() {
+    for side in [
+        "'2026'",
+        "now()",
+        "format_time(now(), 'date')",
+        "time_add(now(), '1d')",
+        "replace(context.a, 'a', 'b')",
+        "url_encode(context.a)",
+        "sha256(context.a)",
+        "uuid()",
+        "json_stringify(context.a)",
+        "to_string(context.a)",
+        "type(context.a)",
+        "join(',', context.a)",
+        "query_param(response.url, 'page')",
+        "if(context.a, 'x', now())",
+        "not_null(context.a | 'x', 'y')",
+        "(meta.scheduled_at || now())",
+        "(context.a && 'x')",
+        "(context.a | lower(@))",
+        "meta.execution_id",
+        "root().meta.tenant_id",
+        "response.url",
+        "steps.first.url",
+        "response.headers.date",
+    ] {
+        for text in [format!("context.x > {side}"), format!("{side} <= context.x")] {
+            let faults = faults(&text);
+            let [fault] = faults.as_slice() else { panic!("{text} gave {faults:#?}") };
+            assert_eq!(
+                (fault.code, fault.message.contains("always null")),
+                (FaultCode::Trap, true),
+                "{text}"
+            );
+        }
+    }
+}
+
+/// What takes the place of an expression that is refused is not refused itself.
+#[test]
+fn what_a_correction_says_can_be_saved() {
+    for text in [
+        "context.at > '2026'",
+        "context.at < now()",
+        "now() > `1700000000`",
+        "context.at > \"2026-01-01\"",
+        "context.state > \"open\"",
+        "response.headers.\"x-left\" < `10`",
+        "response.body.items[?a.b[0].\"c d\" > root().meta.started_at].x || context.x",
+    ] {
+        let fault = faults(text).remove(0);
+        let suggestion = fault.suggestion.unwrap();
+        assert_eq!(faults(&suggestion.replace("(a.b", "(context.b")), [], "{text}: {suggestion}");
     }
 }
 
@@ -162,6 +291,30 @@ fn integers_pass_through_with_every_digit() {
     ] {
         let value = eval_with(text, &scope, &env).unwrap();
         assert_eq!(String::from_utf8(value.to_json()).unwrap(), expected, "{text}");
+    }
+}
+
+#[test]
+fn jmespaths_own_comparisons_and_sorts_go_by_doubles_and_ours_do_not() {
+    let (more, less) = ("9007199254740993", "9007199254740992");
+    for (text, expected) in [
+        (format!("`{more}` == `{less}`"), "true".to_owned()),
+        (format!("`{more}` > `{less}`"), "false".to_owned()),
+        (format!("`{more}` <= `{less}`"), "true".to_owned()),
+        (format!("sort(`[{more}, {less}]`)"), format!("[{more},{less}]")),
+        (format!("sort_by(`[{{\"n\": {more}}}, {{\"n\": {less}}}]`, &n)[*].n"), format!("[{more},{less}]")),
+        (format!("max(`[{less}, {more}]`)"), less.to_owned()),
+        (format!("compare(`{more}`, `{less}`)"), "1".to_owned()),
+        (format!("max_of(`[{less}, {more}]`)"), more.to_owned()),
+        (format!("min_of(`[{more}, {less}]`)"), less.to_owned()),
+        ("max_of(`[1, 1.5, -2]`)".to_owned(), "1.5".to_owned()),
+        (
+            "min_of(['2026-01-15T12:00:00+02:00', '2026-01-15T10:30:00Z'])".to_owned(),
+            "\"2026-01-15T12:00:00+02:00\"".to_owned(),
+        ),
+        ("min_of(['b', 'a'])".to_owned(), "\"a\"".to_owned()),
+    ] {
+        assert_eq!(eval(&text).unwrap(), expected, "{text}");
     }
 }
 
@@ -353,7 +506,7 @@ fn compliance_suites() -> Vec<(String, serde_json::Value)> {
             "metadata",
             "--format-version",
             "1",
-            "--offline",
+            "--locked",
             "--manifest-path",
             concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml"),
         ])

@@ -1,11 +1,9 @@
 //! Expressions that parse, or nearly do, and mean something else than their author thinks. Each is refused with what to
 //! write instead.
 
-use jmespath::Variable;
-use jmespath::ast::{Ast, Comparator};
+use jmespath::ast::Ast;
 
-use super::bounds::end_of_quoted;
-use super::check::orders;
+use super::bounds::{end_of_brackets, end_of_quoted};
 use super::compile::Site;
 use crate::stamp::Stamp;
 use crate::{Fault, FaultCode};
@@ -85,21 +83,6 @@ fn bare_number(text: &str, offset: usize, site: &Site<'_>) -> Option<Fault> {
     Some(site.fault(FaultCode::Trap, offset, words).suggest(format!("`{number}`")))
 }
 
-/// `status == "open"`, which compares with a field named `open`: nobody quotes a name that needs no quotes. The words that
-/// do need them here are those that are traps without.
-pub(super) fn quoted_text(text: &str, operand: &Ast, site: &Site<'_>) -> Option<Fault> {
-    let Ast::Field { name, offset } = operand else { return None };
-    let word = matches!(name.as_str(), "true" | "false" | "null");
-    let plain = !word
-        && name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    if !plain || text.as_bytes().get(*offset) != Some(&b'"') {
-        return None;
-    }
-    let words = format!("\"{name}\" in double quotes is a field of that name");
-    Some(site.fault(FaultCode::Trap, *offset, words).suggest(format!("'{name}'")))
-}
-
 /// `!a.b`, which binds as `(!a).b` and is always null.
 pub(super) fn negation(text: &str, dot: usize, lhs: &Ast, site: &Site<'_>) -> Option<Fault> {
     let Ast::Not { offset, .. } = lhs else { return None };
@@ -115,55 +98,16 @@ pub(super) fn negation(text: &str, dot: usize, lhs: &Ast, site: &Site<'_>) -> Op
     Some(site.fault(FaultCode::Trap, *offset, words).suggest(format!("!({path})")))
 }
 
-/// `a < 'text'`, which is always null.
-pub(super) fn text_order(
-    text: &str,
-    comparator: &Comparator,
-    lhs: &Ast,
-    rhs: &Ast,
-    site: &Site<'_>,
-) -> Option<Fault> {
-    let literal = |node: &Ast| match node {
-        Ast::Literal { value, offset } if matches!(**value, Variable::String(_)) => Some(*offset),
-        _ => None,
-    };
-    let offset = literal(rhs).or_else(|| literal(lhs)).filter(|_| orders(comparator))?;
-    let sign = match comparator {
-        Comparator::LessThan => "<",
-        Comparator::LessThanEqual => "<=",
-        Comparator::GreaterThan => ">",
-        _ => ">=",
-    };
-    let fault = site.fault(FaultCode::Trap, offset, "ordering with text is always null");
-    let written = |node: &Ast| match node {
-        Ast::Literal { offset, .. } => {
-            Some(text.get(*offset..=end_of_quoted(text.as_bytes(), *offset))?.to_owned())
-        }
-        other => path_at(text, start_of(other)?).map(str::to_owned),
-    };
-    Some(match (written(lhs), written(rhs)) {
-        (Some(left), Some(right)) => fault.suggest(format!("compare({left}, {right}) {sign} `0`")),
-        _ => fault.suggest(format!("compare(a, b) {sign} `0`")),
-    })
-}
-
-/// Where a path's text begins.
-fn start_of(node: &Ast) -> Option<usize> {
-    match node {
-        Ast::Field { offset, .. } | Ast::Identity { offset } => Some(*offset),
-        Ast::Subexpr { lhs, .. } | Ast::Projection { lhs, .. } => start_of(lhs),
-        _ => None,
-    }
-}
-
-/// The path that begins at a place of the text: names, dots, quoted names and brackets.
-fn path_at(text: &str, start: usize) -> Option<&str> {
+/// The path that begins at a place of the text: names, dots, quoted names, brackets, and calls. A literal stands alone.
+pub(super) fn path_at(text: &str, start: usize) -> Option<&str> {
     let bytes = text.as_bytes();
     let mut place = start;
     while place < bytes.len() {
         match bytes[place] {
+            b'\'' | b'`' if place == start => return text.get(start..=end_of_quoted(bytes, place)),
             b'"' => place = end_of_quoted(bytes, place),
-            b'[' => place += text.get(place..)?.find(']')?,
+            b'(' if place == start => break,
+            b'[' | b'(' => place = end_of_brackets(bytes, place)?,
             b'.' | b'_' | b'@' | b'*' => {}
             byte if byte.is_ascii_alphanumeric() => {}
             _ => break,

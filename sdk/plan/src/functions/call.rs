@@ -135,6 +135,11 @@ impl Function {
         Self { variadic: true, ..self }
     }
 
+    /// Whether what it gives is text wherever it is not null, as its signature says.
+    pub(crate) fn gives_text(&self) -> bool {
+        self.signature.ends_with("→ text")
+    }
+
     /// The parameter that an argument at this place is for.
     pub(crate) fn param(&self, place: usize) -> Option<Param> {
         self.params.get(place).or_else(|| self.variadic.then(|| self.params.last()).flatten()).copied()

@@ -49,14 +49,12 @@ impl RenderError {
         Self { code: RenderErrorCode::Expression, pointer: pointer.to_owned(), message: error.to_string() }
     }
 
-    /// A value that has no text where text is needed.
-    pub(crate) fn no_text(value: &Value, pointer: &str, expression: &str) -> Self {
+    /// A value that has no text where text is needed. `instead` is the expression that has one.
+    pub(super) fn no_text(value: &Value, pointer: &str, expression: &str, instead: &str) -> Self {
         let (code, message) = match value.kind() {
             Kind::Null => (
                 RenderErrorCode::TemplateNull,
-                format!(
-                    "{{{{ {expression} }}}} is null; write {{{{ {expression} || '' }}}} where nothing is meant"
-                ),
+                format!("{{{{ {expression} }}}} is null; write {{{{ {instead} }}}} where nothing is meant"),
             ),
             kind => (
                 RenderErrorCode::TemplateType,

@@ -21,7 +21,7 @@ pub(crate) use request::HeaderTemplate;
 
 use jmespath::ast::Ast;
 
-use crate::expr::{InScope, Site, parse};
+use crate::expr::{InScope, Site, end_of_brackets, parse};
 use crate::{EvalEnv, Expr, Fault, Scope, Value};
 use split::Piece;
 
@@ -131,7 +131,10 @@ impl Template {
                     let value = expr
                         .eval(scope, env)
                         .map_err(|error| RenderError::expression(&self.pointer, &error))?;
-                    let text = text_of(&value, &self.pointer, expr)?;
+                    let text = value.to_text().ok_or_else(|| {
+                        let instead = or_nothing(expr.text(), *raw);
+                        RenderError::no_text(&value, &self.pointer, expr.text(), &instead)
+                    })?;
                     // What a url begins with is a base: inserted as it is.
                     if escape == Escape::Percent && place > 0 && !raw {
                         rendered.push_str(&crate::web::percent_encode(&text));
@@ -155,7 +158,17 @@ fn part(text: &str, site: &Site<'_>, url: bool) -> Result<Part, Vec<Fault>> {
     }
 }
 
-/// A value as text, or the error that names what it is instead.
-fn text_of(value: &Value, pointer: &str, expr: &Expr) -> Result<String, RenderError> {
-    value.to_text().ok_or_else(|| RenderError::no_text(value, pointer, expr.text()))
+/// The expression that is empty text where this one is null. `raw(…)` stands alone, so it goes inside.
+fn or_nothing(text: &str, raw: bool) -> String {
+    match raw.then(|| argument(text)).flatten() {
+        Some(argument) => format!("raw({argument} || '')"),
+        None => format!("{text} || ''"),
+    }
+}
+
+/// What stands between the brackets of `raw(…)`.
+fn argument(text: &str) -> Option<&str> {
+    let call = text.get(text.find("raw")?..)?;
+    let open = call.find('(')?;
+    Some(call.get(open + 1..end_of_brackets(call.as_bytes(), open)?)?.trim())
 }

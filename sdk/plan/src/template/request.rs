@@ -104,10 +104,16 @@ impl RequestTemplate {
 
     /// All its templates.
     pub(crate) fn templates(&self) -> Vec<&Template> {
-        let mut templates = vec![&self.url];
-        self.params.iter().for_each(|param| param.value.templates(&mut templates));
+        let mut templates = self.url_templates();
         self.headers.iter().for_each(|header| header.value.templates(&mut templates));
         self.body.iter().for_each(|body| body.content.templates(&mut templates));
+        templates
+    }
+
+    /// The templates of its url, the parameters after it included.
+    pub(crate) fn url_templates(&self) -> Vec<&Template> {
+        let mut templates = vec![&self.url];
+        self.params.iter().for_each(|param| param.value.templates(&mut templates));
         templates
     }
 

@@ -151,6 +151,17 @@ fn forms_and_texts_are_bodies_too() {
 }
 
 #[test]
+fn a_content_type_of_the_plan_stays() {
+    let json = "application/vnd.api+json";
+    for body in [json!({"a": "{{ context.half }}"}), json!(["{{ context.half }}"])] {
+        let request =
+            render(json!({"method": "POST", "headers": {"Content-Type": json}, "body": body})).unwrap();
+        assert_eq!(request.headers, [("content-type".to_owned(), json.to_owned())]);
+        assert!(matches!(&*request.body.unwrap(), br#"{"a":0.5}"# | b"[0.5]"));
+    }
+}
+
+#[test]
 fn pagination_overrides_the_url_or_adds_its_params() {
     let definition = compiled(json!({"params": {"a": 1}, "headers": {"x": "y"}}));
     let request = &definition.steps[0].request().unwrap();
@@ -172,5 +183,22 @@ proptest! {
         if let Ok(definition) = compile(&step(json!({"body": text.clone(), "url": format!("https://a.example.com/{text}")})), &ServerLimits::default()) {
             let _rendered = definition.steps[0].request().unwrap().render(&scope(), &env());
         }
+    }
+}
+
+#[test]
+fn what_a_null_is_corrected_to_can_be_saved() {
+    for (template, instead) in [
+        ("{{ raw(config.null) }}", "{{ raw(config.null || '') }}"),
+        ("{{ raw( not_null(config.null) ) }}", "{{ raw(not_null(config.null) || '') }}"),
+        ("{{ (raw (config.null)) }}", "{{ raw(config.null || '') }}"),
+        ("{{ config.null }}", "{{ config.null || '' }}"),
+        ("{{ not_null(config.null) }}", "{{ not_null(config.null) || '' }}"),
+    ] {
+        let url = |template: &str| json!({"url": format!("https://a.example.com/?{template}")});
+        let request = |template: &str| compiled(url(template)).steps[0].request().unwrap().clone();
+        let error = request(template).render(&scope(), &env()).unwrap_err();
+        assert_eq!(error.message, format!("{template} is null; write {instead} where nothing is meant"));
+        assert_eq!(request(instead).render(&scope(), &env()).unwrap().url, "https://a.example.com/?");
     }
 }

@@ -1,6 +1,7 @@
 //! `for_each`, `sub_steps`, and the names that are in scope around and below.
 
 use super::*;
+use crate::AuthFlow;
 
 const URL: &str = "https://api.example.com/x";
 
@@ -70,6 +71,16 @@ fn names_that_are_not_in_scope_say_why_and_what_is() {
             "no step step_1 is finished before this one",
         ),
         (
+            json!({"steps": [{"url": URL, "while": "steps.later.body"}, {"id": "later", "url": URL}]}),
+            "/definition/steps/0/while",
+            "no step later is finished before this one",
+        ),
+        (
+            json!({"steps": [{"url": URL, "sub_steps": [{"id": "inner", "url": URL}]}, {"url": URL, "while": "steps.inner.body"}]}),
+            "/definition/steps/1/while",
+            "no step inner is finished before this one",
+        ),
+        (
             step(json!({"cursor": {"value": "response.body.a"}, "while": "cursor.value"})),
             "/definition/step/while",
             "cursor is a single value and has no members",
@@ -135,6 +146,15 @@ fn nesting_and_numbers_of_steps_are_bounded() {
 }
 
 #[test]
+fn as_many_rows_as_the_plan_says_are_in_flight() {
+    for (fields, concurrency) in
+        [(json!({}), 50), (json!({"concurrency": 1}), 1), (json!({"concurrency": 1000}), 1000)]
+    {
+        assert_eq!(compiled(fields).steps[0].concurrency, concurrency);
+    }
+}
+
+#[test]
 fn faults_of_fan_outs_have_pointer_and_correction() {
     use FaultCode::*;
     check_cases(vec![
@@ -180,6 +200,18 @@ fn flows_are_named_by_their_keys() {
     let wrong: Vec<_> = wrong.iter().map(|fault| (fault.code, fault.pointer.as_str())).collect();
     let at = "/definition/step/auth_flow";
     assert_eq!(wrong, [(FaultCode::Unsupported, at), (FaultCode::InvalidValue, at)]);
+}
+
+#[test]
+fn sub_steps_have_the_flow_of_the_step_around_them() {
+    let definition =
+        compiled(json!({"auth_flow": "none", "sub_steps": [{"url": URL, "sub_steps": [{"url": URL}]}]}));
+    let below = &definition.steps[0].sub_steps[0];
+    assert_eq!(
+        (&below.auth_flow, &below.sub_steps[0].auth_flow),
+        (&Some(AuthFlow::Off), &Some(AuthFlow::Off))
+    );
+    assert_eq!(compiled(json!({"sub_steps": [{"url": URL}]})).steps[0].sub_steps[0].auth_flow, None);
 }
 
 #[test]

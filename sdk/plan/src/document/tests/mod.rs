@@ -13,8 +13,8 @@ mod walks;
 use super::*;
 use crate::template::tests::{env, scope};
 use crate::{
-    Backoff, CatchUp, Configs, Emit, Fault, FaultCode, OnLimit, OnRepeat, Overlap, PaginateKind, ScopeName,
-    StopOn, Timing,
+    Backoff, CatchUp, Configs, Emit, Fault, FaultCode, Jitter, Matcher, OnLimit, OnRepeat, Overlap,
+    PaginateKind, ScopeName, StatusClass, StopOn, Timing,
 };
 
 fn step(fields: Json) -> Json {
@@ -254,6 +254,141 @@ fn faults_of_fields_have_pointer_and_correction() {
         ),
         (step(json!({"emit": "record"})), Conflict, "/definition/step/emit", None, None),
     ]);
+}
+
+#[test]
+fn faults_of_a_definition_have_pointer_and_correction() {
+    use FaultCode::*;
+    let with = |field: &str, value: Json| {
+        let mut definition = step(json!({}));
+        definition[field] = value;
+        definition
+    };
+    let at = "https://a.example.com";
+    check_cases(vec![
+        (with("steps", json!([{"url": at}])), Conflict, "/definition/steps", None, None),
+        (with("max_lops", json!(5)), UnknownField, "/definition/max_lops", None, Some("max_loops")),
+        (
+            with("max_execution_seconds", json!(0)),
+            OutOfRange,
+            "/definition/max_execution_seconds",
+            None,
+            None,
+        ),
+        (with("max_loops", json!("5")), WrongType, "/definition/max_loops", None, None),
+        (with("max_requests", json!(0)), OutOfRange, "/definition/max_requests", None, None),
+        (with("max_nesting_depth", json!(6)), OutOfRange, "/definition/max_nesting_depth", None, None),
+        (with("on_limit", json!("continu")), InvalidValue, "/definition/on_limit", None, Some("continue")),
+        (step(json!({"abort_on": 404})), WrongType, "/definition/step/abort_on", None, None),
+        (step(json!({"emit": "pages"})), InvalidValue, "/definition/step/emit", None, Some("page")),
+        (step(json!({"conditional": "yes"})), WrongType, "/definition/step/conditional", None, None),
+        (
+            step(json!({"retry": {"max_retries": -1}})),
+            OutOfRange,
+            "/definition/step/retry/max_retries",
+            None,
+            None,
+        ),
+        (
+            step(json!({"retry": {"jitter": "ful"}})),
+            InvalidValue,
+            "/definition/step/retry/jitter",
+            None,
+            Some("full"),
+        ),
+    ]);
+}
+
+#[test]
+fn every_object_names_the_field_that_is_nearest_to_one_it_does_not_know() {
+    for (fields, field, nearest) in [
+        (json!({"retry": {"max_retry": 1}}), "retry/max_retry", "max_retries"),
+        (json!({"params": [{"name": "a", "valu": "b"}]}), "params/0/valu", "value"),
+        (
+            json!({"iterate_over": "response.body", "paginate": {"type": "page", "sizes": 5}}),
+            "paginate/sizes",
+            "size",
+        ),
+        (
+            json!({"window": {"from": "context.a", "step": "1d", "form_param": "a"}}),
+            "window/form_param",
+            "from_param",
+        ),
+        (json!({"cursor": {"value": "response.body.a", "order": true}}), "cursor/order", "ordered"),
+        (json!({"response": {"max_byte": 5}}), "response/max_byte", "max_bytes"),
+        (
+            json!({"sub_steps": [{"url": "https://a.example.com", "methode": "GET"}]}),
+            "sub_steps/0/methode",
+            "method",
+        ),
+    ] {
+        let found = faults(&step(fields));
+        let [fault] = found.as_slice() else { panic!("{field} gave {found:#?}") };
+        assert_eq!(
+            (fault.code, fault.suggestion.as_deref()),
+            (FaultCode::UnknownField, Some(nearest)),
+            "{fault}"
+        );
+        assert_eq!(fault.pointer, format!("/definition/step/{field}"));
+    }
+}
+
+#[test]
+fn an_id_is_a_name() {
+    for id in ["a", "_", "_9", "aB_9", "A"] {
+        assert_eq!(&*compiled(json!({"id": id})).steps[0].id, id);
+    }
+    for id in ["", "9a", "a-b", "a.b", "a b", "ä"] {
+        let found = faults(&step(json!({"id": id})));
+        assert_eq!(
+            (found[0].code, found[0].pointer.as_str()),
+            (FaultCode::InvalidValue, "/definition/step/id"),
+            "{id}"
+        );
+    }
+}
+
+#[test]
+fn a_header_carries_no_control_characters_and_none_is_the_connections() {
+    for name in ["Host", "Content-Length", "Transfer-Encoding", "Connection"] {
+        for spelled in [name.to_owned(), name.to_ascii_lowercase(), name.to_ascii_uppercase()] {
+            let found = faults(&step(json!({"headers": {&spelled: "x"}})));
+            let [fault] = found.as_slice() else { panic!("{spelled} gave {found:#?}") };
+            assert_eq!(fault.code, FaultCode::InvalidValue, "{fault}");
+            assert_eq!(fault.pointer, format!("/definition/step/headers/{spelled}"));
+        }
+    }
+    for text in ["a\rb", "a\nb", "a\0b"] {
+        let found = faults(&step(json!({"headers": {"x": text}})));
+        assert_eq!((found.len(), found[0].code), (1, FaultCode::InvalidValue), "{text:?}");
+    }
+    compiled(json!({"headers": {"x": "a\tb"}}));
+}
+
+#[test]
+fn a_retry_is_read_with_its_defaults() {
+    let retry = |retry: Json| compiled(json!({"retry": retry})).steps[0].retry.clone();
+    assert_eq!(compiled(json!({})).steps[0].retry, retry(json!({})));
+    let short = retry(json!({"max_retries": 0}));
+    assert_eq!(
+        (short.max_retries, short.backoff, short.jitter, short.on),
+        (0, Backoff::Fibonacci, Jitter::Full, vec![])
+    );
+    assert_eq!((short.initial_delay.as_millis(), short.max_delay.as_millis()), (1000, 60_000));
+    let whole = retry(json!({
+        "max_retries": 5, "backoff": "linear", "initial_delay_ms": 10, "max_delay_ms": 20, "jitter": "none", "on": [404, "4xx", "DECODE"],
+    }));
+    assert_eq!((whole.max_retries, whole.backoff, whole.jitter), (5, Backoff::Linear, Jitter::None));
+    assert_eq!((whole.initial_delay.as_millis(), whole.max_delay.as_millis()), (10, 20));
+    let on = vec![Matcher::Status(404), Matcher::Class(StatusClass(4)), Matcher::Code("DECODE".to_owned())];
+    assert_eq!(whole.on, on);
+    for (name, backoff) in [
+        ("fibonacci", Backoff::Fibonacci),
+        ("exponential", Backoff::Exponential),
+        ("constant", Backoff::Constant),
+    ] {
+        assert_eq!(retry(json!({"backoff": name})).backoff, backoff);
+    }
 }
 
 #[test]

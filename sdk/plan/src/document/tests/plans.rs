@@ -1,4 +1,4 @@
-//! When runs are due, and rate limits, which are read whole though not served yet.
+//! The outer fields, when runs are due, and rate limits, which are read whole though not served yet.
 
 use super::*;
 
@@ -12,6 +12,85 @@ fn plan(fields: Json) -> Vec<(&'static str, String, Option<String>)> {
     let mut document = json!({"key": "a", "integration": "b", "definition": step(json!({}))});
     fields.as_object().unwrap().iter().for_each(|(name, value)| document[name] = value.clone());
     real(check(&document, &ServerLimits::default()).err().map_or_else(Vec::new, |faults| faults.0))
+}
+
+#[test]
+fn the_outer_fields_are_read_as_they_are_written() {
+    let read = |fields: Json| {
+        let mut document = json!({"key": "a.b_c-9", "integration": "shop", "definition": step(json!({}))});
+        fields.as_object().unwrap().iter().for_each(|(name, value)| document[name] = value.clone());
+        check(&document, &ServerLimits::default()).unwrap()
+    };
+    let waits = read(json!({
+        "configs": ["eu", "us"], "name": "Orders", "description": "All of them", "enabled": true, "wait_seconds": 1,
+        "overlap": "queue", "catch_up": "run_each", "repeat_count": 1, "priority": 9,
+    }));
+    assert_eq!(
+        (waits.key.as_str(), waits.configs),
+        ("a.b_c-9", Configs::Keys(vec!["eu".to_owned(), "us".to_owned()]))
+    );
+    assert_eq!((waits.name.as_deref(), waits.description.as_deref()), (Some("Orders"), Some("All of them")));
+    assert_eq!((waits.enabled, waits.timing), (true, Timing::Wait { seconds: 1 }));
+    assert_eq!(
+        (waits.overlap, waits.catch_up, waits.repeat_count, waits.priority),
+        (Overlap::Queue, CatchUp::RunEach, Some(1), 9)
+    );
+    let other = read(
+        json!({"configs": "all", "overlap": "skip", "catch_up": "skip", "priority": 0, "cron": "* * * * *"}),
+    );
+    assert_eq!(
+        (other.configs, other.overlap, other.catch_up, other.priority),
+        (Configs::All, Overlap::Skip, CatchUp::Skip, 0)
+    );
+    let Timing::Cron(cron) = other.timing else { panic!("by cron") };
+    assert_eq!((cron.timezone.name(), cron.spread_seconds), ("UTC", 0));
+    assert_eq!(read(json!({"catch_up": "run_once"})).catch_up, CatchUp::RunOnce);
+}
+
+#[test]
+fn a_key_is_short_lower_case_and_begins_with_a_letter_or_a_digit() {
+    for key in ["a", "0", "a.b_c-9", &"a".repeat(128)] {
+        assert_eq!(plan(json!({"key": key, "integration": key, "configs": [key]})), [], "{key}");
+    }
+    for key in ["", "A", "aB", ".a", "_a", "-a", "a b", "a/b", "ä", &"a".repeat(129)] {
+        let faults = plan(json!({"key": key, "integration": key, "configs": [key]}));
+        let found: Vec<_> = faults.iter().map(|(code, pointer, _)| (*code, pointer.as_str())).collect();
+        assert_eq!(
+            found,
+            ["/key", "/integration", "/configs/0"].map(|pointer| ("INVALID_VALUE", pointer)),
+            "{key}"
+        );
+    }
+}
+
+#[test]
+fn faults_of_outer_fields_have_pointer_and_correction() {
+    for (fields, code, pointer, suggestion) in [
+        (json!({"key": null}), "REQUIRED", "", None),
+        (json!({"integration": null}), "REQUIRED", "", None),
+        (json!({"definition": null}), "REQUIRED", "", None),
+        (json!({"key": 5}), "WRONG_TYPE", "/key", None),
+        (json!({"configs": "some"}), "WRONG_TYPE", "/configs", Some("\"all\"")),
+        (json!({"configs": []}), "OUT_OF_RANGE", "/configs", None),
+        (json!({"name": 5}), "WRONG_TYPE", "/name", None),
+        (json!({"description": ["a"]}), "WRONG_TYPE", "/description", None),
+        (json!({"enabled": "yes"}), "WRONG_TYPE", "/enabled", None),
+        (json!({"wait_seconds": 0}), "OUT_OF_RANGE", "/wait_seconds", None),
+        (json!({"wait_seconds": 1.5}), "OUT_OF_RANGE", "/wait_seconds", None),
+        (json!({"wait_seconds": "60"}), "WRONG_TYPE", "/wait_seconds", None),
+        (json!({"overlap": "queu"}), "INVALID_VALUE", "/overlap", Some("queue")),
+        (json!({"catch_up": "run_ones"}), "INVALID_VALUE", "/catch_up", Some("run_once")),
+        (json!({"repeat_count": 0}), "OUT_OF_RANGE", "/repeat_count", None),
+        (json!({"priority": -1}), "OUT_OF_RANGE", "/priority", None),
+        (json!({"priority": 10}), "OUT_OF_RANGE", "/priority", None),
+        (json!({"enable": true}), "UNKNOWN_FIELD", "/enable", Some("enabled")),
+    ] {
+        assert_eq!(
+            plan(fields.clone()),
+            [(code, pointer.to_owned(), suggestion.map(str::to_owned))],
+            "{fields}"
+        );
+    }
 }
 
 #[test]

@@ -91,6 +91,14 @@ fn faults_of_responses_have_pointer_and_correction() {
             None,
             None,
         ),
+        // A name of the standard that nothing can be read by.
+        (
+            response(json!({"charset": "replacement"})),
+            InvalidValue,
+            "/definition/step/response/charset",
+            None,
+            None,
+        ),
         (
             response(json!({"charset": "utf-8", "format": "binary"})),
             Conflict,

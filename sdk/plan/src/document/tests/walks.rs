@@ -346,3 +346,27 @@ fn a_parameter_is_sent_once() {
     );
     assert_eq!(faults(&rows(json!({"url": "https://a.example.com/page?pages=1", "paginate": page}))), []);
 }
+
+#[test]
+fn what_counts_rows_needs_rows() {
+    let next = "response.body.next";
+    let counts = [
+        json!({"type": "page"}),
+        json!({"type": "offset", "size": 5}),
+        json!({"type": "cursor", "value": next, "stop_on": ["empty"]}),
+        json!({"type": "next_url", "value": next, "stop_on": ["empty"]}),
+        json!({"type": "link_header", "stop_on": ["empty"]}),
+    ];
+    for paginate in counts {
+        let refused = (
+            step(json!({"paginate": paginate})),
+            FaultCode::Conflict,
+            "/definition/step/paginate",
+            None,
+            None,
+        );
+        check_cases(vec![refused]);
+        compiled(json!({"iterate_over": "response.body.items", "paginate": paginate}));
+    }
+    compiled(json!({"paginate": {"type": "cursor", "value": next}}));
+}
