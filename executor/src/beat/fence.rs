@@ -69,6 +69,9 @@ impl Fence {
 
     /// Returns once the fence is open.
     pub async fn opened(&self) {
+        if self.is_open() {
+            return;
+        }
         let mut changed = self.changed.subscribe();
         while !self.is_open() {
             if changed.changed().await.is_err() {

@@ -3,6 +3,7 @@
 //! In: answers, acknowledgements, ends of waits, orders of the heartbeat, the drain. Out: an [`Exit`]. While too much is
 //! un-acknowledged nothing new is fetched or read; while the fence is shut nothing is fetched, read or produced.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use orchid_engine::{EmitId, Finish, Input, Machine, Message, Now, Output, StopReason};
@@ -110,12 +111,17 @@ impl<'a> Run<'a> {
         let mut orders = self.lease.orders();
         let mut fence = self.parts.fence.changes();
         let mut arrived = Vec::with_capacity(MAX_IN_FLIGHT);
+        // One timer for all of it: most rounds wait for the same time as the one before.
+        let mut alarm = pin!(sleep_until(self.next_wake()));
         loop {
             self.work();
             if let Some(exit) = self.exit() {
                 return exit;
             }
             let wake = self.next_wake();
+            if wake < alarm.deadline() || alarm.is_elapsed() {
+                alarm.as_mut().reset(wake);
+            }
             tokio::select! {
                 biased;
                 _ = orders.changed() => {
@@ -149,7 +155,7 @@ impl<'a> Run<'a> {
                     self.queue_full = None;
                 }
                 _ = fence.changed() => {}
-                () = sleep_until(wake) => {}
+                () = &mut alarm => {}
             }
         }
     }

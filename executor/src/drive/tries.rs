@@ -5,6 +5,7 @@
 //! them may be on their way at once is the engine's to say; when the next is begun is the run's. A body is read no further
 //! than it was asked for.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
@@ -67,9 +68,8 @@ impl Tries {
     pub(crate) fn start_next(&mut self, agent: &Agent, lease: &Lease) -> bool {
         match self.asked.pop_front() {
             Some(Ask::Fetch(try_id, request)) => {
-                let place = without_query(&request.url);
-                lease.requested(format!("{} {place}", request.method));
-                self.start(try_id, fetch(agent.clone(), try_id, *request, place));
+                lease.requested(request.method, without_query(&request.url));
+                self.start(try_id, fetch(agent.clone(), try_id, *request));
             }
             Some(Ask::Read(try_id)) => {
                 // What is no longer open has ended, and its end was told.
@@ -106,11 +106,12 @@ impl Tries {
     }
 }
 
-async fn fetch(agent: Agent, try_id: TryId, request: Request, place: String) -> Ended {
+async fn fetch(agent: Agent, try_id: TryId, request: Request) -> Ended {
     let span = tracing::info_span!(
+        target: orchid_kit::telemetry::FINE_SPANS,
         "try",
         http.request.method = request.method,
-        url.full = place,
+        url.full = &*without_query(&request.url),
         http.response.status_code = Empty,
         "error.type" = Empty,
     );
@@ -151,15 +152,15 @@ async fn read(try_id: TryId, mut body: Body, span: Span) -> Ended {
 }
 
 /// Scheme, host and path: a query may hold credentials.
-fn without_query(url: &url::Url) -> String {
+fn without_query(url: &url::Url) -> Cow<'_, str> {
     let text = url.as_str();
     let end = text.find(['?', '#']).unwrap_or(text.len());
     match text[..end].split_once('@') {
         Some((before, after)) if !url.username().is_empty() || url.password().is_some() => {
             let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
-            format!("{scheme}://{after}")
+            Cow::Owned(format!("{scheme}://{after}"))
         }
-        Some(_) | None => text[..end].to_owned(),
+        Some(_) | None => Cow::Borrowed(&text[..end]),
     }
 }
 

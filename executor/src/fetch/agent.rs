@@ -74,7 +74,7 @@ impl Agent {
         let mut head = head(&answer, &request.url, !recipe.codings.is_empty());
         let fence = Arc::clone(&self.fence);
         let max_bytes = if in_pieces { request.max_stream_bytes } else { request.max_body_bytes };
-        let rules = Rules { recipe, max_bytes, patience, fence, begun };
+        let rules = Rules { recipe, max_bytes, patience, fence, begun, whole: !in_pieces };
         let body = Body::new(answer, rules)?;
         if in_pieces {
             return Ok(Answer::Head(head, body));

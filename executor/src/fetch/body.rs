@@ -13,10 +13,10 @@ use orchid_engine::{FetchError, FetchErrorKind};
 use tokio::time::Instant;
 
 use crate::beat::Fence;
-use crate::fetch::codings::Recipe;
+use crate::fetch::codings::{Recipe, Then};
 use crate::fetch::fault::classify;
 use crate::fetch::patience::Patience;
-use crate::fetch::unpack::{Chunks, Gauge, unpacked};
+use crate::fetch::unpack::{Chunks, Gauge, gunzipped, is_gzip, unpacked};
 
 /// Most bytes of one piece.
 pub const PIECE_BYTES: usize = 256 << 10;
@@ -35,6 +35,8 @@ pub struct Body {
     fence: Arc<Fence>,
     begun: Instant,
     has_ended: bool,
+    /// What is read whole is only looked at for a gzip once it is there.
+    may_be_gzip: Option<Gauge>,
 }
 
 /// What a body needs beside its answer.
@@ -44,12 +46,14 @@ pub(super) struct Rules {
     pub(super) patience: Patience,
     pub(super) fence: Arc<Fence>,
     pub(super) begun: Instant,
+    /// It is read by [`Body::whole`].
+    pub(super) whole: bool,
 }
 
 impl Body {
     /// An error where the head announces too much.
     pub(super) fn new(answer: reqwest::Response, rules: Rules) -> Result<Body, FetchError> {
-        let Rules { recipe, max_bytes, patience, fence, begun } = rules;
+        let Rules { recipe, max_bytes, patience, fence, begun, whole } = rules;
         let status = answer.status().as_u16();
         let gauge = Gauge::new(status, max_bytes);
         let length = answer.content_length();
@@ -63,9 +67,11 @@ impl Body {
             counted.came(chunk.len()).map_err(io::Error::other)?;
             Ok(chunk)
         });
-        let chunks = unpacked(chunks.boxed(), recipe, gauge);
+        let plain = whole && recipe.codings.is_empty() && recipe.then == Then::GunzipWhereItBeginsSo;
+        let may_be_gzip = plain.then(|| gauge.clone());
+        let chunks = if plain { chunks.boxed() } else { unpacked(chunks.boxed(), recipe, gauge) };
         let rest = Bytes::new();
-        Ok(Body { chunks, rest, announced, status, patience, fence, begun, has_ended: false })
+        Ok(Body { chunks, rest, announced, status, patience, fence, begun, has_ended: false, may_be_gzip })
     }
 
     /// The next piece, of 1 to [`PIECE_BYTES`] bytes; none at the end, and after an error.
@@ -87,6 +93,18 @@ impl Body {
 
     /// All of it.
     pub(super) async fn whole(mut self) -> Result<Bytes, FetchError> {
+        let bytes = self.all().await?;
+        match self.may_be_gzip.take() {
+            Some(gauge) if is_gzip(&bytes) => {
+                self.chunks = gunzipped(bytes, gauge);
+                (self.announced, self.has_ended) = (None, false);
+                self.all().await
+            }
+            Some(_) | None => Ok(bytes),
+        }
+    }
+
+    async fn all(&mut self) -> Result<Bytes, FetchError> {
         let mut first: Option<Bytes> = None;
         let mut rest: Option<BytesMut> = None;
         while let Some(chunk) = self.chunk().await? {

@@ -4,6 +4,7 @@
 //! hosts, paths and schemes that they were set for. Nothing is shared between runs, and nothing outlives one. Bounded: what
 //! comes beyond is not kept.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use cookie_store::{Cookie, CookieStore};
@@ -18,6 +19,8 @@ const MAX_COOKIES: usize = 300;
 
 #[derive(Default)]
 pub(super) struct Jar {
+    /// Most upstreams set none, and then no request looks for any.
+    has_any: AtomicBool,
     store: Mutex<CookieStore>,
 }
 
@@ -39,12 +42,16 @@ impl Jar {
             if is_known || store.iter_any().count() < MAX_COOKIES {
                 // Refused is what a server may not set, such as a cookie for another host.
                 let _ = store.insert(cookie.into_owned(), from);
+                self.has_any.store(true, Ordering::Release);
             }
         }
     }
 
     /// What a request to this url carries; none where nothing was set for it.
     pub(super) fn header(&self, to: &Url) -> Option<HeaderValue> {
+        if !self.has_any.load(Ordering::Acquire) {
+            return None;
+        }
         let store = self.lock();
         let mut cookies = store.matches(to);
         // RFC 6265, 5.4: the more exact path first.

@@ -87,24 +87,36 @@ pub(super) fn unpacked(chunks: Chunks, recipe: Recipe, gauge: Gauge) -> Chunks {
     stream::once(open(chunks, recipe, gauge)).try_flatten().boxed()
 }
 
-async fn open(chunks: Chunks, recipe: Recipe, gauge: Gauge) -> io::Result<Chunks> {
-    let (begin, mut chunks) = peek(chunks, 1).await?;
-    let is_empty = begin.is_empty();
-    // An empty body is sent under any coding.
-    for coding in recipe.codings.iter().filter(|_| !is_empty) {
-        chunks = decoded(*coding, chunks, gauge.clone()).await?;
+/// Whether a body begins as gzip does.
+pub(super) fn is_gzip(body: &[u8]) -> bool {
+    body.starts_with(&GZIP)
+}
+
+/// The plain chunks of a gzip that is there whole.
+pub(super) fn gunzipped(packed: Bytes, gauge: Gauge) -> Chunks {
+    gunzip(stream::iter([Ok(packed)]).boxed(), gauge)
+}
+
+async fn open(mut chunks: Chunks, recipe: Recipe, gauge: Gauge) -> io::Result<Chunks> {
+    if !recipe.codings.is_empty() {
+        let (begin, all) = peek(chunks, 1).await?;
+        chunks = all;
+        // An empty body is sent under any coding.
+        for coding in recipe.codings.iter().filter(|_| !begin.is_empty()) {
+            chunks = decoded(*coding, chunks, gauge.clone()).await?;
+        }
     }
     match recipe.then {
         Then::Nothing => Ok(chunks),
         Then::Unzip => Ok(unzip(chunks, gauge)),
         Then::GunzipWhereItBeginsSo => {
             let (begin, chunks) = peek(chunks, GZIP.len()).await?;
-            if begin == GZIP { decoded(Coding::Gzip, chunks, gauge).await } else { Ok(chunks) }
+            Ok(if is_gzip(&begin) { gunzip(chunks, gauge) } else { chunks })
         }
         Then::Gunzip => {
             let (begin, chunks) = peek(chunks, GZIP.len()).await?;
-            if begin == GZIP {
-                return decoded(Coding::Gzip, chunks, gauge).await;
+            if is_gzip(&begin) {
+                return Ok(gunzip(chunks, gauge));
             }
             Err(gauge.undecodable(format!("the body is no gzip: it {}", begins(&begin))))
         }
@@ -138,11 +150,7 @@ async fn peek(mut chunks: Chunks, count: usize) -> io::Result<(Vec<u8>, Chunks)>
 
 async fn decoded(coding: Coding, chunks: Chunks, gauge: Gauge) -> io::Result<Chunks> {
     Ok(match coding {
-        Coding::Gzip => {
-            let mut decoder = GzipDecoder::new(StreamReader::new(chunks));
-            decoder.multiple_members(true);
-            metered(decoder, "gzip", gauge)
-        }
+        Coding::Gzip => gunzip(chunks, gauge),
         Coding::Deflate => {
             let (begin, chunks) = peek(chunks, 2).await?;
             let reader = StreamReader::new(chunks);
@@ -160,6 +168,12 @@ async fn decoded(coding: Coding, chunks: Chunks, gauge: Gauge) -> io::Result<Chu
             metered(decoder, "zstd", gauge)
         }
     })
+}
+
+fn gunzip(chunks: Chunks, gauge: Gauge) -> Chunks {
+    let mut decoder = GzipDecoder::new(StreamReader::new(chunks));
+    decoder.multiple_members(true);
+    metered(decoder, "gzip", gauge)
 }
 
 /// The two bytes of a zlib header (RFC 1950, 2.2): method 8, and a multiple of 31.

@@ -209,9 +209,10 @@ impl Lease {
     }
 
     /// Names the request that the next heartbeats report: method, and url without query, for a dead letter's reader.
-    pub fn requested(&self, request: String) {
+    pub fn requested(&self, method: &str, place: impl AsRef<str>) {
         if let Some(held) = self.leases.lock().held.get_mut(&self.id) {
-            held.last_request = request;
+            held.last_request.clear();
+            held.last_request.extend([method, " ", place.as_ref()]);
         }
     }
 }
@@ -297,7 +298,7 @@ mod tests {
         let leases = leases();
         let seq = leases.begin_acquire(SESSION).unwrap();
         let given = leases.settle_acquire(SESSION, seq, [grant(7)]);
-        given[0].requested("GET https://a.test/orders".to_owned());
+        given[0].requested("GET", "https://a.test/orders");
         assert_eq!(leases.picture().running[0].last_request, "GET https://a.test/orders");
     }
 }

@@ -48,6 +48,6 @@ pub use scope::{Scope, ScopeName};
 pub use template::{
     Method, Overrides, RenderError, RenderErrorCode, RenderedRequest, RequestTemplate, Template,
 };
-pub use value::{Kind, PlainPath, PlainStep, RawRows, RawRowsError, Value, ValueError};
+pub use value::{Kind, Parts, PlainPath, PlainStep, RawRows, RawRowsError, Value, ValueError};
 pub use warnings::{Warning, WarningCode};
 pub use web::{LinkError, ResolveError, next_link, resolve};

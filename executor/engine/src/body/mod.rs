@@ -66,7 +66,7 @@ impl Body {
         match self {
             Body::Json { text, .. } => MessageBody::json(text),
             Body::Text(text) => MessageBody::text(text),
-            Body::Binary { .. } => MessageBody::binary(&self.value().to_json()),
+            Body::Binary { .. } => MessageBody::binary(self.value().to_json()),
             Body::Empty => MessageBody::empty(),
         }
     }

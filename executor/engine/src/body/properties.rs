@@ -1,7 +1,7 @@
 //! What holds for every body, however it comes: the same rows in pieces as whole, and an end to everything.
 
 use bytes::Bytes;
-use orchid_plan::{CsvHeader, CsvRules, PlainPath, PlainStep, RawRows, ResponseFormat, ResponseRules, Value};
+use orchid_plan::{CsvHeader, CsvRules, Parts, PlainPath, PlainStep, RawRows, ResponseFormat, ResponseRules, Value};
 use proptest::prelude::*;
 use serde::de::IgnoredAny;
 
@@ -44,14 +44,14 @@ fn take(rows: Result<Rows, DecodeError>, mut pieces: impl Iterator<Item = Vec<u8
 }
 
 fn streamed(rules: &ResponseRules, path: &PlainPath, max: usize, pieces: Vec<Vec<u8>>) -> Came {
-    let reading = Reading { rules, content_type: "", bodiless: false, paths: None };
+    let reading = Reading { rules, content_type: "", bodiless: false, parts: &Parts::EVERYTHING };
     let rows = reading.decoder(path, max).map(|decoder| Rows::stream(decoder.expect("rows one by one")));
     take(rows, pieces.into_iter())
 }
 
 /// The rows of the whole body, as far as it is one.
 fn whole(rules: &ResponseRules, path: &PlainPath, body: &[u8]) -> Came {
-    let reading = Reading { rules, content_type: "", bodiless: false, paths: None };
+    let reading = Reading { rules, content_type: "", bodiless: false, parts: &Parts::EVERYTHING };
     let rows = match reading.read(&Bytes::copy_from_slice(body)) {
         Ok(Body::Json { text, .. }) => Rows::raw(&text, path),
         Ok(Body::Empty) => Rows::values(Value::null()),
@@ -302,13 +302,13 @@ proptest! {
     ) {
         let rules = ResponseRules { xml_arrays: arrays, ..rules(format) };
         let bytes = Bytes::from(body);
-        let reading = Reading { rules: &rules, content_type: "", bodiless: false, paths: Some(Vec::new()) };
+        let reading = Reading { rules: &rules, content_type: "", bodiless: false, parts: &Parts::of([]) };
         if let Ok(Body::Json { text, .. }) = reading.read(&bytes) {
             prop_assert!(Value::parse(&text).is_ok() || format != ResponseFormat::Xml);
             prop_assert!(std::str::from_utf8(&text).is_ok());
         }
         let message = Body::lenient(&reading, &bytes).message();
-        prop_assert!(serde_json::from_slice::<IgnoredAny>(&message.array).is_ok());
+        prop_assert!(serde_json::from_slice::<IgnoredAny>(&message.array()).is_ok());
     }
 
     #[test]
@@ -324,7 +324,7 @@ proptest! {
             xml_arrays: fields.iter().map(|(name, _)| name.clone()).collect(),
             ..rules(ResponseFormat::Xml)
         };
-        let reading = Reading { rules: &rules, content_type: "", bodiless: false, paths: None };
+        let reading = Reading { rules: &rules, content_type: "", bodiless: false, parts: &Parts::EVERYTHING };
         let body = reading.read(&Bytes::from(xml)).unwrap().value().member("r");
         for (name, _) in &fields {
             let texts = fields.iter().filter(|(other, _)| other == name);
@@ -342,7 +342,7 @@ proptest! {
 #[test]
 fn a_piece_that_comes_early_is_kept() {
     let rules = rules(ResponseFormat::Jsonl);
-    let reading = Reading { rules: &rules, content_type: "", bodiless: false, paths: None };
+    let reading = Reading { rules: &rules, content_type: "", bodiless: false, parts: &Parts::EVERYTHING };
     let mut rows = Rows::stream(reading.decoder(&PlainPath::default(), 99).unwrap().unwrap());
     assert_eq!(rows.next(), Ok(NextRow::NeedMore));
     rows.feed(b"1\n2\n");
@@ -380,7 +380,7 @@ fn rows_that_are_the_body_itself_are_at_no_path() {
 #[test]
 fn a_stream_holds_a_row_and_a_piece_whatever_the_body_is() {
     let rules = rules(ResponseFormat::Json);
-    let reading = Reading { rules: &rules, content_type: "", bodiless: false, paths: None };
+    let reading = Reading { rules: &rules, content_type: "", bodiless: false, parts: &Parts::EVERYTHING };
     let path = PlainPath(vec![PlainStep::Member("rows".to_owned())]);
     let mut rows = Rows::stream(reading.decoder(&path, 1 << 10).unwrap().unwrap());
     let row = format!("{{\"text\":\"{}\"}},", "x".repeat(500));
@@ -428,7 +428,7 @@ fn the_page_says_what_bodies_become() {
             _ => continue,
         };
         let rules = rules(format);
-        let reading = Reading { rules: &rules, content_type: "", bodiless: false, paths: None };
+        let reading = Reading { rules: &rules, content_type: "", bodiless: false, parts: &Parts::EVERYTHING };
         let body = reading.read(&Bytes::from_static(pair[0].1.as_bytes())).unwrap();
         assert_eq!(body.value(), Value::parse(pair[1].1.as_bytes()).unwrap(), "{}", pair[0].1);
         examples += 1;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use encoding_rs::UTF_8;
-use orchid_plan::{PlainPath, ResponseRules, Value};
+use orchid_plan::{Parts, PlainPath, ResponseRules, Value};
 
 use super::kind::{Taken, media_type};
 use super::stream::{Csv, JsonLines, RowSource};
@@ -17,8 +17,8 @@ pub(crate) struct Reading<'a> {
     pub(crate) content_type: &'a str,
     /// 204, HEAD and the like.
     pub(crate) bodiless: bool,
-    /// The parts of a JSON body that are needed as values, from its top; none: all of it.
-    pub(crate) paths: Option<Vec<&'a [String]>>,
+    /// The parts of a JSON body that are needed as values.
+    pub(crate) parts: &'a Parts,
 }
 
 impl Reading<'_> {
@@ -91,11 +91,7 @@ impl Reading<'_> {
     }
 
     fn parsed(&self, text: Bytes) -> Result<Body, DecodeError> {
-        let value = match &self.paths {
-            Some(paths) => Value::parse_paths(&text, paths.iter().copied()),
-            None => Value::parse(&text),
-        };
-        let value = value.map_err(|error| DecodeError::Json(error.to_string()))?;
+        let value = Value::parse_parts(&text, self.parts).map_err(|error| DecodeError::Json(error.to_string()))?;
         Ok(Body::Json { text, value })
     }
 
@@ -117,7 +113,7 @@ impl Reading<'_> {
         }
         list.push(b']');
         // A list has no members: where only those are read, nothing of it is.
-        if self.paths.as_ref().is_some_and(|paths| paths.iter().all(|path| !path.is_empty())) {
+        if self.parts.are_members() {
             return Ok(Body::Json { text: list.into(), value: Value::list([]) });
         }
         self.parsed(list.into())
@@ -131,7 +127,7 @@ mod tests {
     use super::*;
 
     fn read(rules: &ResponseRules, content_type: &str, body: &[u8]) -> Result<Body, DecodeError> {
-        Reading { rules, content_type, bodiless: false, paths: None }.read(&Bytes::copy_from_slice(body))
+        Reading { rules, content_type, bodiless: false, parts: &Parts::EVERYTHING }.read(&Bytes::copy_from_slice(body))
     }
 
     fn auto(content_type: &str, body: &str) -> Result<Body, DecodeError> {
@@ -218,7 +214,7 @@ mod tests {
         }
         let rules = ResponseRules::default();
         let reading =
-            Reading { rules: &rules, content_type: "application/json", bodiless: true, paths: None };
+            Reading { rules: &rules, content_type: "application/json", bodiless: true, parts: &Parts::EVERYTHING };
         assert!(matches!(reading.read(&Bytes::from_static(b"{")), Ok(Body::Empty)));
         assert_eq!(reading.row_format(), None);
     }
@@ -251,8 +247,8 @@ mod tests {
         ] {
             let rules = ResponseRules::default();
             let reading =
-                |paths| Reading { rules: &rules, content_type, bodiless: false, paths: Some(paths) };
-            let read = reading(vec![next.as_slice()]).read(&Bytes::from_static(body.as_bytes())).unwrap();
+                |parts| Reading { rules: &rules, content_type, bodiless: false, parts };
+            let read = reading(&Parts::of([next.as_slice()])).read(&Bytes::from_static(body.as_bytes())).unwrap();
             assert_eq!(String::from_utf8(read.value().to_json()).unwrap(), built);
         }
     }
@@ -270,7 +266,7 @@ mod tests {
     fn a_body_that_does_not_read_is_text_where_that_does_not_matter() {
         let rules = ResponseRules { charset: Some("klingon".to_owned()), ..ResponseRules::default() };
         let reading =
-            Reading { rules: &rules, content_type: "application/json", bodiless: false, paths: None };
+            Reading { rules: &rules, content_type: "application/json", bodiless: false, parts: &Parts::EVERYTHING };
         let body = Body::lenient(&reading, &Bytes::from_static(b"<html>\xFF"));
         assert!(matches!(body, Body::Text(text) if text == "<html>\u{FFFD}"));
     }
@@ -279,7 +275,7 @@ mod tests {
     fn rows_come_one_by_one_of_what_has_them_by_its_type_and_of_json_where_the_plan_says_so() {
         let format = |stream, content_type: &str| {
             let rules = ResponseRules { stream, ..ResponseRules::default() };
-            Reading { rules: &rules, content_type, bodiless: false, paths: None }.row_format()
+            Reading { rules: &rules, content_type, bodiless: false, parts: &Parts::EVERYTHING }.row_format()
         };
         for stream in [false, true] {
             assert_eq!(format(stream, "application/x-ndjson"), Some(RowFormat::JsonLines));

@@ -9,6 +9,7 @@ use super::cx::Cx;
 use super::env::Env;
 use super::flow::Flow;
 use super::halt::{About, Fault, Halt, What};
+use super::needs::Needs;
 use super::outcome::{AbortCause, Decision, TryFacts, TryFault, Verdict, decide};
 use super::step_run::{Doing, Gathering, Sent, StepRun};
 use super::{retry, scope};
@@ -104,7 +105,7 @@ impl StepRun {
         let retries_left = self.retry < self.step().retry.max_retries;
         let answer = match result {
             Ok(response) => self.read(cx.now, &sent, response, duration, retries_left),
-            Err(error) => without_answer(error, duration, retries_left),
+            Err(error) => without_answer(&self.node.needs, error, duration, retries_left),
         };
         cx.run.progress.counts.bytes += answer.facts.size.unwrap_or_default();
         self.judge(cx, env, sent, answer)
@@ -285,7 +286,7 @@ impl StepRun {
             rules: &self.step().response,
             content_type,
             bodiless: status == 204 || head,
-            paths: self.node.needs.body.as_ref().map(|paths| paths.iter().map(Vec::as_slice).collect()),
+            parts: &self.node.needs.body,
         }
     }
 
@@ -316,7 +317,7 @@ impl StepRun {
                 (Body::lenient(&reading, &bytes), Some(TryFault::Status), problem)
             }
         };
-        let value = response_value(Some(status), self.node.needs.headers.then_some(&headers), &body, &url);
+        let value = response_value(&self.node.needs, Some(status), Some(&headers), &body, &url);
         Answer {
             retry_after: retry::retry_after(&headers, now.wall),
             link: header("link"),
@@ -338,10 +339,10 @@ impl StepRun {
 }
 
 /// A try without a whole answer: its response is there for expressions, with nothing in it.
-fn without_answer(error: FetchError, duration: Duration, retries_left: bool) -> Answer {
+fn without_answer(needs: &Needs, error: FetchError, duration: Duration, retries_left: bool) -> Answer {
     let body = Body::Empty;
     Answer {
-        value: response_value(error.status, None, &body, ""),
+        value: response_value(needs, error.status, None, &body, ""),
         tried: TryFacts { status: error.status, fault: Some(TryFault::Fetch(error.kind)), retries_left },
         facts: AnswerFacts {
             url: None,
@@ -359,19 +360,23 @@ fn without_answer(error: FetchError, duration: Duration, retries_left: bool) -> 
     }
 }
 
+/// What expressions see of an answer: of its members those that somebody reads.
 fn response_value(
+    needs: &Needs,
     status: Option<u16>,
     headers: Option<&Vec<(String, String)>>,
     body: &Body,
     url: &str,
 ) -> Value {
-    let url = if url.is_empty() { Value::null() } else { Value::from(url) };
-    Value::object([
-        ("status_code", Value::from(status.map(|status| Value::from(u32::from(status))))),
-        ("headers", headers.map_or_else(|| Value::object::<&str>([]), |headers| headers_value(headers))),
-        ("body", body.value()),
-        ("url", url),
-    ])
+    let headers = || headers.map_or_else(|| Value::object::<&str>([]), |headers| headers_value(headers));
+    let url = || if url.is_empty() { Value::null() } else { Value::from(url) };
+    let members = [
+        needs.status.then(|| ("status_code", Value::from(status.map(|status| Value::from(u32::from(status)))))),
+        needs.headers.then(|| ("headers", headers())),
+        Some(("body", body.value())),
+        needs.url.then(|| ("url", url())),
+    ];
+    Value::object(members.into_iter().flatten())
 }
 
 /// Repeated headers are joined with `, `; `set-cookie` is a list.

@@ -296,7 +296,7 @@ fn too_large(
     about: &Made<'_>,
 ) -> Result<(), Halt> {
     let (subject, body) = match large.row {
-        Some((number, row)) => (format!("row {number}"), MessageBody::rows(std::slice::from_ref(row))),
+        Some((number, row)) => (format!("row {number}"), MessageBody::rows(vec![row.clone()])),
         None => ("the body".to_owned(), about.answer.body.message()),
     };
     let (size, max) = (large.size, cx.run.limits.message_max_bytes);

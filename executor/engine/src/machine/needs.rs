@@ -1,7 +1,7 @@
 //! Which parts of an answer somebody looks at, known before it runs: only those are built as values, and only what a
 //! later pass looks at goes into a checkpoint.
 
-use orchid_plan::{Definition, PaginateKind, Reads, RequestTemplate, Step};
+use orchid_plan::{Definition, PaginateKind, Parts, Reads, RequestTemplate, Step};
 
 /// Paths of member names; none: everything.
 pub(crate) type Paths = Option<Vec<Vec<String>>>;
@@ -10,7 +10,7 @@ pub(crate) type Paths = Option<Vec<Vec<String>>>;
 #[derive(Debug, Clone)]
 pub(crate) struct Needs {
     /// Parts of a body that expressions read, from its top.
-    pub(crate) body: Paths,
+    pub(crate) body: Parts,
     /// Whether anybody reads headers.
     pub(crate) headers: bool,
     /// Parts of a response that the next pass reads, from `response`.
@@ -18,9 +18,14 @@ pub(crate) struct Needs {
     /// Parts of the last response that later steps read, from `steps.<id>`.
     pub(crate) finished: Paths,
     /// Parts of a row, or of an item, that the steps below look at.
-    pub(crate) item: Paths,
+    pub(crate) item: Parts,
     /// Whether anybody reads `meta`.
     pub(crate) meta: bool,
+    /// Whether anybody reads `page`.
+    pub(crate) page: bool,
+    /// Whether anybody reads the status or the url of an answer.
+    pub(crate) status: bool,
+    pub(crate) url: bool,
 }
 
 impl Needs {
@@ -46,12 +51,15 @@ impl Needs {
             rendering.map(|reads| paths(reads, &["response"])).into_iter().collect();
         carried.extend(own.iter().map(|reads| paths(reads, &["prev"])));
         Needs {
-            body: answer(&["body"]),
-            headers: answer(&["headers"]).is_none_or(|paths| !paths.is_empty()),
+            body: parts(answer(&["body"])),
+            headers: is_read(&answer(&["headers"])),
+            status: is_read(&answer(&["status_code"])),
+            url: is_read(&answer(&["url"])),
             carried: union(carried),
             finished: paths(&definition.reads, &["steps", &step.id]),
-            item: items(step, &below),
+            item: parts(items(step, &below)),
             meta: step.reads.touches(&["meta"]),
+            page: step.reads.touches(&["page"]),
         }
     }
 }
@@ -98,6 +106,14 @@ fn own_reads(step: &Step) -> Vec<&Reads> {
 
 fn paths(reads: &Reads, prefix: &[&str]) -> Paths {
     Some(reads.below(prefix)?.into_iter().map(<[String]>::to_vec).collect())
+}
+
+fn is_read(paths: &Paths) -> bool {
+    paths.as_ref().is_none_or(|paths| !paths.is_empty())
+}
+
+fn parts(paths: Paths) -> Parts {
+    paths.map_or(Parts::EVERYTHING, |paths| Parts::of(paths.iter().map(Vec::as_slice)))
 }
 
 fn union(all: Vec<Paths>) -> Paths {

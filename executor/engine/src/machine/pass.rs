@@ -20,7 +20,6 @@ use super::{conditional, shown};
 use crate::body::{Body, Rows};
 use crate::error::ErrorClass;
 use crate::input::TryId;
-use crate::message::body::elements;
 use crate::output::CursorChange;
 
 /// What a pass leaves once its rows are done.
@@ -53,7 +52,7 @@ impl StepRun {
             let made = Made { sent: &sent, answer: &answer, extracted };
             sheet.whole(cx, &self.node, &steps, &made)?;
             if self.node.gathers {
-                let body = elements(&answer.body.message().array).unwrap_or_default();
+                let body = answer.body.message().elements().unwrap_or_default();
                 let with_steps =
                     |row: Bytes| if steps.is_empty() { row } else { shown::with_steps(&row, &steps) };
                 self.gathered.extend(body.into_iter().map(with_steps));

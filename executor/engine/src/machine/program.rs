@@ -150,7 +150,7 @@ fn emits_nothing(step: &Step) -> bool {
 
 /// A body is taken piece by piece only where nothing but its rows is looked at.
 fn pieces(step: &Step, needs: &Needs) -> Pieces {
-    let looked_at = needs.body.as_ref().is_none_or(|paths| !paths.is_empty());
+    let looked_at = !needs.body.is_nothing();
     if looked_at {
         return Pieces::Never;
     }

@@ -3,7 +3,7 @@
 use orchid_plan::{EvalEnv, Scope, ScopeName, Value};
 
 use super::env::Env;
-use super::paginate::{self, page_scope};
+use super::paginate::page_scope;
 use super::program::Node;
 use super::run::Run;
 use super::step_run::StepRun;
@@ -15,7 +15,9 @@ pub(super) fn around(run: &Run, env: &Env) -> Scope {
     scope.set(ScopeName::Context, env.context.object().clone());
     scope.set(ScopeName::Config, run.config.clone());
     scope.set(ScopeName::Steps, env.finished.object().clone());
-    scope.set(ScopeName::Items, Value::list(env.items.iter().cloned()));
+    if !env.items.is_empty() {
+        scope.set(ScopeName::Items, Value::list(env.items.iter().cloned()));
+    }
     scope.set(ScopeName::Parent, env.parent.clone());
     scope.set(ScopeName::Window, env.window.clone());
     scope.set(ScopeName::Cursor, env.cursor.clone());
@@ -40,7 +42,9 @@ pub(super) fn rendering(run: &Run, env: &Env, step: &StepRun) -> Scope {
     let mut scope = before(run, env, step);
     scope.set(ScopeName::Response, step.latest.clone());
     scope.set(ScopeName::Prev, step.latest.clone());
-    scope.set(ScopeName::Page, page_scope(step.step().paginate.as_ref(), &step.pointer, step.pass()));
+    if step.node.needs.page {
+        scope.set(ScopeName::Page, page_scope(step.step().paginate.as_ref(), &step.pointer, step.pass()));
+    }
     scope
 }
 
@@ -66,12 +70,25 @@ pub(super) fn eval_env(run: &Run, env: &Env, step: &StepRun, now: Now) -> EvalEn
 
 /// A number that depends on the run's seed, the pass and the try alone.
 pub(super) fn draw(run: &Run, env: &Env, step: &StepRun, purpose: &[u8]) -> u64 {
-    paginate::fingerprint(&[
-        &run.seed.to_be_bytes(),
-        purpose,
-        step.path(env).as_bytes(),
-        &step.retry.to_be_bytes(),
-    ])
+    let numbers = [step.item.map_or(0, |item| item + 1), step.page, u64::from(step.retry)];
+    let fields = [purpose, env.prefix.as_bytes(), step.step().id.as_bytes()];
+    let mut state = run.seed;
+    for field in fields {
+        // FNV-1a, 64 bits.
+        let hash = field.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        state = mixed(state ^ hash);
+    }
+    numbers.into_iter().fold(state, |state, number| mixed(state ^ number))
+}
+
+/// One step of SplitMix64 (Steele, Lea and Flood 2014): every bit of the input moves half of the output's.
+fn mixed(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 fn meta(run: &Run, env: &Env, step: &StepRun) -> Value {

@@ -113,19 +113,15 @@ impl StepRun {
         let Some(template) = node.step.request() else { return Ok(Flow::Done) };
         let (scope, eval) = (scope::rendering(cx.run, env, self), scope::eval_env(cx.run, env, self, cx.now));
         let params = self.params();
-        let params: Vec<(&str, String)> =
-            params.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
         let url = if let Pointer::Url(url) = &self.pointer { Some(url.as_str()) } else { None };
         let mut rendered = template
-            .render_with(&scope, &eval, &Overrides { url, params: &params })
+            .render_with(&scope, &eval, &Overrides { url, params: &params, like: self.home.as_ref() })
             .map_err(|error| self.plain_fault(cx, env, What::rendering(error)))?;
-        let mut facts = facts_of(&rendered);
-        let url = self.reachable(cx, env, &rendered.url, &facts)?;
-        facts.url = Some(url.to_string());
-        let conditional = conditional::revalidate(cx.run, &node.step, &url, &mut rendered.headers);
-        facts.headers.clone_from(&rendered.headers);
+        self.reach_out(cx, env, &rendered)?;
+        let conditional = conditional::revalidate(cx.run, &node.step, &rendered.url, &mut rendered.headers);
+        let (url, facts) = (rendered.url.clone(), facts_of(&rendered));
 
-        let fingerprint = node.step.paginate.as_ref().map(|_| request_fingerprint(&rendered, &url));
+        let fingerprint = node.step.paginate.as_ref().map(|_| request_fingerprint(&rendered));
         if self.retry == 0
             && self.rows_done.is_none()
             && fingerprint.is_some_and(|fingerprint| self.guard.saw(fingerprint))
@@ -138,7 +134,7 @@ impl StepRun {
 
         cx.run.progress.counts.requests += 1;
         cx.run.progress.counts.retries += u64::from(self.retry > 0);
-        let request = self.request(cx, rendered, url.clone());
+        let request = self.request(cx, rendered);
         let try_id = cx.fetch(request);
         self.doing =
             Doing::Asking(Box::new(Sent { try_id, env: eval, scope, url, facts, fingerprint, conditional }));
@@ -163,37 +159,31 @@ impl StepRun {
         params
     }
 
-    /// The url, if the config lets it be reached. The first one becomes the step's home.
-    fn reachable(&mut self, cx: &Cx<'_>, env: &Env, text: &str, facts: &SentFacts) -> Result<Url, Halt> {
-        let pointer = format!("{}/url", self.step().pointer);
-        let about = || About { sent: Some(facts), ..About::default() };
-        let url = Url::parse(text).map_err(|error| {
-            let message = format!("the url does not parse: {error}");
-            let what =
-                What { class: ErrorClass::Config, code: "INVALID_URL", pointer: pointer.clone(), message };
-            Fault::new(cx.run, self.spot(env), what, about())
-        })?;
+    /// Refuses a url that the config does not let be reached. The first one becomes the step's home.
+    fn reach_out(&mut self, cx: &Cx<'_>, env: &Env, rendered: &RenderedRequest) -> Result<(), Halt> {
         // The plan's own url may change from pass to pass; one that an answer gave has to stay with it.
         let follows = matches!(self.pointer, Pointer::Url(_));
-        let home = match &self.home {
-            Some(home) if follows => home.clone(),
-            Some(_) | None => url.clone(),
+        let home = match self.home.take() {
+            Some(home) if follows => home,
+            Some(_) | None => rendered.url.clone(),
         };
-        let policy = RedirectPolicy::new(cx.run.hosts(&home));
-        policy.check(&home, &url).map_err(|refusal| {
-            Fault::new(cx.run, self.spot(env), What::host(pointer, refusal.to_string()), about())
-        })?;
-        self.home = Some(home);
-        Ok(url)
+        let allowed = RedirectPolicy::new(cx.run.hosts(&home)).check(&home, &rendered.url);
+        // A host of the plan's own that was refused is kept nowhere: it may be a secret.
+        self.home = Some(home).filter(|_| follows || allowed.is_ok());
+        allowed.map_err(|refusal| {
+            let what = What::host(format!("{}/url", self.step().pointer), refusal.to_string());
+            let facts = facts_of(rendered);
+            Fault::new(cx.run, self.spot(env), what, About { sent: Some(&facts), ..About::default() }).into()
+        })
     }
 
-    fn request(&self, cx: &Cx<'_>, rendered: RenderedRequest, url: Url) -> Request {
+    fn request(&self, cx: &Cx<'_>, rendered: RenderedRequest) -> Request {
         let rules = self.step();
-        let home = self.home.as_ref().unwrap_or(&url);
+        let home = self.home.as_ref().unwrap_or(&rendered.url);
         Request {
             method: rendered.method.as_str(),
             redirects: RedirectPolicy::new(cx.run.hosts(home)),
-            url,
+            url: rendered.url,
             headers: rendered.headers,
             body: rendered.body,
             timeout: rules.timeout,
@@ -243,14 +233,14 @@ pub(super) enum Repeat {
     GoOn,
 }
 
-fn request_fingerprint(rendered: &RenderedRequest, url: &Url) -> u64 {
+fn request_fingerprint(rendered: &RenderedRequest) -> u64 {
     let body = rendered.body.as_deref().unwrap_or_default();
-    fingerprint(&[b"request", rendered.method.as_str().as_bytes(), url.as_str().as_bytes(), body])
+    fingerprint(&[b"request", rendered.method.as_str().as_bytes(), rendered.url.as_str().as_bytes(), body])
 }
 
 fn facts_of(rendered: &RenderedRequest) -> SentFacts {
     SentFacts {
-        url: Some(rendered.url.clone()),
+        url: Some(rendered.url.to_string()),
         method: Some(rendered.method.as_str()),
         headers: rendered.headers.clone(),
         body: rendered.body.clone(),

@@ -3,7 +3,7 @@
 //! In: the body of each answer of a step. Out: for each watched expression whose member stood in none of them, a warning
 //! that says what did stand there.
 
-use orchid_plan::{Kind, PaginateKind, Rows, Step, Value};
+use orchid_plan::{Kind, PaginateKind, Parts, Rows, Step, Value};
 use serde::{Deserialize, Serialize};
 
 use crate::progress::Warning;
@@ -60,19 +60,6 @@ struct Broke {
     /// Parts of the path that led somewhere.
     depth: usize,
     members: Vec<String>,
-}
-
-impl PathSeen {
-    fn take(&mut self, body: &Value, paths: &[Vec<String>]) {
-        for path in paths {
-            match follow(body, path) {
-                None => self.found = true,
-                Some(broke) => {
-                    self.broke.get_or_insert(broke);
-                }
-            }
-        }
-    }
 }
 
 /// An expression that is watched, by what it reads of the body.
@@ -146,28 +133,28 @@ impl Watch {
     /// Looks at the JSON of an answer. What stands around a missing member is only looked at once: later answers are
     /// scanned for the missing members alone, and not at all once each was found.
     pub(crate) fn look(&mut self, json: &[u8]) {
-        let open: Vec<&Watched> = self
-            .watched
-            .iter()
-            .zip(&self.seen.paths)
-            .filter(|(_, seen)| !seen.found)
-            .map(|(watched, _)| watched)
-            .collect();
-        if open.is_empty() {
+        if self.open().next().is_none() {
             return;
         }
-        let first = self.seen.paths.iter().any(|seen| !seen.found && seen.broke.is_none());
-        let body = if first {
-            Value::parse(json)
-        } else {
-            Value::parse_paths(json, open.iter().flat_map(|watched| &watched.paths).map(Vec::as_slice))
-        };
-        let Ok(body) = body else { return };
+        let paths = self.open().flat_map(|(watched, _)| &watched.paths).map(Vec::as_slice);
+        let Ok(body) = Value::parse_parts(json, &Parts::of(paths)) else { return };
         for (watched, seen) in self.watched.iter().zip(&mut self.seen.paths) {
-            if !seen.found {
-                seen.take(&body, &watched.paths);
+            seen.found |= watched.paths.iter().any(|path| follow(&body, path).is_none());
+        }
+        if self.open().all(|(_, seen)| seen.broke.is_some()) {
+            return;
+        }
+        let Ok(body) = Value::parse(json) else { return };
+        for (watched, seen) in self.watched.iter().zip(&mut self.seen.paths) {
+            if !seen.found && seen.broke.is_none() {
+                seen.broke = watched.paths.iter().find_map(|path| follow(&body, path));
             }
         }
+    }
+
+    /// What was not found yet.
+    fn open(&self) -> impl Iterator<Item = (&Watched, &PathSeen)> {
+        self.watched.iter().zip(&self.seen.paths).filter(|(_, seen)| !seen.found)
     }
 
     /// What the run's end has to warn of.

@@ -42,61 +42,103 @@ impl BodyKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MessageBody {
     pub(crate) kind: BodyKind,
-    /// The whole array, brackets included.
-    pub(crate) array: Vec<u8>,
+    content: Content,
+}
+
+/// Large bodies pass here: nothing is copied before it is written into its message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Content {
+    /// An array as it came, brackets included.
+    Array(Bytes),
+    /// Elements that brackets are still to be put around.
+    Elements(Vec<Bytes>),
 }
 
 impl MessageBody {
     /// Nothing.
     pub(crate) fn empty() -> MessageBody {
-        MessageBody { kind: BodyKind::Empty, array: b"[]".to_vec() }
+        MessageBody::listed(BodyKind::Empty, Vec::new())
     }
 
-    /// JSON text that is known to parse, copied as the bytes that came.
-    pub(crate) fn json(text: &[u8]) -> MessageBody {
-        let text = text.trim_ascii();
+    /// JSON text that is known to parse, passed on as the bytes that came.
+    pub(crate) fn json(text: &Bytes) -> MessageBody {
+        let text = text.slice_ref(text.trim_ascii());
         match text.first() {
             None | Some(b'n') => MessageBody::empty(),
-            Some(b'[') => MessageBody { kind: BodyKind::Array, array: text.to_vec() },
-            Some(b'{') => MessageBody { kind: BodyKind::Object, array: bracketed(&[text]) },
-            Some(_) => MessageBody { kind: BodyKind::Scalar, array: bracketed(&[text]) },
+            Some(b'[') => MessageBody { kind: BodyKind::Array, content: Content::Array(text) },
+            Some(b'{') => MessageBody::listed(BodyKind::Object, vec![text]),
+            Some(_) => MessageBody::listed(BodyKind::Scalar, vec![text]),
         }
     }
 
     /// One text.
     pub(crate) fn text(text: &str) -> MessageBody {
-        MessageBody { kind: BodyKind::Text, array: bracketed(&[&json::string(text)]) }
+        MessageBody::listed(BodyKind::Text, vec![json::string(text).into()])
     }
 
     /// The one object that stands for bytes, as JSON.
-    pub(crate) fn binary(object: &[u8]) -> MessageBody {
-        MessageBody { kind: BodyKind::Binary, array: bracketed(&[object]) }
+    pub(crate) fn binary(object: Vec<u8>) -> MessageBody {
+        MessageBody::listed(BodyKind::Binary, vec![object.into()])
     }
 
     /// Rows, each as JSON text.
-    pub(crate) fn rows(rows: &[Bytes]) -> MessageBody {
-        MessageBody { kind: BodyKind::Rows, array: bracketed(rows) }
+    pub(crate) fn rows(rows: Vec<Bytes>) -> MessageBody {
+        MessageBody::listed(BodyKind::Rows, rows)
+    }
+
+    /// Elements of a kind, each as JSON text.
+    pub(crate) fn listed(kind: BodyKind, elements: Vec<Bytes>) -> MessageBody {
+        MessageBody { kind, content: Content::Elements(elements) }
+    }
+
+    /// Bytes of the whole array.
+    pub(crate) fn size(&self) -> usize {
+        match &self.content {
+            Content::Array(array) => array.len(),
+            Content::Elements(elements) => {
+                let commas = elements.len().saturating_sub(1);
+                elements.iter().map(Bytes::len).sum::<usize>() + commas + 2
+            }
+        }
+    }
+
+    /// Writes the whole array, brackets included.
+    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+        match &self.content {
+            Content::Array(array) => out.extend_from_slice(array),
+            Content::Elements(elements) => {
+                out.push(b'[');
+                for (index, element) in elements.iter().enumerate() {
+                    if index > 0 {
+                        out.push(b',');
+                    }
+                    out.extend_from_slice(element);
+                }
+                out.push(b']');
+            }
+        }
+    }
+
+    /// The elements of the array; none where they do not read.
+    pub(crate) fn elements(&self) -> Option<Vec<Bytes>> {
+        match &self.content {
+            Content::Array(array) => elements(array),
+            Content::Elements(elements) => Some(elements.clone()),
+        }
+    }
+
+    /// The whole array.
+    pub(crate) fn array(&self) -> Vec<u8> {
+        let mut array = Vec::with_capacity(self.size());
+        self.write(&mut array);
+        array
     }
 }
 
 /// The elements of a JSON array, as the bytes that they are; none where it is no array.
-pub(crate) fn elements(array: &[u8]) -> Option<Vec<Bytes>> {
+fn elements(array: &Bytes) -> Option<Vec<Bytes>> {
     let raw: Vec<&RawValue> = serde_json::from_slice(array).ok()?;
-    Some(raw.into_iter().map(|value| Bytes::copy_from_slice(value.get().as_bytes())).collect())
-}
-
-fn bracketed<T: AsRef<[u8]>>(elements: &[T]) -> Vec<u8> {
-    let length: usize = elements.iter().map(|element| element.as_ref().len() + 1).sum();
-    let mut array = Vec::with_capacity(length + 2);
-    array.push(b'[');
-    for (index, element) in elements.iter().enumerate() {
-        if index > 0 {
-            array.push(b',');
-        }
-        array.extend_from_slice(element.as_ref());
-    }
-    array.push(b']');
-    array
+    Some(raw.into_iter().map(|value| array.slice_ref(value.get().as_bytes())).collect())
 }
 
 #[cfg(test)]
@@ -116,15 +158,19 @@ mod tests {
             ("", BodyKind::Empty, "[]"),
         ];
         for (text, kind, array) in cases {
-            let body = MessageBody::json(text.as_bytes());
-            assert_eq!((body.kind, body.array.as_slice()), (kind, array.as_bytes()), "{text}");
+            let body = MessageBody::json(&Bytes::from_static(text.as_bytes()));
+            assert_eq!((body.kind, body.array().as_slice()), (kind, array.as_bytes()), "{text}");
+            assert_eq!(body.size(), array.len());
         }
     }
 
     #[test]
     fn elements_keep_their_bytes() {
-        let found = elements(b"[1.00, {\"a\" : 2}]").unwrap();
+        let elements = |json: &'static str| MessageBody::json(&Bytes::from_static(json.as_bytes())).elements();
+        let found = elements("[1.00, {\"a\" : 2}]").unwrap();
         assert_eq!(found, [Bytes::from_static(b"1.00"), Bytes::from_static(b"{\"a\" : 2}")]);
-        assert_eq!(elements(b"{}"), None);
+        assert_eq!(elements("{}").unwrap(), [Bytes::from_static(b"{}")]);
+        let rows = MessageBody::rows(vec![Bytes::from_static(b"1"), Bytes::from_static(b"[]")]);
+        assert_eq!((rows.array().as_slice(), rows.size()), (b"[1,[]]".as_slice(), 6));
     }
 }

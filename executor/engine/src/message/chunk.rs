@@ -6,7 +6,7 @@ use super::body::{BodyKind, MessageBody};
 use super::envelope::{At, Beside, Part, response};
 use super::exchange::Exchange;
 use super::origin::Origin;
-use super::{Message, body};
+use super::Message;
 
 /// Room for the numbers that differ from chunk to chunk.
 const SLACK: usize = 32;
@@ -43,7 +43,7 @@ impl Page<'_> {
         if message.size() <= self.max_bytes {
             return Ok(vec![message]);
         }
-        let (BodyKind::Array, Some(elements)) = (body.kind, body::elements(&body.array)) else {
+        let (BodyKind::Array, Some(elements)) = (body.kind, body.elements()) else {
             return Err(TooLarge { row: None, size: message.size() });
         };
         let mut filling = Filling::new(BodyKind::Array, 0);
@@ -58,7 +58,7 @@ impl Page<'_> {
 
     /// The one message of one row, as `record` emits it.
     pub(crate) fn record(&self, row: &Bytes) -> Result<Message, TooLarge> {
-        let message = self.message(Part::WHOLE, &MessageBody::rows(std::slice::from_ref(row)));
+        let message = self.message(Part::WHOLE, &MessageBody::rows(vec![row.clone()]));
         if message.size() <= self.max_bytes {
             Ok(message)
         } else {
@@ -79,7 +79,7 @@ impl Page<'_> {
 
     /// Bytes of a message around its rows.
     fn around(&self) -> usize {
-        self.message(Part::WHOLE, &MessageBody { kind: BodyKind::Rows, array: b"[]".to_vec() }).size() + SLACK
+        self.message(Part::WHOLE, &MessageBody::rows(Vec::new())).size() + SLACK
     }
 }
 
@@ -128,9 +128,8 @@ impl Filling {
         if self.rows.is_empty() && !ends_empty {
             return None;
         }
-        let body = MessageBody { kind: self.kind, ..MessageBody::rows(&self.rows) };
+        let body = MessageBody::listed(self.kind, std::mem::take(&mut self.rows));
         let message = page.message(Part { chunk: self.chunk, last }, &body);
-        self.rows.clear();
         self.used = 0;
         self.chunk += 1;
         Some(message)

@@ -130,15 +130,16 @@ pub(crate) fn error(
 
 /// The beginning of a body as text.
 fn shortened(body: &MessageBody) -> MessageBody {
+    let array = body.array();
     if body.kind == BodyKind::Text
-        && let Ok([text]) = serde_json::from_slice::<[String; 1]>(&body.array)
+        && let Ok([text]) = serde_json::from_slice::<[String; 1]>(&array)
     {
         return MessageBody::text(json::head_of(&text, ERROR_TEXT_MAX));
     }
     let inner = match body.kind {
-        BodyKind::Array | BodyKind::Rows => body.array.as_slice(),
+        BodyKind::Array | BodyKind::Rows => array.as_slice(),
         BodyKind::Object | BodyKind::Scalar | BodyKind::Text | BodyKind::Binary | BodyKind::Empty => {
-            body.array.get(1..body.array.len().saturating_sub(1)).unwrap_or_default()
+            array.get(1..array.len().saturating_sub(1)).unwrap_or_default()
         }
     };
     let text = String::from_utf8_lossy(inner);
@@ -163,7 +164,7 @@ fn assemble(
         last_chunk: part.last,
         timestamp: timestamp(at.time),
     });
-    let mut payload = Vec::with_capacity(1024 + exchange.0.len() + body.array.len() + extracted.len());
+    let mut payload = Vec::with_capacity(1024 + exchange.0.len() + body.size() + extracted.len());
     payload.push(b'{');
     for members in [&origin.head, &position, &origin.trace, &exchange.0] {
         payload.extend_from_slice(members);
@@ -172,7 +173,9 @@ fn assemble(
     payload.extend_from_slice(b"\"body_kind\":\"");
     payload.extend_from_slice(body.kind.as_str().as_bytes());
     payload.extend_from_slice(b"\",\"response_body\":");
-    payload.extend_from_slice(&body.array);
+    let body_at = payload.len();
+    body.write(&mut payload);
+    let body_at = body_at..payload.len();
     payload.extend_from_slice(b",\"extracted_data\":");
     payload.extend_from_slice(extracted);
     if !steps.is_empty() {
@@ -193,7 +196,7 @@ fn assemble(
         Place { execution_id: &origin.execution_id, kind, step_path: at.step_path, chunk: part.chunk };
     let content = Content {
         body_kind: body.kind.as_str(),
-        response_body: &body.array,
+        response_body: &payload[body_at],
         extracted_data: extracted,
         steps,
         last_chunk: part.last,

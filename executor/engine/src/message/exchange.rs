@@ -1,8 +1,8 @@
 //! What a message says about the request and the answer it came from. Redacted here, once for a page.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::json;
 use super::redact::{REDACTED, Redactor};
@@ -35,10 +35,10 @@ struct Wire<'a> {
     request_url: Option<String>,
     response_url: Option<String>,
     request_method: Option<&'a str>,
-    request_headers: BTreeMap<&'a str, String>,
+    request_headers: Headers<'a>,
     request_body: Option<String>,
     status_code: Option<u16>,
-    response_headers: Option<BTreeMap<&'a str, String>>,
+    response_headers: Option<Headers<'a>>,
     response_size: Option<u64>,
     duration_ms: Option<u64>,
 }
@@ -68,23 +68,31 @@ impl Exchange {
     }
 }
 
-/// Repeated headers are joined with a comma.
-fn joined<'a>(headers: &'a [(String, String)], redactor: &Redactor) -> BTreeMap<&'a str, String> {
-    let mut map: BTreeMap<&str, String> = BTreeMap::new();
-    for (name, value) in headers {
-        let clean = redactor.header(name, value);
-        match map.get_mut(name.as_str()) {
-            Some(before) if before == REDACTED => {}
-            Some(before) => {
-                before.push_str(", ");
-                before.push_str(&clean);
-            }
-            None => {
-                map.insert(name, clean.into_owned());
-            }
-        }
+/// Headers in the order of their names, each once.
+#[derive(Debug, PartialEq)]
+struct Headers<'a>(Vec<(&'a str, Cow<'a, str>)>);
+
+impl Serialize for Headers<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
     }
-    map
+}
+
+/// Repeated headers are joined with a comma.
+fn joined<'a>(headers: &'a [(String, String)], redactor: &Redactor) -> Headers<'a> {
+    let mut all: Vec<(&str, Cow<'_, str>)> =
+        headers.iter().map(|(name, value)| (name.as_str(), redactor.header(name, value))).collect();
+    all.sort_by_key(|(name, _)| *name);
+    all.dedup_by(|(name, value), (before, text)| {
+        let same = name == before;
+        if same && text != REDACTED {
+            let text = text.to_mut();
+            text.push_str(", ");
+            text.push_str(value);
+        }
+        same
+    });
+    Headers(all)
 }
 
 /// Redacted before it is cut: half a secret at the border would be no match.
@@ -110,9 +118,8 @@ mod tests {
             header("set-cookie", "x=1"),
             header("set-cookie", "y=2"),
         ];
-        let map = joined(&headers, &Redactor::default());
-        assert_eq!(map["vary"], "a, b");
-        assert_eq!(map["set-cookie"], REDACTED);
+        let all = joined(&headers, &Redactor::default());
+        assert_eq!(all, Headers(vec![("set-cookie", REDACTED.into()), ("vary", "a, b".into())]));
     }
 
     #[test]

@@ -12,12 +12,17 @@ use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
 use tracing::Subscriber;
 use tracing_subscriber::{
-    EnvFilter, Layer, filter::ParseError, fmt, layer::SubscriberExt as _, registry::LookupSpan,
+    EnvFilter, Layer,
+    filter::{ParseError, filter_fn},
+    fmt, layer::SubscriberExt as _, registry::LookupSpan,
     util::SubscriberInitExt as _,
 };
 
 pub use self::settings::{LogFormat, TelemetrySettings};
 pub use self::traceparent::{Traceparent, TraceparentError, current, follow};
+
+/// The target of spans that are only made where traces go somewhere: there are many of them, and logs lose little without.
+pub const FINE_SPANS: &str = "orchid::fine";
 
 /// Telemetry could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -60,8 +65,19 @@ impl Telemetry {
             .map_err(|source| TelemetryError::Filter { filter: settings.filter.clone(), source })?;
         let provider = provider(service, instance, settings.otlp_endpoint.as_deref())?;
         opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
-        let spans = tracing_opentelemetry::layer().with_tracer(provider.tracer(service));
-        tracing_subscriber::registry().with(filter).with(spans).with(lines(settings.format)).try_init()?;
+        let exports = settings.otlp_endpoint.is_some();
+        let spans = tracing_opentelemetry::layer()
+            .with_tracer(provider.tracer(service))
+            // Times of each poll and names of threads: nobody reads them, and every poll of every task would pay.
+            .with_tracked_inactivity(false)
+            .with_threads(false)
+            .with_location(false);
+        tracing_subscriber::registry()
+            .with(filter)
+            .with(filter_fn(move |metadata| exports || metadata.target() != FINE_SPANS))
+            .with(spans)
+            .with(lines(settings.format))
+            .try_init()?;
         Ok(Self { provider })
     }
 

@@ -5,7 +5,7 @@ use chrono::DateTime;
 use proptest::prelude::*;
 
 use super::tests::compile_anywhere;
-use crate::{EvalEnv, PlainPath, PlainStep, RawRows, Scope, ScopeName, ServerLimits, Value, compile};
+use crate::{EvalEnv, Parts, PlainPath, PlainStep, RawRows, Scope, ScopeName, ServerLimits, Value, compile};
 
 /// JSON text whose numbers are integers of 64 bits or short decimals.
 fn json() -> impl Strategy<Value = String> {
@@ -85,7 +85,7 @@ proptest! {
         for text in EXPRESSIONS {
             let expr = compile_anywhere(text);
             let Some(paths) = expr.reads().below(&["response", "body"]) else { continue };
-            let part = with_body(Value::parse_paths(body.as_bytes(), paths).unwrap());
+            let part = with_body(Value::parse_parts(body.as_bytes(), &Parts::of(paths)).unwrap());
             let (whole, part) = (expr.eval(&whole, &env()), expr.eval(&part, &env()));
             match (whole, part) {
                 (Ok(whole), Ok(part)) => prop_assert_eq!(whole.to_json(), part.to_json(), "{} of {}", text, body),

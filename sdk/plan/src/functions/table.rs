@@ -64,7 +64,7 @@ mod tests {
     fn url_of(template: &str, scope: &Scope, env: &EvalEnv) -> String {
         let definition = serde_json::json!({"step": {"url": template}});
         let definition = crate::compile(&definition, &crate::ServerLimits::default()).unwrap();
-        definition.steps[0].request().unwrap().render(scope, env).unwrap().url
+        definition.steps[0].request().unwrap().render(scope, env).unwrap().url.into()
     }
 
     #[test]

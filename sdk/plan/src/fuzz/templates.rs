@@ -69,8 +69,7 @@ proptest! {
         let Ok(definition) = compile(&json!({"step": step}), &ServerLimits::default()) else { return Ok(()) };
         match definition.steps[0].request().unwrap().render(&scope(), &env()) {
             Ok(request) => {
-                let url = url::Url::parse(&request.url);
-                prop_assert!(url.is_ok_and(|url| url.host_str() == Some("a.example.com")), "{}", request.url);
+                prop_assert_eq!(request.url.host_str(), Some("a.example.com"));
                 for (name, value) in &request.headers {
                     let plain = value.chars().all(|c| !c.is_control() || c == '\t');
                     prop_assert!(plain && name.to_ascii_lowercase() == *name, "{name}: {value:?}");

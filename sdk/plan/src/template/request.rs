@@ -73,7 +73,9 @@ pub struct Overrides<'a> {
     /// This url alone is sent: neither the plan's url nor any parameter (`next_url`, `link_header`).
     pub url: Option<&'a str>,
     /// Parameters after the plan's own (`cursor` with a `param`).
-    pub params: &'a [(&'a str, String)],
+    pub params: &'a [(String, String)],
+    /// A url that this template rendered to before: what the new one has in common with it is not parsed again.
+    pub like: Option<&'a Url>,
 }
 
 /// A request as it will be sent.
@@ -82,7 +84,7 @@ pub struct RenderedRequest {
     /// The method.
     pub method: Method,
     /// Absolute, `http` or `https`, with its query.
-    pub url: String,
+    pub url: Url,
     /// Lower-case names, in their order; none twice.
     pub headers: Vec<(String, String)>,
     /// The body, if there is one; its `content-type` is among the headers.
@@ -137,7 +139,7 @@ impl RequestTemplate {
     ) -> Result<RenderedRequest, RenderError> {
         let url = match overrides.url {
             Some(url) => self.parse_url(url)?,
-            None => self.url(scope, env, overrides.params)?,
+            None => self.url(scope, env, overrides)?,
         };
         let mut headers = Vec::with_capacity(self.headers.len() + 1);
         for header in &self.headers {
@@ -156,15 +158,19 @@ impl RequestTemplate {
                 bytes = Some(body.bytes);
             }
         }
-        Ok(RenderedRequest { method: self.method, url: url.into(), headers, body: bytes })
+        Ok(RenderedRequest { method: self.method, url, headers, body: bytes })
     }
 
-    fn url(&self, scope: &Scope, env: &EvalEnv, more: &[(&str, String)]) -> Result<Url, RenderError> {
-        let mut url = self.parse_url(&self.url.text(scope, env, Escape::Percent)?)?;
-        let own = params::render(&self.params, scope, env)?;
+    fn url(&self, scope: &Scope, env: &EvalEnv, overrides: &Overrides<'_>) -> Result<Url, RenderError> {
+        let text = self.url.text(scope, env, Escape::Percent)?;
+        let mut url = match overrides.like.and_then(|like| but_for_its_query(like, &text)) {
+            Some(url) => url,
+            None => self.parse_url(&text)?,
+        };
+        let (own, more) = (params::render(&self.params, scope, env)?, overrides.params);
         if !own.is_empty() || !more.is_empty() {
             let pairs = own.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-            let added = params::query(pairs.chain(more.iter().map(|(name, value)| (*name, value.as_str()))));
+            let added = params::query(pairs.chain(more.iter().map(|(name, value)| (name.as_str(), value.as_str()))));
             let query = match url.query() {
                 Some(query) if !query.is_empty() => format!("{query}&{added}"),
                 _ => added,
@@ -186,6 +192,19 @@ impl RequestTemplate {
         url.set_fragment(None);
         Ok(url)
     }
+}
+
+/// The url of a text that has everything before its query in common with a known one. Pages of one list differ in nothing else.
+fn but_for_its_query(known: &Url, text: &str) -> Option<Url> {
+    let (base, query) = text.split_once('?')?;
+    let same = known.as_str().strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('?'));
+    // What a parser would trim, encode or cut off is its own business.
+    if !same || !query.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
+        return None;
+    }
+    let mut url = known.clone();
+    url.set_query(Some(query));
+    Some(url)
 }
 
 impl HeaderTemplate {

@@ -10,7 +10,7 @@ use std::fmt;
 use jmespath::{Rcvar, Variable};
 use serde_json::Number;
 
-pub use parse::ValueError;
+pub use parse::{Parts, ValueError};
 pub use raw::{PlainPath, PlainStep, RawRows, RawRowsError};
 pub(crate) use write::Borrowed;
 

@@ -26,20 +26,45 @@ impl Value {
         Ok(serde_json::from_slice(json)?)
     }
 
-    /// Parses only what lies on `paths` (names of members, from the top); everything else of an object is left out. An
-    /// empty path, or a list on the way, takes all from there.
+    /// Parses only some parts; everything else of an object is left out.
     ///
     /// # Errors
     /// As [`Value::parse`].
-    pub fn parse_paths<'p>(
-        json: &[u8],
-        paths: impl IntoIterator<Item = &'p [String]>,
-    ) -> Result<Self, ValueError> {
-        let shape = Shape::of(paths);
+    pub fn parse_parts(json: &[u8], parts: &Parts) -> Result<Self, ValueError> {
         let mut reader = serde_json::Deserializer::from_slice(json);
-        let value = shape.deserialize(&mut reader)?;
+        let value = parts.0.deserialize(&mut reader)?;
         reader.end()?;
         Ok(Self(value))
+    }
+}
+
+/// Which parts of a document are wanted; made once, used for every document.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Parts(Shape);
+
+impl Parts {
+    /// All of it.
+    pub const EVERYTHING: Parts = Parts(Shape::All);
+
+    /// What lies on paths (names of members, from the top). An empty path takes everything; a list on the way has no members.
+    pub fn of<'p>(paths: impl IntoIterator<Item = &'p [String]>) -> Parts {
+        let mut shape = Shape::Members(Vec::new());
+        for path in paths {
+            shape.add(path);
+        }
+        Parts(shape)
+    }
+
+    /// Whether only members of an object are wanted: of anything else, nothing is.
+    #[must_use]
+    pub fn are_members(&self) -> bool {
+        matches!(self.0, Shape::Members(_))
+    }
+
+    /// Whether nothing is wanted.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        matches!(&self.0, Shape::Members(members) if members.is_empty())
     }
 }
 
@@ -49,30 +74,26 @@ impl<'de> Deserialize<'de> for Value {
     }
 }
 
-/// Which parts of a document are wanted.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 enum Shape {
     All,
-    Members(BTreeMap<String, Shape>),
+    /// Few, so that a list is searched faster than a tree.
+    Members(Vec<(String, Shape)>),
 }
 
 impl Shape {
-    fn of<'p>(paths: impl IntoIterator<Item = &'p [String]>) -> Self {
-        let mut shape = Self::Members(BTreeMap::new());
-        for path in paths {
-            shape.add(path);
-        }
-        shape
-    }
-
     fn add(&mut self, path: &[String]) {
         let Self::Members(members) = self else { return };
-        match path {
-            [] => *self = Self::All,
-            [first, rest @ ..] => {
-                members.entry(first.clone()).or_insert_with(|| Self::Members(BTreeMap::new())).add(rest);
-            }
-        }
+        let [first, rest @ ..] = path else {
+            *self = Self::All;
+            return;
+        };
+        let known = members.iter().position(|(name, _)| name == first);
+        let at = known.unwrap_or_else(|| {
+            members.push((first.clone(), Self::Members(Vec::new())));
+            members.len() - 1
+        });
+        members[at].1.add(rest);
     }
 }
 
@@ -152,7 +173,7 @@ impl<'de> Visitor<'de> for Whole {
 }
 
 /// Reads some members of an object. A list answers null to every member, so an empty one stands for it.
-struct Part<'s>(&'s BTreeMap<String, Shape>);
+struct Part<'s>(&'s [(String, Shape)]);
 
 impl<'de> Visitor<'de> for Part<'_> {
     type Value = Rcvar;
@@ -166,14 +187,37 @@ impl<'de> Visitor<'de> for Part<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Rcvar, A::Error> {
         let mut members = BTreeMap::new();
-        while let Some(name) = map.next_key::<std::borrow::Cow<'_, str>>()? {
-            if let Some(shape) = self.0.get(name.as_ref()) {
-                members.insert(name.into_owned(), map.next_value_seed(shape)?);
+        while let Some(known) = map.next_key_seed(Known(self.0))? {
+            if let Some((name, shape)) = known {
+                members.insert(name.clone(), map.next_value_seed(shape)?);
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
         }
         Ok(Rcvar::new(Variable::Object(members)))
+    }
+}
+
+/// Finds a member's name among those that are wanted, without a copy of it.
+struct Known<'s>(&'s [(String, Shape)]);
+
+impl<'de, 's> DeserializeSeed<'de> for Known<'s> {
+    type Value = Option<&'s (String, Shape)>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'s> Visitor<'_> for Known<'s> {
+    type Value = Option<&'s (String, Shape)>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a member's name")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+        Ok(self.0.iter().find(|(known, _)| known == name))
     }
 }
 
@@ -204,9 +248,10 @@ mod tests {
         assert!(Value::parse(deep(127).as_bytes()).is_ok());
         assert!(Value::parse(deep(100_000).as_bytes()).is_err());
         // What is not read is passed over without recursion, so it may nest as it likes.
-        assert!(Value::parse_paths(deep(100_000).as_bytes(), [path("a").as_slice()]).is_ok());
+        let a = Parts::of([path("a").as_slice()]);
+        assert!(Value::parse_parts(deep(100_000).as_bytes(), &a).is_ok());
         let below = format!("{{\"a\":{}}}", deep(100_000));
-        assert!(Value::parse_paths(below.as_bytes(), [path("a").as_slice()]).is_err());
+        assert!(Value::parse_parts(below.as_bytes(), &a).is_err());
     }
 
     #[test]
@@ -214,7 +259,7 @@ mod tests {
         let json = br#"{"next":"n","items":[1,2],"meta":{"a":1,"b":{"c":2}},"\u006eame":"x"}"#;
         let read = |paths: &[&str]| {
             let paths: Vec<_> = paths.iter().map(|text| path(text)).collect();
-            let value = Value::parse_paths(json, paths.iter().map(Vec::as_slice)).unwrap();
+            let value = Value::parse_parts(json, &Parts::of(paths.iter().map(Vec::as_slice))).unwrap();
             String::from_utf8(value.to_json()).unwrap()
         };
         assert_eq!(read(&[]), "{}");
@@ -227,9 +272,9 @@ mod tests {
 
     #[test]
     fn what_nobody_reads_is_still_checked() {
-        let next = path("next");
+        let next = Parts::of([path("next").as_slice()]);
         for broken in ["{\"next\":1,\"x\":}", "{\"next\":1} x", "{\"next\":1,\"x\":[1,}"] {
-            assert!(Value::parse_paths(broken.as_bytes(), [next.as_slice()]).is_err(), "{broken}");
+            assert!(Value::parse_parts(broken.as_bytes(), &next).is_err(), "{broken}");
         }
     }
 }

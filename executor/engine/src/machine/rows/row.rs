@@ -56,10 +56,7 @@ impl StepRun {
             below.cursor = reach.began().clone();
         }
         if let Some((number, raw)) = row {
-            let item = match &self.node.needs.item {
-                Some(paths) => Value::parse_paths(raw, paths.iter().map(Vec::as_slice)),
-                None => Value::parse(raw),
-            };
+            let item = Value::parse_parts(raw, &self.node.needs.item);
             below.push_item(number, item.unwrap_or_else(|_| Value::null()));
         }
         below

@@ -32,9 +32,8 @@ fn sub_steps_see_what_is_around_them() {
 }
 
 #[test]
-fn names_that_are_not_in_scope_say_why_and_what_is() {
+fn names_that_are_not_in_scope_say_why() {
     let below = |fields: Json| step(json!({"iterate_over": "response.body", "sub_steps": [fields]}));
-    let sub = "/definition/step/sub_steps/0";
     let cases = [
         (step(json!({"for_each": "item.list"})), "/definition/step/for_each", "there is one under for_each"),
         (step(json!({"for_each": "response.body"})), "/definition/step/for_each", "from the first pass on"),
@@ -67,7 +66,7 @@ fn names_that_are_not_in_scope_say_why_and_what_is() {
         ),
         (
             below(json!({"url": URL, "while": "steps.step_1.body"})),
-            &*format!("{sub}/while"),
+            "/definition/step/sub_steps/0/while",
             "no step step_1 is finished before this one",
         ),
         (
@@ -87,7 +86,7 @@ fn names_that_are_not_in_scope_say_why_and_what_is() {
         ),
         (
             below(json!({"url": URL, "while": "item_index.a"})),
-            &*format!("{sub}/while"),
+            "/definition/step/sub_steps/0/while",
             "item_index is a single value and has no members",
         ),
         (
@@ -102,6 +101,11 @@ fn names_that_are_not_in_scope_say_why_and_what_is() {
         assert_eq!((fault.code, fault.pointer.as_str()), (FaultCode::UnknownName, pointer));
         assert!(fault.message.contains(words), "{fault}");
     }
+}
+
+#[test]
+fn a_fault_names_what_is_in_scope_there() {
+    let below = |fields: Json| step(json!({"iterate_over": "response.body", "sub_steps": [fields]}));
     let names =
         |field: &str, value: Json| faults(&below(json!({"url": URL, field: value})))[0].in_scope.join(" ");
     assert_eq!(names("execute_if", json!("x")), "config context item item_index items meta parent steps");
