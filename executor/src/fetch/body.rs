@@ -20,8 +20,9 @@ use crate::fetch::unpack::{Chunks, Gauge, gunzipped, is_gzip, unpacked};
 
 /// Most bytes of one piece.
 pub const PIECE_BYTES: usize = 256 << 10;
-/// Most that is reserved on the word of a `Content-Length`.
-const MAX_RESERVED_BYTES: u64 = 8 << 20;
+/// Most that is reserved on the word of a `Content-Length`. The system backs it only as far as it is filled, and a body that grows
+/// into its room by doubling would be held three times.
+const MAX_RESERVED_BYTES: u64 = 64 << 20;
 
 /// A body that is still to be read. Dropping it gives up the answer.
 pub struct Body {

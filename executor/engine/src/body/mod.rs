@@ -61,6 +61,11 @@ impl Body {
         }
     }
 
+    /// Its text, where it is JSON.
+    pub(crate) fn json(&self) -> Option<&Bytes> {
+        if let Body::Json { text, .. } = self { Some(text) } else { None }
+    }
+
     /// As a message carries it.
     pub(crate) fn message(&self) -> MessageBody {
         match self {

@@ -1,7 +1,9 @@
 //! What holds for every body, however it comes: the same rows in pieces as whole, and an end to everything.
 
 use bytes::Bytes;
-use orchid_plan::{CsvHeader, CsvRules, Parts, PlainPath, PlainStep, RawRows, ResponseFormat, ResponseRules, Value};
+use orchid_plan::{
+    CsvHeader, CsvRules, Parts, PlainPath, PlainStep, RawRows, ResponseFormat, ResponseRules, Value,
+};
 use proptest::prelude::*;
 use serde::de::IgnoredAny;
 

@@ -91,7 +91,8 @@ impl Reading<'_> {
     }
 
     fn parsed(&self, text: Bytes) -> Result<Body, DecodeError> {
-        let value = Value::parse_parts(&text, self.parts).map_err(|error| DecodeError::Json(error.to_string()))?;
+        let value =
+            Value::parse_parts(&text, self.parts).map_err(|error| DecodeError::Json(error.to_string()))?;
         Ok(Body::Json { text, value })
     }
 
@@ -127,7 +128,8 @@ mod tests {
     use super::*;
 
     fn read(rules: &ResponseRules, content_type: &str, body: &[u8]) -> Result<Body, DecodeError> {
-        Reading { rules, content_type, bodiless: false, parts: &Parts::EVERYTHING }.read(&Bytes::copy_from_slice(body))
+        Reading { rules, content_type, bodiless: false, parts: &Parts::EVERYTHING }
+            .read(&Bytes::copy_from_slice(body))
     }
 
     fn auto(content_type: &str, body: &str) -> Result<Body, DecodeError> {
@@ -213,8 +215,12 @@ mod tests {
             assert!(matches!(auto(content_type, ""), Ok(Body::Empty)), "{content_type}");
         }
         let rules = ResponseRules::default();
-        let reading =
-            Reading { rules: &rules, content_type: "application/json", bodiless: true, parts: &Parts::EVERYTHING };
+        let reading = Reading {
+            rules: &rules,
+            content_type: "application/json",
+            bodiless: true,
+            parts: &Parts::EVERYTHING,
+        };
         assert!(matches!(reading.read(&Bytes::from_static(b"{")), Ok(Body::Empty)));
         assert_eq!(reading.row_format(), None);
     }
@@ -246,9 +252,9 @@ mod tests {
             ("application/x-ndjson", "1\n2", "[]"),
         ] {
             let rules = ResponseRules::default();
-            let reading =
-                |parts| Reading { rules: &rules, content_type, bodiless: false, parts };
-            let read = reading(&Parts::of([next.as_slice()])).read(&Bytes::from_static(body.as_bytes())).unwrap();
+            let reading = |parts| Reading { rules: &rules, content_type, bodiless: false, parts };
+            let read =
+                reading(&Parts::of([next.as_slice()])).read(&Bytes::from_static(body.as_bytes())).unwrap();
             assert_eq!(String::from_utf8(read.value().to_json()).unwrap(), built);
         }
     }
@@ -265,8 +271,12 @@ mod tests {
     #[test]
     fn a_body_that_does_not_read_is_text_where_that_does_not_matter() {
         let rules = ResponseRules { charset: Some("klingon".to_owned()), ..ResponseRules::default() };
-        let reading =
-            Reading { rules: &rules, content_type: "application/json", bodiless: false, parts: &Parts::EVERYTHING };
+        let reading = Reading {
+            rules: &rules,
+            content_type: "application/json",
+            bodiless: false,
+            parts: &Parts::EVERYTHING,
+        };
         let body = Body::lenient(&reading, &Bytes::from_static(b"<html>\xFF"));
         assert!(matches!(body, Body::Text(text) if text == "<html>\u{FFFD}"));
     }

@@ -70,6 +70,11 @@ impl Context {
         Ok(context)
     }
 
+    /// The JSON of a field.
+    pub(crate) fn json(&self, name: &str) -> Option<&Bytes> {
+        self.fields.get(name).map(|field| &field.json)
+    }
+
     /// All fields as one object.
     pub(crate) fn object(&self) -> &Value {
         &self.object

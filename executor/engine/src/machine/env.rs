@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use orchid_plan::{Value, Window};
 
 use super::context::{Changes, Context, ContextTooLarge};
@@ -18,8 +19,12 @@ pub(super) struct Env {
     pub(super) durable: bool,
     /// The enclosing step's answer.
     pub(super) parent: Value,
+    /// Its body as it came, where that is JSON.
+    pub(super) parent_text: Option<Bytes>,
     /// Rows and items around, outermost first.
     pub(super) items: Vec<Value>,
+    /// The innermost one as it came, where it is a row.
+    pub(super) item_text: Option<Bytes>,
     /// Number of the innermost one.
     pub(super) item_index: Option<u64>,
     /// The innermost slice around.
@@ -43,7 +48,9 @@ impl Env {
             nesting: 0,
             durable: true,
             parent: Value::null(),
+            parent_text: None,
             items: Vec::new(),
+            item_text: None,
             item_index: None,
             window: Value::null(),
             cursor: Value::null(),
@@ -61,7 +68,9 @@ impl Env {
             nesting: self.nesting + 1,
             durable: self.durable && durable,
             parent: self.parent.clone(),
+            parent_text: self.parent_text.clone(),
             items: self.items.clone(),
+            item_text: self.item_text.clone(),
             item_index: self.item_index,
             window: self.window.clone(),
             cursor: self.cursor.clone(),
@@ -76,12 +85,13 @@ impl Env {
     pub(super) fn with_item(&self, index: u64, item: Value) -> Env {
         let mut env = self.below(self.prefix.clone(), true);
         env.nesting = self.nesting;
-        env.push_item(index, item);
+        env.push_item(index, item, None);
         env
     }
 
-    pub(super) fn push_item(&mut self, index: u64, item: Value) {
+    pub(super) fn push_item(&mut self, index: u64, item: Value, text: Option<Bytes>) {
         self.items.push(item);
+        self.item_text = text;
         self.item_index = Some(index);
     }
 

@@ -1,23 +1,37 @@
-//! Values as JSON, exactly: what an expression only copied out of a body keeps its digits.
+//! Values as JSON, exactly: what an expression only copied keeps its digits.
 //!
-//! In: the expression, its value, and the body it read. Out: JSON. Inside expressions decimals, and integers beyond 64
+//! In: the expression, its value, and the texts that it may have read. Out: JSON. Inside expressions decimals, and integers beyond 64
 //! bits, are doubles; where one of those was only copied, the bytes that came are looked up instead of printed anew.
 
 use bytes::Bytes;
-use orchid_plan::{Expr, Kind, RawRows, Value};
+use orchid_plan::{Expr, Kind, PlainStep, RawRows, Value};
 
+use super::env::Env;
 use crate::body::Body;
 
 /// The JSON of what `expr` gave.
-pub(super) fn json(expr: &Expr, value: &Value, body: &Body) -> Bytes {
-    if let Body::Json { text, .. } = body
-        && holds_doubles(value)
-        && let Some(path) = expr.plain_body_path()
-        && let Ok(Some(found)) = RawRows::value(text, &path)
-    {
-        return text.slice_ref(found);
-    }
-    value.to_json().into()
+pub(super) fn json(expr: &Expr, value: &Value, body: &Body, env: &Env) -> Bytes {
+    let copied = if holds_doubles(value) { copied(expr, body, env) } else { None };
+    // The pass may have written over what stood there.
+    let copied = copied.filter(|json| Value::parse(json).is_ok_and(|read| read == *value));
+    copied.unwrap_or_else(|| value.to_json().into())
+}
+
+/// The text that a plain path leads to: in the answer, in the context, in the row around, or in the answer above it.
+fn copied(expr: &Expr, body: &Body, env: &Env) -> Option<Bytes> {
+    let (text, path) = if let Some(path) = expr.plain_body_path() {
+        (body.json()?, path)
+    } else if let Some(path) = expr.plain_path_below(&["item"]) {
+        (env.item_text.as_ref()?, path)
+    } else if let Some(path) = expr.plain_path_below(&["parent", "body"]) {
+        (env.parent_text.as_ref()?, path)
+    } else {
+        let mut path = expr.plain_path_below(&["context"])?;
+        let PlainStep::Member(name) = (!path.0.is_empty()).then(|| path.0.remove(0))? else { return None };
+        (env.context.json(&name)?, path)
+    };
+    let found = RawRows::value(text, &path).ok().flatten()?;
+    Some(text.slice_ref(found))
 }
 
 /// Whether a number in the value may have had other digits. JSON is nested 127 levels deep at the most.

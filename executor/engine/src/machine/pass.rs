@@ -199,7 +199,7 @@ impl StepRun {
         let Some(cursor) = &node.step.cursor else { return Ok(()) };
         let pointer = || format!("{}/value", cursor.pointer);
         let value = self.ask(cx, env, &cursor.value, &passed.sent, &passed.answer, pointer)?;
-        let json = exact::json(&cursor.value, &value, &passed.answer.body);
+        let json = exact::json(&cursor.value, &value, &passed.answer.body, env);
         let Some(reach) = &mut self.reach else { return Ok(()) };
         let taken = reach.take(cx.run, cursor, value, json);
         taken.map_err(|what| self.fault(cx, env, what, &passed.sent, &passed.answer).into())
@@ -237,7 +237,7 @@ impl StepRun {
         let mut writes = Vec::with_capacity(rules.set_context.len());
         for (name, expr) in &rules.set_context {
             let value = self.ask(cx, env, expr, sent, answer, || pointer(name))?;
-            let json = exact::json(expr, &value, &answer.body);
+            let json = exact::json(expr, &value, &answer.body, env);
             writes.push((name.clone(), Field { value, json }));
         }
         let written = env.context.with(writes).map_err(|error| {
@@ -266,7 +266,7 @@ impl StepRun {
             object.push(if object.is_empty() { b'{' } else { b',' });
             object.extend(Value::from(name.as_str()).to_json());
             object.push(b':');
-            object.extend_from_slice(&exact::json(expr, &value, &answer.body));
+            object.extend_from_slice(&exact::json(expr, &value, &answer.body, env));
         }
         object.push(b'}');
         Ok(object)

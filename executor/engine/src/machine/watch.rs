@@ -3,8 +3,11 @@
 //! In: the body of each answer of a step. Out: for each watched expression whose member stood in none of them, a warning
 //! that says what did stand there.
 
-use orchid_plan::{Kind, PaginateKind, Parts, Rows, Step, Value};
+use std::collections::BTreeMap;
+
+use orchid_plan::{PaginateKind, Rows, Step};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::progress::Warning;
 
@@ -130,31 +133,24 @@ impl Watch {
         self.seen.ended |= !by_stop_on;
     }
 
-    /// Looks at the JSON of an answer. What stands around a missing member is only looked at once: later answers are
-    /// scanned for the missing members alone, and not at all once each was found.
+    /// Looks at the JSON of an answer, as text: no tree is made of it. Not at all once each member was found.
     pub(crate) fn look(&mut self, json: &[u8]) {
-        if self.open().next().is_none() {
-            return;
-        }
-        let paths = self.open().flat_map(|(watched, _)| &watched.paths).map(Vec::as_slice);
-        let Ok(body) = Value::parse_parts(json, &Parts::of(paths)) else { return };
         for (watched, seen) in self.watched.iter().zip(&mut self.seen.paths) {
-            seen.found |= watched.paths.iter().any(|path| follow(&body, path).is_none());
-        }
-        if self.open().all(|(_, seen)| seen.broke.is_some()) {
-            return;
-        }
-        let Ok(body) = Value::parse(json) else { return };
-        for (watched, seen) in self.watched.iter().zip(&mut self.seen.paths) {
+            if seen.found {
+                continue;
+            }
+            let mut broke = None;
+            for path in &watched.paths {
+                match follow(json, path) {
+                    Err(_) => return,
+                    Ok(None) => seen.found = true,
+                    Ok(Some(here)) => broke = broke.or(Some(here)),
+                }
+            }
             if !seen.found && seen.broke.is_none() {
-                seen.broke = watched.paths.iter().find_map(|path| follow(&body, path));
+                seen.broke = broke;
             }
         }
-    }
-
-    /// What was not found yet.
-    fn open(&self) -> impl Iterator<Item = (&Watched, &PathSeen)> {
-        self.watched.iter().zip(&self.seen.paths).filter(|(_, seen)| !seen.found)
     }
 
     /// What the run's end has to warn of.
@@ -246,24 +242,21 @@ pub(crate) fn escaped(name: &str) -> String {
 
 /// None if the path's last member stands there, be it null. A list on the way, or nothing to look into, decides nothing
 /// against it either: what is read there is no member that could be misspelt.
-fn follow(body: &Value, path: &[String]) -> Option<Broke> {
-    let mut at = body.clone();
+fn follow(body: &[u8], path: &[String]) -> Result<Option<Broke>, serde_json::Error> {
+    let mut at: &RawValue = serde_json::from_slice(body)?;
     for (depth, name) in path.iter().enumerate() {
-        match at.kind() {
-            Kind::Object => {}
-            Kind::List => return None,
-            Kind::Null | Kind::Bool | Kind::Number | Kind::Text => {
-                return Some(Broke { depth, members: Vec::new() });
-            }
+        match at.get().as_bytes().first() {
+            Some(b'{') => {}
+            Some(b'[') => return Ok(None),
+            Some(_) | None => return Ok(Some(Broke { depth, members: Vec::new() })),
         }
-        let names: Vec<&str> = at.members().into_iter().flatten().map(|(name, _)| name).collect();
-        if !names.contains(&name.as_str()) {
-            let members = names.into_iter().take(NAMED).map(str::to_owned).collect();
-            return Some(Broke { depth, members });
+        let members: BTreeMap<String, &RawValue> = serde_json::from_str(at.get())?;
+        match members.get(name) {
+            Some(member) => at = member,
+            None => return Ok(Some(Broke { depth, members: members.into_keys().take(NAMED).collect() })),
         }
-        at = at.member(name);
     }
-    None
+    Ok(None)
 }
 
 fn words(path: &[String], broke: &Broke) -> String {
@@ -299,28 +292,29 @@ mod tests {
         text.split('.').map(str::to_owned).collect()
     }
 
-    fn body() -> Value {
-        Value::parse(br#"{"data":{"items":[{"id":1}],"total":1},"next_cursor":null,"meta":"x"}"#).unwrap()
+    fn broke(text: &str) -> Option<Broke> {
+        let body = br#"{"data":{"items":[{"id":1}],"total":1},"next_cursor":null,"meta":"x"}"#;
+        follow(body, &path(text)).unwrap()
     }
 
     #[test]
     fn a_member_that_is_null_stands_there() {
-        assert_eq!(follow(&body(), &path("next_cursor")), None);
-        assert_eq!(follow(&body(), &path("data.items")), None);
-        assert_eq!(follow(&body(), &path("data.items.id")), None);
+        assert_eq!(broke("next_cursor"), None);
+        assert_eq!(broke("data.items"), None);
+        assert_eq!(broke("data.items.id"), None);
     }
 
     #[test]
     fn a_path_that_breaks_says_where_and_what_stood_there() {
-        let broke = follow(&body(), &path("data.itmes")).unwrap();
+        let typo = broke("data.itmes").unwrap();
         assert_eq!(
-            words(&path("data.itmes"), &broke),
+            words(&path("data.itmes"), &typo),
             "no response had response.body.data.itmes: the members of response.body.data were items, total; \
              did you mean \"items\"?"
         );
-        let broke = follow(&body(), &path("meta.next")).unwrap();
+        let scalar = broke("meta.next").unwrap();
         assert_eq!(
-            words(&path("meta.next"), &broke),
+            words(&path("meta.next"), &scalar),
             "no response had response.body.meta.next: response.body.meta had no members"
         );
     }

@@ -16,12 +16,18 @@ impl Expr {
     /// chooses can be copied as the bytes that came.
     #[must_use]
     pub fn plain_body_path(&self) -> Option<PlainPath> {
+        self.plain_path_below(&["response", "body"])
+    }
+
+    /// The path below other names, from the scope's own down, where the expression is nothing else.
+    #[must_use]
+    pub fn plain_path_below(&self, names: &[&str]) -> Option<PlainPath> {
         let mut steps = Vec::new();
         plain_steps(&self.0.ast, &mut steps)?;
         let mut steps = steps.into_iter();
-        for wanted in ["response", "body"] {
+        for wanted in names {
             match steps.next()? {
-                PlainStep::Member(name) if name == wanted => {}
+                PlainStep::Member(name) if name == *wanted => {}
                 _ => return None,
             }
         }

@@ -46,6 +46,7 @@ impl StepRun {
         };
         let mut below = env.below(prefix, durable);
         below.parent = pass.answer.value.clone();
+        below.parent_text = pass.answer.body.json().cloned();
         if let Some((context, _)) = &pass.written {
             below.context = context.clone();
         }
@@ -57,7 +58,7 @@ impl StepRun {
         }
         if let Some((number, raw)) = row {
             let item = Value::parse_parts(raw, &self.node.needs.item);
-            below.push_item(number, item.unwrap_or_else(|_| Value::null()));
+            below.push_item(number, item.unwrap_or_else(|_| Value::null()), Some(raw.clone()));
         }
         below
     }
