@@ -347,38 +347,26 @@ async fn a_cancel_tells_the_upstream_that_works_for_the_run_before_it_ends() {
     eventually("both park", || (stand.control_plane.state().parks.len() == 2).then_some(())).await;
     // Nobody has the one: it is granted once more to say so. The other is told while it polls.
     stand.upstream.delay_ms.store(60_000, Ordering::Relaxed);
-    {
-        let mut state = stand.control_plane.state();
-        let park_of = |grant: &wire::Grant| {
-            let of_grant =
-                |park: &&wire::ParkItem| park.checkpoint.as_ref().unwrap().lease_token == grant.lease_token;
-            state.parks.iter().find(of_grant).unwrap().clone()
-        };
-        let parks = [park_of(&parked), park_of(&polling)];
-        assert!(parks.iter().all(|park| park.checkpoint.as_ref().unwrap().must_cancel == Some(true)));
-        let to_cancel = wire::Grant { cancel_requested: true, ..again(&parked, &parks[0]) };
-        state.ready.push(to_cancel);
-    }
+    let park_of = |grant: &wire::Grant| {
+        let of_grant =
+            |park: &&wire::ParkItem| park.checkpoint.as_ref().unwrap().lease_token == grant.lease_token;
+        stand.control_plane.state().parks.iter().find(of_grant).unwrap().clone()
+    };
+    let parks = [park_of(&parked), park_of(&polling)];
+    assert!(parks.iter().all(|park| park.checkpoint.as_ref().unwrap().must_cancel == Some(true)));
+    let to_cancel = wire::Grant { cancel_requested: true, ..again(&parked, &parks[0]) };
+    stand.control_plane.state().ready.push(to_cancel);
     completed(&stand, 1).await;
     assert_eq!(
         *stand.upstream.asked.lock().unwrap(),
         ["POST /reports", "POST /reports", "DELETE /reports/7"]
     );
     tokio::time::sleep(Duration::from_secs(1)).await;
-    {
-        let mut state = stand.control_plane.state();
-        let park = state
-            .parks
-            .iter()
-            .find(|park| park.checkpoint.as_ref().unwrap().lease_token == polling.lease_token);
-        let to_poll = again(&polling, park.unwrap());
-        state.ready.push(to_poll.clone());
-        drop(state);
-        let polls =
-            || stand.upstream.asked.lock().unwrap().last().is_some_and(|last| last == "GET /reports/7");
-        eventually("it polls", || polls().then_some(())).await;
-        stand.control_plane.state().commands.insert(to_poll.lease_id, wire::LeaseCommand::Cancel);
-    }
+    let to_poll = again(&polling, &parks[1]);
+    stand.control_plane.state().ready.push(to_poll.clone());
+    let polls = || stand.upstream.asked.lock().unwrap().last().is_some_and(|last| last == "GET /reports/7");
+    eventually("it polls", || polls().then_some(())).await;
+    stand.control_plane.state().commands.insert(to_poll.lease_id, wire::LeaseCommand::Cancel);
     completed(&stand, 2).await;
     assert_eq!(stand.upstream.asked.lock().unwrap()[3..], ["GET /reports/7", "DELETE /reports/7"]);
     app.stop().await.unwrap();

@@ -371,7 +371,9 @@ fn response_value(
     let headers = || headers.map_or_else(|| Value::object::<&str>([]), |headers| headers_value(headers));
     let url = || if url.is_empty() { Value::null() } else { Value::from(url) };
     let members = [
-        needs.status.then(|| ("status_code", Value::from(status.map(|status| Value::from(u32::from(status)))))),
+        needs
+            .status
+            .then(|| ("status_code", Value::from(status.map(|status| Value::from(u32::from(status)))))),
         needs.headers.then(|| ("headers", headers())),
         Some(("body", body.value())),
         needs.url.then(|| ("url", url())),

@@ -36,7 +36,7 @@ pub(super) struct RowEnd {
     pub(super) writes: Changes,
     pub(super) cursors: Vec<CursorChange>,
     /// Where a checkpoint had it: a run that is handed back before it is settled goes on from there again.
-    pub(super) began_at: Option<RowPlace>,
+    pub(super) began_at: Option<Box<RowPlace>>,
 }
 
 impl RowEnd {

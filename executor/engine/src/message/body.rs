@@ -166,7 +166,8 @@ mod tests {
 
     #[test]
     fn elements_keep_their_bytes() {
-        let elements = |json: &'static str| MessageBody::json(&Bytes::from_static(json.as_bytes())).elements();
+        let elements =
+            |json: &'static str| MessageBody::json(&Bytes::from_static(json.as_bytes())).elements();
         let found = elements("[1.00, {\"a\" : 2}]").unwrap();
         assert_eq!(found, [Bytes::from_static(b"1.00"), Bytes::from_static(b"{\"a\" : 2}")]);
         assert_eq!(elements("{}").unwrap(), [Bytes::from_static(b"{}")]);

@@ -2,11 +2,11 @@
 
 use bytes::Bytes;
 
+use super::Message;
 use super::body::{BodyKind, MessageBody};
 use super::envelope::{At, Beside, Part, response};
 use super::exchange::Exchange;
 use super::origin::Origin;
-use super::Message;
 
 /// Room for the numbers that differ from chunk to chunk.
 const SLACK: usize = 32;

@@ -154,7 +154,8 @@ fn push_pair(clean: &mut String, pair: &str) {
         clean.push_str(pair);
         return;
     };
-    let plain = || name.bytes().filter(|byte| !matches!(byte, b'-' | b'_')).map(|byte| byte.to_ascii_lowercase());
+    let plain =
+        || name.bytes().filter(|byte| !matches!(byte, b'-' | b'_')).map(|byte| byte.to_ascii_lowercase());
     let signs = || is_signed_url_part(&plain().map(char::from).collect::<String>());
     let known = QUERY_NAMES.iter().any(|known| plain().eq(known.bytes()));
     if known || (matches!(name.as_bytes().first(), Some(b'x' | b'X')) && signs()) {

@@ -14,7 +14,9 @@ use tracing::Subscriber;
 use tracing_subscriber::{
     EnvFilter, Layer,
     filter::{ParseError, filter_fn},
-    fmt, layer::SubscriberExt as _, registry::LookupSpan,
+    fmt,
+    layer::SubscriberExt as _,
+    registry::LookupSpan,
     util::SubscriberInitExt as _,
 };
 

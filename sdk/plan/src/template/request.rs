@@ -170,7 +170,8 @@ impl RequestTemplate {
         let (own, more) = (params::render(&self.params, scope, env)?, overrides.params);
         if !own.is_empty() || !more.is_empty() {
             let pairs = own.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-            let added = params::query(pairs.chain(more.iter().map(|(name, value)| (name.as_str(), value.as_str()))));
+            let added =
+                params::query(pairs.chain(more.iter().map(|(name, value)| (name.as_str(), value.as_str()))));
             let query = match url.query() {
                 Some(query) if !query.is_empty() => format!("{query}&{added}"),
                 _ => added,

@@ -83,8 +83,9 @@ fn urls_refuse_what_has_no_text() {
 
 #[test]
 fn params_follow_the_query_in_order_and_drop_nulls() {
-    let url =
-        |params: Json| render(json!({"url": "https://a.example.com/x?z=1", "params": params})).unwrap().url.to_string();
+    let url = |params: Json| {
+        render(json!({"url": "https://a.example.com/x?z=1", "params": params})).unwrap().url.to_string()
+    };
     assert_eq!(
         url(
             json!({"b": "{{ config.list }}", "a": "{{ config.token }}", "n": null, "m": "{{ config.nothing }}", "l": ["x", "{{ config.nothing }}", 2], "t": true})
@@ -165,7 +166,8 @@ fn a_content_type_of_the_plan_stays() {
 fn pagination_overrides_the_url_or_adds_its_params() {
     let definition = compiled(json!({"params": {"a": 1}, "headers": {"x": "y"}}));
     let request = &definition.steps[0].request().unwrap();
-    let url = |overrides: &Overrides<'_>| request.render_with(&scope(), &env(), overrides).unwrap().url.to_string();
+    let url =
+        |overrides: &Overrides<'_>| request.render_with(&scope(), &env(), overrides).unwrap().url.to_string();
     let params = [("cursor".to_owned(), "c d".to_owned())];
     assert_eq!(
         url(&Overrides { params: &params, ..Overrides::default() }),
@@ -186,7 +188,22 @@ fn a_url_like_one_before_is_what_it_would_be_without() {
         "https://b.example.com/x?p=1",
         "https://a.example.com/x%20y?q",
     ];
-    let texts = ["x", "x?", "x?p=2", "x?p=2#f", "x?a b=é", "x/?p='", "x?p=2?q", "x%20y?p", "x y?p", "", "?p=1", "./x?p=1", "x?p= ", "x?\tp=\n1"];
+    let texts = [
+        "x",
+        "x?",
+        "x?p=2",
+        "x?p=2#f",
+        "x?a b=é",
+        "x/?p='",
+        "x?p=2?q",
+        "x%20y?p",
+        "x y?p",
+        "",
+        "?p=1",
+        "./x?p=1",
+        "x?p= ",
+        "x?\tp=\n1",
+    ];
     for text in texts {
         let step = compiled(json!({"url": format!("https://a.example.com/{text}")}));
         let request = step.steps[0].request().unwrap();
@@ -194,7 +211,11 @@ fn a_url_like_one_before_is_what_it_would_be_without() {
         for known in known {
             let like = url::Url::parse(known).unwrap();
             let overrides = Overrides { like: Some(&like), ..Overrides::default() };
-            assert_eq!(request.render_with(&scope(), &env(), &overrides).unwrap(), plain, "{text} like {known}");
+            assert_eq!(
+                request.render_with(&scope(), &env(), &overrides).unwrap(),
+                plain,
+                "{text} like {known}"
+            );
         }
     }
 }
@@ -223,6 +244,9 @@ fn what_a_null_is_corrected_to_can_be_saved() {
         let request = |template: &str| compiled(url(template)).steps[0].request().unwrap().clone();
         let error = request(template).render(&scope(), &env()).unwrap_err();
         assert_eq!(error.message, format!("{template} is null; write {instead} where nothing is meant"));
-        assert_eq!(request(instead).render(&scope(), &env()).unwrap().url.as_str(), "https://a.example.com/?");
+        assert_eq!(
+            request(instead).render(&scope(), &env()).unwrap().url.as_str(),
+            "https://a.example.com/?"
+        );
     }
 }

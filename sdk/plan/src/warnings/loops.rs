@@ -48,6 +48,12 @@ fn paginate(place: &Place<'_>, warnings: &mut Vec<Warning>) {
         let words = "page and offset end at an empty page anyway";
         warnings.push(place.at("paginate/stop_on", WarningCode::StopOnRedundant, words));
     }
+    let stops = paginate.stop_on.empty || paginate.stop_on.short;
+    if (counts || stops) && place.step.rows.as_ref().is_some_and(|rows| rows.unfiltered.is_some()) {
+        let words = "pagination counts the rows that are left, so a filter makes pages short or empty that are not: emit all rows, or \
+            ask the API for those that are wanted";
+        warnings.push(place.at("iterate_over", WarningCode::FilterCounts, words));
+    }
     let request = place.step.request().map(crate::RequestTemplate::reads);
     let follows = request.is_some_and(|reads| {
         reads.touches(&["page", "cursor"]) || reads.name(ScopeName::Response) || reads.name(ScopeName::Prev)

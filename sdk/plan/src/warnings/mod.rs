@@ -38,6 +38,8 @@ pub enum WarningCode {
     ExtractUnused,
     /// A step whose answers nobody gets.
     FetchedForNothing,
+    /// A filter takes rows away that pagination counts by.
+    FilterCounts,
     /// `ignore_on` names a success.
     IgnoresSuccess,
     /// An entry of an `…_on` list that an earlier one takes.
@@ -62,7 +64,7 @@ pub enum WarningCode {
 
 impl WarningCode {
     /// All codes, in the order of their names.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::AcceptedAlready,
         Self::BreakWithoutLoop,
         Self::ContextNeverRead,
@@ -72,6 +74,7 @@ impl WarningCode {
         Self::EndlessLoop,
         Self::ExtractUnused,
         Self::FetchedForNothing,
+        Self::FilterCounts,
         Self::IgnoresSuccess,
         Self::NeverReached,
         Self::NeverRetried,
@@ -97,6 +100,7 @@ impl WarningCode {
             Self::EndlessLoop => "ENDLESS_LOOP",
             Self::ExtractUnused => "EXTRACT_UNUSED",
             Self::FetchedForNothing => "FETCHED_FOR_NOTHING",
+            Self::FilterCounts => "FILTER_COUNTS",
             Self::IgnoresSuccess => "IGNORES_SUCCESS",
             Self::NeverReached => "NEVER_REACHED",
             Self::NeverRetried => "NEVER_RETRIED",

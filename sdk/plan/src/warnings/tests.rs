@@ -19,6 +19,20 @@ fn warnings(definition: &Json) -> Vec<(&'static str, String)> {
     compiled.warnings().into_iter().map(|warning| (warning.code.as_str(), warning.pointer)).collect()
 }
 
+/// A filter where pagination counts rows.
+fn filters() -> [(Json, &'static str, &'static str); 2] {
+    let step = |paginate: Json, rows: &str| step(json!({"paginate": paginate, "iterate_over": rows}));
+    let links = json!({"type": "link_header", "stop_on": ["empty"]});
+    [
+        (
+            step(json!({"type": "offset"}), "response.body.items[?open]"),
+            "FILTER_COUNTS",
+            "/step/iterate_over",
+        ),
+        (step(links, "response.body[?open].id"), "FILTER_COUNTS", "/step/iterate_over"),
+    ]
+}
+
 /// Definitions with the one warning that each has: its code, and its pointer below `/definition`.
 fn cases() -> Vec<(Json, &'static str, &'static str)> {
     let rows = "response.body.items";
@@ -29,7 +43,7 @@ fn cases() -> Vec<(Json, &'static str, &'static str)> {
     };
     let cursor = json!({"value": "response.body.at", "start": "2026-01-01"});
     let window = json!({"from": "config.since", "step": "1d"});
-    vec![
+    let mut cases = vec![
         (step(json!({"concurrency": 5})), "NO_FAN_OUT", "/step/concurrency"),
         (step(json!({"stop_on_error": true, "iterate_over": rows})), "NO_FAN_OUT", "/step/stop_on_error"),
         (step(json!({"for_each": "config.accounts"})), "SAME_FOR_EVERY_ITEM", "/step/url"),
@@ -88,7 +102,9 @@ fn cases() -> Vec<(Json, &'static str, &'static str)> {
             "/step/set_context/a~1b",
         ),
         (step(json!({"params": {"a": "{{ context.since }}"}})), "CONTEXT_NEVER_WRITTEN", "/step/params/a"),
-    ]
+    ];
+    cases.extend(filters());
+    cases
 }
 
 #[test]

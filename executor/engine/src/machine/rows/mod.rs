@@ -61,7 +61,7 @@ struct Row {
     sequence: Sequence,
     raw: Bytes,
     /// Where a checkpoint had it.
-    began_at: Option<RowPlace>,
+    began_at: Option<Box<RowPlace>>,
 }
 
 /// Where rows come from.
@@ -152,7 +152,7 @@ impl Pass {
         if whole {
             let waiting = (self.settled.done..).zip(self.sheet.waiting());
             for (number, end) in waiting.chain(self.flight.ended()) {
-                under_way.extend(end.began_at.iter().map(|place| (number, place.clone())));
+                under_way.extend(end.began_at.iter().map(|place| (number, (**place).clone())));
             }
         }
         for (number, row) in self.flight.under_way() {
@@ -205,7 +205,7 @@ impl Pass {
     }
 
     /// Where a checkpoint had this row: by its number, or where the page has moved by what it is.
-    fn began_at(&mut self, number: u64, row: &[u8]) -> Option<RowPlace> {
+    fn began_at(&mut self, number: u64, row: &[u8]) -> Option<Box<RowPlace>> {
         if self.resumed.is_empty() {
             return None;
         }
@@ -215,7 +215,7 @@ impl Pass {
             Some(place) if same(place) => number,
             Some(_) | None => *self.resumed.iter().find(|(_, place)| same(place))?.0,
         };
-        self.resumed.remove(&number)
+        self.resumed.remove(&number).map(Box::new)
     }
 
     /// The place that was gone to, once all rows before it were passed over.
