@@ -5,7 +5,7 @@
 
 use sha2::{Digest, Sha256};
 
-/// Bytes of a SHA-256 that a name keeps.
+/// Bytes of a hash that a name keeps.
 const KEPT: usize = 16;
 
 /// The place of a message in a run.
@@ -48,10 +48,11 @@ pub(crate) struct Content<'a> {
 }
 
 impl Content<'_> {
-    /// `orchid-message-id`: hex of the first 16 bytes of SHA-256 over nine fields, each as its length in bytes (8 bytes,
-    /// big endian) followed by its bytes: execution id, type, step path, chunk (decimal), body kind, `response_body`,
+    /// `orchid-message-id`: hex of the first 16 bytes of BLAKE3 over nine fields, each as its length in bytes (8 bytes, big
+    /// endian) followed by its bytes: execution id, type, step path, chunk (decimal), body kind, `response_body`,
     /// `extracted_data`, `last_chunk` (`true` or `false`), `error`. The JSON fields are hashed as the bytes that stand in
     /// the payload; one that a message of this type lacks counts as `null`. A message with `steps` has them as a tenth field.
+    /// BLAKE3, since every body passes through it: SHA-256 was a sixth of what a page of 1 MiB cost.
     pub(crate) fn message_id(&self, place: &Place<'_>) -> String {
         let chunk = place.chunk.to_string();
         let last: &[u8] = if self.last_chunk { b"true" } else { b"false" };
@@ -67,7 +68,12 @@ impl Content<'_> {
             self.error,
             self.steps,
         ];
-        fingerprint(if self.steps.is_empty() { &fields[..9] } else { &fields })
+        let mut hash = blake3::Hasher::new();
+        for field in if self.steps.is_empty() { &fields[..9] } else { &fields } {
+            hash.update(&(field.len() as u64).to_be_bytes());
+            hash.update(field);
+        }
+        hex::encode(&hash.finalize().as_bytes()[..KEPT])
     }
 }
 
