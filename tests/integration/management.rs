@@ -289,6 +289,50 @@ async fn what_is_in_use_is_not_deleted_and_what_is_off_is_not_run() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_must_pass_the_newest_config_schema_and_a_config_remembers_the_one_that_it_passed() {
+    let (_stack, tenant) = two_replicas().await;
+    let without = tenant.shop(NOWHERE).await;
+    assert_eq!(without.config_schema_version, 0);
+    tenant.plan("orders", &plans::orders()).await;
+    let require = async |fields: &[&str]| {
+        let schema = structure(&json!({"type": "object", "required": fields}));
+        let create = v1::CreateConfigSchemaRequest {
+            integration: "shop".to_owned(),
+            schema: Some(schema),
+            ..v1::CreateConfigSchemaRequest::default()
+        };
+        let made = tenant.integrations().create_config_schema(tenant.request(create)).await;
+        made.expect("a schema").into_inner().version
+    };
+    let update = async |change: v1::Config| {
+        let config = v1::Config { integration: "shop".to_owned(), key: "main".to_owned(), ..change };
+        let update = v1::UpdateConfigRequest { config: Some(config), update_mask: None };
+        let updated = tenant.configs().update_config(tenant.request(update)).await;
+        updated.map(|config| config.into_inner().config_schema_version).map_err(|refused| {
+            assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+            let details = refused.get_error_details();
+            let violations = &details.bad_request().expect("BadRequest").field_violations;
+            violations.iter().map(|violation| violation.field.clone()).collect::<Vec<_>>()
+        })
+    };
+    let values = |json| v1::Config { values: Some(structure(&json)), ..v1::Config::default() };
+    let renamed = || v1::Config { display_name: "renamed".to_owned(), ..v1::Config::default() };
+    let first = json!({"base_url": NOWHERE, "region": "eu"});
+    let second = json!({"base_url": NOWHERE, "site": 7});
+
+    assert_eq!(require(&["region"]).await, 1);
+    assert_eq!(update(renamed()).await, Ok(0), "the values were not written");
+    assert_eq!(update(values(json!({"base_url": NOWHERE}))).await, Err(vec!["/values/region".to_owned()]));
+    assert_eq!(update(values(first.clone())).await, Ok(1));
+    assert_eq!(require(&["site"]).await, 2);
+    assert_eq!(update(renamed()).await, Ok(1), "these passed the schema before");
+    assert_eq!(update(values(first)).await, Err(vec!["/values/site".to_owned()]));
+    tenant.trigger("orders", "main").await;
+    assert_eq!(update(values(second.clone())).await, Ok(2));
+    assert_eq!(tenant.config("other", &second).await.config_schema_version, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_that_hang_up_leave_no_transaction_open() {
     let mut stack = Stack::start(StackOptions { executors: 0, ..StackOptions::default() }).await;
     let tenant = stack.tenant().await;

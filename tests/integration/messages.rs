@@ -1,6 +1,10 @@
 //! From a trigger to the messages in Kafka, exactly.
 
-use std::{collections::BTreeMap, process::Command, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    process::Command,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use chrono::DateTime;
@@ -331,5 +335,74 @@ async fn a_cancelled_run_stops_and_says_so() {
         .until("both ends are announced", SOON, |all| of_kind(all, "execution.completed").len() == 4)
         .await;
     assert!(of_kind(&messages, "execution.completed").iter().all(|end| end.json()["status"] == "cancelled"));
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_and_an_aborted_run_say_at_their_ends_what_they_did_and_why_they_stopped() {
+    let upstream = Upstream::start(|request| match request.query.get("cursor") {
+        None => Reply::ok(order_page(0, 3, 4)),
+        Some(_) => Reply::Json(422, json!({"error": "no such page"})),
+    })
+    .await;
+    let stack = Stack::start(StackOptions::default()).await;
+    let tenant = stack.tenant().await;
+    let config = tenant.shop(&upstream.url()).await;
+    let mut aborts = plans::orders();
+    aborts["step"]["abort_on"] = json!([422]);
+    tenant.plan("failed", &plans::orders()).await;
+    tenant.plan("aborted", &aborts).await;
+    let bytes = order_page(0, 3, 4).to_string().len() + json!({"error": "no such page"}).to_string().len();
+    let cases = [
+        ("failed", ExecutionState::Failed, "permanent", "HTTP_STATUS", "/definition/step"),
+        ("aborted", ExecutionState::Aborted, "aborted", "ABORT_ON", "/definition/step/abort_on"),
+    ];
+    let mut reader = stack.reader();
+    for (status, state, class, code, pointer) in cases {
+        let execution = tenant.trigger(status, "main").await;
+        let done = tenant.end_of(&execution.id).await;
+        assert_eq!((done.state(), done.complete), (state, false), "{done:#?}");
+        let messages = reader
+            .until("both ends are announced", SOON, |all| {
+                let ends = of_kind(all, "execution.completed");
+                ends.iter().filter(|end| end.header("execution_id") == execution.id).count() == 2
+            })
+            .await;
+        let key = format!("{}:{status}:{}", tenant.id, config.id);
+        let of_run: Vec<&Message> = messages.iter().filter(|message| message.key == key).collect();
+        let ends: Vec<&Message> =
+            of_run.iter().copied().filter(|message| message.kind() == "execution.completed").collect();
+        let topics: BTreeSet<&str> = ends.iter().map(|end| end.topic.as_str()).collect();
+        assert_eq!(topics, BTreeSet::from([stack.topics.events.as_str(), stack.topics.responses.as_str()]));
+        for end in &ends {
+            headers(end, &tenant, &execution);
+            let mut body = end.json();
+            for name in ["timestamp", "scheduled_at"] {
+                body.as_object_mut().expect("an object").remove(name).unwrap_or_else(|| panic!("no {name}"));
+            }
+            let message = body["error"]["message"].take();
+            assert!(message.as_str().is_some_and(|words| words.contains("422")), "{message}");
+            assert_eq!(
+                body,
+                json!({
+                    "type": "execution.completed", "tenant_id": tenant.id.to_string(), "integration": "shop",
+                    "plan_key": status, "plan_revision": 1, "config_id": config.id, "config_key": "main",
+                    "execution_id": execution.id, "attempt": 1, "status": status, "partial": false, "complete": false,
+                    "counts": {"requests": 2, "retries": 0, "pages": 1, "rows": 4, "messages": 1, "bytes": bytes, "errors": 1},
+                    "positions": {"orders": 1},
+                    "error": {
+                        "class": class, "code": code, "message": null, "pointer": pointer, "step_path": "orders#1",
+                        "status_code": 422,
+                    },
+                })
+            );
+        }
+        let responses: Vec<&str> = of_run
+            .iter()
+            .filter(|message| message.topic == stack.topics.responses)
+            .map(|message| message.kind())
+            .collect();
+        assert_eq!(responses, ["api.response", "execution.completed"], "{status}: the end follows the pages");
+    }
     stack.end().await;
 }

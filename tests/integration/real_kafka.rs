@@ -61,6 +61,9 @@ async fn an_executor_makes_the_topics_that_are_missing() {
     tenant.success_of(&execution.id).await;
     let all = stack.reader().until("both ends are announced", SOON, |all| ends(all) == 2).await;
     assert_eq!(pages(&all).len(), 2);
+    // Whatever the broker's own default is: compacted, a topic would keep one page of a plan and config.
+    let policies = stack.kafka().set_at(&stack.topics, "cleanup.policy").await;
+    assert_eq!(policies, ["delete"; 3]);
     stack.end().await;
 }
 

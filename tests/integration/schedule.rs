@@ -3,7 +3,7 @@
 use std::{collections::HashSet, time::Duration};
 
 use orchid_proto::v1;
-use orchid_tests::{Reply, Stack, StackOptions, Upstream, client::structure, eventually};
+use orchid_tests::{Reply, Stack, StackOptions, Tenant, Upstream, client::structure, eventually};
 use prost_types::Timestamp;
 use serde_json::json;
 
@@ -152,4 +152,99 @@ async fn a_paused_schedule_is_never_due_and_goes_on_with_what_is_left_of_its_wai
     let times = schedules.list_next_runs(tenant.request(next)).await.expect("times").into_inner().times;
     let times: Vec<i64> = times.into_iter().map(|time| millis(Some(time))).collect();
     assert_eq!(times, [millis(resumed.next_due_time), millis(resumed.next_due_time) + day]);
+}
+
+async fn schedule_of(tenant: &Tenant, config: &str) -> v1::Schedule {
+    let get = v1::GetScheduleRequest { plan: "again".to_owned(), config: config.to_owned() };
+    tenant.schedules().get_schedule(tenant.request(get)).await.expect("a schedule").into_inner()
+}
+
+async fn set_paused(tenant: &Tenant, paused: bool) {
+    let (plan, config) = ("again".to_owned(), "main".to_owned());
+    let mut schedules = tenant.schedules();
+    let done = match paused {
+        true => schedules.pause_schedule(tenant.request(v1::PauseScheduleRequest { plan, config })).await,
+        false => schedules.resume_schedule(tenant.request(v1::ResumeScheduleRequest { plan, config })).await,
+    };
+    done.expect("a schedule");
+}
+
+async fn disable_plan(tenant: &Tenant) {
+    let plan = v1::Plan { key: "again".to_owned(), enabled: Some(false), ..v1::Plan::default() };
+    let update = v1::UpdatePlanRequest { plan: Some(plan), ..v1::UpdatePlanRequest::default() };
+    tenant.plans().update_plan(tenant.request(update)).await.expect("a plan");
+}
+
+async fn enable_config(tenant: &Tenant, key: &str, enabled: bool) {
+    let config = v1::Config {
+        integration: "shop".to_owned(),
+        key: key.to_owned(),
+        enabled: Some(enabled),
+        ..v1::Config::default()
+    };
+    let update = v1::UpdateConfigRequest { config: Some(config), ..v1::UpdateConfigRequest::default() };
+    tenant.configs().update_config(tenant.request(update)).await.expect("a config");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_trigger_runs_where_the_schedule_is_paused_or_the_plan_disabled_and_moves_no_schedule() {
+    let upstream = Upstream::start(|_| Reply::ok(json!({"ok": true}))).await;
+    let stack = Stack::start(StackOptions::default()).await;
+    let tenant = stack.tenant().await;
+    tenant.shop(&upstream.url()).await;
+    let daily = v1::Plan { wait_seconds: Some(86_400), ..every_second(Some(2)) };
+    tenant.create_plan(daily).await.expect("a plan");
+    let due = eventually("its first run has ended", SOON, async || {
+        let schedule = schedule_of(&tenant, "main").await;
+        (schedule.run_count == 1 && schedule.next_due_time.is_some()).then_some(schedule)
+    })
+    .await;
+    let triggers = async |what: &str| {
+        let before = schedule_of(&tenant, "main").await;
+        let run = tenant.trigger("again", "main").await;
+        tenant.success_of(&run.id).await;
+        assert_eq!(schedule_of(&tenant, "main").await, before, "{what}");
+        (before.paused, before.next_due_time.is_some())
+    };
+    assert_eq!(triggers("active").await, (false, true));
+    set_paused(&tenant, true).await;
+    assert_eq!(triggers("paused").await, (true, false));
+    set_paused(&tenant, false).await;
+    assert_eq!(schedule_of(&tenant, "main").await, due, "a day after the end of its own run");
+    disable_plan(&tenant).await;
+    assert_eq!(triggers("disabled").await, (false, false));
+    assert_eq!(upstream.count(), 1 + 3);
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disabled_config_gets_no_scheduled_run() {
+    let upstream = Upstream::start(|_| Reply::ok(json!({"ok": true}))).await;
+    let stack = Stack::start(StackOptions::default()).await;
+    let tenant = stack.tenant().await;
+    tenant.shop(&upstream.url()).await;
+    tenant.config("second", &json!({"base_url": upstream.url()})).await;
+    enable_config(&tenant, "second", false).await;
+    tenant.create_plan(every_second(None)).await.expect("a plan");
+    let runs_again = async |config: &str| {
+        let from = schedule_of(&tenant, config).await.run_count;
+        eventually("it runs twice more", SOON, async || {
+            (schedule_of(&tenant, config).await.run_count >= from + 2).then_some(())
+        })
+        .await;
+    };
+    runs_again("main").await;
+    let off = schedule_of(&tenant, "second").await;
+    assert_eq!((off.run_count, off.next_due_time), (0, None), "{off:?}");
+
+    enable_config(&tenant, "second", true).await;
+    runs_again("second").await;
+    enable_config(&tenant, "second", false).await;
+    let off = schedule_of(&tenant, "second").await;
+    runs_again("main").await;
+    let later = schedule_of(&tenant, "second").await;
+    assert_eq!((later.run_count, later.next_due_time), (off.run_count, None), "{later:?}");
+    let all = tenant.all_executions("again").await;
+    assert_eq!(all.iter().filter(|run| run.config == "second").count(), off.run_count as usize);
+    stack.end().await;
 }

@@ -41,6 +41,39 @@ async fn context_goes_from_run_to_run_and_an_override_saves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_with_an_override_saves_what_it_writes_where_it_shall_and_never_what_it_was_given() {
+    let upstream = Upstream::start(|request| Reply::ok(json!({"last": request.number + 1}))).await;
+    let stack = Stack::start(StackOptions::default()).await;
+    let tenant = stack.tenant().await;
+    tenant.shop(&upstream.url()).await;
+    let definition = json!({"step": {
+        "id": "one",
+        "url": "{{ config.base_url }}/since",
+        "params": {"only": "{{ context.only }}", "since": "{{ context.last }}"},
+        "set_context": {"last": "response.body.last"},
+    }});
+    tenant.plan("since", &definition).await;
+    let run = tenant.trigger("since", "main").await;
+    tenant.success_of(&run.id).await;
+    for persist_context in [true, false] {
+        let with_override = v1::TriggerPlanRequest {
+            key: "since".to_owned(),
+            config: "main".to_owned(),
+            context_override_json: r#"{"last": 100, "only": "blue"}"#.to_owned(),
+            persist_context,
+            ..v1::TriggerPlanRequest::default()
+        };
+        let run = tenant.plans().trigger_plan(tenant.request(with_override)).await.expect("a run");
+        tenant.success_of(&run.into_inner().id).await;
+    }
+    let run = tenant.trigger("since", "main").await;
+    tenant.success_of(&run.id).await;
+    let asked: Vec<String> = upstream.seen().into_iter().map(|request| request.raw_query).collect();
+    assert_eq!(asked, ["", "only=blue&since=100", "only=blue&since=100", "since=2"]);
+    stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_long_wait_holds_no_executor() {
     let upstream = Upstream::start(|request| match request.number {
         0 => Reply::ok(json!({"items": [1], "next": "1"})),

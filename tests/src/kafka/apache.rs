@@ -3,6 +3,7 @@
 //! `.ci/install test` brings its jars. Where they are missing, or Java is, the test fails: nothing here is skipped.
 
 use std::{
+    collections::HashMap,
     fs::{self, File},
     net::TcpListener,
     path::{Path, PathBuf},
@@ -12,7 +13,10 @@ use std::{
 use orchid_kit::servers::{Process, Program};
 use rdkafka::{
     ClientConfig,
-    admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
+    admin::{
+        AdminClient, AdminOptions, ConfigSource, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
+        TopicReplication,
+    },
     client::DefaultClientContext,
     consumer::{BaseConsumer, Consumer as _},
 };
@@ -72,9 +76,11 @@ impl Apache {
         &self.brokers
     }
 
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        ClientConfig::new().set("bootstrap.servers", &self.brokers).create().expect("an admin client")
+    }
+
     pub(super) async fn create(&self, topics: &[&str], max_bytes: Option<usize>) {
-        let admin: AdminClient<DefaultClientContext> =
-            ClientConfig::new().set("bootstrap.servers", &self.brokers).create().expect("an admin client");
         let max_bytes = max_bytes.map(|bytes| bytes.to_string());
         let topics: Vec<NewTopic<'_>> = topics
             .iter()
@@ -87,9 +93,26 @@ impl Apache {
             })
             .collect();
         let options = AdminOptions::new().operation_timeout(Some(START_TIMEOUT));
-        for made in admin.create_topics(&topics, &options).await.expect("the broker answers") {
+        for made in self.admin().create_topics(&topics, &options).await.expect("the broker answers") {
             made.expect("a topic");
         }
+    }
+
+    pub(super) async fn set_at(&self, topics: &[&str], name: &str) -> Vec<String> {
+        let resources: Vec<ResourceSpecifier<'_>> =
+            topics.iter().copied().map(ResourceSpecifier::Topic).collect();
+        let options = AdminOptions::new().request_timeout(Some(START_TIMEOUT));
+        let described =
+            self.admin().describe_configs(&resources, &options).await.expect("the broker answers");
+        let mut found: HashMap<String, String> = HashMap::new();
+        for resource in described {
+            let resource = resource.expect("a topic");
+            let OwnedResourceSpecifier::Topic(topic) = &resource.specifier else { continue };
+            let entry = resource.get(name).filter(|entry| entry.source == ConfigSource::DynamicTopic);
+            let value = entry.and_then(|entry| entry.value.clone()).unwrap_or_default();
+            found.insert(topic.clone(), value);
+        }
+        topics.iter().map(|topic| found.remove(*topic).expect("the topic was described")).collect()
     }
 
     /// `kill -9`.

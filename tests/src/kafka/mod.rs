@@ -108,6 +108,15 @@ impl Kafka {
         }
     }
 
+    /// What was said for this setting when each topic was made, in the order of `Topics::names`; empty where nothing was, and the
+    /// broker's default holds. Only Apache Kafka can tell.
+    pub async fn set_at(&self, topics: &Topics, name: &str) -> Vec<String> {
+        match &self.server {
+            Server::Mock(_) => panic!("the mock knows no settings of topics"),
+            Server::Apache(apache) => apache.set_at(&topics.names(), name).await,
+        }
+    }
+
     /// Takes it away from one moment to the next: the mock closes all connections and takes none, Apache Kafka is killed.
     pub async fn down(&self) {
         match &self.server {
