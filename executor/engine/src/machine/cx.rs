@@ -90,7 +90,18 @@ impl Cx<'_> {
         let Fault { spot, error, exchange, body, .. } = fault;
         let step = &self.run.program.nodes[spot.node].path;
         let at = At { step, step_path: &spot.path, page: spot.page, time: self.now.wall };
-        let facts = ErrorFacts { error: &error, retries: spot.retries, ignored };
+        // An ignored answer whose `while` fails is two errors of one pass: each has a place of its own.
+        let chunk = match &mut self.run.last_error {
+            Some((path, chunk)) if *path == spot.path => {
+                *chunk += 1;
+                *chunk
+            }
+            last => {
+                *last = Some((spot.path.clone(), 0));
+                0
+            }
+        };
+        let facts = ErrorFacts { error: &error, retries: spot.retries, ignored, chunk };
         let max = self.run.limits.message_max_bytes;
         let message = envelope::error(&self.run.origin, at, &exchange, body, facts, max);
         self.emit(&spot, message);

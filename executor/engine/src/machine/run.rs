@@ -67,6 +67,8 @@ pub(super) struct Run {
     tries: HashMap<TryId, Box<[u64]>>,
     waits: HashMap<WaitId, Box<[u64]>>,
     allowed_hosts: Option<Arc<[String]>>,
+    /// Where the last error was, and how many stood there before it.
+    pub(super) last_error: Option<(String, u32)>,
     /// Execution time of earlier attempts, and when this one began.
     ran: Duration,
     began_at: Option<Duration>,
@@ -115,6 +117,7 @@ impl Run {
             tries: HashMap::new(),
             waits: HashMap::new(),
             allowed_hosts: (!hosts.is_empty()).then(|| hosts.into()),
+            last_error: None,
             ran: job.ran,
             began_at: None,
             next_try: 0,

@@ -66,6 +66,8 @@ pub(crate) struct ErrorFacts<'a> {
     pub(crate) retries: u32,
     /// The run goes on.
     pub(crate) ignored: bool,
+    /// Errors of the same pass before it.
+    pub(crate) chunk: u32,
 }
 
 /// What stands beside a body.
@@ -111,7 +113,7 @@ pub(crate) fn error(
         assemble(
             origin,
             at,
-            Part::WHOLE,
+            Part { chunk: facts.chunk, last: true },
             exchange,
             body,
             Beside { extracted: b"null", steps: b"" },
