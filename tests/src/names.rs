@@ -11,7 +11,7 @@ pub fn position(execution_id: &str, kind: &str, step_path: &str, chunk: u64) -> 
     hex::encode(&Sha256::digest(fields.join("\n").as_bytes())[..16])
 }
 
-/// `orchid-message-id`: the place and the content, which is read from the payload as the bytes that stand there. SHA-256
+/// `orchid-message-id`: the place and the content, which is read from the payload as the bytes that stand there. BLAKE3
 /// over each field's length (8 bytes, big endian) and bytes.
 pub fn message_id(payload: &[u8]) -> String {
     let members: HashMap<String, Box<RawValue>> = serde_json::from_slice(payload).expect("an object");
@@ -29,12 +29,12 @@ pub fn message_id(payload: &[u8]) -> String {
         raw("last_chunk"),
         raw("error"),
     ];
-    let mut hash = Sha256::new();
+    let mut hash = blake3::Hasher::new();
     for field in fields {
-        hash.update(u64::try_from(field.len()).expect("a length").to_be_bytes());
+        hash.update(&u64::try_from(field.len()).expect("a length").to_be_bytes());
         hash.update(field.as_bytes());
     }
-    hex::encode(&hash.finalize()[..16])
+    hex::encode(&hash.finalize().as_bytes()[..16])
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ fn filters() -> [(Json, &'static str, &'static str); 2] {
     let links = json!({"type": "link_header", "stop_on": ["empty"]});
     [
         (
-            step(json!({"type": "offset"}), "response.body.items[?open]"),
+            step(json!({"type": "offset", "size": 10}), "response.body.items[?open]"),
             "FILTER_COUNTS",
             "/step/iterate_over",
         ),
