@@ -119,3 +119,9 @@ pub struct CursorChange {
     /// JSON text.
     pub json: Bytes,
 }
+
+impl From<(CursorKey, Bytes)> for CursorChange {
+    fn from((key, json): (CursorKey, Bytes)) -> CursorChange {
+        CursorChange { key, json }
+    }
+}

@@ -118,7 +118,7 @@ impl GroupWork for Save {
         let locked = by_key(runs::lock(tx, &keys, Busy::Wait).await?);
         let mut verdicts = Vec::with_capacity(items.len());
         let mut candidates = Vec::new();
-        let mut advances = HashMap::new();
+        let mut advances = Vec::new();
         for Opened { index, token, item } in items {
             let run = locked.get(&token.key);
             let standing = judge(&token.claim(), run.map(LockedRun::holder).as_ref());
@@ -126,24 +126,19 @@ impl GroupWork for Save {
                 && item.seq > run.checkpoint_seq
                 && let Ok(transition) = decide(run.run(), item.accepted_by(run))
             {
-                advances.insert(*index, advance(run, item, &transition));
+                advances.push((*index, advance(run, item, &transition)));
                 candidates.push((*index, run, item));
             }
             verdicts.push((*index, standing.into()));
         }
         let excesses = cursors::excesses(tx, &candidates).await?;
-        let mut accepted = Vec::with_capacity(candidates.len());
-        for (index, run, item) in candidates {
-            if excesses.contains_key(&index) {
-                advances.remove(&index);
-            } else {
-                accepted.push((run, item));
-            }
-        }
+        candidates.retain(|(index, ..)| !excesses.contains_key(index));
+        advances.retain(|(index, _)| !excesses.contains_key(index));
+        let accepted: Vec<_> = candidates.into_iter().map(|(_, run, item)| (run, item)).collect();
         // Of one place, the later verdict counts.
         verdicts.extend(excesses.into_iter().map(|(index, words)| (index, Verdict::Invalid(words))));
         save(tx, self.now, &accepted).await?;
-        let advances: Vec<Advance> = advances.into_values().collect();
+        let advances: Vec<Advance> = advances.into_iter().map(|(_, advance)| advance).collect();
         checkpoints::advance(tx, self.now, &advances).await?;
         Ok(verdicts)
     }

@@ -33,7 +33,10 @@ pub(crate) enum PlaceError {
 impl PlaceError {
     /// Whether there is more to say than a place may hold.
     pub(crate) fn is_too_large(&self) -> bool {
-        matches!(self, PlaceError::PlaceTooLarge(_) | PlaceError::FinishedTooLarge(_))
+        match self {
+            PlaceError::PlaceTooLarge(_) | PlaceError::FinishedTooLarge(_) => true,
+            PlaceError::Json(_) | PlaceError::Version(_) => false,
+        }
     }
 }
 

@@ -123,19 +123,16 @@ impl Cx<'_> {
                 CursorKind::Cursor => &mut self.run.cursor_changes,
                 CursorKind::Validator => &mut self.run.validators,
             };
-            changes.retain(|before| before.key != change.key);
-            changes.push(change);
+            changes.insert(change.key, change.json);
         } else {
-            env.cursors.retain(|before| before.key != change.key);
-            env.cursors.push(change);
+            env.cursors.insert(change.key, change.json);
         }
     }
 
     fn goes_back(&self, env: &Env, change: &CursorChange) -> bool {
         let node = self.run.program.of_id(&change.key.step);
         let rules = node.and_then(|node| node.step.cursor.as_ref());
-        let own = env.cursors.iter().find(|before| before.key == change.key).map(|before| &before.json);
-        let before = own.or_else(|| self.run.cursors.now(&change.key));
+        let before = env.cursors.get(&change.key).or_else(|| self.run.cursors.now(&change.key));
         let (Some(rules), Some(before), CursorKind::Cursor) = (rules, before, change.key.kind) else {
             return false;
         };

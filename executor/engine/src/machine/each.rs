@@ -17,13 +17,13 @@ use super::env::Env;
 use super::flight::Flight;
 use super::flow::{Flow, Idle};
 use super::halt::{About, Fault, Halt, What};
+use super::kept::Cursors;
 use super::program::Node;
 use super::scope;
 use super::sequence::{Active, list_key};
 use super::step_run::StepRun;
 use crate::checkpoint::{EachPlace, ItemPlace, PlaceError, json, prune, raw, unraw};
 use crate::error::ErrorClass;
-use crate::output::CursorChange;
 
 /// All items of a `for_each`.
 pub(super) struct Each {
@@ -49,7 +49,7 @@ struct Item {
 #[derive(Default)]
 struct Carried {
     writes: Changes,
-    cursors: Vec<CursorChange>,
+    cursors: Cursors,
 }
 
 impl Each {
@@ -110,7 +110,7 @@ impl Each {
         let list = |rows: &Vec<Bytes>| rows.iter().map(|row| json(row)).collect::<Result<Vec<_>, _>>();
         Ok(EachPlace {
             done: self.flight.oldest(),
-            carried: carried::place(&self.writes, &[])?,
+            carried: carried::place(&self.writes, [])?,
             ended: ended.collect::<Result<_, PlaceError>>()?,
             under_way,
             responses: self
@@ -255,7 +255,7 @@ impl Each {
         self.flight.end(number, Carried { writes: item.writes, cursors: item.cursors });
         while let Some((_, Carried { mut writes, cursors })) = self.flight.take_ended() {
             context::append(&mut self.writes, &mut writes);
-            cursors.into_iter().for_each(|cursor| cx.save_cursor(env, cursor));
+            cursors.into_iter().for_each(|cursor| cx.save_cursor(env, cursor.into()));
         }
         cx.run.moved |= env.durable;
     }

@@ -10,6 +10,7 @@ use super::answer::Answer;
 use super::context::Changes;
 use super::cx::{Cx, Spot};
 use super::halt::{About, Fault, Halt, What};
+use super::kept::Cursors;
 use super::program::Node;
 use super::run::Run;
 use super::step_run::Sent;
@@ -20,7 +21,6 @@ use crate::message::body::{BodyKind, MessageBody};
 use crate::message::chunk::{Filling, Page, TooLarge};
 use crate::message::envelope::At;
 use crate::message::exchange::Exchange;
-use crate::output::CursorChange;
 
 /// The code of what no message can carry.
 const TOO_LARGE: &str = "MESSAGE_TOO_LARGE";
@@ -34,7 +34,7 @@ pub(super) struct RowEnd {
     /// As it is emitted, with what its sub-steps left.
     pub(super) shown: Bytes,
     pub(super) writes: Changes,
-    pub(super) cursors: Vec<CursorChange>,
+    pub(super) cursors: Cursors,
     /// Where a checkpoint had it: a run that is handed back before it is settled goes on from there again.
     pub(super) began_at: Option<Box<RowPlace>>,
 }
@@ -42,7 +42,7 @@ pub(super) struct RowEnd {
 impl RowEnd {
     /// A row without sub-steps.
     pub(super) fn plain(row: Bytes) -> RowEnd {
-        let (writes, cursors) = (Changes::new(), Vec::new());
+        let (writes, cursors) = (Changes::new(), Cursors::new());
         RowEnd { shown: row.clone(), raw: row, writes, cursors, began_at: None }
     }
 }

@@ -49,7 +49,7 @@ impl Machine {
             root.flush(cx);
             cx.emit_error(fault, false);
         });
-        let _marked = self.settle(now, &mut root, false, out);
+        self.settle(now, &mut root, false, out);
         let ending = Ending { status, partial: self.run.partial, complete: false, error: Some(error) };
         self.say_farewell(now, root, ending, out);
     }
@@ -63,7 +63,7 @@ impl Machine {
         });
         self.warn_of_paths();
         self.keep_validators();
-        let _marked = self.settle(now, &mut root, true, out);
+        self.settle(now, &mut root, true, out);
         self.run.partial = true;
         self.end(Ending { status: EndStatus::Succeeded, partial: true, complete: false, error: None }, out);
     }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use orchid_plan::{Value, Window};
 
 use super::context::{Changes, Context, ContextTooLarge};
-use crate::output::CursorChange;
+use super::kept::Cursors;
 
 /// The surroundings of a sequence of steps.
 pub(super) struct Env {
@@ -36,7 +36,7 @@ pub(super) struct Env {
     /// Those writes; of the root only since the last place.
     pub(super) writes: Changes,
     /// Cursors to be saved with the row that these steps are of; empty where they are durable.
-    pub(super) cursors: Vec<CursorChange>,
+    pub(super) cursors: Cursors,
     pub(super) finished: FinishedSteps,
 }
 
@@ -56,7 +56,7 @@ impl Env {
             cursor: Value::null(),
             context,
             writes: Changes::new(),
-            cursors: Vec::new(),
+            cursors: Cursors::new(),
             finished: FinishedSteps::new(finished),
         }
     }
@@ -76,7 +76,7 @@ impl Env {
             cursor: self.cursor.clone(),
             context: self.context.clone(),
             writes: Changes::new(),
-            cursors: Vec::new(),
+            cursors: Cursors::new(),
             finished: self.finished.as_outer(),
         }
     }

@@ -4,24 +4,23 @@
 //! bits, are doubles; where one of those was only copied, the bytes that came are looked up instead of printed anew.
 
 use bytes::Bytes;
-use orchid_plan::{Expr, Kind, PlainStep, RawRows, Value};
+use orchid_plan::{Expr, Kind, PlainPath, PlainStep, RawRows, Value};
 
 use super::env::Env;
 use crate::body::Body;
 
 /// The JSON of what `expr` gave.
 pub(super) fn json(expr: &Expr, value: &Value, body: &Body, env: &Env) -> Bytes {
-    let copied = if holds_doubles(value) { copied(expr, body, env) } else { None };
-    // The pass may have written over what stood there.
-    let copied = copied.filter(|json| Value::parse(json).is_ok_and(|read| read == *value));
+    let copied = if holds_doubles(value) { copied(expr, value, body, env) } else { None };
     copied.unwrap_or_else(|| value.to_json().into())
 }
 
 /// The text that a plain path leads to: in the answer, in the context, in the row around, or in the answer above it.
-fn copied(expr: &Expr, body: &Body, env: &Env) -> Option<Bytes> {
-    let (text, path) = if let Some(path) = expr.plain_body_path() {
-        (body.json()?, path)
-    } else if let Some(path) = expr.plain_path_below(&["item"]) {
+fn copied(expr: &Expr, value: &Value, body: &Body, env: &Env) -> Option<Bytes> {
+    if let Some(path) = expr.plain_body_path() {
+        return found(body.json()?, &path);
+    }
+    let (text, path) = if let Some(path) = expr.plain_path_below(&["item"]) {
         (env.item_text.as_ref()?, path)
     } else if let Some(path) = expr.plain_path_below(&["parent", "body"]) {
         (env.parent_text.as_ref()?, path)
@@ -30,8 +29,12 @@ fn copied(expr: &Expr, body: &Body, env: &Env) -> Option<Bytes> {
         let PlainStep::Member(name) = (!path.0.is_empty()).then(|| path.0.remove(0))? else { return None };
         (env.context.json(&name)?, path)
     };
-    let found = RawRows::value(text, &path).ok().flatten()?;
-    Some(text.slice_ref(found))
+    // The pass may have written over what stood there.
+    found(text, &path).filter(|json| Value::parse(json).is_ok_and(|read| read == *value))
+}
+
+fn found(text: &Bytes, path: &PlainPath) -> Option<Bytes> {
+    RawRows::value(text, path).ok().flatten().map(|found| text.slice_ref(found))
 }
 
 /// Whether a number in the value may have had other digits. JSON is nested 127 levels deep at the most.

@@ -102,11 +102,10 @@ impl What {
 
     /// A place that is too large, or cannot be written.
     pub(super) fn place(pointer: &str, error: &PlaceError) -> What {
-        let (class, code) = match error {
-            PlaceError::PlaceTooLarge(_) | PlaceError::FinishedTooLarge(_) => {
-                (ErrorClass::Limit, "CHECKPOINT_TOO_LARGE")
-            }
-            PlaceError::Json(_) | PlaceError::Version(_) => (ErrorClass::System, "CHECKPOINT"),
+        let (class, code) = if error.is_too_large() {
+            (ErrorClass::Limit, "CHECKPOINT_TOO_LARGE")
+        } else {
+            (ErrorClass::System, "CHECKPOINT")
         };
         What { class, code, pointer: pointer.to_owned(), message: error.to_string() }
     }

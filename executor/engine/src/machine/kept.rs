@@ -11,20 +11,23 @@ use crate::error::ErrorClass;
 use crate::job::CursorKey;
 use crate::{CURSORS_MAX, CURSORS_MAX_BYTES};
 
+/// Cursors and validators that changed: the newest value of each.
+pub(super) type Cursors = BTreeMap<CursorKey, Bytes>;
+
 #[derive(Default)]
 pub(super) struct Kept {
     /// As they stood at the grant.
-    began: BTreeMap<CursorKey, Bytes>,
+    began: Cursors,
     /// What this run changed.
-    changed: BTreeMap<CursorKey, Bytes>,
+    changed: Cursors,
     count: usize,
     bytes: usize,
 }
 
 impl Kept {
-    pub(super) fn new(began: BTreeMap<CursorKey, Bytes>) -> Kept {
+    pub(super) fn new(began: Cursors) -> Kept {
         let bytes = began.iter().map(|(key, json)| size(key, json)).sum();
-        Kept { count: began.len(), bytes, began, changed: BTreeMap::new() }
+        Kept { count: began.len(), bytes, began, changed: Cursors::new() }
     }
 
     /// As it stood at the grant: whatever is asked twice in a run begins from the same.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use super::context::{self, Changes};
 use super::cx::Spot;
+use super::kept::Cursors;
 use crate::input::EmitId;
 use crate::output::{Checkpoint, CursorChange};
 use crate::progress::Progress;
@@ -34,7 +35,7 @@ pub(crate) struct Mark {
     /// Values of finished steps, where they changed.
     pub(crate) finished: Option<Bytes>,
     pub(crate) context_changes: Changes,
-    pub(crate) cursor_changes: Vec<CursorChange>,
+    pub(crate) cursor_changes: Cursors,
     pub(crate) progress: Progress,
 }
 
@@ -99,6 +100,7 @@ impl Ledger {
     pub(crate) fn take(&mut self) -> Option<Checkpoint> {
         let Mark { stand, finished, context_changes, cursor_changes, progress } = self.ready.take()?;
         let Stand { place, must_cancel } = stand;
+        let cursor_changes = cursor_changes.into_iter().map(CursorChange::from).collect();
         Some(Checkpoint { place, must_cancel, finished, context_changes, cursor_changes, progress })
     }
 
@@ -123,7 +125,6 @@ fn merge(before: Mark, mut after: Mark) -> Mark {
     let mut changes = before.context_changes;
     context::append(&mut changes, &mut after.context_changes);
     let mut cursors = before.cursor_changes;
-    cursors.retain(|earlier| after.cursor_changes.iter().all(|later| later.key != earlier.key));
     cursors.append(&mut after.cursor_changes);
     Mark {
         finished: after.finished.or(before.finished),
@@ -155,7 +156,7 @@ mod tests {
                     ((*name).to_owned(), value.map(|text| Bytes::from_static(text.as_bytes())))
                 })
                 .collect(),
-            cursor_changes: Vec::new(),
+            cursor_changes: Cursors::new(),
             progress: Progress::default(),
         }
     }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::env::Env;
 use super::halt::{About, Fault, Halt, What};
+use super::kept::Cursors;
 use super::ledger::{Ledger, Mark, Stand};
 use super::run::Run;
 use super::sequence::Sequence;
@@ -58,14 +59,18 @@ impl Machine {
         match self.mark(&mut root, false) {
             Ok(()) => self.phase = Phase::Running(root),
             Err(error) => {
-                let spot = root.spot();
-                let what = What::place(&root.node().step.pointer, &error);
-                let fault = Fault::new(&self.run, spot, what, About::default());
+                let halt = self.unmarked(&root, &error);
                 self.run.moved = false;
                 self.unsend(out);
-                self.halt(now, root, Halt::from(fault), out);
+                self.halt(now, root, halt, out);
             }
         }
+    }
+
+    /// What a place is that cannot be marked.
+    pub(super) fn unmarked(&self, root: &Sequence, error: &PlaceError) -> Halt {
+        let what = What::place(&root.node().step.pointer, error);
+        Fault::new(&self.run, root.spot(), what, About::default()).into()
     }
 
     /// Takes the steps out, where the run is at them; the phase is the caller's to put back.
@@ -130,7 +135,7 @@ impl Machine {
             stand,
             finished: None,
             context_changes: Vec::new(),
-            cursor_changes: Vec::new(),
+            cursor_changes: Cursors::new(),
             progress,
         });
     }

@@ -9,7 +9,7 @@ use orchid_plan::{Definition, Value};
 
 use super::context::Context;
 use super::halt::What;
-use super::kept::Kept;
+use super::kept::{Cursors, Kept};
 use super::program::{Node, Program};
 use super::watch::{Seen, Watch};
 use crate::CANCEL_WAIT;
@@ -19,7 +19,6 @@ use crate::job::{Job, RunLimits};
 use crate::message::Origin;
 use crate::message::exchange::{AnswerFacts, Exchange, SentFacts};
 use crate::message::redact::Redactor;
-use crate::output::CursorChange;
 use crate::progress::{Progress, Warning};
 use crate::request::HostPolicy;
 
@@ -47,10 +46,10 @@ pub(super) struct Run {
     /// Those that this run began with, where a later instance of the step begins with the same.
     pub(super) began: BTreeMap<String, Bytes>,
     /// Cursors that changed since the last place.
-    pub(super) cursor_changes: Vec<CursorChange>,
+    pub(super) cursor_changes: Cursors,
     /// Validators that changed. They are saved where the run succeeds: what an upstream is told to leave out must not be needed
     /// again by a later attempt.
-    pub(super) validators: Vec<CursorChange>,
+    pub(super) validators: Cursors,
     /// Lists of `for_each` that places refer to, by the step's path.
     pub(super) lists: BTreeMap<String, Value>,
     /// A list or the value of a finished step came since the last place.
@@ -106,8 +105,8 @@ impl Run {
             cursors: Kept::new(std::mem::take(&mut job.cursors)),
             not_kept: None,
             began: BTreeMap::new(),
-            cursor_changes: Vec::new(),
-            validators: Vec::new(),
+            cursor_changes: Cursors::new(),
+            validators: Cursors::new(),
             lists: BTreeMap::new(),
             finished_changed: false,
             moved: false,

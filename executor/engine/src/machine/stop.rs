@@ -7,7 +7,7 @@ use super::answer::Event;
 use super::cx::Cx;
 use super::env::Env;
 use super::flow::{Flow, Idle};
-use super::halt::{About, Fault, Halt, Limit, What};
+use super::halt::{Halt, Limit};
 use super::ledger::Stand;
 use super::sequence::Sequence;
 use super::step_run::StepRun;
@@ -93,7 +93,7 @@ impl Machine {
             StopReason::Cancel => self.cancel(now, root, out),
             StopReason::Drain => {
                 let mut root = root;
-                let _marked = self.settle(now, &mut root, true, out);
+                self.settle(now, &mut root, true, out);
                 out.push(Output::Finished(Finish::Released));
             }
         }
@@ -113,25 +113,28 @@ impl Machine {
         flush: bool,
         out: &mut Vec<Output>,
     ) {
-        // A run that cannot say where it is would begin at an older place each time.
-        if let Err(error) = self.settle(now, &mut root, flush, out)
-            && error.is_too_large()
-        {
-            let fault = Fault::new(
-                &self.run,
-                root.spot(),
-                What::place(&root.node().step.pointer, &error),
-                About::default(),
-            );
-            self.halt(now, root, Halt::from(fault), out);
-            return;
+        match self.try_settle(now, &mut root, flush, out) {
+            Ok(()) => {}
+            Err(error) if error.is_too_large() => {
+                // A run that cannot say where it is would begin at an older place each time.
+                let halt = self.unmarked(&root, &error);
+                self.halt(now, root, halt, out);
+                return;
+            }
+            Err(_) => self.mark_last(self.last_stand.clone()),
         }
         out.push(Output::Park { not_before: idle.not_before, reason: idle.reason });
     }
 
     /// Marks the place as exactly as it can be: the rows that are done are emitted, those under way are in it. Where it cannot be
     /// marked the last one stands.
-    pub(super) fn settle(
+    pub(super) fn settle(&mut self, now: Now, root: &mut Sequence, flush: bool, out: &mut Vec<Output>) {
+        if self.try_settle(now, root, flush, out).is_err() {
+            self.mark_last(self.last_stand.clone());
+        }
+    }
+
+    fn try_settle(
         &mut self,
         now: Now,
         root: &mut Sequence,
@@ -141,17 +144,13 @@ impl Machine {
         if flush {
             self.cx(now, out, |cx| root.flush(cx));
         }
-        let marked = self.mark(root, true);
-        if marked.is_err() {
-            self.mark_last(self.last_stand.clone());
-        }
-        marked
+        self.mark(root, true)
     }
 
     fn cancel(&mut self, now: Now, mut root: Box<Sequence>, out: &mut Vec<Output>) {
         let partial = self.run.partial;
         let ending = Ending { status: EndStatus::Cancelled, partial, complete: false, error: None };
-        let _marked = self.settle(now, &mut root, false, out);
+        self.settle(now, &mut root, false, out);
         self.say_farewell(now, root, ending, out);
     }
 

@@ -4,6 +4,7 @@
 //! that says what did stand there.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use orchid_plan::{PaginateKind, Rows, Step};
 use serde::{Deserialize, Serialize};
@@ -16,6 +17,9 @@ const NAMED: usize = 12;
 
 /// The depth of a path that broke off nobody knows where.
 const UNKNOWN: usize = usize::MAX;
+
+/// Members of the objects that were looked into, by the path to each: paths that begin alike are read once.
+type Levels<'b, 'p> = BTreeMap<&'p [String], BTreeMap<String, &'b RawValue>>;
 
 /// What was seen of the answers of one step so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,13 +139,14 @@ impl Watch {
 
     /// Looks at the JSON of an answer, as text: no tree is made of it. Not at all once each member was found.
     pub(crate) fn look(&mut self, json: &[u8]) {
+        let mut levels = Levels::new();
         for (watched, seen) in self.watched.iter().zip(&mut self.seen.paths) {
             if seen.found {
                 continue;
             }
             let mut broke = None;
             for path in &watched.paths {
-                match follow(json, path) {
+                match follow(json, path, &mut levels) {
                     Err(_) => return,
                     Ok(None) => seen.found = true,
                     Ok(Some(here)) => broke = broke.or(Some(here)),
@@ -242,18 +247,28 @@ pub(crate) fn escaped(name: &str) -> String {
 
 /// None if the path's last member stands there, be it null. A list on the way, or nothing to look into, decides nothing
 /// against it either: what is read there is no member that could be misspelt.
-fn follow(body: &[u8], path: &[String]) -> Result<Option<Broke>, serde_json::Error> {
-    let mut at: &RawValue = serde_json::from_slice(body)?;
+fn follow<'b, 'p>(
+    body: &'b [u8],
+    path: &'p [String],
+    levels: &mut Levels<'b, 'p>,
+) -> Result<Option<Broke>, serde_json::Error> {
+    let mut at = body.trim_ascii_start();
     for (depth, name) in path.iter().enumerate() {
-        match at.get().as_bytes().first() {
+        match at.first() {
             Some(b'{') => {}
             Some(b'[') => return Ok(None),
             Some(_) | None => return Ok(Some(Broke { depth, members: Vec::new() })),
         }
-        let members: BTreeMap<String, &RawValue> = serde_json::from_str(at.get())?;
+        let members = match levels.entry(&path[..depth]) {
+            Entry::Occupied(read) => read.into_mut(),
+            Entry::Vacant(unread) => unread.insert(serde_json::from_slice(at)?),
+        };
         match members.get(name) {
-            Some(member) => at = member,
-            None => return Ok(Some(Broke { depth, members: members.into_keys().take(NAMED).collect() })),
+            Some(member) => at = member.get().as_bytes(),
+            None => {
+                let members = members.keys().take(NAMED).cloned().collect();
+                return Ok(Some(Broke { depth, members }));
+            }
         }
     }
     Ok(None)
@@ -294,7 +309,7 @@ mod tests {
 
     fn broke(text: &str) -> Option<Broke> {
         let body = br#"{"data":{"items":[{"id":1}],"total":1},"next_cursor":null,"meta":"x"}"#;
-        follow(body, &path(text)).unwrap()
+        follow(body, &path(text), &mut Levels::new()).unwrap()
     }
 
     #[test]

@@ -184,7 +184,7 @@ impl JobRun {
             })?;
         }
         let cursors = self.inner.as_mut().map(|inner| std::mem::take(&mut inner.cursors));
-        cursors.into_iter().flatten().for_each(|cursor| cx.save_cursor(env, cursor));
+        cursors.into_iter().flatten().for_each(|cursor| cx.save_cursor(env, cursor.into()));
         Ok(if self.since.is_some() { Flow::Done } else { Flow::Skipped })
     }
 

@@ -168,7 +168,10 @@ impl Pass {
             done: self.settled.done,
             hash: self.settled.hash(),
             chunk: self.sheet.chunk(),
-            carried: carried::place(&self.writes, self.carried_cursors())?,
+            carried: carried::place(
+                &self.writes,
+                self.carried_cursors().iter().map(|change| (&change.key, &change.json)),
+            )?,
             under_way,
         }))
     }

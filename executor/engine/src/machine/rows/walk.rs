@@ -20,7 +20,7 @@ use crate::machine::sequence::Sequence;
 use crate::machine::step_run::{Doing, StepRun};
 use crate::message::body::BodyKind;
 use crate::message::exchange::SentFacts;
-use crate::output::Output;
+use crate::output::{CursorChange, Output};
 
 impl StepRun {
     pub(super) fn advance(
@@ -128,7 +128,7 @@ impl StepRun {
         }
         while let Some((_, RowEnd { mut writes, cursors, shown, .. })) = pass.flight.take_ended() {
             context::append(&mut pass.writes, &mut writes);
-            pass.cursors.extend(cursors);
+            pass.cursors.extend(cursors.into_iter().map(CursorChange::from));
             pass.steps = shown.to_vec();
         }
         Ok(if pass.flight.is_empty() { Progress::Done } else { Progress::Waits(pass.flight.flow()) })
@@ -168,7 +168,7 @@ impl StepRun {
                 pass.settled.add(&raw);
             }
             context::append(&mut pass.writes, &mut writes);
-            pass.cursors.extend(cursors);
+            pass.cursors.extend(cursors.into_iter().map(CursorChange::from));
         }
         cx.run.moved |= env.durable && hashes;
     }
@@ -176,7 +176,8 @@ impl StepRun {
     /// All rows of the checkpoint stood there again: the page goes on after them.
     pub(super) fn resume_rows(&mut self, cx: &Cx<'_>, env: &Env, pass: &mut Pass, place: RowsPlace) {
         pass.flight = Flight::after(place.done);
-        (pass.writes, pass.cursors) = carried::restore(place.carried);
+        let (writes, cursors) = carried::restore(place.carried);
+        (pass.writes, pass.cursors) = (writes, cursors.into_iter().map(CursorChange::from).collect());
         pass.resumed = place.under_way;
         let kind = if self.step().rows.is_some() { BodyKind::Rows } else { BodyKind::Array };
         let made = Made { sent: &pass.sent, answer: &pass.answer, extracted: pass.extracted.clone() };
