@@ -1,37 +1,37 @@
-//! Why a run cannot start, and why it stopped.
+//! Errors that end an execution, or that prevent an attempt from starting.
 
 use std::fmt;
 
-/// What kind of failure it was; says who can do something about it.
+/// Class of a failure: tells who can do something about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorClass {
-    /// The plan or the config did it.
+    /// The plan or the config is wrong.
     Config,
-    /// It may pass by itself.
+    /// The failure may go away by itself.
     Transient,
-    /// The upstream means it.
+    /// The upstream refuses the request for good.
     Permanent,
     /// The upstream asked for fewer requests.
     RateLimit,
-    /// A limit of the plan or of Orchid.
+    /// A limit of the plan or of Orchid was reached.
     Limit,
-    /// The plan asked for the run's end.
+    /// The plan itself ended the execution.
     Aborted,
-    /// Orchid itself.
+    /// Orchid failed.
     System,
 }
 
 impl ErrorClass {
-    /// As messages and the control plane spell it.
+    /// Returns the name used in messages and by the control plane.
     pub fn as_str(self) -> &'static str {
         match self {
-            ErrorClass::Config => "config",
-            ErrorClass::Transient => "transient",
-            ErrorClass::Permanent => "permanent",
-            ErrorClass::RateLimit => "rate_limit",
-            ErrorClass::Limit => "limit",
-            ErrorClass::Aborted => "aborted",
-            ErrorClass::System => "system",
+            Self::Config => "config",
+            Self::Transient => "transient",
+            Self::Permanent => "permanent",
+            Self::RateLimit => "rate_limit",
+            Self::Limit => "limit",
+            Self::Aborted => "aborted",
+            Self::System => "system",
         }
     }
 }
@@ -42,38 +42,38 @@ impl fmt::Display for ErrorClass {
     }
 }
 
-/// Why a run ended without success, or what made it partial.
+/// The error that ended an execution.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunError {
-    /// What kind of failure.
+pub struct ExecutionError {
+    /// Class of the failure.
     pub class: ErrorClass,
-    /// In upper snake case.
+    /// Code in upper snake case.
     pub code: String,
-    /// In words, with the value that was wrong; secrets redacted.
+    /// Description with the value that was wrong; secrets are redacted.
     pub message: String,
     /// RFC 6901 pointer into the plan document (`/definition/step/url`).
     pub pointer: String,
-    /// The upstream's answer, where there was one.
+    /// Status code of the upstream's response, if there was one.
     pub status_code: Option<u16>,
-    /// Where in the run: `orders#2`; empty where no step was reached.
+    /// Path of the step (`orders#2`); empty if the execution reached none.
     pub step_path: String,
 }
 
-/// A job that cannot be started. Its class is `system`: nothing a plan's author wrote leads here.
+/// An attempt that cannot start. Its class is `system`: nothing in a plan leads here.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The config's values are no JSON object.
-    #[error("config values do not read: {0}")]
+    /// The config's values are not a JSON object.
+    #[error("cannot read config values: {0}")]
     Config(String),
     /// A context field is not JSON.
-    #[error("context field {name:?} does not read: {reason}")]
+    #[error("cannot read context field {name:?}: {reason}")]
     Context {
         /// The field.
         name: String,
-        /// Why.
+        /// Description of the error.
         reason: String,
     },
-    /// The checkpoint was not written by this engine, or not for this plan.
-    #[error("checkpoint does not read: {0}")]
+    /// The checkpoint was written by another version of the engine, or for another plan.
+    #[error("cannot read checkpoint: {0}")]
     Checkpoint(String),
 }

@@ -1,166 +1,166 @@
-//! What the engine is told: answers of the upstream, acknowledgements of the sink, waits that are over, stops.
+//! Inputs of the engine: responses of upstreams, acknowledgements of the sink, expired timers, and stops.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-/// The time of a step. The engine reads no clock.
+/// The time at which an input happened. The engine reads no clock.
 #[derive(Debug, Clone, Copy)]
-pub struct Now {
-    /// Wall time; may jump.
+pub struct CurrentTime {
+    /// Wall-clock time; may jump.
     pub wall: DateTime<Utc>,
     /// Time since some fixed point of this process; never goes back.
     pub monotonic: Duration,
 }
 
-/// Names one HTTP try of a run.
+/// Identifies one HTTP try of an attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TryId(pub u64);
 
-/// Names one message handed out for sending.
+/// Identifies one message that was handed out for sending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EmitId(pub u64);
 
-/// Names one wait.
+/// Identifies one timer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct WaitId(pub u64);
+pub struct TimerId(pub u64);
 
-/// What happened. Anything about an id that the engine no longer knows is ignored.
+/// Something that happened. Inputs with an id that the engine no longer knows are ignored.
 #[derive(Debug, Clone)]
 pub enum Input {
-    /// The first input, once.
+    /// Starts the attempt; the first input, sent once.
     Begin,
-    /// A try ended.
-    Answer {
-        /// Which.
+    /// A try ended: with a whole response, or without one.
+    Response {
+        /// The try.
         try_id: TryId,
-        /// What came, or why nothing did.
+        /// The response, or the reason why there is none.
         result: Result<Response, FetchError>,
-        /// From the first byte sent to the last one read.
+        /// Time from the first byte sent to the last byte read.
         duration: Duration,
     },
-    /// The head of an answer that comes in pieces ([`crate::Pieces`]): status, headers and url, without its body. Each
-    /// piece is asked for with [`crate::Output::Read`].
-    Head {
-        /// Which.
+    /// The head of a response whose body is streamed ([`crate::BodyStreaming`]): status, headers and URL. The engine
+    /// requests each piece of the body with [`crate::Output::ReadBody`].
+    ResponseHead {
+        /// The try.
         try_id: TryId,
-        /// Its body is empty.
+        /// The response, with an empty body.
         response: Response,
-        /// From the first byte sent to the end of the head.
+        /// Time from the first byte sent to the end of the head.
         duration: Duration,
     },
-    /// The next piece of a body, decompressed; none: it has ended. After its end or an error comes nothing more of the try.
-    Piece {
-        /// Which.
+    /// The next piece of a streamed body. No further input follows for this try after the end of the body or an error.
+    BodyPiece {
+        /// The try.
         try_id: TryId,
-        /// What came, or why nothing more does.
+        /// The decompressed piece, `None` at the end of the body, or the reason why the body broke off.
         piece: Result<Option<Bytes>, FetchError>,
-        /// From the first byte sent to this piece.
+        /// Time from the first byte sent to this piece.
         duration: Duration,
     },
-    /// A wait is over.
-    Woke {
-        /// Which.
-        wait_id: WaitId,
+    /// A timer expired.
+    TimerFired {
+        /// The timer.
+        timer_id: TimerId,
     },
-    /// Kafka has a message for good.
-    Acked {
-        /// Which.
+    /// Kafka has stored a message durably.
+    MessageAcked {
+        /// The message.
         emit_id: EmitId,
     },
-    /// The broker will never take a message of this size.
-    Refused {
-        /// Which.
+    /// The broker refused a message because of its size, and always will.
+    MessageRefused {
+        /// The message.
         emit_id: EmitId,
-        /// Its bytes.
+        /// Its size in bytes.
         size: usize,
     },
-    /// The run is to stop. Answered in the same step by `Park` or `Finished`; only a run that has to tell an upstream that
-    /// nobody waits for its job any more goes on until it has, bounded by [`crate::CANCEL_WAIT`].
+    /// Stops the attempt. The engine replies to this input with `Park` or `Finished`; only an execution that still has to
+    /// cancel async jobs at upstreams continues until that is done, bounded by [`crate::CANCEL_GRACE`].
     Stop(StopReason),
 }
 
-/// Why a run is to stop before its end.
+/// Reason for stopping an attempt before its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopReason {
-    /// Somebody cancelled it: it ends `cancelled`.
+    /// The execution was cancelled; it ends `cancelled`.
     Cancel,
-    /// The executor shuts down: the run is handed back at its last acknowledged place.
+    /// The executor shuts down; the execution is released at its last acknowledged checkpoint.
     Drain,
-    /// Kafka takes nothing: the run is parked at its last acknowledged place.
+    /// Kafka accepts no messages; the execution is parked at its last acknowledged checkpoint.
     SinkStalled,
-    /// Its time is over: as if `max_execution_seconds` had passed.
+    /// The execution time is used up, as with `max_execution_seconds`.
     TimeLimit,
 }
 
-/// An HTTP answer, whatever its status, after redirects and decompression.
+/// An HTTP response of any status, after redirects and decompression.
 #[derive(Debug, Clone)]
 pub struct Response {
     /// Status code.
     pub status: u16,
-    /// Lower-case name and value, in the order they came, repeats kept.
+    /// Lower-case names and values in the order received, repeats kept.
     pub headers: Vec<(String, String)>,
-    /// The decoded body, at most as long as the request allowed.
+    /// The decoded body, never longer than the request allows.
     pub body: Bytes,
-    /// The url that answered; differs from the request's where redirects led elsewhere.
+    /// The URL that responded; differs from the request's URL after redirects.
     pub url: String,
 }
 
-/// A try without a whole answer.
+/// A try that ended without a whole response.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct FetchError {
-    /// What kind.
+    /// Kind of the failure.
     pub kind: FetchErrorKind,
-    /// In words, without secrets: the engine redacts those it knows, the url's query is best left out.
+    /// Description without secrets. The engine redacts the secrets it knows; the URL's query is best left out.
     pub message: String,
-    /// The status, where the head of an answer had come.
+    /// Status code, if the head of a response had arrived.
     pub status: Option<u16>,
 }
 
-/// Why a try has no whole answer.
+/// Kind of a failed try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum FetchErrorKind {
-    /// Longer than the step's timeout.
+    /// The try took longer than the step's timeout.
     Timeout,
-    /// The name did not resolve.
+    /// The host name did not resolve.
     Dns,
-    /// No connection.
+    /// The connection could not be opened.
     Connect,
-    /// No secure connection.
+    /// The TLS handshake failed.
     Tls,
     /// The connection broke before the last byte.
     Broken,
-    /// The body is larger than the request allowed; stopped while reading.
+    /// The body is larger than the request allows; reading stopped at the limit.
     TooLarge,
-    /// The body does not decompress.
+    /// The body could not be decompressed.
     Decode,
-    /// More redirects than the request allowed.
+    /// The response redirected more often than the request allows.
     TooManyRedirects,
     /// A redirect led to a host that the request's policy refuses, or from https to http.
     HostNotAllowed,
     /// The address guard refused the host's address.
     AddressRefused,
-    /// The request cannot be put on the wire.
+    /// The request cannot be expressed in HTTP.
     InvalidRequest,
 }
 
 impl FetchErrorKind {
-    /// The code that messages, `ignore_on` and `retry.on` use.
+    /// Returns the code used in messages, `ignore_on` and `retry.on`.
     pub fn code(self) -> &'static str {
         match self {
-            FetchErrorKind::Timeout => "TIMEOUT",
-            FetchErrorKind::Dns => "DNS",
-            FetchErrorKind::Connect => "CONNECT",
-            FetchErrorKind::Tls => "TLS",
-            FetchErrorKind::Broken => "BROKEN",
-            FetchErrorKind::TooLarge => "TOO_LARGE",
-            FetchErrorKind::Decode => "DECODE",
-            FetchErrorKind::TooManyRedirects => "TOO_MANY_REDIRECTS",
-            FetchErrorKind::HostNotAllowed => "HOST_NOT_ALLOWED",
-            FetchErrorKind::AddressRefused => "ADDRESS_REFUSED",
-            FetchErrorKind::InvalidRequest => "INVALID_REQUEST",
+            Self::Timeout => "TIMEOUT",
+            Self::Dns => "DNS",
+            Self::Connect => "CONNECT",
+            Self::Tls => "TLS",
+            Self::Broken => "BROKEN",
+            Self::TooLarge => "TOO_LARGE",
+            Self::Decode => "DECODE",
+            Self::TooManyRedirects => "TOO_MANY_REDIRECTS",
+            Self::HostNotAllowed => "HOST_NOT_ALLOWED",
+            Self::AddressRefused => "ADDRESS_REFUSED",
+            Self::InvalidRequest => "INVALID_REQUEST",
         }
     }
 }

@@ -1,39 +1,47 @@
-//! Orchid's plan machine, sans I/O.
+//! Orchid's execution engine, sans I/O.
 //!
-//! In: a [`Job`] and then, one by one, what happened ([`Input`]) with the time it happened at. Out: what to do next
-//! ([`Output`]): requests to send, messages to emit, waits, and the end. The machine opens no socket, reads no clock
-//! and draws no randomness of its own: the same job with the same inputs gives the same outputs, byte by byte.
+//! In: an [`AttemptSpec`], then one [`Input`] at a time with the time it happened at. Out: a list of [`Output`]s: requests
+//! to send, messages to emit, timers to start, and the end of the attempt. The engine opens no socket, reads no clock and
+//! draws no randomness: the same attempt with the same inputs gives the same outputs, byte by byte.
 
 pub mod message;
 
+mod attempt;
 mod body;
 mod checkpoint;
 mod error;
 mod input;
-mod job;
 mod machine;
 mod output;
 mod progress;
 mod request;
 
-pub use error::{ErrorClass, RunError, StartError};
-pub use input::{EmitId, FetchError, FetchErrorKind, Input, Now, Response, StopReason, TryId, WaitId};
-pub use job::{CursorKey, CursorKind, Identity, Job, RunConfig, RunLimits, SavedCheckpoint, TraceContext};
+pub use attempt::{
+    AttemptSpec, CursorKey, CursorKind, ExecutionConfig, ExecutionIdentity, ExecutionLimits, SavedCheckpoint,
+    TraceContext,
+};
+pub use error::{ErrorClass, ExecutionError, StartError};
+pub use input::{
+    CurrentTime, EmitId, FetchError, FetchErrorKind, Input, Response, StopReason, TimerId, TryId,
+};
 pub use machine::Machine;
 pub use message::{Message, Topic};
-pub use output::{Checkpoint, CursorChange, EndStatus, Ending, Finish, Output};
+pub use output::{Checkpoint, CursorChange, EndStatus, ExecutionEnd, ExecutionFinish, Output};
 pub use progress::{Counts, Progress, Warning};
-pub use request::{HostPolicy, HostRefusal, Pieces, RedirectPolicy, Request};
+pub use request::{BodyStreaming, HostPolicy, HostRefusal, RedirectPolicy, Request};
 
-/// Cursors and validators that a plan keeps for a config at most; the control plane refuses a checkpoint with more.
+/// Maximum number of cursors and validators that a plan keeps for a config; the control plane refuses a checkpoint with
+/// more.
 pub const CURSORS_MAX: usize = 100_000;
-/// Bytes of their keys and values at most, all together.
+/// Maximum size of their keys and values together, in bytes.
 pub const CURSORS_MAX_BYTES: usize = 8 * 1024 * 1024;
-/// Bytes of one cursor's value at most.
+/// Maximum size of one cursor's value, in bytes.
 pub const CURSOR_MAX_BYTES: usize = 64 * 1024;
-/// Bytes of the step's id and the item's name together at most.
+/// Maximum size of a cursor key (step id plus item name), in bytes.
 pub const CURSOR_KEY_MAX_BYTES: usize = 1024;
 
-/// How long a run that was told to stop may take to tell upstreams that nobody waits for their jobs any more. A cancel reaches an
-/// executor within a beat (10 s), and the server ends what has not ended 30 s after it was asked for: this lies between.
-pub const CANCEL_WAIT: std::time::Duration = std::time::Duration::from_secs(15);
+/// Time that a stopped execution has for cancelling the async jobs that upstreams still work on.
+///
+/// A cancel reaches an executor with the next heartbeat (10 s), and the control plane ends an execution that has not ended
+/// 30 s after the cancel was requested. This bound lies between the two.
+pub const CANCEL_GRACE: std::time::Duration = std::time::Duration::from_secs(15);

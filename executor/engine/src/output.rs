@@ -1,127 +1,130 @@
-//! What the engine asks for: requests to send, messages to emit, waits, and the run's end or hand-back.
+//! Outputs of the engine: requests to send, messages to emit, timers to start, and the end of the attempt.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
-use crate::error::RunError;
-use crate::input::{EmitId, TryId, WaitId};
-use crate::job::CursorKey;
+use crate::attempt::CursorKey;
+use crate::error::ExecutionError;
+use crate::input::{EmitId, TimerId, TryId};
 use crate::message::Message;
 use crate::progress::Progress;
 use crate::request::Request;
 
-/// What is to be done. After `Park` or `Finished` comes nothing more: whatever is still under way is dropped, but
-/// acknowledgements are still taken, and move what [`crate::Machine::checkpoint`] says. One exception: a message that is
-/// refused after the run succeeded makes a second `Finished`, which counts.
+/// An action for the caller to perform.
+///
+/// `Park` and `Finished` are the last outputs of an attempt: the caller drops whatever is still in flight, but continues to
+/// report acknowledgements, since they decide what [`crate::Machine::checkpoint`] returns. One exception: a message that is
+/// refused after the execution succeeded produces a second `Finished`, which replaces the first.
 #[derive(Debug)]
 pub enum Output {
-    /// Send a request. Several may be under way at once.
+    /// Send a request. Several may be in flight at once.
     Fetch {
-        /// Comes back with the answer.
+        /// Id that the response carries.
         try_id: TryId,
-        /// What to send.
+        /// The request.
         request: Request,
     },
-    /// Hand over the next piece of a body, as soon as there is room for what it may make.
-    Read {
-        /// Comes back with the piece.
+    /// Deliver the next piece of a streamed body, as soon as there is room for the messages it may produce.
+    ReadBody {
+        /// The try whose body is read.
         try_id: TryId,
     },
-    /// Nothing more of this try is wanted; it may be given up.
+    /// Give up a try: the rest of its body is not needed.
     Discard {
-        /// Which.
+        /// The try.
         try_id: TryId,
     },
-    /// Send a message. Messages leave in the order of their outputs.
+    /// Send a message. Messages are sent in the order of these outputs.
     Emit {
-        /// Comes back with the acknowledgement.
+        /// Id that the acknowledgement carries.
         emit_id: EmitId,
-        /// What to send, complete.
+        /// The complete message.
         message: Message,
     },
-    /// Say `Woke` after a while. Several may be under way at once.
-    Wait {
-        /// Comes back.
-        wait_id: WaitId,
-        /// From now, on the monotonic clock.
+    /// Start a timer. Several may run at once.
+    StartTimer {
+        /// Id that `TimerFired` carries.
+        timer_id: TimerId,
+        /// Delay from now, on the monotonic clock.
         delay: Duration,
     },
-    /// Hand the run back until a time, with its newest checkpoint.
+    /// Park the execution with its newest checkpoint.
     Park {
-        /// When it may go on.
+        /// Earliest time at which it may continue.
         not_before: DateTime<Utc>,
-        /// What it waits for, for people.
+        /// Description of what it waits for, for operators.
         reason: String,
     },
-    /// The run is over, or to be released.
-    Finished(Finish),
+    /// The attempt is over.
+    Finished(ExecutionFinish),
 }
 
-/// How a run leaves the engine.
+/// How an attempt leaves the engine, other than parked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Finish {
-    /// It ended: complete it with its newest checkpoint, once all messages are acknowledged.
-    Ended(Ending),
-    /// It is handed back at once (drain): release it with its newest checkpoint.
+pub enum ExecutionFinish {
+    /// The execution ended: complete it with its newest checkpoint, once all messages are acknowledged.
+    Ended(ExecutionEnd),
+    /// The executor drains: release the execution with its newest checkpoint.
     Released,
 }
 
-/// How a run ended.
+/// How an execution ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ending {
-    /// The terminal state.
+pub struct ExecutionEnd {
+    /// The terminal status.
     pub status: EndStatus,
-    /// Something was ignored, skipped or limited.
+    /// Whether something was ignored, skipped or cut off by a limit.
     pub partial: bool,
-    /// Every loop ended by itself, and nothing was ignored or failed.
+    /// Whether every loop reached its own end, with nothing ignored and nothing failed.
     pub complete: bool,
-    /// Why, for every status but success; also the limit that an `on_limit: continue` ended by.
-    pub error: Option<RunError>,
+    /// The error, for every status but success and cancellation.
+    pub error: Option<ExecutionError>,
 }
 
-/// The terminal states that an engine can reach.
+/// A terminal status that the engine can reach.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndStatus {
-    /// To its end, or to a limit that the plan lets pass.
+    /// All steps ended, or a limit that the plan permits was reached.
     Succeeded,
-    /// By an error.
+    /// An error ended the execution.
     Failed,
-    /// By the plan's `abort_on` or `abort_when`.
+    /// The plan's `abort_on` or `abort_when` ended the execution.
     Aborted,
-    /// By a cancel.
+    /// A cancel ended the execution.
     Cancelled,
 }
 
-/// A place that a later attempt can go on from: every message before it is acknowledged.
+/// A state from which a later attempt can continue: every message before it is acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// JSON, at most 256 KiB: where the run is, and what the rest of it reads.
-    pub place: Bytes,
-    /// An upstream works for the run there: should it be cancelled while nobody has it, it has to be granted once more to say so.
+    /// Where the execution is, and the values that the rest of it reads: JSON of at most 256 KiB.
+    pub resume_state: Bytes,
+    /// Whether an upstream works on an async job for this execution. If it is cancelled while no executor holds it, it has
+    /// to be granted once more to cancel that job.
     pub must_cancel: bool,
-    /// JSON, at most 8 MiB: values of finished steps; none where they did not change since the last checkpoint.
-    pub finished: Option<Bytes>,
-    /// Context fields that changed since the last checkpoint: JSON text, or none where the field was removed.
+    /// Values of finished steps, JSON of at most 8 MiB; `None` if unchanged since the last checkpoint.
+    pub finished_steps: Option<Bytes>,
+    /// Context fields that changed since the last checkpoint: JSON text, or `None` for a removed field.
     pub context_changes: Vec<(String, Option<Bytes>)>,
     /// Cursors and validators that changed since the last checkpoint.
     pub cursor_changes: Vec<CursorChange>,
-    /// What the run did until there.
+    /// Counts, positions and warnings up to this state.
     pub progress: Progress,
 }
 
-/// A cursor or validator that a later run begins with.
+/// A new value of a cursor or validator, with which a later execution begins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CursorChange {
-    /// Which.
+    /// The key.
     pub key: CursorKey,
-    /// JSON text.
+    /// The value as JSON text.
     pub json: Bytes,
 }
 
 impl From<(CursorKey, Bytes)> for CursorChange {
-    fn from((key, json): (CursorKey, Bytes)) -> CursorChange {
-        CursorChange { key, json }
+    fn from((key, json): (CursorKey, Bytes)) -> Self {
+        Self { key, json }
     }
 }

@@ -1,28 +1,28 @@
-//! What a run did so far: counts, positions and warnings. Saved with every checkpoint, over all attempts.
+//! Progress of an execution: counts, positions and warnings. Saved with every checkpoint, summed over all attempts.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// Everything that is counted of a run.
+/// Everything that is counted for an execution.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Progress {
     /// Sums over all steps.
     pub counts: Counts,
-    /// Messages to the responses topic, per step id path without numbers.
+    /// Number of messages sent to the responses topic, by step path without numbers (`issues.comments`).
     pub positions: BTreeMap<String, u64>,
-    /// What is allowed, but probably not meant; each code and pointer once.
+    /// Warnings; each combination of code and pointer occurs once.
     pub warnings: Vec<Warning>,
 }
 
-/// Sums of a run.
+/// Sums over an execution.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// HTTP tries sent.
     pub requests: u64,
-    /// Tries after the first of a pass.
+    /// Tries of a page after its first.
     pub retries: u64,
-    /// Passes that succeeded.
+    /// Pages that succeeded.
     pub pages: u64,
     /// Rows of `iterate_over`.
     pub rows: u64,
@@ -34,13 +34,13 @@ pub struct Counts {
     pub errors: u64,
 }
 
-/// Something that is allowed, but probably not meant.
+/// Something that is permitted, but probably not intended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Warning {
-    /// In upper snake case.
+    /// Code in upper snake case.
     pub code: String,
     /// RFC 6901 pointer into the plan document.
     pub pointer: String,
-    /// What was seen.
+    /// Description.
     pub message: String,
 }

@@ -1,6 +1,6 @@
-//! A request, rendered, and the rules that whoever sends it must keep: where redirects may lead, how much may come back.
+//! A rendered request, with the rules that its sender has to enforce: permitted redirects and maximum body size.
 //!
-//! The engine checks the first url itself; each redirect is for the sender to check with [`RedirectPolicy::check`].
+//! The engine checks the first URL itself; the sender checks each redirect with [`RedirectPolicy::check`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,55 +10,55 @@ use bytes::Bytes;
 use orchid_plan::Decompress;
 use url::Url;
 
-/// Redirects of one try.
+/// Maximum number of redirects of one try.
 const MAX_HOPS: u8 = 10;
 
-/// One HTTP request. Holds secrets: its `Debug` shows method and host alone.
+/// One HTTP request. Holds secrets: its `Debug` shows only method and host.
 #[derive(Clone)]
 pub struct Request {
     /// GET, POST, PUT, PATCH, DELETE or HEAD.
     pub method: &'static str,
-    /// Absolute, `http` or `https`.
+    /// Absolute URL with scheme `http` or `https`.
     pub url: Url,
-    /// Lower-case name and value; names may repeat. Without `host` and `content-length`.
+    /// Lower-case names and values; names may repeat. `host` and `content-length` are not included.
     pub headers: Vec<(String, String)>,
-    /// What to send.
+    /// Body to send.
     pub body: Option<Bytes>,
-    /// From connecting to the last byte read, less what was no wait for the upstream.
+    /// Time limit from connecting to the last byte read, less the time that was not spent waiting for the upstream.
     pub timeout: Duration,
-    /// Most bytes of a body that is handed over whole, decoded; more is `TooLarge`, stopped while reading.
+    /// Maximum size in bytes of a decoded body that is delivered whole; a larger one is `TooLarge`, and reading stops there.
     pub max_body_bytes: u64,
-    /// The same of one that is handed over piece by piece.
+    /// Maximum size in bytes of a decoded body that is streamed.
     pub max_stream_bytes: u64,
-    /// Where redirects may lead.
+    /// Permitted redirects.
     pub redirects: RedirectPolicy,
-    /// What is unpacked.
+    /// Encodings to decompress.
     pub decompress: Decompress,
-    /// Whether an answer is handed over piece by piece, as it comes.
-    pub pieces: Pieces,
+    /// Responses whose body is streamed.
+    pub streaming: BodyStreaming,
 }
 
-/// Which answers are handed over piece by piece ([`crate::Input::Head`]), so that none is ever held whole.
+/// Selects the responses whose body is streamed ([`crate::Input::ResponseHead`]) instead of held in memory as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Pieces {
-    /// None.
+pub enum BodyStreaming {
+    /// No response.
     Never,
-    /// Successes whose content type says JSON lines or CSV.
-    ByType,
+    /// Successes whose content type is JSON lines or CSV.
+    ByContentType,
     /// Every success.
     Always,
 }
 
-impl Pieces {
-    /// Whether an answer with this status and content type is handed over piece by piece.
-    pub fn takes(self, status: u16, content_type: &str) -> bool {
+impl BodyStreaming {
+    /// Returns whether the body of a response with this status and content type is streamed.
+    pub fn applies(self, status: u16, content_type: &str) -> bool {
         if !(200..300).contains(&status) || status == 204 {
             return false;
         }
         match self {
-            Pieces::Never => false,
-            Pieces::Always => true,
-            Pieces::ByType => {
+            Self::Never => false,
+            Self::Always => true,
+            Self::ByContentType => {
                 let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
                 matches!(
                     kind.as_str(),
@@ -81,22 +81,26 @@ impl fmt::Debug for Request {
     }
 }
 
-/// Where the redirects of a request may lead.
+/// Redirects that a request may follow.
 #[derive(Debug, Clone)]
 pub struct RedirectPolicy {
-    /// Most redirects that are followed; one more is `TooManyRedirects`.
+    /// Maximum number of redirects to follow; one more is `TooManyRedirects`.
     pub max_hops: u8,
     /// Hosts that may be reached.
     pub hosts: HostPolicy,
 }
 
 impl RedirectPolicy {
-    /// At most 10 hops, within these hosts.
-    pub fn new(hosts: HostPolicy) -> RedirectPolicy {
-        RedirectPolicy { max_hops: MAX_HOPS, hosts }
+    /// Creates a policy of at most 10 hops within these hosts.
+    pub fn new(hosts: HostPolicy) -> Self {
+        Self { max_hops: MAX_HOPS, hosts }
     }
 
-    /// Whether a redirect from one url to another may be followed. The error says why not, as a `HostNotAllowed`.
+    /// Checks whether a redirect from one URL to another may be followed.
+    ///
+    /// # Errors
+    /// Fails if the redirect leads from https to http, or to a URL that the host policy refuses; the sender reports either
+    /// as [`crate::FetchErrorKind::HostNotAllowed`].
     pub fn check(&self, from: &Url, to: &Url) -> Result<(), HostRefusal> {
         if from.scheme() == "https" && to.scheme() != "https" {
             return Err(HostRefusal::Downgrade { to: host_and_port(to) });
@@ -110,56 +114,59 @@ impl RedirectPolicy {
 pub enum HostPolicy {
     /// The config's `allowed_hosts`; never empty.
     Allowed(Arc<[String]>),
-    /// The host of the step's own url.
+    /// Only the host of the step's own URL.
     SameAs(Url),
 }
 
-/// A url that the host policy refuses.
+/// Reason for refusing a URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HostRefusal {
-    /// Neither http nor https.
+    /// The scheme is neither http nor https.
     #[error("scheme {scheme:?} is neither http nor https")]
     Scheme {
-        /// What it is.
+        /// The scheme.
         scheme: String,
     },
-    /// From https to http.
+    /// The URL would be reached by http after https.
     #[error("{to} would be reached by http after https")]
     Downgrade {
         /// Host and port.
         to: String,
     },
-    /// Not in `allowed_hosts`.
+    /// The host is not in `allowed_hosts`.
     #[error("host {host} is not in allowed_hosts")]
     NotAllowed {
         /// Host and port.
         host: String,
     },
-    /// Another host than the step's.
+    /// The host is not the step's own, and the config permits no other.
     #[error("host {host} is not the step's host {own}, and the config allows no other")]
     OtherHost {
         /// Host and port.
         host: String,
-        /// The step's.
+        /// Host and port of the step's own URL.
         own: String,
     },
 }
 
 impl HostPolicy {
-    /// Whether the url may be reached.
+    /// Checks whether a URL may be reached.
+    ///
+    /// # Errors
+    /// Fails if the scheme is neither http nor https, or the policy does not include the host.
     pub fn check(&self, url: &Url) -> Result<(), HostRefusal> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(HostRefusal::Scheme { scheme: url.scheme().to_owned() });
         }
         match self {
-            HostPolicy::Allowed(patterns) => {
+            Self::Allowed(patterns) => {
                 if patterns.iter().any(|pattern| matches_pattern(pattern, url)) {
                     Ok(())
                 } else {
                     Err(HostRefusal::NotAllowed { host: host_and_port(url) })
                 }
             }
-            HostPolicy::SameAs(own) => {
+            Self::SameAs(own) => {
                 if same_host(own, url) {
                     Ok(())
                 } else {
@@ -170,7 +177,7 @@ impl HostPolicy {
     }
 }
 
-/// `host` (any port), `host:port`, or `*.host` (any name below it, not itself).
+/// Matches a URL against `host` (any port), `host:port`, or `*.host` (any name below it, but not `host` itself).
 fn matches_pattern(pattern: &str, url: &Url) -> bool {
     let Some(host) = url.host_str() else { return false };
     let pattern = pattern.trim().to_ascii_lowercase();
@@ -183,7 +190,7 @@ fn matches_pattern(pattern: &str, url: &Url) -> bool {
     url.port_or_known_default().is_some_and(|port| pattern == format!("{host}:{port}"))
 }
 
-/// The same name; and the same port, unless both are their scheme's own (http to https).
+/// Compares host and port. Two default ports count as equal, so that a redirect from http to https is permitted.
 fn same_host(own: &Url, url: &Url) -> bool {
     own.host_str() == url.host_str()
         && (own.port() == url.port() || own.port_or_known_default() == url.port_or_known_default())
@@ -210,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_with_a_star_means_names_below_it() {
+    fn star_pattern_matches_only_names_below_it() {
         let policy = allowed(&["*.example.com"]);
         assert!(policy.check(&url("https://a.example.com/")).is_ok());
         assert!(policy.check(&url("https://a.b.example.com/")).is_ok());
@@ -220,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_without_a_port_means_any_and_with_one_that() {
+    fn pattern_without_port_matches_any_port() {
         assert!(allowed(&["Example.com"]).check(&url("https://example.com:8443/")).is_ok());
         assert!(allowed(&["example.com:8443"]).check(&url("https://example.com:8443/")).is_ok());
         assert!(allowed(&["example.com:443"]).check(&url("https://example.com/")).is_ok());
@@ -228,10 +235,10 @@ mod tests {
     }
 
     #[test]
-    fn without_a_list_only_the_own_host_is_reached() {
+    fn empty_host_list_permits_only_own_host() {
         let policy = HostPolicy::SameAs(url("http://example.com/a"));
         assert!(policy.check(&url("http://example.com/b")).is_ok());
-        assert!(policy.check(&url("https://example.com/b")).is_ok(), "http to https on the schemes' ports");
+        assert!(policy.check(&url("https://example.com/b")).is_ok(), "http to https on the default ports");
         assert!(policy.check(&url("http://example.com:8080/b")).is_err());
         let refused = policy.check(&url("http://other.test/b")).unwrap_err();
         assert_eq!(
@@ -241,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn https_never_falls_to_http() {
+    fn redirect_from_https_to_http_is_refused() {
         let policy = RedirectPolicy::new(allowed(&["example.com"]));
         let refused = policy.check(&url("https://example.com/"), &url("http://example.com/"));
         assert_eq!(refused, Err(HostRefusal::Downgrade { to: "example.com".into() }));
@@ -249,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn other_schemes_are_refused() {
+    fn scheme_other_than_http_is_refused() {
         assert!(allowed(&["example.com"]).check(&url("ftp://example.com/")).is_err());
     }
 }

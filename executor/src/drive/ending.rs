@@ -1,7 +1,7 @@
 //! How a run leaves its loop.
 
 use chrono::{DateTime, Utc};
-use orchid_engine::{EndStatus, Ending, ErrorClass, RunError};
+use orchid_engine::{EndStatus, ErrorClass, ExecutionEnd, ExecutionError};
 
 use crate::report::ReleaseReason;
 
@@ -9,7 +9,7 @@ use crate::report::ReleaseReason;
 #[derive(Debug)]
 pub(crate) enum Exit {
     /// It ended.
-    Complete(Ending),
+    Complete(ExecutionEnd),
     /// It goes on later.
     Park {
         /// From when.
@@ -25,11 +25,11 @@ pub(crate) enum Exit {
 
 /// A run that Orchid itself could not go on with.
 pub(crate) fn system_failure(code: &'static str, message: String) -> Exit {
-    Exit::Complete(Ending {
+    Exit::Complete(ExecutionEnd {
         status: EndStatus::Failed,
         partial: true,
         complete: false,
-        error: Some(RunError {
+        error: Some(ExecutionError {
             class: ErrorClass::System,
             code: code.to_owned(),
             message,

@@ -4,7 +4,9 @@
 
 use std::time::Duration;
 
-use orchid_engine::{Job, Machine, Message, Now, RunLimits, SavedCheckpoint, TraceContext, message};
+use orchid_engine::{
+    AttemptSpec, CurrentTime, ExecutionLimits, Machine, Message, SavedCheckpoint, TraceContext, message,
+};
 use orchid_kit::backoff::Backoff;
 use orchid_kit::clock;
 use orchid_kit::telemetry::{self, Traceparent};
@@ -55,23 +57,23 @@ pub(crate) async fn prepare(
     };
     let trace = trace_context(assignment.traceparent);
     let progress = resume.as_ref().map(|saved| saved.progress.clone()).unwrap_or_default();
-    let now = Now { wall: clock::utc_now(), monotonic: Duration::ZERO };
+    let now = CurrentTime { wall: clock::utc_now(), monotonic: Duration::ZERO };
     let started = message::started(&assignment.identity, &trace, &progress, now);
-    let job = Job {
+    let job = AttemptSpec {
         identity: assignment.identity,
         definition,
         config: assignment.config,
         context,
         cursors,
         resume,
-        limits: RunLimits {
+        limits: ExecutionLimits {
             park_after: session.limits.park_after,
             message_max_bytes: parts.message_max_bytes.saturating_sub(FRAMING_BYTES),
             body_max_bytes: session.limits.max_body_bytes,
         },
         trace,
         seed: rand::random(),
-        ran: assignment.ran,
+        time_used: assignment.ran,
     };
     let machine = Machine::new(job)
         .map_err(|error| Refusal::Start { code: "RUN_UNREADABLE", message: error.to_string() })?;

@@ -6,7 +6,7 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use orchid_engine::{EmitId, Finish, Input, Machine, Message, Now, Output, StopReason};
+use orchid_engine::{CurrentTime, EmitId, ExecutionFinish, Input, Machine, Message, Output, StopReason};
 use orchid_kit::clock;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
@@ -185,8 +185,8 @@ impl<'a> Run<'a> {
     }
 
     fn end_waits(&mut self, now: Instant) {
-        while let Some(wait_id) = self.waits.pop(now) {
-            self.step(Input::Woke { wait_id });
+        while let Some(timer_id) = self.waits.pop(now) {
+            self.step(Input::TimerFired { timer_id });
         }
     }
 
@@ -282,16 +282,16 @@ impl<'a> Run<'a> {
         match outcome {
             DeliveryOutcome::Acked => {
                 self.pace.acknowledged(now);
-                self.step(Input::Acked { emit_id });
+                self.step(Input::MessageAcked { emit_id });
             }
-            DeliveryOutcome::TooLarge => self.step(Input::Refused { emit_id, size }),
+            DeliveryOutcome::TooLarge => self.step(Input::MessageRefused { emit_id, size }),
             DeliveryOutcome::Unknown(_) => {}
         }
     }
 
     fn refused(&mut self, emit_id: EmitId) {
         if let Some(size) = self.outbox.refused(emit_id) {
-            self.step(Input::Refused { emit_id, size });
+            self.step(Input::MessageRefused { emit_id, size });
         }
     }
 
@@ -312,7 +312,7 @@ impl<'a> Run<'a> {
     fn step(&mut self, input: Input) {
         let now = Instant::now();
         let monotonic = now.duration_since(self.begun);
-        for output in self.machine.step(Now { wall: clock::utc_now(), monotonic }, input) {
+        for output in self.machine.step(CurrentTime { wall: clock::utc_now(), monotonic }, input) {
             self.take(output, now);
         }
     }
@@ -321,12 +321,12 @@ impl<'a> Run<'a> {
         match output {
             Output::Fetch { try_id, request } => self.tries.fetch(try_id, request),
             Output::Emit { emit_id, message } => self.outbox.push(emit_id, message, now),
-            Output::Wait { wait_id, delay } => self.waits.add(wait_id, now + delay),
-            Output::Read { try_id } => self.tries.read(try_id),
+            Output::StartTimer { timer_id, delay } => self.waits.add(timer_id, now + delay),
+            Output::ReadBody { try_id } => self.tries.read(try_id),
             Output::Discard { try_id } => self.tries.discard(try_id),
             Output::Park { not_before, reason } => self.finish(Exit::Park { not_before, reason }),
-            Output::Finished(Finish::Ended(ending)) => self.finish(Exit::Complete(ending)),
-            Output::Finished(Finish::Released) => self.finish(Exit::Release(self.release_reason())),
+            Output::Finished(ExecutionFinish::Ended(ending)) => self.finish(Exit::Complete(ending)),
+            Output::Finished(ExecutionFinish::Released) => self.finish(Exit::Release(self.release_reason())),
         }
     }
 

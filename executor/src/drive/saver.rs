@@ -39,7 +39,7 @@ impl Saver {
             token: lease.token().clone(),
             begun: lease.begun(),
             seq,
-            place: resume.map(|saved| saved.place.clone()).unwrap_or_default(),
+            place: resume.map(|saved| saved.resume_state.clone()).unwrap_or_default(),
             progress: resume.map(|saved| saved.progress.clone()).unwrap_or_default(),
             resumes: resume.is_some(),
             under_way: None,
@@ -84,7 +84,7 @@ impl Saver {
         let Some(checkpoint) = checkpoint else {
             return place_again(&stamp, self.place.clone(), self.progress.clone());
         };
-        self.place = checkpoint.place.clone();
+        self.place = checkpoint.resume_state.clone();
         self.progress = checkpoint.progress.clone();
         checkpoint_item(&stamp, checkpoint)
     }

@@ -127,7 +127,7 @@ async fn fetch(agent: Agent, try_id: TryId, request: Request) -> Ended {
     match result {
         Ok(Answer::Whole(response)) => answered(try_id, Ok(response), duration),
         Ok(Answer::Head(response, body)) => {
-            Ended { input: Input::Head { try_id, response, duration }, body: Some((body, span)) }
+            Ended { input: Input::ResponseHead { try_id, response, duration }, body: Some((body, span)) }
         }
         Err(error) => answered(try_id, Err(error), duration),
     }
@@ -138,7 +138,7 @@ fn answered(
     result: Result<orchid_engine::Response, orchid_engine::FetchError>,
     duration: Duration,
 ) -> Ended {
-    Ended { input: Input::Answer { try_id, result, duration }, body: None }
+    Ended { input: Input::Response { try_id, result, duration }, body: None }
 }
 
 async fn read(try_id: TryId, mut body: Body, span: Span) -> Ended {
@@ -148,7 +148,7 @@ async fn read(try_id: TryId, mut body: Body, span: Span) -> Ended {
         span.record("error.type", error.kind.code());
     }
     let is_open = matches!(piece, Ok(Some(_)));
-    Ended { input: Input::Piece { try_id, piece, duration }, body: is_open.then_some((body, span)) }
+    Ended { input: Input::BodyPiece { try_id, piece, duration }, body: is_open.then_some((body, span)) }
 }
 
 /// Scheme, host and path: a query may hold credentials.
@@ -170,7 +170,7 @@ mod tests {
 
     use bytes::Bytes;
     use futures_util::FutureExt as _;
-    use orchid_engine::{HostPolicy, Pieces, RedirectPolicy};
+    use orchid_engine::{BodyStreaming, HostPolicy, RedirectPolicy};
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
     use tokio::time::Instant;
@@ -220,7 +220,7 @@ mod tests {
                 max_stream_bytes: 1 << 20,
                 redirects: RedirectPolicy::new(HostPolicy::SameAs(url)),
                 decompress: orchid_plan::Decompress::Auto,
-                pieces: Pieces::Always,
+                streaming: BodyStreaming::Always,
             };
             self.tries.fetch(TryId(try_id), request);
         }
@@ -249,7 +249,9 @@ mod tests {
         stand.fetch(7);
         assert!(stand.start() && !stand.start());
         let (head, mut socket) = stand.answered(HEAD).await;
-        assert!(matches!(&head, Input::Head { try_id: TryId(7), response, .. } if response.status == 200));
+        assert!(
+            matches!(&head, Input::ResponseHead { try_id: TryId(7), response, .. } if response.status == 200)
+        );
         assert!(stand.tries.ended().now_or_never().is_none(), "nothing comes unasked");
         for text in ["one", "two"] {
             socket.write_all(text.as_bytes()).await.unwrap();
@@ -257,14 +259,17 @@ mod tests {
             assert!(stand.start());
             let piece = stand.tries.ended().await;
             assert!(
-                matches!(&piece, Input::Piece { piece: Ok(Some(bytes)), .. } if bytes == text),
+                matches!(&piece, Input::BodyPiece { piece: Ok(Some(bytes)), .. } if bytes == text),
                 "{piece:?}"
             );
         }
         drop(socket);
         stand.tries.read(TryId(7));
         assert!(stand.start());
-        assert!(matches!(stand.tries.ended().await, Input::Piece { try_id: TryId(7), piece: Ok(None), .. }));
+        assert!(matches!(
+            stand.tries.ended().await,
+            Input::BodyPiece { try_id: TryId(7), piece: Ok(None), .. }
+        ));
         stand.tries.read(TryId(7));
         assert!(stand.start());
         assert!(stand.tries.ended().now_or_never().is_none(), "it has ended");
@@ -307,10 +312,10 @@ mod tests {
         stand.tries.read(TryId(1));
         stand.fetch(2);
         assert!(stand.start());
-        assert!(matches!(stand.tries.ended().await, Input::Piece { try_id: TryId(1), .. }));
+        assert!(matches!(stand.tries.ended().await, Input::BodyPiece { try_id: TryId(1), .. }));
         assert!(stand.start() && !stand.start());
         let (head, _) = stand.answered(HEAD).await;
-        assert!(matches!(head, Input::Head { try_id: TryId(2), .. }));
+        assert!(matches!(head, Input::ResponseHead { try_id: TryId(2), .. }));
     }
 
     #[test]

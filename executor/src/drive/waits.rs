@@ -2,17 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use orchid_engine::WaitId;
+use orchid_engine::TimerId;
 use tokio::time::Instant;
 
 /// Waits under way.
 #[derive(Debug, Default)]
 pub(crate) struct Waits {
-    by_end: BTreeSet<(Instant, WaitId)>,
+    by_end: BTreeSet<(Instant, TimerId)>,
 }
 
 impl Waits {
-    pub(crate) fn add(&mut self, wait: WaitId, until: Instant) {
+    pub(crate) fn add(&mut self, wait: TimerId, until: Instant) {
         self.by_end.insert((until, wait));
     }
 
@@ -22,7 +22,7 @@ impl Waits {
     }
 
     /// Takes out one that has ended.
-    pub(crate) fn pop(&mut self, now: Instant) -> Option<WaitId> {
+    pub(crate) fn pop(&mut self, now: Instant) -> Option<TimerId> {
         let (until, wait) = *self.by_end.first()?;
         if until > now {
             return None;
@@ -42,12 +42,12 @@ mod tests {
     fn waits_end_in_their_order() {
         let now = Instant::now();
         let mut waits = Waits::default();
-        waits.add(WaitId(1), now + Duration::from_secs(2));
-        waits.add(WaitId(2), now + Duration::from_secs(1));
+        waits.add(TimerId(1), now + Duration::from_secs(2));
+        waits.add(TimerId(2), now + Duration::from_secs(1));
         assert_eq!(waits.pop(now), None);
         assert_eq!(waits.next(), Some(now + Duration::from_secs(1)));
         let later = now + Duration::from_secs(5);
-        assert_eq!((waits.pop(later), waits.pop(later)), (Some(WaitId(2)), Some(WaitId(1))));
+        assert_eq!((waits.pop(later), waits.pop(later)), (Some(TimerId(2)), Some(TimerId(1))));
         assert_eq!(waits.next(), None);
     }
 }

@@ -70,7 +70,7 @@ impl Agent {
         let status = answer.status();
         let recipe = recipe(&request, status, answer.headers())?;
         let content_type = text(answer.headers().get(CONTENT_TYPE));
-        let in_pieces = request.method != "HEAD" && request.pieces.takes(status.as_u16(), &content_type);
+        let in_pieces = request.method != "HEAD" && request.streaming.applies(status.as_u16(), &content_type);
         let mut head = head(&answer, &request.url, !recipe.codings.is_empty());
         let fence = Arc::clone(&self.fence);
         let max_bytes = if in_pieces { request.max_stream_bytes } else { request.max_body_bytes };

@@ -113,7 +113,7 @@ mod tests {
             redirects: RedirectPolicy::new(hosts),
             max_stream_bytes: u64::MAX,
             decompress: orchid_plan::Decompress::Auto,
-            pieces: orchid_engine::Pieces::Never,
+            streaming: orchid_engine::BodyStreaming::Never,
         }
     }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use orchid_engine::{Counts, CursorKey, CursorKind, Identity, Progress, RunConfig, SavedCheckpoint, Warning};
+use orchid_engine::{
+    Counts, CursorKey, CursorKind, ExecutionConfig, ExecutionIdentity, Progress, SavedCheckpoint, Warning,
+};
 use orchid_kit::telemetry::Traceparent;
 use orchid_proto::executor::v1 as wire;
 use uuid::Uuid;
@@ -19,11 +21,11 @@ pub struct Assignment {
     /// Names the lease.
     pub lease_id: Uuid,
     /// Who and what is to be run.
-    pub identity: Identity,
+    pub identity: ExecutionIdentity,
     /// The plan revision.
     pub definition: GrantedDefinition,
     /// The config, secrets in clear.
-    pub config: RunConfig,
+    pub config: ExecutionConfig,
     /// How its requests leave.
     pub transport: Transport,
     /// What outlives runs, or none where it must be fetched apart.
@@ -142,7 +144,7 @@ impl TryFrom<wire::Grant> for Assignment {
         Ok(Assignment {
             lease_token,
             lease_id: uuid("lease_id", lease_id)?,
-            identity: Identity {
+            identity: ExecutionIdentity {
                 tenant_id: uuid("tenant_id", tenant_id)?,
                 integration,
                 plan_key,
@@ -156,7 +158,7 @@ impl TryFrom<wire::Grant> for Assignment {
                 started_at: time("start_time", start_time)?,
             },
             definition: GrantedDefinition { hash: definition_hash, json: definition_json },
-            config: RunConfig {
+            config: ExecutionConfig {
                 values: values_json,
                 secret_pointers,
                 secrets: transport.secrets(),
@@ -209,8 +211,8 @@ fn granted_transport(transport: wire::GrantedTransport) -> (Transport, Vec<Strin
 fn granted_checkpoint(checkpoint: wire::SavedCheckpoint) -> GrantedCheckpoint {
     let wire::SavedCheckpoint { seq, place, finished, progress } = checkpoint;
     let saved = (!place.is_empty()).then(|| SavedCheckpoint {
-        place,
-        finished: (!finished.is_empty()).then_some(finished),
+        resume_state: place,
+        finished_steps: (!finished.is_empty()).then_some(finished),
         progress: progress.map(run_progress).unwrap_or_default(),
     });
     GrantedCheckpoint { seq, saved }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use orchid_engine::{
-    Checkpoint, Counts, CursorChange, CursorKey, CursorKind, EndStatus, Ending, Progress, RunError, Warning,
+    Checkpoint, Counts, CursorChange, CursorKey, CursorKind, EndStatus, ExecutionEnd, ExecutionError,
+    Progress, Warning,
 };
 use orchid_proto::executor::v1 as wire;
 
@@ -32,7 +33,14 @@ pub enum ReleaseReason {
 }
 
 pub(crate) fn checkpoint_item(stamp: &Stamp, checkpoint: Checkpoint) -> wire::CheckpointItem {
-    let Checkpoint { place, must_cancel, finished, context_changes, cursor_changes, progress } = checkpoint;
+    let Checkpoint {
+        resume_state: place,
+        must_cancel,
+        finished_steps: finished,
+        context_changes,
+        cursor_changes,
+        progress,
+    } = checkpoint;
     let changes = context_changes.into_iter().map(|(name, json)| wire::ContextChange { name, json });
     wire::CheckpointItem {
         lease_token: stamp.lease_token.clone(),
@@ -68,8 +76,8 @@ fn cursor(change: CursorChange) -> wire::Cursor {
     wire::Cursor { kind: kind.into(), step, item, json }
 }
 
-pub(crate) fn complete_item(checkpoint: wire::CheckpointItem, ending: Ending) -> wire::CompleteItem {
-    let Ending { status, partial, complete, error } = ending;
+pub(crate) fn complete_item(checkpoint: wire::CheckpointItem, ending: ExecutionEnd) -> wire::CompleteItem {
+    let ExecutionEnd { status, partial, complete, error } = ending;
     let outcome = match status {
         EndStatus::Succeeded => wire::Outcome::Succeeded,
         EndStatus::Failed => wire::Outcome::Failed,
@@ -106,8 +114,8 @@ pub(crate) fn release_item(checkpoint: wire::CheckpointItem, reason: ReleaseReas
     wire::ReleaseItem { checkpoint: Some(checkpoint), reason: reason.into() }
 }
 
-fn run_fault(error: RunError) -> wire::RunFault {
-    let RunError { class, code, message, pointer, status_code, step_path } = error;
+fn run_fault(error: ExecutionError) -> wire::RunFault {
+    let ExecutionError { class, code, message, pointer, status_code, step_path } = error;
     wire::RunFault {
         class: class.as_str().to_owned(),
         code,
@@ -154,9 +162,9 @@ mod tests {
             json: Bytes::from_static(json),
         };
         let checkpoint = Checkpoint {
-            place: Bytes::new(),
+            resume_state: Bytes::new(),
             must_cancel: true,
-            finished: None,
+            finished_steps: None,
             context_changes: Vec::new(),
             cursor_changes: vec![change(CursorKind::Cursor, b"1"), change(CursorKind::Validator, b"{}")],
             progress: Progress::default(),

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
-use orchid_engine::{FetchError, FetchErrorKind, Pieces, Request};
+use orchid_engine::{BodyStreaming, FetchError, FetchErrorKind, Request};
 use orchid_executor::fetch::{Body, PIECE_BYTES};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -16,7 +16,7 @@ use crate::upstream::{
 };
 
 fn streamed(url: &str) -> Request {
-    Request { max_stream_bytes: 1 << 30, pieces: Pieces::Always, ..request(url, &[]) }
+    Request { max_stream_bytes: 1 << 30, streaming: BodyStreaming::Always, ..request(url, &[]) }
 }
 
 async fn rest(body: &mut Body) -> Result<Vec<u8>, FetchError> {
@@ -51,19 +51,19 @@ impl Line {
 #[tokio::test]
 async fn only_successes_whose_body_is_wanted_in_pieces_come_so() {
     let cases = [
-        (Pieces::Never, "GET", "200 OK\r\ncontent-type: text/csv", false),
-        (Pieces::ByType, "GET", "200 OK\r\ncontent-type: application/json", false),
-        (Pieces::ByType, "GET", "200 OK\r\ncontent-type: Text/CSV; charset=utf-8", true),
-        (Pieces::Always, "GET", "200 OK", true),
-        (Pieces::Always, "HEAD", "200 OK", false),
-        (Pieces::Always, "GET", "204 No Content", false),
-        (Pieces::Always, "GET", "404 Not Found", false),
-        (Pieces::Always, "GET", "500 Oops", false),
+        (BodyStreaming::Never, "GET", "200 OK\r\ncontent-type: text/csv", false),
+        (BodyStreaming::ByContentType, "GET", "200 OK\r\ncontent-type: application/json", false),
+        (BodyStreaming::ByContentType, "GET", "200 OK\r\ncontent-type: Text/CSV; charset=utf-8", true),
+        (BodyStreaming::Always, "GET", "200 OK", true),
+        (BodyStreaming::Always, "HEAD", "200 OK", false),
+        (BodyStreaming::Always, "GET", "204 No Content", false),
+        (BodyStreaming::Always, "GET", "404 Not Found", false),
+        (BodyStreaming::Always, "GET", "500 Oops", false),
     ];
     let agent = agent(LOOPBACK);
-    for (pieces, method, head, comes_so) in cases {
+    for (streaming, method, head, comes_so) in cases {
         let upstream = Upstream::saying(&format!("{head}\r\nconnection: close"), b"a,b\n").await;
-        let fetched = agent.fetch(Request { method, pieces, ..streamed(&upstream.url) }).await;
+        let fetched = agent.fetch(Request { method, streaming, ..streamed(&upstream.url) }).await;
         if comes_so {
             let (head, mut body) = in_pieces(fetched);
             assert!(head.body.is_empty() && head.status == 200);

@@ -1,6 +1,6 @@
 //! Whom requests trust, as whom they come, and HTTP/1.1 and 2.
 
-use orchid_engine::{FetchErrorKind, Pieces, Request};
+use orchid_engine::{BodyStreaming, FetchErrorKind, Request};
 use orchid_executor::fetch::{ClientCertificate, Transport};
 
 use crate::tls::{Authority, Identity, Secure};
@@ -90,7 +90,7 @@ async fn http_2_is_spoken_where_the_server_does_and_one_connection_carries_all()
 async fn pieces_come_by_http_2_too() {
     let authority = Authority::new("ours");
     let server = Secure::start(&authority, None, &["h2"]).await;
-    let request = Request { pieces: Pieces::ByType, ..request(&server.url, &[]) };
+    let request = Request { streaming: BodyStreaming::ByContentType, ..request(&server.url, &[]) };
     let (head, mut body) = in_pieces(by(LOOPBACK, &trusting(&authority)).fetch(request).await);
     assert_eq!(head.status, 200);
     assert_eq!(body.next().await.unwrap().unwrap(), "secure");

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use async_compression::Level;
 use async_compression::tokio::write::{BrotliEncoder, DeflateEncoder, GzipEncoder, ZlibEncoder, ZstdEncoder};
-use orchid_engine::{FetchError, FetchErrorKind, HostPolicy, Pieces, RedirectPolicy, Request, Response};
+use orchid_engine::{
+    BodyStreaming, FetchError, FetchErrorKind, HostPolicy, RedirectPolicy, Request, Response,
+};
 use orchid_executor::beat::Fence;
 use orchid_executor::fetch::{AddressGuard, Agent, Answer, Body, Fetched, Fetcher, Transport};
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -89,7 +91,7 @@ pub(crate) fn request(url: &str, allowed: &[&str]) -> Request {
         max_stream_bytes: 10_000,
         redirects: RedirectPolicy::new(hosts),
         decompress: orchid_plan::Decompress::Auto,
-        pieces: Pieces::Never,
+        streaming: BodyStreaming::Never,
     }
 }
 

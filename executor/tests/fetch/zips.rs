@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, Write as _};
 
-use orchid_engine::{FetchErrorKind, Pieces, Request};
+use orchid_engine::{BodyStreaming, FetchErrorKind, Request};
 use orchid_plan::Decompress;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
@@ -140,7 +140,7 @@ async fn an_archive_passes_in_pieces() {
     let upstream =
         Upstream::saying(HEAD, &archive(&[("report.csv", &plain)], options(CompressionMethod::Deflated)))
             .await;
-    let request = Request { pieces: Pieces::Always, ..unzip(&upstream.url) };
+    let request = Request { streaming: BodyStreaming::Always, ..unzip(&upstream.url) };
     let (_, mut body) = in_pieces(agent.fetch(request).await);
     let mut read = Vec::new();
     while let Some(piece) = body.next().await.unwrap() {

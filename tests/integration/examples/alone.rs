@@ -9,8 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use orchid_engine::{
-    Checkpoint, CursorKey, EmitId, EndStatus, Finish, Identity, Input, Job, Machine, Message, Now, Output,
-    Request, Response, RunConfig, RunLimits, SavedCheckpoint, StopReason, Topic, TraceContext, TryId, WaitId,
+    AttemptSpec, Checkpoint, CurrentTime, CursorKey, EmitId, EndStatus, ExecutionConfig, ExecutionFinish,
+    ExecutionIdentity, ExecutionLimits, Input, Machine, Message, Output, Request, Response, SavedCheckpoint,
+    StopReason, TimerId, Topic, TraceContext, TryId,
 };
 use orchid_plan::{Decompress, Definition, ServerLimits};
 use orchid_tests::{Reply, Seen};
@@ -91,7 +92,7 @@ enum Due {
     Answer(TryId, Response),
     Head(TryId, Response),
     Piece(TryId),
-    Woke(WaitId),
+    Woke(TimerId),
     Acked(EmitId, Message),
 }
 
@@ -169,10 +170,16 @@ impl World {
         unreachable!("an attempt ends in one of the ways above")
     }
 
-    fn job(&self, run: usize, attempt: i32, started: DateTime<Utc>, resume: Option<SavedCheckpoint>) -> Job {
+    fn job(
+        &self,
+        run: usize,
+        attempt: i32,
+        started: DateTime<Utc>,
+        resume: Option<SavedCheckpoint>,
+    ) -> AttemptSpec {
         let text = |member| Files::text(&self.files.plan, member).to_owned();
-        Job {
-            identity: Identity {
+        AttemptSpec {
+            identity: ExecutionIdentity {
                 tenant_id: Uuid::from_u128(1),
                 integration: text("integration"),
                 plan_key: text("key"),
@@ -186,7 +193,7 @@ impl World {
                 started_at: started,
             },
             definition: Arc::clone(&self.definition),
-            config: RunConfig {
+            config: ExecutionConfig {
                 values: self.files.values.to_string().into(),
                 secret_pointers: self.files.secret_pointers(),
                 secrets: Vec::new(),
@@ -195,14 +202,14 @@ impl World {
             context: self.context.clone(),
             cursors: self.cursors.clone(),
             resume,
-            limits: RunLimits {
+            limits: ExecutionLimits {
                 park_after: Duration::from_secs(30),
                 message_max_bytes: 1 << 20,
                 body_max_bytes: 10 << 20,
             },
             trace: TraceContext::default(),
             seed: 7,
-            ran: Duration::ZERO,
+            time_used: Duration::ZERO,
         }
     }
 }
@@ -218,7 +225,7 @@ impl Attempt<'_> {
             }
             self.world.inputs = number;
             let monotonic = (self.world.wall - begun).to_std().unwrap_or_default();
-            let outputs = self.machine.step(Now { wall: self.world.wall, monotonic }, input);
+            let outputs = self.machine.step(CurrentTime { wall: self.world.wall, monotonic }, input);
             if let Some(left) = outputs.into_iter().filter_map(|output| self.take(output)).last() {
                 self.close(begun);
                 return left;
@@ -232,18 +239,18 @@ impl Attempt<'_> {
     fn take(&mut self, output: Output) -> Option<Left> {
         match output {
             Output::Fetch { try_id, request } => self.fetch(try_id, &request),
-            Output::Read { try_id } => self.later(1, Due::Piece(try_id)),
+            Output::ReadBody { try_id } => self.later(1, Due::Piece(try_id)),
             Output::Discard { try_id } => drop(self.bodies.remove(&try_id)),
             // Acknowledgements keep the order of their messages.
             Output::Emit { emit_id, message } => self.later(30, Due::Acked(emit_id, message)),
-            Output::Wait { wait_id, delay } => {
-                self.due.push((self.world.wall + delay, Due::Woke(wait_id)));
+            Output::StartTimer { timer_id, delay } => {
+                self.due.push((self.world.wall + delay, Due::Woke(timer_id)));
             }
             Output::Park { not_before, .. } => return Some(Left::Parked(not_before)),
-            Output::Finished(Finish::Ended(ending)) => {
+            Output::Finished(ExecutionFinish::Ended(ending)) => {
                 return Some(Left::Ended(ending.status, ending.partial));
             }
-            Output::Finished(Finish::Released) => panic!("nobody drains it"),
+            Output::Finished(ExecutionFinish::Released) => panic!("nobody drains it"),
         }
         None
     }
@@ -268,7 +275,7 @@ impl Attempt<'_> {
         let millis = 20 + try_id.0 * 37 % 50;
         let kind = response.headers.iter().find(|(name, _)| name == "content-type");
         let kind = kind.map(|(_, kind)| kind.clone()).unwrap_or_default();
-        if request.pieces.takes(response.status, &kind) {
+        if request.streaming.applies(response.status, &kind) {
             let pieces = response.body.chunks(PIECE_BYTES).map(Bytes::copy_from_slice).collect();
             self.bodies.insert(try_id, pieces);
             self.later(millis, Due::Head(try_id, Response { body: Bytes::new(), ..response }));
@@ -285,13 +292,13 @@ impl Attempt<'_> {
             self.world.wall = self.world.wall.max(at);
             let duration = Duration::from_millis(20);
             return match due {
-                Due::Answer(try_id, response) => Input::Answer { try_id, result: Ok(response), duration },
-                Due::Head(try_id, response) => Input::Head { try_id, response, duration },
+                Due::Answer(try_id, response) => Input::Response { try_id, result: Ok(response), duration },
+                Due::Head(try_id, response) => Input::ResponseHead { try_id, response, duration },
                 Due::Piece(try_id) => match self.bodies.get_mut(&try_id) {
-                    Some(body) => Input::Piece { try_id, piece: Ok(body.pop_front()), duration },
+                    Some(body) => Input::BodyPiece { try_id, piece: Ok(body.pop_front()), duration },
                     None => continue,
                 },
-                Due::Woke(wait_id) => Input::Woke { wait_id },
+                Due::Woke(timer_id) => Input::TimerFired { timer_id },
                 Due::Acked(emit_id, message) => {
                     self.said.push(said(&message));
                     self.acks += 1;
@@ -299,7 +306,7 @@ impl Attempt<'_> {
                     if self.acks.is_multiple_of(3) {
                         self.save();
                     }
-                    Input::Acked { emit_id }
+                    Input::MessageAcked { emit_id }
                 }
             };
         }
@@ -307,8 +314,14 @@ impl Attempt<'_> {
 
     fn save(&mut self) {
         let Some(checkpoint) = self.machine.checkpoint() else { return };
-        let Checkpoint { place, finished, context_changes, cursor_changes, progress, must_cancel: _ } =
-            checkpoint;
+        let Checkpoint {
+            resume_state,
+            finished_steps,
+            context_changes,
+            cursor_changes,
+            progress,
+            must_cancel: _,
+        } = checkpoint;
         for (name, change) in context_changes {
             match change {
                 Some(json) => self.world.context.insert(name, json),
@@ -316,8 +329,9 @@ impl Attempt<'_> {
             };
         }
         self.world.cursors.extend(cursor_changes.into_iter().map(|change| (change.key, change.json)));
-        let before = self.resume.take().and_then(|saved| saved.finished);
-        *self.resume = Some(SavedCheckpoint { place, finished: finished.or(before), progress });
+        let before = self.resume.take().and_then(|saved| saved.finished_steps);
+        *self.resume =
+            Some(SavedCheckpoint { resume_state, finished_steps: finished_steps.or(before), progress });
     }
 
     /// Waits for the acknowledgements that are out, and saves.
@@ -329,8 +343,9 @@ impl Attempt<'_> {
             self.world.wall = self.world.wall.max(at);
             self.said.push(said(&message));
             let monotonic = (self.world.wall - begun).to_std().unwrap_or_default();
-            let outputs =
-                self.machine.step(Now { wall: self.world.wall, monotonic }, Input::Acked { emit_id });
+            let outputs = self
+                .machine
+                .step(CurrentTime { wall: self.world.wall, monotonic }, Input::MessageAcked { emit_id });
             assert!(outputs.is_empty(), "an acknowledgement after the end changes nothing");
         }
         self.save();

@@ -55,7 +55,7 @@ pub(super) fn media_type(content_type: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::Pieces;
+    use crate::request::BodyStreaming;
 
     #[test]
     fn the_content_type_says_what_a_body_is() {
@@ -107,7 +107,7 @@ mod tests {
         ] {
             let taken = Taken::by(&ResponseRules::default(), content_type);
             let rows = matches!(taken, Taken::JsonLines | Taken::Csv);
-            assert_eq!(Pieces::ByType.takes(200, content_type), rows, "{content_type}");
+            assert_eq!(BodyStreaming::ByContentType.applies(200, content_type), rows, "{content_type}");
         }
     }
 }

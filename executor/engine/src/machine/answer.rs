@@ -15,7 +15,7 @@ use super::step_run::{Doing, Gathering, Sent, StepRun};
 use super::{retry, scope};
 use crate::body::{Body, Reading, RowDecoder};
 use crate::error::ErrorClass;
-use crate::input::{FetchError, FetchErrorKind, Now, Response, TryId};
+use crate::input::{CurrentTime, FetchError, FetchErrorKind, Response, TryId};
 use crate::message::exchange::AnswerFacts;
 use crate::output::Output;
 
@@ -28,7 +28,7 @@ pub(super) enum Event {
     /// A piece of it, its end, or its failure.
     Piece { try_id: TryId, piece: Result<Option<bytes::Bytes>, FetchError>, duration: Duration },
     /// A wait is over.
-    Woke { wait_id: crate::input::WaitId },
+    Woke { timer_id: crate::input::TimerId },
 }
 
 /// An answer, read.
@@ -82,7 +82,7 @@ impl StepRun {
                 self.gather(cx, env, gathering, piece, duration)
             }
             (Doing::Rows(pass), event) => self.go_on_with_rows(cx, env, pass, route, event),
-            (Doing::Waiting(waiting), Event::Woke { wait_id }) if waiting == wait_id => self.send(cx, env),
+            (Doing::Waiting(waiting), Event::Woke { timer_id }) if waiting == timer_id => self.send(cx, env),
             (Doing::Parked(idle), _) => {
                 self.doing = Doing::Parked(idle.clone());
                 Ok(Flow::Idle(idle))
@@ -128,7 +128,7 @@ impl StepRun {
         let (decoder, problem) = match decoder {
             Ok(Some(decoder)) => (Some(decoder), None),
             Ok(None) => {
-                cx.out.push(Output::Read { try_id: sent.try_id });
+                cx.out.push(Output::ReadBody { try_id: sent.try_id });
                 let body = bytes::BytesMut::new();
                 self.doing = Doing::Gathering(Box::new(Gathering { sent, head: response, body }));
                 return Ok(Flow::Busy);
@@ -169,7 +169,7 @@ impl StepRun {
                     };
                     return self.answered(cx, env, gathering.sent, Err(error), duration);
                 }
-                cx.out.push(Output::Read { try_id: gathering.sent.try_id });
+                cx.out.push(Output::ReadBody { try_id: gathering.sent.try_id });
                 self.doing = Doing::Gathering(gathering);
                 Ok(Flow::Busy)
             }
@@ -292,7 +292,7 @@ impl StepRun {
 
     fn read(
         &self,
-        now: Now,
+        now: CurrentTime,
         sent: &Sent,
         response: Response,
         duration: Duration,

@@ -6,8 +6,8 @@ use bytes::Bytes;
 
 use super::context::Changes;
 use super::kept::Cursors;
+use crate::attempt::{CursorKey, CursorKind};
 use crate::checkpoint::{Carried, CursorPlace, PlaceError, json};
-use crate::job::{CursorKey, CursorKind};
 
 /// As a place keeps them.
 pub(super) fn place<'c>(

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use url::Url;
 
 use super::run::Run;
-use crate::job::{CursorKey, CursorKind};
+use crate::attempt::{CursorKey, CursorKind};
 use crate::output::CursorChange;
 
 /// Bytes of a validator at most; a longer one is not kept.

@@ -9,15 +9,15 @@ use super::env::Env;
 use super::halt::Fault;
 use super::ledger::{Ledger, Sender};
 use super::run::Run;
-use crate::input::{Now, TryId, WaitId};
-use crate::job::CursorKind;
+use crate::attempt::CursorKind;
+use crate::input::{CurrentTime, TimerId, TryId};
 use crate::message::envelope::{self, At, ErrorFacts};
 use crate::message::{Message, Topic};
 use crate::output::{CursorChange, Output};
 use crate::request::Request;
 
 pub(super) struct Cx<'a> {
-    pub(super) now: Now,
+    pub(super) now: CurrentTime,
     pub(super) run: &'a mut Run,
     pub(super) ledger: &'a mut Ledger,
     pub(super) out: &'a mut Vec<Output>,
@@ -53,10 +53,10 @@ impl Cx<'_> {
         try_id
     }
 
-    pub(super) fn wait(&mut self, delay: Duration) -> WaitId {
-        let wait_id = self.run.next_wait(&self.route);
-        self.out.push(Output::Wait { wait_id, delay });
-        wait_id
+    pub(super) fn wait(&mut self, delay: Duration) -> TimerId {
+        let timer_id = self.run.next_wait(&self.route);
+        self.out.push(Output::StartTimer { timer_id, delay });
+        timer_id
     }
 
     /// Gives up a try whose body still comes.

@@ -16,7 +16,7 @@ use super::run::Run;
 use super::step_run::Sent;
 use crate::checkpoint::RowPlace;
 use crate::error::ErrorClass;
-use crate::input::Now;
+use crate::input::CurrentTime;
 use crate::message::body::{BodyKind, MessageBody};
 use crate::message::chunk::{Filling, Page, TooLarge};
 use crate::message::envelope::At;
@@ -224,7 +224,14 @@ impl Sheet {
         }
     }
 
-    fn page<'a>(&'a self, run: &'a Run, now: Now, step: &'a str, path: &'a str, steps: &'a [u8]) -> Page<'a> {
+    fn page<'a>(
+        &'a self,
+        run: &'a Run,
+        now: CurrentTime,
+        step: &'a str,
+        path: &'a str,
+        steps: &'a [u8],
+    ) -> Page<'a> {
         page(
             run,
             now,
@@ -239,7 +246,7 @@ impl Sheet {
         )
     }
 
-    fn split<'a>(&'a mut self, run: &'a Run, now: Now, step: &'a str) -> (&'a mut Filling, Page<'a>) {
+    fn split<'a>(&'a mut self, run: &'a Run, now: CurrentTime, step: &'a str) -> (&'a mut Filling, Page<'a>) {
         let parts = Parts {
             step,
             path: &self.spot.path,
@@ -269,7 +276,7 @@ struct Parts<'a> {
     steps: &'a [u8],
 }
 
-fn page<'a>(run: &'a Run, now: Now, parts: Parts<'a>) -> Page<'a> {
+fn page<'a>(run: &'a Run, now: CurrentTime, parts: Parts<'a>) -> Page<'a> {
     Page {
         origin: &run.origin,
         at: At { step: parts.step, step_path: parts.path, page: parts.page, time: now.wall },

@@ -11,20 +11,20 @@ use super::run::Run;
 use super::sequence::Sequence;
 use super::{Machine, Phase};
 use crate::error::ErrorClass;
-use crate::input::{EmitId, Now};
-use crate::output::{EndStatus, Ending, Finish, Output};
+use crate::input::{CurrentTime, EmitId};
+use crate::output::{EndStatus, ExecutionEnd, ExecutionFinish, Output};
 use crate::progress::Warning;
 
 impl Machine {
     /// The run's own end. `env`: what the steps leave; none where all were done before.
-    pub(super) fn succeed(&mut self, now: Now, env: Option<Env>, out: &mut Vec<Output>) {
+    pub(super) fn succeed(&mut self, now: CurrentTime, env: Option<Env>, out: &mut Vec<Output>) {
         self.warn_of_paths();
         self.warn_of_limits(now);
         self.keep_validators();
         if self.mark_end(env).is_err() {
             self.mark_last(self.last_stand.clone());
         }
-        let ending = Ending {
+        let ending = ExecutionEnd {
             status: EndStatus::Succeeded,
             partial: self.run.partial,
             complete: self.run.complete,
@@ -34,7 +34,13 @@ impl Machine {
     }
 
     /// An error's end, or a limit's.
-    pub(super) fn halt(&mut self, now: Now, mut root: Box<Sequence>, halt: Halt, out: &mut Vec<Output>) {
+    pub(super) fn halt(
+        &mut self,
+        now: CurrentTime,
+        mut root: Box<Sequence>,
+        halt: Halt,
+        out: &mut Vec<Output>,
+    ) {
         let fault = match (halt, self.run.definition.on_limit) {
             (Halt::Limit(limit, _), OnLimit::Continue) => {
                 self.limited(now, root, limit, out);
@@ -50,12 +56,18 @@ impl Machine {
             cx.emit_error(fault, false);
         });
         self.settle(now, &mut root, false, out);
-        let ending = Ending { status, partial: self.run.partial, complete: false, error: Some(error) };
+        let ending = ExecutionEnd { status, partial: self.run.partial, complete: false, error: Some(error) };
         self.say_farewell(now, root, ending, out);
     }
 
     /// Ends the run at a limit that the plan lets pass; the next run begins at its place.
-    pub(super) fn limited(&mut self, now: Now, mut root: Box<Sequence>, limit: Limit, out: &mut Vec<Output>) {
+    pub(super) fn limited(
+        &mut self,
+        now: CurrentTime,
+        mut root: Box<Sequence>,
+        limit: Limit,
+        out: &mut Vec<Output>,
+    ) {
         self.run.warn(Warning {
             code: "LIMIT_REACHED".to_owned(),
             pointer: limit.pointer().to_owned(),
@@ -65,7 +77,10 @@ impl Machine {
         self.keep_validators();
         self.settle(now, &mut root, true, out);
         self.run.partial = true;
-        self.end(Ending { status: EndStatus::Succeeded, partial: true, complete: false, error: None }, out);
+        self.end(
+            ExecutionEnd { status: EndStatus::Succeeded, partial: true, complete: false, error: None },
+            out,
+        );
     }
 
     fn keep_validators(&mut self) {
@@ -88,14 +103,14 @@ impl Machine {
         }
     }
 
-    pub(super) fn end(&mut self, ending: Ending, out: &mut Vec<Output>) {
+    pub(super) fn end(&mut self, ending: ExecutionEnd, out: &mut Vec<Output>) {
         self.phase = Phase::Over;
         self.succeeded = ending.status == EndStatus::Succeeded;
-        out.push(Output::Finished(Finish::Ended(ending)));
+        out.push(Output::Finished(ExecutionFinish::Ended(ending)));
     }
 
     /// A message that the broker will never take: the run fails, also where it seemed to have succeeded.
-    pub(super) fn refused(&mut self, now: Now, emit_id: EmitId, size: usize, out: &mut Vec<Output>) {
+    pub(super) fn refused(&mut self, now: CurrentTime, emit_id: EmitId, size: usize, out: &mut Vec<Output>) {
         let Some((sender, stand)) = self.ledger.refused(emit_id) else { return };
         if matches!(self.phase, Phase::Over) && !self.succeeded {
             return;
@@ -106,12 +121,12 @@ impl Machine {
     }
 
     /// Ends the run with an error, at a place that a later run can begin from.
-    fn fail_at(&mut self, now: Now, fault: Fault, stand: Stand, out: &mut Vec<Output>) {
+    fn fail_at(&mut self, now: CurrentTime, fault: Fault, stand: Stand, out: &mut Vec<Output>) {
         let (status, error) = (fault.status, fault.error.clone());
         self.cx(now, out, |cx| cx.emit_error(fault, false));
         self.mark_last(stand);
         let partial = self.run.partial;
-        self.end(Ending { status, partial, complete: false, error: Some(error) }, out);
+        self.end(ExecutionEnd { status, partial, complete: false, error: Some(error) }, out);
     }
 
     fn warn_of_paths(&mut self) {
@@ -120,7 +135,7 @@ impl Machine {
         warnings.into_iter().for_each(|warning| self.run.warn(warning));
     }
 
-    fn warn_of_limits(&mut self, now: Now) {
+    fn warn_of_limits(&mut self, now: CurrentTime) {
         if let Some(max) = self.run.definition.max_requests {
             self.run.warn_if_near(Limit::Requests, self.run.progress.counts.requests, max);
         }

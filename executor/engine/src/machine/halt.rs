@@ -3,7 +3,7 @@
 use orchid_plan::{EvalError, RenderError};
 
 use crate::checkpoint::PlaceError;
-use crate::error::{ErrorClass, RunError};
+use crate::error::{ErrorClass, ExecutionError};
 use crate::message::body::MessageBody;
 use crate::message::exchange::{AnswerFacts, Exchange, SentFacts};
 use crate::output::EndStatus;
@@ -22,7 +22,7 @@ pub(super) enum Halt {
 /// An error with everything its message says.
 pub(super) struct Fault {
     pub(super) status: EndStatus,
-    pub(super) error: RunError,
+    pub(super) error: ExecutionError,
     pub(super) spot: Spot,
     /// It ends the run also where it is about one row of many.
     pub(super) whole_run: bool,
@@ -137,7 +137,7 @@ impl Fault {
         Fault {
             status,
             whole_run: what.ends_the_run(),
-            error: RunError {
+            error: ExecutionError {
                 class: what.class,
                 code: what.code.to_owned(),
                 message: run.redactor.text(&what.message).into_owned(),

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::halt::What;
+use crate::attempt::CursorKey;
 use crate::error::ErrorClass;
-use crate::job::CursorKey;
 use crate::{CURSORS_MAX, CURSORS_MAX_BYTES};
 
 /// Cursors and validators that changed: the newest value of each.
@@ -75,7 +75,7 @@ fn size(key: &CursorKey, json: &Bytes) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::CursorKind;
+    use crate::attempt::CursorKind;
 
     fn key(item: impl ToString) -> CursorKey {
         CursorKey { kind: CursorKind::Cursor, step: "orders".to_owned(), item: item.to_string() }

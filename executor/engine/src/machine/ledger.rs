@@ -101,7 +101,14 @@ impl Ledger {
         let Mark { stand, finished, context_changes, cursor_changes, progress } = self.ready.take()?;
         let Stand { place, must_cancel } = stand;
         let cursor_changes = cursor_changes.into_iter().map(CursorChange::from).collect();
-        Some(Checkpoint { place, must_cancel, finished, context_changes, cursor_changes, progress })
+        Some(Checkpoint {
+            resume_state: place,
+            must_cancel,
+            finished_steps: finished,
+            context_changes,
+            cursor_changes,
+            progress,
+        })
     }
 
     fn settle(&mut self) {
@@ -173,7 +180,7 @@ mod tests {
         ledger.acked(second);
         assert_eq!(ledger.take(), None);
         ledger.acked(first);
-        assert_eq!(ledger.take().unwrap().place, "a");
+        assert_eq!(ledger.take().unwrap().resume_state, "a");
         assert_eq!(ledger.take(), None, "handed out once");
     }
 
@@ -185,7 +192,7 @@ mod tests {
         ledger.mark(mark("b", &[]));
         assert_eq!(ledger.take(), None);
         ledger.acked(first);
-        assert_eq!(ledger.take().unwrap().place, "b");
+        assert_eq!(ledger.take().unwrap().resume_state, "b");
     }
 
     #[test]
@@ -207,7 +214,7 @@ mod tests {
         let (sender, at): (Sender, Stand) = ledger.refused(second).unwrap();
         assert_eq!((sender.spot.page, at), (1, stand("a")));
         ledger.acked(first);
-        assert_eq!(ledger.take().unwrap().place, "a");
+        assert_eq!(ledger.take().unwrap().resume_state, "a");
     }
 
     #[test]

@@ -50,7 +50,7 @@ use self::ledger::{Ledger, Stand};
 use self::run::Run;
 use self::sequence::Sequence;
 use self::stop::Farewell;
-use crate::input::{Input, Now, WaitId};
+use crate::input::{CurrentTime, Input, TimerId};
 use crate::output::{Checkpoint, Output};
 
 pub(crate) use self::paginate::Pointer;
@@ -62,7 +62,7 @@ pub struct Machine {
     ledger: Ledger,
     phase: Phase,
     /// The wait that ends with the run's time.
-    deadline: Option<WaitId>,
+    deadline: Option<TimerId>,
     /// The place that was marked last, or began with.
     last_stand: Stand,
     /// When that was, on the monotonic clock.
@@ -85,29 +85,31 @@ enum Phase {
 
 impl Machine {
     /// Takes what happened, answers with what to do, in order.
-    pub fn step(&mut self, now: Now, input: Input) -> Vec<Output> {
+    pub fn step(&mut self, now: CurrentTime, input: Input) -> Vec<Output> {
         let mut out = Vec::new();
         match input {
-            Input::Acked { emit_id } => self.ledger.acked(emit_id),
-            Input::Refused { emit_id, size } => self.refused(now, emit_id, size, &mut out),
+            Input::MessageAcked { emit_id } => self.ledger.acked(emit_id),
+            Input::MessageRefused { emit_id, size } => self.refused(now, emit_id, size, &mut out),
             Input::Begin => self.begin(now, &mut out),
-            Input::Answer { try_id, result, duration } => {
+            Input::Response { try_id, result, duration } => {
                 let route = self.run.route_of_try(try_id);
                 self.run.try_ended(try_id);
                 self.deliver(now, route, Event::Answer { try_id, result, duration }, &mut out);
             }
-            Input::Head { try_id, response, duration } => {
+            Input::ResponseHead { try_id, response, duration } => {
                 let route = self.run.route_of_try(try_id);
                 self.deliver(now, route, Event::Head { try_id, response, duration }, &mut out);
             }
-            Input::Piece { try_id, piece, duration } => {
+            Input::BodyPiece { try_id, piece, duration } => {
                 let route = self.run.route_of_try(try_id);
                 self.deliver(now, route, Event::Piece { try_id, piece, duration }, &mut out);
             }
-            Input::Woke { wait_id } if self.deadline == Some(wait_id) => self.time_is_over(now, &mut out),
-            Input::Woke { wait_id } => {
-                let route = self.run.route_of_wait(wait_id);
-                self.deliver(now, route, Event::Woke { wait_id }, &mut out);
+            Input::TimerFired { timer_id } if self.deadline == Some(timer_id) => {
+                self.time_is_over(now, &mut out)
+            }
+            Input::TimerFired { timer_id } => {
+                let route = self.run.route_of_wait(timer_id);
+                self.deliver(now, route, Event::Woke { timer_id }, &mut out);
             }
             Input::Stop(reason) => self.stop(now, reason, &mut out),
         }
@@ -123,7 +125,7 @@ impl Machine {
         self.ledger.take()
     }
 
-    fn begin(&mut self, now: Now, out: &mut Vec<Output>) {
+    fn begin(&mut self, now: CurrentTime, out: &mut Vec<Output>) {
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Fresh(None) => {
                 self.run.begin(now);
@@ -140,7 +142,7 @@ impl Machine {
     }
 
     /// Brings what came to whoever waits for it; what nobody waits for any more changes nothing.
-    fn deliver(&mut self, now: Now, route: Option<Box<[u64]>>, event: Event, out: &mut Vec<Output>) {
+    fn deliver(&mut self, now: CurrentTime, route: Option<Box<[u64]>>, event: Event, out: &mut Vec<Output>) {
         let Some(route) = route else { return };
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Running(mut root) => {
@@ -155,7 +157,13 @@ impl Machine {
         }
     }
 
-    fn proceed(&mut self, now: Now, root: Box<Sequence>, flow: Result<Flow, Halt>, out: &mut Vec<Output>) {
+    fn proceed(
+        &mut self,
+        now: CurrentTime,
+        root: Box<Sequence>,
+        flow: Result<Flow, Halt>,
+        out: &mut Vec<Output>,
+    ) {
         let flow = match self.run.not_kept.take() {
             Some(what) => flow
                 .and_then(|_| Err(Halt::from(Fault::new(&self.run, root.spot(), *what, About::default())))),
@@ -172,7 +180,7 @@ impl Machine {
         }
     }
 
-    fn time_is_over(&mut self, now: Now, out: &mut Vec<Output>) {
+    fn time_is_over(&mut self, now: CurrentTime, out: &mut Vec<Output>) {
         match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Running(root) if self.run.time_left(now).is_zero() => {
                 self.halt(now, root, Halt::Limit(Limit::ExecutionTime, None), out);
@@ -187,14 +195,14 @@ impl Machine {
         }
     }
 
-    fn set_deadline(&mut self, now: Now, out: &mut Vec<Output>) {
-        let wait_id = self.run.next_wait(&[]);
-        self.deadline = Some(wait_id);
-        out.push(Output::Wait { wait_id, delay: self.run.time_left(now) });
+    fn set_deadline(&mut self, now: CurrentTime, out: &mut Vec<Output>) {
+        let timer_id = self.run.next_wait(&[]);
+        self.deadline = Some(timer_id);
+        out.push(Output::StartTimer { timer_id, delay: self.run.time_left(now) });
     }
 
     /// Does something with all parts of the run but the tree itself.
-    fn cx<T>(&mut self, now: Now, out: &mut Vec<Output>, work: impl FnOnce(&mut Cx<'_>) -> T) -> T {
+    fn cx<T>(&mut self, now: CurrentTime, out: &mut Vec<Output>, work: impl FnOnce(&mut Cx<'_>) -> T) -> T {
         let mut cx = Cx { now, run: &mut self.run, ledger: &mut self.ledger, out, route: Vec::new() };
         work(&mut cx)
     }

@@ -11,10 +11,10 @@ use super::ledger::{Ledger, Mark, Stand};
 use super::run::Run;
 use super::sequence::Sequence;
 use super::{Machine, Phase};
+use crate::attempt::AttemptSpec;
 use crate::checkpoint::{Finished, Place, PlaceError, PlaceHead, json};
 use crate::error::StartError;
-use crate::input::Now;
-use crate::job::Job;
+use crate::input::CurrentTime;
 use crate::output::Output;
 
 /// Places are marked no more often: a checkpoint is made every two seconds, and one place costs as much as a small page.
@@ -22,12 +22,12 @@ const MARK_EVERY: Duration = Duration::from_millis(20);
 
 impl Machine {
     /// A machine at the run's beginning, or at its checkpoint. It does nothing before [`crate::Input::Begin`].
-    pub fn new(mut job: Job) -> Result<Machine, StartError> {
+    pub fn new(mut job: AttemptSpec) -> Result<Machine, StartError> {
         let execution_id = job.identity.execution_id;
         let context = Run::context(&mut job)?;
         let saved = job.resume.as_ref();
-        let place = saved.map(|saved| Place::decode(&saved.place)).transpose().map_err(start_error)?;
-        let finished = saved.and_then(|saved| saved.finished.as_deref()).map(Finished::decode);
+        let place = saved.map(|saved| Place::decode(&saved.resume_state)).transpose().map_err(start_error)?;
+        let finished = saved.and_then(|saved| saved.finished_steps.as_deref()).map(Finished::decode);
         let finished = finished.transpose().map_err(start_error)?.unwrap_or_default();
         let mut run = Run::new(&mut job)?;
         run.lists = finished.lists;
@@ -49,7 +49,7 @@ impl Machine {
     }
 
     /// Marks the place, where something has moved and the last one is a while ago. A place that is too large ends the run.
-    pub(super) fn mark_if_due(&mut self, now: Now, out: &mut Vec<Output>) {
+    pub(super) fn mark_if_due(&mut self, now: CurrentTime, out: &mut Vec<Output>) {
         let due = self.last_mark.is_none_or(|last| now.monotonic.saturating_sub(last) >= MARK_EVERY);
         if !self.run.moved || !due {
             return;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use orchid_plan::{Action, AsyncJob, Definition, Emit, Expr, Reads, ResponseFormat, Rows, Step};
 
 use super::needs::Needs;
-use crate::job::{CursorKey, CursorKind};
-use crate::request::Pieces;
+use crate::attempt::{CursorKey, CursorKind};
+use crate::request::BodyStreaming;
 
 /// All steps of a definition.
 pub(super) struct Program {
@@ -29,7 +29,7 @@ pub(super) struct Node {
     /// Its last answer is judged by the job that it is of.
     pub(super) judged: bool,
     /// Which answers it takes piece by piece.
-    pub(super) pieces: Pieces,
+    pub(super) pieces: BodyStreaming,
     /// Run for each row, or once per pass.
     pub(super) subs: Arc<[Arc<Node>]>,
     /// One of them is an async job, or one below: what is known of it is part of every checkpoint.
@@ -149,27 +149,27 @@ fn emits_nothing(step: &Step) -> bool {
 }
 
 /// A body is taken piece by piece only where nothing but its rows is looked at.
-fn pieces(step: &Step, needs: &Needs) -> Pieces {
+fn pieces(step: &Step, needs: &Needs) -> BodyStreaming {
     let looked_at = !needs.body.is_nothing();
     if looked_at {
-        return Pieces::Never;
+        return BodyStreaming::Never;
     }
     let whole_body_is_rows = match &step.rows {
         Some(Rows { plain: Some(path), .. }) => path.0.is_empty(),
-        Some(Rows { plain: None, .. }) => return Pieces::Never,
+        Some(Rows { plain: None, .. }) => return BodyStreaming::Never,
         // Without rows a list of lines is cut between its elements, which sub-steps once per page cannot wait for.
         None => step.sub_steps.is_empty(),
     };
     match step.response.format {
-        _ if step.response.stream && step.rows.is_some() => Pieces::Always,
-        ResponseFormat::Jsonl | ResponseFormat::Csv if whole_body_is_rows => Pieces::Always,
-        ResponseFormat::Auto if whole_body_is_rows => Pieces::ByType,
+        _ if step.response.stream && step.rows.is_some() => BodyStreaming::Always,
+        ResponseFormat::Jsonl | ResponseFormat::Csv if whole_body_is_rows => BodyStreaming::Always,
+        ResponseFormat::Auto if whole_body_is_rows => BodyStreaming::ByContentType,
         ResponseFormat::Auto
         | ResponseFormat::Json
         | ResponseFormat::Jsonl
         | ResponseFormat::Xml
         | ResponseFormat::Csv
         | ResponseFormat::Text
-        | ResponseFormat::Binary => Pieces::Never,
+        | ResponseFormat::Binary => BodyStreaming::Never,
     }
 }

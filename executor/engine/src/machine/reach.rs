@@ -5,9 +5,9 @@ use orchid_plan::{Cursor, EvalEnv, Scope, Value};
 
 use super::halt::What;
 use super::run::Run;
+use crate::attempt::{CursorKey, CursorKind};
 use crate::checkpoint::{PlaceError, ReachPlace, raw, unraw};
 use crate::error::ErrorClass;
-use crate::job::{CursorKey, CursorKind};
 use crate::output::CursorChange;
 use crate::{CURSOR_KEY_MAX_BYTES, CURSOR_MAX_BYTES};
 

@@ -12,10 +12,10 @@ use super::halt::What;
 use super::kept::{Cursors, Kept};
 use super::program::{Node, Program};
 use super::watch::{Seen, Watch};
-use crate::CANCEL_WAIT;
+use crate::CANCEL_GRACE;
+use crate::attempt::{AttemptSpec, ExecutionLimits};
 use crate::error::StartError;
-use crate::input::{Now, TryId, WaitId};
-use crate::job::{Job, RunLimits};
+use crate::input::{CurrentTime, TimerId, TryId};
 use crate::message::Origin;
 use crate::message::exchange::{AnswerFacts, Exchange, SentFacts};
 use crate::message::redact::Redactor;
@@ -31,7 +31,7 @@ pub(super) struct Run {
     pub(super) definition: Arc<Definition>,
     pub(super) program: Program,
     pub(super) config: Value,
-    pub(super) limits: RunLimits,
+    pub(super) limits: ExecutionLimits,
     pub(super) seed: u64,
     pub(super) progress: Progress,
     /// Something was ignored, left out or limited.
@@ -64,7 +64,7 @@ pub(super) struct Run {
     pub(super) in_flight: usize,
     /// Where the answers to tries belong, and the ends of waits.
     tries: HashMap<TryId, Box<[u64]>>,
-    waits: HashMap<WaitId, Box<[u64]>>,
+    waits: HashMap<TimerId, Box<[u64]>>,
     allowed_hosts: Option<Arc<[String]>>,
     /// Where the last error was, and how many stood there before it.
     pub(super) last_error: Option<(String, u32)>,
@@ -77,7 +77,7 @@ pub(super) struct Run {
 
 impl Run {
     /// Takes a job apart. Its checkpoint's place and its context are the caller's to read.
-    pub(super) fn new(job: &mut Job) -> Result<Run, StartError> {
+    pub(super) fn new(job: &mut AttemptSpec) -> Result<Run, StartError> {
         let values: serde_json::Value = serde_json::from_slice(&job.config.values)
             .map_err(|error| StartError::Config(error.to_string()))?;
         if !values.is_object() {
@@ -117,7 +117,7 @@ impl Run {
             waits: HashMap::new(),
             allowed_hosts: (!hosts.is_empty()).then(|| hosts.into()),
             last_error: None,
-            ran: job.ran,
+            ran: job.time_used,
             began_at: None,
             next_try: 0,
             next_wait: 0,
@@ -125,19 +125,19 @@ impl Run {
     }
 
     /// The context as it stood at the grant.
-    pub(super) fn context(job: &mut Job) -> Result<Context, StartError> {
+    pub(super) fn context(job: &mut AttemptSpec) -> Result<Context, StartError> {
         Context::read(std::mem::take(&mut job.context))
             .map_err(|(name, reason)| StartError::Context { name, reason })
     }
 
-    pub(super) fn begin(&mut self, now: Now) {
+    pub(super) fn begin(&mut self, now: CurrentTime) {
         self.began_at = Some(now.monotonic);
     }
 
     /// Execution time that is left to the run.
-    pub(super) fn time_left(&self, now: Now) -> Duration {
+    pub(super) fn time_left(&self, now: CurrentTime) -> Duration {
         if self.farewell {
-            return CANCEL_WAIT;
+            return CANCEL_GRACE;
         }
         let running = self.began_at.map_or(Duration::ZERO, |began| now.monotonic.saturating_sub(began));
         self.definition.max_execution.saturating_sub(self.ran + running)
@@ -153,11 +153,11 @@ impl Run {
     }
 
     /// A name for a wait of whoever is at `route`.
-    pub(super) fn next_wait(&mut self, route: &[u64]) -> WaitId {
+    pub(super) fn next_wait(&mut self, route: &[u64]) -> TimerId {
         self.next_wait += 1;
-        let wait_id = WaitId(self.next_wait);
-        self.waits.insert(wait_id, route.into());
-        wait_id
+        let timer_id = TimerId(self.next_wait);
+        self.waits.insert(timer_id, route.into());
+        timer_id
     }
 
     /// Who waits for this try. It stays known while its body comes in pieces.
@@ -173,8 +173,8 @@ impl Run {
     }
 
     /// Who waits for this time; asked once.
-    pub(super) fn route_of_wait(&mut self, wait_id: WaitId) -> Option<Box<[u64]>> {
-        self.waits.remove(&wait_id)
+    pub(super) fn route_of_wait(&mut self, timer_id: TimerId) -> Option<Box<[u64]>> {
+        self.waits.remove(&timer_id)
     }
 
     /// Hosts that a step with this home may reach.

@@ -7,7 +7,7 @@ use super::paginate::page_scope;
 use super::program::Node;
 use super::run::Run;
 use super::step_run::StepRun;
-use crate::input::Now;
+use crate::input::CurrentTime;
 
 /// The scope before a step's first pass, and the part that does not change with its passes.
 pub(super) fn around(run: &Run, env: &Env) -> Scope {
@@ -64,7 +64,7 @@ pub(super) fn before(run: &Run, env: &Env, step: &StepRun) -> Scope {
 }
 
 /// The time and the randomness of one try: the same try of the same run draws the same.
-pub(super) fn eval_env(run: &Run, env: &Env, step: &StepRun, now: Now) -> EvalEnv {
+pub(super) fn eval_env(run: &Run, env: &Env, step: &StepRun, now: CurrentTime) -> EvalEnv {
     EvalEnv::new(now.wall, draw(run, env, step, b"env"))
 }
 

@@ -190,7 +190,7 @@ impl StepRun {
             max_body_bytes: rules.response.max_bytes.min(cx.run.limits.body_max_bytes),
             max_stream_bytes: rules.response.max_bytes,
             decompress: rules.response.decompress,
-            pieces: self.node.pieces,
+            streaming: self.node.pieces,
         }
     }
 

@@ -17,7 +17,7 @@ use super::reach::Reach;
 use super::rows::Pass;
 use super::slices::Slices;
 use crate::checkpoint::{PlaceError, RowsPlace, StepPlace, json, prune, raw, unraw};
-use crate::input::{Response, TryId, WaitId};
+use crate::input::{Response, TimerId, TryId};
 use crate::message::body::MessageBody;
 use crate::message::exchange::{AnswerFacts, SentFacts};
 
@@ -68,7 +68,7 @@ pub(super) enum Doing {
     /// The rows of an answer.
     Rows(Box<Pass>),
     /// The time of its next try.
-    Waiting(WaitId),
+    Waiting(TimerId),
     /// The same, for longer than an executor holds a run; or for the next run.
     Parked(Idle),
 }

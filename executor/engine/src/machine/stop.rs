@@ -12,17 +12,17 @@ use super::ledger::Stand;
 use super::sequence::Sequence;
 use super::step_run::StepRun;
 use super::{Machine, Phase};
-use crate::CANCEL_WAIT;
+use crate::CANCEL_GRACE;
 use crate::checkpoint::PlaceError;
-use crate::input::{Now, StopReason};
-use crate::output::{EndStatus, Ending, Finish, Output};
+use crate::input::{CurrentTime, StopReason};
+use crate::output::{EndStatus, ExecutionEnd, ExecutionFinish, Output};
 
 /// How long a run stays away from a Kafka that takes nothing.
 const SINK_RETRY: TimeDelta = TimeDelta::seconds(30);
 
 /// A run that has ended, and still tells upstreams.
 pub(super) struct Farewell {
-    ending: Ending,
+    ending: ExecutionEnd,
     jobs: Vec<Telling>,
 }
 
@@ -69,7 +69,7 @@ impl Farewell {
 
 impl Machine {
     /// Does what it was told.
-    pub(super) fn stop(&mut self, now: Now, reason: StopReason, out: &mut Vec<Output>) {
+    pub(super) fn stop(&mut self, now: CurrentTime, reason: StopReason, out: &mut Vec<Output>) {
         let root = match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Over => return,
             Phase::Leaving(farewell) => {
@@ -94,20 +94,20 @@ impl Machine {
             StopReason::Drain => {
                 let mut root = root;
                 self.settle(now, &mut root, true, out);
-                out.push(Output::Finished(Finish::Released));
+                out.push(Output::Finished(ExecutionFinish::Released));
             }
         }
     }
 
     /// Everything that is left waits for long.
-    pub(super) fn park(&mut self, now: Now, root: Box<Sequence>, idle: Idle, out: &mut Vec<Output>) {
+    pub(super) fn park(&mut self, now: CurrentTime, root: Box<Sequence>, idle: Idle, out: &mut Vec<Output>) {
         self.hand_back(now, root, idle, true, out);
     }
 
     /// Hands the run back until a time. What is held back for a fuller message leaves first, unless the sink takes none.
     fn hand_back(
         &mut self,
-        now: Now,
+        now: CurrentTime,
         mut root: Box<Sequence>,
         idle: Idle,
         flush: bool,
@@ -128,7 +128,13 @@ impl Machine {
 
     /// Marks the place as exactly as it can be: the rows that are done are emitted, those under way are in it. Where it cannot be
     /// marked the last one stands.
-    pub(super) fn settle(&mut self, now: Now, root: &mut Sequence, flush: bool, out: &mut Vec<Output>) {
+    pub(super) fn settle(
+        &mut self,
+        now: CurrentTime,
+        root: &mut Sequence,
+        flush: bool,
+        out: &mut Vec<Output>,
+    ) {
         if self.try_settle(now, root, flush, out).is_err() {
             self.mark_last(self.last_stand.clone());
         }
@@ -136,7 +142,7 @@ impl Machine {
 
     fn try_settle(
         &mut self,
-        now: Now,
+        now: CurrentTime,
         root: &mut Sequence,
         flush: bool,
         out: &mut Vec<Output>,
@@ -147,9 +153,9 @@ impl Machine {
         self.mark(root, true)
     }
 
-    fn cancel(&mut self, now: Now, mut root: Box<Sequence>, out: &mut Vec<Output>) {
+    fn cancel(&mut self, now: CurrentTime, mut root: Box<Sequence>, out: &mut Vec<Output>) {
         let partial = self.run.partial;
-        let ending = Ending { status: EndStatus::Cancelled, partial, complete: false, error: None };
+        let ending = ExecutionEnd { status: EndStatus::Cancelled, partial, complete: false, error: None };
         self.settle(now, &mut root, false, out);
         self.say_farewell(now, root, ending, out);
     }
@@ -157,9 +163,9 @@ impl Machine {
     /// Ends the run once its upstreams are told, or at once where there are none.
     pub(super) fn say_farewell(
         &mut self,
-        now: Now,
+        now: CurrentTime,
         mut root: Box<Sequence>,
-        ending: Ending,
+        ending: ExecutionEnd,
         out: &mut Vec<Output>,
     ) {
         let mut found = Vec::new();
@@ -171,9 +177,9 @@ impl Machine {
             return;
         }
         self.run.farewell = true;
-        let wait_id = self.run.next_wait(&[]);
-        self.deadline = Some(wait_id);
-        out.push(Output::Wait { wait_id, delay: CANCEL_WAIT });
+        let timer_id = self.run.next_wait(&[]);
+        self.deadline = Some(timer_id);
+        out.push(Output::StartTimer { timer_id, delay: CANCEL_GRACE });
         let mut farewell = Box::new(Farewell { ending, jobs });
         self.cx(now, out, |cx| farewell.start(cx));
         self.leave_when_told(farewell, out);

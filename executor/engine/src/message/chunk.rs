@@ -158,14 +158,14 @@ impl Filling {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{Identity, TraceContext};
+    use crate::attempt::{ExecutionIdentity, TraceContext};
     use crate::message::exchange::{AnswerFacts, SentFacts};
     use crate::message::redact::Redactor;
     use chrono::DateTime;
     use uuid::Uuid;
 
     fn with_page<T>(rows_bytes: usize, work: impl FnOnce(&Page<'_>) -> T) -> T {
-        let identity = Identity {
+        let identity = ExecutionIdentity {
             tenant_id: Uuid::nil(),
             integration: String::new(),
             plan_key: String::new(),

@@ -9,7 +9,7 @@ use super::id::{Content, Place};
 use super::json;
 use super::origin::{Names, Origin, timestamp};
 use super::{Message, Topic};
-use crate::error::RunError;
+use crate::error::ExecutionError;
 
 /// Bytes of a body that an error shows as text.
 const ERROR_TEXT_MAX: usize = 64 * 1024;
@@ -61,7 +61,7 @@ struct WireError<'a> {
 /// What an error message adds.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ErrorFacts<'a> {
-    pub(crate) error: &'a RunError,
+    pub(crate) error: &'a ExecutionError,
     /// Tries after the first.
     pub(crate) retries: u32,
     /// The run goes on.

@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::id::{Place, fingerprint};
 use super::origin::{Names, Origin, timestamp};
 use super::{Message, Topic};
-use crate::input::Now;
-use crate::job::{Identity, TraceContext};
+use crate::attempt::{ExecutionIdentity, TraceContext};
+use crate::input::CurrentTime;
 use crate::progress::{Counts, Progress};
 
 const STARTED: &str = "execution.started";
@@ -35,7 +35,12 @@ struct Event<'a> {
 
 /// The event of an attempt's beginning. `progress` is what earlier attempts did. Each attempt has an id of its own: it
 /// hashes the fence as well (the same lengths-and-bytes form as other ids: execution id, type, fence).
-pub fn started(identity: &Identity, trace: &TraceContext, progress: &Progress, now: Now) -> Message {
+pub fn started(
+    identity: &ExecutionIdentity,
+    trace: &TraceContext,
+    progress: &Progress,
+    now: CurrentTime,
+) -> Message {
     let event = Event {
         kind: STARTED,
         tenant_id: identity.tenant_id.to_string(),

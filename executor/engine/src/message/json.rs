@@ -1,4 +1,4 @@
-//! Pieces of JSON text, put together without a tree: what came from an upstream is copied as the bytes that it was.
+//! BodyStreaming of JSON text, put together without a tree: what came from an upstream is copied as the bytes that it was.
 
 use serde::Serialize;
 

@@ -3,7 +3,7 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
-use crate::job::{Identity, TraceContext};
+use crate::attempt::{ExecutionIdentity, TraceContext};
 
 use super::json;
 
@@ -15,7 +15,7 @@ pub(crate) struct Origin {
     pub(super) head: Vec<u8>,
     /// `"trace_id": … "span_id": …`, without braces.
     pub(super) trace: Vec<u8>,
-    identity: Identity,
+    identity: ExecutionIdentity,
     traceparent: String,
     tracestate: String,
 }
@@ -47,7 +47,7 @@ pub(super) struct Names {
 }
 
 impl Origin {
-    pub(crate) fn new(identity: &Identity, trace: &TraceContext) -> Origin {
+    pub(crate) fn new(identity: &ExecutionIdentity, trace: &TraceContext) -> Origin {
         let execution_id = identity.execution_id.to_string();
         let head = Head {
             tenant_id: identity.tenant_id.to_string(),
@@ -71,7 +71,7 @@ impl Origin {
         }
     }
 
-    pub(crate) fn identity(&self) -> &Identity {
+    pub(crate) fn identity(&self) -> &ExecutionIdentity {
         &self.identity
     }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use orchid_engine::{
-    CursorKey, EmitId, EndStatus, Ending, FetchError, FetchErrorKind, Finish, Input, Machine, Message,
-    Output, Request, Response, SavedCheckpoint, StopReason, Topic, TryId, WaitId,
+    CursorKey, EmitId, EndStatus, ExecutionEnd, ExecutionFinish, FetchError, FetchErrorKind, Input, Machine,
+    Message, Output, Request, Response, SavedCheckpoint, StopReason, TimerId, Topic, TryId,
 };
 use proptest::prelude::*;
 use serde_json::Value;
@@ -83,7 +83,7 @@ pub(crate) struct Ran {
     pub(crate) cursors: BTreeMap<CursorKey, Bytes>,
     /// Every value that a cursor was saved with, in order.
     pub(crate) cursor_values: Vec<(CursorKey, Bytes)>,
-    pub(crate) end: Option<Ending>,
+    pub(crate) end: Option<ExecutionEnd>,
     /// Tries under way at once.
     pub(crate) most: usize,
     /// Method and url of each request, in order.
@@ -197,7 +197,7 @@ impl Process<'_> {
         assert!(!self.inputs.is_empty(), "it waits for nothing");
         let choice = self.disorder.choices[step % self.disorder.choices.len()];
         let input = self.inputs.remove(choice % self.inputs.len());
-        if let Input::Answer { try_id, .. } | Input::Head { try_id, .. } = &input {
+        if let Input::Response { try_id, .. } | Input::ResponseHead { try_id, .. } = &input {
             self.under_way.remove(try_id);
         }
         input
@@ -206,25 +206,25 @@ impl Process<'_> {
     fn take(&mut self, output: Output, step: usize) -> Option<Left> {
         match output {
             Output::Fetch { try_id, request } => self.fetch(try_id, &request),
-            Output::Read { try_id } => self.read(try_id),
+            Output::ReadBody { try_id } => self.read(try_id),
             Output::Discard { try_id } => {
                 self.bodies.remove(&try_id);
                 self.inputs
-                    .retain(|input| !matches!(input, Input::Piece { try_id: of, .. } if *of == try_id));
+                    .retain(|input| !matches!(input, Input::BodyPiece { try_id: of, .. } if *of == try_id));
             }
             Output::Emit { emit_id, message } => {
                 self.sending.push((step + self.disorder.lag, emit_id, message))
             }
             // The first wait of an attempt is its deadline.
-            Output::Wait { wait_id: WaitId(1), .. } => {}
-            Output::Wait { wait_id, .. } => self.inputs.push(Input::Woke { wait_id }),
+            Output::StartTimer { timer_id: TimerId(1), .. } => {}
+            Output::StartTimer { timer_id, .. } => self.inputs.push(Input::TimerFired { timer_id }),
             Output::Park { not_before, .. } => {
                 let wait = (not_before - start()).to_std().unwrap_or_default();
                 self.clock.elapsed = self.clock.elapsed.max(wait);
                 return Some(Left::HandedBack);
             }
-            Output::Finished(Finish::Released) => return Some(Left::HandedBack),
-            Output::Finished(Finish::Ended(ending)) => {
+            Output::Finished(ExecutionFinish::Released) => return Some(Left::HandedBack),
+            Output::Finished(ExecutionFinish::Ended(ending)) => {
                 self.ran.end = Some(ending);
                 return Some(Left::Ended);
             }
@@ -245,9 +245,9 @@ impl Process<'_> {
                     body.truncate(after);
                 }
                 self.bodies.insert(try_id, (body, breaks.is_some()));
-                self.inputs.push(Input::Head { try_id, response, duration });
+                self.inputs.push(Input::ResponseHead { try_id, response, duration });
             }
-            result => self.inputs.push(Input::Answer { try_id, result, duration }),
+            result => self.inputs.push(Input::Response { try_id, result, duration }),
         }
     }
 
@@ -259,7 +259,7 @@ impl Process<'_> {
             (true, false) => Ok(None),
             (true, true) => Err(broken()),
         };
-        self.inputs.push(Input::Piece { try_id, piece, duration: Duration::from_millis(9) });
+        self.inputs.push(Input::BodyPiece { try_id, piece, duration: Duration::from_millis(9) });
     }
 
     /// The newest first: acknowledgements come in any order.
@@ -267,7 +267,7 @@ impl Process<'_> {
         while let Some(index) = self.sending.iter().rposition(|(due, ..)| *due <= until) {
             let (_, emit_id, message) = self.sending.remove(index);
             self.ran.messages.push(message);
-            self.machine.step(self.clock.now(), Input::Acked { emit_id });
+            self.machine.step(self.clock.now(), Input::MessageAcked { emit_id });
         }
         if let Some(checkpoint) = self.machine.checkpoint() {
             apply(&mut self.ran.context, &checkpoint);
@@ -281,7 +281,7 @@ impl Process<'_> {
 
 fn in_pieces(request: &Request, response: &Response) -> bool {
     let kind = response.headers.iter().find(|(name, _)| name == "content-type");
-    request.pieces.takes(response.status, kind.map_or("", |(_, kind)| kind))
+    request.streaming.applies(response.status, kind.map_or("", |(_, kind)| kind))
 }
 
 /// Every row that was emitted, by its place. Chunks may be cut anywhere.

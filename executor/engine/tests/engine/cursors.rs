@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use orchid_engine::{
-    CURSOR_MAX_BYTES, CURSORS_MAX, CursorKey, CursorKind, Finish, Machine, Request, Response, RunError,
-    StopReason,
+    CURSOR_MAX_BYTES, CURSORS_MAX, CursorKey, CursorKind, ExecutionError, ExecutionFinish, Machine, Request,
+    Response, StopReason,
 };
 use serde_json::json;
 
@@ -25,11 +25,11 @@ fn answer(request: &Request, body: &serde_json::Value) -> Reply {
 }
 
 /// Runs to the end; the error that it ended with, and the cursors that the checkpoints left.
-fn run(setup: &Setup, body: &serde_json::Value) -> (Option<RunError>, usize) {
+fn run(setup: &Setup, body: &serde_json::Value) -> (Option<ExecutionError>, usize) {
     let mut machine = Machine::new(setup.job(1, EXECUTION, None)).unwrap();
     let (mut clock, mut events) = (Clock { elapsed: Duration::ZERO }, Vec::<Event>::new());
     let left = attempt(&mut machine, &mut clock, &mut |request| answer(request, body), &mut events);
-    let Left::Finished(Finish::Ended(ending)) = left else { panic!("it ends") };
+    let Left::Finished(ExecutionFinish::Ended(ending)) = left else { panic!("it ends") };
     let mut cursors = setup.cursors.clone();
     if let Some(checkpoint) = machine.checkpoint() {
         apply_cursors(&mut cursors, &checkpoint);
@@ -37,7 +37,7 @@ fn run(setup: &Setup, body: &serde_json::Value) -> (Option<RunError>, usize) {
     (ending.error, cursors.len())
 }
 
-fn is(error: Option<RunError>, code: &str, pointer: &str) -> bool {
+fn is(error: Option<ExecutionError>, code: &str, pointer: &str) -> bool {
     error.is_some_and(|error| {
         (error.class.as_str(), error.code.as_str(), error.pointer.as_str()) == ("limit", code, pointer)
     })
@@ -89,9 +89,9 @@ fn cursors_of_rows_are_part_of_a_place_as_far_as_it_has_room() {
             },
             &mut Vec::new(),
         );
-        assert!(matches!(left, Left::Finished(Finish::Released)));
+        assert!(matches!(left, Left::Finished(ExecutionFinish::Released)));
         let checkpoint = machine.checkpoint().unwrap();
-        let place = String::from_utf8(checkpoint.place.to_vec()).unwrap();
+        let place = String::from_utf8(checkpoint.resume_state.to_vec()).unwrap();
         assert!(place.contains(&format!("\"done\":{}", rows - 1)), "{place}");
         assert_eq!(place.contains("\"cursors\""), carried, "{rows} rows");
         assert!(checkpoint.cursor_changes.is_empty(), "the page has not ended");

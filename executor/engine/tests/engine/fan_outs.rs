@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use orchid_engine::{Finish, Input, Machine, Output, Request, Response, StopReason, TryId};
+use orchid_engine::{ExecutionFinish, Input, Machine, Output, Request, Response, StopReason, TryId};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -153,7 +153,7 @@ fn a_large_fan_out_holds_only_its_window() {
     let body = json!({"rows": rows, "next": null}).to_string();
     let mut machine = Machine::new(setup.job(1, EXECUTION, None)).unwrap();
     let now = Clock { elapsed: Duration::ZERO }.now();
-    let respond = |try_id: TryId, body: &str| Input::Answer {
+    let respond = |try_id: TryId, body: &str| Input::Response {
         try_id,
         result: Ok(Response {
             status: 200,
@@ -172,7 +172,7 @@ fn a_large_fan_out_holds_only_its_window() {
                 Output::Fetch { try_id, .. } => open.push(try_id),
                 Output::Emit { emit_id, .. } => {
                     emitted.set(emitted.get() + 1);
-                    machine.step(now, Input::Acked { emit_id });
+                    machine.step(now, Input::MessageAcked { emit_id });
                 }
                 _ => {}
             }
@@ -193,5 +193,5 @@ fn a_large_fan_out_holds_only_its_window() {
     take(outputs, &mut open, &mut machine);
     assert_eq!(open.len(), 3, "it goes on");
     let stopped = machine.step(now, Input::Stop(StopReason::Drain));
-    assert!(matches!(stopped.last(), Some(Output::Finished(Finish::Released))));
+    assert!(matches!(stopped.last(), Some(Output::Finished(ExecutionFinish::Released))));
 }

@@ -11,8 +11,8 @@ use crate::support::{
 };
 use bytes::Bytes;
 use orchid_engine::{
-    Checkpoint, CursorKey, CursorKind, FetchError, Finish, Input, Machine, Message, Request, Response,
-    StopReason, Topic,
+    Checkpoint, CursorKey, CursorKind, ExecutionFinish, FetchError, Input, Machine, Message, Request,
+    Response, StopReason, Topic,
 };
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -278,13 +278,13 @@ fn run(folder: &Path) -> Result<String, String> {
                 clock.elapsed += wait;
                 number += 1;
             }
-            Left::Finished(Finish::Released) => number += 1,
-            Left::Finished(Finish::Ended(_)) if runs < exchange.further_runs => {
+            Left::Finished(ExecutionFinish::Released) => number += 1,
+            Left::Finished(ExecutionFinish::Ended(_)) if runs < exchange.further_runs => {
                 runs += 1;
                 (number, execution) = (1, EXECUTION + u128::from(runs));
                 resume = resume.filter(|_| !exchange.anew);
             }
-            Left::Finished(Finish::Ended(_)) => break,
+            Left::Finished(ExecutionFinish::Ended(_)) => break,
         }
     }
     if script.is_over() { Ok(trace) } else { Err(format!("answers are left over\n{trace}")) }
@@ -325,8 +325,10 @@ fn push_event(trace: &mut String, event: &Event) {
             let park = json!({"not_before": not_before.to_rfc3339(), "reason": reason});
             push_line(trace, &json!({"park": park}).to_string());
         }
-        Event::Finished(Finish::Released) => push_line(trace, &json!({"finished": "released"}).to_string()),
-        Event::Finished(Finish::Ended(ending)) => {
+        Event::Finished(ExecutionFinish::Released) => {
+            push_line(trace, &json!({"finished": "released"}).to_string())
+        }
+        Event::Finished(ExecutionFinish::Ended(ending)) => {
             let error = ending.error.as_ref().map(|error| {
                 json!({"class": error.class.as_str(), "code": error.code, "message": error.message,
                     "pointer": error.pointer, "status_code": error.status_code, "step_path": error.step_path})
@@ -396,8 +398,8 @@ fn shown_checkpoint(checkpoint: &Checkpoint) -> String {
     let must_cancel = if checkpoint.must_cancel { "\"must_cancel\":true," } else { "" };
     format!(
         "{{\"checkpoint\":{{{must_cancel}\"place\":{},\"finished\":{},\"context_changes\":{},{cursors}\"progress\":{}}}}}",
-        text(&checkpoint.place),
-        checkpoint.finished.as_ref().map_or("null".to_owned(), text),
+        text(&checkpoint.resume_state),
+        checkpoint.finished_steps.as_ref().map_or("null".to_owned(), text),
         Value::from(changes),
         serde_json::to_string(&checkpoint.progress).unwrap()
     )

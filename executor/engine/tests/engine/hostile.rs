@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use orchid_engine::{Finish, Machine, Message, Request, Response, Topic};
+use orchid_engine::{ExecutionFinish, Machine, Message, Request, Response, Topic};
 use proptest::prelude::*;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -67,7 +67,7 @@ fn run(plan: &Value, content_type: &str, body: &[u8]) -> Vec<Message> {
     };
     let mut events = Vec::new();
     let left = attempt(&mut machine, &mut Clock { elapsed: Duration::ZERO }, &mut reply, &mut events);
-    assert!(matches!(left, Left::Finished(Finish::Ended(_))), "one request is no reason to wait");
+    assert!(matches!(left, Left::Finished(ExecutionFinish::Ended(_))), "one request is no reason to wait");
     let message = |event| match event {
         Event::Message(message) => Some(message),
         Event::Fetch(_) | Event::Wait(_) | Event::Park { .. } | Event::Finished(_) => None,

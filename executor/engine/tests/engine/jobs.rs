@@ -103,7 +103,7 @@ fn submits(ran: &Ran) -> BTreeMap<String, usize> {
 
 /// The jobs that a checkpoint knows to be submitted.
 fn known(ran: &Ran) -> Vec<String> {
-    let place = ran.newest.as_ref().map(|saved| String::from_utf8_lossy(&saved.place).into_owned());
+    let place = ran.newest.as_ref().map(|saved| String::from_utf8_lossy(&saved.resume_state).into_owned());
     let place = place.unwrap_or_default();
     let names = ["one", "a", "b", "c"];
     names

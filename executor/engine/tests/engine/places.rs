@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use orchid_engine::{
-    Checkpoint, Finish, Input, Machine, Output, Response, RunError, SavedCheckpoint, StopReason, Topic, TryId,
+    Checkpoint, ExecutionError, ExecutionFinish, Input, Machine, Output, Response, SavedCheckpoint,
+    StopReason, Topic, TryId,
 };
 use orchid_plan::ServerLimits;
 use serde_json::{Value, json};
@@ -36,9 +37,9 @@ fn asks(outputs: &[Output]) -> Option<&str> {
     })
 }
 
-fn error(outputs: &[Output]) -> Option<&RunError> {
+fn error(outputs: &[Output]) -> Option<&ExecutionError> {
     match outputs.last() {
-        Some(Output::Finished(Finish::Ended(ending))) => ending.error.as_ref(),
+        Some(Output::Finished(ExecutionFinish::Ended(ending))) => ending.error.as_ref(),
         _ => None,
     }
 }
@@ -58,13 +59,17 @@ fn the_context_lies_beside_the_place() {
         body: Bytes::from("x".repeat(60 * KIB)),
         url: "https://api.example.com/orders".to_owned(),
     };
-    let answer = Input::Answer { try_id: TryId(1), result: Ok(response), duration: Duration::ZERO };
+    let answer = Input::Response { try_id: TryId(1), result: Ok(response), duration: Duration::ZERO };
     let outputs = machine.step(CLOCK.now(), answer);
     assert_eq!(asks(&outputs), Some("https://api.example.com/orders?n=61440"));
     let checkpoint = drained(machine);
     let changed: usize =
         checkpoint.context_changes.iter().map(|(_, json)| json.as_ref().map_or(0, Bytes::len)).sum();
-    assert!(changed > 256 * KIB && checkpoint.place.len() < KIB, "{changed} {}", checkpoint.place.len());
+    assert!(
+        changed > 256 * KIB && checkpoint.resume_state.len() < KIB,
+        "{changed} {}",
+        checkpoint.resume_state.len()
+    );
 }
 
 #[test]
@@ -74,12 +79,16 @@ fn the_list_of_a_for_each_lies_apart_and_is_saved_once() {
     }}));
     setup.config = json!({"ids": (0..60_000).collect::<Vec<_>>()});
     let checkpoint = drained(begun(&setup, 1, None).0);
-    let list = checkpoint.finished.as_ref().map_or(0, Bytes::len);
-    assert!(list > 256 * KIB && checkpoint.place.len() < KIB, "{list} {}", checkpoint.place.len());
+    let list = checkpoint.finished_steps.as_ref().map_or(0, Bytes::len);
+    assert!(
+        list > 256 * KIB && checkpoint.resume_state.len() < KIB,
+        "{list} {}",
+        checkpoint.resume_state.len()
+    );
 
     let (machine, outputs) = begun(&setup, 2, Some(saved(&checkpoint, None)));
     assert_eq!(asks(&outputs), Some("https://api.example.com/0"));
-    assert_eq!(drained(machine).finished, None);
+    assert_eq!(drained(machine).finished_steps, None);
 }
 
 #[test]
@@ -103,8 +112,8 @@ fn the_place_of_an_item_that_does_not_read_is_an_error_of_the_system() {
         "id": "orders", "for_each": "['a']", "url": "https://api.example.com/{{ item }}"
     }}));
     let mut checkpoint = drained(begun(&setup, 1, None).0);
-    let place = String::from_utf8(checkpoint.place.to_vec()).unwrap();
-    checkpoint.place = place.replace("\"asked\"", "\"guard\":\"?\",\"asked\"").into();
+    let place = String::from_utf8(checkpoint.resume_state.to_vec()).unwrap();
+    checkpoint.resume_state = place.replace("\"asked\"", "\"guard\":\"?\",\"asked\"").into();
     let (_, outputs) = begun(&setup, 2, Some(saved(&checkpoint, None)));
     let found = error(&outputs).map(|error| (error.class.as_str(), error.code.as_str()));
     assert_eq!(found, Some(("system", "CHECKPOINT")));

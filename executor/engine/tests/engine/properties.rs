@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::support::{Clock, EXECUTION, Event, Left, Reply, Setup, apply, attempt, saved, start};
 use bytes::Bytes;
 use orchid_engine::{
-    Checkpoint, EmitId, FetchError, FetchErrorKind, Finish, Input, Machine, Message, Output, Request,
-    Response, StopReason, Topic, TryId, WaitId,
+    Checkpoint, EmitId, ExecutionFinish, FetchError, FetchErrorKind, Input, Machine, Message, Output,
+    Request, Response, StopReason, TimerId, Topic, TryId,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -140,7 +140,7 @@ fn names(messages: &[Message]) -> Names {
 struct Whole {
     messages: Vec<Message>,
     checkpoints: Vec<(Checkpoint, BTreeMap<String, Bytes>, usize)>,
-    end: Finish,
+    end: ExecutionFinish,
 }
 
 fn whole(setup: &Setup, upstream: &Upstream, mut resume: Option<orchid_engine::SavedCheckpoint>) -> Whole {
@@ -164,8 +164,8 @@ fn whole(setup: &Setup, upstream: &Upstream, mut resume: Option<orchid_engine::S
             checkpoints.push((checkpoint, context.clone(), messages.len()));
         }
         match left {
-            Left::Finished(end @ Finish::Ended(_)) => return Whole { messages, checkpoints, end },
-            Left::Finished(Finish::Released) => {}
+            Left::Finished(end @ ExecutionFinish::Ended(_)) => return Whole { messages, checkpoints, end },
+            Left::Finished(ExecutionFinish::Released) => {}
             Left::Parked(not_before) => {
                 clock.elapsed = (not_before - start()).to_std().unwrap().max(clock.elapsed);
             }
@@ -193,15 +193,15 @@ fn killed(
             match output {
                 Output::Fetch { try_id, request } => {
                     if let Reply::Answer { result, duration } = upstream.reply(&request) {
-                        inputs.push(Input::Answer { try_id, result, duration });
+                        inputs.push(Input::Response { try_id, result, duration });
                     }
                 }
-                Output::Read { .. } | Output::Discard { .. } => {}
+                Output::ReadBody { .. } | Output::Discard { .. } => {}
                 Output::Emit { emit_id, message } => sending.push((step + lag, emit_id, message)),
-                Output::Wait { wait_id: WaitId(1), .. } => {}
-                Output::Wait { wait_id, delay } => {
+                Output::StartTimer { timer_id: TimerId(1), .. } => {}
+                Output::StartTimer { timer_id, delay } => {
                     clock.elapsed += delay;
-                    inputs.push(Input::Woke { wait_id });
+                    inputs.push(Input::TimerFired { timer_id });
                 }
                 Output::Park { .. } | Output::Finished(_) => inputs.clear(),
             }
@@ -210,7 +210,7 @@ fn killed(
         while let Some(index) = sending.iter().rposition(|(due, ..)| *due <= step) {
             let (_, emit_id, message) = sending.remove(index);
             messages.push(message);
-            machine.step(clock.now(), Input::Acked { emit_id });
+            machine.step(clock.now(), Input::MessageAcked { emit_id });
         }
         if let Some(checkpoint) = machine.checkpoint() {
             newest = Some(match newest.take() {
@@ -226,7 +226,11 @@ fn killed(
 fn joined(before: Checkpoint, mut after: Checkpoint) -> Checkpoint {
     let mut changes = before.context_changes;
     changes.append(&mut after.context_changes);
-    Checkpoint { context_changes: changes, finished: after.finished.or(before.finished), ..after }
+    Checkpoint {
+        context_changes: changes,
+        finished_steps: after.finished_steps.or(before.finished_steps),
+        ..after
+    }
 }
 
 proptest! {
@@ -314,7 +318,7 @@ proptest! {
         let mut over = false;
         for input in inputs {
             clock.elapsed += Duration::from_secs(1);
-            let refused = matches!(input, Input::Refused { .. });
+            let refused = matches!(input, Input::MessageRefused { .. });
             let outputs = machine.step(clock.now(), input);
             prop_assert!(!over || refused || outputs.is_empty(), "output after the end: {:?}", outputs);
             over |= outputs.iter().any(|output| matches!(output, Output::Park { .. } | Output::Finished(_)));
@@ -331,7 +335,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         Just(""),
         Just("[[[[null]]]]"),
     ];
-    let answer = (0_u64..4, 100_u16..600, body).prop_map(|(id, status, body)| Input::Answer {
+    let answer = (0_u64..4, 100_u16..600, body).prop_map(|(id, status, body)| Input::Response {
         try_id: TryId(id),
         result: Ok(Response {
             status,
@@ -350,9 +354,9 @@ fn any_input() -> impl Strategy<Value = Input> {
     prop_oneof![
         4 => Just(Input::Begin),
         8 => answer,
-        2 => (0_u64..4).prop_map(|id| Input::Woke { wait_id: WaitId(id) }),
-        2 => (0_u64..4).prop_map(|id| Input::Acked { emit_id: EmitId(id) }),
-        1 => (0_u64..4).prop_map(|id| Input::Refused { emit_id: EmitId(id), size: 9 }),
+        2 => (0_u64..4).prop_map(|id| Input::TimerFired { timer_id: TimerId(id) }),
+        2 => (0_u64..4).prop_map(|id| Input::MessageAcked { emit_id: EmitId(id) }),
+        1 => (0_u64..4).prop_map(|id| Input::MessageRefused { emit_id: EmitId(id), size: 9 }),
         1 => stop.prop_map(Input::Stop),
     ]
 }

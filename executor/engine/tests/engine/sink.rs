@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use orchid_engine::{
-    EmitId, EndStatus, Finish, Input, Machine, Message, Output, Response, Topic, TryId, message,
+    EmitId, EndStatus, ExecutionFinish, Input, Machine, Message, Output, Response, Topic, TryId, message,
 };
 use serde_json::json;
 
@@ -21,7 +21,7 @@ fn machine() -> Machine {
 }
 
 /// Answers the try under way with a page; a page without `next` is the last.
-fn answer(machine: &mut Machine, try_id: u64, next: Option<&str>) -> (Vec<EmitId>, Option<Finish>) {
+fn answer(machine: &mut Machine, try_id: u64, next: Option<&str>) -> (Vec<EmitId>, Option<ExecutionFinish>) {
     let response = Response {
         status: 200,
         headers: vec![("content-type".to_owned(), "application/json".to_owned())],
@@ -29,11 +29,11 @@ fn answer(machine: &mut Machine, try_id: u64, next: Option<&str>) -> (Vec<EmitId
         url: "https://api.example.com/orders".to_owned(),
     };
     let input =
-        Input::Answer { try_id: TryId(try_id), result: Ok(response), duration: Duration::from_millis(1) };
+        Input::Response { try_id: TryId(try_id), result: Ok(response), duration: Duration::from_millis(1) };
     sorted(machine.step(CLOCK.now(), input)).1
 }
 
-fn sorted(outputs: Vec<Output>) -> (Vec<Message>, (Vec<EmitId>, Option<Finish>)) {
+fn sorted(outputs: Vec<Output>) -> (Vec<Message>, (Vec<EmitId>, Option<ExecutionFinish>)) {
     let (mut messages, mut emitted, mut finish) = (Vec::new(), Vec::new(), None);
     for output in outputs {
         match output {
@@ -43,9 +43,9 @@ fn sorted(outputs: Vec<Output>) -> (Vec<Message>, (Vec<EmitId>, Option<Finish>))
             }
             Output::Finished(finished) => finish = Some(finished),
             Output::Fetch { .. }
-            | Output::Read { .. }
+            | Output::ReadBody { .. }
             | Output::Discard { .. }
-            | Output::Wait { .. }
+            | Output::StartTimer { .. }
             | Output::Park { .. } => {}
         }
     }
@@ -63,9 +63,9 @@ fn a_checkpoint_waits_for_every_message_before_it() {
     let first = answer(&mut machine, 1, Some("b")).0[0];
     let second = answer(&mut machine, 2, Some("c")).0[0];
     assert_eq!(pages_of(&mut machine), None);
-    machine.step(CLOCK.now(), Input::Acked { emit_id: second });
+    machine.step(CLOCK.now(), Input::MessageAcked { emit_id: second });
     assert_eq!(pages_of(&mut machine), None);
-    machine.step(CLOCK.now(), Input::Acked { emit_id: first });
+    machine.step(CLOCK.now(), Input::MessageAcked { emit_id: first });
     assert_eq!(pages_of(&mut machine), Some(2));
     assert_eq!(pages_of(&mut machine), None, "handed out once");
 }
@@ -76,16 +76,16 @@ fn a_refused_message_fails_the_run_at_the_place_before_it() {
     machine.step(CLOCK.now(), Input::Begin);
     let first = answer(&mut machine, 1, Some("b")).0[0];
     let second = answer(&mut machine, 2, Some("c")).0[0];
-    machine.step(CLOCK.now(), Input::Acked { emit_id: first });
-    let outputs = machine.step(CLOCK.now(), Input::Refused { emit_id: second, size: 2_000_000 });
+    machine.step(CLOCK.now(), Input::MessageAcked { emit_id: first });
+    let outputs = machine.step(CLOCK.now(), Input::MessageRefused { emit_id: second, size: 2_000_000 });
     let (messages, (emitted, finish)) = sorted(outputs);
     assert_eq!(messages[0].topic, Topic::Errors);
-    let Some(Finish::Ended(ending)) = finish else { panic!("it goes on") };
+    let Some(ExecutionFinish::Ended(ending)) = finish else { panic!("it goes on") };
     let error = ending.error.unwrap();
     assert_eq!((ending.status, error.code.as_str()), (EndStatus::Failed, "MESSAGE_TOO_LARGE"));
     assert_eq!(error.step_path, "orders#1");
-    machine.step(CLOCK.now(), Input::Acked { emit_id: emitted[0] });
-    let place = machine.checkpoint().unwrap().place;
+    machine.step(CLOCK.now(), Input::MessageAcked { emit_id: emitted[0] });
+    let place = machine.checkpoint().unwrap().resume_state;
     let place: serde_json::Value = serde_json::from_slice(&place).unwrap();
     assert_eq!(place["at"]["step"]["loop"]["page"], 1);
 }
@@ -95,11 +95,11 @@ fn a_message_refused_after_the_end_takes_the_success_back() {
     let mut machine = machine();
     machine.step(CLOCK.now(), Input::Begin);
     let (emitted, finish) = answer(&mut machine, 1, None);
-    assert!(matches!(finish, Some(Finish::Ended(ending)) if ending.status == EndStatus::Succeeded));
-    let outputs = machine.step(CLOCK.now(), Input::Refused { emit_id: emitted[0], size: 2_000_000 });
+    assert!(matches!(finish, Some(ExecutionFinish::Ended(ending)) if ending.status == EndStatus::Succeeded));
+    let outputs = machine.step(CLOCK.now(), Input::MessageRefused { emit_id: emitted[0], size: 2_000_000 });
     let finish = sorted(outputs).1.1;
-    assert!(matches!(finish, Some(Finish::Ended(ending)) if ending.status == EndStatus::Failed));
-    let again = machine.step(CLOCK.now(), Input::Refused { emit_id: emitted[0], size: 2_000_000 });
+    assert!(matches!(finish, Some(ExecutionFinish::Ended(ending)) if ending.status == EndStatus::Failed));
+    let again = machine.step(CLOCK.now(), Input::MessageRefused { emit_id: emitted[0], size: 2_000_000 });
     assert!(again.is_empty(), "it fails once");
 }
 
@@ -155,7 +155,7 @@ fn a_message_has_its_headers_in_their_order_and_both_parts_of_the_trace() {
         body: "{}".into(),
         url: "https://api.example.com/orders".to_owned(),
     };
-    let answer = Input::Answer { try_id: TryId(1), result: Ok(response), duration: Duration::ZERO };
+    let answer = Input::Response { try_id: TryId(1), result: Ok(response), duration: Duration::ZERO };
     let page = sorted(machine.step(CLOCK.now(), answer)).0.remove(0);
     for (message, kind) in [(event, "execution.started"), (page, "api.response")] {
         let names: Vec<&str> = message.headers.iter().map(|(name, _)| *name).collect();

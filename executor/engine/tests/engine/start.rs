@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use orchid_engine::{
-    EndStatus, Ending, Finish, Input, Machine, Output, Progress, SavedCheckpoint, StartError, StopReason,
+    EndStatus, ExecutionEnd, ExecutionFinish, Input, Machine, Output, Progress, SavedCheckpoint, StartError,
+    StopReason,
 };
 use serde_json::json;
 
@@ -15,8 +16,8 @@ fn setup(id: &str) -> Setup {
 
 fn resumed(setup: &Setup, place: &str, finished: Option<&'static str>) -> Result<Machine, StartError> {
     let saved = SavedCheckpoint {
-        place: Bytes::copy_from_slice(place.as_bytes()),
-        finished: finished.map(|json| Bytes::from_static(json.as_bytes())),
+        resume_state: Bytes::copy_from_slice(place.as_bytes()),
+        finished_steps: finished.map(|json| Bytes::from_static(json.as_bytes())),
         progress: Progress::default(),
     };
     Machine::new(setup.job(2, EXECUTION, Some(saved)))
@@ -28,7 +29,7 @@ fn place(setup: &Setup) -> String {
     let now = Clock { elapsed: std::time::Duration::ZERO }.now();
     machine.step(now, Input::Begin);
     machine.step(now, Input::Stop(StopReason::Drain));
-    String::from_utf8(machine.checkpoint().unwrap().place.to_vec()).unwrap()
+    String::from_utf8(machine.checkpoint().unwrap().resume_state.to_vec()).unwrap()
 }
 
 #[test]
@@ -69,7 +70,9 @@ fn a_next_url_out_of_a_checkpoint_is_checked_again() {
     let now = Clock { elapsed: std::time::Duration::ZERO }.now();
     for url in ["https://evil.example.net/x", "http://api.example.com/orders"] {
         let outputs = resumed(&setup, &at(url), None).unwrap().step(now, Input::Begin);
-        let Some(Output::Finished(Finish::Ended(ending))) = outputs.last() else { panic!("{outputs:?}") };
+        let Some(Output::Finished(ExecutionFinish::Ended(ending))) = outputs.last() else {
+            panic!("{outputs:?}")
+        };
         assert_eq!(ending.error.as_ref().unwrap().code, "HOST_NOT_ALLOWED", "{url}");
     }
     let outputs = resumed(&setup, &at("https://api.example.com/more"), None).unwrap().step(now, Input::Begin);
@@ -116,7 +119,7 @@ fn a_run_can_be_cancelled_before_it_began() {
     let outputs = machine.step(now, Input::Stop(StopReason::Cancel));
     assert!(matches!(
         outputs.as_slice(),
-        [Output::Finished(Finish::Ended(Ending { status: EndStatus::Cancelled, .. }))]
+        [Output::Finished(ExecutionFinish::Ended(ExecutionEnd { status: EndStatus::Cancelled, .. }))]
     ));
     assert!(machine.checkpoint().is_some());
     assert!(machine.step(now, Input::Begin).is_empty());

@@ -7,9 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use orchid_engine::{
-    Checkpoint, CursorKey, FetchError, FetchErrorKind, Finish, Identity, Input, Job, Machine, Message, Now,
-    Output, Pieces, Request, Response, RunConfig, RunLimits, SavedCheckpoint, StopReason, TraceContext,
-    TryId, WaitId,
+    AttemptSpec, BodyStreaming, Checkpoint, CurrentTime, CursorKey, ExecutionConfig, ExecutionFinish,
+    ExecutionIdentity, ExecutionLimits, FetchError, FetchErrorKind, Input, Machine, Message, Output, Request,
+    Response, SavedCheckpoint, StopReason, TimerId, TraceContext, TryId,
 };
 use orchid_plan::Definition;
 use uuid::Uuid;
@@ -56,11 +56,11 @@ impl Setup {
         }
     }
 
-    pub(crate) fn job(&self, attempt: i32, execution: u128, resume: Option<SavedCheckpoint>) -> Job {
+    pub(crate) fn job(&self, attempt: i32, execution: u128, resume: Option<SavedCheckpoint>) -> AttemptSpec {
         let traceparent =
             if self.traced { "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01" } else { "" };
-        Job {
-            identity: Identity {
+        AttemptSpec {
+            identity: ExecutionIdentity {
                 tenant_id: Uuid::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0001),
                 integration: "shop".to_owned(),
                 plan_key: "orders".to_owned(),
@@ -74,7 +74,7 @@ impl Setup {
                 started_at: start() + Duration::from_secs(1),
             },
             definition: self.definition.clone(),
-            config: RunConfig {
+            config: ExecutionConfig {
                 values: self.config.to_string().into(),
                 secret_pointers: self.secrets.clone(),
                 secrets: Vec::new(),
@@ -83,14 +83,14 @@ impl Setup {
             context: self.context.clone(),
             cursors: self.cursors.clone(),
             resume,
-            limits: RunLimits {
+            limits: ExecutionLimits {
                 park_after: self.park_after,
                 message_max_bytes: self.message_max_bytes,
                 body_max_bytes: 10 * 1024 * 1024,
             },
             trace: TraceContext { traceparent: traceparent.to_owned(), tracestate: String::new() },
             seed: 7,
-            ran: self.ran,
+            time_used: self.ran,
         }
     }
 }
@@ -115,7 +115,7 @@ pub(crate) enum Event {
     Message(Message),
     Wait(Duration),
     Park { not_before: DateTime<Utc>, reason: String },
-    Finished(Finish),
+    Finished(ExecutionFinish),
 }
 
 /// The clock of one run.
@@ -125,21 +125,21 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    pub(crate) fn now(self) -> Now {
-        Now { wall: start() + self.elapsed, monotonic: Duration::from_secs(1000) + self.elapsed }
+    pub(crate) fn now(self) -> CurrentTime {
+        CurrentTime { wall: start() + self.elapsed, monotonic: Duration::from_secs(1000) + self.elapsed }
     }
 }
 
 /// How one attempt left.
 pub(crate) enum Left {
     Parked(DateTime<Utc>),
-    Finished(Finish),
+    Finished(ExecutionFinish),
 }
 
 enum Due {
     Answer(TryId, Reply),
     Piece(TryId),
-    Woke(WaitId),
+    Woke(TimerId),
 }
 
 /// A body that comes in pieces.
@@ -174,17 +174,17 @@ impl World<'_> {
     pub(crate) fn run(mut self, first: Input) -> Left {
         let mut due: Vec<(Duration, Due)> = Vec::new();
         let mut coming: BTreeMap<TryId, Coming> = BTreeMap::new();
-        let mut asked: BTreeMap<TryId, Pieces> = BTreeMap::new();
+        let mut asked: BTreeMap<TryId, BodyStreaming> = BTreeMap::new();
         let mut input = first;
         loop {
             let (mut acks, mut left) = (Vec::new(), None);
             for output in self.machine.step(self.clock.now(), input) {
                 match output {
                     Output::Fetch { try_id, request } => {
-                        asked.insert(try_id, request.pieces);
+                        asked.insert(try_id, request.streaming);
                         self.fetch(try_id, request, &mut due);
                     }
-                    Output::Read { try_id } => {
+                    Output::ReadBody { try_id } => {
                         due.push((self.clock.elapsed + self.piece_time, Due::Piece(try_id)));
                     }
                     Output::Discard { try_id } => drop(coming.remove(&try_id)),
@@ -192,12 +192,12 @@ impl World<'_> {
                         self.events.push(Event::Message(message));
                         acks.push(emit_id);
                     }
-                    Output::Wait { wait_id, delay } => {
+                    Output::StartTimer { timer_id, delay } => {
                         // The first wait of an attempt is its deadline.
-                        if wait_id != WaitId(1) {
+                        if timer_id != TimerId(1) {
                             self.events.push(Event::Wait(delay));
                         }
-                        due.push((self.clock.elapsed + delay, Due::Woke(wait_id)));
+                        due.push((self.clock.elapsed + delay, Due::Woke(timer_id)));
                     }
                     Output::Park { not_before, reason } => {
                         self.events.push(Event::Park { not_before, reason });
@@ -210,7 +210,7 @@ impl World<'_> {
                 }
             }
             for emit_id in acks {
-                assert!(self.machine.step(self.clock.now(), Input::Acked { emit_id }).is_empty());
+                assert!(self.machine.step(self.clock.now(), Input::MessageAcked { emit_id }).is_empty());
             }
             if let Some(left) = left {
                 return left;
@@ -247,12 +247,12 @@ impl World<'_> {
     fn input(
         &self,
         what: Due,
-        asked: &BTreeMap<TryId, Pieces>,
+        asked: &BTreeMap<TryId, BodyStreaming>,
         coming: &mut BTreeMap<TryId, Coming>,
     ) -> Option<Input> {
         let duration = Duration::from_millis(50);
         Some(match what {
-            Due::Woke(wait_id) => Input::Woke { wait_id },
+            Due::Woke(timer_id) => Input::TimerFired { timer_id },
             Due::Answer(_, Reply::Stop(reason) | Reply::ThenStop(_, reason)) => Input::Stop(reason),
             Due::Answer(try_id, Reply::Answer { result: Ok(mut response), duration })
                 if in_pieces(asked[&try_id], &response) =>
@@ -267,10 +267,10 @@ impl World<'_> {
                 };
                 let breaks = breaks.map(|(_, code)| error(code));
                 coming.insert(try_id, Coming { rest, breaks });
-                Input::Head { try_id, response, duration }
+                Input::ResponseHead { try_id, response, duration }
             }
             Due::Answer(try_id, Reply::Answer { result, duration }) => {
-                Input::Answer { try_id, result, duration }
+                Input::Response { try_id, result, duration }
             }
             Due::Piece(try_id) => {
                 let body = coming.get_mut(&try_id)?;
@@ -280,7 +280,7 @@ impl World<'_> {
                     (None, true) => Ok(None),
                     (Some(error), true) => Err(error.clone()),
                 };
-                Input::Piece { try_id, piece, duration }
+                Input::BodyPiece { try_id, piece, duration }
             }
         })
     }
@@ -306,16 +306,19 @@ pub(crate) fn kind_of(code: &str) -> Option<FetchErrorKind> {
     KINDS.into_iter().find(|kind| kind.code() == code)
 }
 
-fn in_pieces(pieces: Pieces, response: &Response) -> bool {
+fn in_pieces(pieces: BodyStreaming, response: &Response) -> bool {
     let kind = response.headers.iter().find(|(name, _)| name == "content-type");
-    pieces.takes(response.status, kind.map_or("", |(_, kind)| kind))
+    pieces.applies(response.status, kind.map_or("", |(_, kind)| kind))
 }
 
 /// A checkpoint as the control plane would hand it out again: finished values stay until new ones come.
 pub(crate) fn saved(checkpoint: &Checkpoint, before: Option<&SavedCheckpoint>) -> SavedCheckpoint {
     SavedCheckpoint {
-        place: checkpoint.place.clone(),
-        finished: checkpoint.finished.clone().or_else(|| before.and_then(|saved| saved.finished.clone())),
+        resume_state: checkpoint.resume_state.clone(),
+        finished_steps: checkpoint
+            .finished_steps
+            .clone()
+            .or_else(|| before.and_then(|saved| saved.finished_steps.clone())),
         progress: checkpoint.progress.clone(),
     }
 }

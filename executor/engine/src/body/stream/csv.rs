@@ -20,7 +20,7 @@ pub(in crate::body) struct Csv {
     header: Header,
     /// A byte was read.
     begun: bool,
-    ending: Ending,
+    ending: ExecutionEnd,
     /// The last byte read ended a line.
     at_line_end: bool,
     rows: u64,
@@ -39,7 +39,7 @@ enum Header {
 
 /// How far the end of the text is told to the reader.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Ending {
+enum ExecutionEnd {
     Open,
     /// The last record was given the end of line that it may lack: what is still open then is a quote.
     Closing,
@@ -69,7 +69,7 @@ impl Csv {
             fields: 0,
             header,
             begun: false,
-            ending: Ending::Open,
+            ending: ExecutionEnd::Open,
             at_line_end: false,
             rows: 0,
             max_row_bytes,
@@ -105,12 +105,12 @@ impl Csv {
             let left = &text[*at..];
             let input = match self.ending {
                 // One byte first: the reader would take a second byte order mark for one, where it comes in one piece.
-                Ending::Open if !left.is_empty() && !self.begun => &left[..1],
-                Ending::Open if !left.is_empty() => left,
-                Ending::Open if !last => return Ok(false),
-                Ending::Open => b"\n",
-                Ending::Closing => b"",
-                Ending::Closed => return Ok(false),
+                ExecutionEnd::Open if !left.is_empty() && !self.begun => &left[..1],
+                ExecutionEnd::Open if !left.is_empty() => left,
+                ExecutionEnd::Open if !last => return Ok(false),
+                ExecutionEnd::Open => b"\n",
+                ExecutionEnd::Closing => b"",
+                ExecutionEnd::Closed => return Ok(false),
             };
             let (result, read, written, fields) = self.reader.read_record(
                 input,
@@ -123,7 +123,7 @@ impl Csv {
             if let Some(byte) = input[..read].last() {
                 self.at_line_end = *byte == b'\n';
                 if left.is_empty() {
-                    self.ending = Ending::Closing;
+                    self.ending = ExecutionEnd::Closing;
                 }
             }
             *at += read.min(left.len());
@@ -131,11 +131,11 @@ impl Csv {
                 ReadRecordResult::InputEmpty => {}
                 ReadRecordResult::OutputFull => self.grow_record()?,
                 ReadRecordResult::OutputEndsFull => self.grow_ends()?,
-                ReadRecordResult::Record if self.ending == Ending::Closing && read == 0 => {
+                ReadRecordResult::Record if self.ending == ExecutionEnd::Closing && read == 0 => {
                     return Err(self.error("opens a quote that nothing closes".to_owned()));
                 }
                 ReadRecordResult::Record => return Ok(true),
-                ReadRecordResult::End => self.ending = Ending::Closed,
+                ReadRecordResult::End => self.ending = ExecutionEnd::Closed,
             }
         }
     }

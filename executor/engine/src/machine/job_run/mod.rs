@@ -24,7 +24,7 @@ use super::sequence::Sequence;
 use super::step_run::StepRun;
 use crate::checkpoint::prune;
 use crate::error::ErrorClass;
-use crate::input::WaitId;
+use crate::input::TimerId;
 
 /// A shorter wait between polls is not worth handing the run back.
 const SHORT: Duration = Duration::from_secs(1);
@@ -56,7 +56,7 @@ enum Phase {
     Submit(Box<StepRun>),
     /// For its next poll.
     Wait,
-    Waiting(WaitId),
+    Waiting(TimerId),
     Poll(Box<StepRun>),
     Download(Box<Sequence>),
     /// It took too long: the upstream is told, then the step fails.
@@ -129,7 +129,7 @@ impl JobRun {
                 step.deliver(cx, &mut inner, route, event)
             }
             (Phase::Download(sequence), event) => sequence.deliver(cx, route, event),
-            (Phase::Waiting(waiting), Event::Woke { wait_id }) if *waiting == wait_id => {
+            (Phase::Waiting(waiting), Event::Woke { timer_id }) if *waiting == timer_id => {
                 self.poll(cx, &mut inner)
             }
             (Phase::Wait, _) => Ok(self.due.map_or(Flow::Busy, |due| self.idle(cx, due))),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use orchid_plan::ScopeName;
 
-use super::{Pass, Pieces, Progress, SettledRows, Skip, Source};
+use super::{OpenBody, Pass, Progress, SettledRows, Skip, Source};
 use crate::body::Body;
 use crate::machine::answer::{Answer, Event};
 use crate::machine::context::Changes;
@@ -50,7 +50,7 @@ impl StepRun {
             extracted,
             source: source.map(|(rows, try_id)| Source {
                 rows,
-                pieces: try_id.map(Pieces::new),
+                pieces: try_id.map(OpenBody::new),
                 skip: None,
                 ended: false,
                 exhausted: false,

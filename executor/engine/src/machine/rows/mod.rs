@@ -68,7 +68,7 @@ struct Row {
 pub(super) struct Source {
     pub(super) rows: Rows,
     /// The try whose body comes in pieces.
-    pieces: Option<Pieces>,
+    pieces: Option<OpenBody>,
     /// Rows that an earlier attempt settled: passed over, if they are the same.
     skip: Option<Skip>,
     /// The last piece has come.
@@ -77,16 +77,16 @@ pub(super) struct Source {
     exhausted: bool,
 }
 
-struct Pieces {
+struct OpenBody {
     try_id: TryId,
     asked: bool,
     /// The beginning of the body, for the error that it may end in.
     head: Vec<u8>,
 }
 
-impl Pieces {
-    fn new(try_id: TryId) -> Pieces {
-        Pieces { try_id, asked: false, head: Vec::new() }
+impl OpenBody {
+    fn new(try_id: TryId) -> OpenBody {
+        OpenBody { try_id, asked: false, head: Vec::new() }
     }
 
     fn take(&mut self, piece: &[u8]) {

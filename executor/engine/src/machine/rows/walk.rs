@@ -81,7 +81,7 @@ impl StepRun {
                         && !pieces.asked
                     {
                         pieces.asked = true;
-                        cx.out.push(Output::Read { try_id: pieces.try_id });
+                        cx.out.push(Output::ReadBody { try_id: pieces.try_id });
                     }
                     return Ok(None);
                 }
