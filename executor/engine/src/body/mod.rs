@@ -1,7 +1,7 @@
 //! Bodies of answers: from bytes to values and rows.
 //!
 //! In: a decompressed body, whole or in pieces, its content type, and the step's rules. Out: a [`Body`] as expressions and
-//! messages see it, or its [`Rows`] one by one, each as the bytes that came. Nothing here does I/O, and nothing holds more
+//! messages see it, or its [`RowReader`] one by one, each as the bytes that came. Nothing here does I/O, and nothing holds more
 //! than it was told it may.
 
 mod charset;
@@ -22,8 +22,8 @@ use bytes::Bytes;
 use orchid_plan::Value;
 
 pub(crate) use self::error::DecodeError;
-pub(crate) use self::reading::Reading;
-pub(crate) use self::rows::{NextRow, Rows};
+pub(crate) use self::reading::BodyReader;
+pub(crate) use self::rows::{NextRow, RowReader};
 pub(crate) use self::stream::{RowDecoder, RowFormat};
 use crate::message::body::MessageBody;
 
@@ -43,7 +43,7 @@ pub(crate) enum Body {
 
 impl Body {
     /// What a body is worth whose format does not matter: that of a failed, ignored or accepted answer.
-    pub(crate) fn lenient(reading: &Reading<'_>, bytes: &Bytes) -> Body {
+    pub(crate) fn read_lenient(reading: &BodyReader<'_>, bytes: &Bytes) -> Body {
         reading.read(bytes).unwrap_or_else(|_| Body::Text(reading.text(bytes)))
     }
 
@@ -62,12 +62,12 @@ impl Body {
     }
 
     /// Its text, where it is JSON.
-    pub(crate) fn json(&self) -> Option<&Bytes> {
+    pub(crate) fn json_text(&self) -> Option<&Bytes> {
         if let Body::Json { text, .. } = self { Some(text) } else { None }
     }
 
     /// As a message carries it.
-    pub(crate) fn message(&self) -> MessageBody {
+    pub(crate) fn to_message_body(&self) -> MessageBody {
         match self {
             Body::Json { text, .. } => MessageBody::json(text),
             Body::Text(text) => MessageBody::text(text),

@@ -7,7 +7,7 @@ use orchid_plan::{
 use proptest::prelude::*;
 use serde::de::IgnoredAny;
 
-use super::{Body, DecodeError, NextRow, Reading, Rows};
+use super::{Body, BodyReader, DecodeError, NextRow, RowReader};
 
 /// Rows up to an end or an error, whichever comes.
 #[derive(Debug, PartialEq)]
@@ -18,7 +18,7 @@ struct Came {
 }
 
 /// Takes all rows; pieces are fed as they are asked for.
-fn take(rows: Result<Rows, DecodeError>, mut pieces: impl Iterator<Item = Vec<u8>>) -> Came {
+fn take(rows: Result<RowReader, DecodeError>, mut pieces: impl Iterator<Item = Vec<u8>>) -> Came {
     let mut came = Came { rows: Vec::new(), found: false, error: None };
     let mut rows = match rows {
         Ok(rows) => rows,
@@ -46,17 +46,19 @@ fn take(rows: Result<Rows, DecodeError>, mut pieces: impl Iterator<Item = Vec<u8
 }
 
 fn streamed(rules: &ResponseRules, path: &PlainPath, max: usize, pieces: Vec<Vec<u8>>) -> Came {
-    let reading = Reading { rules, content_type: "", bodiless: false, parts: &Parts::EVERYTHING };
-    let rows = reading.decoder(path, max).map(|decoder| Rows::stream(decoder.expect("rows one by one")));
+    let reading = BodyReader { rules, content_type: "", bodiless: false, parts: &Parts::EVERYTHING };
+    let rows = reading
+        .row_decoder(path, max)
+        .map(|decoder| RowReader::from_decoder(decoder.expect("rows one by one")));
     take(rows, pieces.into_iter())
 }
 
 /// The rows of the whole body, as far as it is one.
 fn whole(rules: &ResponseRules, path: &PlainPath, body: &[u8]) -> Came {
-    let reading = Reading { rules, content_type: "", bodiless: false, parts: &Parts::EVERYTHING };
+    let reading = BodyReader { rules, content_type: "", bodiless: false, parts: &Parts::EVERYTHING };
     let rows = match reading.read(&Bytes::copy_from_slice(body)) {
-        Ok(Body::Json { text, .. }) => Rows::raw(&text, path),
-        Ok(Body::Empty) => Rows::values(Value::null()),
+        Ok(Body::Json { text, .. }) => RowReader::from_json(&text, path),
+        Ok(Body::Empty) => RowReader::from_list(Value::null()),
         Ok(other) => panic!("{other:?}"),
         Err(error) => Err(error),
     };
@@ -304,12 +306,12 @@ proptest! {
     ) {
         let rules = ResponseRules { xml_arrays: arrays, ..rules(format) };
         let bytes = Bytes::from(body);
-        let reading = Reading { rules: &rules, content_type: "", bodiless: false, parts: &Parts::of([]) };
+        let reading = BodyReader { rules: &rules, content_type: "", bodiless: false, parts: &Parts::of([]) };
         if let Ok(Body::Json { text, .. }) = reading.read(&bytes) {
             prop_assert!(Value::parse(&text).is_ok() || format != ResponseFormat::Xml);
             prop_assert!(std::str::from_utf8(&text).is_ok());
         }
-        let message = Body::lenient(&reading, &bytes).message();
+        let message = Body::read_lenient(&reading, &bytes).to_message_body();
         prop_assert!(serde_json::from_slice::<IgnoredAny>(&message.array()).is_ok());
     }
 
@@ -326,7 +328,7 @@ proptest! {
             xml_arrays: fields.iter().map(|(name, _)| name.clone()).collect(),
             ..rules(ResponseFormat::Xml)
         };
-        let reading = Reading { rules: &rules, content_type: "", bodiless: false, parts: &Parts::EVERYTHING };
+        let reading = BodyReader { rules: &rules, content_type: "", bodiless: false, parts: &Parts::EVERYTHING };
         let body = reading.read(&Bytes::from(xml)).unwrap().value().member("r");
         for (name, _) in &fields {
             let texts = fields.iter().filter(|(other, _)| other == name);
@@ -344,8 +346,8 @@ proptest! {
 #[test]
 fn a_piece_that_comes_early_is_kept() {
     let rules = rules(ResponseFormat::Jsonl);
-    let reading = Reading { rules: &rules, content_type: "", bodiless: false, parts: &Parts::EVERYTHING };
-    let mut rows = Rows::stream(reading.decoder(&PlainPath::default(), 99).unwrap().unwrap());
+    let reading = BodyReader { rules: &rules, content_type: "", bodiless: false, parts: &Parts::EVERYTHING };
+    let mut rows = RowReader::from_decoder(reading.row_decoder(&PlainPath::default(), 99).unwrap().unwrap());
     assert_eq!(rows.next(), Ok(NextRow::NeedMore));
     rows.feed(b"1\n2\n");
     assert_eq!(rows.next(), Ok(NextRow::Row(Bytes::from_static(b"1"))));
@@ -382,9 +384,9 @@ fn rows_that_are_the_body_itself_are_at_no_path() {
 #[test]
 fn a_stream_holds_a_row_and_a_piece_whatever_the_body_is() {
     let rules = rules(ResponseFormat::Json);
-    let reading = Reading { rules: &rules, content_type: "", bodiless: false, parts: &Parts::EVERYTHING };
+    let reading = BodyReader { rules: &rules, content_type: "", bodiless: false, parts: &Parts::EVERYTHING };
     let path = PlainPath(vec![PlainStep::Member("rows".to_owned())]);
-    let mut rows = Rows::stream(reading.decoder(&path, 1 << 10).unwrap().unwrap());
+    let mut rows = RowReader::from_decoder(reading.row_decoder(&path, 1 << 10).unwrap().unwrap());
     let row = format!("{{\"text\":\"{}\"}},", "x".repeat(500));
     let piece = row.repeat(100);
     rows.feed(b"{\"before\":[");
@@ -400,7 +402,7 @@ fn a_stream_holds_a_row_and_a_piece_whatever_the_body_is() {
             taken += 1;
             assert_eq!(row.len(), 511);
         }
-        let Rows::Stream(decoder) = &rows else { panic!("a stream") };
+        let RowReader::Stream(decoder) = &rows else { panic!("a stream") };
         assert!(decoder.held() <= 3 * piece.len() + 4096, "{}", decoder.held());
     }
     assert_eq!(taken, 10_000);
@@ -430,7 +432,8 @@ fn the_page_says_what_bodies_become() {
             _ => continue,
         };
         let rules = rules(format);
-        let reading = Reading { rules: &rules, content_type: "", bodiless: false, parts: &Parts::EVERYTHING };
+        let reading =
+            BodyReader { rules: &rules, content_type: "", bodiless: false, parts: &Parts::EVERYTHING };
         let body = reading.read(&Bytes::from_static(pair[0].1.as_bytes())).unwrap();
         assert_eq!(body.value(), Value::parse(pair[1].1.as_bytes()).unwrap(), "{}", pair[0].1);
         examples += 1;

@@ -12,7 +12,7 @@ use super::{Body, DecodeError, RowDecoder, RowFormat, charset, xml};
 const GROWTH_MAX: u64 = 8;
 
 /// How to read a body.
-pub(crate) struct Reading<'a> {
+pub(crate) struct BodyReader<'a> {
     pub(crate) rules: &'a ResponseRules,
     pub(crate) content_type: &'a str,
     /// 204, HEAD and the like.
@@ -21,7 +21,7 @@ pub(crate) struct Reading<'a> {
     pub(crate) parts: &'a Parts,
 }
 
-impl Reading<'_> {
+impl BodyReader<'_> {
     /// Reads a body.
     ///
     /// # Errors
@@ -63,7 +63,7 @@ impl Reading<'_> {
     ///
     /// # Errors
     /// Where rows at that path cannot be taken one by one, or the encoding is unknown.
-    pub(crate) fn decoder(
+    pub(crate) fn row_decoder(
         &self,
         path: &PlainPath,
         max_row_bytes: usize,
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     fn read(rules: &ResponseRules, content_type: &str, body: &[u8]) -> Result<Body, DecodeError> {
-        Reading { rules, content_type, bodiless: false, parts: &Parts::EVERYTHING }
+        BodyReader { rules, content_type, bodiless: false, parts: &Parts::EVERYTHING }
             .read(&Bytes::copy_from_slice(body))
     }
 
@@ -215,7 +215,7 @@ mod tests {
             assert!(matches!(auto(content_type, ""), Ok(Body::Empty)), "{content_type}");
         }
         let rules = ResponseRules::default();
-        let reading = Reading {
+        let reading = BodyReader {
             rules: &rules,
             content_type: "application/json",
             bodiless: true,
@@ -252,7 +252,7 @@ mod tests {
             ("application/x-ndjson", "1\n2", "[]"),
         ] {
             let rules = ResponseRules::default();
-            let reading = |parts| Reading { rules: &rules, content_type, bodiless: false, parts };
+            let reading = |parts| BodyReader { rules: &rules, content_type, bodiless: false, parts };
             let read =
                 reading(&Parts::of([next.as_slice()])).read(&Bytes::from_static(body.as_bytes())).unwrap();
             assert_eq!(String::from_utf8(read.value().to_json()).unwrap(), built);
@@ -271,13 +271,13 @@ mod tests {
     #[test]
     fn a_body_that_does_not_read_is_text_where_that_does_not_matter() {
         let rules = ResponseRules { charset: Some("klingon".to_owned()), ..ResponseRules::default() };
-        let reading = Reading {
+        let reading = BodyReader {
             rules: &rules,
             content_type: "application/json",
             bodiless: false,
             parts: &Parts::EVERYTHING,
         };
-        let body = Body::lenient(&reading, &Bytes::from_static(b"<html>\xFF"));
+        let body = Body::read_lenient(&reading, &Bytes::from_static(b"<html>\xFF"));
         assert!(matches!(body, Body::Text(text) if text == "<html>\u{FFFD}"));
     }
 
@@ -285,7 +285,8 @@ mod tests {
     fn rows_come_one_by_one_of_what_has_them_by_its_type_and_of_json_where_the_plan_says_so() {
         let format = |stream, content_type: &str| {
             let rules = ResponseRules { stream, ..ResponseRules::default() };
-            Reading { rules: &rules, content_type, bodiless: false, parts: &Parts::EVERYTHING }.row_format()
+            BodyReader { rules: &rules, content_type, bodiless: false, parts: &Parts::EVERYTHING }
+                .row_format()
         };
         for stream in [false, true] {
             assert_eq!(format(stream, "application/x-ndjson"), Some(RowFormat::JsonLines));

@@ -7,7 +7,7 @@ use super::raw_list::RawList;
 use super::{DecodeError, RowDecoder};
 
 /// Rows, in order. None of these holds more than where it is; a stream holds one row and one piece besides.
-pub(crate) enum Rows {
+pub(crate) enum RowReader {
     /// The elements of a list in a body, as the bytes that came.
     Raw(Box<RawList>),
     /// The elements of a list that an expression gave, and how many were taken.
@@ -27,38 +27,38 @@ pub(crate) enum NextRow {
     End,
 }
 
-impl Rows {
+impl RowReader {
     /// The rows at a path of a JSON text that is known to parse. A missing member, an index out of range and null are no
     /// rows.
     ///
     /// # Errors
     /// Where something that is no list stands there; where a member on the way stands there twice, which may only show
     /// after the last row.
-    pub(crate) fn raw(text: &Bytes, path: &PlainPath) -> Result<Rows, DecodeError> {
-        Ok(Rows::Raw(Box::new(RawList::open(text.clone(), path)?)))
+    pub(crate) fn from_json(text: &Bytes, path: &PlainPath) -> Result<RowReader, DecodeError> {
+        Ok(RowReader::Raw(Box::new(RawList::open(text.clone(), path)?)))
     }
 
     /// The elements of a list; null is no rows.
     ///
     /// # Errors
     /// Where the value is anything else.
-    pub(crate) fn values(list: Value) -> Result<Rows, DecodeError> {
+    pub(crate) fn from_list(list: Value) -> Result<RowReader, DecodeError> {
         match list.kind() {
-            Kind::List | Kind::Null => Ok(Rows::Values(list, 0)),
+            Kind::List | Kind::Null => Ok(RowReader::Values(list, 0)),
             other => Err(DecodeError::NotAList(other)),
         }
     }
 
     /// The rows of a body that comes in pieces.
-    pub(crate) fn stream(decoder: RowDecoder) -> Rows {
-        Rows::Stream(Box::new(decoder))
+    pub(crate) fn from_decoder(decoder: RowDecoder) -> RowReader {
+        RowReader::Stream(Box::new(decoder))
     }
 
     /// The next row. After the end comes the end again.
     pub(crate) fn next(&mut self) -> Result<NextRow, DecodeError> {
         match self {
-            Rows::Raw(list) => Ok(list.next()?.map_or(NextRow::End, NextRow::Row)),
-            Rows::Values(list, taken) => {
+            RowReader::Raw(list) => Ok(list.next()?.map_or(NextRow::End, NextRow::Row)),
+            RowReader::Values(list, taken) => {
                 if *taken >= list.length().unwrap_or_default() {
                     return Ok(NextRow::End);
                 }
@@ -66,29 +66,29 @@ impl Rows {
                 *taken += 1;
                 Ok(NextRow::Row(row.into()))
             }
-            Rows::Stream(decoder) => decoder.next(),
+            RowReader::Stream(decoder) => decoder.next(),
         }
     }
 
     /// Whether something, be it null, stands where the rows should be; of a stream it is known at its end.
     pub(crate) fn found(&self) -> bool {
         match self {
-            Rows::Raw(list) => list.found(),
-            Rows::Values(list, _) => !list.is_null(),
-            Rows::Stream(decoder) => decoder.found(),
+            RowReader::Raw(list) => list.found(),
+            RowReader::Values(list, _) => !list.is_null(),
+            RowReader::Stream(decoder) => decoder.found(),
         }
     }
 
     /// Takes the next piece of a stream; anything else has no pieces.
     pub(crate) fn feed(&mut self, piece: &[u8]) {
-        if let Rows::Stream(decoder) = self {
+        if let RowReader::Stream(decoder) = self {
             decoder.feed(piece);
         }
     }
 
     /// A stream has ended.
     pub(crate) fn finish(&mut self) {
-        if let Rows::Stream(decoder) = self {
+        if let RowReader::Stream(decoder) = self {
             decoder.finish();
         }
     }
@@ -106,7 +106,7 @@ mod tests {
         PlainPath(text.split('/').filter(|part| !part.is_empty()).map(step).collect())
     }
 
-    fn all(rows: Result<Rows, DecodeError>) -> Result<(Vec<String>, bool), String> {
+    fn all(rows: Result<RowReader, DecodeError>) -> Result<(Vec<String>, bool), String> {
         let mut rows = rows.map_err(|error| error.to_string())?;
         let mut taken = Vec::new();
         loop {
@@ -122,7 +122,7 @@ mod tests {
     }
 
     fn raw(json: &'static str, at: &str) -> Result<(Vec<String>, bool), String> {
-        all(Rows::raw(&Bytes::from_static(json.as_bytes()), &path(at)))
+        all(RowReader::from_json(&Bytes::from_static(json.as_bytes()), &path(at)))
     }
 
     fn strings(rows: &[&str]) -> Vec<String> {
@@ -141,7 +141,7 @@ mod tests {
             let value = Value::parse(json.as_bytes()).unwrap();
             let value = if at.is_empty() { value } else { Value::from(Some(value.member("a"))) };
             if !value.is_null() {
-                assert!(Rows::values(value).is_err());
+                assert!(RowReader::from_list(value).is_err());
             }
         }
     }
@@ -183,7 +183,7 @@ mod tests {
             assert_eq!(raw(json, at), Ok((strings(&[]), false)), "{json} {at}");
         }
         assert_eq!(raw("{\"a\":null}", "a"), Ok((strings(&[]), true)));
-        assert_eq!(all(Rows::values(Value::null())), Ok((strings(&[]), false)));
+        assert_eq!(all(RowReader::from_list(Value::null())), Ok((strings(&[]), false)));
     }
 
     #[test]
@@ -196,6 +196,6 @@ mod tests {
     #[test]
     fn a_computed_list_is_printed_row_by_row() {
         let list = Value::parse(br#"[{"b":1,"a":[]}, "x"]"#).unwrap();
-        assert_eq!(all(Rows::values(list)), Ok((strings(&[r#"{"a":[],"b":1}"#, "\"x\""]), true)));
+        assert_eq!(all(RowReader::from_list(list)), Ok((strings(&[r#"{"a":[],"b":1}"#, "\"x\""]), true)));
     }
 }

@@ -13,10 +13,10 @@ use super::needs::Needs;
 use super::outcome::{AbortCause, Decision, TryFacts, TryFault, Verdict, decide};
 use super::step_run::{Doing, Gathering, Sent, StepRun};
 use super::{retry, scope};
-use crate::body::{Body, Reading, RowDecoder};
+use crate::body::{Body, BodyReader, RowDecoder};
 use crate::error::ErrorClass;
 use crate::input::{CurrentTime, FetchError, FetchErrorKind, Response, TryId};
-use crate::message::exchange::AnswerFacts;
+use crate::message::exchange::ReceivedResponse;
 use crate::output::Output;
 
 /// What came for a step, or for one below it.
@@ -33,7 +33,7 @@ pub(super) enum Event {
 
 /// An answer, read.
 pub(super) struct Answer {
-    pub(super) facts: AnswerFacts,
+    pub(super) facts: ReceivedResponse,
     pub(super) tried: TryFacts,
     pub(super) body: Body,
     /// All `Link` headers, joined.
@@ -124,7 +124,7 @@ impl StepRun {
         let content_type = joined(&response.headers, "content-type").unwrap_or_default();
         let nowhere = PlainPath::default();
         let path = self.step().rows.as_ref().and_then(|rows| rows.plain.as_ref()).unwrap_or(&nowhere);
-        let decoder = self.reading(response.status, &content_type).decoder(path, ROW_MAX);
+        let decoder = self.body_reader(response.status, &content_type).row_decoder(path, ROW_MAX);
         let (decoder, problem) = match decoder {
             Ok(Some(decoder)) => (Some(decoder), None),
             Ok(None) => {
@@ -275,14 +275,14 @@ impl StepRun {
 
     /// An error about an answer.
     pub(super) fn fault(&self, cx: &Cx<'_>, env: &Env, what: What, sent: &Sent, answer: &Answer) -> Fault {
-        let body = Some(answer.body.message());
+        let body = Some(answer.body.to_message_body());
         let about = About { sent: Some(&sent.facts), answer: Some(&answer.facts), body };
         Fault::new(cx.run, self.spot(env), what, about)
     }
 
-    fn reading<'a>(&'a self, status: u16, content_type: &'a str) -> Reading<'a> {
+    fn body_reader<'a>(&'a self, status: u16, content_type: &'a str) -> BodyReader<'a> {
         let head = self.step().request().is_some_and(|request| request.method() == Method::Head);
-        Reading {
+        BodyReader {
             rules: &self.step().response,
             content_type,
             bodiless: status == 204 || head,
@@ -302,19 +302,21 @@ impl StepRun {
         let rules = self.step();
         let header = |name: &str| joined(&headers, name);
         let content_type = header("content-type").unwrap_or_default();
-        let reading = self.reading(status, &content_type);
+        let reading = self.body_reader(status, &content_type);
         let accepted = rules.outcome.accept_on.iter().any(|matcher| matcher.matches(Some(status), None));
         let (body, fault, problem) = match status {
             200..=299 if !accepted => match reading.read(&bytes) {
                 Ok(body) => (body, None, String::new()),
-                Err(error) => {
-                    (Body::lenient(&reading, &bytes), Some(TryFault::Decode(error.code())), error.to_string())
-                }
+                Err(error) => (
+                    Body::read_lenient(&reading, &bytes),
+                    Some(TryFault::Decode(error.code())),
+                    error.to_string(),
+                ),
             },
-            200..=299 => (Body::lenient(&reading, &bytes), None, String::new()),
+            200..=299 => (Body::read_lenient(&reading, &bytes), None, String::new()),
             _ => {
                 let problem = format!("the upstream answered {status}");
-                (Body::lenient(&reading, &bytes), Some(TryFault::Status), problem)
+                (Body::read_lenient(&reading, &bytes), Some(TryFault::Status), problem)
             }
         };
         let value = response_value(&self.node.needs, Some(status), Some(&headers), &body, &url);
@@ -322,7 +324,7 @@ impl StepRun {
             retry_after: retry::retry_after(&headers, now.wall),
             link: header("link"),
             tried: TryFacts { status: Some(status), fault, retries_left },
-            facts: AnswerFacts {
+            facts: ReceivedResponse {
                 url: (url != sent.url.as_str()).then_some(url),
                 status: Some(status),
                 headers: Some(headers),
@@ -344,7 +346,7 @@ fn without_answer(needs: &Needs, error: FetchError, duration: Duration, retries_
     Answer {
         value: response_value(needs, error.status, None, &body, ""),
         tried: TryFacts { status: error.status, fault: Some(TryFault::Fetch(error.kind)), retries_left },
-        facts: AnswerFacts {
+        facts: ReceivedResponse {
             url: None,
             status: error.status,
             headers: None,

@@ -11,7 +11,7 @@ use super::ledger::{Ledger, Sender};
 use super::run::Run;
 use crate::attempt::CursorKind;
 use crate::input::{CurrentTime, TimerId, TryId};
-use crate::message::envelope::{self, At, ErrorFacts};
+use crate::message::envelope::{self, ErrorReport, PageLocation};
 use crate::message::{Message, Topic};
 use crate::output::{CursorChange, Output};
 use crate::request::Request;
@@ -89,7 +89,7 @@ impl Cx<'_> {
     pub(super) fn emit_error(&mut self, fault: Fault, ignored: bool) {
         let Fault { spot, error, exchange, body, .. } = fault;
         let step = &self.run.program.nodes[spot.node].path;
-        let at = At { step, step_path: &spot.path, page: spot.page, time: self.now.wall };
+        let at = PageLocation { step, step_path: &spot.path, page: spot.page, time: self.now.wall };
         // An ignored answer whose `while` fails is two errors of one pass: each has a place of its own.
         let chunk = match &mut self.run.last_error {
             Some((path, chunk)) if *path == spot.path => {
@@ -101,9 +101,9 @@ impl Cx<'_> {
                 0
             }
         };
-        let facts = ErrorFacts { error: &error, retries: spot.retries, ignored, chunk };
+        let facts = ErrorReport { error: &error, retries: spot.retries, ignored, chunk };
         let max = self.run.limits.message_max_bytes;
-        let message = envelope::error(&self.run.origin, at, &exchange, body, facts, max);
+        let message = envelope::error_message(&self.run.origin, at, &exchange, body, facts, max);
         self.emit(&spot, message);
     }
 

@@ -18,9 +18,9 @@ use crate::checkpoint::RowPlace;
 use crate::error::ErrorClass;
 use crate::input::CurrentTime;
 use crate::message::body::{BodyKind, MessageBody};
-use crate::message::chunk::{Filling, Page, TooLarge};
-use crate::message::envelope::At;
-use crate::message::exchange::Exchange;
+use crate::message::chunk::{MessageBatch, MessageTooLarge, PageEnvelope};
+use crate::message::envelope::PageLocation;
+use crate::message::exchange::HttpExchange;
 
 /// The code of what no message can carry.
 const TOO_LARGE: &str = "MESSAGE_TOO_LARGE";
@@ -51,10 +51,10 @@ impl RowEnd {
 pub(super) struct Sheet {
     emit: Emit,
     spot: Spot,
-    exchange: Option<Exchange>,
+    exchange: Option<HttpExchange>,
     /// JSON.
     extracted: Vec<u8>,
-    filling: Filling,
+    batch: MessageBatch,
     /// Rows that are not settled yet, in order, and whether each is to be in the next message: one that was left out is not.
     waiting: VecDeque<(RowEnd, bool)>,
     /// Since when.
@@ -75,20 +75,20 @@ impl Sheet {
         chunk: u32,
     ) -> Sheet {
         let emit = node.step.emit;
-        let exchange = || Exchange::new(&made.sent.facts, &made.answer.facts, &run.redactor);
+        let exchange = || HttpExchange::new(&made.sent.facts, &made.answer.facts, &run.redactor);
         Sheet {
             emit,
             spot,
             exchange: (emit != Emit::None).then(exchange),
             extracted: made.extracted,
-            filling: Filling::new(kind, chunk),
+            batch: MessageBatch::new(kind, chunk),
             waiting: VecDeque::new(),
             since: None,
         }
     }
 
     pub(super) fn chunk(&self) -> u32 {
-        self.filling.chunk()
+        self.batch.next_chunk()
     }
 
     /// Rows that are taken and not settled, in order.
@@ -109,13 +109,13 @@ impl Sheet {
             return Ok(());
         }
         let spot = Spot { path: format!("{}[{number}]", self.spot.path), ..self.spot.clone() };
-        let made = self.page(cx.run, cx.now, &node.path, &spot.path, b"").record(row);
+        let made = self.page(cx.run, cx.now, &node.path, &spot.path, b"").record_message(row);
         match made {
             Ok(message) => {
                 cx.emit(&spot, message);
                 Ok(())
             }
-            Err(TooLarge { size, .. }) => {
+            Err(MessageTooLarge { size, .. }) => {
                 too_large(cx, node, spot, Large { row: Some((number, row)), size }, about)
             }
         }
@@ -133,8 +133,8 @@ impl Sheet {
         if self.emit != Emit::Page {
             return Ok(vec![end]);
         }
-        let (filling, page) = self.split(cx.run, cx.now, &node.path);
-        let pushed = filling.push(&page, end.shown.clone());
+        let (batch, page) = self.split(cx.run, cx.now, &node.path);
+        let pushed = batch.push(&page, end.shown.clone());
         match pushed {
             Ok(left) => {
                 self.since.get_or_insert(cx.now.monotonic);
@@ -147,7 +147,7 @@ impl Sheet {
                 self.waiting.push_back((end, true));
                 Ok(settled)
             }
-            Err(TooLarge { size, .. }) => {
+            Err(MessageTooLarge { size, .. }) => {
                 let spot = Spot { path: format!("{}[{number}]", self.spot.path), ..self.spot.clone() };
                 too_large(cx, node, spot, Large { row: Some((number, &end.shown)), size }, about)?;
                 // It settles with the rows before it.
@@ -160,11 +160,11 @@ impl Sheet {
     /// Lets the rows go that have waited for long; the newest stays, so that the last message is not empty.
     pub(super) fn leave_late(&mut self, cx: &mut Cx<'_>, node: &Node) -> Settled {
         let late = self.since.is_some_and(|since| cx.now.monotonic.saturating_sub(since) >= CHUNK_AFTER);
-        if !late || self.filling.len() < 2 {
+        if !late || self.batch.len() < 2 {
             return Settled::new();
         }
-        let (filling, page) = self.split(cx.run, cx.now, &node.path);
-        let Some(message) = filling.leave_all_but_newest(&page) else { return Settled::new() };
+        let (batch, page) = self.split(cx.run, cx.now, &node.path);
+        let Some(message) = batch.flush_all_but_newest(&page) else { return Settled::new() };
         cx.emit(&self.spot, message);
         self.since = Some(cx.now.monotonic);
         // The newest row of the message, and what was left out after it.
@@ -181,8 +181,8 @@ impl Sheet {
 
     /// Lets all rows go, before the run is handed back in the middle of the page.
     pub(super) fn leave_all(&mut self, cx: &mut Cx<'_>, node: &Node) -> Settled {
-        let (filling, page) = self.split(cx.run, cx.now, &node.path);
-        if let Some(message) = filling.leave(&page, false) {
+        let (batch, page) = self.split(cx.run, cx.now, &node.path);
+        if let Some(message) = batch.flush(&page, false) {
             cx.emit(&self.spot, message);
         }
         self.since = None;
@@ -192,8 +192,8 @@ impl Sheet {
     /// The page's end. Answers the rows that are settled by it.
     pub(super) fn end(&mut self, cx: &mut Cx<'_>, node: &Node) -> Settled {
         if self.emit == Emit::Page {
-            let (filling, page) = self.split(cx.run, cx.now, &node.path);
-            if let Some(message) = filling.leave(&page, true) {
+            let (batch, page) = self.split(cx.run, cx.now, &node.path);
+            if let Some(message) = batch.flush(&page, true) {
                 cx.emit(&self.spot, message);
             }
         }
@@ -211,14 +211,14 @@ impl Sheet {
         if self.emit == Emit::None {
             return Ok(());
         }
-        let body = about.answer.body.message();
-        let cut = self.page(cx.run, cx.now, &node.path, &self.spot.path, steps).whole(&body);
+        let body = about.answer.body.to_message_body();
+        let cut = self.page(cx.run, cx.now, &node.path, &self.spot.path, steps).body_messages(&body);
         match cut {
             Ok(messages) => {
                 messages.into_iter().for_each(|message| cx.emit(&self.spot, message));
                 Ok(())
             }
-            Err(TooLarge { size, .. }) => {
+            Err(MessageTooLarge { size, .. }) => {
                 too_large(cx, node, self.spot.clone(), Large { row: None, size }, about)
             }
         }
@@ -231,7 +231,7 @@ impl Sheet {
         step: &'a str,
         path: &'a str,
         steps: &'a [u8],
-    ) -> Page<'a> {
+    ) -> PageEnvelope<'a> {
         page(
             run,
             now,
@@ -246,7 +246,12 @@ impl Sheet {
         )
     }
 
-    fn split<'a>(&'a mut self, run: &'a Run, now: CurrentTime, step: &'a str) -> (&'a mut Filling, Page<'a>) {
+    fn split<'a>(
+        &'a mut self,
+        run: &'a Run,
+        now: CurrentTime,
+        step: &'a str,
+    ) -> (&'a mut MessageBatch, PageEnvelope<'a>) {
         let parts = Parts {
             step,
             path: &self.spot.path,
@@ -255,7 +260,7 @@ impl Sheet {
             extracted: &self.extracted,
             steps: b"",
         };
-        (&mut self.filling, page(run, now, parts))
+        (&mut self.batch, page(run, now, parts))
     }
 }
 
@@ -271,15 +276,15 @@ struct Parts<'a> {
     step: &'a str,
     path: &'a str,
     page: u64,
-    exchange: Option<&'a Exchange>,
+    exchange: Option<&'a HttpExchange>,
     extracted: &'a [u8],
     steps: &'a [u8],
 }
 
-fn page<'a>(run: &'a Run, now: CurrentTime, parts: Parts<'a>) -> Page<'a> {
-    Page {
+fn page<'a>(run: &'a Run, now: CurrentTime, parts: Parts<'a>) -> PageEnvelope<'a> {
+    PageEnvelope {
         origin: &run.origin,
-        at: At { step: parts.step, step_path: parts.path, page: parts.page, time: now.wall },
+        at: PageLocation { step: parts.step, step_path: parts.path, page: parts.page, time: now.wall },
         exchange: parts.exchange.unwrap_or(&run.no_exchange),
         extracted: parts.extracted,
         steps: parts.steps,
@@ -304,7 +309,7 @@ fn too_large(
 ) -> Result<(), Halt> {
     let (subject, body) = match large.row {
         Some((number, row)) => (format!("row {number}"), MessageBody::rows(vec![row.clone()])),
-        None => ("the body".to_owned(), about.answer.body.message()),
+        None => ("the body".to_owned(), about.answer.body.to_message_body()),
     };
     let (size, max) = (large.size, cx.run.limits.message_max_bytes);
     let what = What {

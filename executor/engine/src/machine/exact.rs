@@ -18,7 +18,7 @@ pub(super) fn json(expr: &Expr, value: &Value, body: &Body, env: &Env) -> Bytes 
 /// The text that a plain path leads to: in the answer, in the context, in the row around, or in the answer above it.
 fn copied(expr: &Expr, value: &Value, body: &Body, env: &Env) -> Option<Bytes> {
     if let Some(path) = expr.plain_body_path() {
-        return found(body.json()?, &path);
+        return found(body.json_text()?, &path);
     }
     let (text, path) = if let Some(path) = expr.plain_path_below(&["item"]) {
         (env.item_text.as_ref()?, path)

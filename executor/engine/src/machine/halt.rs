@@ -5,7 +5,7 @@ use orchid_plan::{EvalError, RenderError};
 use crate::checkpoint::PlaceError;
 use crate::error::{ErrorClass, ExecutionError};
 use crate::message::body::MessageBody;
-use crate::message::exchange::{AnswerFacts, Exchange, SentFacts};
+use crate::message::exchange::{HttpExchange, ReceivedResponse, SentRequest};
 use crate::output::EndStatus;
 
 use super::cx::Spot;
@@ -26,7 +26,7 @@ pub(super) struct Fault {
     pub(super) spot: Spot,
     /// It ends the run also where it is about one row of many.
     pub(super) whole_run: bool,
-    pub(super) exchange: Exchange,
+    pub(super) exchange: HttpExchange,
     pub(super) body: MessageBody,
 }
 
@@ -114,15 +114,15 @@ impl What {
 /// The request and answer that a fault is about.
 #[derive(Default)]
 pub(super) struct About<'a> {
-    pub(super) sent: Option<&'a SentFacts>,
-    pub(super) answer: Option<&'a AnswerFacts>,
+    pub(super) sent: Option<&'a SentRequest>,
+    pub(super) answer: Option<&'a ReceivedResponse>,
     pub(super) body: Option<MessageBody>,
 }
 
 impl Fault {
     /// An error at a place of the run.
     pub(super) fn new(run: &Run, spot: Spot, what: What, about: About<'_>) -> Fault {
-        let (no_request, no_answer) = (SentFacts::default(), AnswerFacts::default());
+        let (no_request, no_answer) = (SentRequest::default(), ReceivedResponse::default());
         let sent = about.sent.unwrap_or(&no_request);
         let answer = about.answer.unwrap_or(&no_answer);
         let status = match what.class {
@@ -146,7 +146,7 @@ impl Fault {
                 step_path: spot.path.clone(),
             },
             spot,
-            exchange: Exchange::new(sent, answer, &run.redactor),
+            exchange: HttpExchange::new(sent, answer, &run.redactor),
             body: about.body.unwrap_or_else(MessageBody::empty),
         }
     }

@@ -17,7 +17,7 @@ use super::send::Repeat;
 use super::step_run::{Sent, StepRun};
 use super::watch::escaped;
 use super::{conditional, shown};
-use crate::body::{Body, Rows};
+use crate::body::{Body, RowReader};
 use crate::error::ErrorClass;
 use crate::input::TryId;
 use crate::output::CursorChange;
@@ -52,7 +52,7 @@ impl StepRun {
             let made = Made { sent: &sent, answer: &answer, extracted };
             sheet.whole(cx, &self.node, &steps, &made)?;
             if self.node.gathers {
-                let body = answer.body.message().elements().unwrap_or_default();
+                let body = answer.body.to_message_body().elements().unwrap_or_default();
                 let with_steps =
                     |row: Bytes| if steps.is_empty() { row } else { shown::with_steps(&row, &steps) };
                 self.gathered.extend(body.into_iter().map(with_steps));
@@ -130,7 +130,7 @@ impl StepRun {
             self.guard.note(fingerprint);
         }
         if self.node.judged {
-            let body = passed.answer.body.message();
+            let body = passed.answer.body.to_message_body();
             self.judged = Some(Box::new((passed.sent.facts, passed.answer.facts, body)));
         }
         self.latest = passed.answer.value;
@@ -280,10 +280,10 @@ impl StepRun {
         env: &Env,
         sent: &Sent,
         answer: &mut Answer,
-    ) -> Result<Option<(Rows, Option<TryId>)>, Halt> {
+    ) -> Result<Option<(RowReader, Option<TryId>)>, Halt> {
         if let Some((decoder, try_id)) = answer.stream.take() {
             answer.streamed = true;
-            return Ok(Some((Rows::stream(decoder), Some(try_id))));
+            return Ok(Some((RowReader::from_decoder(decoder), Some(try_id))));
         }
         let Some(rows) = &self.step().rows else { return Ok(None) };
         let pointer = || format!("{}/iterate_over", self.step().pointer);
@@ -292,8 +292,8 @@ impl StepRun {
             What { class: ErrorClass::Config, code: "EXPRESSION", pointer: pointer(), message }
         };
         let found = match (&rows.plain, &answer.body) {
-            (Some(path), Body::Json { text, .. }) => Rows::raw(text, path),
-            _ => Rows::values(self.ask(cx, env, &rows.expr, sent, answer, pointer)?),
+            (Some(path), Body::Json { text, .. }) => RowReader::from_json(text, path),
+            _ => RowReader::from_list(self.ask(cx, env, &rows.expr, sent, answer, pointer)?),
         };
         match found {
             Ok(rows) => Ok(Some((rows, None))),

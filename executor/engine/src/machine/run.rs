@@ -16,18 +16,18 @@ use crate::CANCEL_GRACE;
 use crate::attempt::{AttemptSpec, ExecutionLimits};
 use crate::error::StartError;
 use crate::input::{CurrentTime, TimerId, TryId};
-use crate::message::Origin;
-use crate::message::exchange::{AnswerFacts, Exchange, SentFacts};
+use crate::message::MessageOrigin;
+use crate::message::exchange::{HttpExchange, ReceivedResponse, SentRequest};
 use crate::message::redact::Redactor;
 use crate::progress::{Progress, Warning};
 use crate::request::HostPolicy;
 
 /// The run, apart from where it is.
 pub(super) struct Run {
-    pub(super) origin: Origin,
+    pub(super) origin: MessageOrigin,
     pub(super) redactor: Redactor,
     /// Stands for the request of a page that emits nothing.
-    pub(super) no_exchange: Exchange,
+    pub(super) no_exchange: HttpExchange,
     pub(super) definition: Arc<Definition>,
     pub(super) program: Program,
     pub(super) config: Value,
@@ -88,10 +88,10 @@ impl Run {
         let hosts = std::mem::take(&mut job.config.allowed_hosts);
         let program = Program::new(&job.definition);
         let watches = program.nodes.iter().map(|node| Watch::new(&node.step, Seen::default())).collect();
-        let redactor = Redactor::new(&values, &job.config.secret_pointers).with(&job.config.secrets);
+        let redactor = Redactor::new(&values, &job.config.secret_pointers).with_secrets(&job.config.secrets);
         Ok(Run {
-            origin: Origin::new(&job.identity, &job.trace),
-            no_exchange: Exchange::new(&SentFacts::default(), &AnswerFacts::default(), &redactor),
+            origin: MessageOrigin::new(&job.identity, &job.trace),
+            no_exchange: HttpExchange::new(&SentRequest::default(), &ReceivedResponse::default(), &redactor),
             redactor,
             definition: job.definition.clone(),
             program,

@@ -16,7 +16,7 @@ use super::slices::Slices;
 use super::step_run::{Doing, Sent, StepRun};
 use super::{conditional, scope};
 use crate::error::ErrorClass;
-use crate::message::exchange::SentFacts;
+use crate::message::exchange::SentRequest;
 use crate::request::{RedirectPolicy, Request};
 
 impl StepRun {
@@ -206,7 +206,7 @@ impl StepRun {
         cx: &Cx<'_>,
         env: &Env,
         what: &str,
-        facts: &SentFacts,
+        facts: &SentRequest,
     ) -> Result<Repeat, Halt> {
         let Some(paginate) = &self.step().paginate else { return Ok(Repeat::GoOn) };
         match paginate.on_repeat {
@@ -238,8 +238,8 @@ fn request_fingerprint(rendered: &RenderedRequest) -> u64 {
     fingerprint(&[b"request", rendered.method.as_str().as_bytes(), rendered.url.as_str().as_bytes(), body])
 }
 
-fn facts_of(rendered: &RenderedRequest) -> SentFacts {
-    SentFacts {
+fn facts_of(rendered: &RenderedRequest) -> SentRequest {
+    SentRequest {
         url: Some(rendered.url.to_string()),
         method: Some(rendered.method.as_str()),
         headers: rendered.headers.clone(),

@@ -20,7 +20,7 @@ use super::job_run::JobRun;
 use super::program::Node;
 use super::step_run::StepRun;
 use crate::checkpoint::{ActivePlace, PlaceError, SequencePlace, json, prune, raw, unraw};
-use crate::message::exchange::SentFacts;
+use crate::message::exchange::SentRequest;
 
 /// Steps of one level.
 pub(super) struct Sequence {
@@ -125,7 +125,7 @@ impl Active {
     }
 
     /// The request under way, where it is a single one.
-    pub(super) fn under_way(&self) -> Option<&SentFacts> {
+    pub(super) fn under_way(&self) -> Option<&SentRequest> {
         match self {
             Active::Loop(step) => step.under_way(),
             Active::Each(_) | Active::Job(_) => None,

@@ -19,7 +19,7 @@ use super::slices::Slices;
 use crate::checkpoint::{PlaceError, RowsPlace, StepPlace, json, prune, raw, unraw};
 use crate::input::{Response, TimerId, TryId};
 use crate::message::body::MessageBody;
-use crate::message::exchange::{AnswerFacts, SentFacts};
+use crate::message::exchange::{ReceivedResponse, SentRequest};
 
 /// A step being run: its loop, in one place.
 pub(super) struct StepRun {
@@ -47,7 +47,7 @@ pub(super) struct StepRun {
     /// It was passed over.
     pub(super) ignored: bool,
     /// The whole of it, with its request, where a job judges it.
-    pub(super) judged: Option<Box<(SentFacts, AnswerFacts, MessageBody)>>,
+    pub(super) judged: Option<Box<(SentRequest, ReceivedResponse, MessageBody)>>,
     pub(super) slices: Option<Slices>,
     pub(super) reach: Option<Reach>,
     /// Rows of this pass that are done, when it is begun again.
@@ -86,7 +86,7 @@ pub(super) struct Sent {
     pub(super) env: EvalEnv,
     pub(super) scope: Scope,
     pub(super) url: Url,
-    pub(super) facts: SentFacts,
+    pub(super) facts: SentRequest,
     /// Of method, url and body, where pagination looks out for repeats.
     pub(super) fingerprint: Option<u64>,
     /// Of a conditional step.

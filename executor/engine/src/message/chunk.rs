@@ -4,19 +4,19 @@ use bytes::Bytes;
 
 use super::Message;
 use super::body::{BodyKind, MessageBody};
-use super::envelope::{At, Beside, Part, response};
-use super::exchange::Exchange;
-use super::origin::Origin;
+use super::envelope::{PageChunk, PageExtras, PageLocation, response_message};
+use super::exchange::HttpExchange;
+use super::origin::MessageOrigin;
 
 /// Room for the numbers that differ from chunk to chunk.
-const SLACK: usize = 32;
+const CHUNK_NUMBERS_RESERVE: usize = 32;
 
 /// Where messages may be this large, what stands around their bodies is small against them.
 const MEASURED_BELOW: usize = 64 * 1024;
 
 /// Something that no cut makes small enough.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct TooLarge {
+pub(crate) struct MessageTooLarge {
     /// Which row; none where the body has no rows.
     pub(crate) row: Option<usize>,
     /// Bytes of the message that would carry it alone.
@@ -24,10 +24,10 @@ pub(crate) struct TooLarge {
 }
 
 /// A page and everything about it that is the same in each of its messages.
-pub(crate) struct Page<'a> {
-    pub(crate) origin: &'a Origin,
-    pub(crate) at: At<'a>,
-    pub(crate) exchange: &'a Exchange,
+pub(crate) struct PageEnvelope<'a> {
+    pub(crate) origin: &'a MessageOrigin,
+    pub(crate) at: PageLocation<'a>,
+    pub(crate) exchange: &'a HttpExchange,
     /// JSON.
     pub(crate) extracted: &'a [u8],
     /// JSON object of what sub-steps left that ran once for the page; empty without any.
@@ -36,55 +36,55 @@ pub(crate) struct Page<'a> {
     pub(crate) max_bytes: usize,
 }
 
-impl Page<'_> {
+impl PageEnvelope<'_> {
     /// The messages of a body that is no list of rows. An array that is too large is cut between its elements.
-    pub(crate) fn whole(&self, body: &MessageBody) -> Result<Vec<Message>, TooLarge> {
-        let message = self.message(Part::WHOLE, body);
+    pub(crate) fn body_messages(&self, body: &MessageBody) -> Result<Vec<Message>, MessageTooLarge> {
+        let message = self.message(PageChunk::WHOLE, body);
         if message.size() <= self.max_bytes {
             return Ok(vec![message]);
         }
         let (BodyKind::Array, Some(elements)) = (body.kind, body.elements()) else {
-            return Err(TooLarge { row: None, size: message.size() });
+            return Err(MessageTooLarge { row: None, size: message.size() });
         };
-        let mut filling = Filling::new(BodyKind::Array, 0);
+        let mut batch = MessageBatch::new(BodyKind::Array, 0);
         let mut messages = Vec::new();
         for (index, element) in elements.into_iter().enumerate() {
-            let left = filling.push(self, element);
-            messages.extend(left.map_err(|large| TooLarge { row: Some(index), ..large })?);
+            let left = batch.push(self, element);
+            messages.extend(left.map_err(|large| MessageTooLarge { row: Some(index), ..large })?);
         }
-        messages.extend(filling.leave(self, true));
+        messages.extend(batch.flush(self, true));
         Ok(messages)
     }
 
     /// The one message of one row, as `record` emits it.
-    pub(crate) fn record(&self, row: &Bytes) -> Result<Message, TooLarge> {
-        let message = self.message(Part::WHOLE, &MessageBody::rows(vec![row.clone()]));
+    pub(crate) fn record_message(&self, row: &Bytes) -> Result<Message, MessageTooLarge> {
+        let message = self.message(PageChunk::WHOLE, &MessageBody::rows(vec![row.clone()]));
         if message.size() <= self.max_bytes {
             Ok(message)
         } else {
-            Err(TooLarge { row: Some(0), size: message.size() })
+            Err(MessageTooLarge { row: Some(0), size: message.size() })
         }
     }
 
-    fn message(&self, part: Part, body: &MessageBody) -> Message {
-        response(
+    fn message(&self, part: PageChunk, body: &MessageBody) -> Message {
+        response_message(
             self.origin,
             self.at,
             part,
             self.exchange,
             body,
-            Beside { extracted: self.extracted, steps: self.steps },
+            PageExtras { extracted: self.extracted, steps: self.steps },
         )
     }
 
     /// Bytes of a message around its rows.
-    fn around(&self) -> usize {
-        self.message(Part::WHOLE, &MessageBody::rows(Vec::new())).size() + SLACK
+    fn overhead(&self) -> usize {
+        self.message(PageChunk::WHOLE, &MessageBody::rows(Vec::new())).size() + CHUNK_NUMBERS_RESERVE
     }
 }
 
 /// Rows gathered until they fill a message.
-pub(crate) struct Filling {
+pub(crate) struct MessageBatch {
     kind: BodyKind,
     rows: Vec<Bytes>,
     /// Bytes of the rows with their commas.
@@ -94,27 +94,34 @@ pub(crate) struct Filling {
     chunk: u32,
 }
 
-impl Filling {
+impl MessageBatch {
     /// No rows yet, after `chunk` messages of the same page.
-    pub(crate) fn new(kind: BodyKind, chunk: u32) -> Filling {
-        Filling { kind, rows: Vec::new(), used: 0, room: None, chunk }
+    pub(crate) fn new(kind: BodyKind, chunk: u32) -> MessageBatch {
+        MessageBatch { kind, rows: Vec::new(), used: 0, room: None, chunk }
     }
 
     /// Takes a row; answers the message of the rows before it where it does not fit any more. A row that fits into no
     /// message is not taken.
-    pub(crate) fn push(&mut self, page: &Page<'_>, row: Bytes) -> Result<Option<Message>, TooLarge> {
+    pub(crate) fn push(
+        &mut self,
+        page: &PageEnvelope<'_>,
+        row: Bytes,
+    ) -> Result<Option<Message>, MessageTooLarge> {
         // Far below the limit nothing has to be measured.
         let most = if page.max_bytes >= MEASURED_BELOW { page.max_bytes / 4 } else { 0 };
         let beside = page.extracted.len() + page.steps.len() + page.exchange.size();
         let small = self.used + row.len() < most && beside < most;
         let mut left = None;
         if !small {
-            let room = *self.room.get_or_insert_with(|| page.max_bytes.saturating_sub(page.around()));
+            let room = *self.room.get_or_insert_with(|| page.max_bytes.saturating_sub(page.overhead()));
             if row.len() > room {
-                return Err(TooLarge { row: None, size: page.around() - SLACK + row.len() });
+                return Err(MessageTooLarge {
+                    row: None,
+                    size: page.overhead() - CHUNK_NUMBERS_RESERVE + row.len(),
+                });
             }
             if !self.rows.is_empty() && self.used + 1 + row.len() > room {
-                left = self.leave(page, false);
+                left = self.flush(page, false);
             }
         }
         self.used += row.len() + usize::from(!self.rows.is_empty());
@@ -123,13 +130,13 @@ impl Filling {
     }
 
     /// The message of the rows so far; none where there are none, unless it ends a page that was cut before.
-    pub(crate) fn leave(&mut self, page: &Page<'_>, last: bool) -> Option<Message> {
+    pub(crate) fn flush(&mut self, page: &PageEnvelope<'_>, last: bool) -> Option<Message> {
         let ends_empty = last && (self.chunk > 0 || self.kind == BodyKind::Array);
         if self.rows.is_empty() && !ends_empty {
             return None;
         }
         let body = MessageBody::listed(self.kind, std::mem::take(&mut self.rows));
-        let message = page.message(Part { chunk: self.chunk, last }, &body);
+        let message = page.message(PageChunk { chunk: self.chunk, last }, &body);
         self.used = 0;
         self.chunk += 1;
         Some(message)
@@ -141,14 +148,14 @@ impl Filling {
     }
 
     /// Messages so far.
-    pub(crate) fn chunk(&self) -> u32 {
+    pub(crate) fn next_chunk(&self) -> u32 {
         self.chunk
     }
 
     /// Keeps the newest row for the next message, so that the last one is never empty.
-    pub(crate) fn leave_all_but_newest(&mut self, page: &Page<'_>) -> Option<Message> {
+    pub(crate) fn flush_all_but_newest(&mut self, page: &PageEnvelope<'_>) -> Option<Message> {
         let newest = self.rows.pop()?;
-        let message = self.leave(page, false);
+        let message = self.flush(page, false);
         self.used = newest.len();
         self.rows.push(newest);
         message
@@ -159,12 +166,12 @@ impl Filling {
 mod tests {
     use super::*;
     use crate::attempt::{ExecutionIdentity, TraceContext};
-    use crate::message::exchange::{AnswerFacts, SentFacts};
+    use crate::message::exchange::{ReceivedResponse, SentRequest};
     use crate::message::redact::Redactor;
     use chrono::DateTime;
     use uuid::Uuid;
 
-    fn with_page<T>(rows_bytes: usize, work: impl FnOnce(&Page<'_>) -> T) -> T {
+    fn with_page<T>(rows_bytes: usize, work: impl FnOnce(&PageEnvelope<'_>) -> T) -> T {
         let identity = ExecutionIdentity {
             tenant_id: Uuid::nil(),
             integration: String::new(),
@@ -178,24 +185,31 @@ mod tests {
             scheduled_at: DateTime::UNIX_EPOCH,
             started_at: DateTime::UNIX_EPOCH,
         };
-        let origin = Origin::new(&identity, &TraceContext::default());
-        let exchange = Exchange::new(&SentFacts::default(), &AnswerFacts::default(), &Redactor::default());
-        let at = At { step: "a", step_path: "a#0", page: 0, time: DateTime::UNIX_EPOCH };
-        let mut page =
-            Page { origin: &origin, at, exchange: &exchange, extracted: b"null", steps: b"", max_bytes: 0 };
-        page.max_bytes = page.around() + rows_bytes;
+        let origin = MessageOrigin::new(&identity, &TraceContext::default());
+        let exchange =
+            HttpExchange::new(&SentRequest::default(), &ReceivedResponse::default(), &Redactor::default());
+        let at = PageLocation { step: "a", step_path: "a#0", page: 0, time: DateTime::UNIX_EPOCH };
+        let mut page = PageEnvelope {
+            origin: &origin,
+            at,
+            exchange: &exchange,
+            extracted: b"null",
+            steps: b"",
+            max_bytes: 0,
+        };
+        page.max_bytes = page.overhead() + rows_bytes;
         work(&page)
     }
 
     /// How many rows are in each message.
     fn cut(lengths: &[usize], room: usize) -> Vec<usize> {
         with_page(room, |page| {
-            let mut filling = Filling::new(BodyKind::Rows, 0);
+            let mut batch = MessageBatch::new(BodyKind::Rows, 0);
             let mut messages = Vec::new();
             for length in lengths {
-                messages.extend(filling.push(page, Bytes::from(vec![b'1'; *length])).unwrap());
+                messages.extend(batch.push(page, Bytes::from(vec![b'1'; *length])).unwrap());
             }
-            messages.extend(filling.leave(page, true));
+            messages.extend(batch.flush(page, true));
             assert!(messages.iter().all(|message| message.size() <= page.max_bytes));
             let rows = |message: &Message| {
                 let payload: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
@@ -222,21 +236,24 @@ mod tests {
     #[test]
     fn a_row_that_fits_nowhere_is_not_taken() {
         with_page(7, |page| {
-            let mut filling = Filling::new(BodyKind::Rows, 0);
-            assert!(filling.push(page, Bytes::from_static(b"1")).unwrap().is_none());
-            assert!(filling.push(page, Bytes::from_static(b"12345678")).is_err());
-            assert_eq!(filling.len(), 1);
+            let mut batch = MessageBatch::new(BodyKind::Rows, 0);
+            assert!(batch.push(page, Bytes::from_static(b"1")).unwrap().is_none());
+            assert!(batch.push(page, Bytes::from_static(b"12345678")).is_err());
+            assert_eq!(batch.len(), 1);
         });
     }
 
     #[test]
     fn a_page_that_was_cut_ends_with_a_message_also_where_no_row_is_left() {
         with_page(7, |page| {
-            let mut filling = Filling::new(BodyKind::Rows, 0);
-            assert!(filling.leave(page, true).is_none());
-            let mut filling = Filling::new(BodyKind::Rows, 2);
-            assert!(filling.leave(page, true).is_some());
-            assert!(Filling::new(BodyKind::Array, 0).leave(page, true).is_some(), "an empty list is a body");
+            let mut batch = MessageBatch::new(BodyKind::Rows, 0);
+            assert!(batch.flush(page, true).is_none());
+            let mut batch = MessageBatch::new(BodyKind::Rows, 2);
+            assert!(batch.flush(page, true).is_some());
+            assert!(
+                MessageBatch::new(BodyKind::Array, 0).flush(page, true).is_some(),
+                "an empty list is a body"
+            );
         });
     }
 }

@@ -4,10 +4,10 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::body::{BodyKind, MessageBody};
-use super::exchange::Exchange;
+use super::exchange::HttpExchange;
 use super::id::{Content, Place};
 use super::json;
-use super::origin::{Names, Origin, timestamp};
+use super::origin::{MessageOrigin, Names, timestamp};
 use super::{Message, Topic};
 use crate::error::ExecutionError;
 
@@ -16,7 +16,7 @@ const ERROR_TEXT_MAX: usize = 64 * 1024;
 
 /// Where in the run a message stands.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct At<'a> {
+pub(crate) struct PageLocation<'a> {
     /// Ids of the step and those around it, without numbers: `issues.comments`.
     pub(crate) step: &'a str,
     /// With numbers: `issues#2`.
@@ -28,14 +28,14 @@ pub(crate) struct At<'a> {
 
 /// A piece of a page.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Part {
+pub(crate) struct PageChunk {
     pub(crate) chunk: u32,
     pub(crate) last: bool,
 }
 
-impl Part {
+impl PageChunk {
     /// A page that is not cut.
-    pub(crate) const WHOLE: Part = Part { chunk: 0, last: true };
+    pub(crate) const WHOLE: PageChunk = PageChunk { chunk: 0, last: true };
 }
 
 #[derive(Serialize)]
@@ -60,7 +60,7 @@ struct WireError<'a> {
 
 /// What an error message adds.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ErrorFacts<'a> {
+pub(crate) struct ErrorReport<'a> {
     pub(crate) error: &'a ExecutionError,
     /// Tries after the first.
     pub(crate) retries: u32,
@@ -72,7 +72,7 @@ pub(crate) struct ErrorFacts<'a> {
 
 /// What stands beside a body.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Beside<'a> {
+pub(crate) struct PageExtras<'a> {
     /// JSON.
     pub(crate) extracted: &'a [u8],
     /// JSON object of what sub-steps left that ran once for the page; empty without any.
@@ -80,24 +80,24 @@ pub(crate) struct Beside<'a> {
 }
 
 /// A page, or a chunk of it.
-pub(crate) fn response(
-    origin: &Origin,
-    at: At<'_>,
-    part: Part,
-    exchange: &Exchange,
+pub(crate) fn response_message(
+    origin: &MessageOrigin,
+    at: PageLocation<'_>,
+    part: PageChunk,
+    exchange: &HttpExchange,
     body: &MessageBody,
-    beside: Beside<'_>,
+    beside: PageExtras<'_>,
 ) -> Message {
     assemble(origin, at, part, exchange, body, beside, None)
 }
 
 /// An error. Its body is shortened to a text where the message would be larger than `max_bytes`.
-pub(crate) fn error(
-    origin: &Origin,
-    at: At<'_>,
-    exchange: &Exchange,
+pub(crate) fn error_message(
+    origin: &MessageOrigin,
+    at: PageLocation<'_>,
+    exchange: &HttpExchange,
     body: MessageBody,
-    facts: ErrorFacts<'_>,
+    facts: ErrorReport<'_>,
     max_bytes: usize,
 ) -> Message {
     let wire = WireError {
@@ -113,10 +113,10 @@ pub(crate) fn error(
         assemble(
             origin,
             at,
-            Part { chunk: facts.chunk, last: true },
+            PageChunk { chunk: facts.chunk, last: true },
             exchange,
             body,
-            Beside { extracted: b"null", steps: b"" },
+            PageExtras { extracted: b"null", steps: b"" },
             Some(&wire),
         )
     };
@@ -136,7 +136,7 @@ fn shortened(body: &MessageBody) -> MessageBody {
     if body.kind == BodyKind::Text
         && let Ok([text]) = serde_json::from_slice::<[String; 1]>(&array)
     {
-        return MessageBody::text(json::head_of(&text, ERROR_TEXT_MAX));
+        return MessageBody::text(json::truncate_text(&text, ERROR_TEXT_MAX));
     }
     let inner = match body.kind {
         BodyKind::Array | BodyKind::Rows => array.as_slice(),
@@ -145,19 +145,19 @@ fn shortened(body: &MessageBody) -> MessageBody {
         }
     };
     let text = String::from_utf8_lossy(inner);
-    MessageBody::text(json::head_of(&text, ERROR_TEXT_MAX))
+    MessageBody::text(json::truncate_text(&text, ERROR_TEXT_MAX))
 }
 
 fn assemble(
-    origin: &Origin,
-    at: At<'_>,
-    part: Part,
-    exchange: &Exchange,
+    origin: &MessageOrigin,
+    at: PageLocation<'_>,
+    part: PageChunk,
+    exchange: &HttpExchange,
     body: &MessageBody,
-    beside: Beside<'_>,
+    beside: PageExtras<'_>,
     error: Option<&[u8]>,
 ) -> Message {
-    let Beside { extracted, steps } = beside;
+    let PageExtras { extracted, steps } = beside;
     let position = json::members(&Position {
         step: at.step,
         step_path: at.step_path,

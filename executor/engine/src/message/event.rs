@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::id::{Place, fingerprint};
-use super::origin::{Names, Origin, timestamp};
+use super::origin::{MessageOrigin, Names, timestamp};
 use super::{Message, Topic};
 use crate::attempt::{ExecutionIdentity, TraceContext};
 use crate::input::CurrentTime;
@@ -60,7 +60,7 @@ pub fn started(
         positions: &progress.positions,
         error: None,
     };
-    let origin = Origin::new(identity, trace);
+    let origin = MessageOrigin::new(identity, trace);
     let place = Place { execution_id: &event.execution_id, kind: STARTED, step_path: "", chunk: 0 };
     let fence = identity.fence.to_string();
     let names = Names {

@@ -12,7 +12,7 @@ const REQUEST_BODY_MAX: usize = 64 * 1024;
 
 /// The request as it was sent, or would have been.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct SentFacts {
+pub(crate) struct SentRequest {
     pub(crate) url: Option<String>,
     pub(crate) method: Option<&'static str>,
     pub(crate) headers: Vec<(String, String)>,
@@ -21,7 +21,7 @@ pub(crate) struct SentFacts {
 
 /// The head of the answer.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct AnswerFacts {
+pub(crate) struct ReceivedResponse {
     /// Where redirects led elsewhere.
     pub(crate) url: Option<String>,
     pub(crate) status: Option<u16>,
@@ -44,15 +44,15 @@ struct Wire<'a> {
 }
 
 /// `"request_url": … "duration_ms": …`, without braces.
-pub(crate) struct Exchange(pub(super) Vec<u8>);
+pub(crate) struct HttpExchange(pub(super) Vec<u8>);
 
-impl Exchange {
+impl HttpExchange {
     /// Its bytes in a message.
     pub(crate) fn size(&self) -> usize {
         self.0.len()
     }
 
-    pub(crate) fn new(sent: &SentFacts, answer: &AnswerFacts, redactor: &Redactor) -> Exchange {
+    pub(crate) fn new(sent: &SentRequest, answer: &ReceivedResponse, redactor: &Redactor) -> HttpExchange {
         let wire = Wire {
             request_url: sent.url.as_deref().map(|url| redactor.url(url)),
             response_url: answer.url.as_deref().map(|url| redactor.url(url)),
@@ -64,7 +64,7 @@ impl Exchange {
             response_size: answer.size,
             duration_ms: answer.duration_ms,
         };
-        Exchange(json::members(&wire))
+        HttpExchange(json::members(&wire))
     }
 }
 
@@ -99,7 +99,7 @@ fn joined<'a>(headers: &'a [(String, String)], redactor: &Redactor) -> Headers<'
 fn shown(body: &[u8], redactor: &Redactor) -> String {
     let text = String::from_utf8_lossy(body);
     let clean = redactor.text(&text);
-    json::head_of(&clean, REQUEST_BODY_MAX).to_owned()
+    json::truncate_text(&clean, REQUEST_BODY_MAX).to_owned()
 }
 
 #[cfg(test)]

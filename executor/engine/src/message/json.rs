@@ -18,7 +18,7 @@ pub(super) fn string(text: &str) -> Vec<u8> {
 }
 
 /// The longest part from the beginning that is no longer than `max` bytes and cuts no character.
-pub(crate) fn head_of(text: &str, max: usize) -> &str {
+pub(crate) fn truncate_text(text: &str, max: usize) -> &str {
     if text.len() <= max {
         return text;
     }
@@ -35,8 +35,8 @@ mod tests {
 
     #[test]
     fn a_text_is_cut_between_characters() {
-        assert_eq!(head_of("aéb", 2), "a");
-        assert_eq!(head_of("aéb", 3), "aé");
-        assert_eq!(head_of("aéb", 9), "aéb");
+        assert_eq!(truncate_text("aéb", 2), "a");
+        assert_eq!(truncate_text("aéb", 3), "aé");
+        assert_eq!(truncate_text("aéb", 9), "aéb");
     }
 }

@@ -18,7 +18,7 @@ mod origin;
 pub(crate) mod redact;
 
 pub use event::started;
-pub(crate) use origin::Origin;
+pub(crate) use origin::MessageOrigin;
 
 /// Kafka's record batch with one record: 61 bytes for the batch, at most 35 for lengths and deltas.
 const RECORD_FRAMING: usize = 96;

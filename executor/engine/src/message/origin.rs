@@ -8,7 +8,7 @@ use crate::attempt::{ExecutionIdentity, TraceContext};
 use super::json;
 
 /// The attempt that a message comes from, its constant parts printed once.
-pub(crate) struct Origin {
+pub(crate) struct MessageOrigin {
     pub(super) execution_id: String,
     pub(super) key: String,
     /// `"tenant_id": … "attempt": …`, without braces.
@@ -46,8 +46,8 @@ pub(super) struct Names {
     pub(super) position: String,
 }
 
-impl Origin {
-    pub(crate) fn new(identity: &ExecutionIdentity, trace: &TraceContext) -> Origin {
+impl MessageOrigin {
+    pub(crate) fn new(identity: &ExecutionIdentity, trace: &TraceContext) -> MessageOrigin {
         let execution_id = identity.execution_id.to_string();
         let head = Head {
             tenant_id: identity.tenant_id.to_string(),
@@ -60,7 +60,7 @@ impl Origin {
             attempt: identity.attempt,
         };
         let (trace_id, span_id) = trace_ids(&trace.traceparent);
-        Origin {
+        MessageOrigin {
             head: json::members(&head),
             trace: json::members(&Trace { trace_id, span_id }),
             key: format!("{}:{}:{}", identity.tenant_id, identity.plan_key, identity.config_id),

@@ -76,11 +76,11 @@ impl Redactor {
                 collect(value, &mut secrets);
             }
         }
-        Redactor::default().with(&secrets)
+        Redactor::default().with_secrets(&secrets)
     }
 
     /// Takes further secrets: texts.
-    pub(crate) fn with(mut self, secrets: &[String]) -> Redactor {
+    pub(crate) fn with_secrets(mut self, secrets: &[String]) -> Redactor {
         let secrets = secrets.iter().filter(|secret| !secret.is_empty());
         self.forms.extend(secrets.flat_map(|secret| forms_of(secret)));
         self.forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
@@ -202,7 +202,7 @@ mod tests {
 
     #[test]
     fn secrets_from_elsewhere_are_hidden_with_those_of_the_values() {
-        let redactor = redactor("alpha").with(&["beta gamma".to_owned(), String::new()]);
+        let redactor = redactor("alpha").with_secrets(&["beta gamma".to_owned(), String::new()]);
         assert_eq!(redactor.text("alpha, beta gamma, beta%20gamma"), "[REDACTED], [REDACTED], [REDACTED]");
     }
 

@@ -22,7 +22,7 @@ use super::flow::Flow;
 use super::outcome::TryFault;
 use super::sequence::Sequence;
 use super::step_run::Sent;
-use crate::body::Rows;
+use crate::body::RowReader;
 use crate::checkpoint::{PlaceError, RowPlace, RowsPlace};
 use crate::input::TryId;
 use crate::output::CursorChange;
@@ -66,7 +66,7 @@ struct Row {
 
 /// Where rows come from.
 pub(super) struct Source {
-    pub(super) rows: Rows,
+    pub(super) rows: RowReader,
     /// The try whose body comes in pieces.
     pieces: Option<OpenBody>,
     /// Rows that an earlier attempt settled: passed over, if they are the same.

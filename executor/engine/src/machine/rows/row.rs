@@ -46,7 +46,7 @@ impl StepRun {
         };
         let mut below = env.below(prefix, durable);
         below.parent = pass.answer.value.clone();
-        below.parent_text = pass.answer.body.json().cloned();
+        below.parent_text = pass.answer.body.json_text().cloned();
         if let Some((context, _)) = &pass.written {
             below.context = context.clone();
         }

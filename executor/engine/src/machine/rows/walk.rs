@@ -19,7 +19,7 @@ use crate::machine::outcome::TryFault;
 use crate::machine::sequence::Sequence;
 use crate::machine::step_run::{Doing, StepRun};
 use crate::message::body::BodyKind;
-use crate::message::exchange::SentFacts;
+use crate::message::exchange::SentRequest;
 use crate::output::{CursorChange, Output};
 
 impl StepRun {
@@ -243,7 +243,7 @@ impl StepRun {
     }
 
     /// The request under way.
-    pub(in crate::machine) fn under_way(&self) -> Option<&SentFacts> {
+    pub(in crate::machine) fn under_way(&self) -> Option<&SentRequest> {
         match &self.doing {
             Doing::Asking(sent) => Some(&sent.facts),
             Doing::Gathering(gathering) => Some(&gathering.sent.facts),
