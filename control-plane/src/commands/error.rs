@@ -43,9 +43,9 @@ impl Fault {
     }
 }
 
-impl From<orchid_plan::Fault> for Fault {
-    fn from(fault: orchid_plan::Fault) -> Self {
-        let orchid_plan::Fault { code, pointer, position, message, suggestion, in_scope } = fault;
+impl From<orchid_plan::Diagnostic> for Fault {
+    fn from(fault: orchid_plan::Diagnostic) -> Self {
+        let orchid_plan::Diagnostic { code, pointer, position, message, suggestion, in_scope } = fault;
         let position = position.and_then(|position| u32::try_from(position).ok());
         Self { code: code.as_str(), pointer, message, suggestion, position, in_scope }
     }

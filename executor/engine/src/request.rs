@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use orchid_plan::Decompress;
+use orchid_plan::Decompression;
 use url::Url;
 
 /// Maximum number of redirects of one try.
@@ -33,7 +33,7 @@ pub struct Request {
     /// Permitted redirects.
     pub redirects: RedirectPolicy,
     /// Encodings to decompress.
-    pub decompress: Decompress,
+    pub decompress: Decompression,
     /// Responses whose body is streamed.
     pub streaming: BodyStreaming,
 }

@@ -219,7 +219,7 @@ mod tests {
                 max_body_bytes: 1 << 20,
                 max_stream_bytes: 1 << 20,
                 redirects: RedirectPolicy::new(HostPolicy::SameAs(url)),
-                decompress: orchid_plan::Decompress::Auto,
+                decompress: orchid_plan::Decompression::Auto,
                 streaming: BodyStreaming::Always,
             };
             self.tries.fetch(TryId(try_id), request);

@@ -4,7 +4,7 @@
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
-use orchid_plan::Decompress;
+use orchid_plan::Decompression;
 
 /// More codings of one body than this are no honest answer.
 const MAX_CODINGS: usize = 5;
@@ -49,31 +49,31 @@ impl Recipe {
     /// Reads the head of an answer. What the plan says of the packing is said of the data it asks for: an error answer of
     /// the upstream is unpacked as one of a plan that says nothing.
     pub(super) fn new(
-        decompress: Decompress,
+        decompress: Decompression,
         status: StatusCode,
         headers: &HeaderMap,
     ) -> Result<Recipe, String> {
-        if decompress == Decompress::None {
+        if decompress == Decompression::None {
             return Ok(Recipe::NOTHING);
         }
         let codings = codings(headers)?;
         let then = match decompress {
-            Decompress::Gzip if status.is_success() && !codings.contains(&Coding::Gzip) => Then::Gunzip,
-            Decompress::Zip if status.is_success() => Then::Unzip,
-            Decompress::Auto | Decompress::Gzip | Decompress::Zip if is_something_else(headers) => {
+            Decompression::Gzip if status.is_success() && !codings.contains(&Coding::Gzip) => Then::Gunzip,
+            Decompression::Zip if status.is_success() => Then::Unzip,
+            Decompression::Auto | Decompression::Gzip | Decompression::Zip if is_something_else(headers) => {
                 Then::Nothing
             }
-            Decompress::Auto | Decompress::Gzip | Decompress::Zip => Then::GunzipWhereItBeginsSo,
-            Decompress::None => Then::Nothing,
+            Decompression::Auto | Decompression::Gzip | Decompression::Zip => Then::GunzipWhereItBeginsSo,
+            Decompression::None => Then::Nothing,
         };
         Ok(Recipe { codings, then })
     }
 }
 
 /// What a plan that says nothing of it asks for.
-pub(super) fn accepted(decompress: Decompress, headers: &HeaderMap) -> &'static str {
+pub(super) fn accepted(decompress: Decompression, headers: &HeaderMap) -> &'static str {
     // A range of packed bytes cannot be unpacked.
-    if decompress == Decompress::None || headers.contains_key(http::header::RANGE) {
+    if decompress == Decompression::None || headers.contains_key(http::header::RANGE) {
         "identity"
     } else {
         "gzip, br, zstd, deflate"
@@ -131,7 +131,7 @@ mod tests {
         headers
     }
 
-    fn recipe(decompress: Decompress, status: u16, encodings: &[&str], content_type: &str) -> Recipe {
+    fn recipe(decompress: Decompression, status: u16, encodings: &[&str], content_type: &str) -> Recipe {
         let status = StatusCode::from_u16(status).unwrap();
         Recipe::new(decompress, status, &headers(encodings, content_type)).unwrap()
     }
@@ -143,7 +143,8 @@ mod tests {
             (vec!["gzip, DCZ"], "\"dcz\""),
             (vec!["gzip, gzip, gzip", "gzip, gzip, gzip"], "6 content-encodings"),
         ] {
-            let error = Recipe::new(Decompress::Auto, StatusCode::OK, &headers(&encodings, "")).unwrap_err();
+            let error =
+                Recipe::new(Decompression::Auto, StatusCode::OK, &headers(&encodings, "")).unwrap_err();
             assert!(error.contains(words), "{error}");
         }
     }
@@ -158,21 +159,21 @@ mod tests {
             (&["utf-8", "none", ""], &[]),
         ];
         for (encodings, expected) in cases {
-            assert_eq!(recipe(Decompress::Auto, 200, encodings, "").codings, expected, "{encodings:?}");
+            assert_eq!(recipe(Decompression::Auto, 200, encodings, "").codings, expected, "{encodings:?}");
         }
     }
 
     #[test]
     fn what_follows_is_what_the_plan_says_and_for_errors_what_it_looks_like() {
         let cases = [
-            (Decompress::Auto, 200, "application/json", Then::GunzipWhereItBeginsSo),
-            (Decompress::Auto, 200, "application/octet-stream", Then::GunzipWhereItBeginsSo),
-            (Decompress::Auto, 200, "image/png", Then::Nothing),
-            (Decompress::Gzip, 200, "image/png", Then::Gunzip),
-            (Decompress::Gzip, 503, "text/html", Then::GunzipWhereItBeginsSo),
-            (Decompress::Zip, 201, "application/zip", Then::Unzip),
-            (Decompress::Zip, 404, "application/json", Then::GunzipWhereItBeginsSo),
-            (Decompress::None, 200, "application/json", Then::Nothing),
+            (Decompression::Auto, 200, "application/json", Then::GunzipWhereItBeginsSo),
+            (Decompression::Auto, 200, "application/octet-stream", Then::GunzipWhereItBeginsSo),
+            (Decompression::Auto, 200, "image/png", Then::Nothing),
+            (Decompression::Gzip, 200, "image/png", Then::Gunzip),
+            (Decompression::Gzip, 503, "text/html", Then::GunzipWhereItBeginsSo),
+            (Decompression::Zip, 201, "application/zip", Then::Unzip),
+            (Decompression::Zip, 404, "application/json", Then::GunzipWhereItBeginsSo),
+            (Decompression::None, 200, "application/json", Then::Nothing),
         ];
         for (decompress, status, content_type, expected) in cases {
             assert_eq!(
@@ -185,13 +186,13 @@ mod tests {
 
     #[test]
     fn a_plan_that_wants_the_packed_bytes_gets_them_and_asks_for_no_coding() {
-        assert_eq!(recipe(Decompress::None, 200, &["gzip"], "text/csv"), Recipe::NOTHING);
-        assert_eq!(accepted(Decompress::None, &HeaderMap::new()), "identity");
-        assert_eq!(accepted(Decompress::Auto, &HeaderMap::new()), "gzip, br, zstd, deflate");
+        assert_eq!(recipe(Decompression::None, 200, &["gzip"], "text/csv"), Recipe::NOTHING);
+        assert_eq!(accepted(Decompression::None, &HeaderMap::new()), "identity");
+        assert_eq!(accepted(Decompression::Auto, &HeaderMap::new()), "gzip, br, zstd, deflate");
     }
 
     #[test]
     fn gzip_that_the_server_names_as_its_coding_is_not_asked_for_twice() {
-        assert_eq!(recipe(Decompress::Gzip, 200, &["gzip"], "").then, Then::GunzipWhereItBeginsSo);
+        assert_eq!(recipe(Decompression::Gzip, 200, &["gzip"], "").then, Then::GunzipWhereItBeginsSo);
     }
 }

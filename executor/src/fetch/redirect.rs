@@ -112,7 +112,7 @@ mod tests {
             max_body_bytes: 1024,
             redirects: RedirectPolicy::new(hosts),
             max_stream_bytes: u64::MAX,
-            decompress: orchid_plan::Decompress::Auto,
+            decompress: orchid_plan::Decompression::Auto,
             streaming: orchid_engine::BodyStreaming::Never,
         }
     }

@@ -90,7 +90,7 @@ pub(crate) fn request(url: &str, allowed: &[&str]) -> Request {
         max_body_bytes: 10_000,
         max_stream_bytes: 10_000,
         redirects: RedirectPolicy::new(hosts),
-        decompress: orchid_plan::Decompress::Auto,
+        decompress: orchid_plan::Decompression::Auto,
         streaming: BodyStreaming::Never,
     }
 }

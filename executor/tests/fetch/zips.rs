@@ -3,7 +3,7 @@
 use std::io::{Cursor, Write as _};
 
 use orchid_engine::{BodyStreaming, FetchErrorKind, Request};
-use orchid_plan::Decompress;
+use orchid_plan::Decompression;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
@@ -42,7 +42,7 @@ fn unzip(url: &str) -> Request {
     Request {
         max_body_bytes: 8 << 20,
         max_stream_bytes: 8 << 20,
-        decompress: Decompress::Zip,
+        decompress: Decompression::Zip,
         ..request(url, &[])
     }
 }

@@ -10,15 +10,15 @@
 mod canonical;
 mod compiled;
 mod decimal;
+mod diagnostic;
 mod document;
 mod env;
 mod expr;
-mod fault;
 mod functions;
 #[cfg(test)]
 mod fuzz;
 mod limits;
-mod reads;
+mod read_paths;
 mod schema;
 mod scope;
 mod secrets;
@@ -31,18 +31,19 @@ mod web;
 
 pub use canonical::{DefinitionHash, canonical_json, definition_hash, integers_from_doubles};
 pub use compiled::{
-    Action, AsyncJob, AuthFlow, Backoff, CatchUp, Configs, CronTiming, CsvHeader, CsvRules, Cursor,
-    CursorKind, Decompress, Definition, Emit, Jitter, Learned, LimitScope, Lookback, Matcher, OnLimit,
-    OnRepeat, OutcomeRules, Overlap, Paginate, PaginateKind, Plan, Rate, RateLimit, Reported, ResponseFormat,
-    ResponseRules, Retry, Rows, StatusClass, Step, StopOn, TimeFormat, Timing, Window,
+    AsyncJob, AuthFlow, Backoff, CatchUpPolicy, Configs, CronTiming, CsvHeader, CsvRules, Cursor, CursorKind,
+    CursorLookback, Decompression, Definition, DynamicQuota, EmitMode, Jitter, LimitScope, OnLimit, OnRepeat,
+    OutcomeMatcher, OutcomeRules, OverlapPolicy, Pagination, PaginationKind, Plan, QuotaSource, RateLimit,
+    RequestRate, ResponseFormat, ResponseRules, RetryPolicy, RowSelector, StatusClass, Step, StepAction,
+    StopOn, TimeFormat, TimeWindow, Timing,
 };
+pub use diagnostic::{Diagnostic, DiagnosticCode, Diagnostics};
 pub use document::{check, compile};
 pub use env::EvalEnv;
 pub use expr::{EvalError, Expr};
-pub use fault::{Fault, FaultCode, Faults};
 pub use functions::{FunctionDoc, function_docs};
 pub use limits::ServerLimits;
-pub use reads::Reads;
+pub use read_paths::ReadPaths;
 pub use schema::plan_schema;
 pub use scope::{Scope, ScopeName};
 pub use template::{

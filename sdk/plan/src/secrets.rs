@@ -5,22 +5,25 @@
 use std::collections::BTreeMap;
 
 use crate::compiled::Sited;
-use crate::{Action, Definition, Fault, FaultCode, Paginate, PaginateKind, Reads, RequestTemplate, Step};
+use crate::{
+    Definition, Diagnostic, DiagnosticCode, Pagination, PaginationKind, ReadPaths, RequestTemplate, Step,
+    StepAction,
+};
 
 impl Definition {
     /// A fault for each `extract`, `set_context`, `iterate_over`, `for_each`, `cursor` or `window` that reads one of these
     /// secret values, or the url of a request that holds one. A secret is the path of its members below the config's
     /// values: `["token"]`, `["smtp", "password"]`; inside a list it is the list's path.
     #[must_use]
-    pub fn keeping_secrets(&self, secrets: &[Vec<String>]) -> Vec<Fault> {
+    pub fn secret_diagnostics(&self, secrets: &[Vec<String>]) -> Vec<Diagnostic> {
         let mut scope = Holders::default();
         for secret in secrets {
             let path: Vec<&str> = ["config"].into_iter().chain(secret.iter().map(String::as_str)).collect();
             scope.put(&path, BTreeMap::from([(path.join("."), None)]));
         }
-        let mut faults = Vec::new();
-        steps(&self.steps, &mut scope, &mut faults);
-        faults
+        let mut diagnostics = Vec::new();
+        steps(&self.steps, &mut scope, &mut diagnostics);
+        diagnostics
     }
 }
 
@@ -41,12 +44,12 @@ impl Holders {
     }
 
     /// The paths that hold something, of those that are read.
-    fn read<'h>(&'h self, reads: &Reads) -> impl Iterator<Item = &'h (Vec<String>, Secrets)> {
-        self.0.iter().filter(|(path, _)| reads.touches(&path.iter().map(String::as_str).collect::<Vec<_>>()))
+    fn read<'h>(&'h self, reads: &ReadPaths) -> impl Iterator<Item = &'h (Vec<String>, Secrets)> {
+        self.0.iter().filter(|(path, _)| reads.overlaps(&path.iter().map(String::as_str).collect::<Vec<_>>()))
     }
 
     /// What is written by these expressions, each with the pointer of its field.
-    fn written<'e>(&self, exprs: impl IntoIterator<Item = (&'e str, &'e Reads)>) -> Secrets {
+    fn written<'e>(&self, exprs: impl IntoIterator<Item = (&'e str, &'e ReadPaths)>) -> Secrets {
         let mut written = Secrets::new();
         for (pointer, reads) in exprs {
             for (name, from) in self.read(reads).flat_map(|(_, secrets)| secrets) {
@@ -58,15 +61,15 @@ impl Holders {
     }
 
     /// The faults of an expression whose value is kept.
-    fn faults(&self, sited: &Sited<'_>, faults: &mut Vec<Fault>) {
+    fn diagnostics(&self, sited: &Sited<'_>, diagnostics: &mut Vec<Diagnostic>) {
         for (path, secrets) in self.read(sited.expr.reads()) {
             let place = path.join(".");
             for (name, from) in secrets {
-                let fault = |words| Fault::new(FaultCode::Secret, &sited.pointer, words);
+                let diagnostic = |words| Diagnostic::new(DiagnosticCode::Secret, &sited.pointer, words);
                 match from {
-                    None => faults.push(fault(format!("reads {name}, which is secret and may not be kept"))),
-                    Some(from) => faults.push(
-                        fault(format!(
+                    None => diagnostics.push(diagnostic(format!("reads {name}, which is secret and may not be kept"))),
+                    Some(from) => diagnostics.push(
+                        diagnostic(format!(
                             "reads {place}, which holds {name} (by {from}): that is secret and may not be kept"
                         ))
                         .suggest(instead(&place, name)),
@@ -87,71 +90,71 @@ fn instead(place: &str, secret: &str) -> String {
 fn steps<'s>(
     list: impl IntoIterator<Item = &'s std::sync::Arc<Step>>,
     scope: &mut Holders,
-    faults: &mut Vec<Fault>,
+    diagnostics: &mut Vec<Diagnostic>,
 ) -> Secrets {
     let mut last = Secrets::new();
     for step in list {
-        last = visit(step, scope, faults);
+        last = visit(step, scope, diagnostics);
         scope.put(&["steps", &step.id, "url"], last.clone());
     }
     last
 }
 
 /// What the url of the step's answer holds.
-fn visit(step: &Step, around: &Holders, faults: &mut Vec<Fault>) -> Secrets {
+fn visit(step: &Step, around: &Holders, diagnostics: &mut Vec<Diagnostic>) -> Secrets {
     match &step.action {
-        Action::Request(request) => {
+        StepAction::Request(request) => {
             let mut within = around.clone();
             let url = request_url(request, step.paginate.as_ref(), &mut within);
-            kept(step, &within, faults);
+            kept(step, &within, diagnostics);
             let mut below = around.clone();
             below.put(&["parent", "url"], url.clone());
-            steps(&step.sub_steps, &mut below, faults);
+            steps(&step.sub_steps, &mut below, diagnostics);
             url
         }
-        Action::Job(job) => {
-            kept(step, around, faults);
+        StepAction::Job(job) => {
+            kept(step, around, diagnostics);
             let mut inside = around.clone();
-            steps([&job.submit, &job.poll], &mut inside, faults);
-            let answer = steps(&job.download, &mut inside.clone(), faults);
-            steps(&job.cancel, &mut inside, faults);
+            steps([&job.submit, &job.poll], &mut inside, diagnostics);
+            let answer = steps(&job.download, &mut inside.clone(), diagnostics);
+            steps(&job.cancel, &mut inside, diagnostics);
             answer
         }
     }
 }
 
-fn kept(step: &Step, scope: &Holders, faults: &mut Vec<Fault>) {
+fn kept(step: &Step, scope: &Holders, diagnostics: &mut Vec<Diagnostic>) {
     for sited in step.exprs().into_iter().filter(|sited| sited.kept) {
-        scope.faults(&sited, faults);
+        scope.diagnostics(&sited, diagnostics);
     }
 }
 
 /// Adds to the scope around a step what its passes see of its urls. Whatever stands in the url of one pass, or asks for the
 /// next one, can stand in the url of the next.
-fn request_url(request: &RequestTemplate, paginate: Option<&Paginate>, scope: &mut Holders) -> Secrets {
+fn request_url(request: &RequestTemplate, paginate: Option<&Pagination>, scope: &mut Holders) -> Secrets {
     let templates = request.url_templates();
     let templates =
         templates.iter().flat_map(|template| template.exprs().map(|expr| (template.pointer(), expr.reads())));
     let next = paginate.and_then(|paginate| match &paginate.kind {
-        PaginateKind::Cursor { value, .. } | PaginateKind::NextUrl { value } => {
+        PaginationKind::Cursor { value, .. } | PaginationKind::NextUrl { value } => {
             Some((format!("{}/value", paginate.pointer), value.reads()))
         }
-        PaginateKind::Page { .. } | PaginateKind::Offset { .. } | PaginateKind::LinkHeader => None,
+        PaginationKind::Page { .. } | PaginationKind::Offset { .. } | PaginationKind::LinkHeader => None,
     });
     let next = || next.iter().map(|(pointer, reads)| (pointer.as_str(), *reads));
     let url = scope.written(templates.chain(next()));
     scope.put(&["response", "url"], url.clone());
     scope.put(&["prev", "url"], url.clone());
     match paginate.map(|paginate| &paginate.kind) {
-        Some(PaginateKind::Cursor { .. }) => {
+        Some(PaginationKind::Cursor { .. }) => {
             let pointer = scope.written(next());
             scope.put(&["page", "cursor"], pointer);
         }
         // A relative one keeps what the url before it began with.
-        Some(PaginateKind::NextUrl { .. } | PaginateKind::LinkHeader) => {
+        Some(PaginationKind::NextUrl { .. } | PaginationKind::LinkHeader) => {
             scope.put(&["page", "url"], url.clone())
         }
-        Some(PaginateKind::Page { .. } | PaginateKind::Offset { .. }) | None => {}
+        Some(PaginationKind::Page { .. } | PaginationKind::Offset { .. }) | None => {}
     }
     url
 }
@@ -160,7 +163,7 @@ fn request_url(request: &RequestTemplate, paginate: Option<&Paginate>, scope: &m
 mod tests {
     use serde_json::json;
 
-    use crate::{Fault, FaultCode, ServerLimits, compile};
+    use crate::{Diagnostic, DiagnosticCode, ServerLimits, compile};
 
     #[test]
     fn secrets_may_be_sent_and_not_kept() {
@@ -183,13 +186,15 @@ mod tests {
                 "download": [{"url": url, "extract": {"x": "config.token"}}],
             }},
         ]});
-        let definition =
-            compile(&definition, &ServerLimits::default()).unwrap_or_else(|faults| panic!("{faults}"));
+        let definition = compile(&definition, &ServerLimits::default())
+            .unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
         let secrets = [vec!["token".to_owned()], vec!["smtp".to_owned(), "password".to_owned()]];
-        let faults = definition.keeping_secrets(&secrets);
-        assert!(faults.iter().all(|fault| fault.code == FaultCode::Secret));
-        let found: Vec<_> =
-            faults.iter().map(|fault| fault.pointer.trim_start_matches("/definition/steps/")).collect();
+        let diagnostics = definition.secret_diagnostics(&secrets);
+        assert!(diagnostics.iter().all(|diagnostic| diagnostic.code == DiagnosticCode::Secret));
+        let found: Vec<_> = diagnostics
+            .iter()
+            .map(|diagnostic| diagnostic.pointer.trim_start_matches("/definition/steps/"))
+            .collect();
         assert_eq!(
             found,
             [
@@ -208,16 +213,17 @@ mod tests {
                 "1/async_job/download/0/extract/x",
             ]
         );
-        assert_eq!(definition.keeping_secrets(&[]), []);
+        assert_eq!(definition.secret_diagnostics(&[]), []);
     }
 
     /// Pointers below the definition, and words, of what would keep `config.token`.
     fn faults_of(definition: &serde_json::Value) -> Vec<(String, String)> {
-        let definition =
-            compile(definition, &ServerLimits::default()).unwrap_or_else(|faults| panic!("{faults}"));
-        let faults = definition.keeping_secrets(&[vec!["token".to_owned()]]);
-        let short = |fault: Fault| (fault.pointer.replace("/definition/", ""), fault.message);
-        faults.into_iter().map(short).collect()
+        let definition = compile(definition, &ServerLimits::default())
+            .unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+        let diagnostics = definition.secret_diagnostics(&[vec!["token".to_owned()]]);
+        let short =
+            |diagnostic: Diagnostic| (diagnostic.pointer.replace("/definition/", ""), diagnostic.message);
+        diagnostics.into_iter().map(short).collect()
     }
 
     fn places(definition: &serde_json::Value) -> Vec<String> {
@@ -231,10 +237,10 @@ mod tests {
     fn a_url_that_holds_a_secret_is_not_kept() {
         let definition = json!({"step": {"url": SECRET, "extract": {"url": "response.url"}}});
         let definition = compile(&definition, &ServerLimits::default()).unwrap();
-        let faults = definition.keeping_secrets(&[vec!["token".to_owned()]]);
-        let [fault] = faults.as_slice() else { panic!("{faults:?}") };
+        let diagnostics = definition.secret_diagnostics(&[vec!["token".to_owned()]]);
+        let [diagnostic] = diagnostics.as_slice() else { panic!("{diagnostics:?}") };
         assert_eq!(
-            fault.to_string(),
+            diagnostic.to_string(),
             "/definition/step/extract/url: reads response.url, which holds config.token (by /definition/step/url): that is \
              secret and may not be kept (SECRET); write config.token into a header and not into the url, or read another \
              member of response"

@@ -13,7 +13,7 @@ use orchid_engine::{
     ExecutionIdentity, ExecutionLimits, Input, Machine, Message, Output, Request, Response, SavedCheckpoint,
     StopReason, TimerId, Topic, TraceContext, TryId,
 };
-use orchid_plan::{Decompress, Definition, ServerLimits};
+use orchid_plan::{Decompression, Definition, ServerLimits};
 use orchid_tests::{Reply, Seen};
 use uuid::Uuid;
 
@@ -368,7 +368,7 @@ fn seen(request: &Request) -> Seen {
 }
 
 fn response(request: &Request, status: u16, headers: &[(&'static str, String)], body: Bytes) -> Response {
-    let is_packed = request.decompress != Decompress::None && body.starts_with(&[0x1f, 0x8b]);
+    let is_packed = request.decompress != Decompression::None && body.starts_with(&[0x1f, 0x8b]);
     let body = if is_packed {
         let mut unpacked = Vec::new();
         flate2::read::GzDecoder::new(&body[..]).read_to_end(&mut unpacked).expect("a gzip file");

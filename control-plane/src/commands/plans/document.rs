@@ -1,6 +1,6 @@
 //! A plan as it is written: a JSON document that the plan language checks whole, and whose references are looked up.
 
-use orchid_plan::{CatchUp, Configs, Overlap, ServerLimits, Timing, Warning};
+use orchid_plan::{CatchUpPolicy, Configs, OverlapPolicy, ServerLimits, Timing, Warning};
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
@@ -202,7 +202,7 @@ async fn kept_secrets(
 ) -> Result<Vec<Fault>, CommandError> {
     let Some(integration) = integration else { return Ok(Vec::new()) };
     let Some(schema) = integrations::newest_schema(tx, integration.id).await? else { return Ok(Vec::new()) };
-    let faults = plan.definition.keeping_secrets(&declared_secrets(&schema.schema));
+    let faults = plan.definition.secret_diagnostics(&declared_secrets(&schema.schema));
     Ok(faults.into_iter().map(Fault::from).collect())
 }
 
@@ -252,13 +252,13 @@ impl Checked {
             enabled,
             timing: stored_timing(&timing, document),
             overlap: match overlap {
-                Overlap::Skip => "skip",
-                Overlap::Queue => "queue",
+                OverlapPolicy::Skip => "skip",
+                OverlapPolicy::Queue => "queue",
             },
             catch_up: match catch_up {
-                CatchUp::RunOnce => "run_once",
-                CatchUp::Skip => "skip",
-                CatchUp::RunEach => "run_each",
+                CatchUpPolicy::RunOnce => "run_once",
+                CatchUpPolicy::Skip => "skip",
+                CatchUpPolicy::RunEach => "run_each",
             },
             repeat_count: repeat_count.map(|count| i32::try_from(count).unwrap_or(i32::MAX)),
             priority: i16::from(priority),

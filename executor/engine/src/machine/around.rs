@@ -1,7 +1,7 @@
 //! What the `cancel` of an async job reads of the rows and steps around it, kept with the job: a run that is cancelled while
 //! it is handed back has none of them, and asks no upstream for them again.
 
-use orchid_plan::{Reads, Step, Value};
+use orchid_plan::{ReadPaths, Step, Value};
 
 use super::env::Env;
 use crate::checkpoint::{AroundPlace, Json, PlaceError, prune, raw, unraw};
@@ -21,7 +21,7 @@ impl Around {
         let read = |value: &Value, name: &str| part(&step.reads, value, name);
         let last = env.items.len().saturating_sub(1);
         let items = env.items.iter().enumerate().map(|(number, item)| match number {
-            _ if step.reads.touches(&["items"]) => item.clone(),
+            _ if step.reads.overlaps(&["items"]) => item.clone(),
             number if number == last => read(item, "item"),
             _ => Value::null(),
         });
@@ -65,7 +65,7 @@ impl Around {
     }
 }
 
-fn part(reads: &Reads, value: &Value, name: &str) -> Value {
+fn part(reads: &ReadPaths, value: &Value, name: &str) -> Value {
     let paths: Option<Vec<Vec<String>>> =
         reads.below(&[name]).map(|paths| paths.into_iter().map(<[String]>::to_vec).collect());
     prune(value, paths.as_deref())

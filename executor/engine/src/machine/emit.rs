@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use orchid_plan::Emit;
+use orchid_plan::EmitMode;
 
 use super::answer::Answer;
 use super::context::Changes;
@@ -49,7 +49,7 @@ impl RowEnd {
 
 /// The messages of one page, as its rows end.
 pub(super) struct Sheet {
-    emit: Emit,
+    emit: EmitMode,
     spot: Spot,
     exchange: Option<HttpExchange>,
     /// JSON.
@@ -79,7 +79,7 @@ impl Sheet {
         Sheet {
             emit,
             spot,
-            exchange: (emit != Emit::None).then(exchange),
+            exchange: (emit != EmitMode::None).then(exchange),
             extracted: made.extracted,
             batch: MessageBatch::new(kind, chunk),
             waiting: VecDeque::new(),
@@ -105,7 +105,7 @@ impl Sheet {
         row: &Bytes,
         about: &Made<'_>,
     ) -> Result<(), Halt> {
-        if self.emit != Emit::Record {
+        if self.emit != EmitMode::Record {
             return Ok(());
         }
         let spot = Spot { path: format!("{}[{number}]", self.spot.path), ..self.spot.clone() };
@@ -130,7 +130,7 @@ impl Sheet {
         end: RowEnd,
         about: &Made<'_>,
     ) -> Result<Settled, Halt> {
-        if self.emit != Emit::Page {
+        if self.emit != EmitMode::Page {
             return Ok(vec![end]);
         }
         let (batch, page) = self.split(cx.run, cx.now, &node.path);
@@ -191,7 +191,7 @@ impl Sheet {
 
     /// The page's end. Answers the rows that are settled by it.
     pub(super) fn end(&mut self, cx: &mut Cx<'_>, node: &Node) -> Settled {
-        if self.emit == Emit::Page {
+        if self.emit == EmitMode::Page {
             let (batch, page) = self.split(cx.run, cx.now, &node.path);
             if let Some(message) = batch.flush(&page, true) {
                 cx.emit(&self.spot, message);
@@ -208,7 +208,7 @@ impl Sheet {
         steps: &[u8],
         about: &Made<'_>,
     ) -> Result<(), Halt> {
-        if self.emit == Emit::None {
+        if self.emit == EmitMode::None {
             return Ok(());
         }
         let body = about.answer.body.to_message_body();

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use orchid_plan::{Value, Window};
+use orchid_plan::{TimeWindow, Value};
 
 use super::context::{Changes, Context, ContextTooLarge};
 use super::kept::Cursors;
@@ -159,7 +159,7 @@ impl FinishedSteps {
 
 /// A slice of a window as scopes see it.
 pub(super) fn window_value(
-    window: &Window,
+    window: &TimeWindow,
     from: chrono::DateTime<chrono::Utc>,
     to: chrono::DateTime<chrono::Utc>,
 ) -> Value {

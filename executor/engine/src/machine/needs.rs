@@ -1,7 +1,7 @@
 //! Which parts of an answer somebody looks at, known before it runs: only those are built as values, and only what a
 //! later pass looks at goes into a checkpoint.
 
-use orchid_plan::{Definition, PaginateKind, Parts, Reads, RequestTemplate, Step};
+use orchid_plan::{Definition, PaginationKind, Parts, ReadPaths, RequestTemplate, Step};
 
 /// Paths of member names; none: everything.
 pub(crate) type Paths = Option<Vec<Vec<String>>>;
@@ -30,13 +30,18 @@ pub(crate) struct Needs {
 
 impl Needs {
     /// `readers`: more that reads the step's answers as `response`. `known_as`: other ids whose `steps.<id>` it is.
-    pub(crate) fn of(step: &Step, definition: &Definition, readers: &[&Reads], known_as: &[&str]) -> Needs {
+    pub(crate) fn of(
+        step: &Step,
+        definition: &Definition,
+        readers: &[&ReadPaths],
+        known_as: &[&str],
+    ) -> Needs {
         let mut own = own_reads(step);
         own.extend(readers);
         let names: Vec<&str> = [&*step.id].into_iter().chain(known_as.iter().copied()).collect();
-        let below: Vec<Reads> = step.below().map(|step| step.all_reads()).collect();
+        let below: Vec<ReadPaths> = step.below().map(|step| step.all_reads()).collect();
         let answer = |part: &[&str]| {
-            let below_root = |reads: &Reads, root: &str| paths(reads, &[&[root], part].concat());
+            let below_root = |reads: &ReadPaths, root: &str| paths(reads, &[&[root], part].concat());
             let mut all: Vec<Paths> = Vec::new();
             for reads in &own {
                 all.push(below_root(reads, "response"));
@@ -58,26 +63,26 @@ impl Needs {
             carried: union(carried),
             finished: paths(&definition.reads, &["steps", &step.id]),
             item: parts(items(step, &below)),
-            meta: step.reads.touches(&["meta"]),
-            page: step.reads.touches(&["page"]),
+            meta: step.reads.overlaps(&["meta"]),
+            page: step.reads.overlaps(&["page"]),
         }
     }
 }
 
 /// What is read of the innermost row or item: by the steps below, and of a `for_each` item by the step itself. Who reads
 /// `items` may mean any of them.
-fn items(step: &Step, below: &[Reads]) -> Paths {
+fn items(step: &Step, below: &[ReadPaths]) -> Paths {
     let own = step.for_each.is_some().then_some(&step.reads);
     let all = below.iter().chain(own);
     union(all.flat_map(|reads| [paths(reads, &["item"]), any(reads, "items")]).collect())
 }
 
-fn any(reads: &Reads, name: &str) -> Paths {
-    if reads.touches(&[name]) { None } else { Some(Vec::new()) }
+fn any(reads: &ReadPaths, name: &str) -> Paths {
+    if reads.overlaps(&[name]) { None } else { Some(Vec::new()) }
 }
 
 /// What the step's expressions read, without an `iterate_over` whose rows are copied as bytes.
-fn own_reads(step: &Step) -> Vec<&Reads> {
+fn own_reads(step: &Step) -> Vec<&ReadPaths> {
     let conditions = [
         &step.outcome.abort_when,
         &step.outcome.ignore_when,
@@ -85,13 +90,15 @@ fn own_reads(step: &Step) -> Vec<&Reads> {
         &step.while_expr,
         &step.break_when,
     ];
-    let mut reads: Vec<&Reads> = step.request().map(RequestTemplate::reads).into_iter().collect();
+    let mut reads: Vec<&ReadPaths> = step.request().map(RequestTemplate::reads).into_iter().collect();
     reads.extend(conditions.into_iter().flatten().map(|expr| expr.reads()));
     reads.extend(step.set_context.iter().chain(&step.extract).map(|(_, expr)| expr.reads()));
     if let Some(paginate) = &step.paginate {
         match &paginate.kind {
-            PaginateKind::Cursor { value, .. } | PaginateKind::NextUrl { value } => reads.push(value.reads()),
-            PaginateKind::Page { .. } | PaginateKind::Offset { .. } | PaginateKind::LinkHeader => {}
+            PaginationKind::Cursor { value, .. } | PaginationKind::NextUrl { value } => {
+                reads.push(value.reads())
+            }
+            PaginationKind::Page { .. } | PaginationKind::Offset { .. } | PaginationKind::LinkHeader => {}
         }
     }
     if let Some(rows) = &step.rows
@@ -104,7 +111,7 @@ fn own_reads(step: &Step) -> Vec<&Reads> {
     reads
 }
 
-fn paths(reads: &Reads, prefix: &[&str]) -> Paths {
+fn paths(reads: &ReadPaths, prefix: &[&str]) -> Paths {
     Some(reads.below(prefix)?.into_iter().map(<[String]>::to_vec).collect())
 }
 

@@ -2,7 +2,7 @@
 //!
 //! In: the step's rules, the facts of the try, and a way to ask a condition. Out: a [`Verdict`]; nothing is performed.
 
-use orchid_plan::{Expr, Matcher, OutcomeRules, Retry};
+use orchid_plan::{Expr, OutcomeMatcher, OutcomeRules, RetryPolicy};
 
 use crate::error::ErrorClass;
 use crate::input::FetchErrorKind;
@@ -93,7 +93,7 @@ impl TryFacts {
         self.fault.map(TryFault::code)
     }
 
-    fn matches(&self, list: &[Matcher]) -> bool {
+    fn matches(&self, list: &[OutcomeMatcher]) -> bool {
         list.iter().any(|matcher| matcher.matches(self.status, self.code()))
     }
 
@@ -123,7 +123,7 @@ impl TryFacts {
 /// (conditions look at an answer), and not for lines after the one that matched. Its error ends the decision.
 pub(crate) fn decide<E>(
     rules: &OutcomeRules,
-    retry: &Retry,
+    retry: &RetryPolicy,
     facts: &TryFacts,
     ask: &mut dyn FnMut(&'static str, &Expr) -> Result<bool, E>,
 ) -> Result<Decision, E> {
@@ -174,7 +174,7 @@ mod tests {
 
     fn decide_by(rules: &OutcomeRules, facts: &TryFacts) -> Decision {
         let mut ask = |_: &'static str, _: &Expr| Err(());
-        decide(rules, &Retry::default(), facts, &mut ask).expect("no condition is asked")
+        decide(rules, &RetryPolicy::default(), facts, &mut ask).expect("no condition is asked")
     }
 
     #[test]
@@ -203,7 +203,7 @@ mod tests {
 
     #[test]
     fn the_first_line_that_matches_wins() {
-        let server_errors = || vec![Matcher::Class(StatusClass(5))];
+        let server_errors = || vec![OutcomeMatcher::Class(StatusClass(5))];
         let rules = |abort: bool, ignore: bool| OutcomeRules {
             abort_on: if abort { server_errors() } else { Vec::new() },
             ignore_on: if ignore { server_errors() } else { Vec::new() },
@@ -224,7 +224,10 @@ mod tests {
     #[test]
     fn codes_match_where_there_is_no_status() {
         let rules = OutcomeRules {
-            ignore_on: vec![Matcher::Code("TOO_LARGE".to_owned()), Matcher::Code("DECODE".to_owned())],
+            ignore_on: vec![
+                OutcomeMatcher::Code("TOO_LARGE".to_owned()),
+                OutcomeMatcher::Code("DECODE".to_owned()),
+            ],
             ..OutcomeRules::default()
         };
         assert_eq!(

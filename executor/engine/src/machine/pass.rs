@@ -1,7 +1,7 @@
 //! From an answer that counts to the end of its pass: context, extract, rows, and whether another pass follows.
 
 use bytes::Bytes;
-use orchid_plan::{EvalError, Expr, PaginateKind, ScopeName, Value};
+use orchid_plan::{EvalError, Expr, PaginationKind, ScopeName, Value};
 
 use super::answer::Answer;
 use super::context::{self, Changes, Context, Field};
@@ -323,10 +323,10 @@ impl StepRun {
             return if on && !broke { Ok(Follows::Pass(Pointer::Start)) } else { end };
         };
         let value = match &paginate.kind {
-            PaginateKind::Cursor { value, .. } | PaginateKind::NextUrl { value } => {
+            PaginationKind::Cursor { value, .. } | PaginationKind::NextUrl { value } => {
                 self.ask(cx, env, value, sent, answer, || format!("{}/value", paginate.pointer))?
             }
-            PaginateKind::Page { .. } | PaginateKind::Offset { .. } | PaginateKind::LinkHeader => {
+            PaginationKind::Page { .. } | PaginationKind::Offset { .. } | PaginationKind::LinkHeader => {
                 Value::null()
             }
         };

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use orchid_plan::{Action, AsyncJob, Definition, Emit, Expr, Reads, ResponseFormat, Rows, Step};
+use orchid_plan::{
+    AsyncJob, Definition, EmitMode, Expr, ReadPaths, ResponseFormat, RowSelector, Step, StepAction,
+};
 
 use super::needs::Needs;
 use crate::attempt::{CursorKey, CursorKind};
@@ -83,12 +85,13 @@ impl Builder<'_> {
         let around = above.path;
         let path = if around.is_empty() { step.id.to_string() } else { format!("{around}.{}", step.id) };
         let gathers = above.carries && emits_nothing(step);
-        let below = Above { path: &path, carries: gathers || step.emit != Emit::None, ..Above::default() };
+        let below =
+            Above { path: &path, carries: gathers || step.emit != EmitMode::None, ..Above::default() };
         let subs: Arc<[Arc<Node>]> = step.sub_steps.iter().map(|sub| self.node(sub, &below)).collect();
         let jobs_below = subs.iter().any(|sub| sub.job.is_some() || sub.jobs_below);
         let job = match &step.action {
-            Action::Request(_) => None,
-            Action::Job(job) => Some(self.job(step, job, &path, gathers)),
+            StepAction::Request(_) => None,
+            StepAction::Job(job) => Some(self.job(step, job, &path, gathers)),
         };
         let needs = Needs::of(step, self.definition, &above.readers, &above.known_as);
         let pieces = pieces(step, &needs);
@@ -135,7 +138,7 @@ struct Above<'a> {
     /// What is emitted there, or passed on, has room for rows from below.
     carries: bool,
     /// Expressions there that read this step's answer.
-    readers: Vec<&'a Reads>,
+    readers: Vec<&'a ReadPaths>,
     /// Other ids by which later steps read its answer.
     known_as: Vec<&'a str>,
 }
@@ -143,8 +146,8 @@ struct Above<'a> {
 /// A job emits what its last download does.
 fn emits_nothing(step: &Step) -> bool {
     match &step.action {
-        Action::Request(_) => step.emit == Emit::None,
-        Action::Job(job) => job.download.last().is_none_or(|last| last.emit == Emit::None),
+        StepAction::Request(_) => step.emit == EmitMode::None,
+        StepAction::Job(job) => job.download.last().is_none_or(|last| last.emit == EmitMode::None),
     }
 }
 
@@ -155,8 +158,8 @@ fn pieces(step: &Step, needs: &Needs) -> BodyStreaming {
         return BodyStreaming::Never;
     }
     let whole_body_is_rows = match &step.rows {
-        Some(Rows { plain: Some(path), .. }) => path.0.is_empty(),
-        Some(Rows { plain: None, .. }) => return BodyStreaming::Never,
+        Some(RowSelector { plain: Some(path), .. }) => path.0.is_empty(),
+        Some(RowSelector { plain: None, .. }) => return BodyStreaming::Never,
         // Without rows a list of lines is cut between its elements, which sub-steps once per page cannot wait for.
         None => step.sub_steps.is_empty(),
     };

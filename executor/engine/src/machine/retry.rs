@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
-use orchid_plan::{Jitter, Retry};
+use orchid_plan::{Jitter, RetryPolicy};
 
 /// No wait is longer than this: a run lives 7 days at the most.
 const WAIT_MAX: Duration = Duration::from_secs(400 * 24 * 3600);
 
 /// The delay before retry `number` (the first is 0). `Retry-After` is obeyed as it is, beyond `max_delay` too. `draw` is
 /// a number from 0 to 1.
-pub(crate) fn delay(retry: &Retry, number: u32, retry_after: Option<Duration>, draw: f64) -> Duration {
+pub(crate) fn delay(retry: &RetryPolicy, number: u32, retry_after: Option<Duration>, draw: f64) -> Duration {
     if let Some(asked) = retry_after {
         return asked;
     }
@@ -76,16 +76,16 @@ mod tests {
 
     #[test]
     fn retry_after_goes_before_back_off_and_maximum() {
-        let retry = Retry { max_delay: Duration::from_secs(5), ..Retry::default() };
+        let retry = RetryPolicy { max_delay: Duration::from_secs(5), ..RetryPolicy::default() };
         assert_eq!(delay(&retry, 0, Some(Duration::from_secs(90)), 0.5), Duration::from_secs(90));
         assert_eq!(delay(&retry, 9, None, 1.0), Duration::from_secs(5));
     }
 
     #[test]
     fn full_jitter_takes_a_part_and_none_the_whole() {
-        let full = Retry::default();
+        let full = RetryPolicy::default();
         assert_eq!(delay(&full, 0, None, 0.25), Duration::from_millis(250));
-        let none = Retry { jitter: Jitter::None, ..Retry::default() };
+        let none = RetryPolicy { jitter: Jitter::None, ..RetryPolicy::default() };
         assert_eq!(delay(&none, 3, None, 0.25), Duration::from_secs(3));
     }
 }

@@ -1,7 +1,7 @@
 //! The slices of a `window`: half-open, in order, the same whenever the run goes on.
 
 use chrono::{DateTime, Utc};
-use orchid_plan::{EvalEnv, EvalError, Expr, Scope, ScopeName, Value, Window};
+use orchid_plan::{EvalEnv, EvalError, Expr, Scope, ScopeName, TimeWindow, Value};
 
 use super::env::window_value;
 use super::halt::What;
@@ -17,7 +17,7 @@ pub(super) struct Slices {
 
 impl Slices {
     /// The first slice; none where the range is empty. The ends are asked once a run: `to` may be `now()`.
-    pub(super) fn begin(window: &Window, scope: &Scope, env: &EvalEnv) -> Result<Option<Slices>, What> {
+    pub(super) fn begin(window: &TimeWindow, scope: &Scope, env: &EvalEnv) -> Result<Option<Slices>, What> {
         let cursor = || scope.get(ScopeName::Cursor).cloned().unwrap_or_else(Value::null);
         let started =
             || scope.get(ScopeName::Meta).map_or_else(Value::null, |meta| meta.member("started_at"));
@@ -27,22 +27,22 @@ impl Slices {
     }
 
     /// The slice after this one; none after the last.
-    pub(super) fn next(self, window: &Window) -> Option<Slices> {
+    pub(super) fn next(self, window: &TimeWindow) -> Option<Slices> {
         let from = self.end(window);
         (from < self.to).then_some(Slices { from, to: self.to })
     }
 
-    fn end(self, window: &Window) -> DateTime<Utc> {
+    fn end(self, window: &TimeWindow) -> DateTime<Utc> {
         self.from.checked_add_signed(window.step).map_or(self.to, |end| end.min(self.to))
     }
 
     /// `{from, to}` as scopes see it.
-    pub(super) fn value(self, window: &Window) -> Value {
+    pub(super) fn value(self, window: &TimeWindow) -> Value {
         window_value(window, self.from, self.end(window))
     }
 
     /// The parameters that the window adds to each request.
-    pub(super) fn params(self, window: &Window) -> Vec<(String, String)> {
+    pub(super) fn params(self, window: &TimeWindow) -> Vec<(String, String)> {
         let ends = [(&window.from_param, self.from), (&window.to_param, self.end(window))];
         ends.into_iter()
             .filter_map(|(name, time)| Some((name.clone()?, window.format.spell(time).to_text()?)))
@@ -64,7 +64,7 @@ impl Slices {
 
 /// One end of the range, cut to milliseconds: what a place keeps is what was sent.
 fn end(
-    window: &Window,
+    window: &TimeWindow,
     name: &str,
     expr: Option<&Expr>,
     default: impl FnOnce() -> Value,

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use orchid_plan::{PaginateKind, Rows, Step};
+use orchid_plan::{PaginationKind, RowSelector, Step};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -96,7 +96,7 @@ impl Watch {
             seen.paths = vec![PathSeen::default(); watched.len()];
         }
         let filtered = step.rows.as_ref().is_some_and(|rows| rows.unfiltered.is_some());
-        let stops = |paginate: &orchid_plan::Paginate| paginate.stop_on.empty || paginate.stop_on.short;
+        let stops = |paginate: &orchid_plan::Pagination| paginate.stop_on.empty || paginate.stop_on.short;
         let stop_on = step.paginate.as_ref().filter(|paginate| stops(paginate));
         Watch {
             watched,
@@ -203,8 +203,8 @@ impl Watch {
 
 fn watched(step: &Step) -> Vec<Watched> {
     let counts_rows = step.paginate.as_ref().is_some_and(|paginate| match paginate.kind {
-        PaginateKind::Page { .. } | PaginateKind::Offset { .. } => true,
-        PaginateKind::Cursor { .. } | PaginateKind::NextUrl { .. } | PaginateKind::LinkHeader => {
+        PaginationKind::Page { .. } | PaginationKind::Offset { .. } => true,
+        PaginationKind::Cursor { .. } | PaginationKind::NextUrl { .. } | PaginationKind::LinkHeader => {
             paginate.stop_on.empty
         }
     });
@@ -218,15 +218,15 @@ fn watched(step: &Step) -> Vec<Watched> {
             watched.push(Watched { pointer, paths, ends_loop });
         }
     };
-    if let Some(Rows { expr, .. }) = &step.rows {
+    if let Some(RowSelector { expr, .. }) = &step.rows {
         add(format!("{}/iterate_over", step.pointer), expr, counts_rows);
     }
     if let Some(paginate) = &step.paginate {
         match &paginate.kind {
-            PaginateKind::Cursor { value, .. } | PaginateKind::NextUrl { value } => {
+            PaginationKind::Cursor { value, .. } | PaginationKind::NextUrl { value } => {
                 add(format!("{}/value", paginate.pointer), value, true);
             }
-            PaginateKind::Page { .. } | PaginateKind::Offset { .. } | PaginateKind::LinkHeader => {}
+            PaginationKind::Page { .. } | PaginationKind::Offset { .. } | PaginationKind::LinkHeader => {}
         }
     }
     if let Some(cursor) = &step.cursor {

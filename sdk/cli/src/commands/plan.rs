@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use orchid_plan::{Fault, FaultCode, Warning};
+use orchid_plan::{Diagnostic, DiagnosticCode, Warning};
 use orchid_sdk::{
     Client, Error,
     v1::{self, Execution, ExecutionState, Plan, TriggerPlanRequest, ValidatePlanRequest},
@@ -117,10 +117,10 @@ pub(crate) fn ended(execution: &Execution, output: Output, console: Console) -> 
     Ok(if execution.state() == ExecutionState::Succeeded { Exit::Done } else { Exit::Failed })
 }
 
-impl<'f> From<&'f Fault> for Shown<'f> {
-    fn from(fault: &'f Fault) -> Self {
+impl<'f> From<&'f Diagnostic> for Shown<'f> {
+    fn from(fault: &'f Diagnostic) -> Self {
         Self {
-            code: FaultCode::as_str(fault.code),
+            code: DiagnosticCode::as_str(fault.code),
             pointer: &fault.pointer,
             position: fault.position,
             message: &fault.message,

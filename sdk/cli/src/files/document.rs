@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use orchid_plan::{Fault, FaultCode, ServerLimits, Warning};
+use orchid_plan::{Diagnostic, DiagnosticCode, ServerLimits, Warning};
 use orchid_sdk::{
     json::to_struct,
     v1::{CatchUp, ClientCertificate, Config, Integration, Overlap, Plan, Transport},
@@ -57,7 +57,7 @@ pub(crate) enum DocumentError {
         /// The file.
         source_file: Source,
         /// All of them.
-        faults: Vec<Fault>,
+        faults: Vec<Diagnostic>,
     },
 }
 
@@ -252,8 +252,8 @@ fn plan(source: &Source, mut members: Map<String, Value>) -> Result<(Plan, Vec<W
     let checked =
         orchid_plan::check(&document, &ServerLimits::default()).map_err(|faults| faulty(faults.0))?;
     let number = to_struct(&document["definition"]).map_err(|error| {
-        faulty(vec![Fault::new(
-            FaultCode::InvalidValue,
+        faulty(vec![Diagnostic::new(
+            DiagnosticCode::InvalidValue,
             format!("/definition{}", error.pointer()),
             error.to_string(),
         )])

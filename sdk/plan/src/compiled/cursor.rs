@@ -20,7 +20,7 @@ pub struct Cursor {
     /// What a first run begins with; see [`Cursor::start`].
     pub(crate) start: Option<JsonTemplate>,
     /// How far before the stored value a run begins.
-    pub lookback: Option<Lookback>,
+    pub lookback: Option<CursorLookback>,
     /// The parameter that carries it.
     pub param: Option<String>,
     /// The API answers oldest first: saved with every page or slice, not only when the loop has ended.
@@ -48,7 +48,7 @@ pub enum CursorKind {
 
 /// How far before the stored value a run begins.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Lookback {
+pub enum CursorLookback {
     /// Of a time: whole seconds.
     Time(TimeDelta),
     /// Of a number; as it stands in the plan.
@@ -79,17 +79,17 @@ impl Cursor {
         let too_far = || "nothing lies so far before the stored cursor".to_owned();
         match (&self.lookback, self.kind) {
             (None, _) | (Some(_), CursorKind::Text) => self.kind.check(stored).map(|()| stored.clone()),
-            (Some(Lookback::Time(by)), CursorKind::Timestamp) => {
+            (Some(CursorLookback::Time(by)), CursorKind::Timestamp) => {
                 let earlier = self.kind.stamp(stored)?.earlier(*by).ok_or_else(too_far)?;
                 Ok(Value::from(earlier.to_string()))
             }
             (Some(lookback), kind) => {
                 let by = match lookback {
-                    Lookback::Time(by) if kind == CursorKind::EpochMillis => {
+                    CursorLookback::Time(by) if kind == CursorKind::EpochMillis => {
                         by.num_milliseconds().to_string()
                     }
-                    Lookback::Time(by) => by.num_seconds().to_string(),
-                    Lookback::Number(number) => number.to_string(),
+                    CursorLookback::Time(by) => by.num_seconds().to_string(),
+                    CursorLookback::Number(number) => number.to_string(),
                 };
                 let by = Decimal::parse(&by).ok_or_else(too_far)?;
                 let earlier = kind.decimal(stored)?.less(by).ok_or_else(too_far)?;
@@ -202,8 +202,8 @@ mod tests {
             cursor[name] = value.clone();
         }
         let definition = json!({"step": {"url": "https://api.example.com", "cursor": cursor}});
-        let definition =
-            compile(&definition, &ServerLimits::default()).unwrap_or_else(|faults| panic!("{faults}"));
+        let definition = compile(&definition, &ServerLimits::default())
+            .unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
         definition.steps[0].cursor.clone().unwrap()
     }
 

@@ -1,8 +1,8 @@
 //! Every expression of a step with its place, for whoever asks the same question of all of them.
 
-use super::{Action, PaginateKind, Step};
+use super::{PaginationKind, Step, StepAction};
 use crate::Expr;
-use crate::fault::token;
+use crate::diagnostic::token;
 use crate::template::JsonTemplate;
 
 /// An expression of a step.
@@ -18,7 +18,7 @@ impl Step {
     /// The expressions of this step alone, those of the steps below left out.
     pub(crate) fn exprs(&self) -> Vec<Sited<'_>> {
         let mut exprs = Exprs { step: self, found: Vec::new() };
-        if let Action::Request(request) = &self.action {
+        if let StepAction::Request(request) = &self.action {
             for template in request.templates() {
                 for expr in template.exprs() {
                     exprs.found.push(Sited { pointer: template.pointer().to_owned(), expr, kept: false });
@@ -56,7 +56,7 @@ impl<'s> Exprs<'s> {
         ] {
             self.add(field, expr.as_ref(), false);
         }
-        if let Action::Job(job) = &step.action {
+        if let StepAction::Job(job) = &step.action {
             self.add("async_job/done_when", Some(&job.done_when), false);
             self.add("async_job/failed_when", job.failed_when.as_ref(), false);
         }
@@ -65,7 +65,7 @@ impl<'s> Exprs<'s> {
     fn loops(&mut self) {
         let step = self.step;
         if let Some(paginate) = &step.paginate
-            && let PaginateKind::Cursor { value, .. } | PaginateKind::NextUrl { value } = &paginate.kind
+            && let PaginationKind::Cursor { value, .. } | PaginationKind::NextUrl { value } = &paginate.kind
         {
             self.add("paginate/value", Some(value), false);
         }

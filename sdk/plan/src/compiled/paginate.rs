@@ -4,9 +4,9 @@ use crate::Expr;
 
 /// `paginate`.
 #[derive(Clone, Debug)]
-pub struct Paginate {
+pub struct Pagination {
     /// How the next page is found.
-    pub kind: PaginateKind,
+    pub kind: PaginationKind,
     /// Further reasons to stop; these count rows.
     pub stop_on: StopOn,
     /// What the same request or pointer twice means.
@@ -17,7 +17,7 @@ pub struct Paginate {
 
 /// How the next page is found.
 #[derive(Clone, Debug)]
-pub enum PaginateKind {
+pub enum PaginationKind {
     /// A page number in a parameter.
     Page {
         /// The parameter of the page number.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{CatchUp, RateLimit, Timing};
-use crate::{Reads, Step};
+use super::{CatchUpPolicy, RateLimit, Timing};
+use crate::{ReadPaths, Step};
 
 /// A checked plan document.
 #[derive(Clone, Debug)]
@@ -24,9 +24,9 @@ pub struct Plan {
     /// When runs are due, per config.
     pub timing: Timing,
     /// What happens to a due run while one is going.
-    pub overlap: Overlap,
+    pub overlap: OverlapPolicy,
     /// What happens to runs that were missed.
-    pub catch_up: CatchUp,
+    pub catch_up: CatchUpPolicy,
     /// Number of runs per config after which its schedule ends.
     pub repeat_count: Option<u64>,
     /// 0 to 9, higher first.
@@ -46,7 +46,7 @@ pub enum Configs {
 
 /// What happens to a due run while one of its plan × config is going.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Overlap {
+pub enum OverlapPolicy {
     /// It is dropped.
     Skip,
     /// It runs right after.
@@ -71,7 +71,7 @@ pub struct Definition {
     /// What reaching `max_loops`, `max_requests` or `max_execution` means.
     pub on_limit: OnLimit,
     /// What all expressions of the definition read.
-    pub reads: Reads,
+    pub reads: ReadPaths,
 }
 
 /// How a run ends that reached one of its limits.

@@ -14,7 +14,7 @@ pub struct RateLimit {
     /// Which urls it is about; none: all.
     pub endpoint: Option<Regex>,
     /// How many requests may start; none where only `max_concurrent` or the upstream's own word counts.
-    pub rate: Option<Rate>,
+    pub rate: Option<RequestRate>,
     /// What has a bucket of its own.
     pub scope: LimitScope,
     /// Requests in flight at once.
@@ -22,7 +22,7 @@ pub struct RateLimit {
     /// What a request takes out of the bucket; none: 1.
     pub cost: Option<Expr>,
     /// What the upstream says of its own limit.
-    pub dynamic: Option<Learned>,
+    pub dynamic: Option<DynamicQuota>,
     /// Slow down before the upstream refuses.
     pub adaptive: bool,
     /// Stay closed for a window when the count was lost.
@@ -33,7 +33,7 @@ pub struct RateLimit {
 
 /// Requests in a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
+pub struct RequestRate {
     /// Requests that start in any window.
     pub requests: u64,
     /// How long a window is; none: that of the integration's limit, whose `requests` this lowers.
@@ -55,18 +55,18 @@ pub enum LimitScope {
 
 /// Where an answer says what is left. The fields of the IETF draft (`RateLimit`, `RateLimit-Policy`) need no naming.
 #[derive(Clone, Debug, Default)]
-pub struct Learned {
+pub struct DynamicQuota {
     /// Requests that are left.
-    pub remaining: Option<Reported>,
+    pub remaining: Option<QuotaSource>,
     /// When the window begins anew: epoch seconds or milliseconds, seconds from now, an HTTP date or RFC 3339.
-    pub reset: Option<Reported>,
+    pub reset: Option<QuotaSource>,
     /// Requests of a window.
-    pub limit: Option<Reported>,
+    pub limit: Option<QuotaSource>,
 }
 
 /// One number that an answer reports.
 #[derive(Clone, Debug)]
-pub enum Reported {
+pub enum QuotaSource {
     /// In this header, in lower case.
     Header(String),
     /// By this expression on the answer.

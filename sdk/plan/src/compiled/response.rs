@@ -10,7 +10,7 @@ pub struct ResponseRules {
     /// The encoding of the text, as the label of a known one; none: what the content type says, else UTF-8.
     pub charset: Option<String>,
     /// What is unpacked.
-    pub decompress: Decompress,
+    pub decompress: Decompression,
     /// Take the rows of a JSON body one by one, never the whole body.
     pub stream: bool,
     /// How CSV is written.
@@ -25,7 +25,7 @@ impl Default for ResponseRules {
             format: ResponseFormat::Auto,
             max_bytes: 10 * 1024 * 1024,
             charset: None,
-            decompress: Decompress::Auto,
+            decompress: Decompression::Auto,
             stream: false,
             csv: CsvRules::default(),
             xml_arrays: Vec::new(),
@@ -54,7 +54,7 @@ pub enum ResponseFormat {
 
 /// What a body is unpacked by, beside its `Content-Encoding`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decompress {
+pub enum Decompression {
     /// `Content-Encoding`, then gzip where the body begins like it.
     Auto,
     /// Gzip, always.

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::Matcher;
+use super::OutcomeMatcher;
 
 /// `retry`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Retry {
+pub struct RetryPolicy {
     /// Tries after the first.
     pub max_retries: u32,
     /// How the delay grows.
@@ -18,10 +18,10 @@ pub struct Retry {
     /// How the delay is spread.
     pub jitter: Jitter,
     /// Further statuses and codes that are tried again.
-    pub on: Vec<Matcher>,
+    pub on: Vec<OutcomeMatcher>,
 }
 
-impl Default for Retry {
+impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
             max_retries: 3,
@@ -34,7 +34,7 @@ impl Default for Retry {
     }
 }
 
-impl Retry {
+impl RetryPolicy {
     /// The delay before retry `number` (the first is 0), before jitter: the back-off's factor times the initial delay,
     /// at most `max_delay`.
     #[must_use]
@@ -96,7 +96,7 @@ mod tests {
             (Backoff::Constant, [1; 7]),
         ];
         for (backoff, seconds) in cases {
-            let retry = Retry { backoff, ..Retry::default() };
+            let retry = RetryPolicy { backoff, ..RetryPolicy::default() };
             let delays: Vec<u64> = (0..7).map(|number| retry.delay(number).as_secs()).collect();
             assert_eq!(delays, seconds, "{backoff:?}");
             assert_eq!(retry.delay(u32::MAX).as_secs(), if backoff == Backoff::Constant { 1 } else { 60 });

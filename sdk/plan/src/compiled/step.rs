@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AsyncJob, Cursor, OutcomeRules, Paginate, ResponseRules, Retry, Window};
-use crate::{Expr, PlainPath, Reads, RequestTemplate};
+use super::{AsyncJob, Cursor, OutcomeRules, Pagination, ResponseRules, RetryPolicy, TimeWindow};
+use crate::{Expr, PlainPath, ReadPaths, RequestTemplate};
 
 /// A compiled step with all defaults applied.
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ pub struct Step {
     /// Pointer of the step in the plan document: `/definition/steps/0`.
     pub pointer: String,
     /// What it does.
-    pub action: Action,
+    pub action: StepAction,
     /// Whose credentials its requests carry: its own word, else that of the step around it; none: the config's flow.
     pub auth_flow: Option<AuthFlow>,
     /// Asked once before the first pass, of each item under `for_each`; none is true.
@@ -24,7 +24,7 @@ pub struct Step {
     /// One try, connect to last byte.
     pub timeout: Duration,
     /// When and how a failed try is made again.
-    pub retry: Retry,
+    pub retry: RetryPolicy,
     /// What an answer means.
     pub outcome: OutcomeRules,
     /// Another pass follows only while this is true.
@@ -32,9 +32,9 @@ pub struct Step {
     /// No other pass follows once this is true.
     pub break_when: Option<Expr>,
     /// The declared loop.
-    pub paginate: Option<Paginate>,
+    pub paginate: Option<Pagination>,
     /// The time range around the loop.
-    pub window: Option<Window>,
+    pub window: Option<TimeWindow>,
     /// What was read up to, from run to run.
     pub cursor: Option<Cursor>,
     /// Revalidate by what the last run was told (RFC 9110, 13): a 304 emits nothing.
@@ -44,7 +44,7 @@ pub struct Step {
     /// Fields of the message's `extracted_data`, in the order of their names.
     pub extract: Vec<(String, Expr)>,
     /// The rows of the response.
-    pub rows: Option<Rows>,
+    pub rows: Option<RowSelector>,
     /// Run in order, per row or once per pass.
     pub sub_steps: Vec<Arc<Step>>,
     /// Rows, or `for_each` items, in flight.
@@ -52,17 +52,17 @@ pub struct Step {
     /// Whether the first failed row or item ends the fan-out, and fails the step.
     pub stop_on_error: bool,
     /// What is emitted.
-    pub emit: Emit,
+    pub emit: EmitMode,
     /// How the answer's body is read.
     pub response: ResponseRules,
     /// What the expressions of this step alone read.
-    pub reads: Reads,
+    pub reads: ReadPaths,
 }
 
 impl Step {
     /// What the expressions of this step and of all steps below it read.
     #[must_use]
-    pub fn all_reads(&self) -> Reads {
+    pub fn all_reads(&self) -> ReadPaths {
         let mut reads = self.reads.clone();
         self.below().for_each(|step| reads.extend(&step.all_reads()));
         reads
@@ -76,8 +76,8 @@ impl Step {
     /// The steps of an async job; none where it is none.
     pub(crate) fn job_steps(&self) -> impl Iterator<Item = &Arc<Step>> {
         let job = match &self.action {
-            Action::Job(job) => Some(job),
-            Action::Request(_) => None,
+            StepAction::Job(job) => Some(job),
+            StepAction::Request(_) => None,
         };
         job.into_iter().flat_map(|job| {
             [&job.submit, &job.poll].into_iter().chain(&job.download).chain(job.cancel.as_ref())
@@ -88,8 +88,8 @@ impl Step {
     #[must_use]
     pub fn request(&self) -> Option<&RequestTemplate> {
         match &self.action {
-            Action::Request(request) => Some(request),
-            Action::Job(_) => None,
+            StepAction::Request(request) => Some(request),
+            StepAction::Job(_) => None,
         }
     }
 
@@ -102,7 +102,7 @@ impl Step {
 
 /// What a step does.
 #[derive(Clone, Debug)]
-pub enum Action {
+pub enum StepAction {
     /// A request in each pass.
     Request(RequestTemplate),
     /// A job of the upstream's.
@@ -120,7 +120,7 @@ pub enum AuthFlow {
 
 /// `iterate_over`.
 #[derive(Clone, Debug)]
-pub struct Rows {
+pub struct RowSelector {
     /// The expression, from the scope.
     pub expr: Expr,
     /// Its path inside the body, where it is one of field names and indexes alone: such rows can be copied as the
@@ -132,7 +132,7 @@ pub struct Rows {
 
 /// How many messages a page makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Emit {
+pub enum EmitMode {
     /// One for the page.
     Page,
     /// One for each row.

@@ -28,7 +28,7 @@ pub struct CronTiming {
 
 /// What happens to the runs that were missed while nothing ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CatchUp {
+pub enum CatchUpPolicy {
     /// One run stands for all of them.
     RunOnce,
     /// They are passed over.

@@ -8,7 +8,7 @@ use crate::{Expr, Value, time};
 
 /// A time range in half-open slices, in order; the loop runs whole in each.
 #[derive(Clone, Debug)]
-pub struct Window {
+pub struct TimeWindow {
     /// Where the range begins; none: at the cursor.
     pub from: Option<Expr>,
     /// Where it ends, exclusive; none: at `meta.started_at`.
@@ -61,7 +61,7 @@ impl TimeFormat {
     }
 }
 
-impl Window {
+impl TimeWindow {
     /// The time that a value of `from` or `to` names: RFC 3339, a date, a date and time without zone (UTC), text in the
     /// window's own format, or seconds or milliseconds of the epoch, also as text. Numbers are taken for what the format
     /// says, else for milliseconds from 10^11 on.
@@ -120,9 +120,9 @@ mod tests {
 
     use super::*;
 
-    fn window(format: TimeFormat, step: TimeDelta) -> Window {
+    fn window(format: TimeFormat, step: TimeDelta) -> TimeWindow {
         let pointer = "/definition/step/window".to_owned();
-        Window { from: None, to: None, step, format, from_param: None, to_param: None, pointer }
+        TimeWindow { from: None, to: None, step, format, from_param: None, to_param: None, pointer }
     }
 
     fn at(text: &str) -> DateTime<Utc> {

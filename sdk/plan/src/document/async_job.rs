@@ -9,7 +9,10 @@ use super::context::Context;
 use super::level::{Level, Role, Scopes};
 use super::object::Object;
 use super::step;
-use crate::{Action, AsyncJob, Emit, Fault, FaultCode, OutcomeRules, ResponseRules, Retry, Step};
+use crate::{
+    AsyncJob, Diagnostic, DiagnosticCode, EmitMode, OutcomeRules, ResponseRules, RetryPolicy, Step,
+    StepAction,
+};
 
 pub(crate) const FIELDS: &[&str] =
     &["submit", "poll", "done_when", "failed_when", "download", "cancel", "poll_wait", "max_wait"];
@@ -37,12 +40,12 @@ pub(super) fn read(object: &Object<'_>, level: &Level, context: &mut Context<'_>
     Some(Step {
         id,
         pointer: object.pointer.clone(),
-        action: Action::Job(Box::new(job?)),
+        action: StepAction::Job(Box::new(job?)),
         auth_flow,
         execute_if,
         for_each,
         timeout: Duration::from_secs(30),
-        retry: Retry::default(),
+        retry: RetryPolicy::default(),
         outcome: OutcomeRules::default(),
         while_expr: None,
         break_when: None,
@@ -56,7 +59,7 @@ pub(super) fn read(object: &Object<'_>, level: &Level, context: &mut Context<'_>
         sub_steps: Vec::new(),
         concurrency,
         stop_on_error,
-        emit: Emit::None,
+        emit: EmitMode::None,
         response: ResponseRules::default(),
         reads: context.take_reads(),
     })
@@ -114,7 +117,7 @@ fn download(object: &Object<'_>, inner: &mut Level, context: &mut Context<'_>) -
     let values = object.list("download", context)?;
     if values.is_empty() {
         let words = "at least one step is needed: what the job made is fetched by it";
-        context.fault(Fault::new(FaultCode::OutOfRange, object.at("download"), words));
+        context.report(Diagnostic::new(DiagnosticCode::OutOfRange, object.at("download"), words));
     }
     let mut steps = Vec::with_capacity(values.len());
     for (place, value) in values.iter().enumerate() {
@@ -136,7 +139,7 @@ fn waits(object: &Object<'_>, context: &mut Context<'_>) -> (Duration, Duration)
         let wait = object.span(field, context).unwrap_or(default);
         if wait > MOST {
             let words = format!("a job waits {} days at most", MOST.num_days());
-            context.fault(Fault::new(FaultCode::OutOfRange, object.at(field), words));
+            context.report(Diagnostic::new(DiagnosticCode::OutOfRange, object.at(field), words));
         }
         wait
     };

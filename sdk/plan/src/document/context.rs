@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use crate::expr::{InScope, Site};
-use crate::{Expr, Fault, FaultCode, Faults, Reads, ServerLimits, Template};
+use crate::{Diagnostic, DiagnosticCode, Diagnostics, Expr, ReadPaths, ServerLimits, Template};
 
 /// Faults of one document at most; more help nobody.
-const MAX_FAULTS: usize = 200;
+const MAX_DIAGNOSTICS: usize = 200;
 
 pub(super) struct Context<'s> {
     pub(super) server: &'s ServerLimits,
-    faults: Vec<Fault>,
+    diagnostics: Vec<Diagnostic>,
     /// What the expressions compiled since the last [`Context::take_reads`] read.
-    reads: Reads,
+    reads: ReadPaths,
     /// Ids of steps, and where they stand.
     pub(super) ids: BTreeMap<String, String>,
     /// Steps so far, in the document's order.
@@ -21,26 +21,28 @@ pub(super) struct Context<'s> {
 
 impl<'s> Context<'s> {
     pub(super) fn new(server: &'s ServerLimits) -> Self {
-        Self { server, faults: Vec::new(), reads: Reads::new(), ids: BTreeMap::new(), steps: 0 }
+        Self { server, diagnostics: Vec::new(), reads: ReadPaths::new(), ids: BTreeMap::new(), steps: 0 }
     }
 
-    pub(super) fn fault(&mut self, fault: Fault) {
-        if self.faults.len() < MAX_FAULTS && !self.faults.contains(&fault) {
-            self.faults.push(fault);
+    pub(super) fn report(&mut self, diagnostic: Diagnostic) {
+        if self.diagnostics.len() < MAX_DIAGNOSTICS && !self.diagnostics.contains(&diagnostic) {
+            self.diagnostics.push(diagnostic);
         }
     }
 
     pub(super) fn conflict(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
-        self.fault(Fault::new(FaultCode::Conflict, pointer, message));
+        self.report(Diagnostic::new(DiagnosticCode::Conflict, pointer, message));
     }
 
-    pub(super) fn finish<T>(self, outcome: Option<T>) -> Result<T, Faults> {
+    pub(super) fn finish<T>(self, outcome: Option<T>) -> Result<T, Diagnostics> {
         match outcome {
-            Some(outcome) if self.faults.is_empty() => Ok(outcome),
-            _ if self.faults.is_empty() => {
-                Err(Faults(vec![Fault::new(FaultCode::InvalidValue, "", "the document cannot be read")]))
-            }
-            _ => Err(Faults(self.faults)),
+            Some(outcome) if self.diagnostics.is_empty() => Ok(outcome),
+            _ if self.diagnostics.is_empty() => Err(Diagnostics(vec![Diagnostic::new(
+                DiagnosticCode::InvalidValue,
+                "",
+                "the document cannot be read",
+            )])),
+            _ => Err(Diagnostics(self.diagnostics)),
         }
     }
 
@@ -50,8 +52,8 @@ impl<'s> Context<'s> {
                 self.reads.extend(expr.reads());
                 Some(expr)
             }
-            Err(faults) => {
-                faults.into_iter().for_each(|fault| self.fault(fault));
+            Err(diagnostics) => {
+                diagnostics.into_iter().for_each(|diagnostic| self.report(diagnostic));
                 None
             }
         }
@@ -69,23 +71,23 @@ impl<'s> Context<'s> {
                 template.exprs().for_each(|expr| self.reads.extend(expr.reads()));
                 Some(template)
             }
-            Err(faults) => {
-                faults.into_iter().for_each(|fault| self.fault(fault));
+            Err(diagnostics) => {
+                diagnostics.into_iter().for_each(|diagnostic| self.report(diagnostic));
                 None
             }
         }
     }
 
     /// Puts back what was taken before a step was read.
-    pub(super) fn restore_reads(&mut self, reads: Reads) {
+    pub(super) fn restore_reads(&mut self, reads: ReadPaths) {
         self.reads = reads;
     }
 
-    pub(super) fn add_reads(&mut self, reads: &Reads) {
+    pub(super) fn add_reads(&mut self, reads: &ReadPaths) {
         self.reads.extend(reads);
     }
 
-    pub(super) fn take_reads(&mut self) -> Reads {
+    pub(super) fn take_reads(&mut self) -> ReadPaths {
         std::mem::take(&mut self.reads)
     }
 }

@@ -8,7 +8,7 @@ use super::object::{Object, wrong_type};
 use super::request;
 use crate::expr::InScope;
 use crate::template::JsonTemplate;
-use crate::{Cursor, CursorKind, Fault, FaultCode, Lookback};
+use crate::{Cursor, CursorKind, CursorLookback, Diagnostic, DiagnosticCode};
 
 pub(crate) const FIELDS: &[&str] = &["value", "type", "start", "lookback", "param", "ordered", "per_item"];
 
@@ -66,35 +66,35 @@ fn start(
 ) -> Option<JsonTemplate> {
     let pointer = object.at("start");
     if !matches!(value, Value::String(_) | Value::Number(_)) {
-        context.fault(wrong_type(&pointer, "text or a number", value));
+        context.report(wrong_type(&pointer, "text or a number", value));
         return None;
     }
     let start = request::json(value, &pointer, scope, context)?;
     if let (JsonTemplate::Literal(literal), Some(kind)) = (&start, kind)
         && let Err(words) = kind.check(literal)
     {
-        context.fault(Fault::new(FaultCode::InvalidValue, pointer, words));
+        context.report(Diagnostic::new(DiagnosticCode::InvalidValue, pointer, words));
     }
     Some(start)
 }
 
-fn lookback(kind: CursorKind, object: &Object<'_>, context: &mut Context<'_>) -> Option<Lookback> {
+fn lookback(kind: CursorKind, object: &Object<'_>, context: &mut Context<'_>) -> Option<CursorLookback> {
     let value = object.get("lookback")?;
     match kind {
         CursorKind::Timestamp | CursorKind::EpochSeconds | CursorKind::EpochMillis => {
-            object.span("lookback", context).map(Lookback::Time)
+            object.span("lookback", context).map(CursorLookback::Time)
         }
         CursorKind::Number => match value {
             Value::Number(number) if number.as_f64().is_some_and(|number| number > 0.0) => {
-                Some(Lookback::Number(number.clone()))
+                Some(CursorLookback::Number(number.clone()))
             }
             Value::Number(number) => {
                 let words = format!("{number} is not more than 0");
-                context.fault(Fault::new(FaultCode::OutOfRange, object.at("lookback"), words));
+                context.report(Diagnostic::new(DiagnosticCode::OutOfRange, object.at("lookback"), words));
                 None
             }
             other => {
-                context.fault(wrong_type(&object.at("lookback"), "a number, as the cursor is", other));
+                context.report(wrong_type(&object.at("lookback"), "a number, as the cursor is", other));
                 None
             }
         },

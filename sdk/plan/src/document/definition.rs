@@ -9,8 +9,8 @@ use super::context::Context;
 use super::level::Level;
 use super::object::Object;
 use super::{rate_limits, step, streaming, unsupported};
-use crate::fault::token;
-use crate::{Definition, Fault, FaultCode, OnLimit, canonical_json};
+use crate::diagnostic::token;
+use crate::{Definition, Diagnostic, DiagnosticCode, OnLimit, canonical_json};
 
 pub(crate) const FIELDS: &[&str] = &[
     "step",
@@ -31,7 +31,7 @@ pub(super) fn read(value: &Value, pointer: &str, context: &mut Context<'_>) -> O
             "the definition has {size} bytes, at most {} are allowed",
             context.server.definition_bytes
         );
-        context.fault(Fault::new(FaultCode::TooLarge, pointer, words));
+        context.report(Diagnostic::new(DiagnosticCode::TooLarge, pointer, words));
         return None;
     }
     lost_digits(value, pointer, context);
@@ -71,8 +71,8 @@ fn steps(object: &Object<'_>, max_depth: u32, context: &mut Context<'_>) -> Vec<
         (None, Some(_)) => {
             let Some(values) = object.list("steps", context) else { return Vec::new() };
             if values.is_empty() {
-                context.fault(Fault::new(
-                    FaultCode::OutOfRange,
+                context.report(Diagnostic::new(
+                    DiagnosticCode::OutOfRange,
                     object.at("steps"),
                     "at least one step is needed",
                 ));
@@ -84,8 +84,8 @@ fn steps(object: &Object<'_>, max_depth: u32, context: &mut Context<'_>) -> Vec<
             Vec::new()
         }
         (None, None) => {
-            context.fault(Fault::new(
-                FaultCode::Required,
+            context.report(Diagnostic::new(
+                DiagnosticCode::Required,
                 object.pointer.clone(),
                 "step or steps is required",
             ));
@@ -99,8 +99,9 @@ fn lost_digits(value: &Value, pointer: &str, context: &mut Context<'_>) {
     match value {
         Value::Number(number) if is_beyond_doubles(number) => {
             let words = format!("{number} has more digits than a double keeps");
-            context.fault(
-                Fault::new(FaultCode::OutOfRange, pointer, words).suggest(format!("\"{number}\", as text")),
+            context.report(
+                Diagnostic::new(DiagnosticCode::OutOfRange, pointer, words)
+                    .suggest(format!("\"{number}\", as text")),
             );
         }
         Value::Array(items) => {

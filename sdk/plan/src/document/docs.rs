@@ -18,7 +18,8 @@ fn every_plan_on_the_page_is_taken() {
     for block in json_blocks() {
         let document: Value = serde_json::from_str(block).unwrap_or_else(|error| panic!("{error}: {block}"));
         if document.get("definition").is_some() {
-            check(&document, &ServerLimits::default()).unwrap_or_else(|faults| panic!("{faults}\n{block}"));
+            check(&document, &ServerLimits::default())
+                .unwrap_or_else(|diagnostics| panic!("{diagnostics}\n{block}"));
             plans += 1;
         }
     }
@@ -54,11 +55,11 @@ fn every_example_is_a_plan_without_warnings_that_keeps_no_secret_and_stands_in_t
         let members = document.as_object_mut().unwrap();
         assert_eq!(members.remove("kind").unwrap(), "plan", "{name}");
         assert_eq!(members.remove("$schema").unwrap(), "../../plan.schema.json", "{name}");
-        let plan =
-            check(&document, &ServerLimits::default()).unwrap_or_else(|faults| panic!("{name}: {faults}"));
+        let plan = check(&document, &ServerLimits::default())
+            .unwrap_or_else(|diagnostics| panic!("{name}: {diagnostics}"));
         assert_eq!(plan.definition.warnings(), [], "{name}");
         let integration = read(&folder, "integration.json");
-        assert_eq!(plan.definition.keeping_secrets(&secrets(&integration)), [], "{name}");
+        assert_eq!(plan.definition.secret_diagnostics(&secrets(&integration)), [], "{name}");
         let config = read(&folder, "config.json");
         for (file, key) in [(&document, "integration"), (&config, "integration")] {
             assert_eq!(file[key], integration["key"], "{name}");

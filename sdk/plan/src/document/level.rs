@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::object::Object;
 use super::unsupported;
 use crate::expr::InScope;
-use crate::{AuthFlow, Emit, ScopeName};
+use crate::{AuthFlow, EmitMode, ScopeName};
 
 /// Where a step stands.
 #[derive(Clone)]
@@ -110,12 +110,12 @@ impl Level {
     }
 
     /// What a step here emits where it says nothing.
-    pub(super) fn default_emit(&self) -> Emit {
+    pub(super) fn default_emit(&self) -> EmitMode {
         match self.role {
-            _ if self.silent => Emit::None,
-            Role::LastDownload => Emit::Page,
-            Role::Plain if self.depth == 1 => Emit::Page,
-            _ => Emit::None,
+            _ if self.silent => EmitMode::None,
+            Role::LastDownload => EmitMode::Page,
+            Role::Plain if self.depth == 1 => EmitMode::Page,
+            _ => EmitMode::None,
         }
     }
 }

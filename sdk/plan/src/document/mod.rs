@@ -1,6 +1,6 @@
 //! From a document to a compiled plan, or to all of its faults.
 //!
-//! In comes JSON, out goes a [`Plan`] or every [`crate::Fault`] in it. Each file reads one object of the document. Readers
+//! In comes JSON, out goes a [`Plan`] or every [`crate::Diagnostic`] in it. Each file reads one object of the document. Readers
 //! note faults and go on, so one wrong field hides no other; nothing that had a fault is ever handed out.
 
 pub(crate) mod async_job;
@@ -30,14 +30,14 @@ pub(crate) mod window;
 
 use serde_json::Value;
 
-use crate::{Definition, Faults, Plan, ServerLimits};
+use crate::{Definition, Diagnostics, Plan, ServerLimits};
 use context::Context;
 
 /// Checks and compiles a whole plan document.
 ///
 /// # Errors
 /// Every fault of the document at once.
-pub fn check(document: &Value, server: &ServerLimits) -> Result<Plan, Faults> {
+pub fn check(document: &Value, server: &ServerLimits) -> Result<Plan, Diagnostics> {
     let mut context = Context::new(server);
     let plan = plan::read(document, &mut context);
     context.finish(plan)
@@ -47,7 +47,7 @@ pub fn check(document: &Value, server: &ServerLimits) -> Result<Plan, Faults> {
 ///
 /// # Errors
 /// Every fault of the definition at once.
-pub fn compile(definition: &Value, server: &ServerLimits) -> Result<Definition, Faults> {
+pub fn compile(definition: &Value, server: &ServerLimits) -> Result<Definition, Diagnostics> {
     let mut context = Context::new(server);
     let compiled = definition::read(definition, "/definition", &mut context);
     let outcome = context.finish(compiled);

@@ -6,9 +6,9 @@ use chrono::TimeDelta;
 use serde_json::{Map, Value};
 
 use super::context::Context;
+use crate::diagnostic::{nearest, quoted, token};
 use crate::expr::InScope;
-use crate::fault::{nearest, quoted, token};
-use crate::{Expr, Fault, FaultCode, time};
+use crate::{Diagnostic, DiagnosticCode, Expr, time};
 
 pub(super) struct Object<'d> {
     members: &'d Map<String, Value>,
@@ -28,8 +28,12 @@ pub(super) fn type_of(value: &Value) -> &'static str {
 }
 
 /// A value of the wrong type.
-pub(super) fn wrong_type(pointer: &str, wanted: &str, value: &Value) -> Fault {
-    Fault::new(FaultCode::WrongType, pointer, format!("must be {wanted}, and is {}", type_of(value)))
+pub(super) fn wrong_type(pointer: &str, wanted: &str, value: &Value) -> Diagnostic {
+    Diagnostic::new(
+        DiagnosticCode::WrongType,
+        pointer,
+        format!("must be {wanted}, and is {}", type_of(value)),
+    )
 }
 
 impl<'d> Object<'d> {
@@ -41,15 +45,15 @@ impl<'d> Object<'d> {
         context: &mut Context<'_>,
     ) -> Option<Self> {
         let Value::Object(members) = value else {
-            context.fault(wrong_type(pointer, "an object", value));
+            context.report(wrong_type(pointer, "an object", value));
             return None;
         };
         let object = Self { members, pointer: pointer.to_owned() };
         for name in members.keys().filter(|name| !known.contains(&name.as_str())) {
             let words = format!("there is no field {name}");
-            let mut fault = Fault::new(FaultCode::UnknownField, object.at(name), words);
-            fault.suggestion = nearest(name, known.iter().copied()).map(str::to_owned);
-            context.fault(fault);
+            let mut diagnostic = Diagnostic::new(DiagnosticCode::UnknownField, object.at(name), words);
+            diagnostic.suggestion = nearest(name, known.iter().copied()).map(str::to_owned);
+            context.report(diagnostic);
         }
         Some(object)
     }
@@ -71,8 +75,8 @@ impl<'d> Object<'d> {
     pub(super) fn require(&self, field: &str, context: &mut Context<'_>) -> Option<&'d Value> {
         let value = self.get(field);
         if value.is_none() {
-            context.fault(Fault::new(
-                FaultCode::Required,
+            context.report(Diagnostic::new(
+                DiagnosticCode::Required,
                 self.pointer.clone(),
                 format!("{field} is required"),
             ));
@@ -90,7 +94,7 @@ impl<'d> Object<'d> {
         let value = self.get(field)?;
         let taken = take(value);
         if taken.is_none() {
-            context.fault(wrong_type(&self.at(field), wanted, value));
+            context.report(wrong_type(&self.at(field), wanted, value));
         }
         taken
     }
@@ -104,7 +108,7 @@ impl<'d> Object<'d> {
         let text = self.text(field, context)?;
         if text.len() > most {
             let words = format!("has {} bytes, at most {most} are allowed", text.len());
-            context.fault(Fault::new(FaultCode::OutOfRange, self.at(field), words));
+            context.report(Diagnostic::new(DiagnosticCode::OutOfRange, self.at(field), words));
             return None;
         }
         Some(text.to_owned())
@@ -131,7 +135,7 @@ impl<'d> Object<'d> {
     ) -> Option<u64> {
         let value = self.get(field)?;
         let Value::Number(number) = value else {
-            context.fault(wrong_type(&self.at(field), "an integer", value));
+            context.report(wrong_type(&self.at(field), "an integer", value));
             return None;
         };
         match integer(number) {
@@ -142,7 +146,7 @@ impl<'d> Object<'d> {
                     _ if *bounds.end() == u64::MAX => format!("{number} is less than {}", bounds.start()),
                     _ => format!("{number} is not between {} and {}", bounds.start(), bounds.end()),
                 };
-                context.fault(Fault::new(FaultCode::OutOfRange, self.at(field), words));
+                context.report(Diagnostic::new(DiagnosticCode::OutOfRange, self.at(field), words));
                 None
             }
         }
@@ -160,9 +164,9 @@ impl<'d> Object<'d> {
         if found.is_none() {
             let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
             let words = format!("{text} is none of {}", names.join(", "), text = quoted(text));
-            let mut fault = Fault::new(FaultCode::InvalidValue, self.at(field), words);
-            fault.suggestion = nearest(text, names).map(str::to_owned);
-            context.fault(fault);
+            let mut diagnostic = Diagnostic::new(DiagnosticCode::InvalidValue, self.at(field), words);
+            diagnostic.suggestion = nearest(text, names).map(str::to_owned);
+            context.report(diagnostic);
         }
         found
     }
@@ -171,8 +175,8 @@ impl<'d> Object<'d> {
     pub(super) fn span(&self, field: &str, context: &mut Context<'_>) -> Option<TimeDelta> {
         let value = self.get(field)?;
         let Value::String(text) = value else {
-            let fault = wrong_type(&self.at(field), "a length of time as text", value);
-            context.fault(fault.suggest(format!("\"{}s\"", value.as_u64().unwrap_or(10))));
+            let diagnostic = wrong_type(&self.at(field), "a length of time as text", value);
+            context.report(diagnostic.suggest(format!("\"{}s\"", value.as_u64().unwrap_or(10))));
             return None;
         };
         let span = time::span(text);
@@ -181,7 +185,7 @@ impl<'d> Object<'d> {
                 "{text} is no length of time: one is like 90s, 10m, 1h30m, 1d, 2w, and more than 0",
                 text = quoted(text)
             );
-            context.fault(Fault::new(FaultCode::InvalidValue, self.at(field), words));
+            context.report(Diagnostic::new(DiagnosticCode::InvalidValue, self.at(field), words));
         }
         span
     }
@@ -190,7 +194,11 @@ impl<'d> Object<'d> {
     pub(super) fn param(&self, field: &str, context: &mut Context<'_>) -> Option<String> {
         let name = self.text(field, context)?;
         if name.is_empty() {
-            context.fault(Fault::new(FaultCode::InvalidValue, self.at(field), "a parameter has a name"));
+            context.report(Diagnostic::new(
+                DiagnosticCode::InvalidValue,
+                self.at(field),
+                "a parameter has a name",
+            ));
         }
         Some(name.to_owned())
     }
@@ -206,19 +214,23 @@ pub(super) fn expr(value: &Value, pointer: &str, scope: &InScope, context: &mut 
     match value {
         Value::String(text) if text.trim_start().starts_with("{{") => {
             let inner = text.trim().trim_start_matches("{{").trim_end_matches("}}").trim();
-            let fault =
-                Fault::new(FaultCode::Syntax, pointer, "an expression stands here bare, without {{ and }}");
-            context.fault(fault.at(0).suggest(inner));
+            let diagnostic = Diagnostic::new(
+                DiagnosticCode::Syntax,
+                pointer,
+                "an expression stands here bare, without {{ and }}",
+            );
+            context.report(diagnostic.at(0).suggest(inner));
             None
         }
         Value::String(text) => context.expr(text, pointer, scope),
         Value::Bool(_) | Value::Number(_) => {
-            context
-                .fault(wrong_type(pointer, "an expression as text", value).suggest(format!("\"`{value}`\"")));
+            context.report(
+                wrong_type(pointer, "an expression as text", value).suggest(format!("\"`{value}`\"")),
+            );
             None
         }
         _ => {
-            context.fault(wrong_type(pointer, "an expression as text", value));
+            context.report(wrong_type(pointer, "an expression as text", value));
             None
         }
     }
@@ -243,7 +255,7 @@ pub(super) fn key(text: &str, pointer: String, context: &mut Context<'_>) -> Opt
          letter or digit",
         text = quoted(text)
     );
-    context.fault(Fault::new(FaultCode::InvalidValue, pointer, words));
+    context.report(Diagnostic::new(DiagnosticCode::InvalidValue, pointer, words));
     None
 }
 

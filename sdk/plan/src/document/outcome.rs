@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use super::context::Context;
 use super::object::{Object, wrong_type};
+use crate::diagnostic::quoted;
 use crate::expr::InScope;
-use crate::fault::quoted;
-use crate::{Fault, FaultCode, Matcher, OutcomeRules, StatusClass};
+use crate::{Diagnostic, DiagnosticCode, OutcomeMatcher, OutcomeRules, StatusClass};
 
 pub(super) fn read(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> OutcomeRules {
     OutcomeRules {
@@ -20,30 +20,34 @@ pub(super) fn read(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>
 }
 
 /// A list of statuses, classes and error codes.
-pub(super) fn matchers(object: &Object<'_>, field: &str, context: &mut Context<'_>) -> Vec<Matcher> {
+pub(super) fn matchers(object: &Object<'_>, field: &str, context: &mut Context<'_>) -> Vec<OutcomeMatcher> {
     let Some(values) = object.list(field, context) else { return Vec::new() };
     let mut matchers = Vec::with_capacity(values.len());
     for (place, value) in values.iter().enumerate() {
         let pointer = format!("{}/{place}", object.at(field));
         match matcher(value, &pointer) {
             Ok(matcher) if matchers.contains(&matcher) => {
-                context.fault(Fault::new(FaultCode::Duplicate, pointer, format!("{value} is named twice")));
+                context.report(Diagnostic::new(
+                    DiagnosticCode::Duplicate,
+                    pointer,
+                    format!("{value} is named twice"),
+                ));
             }
             Ok(matcher) => matchers.push(matcher),
-            Err(fault) => context.fault(fault),
+            Err(diagnostic) => context.report(diagnostic),
         }
     }
     matchers
 }
 
-fn matcher(value: &Value, pointer: &str) -> Result<Matcher, Fault> {
+fn matcher(value: &Value, pointer: &str) -> Result<OutcomeMatcher, Diagnostic> {
     match value {
         Value::Number(number) => {
             let status =
                 number.as_f64().filter(|status| status.fract() == 0.0 && (100.0..600.0).contains(status));
             let status = status.ok_or_else(|| {
-                Fault::new(
-                    FaultCode::OutOfRange,
+                Diagnostic::new(
+                    DiagnosticCode::OutOfRange,
                     pointer,
                     format!("{number} is not a status between 100 and 599"),
                 )
@@ -54,24 +58,25 @@ fn matcher(value: &Value, pointer: &str) -> Result<Matcher, Fault> {
                 reason = "integral, 100 to 599"
             )]
             let status = status as u16;
-            Ok(Matcher::Status(status))
+            Ok(OutcomeMatcher::Status(status))
         }
         Value::String(text) => {
             let lower = text.to_ascii_lowercase();
             if let [digit @ b'1'..=b'5', b'x', b'x'] = lower.as_bytes() {
                 if text != &lower {
-                    let fault = Fault::new(
-                        FaultCode::InvalidValue,
+                    let diagnostic = Diagnostic::new(
+                        DiagnosticCode::InvalidValue,
                         pointer,
                         format!("{text} is no class", text = quoted(text)),
                     );
-                    return Err(fault.suggest(format!("\"{lower}\"")));
+                    return Err(diagnostic.suggest(format!("\"{lower}\"")));
                 }
-                return Ok(Matcher::Class(StatusClass(digit - b'0')));
+                return Ok(OutcomeMatcher::Class(StatusClass(digit - b'0')));
             }
             if let Ok(status) = text.parse::<u16>() {
-                let fault = Fault::new(FaultCode::WrongType, pointer, "a status is a number, not text");
-                return Err(fault.suggest(status.to_string()));
+                let diagnostic =
+                    Diagnostic::new(DiagnosticCode::WrongType, pointer, "a status is a number, not text");
+                return Err(diagnostic.suggest(status.to_string()));
             }
             let is_code = text.starts_with(|first: char| first.is_ascii_uppercase())
                 && text
@@ -82,9 +87,9 @@ fn matcher(value: &Value, pointer: &str) -> Result<Matcher, Fault> {
                     "{text} is neither a class like \"5xx\" nor an error code like \"TIMEOUT\"",
                     text = quoted(text)
                 );
-                return Err(Fault::new(FaultCode::InvalidValue, pointer, words));
+                return Err(Diagnostic::new(DiagnosticCode::InvalidValue, pointer, words));
             }
-            Ok(Matcher::Code(text.clone()))
+            Ok(OutcomeMatcher::Code(text.clone()))
         }
         other => Err(wrong_type(pointer, "a status, a class or an error code", other)),
     }

@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use super::context::Context;
 use super::object::Object;
+use crate::diagnostic::{nearest, quoted};
 use crate::expr::InScope;
-use crate::fault::{nearest, quoted};
-use crate::{Fault, FaultCode, OnRepeat, Paginate, PaginateKind, StopOn};
+use crate::{Diagnostic, DiagnosticCode, OnRepeat, Pagination, PaginationKind, StopOn};
 
 pub(crate) const TYPES: &[&str] = &["page", "offset", "cursor", "next_url", "link_header"];
 
@@ -21,7 +21,7 @@ pub(crate) fn fields_of(kind: &str) -> &'static [&'static str] {
     }
 }
 
-pub(super) fn read(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> Option<Paginate> {
+pub(super) fn read(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> Option<Pagination> {
     let value = step.get("paginate")?;
     let pointer = step.at("paginate");
     let name = type_name(value, &pointer, context)?;
@@ -39,14 +39,14 @@ pub(super) fn read(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>
         context.conflict(&pointer, words);
     }
     if stop_on.short
-        && !matches!(kind, PaginateKind::Page { size: Some(_), .. } | PaginateKind::Offset { .. })
+        && !matches!(kind, PaginationKind::Page { size: Some(_), .. } | PaginationKind::Offset { .. })
     {
         context.conflict(
             object.at("stop_on"),
             "a page is short of its size, and only page and offset with a size have one",
         );
     }
-    Some(Paginate { kind, stop_on, on_repeat, pointer })
+    Some(Pagination { kind, stop_on, on_repeat, pointer })
 }
 
 fn type_name<'d>(value: &'d Value, pointer: &str, context: &mut Context<'_>) -> Option<&'d str> {
@@ -64,13 +64,18 @@ fn type_name<'d>(value: &'d Value, pointer: &str, context: &mut Context<'_>) -> 
         return Some(name);
     }
     let words = format!("{name} is none of {}", TYPES.join(", "), name = quoted(name));
-    let mut fault = Fault::new(FaultCode::InvalidValue, format!("{pointer}/type"), words);
-    fault.suggestion = nearest(name, TYPES.iter().copied()).map(str::to_owned);
-    context.fault(fault);
+    let mut diagnostic = Diagnostic::new(DiagnosticCode::InvalidValue, format!("{pointer}/type"), words);
+    diagnostic.suggestion = nearest(name, TYPES.iter().copied()).map(str::to_owned);
+    context.report(diagnostic);
     None
 }
 
-fn kind(name: &str, object: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> Option<PaginateKind> {
+fn kind(
+    name: &str,
+    object: &Object<'_>,
+    scope: &InScope,
+    context: &mut Context<'_>,
+) -> Option<PaginationKind> {
     match name {
         "page" => {
             let number = object.param("param", context).unwrap_or_else(|| "page".to_owned());
@@ -78,32 +83,32 @@ fn kind(name: &str, object: &Object<'_>, scope: &InScope, context: &mut Context<
             let start = object.integer("start", 0..=1_000_000_000, context).unwrap_or(1);
             let size = object.integer("size", 1..=1_000_000, context);
             if size_param.is_some() && !object.has("size") {
-                context.fault(Fault::new(
-                    FaultCode::Required,
+                context.report(Diagnostic::new(
+                    DiagnosticCode::Required,
                     object.pointer.clone(),
                     "size is required with size_param",
                 ));
             }
-            Some(PaginateKind::Page { param: number, start, size_param, size })
+            Some(PaginationKind::Page { param: number, start, size_param, size })
         }
         "offset" => {
             let offset = object.param("param", context).unwrap_or_else(|| "offset".to_owned());
             let size_param = object.param("size_param", context);
             object.require("size", context)?;
             let size = object.integer("size", 1..=1_000_000, context)?;
-            Some(PaginateKind::Offset { param: offset, size_param, size })
+            Some(PaginationKind::Offset { param: offset, size_param, size })
         }
         "cursor" => {
             let param = object.param("param", context);
             object.require("value", context)?;
             let value = object.expr("value", scope, context)?;
-            Some(PaginateKind::Cursor { value, param })
+            Some(PaginationKind::Cursor { value, param })
         }
         "next_url" => {
             object.require("value", context)?;
-            Some(PaginateKind::NextUrl { value: object.expr("value", scope, context)? })
+            Some(PaginationKind::NextUrl { value: object.expr("value", scope, context)? })
         }
-        _ => Some(PaginateKind::LinkHeader),
+        _ => Some(PaginationKind::LinkHeader),
     }
 }
 
@@ -115,8 +120,8 @@ fn stop_on(object: &Object<'_>, context: &mut Context<'_>) -> StopOn {
             Some("short") => stop_on.short = true,
             _ => {
                 let pointer = format!("{}/{place}", object.at("stop_on"));
-                context.fault(Fault::new(
-                    FaultCode::InvalidValue,
+                context.report(Diagnostic::new(
+                    DiagnosticCode::InvalidValue,
                     pointer,
                     format!("{value} is none of empty, short"),
                 ));
@@ -127,6 +132,6 @@ fn stop_on(object: &Object<'_>, context: &mut Context<'_>) -> StopOn {
 }
 
 /// Whether a loop counts the rows of its pages.
-fn counts_rows(kind: &PaginateKind) -> bool {
-    matches!(kind, PaginateKind::Page { .. } | PaginateKind::Offset { .. })
+fn counts_rows(kind: &PaginationKind) -> bool {
+    matches!(kind, PaginationKind::Page { .. } | PaginationKind::Offset { .. })
 }

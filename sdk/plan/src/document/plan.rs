@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::context::Context;
 use super::object::{self, Object, wrong_type};
 use super::{definition, timing};
-use crate::{Configs, Fault, FaultCode, Overlap, Plan};
+use crate::{Configs, Diagnostic, DiagnosticCode, OverlapPolicy, Plan};
 
 pub(crate) const FIELDS: &[&str] = &[
     "key",
@@ -43,7 +43,8 @@ pub(super) fn read(document: &Value, context: &mut Context<'_>) -> Option<Plan> 
     let description = object.short_text("description", DESCRIPTION_BYTES, context);
     let enabled = object.boolean("enabled", context).unwrap_or(false);
     let timing = timing::read(&object, context);
-    let overlap = object.choice("overlap", &[("skip", Overlap::Skip), ("queue", Overlap::Queue)], context);
+    let overlap =
+        object.choice("overlap", &[("skip", OverlapPolicy::Skip), ("queue", OverlapPolicy::Queue)], context);
     let catch_up = timing::catch_up(&object, context);
     let repeat_count = object.integer("repeat_count", 1..=MAX_COUNT, context);
     let priority = object.integer("priority", 0..=9, context).and_then(|value| u8::try_from(value).ok());
@@ -57,7 +58,7 @@ pub(super) fn read(document: &Value, context: &mut Context<'_>) -> Option<Plan> 
         description,
         enabled,
         timing,
-        overlap: overlap.unwrap_or(Overlap::Skip),
+        overlap: overlap.unwrap_or(OverlapPolicy::Skip),
         catch_up,
         repeat_count,
         priority: priority.unwrap_or(5),
@@ -78,19 +79,19 @@ fn configs(object: &Object<'_>, context: &mut Context<'_>) -> Option<Configs> {
             let at = object.at("configs");
             if items.is_empty() || items.len() > MAX_CONFIGS {
                 let words = format!("{} configs are not between 1 and {MAX_CONFIGS}", items.len());
-                context.fault(Fault::new(FaultCode::OutOfRange, at, words));
+                context.report(Diagnostic::new(DiagnosticCode::OutOfRange, at, words));
                 return None;
             }
             let mut keys = Vec::with_capacity(items.len());
             for (place, item) in items.iter().enumerate() {
                 let pointer = format!("{at}/{place}");
                 let Some(text) = item.as_str() else {
-                    context.fault(wrong_type(&pointer, "a key", item));
+                    context.report(wrong_type(&pointer, "a key", item));
                     continue;
                 };
                 if keys.iter().any(|known| known == text) {
-                    context.fault(Fault::new(
-                        FaultCode::Duplicate,
+                    context.report(Diagnostic::new(
+                        DiagnosticCode::Duplicate,
                         pointer,
                         format!("{text} is named twice"),
                     ));
@@ -101,7 +102,7 @@ fn configs(object: &Object<'_>, context: &mut Context<'_>) -> Option<Configs> {
             Some(Configs::Keys(keys))
         }
         Some(other) => {
-            context.fault(
+            context.report(
                 wrong_type(&object.at("configs"), "\"all\" or a list of keys", other).suggest("\"all\""),
             );
             None

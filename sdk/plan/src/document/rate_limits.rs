@@ -8,10 +8,13 @@ use super::context::Context;
 use super::object::{self, Object, wrong_type};
 use super::request::is_header_name;
 use super::unsupported;
+use crate::diagnostic::quoted;
 use crate::expr::InScope;
-use crate::fault::quoted;
 use crate::functions::linear_regex;
-use crate::{Expr, Fault, FaultCode, Learned, LimitScope, Rate, RateLimit, Reported, ScopeName};
+use crate::{
+    Diagnostic, DiagnosticCode, DynamicQuota, Expr, LimitScope, QuotaSource, RateLimit, RequestRate,
+    ScopeName,
+};
 
 pub(crate) const FIELDS: &[&str] = &[
     "name",
@@ -58,7 +61,7 @@ pub(super) fn read(definition: &Object<'_>, context: &mut Context<'_>) -> Vec<Ra
     let at = definition.at("rate_limits");
     if values.len() > MAX_LIMITS {
         let words = format!("{} limits are more than {MAX_LIMITS}", values.len());
-        context.fault(Fault::new(FaultCode::OutOfRange, at, words));
+        context.report(Diagnostic::new(DiagnosticCode::OutOfRange, at, words));
         return Vec::new();
     }
     let mut limits: Vec<RateLimit> = Vec::with_capacity(values.len());
@@ -66,7 +69,11 @@ pub(super) fn read(definition: &Object<'_>, context: &mut Context<'_>) -> Vec<Ra
         let Some(limit) = limit(value, &format!("{at}/{place}"), context) else { continue };
         if let Some(other) = limits.iter().find(|other| other.name == limit.name) {
             let words = format!("the limit at {} has the name {} already", other.pointer, limit.name);
-            context.fault(Fault::new(FaultCode::Duplicate, format!("{}/name", limit.pointer), words));
+            context.report(Diagnostic::new(
+                DiagnosticCode::Duplicate,
+                format!("{}/name", limit.pointer),
+                words,
+            ));
         }
         limits.push(limit);
     }
@@ -83,7 +90,7 @@ fn limit(value: &Value, pointer: &str, context: &mut Context<'_>) -> Option<Rate
     let limit = RateLimit {
         name: name.unwrap_or_default(),
         endpoint: endpoint(&object, context),
-        rate: requests.map(|requests| Rate { requests, window }),
+        rate: requests.map(|requests| RequestRate { requests, window }),
         scope: object.choice("scope", SCOPES, context).unwrap_or(LimitScope::Global),
         max_concurrent: concurrent.and_then(|value| u32::try_from(value).ok()),
         cost: object.expr("cost", &cost_scope(), context),
@@ -106,7 +113,7 @@ fn together(object: &Object<'_>, context: &mut Context<'_>) {
         );
     } else if !requests && !object.has("max_concurrent") && !object.has("dynamic") {
         let words = "requests, max_concurrent or dynamic is required: the limit limits nothing";
-        context.fault(Fault::new(FaultCode::Required, object.pointer.clone(), words));
+        context.report(Diagnostic::new(DiagnosticCode::Required, object.pointer.clone(), words));
     }
     if requests && !window {
         let others = FIELDS.iter().filter(|field| !matches!(**field, "name" | "requests"));
@@ -123,36 +130,40 @@ fn endpoint(object: &Object<'_>, context: &mut Context<'_>) -> Option<regex::Reg
         Ok(regex) => Some(regex),
         Err(words) => {
             let words = format!("not a regular expression: {words}");
-            context.fault(Fault::new(FaultCode::InvalidValue, object.at("endpoint"), words));
+            context.report(Diagnostic::new(DiagnosticCode::InvalidValue, object.at("endpoint"), words));
             None
         }
     }
 }
 
-fn dynamic(value: &Value, pointer: String, context: &mut Context<'_>) -> Option<Learned> {
+fn dynamic(value: &Value, pointer: String, context: &mut Context<'_>) -> Option<DynamicQuota> {
     let object = Object::open(value, &pointer, DYNAMIC_FIELDS, context)?;
     let mut reported =
         |field: &str| object.get(field).and_then(|value| reported(value, &object.at(field), context));
-    Some(Learned { remaining: reported("remaining"), reset: reported("reset"), limit: reported("limit") })
+    Some(DynamicQuota {
+        remaining: reported("remaining"),
+        reset: reported("reset"),
+        limit: reported("limit"),
+    })
 }
 
-fn reported(value: &Value, pointer: &str, context: &mut Context<'_>) -> Option<Reported> {
+fn reported(value: &Value, pointer: &str, context: &mut Context<'_>) -> Option<QuotaSource> {
     match value {
-        Value::String(name) if is_header_name(name) => Some(Reported::Header(name.to_ascii_lowercase())),
+        Value::String(name) if is_header_name(name) => Some(QuotaSource::Header(name.to_ascii_lowercase())),
         Value::String(name) => {
             let words = format!("{name} is no header name", name = quoted(name));
-            let fault = Fault::new(FaultCode::InvalidValue, pointer, words);
-            context.fault(fault.suggest("{\"expr\": …} for an expression"));
+            let diagnostic = Diagnostic::new(DiagnosticCode::InvalidValue, pointer, words);
+            context.report(diagnostic.suggest("{\"expr\": …} for an expression"));
             None
         }
         Value::Object(_) => {
             let object = Object::open(value, pointer, &["expr"], context)?;
             object.require("expr", context);
             let expr: Option<Expr> = object.expr("expr", &answer_scope(), context);
-            expr.map(Reported::Expr)
+            expr.map(QuotaSource::Expr)
         }
         other => {
-            context.fault(wrong_type(pointer, "the name of a header, or {\"expr\": …}", other));
+            context.report(wrong_type(pointer, "the name of a header, or {\"expr\": …}", other));
             None
         }
     }

@@ -5,10 +5,10 @@ use url::Url;
 
 use super::context::Context;
 use super::object::{Object, wrong_type};
+use crate::diagnostic::{quoted, token};
 use crate::expr::InScope;
-use crate::fault::{quoted, token};
 use crate::template::{BodyTemplate, HeaderTemplate, JsonTemplate, ParamTemplate};
-use crate::{Fault, FaultCode, Method, RequestTemplate, Template};
+use crate::{Diagnostic, DiagnosticCode, Method, RequestTemplate, Template};
 
 const METHODS: &[(&str, Method)] = &[
     ("GET", Method::Get),
@@ -63,7 +63,7 @@ fn url(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> Option<
         _ => None,
     };
     if let Some(words) = wrong {
-        context.fault(Fault::new(FaultCode::InvalidValue, pointer, words).at(0));
+        context.report(Diagnostic::new(DiagnosticCode::InvalidValue, pointer, words).at(0));
         return None;
     }
     Some(template)
@@ -81,18 +81,18 @@ fn headers(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> Vec
         let lower = name.to_ascii_lowercase();
         if FORBIDDEN.contains(&lower.as_str()) {
             let words = format!("{name} belongs to the connection and cannot be set");
-            context.fault(Fault::new(FaultCode::InvalidValue, pointer.clone(), words));
+            context.report(Diagnostic::new(DiagnosticCode::InvalidValue, pointer.clone(), words));
         }
         if !is_header_name(name) {
-            context.fault(Fault::new(
-                FaultCode::InvalidValue,
+            context.report(Diagnostic::new(
+                DiagnosticCode::InvalidValue,
                 pointer.clone(),
                 format!("{name} is no header name", name = quoted(name)),
             ));
         }
         if headers.iter().any(|known| known.name == lower) {
-            context.fault(Fault::new(
-                FaultCode::Duplicate,
+            context.report(Diagnostic::new(
+                DiagnosticCode::Duplicate,
                 pointer.clone(),
                 format!("{lower} is there twice"),
             ));
@@ -101,8 +101,8 @@ fn headers(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> Vec
         if let JsonTemplate::Literal(literal) = &value
             && literal.as_str().is_some_and(|text| text.chars().any(|char| char.is_control() && char != '\t'))
         {
-            context.fault(Fault::new(
-                FaultCode::InvalidValue,
+            context.report(Diagnostic::new(
+                DiagnosticCode::InvalidValue,
                 pointer.clone(),
                 "a header holds no control characters",
             ));
@@ -146,7 +146,7 @@ fn params(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> Vec<
             params
         }
         Some(other) => {
-            context.fault(wrong_type(&at, "an object, or a list of {name, value}", other));
+            context.report(wrong_type(&at, "an object, or a list of {name, value}", other));
             Vec::new()
         }
     }
@@ -160,7 +160,11 @@ fn param(
     context: &mut Context<'_>,
 ) -> Option<ParamTemplate> {
     if name.is_empty() {
-        context.fault(Fault::new(FaultCode::InvalidValue, pointer.clone(), "a parameter has a name"));
+        context.report(Diagnostic::new(
+            DiagnosticCode::InvalidValue,
+            pointer.clone(),
+            "a parameter has a name",
+        ));
     }
     let value = match value {
         Value::Array(items) => {
@@ -177,7 +181,7 @@ fn param(
 /// Text that may hold templates, a number, a boolean or null.
 fn scalar(value: &Value, pointer: &str, scope: &InScope, context: &mut Context<'_>) -> Option<JsonTemplate> {
     if value.is_object() || value.is_array() {
-        context.fault(wrong_type(pointer, "text, a number or a boolean", value));
+        context.report(wrong_type(pointer, "text, a number or a boolean", value));
         return None;
     }
     json(value, pointer, scope, context)

@@ -4,8 +4,8 @@ use serde_json::Value;
 
 use super::context::Context;
 use super::object::{Object, wrong_type};
-use crate::fault::quoted;
-use crate::{CsvHeader, CsvRules, Decompress, Fault, FaultCode, ResponseFormat, ResponseRules};
+use crate::diagnostic::quoted;
+use crate::{CsvHeader, CsvRules, Decompression, Diagnostic, DiagnosticCode, ResponseFormat, ResponseRules};
 
 pub(crate) const FIELDS: &[&str] = &["format", "max_bytes", "charset", "decompress", "stream", "csv", "xml"];
 pub(crate) const CSV_FIELDS: &[&str] = &["delimiter", "quote", "header"];
@@ -21,11 +21,11 @@ pub(crate) const FORMATS: &[(&str, ResponseFormat)] = &[
     ("binary", ResponseFormat::Binary),
 ];
 
-pub(crate) const DECOMPRESS: &[(&str, Decompress)] = &[
-    ("auto", Decompress::Auto),
-    ("gzip", Decompress::Gzip),
-    ("zip", Decompress::Zip),
-    ("none", Decompress::None),
+pub(crate) const DECOMPRESS: &[(&str, Decompression)] = &[
+    ("auto", Decompression::Auto),
+    ("gzip", Decompression::Gzip),
+    ("zip", Decompression::Zip),
+    ("none", Decompression::None),
 ];
 
 /// Names in one list at most.
@@ -85,7 +85,7 @@ fn charset(object: &Object<'_>, context: &mut Context<'_>) -> Option<String> {
             "{label} is the label of no encoding, like utf-8, windows-1252, shift_jis",
             label = quoted(label)
         );
-        context.fault(Fault::new(FaultCode::InvalidValue, object.at("charset"), words));
+        context.report(Diagnostic::new(DiagnosticCode::InvalidValue, object.at("charset"), words));
     }
     encoding.map(|encoding| encoding.name().to_owned())
 }
@@ -113,7 +113,7 @@ fn byte(object: &Object<'_>, field: &str, context: &mut Context<'_>) -> Option<u
         [byte] if byte.is_ascii() && !matches!(byte, b'\n' | b'\r' | 0) => Some(*byte),
         _ => {
             let words = format!("{text} is not one ASCII character within a line", text = quoted(text));
-            context.fault(Fault::new(FaultCode::InvalidValue, object.at(field), words));
+            context.report(Diagnostic::new(DiagnosticCode::InvalidValue, object.at(field), words));
             None
         }
     }
@@ -125,7 +125,7 @@ fn header(object: &Object<'_>, context: &mut Context<'_>) -> Option<CsvHeader> {
         Value::Bool(false) => Some(CsvHeader::None),
         Value::Array(_) => names(object, "header", context).map(CsvHeader::Names),
         other => {
-            context.fault(wrong_type(&object.at("header"), "true, false or a list of names", other));
+            context.report(wrong_type(&object.at("header"), "true, false or a list of names", other));
             None
         }
     }
@@ -144,23 +144,25 @@ fn names(object: &Object<'_>, field: &str, context: &mut Context<'_>) -> Option<
     let values = object.list(field, context)?;
     if values.is_empty() || values.len() > MAX_NAMES {
         let words = format!("{} names are not between 1 and {MAX_NAMES}", values.len());
-        context.fault(Fault::new(FaultCode::OutOfRange, object.at(field), words));
+        context.report(Diagnostic::new(DiagnosticCode::OutOfRange, object.at(field), words));
         return None;
     }
     let mut names: Vec<String> = Vec::with_capacity(values.len());
     for (place, value) in values.iter().enumerate() {
         let pointer = format!("{}/{place}", object.at(field));
         match value.as_str() {
-            Some("") => context.fault(Fault::new(FaultCode::InvalidValue, pointer, "a name is not empty")),
+            Some("") => {
+                context.report(Diagnostic::new(DiagnosticCode::InvalidValue, pointer, "a name is not empty"))
+            }
             Some(name) if names.iter().any(|known| known == name) => {
-                context.fault(Fault::new(
-                    FaultCode::Duplicate,
+                context.report(Diagnostic::new(
+                    DiagnosticCode::Duplicate,
                     pointer,
                     format!("{name:.100} is named twice"),
                 ));
             }
             Some(name) => names.push(name.to_owned()),
-            None => context.fault(wrong_type(&pointer, "a name", value)),
+            None => context.report(wrong_type(&pointer, "a name", value)),
         }
     }
     Some(names)

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::context::Context;
 use super::object::Object;
 use super::outcome::matchers;
-use crate::{Backoff, Jitter, Retry};
+use crate::{Backoff, Jitter, RetryPolicy};
 
 pub(crate) const FIELDS: &[&str] =
     &["max_retries", "backoff", "initial_delay_ms", "max_delay_ms", "jitter", "on"];
@@ -20,8 +20,8 @@ pub(crate) const BACKOFFS: &[(&str, Backoff)] = &[
 /// Milliseconds of one delay at most: a day.
 const MAX_DELAY_MS: u64 = 86_400_000;
 
-pub(super) fn read(step: &Object<'_>, context: &mut Context<'_>) -> Retry {
-    let mut default = Retry::default();
+pub(super) fn read(step: &Object<'_>, context: &mut Context<'_>) -> RetryPolicy {
+    let mut default = RetryPolicy::default();
     default.max_retries = default.max_retries.min(context.server.retries);
     let Some(value) = step.get("retry") else { return default };
     let Some(object) = Object::open(value, &step.at("retry"), FIELDS, context) else { return default };
@@ -33,7 +33,7 @@ pub(super) fn read(step: &Object<'_>, context: &mut Context<'_>) -> Retry {
     let max = object.integer("max_delay_ms", 0..=MAX_DELAY_MS, context).map(Duration::from_millis);
     let jitter = object.choice("jitter", &[("full", Jitter::Full), ("none", Jitter::None)], context);
     let on = matchers(&object, "on", context);
-    let retry = Retry {
+    let retry = RetryPolicy {
         max_retries: max_retries.unwrap_or(default.max_retries),
         backoff: backoff.unwrap_or(default.backoff),
         initial_delay: initial.unwrap_or(default.initial_delay),

@@ -12,9 +12,9 @@ use super::{
     async_job, conditional, cursor, outcome, paginate, request, response, retry, sent_params, streaming,
 };
 use super::{unsupported, window};
+use crate::diagnostic::token;
 use crate::expr::InScope;
-use crate::fault::token;
-use crate::{Action, AuthFlow, Emit, Expr, Fault, FaultCode, Rows, Step};
+use crate::{AuthFlow, Diagnostic, DiagnosticCode, EmitMode, Expr, RowSelector, Step, StepAction};
 
 pub(crate) const FIELDS: &[&str] = &[
     "id",
@@ -146,8 +146,11 @@ fn read_request(object: &Object<'_>, level: &Level, context: &mut Context<'_>) -
     let set_context = named_exprs(object, "set_context", &kept, context);
     let extract = named_exprs(object, "extract", &kept, context);
     let rows = object.expr("iterate_over", &kept, context);
-    let rows =
-        rows.map(|expr| Rows { plain: expr.plain_body_path(), unfiltered: expr.before_filter(), expr });
+    let rows = rows.map(|expr| RowSelector {
+        plain: expr.plain_body_path(),
+        unfiltered: expr.before_filter(),
+        expr,
+    });
     let emit = emit(object, level, context);
     let response = response::read(object, context);
     let conditional = conditional::read(object, request.as_ref(), context);
@@ -161,7 +164,7 @@ fn read_request(object: &Object<'_>, level: &Level, context: &mut Context<'_>) -
     Some(Step {
         id,
         pointer: object.pointer.clone(),
-        action: Action::Request(request?),
+        action: StepAction::Request(request?),
         auth_flow,
         execute_if,
         for_each,
@@ -189,13 +192,13 @@ fn read_request(object: &Object<'_>, level: &Level, context: &mut Context<'_>) -
 fn within_bounds(pointer: &str, level: &Level, context: &mut Context<'_>) -> bool {
     if level.depth > level.max_depth {
         let words = format!("steps are nested deeper than {} levels", level.max_depth);
-        context.fault(Fault::new(FaultCode::TooLarge, pointer, words));
+        context.report(Diagnostic::new(DiagnosticCode::TooLarge, pointer, words));
         return false;
     }
     context.steps += 1;
     if context.steps > context.server.steps {
         let words = format!("a definition has at most {} steps", context.server.steps);
-        context.fault(Fault::new(FaultCode::TooLarge, "/definition", words));
+        context.report(Diagnostic::new(DiagnosticCode::TooLarge, "/definition", words));
         return false;
     }
     true
@@ -205,7 +208,7 @@ pub(super) fn id(object: &Object<'_>, level: &Level, context: &mut Context<'_>) 
     if let Some(fixed) = level.role.fixed_id() {
         if object.text("id", context).is_some_and(|id| id != fixed) {
             let words = format!("the id of this step is always {fixed}");
-            context.fault(Fault::new(FaultCode::Conflict, object.at("id"), words).suggest(fixed));
+            context.report(Diagnostic::new(DiagnosticCode::Conflict, object.at("id"), words).suggest(fixed));
         }
         return Arc::from(fixed);
     }
@@ -215,10 +218,10 @@ pub(super) fn id(object: &Object<'_>, level: &Level, context: &mut Context<'_>) 
     let begins = chars.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_');
     if !begins || !chars.all(|char| char.is_ascii_alphanumeric() || char == '_') || id.len() > 128 {
         let words = "an id has 1 to 128 letters, digits and '_', and begins with a letter or '_'";
-        context.fault(Fault::new(FaultCode::InvalidValue, object.at("id"), words));
+        context.report(Diagnostic::new(DiagnosticCode::InvalidValue, object.at("id"), words));
     } else if let Some(other) = context.ids.insert(id.to_owned(), object.pointer.clone()) {
         let words = format!("the step at {other} has the id {id} already");
-        context.fault(Fault::new(FaultCode::Duplicate, object.at("id"), words));
+        context.report(Diagnostic::new(DiagnosticCode::Duplicate, object.at("id"), words));
     }
     Arc::from(id)
 }
@@ -232,13 +235,13 @@ pub(super) fn auth_flow(object: &Object<'_>, level: &Level, context: &mut Contex
     object::key(text, object.at("auth_flow"), context).map(AuthFlow::Key)
 }
 
-fn emit(object: &Object<'_>, level: &Level, context: &mut Context<'_>) -> Emit {
-    let choices = [("page", Emit::Page), ("record", Emit::Record), ("none", Emit::None)];
+fn emit(object: &Object<'_>, level: &Level, context: &mut Context<'_>) -> EmitMode {
+    let choices = [("page", EmitMode::Page), ("record", EmitMode::Record), ("none", EmitMode::None)];
     let emit = object.choice("emit", &choices, context).unwrap_or_else(|| level.default_emit());
-    if level.silent && emit != Emit::None {
+    if level.silent && emit != EmitMode::None {
         let words = "only the last download of an async job emits";
-        context.fault(Fault::new(FaultCode::Conflict, object.at("emit"), words).suggest("none"));
-    } else if emit == Emit::Record && !object.has("iterate_over") {
+        context.report(Diagnostic::new(DiagnosticCode::Conflict, object.at("emit"), words).suggest("none"));
+    } else if emit == EmitMode::Record && !object.has("iterate_over") {
         context.conflict(object.at("emit"), "record emits one message per row, and needs iterate_over");
     }
     emit
@@ -263,7 +266,11 @@ fn named_exprs(
     for (name, value) in members {
         let pointer = format!("{}/{}", object.at(field), token(name));
         if name.is_empty() || name.len() > 128 {
-            context.fault(Fault::new(FaultCode::OutOfRange, pointer.clone(), "a name has 1 to 128 bytes"));
+            context.report(Diagnostic::new(
+                DiagnosticCode::OutOfRange,
+                pointer.clone(),
+                "a name has 1 to 128 bytes",
+            ));
         }
         if let Some(expr) = object::expr(value, &pointer, scope, context) {
             named.push((name.clone(), expr));

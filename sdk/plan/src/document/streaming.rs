@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::context::Context;
 use super::object::Object;
 use super::response::by_rows;
-use crate::{Fault, FaultCode, PlainStep, ResponseRules, Rows, Step};
+use crate::{Diagnostic, DiagnosticCode, PlainStep, ResponseRules, RowSelector, Step};
 
 /// `stream` finds the rows on a plain path, forwards.
 pub(super) fn check_rows(
     step: &Object<'_>,
     rules: &ResponseRules,
-    rows: Option<&Rows>,
+    rows: Option<&RowSelector>,
     context: &mut Context<'_>,
 ) {
     if !rules.stream || (by_rows(rules.format) && !step.has("iterate_over")) {
@@ -45,12 +45,12 @@ pub(super) fn check_readers(steps: &[Arc<Step>], context: &mut Context<'_>) {
                      {}/response/stream",
                     step.id, step.pointer
                 );
-                context.fault(Fault::new(FaultCode::Conflict, reader, words));
+                context.report(Diagnostic::new(DiagnosticCode::Conflict, reader, words));
             } else {
                 let most = context.server.body_bytes;
                 let words = format!("a body that {reader} reads is held whole, and has at most {most} bytes");
                 let pointer = format!("{}/response/max_bytes", step.pointer);
-                context.fault(Fault::new(FaultCode::OutOfRange, pointer, words));
+                context.report(Diagnostic::new(DiagnosticCode::OutOfRange, pointer, words));
             }
         }
     }
@@ -83,7 +83,7 @@ fn readers(step: &Step, all: &[(&Step, Option<&Step>)]) -> Vec<String> {
         paths.push(by_id);
         for sited in other.exprs() {
             if rows.as_ref() != Some(&sited.pointer)
-                && paths.iter().any(|path| sited.expr.reads().touches(path))
+                && paths.iter().any(|path| sited.expr.reads().overlaps(path))
             {
                 readers.push(sited.pointer);
             }

@@ -8,11 +8,14 @@ use croner::parser::{CronParser, Year};
 use super::context::Context;
 use super::object::Object;
 use super::plan::MAX_COUNT;
-use crate::fault::{nearest, quoted};
-use crate::{CatchUp, CronTiming, Fault, FaultCode, Timing};
+use crate::diagnostic::{nearest, quoted};
+use crate::{CatchUpPolicy, CronTiming, Diagnostic, DiagnosticCode, Timing};
 
-pub(crate) const CATCH_UPS: &[(&str, CatchUp)] =
-    &[("run_once", CatchUp::RunOnce), ("skip", CatchUp::Skip), ("run_each", CatchUp::RunEach)];
+pub(crate) const CATCH_UPS: &[(&str, CatchUpPolicy)] = &[
+    ("run_once", CatchUpPolicy::RunOnce),
+    ("skip", CatchUpPolicy::Skip),
+    ("run_each", CatchUpPolicy::RunEach),
+];
 
 /// Seconds over which the configs of a plan are spread at most: a day.
 const MAX_SPREAD: u64 = 86_400;
@@ -42,15 +45,15 @@ pub(super) fn read(plan: &Object<'_>, context: &mut Context<'_>) -> Timing {
     }
 }
 
-pub(super) fn catch_up(plan: &Object<'_>, context: &mut Context<'_>) -> CatchUp {
-    plan.choice("catch_up", CATCH_UPS, context).unwrap_or(CatchUp::RunOnce)
+pub(super) fn catch_up(plan: &Object<'_>, context: &mut Context<'_>) -> CatchUpPolicy {
+    plan.choice("catch_up", CATCH_UPS, context).unwrap_or(CatchUpPolicy::RunOnce)
 }
 
 fn cron(plan: &Object<'_>, context: &mut Context<'_>) -> Option<Cron> {
     let text = plan.text("cron", context)?;
     let parsed = parse_cron(text);
     if let Err(words) = &parsed {
-        context.fault(Fault::new(FaultCode::InvalidValue, plan.at("cron"), words));
+        context.report(Diagnostic::new(DiagnosticCode::InvalidValue, plan.at("cron"), words));
     }
     parsed.ok()
 }
@@ -81,12 +84,12 @@ fn timezone(plan: &Object<'_>, context: &mut Context<'_>) -> Option<Tz> {
     if zone.is_none() {
         let words =
             format!("{text} is no zone of the IANA database, like Europe/Berlin or UTC", text = quoted(text));
-        let mut fault = Fault::new(FaultCode::InvalidValue, plan.at("timezone"), words);
+        let mut diagnostic = Diagnostic::new(DiagnosticCode::InvalidValue, plan.at("timezone"), words);
         let lower = text.to_ascii_lowercase();
         let same = TZ_VARIANTS.iter().map(|zone| zone.name()).find(|name| name.to_ascii_lowercase() == lower);
-        fault.suggestion =
+        diagnostic.suggestion =
             same.or_else(|| nearest(text, TZ_VARIANTS.iter().map(|zone| zone.name()))).map(str::to_owned);
-        context.fault(fault);
+        context.report(diagnostic);
     }
     zone
 }

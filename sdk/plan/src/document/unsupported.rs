@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::context::Context;
 use super::object::Object;
-use crate::{Fault, FaultCode, ScopeName};
+use crate::{Diagnostic, DiagnosticCode, ScopeName};
 
 /// A field that is not served; the values that mean the same as leaving it out are taken.
 type Entry = (&'static str, fn(&Value) -> bool);
@@ -26,7 +26,7 @@ pub(super) fn refuse(object: &Object<'_>, table: &[Entry], context: &mut Context
     for (field, means_nothing) in table {
         if object.get(field).is_some_and(|value| !means_nothing(value)) {
             let words = format!("{field} is part of the language and not served yet");
-            context.fault(Fault::new(FaultCode::Unsupported, object.at(field), words));
+            context.report(Diagnostic::new(DiagnosticCode::Unsupported, object.at(field), words));
         }
     }
 }

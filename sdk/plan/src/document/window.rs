@@ -6,8 +6,8 @@ use serde_json::Value;
 use super::context::Context;
 use super::level::Scopes;
 use super::object::Object;
-use crate::fault::{nearest, quoted};
-use crate::{Fault, FaultCode, ScopeName, TimeFormat, Window, time};
+use crate::diagnostic::{nearest, quoted};
+use crate::{Diagnostic, DiagnosticCode, ScopeName, TimeFormat, TimeWindow, time};
 
 pub(crate) const FIELDS: &[&str] = &["from", "to", "step", "format", "from_param", "to_param"];
 
@@ -19,7 +19,7 @@ const MAX_STEP_DAYS: i64 = 36_525;
 /// Bytes of a pattern.
 const PATTERN_BYTES: usize = 128;
 
-pub(super) fn read(step: &Object<'_>, scopes: &Scopes, context: &mut Context<'_>) -> Option<Window> {
+pub(super) fn read(step: &Object<'_>, scopes: &Scopes, context: &mut Context<'_>) -> Option<TimeWindow> {
     let value = step.get("window")?;
     let object = Object::open(value, &step.at("window"), FIELDS, context)?;
     let ends = scopes.before.keeping();
@@ -38,14 +38,14 @@ pub(super) fn read(step: &Object<'_>, scopes: &Scopes, context: &mut Context<'_>
         let words = "the format date spells whole days, and a slice is not a number of them";
         context.conflict(object.at("step"), words);
     }
-    Some(Window { from, to, step: length, format, from_param, to_param, pointer: object.pointer })
+    Some(TimeWindow { from, to, step: length, format, from_param, to_param, pointer: object.pointer })
 }
 
 fn is_bounded(step: TimeDelta, object: &Object<'_>, context: &mut Context<'_>) -> bool {
     let bounded = step.num_days() <= MAX_STEP_DAYS;
     if !bounded {
         let words = format!("a slice has at most {MAX_STEP_DAYS} days");
-        context.fault(Fault::new(FaultCode::OutOfRange, object.at("step"), words));
+        context.report(Diagnostic::new(DiagnosticCode::OutOfRange, object.at("step"), words));
     }
     bounded
 }
@@ -54,14 +54,14 @@ fn is_bounded(step: TimeDelta, object: &Object<'_>, context: &mut Context<'_>) -
 fn beginning(step: &Object<'_>, object: &Object<'_>, scopes: &Scopes, context: &mut Context<'_>) {
     if !scopes.before.has(ScopeName::Cursor) {
         let words = "from is required: it is the cursor where there is one, and this step has none";
-        context.fault(Fault::new(FaultCode::Required, object.pointer.clone(), words));
+        context.report(Diagnostic::new(DiagnosticCode::Required, object.pointer.clone(), words));
     } else if step
         .get("cursor")
         .and_then(Value::as_object)
         .is_some_and(|own| own.get("start").is_none_or(Value::is_null))
     {
         let words = "a range without from begins at the cursor, which a first run has from its start alone";
-        context.fault(Fault::new(FaultCode::Required, step.at("cursor"), words));
+        context.report(Diagnostic::new(DiagnosticCode::Required, step.at("cursor"), words));
     }
 }
 
@@ -83,7 +83,7 @@ fn format(object: &Object<'_>, context: &mut Context<'_>) -> Option<TimeFormat> 
                     "{pattern} is no strftime pattern of at most {PATTERN_BYTES} bytes",
                     pattern = quoted(pattern)
                 );
-                context.fault(Fault::new(FaultCode::InvalidValue, object.at("format"), words));
+                context.report(Diagnostic::new(DiagnosticCode::InvalidValue, object.at("format"), words));
             }
             valid.then(|| TimeFormat::Strftime(pattern.to_owned()))
         }
@@ -93,9 +93,9 @@ fn format(object: &Object<'_>, context: &mut Context<'_>) -> Option<TimeFormat> 
                 FORMATS.join(", "),
                 other = quoted(other)
             );
-            let mut fault = Fault::new(FaultCode::InvalidValue, object.at("format"), words);
-            fault.suggestion = nearest(other, FORMATS.iter().copied()).map(str::to_owned);
-            context.fault(fault);
+            let mut diagnostic = Diagnostic::new(DiagnosticCode::InvalidValue, object.at("format"), words);
+            diagnostic.suggestion = nearest(other, FORMATS.iter().copied()).map(str::to_owned);
+            context.report(diagnostic);
             None
         }
     }

@@ -8,7 +8,7 @@ use super::compare::{Comparison, name_start};
 use super::compile::Site;
 use super::{names, traps};
 use crate::functions::{self, Param};
-use crate::{Fault, FaultCode, Reads};
+use crate::{Diagnostic, DiagnosticCode, ReadPaths};
 
 /// What a node looks at, as far as it is known before running.
 #[derive(Clone, PartialEq)]
@@ -41,14 +41,14 @@ impl Place {
 pub(super) struct Checker<'c> {
     text: &'c str,
     site: &'c Site<'c>,
-    pub(super) faults: Vec<Fault>,
-    pub(super) reads: Reads,
+    pub(super) diagnostics: Vec<Diagnostic>,
+    pub(super) reads: ReadPaths,
     pub(super) builds: bool,
 }
 
 impl<'c> Checker<'c> {
     pub(super) fn new(text: &'c str, site: &'c Site<'c>) -> Self {
-        Self { text, site, faults: Vec::new(), reads: Reads::new(), builds: false }
+        Self { text, site, diagnostics: Vec::new(), reads: ReadPaths::new(), builds: false }
     }
 
     pub(super) fn check(&mut self, ast: &Ast) {
@@ -76,7 +76,7 @@ impl<'c> Checker<'c> {
         match node {
             Ast::Field { name, offset } => self.field(name, *offset, at),
             Ast::Subexpr { lhs, rhs, offset } => {
-                self.faults.extend(traps::negation(self.text, *offset, lhs, self.site));
+                self.diagnostics.extend(traps::negation(self.text, *offset, lhs, self.site));
                 let left = self.walk(lhs, at);
                 self.step(rhs, &left)
             }
@@ -130,14 +130,14 @@ impl<'c> Checker<'c> {
             Ast::Slice { step, offset, .. } => {
                 if *step == 0 {
                     let words = "a slice's step is 0";
-                    self.faults.push(self.site.fault(FaultCode::InvalidValue, *offset, words));
+                    self.diagnostics.push(self.site.diagnostic(DiagnosticCode::InvalidValue, *offset, words));
                 }
                 self.used(at.clone());
                 Place::Elsewhere
             }
             Ast::Expref { ast, offset } => {
                 let words = "an expression reference (&name) stands in the arguments of functions that take one, and nowhere else";
-                self.faults.push(self.site.fault(FaultCode::Syntax, *offset, words));
+                self.diagnostics.push(self.site.diagnostic(DiagnosticCode::Syntax, *offset, words));
                 self.walk_used(ast, &Place::Elsewhere);
                 Place::Elsewhere
             }
@@ -148,15 +148,15 @@ impl<'c> Checker<'c> {
     fn comparison(&mut self, comparison: &Comparison<'_>, at: &Place) {
         let mut quoted = false;
         let texts = comparison.sides.map(|side| match comparison.quoted_text(side, self.site) {
-            Some(fault) => {
-                self.faults.push(fault);
+            Some(diagnostic) => {
+                self.diagnostics.push(diagnostic);
                 quoted = true;
                 false
             }
             None => self.walk_used(side, at),
         });
         if !quoted {
-            self.faults.extend(comparison.text_order(texts, self.site));
+            self.diagnostics.extend(comparison.text_order(texts, self.site));
         }
     }
 
@@ -185,8 +185,8 @@ impl<'c> Checker<'c> {
     }
 
     fn field(&mut self, name: &str, offset: usize, at: &Place) -> Place {
-        if let Some(fault) = traps::bare_word(self.text, name, offset, self.site) {
-            self.faults.push(fault);
+        if let Some(diagnostic) = traps::bare_word(self.text, name, offset, self.site) {
+            self.diagnostics.push(diagnostic);
             return Place::Elsewhere;
         }
         self.member(name, offset, at)
@@ -195,11 +195,11 @@ impl<'c> Checker<'c> {
     fn member(&mut self, name: &str, offset: usize, at: &Place) -> Place {
         match at {
             Place::Root => {
-                self.faults.extend(self.site.scope.first_name(name, offset, self.site));
+                self.diagnostics.extend(self.site.scope.first_name(name, offset, self.site));
                 Place::Path(vec![name.to_owned()])
             }
             Place::Path(path) => {
-                self.faults.extend(self.site.scope.member(path, name, offset, self.site));
+                self.diagnostics.extend(self.site.scope.member(path, name, offset, self.site));
                 Place::Path(path.iter().cloned().chain([name.to_owned()]).collect())
             }
             Place::Text | Place::Elsewhere => Place::Elsewhere,
@@ -210,10 +210,13 @@ impl<'c> Checker<'c> {
         self.builds = true;
         let start = name_start(self.text, name, offset);
         let Some(function) = functions::find(name) else {
-            let mut fault =
-                self.site.fault(FaultCode::UnknownFunction, start, format!("there is no function {name}"));
-            fault.suggestion = crate::fault::nearest(name, functions::names()).map(str::to_owned);
-            self.faults.push(fault);
+            let mut diagnostic = self.site.diagnostic(
+                DiagnosticCode::UnknownFunction,
+                start,
+                format!("there is no function {name}"),
+            );
+            diagnostic.suggestion = crate::diagnostic::nearest(name, functions::names()).map(str::to_owned);
+            self.diagnostics.push(diagnostic);
             for arg in args {
                 self.argument(arg, Param::Any, at, true);
             }
@@ -221,19 +224,20 @@ impl<'c> Checker<'c> {
         };
         if let Err(wanted) = function.check_arity(args.len()) {
             let words = format!("{name} takes {wanted} arguments, not {}", args.len());
-            self.faults
-                .push(self.site.fault(FaultCode::WrongArity, start, words).suggest(function.signature));
+            self.diagnostics.push(
+                self.site.diagnostic(DiagnosticCode::WrongArity, start, words).suggest(function.signature),
+            );
         }
         if name == "raw" {
             let words = "raw(…) stands alone between {{ and }} in a url, and nowhere else";
-            self.faults.push(self.site.fault(FaultCode::InvalidValue, start, words));
+            self.diagnostics.push(self.site.diagnostic(DiagnosticCode::InvalidValue, start, words));
         }
         if let (true, Some(Ast::Literal { value, offset })) = (name.starts_with("regex_"), args.get(1))
             && let Variable::String(pattern) = &**value
             && let Err(words) = functions::linear_regex(pattern)
         {
             let words = format!("not a regular expression: {words}");
-            self.faults.push(self.site.fault(FaultCode::InvalidValue, *offset, words));
+            self.diagnostics.push(self.site.diagnostic(DiagnosticCode::InvalidValue, *offset, words));
         }
         let mut texts = Vec::with_capacity(args.len());
         for (place, arg) in args.iter().enumerate() {

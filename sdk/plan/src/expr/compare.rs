@@ -7,7 +7,7 @@ use jmespath::ast::{Ast, Comparator};
 use super::compile::Site;
 use super::traps::path_at;
 use crate::stamp::Stamp;
-use crate::{Fault, FaultCode};
+use crate::{Diagnostic, DiagnosticCode};
 
 /// One comparison, and the expression that it stands in.
 pub(super) struct Comparison<'c> {
@@ -18,14 +18,14 @@ pub(super) struct Comparison<'c> {
 
 impl Comparison<'_> {
     /// `a < 'text'`, which is always null, where these sides are known to be text.
-    pub(super) fn text_order(&self, [left, right]: [bool; 2], site: &Site<'_>) -> Option<Fault> {
+    pub(super) fn text_order(&self, [left, right]: [bool; 2], site: &Site<'_>) -> Option<Diagnostic> {
         let sign = self.order().filter(|_| left || right)?;
         let [lhs, rhs] = self.sides;
         let place = start_of(self.text, if right { rhs } else { lhs });
         let offset = place.or_else(|| start_of(self.text, lhs)).unwrap_or(0);
-        let fault = site.fault(FaultCode::Trap, offset, "ordering with text is always null");
+        let diagnostic = site.diagnostic(DiagnosticCode::Trap, offset, "ordering with text is always null");
         let [a, b] = self.written();
-        Some(fault.suggest(match (a, b) {
+        Some(diagnostic.suggest(match (a, b) {
             (Some(a), Some(b)) if is_number(rhs) => format!("{} {sign} {b}", number_of(a, lhs)),
             (Some(a), Some(b)) if is_number(lhs) => format!("{a} {sign} {}", number_of(b, rhs)),
             (Some(a), Some(b)) => by_compare(a, b, sign),
@@ -34,13 +34,13 @@ impl Comparison<'_> {
     }
 
     /// `status == "open"` and `at > "2026-01-01"`, which compare with a field of that name.
-    pub(super) fn quoted_text(&self, operand: &Ast, site: &Site<'_>) -> Option<Fault> {
+    pub(super) fn quoted_text(&self, operand: &Ast, site: &Site<'_>) -> Option<Diagnostic> {
         let Ast::Field { name, offset } = operand else { return None };
         if self.text.as_bytes().get(*offset) != Some(&b'"') || !(needs_no_quotes(name) || is_literal(name)) {
             return None;
         }
         let words = format!("\"{name}\" in double quotes is a field of that name");
-        Some(site.fault(FaultCode::Trap, *offset, words).suggest(self.unquoted(name, operand)))
+        Some(site.diagnostic(DiagnosticCode::Trap, *offset, words).suggest(self.unquoted(name, operand)))
     }
 
     /// What is meant by a name in quotes.

@@ -7,7 +7,7 @@ use super::bounds::{MAX_HEIGHT, MAX_LENGTH, MAX_NESTING, nesting};
 use super::check::{Checker, height};
 use super::names::InScope;
 use super::{Compiled, Expr, traps};
-use crate::{Fault, FaultCode};
+use crate::{Diagnostic, DiagnosticCode};
 
 /// Where an expression stands.
 pub(crate) struct Site<'s> {
@@ -20,25 +20,30 @@ pub(crate) struct Site<'s> {
 }
 
 impl Site<'_> {
-    pub(crate) fn fault(&self, code: FaultCode, offset: usize, message: impl Into<String>) -> Fault {
-        Fault::new(code, self.pointer, message).at(self.start + offset)
+    pub(crate) fn diagnostic(
+        &self,
+        code: DiagnosticCode,
+        offset: usize,
+        message: impl Into<String>,
+    ) -> Diagnostic {
+        Diagnostic::new(code, self.pointer, message).at(self.start + offset)
     }
 }
 
 impl Expr {
     /// Compiles an expression; faults are all that could be found.
-    pub(crate) fn compile(text: &str, site: &Site<'_>) -> Result<Self, Vec<Fault>> {
-        let ast = parse(text, site).map_err(|fault| vec![fault])?;
+    pub(crate) fn compile(text: &str, site: &Site<'_>) -> Result<Self, Vec<Diagnostic>> {
+        let ast = parse(text, site).map_err(|diagnostic| vec![diagnostic])?;
         Self::from_ast(text, ast, site)
     }
 
     /// Checks a tree that was parsed from `text`.
-    pub(crate) fn from_ast(text: &str, ast: Ast, site: &Site<'_>) -> Result<Self, Vec<Fault>> {
+    pub(crate) fn from_ast(text: &str, ast: Ast, site: &Site<'_>) -> Result<Self, Vec<Diagnostic>> {
         let mut checker = Checker::new(text, site);
         checker.check(&ast);
-        checker.faults.extend(site.scope.kept_credentials(&checker.reads, site));
-        if !checker.faults.is_empty() {
-            return Err(checker.faults);
+        checker.diagnostics.extend(site.scope.kept_credentials(&checker.reads, site));
+        if !checker.diagnostics.is_empty() {
+            return Err(checker.diagnostics);
         }
         // Values are shallow where they were parsed or checked before. What holds all of the context is one level deeper
         // each time that it is written into the context.
@@ -64,20 +69,20 @@ fn parse_apart(text: &str) -> Option<ParseResult> {
 }
 
 /// Parses within the bounds.
-pub(crate) fn parse(text: &str, site: &Site<'_>) -> Result<Ast, Fault> {
+pub(crate) fn parse(text: &str, site: &Site<'_>) -> Result<Ast, Diagnostic> {
     if text.trim().is_empty() {
-        return Err(site.fault(FaultCode::Syntax, 0, "the expression is empty"));
+        return Err(site.diagnostic(DiagnosticCode::Syntax, 0, "the expression is empty"));
     }
     if text.len() > MAX_LENGTH {
-        return Err(site.fault(
-            FaultCode::TooLarge,
+        return Err(site.diagnostic(
+            DiagnosticCode::TooLarge,
             MAX_LENGTH,
             format!("the expression has {} bytes, at most {MAX_LENGTH} are allowed", text.len()),
         ));
     }
     let deep = |offset| {
-        site.fault(
-            FaultCode::TooLarge,
+        site.diagnostic(
+            DiagnosticCode::TooLarge,
             offset,
             format!("the expression is nested deeper than {MAX_NESTING} levels"),
         )
@@ -93,12 +98,13 @@ pub(crate) fn parse(text: &str, site: &Site<'_>) -> Result<Ast, Fault> {
             ErrorReason::Runtime(error) => error.to_string(),
         };
         let offset = error.offset.min(text.len());
-        traps::habit(text, offset, site)
-            .unwrap_or_else(|| site.fault(FaultCode::Syntax, offset, readable(&words, text, offset)))
+        traps::habit(text, offset, site).unwrap_or_else(|| {
+            site.diagnostic(DiagnosticCode::Syntax, offset, readable(&words, text, offset))
+        })
     })?;
     if height(&ast) > MAX_HEIGHT {
-        return Err(site.fault(
-            FaultCode::TooLarge,
+        return Err(site.diagnostic(
+            DiagnosticCode::TooLarge,
             0,
             format!("the expression chains more than {MAX_HEIGHT} operations"),
         ));

@@ -21,7 +21,7 @@ pub use error::EvalError;
 pub(crate) use eval::{Data, Failure, Outcome, Run, boolean, list, null};
 pub(crate) use names::InScope;
 
-use crate::{EvalEnv, Reads, Scope, Value};
+use crate::{EvalEnv, ReadPaths, Scope, Value};
 
 /// A compiled expression. Clones share it.
 #[derive(Clone)]
@@ -30,7 +30,7 @@ pub struct Expr(Arc<Compiled>);
 struct Compiled {
     text: String,
     ast: Ast,
-    reads: Reads,
+    reads: ReadPaths,
     /// Whether it can make something larger or deeper than what it reads.
     builds: bool,
 }
@@ -44,7 +44,7 @@ impl Expr {
 
     /// What it reads from the scope.
     #[must_use]
-    pub fn reads(&self) -> &Reads {
+    pub fn reads(&self) -> &ReadPaths {
         &self.0.reads
     }
 

@@ -1,7 +1,7 @@
 //! The names that expressions can begin with in a field, and the members of those whose members are known.
 
-use crate::fault::nearest;
-use crate::{Fault, FaultCode, Reads, ScopeName};
+use crate::diagnostic::nearest;
+use crate::{Diagnostic, DiagnosticCode, ReadPaths, ScopeName};
 
 use super::compile::Site;
 
@@ -97,11 +97,11 @@ impl InScope {
     }
 
     /// The fault of an expression that would keep credentials, if it is one.
-    pub(super) fn kept_credentials(&self, reads: &Reads, site: &Site<'_>) -> Option<Fault> {
-        let secret = ["token", "headers"].into_iter().find(|member| reads.touches(&["auth", member]));
+    pub(super) fn kept_credentials(&self, reads: &ReadPaths, site: &Site<'_>) -> Option<Diagnostic> {
+        let secret = ["token", "headers"].into_iter().find(|member| reads.overlaps(&["auth", member]));
         let words =
             format!("holds auth.{}, which is secret and may not be kept", secret.filter(|_| self.keeps)?);
-        Some(site.fault(FaultCode::Secret, 0, words))
+        Some(site.diagnostic(DiagnosticCode::Secret, 0, words))
     }
 
     #[cfg(test)]
@@ -110,21 +110,21 @@ impl InScope {
     }
 
     /// The fault of an expression that begins with this name, if it is one.
-    pub(super) fn first_name(&self, name: &str, offset: usize, site: &Site<'_>) -> Option<Fault> {
+    pub(super) fn first_name(&self, name: &str, offset: usize, site: &Site<'_>) -> Option<Diagnostic> {
         let known = ScopeName::parse(name);
         if self.anything || known.is_some_and(|known| self.names.contains(&known)) {
             return None;
         }
         if known.is_some_and(|known| self.unserved.contains(&known)) {
             let words = format!("{name} is part of the language and not served yet");
-            return Some(site.fault(FaultCode::Unsupported, offset, words));
+            return Some(site.diagnostic(DiagnosticCode::Unsupported, offset, words));
         }
         let why = known.and_then(absence).map_or_else(String::new, |why| format!(": {why}"));
         let words = format!("{name} is not in scope here{why}");
-        let mut fault = site.fault(FaultCode::UnknownName, offset, words);
-        fault.in_scope = self.names.iter().map(|name| name.as_str().to_owned()).collect();
-        fault.suggestion = self.instead_of(name);
-        Some(fault)
+        let mut diagnostic = site.diagnostic(DiagnosticCode::UnknownName, offset, words);
+        diagnostic.in_scope = self.names.iter().map(|name| name.as_str().to_owned()).collect();
+        diagnostic.suggestion = self.instead_of(name);
+        Some(diagnostic)
     }
 
     /// The usual place of a name that people expect at the top, or the nearest name in scope.
@@ -145,7 +145,7 @@ impl InScope {
         name: &str,
         offset: usize,
         site: &Site<'_>,
-    ) -> Option<Fault> {
+    ) -> Option<Diagnostic> {
         if self.anything {
             return None;
         }
@@ -171,15 +171,15 @@ impl InScope {
         } else {
             format!("{at} has no member {name}")
         };
-        let mut fault = site.fault(FaultCode::UnknownName, offset, words);
-        fault.suggestion = nearest(name, members.iter().copied()).map(|member| format!("{at}.{member}"));
-        fault.in_scope = members.into_iter().map(|member| format!("{at}.{member}")).collect();
-        Some(fault)
+        let mut diagnostic = site.diagnostic(DiagnosticCode::UnknownName, offset, words);
+        diagnostic.suggestion = nearest(name, members.iter().copied()).map(|member| format!("{at}.{member}"));
+        diagnostic.in_scope = members.into_iter().map(|member| format!("{at}.{member}")).collect();
+        Some(diagnostic)
     }
 }
 
 /// A name that is no object: its members are all null.
-fn scalar(name: &str, offset: usize, site: &Site<'_>) -> Fault {
+fn scalar(name: &str, offset: usize, site: &Site<'_>) -> Diagnostic {
     let words = format!("{name} is a single value and has no members");
-    site.fault(FaultCode::UnknownName, offset, words).suggest(name)
+    site.diagnostic(DiagnosticCode::UnknownName, offset, words).suggest(name)
 }

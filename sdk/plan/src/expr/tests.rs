@@ -7,12 +7,12 @@ use chrono::DateTime;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Fault, FaultCode, ScopeName};
+use crate::{Diagnostic, DiagnosticCode, ScopeName};
 
 pub(crate) fn compile_anywhere(text: &str) -> Expr {
     let scope = InScope::anything();
     Expr::compile(text, &Site { pointer: "/x", start: 0, scope: &scope })
-        .unwrap_or_else(|faults| panic!("{text}: {faults:?}"))
+        .unwrap_or_else(|diagnostics| panic!("{text}: {diagnostics:?}"))
 }
 
 pub(crate) fn eval_with(text: &str, scope: &Scope, env: &EvalEnv) -> Result<Value, EvalError> {
@@ -31,7 +31,7 @@ pub(crate) fn eval_in_part(text: &str, scope: &Scope) -> Result<Value, EvalError
     compile_anywhere(text).eval_in(Run::new(scope, &env).with_part(16))
 }
 
-fn faults(text: &str) -> Vec<Fault> {
+fn diagnostics(text: &str) -> Vec<Diagnostic> {
     let scope = InScope::new(
         [ScopeName::Response, ScopeName::Context, ScopeName::Meta, ScopeName::Steps],
         [ScopeName::Window],
@@ -39,13 +39,13 @@ fn faults(text: &str) -> Vec<Fault> {
     );
     match Expr::compile(text, &Site { pointer: "/definition/step/while", start: 3, scope: &scope }) {
         Ok(_) => Vec::new(),
-        Err(faults) => faults,
+        Err(diagnostics) => diagnostics,
     }
 }
 
 #[test]
 fn faults_say_code_place_and_correction() {
-    use FaultCode::*;
+    use DiagnosticCode::*;
     let cases = [
         ("body.items", UnknownName, 0, Some("response.body")),
         ("respnse.body", UnknownName, 0, Some("response")),
@@ -108,13 +108,13 @@ fn faults_say_code_place_and_correction() {
         ("@.contxt", UnknownName, 2, Some("context")),
     ];
     for (text, code, offset, suggestion) in cases {
-        let faults = faults(text);
-        let fault = faults.first().unwrap_or_else(|| panic!("{text} was not refused"));
-        assert_eq!((fault.code, fault.position), (code, Some(offset + 3)), "{text}: {fault}");
-        assert_eq!(fault.suggestion.as_deref(), suggestion, "{text}: {fault}");
-        assert_eq!(fault.pointer, "/definition/step/while");
+        let diagnostics = diagnostics(text);
+        let diagnostic = diagnostics.first().unwrap_or_else(|| panic!("{text} was not refused"));
+        assert_eq!((diagnostic.code, diagnostic.position), (code, Some(offset + 3)), "{text}: {diagnostic}");
+        assert_eq!(diagnostic.suggestion.as_deref(), suggestion, "{text}: {diagnostic}");
+        assert_eq!(diagnostic.pointer, "/definition/step/while");
     }
-    assert_eq!(faults("boddy.items")[0].in_scope, ["context", "meta", "response", "steps"]);
+    assert_eq!(diagnostics("boddy.items")[0].in_scope, ["context", "meta", "response", "steps"]);
 }
 
 #[test]
@@ -139,28 +139,38 @@ fn traps_are_found_wherever_they_stand() {
         ("map(&(!a.b), response.body.items)", 6, "!(a.b)"),
         ("not_null(context.a, !context.b.c)", 20, "!(context.b.c)"),
     ] {
-        let faults = faults(text);
-        let [fault] = faults.as_slice() else { panic!("{text} gave {faults:#?}") };
-        assert_eq!((fault.code, fault.position), (FaultCode::Trap, Some(offset + 3)), "{text}: {fault}");
-        assert_eq!(fault.suggestion.as_deref(), Some(suggestion), "{text}: {fault}");
+        let diagnostics = diagnostics(text);
+        let [diagnostic] = diagnostics.as_slice() else { panic!("{text} gave {diagnostics:#?}") };
+        assert_eq!(
+            (diagnostic.code, diagnostic.position),
+            (DiagnosticCode::Trap, Some(offset + 3)),
+            "{text}: {diagnostic}"
+        );
+        assert_eq!(diagnostic.suggestion.as_deref(), Some(suggestion), "{text}: {diagnostic}");
     }
 }
 
 #[test]
 fn an_expression_is_as_long_and_as_deep_as_its_bounds_and_no_more() {
-    let code = |text: &str| faults(text).first().map(|fault| fault.code);
+    let code = |text: &str| diagnostics(text).first().map(|diagnostic| diagnostic.code);
     let long = |bytes: usize| format!("context.{}", "a".repeat(bytes - 8));
-    assert_eq!((code(&long(4096)), code(&long(4097))), (None, Some(FaultCode::TooLarge)));
+    assert_eq!((code(&long(4096)), code(&long(4097))), (None, Some(DiagnosticCode::TooLarge)));
     let deep = |levels: usize| format!("{}context.a{}", "(".repeat(levels), ")".repeat(levels));
-    assert_eq!((code(&deep(100)), code(&deep(101))), (None, Some(FaultCode::TooLarge)));
+    assert_eq!((code(&deep(100)), code(&deep(101))), (None, Some(DiagnosticCode::TooLarge)));
 }
 
 #[test]
 fn all_faults_of_one_expression_come_together() {
-    let codes: Vec<_> = faults("foo && lenght(bar) == true").into_iter().map(|fault| fault.code).collect();
+    let codes: Vec<_> =
+        diagnostics("foo && lenght(bar) == true").into_iter().map(|diagnostic| diagnostic.code).collect();
     assert_eq!(
         codes,
-        [FaultCode::UnknownName, FaultCode::UnknownFunction, FaultCode::UnknownName, FaultCode::Trap]
+        [
+            DiagnosticCode::UnknownName,
+            DiagnosticCode::UnknownFunction,
+            DiagnosticCode::UnknownName,
+            DiagnosticCode::Trap
+        ]
     );
 }
 
@@ -192,7 +202,7 @@ fn what_only_looks_like_a_trap_passes() {
         "context.items[5].x",
         "map(&true_name, context.list)",
     ] {
-        assert_eq!(faults(text), [], "{text}");
+        assert_eq!(diagnostics(text), [], "{text}");
     }
 }
 
@@ -224,11 +234,11 @@ fn an_ordering_with_what_is_always_text_is_refused() {
         "response.headers.date",
     ] {
         for text in [format!("context.x > {side}"), format!("{side} <= context.x")] {
-            let faults = faults(&text);
-            let [fault] = faults.as_slice() else { panic!("{text} gave {faults:#?}") };
+            let diagnostics = diagnostics(&text);
+            let [diagnostic] = diagnostics.as_slice() else { panic!("{text} gave {diagnostics:#?}") };
             assert_eq!(
-                (fault.code, fault.message.contains("always null")),
-                (FaultCode::Trap, true),
+                (diagnostic.code, diagnostic.message.contains("always null")),
+                (DiagnosticCode::Trap, true),
                 "{text}"
             );
         }
@@ -247,9 +257,9 @@ fn what_a_correction_says_can_be_saved() {
         "response.headers.\"x-left\" < `10`",
         "response.body.items[?a.b[0].\"c d\" > root().meta.started_at].x || context.x",
     ] {
-        let fault = faults(text).remove(0);
-        let suggestion = fault.suggestion.unwrap();
-        assert_eq!(faults(&suggestion.replace("(a.b", "(context.b")), [], "{text}: {suggestion}");
+        let diagnostic = diagnostics(text).remove(0);
+        let suggestion = diagnostic.suggestion.unwrap();
+        assert_eq!(diagnostics(&suggestion.replace("(a.b", "(context.b")), [], "{text}: {suggestion}");
     }
 }
 
@@ -479,11 +489,13 @@ fn nesting_within_the_bounds_does_not_overflow_and_beyond_them_is_refused() {
         ] {
             for levels in [50, 99, 100, 101, 500, 1300] {
                 let text = format!("{}a{}", open.repeat(levels), close.repeat(levels));
-                if let Err(faults) = compile(&text) {
-                    assert!(levels > 48, "{text}: {faults:?}");
+                if let Err(diagnostics) = compile(&text) {
+                    assert!(levels > 48, "{text}: {diagnostics:?}");
                     assert!(
-                        faults.iter().all(|fault| matches!(fault.code, FaultCode::TooLarge)),
-                        "{faults:?}"
+                        diagnostics
+                            .iter()
+                            .all(|diagnostic| matches!(diagnostic.code, DiagnosticCode::TooLarge)),
+                        "{diagnostics:?}"
                     );
                 }
             }
@@ -549,13 +561,14 @@ fn the_official_compliance_suite_passes() {
                 let scope = InScope::anything();
                 let compiled = Expr::compile(text, &Site { pointer: "", start: 0, scope: &scope });
                 let outcome = match compiled {
-                    Err(faults) if case.get("result").is_some() => {
-                        let traps = faults.iter().all(|fault| fault.code == FaultCode::Trap);
-                        assert!(traps, "{file}: {text}: {faults:?}");
+                    Err(diagnostics) if case.get("result").is_some() => {
+                        let traps =
+                            diagnostics.iter().all(|diagnostic| diagnostic.code == DiagnosticCode::Trap);
+                        assert!(traps, "{file}: {text}: {diagnostics:?}");
                         refused.push(text.to_owned());
                         continue;
                     }
-                    Err(faults) => Err(format!("{faults:?}")),
+                    Err(diagnostics) => Err(format!("{diagnostics:?}")),
                     Ok(expr) => {
                         let nothing = Scope::new();
                         let mut run = Run::new(&nothing, &env);
@@ -593,8 +606,8 @@ proptest! {
 
     #[test]
     fn faults_stay_inside_the_text(text in "\\PC{0,60}") {
-        for fault in faults(&text) {
-            prop_assert!(fault.position.unwrap() <= text.len() + 3);
+        for diagnostic in diagnostics(&text) {
+            prop_assert!(diagnostic.position.unwrap() <= text.len() + 3);
         }
     }
 }

@@ -6,19 +6,19 @@ use jmespath::ast::Ast;
 use super::bounds::{end_of_brackets, end_of_quoted};
 use super::compile::Site;
 use crate::stamp::Stamp;
-use crate::{Fault, FaultCode};
+use crate::{Diagnostic, DiagnosticCode};
 
 /// `true`, `false` or `null` without backticks: a member of that name, which is hardly ever there.
-pub(super) fn bare_word(text: &str, name: &str, offset: usize, site: &Site<'_>) -> Option<Fault> {
+pub(super) fn bare_word(text: &str, name: &str, offset: usize, site: &Site<'_>) -> Option<Diagnostic> {
     if !matches!(name, "true" | "false" | "null") || text.as_bytes().get(offset) == Some(&b'"') {
         return None;
     }
     let words = format!("{name} without backticks is a field of that name");
-    Some(site.fault(FaultCode::Trap, offset, words).suggest(format!("`{name}`")))
+    Some(site.diagnostic(DiagnosticCode::Trap, offset, words).suggest(format!("`{name}`")))
 }
 
 /// What people write out of habit from other languages where the parser stumbles.
-pub(super) fn habit(text: &str, offset: usize, site: &Site<'_>) -> Option<Fault> {
+pub(super) fn habit(text: &str, offset: usize, site: &Site<'_>) -> Option<Diagnostic> {
     word_operator(text, offset, site)
         .or_else(|| bare_time(text, offset, site))
         .or_else(|| arithmetic(text, offset, site))
@@ -26,29 +26,29 @@ pub(super) fn habit(text: &str, offset: usize, site: &Site<'_>) -> Option<Fault>
 }
 
 /// `a and b`.
-fn word_operator(text: &str, offset: usize, site: &Site<'_>) -> Option<Fault> {
+fn word_operator(text: &str, offset: usize, site: &Site<'_>) -> Option<Diagnostic> {
     let word = text.get(offset..)?.split(|char: char| !char.is_ascii_alphabetic()).next()?;
     let sign = match word {
         "and" | "AND" => "&&",
         "or" | "OR" => "||",
         _ => return None,
     };
-    Some(site.fault(FaultCode::Trap, offset, format!("{word} is no operator")).suggest(sign))
+    Some(site.diagnostic(DiagnosticCode::Trap, offset, format!("{word} is no operator")).suggest(sign))
 }
 
 /// `2026-01-15`, which would be a subtraction if there were any.
-fn bare_time(text: &str, offset: usize, site: &Site<'_>) -> Option<Fault> {
+fn bare_time(text: &str, offset: usize, site: &Site<'_>) -> Option<Diagnostic> {
     let part = |char: char| char.is_ascii_digit() || matches!(char, '-' | ':' | '.' | 'T' | 'Z');
     let start = text.get(..offset)?.trim_end_matches(part).len();
     let rest = text.get(start..)?;
     let time = &rest[..rest.find(|char| !part(char)).unwrap_or(rest.len())];
     Stamp::parse(time)?;
     let words = format!("the time {time} needs quotes");
-    Some(site.fault(FaultCode::Trap, start, words).suggest(format!("'{time}'")))
+    Some(site.diagnostic(DiagnosticCode::Trap, start, words).suggest(format!("'{time}'")))
 }
 
 /// `a + b`, `a - 1`.
-fn arithmetic(text: &str, offset: usize, site: &Site<'_>) -> Option<Fault> {
+fn arithmetic(text: &str, offset: usize, site: &Site<'_>) -> Option<Diagnostic> {
     let before = text.get(..offset)?.trim_end().chars().next_back()?;
     let after_value = before.is_ascii_alphanumeric() || matches!(before, '_' | ')' | ']' | '`' | '\'' | '"');
     let (sign, function) = match text.get(offset..)?.chars().next()? {
@@ -59,11 +59,12 @@ fn arithmetic(text: &str, offset: usize, site: &Site<'_>) -> Option<Fault> {
         _ => return None,
     };
     let words = format!("there is no operator {sign}");
-    after_value.then(|| site.fault(FaultCode::Trap, offset, words).suggest(format!("{function}(a, b)")))
+    after_value
+        .then(|| site.diagnostic(DiagnosticCode::Trap, offset, words).suggest(format!("{function}(a, b)")))
 }
 
 /// A number without backticks, which the parser refuses in words of its own.
-fn bare_number(text: &str, offset: usize, site: &Site<'_>) -> Option<Fault> {
+fn bare_number(text: &str, offset: usize, site: &Site<'_>) -> Option<Diagnostic> {
     let number: String = text
         .get(offset..)?
         .chars()
@@ -77,14 +78,14 @@ fn bare_number(text: &str, offset: usize, site: &Site<'_>) -> Option<Fault> {
     }
     if text.get(..offset)?.ends_with('.') {
         let words = format!("an element of a list is chosen by [{number}]");
-        return Some(site.fault(FaultCode::Trap, offset, words).suggest(format!("[{number}]")));
+        return Some(site.diagnostic(DiagnosticCode::Trap, offset, words).suggest(format!("[{number}]")));
     }
     let words = format!("the number {number} needs backticks");
-    Some(site.fault(FaultCode::Trap, offset, words).suggest(format!("`{number}`")))
+    Some(site.diagnostic(DiagnosticCode::Trap, offset, words).suggest(format!("`{number}`")))
 }
 
 /// `!a.b`, which binds as `(!a).b` and is always null.
-pub(super) fn negation(text: &str, dot: usize, lhs: &Ast, site: &Site<'_>) -> Option<Fault> {
+pub(super) fn negation(text: &str, dot: usize, lhs: &Ast, site: &Site<'_>) -> Option<Diagnostic> {
     let Ast::Not { offset, .. } = lhs else { return None };
     if text.as_bytes().get(dot) != Some(&b'.') {
         return None;
@@ -95,7 +96,7 @@ pub(super) fn negation(text: &str, dot: usize, lhs: &Ast, site: &Site<'_>) -> Op
         first_of(path),
         &path[first_of(path).len()..]
     );
-    Some(site.fault(FaultCode::Trap, *offset, words).suggest(format!("!({path})")))
+    Some(site.diagnostic(DiagnosticCode::Trap, *offset, words).suggest(format!("!({path})")))
 }
 
 /// The path that begins at a place of the text: names, dots, quoted names, brackets, and calls. A literal stands alone.

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use crate::{Definition, Fault, Scope, ScopeName, ServerLimits, Step, check};
+use crate::{Definition, Diagnostic, Scope, ScopeName, ServerLimits, Step, check};
 
 /// Every plan of the golden cases.
 static CORPUS: LazyLock<Vec<Value>> = LazyLock::new(|| {
@@ -172,13 +172,13 @@ fn apply(document: &mut Value, place: usize, change: &Change) {
 }
 
 /// A fault leads to a place of the document, and inside of texts to a position in them.
-fn leads_somewhere(document: &Value, fault: &Fault) -> Result<(), String> {
-    let value = document.pointer(&fault.pointer).ok_or("its pointer leads nowhere")?;
-    if let Some(position) = fault.position {
+fn leads_somewhere(document: &Value, diagnostic: &Diagnostic) -> Result<(), String> {
+    let value = document.pointer(&diagnostic.pointer).ok_or("its pointer leads nowhere")?;
+    if let Some(position) = diagnostic.position {
         let text = value.as_str().ok_or("it has a position in what is no text")?;
         text.get(position..).ok_or("its position is not in the text")?;
     }
-    let words = fault.message.is_empty() || fault.message.ends_with('.');
+    let words = diagnostic.message.is_empty() || diagnostic.message.ends_with('.');
     if words { Err("it says nothing, or too much".to_owned()) } else { Ok(()) }
 }
 
@@ -219,11 +219,11 @@ proptest! {
         changes.iter().for_each(|(place, change)| apply(&mut document, *place, change));
         match check(&document, &ServerLimits::default()) {
             Ok(plan) => runs(&plan.definition),
-            Err(faults) => {
-                prop_assert!((1..=200).contains(&faults.0.len()), "{} faults", faults.0.len());
-                for fault in &faults.0 {
-                    let leads = leads_somewhere(&document, fault);
-                    prop_assert!(leads.is_ok(), "{:?}: {} in {}", leads, fault, document);
+            Err(diagnostics) => {
+                prop_assert!((1..=200).contains(&diagnostics.0.len()), "{} faults", diagnostics.0.len());
+                for diagnostic in &diagnostics.0 {
+                    let leads = leads_somewhere(&document, diagnostic);
+                    prop_assert!(leads.is_ok(), "{:?}: {} in {}", leads, diagnostic, document);
                 }
             }
         }

@@ -85,11 +85,11 @@ proptest! {
         let scope = InScope::new([ScopeName::Response, ScopeName::Context], [], &[]);
         match Expr::compile(&text, &Site { pointer: "/x", start: 0, scope: &scope }) {
             Ok(expr) => drop(expr.eval(&scopes()[1], &EvalEnv::new(DateTime::UNIX_EPOCH, 1))),
-            Err(faults) => {
-                prop_assert!(!faults.is_empty());
-                for fault in faults {
-                    let position = fault.position.unwrap_or_default();
-                    prop_assert!(text.get(position..).is_some(), "{position} in {text:?}: {fault}");
+            Err(diagnostics) => {
+                prop_assert!(!diagnostics.is_empty());
+                for diagnostic in diagnostics {
+                    let position = diagnostic.position.unwrap_or_default();
+                    prop_assert!(text.get(position..).is_some(), "{position} in {text:?}: {diagnostic}");
                 }
             }
         }

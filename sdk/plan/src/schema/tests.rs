@@ -14,14 +14,17 @@ use crate::{ServerLimits, check};
 static VALIDATOR: LazyLock<Validator> =
     LazyLock::new(|| jsonschema::draft202012::new(&plan_schema()).unwrap());
 
-fn faults(document: &Value) -> Vec<String> {
+fn diagnostics(document: &Value) -> Vec<String> {
     VALIDATOR.iter_errors(document).map(|error| format!("{}: {error}", error.instance_path())).collect()
 }
 
 /// Called for every definition that was taken.
 pub(crate) fn takes(definition: &Value) {
-    let faults = faults(&json!({"key": "a", "integration": "b", "definition": definition}));
-    assert!(faults.is_empty(), "the readers take it, the schema does not: {faults:#?}\n{definition}");
+    let diagnostics = diagnostics(&json!({"key": "a", "integration": "b", "definition": definition}));
+    assert!(
+        diagnostics.is_empty(),
+        "the readers take it, the schema does not: {diagnostics:#?}\n{definition}"
+    );
 }
 
 fn root() -> PathBuf {
@@ -60,8 +63,8 @@ fn every_plan_of_the_repository_is_valid() {
     }
     assert!(plans.len() > 100, "{} plans", plans.len());
     for (path, plan) in plans {
-        let faults = faults(&plan);
-        assert!(faults.is_empty(), "{}: {faults:#?}", path.display());
+        let diagnostics = diagnostics(&plan);
+        assert!(diagnostics.is_empty(), "{}: {diagnostics:#?}", path.display());
     }
 }
 
@@ -86,7 +89,7 @@ fn members(value: &Value, names: &mut BTreeSet<String>) {
 
 #[test]
 fn each_field_is_there_described_and_takes_what_it_shall() {
-    assert_eq!(faults(&whole()), [""; 0]);
+    assert_eq!(diagnostics(&whole()), [""; 0]);
     let mut used = BTreeSet::new();
     members(&whole(), &mut used);
     let mut bare = Vec::new();
@@ -103,7 +106,10 @@ fn each_field_is_there_described_and_takes_what_it_shall() {
         document.as_object_mut().unwrap().remove(name);
     }
     let refused = check(&document, &ServerLimits::default()).unwrap_err();
-    assert!(refused.0.iter().all(|fault| fault.code == crate::FaultCode::Unsupported), "{refused}");
+    assert!(
+        refused.0.iter().all(|diagnostic| diagnostic.code == crate::DiagnosticCode::Unsupported),
+        "{refused}"
+    );
 }
 
 /// Every property of every object of the schema.
@@ -155,11 +161,11 @@ fn what_the_readers_refuse_by_form_the_schema_refuses_too() {
         json!({"sub_steps": [{}]}),
         json!({"id": "1a"}),
     ] {
-        assert_ne!(faults(&plan(fields.clone())), [""; 0], "{fields}");
+        assert_ne!(diagnostics(&plan(fields.clone())), [""; 0], "{fields}");
         assert!(check(&plan(fields.clone()), &ServerLimits::default()).is_err(), "{fields}");
     }
     let outer = json!({"key": "A", "integration": "b", "definition": {"step": {"url": "x"}, "steps": []}});
-    assert!(faults(&outer).len() >= 2, "{:#?}", faults(&outer));
+    assert!(diagnostics(&outer).len() >= 2, "{:#?}", diagnostics(&outer));
 }
 
 #[test]

@@ -55,7 +55,7 @@ impl BodyTemplate {
             params::pairs(
                 name,
                 &member,
-                &format!("{}/{}", self.pointer, crate::fault::token(name)),
+                &format!("{}/{}", self.pointer, crate::diagnostic::token(name)),
                 &mut pairs,
             )?;
         }

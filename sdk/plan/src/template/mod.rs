@@ -22,7 +22,7 @@ pub(crate) use request::HeaderTemplate;
 use jmespath::ast::Ast;
 
 use crate::expr::{InScope, Site, end_of_brackets, parse};
-use crate::{EvalEnv, Expr, Fault, Scope, Value};
+use crate::{Diagnostic, EvalEnv, Expr, Scope, Value};
 use split::Piece;
 
 /// Text with expressions in it, split once.
@@ -52,20 +52,29 @@ enum Escape {
 
 impl Template {
     /// Splits and compiles; `raw(…)` is known in urls only.
-    pub(crate) fn compile(text: &str, pointer: &str, scope: &InScope, url: bool) -> Result<Self, Vec<Fault>> {
-        let pieces = split::split(text, pointer).map_err(|fault| vec![fault])?;
-        let mut faults = Vec::new();
+    pub(crate) fn compile(
+        text: &str,
+        pointer: &str,
+        scope: &InScope,
+        url: bool,
+    ) -> Result<Self, Vec<Diagnostic>> {
+        let pieces = split::split(text, pointer).map_err(|diagnostic| vec![diagnostic])?;
+        let mut diagnostics = Vec::new();
         let mut parts = Vec::with_capacity(pieces.len());
         for piece in pieces {
             match piece {
                 Piece::Text(text) => parts.push(Part::Text(text.to_owned())),
                 Piece::Expr { text, start } => match part(text, &Site { pointer, start, scope }, url) {
                     Ok(part) => parts.push(part),
-                    Err(more) => faults.extend(more),
+                    Err(more) => diagnostics.extend(more),
                 },
             }
         }
-        if faults.is_empty() { Ok(Self { parts, pointer: pointer.to_owned() }) } else { Err(faults) }
+        if diagnostics.is_empty() {
+            Ok(Self { parts, pointer: pointer.to_owned() })
+        } else {
+            Err(diagnostics)
+        }
     }
 
     /// The only expression, where the template is nothing else.
@@ -148,8 +157,8 @@ impl Template {
     }
 }
 
-fn part(text: &str, site: &Site<'_>, url: bool) -> Result<Part, Vec<Fault>> {
-    let ast = parse(text, site).map_err(|fault| vec![fault])?;
+fn part(text: &str, site: &Site<'_>, url: bool) -> Result<Part, Vec<Diagnostic>> {
+    let ast = parse(text, site).map_err(|diagnostic| vec![diagnostic])?;
     match ast {
         Ast::Function { name, mut args, .. } if url && name == "raw" && args.len() == 1 => {
             Ok(Part::Expr { expr: Expr::from_ast(text, args.remove(0), site)?, raw: true })

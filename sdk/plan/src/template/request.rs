@@ -6,7 +6,7 @@ use url::Url;
 
 use super::{BodyTemplate, Escape, JsonTemplate, ParamTemplate, params};
 use crate::value::Kind;
-use crate::{EvalEnv, Reads, RenderError, RenderErrorCode, Scope, Template};
+use crate::{EvalEnv, ReadPaths, RenderError, RenderErrorCode, Scope, Template};
 
 /// HTTP methods that steps can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,7 @@ impl fmt::Display for Method {
 #[derive(Clone, Debug)]
 pub struct RequestTemplate {
     /// What all its templates read: what a checkpoint has to carry to the next pass.
-    pub(crate) reads: Reads,
+    pub(crate) reads: ReadPaths,
     pub(crate) method: Method,
     pub(crate) url: Template,
     pub(crate) headers: Vec<HeaderTemplate>,
@@ -94,7 +94,7 @@ pub struct RenderedRequest {
 impl RequestTemplate {
     /// What its templates read from the scope.
     #[must_use]
-    pub fn reads(&self) -> &Reads {
+    pub fn reads(&self) -> &ReadPaths {
         &self.reads
     }
 

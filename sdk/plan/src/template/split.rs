@@ -1,7 +1,7 @@
 //! Splits text at `{{` and `}}`.
 
 use crate::expr::end_of_quoted;
-use crate::{Fault, FaultCode};
+use crate::{Diagnostic, DiagnosticCode};
 
 /// A piece of a template's text.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub(super) enum Piece<'t> {
 }
 
 /// Splits a template. An expression ends at the first `}}` outside quotes, backticks and braces of its own.
-pub(super) fn split<'t>(text: &'t str, pointer: &str) -> Result<Vec<Piece<'t>>, Fault> {
+pub(super) fn split<'t>(text: &'t str, pointer: &str) -> Result<Vec<Piece<'t>>, Diagnostic> {
     let mut pieces = Vec::new();
     let mut rest = 0;
     while let Some(open) = text[rest..].find("{{").map(|found| found + rest) {
@@ -24,7 +24,7 @@ pub(super) fn split<'t>(text: &'t str, pointer: &str) -> Result<Vec<Piece<'t>>, 
         }
         let start = open + 2;
         let Some(end) = end_of_expression(text.as_bytes(), start) else {
-            return Err(Fault::new(FaultCode::Syntax, pointer, "{{ has no }}")
+            return Err(Diagnostic::new(DiagnosticCode::Syntax, pointer, "{{ has no }}")
                 .at(open)
                 .suggest("{{ '{{' }} for a literal {{"));
         };
@@ -91,8 +91,12 @@ mod tests {
     #[test]
     fn an_open_template_is_refused_at_its_beginning() {
         for (text, position) in [("a {{ b", 2), ("{{ a }} {{ '}}", 8), ("ü{{ {a }}", 2)] {
-            let fault = split(text, "/x").unwrap_err();
-            assert_eq!((fault.code, fault.position), (FaultCode::Syntax, Some(position)), "{text}");
+            let diagnostic = split(text, "/x").unwrap_err();
+            assert_eq!(
+                (diagnostic.code, diagnostic.position),
+                (DiagnosticCode::Syntax, Some(position)),
+                "{text}"
+            );
         }
     }
 

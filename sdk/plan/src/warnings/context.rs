@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{MOST, Place, Warning, WarningCode};
 use crate::Definition;
-use crate::fault::{nearest, token};
+use crate::diagnostic::{nearest, token};
 
 pub(super) fn warn(definition: &Definition, places: &[Place<'_>], warnings: &mut Vec<Warning>) {
     // Where the whole context is read, nothing is known of its names.
@@ -21,7 +21,7 @@ pub(super) fn warn(definition: &Definition, places: &[Place<'_>], warnings: &mut
     }
     let sited: Vec<_> = places.iter().flat_map(|place| place.step.exprs()).collect();
     for name in read.difference(&written).take(MOST) {
-        let reader = sited.iter().find(|sited| sited.expr.reads().touches(&["context", name]));
+        let reader = sited.iter().find(|sited| sited.expr.reads().overlaps(&["context", name]));
         let Some(reader) = reader else { continue };
         let near = nearest(name, written.iter().copied().filter(|written| !read.contains(written)));
         let meant =

@@ -1,7 +1,7 @@
 //! Answers that reach nobody.
 
 use super::{Place, Warning, WarningCode};
-use crate::{Definition, Emit, Method, Step};
+use crate::{Definition, EmitMode, Method, Step};
 
 /// Whether nothing at all is emitted, with a warning that says so.
 pub(super) fn of_all(definition: &Definition, warnings: &mut Vec<Warning>) -> bool {
@@ -15,7 +15,7 @@ pub(super) fn of_all(definition: &Definition, warnings: &mut Vec<Warning>) -> bo
 }
 
 fn emits(step: &Step) -> bool {
-    step.emit != Emit::None || step.below().any(|below| emits(below))
+    step.emit != EmitMode::None || step.below().any(|below| emits(below))
 }
 
 pub(super) fn warn(
@@ -25,14 +25,14 @@ pub(super) fn warn(
     warnings: &mut Vec<Warning>,
 ) {
     let step = place.step;
-    if step.emit != Emit::None {
+    if step.emit != EmitMode::None {
         return;
     }
     if !step.extract.is_empty() {
         let words = "extracted_data is a part of the step's own messages, and it emits none";
         warnings.push(place.at("extract", WarningCode::ExtractUnused, words));
     }
-    let is_read = definition.reads.steps().is_none_or(|ids| ids.contains(&*step.id));
+    let is_read = definition.reads.step_ids().is_none_or(|ids| ids.contains(&*step.id));
     let asks = step.request().is_some_and(|request| matches!(request.method(), Method::Get | Method::Head));
     let idle = step.sub_steps.is_empty() && step.set_context.is_empty() && step.cursor.is_none();
     if asks && idle && !is_read && !nothing_emitted && !place.around.emits && !place.around.job {

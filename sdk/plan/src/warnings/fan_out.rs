@@ -1,7 +1,7 @@
 //! Fan-outs that are none, and those whose items are all treated as one.
 
 use super::{Place, Warning, WarningCode};
-use crate::{Action, ScopeName, Step};
+use crate::{ScopeName, Step, StepAction};
 
 /// `concurrency` where a plan names none.
 const DEFAULT_CONCURRENCY: u32 = 50;
@@ -20,7 +20,7 @@ pub(super) fn warn(place: &Place<'_>, warnings: &mut Vec<Warning>) {
     let items = place.around.items || step.for_each.is_some();
     // Of a job it is the submit that says what is asked for.
     if items && !place.around.job && !reads_item(step) {
-        let field = if matches!(step.action, Action::Job(_)) { "async_job/submit" } else { "url" };
+        let field = if matches!(step.action, StepAction::Job(_)) { "async_job/submit" } else { "url" };
         let words = "the request is the same for every item: it reads neither item, nor context or steps";
         warnings.push(place.at(field, WarningCode::SameForEveryItem, words));
     }
@@ -33,10 +33,10 @@ pub(super) fn warn(place: &Place<'_>, warnings: &mut Vec<Warning>) {
 
 fn reads_item(step: &Step) -> bool {
     let request = match &step.action {
-        Action::Request(request) => Some(request),
-        Action::Job(job) => job.submit.request(),
+        StepAction::Request(request) => Some(request),
+        StepAction::Job(job) => job.submit.request(),
     };
     let names =
         [ScopeName::Item, ScopeName::ItemIndex, ScopeName::Items, ScopeName::Context, ScopeName::Steps];
-    request.is_some_and(|request| names.into_iter().any(|name| request.reads().name(name)))
+    request.is_some_and(|request| names.into_iter().any(|name| request.reads().includes(name)))
 }

@@ -1,7 +1,7 @@
 //! Loops that never end, or that ask for the same again, and what belongs to a loop that is not there.
 
 use super::{Place, Warning, WarningCode, changes};
-use crate::{PaginateKind, ScopeName, Step};
+use crate::{PaginationKind, ScopeName, Step};
 
 pub(super) fn warn(place: &Place<'_>, warnings: &mut Vec<Warning>) {
     let step = place.step;
@@ -14,7 +14,7 @@ pub(super) fn warn(place: &Place<'_>, warnings: &mut Vec<Warning>) {
     if let Some(window) = &step.window
         && window.from_param.is_none()
         && window.to_param.is_none()
-        && !step.all_reads().name(ScopeName::Window)
+        && !step.all_reads().includes(ScopeName::Window)
     {
         let words =
             "no slice is sent: name from_param and to_param, or use window.from and window.to in the request";
@@ -43,7 +43,7 @@ fn endless(place: &Place<'_>) -> Option<Warning> {
 
 fn paginate(place: &Place<'_>, warnings: &mut Vec<Warning>) {
     let Some(paginate) = &place.step.paginate else { return };
-    let counts = matches!(paginate.kind, PaginateKind::Page { .. } | PaginateKind::Offset { .. });
+    let counts = matches!(paginate.kind, PaginationKind::Page { .. } | PaginationKind::Offset { .. });
     if paginate.stop_on.empty && counts {
         let words = "page and offset end at an empty page anyway";
         warnings.push(place.at("paginate/stop_on", WarningCode::StopOnRedundant, words));
@@ -56,9 +56,11 @@ fn paginate(place: &Place<'_>, warnings: &mut Vec<Warning>) {
     }
     let request = place.step.request().map(crate::RequestTemplate::reads);
     let follows = request.is_some_and(|reads| {
-        reads.touches(&["page", "cursor"]) || reads.name(ScopeName::Response) || reads.name(ScopeName::Prev)
+        reads.overlaps(&["page", "cursor"])
+            || reads.includes(ScopeName::Response)
+            || reads.includes(ScopeName::Prev)
     });
-    if matches!(paginate.kind, PaginateKind::Cursor { param: None, .. }) && !follows {
+    if matches!(paginate.kind, PaginationKind::Cursor { param: None, .. }) && !follows {
         let words = "the cursor is not sent: name a param, or use page.cursor in the request";
         warnings.push(place.at("paginate", WarningCode::PageCursorNotSent, words));
     }
@@ -68,6 +70,6 @@ fn paginate(place: &Place<'_>, warnings: &mut Vec<Warning>) {
 fn reads_cursor(step: &Step) -> bool {
     let by_window = step.window.as_ref().is_some_and(|window| window.from.is_none());
     by_window
-        || step.reads.name(ScopeName::Cursor)
+        || step.reads.includes(ScopeName::Cursor)
         || step.below().any(|below| below.cursor.is_none() && reads_cursor(below))
 }

@@ -161,7 +161,7 @@ struct Around {
 
 fn gather<'d>(step: &'d Arc<Step>, around: &Around, places: &mut Vec<Place<'d>>) {
     places.push(Place { step, around: *around });
-    let emits = around.emits || step.emit != crate::Emit::None;
+    let emits = around.emits || step.emit != crate::EmitMode::None;
     let items = around.items || step.for_each.is_some();
     let below = Around { items: items || step.rows.is_some(), emits, job: false };
     step.sub_steps.iter().for_each(|below_it| gather(below_it, &below, places));
@@ -190,8 +190,8 @@ fn changes(expr: &Expr, step: &Step) -> bool {
     let drawn = ["now(", "uuid("].iter().any(|call| expr.text().contains(call));
     let passing = [&["response"][..], &["prev"], &["page"], &["meta", "loop_count"], &["meta", "step_path"]];
     drawn
-        || passing.iter().any(|path| reads.touches(path))
-        || (reads.touches(&["context"]) && writes_context(step))
+        || passing.iter().any(|path| reads.overlaps(path))
+        || (reads.overlaps(&["context"]) && writes_context(step))
 }
 
 fn writes_context(step: &Step) -> bool {

@@ -1,7 +1,7 @@
 //! Rules about answers that can never apply, and those that throw good answers away.
 
 use super::{Place, Warning, WarningCode};
-use crate::{Definition, Matcher, StatusClass};
+use crate::{Definition, OutcomeMatcher, StatusClass};
 
 pub(super) fn warn(place: &Place<'_>, definition: &Definition, warnings: &mut Vec<Warning>) {
     let step = place.step;
@@ -40,16 +40,16 @@ pub(super) fn warn(place: &Place<'_>, definition: &Definition, warnings: &mut Ve
     }
 }
 
-fn is_success(entry: &Matcher) -> bool {
-    matches!(entry, Matcher::Status(200..=299) | Matcher::Class(StatusClass(2)))
+fn is_success(entry: &OutcomeMatcher) -> bool {
+    matches!(entry, OutcomeMatcher::Status(200..=299) | OutcomeMatcher::Class(StatusClass(2)))
 }
 
 /// Entries of a list that are all taken by lists that are asked before it.
 fn shadowed(
     place: &Place<'_>,
     field: &str,
-    entries: &[Matcher],
-    before: &[(&str, &[Matcher])],
+    entries: &[OutcomeMatcher],
+    before: &[(&str, &[OutcomeMatcher])],
     warnings: &mut Vec<Warning>,
 ) {
     for (number, entry) in entries.iter().enumerate() {
@@ -61,9 +61,11 @@ fn shadowed(
     }
 }
 
-fn takes(taker: &Matcher, entry: &Matcher) -> bool {
+fn takes(taker: &OutcomeMatcher, entry: &OutcomeMatcher) -> bool {
     match (taker, entry) {
-        (Matcher::Class(StatusClass(digit)), Matcher::Status(status)) => u16::from(*digit) == status / 100,
+        (OutcomeMatcher::Class(StatusClass(digit)), OutcomeMatcher::Status(status)) => {
+            u16::from(*digit) == status / 100
+        }
         _ => taker == entry,
     }
 }

@@ -15,7 +15,7 @@ fn step(fields: Json) -> Json {
 
 fn warnings(definition: &Json) -> Vec<(&'static str, String)> {
     let compiled = compile(definition, &ServerLimits::default())
-        .unwrap_or_else(|faults| panic!("{faults}\n{definition}"));
+        .unwrap_or_else(|diagnostics| panic!("{diagnostics}\n{definition}"));
     compiled.warnings().into_iter().map(|warning| (warning.code.as_str(), warning.pointer)).collect()
 }
 

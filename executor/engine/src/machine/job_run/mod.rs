@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use orchid_plan::{Action, AsyncJob, Expr, ScopeName, Value};
+use orchid_plan::{AsyncJob, Expr, ScopeName, StepAction, Value};
 
 use super::answer::Event;
 use super::around::Around;
@@ -211,7 +211,7 @@ impl JobRun {
         inner: &mut Env,
         mut step: StepRun,
     ) -> Result<Option<Flow>, Halt> {
-        let Action::Job(job) = &self.node.step.clone().action else { return Ok(None) };
+        let StepAction::Job(job) = &self.node.step.clone().action else { return Ok(None) };
         // What is asked about it is asked within its pass.
         self.polls = std::mem::replace(&mut step.page, self.polls);
         let before = std::mem::replace(&mut self.last_poll, step.latest.clone());
@@ -267,7 +267,7 @@ impl JobRun {
     /// Waits for the next poll: where it is worth it, the run is handed back meanwhile. The first wait always is: it saves the
     /// submit's answer.
     fn wait(&mut self, cx: &mut Cx<'_>) -> Result<Flow, Halt> {
-        let Action::Job(job) = &self.node.step.action else { return Ok(Flow::Done) };
+        let StepAction::Job(job) = &self.node.step.action else { return Ok(Flow::Done) };
         self.due = Some(cx.now.wall + job.poll_wait);
         if self.polls > 0 && job.poll_wait < SHORT {
             self.phase = Phase::Waiting(cx.wait(job.poll_wait));

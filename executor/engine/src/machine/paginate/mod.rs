@@ -4,7 +4,7 @@
 
 mod guard;
 
-use orchid_plan::{Paginate, PaginateKind, Value, next_link, resolve};
+use orchid_plan::{Pagination, PaginationKind, Value, next_link, resolve};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use guard::{Guard, fingerprint};
@@ -60,39 +60,39 @@ pub(crate) enum PointerError {
 }
 
 /// What follows the pass that sent `sent`.
-pub(crate) fn next(paginate: &Paginate, sent: &Pointer, came: &Came<'_>) -> Result<Next, PointerError> {
+pub(crate) fn next(paginate: &Pagination, sent: &Pointer, came: &Came<'_>) -> Result<Next, PointerError> {
     match without_stop_on(paginate, sent, came) {
         Ok(Next::Pass(_)) | Err(_) if stopped(paginate, came) => Ok(Next::End { by_stop_on: true }),
         next => next,
     }
 }
 
-fn without_stop_on(paginate: &Paginate, sent: &Pointer, came: &Came<'_>) -> Result<Next, PointerError> {
+fn without_stop_on(paginate: &Pagination, sent: &Pointer, came: &Came<'_>) -> Result<Next, PointerError> {
     match &paginate.kind {
-        PaginateKind::Page { start, .. } => {
+        PaginationKind::Page { start, .. } => {
             let number = match sent {
                 Pointer::Page(number) => *number,
                 Pointer::Start | Pointer::Offset(_) | Pointer::Cursor(_) | Pointer::Url(_) => *start,
             };
             Ok(counted(came, |_| Pointer::Page(number.saturating_add(1))))
         }
-        PaginateKind::Offset { .. } => {
+        PaginationKind::Offset { .. } => {
             let offset = match sent {
                 Pointer::Offset(offset) => *offset,
                 Pointer::Start | Pointer::Page(_) | Pointer::Cursor(_) | Pointer::Url(_) => 0,
             };
             Ok(counted(came, |rows| Pointer::Offset(offset.saturating_add(rows))))
         }
-        PaginateKind::Cursor { .. } if is_missing(&came.value) => Ok(Next::End { by_stop_on: false }),
-        PaginateKind::Cursor { .. } => {
+        PaginationKind::Cursor { .. } if is_missing(&came.value) => Ok(Next::End { by_stop_on: false }),
+        PaginationKind::Cursor { .. } => {
             Ok(Next::Pass(Pointer::Cursor(String::from_utf8_lossy(&came.value.to_json()).into_owned())))
         }
-        PaginateKind::NextUrl { .. } if is_missing(&came.value) => Ok(Next::End { by_stop_on: false }),
-        PaginateKind::NextUrl { .. } => {
+        PaginationKind::NextUrl { .. } if is_missing(&came.value) => Ok(Next::End { by_stop_on: false }),
+        PaginationKind::NextUrl { .. } => {
             let url = came.value.as_str().ok_or_else(|| PointerError::NotText(came.value.kind()))?;
             Ok(Next::Pass(Pointer::Url(resolve(came.sent_url, url)?)))
         }
-        PaginateKind::LinkHeader => {
+        PaginationKind::LinkHeader => {
             let Some(target) = came.link.map(|link| next_link(link, "next")).transpose()?.flatten() else {
                 return Ok(Next::End { by_stop_on: false });
             };
@@ -110,12 +110,12 @@ fn counted(came: &Came<'_>, pointer: impl FnOnce(u64) -> Pointer) -> Next {
     }
 }
 
-fn stopped(paginate: &Paginate, came: &Came<'_>) -> bool {
+fn stopped(paginate: &Pagination, came: &Came<'_>) -> bool {
     let Some(rows) = came.rows else { return false };
     let asked = match &paginate.kind {
-        PaginateKind::Page { size, .. } => *size,
-        PaginateKind::Offset { size, .. } => Some(*size),
-        PaginateKind::Cursor { .. } | PaginateKind::NextUrl { .. } | PaginateKind::LinkHeader => None,
+        PaginationKind::Page { size, .. } => *size,
+        PaginationKind::Offset { size, .. } => Some(*size),
+        PaginationKind::Cursor { .. } | PaginationKind::NextUrl { .. } | PaginationKind::LinkHeader => None,
     };
     (paginate.stop_on.empty && rows == 0) || (paginate.stop_on.short && asked.is_some_and(|size| rows < size))
 }
@@ -126,31 +126,31 @@ fn is_missing(pointer: &Value) -> bool {
 }
 
 /// The parameters that pagination adds to a pass.
-pub(crate) fn params(kind: &PaginateKind, sent: &Pointer) -> Vec<(String, String)> {
+pub(crate) fn params(kind: &PaginationKind, sent: &Pointer) -> Vec<(String, String)> {
     let mut params = Vec::new();
     match kind {
-        PaginateKind::Page { param, start, size_param, size } => {
+        PaginationKind::Page { param, start, size_param, size } => {
             let number = if let Pointer::Page(number) = sent { *number } else { *start };
             params.push((param.clone(), number.to_string()));
             if let (Some(name), Some(size)) = (size_param, size) {
                 params.push((name.clone(), size.to_string()));
             }
         }
-        PaginateKind::Offset { param, size_param, size } => {
+        PaginationKind::Offset { param, size_param, size } => {
             let offset = if let Pointer::Offset(offset) = sent { *offset } else { 0 };
             params.push((param.clone(), offset.to_string()));
             if let Some(name) = size_param {
                 params.push((name.clone(), size.to_string()));
             }
         }
-        PaginateKind::Cursor { param: Some(param), .. } => {
+        PaginationKind::Cursor { param: Some(param), .. } => {
             if let Some(text) = cursor_value(sent).and_then(|value| value.to_text()) {
                 params.push((param.clone(), text));
             }
         }
-        PaginateKind::Cursor { param: None, .. }
-        | PaginateKind::NextUrl { .. }
-        | PaginateKind::LinkHeader => {}
+        PaginationKind::Cursor { param: None, .. }
+        | PaginationKind::NextUrl { .. }
+        | PaginationKind::LinkHeader => {}
     }
     params
 }
@@ -163,17 +163,17 @@ fn cursor_value(pointer: &Pointer) -> Option<Value> {
 }
 
 /// The scope's `page`: `{number, offset, cursor, url}` of the pass being sent.
-pub(crate) fn page_scope(paginate: Option<&Paginate>, sent: &Pointer, pass: u64) -> Value {
+pub(crate) fn page_scope(paginate: Option<&Pagination>, sent: &Pointer, pass: u64) -> Value {
     let mut number = pass;
     let mut offset = Value::null();
     match paginate.map(|paginate| &paginate.kind) {
-        Some(PaginateKind::Page { start, .. }) => {
+        Some(PaginationKind::Page { start, .. }) => {
             number = if let Pointer::Page(number) = sent { *number } else { *start };
         }
-        Some(PaginateKind::Offset { .. }) => {
+        Some(PaginationKind::Offset { .. }) => {
             offset = Value::from(if let Pointer::Offset(offset) = sent { *offset } else { 0 });
         }
-        Some(PaginateKind::Cursor { .. } | PaginateKind::NextUrl { .. } | PaginateKind::LinkHeader)
+        Some(PaginationKind::Cursor { .. } | PaginationKind::NextUrl { .. } | PaginationKind::LinkHeader)
         | None => {}
     }
     let url = if let Pointer::Url(url) = sent { Value::from(url.as_str()) } else { Value::null() };
@@ -190,16 +190,26 @@ mod tests {
     use super::*;
     use orchid_plan::{OnRepeat, StopOn};
 
-    fn paginate(kind: PaginateKind, stop_on: StopOn) -> Paginate {
-        Paginate { kind, stop_on, on_repeat: OnRepeat::Fail, pointer: "/definition/step/paginate".to_owned() }
+    fn paginate(kind: PaginationKind, stop_on: StopOn) -> Pagination {
+        Pagination {
+            kind,
+            stop_on,
+            on_repeat: OnRepeat::Fail,
+            pointer: "/definition/step/paginate".to_owned(),
+        }
     }
 
     fn came(rows: u64) -> Came<'static> {
         Came { rows: Some(rows), value: Value::null(), link: None, sent_url: "https://h/a/b?x=1" }
     }
 
-    fn page() -> PaginateKind {
-        PaginateKind::Page { param: "page".into(), start: 1, size_param: Some("per".into()), size: Some(10) }
+    fn page() -> PaginationKind {
+        PaginationKind::Page {
+            param: "page".into(),
+            start: 1,
+            size_param: Some("per".into()),
+            size: Some(10),
+        }
     }
 
     #[test]
@@ -224,7 +234,7 @@ mod tests {
     #[test]
     fn offsets_rise_by_the_rows_that_came() {
         let rules = paginate(
-            PaginateKind::Offset { param: "skip".into(), size_param: None, size: 50 },
+            PaginationKind::Offset { param: "skip".into(), size_param: None, size: 50 },
             StopOn::default(),
         );
         assert_eq!(next(&rules, &Pointer::Start, &came(7)).unwrap(), Next::Pass(Pointer::Offset(7)));
@@ -234,7 +244,7 @@ mod tests {
 
     #[test]
     fn next_links_are_resolved_against_the_request() {
-        let rules = paginate(PaginateKind::LinkHeader, StopOn::default());
+        let rules = paginate(PaginationKind::LinkHeader, StopOn::default());
         let with = |link: &'static str| Came { link: Some(link), ..came(0) };
         assert_eq!(
             next(&rules, &Pointer::Start, &with("<?x=2>; rel=next")).unwrap(),

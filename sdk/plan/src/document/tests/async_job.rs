@@ -1,7 +1,7 @@
 //! `async_job`.
 
 use super::*;
-use crate::{Action, AsyncJob, AuthFlow};
+use crate::{AsyncJob, AuthFlow, StepAction};
 
 fn job(changes: Json) -> Json {
     let mut job = json!({
@@ -22,8 +22,8 @@ fn with(changes: Json) -> Json {
 
 fn compiled_job(definition: &Json) -> (Definition, AsyncJob) {
     let definition =
-        compile(definition, &ServerLimits::default()).unwrap_or_else(|faults| panic!("{faults}"));
-    let Action::Job(job) = &definition.steps[0].action else { panic!("a job") };
+        compile(definition, &ServerLimits::default()).unwrap_or_else(|diagnostics| panic!("{diagnostics}"));
+    let StepAction::Job(job) = &definition.steps[0].action else { panic!("a job") };
     let job = (**job).clone();
     (definition, job)
 }
@@ -33,12 +33,15 @@ fn a_job_is_read_with_its_defaults() {
     let (definition, job) = compiled_job(&with(json!({})));
     assert_eq!((job.poll_wait.as_secs(), job.max_wait.as_secs()), (10, 7200));
     assert_eq!((&*job.submit.id, &*job.poll.id, &*job.download[0].id), ("submit", "poll", "step_4"));
-    assert_eq!((job.submit.emit, job.poll.emit, job.download[0].emit), (Emit::None, Emit::None, Emit::Page));
+    assert_eq!(
+        (job.submit.emit, job.poll.emit, job.download[0].emit),
+        (EmitMode::None, EmitMode::None, EmitMode::Page)
+    );
     assert!(job.failed_when.is_none() && job.cancel.is_none() && definition.steps[0].request().is_none());
     assert_eq!(job.pointer, "/definition/step/async_job");
     assert_eq!(job.download[0].pointer, "/definition/step/async_job/download/0");
-    assert!(definition.reads.steps().is_some_and(|ids| ids == ["poll", "submit"].into()));
-    assert!(definition.steps[0].reads.touches(&["response", "body", "status"]));
+    assert!(definition.reads.step_ids().is_some_and(|ids| ids == ["poll", "submit"].into()));
+    assert!(definition.steps[0].reads.overlaps(&["response", "body", "status"]));
 }
 
 #[test]
@@ -58,16 +61,19 @@ fn every_step_of_a_job_sees_those_that_are_finished() {
         }))},
     ]}));
     assert_eq!((job.poll_wait.as_secs(), job.max_wait.as_secs()), (60, 86_400));
-    assert_eq!(job.download.iter().map(|step| step.emit).collect::<Vec<_>>(), [Emit::None, Emit::Record]);
+    assert_eq!(
+        job.download.iter().map(|step| step.emit).collect::<Vec<_>>(),
+        [EmitMode::None, EmitMode::Record]
+    );
     assert_eq!(job.cancel.as_ref().map(|step| &*step.id), Some("cancel"));
 }
 
 #[test]
 fn two_jobs_have_names_of_their_own() {
     let definition = json!({"steps": [{"async_job": job(json!({}))}, {"async_job": job(json!({}))}, {"id": "submit", "url": "https://a.example.com"}]});
-    assert_eq!(faults(&definition), []);
+    assert_eq!(diagnostics(&definition), []);
     let after = json!({"steps": [{"async_job": job(json!({}))}, {"url": "https://a.example.com/{{ steps.submit.body.id }}"}]});
-    assert_eq!(faults(&after)[0].message, "no step submit is finished before this one");
+    assert_eq!(diagnostics(&after)[0].message, "no step submit is finished before this one");
 }
 
 #[test]
@@ -76,19 +82,23 @@ fn a_job_below_a_step_sees_what_is_around_it() {
         "submit": {"url": "https://api.example.com/{{ item.id }}/{{ parent.body.id }}"},
     }))}]}));
     // At the root there is no parent: a job has no answer of its own.
-    let faults = faults(&with(json!({"poll": {"url": "https://api.example.com/{{ parent.body.id }}"}})));
+    let diagnostics =
+        diagnostics(&with(json!({"poll": {"url": "https://api.example.com/{{ parent.body.id }}"}})));
     assert_eq!(
-        (faults[0].code, faults[0].pointer.as_str()),
-        (FaultCode::UnknownName, "/definition/step/async_job/poll/url")
+        (diagnostics[0].code, diagnostics[0].pointer.as_str()),
+        (DiagnosticCode::UnknownName, "/definition/step/async_job/poll/url")
     );
 }
 
 #[test]
 fn the_steps_of_a_job_are_one_level_deeper_and_inherit_the_flow() {
     let server = ServerLimits { nesting_depth: 1, ..ServerLimits::default() };
-    let faults = compile(&with(json!({})), &server).unwrap_err().0;
-    assert!(faults.iter().all(|fault| fault.code == FaultCode::TooLarge), "{faults:#?}");
-    assert_eq!(faults.len(), 3, "{faults:#?}");
+    let diagnostics = compile(&with(json!({})), &server).unwrap_err().0;
+    assert!(
+        diagnostics.iter().all(|diagnostic| diagnostic.code == DiagnosticCode::TooLarge),
+        "{diagnostics:#?}"
+    );
+    assert_eq!(diagnostics.len(), 3, "{diagnostics:#?}");
     let mut none = with(json!({}));
     none["step"]["auth_flow"] = json!("none");
     let (definition, job) = compiled_job(&none);
@@ -101,7 +111,7 @@ fn the_steps_of_a_job_are_one_level_deeper_and_inherit_the_flow() {
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn faults_of_jobs_have_pointer_and_correction() {
-    use FaultCode::*;
+    use DiagnosticCode::*;
     let at = "https://a.example.com";
     let beside = |field: &str, value: Json| {
         let mut definition = with(json!({}));
@@ -254,7 +264,8 @@ fn faults_inside_a_job_are_reported_all_at_once() {
         "submit": {"url": "x"}, "poll": {"url": "https://a.example.com/{{ stepz.a }}"}, "done_when": "response.body.a == true",
         "download": [{"url": "https://a.example.com", "timeout_seconds": 0}], "cancel": {}, "poll_wait": "soon",
     }));
-    let pointers: Vec<_> = faults(&definition).into_iter().map(|fault| fault.pointer).collect();
+    let pointers: Vec<_> =
+        diagnostics(&definition).into_iter().map(|diagnostic| diagnostic.pointer).collect();
     let at = |field: &str| format!("/definition/step/async_job/{field}");
     assert_eq!(
         pointers,

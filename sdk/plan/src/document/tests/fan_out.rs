@@ -26,9 +26,12 @@ fn sub_steps_see_what_is_around_them() {
     );
     let [inner, next] = outer.sub_steps.as_slice() else { panic!("two sub-steps") };
     assert_eq!((inner.pointer.as_str(), &*next.id), ("/definition/steps/1/sub_steps/0", "next"));
-    assert_eq!((outer.emit, inner.emit, inner.sub_steps[0].emit), (Emit::Page, Emit::None, Emit::Record));
+    assert_eq!(
+        (outer.emit, inner.emit, inner.sub_steps[0].emit),
+        (EmitMode::Page, EmitMode::None, EmitMode::Record)
+    );
     assert_eq!(&*definition.steps[2].id, "step_6");
-    assert!(definition.reads.name(ScopeName::Parent) && !outer.reads.name(ScopeName::Parent));
+    assert!(definition.reads.includes(ScopeName::Parent) && !outer.reads.includes(ScopeName::Parent));
 }
 
 #[test]
@@ -96,25 +99,27 @@ fn names_that_are_not_in_scope_say_why() {
         ),
     ];
     for (definition, pointer, words) in cases {
-        let faults = faults(&definition);
-        let [fault] = faults.as_slice() else { panic!("{definition} gave {faults:#?}") };
-        assert_eq!((fault.code, fault.pointer.as_str()), (FaultCode::UnknownName, pointer));
-        assert!(fault.message.contains(words), "{fault}");
+        let diagnostics = diagnostics(&definition);
+        let [diagnostic] = diagnostics.as_slice() else { panic!("{definition} gave {diagnostics:#?}") };
+        assert_eq!((diagnostic.code, diagnostic.pointer.as_str()), (DiagnosticCode::UnknownName, pointer));
+        assert!(diagnostic.message.contains(words), "{diagnostic}");
     }
 }
 
 #[test]
 fn a_fault_names_what_is_in_scope_there() {
     let below = |fields: Json| step(json!({"iterate_over": "response.body", "sub_steps": [fields]}));
-    let names =
-        |field: &str, value: Json| faults(&below(json!({"url": URL, field: value})))[0].in_scope.join(" ");
+    let names = |field: &str, value: Json| {
+        diagnostics(&below(json!({"url": URL, field: value})))[0].in_scope.join(" ")
+    };
     assert_eq!(names("execute_if", json!("x")), "config context item item_index items meta parent steps");
     assert_eq!(
         names("while", json!("x")),
         "config context item item_index items meta page parent prev response steps"
     );
-    let names =
-        faults(&step(json!({"for_each": "x", "cursor": {"value": "response.body.a"}})))[0].in_scope.join(" ");
+    let names = diagnostics(&step(json!({"for_each": "x", "cursor": {"value": "response.body.a"}})))[0]
+        .in_scope
+        .join(" ");
     assert_eq!(names, "config context meta steps");
 }
 
@@ -135,18 +140,18 @@ fn nesting_and_numbers_of_steps_are_bounded() {
     let nested = |levels: usize| {
         (1..levels).fold(json!({"url": URL}), |below, _| json!({"url": URL, "sub_steps": [below]}))
     };
-    assert_eq!(faults(&json!({"step": nested(5)})), []);
-    let deep = faults(&json!({"step": nested(6)}));
-    let [fault] = deep.as_slice() else { panic!("{deep:#?}") };
-    assert_eq!(fault.code, FaultCode::TooLarge);
+    assert_eq!(diagnostics(&json!({"step": nested(5)})), []);
+    let deep = diagnostics(&json!({"step": nested(6)}));
+    let [diagnostic] = deep.as_slice() else { panic!("{deep:#?}") };
+    assert_eq!(diagnostic.code, DiagnosticCode::TooLarge);
     assert!(
-        fault.pointer.ends_with("/sub_steps/0/sub_steps/0") && fault.message.contains("5 levels"),
-        "{fault}"
+        diagnostic.pointer.ends_with("/sub_steps/0/sub_steps/0") && diagnostic.message.contains("5 levels"),
+        "{diagnostic}"
     );
-    let bounded = faults(&json!({"max_nesting_depth": 1, "step": nested(2)}));
-    assert_eq!(bounded[0].code, FaultCode::TooLarge);
+    let bounded = diagnostics(&json!({"max_nesting_depth": 1, "step": nested(2)}));
+    assert_eq!(bounded[0].code, DiagnosticCode::TooLarge);
     let many = json!({"steps": vec![json!({"url": URL, "sub_steps": vec![json!({"url": URL}); 50]}); 2]});
-    assert_eq!(faults(&many)[0].message, "a definition has at most 100 steps");
+    assert_eq!(diagnostics(&many)[0].message, "a definition has at most 100 steps");
 }
 
 #[test]
@@ -160,7 +165,7 @@ fn as_many_rows_as_the_plan_says_are_in_flight() {
 
 #[test]
 fn faults_of_fan_outs_have_pointer_and_correction() {
-    use FaultCode::*;
+    use DiagnosticCode::*;
     check_cases(vec![
         (step(json!({"for_each": ["a"]})), WrongType, "/definition/step/for_each", None, None),
         (
@@ -200,10 +205,11 @@ fn faults_of_fan_outs_have_pointer_and_correction() {
 
 #[test]
 fn flows_are_named_by_their_keys() {
-    let wrong = faults(&step(json!({"auth_flow": "Main"})));
-    let wrong: Vec<_> = wrong.iter().map(|fault| (fault.code, fault.pointer.as_str())).collect();
+    let wrong = diagnostics(&step(json!({"auth_flow": "Main"})));
+    let wrong: Vec<_> =
+        wrong.iter().map(|diagnostic| (diagnostic.code, diagnostic.pointer.as_str())).collect();
     let at = "/definition/step/auth_flow";
-    assert_eq!(wrong, [(FaultCode::Unsupported, at), (FaultCode::InvalidValue, at)]);
+    assert_eq!(wrong, [(DiagnosticCode::Unsupported, at), (DiagnosticCode::InvalidValue, at)]);
 }
 
 #[test]
@@ -222,8 +228,10 @@ fn sub_steps_have_the_flow_of_the_step_around_them() {
 fn credentials_are_not_kept() {
     // Beside the fault that says that nothing serves them yet.
     let secret = |fields: Json| -> Vec<String> {
-        let found = faults(&step(fields)).into_iter().filter(|fault| fault.code == FaultCode::Secret);
-        found.map(|fault| fault.pointer).collect()
+        let found = diagnostics(&step(fields))
+            .into_iter()
+            .filter(|diagnostic| diagnostic.code == DiagnosticCode::Secret);
+        found.map(|diagnostic| diagnostic.pointer).collect()
     };
     for (fields, pointer) in [
         (json!({"extract": {"a": "auth.token"}}), "extract/a"),

@@ -35,18 +35,18 @@ fn many_faults_are_cut_off() {
         filled(|number| (format!("x{number}"), json!([]))),
         filled(|number| (format!("x{number}"), json!("{{"))),
     ] {
-        assert_eq!(faults(&definition).len(), 200);
+        assert_eq!(diagnostics(&definition).len(), 200);
     }
     let mut unknown = step(json!({}));
     (0..20_000).for_each(|number| unknown["step"][format!("f{number}")] = json!(1));
-    assert_eq!(faults(&unknown).len(), 200);
+    assert_eq!(diagnostics(&unknown).len(), 200);
 }
 
 #[test]
 fn what_is_too_large_is_refused_before_it_is_looked_at() {
-    let faults = faults(&step(json!({"body": "{{ a }}".repeat(1_000_000)})));
-    let [fault] = faults.as_slice() else { panic!("{faults:#?}") };
-    assert_eq!((fault.code, fault.pointer.as_str()), (FaultCode::TooLarge, "/definition"));
+    let diagnostics = diagnostics(&step(json!({"body": "{{ a }}".repeat(1_000_000)})));
+    let [diagnostic] = diagnostics.as_slice() else { panic!("{diagnostics:#?}") };
+    assert_eq!((diagnostic.code, diagnostic.pointer.as_str()), (DiagnosticCode::TooLarge, "/definition"));
 }
 
 #[test]
@@ -58,14 +58,14 @@ fn nesting_as_deep_as_json_can_be_is_read() {
         let definition: Json = serde_json::from_str(&text).unwrap();
         std::thread::Builder::new()
             .stack_size(1024 * 1024)
-            .spawn(move || assert_eq!(faults(&definition), []))
+            .spawn(move || assert_eq!(diagnostics(&definition), []))
             .unwrap()
             .join()
             .unwrap();
     }
     let parents = "parent.".repeat(500);
     let deep = json!({"step": {"url": "https://a.example.com", "while": format!("response.{parents}a")}});
-    assert!(!faults(&deep).is_empty());
+    assert!(!diagnostics(&deep).is_empty());
 }
 
 #[test]
@@ -82,8 +82,12 @@ fn long_names_and_texts_are_no_matter() {
         json!({"while": long}),
         json!({"abort_on": [long]}),
     ] {
-        let faults = faults(&step(fields));
-        assert!(!faults.is_empty());
-        assert!(faults.iter().all(|fault| fault.message.len() < 1000), "{}", faults[0].code);
+        let diagnostics = diagnostics(&step(fields));
+        assert!(!diagnostics.is_empty());
+        assert!(
+            diagnostics.iter().all(|diagnostic| diagnostic.message.len() < 1000),
+            "{}",
+            diagnostics[0].code
+        );
     }
 }

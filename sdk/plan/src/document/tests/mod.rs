@@ -13,8 +13,8 @@ mod walks;
 use super::*;
 use crate::template::tests::{env, scope};
 use crate::{
-    Backoff, CatchUp, Configs, Emit, Fault, FaultCode, Jitter, Matcher, OnLimit, OnRepeat, Overlap,
-    PaginateKind, ScopeName, StatusClass, StopOn, Timing,
+    Backoff, CatchUpPolicy, Configs, Diagnostic, DiagnosticCode, EmitMode, Jitter, OnLimit, OnRepeat,
+    OutcomeMatcher, OverlapPolicy, PaginationKind, ScopeName, StatusClass, StopOn, Timing,
 };
 
 fn step(fields: Json) -> Json {
@@ -29,8 +29,8 @@ fn compiled(fields: Json) -> Definition {
     compile(&step(fields), &ServerLimits::default()).unwrap()
 }
 
-fn faults(definition: &Json) -> Vec<Fault> {
-    compile(definition, &ServerLimits::default()).err().map(|faults| faults.0).unwrap_or_default()
+fn diagnostics(definition: &Json) -> Vec<Diagnostic> {
+    compile(definition, &ServerLimits::default()).err().map(|diagnostics| diagnostics.0).unwrap_or_default()
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn defaults_are_those_of_the_language() {
     );
     assert_eq!(
         (plan.overlap, plan.repeat_count, plan.priority, plan.catch_up),
-        (Overlap::Skip, None, 5, CatchUp::RunOnce)
+        (OverlapPolicy::Skip, None, 5, CatchUpPolicy::RunOnce)
     );
     let definition = plan.definition;
     assert_eq!(
@@ -56,7 +56,7 @@ fn defaults_are_those_of_the_language() {
     assert_eq!((&*step.id, step.pointer.as_str()), ("step_1", "/definition/step"));
     assert_eq!(
         (step.timeout.as_secs(), step.emit, step.concurrency, step.stop_on_error),
-        (30, Emit::Page, 50, false)
+        (30, EmitMode::Page, 50, false)
     );
     assert_eq!((step.retry.max_retries, step.retry.backoff), (3, Backoff::Fibonacci));
     assert_eq!((step.retry.initial_delay.as_millis(), step.retry.max_delay.as_millis()), (1000, 60_000));
@@ -73,28 +73,28 @@ fn steps_are_numbered_and_named_in_the_documents_order() {
     let definition = compile(&definition, &ServerLimits::default()).unwrap();
     let ids: Vec<_> = definition.steps.iter().map(|step| (&*step.id, step.pointer.as_str())).collect();
     assert_eq!(ids, [("step_1", "/definition/steps/0"), ("b", "/definition/steps/1")]);
-    assert_eq!(definition.reads.steps(), Some(["step_1"].into()));
-    assert!(!definition.steps[0].reads.name(ScopeName::Steps));
-    assert!(definition.steps[1].reads.name(ScopeName::Steps));
+    assert_eq!(definition.reads.step_ids(), Some(["step_1"].into()));
+    assert!(!definition.steps[0].reads.includes(ScopeName::Steps));
+    assert!(definition.steps[1].reads.includes(ScopeName::Steps));
 }
 
 /// A definition, and the faults that it must have: code, pointer, position, suggestion.
-type Case = (Json, FaultCode, &'static str, Option<usize>, Option<&'static str>);
+type Case = (Json, DiagnosticCode, &'static str, Option<usize>, Option<&'static str>);
 
 fn check_cases(cases: Vec<Case>) {
     for (definition, code, pointer, position, suggestion) in cases {
-        let faults = faults(&definition);
-        let [fault] = faults.as_slice() else { panic!("{definition} gave {faults:#?}") };
-        assert_eq!((fault.code, fault.pointer.as_str()), (code, pointer), "{fault}");
-        assert_eq!(fault.position, position, "{fault}");
-        assert_eq!(fault.suggestion.as_deref(), suggestion, "{fault}");
+        let diagnostics = diagnostics(&definition);
+        let [diagnostic] = diagnostics.as_slice() else { panic!("{definition} gave {diagnostics:#?}") };
+        assert_eq!((diagnostic.code, diagnostic.pointer.as_str()), (code, pointer), "{diagnostic}");
+        assert_eq!(diagnostic.position, position, "{diagnostic}");
+        assert_eq!(diagnostic.suggestion.as_deref(), suggestion, "{diagnostic}");
     }
 }
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn faults_of_fields_have_pointer_and_correction() {
-    use FaultCode::*;
+    use DiagnosticCode::*;
     check_cases(vec![
         (json!({}), Required, "/definition", None, None),
         (json!([]), WrongType, "/definition", None, None),
@@ -258,7 +258,7 @@ fn faults_of_fields_have_pointer_and_correction() {
 
 #[test]
 fn faults_of_a_definition_have_pointer_and_correction() {
-    use FaultCode::*;
+    use DiagnosticCode::*;
     let with = |field: &str, value: Json| {
         let mut definition = step(json!({}));
         definition[field] = value;
@@ -322,14 +322,14 @@ fn every_object_names_the_field_that_is_nearest_to_one_it_does_not_know() {
             "method",
         ),
     ] {
-        let found = faults(&step(fields));
-        let [fault] = found.as_slice() else { panic!("{field} gave {found:#?}") };
+        let found = diagnostics(&step(fields));
+        let [diagnostic] = found.as_slice() else { panic!("{field} gave {found:#?}") };
         assert_eq!(
-            (fault.code, fault.suggestion.as_deref()),
-            (FaultCode::UnknownField, Some(nearest)),
-            "{fault}"
+            (diagnostic.code, diagnostic.suggestion.as_deref()),
+            (DiagnosticCode::UnknownField, Some(nearest)),
+            "{diagnostic}"
         );
-        assert_eq!(fault.pointer, format!("/definition/step/{field}"));
+        assert_eq!(diagnostic.pointer, format!("/definition/step/{field}"));
     }
 }
 
@@ -339,10 +339,10 @@ fn an_id_is_a_name() {
         assert_eq!(&*compiled(json!({"id": id})).steps[0].id, id);
     }
     for id in ["", "9a", "a-b", "a.b", "a b", "ä"] {
-        let found = faults(&step(json!({"id": id})));
+        let found = diagnostics(&step(json!({"id": id})));
         assert_eq!(
             (found[0].code, found[0].pointer.as_str()),
-            (FaultCode::InvalidValue, "/definition/step/id"),
+            (DiagnosticCode::InvalidValue, "/definition/step/id"),
             "{id}"
         );
     }
@@ -352,15 +352,15 @@ fn an_id_is_a_name() {
 fn a_header_carries_no_control_characters_and_none_is_the_connections() {
     for name in ["Host", "Content-Length", "Transfer-Encoding", "Connection"] {
         for spelled in [name.to_owned(), name.to_ascii_lowercase(), name.to_ascii_uppercase()] {
-            let found = faults(&step(json!({"headers": {&spelled: "x"}})));
-            let [fault] = found.as_slice() else { panic!("{spelled} gave {found:#?}") };
-            assert_eq!(fault.code, FaultCode::InvalidValue, "{fault}");
-            assert_eq!(fault.pointer, format!("/definition/step/headers/{spelled}"));
+            let found = diagnostics(&step(json!({"headers": {&spelled: "x"}})));
+            let [diagnostic] = found.as_slice() else { panic!("{spelled} gave {found:#?}") };
+            assert_eq!(diagnostic.code, DiagnosticCode::InvalidValue, "{diagnostic}");
+            assert_eq!(diagnostic.pointer, format!("/definition/step/headers/{spelled}"));
         }
     }
     for text in ["a\rb", "a\nb", "a\0b"] {
-        let found = faults(&step(json!({"headers": {"x": text}})));
-        assert_eq!((found.len(), found[0].code), (1, FaultCode::InvalidValue), "{text:?}");
+        let found = diagnostics(&step(json!({"headers": {"x": text}})));
+        assert_eq!((found.len(), found[0].code), (1, DiagnosticCode::InvalidValue), "{text:?}");
     }
     compiled(json!({"headers": {"x": "a\tb"}}));
 }
@@ -380,7 +380,11 @@ fn a_retry_is_read_with_its_defaults() {
     }));
     assert_eq!((whole.max_retries, whole.backoff, whole.jitter), (5, Backoff::Linear, Jitter::None));
     assert_eq!((whole.initial_delay.as_millis(), whole.max_delay.as_millis()), (10, 20));
-    let on = vec![Matcher::Status(404), Matcher::Class(StatusClass(4)), Matcher::Code("DECODE".to_owned())];
+    let on = vec![
+        OutcomeMatcher::Status(404),
+        OutcomeMatcher::Class(StatusClass(4)),
+        OutcomeMatcher::Code("DECODE".to_owned()),
+    ];
     assert_eq!(whole.on, on);
     for (name, backoff) in [
         ("fibonacci", Backoff::Fibonacci),
@@ -393,20 +397,23 @@ fn a_retry_is_read_with_its_defaults() {
 
 #[test]
 fn parts_of_the_language_that_are_not_served_say_so() {
-    let found = |faults: Vec<Fault>| -> Vec<_> {
-        faults.into_iter().map(|fault| (fault.code.as_str(), fault.pointer)).collect()
+    let found = |diagnostics: Vec<Diagnostic>| -> Vec<_> {
+        diagnostics.into_iter().map(|diagnostic| (diagnostic.code.as_str(), diagnostic.pointer)).collect()
     };
     let unsupported = |pointer: &str| vec![("UNSUPPORTED", pointer.to_owned())];
-    assert_eq!(found(faults(&step(json!({"auth_flow": "main"})))), unsupported("/definition/step/auth_flow"));
-    let below = json!({"sub_steps": [{"url": "https://a.example.com", "auth_flow": "main"}]});
-    assert_eq!(found(faults(&step(below))), unsupported("/definition/step/sub_steps/0/auth_flow"));
     assert_eq!(
-        found(faults(&step(json!({"while": "auth.expires_at"})))),
+        found(diagnostics(&step(json!({"auth_flow": "main"})))),
+        unsupported("/definition/step/auth_flow")
+    );
+    let below = json!({"sub_steps": [{"url": "https://a.example.com", "auth_flow": "main"}]});
+    assert_eq!(found(diagnostics(&step(below))), unsupported("/definition/step/sub_steps/0/auth_flow"));
+    assert_eq!(
+        found(diagnostics(&step(json!({"while": "auth.expires_at"})))),
         unsupported("/definition/step/while")
     );
     let mut limited = step(json!({}));
     limited["rate_limits"] = json!([{"name": "a", "max_concurrent": 1}]);
-    assert_eq!(found(faults(&limited)), unsupported("/definition/rate_limits"));
+    assert_eq!(found(diagnostics(&limited)), unsupported("/definition/rate_limits"));
 }
 
 #[test]
@@ -429,8 +436,11 @@ fn all_faults_are_reported_at_once_and_in_order() {
             ],
         },
     });
-    let faults = check(&document, &ServerLimits::default()).unwrap_err().0;
-    let found: Vec<_> = faults.iter().map(|fault| (fault.code.as_str(), fault.pointer.as_str())).collect();
+    let diagnostics = check(&document, &ServerLimits::default()).unwrap_err().0;
+    let found: Vec<_> = diagnostics
+        .iter()
+        .map(|diagnostic| (diagnostic.code.as_str(), diagnostic.pointer.as_str()))
+        .collect();
     assert_eq!(
         found,
         [
@@ -449,7 +459,7 @@ fn all_faults_are_reported_at_once_and_in_order() {
             ("UNKNOWN_FUNCTION", "/definition/steps/1/headers/X"),
         ]
     );
-    let name = faults.iter().find(|fault| fault.code == FaultCode::UnknownName).unwrap();
+    let name = diagnostics.iter().find(|diagnostic| diagnostic.code == DiagnosticCode::UnknownName).unwrap();
     assert_eq!(name.in_scope, ["config", "context", "meta", "page", "prev", "response", "steps"]);
 }
 
@@ -470,11 +480,11 @@ fn the_servers_limits_bound_what_a_plan_asks_for() {
     assert_eq!((small.max_loops, small.max_execution.as_secs(), small.max_requests), (10, 20, Some(30)));
     assert_eq!((small.steps[0].response.max_bytes, small.steps[0].retry.max_retries), (100, 2));
     let refused = |definition: Json| compile(&definition, &server).unwrap_err().0[0].code;
-    assert_eq!(refused(step(json!({"timeout_seconds": 6}))), FaultCode::OutOfRange);
-    assert_eq!(refused(step(json!({"retry": {"max_retries": 3}}))), FaultCode::OutOfRange);
-    assert_eq!(refused(step(json!({"body": "x".repeat(200)}))), FaultCode::TooLarge);
+    assert_eq!(refused(step(json!({"timeout_seconds": 6}))), DiagnosticCode::OutOfRange);
+    assert_eq!(refused(step(json!({"retry": {"max_retries": 3}}))), DiagnosticCode::OutOfRange);
+    assert_eq!(refused(step(json!({"body": "x".repeat(200)}))), DiagnosticCode::TooLarge);
     let two = json!({"steps": [{"url": "https://a.example.com"}, {"url": "https://b.example.com"}]});
-    assert_eq!(refused(two), FaultCode::TooLarge);
+    assert_eq!(refused(two), DiagnosticCode::TooLarge);
 }
 
 #[test]
@@ -485,7 +495,7 @@ fn pagination_is_read_with_its_defaults() {
     };
     let page = kind(json!({"type": "page"}));
     assert!(
-        matches!(page.kind, PaginateKind::Page { param, start: 1, size_param: None, size: None } if param == "page")
+        matches!(page.kind, PaginationKind::Page { param, start: 1, size_param: None, size: None } if param == "page")
     );
     assert_eq!(
         (page.on_repeat, page.stop_on, page.pointer.as_str()),
@@ -495,14 +505,14 @@ fn pagination_is_read_with_its_defaults() {
         json!({"type": "offset", "param": "skip", "size_param": "take", "size": 50, "stop_on": ["empty", "short"], "on_repeat": "stop"}),
     );
     assert!(
-        matches!(offset.kind, PaginateKind::Offset { param, size_param: Some(_), size: 50 } if param == "skip")
+        matches!(offset.kind, PaginationKind::Offset { param, size_param: Some(_), size: 50 } if param == "skip")
     );
     assert!(offset.stop_on.empty && offset.stop_on.short && offset.on_repeat == OnRepeat::Stop);
     let cursor = kind(json!({"type": "cursor", "value": "response.body.next"}));
     assert!(
-        matches!(cursor.kind, PaginateKind::Cursor { value, param: None } if value.text() == "response.body.next")
+        matches!(cursor.kind, PaginationKind::Cursor { value, param: None } if value.text() == "response.body.next")
     );
-    assert!(matches!(kind(json!({"type": "link_header"})).kind, PaginateKind::LinkHeader));
+    assert!(matches!(kind(json!({"type": "link_header"})).kind, PaginationKind::LinkHeader));
 }
 
 fn arbitrary_json() -> impl Strategy<Value = Json> {
@@ -588,7 +598,7 @@ proptest! {
                         let _rendered = request.render(&scope(), &env());
                     }
                 }
-                Err(faults) => prop_assert!(!faults.0.is_empty()),
+                Err(diagnostics) => prop_assert!(!diagnostics.0.is_empty()),
             }
         }
     }

@@ -3,15 +3,15 @@
 use super::*;
 
 /// The faults beside those that say that nothing serves it yet.
-fn real(faults: Vec<Fault>) -> Vec<(&'static str, String, Option<String>)> {
-    let real = faults.into_iter().filter(|fault| fault.code != FaultCode::Unsupported);
-    real.map(|fault| (fault.code.as_str(), fault.pointer, fault.suggestion)).collect()
+fn real(diagnostics: Vec<Diagnostic>) -> Vec<(&'static str, String, Option<String>)> {
+    let real = diagnostics.into_iter().filter(|diagnostic| diagnostic.code != DiagnosticCode::Unsupported);
+    real.map(|diagnostic| (diagnostic.code.as_str(), diagnostic.pointer, diagnostic.suggestion)).collect()
 }
 
 fn plan(fields: Json) -> Vec<(&'static str, String, Option<String>)> {
     let mut document = json!({"key": "a", "integration": "b", "definition": step(json!({}))});
     fields.as_object().unwrap().iter().for_each(|(name, value)| document[name] = value.clone());
-    real(check(&document, &ServerLimits::default()).err().map_or_else(Vec::new, |faults| faults.0))
+    real(check(&document, &ServerLimits::default()).err().map_or_else(Vec::new, |diagnostics| diagnostics.0))
 }
 
 #[test]
@@ -33,18 +33,18 @@ fn the_outer_fields_are_read_as_they_are_written() {
     assert_eq!((waits.enabled, waits.timing), (true, Timing::Wait { seconds: 1 }));
     assert_eq!(
         (waits.overlap, waits.catch_up, waits.repeat_count, waits.priority),
-        (Overlap::Queue, CatchUp::RunEach, Some(1), 9)
+        (OverlapPolicy::Queue, CatchUpPolicy::RunEach, Some(1), 9)
     );
     let other = read(
         json!({"configs": "all", "overlap": "skip", "catch_up": "skip", "priority": 0, "cron": "* * * * *"}),
     );
     assert_eq!(
         (other.configs, other.overlap, other.catch_up, other.priority),
-        (Configs::All, Overlap::Skip, CatchUp::Skip, 0)
+        (Configs::All, OverlapPolicy::Skip, CatchUpPolicy::Skip, 0)
     );
     let Timing::Cron(cron) = other.timing else { panic!("by cron") };
     assert_eq!((cron.timezone.name(), cron.spread_seconds), ("UTC", 0));
-    assert_eq!(read(json!({"catch_up": "run_once"})).catch_up, CatchUp::RunOnce);
+    assert_eq!(read(json!({"catch_up": "run_once"})).catch_up, CatchUpPolicy::RunOnce);
 }
 
 #[test]
@@ -53,8 +53,8 @@ fn a_key_is_short_lower_case_and_begins_with_a_letter_or_a_digit() {
         assert_eq!(plan(json!({"key": key, "integration": key, "configs": [key]})), [], "{key}");
     }
     for key in ["", "A", "aB", ".a", "_a", "-a", "a b", "a/b", "ä", &"a".repeat(129)] {
-        let faults = plan(json!({"key": key, "integration": key, "configs": [key]}));
-        let found: Vec<_> = faults.iter().map(|(code, pointer, _)| (*code, pointer.as_str())).collect();
+        let diagnostics = plan(json!({"key": key, "integration": key, "configs": [key]}));
+        let found: Vec<_> = diagnostics.iter().map(|(code, pointer, _)| (*code, pointer.as_str())).collect();
         assert_eq!(
             found,
             ["/key", "/integration", "/configs/0"].map(|pointer| ("INVALID_VALUE", pointer)),
@@ -140,7 +140,7 @@ fn cron_and_what_belongs_to_it_are_checked() {
 fn limits(limits: Json) -> Vec<(&'static str, String, Option<String>)> {
     let mut definition = step(json!({}));
     definition["rate_limits"] = limits;
-    real(faults(&definition))
+    real(diagnostics(&definition))
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `response`, and what a body that passes row by row asks of the rest.
 
 use super::*;
-use crate::{CsvHeader, CsvRules, Decompress, PlainPath, PlainStep, ResponseFormat, ResponseRules};
+use crate::{CsvHeader, CsvRules, Decompression, PlainPath, PlainStep, ResponseFormat, ResponseRules};
 
 #[test]
 fn responses_are_read_with_their_defaults() {
@@ -13,7 +13,7 @@ fn responses_are_read_with_their_defaults() {
     }));
     assert_eq!(
         (whole.format, whole.max_bytes, whole.decompress),
-        (ResponseFormat::Csv, 1_000_000_000_000, Decompress::Zip)
+        (ResponseFormat::Csv, 1_000_000_000_000, Decompression::Zip)
     );
     assert_eq!(whole.charset.as_deref(), Some("windows-1252"));
     let header = CsvHeader::Names(vec!["a".to_owned(), "b".to_owned()]);
@@ -55,7 +55,7 @@ fn rows_know_their_path_and_what_their_filter_chose_from() {
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn faults_of_responses_have_pointer_and_correction() {
-    use FaultCode::*;
+    use DiagnosticCode::*;
     let response = |response: Json| step(json!({"response": response}));
     let csv = |csv: Json| response(json!({"csv": csv}));
     let stream = |mut fields: Json| {
@@ -240,13 +240,13 @@ fn nobody_reads_a_body_that_passes_row_by_row() {
         ),
     ];
     for (definition, pointer) in cases {
-        let faults = faults(&definition);
-        let [fault] = faults.as_slice() else { panic!("{definition} gave {faults:#?}") };
-        assert_eq!((fault.code, fault.pointer.as_str()), (FaultCode::Conflict, pointer));
+        let diagnostics = diagnostics(&definition);
+        let [diagnostic] = diagnostics.as_slice() else { panic!("{definition} gave {diagnostics:#?}") };
+        assert_eq!((diagnostic.code, diagnostic.pointer.as_str()), (DiagnosticCode::Conflict, pointer));
         assert!(
-            fault.message.contains("leave out /definition/step")
-                && fault.message.contains("/response/stream"),
-            "{fault}"
+            diagnostic.message.contains("leave out /definition/step")
+                && diagnostic.message.contains("/response/stream"),
+            "{diagnostic}"
         );
     }
     let fine = json!({"steps": [
@@ -256,7 +256,7 @@ fn nobody_reads_a_body_that_passes_row_by_row() {
         })),
         {"url": "https://a.example.com/{{ steps.big.status_code }}"},
     ]});
-    assert_eq!(faults(&fine), []);
+    assert_eq!(diagnostics(&fine), []);
 }
 
 #[test]
@@ -266,16 +266,24 @@ fn json_lines_and_csv_may_be_larger_where_nobody_holds_them() {
         fields.as_object().unwrap().iter().for_each(|(name, value)| step["step"][name] = value.clone());
         step
     };
-    assert_eq!(faults(&large(json!({}))), []);
-    assert_eq!(faults(&large(json!({"iterate_over": "response.body"}))), []);
+    assert_eq!(diagnostics(&large(json!({}))), []);
+    assert_eq!(diagnostics(&large(json!({"iterate_over": "response.body"}))), []);
     let at = "/definition/step/response/max_bytes";
     check_cases(vec![
-        (large(json!({"extract": {"n": "length(response.body)"}})), FaultCode::OutOfRange, at, None, None),
-        (large(json!({"iterate_over": "response.body[?a]"})), FaultCode::OutOfRange, at, None, None),
+        (
+            large(json!({"extract": {"n": "length(response.body)"}})),
+            DiagnosticCode::OutOfRange,
+            at,
+            None,
+            None,
+        ),
+        (large(json!({"iterate_over": "response.body[?a]"})), DiagnosticCode::OutOfRange, at, None, None),
     ]);
     // Below the server's bound for whole bodies, reading it is no matter.
     assert_eq!(
-        faults(&step(json!({"response": {"format": "jsonl"}, "extract": {"n": "length(response.body)"}}))),
+        diagnostics(&step(
+            json!({"response": {"format": "jsonl"}, "extract": {"n": "length(response.body)"}})
+        )),
         []
     );
 }

@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 
 use super::*;
-use crate::{CursorKind, Lookback, TimeFormat};
+use crate::{CursorKind, CursorLookback, TimeFormat};
 
 #[test]
 fn windows_are_read_with_their_defaults() {
@@ -45,12 +45,12 @@ fn cursors_are_read_with_their_defaults() {
     }}));
     assert_eq!(
         (whole.kind, whole.lookback, whole.param.as_deref(), whole.ordered),
-        (CursorKind::Number, Some(Lookback::Number(10.into())), Some("since"), true)
+        (CursorKind::Number, Some(CursorLookback::Number(10.into())), Some("since"), true)
     );
     assert_eq!(whole.per_item.map(|expr| expr.text().to_owned()).as_deref(), Some("item.id"));
     let timed =
         cursor(json!({"cursor": {"value": "response.body.at", "type": "epoch_ms", "lookback": "10m"}}));
-    assert_eq!(timed.lookback, Some(Lookback::Time(TimeDelta::minutes(10))));
+    assert_eq!(timed.lookback, Some(CursorLookback::Time(TimeDelta::minutes(10))));
     // An item of the rows around it is an item, too.
     compiled(json!({"iterate_over": "response.body", "sub_steps": [
         {"url": "https://api.example.com/{{ item.id }}", "cursor": {"value": "response.body.at", "per_item": "item.id"}},
@@ -60,7 +60,7 @@ fn cursors_are_read_with_their_defaults() {
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
 fn faults_of_windows_and_cursors_have_pointer_and_correction() {
-    use FaultCode::*;
+    use DiagnosticCode::*;
     let window = |window: Json| step(json!({"window": window}));
     let cursor = |cursor: Json| step(json!({"cursor": cursor}));
     let from = "'2026-01-01'";
@@ -303,7 +303,7 @@ fn a_parameter_is_sent_once() {
     };
     let cursor = |param: &str| json!({"value": "response.body.a", "param": param});
     let conflict =
-        |definition: Json, pointer: &'static str| (definition, FaultCode::Conflict, pointer, None, None);
+        |definition: Json, pointer: &'static str| (definition, DiagnosticCode::Conflict, pointer, None, None);
     let page = json!({"type": "page"});
     check_cases(vec![
         conflict(rows(json!({"params": {"page": 1}, "paginate": page})), "/definition/step/paginate"),
@@ -341,10 +341,15 @@ fn a_parameter_is_sent_once() {
         ),
     ]);
     assert_eq!(
-        faults(&rows(json!({"url": "https://a.example.com/{{ config.a[?page] && 'b' }}", "paginate": page}))),
+        diagnostics(&rows(
+            json!({"url": "https://a.example.com/{{ config.a[?page] && 'b' }}", "paginate": page})
+        )),
         []
     );
-    assert_eq!(faults(&rows(json!({"url": "https://a.example.com/page?pages=1", "paginate": page}))), []);
+    assert_eq!(
+        diagnostics(&rows(json!({"url": "https://a.example.com/page?pages=1", "paginate": page}))),
+        []
+    );
 }
 
 #[test]
@@ -360,7 +365,7 @@ fn what_counts_rows_needs_rows() {
     for paginate in counts {
         let refused = (
             step(json!({"paginate": paginate})),
-            FaultCode::Conflict,
+            DiagnosticCode::Conflict,
             "/definition/step/paginate",
             None,
             None,

@@ -7,7 +7,7 @@ use serde::Serialize;
 /// The kind of a fault. The text form is part of the public contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-pub enum FaultCode {
+pub enum DiagnosticCode {
     /// A field that the language does not know.
     UnknownField,
     /// A field that must be there and is not.
@@ -40,7 +40,7 @@ pub enum FaultCode {
     Unsupported,
 }
 
-impl FaultCode {
+impl DiagnosticCode {
     /// The code as it is written in answers.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -64,7 +64,7 @@ impl FaultCode {
     }
 }
 
-impl fmt::Display for FaultCode {
+impl fmt::Display for DiagnosticCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -72,9 +72,9 @@ impl fmt::Display for FaultCode {
 
 /// One fault of a document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Fault {
+pub struct Diagnostic {
     /// What kind of fault it is.
-    pub code: FaultCode,
+    pub code: DiagnosticCode,
     /// RFC 6901 pointer from the plan document: `/definition/step/url`.
     pub pointer: String,
     /// Byte offset in the text of the value at `pointer`, for faults inside expressions and templates.
@@ -87,10 +87,10 @@ pub struct Fault {
     pub in_scope: Vec<String>,
 }
 
-impl Fault {
+impl Diagnostic {
     /// A fault with neither position nor suggestion.
     #[must_use]
-    pub fn new(code: FaultCode, pointer: impl Into<String>, message: impl Into<String>) -> Self {
+    pub fn new(code: DiagnosticCode, pointer: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             code,
             pointer: pointer.into(),
@@ -116,7 +116,7 @@ impl Fault {
     }
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for Diagnostic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.pointer)?;
         if let Some(position) = self.position {
@@ -136,7 +136,7 @@ impl fmt::Display for Fault {
 /// All faults of a document, in the document's order. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
-pub struct Faults(pub Vec<Fault>);
+pub struct Diagnostics(pub Vec<Diagnostic>);
 
 /// The candidate that a misspelt name most likely means.
 pub(crate) fn nearest<'n>(name: &str, candidates: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {

@@ -8,11 +8,11 @@ use crate::ScopeName;
 /// The paths that a set of expressions reads, as far as they are spelled out. `["response", "body", "next"]` means that
 /// value and everything below it; a shorter path covers every longer one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reads {
+pub struct ReadPaths {
     paths: BTreeSet<Vec<String>>,
 }
 
-impl Reads {
+impl ReadPaths {
     /// Nothing.
     #[must_use]
     pub fn new() -> Self {
@@ -26,19 +26,19 @@ impl Reads {
 
     /// Whether anything under a first name is read.
     #[must_use]
-    pub fn name(&self, name: ScopeName) -> bool {
-        self.touches(&[name.as_str()])
+    pub fn includes(&self, name: ScopeName) -> bool {
+        self.overlaps(&[name.as_str()])
     }
 
     /// Whether the body of the step's own answer is looked at, now (`response`) or a pass later (`prev`).
     #[must_use]
-    pub fn body(&self) -> bool {
-        self.touches(&["response", "body"]) || self.touches(&["prev", "body"])
+    pub fn includes_body(&self) -> bool {
+        self.overlaps(&["response", "body"]) || self.overlaps(&["prev", "body"])
     }
 
     /// Whether anything at, above or below a path is read.
     #[must_use]
-    pub fn touches(&self, path: &[&str]) -> bool {
+    pub fn overlaps(&self, path: &[&str]) -> bool {
         self.paths.iter().any(|read| read.iter().zip(path).all(|(a, b)| a == b))
     }
 
@@ -60,7 +60,7 @@ impl Reads {
 
     /// The step ids that are read through `steps.<id>`; `None` if any of them could be.
     #[must_use]
-    pub fn steps(&self) -> Option<BTreeSet<&str>> {
+    pub fn step_ids(&self) -> Option<BTreeSet<&str>> {
         let paths = self.below(&["steps"])?;
         Some(paths.into_iter().filter_map(|path| path.first()).map(String::as_str).collect())
     }
@@ -90,8 +90,8 @@ impl Reads {
 mod tests {
     use super::*;
 
-    fn reads(paths: &[&str]) -> Reads {
-        let mut reads = Reads::new();
+    fn reads(paths: &[&str]) -> ReadPaths {
+        let mut reads = ReadPaths::new();
         for path in paths {
             reads.add(path.split('.').filter(|part| !part.is_empty()).map(str::to_owned).collect());
         }
@@ -110,16 +110,16 @@ mod tests {
 
     #[test]
     fn the_body_is_read_by_itself_or_by_what_contains_it() {
-        assert!(reads(&["response.body.next"]).body());
-        assert!(reads(&["prev"]).body());
-        assert!(reads(&[""]).body());
-        assert!(!reads(&["response.status_code", "context.a"]).body());
+        assert!(reads(&["response.body.next"]).includes_body());
+        assert!(reads(&["prev"]).includes_body());
+        assert!(reads(&[""]).includes_body());
+        assert!(!reads(&["response.status_code", "context.a"]).includes_body());
     }
 
     #[test]
     fn steps_are_named_where_they_can_be() {
-        assert_eq!(reads(&["steps.a.body", "steps.b"]).steps(), Some(BTreeSet::from(["a", "b"])));
-        assert_eq!(reads(&["steps"]).steps(), None);
-        assert_eq!(reads(&["context.x"]).steps(), Some(BTreeSet::new()));
+        assert_eq!(reads(&["steps.a.body", "steps.b"]).step_ids(), Some(BTreeSet::from(["a", "b"])));
+        assert_eq!(reads(&["steps"]).step_ids(), None);
+        assert_eq!(reads(&["context.x"]).step_ids(), Some(BTreeSet::new()));
     }
 }
