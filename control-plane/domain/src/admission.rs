@@ -7,14 +7,14 @@ pub const SUSPICIOUS_LOSSES: u32 = LOSSES_TO_DEAD_LETTER - 1;
 
 /// What one acquire call may still be granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Admission {
+pub struct AdmissionBudget {
     /// Free slots that are left.
     pub slots: usize,
     /// The session holds a run that may be what kills executors.
     pub holds_suspicious: bool,
 }
 
-impl Admission {
+impl AdmissionBudget {
     /// Asks for one run with so many losses; a yes takes a slot.
     pub fn admit(&mut self, losses: u32) -> bool {
         let suspicious = losses >= SUSPICIOUS_LOSSES;
@@ -29,20 +29,20 @@ impl Admission {
 
 #[cfg(test)]
 mod tests {
-    use super::Admission;
+    use super::AdmissionBudget;
 
     #[test]
     fn no_session_gets_two_runs_that_were_lost_twice() {
-        let mut admission = Admission { slots: 9, holds_suspicious: false };
+        let mut admission = AdmissionBudget { slots: 9, holds_suspicious: false };
         let admitted: Vec<bool> = [2, 0, 2, 1, 2].into_iter().map(|losses| admission.admit(losses)).collect();
         assert_eq!(admitted, [true, true, false, true, false]);
-        let mut admission = Admission { slots: 9, holds_suspicious: true };
+        let mut admission = AdmissionBudget { slots: 9, holds_suspicious: true };
         assert!(!admission.admit(2));
     }
 
     #[test]
     fn never_more_than_there_are_slots() {
-        let mut admission = Admission { slots: 1, holds_suspicious: false };
+        let mut admission = AdmissionBudget { slots: 1, holds_suspicious: false };
         assert!(admission.admit(0));
         assert!(!admission.admit(0));
     }

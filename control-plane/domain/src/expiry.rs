@@ -19,7 +19,7 @@ const MAX_STRETCH: u32 = 4;
 
 /// One live session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Session {
+pub struct SessionHeartbeat {
     /// Which.
     pub id: SessionId,
     /// When it last beat.
@@ -30,7 +30,7 @@ pub struct Session {
 
 /// What is known of the passes before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Passes {
+pub struct LoopHistory {
     /// When any replica's pass was last; none before the first.
     pub last: Option<DateTime<Utc>>,
     /// Nothing expires before this time.
@@ -39,7 +39,7 @@ pub struct Passes {
 
 /// What a pass does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expiry {
+pub struct ExpiryDecision {
     /// Sessions to expire, those silent longest first.
     pub expired: Vec<SessionId>,
     /// To be stored.
@@ -50,18 +50,18 @@ pub struct Expiry {
 
 /// Decides one pass. `ttl`: the server's setting; `grace`: what a session gets beyond its TTL.
 pub fn expire(
-    sessions: &[Session],
-    passes: Passes,
+    sessions: &[SessionHeartbeat],
+    passes: LoopHistory,
     now: DateTime<Utc>,
     ttl: Duration,
     grace: Duration,
-) -> Expiry {
+) -> ExpiryDecision {
     let gap = passes.last.is_none_or(|last| (now - last).to_std().unwrap_or_default() > ttl / 2);
     let grace_until = if gap { Some(now + ttl) } else { passes.grace_until.filter(|until| *until > now) };
     if grace_until.is_some() {
-        return Expiry { expired: Vec::new(), grace_until, trickles: false };
+        return ExpiryDecision { expired: Vec::new(), grace_until, trickles: false };
     }
-    let mut silent: Vec<&Session> = sessions
+    let mut silent: Vec<&SessionHeartbeat> = sessions
         .iter()
         .filter(|session| (now - session.beat_at).to_std().unwrap_or_default() > session.ttl + grace)
         .collect();
@@ -70,7 +70,7 @@ pub fn expire(
     if trickles {
         silent.truncate((sessions.len() / TRICKLE_SHARE).max(1));
     }
-    Expiry { expired: silent.iter().map(|session| session.id).collect(), grace_until: None, trickles }
+    ExpiryDecision { expired: silent.iter().map(|session| session.id).collect(), grace_until: None, trickles }
 }
 
 /// The TTL for a fleet of so many sessions: it stretches so that beats do not outgrow the database.
@@ -93,7 +93,7 @@ mod tests {
     use proptest::prelude::{prop_assert, proptest};
     use uuid::Uuid;
 
-    use super::{Passes, Session, expire, stretched_ttl};
+    use super::{LoopHistory, SessionHeartbeat, expire, stretched_ttl};
     use crate::SessionId;
 
     const TTL: Duration = Duration::from_secs(30);
@@ -103,12 +103,12 @@ mod tests {
         DateTime::from_timestamp(seconds, 0).unwrap()
     }
 
-    fn session(number: u128, beat_at: i64) -> Session {
-        Session { id: SessionId(Uuid::from_u128(number)), beat_at: at(beat_at), ttl: TTL }
+    fn session(number: u128, beat_at: i64) -> SessionHeartbeat {
+        SessionHeartbeat { id: SessionId(Uuid::from_u128(number)), beat_at: at(beat_at), ttl: TTL }
     }
 
-    fn steady(now: i64) -> Passes {
-        Passes { last: Some(at(now - 1)), grace_until: None }
+    fn steady(now: i64) -> LoopHistory {
+        LoopHistory { last: Some(at(now - 1)), grace_until: None }
     }
 
     #[test]
@@ -121,11 +121,12 @@ mod tests {
     #[test]
     fn nothing_expires_for_one_ttl_after_a_gap() {
         let sessions = [session(1, 0)];
-        let gap = expire(&sessions, Passes { last: Some(at(900)), grace_until: None }, at(1000), TTL, GRACE);
+        let gap =
+            expire(&sessions, LoopHistory { last: Some(at(900)), grace_until: None }, at(1000), TTL, GRACE);
         assert_eq!((gap.expired.len(), gap.grace_until), (0, Some(at(1030))));
-        let passes = Passes { last: Some(at(1028)), grace_until: gap.grace_until };
+        let passes = LoopHistory { last: Some(at(1028)), grace_until: gap.grace_until };
         assert!(expire(&sessions, passes, at(1029), TTL, GRACE).expired.is_empty());
-        let passes = Passes { last: Some(at(1030)), grace_until: gap.grace_until };
+        let passes = LoopHistory { last: Some(at(1030)), grace_until: gap.grace_until };
         assert_eq!(expire(&sessions, passes, at(1031), TTL, GRACE).expired.len(), 1);
     }
 
@@ -141,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_session_keeps_the_ttl_that_it_was_promised() {
-        let stretched = Session { ttl: TTL * 2, ..session(1, 950) };
+        let stretched = SessionHeartbeat { ttl: TTL * 2, ..session(1, 950) };
         assert!(expire(&[stretched], steady(1000), at(1000), TTL, GRACE).expired.is_empty());
     }
 
@@ -155,7 +156,7 @@ mod tests {
         #[test]
         fn a_session_that_beats_never_expires(beats in vec(0..1000_i64, 0..20), last in 0..1000_i64) {
             let sessions: Vec<_> = beats.iter().enumerate().map(|(number, beat)| session(number as u128, *beat)).collect();
-            let passes = Passes { last: Some(at(last)), grace_until: None };
+            let passes = LoopHistory { last: Some(at(last)), grace_until: None };
             for expired in expire(&sessions, passes, at(1000), TTL, GRACE).expired {
                 let session = sessions.iter().find(|session| session.id == expired).unwrap();
                 prop_assert!((at(1000) - session.beat_at).num_seconds() > 35);

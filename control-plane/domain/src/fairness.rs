@@ -9,7 +9,7 @@ use crate::TenantId;
 
 /// Work that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Waiting<T> {
+pub struct WaitingItem<T> {
     /// Whose.
     pub tenant: TenantId,
     /// The tenant's share against other tenants'; at least 1.
@@ -26,8 +26,12 @@ pub struct Waiting<T> {
 const STRIDE: u64 = 1_000_000;
 
 /// The first `slots` of what waits, in the order in which they shall start. `held`: runs that each tenant has going or rung now.
-pub fn order<T>(waiting: Vec<Waiting<T>>, held: &HashMap<TenantId, u32>, slots: usize) -> Vec<Waiting<T>> {
-    let mut tenants: BTreeMap<TenantId, VecDeque<Waiting<T>>> = BTreeMap::new();
+pub fn order<T>(
+    waiting: Vec<WaitingItem<T>>,
+    held: &HashMap<TenantId, u32>,
+    slots: usize,
+) -> Vec<WaitingItem<T>> {
+    let mut tenants: BTreeMap<TenantId, VecDeque<WaitingItem<T>>> = BTreeMap::new();
     for entry in waiting {
         tenants.entry(entry.tenant).or_default().push_back(entry);
     }
@@ -59,18 +63,18 @@ mod tests {
     use proptest::prelude::{prop_assert, prop_assert_eq, proptest};
     use uuid::Uuid;
 
-    use super::{Waiting, order};
+    use super::{WaitingItem, order};
     use crate::TenantId;
 
     fn tenant(number: u128) -> TenantId {
         TenantId(Uuid::from_u128(number))
     }
 
-    fn waiting(number: u128, weight: u32, priority: u8, seq: i64) -> Waiting<i64> {
-        Waiting { tenant: tenant(number), weight, priority, seq, item: seq }
+    fn waiting(number: u128, weight: u32, priority: u8, seq: i64) -> WaitingItem<i64> {
+        WaitingItem { tenant: tenant(number), weight, priority, seq, item: seq }
     }
 
-    fn tenants_of(ordered: &[Waiting<i64>]) -> Vec<u128> {
+    fn tenants_of(ordered: &[WaitingItem<i64>]) -> Vec<u128> {
         ordered.iter().map(|entry| entry.tenant.0.as_u128()).collect()
     }
 
@@ -101,7 +105,7 @@ mod tests {
         fn bounded_by_slots_and_nothing_twice(
             work in vec((1..5_u128, 1..1000_u32, 0..10_u8, 0..1000_i64), 0..60), slots in 0..40_usize,
         ) {
-            let work: Vec<_> = work.iter().enumerate().map(|(item, (number, _, priority, seq))| Waiting {
+            let work: Vec<_> = work.iter().enumerate().map(|(item, (number, _, priority, seq))| WaitingItem {
                 tenant: tenant(*number), weight: 100, priority: *priority, seq: *seq, item,
             }).collect();
             let ordered = order(work.clone(), &HashMap::new(), slots);

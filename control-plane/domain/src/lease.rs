@@ -5,7 +5,7 @@ use crate::execution::{AttemptVerdict, State};
 
 /// What the call shows: the contents of its lease token, which has opened for the session that it came on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Claim {
+pub struct LeaseClaim {
     /// The lease.
     pub lease: LeaseId,
     /// The attempt's fence.
@@ -14,7 +14,7 @@ pub struct Claim {
 
 /// The run as it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Holder {
+pub struct LeaseHolder {
     /// Where the run is.
     pub state: State,
     /// Its newest fence.
@@ -63,18 +63,18 @@ impl EndingCall {
 
 /// How a call stands to its run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum ClaimVerdict {
     /// It holds the lease.
     Held,
     /// The same call was done before.
     Repeated,
     /// It does not hold the lease.
-    Refused(Refusal),
+    Refused(LeaseRefusal),
 }
 
 /// Why a call is refused for one lease.
 #[derive(Clone, Debug, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum LeaseRefusal {
     /// The lease is no longer this executor's.
     #[error("the lease is no longer held")]
     LeaseLost,
@@ -93,35 +93,35 @@ pub enum Refusal {
 }
 
 /// Judges a claim against the run; none: there is no such run.
-pub fn judge(claim: &Claim, holder: Option<&Holder>) -> Standing {
-    let Some(holder) = holder else { return Standing::Refused(Refusal::LeaseLost) };
+pub fn judge_claim(claim: &LeaseClaim, holder: Option<&LeaseHolder>) -> ClaimVerdict {
+    let Some(holder) = holder else { return ClaimVerdict::Refused(LeaseRefusal::LeaseLost) };
     if holder.state.is_terminal() {
-        return Standing::Refused(Refusal::ExecutionTerminal);
+        return ClaimVerdict::Refused(LeaseRefusal::ExecutionTerminal);
     }
     if holder.fence > claim.fence {
-        return Standing::Refused(Refusal::Fenced);
+        return ClaimVerdict::Refused(LeaseRefusal::Fenced);
     }
     let held =
         holder.state == State::Running && holder.fence == claim.fence && holder.lease == Some(claim.lease);
-    if held { Standing::Held } else { Standing::Refused(Refusal::LeaseLost) }
+    if held { ClaimVerdict::Held } else { ClaimVerdict::Refused(LeaseRefusal::LeaseLost) }
 }
 
 /// Judges a call that ends an attempt: one that did so before is told the same again.
-pub fn judge_ending(
-    claim: &Claim,
-    holder: Option<&Holder>,
+pub fn judge_ending_call(
+    claim: &LeaseClaim,
+    holder: Option<&LeaseHolder>,
     end: Option<&AttemptEnd>,
     call: EndingCall,
     seq: i64,
-) -> Standing {
-    match judge(claim, holder) {
-        Standing::Refused(refusal) => match end {
+) -> ClaimVerdict {
+    match judge_claim(claim, holder) {
+        ClaimVerdict::Refused(refusal) => match end {
             Some(end) if end.lease == claim.lease && end.final_seq == seq && call.made(end.verdict) => {
-                Standing::Repeated
+                ClaimVerdict::Repeated
             }
-            Some(_) | None => Standing::Refused(refusal),
+            Some(_) | None => ClaimVerdict::Refused(refusal),
         },
-        standing @ (Standing::Held | Standing::Repeated) => standing,
+        verdict @ (ClaimVerdict::Held | ClaimVerdict::Repeated) => verdict,
     }
 }
 
@@ -129,56 +129,66 @@ pub fn judge_ending(
 mod tests {
     use uuid::Uuid;
 
-    use super::{AttemptEnd, Claim, EndingCall, Holder, Refusal, Standing, judge, judge_ending};
+    use super::{
+        AttemptEnd, ClaimVerdict, EndingCall, LeaseClaim, LeaseHolder, LeaseRefusal, judge_claim,
+        judge_ending_call,
+    };
     use crate::LeaseId;
     use crate::execution::{AttemptVerdict, State};
 
     const LEASE: LeaseId = LeaseId(Uuid::from_u128(1));
     const OTHER: Option<LeaseId> = Some(LeaseId(Uuid::from_u128(99)));
-    const CLAIM: Claim = Claim { lease: LEASE, fence: 7 };
-    const HOLDER: Holder = Holder { state: State::Running, fence: 7, lease: Some(LEASE) };
+    const CLAIM: LeaseClaim = LeaseClaim { lease: LEASE, fence: 7 };
+    const HOLDER: LeaseHolder = LeaseHolder { state: State::Running, fence: 7, lease: Some(LEASE) };
 
     #[test]
     fn only_the_same_lease_and_fence_hold() {
         let cases = [
-            (Some(HOLDER), Standing::Held),
-            (None, Standing::Refused(Refusal::LeaseLost)),
+            (Some(HOLDER), ClaimVerdict::Held),
+            (None, ClaimVerdict::Refused(LeaseRefusal::LeaseLost)),
             (
-                Some(Holder { state: State::Cancelled, ..HOLDER }),
-                Standing::Refused(Refusal::ExecutionTerminal),
+                Some(LeaseHolder { state: State::Cancelled, ..HOLDER }),
+                ClaimVerdict::Refused(LeaseRefusal::ExecutionTerminal),
             ),
-            (Some(Holder { fence: 8, lease: OTHER, ..HOLDER }), Standing::Refused(Refusal::Fenced)),
             (
-                Some(Holder { state: State::Queued, lease: None, ..HOLDER }),
-                Standing::Refused(Refusal::LeaseLost),
+                Some(LeaseHolder { fence: 8, lease: OTHER, ..HOLDER }),
+                ClaimVerdict::Refused(LeaseRefusal::Fenced),
             ),
-            (Some(Holder { lease: OTHER, ..HOLDER }), Standing::Refused(Refusal::LeaseLost)),
-            (Some(Holder { fence: 6, ..HOLDER }), Standing::Refused(Refusal::LeaseLost)),
+            (
+                Some(LeaseHolder { state: State::Queued, lease: None, ..HOLDER }),
+                ClaimVerdict::Refused(LeaseRefusal::LeaseLost),
+            ),
+            (Some(LeaseHolder { lease: OTHER, ..HOLDER }), ClaimVerdict::Refused(LeaseRefusal::LeaseLost)),
+            (Some(LeaseHolder { fence: 6, ..HOLDER }), ClaimVerdict::Refused(LeaseRefusal::LeaseLost)),
         ];
-        for (holder, standing) in cases {
-            assert_eq!(judge(&CLAIM, holder.as_ref()), standing, "{holder:?}");
+        for (holder, verdict) in cases {
+            assert_eq!(judge_claim(&CLAIM, holder.as_ref()), verdict, "{holder:?}");
         }
     }
 
     #[test]
     fn a_repeated_ending_is_told_the_same_again() {
-        let ended = Holder { state: State::Succeeded, lease: None, ..HOLDER };
+        let ended = LeaseHolder { state: State::Succeeded, lease: None, ..HOLDER };
         let end = AttemptEnd { lease: LEASE, final_seq: 4, verdict: AttemptVerdict::Completed };
-        let judge = |end: &AttemptEnd, call, seq| judge_ending(&CLAIM, Some(&ended), Some(end), call, seq);
-        let refused = Standing::Refused(Refusal::ExecutionTerminal);
-        assert_eq!(judge(&end, EndingCall::Complete, 4), Standing::Repeated);
-        assert_eq!(judge(&end, EndingCall::Complete, 5), refused);
-        assert_eq!(judge(&end, EndingCall::Park, 4), refused);
+        let judge_claim =
+            |end: &AttemptEnd, call, seq| judge_ending_call(&CLAIM, Some(&ended), Some(end), call, seq);
+        let refused = ClaimVerdict::Refused(LeaseRefusal::ExecutionTerminal);
+        assert_eq!(judge_claim(&end, EndingCall::Complete, 4), ClaimVerdict::Repeated);
+        assert_eq!(judge_claim(&end, EndingCall::Complete, 5), refused);
+        assert_eq!(judge_claim(&end, EndingCall::Park, 4), refused);
         let lost = AttemptEnd { verdict: AttemptVerdict::LostHeartbeat, ..end };
-        assert_eq!(judge(&lost, EndingCall::Complete, 4), refused);
+        assert_eq!(judge_claim(&lost, EndingCall::Complete, 4), refused);
         let of_another = AttemptEnd { lease: LeaseId(Uuid::from_u128(9)), ..end };
-        assert_eq!(judge(&of_another, EndingCall::Complete, 4), refused);
+        assert_eq!(judge_claim(&of_another, EndingCall::Complete, 4), refused);
     }
 
     #[test]
     fn a_repeated_park_is_known_after_the_next_grant() {
-        let next = Holder { fence: 8, lease: OTHER, ..HOLDER };
+        let next = LeaseHolder { fence: 8, lease: OTHER, ..HOLDER };
         let end = AttemptEnd { lease: LEASE, final_seq: 4, verdict: AttemptVerdict::Parked };
-        assert_eq!(judge_ending(&CLAIM, Some(&next), Some(&end), EndingCall::Park, 4), Standing::Repeated);
+        assert_eq!(
+            judge_ending_call(&CLAIM, Some(&next), Some(&end), EndingCall::Park, 4),
+            ClaimVerdict::Repeated
+        );
     }
 }

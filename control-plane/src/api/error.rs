@@ -63,21 +63,21 @@ pub(crate) fn fleet_status(error: FleetError) -> Status {
     }
 }
 
-fn refused(refusal: &orchid_domain::lease::Refusal) -> Status {
-    use orchid_domain::lease::Refusal;
+fn refused(refusal: &orchid_domain::lease::LeaseRefusal) -> Status {
+    use orchid_domain::lease::LeaseRefusal;
     let reason = match refusal {
-        Refusal::LeaseLost => "LEASE_LOST",
-        Refusal::Fenced => "FENCED",
-        Refusal::ExecutionTerminal => "EXECUTION_TERMINAL",
-        Refusal::AlreadyLeased => "ALREADY_LEASED",
-        Refusal::NotReady => "NOT_READY",
+        LeaseRefusal::LeaseLost => "LEASE_LOST",
+        LeaseRefusal::Fenced => "FENCED",
+        LeaseRefusal::ExecutionTerminal => "EXECUTION_TERMINAL",
+        LeaseRefusal::AlreadyLeased => "ALREADY_LEASED",
+        LeaseRefusal::NotReady => "NOT_READY",
     };
     plain(Code::FailedPrecondition, reason, refusal.to_string())
 }
 
 /// What an error of the database is on the wire: to be tried again, or masked.
 pub(crate) fn of_store(error: &StoreError) -> Status {
-    if error.passing() {
+    if error.is_transient() {
         tracing::warn!(%error, "the database could not serve a request");
         return plain(
             Code::Unavailable,

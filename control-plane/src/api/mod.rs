@@ -27,7 +27,7 @@ use crate::{
         once::{Once, RequestKey},
     },
     keys::{MasterKeys, Sealer},
-    store::db::{Databases, TenantTx, Work},
+    store::db::{Databases, TenantTx, Transaction},
 };
 
 /// What all handlers work with.
@@ -53,18 +53,23 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl Api {
     /// Runs a command in a transaction of the caller's tenant.
-    async fn run<W>(&self, tenant_id: Uuid, work: &W) -> Result<W::Done, Status>
+    async fn run<W>(&self, tenant_id: Uuid, work: &W) -> Result<W::Output, Status>
     where
-        W: Work<TenantTx, Fault = CommandError>,
+        W: Transaction<TenantTx, Error = CommandError>,
     {
-        self.databases.tenant(tenant_id, work).await.map_err(error::status)
+        self.databases.run_tenant(tenant_id, work).await.map_err(error::status)
     }
 
     /// Runs a command once per request id.
-    async fn once<W>(&self, tenant_id: Uuid, request: Option<RequestKey>, work: W) -> Result<W::Done, Status>
+    async fn once<W>(
+        &self,
+        tenant_id: Uuid,
+        request: Option<RequestKey>,
+        work: W,
+    ) -> Result<W::Output, Status>
     where
-        W: Work<TenantTx, Fault = CommandError> + Send,
-        W::Done: serde::Serialize + serde::de::DeserializeOwned + Sync,
+        W: Transaction<TenantTx, Error = CommandError> + Send,
+        W::Output: serde::Serialize + serde::de::DeserializeOwned + Sync,
     {
         self.run(tenant_id, &Once { request, work }).await
     }

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::{
     commands::{CommandError, Fault},
     store::{
-        db::{TenantTx, Work},
+        db::{TenantTx, Transaction},
         error::StoreError,
         requests,
     },
@@ -38,15 +38,15 @@ pub struct Once<W> {
     pub work: W,
 }
 
-impl<W> Work<TenantTx> for Once<W>
+impl<W> Transaction<TenantTx> for Once<W>
 where
-    W: Work<TenantTx, Fault = CommandError> + Send,
-    W::Done: Serialize + DeserializeOwned + Sync,
+    W: Transaction<TenantTx, Error = CommandError> + Send,
+    W::Output: Serialize + DeserializeOwned + Sync,
 {
-    type Done = W::Done;
-    type Fault = CommandError;
+    type Output = W::Output;
+    type Error = CommandError;
 
-    async fn run(&self, tx: &TenantTx) -> Result<W::Done, CommandError> {
+    async fn run(&self, tx: &TenantTx) -> Result<W::Output, CommandError> {
         let Some(request) = &self.request else { return self.work.run(tx).await };
         let RequestKey { id, method, body_hash, now } = request;
         if !requests::claim(tx, *id, method, body_hash, *now, *now - KEPT).await? {
@@ -55,7 +55,7 @@ where
         let done = self.work.run(tx).await?;
         let response =
             serde_json::to_vec(&done).map_err(|error| StoreError::corrupt("request_log.response", error))?;
-        requests::answer(tx, *id, response).await?;
+        requests::store_response(tx, *id, response).await?;
         Ok(done)
     }
 }

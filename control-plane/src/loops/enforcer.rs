@@ -3,20 +3,20 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use orchid_domain::execution::{Event, Overdue, State, decide};
+use orchid_domain::execution::{ExecutionEvent, Overdue, State, decide};
 use orchid_kit::clock;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::pace::{Health, jittered, pause};
-use crate::commands::fleet::progress::RunFault;
-use crate::commands::fleet::settle::{Facts, Settlement, settle};
-use crate::commands::fleet::{Fleet, FleetError, GroupWork};
+use crate::commands::fleet::progress::ExecutionError;
+use crate::commands::fleet::settle::{DecidedTransition, TransitionFacts, settle};
+use crate::commands::fleet::{Fleet, FleetError, GroupTransaction};
 use crate::settings::RunSettings;
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
-use crate::store::fleet::runs::{self, Busy, LockedRun};
-use crate::store::fleet::{Key, overdue};
+use crate::store::fleet::runs::{self, LockWait, LockedExecution};
+use crate::store::fleet::{ExecutionKey, overdue};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 /// `max_execution_seconds` of a plan that does not say.
@@ -52,7 +52,12 @@ async fn pass(fleet: &Fleet, settings: &RunSettings, now: DateTime<Utc>) -> Resu
     end(fleet, now, Overdue::RunAge, too_old).await
 }
 
-async fn end(fleet: &Fleet, now: DateTime<Utc>, limit: Overdue, keys: Vec<Key>) -> Result<(), FleetError> {
+async fn end(
+    fleet: &Fleet,
+    now: DateTime<Utc>,
+    limit: Overdue,
+    keys: Vec<ExecutionKey>,
+) -> Result<(), FleetError> {
     if keys.is_empty() {
         return Ok(());
     }
@@ -68,26 +73,27 @@ struct End {
     limit: Overdue,
 }
 
-impl GroupWork for End {
-    type Item = Key;
+impl GroupTransaction for End {
+    type Item = ExecutionKey;
     /// Whether work is ready.
-    type Done = bool;
-    type Fault = StoreError;
+    type Output = bool;
+    type Error = StoreError;
 
-    fn tenant(item: &Key) -> Uuid {
+    fn tenant(item: &ExecutionKey) -> Uuid {
         item.tenant_id
     }
 
-    async fn run(&self, tx: &Tx, keys: &[Key]) -> Result<bool, StoreError> {
-        let locked = runs::lock(tx, keys, Busy::Skip).await?;
-        let settlements: Vec<Settlement> = locked.into_iter().filter_map(|run| self.end(run)).collect();
+    async fn run(&self, tx: &Tx, keys: &[ExecutionKey]) -> Result<bool, StoreError> {
+        let locked = runs::lock(tx, keys, LockWait::Skip).await?;
+        let settlements: Vec<DecidedTransition> =
+            locked.into_iter().filter_map(|run| self.end(run)).collect();
         Ok(settle(tx, self.now, &settlements, false).await?.work_is_ready)
     }
 }
 
 impl End {
-    fn end(&self, run: LockedRun) -> Option<Settlement> {
-        let transition = decide(run.run(), Event::Overdue(self.limit)).ok()?;
+    fn end(&self, run: LockedExecution) -> Option<DecidedTransition> {
+        let transition = decide(run.run(), ExecutionEvent::Overdue(self.limit)).ok()?;
         let (code, message) = match self.limit {
             Overdue::Cancel if run.state == State::Running => {
                 ("CANCELLED", "its executor did not cancel it in time")
@@ -98,13 +104,13 @@ impl End {
             }
             Overdue::RunAge => ("MAX_RUN_AGE", "it lived longer than the server allows"),
         };
-        let fault = (transition.next == State::Failed).then(|| RunFault {
+        let fault = (transition.next == State::Failed).then(|| ExecutionError {
             class: "limit".to_owned(),
             code: code.to_owned(),
             message: message.to_owned(),
-            ..RunFault::default()
+            ..ExecutionError::default()
         });
-        let facts = Facts { fault, detail: message.to_owned(), ..Facts::default() };
-        Some(Settlement { run, transition, facts })
+        let facts = TransitionFacts { fault, detail: message.to_owned(), ..TransitionFacts::default() };
+        Some(DecidedTransition { run, transition, facts })
     }
 }

@@ -4,22 +4,22 @@
 use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use orchid_domain::execution::{Event, State, decide};
-use orchid_domain::expiry::{Expiry, expire};
+use orchid_domain::execution::{ExecutionEvent, State, decide};
+use orchid_domain::expiry::{ExpiryDecision, expire};
 use orchid_kit::clock;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::pace::{Health, jittered, pause};
-use crate::commands::fleet::progress::RunFault;
-use crate::commands::fleet::settle::{Facts, Settlement, settle};
-use crate::commands::fleet::{Fleet, FleetError, GroupWork};
+use crate::commands::fleet::progress::ExecutionError;
+use crate::commands::fleet::settle::{DecidedTransition, TransitionFacts, settle};
+use crate::commands::fleet::{Fleet, FleetError, GroupTransaction};
 use crate::settings::LoopSettings;
-use crate::store::db::{FleetTx, Tx, Work};
+use crate::store::db::{FleetTx, Transaction, Tx};
 use crate::store::error::StoreError;
-use crate::store::fleet::leases::{self, Orphan};
-use crate::store::fleet::runs::{self, Busy, LockedRun};
-use crate::store::fleet::{Key, passes, sessions};
+use crate::store::fleet::leases::{self, OrphanedLease};
+use crate::store::fleet::runs::{self, LockWait, LockedExecution};
+use crate::store::fleet::{ExecutionKey, passes, sessions};
 
 const NAME: &str = "reaper";
 /// Leases that one pass hands on.
@@ -36,7 +36,7 @@ pub(super) async fn run(fleet: Fleet, settings: LoopSettings, stop: Cancellation
 }
 
 async fn pass(fleet: &Fleet, settings: &LoopSettings) -> Result<(), FleetError> {
-    let (expiry, live) = fleet.databases.fleet(&Expire { fleet, settings }).await?;
+    let (expiry, live) = fleet.databases.run_fleet(&Expire { fleet, settings }).await?;
     fleet.fleet_counted(live);
     if expiry.trickles {
         tracing::error!(
@@ -56,12 +56,12 @@ struct Expire<'a> {
     settings: &'a LoopSettings,
 }
 
-impl Work<FleetTx> for Expire<'_> {
+impl Transaction<FleetTx> for Expire<'_> {
     /// What expired, and how many sessions are left.
-    type Done = (Expiry, usize);
-    type Fault = StoreError;
+    type Output = (ExpiryDecision, usize);
+    type Error = StoreError;
 
-    async fn run(&self, tx: &FleetTx) -> Result<Self::Done, StoreError> {
+    async fn run(&self, tx: &FleetTx) -> Result<Self::Output, StoreError> {
         let (now, passes) = passes::enter(tx, NAME).await?;
         let sessions = sessions::read_beats(tx).await?;
         let expiry =
@@ -107,23 +107,24 @@ struct Lose {
     last_requests: HashMap<Uuid, String>,
 }
 
-impl GroupWork for Lose {
-    type Item = Orphan;
+impl GroupTransaction for Lose {
+    type Item = OrphanedLease;
     /// Whether work is ready.
-    type Done = bool;
-    type Fault = StoreError;
+    type Output = bool;
+    type Error = StoreError;
 
-    fn tenant(item: &Orphan) -> Uuid {
+    fn tenant(item: &OrphanedLease) -> Uuid {
         item.tenant_id
     }
 
-    async fn run(&self, tx: &Tx, orphans: &[Orphan]) -> Result<bool, StoreError> {
-        let keys: Vec<Key> = orphans.iter().map(Orphan::key).collect();
-        let locked = runs::lock(tx, &keys, Busy::Wait).await?;
-        let is_stale = |lease: &&Orphan| !locked.iter().any(|run| run.lease_id == Some(lease.lease_id));
-        let stale: Vec<(Key, Uuid)> =
+    async fn run(&self, tx: &Tx, orphans: &[OrphanedLease]) -> Result<bool, StoreError> {
+        let keys: Vec<ExecutionKey> = orphans.iter().map(OrphanedLease::key).collect();
+        let locked = runs::lock(tx, &keys, LockWait::Wait).await?;
+        let is_stale =
+            |lease: &&OrphanedLease| !locked.iter().any(|run| run.lease_id == Some(lease.lease_id));
+        let stale: Vec<(ExecutionKey, Uuid)> =
             orphans.iter().filter(is_stale).map(|lease| (lease.key(), lease.lease_id)).collect();
-        let settlements: Vec<Settlement> =
+        let settlements: Vec<DecidedTransition> =
             locked.into_iter().filter_map(|run| self.lose(run, orphans)).collect();
         let settled = settle(tx, self.now, &settlements, false).await?;
         leases::delete_stale(tx, &stale).await?;
@@ -132,19 +133,19 @@ impl GroupWork for Lose {
 }
 
 impl Lose {
-    fn lose(&self, run: LockedRun, orphans: &[Orphan]) -> Option<Settlement> {
+    fn lose(&self, run: LockedExecution, orphans: &[OrphanedLease]) -> Option<DecidedTransition> {
         let lease = orphans.iter().find(|lease| Some(lease.lease_id) == run.lease_id)?;
-        let transition = decide(run.run(), Event::Lost).ok()?;
+        let transition = decide(run.run(), ExecutionEvent::Lost).ok()?;
         let last_request = self.last_requests.get(&lease.lease_id).cloned().unwrap_or_default();
-        let fault = (transition.next == State::DeadLettered).then(|| RunFault {
+        let fault = (transition.next == State::DeadLettered).then(|| ExecutionError {
             class: "system".to_owned(),
             code: "POISON".to_owned(),
             message: format!("lost {} times without progress in between", transition.losses),
-            ..RunFault::default()
+            ..ExecutionError::default()
         });
         let detail =
             if last_request.is_empty() { String::new() } else { format!("last request: {last_request}") };
-        let facts = Facts { last_request, fault, detail, ..Facts::default() };
-        Some(Settlement { run, transition, facts })
+        let facts = TransitionFacts { last_request, fault, detail, ..TransitionFacts::default() };
+        Some(DecidedTransition { run, transition, facts })
     }
 }

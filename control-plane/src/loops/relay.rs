@@ -11,13 +11,13 @@ use uuid::Uuid;
 
 use super::pace::{Health, jittered, pause, pause_until};
 use crate::commands::fleet::acquire::in_turn;
-use crate::commands::fleet::{Fleet, FleetError, GroupWork};
+use crate::commands::fleet::{Fleet, FleetError, GroupTransaction};
 use crate::doorbell::{Doorbell, Ring};
 use crate::settings::LoopSettings;
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
-use crate::store::fleet::ready::{self, Candidate};
-use crate::store::fleet::{Key, leases, sessions};
+use crate::store::fleet::ready::{self, ReadyCandidate};
+use crate::store::fleet::{ExecutionKey, leases, sessions};
 
 /// A ring counts as a taken slot for so long.
 const RING_HOLDS_SLOT: TimeDelta = TimeDelta::seconds(5);
@@ -83,7 +83,7 @@ impl Relay {
         if candidates.is_empty() {
             return Ok(());
         }
-        let by_key: HashMap<Key, Candidate> =
+        let by_key: HashMap<ExecutionKey, ReadyCandidate> =
             candidates.iter().map(|candidate| (candidate.key(), candidate.clone())).collect();
         let turns = in_turn(candidates, &summed(held), free);
         self.ring(now, pool, turns, &by_key).await
@@ -93,12 +93,12 @@ impl Relay {
         &self,
         now: DateTime<Utc>,
         pool: &str,
-        turns: Vec<Key>,
-        by_key: &HashMap<Key, Candidate>,
+        turns: Vec<ExecutionKey>,
+        by_key: &HashMap<ExecutionKey, ReadyCandidate>,
     ) -> Result<(), FleetError> {
         let rung =
             turns.iter().map(|key| (*key, by_key.get(key).map_or(0, |candidate| candidate.rings))).collect();
-        let marked: HashSet<Key> =
+        let marked: HashSet<ExecutionKey> =
             self.fleet.placement.run(&Mark { now }, rung).await?.into_iter().flatten().collect();
         let rings: Vec<Ring> = turns
             .iter()
@@ -126,7 +126,7 @@ fn summed(held: Vec<(Uuid, i64)>) -> Vec<(Uuid, i64)> {
     sums.into_iter().collect()
 }
 
-fn entry(candidate: &Candidate) -> Ring {
+fn entry(candidate: &ReadyCandidate) -> Ring {
     Ring {
         execution_id: candidate.execution_id,
         tenant_id: candidate.tenant_id,
@@ -139,17 +139,17 @@ struct Mark {
     now: DateTime<Utc>,
 }
 
-impl GroupWork for Mark {
-    /// Which, and how often it rang when it was found.
-    type Item = (Key, i32);
-    type Done = Vec<Key>;
-    type Fault = StoreError;
+impl GroupTransaction for Mark {
+    /// ScheduleLock, and how often it rang when it was found.
+    type Item = (ExecutionKey, i32);
+    type Output = Vec<ExecutionKey>;
+    type Error = StoreError;
 
     fn tenant(item: &Self::Item) -> Uuid {
         item.0.tenant_id
     }
 
-    async fn run(&self, tx: &Tx, rung: &[Self::Item]) -> Result<Vec<Key>, StoreError> {
+    async fn run(&self, tx: &Tx, rung: &[Self::Item]) -> Result<Vec<ExecutionKey>, StoreError> {
         let mut rung = rung.to_vec();
         rung.sort_unstable();
         ready::mark_rung(tx, self.now, &rung).await
@@ -159,16 +159,16 @@ impl GroupWork for Mark {
 /// Takes rings back that did not reach the doorbell.
 struct Unmark;
 
-impl GroupWork for Unmark {
-    type Item = Key;
-    type Done = ();
-    type Fault = StoreError;
+impl GroupTransaction for Unmark {
+    type Item = ExecutionKey;
+    type Output = ();
+    type Error = StoreError;
 
-    fn tenant(item: &Key) -> Uuid {
+    fn tenant(item: &ExecutionKey) -> Uuid {
         item.tenant_id
     }
 
-    async fn run(&self, tx: &Tx, keys: &[Key]) -> Result<(), StoreError> {
+    async fn run(&self, tx: &Tx, keys: &[ExecutionKey]) -> Result<(), StoreError> {
         ready::unmark_rung(tx, keys).await
     }
 }

@@ -8,11 +8,11 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::pace::{Health, jittered, pause};
-use crate::commands::fleet::{Fleet, FleetError, GroupWork};
+use crate::commands::fleet::{Fleet, FleetError, GroupTransaction};
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
-use crate::store::fleet::Key;
-use crate::store::fleet::retention::{self, Remains};
+use crate::store::fleet::ExecutionKey;
+use crate::store::fleet::retention::{self, PrunedTable};
 
 const INTERVAL: Duration = Duration::from_secs(600);
 /// Partitions are made so far ahead.
@@ -41,14 +41,14 @@ async fn pass(fleet: &Fleet, kept: Duration, now: DateTime<Utc>) -> Result<(), F
     // A scheduled run's id may be as old as history is kept, and its partition must be there.
     retention::make_partitions(&fleet.databases, oldest, now + AHEAD).await?;
     retention::drop_partitions(&fleet.databases, oldest).await?;
-    clear(fleet, Remains::Requests, now - REQUESTS_KEPT).await?;
-    clear(fleet, Remains::Announcements, oldest).await?;
-    clear(fleet, Remains::Checkpoints, oldest).await?;
+    clear(fleet, PrunedTable::Requests, now - REQUESTS_KEPT).await?;
+    clear(fleet, PrunedTable::Announcements, oldest).await?;
+    clear(fleet, PrunedTable::Checkpoints, oldest).await?;
     retention::delete_sessions(&fleet.databases, now - SESSIONS_KEPT).await?;
     Ok(())
 }
 
-async fn clear(fleet: &Fleet, remains: Remains, before: DateTime<Utc>) -> Result<(), FleetError> {
+async fn clear(fleet: &Fleet, remains: PrunedTable, before: DateTime<Utc>) -> Result<(), FleetError> {
     for _ in 0..MAX_BATCHES {
         let found = remains.find(&fleet.databases, before, BATCH as i64).await?;
         let full = found.len() == BATCH;
@@ -61,19 +61,19 @@ async fn clear(fleet: &Fleet, remains: Remains, before: DateTime<Utc>) -> Result
 }
 
 struct Clear {
-    remains: Remains,
+    remains: PrunedTable,
 }
 
-impl GroupWork for Clear {
-    type Item = Key;
-    type Done = u64;
-    type Fault = StoreError;
+impl GroupTransaction for Clear {
+    type Item = ExecutionKey;
+    type Output = u64;
+    type Error = StoreError;
 
-    fn tenant(item: &Key) -> Uuid {
+    fn tenant(item: &ExecutionKey) -> Uuid {
         item.tenant_id
     }
 
-    async fn run(&self, tx: &Tx, keys: &[Key]) -> Result<u64, StoreError> {
+    async fn run(&self, tx: &Tx, keys: &[ExecutionKey]) -> Result<u64, StoreError> {
         self.remains.delete(tx, keys).await
     }
 }

@@ -7,19 +7,19 @@ use chrono::{DateTime, Utc};
 use orchid_domain::ScheduleId;
 use orchid_domain::execution::{Kind, Origin, Transition, create};
 use orchid_domain::occurrence;
-use orchid_domain::schedule::{Due, Dues, Going};
+use orchid_domain::schedule::{ActiveExecutions, DueDecision, DueTimes};
 use orchid_kit::clock;
 use orchid_kit::telemetry::Traceparent;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::pace::{Health, jittered, pause_until};
-use crate::commands::fleet::{Fleet, FleetError, GroupWork, create as make};
+use crate::commands::fleet::{Fleet, FleetError, GroupTransaction, create as make};
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
-use crate::store::fleet::Key;
-use crate::store::fleet::runs::NewRun;
-use crate::store::fleet::schedules::{self, LockedSchedule, ScheduleKey, ScheduleMove, Which};
+use crate::store::fleet::ExecutionKey;
+use crate::store::fleet::runs::NewExecution;
+use crate::store::fleet::schedules::{self, LockedSchedule, ScheduleKey, ScheduleLock, ScheduleMove};
 
 /// Schedules that one pass takes; where there are more, the next pass follows at once.
 const BATCH: usize = 500;
@@ -68,23 +68,24 @@ struct MakeDue {
     oldest: DateTime<Utc>,
 }
 
-impl GroupWork for MakeDue {
+impl GroupTransaction for MakeDue {
     type Item = ScheduleKey;
     /// Runs that were made.
-    type Done = usize;
-    type Fault = StoreError;
+    type Output = usize;
+    type Error = StoreError;
 
     fn tenant(item: &ScheduleKey) -> Uuid {
         item.tenant_id
     }
 
     async fn run(&self, tx: &Tx, keys: &[ScheduleKey]) -> Result<usize, StoreError> {
-        let locked = schedules::lock(tx, keys, Which::Due(self.now)).await?;
-        let decided: Vec<(ScheduleMove, Option<(NewRun, Transition)>)> =
+        let locked = schedules::lock(tx, keys, ScheduleLock::Due(self.now)).await?;
+        let decided: Vec<(ScheduleMove, Option<(NewExecution, Transition)>)> =
             locked.iter().map(|schedule| self.decide(schedule)).collect();
-        let created: Vec<(NewRun, Transition)> = decided.iter().filter_map(|(_, run)| run.clone()).collect();
+        let created: Vec<(NewExecution, Transition)> =
+            decided.iter().filter_map(|(_, run)| run.clone()).collect();
         let inserted = make::insert(tx, self.now, &created).await?;
-        let made = |run: &NewRun| inserted.iter().any(|new| new.key == run.key);
+        let made = |run: &NewExecution| inserted.iter().any(|new| new.key == run.key);
         let moves: Vec<ScheduleMove> = locked
             .iter()
             .zip(decided)
@@ -103,13 +104,15 @@ impl GroupWork for MakeDue {
 }
 
 impl MakeDue {
-    fn decide(&self, schedule: &LockedSchedule) -> (ScheduleMove, Option<(NewRun, Transition)>) {
+    fn decide(&self, schedule: &LockedSchedule) -> (ScheduleMove, Option<(NewExecution, Transition)>) {
         let stays = ScheduleMove::of(schedule);
-        let going = Going { own: schedule.current.is_some(), other: schedule.going.is_some() };
+        let going = ActiveExecutions { own: schedule.current.is_some(), other: schedule.going.is_some() };
         match schedule.rules.due(schedule.dues, self.now, self.oldest, going) {
-            Due::Rest => (ScheduleMove { dues: Dues { next_at: None, ..schedule.dues }, ..stays }, None),
-            Due::Skip { dues } => (ScheduleMove { dues, ..stays }, None),
-            Due::Start { scheduled_at, dues } => {
+            DueDecision::Suspend => {
+                (ScheduleMove { dues: DueTimes { next_at: None, ..schedule.dues }, ..stays }, None)
+            }
+            DueDecision::Skip { dues } => (ScheduleMove { dues, ..stays }, None),
+            DueDecision::Start { scheduled_at, dues } => {
                 let run = new_run(schedule, scheduled_at);
                 let id = Some(run.key.execution_id);
                 let entry =
@@ -120,10 +123,10 @@ impl MakeDue {
     }
 }
 
-fn new_run(schedule: &LockedSchedule, scheduled_at: DateTime<Utc>) -> NewRun {
+fn new_run(schedule: &LockedSchedule, scheduled_at: DateTime<Utc>) -> NewExecution {
     let id = occurrence::execution_id(ScheduleId(schedule.id), scheduled_at);
-    NewRun {
-        key: Key { tenant_id: schedule.key.tenant_id, execution_id: id.0 },
+    NewExecution {
+        key: ExecutionKey { tenant_id: schedule.key.tenant_id, execution_id: id.0 },
         plan_id: schedule.key.plan_id,
         plan_key: schedule.plan_key.clone(),
         plan_revision: schedule.revision,

@@ -9,10 +9,10 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::pace::{Health, jittered, pause};
-use crate::commands::fleet::{Fleet, FleetError, GroupWork, turn};
+use crate::commands::fleet::{Fleet, FleetError, GroupTransaction, turn};
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
-use crate::store::fleet::schedules::{self, ScheduleKey, ScheduleMove, Which};
+use crate::store::fleet::schedules::{self, ScheduleKey, ScheduleLock, ScheduleMove};
 
 const INTERVAL: Duration = Duration::from_secs(15);
 const BATCH: i64 = 500;
@@ -43,12 +43,12 @@ struct Free {
     now: DateTime<Utc>,
 }
 
-impl GroupWork for Free {
+impl GroupTransaction for Free {
     /// A schedule, and the run that is gone.
     type Item = (ScheduleKey, Option<Uuid>);
     /// Whether work is ready.
-    type Done = bool;
-    type Fault = StoreError;
+    type Output = bool;
+    type Error = StoreError;
 
     fn tenant(item: &Self::Item) -> Uuid {
         item.0.tenant_id
@@ -63,17 +63,17 @@ struct Resume {
     now: DateTime<Utc>,
 }
 
-impl GroupWork for Resume {
+impl GroupTransaction for Resume {
     type Item = ScheduleKey;
-    type Done = ();
-    type Fault = StoreError;
+    type Output = ();
+    type Error = StoreError;
 
     fn tenant(item: &ScheduleKey) -> Uuid {
         item.tenant_id
     }
 
     async fn run(&self, tx: &Tx, keys: &[ScheduleKey]) -> Result<(), StoreError> {
-        let locked = schedules::lock(tx, keys, Which::All).await?;
+        let locked = schedules::lock(tx, keys, ScheduleLock::All).await?;
         let waits_for_nothing =
             locked.iter().filter(|schedule| schedule.dues.next_at.is_none() && schedule.current.is_none());
         let moves: Vec<ScheduleMove> = waits_for_nothing

@@ -1,7 +1,7 @@
 //! Connections and transactions. A transaction belongs to one tenant, or is the fleet's and keeps to one placement group; it is
 //! the only way to the tables, so that no statement runs without a tenant by accident.
 //!
-//! What comes in is a [`Work`], what goes out is its result, once committed. A conflict with another transaction runs the work
+//! What comes in is a [`Transaction`], what goes out is its result, once committed. A conflict with another transaction runs the work
 //! again, a bounded number of times; a lost connection never does, because nobody knows whether the commit arrived.
 
 use std::{future::Future, ops::Deref, time::Duration};
@@ -35,13 +35,13 @@ pub struct Databases {
 }
 
 /// What one transaction does. It may run several times, so it changes nothing but the database.
-pub trait Work<T>: Sync {
+pub trait Transaction<T>: Sync {
     /// What it comes to.
-    type Done: Send;
+    type Output: Send;
     /// How it fails.
-    type Fault: From<StoreError> + Retryable + Send;
+    type Error: From<StoreError> + Retryable + Send;
     /// Does the work inside a transaction that is begun, and committed afterwards if the answer is Ok.
-    fn run(&self, tx: &T) -> impl Future<Output = Result<Self::Done, Self::Fault>> + Send;
+    fn run(&self, tx: &T) -> impl Future<Output = Result<Self::Output, Self::Error>> + Send;
 }
 
 /// An error that knows whether its transaction can be run again.
@@ -65,7 +65,11 @@ impl Databases {
     }
 
     /// Runs work in a transaction of one tenant, under the role that sees only the tenant's rows.
-    pub async fn tenant<W: Work<TenantTx>>(&self, tenant_id: Uuid, work: &W) -> Result<W::Done, W::Fault> {
+    pub async fn run_tenant<W: Transaction<TenantTx>>(
+        &self,
+        tenant_id: Uuid,
+        work: &W,
+    ) -> Result<W::Output, W::Error> {
         let mut runs = 0;
         loop {
             runs += 1;
@@ -78,7 +82,7 @@ impl Databases {
     }
 
     /// Runs work in a transaction of the fleet's role, which sees all tenants.
-    pub async fn fleet<W: Work<FleetTx>>(&self, work: &W) -> Result<W::Done, W::Fault> {
+    pub async fn run_fleet<W: Transaction<FleetTx>>(&self, work: &W) -> Result<W::Output, W::Error> {
         let mut runs = 0;
         loop {
             runs += 1;

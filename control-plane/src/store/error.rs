@@ -17,7 +17,7 @@ pub enum StoreError {
     Unavailable(DbErr),
     /// A unique key is taken (23505).
     #[error("unique key is taken: {0}")]
-    Taken(DbErr),
+    UniqueViolation(DbErr),
     /// A row that is pointed at is missing, or one that is to go is pointed at (23503).
     #[error("foreign key is violated: {0}")]
     ForeignKey(DbErr),
@@ -41,7 +41,7 @@ impl StoreError {
             Self::Conflict(_) => true,
             Self::StaleGroup(_)
             | Self::Unavailable(_)
-            | Self::Taken(_)
+            | Self::UniqueViolation(_)
             | Self::ForeignKey(_)
             | Self::Corrupt { .. }
             | Self::Failed(_) => false,
@@ -49,10 +49,10 @@ impl StoreError {
     }
 
     /// Whether the same call may succeed later without anybody's doing.
-    pub fn passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Conflict(_) | Self::StaleGroup(_) | Self::Unavailable(_) => true,
-            Self::Taken(_) | Self::ForeignKey(_) | Self::Corrupt { .. } | Self::Failed(_) => false,
+            Self::UniqueViolation(_) | Self::ForeignKey(_) | Self::Corrupt { .. } | Self::Failed(_) => false,
         }
     }
 
@@ -67,7 +67,7 @@ impl From<DbErr> for StoreError {
         match sqlstate(&error).as_deref() {
             Some("40001" | "40P01") => Self::Conflict(error),
             Some("0A000") => Self::StaleGroup(error),
-            Some("23505") => Self::Taken(error),
+            Some("23505") => Self::UniqueViolation(error),
             Some("23503") => Self::ForeignKey(error),
             Some("57014" | "57P01" | "57P02" | "57P03" | "53300" | "25006") => Self::Unavailable(error),
             Some(state) if state.starts_with("08") => Self::Unavailable(error),
@@ -119,7 +119,7 @@ mod tests {
     fn a_pool_without_a_free_connection_is_unavailable_and_not_retried_in_place() {
         let error = StoreError::from(DbErr::ConnectionAcquire(sea_orm::ConnAcquireErr::Timeout));
         assert!(matches!(error, StoreError::Unavailable(_)));
-        assert!(error.passing());
+        assert!(error.is_transient());
         assert!(!error.retryable());
     }
 
@@ -127,6 +127,6 @@ mod tests {
     fn an_error_without_a_state_is_a_fault_of_the_program() {
         let error = StoreError::from(DbErr::Type("no such column".to_owned()));
         assert!(matches!(error, StoreError::Failed(_)));
-        assert!(!error.passing());
+        assert!(!error.is_transient());
     }
 }

@@ -102,7 +102,7 @@ pub struct Attempt {
 
 /// One transition of an execution.
 #[derive(Debug, Clone, FromQueryResult)]
-pub struct Event {
+pub struct HistoryEvent {
     /// When it was committed.
     pub at: DateTime<Utc>,
     /// The state that it entered.
@@ -117,7 +117,7 @@ pub struct Event {
 
 /// Which executions to list.
 #[derive(Debug, Clone, Default)]
-pub struct Filter {
+pub struct ExecutionFilter {
     /// Only of this plan.
     pub plan_key: Option<String>,
     /// Only of this config.
@@ -143,7 +143,7 @@ pub async fn by_id(tx: &TenantTx, id: Uuid) -> Result<Option<Execution>, StoreEr
 /// Executions below an id, newest first.
 pub async fn list(
     tx: &TenantTx,
-    filter: &Filter,
+    filter: &ExecutionFilter,
     before: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<Execution>, StoreError> {
@@ -193,7 +193,7 @@ pub async fn attempts(
 }
 
 /// Transitions of an execution, newest first.
-pub async fn history(tx: &TenantTx, execution_id: Uuid, limit: i64) -> Result<Vec<Event>, StoreError> {
+pub async fn history(tx: &TenantTx, execution_id: Uuid, limit: i64) -> Result<Vec<HistoryEvent>, StoreError> {
     tx.all(
         "SELECT at, state, attempt, cause, detail FROM execution_history
          WHERE tenant_id = $1 AND execution_id = $2 ORDER BY id DESC LIMIT $3",
@@ -204,7 +204,7 @@ pub async fn history(tx: &TenantTx, execution_id: Uuid, limit: i64) -> Result<Ve
 
 /// An execution that somebody watches, as they saw it last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Seen {
+pub struct SeenVersion {
     /// Whose.
     pub tenant_id: Uuid,
     /// Which.
@@ -214,7 +214,7 @@ pub struct Seen {
 }
 
 /// Those of the executions that have changed since they were seen, of any tenants, all at once.
-pub async fn find_changed(databases: &Databases, seen: &[Seen]) -> Result<Vec<Execution>, StoreError> {
+pub async fn find_changed(databases: &Databases, seen: &[SeenVersion]) -> Result<Vec<Execution>, StoreError> {
     let tenants: Vec<Uuid> = seen.iter().map(|row| row.tenant_id).collect();
     let ids: Vec<Uuid> = seen.iter().map(|row| row.id).collect();
     let versions: Vec<i64> = seen.iter().map(|row| row.version).collect();

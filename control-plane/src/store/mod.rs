@@ -13,7 +13,7 @@ pub mod plans;
 pub mod requests;
 pub mod schedules;
 pub mod schema;
-pub mod standing;
+pub mod status;
 pub mod tenants;
 mod timing;
 

@@ -11,7 +11,7 @@ use crate::{
 
 /// The call that came first under a request id.
 #[derive(FromQueryResult)]
-pub struct Logged {
+pub struct LoggedRequest {
     /// Which RPC.
     pub method: String,
     /// SHA-256 of the request, its id left out.
@@ -45,7 +45,7 @@ pub async fn claim(
 }
 
 /// The call that has a request id.
-pub async fn by_id(tx: &TenantTx, request_id: Uuid) -> Result<Option<Logged>, StoreError> {
+pub async fn by_id(tx: &TenantTx, request_id: Uuid) -> Result<Option<LoggedRequest>, StoreError> {
     tx.one(
         "SELECT method, body_hash, response FROM request_log WHERE tenant_id = $1 AND request_id = $2",
         values![tx.tenant_id(), request_id],
@@ -54,7 +54,7 @@ pub async fn by_id(tx: &TenantTx, request_id: Uuid) -> Result<Option<Logged>, St
 }
 
 /// Writes what a claimed call came to.
-pub async fn answer(tx: &TenantTx, request_id: Uuid, response: Vec<u8>) -> Result<(), StoreError> {
+pub async fn store_response(tx: &TenantTx, request_id: Uuid, response: Vec<u8>) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE request_log SET response = $3 WHERE tenant_id = $1 AND request_id = $2",
         values![tx.tenant_id(), request_id, response],

@@ -1,14 +1,14 @@
 //! Rows of `schedules`: when each plan runs next for each config.
 
 use chrono::{DateTime, Utc};
-use orchid_domain::schedule::{Dues, Schedule as Decides};
+use orchid_domain::schedule::{DueTimes, ScheduleRules};
 use sea_orm::FromQueryResult;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
     plans::default_catch_up,
-    timing::{Rules, or_epoch},
+    timing::{ScheduleColumns, or_epoch},
 };
 use crate::{
     store::{db::TenantTx, error::StoreError},
@@ -67,16 +67,16 @@ pub struct Schedule {
 
 impl Schedule {
     /// How it stands in time.
-    pub fn dues(&self) -> Dues {
-        Dues { next_at: self.next_due_at, decided_until: self.decided_until, owed_until: self.owed_until }
+    pub fn due_times(&self) -> DueTimes {
+        DueTimes { next_at: self.next_due_at, decided_until: self.decided_until, owed_until: self.owed_until }
     }
 
     /// What decides when it is due.
     ///
     /// # Errors
     /// A column does not read.
-    pub fn decides(&self) -> Result<Decides, StoreError> {
-        let rules = Rules {
+    pub fn rules(&self) -> Result<ScheduleRules, StoreError> {
+        let rules = ScheduleColumns {
             plan_id: self.plan_id,
             config_id: self.config_id,
             enabled: self.plan_enabled && self.config_enabled,
@@ -90,7 +90,7 @@ impl Schedule {
             repeat_count: self.repeat_count,
             run_count: self.run_count,
         };
-        rules.schedule()
+        rules.rules()
     }
 }
 
@@ -174,11 +174,15 @@ pub async fn delete(tx: &TenantTx, ids: Vec<Uuid>) -> Result<(), StoreError> {
 }
 
 /// Says how schedules stand in time, all at once.
-pub async fn set_dues(tx: &TenantTx, dues: &[(Uuid, Dues)], now: DateTime<Utc>) -> Result<(), StoreError> {
+pub async fn set_due_times(
+    tx: &TenantTx,
+    dues: &[(Uuid, DueTimes)],
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
     if dues.is_empty() {
         return Ok(());
     }
-    let times = |of: fn(&Dues) -> Option<DateTime<Utc>>| {
+    let times = |of: fn(&DueTimes) -> Option<DateTime<Utc>>| {
         dues.iter().map(|(_, dues)| or_epoch(of(dues))).collect::<Vec<DateTime<Utc>>>()
     };
     tx.execute(
@@ -206,7 +210,7 @@ pub async fn set_paused(
     tx: &TenantTx,
     id: Uuid,
     paused: bool,
-    dues: Dues,
+    dues: DueTimes,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     tx.execute(

@@ -1,14 +1,14 @@
 //! What decides when a schedule is due, from the columns of its plan, its config and itself.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use orchid_domain::schedule::{CronTimes, InvalidCron, Schedule, Timing, offset};
+use orchid_domain::schedule::{CronTimes, InvalidCron, ScheduleRules, ScheduleTiming, offset};
 use orchid_domain::{ConfigId, PlanId};
 use uuid::Uuid;
 
 use crate::store::error::StoreError;
 
 /// The columns.
-pub(crate) struct Rules<'a> {
+pub(crate) struct ScheduleColumns<'a> {
     pub(crate) plan_id: Uuid,
     pub(crate) config_id: Uuid,
     /// Plan and config are.
@@ -24,12 +24,12 @@ pub(crate) struct Rules<'a> {
     pub(crate) run_count: i32,
 }
 
-impl Rules<'_> {
+impl ScheduleColumns<'_> {
     /// What they say.
     ///
     /// # Errors
     /// One does not read.
-    pub(crate) fn schedule(&self) -> Result<Schedule, StoreError> {
+    pub(crate) fn rules(&self) -> Result<ScheduleRules, StoreError> {
         self.with(self.timing().map_err(|error| StoreError::corrupt("plans.cron", error))?)
     }
 
@@ -38,29 +38,29 @@ impl Rules<'_> {
     ///
     /// # Errors
     /// Anything else does not read.
-    pub(crate) fn schedule_or_rest(&self) -> Result<Schedule, StoreError> {
+    pub(crate) fn rules_or_suspended(&self) -> Result<ScheduleRules, StoreError> {
         match self.timing() {
             Ok(timing) => self.with(timing),
             Err(error) => {
                 tracing::error!(plan_id = %self.plan_id, %error, "a schedule rests");
-                Ok(Schedule { enabled: false, ..self.with(Timing::Wait(TimeDelta::zero()))? })
+                Ok(ScheduleRules { enabled: false, ..self.with(ScheduleTiming::Wait(TimeDelta::zero()))? })
             }
         }
     }
 
-    fn timing(&self) -> Result<Timing, InvalidCron> {
+    fn timing(&self) -> Result<ScheduleTiming, InvalidCron> {
         let Some(cron) = self.cron else {
-            return Ok(Timing::Wait(TimeDelta::seconds(self.wait_seconds.into())));
+            return Ok(ScheduleTiming::Wait(TimeDelta::seconds(self.wait_seconds.into())));
         };
         let spread = self.spread_seconds.and_then(|seconds| u32::try_from(seconds).ok()).unwrap_or(0);
         let offset = offset(PlanId(self.plan_id), ConfigId(self.config_id), spread);
-        Ok(Timing::Cron(Box::new(CronTimes::parse(cron, self.timezone.unwrap_or("UTC"), offset)?)))
+        Ok(ScheduleTiming::Cron(Box::new(CronTimes::parse(cron, self.timezone.unwrap_or("UTC"), offset)?)))
     }
 
-    fn with(&self, timing: Timing) -> Result<Schedule, StoreError> {
+    fn with(&self, timing: ScheduleTiming) -> Result<ScheduleRules, StoreError> {
         let count =
             |number: i32| u32::try_from(number).map_err(|error| StoreError::corrupt("schedules", error));
-        Ok(Schedule {
+        Ok(ScheduleRules {
             enabled: self.enabled,
             paused: self.paused,
             timing,
@@ -81,8 +81,8 @@ pub(crate) fn or_epoch(time: Option<DateTime<Utc>>) -> DateTime<Utc> {
 mod tests {
     use super::*;
 
-    fn rules() -> Rules<'static> {
-        Rules {
+    fn rules() -> ScheduleColumns<'static> {
+        ScheduleColumns {
             plan_id: Uuid::from_u128(1),
             config_id: Uuid::from_u128(1),
             enabled: true,
@@ -100,11 +100,13 @@ mod tests {
 
     #[test]
     fn each_config_has_an_offset_of_its_own() {
-        let of = |config| Rules { config_id: Uuid::from_u128(config), ..rules() }.schedule().unwrap().timing;
+        let of = |config| {
+            ScheduleColumns { config_id: Uuid::from_u128(config), ..rules() }.rules().unwrap().timing
+        };
         let expected = |seconds| {
             CronTimes::parse("0 5 * * *", "Europe/Berlin", TimeDelta::seconds(seconds))
                 .map(Box::new)
-                .map(Timing::Cron)
+                .map(ScheduleTiming::Cron)
         };
         assert_eq!(Ok(of(1)), expected(813));
         assert_eq!(Ok(of(2)), expected(1772));
@@ -112,9 +114,9 @@ mod tests {
 
     #[test]
     fn a_cron_text_that_does_not_read_any_more_rests_alone() {
-        let unreadable = Rules { timezone: Some("Mars/Olympus"), ..rules() };
-        assert!(unreadable.schedule().is_err());
-        assert!(!unreadable.schedule_or_rest().unwrap().enabled);
-        assert!(Rules { overlap: "both", ..rules() }.schedule_or_rest().is_err());
+        let unreadable = ScheduleColumns { timezone: Some("Mars/Olympus"), ..rules() };
+        assert!(unreadable.rules().is_err());
+        assert!(!unreadable.rules_or_suspended().unwrap().enabled);
+        assert!(ScheduleColumns { overlap: "both", ..rules() }.rules_or_suspended().is_err());
     }
 }

@@ -165,15 +165,15 @@ text_enum! {
 
 text_enum! {
     /// Why a transition happened, as its history says.
-    Cause as "cause" {
+    TransitionCause as "cause" {
         /// Its schedule was due.
         Scheduled = "scheduled",
         /// It was asked for.
         Triggered = "triggered",
         /// It waits behind another run.
-        Behind = "behind_another_run",
+        BehindActive = "behind_another_run",
         /// The run before it ended.
-        TurnCame = "turn_came",
+        Promoted = "turn_came",
         /// Leased.
         Granted = "granted",
         /// Progress was saved.

@@ -2,12 +2,12 @@
 
 use chrono::{DateTime, Utc};
 
-use super::state::{AttemptVerdict, Cause, Outcome, Overdue, ReleaseReason, State};
+use super::state::{AttemptVerdict, Outcome, Overdue, ReleaseReason, State, TransitionCause};
 use super::{LOSSES_TO_DEAD_LETTER, Origin};
 
 /// What a decision looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Run {
+pub struct ExecutionSnapshot {
     /// Where it is.
     pub state: State,
     /// Attempts lost since the last accepted checkpoint.
@@ -20,9 +20,9 @@ pub struct Run {
 
 /// What happens to a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum ExecutionEvent {
     /// The run before it ended, and it is the oldest that waits.
-    TurnCame,
+    Promoted,
     /// An executor takes it.
     Granted,
     /// Its executor saved progress.
@@ -59,7 +59,7 @@ pub struct Transition {
     /// Whether an upstream works for it from now on.
     pub must_cancel: bool,
     /// Why.
-    pub cause: Cause,
+    pub cause: TransitionCause,
     /// What else belongs to it, in one transaction.
     pub effects: Vec<Effect>,
 }
@@ -79,7 +79,7 @@ pub enum Effect {
     /// The lease is deleted, and the attempt's row says how it ended.
     CloseLease(AttemptVerdict),
     /// The next run of its plan and config gets its turn, and its schedule moves on where it was the schedule's.
-    PassTurn,
+    PromoteNext,
     /// `execution.completed` is announced.
     Announce,
     /// A row of history is written.
@@ -88,7 +88,7 @@ pub enum Effect {
 
 /// Why an event cannot happen to a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum TransitionRefusal {
     /// It has ended; the first end stands.
     #[error("the execution has ended as {0}")]
     Terminal(State),
@@ -109,11 +109,11 @@ pub enum Refusal {
 /// How a run begins: behind another, or at once. A run that persists nothing waits behind none.
 pub fn create(origin: Origin, persists: bool, another_going: bool) -> Transition {
     let cause = match origin {
-        Origin::Schedule => Cause::Scheduled,
-        Origin::Trigger | Origin::Retry | Origin::Replay => Cause::Triggered,
+        Origin::Schedule => TransitionCause::Scheduled,
+        Origin::Trigger | Origin::Retry | Origin::Replay => TransitionCause::Triggered,
     };
     let (next, cause, effects) = if persists && another_going {
-        (State::Pending, Cause::Behind, vec![Effect::Record])
+        (State::Pending, TransitionCause::BehindActive, vec![Effect::Record])
     } else {
         (State::Queued, cause, vec![Effect::EnterReady { not_before: None }, Effect::Record])
     };
@@ -124,43 +124,49 @@ pub fn create(origin: Origin, persists: bool, another_going: bool) -> Transition
 ///
 /// # Errors
 /// The event cannot happen to a run in this state.
-pub fn decide(run: Run, event: Event) -> Result<Transition, Refusal> {
+pub fn decide(run: ExecutionSnapshot, event: ExecutionEvent) -> Result<Transition, TransitionRefusal> {
     match event {
-        Event::TurnCame => turn_came(run),
-        Event::Granted => granted(run),
-        Event::CheckpointAccepted { must_cancel } => {
+        ExecutionEvent::Promoted => turn_came(run),
+        ExecutionEvent::Granted => granted(run),
+        ExecutionEvent::CheckpointAccepted { must_cancel } => {
             must_run(run)?;
-            let run = Run { must_cancel, ..run };
-            Ok(Transition { losses: 0, ..run.to(State::Running, Cause::Checkpoint, vec![]) })
+            let run = ExecutionSnapshot { must_cancel, ..run };
+            Ok(Transition { losses: 0, ..run.to(State::Running, TransitionCause::Checkpoint, vec![]) })
         }
-        Event::Completed(outcome) => {
+        ExecutionEvent::Completed(outcome) => {
             must_run(run)?;
             let verdict = match outcome {
                 Outcome::Succeeded | Outcome::Failed | Outcome::Aborted => AttemptVerdict::Completed,
                 Outcome::Cancelled => AttemptVerdict::Cancelled,
             };
-            Ok(end_leased(run, outcome.state(), verdict, Cause::Completed))
+            Ok(end_leased(run, outcome.state(), verdict, TransitionCause::Completed))
         }
-        Event::Parked { not_before } => {
+        ExecutionEvent::Parked { not_before } => {
             must_run(run)?;
-            Ok(hand_back(run, State::Parked, AttemptVerdict::Parked, Cause::Parked, Some(not_before)))
+            Ok(hand_back(
+                run,
+                State::Parked,
+                AttemptVerdict::Parked,
+                TransitionCause::Parked,
+                Some(not_before),
+            ))
         }
-        Event::Released(reason) => {
+        ExecutionEvent::Released(reason) => {
             must_run(run)?;
             let cause = match reason {
-                ReleaseReason::Drained => Cause::Drained,
-                ReleaseReason::SelfFenced => Cause::SelfFenced,
-                ReleaseReason::NeverStarted => Cause::NeverStarted,
+                ReleaseReason::Drained => TransitionCause::Drained,
+                ReleaseReason::SelfFenced => TransitionCause::SelfFenced,
+                ReleaseReason::NeverStarted => TransitionCause::NeverStarted,
             };
             Ok(hand_back(run, State::Queued, reason.verdict(), cause, None))
         }
-        Event::Lost => lost(run),
-        Event::CancelRequested => cancel_requested(run),
-        Event::Overdue(limit) => overdue(run, limit),
+        ExecutionEvent::Lost => lost(run),
+        ExecutionEvent::CancelRequested => cancel_requested(run),
+        ExecutionEvent::Overdue(limit) => overdue(run, limit),
     }
 }
 
-impl Run {
+impl ExecutionSnapshot {
     /// The run as a transition leaves it.
     #[must_use]
     pub fn after(self, transition: &Transition) -> Self {
@@ -168,144 +174,160 @@ impl Run {
         Self { state: *next, losses: *losses, cancel_requested: *cancel_requested, must_cancel: *must_cancel }
     }
 
-    fn to(self, next: State, cause: Cause, effects: Vec<Effect>) -> Transition {
+    fn to(self, next: State, cause: TransitionCause, effects: Vec<Effect>) -> Transition {
         let Self { state: _, losses, cancel_requested, must_cancel } = self;
         Transition { next, losses, cancel_requested, must_cancel, cause, effects }
     }
 }
 
-fn must_run(run: Run) -> Result<(), Refusal> {
+fn must_run(run: ExecutionSnapshot) -> Result<(), TransitionRefusal> {
     match run.state {
         State::Running => Ok(()),
         State::Pending | State::Queued | State::Parked | State::Blocked => {
-            Err(Refusal::NotRunning(run.state))
+            Err(TransitionRefusal::NotRunning(run.state))
         }
         State::Succeeded | State::Failed | State::Aborted | State::Cancelled | State::DeadLettered => {
-            Err(Refusal::Terminal(run.state))
+            Err(TransitionRefusal::Terminal(run.state))
         }
     }
 }
 
-fn turn_came(run: Run) -> Result<Transition, Refusal> {
+fn turn_came(run: ExecutionSnapshot) -> Result<Transition, TransitionRefusal> {
     match run.state {
         State::Pending => Ok(run.to(
             State::Queued,
-            Cause::TurnCame,
+            TransitionCause::Promoted,
             vec![Effect::EnterReady { not_before: None }, Effect::Record],
         )),
-        State::Queued | State::Running | State::Parked | State::Blocked => Err(Refusal::NotReady(run.state)),
+        State::Queued | State::Running | State::Parked | State::Blocked => {
+            Err(TransitionRefusal::NotReady(run.state))
+        }
         State::Succeeded | State::Failed | State::Aborted | State::Cancelled | State::DeadLettered => {
-            Err(Refusal::Terminal(run.state))
+            Err(TransitionRefusal::Terminal(run.state))
         }
     }
 }
 
-fn granted(run: Run) -> Result<Transition, Refusal> {
+fn granted(run: ExecutionSnapshot) -> Result<Transition, TransitionRefusal> {
     match run.state {
         State::Queued | State::Parked | State::Blocked => Ok(run.to(
             State::Running,
-            Cause::Granted,
+            TransitionCause::Granted,
             vec![Effect::LeaveReady, Effect::OpenLease, Effect::Record],
         )),
-        State::Running => Err(Refusal::AlreadyLeased),
-        State::Pending => Err(Refusal::NotReady(run.state)),
+        State::Running => Err(TransitionRefusal::AlreadyLeased),
+        State::Pending => Err(TransitionRefusal::NotReady(run.state)),
         State::Succeeded | State::Failed | State::Aborted | State::Cancelled | State::DeadLettered => {
-            Err(Refusal::Terminal(run.state))
+            Err(TransitionRefusal::Terminal(run.state))
         }
     }
 }
 
 /// The end of a run that an executor has.
-fn end_leased(run: Run, end: State, verdict: AttemptVerdict, cause: Cause) -> Transition {
-    run.to(end, cause, vec![Effect::CloseLease(verdict), Effect::PassTurn, Effect::Announce, Effect::Record])
+fn end_leased(
+    run: ExecutionSnapshot,
+    end: State,
+    verdict: AttemptVerdict,
+    cause: TransitionCause,
+) -> Transition {
+    run.to(
+        end,
+        cause,
+        vec![Effect::CloseLease(verdict), Effect::PromoteNext, Effect::Announce, Effect::Record],
+    )
 }
 
 /// Back to the queue. A run that is to be cancelled ends here instead, since nobody has it any more; only where an upstream has to
 /// be told of it, the next executor gets it for that, at once.
 fn hand_back(
-    run: Run,
+    run: ExecutionSnapshot,
     next: State,
     verdict: AttemptVerdict,
-    cause: Cause,
+    cause: TransitionCause,
     not_before: Option<DateTime<Utc>>,
 ) -> Transition {
     let (next, not_before) = match (run.cancel_requested, run.must_cancel) {
-        (true, false) => return end_leased(run, State::Cancelled, verdict, Cause::Cancelled),
+        (true, false) => return end_leased(run, State::Cancelled, verdict, TransitionCause::Cancelled),
         (true, true) => (State::Queued, None),
         (false, _) => (next, not_before),
     };
     run.to(next, cause, vec![Effect::CloseLease(verdict), Effect::EnterReady { not_before }, Effect::Record])
 }
 
-fn lost(run: Run) -> Result<Transition, Refusal> {
+fn lost(run: ExecutionSnapshot) -> Result<Transition, TransitionRefusal> {
     must_run(run)?;
-    let run = Run { losses: run.losses.saturating_add(1), ..run };
+    let run = ExecutionSnapshot { losses: run.losses.saturating_add(1), ..run };
     if run.losses >= LOSSES_TO_DEAD_LETTER {
         return Ok(if run.cancel_requested {
-            end_leased(run, State::Cancelled, AttemptVerdict::LostHeartbeat, Cause::Cancelled)
+            end_leased(run, State::Cancelled, AttemptVerdict::LostHeartbeat, TransitionCause::Cancelled)
         } else {
-            end_leased(run, State::DeadLettered, AttemptVerdict::Poison, Cause::Poison)
+            end_leased(run, State::DeadLettered, AttemptVerdict::Poison, TransitionCause::Poison)
         });
     }
-    Ok(hand_back(run, State::Queued, AttemptVerdict::LostHeartbeat, Cause::LostHeartbeat, None))
+    Ok(hand_back(run, State::Queued, AttemptVerdict::LostHeartbeat, TransitionCause::LostHeartbeat, None))
 }
 
-fn cancel_requested(run: Run) -> Result<Transition, Refusal> {
-    let run = Run { cancel_requested: true, ..run };
+fn cancel_requested(run: ExecutionSnapshot) -> Result<Transition, TransitionRefusal> {
+    let run = ExecutionSnapshot { cancel_requested: true, ..run };
     match run.state {
-        State::Running => Ok(run.to(State::Running, Cause::CancelRequested, vec![Effect::Record])),
+        State::Running => Ok(run.to(State::Running, TransitionCause::CancelRequested, vec![Effect::Record])),
         State::Queued | State::Parked | State::Blocked if run.must_cancel => Ok(run.to(
             State::Queued,
-            Cause::CancelRequested,
+            TransitionCause::CancelRequested,
             vec![Effect::LeaveReady, Effect::EnterReady { not_before: None }, Effect::Record],
         )),
         State::Pending | State::Queued | State::Parked | State::Blocked => {
-            Ok(end_unleased(run, State::Cancelled, Cause::Cancelled))
+            Ok(end_unleased(run, State::Cancelled, TransitionCause::Cancelled))
         }
         State::Succeeded | State::Failed | State::Aborted | State::Cancelled | State::DeadLettered => {
-            Err(Refusal::Terminal(run.state))
+            Err(TransitionRefusal::Terminal(run.state))
         }
     }
 }
 
 /// The end of a run that nobody has.
-fn end_unleased(run: Run, end: State, cause: Cause) -> Transition {
-    let mut effects = vec![Effect::PassTurn, Effect::Announce, Effect::Record];
+fn end_unleased(run: ExecutionSnapshot, end: State, cause: TransitionCause) -> Transition {
+    let mut effects = vec![Effect::PromoteNext, Effect::Announce, Effect::Record];
     if run.state.is_ready() {
         effects.insert(0, Effect::LeaveReady);
     }
     run.to(end, cause, effects)
 }
 
-fn overdue(run: Run, limit: Overdue) -> Result<Transition, Refusal> {
+fn overdue(run: ExecutionSnapshot, limit: Overdue) -> Result<Transition, TransitionRefusal> {
     match limit {
         Overdue::Cancel => match run.state {
             State::Running | State::Pending | State::Queued | State::Parked | State::Blocked
                 if !run.cancel_requested =>
             {
-                Err(Refusal::NoCancelRequested)
+                Err(TransitionRefusal::NoCancelRequested)
             }
-            State::Running => {
-                Ok(end_leased(run, State::Cancelled, AttemptVerdict::Cancelled, Cause::CancelOverdue))
-            }
+            State::Running => Ok(end_leased(
+                run,
+                State::Cancelled,
+                AttemptVerdict::Cancelled,
+                TransitionCause::CancelOverdue,
+            )),
             State::Pending | State::Queued | State::Parked | State::Blocked => {
-                Ok(end_unleased(run, State::Cancelled, Cause::CancelOverdue))
+                Ok(end_unleased(run, State::Cancelled, TransitionCause::CancelOverdue))
             }
             State::Succeeded | State::Failed | State::Aborted | State::Cancelled | State::DeadLettered => {
-                Err(Refusal::Terminal(run.state))
+                Err(TransitionRefusal::Terminal(run.state))
             }
         },
         Overdue::ExecutionTime => {
             must_run(run)?;
-            Ok(end_leased(run, State::Failed, AttemptVerdict::Expired, Cause::TimeLimit))
+            Ok(end_leased(run, State::Failed, AttemptVerdict::Expired, TransitionCause::TimeLimit))
         }
         Overdue::RunAge => match run.state {
-            State::Running => Ok(end_leased(run, State::Failed, AttemptVerdict::Expired, Cause::RunAge)),
+            State::Running => {
+                Ok(end_leased(run, State::Failed, AttemptVerdict::Expired, TransitionCause::RunAge))
+            }
             State::Pending | State::Queued | State::Parked | State::Blocked => {
-                Ok(end_unleased(run, State::Failed, Cause::RunAge))
+                Ok(end_unleased(run, State::Failed, TransitionCause::RunAge))
             }
             State::Succeeded | State::Failed | State::Aborted | State::Cancelled | State::DeadLettered => {
-                Err(Refusal::Terminal(run.state))
+                Err(TransitionRefusal::Terminal(run.state))
             }
         },
     }

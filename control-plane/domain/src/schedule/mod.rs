@@ -1,6 +1,6 @@
 //! When a plan runs next for a config: so long after the end of the run before, or at the times of a cron text.
 //!
-//! Of a schedule are stored its [`Dues`]: when it is due, and for cron how far its times are decided. A time is decided once its run was
+//! Of a schedule are stored its [`DueTimes`]: when it is due, and for cron how far its times are decided. A time is decided once its run was
 //! started, or once it was dropped; so what was missed while nothing ran is known afterwards, and nothing is run twice.
 
 mod cron;
@@ -40,7 +40,7 @@ const ON_TIME: TimeDelta = TimeDelta::seconds(60);
 
 /// When a plan runs for a config.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Timing {
+pub enum ScheduleTiming {
     /// So long after the end of the run before.
     Wait(TimeDelta),
     /// At these times.
@@ -49,13 +49,13 @@ pub enum Timing {
 
 /// What of a schedule, its plan and its config decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Schedule {
+pub struct ScheduleRules {
     /// Plan and config are enabled.
     pub enabled: bool,
     /// Somebody paused it.
     pub paused: bool,
     /// When it runs.
-    pub timing: Timing,
+    pub timing: ScheduleTiming,
     /// What becomes of a due run while one is going.
     pub overlap: Overlap,
     /// What becomes of missed times, by cron.
@@ -68,7 +68,7 @@ pub struct Schedule {
 
 /// How a schedule stands in time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Dues {
+pub struct DueTimes {
     /// When it is due; none: it rests, or its run is going.
     pub next_at: Option<DateTime<Utc>>,
     /// By cron: every time up to this one is decided; none: nothing was, since it was enabled.
@@ -79,67 +79,73 @@ pub struct Dues {
 
 /// What to do with a schedule whose time has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Due {
+pub enum DueDecision {
     /// Start a run; nothing is due until it has ended.
     Start {
         /// The time that it counts as.
         scheduled_at: DateTime<Utc>,
         /// How the schedule stands then.
-        dues: Dues,
+        dues: DueTimes,
     },
     /// Drop what is due.
     Skip {
         /// How the schedule stands then.
-        dues: Dues,
+        dues: DueTimes,
     },
     /// Nothing is due any more.
-    Rest,
+    Suspend,
 }
 
 /// What else is going of its plan and config.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Going {
+pub struct ActiveExecutions {
     /// Its last scheduled run has not ended.
     pub own: bool,
     /// Another run that saves progress has not.
     pub other: bool,
 }
 
-impl Schedule {
+impl ScheduleRules {
     /// It is enabled, not paused, and has runs left.
     fn is_active(&self) -> bool {
         self.enabled && !self.paused && self.repeat_count.is_none_or(|count| self.run_count < count)
     }
 
     /// Due at its next time; everything up to now is decided.
-    fn at_next(&self, cron: &CronTimes, now: DateTime<Utc>) -> Dues {
+    fn at_next(&self, cron: &CronTimes, now: DateTime<Utc>) -> DueTimes {
         let next_at = if self.is_active() { cron.after(now) } else { None };
-        Dues { next_at, decided_until: Some(now), owed_until: None }
+        DueTimes { next_at, decided_until: Some(now), owed_until: None }
     }
 
     /// The schedule is due. `oldest`: history does not reach further back. What is older is dropped by cron, and counts as now by
     /// waiting.
-    pub fn due(&self, dues: Dues, now: DateTime<Utc>, oldest: DateTime<Utc>, going: Going) -> Due {
+    pub fn due(
+        &self,
+        dues: DueTimes,
+        now: DateTime<Utc>,
+        oldest: DateTime<Utc>,
+        going: ActiveExecutions,
+    ) -> DueDecision {
         if !self.is_active() || going.own {
-            return Due::Rest;
+            return DueDecision::Suspend;
         }
         let dropped = going.other && self.overlap == Overlap::Skip;
         match &self.timing {
-            Timing::Wait(wait) if dropped => {
-                Due::Skip { dues: Dues { next_at: Some(now + *wait), ..Dues::default() } }
+            ScheduleTiming::Wait(wait) if dropped => {
+                DueDecision::Skip { dues: DueTimes { next_at: Some(now + *wait), ..DueTimes::default() } }
             }
-            Timing::Wait(_) => {
+            ScheduleTiming::Wait(_) => {
                 let due_at = dues.next_at.unwrap_or(now);
                 let scheduled_at = if due_at < oldest { now } else { due_at };
-                Due::Start { scheduled_at, dues: Dues::default() }
+                DueDecision::Start { scheduled_at, dues: DueTimes::default() }
             }
-            Timing::Cron(cron) if dropped => Due::Skip { dues: self.at_next(cron, now) },
-            Timing::Cron(cron) => match self.turn(cron, dues, now, oldest) {
+            ScheduleTiming::Cron(cron) if dropped => DueDecision::Skip { dues: self.at_next(cron, now) },
+            ScheduleTiming::Cron(cron) => match self.turn(cron, dues, now, oldest) {
                 Some((scheduled_at, owed_until)) => {
-                    let dues = Dues { next_at: None, decided_until: Some(scheduled_at), owed_until };
-                    Due::Start { scheduled_at, dues }
+                    let dues = DueTimes { next_at: None, decided_until: Some(scheduled_at), owed_until };
+                    DueDecision::Start { scheduled_at, dues }
                 }
-                None => Due::Skip { dues: self.at_next(cron, now) },
+                None => DueDecision::Skip { dues: self.at_next(cron, now) },
             },
         }
     }
@@ -148,7 +154,7 @@ impl Schedule {
     fn turn(
         &self,
         cron: &CronTimes,
-        dues: Dues,
+        dues: DueTimes,
         now: DateTime<Utc>,
         oldest: DateTime<Utc>,
     ) -> Option<(DateTime<Utc>, Option<DateTime<Utc>>)> {
@@ -168,49 +174,49 @@ impl Schedule {
     }
 
     /// Its scheduled run ended now. By cron, what came while it was going is dropped, or owed a run each.
-    pub fn after_run(&self, dues: Dues, now: DateTime<Utc>) -> Dues {
+    pub fn after_run(&self, dues: DueTimes, now: DateTime<Utc>) -> DueTimes {
         let cron = match &self.timing {
-            Timing::Wait(wait) => {
-                return Dues { next_at: self.is_active().then(|| now + *wait), ..Dues::default() };
+            ScheduleTiming::Wait(wait) => {
+                return DueTimes { next_at: self.is_active().then(|| now + *wait), ..DueTimes::default() };
             }
-            Timing::Cron(cron) => cron,
+            ScheduleTiming::Cron(cron) => cron,
         };
         if !self.is_active() {
-            return Dues { next_at: None, ..dues };
+            return DueTimes { next_at: None, ..dues };
         }
         let Some(decided_until) = dues.decided_until else { return self.at_next(cron, now) };
         let owed =
             cron.after(decided_until).filter(|time| dues.owed_until.is_some_and(|until| *time <= until));
         match (owed, self.overlap) {
-            (Some(next), _) => Dues { next_at: Some(next), ..dues },
+            (Some(next), _) => DueTimes { next_at: Some(next), ..dues },
             (None, Overlap::Skip) => self.at_next(cron, now),
             (None, Overlap::Queue) => {
                 let times = cron.between(decided_until, now, MAX_OWED);
                 let Some(first) = times.first() else { return self.at_next(cron, now) };
                 // Those before the first, too many, are dropped.
                 let decided_until = Some(*first - TimeDelta::microseconds(1));
-                Dues { next_at: Some(*first), decided_until, owed_until: times.last().copied() }
+                DueTimes { next_at: Some(*first), decided_until, owed_until: times.last().copied() }
             }
         }
     }
 
     /// Plan or config were changed, or the schedule is new. `anew`: what its times are has changed.
-    pub fn changed(&self, dues: Dues, now: DateTime<Utc>, own_run_going: bool, anew: bool) -> Dues {
+    pub fn changed(&self, dues: DueTimes, now: DateTime<Utc>, own_run_going: bool, anew: bool) -> DueTimes {
         if !self.enabled {
-            return Dues::default();
+            return DueTimes::default();
         }
         let cron = match &self.timing {
-            Timing::Wait(wait) => {
+            ScheduleTiming::Wait(wait) => {
                 let latest = (self.is_active() && !own_run_going).then(|| now + *wait);
                 // A shorter wait takes effect at once; what was due before stays due.
                 let next_at = latest.map(|latest| dues.next_at.map_or(now, |due| due.min(latest)));
-                return Dues { next_at, ..Dues::default() };
+                return DueTimes { next_at, ..DueTimes::default() };
             }
-            Timing::Cron(cron) => cron,
+            ScheduleTiming::Cron(cron) => cron,
         };
         let dues = if anew || dues.decided_until.is_none() { self.at_next(cron, now) } else { dues };
         if own_run_going || !self.is_active() {
-            return Dues { next_at: None, ..dues };
+            return DueTimes { next_at: None, ..dues };
         }
         if dues.next_at.is_none() { self.at_next(cron, now) } else { dues }
     }
@@ -219,22 +225,22 @@ impl Schedule {
     /// scheduled run; none: it never had one, or history has forgotten it.
     pub fn resumed(
         &self,
-        dues: Dues,
+        dues: DueTimes,
         last_ended_at: Option<DateTime<Utc>>,
         now: DateTime<Utc>,
         own_run_going: bool,
-    ) -> Dues {
+    ) -> DueTimes {
         if own_run_going || !self.is_active() {
             // The end of its run says what is due.
-            return Dues { next_at: None, ..dues };
+            return DueTimes { next_at: None, ..dues };
         }
         match &self.timing {
-            Timing::Wait(wait) => {
+            ScheduleTiming::Wait(wait) => {
                 let due_at = last_ended_at.map_or(now, |ended_at| ended_at + *wait);
-                Dues { next_at: Some(due_at.max(now)), ..Dues::default() }
+                DueTimes { next_at: Some(due_at.max(now)), ..DueTimes::default() }
             }
-            Timing::Cron(cron) => match dues.decided_until {
-                Some(decided) => Dues { next_at: cron.after(decided).map(|time| time.max(now)), ..dues },
+            ScheduleTiming::Cron(cron) => match dues.decided_until {
+                Some(decided) => DueTimes { next_at: cron.after(decided).map(|time| time.max(now)), ..dues },
                 None => self.at_next(cron, now),
             },
         }
@@ -244,7 +250,7 @@ impl Schedule {
     /// that ends now, and every later one as a run of no length.
     pub fn upcoming(
         &self,
-        dues: Dues,
+        dues: DueTimes,
         own_run_going: bool,
         now: DateTime<Utc>,
         count: usize,
@@ -256,19 +262,19 @@ impl Schedule {
         let left = self.repeat_count.map_or(u32::MAX, |runs| runs.saturating_sub(self.run_count));
         let count = count.min(usize::try_from(left).unwrap_or(usize::MAX));
         let first = match &self.timing {
-            Timing::Wait(_) => dues.next_at.map(|due_at| due_at.max(now)),
-            Timing::Cron(_) if dues.next_at.is_some_and(|due_at| due_at <= now) => {
-                match self.due(dues, now, DateTime::<Utc>::MIN_UTC, Going::default()) {
-                    Due::Start { .. } => Some(now),
-                    Due::Skip { dues } => dues.next_at,
-                    Due::Rest => None,
+            ScheduleTiming::Wait(_) => dues.next_at.map(|due_at| due_at.max(now)),
+            ScheduleTiming::Cron(_) if dues.next_at.is_some_and(|due_at| due_at <= now) => {
+                match self.due(dues, now, DateTime::<Utc>::MIN_UTC, ActiveExecutions::default()) {
+                    DueDecision::Start { .. } => Some(now),
+                    DueDecision::Skip { dues } => dues.next_at,
+                    DueDecision::Suspend => None,
                 }
             }
-            Timing::Cron(_) => dues.next_at,
+            ScheduleTiming::Cron(_) => dues.next_at,
         };
         let next = |time: &DateTime<Utc>| match &self.timing {
-            Timing::Wait(wait) => time.checked_add_signed(*wait),
-            Timing::Cron(cron) => cron.after(*time),
+            ScheduleTiming::Wait(wait) => time.checked_add_signed(*wait),
+            ScheduleTiming::Cron(cron) => cron.after(*time),
         };
         std::iter::successors(first, next).take(count).collect()
     }

@@ -9,9 +9,9 @@ use crate::{
     commands::{
         Fault,
         executions::Report,
-        fleet::progress::{Counts, Progress, RunFault, Warning},
+        fleet::progress::{ExecutionCounts, ExecutionError, ExecutionProgress, ExecutionWarning},
     },
-    store::executions::{Attempt, Event, Execution, Filter},
+    store::executions::{Attempt, Execution, ExecutionFilter, HistoryEvent},
 };
 
 /// Encodes an execution.
@@ -77,19 +77,22 @@ pub(crate) fn to_wire(row: Execution) -> Result<v1::Execution, Status> {
     })
 }
 
-fn run_error(fault: RunFault) -> v1::RunError {
-    let RunFault { class, code, message, pointer, status_code, step_path } = fault;
+fn run_error(fault: ExecutionError) -> v1::RunError {
+    let ExecutionError { class, code, message, pointer, status_code, step_path } = fault;
     v1::RunError { class, code, message, pointer, status_code, step_path }
 }
 
 type Positions = std::collections::HashMap<String, i64>;
 
-fn progress_to_wire(progress: Progress) -> (v1::Counts, Positions, Vec<v1::Warning>) {
-    let Progress { counts, positions, warnings } = progress;
-    let Counts { requests, retries, pages, rows, messages, bytes, errors } = counts;
-    let counts = v1::Counts { requests, retries, pages, rows, messages, bytes, errors };
-    let warnings =
-        warnings.into_iter().map(|Warning { code, pointer, message }| v1::Warning { code, pointer, message });
+fn progress_to_wire(
+    progress: ExecutionProgress,
+) -> (v1::ExecutionCounts, Positions, Vec<v1::ExecutionWarning>) {
+    let ExecutionProgress { counts, positions, warnings } = progress;
+    let ExecutionCounts { requests, retries, pages, rows, messages, bytes, errors } = counts;
+    let counts = v1::ExecutionCounts { requests, retries, pages, rows, messages, bytes, errors };
+    let warnings = warnings
+        .into_iter()
+        .map(|ExecutionWarning { code, pointer, message }| v1::ExecutionWarning { code, pointer, message });
     (counts, positions.into_iter().collect(), warnings.collect())
 }
 
@@ -120,8 +123,8 @@ pub(crate) fn attempt_to_wire(row: Attempt) -> v1::ExecutionAttempt {
 }
 
 /// Encodes a transition.
-pub(crate) fn event_to_wire(row: Event) -> Result<v1::ExecutionEvent, Status> {
-    let Event { at, state, attempt, cause, detail } = row;
+pub(crate) fn event_to_wire(row: HistoryEvent) -> Result<v1::ExecutionEvent, Status> {
+    let HistoryEvent { at, state, attempt, cause, detail } = row;
     Ok(v1::ExecutionEvent {
         time: Some(convert::timestamp(at)),
         state: state_to_wire(&state)?.into(),
@@ -132,7 +135,7 @@ pub(crate) fn event_to_wire(row: Event) -> Result<v1::ExecutionEvent, Status> {
 }
 
 /// Decodes a list's filter.
-pub(crate) fn filter(request: v1::ListExecutionsRequest) -> Result<Filter, Status> {
+pub(crate) fn filter(request: v1::ListExecutionsRequest) -> Result<ExecutionFilter, Status> {
     let v1::ListExecutionsRequest {
         page_size: _,
         page_token: _,
@@ -148,7 +151,7 @@ pub(crate) fn filter(request: v1::ListExecutionsRequest) -> Result<Filter, Statu
     }
     let states: Result<Vec<String>, Status> =
         states.into_iter().enumerate().map(|(index, state)| state_from_wire(index, state)).collect();
-    Ok(Filter {
+    Ok(ExecutionFilter {
         plan_key: (!plan.is_empty()).then_some(plan),
         config_key: (!config.is_empty()).then_some(config),
         states: states?,

@@ -1,16 +1,16 @@
 //! The fleet protocol: what executors are answered.
 
-use orchid_domain::{cursor::CursorKind, lease::Refusal};
+use orchid_domain::{cursor::CursorKind, lease::LeaseRefusal};
 use orchid_proto::executor::v1 as wire;
 
 use crate::{
     api::convert::{self, lease::id_text},
     commands::configs::{ClientCertificate, Transport},
     commands::fleet::{
-        ItemResult, Verdict,
-        acquire::{Acquired, Grant, GrantedConfig, Kept, Saved},
-        heartbeat::{Answer, Command},
-        register::Joined,
+        LeaseResult, LeaseVerdict,
+        acquire::{AcquireResponse, Grant, GrantedCheckpoint, GrantedConfig, PersistentState},
+        heartbeat::{HeartbeatResponse, LeaseCommand},
+        register::RegisteredSession,
     },
     store::fleet::{
         announcements::Announcement,
@@ -19,8 +19,8 @@ use crate::{
 };
 
 /// Encodes a session.
-pub(crate) fn joined(joined: Joined) -> wire::RegisterResponse {
-    let Joined {
+pub(crate) fn joined(joined: RegisteredSession) -> wire::RegisterResponse {
+    let RegisteredSession {
         session_id,
         session_token,
         ttl,
@@ -45,8 +45,8 @@ pub(crate) fn joined(joined: Joined) -> wire::RegisterResponse {
 }
 
 /// Encodes grants and refusals.
-pub(crate) fn acquired(acquired: Acquired) -> wire::AcquireLeasesResponse {
-    let Acquired { seq, grants, refused } = acquired;
+pub(crate) fn acquired(acquired: AcquireResponse) -> wire::AcquireLeasesResponse {
+    let AcquireResponse { seq, grants, refused } = acquired;
     let refused = refused.into_iter().map(|(key, refusal)| wire::Refused {
         execution_id: key.execution_id.to_string(),
         verdict: refusal_to_wire(refusal).into(),
@@ -79,7 +79,7 @@ fn grant(grant: Grant) -> wire::Grant {
         persists,
     } = grant;
     let context_apart = kept.is_none();
-    let Kept { context, cursors } = kept.unwrap_or_default();
+    let PersistentState { context, cursors } = kept.unwrap_or_default();
     wire::Grant {
         lease_token: lease_token.into(),
         lease_id: lease.lease_id.to_string(),
@@ -133,8 +133,8 @@ fn granted_transport(transport: Transport) -> wire::GrantedTransport {
 }
 
 /// Encodes what outlives runs, where a grant had no room for it.
-pub(crate) fn kept(kept: Kept) -> wire::FetchContextResponse {
-    let Kept { context, cursors } = kept;
+pub(crate) fn kept(kept: PersistentState) -> wire::FetchContextResponse {
+    let PersistentState { context, cursors } = kept;
     wire::FetchContextResponse { context: fields(context), cursors: self::cursors(cursors) }
 }
 
@@ -154,8 +154,8 @@ fn fields(fields: impl IntoIterator<Item = (String, Vec<u8>)>) -> Vec<wire::Json
     fields.into_iter().map(|(name, json)| wire::JsonField { name, json: json.into() }).collect()
 }
 
-fn saved(saved: Saved) -> wire::SavedCheckpoint {
-    let Saved { seq, place, finished, progress } = saved;
+fn saved(saved: GrantedCheckpoint) -> wire::SavedCheckpoint {
+    let GrantedCheckpoint { seq, place, finished, progress } = saved;
     wire::SavedCheckpoint {
         seq,
         place: place.into(),
@@ -165,14 +165,14 @@ fn saved(saved: Saved) -> wire::SavedCheckpoint {
 }
 
 /// Encodes the answer to a beat.
-pub(crate) fn answer(beat_seq: i64, held_ms: i64, answer: Answer) -> wire::HeartbeatResponse {
-    let Answer { ttl, heartbeat_interval, instructions, announcements } = answer;
+pub(crate) fn answer(beat_seq: i64, held_ms: i64, answer: HeartbeatResponse) -> wire::HeartbeatResponse {
+    let HeartbeatResponse { ttl, heartbeat_interval, instructions, announcements } = answer;
     let instructions = instructions.into_iter().map(|(lease_id, command)| wire::LeaseInstruction {
         lease_id: lease_id.to_string(),
         command: match command {
-            Command::Continue => wire::LeaseCommand::Continue,
-            Command::Cancel => wire::LeaseCommand::Cancel,
-            Command::Lost => wire::LeaseCommand::Lost,
+            LeaseCommand::Continue => wire::LeaseCommand::Continue,
+            LeaseCommand::Cancel => wire::LeaseCommand::Cancel,
+            LeaseCommand::Lost => wire::LeaseCommand::Lost,
         }
         .into(),
     });
@@ -201,27 +201,27 @@ pub(crate) fn announcement(announcement: Announcement) -> wire::Announcement {
 }
 
 /// Encodes what became of the items of a batch.
-pub(crate) fn results(results: Vec<ItemResult>) -> Vec<wire::ItemResult> {
-    let encode = |result: ItemResult| {
-        let ItemResult { lease_id, verdict } = result;
+pub(crate) fn results(results: Vec<LeaseResult>) -> Vec<wire::ItemResult> {
+    let encode = |result: LeaseResult| {
+        let LeaseResult { lease_id, verdict } = result;
         let (verdict, detail) = match verdict {
-            Verdict::Ok => (wire::Verdict::Ok, String::new()),
-            Verdict::Refused(refusal) => (refusal_to_wire(refusal), refusal.to_string()),
-            Verdict::BadToken => (wire::Verdict::BadToken, "the lease token does not open".to_owned()),
-            Verdict::Invalid(why) => (wire::Verdict::Invalid, why),
+            LeaseVerdict::Ok => (wire::Verdict::Ok, String::new()),
+            LeaseVerdict::Refused(refusal) => (refusal_to_wire(refusal), refusal.to_string()),
+            LeaseVerdict::BadToken => (wire::Verdict::BadToken, "the lease token does not open".to_owned()),
+            LeaseVerdict::Invalid(why) => (wire::Verdict::Invalid, why),
         };
         wire::ItemResult { lease_id: id_text(lease_id), verdict: verdict.into(), detail }
     };
     results.into_iter().map(encode).collect()
 }
 
-fn refusal_to_wire(refusal: Refusal) -> wire::Verdict {
+fn refusal_to_wire(refusal: LeaseRefusal) -> wire::Verdict {
     match refusal {
-        Refusal::LeaseLost => wire::Verdict::LeaseLost,
-        Refusal::Fenced => wire::Verdict::Fenced,
-        Refusal::ExecutionTerminal => wire::Verdict::ExecutionTerminal,
-        Refusal::AlreadyLeased => wire::Verdict::AlreadyLeased,
-        Refusal::NotReady => wire::Verdict::NotReady,
+        LeaseRefusal::LeaseLost => wire::Verdict::LeaseLost,
+        LeaseRefusal::Fenced => wire::Verdict::Fenced,
+        LeaseRefusal::ExecutionTerminal => wire::Verdict::ExecutionTerminal,
+        LeaseRefusal::AlreadyLeased => wire::Verdict::AlreadyLeased,
+        LeaseRefusal::NotReady => wire::Verdict::NotReady,
     }
 }
 

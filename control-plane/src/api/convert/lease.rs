@@ -15,31 +15,31 @@ use crate::{
     commands::{
         Fault,
         fleet::{
-            CheckpointData, ContextChange, CursorChange, acquire::Acquire, complete::Completion,
-            heartbeat::Beat, park::Parking, register::Joining, release::Releasing,
+            CheckpointUpdate, ContextChange, CursorChange, acquire::AcquireRequest, complete::CompleteItem,
+            heartbeat::Heartbeat, park::ParkItem, register::RegisterRequest, release::ReleaseItem,
         },
     },
-    store::fleet::{Key, announcements::AnnouncementKey, cursors::CursorKey},
+    store::fleet::{ExecutionKey, announcements::AnnouncementKey, cursors::CursorKey},
 };
 
 /// Decodes a registration into one of the pools that the caller's token opens.
-pub(crate) fn joining(request: wire::RegisterRequest, pools: &[String]) -> Result<Joining, Status> {
+pub(crate) fn joining(request: wire::RegisterRequest, pools: &[String]) -> Result<RegisterRequest, Status> {
     let wire::RegisterRequest { name, pool, slots, version } = request;
     if !pools.contains(&pool) {
         let message = format!("the token does not open pool {pool:?}");
         return Err(error::plain(tonic::Code::PermissionDenied, "WRONG_POOL", message));
     }
-    Ok(Joining { name, pool, slots, build: version })
+    Ok(RegisterRequest { name, pool, slots, build: version })
 }
 
 /// Decodes an acquisition.
-pub(crate) fn acquire(request: wire::AcquireLeasesRequest) -> Result<Acquire, Status> {
+pub(crate) fn acquire(request: wire::AcquireLeasesRequest) -> Result<AcquireRequest, Status> {
     let wire::AcquireLeasesRequest { acquire_seq, max_leases, rung, wait_ms, known_definitions } = request;
     let rung = rung.into_iter().map(|rung| {
         let wire::RungExecution { tenant_id, execution_id } = rung;
         key(&tenant_id, &execution_id)
     });
-    Ok(Acquire {
+    Ok(AcquireRequest {
         seq: acquire_seq,
         max_leases: usize::try_from(max_leases).unwrap_or(0),
         rung: rung.collect::<Result<_, _>>()?,
@@ -48,15 +48,15 @@ pub(crate) fn acquire(request: wire::AcquireLeasesRequest) -> Result<Acquire, St
     })
 }
 
-fn key(tenant_id: &str, execution_id: &str) -> Result<Key, Status> {
-    Ok(Key {
+fn key(tenant_id: &str, execution_id: &str) -> Result<ExecutionKey, Status> {
+    Ok(ExecutionKey {
         tenant_id: request::id("/rung/tenant_id", tenant_id)?,
         execution_id: request::id("/rung/execution_id", execution_id)?,
     })
 }
 
 /// Decodes a beat.
-pub(crate) fn beat(request: wire::HeartbeatRequest) -> Result<Beat, Status> {
+pub(crate) fn beat(request: wire::HeartbeatRequest) -> Result<Heartbeat, Status> {
     let wire::HeartbeatRequest {
         beat_seq,
         answered_acquire_seq,
@@ -79,7 +79,7 @@ pub(crate) fn beat(request: wire::HeartbeatRequest) -> Result<Beat, Status> {
             id: request::id("/confirmed_announcements/id", &id)?,
         })
     });
-    Ok(Beat {
+    Ok(Heartbeat {
         seq: beat_seq,
         answered_acquire_seq,
         leases: leases.collect(),
@@ -92,13 +92,13 @@ pub(crate) fn beat(request: wire::HeartbeatRequest) -> Result<Beat, Status> {
 /// Decodes checkpoints.
 pub(crate) fn checkpoints(
     request: wire::CheckpointRequest,
-) -> Result<Vec<(Vec<u8>, CheckpointData)>, Status> {
+) -> Result<Vec<(Vec<u8>, CheckpointUpdate)>, Status> {
     let wire::CheckpointRequest { items } = request;
     let decode = |(index, item): (usize, wire::CheckpointItem)| checkpoint(item, &format!("/items/{index}"));
     items.into_iter().enumerate().map(decode).collect()
 }
 
-fn checkpoint(item: wire::CheckpointItem, pointer: &str) -> Result<(Vec<u8>, CheckpointData), Status> {
+fn checkpoint(item: wire::CheckpointItem, pointer: &str) -> Result<(Vec<u8>, CheckpointUpdate), Status> {
     let wire::CheckpointItem {
         lease_token,
         seq,
@@ -118,7 +118,7 @@ fn checkpoint(item: wire::CheckpointItem, pointer: &str) -> Result<(Vec<u8>, Che
         .into_iter()
         .enumerate()
         .map(|(index, change)| cursor(change, &format!("{pointer}/cursor_changes/{index}")));
-    let data = CheckpointData {
+    let data = CheckpointUpdate {
         seq,
         place: place.into(),
         finished: finished.map(Vec::from),
@@ -147,19 +147,19 @@ fn cursor(change: wire::Cursor, pointer: &str) -> Result<CursorChange, Status> {
 fn last_checkpoint(
     item: Option<wire::CheckpointItem>,
     pointer: &str,
-) -> Result<(Vec<u8>, CheckpointData), Status> {
+) -> Result<(Vec<u8>, CheckpointUpdate), Status> {
     let pointer = format!("{pointer}/checkpoint");
     checkpoint(request::required(item, &pointer)?, &pointer)
 }
 
 /// Decodes ends.
-pub(crate) fn completions(items: Vec<wire::CompleteItem>) -> Result<Vec<Completion>, Status> {
+pub(crate) fn completions(items: Vec<wire::CompleteItem>) -> Result<Vec<CompleteItem>, Status> {
     let decode = |(index, item): (usize, wire::CompleteItem)| {
         let wire::CompleteItem { checkpoint, outcome: number, partial, complete, fault } = item;
         let pointer = format!("/items/{index}");
         let (lease_token, checkpoint) = last_checkpoint(checkpoint, &pointer)?;
         let outcome = outcome(number, &pointer)?;
-        Ok(Completion { lease_token, checkpoint, outcome, partial, complete, fault: fault.map(Into::into) })
+        Ok(CompleteItem { lease_token, checkpoint, outcome, partial, complete, fault: fault.map(Into::into) })
     };
     items.into_iter().enumerate().map(decode).collect()
 }
@@ -175,20 +175,20 @@ fn outcome(number: i32, pointer: &str) -> Result<Outcome, Status> {
 }
 
 /// Decodes parkings.
-pub(crate) fn parkings(request: wire::ParkRequest) -> Result<Vec<Parking>, Status> {
+pub(crate) fn parkings(request: wire::ParkRequest) -> Result<Vec<ParkItem>, Status> {
     let decode = |(index, item): (usize, wire::ParkItem)| {
         let wire::ParkItem { checkpoint, not_before, reason } = item;
         let pointer = format!("/items/{index}");
         let (lease_token, checkpoint) = last_checkpoint(checkpoint, &pointer)?;
         let place = format!("{pointer}/not_before");
         let not_before = convert::time(request::required(not_before, &place)?, &place)?;
-        Ok(Parking { lease_token, checkpoint, not_before, reason })
+        Ok(ParkItem { lease_token, checkpoint, not_before, reason })
     };
     request.items.into_iter().enumerate().map(decode).collect()
 }
 
 /// Decodes releases.
-pub(crate) fn releases(request: wire::ReleaseRequest) -> Result<Vec<Releasing>, Status> {
+pub(crate) fn releases(request: wire::ReleaseRequest) -> Result<Vec<ReleaseItem>, Status> {
     let decode = |(index, item): (usize, wire::ReleaseItem)| {
         let wire::ReleaseItem { checkpoint, reason: number } = item;
         let pointer = format!("/items/{index}");
@@ -201,7 +201,7 @@ pub(crate) fn releases(request: wire::ReleaseRequest) -> Result<Vec<Releasing>, 
                 return Err(no_such(&format!("{pointer}/reason"), number));
             }
         };
-        Ok(Releasing { lease_token, checkpoint, reason })
+        Ok(ReleaseItem { lease_token, checkpoint, reason })
     };
     request.items.into_iter().enumerate().map(decode).collect()
 }

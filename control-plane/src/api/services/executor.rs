@@ -14,7 +14,7 @@ use crate::{
         request::{self, now, session_of},
     },
     commands::fleet::{
-        acquire::{self, Acquire},
+        acquire::{self, AcquireRequest},
         checkpoint, complete, fetch_context, heartbeat, park, register, release,
     },
 };
@@ -91,7 +91,7 @@ impl ExecutorService for Executors {
         let items = lease::completions(items)?;
         // The answer tells of the ends, so it does not wait for work.
         let acquire = acquire.map(lease::acquire).transpose()?;
-        let acquire = acquire.map(|acquire| Acquire { wait: Duration::ZERO, ..acquire });
+        let acquire = acquire.map(|acquire| AcquireRequest { wait: Duration::ZERO, ..acquire });
         let (ended, acquired) =
             complete::run(&self.0.fleet, &session, now(), items, acquire).await.map_err(fleet_status)?;
         Ok(Response::new(wire::CompleteResponse {

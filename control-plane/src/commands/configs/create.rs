@@ -16,7 +16,7 @@ use crate::{
     keys::MasterKeys,
     store::{
         configs::{self, Config, SealedSecrets},
-        db::{TenantTx, Work},
+        db::{TenantTx, Transaction},
         integrations::{self, Integration},
     },
 };
@@ -92,9 +92,9 @@ impl CreateConfig {
     }
 }
 
-impl Work<TenantTx> for CreateConfig {
-    type Done = Config;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for CreateConfig {
+    type Output = Config;
+    type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Config, CommandError> {
         let Checked { integration, row, values, transport } = self.check(tx).await?;

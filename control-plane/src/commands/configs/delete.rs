@@ -5,7 +5,7 @@ use crate::{
     commands::{CommandError, etag},
     store::{
         configs,
-        db::{TenantTx, Work},
+        db::{TenantTx, Transaction},
         integrations,
     },
 };
@@ -20,9 +20,9 @@ pub struct DeleteConfig {
     pub etag: Option<String>,
 }
 
-impl Work<TenantTx> for DeleteConfig {
-    type Done = ();
-    type Fault = CommandError;
+impl Transaction<TenantTx> for DeleteConfig {
+    type Output = ();
+    type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<(), CommandError> {
         let missing = || CommandError::not_found(WHAT, format!("{}/{}", self.integration, self.key));

@@ -10,7 +10,7 @@ use crate::{
     },
     store::{
         configs::{self, Config},
-        db::{TenantTx, Work},
+        db::{TenantTx, Transaction},
     },
 };
 
@@ -22,9 +22,9 @@ pub struct GetConfig {
     pub key: String,
 }
 
-impl Work<TenantTx> for GetConfig {
-    type Done = Config;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for GetConfig {
+    type Output = Config;
+    type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Config, CommandError> {
         configs::by_key(tx, &self.integration, &self.key)
@@ -41,11 +41,11 @@ pub struct ListConfigs {
     pub page: Page<Uuid>,
 }
 
-impl Work<TenantTx> for ListConfigs {
-    type Done = Listed<Config, Uuid>;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for ListConfigs {
+    type Output = Listed<Config, Uuid>;
+    type Error = CommandError;
 
-    async fn run(&self, tx: &TenantTx) -> Result<Self::Done, CommandError> {
+    async fn run(&self, tx: &TenantTx) -> Result<Self::Output, CommandError> {
         let rows = configs::list(tx, self.integration.as_deref(), self.page.after, self.page.limit()).await?;
         Ok(self.page.cut(rows, |row| row.id))
     }

@@ -15,7 +15,7 @@ use crate::{
     keys::MasterKeys,
     store::{
         configs::{self, Config},
-        db::{TenantTx, Work},
+        db::{TenantTx, Transaction},
         integrations,
     },
 };
@@ -42,9 +42,9 @@ pub struct UpdateConfig {
     pub keys: Arc<MasterKeys>,
 }
 
-impl Work<TenantTx> for UpdateConfig {
-    type Done = Config;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for UpdateConfig {
+    type Output = Config;
+    type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Config, CommandError> {
         let missing = || CommandError::not_found(WHAT, format!("{}/{}", self.integration, self.key));

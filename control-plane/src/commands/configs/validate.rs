@@ -3,15 +3,15 @@
 use super::CreateConfig;
 use crate::{
     commands::{CommandError, Fault},
-    store::db::{TenantTx, Work},
+    store::db::{TenantTx, Transaction},
 };
 
 /// The config as it would be created.
 pub struct ValidateConfig(pub CreateConfig);
 
-impl Work<TenantTx> for ValidateConfig {
-    type Done = Vec<Fault>;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for ValidateConfig {
+    type Output = Vec<Fault>;
+    type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Vec<Fault>, CommandError> {
         match self.0.check(tx).await {

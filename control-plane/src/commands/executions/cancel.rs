@@ -11,9 +11,9 @@ use crate::{
         fleet::cancel::{self, Cancelled},
     },
     store::{
-        db::{TenantTx, Work},
+        db::{TenantTx, Transaction},
         executions::Execution,
-        fleet::Key,
+        fleet::ExecutionKey,
     },
 };
 
@@ -38,9 +38,9 @@ pub struct CancelOutcome {
     pub work_is_ready: bool,
 }
 
-impl Work<TenantTx> for CancelExecution {
-    type Done = CancelOutcome;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for CancelExecution {
+    type Output = CancelOutcome;
+    type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<CancelOutcome, CommandError> {
         let Self { id, reason, now } = self;
@@ -49,7 +49,7 @@ impl Work<TenantTx> for CancelExecution {
                 format!("the reason has {} bytes, and at most {MAX_REASON_BYTES} are kept", reason.len());
             return Err(CommandError::invalid("INVALID_REASON", Fault::new("TOO_LONG", "/reason", message)));
         }
-        let key = Key { tenant_id: tx.tenant_id(), execution_id: *id };
+        let key = ExecutionKey { tenant_id: tx.tenant_id(), execution_id: *id };
         let work_is_ready = match cancel::run(tx, *now, key, reason).await? {
             Cancelled::Unknown => return Err(CommandError::not_found(WHAT, id)),
             Cancelled::Ended { work_is_ready } | Cancelled::Requested { work_is_ready } => work_is_ready,

@@ -13,10 +13,10 @@ use super::{
 use crate::{
     commands::CommandError,
     store::{
-        db::{Databases, TenantTx, Work},
+        db::{Databases, TenantTx, Transaction},
         error::StoreError,
-        executions::{self, Attempt, Event, Execution},
-        standing::{self, Going, Lease, Queued, Saved},
+        executions::{self, Attempt, Execution, HistoryEvent},
+        status::{self, ActiveExecution, CurrentLease, LastCheckpoint, QueuePosition},
     },
 };
 
@@ -30,7 +30,7 @@ pub struct Explained {
     /// One paragraph.
     pub summary: String,
     /// Its transitions, oldest first.
-    pub events: Vec<Event>,
+    pub events: Vec<HistoryEvent>,
     /// Its attempts, oldest first.
     pub attempts: Vec<Attempt>,
 }
@@ -42,7 +42,7 @@ pub async fn explain(
     id: Uuid,
     now: DateTime<Utc>,
 ) -> Result<Explained, CommandError> {
-    let mut read = databases.tenant(tenant_id, &Read { id, now }).await?;
+    let mut read = databases.run_tenant(tenant_id, &Read { id, now }).await?;
     last_request_of(databases, &mut read.attempts).await?;
     let state = state_of(&read.execution)?;
     let standing = stand(databases, &read, state).await?;
@@ -69,12 +69,12 @@ async fn stand(databases: &Databases, read: &Found, state: State) -> Result<Stan
         State::Pending => Standing::Behind { going: read.going.clone(), before: read.pending_before },
         State::Queued | State::Parked | State::Blocked => {
             let pool = read.queued.as_ref().map_or("", |queued| queued.pool.as_str());
-            let load = standing::find_pool_load(databases, pool).await?;
+            let load = status::find_pool_load(databases, pool).await?;
             Standing::Ready { queued: read.queued.clone(), load }
         }
         State::Running => {
             let session = match &read.lease {
-                Some(lease) => standing::find_session(databases, lease).await?,
+                Some(lease) => status::find_session(databases, lease).await?,
                 None => None,
             };
             Standing::Held { session, saved: read.saved.clone() }
@@ -92,18 +92,18 @@ struct Read {
 
 struct Found {
     execution: Execution,
-    events: Vec<Event>,
+    events: Vec<HistoryEvent>,
     attempts: Vec<Attempt>,
-    going: Option<Going>,
+    going: Option<ActiveExecution>,
     pending_before: i64,
-    queued: Option<Queued>,
-    lease: Option<Lease>,
-    saved: Option<Saved>,
+    queued: Option<QueuePosition>,
+    lease: Option<CurrentLease>,
+    saved: Option<LastCheckpoint>,
 }
 
-impl Work<TenantTx> for Read {
-    type Done = Found;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for Read {
+    type Output = Found;
+    type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Found, CommandError> {
         let execution = GetExecution { id: self.id }.run(tx).await?;
@@ -112,16 +112,16 @@ impl Work<TenantTx> for Read {
         let mut events = executions::history(tx, self.id, TOLD).await?;
         events.reverse();
         let pending = state_of(&execution)? == State::Pending;
-        let going = if pending { standing::going(tx, &execution).await? } else { None };
-        let pending_before = if pending { standing::pending_before(tx, &execution).await? } else { 0 };
+        let going = if pending { status::active_execution(tx, &execution).await? } else { None };
+        let pending_before = if pending { status::pending_before(tx, &execution).await? } else { 0 };
         Ok(Found {
             events,
             attempts,
             going,
             pending_before,
-            queued: standing::queued(tx, self.id, self.now).await?,
-            lease: standing::lease(tx, self.id).await?,
-            saved: standing::saved(tx, self.id).await?,
+            queued: status::queue_position(tx, self.id, self.now).await?,
+            lease: status::current_lease(tx, self.id).await?,
+            saved: status::last_checkpoint(tx, self.id).await?,
             execution,
         })
     }

@@ -9,10 +9,10 @@ use crate::{
         list::{Listed, Page},
     },
     store::{
-        db::{Databases, TenantTx, Work},
+        db::{Databases, TenantTx, Transaction},
         error::StoreError,
-        executions::{self, Attempt, Execution, Filter},
-        standing::{self, Lease},
+        executions::{self, Attempt, Execution, ExecutionFilter},
+        status::{self, CurrentLease},
     },
 };
 
@@ -22,9 +22,9 @@ pub struct GetExecution {
     pub id: Uuid,
 }
 
-impl Work<TenantTx> for GetExecution {
-    type Done = Execution;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for GetExecution {
+    type Output = Execution;
+    type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Execution, CommandError> {
         executions::by_id(tx, self.id).await?.ok_or_else(|| CommandError::not_found(WHAT, self.id))
@@ -34,16 +34,16 @@ impl Work<TenantTx> for GetExecution {
 /// Executions, newest first.
 pub struct ListExecutions {
     /// Which of them.
-    pub filter: Filter,
+    pub filter: ExecutionFilter,
     /// Which page.
     pub page: Page<Uuid>,
 }
 
-impl Work<TenantTx> for ListExecutions {
-    type Done = Listed<Execution, Uuid>;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for ListExecutions {
+    type Output = Listed<Execution, Uuid>;
+    type Error = CommandError;
 
-    async fn run(&self, tx: &TenantTx) -> Result<Self::Done, CommandError> {
+    async fn run(&self, tx: &TenantTx) -> Result<Self::Output, CommandError> {
         let rows = executions::list(tx, &self.filter, self.page.after, self.page.limit()).await?;
         Ok(self.page.cut(rows, |row| row.id))
     }
@@ -57,11 +57,11 @@ pub struct ListExecutionAttempts {
     pub page: Page<i32>,
 }
 
-impl Work<TenantTx> for ListExecutionAttempts {
-    type Done = Listed<Attempt, i32>;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for ListExecutionAttempts {
+    type Output = Listed<Attempt, i32>;
+    type Error = CommandError;
 
-    async fn run(&self, tx: &TenantTx) -> Result<Self::Done, CommandError> {
+    async fn run(&self, tx: &TenantTx) -> Result<Self::Output, CommandError> {
         GetExecution { id: self.execution_id }.run(tx).await?;
         let rows = executions::attempts(tx, self.execution_id, self.page.after, self.page.limit()).await?;
         Ok(self.page.cut(rows, |row| row.attempt))
@@ -72,7 +72,8 @@ impl Work<TenantTx> for ListExecutionAttempts {
 pub async fn last_request_of(databases: &Databases, attempts: &mut [Attempt]) -> Result<(), StoreError> {
     for attempt in attempts.iter_mut().filter(|attempt| attempt.ended_at.is_none()) {
         let Attempt { lease_id, session_id, granted_at, .. } = *attempt;
-        let session = standing::find_session(databases, &Lease { lease_id, session_id, granted_at }).await?;
+        let session =
+            status::find_session(databases, &CurrentLease { lease_id, session_id, granted_at }).await?;
         attempt.last_request = session.and_then(|session| session.last_request);
     }
     Ok(())

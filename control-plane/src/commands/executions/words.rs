@@ -9,10 +9,10 @@ use orchid_domain::execution::{LOSSES_TO_DEAD_LETTER, State};
 use self::phrases::{after_waiting, because, count, did, moment, verb};
 use super::report::Report;
 use crate::{
-    commands::fleet::progress::RunFault,
+    commands::fleet::progress::ExecutionError,
     store::{
         executions::{Attempt, Execution},
-        standing::{Going, PoolLoad, Queued, Saved, Session},
+        status::{ActiveExecution, LastCheckpoint, PoolLoad, QueuePosition, SessionStatus},
     },
 };
 
@@ -22,23 +22,23 @@ pub(super) enum Standing {
     /// It waits behind another run.
     Behind {
         /// That run.
-        going: Option<Going>,
+        going: Option<ActiveExecution>,
         /// Others that wait before it.
         before: i64,
     },
     /// It waits to be granted.
     Ready {
         /// Its place in the queue.
-        queued: Option<Queued>,
+        queued: Option<QueuePosition>,
         /// What the pool has to give.
         load: PoolLoad,
     },
     /// An executor has it.
     Held {
         /// The executor as of its last beat; none where its session has ended.
-        session: Option<Session>,
+        session: Option<SessionStatus>,
         /// Its last checkpoint.
-        saved: Option<Saved>,
+        saved: Option<LastCheckpoint>,
     },
     /// It has ended.
     Ended,
@@ -73,7 +73,7 @@ pub(super) fn summary(facts: &Facts<'_>) -> String {
     sentences.join(" ")
 }
 
-fn behind(facts: &Facts<'_>, going: Option<&Going>, before: i64) -> Vec<String> {
+fn behind(facts: &Facts<'_>, going: Option<&ActiveExecution>, before: i64) -> Vec<String> {
     let mut sentences = match going {
         Some(going) => vec![
             format!(
@@ -96,7 +96,7 @@ fn behind(facts: &Facts<'_>, going: Option<&Going>, before: i64) -> Vec<String> 
     sentences
 }
 
-fn ready(facts: &Facts<'_>, queued: Option<&Queued>, load: PoolLoad) -> Vec<String> {
+fn ready(facts: &Facts<'_>, queued: Option<&QueuePosition>, load: PoolLoad) -> Vec<String> {
     let Facts { execution, now, .. } = *facts;
     let mut sentences = Vec::new();
     let waiting_for = execution.waiting_for.as_deref().unwrap_or_default();
@@ -170,7 +170,7 @@ fn pool(name: &str, load: PoolLoad) -> String {
     }
 }
 
-fn held(facts: &Facts<'_>, session: Option<&Session>, saved: Option<&Saved>) -> Vec<String> {
+fn held(facts: &Facts<'_>, session: Option<&SessionStatus>, saved: Option<&LastCheckpoint>) -> Vec<String> {
     let Facts { execution, now, attempt, .. } = *facts;
     let name = attempt.map_or("an executor", |attempt| attempt.executor.as_str());
     let since =
@@ -276,8 +276,8 @@ fn given_up(facts: &Facts<'_>, at: &str) -> Vec<String> {
 }
 
 /// What went wrong, where.
-fn cause(fault: Option<&RunFault>) -> String {
-    let Some(RunFault { class, code, message, pointer, status_code, step_path }) = fault else {
+fn cause(fault: Option<&ExecutionError>) -> String {
+    let Some(ExecutionError { class, code, message, pointer, status_code, step_path }) = fault else {
         return String::new();
     };
     let place = match (step_path.as_str(), pointer.as_str()) {
@@ -294,7 +294,7 @@ fn cause(fault: Option<&RunFault>) -> String {
 }
 
 /// What the operator can do about it.
-fn next_step(fault: Option<&RunFault>, attempt: Option<&Attempt>) -> String {
+fn next_step(fault: Option<&ExecutionError>, attempt: Option<&Attempt>) -> String {
     let Some(fault) = fault else {
         return "It left no reason; its history is all that is known.".to_owned();
     };

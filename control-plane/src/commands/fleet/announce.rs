@@ -7,10 +7,10 @@ use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use uuid::Uuid;
 
-use super::progress::{Counts, Progress, RunFault};
+use super::progress::{ExecutionCounts, ExecutionError, ExecutionProgress};
 use crate::store::error::StoreError;
 use crate::store::fleet::announcements::Announcement;
-use crate::store::fleet::runs::LockedRun;
+use crate::store::fleet::runs::LockedExecution;
 
 const TYPE: &str = "execution.completed";
 
@@ -26,7 +26,7 @@ pub(super) struct End<'a> {
     /// What it did, encoded.
     pub(super) progress: &'a [u8],
     /// Why it ended.
-    pub(super) fault: Option<&'a RunFault>,
+    pub(super) fault: Option<&'a ExecutionError>,
 }
 
 #[derive(Serialize)]
@@ -46,18 +46,18 @@ struct Payload<'a> {
     complete: bool,
     timestamp: String,
     scheduled_at: String,
-    counts: Counts,
+    counts: ExecutionCounts,
     positions: BTreeMap<String, i64>,
-    error: Option<&'a RunFault>,
+    error: Option<&'a ExecutionError>,
 }
 
 /// The announcement of a run's end.
 pub(super) fn completed(
-    run: &LockedRun,
+    run: &LockedExecution,
     end: &End<'_>,
     now: DateTime<Utc>,
 ) -> Result<Announcement, StoreError> {
-    let progress = Progress::decode(end.progress)?;
+    let progress = ExecutionProgress::decode(end.progress)?;
     let payload = Payload {
         kind: TYPE,
         tenant_id: run.key.tenant_id,
@@ -88,7 +88,7 @@ pub(super) fn completed(
     })
 }
 
-fn headers(run: &LockedRun) -> Vec<(String, String)> {
+fn headers(run: &LockedExecution) -> Vec<(String, String)> {
     let execution_id = run.key.execution_id.to_string();
     let mut headers = vec![
         ("tenant_id", run.key.tenant_id.to_string()),

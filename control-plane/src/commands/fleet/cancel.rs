@@ -2,13 +2,13 @@
 //! One that nobody has and whose upstream works for it is queued instead, so that an executor tells the upstream.
 
 use chrono::{DateTime, Utc};
-use orchid_domain::execution::{Event, Refusal, State, decide};
+use orchid_domain::execution::{ExecutionEvent, State, TransitionRefusal, decide};
 
-use super::settle::{Facts, Settlement, settle};
+use super::settle::{DecidedTransition, TransitionFacts, settle};
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
-use crate::store::fleet::Key;
-use crate::store::fleet::runs::{self, Busy};
+use crate::store::fleet::ExecutionKey;
+use crate::store::fleet::runs::{self, LockWait};
 
 /// What became of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,19 +30,30 @@ pub enum Cancelled {
 }
 
 /// Cancels one execution. Asking again changes nothing.
-pub async fn run(tx: &Tx, now: DateTime<Utc>, key: Key, reason: &str) -> Result<Cancelled, StoreError> {
-    let Some(run) = runs::lock(tx, &[key], Busy::Wait).await?.pop() else { return Ok(Cancelled::Unknown) };
+pub async fn run(
+    tx: &Tx,
+    now: DateTime<Utc>,
+    key: ExecutionKey,
+    reason: &str,
+) -> Result<Cancelled, StoreError> {
+    let Some(run) = runs::lock(tx, &[key], LockWait::Wait).await?.pop() else {
+        return Ok(Cancelled::Unknown);
+    };
     if !run.state.is_terminal() && run.cancel_requested_at.is_some() {
         return Ok(Cancelled::Requested { work_is_ready: false });
     }
-    let transition = match decide(run.run(), Event::CancelRequested) {
+    let transition = match decide(run.run(), ExecutionEvent::CancelRequested) {
         Ok(transition) => transition,
-        Err(Refusal::Terminal(state)) => return Ok(Cancelled::EndedBefore(state)),
+        Err(TransitionRefusal::Terminal(state)) => return Ok(Cancelled::EndedBefore(state)),
         Err(refusal) => return Err(StoreError::corrupt("cancel", refusal)),
     };
     let ended = transition.next.is_terminal();
-    let facts = Facts { cancel_reason: reason.to_owned(), detail: reason.to_owned(), ..Facts::default() };
-    let settled = settle(tx, now, &[Settlement { run, transition, facts }], false).await?;
+    let facts = TransitionFacts {
+        cancel_reason: reason.to_owned(),
+        detail: reason.to_owned(),
+        ..TransitionFacts::default()
+    };
+    let settled = settle(tx, now, &[DecidedTransition { run, transition, facts }], false).await?;
     let work_is_ready = settled.work_is_ready;
     Ok(if ended { Cancelled::Ended { work_is_ready } } else { Cancelled::Requested { work_is_ready } })
 }

@@ -3,18 +3,18 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
-use orchid_domain::execution::{Event, Transition, decide};
-use orchid_domain::lease::{Standing, judge};
+use orchid_domain::execution::{ExecutionEvent, Transition, decide};
+use orchid_domain::lease::{ClaimVerdict, judge_claim};
 use uuid::Uuid;
 
-use super::claims::{Opened, Results};
-use super::progress::Progress;
-use super::{CursorChange, Fleet, FleetError, GroupWork, ItemResult, Session, Verdict, cursors};
+use super::claims::{LeaseResults, OpenedItem};
+use super::progress::ExecutionProgress;
+use super::{CursorChange, Fleet, FleetError, GroupTransaction, LeaseResult, LeaseVerdict, Session, cursors};
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
-use crate::store::fleet::checkpoints::{self, Advance, ContextWrite, NewCheckpoint};
-use crate::store::fleet::runs::{self, Busy, LockedRun};
-use crate::store::fleet::{Key, grants};
+use crate::store::fleet::checkpoints::{self, ContextWrite, ExecutionAdvance, NewCheckpoint};
+use crate::store::fleet::runs::{self, LockWait, LockedExecution};
+use crate::store::fleet::{ExecutionKey, grants};
 
 const MAX_PLACE_BYTES: usize = 256 * 1024;
 const MAX_FINISHED_BYTES: usize = 8 * 1024 * 1024;
@@ -31,7 +31,7 @@ pub struct ContextChange {
 
 /// Progress of one lease.
 #[derive(Clone, Debug, Default)]
-pub struct CheckpointData {
+pub struct CheckpointUpdate {
     /// Higher than any before of the execution.
     pub seq: i64,
     /// The engine's.
@@ -43,17 +43,17 @@ pub struct CheckpointData {
     /// Only what changed.
     pub cursor_changes: Vec<CursorChange>,
     /// What the run did until there.
-    pub progress: Progress,
+    pub progress: ExecutionProgress,
     /// How long the attempt runs.
     pub running_ms: i64,
     /// An upstream works for the run at that place; none: unchanged.
     pub must_cancel: Option<bool>,
 }
 
-impl CheckpointData {
+impl CheckpointUpdate {
     /// What its acceptance is to the run.
-    pub(super) fn accepted_by(&self, run: &LockedRun) -> Event {
-        Event::CheckpointAccepted { must_cancel: self.must_cancel.unwrap_or(run.must_cancel) }
+    pub(super) fn accepted_by(&self, run: &LockedExecution) -> ExecutionEvent {
+        ExecutionEvent::CheckpointAccepted { must_cancel: self.must_cancel.unwrap_or(run.must_cancel) }
     }
 
     /// Refuses what is larger than the protocol allows, or is no JSON where JSON is promised.
@@ -91,9 +91,9 @@ pub async fn run(
     fleet: &Fleet,
     session: &Session,
     now: DateTime<Utc>,
-    items: Vec<(Vec<u8>, CheckpointData)>,
-) -> Result<Vec<ItemResult>, FleetError> {
-    let (mut results, opened) = Results::open(&fleet.sealer, session.id, items, CheckpointData::check);
+    items: Vec<(Vec<u8>, CheckpointUpdate)>,
+) -> Result<Vec<LeaseResult>, FleetError> {
+    let (mut results, opened) = LeaseResults::open(&fleet.sealer, session.id, items, CheckpointUpdate::check);
     for verdicts in fleet.placement.run(&Save { now }, opened).await? {
         results.note(verdicts);
     }
@@ -104,25 +104,25 @@ struct Save {
     now: DateTime<Utc>,
 }
 
-impl GroupWork for Save {
-    type Item = Opened<CheckpointData>;
-    type Done = Vec<(usize, Verdict)>;
-    type Fault = StoreError;
+impl GroupTransaction for Save {
+    type Item = OpenedItem<CheckpointUpdate>;
+    type Output = Vec<(usize, LeaseVerdict)>;
+    type Error = StoreError;
 
     fn tenant(item: &Self::Item) -> Uuid {
         item.token.key.tenant_id
     }
 
-    async fn run(&self, tx: &Tx, items: &[Self::Item]) -> Result<Self::Done, StoreError> {
-        let keys: Vec<Key> = items.iter().map(|item| item.token.key).collect();
-        let locked = by_key(runs::lock(tx, &keys, Busy::Wait).await?);
+    async fn run(&self, tx: &Tx, items: &[Self::Item]) -> Result<Self::Output, StoreError> {
+        let keys: Vec<ExecutionKey> = items.iter().map(|item| item.token.key).collect();
+        let locked = by_key(runs::lock(tx, &keys, LockWait::Wait).await?);
         let mut verdicts = Vec::with_capacity(items.len());
         let mut candidates = Vec::new();
         let mut advances = Vec::new();
-        for Opened { index, token, item } in items {
+        for OpenedItem { index, token, item } in items {
             let run = locked.get(&token.key);
-            let standing = judge(&token.claim(), run.map(LockedRun::holder).as_ref());
-            if let (Standing::Held, Some(run)) = (standing, run)
+            let standing = judge_claim(&token.claim(), run.map(LockedExecution::holder).as_ref());
+            if let (ClaimVerdict::Held, Some(run)) = (standing, run)
                 && item.seq > run.checkpoint_seq
                 && let Ok(transition) = decide(run.run(), item.accepted_by(run))
             {
@@ -136,20 +136,20 @@ impl GroupWork for Save {
         advances.retain(|(index, _)| !excesses.contains_key(index));
         let accepted: Vec<_> = candidates.into_iter().map(|(_, run, item)| (run, item)).collect();
         // Of one place, the later verdict counts.
-        verdicts.extend(excesses.into_iter().map(|(index, words)| (index, Verdict::Invalid(words))));
+        verdicts.extend(excesses.into_iter().map(|(index, words)| (index, LeaseVerdict::Invalid(words))));
         save(tx, self.now, &accepted).await?;
-        let advances: Vec<Advance> = advances.into_iter().map(|(_, advance)| advance).collect();
+        let advances: Vec<ExecutionAdvance> = advances.into_iter().map(|(_, advance)| advance).collect();
         checkpoints::advance(tx, self.now, &advances).await?;
         Ok(verdicts)
     }
 }
 
-pub(super) fn by_key(runs: Vec<LockedRun>) -> HashMap<Key, LockedRun> {
+pub(super) fn by_key(runs: Vec<LockedExecution>) -> HashMap<ExecutionKey, LockedExecution> {
     runs.into_iter().map(|run| (run.key, run)).collect()
 }
 
-fn advance(run: &LockedRun, data: &CheckpointData, transition: &Transition) -> Advance {
-    Advance {
+fn advance(run: &LockedExecution, data: &CheckpointUpdate, transition: &Transition) -> ExecutionAdvance {
+    ExecutionAdvance {
         key: run.key,
         fence: run.fence,
         losses: transition.losses,
@@ -164,7 +164,7 @@ fn advance(run: &LockedRun, data: &CheckpointData, transition: &Transition) -> A
 pub(super) async fn save(
     tx: &Tx,
     now: DateTime<Utc>,
-    accepted: &[(&LockedRun, &CheckpointData)],
+    accepted: &[(&LockedExecution, &CheckpointUpdate)],
 ) -> Result<(), StoreError> {
     let own = own_contexts(tx, accepted).await?;
     let rows: Vec<NewCheckpoint> = accepted
@@ -187,7 +187,7 @@ pub(super) async fn save(
 pub(super) async fn keep(
     tx: &Tx,
     now: DateTime<Utc>,
-    accepted: &[(&LockedRun, &CheckpointData)],
+    accepted: &[(&LockedExecution, &CheckpointUpdate)],
 ) -> Result<(), StoreError> {
     write_context(tx, now, accepted).await?;
     cursors::write(tx, now, accepted).await
@@ -196,7 +196,7 @@ pub(super) async fn keep(
 async fn write_context(
     tx: &Tx,
     now: DateTime<Utc>,
-    accepted: &[(&LockedRun, &CheckpointData)],
+    accepted: &[(&LockedExecution, &CheckpointUpdate)],
 ) -> Result<(), StoreError> {
     let writes: Vec<ContextWrite> = accepted
         .iter()
@@ -221,16 +221,17 @@ pub(super) type OwnContext = BTreeMap<String, Option<String>>;
 /// runs with an override, which must not cover later writes when they are granted again.
 async fn own_contexts(
     tx: &Tx,
-    accepted: &[(&LockedRun, &CheckpointData)],
-) -> Result<HashMap<Key, Vec<u8>>, StoreError> {
-    let keeps: Vec<&(&LockedRun, &CheckpointData)> = accepted
+    accepted: &[(&LockedExecution, &CheckpointUpdate)],
+) -> Result<HashMap<ExecutionKey, Vec<u8>>, StoreError> {
+    let keeps: Vec<&(&LockedExecution, &CheckpointUpdate)> = accepted
         .iter()
         .filter(|(run, data)| {
             (!run.persists || run.context_override.is_some()) && !data.context_changes.is_empty()
         })
         .collect();
-    let keys: Vec<Key> = keeps.iter().map(|(run, _)| grants::begin_at(run)).collect();
-    let mut before: HashMap<Key, Vec<u8>> = checkpoints::own_contexts(tx, &keys).await?.into_iter().collect();
+    let keys: Vec<ExecutionKey> = keeps.iter().map(|(run, _)| grants::begin_at(run)).collect();
+    let mut before: HashMap<ExecutionKey, Vec<u8>> =
+        checkpoints::own_contexts(tx, &keys).await?.into_iter().collect();
     let mut merged = HashMap::new();
     for (run, data) in keeps {
         let mut own: OwnContext = match before.remove(&grants::begin_at(run)) {
@@ -251,15 +252,16 @@ async fn own_contexts(
 
 #[cfg(test)]
 mod tests {
-    use super::{CheckpointData, ContextChange, MAX_FIELD_BYTES, MAX_PLACE_BYTES};
+    use super::{CheckpointUpdate, ContextChange, MAX_FIELD_BYTES, MAX_PLACE_BYTES};
 
     #[test]
     fn what_is_too_large_or_no_json_is_refused_by_name() {
-        let field = |json: &[u8]| CheckpointData {
+        let field = |json: &[u8]| CheckpointUpdate {
             context_changes: vec![ContextChange { name: "since".to_owned(), json: Some(json.to_vec()) }],
-            ..CheckpointData::default()
+            ..CheckpointUpdate::default()
         };
-        let large = CheckpointData { place: vec![b' '; MAX_PLACE_BYTES + 1], ..CheckpointData::default() };
+        let large =
+            CheckpointUpdate { place: vec![b' '; MAX_PLACE_BYTES + 1], ..CheckpointUpdate::default() };
         assert!(large.check().unwrap_err().starts_with("CHECKPOINT_TOO_LARGE"));
         assert!(field(&vec![b'1'; MAX_FIELD_BYTES + 1]).check().unwrap_err().contains("\"since\""));
         assert_eq!(field(b"{").check().unwrap_err(), "field \"since\" is no JSON");

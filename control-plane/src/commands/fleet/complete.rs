@@ -1,21 +1,21 @@
 //! Ends executions, and may ask for the next leases in the same call.
 
 use chrono::{DateTime, Utc};
-use orchid_domain::execution::{Event, Outcome};
+use orchid_domain::execution::{ExecutionEvent, Outcome};
 use orchid_domain::lease::EndingCall;
 
-use super::acquire::{self, Acquire, Acquired};
-use super::ending::{self, Ended, Ending};
-use super::progress::RunFault;
-use super::{CheckpointData, Fleet, FleetError, Session};
+use super::acquire::{self, AcquireRequest, AcquireResponse};
+use super::ending::{self, AttemptEnding, EndedAttempts};
+use super::progress::ExecutionError;
+use super::{CheckpointUpdate, Fleet, FleetError, Session};
 
 /// The end of one run.
 #[derive(Clone, Debug)]
-pub struct Completion {
+pub struct CompleteItem {
     /// From the grant.
     pub lease_token: Vec<u8>,
     /// The last checkpoint.
-    pub checkpoint: CheckpointData,
+    pub checkpoint: CheckpointUpdate,
     /// How it ended.
     pub outcome: Outcome,
     /// Something was ignored, skipped or limited.
@@ -23,7 +23,7 @@ pub struct Completion {
     /// Every loop ended by itself, and nothing was ignored or failed.
     pub complete: bool,
     /// Why, for every outcome but success.
-    pub fault: Option<RunFault>,
+    pub fault: Option<ExecutionError>,
 }
 
 /// Ends the runs, then acquires.
@@ -31,16 +31,24 @@ pub async fn run(
     fleet: &Fleet,
     session: &Session,
     now: DateTime<Utc>,
-    items: Vec<Completion>,
-    acquire: Option<Acquire>,
-) -> Result<(Ended, Option<Acquired>), FleetError> {
+    items: Vec<CompleteItem>,
+    acquire: Option<AcquireRequest>,
+) -> Result<(EndedAttempts, Option<AcquireResponse>), FleetError> {
     let items = items.into_iter().map(|item| {
-        let Completion { lease_token, checkpoint, outcome, partial, complete, fault } = item;
-        let event = Event::Completed(outcome);
+        let CompleteItem { lease_token, checkpoint, outcome, partial, complete, fault } = item;
+        let event = ExecutionEvent::Completed(outcome);
         let waiting_for = String::new();
         (
             lease_token,
-            Ending { call: EndingCall::Complete, event, checkpoint, partial, complete, fault, waiting_for },
+            AttemptEnding {
+                call: EndingCall::Complete,
+                event,
+                checkpoint,
+                partial,
+                complete,
+                fault,
+                waiting_for,
+            },
         )
     });
     let ended = ending::run(fleet, session, now, items.collect()).await?;

@@ -6,14 +6,14 @@ use orchid_domain::execution::{self, Effect, State, Transition};
 
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
-use crate::store::fleet::ready::{self, NewReady};
-use crate::store::fleet::runs::{self, HistoryEntry, NewRun};
-use crate::store::fleet::schedules::{self, ScheduleKey, ScheduleMove, Which};
+use crate::store::fleet::ready::{self, NewReadyRow};
+use crate::store::fleet::runs::{self, HistoryEntry, NewExecution};
+use crate::store::fleet::schedules::{self, ScheduleKey, ScheduleLock, ScheduleMove};
 
 /// Inserts the execution; answers the state that it begins in. After the commit, tell the relay (`Wakeups::work_is_ready`).
-pub async fn run(tx: &Tx, now: DateTime<Utc>, new: &NewRun) -> Result<State, StoreError> {
+pub async fn run(tx: &Tx, now: DateTime<Utc>, new: &NewExecution) -> Result<State, StoreError> {
     let key = ScheduleKey { tenant_id: new.key.tenant_id, plan_id: new.plan_id, config_id: new.config_id };
-    let turn = if new.persists { schedules::lock(tx, &[key], Which::All).await?.pop() } else { None };
+    let turn = if new.persists { schedules::lock(tx, &[key], ScheduleLock::All).await?.pop() } else { None };
     let going = turn.as_ref().is_some_and(|schedule| schedule.going.is_some());
     let transition = execution::create(new.origin, new.persists, going);
     insert(tx, now, &[(new.clone(), transition.clone())]).await?;
@@ -28,20 +28,20 @@ pub async fn run(tx: &Tx, now: DateTime<Utc>, new: &NewRun) -> Result<State, Sto
 pub(crate) async fn insert(
     tx: &Tx,
     now: DateTime<Utc>,
-    created: &[(NewRun, Transition)],
-) -> Result<Vec<NewRun>, StoreError> {
-    let rows: Vec<(NewRun, State)> =
+    created: &[(NewExecution, Transition)],
+) -> Result<Vec<NewExecution>, StoreError> {
+    let rows: Vec<(NewExecution, State)> =
         created.iter().map(|(new, transition)| (new.clone(), transition.next)).collect();
     let inserted = runs::insert(tx, now, &rows).await?;
-    let created: Vec<&(NewRun, Transition)> =
+    let created: Vec<&(NewExecution, Transition)> =
         created.iter().filter(|(new, _)| inserted.contains(&new.key)).collect();
     let enters = |transition: &Transition| {
         transition.effects.iter().any(|effect| matches!(effect, Effect::EnterReady { .. }))
     };
-    let entered: Vec<NewReady> = created
+    let entered: Vec<NewReadyRow> = created
         .iter()
         .filter(|(_, transition)| enters(transition))
-        .map(|(new, _)| NewReady::of_new(new))
+        .map(|(new, _)| NewReadyRow::of_new(new))
         .collect();
     ready::insert(tx, now, &entered).await?;
     let history: Vec<HistoryEntry> = created

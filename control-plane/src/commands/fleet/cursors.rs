@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, Utc};
 use orchid_domain::cursor::{self, Amount};
 
-use super::CheckpointData;
+use super::CheckpointUpdate;
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
 use crate::store::fleet::cursors::{self, CursorKey, CursorWrite};
-use crate::store::fleet::runs::LockedRun;
+use crate::store::fleet::runs::LockedExecution;
 use crate::store::fleet::schedules::ScheduleKey;
 
 /// A cursor that changed.
@@ -39,12 +39,12 @@ impl CursorChange {
 }
 
 /// A checkpoint under its lock, with its place in the call.
-pub(super) type Candidate<'a> = (usize, &'a LockedRun, &'a CheckpointData);
+pub(super) type CursorCandidate<'a> = (usize, &'a LockedExecution, &'a CheckpointUpdate);
 
 /// Those of the checkpoints whose cursors are too many for their plan and config, and in which words.
 pub(super) async fn excesses(
     tx: &Tx,
-    candidates: &[Candidate<'_>],
+    candidates: &[CursorCandidate<'_>],
 ) -> Result<HashMap<usize, String>, StoreError> {
     let writes: Vec<CursorWrite> =
         candidates.iter().flat_map(|(_, run, data)| writes_of(run, data)).collect();
@@ -62,7 +62,7 @@ pub(super) async fn excesses(
 }
 
 /// What would be kept; a change that comes twice counts once.
-fn with_changes(kept: Amount, run: &LockedRun, data: &CheckpointData) -> Amount {
+fn with_changes(kept: Amount, run: &LockedExecution, data: &CheckpointUpdate) -> Amount {
     if !run.persists {
         return Amount::default();
     }
@@ -75,13 +75,13 @@ fn with_changes(kept: Amount, run: &LockedRun, data: &CheckpointData) -> Amount 
 pub(super) async fn write(
     tx: &Tx,
     now: DateTime<Utc>,
-    accepted: &[(&LockedRun, &CheckpointData)],
+    accepted: &[(&LockedExecution, &CheckpointUpdate)],
 ) -> Result<(), StoreError> {
     let writes: Vec<CursorWrite> = accepted.iter().flat_map(|(run, data)| writes_of(run, data)).collect();
     cursors::write(tx, now, &writes).await
 }
 
-fn writes_of<'a>(run: &'a LockedRun, data: &'a CheckpointData) -> impl Iterator<Item = CursorWrite> {
+fn writes_of<'a>(run: &'a LockedExecution, data: &'a CheckpointUpdate) -> impl Iterator<Item = CursorWrite> {
     let saved = if run.persists { data.cursor_changes.as_slice() } else { &[] };
     saved.iter().map(|change| CursorWrite {
         of: schedule_of(run),
@@ -91,7 +91,7 @@ fn writes_of<'a>(run: &'a LockedRun, data: &'a CheckpointData) -> impl Iterator<
     })
 }
 
-fn schedule_of(run: &LockedRun) -> ScheduleKey {
+fn schedule_of(run: &LockedExecution) -> ScheduleKey {
     ScheduleKey { tenant_id: run.key.tenant_id, plan_id: run.plan_id, config_id: run.config_id }
 }
 

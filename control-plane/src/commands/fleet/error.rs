@@ -15,7 +15,7 @@ pub enum FleetError {
     Invalid(String),
     /// One lease's claim does not hold, in a call about one lease.
     #[error("{0}")]
-    Refused(#[from] orchid_domain::lease::Refusal),
+    Refused(#[from] orchid_domain::lease::LeaseRefusal),
     /// Sealing or opening failed.
     #[error(transparent)]
     Keys(#[from] KeyError),

@@ -5,18 +5,18 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use orchid_domain::execution::{Event, ReleaseReason, decide};
+use orchid_domain::execution::{ExecutionEvent, ReleaseReason, decide};
 use orchid_domain::expiry::heartbeat_interval;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use super::settle::{Facts, Settlement, settle};
-use super::{Fleet, FleetError, GroupWork, LeaseToken, Session};
+use super::settle::{DecidedTransition, TransitionFacts, settle};
+use super::{Fleet, FleetError, GroupTransaction, LeaseToken, Session};
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
 use crate::store::fleet::announcements::{self, Announcement, AnnouncementKey};
-use crate::store::fleet::leases::{self, Held};
-use crate::store::fleet::runs::{self, Busy};
+use crate::store::fleet::leases::{self, HeldLease};
+use crate::store::fleet::runs::{self, LockWait};
 use crate::store::fleet::sessions;
 
 /// Announcements that one answer hands over, at most.
@@ -28,7 +28,7 @@ const MAX_LAST_REQUEST: usize = 512;
 
 /// One beat.
 #[derive(Clone, Debug)]
-pub struct Beat {
+pub struct Heartbeat {
     /// Counts the session's beats.
     pub seq: i64,
     /// Every acquire call up to this one is answered, or given up.
@@ -45,7 +45,7 @@ pub struct Beat {
 
 /// What to do with a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Command {
+pub enum LeaseCommand {
     /// Go on.
     Continue,
     /// Stop, and complete as cancelled.
@@ -56,13 +56,13 @@ pub enum Command {
 
 /// The answer to a beat.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub struct HeartbeatResponse {
     /// How long the session lives now.
     pub ttl: Duration,
     /// How often to beat now.
     pub heartbeat_interval: Duration,
     /// Lease id and what to do, for each lease whose token opened.
-    pub instructions: Vec<(Uuid, Command)>,
+    pub instructions: Vec<(Uuid, LeaseCommand)>,
     /// Terminal events that nobody confirmed yet.
     pub announcements: Vec<Announcement>,
 }
@@ -72,8 +72,8 @@ pub async fn run(
     fleet: &Fleet,
     session: &Session,
     now: DateTime<Utc>,
-    beat: Beat,
-) -> Result<Answer, FleetError> {
+    beat: Heartbeat,
+) -> Result<HeartbeatResponse, FleetError> {
     let listed: Vec<(LeaseToken, &str)> = beat
         .leases
         .iter()
@@ -82,7 +82,7 @@ pub async fn run(
         })
         .collect();
     let ttl = fleet.ttl();
-    let row = sessions::Beat {
+    let row = sessions::SessionUpdate {
         session_id: session.id,
         seq: beat.seq,
         answered_acquire_seq: beat.answered_acquire_seq,
@@ -98,7 +98,7 @@ pub async fn run(
     let instructions = instructions(&listed, &held);
     tend(fleet, now, &beat, &listed, held).await?;
     let announcements = exchange_announcements(fleet, session, now, beat.confirmed).await?;
-    Ok(Answer { ttl, heartbeat_interval: heartbeat_interval(ttl), instructions, announcements })
+    Ok(HeartbeatResponse { ttl, heartbeat_interval: heartbeat_interval(ttl), instructions, announcements })
 }
 
 /// By lease id; text that Postgres can hold, cut at a border between characters.
@@ -111,12 +111,12 @@ fn last_requests(listed: &[(LeaseToken, &str)]) -> Json {
     Json::Object(entries.collect())
 }
 
-fn instructions(listed: &[(LeaseToken, &str)], held: &[Held]) -> Vec<(Uuid, Command)> {
-    let held: HashMap<Uuid, &Held> = held.iter().map(|lease| (lease.lease_id, lease)).collect();
+fn instructions(listed: &[(LeaseToken, &str)], held: &[HeldLease]) -> Vec<(Uuid, LeaseCommand)> {
+    let held: HashMap<Uuid, &HeldLease> = held.iter().map(|lease| (lease.lease_id, lease)).collect();
     let command = |lease_id: &Uuid| match held.get(lease_id) {
-        Some(lease) if lease.cancel_requested => Command::Cancel,
-        Some(_) => Command::Continue,
-        None => Command::Lost,
+        Some(lease) if lease.cancel_requested => LeaseCommand::Cancel,
+        Some(_) => LeaseCommand::Continue,
+        None => LeaseCommand::Lost,
     };
     listed.iter().map(|(token, _)| (token.lease_id, command(&token.lease_id))).collect()
 }
@@ -125,18 +125,18 @@ fn instructions(listed: &[(LeaseToken, &str)], held: &[Held]) -> Vec<(Uuid, Comm
 async fn tend(
     fleet: &Fleet,
     now: DateTime<Utc>,
-    beat: &Beat,
+    beat: &Heartbeat,
     listed: &[(LeaseToken, &str)],
-    held: Vec<Held>,
+    held: Vec<HeldLease>,
 ) -> Result<(), FleetError> {
     let listed: HashSet<Uuid> = listed.iter().map(|(token, _)| token.lease_id).collect();
-    let (known, unknown): (Vec<Held>, Vec<Held>) =
+    let (known, unknown): (Vec<HeldLease>, Vec<HeldLease>) =
         held.into_iter().partition(|lease| listed.contains(&lease.lease_id));
-    let new: Vec<Held> = known.into_iter().filter(|lease| !lease.confirmed).collect();
+    let new: Vec<HeldLease> = known.into_iter().filter(|lease| !lease.confirmed).collect();
     if !new.is_empty() {
         fleet.placement.run(&Confirm, new).await?;
     }
-    let given_up: Vec<Held> =
+    let given_up: Vec<HeldLease> =
         unknown.into_iter().filter(|lease| lease.acquire_seq <= beat.answered_acquire_seq).collect();
     if !given_up.is_empty() {
         tracing::info!(leases = given_up.len(), "leases that their executor does not know of go back");
@@ -150,17 +150,17 @@ async fn tend(
 
 struct Confirm;
 
-impl GroupWork for Confirm {
-    type Item = Held;
-    type Done = ();
-    type Fault = StoreError;
+impl GroupTransaction for Confirm {
+    type Item = HeldLease;
+    type Output = ();
+    type Error = StoreError;
 
-    fn tenant(item: &Held) -> Uuid {
+    fn tenant(item: &HeldLease) -> Uuid {
         item.tenant_id
     }
 
-    async fn run(&self, tx: &Tx, items: &[Held]) -> Result<(), StoreError> {
-        leases::confirm(tx, &items.iter().map(Held::key).collect::<Vec<_>>()).await
+    async fn run(&self, tx: &Tx, items: &[HeldLease]) -> Result<(), StoreError> {
+        leases::confirm(tx, &items.iter().map(HeldLease::key).collect::<Vec<_>>()).await
     }
 }
 
@@ -168,28 +168,31 @@ struct TakeBack {
     now: DateTime<Utc>,
 }
 
-impl GroupWork for TakeBack {
-    type Item = Held;
+impl GroupTransaction for TakeBack {
+    type Item = HeldLease;
     /// Whether work is ready.
-    type Done = bool;
-    type Fault = StoreError;
+    type Output = bool;
+    type Error = StoreError;
 
-    fn tenant(item: &Held) -> Uuid {
+    fn tenant(item: &HeldLease) -> Uuid {
         item.tenant_id
     }
 
-    async fn run(&self, tx: &Tx, items: &[Held]) -> Result<bool, StoreError> {
-        let keys: Vec<_> = items.iter().map(Held::key).collect();
+    async fn run(&self, tx: &Tx, items: &[HeldLease]) -> Result<bool, StoreError> {
+        let keys: Vec<_> = items.iter().map(HeldLease::key).collect();
         let mut settlements = Vec::new();
-        for run in runs::lock(tx, &keys, Busy::Wait).await? {
+        for run in runs::lock(tx, &keys, LockWait::Wait).await? {
             let Some(lease) = items.iter().find(|lease| run.lease_id == Some(lease.lease_id)) else {
                 continue;
             };
             // One that was listed before had begun: its executor lost it on the way, and that counts.
-            let event =
-                if lease.confirmed { Event::Lost } else { Event::Released(ReleaseReason::NeverStarted) };
+            let event = if lease.confirmed {
+                ExecutionEvent::Lost
+            } else {
+                ExecutionEvent::Released(ReleaseReason::NeverStarted)
+            };
             if let Ok(transition) = decide(run.run(), event) {
-                settlements.push(Settlement { run, transition, facts: Facts::default() });
+                settlements.push(DecidedTransition { run, transition, facts: TransitionFacts::default() });
             }
         }
         Ok(settle(tx, self.now, &settlements, false).await?.work_is_ready)
@@ -219,10 +222,10 @@ async fn exchange_announcements(
 
 struct Forget;
 
-impl GroupWork for Forget {
+impl GroupTransaction for Forget {
     type Item = AnnouncementKey;
-    type Done = ();
-    type Fault = StoreError;
+    type Output = ();
+    type Error = StoreError;
 
     fn tenant(item: &AnnouncementKey) -> Uuid {
         item.tenant_id
@@ -238,10 +241,10 @@ struct HandOver {
     handed_before: DateTime<Utc>,
 }
 
-impl GroupWork for HandOver {
+impl GroupTransaction for HandOver {
     type Item = AnnouncementKey;
-    type Done = Vec<Announcement>;
-    type Fault = StoreError;
+    type Output = Vec<Announcement>;
+    type Error = StoreError;
 
     fn tenant(item: &AnnouncementKey) -> Uuid {
         item.tenant_id

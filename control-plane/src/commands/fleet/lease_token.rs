@@ -1,17 +1,17 @@
 //! The right to run one attempt, as opaque bytes: bound to tenant, execution, attempt, fence, lease and session.
 
 use orchid_domain::LeaseId;
-use orchid_domain::lease::Claim;
+use orchid_domain::lease::LeaseClaim;
 use uuid::Uuid;
 
 use crate::keys::{KeyError, Purpose, Sealer};
-use crate::store::fleet::Key;
+use crate::store::fleet::ExecutionKey;
 
 /// What a lease token says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseToken {
     /// Which execution.
-    pub key: Key,
+    pub key: ExecutionKey,
     /// The lease.
     pub lease_id: Uuid,
     /// The session that was granted it.
@@ -41,7 +41,7 @@ impl LeaseToken {
     pub fn open(sealer: &Sealer, token: &[u8], session_id: Uuid) -> Result<Self, KeyError> {
         let mut rest = sealer.open(Purpose::Lease, token)?;
         let opened = Self {
-            key: Key { tenant_id: take_id(&mut rest)?, execution_id: take_id(&mut rest)? },
+            key: ExecutionKey { tenant_id: take_id(&mut rest)?, execution_id: take_id(&mut rest)? },
             lease_id: take_id(&mut rest)?,
             session_id: take_id(&mut rest)?,
             attempt: i32::from_be_bytes(take(&mut rest)?),
@@ -51,8 +51,8 @@ impl LeaseToken {
     }
 
     /// What is judged against the run.
-    pub fn claim(&self) -> Claim {
-        Claim { lease: LeaseId(self.lease_id), fence: self.fence }
+    pub fn claim(&self) -> LeaseClaim {
+        LeaseClaim { lease: LeaseId(self.lease_id), fence: self.fence }
     }
 }
 
@@ -74,7 +74,7 @@ mod tests {
 
     use super::LeaseToken;
     use crate::keys::{MasterKeys, Sealer};
-    use crate::store::fleet::Key;
+    use crate::store::fleet::ExecutionKey;
 
     #[test]
     fn opens_for_its_session_alone() {
@@ -82,7 +82,7 @@ mod tests {
         let sealer = Sealer::new(&MasterKeys::new(("k1", &key), None).unwrap()).unwrap();
         let id = Uuid::from_u128;
         let token = LeaseToken {
-            key: Key { tenant_id: id(1), execution_id: id(2) },
+            key: ExecutionKey { tenant_id: id(1), execution_id: id(2) },
             lease_id: id(3),
             session_id: id(4),
             attempt: 5,

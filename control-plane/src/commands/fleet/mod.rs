@@ -36,12 +36,12 @@ use orchid_domain::expiry::stretched_ttl;
 use crate::keys::{MasterKeys, Sealer};
 use crate::store::db::Databases;
 
-pub use checkpoint::{CheckpointData, ContextChange};
-pub use claims::{ItemResult, Verdict};
+pub use checkpoint::{CheckpointUpdate, ContextChange};
+pub use claims::{LeaseResult, LeaseVerdict};
 pub use cursors::CursorChange;
 pub use error::FleetError;
 pub use lease_token::LeaseToken;
-pub use placement::{GroupWork, Placement};
+pub use placement::{GroupTransaction, Placement};
 pub use session::Session;
 pub use wakeups::Wakeups;
 

@@ -1,19 +1,19 @@
 //! Hands executions back until a time, with their checkpoints. Burns no attempt.
 
 use chrono::{DateTime, Utc};
-use orchid_domain::execution::Event;
+use orchid_domain::execution::ExecutionEvent;
 use orchid_domain::lease::EndingCall;
 
-use super::ending::{self, Ending};
-use super::{CheckpointData, Fleet, FleetError, ItemResult, Session};
+use super::ending::{self, AttemptEnding};
+use super::{CheckpointUpdate, Fleet, FleetError, LeaseResult, Session};
 
 /// One run to hand back until a time.
 #[derive(Clone, Debug)]
-pub struct Parking {
+pub struct ParkItem {
     /// From the grant.
     pub lease_token: Vec<u8>,
     /// The last checkpoint.
-    pub checkpoint: CheckpointData,
+    pub checkpoint: CheckpointUpdate,
     /// When it may go on.
     pub not_before: DateTime<Utc>,
     /// For people: what it waits for.
@@ -25,13 +25,13 @@ pub async fn run(
     fleet: &Fleet,
     session: &Session,
     now: DateTime<Utc>,
-    items: Vec<Parking>,
-) -> Result<Vec<ItemResult>, FleetError> {
+    items: Vec<ParkItem>,
+) -> Result<Vec<LeaseResult>, FleetError> {
     let items = items.into_iter().map(|item| {
-        let Parking { lease_token, checkpoint, not_before, reason } = item;
-        let ending = Ending {
+        let ParkItem { lease_token, checkpoint, not_before, reason } = item;
+        let ending = AttemptEnding {
             call: EndingCall::Park,
-            event: Event::Parked { not_before },
+            event: ExecutionEvent::Parked { not_before },
             checkpoint,
             partial: false,
             complete: false,

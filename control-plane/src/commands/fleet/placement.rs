@@ -8,7 +8,7 @@ use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
 use super::FleetError;
-use crate::store::db::{Databases, FleetTx, Retryable, Tx, Work};
+use crate::store::db::{Databases, FleetTx, Retryable, Transaction, Tx};
 use crate::store::error::StoreError;
 use crate::values;
 
@@ -20,13 +20,13 @@ const MAX_REMEMBERED: usize = 100_000;
 const MAX_TRIES: u32 = 3;
 
 /// What is done with some items of one placement group, in one transaction.
-pub trait GroupWork: Sync {
+pub trait GroupTransaction: Sync {
     /// What it works on.
     type Item: Send + Sync;
     /// What it comes to.
-    type Done: Send;
+    type Output: Send;
     /// How it fails.
-    type Fault: From<StoreError> + Into<FleetError> + Retryable + Send;
+    type Error: From<StoreError> + Into<FleetError> + Retryable + Send;
     /// Whose an item is.
     fn tenant(item: &Self::Item) -> Uuid;
     /// Does the work; may run several times.
@@ -34,7 +34,7 @@ pub trait GroupWork: Sync {
         &self,
         tx: &Tx,
         items: &[Self::Item],
-    ) -> impl Future<Output = Result<Self::Done, Self::Fault>> + Send;
+    ) -> impl Future<Output = Result<Self::Output, Self::Error>> + Send;
 }
 
 /// Remembers the group of each tenant; cheap to clone.
@@ -107,12 +107,16 @@ impl Placement {
     }
 
     /// Runs work over items, group by group and batch by batch, each in a transaction of its own.
-    pub async fn run<G: GroupWork>(&self, work: &G, items: Vec<G::Item>) -> Result<Vec<G::Done>, FleetError> {
+    pub async fn run<G: GroupTransaction>(
+        &self,
+        work: &G,
+        items: Vec<G::Item>,
+    ) -> Result<Vec<G::Output>, FleetError> {
         let mut done = Vec::new();
         let mut left = self.split(items, G::tenant).await?;
         let mut tries = 1;
         while let Some(batch) = left.pop() {
-            match self.databases.fleet(&InGroup { work, items: &batch }).await.map_err(Into::into) {
+            match self.databases.run_fleet(&InGroup { work, items: &batch }).await.map_err(Into::into) {
                 Ok(result) => done.push(result),
                 Err(FleetError::Store(StoreError::StaleGroup(_))) if tries < MAX_TRIES => {
                     tries += 1;
@@ -127,16 +131,16 @@ impl Placement {
     }
 }
 
-struct InGroup<'a, G: GroupWork> {
+struct InGroup<'a, G: GroupTransaction> {
     work: &'a G,
     items: &'a [G::Item],
 }
 
-impl<G: GroupWork> Work<FleetTx> for InGroup<'_, G> {
-    type Done = G::Done;
-    type Fault = G::Fault;
+impl<G: GroupTransaction> Transaction<FleetTx> for InGroup<'_, G> {
+    type Output = G::Output;
+    type Error = G::Error;
 
-    async fn run(&self, tx: &FleetTx) -> Result<G::Done, G::Fault> {
+    async fn run(&self, tx: &FleetTx) -> Result<G::Output, G::Error> {
         self.work.run(tx, self.items).await
     }
 }

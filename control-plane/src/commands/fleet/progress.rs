@@ -11,7 +11,7 @@ use crate::store::error::StoreError;
 
 /// Counters of a run, over all its attempts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Counts {
+pub struct ExecutionCounts {
     /// HTTP tries sent, auth apart.
     pub requests: i64,
     /// Tries after a first.
@@ -30,7 +30,7 @@ pub struct Counts {
 
 /// Allowed, but probably not meant.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Warning {
+pub struct ExecutionWarning {
     /// In upper snake case.
     pub code: String,
     /// Into the plan document.
@@ -41,18 +41,18 @@ pub struct Warning {
 
 /// What a run did so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
+pub struct ExecutionProgress {
     /// Counters.
-    pub counts: Counts,
+    pub counts: ExecutionCounts,
     /// Messages to the responses topic, per step.
     pub positions: BTreeMap<String, i64>,
     /// Warnings so far.
-    pub warnings: Vec<Warning>,
+    pub warnings: Vec<ExecutionWarning>,
 }
 
 /// What went wrong with a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct RunFault {
+pub struct ExecutionError {
     /// `config`, `transient`, `permanent`, `rate_limit`, `limit`, `aborted` or `system`.
     pub class: String,
     /// In upper snake case.
@@ -67,7 +67,7 @@ pub struct RunFault {
     pub step_path: String,
 }
 
-impl Progress {
+impl ExecutionProgress {
     /// As it is stored.
     pub fn encode(&self) -> Vec<u8> {
         wire::RunProgress::from(self.clone()).encode_to_vec()
@@ -81,7 +81,7 @@ impl Progress {
     }
 }
 
-impl RunFault {
+impl ExecutionError {
     /// As it is stored.
     pub fn encode(&self) -> Vec<u8> {
         wire::RunFault::from(self.clone()).encode_to_vec()
@@ -95,7 +95,7 @@ impl RunFault {
     }
 }
 
-impl From<wire::RunProgress> for Progress {
+impl From<wire::RunProgress> for ExecutionProgress {
     fn from(progress: wire::RunProgress) -> Self {
         let wire::RunProgress {
             requests,
@@ -109,20 +109,24 @@ impl From<wire::RunProgress> for Progress {
             warnings,
         } = progress;
         Self {
-            counts: Counts { requests, retries, pages, rows, messages, bytes, errors },
+            counts: ExecutionCounts { requests, retries, pages, rows, messages, bytes, errors },
             positions: positions.into_iter().collect(),
             warnings: warnings
                 .into_iter()
-                .map(|wire::RunWarning { code, pointer, message }| Warning { code, pointer, message })
+                .map(|wire::RunWarning { code, pointer, message }| ExecutionWarning {
+                    code,
+                    pointer,
+                    message,
+                })
                 .collect(),
         }
     }
 }
 
-impl From<Progress> for wire::RunProgress {
-    fn from(progress: Progress) -> Self {
-        let Progress { counts, positions, warnings } = progress;
-        let Counts { requests, retries, pages, rows, messages, bytes, errors } = counts;
+impl From<ExecutionProgress> for wire::RunProgress {
+    fn from(progress: ExecutionProgress) -> Self {
+        let ExecutionProgress { counts, positions, warnings } = progress;
+        let ExecutionCounts { requests, retries, pages, rows, messages, bytes, errors } = counts;
         Self {
             requests,
             retries,
@@ -134,45 +138,56 @@ impl From<Progress> for wire::RunProgress {
             positions: positions.into_iter().collect(),
             warnings: warnings
                 .into_iter()
-                .map(|Warning { code, pointer, message }| wire::RunWarning { code, pointer, message })
+                .map(|ExecutionWarning { code, pointer, message }| wire::RunWarning {
+                    code,
+                    pointer,
+                    message,
+                })
                 .collect(),
         }
     }
 }
 
-impl From<wire::RunFault> for RunFault {
+impl From<wire::RunFault> for ExecutionError {
     fn from(fault: wire::RunFault) -> Self {
         let wire::RunFault { class, code, message, pointer, status_code, step_path } = fault;
         Self { class, code, message, pointer, status_code, step_path }
     }
 }
 
-impl From<RunFault> for wire::RunFault {
-    fn from(fault: RunFault) -> Self {
-        let RunFault { class, code, message, pointer, status_code, step_path } = fault;
+impl From<ExecutionError> for wire::RunFault {
+    fn from(fault: ExecutionError) -> Self {
+        let ExecutionError { class, code, message, pointer, status_code, step_path } = fault;
         Self { class, code, message, pointer, status_code, step_path }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Counts, Progress, RunFault, Warning};
+    use super::{ExecutionCounts, ExecutionError, ExecutionProgress, ExecutionWarning};
 
     #[test]
     fn progress_reads_back() {
-        let progress = Progress {
-            counts: Counts { requests: 9, pages: 7, ..Counts::default() },
+        let progress = ExecutionProgress {
+            counts: ExecutionCounts { requests: 9, pages: 7, ..ExecutionCounts::default() },
             positions: [("orders".to_owned(), 7)].into(),
-            warnings: vec![Warning { code: "PATH_NEVER_FOUND".to_owned(), ..Warning::default() }],
+            warnings: vec![ExecutionWarning {
+                code: "PATH_NEVER_FOUND".to_owned(),
+                ..ExecutionWarning::default()
+            }],
         };
-        assert_eq!(Progress::decode(&progress.encode()).unwrap(), progress);
-        assert!(Progress::decode(b"\xff").is_err());
+        assert_eq!(ExecutionProgress::decode(&progress.encode()).unwrap(), progress);
+        assert!(ExecutionProgress::decode(b"\xff").is_err());
     }
 
     #[test]
     fn a_fault_reads_back() {
-        let fault = RunFault { code: "TIMEOUT".to_owned(), status_code: Some(504), ..RunFault::default() };
-        assert_eq!(RunFault::decode(&fault.encode()).unwrap(), fault);
-        assert!(RunFault::decode(b"\xff").is_err());
+        let fault = ExecutionError {
+            code: "TIMEOUT".to_owned(),
+            status_code: Some(504),
+            ..ExecutionError::default()
+        };
+        assert_eq!(ExecutionError::decode(&fault.encode()).unwrap(), fault);
+        assert!(ExecutionError::decode(b"\xff").is_err());
     }
 }

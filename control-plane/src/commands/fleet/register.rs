@@ -14,7 +14,7 @@ const MAX_SLOTS: i32 = 100_000;
 
 /// Who joins.
 #[derive(Clone, Debug)]
-pub struct Joining {
+pub struct RegisterRequest {
     /// Name of the process, for people.
     pub name: String,
     /// The pool, its token checked.
@@ -27,7 +27,7 @@ pub struct Joining {
 
 /// The session, and what the server's settings are.
 #[derive(Clone, Debug)]
-pub struct Joined {
+pub struct RegisteredSession {
     /// uuid v7.
     pub session_id: Uuid,
     /// For the metadata of all other calls.
@@ -49,7 +49,7 @@ pub struct Joined {
 }
 
 /// Opens the session.
-pub async fn run(fleet: &Fleet, joining: Joining) -> Result<Joined, FleetError> {
+pub async fn run(fleet: &Fleet, joining: RegisterRequest) -> Result<RegisteredSession, FleetError> {
     if !(1..=MAX_SLOTS).contains(&joining.slots) {
         return Err(FleetError::Invalid(format!("slots is {}, not 1 to {MAX_SLOTS}", joining.slots)));
     }
@@ -64,7 +64,7 @@ pub async fn run(fleet: &Fleet, joining: Joining) -> Result<Joined, FleetError> 
         ttl,
     };
     sessions::insert(&fleet.databases, &row).await?;
-    Ok(Joined {
+    Ok(RegisteredSession {
         session_id: session.id,
         session_token: session.seal(&fleet.sealer)?,
         ttl,

@@ -1,19 +1,19 @@
 //! Hands executions back at once, with their checkpoints. Burns no attempt.
 
 use chrono::{DateTime, Utc};
-use orchid_domain::execution::{Event, ReleaseReason};
+use orchid_domain::execution::{ExecutionEvent, ReleaseReason};
 use orchid_domain::lease::EndingCall;
 
-use super::ending::{self, Ending};
-use super::{CheckpointData, Fleet, FleetError, ItemResult, Session};
+use super::ending::{self, AttemptEnding};
+use super::{CheckpointUpdate, Fleet, FleetError, LeaseResult, Session};
 
 /// One run to hand back at once.
 #[derive(Clone, Debug)]
-pub struct Releasing {
+pub struct ReleaseItem {
     /// From the grant.
     pub lease_token: Vec<u8>,
     /// The last checkpoint; seq 0: none was made by this attempt.
-    pub checkpoint: CheckpointData,
+    pub checkpoint: CheckpointUpdate,
     /// Why.
     pub reason: ReleaseReason,
 }
@@ -23,13 +23,13 @@ pub async fn run(
     fleet: &Fleet,
     session: &Session,
     now: DateTime<Utc>,
-    items: Vec<Releasing>,
-) -> Result<Vec<ItemResult>, FleetError> {
+    items: Vec<ReleaseItem>,
+) -> Result<Vec<LeaseResult>, FleetError> {
     let items = items.into_iter().map(|item| {
-        let Releasing { lease_token, checkpoint, reason } = item;
-        let ending = Ending {
+        let ReleaseItem { lease_token, checkpoint, reason } = item;
+        let ending = AttemptEnding {
             call: EndingCall::Release,
-            event: Event::Released(reason),
+            event: ExecutionEvent::Released(reason),
             checkpoint,
             partial: false,
             complete: false,

@@ -7,31 +7,31 @@ use orchid_domain::execution::{Effect, Origin, Transition};
 use uuid::Uuid;
 
 use super::announce::{self, End};
-use super::progress::RunFault;
+use super::progress::ExecutionError;
 use super::turn;
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
 use crate::store::fleet::announcements::{self, Announcement};
-use crate::store::fleet::attempts::{self, Closing};
-use crate::store::fleet::ready::{self, NewReady};
-use crate::store::fleet::runs::{self, HistoryEntry, LockedRun, Move};
+use crate::store::fleet::attempts::{self, ClosedAttempt};
+use crate::store::fleet::ready::{self, NewReadyRow};
+use crate::store::fleet::runs::{self, ExecutionChange, HistoryEntry, LockedExecution};
 use crate::store::fleet::schedules::ScheduleKey;
-use crate::store::fleet::{Key, leases};
+use crate::store::fleet::{ExecutionKey, leases};
 
 /// A decided transition of a locked run, and what its rows will say.
 #[derive(Clone, Debug)]
-pub struct Settlement {
+pub struct DecidedTransition {
     /// The run as the decision saw it.
-    pub run: LockedRun,
+    pub run: LockedExecution,
     /// The decision.
     pub transition: Transition,
     /// What else is known.
-    pub facts: Facts,
+    pub facts: TransitionFacts,
 }
 
 /// What is known of a transition beside the decision. What is empty leaves what is stored.
 #[derive(Clone, Debug, Default)]
-pub struct Facts {
+pub struct TransitionFacts {
     /// Seq of the call that ended the attempt; 0 where none did.
     pub final_seq: i64,
     /// Seq of the checkpoint that came with it; 0 where none did.
@@ -47,7 +47,7 @@ pub struct Facts {
     /// What the run did, encoded.
     pub progress: Vec<u8>,
     /// Why it ended.
-    pub fault: Option<RunFault>,
+    pub fault: Option<ExecutionError>,
     /// The last request that a heartbeat told of.
     pub last_request: String,
     /// Why a cancel was asked for.
@@ -58,20 +58,20 @@ pub struct Facts {
 
 /// What came of settling.
 #[derive(Debug, Default)]
-pub struct Settled {
+pub struct AppliedTransitions {
     /// Terminal events, committed with the rest.
     pub announcements: Vec<Announcement>,
     /// Ready rows were inserted: the relay may ring.
     pub work_is_ready: bool,
 }
 
-impl Move {
+impl ExecutionChange {
     /// What a decision writes, with nothing known beside it.
-    pub(super) fn of(run: &LockedRun, transition: &Transition) -> Self {
-        Self::with(run, transition, &Facts::default())
+    pub(super) fn of(run: &LockedExecution, transition: &Transition) -> Self {
+        Self::with(run, transition, &TransitionFacts::default())
     }
 
-    fn with(run: &LockedRun, transition: &Transition, facts: &Facts) -> Self {
+    fn with(run: &LockedExecution, transition: &Transition, facts: &TransitionFacts) -> Self {
         let mut not_before = None;
         let mut closes = false;
         for effect in &transition.effects {
@@ -80,7 +80,7 @@ impl Move {
                 Effect::CloseLease(_) => closes = true,
                 Effect::LeaveReady
                 | Effect::OpenLease
-                | Effect::PassTurn
+                | Effect::PromoteNext
                 | Effect::Announce
                 | Effect::Record => {}
             }
@@ -101,7 +101,7 @@ impl Move {
             closes_after_ms: closes.then_some(facts.running_ms),
             checkpoint_seq: facts.checkpoint_seq,
             progress: facts.progress.clone(),
-            error: facts.fault.as_ref().map(RunFault::encode).unwrap_or_default(),
+            error: facts.fault.as_ref().map(ExecutionError::encode).unwrap_or_default(),
         }
     }
 }
@@ -109,10 +109,10 @@ impl Move {
 /// The rows that some transitions ask for.
 #[derive(Default)]
 struct Rows {
-    closings: Vec<Closing>,
-    unleased: Vec<Key>,
-    left_ready: Vec<Key>,
-    entered_ready: Vec<NewReady>,
+    closings: Vec<ClosedAttempt>,
+    unleased: Vec<ExecutionKey>,
+    left_ready: Vec<ExecutionKey>,
+    entered_ready: Vec<NewReadyRow>,
     history: Vec<HistoryEntry>,
     turns: Vec<(ScheduleKey, Option<Uuid>)>,
     announcements: Vec<Announcement>,
@@ -122,12 +122,14 @@ struct Rows {
 pub async fn settle(
     tx: &Tx,
     now: DateTime<Utc>,
-    settlements: &[Settlement],
+    settlements: &[DecidedTransition],
     handed: bool,
-) -> Result<Settled, StoreError> {
-    let moves: Vec<Move> =
-        settlements.iter().map(|entry| Move::with(&entry.run, &entry.transition, &entry.facts)).collect();
-    let moved: HashSet<Key> = runs::apply(tx, now, &moves).await?.into_iter().collect();
+) -> Result<AppliedTransitions, StoreError> {
+    let moves: Vec<ExecutionChange> = settlements
+        .iter()
+        .map(|entry| ExecutionChange::with(&entry.run, &entry.transition, &entry.facts))
+        .collect();
+    let moved: HashSet<ExecutionKey> = runs::apply(tx, now, &moves).await?.into_iter().collect();
     let mut rows = Rows::default();
     for settlement in settlements {
         if !moved.contains(&settlement.run.key) {
@@ -146,23 +148,23 @@ pub async fn settle(
     announcements::insert(tx, now, &rows.announcements, handed.then_some(now)).await?;
     let passed = if rows.turns.is_empty() { false } else { turn::pass(tx, now, &rows.turns).await? };
     let work_is_ready = passed || !rows.entered_ready.is_empty();
-    Ok(Settled { announcements: rows.announcements, work_is_ready })
+    Ok(AppliedTransitions { announcements: rows.announcements, work_is_ready })
 }
 
 impl Rows {
-    fn add(&mut self, settlement: &Settlement, now: DateTime<Utc>) -> Result<(), StoreError> {
-        let Settlement { run, transition, facts } = settlement;
+    fn add(&mut self, settlement: &DecidedTransition, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let DecidedTransition { run, transition, facts } = settlement;
         for effect in &transition.effects {
             match effect {
                 Effect::EnterReady { not_before } => {
-                    self.entered_ready.push(NewReady::of(run, *not_before, transition.losses));
+                    self.entered_ready.push(NewReadyRow::of(run, *not_before, transition.losses));
                 }
                 Effect::LeaveReady => self.left_ready.push(run.key),
                 // Grants write their own rows: they are many at a time and know more.
                 Effect::OpenLease => {}
                 Effect::CloseLease(verdict) => {
                     self.unleased.push(run.key);
-                    self.closings.push(Closing {
+                    self.closings.push(ClosedAttempt {
                         key: run.key,
                         attempt: run.attempt,
                         verdict: *verdict,
@@ -170,7 +172,7 @@ impl Rows {
                         last_request: facts.last_request.clone(),
                     });
                 }
-                Effect::PassTurn => {
+                Effect::PromoteNext => {
                     if run.persists || run.origin == Origin::Schedule {
                         let schedule = ScheduleKey {
                             tenant_id: run.key.tenant_id,
@@ -194,8 +196,8 @@ impl Rows {
     }
 }
 
-fn announcement(settlement: &Settlement, now: DateTime<Utc>) -> Result<Announcement, StoreError> {
-    let Settlement { run, transition, facts } = settlement;
+fn announcement(settlement: &DecidedTransition, now: DateTime<Utc>) -> Result<Announcement, StoreError> {
+    let DecidedTransition { run, transition, facts } = settlement;
     let stored = run.progress.as_deref().unwrap_or_default();
     let end = End {
         state: transition.next,

@@ -4,15 +4,15 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use orchid_domain::execution::{Cause, Event, State, decide};
+use orchid_domain::execution::{ExecutionEvent, State, TransitionCause, decide};
 use uuid::Uuid;
 
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
-use crate::store::fleet::Key;
-use crate::store::fleet::ready::{self, NewReady};
-use crate::store::fleet::runs::{self, Busy, HistoryEntry, LockedRun, Move};
-use crate::store::fleet::schedules::{self, LockedSchedule, ScheduleKey, ScheduleMove, Which};
+use crate::store::fleet::ExecutionKey;
+use crate::store::fleet::ready::{self, NewReadyRow};
+use crate::store::fleet::runs::{self, ExecutionChange, HistoryEntry, LockWait, LockedExecution};
+use crate::store::fleet::schedules::{self, LockedSchedule, ScheduleKey, ScheduleLock, ScheduleMove};
 
 /// Passes the turn on from runs that have ended or are gone; none: look whether anybody waits before nobody. Answers whether
 /// ready rows were inserted.
@@ -22,7 +22,7 @@ pub async fn pass(
     gone: &[(ScheduleKey, Option<Uuid>)],
 ) -> Result<bool, StoreError> {
     let keys: Vec<ScheduleKey> = gone.iter().map(|(key, _)| *key).collect();
-    let schedules = schedules::lock(tx, &keys, Which::All).await?;
+    let schedules = schedules::lock(tx, &keys, ScheduleLock::All).await?;
     let mut moves: Vec<ScheduleMove> =
         schedules.iter().filter_map(|schedule| without(schedule, gone, now)).collect();
     let free: Vec<ScheduleKey> =
@@ -64,12 +64,12 @@ async fn promote(
     if waiting.is_empty() {
         return Ok(HashMap::new());
     }
-    let keys: Vec<Key> = waiting.iter().map(|(_, key)| *key).collect();
-    let locked = runs::lock(tx, &keys, Busy::Skip).await?;
-    let moves: Vec<Move> = locked.iter().filter_map(queued).collect();
+    let keys: Vec<ExecutionKey> = waiting.iter().map(|(_, key)| *key).collect();
+    let locked = runs::lock(tx, &keys, LockWait::Skip).await?;
+    let moves: Vec<ExecutionChange> = locked.iter().filter_map(queued).collect();
     let moved = runs::apply(tx, now, &moves).await?;
-    let queued: Vec<&LockedRun> = locked.iter().filter(|run| moved.contains(&run.key)).collect();
-    let rows: Vec<NewReady> = queued.iter().map(|run| NewReady::of(run, None, run.losses)).collect();
+    let queued: Vec<&LockedExecution> = locked.iter().filter(|run| moved.contains(&run.key)).collect();
+    let rows: Vec<NewReadyRow> = queued.iter().map(|run| NewReadyRow::of(run, None, run.losses)).collect();
     ready::insert(tx, now, &rows).await?;
     let history: Vec<HistoryEntry> = queued
         .iter()
@@ -77,7 +77,7 @@ async fn promote(
             key: run.key,
             state: State::Queued,
             attempt: 0,
-            cause: Cause::TurnCame.as_str(),
+            cause: TransitionCause::Promoted.as_str(),
             detail: String::new(),
         })
         .collect();
@@ -92,7 +92,7 @@ async fn promote(
         .collect())
 }
 
-fn queued(run: &LockedRun) -> Option<Move> {
-    let transition = decide(run.run(), Event::TurnCame).ok()?;
-    Some(Move::of(run, &transition))
+fn queued(run: &LockedExecution) -> Option<ExecutionChange> {
+    let transition = decide(run.run(), ExecutionEvent::Promoted).ok()?;
+    Some(ExecutionChange::of(run, &transition))
 }

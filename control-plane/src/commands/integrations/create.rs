@@ -8,7 +8,7 @@ use super::WHAT;
 use crate::{
     commands::{CommandError, Key, configs::schema},
     store::{
-        db::{TenantTx, Work},
+        db::{TenantTx, Transaction},
         integrations::{self, ConfigSchema, Integration},
     },
 };
@@ -29,9 +29,9 @@ pub struct CreateIntegration {
     pub now: DateTime<Utc>,
 }
 
-impl Work<TenantTx> for CreateIntegration {
-    type Done = Integration;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for CreateIntegration {
+    type Output = Integration;
+    type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Integration, CommandError> {
         if let Some(document) = &self.config_schema {

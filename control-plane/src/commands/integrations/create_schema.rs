@@ -8,7 +8,7 @@ use super::WHAT;
 use crate::{
     commands::{CommandError, configs::schema},
     store::{
-        db::{TenantTx, Work},
+        db::{TenantTx, Transaction},
         integrations::{self, ConfigSchema},
     },
 };
@@ -23,9 +23,9 @@ pub struct CreateConfigSchema {
     pub now: DateTime<Utc>,
 }
 
-impl Work<TenantTx> for CreateConfigSchema {
-    type Done = ConfigSchema;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for CreateConfigSchema {
+    type Output = ConfigSchema;
+    type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<ConfigSchema, CommandError> {
         schema::check(&self.schema, "/schema")?;

@@ -4,7 +4,7 @@ use super::WHAT;
 use crate::{
     commands::{CommandError, etag},
     store::{
-        db::{TenantTx, Work},
+        db::{TenantTx, Transaction},
         integrations,
     },
 };
@@ -17,9 +17,9 @@ pub struct DeleteIntegration {
     pub etag: Option<String>,
 }
 
-impl Work<TenantTx> for DeleteIntegration {
-    type Done = ();
-    type Fault = CommandError;
+impl Transaction<TenantTx> for DeleteIntegration {
+    type Output = ();
+    type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<(), CommandError> {
         let row = integrations::lock_by_key(tx, &self.key)

@@ -9,7 +9,7 @@ use crate::{
         list::{Listed, Page},
     },
     store::{
-        db::{TenantTx, Work},
+        db::{TenantTx, Transaction},
         integrations::{self, ConfigSchema, Integration},
     },
 };
@@ -20,9 +20,9 @@ pub struct GetIntegration {
     pub key: String,
 }
 
-impl Work<TenantTx> for GetIntegration {
-    type Done = Integration;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for GetIntegration {
+    type Output = Integration;
+    type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Integration, CommandError> {
         integrations::by_key(tx, &self.key).await?.ok_or_else(|| CommandError::not_found(WHAT, &self.key))
@@ -35,11 +35,11 @@ pub struct ListIntegrations {
     pub page: Page<Uuid>,
 }
 
-impl Work<TenantTx> for ListIntegrations {
-    type Done = Listed<Integration, Uuid>;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for ListIntegrations {
+    type Output = Listed<Integration, Uuid>;
+    type Error = CommandError;
 
-    async fn run(&self, tx: &TenantTx) -> Result<Self::Done, CommandError> {
+    async fn run(&self, tx: &TenantTx) -> Result<Self::Output, CommandError> {
         let rows = integrations::list(tx, self.page.after, self.page.limit()).await?;
         Ok(self.page.cut(rows, |row| row.id))
     }
@@ -53,11 +53,11 @@ pub struct ListConfigSchemas {
     pub page: Page<i32>,
 }
 
-impl Work<TenantTx> for ListConfigSchemas {
-    type Done = Listed<ConfigSchema, i32>;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for ListConfigSchemas {
+    type Output = Listed<ConfigSchema, i32>;
+    type Error = CommandError;
 
-    async fn run(&self, tx: &TenantTx) -> Result<Self::Done, CommandError> {
+    async fn run(&self, tx: &TenantTx) -> Result<Self::Output, CommandError> {
         let integration = integrations::by_key(tx, &self.integration)
             .await?
             .ok_or_else(|| CommandError::not_found(WHAT, &self.integration))?;

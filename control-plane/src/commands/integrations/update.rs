@@ -6,7 +6,7 @@ use super::WHAT;
 use crate::{
     commands::{CommandError, etag},
     store::{
-        db::{TenantTx, Work},
+        db::{TenantTx, Transaction},
         integrations::{self, Integration},
     },
 };
@@ -25,9 +25,9 @@ pub struct UpdateIntegration {
     pub now: DateTime<Utc>,
 }
 
-impl Work<TenantTx> for UpdateIntegration {
-    type Done = Integration;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for UpdateIntegration {
+    type Output = Integration;
+    type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Integration, CommandError> {
         let mut row = integrations::lock_by_key(tx, &self.key)

@@ -11,7 +11,7 @@ use crate::{
         schedules::materialise::{self, Times},
     },
     store::{
-        db::{TenantTx, Work},
+        db::{TenantTx, Transaction},
         plans::{self, Plan, Revision},
     },
 };
@@ -30,9 +30,9 @@ pub struct CreatePlan {
     pub now: DateTime<Utc>,
 }
 
-impl Work<TenantTx> for CreatePlan {
-    type Done = Plan;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for CreatePlan {
+    type Output = Plan;
+    type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Plan, CommandError> {
         let (checked, integration, _) = self.document.check(tx, &self.limits).await?;

@@ -4,7 +4,7 @@ use super::{WHAT, update};
 use crate::{
     commands::{CommandError, etag},
     store::{
-        db::{TenantTx, Work},
+        db::{TenantTx, Transaction},
         plans, schedules,
     },
 };
@@ -17,9 +17,9 @@ pub struct DeletePlan {
     pub etag: Option<String>,
 }
 
-impl Work<TenantTx> for DeletePlan {
-    type Done = ();
-    type Fault = CommandError;
+impl Transaction<TenantTx> for DeletePlan {
+    type Output = ();
+    type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<(), CommandError> {
         let row = update::lock(tx, &self.key).await?;

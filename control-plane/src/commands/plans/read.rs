@@ -10,7 +10,7 @@ use crate::{
         near::nearest,
     },
     store::{
-        db::{TenantTx, Work},
+        db::{TenantTx, Transaction},
         plans::{self, Plan, Revision},
     },
 };
@@ -21,9 +21,9 @@ pub struct GetPlan {
     pub key: String,
 }
 
-impl Work<TenantTx> for GetPlan {
-    type Done = Plan;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for GetPlan {
+    type Output = Plan;
+    type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Plan, CommandError> {
         by_key(tx, &self.key).await
@@ -49,11 +49,11 @@ pub struct ListPlans {
     pub page: Page<Uuid>,
 }
 
-impl Work<TenantTx> for ListPlans {
-    type Done = Listed<Plan, Uuid>;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for ListPlans {
+    type Output = Listed<Plan, Uuid>;
+    type Error = CommandError;
 
-    async fn run(&self, tx: &TenantTx) -> Result<Self::Done, CommandError> {
+    async fn run(&self, tx: &TenantTx) -> Result<Self::Output, CommandError> {
         let rows = plans::list(tx, self.integration.as_deref(), self.page.after, self.page.limit()).await?;
         Ok(self.page.cut(rows, |row| row.id))
     }
@@ -67,11 +67,11 @@ pub struct ListPlanRevisions {
     pub page: Page<i32>,
 }
 
-impl Work<TenantTx> for ListPlanRevisions {
-    type Done = Listed<Revision, i32>;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for ListPlanRevisions {
+    type Output = Listed<Revision, i32>;
+    type Error = CommandError;
 
-    async fn run(&self, tx: &TenantTx) -> Result<Self::Done, CommandError> {
+    async fn run(&self, tx: &TenantTx) -> Result<Self::Output, CommandError> {
         let plan = by_key(tx, &self.plan).await?;
         let rows = plans::list_revisions(tx, plan.id, self.page.after, self.page.limit()).await?;
         Ok(self.page.cut(rows, |row| row.revision))
@@ -86,9 +86,9 @@ pub struct GetPlanRevision {
     pub revision: i32,
 }
 
-impl Work<TenantTx> for GetPlanRevision {
-    type Done = Revision;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for GetPlanRevision {
+    type Output = Revision;
+    type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Revision, CommandError> {
         let plan = by_key(tx, &self.plan).await?;

@@ -11,7 +11,7 @@ use super::{
 use crate::{
     commands::{CommandError, etag},
     store::{
-        db::{TenantTx, Work},
+        db::{TenantTx, Transaction},
         plans::{self, Plan},
     },
 };
@@ -30,9 +30,9 @@ pub struct RollbackPlan {
     pub now: DateTime<Utc>,
 }
 
-impl Work<TenantTx> for RollbackPlan {
-    type Done = Plan;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for RollbackPlan {
+    type Output = Plan;
+    type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Plan, CommandError> {
         let mut row = update::lock(tx, &self.key).await?;

@@ -12,9 +12,9 @@ use crate::{
     },
     store::{
         configs::{self, ConfigName},
-        db::{TenantTx, Work},
+        db::{TenantTx, Transaction},
         executions::Execution,
-        fleet::{Key, runs::NewRun},
+        fleet::{ExecutionKey, runs::NewExecution},
         plans::Plan,
         tenants,
     },
@@ -27,9 +27,9 @@ const MAX_NAMED: usize = 20;
 pub struct TriggerPlan {
     /// UUID v7 that the execution gets.
     pub id: Uuid,
-    /// Key of the plan.
+    /// ExecutionKey of the plan.
     pub key: String,
-    /// Key of the config; none: the only one of the plan.
+    /// ExecutionKey of the config; none: the only one of the plan.
     pub config: Option<String>,
     /// JSON object: values over the context for this run.
     pub context_override: Option<Vec<u8>>,
@@ -41,9 +41,9 @@ pub struct TriggerPlan {
     pub now: DateTime<Utc>,
 }
 
-impl Work<TenantTx> for TriggerPlan {
-    type Done = Execution;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for TriggerPlan {
+    type Output = Execution;
+    type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Execution, CommandError> {
         let plan = by_key(tx, &self.key).await?;
@@ -53,8 +53,8 @@ impl Work<TenantTx> for TriggerPlan {
             let message = format!("config {:?} is disabled", config.key);
             return Err(CommandError::Refused { reason: "CONFIG_DISABLED", message });
         }
-        let new = NewRun {
-            key: Key { tenant_id: tx.tenant_id(), execution_id: self.id },
+        let new = NewExecution {
+            key: ExecutionKey { tenant_id: tx.tenant_id(), execution_id: self.id },
             plan_id: plan.id,
             plan_key: plan.key,
             plan_revision: plan.revision,

@@ -14,7 +14,7 @@ use crate::{
         schedules::materialise::{self, Times},
     },
     store::{
-        db::{TenantTx, Work},
+        db::{TenantTx, Transaction},
         integrations,
         plans::{self, Plan},
     },
@@ -36,9 +36,9 @@ pub struct UpdatePlan {
     pub now: DateTime<Utc>,
 }
 
-impl Work<TenantTx> for UpdatePlan {
-    type Done = Plan;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for UpdatePlan {
+    type Output = Plan;
+    type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Plan, CommandError> {
         let mut row = lock(tx, &self.key).await?;

@@ -5,7 +5,7 @@ use orchid_plan::{ServerLimits, Warning};
 use super::document::PlanDocument;
 use crate::{
     commands::{CommandError, Fault},
-    store::db::{TenantTx, Work},
+    store::db::{TenantTx, Transaction},
 };
 
 /// The plan as it would be created.
@@ -25,9 +25,9 @@ pub struct Verdict {
     pub warnings: Vec<Warning>,
 }
 
-impl Work<TenantTx> for ValidatePlan {
-    type Done = Verdict;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for ValidatePlan {
+    type Output = Verdict;
+    type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Verdict, CommandError> {
         match self.document.check(tx, &self.limits).await {

@@ -73,10 +73,10 @@ async fn for_configs(
     let mut changes = Vec::new();
     for row in &there {
         let is_going = row.current_execution_id.is_some();
-        let dues = row.decides()?.changed(row.dues(), now, is_going, times == Times::Others);
-        if dues != row.dues() {
+        let dues = row.rules()?.changed(row.due_times(), now, is_going, times == Times::Others);
+        if dues != row.due_times() {
             changes.push((row.id, dues));
         }
     }
-    schedules::set_dues(tx, &changes, now).await
+    schedules::set_due_times(tx, &changes, now).await
 }

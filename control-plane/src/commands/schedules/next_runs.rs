@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::GetSchedule;
 use crate::{
     commands::CommandError,
-    store::db::{TenantTx, Work},
+    store::db::{TenantTx, Transaction},
 };
 
 /// Which schedule, how far.
@@ -18,13 +18,13 @@ pub struct ListNextRuns {
     pub now: DateTime<Utc>,
 }
 
-impl Work<TenantTx> for ListNextRuns {
-    type Done = Vec<DateTime<Utc>>;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for ListNextRuns {
+    type Output = Vec<DateTime<Utc>>;
+    type Error = CommandError;
 
-    async fn run(&self, tx: &TenantTx) -> Result<Self::Done, CommandError> {
+    async fn run(&self, tx: &TenantTx) -> Result<Self::Output, CommandError> {
         let row = self.schedule.run(tx).await?;
         let is_going = row.current_execution_id.is_some();
-        Ok(row.decides()?.upcoming(row.dues(), is_going, self.now, self.count))
+        Ok(row.rules()?.upcoming(row.due_times(), is_going, self.now, self.count))
     }
 }

@@ -1,13 +1,13 @@
 //! Pauses a schedule, or lets it go on; triggers work all the same, and a run that is going ends as it will.
 
 use chrono::{DateTime, Utc};
-use orchid_domain::schedule::Dues;
+use orchid_domain::schedule::DueTimes;
 
 use super::GetSchedule;
 use crate::{
     commands::CommandError,
     store::{
-        db::{TenantTx, Work},
+        db::{TenantTx, Transaction},
         executions,
         schedules::{self, Schedule},
     },
@@ -25,9 +25,9 @@ pub struct SetPaused {
     pub now: DateTime<Utc>,
 }
 
-impl Work<TenantTx> for SetPaused {
-    type Done = Schedule;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for SetPaused {
+    type Output = Schedule;
+    type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Schedule, CommandError> {
         let mut row = schedules::lock_by_keys(tx, &self.plan, &self.config)
@@ -45,16 +45,16 @@ impl Work<TenantTx> for SetPaused {
 }
 
 /// Nothing is due, and what is decided stays so: that is what tells afterwards what was missed.
-fn rests(row: &Schedule) -> Dues {
-    Dues { next_at: None, ..row.dues() }
+fn rests(row: &Schedule) -> DueTimes {
+    DueTimes { next_at: None, ..row.due_times() }
 }
 
 /// What is overdue runs at once; what is not keeps the rest of its wait.
-async fn resumed(tx: &TenantTx, row: &Schedule, now: DateTime<Utc>) -> Result<Dues, CommandError> {
+async fn resumed(tx: &TenantTx, row: &Schedule, now: DateTime<Utc>) -> Result<DueTimes, CommandError> {
     let last = match row.last_execution_id {
         Some(id) => executions::by_id(tx, id).await?,
         None => None,
     };
     let is_going = row.current_execution_id.is_some();
-    Ok(row.decides()?.resumed(row.dues(), last.and_then(|run| run.ended_at), now, is_going))
+    Ok(row.rules()?.resumed(row.due_times(), last.and_then(|run| run.ended_at), now, is_going))
 }

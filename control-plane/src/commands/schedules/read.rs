@@ -9,7 +9,7 @@ use crate::{
         list::{Listed, Page},
     },
     store::{
-        db::{TenantTx, Work},
+        db::{TenantTx, Transaction},
         schedules::{self, Schedule},
     },
 };
@@ -22,9 +22,9 @@ pub struct GetSchedule {
     pub config: String,
 }
 
-impl Work<TenantTx> for GetSchedule {
-    type Done = Schedule;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for GetSchedule {
+    type Output = Schedule;
+    type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Schedule, CommandError> {
         schedules::by_keys(tx, &self.plan, &self.config)
@@ -47,11 +47,11 @@ pub struct ListSchedules {
     pub page: Page<Uuid>,
 }
 
-impl Work<TenantTx> for ListSchedules {
-    type Done = Listed<Schedule, Uuid>;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for ListSchedules {
+    type Output = Listed<Schedule, Uuid>;
+    type Error = CommandError;
 
-    async fn run(&self, tx: &TenantTx) -> Result<Self::Done, CommandError> {
+    async fn run(&self, tx: &TenantTx) -> Result<Self::Output, CommandError> {
         let rows = schedules::list(tx, self.plan.as_deref(), self.page.after, self.page.limit()).await?;
         Ok(self.page.cut(rows, |row| row.id))
     }

@@ -9,7 +9,7 @@ use crate::{
     commands::{CommandError, Fault, Key},
     keys::MasterKeys,
     store::{
-        db::{TenantTx, Work},
+        db::{TenantTx, Transaction},
         tenants::{self, DataKeyRow, Tenant},
     },
 };
@@ -30,9 +30,9 @@ pub struct CreateTenant {
     pub keys: Arc<MasterKeys>,
 }
 
-impl Work<TenantTx> for CreateTenant {
-    type Done = Tenant;
-    type Fault = CommandError;
+impl Transaction<TenantTx> for CreateTenant {
+    type Output = Tenant;
+    type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Tenant, CommandError> {
         let mut faults: Vec<Fault> = Key::parse(&self.pool, "/pool").err().into_iter().collect();

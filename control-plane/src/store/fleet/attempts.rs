@@ -7,16 +7,16 @@ use orchid_domain::lease::AttemptEnd;
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
-use super::rows::{Key, tenants_of};
+use super::rows::{ExecutionKey, tenants_of};
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
 use crate::values;
 
 /// The end of an attempt.
 #[derive(Clone, Debug)]
-pub struct Closing {
+pub struct ClosedAttempt {
     /// Of which execution.
-    pub key: Key,
+    pub key: ExecutionKey,
     /// The attempt's number.
     pub attempt: i32,
     /// How it ended.
@@ -28,7 +28,7 @@ pub struct Closing {
 }
 
 /// Writes down how attempts ended.
-pub async fn close(tx: &Tx, now: DateTime<Utc>, closings: &[Closing]) -> Result<(), StoreError> {
+pub async fn close(tx: &Tx, now: DateTime<Utc>, closings: &[ClosedAttempt]) -> Result<(), StoreError> {
     if closings.is_empty() {
         return Ok(());
     }
@@ -56,7 +56,10 @@ pub async fn close(tx: &Tx, now: DateTime<Utc>, closings: &[Closing]) -> Result<
 }
 
 /// How these attempts ended, of those that did.
-pub async fn ends(tx: &Tx, attempts: &[(Key, i32)]) -> Result<Vec<((Key, i32), AttemptEnd)>, StoreError> {
+pub async fn ends(
+    tx: &Tx,
+    attempts: &[(ExecutionKey, i32)],
+) -> Result<Vec<((ExecutionKey, i32), AttemptEnd)>, StoreError> {
     #[derive(FromQueryResult)]
     struct Row {
         tenant_id: Uuid,
@@ -88,7 +91,7 @@ pub async fn ends(tx: &Tx, attempts: &[(Key, i32)]) -> Result<Vec<((Key, i32), A
         .map(|row| {
             let verdict =
                 row.verdict.parse().map_err(|error| StoreError::corrupt("execution_attempts", error))?;
-            let key = Key { tenant_id: row.tenant_id, execution_id: row.execution_id };
+            let key = ExecutionKey { tenant_id: row.tenant_id, execution_id: row.execution_id };
             Ok((
                 (key, row.attempt),
                 AttemptEnd { lease: LeaseId(row.lease_id), final_seq: row.final_seq, verdict },

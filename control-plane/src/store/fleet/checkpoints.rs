@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
-use super::rows::{Key, placeholders, tenants_of};
+use super::rows::{ExecutionKey, placeholders, tenants_of};
 use super::runs::split;
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
@@ -14,7 +14,7 @@ use crate::values;
 #[derive(Clone, Debug)]
 pub struct NewCheckpoint {
     /// Of which execution.
-    pub key: Key,
+    pub key: ExecutionKey,
     /// Higher than any before.
     pub seq: i64,
     /// The attempt's fence.
@@ -61,9 +61,9 @@ pub async fn save(tx: &Tx, now: DateTime<Utc>, checkpoints: &[NewCheckpoint]) ->
 
 /// What a checkpoint changes in an execution's own row.
 #[derive(Clone, Debug)]
-pub struct Advance {
+pub struct ExecutionAdvance {
     /// Which execution.
-    pub key: Key,
+    pub key: ExecutionKey,
     /// The attempt's fence.
     pub fence: i64,
     /// The checkpoint's seq.
@@ -79,7 +79,7 @@ pub struct Advance {
 }
 
 /// Notes accepted checkpoints.
-pub async fn advance(tx: &Tx, now: DateTime<Utc>, advances: &[Advance]) -> Result<(), StoreError> {
+pub async fn advance(tx: &Tx, now: DateTime<Utc>, advances: &[ExecutionAdvance]) -> Result<(), StoreError> {
     if advances.is_empty() {
         return Ok(());
     }
@@ -108,7 +108,7 @@ pub async fn advance(tx: &Tx, now: DateTime<Utc>, advances: &[Advance]) -> Resul
 }
 
 /// Deletes the checkpoints of executions.
-pub async fn delete(tx: &Tx, keys: &[Key]) -> Result<(), StoreError> {
+pub async fn delete(tx: &Tx, keys: &[ExecutionKey]) -> Result<(), StoreError> {
     if keys.is_empty() {
         return Ok(());
     }
@@ -123,7 +123,10 @@ pub async fn delete(tx: &Tx, keys: &[Key]) -> Result<(), StoreError> {
 }
 
 /// The own context writes of executions, of those that saved any.
-pub async fn own_contexts(tx: &Tx, keys: &[Key]) -> Result<Vec<(Key, Vec<u8>)>, StoreError> {
+pub async fn own_contexts(
+    tx: &Tx,
+    keys: &[ExecutionKey],
+) -> Result<Vec<(ExecutionKey, Vec<u8>)>, StoreError> {
     #[derive(FromQueryResult)]
     struct Row {
         tenant_id: Uuid,
@@ -144,7 +147,10 @@ pub async fn own_contexts(tx: &Tx, keys: &[Key]) -> Result<Vec<(Key, Vec<u8>)>, 
     Ok(rows
         .into_iter()
         .filter_map(|row| {
-            Some((Key { tenant_id: row.tenant_id, execution_id: row.execution_id }, row.own_context?))
+            Some((
+                ExecutionKey { tenant_id: row.tenant_id, execution_id: row.execution_id },
+                row.own_context?,
+            ))
         })
         .collect())
 }
@@ -153,7 +159,7 @@ pub async fn own_contexts(tx: &Tx, keys: &[Key]) -> Result<Vec<(Key, Vec<u8>)>, 
 #[derive(Clone, Debug)]
 pub struct ContextWrite {
     /// The run that writes it.
-    pub key: Key,
+    pub key: ExecutionKey,
     /// The plan.
     pub plan_id: Uuid,
     /// The config.

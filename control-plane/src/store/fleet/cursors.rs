@@ -28,7 +28,7 @@ pub struct CursorKey {
 }
 
 /// Cursors of one plan and config: JSON text each.
-pub type Cursors = BTreeMap<CursorKey, Vec<u8>>;
+pub type CursorValues = BTreeMap<CursorKey, Vec<u8>>;
 
 #[derive(FromQueryResult)]
 struct Row {
@@ -42,7 +42,7 @@ struct Row {
 }
 
 /// All cursors of these plans and configs; none where there are none.
-pub async fn of(tx: &Tx, keys: &[ScheduleKey]) -> Result<HashMap<ScheduleKey, Cursors>, StoreError> {
+pub async fn of(tx: &Tx, keys: &[ScheduleKey]) -> Result<HashMap<ScheduleKey, CursorValues>, StoreError> {
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
@@ -56,7 +56,7 @@ pub async fn of(tx: &Tx, keys: &[ScheduleKey]) -> Result<HashMap<ScheduleKey, Cu
             values![tenants_of(tenants.clone()), tenants, plans, configs],
         )
         .await?;
-    let mut found: HashMap<ScheduleKey, Cursors> = HashMap::new();
+    let mut found: HashMap<ScheduleKey, CursorValues> = HashMap::new();
     for row in rows {
         let corrupt = |error: &dyn std::fmt::Display| StoreError::corrupt("cursors", error);
         let kind = row.kind.parse().map_err(|error| corrupt(&error))?;

@@ -7,8 +7,8 @@ use sea_orm::FromQueryResult;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use super::rows::{Key, tenants_of};
-use super::runs::{LockedRun, split};
+use super::rows::{ExecutionKey, tenants_of};
+use super::runs::{LockedExecution, split};
 use super::schedules::ScheduleKey;
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
@@ -16,7 +16,7 @@ use crate::values;
 
 /// How much a run's grant holds, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sizes {
+pub struct GrantSizes {
     /// Its persistent context.
     pub context: i64,
     /// Cursors of its plan and config.
@@ -26,7 +26,10 @@ pub struct Sizes {
 }
 
 /// How much the grants of these runs hold.
-pub async fn sizes(tx: &Tx, runs: &[LockedRun]) -> Result<HashMap<Key, Sizes>, StoreError> {
+pub async fn sizes(
+    tx: &Tx,
+    runs: &[LockedExecution],
+) -> Result<HashMap<ExecutionKey, GrantSizes>, StoreError> {
     #[derive(FromQueryResult)]
     struct Row {
         tenant_id: Uuid,
@@ -59,24 +62,24 @@ pub async fn sizes(tx: &Tx, runs: &[LockedRun]) -> Result<HashMap<Key, Sizes>, S
     Ok(rows
         .into_iter()
         .map(|row| {
-            let key = Key { tenant_id: row.tenant_id, execution_id: row.id };
-            (key, Sizes { context: row.context, cursors: row.cursors, checkpoint: row.checkpoint })
+            let key = ExecutionKey { tenant_id: row.tenant_id, execution_id: row.id };
+            (key, GrantSizes { context: row.context, cursors: row.cursors, checkpoint: row.checkpoint })
         })
         .collect())
 }
 
 /// Whose checkpoint a run begins at: its own, or before its first that of the run it continues.
-pub fn begin_at(run: &LockedRun) -> Key {
+pub fn begin_at(run: &LockedExecution) -> ExecutionKey {
     let execution_id = match run.continues_execution_id {
         Some(continued) if run.checkpoint_seq == 0 => continued,
         Some(_) | None => run.key.execution_id,
     };
-    Key { execution_id, ..run.key }
+    ExecutionKey { execution_id, ..run.key }
 }
 
 /// A revision's definition.
 #[derive(Clone, Debug)]
-pub struct Definition {
+pub struct PlanDefinition {
     /// SHA-256 of its canonical JSON.
     pub hash: Vec<u8>,
     /// JSON text; none where it was not asked for.
@@ -88,7 +91,7 @@ pub async fn definitions(
     tx: &Tx,
     revisions: &[(Uuid, Uuid, i32)],
     known_hashes: &[Vec<u8>],
-) -> Result<HashMap<(Uuid, Uuid, i32), Definition>, StoreError> {
+) -> Result<HashMap<(Uuid, Uuid, i32), PlanDefinition>, StoreError> {
     #[derive(FromQueryResult)]
     struct Row {
         tenant_id: Uuid,
@@ -119,7 +122,7 @@ pub async fn definitions(
         .map(|row| {
             (
                 (row.tenant_id, row.plan_id, row.revision),
-                Definition { hash: row.definition_hash, json: row.definition },
+                PlanDefinition { hash: row.definition_hash, json: row.definition },
             )
         })
         .collect())
@@ -165,10 +168,13 @@ pub async fn configs(
 }
 
 /// The fields of a persistent context: name → JSON text.
-pub type Fields = BTreeMap<String, Vec<u8>>;
+pub type ContextFields = BTreeMap<String, Vec<u8>>;
 
 /// The persistent contexts of these plans and configs.
-pub async fn contexts(tx: &Tx, keys: &[ScheduleKey]) -> Result<HashMap<ScheduleKey, Fields>, StoreError> {
+pub async fn contexts(
+    tx: &Tx,
+    keys: &[ScheduleKey],
+) -> Result<HashMap<ScheduleKey, ContextFields>, StoreError> {
     #[derive(FromQueryResult)]
     struct Row {
         tenant_id: Uuid,
@@ -195,7 +201,7 @@ pub async fn contexts(tx: &Tx, keys: &[ScheduleKey]) -> Result<HashMap<ScheduleK
             ],
         )
         .await?;
-    let mut contexts: HashMap<ScheduleKey, Fields> = HashMap::new();
+    let mut contexts: HashMap<ScheduleKey, ContextFields> = HashMap::new();
     for row in rows {
         let of = ScheduleKey { tenant_id: row.tenant_id, plan_id: row.plan_id, config_id: row.config_id };
         contexts.entry(of).or_default().insert(row.name, row.value);
@@ -223,7 +229,10 @@ pub struct SavedCheckpoint {
 }
 
 /// The checkpoints of these executions, of those that have one.
-pub async fn checkpoints(tx: &Tx, keys: &[Key]) -> Result<HashMap<Key, SavedCheckpoint>, StoreError> {
+pub async fn checkpoints(
+    tx: &Tx,
+    keys: &[ExecutionKey],
+) -> Result<HashMap<ExecutionKey, SavedCheckpoint>, StoreError> {
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
@@ -238,6 +247,6 @@ pub async fn checkpoints(tx: &Tx, keys: &[Key]) -> Result<HashMap<Key, SavedChec
         .await?;
     Ok(rows
         .into_iter()
-        .map(|row| (Key { tenant_id: row.tenant_id, execution_id: row.execution_id }, row))
+        .map(|row| (ExecutionKey { tenant_id: row.tenant_id, execution_id: row.execution_id }, row))
         .collect())
 }

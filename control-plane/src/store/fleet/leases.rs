@@ -5,7 +5,7 @@ use orchid_domain::admission::SUSPICIOUS_LOSSES;
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
-use super::rows::{Key, placeholders, tenants_of};
+use super::rows::{ExecutionKey, placeholders, tenants_of};
 use super::runs::split;
 use crate::store::db::{Databases, Tx};
 use crate::store::error::StoreError;
@@ -15,7 +15,7 @@ use crate::values;
 #[derive(Clone, Debug)]
 pub struct NewLease {
     /// Which.
-    pub key: Key,
+    pub key: ExecutionKey,
     /// Random.
     pub lease_id: Uuid,
     /// Attempts lost before.
@@ -24,7 +24,7 @@ pub struct NewLease {
 
 /// What a grant made of a run.
 #[derive(Clone, Debug, FromQueryResult)]
-pub struct Granted {
+pub struct GrantedExecution {
     /// Whose.
     pub tenant_id: Uuid,
     /// Which execution.
@@ -41,16 +41,16 @@ pub struct Granted {
     pub ran_ms: i64,
 }
 
-impl Granted {
+impl GrantedExecution {
     /// Names the execution.
-    pub fn key(&self) -> Key {
-        Key { tenant_id: self.tenant_id, execution_id: self.id }
+    pub fn key(&self) -> ExecutionKey {
+        ExecutionKey { tenant_id: self.tenant_id, execution_id: self.id }
     }
 }
 
 /// Who is granted it, by which call.
 #[derive(Clone, Debug)]
-pub struct Grantee {
+pub struct LeaseOwner {
     /// The session.
     pub session_id: Uuid,
     /// Name of the executor.
@@ -78,12 +78,12 @@ pub async fn grant(
     now: DateTime<Utc>,
     fence_floor: i64,
     leases: &[NewLease],
-    grantee: &Grantee,
-) -> Result<Vec<Granted>, StoreError> {
-    let keys: Vec<Key> = leases.iter().map(|lease| lease.key).collect();
+    grantee: &LeaseOwner,
+) -> Result<Vec<GrantedExecution>, StoreError> {
+    let keys: Vec<ExecutionKey> = leases.iter().map(|lease| lease.key).collect();
     let (tenants, ids) = split(&keys);
     let lease_ids: Vec<Uuid> = leases.iter().map(|lease| lease.lease_id).collect();
-    let granted: Vec<Granted> = tx
+    let granted: Vec<GrantedExecution> = tx
         .all(
             "UPDATE plan_executions e SET state = 'running', attempt = e.attempt + 1, fence = greatest(e.fence + 1, $3), \
              lease_id = v.lease_id, started_at = COALESCE(e.started_at, $2), not_before = NULL, waiting_for = NULL, \
@@ -103,8 +103,8 @@ async fn insert_leases(
     tx: &Tx,
     now: DateTime<Utc>,
     leases: &[NewLease],
-    granted: &[Granted],
-    grantee: &Grantee,
+    granted: &[GrantedExecution],
+    grantee: &LeaseOwner,
 ) -> Result<(), StoreError> {
     if granted.is_empty() {
         return Ok(());
@@ -135,8 +135,8 @@ async fn insert_leases(
 async fn insert_attempts(
     tx: &Tx,
     now: DateTime<Utc>,
-    granted: &[Granted],
-    grantee: &Grantee,
+    granted: &[GrantedExecution],
+    grantee: &LeaseOwner,
 ) -> Result<(), StoreError> {
     if granted.is_empty() {
         return Ok(());
@@ -163,7 +163,7 @@ async fn insert_attempts(
 }
 
 /// Deletes the leases of executions.
-pub async fn delete(tx: &Tx, keys: &[Key]) -> Result<(), StoreError> {
+pub async fn delete(tx: &Tx, keys: &[ExecutionKey]) -> Result<(), StoreError> {
     if keys.is_empty() {
         return Ok(());
     }
@@ -179,7 +179,7 @@ pub async fn delete(tx: &Tx, keys: &[Key]) -> Result<(), StoreError> {
 
 /// A lease as a session holds it.
 #[derive(Clone, Debug, FromQueryResult)]
-pub struct Held {
+pub struct HeldLease {
     /// Whose.
     pub tenant_id: Uuid,
     /// Which execution.
@@ -194,15 +194,15 @@ pub struct Held {
     pub cancel_requested: bool,
 }
 
-impl Held {
+impl HeldLease {
     /// Names the execution.
-    pub fn key(&self) -> Key {
-        Key { tenant_id: self.tenant_id, execution_id: self.execution_id }
+    pub fn key(&self) -> ExecutionKey {
+        ExecutionKey { tenant_id: self.tenant_id, execution_id: self.execution_id }
     }
 }
 
 /// All leases of a session.
-pub async fn find_held(databases: &Databases, session_id: Uuid) -> Result<Vec<Held>, StoreError> {
+pub async fn find_held(databases: &Databases, session_id: Uuid) -> Result<Vec<HeldLease>, StoreError> {
     databases
         .find(
             "SELECT l.tenant_id, l.execution_id, l.lease_id, l.acquire_seq, l.confirmed, \
@@ -220,7 +220,7 @@ pub async fn find_for_acquire(
     databases: &Databases,
     session_id: Uuid,
     acquire_seq: i64,
-) -> Result<(Vec<(Key, Uuid)>, bool), StoreError> {
+) -> Result<(Vec<(ExecutionKey, Uuid)>, bool), StoreError> {
     #[derive(FromQueryResult)]
     struct Row {
         tenant_id: Uuid,
@@ -239,13 +239,13 @@ pub async fn find_for_acquire(
         .await?;
     let holds_suspicious = rows.iter().any(|row| row.losses >= suspicious);
     let repeated = rows.into_iter().filter(|row| row.acquire_seq == acquire_seq);
-    let leased =
-        repeated.map(|row| (Key { tenant_id: row.tenant_id, execution_id: row.execution_id }, row.lease_id));
+    let leased = repeated
+        .map(|row| (ExecutionKey { tenant_id: row.tenant_id, execution_id: row.execution_id }, row.lease_id));
     Ok((leased.collect(), holds_suspicious))
 }
 
 /// Notes that a heartbeat has listed these leases.
-pub async fn confirm(tx: &Tx, keys: &[Key]) -> Result<(), StoreError> {
+pub async fn confirm(tx: &Tx, keys: &[ExecutionKey]) -> Result<(), StoreError> {
     let (tenants, ids) = split(keys);
     tx.execute(
         "UPDATE leases l SET confirmed = true FROM unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, execution_id) \
@@ -268,7 +268,7 @@ pub async fn find_sessions(databases: &Databases) -> Result<Vec<Uuid>, StoreErro
 
 /// A lease whose session is gone.
 #[derive(Clone, Debug, FromQueryResult)]
-pub struct Orphan {
+pub struct OrphanedLease {
     /// Whose.
     pub tenant_id: Uuid,
     /// Which execution.
@@ -284,7 +284,7 @@ pub async fn find_of_sessions(
     databases: &Databases,
     sessions: Vec<Uuid>,
     limit: i64,
-) -> Result<Vec<Orphan>, StoreError> {
+) -> Result<Vec<OrphanedLease>, StoreError> {
     databases
         .find(
             "SELECT tenant_id, execution_id, lease_id, session_id FROM leases WHERE session_id = ANY($1) ORDER BY granted_at LIMIT $2",
@@ -329,19 +329,19 @@ async fn count(databases: &Databases, sql: &str, ids: Vec<Uuid>) -> Result<Vec<(
     Ok(rows.into_iter().map(|row| (row.tenant_id, row.held)).collect())
 }
 
-impl Orphan {
+impl OrphanedLease {
     /// Names the execution.
-    pub fn key(&self) -> Key {
-        Key { tenant_id: self.tenant_id, execution_id: self.execution_id }
+    pub fn key(&self) -> ExecutionKey {
+        ExecutionKey { tenant_id: self.tenant_id, execution_id: self.execution_id }
     }
 }
 
 /// Deletes leases whose execution has another lease, none, or is gone: leftovers of a history that was dropped.
-pub async fn delete_stale(tx: &Tx, stale: &[(Key, Uuid)]) -> Result<(), StoreError> {
+pub async fn delete_stale(tx: &Tx, stale: &[(ExecutionKey, Uuid)]) -> Result<(), StoreError> {
     if stale.is_empty() {
         return Ok(());
     }
-    let keys: Vec<Key> = stale.iter().map(|(key, _)| *key).collect();
+    let keys: Vec<ExecutionKey> = stale.iter().map(|(key, _)| *key).collect();
     let (tenants, ids) = split(&keys);
     let lease_ids: Vec<Uuid> = stale.iter().map(|(_, lease_id)| *lease_id).collect();
     tx.execute(

@@ -19,4 +19,4 @@ pub mod runs;
 pub mod schedules;
 pub mod sessions;
 
-pub use rows::{Key, tenants_of};
+pub use rows::{ExecutionKey, tenants_of};

@@ -4,16 +4,16 @@ use chrono::{DateTime, Utc};
 use orchid_domain::execution::{Kind, Origin, State};
 use uuid::Uuid;
 
-use super::rows::{Key, KeyRow, placeholders};
+use super::rows::{ExecutionKey, KeyRow, placeholders};
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
 use crate::values;
 
 /// An execution to insert.
 #[derive(Clone, Debug)]
-pub struct NewRun {
+pub struct NewExecution {
     /// Which.
-    pub key: Key,
+    pub key: ExecutionKey,
     /// The plan.
     pub plan_id: Uuid,
     /// The plan's key.
@@ -47,7 +47,11 @@ pub struct NewRun {
 }
 
 /// Inserts executions in the given states, those of which the id is not there yet; answers which.
-pub async fn insert(tx: &Tx, now: DateTime<Utc>, runs: &[(NewRun, State)]) -> Result<Vec<Key>, StoreError> {
+pub async fn insert(
+    tx: &Tx,
+    now: DateTime<Utc>,
+    runs: &[(NewExecution, State)],
+) -> Result<Vec<ExecutionKey>, StoreError> {
     if runs.is_empty() {
         return Ok(Vec::new());
     }
@@ -82,14 +86,14 @@ pub async fn insert(tx: &Tx, now: DateTime<Utc>, runs: &[(NewRun, State)]) -> Re
         ]);
     }
     let rows: Vec<KeyRow> = tx.all(&sql, values).await?;
-    Ok(rows.into_iter().map(Key::from).collect())
+    Ok(rows.into_iter().map(ExecutionKey::from).collect())
 }
 
 /// A row of history.
 #[derive(Clone, Debug)]
 pub struct HistoryEntry {
     /// Of which execution.
-    pub key: Key,
+    pub key: ExecutionKey,
     /// The state that it entered.
     pub state: State,
     /// The attempt that it concerns; 0 where none.

@@ -1,7 +1,7 @@
 //! When loops last went round, on any replica.
 
 use chrono::{DateTime, Utc};
-use orchid_domain::expiry::Passes;
+use orchid_domain::expiry::LoopHistory;
 use sea_orm::FromQueryResult;
 
 use crate::store::db::Tx;
@@ -9,7 +9,7 @@ use crate::store::error::StoreError;
 use crate::values;
 
 /// Takes a loop's turn, so that one replica is in it at a time; answers the database's time and what is known of passes before.
-pub async fn enter(tx: &Tx, name: &str) -> Result<(DateTime<Utc>, Passes), StoreError> {
+pub async fn enter(tx: &Tx, name: &str) -> Result<(DateTime<Utc>, LoopHistory), StoreError> {
     #[derive(FromQueryResult)]
     struct Row {
         passed_at: DateTime<Utc>,
@@ -24,7 +24,7 @@ pub async fn enter(tx: &Tx, name: &str) -> Result<(DateTime<Utc>, Passes), Store
         .await?;
     let clock: Option<Clock> = tx.one("SELECT clock_timestamp() AS now", values![]).await?;
     let now = clock.ok_or_else(|| StoreError::corrupt("clock", "no row"))?.now;
-    let passes = before.map_or(Passes { last: None, grace_until: None }, |row| Passes {
+    let passes = before.map_or(LoopHistory { last: None, grace_until: None }, |row| LoopHistory {
         last: Some(row.passed_at),
         grace_until: row.grace_until,
     });

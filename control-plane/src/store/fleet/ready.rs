@@ -7,17 +7,17 @@ use orchid_domain::ring::MAX_DOUBLINGS;
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
-use super::rows::{Key, placeholders, tenants_of};
-use super::runs::{LockedRun, NewRun, split};
+use super::rows::{ExecutionKey, placeholders, tenants_of};
+use super::runs::{LockedExecution, NewExecution, split};
 use crate::store::db::{Databases, Tx};
 use crate::store::error::StoreError;
 use crate::values;
 
 /// A row to insert.
 #[derive(Clone, Debug)]
-pub struct NewReady {
+pub struct NewReadyRow {
     /// Which execution.
-    pub key: Key,
+    pub key: ExecutionKey,
     /// Who may take it.
     pub pool: String,
     /// 0 to 9.
@@ -30,15 +30,15 @@ pub struct NewReady {
     pub traceparent: Option<String>,
 }
 
-impl NewReady {
+impl NewReadyRow {
     /// Of a run that enters the queue again.
-    pub fn of(run: &LockedRun, not_before: Option<DateTime<Utc>>, losses: u32) -> Self {
+    pub fn of(run: &LockedExecution, not_before: Option<DateTime<Utc>>, losses: u32) -> Self {
         let traceparent = run.traceparent.clone();
         Self { key: run.key, pool: run.pool.clone(), priority: run.priority, not_before, losses, traceparent }
     }
 
     /// Of a run that is inserted now.
-    pub fn of_new(run: &NewRun) -> Self {
+    pub fn of_new(run: &NewExecution) -> Self {
         let traceparent = run.traceparent.clone();
         Self {
             key: run.key,
@@ -52,7 +52,7 @@ impl NewReady {
 }
 
 /// Inserts rows; age counts from now, or from when they may start.
-pub async fn insert(tx: &Tx, now: DateTime<Utc>, entries: &[NewReady]) -> Result<(), StoreError> {
+pub async fn insert(tx: &Tx, now: DateTime<Utc>, entries: &[NewReadyRow]) -> Result<(), StoreError> {
     if entries.is_empty() {
         return Ok(());
     }
@@ -83,14 +83,14 @@ struct KeyRow {
     execution_id: Uuid,
 }
 
-impl From<KeyRow> for Key {
+impl From<KeyRow> for ExecutionKey {
     fn from(row: KeyRow) -> Self {
         Self { tenant_id: row.tenant_id, execution_id: row.execution_id }
     }
 }
 
 /// Deletes the rows of executions; answers which there were.
-pub async fn delete(tx: &Tx, keys: &[Key]) -> Result<Vec<Key>, StoreError> {
+pub async fn delete(tx: &Tx, keys: &[ExecutionKey]) -> Result<Vec<ExecutionKey>, StoreError> {
     if keys.is_empty() {
         return Ok(Vec::new());
     }
@@ -103,12 +103,12 @@ pub async fn delete(tx: &Tx, keys: &[Key]) -> Result<Vec<Key>, StoreError> {
             values![tenants_of(tenants.clone()), tenants, ids],
         )
         .await?;
-    Ok(rows.into_iter().map(Key::from).collect())
+    Ok(rows.into_iter().map(ExecutionKey::from).collect())
 }
 
 /// Work that could start now.
 #[derive(Clone, Debug, FromQueryResult)]
-pub struct Candidate {
+pub struct ReadyCandidate {
     /// Whose.
     pub tenant_id: Uuid,
     /// Which execution.
@@ -127,10 +127,10 @@ pub struct Candidate {
     pub traceparent: Option<String>,
 }
 
-impl Candidate {
+impl ReadyCandidate {
     /// Names the execution.
-    pub fn key(&self) -> Key {
-        Key { tenant_id: self.tenant_id, execution_id: self.execution_id }
+    pub fn key(&self) -> ExecutionKey {
+        ExecutionKey { tenant_id: self.tenant_id, execution_id: self.execution_id }
     }
 }
 
@@ -141,7 +141,7 @@ pub async fn find(
     now: DateTime<Utc>,
     per_tenant: i64,
     limit: i64,
-) -> Result<Vec<Candidate>, StoreError> {
+) -> Result<Vec<ReadyCandidate>, StoreError> {
     databases
         .find(
             "SELECT q.tenant_id, q.execution_id, q.priority, q.seq, q.losses, q.weight, q.rings, q.traceparent FROM ( \
@@ -160,8 +160,8 @@ pub async fn find_rung(
     databases: &Databases,
     pool: &str,
     now: DateTime<Utc>,
-    keys: &[Key],
-) -> Result<Vec<Candidate>, StoreError> {
+    keys: &[ExecutionKey],
+) -> Result<Vec<ReadyCandidate>, StoreError> {
     let (tenants, ids) = split(keys);
     databases
         .find(
@@ -182,7 +182,7 @@ pub async fn find_ringable(
     now: DateTime<Utc>,
     rering_after: Duration,
     limit: i64,
-) -> Result<Vec<Candidate>, StoreError> {
+) -> Result<Vec<ReadyCandidate>, StoreError> {
     let rering_ms = i64::try_from(rering_after.as_millis()).unwrap_or(i64::MAX);
     databases
         .find(
@@ -219,8 +219,12 @@ pub async fn count_rung(
 }
 
 /// Claims rings: marks rows as rung now that still are as they were found; answers which.
-pub async fn mark_rung(tx: &Tx, now: DateTime<Utc>, rung: &[(Key, i32)]) -> Result<Vec<Key>, StoreError> {
-    let keys: Vec<Key> = rung.iter().map(|(key, _)| *key).collect();
+pub async fn mark_rung(
+    tx: &Tx,
+    now: DateTime<Utc>,
+    rung: &[(ExecutionKey, i32)],
+) -> Result<Vec<ExecutionKey>, StoreError> {
+    let keys: Vec<ExecutionKey> = rung.iter().map(|(key, _)| *key).collect();
     let (tenants, ids) = split(&keys);
     let rings: Vec<i32> = rung.iter().map(|(_, rings)| *rings).collect();
     let rows: Vec<KeyRow> = tx
@@ -232,11 +236,11 @@ pub async fn mark_rung(tx: &Tx, now: DateTime<Utc>, rung: &[(Key, i32)]) -> Resu
             values![tenants_of(tenants.clone()), now, tenants, ids, rings],
         )
         .await?;
-    Ok(rows.into_iter().map(Key::from).collect())
+    Ok(rows.into_iter().map(ExecutionKey::from).collect())
 }
 
 /// Takes rings back that did not reach the doorbell.
-pub async fn unmark_rung(tx: &Tx, keys: &[Key]) -> Result<(), StoreError> {
+pub async fn unmark_rung(tx: &Tx, keys: &[ExecutionKey]) -> Result<(), StoreError> {
     let (tenants, ids) = split(keys);
     tx.execute(
         "UPDATE ready r SET rung_at = NULL, rings = 0 FROM unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, execution_id) \

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::rows::{Key, KeyRow, tenants_of};
+use super::rows::{ExecutionKey, KeyRow, tenants_of};
 use super::runs::split;
 use crate::store::db::{Databases, Tx};
 use crate::store::error::StoreError;
@@ -24,14 +24,18 @@ pub async fn drop_partitions(databases: &Databases, before: DateTime<Utc>) -> Re
     Ok(())
 }
 
-async fn find(databases: &Databases, sql: &str, values: Vec<sea_orm::Value>) -> Result<Vec<Key>, StoreError> {
+async fn find(
+    databases: &Databases,
+    sql: &str,
+    values: Vec<sea_orm::Value>,
+) -> Result<Vec<ExecutionKey>, StoreError> {
     let rows: Vec<KeyRow> = databases.find(sql, values).await?;
-    Ok(rows.into_iter().map(Key::from).collect())
+    Ok(rows.into_iter().map(ExecutionKey::from).collect())
 }
 
 /// Something that is thrown away row by row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Remains {
+pub enum PrunedTable {
     /// Answers to calls that carried a request id.
     Requests,
     /// Terminal events that nobody confirmed.
@@ -40,7 +44,7 @@ pub enum Remains {
     Checkpoints,
 }
 
-impl Remains {
+impl PrunedTable {
     const fn find_sql(self) -> &'static str {
         match self {
             Self::Requests => {
@@ -76,12 +80,12 @@ impl Remains {
         databases: &Databases,
         before: DateTime<Utc>,
         limit: i64,
-    ) -> Result<Vec<Key>, StoreError> {
+    ) -> Result<Vec<ExecutionKey>, StoreError> {
         find(databases, self.find_sql(), values![before, limit]).await
     }
 
     /// Deletes those; the key's second half is the row's own id.
-    pub async fn delete(self, tx: &Tx, keys: &[Key]) -> Result<u64, StoreError> {
+    pub async fn delete(self, tx: &Tx, keys: &[ExecutionKey]) -> Result<u64, StoreError> {
         let (tenants, ids) = split(keys);
         tx.execute(self.delete_sql(), values![tenants_of(tenants.clone()), tenants, ids]).await
     }

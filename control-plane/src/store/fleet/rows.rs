@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 /// Names an execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
+pub struct ExecutionKey {
     /// Whose.
     pub tenant_id: Uuid,
     /// Its id.
@@ -20,7 +20,7 @@ pub(super) struct KeyRow {
     id: Uuid,
 }
 
-impl From<KeyRow> for Key {
+impl From<KeyRow> for ExecutionKey {
     fn from(row: KeyRow) -> Self {
         Self { tenant_id: row.tenant_id, execution_id: row.id }
     }

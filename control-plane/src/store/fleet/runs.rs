@@ -6,17 +6,17 @@ use orchid_domain::lease::Holder;
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
-pub use super::new_runs::{HistoryEntry, NewRun, insert, record};
-use super::rows::{Key, KeyRow, tenants_of};
+pub use super::new_runs::{HistoryEntry, NewExecution, insert, record};
+use super::rows::{ExecutionKey, KeyRow, tenants_of};
 use crate::store::db::{Databases, Tx};
 use crate::store::error::StoreError;
 use crate::values;
 
 /// An execution as it stands, its row locked.
 #[derive(Clone, Debug)]
-pub struct LockedRun {
+pub struct LockedExecution {
     /// Which.
-    pub key: Key,
+    pub key: ExecutionKey,
     /// The plan.
     pub plan_id: Uuid,
     /// The plan's key.
@@ -73,7 +73,7 @@ pub struct LockedRun {
     pub pool: String,
 }
 
-impl LockedRun {
+impl LockedExecution {
     /// What decisions look at.
     pub fn run(&self) -> Run {
         Run {
@@ -91,7 +91,7 @@ impl LockedRun {
 }
 
 #[derive(FromQueryResult)]
-struct RunRow {
+struct ExecutionRow {
     tenant_id: Uuid,
     id: Uuid,
     plan_id: Uuid,
@@ -123,13 +123,13 @@ struct RunRow {
     pool: String,
 }
 
-impl TryFrom<RunRow> for LockedRun {
+impl TryFrom<ExecutionRow> for LockedExecution {
     type Error = StoreError;
 
-    fn try_from(row: RunRow) -> Result<Self, StoreError> {
+    fn try_from(row: ExecutionRow) -> Result<Self, StoreError> {
         let corrupt = |error| StoreError::corrupt("plan_executions", error);
         Ok(Self {
-            key: Key { tenant_id: row.tenant_id, execution_id: row.id },
+            key: ExecutionKey { tenant_id: row.tenant_id, execution_id: row.id },
             plan_id: row.plan_id,
             plan_key: row.plan_key,
             plan_revision: row.plan_revision,
@@ -163,7 +163,7 @@ impl TryFrom<RunRow> for LockedRun {
 
 /// What to do about rows that another transaction has locked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Busy {
+pub enum LockWait {
     /// Wait for it to end.
     Wait,
     /// Leave them out.
@@ -171,10 +171,14 @@ pub enum Busy {
 }
 
 /// Locks executions and reads them, in the order of their keys; those that do not exist are left out.
-pub async fn lock(tx: &Tx, keys: &[Key], busy: Busy) -> Result<Vec<LockedRun>, StoreError> {
+pub async fn lock(
+    tx: &Tx,
+    keys: &[ExecutionKey],
+    busy: LockWait,
+) -> Result<Vec<LockedExecution>, StoreError> {
     let skip = match busy {
-        Busy::Wait => "",
-        Busy::Skip => " SKIP LOCKED",
+        LockWait::Wait => "",
+        LockWait::Skip => " SKIP LOCKED",
     };
     let sql = format!(
         "SELECT e.tenant_id, e.id, e.plan_id, e.plan_key, e.plan_revision, e.integration_key, e.config_id, e.config_key, e.kind, e.origin, \
@@ -189,19 +193,19 @@ pub async fn lock(tx: &Tx, keys: &[Key], busy: Busy) -> Result<Vec<LockedRun>, S
     keys.sort_unstable();
     keys.dedup();
     let (tenants, ids) = split(&keys);
-    let rows: Vec<RunRow> = tx.all(&sql, values![tenants_of(tenants.clone()), tenants, ids]).await?;
+    let rows: Vec<ExecutionRow> = tx.all(&sql, values![tenants_of(tenants.clone()), tenants, ids]).await?;
     rows.into_iter().map(TryInto::try_into).collect()
 }
 
-pub(super) fn split(keys: &[Key]) -> (Vec<Uuid>, Vec<Uuid>) {
+pub(super) fn split(keys: &[ExecutionKey]) -> (Vec<Uuid>, Vec<Uuid>) {
     keys.iter().map(|key| (key.tenant_id, key.execution_id)).unzip()
 }
 
 /// What a move writes into an execution's row. Empty bytes and texts leave what is there.
 #[derive(Clone, Debug)]
-pub struct Move {
+pub struct ExecutionChange {
     /// Which.
-    pub key: Key,
+    pub key: ExecutionKey,
     /// The state that was decided on.
     pub from: State,
     /// The fence that was decided on.
@@ -260,14 +264,19 @@ const MOVE: &str = "UPDATE plan_executions e SET \
     RETURNING e.tenant_id, e.id";
 
 /// Moves executions that still are as the decision saw them; answers which.
-pub async fn apply(tx: &Tx, now: DateTime<Utc>, moves: &[Move]) -> Result<Vec<Key>, StoreError> {
+pub async fn apply(
+    tx: &Tx,
+    now: DateTime<Utc>,
+    moves: &[ExecutionChange],
+) -> Result<Vec<ExecutionKey>, StoreError> {
     if moves.is_empty() {
         return Ok(Vec::new());
     }
-    let column = |of: fn(&Move) -> bool| moves.iter().map(of).collect::<Vec<bool>>();
-    let text =
-        |of: fn(&Move) -> &str| moves.iter().map(|entry| of(entry).to_owned()).collect::<Vec<String>>();
-    let number = |of: fn(&Move) -> i64| moves.iter().map(of).collect::<Vec<i64>>();
+    let column = |of: fn(&ExecutionChange) -> bool| moves.iter().map(of).collect::<Vec<bool>>();
+    let text = |of: fn(&ExecutionChange) -> &str| {
+        moves.iter().map(|entry| of(entry).to_owned()).collect::<Vec<String>>()
+    };
+    let number = |of: fn(&ExecutionChange) -> i64| moves.iter().map(of).collect::<Vec<i64>>();
     let tenants: Vec<Uuid> = moves.iter().map(|entry| entry.key.tenant_id).collect();
     let values = values![
         tenants_of(tenants.clone()),
@@ -293,11 +302,14 @@ pub async fn apply(tx: &Tx, now: DateTime<Utc>, moves: &[Move]) -> Result<Vec<Ke
         column(|entry| entry.must_cancel),
     ];
     let rows: Vec<KeyRow> = tx.all(MOVE, values).await?;
-    Ok(rows.into_iter().map(Key::from).collect())
+    Ok(rows.into_iter().map(ExecutionKey::from).collect())
 }
 
 /// The state of executions, without a lock; those that do not exist are left out.
-pub async fn states(databases: &Databases, keys: &[Key]) -> Result<Vec<(Key, State)>, StoreError> {
+pub async fn states(
+    databases: &Databases,
+    keys: &[ExecutionKey],
+) -> Result<Vec<(ExecutionKey, State)>, StoreError> {
     #[derive(FromQueryResult)]
     struct Row {
         tenant_id: Uuid,
@@ -315,7 +327,7 @@ pub async fn states(databases: &Databases, keys: &[Key]) -> Result<Vec<(Key, Sta
     rows.into_iter()
         .map(|row| {
             let state = row.state.parse().map_err(|error| StoreError::corrupt("plan_executions", error))?;
-            Ok((Key { tenant_id: row.tenant_id, execution_id: row.id }, state))
+            Ok((ExecutionKey { tenant_id: row.tenant_id, execution_id: row.id }, state))
         })
         .collect()
 }

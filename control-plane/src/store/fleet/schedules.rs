@@ -1,14 +1,14 @@
 //! Schedules: which are due, whose turn it is, and how they move on.
 
 use chrono::{DateTime, Utc};
-use orchid_domain::schedule::{Dues, Schedule};
+use orchid_domain::schedule::{DueTimes, ScheduleRules};
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
-use super::rows::{Key, tenants_of};
+use super::rows::{ExecutionKey, tenants_of};
 use crate::store::db::{Databases, Tx};
 use crate::store::error::StoreError;
-use crate::store::timing::{Rules, or_epoch};
+use crate::store::timing::{ScheduleColumns, or_epoch};
 use crate::values;
 
 /// Names a schedule.
@@ -30,13 +30,13 @@ pub struct LockedSchedule {
     /// Its id.
     pub id: Uuid,
     /// How it stands in time.
-    pub dues: Dues,
+    pub dues: DueTimes,
     /// Its scheduled run that is going.
     pub current: Option<Uuid>,
     /// The run that may save progress.
     pub going: Option<Uuid>,
     /// What decides.
-    pub rules: Schedule,
+    pub rules: ScheduleRules,
     /// The plan's key.
     pub plan_key: String,
     /// The plan's newest revision.
@@ -97,7 +97,7 @@ impl TryFrom<Row> for LockedSchedule {
     type Error = StoreError;
 
     fn try_from(row: Row) -> Result<Self, StoreError> {
-        let rules = Rules {
+        let rules = ScheduleColumns {
             plan_id: row.plan_id,
             config_id: row.config_id,
             enabled: row.enabled,
@@ -111,11 +111,11 @@ impl TryFrom<Row> for LockedSchedule {
             repeat_count: row.repeat_count,
             run_count: row.run_count,
         };
-        let rules = rules.schedule_or_rest()?;
+        let rules = rules.rules_or_suspended()?;
         Ok(Self {
             key: ScheduleKey { tenant_id: row.tenant_id, plan_id: row.plan_id, config_id: row.config_id },
             id: row.id,
-            dues: Dues {
+            dues: DueTimes {
                 next_at: row.next_due_at,
                 decided_until: row.decided_until,
                 owed_until: row.owed_until,
@@ -135,7 +135,7 @@ impl TryFrom<Row> for LockedSchedule {
 
 /// Which rows a lock leaves out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Which {
+pub enum ScheduleLock {
     /// None: it waits for those that are locked.
     All,
     /// Those that are locked, or not due any more at this time.
@@ -143,17 +143,21 @@ pub enum Which {
 }
 
 /// Locks schedules and reads them with what decides about them, in the order of their keys.
-pub async fn lock(tx: &Tx, keys: &[ScheduleKey], which: Which) -> Result<Vec<LockedSchedule>, StoreError> {
+pub async fn lock(
+    tx: &Tx,
+    keys: &[ScheduleKey],
+    which: ScheduleLock,
+) -> Result<Vec<LockedSchedule>, StoreError> {
     if keys.is_empty() {
         return Ok(Vec::new());
     }
     let (due, skip) = match which {
-        Which::All => ("$5::timestamptz IS NULL", ""),
-        Which::Due(_) => ("s.next_due_at <= $5::timestamptz", " SKIP LOCKED"),
+        ScheduleLock::All => ("$5::timestamptz IS NULL", ""),
+        ScheduleLock::Due(_) => ("s.next_due_at <= $5::timestamptz", " SKIP LOCKED"),
     };
     let due_at = match which {
-        Which::All => None,
-        Which::Due(at) => Some(at),
+        ScheduleLock::All => None,
+        ScheduleLock::Due(at) => Some(at),
     };
     let sql = format!(
         "SELECT s.tenant_id, s.plan_id, s.config_id, s.id, s.next_due_at, s.decided_until, s.owed_until, s.current_execution_id, \
@@ -185,7 +189,7 @@ pub struct ScheduleMove {
     /// Which.
     pub key: ScheduleKey,
     /// How it stands in time from now on.
-    pub dues: Dues,
+    pub dues: DueTimes,
     /// Its scheduled run that is going from now on.
     pub current: Option<Uuid>,
     /// The run that may save progress from now on.
@@ -250,7 +254,10 @@ pub async fn apply(tx: &Tx, now: DateTime<Utc>, moves: &[ScheduleMove]) -> Resul
 }
 
 /// The oldest pending run behind each of these schedules.
-pub async fn oldest_pending(tx: &Tx, keys: &[ScheduleKey]) -> Result<Vec<(ScheduleKey, Key)>, StoreError> {
+pub async fn oldest_pending(
+    tx: &Tx,
+    keys: &[ScheduleKey],
+) -> Result<Vec<(ScheduleKey, ExecutionKey)>, StoreError> {
     #[derive(FromQueryResult)]
     struct Row {
         tenant_id: Uuid,
@@ -281,7 +288,7 @@ pub async fn oldest_pending(tx: &Tx, keys: &[ScheduleKey]) -> Result<Vec<(Schedu
         .map(|row| {
             let schedule =
                 ScheduleKey { tenant_id: row.tenant_id, plan_id: row.plan_id, config_id: row.config_id };
-            (schedule, Key { tenant_id: row.tenant_id, execution_id: row.id })
+            (schedule, ExecutionKey { tenant_id: row.tenant_id, execution_id: row.id })
         })
         .collect())
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use orchid_domain::SessionId;
-use orchid_domain::expiry::Session;
+use orchid_domain::expiry::SessionHeartbeat;
 use sea_orm::FromQueryResult;
 use serde_json::Value as Json;
 use uuid::Uuid;
@@ -93,7 +93,7 @@ pub async fn find_live(databases: &Databases) -> Result<Vec<LiveSession>, StoreE
 
 /// What a beat says.
 #[derive(Clone, Debug)]
-pub struct Beat {
+pub struct SessionUpdate {
     /// Of which session.
     pub session_id: Uuid,
     /// Its number.
@@ -111,7 +111,7 @@ pub struct Beat {
 }
 
 /// Counts a beat; false: the session has ended, and stays so.
-pub async fn beat(databases: &Databases, beat: &Beat) -> Result<bool, StoreError> {
+pub async fn beat(databases: &Databases, beat: &SessionUpdate) -> Result<bool, StoreError> {
     let touched = databases
         .execute_fleet(
             "UPDATE executor_sessions SET beat_at = now(), beat_seq = greatest(beat_seq, $2), \
@@ -132,7 +132,7 @@ pub async fn beat(databases: &Databases, beat: &Beat) -> Result<bool, StoreError
 }
 
 /// Sessions that have not ended, as expiry looks at them.
-pub async fn read_beats(tx: &Tx) -> Result<Vec<Session>, StoreError> {
+pub async fn read_beats(tx: &Tx) -> Result<Vec<SessionHeartbeat>, StoreError> {
     #[derive(FromQueryResult)]
     struct Row {
         id: Uuid,
@@ -143,7 +143,7 @@ pub async fn read_beats(tx: &Tx) -> Result<Vec<Session>, StoreError> {
         tx.all("SELECT id, beat_at, ttl_ms FROM executor_sessions WHERE ended_at IS NULL", values![]).await?;
     Ok(rows
         .into_iter()
-        .map(|row| Session {
+        .map(|row| SessionHeartbeat {
             id: SessionId(row.id),
             beat_at: row.beat_at,
             ttl: Duration::from_millis(u64::try_from(row.ttl_ms).unwrap_or(0)),

@@ -10,7 +10,7 @@ use orchid_domain::execution::State;
 use tokio::sync::watch::{Receiver, Sender, channel};
 use uuid::Uuid;
 
-use crate::store::executions::{Execution, Seen};
+use crate::store::executions::{Execution, SeenVersion};
 
 /// The most executions that one replica watches.
 const MAX_WATCHED: usize = 10_000;
@@ -50,12 +50,12 @@ impl Board {
     }
 
     /// What is watched, as it was seen last. Cells that nobody watches any more are cleared away.
-    pub(super) fn seen(&self) -> Vec<Seen> {
+    pub(super) fn seen(&self) -> Vec<SeenVersion> {
         let mut cells = self.cells();
         cells.retain(|_, cell| cell.receiver_count() > 0);
         cells
             .iter()
-            .map(|(&(tenant_id, id), cell)| Seen { tenant_id, id, version: cell.borrow().version })
+            .map(|(&(tenant_id, id), cell)| SeenVersion { tenant_id, id, version: cell.borrow().version })
             .collect()
     }
 

@@ -61,7 +61,7 @@ impl Watches {
 
     /// Begins to watch an execution of a tenant.
     pub async fn watch(&self, tenant_id: Uuid, id: Uuid) -> Result<Watch, WatchEnd> {
-        let execution = self.databases.tenant(tenant_id, &GetExecution { id }).await?;
+        let execution = self.databases.run_tenant(tenant_id, &GetExecution { id }).await?;
         let states = self.board.subscribe(execution).map_err(|Full| WatchEnd::Full)?;
         self.somebody_came.notify_one();
         Ok(Watch { states, stop: self.stop.clone(), over: false })
@@ -93,7 +93,7 @@ impl Watches {
         }
     }
 
-    async fn poll(&self, seen: &[executions::Seen]) -> Result<(), StoreError> {
+    async fn poll(&self, seen: &[executions::SeenVersion]) -> Result<(), StoreError> {
         for batch in seen.chunks(POLL_BATCH) {
             self.board.show(executions::find_changed(&self.databases, batch).await?);
         }

@@ -2,11 +2,11 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::commands::fleet::progress::{Counts, Progress};
+use crate::commands::fleet::progress::{ExecutionCounts, ExecutionProgress};
 
 /// What a run did, as a sentence.
-pub(super) fn did(progress: &Progress) -> String {
-    let Counts { requests, retries, pages, rows, messages, bytes: _, errors } = &progress.counts;
+pub(super) fn did(progress: &ExecutionProgress) -> String {
+    let ExecutionCounts { requests, retries, pages, rows, messages, bytes: _, errors } = &progress.counts;
     if *requests == 0 {
         return "It has sent no request.".to_owned();
     }

@@ -3,11 +3,11 @@ use uuid::Uuid;
 use super::*;
 use crate::commands::{
     executions::samples::{at, attempt, execution},
-    fleet::progress::{Counts, Progress, Warning},
+    fleet::progress::{ExecutionCounts, ExecutionProgress, ExecutionWarning},
 };
 
-fn fault(class: &str, code: &str, message: &str) -> RunFault {
-    RunFault {
+fn fault(class: &str, code: &str, message: &str) -> ExecutionError {
+    ExecutionError {
         class: class.to_owned(),
         code: code.to_owned(),
         message: message.to_owned(),
@@ -17,13 +17,20 @@ fn fault(class: &str, code: &str, message: &str) -> RunFault {
     }
 }
 
-fn progress() -> Progress {
-    let counts = Counts { requests: 5, retries: 1, pages: 4, rows: 400, messages: 4, ..Counts::default() };
-    Progress { counts, ..Progress::default() }
+fn progress() -> ExecutionProgress {
+    let counts = ExecutionCounts {
+        requests: 5,
+        retries: 1,
+        pages: 4,
+        rows: 400,
+        messages: 4,
+        ..ExecutionCounts::default()
+    };
+    ExecutionProgress { counts, ..ExecutionProgress::default() }
 }
 
-fn queued() -> Queued {
-    Queued { pool: "default".to_owned(), not_before: None, rung_at: Some(at(-4)), rings: 2, before: 0 }
+fn queued() -> QueuePosition {
+    QueuePosition { pool: "default".to_owned(), not_before: None, rung_at: Some(at(-4)), rings: 2, before: 0 }
 }
 
 /// The paragraph of an execution with this state.
@@ -31,8 +38,8 @@ fn told(
     state: State,
     execution: Execution,
     standing: Standing,
-    progress: Progress,
-    fault: Option<RunFault>,
+    progress: ExecutionProgress,
+    fault: Option<ExecutionError>,
 ) -> String {
     let execution = Execution { state: state.to_string(), ..execution };
     let report = Report { progress, fault };
@@ -45,16 +52,16 @@ fn told(
 
 #[test]
 fn a_pending_one_names_what_it_waits_behind() {
-    let going = Going { id: Uuid::from_u128(9), state: "running".to_owned(), created_at: at(-300) };
+    let going = ActiveExecution { id: Uuid::from_u128(9), state: "running".to_owned(), created_at: at(-300) };
     let standing = Standing::Behind { going: Some(going), before: 2 };
     assert_eq!(
-        told(State::Pending, execution(), standing, Progress::default(), None),
+        told(State::Pending, execution(), standing, ExecutionProgress::default(), None),
         "It waits behind execution 00000000-0000-0000-0000-000000000009 of the same plan and config, which was created at \
          2026-03-01T11:55:00Z (5 min ago) and is running. One run of a plan and config saves progress at a time: it is queued \
          when that one has ended. Before it wait 2 other runs."
     );
     let standing = Standing::Behind { going: None, before: 0 };
-    let told = told(State::Pending, execution(), standing, Progress::default(), None);
+    let told = told(State::Pending, execution(), standing, ExecutionProgress::default(), None);
     assert!(told.starts_with("The run before it has ended"), "{told}");
 }
 
@@ -70,14 +77,14 @@ fn a_queued_one_tells_of_its_pool_and_of_the_doorbell() {
              for it 2 times, last at 2026-03-01T11:59:56Z (4 s ago).",
         ),
         (
-            Queued { rung_at: None, before: 1, ..queued() },
+            QueuePosition { rung_at: None, before: 1, ..queued() },
             PoolLoad { sessions: 1, slots: 1, taken: 1 },
             0,
             "It waits for an executor. Its pool \"default\" has 1 live executor with 0 of 1 slot free: it starts when a run ends, \
              or with more executors. Before it stands 1 run of this tenant. The doorbell has not rung for it yet.",
         ),
         (
-            Queued { rung_at: None, ..queued() },
+            QueuePosition { rung_at: None, ..queued() },
             PoolLoad { sessions: 0, slots: 0, taken: 0 },
             2,
             "It waits for an executor. No executor of its pool \"default\" is alive: start one with that pool's token. The doorbell \
@@ -87,10 +94,10 @@ fn a_queued_one_tells_of_its_pool_and_of_the_doorbell() {
     for (queued, load, losses, expected) in cases {
         let standing = Standing::Ready { queued: Some(queued), load };
         let execution = Execution { losses, ..execution() };
-        assert_eq!(told(State::Queued, execution, standing, Progress::default(), None), expected);
+        assert_eq!(told(State::Queued, execution, standing, ExecutionProgress::default(), None), expected);
     }
     let standing = Standing::Ready { queued: None, load: some };
-    let told = told(State::Queued, execution(), standing, Progress::default(), None);
+    let told = told(State::Queued, execution(), standing, ExecutionProgress::default(), None);
     assert_eq!(told, "It waits for an executor. It is being granted at this moment.");
 }
 
@@ -139,13 +146,13 @@ fn one_whose_upstream_works_for_it_says_what_a_cancel_does_there() {
         "{said}"
     );
     let held = || Standing::Held { session: None, saved: None };
-    let said = told(State::Running, asked.clone(), held(), Progress::default(), None);
+    let said = told(State::Running, asked.clone(), held(), ExecutionProgress::default(), None);
     assert!(
         said.ends_with("its executor is told with its next heartbeat, and tells the upstream."),
         "{said}"
     );
     let before = Execution { cancel_requested_at: Some(at(-70)), ..asked };
-    let said = told(State::Running, before, held(), Progress::default(), None);
+    let said = told(State::Running, before, held(), ExecutionProgress::default(), None);
     assert!(
         said.ends_with("its executor has it to tell the upstream that nobody waits for that job any more."),
         "{said}"
@@ -163,12 +170,12 @@ fn a_blocked_one_names_the_limit() {
 
 #[test]
 fn a_running_one_names_its_executor_its_checkpoint_and_its_last_request() {
-    let session = Session {
+    let session = SessionStatus {
         name: "worker-7".to_owned(),
         beat_at: at(-3),
         last_request: Some("GET https://shop.example/orders".to_owned()),
     };
-    let saved = Saved { seq: 3, saved_at: at(-1) };
+    let saved = LastCheckpoint { seq: 3, saved_at: at(-1) };
     let running = Execution { attempt: 2, ..execution() };
     let standing = Standing::Held { session: Some(session), saved: Some(saved) };
     assert_eq!(
@@ -184,7 +191,7 @@ fn a_running_one_names_its_executor_its_checkpoint_and_its_last_request() {
     };
     let standing = Standing::Held { session: None, saved: None };
     assert_eq!(
-        told(State::Running, cancelling, standing, Progress::default(), None),
+        told(State::Running, cancelling, standing, ExecutionProgress::default(), None),
         "Executor worker-7 runs it since 2026-03-01T11:59:00Z (60 s ago), as attempt 2. That executor is gone: the run goes back to \
          the queue with its last checkpoint. It has saved no checkpoint yet. A cancel was asked for at \
          2026-03-01T11:59:55Z (5 s ago) (wrong config): its executor is told with its next heartbeat."
@@ -212,8 +219,10 @@ fn one_that_ended_well_says_whether_it_is_whole() {
 
 #[test]
 fn one_that_an_error_ended_says_which_where_and_what_to_do() {
-    let status =
-        RunFault { status_code: Some(503), ..fault("transient", "HTTP_STATUS", "the answer was an error.") };
+    let status = ExecutionError {
+        status_code: Some(503),
+        ..fault("transient", "HTTP_STATUS", "the answer was an error.")
+    };
     let place = "in orders#3, at /definition/step/url";
     let cases = [
         (
@@ -290,7 +299,7 @@ fn every_class_of_fault_has_a_next_step_of_its_own() {
 
 #[test]
 fn warnings_are_counted() {
-    let progress = Progress { warnings: vec![Warning::default()], ..progress() };
+    let progress = ExecutionProgress { warnings: vec![ExecutionWarning::default()], ..progress() };
     let ended = Execution { attempt: 1, ended_at: Some(at(-1)), ..execution() };
     let told = told(State::Succeeded, ended, Standing::Ended, progress, None);
     assert!(told.ends_with("It left 1 warning."), "{told}");

@@ -5,18 +5,20 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::grant::{Grant, GrantedConfig, Kept, Saved};
+use super::grant::{Grant, GrantedCheckpoint, GrantedConfig, PersistentState};
 use crate::commands::configs::secrets::{Part, Secrets};
 use crate::commands::fleet::checkpoint::OwnContext;
-use crate::commands::fleet::progress::Progress;
+use crate::commands::fleet::progress::ExecutionProgress;
 use crate::commands::fleet::{FleetError, LeaseToken};
 use crate::keys::{MasterKeys, Sealer, WrappedKey};
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
-use crate::store::fleet::Key;
-use crate::store::fleet::cursors::{self, Cursors};
-use crate::store::fleet::grants::{self, Definition, Fields, SavedCheckpoint, SealedConfig, Sizes};
-use crate::store::fleet::runs::LockedRun;
+use crate::store::fleet::ExecutionKey;
+use crate::store::fleet::cursors::{self, CursorValues};
+use crate::store::fleet::grants::{
+    self, ContextFields, GrantSizes, PlanDefinition, SavedCheckpoint, SealedConfig,
+};
+use crate::store::fleet::runs::LockedExecution;
 use crate::store::fleet::schedules::ScheduleKey;
 
 /// Context and cursors that are larger together are fetched apart.
@@ -26,14 +28,18 @@ const OVERHEAD_BYTES: usize = 2048;
 
 /// What grants of some runs need, read at once.
 pub(super) struct Material {
-    sizes: HashMap<Key, Sizes>,
-    definitions: HashMap<(Uuid, Uuid, i32), Definition>,
+    sizes: HashMap<ExecutionKey, GrantSizes>,
+    definitions: HashMap<(Uuid, Uuid, i32), PlanDefinition>,
     configs: HashMap<(Uuid, Uuid), SealedConfig>,
 }
 
 impl Material {
     /// Reads definitions, configs and sizes.
-    pub(super) async fn read(tx: &Tx, runs: &[LockedRun], known: &[Vec<u8>]) -> Result<Self, StoreError> {
+    pub(super) async fn read(
+        tx: &Tx,
+        runs: &[LockedExecution],
+        known: &[Vec<u8>],
+    ) -> Result<Self, StoreError> {
         let mut revisions: Vec<_> = runs.iter().map(revision_of).collect();
         revisions.sort_unstable();
         revisions.dedup();
@@ -48,7 +54,7 @@ impl Material {
     }
 
     /// How many bytes the grant of a run takes; none where something that it needs is gone.
-    pub(super) fn bytes(&self, run: &LockedRun) -> Option<usize> {
+    pub(super) fn bytes(&self, run: &LockedExecution) -> Option<usize> {
         let definition = self.definitions.get(&revision_of(run))?;
         let config = self.configs.get(&config_of(run))?;
         let sizes = self.sizes.get(&run.key).copied().unwrap_or_default();
@@ -62,7 +68,7 @@ impl Material {
         Some(stored.saturating_add(definition + config + overlay + OVERHEAD_BYTES))
     }
 
-    fn is_kept_apart(&self, run: &LockedRun) -> bool {
+    fn is_kept_apart(&self, run: &LockedExecution) -> bool {
         self.sizes.get(&run.key).is_some_and(|sizes| sizes.context + sizes.cursors > MAX_KEPT_BYTES)
     }
 
@@ -70,11 +76,11 @@ impl Material {
     pub(super) async fn grants(
         mut self,
         tx: &Tx,
-        granted: Vec<(LockedRun, LeaseToken)>,
+        granted: Vec<(LockedExecution, LeaseToken)>,
         master_keys: &MasterKeys,
         sealer: &Sealer,
     ) -> Result<Vec<Grant>, FleetError> {
-        let size = |run: &LockedRun| self.sizes.get(&run.key).copied().unwrap_or_default();
+        let size = |run: &LockedExecution| self.sizes.get(&run.key).copied().unwrap_or_default();
         let runs = || granted.iter().map(|(run, _)| run);
         let inline = || runs().filter(|run| !self.is_kept_apart(run));
         let wanted = Wanted {
@@ -118,26 +124,26 @@ impl Material {
     }
 }
 
-fn revision_of(run: &LockedRun) -> (Uuid, Uuid, i32) {
+fn revision_of(run: &LockedExecution) -> (Uuid, Uuid, i32) {
     (run.key.tenant_id, run.plan_id, run.plan_revision)
 }
 
-fn config_of(run: &LockedRun) -> (Uuid, Uuid) {
+fn config_of(run: &LockedExecution) -> (Uuid, Uuid) {
     (run.key.tenant_id, run.config_id)
 }
 
-fn saved(checkpoint: &SavedCheckpoint) -> Result<Saved, StoreError> {
-    Ok(Saved {
+fn saved(checkpoint: &SavedCheckpoint) -> Result<GrantedCheckpoint, StoreError> {
+    Ok(GrantedCheckpoint {
         seq: checkpoint.seq,
         place: checkpoint.place.clone(),
         finished: checkpoint.finished.clone(),
-        progress: Progress::decode(&checkpoint.progress)?,
+        progress: ExecutionProgress::decode(&checkpoint.progress)?,
     })
 }
 
 /// Opens a config: each secret goes to its place.
 fn open(
-    run: &LockedRun,
+    run: &LockedExecution,
     config: &SealedConfig,
     master_keys: &MasterKeys,
 ) -> Result<GrantedConfig, FleetError> {
@@ -167,21 +173,22 @@ fn open(
 /// Whose what is to be read.
 #[derive(Default)]
 struct Wanted<'a> {
-    contexts: Vec<&'a LockedRun>,
-    cursors: Vec<&'a LockedRun>,
-    checkpoints: Vec<&'a LockedRun>,
+    contexts: Vec<&'a LockedExecution>,
+    cursors: Vec<&'a LockedExecution>,
+    checkpoints: Vec<&'a LockedExecution>,
 }
 
 /// Contexts, cursors and checkpoints as they are stored.
 struct Stored {
-    contexts: HashMap<ScheduleKey, Fields>,
-    cursors: HashMap<ScheduleKey, Cursors>,
-    checkpoints: HashMap<Key, SavedCheckpoint>,
+    contexts: HashMap<ScheduleKey, ContextFields>,
+    cursors: HashMap<ScheduleKey, CursorValues>,
+    checkpoints: HashMap<ExecutionKey, SavedCheckpoint>,
 }
 
 impl Stored {
     async fn read(tx: &Tx, wanted: Wanted<'_>) -> Result<Self, StoreError> {
-        let mut checkpoints: Vec<Key> = wanted.checkpoints.iter().map(|run| grants::begin_at(run)).collect();
+        let mut checkpoints: Vec<ExecutionKey> =
+            wanted.checkpoints.iter().map(|run| grants::begin_at(run)).collect();
         checkpoints.sort_unstable();
         checkpoints.dedup();
         Ok(Self {
@@ -191,23 +198,26 @@ impl Stored {
         })
     }
 
-    fn kept(&self, run: &LockedRun) -> Result<Kept, StoreError> {
+    fn kept(&self, run: &LockedExecution) -> Result<PersistentState, StoreError> {
         let stored = self.contexts.get(&schedule_of(run)).cloned().unwrap_or_default();
         let own = self
             .checkpoints
             .get(&grants::begin_at(run))
             .and_then(|checkpoint| checkpoint.own_context.as_deref());
         let context = overlay(stored, run.context_override.as_deref(), own)?;
-        Ok(Kept { context, cursors: self.cursors.get(&schedule_of(run)).cloned().unwrap_or_default() })
+        Ok(PersistentState {
+            context,
+            cursors: self.cursors.get(&schedule_of(run)).cloned().unwrap_or_default(),
+        })
     }
 }
 
-fn schedule_of(run: &LockedRun) -> ScheduleKey {
+fn schedule_of(run: &LockedExecution) -> ScheduleKey {
     ScheduleKey { tenant_id: run.key.tenant_id, plan_id: run.plan_id, config_id: run.config_id }
 }
 
 /// Each once.
-fn schedules_of(runs: &[&LockedRun]) -> Vec<ScheduleKey> {
+fn schedules_of(runs: &[&LockedExecution]) -> Vec<ScheduleKey> {
     let mut keys: Vec<ScheduleKey> = runs.iter().map(|run| schedule_of(run)).collect();
     keys.sort_unstable();
     keys.dedup();
@@ -215,13 +225,20 @@ fn schedules_of(runs: &[&LockedRun]) -> Vec<ScheduleKey> {
 }
 
 /// Reads what outlives a run that is locked, however large it is.
-pub(in crate::commands::fleet) async fn kept_of(tx: &Tx, run: &LockedRun) -> Result<Kept, StoreError> {
+pub(in crate::commands::fleet) async fn kept_of(
+    tx: &Tx,
+    run: &LockedExecution,
+) -> Result<PersistentState, StoreError> {
     let wanted = Wanted { contexts: vec![run], cursors: vec![run], checkpoints: vec![run] };
     Stored::read(tx, wanted).await?.kept(run)
 }
 
 /// The persistent context, then a trigger's values over it, then what the run itself wrote.
-fn overlay(mut context: Fields, given: Option<&[u8]>, own: Option<&[u8]>) -> Result<Fields, StoreError> {
+fn overlay(
+    mut context: ContextFields,
+    given: Option<&[u8]>,
+    own: Option<&[u8]>,
+) -> Result<ContextFields, StoreError> {
     if let Some(given) = given {
         let given: BTreeMap<String, &RawValue> =
             serde_json::from_slice(given).map_err(|error| StoreError::corrupt("context override", error))?;
@@ -242,9 +259,9 @@ fn overlay(mut context: Fields, given: Option<&[u8]>, own: Option<&[u8]>) -> Res
 
 #[cfg(test)]
 mod tests {
-    use super::{Fields, overlay};
+    use super::{ContextFields, overlay};
 
-    fn fields(pairs: &[(&str, &str)]) -> Fields {
+    fn fields(pairs: &[(&str, &str)]) -> ContextFields {
         pairs.iter().map(|(name, json)| ((*name).to_owned(), json.as_bytes().to_vec())).collect()
     }
 
@@ -259,6 +276,6 @@ mod tests {
 
     #[test]
     fn an_override_that_is_no_object_is_a_corrupt_row() {
-        assert!(overlay(Fields::new(), Some(b"[]"), None).is_err());
+        assert!(overlay(ContextFields::new(), Some(b"[]"), None).is_err());
     }
 }

@@ -2,20 +2,20 @@
 //! ready rows deleted, leases, attempts and history written.
 
 use chrono::{DateTime, Utc};
-use orchid_domain::admission::Admission;
-use orchid_domain::execution::{Cause, Event, State, decide};
+use orchid_domain::admission::AdmissionBudget;
+use orchid_domain::execution::{ExecutionEvent, State, TransitionCause, decide};
 use orchid_domain::fence;
 use uuid::Uuid;
 
 use super::assemble::Material;
-use super::{Acquire, Grant};
-use crate::commands::fleet::{Fleet, FleetError, GroupWork, LeaseToken};
-use crate::store::db::{FleetTx, Tx, Work};
+use super::{AcquireRequest, Grant};
+use crate::commands::fleet::{Fleet, FleetError, GroupTransaction, LeaseToken};
+use crate::store::db::{FleetTx, Transaction, Tx};
 use crate::store::error::StoreError;
-use crate::store::fleet::leases::{self, Granted, Grantee, NewLease};
-use crate::store::fleet::runs::{self, Busy, HistoryEntry, LockedRun};
+use crate::store::fleet::leases::{self, GrantedExecution, LeaseOwner, NewLease};
+use crate::store::fleet::runs::{self, HistoryEntry, LockWait, LockedExecution};
 use crate::store::fleet::sessions::LiveSession;
-use crate::store::fleet::{Key, ready};
+use crate::store::fleet::{ExecutionKey, ready};
 
 /// What one call may still be granted.
 #[derive(Clone, Copy, Debug)]
@@ -32,29 +32,30 @@ pub(super) struct Budget {
 pub(super) struct Claim<'a> {
     pub(super) fleet: &'a Fleet,
     pub(super) live: &'a LiveSession,
-    pub(super) acquire: &'a Acquire,
+    pub(super) acquire: &'a AcquireRequest,
     pub(super) now: DateTime<Utc>,
-    pub(super) keys: &'a [Key],
+    pub(super) keys: &'a [ExecutionKey],
     pub(super) budget: Budget,
 }
 
-impl Work<FleetTx> for Claim<'_> {
-    type Done = (Vec<Grant>, Budget);
-    type Fault = FleetError;
+impl Transaction<FleetTx> for Claim<'_> {
+    type Output = (Vec<Grant>, Budget);
+    type Error = FleetError;
 
-    async fn run(&self, tx: &FleetTx) -> Result<Self::Done, FleetError> {
+    async fn run(&self, tx: &FleetTx) -> Result<Self::Output, FleetError> {
         let mut budget = self.budget;
-        let locked = runs::lock(tx, self.keys, Busy::Skip).await?;
-        let grantable: Vec<LockedRun> =
-            locked.into_iter().filter(|run| decide(run.run(), Event::Granted).is_ok()).collect();
+        let locked = runs::lock(tx, self.keys, LockWait::Skip).await?;
+        let grantable: Vec<LockedExecution> =
+            locked.into_iter().filter(|run| decide(run.run(), ExecutionEvent::Granted).is_ok()).collect();
         if grantable.is_empty() {
             return Ok((Vec::new(), budget));
         }
         let material = Material::read(tx, &grantable, &self.acquire.known_definitions).await?;
         let chosen = choose(&material, grantable, self.keys, &mut budget);
-        let keys: Vec<Key> = chosen.iter().map(|run| run.key).collect();
+        let keys: Vec<ExecutionKey> = chosen.iter().map(|run| run.key).collect();
         let taken = ready::delete(tx, &keys).await?;
-        let chosen: Vec<LockedRun> = chosen.into_iter().filter(|run| taken.contains(&run.key)).collect();
+        let chosen: Vec<LockedExecution> =
+            chosen.into_iter().filter(|run| taken.contains(&run.key)).collect();
         budget.slots += keys.len() - chosen.len();
         if chosen.is_empty() {
             return Ok((Vec::new(), budget));
@@ -71,11 +72,16 @@ impl Work<FleetTx> for Claim<'_> {
 }
 
 /// Runs in the order of the keys, as many as slots and bytes allow. One whose definition or config is gone is left out.
-fn choose(material: &Material, runs: Vec<LockedRun>, order: &[Key], budget: &mut Budget) -> Vec<LockedRun> {
-    let place = |run: &LockedRun| order.iter().position(|key| *key == run.key);
+fn choose(
+    material: &Material,
+    runs: Vec<LockedExecution>,
+    order: &[ExecutionKey],
+    budget: &mut Budget,
+) -> Vec<LockedExecution> {
+    let place = |run: &LockedExecution| order.iter().position(|key| *key == run.key);
     let mut runs = runs;
     runs.sort_by_key(place);
-    let mut admission = Admission { slots: budget.slots, holds_suspicious: budget.holds_suspicious };
+    let mut admission = AdmissionBudget { slots: budget.slots, holds_suspicious: budget.holds_suspicious };
     let mut chosen = Vec::new();
     for run in runs {
         let Some(bytes) = material.bytes(&run) else {
@@ -99,13 +105,13 @@ fn choose(material: &Material, runs: Vec<LockedRun>, order: &[Key], budget: &mut
 }
 
 impl Claim<'_> {
-    async fn write(&self, tx: &Tx, chosen: &[LockedRun]) -> Result<Vec<Granted>, StoreError> {
+    async fn write(&self, tx: &Tx, chosen: &[LockedExecution]) -> Result<Vec<GrantedExecution>, StoreError> {
         let floor = fence::floor_of(leases::timeline(tx).await?);
         let new: Vec<NewLease> = chosen
             .iter()
             .map(|run| NewLease { key: run.key, lease_id: Uuid::new_v4(), losses: run.losses })
             .collect();
-        let grantee = Grantee {
+        let grantee = LeaseOwner {
             session_id: self.live.id,
             executor: self.live.name.clone(),
             acquire_seq: self.acquire.seq,
@@ -117,7 +123,7 @@ impl Claim<'_> {
                 key: row.key(),
                 state: State::Running,
                 attempt: row.attempt,
-                cause: Cause::Granted.as_str(),
+                cause: TransitionCause::Granted.as_str(),
                 detail: self.live.name.clone(),
             })
             .collect();
@@ -125,7 +131,7 @@ impl Claim<'_> {
         Ok(granted)
     }
 
-    fn leased(&self, run: LockedRun, row: &Granted) -> (LockedRun, LeaseToken) {
+    fn leased(&self, run: LockedExecution, row: &GrantedExecution) -> (LockedExecution, LeaseToken) {
         let token = LeaseToken {
             key: run.key,
             lease_id: row.lease_id.unwrap_or_default(),
@@ -133,7 +139,7 @@ impl Claim<'_> {
             attempt: row.attempt,
             fence: row.fence,
         };
-        (LockedRun { started_at: row.started_at, ran_ms: row.ran_ms, ..run }, token)
+        (LockedExecution { started_at: row.started_at, ran_ms: row.ran_ms, ..run }, token)
     }
 }
 
@@ -144,19 +150,19 @@ pub(super) struct Regrant<'a> {
     pub(super) known: &'a [Vec<u8>],
 }
 
-impl GroupWork for Regrant<'_> {
+impl GroupTransaction for Regrant<'_> {
     /// An execution, and the lease that the call was granted.
-    type Item = (Key, Uuid);
-    type Done = Vec<Grant>;
-    type Fault = FleetError;
+    type Item = (ExecutionKey, Uuid);
+    type Output = Vec<Grant>;
+    type Error = FleetError;
 
-    fn tenant(item: &(Key, Uuid)) -> Uuid {
+    fn tenant(item: &(ExecutionKey, Uuid)) -> Uuid {
         item.0.tenant_id
     }
 
-    async fn run(&self, tx: &Tx, leased: &[(Key, Uuid)]) -> Result<Vec<Grant>, FleetError> {
-        let keys: Vec<Key> = leased.iter().map(|(key, _)| *key).collect();
-        let mut locked = runs::lock(tx, &keys, Busy::Wait).await?;
+    async fn run(&self, tx: &Tx, leased: &[(ExecutionKey, Uuid)]) -> Result<Vec<Grant>, FleetError> {
+        let keys: Vec<ExecutionKey> = leased.iter().map(|(key, _)| *key).collect();
+        let mut locked = runs::lock(tx, &keys, LockWait::Wait).await?;
         locked.retain(|run| run.lease_id.is_some_and(|lease| leased.contains(&(run.key, lease))));
         let material = Material::read(tx, &locked, self.known).await?;
         let leased = locked.into_iter().filter_map(|run| {

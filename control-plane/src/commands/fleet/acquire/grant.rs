@@ -6,9 +6,9 @@ use uuid::Uuid;
 
 use crate::commands::configs::Transport;
 use crate::commands::fleet::LeaseToken;
-use crate::commands::fleet::progress::Progress;
-use crate::store::fleet::cursors::Cursors;
-use crate::store::fleet::grants::Fields;
+use crate::commands::fleet::progress::ExecutionProgress;
+use crate::store::fleet::cursors::CursorValues;
+use crate::store::fleet::grants::ContextFields;
 
 /// A lease with what its attempt needs. Holds opened secrets, so it has no `Debug` of its values.
 #[derive(Clone)]
@@ -32,9 +32,9 @@ pub struct Grant {
     /// The config.
     pub config: GrantedConfig,
     /// What outlives runs; none: it is too large, and fetched apart.
-    pub kept: Option<Kept>,
+    pub kept: Option<PersistentState>,
     /// The last accepted checkpoint.
-    pub checkpoint: Option<Saved>,
+    pub checkpoint: Option<GrantedCheckpoint>,
     /// When the run was due or asked for.
     pub scheduled_at: DateTime<Utc>,
     /// When its first attempt began.
@@ -60,11 +60,11 @@ impl std::fmt::Debug for Grant {
 
 /// What outlives runs of a plan for a config.
 #[derive(Clone, Debug, Default)]
-pub struct Kept {
+pub struct PersistentState {
     /// The context, overlaid for this run.
-    pub context: Fields,
+    pub context: ContextFields,
     /// Cursors and validators.
-    pub cursors: Cursors,
+    pub cursors: CursorValues,
 }
 
 /// A config, opened for one run.
@@ -84,7 +84,7 @@ pub struct GrantedConfig {
 
 /// Where a run goes on.
 #[derive(Clone, Debug)]
-pub struct Saved {
+pub struct GrantedCheckpoint {
     /// Orders the checkpoints of a run, across attempts.
     pub seq: i64,
     /// The engine's.
@@ -92,5 +92,5 @@ pub struct Saved {
     /// The engine's.
     pub finished: Option<Vec<u8>>,
     /// What the run did until there.
-    pub progress: Progress,
+    pub progress: ExecutionProgress,
 }

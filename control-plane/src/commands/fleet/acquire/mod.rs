@@ -11,8 +11,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use orchid_domain::TenantId;
 use orchid_domain::execution::State;
-use orchid_domain::fairness::{self, Waiting};
-use orchid_domain::lease::Refusal;
+use orchid_domain::fairness::{self, WaitingItem};
+use orchid_domain::lease::LeaseRefusal;
 use orchid_kit::clock;
 use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
@@ -20,11 +20,11 @@ use uuid::Uuid;
 use super::{Fleet, FleetError, Session};
 use crate::store::error::StoreError;
 use crate::store::fleet::sessions::{self, LiveSession};
-use crate::store::fleet::{Key, leases, ready};
+use crate::store::fleet::{ExecutionKey, leases, ready};
 
 pub(super) use assemble::kept_of;
 use claim::{Budget, Claim, Regrant};
-pub use grant::{Grant, GrantedConfig, Kept, Saved};
+pub use grant::{Grant, GrantedCheckpoint, GrantedConfig, PersistentState};
 
 /// The longest wait of one call.
 const MAX_WAIT: Duration = Duration::from_secs(20);
@@ -39,13 +39,13 @@ const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
 /// What is asked for.
 #[derive(Clone, Debug)]
-pub struct Acquire {
+pub struct AcquireRequest {
     /// Counts the session's acquire calls from 1.
     pub seq: i64,
     /// Free slots.
     pub max_leases: usize,
     /// The rung executions to take; empty: any of the pool.
-    pub rung: Vec<Key>,
+    pub rung: Vec<ExecutionKey>,
     /// With no `rung`: how long to wait for work to come.
     pub wait: Duration,
     /// SHA-256 of definitions that the executor holds.
@@ -54,28 +54,32 @@ pub struct Acquire {
 
 /// What was granted.
 #[derive(Clone, Debug, Default)]
-pub struct Acquired {
+pub struct AcquireResponse {
     /// The seq that this answers.
     pub seq: i64,
     /// The leases.
     pub grants: Vec<Grant>,
     /// Rung executions that were not granted, and why.
-    pub refused: Vec<(Key, Refusal)>,
+    pub refused: Vec<(ExecutionKey, LeaseRefusal)>,
 }
 
 /// Grants leases to a session.
-pub async fn run(fleet: &Fleet, session: &Session, acquire: Acquire) -> Result<Acquired, FleetError> {
+pub async fn run(
+    fleet: &Fleet,
+    session: &Session,
+    acquire: AcquireRequest,
+) -> Result<AcquireResponse, FleetError> {
     check(&acquire)?;
     let (live, (repeated, holds_suspicious)) = tokio::try_join!(
         sessions::find(&fleet.databases, session.id),
         leases::find_for_acquire(&fleet.databases, session.id, acquire.seq)
     )?;
     let live = live.ok_or(FleetError::SessionEnded)?;
-    let nothing = Acquired { seq: acquire.seq, ..Acquired::default() };
+    let nothing = AcquireResponse { seq: acquire.seq, ..AcquireResponse::default() };
     if !repeated.is_empty() {
         let regrant = Regrant { fleet, session_id: session.id, known: &acquire.known_definitions };
         let grants = fleet.placement.run(&regrant, repeated).await?.into_iter().flatten().collect();
-        return Ok(Acquired { grants, ..nothing });
+        return Ok(AcquireResponse { grants, ..nothing });
     }
     if live.draining || acquire.seq <= live.answered_acquire_seq {
         return Ok(nothing);
@@ -93,7 +97,7 @@ pub async fn run(fleet: &Fleet, session: &Session, acquire: Acquire) -> Result<A
     }
 }
 
-fn check(acquire: &Acquire) -> Result<(), FleetError> {
+fn check(acquire: &AcquireRequest) -> Result<(), FleetError> {
     if acquire.seq < 1 {
         return Err(FleetError::Invalid(format!("acquire_seq is {}, it counts from 1", acquire.seq)));
     }
@@ -109,30 +113,33 @@ fn check(acquire: &Acquire) -> Result<(), FleetError> {
 async fn take_rung(
     fleet: &Fleet,
     live: &LiveSession,
-    acquire: Acquire,
+    acquire: AcquireRequest,
     mut budget: Budget,
-) -> Result<Acquired, FleetError> {
+) -> Result<AcquireResponse, FleetError> {
     let now = clock::utc_now();
     let candidates = ready::find_rung(&fleet.databases, &live.pool, now, &acquire.rung).await?;
-    let keys = candidates.iter().map(ready::Candidate::key).collect();
+    let keys = candidates.iter().map(ready::ReadyCandidate::key).collect();
     let grants = claim_all(fleet, live, &acquire, now, keys, &mut budget).await?;
-    let granted = |key: &Key| grants.iter().any(|grant| grant.lease.key == *key);
-    let missing: Vec<Key> = acquire.rung.iter().filter(|key| !granted(key)).copied().collect();
+    let granted = |key: &ExecutionKey| grants.iter().any(|grant| grant.lease.key == *key);
+    let missing: Vec<ExecutionKey> = acquire.rung.iter().filter(|key| !granted(key)).copied().collect();
     let refused = refusals(fleet, missing).await?;
-    Ok(Acquired { seq: acquire.seq, grants, refused })
+    Ok(AcquireResponse { seq: acquire.seq, grants, refused })
 }
 
 /// Why rung executions were not granted.
-async fn refusals(fleet: &Fleet, missing: Vec<Key>) -> Result<Vec<(Key, Refusal)>, FleetError> {
+async fn refusals(
+    fleet: &Fleet,
+    missing: Vec<ExecutionKey>,
+) -> Result<Vec<(ExecutionKey, LeaseRefusal)>, FleetError> {
     if missing.is_empty() {
         return Ok(Vec::new());
     }
-    let states: HashMap<Key, State> =
+    let states: HashMap<ExecutionKey, State> =
         crate::store::fleet::runs::states(&fleet.databases, &missing).await?.into_iter().collect();
-    let refusal = |key: &Key| match states.get(key) {
-        Some(State::Running) => Refusal::AlreadyLeased,
-        Some(state) if state.is_terminal() => Refusal::ExecutionTerminal,
-        Some(_) | None => Refusal::NotReady,
+    let refusal = |key: &ExecutionKey| match states.get(key) {
+        Some(State::Running) => LeaseRefusal::AlreadyLeased,
+        Some(state) if state.is_terminal() => LeaseRefusal::ExecutionTerminal,
+        Some(_) | None => LeaseRefusal::NotReady,
     };
     Ok(missing.into_iter().map(|key| (key, refusal(&key))).collect())
 }
@@ -140,9 +147,9 @@ async fn refusals(fleet: &Fleet, missing: Vec<Key>) -> Result<Vec<(Key, Refusal)
 async fn poll(
     fleet: &Fleet,
     live: &LiveSession,
-    acquire: Acquire,
+    acquire: AcquireRequest,
     mut budget: Budget,
-) -> Result<Acquired, FleetError> {
+) -> Result<AcquireResponse, FleetError> {
     let deadline = Instant::now() + acquire.wait.min(MAX_WAIT);
     loop {
         // Counts commits from before the look, so that none falls in between.
@@ -150,7 +157,7 @@ async fn poll(
         let grants = take_any(fleet, live, &acquire, &mut budget).await?;
         let now = Instant::now();
         if !grants.is_empty() || budget.slots == 0 || now >= deadline {
-            return Ok(Acquired { seq: acquire.seq, grants, refused: Vec::new() });
+            return Ok(AcquireResponse { seq: acquire.seq, grants, refused: Vec::new() });
         }
         // Whether it was woken or the time is up: it looks again.
         let _ = timeout_at(deadline.min(now + POLL_INTERVAL), next_work).await;
@@ -160,7 +167,7 @@ async fn poll(
 async fn take_any(
     fleet: &Fleet,
     live: &LiveSession,
-    acquire: &Acquire,
+    acquire: &AcquireRequest,
     budget: &mut Budget,
 ) -> Result<Vec<Grant>, FleetError> {
     let now = clock::utc_now();
@@ -177,12 +184,16 @@ async fn take_any(
 }
 
 /// The first candidates in the order in which they shall start.
-pub(crate) fn in_turn(candidates: Vec<ready::Candidate>, held: &[(Uuid, i64)], slots: usize) -> Vec<Key> {
+pub(crate) fn in_turn(
+    candidates: Vec<ready::ReadyCandidate>,
+    held: &[(Uuid, i64)],
+    slots: usize,
+) -> Vec<ExecutionKey> {
     let held = held
         .iter()
         .map(|(tenant, count)| (TenantId(*tenant), u32::try_from(*count).unwrap_or(u32::MAX)))
         .collect();
-    let waiting = candidates.into_iter().map(|candidate| Waiting {
+    let waiting = candidates.into_iter().map(|candidate| WaitingItem {
         tenant: TenantId(candidate.tenant_id),
         weight: u32::try_from(candidate.weight).unwrap_or(1),
         priority: u8::try_from(candidate.priority).unwrap_or(0),
@@ -196,9 +207,9 @@ pub(crate) fn in_turn(candidates: Vec<ready::Candidate>, held: &[(Uuid, i64)], s
 async fn claim_all(
     fleet: &Fleet,
     live: &LiveSession,
-    acquire: &Acquire,
+    acquire: &AcquireRequest,
     now: DateTime<Utc>,
-    keys: Vec<Key>,
+    keys: Vec<ExecutionKey>,
     budget: &mut Budget,
 ) -> Result<Vec<Grant>, FleetError> {
     let mut grants: Vec<Grant> = Vec::new();
@@ -207,7 +218,7 @@ async fn claim_all(
             break;
         }
         let claim = Claim { fleet, live, acquire, now, keys: &batch, budget: *budget };
-        match fleet.databases.fleet(&claim).await {
+        match fleet.databases.run_fleet(&claim).await {
             Ok((claimed, left)) => {
                 *budget = left;
                 grants.extend(claimed);

@@ -16,7 +16,7 @@ use crate::{
 
 /// The run that saves progress now, for a plan and a config.
 #[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
-pub struct Going {
+pub struct ActiveExecution {
     /// Which.
     pub id: Uuid,
     /// Where it is.
@@ -27,7 +27,7 @@ pub struct Going {
 
 /// A place in the queue.
 #[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
-pub struct Queued {
+pub struct QueuePosition {
     /// Whose executors may take it.
     pub pool: String,
     /// Not to be granted before.
@@ -53,7 +53,7 @@ pub struct PoolLoad {
 
 /// Who has a run.
 #[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
-pub struct Lease {
+pub struct CurrentLease {
     /// The lease.
     pub lease_id: Uuid,
     /// The executor's session.
@@ -64,7 +64,7 @@ pub struct Lease {
 
 /// An executor, as of its last beat.
 #[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
-pub struct Session {
+pub struct SessionStatus {
     /// Its name.
     pub name: String,
     /// When it last beat.
@@ -75,7 +75,7 @@ pub struct Session {
 
 /// The last accepted checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
-pub struct Saved {
+pub struct LastCheckpoint {
     /// Its number.
     pub seq: i64,
     /// When it was saved.
@@ -83,12 +83,15 @@ pub struct Saved {
 }
 
 #[derive(FromQueryResult)]
-struct Count {
+struct CountRow {
     count: i64,
 }
 
 /// The run that others of its plan and config wait behind.
-pub async fn going(tx: &TenantTx, execution: &Execution) -> Result<Option<Going>, StoreError> {
+pub async fn active_execution(
+    tx: &TenantTx,
+    execution: &Execution,
+) -> Result<Option<ActiveExecution>, StoreError> {
     tx.one(
         "SELECT e.id, e.state, e.created_at FROM schedules s
          JOIN plan_executions e ON e.tenant_id = s.tenant_id AND e.id = s.going_execution_id
@@ -100,7 +103,7 @@ pub async fn going(tx: &TenantTx, execution: &Execution) -> Result<Option<Going>
 
 /// How many runs of its plan and config wait before it.
 pub async fn pending_before(tx: &TenantTx, execution: &Execution) -> Result<i64, StoreError> {
-    let row: Option<Count> = tx
+    let row: Option<CountRow> = tx
         .one(
             "SELECT count(*) AS count FROM plan_executions
              WHERE tenant_id = $1 AND plan_id = $2 AND config_id = $3 AND state = 'pending' AND id < $4",
@@ -111,7 +114,11 @@ pub async fn pending_before(tx: &TenantTx, execution: &Execution) -> Result<i64,
 }
 
 /// Its place in the queue at a time.
-pub async fn queued(tx: &TenantTx, id: Uuid, now: DateTime<Utc>) -> Result<Option<Queued>, StoreError> {
+pub async fn queue_position(
+    tx: &TenantTx,
+    id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<Option<QueuePosition>, StoreError> {
     tx.one(
         "SELECT r.pool, r.not_before, r.rung_at, r.rings, (
              SELECT count(*) FROM ready o
@@ -124,7 +131,7 @@ pub async fn queued(tx: &TenantTx, id: Uuid, now: DateTime<Utc>) -> Result<Optio
 }
 
 /// Its lease.
-pub async fn lease(tx: &TenantTx, id: Uuid) -> Result<Option<Lease>, StoreError> {
+pub async fn current_lease(tx: &TenantTx, id: Uuid) -> Result<Option<CurrentLease>, StoreError> {
     tx.one(
         "SELECT lease_id, session_id, granted_at FROM leases WHERE tenant_id = $1 AND execution_id = $2",
         values![tx.tenant_id(), id],
@@ -133,7 +140,7 @@ pub async fn lease(tx: &TenantTx, id: Uuid) -> Result<Option<Lease>, StoreError>
 }
 
 /// Its last checkpoint.
-pub async fn saved(tx: &TenantTx, id: Uuid) -> Result<Option<Saved>, StoreError> {
+pub async fn last_checkpoint(tx: &TenantTx, id: Uuid) -> Result<Option<LastCheckpoint>, StoreError> {
     tx.one(
         "SELECT seq, saved_at FROM checkpoints WHERE tenant_id = $1 AND execution_id = $2",
         values![tx.tenant_id(), id],
@@ -142,7 +149,10 @@ pub async fn saved(tx: &TenantTx, id: Uuid) -> Result<Option<Saved>, StoreError>
 }
 
 /// The session that holds a lease; none where it is not alive.
-pub async fn find_session(databases: &Databases, lease: &Lease) -> Result<Option<Session>, StoreError> {
+pub async fn find_session(
+    databases: &Databases,
+    lease: &CurrentLease,
+) -> Result<Option<SessionStatus>, StoreError> {
     let found = databases
         .find(
             "SELECT name, beat_at, last_requests ->> $2::text AS last_request FROM executor_sessions
@@ -156,11 +166,11 @@ pub async fn find_session(databases: &Databases, lease: &Lease) -> Result<Option
 /// What a pool has to give. Two reads: sessions and leases may lie on different machines.
 pub async fn find_pool_load(databases: &Databases, pool: &str) -> Result<PoolLoad, StoreError> {
     #[derive(FromQueryResult)]
-    struct Live {
+    struct LiveRow {
         id: Uuid,
         slots: i32,
     }
-    let live: Vec<Live> = databases
+    let live: Vec<LiveRow> = databases
         .find(
             "SELECT id, slots FROM executor_sessions WHERE pool = $1 AND ended_at IS NULL AND NOT draining LIMIT 10000",
             values![pool],
@@ -169,7 +179,7 @@ pub async fn find_pool_load(databases: &Databases, pool: &str) -> Result<PoolLoa
     let slots = live.iter().map(|session| i64::from(session.slots)).sum();
     let ids: Vec<Uuid> = live.iter().map(|session| session.id).collect();
     let sessions = i64::try_from(ids.len()).unwrap_or(i64::MAX);
-    let taken: Vec<Count> = databases
+    let taken: Vec<CountRow> = databases
         .find("SELECT count(*) AS count FROM leases WHERE session_id = ANY($1)", values![ids])
         .await?;
     Ok(PoolLoad { sessions, slots, taken: taken.iter().map(|row| row.count).sum() })
