@@ -93,7 +93,7 @@ impl GroupTransaction for End {
 
 impl End {
     fn end(&self, run: LockedExecution) -> Option<DecidedTransition> {
-        let transition = decide(run.run(), ExecutionEvent::Overdue(self.limit)).ok()?;
+        let transition = decide(run.snapshot(), ExecutionEvent::Overdue(self.limit)).ok()?;
         let (code, message) = match self.limit {
             Overdue::Cancel if run.state == State::Running => {
                 ("CANCELLED", "its executor did not cancel it in time")

@@ -135,7 +135,7 @@ impl GroupTransaction for Lose {
 impl Lose {
     fn lose(&self, run: LockedExecution, orphans: &[OrphanedLease]) -> Option<DecidedTransition> {
         let lease = orphans.iter().find(|lease| Some(lease.lease_id) == run.lease_id)?;
-        let transition = decide(run.run(), ExecutionEvent::Lost).ok()?;
+        let transition = decide(run.snapshot(), ExecutionEvent::Lost).ok()?;
         let last_request = self.last_requests.get(&lease.lease_id).cloned().unwrap_or_default();
         let fault = (transition.next == State::DeadLettered).then(|| ExecutionError {
             class: "system".to_owned(),

@@ -84,15 +84,15 @@ fn run_error(fault: ExecutionError) -> v1::RunError {
 
 type Positions = std::collections::HashMap<String, i64>;
 
-fn progress_to_wire(
-    progress: ExecutionProgress,
-) -> (v1::ExecutionCounts, Positions, Vec<v1::ExecutionWarning>) {
+fn progress_to_wire(progress: ExecutionProgress) -> (v1::Counts, Positions, Vec<v1::Warning>) {
     let ExecutionProgress { counts, positions, warnings } = progress;
     let ExecutionCounts { requests, retries, pages, rows, messages, bytes, errors } = counts;
-    let counts = v1::ExecutionCounts { requests, retries, pages, rows, messages, bytes, errors };
-    let warnings = warnings
-        .into_iter()
-        .map(|ExecutionWarning { code, pointer, message }| v1::ExecutionWarning { code, pointer, message });
+    let counts = v1::Counts { requests, retries, pages, rows, messages, bytes, errors };
+    let warnings = warnings.into_iter().map(|ExecutionWarning { code, pointer, message }| v1::Warning {
+        code,
+        pointer,
+        message,
+    });
     (counts, positions.into_iter().collect(), warnings.collect())
 }
 

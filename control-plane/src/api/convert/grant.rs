@@ -14,7 +14,7 @@ use crate::{
     },
     store::fleet::{
         announcements::Announcement,
-        cursors::{CursorKey, Cursors},
+        cursors::{CursorKey, CursorValues},
     },
 };
 
@@ -138,7 +138,7 @@ pub(crate) fn kept(kept: PersistentState) -> wire::FetchContextResponse {
     wire::FetchContextResponse { context: fields(context), cursors: self::cursors(cursors) }
 }
 
-fn cursors(cursors: Cursors) -> Vec<wire::Cursor> {
+fn cursors(cursors: CursorValues) -> Vec<wire::Cursor> {
     let encode = |(key, json): (CursorKey, Vec<u8>)| {
         let CursorKey { kind, step, item } = key;
         let kind = match kind {

@@ -42,7 +42,7 @@ pub async fn run(
     if !run.state.is_terminal() && run.cancel_requested_at.is_some() {
         return Ok(Cancelled::Requested { work_is_ready: false });
     }
-    let transition = match decide(run.run(), ExecutionEvent::CancelRequested) {
+    let transition = match decide(run.snapshot(), ExecutionEvent::CancelRequested) {
         Ok(transition) => transition,
         Err(TransitionRefusal::Terminal(state)) => return Ok(Cancelled::EndedBefore(state)),
         Err(refusal) => return Err(StoreError::corrupt("cancel", refusal)),

@@ -124,7 +124,7 @@ impl GroupTransaction for Save {
             let standing = judge_claim(&token.claim(), run.map(LockedExecution::holder).as_ref());
             if let (ClaimVerdict::Held, Some(run)) = (standing, run)
                 && item.seq > run.checkpoint_seq
-                && let Ok(transition) = decide(run.run(), item.accepted_by(run))
+                && let Ok(transition) = decide(run.snapshot(), item.accepted_by(run))
             {
                 advances.push((*index, advance(run, item, &transition)));
                 candidates.push((*index, run, item));

@@ -160,7 +160,7 @@ async fn ends_of(
 
 /// The checkpoint that came along is accepted first.
 fn decide_end(run: &LockedExecution, ending: &AttemptEnding) -> Result<Transition, TransitionRefusal> {
-    let mut at = run.run();
+    let mut at = run.snapshot();
     if ending.checkpoint.seq > run.checkpoint_seq {
         at = at.after(&decide(at, ending.checkpoint.accepted_by(run))?);
     }

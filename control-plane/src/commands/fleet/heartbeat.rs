@@ -191,7 +191,7 @@ impl GroupTransaction for TakeBack {
             } else {
                 ExecutionEvent::Released(ReleaseReason::NeverStarted)
             };
-            if let Ok(transition) = decide(run.run(), event) {
+            if let Ok(transition) = decide(run.snapshot(), event) {
                 settlements.push(DecidedTransition { run, transition, facts: TransitionFacts::default() });
             }
         }

@@ -93,6 +93,6 @@ async fn promote(
 }
 
 fn queued(run: &LockedExecution) -> Option<ExecutionChange> {
-    let transition = decide(run.run(), ExecutionEvent::Promoted).ok()?;
+    let transition = decide(run.snapshot(), ExecutionEvent::Promoted).ok()?;
     Some(ExecutionChange::of(run, &transition))
 }

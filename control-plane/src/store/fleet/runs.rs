@@ -1,8 +1,8 @@
 //! Executions: read under their lock, and moved by what was decided about them.
 
 use chrono::{DateTime, Utc};
-use orchid_domain::execution::{Kind, Origin, Run, State};
-use orchid_domain::lease::Holder;
+use orchid_domain::execution::{ExecutionSnapshot, Kind, Origin, State};
+use orchid_domain::lease::LeaseHolder;
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
@@ -75,8 +75,8 @@ pub struct LockedExecution {
 
 impl LockedExecution {
     /// What decisions look at.
-    pub fn run(&self) -> Run {
-        Run {
+    pub fn snapshot(&self) -> ExecutionSnapshot {
+        ExecutionSnapshot {
             state: self.state,
             losses: self.losses,
             cancel_requested: self.cancel_requested_at.is_some(),
@@ -85,8 +85,8 @@ impl LockedExecution {
     }
 
     /// What claims are judged against.
-    pub fn holder(&self) -> Holder {
-        Holder { state: self.state, fence: self.fence, lease: self.lease_id.map(Into::into) }
+    pub fn holder(&self) -> LeaseHolder {
+        LeaseHolder { state: self.state, fence: self.fence, lease: self.lease_id.map(Into::into) }
     }
 }
 

@@ -45,8 +45,10 @@ impl Transaction<FleetTx> for Claim<'_> {
     async fn run(&self, tx: &FleetTx) -> Result<Self::Output, FleetError> {
         let mut budget = self.budget;
         let locked = runs::lock(tx, self.keys, LockWait::Skip).await?;
-        let grantable: Vec<LockedExecution> =
-            locked.into_iter().filter(|run| decide(run.run(), ExecutionEvent::Granted).is_ok()).collect();
+        let grantable: Vec<LockedExecution> = locked
+            .into_iter()
+            .filter(|run| decide(run.snapshot(), ExecutionEvent::Granted).is_ok())
+            .collect();
         if grantable.is_empty() {
             return Ok((Vec::new(), budget));
         }
