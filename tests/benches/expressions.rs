@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, hint::black_box, time::Instant};
 
 use chrono::DateTime;
-use orchid_plan::{Definition, EvalEnv, Parts, Scope, ScopeName, ServerLimits, Value};
+use orchid_plan::{Definition, EvalEnv, PathSelection, Scope, ScopeName, ServerLimits, Value};
 use serde_json::json;
 
 use crate::{
@@ -102,8 +102,8 @@ pub(crate) fn measure(size: Size) -> Section {
     let mut rendered = vec![Vec::new(); renders.len()];
     for _ in 0..rounds {
         parse.push(time(3, || drop(black_box(Value::parse(black_box(&body))))));
-        let next = Parts::of([&["next".to_owned()][..]]);
-        scan.push(time(3, || drop(black_box(Value::parse_parts(black_box(&body), &next)))));
+        let next = PathSelection::of([&["next".to_owned()][..]]);
+        scan.push(time(3, || drop(black_box(Value::parse_selected(black_box(&body), &next)))));
         for ((_, expression), into) in plan.steps[0].set_context.iter().zip(&mut evals) {
             let turns = if OVER_ALL_ROWS.contains(&expression.text()) { 5 } else { BATCH };
             into.push(time(turns, || drop(black_box(expression.eval(&scope, &env)).expect("a value"))));

@@ -22,12 +22,12 @@ mod read_paths;
 mod schema;
 mod scope;
 mod secrets;
-mod stamp;
+mod timestamp;
 mod template;
 mod time;
 mod value;
 mod warnings;
-mod web;
+mod links;
 
 pub use canonical::{DefinitionHash, canonical_json, definition_hash, integers_from_doubles};
 pub use compiled::{
@@ -47,8 +47,8 @@ pub use read_paths::ReadPaths;
 pub use schema::plan_schema;
 pub use scope::{Scope, ScopeName};
 pub use template::{
-    Method, Overrides, RenderError, RenderErrorCode, RenderedRequest, RequestTemplate, Template,
+    Method, PaginationOverrides, RenderError, RenderErrorCode, RenderedRequest, RequestTemplate, Template,
 };
-pub use value::{Kind, Parts, PlainPath, PlainStep, RawRows, RawRowsError, Value, ValueError};
+pub use value::{JsonType, PathSelection, PlainPath, PathSegment, RawRows, RawRowsError, Value, ValueError};
 pub use warnings::{Warning, WarningCode};
-pub use web::{LinkError, ResolveError, next_link, resolve};
+pub use links::{LinkHeaderError, ResolveUrlError, find_link, resolve_url};

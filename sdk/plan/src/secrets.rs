@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::compiled::Sited;
+use crate::compiled::ExprSite;
 use crate::{
     Definition, Diagnostic, DiagnosticCode, Pagination, PaginationKind, ReadPaths, RequestTemplate, Step,
     StepAction,
@@ -61,7 +61,7 @@ impl Holders {
     }
 
     /// The faults of an expression whose value is kept.
-    fn diagnostics(&self, sited: &Sited<'_>, diagnostics: &mut Vec<Diagnostic>) {
+    fn diagnostics(&self, sited: &ExprSite<'_>, diagnostics: &mut Vec<Diagnostic>) {
         for (path, secrets) in self.read(sited.expr.reads()) {
             let place = path.join(".");
             for (name, from) in secrets {

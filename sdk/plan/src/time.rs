@@ -8,7 +8,7 @@ const UNITS: [(&str, i64); 6] =
     [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000), ("w", 604_800_000)];
 
 /// The instant that a text in RFC 3339 names.
-pub(crate) fn timestamp(text: &str) -> Option<DateTime<Utc>> {
+pub(crate) fn parse_rfc3339(text: &str) -> Option<DateTime<Utc>> {
     // Cheap enough to ask for any text: a timestamp begins with four digits and a dash.
     if text.len() < 20 || text.as_bytes()[4] != b'-' {
         return None;
@@ -17,14 +17,14 @@ pub(crate) fn timestamp(text: &str) -> Option<DateTime<Utc>> {
 }
 
 /// A time as expressions see it: UTC, with as much of a second as it has.
-pub(crate) fn written(time: DateTime<Utc>) -> String {
+pub(crate) fn format_utc(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
 /// A time in any of the forms that need no format.
-pub(crate) fn read(text: &str) -> Option<DateTime<Utc>> {
+pub(crate) fn parse_any(text: &str) -> Option<DateTime<Utc>> {
     let text = text.trim();
-    timestamp(text)
+    parse_rfc3339(text)
         .or_else(|| DateTime::parse_from_rfc2822(text).ok().map(|time| time.to_utc()))
         .or_else(|| {
             ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M"]
@@ -33,37 +33,37 @@ pub(crate) fn read(text: &str) -> Option<DateTime<Utc>> {
                 .map(|time| time.and_utc())
         })
         .or_else(|| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z").ok().map(|time| time.to_utc()))
-        .or_else(|| date(text, "%Y-%m-%d"))
+        .or_else(|| parse_date(text, "%Y-%m-%d"))
 }
 
 /// The midnight at which a day begins.
-pub(crate) fn date(text: &str, format: &str) -> Option<DateTime<Utc>> {
+pub(crate) fn parse_date(text: &str, format: &str) -> Option<DateTime<Utc>> {
     NaiveDate::parse_from_str(text, format).ok().map(|date| date.and_time(NaiveTime::MIN).and_utc())
 }
 
 /// A time by a strftime pattern: with a zone of its own, without one, or a day alone.
-pub(crate) fn by_pattern(text: &str, pattern: &str) -> Option<DateTime<Utc>> {
+pub(crate) fn parse_with_pattern(text: &str, pattern: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_str(text, pattern)
         .map(|time| time.to_utc())
         .ok()
         .or_else(|| NaiveDateTime::parse_from_str(text, pattern).ok().map(|time| time.and_utc()))
-        .or_else(|| date(text, pattern))
+        .or_else(|| parse_date(text, pattern))
 }
 
 /// The parts of a strftime pattern; chrono panics on printing by one that is not valid.
-pub(crate) fn pattern(pattern: &str) -> Option<Vec<Item<'_>>> {
+pub(crate) fn parse_pattern(pattern: &str) -> Option<Vec<Item<'_>>> {
     let items: Vec<_> = StrftimeItems::new(pattern).collect();
     (!items.contains(&Item::Error)).then_some(items)
 }
 
 /// The time so many seconds, or milliseconds, after 1970.
-pub(crate) fn epoch(count: i64, milliseconds: bool) -> Option<DateTime<Utc>> {
+pub(crate) fn from_unix(count: i64, milliseconds: bool) -> Option<DateTime<Utc>> {
     let time = if milliseconds { Utc.timestamp_millis_opt(count) } else { Utc.timestamp_opt(count, 0) };
     time.single()
 }
 
 /// A duration like `1d12h`, `-90s`, `250ms`.
-pub(crate) fn duration(text: &str) -> Option<TimeDelta> {
+pub(crate) fn parse_duration(text: &str) -> Option<TimeDelta> {
     let (sign, mut rest) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
     if rest.is_empty() {
         return None;
@@ -81,8 +81,8 @@ pub(crate) fn duration(text: &str) -> Option<TimeDelta> {
 }
 
 /// A length of time as plans declare it: positive, in whole seconds (s, m, h, d, w).
-pub(crate) fn span(text: &str) -> Option<TimeDelta> {
-    duration(text).filter(|length| *length > TimeDelta::zero() && !text.contains("ms"))
+pub(crate) fn parse_span(text: &str) -> Option<TimeDelta> {
+    parse_duration(text).filter(|length| *length > TimeDelta::zero() && !text.contains("ms"))
 }
 
 #[cfg(test)]
@@ -94,11 +94,11 @@ mod tests {
         for (text, seconds) in
             [("1s", 1), ("90m", 5400), ("1h30m", 5400), ("1d12h", 129_600), ("2w", 1_209_600)]
         {
-            assert_eq!(span(text), TimeDelta::try_seconds(seconds), "{text}");
+            assert_eq!(parse_span(text), TimeDelta::try_seconds(seconds), "{text}");
         }
         for wrong in ["", "0s", "-1d", "5", "1d ", "1ms", "1h1ms", "1.5h", "1D", "d", "99999999999999999999w"]
         {
-            assert_eq!(span(wrong), None, "{wrong}");
+            assert_eq!(parse_span(wrong), None, "{wrong}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Why a body is not what it should be. The words name the place, and never a value of the body.
 
-use orchid_plan::Kind;
+use orchid_plan::JsonType;
 
 /// A body, or a part of it, that does not read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +25,7 @@ pub(crate) enum DecodeError {
     UnknownCharset(String),
     /// What stands where the rows should be is neither a list nor null.
     #[error("the rows are of type {0}, not a list")]
-    NotAList(Kind),
+    NotAList(JsonType),
     /// A member on the way to the rows stands there twice, so it is not clear which is meant.
     #[error("the body has the member {0:?} twice on the way to the rows")]
     Repeated(String),

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use orchid_plan::{
-    CsvHeader, CsvRules, Parts, PlainPath, PlainStep, RawRows, ResponseFormat, ResponseRules, Value,
+    CsvHeader, CsvRules, PathSelection, PlainPath, PathSegment, RawRows, ResponseFormat, ResponseRules, Value,
 };
 use proptest::prelude::*;
 use serde::de::IgnoredAny;
@@ -46,7 +46,7 @@ fn take(rows: Result<RowReader, DecodeError>, mut pieces: impl Iterator<Item = V
 }
 
 fn streamed(rules: &ResponseRules, path: &PlainPath, max: usize, pieces: Vec<Vec<u8>>) -> Came {
-    let reading = BodyReader { rules, content_type: "", bodiless: false, parts: &Parts::EVERYTHING };
+    let reading = BodyReader { rules, content_type: "", bodiless: false, parts: &PathSelection::ALL };
     let rows = reading
         .row_decoder(path, max)
         .map(|decoder| RowReader::from_decoder(decoder.expect("rows one by one")));
@@ -55,7 +55,7 @@ fn streamed(rules: &ResponseRules, path: &PlainPath, max: usize, pieces: Vec<Vec
 
 /// The rows of the whole body, as far as it is one.
 fn whole(rules: &ResponseRules, path: &PlainPath, body: &[u8]) -> Came {
-    let reading = BodyReader { rules, content_type: "", bodiless: false, parts: &Parts::EVERYTHING };
+    let reading = BodyReader { rules, content_type: "", bodiless: false, parts: &PathSelection::ALL };
     let rows = match reading.read(&Bytes::copy_from_slice(body)) {
         Ok(Body::Json { text, .. }) => RowReader::from_json(&text, path),
         Ok(Body::Empty) => RowReader::from_list(Value::null()),
@@ -117,8 +117,8 @@ fn document() -> impl Strategy<Value = String> {
 fn path() -> impl Strategy<Value = PlainPath> {
     let step = prop_oneof![
         3 => prop::sample::select(&["a", "b", "ü", ""][..])
-            .prop_map(|name| PlainStep::Member(name.to_owned())),
-        1 => (0..3_i32).prop_map(PlainStep::Index),
+            .prop_map(|name| PathSegment::Member(name.to_owned())),
+        1 => (0..3_i32).prop_map(PathSegment::Index),
     ];
     prop::collection::vec(step, 0..3).prop_map(PlainPath)
 }
@@ -288,7 +288,7 @@ proptest! {
     #[test]
     fn every_text_is_json_to_the_stream_that_is_json_to_the_parser(body in noise()) {
         // No rows stand at that path, so this is the grammar alone.
-        let path = PlainPath(vec![PlainStep::Member("no such member".to_owned())]);
+        let path = PlainPath(vec![PathSegment::Member("no such member".to_owned())]);
         let text = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&body);
         let valid = std::str::from_utf8(text).is_ok() && serde_json::from_slice::<IgnoredAny>(text).is_ok();
         let came = streamed(&rules(ResponseFormat::Json), &path, usize::MAX, vec![body.clone()]);
@@ -306,7 +306,7 @@ proptest! {
     ) {
         let rules = ResponseRules { xml_arrays: arrays, ..rules(format) };
         let bytes = Bytes::from(body);
-        let reading = BodyReader { rules: &rules, content_type: "", bodiless: false, parts: &Parts::of([]) };
+        let reading = BodyReader { rules: &rules, content_type: "", bodiless: false, parts: &PathSelection::of([]) };
         if let Ok(Body::Json { text, .. }) = reading.read(&bytes) {
             prop_assert!(Value::parse(&text).is_ok() || format != ResponseFormat::Xml);
             prop_assert!(std::str::from_utf8(&text).is_ok());
@@ -328,7 +328,7 @@ proptest! {
             xml_arrays: fields.iter().map(|(name, _)| name.clone()).collect(),
             ..rules(ResponseFormat::Xml)
         };
-        let reading = BodyReader { rules: &rules, content_type: "", bodiless: false, parts: &Parts::EVERYTHING };
+        let reading = BodyReader { rules: &rules, content_type: "", bodiless: false, parts: &PathSelection::ALL };
         let body = reading.read(&Bytes::from(xml)).unwrap().value().member("r");
         for (name, _) in &fields {
             let texts = fields.iter().filter(|(other, _)| other == name);
@@ -346,7 +346,7 @@ proptest! {
 #[test]
 fn a_piece_that_comes_early_is_kept() {
     let rules = rules(ResponseFormat::Jsonl);
-    let reading = BodyReader { rules: &rules, content_type: "", bodiless: false, parts: &Parts::EVERYTHING };
+    let reading = BodyReader { rules: &rules, content_type: "", bodiless: false, parts: &PathSelection::ALL };
     let mut rows = RowReader::from_decoder(reading.row_decoder(&PlainPath::default(), 99).unwrap().unwrap());
     assert_eq!(rows.next(), Ok(NextRow::NeedMore));
     rows.feed(b"1\n2\n");
@@ -374,7 +374,7 @@ fn rows_before_a_place_where_the_encoding_breaks_come_first() {
 
 #[test]
 fn rows_that_are_the_body_itself_are_at_no_path() {
-    let path = PlainPath(vec![PlainStep::Member("items".to_owned())]);
+    let path = PlainPath(vec![PathSegment::Member("items".to_owned())]);
     for format in [ResponseFormat::Jsonl, ResponseFormat::Csv] {
         let came = streamed(&rules(format), &path, 99, Vec::new());
         assert!(matches!(came.error, Some(DecodeError::NoStream(_))), "{came:?}");
@@ -384,8 +384,8 @@ fn rows_that_are_the_body_itself_are_at_no_path() {
 #[test]
 fn a_stream_holds_a_row_and_a_piece_whatever_the_body_is() {
     let rules = rules(ResponseFormat::Json);
-    let reading = BodyReader { rules: &rules, content_type: "", bodiless: false, parts: &Parts::EVERYTHING };
-    let path = PlainPath(vec![PlainStep::Member("rows".to_owned())]);
+    let reading = BodyReader { rules: &rules, content_type: "", bodiless: false, parts: &PathSelection::ALL };
+    let path = PlainPath(vec![PathSegment::Member("rows".to_owned())]);
     let mut rows = RowReader::from_decoder(reading.row_decoder(&path, 1 << 10).unwrap().unwrap());
     let row = format!("{{\"text\":\"{}\"}},", "x".repeat(500));
     let piece = row.repeat(100);
@@ -433,7 +433,7 @@ fn the_page_says_what_bodies_become() {
         };
         let rules = rules(format);
         let reading =
-            BodyReader { rules: &rules, content_type: "", bodiless: false, parts: &Parts::EVERYTHING };
+            BodyReader { rules: &rules, content_type: "", bodiless: false, parts: &PathSelection::ALL };
         let body = reading.read(&Bytes::from_static(pair[0].1.as_bytes())).unwrap();
         assert_eq!(body.value(), Value::parse(pair[1].1.as_bytes()).unwrap(), "{}", pair[0].1);
         examples += 1;

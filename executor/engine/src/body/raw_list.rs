@@ -4,7 +4,7 @@
 //! from front to back, as far as it is asked for: nothing is decoded, nothing is remembered but where it is.
 
 use bytes::Bytes;
-use orchid_plan::{Kind, PlainPath, PlainStep};
+use orchid_plan::{JsonType, PathSegment, PlainPath};
 use serde::de::IgnoredAny;
 
 use super::DecodeError;
@@ -13,7 +13,7 @@ use super::stream::is_space;
 /// A list in a text. A member on the way that stands there twice is an error, once it is met.
 pub(crate) struct RawList {
     cursor: Cursor,
-    path: Vec<PlainStep>,
+    path: Vec<PathSegment>,
     /// Lists and objects on the way that are open, without the list itself.
     open: usize,
     state: State,
@@ -87,15 +87,15 @@ impl RawList {
 
     /// Goes one step down the path, to the beginning of the value there. False where nothing stands there; the value that
     /// was entered is read then, or still open.
-    fn enter(&mut self, step: &PlainStep) -> Result<bool, DecodeError> {
+    fn enter(&mut self, step: &PathSegment) -> Result<bool, DecodeError> {
         match (step, self.cursor.peek()) {
-            (PlainStep::Member(name), Some(b'{')) => {
+            (PathSegment::Member(name), Some(b'{')) => {
                 self.cursor.at += 1;
                 let found = self.cursor.find_member(name, true)?;
                 self.open += usize::from(found);
                 Ok(found)
             }
-            (PlainStep::Index(index), Some(b'[')) => {
+            (PathSegment::Index(index), Some(b'[')) => {
                 self.cursor.at += 1;
                 let found = self.cursor.find_element(*index)?;
                 self.open += usize::from(found);
@@ -112,12 +112,12 @@ impl RawList {
     fn close(&mut self) -> Result<(), DecodeError> {
         while let Some(level) = self.open.checked_sub(1) {
             match self.path.get(level) {
-                Some(PlainStep::Member(name)) => {
+                Some(PathSegment::Member(name)) => {
                     if self.cursor.find_member(name, false)? {
                         return Err(DecodeError::Repeated(name.clone()));
                     }
                 }
-                Some(PlainStep::Index(_)) | None => {
+                Some(PathSegment::Index(_)) | None => {
                     while self.cursor.next_element(false)? {
                         self.cursor.skip_value()?;
                     }
@@ -254,13 +254,13 @@ pub(super) fn is_name(raw: &[u8], name: &str) -> bool {
 }
 
 /// The type of a JSON value, by its first byte.
-pub(super) fn kind_of(first: u8) -> Kind {
+pub(super) fn kind_of(first: u8) -> JsonType {
     match first {
-        b'[' => Kind::List,
-        b'{' => Kind::Object,
-        b'"' => Kind::Text,
-        b't' | b'f' => Kind::Bool,
-        b'n' => Kind::Null,
-        _ => Kind::Number,
+        b'[' => JsonType::List,
+        b'{' => JsonType::Object,
+        b'"' => JsonType::Text,
+        b't' | b'f' => JsonType::Bool,
+        b'n' => JsonType::Null,
+        _ => JsonType::Number,
     }
 }

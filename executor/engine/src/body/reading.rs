@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use encoding_rs::UTF_8;
-use orchid_plan::{Parts, PlainPath, ResponseRules, Value};
+use orchid_plan::{PathSelection, PlainPath, ResponseRules, Value};
 
 use super::kind::{Taken, media_type};
 use super::stream::{Csv, JsonLines, RowSource};
@@ -18,7 +18,7 @@ pub(crate) struct BodyReader<'a> {
     /// 204, HEAD and the like.
     pub(crate) bodiless: bool,
     /// The parts of a JSON body that are needed as values.
-    pub(crate) parts: &'a Parts,
+    pub(crate) parts: &'a PathSelection,
 }
 
 impl BodyReader<'_> {
@@ -92,7 +92,7 @@ impl BodyReader<'_> {
 
     fn parsed(&self, text: Bytes) -> Result<Body, DecodeError> {
         let value =
-            Value::parse_parts(&text, self.parts).map_err(|error| DecodeError::Json(error.to_string()))?;
+            Value::parse_selected(&text, self.parts).map_err(|error| DecodeError::Json(error.to_string()))?;
         Ok(Body::Json { text, value })
     }
 
@@ -114,7 +114,7 @@ impl BodyReader<'_> {
         }
         list.push(b']');
         // A list has no members: where only those are read, nothing of it is.
-        if self.parts.are_members() {
+        if self.parts.selects_members() {
             return Ok(Body::Json { text: list.into(), value: Value::list([]) });
         }
         self.parsed(list.into())
@@ -128,7 +128,7 @@ mod tests {
     use super::*;
 
     fn read(rules: &ResponseRules, content_type: &str, body: &[u8]) -> Result<Body, DecodeError> {
-        BodyReader { rules, content_type, bodiless: false, parts: &Parts::EVERYTHING }
+        BodyReader { rules, content_type, bodiless: false, parts: &PathSelection::ALL }
             .read(&Bytes::copy_from_slice(body))
     }
 
@@ -219,7 +219,7 @@ mod tests {
             rules: &rules,
             content_type: "application/json",
             bodiless: true,
-            parts: &Parts::EVERYTHING,
+            parts: &PathSelection::ALL,
         };
         assert!(matches!(reading.read(&Bytes::from_static(b"{")), Ok(Body::Empty)));
         assert_eq!(reading.row_format(), None);
@@ -254,7 +254,7 @@ mod tests {
             let rules = ResponseRules::default();
             let reading = |parts| BodyReader { rules: &rules, content_type, bodiless: false, parts };
             let read =
-                reading(&Parts::of([next.as_slice()])).read(&Bytes::from_static(body.as_bytes())).unwrap();
+                reading(&PathSelection::of([next.as_slice()])).read(&Bytes::from_static(body.as_bytes())).unwrap();
             assert_eq!(String::from_utf8(read.value().to_json()).unwrap(), built);
         }
     }
@@ -275,7 +275,7 @@ mod tests {
             rules: &rules,
             content_type: "application/json",
             bodiless: false,
-            parts: &Parts::EVERYTHING,
+            parts: &PathSelection::ALL,
         };
         let body = Body::read_lenient(&reading, &Bytes::from_static(b"<html>\xFF"));
         assert!(matches!(body, Body::Text(text) if text == "<html>\u{FFFD}"));
@@ -285,7 +285,7 @@ mod tests {
     fn rows_come_one_by_one_of_what_has_them_by_its_type_and_of_json_where_the_plan_says_so() {
         let format = |stream, content_type: &str| {
             let rules = ResponseRules { stream, ..ResponseRules::default() };
-            BodyReader { rules: &rules, content_type, bodiless: false, parts: &Parts::EVERYTHING }
+            BodyReader { rules: &rules, content_type, bodiless: false, parts: &PathSelection::ALL }
                 .row_format()
         };
         for stream in [false, true] {

@@ -1,7 +1,7 @@
 //! Rows of a page, one at a time: slices of a whole body, elements of a computed list, or what comes out of a stream.
 
 use bytes::Bytes;
-use orchid_plan::{Kind, PlainPath, Value};
+use orchid_plan::{JsonType, PlainPath, Value};
 
 use super::raw_list::RawList;
 use super::{DecodeError, RowDecoder};
@@ -43,8 +43,8 @@ impl RowReader {
     /// # Errors
     /// Where the value is anything else.
     pub(crate) fn from_list(list: Value) -> Result<RowReader, DecodeError> {
-        match list.kind() {
-            Kind::List | Kind::Null => Ok(RowReader::Values(list, 0)),
+        match list.json_type() {
+            JsonType::List | JsonType::Null => Ok(RowReader::Values(list, 0)),
             other => Err(DecodeError::NotAList(other)),
         }
     }
@@ -96,13 +96,13 @@ impl RowReader {
 
 #[cfg(test)]
 mod tests {
-    use orchid_plan::PlainStep;
+    use orchid_plan::PathSegment;
 
     use super::*;
 
     fn path(text: &str) -> PlainPath {
         let step =
-            |part: &str| part.parse().map_or_else(|_| PlainStep::Member(part.to_owned()), PlainStep::Index);
+            |part: &str| part.parse().map_or_else(|_| PathSegment::Member(part.to_owned()), PathSegment::Index);
         PlainPath(text.split('/').filter(|part| !part.is_empty()).map(step).collect())
     }
 

@@ -1,6 +1,6 @@
 //! The parts of a value that somebody reads.
 
-use orchid_plan::{Kind, Value};
+use orchid_plan::{JsonType, Value};
 
 /// What lies on `paths` (names of members, from the top); no list of paths keeps everything. A path that ends, or meets
 /// a list, takes all from there.
@@ -15,7 +15,7 @@ fn keep(value: &Value, paths: &[&[String]]) -> Value {
     if paths.is_empty() {
         return Value::null();
     }
-    if value.kind() != Kind::Object || paths.iter().any(|path| path.is_empty()) {
+    if value.json_type() != JsonType::Object || paths.iter().any(|path| path.is_empty()) {
         return value.clone();
     }
     let members = value.members().into_iter().flatten();

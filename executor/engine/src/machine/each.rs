@@ -181,7 +181,7 @@ impl Each {
             return Ok(Value::list([]));
         }
         if value.items().is_none() {
-            let message = format!("for_each {:?} is of type {}, not a list", expr.text(), value.kind());
+            let message = format!("for_each {:?} is of type {}, not a list", expr.text(), value.json_type());
             return Err(fault(What {
                 class: ErrorClass::Config,
                 code: "EXPRESSION",

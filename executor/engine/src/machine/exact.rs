@@ -4,7 +4,7 @@
 //! bits, are doubles; where one of those was only copied, the bytes that came are looked up instead of printed anew.
 
 use bytes::Bytes;
-use orchid_plan::{Expr, Kind, PlainPath, PlainStep, RawRows, Value};
+use orchid_plan::{Expr, JsonType, PathSegment, PlainPath, Value};
 
 use super::env::Env;
 use crate::body::Body;
@@ -26,7 +26,7 @@ fn copied(expr: &Expr, value: &Value, body: &Body, env: &Env) -> Option<Bytes> {
         (env.parent_text.as_ref()?, path)
     } else {
         let mut path = expr.plain_path_below(&["context"])?;
-        let PlainStep::Member(name) = (!path.0.is_empty()).then(|| path.0.remove(0))? else { return None };
+        let PathSegment::Member(name) = (!path.0.is_empty()).then(|| path.0.remove(0))? else { return None };
         (env.context.json(&name)?, path)
     };
     // The pass may have written over what stood there.
@@ -34,16 +34,16 @@ fn copied(expr: &Expr, value: &Value, body: &Body, env: &Env) -> Option<Bytes> {
 }
 
 fn found(text: &Bytes, path: &PlainPath) -> Option<Bytes> {
-    RawRows::value(text, path).ok().flatten().map(|found| text.slice_ref(found))
+    path.find_in(text).ok().flatten().map(|found| text.slice_ref(found))
 }
 
 /// Whether a number in the value may have had other digits. JSON is nested 127 levels deep at the most.
 fn holds_doubles(value: &Value) -> bool {
-    match value.kind() {
-        Kind::Number => value.as_i64().is_none() && value.as_u64().is_none(),
-        Kind::List => value.items().into_iter().flatten().any(|item| holds_doubles(&item)),
-        Kind::Object => value.members().into_iter().flatten().any(|(_, member)| holds_doubles(&member)),
-        Kind::Null | Kind::Bool | Kind::Text => false,
+    match value.json_type() {
+        JsonType::Number => value.as_i64().is_none() && value.as_u64().is_none(),
+        JsonType::List => value.items().into_iter().flatten().any(|item| holds_doubles(&item)),
+        JsonType::Object => value.members().into_iter().flatten().any(|(_, member)| holds_doubles(&member)),
+        JsonType::Null | JsonType::Bool | JsonType::Text => false,
     }
 }
 

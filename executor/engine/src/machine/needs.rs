@@ -1,7 +1,7 @@
 //! Which parts of an answer somebody looks at, known before it runs: only those are built as values, and only what a
 //! later pass looks at goes into a checkpoint.
 
-use orchid_plan::{Definition, PaginationKind, Parts, ReadPaths, RequestTemplate, Step};
+use orchid_plan::{Definition, PaginationKind, PathSelection, ReadPaths, RequestTemplate, Step};
 
 /// Paths of member names; none: everything.
 pub(crate) type Paths = Option<Vec<Vec<String>>>;
@@ -10,7 +10,7 @@ pub(crate) type Paths = Option<Vec<Vec<String>>>;
 #[derive(Debug, Clone)]
 pub(crate) struct Needs {
     /// Parts of a body that expressions read, from its top.
-    pub(crate) body: Parts,
+    pub(crate) body: PathSelection,
     /// Whether anybody reads headers.
     pub(crate) headers: bool,
     /// Parts of a response that the next pass reads, from `response`.
@@ -18,7 +18,7 @@ pub(crate) struct Needs {
     /// Parts of the last response that later steps read, from `steps.<id>`.
     pub(crate) finished: Paths,
     /// Parts of a row, or of an item, that the steps below look at.
-    pub(crate) item: Parts,
+    pub(crate) item: PathSelection,
     /// Whether anybody reads `meta`.
     pub(crate) meta: bool,
     /// Whether anybody reads `page`.
@@ -119,8 +119,8 @@ fn is_read(paths: &Paths) -> bool {
     paths.as_ref().is_none_or(|paths| !paths.is_empty())
 }
 
-fn parts(paths: Paths) -> Parts {
-    paths.map_or(Parts::EVERYTHING, |paths| Parts::of(paths.iter().map(Vec::as_slice)))
+fn parts(paths: Paths) -> PathSelection {
+    paths.map_or(PathSelection::ALL, |paths| PathSelection::of(paths.iter().map(Vec::as_slice)))
 }
 
 fn union(all: Vec<Paths>) -> Paths {

@@ -153,7 +153,7 @@ fn emits_nothing(step: &Step) -> bool {
 
 /// A body is taken piece by piece only where nothing but its rows is looked at.
 fn pieces(step: &Step, needs: &Needs) -> BodyStreaming {
-    let looked_at = !needs.body.is_nothing();
+    let looked_at = !needs.body.is_empty();
     if looked_at {
         return BodyStreaming::Never;
     }

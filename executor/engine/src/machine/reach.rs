@@ -37,7 +37,7 @@ impl Reach {
                 let value = expr.eval(scope, env).map_err(|error| What::expression(pointer(), &error))?;
                 let max = CURSOR_KEY_MAX_BYTES - step.len().min(CURSOR_KEY_MAX_BYTES);
                 value.to_text().filter(|text| !text.is_empty() && text.len() <= max).ok_or_else(|| {
-                    let kind = value.kind();
+                    let kind = value.json_type();
                     invalid(
                         pointer(),
                         format!("the item's name is a {kind} that makes no text of 1 to {max} bytes"),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use orchid_plan::{OnLimit, OnRepeat, Overrides, RenderedRequest};
+use orchid_plan::{OnLimit, OnRepeat, PaginationOverrides, RenderedRequest};
 use url::Url;
 
 use super::cx::Cx;
@@ -115,7 +115,11 @@ impl StepRun {
         let params = self.params();
         let url = if let Pointer::Url(url) = &self.pointer { Some(url.as_str()) } else { None };
         let mut rendered = template
-            .render_with(&scope, &eval, &Overrides { url, params: &params, like: self.home.as_ref() })
+            .render_with(
+                &scope,
+                &eval,
+                &PaginationOverrides { url, params: &params, previous_url: self.home.as_ref() },
+            )
             .map_err(|error| self.plain_fault(cx, env, What::rendering(error)))?;
         self.reach_out(cx, env, &rendered)?;
         let conditional = conditional::revalidate(cx.run, &node.step, &rendered.url, &mut rendered.headers);

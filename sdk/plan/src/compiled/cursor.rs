@@ -5,9 +5,9 @@ use std::cmp::Ordering;
 use chrono::TimeDelta;
 
 use crate::decimal::Decimal;
-use crate::stamp::Stamp;
 use crate::template::JsonTemplate;
-use crate::value::Kind;
+use crate::timestamp::Timestamp;
+use crate::value::JsonType;
 use crate::{EvalEnv, Expr, RenderError, RenderErrorCode, Scope, Value};
 
 /// What was read up to. It never moves backwards.
@@ -93,7 +93,11 @@ impl Cursor {
                 };
                 let by = Decimal::parse(&by).ok_or_else(too_far)?;
                 let earlier = kind.decimal(stored)?.less(by).ok_or_else(too_far)?;
-                if stored.kind() == Kind::Text { Ok(earlier.to_string().into()) } else { json(earlier) }
+                if stored.json_type() == JsonType::Text {
+                    Ok(earlier.to_string().into())
+                } else {
+                    json(earlier)
+                }
             }
         }
     }
@@ -147,16 +151,16 @@ impl CursorKind {
         })
     }
 
-    fn stamp(self, value: &Value) -> Result<Stamp, String> {
+    fn stamp(self, value: &Value) -> Result<Timestamp, String> {
         let text = value.as_str().ok_or_else(|| self.wrong(value))?;
-        Stamp::parse(text).ok_or_else(|| {
+        Timestamp::parse(text).ok_or_else(|| {
             "the cursor's type is timestamp, and the text is none, like 2026-01-15T10:30:00Z".to_owned()
         })
     }
 
     fn decimal(self, value: &Value) -> Result<Decimal, String> {
-        let text = match value.kind() {
-            Kind::Number | Kind::Text => value.to_text(),
+        let text = match value.json_type() {
+            JsonType::Number | JsonType::Text => value.to_text(),
             _ => None,
         };
         let text = text.ok_or_else(|| self.wrong(value))?;
@@ -170,7 +174,7 @@ impl CursorKind {
     }
 
     fn wrong(self, value: &Value) -> String {
-        format!("the cursor's type is {}, and this is of type {}", self.name(), value.kind())
+        format!("the cursor's type is {}, and this is of type {}", self.name(), value.json_type())
     }
 }
 

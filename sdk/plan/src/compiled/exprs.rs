@@ -6,7 +6,7 @@ use crate::diagnostic::token;
 use crate::template::JsonTemplate;
 
 /// An expression of a step.
-pub(crate) struct Sited<'s> {
+pub(crate) struct ExprSite<'s> {
     /// Pointer of its field: `/definition/step/extract/total`.
     pub(crate) pointer: String,
     pub(crate) expr: &'s Expr,
@@ -16,12 +16,12 @@ pub(crate) struct Sited<'s> {
 
 impl Step {
     /// The expressions of this step alone, those of the steps below left out.
-    pub(crate) fn exprs(&self) -> Vec<Sited<'_>> {
+    pub(crate) fn exprs(&self) -> Vec<ExprSite<'_>> {
         let mut exprs = Exprs { step: self, found: Vec::new() };
         if let StepAction::Request(request) = &self.action {
             for template in request.templates() {
                 for expr in template.exprs() {
-                    exprs.found.push(Sited { pointer: template.pointer().to_owned(), expr, kept: false });
+                    exprs.found.push(ExprSite { pointer: template.pointer().to_owned(), expr, kept: false });
                 }
             }
         }
@@ -34,13 +34,13 @@ impl Step {
 
 struct Exprs<'s> {
     step: &'s Step,
-    found: Vec<Sited<'s>>,
+    found: Vec<ExprSite<'s>>,
 }
 
 impl<'s> Exprs<'s> {
     fn add(&mut self, field: &str, expr: Option<&'s Expr>, kept: bool) {
         let pointer = || format!("{}/{field}", self.step.pointer);
-        self.found.extend(expr.map(|expr| Sited { pointer: pointer(), expr, kept }));
+        self.found.extend(expr.map(|expr| ExprSite { pointer: pointer(), expr, kept }));
     }
 
     fn conditions(&mut self) {

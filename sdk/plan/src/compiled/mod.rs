@@ -15,7 +15,7 @@ mod window;
 
 pub use async_job::AsyncJob;
 pub use cursor::{Cursor, CursorKind, CursorLookback};
-pub(crate) use exprs::Sited;
+pub(crate) use exprs::ExprSite;
 pub use outcome::{OutcomeMatcher, OutcomeRules, StatusClass};
 pub use paginate::{OnRepeat, Pagination, PaginationKind, StopOn};
 pub use plan::{Configs, Definition, OnLimit, OverlapPolicy, Plan};

@@ -3,7 +3,7 @@
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use crate::decimal::Decimal;
-use crate::value::Kind;
+use crate::value::JsonType;
 use crate::{Expr, Value, time};
 
 /// A time range in half-open slices, in order; the loop runs whole in each.
@@ -54,7 +54,7 @@ impl TimeFormat {
             Self::EpochSeconds => time.timestamp().into(),
             Self::EpochMillis => time.timestamp_millis().into(),
             Self::Date => time.format("%Y-%m-%d").to_string().into(),
-            Self::Strftime(pattern) => time::pattern(pattern)
+            Self::Strftime(pattern) => time::parse_pattern(pattern)
                 .map(|items| time.format_with_items(items.into_iter()).to_string().into())
                 .into(),
         }
@@ -69,15 +69,15 @@ impl TimeWindow {
     /// # Errors
     /// In words, where the value names no time.
     pub fn bound(&self, value: &Value) -> Result<DateTime<Utc>, String> {
-        match value.kind() {
-            Kind::Number => self.epoch(&value.to_text().unwrap_or_default()),
-            Kind::Text => {
+        match value.json_type() {
+            JsonType::Number => self.epoch(&value.to_text().unwrap_or_default()),
+            JsonType::Text => {
                 let text = value.as_str().unwrap_or_default();
                 self.time(text).ok_or_else(|| {
                     "the text is no time: neither RFC 3339, nor a date, nor seconds or milliseconds of the epoch".to_owned()
                 })
             }
-            Kind::Null => Err("there is none: the value is null".to_owned()),
+            JsonType::Null => Err("there is none: the value is null".to_owned()),
             kind => Err(format!("a time is text or a number, and this is of type {kind}")),
         }
     }
@@ -90,13 +90,13 @@ impl TimeWindow {
 
     fn time(&self, text: &str) -> Option<DateTime<Utc>> {
         if let TimeFormat::Strftime(pattern) = &self.format
-            && let Some(time) = time::by_pattern(text, pattern)
+            && let Some(time) = time::parse_with_pattern(text, pattern)
         {
             return Some(time);
         }
         let digits = text.bytes().filter(u8::is_ascii_digit).count();
         let counted = matches!(self.format, TimeFormat::EpochSeconds | TimeFormat::EpochMillis);
-        time::read(text)
+        time::parse_any(text)
             .or_else(|| (counted || digits >= EPOCH_DIGITS).then(|| self.epoch(text).ok()).flatten())
     }
 
@@ -109,7 +109,7 @@ impl TimeWindow {
             _ => number.whole().unsigned_abs() >= u128::from(MILLIS_FROM),
         };
         let count = if millis { number.whole() } else { number.scaled(3).ok_or_else(out_of_range)? };
-        i64::try_from(count).ok().and_then(|count| time::epoch(count, true)).ok_or_else(out_of_range)
+        i64::try_from(count).ok().and_then(|count| time::from_unix(count, true)).ok_or_else(out_of_range)
     }
 }
 
@@ -126,7 +126,7 @@ mod tests {
     }
 
     fn at(text: &str) -> DateTime<Utc> {
-        time::timestamp(text).unwrap()
+        time::parse_rfc3339(text).unwrap()
     }
 
     fn strftime(pattern: &str) -> TimeFormat {
@@ -237,7 +237,7 @@ mod tests {
     proptest! {
         #[test]
         fn what_is_spelled_is_read_back(seconds in -60_000_000_000_i64..250_000_000_000) {
-            let time = time::epoch(seconds, false).unwrap();
+            let time = time::from_unix(seconds, false).unwrap();
             for format in [TimeFormat::Rfc3339, TimeFormat::EpochSeconds, TimeFormat::EpochMillis] {
                 let window = window(format, TimeDelta::days(1));
                 prop_assert_eq!(window.bound(&window.format.spell(time)), Ok(time));

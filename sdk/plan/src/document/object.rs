@@ -179,7 +179,7 @@ impl<'d> Object<'d> {
             context.report(diagnostic.suggest(format!("\"{}s\"", value.as_u64().unwrap_or(10))));
             return None;
         };
-        let span = time::span(text);
+        let span = time::parse_span(text);
         if span.is_none() {
             let words = format!(
                 "{text} is no length of time: one is like 90s, 10m, 1h30m, 1d, 2w, and more than 0",

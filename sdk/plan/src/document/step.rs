@@ -148,7 +148,7 @@ fn read_request(object: &Object<'_>, level: &Level, context: &mut Context<'_>) -
     let rows = object.expr("iterate_over", &kept, context);
     let rows = rows.map(|expr| RowSelector {
         plain: expr.plain_body_path(),
-        unfiltered: expr.before_filter(),
+        unfiltered: expr.filter_input(),
         expr,
     });
     let emit = emit(object, level, context);

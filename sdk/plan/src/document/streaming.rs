@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::context::Context;
 use super::object::Object;
 use super::response::by_rows;
-use crate::{Diagnostic, DiagnosticCode, PlainStep, ResponseRules, RowSelector, Step};
+use crate::{Diagnostic, DiagnosticCode, PathSegment, ResponseRules, RowSelector, Step};
 
 /// `stream` finds the rows on a plain path, forwards.
 pub(super) fn check_rows(
@@ -17,7 +17,7 @@ pub(super) fn check_rows(
     if !rules.stream || (by_rows(rules.format) && !step.has("iterate_over")) {
         return;
     }
-    let forwards = |step: &PlainStep| !matches!(step, PlainStep::Index(index) if *index < 0);
+    let forwards = |step: &PathSegment| !matches!(step, PathSegment::Index(index) if *index < 0);
     let plain = rows.and_then(|rows| rows.plain.as_ref()).is_some_and(|path| path.0.iter().all(forwards));
     // An expression that did not compile has its own fault.
     if !plain && (rows.is_some() || !step.has("iterate_over")) {

@@ -77,7 +77,7 @@ fn format(object: &Object<'_>, context: &mut Context<'_>) -> Option<TimeFormat> 
         "epoch_ms" => Some(TimeFormat::EpochMillis),
         "date" => Some(TimeFormat::Date),
         pattern if pattern.contains('%') => {
-            let valid = pattern.len() <= PATTERN_BYTES && time::pattern(pattern).is_some();
+            let valid = pattern.len() <= PATTERN_BYTES && time::parse_pattern(pattern).is_some();
             if !valid {
                 let words = format!(
                     "{pattern} is no strftime pattern of at most {PATTERN_BYTES} bytes",

@@ -6,7 +6,7 @@ use jmespath::ast::Ast;
 
 use super::compare::{Comparison, name_start};
 use super::compile::Site;
-use super::{names, traps};
+use super::{names, pitfalls};
 use crate::functions::{self, Param};
 use crate::{Diagnostic, DiagnosticCode, ReadPaths};
 
@@ -76,7 +76,7 @@ impl<'c> Checker<'c> {
         match node {
             Ast::Field { name, offset } => self.field(name, *offset, at),
             Ast::Subexpr { lhs, rhs, offset } => {
-                self.diagnostics.extend(traps::negation(self.text, *offset, lhs, self.site));
+                self.diagnostics.extend(pitfalls::negation(self.text, *offset, lhs, self.site));
                 let left = self.walk(lhs, at);
                 self.step(rhs, &left)
             }
@@ -185,7 +185,7 @@ impl<'c> Checker<'c> {
     }
 
     fn field(&mut self, name: &str, offset: usize, at: &Place) -> Place {
-        if let Some(diagnostic) = traps::bare_word(self.text, name, offset, self.site) {
+        if let Some(diagnostic) = pitfalls::bare_word(self.text, name, offset, self.site) {
             self.diagnostics.push(diagnostic);
             return Place::Elsewhere;
         }

@@ -5,8 +5,8 @@ use jmespath::Variable;
 use jmespath::ast::{Ast, Comparator};
 
 use super::compile::Site;
-use super::traps::path_at;
-use crate::stamp::Stamp;
+use super::pitfalls::path_at;
+use crate::timestamp::Timestamp;
 use crate::{Diagnostic, DiagnosticCode};
 
 /// One comparison, and the expression that it stands in.
@@ -109,7 +109,7 @@ fn needs_no_quotes(name: &str) -> bool {
 fn is_literal(name: &str) -> bool {
     let digits = |char: char| char.is_ascii_digit() || matches!(char, '-' | ':' | '.' | '/');
     let begins = name.strip_prefix('-').unwrap_or(name).starts_with(|first: char| first.is_ascii_digit());
-    begins && (name.chars().all(digits) || Stamp::parse(name).is_some())
+    begins && (name.chars().all(digits) || Timestamp::parse(name).is_some())
 }
 
 fn is_decimal(name: &str) -> bool {

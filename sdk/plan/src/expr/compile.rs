@@ -6,7 +6,7 @@ use jmespath::{ErrorReason, ParseResult};
 use super::bounds::{MAX_HEIGHT, MAX_LENGTH, MAX_NESTING, nesting};
 use super::check::{Checker, height};
 use super::names::InScope;
-use super::{Compiled, Expr, traps};
+use super::{Compiled, Expr, pitfalls};
 use crate::{Diagnostic, DiagnosticCode};
 
 /// Where an expression stands.
@@ -98,7 +98,7 @@ pub(crate) fn parse(text: &str, site: &Site<'_>) -> Result<Ast, Diagnostic> {
             ErrorReason::Runtime(error) => error.to_string(),
         };
         let offset = error.offset.min(text.len());
-        traps::habit(text, offset, site).unwrap_or_else(|| {
+        pitfalls::habit(text, offset, site).unwrap_or_else(|| {
             site.diagnostic(DiagnosticCode::Syntax, offset, readable(&words, text, offset))
         })
     })?;

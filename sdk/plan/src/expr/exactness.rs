@@ -5,7 +5,9 @@ use chrono::DateTime;
 use proptest::prelude::*;
 
 use super::tests::compile_anywhere;
-use crate::{EvalEnv, Parts, PlainPath, PlainStep, RawRows, Scope, ScopeName, ServerLimits, Value, compile};
+use crate::{
+    EvalEnv, PathSegment, PathSelection, PlainPath, RawRows, Scope, ScopeName, ServerLimits, Value, compile,
+};
 
 /// JSON text whose numbers are integers of 64 bits or short decimals.
 fn json() -> impl Strategy<Value = String> {
@@ -85,7 +87,7 @@ proptest! {
         for text in EXPRESSIONS {
             let expr = compile_anywhere(text);
             let Some(paths) = expr.reads().below(&["response", "body"]) else { continue };
-            let part = with_body(Value::parse_parts(body.as_bytes(), &Parts::of(paths)).unwrap());
+            let part = with_body(Value::parse_selected(body.as_bytes(), &PathSelection::of(paths)).unwrap());
             let (whole, part) = (expr.eval(&whole, &env()), expr.eval(&part, &env()));
             match (whole, part) {
                 (Ok(whole), Ok(part)) => prop_assert_eq!(whole.to_json(), part.to_json(), "{} of {}", text, body),
@@ -98,7 +100,7 @@ proptest! {
     #[test]
     fn rows_as_bytes_are_the_rows_as_values(items in prop::collection::vec(json(), 0..5)) {
         let body = format!(" {{ \"x\" : 1 , \"a\":{{\"items\": [ {} ] }} }} ", items.join(" ,\n"));
-        let path = PlainPath(["a", "items"].map(|name| PlainStep::Member(name.to_owned())).to_vec());
+        let path = PlainPath(["a", "items"].map(|name| PathSegment::Member(name.to_owned())).to_vec());
         let rows = RawRows::find(body.as_bytes(), &path).unwrap().rows;
         prop_assert_eq!(rows.iter().map(|row| std::str::from_utf8(row).unwrap()).collect::<Vec<_>>(), items);
         let values = Value::parse(body.as_bytes()).unwrap().member("a").member("items");

@@ -8,8 +8,8 @@ pub(crate) mod equal;
 mod error;
 mod eval;
 mod names;
+mod pitfalls;
 mod shape;
-mod traps;
 
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jmespath::ast::Ast;
 
 use super::{Compiled, Expr};
-use crate::value::{PlainPath, PlainStep};
+use crate::value::{PathSegment, PlainPath};
 
 /// Functions that give as many elements as their first argument has, or none of none.
 const KEEP_EMPTINESS: [&str; 4] = ["reverse", "sort", "sort_by", "unique"];
@@ -27,7 +27,7 @@ impl Expr {
         let mut steps = steps.into_iter();
         for wanted in names {
             match steps.next()? {
-                PlainStep::Member(name) if name == *wanted => {}
+                PathSegment::Member(name) if name == *wanted => {}
                 _ => return None,
             }
         }
@@ -36,17 +36,17 @@ impl Expr {
 
     /// What the expression's first filter chooses from: `a.b` of `a.b[?c].d`. None where it has no filter.
     #[must_use]
-    pub fn before_filter(&self) -> Option<Self> {
-        let ast = before_filter(&self.0.ast)?;
+    pub fn filter_input(&self) -> Option<Self> {
+        let ast = filter_input(&self.0.ast)?;
         let Compiled { text, reads, builds, .. } = &*self.0;
         Some(Self(Arc::new(Compiled { text: text.clone(), ast, reads: reads.clone(), builds: *builds })))
     }
 }
 
-fn plain_steps(node: &Ast, steps: &mut Vec<PlainStep>) -> Option<()> {
+fn plain_steps(node: &Ast, steps: &mut Vec<PathSegment>) -> Option<()> {
     match node {
-        Ast::Field { name, .. } => steps.push(PlainStep::Member(name.clone())),
-        Ast::Index { idx, .. } => steps.push(PlainStep::Index(*idx)),
+        Ast::Field { name, .. } => steps.push(PathSegment::Member(name.clone())),
+        Ast::Index { idx, .. } => steps.push(PathSegment::Index(*idx)),
         Ast::Identity { .. } => {}
         Ast::Subexpr { lhs, rhs, .. } => {
             plain_steps(lhs, steps)?;
@@ -59,18 +59,18 @@ fn plain_steps(node: &Ast, steps: &mut Vec<PlainStep>) -> Option<()> {
 
 /// A filter is a projection whose right side begins with a condition. Only the expression's beginning is looked at: what
 /// stands there is asked of the scope.
-fn before_filter(node: &Ast) -> Option<Ast> {
+fn filter_input(node: &Ast) -> Option<Ast> {
     match node {
         Ast::Projection { lhs, rhs, .. } => {
-            before_filter(lhs).or_else(|| matches!(**rhs, Ast::Condition { .. }).then(|| (**lhs).clone()))
+            filter_input(lhs).or_else(|| matches!(**rhs, Ast::Condition { .. }).then(|| (**lhs).clone()))
         }
-        Ast::Flatten { node, .. } => before_filter(node),
-        Ast::Subexpr { lhs, rhs, offset } => before_filter(lhs).or_else(|| {
-            let rhs = Box::new(before_filter(rhs)?);
+        Ast::Flatten { node, .. } => filter_input(node),
+        Ast::Subexpr { lhs, rhs, offset } => filter_input(lhs).or_else(|| {
+            let rhs = Box::new(filter_input(rhs)?);
             Some(Ast::Subexpr { lhs: lhs.clone(), rhs, offset: *offset })
         }),
         Ast::Function { name, args, .. } if KEEP_EMPTINESS.contains(&name.as_str()) => {
-            before_filter(args.first()?)
+            filter_input(args.first()?)
         }
         _ => None,
     }
@@ -81,16 +81,16 @@ mod tests {
     use chrono::DateTime;
 
     use super::super::tests::compile_anywhere;
-    use crate::{EvalEnv, PlainPath, PlainStep, Scope, ScopeName, Value};
+    use crate::{EvalEnv, PathSegment, PlainPath, Scope, ScopeName, Value};
 
     #[test]
     fn a_plain_path_below_the_body_is_known() {
         let plain = |text: &str| compile_anywhere(text).plain_body_path();
-        let member = |name: &str| PlainStep::Member(name.to_owned());
+        let member = |name: &str| PathSegment::Member(name.to_owned());
         assert_eq!(plain("response.body"), Some(PlainPath(vec![])));
         assert_eq!(
             plain("response.body.data[0].\"a b\""),
-            Some(PlainPath(vec![member("data"), PlainStep::Index(0), member("a b")]))
+            Some(PlainPath(vec![member("data"), PathSegment::Index(0), member("a b")]))
         );
         for computed in [
             "response.body.items[*]",
@@ -121,7 +121,7 @@ mod tests {
             ("response.body.rows[*].tags", None),
             ("length(response.body.rows[?ok])", None),
         ] {
-            let found = compile_anywhere(text).before_filter();
+            let found = compile_anywhere(text).filter_input();
             let found = found.map(|expr| expr.eval(&scope, &env).unwrap().length().unwrap());
             assert_eq!(found, rows, "{text}");
         }

@@ -72,7 +72,7 @@ impl Arg<'_> {
 
     fn type_name(&self) -> String {
         match self {
-            Self::Value(value) => crate::value::kind_of(value).to_string(),
+            Self::Value(value) => crate::value::json_type_of(value).to_string(),
             Self::Expr(_) => "expression reference".to_owned(),
         }
     }

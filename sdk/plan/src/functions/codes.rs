@@ -10,7 +10,7 @@ use super::Function;
 use super::Param::Text;
 use super::call::{Arg, Args, text};
 use crate::expr::{Outcome, Run};
-use crate::web::percent_encode;
+use crate::links::percent_encode;
 
 /// Standard and url-safe alphabets are both read (one is mapped to the other first), with or without padding.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(

@@ -9,7 +9,7 @@ use super::Function;
 use super::Param::{Any, Object, Text};
 use super::call::{Arg, Args, text};
 use crate::expr::{Failure, Outcome, Run, null};
-use crate::{Value, web};
+use crate::{Value, links};
 
 pub(super) static FUNCTIONS: &[Function] = &[
     Function::new(
@@ -94,7 +94,7 @@ fn link_header(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
     let Some(headers) = args.value(0) else { return Ok(null()) };
     let header = headers.get_field("link");
     let Variable::String(header) = &*header else { return Ok(null()) };
-    match web::next_link(header, args.text(1)) {
+    match links::find_link(header, args.text(1)) {
         Ok(Some(target)) => text(run, target),
         Ok(None) => Ok(null()),
         Err(_) => Err(run.fail("the header is malformed")),

@@ -10,8 +10,8 @@ use super::Param::{Any, List};
 use super::call::{Arg, Args, integer};
 use super::numbers::exact;
 use crate::expr::{Outcome, Run, null};
-use crate::time::timestamp;
-use crate::value::kind_of;
+use crate::time::parse_rfc3339;
+use crate::value::json_type_of;
 
 pub(super) static FUNCTIONS: &[Function] = &[
     Function::new(
@@ -44,11 +44,11 @@ pub(super) static FUNCTIONS: &[Function] = &[
 fn order(run: &Run<'_>, a: &Variable, b: &Variable) -> Outcome<Ordering> {
     match (a, b) {
         (Variable::Number(a), Variable::Number(b)) => Ok(order_numbers(a, b)),
-        (Variable::String(a), Variable::String(b)) => Ok(match (timestamp(a), timestamp(b)) {
+        (Variable::String(a), Variable::String(b)) => Ok(match (parse_rfc3339(a), parse_rfc3339(b)) {
             (Some(a), Some(b)) => a.cmp(&b),
             _ => a.cmp(b),
         }),
-        _ => Err(run.fail(format!("no order between {} and {}", kind_of(a), kind_of(b)))),
+        _ => Err(run.fail(format!("no order between {} and {}", json_type_of(a), json_type_of(b)))),
     }
 }
 

@@ -12,7 +12,7 @@ use super::call::{Arg, Args, double, integer, text};
 use super::json::stringify;
 use super::numbers::{exact, from_exact};
 use crate::expr::{Outcome, Run, boolean, equal, list, null};
-use crate::value::kind_of;
+use crate::value::json_type_of;
 
 const fn standard(
     name: &'static str,
@@ -230,7 +230,7 @@ fn numbers<'a>(run: &mut Run<'_>, items: &'a [Rcvar]) -> Outcome<Vec<&'a Number>
         .iter()
         .map(|item| match &**item {
             Variable::Number(number) => Ok(number),
-            other => Err(run.fail(format!("the list must hold numbers, and holds {}", kind_of(other)))),
+            other => Err(run.fail(format!("the list must hold numbers, and holds {}", json_type_of(other)))),
         })
         .collect()
 }
@@ -272,7 +272,7 @@ fn join(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
     let mut joined = String::new();
     for (index, item) in args.list(1).iter().enumerate() {
         let Variable::String(part) = &**item else {
-            return Err(run.fail(format!("the list must hold texts, and holds {}", kind_of(item))));
+            return Err(run.fail(format!("the list must hold texts, and holds {}", json_type_of(item))));
         };
         // Paid for before it grows: one long text can be in the list many times.
         run.pay_text(part.len() + glue.len())?;
@@ -355,7 +355,7 @@ pub(super) fn sortable<'a>(
     run.pay_steps(length.saturating_mul(comparisons))?;
     let mut first = None;
     for item in items {
-        let kind = kind_of(item);
+        let kind = json_type_of(item);
         run.pay_steps(item.as_string().map_or(0, String::len).saturating_mul(comparisons) / 64)?;
         let orderable = matches!(**item, Variable::Number(_) | Variable::String(_));
         if !orderable || *first.get_or_insert(kind) != kind {

@@ -9,7 +9,10 @@ use super::Function;
 use super::Param::{Number, Text};
 use super::call::{Arg, Args, integer, text};
 use crate::expr::{Outcome, Run};
-use crate::time::{self, date, duration, epoch, timestamp, written};
+use crate::time::{
+    format_utc, from_unix, parse_any, parse_date, parse_duration, parse_pattern, parse_rfc3339,
+    parse_with_pattern,
+};
 
 pub(super) static FUNCTIONS: &[Function] = &[
     Function::new(
@@ -19,7 +22,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         ("now()", "\"2026-01-15T10:30:00Z\""),
         &[],
         |run, _| {
-            let now = written(run.env.now());
+            let now = format_utc(run.env.now());
             text(run, now)
         },
     ),
@@ -69,12 +72,12 @@ pub(super) static FUNCTIONS: &[Function] = &[
 ];
 
 fn instant(run: &Run<'_>, text: &str) -> Outcome<DateTime<Utc>> {
-    time::read(text).ok_or_else(|| run.fail("the text is not a time"))
+    parse_any(text).ok_or_else(|| run.fail("the text is not a time"))
 }
 
 /// The parts of a strftime text.
 fn strftime<'f>(run: &Run<'_>, format: &'f str) -> Outcome<Vec<Item<'f>>> {
-    time::pattern(format).ok_or_else(|| run.fail("the format is no time format"))
+    parse_pattern(format).ok_or_else(|| run.fail("the format is no time format"))
 }
 
 fn parse_time(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
@@ -82,18 +85,18 @@ fn parse_time(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
     let wrong = |run: &Run<'_>| run.fail("the text is not a time of this format");
     let parsed = match args.value(1).map(|_| args.text(1)) {
         None => instant(run, subject)?,
-        Some("rfc3339") => timestamp(subject).ok_or_else(|| wrong(run))?,
-        Some("date") => date(subject, "%Y-%m-%d").ok_or_else(|| wrong(run))?,
+        Some("rfc3339") => parse_rfc3339(subject).ok_or_else(|| wrong(run))?,
+        Some("date") => parse_date(subject, "%Y-%m-%d").ok_or_else(|| wrong(run))?,
         Some(unit @ ("epoch_s" | "epoch_ms")) => {
             let count = subject.parse().map_err(|_| wrong(run))?;
-            epoch(count, unit == "epoch_ms").ok_or_else(|| wrong(run))?
+            from_unix(count, unit == "epoch_ms").ok_or_else(|| wrong(run))?
         }
         Some(format) => {
             strftime(run, format)?;
-            time::by_pattern(subject, format).ok_or_else(|| wrong(run))?
+            parse_with_pattern(subject, format).ok_or_else(|| wrong(run))?
         }
     };
-    text(run, written(parsed))
+    text(run, format_utc(parsed))
 }
 
 fn format_time(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
@@ -110,9 +113,9 @@ fn format_time(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
 
 fn time_add(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
     let time = instant(run, args.text(0))?;
-    let by = duration(args.text(1)).ok_or_else(|| run.fail("the text is not a duration"))?;
+    let by = parse_duration(args.text(1)).ok_or_else(|| run.fail("the text is not a duration"))?;
     let moved = time.checked_add_signed(by).ok_or_else(|| run.fail("the time is out of range"))?;
-    text(run, written(moved))
+    text(run, format_utc(moved))
 }
 
 fn milliseconds(run: &Run<'_>, args: &[Arg<'_>]) -> Outcome<bool> {
@@ -133,15 +136,15 @@ fn from_epoch(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
     let number = args.number(0);
     let out_of_range = || run.fail(format!("{number} is no time"));
     let time = if let Some(count) = number.as_i64() {
-        epoch(count, milliseconds)
+        from_unix(count, milliseconds)
     } else {
         let scale = if milliseconds { 1.0 } else { 1000.0 };
         #[expect(clippy::cast_possible_truncation, reason = "saturates, and then is out of range")]
         let count = (number.as_f64().unwrap_or(f64::MAX) * scale).round() as i64;
-        epoch(count, true)
+        from_unix(count, true)
     };
     let time = time.ok_or_else(out_of_range)?;
-    text(run, written(time))
+    text(run, format_utc(time))
 }
 
 #[cfg(test)]

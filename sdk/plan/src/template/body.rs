@@ -4,7 +4,7 @@ use bytes::Bytes;
 use url::form_urlencoded;
 
 use super::{JsonTemplate, params};
-use crate::value::Kind;
+use crate::value::JsonType;
 use crate::{EvalEnv, RenderError, RenderErrorCode, Scope, Value};
 
 /// The content type that makes a form of an object.
@@ -32,17 +32,17 @@ impl BodyTemplate {
         env: &EvalEnv,
     ) -> Result<Option<Body>, RenderError> {
         let value = self.content.render(scope, env)?;
-        Ok(match value.kind() {
-            Kind::Null => None,
-            Kind::Object if content_type.is_some_and(is_form) => Some(self.form(&value)?),
-            Kind::List if content_type.is_some_and(is_form) => {
+        Ok(match value.json_type() {
+            JsonType::Null => None,
+            JsonType::Object if content_type.is_some_and(is_form) => Some(self.form(&value)?),
+            JsonType::List if content_type.is_some_and(is_form) => {
                 let message = "a form is an object, not a list";
                 return Err(RenderError::new(RenderErrorCode::TemplateType, &self.pointer, message));
             }
-            Kind::Object | Kind::List => {
+            JsonType::Object | JsonType::List => {
                 Some(Body { bytes: value.to_json().into(), content_type: "application/json" })
             }
-            Kind::Text | Kind::Number | Kind::Bool => {
+            JsonType::Text | JsonType::Number | JsonType::Bool => {
                 let text = value.to_text().unwrap_or_default();
                 Some(Body { bytes: text.into_bytes().into(), content_type: "text/plain; charset=utf-8" })
             }

@@ -1,6 +1,6 @@
 //! A request that could not be rendered.
 
-use crate::value::Kind;
+use crate::value::JsonType;
 use crate::{EvalError, Value};
 
 /// Why a request could not be rendered. All of these are faults of the plan or the config, class `config`.
@@ -51,8 +51,8 @@ impl RenderError {
 
     /// A value that has no text where text is needed. `instead` is the expression that has one.
     pub(super) fn no_text(value: &Value, pointer: &str, expression: &str, instead: &str) -> Self {
-        let (code, message) = match value.kind() {
-            Kind::Null => (
+        let (code, message) = match value.json_type() {
+            JsonType::Null => (
                 RenderErrorCode::TemplateNull,
                 format!("{{{{ {expression} }}}} is null; write {{{{ {instead} }}}} where nothing is meant"),
             ),

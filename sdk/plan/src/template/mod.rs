@@ -12,7 +12,7 @@ mod split;
 pub(crate) mod tests;
 
 pub use error::{RenderError, RenderErrorCode};
-pub use request::{Method, Overrides, RenderedRequest, RequestTemplate};
+pub use request::{Method, PaginationOverrides, RenderedRequest, RequestTemplate};
 
 pub(crate) use body::BodyTemplate;
 pub(crate) use json::JsonTemplate;
@@ -146,7 +146,7 @@ impl Template {
                     })?;
                     // What a url begins with is a base: inserted as it is.
                     if escape == Escape::Percent && place > 0 && !raw {
-                        rendered.push_str(&crate::web::percent_encode(&text));
+                        rendered.push_str(&crate::links::percent_encode(&text));
                     } else {
                         rendered.push_str(&text);
                     }

@@ -1,8 +1,8 @@
 //! Parameters of a query or a form: pairs of names and texts.
 
 use super::JsonTemplate;
-use crate::value::Kind;
-use crate::{EvalEnv, RenderError, RenderErrorCode, Scope, Value, web};
+use crate::value::JsonType;
+use crate::{EvalEnv, RenderError, RenderErrorCode, Scope, Value, links};
 
 /// One parameter: text, a number, a boolean, or a list of these that repeats the name.
 #[derive(Clone, Debug)]
@@ -19,12 +19,12 @@ pub(super) fn pairs(
     pointer: &str,
     out: &mut Vec<(String, String)>,
 ) -> Result<(), RenderError> {
-    match value.kind() {
-        Kind::Null => Ok(()),
-        Kind::List => {
+    match value.json_type() {
+        JsonType::Null => Ok(()),
+        JsonType::List => {
             for item in value.items().into_iter().flatten() {
-                if item.kind() == Kind::List {
-                    return Err(no_text(name, Kind::List, pointer));
+                if item.json_type() == JsonType::List {
+                    return Err(no_text(name, JsonType::List, pointer));
                 }
                 pairs(name, &item, pointer, out)?;
             }
@@ -38,7 +38,7 @@ pub(super) fn pairs(
     }
 }
 
-fn no_text(name: &str, kind: Kind, pointer: &str) -> RenderError {
+fn no_text(name: &str, kind: JsonType, pointer: &str) -> RenderError {
     let message = format!("{name} holds a value of type {kind}, which has no text");
     RenderError::new(RenderErrorCode::TemplateType, pointer, message)
 }
@@ -64,9 +64,9 @@ pub(super) fn query<'p>(pairs: impl IntoIterator<Item = (&'p str, &'p str)>) -> 
         if !query.is_empty() {
             query.push('&');
         }
-        query.push_str(&web::percent_encode(name));
+        query.push_str(&links::percent_encode(name));
         query.push('=');
-        query.push_str(&web::percent_encode(value));
+        query.push_str(&links::percent_encode(value));
     }
     query
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use url::Url;
 
 use super::{BodyTemplate, Escape, JsonTemplate, ParamTemplate, params};
-use crate::value::Kind;
+use crate::value::JsonType;
 use crate::{EvalEnv, ReadPaths, RenderError, RenderErrorCode, Scope, Template};
 
 /// HTTP methods that steps can use.
@@ -69,13 +69,13 @@ pub(crate) struct HeaderTemplate {
 
 /// What pagination changes in a request.
 #[derive(Clone, Debug, Default)]
-pub struct Overrides<'a> {
+pub struct PaginationOverrides<'a> {
     /// This url alone is sent: neither the plan's url nor any parameter (`next_url`, `link_header`).
     pub url: Option<&'a str>,
     /// Parameters after the plan's own (`cursor` with a `param`).
     pub params: &'a [(String, String)],
     /// A url that this template rendered to before: what the new one has in common with it is not parsed again.
-    pub like: Option<&'a Url>,
+    pub previous_url: Option<&'a Url>,
 }
 
 /// A request as it will be sent.
@@ -124,7 +124,7 @@ impl RequestTemplate {
     /// # Errors
     /// The first template that cannot be rendered, in the order url, params, headers, body.
     pub fn render(&self, scope: &Scope, env: &EvalEnv) -> Result<RenderedRequest, RenderError> {
-        self.render_with(scope, env, &Overrides::default())
+        self.render_with(scope, env, &PaginationOverrides::default())
     }
 
     /// Renders the request of a further page.
@@ -135,7 +135,7 @@ impl RequestTemplate {
         &self,
         scope: &Scope,
         env: &EvalEnv,
-        overrides: &Overrides<'_>,
+        overrides: &PaginationOverrides<'_>,
     ) -> Result<RenderedRequest, RenderError> {
         let url = match overrides.url {
             Some(url) => self.parse_url(url)?,
@@ -161,9 +161,9 @@ impl RequestTemplate {
         Ok(RenderedRequest { method: self.method, url, headers, body: bytes })
     }
 
-    fn url(&self, scope: &Scope, env: &EvalEnv, overrides: &Overrides<'_>) -> Result<Url, RenderError> {
+    fn url(&self, scope: &Scope, env: &EvalEnv, overrides: &PaginationOverrides<'_>) -> Result<Url, RenderError> {
         let text = self.url.text(scope, env, Escape::Percent)?;
-        let mut url = match overrides.like.and_then(|like| but_for_its_query(like, &text)) {
+        let mut url = match overrides.previous_url.and_then(|like| but_for_its_query(like, &text)) {
             Some(url) => url,
             None => self.parse_url(&text)?,
         };
@@ -216,7 +216,7 @@ impl HeaderTemplate {
             return Ok(None);
         }
         let text = value.to_text().ok_or_else(|| {
-            let kind: Kind = value.kind();
+            let kind = value.json_type();
             let message = format!("header {} is of type {kind}, which has no text", self.name);
             RenderError::new(RenderErrorCode::TemplateType, &self.pointer, message)
         })?;

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use serde_json::{Value as Json, json};
 
 use crate::{
-    Definition, EvalEnv, Overrides, RenderErrorCode, RenderedRequest, Scope, ScopeName, ServerLimits, compile,
+    Definition, EvalEnv, PaginationOverrides, RenderErrorCode, RenderedRequest, Scope, ScopeName,
+    ServerLimits, compile,
 };
 
 fn step(fields: Json) -> Json {
@@ -166,15 +167,19 @@ fn a_content_type_of_the_plan_stays() {
 fn pagination_overrides_the_url_or_adds_its_params() {
     let definition = compiled(json!({"params": {"a": 1}, "headers": {"x": "y"}}));
     let request = &definition.steps[0].request().unwrap();
-    let url =
-        |overrides: &Overrides<'_>| request.render_with(&scope(), &env(), overrides).unwrap().url.to_string();
+    let url = |overrides: &PaginationOverrides<'_>| {
+        request.render_with(&scope(), &env(), overrides).unwrap().url.to_string()
+    };
     let params = [("cursor".to_owned(), "c d".to_owned())];
     assert_eq!(
-        url(&Overrides { params: &params, ..Overrides::default() }),
+        url(&PaginationOverrides { params: &params, ..PaginationOverrides::default() }),
         "https://api.example.com/items?a=1&cursor=c%20d"
     );
-    let next =
-        Overrides { url: Some("https://api.example.com/next?p=2"), params: &params, ..Overrides::default() };
+    let next = PaginationOverrides {
+        url: Some("https://api.example.com/next?p=2"),
+        params: &params,
+        ..PaginationOverrides::default()
+    };
     assert_eq!(url(&next), "https://api.example.com/next?p=2");
 }
 
@@ -210,7 +215,8 @@ fn a_url_like_one_before_is_what_it_would_be_without() {
         let plain = request.render(&scope(), &env()).unwrap();
         for known in known {
             let like = url::Url::parse(known).unwrap();
-            let overrides = Overrides { like: Some(&like), ..Overrides::default() };
+            let overrides =
+                PaginationOverrides { previous_url: Some(&like), ..PaginationOverrides::default() };
             assert_eq!(
                 request.render_with(&scope(), &env(), &overrides).unwrap(),
                 plain,

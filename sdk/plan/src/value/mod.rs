@@ -10,8 +10,8 @@ use std::fmt;
 use jmespath::{Rcvar, Variable};
 use serde_json::Number;
 
-pub use parse::{Parts, ValueError};
-pub use raw::{PlainPath, PlainStep, RawRows, RawRowsError};
+pub use parse::{PathSelection, ValueError};
+pub use raw::{PathSegment, PlainPath, RawRows, RawRowsError};
 pub(crate) use write::Borrowed;
 
 /// A JSON value.
@@ -20,7 +20,7 @@ pub struct Value(Rcvar);
 
 /// The JSON type of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum JsonType {
     /// `null`
     Null,
     /// `true` or `false`
@@ -35,7 +35,7 @@ pub enum Kind {
     Object,
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for JsonType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Null => "null",
@@ -75,8 +75,8 @@ impl Value {
 
     /// The JSON type.
     #[must_use]
-    pub fn kind(&self) -> Kind {
-        kind_of(&self.0)
+    pub fn json_type(&self) -> JsonType {
+        json_type_of(&self.0)
     }
 
     /// Whether this is null.
@@ -264,14 +264,14 @@ fn same(a: &Variable, b: &Variable) -> bool {
     }
 }
 
-pub(crate) fn kind_of(value: &Variable) -> Kind {
+pub(crate) fn json_type_of(value: &Variable) -> JsonType {
     match value {
-        Variable::Null | Variable::Expref(_) => Kind::Null,
-        Variable::Bool(_) => Kind::Bool,
-        Variable::Number(_) => Kind::Number,
-        Variable::String(_) => Kind::Text,
-        Variable::Array(_) => Kind::List,
-        Variable::Object(_) => Kind::Object,
+        Variable::Null | Variable::Expref(_) => JsonType::Null,
+        Variable::Bool(_) => JsonType::Bool,
+        Variable::Number(_) => JsonType::Number,
+        Variable::String(_) => JsonType::Text,
+        Variable::Array(_) => JsonType::List,
+        Variable::Object(_) => JsonType::Object,
     }
 }
 
@@ -279,8 +279,8 @@ pub(crate) fn kind_of(value: &Variable) -> Kind {
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.length() {
-            Some(length) => write!(f, "Value({} of {length})", self.kind()),
-            None => write!(f, "Value({})", self.kind()),
+            Some(length) => write!(f, "Value({} of {length})", self.json_type()),
+            None => write!(f, "Value({})", self.json_type()),
         }
     }
 }

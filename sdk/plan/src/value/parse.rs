@@ -30,7 +30,7 @@ impl Value {
     ///
     /// # Errors
     /// As [`Value::parse`].
-    pub fn parse_parts(json: &[u8], parts: &Parts) -> Result<Self, ValueError> {
+    pub fn parse_selected(json: &[u8], parts: &PathSelection) -> Result<Self, ValueError> {
         let mut reader = serde_json::Deserializer::from_slice(json);
         let value = parts.0.deserialize(&mut reader)?;
         reader.end()?;
@@ -40,30 +40,30 @@ impl Value {
 
 /// Which parts of a document are wanted; made once, used for every document.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Parts(Shape);
+pub struct PathSelection(Shape);
 
-impl Parts {
+impl PathSelection {
     /// All of it.
-    pub const EVERYTHING: Parts = Parts(Shape::All);
+    pub const ALL: Self = Self(Shape::All);
 
     /// What lies on paths (names of members, from the top). An empty path takes everything; a list on the way has no members.
-    pub fn of<'p>(paths: impl IntoIterator<Item = &'p [String]>) -> Parts {
+    pub fn of<'p>(paths: impl IntoIterator<Item = &'p [String]>) -> PathSelection {
         let mut shape = Shape::Members(Vec::new());
         for path in paths {
             shape.add(path);
         }
-        Parts(shape)
+        PathSelection(shape)
     }
 
     /// Whether only members of an object are wanted: of anything else, nothing is.
     #[must_use]
-    pub fn are_members(&self) -> bool {
+    pub fn selects_members(&self) -> bool {
         matches!(self.0, Shape::Members(_))
     }
 
     /// Whether nothing is wanted.
     #[must_use]
-    pub fn is_nothing(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         matches!(&self.0, Shape::Members(members) if members.is_empty())
     }
 }
@@ -248,10 +248,10 @@ mod tests {
         assert!(Value::parse(deep(127).as_bytes()).is_ok());
         assert!(Value::parse(deep(100_000).as_bytes()).is_err());
         // What is not read is passed over without recursion, so it may nest as it likes.
-        let a = Parts::of([path("a").as_slice()]);
-        assert!(Value::parse_parts(deep(100_000).as_bytes(), &a).is_ok());
+        let a = PathSelection::of([path("a").as_slice()]);
+        assert!(Value::parse_selected(deep(100_000).as_bytes(), &a).is_ok());
         let below = format!("{{\"a\":{}}}", deep(100_000));
-        assert!(Value::parse_parts(below.as_bytes(), &a).is_err());
+        assert!(Value::parse_selected(below.as_bytes(), &a).is_err());
     }
 
     #[test]
@@ -259,7 +259,8 @@ mod tests {
         let json = br#"{"next":"n","items":[1,2],"meta":{"a":1,"b":{"c":2}},"\u006eame":"x"}"#;
         let read = |paths: &[&str]| {
             let paths: Vec<_> = paths.iter().map(|text| path(text)).collect();
-            let value = Value::parse_parts(json, &Parts::of(paths.iter().map(Vec::as_slice))).unwrap();
+            let value =
+                Value::parse_selected(json, &PathSelection::of(paths.iter().map(Vec::as_slice))).unwrap();
             String::from_utf8(value.to_json()).unwrap()
         };
         assert_eq!(read(&[]), "{}");
@@ -272,9 +273,9 @@ mod tests {
 
     #[test]
     fn what_nobody_reads_is_still_checked() {
-        let next = Parts::of([path("next").as_slice()]);
+        let next = PathSelection::of([path("next").as_slice()]);
         for broken in ["{\"next\":1,\"x\":}", "{\"next\":1} x", "{\"next\":1,\"x\":[1,}"] {
-            assert!(Value::parse_parts(broken.as_bytes(), &next).is_err(), "{broken}");
+            assert!(Value::parse_selected(broken.as_bytes(), &next).is_err(), "{broken}");
         }
     }
 }

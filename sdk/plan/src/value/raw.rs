@@ -7,15 +7,28 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::Kind;
+use super::JsonType;
 
 /// A path of member names and indexes, without wildcards, filters or functions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PlainPath(pub Vec<PlainStep>);
+pub struct PlainPath(pub Vec<PathSegment>);
 
-/// One step of a plain path.
+impl PlainPath {
+    /// Returns the bytes of the value at this path of `body`, or `None` where there is no value.
+    ///
+    /// # Errors
+    /// Fails if the body is not valid JSON.
+    pub fn find_in<'b>(&self, body: &'b [u8]) -> Result<Option<&'b [u8]>, RawRowsError> {
+        let mut reader = serde_json::Deserializer::from_slice(body);
+        let found = Follow(&self.0).deserialize(&mut reader)?;
+        reader.end()?;
+        Ok(found.map(|raw| raw.get().as_bytes()))
+    }
+}
+
+/// One segment of a plain path.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PlainStep {
+pub enum PathSegment {
     /// A member of an object.
     Member(String),
     /// An element of a list; negative ones count from its end.
@@ -36,7 +49,7 @@ pub struct RawRows<'b> {
 pub enum RawRowsError {
     /// What stands at the path is neither a list nor null.
     #[error("the rows are of type {0}, not a list")]
-    NotAList(Kind),
+    NotAList(JsonType),
     /// The body is no JSON.
     #[error("not valid json: {0}")]
     Json(#[from] serde_json::Error),
@@ -48,42 +61,31 @@ impl<'b> RawRows<'b> {
     /// # Errors
     /// Where the body is no JSON, or something that is no list stands at the path.
     pub fn find(body: &'b [u8], path: &PlainPath) -> Result<Self, RawRowsError> {
-        let Some(found) = Self::value(body, path)? else { return Ok(Self::default()) };
-        match first_kind(found) {
-            Kind::Null => Ok(Self::default()),
-            Kind::List => {
+        let Some(found) = path.find_in(body)? else { return Ok(Self::default()) };
+        match json_type_of_text(found) {
+            JsonType::Null => Ok(Self::default()),
+            JsonType::List => {
                 let rows: Vec<&RawValue> = serde_json::from_slice(found)?;
                 Ok(Self { found: true, rows: rows.into_iter().map(|row| row.get().as_bytes()).collect() })
             }
             other => Err(RawRowsError::NotAList(other)),
         }
     }
-
-    /// The bytes of whatever stands at `path`, if anything does.
-    ///
-    /// # Errors
-    /// Where the body is no JSON.
-    pub fn value(body: &'b [u8], path: &PlainPath) -> Result<Option<&'b [u8]>, RawRowsError> {
-        let mut reader = serde_json::Deserializer::from_slice(body);
-        let found = Follow(&path.0).deserialize(&mut reader)?;
-        reader.end()?;
-        Ok(found.map(|raw| raw.get().as_bytes()))
-    }
 }
 
 /// The type of a JSON text, by its first byte.
-fn first_kind(json: &[u8]) -> Kind {
+fn json_type_of_text(json: &[u8]) -> JsonType {
     match json.first() {
-        Some(b'[') => Kind::List,
-        Some(b'{') => Kind::Object,
-        Some(b'"') => Kind::Text,
-        Some(b't' | b'f') => Kind::Bool,
-        Some(b'n') | None => Kind::Null,
-        Some(_) => Kind::Number,
+        Some(b'[') => JsonType::List,
+        Some(b'{') => JsonType::Object,
+        Some(b'"') => JsonType::Text,
+        Some(b't' | b'f') => JsonType::Bool,
+        Some(b'n') | None => JsonType::Null,
+        Some(_) => JsonType::Number,
     }
 }
 
-struct Follow<'p>(&'p [PlainStep]);
+struct Follow<'p>(&'p [PathSegment]);
 
 impl<'de> DeserializeSeed<'de> for Follow<'_> {
     type Value = Option<&'de RawValue>;
@@ -97,8 +99,8 @@ impl<'de> DeserializeSeed<'de> for Follow<'_> {
 }
 
 struct FollowVisitor<'p> {
-    first: &'p PlainStep,
-    rest: &'p [PlainStep],
+    first: &'p PathSegment,
+    rest: &'p [PathSegment],
 }
 
 impl<'de> Visitor<'de> for FollowVisitor<'_> {
@@ -127,7 +129,7 @@ impl<'de> Visitor<'de> for FollowVisitor<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let PlainStep::Index(index) = self.first else {
+        let PathSegment::Index(index) = self.first else {
             while list.next_element::<IgnoredAny>()?.is_some() {}
             return Ok(None);
         };
@@ -158,7 +160,7 @@ impl<'de> Visitor<'de> for FollowVisitor<'_> {
         while let Some(name) = map.next_key::<Cow<'_, str>>()? {
             match self.first {
                 // The last of equal names wins, as it does in values.
-                PlainStep::Member(wanted) if *wanted == *name => {
+                PathSegment::Member(wanted) if *wanted == *name => {
                     found = map.next_value_seed(Follow(self.rest))?
                 }
                 _ => {
@@ -175,8 +177,9 @@ mod tests {
     use super::*;
 
     fn path(text: &str) -> PlainPath {
-        let step =
-            |part: &str| part.parse().map_or_else(|_| PlainStep::Member(part.to_owned()), PlainStep::Index);
+        let step = |part: &str| {
+            part.parse().map_or_else(|_| PathSegment::Member(part.to_owned()), PathSegment::Index)
+        };
         PlainPath(text.split('/').filter(|part| !part.is_empty()).map(step).collect())
     }
 

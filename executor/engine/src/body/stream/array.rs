@@ -4,7 +4,7 @@
 //! null are no rows. A member on the way that stands there twice is an error: the rows of the first may be gone already
 //! when the second comes.
 
-use orchid_plan::{PlainPath, PlainStep};
+use orchid_plan::{PathSegment, PlainPath};
 
 use super::lexer::{DEPTH_MAX, Event, Fault, Lexer};
 use crate::body::DecodeError;
@@ -23,7 +23,7 @@ enum Level {
 
 pub(in crate::body) struct JsonArray {
     lexer: Lexer,
-    path: Vec<PlainStep>,
+    path: Vec<PathSegment>,
     levels: Vec<Level>,
     /// The member that was just named is the one on the way.
     named: bool,
@@ -50,7 +50,7 @@ struct Held {
 
 impl JsonArray {
     pub(super) fn new(path: &PlainPath, max_row_bytes: usize) -> Result<JsonArray, DecodeError> {
-        if path.0.iter().any(|step| matches!(step, PlainStep::Index(index) if *index < 0)) {
+        if path.0.iter().any(|step| matches!(step, PathSegment::Index(index) if *index < 0)) {
             return Err(DecodeError::NoStream(
                 "an index that counts from a list's end is known at its end alone",
             ));
@@ -127,7 +127,7 @@ impl JsonArray {
     fn named(&mut self, raw: &[u8]) -> Result<(), DecodeError> {
         let step = self.levels.len().checked_sub(1).and_then(|level| self.path.get(level));
         self.named = match (self.levels.last_mut(), step) {
-            (Some(Level::Object { seen }), Some(PlainStep::Member(wanted))) if is_name(raw, wanted) => {
+            (Some(Level::Object { seen }), Some(PathSegment::Member(wanted))) if is_name(raw, wanted) => {
                 if std::mem::replace(seen, true) {
                     return Err(DecodeError::Repeated(wanted.clone()));
                 }
@@ -147,7 +147,7 @@ impl JsonArray {
             Some(Level::List { next }) => {
                 let number = *next;
                 *next += 1;
-                matches!(self.path.get(depth - 1), Some(PlainStep::Index(index)) if u64::try_from(*index) == Ok(number))
+                matches!(self.path.get(depth - 1), Some(PathSegment::Index(index)) if u64::try_from(*index) == Ok(number))
             }
             Some(Level::Rows) => {
                 self.row.start = Some(at - 1);
@@ -159,8 +159,8 @@ impl JsonArray {
             (None, b'[') => Some(Level::Rows),
             (None, b'n') => None,
             (None, _) => return Err(DecodeError::NotAList(kind_of(first))),
-            (Some(PlainStep::Member(_)), b'{') => Some(Level::Object { seen: false }),
-            (Some(PlainStep::Index(_)), b'[') => Some(Level::List { next: 0 }),
+            (Some(PathSegment::Member(_)), b'{') => Some(Level::Object { seen: false }),
+            (Some(PathSegment::Index(_)), b'[') => Some(Level::List { next: 0 }),
             (Some(_), _) => None,
         };
         self.found |= on_the_way && depth == self.path.len();
@@ -178,8 +178,8 @@ impl JsonArray {
         self.row.hold(text, usize::MAX);
         // Each character of a name takes six bytes at the most: what is longer is another name, whatever it is.
         let most = self.path.iter().map(|step| match step {
-            PlainStep::Member(name) => 6 * name.len(),
-            PlainStep::Index(_) => 0,
+            PathSegment::Member(name) => 6 * name.len(),
+            PathSegment::Index(_) => 0,
         });
         self.name.hold(text, most.max().unwrap_or_default() + 1);
         Ok(())
@@ -243,8 +243,9 @@ mod tests {
     use super::*;
 
     fn path(text: &str) -> PlainPath {
-        let step =
-            |part: &str| part.parse().map_or_else(|_| PlainStep::Member(part.to_owned()), PlainStep::Index);
+        let step = |part: &str| {
+            part.parse().map_or_else(|_| PathSegment::Member(part.to_owned()), PathSegment::Index)
+        };
         PlainPath(text.split('/').filter(|part| !part.is_empty()).map(step).collect())
     }
 

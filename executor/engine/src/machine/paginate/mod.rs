@@ -4,7 +4,7 @@
 
 mod guard;
 
-use orchid_plan::{Pagination, PaginationKind, Value, next_link, resolve};
+use orchid_plan::{Pagination, PaginationKind, Value, find_link, resolve_url};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use guard::{Guard, fingerprint};
@@ -54,9 +54,9 @@ pub(crate) enum PointerError {
     #[error("the next url is no text, but {0}")]
     NotText(orchid_plan::Kind),
     #[error("the next url does not resolve: {0}")]
-    Url(#[from] orchid_plan::ResolveError),
+    Url(#[from] orchid_plan::ResolveUrlError),
     #[error("{0}")]
-    Link(#[from] orchid_plan::LinkError),
+    Link(#[from] orchid_plan::LinkHeaderError),
 }
 
 /// What follows the pass that sent `sent`.
@@ -89,14 +89,14 @@ fn without_stop_on(paginate: &Pagination, sent: &Pointer, came: &Came<'_>) -> Re
         }
         PaginationKind::NextUrl { .. } if is_missing(&came.value) => Ok(Next::End { by_stop_on: false }),
         PaginationKind::NextUrl { .. } => {
-            let url = came.value.as_str().ok_or_else(|| PointerError::NotText(came.value.kind()))?;
-            Ok(Next::Pass(Pointer::Url(resolve(came.sent_url, url)?)))
+            let url = came.value.as_str().ok_or_else(|| PointerError::NotText(came.value.json_type()))?;
+            Ok(Next::Pass(Pointer::Url(resolve_url(came.sent_url, url)?)))
         }
         PaginationKind::LinkHeader => {
-            let Some(target) = came.link.map(|link| next_link(link, "next")).transpose()?.flatten() else {
+            let Some(target) = came.link.map(|link| find_link(link, "next")).transpose()?.flatten() else {
                 return Ok(Next::End { by_stop_on: false });
             };
-            Ok(Next::Pass(Pointer::Url(resolve(came.sent_url, target)?)))
+            Ok(Next::Pass(Pointer::Url(resolve_url(came.sent_url, target)?)))
         }
     }
 }

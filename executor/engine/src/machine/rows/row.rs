@@ -57,7 +57,7 @@ impl StepRun {
             below.cursor = reach.began().clone();
         }
         if let Some((number, raw)) = row {
-            let item = Value::parse_parts(raw, &self.node.needs.item);
+            let item = Value::parse_selected(raw, &self.node.needs.item);
             below.push_item(number, item.unwrap_or_else(|_| Value::null()), Some(raw.clone()));
         }
         below

@@ -1,7 +1,7 @@
 //! `response`, and what a body that passes row by row asks of the rest.
 
 use super::*;
-use crate::{CsvHeader, CsvRules, Decompression, PlainPath, PlainStep, ResponseFormat, ResponseRules};
+use crate::{CsvHeader, CsvRules, Decompression, PlainPath, PathSegment, ResponseFormat, ResponseRules};
 
 #[test]
 fn responses_are_read_with_their_defaults() {
@@ -42,7 +42,7 @@ fn responses_are_read_with_their_defaults() {
 fn rows_know_their_path_and_what_their_filter_chose_from() {
     let rows = |text: &str| compiled(json!({"iterate_over": text})).steps[0].rows.clone().unwrap();
     let plain = rows("response.body.items");
-    assert_eq!(plain.plain, Some(PlainPath(vec![PlainStep::Member("items".to_owned())])));
+    assert_eq!(plain.plain, Some(PlainPath(vec![PathSegment::Member("items".to_owned())])));
     assert!(plain.unfiltered.is_none());
     let filtered = rows("response.body.items[?cost > `0`].id");
     assert!(filtered.plain.is_none());

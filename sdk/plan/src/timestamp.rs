@@ -9,7 +9,7 @@ use chrono::{NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike};
 /// A timestamp as a text wrote it: RFC 3339, also with a space for the `T`, `+hhmm` for the zone, without a zone (UTC then),
 /// without seconds, or a day alone.
 #[derive(Clone, Debug)]
-pub(crate) struct Stamp {
+pub(crate) struct Timestamp {
     /// In its own zone, whole seconds.
     local: NaiveDateTime,
     clock: Option<Clock>,
@@ -29,7 +29,7 @@ struct Clock {
     offset: i64,
 }
 
-impl Stamp {
+impl Timestamp {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (date, rest) = (text.get(..10)?, text.get(10..)?);
         let date = NaiveDate::from_ymd_opt(
@@ -124,7 +124,7 @@ fn offset(zone: &str) -> Option<i64> {
     (hours < 24 && minutes < 60).then(|| sign * i64::from(hours * 3600 + minutes * 60))
 }
 
-impl fmt::Display for Stamp {
+impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.local.format("%Y-%m-%d"))?;
         let Some(clock) = &self.clock else { return Ok(()) };
@@ -146,8 +146,8 @@ mod tests {
 
     use super::*;
 
-    fn stamp(text: &str) -> Stamp {
-        Stamp::parse(text).unwrap_or_else(|| panic!("{text}"))
+    fn stamp(text: &str) -> Timestamp {
+        Timestamp::parse(text).unwrap_or_else(|| panic!("{text}"))
     }
 
     #[test]
@@ -196,7 +196,7 @@ mod tests {
             "+026-01-15",
             "2026-01-1ü",
         ] {
-            assert!(Stamp::parse(text).is_none(), "{text}");
+            assert!(Timestamp::parse(text).is_none(), "{text}");
         }
     }
 
@@ -241,7 +241,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_text_is_read_or_refused(text in "([0-9]{4}-[0-9]{2}-[0-9]{2}[T ]?([0-9]{2}:){0,2}[0-9]{0,2}(\\.[0-9]{0,9})?([Z+-][0-9:]{0,5})?|\\PC{0,24})") {
-            if let Some(read) = Stamp::parse(&text) {
+            if let Some(read) = Timestamp::parse(&text) {
                 // A leap second is the only thing that is written otherwise.
                 if !text.contains(":60") {
                     prop_assert_eq!(read.to_string(), text);

@@ -13,7 +13,7 @@ pub(crate) fn percent_encode(text: &str) -> String {
 
 /// A reference that cannot be resolved.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ResolveError {
+pub enum ResolveUrlError {
     /// The base is no absolute url.
     #[error("not an absolute url: {0}")]
     Base(String),
@@ -29,11 +29,11 @@ pub enum ResolveError {
 ///
 /// # Errors
 /// Where the outcome is no absolute `http` or `https` url.
-pub fn resolve(base: &str, reference: &str) -> Result<String, ResolveError> {
-    let base = Url::parse(base).map_err(|_| ResolveError::Base(base.to_owned()))?;
-    let url = base.join(reference).map_err(|_| ResolveError::Reference(reference.to_owned()))?;
+pub fn resolve_url(base: &str, reference: &str) -> Result<String, ResolveUrlError> {
+    let base = Url::parse(base).map_err(|_| ResolveUrlError::Base(base.to_owned()))?;
+    let url = base.join(reference).map_err(|_| ResolveUrlError::Reference(reference.to_owned()))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return Err(ResolveError::Scheme(reference.to_owned()));
+        return Err(ResolveUrlError::Scheme(reference.to_owned()));
     }
     Ok(url.into())
 }
@@ -41,14 +41,14 @@ pub fn resolve(base: &str, reference: &str) -> Result<String, ResolveError> {
 /// A `Link` header that does not follow RFC 8288.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("malformed link header: {0}")]
-pub struct LinkError(pub String);
+pub struct LinkHeaderError(pub String);
 
 /// The target of the first link with this relation in the value of a `Link` header (several headers joined by commas).
 ///
 /// # Errors
 /// Where the header does not parse up to the link that is looked for.
-pub fn next_link<'h>(header: &'h str, relation: &str) -> Result<Option<&'h str>, LinkError> {
-    let malformed = || LinkError(header.chars().take(200).collect());
+pub fn find_link<'h>(header: &'h str, relation: &str) -> Result<Option<&'h str>, LinkHeaderError> {
+    let malformed = || LinkHeaderError(header.chars().take(200).collect());
     let mut rest = header.trim_start_matches([' ', '\t', ',']);
     while !rest.is_empty() {
         let (target, mut tail) =
@@ -113,15 +113,15 @@ mod tests {
             ("more", "https://api.example.com/v2/more"),
             ("//cdn.example.com/z", "https://cdn.example.com/z"),
         ] {
-            assert_eq!(resolve(base, reference).unwrap(), expected);
+            assert_eq!(resolve_url(base, reference).unwrap(), expected);
         }
-        assert_eq!(resolve(base, "ftp://x/y").unwrap_err(), ResolveError::Scheme("ftp://x/y".into()));
-        assert_eq!(resolve("items", "x").unwrap_err(), ResolveError::Base("items".into()));
+        assert_eq!(resolve_url(base, "ftp://x/y").unwrap_err(), ResolveUrlError::Scheme("ftp://x/y".into()));
+        assert_eq!(resolve_url("items", "x").unwrap_err(), ResolveUrlError::Base("items".into()));
     }
 
     #[test]
     fn the_link_of_a_relation_is_found() {
-        let next = |header| next_link(header, "next").unwrap();
+        let next = |header| find_link(header, "next").unwrap();
         assert_eq!(
             next(r#"<https://a/?page=2>; rel="next", <https://a/?page=9>; rel="last""#),
             Some("https://a/?page=2")
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn a_broken_header_is_an_error() {
         for header in ["https://a; rel=next", "<https://a; rel=next", r#"<a>; rel="next"#, "<a> rel=next"] {
-            assert!(next_link(header, "next").is_err(), "{header}");
+            assert!(find_link(header, "next").is_err(), "{header}");
         }
     }
 }

@@ -5,7 +5,7 @@ use jmespath::ast::Ast;
 
 use super::bounds::{end_of_brackets, end_of_quoted};
 use super::compile::Site;
-use crate::stamp::Stamp;
+use crate::timestamp::Timestamp;
 use crate::{Diagnostic, DiagnosticCode};
 
 /// `true`, `false` or `null` without backticks: a member of that name, which is hardly ever there.
@@ -42,7 +42,7 @@ fn bare_time(text: &str, offset: usize, site: &Site<'_>) -> Option<Diagnostic> {
     let start = text.get(..offset)?.trim_end_matches(part).len();
     let rest = text.get(start..)?;
     let time = &rest[..rest.find(|char| !part(char)).unwrap_or(rest.len())];
-    Stamp::parse(time)?;
+    Timestamp::parse(time)?;
     let words = format!("the time {time} needs quotes");
     Some(site.diagnostic(DiagnosticCode::Trap, start, words).suggest(format!("'{time}'")))
 }
