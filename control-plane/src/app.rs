@@ -5,9 +5,9 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use orchid_kit::{
-    announce::announce,
-    shutdown::Signals,
-    tasks::{Ending, Tasks},
+    address_file::write_address,
+    shutdown::ShutdownSignals,
+    tasks::{TaskExit, TaskGroup},
 };
 use orchid_plan::ServerLimits;
 
@@ -32,7 +32,7 @@ const DRAIN: Duration = Duration::from_secs(15);
 
 /// Serves until a signal says to stop. The address goes into the file `announce_to`, once it is served.
 pub async fn serve(settings: Settings, announce_to: Option<&Path>) -> anyhow::Result<()> {
-    let mut signals = Signals::install().context("cannot take over the signals")?;
+    let mut signals = ShutdownSignals::install().context("cannot take over the signals")?;
     let databases = connect(&settings).await?;
     schema::check(&databases).await?;
     let master_keys = Arc::new(master_keys(&settings.keys)?);
@@ -48,23 +48,23 @@ pub async fn serve(settings: Settings, announce_to: Option<&Path>) -> anyhow::Re
     let doorbell = Doorbell::new(settings.redis.url.expose(), &settings.redis.prefix)
         .context("redis.url cannot be used")?;
 
-    let mut tasks = Tasks::new();
+    let mut tasks = TaskGroup::new();
     loops::start(&mut tasks, &fleet, &doorbell, &settings.loops, &settings.runs);
     let api = Arc::new(Api {
         databases: databases.clone(),
         keys: master_keys,
         sealer,
-        watches: Watches::new(databases.clone(), tasks.stop()),
+        watches: Watches::new(databases.clone(), tasks.stop_token()),
         plan_limits,
         fleet,
-        stop: tasks.stop(),
+        stop: tasks.stop_token(),
     });
     let listening = server::listen(settings.listen)?;
     let address = listening.address;
     let serving = server::serve(api, settings, listening, &mut tasks, rand::random())?;
     tracing::info!(%address, "listening");
     if let Some(path) = announce_to {
-        announce(path, &address.to_string())?;
+        write_address(path, &address.to_string())?;
     }
     let served = run(serving, tasks, &mut signals).await;
     databases.close().await;
@@ -73,8 +73,8 @@ pub async fn serve(settings: Settings, announce_to: Option<&Path>) -> anyhow::Re
 
 async fn run(
     serving: impl Future<Output = Result<(), ServeError>> + Send,
-    mut tasks: Tasks,
-    signals: &mut Signals,
+    mut tasks: TaskGroup,
+    signals: &mut ShutdownSignals,
 ) -> anyhow::Result<()> {
     tokio::pin!(serving);
     let ended = tokio::select! {
@@ -85,7 +85,7 @@ async fn run(
             None
         }
     };
-    tasks.stop().cancel();
+    tasks.stop_token().cancel();
     let drain = async {
         let (served, joined) = tokio::join!(tokio::time::timeout(DRAIN, &mut serving), tasks.join(DRAIN));
         match served {
@@ -102,9 +102,9 @@ async fn run(
     }
     match ended {
         None => Ok(()),
-        Some(ended) => match ended.ending {
-            Ending::Panicked(text) => anyhow::bail!("{} panicked: {text}", ended.name),
-            Ending::Finished | Ending::Aborted => anyhow::bail!("{} ended by itself", ended.name),
+        Some(ended) => match ended.exit {
+            TaskExit::Panicked(text) => anyhow::bail!("{} panicked: {text}", ended.name),
+            TaskExit::Finished | TaskExit::Aborted => anyhow::bail!("{} ended by itself", ended.name),
         },
     }
 }

@@ -8,7 +8,7 @@ use orchid_control_plane::{
     settings::{MigrateSettings, Settings},
 };
 use orchid_kit::{
-    settings::{Sources, list, print},
+    settings::{SettingsSources, describe_settings, render_help},
     telemetry::{Telemetry, TelemetrySettings},
 };
 
@@ -29,14 +29,14 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Answers users and executors until a signal says to stop.
-    #[command(after_help = print(&list(Settings::read)))]
+    #[command(after_help = render_help(&describe_settings(Settings::read)))]
     Serve {
         /// Writes the address to this file once it is served.
         #[arg(long)]
         announce: Option<PathBuf>,
     },
     /// Brings the database's schema up to this build, or some steps down.
-    #[command(after_help = print(&list(MigrateSettings::read)))]
+    #[command(after_help = render_help(&describe_settings(MigrateSettings::read)))]
     Migrate {
         /// Takes back the last so many steps instead.
         #[arg(long)]
@@ -57,7 +57,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let sources = Sources::load(arguments.settings.as_deref())?;
+    let sources = SettingsSources::load(arguments.settings.as_deref())?;
     match arguments.command {
         Command::Serve { announce } => {
             let settings = sources.read(Settings::read)?;

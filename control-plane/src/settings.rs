@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use orchid_kit::{
-    settings::{Reader, Secret, Setting, list},
+    settings::{Secret, SettingDoc, SettingsReader, describe_settings},
     telemetry::TelemetrySettings,
 };
 
@@ -117,7 +117,7 @@ pub struct MigrateSettings {
 
 impl Settings {
     /// Asks for every setting of `serve`.
-    pub fn read(reader: &mut Reader) -> Self {
+    pub fn read(reader: &mut SettingsReader) -> Self {
         let listen = SocketAddr::from(([127, 0, 0, 1], 7400));
         Self {
             listen: reader.parsed("listen", listen, "address of the gRPC port; port 0 takes a free one"),
@@ -153,7 +153,7 @@ impl Settings {
 }
 
 impl PostgresSettings {
-    fn read(reader: &mut Reader) -> Self {
+    fn read(reader: &mut SettingsReader) -> Self {
         // For `migrate` alone: the server has no business with it, but shares the file.
         reader.optional_secret(
             "postgres.owner_url",
@@ -178,7 +178,7 @@ impl PostgresSettings {
 }
 
 impl KeySettings {
-    fn read(reader: &mut Reader) -> Self {
+    fn read(reader: &mut SettingsReader) -> Self {
         let master = reader.required_secret("keys.master", "master key: base64 of 32 random bytes");
         let master_id =
             reader.required_text("keys.master_id", "name of the master key; stored with what it seals");
@@ -189,7 +189,7 @@ impl KeySettings {
             (Some(id), Some(key)) => Some((id, key)),
             (None, None) => None,
             (Some(_), None) | (None, Some(_)) => {
-                reader.fault("keys.previous", "keys.previous and keys.previous_id come together");
+                reader.invalid("keys.previous", "keys.previous and keys.previous_id come together");
                 None
             }
         };
@@ -198,7 +198,7 @@ impl KeySettings {
 }
 
 impl LoopSettings {
-    fn read(reader: &mut Reader) -> Self {
+    fn read(reader: &mut SettingsReader) -> Self {
         Self {
             scheduler_interval: every(
                 reader,
@@ -230,7 +230,7 @@ impl LoopSettings {
 }
 
 impl RunSettings {
-    fn read(reader: &mut Reader) -> Self {
+    fn read(reader: &mut SettingsReader) -> Self {
         let day = 24 * 60 * 60;
         let settings = Self {
             park_after: reader.seconds("runs.park_after_seconds", 30, "a wait longer than this parks a run"),
@@ -250,14 +250,14 @@ impl RunSettings {
             ),
         };
         if settings.max_age >= settings.history_retention {
-            reader.fault("runs.max_run_age_seconds", "must be shorter than history.retention_days");
+            reader.invalid("runs.max_run_age_seconds", "must be shorter than history.retention_days");
         }
         settings
     }
 }
 
 impl RequestSettings {
-    fn read(reader: &mut Reader) -> Self {
+    fn read(reader: &mut SettingsReader) -> Self {
         let mut count = |key, default, doc| {
             u32::try_from(reader.number(key, default, 1..=1_000_000, doc)).unwrap_or(u32::MAX)
         };
@@ -274,7 +274,7 @@ impl RequestSettings {
 
 impl MigrateSettings {
     /// Asks for what `migrate` needs. It reads the file of `serve`, so the names in it that are not its own are no faults.
-    pub fn read(reader: &mut Reader) -> Self {
+    pub fn read(reader: &mut SettingsReader) -> Self {
         let settings = Self {
             owner_url: reader.required_secret("postgres.owner_url", "Postgres url of the schema's owner"),
             app_url: reader.optional_secret("postgres.app_url", "where the password of orchid_app stands"),
@@ -283,7 +283,7 @@ impl MigrateSettings {
             telemetry: TelemetrySettings::read(reader),
         };
         let own = ["postgres.owner_url", "postgres.app_url", "postgres.fleet_url"];
-        for Setting { key, .. } in list(Settings::read) {
+        for SettingDoc { key, .. } in describe_settings(Settings::read) {
             let ours = own.contains(&key.as_str()) || key.starts_with("log.") || key.starts_with("otlp.");
             if !ours {
                 reader.list(&key, &[], "for serve");
@@ -293,13 +293,13 @@ impl MigrateSettings {
     }
 }
 
-fn every(reader: &mut Reader, key: &str, default_ms: u64, doc: &'static str) -> Duration {
+fn every(reader: &mut SettingsReader, key: &str, default_ms: u64, doc: &'static str) -> Duration {
     Duration::from_millis(reader.number(key, default_ms, 1..=86_400_000, doc))
 }
 
 #[cfg(test)]
 mod tests {
-    use orchid_kit::settings::Sources;
+    use orchid_kit::settings::SettingsSources;
 
     use super::*;
 
@@ -319,23 +319,26 @@ mod tests {
 
     #[test]
     fn one_file_serves_both_commands() {
-        let serve = Sources::given::<&str, &str>(FILE, []).unwrap().read(Settings::read).unwrap();
+        let serve = SettingsSources::from_text::<&str, &str>(FILE, []).unwrap().read(Settings::read).unwrap();
         assert_eq!(serve.lease_ttl, Duration::from_secs(30));
-        let migrate = Sources::given::<&str, &str>(FILE, []).unwrap().read(MigrateSettings::read).unwrap();
+        let migrate =
+            SettingsSources::from_text::<&str, &str>(FILE, []).unwrap().read(MigrateSettings::read).unwrap();
         assert_eq!(migrate.owner_url.expose(), "postgres://o@h/d");
     }
 
     #[test]
     fn a_previous_key_without_its_name_is_a_fault() {
         let file = format!("{FILE}previous = 'k'");
-        let faults = Sources::given::<&str, &str>(&file, []).unwrap().read(Settings::read).err().unwrap();
+        let faults =
+            SettingsSources::from_text::<&str, &str>(&file, []).unwrap().read(Settings::read).err().unwrap();
         assert_eq!(faults.0[0].key, "keys.previous");
     }
 
     #[test]
     fn runs_may_not_outlive_their_history() {
         let file = format!("history.retention_days = 8\nruns.max_run_age_seconds = 864000\n{FILE}");
-        let faults = Sources::given::<&str, &str>(&file, []).unwrap().read(Settings::read).err().unwrap();
+        let faults =
+            SettingsSources::from_text::<&str, &str>(&file, []).unwrap().read(Settings::read).err().unwrap();
         assert_eq!(faults.0[0].key, "runs.max_run_age_seconds");
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use orchid_kit::tasks::Tasks;
+use orchid_kit::tasks::TaskGroup;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
@@ -38,9 +38,9 @@ pub struct App {
     address: SocketAddr,
     executor: Arc<ExecutorSettings>,
     /// Stops intake: no lease is asked for any more.
-    intake: Tasks,
+    intake: TaskGroup,
     /// Everything that must outlive the runs.
-    services: Tasks,
+    services: TaskGroup,
     runs: JoinHandle<()>,
     hand_back: CancellationToken,
     draining: CancellationToken,
@@ -209,10 +209,10 @@ impl Shared {
         announcements: AnnounceLoop,
         executor: &Arc<ExecutorSettings>,
         draining: CancellationToken,
-    ) -> anyhow::Result<(Tasks, SocketAddr)> {
+    ) -> anyhow::Result<(TaskGroup, SocketAddr)> {
         let (listener, address) = health::listen(listen).await.with_context(|| format!("listen {listen}"))?;
-        let mut tasks = Tasks::new();
-        let stop = tasks.stop();
+        let mut tasks = TaskGroup::new();
+        let stop = tasks.stop_token();
         tasks.start("reports", reports.serve());
         tasks.start("announcements", announcements.serve(stop.clone()));
         let registrar = Registrar {
@@ -234,9 +234,9 @@ impl Shared {
         Ok((tasks, address))
     }
 
-    fn start_intake(&self, redis: redis::Client, parts: Arc<Parts>) -> (Tasks, mpsc::Receiver<Start>) {
-        let mut tasks = Tasks::new();
-        let stop = tasks.stop();
+    fn start_intake(&self, redis: redis::Client, parts: Arc<Parts>) -> (TaskGroup, mpsc::Receiver<Start>) {
+        let mut tasks = TaskGroup::new();
+        let stop = tasks.stop_token();
         let (starts, started) = mpsc::channel(self.slots.total());
         let (rings, doorbell_rings) = watch::channel(true);
         let asker = Asker {

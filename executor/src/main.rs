@@ -8,9 +8,9 @@ use anyhow::Context as _;
 use clap::Parser;
 use orchid_executor::app::App;
 use orchid_executor::settings::Settings;
-use orchid_kit::announce::announce;
-use orchid_kit::settings::Sources;
-use orchid_kit::shutdown::Signals;
+use orchid_kit::address_file::write_address;
+use orchid_kit::settings::SettingsSources;
+use orchid_kit::shutdown::ShutdownSignals;
 use orchid_kit::telemetry::Telemetry;
 
 #[global_allocator]
@@ -46,18 +46,18 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = if host.trim().is_empty() { "executor" } else { host.trim() };
-    let settings = Sources::load(arguments.settings.as_deref())?
+    let settings = SettingsSources::load(arguments.settings.as_deref())?
         .read(|reader| Settings::read(reader, host, std::process::id()))?;
     let telemetry = Telemetry::start("orchid-executor", &settings.executor.name, &settings.telemetry)?;
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("a crypto provider is installed already"))?;
-    let mut signals = Signals::install().context("signals")?;
+    let mut signals = ShutdownSignals::install().context("signals")?;
     let mut app = App::start(settings).await?;
     let address = app.address();
     tracing::info!(%address, "listening");
     if let Some(path) = &arguments.announce {
-        announce(path, &address.to_string())?;
+        write_address(path, &address.to_string())?;
     }
     tokio::select! {
         signal = signals.next() => tracing::info!(%signal, "stopping"),

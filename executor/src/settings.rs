@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use orchid_kit::settings::{Reader, Secret};
+use orchid_kit::settings::{Secret, SettingsReader};
 use orchid_kit::telemetry::TelemetrySettings;
 
 use crate::fetch::{AddressGuard, Cidr};
@@ -72,7 +72,7 @@ pub struct FetchSettings {
 
 impl Settings {
     /// Reads all sections. `host` and `pid` make the default name.
-    pub fn read(reader: &mut Reader, host: &str, pid: u32) -> Settings {
+    pub fn read(reader: &mut SettingsReader, host: &str, pid: u32) -> Settings {
         Settings {
             control_plane: ControlPlaneSettings::read(reader),
             executor: ExecutorSettings::read(reader, host, pid),
@@ -91,7 +91,7 @@ impl Settings {
 }
 
 impl ControlPlaneSettings {
-    fn read(reader: &mut Reader) -> ControlPlaneSettings {
+    fn read(reader: &mut SettingsReader) -> ControlPlaneSettings {
         let texts =
             reader.required_list("control_plane.urls", "the control plane's replicas, http(s)://host:port");
         let mut urls = Vec::with_capacity(texts.len());
@@ -103,7 +103,7 @@ impl ControlPlaneSettings {
                     urls.push(url);
                 }
                 Ok(_) | Err(_) => {
-                    reader.fault("control_plane.urls", format!("`{text}` is not http(s)://host:port"));
+                    reader.invalid("control_plane.urls", format!("`{text}` is not http(s)://host:port"));
                 }
             }
         }
@@ -112,7 +112,7 @@ impl ControlPlaneSettings {
 }
 
 impl ExecutorSettings {
-    fn read(reader: &mut Reader, host: &str, pid: u32) -> ExecutorSettings {
+    fn read(reader: &mut SettingsReader, host: &str, pid: u32) -> ExecutorSettings {
         let slots = reader.number("slots", 64, 1..=10_000, "runs at once");
         ExecutorSettings {
             pool: reader.text("pool", "default", "the pool to join"),
@@ -125,7 +125,7 @@ impl ExecutorSettings {
 }
 
 impl KafkaSettings {
-    fn read(reader: &mut Reader) -> KafkaSettings {
+    fn read(reader: &mut SettingsReader) -> KafkaSettings {
         let max = reader.number(
             "kafka.message_max_bytes",
             1 << 20,
@@ -151,7 +151,7 @@ impl KafkaSettings {
 }
 
 impl FetchSettings {
-    fn read(reader: &mut Reader) -> FetchSettings {
+    fn read(reader: &mut SettingsReader) -> FetchSettings {
         let texts = reader.list(
             "fetch.allow_private",
             &[],
@@ -161,7 +161,7 @@ impl FetchSettings {
         for text in texts {
             match text.parse::<Cidr>() {
                 Ok(range) => allow_private.push(range),
-                Err(error) => reader.fault("fetch.allow_private", error.to_string()),
+                Err(error) => reader.invalid("fetch.allow_private", error.to_string()),
             }
         }
         FetchSettings { allow_private }
@@ -175,14 +175,14 @@ impl FetchSettings {
 
 #[cfg(test)]
 mod tests {
-    use orchid_kit::settings::Sources;
+    use orchid_kit::settings::SettingsSources;
 
     use super::*;
 
     const LEAST: &str = "pool_token = 't'\ncontrol_plane.urls = ['http://127.0.0.1:7400']\nredis.url = 'redis://r'\nkafka.brokers = ['k:9092']\n";
 
     fn read(toml: &str) -> Result<Settings, Vec<String>> {
-        let sources = Sources::given(toml, Vec::<(String, String)>::new()).unwrap();
+        let sources = SettingsSources::from_text(toml, Vec::<(String, String)>::new()).unwrap();
         sources.read(|reader| Settings::read(reader, "host", 7)).map_err(|faults| {
             faults.0.into_iter().map(|fault| format!("{}: {}", fault.key, fault.message)).collect()
         })

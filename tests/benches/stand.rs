@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use orchid_kit::servers::{Process, Program, Redis, Signal, own_settings};
+use orchid_kit::servers::{ChildCommand, ChildProcess, ProcessSignal, RedisServer, orchid_variables};
 use orchid_proto::executor::v1 as wire;
 use orchid_tests::{Broker, Kafka, Topics, eventually, stack};
 use serde_json::Value;
@@ -31,8 +31,8 @@ pub(crate) struct Stand {
     pub(crate) kafka: Kafka,
     pub(crate) topics: Topics,
     control_plane: ControlPlane,
-    redis: Redis,
-    executor: Process,
+    redis: RedisServer,
+    executor: ChildProcess,
 }
 
 impl Stand {
@@ -45,7 +45,7 @@ impl Stand {
         let kafka = Kafka::start(Broker::Mock).await;
         let topics = Topics::named("bench");
         kafka.make(&topics, None).await;
-        let redis = Redis::start(&folder.join("redis")).await.expect("redis starts");
+        let redis = RedisServer::start(&folder.join("redis")).await.expect("redis starts");
         let log = folder.join("executor.log");
         let settings = [
             ("ORCHID_CONTROL_PLANE_URLS", format!("http://{}", control_plane.address)),
@@ -126,7 +126,7 @@ impl Stand {
     }
 
     pub(crate) async fn stop(mut self) {
-        let ended = self.executor.stop(Signal::Term, STOP_TIMEOUT).await;
+        let ended = self.executor.stop(ProcessSignal::Term, STOP_TIMEOUT).await;
         assert!(ended.is_some_and(|status| status.success()), "the executor ended with {ended:?}");
         self.redis.stop().await;
     }
@@ -162,12 +162,12 @@ impl Stand {
     }
 }
 
-fn start_executor(settings: &[(&str, String)], log: &PathBuf) -> Process {
+fn start_executor(settings: &[(&str, String)], log: &PathBuf) -> ChildProcess {
     let mut command = machine::pinned(machine::MEASURED);
     command.push(stack::binary("orchid-executor").display().to_string());
-    let mut program = Program::new(command.remove(0))
+    let mut program = ChildCommand::new(command.remove(0))
         .args(command)
-        .without_env(own_settings())
+        .without_env(orchid_variables())
         .log(File::create(log).expect("a log"));
     for (name, value) in settings {
         program = program.env(*name, value);

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use orchid_kit::servers::Signal;
+use orchid_kit::servers::ProcessSignal;
 use orchid_tests::{Message, Stack, StackOptions, Tenant, Upstream, eventually};
 
 use crate::plans;
@@ -109,12 +109,12 @@ async fn an_executor_that_was_frozen_does_no_harm_when_it_wakes() {
     })
     .await;
     let frozen = tenant.attempts(&execution.id).await.remove(0).executor;
-    stack.signal_executor(&frozen, Signal::Stop);
+    stack.signal_executor(&frozen, ProcessSignal::Stop);
     eventually("another executor takes over", SOON, async || {
         (tenant.attempts(&execution.id).await.len() == 2).then_some(())
     })
     .await;
-    stack.signal_executor(&frozen, Signal::Cont);
+    stack.signal_executor(&frozen, ProcessSignal::Cont);
     upstream.open(PAGES);
     let done = tenant.success_of(&execution.id).await;
     assert_eq!(done.attempt, 2, "{done:#?}");

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use futures_util::future::join_all;
-use orchid_kit::servers::Signal;
+use orchid_kit::servers::ProcessSignal;
 use orchid_proto::v1::ExecutionState;
 use orchid_tests::{Reply, Stack, StackOptions, Tenant, Upstream, eventually};
 use serde_json::json;
@@ -115,7 +115,7 @@ async fn an_executor_that_is_asked_to_stop_hands_its_runs_over() {
     let execution = tenant.trigger("orders", "main").await;
     eventually("the fourth page is asked for", LONG, async || (upstream.count() == 4).then_some(())).await;
     let executor = tenant.attempts(&execution.id).await.remove(0).executor;
-    stack.signal_executor(&executor, Signal::Term);
+    stack.signal_executor(&executor, ProcessSignal::Term);
     assert!(stack.executor_ended_well(&executor).await, "a drained executor ends with 0");
     upstream.open(5);
     let done = tenant.success_of(&execution.id).await;

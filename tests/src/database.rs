@@ -9,7 +9,7 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-use orchid_kit::servers::{Postgres, PostgresOptions};
+use orchid_kit::servers::{PostgresOptions, PostgresServer};
 use tokio::sync::OnceCell;
 use url::Url;
 
@@ -21,7 +21,7 @@ struct Server {
     owner: String,
     template: Option<String>,
     /// Lives as long as the tests do, and dies with them.
-    _private: Option<Postgres>,
+    _private: Option<PostgresServer>,
 }
 
 static SERVER: OnceCell<Server> = OnceCell::const_new();
@@ -72,7 +72,7 @@ async fn start() -> Server {
         return Server { superuser, owner, template: None, _private: None };
     }
     let options = PostgresOptions { durable: false, max_connections: 400, ..PostgresOptions::default() };
-    let private = Postgres::start(run_folder(), &options).await.expect("postgres starts");
+    let private = PostgresServer::start(run_folder(), &options).await.expect("postgres starts");
     let superuser = Url::parse(&private.url("postgres", "postgres")).expect("url");
     let password = superuser.password().unwrap_or_default();
     let role = format!("CREATE ROLE orchid_owner LOGIN CREATEROLE BYPASSRLS PASSWORD '{password}'");

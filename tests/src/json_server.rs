@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use orchid_kit::servers::{Process, Program, free_port};
+use orchid_kit::servers::{ChildCommand, ChildProcess, free_port};
 use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -25,7 +25,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(30);
 /// A running json-server; killed when dropped.
 pub struct JsonServer {
     port: u16,
-    _process: Process,
+    _process: ChildProcess,
 }
 
 impl JsonServer {
@@ -41,15 +41,15 @@ impl JsonServer {
         fs::write(folder.join("db.json"), database.to_string()).expect("its rows");
         let log_file = folder.join("json-server.log");
         let port = free_port().expect("a port");
-        let mut process = Program::new(node)
+        let mut process = ChildCommand::new(node)
             .args([program])
             .args(["--host", "127.0.0.1", "--port", &port.to_string(), "db.json"])
-            .folder(&folder)
+            .current_dir(&folder)
             .log(File::create(&log_file).expect("a log"))
             .spawn()
             .expect("node starts");
         eventually("json-server serves", START_TIMEOUT, async || {
-            if let Some(status) = process.ended() {
+            if let Some(status) = process.exit_status() {
                 let said = fs::read_to_string(&log_file).unwrap_or_default();
                 panic!("json-server ended ({status}) before it served:\n{said}");
             }

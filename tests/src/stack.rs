@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use orchid_kit::servers::{Process, Program, Redis, Signal, own_settings};
+use orchid_kit::servers::{ChildCommand, ChildProcess, ProcessSignal, RedisServer, orchid_variables};
 use tokio::sync::OnceCell;
 use tonic::transport::{Channel, Endpoint};
 
@@ -27,13 +27,13 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(35);
 /// 32 bytes of base64, for a key that keeps no secret.
 const MASTER_KEY: &str = "b3JjaGlkLXRlc3RzLW9yY2hpZC10ZXN0cy1vcmNoaWQ=";
 
-static REDIS: OnceCell<Redis> = OnceCell::const_new();
+static REDIS: OnceCell<RedisServer> = OnceCell::const_new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A program that is not given the test run's own settings, which it would refuse as unknown.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
-    for name in own_settings() {
+    for name in orchid_variables() {
         command.env_remove(name);
     }
     command
@@ -135,7 +135,7 @@ struct Node {
     settings: Vec<(String, String)>,
     binary: PathBuf,
     arguments: Vec<String>,
-    process: Option<Process>,
+    process: Option<ChildProcess>,
 }
 
 /// A running Orchid.
@@ -146,7 +146,7 @@ pub struct Stack {
     pub topics: Topics,
     options: StackOptions,
     kafka: Arc<Kafka>,
-    own_redis: Option<Redis>,
+    own_redis: Option<RedisServer>,
     folder: PathBuf,
     control_planes: Vec<Node>,
     executors: Vec<Node>,
@@ -167,7 +167,7 @@ impl Stack {
             kafka.make(&topics, options.topic_max_bytes).await;
         }
         let own_redis = match options.own_redis {
-            true => Some(Redis::start(&folder.join("redis")).await.expect("redis starts")),
+            true => Some(RedisServer::start(&folder.join("redis")).await.expect("redis starts")),
             false => None,
         };
         let mut stack = Stack {
@@ -301,7 +301,7 @@ impl Stack {
     }
 
     /// Sends a signal to the executor of this name.
-    pub fn signal_executor(&mut self, name: &str, signal: Signal) {
+    pub fn signal_executor(&mut self, name: &str, signal: ProcessSignal) {
         let node =
             self.executors.iter_mut().find(|node| node.name == name).expect("an executor of that name");
         assert!(node.process.as_mut().expect("it runs").signal(signal), "{name} takes no signal");
@@ -341,7 +341,7 @@ impl Stack {
         .await;
         for node in self.executors.iter_mut().chain(&mut self.control_planes) {
             let Some(mut process) = node.process.take() else { continue };
-            let status = process.stop(Signal::Term, STOP_TIMEOUT).await;
+            let status = process.stop(ProcessSignal::Term, STOP_TIMEOUT).await;
             assert!(status.is_some_and(|status| status.success()), "{} ended with {status:?}", node.name);
         }
         assert_eq!(self.database.number("SELECT count(*) FROM leases"), 0, "leases are left over");
@@ -381,8 +381,8 @@ impl Node {
         let _ = fs::remove_file(&announce);
         let log_file = folder.join(format!("{}.log", self.name));
         let log = File::options().create(true).append(true).open(&log_file).expect("a log");
-        let mut program = Program::new(&self.binary)
-            .without_env(own_settings())
+        let mut program = ChildCommand::new(&self.binary)
+            .without_env(orchid_variables())
             .args(&self.arguments)
             .args(["--announce".as_ref(), announce.as_os_str()])
             .log(log);
@@ -391,7 +391,7 @@ impl Node {
         }
         let mut process = program.spawn().expect("the binary runs");
         self.address = eventually(&format!("{} serves", self.name), START_TIMEOUT, async || {
-            if let Some(status) = process.ended() {
+            if let Some(status) = process.exit_status() {
                 let said = fs::read_to_string(&log_file).unwrap_or_default();
                 panic!("{} ended ({status}) before it served:\n{said}", self.name);
             }
@@ -402,9 +402,11 @@ impl Node {
     }
 }
 
-async fn shared_redis() -> &'static Redis {
+async fn shared_redis() -> &'static RedisServer {
     REDIS
-        .get_or_init(|| async { Redis::start(&run_folder().join("redis")).await.expect("redis starts") })
+        .get_or_init(|| async {
+            RedisServer::start(&run_folder().join("redis")).await.expect("redis starts")
+        })
         .await
 }
 

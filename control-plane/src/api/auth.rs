@@ -187,7 +187,7 @@ where
         if let Some(parent) =
             request.headers().get("traceparent").and_then(|value| value.to_str().ok()?.parse().ok())
         {
-            telemetry::follow(&span, &parent);
+            telemetry::set_parent(&span, &parent);
         }
         let work = async move {
             match door.admit(&path, request.headers()).await {

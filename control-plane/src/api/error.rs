@@ -93,7 +93,7 @@ fn of_key(error: &KeyError) -> Status {
 }
 
 fn internal(error: &(dyn std::error::Error + 'static)) -> Status {
-    let trace_id = telemetry::current().map(|place| place.trace_id_hex()).unwrap_or_default();
+    let trace_id = telemetry::current_traceparent().map(|place| place.trace_id_hex()).unwrap_or_default();
     tracing::error!(error, trace_id, "request failed by a fault of the server");
     let mut details = ErrorDetails::new();
     details.set_error_info("INTERNAL", DOMAIN, HashMap::from([("trace_id".to_owned(), trace_id.clone())]));

@@ -4,7 +4,7 @@
 
 use std::{collections::HashMap, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use orchid_kit::tasks::Tasks;
+use orchid_kit::tasks::TaskGroup;
 use orchid_proto::{
     DESCRIPTOR_SET,
     admin::v1::tenant_service_server::{self as tenants, TenantServiceServer},
@@ -90,10 +90,10 @@ pub fn serve(
     api: Arc<Api>,
     settings: Settings,
     listening: Listening,
-    tasks: &mut Tasks,
+    tasks: &mut TaskGroup,
     jitter: f64,
 ) -> Result<impl Future<Output = Result<(), ServeError>> + Send + use<>, ServeError> {
-    let stop = tasks.stop();
+    let stop = tasks.stop_token();
     let (reporter, health_service) = tonic_health::server::health_reporter();
     let report = health::report(reporter, SERVICES.to_vec(), api.databases.clone(), stop.clone());
     tasks.start("health", report);

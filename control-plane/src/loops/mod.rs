@@ -13,7 +13,7 @@ mod retention;
 mod scheduler;
 mod sweep;
 
-use orchid_kit::tasks::Tasks;
+use orchid_kit::tasks::TaskGroup;
 
 use crate::commands::fleet::Fleet;
 use crate::doorbell::Doorbell;
@@ -21,13 +21,13 @@ use crate::settings::{LoopSettings, RunSettings};
 
 /// Starts all loops; they end when the tasks' stop token is cancelled.
 pub fn start(
-    tasks: &mut Tasks,
+    tasks: &mut TaskGroup,
     fleet: &Fleet,
     doorbell: &Doorbell,
     loops: &LoopSettings,
     runs: &RunSettings,
 ) {
-    let stop = tasks.stop();
+    let stop = tasks.stop_token();
     let retention = runs.history_retention;
     tasks
         .start("scheduler", scheduler::run(fleet.clone(), loops.scheduler_interval, retention, stop.clone()));

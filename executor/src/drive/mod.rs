@@ -78,7 +78,7 @@ pub async fn drive(parts: Arc<Parts>, granted: Granted) {
         fence = identity.fence,
     );
     if let Some(trigger) = &granted.assignment.traceparent {
-        telemetry::follow(&span, trigger);
+        telemetry::set_parent(&span, trigger);
     }
     attempt(&parts, granted).instrument(span).await;
 }

@@ -114,7 +114,7 @@ async fn kept_apart(parts: &Parts, session: &Session, lease: &Lease) -> Result<K
 
 /// Messages carry the place of the attempt's span; without spans, one made up below the trigger's.
 fn trace_context(trigger: Option<Traceparent>) -> TraceContext {
-    let place = telemetry::current().unwrap_or_else(|| {
+    let place = telemetry::current_traceparent().unwrap_or_else(|| {
         let own = Traceparent::random();
         let below = trigger.and_then(|trigger| {
             let flags = u8::from(trigger.sampled());

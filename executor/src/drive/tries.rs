@@ -108,7 +108,7 @@ impl Tries {
 
 async fn fetch(agent: Agent, try_id: TryId, request: Request) -> Ended {
     let span = tracing::info_span!(
-        target: orchid_kit::telemetry::FINE_SPANS,
+        target: orchid_kit::telemetry::EXPORT_ONLY_SPANS,
         "try",
         http.request.method = request.method,
         url.full = &*without_query(&request.url),

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use orchid_executor::app::App;
 use orchid_executor::settings::Settings;
-use orchid_kit::servers::Redis;
-use orchid_kit::settings::Sources;
+use orchid_kit::servers::RedisServer;
+use orchid_kit::settings::SettingsSources;
 use orchid_proto::executor::v1 as wire;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Headers as _, Message as _};
@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Everything around an executor.
 pub(crate) struct Stand {
     pub(crate) control_plane: ControlPlane,
-    pub(crate) redis: Option<Redis>,
+    pub(crate) redis: Option<RedisServer>,
     pub(crate) kafka: Kafka,
     pub(crate) upstream: Upstream,
     _folder: tempfile::TempDir,
@@ -41,7 +41,7 @@ impl Stand {
         let folder = tempfile::tempdir().unwrap();
         Stand {
             control_plane: ControlPlane::start(ttl_ms).await,
-            redis: Some(Redis::start(&folder.path().join("redis")).await.unwrap()),
+            redis: Some(RedisServer::start(&folder.path().join("redis")).await.unwrap()),
             kafka: Kafka::start(),
             upstream: Upstream::start().await,
             _folder: folder,
@@ -57,7 +57,7 @@ impl Stand {
              kafka.brokers = ['{}']\nfetch.allow_private = ['127.0.0.0/8']\n{more}",
             self.control_plane.address, self.kafka.brokers
         );
-        let sources = Sources::given(&toml, Vec::<(String, String)>::new()).unwrap();
+        let sources = SettingsSources::from_text(&toml, Vec::<(String, String)>::new()).unwrap();
         let settings = sources.read(|reader| Settings::read(reader, "test", 1)).unwrap();
         App::start(settings).await.unwrap()
     }

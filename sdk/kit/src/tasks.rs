@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 /// How a task ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ending {
+pub enum TaskExit {
     /// Its future returned.
     Finished,
     /// It panicked, with this text.
@@ -22,17 +22,17 @@ pub enum Ending {
 
 /// A task that ended, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ended {
+pub struct EndedTask {
     /// The name that it was started under.
     pub name: String,
     /// How it ended.
-    pub ending: Ending,
+    pub exit: TaskExit,
 }
 
-/// Tasks did not end by their deadline and were aborted.
+/// TaskGroup did not end by their deadline and were aborted.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("not ended within {} ms: {}", deadline.as_millis(), names.join(", "))]
-pub struct Unfinished {
+pub struct UnfinishedTasks {
     /// Their names, sorted.
     pub names: Vec<String>,
     /// How long they had.
@@ -41,25 +41,25 @@ pub struct Unfinished {
 
 /// The tasks of one owner. Dropping it aborts what still runs.
 #[derive(Debug, Default)]
-pub struct Tasks {
+pub struct TaskGroup {
     stop: CancellationToken,
     running: JoinSet<()>,
     names: HashMap<Id, String>,
 }
 
-impl Tasks {
+impl TaskGroup {
     /// No tasks yet, and a stop token of its own.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// No tasks yet; they stop when `parent` does, or alone.
-    pub fn under(parent: &CancellationToken) -> Self {
+    pub fn with_parent(parent: &CancellationToken) -> Self {
         Self { stop: parent.child_token(), ..Self::default() }
     }
 
     /// What every task watches: cancelled means return soon.
-    pub fn stop(&self) -> CancellationToken {
+    pub fn stop_token(&self) -> CancellationToken {
         self.stop.clone()
     }
 
@@ -72,7 +72,7 @@ impl Tasks {
         self.names.insert(handle.id(), name.into());
     }
 
-    /// How many have not ended, or were not yet told of by [`Tasks::next_ended`].
+    /// How many have not ended, or were not yet told of by [`TaskGroup::next_ended`].
     pub fn len(&self) -> usize {
         self.names.len()
     }
@@ -84,7 +84,7 @@ impl Tasks {
 
     /// Waits for the next task to end; for ever while there is none. Cancel safe. An owner selects on it: a task that ends while nobody
     /// asked it to is a fault of the process.
-    pub async fn next_ended(&mut self) -> Ended {
+    pub async fn next_ended(&mut self) -> EndedTask {
         match self.running.join_next_with_id().await {
             Some(joined) => self.report(joined),
             None => std::future::pending().await,
@@ -92,12 +92,12 @@ impl Tasks {
     }
 
     /// Asks all to stop and waits for them; those that are late are aborted and named. Panics on the way are logged.
-    pub async fn join(mut self, deadline: Duration) -> Result<(), Unfinished> {
+    pub async fn join(mut self, deadline: Duration) -> Result<(), UnfinishedTasks> {
         self.stop.cancel();
         let all = async {
             while let Some(joined) = self.running.join_next_with_id().await {
                 let ended = report(&mut self.names, joined);
-                if let Ending::Panicked(text) = &ended.ending {
+                if let TaskExit::Panicked(text) = &ended.exit {
                     tracing::error!(task = ended.name, panic = text, "task panicked while stopping");
                 }
             }
@@ -108,26 +108,26 @@ impl Tasks {
         self.running.shutdown().await;
         let mut names: Vec<String> = self.names.into_values().collect();
         names.sort();
-        Err(Unfinished { names, deadline })
+        Err(UnfinishedTasks { names, deadline })
     }
 
-    fn report(&mut self, joined: Result<(Id, ()), JoinError>) -> Ended {
+    fn report(&mut self, joined: Result<(Id, ()), JoinError>) -> EndedTask {
         report(&mut self.names, joined)
     }
 }
 
-fn report(names: &mut HashMap<Id, String>, joined: Result<(Id, ()), JoinError>) -> Ended {
-    let (id, ending) = match joined {
-        Ok((id, ())) => (id, Ending::Finished),
+fn report(names: &mut HashMap<Id, String>, joined: Result<(Id, ()), JoinError>) -> EndedTask {
+    let (id, exit) = match joined {
+        Ok((id, ())) => (id, TaskExit::Finished),
         Err(error) => {
             let id = error.id();
             match error.try_into_panic() {
-                Ok(payload) => (id, Ending::Panicked(panic_text(payload.as_ref()))),
-                Err(_) => (id, Ending::Aborted),
+                Ok(payload) => (id, TaskExit::Panicked(panic_text(payload.as_ref()))),
+                Err(_) => (id, TaskExit::Aborted),
             }
         }
     };
-    Ended { name: names.remove(&id).unwrap_or_default(), ending }
+    EndedTask { name: names.remove(&id).unwrap_or_default(), exit }
 }
 
 fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
@@ -141,29 +141,29 @@ mod tests {
 
     #[tokio::test]
     async fn a_task_that_panics_is_reported_with_its_name_and_text() {
-        let mut tasks = Tasks::new();
-        let stop = tasks.stop();
+        let mut tasks = TaskGroup::new();
+        let stop = tasks.stop_token();
         tasks.start("steady", async move { stop.cancelled().await });
         tasks.start("broken", async { panic!("no row {}", 7) });
         let ended = tasks.next_ended().await;
-        assert_eq!(ended, Ended { name: "broken".into(), ending: Ending::Panicked("no row 7".into()) });
+        assert_eq!(ended, EndedTask { name: "broken".into(), exit: TaskExit::Panicked("no row 7".into()) });
         assert_eq!(tasks.len(), 1);
         tasks.join(Duration::from_secs(5)).await.unwrap();
     }
 
     #[tokio::test]
     async fn a_task_that_returns_early_is_reported() {
-        let mut tasks = Tasks::new();
+        let mut tasks = TaskGroup::new();
         tasks.start("relay", async {});
-        assert_eq!(tasks.next_ended().await, Ended { name: "relay".into(), ending: Ending::Finished });
+        assert_eq!(tasks.next_ended().await, EndedTask { name: "relay".into(), exit: TaskExit::Finished });
         assert!(tasks.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn join_names_what_did_not_stop_in_time() {
-        let mut tasks = Tasks::new();
+        let mut tasks = TaskGroup::new();
         tasks.start("deaf", std::future::pending());
-        let stop = tasks.stop();
+        let stop = tasks.stop_token();
         tasks.start("obedient", async move { stop.cancelled().await });
         let error = tasks.join(Duration::from_secs(30)).await.unwrap_err();
         assert_eq!(error.to_string(), "not ended within 30000 ms: deaf");
@@ -172,10 +172,10 @@ mod tests {
     #[tokio::test]
     async fn tasks_stop_with_the_token_above_them() {
         let parent = CancellationToken::new();
-        let mut tasks = Tasks::under(&parent);
-        let stop = tasks.stop();
+        let mut tasks = TaskGroup::with_parent(&parent);
+        let stop = tasks.stop_token();
         tasks.start("child", async move { stop.cancelled().await });
         parent.cancel();
-        assert_eq!(tasks.next_ended().await.ending, Ending::Finished);
+        assert_eq!(tasks.next_ended().await.exit, TaskExit::Finished);
     }
 }

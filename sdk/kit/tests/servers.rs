@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use orchid_kit::servers::{Postgres, PostgresOptions, Redis, Signal, free_port};
+use orchid_kit::servers::{PostgresOptions, PostgresServer, ProcessSignal, RedisServer, free_port};
 
 /// A folder of this test's own, removed at its end.
 struct Folder(PathBuf);
@@ -23,7 +23,7 @@ impl Folder {
 
 impl Drop for Folder {
     fn drop(&mut self) {
-        let _ = Postgres::wipe(&self.0);
+        let _ = PostgresServer::wipe(&self.0);
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
@@ -38,9 +38,9 @@ fn psql(url: &str, statement: &str) -> String {
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-async fn start(folder: &Path) -> Postgres {
+async fn start(folder: &Path) -> PostgresServer {
     let options = PostgresOptions { durable: false, ..PostgresOptions::default() };
-    Postgres::start(folder, &options).await.expect("postgres starts")
+    PostgresServer::start(folder, &options).await.expect("postgres starts")
 }
 
 #[tokio::test]
@@ -75,14 +75,14 @@ async fn a_setting_that_postgres_does_not_know_is_told_in_its_words() {
     let folder = Folder::new();
     let options =
         PostgresOptions { settings: vec!["no_such_setting=1".to_owned()], ..PostgresOptions::default() };
-    let error = Postgres::start(&folder.0, &options).await.expect_err("a server with a wrong setting");
+    let error = PostgresServer::start(&folder.0, &options).await.expect_err("a server with a wrong setting");
     assert!(error.to_string().contains("no_such_setting"), "{error}");
 }
 
 #[tokio::test]
 async fn redis_answers_and_ends_with_its_value() {
     let folder = Folder::new();
-    let server = Redis::start(&folder.0).await.expect("redis starts");
+    let server = RedisServer::start(&folder.0).await.expect("redis starts");
     let port = server.port();
     assert!(listens(port));
     assert!(server.url().ends_with(&format!("@127.0.0.1:{port}")), "{}", server.url());
@@ -99,16 +99,16 @@ fn free_ports_are_free() {
 #[tokio::test]
 async fn a_killed_server_starts_again_where_it_was() {
     let folder = Folder::new();
-    let mut postgres = Postgres::start(&folder.0, &PostgresOptions::default()).await.unwrap();
+    let mut postgres = PostgresServer::start(&folder.0, &PostgresOptions::default()).await.unwrap();
     let url = postgres.url("postgres", "postgres");
     psql(&url, "CREATE TABLE kept (n int)");
-    assert!(postgres.process().signal(Signal::Kill));
-    postgres.process().finish().unwrap();
+    assert!(postgres.process().signal(ProcessSignal::Kill));
+    postgres.process().wait_blocking().unwrap();
     // Its children notice a little later that it is gone.
     while postgres.restart().await.is_err() {}
     assert_eq!(psql(&url, "SELECT count(*) FROM kept"), "0");
 
-    let mut redis = Redis::start(&folder.0).await.unwrap();
+    let mut redis = RedisServer::start(&folder.0).await.unwrap();
     let (url, port) = (redis.url(), redis.port());
     redis.process().kill();
     assert!(!listens(port));
@@ -122,7 +122,7 @@ async fn a_killed_server_starts_again_where_it_was() {
 async fn hold_servers() {
     let folder = Folder::new();
     let postgres = start(&folder.0).await;
-    let redis = Redis::start(&folder.0).await.expect("redis starts");
+    let redis = RedisServer::start(&folder.0).await.expect("redis starts");
     println!("\nholding {} {} {}", postgres.port(), redis.port(), folder.0.display());
     std::future::pending::<()>().await;
 }

@@ -16,10 +16,10 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::{Authorize, Credentials, Error};
+use crate::{Credentials, Error, RequestInterceptor};
 
 /// What the service clients are generic over: one HTTP/2 connection, and the caller's identity on each call.
-pub type Connection = InterceptedService<Channel, Authorize>;
+pub type InterceptedChannel = InterceptedService<Channel, RequestInterceptor>;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
@@ -31,14 +31,14 @@ const MESSAGE_LIMIT: usize = 16 << 20;
 #[derive(Debug, Clone)]
 pub struct Client {
     channel: Channel,
-    authorize: Authorize,
+    authorize: RequestInterceptor,
 }
 
 macro_rules! services {
     ($($(#[$doc:meta])* $name:ident: $service:ident,)*) => {
         impl Client {
             $($(#[$doc])*
-            pub fn $name(&self) -> $service<Connection> {
+            pub fn $name(&self) -> $service<InterceptedChannel> {
                 $service::with_interceptor(self.channel.clone(), self.authorize.clone())
                     .send_compressed(CompressionEncoding::Gzip)
                     .accept_compressed(CompressionEncoding::Gzip)
@@ -66,7 +66,7 @@ services! {
 impl Client {
     /// Connects to `host:port`, `http://host:port` or `https://host:port`.
     pub async fn connect(endpoint: &str, credentials: Credentials) -> Result<Self, Error> {
-        let authorize = Authorize::new(credentials, DEFAULT_DEADLINE);
+        let authorize = RequestInterceptor::new(credentials, DEFAULT_DEADLINE);
         let channel = address(endpoint)?
             .connect()
             .await
@@ -77,7 +77,7 @@ impl Client {
     /// Another deadline for calls that answer once, instead of 30 s. Streams have none.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.authorize = Authorize::new(self.authorize.into_credentials(), deadline);
+        self.authorize = RequestInterceptor::new(self.authorize.into_credentials(), deadline);
         self
     }
 

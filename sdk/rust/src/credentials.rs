@@ -26,13 +26,13 @@ pub enum Credentials {
 
 /// Puts the caller's identity and the deadline on each request.
 #[derive(Debug, Clone)]
-pub struct Authorize {
+pub struct RequestInterceptor {
     credentials: Credentials,
     tenant: Option<MetadataValue<Ascii>>,
     deadline: Duration,
 }
 
-impl Authorize {
+impl RequestInterceptor {
     pub(crate) fn new(credentials: Credentials, deadline: Duration) -> Self {
         let Credentials::Development { tenant } = &credentials;
         let tenant = tenant.and_then(|tenant| tenant.to_string().parse().ok());
@@ -48,7 +48,7 @@ impl Authorize {
     }
 }
 
-impl Interceptor for Authorize {
+impl Interceptor for RequestInterceptor {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         if let Some(tenant) = &self.tenant {
             request.metadata_mut().insert(TENANT, tenant.clone());
@@ -71,7 +71,9 @@ mod tests {
 
     fn sent(request: Request<()>) -> Request<()> {
         let tenant = Some(Uuid::from_u128(7));
-        Authorize::new(Credentials::Development { tenant }, Duration::from_secs(3)).call(request).unwrap()
+        RequestInterceptor::new(Credentials::Development { tenant }, Duration::from_secs(3))
+            .call(request)
+            .unwrap()
     }
 
     fn deadline(request: &Request<()>) -> Option<&str> {

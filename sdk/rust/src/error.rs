@@ -26,12 +26,12 @@ pub enum Error {
     },
     /// The server answered, and said no.
     #[error(transparent)]
-    Refused(Box<Refusal>),
+    Status(Box<StatusError>),
 }
 
 /// What a server said when it refused a call.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub struct Refusal {
+pub struct StatusError {
     /// The status code.
     pub code: Code,
     /// The status message.
@@ -39,14 +39,14 @@ pub struct Refusal {
     /// `ErrorInfo.reason`, in upper snake case; empty where the server gave none.
     pub reason: String,
     /// Faults of the request, by field or JSON pointer.
-    pub violations: Vec<Violation>,
+    pub violations: Vec<FieldViolation>,
     /// When trying again makes sense.
     pub retry_after: Option<Duration>,
 }
 
 /// One fault of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation {
+pub struct FieldViolation {
     /// The field, or the JSON pointer into the document.
     pub field: String,
     /// What is wrong with it.
@@ -60,16 +60,16 @@ impl Error {
     }
 
     /// What the server said, where one answered.
-    pub fn refusal(&self) -> Option<&Refusal> {
+    pub fn status_error(&self) -> Option<&StatusError> {
         match self {
-            Self::Refused(refusal) => Some(refusal),
+            Self::Status(refusal) => Some(refusal),
             Self::InvalidEndpoint { .. } | Self::Unreachable { .. } => None,
         }
     }
 
     /// The status code, where a server answered.
     pub fn code(&self) -> Option<Code> {
-        self.refusal().map(|refusal| refusal.code)
+        self.status_error().map(|refusal| refusal.code)
     }
 }
 
@@ -80,16 +80,16 @@ impl From<Status> for Error {
             Some(_) if lost => {
                 Self::Unreachable { endpoint: "the control plane".to_owned(), source: Box::new(status) }
             }
-            _ => Self::Refused(Box::new(Refusal::from(&status))),
+            _ => Self::Status(Box::new(StatusError::from(&status))),
         }
     }
 }
 
-impl From<&Status> for Refusal {
+impl From<&Status> for StatusError {
     fn from(status: &Status) -> Self {
         let details = status.get_error_details();
         let violations = details.bad_request().map(|request| request.field_violations.as_slice());
-        let violation = |found: &tonic_types::FieldViolation| Violation {
+        let violation = |found: &tonic_types::FieldViolation| FieldViolation {
             field: found.field.clone(),
             description: found.description.clone(),
         };
@@ -103,7 +103,7 @@ impl From<&Status> for Refusal {
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for StatusError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let message = if self.message.is_empty() { self.code.description() } else { &self.message };
         f.write_str(message)?;

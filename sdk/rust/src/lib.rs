@@ -20,7 +20,7 @@ mod client;
 mod credentials;
 mod error;
 
-pub use client::{Client, Connection};
-pub use credentials::{Authorize, Credentials};
-pub use error::{Error, Refusal, Violation};
+pub use client::{Client, InterceptedChannel};
+pub use credentials::{Credentials, RequestInterceptor};
+pub use error::{Error, FieldViolation, StatusError};
 pub use orchid_proto::{admin, json, v1};

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use orchid_kit::servers::{Process, Program};
+use orchid_kit::servers::{ChildCommand, ChildProcess};
 use rdkafka::{
     ClientConfig,
     admin::{
@@ -37,7 +37,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 pub(super) struct Apache {
     brokers: String,
     launch: Launch,
-    process: Mutex<Option<Process>>,
+    process: Mutex<Option<ChildProcess>>,
 }
 
 struct Launch {
@@ -126,7 +126,7 @@ impl Apache {
         assert!(running.is_none(), "kafka runs already");
         let mut process = self.launch.spawn("kafka.log", &["kafka.Kafka"]);
         eventually("kafka serves", START_TIMEOUT, async || {
-            if let Some(status) = process.ended() {
+            if let Some(status) = process.exit_status() {
                 panic!("kafka ended ({status}) before it served:\n{}", self.launch.said("kafka.log"));
             }
             let brokers = self.brokers.clone();
@@ -140,15 +140,15 @@ impl Apache {
 
 impl Launch {
     /// Runs a class with some arguments, the last of which is the file with the settings.
-    fn spawn(&self, log: &str, class: &[&str]) -> Process {
+    fn spawn(&self, log: &str, class: &[&str]) -> ChildProcess {
         let log = File::options().create(true).append(true).open(self.folder.join(log)).expect("a log");
-        Program::new(&self.java)
+        ChildCommand::new(&self.java)
             // Little memory, and a quick start rather than a fast run.
             .args(["-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
             .args(["-Dorg.apache.logging.log4j.level=WARN", "-cp", &self.class_path])
             .args(class.iter().copied())
             .args([self.folder.join("server.properties")])
-            .folder(&self.folder)
+            .current_dir(&self.folder)
             .log(log)
             .spawn()
             .expect("java starts")

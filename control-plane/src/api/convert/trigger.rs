@@ -20,7 +20,7 @@ pub(crate) fn decode(request: v1::TriggerPlanRequest, now: DateTime<Utc>) -> Res
         request;
     let context_override = request::given(context_override_json).map(|text| context(&text)).transpose()?;
     // A run is traced from its trigger; where nobody exports traces, its ids still run through.
-    let traceparent = telemetry::current().unwrap_or_else(Traceparent::random).to_string();
+    let traceparent = telemetry::current_traceparent().unwrap_or_else(Traceparent::random).to_string();
     Ok(TriggerPlan {
         id: Uuid::now_v7(),
         key,

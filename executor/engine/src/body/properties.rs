@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use orchid_plan::{
-    CsvHeader, CsvRules, PathSelection, PlainPath, PathSegment, RawRows, ResponseFormat, ResponseRules, Value,
+    CsvHeader, CsvRules, PathSegment, PathSelection, PlainPath, RawRows, ResponseFormat, ResponseRules, Value,
 };
 use proptest::prelude::*;
 use serde::de::IgnoredAny;

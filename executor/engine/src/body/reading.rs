@@ -253,8 +253,9 @@ mod tests {
         ] {
             let rules = ResponseRules::default();
             let reading = |parts| BodyReader { rules: &rules, content_type, bodiless: false, parts };
-            let read =
-                reading(&PathSelection::of([next.as_slice()])).read(&Bytes::from_static(body.as_bytes())).unwrap();
+            let read = reading(&PathSelection::of([next.as_slice()]))
+                .read(&Bytes::from_static(body.as_bytes()))
+                .unwrap();
             assert_eq!(String::from_utf8(read.value().to_json()).unwrap(), built);
         }
     }

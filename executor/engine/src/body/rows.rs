@@ -101,8 +101,9 @@ mod tests {
     use super::*;
 
     fn path(text: &str) -> PlainPath {
-        let step =
-            |part: &str| part.parse().map_or_else(|_| PathSegment::Member(part.to_owned()), PathSegment::Index);
+        let step = |part: &str| {
+            part.parse().map_or_else(|_| PathSegment::Member(part.to_owned()), PathSegment::Index)
+        };
         PlainPath(text.split('/').filter(|part| !part.is_empty()).map(step).collect())
     }
 

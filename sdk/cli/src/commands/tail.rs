@@ -1,7 +1,7 @@
 //! `orchid tail`: a plan's messages as they come, one line each, or as JSON lines.
 
 use anyhow::Context as _;
-use orchid_kit::shutdown::Signals;
+use orchid_kit::shutdown::ShutdownSignals;
 use serde_json::json;
 
 use crate::{
@@ -29,7 +29,7 @@ pub(crate) async fn run(
     })?;
     let tenant = target.tenant()?.to_string();
     let from = if args.from_beginning { From::Beginning } else { From::Now };
-    let mut signals = Signals::install()?;
+    let mut signals = ShutdownSignals::install()?;
     let mut reader = Reader::start(&brokers, args.topics.clone(), from).await?;
     if console.is_terminal() {
         console.notice(format!("messages of {} from {brokers}; Ctrl-C ends", args.plan));

@@ -11,7 +11,7 @@ mod trouble;
 mod yours;
 
 use anyhow::{Context as _, bail};
-use orchid_kit::{clock, shutdown::Signals};
+use orchid_kit::{clock, shutdown::ShutdownSignals};
 use orchid_sdk::{Client, Credentials};
 
 use self::{run::Runs, yours::Api};
@@ -37,7 +37,7 @@ pub(crate) async fn run(options: &StackOptions, api: &ApiOptions, console: Conso
     let ApiOptions { url, headers } = api;
     let api = url.as_deref().map(|url| Api::parse(url, headers)).transpose()?;
     let plan = if api.is_some() { yours::PLAN } else { examples::PLAN };
-    let mut signals = Signals::install()?;
+    let mut signals = ShutdownSignals::install()?;
     let began = clock::monotonic();
     let mut stack = tokio::select! {
         started = Stack::start(options, console) => started?,

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use orchid_kit::tasks::Tasks;
+use orchid_kit::tasks::TaskGroup;
 use tokio::time;
 
 use crate::console::{Console, Style};
@@ -25,8 +25,8 @@ struct Follower {
 }
 
 /// Follows the logs until the tasks stop, from their present ends.
-pub(super) fn follow(logs: Vec<(String, PathBuf)>, console: Console, tasks: &mut Tasks) {
-    let stop = tasks.stop();
+pub(super) fn follow(logs: Vec<(String, PathBuf)>, console: Console, tasks: &mut TaskGroup) {
+    let stop = tasks.stop_token();
     let mut followers: Vec<Follower> =
         logs.into_iter().map(|(name, path)| Follower::new(name, path)).collect();
     tasks.start("logs", async move {

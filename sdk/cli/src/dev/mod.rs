@@ -12,7 +12,7 @@ pub(crate) mod upstream;
 
 use std::time::Instant;
 
-use orchid_kit::{clock, shutdown::Signals};
+use orchid_kit::{clock, shutdown::ShutdownSignals};
 
 pub(crate) use stack::{Stack, StackOptions};
 
@@ -28,7 +28,7 @@ pub(crate) async fn run(
     exit_when_ready: bool,
     console: Console,
 ) -> anyhow::Result<Exit> {
-    let mut signals = Signals::install()?;
+    let mut signals = ShutdownSignals::install()?;
     let began = clock::monotonic();
     let mut stack = tokio::select! {
         started = Stack::start(options, console) => started?,
@@ -46,7 +46,7 @@ pub(crate) async fn run(
 }
 
 /// Tends the stack until somebody wants it to end.
-pub(crate) async fn until_signal(stack: &mut Stack, signals: &mut Signals) {
+pub(crate) async fn until_signal(stack: &mut Stack, signals: &mut ShutdownSignals) {
     tokio::select! {
         () = stack.tend() => {}
         _ = signals.next() => {}
@@ -54,7 +54,7 @@ pub(crate) async fn until_signal(stack: &mut Stack, signals: &mut Signals) {
 }
 
 /// Stops the stack in order; a second signal kills what is left.
-pub(crate) async fn stop(stack: Stack, signals: &mut Signals, console: Console) {
+pub(crate) async fn stop(stack: Stack, signals: &mut ShutdownSignals, console: Console) {
     if console.is_terminal() {
         console.notice("stopping; Ctrl-C again to stop at once");
     }

@@ -8,10 +8,10 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use orchid_kit::{
-    announce::announced,
+    address_file::read_address,
     backoff::Backoff,
     clock,
-    servers::{Process, Program, Signal, own_settings},
+    servers::{ChildCommand, ChildProcess, ProcessSignal, orchid_variables},
 };
 use tokio::time;
 
@@ -40,7 +40,7 @@ pub(crate) struct Service {
     recipe: Recipe,
     log: PathBuf,
     announcement: PathBuf,
-    process: Option<Process>,
+    process: Option<ChildProcess>,
     backoff: Backoff,
     state: State,
 }
@@ -71,7 +71,7 @@ impl Service {
             if let Some(ending) = service.ended() {
                 bail!("{} ended before it served ({ending}){}", service.name(), service.last_words());
             }
-            if let Some(address) = announced(&service.announcement) {
+            if let Some(address) = read_address(&service.announcement) {
                 service.state = State::Serving { address, since: clock::monotonic() };
                 return Ok(service);
             }
@@ -121,7 +121,7 @@ impl Service {
                 }
             }
             State::Starting { since } => {
-                if let Some(address) = announced(&self.announcement) {
+                if let Some(address) = read_address(&self.announcement) {
                     let took = now - *since;
                     console.notice(format!("{} serves again after {} ms", self.name(), took.as_millis()));
                     self.state = State::Serving { address, since: now };
@@ -134,7 +134,7 @@ impl Service {
     /// Asks it to stop; [`Service::stopped`] waits for that.
     pub(crate) fn ask_to_stop(&mut self) {
         if let Some(process) = &mut self.process {
-            process.signal(Signal::Term);
+            process.signal(ProcessSignal::Term);
         }
     }
 
@@ -158,7 +158,7 @@ impl Service {
     }
 
     fn ended(&mut self) -> Option<String> {
-        self.process.as_mut()?.ended().map(|status| status.to_string())
+        self.process.as_mut()?.exit_status().map(|status| status.to_string())
     }
 
     fn last_words(&self) -> String {
@@ -183,14 +183,16 @@ fn log_file(folder: &Path, name: &str) -> PathBuf {
 }
 
 /// The program with its settings and nobody else's: this process's own `ORCHID_…` are not meant for its children.
-fn program(recipe: &Recipe, log: &Path) -> anyhow::Result<Program> {
+fn program(recipe: &Recipe, log: &Path) -> anyhow::Result<ChildCommand> {
     let log = File::options()
         .create(true)
         .append(true)
         .open(log)
         .with_context(|| format!("cannot write {}", log.display()))?;
-    let mut program =
-        Program::new(&recipe.program).without_env(own_settings()).args(recipe.arguments.clone()).log(log);
+    let mut program = ChildCommand::new(&recipe.program)
+        .without_env(orchid_variables())
+        .args(recipe.arguments.clone())
+        .log(log);
     for (name, value) in &recipe.settings {
         program = program.env(*name, value);
     }

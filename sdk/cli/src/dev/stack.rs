@@ -12,8 +12,8 @@ use anyhow::{Context as _, bail};
 use futures_util::future::try_join_all;
 use orchid_kit::{
     clock,
-    servers::{Postgres, PostgresOptions, Redis, ServerError},
-    tasks::Tasks,
+    servers::{PostgresOptions, PostgresServer, RedisServer, ServerError},
+    tasks::TaskGroup,
 };
 use orchid_sdk::{Client, Credentials, admin::v1::CreateTenantRequest};
 use tokio::{time, try_join};
@@ -61,11 +61,11 @@ pub(crate) struct Stack {
     folder: PathBuf,
     state: DevState,
     services: Vec<Service>,
-    postgres: Postgres,
-    redis: Redis,
+    postgres: PostgresServer,
+    redis: RedisServer,
     /// Of Postgres and Redis: starts that failed since the end.
     failures: (u32, u32),
-    tasks: Tasks,
+    tasks: TaskGroup,
     console: Console,
     /// In this process; gone with it.
     _broker: Option<Broker>,
@@ -81,12 +81,12 @@ impl Stack {
         let secrets = Secrets::of(&folder)?;
         let (control_plane, executor) =
             (programs::find(programs::CONTROL_PLANE)?, programs::find(programs::EXECUTOR)?);
-        let mut tasks = Tasks::new();
+        let mut tasks = TaskGroup::new();
         let (kafka, broker) = broker(options.kafka.as_deref())?;
         let upstream = Upstream::start(&folder, &secrets.upstream_key, &mut tasks).await?;
         let durable = PostgresOptions::default();
-        let (postgres, redis) = try_join!(Postgres::start(&folder, &durable), async {
-            Redis::start(&folder.join("redis")).await
+        let (postgres, redis) = try_join!(PostgresServer::start(&folder, &durable), async {
+            RedisServer::start(&folder.join("redis")).await
         })?;
         let addresses = Addresses {
             postgres: ["orchid_app", "orchid_fleet", "postgres"].map(|role| postgres.url(role, "postgres")),
@@ -170,11 +170,11 @@ impl Stack {
 
     /// A server is tried again at every turn: what a killed Postgres leaves needs a moment to go.
     async fn tend_servers(&mut self) {
-        if let Some(status) = self.postgres.process().ended() {
+        if let Some(status) = self.postgres.process().exit_status() {
             let again = self.postgres.restart().await;
             self.failures.0 = self.tell_restart("postgres", &status.to_string(), again, self.failures.0);
         }
-        if let Some(status) = self.redis.process().ended() {
+        if let Some(status) = self.redis.process().exit_status() {
             let again = self.redis.restart().await;
             self.failures.1 = self.tell_restart("redis", &status.to_string(), again, self.failures.1);
         }
@@ -241,7 +241,7 @@ fn prepare(folder: &Path, fresh: bool) -> anyhow::Result<File> {
         Err(TryLockError::Error(error)) => return Err(error).context("cannot lock the data folder"),
     }
     if fresh {
-        Postgres::wipe(folder)?;
+        PostgresServer::wipe(folder)?;
         for name in ["secrets.json", "dev.json", "upstream.address"] {
             // A folder that was never used has none.
             let _ = fs::remove_file(folder.join(name));

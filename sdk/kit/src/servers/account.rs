@@ -14,15 +14,15 @@ const CANDIDATES: [&str; 3] = ["postgres", "redis", "nobody"];
 
 /// A user of the machine, by number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Account {
+pub struct UserAccount {
     /// User id.
     pub uid: u32,
     /// Group id.
     pub gid: u32,
 }
 
-impl Account {
-    /// The names of the accounts that [`Account::unprivileged`] looks for.
+impl UserAccount {
+    /// The names of the accounts that [`UserAccount::unprivileged`] looks for.
     pub(super) const TRIED: &'static str = "postgres, redis, nobody";
 
     /// Whether this process runs as root.
@@ -31,7 +31,7 @@ impl Account {
     }
 
     /// An account without privileges, for a server that a root process starts.
-    pub fn unprivileged() -> Option<Account> {
+    pub fn unprivileged() -> Option<UserAccount> {
         from_passwd(&fs::read_to_string("/etc/passwd").ok()?)
     }
 
@@ -61,7 +61,7 @@ impl Account {
     }
 }
 
-fn from_passwd(passwd: &str) -> Option<Account> {
+fn from_passwd(passwd: &str) -> Option<UserAccount> {
     CANDIDATES.iter().find_map(|name| {
         passwd.lines().find_map(|line| {
             let mut fields = line.split(':');
@@ -70,7 +70,7 @@ fn from_passwd(passwd: &str) -> Option<Account> {
             }
             let uid = fields.nth(1)?.parse().ok()?;
             let gid = fields.next()?.parse().ok()?;
-            Some(Account { uid, gid })
+            Some(UserAccount { uid, gid })
         })
     })
 }
@@ -82,10 +82,10 @@ mod tests {
     #[test]
     fn an_account_is_found_by_name_and_the_better_one_wins() {
         let passwd = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65533:nobody:/:/bin/false\npostgres:x:101:104::/:/bin/sh\n";
-        assert_eq!(from_passwd(passwd), Some(Account { uid: 101, gid: 104 }));
+        assert_eq!(from_passwd(passwd), Some(UserAccount { uid: 101, gid: 104 }));
         assert_eq!(
             from_passwd(passwd.split_once("postgres").expect("split").0),
-            Some(Account { uid: 65534, gid: 65533 })
+            Some(UserAccount { uid: 65534, gid: 65533 })
         );
         assert_eq!(from_passwd("root:x:0:0:root:/root:/bin/sh\n"), None);
     }
@@ -94,7 +94,7 @@ mod tests {
     fn a_folder_closed_to_others_is_not_entered() {
         let folder = std::env::temp_dir().join(format!("orchid-account-{}", super::super::random_password()));
         fs::create_dir(&folder).expect("folder");
-        let stranger = Account { uid: 4_000_000, gid: 4_000_000 };
+        let stranger = UserAccount { uid: 4_000_000, gid: 4_000_000 };
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("chmod");
         assert!(stranger.can_enter(&folder));
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o700)).expect("chmod");

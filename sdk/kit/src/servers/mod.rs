@@ -18,10 +18,10 @@ use std::{
     time::Duration,
 };
 
-pub use account::Account;
-pub use postgres::{Postgres, PostgresOptions};
-pub use process::{Process, Program, Signal};
-pub use redis::Redis;
+pub use account::UserAccount;
+pub use postgres::{PostgresOptions, PostgresServer};
+pub use process::{ChildCommand, ChildProcess, ProcessSignal};
+pub use redis::RedisServer;
 
 /// How long a server may take until it answers.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
@@ -87,7 +87,7 @@ fn doing(what: impl Into<String>) -> impl FnOnce(io::Error) -> ServerError {
 
 /// Names of this process's own settings in its environment (`ORCHID_…`): a child of another program is given its own, and would
 /// refuse these as unknown.
-pub fn own_settings() -> Vec<OsString> {
+pub fn orchid_variables() -> Vec<OsString> {
     let names = env::vars_os().map(|(name, _)| name);
     names.filter(|name| name.to_string_lossy().starts_with("ORCHID_")).collect()
 }

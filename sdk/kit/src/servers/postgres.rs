@@ -17,8 +17,8 @@ use tokio::{
 };
 
 use super::{
-    Account, POLL_INTERVAL, Process, Program, START_TIMEOUT, STOP_TIMEOUT, ServerError, Signal, doing,
-    find_program, free_port, random_password, tail,
+    ChildCommand, ChildProcess, POLL_INTERVAL, ProcessSignal, START_TIMEOUT, STOP_TIMEOUT, ServerError,
+    UserAccount, doing, find_program, free_port, random_password, tail,
 };
 
 const REMEDY: &str = "install the package postgresql (Debian, Ubuntu: apt-get install postgresql)";
@@ -45,21 +45,21 @@ impl Default for PostgresOptions {
 
 /// A running private Postgres server; stopped when dropped.
 #[derive(Debug)]
-pub struct Postgres {
-    process: Process,
-    launch: Launch,
+pub struct PostgresServer {
+    process: ChildProcess,
+    launch: PostgresLaunch,
     password: String,
 }
 
-impl Postgres {
+impl PostgresServer {
     /// Starts a server with its data below `folder`, which is made when missing.
     ///
     /// # Errors
     /// When Postgres is not installed, the folder cannot be used, or the server does not start.
-    pub async fn start(folder: &Path, options: &PostgresOptions) -> Result<Postgres, ServerError> {
-        let programs = Programs::find()?;
+    pub async fn start(folder: &Path, options: &PostgresOptions) -> Result<PostgresServer, ServerError> {
+        let programs = PostgresPrograms::find()?;
         let account = account()?;
-        let home = Home::prepare(folder, account)?;
+        let home = ClusterFolder::prepare(folder, account)?;
         if !home.data.join("PG_VERSION").exists() {
             let (initdb, made) = (programs.initdb.clone(), home.clone());
             spawn_blocking(move || made.init(&initdb, account))
@@ -69,9 +69,10 @@ impl Postgres {
         let password =
             fs::read_to_string(home.password_file()).map_err(doing("reading the server's password"))?;
         let port = free_port().map_err(doing("looking for a free port"))?;
-        let launch = Launch { program: programs.postgres, account, home, port, options: options.clone() };
+        let launch =
+            PostgresLaunch { program: programs.postgres, account, home, port, options: options.clone() };
         let process = launch.start().await?;
-        Ok(Postgres { process, launch, password: password.trim().to_owned() })
+        Ok(PostgresServer { process, launch, password: password.trim().to_owned() })
     }
 
     /// Starts it again after its process has ended, on the same port with the same data.
@@ -100,13 +101,13 @@ impl Postgres {
     }
 
     /// The server's process.
-    pub fn process(&mut self) -> &mut Process {
+    pub fn process(&mut self) -> &mut ChildProcess {
         &mut self.process
     }
 
     /// Stops it in good order.
     pub async fn stop(mut self) {
-        self.process.stop(Signal::Int, STOP_TIMEOUT).await;
+        self.process.stop(ProcessSignal::Int, STOP_TIMEOUT).await;
     }
 
     /// Removes what a stopped server left below `folder`, its data included.
@@ -114,7 +115,7 @@ impl Postgres {
     /// # Errors
     /// When it cannot be removed.
     pub fn wipe(folder: &Path) -> Result<(), ServerError> {
-        let home = Home::locate(folder, account()?)?;
+        let home = ClusterFolder::locate(folder, account()?)?;
         match fs::remove_dir_all(&home.folder) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(doing(format!("removing {}", home.folder.display()))(error))
@@ -124,12 +125,12 @@ impl Postgres {
     }
 }
 
-impl Drop for Postgres {
+impl Drop for PostgresServer {
     fn drop(&mut self) {
         // A kill would leave a segment of shared memory behind until the next start.
-        self.process.signal(Signal::Int);
+        self.process.signal(ProcessSignal::Int);
         let patience = std::time::Instant::now() + STOP_TIMEOUT;
-        while self.process.ended().is_none() && std::time::Instant::now() < patience {
+        while self.process.exit_status().is_none() && std::time::Instant::now() < patience {
             std::thread::park_timeout(POLL_INTERVAL);
         }
     }
@@ -137,22 +138,22 @@ impl Drop for Postgres {
 
 /// All that a start needs, so that a second one is like the first.
 #[derive(Debug)]
-struct Launch {
+struct PostgresLaunch {
     program: PathBuf,
-    account: Option<Account>,
-    home: Home,
+    account: Option<UserAccount>,
+    home: ClusterFolder,
     port: u16,
     options: PostgresOptions,
 }
 
-impl Launch {
-    async fn start(&self) -> Result<Process, ServerError> {
+impl PostgresLaunch {
+    async fn start(&self) -> Result<ChildProcess, ServerError> {
         let log = File::create(self.home.log()).map_err(doing("making the server's log"))?;
-        let mut process = Program::new(&self.program)
+        let mut process = ChildCommand::new(&self.program)
             .args(arguments(&self.home, self.port, &self.options))
-            .folder(&self.home.folder)
+            .current_dir(&self.home.folder)
             .account(self.account)
-            .orphaned(Signal::Int)
+            .parent_death_signal(ProcessSignal::Int)
             .log(log)
             .spawn()
             .map_err(doing("starting postgres"))?;
@@ -162,13 +163,13 @@ impl Launch {
 }
 
 #[derive(Debug)]
-struct Programs {
+struct PostgresPrograms {
     initdb: PathBuf,
     postgres: PathBuf,
 }
 
-impl Programs {
-    fn find() -> Result<Programs, ServerError> {
+impl PostgresPrograms {
+    fn find() -> Result<PostgresPrograms, ServerError> {
         let mut folders: Vec<PathBuf> = PROGRAM_FOLDERS
             .iter()
             .flat_map(|root| fs::read_dir(root).into_iter().flatten().flatten())
@@ -179,7 +180,7 @@ impl Programs {
         let find = |program: &'static str| {
             find_program(program, &folders).ok_or(ServerError::NotInstalled { program, remedy: REMEDY })
         };
-        Ok(Programs { initdb: find("initdb")?, postgres: find("postgres")? })
+        Ok(PostgresPrograms { initdb: find("initdb")?, postgres: find("postgres")? })
     }
 }
 
@@ -190,33 +191,33 @@ fn version_in(folder: &Path) -> u32 {
 }
 
 /// The account to run as: `None` is this process's own.
-fn account() -> Result<Option<Account>, ServerError> {
-    if !Account::running_as_root() {
+fn account() -> Result<Option<UserAccount>, ServerError> {
+    if !UserAccount::running_as_root() {
         return Ok(None);
     }
-    Account::unprivileged().map(Some).ok_or(ServerError::NoAccount { tried: Account::TRIED })
+    UserAccount::unprivileged().map(Some).ok_or(ServerError::NoAccount { tried: UserAccount::TRIED })
 }
 
 /// Where a server's files lie.
 #[derive(Debug, Clone)]
-struct Home {
+struct ClusterFolder {
     folder: PathBuf,
     data: PathBuf,
 }
 
-impl Home {
+impl ClusterFolder {
     /// Where the files lie that belong to `folder`: below it, or in `/var/tmp` when the account cannot enter it.
-    fn locate(folder: &Path, account: Option<Account>) -> Result<Home, ServerError> {
+    fn locate(folder: &Path, account: Option<UserAccount>) -> Result<ClusterFolder, ServerError> {
         let absolute = std::path::absolute(folder).map_err(doing(format!("finding {}", folder.display())))?;
         // The nearest folder that exists decides.
         let existing = absolute.ancestors().find(|step| step.exists()).unwrap_or(Path::new("/"));
         let reachable = account.is_none_or(|account| account.can_enter(existing));
         let folder = if reachable { absolute.join("postgres") } else { aside(&absolute) };
-        Ok(Home { data: folder.join("data"), folder })
+        Ok(ClusterFolder { data: folder.join("data"), folder })
     }
 
-    fn prepare(folder: &Path, account: Option<Account>) -> Result<Home, ServerError> {
-        let home = Home::locate(folder, account)?;
+    fn prepare(folder: &Path, account: Option<UserAccount>) -> Result<ClusterFolder, ServerError> {
+        let home = ClusterFolder::locate(folder, account)?;
         let making = || doing(format!("making {}", home.folder.display()));
         if let Some(parent) = home.folder.parent() {
             fs::create_dir_all(parent).map_err(making())?;
@@ -248,7 +249,7 @@ impl Home {
     }
 
     /// Makes the cluster.
-    fn init(&self, initdb: &Path, account: Option<Account>) -> Result<(), ServerError> {
+    fn init(&self, initdb: &Path, account: Option<UserAccount>) -> Result<(), ServerError> {
         // What an interrupted initdb left is of no use.
         if self.data.exists() {
             fs::remove_dir_all(&self.data).map_err(doing("removing a half-made cluster"))?;
@@ -266,16 +267,16 @@ impl Home {
             account.own(&file).map_err(doing("giving the password to the server"))?;
         }
         let log = File::create(self.log()).map_err(doing("making the log of initdb"))?;
-        let mut process = Program::new(initdb)
+        let mut process = ChildCommand::new(initdb)
             .args(["--username=postgres", "--auth=password", "--encoding=UTF8", "--locale=C", "--no-sync"])
             .args(["--pgdata".into(), self.data.clone().into_os_string()])
             .args(["--pwfile".into(), file.into_os_string()])
-            .folder(&self.folder)
+            .current_dir(&self.folder)
             .account(account)
             .log(log)
             .spawn()
             .map_err(doing("starting initdb"))?;
-        let status = process.finish().map_err(doing("waiting for initdb"))?;
+        let status = process.wait_blocking().map_err(doing("waiting for initdb"))?;
         if status.success() {
             return Ok(());
         }
@@ -294,7 +295,7 @@ fn aside(folder: &Path) -> PathBuf {
     PathBuf::from(format!("/var/tmp/orchid-postgres-{hash:016x}"))
 }
 
-fn arguments(home: &Home, port: u16, options: &PostgresOptions) -> Vec<std::ffi::OsString> {
+fn arguments(home: &ClusterFolder, port: u16, options: &PostgresOptions) -> Vec<std::ffi::OsString> {
     let mut settings = vec![
         "listen_addresses=127.0.0.1".to_owned(),
         format!("port={port}"),
@@ -318,11 +319,11 @@ fn socket_folder(folder: &Path) -> String {
 }
 
 /// Waits until the server says so in its pid file.
-async fn ready(process: &mut Process, home: &Home) -> Result<(), ServerError> {
+async fn ready(process: &mut ChildProcess, home: &ClusterFolder) -> Result<(), ServerError> {
     let pid_file = home.data.join("postmaster.pid");
     let deadline = Instant::now() + START_TIMEOUT;
     loop {
-        if let Some(status) = process.ended() {
+        if let Some(status) = process.exit_status() {
             let (status, said) = (status.to_string(), tail(&home.log()));
             return Err(ServerError::Ended { program: "postgres", status, said });
         }
@@ -352,12 +353,12 @@ mod tests {
 
     #[test]
     fn a_folder_that_the_account_cannot_enter_is_replaced_by_one_that_all_can() {
-        let stranger = Account { uid: 4_000_000, gid: 4_000_000 };
+        let stranger = UserAccount { uid: 4_000_000, gid: 4_000_000 };
         let closed = std::env::temp_dir().join(format!("orchid-home-{}", random_password()));
         fs::DirBuilder::new().mode(0o700).create(&closed).expect("folder");
-        let moved = Home::locate(&closed, Some(stranger)).expect("a home");
+        let moved = ClusterFolder::locate(&closed, Some(stranger)).expect("a home");
         assert!(moved.folder.starts_with("/var/tmp"), "{moved:?}");
-        let own = Home::locate(&closed, None).expect("a home");
+        let own = ClusterFolder::locate(&closed, None).expect("a home");
         assert_eq!(own.folder, closed.join("postgres"));
         fs::remove_dir(&closed).expect("clean up");
     }

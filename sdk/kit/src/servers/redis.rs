@@ -16,44 +16,44 @@ use tokio::{
 };
 
 use super::{
-    POLL_INTERVAL, Process, Program, START_TIMEOUT, STOP_TIMEOUT, ServerError, Signal, doing, find_program,
-    free_port, random_password, tail,
+    ChildCommand, ChildProcess, POLL_INTERVAL, ProcessSignal, START_TIMEOUT, STOP_TIMEOUT, ServerError,
+    doing, find_program, free_port, random_password, tail,
 };
 
 const REMEDY: &str = "install the package redis-server (Debian, Ubuntu: apt-get install redis-server)";
 
 /// A running private Redis server; killed when dropped.
 #[derive(Debug)]
-pub struct Redis {
-    process: Process,
-    launch: Launch,
+pub struct RedisServer {
+    process: ChildProcess,
+    launch: RedisLaunch,
     password: String,
 }
 
 /// All that a start needs, so that a second one is like the first.
 #[derive(Debug)]
-struct Launch {
+struct RedisLaunch {
     program: PathBuf,
     folder: PathBuf,
     port: u16,
 }
 
-impl Redis {
+impl RedisServer {
     /// Starts a server with its settings and log in `folder`, which is made when missing.
     ///
     /// # Errors
     /// When Redis is not installed, the folder cannot be written, or the server does not start.
-    pub async fn start(folder: &Path) -> Result<Redis, ServerError> {
+    pub async fn start(folder: &Path) -> Result<RedisServer, ServerError> {
         let server = find_program("redis-server", &[])
             .or_else(|| find_program("valkey-server", &[]))
             .ok_or(ServerError::NotInstalled { program: "redis-server", remedy: REMEDY })?;
         fs::create_dir_all(folder).map_err(doing(format!("making {}", folder.display())))?;
         let port = free_port().map_err(doing("looking for a free port"))?;
         let password = random_password();
-        let launch = Launch { program: server, folder: folder.to_owned(), port };
+        let launch = RedisLaunch { program: server, folder: folder.to_owned(), port };
         write_settings(&launch.settings(), port, &password)?;
         let process = launch.start().await?;
-        Ok(Redis { process, launch, password })
+        Ok(RedisServer { process, launch, password })
     }
 
     /// Starts it again after its process has ended, on the same port, empty.
@@ -76,27 +76,27 @@ impl Redis {
     }
 
     /// The server's process.
-    pub fn process(&mut self) -> &mut Process {
+    pub fn process(&mut self) -> &mut ChildProcess {
         &mut self.process
     }
 
     /// Stops it in good order.
     pub async fn stop(mut self) {
-        self.process.stop(Signal::Term, STOP_TIMEOUT).await;
+        self.process.stop(ProcessSignal::Term, STOP_TIMEOUT).await;
     }
 }
 
-impl Launch {
+impl RedisLaunch {
     fn settings(&self) -> PathBuf {
         self.folder.join("redis.conf")
     }
 
-    async fn start(&self) -> Result<Process, ServerError> {
+    async fn start(&self) -> Result<ChildProcess, ServerError> {
         let log_file = self.folder.join("redis.log");
         let log = File::create(&log_file).map_err(doing("making the log of redis"))?;
-        let mut process = Program::new(&self.program)
+        let mut process = ChildCommand::new(&self.program)
             .args([self.settings().into_os_string()])
-            .folder(&self.folder)
+            .current_dir(&self.folder)
             .log(log)
             .spawn()
             .map_err(doing("starting redis-server"))?;
@@ -123,10 +123,10 @@ fn write_settings(file: &Path, port: u16, password: &str) -> Result<(), ServerEr
 }
 
 /// Waits until the server answers a PING with anything but "loading".
-async fn ready(process: &mut Process, port: u16, log: &Path) -> Result<(), ServerError> {
+async fn ready(process: &mut ChildProcess, port: u16, log: &Path) -> Result<(), ServerError> {
     let deadline = Instant::now() + START_TIMEOUT;
     loop {
-        if let Some(status) = process.ended() {
+        if let Some(status) = process.exit_status() {
             let (status, said) = (status.to_string(), tail(log));
             return Err(ServerError::Ended { program: "redis-server", status, said });
         }

@@ -3,21 +3,21 @@
 use std::{collections::BTreeSet, fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use super::{
-    Fault, Faults, Secret, Setting, Sources,
-    fault::did_you_mean,
+    InvalidSetting, InvalidSettings, Secret, SettingDoc, SettingsSources,
+    invalid::did_you_mean,
     sources::{Raw, variable},
 };
 
 /// Hands out values. Each call names the key, the default and the doc; a getter that finds a fault notes it and answers a stand-in, which
 /// nobody sees because the whole reading then fails.
-pub struct Reader {
-    sources: Sources,
-    settings: Vec<Setting>,
-    faults: Vec<Fault>,
+pub struct SettingsReader {
+    sources: SettingsSources,
+    settings: Vec<SettingDoc>,
+    faults: Vec<InvalidSetting>,
 }
 
-impl Reader {
-    pub(super) fn new(sources: Sources) -> Self {
+impl SettingsReader {
+    pub(super) fn new(sources: SettingsSources) -> Self {
         Self { sources, settings: Vec::new(), faults: Vec::new() }
     }
 
@@ -60,7 +60,7 @@ impl Reader {
         self.parse(key).unwrap_or(default)
     }
 
-    /// As [`Reader::parsed`], for what may be absent.
+    /// As [`SettingsReader::parsed`], for what may be absent.
     pub fn optional_parsed<T>(&mut self, key: &str, doc: &'static str) -> Option<T>
     where
         T: FromStr,
@@ -74,7 +74,7 @@ impl Reader {
     pub fn number(&mut self, key: &str, default: u64, range: RangeInclusive<u64>, doc: &'static str) -> u64 {
         let value = self.parsed(key, default, doc);
         if !range.contains(&value) {
-            self.fault(key, format!("{value} is not within {} and {}", range.start(), range.end()));
+            self.invalid(key, format!("{value} is not within {} and {}", range.start(), range.end()));
         }
         value
     }
@@ -136,27 +136,27 @@ impl Reader {
             match element.split_once('=').map(|(name, secret)| (name.trim(), secret.trim())) {
                 Some((name, secret)) if !name.is_empty() && !secret.is_empty() => {
                     if !names.insert(name.to_owned()) {
-                        self.fault(key, format!("`{name}` stands there twice"));
+                        self.invalid(key, format!("`{name}` stands there twice"));
                     }
                     pairs.push((name.to_owned(), Secret::new(secret)));
                 }
-                _ => self.fault(key, "every element must be name=secret"),
+                _ => self.invalid(key, "every element must be name=secret"),
             }
         }
         pairs
     }
 
     /// Notes a fault that the caller found, in one value or between several.
-    pub fn fault(&mut self, key: &str, message: impl Into<String>) {
-        self.faults.push(Fault { key: key.to_owned(), message: message.into() });
+    pub fn invalid(&mut self, key: &str, message: impl Into<String>) {
+        self.faults.push(InvalidSetting { key: key.to_owned(), message: message.into() });
     }
 
-    pub(super) fn into_settings(self) -> Vec<Setting> {
+    pub(super) fn into_settings(self) -> Vec<SettingDoc> {
         self.settings
     }
 
     /// All is well, or everything that is not.
-    pub(super) fn finish(mut self) -> Result<(), Faults> {
+    pub(super) fn finish(mut self) -> Result<(), InvalidSettings> {
         let keys: BTreeSet<String> = self.settings.iter().map(|setting| setting.key.clone()).collect();
         for key in self.sources.file.keys().filter(|key| !keys.contains(*key)) {
             self.faults.push(unknown(key, keys.iter().map(String::as_str)));
@@ -165,11 +165,11 @@ impl Reader {
         for name in self.sources.environment.keys().filter(|name| !variables.contains(*name)) {
             self.faults.push(unknown(name, variables.iter().map(String::as_str)));
         }
-        if self.faults.is_empty() { Ok(()) } else { Err(Faults(self.faults)) }
+        if self.faults.is_empty() { Ok(()) } else { Err(InvalidSettings(self.faults)) }
     }
 
     fn describe(&mut self, key: &str, default: Option<String>, required: bool, doc: &'static str) {
-        self.settings.push(Setting { key: key.to_owned(), default, required, doc });
+        self.settings.push(SettingDoc { key: key.to_owned(), default, required, doc });
     }
 
     fn raw(&self, key: &str) -> Option<Raw> {
@@ -181,7 +181,7 @@ impl Reader {
         match self.raw(key)? {
             Raw::Text(text) => Some(text),
             Raw::List(_) => {
-                self.fault(key, "is a list, and must be one value");
+                self.invalid(key, "is a list, and must be one value");
                 None
             }
         }
@@ -205,7 +205,7 @@ impl Reader {
         match text.trim().parse() {
             Ok(value) => Some(value),
             Err(error) => {
-                self.fault(key, format!("`{text}`: {error}"));
+                self.invalid(key, format!("`{text}`: {error}"));
                 None
             }
         }
@@ -213,7 +213,7 @@ impl Reader {
 
     fn present<T>(&mut self, key: &str, value: Option<T>) -> Option<T> {
         if value.is_none() && !self.faults.iter().any(|fault| fault.key == key) {
-            self.fault(key, format!("is required: set it in the file, or {}", variable(key)));
+            self.invalid(key, format!("is required: set it in the file, or {}", variable(key)));
         }
         value
     }
@@ -222,26 +222,30 @@ impl Reader {
         let found = choices.iter().find(|(candidate, _)| *candidate == word);
         if found.is_none() {
             let words: Vec<&str> = choices.iter().map(|(candidate, _)| *candidate).collect();
-            self.fault(key, format!("`{word}` is none of {}", words.join(", ")));
+            self.invalid(key, format!("`{word}` is none of {}", words.join(", ")));
         }
         found.map(|(_, value)| *value)
     }
 }
 
-fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Fault {
+fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> InvalidSetting {
     let hint = did_you_mean(name, known).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
-    Fault { key: name.to_owned(), message: format!("there is no such setting{hint}") }
+    InvalidSetting { key: name.to_owned(), message: format!("there is no such setting{hint}") }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn faults(toml: &str, environment: &[(&str, &str)], read: impl FnOnce(&mut Reader)) -> Vec<String> {
-        let sources = Sources::given(toml, environment.iter().copied()).unwrap();
+    fn faults(
+        toml: &str,
+        environment: &[(&str, &str)],
+        read: impl FnOnce(&mut SettingsReader),
+    ) -> Vec<String> {
+        let sources = SettingsSources::from_text(toml, environment.iter().copied()).unwrap();
         match sources.read(read) {
             Ok(()) => Vec::new(),
-            Err(Faults(faults)) => {
+            Err(InvalidSettings(faults)) => {
                 faults.into_iter().map(|fault| format!("{}: {}", fault.key, fault.message)).collect()
             }
         }
@@ -290,7 +294,8 @@ mod tests {
     #[test]
     fn the_environment_wins_over_the_file() {
         let toml = "listen = 'a'\nurls = ['x']\nslots = 4\nquiet = true";
-        let sources = Sources::given(toml, [("ORCHID_LISTEN", "b"), ("ORCHID_URLS", "y, z,")]).unwrap();
+        let sources =
+            SettingsSources::from_text(toml, [("ORCHID_LISTEN", "b"), ("ORCHID_URLS", "y, z,")]).unwrap();
         let read = sources
             .read(|reader| {
                 let urls = reader.required_list("urls", "");
@@ -318,12 +323,12 @@ mod tests {
 
     #[test]
     fn the_list_says_key_default_and_doc() {
-        let settings = super::super::list(|reader| {
+        let settings = super::super::describe_settings(|reader| {
             reader.required_text("redis.url", "where Redis is");
             reader.milliseconds("drain_ms", 30_000, "how long a drain may take");
         });
         assert_eq!(settings[0].variable(), "ORCHID_REDIS_URL");
-        let text = super::super::print(&settings);
+        let text = super::super::render_help(&settings);
         assert!(text.ends_with(
             "  redis.url  where Redis is (required)\n  drain_ms   how long a drain may take (default: 30000)\n"
         ));

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Faults, Reader};
+use super::{InvalidSettings, SettingsReader};
 
 const PREFIX: &str = "ORCHID_";
 
@@ -26,7 +26,7 @@ pub enum SettingsError {
     Toml(#[from] toml::de::Error),
     /// The values are wrong.
     #[error(transparent)]
-    Faults(#[from] Faults),
+    InvalidSettings(#[from] InvalidSettings),
 }
 
 /// One value as it was written.
@@ -40,12 +40,12 @@ pub(super) enum Raw {
 
 /// What was written, before anybody has asked for it.
 #[derive(Default)]
-pub struct Sources {
+pub struct SettingsSources {
     pub(super) file: BTreeMap<String, Raw>,
     pub(super) environment: BTreeMap<String, String>,
 }
 
-impl Sources {
+impl SettingsSources {
     /// The file, where one is named, and this process's environment.
     #[expect(clippy::disallowed_methods, reason = "this is the place that the ban points at")]
     pub fn load(file: Option<&Path>) -> Result<Self, SettingsError> {
@@ -54,11 +54,11 @@ impl Sources {
                 .map_err(|source| SettingsError::File { path: path.to_owned(), source })?,
             None => String::new(),
         };
-        Self::given(&text, std::env::vars())
+        Self::from_text(&text, std::env::vars())
     }
 
     /// A file's text and variables that the caller has.
-    pub fn given<K, V>(
+    pub fn from_text<K, V>(
         toml_text: &str,
         environment: impl IntoIterator<Item = (K, V)>,
     ) -> Result<Self, SettingsError>
@@ -79,8 +79,8 @@ impl Sources {
     }
 
     /// Lets `read` ask for all it needs, and gives its answer, or every fault at once.
-    pub fn read<T>(self, read: impl FnOnce(&mut Reader) -> T) -> Result<T, Faults> {
-        let mut reader = Reader::new(self);
+    pub fn read<T>(self, read: impl FnOnce(&mut SettingsReader) -> T) -> Result<T, InvalidSettings> {
+        let mut reader = SettingsReader::new(self);
         let settings = read(&mut reader);
         reader.finish()?;
         Ok(settings)

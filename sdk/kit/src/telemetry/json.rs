@@ -36,7 +36,7 @@ where
                 line.extend(fields);
             }
         }
-        event.record(&mut Fields(&mut line));
+        event.record(&mut FieldVisitor(&mut line));
         let metadata = event.metadata();
         let now = crate::clock::utc_now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
         line.insert("timestamp".into(), now.into());
@@ -52,9 +52,9 @@ where
     }
 }
 
-struct Fields<'a>(&'a mut Map<String, Value>);
+struct FieldVisitor<'a>(&'a mut Map<String, Value>);
 
-impl Visit for Fields<'_> {
+impl Visit for FieldVisitor<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         self.0.insert(field.name().into(), format!("{value:?}").into());
     }
@@ -131,7 +131,7 @@ mod tests {
             let span = tracing::info_span!("drive", execution_id = "e1", attempt = 2);
             let _entered = span.enter();
             tracing::info!(pages = 3, slow = false, "checkpoint \"accepted\"");
-            crate::telemetry::current().unwrap()
+            crate::telemetry::current_traceparent().unwrap()
         });
         let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
         let mut line: Value = serde_json::from_str(&text).unwrap();

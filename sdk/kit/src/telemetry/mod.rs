@@ -21,10 +21,10 @@ use tracing_subscriber::{
 };
 
 pub use self::settings::{LogFormat, TelemetrySettings};
-pub use self::traceparent::{Traceparent, TraceparentError, current, follow};
+pub use self::traceparent::{Traceparent, TraceparentError, current_traceparent, set_parent};
 
 /// The target of spans that are only made where traces go somewhere: there are many of them, and logs lose little without.
-pub const FINE_SPANS: &str = "orchid::fine";
+pub const EXPORT_ONLY_SPANS: &str = "orchid::fine";
 
 /// Telemetry could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +76,7 @@ impl Telemetry {
             .with_location(false);
         tracing_subscriber::registry()
             .with(filter)
-            .with(filter_fn(move |metadata| exports || metadata.target() != FINE_SPANS))
+            .with(filter_fn(move |metadata| exports || metadata.target() != EXPORT_ONLY_SPANS))
             .with(spans)
             .with(lines(settings.format))
             .try_init()?;

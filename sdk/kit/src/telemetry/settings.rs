@@ -1,6 +1,6 @@
 //! The settings of telemetry, the same in every process.
 
-use crate::settings::Reader;
+use crate::settings::SettingsReader;
 
 /// What a process asked for.
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ pub enum LogFormat {
 
 impl TelemetrySettings {
     /// `log.format`, `log.filter`, `otlp.endpoint`.
-    pub fn read(reader: &mut Reader) -> Self {
+    pub fn read(reader: &mut SettingsReader) -> Self {
         let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
         Self {
             format: reader

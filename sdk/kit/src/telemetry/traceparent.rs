@@ -100,7 +100,7 @@ fn hex_field(text: &str, length: usize) -> Option<&str> {
 }
 
 /// Where the running code stands; `None` outside of any span.
-pub fn current() -> Option<Traceparent> {
+pub fn current_traceparent() -> Option<Traceparent> {
     let context = Span::current().context();
     let span = context.span();
     let place = span.span_context();
@@ -108,7 +108,7 @@ pub fn current() -> Option<Traceparent> {
 }
 
 /// Makes `span` a child of a place in another process. Only before the span is first entered; later, and without telemetry, it changes nothing.
-pub fn follow(span: &Span, parent: &Traceparent) {
+pub fn set_parent(span: &Span, parent: &Traceparent) {
     let context = opentelemetry::Context::new().with_remote_span_context(parent.remote_context());
     if let Err(error) = span.set_parent(context) {
         tracing::trace!(%error, "span keeps its parent");
@@ -156,6 +156,6 @@ mod tests {
 
     #[test]
     fn outside_of_a_span_there_is_no_place() {
-        assert_eq!(current(), None);
+        assert_eq!(current_traceparent(), None);
     }
 }

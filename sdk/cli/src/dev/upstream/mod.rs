@@ -9,8 +9,8 @@ mod routes;
 use std::{io, net::SocketAddr, path::Path};
 
 use orchid_kit::{
-    announce::{announce, announced},
-    tasks::Tasks,
+    address_file::{read_address, write_address},
+    tasks::TaskGroup,
 };
 use tokio::net::TcpListener;
 
@@ -25,13 +25,13 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// Serves on loopback until the tasks stop: on the port that `folder` remembers, so that configs which name it stay true, else on a free
     /// one. Requests must carry `api_key` as `x-api-key`.
-    pub(crate) async fn start(folder: &Path, api_key: &str, tasks: &mut Tasks) -> io::Result<Self> {
+    pub(crate) async fn start(folder: &Path, api_key: &str, tasks: &mut TaskGroup) -> io::Result<Self> {
         let remembered = folder.join("upstream.address");
-        let listener = bind(announced(&remembered)).await?;
+        let listener = bind(read_address(&remembered)).await?;
         let address = listener.local_addr()?;
-        announce(&remembered, &address.to_string()).map_err(io::Error::other)?;
+        write_address(&remembered, &address.to_string()).map_err(io::Error::other)?;
         let service = routes::router(api_key);
-        let stop = tasks.stop();
+        let stop = tasks.stop_token();
         tasks.start("upstream", async move {
             let served = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await;
             if let Err(error) = served {
@@ -67,13 +67,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut urls = Vec::new();
         for _ in 0..2 {
-            let mut tasks = Tasks::new();
+            let mut tasks = TaskGroup::new();
             urls.push(Upstream::start(folder.path(), "key", &mut tasks).await.unwrap().url());
             tasks.join(Duration::from_secs(5)).await.unwrap();
         }
         assert_eq!(urls[0], urls[1]);
         let _taken = TcpListener::bind(urls[0].trim_start_matches("http://")).await.unwrap();
-        let mut tasks = Tasks::new();
+        let mut tasks = TaskGroup::new();
         let other = Upstream::start(folder.path(), "key", &mut tasks).await.unwrap();
         assert_ne!(other.url(), urls[0]);
     }

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct InvalidSetting {
     /// The setting's key, or the variable's name where no setting has it.
     pub key: String,
     /// What is wrong, and what to write instead.
@@ -13,9 +13,9 @@ pub struct Fault {
 
 /// All that is wrong, in the order in which the settings are read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Faults(pub Vec<Fault>);
+pub struct InvalidSettings(pub Vec<InvalidSetting>);
 
-impl fmt::Display for Faults {
+impl fmt::Display for InvalidSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = self.0.len();
         write!(f, "{count} {} in the settings", if count == 1 { "fault" } else { "faults" })?;
@@ -26,7 +26,7 @@ impl fmt::Display for Faults {
     }
 }
 
-impl std::error::Error for Faults {}
+impl std::error::Error for InvalidSettings {}
 
 /// `did you mean x?`, where a known name is near enough to be meant.
 pub(super) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {

@@ -1,10 +1,10 @@
 //! The settings of a process as a list: for its `--help`, for the docs, and for the test that compares the two.
 
-use super::{Reader, Sources};
+use super::{SettingsReader, SettingsSources};
 
 /// One setting, as it describes itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Setting {
+pub struct SettingDoc {
     /// Its key in the file, with dots.
     pub key: String,
     /// Its default as it would be written; `None` where it has none.
@@ -15,7 +15,7 @@ pub struct Setting {
     pub doc: &'static str,
 }
 
-impl Setting {
+impl SettingDoc {
     /// The variable that sets it.
     pub fn variable(&self) -> String {
         super::sources::variable(&self.key)
@@ -23,16 +23,16 @@ impl Setting {
 }
 
 /// All settings that `read` asks for, in its order.
-pub fn list<T>(read: impl FnOnce(&mut Reader) -> T) -> Vec<Setting> {
-    let mut reader = Reader::new(Sources::default());
+pub fn describe_settings<T>(read: impl FnOnce(&mut SettingsReader) -> T) -> Vec<SettingDoc> {
+    let mut reader = SettingsReader::new(SettingsSources::default());
     read(&mut reader);
     reader.into_settings()
 }
 
 /// The list as text for people: one line each, aligned.
-pub fn print(settings: &[Setting]) -> String {
+pub fn render_help(settings: &[SettingDoc]) -> String {
     let key_width = settings.iter().map(|setting| setting.key.len()).max().unwrap_or_default();
-    let line = |setting: &Setting| {
+    let line = |setting: &SettingDoc| {
         let value = match (&setting.default, setting.required) {
             (_, true) => " (required)".to_owned(),
             (Some(default), false) => format!(" (default: {default})"),
