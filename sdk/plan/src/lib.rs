@@ -18,16 +18,16 @@ mod functions;
 #[cfg(test)]
 mod fuzz;
 mod limits;
+mod links;
 mod read_paths;
 mod schema;
 mod scope;
 mod secrets;
-mod timestamp;
 mod template;
 mod time;
+mod timestamp;
 mod value;
 mod warnings;
-mod links;
 
 pub use canonical::{DefinitionHash, canonical_json, definition_hash, integers_from_doubles};
 pub use compiled::{
@@ -43,12 +43,12 @@ pub use env::EvalEnv;
 pub use expr::{EvalError, Expr};
 pub use functions::{FunctionDoc, function_docs};
 pub use limits::ServerLimits;
+pub use links::{LinkHeaderError, ResolveUrlError, find_link, resolve_url};
 pub use read_paths::ReadPaths;
 pub use schema::plan_schema;
 pub use scope::{Scope, ScopeName};
 pub use template::{
     Method, PaginationOverrides, RenderError, RenderErrorCode, RenderedRequest, RequestTemplate, Template,
 };
-pub use value::{JsonType, PathSelection, PlainPath, PathSegment, RawRows, RawRowsError, Value, ValueError};
+pub use value::{JsonType, PathSegment, PathSelection, PlainPath, RawRows, RawRowsError, Value, ValueError};
 pub use warnings::{Warning, WarningCode};
-pub use links::{LinkHeaderError, ResolveUrlError, find_link, resolve_url};

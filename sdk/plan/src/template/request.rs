@@ -5,7 +5,6 @@ use std::fmt;
 use url::Url;
 
 use super::{BodyTemplate, Escape, JsonTemplate, ParamTemplate, params};
-use crate::value::JsonType;
 use crate::{EvalEnv, ReadPaths, RenderError, RenderErrorCode, Scope, Template};
 
 /// HTTP methods that steps can use.
@@ -161,7 +160,12 @@ impl RequestTemplate {
         Ok(RenderedRequest { method: self.method, url, headers, body: bytes })
     }
 
-    fn url(&self, scope: &Scope, env: &EvalEnv, overrides: &PaginationOverrides<'_>) -> Result<Url, RenderError> {
+    fn url(
+        &self,
+        scope: &Scope,
+        env: &EvalEnv,
+        overrides: &PaginationOverrides<'_>,
+    ) -> Result<Url, RenderError> {
         let text = self.url.text(scope, env, Escape::Percent)?;
         let mut url = match overrides.previous_url.and_then(|like| but_for_its_query(like, &text)) {
             Some(url) => url,

@@ -52,7 +52,7 @@ pub(crate) struct Came<'a> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PointerError {
     #[error("the next url is no text, but {0}")]
-    NotText(orchid_plan::Kind),
+    NotText(orchid_plan::JsonType),
     #[error("the next url does not resolve: {0}")]
     Url(#[from] orchid_plan::ResolveUrlError),
     #[error("{0}")]

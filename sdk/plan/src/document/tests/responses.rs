@@ -1,7 +1,7 @@
 //! `response`, and what a body that passes row by row asks of the rest.
 
 use super::*;
-use crate::{CsvHeader, CsvRules, Decompression, PlainPath, PathSegment, ResponseFormat, ResponseRules};
+use crate::{CsvHeader, CsvRules, Decompression, PathSegment, PlainPath, ResponseFormat, ResponseRules};
 
 #[test]
 fn responses_are_read_with_their_defaults() {
