@@ -1,5 +1,5 @@
-//! A world in disorder: answers, pieces of bodies and wakes come in any order, acknowledgements late and newest first, and
-//! the process dies after so many inputs.
+//! A hostile simulation: responses, body pieces and timers arrive in any order, acknowledgements
+//! arrive late and newest first, and the process dies after a given number of inputs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,22 +12,22 @@ use orchid_engine::{
 use proptest::prelude::*;
 use serde_json::Value;
 
-use crate::support::{Clock, EXECUTION, Setup, apply, apply_cursors, saved, start};
+use crate::support::{EXECUTION, TestClock, TestSetup, apply, apply_cursors, saved, start};
 
-/// An upstream: what it answers, the same whenever it is asked, but for the faults before.
+/// An upstream whose responses depend only on the request, apart from injected faults.
 pub(crate) trait Upstream {
     fn reply(&mut self, request: &Request) -> Reply;
 }
 
-/// What an upstream answers.
+/// An upstream's response.
 pub(crate) struct Reply {
     pub(crate) result: Result<Response, FetchError>,
-    /// Bytes after which the body breaks off, where it is taken in pieces.
-    pub(crate) breaks: Option<usize>,
+    /// Bytes after which a streamed body break_after off.
+    pub(crate) break_after: Option<usize>,
 }
 
 impl Reply {
-    /// A status and a JSON body; a 429 asks for so long a wait that the run is handed back.
+    /// Creates a response with a JSON body. The Retry-After of a 429 is long enough to park.
     pub(crate) fn json(request: &Request, status: u16, body: &Value) -> Reply {
         let retry_after = if status == 429 { "90" } else { "1" };
         let headers = vec![
@@ -36,12 +36,12 @@ impl Reply {
         ];
         let response =
             Response { status, headers, body: body.to_string().into(), url: request.url.to_string() };
-        Reply { result: Ok(response), breaks: None }
+        Reply { result: Ok(response), break_after: None }
     }
 
-    /// No answer at all.
+    /// Creates a connection failure.
     pub(crate) fn broken() -> Reply {
-        Reply { result: Err(broken()), breaks: None }
+        Reply { result: Err(broken()), break_after: None }
     }
 }
 
@@ -49,130 +49,134 @@ fn broken() -> FetchError {
     FetchError { kind: FetchErrorKind::Broken, message: "it broke".to_owned(), status: None }
 }
 
-/// In which order things happen.
+/// The order in which inputs arrive.
 #[derive(Debug, Clone)]
-pub(crate) struct Disorder {
-    /// Which of the inputs at hand comes next.
+pub(crate) struct Interleaving {
+    /// Indexes into the pending inputs, used in turn.
     pub(crate) choices: Vec<usize>,
-    /// Inputs until a message is acknowledged.
+    /// Inputs between a message and its acknowledgement.
     pub(crate) lag: usize,
-    /// Bytes of the pieces of a body.
+    /// Bytes per piece of a streamed body.
     pub(crate) piece: usize,
-    /// Inputs before which the run is told to stop: by a drain, or at odd ones by a sink that takes nothing.
+    /// Numbers of inputs that are replaced by a stop: a drain if even, a stalled sink if odd.
     pub(crate) stops: Vec<usize>,
 }
 
-impl Disorder {
-    pub(crate) fn none() -> Disorder {
-        Disorder { choices: vec![0], lag: 0, piece: 1 << 20, stops: Vec::new() }
+impl Interleaving {
+    pub(crate) fn none() -> Interleaving {
+        Interleaving { choices: vec![0], lag: 0, piece: 1 << 20, stops: Vec::new() }
     }
 
-    pub(crate) fn any() -> impl Strategy<Value = Disorder> {
+    pub(crate) fn any() -> impl Strategy<Value = Interleaving> {
         let choices = prop::collection::vec(0_usize..20, 1..12);
         (choices, 0_usize..5, 1_usize..40, prop::collection::vec(1_usize..40, 0..3))
-            .prop_map(|(choices, lag, piece, stops)| Disorder { choices, lag, piece, stops })
+            .prop_map(|(choices, lag, piece, stops)| Interleaving { choices, lag, piece, stops })
     }
 }
 
-/// What a run did so far, over all its attempts.
+/// The effects of an execution so far, over all its attempts.
 #[derive(Default)]
-pub(crate) struct Ran {
+pub(crate) struct ExecutionRecord {
     pub(crate) messages: Vec<Message>,
-    pub(crate) newest: Option<SavedCheckpoint>,
+    pub(crate) checkpoint: Option<SavedCheckpoint>,
     pub(crate) context: BTreeMap<String, Bytes>,
     pub(crate) cursors: BTreeMap<CursorKey, Bytes>,
-    /// Every value that a cursor was saved with, in order.
+    /// Every saved cursor value, in order.
     pub(crate) cursor_values: Vec<(CursorKey, Bytes)>,
     pub(crate) end: Option<ExecutionEnd>,
-    /// Tries under way at once.
-    pub(crate) most: usize,
+    /// Highest number of tries in flight at once.
+    pub(crate) most_in_flight: usize,
     /// Method and url of each request, in order.
-    pub(crate) asked: Vec<String>,
+    pub(crate) requests: Vec<String>,
 }
 
-impl Ran {
-    /// Before anything was done.
-    pub(crate) fn fresh(setup: &Setup) -> Ran {
-        Ran { context: setup.context.clone(), cursors: setup.cursors.clone(), ..Ran::default() }
-    }
-
-    /// What another process finds: nothing but what was saved.
-    pub(crate) fn left(&self) -> Ran {
-        Ran {
-            newest: self.newest.clone(),
-            context: self.context.clone(),
-            cursors: self.cursors.clone(),
-            ..Ran::default()
+impl ExecutionRecord {
+    /// Creates the record of an execution that has not begun.
+    pub(crate) fn fresh(setup: &TestSetup) -> ExecutionRecord {
+        ExecutionRecord {
+            context: setup.context.clone(),
+            cursors: setup.cursors.clone(),
+            ..ExecutionRecord::default()
         }
     }
 
-    /// What the next run finds.
-    pub(crate) fn next(&self) -> Ran {
-        Ran { newest: None, ..self.left() }
+    /// Returns what another process finds: only what was saved.
+    pub(crate) fn resumed(&self) -> ExecutionRecord {
+        ExecutionRecord {
+            checkpoint: self.checkpoint.clone(),
+            context: self.context.clone(),
+            cursors: self.cursors.clone(),
+            ..ExecutionRecord::default()
+        }
+    }
+
+    /// Returns what the next execution finds: context and cursors, but no resume state.
+    pub(crate) fn next_execution(&self) -> ExecutionRecord {
+        ExecutionRecord { checkpoint: None, ..self.resumed() }
     }
 }
 
-/// Goes on with a run, until its end or the process's after `steps` inputs.
+/// Continues an execution until it ends or `steps` inputs were taken.
 pub(crate) fn run(
-    setup: &Setup,
+    setup: &TestSetup,
     upstream: &mut dyn Upstream,
-    mut ran: Ran,
+    mut ran: ExecutionRecord,
     steps: usize,
-    disorder: &Disorder,
-) -> Ran {
-    let mut clock = Clock { elapsed: Duration::ZERO };
+    interleaving: &Interleaving,
+) -> ExecutionRecord {
+    let mut clock = TestClock { elapsed: Duration::ZERO };
     let mut step = 0;
     for attempt in 1..200 {
         let mut setup = setup.clone();
         (setup.context, setup.cursors) = (ran.context.clone(), ran.cursors.clone());
-        let machine = Machine::new(setup.job(attempt, EXECUTION, ran.newest.clone()));
-        let mut process = Process {
+        let machine = Machine::new(setup.job(attempt, EXECUTION, ran.checkpoint.clone()));
+        let mut process = SimulatedProcess {
             machine: machine.expect("the checkpoint reads"),
             upstream: &mut *upstream,
-            disorder,
+            interleaving,
             ran: &mut ran,
             clock,
             inputs: vec![Input::Begin],
             sending: Vec::new(),
             bodies: BTreeMap::new(),
-            under_way: BTreeSet::new(),
+            in_flight: BTreeSet::new(),
         };
         let left = process.run(&mut step, steps);
         clock = process.clock;
         match left {
-            Left::Ended | Left::Killed => return ran,
-            Left::HandedBack => {}
+            AttemptEnd::Ended | AttemptEnd::Killed => return ran,
+            AttemptEnd::HandedBack => {}
         }
     }
-    panic!("it is handed back for ever");
+    panic!("the execution never ends");
 }
 
-enum Left {
+enum AttemptEnd {
     Ended,
     Killed,
     HandedBack,
 }
 
-struct Process<'a> {
+struct SimulatedProcess<'a> {
     machine: Machine,
     upstream: &'a mut dyn Upstream,
-    disorder: &'a Disorder,
-    ran: &'a mut Ran,
-    clock: Clock,
-    /// What has happened, and is not told yet.
+    interleaving: &'a Interleaving,
+    ran: &'a mut ExecutionRecord,
+    clock: TestClock,
+    /// Inputs that are not delivered yet.
     inputs: Vec<Input>,
-    /// Messages on their way, and the step at which they are acknowledged.
+    /// Unacknowledged messages, each with the step at which it is acknowledged.
     sending: Vec<(usize, EmitId, Message)>,
-    /// Bodies that come in pieces: the rest, and whether it breaks off there.
+    /// Streamed bodies: the undelivered rest, and whether the body break_after off after it.
     bodies: BTreeMap<TryId, (Bytes, bool)>,
-    under_way: BTreeSet<TryId>,
+    in_flight: BTreeSet<TryId>,
 }
 
-impl Process<'_> {
-    fn run(&mut self, step: &mut usize, steps: usize) -> Left {
+impl SimulatedProcess<'_> {
+    fn run(&mut self, step: &mut usize, steps: usize) -> AttemptEnd {
         while *step < steps {
             *step += 1;
-            assert!(*step < 100_000, "it does not end");
+            assert!(*step < 100_000, "the execution does not end");
             self.clock.elapsed += Duration::from_millis(7);
             let input = self.next(*step);
             let mut left = None;
@@ -186,24 +190,24 @@ impl Process<'_> {
                 return left;
             }
         }
-        Left::Killed
+        AttemptEnd::Killed
     }
 
     fn next(&mut self, step: usize) -> Input {
-        if self.disorder.stops.contains(&step) {
+        if self.interleaving.stops.contains(&step) {
             let odd = step % 2 == 1;
             return Input::Stop(if odd { StopReason::SinkStalled } else { StopReason::Drain });
         }
-        assert!(!self.inputs.is_empty(), "it waits for nothing");
-        let choice = self.disorder.choices[step % self.disorder.choices.len()];
+        assert!(!self.inputs.is_empty(), "an unfinished execution has no pending input");
+        let choice = self.interleaving.choices[step % self.interleaving.choices.len()];
         let input = self.inputs.remove(choice % self.inputs.len());
         if let Input::Response { try_id, .. } | Input::ResponseHead { try_id, .. } = &input {
-            self.under_way.remove(try_id);
+            self.in_flight.remove(try_id);
         }
         input
     }
 
-    fn take(&mut self, output: Output, step: usize) -> Option<Left> {
+    fn take(&mut self, output: Output, step: usize) -> Option<AttemptEnd> {
         match output {
             Output::Fetch { try_id, request } => self.fetch(try_id, &request),
             Output::ReadBody { try_id } => self.read(try_id),
@@ -213,38 +217,38 @@ impl Process<'_> {
                     .retain(|input| !matches!(input, Input::BodyPiece { try_id: of, .. } if *of == try_id));
             }
             Output::Emit { emit_id, message } => {
-                self.sending.push((step + self.disorder.lag, emit_id, message))
+                self.sending.push((step + self.interleaving.lag, emit_id, message))
             }
-            // The first wait of an attempt is its deadline.
+            // The first timer of an attempt is its deadline: it must not fire here.
             Output::StartTimer { timer_id: TimerId(1), .. } => {}
             Output::StartTimer { timer_id, .. } => self.inputs.push(Input::TimerFired { timer_id }),
             Output::Park { not_before, .. } => {
                 let wait = (not_before - start()).to_std().unwrap_or_default();
                 self.clock.elapsed = self.clock.elapsed.max(wait);
-                return Some(Left::HandedBack);
+                return Some(AttemptEnd::HandedBack);
             }
-            Output::Finished(ExecutionFinish::Released) => return Some(Left::HandedBack),
+            Output::Finished(ExecutionFinish::Released) => return Some(AttemptEnd::HandedBack),
             Output::Finished(ExecutionFinish::Ended(ending)) => {
                 self.ran.end = Some(ending);
-                return Some(Left::Ended);
+                return Some(AttemptEnd::Ended);
             }
         }
         None
     }
 
     fn fetch(&mut self, try_id: TryId, request: &Request) {
-        self.ran.asked.push(format!("{} {}", request.method, &request.url[url::Position::BeforePath..]));
-        self.under_way.insert(try_id);
-        self.ran.most = self.ran.most.max(self.under_way.len());
+        self.ran.requests.push(format!("{} {}", request.method, &request.url[url::Position::BeforePath..]));
+        self.in_flight.insert(try_id);
+        self.ran.most_in_flight = self.ran.most_in_flight.max(self.in_flight.len());
         let duration = Duration::from_millis(5);
-        let Reply { result, breaks } = self.upstream.reply(request);
+        let Reply { result, break_after } = self.upstream.reply(request);
         match result {
-            Ok(mut response) if in_pieces(request, &response) => {
+            Ok(mut response) if is_streamed(request, &response) => {
                 let mut body = std::mem::take(&mut response.body);
-                if let Some(after) = breaks {
+                if let Some(after) = break_after {
                     body.truncate(after);
                 }
-                self.bodies.insert(try_id, (body, breaks.is_some()));
+                self.bodies.insert(try_id, (body, break_after.is_some()));
                 self.inputs.push(Input::ResponseHead { try_id, response, duration });
             }
             result => self.inputs.push(Input::Response { try_id, result, duration }),
@@ -252,9 +256,9 @@ impl Process<'_> {
     }
 
     fn read(&mut self, try_id: TryId) {
-        let Some((body, breaks)) = self.bodies.get_mut(&try_id) else { return };
-        let piece = body.split_to(self.disorder.piece.min(body.len()));
-        let piece = match (piece.is_empty(), *breaks) {
+        let Some((body, break_after)) = self.bodies.get_mut(&try_id) else { return };
+        let piece = body.split_to(self.interleaving.piece.min(body.len()));
+        let piece = match (piece.is_empty(), *break_after) {
             (false, _) => Ok(Some(piece)),
             (true, false) => Ok(None),
             (true, true) => Err(broken()),
@@ -262,7 +266,7 @@ impl Process<'_> {
         self.inputs.push(Input::BodyPiece { try_id, piece, duration: Duration::from_millis(9) });
     }
 
-    /// The newest first: acknowledgements come in any order.
+    /// Acknowledges the newest message first, since Kafka acknowledges in any order.
     fn acknowledge(&mut self, until: usize) {
         while let Some(index) = self.sending.iter().rposition(|(due, ..)| *due <= until) {
             let (_, emit_id, message) = self.sending.remove(index);
@@ -274,17 +278,17 @@ impl Process<'_> {
             apply_cursors(&mut self.ran.cursors, &checkpoint);
             let changes = checkpoint.cursor_changes.iter();
             self.ran.cursor_values.extend(changes.map(|change| (change.key.clone(), change.json.clone())));
-            self.ran.newest = Some(saved(&checkpoint, self.ran.newest.as_ref()));
+            self.ran.checkpoint = Some(saved(&checkpoint, self.ran.checkpoint.as_ref()));
         }
     }
 }
 
-fn in_pieces(request: &Request, response: &Response) -> bool {
+fn is_streamed(request: &Request, response: &Response) -> bool {
     let kind = response.headers.iter().find(|(name, _)| name == "content-type");
     request.streaming.applies(response.status, kind.map_or("", |(_, kind)| kind))
 }
 
-/// Every row that was emitted, by its place. Chunks may be cut anywhere.
+/// Returns every emitted row with its step path, without chunk borders, which may fall anywhere.
 pub(crate) fn rows(messages: &[Message]) -> BTreeSet<(String, String)> {
     let mut rows = BTreeSet::new();
     for message in messages.iter().filter(|message| message.topic == Topic::Responses) {
@@ -297,13 +301,13 @@ pub(crate) fn rows(messages: &[Message]) -> BTreeSet<(String, String)> {
     rows
 }
 
-/// A compiled definition, set up.
-pub(crate) fn setup(definition: &Value) -> Setup {
+/// Compiles a definition that must be valid.
+pub(crate) fn setup(definition: &Value) -> TestSetup {
     let definition = orchid_plan::compile(definition, &orchid_plan::ServerLimits::default());
-    Setup::new(definition.unwrap_or_else(|faults| panic!("{faults}")))
+    TestSetup::new(definition.unwrap_or_else(|faults| panic!("{faults}")))
 }
 
-/// What a run came to, apart from its messages.
-pub(crate) fn succeeded(ran: &Ran) -> bool {
+/// Returns whether the execution ended successfully.
+pub(crate) fn succeeded(ran: &ExecutionRecord) -> bool {
     ran.end.as_ref().is_some_and(|ending| ending.status == EndStatus::Succeeded)
 }

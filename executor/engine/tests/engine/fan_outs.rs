@@ -1,5 +1,5 @@
-//! What holds for every fan-out, in whatever order its answers come and wherever it is killed: each row is emitted, none is
-//! held beyond the window, and a resumed run begins no row again that was settled.
+//! Properties of fan-outs: every row is emitted, in whatever order responses arrive and wherever the
+//! execution is killed, and no more rows are held than the window allows.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,10 +9,11 @@ use orchid_engine::{ExecutionFinish, Input, Machine, Output, Request, Response, 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::chaos::{Disorder, Ran, Reply, Upstream, rows, run, setup, succeeded};
-use crate::support::{Clock, EXECUTION};
+use crate::chaos::{ExecutionRecord, Interleaving, Reply, Upstream, rows, run, setup, succeeded};
+use crate::support::{EXECUTION, TestClock};
 
-/// Plans over the same upstream: `/list?at=n` has rows and a next page, `/row/id` its children, `/child/id` theirs.
+/// Plans for one upstream: `/list?at=n` returns rows and a next page, `/row/id` the children of a
+/// row, `/child/id` theirs.
 fn plans() -> Vec<Value> {
     let list = |more: Value| {
         let mut step = json!({
@@ -53,11 +54,11 @@ fn child_of_parent() -> Value {
         "paginate": {"type": "cursor", "value": "response.body.next", "param": "at"}})
 }
 
-/// An upstream that answers the same whenever it is asked, but for the faults before.
+/// An upstream that returns the same response for every request, apart from injected faults.
 struct Lists {
-    /// Rows of each page.
+    /// Number of rows of each page.
     pages: Vec<usize>,
-    /// Statuses that come before the answer, by path; each once.
+    /// Statuses returned before the response, by path; each once, and 0 is a connection failure.
     faults: BTreeMap<String, Vec<u16>>,
     asked: BTreeMap<String, usize>,
 }
@@ -110,49 +111,49 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_killed_fan_out_loses_no_row(
+    fn killed_fan_out_loses_no_row(
         pages in prop::collection::vec(0_usize..5, 1..4),
         faults in prop::collection::vec((0_usize..8, prop_oneof![Just(0_u16), Just(503), Just(429)]), 0..4),
-        which in 0_usize..6, steps in 1_usize..40, disorder in Disorder::any(),
+        which in 0_usize..6, steps in 1_usize..40, interleaving in Interleaving::any(),
     ) {
         let setup = setup(&plans()[which]);
-        let fresh = || Ran::fresh(&setup);
-        let full = run(&setup, &mut Lists::new(&pages, &[]), fresh(), usize::MAX, &Disorder::none());
+        let fresh = || ExecutionRecord::fresh(&setup);
+        let full = run(&setup, &mut Lists::new(&pages, &[]), fresh(), usize::MAX, &Interleaving::none());
         prop_assert!(succeeded(&full), "{:?}", full.end);
         let mut upstream = Lists::new(&pages, &faults);
-        let killed = run(&setup, &mut upstream, fresh(), steps, &disorder);
-        prop_assert!(killed.most <= 3 + 3 * 50, "{} at once", killed.most);
+        let killed = run(&setup, &mut upstream, fresh(), steps, &interleaving);
+        prop_assert!(killed.most_in_flight <= 3 + 3 * 50, "{} at once", killed.most_in_flight);
         let mut messages = killed.messages.clone();
         if killed.end.is_none() {
-            let rest = run(&setup, &mut upstream, killed.left(), usize::MAX, &disorder);
+            let rest = run(&setup, &mut upstream, killed.resumed(), usize::MAX, &interleaving);
             prop_assert!(succeeded(&rest), "{:?}", rest.end);
-            prop_assert_eq!(&rest.context, &full.context, "the context is that of an undisturbed run");
+            prop_assert_eq!(&rest.context, &full.context, "the context equals that of an undisturbed execution");
             messages.extend(rest.messages);
         }
         prop_assert_eq!(rows(&messages), rows(&full.messages));
     }
 
     #[test]
-    fn a_fan_out_in_any_order_gives_the_same_pages(
-        pages in prop::collection::vec(0_usize..6, 1..4), which in 0_usize..6, disorder in Disorder::any(),
+    fn fan_out_emits_the_same_rows_in_any_order(
+        pages in prop::collection::vec(0_usize..6, 1..4), which in 0_usize..6, interleaving in Interleaving::any(),
     ) {
         let setup = setup(&plans()[which]);
-        let fresh = || Ran::fresh(&setup);
-        let straight = run(&setup, &mut Lists::new(&pages, &[]), fresh(), usize::MAX, &Disorder::none());
-        let mixed = run(&setup, &mut Lists::new(&pages, &[]), fresh(), usize::MAX, &disorder);
+        let fresh = || ExecutionRecord::fresh(&setup);
+        let straight = run(&setup, &mut Lists::new(&pages, &[]), fresh(), usize::MAX, &Interleaving::none());
+        let mixed = run(&setup, &mut Lists::new(&pages, &[]), fresh(), usize::MAX, &interleaving);
         prop_assert_eq!(rows(&mixed.messages), rows(&straight.messages));
         prop_assert_eq!(mixed.context, straight.context);
     }
 }
 
-/// A hundred thousand rows, three at a time.
+/// Runs a hundred thousand rows, three at a time.
 #[test]
-fn a_large_fan_out_holds_only_its_window() {
+fn large_fan_out_holds_only_its_window() {
     let setup = setup(&plans()[1]);
     let rows: Vec<Value> = (0..100_000).map(|id| json!({"id": id})).collect();
     let body = json!({"rows": rows, "next": null}).to_string();
     let mut machine = Machine::new(setup.job(1, EXECUTION, None)).unwrap();
-    let now = Clock { elapsed: Duration::ZERO }.now();
+    let now = TestClock { elapsed: Duration::ZERO }.now();
     let respond = |try_id: TryId, body: &str| Input::Response {
         try_id,
         result: Ok(Response {
@@ -180,7 +181,7 @@ fn a_large_fan_out_holds_only_its_window() {
     };
     let outputs = machine.step(now, respond(TryId(1), &body));
     take(outputs, &mut open, &mut machine);
-    // The first row never answers: the others go only so far ahead.
+    // The first row gets no response: the others may only advance by the window.
     let first = open.remove(0);
     let mut answered = 0;
     while let Some(try_id) = open.pop() {
@@ -188,10 +189,10 @@ fn a_large_fan_out_holds_only_its_window() {
         let outputs = machine.step(now, respond(try_id, "[1]"));
         take(outputs, &mut open, &mut machine);
     }
-    assert!(answered < 4 * 3 && emitted.get() == answered, "{answered} rows ahead of the oldest");
+    assert!(answered < 4 * 3 && emitted.get() == answered, "{answered} rows completed ahead of the first");
     let outputs = machine.step(now, respond(first, "[1]"));
     take(outputs, &mut open, &mut machine);
-    assert_eq!(open.len(), 3, "it goes on");
+    assert_eq!(open.len(), 3, "the window moves on");
     let stopped = machine.step(now, Input::Stop(StopReason::Drain));
     assert!(matches!(stopped.last(), Some(Output::Finished(ExecutionFinish::Released))));
 }

@@ -1,5 +1,6 @@
-//! Runs every case of `tests/cases`: `plan.json` against the answers of `exchange.json` gives `expected.ndjson`, line by
-//! line and byte by byte. `ORCHID_BLESS=1` writes the expected files anew; look at the difference before you keep it.
+//! Runs every case of `tests/cases`: `plan.json` with the responses of `exchange.json` must produce
+//! `expected.ndjson` byte for byte. `ORCHID_BLESS=1` rewrites the expected files; review the
+//! difference before you commit it.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -7,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::support::{
-    Clock, EXECUTION, Event, Left, Reply, Setup, World, apply, apply_cursors, kind_of, saved,
+    AttemptEnd, EXECUTION, Reply, Simulation, TestClock, TestSetup, TraceEvent, apply, apply_cursors,
+    fetch_error_kind, saved,
 };
 use bytes::Bytes;
 use orchid_engine::{
@@ -18,12 +20,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-/// `exchange.json`.
+/// The contents of `exchange.json`: the rule under test, the execution's input and the responses.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Exchange {
-    /// The sentence that the case stands for.
-    says: String,
+struct CaseScript {
+    /// The rule that the case tests, as a sentence.
+    rule: String,
     #[serde(default = "empty_object")]
     config: Value,
     #[serde(default)]
@@ -34,58 +36,59 @@ struct Exchange {
     context: BTreeMap<String, Box<RawValue>>,
     message_max_bytes: Option<usize>,
     #[serde(default)]
-    ran_seconds: u64,
+    elapsed_seconds: u64,
     #[serde(default)]
     traced: bool,
     /// Stored values by `step` or `step/item`.
     #[serde(default)]
     cursors: BTreeMap<String, Box<RawValue>>,
-    /// Bytes of a piece, where a body comes in pieces.
+    /// Bytes per piece of a streamed body.
     piece_bytes: Option<usize>,
-    /// Milliseconds that each takes.
+    /// Milliseconds that each piece takes to arrive.
     piece_ms: Option<u64>,
-    /// The run is cancelled while it is parked for the first time.
+    /// Cancels the execution while it is parked for the first time.
     #[serde(default)]
     cancel_when_parked: bool,
-    /// Further runs begin anew instead of at the last checkpoint, as the next scheduled run does.
+    /// Starts further executions without a resume state, as a schedule does.
     #[serde(default)]
-    anew: bool,
-    /// Runs after the first, each a new execution that begins at the checkpoint of the one before.
+    start_fresh: bool,
+    /// Executions after the first, each resumed at the checkpoint of the one before it.
     #[serde(default)]
-    further_runs: u32,
-    answers: Vec<Answer>,
+    further_executions: u32,
+    responses: Vec<ScriptedResponse>,
 }
 
 fn empty_object() -> Value {
     json!({})
 }
 
-/// One answer: a response, an error, or a stop instead of either.
+/// A response, a fetch error, or a stop instead of either.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Answer {
-    /// For the request whose method and url end like this, `GET /orders/1`, whenever it comes; in order where there is none.
-    to: Option<String>,
-    /// It answers that request every time.
+struct ScriptedResponse {
+    /// Method and path of the request it belongs to (`GET /orders/1`). Responses without it are
+    /// used in order.
+    request: Option<String>,
+    /// Uses it for every such request instead of one.
     #[serde(default)]
     always: bool,
     #[serde(default = "ok")]
     status: u16,
-    /// Pairs; `content-type: application/json` where there are none.
+    /// Name and value pairs; by default `content-type: application/json`.
     headers: Option<Vec<(String, String)>>,
-    /// JSON, sent as the bytes that stand here.
+    /// A JSON body, sent byte for byte as it is written here.
     body: Option<Box<RawValue>>,
-    /// The body as text, instead.
+    /// A text body, instead of `body`.
     text: Option<String>,
-    /// The body as a text repeated, instead.
-    repeat: Option<(String, usize)>,
-    /// Where redirects led.
+    /// A text and the number of times it is repeated, instead of `body`.
+    repeated_text: Option<(String, usize)>,
+    /// The final URL, if redirects were followed.
     url: Option<String>,
     /// A fetch error's code, instead of a response.
     error: Option<String>,
-    /// `cancel`, `drain`, `sink_stalled`, `time_limit`, instead of an answer.
+    /// A stop instead of a response: `cancel`, `drain`, `sink_stalled` or `time_limit`.
     stop: Option<String>,
-    /// The same, a second after the answer.
+    /// A stop one second after the response.
     then_stop: Option<String>,
     #[serde(default = "quick")]
     duration_ms: u64,
@@ -99,7 +102,7 @@ fn quick() -> u64 {
     50
 }
 
-impl Answer {
+impl ScriptedResponse {
     fn reply(&self, request: &Request) -> Reply {
         if let Some(stop) = &self.stop {
             return Reply::Stop(stop_reason(stop));
@@ -114,11 +117,11 @@ impl Answer {
     fn answer(&self, request: &Request) -> Reply {
         let duration = Duration::from_millis(self.duration_ms);
         if let Some(code) = &self.error {
-            let kind = kind_of(code).expect("a code of a fetch error");
+            let kind = fetch_error_kind(code).expect("a code of a fetch error");
             let error = FetchError { kind, message: format!("no answer: {code}"), status: None };
             return Reply::Answer { result: Err(error), duration };
         }
-        let body = match (&self.body, &self.text, &self.repeat) {
+        let body = match (&self.body, &self.text, &self.repeated_text) {
             (Some(json), None, None) => Bytes::copy_from_slice(json.get().as_bytes()),
             (None, Some(text), None) => Bytes::copy_from_slice(text.as_bytes()),
             (None, None, Some((text, times))) => Bytes::from(text.repeat(*times)),
@@ -147,7 +150,7 @@ fn stop_reason(name: &str) -> StopReason {
 }
 
 #[test]
-fn every_case_gives_what_is_expected() {
+fn every_case_produces_its_expected_trace() {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases");
     let mut folders: Vec<PathBuf> = std::fs::read_dir(&cases)
         .expect("tests/cases is there")
@@ -193,12 +196,12 @@ fn difference(expected: &str, found: &str) -> Option<String> {
     Some(format!("more than expected: {}", lines.next().unwrap_or_default()))
 }
 
-fn setup(exchange: &Exchange, definition: orchid_plan::Definition) -> Setup {
-    let mut setup = Setup::new(definition);
+fn setup(exchange: &CaseScript, definition: orchid_plan::Definition) -> TestSetup {
+    let mut setup = TestSetup::new(definition);
     setup.config = exchange.config.clone();
     setup.secrets.clone_from(&exchange.secrets);
     setup.allowed_hosts.clone_from(&exchange.allowed_hosts);
-    setup.ran = Duration::from_secs(exchange.ran_seconds);
+    setup.ran = Duration::from_secs(exchange.elapsed_seconds);
     setup.traced = exchange.traced;
     setup.context = exchange
         .context
@@ -223,23 +226,23 @@ fn run(folder: &Path) -> Result<String, String> {
     let read =
         |name: &str| std::fs::read_to_string(folder.join(name)).map_err(|error| format!("{name}: {error}"));
     let document: Value = serde_json::from_str(&read("plan.json")?).map_err(|error| error.to_string())?;
-    let exchange: Exchange =
+    let exchange: CaseScript =
         serde_json::from_str(&read("exchange.json")?).map_err(|error| error.to_string())?;
-    assert!(!exchange.says.is_empty());
+    assert!(!exchange.rule.is_empty());
     let plan = orchid_plan::check(&document, &orchid_plan::ServerLimits::default())
-        .map_err(|faults| format!("the plan is refused: {faults:?}"))?;
+        .map_err(|diagnostics| format!("the plan is refused: {diagnostics:?}"))?;
 
     let mut setup = setup(&exchange, plan.definition);
-    let mut script = Script::new(&exchange.answers);
+    let mut queue = ResponseQueue::new(&exchange.responses);
     let mut trace = String::new();
-    let (mut clock, mut resume) = (Clock { elapsed: Duration::ZERO }, None);
-    let (mut number, mut runs, mut execution) = (1, 0, EXECUTION);
+    let (mut clock, mut resume) = (TestClock { elapsed: Duration::ZERO }, None);
+    let (mut number, mut finished_executions, mut execution) = (1, 0, EXECUTION);
     loop {
         let job = setup.job(number, execution, resume.clone());
         let mut machine = Machine::new(job).map_err(|error| error.to_string())?;
         let mut events = Vec::new();
         let mut missing = 0;
-        let mut reply = |request: &Request| match script.answer(request) {
+        let mut reply = |request: &Request| match queue.answer(request) {
             Some(answer) => answer.reply(request),
             None => {
                 missing += 1;
@@ -248,7 +251,7 @@ fn run(folder: &Path) -> Result<String, String> {
         };
         let cancel = exchange.cancel_when_parked && number == 2;
         let first = if cancel { Input::Stop(StopReason::Cancel) } else { Input::Begin };
-        let world = World {
+        let world = Simulation {
             machine: &mut machine,
             clock: &mut clock,
             reply: &mut reply,
@@ -261,33 +264,39 @@ fn run(folder: &Path) -> Result<String, String> {
             for event in &events {
                 push_event(&mut trace, event);
             }
-            return Err(format!("it asks for more answers than the exchange has\n{trace}"));
+            return Err(format!("more requests than responses in exchange.json\n{trace}"));
         }
         for event in &events {
             push_event(&mut trace, event);
         }
         if let Some(checkpoint) = machine.checkpoint() {
-            push_line(&mut trace, &shown_checkpoint(&checkpoint));
+            push_line(&mut trace, &checkpoint_line(&checkpoint));
             apply(&mut setup.context, &checkpoint);
             apply_cursors(&mut setup.cursors, &checkpoint);
             resume = Some(saved(&checkpoint, resume.as_ref()));
         }
         match left {
-            Left::Parked(not_before) => {
+            AttemptEnd::Parked(not_before) => {
                 let wait = (not_before - clock.now().wall).to_std().unwrap_or_default();
                 clock.elapsed += wait;
                 number += 1;
             }
-            Left::Finished(ExecutionFinish::Released) => number += 1,
-            Left::Finished(ExecutionFinish::Ended(_)) if runs < exchange.further_runs => {
-                runs += 1;
-                (number, execution) = (1, EXECUTION + u128::from(runs));
-                resume = resume.filter(|_| !exchange.anew);
+            AttemptEnd::Finished(ExecutionFinish::Released) => number += 1,
+            AttemptEnd::Finished(ExecutionFinish::Ended(_))
+                if finished_executions < exchange.further_executions =>
+            {
+                finished_executions += 1;
+                (number, execution) = (1, EXECUTION + u128::from(finished_executions));
+                resume = resume.filter(|_| !exchange.start_fresh);
             }
-            Left::Finished(ExecutionFinish::Ended(_)) => break,
+            AttemptEnd::Finished(ExecutionFinish::Ended(_)) => break,
         }
     }
-    if script.is_over() { Ok(trace) } else { Err(format!("answers are left over\n{trace}")) }
+    if queue.is_drained() {
+        Ok(trace)
+    } else {
+        Err(format!("exchange.json has responses that no request used\n{trace}"))
+    }
 }
 
 fn cursor_key(name: &str) -> CursorKey {
@@ -295,40 +304,45 @@ fn cursor_key(name: &str) -> CursorKey {
     CursorKey { kind: CursorKind::Cursor, step: step.to_owned(), item: item.to_owned() }
 }
 
-/// The answers that are left.
-struct Script<'a>(Vec<&'a Answer>);
+/// The responses that are not used yet.
+struct ResponseQueue<'a>(Vec<&'a ScriptedResponse>);
 
-impl<'a> Script<'a> {
-    fn new(answers: &'a [Answer]) -> Script<'a> {
-        Script(answers.iter().collect())
+impl<'a> ResponseQueue<'a> {
+    fn new(responses: &'a [ScriptedResponse]) -> ResponseQueue<'a> {
+        ResponseQueue(responses.iter().collect())
     }
 
-    fn answer(&mut self, request: &Request) -> Option<&'a Answer> {
+    fn answer(&mut self, request: &Request) -> Option<&'a ScriptedResponse> {
         let path = &request.url[url::Position::BeforePath..];
-        let asked = format!("{} {path}", request.method);
-        let wanted = self.0.iter().position(|answer| answer.to.as_ref().is_some_and(|to| *to == asked));
-        let next = wanted.or_else(|| self.0.iter().position(|answer| answer.to.is_none()))?;
+        let sent = format!("{} {path}", request.method);
+        let wanted = self
+            .0
+            .iter()
+            .position(|answer| answer.request.as_ref().is_some_and(|expected| *expected == sent));
+        let next = wanted.or_else(|| self.0.iter().position(|answer| answer.request.is_none()))?;
         if self.0[next].always { Some(self.0[next]) } else { Some(self.0.remove(next)) }
     }
 
-    fn is_over(&self) -> bool {
+    fn is_drained(&self) -> bool {
         self.0.iter().all(|answer| answer.always)
     }
 }
 
-fn push_event(trace: &mut String, event: &Event) {
+fn push_event(trace: &mut String, event: &TraceEvent) {
     match event {
-        Event::Fetch(request) => push_line(trace, &shown_request(request)),
-        Event::Message(message) => push_line(trace, &shown_message(message)),
-        Event::Wait(delay) => push_line(trace, &json!({"wait_ms": delay.as_millis() as u64}).to_string()),
-        Event::Park { not_before, reason } => {
+        TraceEvent::Fetch(request) => push_line(trace, &request_line(request)),
+        TraceEvent::Message(message) => push_line(trace, &message_line(message)),
+        TraceEvent::Wait(delay) => {
+            push_line(trace, &json!({"wait_ms": delay.as_millis() as u64}).to_string())
+        }
+        TraceEvent::Park { not_before, reason } => {
             let park = json!({"not_before": not_before.to_rfc3339(), "reason": reason});
             push_line(trace, &json!({"park": park}).to_string());
         }
-        Event::Finished(ExecutionFinish::Released) => {
+        TraceEvent::Finished(ExecutionFinish::Released) => {
             push_line(trace, &json!({"finished": "released"}).to_string())
         }
-        Event::Finished(ExecutionFinish::Ended(ending)) => {
+        TraceEvent::Finished(ExecutionFinish::Ended(ending)) => {
             let error = ending.error.as_ref().map(|error| {
                 json!({"class": error.class.as_str(), "code": error.code, "message": error.message,
                     "pointer": error.pointer, "status_code": error.status_code, "step_path": error.step_path})
@@ -344,7 +358,7 @@ fn push_line(trace: &mut String, line: &str) {
     writeln!(trace, "{line}").unwrap();
 }
 
-fn shown_request(request: &Request) -> String {
+fn request_line(request: &Request) -> String {
     let mut fetch = json!({"method": request.method, "url": request.url.as_str()});
     if !request.headers.is_empty() {
         fetch["headers"] = request.headers.iter().map(|(name, value)| json!([name, value])).collect();
@@ -355,8 +369,8 @@ fn shown_request(request: &Request) -> String {
     json!({"fetch": fetch}).to_string()
 }
 
-/// The payload stands here as the bytes that are sent.
-fn shown_message(message: &Message) -> String {
+/// Prints a message; its payload is the exact text that is sent, so that traces compare bytes.
+fn message_line(message: &Message) -> String {
     let topic = match message.topic {
         Topic::Responses => "api-responses",
         Topic::Errors => "api-errors",
@@ -375,7 +389,7 @@ fn shown_message(message: &Message) -> String {
     )
 }
 
-fn shown_checkpoint(checkpoint: &Checkpoint) -> String {
+fn checkpoint_line(checkpoint: &Checkpoint) -> String {
     let text = |bytes: &Bytes| String::from_utf8(bytes.to_vec()).expect("a checkpoint is text");
     let changes: serde_json::Map<String, Value> = checkpoint
         .context_changes

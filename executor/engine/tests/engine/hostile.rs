@@ -1,5 +1,5 @@
-//! Bodies that mean no good: whatever an upstream answers, the run ends, says what it came to, and costs what the body is
-//! large.
+//! Hostile bodies: whatever an upstream sends, the execution ends with a known error or success, and
+//! its output stays proportional to the body.
 
 use std::time::Duration;
 
@@ -9,9 +9,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::support::{Clock, EXECUTION, Event, Left, Reply, Setup, attempt};
+use crate::support::{AttemptEnd, EXECUTION, Reply, TestClock, TestSetup, TraceEvent, attempt};
 
-/// What looks at a body: nothing, everything, a part, rows as bytes, rows as values.
+/// Plans that read none of a body, all of it, a part, rows as bytes, and rows as values.
 fn plans() -> Vec<Value> {
     let step = |more: Value| {
         let mut step =
@@ -40,7 +40,7 @@ const CONTENT_TYPES: [&str; 9] = [
     "image/png",
 ];
 
-/// The head of a message, as far as it is asked about.
+/// The fields of a payload that these tests check.
 #[derive(Deserialize)]
 struct Payload<'a> {
     #[serde(borrow)]
@@ -54,10 +54,10 @@ struct Failure {
     code: String,
 }
 
-/// Runs a plan against one answer, to its end.
+/// Runs a plan to its end; every request gets the same body.
 fn run(plan: &Value, content_type: &str, body: &[u8]) -> Vec<Message> {
     let definition = orchid_plan::compile(plan, &orchid_plan::ServerLimits::default());
-    let setup = Setup::new(definition.expect("the plan compiles"));
+    let setup = TestSetup::new(definition.expect("the plan compiles"));
     let mut machine = Machine::new(setup.job(1, EXECUTION, None)).unwrap();
     let mut reply = |request: &Request| {
         let headers = vec![("content-type".to_owned(), content_type.to_owned())];
@@ -66,16 +66,21 @@ fn run(plan: &Value, content_type: &str, body: &[u8]) -> Vec<Message> {
         Reply::Answer { result: Ok(response), duration: Duration::ZERO }
     };
     let mut events = Vec::new();
-    let left = attempt(&mut machine, &mut Clock { elapsed: Duration::ZERO }, &mut reply, &mut events);
-    assert!(matches!(left, Left::Finished(ExecutionFinish::Ended(_))), "one request is no reason to wait");
+    let left = attempt(&mut machine, &mut TestClock { elapsed: Duration::ZERO }, &mut reply, &mut events);
+    assert!(
+        matches!(left, AttemptEnd::Finished(ExecutionFinish::Ended(_))),
+        "an execution of one request must end without waiting"
+    );
     let message = |event| match event {
-        Event::Message(message) => Some(message),
-        Event::Fetch(_) | Event::Wait(_) | Event::Park { .. } | Event::Finished(_) => None,
+        TraceEvent::Message(message) => Some(message),
+        TraceEvent::Fetch(_) | TraceEvent::Wait(_) | TraceEvent::Park { .. } | TraceEvent::Finished(_) => {
+            None
+        }
     };
     events.into_iter().filter_map(message).collect()
 }
 
-/// What holds for the messages of any body.
+/// Checks that every payload is valid and every error has a code for bad bodies.
 fn check(messages: &[Message]) {
     for message in messages.iter().filter(|message| message.topic != Topic::Events) {
         let payload: Payload<'_> = serde_json::from_slice(&message.payload).unwrap();
@@ -94,7 +99,7 @@ fn check(messages: &[Message]) {
     }
 }
 
-/// Bytes that are nearly something of each format.
+/// Generates bytes that are almost valid in each format.
 fn noise() -> impl Strategy<Value = Vec<u8>> {
     let words = [
         "{\"a\":",
@@ -139,7 +144,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_an_upstream_answers_the_run_ends(
+    fn any_body_ends_the_execution_with_a_known_result(
         body in noise(),
         content_type in prop::sample::select(&CONTENT_TYPES[..]),
         which in 0..5_usize,
@@ -151,7 +156,7 @@ proptest! {
 }
 
 #[test]
-fn a_body_that_is_made_to_cost_much_costs_what_it_is_large() {
+fn amplifying_bodies_produce_bounded_output() {
     let many = 10_000;
     let laughs: String = (1..30).map(|n| format!("<!ENTITY l{n} \"&l{};&l{};\">", n - 1, n - 1)).collect();
     let attributes: String = (0..many).map(|n| format!(" a{n}='1'")).collect();

@@ -1,20 +1,25 @@
-//! The engine from outside: golden cases, and what holds for every run.
+//! Tests of the engine through its public API: golden cases, and properties of every execution.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot continue fails"
+)]
 
-mod canary;
+mod async_jobs;
+mod case_index;
 mod chaos;
-mod cursors;
-mod each;
+mod checkpoints;
+mod cursor_limits;
 mod fan_outs;
+mod for_each;
 mod golden;
 mod hostile;
-mod jobs;
-mod mapping;
-mod places;
 mod properties;
+mod redaction;
 mod sink;
 mod start;
 mod streams;
 mod support;
-mod walks;
+mod windows;

@@ -1,11 +1,13 @@
-//! What holds for every run: it ends within its bounds, a replay gives the same bytes, and whichever checkpoint it goes on
-//! from, nothing is missing.
+//! Properties of every execution: it ends within its limits, a replay produces the same bytes, and
+//! resuming from any checkpoint loses nothing.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::support::{Clock, EXECUTION, Event, Left, Reply, Setup, apply, attempt, saved, start};
+use crate::support::{
+    AttemptEnd, EXECUTION, Reply, TestClock, TestSetup, TraceEvent, apply, attempt, saved, start,
+};
 use bytes::Bytes;
 use orchid_engine::{
     Checkpoint, EmitId, ExecutionFinish, FetchError, FetchErrorKind, Input, Machine, Message, Output,
@@ -14,7 +16,7 @@ use orchid_engine::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// Plans over the same upstream: a list behind `next`, as cursor, url, header, number or plain loop.
+/// Plans for one upstream whose list continues by cursor, URL, header, number or plain loop.
 fn plans() -> Vec<Value> {
     let counted = json!({"count": "add(context.count || `0`, `1`)"});
     let with = |more: Value| {
@@ -44,41 +46,43 @@ fn plans() -> Vec<Value> {
     ]
 }
 
-fn setup(plan: &Value, more: Value) -> Setup {
+fn setup(plan: &Value, more: Value) -> TestSetup {
     let mut definition = plan.clone();
     definition.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     let definition = orchid_plan::compile(&definition, &orchid_plan::ServerLimits::default());
-    Setup::new(definition.expect("the plan compiles"))
+    TestSetup::new(definition.expect("the plan compiles"))
 }
 
-/// An upstream page: how many rows, and which statuses come before the page itself does.
+/// An upstream page: its rows, and the statuses returned before it; 0 is a connection failure.
 #[derive(Debug, Clone)]
-struct Page {
+struct UpstreamPage {
     rows: usize,
     faults: Vec<u16>,
     gone: bool,
 }
 
-fn page() -> impl Strategy<Value = Page> {
+fn page() -> impl Strategy<Value = UpstreamPage> {
     let fault = prop_oneof![Just(500), Just(503), Just(429), Just(0)];
     (0_usize..4, prop::collection::vec(fault, 0..3), prop::bool::weighted(0.1))
-        .prop_map(|(rows, faults, gone)| Page { rows, faults, gone })
+        .prop_map(|(rows, faults, gone)| UpstreamPage { rows, faults, gone })
 }
 
-/// An upstream whose pages are the same whenever they are asked for.
+/// An upstream that returns the same page for every request, apart from injected faults.
 struct Upstream {
-    pages: Vec<Page>,
+    pages: Vec<UpstreamPage>,
     asked: Vec<Cell<usize>>,
 }
 
 impl Upstream {
-    fn new(pages: &[Page]) -> Upstream {
+    fn new(pages: &[UpstreamPage]) -> Upstream {
         Upstream { pages: pages.to_vec(), asked: pages.iter().map(|_| Cell::new(0)).collect() }
     }
 
-    /// The same pages without faults: a place inside a pass has no retries left for all of them again.
-    fn calm(pages: &[Page]) -> Upstream {
-        let pages: Vec<Page> = pages.iter().map(|page| Page { faults: Vec::new(), ..page.clone() }).collect();
+    /// Creates an upstream with the same pages without faults: a page resumed in its middle may have
+    /// too few retries left to see all of them again.
+    fn calm(pages: &[UpstreamPage]) -> Upstream {
+        let pages: Vec<UpstreamPage> =
+            pages.iter().map(|page| UpstreamPage { faults: Vec::new(), ..page.clone() }).collect();
         Upstream::new(&pages)
     }
 
@@ -88,30 +92,33 @@ impl Upstream {
         let number: usize = at.and_then(|at| at.parse().ok()).unwrap_or_default();
         let duration = Duration::from_millis(20);
         let Some(page) = self.pages.get(number) else {
-            return Reply::Answer { result: Ok(answer(request, 200, &json!({"items": []}), None)), duration };
+            return Reply::Answer {
+                result: Ok(response(request, 200, &json!({"items": []}), None)),
+                duration,
+            };
         };
         let asked = self.asked[number].replace(self.asked[number].get() + 1);
         let result = match page.faults.get(asked) {
             Some(0) => {
                 Err(FetchError { kind: FetchErrorKind::Broken, message: "it broke".to_owned(), status: None })
             }
-            Some(status) => Ok(answer(request, *status, &json!({"error": status}), None)),
-            None if page.gone => Ok(answer(request, 404, &json!({"mark": number}), None)),
+            Some(status) => Ok(response(request, *status, &json!({"error": status}), None)),
+            None if page.gone => Ok(response(request, 404, &json!({"mark": number}), None)),
             None => Ok(self.page(request, number, page)),
         };
         Reply::Answer { result, duration }
     }
 
-    fn page(&self, request: &Request, number: usize, page: &Page) -> Response {
+    fn page(&self, request: &Request, number: usize, page: &UpstreamPage) -> Response {
         let next = (number + 1 < self.pages.len()).then_some(number + 1);
         let items: Vec<Value> = (0..page.rows).map(|row| json!({"id": format!("{number}-{row}")})).collect();
         let url = next.map(|next| format!("?at={next}"));
         let body = json!({"items": items, "next": next, "url": url, "mark": number});
-        answer(request, 200, &body, url)
+        response(request, 200, &body, url)
     }
 }
 
-fn answer(request: &Request, status: u16, body: &Value, link: Option<String>) -> Response {
+fn response(request: &Request, status: u16, body: &Value, link: Option<String>) -> Response {
     let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
     if status == 429 {
         headers.push(("retry-after".to_owned(), "120".to_owned()));
@@ -122,10 +129,10 @@ fn answer(request: &Request, status: u16, body: &Value, link: Option<String>) ->
     Response { status, headers, body: body.to_string().into(), url: request.url.to_string() }
 }
 
-/// Position and id of every response; nothing else has to be equal.
-type Names = BTreeSet<(String, String)>;
+/// Position and message id of every response; other headers may differ between attempts.
+type MessageNames = BTreeSet<(String, String)>;
 
-fn names(messages: &[Message]) -> Names {
+fn message_names(messages: &[Message]) -> MessageNames {
     let header = |message: &Message, name: &str| {
         message.headers.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone()).unwrap()
     };
@@ -136,17 +143,21 @@ fn names(messages: &[Message]) -> Names {
         .collect()
 }
 
-/// A run to its end, over parks; and every checkpoint on its way, with what was emitted before it.
-struct Whole {
+/// An execution run to its end across parks, with every checkpoint on the way.
+struct FullExecution {
     messages: Vec<Message>,
     checkpoints: Vec<(Checkpoint, BTreeMap<String, Bytes>, usize)>,
     end: ExecutionFinish,
 }
 
-fn whole(setup: &Setup, upstream: &Upstream, mut resume: Option<orchid_engine::SavedCheckpoint>) -> Whole {
+fn run_to_end(
+    setup: &TestSetup,
+    upstream: &Upstream,
+    mut resume: Option<orchid_engine::SavedCheckpoint>,
+) -> FullExecution {
     let mut context = setup.context.clone();
     let (mut messages, mut checkpoints) = (Vec::new(), Vec::new());
-    let mut clock = Clock { elapsed: Duration::ZERO };
+    let mut clock = TestClock { elapsed: Duration::ZERO };
     for number in 1..200 {
         let mut setup = setup.clone();
         setup.context.clone_from(&context);
@@ -155,8 +166,11 @@ fn whole(setup: &Setup, upstream: &Upstream, mut resume: Option<orchid_engine::S
         let mut reply = |request: &Request| upstream.reply(request);
         let left = attempt(&mut machine, &mut clock, &mut reply, &mut events);
         messages.extend(events.into_iter().filter_map(|event| match event {
-            Event::Message(message) => Some(message),
-            Event::Fetch(_) | Event::Wait(_) | Event::Park { .. } | Event::Finished(_) => None,
+            TraceEvent::Message(message) => Some(message),
+            TraceEvent::Fetch(_)
+            | TraceEvent::Wait(_)
+            | TraceEvent::Park { .. }
+            | TraceEvent::Finished(_) => None,
         }));
         if let Some(checkpoint) = machine.checkpoint() {
             apply(&mut context, &checkpoint);
@@ -164,26 +178,28 @@ fn whole(setup: &Setup, upstream: &Upstream, mut resume: Option<orchid_engine::S
             checkpoints.push((checkpoint, context.clone(), messages.len()));
         }
         match left {
-            Left::Finished(end @ ExecutionFinish::Ended(_)) => return Whole { messages, checkpoints, end },
-            Left::Finished(ExecutionFinish::Released) => {}
-            Left::Parked(not_before) => {
+            AttemptEnd::Finished(end @ ExecutionFinish::Ended(_)) => {
+                return FullExecution { messages, checkpoints, end };
+            }
+            AttemptEnd::Finished(ExecutionFinish::Released) => {}
+            AttemptEnd::Parked(not_before) => {
                 clock.elapsed = (not_before - start()).to_std().unwrap().max(clock.elapsed);
             }
         }
     }
-    panic!("it parks for ever");
+    panic!("the execution parks forever");
 }
 
-/// Runs until `steps` inputs were taken, then dies: what was acknowledged is in Kafka, which is `lag` inputs behind, and
-/// the last checkpoint is what was saved.
-fn killed(
-    setup: &Setup,
+/// Runs until `steps` inputs were taken, then dies. Returns the acknowledged messages, which are
+/// `lag` inputs behind, and the last saved checkpoint.
+fn run_until_killed(
+    setup: &TestSetup,
     upstream: &Upstream,
     steps: usize,
     lag: usize,
 ) -> (Vec<Message>, Option<Checkpoint>) {
     let mut machine = Machine::new(setup.job(1, EXECUTION, None)).unwrap();
-    let mut clock = Clock { elapsed: Duration::ZERO };
+    let mut clock = TestClock { elapsed: Duration::ZERO };
     let (mut messages, mut newest) = (Vec::new(), None::<Checkpoint>);
     let mut inputs = vec![Input::Begin];
     let mut sending: Vec<(usize, EmitId, Message)> = Vec::new();
@@ -206,7 +222,7 @@ fn killed(
                 Output::Park { .. } | Output::Finished(_) => inputs.clear(),
             }
         }
-        // The newest first: acknowledgements come in any order.
+        // The newest first, since Kafka acknowledges in any order.
         while let Some(index) = sending.iter().rposition(|(due, ..)| *due <= step) {
             let (_, emit_id, message) = sending.remove(index);
             messages.push(message);
@@ -214,7 +230,7 @@ fn killed(
         }
         if let Some(checkpoint) = machine.checkpoint() {
             newest = Some(match newest.take() {
-                Some(before) => joined(before, checkpoint),
+                Some(before) => merge_checkpoints(before, checkpoint),
                 None => checkpoint,
             });
         }
@@ -222,8 +238,8 @@ fn killed(
     (messages, newest)
 }
 
-/// A later checkpoint saved over an earlier one.
-fn joined(before: Checkpoint, mut after: Checkpoint) -> Checkpoint {
+/// Merges a later checkpoint into an earlier one, as the control plane does.
+fn merge_checkpoints(before: Checkpoint, mut after: Checkpoint) -> Checkpoint {
     let mut changes = before.context_changes;
     changes.append(&mut after.context_changes);
     Checkpoint {
@@ -237,30 +253,30 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_replay_gives_the_same_bytes(pages in prop::collection::vec(page(), 1..6), which in 0_usize..6) {
+    fn replay_produces_the_same_bytes(pages in prop::collection::vec(page(), 1..6), which in 0_usize..6) {
         let setup = setup(&plans()[which], json!({}));
         let (first, second) =
-            (whole(&setup, &Upstream::new(&pages), None), whole(&setup, &Upstream::new(&pages), None));
+            (run_to_end(&setup, &Upstream::new(&pages), None), run_to_end(&setup, &Upstream::new(&pages), None));
         prop_assert_eq!(first.messages, second.messages);
         prop_assert_eq!(first.end, second.end);
         prop_assert_eq!(first.checkpoints, second.checkpoints);
     }
 
     #[test]
-    fn a_killed_run_goes_on_without_a_gap(
+    fn killed_execution_resumes_without_a_gap(
         pages in prop::collection::vec(page(), 1..6), which in 0_usize..6, steps in 1_usize..20, lag in 0_usize..6,
     ) {
         let setup = setup(&plans()[which], json!({}));
-        let full = whole(&setup, &Upstream::new(&pages), None);
+        let full = run_to_end(&setup, &Upstream::new(&pages), None);
         let upstream = Upstream::new(&pages);
-        let (mut messages, newest) = killed(&setup, &upstream, steps, lag);
+        let (mut messages, newest) = run_until_killed(&setup, &upstream, steps, lag);
         let mut resumed = setup.clone();
         if let Some(checkpoint) = &newest {
             apply(&mut resumed.context, checkpoint);
         }
-        let rest = whole(&resumed, &upstream, newest.as_ref().map(|checkpoint| saved(checkpoint, None)));
+        let rest = run_to_end(&resumed, &upstream, newest.as_ref().map(|checkpoint| saved(checkpoint, None)));
         messages.extend(rest.messages);
-        prop_assert_eq!(names(&messages), names(&full.messages));
+        prop_assert_eq!(message_names(&messages), message_names(&full.messages));
     }
 
     #[test]
@@ -268,21 +284,21 @@ proptest! {
         pages in prop::collection::vec(page(), 1..6), which in 0_usize..6,
     ) {
         let setup = setup(&plans()[which], json!({}));
-        let full = whole(&setup, &Upstream::new(&pages), None);
+        let full = run_to_end(&setup, &Upstream::new(&pages), None);
         let mut before = None;
         for (checkpoint, context, emitted) in &full.checkpoints {
             let mut resumed = setup.clone();
             resumed.context.clone_from(context);
             before = Some(saved(checkpoint, before.as_ref()));
-            let rest = whole(&resumed, &Upstream::calm(&pages), before.clone());
+            let rest = run_to_end(&resumed, &Upstream::calm(&pages), before.clone());
             let mut messages = full.messages[..*emitted].to_vec();
             messages.extend(rest.messages);
-            prop_assert_eq!(names(&messages), names(&full.messages));
+            prop_assert_eq!(message_names(&messages), message_names(&full.messages));
         }
     }
 
     #[test]
-    fn a_run_ends_within_its_bounds(
+    fn execution_ends_within_its_limits(
         statuses in prop::collection::vec(prop_oneof![Just(200_u16), Just(503), Just(404), Just(429)], 1..8),
         nexts in prop::collection::vec(0_u64..4, 1..8), which in 0_usize..6, goes_on in any::<bool>(),
     ) {
@@ -294,16 +310,16 @@ proptest! {
             let next = nexts[count % nexts.len()];
             let body = json!({"items": [1], "next": next, "url": format!("?at={next}&n={count}"), "mark": 1});
             let link = Some(format!("?at={next}&n={count}"));
-            let result = Ok(answer(request, statuses[count % statuses.len()], &body, link));
+            let result = Ok(response(request, statuses[count % statuses.len()], &body, link));
             Reply::Answer { result, duration: Duration::from_millis(1) }
         };
-        let mut clock = Clock { elapsed: Duration::ZERO };
+        let mut clock = TestClock { elapsed: Duration::ZERO };
         let mut resume = None;
         loop {
             let mut machine = Machine::new(setup.job(1, EXECUTION, resume.clone())).unwrap();
             match attempt(&mut machine, &mut clock, &mut reply, &mut Vec::new()) {
-                Left::Finished(_) => break,
-                Left::Parked(not_before) => clock.elapsed = (not_before - start()).to_std().unwrap(),
+                AttemptEnd::Finished(_) => break,
+                AttemptEnd::Parked(not_before) => clock.elapsed = (not_before - start()).to_std().unwrap(),
             }
             resume = machine.checkpoint().map(|checkpoint| saved(&checkpoint, None));
         }
@@ -311,10 +327,10 @@ proptest! {
     }
 
     #[test]
-    fn no_order_of_inputs_makes_it_panic(inputs in prop::collection::vec(any_input(), 0..40), which in 0_usize..6) {
+    fn no_order_of_inputs_panics(inputs in prop::collection::vec(any_input(), 0..40), which in 0_usize..6) {
         let setup = setup(&plans()[which], json!({}));
         let mut machine = Machine::new(setup.job(1, EXECUTION, None)).unwrap();
-        let mut clock = Clock { elapsed: Duration::ZERO };
+        let mut clock = TestClock { elapsed: Duration::ZERO };
         let mut over = false;
         for input in inputs {
             clock.elapsed += Duration::from_secs(1);

@@ -1,4 +1,4 @@
-//! What the engine makes of the sink's answers: acknowledgements in any order, and messages that no broker takes.
+//! Reactions to the sink: acknowledgements in any order, and messages that the broker refuses.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use orchid_engine::{
 };
 use serde_json::json;
 
-use crate::support::{Clock, EXECUTION, Setup};
+use crate::support::{EXECUTION, TestClock, TestSetup};
 
-const CLOCK: Clock = Clock { elapsed: Duration::ZERO };
+const CLOCK: TestClock = TestClock { elapsed: Duration::ZERO };
 
 fn machine() -> Machine {
     let definition = json!({"step": {
@@ -17,10 +17,10 @@ fn machine() -> Machine {
         "paginate": {"type": "cursor", "value": "response.body.next", "param": "at"}
     }});
     let definition = orchid_plan::compile(&definition, &orchid_plan::ServerLimits::default()).unwrap();
-    Machine::new(Setup::new(definition).job(1, EXECUTION, None)).unwrap()
+    Machine::new(TestSetup::new(definition).job(1, EXECUTION, None)).unwrap()
 }
 
-/// Answers the try under way with a page; a page without `next` is the last.
+/// Responds to the try in flight with a page; a page without `next` is the last.
 fn answer(machine: &mut Machine, try_id: u64, next: Option<&str>) -> (Vec<EmitId>, Option<ExecutionFinish>) {
     let response = Response {
         status: 200,
@@ -57,7 +57,7 @@ fn pages_of(machine: &mut Machine) -> Option<u64> {
 }
 
 #[test]
-fn a_checkpoint_waits_for_every_message_before_it() {
+fn checkpoint_waits_for_every_earlier_message() {
     let mut machine = machine();
     machine.step(CLOCK.now(), Input::Begin);
     let first = answer(&mut machine, 1, Some("b")).0[0];
@@ -71,7 +71,7 @@ fn a_checkpoint_waits_for_every_message_before_it() {
 }
 
 #[test]
-fn a_refused_message_fails_the_run_at_the_place_before_it() {
+fn refused_message_fails_the_execution_at_the_page_before_it() {
     let mut machine = machine();
     machine.step(CLOCK.now(), Input::Begin);
     let first = answer(&mut machine, 1, Some("b")).0[0];
@@ -80,7 +80,7 @@ fn a_refused_message_fails_the_run_at_the_place_before_it() {
     let outputs = machine.step(CLOCK.now(), Input::MessageRefused { emit_id: second, size: 2_000_000 });
     let (messages, (emitted, finish)) = sorted(outputs);
     assert_eq!(messages[0].topic, Topic::Errors);
-    let Some(ExecutionFinish::Ended(ending)) = finish else { panic!("it goes on") };
+    let Some(ExecutionFinish::Ended(ending)) = finish else { panic!("the window moves on") };
     let error = ending.error.unwrap();
     assert_eq!((ending.status, error.code.as_str()), (EndStatus::Failed, "MESSAGE_TOO_LARGE"));
     assert_eq!(error.step_path, "orders#1");
@@ -91,7 +91,7 @@ fn a_refused_message_fails_the_run_at_the_place_before_it() {
 }
 
 #[test]
-fn a_message_refused_after_the_end_takes_the_success_back() {
+fn message_refused_after_the_end_turns_success_into_failure() {
     let mut machine = machine();
     machine.step(CLOCK.now(), Input::Begin);
     let (emitted, finish) = answer(&mut machine, 1, None);
@@ -104,7 +104,7 @@ fn a_message_refused_after_the_end_takes_the_success_back() {
 }
 
 #[test]
-fn nothing_is_answered_before_the_beginning() {
+fn response_before_the_beginning_is_ignored() {
     let mut machine = machine();
     let (emitted, finish) = answer(&mut machine, 1, None);
     assert!(emitted.is_empty() && finish.is_none());
@@ -112,10 +112,10 @@ fn nothing_is_answered_before_the_beginning() {
 }
 
 #[test]
-fn the_event_of_the_beginning_is_one_for_each_attempt() {
+fn started_event_has_one_id_per_attempt() {
     let definition = json!({"step": {"url": "https://api.example.com/orders"}});
     let definition = orchid_plan::compile(&definition, &orchid_plan::ServerLimits::default()).unwrap();
-    let setup = Setup::new(definition);
+    let setup = TestSetup::new(definition);
     let event = |attempt| {
         let job = setup.job(attempt, EXECUTION, None);
         message::started(&job.identity, &job.trace, &Default::default(), CLOCK.now())
@@ -139,10 +139,10 @@ fn the_event_of_the_beginning_is_one_for_each_attempt() {
 }
 
 #[test]
-fn a_message_has_its_headers_in_their_order_and_both_parts_of_the_trace() {
+fn message_headers_are_ordered_and_include_the_trace() {
     let definition = json!({"step": {"url": "https://api.example.com/orders"}});
     let definition = orchid_plan::compile(&definition, &orchid_plan::ServerLimits::default()).unwrap();
-    let mut job = Setup::new(definition).job(1, EXECUTION, None);
+    let mut job = TestSetup::new(definition).job(1, EXECUTION, None);
     job.trace.traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned();
     job.trace.tracestate = "vendor=a".to_owned();
     let event = message::started(&job.identity, &job.trace, &Default::default(), CLOCK.now());

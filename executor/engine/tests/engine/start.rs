@@ -1,4 +1,4 @@
-//! Jobs that cannot start, and a run that is stopped before it began.
+//! Attempts that cannot start, and executions that are stopped before they begin.
 
 use bytes::Bytes;
 use orchid_engine::{
@@ -7,14 +7,14 @@ use orchid_engine::{
 };
 use serde_json::json;
 
-use crate::support::{Clock, EXECUTION, Setup};
+use crate::support::{EXECUTION, TestClock, TestSetup};
 
-fn setup(id: &str) -> Setup {
+fn setup(id: &str) -> TestSetup {
     let definition = json!({"step": {"id": id, "url": "https://api.example.com/orders"}});
-    Setup::new(orchid_plan::compile(&definition, &orchid_plan::ServerLimits::default()).unwrap())
+    TestSetup::new(orchid_plan::compile(&definition, &orchid_plan::ServerLimits::default()).unwrap())
 }
 
-fn resumed(setup: &Setup, place: &str, finished: Option<&'static str>) -> Result<Machine, StartError> {
+fn resumed(setup: &TestSetup, place: &str, finished: Option<&'static str>) -> Result<Machine, StartError> {
     let saved = SavedCheckpoint {
         resume_state: Bytes::copy_from_slice(place.as_bytes()),
         finished_steps: finished.map(|json| Bytes::from_static(json.as_bytes())),
@@ -23,17 +23,17 @@ fn resumed(setup: &Setup, place: &str, finished: Option<&'static str>) -> Result
     Machine::new(setup.job(2, EXECUTION, Some(saved)))
 }
 
-/// The place of a run that is drained at its first request.
-fn place(setup: &Setup) -> String {
+/// Returns the resume state of an execution that is drained at its first request.
+fn place(setup: &TestSetup) -> String {
     let mut machine = Machine::new(setup.job(1, EXECUTION, None)).unwrap();
-    let now = Clock { elapsed: std::time::Duration::ZERO }.now();
+    let now = TestClock { elapsed: std::time::Duration::ZERO }.now();
     machine.step(now, Input::Begin);
     machine.step(now, Input::Stop(StopReason::Drain));
     String::from_utf8(machine.checkpoint().unwrap().resume_state.to_vec()).unwrap()
 }
 
 #[test]
-fn a_checkpoint_that_does_not_read_is_no_fresh_start() {
+fn unreadable_checkpoint_is_refused() {
     let setup = setup("orders");
     let good = place(&setup);
     assert!(resumed(&setup, &good, None).is_ok());
@@ -52,22 +52,23 @@ fn a_checkpoint_that_does_not_read_is_no_fresh_start() {
 }
 
 #[test]
-fn a_checkpoint_of_another_plan_is_refused() {
+fn checkpoint_of_another_plan_is_refused() {
     let good = place(&setup("orders"));
     assert!(matches!(resumed(&setup("invoices"), &good, None), Err(StartError::Checkpoint(_))));
 }
 
-/// Hosts may have been taken from the config since the checkpoint.
+/// The config may have lost hosts since the checkpoint was saved.
 #[test]
-fn a_next_url_out_of_a_checkpoint_is_checked_again() {
+fn next_url_from_a_checkpoint_is_checked_against_allowed_hosts() {
     let paginate = json!({"type": "next_url", "value": "response.body.next"});
     let definition = json!({"step": {"url": "https://api.example.com/orders", "paginate": paginate}});
-    let setup = Setup::new(orchid_plan::compile(&definition, &orchid_plan::ServerLimits::default()).unwrap());
+    let setup =
+        TestSetup::new(orchid_plan::compile(&definition, &orchid_plan::ServerLimits::default()).unwrap());
     let at = |url: &str| {
         let pointer = format!("\"pointer\":{{\"url\":\"{url}\"}}");
         place(&setup).replace("\"pointer\":\"start\"", &pointer)
     };
-    let now = Clock { elapsed: std::time::Duration::ZERO }.now();
+    let now = TestClock { elapsed: std::time::Duration::ZERO }.now();
     for url in ["https://evil.example.net/x", "http://api.example.com/orders"] {
         let outputs = resumed(&setup, &at(url), None).unwrap().step(now, Input::Begin);
         let Some(Output::Finished(ExecutionFinish::Ended(ending))) = outputs.last() else {
@@ -80,7 +81,7 @@ fn a_next_url_out_of_a_checkpoint_is_checked_again() {
 }
 
 #[test]
-fn config_and_context_have_to_read() {
+fn invalid_config_or_context_is_refused() {
     let mut bad_config = setup("orders");
     bad_config.config = json!([]);
     assert!(matches!(Machine::new(bad_config.job(1, EXECUTION, None)), Err(StartError::Config(_))));
@@ -91,14 +92,15 @@ fn config_and_context_have_to_read() {
     );
 }
 
-/// What the first request of a step with these fields may take.
+/// Returns timeout (seconds) and body limit (bytes) of the first request of a step with these fields.
 fn bounds(fields: serde_json::Value) -> (u64, u64) {
     let mut step = json!({"url": "https://api.example.com/orders"});
     fields.as_object().unwrap().iter().for_each(|(name, value)| step[name] = value.clone());
     let definition = json!({"step": step});
-    let setup = Setup::new(orchid_plan::compile(&definition, &orchid_plan::ServerLimits::default()).unwrap());
+    let setup =
+        TestSetup::new(orchid_plan::compile(&definition, &orchid_plan::ServerLimits::default()).unwrap());
     let mut machine = Machine::new(setup.job(1, EXECUTION, None)).unwrap();
-    let outputs = machine.step(Clock { elapsed: std::time::Duration::ZERO }.now(), Input::Begin);
+    let outputs = machine.step(TestClock { elapsed: std::time::Duration::ZERO }.now(), Input::Begin);
     let asked = outputs.iter().find_map(|output| match output {
         Output::Fetch { request, .. } => Some((request.timeout.as_secs(), request.max_body_bytes)),
         _ => None,
@@ -107,15 +109,15 @@ fn bounds(fields: serde_json::Value) -> (u64, u64) {
 }
 
 #[test]
-fn a_try_may_take_the_time_and_the_bytes_that_the_plan_says() {
+fn request_has_the_timeout_and_body_limit_of_the_plan() {
     assert_eq!(bounds(json!({})), (30, 10 * 1024 * 1024));
     assert_eq!(bounds(json!({"timeout_seconds": 7, "response": {"max_bytes": 100}})), (7, 100));
 }
 
 #[test]
-fn a_run_can_be_cancelled_before_it_began() {
+fn execution_can_be_cancelled_before_it_begins() {
     let mut machine = Machine::new(setup("orders").job(1, EXECUTION, None)).unwrap();
-    let now = Clock { elapsed: std::time::Duration::ZERO }.now();
+    let now = TestClock { elapsed: std::time::Duration::ZERO }.now();
     let outputs = machine.step(now, Input::Stop(StopReason::Cancel));
     assert!(matches!(
         outputs.as_slice(),

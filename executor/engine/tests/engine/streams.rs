@@ -1,11 +1,11 @@
-//! What holds for every body that comes in pieces: cut anywhere, breaking off anywhere, with sub-steps or without, stopped or
-//! killed anywhere: each row is emitted, and the rows that had left are not begun again.
+//! Properties of streamed bodies: every row is emitted, wherever the body is cut or breaks off and
+//! wherever the execution is stopped or killed, with or without sub-steps.
 
 use orchid_engine::{Request, Response};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::chaos::{Disorder, Ran, Reply, Upstream, rows, run, setup, succeeded};
+use crate::chaos::{ExecutionRecord, Interleaving, Reply, Upstream, rows, run, setup, succeeded};
 
 const API: &str = "https://api.example.com";
 
@@ -37,10 +37,10 @@ fn plans() -> Vec<Value> {
     ]
 }
 
-/// One list in each form.
+/// An upstream with one list in each format.
 struct Lists {
     rows: usize,
-    /// Where the next bodies break off.
+    /// Bytes after which the next bodies break off.
     breaks: Vec<usize>,
 }
 
@@ -70,15 +70,15 @@ impl Lists {
 impl Upstream for Lists {
     fn reply(&mut self, request: &Request) -> Reply {
         let (kind, body) = self.body(request.url.path());
-        let in_pieces = matches!(request.url.path(), "/lines" | "/array" | "/csv");
-        let breaks = if in_pieces { self.breaks.pop().map(|after| after % (body.len() + 1)) } else { None };
+        let is_streamed = matches!(request.url.path(), "/lines" | "/array" | "/csv");
+        let breaks = if is_streamed { self.breaks.pop().map(|after| after % (body.len() + 1)) } else { None };
         let response = Response {
             status: 200,
             headers: vec![("content-type".to_owned(), kind.to_owned())],
             body: body.into(),
             url: request.url.to_string(),
         };
-        Reply { result: Ok(response), breaks }
+        Reply { result: Ok(response), break_after: breaks }
     }
 }
 
@@ -86,22 +86,22 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_stream_that_is_cut_and_killed_anywhere_loses_no_row(
+    fn interrupted_stream_loses_no_row(
         count in 0_usize..8, which in 0_usize..7, breaks in prop::collection::vec(0_usize..400, 0..3),
-        steps in 1_usize..80, disorder in Disorder::any(),
+        steps in 1_usize..80, interleaving in Interleaving::any(),
     ) {
         let setup = setup(&plans()[which]);
-        let fresh = || Ran::fresh(&setup);
+        let fresh = || ExecutionRecord::fresh(&setup);
         let mut calm = Lists { rows: count, breaks: Vec::new() };
-        let full = run(&setup, &mut calm, fresh(), usize::MAX, &Disorder::none());
+        let full = run(&setup, &mut calm, fresh(), usize::MAX, &Interleaving::none());
         prop_assert!(succeeded(&full), "{:?}", full.end);
         let mut upstream = Lists { rows: count, breaks };
-        let killed = run(&setup, &mut upstream, fresh(), steps, &disorder);
+        let killed = run(&setup, &mut upstream, fresh(), steps, &interleaving);
         let mut messages = killed.messages.clone();
         let mut end = &killed;
         let rest;
         if killed.end.is_none() {
-            rest = run(&setup, &mut upstream, killed.left(), usize::MAX, &disorder);
+            rest = run(&setup, &mut upstream, killed.resumed(), usize::MAX, &interleaving);
             messages.extend(rest.messages.clone());
             end = &rest;
         }

@@ -1,4 +1,5 @@
-//! A world for the machine: an upstream that is a script, a sink that acknowledges, a clock that jumps.
+//! A simulation around the machine: a scripted upstream, a sink that acknowledges at once, and a
+//! clock that jumps from one due input to the next.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,14 +15,14 @@ use orchid_engine::{
 use orchid_plan::Definition;
 use uuid::Uuid;
 
-/// When every run here begins.
+/// Returns the time at which every execution in these tests begins.
 pub(crate) fn start() -> DateTime<Utc> {
     DateTime::from_timestamp_millis(1_768_473_000_000).unwrap()
 }
 
-/// What a run is given, beside its plan.
+/// The plan of an execution with everything else it is given.
 #[derive(Clone)]
-pub(crate) struct Setup {
+pub(crate) struct TestSetup {
     pub(crate) definition: Arc<Definition>,
     pub(crate) config: serde_json::Value,
     pub(crate) secrets: Vec<String>,
@@ -32,15 +33,15 @@ pub(crate) struct Setup {
     pub(crate) ran: Duration,
     pub(crate) traced: bool,
     pub(crate) cursors: BTreeMap<CursorKey, Bytes>,
-    /// Bytes of a piece, where a body comes in pieces.
+    /// Bytes per piece of a streamed body.
     pub(crate) piece_bytes: usize,
-    /// How long one takes.
+    /// Time that each piece of a streamed body takes to arrive.
     pub(crate) piece_time: Duration,
 }
 
-impl Setup {
-    pub(crate) fn new(definition: Definition) -> Setup {
-        Setup {
+impl TestSetup {
+    pub(crate) fn new(definition: Definition) -> TestSetup {
+        TestSetup {
             definition: Arc::new(definition),
             config: serde_json::json!({}),
             secrets: Vec::new(),
@@ -95,22 +96,22 @@ impl Setup {
     }
 }
 
-/// The execution that every first run is.
+/// The id of the first execution of a test.
 pub(crate) const EXECUTION: u128 = 0x0190_0000_0000_7000_8000_0000_0000_0003;
 
-/// What the world does when it is asked.
+/// The simulated upstream's reaction to a request.
 pub(crate) enum Reply {
     Answer {
         result: Result<Response, FetchError>,
         duration: Duration,
     },
-    /// An answer, and a stop while the run waits for what it does about it.
+    /// A response, followed by a stop one second after it.
     ThenStop(Box<Reply>, StopReason),
     Stop(StopReason),
 }
 
-/// What happened, in order.
-pub(crate) enum Event {
+/// One line of an execution's trace.
+pub(crate) enum TraceEvent {
     Fetch(Request),
     Message(Message),
     Wait(Duration),
@@ -118,94 +119,94 @@ pub(crate) enum Event {
     Finished(ExecutionFinish),
 }
 
-/// The clock of one run.
+/// A simulated clock, as time since the start of the execution.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Clock {
+pub(crate) struct TestClock {
     pub(crate) elapsed: Duration,
 }
 
-impl Clock {
+impl TestClock {
     pub(crate) fn now(self) -> CurrentTime {
         CurrentTime { wall: start() + self.elapsed, monotonic: Duration::from_secs(1000) + self.elapsed }
     }
 }
 
-/// How one attempt left.
-pub(crate) enum Left {
+/// The way an attempt ended.
+pub(crate) enum AttemptEnd {
     Parked(DateTime<Utc>),
     Finished(ExecutionFinish),
 }
 
-enum Due {
+enum DueInput {
     Answer(TryId, Reply),
     Piece(TryId),
     Woke(TimerId),
 }
 
-/// A body that comes in pieces.
-struct Coming {
+/// A streamed body that is not fully delivered.
+struct PendingBody {
     rest: Bytes,
-    /// It breaks off there.
-    breaks: Option<FetchError>,
+    /// The error that ends the body early.
+    break_error: Option<FetchError>,
 }
 
-/// Runs one attempt: every message is acknowledged at once. `reply` answers requests, in the order in which they come.
+/// Runs one attempt with streamed pieces of 64 KiB. `reply` is called for each request, in order.
 pub(crate) fn attempt(
     machine: &mut Machine,
-    clock: &mut Clock,
+    clock: &mut TestClock,
     reply: &mut dyn FnMut(&Request) -> Reply,
-    events: &mut Vec<Event>,
-) -> Left {
+    events: &mut Vec<TraceEvent>,
+) -> AttemptEnd {
     let (piece_bytes, piece_time) = (64 * 1024, Duration::from_millis(1));
-    World { machine, clock, reply, events, piece_bytes, piece_time }.run(Input::Begin)
+    Simulation { machine, clock, reply, events, piece_bytes, piece_time }.run(Input::Begin)
 }
 
-/// Everything that a machine needs around it.
-pub(crate) struct World<'a> {
+/// The machine's surroundings during one attempt. Every message is acknowledged at once.
+pub(crate) struct Simulation<'a> {
     pub(crate) machine: &'a mut Machine,
-    pub(crate) clock: &'a mut Clock,
+    pub(crate) clock: &'a mut TestClock,
     pub(crate) reply: &'a mut dyn FnMut(&Request) -> Reply,
-    pub(crate) events: &'a mut Vec<Event>,
+    pub(crate) events: &'a mut Vec<TraceEvent>,
     pub(crate) piece_bytes: usize,
     pub(crate) piece_time: Duration,
 }
 
-impl World<'_> {
-    pub(crate) fn run(mut self, first: Input) -> Left {
-        let mut due: Vec<(Duration, Due)> = Vec::new();
-        let mut coming: BTreeMap<TryId, Coming> = BTreeMap::new();
-        let mut asked: BTreeMap<TryId, BodyStreaming> = BTreeMap::new();
+impl Simulation<'_> {
+    pub(crate) fn run(mut self, first: Input) -> AttemptEnd {
+        let mut due: Vec<(Duration, DueInput)> = Vec::new();
+        let mut bodies: BTreeMap<TryId, PendingBody> = BTreeMap::new();
+        let mut streaming: BTreeMap<TryId, BodyStreaming> = BTreeMap::new();
         let mut input = first;
         loop {
             let (mut acks, mut left) = (Vec::new(), None);
             for output in self.machine.step(self.clock.now(), input) {
                 match output {
                     Output::Fetch { try_id, request } => {
-                        asked.insert(try_id, request.streaming);
+                        streaming.insert(try_id, request.streaming);
                         self.fetch(try_id, request, &mut due);
                     }
                     Output::ReadBody { try_id } => {
-                        due.push((self.clock.elapsed + self.piece_time, Due::Piece(try_id)));
+                        due.push((self.clock.elapsed + self.piece_time, DueInput::Piece(try_id)));
                     }
-                    Output::Discard { try_id } => drop(coming.remove(&try_id)),
+                    Output::Discard { try_id } => drop(bodies.remove(&try_id)),
                     Output::Emit { emit_id, message } => {
-                        self.events.push(Event::Message(message));
+                        self.events.push(TraceEvent::Message(message));
                         acks.push(emit_id);
                     }
                     Output::StartTimer { timer_id, delay } => {
-                        // The first wait of an attempt is its deadline.
+                        // The first timer of an attempt is its deadline: it is no wait of the plan.
                         if timer_id != TimerId(1) {
-                            self.events.push(Event::Wait(delay));
+                            self.events.push(TraceEvent::Wait(delay));
                         }
-                        due.push((self.clock.elapsed + delay, Due::Woke(timer_id)));
+                        due.push((self.clock.elapsed + delay, DueInput::Woke(timer_id)));
                     }
                     Output::Park { not_before, reason } => {
-                        self.events.push(Event::Park { not_before, reason });
-                        left = Some(Left::Parked(not_before));
+                        self.events.push(TraceEvent::Park { not_before, reason });
+                        left = Some(AttemptEnd::Parked(not_before));
                     }
                     Output::Finished(finish) => {
-                        self.events.push(Event::Finished(finish.clone()));
-                        left = Some(Left::Finished(finish));
+                        self.events.push(TraceEvent::Finished(finish.clone()));
+                        left = Some(AttemptEnd::Finished(finish));
                     }
                 }
             }
@@ -217,18 +218,18 @@ impl World<'_> {
             }
             input = loop {
                 let next = (0..due.len()).min_by_key(|index| due[*index].0);
-                let (at, what) = due.remove(next.expect("a run that goes on waits for something"));
+                let (at, what) = due.remove(next.expect("an unfinished execution waits for something"));
                 self.clock.elapsed = self.clock.elapsed.max(at);
-                if let Some(input) = self.input(what, &asked, &mut coming) {
+                if let Some(input) = self.input(what, &streaming, &mut bodies) {
                     break input;
                 }
             };
         }
     }
 
-    fn fetch(&mut self, try_id: TryId, request: Request, due: &mut Vec<(Duration, Due)>) {
+    fn fetch(&mut self, try_id: TryId, request: Request, due: &mut Vec<(Duration, DueInput)>) {
         let reply = (self.reply)(&request);
-        self.events.push(Event::Fetch(request));
+        self.events.push(TraceEvent::Fetch(request));
         let (reply, stop) = match reply {
             Reply::ThenStop(reply, stop) => (*reply, Some(stop)),
             reply @ (Reply::Answer { .. } | Reply::Stop(_)) => (reply, None),
@@ -237,45 +238,45 @@ impl World<'_> {
             Reply::Answer { duration, .. } => *duration,
             Reply::ThenStop(..) | Reply::Stop(_) => Duration::ZERO,
         };
-        due.push((self.clock.elapsed + duration, Due::Answer(try_id, reply)));
+        due.push((self.clock.elapsed + duration, DueInput::Answer(try_id, reply)));
         if let Some(stop) = stop {
             let later = self.clock.elapsed + duration + Duration::from_secs(1);
-            due.push((later, Due::Answer(try_id, Reply::Stop(stop))));
+            due.push((later, DueInput::Answer(try_id, Reply::Stop(stop))));
         }
     }
 
     fn input(
         &self,
-        what: Due,
-        asked: &BTreeMap<TryId, BodyStreaming>,
-        coming: &mut BTreeMap<TryId, Coming>,
+        what: DueInput,
+        streaming: &BTreeMap<TryId, BodyStreaming>,
+        bodies: &mut BTreeMap<TryId, PendingBody>,
     ) -> Option<Input> {
         let duration = Duration::from_millis(50);
         Some(match what {
-            Due::Woke(timer_id) => Input::TimerFired { timer_id },
-            Due::Answer(_, Reply::Stop(reason) | Reply::ThenStop(_, reason)) => Input::Stop(reason),
-            Due::Answer(try_id, Reply::Answer { result: Ok(mut response), duration })
-                if in_pieces(asked[&try_id], &response) =>
+            DueInput::Woke(timer_id) => Input::TimerFired { timer_id },
+            DueInput::Answer(_, Reply::Stop(reason) | Reply::ThenStop(_, reason)) => Input::Stop(reason),
+            DueInput::Answer(try_id, Reply::Answer { result: Ok(mut response), duration })
+                if is_streamed(streaming[&try_id], &response) =>
             {
                 let rest = std::mem::take(&mut response.body);
-                // The header says with which error it breaks off.
-                let breaks = response.headers.iter().find(|(name, _)| name == "x-breaks");
+                // A test header selects the error with which the body breaks off.
+                let break_error = response.headers.iter().find(|(name, _)| name == "x-breaks");
                 let error = |code: &str| FetchError {
-                    kind: kind_of(code).unwrap_or(FetchErrorKind::Broken),
+                    kind: fetch_error_kind(code).unwrap_or(FetchErrorKind::Broken),
                     message: "it broke off".to_owned(),
                     status: Some(response.status),
                 };
-                let breaks = breaks.map(|(_, code)| error(code));
-                coming.insert(try_id, Coming { rest, breaks });
+                let break_error = break_error.map(|(_, code)| error(code));
+                bodies.insert(try_id, PendingBody { rest, break_error });
                 Input::ResponseHead { try_id, response, duration }
             }
-            Due::Answer(try_id, Reply::Answer { result, duration }) => {
+            DueInput::Answer(try_id, Reply::Answer { result, duration }) => {
                 Input::Response { try_id, result, duration }
             }
-            Due::Piece(try_id) => {
-                let body = coming.get_mut(&try_id)?;
+            DueInput::Piece(try_id) => {
+                let body = bodies.get_mut(&try_id)?;
                 let piece = body.rest.split_to(self.piece_bytes.min(body.rest.len()));
-                let piece = match (&body.breaks, piece.is_empty()) {
+                let piece = match (&body.break_error, piece.is_empty()) {
                     (_, false) => Ok(Some(piece)),
                     (None, true) => Ok(None),
                     (Some(error), true) => Err(error.clone()),
@@ -286,7 +287,6 @@ impl World<'_> {
     }
 }
 
-/// The kinds of fetch errors.
 const KINDS: [FetchErrorKind; 11] = [
     FetchErrorKind::Timeout,
     FetchErrorKind::Dns,
@@ -301,17 +301,18 @@ const KINDS: [FetchErrorKind; 11] = [
     FetchErrorKind::InvalidRequest,
 ];
 
-/// The one with this code.
-pub(crate) fn kind_of(code: &str) -> Option<FetchErrorKind> {
+/// Returns the kind of fetch error with this code.
+pub(crate) fn fetch_error_kind(code: &str) -> Option<FetchErrorKind> {
     KINDS.into_iter().find(|kind| kind.code() == code)
 }
 
-fn in_pieces(pieces: BodyStreaming, response: &Response) -> bool {
+fn is_streamed(pieces: BodyStreaming, response: &Response) -> bool {
     let kind = response.headers.iter().find(|(name, _)| name == "content-type");
     pieces.applies(response.status, kind.map_or("", |(_, kind)| kind))
 }
 
-/// A checkpoint as the control plane would hand it out again: finished values stay until new ones come.
+/// Converts a checkpoint to what the control plane grants to the next attempt: values of finished
+/// steps stay until a checkpoint replaces them.
 pub(crate) fn saved(checkpoint: &Checkpoint, before: Option<&SavedCheckpoint>) -> SavedCheckpoint {
     SavedCheckpoint {
         resume_state: checkpoint.resume_state.clone(),
@@ -323,14 +324,14 @@ pub(crate) fn saved(checkpoint: &Checkpoint, before: Option<&SavedCheckpoint>) -
     }
 }
 
-/// Applies what a checkpoint changed of the cursors.
+/// Applies the cursor changes of a checkpoint.
 pub(crate) fn apply_cursors(cursors: &mut BTreeMap<CursorKey, Bytes>, checkpoint: &Checkpoint) {
     for change in &checkpoint.cursor_changes {
         cursors.insert(change.key.clone(), change.json.clone());
     }
 }
 
-/// Applies what a checkpoint changed of the context.
+/// Applies the context changes of a checkpoint.
 pub(crate) fn apply(context: &mut BTreeMap<String, Bytes>, checkpoint: &Checkpoint) {
     for (name, change) in &checkpoint.context_changes {
         match change {

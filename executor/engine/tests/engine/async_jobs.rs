@@ -1,5 +1,5 @@
-//! What holds for every async job: what a checkpoint knows to be submitted is never submitted again, and wherever a run is
-//! stopped or killed, it ends with everything downloaded.
+//! Properties of async jobs: a job that a checkpoint records as submitted is never submitted again,
+//! and an execution stopped or killed anywhere still downloads everything.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use orchid_engine::Request;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::chaos::{Disorder, Ran, Reply, Upstream, rows, run, setup, succeeded};
+use crate::chaos::{ExecutionRecord, Interleaving, Reply, Upstream, rows, run, setup, succeeded};
 
 const API: &str = "https://api.example.com";
 
@@ -27,7 +27,7 @@ fn job(more: Value) -> Value {
     job
 }
 
-/// A job at the root, in a `for_each`, below rows, and once per pass.
+/// Plans with a job at the root, in a `for_each`, below rows, and once per page.
 fn plans() -> Vec<Value> {
     let one = |text: Value| {
         serde_json::from_str::<Value>(&text.to_string().replace("{{ item || 'one' }}", "one")).unwrap()
@@ -47,12 +47,12 @@ fn plans() -> Vec<Value> {
     ]
 }
 
-/// Jobs that are done after so many polls.
+/// An upstream whose jobs are done after `polls` polls.
 struct Jobs {
     polls: usize,
     pages: usize,
     faults: Vec<bool>,
-    /// How often each path has failed: no more than it is retried.
+    /// Failures so far by path; at most two, so that retries always suffice.
     failed: BTreeMap<String, usize>,
 }
 
@@ -76,7 +76,7 @@ impl Upstream for Jobs {
             ["submit", name] => json!({"id": format!("job-{name}")}),
             ["poll", _, number] => {
                 let number: usize = number.parse().unwrap();
-                // Each poll sees the answer of the one before, whatever lies between.
+                // Each poll sees the response of the previous one, across parks and restarts.
                 let seen = query.get("seen").map_or(0, |seen| seen.parse::<usize>().unwrap() + 1);
                 assert_eq!(seen, number, "poll {number} saw {query:?}");
                 json!({"done": number >= self.polls, "polls": number})
@@ -93,17 +93,18 @@ impl Upstream for Jobs {
     }
 }
 
-fn submits(ran: &Ran) -> BTreeMap<String, usize> {
+fn submits(ran: &ExecutionRecord) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    for asked in ran.asked.iter().filter(|asked| asked.starts_with("POST ")) {
+    for asked in ran.requests.iter().filter(|asked| asked.starts_with("POST ")) {
         *counts.entry(asked.trim_start_matches("POST /submit/").to_owned()).or_default() += 1;
     }
     counts
 }
 
-/// The jobs that a checkpoint knows to be submitted.
-fn known(ran: &Ran) -> Vec<String> {
-    let place = ran.newest.as_ref().map(|saved| String::from_utf8_lossy(&saved.resume_state).into_owned());
+/// Returns the names of the jobs that the newest checkpoint records as submitted.
+fn known(ran: &ExecutionRecord) -> Vec<String> {
+    let place =
+        ran.checkpoint.as_ref().map(|saved| String::from_utf8_lossy(&saved.resume_state).into_owned());
     let place = place.unwrap_or_default();
     let names = ["one", "a", "b", "c"];
     names
@@ -117,24 +118,24 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_job_that_is_known_is_never_submitted_again(
-        polls in 0_usize..4, pages in 1_usize..3, which in 0_usize..4, steps in 1_usize..60, disorder in Disorder::any(),
+    fn checkpointed_job_is_never_submitted_again(
+        polls in 0_usize..4, pages in 1_usize..3, which in 0_usize..4, steps in 1_usize..60, interleaving in Interleaving::any(),
         faults in prop::collection::vec(prop::bool::weighted(0.1), 0..20),
     ) {
         let setup = setup(&plans()[which]);
-        let fresh = || Ran::fresh(&setup);
+        let fresh = || ExecutionRecord::fresh(&setup);
         let calm = || Jobs::new(polls, pages, Vec::new());
-        let full = run(&setup, &mut calm(), fresh(), usize::MAX, &Disorder::none());
+        let full = run(&setup, &mut calm(), fresh(), usize::MAX, &Interleaving::none());
         prop_assert!(succeeded(&full), "{:?}", full.end);
-        prop_assert!(submits(&full).values().all(|count| *count == 1), "{:?}", full.asked);
+        prop_assert!(submits(&full).values().all(|count| *count == 1), "{:?}", full.requests);
 
-        let killed = run(&setup, &mut Jobs::new(polls, pages, faults), fresh(), steps, &disorder);
+        let killed = run(&setup, &mut Jobs::new(polls, pages, faults), fresh(), steps, &interleaving);
         let known = known(&killed);
         let mut messages = killed.messages.clone();
         let mut end = &killed;
         let rest;
         if killed.end.is_none() {
-            rest = run(&setup, &mut calm(), killed.left(), usize::MAX, &disorder);
+            rest = run(&setup, &mut calm(), killed.resumed(), usize::MAX, &interleaving);
             let again = submits(&rest);
             prop_assert!(known.iter().all(|name| !again.contains_key(name)), "{:?} of {:?}", again, known);
             messages.extend(rest.messages.clone());

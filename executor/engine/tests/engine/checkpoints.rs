@@ -1,4 +1,4 @@
-//! What a checkpoint holds, how large it may be, and what lies beside it.
+//! Contents and size limits of checkpoints.
 
 use std::time::Duration;
 
@@ -10,16 +10,16 @@ use orchid_engine::{
 use orchid_plan::ServerLimits;
 use serde_json::{Value, json};
 
-use crate::support::{Clock, EXECUTION, Setup, saved};
+use crate::support::{EXECUTION, TestClock, TestSetup, saved};
 
-const CLOCK: Clock = Clock { elapsed: Duration::ZERO };
+const CLOCK: TestClock = TestClock { elapsed: Duration::ZERO };
 const KIB: usize = 1024;
 
-fn setup(definition: &Value) -> Setup {
-    Setup::new(orchid_plan::compile(definition, &ServerLimits::default()).unwrap())
+fn setup(definition: &Value) -> TestSetup {
+    TestSetup::new(orchid_plan::compile(definition, &ServerLimits::default()).unwrap())
 }
 
-fn begun(setup: &Setup, attempt: i32, resume: Option<SavedCheckpoint>) -> (Machine, Vec<Output>) {
+fn begun(setup: &TestSetup, attempt: i32, resume: Option<SavedCheckpoint>) -> (Machine, Vec<Output>) {
     let mut machine = Machine::new(setup.job(attempt, EXECUTION, resume)).unwrap();
     let outputs = machine.step(CLOCK.now(), Input::Begin);
     (machine, outputs)
@@ -45,7 +45,7 @@ fn error(outputs: &[Output]) -> Option<&ExecutionError> {
 }
 
 #[test]
-fn the_context_lies_beside_the_place() {
+fn context_is_saved_outside_the_resume_state() {
     let fields: serde_json::Map<String, Value> =
         (0..6).map(|number| (format!("f{number}"), json!("response.body"))).collect();
     let setup = setup(&json!({"step": {
@@ -73,7 +73,7 @@ fn the_context_lies_beside_the_place() {
 }
 
 #[test]
-fn the_list_of_a_for_each_lies_apart_and_is_saved_once() {
+fn for_each_list_is_saved_once_outside_the_resume_state() {
     let mut setup = setup(&json!({"step": {
         "for_each": "config.ids", "concurrency": 1, "url": "https://api.example.com/{{ item }}"
     }}));
@@ -92,7 +92,7 @@ fn the_list_of_a_for_each_lies_apart_and_is_saved_once() {
 }
 
 #[test]
-fn a_list_over_8_mib_ends_the_run_before_anything_is_sent() {
+fn list_over_8_mib_fails_before_the_first_request() {
     let mut setup = setup(&json!({"step": {
         "id": "orders", "for_each": "config.texts", "url": "https://api.example.com/orders",
         "params": {"n": "{{ length(item) }}"}
@@ -105,9 +105,9 @@ fn a_list_over_8_mib_ends_the_run_before_anything_is_sent() {
     assert_eq!(error.pointer, "/definition/step");
 }
 
-/// What nobody who wrote the plan can help is of a class of its own.
+/// A plan's author cannot cause this error, so its class is `system`.
 #[test]
-fn the_place_of_an_item_that_does_not_read_is_an_error_of_the_system() {
+fn unreadable_item_state_is_a_system_error() {
     let setup = setup(&json!({"step": {
         "id": "orders", "for_each": "['a']", "url": "https://api.example.com/{{ item }}"
     }}));

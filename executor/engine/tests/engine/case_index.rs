@@ -1,11 +1,12 @@
-//! Keeps `tests/cases/README.md` true: which rule of the language is held by which case. `ORCHID_BLESS=1` writes it anew.
+//! Keeps `tests/cases/README.md` up to date: the index of rules and the cases that test them.
+//! `ORCHID_BLESS=1` rewrites it.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use serde_json::Value;
 
-/// Chapters, and what the names of their cases begin with; the first that fits takes a case.
+/// Chapters with the name prefixes of their cases; a case belongs to the first chapter that matches.
 const CHAPTERS: &[(&str, &[&str])] = &[
     (
         "Fan-outs: rows, sub-steps and items",
@@ -17,7 +18,7 @@ const CHAPTERS: &[(&str, &[&str])] = &[
     ("Pagination", &["page", "offset", "link", "next", "repeat", "same", "stop"]),
     ("Loops and conditions", &["while", "break", "execute", "max", "limit", "all", "loop"]),
     (
-        "What an answer means",
+        "Response outcomes and retries",
         &["abort", "ignore", "accept", "retry", "retries", "permanent", "network", "rate", "outcome"],
     ),
     (
@@ -42,41 +43,43 @@ const CHAPTERS: &[(&str, &[&str])] = &[
             "params",
         ],
     ),
-    ("Context and extract", &["context", "set", "extract", "copied"]),
+    ("Context and extraction", &["context", "set", "extract", "copied"]),
     (
         "Messages",
         &["chunk", "chunks", "emit", "redaction", "secret", "traced", "object", "message", "record"],
     ),
     (
-        "Checkpoints, parks and stops",
+        "Checkpoints, parking and stops",
         &["checkpoint", "resumed", "cancel", "drain", "sink", "time", "parked", "park"],
     ),
     ("Warnings", &["path", "filter", "warning"]),
-    ("Everything else", &[""]),
+    ("Other rules", &[""]),
 ];
 
-const HEAD: &str = "# Which test holds which rule
+const HEAD: &str = "# Rules of the plan language and their tests
 
-Each case below is a folder: `plan.json` against the answers of `exchange.json` gives `expected.ndjson`, byte by byte
-(`executor/engine/tests/engine/golden.rs`). The rule that a case stands for is its sentence. What no case can show is held elsewhere:
+Each case is a folder. The engine runs `plan.json` with the responses of `exchange.json` and must
+produce `expected.ndjson` byte for byte (`executor/engine/tests/engine/golden.rs`). `exchange.json`
+also states the rule that the case tests; the lists below collect these rules. Other tests cover
+what a case cannot show:
 
 | rules | tests |
 |---|---|
-| every field of a document: types, bounds, defaults, conflicts, \"did you mean\"; all faults at once | `sdk/plan/src/document/tests` |
-| names in scope, traps, the official JMESPath cases with a reason for each that is refused | `sdk/plan/src/expr/tests.rs`, `exactness.rs` |
+| every field of a plan: types, bounds, defaults, conflicts, suggestions; all diagnostics are reported at once | `sdk/plan/src/document/tests` |
+| names in scope, pitfalls, and the official JMESPath cases with a reason for each refused one | `sdk/plan/src/expr/tests.rs`, `exactness.rs` |
 | every function, by its documented example | `sdk/plan/src/functions` (`table.rs`), `docs/plan-language.md` by `document/docs.rs` |
-| hostile documents, templates, expressions and bodies end within their bounds | `sdk/plan/src/fuzz`, `sdk/plan/src/document/tests/hostile.rs`, `executor/engine/tests/engine/hostile.rs` |
-| pieces of a body, cut anywhere, give the rows of the whole | `executor/engine/src/body/properties.rs` |
-| a run ends within its bounds, replays byte by byte, and loses nothing from whichever checkpoint it goes on | `executor/engine/tests/engine/properties.rs`, `fan_outs.rs` and the files beside them |
-| no message tells a secret | `executor/engine/tests/engine/canary.rs` |
-| compression, zip, cookies, time-outs, proxies, certificates, HTTP/2, redirects on real sockets | `executor/tests/fetch` |
-| cron, catch-up, overlap, repeat count | `control-plane/domain/src`, `tests/integration/{schedule,cron}.rs` |
-| cursors and validators from run to run; cancels that an upstream is told of | `tests/integration/cursors.rs`, `executions.rs` |
-| real APIs, as their servers behave | `tests/integration/examples` |
+| hostile plans, templates, expressions and bodies stay within limits | `sdk/plan/src/fuzz`, `sdk/plan/src/document/tests/hostile.rs`, `executor/engine/tests/engine/hostile.rs` |
+| a body streamed in pieces has the same rows as the whole body | `executor/engine/src/body/properties.rs` |
+| an execution ends within its limits, replays byte for byte, and loses nothing from any checkpoint | `executor/engine/tests/engine/properties.rs`, `fan_outs.rs`, `for_each.rs`, `streams.rs`, `windows.rs`, `async_jobs.rs` |
+| messages never contain a secret | `executor/engine/tests/engine/redaction.rs` |
+| compression, zip, cookies, timeouts, proxies, certificates, HTTP/2 and redirects on real sockets | `executor/tests/fetch` |
+| cron, catch-up, overlap and repeat count | `control-plane/domain/src`, `tests/integration/{schedule,cron}.rs` |
+| cursors and validators across executions; cancelling jobs upstream | `tests/integration/cursors.rs`, `executions.rs` |
+| real APIs with the behaviour of their servers | `tests/integration/examples` |
 ";
 
 #[test]
-fn the_list_of_cases_is_fresh() {
+fn case_index_is_up_to_date() {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases");
     let mut names: Vec<String> = std::fs::read_dir(&cases)
         .expect("tests/cases is there")
@@ -95,7 +98,7 @@ fn the_list_of_cases_is_fresh() {
         for name in here {
             let exchange = std::fs::read(cases.join(name).join("exchange.json")).unwrap();
             let exchange: Value = serde_json::from_slice(&exchange).unwrap();
-            writeln!(page, "- {} — [`{name}`]({name})", exchange["says"].as_str().unwrap()).unwrap();
+            writeln!(page, "- {} — [`{name}`]({name})", exchange["rule"].as_str().unwrap()).unwrap();
         }
     }
     let file = cases.join("README.md");
@@ -103,7 +106,7 @@ fn the_list_of_cases_is_fresh() {
         std::fs::write(&file, &page).unwrap();
     }
     let written = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(written == page, "tests/cases/README.md is not fresh: ORCHID_BLESS=1 writes it anew");
+    assert!(written == page, "tests/cases/README.md is out of date; rewrite it with ORCHID_BLESS=1");
 }
 
 fn chapter_of(name: &str) -> usize {
@@ -112,5 +115,8 @@ fn chapter_of(name: &str) -> usize {
             || name == *prefix
             || name.strip_prefix(*prefix).is_some_and(|rest| rest.starts_with('_'))
     };
-    CHAPTERS.iter().position(|(_, prefixes)| prefixes.iter().any(fits)).expect("the last takes all")
+    CHAPTERS
+        .iter()
+        .position(|(_, prefixes)| prefixes.iter().any(fits))
+        .expect("the last chapter accepts every name")
 }

@@ -1,4 +1,4 @@
-//! No message tells a secret, wherever a plan puts it and whatever it looks like.
+//! Messages never contain a secret, wherever a plan puts it and whatever characters it has.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use orchid_engine::{Machine, Message, Request, Response};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::support::{Clock, EXECUTION, Event, Reply, Setup, attempt};
+use crate::support::{EXECUTION, Reply, TestClock, TestSetup, TraceEvent, attempt};
 
-/// A plan that puts a secret wherever it can be put.
-fn setup(secret: &str, form: bool) -> Setup {
+/// Creates a plan that puts a secret everywhere a request can carry it.
+fn setup(secret: &str, form: bool) -> TestSetup {
     let content_type = if form { "application/x-www-form-urlencoded" } else { "application/json" };
     let definition = json!({"step": {
         "method": "POST",
@@ -25,30 +25,32 @@ fn setup(secret: &str, form: bool) -> Setup {
         "retry": {"max_retries": 0}
     }});
     let definition = orchid_plan::compile(&definition, &orchid_plan::ServerLimits::default());
-    let mut setup = Setup::new(definition.expect("the plan compiles"));
+    let mut setup = TestSetup::new(definition.expect("the plan compiles"));
     setup.config = json!({"key": secret});
     setup.secrets = vec!["/key".to_owned()];
     setup
 }
 
-fn messages(setup: &Setup, status: u16) -> Vec<Message> {
+fn messages(setup: &TestSetup, status: u16) -> Vec<Message> {
     let mut machine = Machine::new(setup.job(1, EXECUTION, None)).unwrap();
     let mut events = Vec::new();
-    // The upstream sends the url back in a header.
+    // The upstream echoes the URL in a header and in the final URL.
     let mut reply = |request: &Request| {
         let headers = vec![("location".to_owned(), request.url.to_string())];
         let response = Response { status, headers, body: "{}".into(), url: format!("{}&more", request.url) };
         Reply::Answer { result: Ok(response), duration: Duration::ZERO }
     };
-    attempt(&mut machine, &mut Clock { elapsed: Duration::ZERO }, &mut reply, &mut events);
+    attempt(&mut machine, &mut TestClock { elapsed: Duration::ZERO }, &mut reply, &mut events);
     let message = |event| match event {
-        Event::Message(message) => Some(message),
-        Event::Fetch(_) | Event::Wait(_) | Event::Park { .. } | Event::Finished(_) => None,
+        TraceEvent::Message(message) => Some(message),
+        TraceEvent::Fetch(_) | TraceEvent::Wait(_) | TraceEvent::Park { .. } | TraceEvent::Finished(_) => {
+            None
+        }
     };
     events.into_iter().filter_map(message).collect()
 }
 
-/// Every text of a JSON value.
+/// Collects every string of a JSON value.
 fn texts(value: &Value, found: &mut Vec<String>) {
     match value {
         Value::String(text) => found.push(text.clone()),
@@ -58,7 +60,7 @@ fn texts(value: &Value, found: &mut Vec<String>) {
     }
 }
 
-/// A text without any escapes of urls and forms.
+/// Decodes a URL- or form-encoded text.
 fn decoded(text: &str) -> String {
     percent_encoding::percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
@@ -67,10 +69,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_message_tells_a_secret(
+    fn messages_never_contain_a_secret(
         secret in "[a-zA-Z0-9 +/=_.~%&\"'\\\\<>{}é*!-]{8,24}", form in any::<bool>(), fails in any::<bool>(),
     ) {
-        // A path has no dot segments and no white space at its ends, in whatever a secret is part of.
+        // URL parsing removes dot segments and outer white space: such a secret is not sent as it is.
         prop_assume!(secret.trim() == secret && !secret.contains("..") && !secret.contains("//"));
         for message in messages(&setup(&secret, form), if fails { 404 } else { 200 }) {
             let payload: Value = serde_json::from_slice(&message.payload).unwrap();

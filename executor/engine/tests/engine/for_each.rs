@@ -1,5 +1,5 @@
-//! What holds for every `for_each`, each item with a loop of its own, in whatever order its answers come and wherever it is
-//! stopped or killed.
+//! Properties of `for_each` with a loop per item: no row is lost, in whatever order responses arrive
+//! and wherever the execution is stopped or killed.
 
 use std::collections::BTreeMap;
 
@@ -7,11 +7,11 @@ use orchid_engine::Request;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::chaos::{Disorder, Ran, Reply, Upstream, rows, run, setup, succeeded};
+use crate::chaos::{ExecutionRecord, Interleaving, Reply, Upstream, rows, run, setup, succeeded};
 
 const API: &str = "https://api.example.com";
 
-/// Plans over the same upstream: `/account/a?at=n` has rows and a next page, `/leaf/id` a value.
+/// Plans for one upstream: `/account/a?at=n` returns rows and a next page, `/leaf/id` a value.
 fn plans(accounts: usize) -> Vec<Value> {
     let each = |more: Value| {
         let mut step = json!({
@@ -37,7 +37,7 @@ fn plans(accounts: usize) -> Vec<Value> {
     ]
 }
 
-/// Accounts with pages of rows.
+/// An upstream of accounts, each with pages of rows.
 struct Accounts {
     pages: Vec<Vec<usize>>,
     faults: BTreeMap<String, Vec<u16>>,
@@ -87,26 +87,26 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_killed_for_each_loses_no_row(
-        pages in pages(), which in 0_usize..6, steps in 1_usize..50, disorder in Disorder::any(),
+    fn killed_for_each_loses_no_row(
+        pages in pages(), which in 0_usize..6, steps in 1_usize..50, interleaving in Interleaving::any(),
         faults in prop::collection::vec((0_usize..3, prop_oneof![Just(0_u16), Just(503), Just(429)]), 0..4),
     ) {
         let setup = setup(&plans(pages.len())[which]);
-        let fresh = || Ran::fresh(&setup);
-        let full = run(&setup, &mut Accounts::new(&pages, &[]), fresh(), usize::MAX, &Disorder::none());
+        let fresh = || ExecutionRecord::fresh(&setup);
+        let full = run(&setup, &mut Accounts::new(&pages, &[]), fresh(), usize::MAX, &Interleaving::none());
         prop_assert!(succeeded(&full), "{:?}", full.end);
         let mut upstream = Accounts::new(&pages, &faults);
-        let killed = run(&setup, &mut upstream, fresh(), steps, &disorder);
+        let killed = run(&setup, &mut upstream, fresh(), steps, &interleaving);
         let mut messages = killed.messages.clone();
         let mut end = &killed;
         let rest;
         if killed.end.is_none() {
-            rest = run(&setup, &mut upstream, killed.left(), usize::MAX, &disorder);
+            rest = run(&setup, &mut upstream, killed.resumed(), usize::MAX, &interleaving);
             messages.extend(rest.messages.clone());
             end = &rest;
         }
         prop_assert!(succeeded(end), "{:?}", end.end);
-        prop_assert_eq!(&end.context, &full.context, "the context is that of an undisturbed run");
+        prop_assert_eq!(&end.context, &full.context, "the context equals that of an undisturbed execution");
         prop_assert_eq!(rows(&messages), rows(&full.messages));
     }
 }

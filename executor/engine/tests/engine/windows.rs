@@ -1,5 +1,5 @@
-//! What holds for windows and cursors: whatever happens to a run, the cursor that it leaves behind passes over no row that is
-//! not in Kafka, and it never goes back.
+//! Properties of windows and cursors: a saved cursor never skips a row that is not in Kafka, and it
+//! never moves backwards, wherever an execution is stopped or killed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,12 +7,12 @@ use orchid_engine::{CursorKey, Message, Request, Topic};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::chaos::{Disorder, Ran, Reply, Upstream, run, setup, succeeded};
+use crate::chaos::{ExecutionRecord, Interleaving, Reply, Upstream, run, setup, succeeded};
 
 const API: &str = "https://api.example.com";
 
-/// Plans over the same upstream: `/rows` answers what is at `since` or later, in pages; between `from` and `to` where it is
-/// asked so.
+/// Plans for one upstream: `/rows` returns the rows at `since` or later, or between `from` and `to`,
+/// in pages.
 fn plans() -> Vec<Value> {
     let step = |more: Value| {
         let mut step = json!({
@@ -52,16 +52,16 @@ fn plans() -> Vec<Value> {
     ]
 }
 
-/// Which of the plans say that the API answers oldest first.
+/// Indexes of the plans that declare rows to be ordered, oldest first.
 const ORDERED: [usize; 4] = [1, 2, 4, 7];
 
-/// Rows, each at its time; some tries fail.
+/// An upstream log of rows, each at a time; some tries fail.
 struct Log {
-    /// In the order of the answer.
+    /// Times of the rows, in response order.
     rows: Vec<u64>,
     size: usize,
     faults: Vec<bool>,
-    /// How often each path has failed: no more than it is retried.
+    /// Failures so far by path; at most two, so that retries always suffice.
     failed: BTreeMap<String, usize>,
 }
 
@@ -106,7 +106,7 @@ impl Upstream for Log {
     }
 }
 
-/// The ids of all rows that a message carries, also below others.
+/// Returns the ids of all rows in the messages, at any depth.
 fn ids(messages: &[Message]) -> BTreeSet<String> {
     fn visit(value: &Value, found: &mut BTreeSet<String>) {
         match value {
@@ -145,35 +145,35 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_cursor_of_a_killed_run_passes_over_no_row(
+    fn cursor_of_a_killed_execution_skips_no_row(
         mut log in prop::collection::vec(0_u64..60, 0..12), size in 1_usize..4, which in 0_usize..8,
         faults in prop::collection::vec(prop::bool::weighted(0.15), 0..20),
-        steps in 1_usize..60, resumed in any::<bool>(), disorder in Disorder::any(),
+        steps in 1_usize..60, resumed in any::<bool>(), interleaving in Interleaving::any(),
     ) {
         if ORDERED.contains(&which) {
             log.sort_unstable();
         }
         let setup = setup(&plans()[which]);
         let calm = || Log::new(&log, size, Vec::new());
-        let all = run(&setup, &mut calm(), Ran::fresh(&setup), usize::MAX, &Disorder::none());
+        let all = run(&setup, &mut calm(), ExecutionRecord::fresh(&setup), usize::MAX, &Interleaving::none());
         prop_assert!(succeeded(&all), "{:?}", all.end);
 
         let mut upstream = Log::new(&log, size, faults);
-        let killed = run(&setup, &mut upstream, Ran::fresh(&setup), steps, &disorder);
+        let killed = run(&setup, &mut upstream, ExecutionRecord::fresh(&setup), steps, &interleaving);
         let (mut messages, mut values) = (killed.messages.clone(), killed.cursor_values.clone());
         let mut last = killed;
         if resumed && last.end.is_none() {
-            last = run(&setup, &mut calm(), last.left(), usize::MAX, &disorder);
+            last = run(&setup, &mut calm(), last.resumed(), usize::MAX, &interleaving);
             messages.extend(last.messages.clone());
             values.extend(last.cursor_values.clone());
         }
-        // The run is given up wherever it is; the next one has its cursors alone.
-        let next = run(&setup, &mut calm(), last.next(), usize::MAX, &Disorder::none());
+        // The execution is abandoned where it is; the next one gets only its cursors.
+        let next = run(&setup, &mut calm(), last.next_execution(), usize::MAX, &Interleaving::none());
         prop_assert!(succeeded(&next), "{:?}", next.end);
         messages.extend(next.messages.clone());
         values.extend(next.cursor_values.clone());
         prop_assert_eq!(ids(&messages), ids(&all.messages));
         prop_assert!(never_backwards(&values), "{:?}", values);
-        prop_assert_eq!(next.cursors, all.cursors, "in the end it has read as far as any");
+        prop_assert_eq!(next.cursors, all.cursors, "the final cursors equal those of an undisturbed execution");
     }
 }

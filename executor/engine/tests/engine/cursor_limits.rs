@@ -1,4 +1,5 @@
-//! What a plan may keep for a config has bounds: a run that passes one ends by its name, and keeps what it had.
+//! Limits of stored cursors: an execution that exceeds one fails with its code and keeps the cursors
+//! it had.
 
 use std::time::Duration;
 
@@ -10,9 +11,11 @@ use orchid_engine::{
 use serde_json::json;
 
 use crate::chaos::setup;
-use crate::support::{Clock, EXECUTION, Event, Left, Reply, Setup, apply_cursors, attempt};
+use crate::support::{
+    AttemptEnd, EXECUTION, Reply, TestClock, TestSetup, TraceEvent, apply_cursors, attempt,
+};
 
-fn answer(request: &Request, body: &serde_json::Value) -> Reply {
+fn json_reply(request: &Request, body: &serde_json::Value) -> Reply {
     Reply::Answer {
         result: Ok(Response {
             status: 200,
@@ -24,12 +27,14 @@ fn answer(request: &Request, body: &serde_json::Value) -> Reply {
     }
 }
 
-/// Runs to the end; the error that it ended with, and the cursors that the checkpoints left.
-fn run(setup: &Setup, body: &serde_json::Value) -> (Option<ExecutionError>, usize) {
+/// Runs to the end. Returns the final error and the number of stored cursors.
+fn run(setup: &TestSetup, body: &serde_json::Value) -> (Option<ExecutionError>, usize) {
     let mut machine = Machine::new(setup.job(1, EXECUTION, None)).unwrap();
-    let (mut clock, mut events) = (Clock { elapsed: Duration::ZERO }, Vec::<Event>::new());
-    let left = attempt(&mut machine, &mut clock, &mut |request| answer(request, body), &mut events);
-    let Left::Finished(ExecutionFinish::Ended(ending)) = left else { panic!("it ends") };
+    let (mut clock, mut events) = (TestClock { elapsed: Duration::ZERO }, Vec::<TraceEvent>::new());
+    let left = attempt(&mut machine, &mut clock, &mut |request| json_reply(request, body), &mut events);
+    let AttemptEnd::Finished(ExecutionFinish::Ended(ending)) = left else {
+        panic!("the execution does not end")
+    };
     let mut cursors = setup.cursors.clone();
     if let Some(checkpoint) = machine.checkpoint() {
         apply_cursors(&mut cursors, &checkpoint);
@@ -37,14 +42,14 @@ fn run(setup: &Setup, body: &serde_json::Value) -> (Option<ExecutionError>, usiz
     (ending.error, cursors.len())
 }
 
-fn is(error: Option<ExecutionError>, code: &str, pointer: &str) -> bool {
+fn is_limit_error(error: Option<ExecutionError>, code: &str, pointer: &str) -> bool {
     error.is_some_and(|error| {
         (error.class.as_str(), error.code.as_str(), error.pointer.as_str()) == ("limit", code, pointer)
     })
 }
 
 #[test]
-fn one_cursor_too_many_ends_the_run_and_is_not_kept() {
+fn one_cursor_too_many_fails_and_is_not_stored() {
     let plan = json!({"step": {"id": "orders", "for_each": "`[1, 2]`", "url": "https://api.example.com/o",
         "cursor": {"value": "response.body.at", "type": "number", "per_item": "item"}}});
     let mut setup = setup(&plan);
@@ -53,26 +58,26 @@ fn one_cursor_too_many_ends_the_run_and_is_not_kept() {
         step: "orders".to_owned(),
         item: item.to_string(),
     };
-    // All but one of the places are taken, by items that are gone.
+    // All but one of the entries belong to items that no longer exist.
     setup.cursors = (3..CURSORS_MAX + 2).map(|item| (of(item), Bytes::from_static(b"1"))).collect();
     let (error, kept) = run(&setup, &json!({"at": 7}));
-    assert!(is(error, "TOO_MANY_CURSORS", "/definition/step/cursor"));
+    assert!(is_limit_error(error, "TOO_MANY_CURSORS", "/definition/step/cursor"));
     assert_eq!(kept, CURSORS_MAX);
 }
 
 #[test]
-fn a_cursor_that_is_too_large_ends_the_run() {
+fn oversized_cursor_fails_the_execution() {
     let plan = json!({"step": {"id": "orders", "url": "https://api.example.com/o",
         "cursor": {"value": "response.body.at", "type": "text", "param": "at"}}});
     let text = |length: usize| json!({"at": "x".repeat(length)});
     let (error, kept) = run(&setup(&plan), &text(CURSOR_MAX_BYTES - 1));
-    assert!(is(error, "CURSOR_TOO_LARGE", "/definition/step/cursor/value"));
+    assert!(is_limit_error(error, "CURSOR_TOO_LARGE", "/definition/step/cursor/value"));
     assert_eq!(kept, 0);
     assert_eq!(run(&setup(&plan), &text(CURSOR_MAX_BYTES - 2)), (None, 1));
 }
 
 #[test]
-fn cursors_of_rows_are_part_of_a_place_as_far_as_it_has_room() {
+fn resume_state_includes_row_cursors_if_they_fit() {
     let plan = json!({"step": {"id": "list", "url": "https://api.example.com/list", "iterate_over": "response.body", "concurrency": 1,
         "sub_steps": [{"id": "one", "url": "https://api.example.com/one/{{ item }}",
             "cursor": {"value": "response.body.at", "type": "number", "per_item": "item"}}]}});
@@ -81,19 +86,19 @@ fn cursors_of_rows_are_part_of_a_place_as_far_as_it_has_room() {
         let last = format!("/one/{}", rows - 1);
         let left = attempt(
             &mut machine,
-            &mut Clock { elapsed: Duration::ZERO },
+            &mut TestClock { elapsed: Duration::ZERO },
             &mut |request| match request.url.path() {
-                "/list" => answer(request, &json!((0..rows).collect::<Vec<usize>>())),
+                "/list" => json_reply(request, &json!((0..rows).collect::<Vec<usize>>())),
                 path if path == last => Reply::Stop(StopReason::Drain),
-                _ => answer(request, &json!({"at": 7})),
+                _ => json_reply(request, &json!({"at": 7})),
             },
             &mut Vec::new(),
         );
-        assert!(matches!(left, Left::Finished(ExecutionFinish::Released)));
+        assert!(matches!(left, AttemptEnd::Finished(ExecutionFinish::Released)));
         let checkpoint = machine.checkpoint().unwrap();
         let place = String::from_utf8(checkpoint.resume_state.to_vec()).unwrap();
         assert!(place.contains(&format!("\"done\":{}", rows - 1)), "{place}");
         assert_eq!(place.contains("\"cursors\""), carried, "{rows} rows");
-        assert!(checkpoint.cursor_changes.is_empty(), "the page has not ended");
+        assert!(checkpoint.cursor_changes.is_empty(), "cursors are saved only when the page has ended");
     }
 }
