@@ -18,3 +18,4 @@ pub mod sink;
 pub mod worker;
 
 mod health;
+mod lru_cache;

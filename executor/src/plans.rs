@@ -9,25 +9,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use orchid_plan::{Definition, ServerLimits};
 
+use crate::lru_cache::LruCache;
 use crate::report::GrantedDefinition;
 
 const CAPACITY: usize = 256;
 
 /// The compiled revisions of a process.
-#[derive(Default)]
 pub struct Plans {
-    inner: Mutex<Inner>,
+    compiled: Mutex<LruCache<Bytes, Arc<Definition>>>,
 }
 
-#[derive(Default)]
-struct Inner {
-    held: HashMap<Bytes, Held>,
-    uses: u64,
-}
-
-struct Held {
-    definition: Arc<Definition>,
-    last_use: u64,
+impl Default for Plans {
+    fn default() -> Self {
+        Self { compiled: Mutex::new(LruCache::new(CAPACITY)) }
+    }
 }
 
 /// Definitions that stay compiled as long as this lives: what an acquire call says that it knows.
@@ -53,9 +48,8 @@ pub enum PlanError {
 impl Plans {
     /// What is compiled now. Hold on to it until the answer to the call that names it is worked off.
     pub fn known(&self) -> Known {
-        let inner = self.lock();
-        let held = inner.held.iter().map(|(hash, held)| (hash.clone(), Arc::clone(&held.definition)));
-        Known { definitions: held.collect() }
+        let definitions = self.lock().iter().map(|(hash, held)| (hash.clone(), Arc::clone(held))).collect();
+        Known { definitions }
     }
 
     /// The compiled definition of a grant.
@@ -65,7 +59,7 @@ impl Plans {
         known: &Known,
         nesting_depth: u32,
     ) -> Result<Arc<Definition>, PlanError> {
-        let at_hand = self.lock().used(&granted.hash);
+        let at_hand = self.lock().get(&granted.hash);
         if let Some(definition) = at_hand.or_else(|| known.definitions.get(&granted.hash).cloned()) {
             return Ok(definition);
         }
@@ -75,11 +69,13 @@ impl Plans {
         let document: serde_json::Value = serde_json::from_slice(&granted.json)?;
         let compiled = orchid_plan::compile(&document, &limits(nesting_depth))
             .map_err(|faults| PlanError::Compile(faults.to_string()))?;
-        Ok(self.lock().insert(granted.hash.clone(), Arc::new(compiled)))
+        let definition = Arc::new(compiled);
+        self.lock().insert(granted.hash.clone(), Arc::clone(&definition));
+        Ok(definition)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, LruCache<Bytes, Arc<Definition>>> {
+        self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -87,27 +83,6 @@ impl Known {
     /// The hashes, for the call.
     pub fn hashes(&self) -> Vec<Bytes> {
         self.definitions.keys().cloned().collect()
-    }
-}
-
-impl Inner {
-    fn used(&mut self, hash: &Bytes) -> Option<Arc<Definition>> {
-        self.uses += 1;
-        let held = self.held.get_mut(hash)?;
-        held.last_use = self.uses;
-        Some(Arc::clone(&held.definition))
-    }
-
-    fn insert(&mut self, hash: Bytes, definition: Arc<Definition>) -> Arc<Definition> {
-        if self.held.len() >= CAPACITY {
-            let oldest = self.held.iter().min_by_key(|(_, held)| held.last_use).map(|(hash, _)| hash.clone());
-            if let Some(oldest) = oldest {
-                self.held.remove(&oldest);
-            }
-        }
-        self.uses += 1;
-        self.held.insert(hash, Held { definition: Arc::clone(&definition), last_use: self.uses });
-        definition
     }
 }
 

@@ -13,15 +13,6 @@ use crate::{
 
 const COUNT: &str = "SELECT count(*) FROM cursors";
 
-/// The engine ends a run by a limit's name before the control plane would refuse its checkpoint: both count alike.
-#[test]
-fn the_engine_and_the_control_plane_keep_as_much() {
-    use orchid_domain::cursor::{MAX_COUNT, MAX_KEY_BYTES, MAX_TOTAL_BYTES, MAX_VALUE_BYTES};
-    use orchid_engine::{CURSOR_KEY_MAX_BYTES, CURSOR_MAX_BYTES, CURSORS_MAX, CURSORS_MAX_BYTES};
-    assert_eq!((CURSORS_MAX as u64, CURSORS_MAX_BYTES as u64), (MAX_COUNT, MAX_TOTAL_BYTES));
-    assert_eq!((CURSOR_KEY_MAX_BYTES, CURSOR_MAX_BYTES), (MAX_KEY_BYTES, MAX_VALUE_BYTES));
-}
-
 fn cursor(item: &str, json: impl Into<bytes::Bytes>) -> fleet::Cursor {
     fleet::Cursor {
         kind: fleet::CursorKind::Cursor.into(),

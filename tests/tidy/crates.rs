@@ -11,17 +11,19 @@ use serde_json::Value;
 use crate::tree;
 
 /// Which of our crates each of them may use.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
+    // Limits and suggestions, for crates that may not use each other.
+    ("orchid-common", &[]),
     ("orchid-proto", &[]),
-    ("orchid-plan", &[]),
-    ("orchid-kit", &[]),
-    ("orchid-domain", &[]),
+    ("orchid-plan", &["orchid-common"]),
+    ("orchid-kit", &["orchid-common"]),
+    ("orchid-domain", &["orchid-common"]),
     ("orchid-migrations", &[]),
-    ("orchid-engine", &["orchid-plan"]),
+    ("orchid-engine", &["orchid-common", "orchid-plan"]),
     ("orchid-sdk", &["orchid-plan", "orchid-proto"]),
     (
         "orchid-control-plane",
-        &["orchid-domain", "orchid-kit", "orchid-migrations", "orchid-plan", "orchid-proto"],
+        &["orchid-common", "orchid-domain", "orchid-kit", "orchid-migrations", "orchid-plan", "orchid-proto"],
     ),
     ("orchid-executor", &["orchid-engine", "orchid-kit", "orchid-plan", "orchid-proto"]),
     ("orchid-cli", &["orchid-kit", "orchid-plan", "orchid-sdk"]),

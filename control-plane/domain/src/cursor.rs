@@ -1,5 +1,7 @@
 //! What a plan may keep for a config outside its context: which kinds of cursors, how large each, how many and how large all.
 
+use orchid_common::limits::{CURSOR_KEY_MAX_BYTES, CURSOR_MAX_BYTES, CURSORS_MAX, CURSORS_MAX_BYTES};
+
 use crate::text::text_enum;
 
 text_enum! {
@@ -12,14 +14,9 @@ text_enum! {
     }
 }
 
-/// Bytes of step and item together: both stand in an index.
-pub const MAX_KEY_BYTES: usize = 1024;
-/// Bytes of one value.
-pub const MAX_VALUE_BYTES: usize = 64 * 1024;
-/// Cursors of one plan for one config.
-pub const MAX_COUNT: u64 = 100_000;
-/// Bytes of all keys and values of one plan for one config: they reach an executor in one message.
-pub const MAX_TOTAL_BYTES: u64 = 8 * 1024 * 1024;
+/// The same limits as numbers of the database.
+const COUNT_MAX: u64 = CURSORS_MAX as u64;
+const TOTAL_MAX_BYTES: u64 = CURSORS_MAX_BYTES as u64;
 
 /// What a plan keeps for a config.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,7 +32,7 @@ pub struct Amount {
 pub enum Excess {
     /// Its key is too long.
     #[error(
-        "CURSOR_TOO_LARGE: the key of a cursor of step {step:?} has {bytes} bytes, at most {MAX_KEY_BYTES}"
+        "CURSOR_TOO_LARGE: the key of a cursor of step {step:?} has {bytes} bytes, at most {CURSOR_KEY_MAX_BYTES}"
     )]
     Key {
         /// Of which step, shortened.
@@ -44,7 +41,7 @@ pub enum Excess {
         bytes: usize,
     },
     /// Its value is too large.
-    #[error("CURSOR_TOO_LARGE: a cursor of step {step:?} has {bytes} bytes, at most {MAX_VALUE_BYTES}")]
+    #[error("CURSOR_TOO_LARGE: a cursor of step {step:?} has {bytes} bytes, at most {CURSOR_MAX_BYTES}")]
     Value {
         /// Of which step.
         step: String,
@@ -52,14 +49,14 @@ pub enum Excess {
         bytes: usize,
     },
     /// There are too many.
-    #[error("TOO_MANY_CURSORS: the plan would keep {count} cursors for this config, at most {MAX_COUNT}")]
+    #[error("TOO_MANY_CURSORS: the plan would keep {count} cursors for this config, at most {COUNT_MAX}")]
     Count {
         /// How many there would be.
         count: u64,
     },
     /// Together they are too large.
     #[error(
-        "TOO_MANY_CURSORS: the plan would keep {bytes} bytes of cursors for this config, at most {MAX_TOTAL_BYTES}"
+        "TOO_MANY_CURSORS: the plan would keep {bytes} bytes of cursors for this config, at most {TOTAL_MAX_BYTES}"
     )]
     Total {
         /// How large they would be.
@@ -73,11 +70,11 @@ pub enum Excess {
 /// It is too large.
 pub fn check(step: &str, item: &[u8], value: &[u8]) -> Result<(), Excess> {
     let key = step.len() + item.len();
-    if key > MAX_KEY_BYTES {
+    if key > CURSOR_KEY_MAX_BYTES {
         // A step's id is bounded where plans are checked, and nobody promised that here.
         return Err(Excess::Key { step: step.chars().take(100).collect(), bytes: key });
     }
-    if value.len() > MAX_VALUE_BYTES {
+    if value.len() > CURSOR_MAX_BYTES {
         return Err(Excess::Value { step: step.to_owned(), bytes: value.len() });
     }
     Ok(())
@@ -99,10 +96,10 @@ impl Amount {
     /// # Errors
     /// There are too many, or they are too large together.
     pub fn check(self) -> Result<(), Excess> {
-        if self.count > MAX_COUNT {
+        if self.count > COUNT_MAX {
             return Err(Excess::Count { count: self.count });
         }
-        if self.bytes > MAX_TOTAL_BYTES {
+        if self.bytes > TOTAL_MAX_BYTES {
             return Err(Excess::Total { bytes: self.bytes });
         }
         Ok(())
@@ -111,16 +108,16 @@ impl Amount {
 
 #[cfg(test)]
 mod tests {
-    use super::{Amount, Excess, MAX_COUNT, MAX_KEY_BYTES, MAX_TOTAL_BYTES, MAX_VALUE_BYTES, check};
+    use super::{Amount, COUNT_MAX, CURSOR_KEY_MAX_BYTES, CURSOR_MAX_BYTES, Excess, TOTAL_MAX_BYTES, check};
 
     #[test]
     fn a_cursor_is_as_large_as_its_bounds_and_no_larger() {
-        let item = vec![b'i'; MAX_KEY_BYTES - 4];
-        let value = vec![b'1'; MAX_VALUE_BYTES];
+        let item = vec![b'i'; CURSOR_KEY_MAX_BYTES - 4];
+        let value = vec![b'1'; CURSOR_MAX_BYTES];
         assert_eq!(check("step", &item, &value), Ok(()));
-        let longer = vec![b'i'; MAX_KEY_BYTES - 3];
+        let longer = vec![b'i'; CURSOR_KEY_MAX_BYTES - 3];
         assert_eq!(check("step", &longer, b"1"), Err(Excess::Key { step: "step".to_owned(), bytes: 1025 }));
-        let larger = vec![b'1'; MAX_VALUE_BYTES + 1];
+        let larger = vec![b'1'; CURSOR_MAX_BYTES + 1];
         let refused = check("step", b"", &larger).unwrap_err();
         assert_eq!(
             refused.to_string(),
@@ -130,10 +127,10 @@ mod tests {
 
     #[test]
     fn all_together_are_as_many_as_their_bounds_and_no_more() {
-        assert_eq!(Amount { count: MAX_COUNT, bytes: MAX_TOTAL_BYTES }.check(), Ok(()));
-        let more = Amount { count: MAX_COUNT, bytes: 0 }.and("s", b"", b"1");
-        assert_eq!(more.check(), Err(Excess::Count { count: MAX_COUNT + 1 }));
-        let larger = Amount { count: 1, bytes: MAX_TOTAL_BYTES }.and("s", b"i", b"1");
-        assert_eq!(larger.check(), Err(Excess::Total { bytes: MAX_TOTAL_BYTES + 3 }));
+        assert_eq!(Amount { count: COUNT_MAX, bytes: TOTAL_MAX_BYTES }.check(), Ok(()));
+        let more = Amount { count: COUNT_MAX, bytes: 0 }.and("s", b"", b"1");
+        assert_eq!(more.check(), Err(Excess::Count { count: COUNT_MAX + 1 }));
+        let larger = Amount { count: 1, bytes: TOTAL_MAX_BYTES }.and("s", b"i", b"1");
+        assert_eq!(larger.check(), Err(Excess::Total { bytes: TOTAL_MAX_BYTES + 3 }));
     }
 }

@@ -1,6 +1,7 @@
 //! Update masks: which fields of what was sent are meant.
 
-use crate::commands::{CommandError, Fault, near::nearest};
+use crate::commands::{CommandError, Fault};
+use orchid_common::suggest::closest;
 
 /// Which fields to change.
 #[derive(Debug, Clone)]
@@ -20,7 +21,7 @@ impl Mask {
             .map(|(index, path)| {
                 let message = format!("{path:?} is none of {}", can_change.join(", "));
                 Fault::new("INVALID_VALUE", format!("/update_mask/paths/{index}"), message)
-                    .suggest(nearest(path, can_change.iter().copied()))
+                    .suggest(closest(path, can_change.iter().copied()))
             })
             .collect();
         if faults.is_empty() {

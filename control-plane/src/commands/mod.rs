@@ -10,7 +10,6 @@ pub mod integrations;
 pub mod key;
 pub mod list;
 pub mod mask;
-pub mod near;
 pub mod once;
 pub mod plans;
 pub mod schedules;

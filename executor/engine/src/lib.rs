@@ -30,16 +30,6 @@ pub use output::{Checkpoint, CursorChange, EndStatus, ExecutionEnd, ExecutionFin
 pub use progress::{Counts, Progress, Warning};
 pub use request::{BodyStreaming, HostPolicy, HostRefusal, RedirectPolicy, Request};
 
-/// Maximum number of cursors and validators that a plan keeps for a config; the control plane refuses a checkpoint with
-/// more.
-pub const CURSORS_MAX: usize = 100_000;
-/// Maximum size of their keys and values together, in bytes.
-pub const CURSORS_MAX_BYTES: usize = 8 * 1024 * 1024;
-/// Maximum size of one cursor's value, in bytes.
-pub const CURSOR_MAX_BYTES: usize = 64 * 1024;
-/// Maximum size of a cursor key (step id plus item name), in bytes.
-pub const CURSOR_KEY_MAX_BYTES: usize = 1024;
-
 /// Time that a stopped execution has for cancelling the async jobs that upstreams still work on.
 ///
 /// A cancel reaches an executor with the next heartbeat (10 s), and the control plane ends an execution that has not ended

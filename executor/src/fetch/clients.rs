@@ -3,7 +3,6 @@
 //! In: a transport. Out: its client, made once and shared by all runs that leave the same way. Bounded; what was not used
 //! for longest goes first, and its connections with it once its last run ended. No client looks at the environment.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +12,7 @@ use reqwest::{Certificate, Client, ClientBuilder, Identity, Proxy};
 use crate::fetch::guard::AddressGuard;
 use crate::fetch::resolver::GuardedResolver;
 use crate::fetch::transport::{Transport, TransportError};
+use crate::lru_cache::LruCache;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Below the idle time after which common servers and balancers close a connection.
@@ -26,32 +26,21 @@ const CAPACITY: usize = 256;
 pub(super) struct Clients {
     guard: Arc<AddressGuard>,
     plain: Client,
-    others: Mutex<Others>,
-}
-
-#[derive(Default)]
-struct Others {
-    held: HashMap<Transport, Held>,
-    uses: u64,
-}
-
-struct Held {
-    client: Client,
-    last_use: u64,
+    others: Mutex<LruCache<Transport, Client>>,
 }
 
 impl Clients {
     /// The process must have installed rustls' crypto provider.
     pub(super) fn new(guard: Arc<AddressGuard>) -> Result<Clients, TransportError> {
         let plain = build(&Transport::default(), &guard)?;
-        Ok(Clients { guard, plain, others: Mutex::default() })
+        Ok(Clients { guard, plain, others: Mutex::new(LruCache::new(CAPACITY)) })
     }
 
     pub(super) fn get(&self, transport: &Transport) -> Result<Client, TransportError> {
         if *transport == Transport::default() {
             return Ok(self.plain.clone());
         }
-        if let Some(client) = self.lock().used(transport) {
+        if let Some(client) = self.lock().get(transport) {
             return Ok(client);
         }
         let client = build(transport, &self.guard)?;
@@ -59,28 +48,8 @@ impl Clients {
         Ok(client)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Others> {
+    fn lock(&self) -> MutexGuard<'_, LruCache<Transport, Client>> {
         self.others.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Others {
-    fn used(&mut self, transport: &Transport) -> Option<Client> {
-        self.uses += 1;
-        let held = self.held.get_mut(transport)?;
-        held.last_use = self.uses;
-        Some(held.client.clone())
-    }
-
-    fn insert(&mut self, transport: Transport, client: Client) {
-        if self.held.len() >= CAPACITY {
-            let oldest = self.held.iter().min_by_key(|(_, held)| held.last_use).map(|(key, _)| key.clone());
-            if let Some(oldest) = oldest {
-                self.held.remove(&oldest);
-            }
-        }
-        self.uses += 1;
-        self.held.insert(transport, Held { client, last_use: self.uses });
     }
 }
 
@@ -146,19 +115,5 @@ mod tests {
         }
         let ca = Transport { ca: Some("no pem".to_owned()), ..Transport::default() };
         assert!(matches!(clients().get(&ca).unwrap_err(), TransportError::Ca));
-    }
-
-    #[tokio::test]
-    async fn only_so_many_are_held_and_those_in_use_stay() {
-        let client = clients().plain;
-        let mut others = Others::default();
-        let first = by("http://proxy.test:1");
-        others.insert(first.clone(), client.clone());
-        for port in 2..=CAPACITY + 10 {
-            others.insert(by(&format!("http://proxy.test:{port}")), client.clone());
-            assert!(others.used(&first).is_some());
-        }
-        assert_eq!(others.held.len(), CAPACITY);
-        assert!(others.used(&by("http://proxy.test:2")).is_none());
     }
 }

@@ -138,26 +138,6 @@ impl fmt::Display for Diagnostic {
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct Diagnostics(pub Vec<Diagnostic>);
 
-/// The candidate that a misspelt name most likely means.
-pub(crate) fn nearest<'n>(name: &str, candidates: impl IntoIterator<Item = &'n str>) -> Option<&'n str> {
-    // Nothing that long is a slip of a finger, and likeness costs the product of both lengths.
-    if name.len() > 64 {
-        return None;
-    }
-    let wanted = name.to_ascii_lowercase();
-    // `status` means `status_code`, however many letters are missing.
-    let shortened = |candidate: &str| wanted.len() >= 4 && candidate.starts_with(&wanted);
-    candidates
-        .into_iter()
-        .map(|candidate| {
-            let distance = strsim::damerau_levenshtein(&wanted, candidate);
-            (if shortened(candidate) { distance.min(1) } else { distance }, candidate)
-        })
-        .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 4)
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, candidate)| candidate)
-}
-
 /// What a document says, in quotes; only the beginning of what is long.
 pub(crate) fn quoted(text: &str) -> String {
     const SHOWN: usize = 100;

@@ -17,12 +17,12 @@ mod expr;
 mod functions;
 #[cfg(test)]
 mod fuzz;
-mod limits;
 mod links;
 mod read_paths;
 mod schema;
 mod scope;
 mod secrets;
+mod server_limits;
 mod template;
 mod time;
 mod timestamp;
@@ -42,11 +42,11 @@ pub use document::{check, compile};
 pub use env::EvalEnv;
 pub use expr::{EvalError, Expr};
 pub use functions::{FunctionDoc, function_docs};
-pub use limits::ServerLimits;
 pub use links::{LinkHeaderError, ResolveUrlError, find_link, resolve_url};
 pub use read_paths::ReadPaths;
 pub use schema::plan_schema;
 pub use scope::{Scope, ScopeName};
+pub use server_limits::ServerLimits;
 pub use template::{
     Method, PaginationOverrides, RenderError, RenderErrorCode, RenderedRequest, RequestTemplate, Template,
 };

@@ -1,6 +1,7 @@
 //! Triggers.
 
 use chrono::{DateTime, Utc};
+use orchid_common::limits::{CONTEXT_FIELD_MAX_BYTES, CONTEXT_MAX_BYTES};
 use orchid_kit::telemetry::{self, Traceparent};
 use orchid_proto::v1;
 use tonic::Status;
@@ -10,9 +11,6 @@ use crate::{
     api::{convert, error, request},
     commands::{Fault, plans::TriggerPlan},
 };
-
-const MAX_OVERRIDE_BYTES: usize = 1024 * 1024;
-const MAX_FIELD_BYTES: usize = 64 * 1024;
 
 /// Decodes a trigger.
 pub(crate) fn decode(request: v1::TriggerPlanRequest, now: DateTime<Utc>) -> Result<TriggerPlan, Status> {
@@ -36,14 +34,16 @@ fn context(text: &str) -> Result<Vec<u8>, Status> {
     let pointer = "/context_override_json";
     let fields = convert::json::object_from_text(text, pointer)?;
     let mut faults = Vec::new();
-    if text.len() > MAX_OVERRIDE_BYTES {
-        let message = format!("{} bytes are more than the {MAX_OVERRIDE_BYTES} of a context", text.len());
+    if text.len() > CONTEXT_MAX_BYTES {
+        let message = format!("{} bytes are more than the {CONTEXT_MAX_BYTES} of a context", text.len());
         faults.push(Fault::new("TOO_LARGE", pointer, message));
     }
     for (name, value) in &fields {
-        if value.get().len() > MAX_FIELD_BYTES {
-            let message =
-                format!("field {name:?} has {} bytes, more than {MAX_FIELD_BYTES}", value.get().len());
+        if value.get().len() > CONTEXT_FIELD_MAX_BYTES {
+            let message = format!(
+                "field {name:?} has {} bytes, more than {CONTEXT_FIELD_MAX_BYTES}",
+                value.get().len()
+            );
             faults.push(Fault::new("TOO_LARGE", pointer, message));
         }
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use orchid_common::suggest::closest;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
@@ -12,7 +13,7 @@ use super::{
     transport::{self, Transport},
 };
 use crate::{
-    commands::{CommandError, Fault, Key, near::nearest, schedules::materialise, tenants::data_key},
+    commands::{CommandError, Fault, Key, schedules::materialise, tenants::data_key},
     keys::MasterKeys,
     store::{
         configs::{self, Config, SealedSecrets},
@@ -59,7 +60,7 @@ impl CreateConfig {
         let Some(integration) = integrations::lock_by_key(tx, &self.integration).await? else {
             let known = integrations::keys(tx).await?;
             let message = format!("there is no integration {:?}", self.integration);
-            let near = nearest(&self.integration, known.iter().map(String::as_str));
+            let near = closest(&self.integration, known.iter().map(String::as_str));
             faults.insert(0, Fault::new("UNKNOWN_REFERENCE", "/integration", message).suggest(near));
             faults.extend(transport.err().into_iter().flatten());
             return Err(CommandError::faulty("INVALID_CONFIG", "the config", faults));

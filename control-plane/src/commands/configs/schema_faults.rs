@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use jsonschema::{ValidationError, error::ValidationErrorKind};
+use orchid_common::suggest::closest;
 use serde_json::Value as Json;
 
-use crate::commands::{Fault, configs::schema::escape, near::nearest};
+use crate::commands::{Fault, configs::schema::escape};
 
 const MAX_MESSAGE_CHARS: usize = 300;
 
@@ -31,7 +32,7 @@ pub(super) fn from_error(
             let faults = unexpected.iter().map(|name| {
                 let message = format!("the config schema has no {name:?}");
                 Fault::new("UNKNOWN_FIELD", format!("{pointer}/{}", escape(name)), message)
-                    .suggest(nearest(name, known.iter().map(String::as_str)))
+                    .suggest(closest(name, known.iter().map(String::as_str)))
             });
             faults.collect()
         }

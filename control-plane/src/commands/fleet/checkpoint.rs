@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
+use orchid_common::limits::{CONTEXT_FIELD_MAX_BYTES, FINISHED_STEPS_MAX_BYTES, RESUME_STATE_MAX_BYTES};
 use orchid_domain::execution::{ExecutionEvent, Transition, decide};
 use orchid_domain::lease::{ClaimVerdict, judge_claim};
 use uuid::Uuid;
@@ -15,10 +16,6 @@ use crate::store::error::StoreError;
 use crate::store::fleet::checkpoints::{self, ContextWrite, ExecutionAdvance, NewCheckpoint};
 use crate::store::fleet::runs::{self, LockWait, LockedExecution};
 use crate::store::fleet::{ExecutionKey, grants};
-
-const MAX_PLACE_BYTES: usize = 256 * 1024;
-const MAX_FINISHED_BYTES: usize = 8 * 1024 * 1024;
-const MAX_FIELD_BYTES: usize = 64 * 1024;
 
 /// A context field that changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,23 +55,23 @@ impl CheckpointUpdate {
 
     /// Refuses what is larger than the protocol allows, or is no JSON where JSON is promised.
     pub(super) fn check(&self) -> Result<(), String> {
-        if self.place.len() > MAX_PLACE_BYTES {
+        if self.place.len() > RESUME_STATE_MAX_BYTES {
             return Err(format!(
-                "CHECKPOINT_TOO_LARGE: place has {} bytes, at most {MAX_PLACE_BYTES}",
+                "CHECKPOINT_TOO_LARGE: place has {} bytes, at most {RESUME_STATE_MAX_BYTES}",
                 self.place.len()
             ));
         }
         let finished = self.finished.as_ref().map_or(0, Vec::len);
-        if finished > MAX_FINISHED_BYTES {
+        if finished > FINISHED_STEPS_MAX_BYTES {
             return Err(format!(
-                "CHECKPOINT_TOO_LARGE: finished has {finished} bytes, at most {MAX_FINISHED_BYTES}"
+                "CHECKPOINT_TOO_LARGE: finished has {finished} bytes, at most {FINISHED_STEPS_MAX_BYTES}"
             ));
         }
         for ContextChange { name, json } in &self.context_changes {
             let json = json.as_deref().unwrap_or(b"null");
-            if json.len() > MAX_FIELD_BYTES {
+            if json.len() > CONTEXT_FIELD_MAX_BYTES {
                 return Err(format!(
-                    "CONTEXT_TOO_LARGE: field {name:?} has {} bytes, at most {MAX_FIELD_BYTES}",
+                    "CONTEXT_TOO_LARGE: field {name:?} has {} bytes, at most {CONTEXT_FIELD_MAX_BYTES}",
                     json.len()
                 ));
             }
@@ -252,7 +249,7 @@ async fn own_contexts(
 
 #[cfg(test)]
 mod tests {
-    use super::{CheckpointUpdate, ContextChange, MAX_FIELD_BYTES, MAX_PLACE_BYTES};
+    use super::{CheckpointUpdate, ContextChange, CONTEXT_FIELD_MAX_BYTES, RESUME_STATE_MAX_BYTES};
 
     #[test]
     fn what_is_too_large_or_no_json_is_refused_by_name() {
@@ -261,9 +258,9 @@ mod tests {
             ..CheckpointUpdate::default()
         };
         let large =
-            CheckpointUpdate { place: vec![b' '; MAX_PLACE_BYTES + 1], ..CheckpointUpdate::default() };
+            CheckpointUpdate { place: vec![b' '; RESUME_STATE_MAX_BYTES + 1], ..CheckpointUpdate::default() };
         assert!(large.check().unwrap_err().starts_with("CHECKPOINT_TOO_LARGE"));
-        assert!(field(&vec![b'1'; MAX_FIELD_BYTES + 1]).check().unwrap_err().contains("\"since\""));
+        assert!(field(&vec![b'1'; CONTEXT_FIELD_MAX_BYTES + 1]).check().unwrap_err().contains("\"since\""));
         assert_eq!(field(b"{").check().unwrap_err(), "field \"since\" is no JSON");
         assert_eq!(field(b"12345678901234567890123").check(), Ok(()));
     }

@@ -97,7 +97,8 @@ fn schedule_of(run: &LockedExecution) -> ScheduleKey {
 
 #[cfg(test)]
 mod tests {
-    use orchid_domain::cursor::{CursorKind, MAX_KEY_BYTES, MAX_VALUE_BYTES};
+    use orchid_common::limits::{CURSOR_KEY_MAX_BYTES, CURSOR_MAX_BYTES};
+    use orchid_domain::cursor::CursorKind;
 
     use super::{CursorChange, CursorKey};
 
@@ -108,9 +109,9 @@ mod tests {
             CursorChange { key, json: json.to_vec() }.check()
         };
         assert_eq!(check("orders", "a\0b", br#""2026-01-01""#), Ok(()));
-        let long = check("orders", &"i".repeat(MAX_KEY_BYTES), b"1").unwrap_err();
+        let long = check("orders", &"i".repeat(CURSOR_KEY_MAX_BYTES), b"1").unwrap_err();
         assert!(long.starts_with("CURSOR_TOO_LARGE") && long.contains("\"orders\""), "{long}");
-        let large = check("orders", "", &vec![b'1'; MAX_VALUE_BYTES + 1]).unwrap_err();
+        let large = check("orders", "", &vec![b'1'; CURSOR_MAX_BYTES + 1]).unwrap_err();
         assert!(large.starts_with("CURSOR_TOO_LARGE"), "{large}");
         assert_eq!(check("orders", "", b"{").unwrap_err(), "cursor of step \"orders\" is no JSON");
         assert!(check("or\0ders", "", b"1").is_err());

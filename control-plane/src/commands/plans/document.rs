@@ -1,10 +1,11 @@
 //! A plan as it is written: a JSON document that the plan language checks whole, and whose references are looked up.
 
+use orchid_common::suggest::closest;
 use orchid_plan::{CatchUpPolicy, Configs, OverlapPolicy, ServerLimits, Timing, Warning};
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
-    commands::{CommandError, Fault, configs::declared_secrets, near::nearest},
+    commands::{CommandError, Fault, configs::declared_secrets},
     store::{
         configs::{self, ConfigName},
         db::TenantTx,
@@ -175,7 +176,7 @@ impl PlanDocument {
             let known = integrations::keys(tx).await?;
             let fault =
                 Fault::new("UNKNOWN_REFERENCE", "/integration", format!("there is no integration {key:?}"));
-            faults.push(fault.suggest(nearest(key, known.iter().map(String::as_str))));
+            faults.push(fault.suggest(closest(key, known.iter().map(String::as_str))));
         }
         Ok(found)
     }
@@ -188,7 +189,7 @@ impl PlanDocument {
                 continue;
             }
             let message = format!("the integration has no config {key:?}");
-            let near = nearest(key, names.iter().map(|config| config.key.as_str()));
+            let near = closest(key, names.iter().map(|config| config.key.as_str()));
             faults.push(Fault::new("UNKNOWN_REFERENCE", format!("/configs/{index}"), message).suggest(near));
         }
     }

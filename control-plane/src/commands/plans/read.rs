@@ -1,5 +1,6 @@
 //! Reads plans and their revisions.
 
+use orchid_common::suggest::closest;
 use uuid::Uuid;
 
 use super::WHAT;
@@ -7,7 +8,6 @@ use crate::{
     commands::{
         CommandError,
         list::{Listed, Page},
-        near::nearest,
     },
     store::{
         db::{TenantTx, Transaction},
@@ -36,7 +36,7 @@ pub(super) async fn by_key(tx: &TenantTx, key: &str) -> Result<Plan, CommandErro
         return Ok(plan);
     }
     let known = plans::keys(tx).await?;
-    let near = nearest(key, known.iter().map(String::as_str));
+    let near = closest(key, known.iter().map(String::as_str));
     let hint = near.map(|near| format!(" (did you mean {near:?}?)")).unwrap_or_default();
     Err(CommandError::NotFound { what: WHAT, name: key.to_owned(), hint })
 }

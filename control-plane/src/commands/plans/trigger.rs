@@ -1,14 +1,14 @@
 //! Runs a plan now for one of its configs. Also where the plan is disabled or its schedule paused; not where the config is.
 
 use chrono::{DateTime, Utc};
+use orchid_common::suggest::closest;
 use orchid_domain::execution::{Kind, Origin};
 use uuid::Uuid;
 
 use super::read::by_key;
 use crate::{
     commands::{
-        CommandError, Fault, executions::GetExecution, fleet::create, near::nearest,
-        schedules::materialise::configs_of,
+        CommandError, Fault, executions::GetExecution, fleet::create, schedules::materialise::configs_of,
     },
     store::{
         configs::{self, ConfigName},
@@ -95,7 +95,7 @@ impl TriggerPlan {
                 Err(refuse(format!("plan {:?} has several configs, name one: {keys}", plan.key), None))
             }
             (Some(key), _) => configs.iter().find(|config| config.key == *key).copied().ok_or_else(|| {
-                let near = nearest(key, configs.iter().map(|config| config.key.as_str()));
+                let near = closest(key, configs.iter().map(|config| config.key.as_str()));
                 refuse(format!("plan {:?} has no config {key:?}, only {keys}", plan.key), near)
             }),
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use orchid_common::limits::{FINISHED_STEPS_MAX_BYTES, RESUME_STATE_MAX_BYTES};
 use orchid_plan::Value;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -10,19 +11,15 @@ use uuid::Uuid;
 
 use crate::machine::{Pointer, Seen};
 
-/// Bytes of a place.
-pub(crate) const PLACE_MAX: usize = 256 * 1024;
-/// Bytes of finished values.
-const FINISHED_MAX: usize = 8 * 1024 * 1024;
 /// The layout below. A reader takes this one alone.
 const VERSION: u32 = 2;
 
 /// A place that cannot be written, or does not read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PlaceError {
-    #[error("the place is {0} bytes, more than {PLACE_MAX}")]
+    #[error("the place is {0} bytes, more than {RESUME_STATE_MAX_BYTES}")]
     PlaceTooLarge(usize),
-    #[error("the values of finished steps are {0} bytes, more than {FINISHED_MAX}")]
+    #[error("the values of finished steps are {0} bytes, more than {FINISHED_STEPS_MAX_BYTES}")]
     FinishedTooLarge(usize),
     #[error("{0}")]
     Json(String),
@@ -363,7 +360,7 @@ impl Place {
     /// The bytes; an error where they are too many.
     pub(crate) fn encode(&self) -> Result<Bytes, PlaceError> {
         let json = serde_json::to_vec(self).map_err(|error| PlaceError::Json(error.to_string()))?;
-        if json.len() > PLACE_MAX {
+        if json.len() > RESUME_STATE_MAX_BYTES {
             return Err(PlaceError::PlaceTooLarge(json.len()));
         }
         Ok(json.into())
@@ -398,7 +395,7 @@ impl Finished {
         let wire =
             FinishedWire { version: VERSION, steps: raw_map(&self.steps)?, lists: raw_map(&self.lists)? };
         let json = serde_json::to_vec(&wire).map_err(|error| PlaceError::Json(error.to_string()))?;
-        if json.len() > FINISHED_MAX {
+        if json.len() > FINISHED_STEPS_MAX_BYTES {
             return Err(PlaceError::FinishedTooLarge(json.len()));
         }
         Ok(json.into())
@@ -506,7 +503,7 @@ mod tests {
 
     #[test]
     fn a_place_over_256_kib_is_refused() {
-        let large = format!("\"{}\"", "x".repeat(PLACE_MAX));
+        let large = format!("\"{}\"", "x".repeat(RESUME_STATE_MAX_BYTES));
         assert!(matches!(place(&large).encode(), Err(PlaceError::PlaceTooLarge(_))));
     }
 
@@ -523,7 +520,7 @@ mod tests {
 
     #[test]
     fn finished_values_over_8_mib_are_refused() {
-        let steps = BTreeMap::from([("a".to_owned(), Value::from("x".repeat(FINISHED_MAX)))]);
+        let steps = BTreeMap::from([("a".to_owned(), Value::from("x".repeat(FINISHED_STEPS_MAX_BYTES)))]);
         let finished = Finished { steps, lists: BTreeMap::new() };
         assert!(matches!(finished.encode(), Err(PlaceError::FinishedTooLarge(_))));
     }

@@ -4,12 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use orchid_common::limits::{CONTEXT_FIELD_MAX_BYTES, CONTEXT_MAX_BYTES};
 use orchid_plan::Value;
-
-/// Bytes of one field's JSON.
-const FIELD_MAX: usize = 64 * 1024;
-/// Bytes of all fields' JSON and names.
-const TOTAL_MAX: usize = 1024 * 1024;
 
 /// A context field, as value and as JSON.
 #[derive(Clone)]
@@ -29,9 +25,11 @@ pub(crate) struct Context {
 /// A write that would leave the context too large.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ContextTooLarge {
-    #[error("context field {name:?} would be {size} bytes of JSON, more than {FIELD_MAX}")]
+    #[error("context field {name:?} would be {size} bytes of JSON, more than {CONTEXT_FIELD_MAX_BYTES}")]
     Field { name: String, size: usize },
-    #[error("context field {name:?} would take the whole context to {size} bytes, more than {TOTAL_MAX}")]
+    #[error(
+        "context field {name:?} would take the whole context to {size} bytes, more than {CONTEXT_MAX_BYTES}"
+    )]
     Total { name: String, size: usize },
 }
 
@@ -92,7 +90,7 @@ impl Context {
                 }
                 continue;
             }
-            if json.len() > FIELD_MAX {
+            if json.len() > CONTEXT_FIELD_MAX_BYTES {
                 return Err(ContextTooLarge::Field { name, size: json.len() });
             }
             if next.fields.get(&name).is_some_and(|field| field.json == json) {
@@ -100,7 +98,7 @@ impl Context {
             }
             Arc::make_mut(&mut next.fields).insert(name.clone(), Field { value, json: json.clone() });
             let size = next.size();
-            if size > TOTAL_MAX {
+            if size > CONTEXT_MAX_BYTES {
                 return Err(ContextTooLarge::Total { name, size });
             }
             changes.push((name, Some(json)));
@@ -158,14 +156,14 @@ mod tests {
 
     #[test]
     fn a_field_may_be_64_kib_and_no_more() {
-        assert!(context().with(vec![("b".into(), text(FIELD_MAX - 2))]).is_ok());
-        let error = context().with(vec![("b".into(), text(FIELD_MAX - 1))]).err().unwrap();
-        assert_eq!(error, ContextTooLarge::Field { name: "b".into(), size: FIELD_MAX + 1 });
+        assert!(context().with(vec![("b".into(), text(CONTEXT_FIELD_MAX_BYTES - 2))]).is_ok());
+        let error = context().with(vec![("b".into(), text(CONTEXT_FIELD_MAX_BYTES - 1))]).err().unwrap();
+        assert_eq!(error, ContextTooLarge::Field { name: "b".into(), size: CONTEXT_FIELD_MAX_BYTES + 1 });
     }
 
     #[test]
     fn the_field_that_goes_over_the_total_is_named() {
-        let writes = (0..17).map(|n| (format!("f{n:02}"), text(FIELD_MAX - 2))).collect();
+        let writes = (0..17).map(|n| (format!("f{n:02}"), text(CONTEXT_FIELD_MAX_BYTES - 2))).collect();
         let error = context().with(writes).err().unwrap();
         assert_eq!(error.field(), "f15");
     }

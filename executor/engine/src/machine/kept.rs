@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::halt::What;
 use crate::attempt::CursorKey;
 use crate::error::ErrorClass;
-use crate::{CURSORS_MAX, CURSORS_MAX_BYTES};
+use orchid_common::limits::{CURSORS_MAX, CURSORS_MAX_BYTES};
 
 /// Cursors and validators that changed: the newest value of each.
 pub(super) type Cursors = BTreeMap<CursorKey, Bytes>;

@@ -9,7 +9,7 @@ use crate::attempt::{CursorKey, CursorKind};
 use crate::checkpoint::{PlaceError, ReachPlace, raw, unraw};
 use crate::error::ErrorClass;
 use crate::output::CursorChange;
-use crate::{CURSOR_KEY_MAX_BYTES, CURSOR_MAX_BYTES};
+use orchid_common::limits::{CURSOR_KEY_MAX_BYTES, CURSOR_MAX_BYTES};
 
 /// The cursor of one instance of a step.
 #[derive(Clone)]

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use orchid_common::suggest::most_similar;
 use orchid_plan::{PaginationKind, RowSelector, Step};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -284,19 +285,10 @@ fn words(path: &[String], broke: &Broke) -> String {
     if broke.members.is_empty() {
         return format!("no response had {whole}: {parent} had no members");
     }
-    let nearest = path.get(broke.depth).and_then(|wanted| nearest(wanted, &broke.members));
-    let hint = nearest.map(|name| format!("; did you mean {name:?}?")).unwrap_or_default();
+    let members = broke.members.iter().map(String::as_str);
+    let similar = path.get(broke.depth).and_then(|wanted| most_similar(wanted, members));
+    let hint = similar.map(|name| format!("; did you mean {name:?}?")).unwrap_or_default();
     format!("no response had {whole}: the members of {parent} were {}{hint}", broke.members.join(", "))
-}
-
-fn nearest<'a>(wanted: &str, members: &'a [String]) -> Option<&'a str> {
-    let wanted = wanted.to_lowercase();
-    members
-        .iter()
-        .map(|name| (strsim::normalized_damerau_levenshtein(&wanted, &name.to_lowercase()), name.as_str()))
-        .filter(|(likeness, _)| *likeness >= 0.5)
-        .max_by(|a, b| a.0.total_cmp(&b.0))
-        .map(|(_, name)| name)
 }
 
 #[cfg(test)]
@@ -331,15 +323,6 @@ mod tests {
         assert_eq!(
             words(&path("meta.next"), &scalar),
             "no response had response.body.meta.next: response.body.meta had no members"
-        );
-    }
-
-    #[test]
-    fn a_name_that_is_like_none_has_no_hint() {
-        assert_eq!(nearest("zzz", &["items".to_owned()]), None);
-        assert_eq!(
-            nearest("nextCursor", &["total".to_owned(), "next_cursor".to_owned()]),
-            Some("next_cursor")
         );
     }
 }

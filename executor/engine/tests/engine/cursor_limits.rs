@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use orchid_common::limits::{CURSOR_MAX_BYTES, CURSORS_MAX};
 use orchid_engine::{
-    CURSOR_MAX_BYTES, CURSORS_MAX, CursorKey, CursorKind, ExecutionError, ExecutionFinish, Machine, Request,
-    Response, StopReason,
+    CursorKey, CursorKind, ExecutionError, ExecutionFinish, Machine, Request, Response, StopReason,
 };
 use serde_json::json;
 

@@ -27,12 +27,3 @@ impl fmt::Display for InvalidSettings {
 }
 
 impl std::error::Error for InvalidSettings {}
-
-/// `did you mean x?`, where a known name is near enough to be meant.
-pub(super) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .map(|candidate| (strsim::damerau_levenshtein(name, candidate), candidate))
-        .filter(|(distance, candidate)| *distance <= (candidate.len() / 3).max(2))
-        .min()
-        .map(|(_, candidate)| candidate)
-}

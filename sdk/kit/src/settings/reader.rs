@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeSet, fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
+use orchid_common::suggest::closest;
+
 use super::{
     InvalidSetting, InvalidSettings, Secret, SettingDoc, SettingsSources,
-    invalid::did_you_mean,
     sources::{Raw, variable},
 };
 
@@ -229,7 +230,7 @@ impl SettingsReader {
 }
 
 fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> InvalidSetting {
-    let hint = did_you_mean(name, known).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
+    let hint = closest(name, known).map(|near| format!("; did you mean {near}?")).unwrap_or_default();
     InvalidSetting { key: name.to_owned(), message: format!("there is no such setting{hint}") }
 }
 

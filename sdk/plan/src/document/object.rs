@@ -3,10 +3,11 @@
 use std::ops::RangeInclusive;
 
 use chrono::TimeDelta;
+use orchid_common::suggest::closest;
 use serde_json::{Map, Value};
 
 use super::context::Context;
-use crate::diagnostic::{nearest, quoted, token};
+use crate::diagnostic::{quoted, token};
 use crate::expr::InScope;
 use crate::{Diagnostic, DiagnosticCode, Expr, time};
 
@@ -52,7 +53,7 @@ impl<'d> Object<'d> {
         for name in members.keys().filter(|name| !known.contains(&name.as_str())) {
             let words = format!("there is no field {name}");
             let mut diagnostic = Diagnostic::new(DiagnosticCode::UnknownField, object.at(name), words);
-            diagnostic.suggestion = nearest(name, known.iter().copied()).map(str::to_owned);
+            diagnostic.suggestion = closest(name, known.iter().copied()).map(str::to_owned);
             context.report(diagnostic);
         }
         Some(object)
@@ -165,7 +166,7 @@ impl<'d> Object<'d> {
             let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
             let words = format!("{text} is none of {}", names.join(", "), text = quoted(text));
             let mut diagnostic = Diagnostic::new(DiagnosticCode::InvalidValue, self.at(field), words);
-            diagnostic.suggestion = nearest(text, names).map(str::to_owned);
+            diagnostic.suggestion = closest(text, names).map(str::to_owned);
             context.report(diagnostic);
         }
         found

@@ -1,10 +1,11 @@
 //! `paginate`.
 
+use orchid_common::suggest::closest;
 use serde_json::Value;
 
 use super::context::Context;
 use super::object::Object;
-use crate::diagnostic::{nearest, quoted};
+use crate::diagnostic::quoted;
 use crate::expr::InScope;
 use crate::{Diagnostic, DiagnosticCode, OnRepeat, Pagination, PaginationKind, StopOn};
 
@@ -65,7 +66,7 @@ fn type_name<'d>(value: &'d Value, pointer: &str, context: &mut Context<'_>) -> 
     }
     let words = format!("{name} is none of {}", TYPES.join(", "), name = quoted(name));
     let mut diagnostic = Diagnostic::new(DiagnosticCode::InvalidValue, format!("{pointer}/type"), words);
-    diagnostic.suggestion = nearest(name, TYPES.iter().copied()).map(str::to_owned);
+    diagnostic.suggestion = closest(name, TYPES.iter().copied()).map(str::to_owned);
     context.report(diagnostic);
     None
 }

@@ -4,11 +4,12 @@ use chrono::{DateTime, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
 use croner::Cron;
 use croner::parser::{CronParser, Year};
+use orchid_common::suggest::closest;
 
 use super::context::Context;
 use super::object::Object;
 use super::plan::MAX_COUNT;
-use crate::diagnostic::{nearest, quoted};
+use crate::diagnostic::quoted;
 use crate::{CatchUpPolicy, CronTiming, Diagnostic, DiagnosticCode, Timing};
 
 pub(crate) const CATCH_UPS: &[(&str, CatchUpPolicy)] = &[
@@ -88,7 +89,7 @@ fn timezone(plan: &Object<'_>, context: &mut Context<'_>) -> Option<Tz> {
         let lower = text.to_ascii_lowercase();
         let same = TZ_VARIANTS.iter().map(|zone| zone.name()).find(|name| name.to_ascii_lowercase() == lower);
         diagnostic.suggestion =
-            same.or_else(|| nearest(text, TZ_VARIANTS.iter().map(|zone| zone.name()))).map(str::to_owned);
+            same.or_else(|| closest(text, TZ_VARIANTS.iter().map(|zone| zone.name()))).map(str::to_owned);
         context.report(diagnostic);
     }
     zone

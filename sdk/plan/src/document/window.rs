@@ -1,12 +1,13 @@
 //! `window`.
 
 use chrono::TimeDelta;
+use orchid_common::suggest::closest;
 use serde_json::Value;
 
 use super::context::Context;
 use super::level::Scopes;
 use super::object::Object;
-use crate::diagnostic::{nearest, quoted};
+use crate::diagnostic::quoted;
 use crate::{Diagnostic, DiagnosticCode, ScopeName, TimeFormat, TimeWindow, time};
 
 pub(crate) const FIELDS: &[&str] = &["from", "to", "step", "format", "from_param", "to_param"];
@@ -94,7 +95,7 @@ fn format(object: &Object<'_>, context: &mut Context<'_>) -> Option<TimeFormat> 
                 other = quoted(other)
             );
             let mut diagnostic = Diagnostic::new(DiagnosticCode::InvalidValue, object.at("format"), words);
-            diagnostic.suggestion = nearest(other, FORMATS.iter().copied()).map(str::to_owned);
+            diagnostic.suggestion = closest(other, FORMATS.iter().copied()).map(str::to_owned);
             context.report(diagnostic);
             None
         }

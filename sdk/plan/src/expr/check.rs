@@ -3,6 +3,7 @@
 
 use jmespath::Variable;
 use jmespath::ast::Ast;
+use orchid_common::suggest::closest;
 
 use super::compare::{Comparison, name_start};
 use super::compile::Site;
@@ -215,7 +216,7 @@ impl<'c> Checker<'c> {
                 start,
                 format!("there is no function {name}"),
             );
-            diagnostic.suggestion = crate::diagnostic::nearest(name, functions::names()).map(str::to_owned);
+            diagnostic.suggestion = closest(name, functions::names()).map(str::to_owned);
             self.diagnostics.push(diagnostic);
             for arg in args {
                 self.argument(arg, Param::Any, at, true);

@@ -1,7 +1,7 @@
 //! The names that expressions can begin with in a field, and the members of those whose members are known.
 
-use crate::diagnostic::nearest;
 use crate::{Diagnostic, DiagnosticCode, ReadPaths, ScopeName};
+use orchid_common::suggest::closest;
 
 use super::compile::Site;
 
@@ -135,7 +135,7 @@ impl InScope {
         if let Some((place, _)) = place {
             return Some(format!("{}.{name}", place.as_str()));
         }
-        nearest(name, self.names.iter().map(|name| name.as_str())).map(str::to_owned)
+        closest(name, self.names.iter().map(|name| name.as_str())).map(str::to_owned)
     }
 
     /// The fault of a member that what stands at this path never has, if that is known.
@@ -172,7 +172,7 @@ impl InScope {
             format!("{at} has no member {name}")
         };
         let mut diagnostic = site.diagnostic(DiagnosticCode::UnknownName, offset, words);
-        diagnostic.suggestion = nearest(name, members.iter().copied()).map(|member| format!("{at}.{member}"));
+        diagnostic.suggestion = closest(name, members.iter().copied()).map(|member| format!("{at}.{member}"));
         diagnostic.in_scope = members.into_iter().map(|member| format!("{at}.{member}")).collect();
         Some(diagnostic)
     }

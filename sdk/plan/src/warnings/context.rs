@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use super::{MOST, Place, Warning, WarningCode};
 use crate::Definition;
-use crate::diagnostic::{nearest, token};
+use crate::diagnostic::token;
+use orchid_common::suggest::closest;
 
 pub(super) fn warn(definition: &Definition, places: &[Place<'_>], warnings: &mut Vec<Warning>) {
     // Where the whole context is read, nothing is known of its names.
@@ -23,7 +24,7 @@ pub(super) fn warn(definition: &Definition, places: &[Place<'_>], warnings: &mut
     for name in read.difference(&written).take(MOST) {
         let reader = sited.iter().find(|sited| sited.expr.reads().overlaps(&["context", name]));
         let Some(reader) = reader else { continue };
-        let near = nearest(name, written.iter().copied().filter(|written| !read.contains(written)));
+        let near = closest(name, written.iter().copied().filter(|written| !read.contains(written)));
         let meant =
             near.map_or_else(String::new, |near| format!("; context.{near} is written and never read"));
         let message =

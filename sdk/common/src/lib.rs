@@ -1,0 +1,7 @@
+//! The few things that crates need in common although they may not depend on each other: limits
+//! that two sides of the protocol enforce, and suggestions for misspelled names.
+//!
+//! This crate depends on no other crate of ours, so that any of them may use it.
+
+pub mod limits;
+pub mod suggest;
