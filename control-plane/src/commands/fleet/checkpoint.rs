@@ -249,7 +249,7 @@ async fn own_contexts(
 
 #[cfg(test)]
 mod tests {
-    use super::{CheckpointUpdate, ContextChange, CONTEXT_FIELD_MAX_BYTES, RESUME_STATE_MAX_BYTES};
+    use super::{CONTEXT_FIELD_MAX_BYTES, CheckpointUpdate, ContextChange, RESUME_STATE_MAX_BYTES};
 
     #[test]
     fn what_is_too_large_or_no_json_is_refused_by_name() {
