@@ -8,7 +8,11 @@ use std::{
 
 use orchid_kit::servers::{ChildCommand, ChildProcess, ProcessSignal, RedisServer, orchid_variables};
 use orchid_proto::executor::v1 as wire;
-use orchid_tests::{Broker, Kafka, Topics, eventually, stack};
+use orchid_tests::{
+    Broker, Kafka, Topics,
+    eventually::{eventually, holds},
+    stack,
+};
 use serde_json::Value;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -122,7 +126,7 @@ impl Stand {
 
     /// Waits for something of the upstream.
     pub(crate) async fn until(&self, what: &str, mut there: impl FnMut(&Upstream) -> bool) {
-        eventually(what, Duration::from_secs(60), async || there(&self.upstream).then_some(())).await;
+        eventually(what, async || holds(there(&self.upstream), self.upstream.seen().requests)).await;
     }
 
     pub(crate) async fn stop(mut self) {

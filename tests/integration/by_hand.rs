@@ -1,13 +1,9 @@
 //! A stack without executors, and what tests say that play one by hand.
 
-use std::time::Duration;
-
 use orchid_proto::executor::v1 as fleet;
 use orchid_tests::{Fleet, Stack, StackOptions, Tenant, eventually};
 
 use crate::plans;
-
-const SOON: Duration = Duration::from_secs(30);
 
 /// A stack, and a tenant with the plan `single`.
 pub(crate) async fn stack(
@@ -32,9 +28,9 @@ pub(crate) async fn stack(
 
 /// Waits until there is one run to take, and takes it.
 pub(crate) async fn acquire_one(executor: &Fleet, seq: i64) -> fleet::Grant {
-    let mut grants = eventually("a lease is granted", SOON, async || {
+    let mut grants = eventually("a lease is granted", async || {
         let grants = executor.acquire(seq).await;
-        (!grants.is_empty()).then_some(grants)
+        if grants.is_empty() { Err(()) } else { Ok(grants) }
     })
     .await;
     assert_eq!(grants.len(), 1, "{grants:?}");

@@ -1,12 +1,9 @@
 //! The only control plane dies and comes back while a run is going.
 
-use std::time::Duration;
-
+use orchid_tests::eventually::reached;
 use orchid_tests::{Stack, StackOptions, Upstream, eventually};
 
 use crate::plans;
-
-const SOON: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn running_work_survives_a_control_plane_that_is_killed() {
@@ -17,18 +14,18 @@ async fn running_work_survives_a_control_plane_that_is_killed() {
     tenant.plan("orders", &plans::orders()).await;
     upstream.open(1);
     let execution = tenant.trigger("orders", "main").await;
-    eventually("the third page is asked for", SOON, async || (upstream.count() == 3).then_some(())).await;
+    eventually("the third page is asked for", async || reached(upstream.count(), 3)).await;
     stack.kill_control_plane(0);
     // The run goes on without one.
     upstream.open(4);
-    eventually("the sixth page is asked for", SOON, async || (upstream.count() == 6).then_some(())).await;
+    eventually("the sixth page is asked for", async || reached(upstream.count(), 6)).await;
     stack.restart_control_plane(0).await;
     upstream.open(7);
     let done = tenant.success_of(&execution.id).await;
     assert_eq!((done.attempt, done.losses), (1, 0), "{done:#?}");
     let mut reader = stack.reader();
     let messages = reader
-        .until("both ends are announced", SOON, |all| {
+        .until("both ends are announced", |all| {
             all.iter().filter(|message| message.kind() == "execution.completed").count() == 2
         })
         .await;

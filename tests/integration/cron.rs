@@ -1,10 +1,9 @@
 //! Schedules by cron: a plan runs at its times, by the clock of its zone, and what it could not run is dropped or caught up.
 
-use std::time::Duration;
-
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Timelike as _, Utc};
 use orchid_kit::clock::utc_now;
 use orchid_proto::{executor::v1 as fleet, v1};
+use orchid_tests::eventually::{holds, reached};
 use orchid_tests::{Reply, Stack, StackOptions, Tenant, Upstream, client::structure, eventually};
 use prost_types::{FieldMask, Timestamp};
 use serde_json::json;
@@ -14,8 +13,6 @@ use crate::{
     by_hand::{self, acquire_one, complete},
     plans,
 };
-
-const SOON: Duration = Duration::from_secs(30);
 
 fn utc(time: Option<Timestamp>) -> DateTime<Utc> {
     let time = time.expect("a time");
@@ -59,9 +56,9 @@ async fn fires(placement_groups: u32) {
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     let plan = tenant.create_plan(by_cron("ticks", "* * * * * *")).await.expect("a plan");
-    eventually("it runs for the fourth time", SOON, async || {
+    eventually("it runs for the fourth time", async || {
         let executions = tenant.all_executions("ticks").await;
-        (executions.iter().filter(|run| run.end_time.is_some()).count() >= 4).then_some(())
+        reached(executions.iter().filter(|run| run.end_time.is_some()).count(), 4)
     })
     .await;
     let pause = v1::PauseScheduleRequest { plan: "ticks".to_owned(), config: "main".to_owned() };
@@ -128,8 +125,9 @@ async fn of_waiting_and_cron_a_plan_has_the_one_that_was_set_last() {
     assert_eq!(refused.expect_err("both, and a wrong one").code(), Code::InvalidArgument);
     tenant.create_plan(waits.clone()).await.expect("a plan");
     // Its first run is made at once, and stays going: nobody takes it.
-    eventually("it runs", SOON, async || {
-        (!schedule(&tenant, "p", "main").await.current_execution_id.is_empty()).then_some(())
+    eventually("it runs", async || {
+        let schedule = schedule(&tenant, "p", "main").await;
+        holds(!schedule.current_execution_id.is_empty(), schedule)
     })
     .await;
     let executor = stack.fleet().await;
@@ -160,9 +158,9 @@ async fn behind_a_long_run(overlap: v1::Overlap) -> (DateTime<Utc>, DateTime<Utc
     tenant.create_plan(ticks).await.expect("a plan");
     let first = acquire_one(&executor, 1).await;
     let began = utc(first.schedule_time);
-    let ended = eventually("it has run over three times", SOON, async || {
+    let ended = eventually("it has run over three times", async || {
         let now = utc_now();
-        (now - began > TimeDelta::milliseconds(3200)).then_some(now)
+        if now - began > TimeDelta::milliseconds(3200) { Ok(now) } else { Err(now) }
     })
     .await;
     assert_eq!(schedule(&tenant, "ticks", "main").await.run_count, 1, "never two at a time");
@@ -205,9 +203,9 @@ async fn what_was_missed_is_caught_up_as_the_plan_says() {
                   next_due_at = next_due_at - interval '180 minutes'";
     stack.database.execute(outage);
     for catch_up in all {
-        eventually("it is due at its regular time again", SOON, async || {
+        eventually("it is due at its regular time again", async || {
             let due = schedule(&tenant, &key(catch_up), "main").await.next_due_time;
-            due.filter(|due| utc(Some(*due)) == regular).map(|_| ())
+            holds(due.is_some_and(|due| utc(Some(due)) == regular), due)
         })
         .await;
     }
@@ -232,7 +230,8 @@ async fn what_was_missed_is_caught_up_as_the_plan_says() {
         .execute("UPDATE schedules SET decided_until = decided_until - interval '2 hours' WHERE paused");
     let resume = v1::ResumeScheduleRequest { plan: plan.clone(), config: config.clone() };
     tenant.schedules().resume_schedule(tenant.request(resume)).await.expect("resume");
-    let run = eventually("it has caught up", SOON, async || tenant.all_executions(&plan).await.pop()).await;
+    let run =
+        eventually("it has caught up", async || tenant.all_executions(&plan).await.pop().ok_or(())).await;
     assert_eq!(utc(run.schedule_time), missed[2]);
     tenant.success_of(&run.id).await;
     assert_eq!(utc(schedule(&tenant, &plan, &config).await.next_due_time), regular);

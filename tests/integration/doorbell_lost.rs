@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use orchid_tests::eventually::holds;
 use orchid_tests::{Reply, Stack, StackOptions, Upstream, eventually};
 use serde_json::json;
 
@@ -43,8 +44,9 @@ async fn a_wiped_redis_loses_no_job() {
     stack.flush_redis().await;
     let after = tenant.trigger("single", "c0").await;
     tenant.success_of(&after.id).await;
-    eventually("nothing waits", Duration::from_secs(10), async || {
-        (stack.database.number("SELECT count(*) FROM ready") == 0).then_some(())
+    eventually("nothing waits", async || {
+        let ready = stack.database.number("SELECT count(*) FROM ready");
+        holds(ready == 0, ready)
     })
     .await;
     stack.end().await;

@@ -1,21 +1,20 @@
 //! Executions as their tenant sees them: watched, explained, listed, cancelled. Most tests play the executor by hand, so that a run stays
 //! where a test wants it.
 
-use std::time::Duration;
-
 use orchid_proto::{
     executor::v1 as fleet,
     v1::{self, ExecutionState},
 };
-use orchid_tests::{Stack, StackOptions, Tenant, eventually};
+use orchid_tests::{
+    Stack, StackOptions, Tenant,
+    eventually::{STALL_LIMIT, eventually},
+};
 use prost_types::Timestamp;
 use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
 use tonic_types::StatusExt as _;
 
 use crate::plans;
-
-const SOON: Duration = Duration::from_secs(20);
 
 async fn stack_without_executors(control_planes: usize) -> (Stack, Tenant) {
     let options =
@@ -34,7 +33,7 @@ async fn watch(tenant: &Tenant, id: &str) -> Result<Streaming<v1::WatchExecution
 
 /// The next state of a watched execution; none at the end of the watch.
 async fn next(watched: &mut Streaming<v1::WatchExecutionResponse>) -> Option<ExecutionState> {
-    let seen = timeout(SOON, watched.message()).await.expect("a state soon").expect("no error");
+    let seen = timeout(STALL_LIMIT, watched.message()).await.expect("no state for 60 s").expect("no error");
     seen.map(|seen| seen.execution.expect("an execution").state())
 }
 
@@ -98,7 +97,7 @@ async fn a_cancel_of_what_an_executor_runs_is_told_by_its_next_beat() {
     let (stack, tenant) = stack_without_executors(1).await;
     let run = tenant.trigger("single", "main").await;
     let mut executor = stack.fleet().await;
-    let grant = eventually("a lease is granted", SOON, async || executor.acquire(1).await.pop()).await;
+    let grant = eventually("a lease is granted", async || executor.acquire(1).await.pop().ok_or(())).await;
     let told = executor.beat(1, &[&grant]).await;
     assert_eq!(told.instructions[0].command(), fleet::LeaseCommand::Continue);
 

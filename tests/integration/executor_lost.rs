@@ -1,13 +1,13 @@
 //! Executors that die or freeze in the middle of a run.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use orchid_kit::servers::ProcessSignal;
+use orchid_tests::eventually::reached;
 use orchid_tests::{Message, Stack, StackOptions, Tenant, Upstream, eventually};
 
 use crate::plans;
 
-const SOON: Duration = Duration::from_secs(30);
 const PAGES: u64 = 12;
 
 fn pages(messages: &[Message]) -> Vec<&Message> {
@@ -34,14 +34,11 @@ async fn killed_in_the_middle(placement_groups: u32) {
     tenant.plan("orders", &plans::orders()).await;
     upstream.open(5);
     let execution = tenant.trigger("orders", "main").await;
-    eventually("six pages are saved", SOON, async || {
-        (saved_pages(&tenant, &execution.id).await >= 6).then_some(())
-    })
-    .await;
+    eventually("six pages are saved", async || reached(saved_pages(&tenant, &execution.id).await, 6)).await;
     // Three more come out, and the executor dies before it saves that.
     upstream.open(8);
     let mut reader = stack.reader();
-    reader.until("nine pages are out", SOON, |all| pages(all).len() >= 9).await;
+    reader.until("nine pages are out", |all| pages(all).len() >= 9).await;
     let attempts = tenant.attempts(&execution.id).await;
     assert_eq!(attempts.len(), 1, "{attempts:?}");
     stack.kill_executor(&attempts[0].executor);
@@ -57,7 +54,7 @@ async fn killed_in_the_middle(placement_groups: u32) {
     assert_ne!(attempts[0].executor, attempts[1].executor);
     assert!(attempts[0].fence < attempts[1].fence);
 
-    let messages = reader.until("both ends are announced", SOON, |all| ends(all) >= 2).await;
+    let messages = reader.until("both ends are announced", |all| ends(all) >= 2).await;
     assert_eq!(ends(&messages), 2);
     let mut by_page: HashMap<u64, Vec<&Message>> = HashMap::new();
     for message in pages(&messages) {
@@ -104,14 +101,11 @@ async fn an_executor_that_was_frozen_does_no_harm_when_it_wakes() {
     tenant.plan("orders", &plans::orders()).await;
     upstream.open(2);
     let execution = tenant.trigger("orders", "main").await;
-    eventually("three pages are saved", SOON, async || {
-        (saved_pages(&tenant, &execution.id).await >= 3).then_some(())
-    })
-    .await;
+    eventually("three pages are saved", async || reached(saved_pages(&tenant, &execution.id).await, 3)).await;
     let frozen = tenant.attempts(&execution.id).await.remove(0).executor;
     stack.signal_executor(&frozen, ProcessSignal::Stop);
-    eventually("another executor takes over", SOON, async || {
-        (tenant.attempts(&execution.id).await.len() == 2).then_some(())
+    eventually("another executor takes over", async || {
+        reached(tenant.attempts(&execution.id).await.len(), 2)
     })
     .await;
     stack.signal_executor(&frozen, ProcessSignal::Cont);
@@ -119,7 +113,7 @@ async fn an_executor_that_was_frozen_does_no_harm_when_it_wakes() {
     let done = tenant.success_of(&execution.id).await;
     assert_eq!(done.attempt, 2, "{done:#?}");
     let mut reader = stack.reader();
-    let messages = reader.until("both ends are announced", SOON, |all| ends(all) >= 2).await;
+    let messages = reader.until("both ends are announced", |all| ends(all) >= 2).await;
     assert_eq!(ends(&messages), 2, "only one attempt ends the run");
     // Of each page the copy with the highest fence is the second attempt's, or the page was saved before.
     let second = tenant.attempts(&execution.id).await[1].fence.to_string();
@@ -142,7 +136,7 @@ async fn a_run_that_loses_three_executors_is_given_up() {
     tenant.plan("orders", &plans::orders()).await;
     let execution = tenant.trigger("orders", "main").await;
     for attempt in 1..=3 {
-        eventually("the next attempt asks", SOON, async || (upstream.count() == attempt).then_some(())).await;
+        eventually("the next attempt asks", async || reached(upstream.count(), attempt)).await;
         let executor = tenant.attempts(&execution.id).await.remove(attempt - 1).executor;
         stack.kill_executor(&executor);
     }

@@ -1,24 +1,30 @@
 //! Many executions on several replicas and executors: each is run once.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use futures_util::future::join_all;
 use orchid_kit::servers::ProcessSignal;
 use orchid_proto::v1::ExecutionState;
+use orchid_tests::eventually::reached;
 use orchid_tests::{Reply, Stack, StackOptions, Tenant, Upstream, eventually};
 use serde_json::json;
 
 use crate::plans;
 
-const LONG: Duration = Duration::from_secs(100);
 const TENANTS: usize = 5;
 const CONFIGS: usize = 10;
 const TRIGGERS: usize = 10;
 
 async fn five_hundred(placement_groups: u32) {
     let upstream = Upstream::start(|_| Reply::ok(json!({"ok": true}))).await;
-    let options =
-        StackOptions { control_planes: 2, executors: 3, placement_groups, ..StackOptions::default() };
+    let options = StackOptions {
+        control_planes: 2,
+        executors: 3,
+        placement_groups,
+        // A starved executor must not lose a lease: the test counts attempts.
+        lease_ttl_ms: 30_000,
+        ..StackOptions::default()
+    };
     let stack = Stack::start(options).await;
     let mut tenants = Vec::new();
     for number in 0..TENANTS {
@@ -44,7 +50,7 @@ async fn five_hundred(placement_groups: u32) {
     let total = i64::try_from(ids.len()).expect("a count");
     assert_eq!(total, 500);
     let mut reader = stack.reader();
-    let messages = reader.until("a start, a page and two ends of each", LONG, |all| all.len() >= 2000).await;
+    let messages = reader.until("a start, a page and two ends of each", |all| all.len() >= 2000).await;
     let mut found: HashMap<(&str, &str), usize> = HashMap::new();
     for message in &messages {
         *found.entry((message.header("execution_id"), message.kind())).or_default() += 1;
@@ -88,8 +94,7 @@ async fn runs_of_one_plan_and_config_wait_for_each_other() {
     let first = tenant.trigger("orders", "main").await;
     let second = tenant.trigger("orders", "main").await;
     assert_eq!((first.state(), second.state()), (ExecutionState::Queued, ExecutionState::Pending));
-    eventually("the first asks for its second page", LONG, async || (upstream.count() == 2).then_some(()))
-        .await;
+    eventually("the first asks for its second page", async || reached(upstream.count(), 2)).await;
     assert_eq!(tenant.execution(&second.id).await.state(), ExecutionState::Pending);
     upstream.open(1);
     let first = tenant.success_of(&first.id).await;
@@ -113,7 +118,7 @@ async fn an_executor_that_is_asked_to_stop_hands_its_runs_over() {
     tenant.plan("orders", &plans::orders()).await;
     upstream.open(2);
     let execution = tenant.trigger("orders", "main").await;
-    eventually("the fourth page is asked for", LONG, async || (upstream.count() == 4).then_some(())).await;
+    eventually("the fourth page is asked for", async || reached(upstream.count(), 4)).await;
     let executor = tenant.attempts(&execution.id).await.remove(0).executor;
     stack.signal_executor(&executor, ProcessSignal::Term);
     assert!(stack.executor_ended_well(&executor).await, "a drained executor ends with 0");
@@ -125,7 +130,7 @@ async fn an_executor_that_is_asked_to_stop_hands_its_runs_over() {
     assert_eq!(verdicts, ["drained", "completed"]);
     let mut reader = stack.reader();
     let messages = reader
-        .until("both ends are announced", LONG, |all| {
+        .until("both ends are announced", |all| {
             all.iter().filter(|message| message.kind() == "execution.completed").count() == 2
         })
         .await;

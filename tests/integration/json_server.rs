@@ -1,11 +1,8 @@
 //! An API that nobody here wrote, paged through by its `Link` header.
 
-use std::time::Duration;
-
 use orchid_tests::{JsonServer, Message, Stack, StackOptions};
 use serde_json::{Value, json};
 
-const SOON: Duration = Duration::from_secs(30);
 const ROWS: u64 = 103;
 const PAGE_SIZE: u64 = 10;
 
@@ -42,7 +39,7 @@ async fn a_plan_pages_through_json_server_by_its_link_header() {
 
     let messages = stack
         .reader()
-        .until("the end is announced", SOON, |all| {
+        .until("the end is announced", |all| {
             all.iter().filter(|message| message.kind() == "execution.completed").count() == 2
         })
         .await;

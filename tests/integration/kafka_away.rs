@@ -1,13 +1,10 @@
 //! Kafka is away for a while: the run parks, and loses nothing.
 
-use std::time::Duration;
-
 use orchid_proto::v1::ExecutionState;
 use orchid_tests::{Broker, Stack, StackOptions, Upstream, eventually};
 
 use crate::plans;
 
-const SOON: Duration = Duration::from_secs(40);
 const PAGES: u64 = 8;
 
 pub(crate) async fn parks_while_away(broker: Broker) {
@@ -28,12 +25,12 @@ pub(crate) async fn parks_while_away(broker: Broker) {
     let pages = |all: &[orchid_tests::Message]| {
         all.iter().filter(|message| message.kind() == "api.response").cloned().collect::<Vec<_>>()
     };
-    reader.until("three pages are out", SOON, |all| pages(all).len() == 3).await;
+    reader.until("three pages are out", |all| pages(all).len() == 3).await;
     stack.kafka().down().await;
     upstream.open(PAGES);
-    let parked = eventually("the run parks", SOON, async || {
+    let parked = eventually("the run parks", async || {
         let now = tenant.execution(&execution.id).await;
-        (now.state() == ExecutionState::Parked).then_some(now)
+        if now.state() == ExecutionState::Parked { Ok(now) } else { Err(now) }
     })
     .await;
     assert!(parked.not_before.is_some() && !parked.waiting_for.is_empty(), "{parked:#?}");
@@ -42,7 +39,7 @@ pub(crate) async fn parks_while_away(broker: Broker) {
     assert_eq!((done.losses, done.complete), (0, true), "{done:#?}");
     assert_eq!(tenant.attempts(&execution.id).await[0].verdict, "parked");
     let messages = reader
-        .until("both ends are announced", SOON, |all| {
+        .until("both ends are announced", |all| {
             all.iter().filter(|message| message.kind() == "execution.completed").count() >= 2
         })
         .await;

@@ -2,12 +2,9 @@
 
 use orchid_proto::{executor::v1 as fleet, v1::ExecutionState};
 use orchid_tests::{Stack, StackOptions, Tenant, eventually};
-use std::time::Duration;
 use tonic::Code;
 
 use crate::plans;
-
-const SOON: Duration = Duration::from_secs(20);
 
 async fn stack_without_executors(placement_groups: u32) -> (Stack, Tenant) {
     let options =
@@ -37,9 +34,9 @@ fn finish(grant: &fleet::Grant, seq: i64) -> fleet::CompleteRequest {
 }
 
 async fn acquire_one(executor: &orchid_tests::Fleet, seq: i64) -> fleet::Grant {
-    let mut grants = eventually("a lease is granted", SOON, async || {
+    let mut grants = eventually("a lease is granted", async || {
         let grants = executor.acquire(seq).await;
-        (!grants.is_empty()).then_some(grants)
+        if grants.is_empty() { Err(()) } else { Ok(grants) }
     })
     .await;
     assert_eq!(grants.len(), 1);

@@ -6,6 +6,7 @@ use orchid_proto::{
     executor::v1 as fleet,
     v1::{CancelExecutionRequest, ExecutionState, ExplainExecutionRequest},
 };
+use orchid_tests::eventually::holds;
 use orchid_tests::{Fleet, Stack, Tenant, eventually};
 use serde_json::{Value, json};
 use tonic::Code;
@@ -14,8 +15,6 @@ use crate::{
     by_hand::{self, acquire_one, checkpoint, complete},
     plans,
 };
-
-const SOON: Duration = Duration::from_secs(30);
 
 async fn cancel(tenant: &Tenant, id: &str) -> ExecutionState {
     let request = CancelExecutionRequest { id: id.to_owned(), reason: "enough".to_owned() };
@@ -332,9 +331,9 @@ async fn lose(stack: &Stack, tenant: &Tenant, id: &str, saves: bool) -> Fleet {
         ..fleet::HeartbeatRequest::default()
     };
     executor.client().heartbeat(executor.request(beat)).await.expect("an answer");
-    eventually("the lease is lost", SOON, async || {
+    eventually("the lease is lost", async || {
         let state = tenant.execution(id).await.state();
-        (state != ExecutionState::Running).then_some(())
+        holds(state != ExecutionState::Running, state)
     })
     .await;
     executor

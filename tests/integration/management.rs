@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, time::Duration};
 
 use futures_util::future::join_all;
 use orchid_proto::{executor::v1 as fleet, v1};
+use orchid_tests::eventually::holds;
 use orchid_tests::{Far, Stack, StackOptions, Tenant, client::structure, eventually};
 use prost_types::FieldMask;
 use serde_json::json;
@@ -358,12 +359,13 @@ async fn callers_that_hang_up_leave_no_transaction_open() {
     }
     assert!(given_up > 20, "only {given_up} calls were given up: the test tried nothing");
     // A connection that is handed back with an open transaction stays so until its next use.
-    eventually("every transaction has ended", Duration::from_secs(5), async || {
+    eventually("every transaction has ended", async || {
         let open = format!(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND state LIKE 'idle in transaction%'",
             stack.database.name
         );
-        (stack.database.number(&open) == 0).then_some(())
+        let open = stack.database.number(&open);
+        holds(open == 0, open)
     })
     .await;
     stack.end().await;

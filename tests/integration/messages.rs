@@ -3,20 +3,18 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     process::Command,
-    time::Duration,
 };
 
 use bytes::Bytes;
 use chrono::DateTime;
 use orchid_proto::v1::{Config, Execution, ExecutionState};
+use orchid_tests::eventually::reached;
 use orchid_tests::{
     Broker, Message, Reply, Stack, StackOptions, Tenant, Upstream, eventually, names, upstream::order_page,
 };
 use serde_json::{Value, json};
 
 use crate::plans;
-
-const SOON: Duration = Duration::from_secs(30);
 
 fn of_kind<'a>(messages: &'a [Message], kind: &str) -> Vec<&'a Message> {
     messages.iter().filter(|message| message.kind() == kind).collect()
@@ -132,9 +130,8 @@ pub(crate) async fn trigger_ends_in_its_messages(broker: Broker) {
     assert_eq!((counts.requests, counts.pages, counts.rows, counts.messages), (3, 3, 12, 3));
 
     let mut reader = stack.reader();
-    let messages = reader
-        .until("both ends are announced", SOON, |all| of_kind(all, "execution.completed").len() == 2)
-        .await;
+    let messages =
+        reader.until("both ends are announced", |all| of_kind(all, "execution.completed").len() == 2).await;
     let pages = of_kind(&messages, "api.response");
     assert_eq!(pages.len(), 3);
     for (page, message) in pages.iter().enumerate() {
@@ -191,7 +188,7 @@ pub(crate) async fn bytes_pass_through(broker: Broker) {
     tenant.success_of(&whole.id).await;
 
     let mut reader = stack.reader();
-    let messages = reader.until("two pages", SOON, |all| of_kind(all, "api.response").len() == 2).await;
+    let messages = reader.until("two pages", |all| of_kind(all, "api.response").len() == 2).await;
     for (execution, expected) in [(&rows, ROWS.to_owned()), (&whole, format!("[{BODY}]"))] {
         let page = messages
             .iter()
@@ -240,9 +237,8 @@ pub(crate) async fn flaky_and_broken_upstreams(broker: Broker) {
     assert_eq!((fault.pointer.as_str(), fault.step_path.as_str()), ("/definition/step", "one#0"));
 
     let mut reader = stack.reader();
-    let messages = reader
-        .until("both ends are announced", SOON, |all| of_kind(all, "execution.completed").len() == 4)
-        .await;
+    let messages =
+        reader.until("both ends are announced", |all| of_kind(all, "execution.completed").len() == 4).await;
     let errors = of_kind(&messages, "api.error");
     assert_eq!(errors.len(), 1, "{errors:?}");
     let error = errors[0];
@@ -270,9 +266,8 @@ pub(crate) async fn kcat_sees_the_same(broker: Broker) {
     let execution = tenant.trigger("orders", "main").await;
     tenant.success_of(&execution.id).await;
     let mut reader = stack.reader();
-    let messages = reader
-        .until("both ends are announced", SOON, |all| of_kind(all, "execution.completed").len() == 2)
-        .await;
+    let messages =
+        reader.until("both ends are announced", |all| of_kind(all, "execution.completed").len() == 2).await;
 
     let kcat = Command::new("kcat")
         .args([
@@ -319,7 +314,7 @@ async fn a_cancelled_run_stops_and_says_so() {
     tenant.plan("orders", &plans::orders()).await;
     upstream.open(0);
     let execution = tenant.trigger("orders", "main").await;
-    eventually("the second page is asked for", SOON, async || (upstream.count() == 2).then_some(())).await;
+    eventually("the second page is asked for", async || reached(upstream.count(), 2)).await;
     // What is not begun yet is cancelled at once.
     let waiting = tenant.trigger("orders", "main").await;
     assert_eq!(waiting.state(), ExecutionState::Pending);
@@ -331,9 +326,8 @@ async fn a_cancelled_run_stops_and_says_so() {
     }
     assert_eq!(upstream.count(), 2, "a cancelled run asks for nothing more");
     let mut reader = stack.reader();
-    let messages = reader
-        .until("both ends are announced", SOON, |all| of_kind(all, "execution.completed").len() == 4)
-        .await;
+    let messages =
+        reader.until("both ends are announced", |all| of_kind(all, "execution.completed").len() == 4).await;
     assert!(of_kind(&messages, "execution.completed").iter().all(|end| end.json()["status"] == "cancelled"));
     stack.end().await;
 }
@@ -363,7 +357,7 @@ async fn a_failed_and_an_aborted_run_say_at_their_ends_what_they_did_and_why_the
         let done = tenant.end_of(&execution.id).await;
         assert_eq!((done.state(), done.complete), (state, false), "{done:#?}");
         let messages = reader
-            .until("both ends are announced", SOON, |all| {
+            .until("both ends are announced", |all| {
                 let ends = of_kind(all, "execution.completed");
                 ends.iter().filter(|end| end.header("execution_id") == execution.id).count() == 2
             })

@@ -1,6 +1,6 @@
 //! What the README tells people to type, typed: grpcurl with reflection alone creates everything and runs a plan.
 
-use std::{path::Path, process::Command, time::Duration};
+use std::{path::Path, process::Command};
 
 use orchid_tests::{Reply, Stack, StackOptions, Upstream, tools};
 use serde_json::json;
@@ -53,7 +53,7 @@ async fn the_readmes_grpcurl_commands_run_a_plan() {
 
     let mut reader = stack.reader();
     let pages = reader
-        .until("three pages", Duration::from_secs(20), |all| {
+        .until("three pages", |all| {
             all.iter().filter(|message| message.kind() == "api.response").count() == 3
         })
         .await;

@@ -3,13 +3,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use orchid_tests::eventually::reached;
 use orchid_tests::{Broker, Message, Reply, Stack, StackOptions, Upstream, eventually, upstream::order_page};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::{kafka_away, messages, plans};
-
-const SOON: Duration = Duration::from_secs(60);
 
 fn pages(messages: &[Message]) -> Vec<&Message> {
     messages.iter().filter(|message| message.kind() == "api.response").collect()
@@ -59,7 +58,7 @@ async fn an_executor_makes_the_topics_that_are_missing() {
     tenant.plan("orders", &plans::orders()).await;
     let execution = tenant.trigger("orders", "main").await;
     tenant.success_of(&execution.id).await;
-    let all = stack.reader().until("both ends are announced", SOON, |all| ends(all) == 2).await;
+    let all = stack.reader().until("both ends are announced", |all| ends(all) == 2).await;
     assert_eq!(pages(&all).len(), 2);
     // Whatever the broker's own default is: compacted, a topic would keep one page of a plan and config.
     let policies = stack.kafka().set_at(&stack.topics, "cleanup.policy").await;
@@ -103,7 +102,7 @@ async fn a_topic_that_takes_little_at_once_gets_everything() {
         let execution = tenant.trigger(key, "main").await;
         tenant.success_of(&execution.id).await;
     }
-    let all = stack.reader().until("both runs' ends are announced", SOON, |all| ends(all) == 4).await;
+    let all = stack.reader().until("both runs' ends are announced", |all| ends(all) == 4).await;
     assert!(all.iter().all(|message| message.kind() != "api.error"));
     for key in ["records", "page"] {
         let messages: Vec<_> =
@@ -135,7 +134,7 @@ async fn a_broker_that_is_killed_in_the_middle_of_a_run_loses_nothing() {
     tenant.shop(&upstream.url()).await;
     tenant.plan("orders", &plans::orders()).await;
     let execution = tenant.trigger("orders", "main").await;
-    eventually("the run is under way", SOON, async || (upstream.count() >= 100).then_some(())).await;
+    eventually("the run is under way", async || reached(upstream.count(), 100)).await;
     stack.kafka().down().await;
     let at_kill = upstream.count() as u64;
     assert!(at_kill < PAGES, "the run was over before the broker was killed");
@@ -145,7 +144,7 @@ async fn a_broker_that_is_killed_in_the_middle_of_a_run_loses_nothing() {
     let counts = done.counts.expect("counts");
     assert_eq!((counts.pages, counts.messages), (400, 400), "{counts:?}");
 
-    let all = stack.reader().until("both ends are announced", SOON, |all| ends(all) >= 2).await;
+    let all = stack.reader().until("both ends are announced", |all| ends(all) >= 2).await;
     let mut by_page: BTreeMap<u64, Vec<&Message>> = BTreeMap::new();
     for message in pages(&all) {
         by_page.entry(message.json()["page"].as_u64().expect("a page")).or_default().push(message);

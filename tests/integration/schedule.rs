@@ -1,15 +1,14 @@
 //! Schedules: a plan runs again after its wait, once at a time, and only while it shall.
 
-use std::{collections::HashSet, time::Duration};
+use std::collections::HashSet;
 
 use orchid_proto::v1;
+use orchid_tests::eventually::reached;
 use orchid_tests::{Reply, Stack, StackOptions, Tenant, Upstream, client::structure, eventually};
 use prost_types::Timestamp;
 use serde_json::json;
 
 use crate::plans;
-
-const SOON: Duration = Duration::from_secs(30);
 
 fn millis(time: Option<Timestamp>) -> i64 {
     let time = time.expect("a time");
@@ -36,9 +35,9 @@ async fn fires_again(placement_groups: u32) {
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     tenant.create_plan(every_second(None)).await.expect("a plan");
-    eventually("it runs for the third time", SOON, async || {
+    eventually("it runs for the third time", async || {
         let executions = tenant.all_executions("again").await;
-        (executions.iter().filter(|run| run.end_time.is_some()).count() >= 3).then_some(())
+        reached(executions.iter().filter(|run| run.end_time.is_some()).count(), 3)
     })
     .await;
     let pause = v1::PauseScheduleRequest { plan: "again".to_owned(), config: "main".to_owned() };
@@ -80,14 +79,15 @@ async fn a_schedule_ends_after_its_count_and_triggers_do_not_count() {
     let triggered = tenant.trigger("again", "main").await;
     tenant.success_of(&triggered.id).await;
     let get = v1::GetScheduleRequest { plan: "again".to_owned(), config: "main".to_owned() };
-    let ended = eventually("the schedule ends", SOON, async || {
+    let ended = eventually("the schedule ends", async || {
         let schedule = tenant
             .schedules()
             .get_schedule(tenant.request(get.clone()))
             .await
             .expect("a schedule")
             .into_inner();
-        (schedule.run_count == 2 && schedule.current_execution_id.is_empty()).then_some(schedule)
+        let ended = schedule.run_count == 2 && schedule.current_execution_id.is_empty();
+        if ended { Ok(schedule) } else { Err(schedule) }
     })
     .await;
     assert_eq!(ended.next_due_time, None, "{ended:?}");
@@ -131,10 +131,10 @@ async fn a_paused_schedule_is_never_due_and_goes_on_with_what_is_left_of_its_wai
     // It never ran, so a run is overdue.
     schedules.resume_schedule(tenant.request(resume.clone())).await.expect("resume");
     let get = v1::GetScheduleRequest { plan: "again".to_owned(), config };
-    let running = eventually("it runs", SOON, async || {
+    let running = eventually("it runs", async || {
         let schedule = tenant.schedules().get_schedule(tenant.request(get.clone())).await;
-        Some(schedule.expect("a schedule").into_inner())
-            .filter(|schedule| !schedule.current_execution_id.is_empty())
+        let schedule = schedule.expect("a schedule").into_inner();
+        if schedule.current_execution_id.is_empty() { Err(schedule) } else { Ok(schedule) }
     })
     .await;
     assert_eq!((running.run_count, running.next_due_time), (1, None), "{running:?}");
@@ -194,9 +194,10 @@ async fn a_trigger_runs_where_the_schedule_is_paused_or_the_plan_disabled_and_mo
     tenant.shop(&upstream.url()).await;
     let daily = v1::Plan { wait_seconds: Some(86_400), ..every_second(Some(2)) };
     tenant.create_plan(daily).await.expect("a plan");
-    let due = eventually("its first run has ended", SOON, async || {
+    let due = eventually("its first run has ended", async || {
         let schedule = schedule_of(&tenant, "main").await;
-        (schedule.run_count == 1 && schedule.next_due_time.is_some()).then_some(schedule)
+        let ended = schedule.run_count == 1 && schedule.next_due_time.is_some();
+        if ended { Ok(schedule) } else { Err(schedule) }
     })
     .await;
     let triggers = async |what: &str| {
@@ -228,8 +229,8 @@ async fn a_disabled_config_gets_no_scheduled_run() {
     tenant.create_plan(every_second(None)).await.expect("a plan");
     let runs_again = async |config: &str| {
         let from = schedule_of(&tenant, config).await.run_count;
-        eventually("it runs twice more", SOON, async || {
-            (schedule_of(&tenant, config).await.run_count >= from + 2).then_some(())
+        eventually("it runs twice more", async || {
+            reached(schedule_of(&tenant, config).await.run_count, from + 2)
         })
         .await;
     };

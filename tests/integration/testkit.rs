@@ -31,7 +31,7 @@ async fn a_reader_reads_what_was_sent_also_after_the_broker_was_away() {
         let record = FutureRecord::to(&topics.responses).key("k").headers(headers).payload(&payload);
         producer.send(record, Duration::from_secs(10)).await.expect("sent");
     }
-    let all = reader.until("three messages", Duration::from_secs(20), |all| all.len() == 3).await;
+    let all = reader.until("three messages", |all| all.len() == 3).await;
     assert_eq!(
         all.iter().map(|message| message.json()["number"].as_u64()).collect::<Vec<_>>(),
         [Some(0), Some(1), Some(2)]

@@ -1,12 +1,8 @@
 //! What outlives a run, and runs that wait: context, parking.
 
-use std::time::Duration;
-
 use orchid_proto::v1::{self, ExecutionState};
 use orchid_tests::{Reply, Stack, StackOptions, Upstream, eventually};
 use serde_json::json;
-
-const SOON: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn context_goes_from_run_to_run_and_an_override_saves_nothing() {
@@ -90,9 +86,9 @@ async fn a_long_wait_holds_no_executor() {
     tenant.shop(&upstream.url()).await;
     tenant.plan("orders", &crate::plans::orders()).await;
     let run = tenant.trigger("orders", "main").await;
-    let parked = eventually("the run parks", SOON, async || {
+    let parked = eventually("the run parks", async || {
         let now = tenant.execution(&run.id).await;
-        (now.state() == ExecutionState::Parked).then_some(now)
+        if now.state() == ExecutionState::Parked { Ok(now) } else { Err(now) }
     })
     .await;
     assert!(parked.not_before.is_some(), "{parked:#?}");

@@ -14,8 +14,8 @@ use uuid::Uuid;
 
 use crate::eventually;
 
-/// How long a run may take in a test.
-pub const RUN_TIMEOUT: Duration = Duration::from_secs(60);
+/// The time that one call may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// JSON as a `google.protobuf.Struct`.
 pub fn structure(json: &Value) -> Struct {
@@ -80,7 +80,7 @@ impl Tenant {
     pub fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.metadata_mut().insert("x-tenant-id", self.id.to_string().parse().expect("metadata"));
-        request.set_timeout(Duration::from_secs(30));
+        request.set_timeout(CALL_TIMEOUT);
         request
     }
 
@@ -160,14 +160,14 @@ impl Tenant {
 
     /// An execution as it is now; waits for a control plane that is away.
     pub async fn execution(&self, id: &str) -> v1::Execution {
-        eventually("a control plane answers", RUN_TIMEOUT, async || {
+        eventually("a control plane answers", async || {
             let get = v1::GetExecutionRequest { id: id.to_owned() };
             match self.executions().get_execution(self.request(get)).await {
-                Ok(execution) => Some(execution.into_inner()),
+                Ok(execution) => Ok(execution.into_inner()),
                 Err(status)
                     if matches!(status.code(), Code::Unavailable | Code::Cancelled | Code::Unknown) =>
                 {
-                    None
+                    Err(status.code())
                 }
                 Err(status) => panic!("execution {id}: {status}"),
             }
@@ -177,9 +177,9 @@ impl Tenant {
 
     /// Waits until an execution has ended, whichever way.
     pub async fn end_of(&self, id: &str) -> v1::Execution {
-        eventually(&format!("execution {id} ends"), RUN_TIMEOUT, async || {
+        eventually(&format!("execution {id} ends"), async || {
             let execution = self.execution(id).await;
-            ended(execution.state()).then_some(execution)
+            if ended(execution.state()) { Ok(execution) } else { Err(execution) }
         })
         .await
     }
@@ -257,7 +257,7 @@ impl Fleet {
     pub fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.metadata_mut().insert("x-orchid-session", self.token.clone());
-        request.set_timeout(Duration::from_secs(30));
+        request.set_timeout(CALL_TIMEOUT);
         request
     }
 

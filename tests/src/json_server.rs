@@ -6,7 +6,6 @@ use std::{
     fs::{self, File},
     path::PathBuf,
     sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
 };
 
 use orchid_kit::servers::{ChildCommand, ChildProcess, free_port};
@@ -16,11 +15,14 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::{eventually, stack::run_folder, tools};
+use crate::{
+    eventually::{eventually, holds, log_length},
+    stack::run_folder,
+    tools,
+};
 
 /// The file that names the version; the folder of the program is named after its content.
 const PACKAGE: &str = include_str!("../servers/json-server/package.json");
-const START_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A running json-server; killed when dropped.
 pub struct JsonServer {
@@ -48,12 +50,12 @@ impl JsonServer {
             .log(File::create(&log_file).expect("a log"))
             .spawn()
             .expect("node starts");
-        eventually("json-server serves", START_TIMEOUT, async || {
+        eventually("json-server serves", async || {
             if let Some(status) = process.exit_status() {
                 let said = fs::read_to_string(&log_file).unwrap_or_default();
                 panic!("json-server ended ({status}) before it served:\n{said}");
             }
-            serves(port).await.unwrap_or(false).then_some(())
+            holds(serves(port).await.unwrap_or(false), log_length(&log_file))
         })
         .await;
         JsonServer { port, _process: process }

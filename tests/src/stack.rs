@@ -4,7 +4,7 @@ use std::{
     ffi::OsStr,
     fs::{self, File},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, ExitStatus},
     sync::{
         Arc, OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -16,14 +16,15 @@ use orchid_kit::servers::{ChildCommand, ChildProcess, ProcessSignal, RedisServer
 use tokio::sync::OnceCell;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::{Broker, Database, Fleet, Kafka, Reader, Tenant, Topics, database, eventually};
+use crate::{
+    Broker, Database, Fleet, Kafka, Reader, Tenant, Topics, database,
+    eventually::{eventually, holds, log_length},
+};
 
 /// The pool that a test's executors join.
 pub const POOL: &str = "default";
 /// What an executor presents to join it.
 pub const POOL_TOKEN: &str = "pool-token-of-the-tests";
-const START_TIMEOUT: Duration = Duration::from_secs(30);
-const STOP_TIMEOUT: Duration = Duration::from_secs(35);
 /// 32 bytes of base64, for a key that keeps no secret.
 const MASTER_KEY: &str = "b3JjaGlkLXRlc3RzLW9yY2hpZC10ZXN0cy1vcmNoaWQ=";
 
@@ -311,9 +312,7 @@ impl Stack {
     pub async fn executor_ended_well(&mut self, name: &str) -> bool {
         let node =
             self.executors.iter_mut().find(|node| node.name == name).expect("an executor of that name");
-        let status = node.process.as_mut().expect("it runs").wait(STOP_TIMEOUT).await;
-        node.process = None;
-        status.is_some_and(|status| status.success())
+        node.end(&self.folder).await.success()
     }
 
     /// Kills a control plane, as `kill -9` does.
@@ -335,14 +334,16 @@ impl Stack {
     /// Ends the test: everything that still runs must stop in good order, and leave neither lease nor session nor
     /// announcement behind.
     pub async fn end(mut self) {
-        eventually("every announcement is confirmed", START_TIMEOUT, async || {
-            (self.database.number("SELECT count(*) FROM announcements") == 0).then_some(())
+        eventually("every announcement is confirmed", async || {
+            let left = self.database.number("SELECT count(*) FROM announcements");
+            holds(left == 0, left)
         })
         .await;
         for node in self.executors.iter_mut().chain(&mut self.control_planes) {
-            let Some(mut process) = node.process.take() else { continue };
-            let status = process.stop(ProcessSignal::Term, STOP_TIMEOUT).await;
-            assert!(status.is_some_and(|status| status.success()), "{} ended with {status:?}", node.name);
+            let Some(process) = &mut node.process else { continue };
+            process.signal(ProcessSignal::Term);
+            let status = node.end(&self.folder).await;
+            assert!(status.success(), "{} ended with {status}", node.name);
         }
         assert_eq!(self.database.number("SELECT count(*) FROM leases"), 0, "leases are left over");
     }
@@ -390,15 +391,24 @@ impl Node {
             program = program.env(name, value);
         }
         let mut process = program.spawn().expect("the binary runs");
-        self.address = eventually(&format!("{} serves", self.name), START_TIMEOUT, async || {
+        self.address = eventually(&format!("{} serves", self.name), async || {
             if let Some(status) = process.exit_status() {
                 let said = fs::read_to_string(&log_file).unwrap_or_default();
                 panic!("{} ended ({status}) before it served:\n{said}", self.name);
             }
-            fs::read_to_string(&announce).ok().map(|address| address.trim().to_owned())
+            let address = fs::read_to_string(&announce).ok();
+            address.map(|address| address.trim().to_owned()).ok_or_else(|| log_length(&log_file))
         })
         .await;
         self.process = Some(process);
+    }
+
+    /// Waits until the process has ended.
+    async fn end(&mut self, folder: &Path) -> ExitStatus {
+        let log_file = folder.join(format!("{}.log", self.name));
+        let mut process = self.process.take().expect("it runs");
+        let what = format!("{} ends", self.name);
+        eventually(&what, async || process.exit_status().ok_or_else(|| log_length(&log_file))).await
     }
 }
 

@@ -7,5 +7,6 @@ pub mod clock;
 pub mod servers;
 pub mod settings;
 pub mod shutdown;
+pub mod stall;
 pub mod tasks;
 pub mod telemetry;

@@ -6,9 +6,13 @@ use std::{
     net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
     process::Command,
+    time::{Duration, Instant},
 };
 
-use orchid_kit::servers::{PostgresOptions, PostgresServer, ProcessSignal, RedisServer, free_port};
+use orchid_kit::{
+    servers::{PostgresOptions, PostgresServer, ProcessSignal, RedisServer, free_port},
+    stall::StallDetector,
+};
 
 /// A folder of this test's own, removed at its end.
 struct Folder(PathBuf);
@@ -147,9 +151,14 @@ fn a_killed_process_takes_its_servers_along() {
 
     holder.kill().expect("kill");
     holder.wait().expect("wait");
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while ports.iter().any(|port| listens(*port)) {
-        assert!(std::time::Instant::now() < deadline, "a server outlived the process that started it");
+    let mut detector = StallDetector::new(Duration::from_secs(60), Instant::now());
+    loop {
+        let listening = ports.iter().filter(|port| listens(**port)).count();
+        if listening == 0 {
+            break;
+        }
+        let stalled = detector.stalled(Instant::now(), listening);
+        assert!(!stalled, "a server outlived the process that started it");
         std::thread::yield_now();
     }
     drop(folder);

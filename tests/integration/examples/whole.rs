@@ -1,14 +1,12 @@
 //! The examples by a whole Orchid: saved and triggered through its API, over HTTP against the servers, read from Kafka.
 
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use orchid_kit::clock;
 use orchid_proto::v1::{self, ExecutionState};
 use orchid_tests::{Stack, StackOptions, Tenant, Upstream, client::structure};
 use serde_json::json;
+use std::sync::{Arc, Mutex};
 
 use super::EXAMPLES;
 use super::api::{Api, Example, Ground};
@@ -132,7 +130,7 @@ async fn said(stack: &Stack, execution: &str) -> Vec<Said> {
     let mut reader = stack.reader();
     let of_run = |message: &&orchid_tests::Message| message.header("execution_id") == execution;
     let all = reader
-        .until("the end's message", Duration::from_secs(20), |all| {
+        .until("the end's message", |all| {
             all.iter().filter(of_run).any(|message| message.kind() == "execution.completed")
         })
         .await;

@@ -23,15 +23,19 @@ use rdkafka::{
 use tokio::sync::Mutex;
 
 use super::PARTITIONS;
-use crate::{eventually, tools};
+use crate::{
+    eventually::{eventually, holds, log_length},
+    tools,
+};
 
 /// The file that names the version; the folder of the jars is named after its content.
 const POM: &str = include_str!("../../servers/kafka/pom.xml");
 /// Any 16 bytes in base64.
 const CLUSTER_ID: &str = "b3JjaGlkLXRlc3RzLTEyMw";
-/// A JVM on a machine that does much else; after a kill, its session must run out first.
-const START_TIMEOUT: Duration = Duration::from_secs(90);
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
+/// The time that one call of the admin client may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(120);
+/// The time that the broker has to describe itself while it starts.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A running broker; killed when dropped.
 pub(super) struct Apache {
@@ -61,9 +65,13 @@ impl Apache {
             "format.log",
             &["kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config"],
         );
-        let formatted = format.wait(START_TIMEOUT).await;
+        let log = launch.folder.join("format.log");
+        let formatted = eventually("kafka formats its log", async || {
+            format.exit_status().ok_or_else(|| log_length(&log))
+        })
+        .await;
         assert!(
-            formatted.is_some_and(|status| status.success()),
+            formatted.success(),
             "kafka's log was not made ({formatted:?}):\n{}",
             launch.said("format.log")
         );
@@ -92,7 +100,7 @@ impl Apache {
                 }
             })
             .collect();
-        let options = AdminOptions::new().operation_timeout(Some(START_TIMEOUT));
+        let options = AdminOptions::new().operation_timeout(Some(CALL_TIMEOUT));
         for made in self.admin().create_topics(&topics, &options).await.expect("the broker answers") {
             made.expect("a topic");
         }
@@ -101,7 +109,7 @@ impl Apache {
     pub(super) async fn set_at(&self, topics: &[&str], name: &str) -> Vec<String> {
         let resources: Vec<ResourceSpecifier<'_>> =
             topics.iter().copied().map(ResourceSpecifier::Topic).collect();
-        let options = AdminOptions::new().request_timeout(Some(START_TIMEOUT));
+        let options = AdminOptions::new().request_timeout(Some(CALL_TIMEOUT));
         let described =
             self.admin().describe_configs(&resources, &options).await.expect("the broker answers");
         let mut found: HashMap<String, String> = HashMap::new();
@@ -125,13 +133,14 @@ impl Apache {
         let mut running = self.process.lock().await;
         assert!(running.is_none(), "kafka runs already");
         let mut process = self.launch.spawn("kafka.log", &["kafka.Kafka"]);
-        eventually("kafka serves", START_TIMEOUT, async || {
+        let log = self.launch.folder.join("kafka.log");
+        eventually("kafka serves", async || {
             if let Some(status) = process.exit_status() {
                 panic!("kafka ended ({status}) before it served:\n{}", self.launch.said("kafka.log"));
             }
             let brokers = self.brokers.clone();
             let serves = tokio::task::spawn_blocking(move || serves(&brokers)).await;
-            serves.expect("it was asked").then_some(())
+            holds(serves.expect("it was asked"), log_length(&log))
         })
         .await;
         *running = Some(process);
@@ -163,7 +172,7 @@ impl Launch {
 fn serves(brokers: &str) -> bool {
     let consumer: BaseConsumer =
         ClientConfig::new().set("bootstrap.servers", brokers).create().expect("a consumer");
-    let metadata = consumer.fetch_metadata(None, ANSWER_TIMEOUT);
+    let metadata = consumer.fetch_metadata(None, METADATA_TIMEOUT);
     metadata.is_ok_and(|metadata| !metadata.brokers().is_empty())
 }
 

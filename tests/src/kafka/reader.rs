@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use orchid_kit::stall::StallDetector;
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
@@ -13,9 +14,10 @@ use rdkafka::{
 use serde_json::Value;
 
 use super::Topics;
-use crate::eventually;
+use crate::eventually::{STALL_LIMIT, eventually};
 
-const TIMEOUT: Duration = Duration::from_secs(10);
+/// The time that one call to the broker may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A message as a consumer sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +75,7 @@ impl Reader {
         let mut partitions = TopicPartitionList::new();
         let mut next = HashMap::new();
         for topic in [&topics.responses, &topics.errors, &topics.events] {
-            let metadata = consumer.fetch_metadata(Some(topic), TIMEOUT).expect("the broker answers");
+            let metadata = consumer.fetch_metadata(Some(topic), CALL_TIMEOUT).expect("the broker answers");
             let found = metadata.topics()[0].partitions().len();
             assert!(found > 0, "there is no topic {topic}");
             for partition in 0..i32::try_from(found).expect("a number") {
@@ -87,21 +89,25 @@ impl Reader {
 
     /// Everything that is there now, in the order of each partition. Needs the broker up.
     pub fn all(&mut self) -> &[Message] {
-        let deadline = Instant::now() + TIMEOUT;
+        let mut detector = StallDetector::new(STALL_LIMIT, Instant::now());
         let mut ends = HashMap::new();
         for (topic, partition) in self.next.keys() {
-            let (_, end) = self.consumer.fetch_watermarks(topic, *partition, TIMEOUT).expect("an end");
+            let (_, end) = self.consumer.fetch_watermarks(topic, *partition, CALL_TIMEOUT).expect("an end");
             ends.insert((topic.clone(), *partition), end);
         }
         while ends.iter().any(|(partition, end)| self.next.get(partition).is_some_and(|next| next < end)) {
-            assert!(Instant::now() < deadline, "the messages up to {ends:?} did not come");
+            assert!(
+                !detector.stalled(Instant::now(), self.messages.len()),
+                "messages up to {ends:?} did not arrive: {} read",
+                self.messages.len()
+            );
             self.poll();
         }
         &self.messages
     }
 
     fn poll(&mut self) {
-        // An error is a connection that comes back by itself; the deadline bounds it.
+        // An error is a connection that comes back by itself; the stall detector bounds it.
         let Some(Ok(message)) = self.consumer.poll(Duration::from_millis(50)) else { return };
         let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
         let headers = message.headers().map_or_else(Vec::new, |headers| {
@@ -120,15 +126,10 @@ impl Reader {
     }
 
     /// Waits until what is there satisfies a condition.
-    pub async fn until(
-        &mut self,
-        what: &str,
-        within: Duration,
-        mut enough: impl FnMut(&[Message]) -> bool,
-    ) -> Vec<Message> {
-        eventually(what, within, async || {
+    pub async fn until(&mut self, what: &str, mut enough: impl FnMut(&[Message]) -> bool) -> Vec<Message> {
+        eventually(what, async || {
             let all = tokio::task::block_in_place(|| self.all());
-            enough(all).then(|| all.to_vec())
+            if enough(all) { Ok(all.to_vec()) } else { Err(all.len()) }
         })
         .await
     }
