@@ -19,7 +19,7 @@ const TTL_MS: i64 = 30_000;
 #[derive(Default)]
 struct State {
     registered: bool,
-    ready: Vec<wire::Grant>,
+    ready: Vec<wire::LeaseGrant>,
     completes: Vec<wire::CompleteItem>,
     /// Runs that came back without an end, which no measurement expects.
     returned: Vec<String>,
@@ -68,7 +68,7 @@ impl ControlPlane {
     }
 
     /// Gives grants to whoever asks next.
-    pub(crate) fn offer(&self, grants: &[wire::Grant]) {
+    pub(crate) fn offer(&self, grants: &[wire::LeaseGrant]) {
         self.service.lock().ready.extend_from_slice(grants);
     }
 
@@ -107,7 +107,7 @@ fn ok(checkpoint: Option<&wire::CheckpointItem>) -> wire::ItemResult {
     let token = checkpoint.map(|checkpoint| checkpoint.lease_token.as_ref()).unwrap_or_default();
     wire::ItemResult {
         lease_id: String::from_utf8_lossy(token).into_owned(),
-        verdict: wire::Verdict::Ok.into(),
+        status: wire::LeaseStatus::Ok.into(),
         detail: String::new(),
     }
 }
@@ -160,7 +160,7 @@ impl ExecutorService for Service {
             command: wire::LeaseCommand::Continue.into(),
         });
         Ok(Response::new(wire::HeartbeatResponse {
-            beat_seq: beat.beat_seq,
+            heartbeat_seq: beat.heartbeat_seq,
             held_ms: 0,
             ttl_ms: TTL_MS,
             heartbeat_interval_ms: TTL_MS / 3,

@@ -82,7 +82,7 @@ impl Stand {
 
     /// Begins runs and does not wait.
     pub(crate) async fn offer(&self, definition: &Value, runs: usize) {
-        let grants: Vec<wire::Grant> = (0..runs).map(|_| self.grant(definition)).collect();
+        let grants: Vec<wire::LeaseGrant> = (0..runs).map(|_| self.grant(definition)).collect();
         self.control_plane.offer(&grants);
         let client = redis::Client::open(self.redis.url()).expect("a url");
         let mut connection = client.get_multiplexed_async_connection().await.expect("redis answers");
@@ -115,9 +115,9 @@ impl Stand {
 
     async fn ended(&self, runs: usize) -> Result<(), String> {
         let ends = timeout(RUN_TIMEOUT, self.control_plane.ends(runs)).await.expect("the runs end in time");
-        match ends.iter().find(|end| end.outcome() != wire::Outcome::Succeeded) {
+        match ends.iter().find(|end| end.outcome() != wire::ExecutionOutcome::Succeeded) {
             None => Ok(()),
-            Some(end) => Err(end.fault.as_ref().map_or_else(
+            Some(end) => Err(end.error.as_ref().map_or_else(
                 || format!("a run ended {:?}", end.outcome()),
                 |fault| format!("{} {}", fault.code, fault.message),
             )),
@@ -135,11 +135,11 @@ impl Stand {
         self.redis.stop().await;
     }
 
-    fn grant(&self, definition: &Value) -> wire::Grant {
+    fn grant(&self, definition: &Value) -> wire::LeaseGrant {
         let lease_id = Uuid::now_v7().to_string();
         let now = prost_types::Timestamp { seconds: 1_760_000_000, nanos: 0 };
         let text = definition.to_string();
-        wire::Grant {
+        wire::LeaseGrant {
             lease_token: lease_id.clone().into(),
             lease_id,
             tenant_id: TENANT.to_owned(),
@@ -160,8 +160,8 @@ impl Stand {
             }),
             schedule_time: Some(now),
             start_time: Some(now),
-            persists: true,
-            ..wire::Grant::default()
+            persist_state: true,
+            ..wire::LeaseGrant::default()
         }
     }
 }

@@ -27,7 +27,7 @@ pub(crate) async fn stack(
 }
 
 /// Waits until there is one run to take, and takes it.
-pub(crate) async fn acquire_one(executor: &Fleet, seq: i64) -> fleet::Grant {
+pub(crate) async fn acquire_one(executor: &Fleet, seq: i64) -> fleet::LeaseGrant {
     let mut grants = eventually("a lease is granted", async || {
         let grants = executor.acquire(seq).await;
         if grants.is_empty() { Err(()) } else { Ok(grants) }
@@ -38,13 +38,13 @@ pub(crate) async fn acquire_one(executor: &Fleet, seq: i64) -> fleet::Grant {
 }
 
 /// A checkpoint after 70 ms.
-pub(crate) fn checkpoint(grant: &fleet::Grant, seq: i64, place: &'static [u8]) -> fleet::CheckpointItem {
+pub(crate) fn checkpoint(grant: &fleet::LeaseGrant, seq: i64, place: &'static [u8]) -> fleet::CheckpointItem {
     fleet::CheckpointItem {
         lease_token: grant.lease_token.clone(),
         seq,
-        place: place.into(),
-        progress: Some(fleet::RunProgress { pages: seq, ..fleet::RunProgress::default() }),
-        running_ms: 70,
+        resume_state: place.into(),
+        progress: Some(fleet::ExecutionProgress { pages: seq, ..fleet::ExecutionProgress::default() }),
+        attempt_ms: 70,
         ..fleet::CheckpointItem::default()
     }
 }
@@ -59,7 +59,7 @@ pub(crate) async fn save(executor: &Fleet, items: Vec<fleet::CheckpointItem>) ->
 pub(crate) async fn end(
     executor: &Fleet,
     last: fleet::CheckpointItem,
-    outcome: fleet::Outcome,
+    outcome: fleet::ExecutionOutcome,
 ) -> fleet::CompleteResponse {
     let item = fleet::CompleteItem {
         checkpoint: Some(last),
@@ -73,8 +73,8 @@ pub(crate) async fn end(
 /// Ends a run at checkpoint 9.
 pub(crate) async fn complete(
     executor: &Fleet,
-    grant: &fleet::Grant,
-    outcome: fleet::Outcome,
+    grant: &fleet::LeaseGrant,
+    outcome: fleet::ExecutionOutcome,
 ) -> fleet::CompleteResponse {
     end(executor, checkpoint(grant, 9, b"{}"), outcome).await
 }

@@ -22,7 +22,7 @@ async fn running_work_survives_a_control_plane_that_is_killed() {
     stack.restart_control_plane(0).await;
     upstream.open(7);
     let done = tenant.success_of(&execution.id).await;
-    assert_eq!((done.attempt, done.losses), (1, 0), "{done:#?}");
+    assert_eq!((done.attempt, done.lost_attempts), (1, 0), "{done:#?}");
     let mut reader = stack.reader();
     let messages = reader
         .until("both ends are announced", |all| {

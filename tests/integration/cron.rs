@@ -138,7 +138,7 @@ async fn of_waiting_and_cron_a_plan_has_the_one_that_was_set_last() {
     assert_eq!((changed.cron.as_str(), changed.wait_seconds), ("0 5 1 * *", None));
     assert_eq!(schedule(&tenant, "p", "main").await.next_due_time, None, "its run is going");
     let times = next_runs(&tenant, "p", "main", 2).await;
-    complete(&executor, &run, fleet::Outcome::Succeeded).await;
+    complete(&executor, &run, fleet::ExecutionOutcome::Succeeded).await;
     assert_eq!(utc(schedule(&tenant, "p", "main").await.next_due_time), times[0], "not a day after its end");
 
     let changed = update(&tenant, waits, &["wait_seconds"]).await.expect("a wait");
@@ -163,8 +163,8 @@ async fn behind_a_long_run(overlap: v1::Overlap) -> (DateTime<Utc>, DateTime<Utc
         if now - began > TimeDelta::milliseconds(3200) { Ok(now) } else { Err(now) }
     })
     .await;
-    assert_eq!(schedule(&tenant, "ticks", "main").await.run_count, 1, "never two at a time");
-    complete(&executor, &first, fleet::Outcome::Succeeded).await;
+    assert_eq!(schedule(&tenant, "ticks", "main").await.execution_count, 1, "never two at a time");
+    complete(&executor, &first, fleet::ExecutionOutcome::Succeeded).await;
     let second = acquire_one(&executor, 2).await;
     (began, ended, utc(second.schedule_time))
 }

@@ -26,19 +26,19 @@ fn validator(item: &str, json: &'static str) -> fleet::Cursor {
     fleet::Cursor { kind: fleet::CursorKind::Validator.into(), ..cursor(item, json) }
 }
 
-fn with(grant: &fleet::Grant, seq: i64, cursor_changes: Vec<fleet::Cursor>) -> fleet::CheckpointItem {
+fn with(grant: &fleet::LeaseGrant, seq: i64, cursor_changes: Vec<fleet::Cursor>) -> fleet::CheckpointItem {
     fleet::CheckpointItem { cursor_changes, ..checkpoint(grant, seq, b"{}") }
 }
 
 fn ok(results: &[fleet::ItemResult]) {
     for result in results {
-        assert_eq!(result.verdict(), fleet::Verdict::Ok, "{result:?}");
+        assert_eq!(result.status(), fleet::LeaseStatus::Ok, "{result:?}");
     }
 }
 
 fn refused(results: &[fleet::ItemResult], words: &str) {
     assert_eq!(results.len(), 1, "{results:?}");
-    assert_eq!(results[0].verdict(), fleet::Verdict::Invalid, "{results:?}");
+    assert_eq!(results[0].status(), fleet::LeaseStatus::Invalid, "{results:?}");
     assert!(results[0].detail.contains(words), "{results:?}");
 }
 
@@ -54,7 +54,7 @@ fn texts(cursors: &[fleet::Cursor]) -> BTreeMap<(&'static str, &str), &str> {
         .collect()
 }
 
-async fn triggered(tenant: &Tenant, executor: &Fleet, seq: i64) -> fleet::Grant {
+async fn triggered(tenant: &Tenant, executor: &Fleet, seq: i64) -> fleet::LeaseGrant {
     tenant.trigger("single", "main").await;
     acquire_one(executor, seq).await
 }
@@ -71,10 +71,10 @@ async fn from_run_to_run(placement_groups: u32) {
     ok(&save(&executor, vec![with(&first, 1, vec![cursor("7", "\"old\"")])]).await);
     ok(&save(&executor, vec![with(&first, 2, vec![cursor("", "0")])]).await);
     let last = vec![cursor("", "12345678901234567890123"), cursor("8\u{0}", "\"b\"")];
-    ok(&end(&executor, with(&first, 3, last), fleet::Outcome::Succeeded).await.results);
+    ok(&end(&executor, with(&first, 3, last), fleet::ExecutionOutcome::Succeeded).await.results);
 
     let second = triggered(&tenant, &executor, 2).await;
-    assert!(!second.context_apart);
+    assert!(!second.context_omitted);
     let kept = [
         (("cursor", ""), "12345678901234567890123"),
         (("cursor", "7"), "\"a\""),
@@ -95,9 +95,9 @@ async fn from_run_to_run(placement_groups: u32) {
     ok(&executor.client().release(request).await.expect("an answer").into_inner().results);
     let third = acquire_one(&executor, 3).await;
     let late = save(&executor, vec![with(&second, 8, vec![cursor("7", "\"late\"")])]).await;
-    assert_eq!(late[0].verdict(), fleet::Verdict::Fenced, "{late:?}");
+    assert_eq!(late[0].status(), fleet::LeaseStatus::Fenced, "{late:?}");
     ok(&save(&executor, vec![with(&third, 1, vec![cursor("9", "\"c\"")])]).await);
-    ok(&end(&executor, with(&third, 2, vec![cursor("9", "\"d\"")]), fleet::Outcome::Failed).await.results);
+    ok(&end(&executor, with(&third, 2, vec![cursor("9", "\"d\"")]), fleet::ExecutionOutcome::Failed).await.results);
     let fourth = triggered(&tenant, &executor, 4).await;
     let mut kept = BTreeMap::from(kept);
     kept.insert(("cursor", "9"), "\"d\"");
@@ -114,7 +114,7 @@ async fn cursors_go_from_run_to_run_with_eight_groups() {
     from_run_to_run(8).await;
 }
 
-async fn overridden(tenant: &Tenant, executor: &Fleet, seq: i64, persist_context: bool) -> fleet::Grant {
+async fn overridden(tenant: &Tenant, executor: &Fleet, seq: i64, persist_context: bool) -> fleet::LeaseGrant {
     let trigger = v1::TriggerPlanRequest {
         key: "single".to_owned(),
         config: "main".to_owned(),
@@ -131,12 +131,12 @@ async fn a_run_with_an_override_sees_cursors_and_saves_none_unless_it_shall() {
     let (stack, tenant) = by_hand::stack(1, 30_000, &[]).await;
     let executor = stack.fleet().await;
     let first = triggered(&tenant, &executor, 1).await;
-    ok(&end(&executor, with(&first, 1, vec![cursor("", "1")]), fleet::Outcome::Succeeded).await.results);
+    ok(&end(&executor, with(&first, 1, vec![cursor("", "1")]), fleet::ExecutionOutcome::Succeeded).await.results);
     for (seq, persist, then) in [(2, false, "1"), (3, true, "2")] {
         let run = overridden(&tenant, &executor, seq, persist).await;
         assert_eq!(texts(&run.cursors), BTreeMap::from([(("cursor", ""), "1")]));
         ok(&save(&executor, vec![with(&run, 1, vec![cursor("", "2")])]).await);
-        ok(&end(&executor, with(&run, 2, vec![validator("u", "{}")]), fleet::Outcome::Succeeded)
+        ok(&end(&executor, with(&run, 2, vec![validator("u", "{}")]), fleet::ExecutionOutcome::Succeeded)
             .await
             .results);
         let stored =
@@ -157,9 +157,9 @@ async fn what_is_too_large_for_a_grant_is_fetched_apart() {
         context_changes: vec![context],
         ..with(&first, 1, vec![cursor("", half.clone())])
     };
-    ok(&end(&executor, last, fleet::Outcome::Succeeded).await.results);
+    ok(&end(&executor, last, fleet::ExecutionOutcome::Succeeded).await.results);
     let second = triggered(&tenant, &executor, 2).await;
-    assert!(second.context_apart, "80,000 bytes together");
+    assert!(second.context_omitted, "80,000 bytes together");
     assert_eq!((second.context.len(), second.cursors.len()), (0, 0));
     let ask = fleet::FetchContextRequest { lease_token: second.lease_token.clone() };
     let apart = executor.client().fetch_context(executor.request(ask)).await.expect("an answer").into_inner();
@@ -193,17 +193,17 @@ async fn one_that_is_too_large_and_one_too_many_are_refused_with_words() {
     ok(&save(&executor, vec![with(&run, 1, vec![cursor("1", "2"), cursor("100000", "2")])]).await);
     let more = || vec![cursor("1", "3"), cursor("new", "3")];
     refused(&save(&executor, vec![with(&run, 2, more())]).await, "TOO_MANY_CURSORS");
-    let refusal = end(&executor, with(&run, 2, more()), fleet::Outcome::Succeeded).await;
+    let refusal = end(&executor, with(&run, 2, more()), fleet::ExecutionOutcome::Succeeded).await;
     refused(&refusal.results, "100001 cursors");
     assert_eq!(
         stack.database.number("SELECT count(*) FROM cursors WHERE value = '3'"),
         0,
         "nothing of it is saved"
     );
-    ok(&complete(&executor, &run, fleet::Outcome::Failed).await.results);
+    ok(&complete(&executor, &run, fleet::ExecutionOutcome::Failed).await.results);
 
     let next = triggered(&tenant, &executor, 2).await;
-    assert!(next.context_apart);
+    assert!(next.context_omitted);
     let ask = fleet::FetchContextRequest { lease_token: next.lease_token.clone() };
     let apart = executor.client().fetch_context(executor.request(ask)).await.expect("an answer").into_inner();
     assert_eq!(apart.cursors.len(), 100_000);
@@ -221,7 +221,7 @@ async fn cursors_go_with_their_plan_and_with_their_config() {
         tenant.trigger(plan, config).await;
         let run = acquire_one(&executor, number as i64 + 1).await;
         assert_eq!(run.cursors, [], "{plan} {config}");
-        ok(&end(&executor, with(&run, 1, vec![cursor("", "1")]), fleet::Outcome::Succeeded).await.results);
+        ok(&end(&executor, with(&run, 1, vec![cursor("", "1")]), fleet::ExecutionOutcome::Succeeded).await.results);
     }
     assert_eq!(stack.database.number(COUNT), 3);
     let delete = v1::DeleteConfigRequest {

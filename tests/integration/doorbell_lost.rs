@@ -37,7 +37,7 @@ async fn a_wiped_redis_loses_no_job() {
     stack.flush_redis().await;
     for id in &ids {
         let done = tenant.success_of(id).await;
-        assert_eq!((done.attempt, done.losses), (1, 0), "{done:#?}");
+        assert_eq!((done.attempt, done.lost_attempts), (1, 0), "{done:#?}");
     }
     assert_eq!(upstream.count(), 60, "each is fetched once");
     // The doorbell rings again, too.

@@ -106,7 +106,7 @@ async fn a_cancel_of_what_an_executor_runs_is_told_by_its_next_beat() {
     assert!(words.summary.contains("as attempt 1."), "{}", words.summary);
     let attempt = &words.attempts[0];
     assert_eq!((attempt.attempt, attempt.executor.as_str()), (1, "by-hand"));
-    assert_eq!((attempt.end_time, attempt.verdict.as_str()), (None, ""));
+    assert_eq!((attempt.end_time, attempt.end_reason.as_str()), (None, ""));
 
     let cancelled = cancel(&tenant, &run.id, "not today").await;
     assert_eq!(cancelled.state(), ExecutionState::Running);

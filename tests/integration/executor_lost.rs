@@ -50,7 +50,7 @@ async fn killed_in_the_middle(placement_groups: u32) {
     let counts = done.counts.expect("counts");
     assert_eq!((counts.pages, counts.rows), (12, 36), "{counts:?}");
     let attempts = tenant.attempts(&execution.id).await;
-    assert_eq!(attempts[0].verdict, "lost_heartbeat");
+    assert_eq!(attempts[0].end_reason, "lost_heartbeat");
     assert_ne!(attempts[0].executor, attempts[1].executor);
     assert!(attempts[0].fence < attempts[1].fence);
 

@@ -124,9 +124,9 @@ async fn an_executor_that_is_asked_to_stop_hands_its_runs_over() {
     assert!(stack.executor_ended_well(&executor).await, "a drained executor ends with 0");
     upstream.open(5);
     let done = tenant.success_of(&execution.id).await;
-    assert_eq!(done.losses, 0, "a drain loses nothing");
+    assert_eq!(done.lost_attempts, 0, "a drain loses nothing");
     let verdicts: Vec<String> =
-        tenant.attempts(&execution.id).await.into_iter().map(|attempt| attempt.verdict).collect();
+        tenant.attempts(&execution.id).await.into_iter().map(|attempt| attempt.end_reason).collect();
     assert_eq!(verdicts, ["drained", "completed"]);
     let mut reader = stack.reader();
     let messages = reader

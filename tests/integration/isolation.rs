@@ -107,7 +107,7 @@ async fn try_configs(other: &Tenant, tried: &mut Tried) {
     let validate = v1::ValidateConfigRequest { config: config() };
     let checked = client.validate_config(other.request(validate)).await.expect("an answer").into_inner();
     assert_eq!(
-        checked.faults.iter().map(|fault| fault.pointer.as_str()).collect::<Vec<_>>(),
+        checked.diagnostics.iter().map(|fault| fault.pointer.as_str()).collect::<Vec<_>>(),
         ["/integration"]
     );
     tried.methods.insert("ValidateConfig".to_owned());

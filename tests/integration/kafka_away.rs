@@ -36,8 +36,8 @@ pub(crate) async fn parks_while_away(broker: Broker) {
     assert!(parked.not_before.is_some() && !parked.waiting_for.is_empty(), "{parked:#?}");
     stack.kafka().up().await;
     let done = tenant.success_of(&execution.id).await;
-    assert_eq!((done.losses, done.complete), (0, true), "{done:#?}");
-    assert_eq!(tenant.attempts(&execution.id).await[0].verdict, "parked");
+    assert_eq!((done.lost_attempts, done.complete), (0, true), "{done:#?}");
+    assert_eq!(tenant.attempts(&execution.id).await[0].end_reason, "parked");
     let messages = reader
         .until("both ends are announced", |all| {
             all.iter().filter(|message| message.kind() == "execution.completed").count() >= 2

@@ -16,24 +16,24 @@ async fn stack_without_executors(placement_groups: u32) -> (Stack, Tenant) {
     (stack, tenant)
 }
 
-fn finish(grant: &fleet::Grant, seq: i64) -> fleet::CompleteRequest {
+fn finish(grant: &fleet::LeaseGrant, seq: i64) -> fleet::CompleteRequest {
     let checkpoint = fleet::CheckpointItem {
         lease_token: grant.lease_token.clone(),
         seq,
-        place: b"{}".to_vec().into(),
-        progress: Some(fleet::RunProgress::default()),
+        resume_state: b"{}".to_vec().into(),
+        progress: Some(fleet::ExecutionProgress::default()),
         ..fleet::CheckpointItem::default()
     };
     let item = fleet::CompleteItem {
         checkpoint: Some(checkpoint),
-        outcome: fleet::Outcome::Succeeded.into(),
+        outcome: fleet::ExecutionOutcome::Succeeded.into(),
         complete: true,
         ..fleet::CompleteItem::default()
     };
     fleet::CompleteRequest { items: vec![item], acquire: None }
 }
 
-async fn acquire_one(executor: &orchid_tests::Fleet, seq: i64) -> fleet::Grant {
+async fn acquire_one(executor: &orchid_tests::Fleet, seq: i64) -> fleet::LeaseGrant {
     let mut grants = eventually("a lease is granted", async || {
         let grants = executor.acquire(seq).await;
         if grants.is_empty() { Err(()) } else { Ok(grants) }
@@ -63,24 +63,24 @@ async fn lost_replies(placement_groups: u32) {
     assert_ne!(next.lease_id, again.lease_id);
     assert!(next.fence > again.fence);
     let now = tenant.execution(&execution.id).await;
-    assert_eq!((now.state(), now.losses), (ExecutionState::Running, 0), "{now:#?}");
-    assert_eq!(tenant.attempts(&execution.id).await[0].verdict, "never_started");
+    assert_eq!((now.state(), now.lost_attempts), (ExecutionState::Running, 0), "{now:#?}");
+    assert_eq!(tenant.attempts(&execution.id).await[0].end_reason, "never_started");
 
     // The old lease opens nothing any more.
     let refused =
         executor.client().complete(executor.request(finish(&again, 1))).await.expect("OK").into_inner();
-    let verdict = refused.results[0].verdict();
-    assert!(matches!(verdict, fleet::Verdict::LeaseLost | fleet::Verdict::Fenced), "{verdict:?}");
+    let verdict = refused.results[0].status();
+    assert!(matches!(verdict, fleet::LeaseStatus::LeaseLost | fleet::LeaseStatus::Fenced), "{verdict:?}");
 
     // A Complete whose answer is lost is repeated, and answered as before.
     executor.beat(2, &[&next]).await;
     for _ in 0..2 {
         let done =
             executor.client().complete(executor.request(finish(&next, 1))).await.expect("OK").into_inner();
-        assert_eq!(done.results[0].verdict(), fleet::Verdict::Ok, "{done:?}");
+        assert_eq!(done.results[0].status(), fleet::LeaseStatus::Ok, "{done:?}");
     }
     let done = tenant.success_of(&execution.id).await;
-    assert_eq!(done.losses, 0);
+    assert_eq!(done.lost_attempts, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -104,15 +104,15 @@ async fn a_checkpoint_that_comes_late_or_twice_changes_nothing() {
         items: vec![fleet::CheckpointItem {
             lease_token: grant.lease_token.clone(),
             seq,
-            place: place.as_bytes().to_vec().into(),
-            progress: Some(fleet::RunProgress { pages: seq, ..fleet::RunProgress::default() }),
+            resume_state: place.as_bytes().to_vec().into(),
+            progress: Some(fleet::ExecutionProgress { pages: seq, ..fleet::ExecutionProgress::default() }),
             ..fleet::CheckpointItem::default()
         }],
     };
     for (seq, place) in [(1, "one"), (3, "three"), (3, "three"), (2, "two")] {
         let saved =
             executor.client().checkpoint(executor.request(save(seq, place))).await.expect("OK").into_inner();
-        assert_eq!(saved.results[0].verdict(), fleet::Verdict::Ok, "{seq}");
+        assert_eq!(saved.results[0].status(), fleet::LeaseStatus::Ok, "{seq}");
     }
     assert_eq!(stack.database.execute("SELECT seq, convert_from(place, 'UTF8') FROM checkpoints"), "3|three");
     assert_eq!(tenant.execution(&execution.id).await.counts.expect("counts").pages, 3);

@@ -56,28 +56,28 @@ async fn parks(placement_groups: u32) {
     for _ in 0..2 {
         let request = executor.request(fleet::ParkRequest { items: vec![park.clone()] });
         let parked = executor.client().park(request).await.expect("an answer").into_inner();
-        assert_eq!(parked.results[0].verdict(), fleet::Verdict::Ok, "{parked:?}");
+        assert_eq!(parked.results[0].status(), fleet::LeaseStatus::Ok, "{parked:?}");
     }
     let parked = tenant.execution(&execution.id).await;
     assert_eq!((parked.state(), parked.waiting_for.as_str()), (ExecutionState::Parked, "Retry-After"));
     assert!(executor.acquire(2).await.is_empty(), "its time has not come");
 
     let second = acquire_one(&executor, 3).await;
-    assert_eq!((second.attempt, second.ran_ms), (2, 70));
+    assert_eq!((second.attempt, second.earlier_attempts_ms), (2, 70));
     assert!(second.fence > first.fence);
     let saved = second.checkpoint.clone().expect("a checkpoint");
-    assert_eq!((saved.seq, saved.place.as_ref()), (3, b"{\"page\":3}".as_slice()));
+    assert_eq!((saved.seq, saved.resume_state.as_ref()), (3, b"{\"page\":3}".as_slice()));
     assert_eq!(saved.progress.expect("progress").pages, 3);
-    let late = complete(&executor, &first, fleet::Outcome::Succeeded).await;
-    assert_eq!(late.results[0].verdict(), fleet::Verdict::Fenced, "the first attempt is over");
+    let late = complete(&executor, &first, fleet::ExecutionOutcome::Succeeded).await;
+    assert_eq!(late.results[0].status(), fleet::LeaseStatus::Fenced, "the first attempt is over");
 
     executor.beat(3, &[&second]).await;
-    let done = complete(&executor, &second, fleet::Outcome::Succeeded).await;
+    let done = complete(&executor, &second, fleet::ExecutionOutcome::Succeeded).await;
     assert_eq!(done.announcements.len(), 1);
     let verdicts: Vec<String> =
-        tenant.attempts(&execution.id).await.into_iter().map(|attempt| attempt.verdict).collect();
+        tenant.attempts(&execution.id).await.into_iter().map(|attempt| attempt.end_reason).collect();
     assert_eq!(verdicts, ["parked", "completed"]);
-    assert_eq!(tenant.success_of(&execution.id).await.losses, 0);
+    assert_eq!(tenant.success_of(&execution.id).await.lost_attempts, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -104,8 +104,8 @@ async fn a_cancel_ends_what_nobody_has_at_once_and_tells_who_has_the_rest() {
     assert_eq!(beat.instructions[0].command(), fleet::LeaseCommand::Cancel);
     let next = tenant.trigger("single", "main").await;
     assert_eq!(next.state(), ExecutionState::Pending, "the run is still going");
-    let done = complete(&executor, &grant, fleet::Outcome::Cancelled).await;
-    assert_eq!(done.results[0].verdict(), fleet::Verdict::Ok);
+    let done = complete(&executor, &grant, fleet::ExecutionOutcome::Cancelled).await;
+    assert_eq!(done.results[0].status(), fleet::LeaseStatus::Ok);
     assert_eq!(tenant.end_of(&going.id).await.state(), ExecutionState::Cancelled);
     assert_eq!(cancel(&tenant, &going.id).await, ExecutionState::Cancelled, "again changes nothing");
     assert_eq!(cancel(&tenant, &next.id).await, ExecutionState::Cancelled, "queued");
@@ -126,17 +126,17 @@ async fn a_cancel_that_an_executor_does_not_obey_is_ended_by_the_server() {
     assert_eq!(tenant.end_of(&execution.id).await.state(), ExecutionState::Cancelled);
     let beat = executor.beat(1, &[&grant]).await;
     assert_eq!(beat.instructions[0].command(), fleet::LeaseCommand::Lost);
-    let late = complete(&executor, &grant, fleet::Outcome::Succeeded).await;
-    assert_eq!(late.results[0].verdict(), fleet::Verdict::ExecutionTerminal, "the first end stands");
+    let late = complete(&executor, &grant, fleet::ExecutionOutcome::Succeeded).await;
+    assert_eq!(late.results[0].status(), fleet::LeaseStatus::ExecutionTerminal, "the first end stands");
 }
 
 /// A place at which the upstream works for the run.
-fn submitted(grant: &fleet::Grant, seq: i64) -> fleet::CheckpointItem {
-    fleet::CheckpointItem { must_cancel: Some(true), ..checkpoint(grant, seq, b"{\"job\":7}") }
+fn submitted(grant: &fleet::LeaseGrant, seq: i64) -> fleet::CheckpointItem {
+    fleet::CheckpointItem { needs_upstream_cancel: Some(true), ..checkpoint(grant, seq, b"{\"job\":7}") }
 }
 
 /// Parks a run for an hour; its upstream works for it.
-async fn park_for_a_job(executor: &Fleet, grant: &fleet::Grant, seq: i64) {
+async fn park_for_a_job(executor: &Fleet, grant: &fleet::LeaseGrant, seq: i64) {
     let an_hour = Duration::from_secs(3600);
     let park = fleet::ParkItem {
         checkpoint: Some(submitted(grant, seq)),
@@ -145,7 +145,7 @@ async fn park_for_a_job(executor: &Fleet, grant: &fleet::Grant, seq: i64) {
     };
     let request = executor.request(fleet::ParkRequest { items: vec![park] });
     let parked = executor.client().park(request).await.expect("an answer").into_inner();
-    assert_eq!(parked.results[0].verdict(), fleet::Verdict::Ok, "{parked:?}");
+    assert_eq!(parked.results[0].status(), fleet::LeaseStatus::Ok, "{parked:?}");
 }
 
 async fn explained(tenant: &Tenant, id: &str) -> String {
@@ -173,15 +173,15 @@ async fn tells_its_upstream(placement_groups: u32) {
     executor.beat(2, &[]).await;
     let grant = acquire_one(&executor, 3).await;
     assert_eq!((grant.execution_id.as_str(), grant.cancel_requested), (execution.id.as_str(), true));
-    assert_eq!(grant.checkpoint.as_ref().map(|saved| saved.place.as_ref()), Some(b"{\"job\":7}".as_slice()));
+    assert_eq!(grant.checkpoint.as_ref().map(|saved| saved.resume_state.as_ref()), Some(b"{\"job\":7}".as_slice()));
     assert_eq!(cancel(&tenant, &execution.id).await, ExecutionState::Running, "again changes nothing");
     let beat = executor.beat(3, &[&grant]).await;
     assert_eq!(beat.instructions[0].command(), fleet::LeaseCommand::Cancel);
     let words = explained(&tenant, &execution.id).await;
     assert!(words.contains("its executor has it to tell the upstream"), "{words}");
 
-    let done = complete(&executor, &grant, fleet::Outcome::Cancelled).await;
-    assert_eq!(done.results[0].verdict(), fleet::Verdict::Ok);
+    let done = complete(&executor, &grant, fleet::ExecutionOutcome::Cancelled).await;
+    assert_eq!(done.results[0].status(), fleet::LeaseStatus::Ok);
     assert_eq!(tenant.execution(&execution.id).await.state(), ExecutionState::Cancelled);
     assert_eq!(acquire_one(&executor, 4).await.execution_id, behind.id, "the next has its turn");
 }
@@ -201,7 +201,7 @@ async fn drain(executor: &Fleet, checkpoint: fleet::CheckpointItem) {
         fleet::ReleaseItem { checkpoint: Some(checkpoint), reason: fleet::ReleaseReason::Drained.into() };
     let request = executor.request(fleet::ReleaseRequest { items: vec![item] });
     let released = executor.client().release(request).await.expect("an answer").into_inner();
-    assert_eq!(released.results[0].verdict(), fleet::Verdict::Ok, "{released:?}");
+    assert_eq!(released.results[0].status(), fleet::LeaseStatus::Ok, "{released:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -210,7 +210,7 @@ async fn a_run_that_was_handed_back_after_it_submitted_tells_its_upstream_of_a_c
     let executor = stack.fleet().await;
     let execution = tenant.trigger("single", "main").await;
     let first = acquire_one(&executor, 1).await;
-    assert_eq!(by_hand::save(&executor, vec![submitted(&first, 1)]).await[0].verdict(), fleet::Verdict::Ok);
+    assert_eq!(by_hand::save(&executor, vec![submitted(&first, 1)]).await[0].status(), fleet::LeaseStatus::Ok);
     // A hand-back that says nothing of it leaves it as it was.
     let nothing_new =
         fleet::CheckpointItem { lease_token: first.lease_token.clone(), ..fleet::CheckpointItem::default() };
@@ -218,13 +218,13 @@ async fn a_run_that_was_handed_back_after_it_submitted_tells_its_upstream_of_a_c
     assert_eq!(cancel(&tenant, &execution.id).await, ExecutionState::Queued);
     let second = acquire_one(&executor, 2).await;
     assert!(second.cancel_requested);
-    complete(&executor, &second, fleet::Outcome::Cancelled).await;
+    complete(&executor, &second, fleet::ExecutionOutcome::Cancelled).await;
 
     let done = tenant.trigger("single", "main").await;
     let grant = acquire_one(&executor, 3).await;
     by_hand::save(&executor, vec![submitted(&grant, 1)]).await;
     let downloaded =
-        fleet::CheckpointItem { must_cancel: Some(false), ..checkpoint(&grant, 2, b"{\"job\":8}") };
+        fleet::CheckpointItem { needs_upstream_cancel: Some(false), ..checkpoint(&grant, 2, b"{\"job\":8}") };
     drain(&executor, downloaded).await;
     assert_eq!(cancel(&tenant, &done.id).await, ExecutionState::Cancelled, "nobody works for it any more");
 }
@@ -239,7 +239,7 @@ async fn a_cancel_that_meets_a_park_is_not_forgotten() {
     park_for_a_job(&executor, &first, 3).await;
     let second = acquire_one(&executor, 2).await;
     assert_eq!((second.attempt, second.cancel_requested), (2, true), "at once, not in an hour");
-    complete(&executor, &second, fleet::Outcome::Cancelled).await;
+    complete(&executor, &second, fleet::ExecutionOutcome::Cancelled).await;
     assert_eq!(tenant.execution(&execution.id).await.state(), ExecutionState::Cancelled);
 }
 
@@ -289,7 +289,7 @@ async fn turns(placement_groups: u32) {
         assert!(grants.len() <= 2, "one run of each plan and config at a time: {grants:?}");
         for grant in grants {
             granted.push(grant.execution_id.clone());
-            complete(&executor, &grant, fleet::Outcome::Succeeded).await;
+            complete(&executor, &grant, fleet::ExecutionOutcome::Succeeded).await;
         }
     }
     assert_eq!(granted.len(), 6);
@@ -321,12 +321,12 @@ async fn lose(stack: &Stack, tenant: &Tenant, id: &str, saves: bool) -> Fleet {
         executor.client().checkpoint(executor.request(request)).await.expect("an answer");
     }
     let beat = fleet::HeartbeatRequest {
-        beat_seq: 1,
-        answered_acquire_seq: 1,
-        leases: vec![fleet::RunningLease {
+        heartbeat_seq: 1,
+        resolved_acquire_seq: 1,
+        leases: vec![fleet::ActiveLease {
             lease_token: grant.lease_token.clone(),
             last_request: "GET http://127.0.0.1:1/one".to_owned(),
-            running_ms: 5,
+            attempt_ms: 5,
         }],
         ..fleet::HeartbeatRequest::default()
     };
@@ -348,13 +348,13 @@ async fn three_losses_without_progress_are_poison() {
     {
         let executor = lose(&stack, &tenant, &execution.id, false).await;
         let lost = tenant.execution(&execution.id).await;
-        assert_eq!((lost.losses, lost.state()), (losses, state));
-        let beat = fleet::HeartbeatRequest { beat_seq: 2, ..fleet::HeartbeatRequest::default() };
+        assert_eq!((lost.lost_attempts, lost.state()), (losses, state));
+        let beat = fleet::HeartbeatRequest { heartbeat_seq: 2, ..fleet::HeartbeatRequest::default() };
         let refused = executor.client().heartbeat(executor.request(beat)).await.expect_err("it has expired");
         assert_eq!(refused.code(), Code::Unauthenticated);
     }
     let attempts = tenant.attempts(&execution.id).await;
-    let verdicts: Vec<&str> = attempts.iter().map(|attempt| attempt.verdict.as_str()).collect();
+    let verdicts: Vec<&str> = attempts.iter().map(|attempt| attempt.end_reason.as_str()).collect();
     assert_eq!(verdicts, ["lost_heartbeat", "lost_heartbeat", "poison"]);
     assert_eq!(attempts[2].last_request, "GET http://127.0.0.1:1/one");
     let mut executor = stack.fleet().await;
@@ -370,7 +370,7 @@ async fn progress_forgives_losses() {
     for _ in 0..4 {
         lose(&stack, &tenant, &execution.id, true).await;
         let lost = tenant.execution(&execution.id).await;
-        assert_eq!((lost.losses, lost.state()), (1, ExecutionState::Queued));
+        assert_eq!((lost.lost_attempts, lost.state()), (1, ExecutionState::Queued));
     }
 }
 
@@ -381,12 +381,12 @@ async fn a_rung_run_is_granted_once_and_the_rest_is_refused_with_a_reason() {
     let going = tenant.trigger("single", "main").await;
     let behind = tenant.trigger("single", "main").await;
     let rung =
-        |id: &str| fleet::RungExecution { tenant_id: tenant.id.to_string(), execution_id: id.to_owned() };
+        |id: &str| fleet::ExecutionRef { tenant_id: tenant.id.to_string(), execution_id: id.to_owned() };
     let ask = |seq: i64| {
         let request = fleet::AcquireLeasesRequest {
             acquire_seq: seq,
             max_leases: 8,
-            rung: vec![rung(&going.id), rung(&behind.id), rung(&uuid::Uuid::nil().to_string())],
+            executions: vec![rung(&going.id), rung(&behind.id), rung(&uuid::Uuid::nil().to_string())],
             ..fleet::AcquireLeasesRequest::default()
         };
         let request = executor.request(request);
@@ -401,7 +401,7 @@ async fn a_rung_run_is_granted_once_and_the_rest_is_refused_with_a_reason() {
     assert_eq!(config, json!({"base_url": "http://127.0.0.1:1"}));
     let second = ask(2).await;
     assert!(second.grants.is_empty());
-    let verdicts: Vec<fleet::Verdict> = second.refused.iter().map(fleet::Refused::verdict).collect();
-    use fleet::Verdict::{AlreadyLeased, NotReady};
+    let verdicts: Vec<fleet::LeaseStatus> = second.refused.iter().map(fleet::RefusedExecution::status).collect();
+    use fleet::LeaseStatus::{AlreadyLeased, NotReady};
     assert_eq!(verdicts, [AlreadyLeased, NotReady, NotReady]);
 }

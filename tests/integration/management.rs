@@ -140,7 +140,7 @@ async fn a_run_keeps_the_definition_that_it_began_with() {
     let second = acquire_one(&executor, 2).await;
     assert_eq!((second.attempt, second.plan_revision), (2, 1));
     assert_eq!(second.definition_hash, first.definition_hash);
-    complete(&executor, &second, fleet::Outcome::Succeeded).await;
+    complete(&executor, &second, fleet::ExecutionOutcome::Succeeded).await;
     tenant.trigger("single", "main").await;
     let next = acquire_one(&executor, 3).await;
     assert_eq!(next.plan_revision, 2);

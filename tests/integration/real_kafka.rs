@@ -140,7 +140,7 @@ async fn a_broker_that_is_killed_in_the_middle_of_a_run_loses_nothing() {
     assert!(at_kill < PAGES, "the run was over before the broker was killed");
     stack.kafka().up().await;
     let done = tenant.success_of(&execution.id).await;
-    assert_eq!((done.losses, done.complete), (0, true), "{done:#?}");
+    assert_eq!((done.lost_attempts, done.complete), (0, true), "{done:#?}");
     let counts = done.counts.expect("counts");
     assert_eq!((counts.pages, counts.messages), (400, 400), "{counts:?}");
 

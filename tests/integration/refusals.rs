@@ -102,8 +102,8 @@ async fn a_bad_plan_is_refused_with_place_and_correction() {
         let answer =
             tenant.plans().validate_plan(tenant.request(validate)).await.expect("an answer").into_inner();
         let fault =
-            answer.faults.iter().find(|fault| fault.pointer == case.pointer).unwrap_or_else(|| {
-                panic!("{}: no fault at {}: {:#?}", case.what, case.pointer, answer.faults)
+            answer.diagnostics.iter().find(|fault| fault.pointer == case.pointer).unwrap_or_else(|| {
+                panic!("{}: no fault at {}: {:#?}", case.what, case.pointer, answer.diagnostics)
             });
         if case.position.is_some() {
             assert_eq!(fault.position, case.position, "{}: {fault:#?}", case.what);
@@ -139,10 +139,10 @@ async fn all_faults_come_at_once() {
         tenant.plans().validate_plan(tenant.request(validate)).await.expect("an answer").into_inner();
     for case in cases().iter().take(5) {
         assert!(
-            answer.faults.iter().any(|fault| fault.pointer == case.pointer),
+            answer.diagnostics.iter().any(|fault| fault.pointer == case.pointer),
             "{} is not among {:#?}",
             case.what,
-            answer.faults
+            answer.diagnostics
         );
     }
 }
@@ -157,7 +157,7 @@ async fn what_is_probably_not_meant_is_a_warning_and_no_fault() {
     let validate = v1::ValidatePlanRequest { plan: Some(plan(&definition)) };
     let answer =
         tenant.plans().validate_plan(tenant.request(validate)).await.expect("an answer").into_inner();
-    assert!(answer.faults.is_empty(), "{:#?}", answer.faults);
+    assert!(answer.diagnostics.is_empty(), "{:#?}", answer.diagnostics);
     let found: Vec<_> = answer.warnings.iter().map(|one| (one.code.as_str(), one.pointer.as_str())).collect();
     assert_eq!(found, [("IGNORES_SUCCESS", "/definition/step/ignore_on/0")]);
     tenant.create_plan(plan(&definition)).await.expect("a plan");
@@ -190,9 +190,9 @@ async fn config_values_must_pass_the_schema_and_secrets_stay_secret() {
     };
     let validate = v1::ValidateConfigRequest { config: Some(config(json!({"base_url": 7, "size": 0}))) };
     let answer = tenant.configs().validate_config(tenant.request(validate)).await.expect("OK").into_inner();
-    let mut pointers: Vec<&str> = answer.faults.iter().map(|fault| fault.pointer.as_str()).collect();
+    let mut pointers: Vec<&str> = answer.diagnostics.iter().map(|fault| fault.pointer.as_str()).collect();
     pointers.sort_unstable();
-    assert_eq!(pointers, ["/values/base_url", "/values/size", "/values/token"], "{:#?}", answer.faults);
+    assert_eq!(pointers, ["/values/base_url", "/values/size", "/values/token"], "{:#?}", answer.diagnostics);
 
     const SECRET: &str = "kept-under-lock-and-key";
     let good = config(json!({"base_url": "http://127.0.0.1:1", "token": SECRET}));

@@ -86,7 +86,7 @@ async fn a_schedule_ends_after_its_count_and_triggers_do_not_count() {
             .await
             .expect("a schedule")
             .into_inner();
-        let ended = schedule.run_count == 2 && schedule.current_execution_id.is_empty();
+        let ended = schedule.execution_count == 2 && schedule.current_execution_id.is_empty();
         if ended { Ok(schedule) } else { Err(schedule) }
     })
     .await;
@@ -137,7 +137,7 @@ async fn a_paused_schedule_is_never_due_and_goes_on_with_what_is_left_of_its_wai
         if schedule.current_execution_id.is_empty() { Err(schedule) } else { Ok(schedule) }
     })
     .await;
-    assert_eq!((running.run_count, running.next_due_time), (1, None), "{running:?}");
+    assert_eq!((running.execution_count, running.next_due_time), (1, None), "{running:?}");
 
     // It ends while it is paused: nothing is due then, and a day after its end once it goes on.
     schedules.pause_schedule(tenant.request(pause)).await.expect("pause");
@@ -196,7 +196,7 @@ async fn a_trigger_runs_where_the_schedule_is_paused_or_the_plan_disabled_and_mo
     tenant.create_plan(daily).await.expect("a plan");
     let due = eventually("its first run has ended", async || {
         let schedule = schedule_of(&tenant, "main").await;
-        let ended = schedule.run_count == 1 && schedule.next_due_time.is_some();
+        let ended = schedule.execution_count == 1 && schedule.next_due_time.is_some();
         if ended { Ok(schedule) } else { Err(schedule) }
     })
     .await;
@@ -228,15 +228,15 @@ async fn a_disabled_config_gets_no_scheduled_run() {
     enable_config(&tenant, "second", false).await;
     tenant.create_plan(every_second(None)).await.expect("a plan");
     let runs_again = async |config: &str| {
-        let from = schedule_of(&tenant, config).await.run_count;
+        let from = schedule_of(&tenant, config).await.execution_count;
         eventually("it runs twice more", async || {
-            reached(schedule_of(&tenant, config).await.run_count, from + 2)
+            reached(schedule_of(&tenant, config).await.execution_count, from + 2)
         })
         .await;
     };
     runs_again("main").await;
     let off = schedule_of(&tenant, "second").await;
-    assert_eq!((off.run_count, off.next_due_time), (0, None), "{off:?}");
+    assert_eq!((off.execution_count, off.next_due_time), (0, None), "{off:?}");
 
     enable_config(&tenant, "second", true).await;
     runs_again("second").await;
@@ -244,8 +244,8 @@ async fn a_disabled_config_gets_no_scheduled_run() {
     let off = schedule_of(&tenant, "second").await;
     runs_again("main").await;
     let later = schedule_of(&tenant, "second").await;
-    assert_eq!((later.run_count, later.next_due_time), (off.run_count, None), "{later:?}");
+    assert_eq!((later.execution_count, later.next_due_time), (off.execution_count, None), "{later:?}");
     let all = tenant.all_executions("again").await;
-    assert_eq!(all.iter().filter(|run| run.config == "second").count(), off.run_count as usize);
+    assert_eq!(all.iter().filter(|run| run.config == "second").count(), off.execution_count as usize);
     stack.end().await;
 }

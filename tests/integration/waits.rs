@@ -94,12 +94,12 @@ async fn a_long_wait_holds_no_executor() {
     assert!(parked.not_before.is_some(), "{parked:#?}");
     assert_eq!(stack.database.number("SELECT count(*) FROM leases"), 0, "a parked run holds a lease");
     let done = tenant.success_of(&run.id).await;
-    assert_eq!(done.losses, 0);
+    assert_eq!(done.lost_attempts, 0);
     let counts = done.counts.expect("counts");
     assert_eq!((counts.requests, counts.retries, counts.pages), (3, 1, 2), "{counts:?}");
     let cursors: Vec<String> = upstream.seen().into_iter().map(|request| request.raw_query).collect();
     assert_eq!(cursors, ["", "cursor=1", "cursor=1"], "it goes on where it stopped");
-    let verdicts: Vec<String> = tenant.attempts(&run.id).await.into_iter().map(|one| one.verdict).collect();
+    let verdicts: Vec<String> = tenant.attempts(&run.id).await.into_iter().map(|one| one.end_reason).collect();
     assert_eq!(verdicts, ["parked", "completed"]);
     stack.end().await;
 }

@@ -267,7 +267,7 @@ impl Fleet {
     }
 
     /// Asks for any lease of the pool.
-    pub async fn acquire(&self, seq: i64) -> Vec<fleet::Grant> {
+    pub async fn acquire(&self, seq: i64) -> Vec<fleet::LeaseGrant> {
         let ask = fleet::AcquireLeasesRequest {
             acquire_seq: seq,
             max_leases: 8,
@@ -281,16 +281,16 @@ impl Fleet {
     pub async fn beat(
         &mut self,
         answered_acquire_seq: i64,
-        leases: &[&fleet::Grant],
+        leases: &[&fleet::LeaseGrant],
     ) -> fleet::HeartbeatResponse {
         self.beat_seq += 1;
-        let running = |grant: &&fleet::Grant| fleet::RunningLease {
+        let running = |grant: &&fleet::LeaseGrant| fleet::ActiveLease {
             lease_token: grant.lease_token.clone(),
-            ..fleet::RunningLease::default()
+            ..fleet::ActiveLease::default()
         };
         let beat = fleet::HeartbeatRequest {
-            beat_seq: self.beat_seq,
-            answered_acquire_seq,
+            heartbeat_seq: self.beat_seq,
+            resolved_acquire_seq: answered_acquire_seq,
             leases: leases.iter().map(running).collect(),
             free_slots: 8,
             ..fleet::HeartbeatRequest::default()

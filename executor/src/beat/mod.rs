@@ -190,7 +190,7 @@ impl Beat {
         let request = self.request(beat_seq, &confirmed);
         let answer = replicas.heartbeat(session, request, interval.min(MAX_BEAT_TIME)).await?;
         let wire::HeartbeatResponse {
-            beat_seq: _,
+            heartbeat_seq: _,
             held_ms,
             ttl_ms,
             heartbeat_interval_ms,
@@ -214,12 +214,12 @@ impl Beat {
     fn request(&self, beat_seq: i64, confirmed: &[AnnouncementKey]) -> wire::HeartbeatRequest {
         let picture = self.leases.picture();
         let leases = picture.running.into_iter().map(|Running { token, last_request, running }| {
-            wire::RunningLease { lease_token: token, last_request, running_ms: whole(running.as_millis()) }
+            wire::ActiveLease { lease_token: token, last_request, attempt_ms: whole(running.as_millis()) }
         });
         let confirmed = confirmed.iter().cloned();
         wire::HeartbeatRequest {
-            beat_seq,
-            answered_acquire_seq: picture.answered_acquire_seq,
+            heartbeat_seq: beat_seq,
+            resolved_acquire_seq: picture.answered_acquire_seq,
             leases: leases.collect(),
             free_slots: i32::try_from(self.slots.free()).unwrap_or(i32::MAX),
             consume_loop_age_ms: whole(self.pulse.age().as_millis()),

@@ -68,7 +68,7 @@ async fn send(saver: &mut Saver, checkpoint: Option<Checkpoint>, exit: Exit) -> 
             reporter.complete(complete_item(item, ending)).await
         }
         Exit::Park { not_before, reason } => {
-            tracing::info!(%not_before, reason, must_cancel = item.must_cancel, "run parks");
+            tracing::info!(%not_before, reason, must_cancel = item.needs_upstream_cancel, "run parks");
             reporter.park(park_item(item, not_before, reason)).await
         }
         Exit::Release(reason) => {

@@ -93,7 +93,7 @@ impl Saver {
     pub(crate) fn nothing(&self) -> wire::CheckpointItem {
         wire::CheckpointItem {
             lease_token: self.token.clone(),
-            running_ms: whole(self.running().as_millis()),
+            attempt_ms: whole(self.running().as_millis()),
             ..wire::CheckpointItem::default()
         }
     }

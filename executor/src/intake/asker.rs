@@ -42,7 +42,7 @@ pub(crate) struct Asker {
 /// What is asked for.
 pub(crate) enum Ask {
     /// Executions that the doorbell rang.
-    Rung(Vec<wire::RungExecution>),
+    Rung(Vec<wire::ExecutionRef>),
     /// Anything of the pool; waits so long for work to come.
     Any(Duration),
 }
@@ -59,7 +59,7 @@ impl Asker {
         let request = wire::AcquireLeasesRequest {
             acquire_seq: seq,
             max_leases: i32::try_from(slots.len()).unwrap_or(i32::MAX),
-            rung,
+            executions: rung,
             wait_ms: whole(wait.as_millis()),
             known_definitions: known.hashes(),
         };
@@ -80,7 +80,7 @@ impl Asker {
         let begun = Instant::now();
         let mut backoff = Backoff::new(FIRST_DELAY, MAX_DELAY);
         loop {
-            if !request.rung.is_empty() {
+            if !request.executions.is_empty() {
                 self.pulse.beat();
             }
             let status: Status = match self.replicas.acquire_leases(session, request.clone()).await {
@@ -105,7 +105,7 @@ impl Asker {
         &self,
         session: &Arc<Session>,
         seq: i64,
-        grants: Vec<wire::Grant>,
+        grants: Vec<wire::LeaseGrant>,
         known: &Arc<Known>,
         slots: Vec<Slot>,
     ) -> usize {

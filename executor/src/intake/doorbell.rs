@@ -49,7 +49,7 @@ pub(crate) struct Doorbell {
 struct Entry {
     stream: String,
     id: String,
-    rung: Option<wire::RungExecution>,
+    rung: Option<wire::ExecutionRef>,
 }
 
 /// Reads block, so they have a connection of their own.
@@ -177,11 +177,11 @@ impl Doorbell {
 }
 
 /// An entry whose fields are no ids is acked and asks for nothing.
-fn rung(tenant_id: Option<String>, execution_id: Option<String>) -> Option<wire::RungExecution> {
+fn rung(tenant_id: Option<String>, execution_id: Option<String>) -> Option<wire::ExecutionRef> {
     let (tenant_id, execution_id) = (tenant_id?, execution_id?);
     tenant_id.parse::<Uuid>().ok()?;
     execution_id.parse::<Uuid>().ok()?;
-    Some(wire::RungExecution { tenant_id, execution_id })
+    Some(wire::ExecutionRef { tenant_id, execution_id })
 }
 
 /// Streams and groups that are not there are made, from their beginning.

@@ -105,11 +105,11 @@ pub enum InvalidGrant {
     },
 }
 
-impl TryFrom<wire::Grant> for Assignment {
+impl TryFrom<wire::LeaseGrant> for Assignment {
     type Error = InvalidGrant;
 
-    fn try_from(grant: wire::Grant) -> Result<Assignment, InvalidGrant> {
-        let wire::Grant {
+    fn try_from(grant: wire::LeaseGrant) -> Result<Assignment, InvalidGrant> {
+        let wire::LeaseGrant {
             lease_token,
             lease_id,
             tenant_id,
@@ -124,15 +124,15 @@ impl TryFrom<wire::Grant> for Assignment {
             integration,
             config,
             context,
-            context_apart,
+            context_omitted,
             checkpoint,
             schedule_time,
             start_time,
-            ran_ms,
+            earlier_attempts_ms,
             traceparent,
             cancel_requested,
             // What a run that persists nothing may save is the control plane's to tell apart.
-            persists: _,
+            persist_state: _,
             cursors,
         } = grant;
         if kind != "run" {
@@ -165,9 +165,9 @@ impl TryFrom<wire::Grant> for Assignment {
                 allowed_hosts,
             },
             transport,
-            kept: if context_apart { None } else { Some(kept(context, cursors)?) },
+            kept: if context_omitted { None } else { Some(kept(context, cursors)?) },
             checkpoint: checkpoint.map(granted_checkpoint),
-            ran: milliseconds(ran_ms),
+            ran: milliseconds(earlier_attempts_ms),
             traceparent: traceparent.parse().ok(),
             cancel_requested,
         })
@@ -209,17 +209,17 @@ fn granted_transport(transport: wire::GrantedTransport) -> (Transport, Vec<Strin
 }
 
 fn granted_checkpoint(checkpoint: wire::SavedCheckpoint) -> GrantedCheckpoint {
-    let wire::SavedCheckpoint { seq, place, finished, progress } = checkpoint;
-    let saved = (!place.is_empty()).then(|| SavedCheckpoint {
-        resume_state: place,
-        finished_steps: (!finished.is_empty()).then_some(finished),
+    let wire::SavedCheckpoint { seq, resume_state, finished_steps, progress } = checkpoint;
+    let saved = (!resume_state.is_empty()).then(|| SavedCheckpoint {
+        resume_state,
+        finished_steps: (!finished_steps.is_empty()).then_some(finished_steps),
         progress: progress.map(run_progress).unwrap_or_default(),
     });
     GrantedCheckpoint { seq, saved }
 }
 
-fn run_progress(progress: wire::RunProgress) -> Progress {
-    let wire::RunProgress { requests, retries, pages, rows, messages, bytes, errors, positions, warnings } =
+fn run_progress(progress: wire::ExecutionProgress) -> Progress {
+    let wire::ExecutionProgress { requests, retries, pages, rows, messages, bytes, errors, positions, warnings } =
         progress;
     Progress {
         counts: Counts {
@@ -234,7 +234,7 @@ fn run_progress(progress: wire::RunProgress) -> Progress {
         positions: positions.into_iter().map(|(step, messages)| (step, count(messages))).collect(),
         warnings: warnings
             .into_iter()
-            .map(|wire::RunWarning { code, pointer, message }| Warning { code, pointer, message })
+            .map(|wire::ExecutionWarning { code, pointer, message }| Warning { code, pointer, message })
             .collect(),
     }
 }
@@ -262,9 +262,9 @@ fn time(field: &'static str, value: Option<prost_types::Timestamp>) -> Result<Da
 mod tests {
     use super::*;
 
-    fn grant() -> wire::Grant {
+    fn grant() -> wire::LeaseGrant {
         let id = Uuid::from_u128(7).to_string();
-        wire::Grant {
+        wire::LeaseGrant {
             lease_id: id.clone(),
             tenant_id: id.clone(),
             execution_id: id.clone(),
@@ -272,25 +272,25 @@ mod tests {
             config: Some(wire::GrantedConfig { id, ..wire::GrantedConfig::default() }),
             schedule_time: Some(prost_types::Timestamp { seconds: 1_700_000_000, nanos: 5 }),
             start_time: Some(prost_types::Timestamp::default()),
-            ..wire::Grant::default()
+            ..wire::LeaseGrant::default()
         }
     }
 
-    fn refused(grant: wire::Grant) -> InvalidGrant {
+    fn refused(grant: wire::LeaseGrant) -> InvalidGrant {
         Assignment::try_from(grant).err().unwrap()
     }
 
     #[test]
     fn a_grant_that_lacks_something_is_refused_by_name() {
-        let wrong = wire::Grant { lease_id: "x".to_owned(), ..grant() };
+        let wrong = wire::LeaseGrant { lease_id: "x".to_owned(), ..grant() };
         assert_eq!(refused(wrong), InvalidGrant::Uuid { field: "lease_id", value: "x".to_owned() });
         assert_eq!(
-            refused(wire::Grant { config: None, ..grant() }),
+            refused(wire::LeaseGrant { config: None, ..grant() }),
             InvalidGrant::Missing { field: "config" }
         );
-        let wrong = wire::Grant { kind: "preview".to_owned(), ..grant() };
+        let wrong = wire::LeaseGrant { kind: "preview".to_owned(), ..grant() };
         assert_eq!(refused(wrong), InvalidGrant::Kind("preview".to_owned()));
-        let wrong = wire::Grant {
+        let wrong = wire::LeaseGrant {
             start_time: Some(prost_types::Timestamp { seconds: i64::MAX, nanos: 0 }),
             ..grant()
         };
@@ -306,7 +306,7 @@ mod tests {
         };
         let config =
             grant().config.map(|config| wire::GrantedConfig { transport: Some(transport), ..config });
-        let assignment = Assignment::try_from(wire::Grant { config, ..grant() }).ok().unwrap();
+        let assignment = Assignment::try_from(wire::LeaseGrant { config, ..grant() }).ok().unwrap();
         assert_eq!(assignment.config.allowed_hosts, ["a.test"]);
         assert!(assignment.config.secrets.contains(&"hush".to_owned()));
         assert!(assignment.transport.ca.is_none() && assignment.transport.client_certificate.is_none());
@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn what_is_kept_apart_is_none_and_an_empty_one_is_not() {
         assert_eq!(Assignment::try_from(grant()).ok().unwrap().kept, Some(Kept::default()));
-        let apart = wire::Grant { context_apart: true, ..grant() };
+        let apart = wire::LeaseGrant { context_omitted: true, ..grant() };
         assert_eq!(Assignment::try_from(apart).ok().unwrap().kept, None);
     }
 
@@ -331,21 +331,21 @@ mod tests {
             cursor(wire::CursorKind::Cursor.into(), "7"),
             cursor(wire::CursorKind::Validator.into(), "7"),
         ];
-        let assignment = Assignment::try_from(wire::Grant { cursors, ..grant() }).ok().unwrap();
+        let assignment = Assignment::try_from(wire::LeaseGrant { cursors, ..grant() }).ok().unwrap();
         let key = |kind| CursorKey { kind, step: "orders".to_owned(), item: "7".to_owned() };
         let json = Bytes::from_static(b"12345678901234567890123");
         assert_eq!(
             assignment.kept.unwrap().cursors,
             BTreeMap::from([(key(CursorKind::Cursor), json.clone()), (key(CursorKind::Validator), json)])
         );
-        let unknown = wire::Grant { cursors: vec![cursor(9, "7")], ..grant() };
+        let unknown = wire::LeaseGrant { cursors: vec![cursor(9, "7")], ..grant() };
         assert_eq!(refused(unknown), InvalidGrant::Cursor { step: "orders".to_owned(), kind: 9 });
     }
 
     #[test]
     fn a_checkpoint_without_a_place_orders_but_resumes_nothing() {
         let checkpoint = Some(wire::SavedCheckpoint { seq: 4, ..wire::SavedCheckpoint::default() });
-        let assignment = Assignment::try_from(wire::Grant { checkpoint, ..grant() }).ok().unwrap();
+        let assignment = Assignment::try_from(wire::LeaseGrant { checkpoint, ..grant() }).ok().unwrap();
         let checkpoint = assignment.checkpoint.unwrap();
         assert_eq!(checkpoint.seq, 4);
         assert!(checkpoint.saved.is_none());

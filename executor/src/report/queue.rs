@@ -128,7 +128,7 @@ mod tests {
     }
 
     fn accepted() -> wire::ItemResult {
-        wire::ItemResult { verdict: wire::Verdict::Ok.into(), ..wire::ItemResult::default() }
+        wire::ItemResult { status: wire::LeaseStatus::Ok.into(), ..wire::ItemResult::default() }
     }
 
     /// Sends the items at once, then serves them with this call; answers the verdicts.

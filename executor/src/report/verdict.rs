@@ -15,18 +15,18 @@ pub enum Verdict {
 
 impl From<wire::ItemResult> for Verdict {
     fn from(result: wire::ItemResult) -> Verdict {
-        let verdict = result.verdict();
-        let wire::ItemResult { lease_id: _, verdict: _, detail } = result;
+        let verdict = result.status();
+        let wire::ItemResult { lease_id: _, status: _, detail } = result;
         match verdict {
-            wire::Verdict::Ok => Verdict::Accepted,
-            wire::Verdict::Invalid => Verdict::Invalid(detail),
-            wire::Verdict::Unspecified => Verdict::Invalid("the control plane gave no verdict".to_owned()),
-            wire::Verdict::LeaseLost
-            | wire::Verdict::Fenced
-            | wire::Verdict::ExecutionTerminal
-            | wire::Verdict::AlreadyLeased
-            | wire::Verdict::NotReady
-            | wire::Verdict::BadToken => Verdict::Lost(verdict.as_str_name()),
+            wire::LeaseStatus::Ok => Verdict::Accepted,
+            wire::LeaseStatus::Invalid => Verdict::Invalid(detail),
+            wire::LeaseStatus::Unspecified => Verdict::Invalid("the control plane gave no verdict".to_owned()),
+            wire::LeaseStatus::LeaseLost
+            | wire::LeaseStatus::Fenced
+            | wire::LeaseStatus::ExecutionTerminal
+            | wire::LeaseStatus::AlreadyLeased
+            | wire::LeaseStatus::NotReady
+            | wire::LeaseStatus::BadToken => Verdict::Lost(verdict.as_str_name()),
         }
     }
 }

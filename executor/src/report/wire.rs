@@ -45,13 +45,13 @@ pub(crate) fn checkpoint_item(stamp: &Stamp, checkpoint: Checkpoint) -> wire::Ch
     wire::CheckpointItem {
         lease_token: stamp.lease_token.clone(),
         seq: stamp.seq,
-        place,
-        finished,
+        resume_state: place,
+        finished_steps: finished,
         context_changes: changes.collect(),
         progress: Some(run_progress(progress)),
-        running_ms: whole(stamp.running.as_millis()),
+        attempt_ms: whole(stamp.running.as_millis()),
         cursor_changes: cursor_changes.into_iter().map(cursor).collect(),
-        must_cancel: Some(must_cancel),
+        needs_upstream_cancel: Some(must_cancel),
     }
 }
 
@@ -60,9 +60,9 @@ pub(crate) fn place_again(stamp: &Stamp, place: Bytes, progress: Progress) -> wi
     wire::CheckpointItem {
         lease_token: stamp.lease_token.clone(),
         seq: stamp.seq,
-        place,
+        resume_state: place,
         progress: Some(run_progress(progress)),
-        running_ms: whole(stamp.running.as_millis()),
+        attempt_ms: whole(stamp.running.as_millis()),
         ..wire::CheckpointItem::default()
     }
 }
@@ -79,17 +79,17 @@ fn cursor(change: CursorChange) -> wire::Cursor {
 pub(crate) fn complete_item(checkpoint: wire::CheckpointItem, ending: ExecutionEnd) -> wire::CompleteItem {
     let ExecutionEnd { status, partial, complete, error } = ending;
     let outcome = match status {
-        EndStatus::Succeeded => wire::Outcome::Succeeded,
-        EndStatus::Failed => wire::Outcome::Failed,
-        EndStatus::Aborted => wire::Outcome::Aborted,
-        EndStatus::Cancelled => wire::Outcome::Cancelled,
+        EndStatus::Succeeded => wire::ExecutionOutcome::Succeeded,
+        EndStatus::Failed => wire::ExecutionOutcome::Failed,
+        EndStatus::Aborted => wire::ExecutionOutcome::Aborted,
+        EndStatus::Cancelled => wire::ExecutionOutcome::Cancelled,
     };
     wire::CompleteItem {
         checkpoint: Some(checkpoint),
         outcome: outcome.into(),
         partial,
         complete,
-        fault: error.map(run_fault),
+        error: error.map(execution_error),
     }
 }
 
@@ -114,9 +114,9 @@ pub(crate) fn release_item(checkpoint: wire::CheckpointItem, reason: ReleaseReas
     wire::ReleaseItem { checkpoint: Some(checkpoint), reason: reason.into() }
 }
 
-fn run_fault(error: ExecutionError) -> wire::RunFault {
+fn execution_error(error: ExecutionError) -> wire::ExecutionError {
     let ExecutionError { class, code, message, pointer, status_code, step_path } = error;
-    wire::RunFault {
+    wire::ExecutionError {
         class: class.as_str().to_owned(),
         code,
         message,
@@ -126,10 +126,10 @@ fn run_fault(error: ExecutionError) -> wire::RunFault {
     }
 }
 
-fn run_progress(progress: Progress) -> wire::RunProgress {
+fn run_progress(progress: Progress) -> wire::ExecutionProgress {
     let Progress { counts, positions, warnings } = progress;
     let Counts { requests, retries, pages, rows, messages, bytes, errors } = counts;
-    wire::RunProgress {
+    wire::ExecutionProgress {
         requests: whole(requests.into()),
         retries: whole(retries.into()),
         pages: whole(pages.into()),
@@ -140,7 +140,7 @@ fn run_progress(progress: Progress) -> wire::RunProgress {
         positions: positions.into_iter().map(|(step, count)| (step, whole(count.into()))).collect(),
         warnings: warnings
             .into_iter()
-            .map(|Warning { code, pointer, message }| wire::RunWarning { code, pointer, message })
+            .map(|Warning { code, pointer, message }| wire::ExecutionWarning { code, pointer, message })
             .collect(),
     }
 }

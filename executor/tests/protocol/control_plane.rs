@@ -22,9 +22,9 @@ pub(crate) struct State {
     pub(crate) ttl_ms: i64,
     pub(crate) sessions: Vec<String>,
     /// To be granted, once each.
-    pub(crate) ready: Vec<wire::Grant>,
+    pub(crate) ready: Vec<wire::LeaseGrant>,
     /// What each acquire call of the present session was granted.
-    granted: HashMap<i64, Vec<wire::Grant>>,
+    granted: HashMap<i64, Vec<wire::LeaseGrant>>,
     /// So many acquire answers get lost after their grants were made.
     pub(crate) lose_acquire_answers: u32,
     /// Who asks for any work gets none.
@@ -95,7 +95,7 @@ impl Service {
 fn ok(lease_token: &[u8]) -> wire::ItemResult {
     wire::ItemResult {
         lease_id: String::from_utf8_lossy(lease_token).into_owned(),
-        verdict: wire::Verdict::Ok.into(),
+        status: wire::LeaseStatus::Ok.into(),
         detail: String::new(),
     }
 }
@@ -141,9 +141,9 @@ impl ExecutorService for Service {
         state.acquires.push(request.clone());
         let seq = request.acquire_seq;
         if !state.granted.contains_key(&seq) {
-            let any = request.rung.is_empty() && !state.only_rung;
-            let rung = |grant: &wire::Grant| {
-                any || request.rung.iter().any(|rung| rung.execution_id == grant.execution_id)
+            let any = request.executions.is_empty() && !state.only_rung;
+            let rung = |grant: &wire::LeaseGrant| {
+                any || request.executions.iter().any(|rung| rung.execution_id == grant.execution_id)
             };
             let most = usize::try_from(request.max_leases).unwrap();
             let (mut take, leave): (Vec<_>, Vec<_>) = state.ready.drain(..).partition(rung);
@@ -190,7 +190,7 @@ impl ExecutorService for Service {
             wire::LeaseInstruction { lease_id, command: command.into() }
         });
         Ok(Response::new(wire::HeartbeatResponse {
-            beat_seq: beat.beat_seq,
+            heartbeat_seq: beat.heartbeat_seq,
             held_ms: 0,
             ttl_ms: state.ttl_ms,
             heartbeat_interval_ms: state.ttl_ms / 3,

@@ -44,7 +44,7 @@ async fn a_rung_run_reaches_kafka_and_completes() {
     {
         let state = stand.control_plane.state();
         let complete = &state.completes[0];
-        assert_eq!(complete.outcome(), wire::Outcome::Succeeded, "{complete:?}");
+        assert_eq!(complete.outcome(), wire::ExecutionOutcome::Succeeded, "{complete:?}");
         let checkpoint = complete.checkpoint.as_ref().unwrap();
         assert_eq!(checkpoint.lease_token, grant.lease_token);
         assert_eq!(checkpoint.progress.as_ref().unwrap().messages, 3);
@@ -80,7 +80,7 @@ async fn a_wiped_redis_rings_again_and_what_is_not_granted_is_deleted_too() {
     stand.ring(&first).await;
     eventually("the first is asked for", || {
         let state = stand.control_plane.state();
-        state.acquires.iter().any(|acquire| !acquire.rung.is_empty()).then_some(())
+        state.acquires.iter().any(|acquire| !acquire.executions.is_empty()).then_some(())
     })
     .await;
     stand.wipe().await;
@@ -125,7 +125,7 @@ async fn a_lease_is_listed_in_beats_until_its_complete_is_answered() {
         let state = stand.control_plane.state();
         let beat = state.beats.iter().find(|beat| !beat.leases.is_empty())?;
         let last_request = beat.leases[0].last_request.clone();
-        (beat.answered_acquire_seq >= 1 && last_request.starts_with("GET http://")).then_some(())
+        (beat.resolved_acquire_seq >= 1 && last_request.starts_with("GET http://")).then_some(())
     })
     .await;
     stand.control_plane.state().hold_completes = false;
@@ -146,7 +146,7 @@ async fn without_redis_work_is_found_by_asking_for_any() {
     stand.control_plane.state().ready.push(stand.grant(2));
     let app = stand.executor("").await;
     completed(&stand, 1).await;
-    assert!(stand.control_plane.state().acquires.iter().all(|acquire| acquire.rung.is_empty()));
+    assert!(stand.control_plane.state().acquires.iter().all(|acquire| acquire.executions.is_empty()));
     app.stop().await.unwrap();
 }
 
@@ -166,7 +166,7 @@ async fn an_expired_session_loses_its_runs_and_a_new_one_begins_from_nothing() {
     let beats = stand.control_plane.state().beats.len();
     eventually("a beat of the second session", || {
         let state = stand.control_plane.state();
-        let beat = state.beats.iter().skip(beats).find(|beat| beat.beat_seq == 1)?;
+        let beat = state.beats.iter().skip(beats).find(|beat| beat.heartbeat_seq == 1)?;
         assert!(beat.leases.is_empty());
         Some(())
     })
@@ -251,7 +251,7 @@ async fn a_drain_hands_runs_back_at_their_last_checkpoint_and_reports_no_end() {
     let release = &state.releases[0];
     assert_eq!(release.reason(), wire::ReleaseReason::Drained);
     let checkpoint = release.checkpoint.as_ref().unwrap();
-    assert!(checkpoint.seq > 0 && !checkpoint.place.is_empty());
+    assert!(checkpoint.seq > 0 && !checkpoint.resume_state.is_empty());
     assert!(state.beats.iter().any(|beat| beat.draining));
     let pages = checkpoint.progress.as_ref().unwrap().pages;
     drop(state);
@@ -280,7 +280,7 @@ async fn a_cancelled_run_completes_as_cancelled_and_a_lost_one_reports_nothing()
     {
         let state = stand.control_plane.state();
         assert_eq!(state.completes.len(), 1);
-        assert_eq!(state.completes[0].outcome(), wire::Outcome::Cancelled);
+        assert_eq!(state.completes[0].outcome(), wire::ExecutionOutcome::Cancelled);
         assert_eq!(state.completes[0].checkpoint.as_ref().unwrap().lease_token, cancelled.lease_token);
         assert!(state.releases.is_empty());
     }
@@ -290,7 +290,7 @@ async fn a_cancelled_run_completes_as_cancelled_and_a_lost_one_reports_nothing()
 #[tokio::test]
 async fn a_run_that_is_granted_to_be_cancelled_begins_nothing_and_ends_once() {
     let stand = Stand::start(600).await;
-    let grant = wire::Grant { cancel_requested: true, ..stand.grant(1) };
+    let grant = wire::LeaseGrant { cancel_requested: true, ..stand.grant(1) };
     {
         let mut state = stand.control_plane.state();
         // Each of its beats is told the same again.
@@ -310,16 +310,16 @@ async fn a_run_that_is_granted_to_be_cancelled_begins_nothing_and_ends_once() {
     app.stop().await.unwrap();
     let state = stand.control_plane.state();
     assert_eq!(state.completes.len(), 1);
-    assert_eq!(state.completes[0].outcome(), wire::Outcome::Cancelled);
+    assert_eq!(state.completes[0].outcome(), wire::ExecutionOutcome::Cancelled);
     assert_eq!(stand.upstream.requests.load(Ordering::Relaxed), 0);
 }
 
 /// The next attempt of a run that was parked.
-fn again(grant: &wire::Grant, park: &wire::ParkItem) -> wire::Grant {
-    let wire::CheckpointItem { seq, place, finished, progress, .. } = park.checkpoint.clone().unwrap();
-    let checkpoint = wire::SavedCheckpoint { seq, place, finished: finished.unwrap_or_default(), progress };
+fn again(grant: &wire::LeaseGrant, park: &wire::ParkItem) -> wire::LeaseGrant {
+    let wire::CheckpointItem { seq, resume_state, finished_steps, progress, .. } = park.checkpoint.clone().unwrap();
+    let checkpoint = wire::SavedCheckpoint { seq, resume_state, finished_steps: finished_steps.unwrap_or_default(), progress };
     let lease_id = uuid::Uuid::now_v7().to_string();
-    wire::Grant {
+    wire::LeaseGrant {
         lease_token: lease_id.clone().into(),
         lease_id,
         attempt: grant.attempt + 1,
@@ -347,14 +347,14 @@ async fn a_cancel_tells_the_upstream_that_works_for_the_run_before_it_ends() {
     eventually("both park", || (stand.control_plane.state().parks.len() == 2).then_some(())).await;
     // Nobody has the one: it is granted once more to say so. The other is told while it polls.
     stand.upstream.delay_ms.store(60_000, Ordering::Relaxed);
-    let park_of = |grant: &wire::Grant| {
+    let park_of = |grant: &wire::LeaseGrant| {
         let of_grant =
             |park: &&wire::ParkItem| park.checkpoint.as_ref().unwrap().lease_token == grant.lease_token;
         stand.control_plane.state().parks.iter().find(of_grant).unwrap().clone()
     };
     let parks = [park_of(&parked), park_of(&polling)];
-    assert!(parks.iter().all(|park| park.checkpoint.as_ref().unwrap().must_cancel == Some(true)));
-    let to_cancel = wire::Grant { cancel_requested: true, ..again(&parked, &parks[0]) };
+    assert!(parks.iter().all(|park| park.checkpoint.as_ref().unwrap().needs_upstream_cancel == Some(true)));
+    let to_cancel = wire::LeaseGrant { cancel_requested: true, ..again(&parked, &parks[0]) };
     stand.control_plane.state().ready.push(to_cancel);
     completed(&stand, 1).await;
     assert_eq!(
@@ -371,7 +371,7 @@ async fn a_cancel_tells_the_upstream_that_works_for_the_run_before_it_ends() {
     assert_eq!(stand.upstream.asked.lock().unwrap()[3..], ["GET /reports/7", "DELETE /reports/7"]);
     app.stop().await.unwrap();
     let state = stand.control_plane.state();
-    assert!(state.completes.iter().all(|complete| complete.outcome() == wire::Outcome::Cancelled));
+    assert!(state.completes.iter().all(|complete| complete.outcome() == wire::ExecutionOutcome::Cancelled));
     let places = state.completes.iter().map(|complete| complete.checkpoint.as_ref().unwrap());
     let sent = |place: &wire::CheckpointItem| place.progress.as_ref().unwrap().requests;
     let mut sent: Vec<i64> = places.map(sent).collect();
@@ -422,19 +422,19 @@ async fn kafka_down_parks_the_run_where_it_was_acknowledged() {
 }
 
 #[tokio::test]
-async fn what_cannot_start_fails_and_a_context_apart_is_fetched() {
+async fn what_cannot_start_fails_and_a_context_omitted_is_fetched() {
     let stand = Stand::start(TTL_MS).await;
-    let broken = wire::Grant { definition_json: "{}".into(), definition_hash: "x".into(), ..stand.grant(1) };
+    let broken = wire::LeaseGrant { definition_json: "{}".into(), definition_hash: "x".into(), ..stand.grant(1) };
     let mut untrusting = stand.grant(1);
     if let Some(config) = &mut untrusting.config {
         config.transport =
             Some(wire::GrantedTransport { ca: "no pem".to_owned(), ..wire::GrantedTransport::default() });
     }
-    let apart = wire::Grant { context_apart: true, ..stand.grant(1) };
+    let apart = wire::LeaseGrant { context_omitted: true, ..stand.grant(1) };
     let expected = [
-        (broken.lease_token.clone(), wire::Outcome::Failed, Some("PLAN_UNREADABLE")),
-        (untrusting.lease_token.clone(), wire::Outcome::Failed, Some("TRANSPORT_UNREADABLE")),
-        (apart.lease_token.clone(), wire::Outcome::Succeeded, None),
+        (broken.lease_token.clone(), wire::ExecutionOutcome::Failed, Some("PLAN_UNREADABLE")),
+        (untrusting.lease_token.clone(), wire::ExecutionOutcome::Failed, Some("TRANSPORT_UNREADABLE")),
+        (apart.lease_token.clone(), wire::ExecutionOutcome::Succeeded, None),
     ];
     stand.control_plane.state().ready.extend([broken, untrusting, apart]);
     let app = stand.executor("").await;
@@ -444,7 +444,7 @@ async fn what_cannot_start_fails_and_a_context_apart_is_fetched() {
         for (token, outcome, code) in expected {
             let of_run = |item: &&wire::CompleteItem| item.checkpoint.as_ref().unwrap().lease_token == token;
             let complete = state.completes.iter().find(of_run).unwrap();
-            let told = complete.fault.as_ref().map(|fault| fault.code.as_str());
+            let told = complete.error.as_ref().map(|fault| fault.code.as_str());
             assert_eq!((complete.outcome(), told), (outcome, code), "{complete:?}");
         }
     }

@@ -63,7 +63,7 @@ impl Stand {
     }
 
     /// A run of a plan that reads pages `0..pages` of the upstream.
-    pub(crate) fn grant(&self, pages: u32) -> wire::Grant {
+    pub(crate) fn grant(&self, pages: u32) -> wire::LeaseGrant {
         self.grant_of(&json!({
             "step": {
                 "id": "orders",
@@ -76,10 +76,10 @@ impl Stand {
     }
 
     /// A run of a definition.
-    pub(crate) fn grant_of(&self, definition: &Value) -> wire::Grant {
+    pub(crate) fn grant_of(&self, definition: &Value) -> wire::LeaseGrant {
         let lease_id = Uuid::now_v7().to_string();
         let now = prost_types::Timestamp { seconds: 1_760_000_000, nanos: 0 };
-        wire::Grant {
+        wire::LeaseGrant {
             lease_token: lease_id.clone().into(),
             lease_id,
             tenant_id: TENANT.to_owned(),
@@ -100,13 +100,13 @@ impl Stand {
             }),
             schedule_time: Some(now),
             start_time: Some(now),
-            persists: true,
-            ..wire::Grant::default()
+            persist_state: true,
+            ..wire::LeaseGrant::default()
         }
     }
 
     /// Rings for a grant.
-    pub(crate) async fn ring(&self, grant: &wire::Grant) {
+    pub(crate) async fn ring(&self, grant: &wire::LeaseGrant) {
         let client = redis::Client::open(self.redis.as_ref().unwrap().url()).unwrap();
         let mut connection = client.get_multiplexed_async_connection().await.unwrap();
         let _: String = redis::cmd("XADD")

@@ -61,7 +61,7 @@ pub(crate) fn to_wire(row: Execution) -> Result<v1::Execution, Status> {
         partial,
         complete,
         attempt,
-        losses,
+        lost_attempts: losses,
         priority: i32::from(priority),
         schedule_time: Some(convert::timestamp(scheduled_at)),
         create_time: Some(convert::timestamp(created_at)),
@@ -72,22 +72,22 @@ pub(crate) fn to_wire(row: Execution) -> Result<v1::Execution, Status> {
         cancel_request_time: cancel_requested_at.map(convert::timestamp),
         counts: Some(counts),
         positions,
-        error: fault.map(run_error),
+        error: fault.map(execution_error),
         warnings,
     })
 }
 
-fn run_error(fault: ExecutionError) -> v1::RunError {
+fn execution_error(fault: ExecutionError) -> v1::ExecutionError {
     let ExecutionError { class, code, message, pointer, status_code, step_path } = fault;
-    v1::RunError { class, code, message, pointer, status_code, step_path }
+    v1::ExecutionError { class, code, message, pointer, status_code, step_path }
 }
 
 type Positions = std::collections::HashMap<String, i64>;
 
-fn progress_to_wire(progress: ExecutionProgress) -> (v1::Counts, Positions, Vec<v1::Warning>) {
+fn progress_to_wire(progress: ExecutionProgress) -> (v1::ExecutionCounts, Positions, Vec<v1::Warning>) {
     let ExecutionProgress { counts, positions, warnings } = progress;
     let ExecutionCounts { requests, retries, pages, rows, messages, bytes, errors } = counts;
-    let counts = v1::Counts { requests, retries, pages, rows, messages, bytes, errors };
+    let counts = v1::ExecutionCounts { requests, retries, pages, rows, messages, bytes, errors };
     let warnings = warnings.into_iter().map(|ExecutionWarning { code, pointer, message }| v1::Warning {
         code,
         pointer,
@@ -116,7 +116,7 @@ pub(crate) fn attempt_to_wire(row: Attempt) -> v1::ExecutionAttempt {
         executor,
         grant_time: Some(convert::timestamp(granted_at)),
         end_time: ended_at.map(convert::timestamp),
-        verdict: verdict.unwrap_or_default(),
+        end_reason: verdict.unwrap_or_default(),
         checkpoint_seq: final_seq,
         last_request: last_request.unwrap_or_default(),
     }

@@ -47,9 +47,9 @@ pub(crate) fn joined(joined: RegisteredSession) -> wire::RegisterResponse {
 /// Encodes grants and refusals.
 pub(crate) fn acquired(acquired: AcquireResponse) -> wire::AcquireLeasesResponse {
     let AcquireResponse { seq, grants, refused } = acquired;
-    let refused = refused.into_iter().map(|(key, refusal)| wire::Refused {
+    let refused = refused.into_iter().map(|(key, refusal)| wire::RefusedExecution {
         execution_id: key.execution_id.to_string(),
-        verdict: refusal_to_wire(refusal).into(),
+        status: refusal_to_wire(refusal).into(),
     });
     wire::AcquireLeasesResponse {
         acquire_seq: seq,
@@ -58,7 +58,7 @@ pub(crate) fn acquired(acquired: AcquireResponse) -> wire::AcquireLeasesResponse
     }
 }
 
-fn grant(grant: Grant) -> wire::Grant {
+fn grant(grant: Grant) -> wire::LeaseGrant {
     let Grant {
         lease,
         lease_token,
@@ -78,9 +78,9 @@ fn grant(grant: Grant) -> wire::Grant {
         cancel_requested,
         persists,
     } = grant;
-    let context_apart = kept.is_none();
+    let context_omitted = kept.is_none();
     let PersistentState { context, cursors } = kept.unwrap_or_default();
-    wire::Grant {
+    wire::LeaseGrant {
         lease_token: lease_token.into(),
         lease_id: lease.lease_id.to_string(),
         tenant_id: lease.key.tenant_id.to_string(),
@@ -95,14 +95,14 @@ fn grant(grant: Grant) -> wire::Grant {
         integration: integration_key,
         config: Some(granted_config(config)),
         context: fields(context),
-        context_apart,
+        context_omitted,
         checkpoint: checkpoint.map(saved),
         schedule_time: Some(convert::timestamp(scheduled_at)),
         start_time: Some(convert::timestamp(started_at)),
-        ran_ms,
+        earlier_attempts_ms: ran_ms,
         traceparent: traceparent.unwrap_or_default(),
         cancel_requested,
-        persists,
+        persist_state: persists,
         cursors: self::cursors(cursors),
     }
 }
@@ -158,8 +158,8 @@ fn saved(saved: GrantedCheckpoint) -> wire::SavedCheckpoint {
     let GrantedCheckpoint { seq, place, finished, progress } = saved;
     wire::SavedCheckpoint {
         seq,
-        place: place.into(),
-        finished: finished.unwrap_or_default().into(),
+        resume_state: place.into(),
+        finished_steps: finished.unwrap_or_default().into(),
         progress: Some(progress.into()),
     }
 }
@@ -177,7 +177,7 @@ pub(crate) fn answer(beat_seq: i64, held_ms: i64, answer: HeartbeatResponse) -> 
         .into(),
     });
     wire::HeartbeatResponse {
-        beat_seq,
+        heartbeat_seq: beat_seq,
         held_ms,
         ttl_ms: millis(ttl),
         heartbeat_interval_ms: millis(heartbeat_interval),
@@ -205,23 +205,23 @@ pub(crate) fn results(results: Vec<LeaseResult>) -> Vec<wire::ItemResult> {
     let encode = |result: LeaseResult| {
         let LeaseResult { lease_id, verdict } = result;
         let (verdict, detail) = match verdict {
-            LeaseVerdict::Ok => (wire::Verdict::Ok, String::new()),
+            LeaseVerdict::Ok => (wire::LeaseStatus::Ok, String::new()),
             LeaseVerdict::Refused(refusal) => (refusal_to_wire(refusal), refusal.to_string()),
-            LeaseVerdict::BadToken => (wire::Verdict::BadToken, "the lease token does not open".to_owned()),
-            LeaseVerdict::Invalid(why) => (wire::Verdict::Invalid, why),
+            LeaseVerdict::BadToken => (wire::LeaseStatus::BadToken, "the lease token does not open".to_owned()),
+            LeaseVerdict::Invalid(why) => (wire::LeaseStatus::Invalid, why),
         };
-        wire::ItemResult { lease_id: id_text(lease_id), verdict: verdict.into(), detail }
+        wire::ItemResult { lease_id: id_text(lease_id), status: verdict.into(), detail }
     };
     results.into_iter().map(encode).collect()
 }
 
-fn refusal_to_wire(refusal: LeaseRefusal) -> wire::Verdict {
+fn refusal_to_wire(refusal: LeaseRefusal) -> wire::LeaseStatus {
     match refusal {
-        LeaseRefusal::LeaseLost => wire::Verdict::LeaseLost,
-        LeaseRefusal::Fenced => wire::Verdict::Fenced,
-        LeaseRefusal::ExecutionTerminal => wire::Verdict::ExecutionTerminal,
-        LeaseRefusal::AlreadyLeased => wire::Verdict::AlreadyLeased,
-        LeaseRefusal::NotReady => wire::Verdict::NotReady,
+        LeaseRefusal::LeaseLost => wire::LeaseStatus::LeaseLost,
+        LeaseRefusal::Fenced => wire::LeaseStatus::Fenced,
+        LeaseRefusal::ExecutionTerminal => wire::LeaseStatus::ExecutionTerminal,
+        LeaseRefusal::AlreadyLeased => wire::LeaseStatus::AlreadyLeased,
+        LeaseRefusal::NotReady => wire::LeaseStatus::NotReady,
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn joining(request: wire::RegisterRequest, pools: &[String]) -> Resul
 pub(crate) fn acquire(request: wire::AcquireLeasesRequest) -> Result<AcquireRequest, Status> {
     let wire::AcquireLeasesRequest { acquire_seq, max_leases, rung, wait_ms, known_definitions } = request;
     let rung = rung.into_iter().map(|rung| {
-        let wire::RungExecution { tenant_id, execution_id } = rung;
+        let wire::ExecutionRef { tenant_id, execution_id } = rung;
         key(&tenant_id, &execution_id)
     });
     Ok(AcquireRequest {
@@ -58,8 +58,8 @@ fn key(tenant_id: &str, execution_id: &str) -> Result<ExecutionKey, Status> {
 /// Decodes a beat.
 pub(crate) fn beat(request: wire::HeartbeatRequest) -> Result<Heartbeat, Status> {
     let wire::HeartbeatRequest {
-        beat_seq,
-        answered_acquire_seq,
+        heartbeat_seq,
+        resolved_acquire_seq,
         leases,
         free_slots,
         consume_loop_age_ms,
@@ -69,7 +69,7 @@ pub(crate) fn beat(request: wire::HeartbeatRequest) -> Result<Heartbeat, Status>
     tracing::trace!(consume_loop_age_ms, "beat");
     let leases = leases.into_iter().map(|lease| {
         // How long it runs is told again, and kept, by checkpoints.
-        let wire::RunningLease { lease_token, last_request, running_ms: _ } = lease;
+        let wire::ActiveLease { lease_token, last_request, attempt_ms: _ } = lease;
         (Vec::from(lease_token), last_request)
     });
     let confirmed = confirmed_announcements.into_iter().map(|key| {
@@ -102,13 +102,13 @@ fn checkpoint(item: wire::CheckpointItem, pointer: &str) -> Result<(Vec<u8>, Che
     let wire::CheckpointItem {
         lease_token,
         seq,
-        place,
-        finished,
+        resume_state,
+        finished_steps,
         context_changes,
         progress,
-        running_ms,
+        attempt_ms,
         cursor_changes,
-        must_cancel,
+        needs_upstream_cancel,
     } = item;
     let changes = context_changes.into_iter().map(|change| {
         let wire::ContextChange { name, json } = change;
@@ -120,13 +120,13 @@ fn checkpoint(item: wire::CheckpointItem, pointer: &str) -> Result<(Vec<u8>, Che
         .map(|(index, change)| cursor(change, &format!("{pointer}/cursor_changes/{index}")));
     let data = CheckpointUpdate {
         seq,
-        place: place.into(),
-        finished: finished.map(Vec::from),
+        place: resume_state.into(),
+        finished: finished_steps.map(Vec::from),
         context_changes: changes.collect(),
         cursor_changes: cursor_changes.collect::<Result<_, _>>()?,
         progress: progress.unwrap_or_default().into(),
-        running_ms,
-        must_cancel,
+        running_ms: attempt_ms,
+        must_cancel: needs_upstream_cancel,
     };
     Ok((lease_token.into(), data))
 }
@@ -155,7 +155,7 @@ fn last_checkpoint(
 /// Decodes ends.
 pub(crate) fn completions(items: Vec<wire::CompleteItem>) -> Result<Vec<CompleteItem>, Status> {
     let decode = |(index, item): (usize, wire::CompleteItem)| {
-        let wire::CompleteItem { checkpoint, outcome: number, partial, complete, fault } = item;
+        let wire::CompleteItem { checkpoint, outcome: number, partial, complete, error } = item;
         let pointer = format!("/items/{index}");
         let (lease_token, checkpoint) = last_checkpoint(checkpoint, &pointer)?;
         let outcome = outcome(number, &pointer)?;
@@ -165,12 +165,12 @@ pub(crate) fn completions(items: Vec<wire::CompleteItem>) -> Result<Vec<Complete
 }
 
 fn outcome(number: i32, pointer: &str) -> Result<Outcome, Status> {
-    match wire::Outcome::try_from(number) {
-        Ok(wire::Outcome::Succeeded) => Ok(Outcome::Succeeded),
-        Ok(wire::Outcome::Failed) => Ok(Outcome::Failed),
-        Ok(wire::Outcome::Aborted) => Ok(Outcome::Aborted),
-        Ok(wire::Outcome::Cancelled) => Ok(Outcome::Cancelled),
-        Ok(wire::Outcome::Unspecified) | Err(_) => Err(no_such(&format!("{pointer}/outcome"), number)),
+    match wire::ExecutionOutcome::try_from(number) {
+        Ok(wire::ExecutionOutcome::Succeeded) => Ok(Outcome::Succeeded),
+        Ok(wire::ExecutionOutcome::Failed) => Ok(Outcome::Failed),
+        Ok(wire::ExecutionOutcome::Aborted) => Ok(Outcome::Aborted),
+        Ok(wire::ExecutionOutcome::Cancelled) => Ok(Outcome::Cancelled),
+        Ok(wire::ExecutionOutcome::Unspecified) | Err(_) => Err(no_such(&format!("{pointer}/outcome"), number)),
     }
 }
 

@@ -51,9 +51,9 @@ pub(crate) fn mask(
 }
 
 /// A fault on the wire.
-pub(crate) fn fault(fault: Fault) -> v1::Fault {
+pub(crate) fn fault(fault: Fault) -> v1::Diagnostic {
     let Fault { code, pointer, message, suggestion, position, in_scope } = fault;
-    v1::Fault {
+    v1::Diagnostic {
         code: code.to_owned(),
         pointer,
         message,

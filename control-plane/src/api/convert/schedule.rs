@@ -37,7 +37,7 @@ pub(crate) fn to_wire(row: Schedule) -> v1::Schedule {
         paused,
         next_due_time: next_due_at.map(convert::timestamp),
         current_execution_id: current_execution_id.map(|id| id.to_string()).unwrap_or_default(),
-        run_count,
+        execution_count: run_count,
         last_execution_id: last_execution_id.map(|id| id.to_string()).unwrap_or_default(),
     }
 }

@@ -84,7 +84,7 @@ impl ConfigService for Configs {
         let command = ValidateConfig(convert::config::create(config, self.0.keys.clone(), request::now())?);
         let faults = self.0.run(tenant_id, &command).await?;
         Ok(Response::new(v1::ValidateConfigResponse {
-            faults: faults.into_iter().map(convert::fault).collect(),
+            diagnostics: faults.into_iter().map(convert::fault).collect(),
         }))
     }
 }

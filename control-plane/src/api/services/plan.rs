@@ -87,7 +87,7 @@ impl PlanService for Plans {
         let command = ValidatePlan { document, limits: self.0.plan_limits.clone() };
         let Verdict { faults, warnings } = self.0.run(tenant_id, &command).await?;
         Ok(Response::new(v1::ValidatePlanResponse {
-            faults: faults.into_iter().map(convert::fault).collect(),
+            diagnostics: faults.into_iter().map(convert::fault).collect(),
             warnings: warnings.into_iter().map(convert::warning).collect(),
         }))
     }

@@ -70,13 +70,13 @@ pub struct ExecutionError {
 impl ExecutionProgress {
     /// As it is stored.
     pub fn encode(&self) -> Vec<u8> {
-        wire::RunProgress::from(self.clone()).encode_to_vec()
+        wire::ExecutionProgress::from(self.clone()).encode_to_vec()
     }
 
     /// From its stored form.
     pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
         let stored =
-            wire::RunProgress::decode(bytes).map_err(|error| StoreError::corrupt("run progress", error))?;
+            wire::ExecutionProgress::decode(bytes).map_err(|error| StoreError::corrupt("run progress", error))?;
         Ok(stored.into())
     }
 }
@@ -84,20 +84,20 @@ impl ExecutionProgress {
 impl ExecutionError {
     /// As it is stored.
     pub fn encode(&self) -> Vec<u8> {
-        wire::RunFault::from(self.clone()).encode_to_vec()
+        wire::ExecutionError::from(self.clone()).encode_to_vec()
     }
 
     /// From its stored form.
     pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
         let stored =
-            wire::RunFault::decode(bytes).map_err(|error| StoreError::corrupt("run fault", error))?;
+            wire::ExecutionError::decode(bytes).map_err(|error| StoreError::corrupt("run fault", error))?;
         Ok(stored.into())
     }
 }
 
-impl From<wire::RunProgress> for ExecutionProgress {
-    fn from(progress: wire::RunProgress) -> Self {
-        let wire::RunProgress {
+impl From<wire::ExecutionProgress> for ExecutionProgress {
+    fn from(progress: wire::ExecutionProgress) -> Self {
+        let wire::ExecutionProgress {
             requests,
             retries,
             pages,
@@ -113,7 +113,7 @@ impl From<wire::RunProgress> for ExecutionProgress {
             positions: positions.into_iter().collect(),
             warnings: warnings
                 .into_iter()
-                .map(|wire::RunWarning { code, pointer, message }| ExecutionWarning {
+                .map(|wire::ExecutionWarning { code, pointer, message }| ExecutionWarning {
                     code,
                     pointer,
                     message,
@@ -123,7 +123,7 @@ impl From<wire::RunProgress> for ExecutionProgress {
     }
 }
 
-impl From<ExecutionProgress> for wire::RunProgress {
+impl From<ExecutionProgress> for wire::ExecutionProgress {
     fn from(progress: ExecutionProgress) -> Self {
         let ExecutionProgress { counts, positions, warnings } = progress;
         let ExecutionCounts { requests, retries, pages, rows, messages, bytes, errors } = counts;
@@ -138,7 +138,7 @@ impl From<ExecutionProgress> for wire::RunProgress {
             positions: positions.into_iter().collect(),
             warnings: warnings
                 .into_iter()
-                .map(|ExecutionWarning { code, pointer, message }| wire::RunWarning {
+                .map(|ExecutionWarning { code, pointer, message }| wire::ExecutionWarning {
                     code,
                     pointer,
                     message,
@@ -148,14 +148,14 @@ impl From<ExecutionProgress> for wire::RunProgress {
     }
 }
 
-impl From<wire::RunFault> for ExecutionError {
-    fn from(fault: wire::RunFault) -> Self {
-        let wire::RunFault { class, code, message, pointer, status_code, step_path } = fault;
+impl From<wire::ExecutionError> for ExecutionError {
+    fn from(fault: wire::ExecutionError) -> Self {
+        let wire::ExecutionError { class, code, message, pointer, status_code, step_path } = fault;
         Self { class, code, message, pointer, status_code, step_path }
     }
 }
 
-impl From<ExecutionError> for wire::RunFault {
+impl From<ExecutionError> for wire::ExecutionError {
     fn from(fault: ExecutionError) -> Self {
         let ExecutionError { class, code, message, pointer, status_code, step_path } = fault;
         Self { class, code, message, pointer, status_code, step_path }

@@ -148,14 +148,14 @@ fn show_explained(explained: &ExplainExecutionResponse, output: Output, console:
             event.detail.clone(),
         ]);
     }
-    let mut grants = Table::titled(["ATTEMPT", "EXECUTOR", "GRANTED", "ENDED", "VERDICT", "LAST REQUEST"]);
+    let mut grants = Table::titled(["ATTEMPT", "EXECUTOR", "GRANTED", "ENDED", "END REASON", "LAST REQUEST"]);
     for attempt in attempts {
         grants.row([
             attempt.attempt.to_string(),
             attempt.executor.clone(),
             text::time(attempt.grant_time.as_ref()),
             text::time(attempt.end_time.as_ref()),
-            attempt.verdict.clone(),
+            attempt.end_reason.clone(),
             text::shortened(&attempt.last_request, 60),
         ]);
     }

@@ -82,10 +82,10 @@ async fn accepted(client: &Client, source: &Source, plan: &Plan, console: Consol
     for v1::Warning { code, pointer, message } in &answer.warnings {
         console.notice(report::warning(&source.file, &source.text, code, pointer, message, console));
     }
-    for fault in &answer.faults {
+    for fault in &answer.diagnostics {
         console.notice(report::fault(&source.file, &source.text, &Shown::from(fault), console));
     }
-    Ok(answer.faults.is_empty())
+    Ok(answer.diagnostics.is_empty())
 }
 
 async fn triggered(
@@ -130,9 +130,9 @@ impl<'f> From<&'f Diagnostic> for Shown<'f> {
     }
 }
 
-impl<'f> From<&'f v1::Fault> for Shown<'f> {
-    fn from(fault: &'f v1::Fault) -> Self {
-        let v1::Fault { code, pointer, message, suggestion, position, in_scope } = fault;
+impl<'f> From<&'f v1::Diagnostic> for Shown<'f> {
+    fn from(fault: &'f v1::Diagnostic) -> Self {
+        let v1::Diagnostic { code, pointer, message, suggestion, position, in_scope } = fault;
         Self {
             code,
             pointer,

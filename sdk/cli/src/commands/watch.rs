@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use orchid_kit::clock;
 use orchid_sdk::{
     Client,
-    v1::{Counts, Execution, ExecutionState, WatchExecutionRequest},
+    v1::{ExecutionCounts, Execution, ExecutionState, WatchExecutionRequest},
 };
 
 use crate::{
@@ -64,7 +64,7 @@ pub(crate) fn describe(execution: &Execution) -> String {
     if !execution.waiting_for.is_empty() {
         words.push(format!("waits for {}", execution.waiting_for));
     }
-    if let Some(Counts { pages, rows, retries, errors, .. }) =
+    if let Some(ExecutionCounts { pages, rows, retries, errors, .. }) =
         execution.counts.filter(|counts| counts.requests > 0)
     {
         words.push(text::count(pages, "page", "pages"));
@@ -190,7 +190,7 @@ mod tests {
         execution.waiting_for.clear();
         execution.set_state(ExecutionState::Running);
         execution.counts =
-            Some(Counts { requests: 13, retries: 1, pages: 12, rows: 1_200, ..Counts::default() });
+            Some(ExecutionCounts { requests: 13, retries: 1, pages: 12, rows: 1_200, ..ExecutionCounts::default() });
         assert_eq!(describe(&execution), "running · 12 pages · 1 200 rows · 1 retry");
     }
 }

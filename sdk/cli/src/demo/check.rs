@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use orchid_sdk::v1::{Counts, Execution, ExecutionState};
+use orchid_sdk::v1::{ExecutionCounts, Execution, ExecutionState};
 use serde_json::Value;
 use tokio::time::timeout_at;
 
@@ -124,7 +124,7 @@ pub(super) fn all_orders_came(
 
 /// In words, that everything came which the run counted; or what is missing.
 pub(super) fn all_came(execution: &Execution, arrived: &Arrived) -> Result<String, String> {
-    let Counts { rows, messages, .. } = execution.counts.unwrap_or_default();
+    let ExecutionCounts { rows, messages, .. } = execution.counts.unwrap_or_default();
     let counted = text::count(messages, "message", "messages");
     if arrived.count() < messages {
         return Err(format!("of {counted} {} came", text::number(arrived.count())));
@@ -176,7 +176,7 @@ mod tests {
         let complete = arrived(&[message("mine", RESPONSE, "a", &[1])]);
         assert_eq!(all_orders_came(&failed, &complete, 1).unwrap_err(), "the run ended failed");
         let counted =
-            Execution { counts: Some(Counts { messages: 3, rows: 3, ..Counts::default() }), ..succeeded() };
+            Execution { counts: Some(ExecutionCounts { messages: 3, rows: 3, ..ExecutionCounts::default() }), ..succeeded() };
         assert_eq!(all_came(&counted, &arrived(&pages)).unwrap_err(), "of 3 messages 2 came");
     }
 
@@ -195,9 +195,9 @@ mod tests {
     #[test]
     fn what_came_is_told_by_what_it_is() {
         let cases = [
-            (Counts::default(), "the list is empty: there is nothing to put into Kafka"),
-            (Counts { messages: 1, ..Counts::default() }, "the answer stands in Kafka, in 1 message"),
-            (Counts { messages: 1, rows: 7, ..Counts::default() }, "7 rows stand in Kafka, in 1 message"),
+            (ExecutionCounts::default(), "the list is empty: there is nothing to put into Kafka"),
+            (ExecutionCounts { messages: 1, ..ExecutionCounts::default() }, "the answer stands in Kafka, in 1 message"),
+            (ExecutionCounts { messages: 1, rows: 7, ..ExecutionCounts::default() }, "7 rows stand in Kafka, in 1 message"),
         ];
         let one = [message("mine", RESPONSE, "a", &[1])];
         for (counts, words) in cases {

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use orchid_sdk::v1::{Counts, Execution};
+use orchid_sdk::v1::{ExecutionCounts, Execution};
 use serde_json::Value;
 
 use super::{
@@ -75,7 +75,7 @@ pub(super) fn so_far(state: &str, arrived: &Arrived) -> String {
 
 /// The execution after its end.
 pub(super) fn summary(execution: &Execution, console: Console) -> String {
-    let Counts { requests, retries, pages, rows, messages, bytes, errors } =
+    let ExecutionCounts { requests, retries, pages, rows, messages, bytes, errors } =
         execution.counts.unwrap_or_default();
     let mut table = Table::untitled();
     table.row(["  state", &watch::painted(execution, console)]);

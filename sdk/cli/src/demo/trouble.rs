@@ -1,6 +1,6 @@
 //! Why a url could not be polled, in words that say what to do. Pure.
 
-use orchid_sdk::v1::{Execution, ExecutionState, RunError};
+use orchid_sdk::v1::{Execution, ExecutionState, ExecutionError};
 use serde_json::Value;
 
 use super::check::{Arrived, rows};
@@ -23,7 +23,7 @@ pub(super) fn words(url: &str, execution: &Execution, arrived: &Arrived) -> Stri
     let Some(error) = &execution.error else {
         return format!("the run ended {}", watch::state(execution.state()));
     };
-    let RunError { code, message, .. } = error;
+    let ExecutionError { code, message, .. } = error;
     match code.as_str() {
         "HTTP_STATUS" => status(url, error, arrived),
         "CONNECT" | "DNS" | "TIMEOUT" | "BROKEN" => format!("{url} cannot be reached: {message}"),
@@ -45,7 +45,7 @@ pub(super) fn words(url: &str, execution: &Execution, arrived: &Arrived) -> Stri
     }
 }
 
-fn status(url: &str, error: &RunError, arrived: &Arrived) -> String {
+fn status(url: &str, error: &ExecutionError, arrived: &Arrived) -> String {
     let status = error.status_code.unwrap_or_default();
     let body = arrived.error().and_then(|message| rows(message).first()).map(|body| match body {
         Value::String(text) => text.clone(),
@@ -90,7 +90,7 @@ mod tests {
 
     fn failed(code: &str, message: &str, status_code: Option<i32>) -> Execution {
         let error =
-            RunError { code: code.into(), message: message.into(), status_code, ..RunError::default() };
+            ExecutionError { code: code.into(), message: message.into(), status_code, ..ExecutionError::default() };
         Execution { state: ExecutionState::Failed.into(), error: Some(error), ..Execution::default() }
     }
 

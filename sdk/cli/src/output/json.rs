@@ -3,7 +3,7 @@
 
 use orchid_sdk::{
     admin::v1::Tenant,
-    v1::{Counts, Execution, ExecutionAttempt, ExecutionEvent, RunError, Warning},
+    v1::{ExecutionCounts, Execution, ExecutionAttempt, ExecutionEvent, ExecutionError, Warning},
 };
 use prost_types::Timestamp;
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ pub(crate) fn execution(execution: &Execution) -> Value {
         partial,
         complete,
         attempt,
-        losses,
+        lost_attempts,
         priority,
         schedule_time,
         create_time,
@@ -46,7 +46,7 @@ pub(crate) fn execution(execution: &Execution) -> Value {
         "config_id": config_id, "kind": word(execution.kind().as_str_name(), "EXECUTION_KIND_"),
         "origin": word(execution.origin().as_str_name(), "EXECUTION_ORIGIN_"),
         "state": word(execution.state().as_str_name(), "EXECUTION_STATE_"),
-        "partial": partial, "complete": complete, "attempt": attempt, "losses": losses, "priority": priority,
+        "partial": partial, "complete": complete, "attempt": attempt, "lost_attempts": lost_attempts, "priority": priority,
         "schedule_time": time(schedule_time.as_ref()), "create_time": time(create_time.as_ref()),
         "start_time": time(start_time.as_ref()), "end_time": time(end_time.as_ref()),
         "not_before": time(not_before.as_ref()), "waiting_for": waiting_for,
@@ -56,16 +56,16 @@ pub(crate) fn execution(execution: &Execution) -> Value {
     })
 }
 
-fn counts(counts: &Counts) -> Value {
-    let Counts { requests, retries, pages, rows, messages, bytes, errors } = counts;
+fn counts(counts: &ExecutionCounts) -> Value {
+    let ExecutionCounts { requests, retries, pages, rows, messages, bytes, errors } = counts;
     json!({
         "requests": requests, "retries": retries, "pages": pages, "rows": rows, "messages": messages, "bytes": bytes,
         "errors": errors,
     })
 }
 
-fn run_error(error: &RunError) -> Value {
-    let RunError { class, code, message, pointer, status_code, step_path } = error;
+fn run_error(error: &ExecutionError) -> Value {
+    let ExecutionError { class, code, message, pointer, status_code, step_path } = error;
     json!({
         "class": class, "code": code, "message": message, "pointer": pointer, "status_code": status_code,
         "step_path": step_path,
@@ -94,13 +94,13 @@ pub(crate) fn attempt(attempt: &ExecutionAttempt) -> Value {
         executor,
         grant_time,
         end_time,
-        verdict,
+        end_reason,
         checkpoint_seq,
         last_request,
     } = attempt;
     json!({
         "attempt": number, "fence": fence, "executor": executor, "grant_time": time(grant_time.as_ref()),
-        "end_time": time(end_time.as_ref()), "verdict": verdict, "checkpoint_seq": checkpoint_seq,
+        "end_time": time(end_time.as_ref()), "end_reason": end_reason, "checkpoint_seq": checkpoint_seq,
         "last_request": last_request,
     })
 }
