@@ -55,7 +55,8 @@ impl ProtoFile {
     fn write_service(&self, out: &mut String, number: i32, service: &ServiceDescriptorProto) {
         let name = format!("{}.{}", self.descriptor.package(), service.name());
         writeln!(out, "\n## {name}\n\n{}\n", self.comment(&[SERVICES, number])).unwrap();
-        writeln!(out, "| method | request | response | caller | description |\n|---|---|---|---|---|").unwrap();
+        writeln!(out, "| method | request | response | caller | description |\n|---|---|---|---|---|")
+            .unwrap();
         for (index, method) in (0..).zip(&service.method) {
             let permission = permission_of(&format!("/{name}/{}", method.name())).expect("a permission");
             let stream = if method.server_streaming() { "stream of " } else { "" };

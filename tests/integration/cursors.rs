@@ -97,7 +97,9 @@ async fn from_run_to_run(placement_groups: u32) {
     let late = save(&executor, vec![with(&second, 8, vec![cursor("7", "\"late\"")])]).await;
     assert_eq!(late[0].status(), fleet::LeaseStatus::Fenced, "{late:?}");
     ok(&save(&executor, vec![with(&third, 1, vec![cursor("9", "\"c\"")])]).await);
-    ok(&end(&executor, with(&third, 2, vec![cursor("9", "\"d\"")]), fleet::ExecutionOutcome::Failed).await.results);
+    ok(&end(&executor, with(&third, 2, vec![cursor("9", "\"d\"")]), fleet::ExecutionOutcome::Failed)
+        .await
+        .results);
     let fourth = triggered(&tenant, &executor, 4).await;
     let mut kept = BTreeMap::from(kept);
     kept.insert(("cursor", "9"), "\"d\"");
@@ -131,7 +133,9 @@ async fn a_run_with_an_override_sees_cursors_and_saves_none_unless_it_shall() {
     let (stack, tenant) = by_hand::stack(1, 30_000, &[]).await;
     let executor = stack.fleet().await;
     let first = triggered(&tenant, &executor, 1).await;
-    ok(&end(&executor, with(&first, 1, vec![cursor("", "1")]), fleet::ExecutionOutcome::Succeeded).await.results);
+    ok(&end(&executor, with(&first, 1, vec![cursor("", "1")]), fleet::ExecutionOutcome::Succeeded)
+        .await
+        .results);
     for (seq, persist, then) in [(2, false, "1"), (3, true, "2")] {
         let run = overridden(&tenant, &executor, seq, persist).await;
         assert_eq!(texts(&run.cursors), BTreeMap::from([(("cursor", ""), "1")]));
@@ -221,7 +225,9 @@ async fn cursors_go_with_their_plan_and_with_their_config() {
         tenant.trigger(plan, config).await;
         let run = acquire_one(&executor, number as i64 + 1).await;
         assert_eq!(run.cursors, [], "{plan} {config}");
-        ok(&end(&executor, with(&run, 1, vec![cursor("", "1")]), fleet::ExecutionOutcome::Succeeded).await.results);
+        ok(&end(&executor, with(&run, 1, vec![cursor("", "1")]), fleet::ExecutionOutcome::Succeeded)
+            .await
+            .results);
     }
     assert_eq!(stack.database.number(COUNT), 3);
     let delete = v1::DeleteConfigRequest {

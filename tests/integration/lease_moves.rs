@@ -173,7 +173,10 @@ async fn tells_its_upstream(placement_groups: u32) {
     executor.beat(2, &[]).await;
     let grant = acquire_one(&executor, 3).await;
     assert_eq!((grant.execution_id.as_str(), grant.cancel_requested), (execution.id.as_str(), true));
-    assert_eq!(grant.checkpoint.as_ref().map(|saved| saved.resume_state.as_ref()), Some(b"{\"job\":7}".as_slice()));
+    assert_eq!(
+        grant.checkpoint.as_ref().map(|saved| saved.resume_state.as_ref()),
+        Some(b"{\"job\":7}".as_slice())
+    );
     assert_eq!(cancel(&tenant, &execution.id).await, ExecutionState::Running, "again changes nothing");
     let beat = executor.beat(3, &[&grant]).await;
     assert_eq!(beat.instructions[0].command(), fleet::LeaseCommand::Cancel);
@@ -210,7 +213,10 @@ async fn a_run_that_was_handed_back_after_it_submitted_tells_its_upstream_of_a_c
     let executor = stack.fleet().await;
     let execution = tenant.trigger("single", "main").await;
     let first = acquire_one(&executor, 1).await;
-    assert_eq!(by_hand::save(&executor, vec![submitted(&first, 1)]).await[0].status(), fleet::LeaseStatus::Ok);
+    assert_eq!(
+        by_hand::save(&executor, vec![submitted(&first, 1)]).await[0].status(),
+        fleet::LeaseStatus::Ok
+    );
     // A hand-back that says nothing of it leaves it as it was.
     let nothing_new =
         fleet::CheckpointItem { lease_token: first.lease_token.clone(), ..fleet::CheckpointItem::default() };
@@ -401,7 +407,8 @@ async fn a_rung_run_is_granted_once_and_the_rest_is_refused_with_a_reason() {
     assert_eq!(config, json!({"base_url": "http://127.0.0.1:1"}));
     let second = ask(2).await;
     assert!(second.grants.is_empty());
-    let verdicts: Vec<fleet::LeaseStatus> = second.refused.iter().map(fleet::RefusedExecution::status).collect();
+    let verdicts: Vec<fleet::LeaseStatus> =
+        second.refused.iter().map(fleet::RefusedExecution::status).collect();
     use fleet::LeaseStatus::{AlreadyLeased, NotReady};
     assert_eq!(verdicts, [AlreadyLeased, NotReady, NotReady]);
 }

@@ -99,7 +99,8 @@ async fn a_long_wait_holds_no_executor() {
     assert_eq!((counts.requests, counts.retries, counts.pages), (3, 1, 2), "{counts:?}");
     let cursors: Vec<String> = upstream.seen().into_iter().map(|request| request.raw_query).collect();
     assert_eq!(cursors, ["", "cursor=1", "cursor=1"], "it goes on where it stopped");
-    let verdicts: Vec<String> = tenant.attempts(&run.id).await.into_iter().map(|one| one.end_reason).collect();
+    let verdicts: Vec<String> =
+        tenant.attempts(&run.id).await.into_iter().map(|one| one.end_reason).collect();
     assert_eq!(verdicts, ["parked", "completed"]);
     stack.end().await;
 }

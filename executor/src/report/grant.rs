@@ -219,8 +219,17 @@ fn granted_checkpoint(checkpoint: wire::SavedCheckpoint) -> GrantedCheckpoint {
 }
 
 fn run_progress(progress: wire::ExecutionProgress) -> Progress {
-    let wire::ExecutionProgress { requests, retries, pages, rows, messages, bytes, errors, positions, warnings } =
-        progress;
+    let wire::ExecutionProgress {
+        requests,
+        retries,
+        pages,
+        rows,
+        messages,
+        bytes,
+        errors,
+        positions,
+        warnings,
+    } = progress;
     Progress {
         counts: Counts {
             requests: count(requests),

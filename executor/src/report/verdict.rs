@@ -20,7 +20,9 @@ impl From<wire::ItemResult> for Verdict {
         match verdict {
             wire::LeaseStatus::Ok => Verdict::Accepted,
             wire::LeaseStatus::Invalid => Verdict::Invalid(detail),
-            wire::LeaseStatus::Unspecified => Verdict::Invalid("the control plane gave no verdict".to_owned()),
+            wire::LeaseStatus::Unspecified => {
+                Verdict::Invalid("the control plane gave no verdict".to_owned())
+            }
             wire::LeaseStatus::LeaseLost
             | wire::LeaseStatus::Fenced
             | wire::LeaseStatus::ExecutionTerminal

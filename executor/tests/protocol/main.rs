@@ -316,8 +316,14 @@ async fn a_run_that_is_granted_to_be_cancelled_begins_nothing_and_ends_once() {
 
 /// The next attempt of a run that was parked.
 fn again(grant: &wire::LeaseGrant, park: &wire::ParkItem) -> wire::LeaseGrant {
-    let wire::CheckpointItem { seq, resume_state, finished_steps, progress, .. } = park.checkpoint.clone().unwrap();
-    let checkpoint = wire::SavedCheckpoint { seq, resume_state, finished_steps: finished_steps.unwrap_or_default(), progress };
+    let wire::CheckpointItem { seq, resume_state, finished_steps, progress, .. } =
+        park.checkpoint.clone().unwrap();
+    let checkpoint = wire::SavedCheckpoint {
+        seq,
+        resume_state,
+        finished_steps: finished_steps.unwrap_or_default(),
+        progress,
+    };
     let lease_id = uuid::Uuid::now_v7().to_string();
     wire::LeaseGrant {
         lease_token: lease_id.clone().into(),
@@ -424,7 +430,8 @@ async fn kafka_down_parks_the_run_where_it_was_acknowledged() {
 #[tokio::test]
 async fn what_cannot_start_fails_and_a_context_omitted_is_fetched() {
     let stand = Stand::start(TTL_MS).await;
-    let broken = wire::LeaseGrant { definition_json: "{}".into(), definition_hash: "x".into(), ..stand.grant(1) };
+    let broken =
+        wire::LeaseGrant { definition_json: "{}".into(), definition_hash: "x".into(), ..stand.grant(1) };
     let mut untrusting = stand.grant(1);
     if let Some(config) = &mut untrusting.config {
         config.transport =

@@ -207,7 +207,9 @@ pub(crate) fn results(results: Vec<LeaseResult>) -> Vec<wire::ItemResult> {
         let (verdict, detail) = match verdict {
             LeaseVerdict::Ok => (wire::LeaseStatus::Ok, String::new()),
             LeaseVerdict::Refused(refusal) => (refusal_to_wire(refusal), refusal.to_string()),
-            LeaseVerdict::BadToken => (wire::LeaseStatus::BadToken, "the lease token does not open".to_owned()),
+            LeaseVerdict::BadToken => {
+                (wire::LeaseStatus::BadToken, "the lease token does not open".to_owned())
+            }
             LeaseVerdict::Invalid(why) => (wire::LeaseStatus::Invalid, why),
         };
         wire::ItemResult { lease_id: id_text(lease_id), status: verdict.into(), detail }

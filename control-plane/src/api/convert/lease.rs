@@ -34,8 +34,9 @@ pub(crate) fn joining(request: wire::RegisterRequest, pools: &[String]) -> Resul
 
 /// Decodes an acquisition.
 pub(crate) fn acquire(request: wire::AcquireLeasesRequest) -> Result<AcquireRequest, Status> {
-    let wire::AcquireLeasesRequest { acquire_seq, max_leases, rung, wait_ms, known_definitions } = request;
-    let rung = rung.into_iter().map(|rung| {
+    let wire::AcquireLeasesRequest { acquire_seq, max_leases, executions, wait_ms, known_definitions } =
+        request;
+    let rung = executions.into_iter().map(|rung| {
         let wire::ExecutionRef { tenant_id, execution_id } = rung;
         key(&tenant_id, &execution_id)
     });
@@ -80,8 +81,8 @@ pub(crate) fn beat(request: wire::HeartbeatRequest) -> Result<Heartbeat, Status>
         })
     });
     Ok(Heartbeat {
-        seq: beat_seq,
-        answered_acquire_seq,
+        seq: heartbeat_seq,
+        answered_acquire_seq: resolved_acquire_seq,
         leases: leases.collect(),
         free_slots,
         draining,
@@ -159,7 +160,7 @@ pub(crate) fn completions(items: Vec<wire::CompleteItem>) -> Result<Vec<Complete
         let pointer = format!("/items/{index}");
         let (lease_token, checkpoint) = last_checkpoint(checkpoint, &pointer)?;
         let outcome = outcome(number, &pointer)?;
-        Ok(CompleteItem { lease_token, checkpoint, outcome, partial, complete, fault: fault.map(Into::into) })
+        Ok(CompleteItem { lease_token, checkpoint, outcome, partial, complete, fault: error.map(Into::into) })
     };
     items.into_iter().enumerate().map(decode).collect()
 }
@@ -170,7 +171,9 @@ fn outcome(number: i32, pointer: &str) -> Result<Outcome, Status> {
         Ok(wire::ExecutionOutcome::Failed) => Ok(Outcome::Failed),
         Ok(wire::ExecutionOutcome::Aborted) => Ok(Outcome::Aborted),
         Ok(wire::ExecutionOutcome::Cancelled) => Ok(Outcome::Cancelled),
-        Ok(wire::ExecutionOutcome::Unspecified) | Err(_) => Err(no_such(&format!("{pointer}/outcome"), number)),
+        Ok(wire::ExecutionOutcome::Unspecified) | Err(_) => {
+            Err(no_such(&format!("{pointer}/outcome"), number))
+        }
     }
 }
 

@@ -75,8 +75,8 @@ impl ExecutionProgress {
 
     /// From its stored form.
     pub fn decode(bytes: &[u8]) -> Result<Self, StoreError> {
-        let stored =
-            wire::ExecutionProgress::decode(bytes).map_err(|error| StoreError::corrupt("run progress", error))?;
+        let stored = wire::ExecutionProgress::decode(bytes)
+            .map_err(|error| StoreError::corrupt("run progress", error))?;
         Ok(stored.into())
     }
 }

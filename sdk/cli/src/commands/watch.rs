@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use orchid_kit::clock;
 use orchid_sdk::{
     Client,
-    v1::{ExecutionCounts, Execution, ExecutionState, WatchExecutionRequest},
+    v1::{Execution, ExecutionCounts, ExecutionState, WatchExecutionRequest},
 };
 
 use crate::{
@@ -189,8 +189,13 @@ mod tests {
         assert_eq!(describe(&execution), "parked · waits for orders-api");
         execution.waiting_for.clear();
         execution.set_state(ExecutionState::Running);
-        execution.counts =
-            Some(ExecutionCounts { requests: 13, retries: 1, pages: 12, rows: 1_200, ..ExecutionCounts::default() });
+        execution.counts = Some(ExecutionCounts {
+            requests: 13,
+            retries: 1,
+            pages: 12,
+            rows: 1_200,
+            ..ExecutionCounts::default()
+        });
         assert_eq!(describe(&execution), "running · 12 pages · 1 200 rows · 1 retry");
     }
 }

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use orchid_sdk::v1::{ExecutionCounts, Execution, ExecutionState};
+use orchid_sdk::v1::{Execution, ExecutionCounts, ExecutionState};
 use serde_json::Value;
 use tokio::time::timeout_at;
 
@@ -175,8 +175,10 @@ mod tests {
         let failed = Execution { state: ExecutionState::Failed.into(), ..Execution::default() };
         let complete = arrived(&[message("mine", RESPONSE, "a", &[1])]);
         assert_eq!(all_orders_came(&failed, &complete, 1).unwrap_err(), "the run ended failed");
-        let counted =
-            Execution { counts: Some(ExecutionCounts { messages: 3, rows: 3, ..ExecutionCounts::default() }), ..succeeded() };
+        let counted = Execution {
+            counts: Some(ExecutionCounts { messages: 3, rows: 3, ..ExecutionCounts::default() }),
+            ..succeeded()
+        };
         assert_eq!(all_came(&counted, &arrived(&pages)).unwrap_err(), "of 3 messages 2 came");
     }
 
@@ -196,8 +198,14 @@ mod tests {
     fn what_came_is_told_by_what_it_is() {
         let cases = [
             (ExecutionCounts::default(), "the list is empty: there is nothing to put into Kafka"),
-            (ExecutionCounts { messages: 1, ..ExecutionCounts::default() }, "the answer stands in Kafka, in 1 message"),
-            (ExecutionCounts { messages: 1, rows: 7, ..ExecutionCounts::default() }, "7 rows stand in Kafka, in 1 message"),
+            (
+                ExecutionCounts { messages: 1, ..ExecutionCounts::default() },
+                "the answer stands in Kafka, in 1 message",
+            ),
+            (
+                ExecutionCounts { messages: 1, rows: 7, ..ExecutionCounts::default() },
+                "7 rows stand in Kafka, in 1 message",
+            ),
         ];
         let one = [message("mine", RESPONSE, "a", &[1])];
         for (counts, words) in cases {

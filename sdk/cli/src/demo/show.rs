@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use orchid_sdk::v1::{ExecutionCounts, Execution};
+use orchid_sdk::v1::{Execution, ExecutionCounts};
 use serde_json::Value;
 
 use super::{

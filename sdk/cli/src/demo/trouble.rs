@@ -1,6 +1,6 @@
 //! Why a url could not be polled, in words that say what to do. Pure.
 
-use orchid_sdk::v1::{Execution, ExecutionState, ExecutionError};
+use orchid_sdk::v1::{Execution, ExecutionError, ExecutionState};
 use serde_json::Value;
 
 use super::check::{Arrived, rows};
@@ -89,8 +89,12 @@ mod tests {
     }
 
     fn failed(code: &str, message: &str, status_code: Option<i32>) -> Execution {
-        let error =
-            ExecutionError { code: code.into(), message: message.into(), status_code, ..ExecutionError::default() };
+        let error = ExecutionError {
+            code: code.into(),
+            message: message.into(),
+            status_code,
+            ..ExecutionError::default()
+        };
         Execution { state: ExecutionState::Failed.into(), error: Some(error), ..Execution::default() }
     }
 

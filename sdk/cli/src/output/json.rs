@@ -3,7 +3,7 @@
 
 use orchid_sdk::{
     admin::v1::Tenant,
-    v1::{ExecutionCounts, Execution, ExecutionAttempt, ExecutionEvent, ExecutionError, Warning},
+    v1::{Execution, ExecutionAttempt, ExecutionCounts, ExecutionError, ExecutionEvent, Warning},
 };
 use prost_types::Timestamp;
 use serde_json::{Value, json};
