@@ -1,7 +1,8 @@
-//! Text from bytes: which encoding they are in, and what they say in it, whole or in pieces that may be cut anywhere.
+//! Detects the encoding of a body and decodes it, whole or in pieces cut anywhere.
 //!
-//! A byte order mark decides, as in the WHATWG Encoding Standard; else what the plan says; else, but for JSON, what the
-//! content type says; else UTF-8. The mark is no part of the text.
+//! In order of precedence, the encoding comes from a byte order mark (as in the WHATWG Encoding
+//! Standard), the plan, the content type unless the body is JSON, and finally UTF-8. The mark is
+//! not part of the text.
 
 use std::borrow::Cow;
 
@@ -11,28 +12,31 @@ use orchid_plan::ResponseRules;
 
 use super::error::DecodeError;
 
-/// The encoding of a body without a byte order mark. JSON is UTF-8 whatever its content type says (RFC 8259, 11), unless
-/// the plan says otherwise.
-pub(super) fn said(
+/// Returns the declared encoding, which applies to a body without a byte order mark.
+///
+/// JSON is UTF-8 whatever its content type declares (RFC 8259, 11), unless the plan sets another.
+pub(super) fn declared(
     rules: &ResponseRules,
     content_type: &str,
     json: bool,
 ) -> Result<&'static Encoding, DecodeError> {
-    let said = plan(rules)?.or_else(|| if json { None } else { parameter(content_type) });
-    Ok(said.unwrap_or(UTF_8))
+    let from_type = || if json { None } else { from_content_type(content_type) };
+    Ok(from_plan(rules)?.or_else(from_type).unwrap_or(UTF_8))
 }
 
-/// As [`said`], and where nothing else says anything, what an XML declaration says.
-pub(super) fn said_of_xml(
+/// Returns the declared encoding of XML: like [`declared`], with the XML declaration as the last
+/// source.
+pub(super) fn declared_xml(
     rules: &ResponseRules,
     content_type: &str,
     bytes: &[u8],
 ) -> Result<&'static Encoding, DecodeError> {
-    let said = plan(rules)?.or_else(|| parameter(content_type)).or_else(|| declaration(bytes));
-    Ok(said.unwrap_or(UTF_8))
+    let declared =
+        from_plan(rules)?.or_else(|| from_content_type(content_type)).or_else(|| from_xml_declaration(bytes));
+    Ok(declared.unwrap_or(UTF_8))
 }
 
-fn plan(rules: &ResponseRules) -> Result<Option<&'static Encoding>, DecodeError> {
+fn from_plan(rules: &ResponseRules) -> Result<Option<&'static Encoding>, DecodeError> {
     let Some(label) = &rules.charset else { return Ok(None) };
     match Encoding::for_label_no_replacement(label.as_bytes()) {
         Some(encoding) => Ok(Some(encoding)),
@@ -40,8 +44,8 @@ fn plan(rules: &ResponseRules) -> Result<Option<&'static Encoding>, DecodeError>
     }
 }
 
-/// The content type's `charset`; none where it names no known one.
-fn parameter(content_type: &str) -> Option<&'static Encoding> {
+/// Returns the encoding of the content type's `charset` parameter, if it is a known one.
+fn from_content_type(content_type: &str) -> Option<&'static Encoding> {
     let label = content_type.split(';').skip(1).find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
         name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches(['"', '\'']))
@@ -49,12 +53,12 @@ fn parameter(content_type: &str) -> Option<&'static Encoding> {
     Encoding::for_label_no_replacement(label.as_bytes())
 }
 
-/// Bytes at the beginning that an XML declaration is looked for in.
+/// Bytes at the start of a body that are searched for an XML declaration.
 const DECLARATION_MAX: usize = 256;
 
-/// What `<?xml … encoding="…"?>` says (XML 1.0, 4.3.3). UTF-16 without a mark shows by its zero bytes; a declaration that
-/// could be read as ASCII is not in UTF-16, whatever it says.
-fn declaration(bytes: &[u8]) -> Option<&'static Encoding> {
+/// Returns the encoding of `<?xml … encoding="…"?>` (XML 1.0, 4.3.3).
+fn from_xml_declaration(bytes: &[u8]) -> Option<&'static Encoding> {
+    // UTF-16 without a byte order mark is recognised by the zero bytes of its ASCII characters.
     match bytes {
         [b'<', 0, b'?', 0, ..] => return Some(UTF_16LE),
         [0, b'<', 0, b'?', ..] => return Some(UTF_16BE),
@@ -68,17 +72,21 @@ fn declaration(bytes: &[u8]) -> Option<&'static Encoding> {
     let quote = rest.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
     let (label, _) = rest[1..].split_once(quote)?;
     let encoding = Encoding::for_label_no_replacement(label.as_bytes())?;
+    // A declaration that was readable as ASCII cannot be in UTF-16, whatever it declares.
     Some(if encoding == UTF_16LE || encoding == UTF_16BE { UTF_8 } else { encoding })
 }
 
-/// The encoding of these bytes, and where their text begins.
-fn marked(bytes: &[u8], said: &'static Encoding) -> (&'static Encoding, usize) {
-    Encoding::for_bom(bytes).unwrap_or((said, 0))
+/// Returns the encoding of these bytes and the offset of their text after a byte order mark.
+fn detect_mark(bytes: &[u8], declared: &'static Encoding) -> (&'static Encoding, usize) {
+    Encoding::for_bom(bytes).unwrap_or((declared, 0))
 }
 
-/// The text as UTF-8; the bytes that came where they are that already. Bytes that the encoding does not have are an error.
-pub(super) fn exact(bytes: &Bytes, said: &'static Encoding) -> Result<Bytes, DecodeError> {
-    let (encoding, start) = marked(bytes, said);
+/// Decodes a body to UTF-8 without copying it if it is UTF-8 already.
+///
+/// # Errors
+/// If the bytes are invalid in the encoding.
+pub(super) fn decode_strict(bytes: &Bytes, declared: &'static Encoding) -> Result<Bytes, DecodeError> {
+    let (encoding, start) = detect_mark(bytes, declared);
     let bytes = bytes.slice(start..);
     if encoding == UTF_8 {
         return match std::str::from_utf8(&bytes) {
@@ -93,29 +101,33 @@ pub(super) fn exact(bytes: &Bytes, said: &'static Encoding) -> Result<Bytes, Dec
     }
 }
 
-/// The text, with U+FFFD for what the encoding does not have.
-pub(super) fn lossy(bytes: &[u8], said: &'static Encoding) -> String {
-    let (encoding, start) = marked(bytes, said);
+/// Decodes a body, with U+FFFD in place of invalid bytes.
+pub(super) fn decode_lossy(bytes: &[u8], declared: &'static Encoding) -> String {
+    let (encoding, start) = detect_mark(bytes, declared);
     encoding.decode_without_bom_handling(&bytes[start..]).0.into_owned()
 }
 
-/// Makes text of pieces that may be cut inside of a character.
+/// A decoder of pieces that may be cut inside a character.
 pub(super) struct Transcoder {
     decoder: Decoder,
 }
 
 impl Transcoder {
-    pub(super) fn new(said: &'static Encoding) -> Transcoder {
-        Transcoder { decoder: said.new_decoder() }
+    pub(super) fn new(declared: &'static Encoding) -> Self {
+        Self { decoder: declared.new_decoder() }
     }
 
-    /// Appends what a piece says. After `last`, or an error, comes no other piece.
+    /// Appends the text of a piece. No piece may follow a `last` one or an error.
+    ///
+    /// # Errors
+    /// If the bytes are invalid in the encoding; `text` then holds everything before them.
     pub(super) fn push(&mut self, piece: &[u8], last: bool, text: &mut String) -> Result<(), DecodeError> {
         let mut rest = piece;
         loop {
-            // Where that length overflows no piece fits into memory; the loop asks again for what did not fit.
-            let most = self.decoder.max_utf8_buffer_length_without_replacement(rest.len());
-            text.reserve(most.unwrap_or(rest.len()));
+            // The maximum overflows only for pieces larger than memory; the loop copes with too
+            // little room.
+            let needed = self.decoder.max_utf8_buffer_length_without_replacement(rest.len());
+            text.reserve(needed.unwrap_or(rest.len()));
             let (result, read) = self.decoder.decode_to_string_without_replacement(rest, text, last);
             rest = &rest[read..];
             match result {
@@ -138,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_plan_is_heeded_before_the_content_type_and_a_mark_before_both() {
+    fn mark_overrides_plan_and_plan_overrides_content_type() {
         let german: &[u8] = b"\xFC";
         let cases: [(Option<&str>, &str, &[u8], &str); 9] = [
             (None, "text/plain", "ü".as_bytes(), "ü"),
@@ -152,21 +164,21 @@ mod tests {
             (None, "text/plain", german, "\u{FFFD}"),
         ];
         for (charset, content_type, bytes, text) in cases {
-            let encoding = said(&rules(charset), content_type, false).unwrap();
-            assert_eq!(lossy(bytes, encoding), text, "{charset:?} {content_type}");
+            let encoding = declared(&rules(charset), content_type, false).unwrap();
+            assert_eq!(decode_lossy(bytes, encoding), text, "{charset:?} {content_type}");
         }
     }
 
     #[test]
-    fn json_is_utf_8_unless_the_plan_says_otherwise() {
-        assert_eq!(said(&rules(None), "application/json; charset=latin1", true), Ok(UTF_8));
-        assert_eq!(said(&rules(Some("utf-16")), "application/json", true), Ok(UTF_16LE));
-        let unknown = said(&rules(Some("klingon")), "", true).unwrap_err();
-        assert_eq!(unknown.to_string(), "response.charset \"klingon\" is no known encoding");
+    fn json_is_utf_8_unless_the_plan_sets_a_charset() {
+        assert_eq!(declared(&rules(None), "application/json; charset=latin1", true), Ok(UTF_8));
+        assert_eq!(declared(&rules(Some("utf-16")), "application/json", true), Ok(UTF_16LE));
+        let unknown = declared(&rules(Some("klingon")), "", true).unwrap_err();
+        assert_eq!(unknown.to_string(), "response.charset \"klingon\" is not a known encoding");
     }
 
     #[test]
-    fn an_xml_declaration_is_heeded_last() {
+    fn xml_declaration_is_the_last_source() {
         let cases: [(&str, &[u8], &str); 6] = [
             ("", b"<?xml version='1.0' encoding='ISO-8859-2'?>", "ISO-8859-2"),
             ("", b"<?xml version=\"1.0\" encoding = \"koi8-r\" ?><a/>", "KOI8-R"),
@@ -176,14 +188,14 @@ mod tests {
             ("", b"<a encoding='koi8-r'?>", "UTF-8"),
         ];
         for (content_type, bytes, name) in cases {
-            let encoding = said_of_xml(&rules(None), content_type, bytes).unwrap();
+            let encoding = declared_xml(&rules(None), content_type, bytes).unwrap();
             assert_eq!(encoding.name(), name, "{}", String::from_utf8_lossy(bytes));
         }
     }
 
     #[test]
-    fn what_the_encoding_does_not_have_is_an_error() {
-        let read = |bytes: &'static [u8], said| exact(&Bytes::from_static(bytes), said);
+    fn invalid_bytes_are_an_error() {
+        let read = |bytes: &'static [u8], declared| decode_strict(&Bytes::from_static(bytes), declared);
         assert_eq!(read(b"\xEF\xBB\xBFa", UTF_8), Ok(Bytes::from_static(b"a")));
         assert_eq!(read(b"\"\xFF\"", UTF_8), Err(DecodeError::Charset("UTF-8")));
         assert_eq!(read(b"\x81", encoding_rs::SHIFT_JIS), Err(DecodeError::Charset("Shift_JIS")));
@@ -191,14 +203,14 @@ mod tests {
     }
 
     #[test]
-    fn text_in_pieces_is_the_text_as_a_whole() {
+    fn text_in_pieces_equals_the_whole_text() {
         let text = "aü€𝄞ж\u{FEFF}";
         let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
         let mut marked = b"\xFE\xFF".to_vec();
         marked.extend(text.encode_utf16().flat_map(u16::to_be_bytes));
-        for (bytes, said) in [(text.as_bytes(), UTF_8), (&little, UTF_16LE), (&marked, UTF_8)] {
+        for (bytes, declared) in [(text.as_bytes(), UTF_8), (&little, UTF_16LE), (&marked, UTF_8)] {
             for size in 1..=bytes.len() {
-                let mut transcoder = Transcoder::new(said);
+                let mut transcoder = Transcoder::new(declared);
                 let mut whole = String::new();
                 for piece in bytes.chunks(size) {
                     transcoder.push(piece, false, &mut whole).unwrap();
@@ -210,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn text_that_breaks_off_inside_a_character_is_an_error() {
+    fn text_cut_inside_a_character_is_an_error() {
         let mut transcoder = Transcoder::new(UTF_8);
         let mut text = String::new();
         transcoder.push(b"a\xE2\x82", false, &mut text).unwrap();

@@ -1,67 +1,67 @@
-//! Why a body is not what it should be. The words name the place, and never a value of the body.
+//! Reasons why a body cannot be read. The messages name the location, never a value of the body.
 
 use orchid_plan::JsonType;
 
-/// A body, or a part of it, that does not read.
+/// A body, or a part of it, that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum DecodeError {
-    /// JSON that is none, or that ends too early.
+    /// Invalid or truncated JSON.
     #[error("the body is no JSON: {0}")]
     Json(String),
-    /// A line of JSON lines that is no JSON. Lines count from 1.
+    /// An invalid line of JSON lines. Lines count from 1.
     #[error("line {line} of the body is no JSON: {what}")]
     Line { line: u64, what: String },
-    /// XML that is none, or that goes beyond what is read of it. Lines count from 1.
+    /// XML that is invalid or exceeds the supported subset. Lines count from 1.
     #[error("the XML does not read at line {line}: {what}")]
     Xml { line: usize, what: String },
-    /// CSV whose rows and header do not fit together. Lines count from 1.
+    /// A CSV record that does not fit the header or the limits. Lines count from 1.
     #[error("line {line} of the CSV {what}")]
     Csv { line: u64, what: String },
-    /// Bytes that the encoding does not have.
-    #[error("the body is not in the encoding {0}: if it is in another one, response.charset says so")]
+    /// Bytes that are invalid in the encoding.
+    #[error("the body is not valid {0}; set response.charset if it uses another encoding")]
     Charset(&'static str),
-    /// An encoding that nobody knows.
-    #[error("response.charset {0:?} is no known encoding")]
+    /// An encoding label in the plan that is not in the WHATWG Encoding Standard.
+    #[error("response.charset {0:?} is not a known encoding")]
     UnknownCharset(String),
-    /// What stands where the rows should be is neither a list nor null.
+    /// A value at the rows' path that is neither a list nor null.
     #[error("the rows are of type {0}, not a list")]
     NotAList(JsonType),
-    /// A member on the way to the rows stands there twice, so it is not clear which is meant.
-    #[error("the body has the member {0:?} twice on the way to the rows")]
-    Repeated(String),
-    /// Rows that cannot be taken one by one from where they are.
-    #[error("the rows of this body cannot be taken one by one: {0}")]
-    NoStream(&'static str),
-    /// A row larger than it may be.
-    #[error("row {row} of the body has more than {max} bytes")]
+    /// A member on the path to the rows that occurs twice, so that the path is ambiguous.
+    #[error("the body has the member {0:?} twice on the path to the rows")]
+    DuplicateMember(String),
+    /// Rows at a path that cannot be followed in a stream.
+    #[error("the rows of this body cannot be streamed: {0}")]
+    NotStreamable(&'static str),
+    /// A row larger than the limit.
+    #[error("row {row} of the body is larger than {max} bytes")]
     RowTooLarge { row: u64, max: usize },
-    /// A body that is larger as JSON than it may be.
-    #[error("as JSON the body has more than {0} bytes")]
+    /// A body that is larger than the limit once it is converted to JSON.
+    #[error("converted to JSON, the body is larger than {0} bytes")]
     TooLarge(usize),
-    /// JSON nested deeper than a stream of it may be.
-    #[error("the body is nested deeper than {0} levels")]
+    /// JSON with more nesting levels than a stream supports.
+    #[error("the body is nested more than {0} levels deep")]
     TooDeep(usize),
 }
 
 impl DecodeError {
-    /// The code that messages, `ignore_on` and `retry.on` use.
+    /// Returns the code that messages, `ignore_on` and `retry.on` use.
     pub(crate) fn code(&self) -> &'static str {
         match self {
-            DecodeError::Json(_)
-            | DecodeError::Line { .. }
-            | DecodeError::Xml { .. }
-            | DecodeError::Csv { .. }
-            | DecodeError::Charset(_)
-            | DecodeError::UnknownCharset(_)
-            | DecodeError::Repeated(_)
-            | DecodeError::TooDeep(_) => "DECODE",
-            DecodeError::NotAList(_) | DecodeError::NoStream(_) => "EXPRESSION",
-            DecodeError::RowTooLarge { .. } | DecodeError::TooLarge(_) => "TOO_LARGE",
+            Self::Json(_)
+            | Self::Line { .. }
+            | Self::Xml { .. }
+            | Self::Csv { .. }
+            | Self::Charset(_)
+            | Self::UnknownCharset(_)
+            | Self::DuplicateMember(_)
+            | Self::TooDeep(_) => "DECODE",
+            Self::NotAList(_) | Self::NotStreamable(_) => "EXPRESSION",
+            Self::RowTooLarge { .. } | Self::TooLarge(_) => "TOO_LARGE",
         }
     }
 
-    /// serde_json's words for what is wrong, with the place inside the text where it has one.
-    pub(super) fn json(error: &serde_json::Error) -> DecodeError {
-        DecodeError::Json(error.to_string())
+    /// Wraps a serde_json error, whose text includes the position if it is known.
+    pub(super) fn json(error: &serde_json::Error) -> Self {
+        Self::Json(error.to_string())
     }
 }

@@ -1,4 +1,4 @@
-//! What holds for every body, however it comes: the same rows in pieces as whole, and an end to everything.
+//! Properties of every body: pieces have the same rows as the whole, and every read ends.
 
 use bytes::Bytes;
 use orchid_plan::{
@@ -7,45 +7,49 @@ use orchid_plan::{
 use proptest::prelude::*;
 use serde::de::IgnoredAny;
 
-use super::{Body, BodyReader, DecodeError, NextRow, RowReader};
+use super::error::DecodeError;
+use super::parsed_body::Body;
+use super::reader::BodyReader;
+use super::row_reader::RowReader;
+use super::stream::row_decoder::NextRow;
 
-/// Rows up to an end or an error, whichever comes.
+/// Rows up to the end or the first error.
 #[derive(Debug, PartialEq)]
-struct Came {
+struct RowsRead {
     rows: Vec<Bytes>,
     found: bool,
     error: Option<DecodeError>,
 }
 
-/// Takes all rows; pieces are fed as they are asked for.
-fn take(rows: Result<RowReader, DecodeError>, mut pieces: impl Iterator<Item = Vec<u8>>) -> Came {
-    let mut came = Came { rows: Vec::new(), found: false, error: None };
+/// Reads all rows; pieces are fed as they are needed.
+fn take(rows: Result<RowReader, DecodeError>, mut pieces: impl Iterator<Item = Vec<u8>>) -> RowsRead {
+    let mut read = RowsRead { rows: Vec::new(), found: false, error: None };
     let mut rows = match rows {
         Ok(rows) => rows,
-        Err(error) => return Came { error: Some(error), ..came },
+        Err(error) => return RowsRead { error: Some(error), ..read },
     };
     loop {
         let next = rows.next();
-        came.found = rows.found();
+        read.found = rows.found();
         match next {
-            Ok(NextRow::Row(row)) => came.rows.push(row),
+            Ok(NextRow::Row(row)) => read.rows.push(row),
             Ok(NextRow::NeedMore) => match pieces.next() {
                 Some(piece) => rows.feed(&piece),
                 None => rows.finish(),
             },
             Ok(NextRow::End) => {
                 assert_eq!(rows.next(), Ok(NextRow::End));
-                return came;
+                return read;
             }
             Err(error) => {
                 assert_eq!(rows.next(), Err(error.clone()));
-                return Came { error: Some(error), found: false, ..came };
+                return RowsRead { error: Some(error), found: false, ..read };
             }
         }
     }
 }
 
-fn streamed(rules: &ResponseRules, path: &PlainPath, max: usize, pieces: Vec<Vec<u8>>) -> Came {
+fn streamed(rules: &ResponseRules, path: &PlainPath, max: usize, pieces: Vec<Vec<u8>>) -> RowsRead {
     let reading = BodyReader { rules, content_type: "", bodiless: false, parts: &PathSelection::ALL };
     let rows = reading
         .row_decoder(path, max)
@@ -53,8 +57,8 @@ fn streamed(rules: &ResponseRules, path: &PlainPath, max: usize, pieces: Vec<Vec
     take(rows, pieces.into_iter())
 }
 
-/// The rows of the whole body, as far as it is one.
-fn whole(rules: &ResponseRules, path: &PlainPath, body: &[u8]) -> Came {
+/// Reads the rows of the whole body.
+fn whole(rules: &ResponseRules, path: &PlainPath, body: &[u8]) -> RowsRead {
     let reading = BodyReader { rules, content_type: "", bodiless: false, parts: &PathSelection::ALL };
     let rows = match reading.read(&Bytes::copy_from_slice(body)) {
         Ok(Body::Json { text, .. }) => RowReader::from_json(&text, path),
@@ -69,19 +73,19 @@ fn rules(format: ResponseFormat) -> ResponseRules {
     ResponseRules { format, stream: true, ..ResponseRules::default() }
 }
 
-/// Cuts bytes at these places.
-fn cut(bytes: &[u8], places: &[prop::sample::Index]) -> Vec<Vec<u8>> {
-    let mut places: Vec<usize> = places.iter().map(|place| place.index(bytes.len() + 1)).collect();
-    places.extend([0, bytes.len()]);
-    places.sort_unstable();
-    places.windows(2).map(|pair| bytes[pair[0]..pair[1]].to_vec()).collect()
+/// Cuts bytes at these indexes.
+fn cut(bytes: &[u8], indexes: &[prop::sample::Index]) -> Vec<Vec<u8>> {
+    let mut offsets: Vec<usize> = indexes.iter().map(|index| index.index(bytes.len() + 1)).collect();
+    offsets.extend([0, bytes.len()]);
+    offsets.sort_unstable();
+    offsets.windows(2).map(|pair| bytes[pair[0]..pair[1]].to_vec()).collect()
 }
 
 fn cuts() -> impl Strategy<Value = Vec<prop::sample::Index>> {
     prop::collection::vec(any::<prop::sample::Index>(), 0..12)
 }
 
-/// Names that meet often, also spelt by an escape.
+/// Generates names that often coincide, also by an escape.
 fn name() -> impl Strategy<Value = &'static str> {
     prop::sample::select(&["a", "b", "\\u0061", "ü", "", "long name"][..])
 }
@@ -99,7 +103,7 @@ fn scalar() -> impl Strategy<Value = String> {
     ]
 }
 
-/// JSON texts with white space, and with names that stand there twice now and then.
+/// Generates JSON with white space and occasional duplicate names.
 fn document() -> impl Strategy<Value = String> {
     scalar().prop_recursive(5, 40, 5, |inner| {
         let spaced = (space(), inner, space())
@@ -123,7 +127,7 @@ fn path() -> impl Strategy<Value = PlainPath> {
     prop::collection::vec(step, 0..3).prop_map(PlainPath)
 }
 
-/// Bytes that are nearly something: pieces of every format, and anything.
+/// Generates bytes that are almost valid: fragments of every format, and random bytes.
 fn noise() -> impl Strategy<Value = Vec<u8>> {
     let words = [
         "{",
@@ -195,7 +199,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_document_in_pieces_has_the_rows_of_the_whole(json in document(), path in path(), cuts in cuts()) {
+    fn document_in_pieces_has_the_rows_of_the_whole(json in document(), path in path(), cuts in cuts()) {
         let rules = rules(ResponseFormat::Json);
         let pieces = streamed(&rules, &path, usize::MAX, cut(json.as_bytes(), &cuts));
         prop_assert_eq!(&pieces, &whole(&rules, &path, json.as_bytes()));
@@ -203,7 +207,7 @@ proptest! {
             prop_assert_eq!(row.trim_ascii(), &row[..]);
             prop_assert!(serde_json::from_slice::<IgnoredAny>(row).is_ok());
         }
-        // Two ways to find rows that share no line of code.
+        // The plan crate finds rows with other code: both must agree.
         if pieces.error.is_none() {
             let found = RawRows::find(json.as_bytes(), &path).unwrap();
             prop_assert_eq!(found.rows, pieces.rows);
@@ -221,13 +225,13 @@ proptest! {
             .collect();
         let text = lines.concat();
         let rules = rules(ResponseFormat::Jsonl);
-        let came = streamed(&rules, &PlainPath::default(), usize::MAX, cut(text.as_bytes(), &cuts));
-        prop_assert_eq!(came.rows.len(), values.len());
-        prop_assert_eq!(came, whole(&rules, &PlainPath::default(), text.as_bytes()));
+        let read = streamed(&rules, &PlainPath::default(), usize::MAX, cut(text.as_bytes(), &cuts));
+        prop_assert_eq!(read.rows.len(), values.len());
+        prop_assert_eq!(read, whole(&rules, &PlainPath::default(), text.as_bytes()));
     }
 
     #[test]
-    fn fields_of_csv_come_back_as_they_went(
+    fn csv_fields_survive_a_round_trip(
         records in prop::collection::vec(prop::collection::vec("[a-c,;\"\r\n üж]{0,6}", 3), 0..6),
         cuts in cuts(),
         utf_16 in any::<bool>(),
@@ -243,14 +247,14 @@ proptest! {
         } else {
             text.into_bytes()
         };
-        let came = streamed(&rules, &PlainPath::default(), usize::MAX, cut(&bytes, &cuts));
-        let rows: Vec<Vec<String>> = came.rows.iter().map(|row| serde_json::from_slice(row).unwrap()).collect();
+        let read = streamed(&rules, &PlainPath::default(), usize::MAX, cut(&bytes, &cuts));
+        let rows: Vec<Vec<String>> = read.rows.iter().map(|row| serde_json::from_slice(row).unwrap()).collect();
         prop_assert_eq!(rows, records);
-        prop_assert_eq!(came, whole(&rules, &PlainPath::default(), &bytes));
+        prop_assert_eq!(read, whole(&rules, &PlainPath::default(), &bytes));
     }
 
     #[test]
-    fn anything_in_pieces_is_what_it_is_as_a_whole_and_ends(
+    fn any_bytes_in_pieces_equal_the_whole(
         body in noise(),
         format in prop::sample::select(&FORMATS[..]),
         csv in csv_rules(),
@@ -262,7 +266,7 @@ proptest! {
         let rules = ResponseRules { csv, charset: charset.map(str::to_owned), ..rules(format) };
         let pieces = streamed(&rules, &path, usize::MAX, cut(&body, &cuts));
         let whole = whole(&rules, &path, &body);
-        // A body that breaks has had its rows before that in pieces, and none as a whole.
+        // An invalid body yields the rows before the error in pieces, and none as a whole.
         prop_assert_eq!(pieces.error.is_some(), whole.error.is_some(), "{:?} {:?}", pieces, whole);
         if pieces.error.is_none() {
             prop_assert_eq!(pieces, whole);
@@ -270,7 +274,7 @@ proptest! {
     }
 
     #[test]
-    fn no_row_is_longer_than_it_may_be(
+    fn rows_stay_within_the_limit(
         body in noise(),
         format in prop::sample::select(&FORMATS[..]),
         max in 0..30_usize,
@@ -286,17 +290,17 @@ proptest! {
     }
 
     #[test]
-    fn every_text_is_json_to_the_stream_that_is_json_to_the_parser(body in noise()) {
-        // No rows stand at that path, so this is the grammar alone.
+    fn stream_and_parser_accept_the_same_json(body in noise()) {
+        // The path matches nothing, so that only the grammar is tested.
         let path = PlainPath(vec![PathSegment::Member("no such member".to_owned())]);
         let text = body.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&body);
         let valid = std::str::from_utf8(text).is_ok() && serde_json::from_slice::<IgnoredAny>(text).is_ok();
-        let came = streamed(&rules(ResponseFormat::Json), &path, usize::MAX, vec![body.clone()]);
-        prop_assert_eq!(came.error.is_none(), valid || body.is_empty(), "{:?}", came.error);
+        let read = streamed(&rules(ResponseFormat::Json), &path, usize::MAX, vec![body.clone()]);
+        prop_assert_eq!(read.error.is_none(), valid || body.is_empty(), "{:?}", read.error);
     }
 
     #[test]
-    fn anything_read_as_anything_ends_and_what_reads_is_json(
+    fn any_bytes_in_any_format_end_as_valid_json(
         body in noise(),
         format in prop::sample::select(vec![
             ResponseFormat::Auto, ResponseFormat::Json, ResponseFormat::Jsonl, ResponseFormat::Xml,
@@ -311,12 +315,12 @@ proptest! {
             prop_assert!(Value::parse(&text).is_ok() || format != ResponseFormat::Xml);
             prop_assert!(std::str::from_utf8(&text).is_ok());
         }
-        let message = Body::read_lenient(&reading, &bytes).to_message_body();
+        let message = reading.read_lenient(&bytes).to_message_body();
         prop_assert!(serde_json::from_slice::<IgnoredAny>(&message.array()).is_ok());
     }
 
     #[test]
-    fn what_is_written_as_xml_is_read_back(
+    fn xml_survives_a_round_trip(
         fields in prop::collection::vec(("[a-d]{1,2}", "[ -~üж]{0,8}"), 1..8),
         prefix in prop::option::of("[x-z]"),
     ) {
@@ -344,7 +348,7 @@ proptest! {
 }
 
 #[test]
-fn a_piece_that_comes_early_is_kept() {
+fn early_piece_is_buffered() {
     let rules = rules(ResponseFormat::Jsonl);
     let reading = BodyReader { rules: &rules, content_type: "", bodiless: false, parts: &PathSelection::ALL };
     let mut rows = RowReader::from_decoder(reading.row_decoder(&PlainPath::default(), 99).unwrap().unwrap());
@@ -361,28 +365,28 @@ fn a_piece_that_comes_early_is_kept() {
 }
 
 #[test]
-fn rows_before_a_place_where_the_encoding_breaks_come_first() {
-    let came = streamed(
+fn rows_before_an_encoding_error_come_first() {
+    let read = streamed(
         &rules(ResponseFormat::Jsonl),
         &PlainPath::default(),
         99,
         vec![b"1\n2\n\"\xFF\"\n3".to_vec(), b"4\n".to_vec()],
     );
-    assert_eq!(came.rows, [Bytes::from_static(b"1"), Bytes::from_static(b"2")]);
-    assert_eq!(came.error, Some(DecodeError::Charset("UTF-8")));
+    assert_eq!(read.rows, [Bytes::from_static(b"1"), Bytes::from_static(b"2")]);
+    assert_eq!(read.error, Some(DecodeError::Charset("UTF-8")));
 }
 
 #[test]
-fn rows_that_are_the_body_itself_are_at_no_path() {
+fn lines_and_csv_have_no_rows_at_a_path() {
     let path = PlainPath(vec![PathSegment::Member("items".to_owned())]);
     for format in [ResponseFormat::Jsonl, ResponseFormat::Csv] {
-        let came = streamed(&rules(format), &path, 99, Vec::new());
-        assert!(matches!(came.error, Some(DecodeError::NoStream(_))), "{came:?}");
+        let read = streamed(&rules(format), &path, 99, Vec::new());
+        assert!(matches!(read.error, Some(DecodeError::NotStreamable(_))), "{read:?}");
     }
 }
 
 #[test]
-fn a_stream_holds_a_row_and_a_piece_whatever_the_body_is() {
+fn stream_holds_one_row_and_one_piece() {
     let rules = rules(ResponseFormat::Json);
     let reading = BodyReader { rules: &rules, content_type: "", bodiless: false, parts: &PathSelection::ALL };
     let path = PlainPath(vec![PathSegment::Member("rows".to_owned())]);
@@ -412,16 +416,16 @@ fn a_stream_holds_a_row_and_a_piece_whatever_the_body_is() {
     assert_eq!(rows.next(), Ok(NextRow::End));
 }
 
-/// Each example of the page that teaches the language, with the JSON that it says comes of it.
+/// Checks the examples in the plan language guide: each body with the JSON it becomes.
 #[test]
-fn the_page_says_what_bodies_become() {
+fn guide_examples_are_correct() {
     const PAGE: &str = include_str!("../../../../docs/plan-language.md");
     let section = PAGE.split("\n## ").find(|section| section.starts_with("Responses\n")).unwrap();
     let blocks: Vec<(&str, &str)> = section
         .split("```")
         .skip(1)
         .step_by(2)
-        .map(|block| block.split_once('\n').expect("a language and a text"))
+        .map(|block| block.split_once('\n').expect("a fence with a language"))
         .collect();
     let mut examples = 0;
     for pair in blocks.windows(2) {

@@ -1,170 +1,176 @@
-//! The elements of a list inside a whole JSON body, one by one, each a slice of it.
+//! Reads the elements of a list inside a whole JSON body one by one, each as a slice of it.
 //!
-//! In: a text that is known to be JSON, and a plain path. Out: the elements of the list found there. The text is read once,
-//! from front to back, as far as it is asked for: nothing is decoded, nothing is remembered but where it is.
+//! The input is valid JSON and a plain path to the list. The text is scanned once from front to back,
+//! only as far as elements are requested; nothing is decoded and only the offset is kept.
 
 use bytes::Bytes;
-use orchid_plan::{JsonType, PathSegment, PlainPath};
+use orchid_plan::{PathSegment, PlainPath};
 use serde::de::IgnoredAny;
 
-use super::DecodeError;
-use super::stream::is_space;
+use super::error::DecodeError;
+use super::json_text::{is_name, is_space, json_type_of};
 
-/// A list in a text. A member on the way that stands there twice is an error, once it is met.
+/// A list inside a JSON text. A second occurrence of a member on the path is an error once the scan
+/// reaches it.
 pub(crate) struct RawList {
-    cursor: Cursor,
+    scanner: JsonScanner,
     path: Vec<PathSegment>,
-    /// Lists and objects on the way that are open, without the list itself.
-    open: usize,
-    state: State,
+    /// Number of open lists and objects on the path, without the list itself.
+    open_levels: usize,
+    state: ListState,
     found: bool,
-    /// What was wrong, once and for all.
-    failed: Option<DecodeError>,
+    /// The error that every later call returns.
+    failure: Option<DecodeError>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    First,
-    Between,
-    Over,
+enum ListState {
+    /// After the opening bracket.
+    BeforeFirst,
+    AfterElement,
+    Ended,
 }
 
 impl RawList {
-    /// Follows `path` to a list. A missing member, an index out of range and null are none.
-    pub(super) fn open(text: Bytes, path: &PlainPath) -> Result<RawList, DecodeError> {
-        let cursor = Cursor { text, at: 0 };
+    /// Follows `path` to a list. A missing member, an index out of range and null count as an empty
+    /// list.
+    pub(super) fn open(text: Bytes, path: &PlainPath) -> Result<Self, DecodeError> {
+        let scanner = JsonScanner { text, offset: 0 };
         let path = path.0.clone();
-        let mut list = RawList { cursor, path, open: 0, state: State::Over, found: false, failed: None };
-        list.cursor.skip_space();
-        while let Some(step) = list.path.get(list.open).cloned() {
+        let mut list =
+            Self { scanner, path, open_levels: 0, state: ListState::Ended, found: false, failure: None };
+        list.scanner.skip_space();
+        while let Some(step) = list.path.get(list.open_levels).cloned() {
             if !list.enter(&step)? {
                 list.close()?;
                 return Ok(list);
             }
         }
         list.found = true;
-        match list.cursor.peek() {
+        match list.scanner.peek() {
             Some(b'[') => {
-                list.cursor.at += 1;
-                list.state = State::First;
+                list.scanner.offset += 1;
+                list.state = ListState::BeforeFirst;
             }
             Some(b'n') => {
-                list.cursor.skip_value()?;
+                list.scanner.skip_value()?;
                 list.close()?;
             }
-            first => return Err(DecodeError::NotAList(kind_of(first.unwrap_or_default()))),
+            first => return Err(DecodeError::NotAList(json_type_of(first.unwrap_or_default()))),
         }
         Ok(list)
     }
 
-    /// Whether something, be it null, stands at the path.
+    /// Returns whether the path leads to a value, even null.
     pub(super) fn found(&self) -> bool {
         self.found
     }
 
-    /// The next element; none at the list's end. After an error comes the same error.
+    /// Returns the next element, or `None` at the end of the list. After an error it returns the same
+    /// error.
     pub(super) fn next(&mut self) -> Result<Option<Bytes>, DecodeError> {
-        match &self.failed {
+        match &self.failure {
             Some(error) => Err(error.clone()),
-            None => self.element().inspect_err(|error| self.failed = Some(error.clone())),
+            None => self.next_element().inspect_err(|error| self.failure = Some(error.clone())),
         }
     }
 
-    fn element(&mut self) -> Result<Option<Bytes>, DecodeError> {
-        if self.state == State::Over {
+    fn next_element(&mut self) -> Result<Option<Bytes>, DecodeError> {
+        if self.state == ListState::Ended {
             return Ok(None);
         }
-        if !self.cursor.next_element(self.state == State::First)? {
-            self.state = State::Over;
+        if !self.scanner.next_list_element(self.state == ListState::BeforeFirst)? {
+            self.state = ListState::Ended;
             self.close()?;
             return Ok(None);
         }
-        self.state = State::Between;
-        let start = self.cursor.at;
-        self.cursor.skip_value()?;
-        Ok(Some(self.cursor.text.slice(start..self.cursor.at)))
+        self.state = ListState::AfterElement;
+        let start = self.scanner.offset;
+        self.scanner.skip_value()?;
+        Ok(Some(self.scanner.text.slice(start..self.scanner.offset)))
     }
 
-    /// Goes one step down the path, to the beginning of the value there. False where nothing stands there; the value that
-    /// was entered is read then, or still open.
+    /// Follows one step of the path to the start of its value. Returns false if there is none; the
+    /// scanner is then behind the current value, or behind the end of the list or object.
     fn enter(&mut self, step: &PathSegment) -> Result<bool, DecodeError> {
-        match (step, self.cursor.peek()) {
+        match (step, self.scanner.peek()) {
             (PathSegment::Member(name), Some(b'{')) => {
-                self.cursor.at += 1;
-                let found = self.cursor.find_member(name, true)?;
-                self.open += usize::from(found);
+                self.scanner.offset += 1;
+                let found = self.scanner.find_member(name, true)?;
+                self.open_levels += usize::from(found);
                 Ok(found)
             }
             (PathSegment::Index(index), Some(b'[')) => {
-                self.cursor.at += 1;
-                let found = self.cursor.find_element(*index)?;
-                self.open += usize::from(found);
+                self.scanner.offset += 1;
+                let found = self.scanner.find_element(*index)?;
+                self.open_levels += usize::from(found);
                 Ok(found)
             }
             _ => {
-                self.cursor.skip_value()?;
+                self.scanner.skip_value()?;
                 Ok(false)
             }
         }
     }
 
-    /// Reads what follows to the end of the text.
+    /// Scans the rest of the text, since a second occurrence of a member on the path may still come.
     fn close(&mut self) -> Result<(), DecodeError> {
-        while let Some(level) = self.open.checked_sub(1) {
+        while let Some(level) = self.open_levels.checked_sub(1) {
             match self.path.get(level) {
                 Some(PathSegment::Member(name)) => {
-                    if self.cursor.find_member(name, false)? {
-                        return Err(DecodeError::Repeated(name.clone()));
+                    if self.scanner.find_member(name, false)? {
+                        return Err(DecodeError::DuplicateMember(name.clone()));
                     }
                 }
                 Some(PathSegment::Index(_)) | None => {
-                    while self.cursor.next_element(false)? {
-                        self.cursor.skip_value()?;
+                    while self.scanner.next_list_element(false)? {
+                        self.scanner.skip_value()?;
                     }
                 }
             }
-            self.open = level;
+            self.open_levels = level;
         }
-        self.cursor.skip_space();
-        match self.cursor.peek() {
+        self.scanner.skip_space();
+        match self.scanner.peek() {
             None => Ok(()),
-            Some(_) => Err(self.cursor.unexpected("something follows after its end")),
+            Some(_) => Err(self.scanner.error("unexpected text after the end")),
         }
     }
 }
 
-/// A place in a text.
+/// A position in a JSON text.
 #[derive(Clone)]
-struct Cursor {
+struct JsonScanner {
     text: Bytes,
-    at: usize,
+    offset: usize,
 }
 
-impl Cursor {
+impl JsonScanner {
     fn peek(&self) -> Option<u8> {
-        self.text.get(self.at).copied()
+        self.text.get(self.offset).copied()
     }
 
     fn skip_space(&mut self) {
-        let rest = self.text.get(self.at..).unwrap_or_default();
-        self.at += rest.iter().position(|byte| !is_space(*byte)).unwrap_or(rest.len());
+        let rest = self.text.get(self.offset..).unwrap_or_default();
+        self.offset += rest.iter().position(|byte| !is_space(*byte)).unwrap_or(rest.len());
     }
 
     fn skip_value(&mut self) -> Result<(), DecodeError> {
-        let rest = self.text.get(self.at..).unwrap_or_default();
+        let rest = self.text.get(self.offset..).unwrap_or_default();
         let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<IgnoredAny>();
         match values.next() {
             Some(Ok(_)) => {
-                self.at += values.byte_offset();
+                self.offset += values.byte_offset();
                 Ok(())
             }
             Some(Err(error)) => Err(DecodeError::json(&error)),
-            None => Err(self.unexpected("a value is expected")),
+            None => Err(self.error("expected a value")),
         }
     }
 
-    /// Goes to the beginning of the next element; false past the end of the list. `first`: right after its bracket.
-    fn next_element(&mut self, first: bool) -> Result<bool, DecodeError> {
+    /// Moves to the start of the next element; false behind the end of the list. `first` means that
+    /// the scanner is right after the opening bracket.
+    fn next_list_element(&mut self, first: bool) -> Result<bool, DecodeError> {
         self.next_of(b']', first)
     }
 
@@ -172,33 +178,33 @@ impl Cursor {
         self.skip_space();
         match self.peek() {
             Some(byte) if byte == end => {
-                self.at += 1;
+                self.offset += 1;
                 return Ok(false);
             }
-            Some(b',') if !first => self.at += 1,
+            Some(b',') if !first => self.offset += 1,
             Some(_) if first => {}
-            _ => return Err(self.unexpected("a comma or an end is expected")),
+            _ => return Err(self.error("expected a comma or the end")),
         }
         self.skip_space();
         Ok(true)
     }
 
-    /// Goes to the beginning of the value of this member; false past the end of the object. `first`: right after its
-    /// bracket, and not after a value.
+    /// Moves to the start of a member's value; false behind the end of the object. `first` means that
+    /// the scanner is right after the opening brace, not after a value.
     fn find_member(&mut self, wanted: &str, mut first: bool) -> Result<bool, DecodeError> {
         while self.next_of(b'}', first)? {
             first = false;
-            let start = self.at + 1;
+            let start = self.offset + 1;
             if self.peek() != Some(b'"') {
-                return Err(self.unexpected("a name in quotes is expected"));
+                return Err(self.error("expected a quoted name"));
             }
             self.skip_value()?;
-            let matches = is_name(self.text.get(start..self.at - 1).unwrap_or_default(), wanted);
+            let matches = is_name(self.text.get(start..self.offset - 1).unwrap_or_default(), wanted);
             self.skip_space();
             if self.peek() != Some(b':') {
-                return Err(self.unexpected("a colon is expected"));
+                return Err(self.error("expected a colon"));
             }
-            self.at += 1;
+            self.offset += 1;
             self.skip_space();
             if matches {
                 return Ok(true);
@@ -208,9 +214,10 @@ impl Cursor {
         Ok(false)
     }
 
-    /// Goes to the beginning of an element, from the beginning of its list; false past the end of the list.
+    /// Moves from the start of a list to one of its elements; false behind the end of the list.
     fn find_element(&mut self, index: i32) -> Result<bool, DecodeError> {
         let mut before = u64::from(index.unsigned_abs());
+        // A negative index counts from the end, which takes a scan of the whole list to find.
         if index < 0 {
             let elements = self.clone().count_elements()?;
             match elements.checked_sub(before) {
@@ -219,7 +226,7 @@ impl Cursor {
             }
         }
         let mut first = true;
-        while self.next_element(first)? {
+        while self.next_list_element(first)? {
             first = false;
             if before == 0 {
                 return Ok(true);
@@ -232,35 +239,14 @@ impl Cursor {
 
     fn count_elements(mut self) -> Result<u64, DecodeError> {
         let mut count = 0;
-        while self.next_element(count == 0)? {
+        while self.next_list_element(count == 0)? {
             count += 1;
             self.skip_value()?;
         }
         Ok(count)
     }
 
-    fn unexpected(&self, what: &str) -> DecodeError {
-        DecodeError::Json(format!("{what}, at byte {}", self.at + 1))
-    }
-}
-
-/// Whether a name, as it stands between its quotes, is this one.
-pub(super) fn is_name(raw: &[u8], name: &str) -> bool {
-    if !raw.contains(&b'\\') {
-        return raw == name.as_bytes();
-    }
-    let quoted = [b"\"", raw, b"\""].concat();
-    serde_json::from_slice::<String>(&quoted).is_ok_and(|decoded| decoded == name)
-}
-
-/// The type of a JSON value, by its first byte.
-pub(super) fn kind_of(first: u8) -> JsonType {
-    match first {
-        b'[' => JsonType::List,
-        b'{' => JsonType::Object,
-        b'"' => JsonType::Text,
-        b't' | b'f' => JsonType::Bool,
-        b'n' => JsonType::Null,
-        _ => JsonType::Number,
+    fn error(&self, what: &str) -> DecodeError {
+        DecodeError::Json(format!("{what} at byte {}", self.offset + 1))
     }
 }

@@ -1,102 +1,108 @@
-//! XML as JSON.
+//! Converts XML to JSON.
 //!
-//! In: a text. Out: the JSON of an object whose one member is the root element. Attributes become members `@name`, the
-//! elements inside an element members of their names, repeated ones a list; an element with nothing but text is that text,
-//! one with neither is null, and text beside attributes or elements is `#text`. Prefixes and the declarations of their
-//! namespaces are dropped. No document type is read: entities are the five of XML and numbers of characters, and nothing
-//! is fetched or expanded.
+//! The result is an object whose only member is the root element. Attributes become members named
+//! `@name`; child elements become members of their names, as a list if a name repeats. An element
+//! with only text is that text, one without content is null, and text beside attributes or child
+//! elements is the member `#text`. Namespace prefixes and declarations are dropped.
+//!
+//! Document types are not read: entities are the five predefined ones and character references, and
+//! nothing is fetched or expanded (no XXE, no "billion laughs").
 
 use std::collections::{HashMap, HashSet};
 
 use quick_xml::events::{BytesStart, Event};
 use quick_xml::{Reader, XmlVersion, escape};
 
-use super::DecodeError;
+use super::error::DecodeError;
 
-/// Elements inside each other at most: as JSON, with a list around each, they nest within what is parsed (127 levels).
+/// Largest nesting of elements. As JSON, with a list around each element, this stays within the 127
+/// levels that the JSON parser accepts.
 const DEPTH_MAX: usize = 60;
 
-/// Members up to which looking through them is faster than an index.
+/// Largest number of members for which a linear search is faster than an index.
 const UNINDEXED_MAX: usize = 8;
 
-/// The JSON of a document. Elements whose name is one of `arrays` are lists also where there is one of them.
+/// Converts a document to JSON. Elements named in `arrays` are lists even if they occur once.
+///
+/// # Errors
+/// If the document is malformed, too deep, or uses an entity that is not predefined.
 pub(super) fn to_json(text: &str, arrays: &[String]) -> Result<Vec<u8>, DecodeError> {
     let mut reader = Reader::from_str(text);
-    let mut tree = Tree::new(arrays);
+    let mut builder = JsonBuilder::new(arrays);
     loop {
-        let (place, step) = match reader.read_event() {
+        let (offset, result) = match reader.read_event() {
             Ok(Event::Eof) => break,
-            Ok(event) => (reader.buffer_position(), tree.take(&event)),
+            Ok(event) => (reader.buffer_position(), builder.handle(&event)),
             Err(error) => (reader.error_position(), Err(error.to_string())),
         };
-        step.map_err(|what| fault(text, usize::try_from(place).unwrap_or(text.len()), what))?;
+        result.map_err(|what| error_at(text, usize::try_from(offset).unwrap_or(text.len()), what))?;
     }
-    tree.finish().map_err(|what| fault(text, text.len(), what))
+    builder.finish().map_err(|what| error_at(text, text.len(), what))
 }
 
-fn fault(text: &str, place: usize, what: String) -> DecodeError {
-    let before = &text.as_bytes()[..place.min(text.len())];
+fn error_at(text: &str, offset: usize, what: String) -> DecodeError {
+    let before = &text.as_bytes()[..offset.min(text.len())];
     DecodeError::Xml { line: 1 + before.iter().filter(|byte| **byte == b'\n').count(), what }
 }
 
-/// What is open, and what was closed of it.
-struct Tree<'a> {
+/// Builds the JSON of a document from the events of the XML reader.
+struct JsonBuilder<'a> {
     arrays: HashSet<&'a str>,
-    open: Vec<Element>,
-    root: Members,
+    /// Elements that are not closed yet, outermost first.
+    open: Vec<OpenElement>,
+    root: MemberList,
 }
 
-/// An element that is open.
-struct Element {
+/// An element whose end tag has not been read.
+struct OpenElement {
     name: String,
-    members: Members,
+    members: MemberList,
     text: String,
-    /// The part of the text that stays as it is, since it was escaped: white space around it is dropped.
-    kept: Option<(usize, usize)>,
+    /// The range of `text` that was escaped or CDATA; its white space is content and must not be
+    /// trimmed.
+    escaped: Option<(usize, usize)>,
 }
 
-/// Members of an object, in the order in which they came.
+/// The members of an object in document order.
 #[derive(Default)]
-struct Members {
-    list: Vec<Member>,
-    /// Places by name, where there are many.
+struct MemberList {
+    list: Vec<NamedValues>,
+    /// Indexes into `list` by name; empty while a linear search is faster.
     index: HashMap<String, usize>,
 }
 
-struct Member {
+struct NamedValues {
     name: String,
-    /// Its values as JSON, with commas between them.
+    /// JSON values separated by commas.
     values: Vec<u8>,
     is_list: bool,
 }
 
-type Step = Result<(), String>;
-
-impl<'a> Tree<'a> {
-    fn new(arrays: &'a [String]) -> Tree<'a> {
+impl<'a> JsonBuilder<'a> {
+    fn new(arrays: &'a [String]) -> Self {
         let arrays = arrays.iter().map(String::as_str).collect();
-        Tree { arrays, open: Vec::new(), root: Members::default() }
+        Self { arrays, open: Vec::new(), root: MemberList::default() }
     }
 
-    fn take(&mut self, event: &Event<'_>) -> Step {
+    fn handle(&mut self, event: &Event<'_>) -> Result<(), String> {
         match event {
-            Event::Start(start) => self.begin(start),
+            Event::Start(start) => self.start_element(start),
             Event::Empty(start) => {
-                self.begin(start)?;
-                self.end();
+                self.start_element(start)?;
+                self.end_element();
                 Ok(())
             }
             Event::End(_) => {
-                self.end();
+                self.end_element();
                 Ok(())
             }
-            Event::Text(text) => self.text(&text.xml10_content(), false),
-            Event::CData(text) => self.text(&text.xml10_content(), true),
+            Event::Text(text) => self.push_text(&text.xml10_content(), false),
+            Event::CData(text) => self.push_text(&text.xml10_content(), true),
             Event::GeneralRef(reference) => match reference.resolve_char_ref() {
-                Ok(Some(character)) => self.text(character.encode_utf8(&mut [0; 4]), true),
+                Ok(Some(character)) => self.push_text(character.encode_utf8(&mut [0; 4]), true),
                 Ok(None) => match escape::resolve_xml_entity(reference) {
-                    Some(text) => self.text(text, true),
-                    None => Err(format!("it has the entity &{};, which nobody knows", short(reference))),
+                    Some(text) => self.push_text(text, true),
+                    None => Err(format!("it has the entity &{};, which nobody knows", truncated(reference))),
                 },
                 Err(error) => Err(error.to_string()),
             },
@@ -104,15 +110,15 @@ impl<'a> Tree<'a> {
         }
     }
 
-    fn begin(&mut self, start: &BytesStart<'_>) -> Step {
+    fn start_element(&mut self, start: &BytesStart<'_>) -> Result<(), String> {
         let name = start.local_name().as_ref().to_owned();
         if self.open.len() >= DEPTH_MAX {
-            return Err(format!("it is nested deeper than {DEPTH_MAX} elements"));
+            return Err(format!("elements are nested more than {DEPTH_MAX} levels deep"));
         }
         if self.open.is_empty() && !self.root.list.is_empty() {
-            return Err(format!("a second root element follows, <{}>", short(&name)));
+            return Err(format!("unexpected second root element <{}>", truncated(&name)));
         }
-        let mut members = Members::default();
+        let mut members = MemberList::default();
         for attribute in start.attributes() {
             let attribute = attribute.map_err(|error| error.to_string())?;
             if attribute.key.as_namespace_binding().is_some() {
@@ -120,55 +126,55 @@ impl<'a> Tree<'a> {
             }
             let value =
                 attribute.normalized_value(XmlVersion::Implicit1_0).map_err(|error| error.to_string())?;
-            members.add(&format!("@{}", attribute.key.local_name().as_ref()), &string(&value), false);
+            members.add(&format!("@{}", attribute.key.local_name().as_ref()), &json_string(&value), false);
         }
-        self.open.push(Element { name, members, text: String::new(), kept: None });
+        self.open.push(OpenElement { name, members, text: String::new(), escaped: None });
         Ok(())
     }
 
-    fn end(&mut self) {
+    fn end_element(&mut self) {
         let Some(element) = self.open.pop() else { return };
         let is_list = self.arrays.contains(element.name.as_str());
         let (name, json) = element.into_json();
-        let around = self.open.last_mut().map_or(&mut self.root, |parent| &mut parent.members);
-        around.add(&name, &json, is_list);
+        let parent = self.open.last_mut().map_or(&mut self.root, |parent| &mut parent.members);
+        parent.add(&name, &json, is_list);
     }
 
-    fn text(&mut self, text: &str, escaped: bool) -> Step {
+    fn push_text(&mut self, text: &str, escaped: bool) -> Result<(), String> {
         let Some(element) = self.open.last_mut() else {
             return match text.trim_matches(SPACE).is_empty() && !escaped {
                 true => Ok(()),
-                false => Err("text stands outside of its root element".to_owned()),
+                false => Err("unexpected text outside of the root element".to_owned()),
             };
         };
         let start = element.text.len();
         element.text.push_str(text);
         if escaped {
-            let first = element.kept.map_or(start, |(first, _)| first);
-            element.kept = Some((first, element.text.len()));
+            let first = element.escaped.map_or(start, |(first, _)| first);
+            element.escaped = Some((first, element.text.len()));
         }
         Ok(())
     }
 
     fn finish(self) -> Result<Vec<u8>, String> {
         if let Some(element) = self.open.last() {
-            return Err(format!("it ends inside of <{}>", short(&element.name)));
+            return Err(format!("unexpected end inside of <{}>", truncated(&element.name)));
         }
         if self.root.list.is_empty() {
-            return Err("it has no element".to_owned());
+            return Err("no root element".to_owned());
         }
         Ok(self.root.into_json())
     }
 }
 
-impl Element {
+impl OpenElement {
     fn into_json(mut self) -> (String, Vec<u8>) {
         let json = match (self.own_text(), self.members.list.is_empty()) {
             (None, true) => b"null".to_vec(),
-            (Some(text), true) => string(text),
+            (Some(text), true) => json_string(text),
             (None, false) => self.members.into_json(),
             (Some(text), false) => {
-                let text = string(text);
+                let text = json_string(text);
                 self.members.add("#text", &text, false);
                 self.members.into_json()
             }
@@ -176,35 +182,36 @@ impl Element {
         (self.name, json)
     }
 
-    /// Its text without the white space around it; none where nothing else is there.
+    /// Returns the text without surrounding white space, unless that was escaped; `None` if nothing
+    /// is left.
     fn own_text(&self) -> Option<&str> {
         let leading = self.text.len() - self.text.trim_start_matches(SPACE).len();
         let trailing = self.text.trim_end_matches(SPACE).len();
-        match self.kept {
+        match self.escaped {
             Some((first, last)) => self.text.get(leading.min(first)..trailing.max(last)),
             None => self.text.get(leading..trailing).filter(|text| !text.is_empty()),
         }
     }
 }
 
-impl Members {
+impl MemberList {
     fn add(&mut self, name: &str, value: &[u8], is_list: bool) {
-        let place = if self.index.is_empty() {
+        let index = if self.index.is_empty() {
             self.list.iter().position(|member| member.name == name)
         } else {
             self.index.get(name).copied()
         };
-        if let Some(member) = place.and_then(|place| self.list.get_mut(place)) {
+        if let Some(member) = index.and_then(|index| self.list.get_mut(index)) {
             member.is_list = true;
             member.values.push(b',');
             member.values.extend_from_slice(value);
             return;
         }
-        self.list.push(Member { name: name.to_owned(), values: value.to_vec(), is_list });
+        self.list.push(NamedValues { name: name.to_owned(), values: value.to_vec(), is_list });
         if self.list.len() > UNINDEXED_MAX {
             let known = self.index.len();
             let new = self.list.iter().enumerate().skip(known);
-            self.index.extend(new.map(|(place, member)| (member.name.clone(), place)));
+            self.index.extend(new.map(|(index, member)| (member.name.clone(), index)));
         }
     }
 
@@ -216,7 +223,7 @@ impl Members {
             if json.len() > 1 {
                 json.push(b',');
             }
-            json.extend(string(&member.name));
+            json.extend(json_string(&member.name));
             json.push(b':');
             if member.is_list {
                 json.push(b'[');
@@ -231,16 +238,16 @@ impl Members {
     }
 }
 
-/// White space of XML (1.0, 2.3).
+/// White space of XML 1.0 (2.3). Other Unicode spaces are content.
 const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
 
-/// A JSON string. Writing into memory cannot fail.
-fn string(text: &str) -> Vec<u8> {
+/// Prints a JSON string. Writing into memory cannot fail.
+fn json_string(text: &str) -> Vec<u8> {
     serde_json::to_vec(text).unwrap_or_default()
 }
 
-/// As much of a name as an error says.
-fn short(name: &str) -> String {
+/// Shortens a name for an error message.
+fn truncated(name: &str) -> String {
     name.chars().take(64).collect()
 }
 
@@ -261,15 +268,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_xml_is_an_error_with_its_line() {
+    fn malformed_xml_is_an_error_with_its_line() {
         for (text, line, what) in [
-            ("", 1, "it has no element"),
-            ("<?xml version='1.0'?>\n<!-- nothing -->\n", 3, "it has no element"),
-            ("no xml", 1, "text stands outside of its root element"),
-            ("<a>\n<b>", 2, "it ends inside of <b>"),
+            ("", 1, "no root element"),
+            ("<?xml version='1.0'?>\n<!-- nothing -->\n", 3, "no root element"),
+            ("no xml", 1, "unexpected text outside of the root element"),
+            ("<a>\n<b>", 2, "unexpected end inside of <b>"),
             ("<a>\n<b></a>", 2, "ill-formed document: expected `</b>`, but `</a>` was found"),
-            ("<a/>\n<b/>", 2, "a second root element follows, <b>"),
-            ("<a/>\n&amp;", 2, "text stands outside of its root element"),
+            ("<a/>\n<b/>", 2, "unexpected second root element <b>"),
+            ("<a/>\n&amp;", 2, "unexpected text outside of the root element"),
             ("<a x='1' x='2'/>", 1, "position 8: duplicated attribute, previous declaration at position 2"),
             (
                 "<a>&b</a>",
@@ -287,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn entities_of_a_document_type_are_not_expanded() {
+    fn entities_of_a_document_type_are_refused() {
         let laughs =
             r#"<!DOCTYPE a [<!ENTITY b "ha"><!ENTITY c "&b;&b;"><!ENTITY d SYSTEM "file:///etc/hosts">]>"#;
         for reference in ["b", "c", "d"] {
@@ -302,11 +309,13 @@ mod tests {
     }
 
     #[test]
-    fn nesting_is_bounded() {
+    fn nesting_is_limited() {
         let deep = |levels: usize| "<a>".repeat(levels) + &"</a>".repeat(levels);
         let listed = listing(&deep(DEPTH_MAX), &["a"]).unwrap();
         assert!(orchid_plan::Value::parse(listed.as_bytes()).is_ok());
-        assert!(json(&deep(DEPTH_MAX + 1)).unwrap_err().ends_with("it is nested deeper than 60 elements"));
+        assert!(
+            json(&deep(DEPTH_MAX + 1)).unwrap_err().ends_with("elements are nested more than 60 levels deep")
+        );
         assert!(json(&"<a>".repeat(1_000_000)).is_err());
     }
 
@@ -328,7 +337,7 @@ mod tests {
     }
 
     #[test]
-    fn white_space_around_text_goes_but_what_was_escaped_stays() {
+    fn white_space_is_trimmed_unless_it_was_escaped() {
         for (text, expected) in [
             ("<a>\n  two words\r\n</a>", r#"{"a":"two words"}"#),
             ("<a> <![CDATA[ x < y ]]> </a>", r#"{"a":" x < y "}"#),
@@ -359,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_are_always_lists_are() {
+    fn names_in_arrays_are_always_lists() {
         let text = "<r><x:item>1</x:item></r>";
         assert_eq!(listing(text, &["item"]).unwrap(), r#"{"r":{"item":["1"]}}"#);
         assert_eq!(listing("<r><item/></r>", &["item"]).unwrap(), r#"{"r":{"item":[null]}}"#);
@@ -368,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn many_members_are_found_again() {
+    fn repeated_names_are_found_among_many_members() {
         let text: String = (0..40).map(|number| format!("<b{0}>{number}</b{0}>", number % 20)).collect();
         let made = json(&format!("<a>{text}</a>")).unwrap();
         for number in 0..20 {

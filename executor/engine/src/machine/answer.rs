@@ -307,16 +307,14 @@ impl StepRun {
         let (body, fault, problem) = match status {
             200..=299 if !accepted => match reading.read(&bytes) {
                 Ok(body) => (body, None, String::new()),
-                Err(error) => (
-                    Body::read_lenient(&reading, &bytes),
-                    Some(TryFault::Decode(error.code())),
-                    error.to_string(),
-                ),
+                Err(error) => {
+                    (reading.read_lenient(&bytes), Some(TryFault::Decode(error.code())), error.to_string())
+                }
             },
-            200..=299 => (Body::read_lenient(&reading, &bytes), None, String::new()),
+            200..=299 => (reading.read_lenient(&bytes), None, String::new()),
             _ => {
                 let problem = format!("the upstream answered {status}");
-                (Body::read_lenient(&reading, &bytes), Some(TryFault::Status), problem)
+                (reading.read_lenient(&bytes), Some(TryFault::Status), problem)
             }
         };
         let value = response_value(&self.node.needs, Some(status), Some(&headers), &body, &url);

@@ -284,7 +284,7 @@ struct Parts<'a> {
 fn page<'a>(run: &'a Run, now: CurrentTime, parts: Parts<'a>) -> PageEnvelope<'a> {
     PageEnvelope {
         origin: &run.origin,
-        at: PageLocation { step: parts.step, step_path: parts.path, page: parts.page, time: now.wall },
+        location: PageLocation { step: parts.step, step_path: parts.path, page: parts.page, time: now.wall },
         exchange: parts.exchange.unwrap_or(&run.no_exchange),
         extracted: parts.extracted,
         steps: parts.steps,

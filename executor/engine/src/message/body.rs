@@ -1,26 +1,26 @@
-//! What kind of thing an answer's body was, and the array that stands for it in a message.
+//! A response body in the form in which messages carry it: its kind, and always a JSON array.
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
 use super::json;
 
-/// What `response_body` was before it became an array.
+/// The kind of a body before it became the array `response_body`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BodyKind {
-    /// An array, as it is.
+    /// An array, unchanged.
     Array,
-    /// An object: the one element.
+    /// An object, as the only element.
     Object,
-    /// A text, number or boolean: the one element.
+    /// A string, number or boolean, as the only element.
     Scalar,
     /// Rows of `iterate_over`.
     Rows,
-    /// No JSON: one text.
+    /// Text that is not JSON, as one string.
     Text,
-    /// Bytes: one object with their type, size and base64.
+    /// Bytes, as one object with their type, size and base64.
     Binary,
-    /// Null, or nothing: no element.
+    /// Null or no body: no element.
     Empty,
 }
 
@@ -42,71 +42,72 @@ impl BodyKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MessageBody {
     pub(crate) kind: BodyKind,
-    content: Content,
+    content: ArrayContent,
 }
 
-/// Large bodies pass here: nothing is copied before it is written into its message.
+/// The content of the array. Bodies can be large: `Bytes` are shared, and nothing is copied until it
+/// is written into a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Content {
-    /// An array as it came, brackets included.
+enum ArrayContent {
+    /// A received array with its brackets.
     Array(Bytes),
-    /// Elements that brackets are still to be put around.
+    /// Elements without brackets and commas.
     Elements(Vec<Bytes>),
 }
 
 impl MessageBody {
-    /// Nothing.
-    pub(crate) fn empty() -> MessageBody {
-        MessageBody::listed(BodyKind::Empty, Vec::new())
+    /// Creates an empty body.
+    pub(crate) fn empty() -> Self {
+        Self::listed(BodyKind::Empty, Vec::new())
     }
 
-    /// JSON text that is known to parse, passed on as the bytes that came.
-    pub(crate) fn json(text: &Bytes) -> MessageBody {
+    /// Creates a body of valid JSON, whose bytes are kept.
+    pub(crate) fn json(text: &Bytes) -> Self {
         let text = text.slice_ref(text.trim_ascii());
         match text.first() {
-            None | Some(b'n') => MessageBody::empty(),
-            Some(b'[') => MessageBody { kind: BodyKind::Array, content: Content::Array(text) },
-            Some(b'{') => MessageBody::listed(BodyKind::Object, vec![text]),
-            Some(_) => MessageBody::listed(BodyKind::Scalar, vec![text]),
+            None | Some(b'n') => Self::empty(),
+            Some(b'[') => Self { kind: BodyKind::Array, content: ArrayContent::Array(text) },
+            Some(b'{') => Self::listed(BodyKind::Object, vec![text]),
+            Some(_) => Self::listed(BodyKind::Scalar, vec![text]),
         }
     }
 
-    /// One text.
-    pub(crate) fn text(text: &str) -> MessageBody {
-        MessageBody::listed(BodyKind::Text, vec![json::string(text).into()])
+    /// Creates a body of one string.
+    pub(crate) fn text(text: &str) -> Self {
+        Self::listed(BodyKind::Text, vec![json::string(text).into()])
     }
 
-    /// The one object that stands for bytes, as JSON.
-    pub(crate) fn binary(object: Vec<u8>) -> MessageBody {
-        MessageBody::listed(BodyKind::Binary, vec![object.into()])
+    /// Creates a binary body from the JSON object that describes it.
+    pub(crate) fn binary(object: Vec<u8>) -> Self {
+        Self::listed(BodyKind::Binary, vec![object.into()])
     }
 
-    /// Rows, each as JSON text.
-    pub(crate) fn rows(rows: Vec<Bytes>) -> MessageBody {
-        MessageBody::listed(BodyKind::Rows, rows)
+    /// Creates a body of rows, each as JSON text.
+    pub(crate) fn rows(rows: Vec<Bytes>) -> Self {
+        Self::listed(BodyKind::Rows, rows)
     }
 
-    /// Elements of a kind, each as JSON text.
-    pub(crate) fn listed(kind: BodyKind, elements: Vec<Bytes>) -> MessageBody {
-        MessageBody { kind, content: Content::Elements(elements) }
+    /// Creates a body of elements, each as JSON text.
+    pub(crate) fn listed(kind: BodyKind, elements: Vec<Bytes>) -> Self {
+        Self { kind, content: ArrayContent::Elements(elements) }
     }
 
-    /// Bytes of the whole array.
+    /// Returns the size of the array in bytes.
     pub(crate) fn size(&self) -> usize {
         match &self.content {
-            Content::Array(array) => array.len(),
-            Content::Elements(elements) => {
+            ArrayContent::Array(array) => array.len(),
+            ArrayContent::Elements(elements) => {
                 let commas = elements.len().saturating_sub(1);
                 elements.iter().map(Bytes::len).sum::<usize>() + commas + 2
             }
         }
     }
 
-    /// Writes the whole array, brackets included.
+    /// Writes the array with its brackets.
     pub(crate) fn write(&self, out: &mut Vec<u8>) {
         match &self.content {
-            Content::Array(array) => out.extend_from_slice(array),
-            Content::Elements(elements) => {
+            ArrayContent::Array(array) => out.extend_from_slice(array),
+            ArrayContent::Elements(elements) => {
                 out.push(b'[');
                 for (index, element) in elements.iter().enumerate() {
                     if index > 0 {
@@ -119,15 +120,15 @@ impl MessageBody {
         }
     }
 
-    /// The elements of the array; none where they do not read.
+    /// Returns the elements of the array, or `None` if it is not valid JSON.
     pub(crate) fn elements(&self) -> Option<Vec<Bytes>> {
         match &self.content {
-            Content::Array(array) => elements(array),
-            Content::Elements(elements) => Some(elements.clone()),
+            ArrayContent::Array(array) => split_array(array),
+            ArrayContent::Elements(elements) => Some(elements.clone()),
         }
     }
 
-    /// The whole array.
+    /// Returns the array with its brackets.
     pub(crate) fn array(&self) -> Vec<u8> {
         let mut array = Vec::with_capacity(self.size());
         self.write(&mut array);
@@ -135,8 +136,8 @@ impl MessageBody {
     }
 }
 
-/// The elements of a JSON array, as the bytes that they are; none where it is no array.
-fn elements(array: &Bytes) -> Option<Vec<Bytes>> {
+/// Returns the elements of a JSON array as slices of it, or `None` if it is not a JSON array.
+fn split_array(array: &Bytes) -> Option<Vec<Bytes>> {
     let raw: Vec<&RawValue> = serde_json::from_slice(array).ok()?;
     Some(raw.into_iter().map(|value| array.slice_ref(value.get().as_bytes())).collect())
 }
@@ -146,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_keeps_its_bytes_and_says_what_it_was() {
+    fn json_keeps_its_bytes_and_kind() {
         let cases: [(&str, BodyKind, &str); 8] = [
             (" [1.0,\t\"\\u00e9\"] \n", BodyKind::Array, "[1.0,\t\"\\u00e9\"]"),
             ("[]", BodyKind::Array, "[]"),

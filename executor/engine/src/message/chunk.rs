@@ -1,43 +1,48 @@
-//! Cuts a page at row borders into messages that the broker takes.
+//! Splits a page between rows into messages that the broker accepts.
 
 use bytes::Bytes;
 
-use super::Message;
 use super::body::{BodyKind, MessageBody};
 use super::envelope::{PageChunk, PageExtras, PageLocation, response_message};
 use super::exchange::HttpExchange;
+use super::kafka::Message;
 use super::origin::MessageOrigin;
 
-/// Room for the numbers that differ from chunk to chunk.
+/// Reserved bytes for the numbers that differ between chunks: the measured overhead is that of chunk 0.
 const CHUNK_NUMBERS_RESERVE: usize = 32;
 
-/// Where messages may be this large, what stands around their bodies is small against them.
+/// Smallest message limit at which the overhead around a body is negligible, so that small batches
+/// need no measuring.
 const MEASURED_BELOW: usize = 64 * 1024;
 
-/// Something that no cut makes small enough.
+/// A row or body that does not fit into a message of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MessageTooLarge {
-    /// Which row; none where the body has no rows.
+    /// Index of the row; `None` if the body has no rows.
     pub(crate) row: Option<usize>,
-    /// Bytes of the message that would carry it alone.
+    /// Size in bytes of the message that would carry it alone.
     pub(crate) size: usize,
 }
 
-/// A page and everything about it that is the same in each of its messages.
+/// The parts of a page that are the same in each of its messages.
 pub(crate) struct PageEnvelope<'a> {
     pub(crate) origin: &'a MessageOrigin,
-    pub(crate) at: PageLocation<'a>,
+    pub(crate) location: PageLocation<'a>,
     pub(crate) exchange: &'a HttpExchange,
     /// JSON.
     pub(crate) extracted: &'a [u8],
-    /// JSON object of what sub-steps left that ran once for the page; empty without any.
+    /// JSON object of the results of sub-steps that ran once for the page; empty if there are none.
     pub(crate) steps: &'a [u8],
-    /// Most bytes of a message.
+    /// Largest size of a message in bytes.
     pub(crate) max_bytes: usize,
 }
 
 impl PageEnvelope<'_> {
-    /// The messages of a body that is no list of rows. An array that is too large is cut between its elements.
+    /// Creates the messages of a body without rows. An array that is too large is split between its
+    /// elements.
+    ///
+    /// # Errors
+    /// If the body, or one element of the array, does not fit into a message.
     pub(crate) fn body_messages(&self, body: &MessageBody) -> Result<Vec<Message>, MessageTooLarge> {
         let message = self.message(PageChunk::WHOLE, body);
         if message.size() <= self.max_bytes {
@@ -49,14 +54,17 @@ impl PageEnvelope<'_> {
         let mut batch = MessageBatch::new(BodyKind::Array, 0);
         let mut messages = Vec::new();
         for (index, element) in elements.into_iter().enumerate() {
-            let left = batch.push(self, element);
-            messages.extend(left.map_err(|large| MessageTooLarge { row: Some(index), ..large })?);
+            let full = batch.push(self, element);
+            messages.extend(full.map_err(|large| MessageTooLarge { row: Some(index), ..large })?);
         }
         messages.extend(batch.flush(self, true));
         Ok(messages)
     }
 
-    /// The one message of one row, as `record` emits it.
+    /// Creates the message of one row, for `emit: record`.
+    ///
+    /// # Errors
+    /// If the row does not fit into a message.
     pub(crate) fn record_message(&self, row: &Bytes) -> Result<Message, MessageTooLarge> {
         let message = self.message(PageChunk::WHOLE, &MessageBody::rows(vec![row.clone()]));
         if message.size() <= self.max_bytes {
@@ -69,7 +77,7 @@ impl PageEnvelope<'_> {
     fn message(&self, part: PageChunk, body: &MessageBody) -> Message {
         response_message(
             self.origin,
-            self.at,
+            self.location,
             part,
             self.exchange,
             body,
@@ -77,41 +85,43 @@ impl PageEnvelope<'_> {
         )
     }
 
-    /// Bytes of a message around its rows.
+    /// Returns the bytes of a message around its rows.
     fn overhead(&self) -> usize {
         self.message(PageChunk::WHOLE, &MessageBody::rows(Vec::new())).size() + CHUNK_NUMBERS_RESERVE
     }
 }
 
-/// Rows gathered until they fill a message.
+/// A batch of rows that grows until it fills a message.
 pub(crate) struct MessageBatch {
     kind: BodyKind,
     rows: Vec<Bytes>,
     /// Bytes of the rows with their commas.
     used: usize,
-    /// Bytes that there is room for; asked only where it could matter.
+    /// Bytes available for rows; measured when a batch comes near the limit.
     room: Option<usize>,
     chunk: u32,
 }
 
 impl MessageBatch {
-    /// No rows yet, after `chunk` messages of the same page.
-    pub(crate) fn new(kind: BodyKind, chunk: u32) -> MessageBatch {
-        MessageBatch { kind, rows: Vec::new(), used: 0, room: None, chunk }
+    /// Creates an empty batch after `chunk` messages of the same page.
+    pub(crate) fn new(kind: BodyKind, chunk: u32) -> Self {
+        Self { kind, rows: Vec::new(), used: 0, room: None, chunk }
     }
 
-    /// Takes a row; answers the message of the rows before it where it does not fit any more. A row that fits into no
-    /// message is not taken.
+    /// Adds a row. If it does not fit any more, returns the message of the rows before it.
+    ///
+    /// # Errors
+    /// If the row does not fit into any message; it is then not added.
     pub(crate) fn push(
         &mut self,
         page: &PageEnvelope<'_>,
         row: Bytes,
     ) -> Result<Option<Message>, MessageTooLarge> {
-        // Far below the limit nothing has to be measured.
-        let most = if page.max_bytes >= MEASURED_BELOW { page.max_bytes / 4 } else { 0 };
-        let beside = page.extracted.len() + page.steps.len() + page.exchange.size();
-        let small = self.used + row.len() < most && beside < most;
-        let mut left = None;
+        // Measuring the overhead prints a message: far below the limit it is not worth it.
+        let max = if page.max_bytes >= MEASURED_BELOW { page.max_bytes / 4 } else { 0 };
+        let extras = page.extracted.len() + page.steps.len() + page.exchange.size();
+        let small = self.used + row.len() < max && extras < max;
+        let mut full = None;
         if !small {
             let room = *self.room.get_or_insert_with(|| page.max_bytes.saturating_sub(page.overhead()));
             if row.len() > room {
@@ -121,38 +131,40 @@ impl MessageBatch {
                 });
             }
             if !self.rows.is_empty() && self.used + 1 + row.len() > room {
-                left = self.flush(page, false);
+                full = self.flush(page, false);
             }
         }
         self.used += row.len() + usize::from(!self.rows.is_empty());
         self.rows.push(row);
-        Ok(left)
+        Ok(full)
     }
 
-    /// The message of the rows so far; none where there are none, unless it ends a page that was cut before.
+    /// Returns the message of the rows so far. Without rows there is none, unless `last` ends a page
+    /// with earlier chunks or an array: consumers then need a message with `last_chunk`.
     pub(crate) fn flush(&mut self, page: &PageEnvelope<'_>, last: bool) -> Option<Message> {
         let ends_empty = last && (self.chunk > 0 || self.kind == BodyKind::Array);
         if self.rows.is_empty() && !ends_empty {
             return None;
         }
         let body = MessageBody::listed(self.kind, std::mem::take(&mut self.rows));
-        let message = page.message(PageChunk { chunk: self.chunk, last }, &body);
+        let message = page.message(PageChunk { number: self.chunk, last }, &body);
         self.used = 0;
         self.chunk += 1;
         Some(message)
     }
 
-    /// Rows that wait.
+    /// Returns the number of rows in the batch.
     pub(crate) fn len(&self) -> usize {
         self.rows.len()
     }
 
-    /// Messages so far.
+    /// Returns the number of the next chunk.
     pub(crate) fn next_chunk(&self) -> u32 {
         self.chunk
     }
 
-    /// Keeps the newest row for the next message, so that the last one is never empty.
+    /// Returns the message of all rows except the newest, which stays in the batch so that the last
+    /// chunk of the page is not empty.
     pub(crate) fn flush_all_but_newest(&mut self, page: &PageEnvelope<'_>) -> Option<Message> {
         let newest = self.rows.pop()?;
         let message = self.flush(page, false);
@@ -188,10 +200,10 @@ mod tests {
         let origin = MessageOrigin::new(&identity, &TraceContext::default());
         let exchange =
             HttpExchange::new(&SentRequest::default(), &ReceivedResponse::default(), &Redactor::default());
-        let at = PageLocation { step: "a", step_path: "a#0", page: 0, time: DateTime::UNIX_EPOCH };
+        let location = PageLocation { step: "a", step_path: "a#0", page: 0, time: DateTime::UNIX_EPOCH };
         let mut page = PageEnvelope {
             origin: &origin,
-            at,
+            location,
             exchange: &exchange,
             extracted: b"null",
             steps: b"",
@@ -201,8 +213,8 @@ mod tests {
         work(&page)
     }
 
-    /// How many rows are in each message.
-    fn cut(lengths: &[usize], room: usize) -> Vec<usize> {
+    /// Returns the number of rows in each message.
+    fn rows_per_message(lengths: &[usize], room: usize) -> Vec<usize> {
         with_page(room, |page| {
             let mut batch = MessageBatch::new(BodyKind::Rows, 0);
             let mut messages = Vec::new();
@@ -220,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_cut_where_the_next_one_would_not_fit() {
+    fn rows_are_split_before_one_that_does_not_fit() {
         let cases: [(&[usize], &[usize]); 5] = [
             (&[3, 3, 3], &[2, 1]),
             (&[7], &[1]),
@@ -229,12 +241,12 @@ mod tests {
             (&[1, 1, 1, 1, 1], &[4, 1]),
         ];
         for (lengths, messages) in cases {
-            assert_eq!(cut(lengths, 7), messages, "{lengths:?}");
+            assert_eq!(rows_per_message(lengths, 7), messages, "{lengths:?}");
         }
     }
 
     #[test]
-    fn a_row_that_fits_nowhere_is_not_taken() {
+    fn oversized_row_is_not_added() {
         with_page(7, |page| {
             let mut batch = MessageBatch::new(BodyKind::Rows, 0);
             assert!(batch.push(page, Bytes::from_static(b"1")).unwrap().is_none());
@@ -244,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_was_cut_ends_with_a_message_also_where_no_row_is_left() {
+    fn split_page_ends_with_a_message_even_without_rows() {
         with_page(7, |page| {
             let mut batch = MessageBatch::new(BodyKind::Rows, 0);
             assert!(batch.flush(page, true).is_none());
@@ -252,7 +264,7 @@ mod tests {
             assert!(batch.flush(page, true).is_some());
             assert!(
                 MessageBatch::new(BodyKind::Array, 0).flush(page, true).is_some(),
-                "an empty list is a body"
+                "an empty list is emitted"
             );
         });
     }

@@ -1,45 +1,46 @@
-//! The two envelopes, `api.response` and `api.error`: fields in their order, written straight into the payload.
+//! The envelopes `api.response` and `api.error`. Fields are written directly into the payload, in a
+//! fixed order.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::body::{BodyKind, MessageBody};
 use super::exchange::HttpExchange;
-use super::id::{Content, Place};
+use super::id::{MessageContent, MessagePosition};
 use super::json;
-use super::origin::{MessageOrigin, Names, timestamp};
-use super::{Message, Topic};
+use super::kafka::{Message, Topic};
+use super::origin::{MessageNames, MessageOrigin, timestamp};
 use crate::error::ExecutionError;
 
-/// Bytes of a body that an error shows as text.
+/// Most bytes of a body that an error message shows as text.
 const ERROR_TEXT_MAX: usize = 64 * 1024;
 
-/// Where in the run a message stands.
+/// The page of an execution that a message belongs to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PageLocation<'a> {
-    /// Ids of the step and those around it, without numbers: `issues.comments`.
+    /// Ids of the enclosing steps and the step, without numbers: `issues.comments`.
     pub(crate) step: &'a str,
-    /// With numbers: `issues#2`.
+    /// The same with numbers: `issues#2`.
     pub(crate) step_path: &'a str,
-    /// The step's passes before this one.
+    /// Number of earlier pages of the step.
     pub(crate) page: u64,
     pub(crate) time: DateTime<Utc>,
 }
 
-/// A piece of a page.
+/// The number of a chunk within its page, and whether it is the last.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PageChunk {
-    pub(crate) chunk: u32,
+    pub(crate) number: u32,
     pub(crate) last: bool,
 }
 
 impl PageChunk {
-    /// A page that is not cut.
-    pub(crate) const WHOLE: PageChunk = PageChunk { chunk: 0, last: true };
+    /// The only chunk of a page that is not split.
+    pub(crate) const WHOLE: Self = Self { number: 0, last: true };
 }
 
 #[derive(Serialize)]
-struct Position<'a> {
+struct LocationFields<'a> {
     step: &'a str,
     step_path: &'a str,
     page: u64,
@@ -49,7 +50,7 @@ struct Position<'a> {
 }
 
 #[derive(Serialize)]
-struct WireError<'a> {
+struct ErrorFields<'a> {
     class: &'a str,
     code: &'a str,
     message: &'a str,
@@ -58,80 +59,81 @@ struct WireError<'a> {
     pointer: &'a str,
 }
 
-/// What an error message adds.
+/// An error with what its message reports about it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ErrorReport<'a> {
     pub(crate) error: &'a ExecutionError,
-    /// Tries after the first.
+    /// Number of tries after the first.
     pub(crate) retries: u32,
-    /// The run goes on.
+    /// Whether the execution continues.
     pub(crate) ignored: bool,
-    /// Errors of the same pass before it.
+    /// Number of earlier errors of the same page.
     pub(crate) chunk: u32,
 }
 
-/// What stands beside a body.
+/// Data of a page in addition to its body.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PageExtras<'a> {
     /// JSON.
     pub(crate) extracted: &'a [u8],
-    /// JSON object of what sub-steps left that ran once for the page; empty without any.
+    /// JSON object of the results of sub-steps that ran once for the page; empty if there are none.
     pub(crate) steps: &'a [u8],
 }
 
-/// A page, or a chunk of it.
+/// Creates the message of a page or chunk.
 pub(crate) fn response_message(
     origin: &MessageOrigin,
-    at: PageLocation<'_>,
-    part: PageChunk,
+    page: PageLocation<'_>,
+    chunk: PageChunk,
     exchange: &HttpExchange,
     body: &MessageBody,
-    beside: PageExtras<'_>,
+    extras: PageExtras<'_>,
 ) -> Message {
-    assemble(origin, at, part, exchange, body, beside, None)
+    assemble(origin, page, chunk, exchange, body, extras, None)
 }
 
-/// An error. Its body is shortened to a text where the message would be larger than `max_bytes`.
+/// Creates an error message. If it would exceed `max_bytes`, its body is truncated to a text, and
+/// finally dropped.
 pub(crate) fn error_message(
     origin: &MessageOrigin,
-    at: PageLocation<'_>,
+    page: PageLocation<'_>,
     exchange: &HttpExchange,
     body: MessageBody,
-    facts: ErrorReport<'_>,
+    report: ErrorReport<'_>,
     max_bytes: usize,
 ) -> Message {
-    let wire = WireError {
-        class: facts.error.class.as_str(),
-        code: &facts.error.code,
-        message: &facts.error.message,
-        retries: facts.retries,
-        ignored: facts.ignored,
-        pointer: &facts.error.pointer,
+    let fields = ErrorFields {
+        class: report.error.class.as_str(),
+        code: &report.error.code,
+        message: &report.error.message,
+        retries: report.retries,
+        ignored: report.ignored,
+        pointer: &report.error.pointer,
     };
-    let wire = serde_json::to_vec(&wire).unwrap_or_default();
+    let error = serde_json::to_vec(&fields).unwrap_or_default();
     let make = |body: &MessageBody| {
         assemble(
             origin,
-            at,
-            PageChunk { chunk: facts.chunk, last: true },
+            page,
+            PageChunk { number: report.chunk, last: true },
             exchange,
             body,
             PageExtras { extracted: b"null", steps: b"" },
-            Some(&wire),
+            Some(&error),
         )
     };
-    // A body that could not be read stands there as text, and never whole.
-    let body = if body.kind == BodyKind::Text { shortened(&body) } else { body };
+    // A body that could not be parsed is text, which is always truncated: it may be anything.
+    let body = if body.kind == BodyKind::Text { truncated(&body) } else { body };
     let message = make(&body);
     if message.size() <= max_bytes {
         return message;
     }
-    let shorter = make(&shortened(&body));
+    let shorter = make(&truncated(&body));
     if shorter.size() <= max_bytes { shorter } else { make(&MessageBody::empty()) }
 }
 
-/// The beginning of a body as text.
-fn shortened(body: &MessageBody) -> MessageBody {
+/// Returns the start of a body as text.
+fn truncated(body: &MessageBody) -> MessageBody {
     let array = body.array();
     if body.kind == BodyKind::Text
         && let Ok([text]) = serde_json::from_slice::<[String; 1]>(&array)
@@ -150,25 +152,25 @@ fn shortened(body: &MessageBody) -> MessageBody {
 
 fn assemble(
     origin: &MessageOrigin,
-    at: PageLocation<'_>,
-    part: PageChunk,
+    page: PageLocation<'_>,
+    chunk: PageChunk,
     exchange: &HttpExchange,
     body: &MessageBody,
-    beside: PageExtras<'_>,
+    extras: PageExtras<'_>,
     error: Option<&[u8]>,
 ) -> Message {
-    let PageExtras { extracted, steps } = beside;
-    let position = json::members(&Position {
-        step: at.step,
-        step_path: at.step_path,
-        page: at.page,
-        chunk: part.chunk,
-        last_chunk: part.last,
-        timestamp: timestamp(at.time),
+    let PageExtras { extracted, steps } = extras;
+    let location = json::members(&LocationFields {
+        step: page.step,
+        step_path: page.step_path,
+        page: page.page,
+        chunk: chunk.number,
+        last_chunk: chunk.last,
+        timestamp: timestamp(page.time),
     });
     let mut payload = Vec::with_capacity(1024 + exchange.0.len() + body.size() + extracted.len());
     payload.push(b'{');
-    for members in [&origin.head, &position, &origin.trace, &exchange.0] {
+    for members in [&origin.head, &location, &origin.trace, &exchange.0] {
         payload.extend_from_slice(members);
         payload.push(b',');
     }
@@ -194,16 +196,20 @@ fn assemble(
         None => (Topic::Responses, "api.response"),
         Some(_) => (Topic::Errors, "api.error"),
     };
-    let place =
-        Place { execution_id: &origin.execution_id, kind, step_path: at.step_path, chunk: part.chunk };
-    let content = Content {
+    let position = MessagePosition {
+        execution_id: &origin.execution_id,
+        kind,
+        step_path: page.step_path,
+        chunk: chunk.number,
+    };
+    let content = MessageContent {
         body_kind: body.kind.as_str(),
         response_body: &payload[body_at],
         extracted_data: extracted,
         steps,
-        last_chunk: part.last,
+        last_chunk: chunk.last,
         error: error.unwrap_or(b"null"),
     };
-    let names = Names { kind, message_id: content.message_id(&place), position: place.position() };
+    let names = MessageNames { kind, message_id: content.message_id(&position), position: position.to_hex() };
     Message { topic, key: origin.key.clone(), headers: origin.headers(names), payload: payload.into() }
 }

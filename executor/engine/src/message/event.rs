@@ -1,10 +1,12 @@
-//! `execution.started`: the run's own event. (`execution.completed` is the control plane's, after its commit.)
+//! The `execution.started` event. The control plane creates `execution.completed` after its commit.
+
+use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::id::{Place, fingerprint};
-use super::origin::{MessageOrigin, Names, timestamp};
-use super::{Message, Topic};
+use super::id::{MessagePosition, fingerprint};
+use super::kafka::{Message, Topic};
+use super::origin::{MessageNames, MessageOrigin, timestamp};
 use crate::attempt::{ExecutionIdentity, TraceContext};
 use crate::input::CurrentTime;
 use crate::progress::{Counts, Progress};
@@ -12,7 +14,7 @@ use crate::progress::{Counts, Progress};
 const STARTED: &str = "execution.started";
 
 #[derive(Serialize)]
-struct Event<'a> {
+struct StartedEvent<'a> {
     #[serde(rename = "type")]
     kind: &'a str,
     tenant_id: String,
@@ -29,19 +31,21 @@ struct Event<'a> {
     timestamp: String,
     scheduled_at: String,
     counts: Counts,
-    positions: &'a std::collections::BTreeMap<String, u64>,
+    positions: &'a BTreeMap<String, u64>,
     error: Option<()>,
 }
 
-/// The event of an attempt's beginning. `progress` is what earlier attempts did. Each attempt has an id of its own: it
-/// hashes the fence as well (the same lengths-and-bytes form as other ids: execution id, type, fence).
+/// Creates the event of an attempt's start. `progress` is that of earlier attempts.
+///
+/// The message id differs for each attempt, since it also hashes the fence: it is the [`fingerprint`]
+/// of execution id, type and fence. The position is that of the execution and stays the same.
 pub fn started(
     identity: &ExecutionIdentity,
     trace: &TraceContext,
     progress: &Progress,
     now: CurrentTime,
 ) -> Message {
-    let event = Event {
+    let event = StartedEvent {
         kind: STARTED,
         tenant_id: identity.tenant_id.to_string(),
         integration: &identity.integration,
@@ -61,12 +65,13 @@ pub fn started(
         error: None,
     };
     let origin = MessageOrigin::new(identity, trace);
-    let place = Place { execution_id: &event.execution_id, kind: STARTED, step_path: "", chunk: 0 };
+    let position =
+        MessagePosition { execution_id: &event.execution_id, kind: STARTED, step_path: "", chunk: 0 };
     let fence = identity.fence.to_string();
-    let names = Names {
+    let names = MessageNames {
         kind: STARTED,
         message_id: fingerprint(&[event.execution_id.as_bytes(), STARTED.as_bytes(), fence.as_bytes()]),
-        position: place.position(),
+        position: position.to_hex(),
     };
     let payload = serde_json::to_vec(&event).unwrap_or_default();
     Message {

@@ -1,4 +1,4 @@
-//! What a message says about the request and the answer it came from. Redacted here, once for a page.
+//! The part of a message that describes its HTTP request and response, redacted once per page.
 
 use std::borrow::Cow;
 
@@ -7,10 +7,10 @@ use serde::{Serialize, Serializer};
 use super::json;
 use super::redact::{REDACTED, Redactor};
 
-/// Bytes of a request body that a message shows.
+/// Most bytes of a request body that a message shows.
 const REQUEST_BODY_MAX: usize = 64 * 1024;
 
-/// The request as it was sent, or would have been.
+/// The request as it was sent, or would have been sent.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct SentRequest {
     pub(crate) url: Option<String>,
@@ -19,10 +19,10 @@ pub(crate) struct SentRequest {
     pub(crate) body: Option<bytes::Bytes>,
 }
 
-/// The head of the answer.
+/// The head of the response.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ReceivedResponse {
-    /// Where redirects led elsewhere.
+    /// The final URL if it differs from the requested one.
     pub(crate) url: Option<String>,
     pub(crate) status: Option<u16>,
     pub(crate) headers: Option<Vec<(String, String)>>,
@@ -31,55 +31,55 @@ pub(crate) struct ReceivedResponse {
 }
 
 #[derive(Serialize)]
-struct Wire<'a> {
+struct ExchangeFields<'a> {
     request_url: Option<String>,
     response_url: Option<String>,
     request_method: Option<&'a str>,
-    request_headers: Headers<'a>,
+    request_headers: JoinedHeaders<'a>,
     request_body: Option<String>,
     status_code: Option<u16>,
-    response_headers: Option<Headers<'a>>,
+    response_headers: Option<JoinedHeaders<'a>>,
     response_size: Option<u64>,
     duration_ms: Option<u64>,
 }
 
-/// `"request_url": … "duration_ms": …`, without braces.
+/// A redacted request and response: JSON members `"request_url"` to `"duration_ms"`, without braces.
 pub(crate) struct HttpExchange(pub(super) Vec<u8>);
 
 impl HttpExchange {
-    /// Its bytes in a message.
+    /// Returns its size in a message, in bytes.
     pub(crate) fn size(&self) -> usize {
         self.0.len()
     }
 
-    pub(crate) fn new(sent: &SentRequest, answer: &ReceivedResponse, redactor: &Redactor) -> HttpExchange {
-        let wire = Wire {
+    pub(crate) fn new(sent: &SentRequest, response: &ReceivedResponse, redactor: &Redactor) -> Self {
+        let fields = ExchangeFields {
             request_url: sent.url.as_deref().map(|url| redactor.url(url)),
-            response_url: answer.url.as_deref().map(|url| redactor.url(url)),
+            response_url: response.url.as_deref().map(|url| redactor.url(url)),
             request_method: sent.method,
-            request_headers: joined(&sent.headers, redactor),
-            request_body: sent.body.as_deref().map(|body| shown(body, redactor)),
-            status_code: answer.status,
-            response_headers: answer.headers.as_ref().map(|headers| joined(headers, redactor)),
-            response_size: answer.size,
-            duration_ms: answer.duration_ms,
+            request_headers: join_headers(&sent.headers, redactor),
+            request_body: sent.body.as_deref().map(|body| visible_body(body, redactor)),
+            status_code: response.status,
+            response_headers: response.headers.as_ref().map(|headers| join_headers(headers, redactor)),
+            response_size: response.size,
+            duration_ms: response.duration_ms,
         };
-        HttpExchange(json::members(&wire))
+        Self(json::members(&fields))
     }
 }
 
-/// Headers in the order of their names, each once.
+/// Headers sorted by name, each name once.
 #[derive(Debug, PartialEq)]
-struct Headers<'a>(Vec<(&'a str, Cow<'a, str>)>);
+struct JoinedHeaders<'a>(Vec<(&'a str, Cow<'a, str>)>);
 
-impl Serialize for Headers<'_> {
+impl Serialize for JoinedHeaders<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_map(self.0.iter().map(|(name, value)| (name, value)))
     }
 }
 
-/// Repeated headers are joined with a comma.
-fn joined<'a>(headers: &'a [(String, String)], redactor: &Redactor) -> Headers<'a> {
+/// Redacts headers and joins repeated ones with a comma.
+fn join_headers<'a>(headers: &'a [(String, String)], redactor: &Redactor) -> JoinedHeaders<'a> {
     let mut all: Vec<(&str, Cow<'_, str>)> =
         headers.iter().map(|(name, value)| (name.as_str(), redactor.header(name, value))).collect();
     all.sort_by_key(|(name, _)| *name);
@@ -92,11 +92,12 @@ fn joined<'a>(headers: &'a [(String, String)], redactor: &Redactor) -> Headers<'
         }
         same
     });
-    Headers(all)
+    JoinedHeaders(all)
 }
 
-/// Redacted before it is cut: half a secret at the border would be no match.
-fn shown(body: &[u8], redactor: &Redactor) -> String {
+/// Returns the start of a request body without secrets.
+fn visible_body(body: &[u8], redactor: &Redactor) -> String {
+    // Redacted before it is truncated: a secret cut in half would not be recognised.
     let text = String::from_utf8_lossy(body);
     let clean = redactor.text(&text);
     json::truncate_text(&clean, REQUEST_BODY_MAX).to_owned()
@@ -111,20 +112,20 @@ mod tests {
     }
 
     #[test]
-    fn repeated_headers_are_joined_and_credentials_named_once() {
+    fn repeated_headers_are_joined_and_credentials_redacted_once() {
         let headers = [
             header("vary", "a"),
             header("vary", "b"),
             header("set-cookie", "x=1"),
             header("set-cookie", "y=2"),
         ];
-        let all = joined(&headers, &Redactor::default());
-        assert_eq!(all, Headers(vec![("set-cookie", REDACTED.into()), ("vary", "a, b".into())]));
+        let all = join_headers(&headers, &Redactor::default());
+        assert_eq!(all, JoinedHeaders(vec![("set-cookie", REDACTED.into()), ("vary", "a, b".into())]));
     }
 
     #[test]
-    fn a_long_request_body_is_cut() {
+    fn long_request_body_is_truncated() {
         let body = "é".repeat(REQUEST_BODY_MAX);
-        assert_eq!(shown(body.as_bytes(), &Redactor::default()).len(), REQUEST_BODY_MAX);
+        assert_eq!(visible_body(body.as_bytes(), &Redactor::default()).len(), REQUEST_BODY_MAX);
     }
 }

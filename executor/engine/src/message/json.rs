@@ -1,8 +1,9 @@
-//! BodyStreaming of JSON text, put together without a tree: what came from an upstream is copied as the bytes that it was.
+//! Helpers for JSON that is assembled as text, so that an upstream's bytes are copied unchanged.
 
 use serde::Serialize;
 
-/// The members of a struct as JSON, without the braces. Structs here hold texts and numbers: printing them cannot fail.
+/// Prints the members of a struct as JSON without the braces. The structs used here hold strings and
+/// numbers, which always print.
 pub(super) fn members<T: Serialize>(value: &T) -> Vec<u8> {
     let mut text = serde_json::to_vec(value).unwrap_or_default();
     text.pop();
@@ -12,12 +13,12 @@ pub(super) fn members<T: Serialize>(value: &T) -> Vec<u8> {
     text
 }
 
-/// A JSON string.
+/// Prints a JSON string.
 pub(super) fn string(text: &str) -> Vec<u8> {
     serde_json::to_vec(text).unwrap_or_default()
 }
 
-/// The longest part from the beginning that is no longer than `max` bytes and cuts no character.
+/// Returns the longest prefix of at most `max` bytes that does not split a character.
 pub(crate) fn truncate_text(text: &str, max: usize) -> &str {
     if text.len() <= max {
         return text;
@@ -34,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_is_cut_between_characters() {
+    fn text_is_cut_between_characters() {
         assert_eq!(truncate_text("aéb", 2), "a");
         assert_eq!(truncate_text("aéb", 3), "aé");
         assert_eq!(truncate_text("aéb", 9), "aéb");

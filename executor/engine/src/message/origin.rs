@@ -1,28 +1,27 @@
-//! What all messages of an attempt share: the key, the first headers, the head of the envelope.
+//! The parts that all messages of an attempt share: key, first headers, and first envelope fields.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::Serialize;
 
+use super::json;
 use crate::attempt::{ExecutionIdentity, TraceContext};
 
-use super::json;
-
-/// The attempt that a message comes from, its constant parts printed once.
+/// The attempt that messages come from, with its constant JSON printed once.
 pub(crate) struct MessageOrigin {
     pub(super) execution_id: String,
     pub(super) key: String,
-    /// `"tenant_id": … "attempt": …`, without braces.
+    /// JSON members `"tenant_id"` to `"attempt"`, without braces.
     pub(super) head: Vec<u8>,
-    /// `"trace_id": … "span_id": …`, without braces.
+    /// JSON members `"trace_id"` and `"span_id"`, without braces.
     pub(super) trace: Vec<u8>,
     identity: ExecutionIdentity,
     traceparent: String,
     tracestate: String,
 }
 
-/// First fields of every envelope, in the order in which they are sent.
+/// The first fields of every envelope, in the order in which they are sent.
 #[derive(Serialize)]
-pub(super) struct Head<'a> {
+struct EnvelopeHead<'a> {
     tenant_id: String,
     integration: &'a str,
     plan_key: &'a str,
@@ -34,22 +33,22 @@ pub(super) struct Head<'a> {
 }
 
 #[derive(Serialize)]
-struct Trace<'a> {
+struct TraceIds<'a> {
     trace_id: Option<&'a str>,
     span_id: Option<&'a str>,
 }
 
-/// What the headers of one message say beside those of its attempt.
-pub(super) struct Names {
+/// The header values that differ between the messages of an attempt.
+pub(super) struct MessageNames {
     pub(super) kind: &'static str,
     pub(super) message_id: String,
     pub(super) position: String,
 }
 
 impl MessageOrigin {
-    pub(crate) fn new(identity: &ExecutionIdentity, trace: &TraceContext) -> MessageOrigin {
+    pub(crate) fn new(identity: &ExecutionIdentity, trace: &TraceContext) -> Self {
         let execution_id = identity.execution_id.to_string();
-        let head = Head {
+        let head = EnvelopeHead {
             tenant_id: identity.tenant_id.to_string(),
             integration: &identity.integration,
             plan_key: &identity.plan_key,
@@ -60,9 +59,9 @@ impl MessageOrigin {
             attempt: identity.attempt,
         };
         let (trace_id, span_id) = trace_ids(&trace.traceparent);
-        MessageOrigin {
+        Self {
             head: json::members(&head),
-            trace: json::members(&Trace { trace_id, span_id }),
+            trace: json::members(&TraceIds { trace_id, span_id }),
             key: format!("{}:{}:{}", identity.tenant_id, identity.plan_key, identity.config_id),
             execution_id,
             identity: identity.clone(),
@@ -75,8 +74,8 @@ impl MessageOrigin {
         &self.identity
     }
 
-    /// All headers of a message, in order. Those of a run that is not traced lack the trace.
-    pub(super) fn headers(&self, names: Names) -> Vec<(&'static str, String)> {
+    /// Returns all headers of a message, in order; trace headers only if the execution is traced.
+    pub(super) fn headers(&self, names: MessageNames) -> Vec<(&'static str, String)> {
         let mut headers = vec![
             ("tenant_id", self.identity.tenant_id.to_string()),
             ("integration", self.identity.integration.clone()),
@@ -101,7 +100,7 @@ impl MessageOrigin {
     }
 }
 
-/// Trace and span id of a `traceparent` (W3C Trace Context: `version-trace-span-flags`).
+/// Returns trace and span id of a `traceparent` (W3C Trace Context: `version-trace-span-flags`).
 fn trace_ids(traceparent: &str) -> (Option<&str>, Option<&str>) {
     let mut parts = traceparent.split('-').skip(1);
     let trace = parts.next().filter(|id| id.len() == 32);
@@ -109,7 +108,7 @@ fn trace_ids(traceparent: &str) -> (Option<&str>, Option<&str>) {
     (trace, span)
 }
 
-/// A time as messages spell it: RFC 3339, milliseconds, `Z`.
+/// Formats a time for messages: RFC 3339 in UTC with milliseconds and `Z`.
 pub(super) fn timestamp(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Millis, true)
 }
@@ -119,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn trace_ids_come_from_a_whole_traceparent_alone() {
+    fn incomplete_traceparent_has_no_ids() {
         let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         assert_eq!(trace_ids(parent), (Some("0af7651916cd43dd8448eb211c80319c"), Some("b7ad6b7169203331")));
         assert_eq!(trace_ids(""), (None, None));

@@ -1,18 +1,18 @@
-//! Takes secrets out of what a message says about a request, and out of the words of an error.
+//! Redacts secrets in the part of a message that describes a request, and in error texts.
 //!
-//! In: the secret texts of the config, in every form a template could have put them in: as they are, percent-encoded,
-//! escaped in JSON, in base64 alone or inside a longer text. Never touched: response bodies.
+//! Secrets are the secret texts of the config in every form that a template can give them (see
+//! `secret_forms`). Response bodies are never altered.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::forms::forms_of;
+use super::secret_forms::forms_of;
 
-/// What stands where a secret stood.
+/// The text that replaces a secret.
 pub(crate) const REDACTED: &str = "[REDACTED]";
 
-/// Header names that carry credentials whatever the config says.
+/// Words in the names of headers that carry credentials, whatever the config declares as secret.
 const HEADER_WORDS: [&str; 10] = [
     "authorization",
     "cookie",
@@ -26,7 +26,8 @@ const HEADER_WORDS: [&str; 10] = [
     "credential",
 ];
 
-/// Query parameters that carry credentials or signatures; compared in lower case without `-` and `_`.
+/// Query parameters that carry credentials or signatures; compared in lower case, without `-` and
+/// `_`.
 const QUERY_NAMES: [&str; 29] = [
     "accesskey",
     "accesstoken",
@@ -59,28 +60,29 @@ const QUERY_NAMES: [&str; 29] = [
     "xfunctionskey",
 ];
 
-/// The secrets of one run. Has no `Debug`.
+/// The secrets of one execution. It has no `Debug`, so that they cannot be logged.
 #[derive(Default)]
 pub(crate) struct Redactor {
-    /// Every form of every secret, longest first, so that no form is cut by a shorter one inside it.
+    /// Every form of every secret, longest first: a shorter form inside a longer one would leave its
+    /// rest in the text.
     forms: Vec<String>,
 }
 
 impl Redactor {
-    /// Takes the secrets from a config's values, by RFC 6901 pointers. A pointer to an object or a list means all texts
-    /// and numbers in it; one to nothing is passed over.
-    pub(crate) fn new(values: &Value, pointers: &[String]) -> Redactor {
+    /// Creates a redactor for the config values at RFC 6901 pointers. A pointer to an object or list
+    /// covers all strings and numbers in it; a pointer without a target is ignored.
+    pub(crate) fn new(values: &Value, pointers: &[String]) -> Self {
         let mut secrets = Vec::new();
         for pointer in pointers {
             if let Some(value) = values.pointer(pointer) {
                 collect(value, &mut secrets);
             }
         }
-        Redactor::default().with_secrets(&secrets)
+        Self::default().with_secrets(&secrets)
     }
 
-    /// Takes further secrets: texts.
-    pub(crate) fn with_secrets(mut self, secrets: &[String]) -> Redactor {
+    /// Adds further secret texts.
+    pub(crate) fn with_secrets(mut self, secrets: &[String]) -> Self {
         let secrets = secrets.iter().filter(|secret| !secret.is_empty());
         self.forms.extend(secrets.flat_map(|secret| forms_of(secret)));
         self.forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
@@ -88,7 +90,7 @@ impl Redactor {
         self
     }
 
-    /// The text without secrets.
+    /// Replaces the secrets in a text.
     pub(crate) fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut clean = Cow::Borrowed(text);
         for form in &self.forms {
@@ -99,7 +101,7 @@ impl Redactor {
         clean
     }
 
-    /// The value of a request or response header.
+    /// Redacts the value of a request or response header.
     pub(crate) fn header<'a>(&self, name: &str, value: &'a str) -> Cow<'a, str> {
         if carries_credentials(name) {
             return Cow::Borrowed(REDACTED);
@@ -107,8 +109,8 @@ impl Redactor {
         self.text(value)
     }
 
-    /// A url: without user and password, without the values of parameters that carry credentials or signatures, and
-    /// without secrets.
+    /// Redacts user and password, the values of credential and signature parameters, and secrets in a
+    /// URL.
     pub(crate) fn url(&self, url: &str) -> String {
         let (before, fragment) =
             url.split_once('#').map_or((url, None), |(url, fragment)| (url, Some(fragment)));
@@ -132,11 +134,11 @@ impl Redactor {
     }
 }
 
-/// Whether a header's name has one of the words in it.
+/// Returns whether a header name contains one of the credential words.
 fn carries_credentials(name: &str) -> bool {
     let bytes = name.as_bytes();
     let begins = |at: usize| HEADER_WORDS.iter().any(|word| bytes[at..].starts_with(word.as_bytes()));
-    // Each answer has a dozen headers: most places are passed over by their first letter.
+    // Every response has a dozen headers: comparing first letters skips most offsets cheaply.
     (0..bytes.len()).any(|at| matches!(bytes[at], b'a' | b'c' | b'p' | b's' | b't') && begins(at))
 }
 
@@ -167,7 +169,8 @@ fn push_pair(clean: &mut String, pair: &str) {
     }
 }
 
-/// Parts of a presigned url of the large clouds: `X-Amz-Signature`, `X-Goog-Credential`, `X-Amz-Security-Token`.
+/// Returns whether a parameter is part of a presigned URL of a large cloud, such as `X-Amz-Signature`,
+/// `X-Goog-Credential` or `X-Amz-Security-Token`.
 fn is_signed_url_part(plain: &str) -> bool {
     (plain.starts_with("xamz") || plain.starts_with("xgoog"))
         && ["signature", "credential", "securitytoken"].iter().any(|part| plain.ends_with(part))
@@ -193,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_number_or_list_is_secret_too() {
+    fn numbers_and_lists_are_redacted() {
         let values = json!({"pin": 123456, "keys": ["alpha", {"b": "beta"}], "on": true});
         let pointers = ["/pin", "/keys", "/on", "/gone"].map(str::to_owned);
         let redactor = Redactor::new(&values, &pointers);
@@ -201,13 +204,13 @@ mod tests {
     }
 
     #[test]
-    fn secrets_from_elsewhere_are_hidden_with_those_of_the_values() {
+    fn added_secrets_are_redacted() {
         let redactor = redactor("alpha").with_secrets(&["beta gamma".to_owned(), String::new()]);
         assert_eq!(redactor.text("alpha, beta gamma, beta%20gamma"), "[REDACTED], [REDACTED], [REDACTED]");
     }
 
     #[test]
-    fn headers_that_carry_credentials_lose_their_value() {
+    fn credential_headers_are_redacted() {
         let redactor = Redactor::default();
         for name in
             ["authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-auth-token"]
@@ -218,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_lose_users_credentials_and_signatures() {
+    fn urls_lose_user_info_credentials_and_signatures() {
         let cases = [
             ("https://u:p@h/x?page=2", "https://[REDACTED]@h/x?page=2"),
             ("https://h/x?api_key=1&page=2#f", "https://h/x?api_key=[REDACTED]&page=2#f"),
@@ -232,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_secret_redacts_nothing() {
+    fn empty_secret_redacts_nothing() {
         assert_eq!(redactor("").text("anything"), "anything");
     }
 }

@@ -22,7 +22,7 @@ pub(crate) trait Upstream {
 /// An upstream's response.
 pub(crate) struct Reply {
     pub(crate) result: Result<Response, FetchError>,
-    /// Bytes after which a streamed body break_after off.
+    /// Bytes after which a streamed body breaks off.
     pub(crate) break_after: Option<usize>,
 }
 
@@ -167,7 +167,7 @@ struct SimulatedProcess<'a> {
     inputs: Vec<Input>,
     /// Unacknowledged messages, each with the step at which it is acknowledged.
     sending: Vec<(usize, EmitId, Message)>,
-    /// Streamed bodies: the undelivered rest, and whether the body break_after off after it.
+    /// Streamed bodies: the undelivered rest, and whether the body breaks off after it.
     bodies: BTreeMap<TryId, (Bytes, bool)>,
     in_flight: BTreeSet<TryId>,
 }

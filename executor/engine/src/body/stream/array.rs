@@ -1,72 +1,72 @@
-//! The elements of a JSON list at a plain path, out of pieces.
+//! Parses the elements of a JSON list at a plain path, from pieces.
 //!
-//! Everything before, beside and after the list is passed over and checked, to the document's end. A missing member and
-//! null are no rows. A member on the way that stands there twice is an error: the rows of the first may be gone already
-//! when the second comes.
+//! Everything before, beside and after the list is skipped but still validated, to the end of the
+//! document. A missing member and null mean no rows. A member on the path that occurs twice is an
+//! error: the rows of its first occurrence may be emitted already when the second one arrives.
 
 use orchid_plan::{PathSegment, PlainPath};
 
-use super::lexer::{DEPTH_MAX, Event, Fault, Lexer};
-use crate::body::DecodeError;
-use crate::body::raw_list::{is_name, kind_of};
+use super::lexer::{DEPTH_MAX, JsonEvent, JsonLexer, LexerError};
+use crate::body::error::DecodeError;
+use crate::body::json_text::{is_name, json_type_of};
 
-/// A list or object that is open, on the way to the rows.
+/// An open list or object on the path to the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Level {
-    /// Whether its member on the way was seen.
+enum PathLevel {
+    /// An object; `seen` records that its member on the path has occurred.
     Object { seen: bool },
-    /// The number of its next element.
+    /// A list; `next` is the index of its next element.
     List { next: u64 },
-    /// The rows themselves.
+    /// The list of rows.
     Rows,
 }
 
-pub(in crate::body) struct JsonArray {
-    lexer: Lexer,
+/// A parser of the list at a path.
+pub(in crate::body) struct ArrayParser {
+    lexer: JsonLexer,
     path: Vec<PathSegment>,
-    levels: Vec<Level>,
-    /// The member that was just named is the one on the way.
-    named: bool,
-    /// Inside a value that is not on the way, or a row.
-    inside: bool,
+    levels: Vec<PathLevel>,
+    /// Whether the last name read is the member on the path.
+    name_matches: bool,
+    /// Whether the lexer is inside a row or a value beside the path.
+    in_skipped_value: bool,
     found: bool,
-    /// What earlier pieces had of the name being read.
-    name: Held,
-    /// What earlier pieces had of the row being read.
-    row: Held,
+    /// The name being read.
+    name: PartialText,
+    /// The row being read.
+    row: PartialText,
     rows: u64,
     max_row_bytes: usize,
-    /// Bytes of text before this piece.
-    before: u64,
+    /// Bytes of all earlier pieces, for offsets in errors.
+    bytes_before: u64,
 }
 
 /// A part of the text that may have begun in an earlier piece.
 #[derive(Default)]
-struct Held {
+struct PartialText {
+    /// Its bytes from earlier pieces.
     bytes: Vec<u8>,
-    /// Where it begins in this piece; none outside of it.
+    /// Its start in the current piece; `None` if it has not begun.
     start: Option<usize>,
 }
 
-impl JsonArray {
-    pub(super) fn new(path: &PlainPath, max_row_bytes: usize) -> Result<JsonArray, DecodeError> {
+impl ArrayParser {
+    pub(super) fn new(path: &PlainPath, max_row_bytes: usize) -> Result<Self, DecodeError> {
         if path.0.iter().any(|step| matches!(step, PathSegment::Index(index) if *index < 0)) {
-            return Err(DecodeError::NoStream(
-                "an index that counts from a list's end is known at its end alone",
-            ));
+            return Err(DecodeError::NotStreamable("a negative index is only known at the end of its list"));
         }
-        Ok(JsonArray {
-            lexer: Lexer::new(),
+        Ok(Self {
+            lexer: JsonLexer::new(),
             path: path.0.clone(),
             levels: Vec::new(),
-            named: false,
-            inside: false,
+            name_matches: false,
+            in_skipped_value: false,
             found: false,
-            name: Held::default(),
-            row: Held::default(),
+            name: PartialText::default(),
+            row: PartialText::default(),
             rows: 0,
             max_row_bytes,
-            before: 0,
+            bytes_before: 0,
         })
     }
 
@@ -77,45 +77,51 @@ impl JsonArray {
     pub(super) fn next(
         &mut self,
         text: &[u8],
-        at: &mut usize,
+        offset: &mut usize,
         last: bool,
         row: &mut Vec<u8>,
     ) -> Result<bool, DecodeError> {
         loop {
-            let event = self.lexer.next(text, at).map_err(|fault| self.fault(fault, *at))?;
+            let event = self.lexer.next(text, offset).map_err(|error| self.decode_error(error, *offset))?;
             let Some(event) = event else { break };
-            if self.take(event, text, *at, row)? {
+            if self.handle(event, text, *offset, row)? {
                 return Ok(true);
             }
         }
-        self.hold(text)?;
-        self.before += text.len() as u64;
+        self.keep_partial(text)?;
+        self.bytes_before += text.len() as u64;
         if last {
-            // At the top ends no row: this can only be the end of a number that is none.
-            self.lexer.finish().map_err(|fault| self.fault(fault, 0))?;
+            // The event is dropped: the end of the document can only end a top-level number, never a row.
+            self.lexer.finish().map_err(|error| self.decode_error(error, 0))?;
         }
         Ok(false)
     }
 
-    /// True where a row has ended, and stands in `row`.
-    fn take(&mut self, event: Event, text: &[u8], at: usize, row: &mut Vec<u8>) -> Result<bool, DecodeError> {
+    /// Handles an event. Returns true if a row has ended, which is then appended to `row`.
+    fn handle(
+        &mut self,
+        event: JsonEvent,
+        text: &[u8],
+        offset: usize,
+        row: &mut Vec<u8>,
+    ) -> Result<bool, DecodeError> {
         match event {
-            Event::Name => self.name.start = Some(at),
-            Event::NameEnd => {
-                let name = self.name.take(text, at - 1);
-                self.named(&name)?;
+            JsonEvent::Name => self.name.start = Some(offset),
+            JsonEvent::NameEnd => {
+                let name = self.name.take(text, offset - 1);
+                self.compare_name(&name)?;
             }
-            Event::Value(first) => self.begin(first, at)?,
-            Event::ValueEnd if !self.inside => {
+            JsonEvent::Value(first) => self.begin_value(first, offset)?,
+            JsonEvent::ValueEnd if !self.in_skipped_value => {
                 self.levels.pop();
-                self.lexer.watch = self.levels.len();
+                self.lexer.watch_depth = self.levels.len();
             }
-            Event::ValueEnd => {
-                self.inside = false;
+            JsonEvent::ValueEnd => {
+                self.in_skipped_value = false;
                 if self.row.start.is_some() {
-                    let length = self.row.length(at);
+                    let length = self.row.length(offset);
                     self.check_size(length)?;
-                    self.row.append_to(row, text, at);
+                    self.row.append_to(row, text, offset);
                     self.rows += 1;
                     return Ok(true);
                 }
@@ -124,12 +130,13 @@ impl JsonArray {
         Ok(false)
     }
 
-    fn named(&mut self, raw: &[u8]) -> Result<(), DecodeError> {
+    /// Records whether a name is the member on the path.
+    fn compare_name(&mut self, raw: &[u8]) -> Result<(), DecodeError> {
         let step = self.levels.len().checked_sub(1).and_then(|level| self.path.get(level));
-        self.named = match (self.levels.last_mut(), step) {
-            (Some(Level::Object { seen }), Some(PathSegment::Member(wanted))) if is_name(raw, wanted) => {
+        self.name_matches = match (self.levels.last_mut(), step) {
+            (Some(PathLevel::Object { seen }), Some(PathSegment::Member(wanted))) if is_name(raw, wanted) => {
                 if std::mem::replace(seen, true) {
-                    return Err(DecodeError::Repeated(wanted.clone()));
+                    return Err(DecodeError::DuplicateMember(wanted.clone()));
                 }
                 true
             }
@@ -138,50 +145,51 @@ impl JsonArray {
         Ok(())
     }
 
-    /// A value begins, with its first byte just before `at`.
-    fn begin(&mut self, first: u8, at: usize) -> Result<(), DecodeError> {
+    /// Handles the start of a value, whose first byte is right before `offset`.
+    fn begin_value(&mut self, first: u8, offset: usize) -> Result<(), DecodeError> {
         let depth = self.levels.len();
-        let on_the_way = match self.levels.last_mut() {
+        let on_path = match self.levels.last_mut() {
             None => true,
-            Some(Level::Object { .. }) => self.named,
-            Some(Level::List { next }) => {
+            Some(PathLevel::Object { .. }) => self.name_matches,
+            Some(PathLevel::List { next }) => {
                 let number = *next;
                 *next += 1;
                 matches!(self.path.get(depth - 1), Some(PathSegment::Index(index)) if u64::try_from(*index) == Ok(number))
             }
-            Some(Level::Rows) => {
-                self.row.start = Some(at - 1);
+            Some(PathLevel::Rows) => {
+                self.row.start = Some(offset - 1);
                 false
             }
         };
         let level = match (self.path.get(depth), first) {
-            _ if !on_the_way => None,
-            (None, b'[') => Some(Level::Rows),
+            _ if !on_path => None,
+            (None, b'[') => Some(PathLevel::Rows),
             (None, b'n') => None,
-            (None, _) => return Err(DecodeError::NotAList(kind_of(first))),
-            (Some(PathSegment::Member(_)), b'{') => Some(Level::Object { seen: false }),
-            (Some(PathSegment::Index(_)), b'[') => Some(Level::List { next: 0 }),
+            (None, _) => return Err(DecodeError::NotAList(json_type_of(first))),
+            (Some(PathSegment::Member(_)), b'{') => Some(PathLevel::Object { seen: false }),
+            (Some(PathSegment::Index(_)), b'[') => Some(PathLevel::List { next: 0 }),
             (Some(_), _) => None,
         };
-        self.found |= on_the_way && depth == self.path.len();
-        self.inside = level.is_none();
+        self.found |= on_path && depth == self.path.len();
+        self.in_skipped_value = level.is_none();
         self.levels.extend(level);
-        self.lexer.watch = self.levels.len();
+        self.lexer.watch_depth = self.levels.len();
         Ok(())
     }
 
-    /// Keeps what the next piece goes on with.
-    fn hold(&mut self, text: &[u8]) -> Result<(), DecodeError> {
+    /// Keeps the unfinished row or name for the next piece.
+    fn keep_partial(&mut self, text: &[u8]) -> Result<(), DecodeError> {
         if self.row.start.is_some() {
             self.check_size(self.row.length(text.len()))?;
         }
-        self.row.hold(text, usize::MAX);
-        // Each character of a name takes six bytes at the most: what is longer is another name, whatever it is.
-        let most = self.path.iter().map(|step| match step {
+        self.row.keep(text, usize::MAX);
+        // An escaped character takes at most six bytes per byte of the name: anything longer cannot match,
+        // so that a hostile name does not fill the memory.
+        let max = self.path.iter().map(|step| match step {
             PathSegment::Member(name) => 6 * name.len(),
             PathSegment::Index(_) => 0,
         });
-        self.name.hold(text, most.max().unwrap_or_default() + 1);
+        self.name.keep(text, max.max().unwrap_or_default() + 1);
         Ok(())
     }
 
@@ -197,23 +205,23 @@ impl JsonArray {
         Ok(())
     }
 
-    fn fault(&self, fault: Fault, at: usize) -> DecodeError {
-        match fault {
-            Fault::Unexpected(what) => {
-                DecodeError::Json(format!("{what}, at byte {}", self.before + at as u64))
+    fn decode_error(&self, error: LexerError, offset: usize) -> DecodeError {
+        match error {
+            LexerError::Unexpected(what) => {
+                DecodeError::Json(format!("{what} at byte {}", self.bytes_before + offset as u64))
             }
-            Fault::TooDeep => DecodeError::TooDeep(DEPTH_MAX),
+            LexerError::TooDeep => DecodeError::TooDeep(DEPTH_MAX),
         }
     }
 }
 
-impl Held {
-    /// Its bytes so far, were it to end at `end`.
+impl PartialText {
+    /// Returns its length if it ended at `end` of the current piece.
     fn length(&self, end: usize) -> usize {
         self.bytes.len() + end - self.start.unwrap_or(end)
     }
 
-    /// It ends at `end`.
+    /// Appends it to `out`, ending at `end` of the current piece, and resets it.
     fn append_to(&mut self, out: &mut Vec<u8>, text: &[u8], end: usize) {
         out.extend_from_slice(&self.bytes);
         out.extend_from_slice(&text[self.start.unwrap_or(end)..end]);
@@ -227,8 +235,8 @@ impl Held {
         whole
     }
 
-    /// The piece ends, and this goes on: `max` bytes of it are kept.
-    fn hold(&mut self, text: &[u8], max: usize) {
+    /// Keeps its bytes, at most `max`, since it continues in the next piece.
+    fn keep(&mut self, text: &[u8], max: usize) {
         if let Some(start) = self.start {
             let rest = &text[start..];
             let room = max.saturating_sub(self.bytes.len());
@@ -250,7 +258,7 @@ mod tests {
     }
 
     fn rows_of(json: &str, at: &str, size: usize, max: usize) -> Result<(Vec<String>, bool), DecodeError> {
-        let mut array = JsonArray::new(&path(at), max)?;
+        let mut array = ArrayParser::new(&path(at), max)?;
         let mut rows = Vec::new();
         let pieces = json.as_bytes().chunks(size).chain([&b""[..]]).collect::<Vec<_>>();
         for (index, piece) in pieces.iter().enumerate() {
@@ -274,23 +282,23 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_is_an_error_wherever_it_is() {
+    fn invalid_json_is_an_error_anywhere() {
         for (json, at, error) in [
-            ("[1,]", "", "a value is expected, at byte 4"),
-            ("{\"a\":[1],}", "a", "a name in quotes is expected, at byte 10"),
-            ("{\"a\":[1]} x", "a", "something follows after its end, at byte 11"),
-            ("{\"a\":[1", "a", "it ends too early, at byte 7"),
-            ("{\"x\":\"\\q\",\"a\":[1]}", "a", "an escape is none, at byte 8"),
-            ("{\"x\":[{\"y\":01}],\"a\":[1]}", "a", "a number begins with 0, at byte 13"),
-            ("{\"a\":nul}", "a", "true, false or null is misspelt, at byte 9"),
-            (" ", "", "it ends too early, at byte 1"),
+            ("[1,]", "", "expected a value at byte 4"),
+            ("{\"a\":[1],}", "a", "expected a quoted name at byte 10"),
+            ("{\"a\":[1]} x", "a", "unexpected text after the end at byte 11"),
+            ("{\"a\":[1", "a", "unexpected end at byte 7"),
+            ("{\"x\":\"\\q\",\"a\":[1]}", "a", "invalid escape at byte 8"),
+            ("{\"x\":[{\"y\":01}],\"a\":[1]}", "a", "number with a leading zero at byte 13"),
+            ("{\"a\":nul}", "a", "misspelled true, false or null at byte 9"),
+            (" ", "", "unexpected end at byte 1"),
         ] {
             check(json, at, Err(&format!("the body is no JSON: {error}")));
         }
     }
 
     #[test]
-    fn what_is_no_list_is_an_error_with_its_type() {
+    fn value_that_is_no_list_is_an_error_with_its_type() {
         check(r#"{"a":{"b":1}}"#, "a", Err("the rows are of type object, not a list"));
         check(r#"{"a":"b"}"#, "a", Err("the rows are of type text, not a list"));
         check("17", "", Err("the rows are of type number, not a list"));
@@ -298,8 +306,8 @@ mod tests {
     }
 
     #[test]
-    fn a_member_on_the_way_that_stands_there_twice_is_an_error() {
-        let twice = |name: &str| format!("the body has the member {name:?} twice on the way to the rows");
+    fn duplicate_member_on_the_path_is_an_error() {
+        let twice = |name: &str| format!("the body has the member {name:?} twice on the path to the rows");
         check(r#"{"a":[1],"a":[2]}"#, "a", Err(&twice("a")));
         check(r#"{"a":{"b":[]},"x":{"a":1},"\u0061":null}"#, "a/b", Err(&twice("a")));
         check(r#"{"a":{"x":1,"b":null,"x":2,"b":[1]}}"#, "a/b", Err(&twice("b")));
@@ -307,21 +315,21 @@ mod tests {
     }
 
     #[test]
-    fn an_index_from_the_end_cannot_be_followed() {
-        let refused = JsonArray::new(&path("a/-1"), 100).err().unwrap();
+    fn negative_index_is_not_streamable() {
+        let refused = ArrayParser::new(&path("a/-1"), 100).err().unwrap();
         assert_eq!(refused.code(), "EXPRESSION");
     }
 
     #[test]
-    fn a_row_is_bounded_however_it_comes() {
+    fn row_size_is_limited_in_any_pieces() {
         let json = format!("{{\"x\":\"{0}\",\"a\":[1,\"{0}\"]}}", "y".repeat(200));
-        check(&json, "a", Err("row 1 of the body has more than 100 bytes"));
+        check(&json, "a", Err("row 1 of the body is larger than 100 bytes"));
         let name = format!("{{\"{0}\":1,\"a\":[\"{1}\"]}}", "n".repeat(200), "y".repeat(98));
         check(&name, "a", Ok((&[&format!("\"{}\"", "y".repeat(98))], true)));
     }
 
     #[test]
-    fn rows_are_the_bytes_that_came() {
+    fn rows_keep_their_bytes() {
         check(
             " {\"x\":[[]], \"data\": {\"items\": [ {\"n\": 1.10, \"t\": \"\\u00fc]\"} , 12345678901234567890123,null]}} ",
             "data/items",
@@ -340,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_null_is_no_rows() {
+    fn missing_or_null_value_has_no_rows() {
         for (json, at) in
             [("{}", "a"), ("5", "a"), ("[1]", "a"), ("{\"a\":1}", "0"), ("{\"b\":{\"a\":[1]}}", "a")]
         {

@@ -1,55 +1,62 @@
-//! CSV: a row a record, as an object of texts by the header, or as a list of texts without one (RFC 4180, with the plan's
-//! delimiter and quote). Empty lines are passed over.
+//! Parses CSV (RFC 4180, with the plan's delimiter and quote): one row per record, as an object of
+//! strings named by the header, or as a list of strings without one. Empty lines are skipped.
+
+use std::collections::HashMap;
 
 use csv_core::{ReadRecordResult, Reader, ReaderBuilder};
 use orchid_plan::{CsvHeader, CsvRules};
 
-use crate::body::DecodeError;
+use crate::body::error::DecodeError;
 
-/// Fields of a record at most.
+/// Largest number of fields in a record.
 const FIELDS_MAX: usize = 65_536;
 
-pub(in crate::body) struct Csv {
+/// A parser of CSV records.
+pub(in crate::body) struct CsvParser {
     reader: Reader,
-    /// The fields of the record being read, one after the other; `written` bytes of it.
+    /// The concatenated fields of the current record; the first `written` bytes are valid.
     record: Vec<u8>,
     written: usize,
-    /// Where each field ends in `record`; `fields` of them.
+    /// The end of each field in `record`; the first `fields` entries are valid.
     ends: Vec<usize>,
     fields: usize,
-    header: Header,
-    /// A byte was read.
+    header: FieldNames,
+    /// Whether any byte was read.
     begun: bool,
-    ending: ExecutionEnd,
-    /// The last byte read ended a line.
+    ending: InputEnd,
+    /// Whether the last byte read was a line break.
     at_line_end: bool,
     rows: u64,
     max_row_bytes: usize,
 }
 
-/// What names the fields.
-enum Header {
-    /// The first record, which has not come yet.
-    Due,
-    /// Each name as `"name":`.
-    Names(Vec<Vec<u8>>),
-    /// Nothing: a row is a list, as long as the first one was.
+/// The names of the fields.
+enum FieldNames {
+    /// The first record, not read yet, has the names.
+    Pending,
+    /// Names as JSON members, `"name":`.
+    Known(Vec<Vec<u8>>),
+    /// No names: a row is a list with as many fields as the first one.
     None { fields: Option<usize> },
 }
 
-/// How far the end of the text is told to the reader.
+/// How much of the end of the text the CSV reader has been given.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum ExecutionEnd {
+enum InputEnd {
+    /// More text may follow.
     Open,
-    /// The last record was given the end of line that it may lack: what is still open then is a quote.
+    /// The reader got a final line break. A record that is still open after it has an unclosed quote.
     Closing,
+    /// The reader has finished.
     Closed,
 }
 
-impl Csv {
+impl CsvParser {
+    /// Creates a parser.
+    ///
     /// # Errors
-    /// Where the plan names a field twice.
-    pub(in crate::body) fn new(rules: &CsvRules, max_row_bytes: usize) -> Result<Csv, DecodeError> {
+    /// If the plan's header has a name twice.
+    pub(in crate::body) fn new(rules: &CsvRules, max_row_bytes: usize) -> Result<Self, DecodeError> {
         let mut builder = ReaderBuilder::new();
         builder.delimiter(rules.delimiter);
         match rules.quote {
@@ -57,11 +64,11 @@ impl Csv {
             None => builder.quoting(false),
         };
         let header = match &rules.header {
-            CsvHeader::First => Header::Due,
-            CsvHeader::None => Header::None { fields: None },
-            CsvHeader::Names(names) => Header::Names(named(names.iter().map(String::as_str), 1)?),
+            CsvHeader::First => FieldNames::Pending,
+            CsvHeader::None => FieldNames::None { fields: None },
+            CsvHeader::Names(names) => FieldNames::Known(json_names(names.iter().map(String::as_str), 1)?),
         };
-        Ok(Csv {
+        Ok(Self {
             reader: builder.build(),
             record: vec![0; 1024],
             written: 0,
@@ -69,7 +76,7 @@ impl Csv {
             fields: 0,
             header,
             begun: false,
-            ending: ExecutionEnd::Open,
+            ending: InputEnd::Open,
             at_line_end: false,
             rows: 0,
             max_row_bytes,
@@ -79,13 +86,13 @@ impl Csv {
     pub(super) fn next(
         &mut self,
         text: &[u8],
-        at: &mut usize,
+        offset: &mut usize,
         last: bool,
         row: &mut Vec<u8>,
     ) -> Result<bool, DecodeError> {
-        while self.record(text, at, last)? {
+        while self.read_record(text, offset, last)? {
             let start = row.len();
-            let is_row = self.take(row);
+            let is_row = self.write_row(row);
             (self.written, self.fields) = (0, 0);
             if !is_row? {
                 continue;
@@ -99,18 +106,19 @@ impl Csv {
         Ok(false)
     }
 
-    /// Reads on to the end of a record; false where the text ends before.
-    fn record(&mut self, text: &[u8], at: &mut usize, last: bool) -> Result<bool, DecodeError> {
+    /// Reads up to the end of a record. Returns false if the text ends before it.
+    fn read_record(&mut self, text: &[u8], offset: &mut usize, last: bool) -> Result<bool, DecodeError> {
         loop {
-            let left = &text[*at..];
+            let left = &text[*offset..];
             let input = match self.ending {
-                // One byte first: the reader would take a second byte order mark for one, where it comes in one piece.
-                ExecutionEnd::Open if !left.is_empty() && !self.begun => &left[..1],
-                ExecutionEnd::Open if !left.is_empty() => left,
-                ExecutionEnd::Open if !last => return Ok(false),
-                ExecutionEnd::Open => b"\n",
-                ExecutionEnd::Closing => b"",
-                ExecutionEnd::Closed => return Ok(false),
+                // The reader skips a byte order mark in its first input, but the decoder already removed it: a
+                // second mark is content, and a first input of one byte cannot look like a mark.
+                InputEnd::Open if !left.is_empty() && !self.begun => &left[..1],
+                InputEnd::Open if !left.is_empty() => left,
+                InputEnd::Open if !last => return Ok(false),
+                InputEnd::Open => b"\n",
+                InputEnd::Closing => b"",
+                InputEnd::Closed => return Ok(false),
             };
             let (result, read, written, fields) = self.reader.read_record(
                 input,
@@ -123,19 +131,19 @@ impl Csv {
             if let Some(byte) = input[..read].last() {
                 self.at_line_end = *byte == b'\n';
                 if left.is_empty() {
-                    self.ending = ExecutionEnd::Closing;
+                    self.ending = InputEnd::Closing;
                 }
             }
-            *at += read.min(left.len());
+            *offset += read.min(left.len());
             match result {
                 ReadRecordResult::InputEmpty => {}
                 ReadRecordResult::OutputFull => self.grow_record()?,
                 ReadRecordResult::OutputEndsFull => self.grow_ends()?,
-                ReadRecordResult::Record if self.ending == ExecutionEnd::Closing && read == 0 => {
-                    return Err(self.error("opens a quote that nothing closes".to_owned()));
+                ReadRecordResult::Record if self.ending == InputEnd::Closing && read == 0 => {
+                    return Err(self.error("has an unclosed quote".to_owned()));
                 }
                 ReadRecordResult::Record => return Ok(true),
-                ReadRecordResult::End => self.ending = ExecutionEnd::Closed,
+                ReadRecordResult::End => self.ending = InputEnd::Closed,
             }
         }
     }
@@ -157,27 +165,27 @@ impl Csv {
         Ok(())
     }
 
-    /// A record is there; false where it was the header.
-    fn take(&mut self, row: &mut Vec<u8>) -> Result<bool, DecodeError> {
+    /// Appends the complete record to `row` as JSON. Returns false if it is the header.
+    fn write_row(&mut self, row: &mut Vec<u8>) -> Result<bool, DecodeError> {
         let line = self.line();
         let ends = &self.ends[..self.fields];
         let record = std::str::from_utf8(&self.record[..self.written]).map_err(|_| {
-            error(line, "is cut inside of a character: its delimiter or quote is none".to_owned())
+            error(line, "is split inside a character: delimiter and quote must be ASCII".to_owned())
         })?;
         let starts = std::iter::once(0).chain(ends.iter().copied());
         let fields = starts.zip(ends).map(|(start, end)| record.get(start..*end).unwrap_or_default());
-        let other_number = |than: &str, expected: usize| {
+        let wrong_count = |than: &str, expected: usize| {
             error(line, format!("has another number of fields ({}) than {than} ({expected})", ends.len()))
         };
         match &mut self.header {
-            Header::Due => {
-                self.header = Header::Names(named(fields, line)?);
+            FieldNames::Pending => {
+                self.header = FieldNames::Known(json_names(fields, line)?);
                 return Ok(false);
             }
-            Header::Names(names) if names.len() != ends.len() => {
-                return Err(other_number("the header", names.len()));
+            FieldNames::Known(names) if names.len() != ends.len() => {
+                return Err(wrong_count("the header", names.len()));
             }
-            Header::Names(names) => {
+            FieldNames::Known(names) => {
                 row.push(b'{');
                 for (index, (name, field)) in names.iter().zip(fields).enumerate() {
                     if index > 0 {
@@ -188,10 +196,10 @@ impl Csv {
                 }
                 row.push(b'}');
             }
-            Header::None { fields: Some(expected) } if *expected != ends.len() => {
-                return Err(other_number("the first one", *expected));
+            FieldNames::None { fields: Some(expected) } if *expected != ends.len() => {
+                return Err(wrong_count("the first one", *expected));
             }
-            Header::None { fields: expected } => {
+            FieldNames::None { fields: expected } => {
                 *expected = Some(ends.len());
                 row.push(b'[');
                 for (index, field) in fields.enumerate() {
@@ -206,7 +214,7 @@ impl Csv {
         Ok(true)
     }
 
-    /// The line that the record being read, or just read, ends in.
+    /// Returns the line in which the current record ends.
     fn line(&self) -> u64 {
         self.reader.line() - u64::from(self.at_line_end)
     }
@@ -225,13 +233,13 @@ impl Csv {
     }
 }
 
-/// The names of fields, each as `"name":`.
-fn named<'n>(names: impl Iterator<Item = &'n str>, line: u64) -> Result<Vec<Vec<u8>>, DecodeError> {
-    let mut seen = std::collections::HashMap::new();
+/// Prints field names as JSON members, `"name":`.
+fn json_names<'n>(names: impl Iterator<Item = &'n str>, line: u64) -> Result<Vec<Vec<u8>>, DecodeError> {
+    let mut seen = HashMap::new();
     let mut written = Vec::new();
     for (index, name) in names.enumerate() {
         if let Some(before) = seen.insert(name, index + 1) {
-            let what = format!("names two fields {name:?}: number {before} and number {}", index + 1);
+            let what = format!("names two fields {name:?}: numbers {before} and {}", index + 1);
             return Err(error(line, what));
         }
         let mut json = Vec::with_capacity(name.len() + 3);
@@ -257,7 +265,7 @@ mod tests {
     use super::*;
 
     fn rows_of(rules: &CsvRules, text: &str, size: usize, max: usize) -> Result<Vec<String>, DecodeError> {
-        let mut csv = Csv::new(rules, max)?;
+        let mut csv = CsvParser::new(rules, max)?;
         let mut rows = Vec::new();
         let pieces = text.as_bytes().chunks(size).chain([&b""[..]]).collect::<Vec<_>>();
         for (index, piece) in pieces.iter().enumerate() {
@@ -284,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_another_length_are_named() {
+    fn wrong_field_count_is_an_error_with_its_line() {
         let first = rules(CsvHeader::First);
         check(
             &first,
@@ -307,41 +315,41 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_the_same_name_are_refused() {
+    fn duplicate_field_names_are_refused() {
         check(
             &rules(CsvHeader::First),
             "\nid,a,id\n1,2,3\n",
-            Err("line 2 of the CSV names two fields \"id\": number 1 and number 3"),
+            Err("line 2 of the CSV names two fields \"id\": numbers 1 and 3"),
         );
         let names = rules(CsvHeader::Names(vec!["a".to_owned(), "a".to_owned()]));
-        check(&names, "1,2", Err("line 1 of the CSV names two fields \"a\": number 1 and number 2"));
+        check(&names, "1,2", Err("line 1 of the CSV names two fields \"a\": numbers 1 and 2"));
     }
 
     #[test]
-    fn a_quote_that_nothing_closes_is_an_error() {
+    fn unclosed_quote_is_an_error() {
         for text in ["a\n\"1", "a\n\"1\"\"", "a\n1\n\""] {
             let lines = text.lines().count();
             check(
                 &rules(CsvHeader::First),
                 text,
-                Err(&format!("line {lines} of the CSV opens a quote that nothing closes")),
+                Err(&format!("line {lines} of the CSV has an unclosed quote")),
             );
         }
     }
 
     #[test]
-    fn a_row_is_bounded() {
+    fn row_size_is_limited() {
         let long = format!("a\n1\n{}\n", "x".repeat(3100));
-        check(&rules(CsvHeader::First), &long, Err("row 1 of the body has more than 3000 bytes"));
+        check(&rules(CsvHeader::First), &long, Err("row 1 of the body is larger than 3000 bytes"));
         let named = rules(CsvHeader::Names(vec!["n".repeat(3000)]));
-        check(&named, "1\n", Err("row 0 of the body has more than 3000 bytes"));
+        check(&named, "1\n", Err("row 0 of the body is larger than 3000 bytes"));
         let wide = ",".repeat(FIELDS_MAX);
         let refused = rows_of(&rules(CsvHeader::None), &wide, 10_000, usize::MAX).unwrap_err();
         assert_eq!(refused.to_string(), "line 1 of the CSV has more than 65536 fields");
     }
 
     #[test]
-    fn a_record_is_an_object_by_the_header() {
+    fn record_is_an_object_named_by_the_header() {
         check(
             &rules(CsvHeader::First),
             "id,\"first \"\"name\"\"\"\r\n1,\"Ada, of \"\"L\"\"\r\nü\"\r\n\r\n007,",
@@ -357,13 +365,13 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_a_list_without_one() {
+    fn record_is_a_list_without_a_header() {
         check(&rules(CsvHeader::None), "a,b\n1,\"\"\n", Ok(&[r#"["a","b"]"#, r#"["1",""]"#]));
         check(&rules(CsvHeader::None), "\n \n", Ok(&[r#"[" "]"#]));
     }
 
     #[test]
-    fn delimiter_and_quote_are_the_plans() {
+    fn plan_sets_delimiter_and_quote() {
         let rules = CsvRules { delimiter: b';', quote: Some(b'\''), header: CsvHeader::None };
         check(&rules, "'a;''b';\"c\n", Ok(&[r#"["a;'b","\"c"]"#]));
         let rules = CsvRules { delimiter: b'\t', quote: None, header: CsvHeader::None };

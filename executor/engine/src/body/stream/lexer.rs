@@ -1,68 +1,71 @@
-//! JSON token by token (RFC 8259), from text that may be cut anywhere.
+//! An incremental JSON lexer (RFC 8259) for text that may be cut anywhere.
 //!
-//! In: pieces of text. Out: where values and names begin and end. The whole grammar is checked, also of what nobody asked
-//! for; nothing of the text is held, but one entry for each list and object that is open.
+//! It reports where values and names begin and end. It checks the whole grammar, also of values that
+//! are not reported, and keeps no text: only one bit for each open list and object.
 
-/// Lists and objects inside each other at most.
+use crate::body::json_text::is_space;
+
+/// Largest nesting of lists and objects.
 pub(super) const DEPTH_MAX: usize = 1000;
 
-/// What was met.
+/// A border of a value or name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Event {
-    /// A value begins with this byte, the last one read.
+pub(super) enum JsonEvent {
+    /// A value begins with this byte, which is the last one read.
     Value(u8),
-    /// A value has ended with the last byte read.
+    /// A value ends with the last byte read, or before it if the value is a number.
     ValueEnd,
-    /// A name begins after the last byte read, its quote.
+    /// A name begins after the last byte read, its opening quote.
     Name,
-    /// A name has ended with the last byte read, its quote.
+    /// A name ends with the last byte read, its closing quote.
     NameEnd,
 }
 
-/// Why a text is no JSON.
+/// The reason why a text is not JSON.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(super) enum LexerError {
     Unexpected(&'static str),
     TooDeep,
 }
 
-type Step = Result<Option<Event>, Fault>;
+type LexerResult = Result<Option<JsonEvent>, LexerError>;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// A value has to begin.
+enum LexerState {
+    /// A value is expected.
     Value,
-    /// After `[`: a value, or the end.
+    /// After `[`: a value or the end.
     FirstElement,
-    /// After `{`: a name, or the end.
+    /// After `{`: a name or the end.
     FirstName,
     /// After a comma in an object.
     Name,
     /// After a name.
     Colon,
-    /// After a value: a comma, an end, or nothing at the top.
+    /// After a value: a comma or an end; at the top level, nothing.
     After,
     /// Inside quotes.
     Text {
         name: bool,
-        escape: Escape,
+        escape: EscapeState,
     },
-    /// Inside `true`, `false` or `null`, with what is still missing of it.
+    /// Inside `true`, `false` or `null`; the missing rest of it.
     Literal(&'static [u8]),
-    Number(Number),
+    Number(NumberState),
 }
 
-/// Inside an escape, and how far.
+/// The position inside an escape sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Escape {
+enum EscapeState {
     No,
     Backslash,
-    /// Hexadecimal digits that are still missing.
+    /// Number of missing hexadecimal digits.
     Hex(u8),
 }
 
+/// The part of a number that was read last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Number {
+enum NumberState {
     Minus,
     Zero,
     Integer,
@@ -73,36 +76,39 @@ enum Number {
     Exponent,
 }
 
-/// Reads JSON. See the module.
-pub(super) struct Lexer {
-    state: State,
-    /// Whether each open list or object is an object.
+/// A lexer with its state between two pieces.
+pub(super) struct JsonLexer {
+    state: LexerState,
+    /// One entry per open list or object: whether it is an object.
     open: Vec<bool>,
-    /// Events inside more than this many lists and objects are passed over.
-    pub(super) watch: usize,
+    /// Deepest level whose events are reported; deeper values are only checked.
+    pub(super) watch_depth: usize,
 }
 
-impl Lexer {
-    pub(super) fn new() -> Lexer {
-        Lexer { state: State::Value, open: Vec::new(), watch: 0 }
+impl JsonLexer {
+    pub(super) fn new() -> Self {
+        Self { state: LexerState::Value, open: Vec::new(), watch_depth: 0 }
     }
 
-    /// Reads on to the next event that is watched; none where the text ends before.
-    pub(super) fn next(&mut self, text: &[u8], at: &mut usize) -> Step {
-        while let Some(&byte) = text.get(*at) {
+    /// Reads up to the next reported event. Returns `None` at the end of the text.
+    ///
+    /// # Errors
+    /// If the text is not JSON.
+    pub(super) fn next(&mut self, text: &[u8], offset: &mut usize) -> LexerResult {
+        while let Some(&byte) = text.get(*offset) {
             let step = match self.state {
-                State::Text { name, escape: Escape::No } => self.plain_text(text, at, name)?,
-                State::Number(number) => match advance(number, byte) {
-                    Ok(None) => self.value_ended(),
+                LexerState::Text { name, escape: EscapeState::No } => self.skip_text(text, offset, name)?,
+                LexerState::Number(number) => match advance_number(number, byte) {
+                    Ok(None) => self.end_value(),
                     next => {
-                        *at += 1;
-                        self.state = next?.map_or(State::After, State::Number);
+                        *offset += 1;
+                        self.state = next?.map_or(LexerState::After, LexerState::Number);
                         None
                     }
                 },
                 _ => {
-                    *at += 1;
-                    self.byte(byte)?
+                    *offset += 1;
+                    self.handle_byte(byte)?
                 }
             };
             if step.is_some() {
@@ -112,127 +118,132 @@ impl Lexer {
         Ok(None)
     }
 
-    /// Nothing comes any more: only a number at the top can end by that.
-    pub(super) fn finish(&mut self) -> Step {
+    /// Signals the end of the document, which can only end a number at the top level.
+    ///
+    /// # Errors
+    /// If the document is incomplete.
+    pub(super) fn finish(&mut self) -> LexerResult {
         match self.state {
-            State::After if self.open.is_empty() => Ok(None),
-            State::Number(Number::Zero | Number::Integer | Number::Fraction | Number::Exponent)
-                if self.open.is_empty() =>
-            {
-                Ok(self.value_ended())
-            }
-            _ => Err(Fault::Unexpected("it ends too early")),
+            LexerState::After if self.open.is_empty() => Ok(None),
+            LexerState::Number(
+                NumberState::Zero | NumberState::Integer | NumberState::Fraction | NumberState::Exponent,
+            ) if self.open.is_empty() => Ok(self.end_value()),
+            _ => Err(LexerError::Unexpected("unexpected end")),
         }
     }
 
-    /// Any byte but those of numbers and of text outside of escapes.
-    fn byte(&mut self, byte: u8) -> Step {
-        let space = super::is_space(byte);
+    /// Handles one byte of anything except numbers and plain text.
+    fn handle_byte(&mut self, byte: u8) -> LexerResult {
+        let space = is_space(byte);
         match self.state {
-            State::Value
-            | State::FirstElement
-            | State::FirstName
-            | State::Name
-            | State::Colon
-            | State::After
+            LexerState::Value
+            | LexerState::FirstElement
+            | LexerState::FirstName
+            | LexerState::Name
+            | LexerState::Colon
+            | LexerState::After
                 if space => {}
-            State::FirstElement if byte == b']' => return Ok(self.close()),
-            State::Value | State::FirstElement => return self.value(byte),
-            State::FirstName if byte == b'}' => return Ok(self.close()),
-            State::FirstName | State::Name if byte == b'"' => {
-                self.state = State::Text { name: true, escape: Escape::No };
-                return Ok(self.event(self.open.len(), Event::Name));
+            LexerState::FirstElement if byte == b']' => return Ok(self.close()),
+            LexerState::Value | LexerState::FirstElement => return self.begin_value(byte),
+            LexerState::FirstName if byte == b'}' => return Ok(self.close()),
+            LexerState::FirstName | LexerState::Name if byte == b'"' => {
+                self.state = LexerState::Text { name: true, escape: EscapeState::No };
+                return Ok(self.report(self.open.len(), JsonEvent::Name));
             }
-            State::FirstName | State::Name => return Err(Fault::Unexpected("a name in quotes is expected")),
-            State::Colon if byte == b':' => self.state = State::Value,
-            State::Colon => return Err(Fault::Unexpected("a colon is expected")),
-            State::After => return self.after(byte),
-            State::Text { name, escape } => self.state = State::Text { name, escape: escape.advance(byte)? },
-            State::Literal(rest) => match rest.split_first() {
-                Some((first, [])) if *first == byte => return Ok(self.value_ended()),
-                Some((first, rest)) if *first == byte => self.state = State::Literal(rest),
-                _ => return Err(Fault::Unexpected("true, false or null is misspelt")),
+            LexerState::FirstName | LexerState::Name => {
+                return Err(LexerError::Unexpected("expected a quoted name"));
+            }
+            LexerState::Colon if byte == b':' => self.state = LexerState::Value,
+            LexerState::Colon => return Err(LexerError::Unexpected("expected a colon")),
+            LexerState::After => return self.after_value(byte),
+            LexerState::Text { name, escape } => {
+                self.state = LexerState::Text { name, escape: escape.advance(byte)? }
+            }
+            LexerState::Literal(rest) => match rest.split_first() {
+                Some((first, [])) if *first == byte => return Ok(self.end_value()),
+                Some((first, rest)) if *first == byte => self.state = LexerState::Literal(rest),
+                _ => return Err(LexerError::Unexpected("misspelled true, false or null")),
             },
-            State::Number(_) => return Err(Fault::Unexpected("a number is cut")),
+            LexerState::Number(_) => return Err(LexerError::Unexpected("incomplete number")),
         }
         Ok(None)
     }
 
-    /// A value begins.
-    fn value(&mut self, byte: u8) -> Step {
-        let around = self.open.len();
+    fn begin_value(&mut self, byte: u8) -> LexerResult {
+        let depth = self.open.len();
         self.state = match byte {
-            b'{' | b'[' if around >= DEPTH_MAX => return Err(Fault::TooDeep),
-            b'{' => State::FirstName,
-            b'[' => State::FirstElement,
-            b'"' => State::Text { name: false, escape: Escape::No },
-            b't' => State::Literal(b"rue"),
-            b'f' => State::Literal(b"alse"),
-            b'n' => State::Literal(b"ull"),
-            b'-' => State::Number(Number::Minus),
-            b'0' => State::Number(Number::Zero),
-            b'1'..=b'9' => State::Number(Number::Integer),
-            _ => return Err(Fault::Unexpected("a value is expected")),
+            b'{' | b'[' if depth >= DEPTH_MAX => return Err(LexerError::TooDeep),
+            b'{' => LexerState::FirstName,
+            b'[' => LexerState::FirstElement,
+            b'"' => LexerState::Text { name: false, escape: EscapeState::No },
+            b't' => LexerState::Literal(b"rue"),
+            b'f' => LexerState::Literal(b"alse"),
+            b'n' => LexerState::Literal(b"ull"),
+            b'-' => LexerState::Number(NumberState::Minus),
+            b'0' => LexerState::Number(NumberState::Zero),
+            b'1'..=b'9' => LexerState::Number(NumberState::Integer),
+            _ => return Err(LexerError::Unexpected("expected a value")),
         };
         if matches!(byte, b'{' | b'[') {
             self.open.push(byte == b'{');
         }
-        Ok(self.event(around, Event::Value(byte)))
+        Ok(self.report(depth, JsonEvent::Value(byte)))
     }
 
-    fn after(&mut self, byte: u8) -> Step {
+    fn after_value(&mut self, byte: u8) -> LexerResult {
         match (self.open.last(), byte) {
             (Some(false), b']') | (Some(true), b'}') => Ok(self.close()),
             (Some(false), b',') => {
-                self.state = State::Value;
+                self.state = LexerState::Value;
                 Ok(None)
             }
             (Some(true), b',') => {
-                self.state = State::Name;
+                self.state = LexerState::Name;
                 Ok(None)
             }
-            (Some(_), _) => Err(Fault::Unexpected("a comma or an end is expected")),
-            (None, _) => Err(Fault::Unexpected("something follows after its end")),
+            (Some(_), _) => Err(LexerError::Unexpected("expected a comma or the end")),
+            (None, _) => Err(LexerError::Unexpected("unexpected text after the end")),
         }
     }
 
-    fn close(&mut self) -> Option<Event> {
+    fn close(&mut self) -> Option<JsonEvent> {
         self.open.pop();
-        self.value_ended()
+        self.end_value()
     }
 
-    fn value_ended(&mut self) -> Option<Event> {
-        self.state = State::After;
-        self.event(self.open.len(), Event::ValueEnd)
+    fn end_value(&mut self) -> Option<JsonEvent> {
+        self.state = LexerState::After;
+        self.report(self.open.len(), JsonEvent::ValueEnd)
     }
 
-    /// Text up to its end, an escape, or the end of the piece.
-    fn plain_text(&mut self, text: &[u8], at: &mut usize, name: bool) -> Step {
-        let Some(length) = text[*at..].iter().position(|byte| SPECIAL[usize::from(*byte)]) else {
-            *at = text.len();
+    /// Skips text up to its end, an escape, or the end of the piece.
+    fn skip_text(&mut self, text: &[u8], offset: &mut usize, name: bool) -> LexerResult {
+        let Some(length) = text[*offset..].iter().position(|byte| SPECIAL[usize::from(*byte)]) else {
+            *offset = text.len();
             return Ok(None);
         };
-        *at += length + 1;
-        match text[*at - 1] {
+        *offset += length + 1;
+        match text[*offset - 1] {
             b'"' if name => {
-                self.state = State::Colon;
-                Ok(self.event(self.open.len(), Event::NameEnd))
+                self.state = LexerState::Colon;
+                Ok(self.report(self.open.len(), JsonEvent::NameEnd))
             }
-            b'"' => Ok(self.value_ended()),
+            b'"' => Ok(self.end_value()),
             b'\\' => {
-                self.state = State::Text { name, escape: Escape::Backslash };
+                self.state = LexerState::Text { name, escape: EscapeState::Backslash };
                 Ok(None)
             }
-            _ => Err(Fault::Unexpected("a control character stands in a text")),
+            _ => Err(LexerError::Unexpected("control character in a string")),
         }
     }
 
-    fn event(&self, around: usize, event: Event) -> Option<Event> {
-        (around <= self.watch).then_some(event)
+    fn report(&self, depth: usize, event: JsonEvent) -> Option<JsonEvent> {
+        (depth <= self.watch_depth).then_some(event)
     }
 }
 
-/// What does not stand for itself in a text: quotes, backslashes and control characters.
+/// The bytes that do not represent themselves inside a string: quotes, backslashes and control
+/// characters. A table, since this loop sees every byte of a body's strings.
 const SPECIAL: [bool; 256] = {
     let mut special = [false; 256];
     let mut byte = 0;
@@ -245,32 +256,32 @@ const SPECIAL: [bool; 256] = {
     special
 };
 
-impl Escape {
-    fn advance(self, byte: u8) -> Result<Escape, Fault> {
+impl EscapeState {
+    fn advance(self, byte: u8) -> Result<Self, LexerError> {
         match (self, byte) {
-            (Escape::Backslash, b'u') => Ok(Escape::Hex(4)),
-            (Escape::Backslash, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(Escape::No),
-            (Escape::Hex(1), _) if byte.is_ascii_hexdigit() => Ok(Escape::No),
-            (Escape::Hex(left), _) if byte.is_ascii_hexdigit() => Ok(Escape::Hex(left - 1)),
-            _ => Err(Fault::Unexpected("an escape is none")),
+            (Self::Backslash, b'u') => Ok(Self::Hex(4)),
+            (Self::Backslash, b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(Self::No),
+            (Self::Hex(1), _) if byte.is_ascii_hexdigit() => Ok(Self::No),
+            (Self::Hex(left), _) if byte.is_ascii_hexdigit() => Ok(Self::Hex(left - 1)),
+            _ => Err(LexerError::Unexpected("invalid escape")),
         }
     }
 }
 
-/// Where a number is after this byte; none where it ended before.
-fn advance(number: Number, byte: u8) -> Result<Option<Number>, Fault> {
-    use Number::{E, Exponent, Fraction, Integer, Minus, Point, Sign, Zero};
+/// Advances a number by one byte. Returns `None` if the number ended before it.
+fn advance_number(number: NumberState, byte: u8) -> Result<Option<NumberState>, LexerError> {
+    use NumberState::{E, Exponent, Fraction, Integer, Minus, Point, Sign, Zero};
     Ok(match (number, byte) {
         (Minus, b'0') => Some(Zero),
         (Minus, b'1'..=b'9') | (Integer, b'0'..=b'9') => Some(Integer),
-        (Zero, b'0'..=b'9') => return Err(Fault::Unexpected("a number begins with 0")),
+        (Zero, b'0'..=b'9') => return Err(LexerError::Unexpected("number with a leading zero")),
         (Zero | Integer, b'.') => Some(Point),
         (Point | Fraction, b'0'..=b'9') => Some(Fraction),
         (Zero | Integer | Fraction, b'e' | b'E') => Some(E),
         (E, b'+' | b'-') => Some(Sign),
         (E | Sign | Exponent, b'0'..=b'9') => Some(Exponent),
         (Zero | Integer | Fraction | Exponent, _) => None,
-        (Minus | Point | E | Sign, _) => return Err(Fault::Unexpected("a digit is expected")),
+        (Minus | Point | E | Sign, _) => return Err(LexerError::Unexpected("expected a digit")),
     })
 }
 
@@ -278,8 +289,8 @@ fn advance(number: Number, byte: u8) -> Result<Option<Number>, Fault> {
 mod tests {
     use super::*;
 
-    fn events(json: &str, watch: usize, size: usize) -> Result<Vec<(usize, Event)>, Fault> {
-        let mut lexer = Lexer { watch, ..Lexer::new() };
+    fn events(json: &str, watch: usize, size: usize) -> Result<Vec<(usize, JsonEvent)>, LexerError> {
+        let mut lexer = JsonLexer { watch_depth: watch, ..JsonLexer::new() };
         let mut events = Vec::new();
         for (index, piece) in json.as_bytes().chunks(size).enumerate() {
             let mut at = 0;
@@ -292,22 +303,22 @@ mod tests {
     }
 
     #[test]
-    fn events_say_where_things_begin_and_end() {
+    fn events_mark_begin_and_end_of_values_and_names() {
         let json = " {\"a\\n\" : [1, {}] ,\"b\":null} ";
         let at = |watch| events(json, watch, json.len()).unwrap();
-        let top = [(2, Event::Value(b'{')), (28, Event::ValueEnd)];
+        let top = [(2, JsonEvent::Value(b'{')), (28, JsonEvent::ValueEnd)];
         assert_eq!(at(0), top);
         let members = [
-            (2, Event::Value(b'{')),
-            (3, Event::Name),
-            (7, Event::NameEnd),
-            (11, Event::Value(b'[')),
-            (17, Event::ValueEnd),
-            (20, Event::Name),
-            (22, Event::NameEnd),
-            (24, Event::Value(b'n')),
-            (27, Event::ValueEnd),
-            (28, Event::ValueEnd),
+            (2, JsonEvent::Value(b'{')),
+            (3, JsonEvent::Name),
+            (7, JsonEvent::NameEnd),
+            (11, JsonEvent::Value(b'[')),
+            (17, JsonEvent::ValueEnd),
+            (20, JsonEvent::Name),
+            (22, JsonEvent::NameEnd),
+            (24, JsonEvent::Value(b'n')),
+            (27, JsonEvent::ValueEnd),
+            (28, JsonEvent::ValueEnd),
         ];
         assert_eq!(at(1), members);
         assert_eq!(at(9).len(), 14);
@@ -317,16 +328,16 @@ mod tests {
     }
 
     #[test]
-    fn a_number_at_the_top_ends_with_the_text() {
-        assert_eq!(events("12", 0, 1).unwrap(), [(1, Event::Value(b'1')), (2, Event::ValueEnd)]);
-        assert_eq!(events("12 ", 0, 1).unwrap(), [(1, Event::Value(b'1')), (2, Event::ValueEnd)]);
+    fn top_level_number_ends_with_the_text() {
+        assert_eq!(events("12", 0, 1).unwrap(), [(1, JsonEvent::Value(b'1')), (2, JsonEvent::ValueEnd)]);
+        assert_eq!(events("12 ", 0, 1).unwrap(), [(1, JsonEvent::Value(b'1')), (2, JsonEvent::ValueEnd)]);
         assert!(events("1.", 0, 1).is_err());
     }
 
     #[test]
-    fn nesting_is_bounded() {
+    fn nesting_is_limited() {
         let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         assert!(events(&deep(DEPTH_MAX), 0, 7).is_ok());
-        assert_eq!(events(&deep(DEPTH_MAX + 1), 0, 7), Err(Fault::TooDeep));
+        assert_eq!(events(&deep(DEPTH_MAX + 1), 0, 7), Err(LexerError::TooDeep));
     }
 }

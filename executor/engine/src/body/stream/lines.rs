@@ -1,59 +1,62 @@
-//! JSON lines: a value a line. Empty lines are passed over; the last line needs no end.
+//! Parses JSON lines: one value per line. Empty lines are skipped, and the last line needs no line
+//! break.
 
 use serde::de::IgnoredAny;
 
-use super::is_space;
-use crate::body::DecodeError;
+use crate::body::error::DecodeError;
+use crate::body::json_text::is_space;
 
-pub(in crate::body) struct JsonLines {
-    /// What earlier pieces had of this line, without the white space before it.
-    held: Vec<u8>,
-    /// Lines that have ended.
+/// A parser of JSON lines.
+pub(in crate::body) struct LinesParser {
+    /// The part of the current line from earlier pieces, without leading white space.
+    partial: Vec<u8>,
+    /// Number of complete lines.
     lines: u64,
     rows: u64,
     max_row_bytes: usize,
 }
 
-impl JsonLines {
-    pub(in crate::body) fn new(max_row_bytes: usize) -> JsonLines {
-        JsonLines { held: Vec::new(), lines: 0, rows: 0, max_row_bytes }
+impl LinesParser {
+    pub(in crate::body) fn new(max_row_bytes: usize) -> Self {
+        Self { partial: Vec::new(), lines: 0, rows: 0, max_row_bytes }
     }
 
     pub(super) fn next(
         &mut self,
         text: &[u8],
-        at: &mut usize,
+        offset: &mut usize,
         last: bool,
         row: &mut Vec<u8>,
     ) -> Result<bool, DecodeError> {
         loop {
-            let rest = &text[*at..];
+            let rest = &text[*offset..];
             let end = rest.iter().position(|byte| *byte == b'\n');
             if end.is_none() && !last {
-                *at = text.len();
-                self.hold(rest)?;
+                *offset = text.len();
+                self.keep(rest)?;
                 return Ok(false);
             }
-            if rest.is_empty() && self.held.is_empty() {
+            if rest.is_empty() && self.partial.is_empty() {
                 return Ok(false);
             }
             let length = end.unwrap_or(rest.len());
-            *at += length + usize::from(end.is_some());
+            *offset += length + usize::from(end.is_some());
             self.lines += 1;
-            if self.line(&rest[..length], row)? {
+            if self.finish_line(&rest[..length], row)? {
                 return Ok(true);
             }
         }
     }
 
-    /// A line has ended; true where it was a row.
-    fn line(&mut self, rest: &[u8], row: &mut Vec<u8>) -> Result<bool, DecodeError> {
-        let mut held = std::mem::take(&mut self.held);
-        let line = if held.is_empty() {
+    /// Appends a complete line to `row`. Returns false if the line is empty.
+    fn finish_line(&mut self, rest: &[u8], row: &mut Vec<u8>) -> Result<bool, DecodeError> {
+        let mut partial = std::mem::take(&mut self.partial);
+        // Lines within one piece, the usual case, are not copied.
+        let line = if partial.is_empty() {
             rest
         } else {
-            held.extend_from_slice(rest);
-            &held
+            partial.extend_from_slice(rest);
+            &partial
         };
         let line = trimmed_start(line);
         if line.is_empty() {
@@ -62,25 +65,26 @@ impl JsonLines {
         self.check_size(line.len())?;
         let line = trimmed_end(line);
         serde_json::from_slice::<IgnoredAny>(line)
-            .map_err(|error| DecodeError::Line { line: self.lines, what: words(&error) })?;
+            .map_err(|error| DecodeError::Line { line: self.lines, what: reason(&error) })?;
         row.extend_from_slice(line);
         self.rows += 1;
         Ok(true)
     }
 
-    fn hold(&mut self, rest: &[u8]) -> Result<(), DecodeError> {
-        let rest = if self.held.is_empty() { trimmed_start(rest) } else { rest };
-        self.check_size(self.held.len() + rest.len())?;
-        self.held.extend_from_slice(rest);
+    fn keep(&mut self, rest: &[u8]) -> Result<(), DecodeError> {
+        let rest = if self.partial.is_empty() { trimmed_start(rest) } else { rest };
+        self.check_size(self.partial.len() + rest.len())?;
+        self.partial.extend_from_slice(rest);
         Ok(())
     }
 
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.held.capacity()
+        self.partial.capacity()
     }
 
-    /// White space behind a row counts, so that it is the same whether it came with the row or after it.
+    // White space behind a row counts towards its size: otherwise the result would depend on where
+    // the body was cut.
     fn check_size(&self, bytes: usize) -> Result<(), DecodeError> {
         if bytes > self.max_row_bytes {
             return Err(DecodeError::RowTooLarge { row: self.rows, max: self.max_row_bytes });
@@ -99,10 +103,10 @@ fn trimmed_end(line: &[u8]) -> &[u8] {
     &line[..end]
 }
 
-/// What is wrong, without the place, which counts from this line alone.
-fn words(error: &serde_json::Error) -> String {
-    let words = error.to_string();
-    words.split(" at line ").next().unwrap_or_default().to_owned()
+/// Returns serde_json's reason without its position, which counts from the start of this line.
+fn reason(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.split(" at line ").next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]
@@ -110,7 +114,7 @@ mod tests {
     use super::*;
 
     fn rows_of(text: &str, size: usize, max: usize) -> Result<Vec<String>, DecodeError> {
-        let mut lines = JsonLines::new(max);
+        let mut lines = LinesParser::new(max);
         let mut rows = Vec::new();
         let pieces = text.as_bytes().chunks(size).chain([&b""[..]]).collect::<Vec<_>>();
         for (index, piece) in pieces.iter().enumerate() {
@@ -133,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_json_is_named() {
+    fn invalid_line_is_an_error_with_its_number() {
         check("1\n\n{\"a\":}\n2", 99, Err("line 3 of the body is no JSON: expected value"));
         check("1\n2 3\n", 99, Err("line 2 of the body is no JSON: trailing characters"));
         check("{\"a\":\n1}", 99, Err("line 1 of the body is no JSON: EOF while parsing a value"));
@@ -141,13 +145,13 @@ mod tests {
     }
 
     #[test]
-    fn a_row_is_bounded() {
-        check("1\n[1,2,3]\n2", 6, Err("row 1 of the body has more than 6 bytes"));
+    fn row_size_is_limited() {
+        check("1\n[1,2,3]\n2", 6, Err("row 1 of the body is larger than 6 bytes"));
         check("1\n       [1,2]\r\n2", 7, Ok(&["1", "[1,2]", "2"]));
     }
 
     #[test]
-    fn each_line_is_a_row_as_it_came() {
+    fn each_line_is_a_row_with_its_bytes() {
         check(
             "{\"n\": 1.10}\r\n  \n\t\"ü\\u00e9\" \n\nnull",
             99,

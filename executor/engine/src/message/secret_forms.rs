@@ -1,18 +1,17 @@
-//! How a secret may be spelled where a template put it.
-//!
-//! In: a secret text. Out: every form of it that is looked for: as it is, percent-encoded, in a form, a path or a query,
-//! escaped in JSON, in base64 alone or inside a longer text.
+//! The forms in which a template may have put a secret into a request: unchanged, percent-encoded,
+//! form-encoded, in a path or query, escaped in JSON, and in base64, alone or inside a longer text.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 
-/// All but the unreserved characters of RFC 3986, as templates in a url encode.
+/// All except the unreserved characters of RFC 3986, as templates in a URL encode.
 const ENCODED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Base64 of a shorter core than this is left: it would match by chance.
+/// Shortest base64 core that is searched for; a shorter one would match by chance.
 const BASE64_CORE_MIN: usize = 6;
 
+/// Returns all forms of a secret, in no particular order and possibly with duplicates.
 pub(super) fn forms_of(secret: &str) -> Vec<String> {
     let encoded = percent_encode(secret.as_bytes(), &ENCODED).to_string();
     let json = serde_json::to_string(secret).unwrap_or_default();
@@ -31,7 +30,7 @@ pub(super) fn forms_of(secret: &str) -> Vec<String> {
     forms
 }
 
-/// As it stands in a form, and where a url takes it as it is: in a path and in a query.
+/// Returns the forms that a URL parser or a form gives it in a path, query or form body.
 fn url_forms(secret: &str) -> Vec<String> {
     let mut forms = vec![url::form_urlencoded::byte_serialize(secret.as_bytes()).collect()];
     if let Ok(mut url) = url::Url::parse("https://h/") {
@@ -43,11 +42,13 @@ fn url_forms(secret: &str) -> Vec<String> {
     forms
 }
 
-/// The characters of base64 that depend on the secret alone, where `offset` bytes (modulo 3) stand before it.
+/// Returns the base64 characters that depend only on the secret, if `offset` bytes (modulo 3) precede
+/// it.
 fn base64_cores(secret: &str, offset: usize) -> Vec<String> {
     let mut bytes = vec![0; offset];
     bytes.extend_from_slice(secret.as_bytes());
-    // Each character holds 6 bits: the first ones mix with what stands before, a last partial one with what follows.
+    // A base64 character holds 6 bits: the first ones mix with preceding bytes, a last partial one with
+    // following bytes.
     let start = (offset * 8).div_ceil(6);
     let end = bytes.len() * 8 / 6;
     [STANDARD_NO_PAD.encode(&bytes), URL_SAFE_NO_PAD.encode(&bytes)]
@@ -57,7 +58,7 @@ fn base64_cores(secret: &str, offset: usize) -> Vec<String> {
         .collect()
 }
 
-/// `%2F` as `%2f`.
+/// Lower-cases percent escapes: `%2F` becomes `%2f`.
 fn lower_escapes(encoded: &str) -> String {
     let mut lower = String::with_capacity(encoded.len());
     let mut left = 0;
@@ -76,7 +77,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_known_however_it_is_spelled() {
+    fn secret_is_recognised_in_every_form() {
         let secret = "p/w \"x\"+é?longer";
         let forms = forms_of(secret);
         let percent = percent_encode(secret.as_bytes(), &ENCODED).to_string();

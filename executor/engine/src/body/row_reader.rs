@@ -1,64 +1,59 @@
-//! Rows of a page, one at a time: slices of a whole body, elements of a computed list, or what comes out of a stream.
+//! Reads the rows of a page one at a time: slices of a whole body, elements of a computed list, or
+//! the rows of a stream.
 
 use bytes::Bytes;
 use orchid_plan::{JsonType, PlainPath, Value};
 
+use super::error::DecodeError;
 use super::raw_list::RawList;
-use super::{DecodeError, RowDecoder};
+use super::stream::row_decoder::{NextRow, RowDecoder};
 
-/// Rows, in order. None of these holds more than where it is; a stream holds one row and one piece besides.
+/// A reader of rows, in order. It holds a position in a list that exists anyway; only a stream
+/// holds data of its own: one row and one piece.
 pub(crate) enum RowReader {
-    /// The elements of a list in a body, as the bytes that came.
+    /// The elements of a list in a body, as the received bytes.
     Raw(Box<RawList>),
-    /// The elements of a list that an expression gave, and how many were taken.
+    /// The elements of a list that an expression computed, and the number already read.
     Values(Value, usize),
-    /// What is fed.
+    /// The rows of a streamed body.
     Stream(Box<RowDecoder>),
 }
 
-/// What comes next.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum NextRow {
-    /// A row as JSON text, without white space around it.
-    Row(Bytes),
-    /// Nothing before the next piece is fed, or the end told. Only streams say this.
-    NeedMore,
-    /// All rows were taken.
-    End,
-}
-
 impl RowReader {
-    /// The rows at a path of a JSON text that is known to parse. A missing member, an index out of range and null are no
-    /// rows.
+    /// Creates a reader of the rows at a path of valid JSON. A missing member, an index out of range
+    /// and null mean no rows.
     ///
     /// # Errors
-    /// Where something that is no list stands there; where a member on the way stands there twice, which may only show
-    /// after the last row.
-    pub(crate) fn from_json(text: &Bytes, path: &PlainPath) -> Result<RowReader, DecodeError> {
-        Ok(RowReader::Raw(Box::new(RawList::open(text.clone(), path)?)))
+    /// If the value at the path is not a list, or a member on the path occurs twice. The latter may
+    /// only show after the last row, as an error of [`RowReader::next`].
+    pub(crate) fn from_json(text: &Bytes, path: &PlainPath) -> Result<Self, DecodeError> {
+        Ok(Self::Raw(Box::new(RawList::open(text.clone(), path)?)))
     }
 
-    /// The elements of a list; null is no rows.
+    /// Creates a reader of a computed list; null means no rows.
     ///
     /// # Errors
-    /// Where the value is anything else.
-    pub(crate) fn from_list(list: Value) -> Result<RowReader, DecodeError> {
+    /// If the value is neither a list nor null.
+    pub(crate) fn from_list(list: Value) -> Result<Self, DecodeError> {
         match list.json_type() {
-            JsonType::List | JsonType::Null => Ok(RowReader::Values(list, 0)),
+            JsonType::List | JsonType::Null => Ok(Self::Values(list, 0)),
             other => Err(DecodeError::NotAList(other)),
         }
     }
 
-    /// The rows of a body that comes in pieces.
-    pub(crate) fn from_decoder(decoder: RowDecoder) -> RowReader {
-        RowReader::Stream(Box::new(decoder))
+    /// Creates a reader of a streamed body.
+    pub(crate) fn from_decoder(decoder: RowDecoder) -> Self {
+        Self::Stream(Box::new(decoder))
     }
 
-    /// The next row. After the end comes the end again.
+    /// Returns the next row. After the end it returns the end again.
+    ///
+    /// # Errors
+    /// If the body is invalid or a row is too large; every later call returns the same error.
     pub(crate) fn next(&mut self) -> Result<NextRow, DecodeError> {
         match self {
-            RowReader::Raw(list) => Ok(list.next()?.map_or(NextRow::End, NextRow::Row)),
-            RowReader::Values(list, taken) => {
+            Self::Raw(list) => Ok(list.next()?.map_or(NextRow::End, NextRow::Row)),
+            Self::Values(list, taken) => {
                 if *taken >= list.length().unwrap_or_default() {
                     return Ok(NextRow::End);
                 }
@@ -66,29 +61,29 @@ impl RowReader {
                 *taken += 1;
                 Ok(NextRow::Row(row.into()))
             }
-            RowReader::Stream(decoder) => decoder.next(),
+            Self::Stream(decoder) => decoder.next(),
         }
     }
 
-    /// Whether something, be it null, stands where the rows should be; of a stream it is known at its end.
+    /// Returns whether the path leads to a value, even null. For a stream this is final at its end.
     pub(crate) fn found(&self) -> bool {
         match self {
-            RowReader::Raw(list) => list.found(),
-            RowReader::Values(list, _) => !list.is_null(),
-            RowReader::Stream(decoder) => decoder.found(),
+            Self::Raw(list) => list.found(),
+            Self::Values(list, _) => !list.is_null(),
+            Self::Stream(decoder) => decoder.found(),
         }
     }
 
-    /// Takes the next piece of a stream; anything else has no pieces.
+    /// Feeds the next piece of a stream; other readers ignore it.
     pub(crate) fn feed(&mut self, piece: &[u8]) {
-        if let RowReader::Stream(decoder) = self {
+        if let Self::Stream(decoder) = self {
             decoder.feed(piece);
         }
     }
 
-    /// A stream has ended.
+    /// Signals the end of a stream; other readers ignore it.
     pub(crate) fn finish(&mut self) {
-        if let RowReader::Stream(decoder) = self {
+        if let Self::Stream(decoder) = self {
             decoder.finish();
         }
     }
@@ -131,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_is_an_error_with_its_type() {
+    fn value_that_is_no_list_is_an_error_with_its_type() {
         for (json, at, kind) in [
             (r#"{"a":{"b":1}}"#, "a", "object"),
             (r#"{"a":"b"}"#, "a", "text"),
@@ -148,19 +143,19 @@ mod tests {
     }
 
     #[test]
-    fn a_member_on_the_way_that_stands_there_twice_is_an_error() {
+    fn duplicate_member_on_the_path_is_an_error() {
         for (json, at, name) in [
             (r#"{"a":[1],"a":[2]}"#, "a", "a"),
             (r#"{"a":{},"x":{"a":1},"\u0061":null}"#, "a/b", "a"),
             (r#"[{"b":null,"b":[1]}]"#, "0/b", "b"),
         ] {
-            let words = format!("the body has the member {name:?} twice on the way to the rows");
-            assert_eq!(raw(json, at), Err(words), "{json}");
+            let message = format!("the body has the member {name:?} twice on the path to the rows");
+            assert_eq!(raw(json, at), Err(message), "{json}");
         }
     }
 
     #[test]
-    fn rows_are_the_bytes_that_came() {
+    fn rows_keep_their_bytes() {
         let json = " {\"x\": [[]], \"data\": {\"items\": [ {\"n\": 1.10, \"t\": \"\\u00fc]\"} , 12345678901234567890123 ,null], \"y\":1}} ";
         let rows = ["{\"n\": 1.10, \"t\": \"\\u00fc]\"}", "12345678901234567890123", "null"];
         assert_eq!(raw(json, "data/items"), Ok((strings(&rows), true)));
@@ -179,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_null_is_no_rows() {
+    fn missing_or_null_value_has_no_rows() {
         for (json, at) in [("{}", "a"), ("5", "a"), ("[1]", "a"), ("{\"a\":1}", "0"), ("{\"a\":[]}", "a/b")] {
             assert_eq!(raw(json, at), Ok((strings(&[]), false)), "{json} {at}");
         }
@@ -188,14 +183,14 @@ mod tests {
     }
 
     #[test]
-    fn text_that_is_no_json_after_all_is_an_error() {
+    fn invalid_json_is_an_error() {
         for (json, at) in [("{\"a\":[1}", "a"), ("{\"a\" 1}", "b"), ("[1] 2", ""), ("[1 2]", ""), ("", "")] {
             assert!(raw(json, at).is_err(), "{json}");
         }
     }
 
     #[test]
-    fn a_computed_list_is_printed_row_by_row() {
+    fn computed_list_is_printed_row_by_row() {
         let list = Value::parse(br#"[{"b":1,"a":[]}, "x"]"#).unwrap();
         assert_eq!(all(RowReader::from_list(list)), Ok((strings(&[r#"{"a":[],"b":1}"#, "\"x\""]), true)));
     }

@@ -1,23 +1,29 @@
-//! Reads a whole body as what it is taken for.
+//! Reads a whole body in its detected format, and creates the decoder of a streamed one.
 
 use bytes::Bytes;
 use encoding_rs::UTF_8;
 use orchid_plan::{PathSelection, PlainPath, ResponseRules, Value};
 
-use super::kind::{Taken, media_type};
-use super::stream::{Csv, JsonLines, RowSource};
-use super::{Body, DecodeError, RowDecoder, RowFormat, charset, xml};
+use super::charset;
+use super::error::DecodeError;
+use super::format::{BodyFormat, media_type};
+use super::parsed_body::Body;
+use super::stream::csv::CsvParser;
+use super::stream::lines::LinesParser;
+use super::stream::row_decoder::{RowDecoder, RowFormat, RowParser};
+use super::xml;
 
-/// A body may be so many times `max_bytes` as JSON: CSV names its fields anew in each row.
+/// Largest size of a body converted to JSON, as a multiple of `max_bytes`: in JSON, each row of a CSV
+/// repeats the field names.
 const GROWTH_MAX: u64 = 8;
 
-/// How to read a body.
+/// The rules for reading the body of one response.
 pub(crate) struct BodyReader<'a> {
     pub(crate) rules: &'a ResponseRules,
     pub(crate) content_type: &'a str,
-    /// 204, HEAD and the like.
+    /// Whether the response cannot have a body: a 204, or a response to HEAD.
     pub(crate) bodiless: bool,
-    /// The parts of a JSON body that are needed as values.
+    /// The parts of a JSON body that expressions read; only these become values.
     pub(crate) parts: &'a PathSelection,
 }
 
@@ -25,99 +31,113 @@ impl BodyReader<'_> {
     /// Reads a body.
     ///
     /// # Errors
-    /// Where it is not what it is taken for. Text and bytes always read.
+    /// If the body is invalid in its format. Text and binary bodies are always valid.
     pub(crate) fn read(&self, bytes: &Bytes) -> Result<Body, DecodeError> {
         if self.bodiless || bytes.is_empty() {
             return Ok(Body::Empty);
         }
-        match Taken::by(self.rules, self.content_type) {
-            Taken::Json => self.json(bytes),
-            Taken::JsonOrText => self.json(bytes).or_else(|_| Ok(Body::Text(self.text(bytes)))),
-            Taken::JsonLines => self.listed(bytes, true, RowSource::Lines(JsonLines::new(usize::MAX))),
-            Taken::Csv => {
-                self.listed(bytes, false, RowSource::Csv(Box::new(Csv::new(&self.rules.csv, usize::MAX)?)))
-            }
-            Taken::Xml => self.xml(bytes),
-            Taken::Text => Ok(Body::Text(self.text(bytes))),
-            Taken::Binary => {
+        match BodyFormat::detect(self.rules, self.content_type) {
+            BodyFormat::Json => self.json(bytes),
+            BodyFormat::JsonOrText => self.json(bytes).or_else(|_| Ok(Body::Text(self.text(bytes)))),
+            BodyFormat::JsonLines => self.list(bytes, true, RowParser::Lines(LinesParser::new(usize::MAX))),
+            BodyFormat::Csv => self.list(
+                bytes,
+                false,
+                RowParser::Csv(Box::new(CsvParser::new(&self.rules.csv, usize::MAX)?)),
+            ),
+            BodyFormat::Xml => self.xml(bytes),
+            BodyFormat::Text => Ok(Body::Text(self.text(bytes))),
+            BodyFormat::Binary => {
                 Ok(Body::Binary { content_type: media_type(self.content_type), bytes: bytes.clone() })
             }
         }
     }
 
-    /// What the rows of a success are taken for that comes in pieces; none where its body is read whole.
-    pub(crate) fn row_format(&self) -> Option<RowFormat> {
+    /// Reads a body whose content does not decide the outcome, such as that of a failed, ignored or
+    /// accepted response: an invalid body becomes text.
+    pub(crate) fn read_lenient(&self, bytes: &Bytes) -> Body {
+        self.read(bytes).unwrap_or_else(|_| Body::Text(self.text(bytes)))
+    }
+
+    /// Returns the format of the rows of a streamed body, or `None` if the body is read whole.
+    fn row_format(&self) -> Option<RowFormat> {
         if self.bodiless {
             return None;
         }
-        match Taken::by(self.rules, self.content_type) {
-            Taken::JsonLines => Some(RowFormat::JsonLines),
-            Taken::Csv => Some(RowFormat::Csv),
-            Taken::Json | Taken::JsonOrText if self.rules.stream => Some(RowFormat::JsonArray),
-            Taken::Json | Taken::JsonOrText | Taken::Xml | Taken::Text | Taken::Binary => None,
+        match BodyFormat::detect(self.rules, self.content_type) {
+            BodyFormat::JsonLines => Some(RowFormat::JsonLines),
+            BodyFormat::Csv => Some(RowFormat::Csv),
+            BodyFormat::Json | BodyFormat::JsonOrText if self.rules.stream => Some(RowFormat::JsonArray),
+            BodyFormat::Json
+            | BodyFormat::JsonOrText
+            | BodyFormat::Xml
+            | BodyFormat::Text
+            | BodyFormat::Binary => None,
         }
     }
 
-    /// Takes the rows at `path` of the body out of its pieces; none where it is read whole. No row is longer than
-    /// `max_row_bytes`.
+    /// Creates the decoder of the rows at `path` in a streamed body, or `None` if the body is read
+    /// whole. Rows are at most `max_row_bytes` long.
     ///
     /// # Errors
-    /// Where rows at that path cannot be taken one by one, or the encoding is unknown.
+    /// If rows at that path cannot be streamed, or the encoding is unknown.
     pub(crate) fn row_decoder(
         &self,
         path: &PlainPath,
         max_row_bytes: usize,
     ) -> Result<Option<RowDecoder>, DecodeError> {
         let Some(format) = self.row_format() else { return Ok(None) };
-        let encoding = charset::said(self.rules, self.content_type, format != RowFormat::Csv)?;
+        let encoding = charset::declared(self.rules, self.content_type, format != RowFormat::Csv)?;
         RowDecoder::new(format, &self.rules.csv, path, encoding, max_row_bytes).map(Some)
     }
 
-    /// A body as text, whatever it is.
-    pub(super) fn text(&self, bytes: &Bytes) -> String {
-        charset::lossy(bytes, charset::said(self.rules, self.content_type, false).unwrap_or(UTF_8))
+    /// Decodes a body as text, whatever its format.
+    fn text(&self, bytes: &Bytes) -> String {
+        let encoding = charset::declared(self.rules, self.content_type, false).unwrap_or(UTF_8);
+        charset::decode_lossy(bytes, encoding)
     }
 
     fn json(&self, bytes: &Bytes) -> Result<Body, DecodeError> {
-        let encoding = charset::said(self.rules, self.content_type, true)?;
-        self.parsed(charset::exact(bytes, encoding)?)
+        let encoding = charset::declared(self.rules, self.content_type, true)?;
+        self.parse(charset::decode_strict(bytes, encoding)?)
     }
 
     fn xml(&self, bytes: &Bytes) -> Result<Body, DecodeError> {
-        let encoding = charset::said_of_xml(self.rules, self.content_type, bytes)?;
-        let text = charset::exact(bytes, encoding)?;
+        let encoding = charset::declared_xml(self.rules, self.content_type, bytes)?;
+        let text = charset::decode_strict(bytes, encoding)?;
         let text = std::str::from_utf8(&text).map_err(|_| DecodeError::Charset(UTF_8.name()))?;
-        self.parsed(Bytes::from(xml::to_json(text, &self.rules.xml_arrays)?))
+        self.parse(Bytes::from(xml::to_json(text, &self.rules.xml_arrays)?))
     }
 
-    fn parsed(&self, text: Bytes) -> Result<Body, DecodeError> {
+    fn parse(&self, text: Bytes) -> Result<Body, DecodeError> {
         let value =
             Value::parse_selected(&text, self.parts).map_err(|error| DecodeError::Json(error.to_string()))?;
         Ok(Body::Json { text, value })
     }
 
-    /// All rows as one list.
-    fn listed(&self, bytes: &Bytes, json: bool, mut source: RowSource) -> Result<Body, DecodeError> {
-        let text = charset::exact(bytes, charset::said(self.rules, self.content_type, json)?)?;
-        let most = usize::try_from(self.rules.max_bytes.saturating_mul(GROWTH_MAX)).unwrap_or(usize::MAX);
+    /// Converts the rows of a format to one JSON list.
+    fn list(&self, bytes: &Bytes, json: bool, mut parser: RowParser) -> Result<Body, DecodeError> {
+        let text = charset::decode_strict(bytes, charset::declared(self.rules, self.content_type, json)?)?;
+        let max = usize::try_from(self.rules.max_bytes.saturating_mul(GROWTH_MAX)).unwrap_or(usize::MAX);
         let mut list = Vec::with_capacity(text.len() + 2);
-        let mut at = 0;
+        let mut offset = 0;
         list.push(b'[');
-        while source.next(&text, &mut at, true, &mut list)? {
-            if list.len() > most {
-                return Err(DecodeError::TooLarge(most));
+        while parser.next(&text, &mut offset, true, &mut list)? {
+            if list.len() > max {
+                return Err(DecodeError::TooLarge(max));
             }
             list.push(b',');
         }
+        // The last row left a comma behind it.
         if list.len() > 1 {
             list.pop();
         }
         list.push(b']');
-        // A list has no members: where only those are read, nothing of it is.
+        // A list has no members: if expressions read only members, no element is needed as a value.
         if self.parts.selects_members() {
             return Ok(Body::Json { text: list.into(), value: Value::list([]) });
         }
-        self.parsed(list.into())
+        self.parse(list.into())
     }
 }
 
@@ -147,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_read_is_an_error() {
+    fn invalid_body_is_an_error() {
         for (content_type, body, error) in [
             (
                 "application/json",
@@ -170,7 +190,7 @@ mod tests {
                 "a,b\n1\n",
                 "line 2 of the CSV has another number of fields (1) than the header (2)",
             ),
-            ("text/xml", "<a>", "the XML does not read at line 1: it ends inside of <a>"),
+            ("text/xml", "<a>", "the XML does not read at line 1: unexpected end inside of <a>"),
         ] {
             let refused = auto(content_type, body).unwrap_err();
             assert_eq!((refused.code(), refused.to_string().as_str()), ("DECODE", error));
@@ -178,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_bytes_are_an_error_but_in_text() {
+    fn invalid_bytes_are_an_error_except_in_text() {
         for content_type in ["application/json", "application/x-ndjson", "text/csv", "text/xml"] {
             let refused = read(&ResponseRules::default(), content_type, b"\"\xFF\"").unwrap_err();
             assert_eq!(refused, DecodeError::Charset("UTF-8"), "{content_type}");
@@ -188,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn json_stays_the_bytes_that_came() {
+    fn json_keeps_its_bytes() {
         assert_eq!(json(auto("application/json", "\u{feff} [1.10, \"\\u00e9\"] ")), " [1.10, \"\\u00e9\"] ");
         let utf_16: Vec<u8> = "\u{feff}{\"a\": \"ü\"}".encode_utf16().flat_map(u16::to_le_bytes).collect();
         assert_eq!(json(read(&ResponseRules::default(), "application/json", &utf_16)), "{\"a\": \"ü\"}");
@@ -210,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_no_body() {
+    fn zero_bytes_are_an_empty_body() {
         for content_type in ["", "application/json", "application/x-ndjson", "text/csv", "text/xml"] {
             assert!(matches!(auto(content_type, ""), Ok(Body::Empty)), "{content_type}");
         }
@@ -226,13 +246,13 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_declared_is_json_or_text() {
+    fn body_without_content_type_is_json_or_text() {
         assert_eq!(json(auto("", "{}")), "{}");
         assert!(matches!(auto("", "no json"), Ok(Body::Text(text)) if text == "no json"));
     }
 
     #[test]
-    fn a_format_that_is_said_counts_alone() {
+    fn plan_format_ignores_the_content_type() {
         let rules = |format| ResponseRules { format, ..ResponseRules::default() };
         let text = read(&rules(ResponseFormat::Text), "application/json", b"{}").unwrap();
         assert!(matches!(text, Body::Text(text) if text == "{}"));
@@ -243,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_read_is_built() {
+    fn only_parts_that_are_read_become_values() {
         let next = ["a".to_owned()];
         for (content_type, body, built) in [
             ("application/json", "{\"a\":1,\"b\":2}", "{\"a\":1}"),
@@ -261,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn csv_that_grows_without_measure_is_refused() {
+    fn csv_that_grows_too_much_as_json_is_refused() {
         let csv = CsvRules { header: CsvHeader::Names(vec!["n".repeat(1000)]), ..CsvRules::default() };
         let rules = ResponseRules { max_bytes: 1000, csv, ..ResponseRules::default() };
         let refused = read(&rules, "text/csv", "1\n".repeat(500).as_bytes()).unwrap_err();
@@ -270,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_that_does_not_read_is_text_where_that_does_not_matter() {
+    fn lenient_read_of_an_invalid_body_is_text() {
         let rules = ResponseRules { charset: Some("klingon".to_owned()), ..ResponseRules::default() };
         let reading = BodyReader {
             rules: &rules,
@@ -278,12 +298,12 @@ mod tests {
             bodiless: false,
             parts: &PathSelection::ALL,
         };
-        let body = Body::read_lenient(&reading, &Bytes::from_static(b"<html>\xFF"));
+        let body = reading.read_lenient(&Bytes::from_static(b"<html>\xFF"));
         assert!(matches!(body, Body::Text(text) if text == "<html>\u{FFFD}"));
     }
 
     #[test]
-    fn rows_come_one_by_one_of_what_has_them_by_its_type_and_of_json_where_the_plan_says_so() {
+    fn row_formats_are_streamed_and_json_only_with_stream() {
         let format = |stream, content_type: &str| {
             let rules = ResponseRules { stream, ..ResponseRules::default() };
             BodyReader { rules: &rules, content_type, bodiless: false, parts: &PathSelection::ALL }

@@ -1,0 +1,53 @@
+//! A body after it was read: what expressions and messages see of it.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use orchid_plan::Value;
+
+use crate::message::body::MessageBody;
+
+/// A body that was read.
+#[derive(Debug, Clone)]
+pub(crate) enum Body {
+    /// JSON, or a format converted to JSON: XML to an object, CSV and JSON lines to a list. `text` is
+    /// valid UTF-8 and parses; `value` holds only the parts that expressions read.
+    Json { text: Bytes, value: Value },
+    /// Text of a type that is not JSON.
+    Text(String),
+    /// Bytes of any other type.
+    Binary { content_type: String, bytes: Bytes },
+    /// No body: a 204, a response to HEAD, or zero bytes.
+    Empty,
+}
+
+impl Body {
+    /// Returns the body as expressions see it.
+    pub(crate) fn value(&self) -> Value {
+        match self {
+            Self::Json { value, .. } => value.clone(),
+            Self::Text(text) => Value::from(text.as_str()),
+            Self::Binary { content_type, bytes } => Value::object([
+                ("_content_type", Value::from(content_type.as_str())),
+                ("_size", Value::from(bytes.len() as u64)),
+                ("_base64", Value::from(STANDARD.encode(bytes))),
+            ]),
+            Self::Empty => Value::null(),
+        }
+    }
+
+    /// Returns the text of a JSON body.
+    pub(crate) fn json_text(&self) -> Option<&Bytes> {
+        if let Self::Json { text, .. } = self { Some(text) } else { None }
+    }
+
+    /// Converts the body to the form in which a message carries it.
+    pub(crate) fn to_message_body(&self) -> MessageBody {
+        match self {
+            Self::Json { text, .. } => MessageBody::json(text),
+            Self::Text(text) => MessageBody::text(text),
+            Self::Binary { .. } => MessageBody::binary(self.value().to_json()),
+            Self::Empty => MessageBody::empty(),
+        }
+    }
+}
