@@ -1,4 +1,5 @@
-//! The composition root: builds every part from its settings, starts their tasks, and ends them in order.
+//! The composition root: builds every part from its settings, starts their tasks, and stops them in
+//! order.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,117 +12,127 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
-use crate::announce::{AnnounceLoop, Announcer, announcer};
-use crate::beat::{Beat, BeatSignals, BeatThread, Fence};
-use crate::control::{Replicas, SessionCell};
-use crate::drive::Parts;
+use crate::announce::{AnnouncementLoop, Announcer, announcer};
+use crate::control::{ControlPlaneClient, CurrentSession};
 use crate::fetch::Fetcher;
-use crate::health::{self, Health};
-use crate::intake::{Asker, Doorbell, Pulse, Registrar, ask_any};
-use crate::plans::Plans;
+use crate::health::{self, HealthService};
+use crate::heartbeat::{HeartbeatSender, HeartbeatSignals, HeartbeatThread};
+use crate::intake::{DoorbellListener, LeaseRequester, SessionRegistrar, poll_for_work};
+use crate::lease::{LeaseRegistry, Liveness, SelfFence, SlotPool};
+use crate::plan_cache::PlanCache;
 use crate::report::{ReportLoop, reporter};
-use crate::settings::{ExecutorSettings, Settings};
-use crate::sink::{Sink, create_topics};
-use crate::worker::{Leases, Slots, Start, work};
+use crate::runner::RunnerServices;
+use crate::settings::{ControlPlaneSettings, ExecutorSettings, Settings};
+use crate::sink::{MessageSink, create_topics};
+use crate::worker::{AttemptStart, run_attempts};
 
-/// Runs may end by themselves for a quarter of the drain time; then they are handed back.
+/// Attempts may end by themselves for one quarter of the drain time. Then they are handed back.
 const FINISH_SHARE: u32 = 4;
-/// A sixth of the drain time, and no more than this, is kept for the last beat and events.
-const LAST_WORDS_SHARE: u32 = 6;
-const LAST_WORDS: Duration = Duration::from_secs(2);
-
-/// Between two of the last beats.
-const BEAT_PAUSE: Duration = Duration::from_millis(100);
+/// One sixth of the drain time, at most [`FINAL_TIME`], is reserved for the last heartbeats.
+const FINAL_SHARE: u32 = 6;
+/// Time limit for each of the last steps of a drain.
+const FINAL_TIME: Duration = Duration::from_secs(2);
+/// Pause between two of the last heartbeats.
+const FINAL_HEARTBEAT_PAUSE: Duration = Duration::from_millis(100);
 
 /// A running executor.
 pub struct App {
     address: SocketAddr,
     executor: Arc<ExecutorSettings>,
-    /// Stops intake: no lease is asked for any more.
+    /// TaskGroup that acquire leases. They stop first.
     intake: TaskGroup,
-    /// Everything that must outlive the runs.
+    /// TaskGroup that must outlive the attempts.
     services: TaskGroup,
-    runs: JoinHandle<()>,
+    worker: JoinHandle<()>,
     hand_back: CancellationToken,
     draining: CancellationToken,
-    beat: BeatThread,
-    signals: Arc<BeatSignals>,
+    heartbeat: HeartbeatThread,
+    signals: Arc<HeartbeatSignals>,
     announcer: Announcer,
-    leases: Arc<Leases>,
-    sink: Sink,
+    leases: Arc<LeaseRegistry>,
+    sink: MessageSink,
 }
 
-/// What several parts share while they are built.
-struct Shared {
-    replicas: Arc<Replicas>,
-    session: SessionCell,
-    leases: Arc<Leases>,
-    slots: Slots,
-    fence: Arc<Fence>,
-    pulse: Pulse,
-    sink: Sink,
+/// Parts that several other parts are built from.
+struct SharedParts {
+    control: Arc<ControlPlaneClient>,
+    session: CurrentSession,
+    leases: Arc<LeaseRegistry>,
+    slots: SlotPool,
+    fence: Arc<SelfFence>,
+    liveness: Liveness,
+    plans: Arc<PlanCache>,
+    sink: MessageSink,
     announcer: Announcer,
 }
 
 impl App {
-    /// Builds and starts everything. Answers once the health port listens; joining the fleet goes on in the background.
-    pub async fn start(settings: Settings) -> anyhow::Result<App> {
+    /// Builds and starts all parts. Returns once the health port listens; the registration continues
+    /// in the background.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a client, the heartbeat thread or the health port cannot be created.
+    pub async fn start(settings: Settings) -> anyhow::Result<Self> {
         let Settings { control_plane, executor, redis_url, kafka, fetch, listen, telemetry: _ } = settings;
         if kafka.create_topics
             && let Err(error) = create_topics(&kafka).await
         {
-            tracing::warn!(%error, "topics not made");
+            tracing::warn!(%error, "topics not created");
         }
         let executor = Arc::new(executor);
-        let fence = Arc::new(Fence::new());
-        let sink = Sink::new(&kafka).context("kafka producer")?;
-        let (announcer, announce_loop) = announcer(sink.clone(), Arc::clone(&fence));
-        let shared = Shared {
-            replicas: Arc::new(Replicas::new(&control_plane, rand::random_range(0..1024))?),
-            session: SessionCell::default(),
-            leases: Arc::new(Leases::default()),
-            slots: Slots::new(executor.slots),
+        let fence = Arc::new(SelfFence::new());
+        let sink = MessageSink::new(&kafka).context("create the kafka producer")?;
+        let (announcer, announcement_loop) = announcer(sink.clone(), Arc::clone(&fence));
+        let shared = SharedParts {
+            control: Arc::new(ControlPlaneClient::new(&control_plane, rand::random_range(0..1024))?),
+            session: CurrentSession::default(),
+            leases: Arc::new(LeaseRegistry::default()),
+            slots: SlotPool::new(executor.slots),
             fence,
-            pulse: Pulse::new(),
+            liveness: Liveness::new(),
+            plans: Arc::new(PlanCache::default()),
             sink,
             announcer,
         };
         let hand_back = CancellationToken::new();
         let (reporter, report_loop) =
-            reporter(Arc::clone(&shared.replicas), shared.session.clone(), shared.announcer.clone());
-        let parts = Arc::new(Parts {
-            fetcher: Fetcher::new(fetch.guard(), Arc::clone(&shared.fence)).context("http client")?,
+            reporter(Arc::clone(&shared.control), shared.session.clone(), shared.announcer.clone());
+        let runner_services = Arc::new(RunnerServices {
+            fetcher: Fetcher::new(fetch.guard(), Arc::clone(&shared.fence))
+                .context("create the http client")?,
             sink: shared.sink.clone(),
             reporter,
-            replicas: Arc::clone(&shared.replicas),
-            plans: Plans::default(),
+            control: Arc::clone(&shared.control),
+            plans: Arc::clone(&shared.plans),
             fence: Arc::clone(&shared.fence),
             sink_timeout: kafka.sink_timeout,
             message_max_bytes: kafka.message_max_bytes,
             hand_back: hand_back.clone(),
         });
-        let signals = Arc::new(BeatSignals::default());
-        let beat = BeatThread::start(shared.beat(control_plane, Arc::clone(&signals)))?;
+        let signals = Arc::new(HeartbeatSignals::default());
+        let heartbeat = HeartbeatThread::start(shared.heartbeat(control_plane, Arc::clone(&signals)))?;
         let draining = CancellationToken::new();
-        let (services, address) =
-            shared.start_services(listen, report_loop, announce_loop, &executor, draining.clone()).await?;
-        let doorbell = redis::Client::open(redis_url.expose()).context("redis.url")?;
-        let (intake, starts) = shared.start_intake(doorbell, Arc::clone(&parts));
+        let (services, address) = shared
+            .start_services(listen, report_loop, announcement_loop, &executor, draining.clone())
+            .await?;
+        let redis = redis::Client::open(redis_url.expose()).context("redis.url")?;
+        let (intake, starts) = shared.start_intake(redis);
         #[expect(
             clippy::disallowed_methods,
             reason = "owned here: joined by `stop`, aborted at its deadline"
         )]
-        let runs = tokio::spawn(work(starts, parts));
-        let Shared { announcer, leases, sink, .. } = shared;
-        Ok(App {
+        let worker = tokio::spawn(run_attempts(starts, runner_services));
+        let SharedParts { announcer, leases, sink, .. } = shared;
+        Ok(Self {
             address,
             executor,
             intake,
             services,
-            runs,
+            worker,
             hand_back,
             draining,
-            beat,
+            heartbeat,
             signals,
             announcer,
             leases,
@@ -129,46 +140,57 @@ impl App {
         })
     }
 
-    /// Address of the health port.
+    /// Returns the address of the health port.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Returns when the executor should stop by itself: the control plane asked for a drain, or a part broke.
-    pub async fn ended(&mut self) {
+    /// Waits until the executor should stop by itself, because the control plane requests a drain or a
+    /// part has failed.
+    pub async fn wait_ended(&mut self) {
         tokio::select! {
-            () = self.signals.drain_asked.cancelled() => tracing::info!("the control plane asks for a drain"),
-            () = self.sink.broken() => tracing::error!("the kafka producer cannot go on: a new process is needed"),
-            ended = self.intake.next_ended() => tracing::error!(?ended, "part of the intake ended"),
-            ended = self.services.next_ended() => tracing::error!(?ended, "service ended"),
+            () = self.signals.drain_requested.cancelled() => {
+                tracing::info!("the control plane requests a drain");
+            }
+            () = self.sink.wait_broken() => {
+                tracing::error!("the kafka producer has failed permanently: the process must be restarted");
+            }
+            ended = self.intake.next_ended() => tracing::error!(?ended, "an intake task ended"),
+            ended = self.services.next_ended() => tracing::error!(?ended, "a service task ended"),
         }
     }
 
-    /// Drains: takes no more, lets runs end for a while, hands the others back at their last checkpoint, and stops.
+    /// Drains and stops: acquires nothing more, lets attempts end for a while, and hands the others
+    /// back at their last checkpoint.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a task does not end in time or messages cannot be flushed.
     pub async fn stop(mut self) -> anyhow::Result<()> {
-        let begun = Instant::now();
+        let started_at = Instant::now();
         let drain = self.executor.drain;
         self.draining.cancel();
-        self.signals.drain();
+        self.signals.start_draining();
         tracing::info!(running = self.leases.len(), drain_ms = drain.as_millis(), "draining");
-        let words = LAST_WORDS.min(drain / LAST_WORDS_SHARE);
-        let intake = self.intake.join(LAST_WORDS).await;
-        let finished = timeout_at(begun + drain / FINISH_SHARE, &mut self.runs).await.is_ok();
-        if !finished {
+        let reserved = FINAL_TIME.min(drain / FINAL_SHARE);
+        let intake = self.intake.join(FINAL_TIME).await;
+        let has_finished = timeout_at(started_at + drain / FINISH_SHARE, &mut self.worker).await.is_ok();
+        if !has_finished {
             self.hand_back.cancel();
-            let deadline = begun + (drain - words);
-            if timeout_at(deadline, &mut self.runs).await.is_err() {
-                tracing::error!(running = self.leases.len(), "runs not handed back in time");
-                self.runs.abort();
+            let deadline = started_at + (drain - reserved);
+            if timeout_at(deadline, &mut self.worker).await.is_err() {
+                tracing::error!(running = self.leases.len(), "attempts aborted: not handed back in time");
+                self.worker.abort();
             }
         }
-        self.signals.now();
-        last_words(&self.announcer, &self.signals, Instant::now() + words).await;
-        self.beat.stop().await;
-        let services = self.services.join(LAST_WORDS).await;
+        // From here on heartbeats list no leases, so the control plane queues aborted ones again.
+        self.signals.send_now();
+        confirm_announcements(&self.announcer, &self.signals, Instant::now() + reserved).await;
+        self.heartbeat.stop().await;
+        let services = self.services.join(FINAL_TIME).await;
         let sink = self.sink;
-        let flushed = tokio::task::spawn_blocking(move || sink.flush(LAST_WORDS)).await;
-        tracing::info!(took_ms = begun.elapsed().as_millis(), "drained");
+        let flushed = tokio::task::spawn_blocking(move || sink.flush(FINAL_TIME)).await;
+        tracing::info!(took_ms = started_at.elapsed().as_millis(), "drained");
         intake?;
         services?;
         flushed??;
@@ -176,25 +198,29 @@ impl App {
     }
 }
 
-/// Waits for the last beat, and for terminal events to reach Kafka and be confirmed.
-async fn last_words(announcer: &Announcer, signals: &BeatSignals, deadline: Instant) {
+/// Waits for the last heartbeat, and until all announcements are in Kafka and confirmed.
+async fn confirm_announcements(announcer: &Announcer, signals: &HeartbeatSignals, deadline: Instant) {
     loop {
-        tokio::time::sleep(BEAT_PAUSE).await;
-        if announcer.is_idle() || Instant::now() + BEAT_PAUSE > deadline {
+        tokio::time::sleep(FINAL_HEARTBEAT_PAUSE).await;
+        if announcer.is_idle() || Instant::now() + FINAL_HEARTBEAT_PAUSE > deadline {
             return;
         }
-        signals.now();
+        signals.send_now();
     }
 }
 
-impl Shared {
-    fn beat(&self, control_plane: crate::settings::ControlPlaneSettings, signals: Arc<BeatSignals>) -> Beat {
-        Beat {
+impl SharedParts {
+    fn heartbeat(
+        &self,
+        control_plane: ControlPlaneSettings,
+        signals: Arc<HeartbeatSignals>,
+    ) -> HeartbeatSender {
+        HeartbeatSender {
             control_plane,
             session: self.session.clone(),
             leases: Arc::clone(&self.leases),
             slots: self.slots.clone(),
-            pulse: self.pulse.clone(),
+            liveness: self.liveness.clone(),
             announcer: self.announcer.clone(),
             fence: Arc::clone(&self.fence),
             sink: self.sink.clone(),
@@ -206,17 +232,18 @@ impl Shared {
         &self,
         listen: SocketAddr,
         reports: ReportLoop,
-        announcements: AnnounceLoop,
+        announcements: AnnouncementLoop,
         executor: &Arc<ExecutorSettings>,
         draining: CancellationToken,
     ) -> anyhow::Result<(TaskGroup, SocketAddr)> {
-        let (listener, address) = health::listen(listen).await.with_context(|| format!("listen {listen}"))?;
+        let (listener, address) =
+            health::listen(listen).await.with_context(|| format!("listen on {listen}"))?;
         let mut tasks = TaskGroup::new();
         let stop = tasks.stop_token();
         tasks.start("reports", reports.serve());
         tasks.start("announcements", announcements.serve(stop.clone()));
-        let registrar = Registrar {
-            replicas: Arc::clone(&self.replicas),
+        let registrar = SessionRegistrar {
+            control: Arc::clone(&self.control),
             session: self.session.clone(),
             leases: Arc::clone(&self.leases),
             fence: Arc::clone(&self.fence),
@@ -224,42 +251,42 @@ impl Shared {
             stop: stop.clone(),
         };
         tasks.start("registrar", registrar.serve());
-        let health = Health {
+        let health = HealthService {
             session: self.session.clone(),
             fence: Arc::clone(&self.fence),
-            pulse: self.pulse.clone(),
+            liveness: self.liveness.clone(),
             draining,
         };
         tasks.start("health", health.serve(listener, stop));
         Ok((tasks, address))
     }
 
-    fn start_intake(&self, redis: redis::Client, parts: Arc<Parts>) -> (TaskGroup, mpsc::Receiver<Start>) {
+    fn start_intake(&self, redis: redis::Client) -> (TaskGroup, mpsc::Receiver<AttemptStart>) {
         let mut tasks = TaskGroup::new();
         let stop = tasks.stop_token();
         let (starts, started) = mpsc::channel(self.slots.total());
-        let (rings, doorbell_rings) = watch::channel(true);
-        let asker = Asker {
-            replicas: Arc::clone(&self.replicas),
+        let (works, doorbell_works) = watch::channel(true);
+        let requester = LeaseRequester {
+            control: Arc::clone(&self.control),
             session: self.session.clone(),
             leases: Arc::clone(&self.leases),
-            parts,
+            plans: Arc::clone(&self.plans),
             starts,
-            pulse: self.pulse.clone(),
+            liveness: self.liveness.clone(),
             stop: stop.clone(),
         };
-        let doorbell = Doorbell {
+        let doorbell = DoorbellListener {
             client: redis,
-            asker: asker.clone(),
+            requester: requester.clone(),
             session: self.session.clone(),
             slots: self.slots.clone(),
-            pulse: self.pulse.clone(),
-            rings,
+            liveness: self.liveness.clone(),
+            works,
             stop: stop.clone(),
         };
         tasks.start("doorbell", doorbell.serve());
-        let any = ask_any(asker, self.session.clone(), self.slots.clone(), doorbell_rings, stop);
-        tasks.start("ask-any", any);
+        let poll = poll_for_work(requester, self.session.clone(), self.slots.clone(), doorbell_works, stop);
+        tasks.start("poll", poll);
         (tasks, started)
     }
 }

@@ -1,8 +1,10 @@
 //! The health port: `grpc.health.v1` for a supervisor's probes.
 //!
-//! `liveness` says that the process answers; `readiness`, and the whole server (the empty name), that it is registered,
-//! may work, and that its consume loop goes round.
+//! The service `liveness` is serving while the process responds. `readiness`, and the server as a
+//! whole (the empty name), are serving while the executor has a session, its fence is open, its
+//! consume loop makes progress, and it is not draining.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,42 +15,25 @@ use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 
-use crate::beat::Fence;
-use crate::control::SessionCell;
-use crate::intake::Pulse;
+use crate::control::CurrentSession;
+use crate::lease::{Liveness, SelfFence};
 
 const LIVENESS: &str = "liveness";
 const READINESS: [&str; 2] = ["", "readiness"];
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// A consume loop that did not go round for so long is stuck.
-const STUCK: Duration = Duration::from_secs(20);
+const UPDATE_INTERVAL: Duration = Duration::from_millis(500);
+/// Time without a turn after which the consume loop counts as stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(20);
 
-/// What readiness depends on.
-pub(crate) struct Health {
-    pub(crate) session: SessionCell,
-    pub(crate) fence: Arc<Fence>,
-    pub(crate) pulse: Pulse,
+/// The health service and the state that readiness depends on.
+pub(crate) struct HealthService {
+    pub(crate) session: CurrentSession,
+    pub(crate) fence: Arc<SelfFence>,
+    pub(crate) liveness: Liveness,
     pub(crate) draining: CancellationToken,
 }
 
-impl Health {
-    fn is_ready(&self) -> bool {
-        let joined = self.session.get().is_some() && self.fence.is_open();
-        joined && self.pulse.age() < STUCK && !self.draining.is_cancelled()
-    }
-
-    async fn report(&self, reporter: HealthReporter) {
-        reporter.set_service_status(LIVENESS, ServingStatus::Serving).await;
-        loop {
-            let status = if self.is_ready() { ServingStatus::Serving } else { ServingStatus::NotServing };
-            for service in READINESS {
-                reporter.set_service_status(service, status).await;
-            }
-            tokio::time::sleep(LOOK_EVERY).await;
-        }
-    }
-
-    /// Serves the port until told to stop.
+impl HealthService {
+    /// Serves the port until `stop` is cancelled.
     pub(crate) async fn serve(self, listener: TcpListener, stop: CancellationToken) {
         let (reporter, service) = tonic_health::server::health_reporter();
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
@@ -58,16 +43,33 @@ impl Health {
         tokio::select! {
             result = server => {
                 if let Err(error) = result {
-                    tracing::error!(%error, "health port broke");
+                    tracing::error!(%error, "health port failed");
                 }
             }
-            () = self.report(reporter) => {}
+            () = self.update(reporter) => {}
         }
+    }
+
+    /// Updates the reported status for ever.
+    async fn update(&self, reporter: HealthReporter) {
+        reporter.set_service_status(LIVENESS, ServingStatus::Serving).await;
+        loop {
+            let status = if self.is_ready() { ServingStatus::Serving } else { ServingStatus::NotServing };
+            for service in READINESS {
+                reporter.set_service_status(service, status).await;
+            }
+            tokio::time::sleep(UPDATE_INTERVAL).await;
+        }
+    }
+
+    fn is_ready(&self) -> bool {
+        let joined = self.session.get().is_some() && self.fence.is_open();
+        joined && self.liveness.age() < STUCK_AFTER && !self.draining.is_cancelled()
     }
 }
 
-/// Opens the port; answers its address, too.
-pub(crate) async fn listen(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {
+/// Opens the health port and returns its listener and actual address.
+pub(crate) async fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
     Ok((listener, address))

@@ -1,18 +1,25 @@
-//! Orchid's stateless executor: takes leases, runs plans, streams what upstreams answer into Kafka.
+//! Orchid's stateless executor: takes leases, runs plans, and writes responses to Kafka.
 //!
-//! A job passes the stations `intake` (doorbell, lease) → `worker` (slot) → `drive` (the run, with the engine) → `fetch`
-//! (upstream) → `sink` (Kafka) → `report` (checkpoint, end). Beside them `beat` keeps all leases alive and `announce` sends
-//! terminal events. Nothing here knows a database, and nothing outlives the process.
+//! A job passes these rooms in order: `intake` (doorbell entry → lease) → `worker` (one task per
+//! lease) → `runner` (drives the engine) → `fetch` (HTTP) and `sink` (Kafka) → `report` (checkpoint,
+//! complete, park, release). `heartbeat` keeps all leases alive, and `announce` sends terminal
+//! events. Below them lie `lease` (which leases this process holds, and whether it may still use
+//! them), `control` (the client of the control plane), `convert` (the border between wire types and
+//! ours) and `settings`. `app` composes everything.
+//!
+//! An executor has no database, and keeps nothing that must survive the process.
 
 pub mod announce;
 pub mod app;
-pub mod beat;
 pub mod control;
-pub mod drive;
+pub mod convert;
 pub mod fetch;
+pub mod heartbeat;
 pub mod intake;
-pub mod plans;
+pub mod lease;
+pub mod plan_cache;
 pub mod report;
+pub mod runner;
 pub mod settings;
 pub mod sink;
 pub mod worker;

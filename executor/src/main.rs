@@ -1,4 +1,4 @@
-//! `orchid-executor`: reads settings, runs until told to stop, drains.
+//! `orchid-executor`: reads the settings, runs until a signal, and drains.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,14 +16,14 @@ use orchid_kit::telemetry::Telemetry;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Orchid's executor: takes leases from the control plane, runs plans, streams results to Kafka.
+/// Orchid's executor: takes leases from the control plane, runs plans, and writes responses to Kafka.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// TOML file with settings; the environment (`ORCHID_…`) wins over it.
+    /// TOML file with settings. Environment variables (`ORCHID_…`) override it.
     #[arg(long)]
     settings: Option<PathBuf>,
-    /// Write the health port's address to this file once it is served.
+    /// Write the address of the health port to this file once it is served.
     #[arg(long)]
     announce: Option<PathBuf>,
 }
@@ -34,7 +34,7 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
-            #[expect(clippy::print_stderr, reason = "the log may not have been started")]
+            #[expect(clippy::print_stderr, reason = "logging may not have started yet")]
             {
                 eprintln!("orchid-executor: {error:#}");
             }
@@ -51,8 +51,8 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let telemetry = Telemetry::start("orchid-executor", &settings.executor.name, &settings.telemetry)?;
     rustls::crypto::ring::default_provider()
         .install_default()
-        .map_err(|_| anyhow::anyhow!("a crypto provider is installed already"))?;
-    let mut signals = ShutdownSignals::install().context("signals")?;
+        .map_err(|_| anyhow::anyhow!("a crypto provider is already installed"))?;
+    let mut signals = ShutdownSignals::install().context("install signal handlers")?;
     let mut app = App::start(settings).await?;
     let address = app.address();
     tracing::info!(%address, "listening");
@@ -61,11 +61,11 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     }
     tokio::select! {
         signal = signals.next() => tracing::info!(%signal, "stopping"),
-        () = app.ended() => {}
+        () = app.wait_ended() => {}
     }
     let result = tokio::select! {
         result = app.stop() => result,
-        signal = signals.next() => Err(anyhow::anyhow!("second signal while draining: {signal}")),
+        signal = signals.next() => Err(anyhow::anyhow!("drain cut short by a second signal: {signal}")),
     };
     telemetry.flush(Duration::from_secs(2));
     result

@@ -1,4 +1,4 @@
-//! Settings of the executor, section by section. Each section is what builds its part.
+//! Settings of the executor, one section per part.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -6,20 +6,19 @@ use std::time::Duration;
 use orchid_kit::settings::{Secret, SettingsReader};
 use orchid_kit::telemetry::TelemetrySettings;
 
-use crate::fetch::{AddressGuard, Cidr};
-use crate::sink::TopicNames;
+use crate::fetch::{AddressGuard, AddressRange};
 
-/// Everything an executor is told.
+/// All settings of an executor.
 pub struct Settings {
-    /// Where the control plane is.
+    /// Addresses of the control plane.
     pub control_plane: ControlPlaneSettings,
-    /// Who this executor is.
+    /// Identity and capacity of this executor.
     pub executor: ExecutorSettings,
-    /// Where the doorbell is; holds a password.
+    /// URL of the Redis that holds the doorbell; may contain a password.
     pub redis_url: Secret,
-    /// Where messages go.
+    /// Brokers, topics and limits of Kafka.
     pub kafka: KafkaSettings,
-    /// What requests may reach.
+    /// Restrictions on HTTP requests.
     pub fetch: FetchSettings,
     /// Address of the health port.
     pub listen: SocketAddr,
@@ -27,63 +26,76 @@ pub struct Settings {
     pub telemetry: TelemetrySettings,
 }
 
-/// Where the control plane is.
+/// Addresses of the control plane.
 #[derive(Debug, Clone)]
 pub struct ControlPlaneSettings {
-    /// Addresses of its replicas.
+    /// URLs of its replicas.
     pub urls: Vec<http::Uri>,
 }
 
-/// Who this executor is and how much it takes.
+/// Identity and capacity of this executor.
 pub struct ExecutorSettings {
-    /// The pool it joins.
+    /// Pool to join.
     pub pool: String,
-    /// The pool's token.
+    /// Token that authorizes joining the pool.
     pub pool_token: Secret,
-    /// Name for people.
+    /// Name shown in logs and by the API.
     pub name: String,
-    /// Runs at once.
+    /// Number of executions to run at once, 1 to 10,000.
     pub slots: usize,
-    /// How long a drain may take.
+    /// Time limit of a drain.
     pub drain: Duration,
 }
 
-/// Where messages go.
+/// Brokers, topics and limits of Kafka.
 #[derive(Debug, Clone)]
 pub struct KafkaSettings {
-    /// `host:port` of some brokers.
+    /// Bootstrap brokers, `host:port`.
     pub brokers: Vec<String>,
-    /// What the topics are called.
+    /// Names of the topics.
     pub topics: TopicNames,
-    /// Largest message, headers included.
+    /// Largest message, headers included, in bytes.
     pub message_max_bytes: usize,
-    /// A run parks when nothing of it was acknowledged for so long.
+    /// Time without any acknowledgement after which an execution parks.
     pub sink_timeout: Duration,
-    /// Make missing topics.
+    /// Whether to create missing topics.
     pub create_topics: bool,
 }
 
-/// What requests may reach.
+/// Names of the topics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicNames {
+    /// Topic of response pages.
+    pub responses: String,
+    /// Topic of errors.
+    pub errors: String,
+    /// Topic of execution starts and ends.
+    pub events: String,
+}
+
+/// Restrictions on HTTP requests.
 #[derive(Debug, Clone)]
 pub struct FetchSettings {
-    /// Ranges that the address guard opens.
-    pub allow_private: Vec<Cidr>,
+    /// Private address ranges that plans may reach.
+    pub allow_private: Vec<AddressRange>,
 }
 
 impl Settings {
-    /// Reads all sections. `host` and `pid` make the default name.
-    pub fn read(reader: &mut SettingsReader, host: &str, pid: u32) -> Settings {
-        Settings {
+    /// Reads all sections. `host` and `pid` form the default name.
+    pub fn read(reader: &mut SettingsReader, host: &str, pid: u32) -> Self {
+        Self {
             control_plane: ControlPlaneSettings::read(reader),
             executor: ExecutorSettings::read(reader, host, pid),
-            redis_url: reader
-                .required_secret("redis.url", "Redis with the doorbell, redis://[user:password@]host:port"),
+            redis_url: reader.required_secret(
+                "redis.url",
+                "URL of the Redis that holds the doorbell, redis://[user:password@]host:port",
+            ),
             kafka: KafkaSettings::read(reader),
             fetch: FetchSettings::read(reader),
             listen: reader.parsed(
                 "listen",
                 SocketAddr::from(([127, 0, 0, 1], 0)),
-                "address of the health port",
+                "address of the health port; port 0 picks a free one",
             ),
             telemetry: TelemetrySettings::read(reader),
         }
@@ -91,9 +103,9 @@ impl Settings {
 }
 
 impl ControlPlaneSettings {
-    fn read(reader: &mut SettingsReader) -> ControlPlaneSettings {
-        let texts =
-            reader.required_list("control_plane.urls", "the control plane's replicas, http(s)://host:port");
+    fn read(reader: &mut SettingsReader) -> Self {
+        let texts = reader
+            .required_list("control_plane.urls", "URLs of the control plane's replicas, http(s)://host:port");
         let mut urls = Vec::with_capacity(texts.len());
         for text in texts {
             match text.parse::<http::Uri>() {
@@ -103,71 +115,86 @@ impl ControlPlaneSettings {
                     urls.push(url);
                 }
                 Ok(_) | Err(_) => {
-                    reader.invalid("control_plane.urls", format!("`{text}` is not http(s)://host:port"));
+                    reader.invalid(
+                        "control_plane.urls",
+                        format!("`{text}` is not a URL of the form http(s)://host:port"),
+                    );
                 }
             }
         }
-        ControlPlaneSettings { urls }
+        Self { urls }
     }
 }
 
 impl ExecutorSettings {
-    fn read(reader: &mut SettingsReader, host: &str, pid: u32) -> ExecutorSettings {
-        let slots = reader.number("slots", 64, 1..=10_000, "runs at once");
-        ExecutorSettings {
-            pool: reader.text("pool", "default", "the pool to join"),
-            pool_token: reader.required_secret("pool_token", "the pool's token"),
-            name: reader.text("name", &format!("{host}-{pid}"), "name of this executor, for people"),
+    fn read(reader: &mut SettingsReader, host: &str, pid: u32) -> Self {
+        let slots = reader.number("slots", 64, 1..=10_000, "number of executions to run at once");
+        Self {
+            pool: reader.text("pool", "default", "pool to join"),
+            pool_token: reader.required_secret("pool_token", "token that authorizes joining the pool"),
+            name: reader.text(
+                "name",
+                &format!("{host}-{pid}"),
+                "name of this executor, shown in logs and by the API",
+            ),
             slots: usize::try_from(slots).unwrap_or(usize::MAX),
-            drain: reader.milliseconds("drain_ms", 30_000, "how long a drain may take after SIGTERM"),
+            drain: reader.milliseconds("drain_ms", 30_000, "time limit for draining after SIGTERM"),
         }
     }
 }
 
 impl KafkaSettings {
-    fn read(reader: &mut SettingsReader) -> KafkaSettings {
+    fn read(reader: &mut SettingsReader) -> Self {
         let max = reader.number(
             "kafka.message_max_bytes",
             1 << 20,
             (64 << 10)..=(1 << 30),
-            "largest message, headers included; at most what the topics take",
+            "largest message, headers included; must not exceed the topics' max.message.bytes",
         );
-        KafkaSettings {
-            brokers: reader.required_list("kafka.brokers", "Kafka, host:port of some brokers"),
+        Self {
+            brokers: reader.required_list("kafka.brokers", "Kafka bootstrap brokers, host:port"),
             topics: TopicNames {
-                responses: reader.text("kafka.topic_responses", "api-responses", "topic of the pages"),
-                errors: reader.text("kafka.topic_errors", "api-errors", "topic of what went wrong"),
-                events: reader.text("kafka.topic_events", "execution-events", "topic of starts and ends"),
+                responses: reader.text("kafka.topic_responses", "api-responses", "topic of response pages"),
+                errors: reader.text("kafka.topic_errors", "api-errors", "topic of errors"),
+                events: reader.text(
+                    "kafka.topic_events",
+                    "execution-events",
+                    "topic of execution starts and ends",
+                ),
             },
             message_max_bytes: usize::try_from(max).unwrap_or(usize::MAX),
             sink_timeout: reader.milliseconds(
                 "kafka.sink_timeout_ms",
                 30_000,
-                "a run parks when Kafka acknowledged nothing of it for so long",
+                "time without any acknowledgement from Kafka after which an execution parks",
             ),
-            create_topics: reader.flag("kafka.create_topics", false, "make missing topics; for development"),
+            create_topics: reader.flag(
+                "kafka.create_topics",
+                false,
+                "create missing topics; for development only",
+            ),
         }
     }
 }
 
 impl FetchSettings {
-    fn read(reader: &mut SettingsReader) -> FetchSettings {
+    fn read(reader: &mut SettingsReader) -> Self {
         let texts = reader.list(
             "fetch.allow_private",
             &[],
-            "address ranges that plans may reach although they are not public",
+            "private address ranges that plans may reach, such as 10.0.0.0/8",
         );
         let mut allow_private = Vec::with_capacity(texts.len());
         for text in texts {
-            match text.parse::<Cidr>() {
+            match text.parse::<AddressRange>() {
                 Ok(range) => allow_private.push(range),
                 Err(error) => reader.invalid("fetch.allow_private", error.to_string()),
             }
         }
-        FetchSettings { allow_private }
+        Self { allow_private }
     }
 
-    /// The guard that these settings ask for.
+    /// Builds the address guard.
     pub fn guard(&self) -> AddressGuard {
         AddressGuard::new(self.allow_private.clone())
     }
@@ -179,7 +206,7 @@ mod tests {
 
     use super::*;
 
-    const LEAST: &str = "pool_token = 't'\ncontrol_plane.urls = ['http://127.0.0.1:7400']\nredis.url = 'redis://r'\nkafka.brokers = ['k:9092']\n";
+    const MINIMAL: &str = "pool_token = 't'\ncontrol_plane.urls = ['http://127.0.0.1:7400']\nredis.url = 'redis://r'\nkafka.brokers = ['k:9092']\n";
 
     fn read(toml: &str) -> Result<Settings, Vec<String>> {
         let sources = SettingsSources::from_text(toml, Vec::<(String, String)>::new()).unwrap();
@@ -189,28 +216,28 @@ mod tests {
     }
 
     #[test]
-    fn wrong_urls_and_ranges_are_told_together() {
-        let text = LEAST.replace("http://127.0.0.1:7400", "127.0.0.1:7400")
+    fn invalid_urls_and_ranges_are_reported_together() {
+        let text = MINIMAL.replace("http://127.0.0.1:7400", "127.0.0.1:7400")
             + "fetch.allow_private = ['10.0.0.0/99']";
         assert_eq!(
             read(&text).err().unwrap(),
             [
-                "control_plane.urls: `127.0.0.1:7400` is not http(s)://host:port",
-                "fetch.allow_private: \"10.0.0.0/99\" is no range of addresses such as 10.0.0.0/8",
+                "control_plane.urls: `127.0.0.1:7400` is not a URL of the form http(s)://host:port",
+                "fetch.allow_private: \"10.0.0.0/99\" is not an address range such as 10.0.0.0/8",
             ]
         );
     }
 
     #[test]
-    fn the_least_settings_bring_the_defaults() {
-        let settings = read(LEAST).unwrap_or_else(|faults| panic!("{faults:?}"));
+    fn minimal_settings_use_the_defaults() {
+        let settings = read(MINIMAL).unwrap_or_else(|faults| panic!("{faults:?}"));
         assert_eq!(settings.executor.name, "host-7");
         assert_eq!(settings.executor.slots, 64);
         assert_eq!(settings.kafka.topics.responses, "api-responses");
         assert_eq!(settings.kafka.topics.errors, "api-errors");
         assert_eq!(settings.kafka.topics.events, "execution-events");
         assert_eq!(settings.kafka.message_max_bytes, 1024 * 1024);
-        assert!(!settings.kafka.create_topics, "topics are the operator's");
+        assert!(!settings.kafka.create_topics, "operators create topics themselves");
         assert_eq!(settings.kafka.sink_timeout, Duration::from_secs(30));
         assert!(settings.fetch.guard().check("127.0.0.1".parse().unwrap()).is_err());
     }

@@ -1,4 +1,4 @@
-//! The session that the control plane gave this process, and the cell where everybody finds the current one.
+//! The session of this process, and the place where all parts find the current one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,45 +11,45 @@ use uuid::Uuid;
 
 /// An accepted registration.
 pub struct Session {
-    /// Its id; also the consumer's name at the doorbell.
+    /// Id of the session, and name of this consumer in the doorbell's group.
     pub id: Uuid,
     token: MetadataValue<Ascii>,
-    /// How long it lives without a beat.
+    /// Lifetime of the session without an accepted heartbeat.
     pub ttl: Duration,
-    /// How often to beat.
-    pub beat_interval: Duration,
-    /// Redis streams that ring for the pool.
+    /// Interval between heartbeats.
+    pub heartbeat_interval: Duration,
+    /// Redis streams of the pool's doorbell.
     pub doorbell_streams: Vec<String>,
-    /// The consumer group on them.
+    /// Consumer group on these streams.
     pub doorbell_group: String,
-    /// What the server allows plans.
-    pub limits: Limits,
+    /// Limits that the server puts on plans.
+    pub limits: PlanLimits,
 }
 
-/// What the server allows plans.
+/// Limits that the server puts on plans.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Limits {
-    /// A longer wait parks the run.
+pub struct PlanLimits {
+    /// Longest wait that holds a slot; a longer one parks the execution.
     pub park_after: Duration,
-    /// Most bytes of a decoded body.
+    /// Largest decoded body, in bytes.
     pub max_body_bytes: u64,
-    /// Deepest nesting of steps.
+    /// Deepest nesting of steps, at least 1.
     pub max_nesting_depth: u32,
 }
 
-/// A registration's answer that makes no sense.
+/// A registration response with invalid values.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum InvalidSession {
-    /// Not a UUID.
-    #[error("session id {0:?} is no UUID")]
+    /// The session id is not a UUID.
+    #[error("session id {0:?} is not a UUID")]
     Id(String),
-    /// Not sendable.
-    #[error("the session token cannot be sent in a header")]
+    /// The session token cannot be sent in a header.
+    #[error("session token contains characters that no header may hold")]
     Token,
-    /// Zero or negative.
-    #[error("{field} is {value}")]
+    /// A number is zero or negative.
+    #[error("{field} is {value}, but must be positive")]
     NotPositive {
-        /// Which field.
+        /// Name of the field.
         field: &'static str,
         /// Its value.
         value: i64,
@@ -59,7 +59,7 @@ pub enum InvalidSession {
 impl TryFrom<wire::RegisterResponse> for Session {
     type Error = InvalidSession;
 
-    fn try_from(answer: wire::RegisterResponse) -> Result<Session, InvalidSession> {
+    fn try_from(response: wire::RegisterResponse) -> Result<Self, InvalidSession> {
         let wire::RegisterResponse {
             session_id,
             session_token,
@@ -70,19 +70,22 @@ impl TryFrom<wire::RegisterResponse> for Session {
             park_after_ms,
             max_body_bytes,
             max_nesting_depth,
-        } = answer;
+        } = response;
         let positive = |field, value: i64| match u64::try_from(value) {
             Ok(value) if value > 0 => Ok(value),
             Ok(_) | Err(_) => Err(InvalidSession::NotPositive { field, value }),
         };
-        Ok(Session {
+        Ok(Self {
             id: session_id.parse().map_err(|_| InvalidSession::Id(session_id))?,
             token: session_token.parse().map_err(|_| InvalidSession::Token)?,
             ttl: Duration::from_millis(positive("ttl_ms", ttl_ms)?),
-            beat_interval: Duration::from_millis(positive("heartbeat_interval_ms", heartbeat_interval_ms)?),
+            heartbeat_interval: Duration::from_millis(positive(
+                "heartbeat_interval_ms",
+                heartbeat_interval_ms,
+            )?),
             doorbell_streams,
             doorbell_group,
-            limits: Limits {
+            limits: PlanLimits {
                 park_after: Duration::from_millis(positive("park_after_ms", park_after_ms)?),
                 max_body_bytes: positive("max_body_bytes", max_body_bytes)?,
                 max_nesting_depth: u32::try_from(max_nesting_depth).unwrap_or(1).max(1),
@@ -92,7 +95,7 @@ impl TryFrom<wire::RegisterResponse> for Session {
 }
 
 impl Session {
-    /// A request that carries the session.
+    /// Wraps a message into a request that carries the session token.
     pub(crate) fn sign<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.metadata_mut().insert("x-orchid-session", self.token.clone());
@@ -100,42 +103,43 @@ impl Session {
     }
 }
 
-/// Where everybody finds the current session, and says that it is gone.
+/// A shared cell with the current session, if there is one. Clones share it.
 #[derive(Clone)]
-pub struct SessionCell {
+pub struct CurrentSession {
     current: watch::Sender<Option<Arc<Session>>>,
 }
 
-impl Default for SessionCell {
-    fn default() -> SessionCell {
-        SessionCell { current: watch::Sender::new(None) }
+impl Default for CurrentSession {
+    fn default() -> Self {
+        Self { current: watch::Sender::new(None) }
     }
 }
 
-impl SessionCell {
-    /// The current session, if there is one.
+impl CurrentSession {
+    /// Returns the current session, if there is one.
     pub fn get(&self) -> Option<Arc<Session>> {
         self.current.borrow().clone()
     }
 
-    /// A view to wait on.
+    /// Subscribes to changes of the session.
     pub fn watch(&self) -> watch::Receiver<Option<Arc<Session>>> {
         self.current.subscribe()
     }
 
-    /// A new session.
+    /// Sets a new session.
     pub(crate) fn set(&self, session: Arc<Session>) {
         self.current.send_replace(Some(session));
     }
 
-    /// This session is gone. Nothing happens if it is not the current one any more.
-    pub fn lost(&self, id: Uuid) {
+    /// Clears the session because it is gone. Does nothing if a newer session is current: the news
+    /// may arrive late.
+    pub fn clear(&self, id: Uuid) {
         self.current.send_if_modified(|current| {
-            let same = current.as_ref().is_some_and(|session| session.id == id);
-            if same {
+            let is_current = current.as_ref().is_some_and(|session| session.id == id);
+            if is_current {
                 *current = None;
             }
-            same
+            is_current
         });
     }
 
@@ -151,7 +155,7 @@ impl SessionCell {
 mod tests {
     use super::*;
 
-    fn answer() -> wire::RegisterResponse {
+    fn response() -> wire::RegisterResponse {
         wire::RegisterResponse {
             session_id: Uuid::from_u128(7).to_string(),
             session_token: "t".to_owned(),
@@ -166,22 +170,22 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_makes_no_sense_is_refused() {
-        let wrong = wire::RegisterResponse { session_id: "7".to_owned(), ..answer() };
+    fn invalid_response_is_refused() {
+        let wrong = wire::RegisterResponse { session_id: "7".to_owned(), ..response() };
         assert_eq!(Session::try_from(wrong).err(), Some(InvalidSession::Id("7".to_owned())));
-        let wrong = wire::RegisterResponse { ttl_ms: 0, ..answer() };
+        let wrong = wire::RegisterResponse { ttl_ms: 0, ..response() };
         let expected = InvalidSession::NotPositive { field: "ttl_ms", value: 0 };
         assert_eq!(Session::try_from(wrong).err(), Some(expected));
     }
 
     #[test]
-    fn only_the_current_session_can_be_lost() {
-        let cell = SessionCell::default();
-        let session = Arc::new(Session::try_from(answer()).unwrap());
+    fn clear_ignores_a_session_that_is_not_current() {
+        let cell = CurrentSession::default();
+        let session = Arc::new(Session::try_from(response()).unwrap());
         cell.set(Arc::clone(&session));
-        cell.lost(Uuid::from_u128(8));
+        cell.clear(Uuid::from_u128(8));
         assert!(cell.get().is_some());
-        cell.lost(session.id);
+        cell.clear(session.id);
         assert!(cell.get().is_none());
     }
 }

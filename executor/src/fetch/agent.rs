@@ -1,7 +1,7 @@
-//! The user agent of one run: its client, and its cookies.
+//! The HTTP agent of one attempt: its client and its cookies.
 //!
-//! In: rendered requests with their rules. Out: answers after redirects, whole or in pieces, or what kind of failure it was.
-//! It retries nothing, and sends nothing while the fence is shut.
+//! The agent follows redirects and returns the response, whole or as a stream, or a classified
+//! error. It retries nothing, and sends nothing while the fence is closed.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -13,192 +13,218 @@ use orchid_engine::{FetchError, FetchErrorKind, Request, Response};
 use tokio::time::Instant;
 use url::{Host, Url};
 
-use crate::beat::Fence;
-use crate::fetch::body::{Body, Rules};
-use crate::fetch::codings::{Recipe, accepted};
-use crate::fetch::fault::classify;
-use crate::fetch::guard::AddressGuard;
-use crate::fetch::jar::Jar;
-use crate::fetch::patience::Patience;
-use crate::fetch::redirect::{Hop, next_hop};
+use crate::fetch::address::guard::AddressGuard;
+use crate::fetch::body::{BodyReader, BodyRules};
+use crate::fetch::client_error::classify;
+use crate::fetch::cookie_jar::CookieJar;
+use crate::fetch::decode::content_encoding::{BodyDecoding, accept_encoding};
+use crate::fetch::redirect::{NextHop, next_hop};
+use crate::fetch::timeout_budget::TimeoutBudget;
+use crate::lease::SelfFence;
 
-/// Sends the requests of one run. Clones share its cookies.
+/// Sends the requests of one attempt. Clones share its cookies.
 #[derive(Clone)]
-pub struct Agent {
-    pub(super) client: reqwest::Client,
-    pub(super) guard: Arc<AddressGuard>,
-    pub(super) fence: Arc<Fence>,
-    pub(super) jar: Arc<Jar>,
-    pub(super) by: By,
+pub struct FetchAgent {
+    client: reqwest::Client,
+    guard: Arc<AddressGuard>,
+    fence: Arc<SelfFence>,
+    cookies: Arc<CookieJar>,
+    route: UpstreamRoute,
 }
 
-/// Who connects to the upstream.
+/// The way to the upstream.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum By {
-    Ourselves,
-    /// A proxy; its address, where its url has one instead of a name.
+pub(super) enum UpstreamRoute {
+    Direct,
+    /// Through a proxy; holds its address if its URL contains one instead of a name.
     Proxy(Option<IpAddr>),
 }
 
-/// One try's end, or the beginning of its body.
-pub struct Fetched {
-    /// What came.
-    pub result: Result<Answer, FetchError>,
-    /// From the first byte sent to the last one read.
+/// The end of one try, or the start of its body.
+pub struct FetchOutcome {
+    /// The response or the error.
+    pub result: Result<FetchedResponse, FetchError>,
+    /// Time from the start of the request to the last byte read so far.
     pub duration: Duration,
 }
 
-/// What came.
-pub enum Answer {
-    /// All of it.
+/// A response after redirects.
+pub enum FetchedResponse {
+    /// A complete response.
     Whole(Response),
-    /// The head; the body is still to be read.
-    Head(Response, Body),
+    /// A response without its body, which is still to be read.
+    Streaming(Response, BodyReader),
 }
 
-impl Agent {
+impl FetchAgent {
+    pub(super) fn new(
+        client: reqwest::Client,
+        guard: Arc<AddressGuard>,
+        fence: Arc<SelfFence>,
+        route: UpstreamRoute,
+    ) -> Self {
+        Self { client, guard, fence, cookies: Arc::default(), route }
+    }
+
     /// Sends the request and follows its redirects, all within its timeout.
-    pub async fn fetch(&self, request: Request) -> Fetched {
-        let begun = Instant::now();
-        let result = self.answer(request, begun).await;
-        Fetched { result, duration: begun.elapsed() }
+    pub async fn fetch(&self, request: Request) -> FetchOutcome {
+        let started_at = Instant::now();
+        let result = self.fetch_response(request, started_at).await;
+        FetchOutcome { result, duration: started_at.elapsed() }
     }
 
-    async fn answer(&self, mut request: Request, begun: Instant) -> Result<Answer, FetchError> {
-        let mut patience = Patience::new(request.timeout);
-        let answer = self.follow(&mut request, &mut patience).await?;
-        let status = answer.status();
-        let recipe = recipe(&request, status, answer.headers())?;
-        let content_type = text(answer.headers().get(CONTENT_TYPE));
-        let in_pieces = request.method != "HEAD" && request.streaming.applies(status.as_u16(), &content_type);
-        let mut head = head(&answer, &request.url, !recipe.codings.is_empty());
-        let fence = Arc::clone(&self.fence);
-        let max_bytes = if in_pieces { request.max_stream_bytes } else { request.max_body_bytes };
-        let rules = Rules { recipe, max_bytes, patience, fence, begun, whole: !in_pieces };
-        let body = Body::new(answer, rules)?;
-        if in_pieces {
-            return Ok(Answer::Head(head, body));
+    async fn fetch_response(
+        &self,
+        mut request: Request,
+        started_at: Instant,
+    ) -> Result<FetchedResponse, FetchError> {
+        let mut budget = TimeoutBudget::new(request.timeout);
+        let response = self.follow_redirects(&mut request, &mut budget).await?;
+        let status = response.status();
+        let decoding = body_decoding(&request, status, response.headers())?;
+        let content_type = text(response.headers().get(CONTENT_TYPE));
+        let is_streamed =
+            request.method != "HEAD" && request.streaming.applies(status.as_u16(), &content_type);
+        let mut head = response_head(&response, &request.url, !decoding.codings.is_empty());
+        let rules = BodyRules {
+            decoding,
+            max_bytes: if is_streamed { request.max_stream_bytes } else { request.max_body_bytes },
+            budget,
+            fence: Arc::clone(&self.fence),
+            started_at,
+            read_whole: !is_streamed,
+        };
+        let body = BodyReader::new(response, rules)?;
+        if is_streamed {
+            return Ok(FetchedResponse::Streaming(head, body));
         }
-        head.body = body.whole().await?;
-        Ok(Answer::Whole(head))
+        head.body = body.read_all().await?;
+        Ok(FetchedResponse::Whole(head))
     }
 
-    /// The first answer that leads nowhere else; the request is then that which it answers.
-    async fn follow(
+    /// Returns the first response that is no redirect. `request` is then the request of that response.
+    async fn follow_redirects(
         &self,
         request: &mut Request,
-        patience: &mut Patience,
+        budget: &mut TimeoutBudget,
     ) -> Result<reqwest::Response, FetchError> {
         let mut hops = 0;
         loop {
-            self.fence.opened().await;
-            let answer = patience.wait(None, self.send(request)).await?;
-            self.jar.keep(&request.url, answer.headers());
-            let status = answer.status().as_u16();
-            let location = answer.headers().get(LOCATION).and_then(|value| value.to_str().ok());
+            // Outside the budget: a closed fence is not the upstream's delay.
+            self.fence.wait_open().await;
+            let response = budget.wait(None, self.send(request)).await?;
+            self.cookies.store(&request.url, response.headers());
+            let status = response.status().as_u16();
+            let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
             match next_hop(request, hops, status, location)? {
-                Hop::Follow(next) => {
+                NextHop::Follow(next) => {
                     hops += 1;
                     *request = *next;
                 }
-                Hop::Stay => return Ok(answer),
+                NextHop::Stay => return Ok(response),
             }
         }
     }
 
     async fn send(&self, request: &Request) -> Result<reqwest::Response, FetchError> {
         self.check_addresses(&request.url)?;
-        let method = Method::from_bytes(request.method.as_bytes()).map_err(|_| invalid("method"))?;
+        let method = Method::from_bytes(request.method.as_bytes()).map_err(|_| invalid_request("method"))?;
         let headers = self.headers(request)?;
         let mut builder = self.client.request(method, request.url.clone()).headers(headers);
         if let Some(body) = &request.body {
             builder = builder.body(body.clone());
         }
-        builder.send().await.map_err(|error| self.in_words(classify(error, None)))
+        builder.send().await.map_err(|error| self.mention_proxy(classify(error, None)))
     }
 
-    /// The plan's headers, and ours where it has none of that name.
+    /// Returns the plan's headers, and default ones under names that the plan does not set.
     fn headers(&self, request: &Request) -> Result<HeaderMap, FetchError> {
         let mut headers = HeaderMap::with_capacity(request.headers.len() + 2);
         for (name, value) in &request.headers {
-            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid("header name"))?;
-            let value = HeaderValue::from_str(value).map_err(|_| invalid("header value"))?;
+            let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid_request("header name"))?;
+            let value = HeaderValue::from_str(value).map_err(|_| invalid_request("header value"))?;
             headers.append(name, value);
         }
         if !headers.contains_key(ACCEPT_ENCODING) {
-            let codings = accepted(request.decompress, &headers);
+            let codings = accept_encoding(request.decompress, &headers);
             headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(codings));
         }
         if !headers.contains_key(COOKIE)
-            && let Some(cookies) = self.jar.header(&request.url)
+            && let Some(cookies) = self.cookies.header(&request.url)
         {
             headers.insert(COOKIE, cookies);
         }
         Ok(headers)
     }
 
-    /// Addresses that stand in a url never reach the resolver. Names that a proxy resolves do not either: of those only the
-    /// ones that always mean this machine (RFC 6761, 6.3) are known here.
+    /// Checks the addresses that never reach the guarded resolver: literals in the URLs of the request
+    /// and of the proxy. Names that a proxy resolves do not reach it either; of those, only the names
+    /// that always mean this machine (RFC 6761, 6.3) can be checked here.
     fn check_addresses(&self, url: &Url) -> Result<(), FetchError> {
         let target = match url.host() {
             Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
             Some(Host::Ipv6(address)) => Some(IpAddr::V6(address)),
-            Some(Host::Domain(name)) if self.by != By::Ourselves && is_this_machine(name) => {
+            Some(Host::Domain(name)) if self.route != UpstreamRoute::Direct && is_localhost(name) => {
                 Some(IpAddr::V4(Ipv4Addr::LOCALHOST))
             }
             Some(Host::Domain(_)) | None => None,
         };
-        let proxy = match self.by {
-            By::Proxy(address) => address,
-            By::Ourselves => None,
+        let proxy = match self.route {
+            UpstreamRoute::Proxy(address) => address,
+            UpstreamRoute::Direct => None,
         };
-        for (address, whose) in [(proxy, "the proxy: "), (target, "")] {
+        for (address, prefix) in [(proxy, "the proxy: "), (target, "")] {
             if let Some(Err(refused)) = address.map(|address| self.guard.check(address)) {
-                let message = format!("{whose}{refused}");
+                let message = format!("{prefix}{refused}");
                 return Err(FetchError { kind: FetchErrorKind::AddressRefused, message, status: None });
             }
         }
         Ok(())
     }
 
-    /// Where a connection failed it may be the proxy that did.
-    fn in_words(&self, mut error: FetchError) -> FetchError {
+    /// Adds to connection errors that it may be the proxy that failed.
+    fn mention_proxy(&self, mut error: FetchError) -> FetchError {
         use FetchErrorKind::{AddressRefused, Connect, Dns, Tls};
-        if self.by != By::Ourselves && matches!(error.kind, AddressRefused | Connect | Dns | Tls) {
-            error.message.push_str(" (by way of the config's proxy)");
+        if self.route != UpstreamRoute::Direct && matches!(error.kind, AddressRefused | Connect | Dns | Tls) {
+            error.message.push_str(" (via the config's proxy)");
         }
         error
     }
 }
 
-fn is_this_machine(name: &str) -> bool {
+fn is_localhost(name: &str) -> bool {
     let name = name.trim_end_matches('.');
     name.eq_ignore_ascii_case("localhost") || name.to_ascii_lowercase().ends_with(".localhost")
 }
 
-fn recipe(request: &Request, status: StatusCode, headers: &HeaderMap) -> Result<Recipe, FetchError> {
-    // What has no body may still say how that would be packed.
+fn body_decoding(
+    request: &Request,
+    status: StatusCode,
+    headers: &HeaderMap,
+) -> Result<BodyDecoding, FetchError> {
+    // Responses without a body may still declare its encoding, and decoding nothing would fail.
     if request.method == "HEAD" || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
-        return Ok(Recipe::NOTHING);
+        return Ok(BodyDecoding::IDENTITY);
     }
-    Recipe::new(request.decompress, status, headers).map_err(|message| FetchError {
+    BodyDecoding::new(request.decompress, status, headers).map_err(|message| FetchError {
         kind: FetchErrorKind::Decode,
         message,
         status: Some(status.as_u16()),
     })
 }
 
-/// An answer without its body. Where codings are undone, the headers that speak of them are left out.
-fn head(answer: &reqwest::Response, url: &Url, is_undone: bool) -> Response {
-    let is_told = |name: &HeaderName| !(is_undone && (name == CONTENT_ENCODING || name == CONTENT_LENGTH));
-    let headers = answer
+/// Returns a response without its body. If the body is decoded, the headers that describe the encoded
+/// body are left out.
+fn response_head(response: &reqwest::Response, url: &Url, is_decoded: bool) -> Response {
+    let is_kept = |name: &HeaderName| !(is_decoded && (name == CONTENT_ENCODING || name == CONTENT_LENGTH));
+    let headers = response
         .headers()
         .iter()
-        .filter(|(name, _)| is_told(name))
+        .filter(|(name, _)| is_kept(name))
         .map(|(name, value)| (name.as_str().to_owned(), text(Some(value))))
         .collect();
     Response {
-        status: answer.status().as_u16(),
+        status: response.status().as_u16(),
         headers,
         body: bytes::Bytes::new(),
         url: url.as_str().to_owned(),
@@ -209,10 +235,10 @@ fn text(value: Option<&HeaderValue>) -> String {
     value.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).unwrap_or_default()
 }
 
-fn invalid(what: &str) -> FetchError {
+fn invalid_request(part: &str) -> FetchError {
     FetchError {
         kind: FetchErrorKind::InvalidRequest,
-        message: format!("the request's {what} cannot be sent"),
+        message: format!("the request's {part} contains characters that HTTP does not allow"),
         status: None,
     }
 }

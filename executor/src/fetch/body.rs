@@ -1,7 +1,7 @@
-//! The body of an answer, whole or in pieces, decompressed and bounded.
+//! Reads a response body, decoded and bounded, whole or in pieces.
 //!
-//! In: an answer whose head has come. Out: its bytes. Reading stops while the fence is shut, and times out once the upstream
-//! let us wait for longer than the step allows; nothing is read before it is asked for.
+//! Nothing is read before it is asked for. Reading stops while the fence is closed, and fails once
+//! the waits for the upstream add up to more than the step's timeout.
 
 use std::io;
 use std::sync::Arc;
@@ -12,73 +12,91 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use orchid_engine::{FetchError, FetchErrorKind};
 use tokio::time::Instant;
 
-use crate::beat::Fence;
-use crate::fetch::codings::{Recipe, Then};
-use crate::fetch::fault::classify;
-use crate::fetch::patience::Patience;
-use crate::fetch::unpack::{Chunks, Gauge, gunzipped, is_gzip, unpacked};
+use crate::fetch::client_error::classify;
+use crate::fetch::decode::chunks::ByteChunks;
+use crate::fetch::decode::content_encoding::{BodyDecoding, FileFormat};
+use crate::fetch::decode::size_limit::SizeLimit;
+use crate::fetch::decode::stream::{decode, gunzip_whole, is_gzip};
+use crate::fetch::timeout_budget::TimeoutBudget;
+use crate::lease::SelfFence;
 
 /// Most bytes of one piece.
 pub const PIECE_BYTES: usize = 256 << 10;
-/// Most that is reserved on the word of a `Content-Length`. The system backs it only as far as it is filled, and a body that grows
-/// into its room by doubling would be held three times.
+/// Most bytes to reserve for a body because of its `Content-Length`. The kernel backs the memory only
+/// as far as it is filled, while a buffer that grows by doubling needs up to three times the body.
 const MAX_RESERVED_BYTES: u64 = 64 << 20;
 
-/// A body that is still to be read. Dropping it gives up the answer.
-pub struct Body {
-    chunks: Chunks,
-    /// Of a chunk that is larger than a piece.
+/// A body that is still to be read. Dropping it cancels the response.
+pub struct BodyReader {
+    chunks: ByteChunks,
+    /// The rest of a chunk that is larger than a piece.
     rest: Bytes,
-    /// Length of the plain body, where the head says it.
-    announced: Option<u64>,
+    /// Length of the decoded body, if the response's head declares it.
+    declared_bytes: Option<u64>,
     status: u16,
-    patience: Patience,
-    fence: Arc<Fence>,
-    begun: Instant,
+    budget: TimeoutBudget,
+    fence: Arc<SelfFence>,
+    started_at: Instant,
     has_ended: bool,
-    /// What is read whole is only looked at for a gzip once it is there.
-    may_be_gzip: Option<Gauge>,
+    /// Set if a body that is read whole may be gzip without a content encoding. It is cheaper to look
+    /// at the whole body than to put a decoder into the stream.
+    detect_gzip: Option<SizeLimit>,
 }
 
-/// What a body needs beside its answer.
-pub(super) struct Rules {
-    pub(super) recipe: Recipe,
+/// Rules for reading the body of a response.
+pub(super) struct BodyRules {
+    pub(super) decoding: BodyDecoding,
     pub(super) max_bytes: u64,
-    pub(super) patience: Patience,
-    pub(super) fence: Arc<Fence>,
-    pub(super) begun: Instant,
-    /// It is read by [`Body::whole`].
-    pub(super) whole: bool,
+    pub(super) budget: TimeoutBudget,
+    pub(super) fence: Arc<SelfFence>,
+    pub(super) started_at: Instant,
+    /// The body will be read by [`BodyReader::read_all`].
+    pub(super) read_whole: bool,
 }
 
-impl Body {
-    /// An error where the head announces too much.
-    pub(super) fn new(answer: reqwest::Response, rules: Rules) -> Result<Body, FetchError> {
-        let Rules { recipe, max_bytes, patience, fence, begun, whole } = rules;
-        let status = answer.status().as_u16();
-        let gauge = Gauge::new(status, max_bytes);
-        let length = answer.content_length();
+impl BodyReader {
+    /// Creates a reader. Fails if the response declares a body that is too large.
+    pub(super) fn new(response: reqwest::Response, rules: BodyRules) -> Result<Self, FetchError> {
+        let BodyRules { decoding, max_bytes, budget, fence, started_at, read_whole } = rules;
+        let status = response.status().as_u16();
+        let limit = SizeLimit::new(status, max_bytes);
+        let length = response.content_length();
         if let Some(length) = length.filter(|length| *length > max_bytes) {
-            return Err(gauge.too_large(&format!("{length} bytes were announced")));
+            return Err(limit.too_large(&format!("its content-length is {length}")));
         }
-        let announced = length.filter(|_| recipe.codings.is_empty());
-        let counted = gauge.clone();
-        let chunks = answer.bytes_stream().map(move |chunk| {
+        let declared_bytes = length.filter(|_| decoding.codings.is_empty());
+        let received = limit.clone();
+        let chunks = response.bytes_stream().map(move |chunk| {
             let chunk = chunk.map_err(|error| classify(error, Some(status))).map_err(io::Error::other)?;
-            counted.came(chunk.len()).map_err(io::Error::other)?;
+            received.add_received(chunk.len()).map_err(io::Error::other)?;
             Ok(chunk)
         });
-        let plain = whole && recipe.codings.is_empty() && recipe.then == Then::GunzipWhereItBeginsSo;
-        let may_be_gzip = plain.then(|| gauge.clone());
-        let chunks = if plain { chunks.boxed() } else { unpacked(chunks.boxed(), recipe, gauge) };
-        let rest = Bytes::new();
-        Ok(Body { chunks, rest, announced, status, patience, fence, begun, has_ended: false, may_be_gzip })
+        let is_plain = read_whole && decoding.codings.is_empty() && decoding.format == FileFormat::DetectGzip;
+        let detect_gzip = is_plain.then(|| limit.clone());
+        let chunks = if is_plain { chunks.boxed() } else { decode(chunks.boxed(), decoding, limit) };
+        Ok(Self {
+            chunks,
+            rest: Bytes::new(),
+            declared_bytes,
+            status,
+            budget,
+            fence,
+            started_at,
+            has_ended: false,
+            detect_gzip,
+        })
     }
 
-    /// The next piece, of 1 to [`PIECE_BYTES`] bytes; none at the end, and after an error.
+    /// Reads the next piece, of 1 to [`PIECE_BYTES`] bytes. Returns `None` at the end, and after an
+    /// error.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the connection breaks, the body does not decode or is too large, or the timeout has
+    /// passed.
     pub async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
         if self.rest.is_empty() {
-            match self.chunk().await? {
+            match self.next_chunk().await? {
                 Some(chunk) => self.rest = chunk,
                 None => return Ok(None),
             }
@@ -87,70 +105,73 @@ impl Body {
         Ok(Some(self.rest.split_to(length)))
     }
 
-    /// Since the request was begun.
+    /// Returns the time since the request was started.
     pub fn elapsed(&self) -> Duration {
-        self.begun.elapsed()
+        self.started_at.elapsed()
     }
 
-    /// All of it.
-    pub(super) async fn whole(mut self) -> Result<Bytes, FetchError> {
-        let bytes = self.all().await?;
-        match self.may_be_gzip.take() {
-            Some(gauge) if is_gzip(&bytes) => {
-                self.chunks = gunzipped(bytes, gauge);
-                (self.announced, self.has_ended) = (None, false);
-                self.all().await
+    /// Reads the whole body.
+    pub(super) async fn read_all(mut self) -> Result<Bytes, FetchError> {
+        let bytes = self.collect_chunks().await?;
+        match self.detect_gzip.take() {
+            Some(limit) if is_gzip(&bytes) => {
+                self.chunks = gunzip_whole(bytes, limit);
+                (self.declared_bytes, self.has_ended) = (None, false);
+                self.collect_chunks().await
             }
             Some(_) | None => Ok(bytes),
         }
     }
 
-    async fn all(&mut self) -> Result<Bytes, FetchError> {
+    /// Collects all chunks. A body of a single chunk, the usual case, is not copied.
+    async fn collect_chunks(&mut self) -> Result<Bytes, FetchError> {
         let mut first: Option<Bytes> = None;
-        let mut rest: Option<BytesMut> = None;
-        while let Some(chunk) = self.chunk().await? {
-            match (&mut rest, &first) {
+        let mut buffer: Option<BytesMut> = None;
+        while let Some(chunk) = self.next_chunk().await? {
+            match (&mut buffer, &first) {
                 (Some(buffer), _) => buffer.extend_from_slice(&chunk),
                 (None, None) => first = Some(chunk),
-                (None, Some(begin)) => {
-                    let total = (begin.len() + chunk.len()) as u64;
-                    let known = self.announced.unwrap_or(0).clamp(total, MAX_RESERVED_BYTES.max(total));
-                    let mut buffer = BytesMut::with_capacity(usize::try_from(known).unwrap_or(0));
-                    buffer.extend_from_slice(begin);
-                    buffer.extend_from_slice(&chunk);
-                    rest = Some(buffer);
+                (None, Some(start)) => {
+                    let total = (start.len() + chunk.len()) as u64;
+                    let declared = self.declared_bytes.unwrap_or(0);
+                    let capacity = declared.clamp(total, MAX_RESERVED_BYTES.max(total));
+                    let mut joined = BytesMut::with_capacity(usize::try_from(capacity).unwrap_or(0));
+                    joined.extend_from_slice(start);
+                    joined.extend_from_slice(&chunk);
+                    buffer = Some(joined);
                 }
             }
         }
-        Ok(rest.map(BytesMut::freeze).or(first).unwrap_or_default())
+        Ok(buffer.map(BytesMut::freeze).or(first).unwrap_or_default())
     }
 
-    /// The next chunk that is not empty.
-    async fn chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
+    /// Reads the next chunk that is not empty.
+    async fn next_chunk(&mut self) -> Result<Option<Bytes>, FetchError> {
         if self.has_ended {
             return Ok(None);
         }
-        self.fence.opened().await;
+        // Outside the budget: a closed fence is not the upstream's delay.
+        self.fence.wait_open().await;
         let (chunks, status) = (&mut self.chunks, self.status);
         let next = async {
-            while let Some(chunk) = chunks.try_next().await.map_err(|error| of_io(error, status))? {
+            while let Some(chunk) = chunks.try_next().await.map_err(|error| fetch_error(error, status))? {
                 if !chunk.is_empty() {
                     return Ok(Some(chunk));
                 }
             }
             Ok(None)
         };
-        let result = self.patience.wait(Some(status), next).await;
+        let result = self.budget.wait(Some(status), next).await;
         self.has_ended = !matches!(result, Ok(Some(_)));
         result
     }
 }
 
-/// Every error of a body is one of ours inside.
-fn of_io(error: io::Error, status: u16) -> FetchError {
+/// Unwraps the [`FetchError`] that travels inside the I/O error of a chunk stream.
+fn fetch_error(error: io::Error, status: u16) -> FetchError {
     error.downcast::<FetchError>().unwrap_or_else(|error| FetchError {
         kind: FetchErrorKind::Broken,
-        message: format!("the connection broke: {error}"),
+        message: format!("connection broke: {error}"),
         status: Some(status),
     })
 }

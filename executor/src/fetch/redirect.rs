@@ -1,12 +1,9 @@
-//! Redirects, hop by hop.
-//!
-//! In: the request of the last hop and the answer's status and `Location`. Out: the request of the next hop, or why there
-//! is none. Sends nothing; the caller counts the hops.
+//! Redirects, one hop at a time. Sends nothing; the caller counts the hops.
 
 use orchid_engine::{FetchError, FetchErrorKind, Request};
 use url::Url;
 
-/// What crosses to another origin. Anything else may be a credential, under whatever name.
+/// Headers that a redirect may carry to another origin. Any other header may be a credential.
 const HARMLESS_HEADERS: [&str; 7] = [
     "accept",
     "accept-encoding",
@@ -17,27 +14,31 @@ const HARMLESS_HEADERS: [&str; 7] = [
     "user-agent",
 ];
 
-/// What an answer says about going on.
+/// The consequence of a response for the redirect chain.
 #[derive(Debug)]
-pub(crate) enum Hop {
-    /// It is the answer.
+pub(crate) enum NextHop {
+    /// The response is no redirect: it is the result.
     Stay,
-    /// Ask there.
+    /// Send this request next.
     Follow(Box<Request>),
 }
 
-/// Decides about one answer; `hops` were followed before it.
+/// Decides on one response, after `hops` redirects.
+///
+/// # Errors
+///
+/// Fails when there are too many redirects, or the target host is not allowed.
 pub(crate) fn next_hop(
     request: &Request,
     hops: u8,
     status: u16,
     location: Option<&str>,
-) -> Result<Hop, FetchError> {
+) -> Result<NextHop, FetchError> {
     if !matches!(status, 301 | 302 | 303 | 307 | 308) {
-        return Ok(Hop::Stay);
+        return Ok(NextHop::Stay);
     }
-    let Some(mut to) = location.and_then(|location| request.url.join(location).ok()) else {
-        return Ok(Hop::Stay);
+    let Some(mut target) = location.and_then(|location| request.url.join(location).ok()) else {
+        return Ok(NextHop::Stay);
     };
     let refuse = |kind, message| FetchError { kind, message, status: Some(status) };
     if hops >= request.redirects.max_hops {
@@ -46,18 +47,20 @@ pub(crate) fn next_hop(
     }
     request
         .redirects
-        .check(&request.url, &to)
+        .check(&request.url, &target)
         .map_err(|refusal| refuse(FetchErrorKind::HostNotAllowed, format!("redirect refused: {refusal}")))?;
-    forget_userinfo(&mut to);
-    if to.fragment().is_none() {
-        to.set_fragment(request.url.fragment());
+    drop_userinfo(&mut target);
+    // RFC 9110, 10.2.2: a redirect without a fragment inherits that of the request.
+    if target.fragment().is_none() {
+        target.set_fragment(request.url.fragment());
     }
-    Ok(Hop::Follow(Box::new(follow(request, status, to))))
+    Ok(NextHop::Follow(Box::new(redirected_request(request, status, target))))
 }
 
-fn follow(request: &Request, status: u16, to: Url) -> Request {
+fn redirected_request(request: &Request, status: u16, target: Url) -> Request {
     let mut next = request.clone();
-    // RFC 9110, 15.4: 303 always asks again with GET, 301 and 302 turn POST into GET, 307 and 308 keep everything.
+    // RFC 9110, 15.4: 303 always continues with GET, 301 and 302 turn POST into GET, 307 and 308 keep
+    // everything.
     let keeps_method = match status {
         303 => request.method == "HEAD",
         301 | 302 => request.method != "POST",
@@ -68,15 +71,16 @@ fn follow(request: &Request, status: u16, to: Url) -> Request {
         next.body = None;
         next.headers.retain(|(name, _)| !name.starts_with("content-"));
     }
-    if to.origin() != request.url.origin() {
+    if target.origin() != request.url.origin() {
         next.headers.retain(|(name, _)| HARMLESS_HEADERS.contains(&name.as_str()));
     }
-    next.url = to;
+    next.url = target;
     next
 }
 
-/// A redirect does not get to choose credentials. (Setting them fails only for urls without a host, which have none.)
-fn forget_userinfo(url: &mut Url) {
+/// Removes user and password: the upstream must not choose credentials. Both calls fail only for URLs
+/// without a host, which have none.
+fn drop_userinfo(url: &mut Url) {
     let _ = url.set_username("");
     let _ = url.set_password(None);
 }
@@ -119,8 +123,8 @@ mod tests {
 
     fn followed(request: &Request, status: u16, location: &str) -> Request {
         match next_hop(request, 0, status, Some(location)).unwrap() {
-            Hop::Follow(next) => *next,
-            Hop::Stay => panic!("stayed"),
+            NextHop::Follow(next) => *next,
+            NextHop::Stay => panic!("stayed"),
         }
     }
 
@@ -129,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_redirect_to_another_host_is_refused_unless_the_config_allows_it() {
+    fn redirect_to_another_host_needs_an_allowed_host() {
         let alone = request("GET", "https://a.test/x", &[]);
         let error = next_hop(&alone, 0, 302, Some("https://b.test/y")).unwrap_err();
         assert_eq!(error.kind, FetchErrorKind::HostNotAllowed);
@@ -138,13 +142,13 @@ mod tests {
     }
 
     #[test]
-    fn https_never_falls_to_http() {
+    fn redirect_from_https_to_http_is_refused() {
         let error = next_hop(&request("GET", "https://a.test/", &[]), 0, 301, Some("http://a.test/"));
         assert_eq!(error.unwrap_err().kind, FetchErrorKind::HostNotAllowed);
     }
 
     #[test]
-    fn the_eleventh_hop_is_one_too_many() {
+    fn eleventh_redirect_is_refused() {
         let request = request("GET", "https://a.test/", &[]);
         assert!(next_hop(&request, 9, 302, Some("/b")).is_ok());
         let error = next_hop(&request, 10, 302, Some("/b")).unwrap_err();
@@ -153,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn only_harmless_headers_cross_origins() {
+    fn only_harmless_headers_reach_another_origin() {
         let request = request("GET", "https://a.test/x", &["a.test", "b.test"]);
         assert_eq!(names(&followed(&request, 307, "https://b.test/")), ["accept", "content-type"]);
         assert_eq!(names(&followed(&request, 307, "https://a.test:8443/")), ["accept", "content-type"]);
@@ -161,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn methods_and_bodies_change_as_the_rfc_says() {
+    fn method_and_body_change_by_rfc_9110() {
         let cases = [
             ("POST", 301, "GET", false),
             ("POST", 302, "GET", false),
@@ -179,18 +183,18 @@ mod tests {
     }
 
     #[test]
-    fn userinfo_of_a_location_is_dropped() {
+    fn userinfo_of_location_is_dropped() {
         let next = followed(&request("GET", "https://a.test/x", &[]), 302, "https://u:p@a.test/y");
         assert_eq!(next.url.as_str(), "https://a.test/y");
     }
 
     #[test]
-    fn an_answer_that_points_nowhere_is_the_answer() {
+    fn response_without_usable_location_is_the_result() {
         let request = request("GET", "https://a.test/x", &[]);
         for (status, location) in [(200, Some("/y")), (304, Some("/y")), (302, None), (302, Some("http://["))]
         {
             assert!(
-                matches!(next_hop(&request, 0, status, location), Ok(Hop::Stay)),
+                matches!(next_hop(&request, 0, status, location), Ok(NextHop::Stay)),
                 "{status} {location:?}"
             );
         }

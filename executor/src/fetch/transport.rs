@@ -1,46 +1,46 @@
-//! How the requests of one config leave: by which proxy, trusting whom, as whom.
-//!
-//! In: the texts of a grant. Out: the same, and what of them must never be shown. It opens no connection.
+//! The transport of a config: its proxy, trusted CAs and client certificate.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use url::Url;
 
-/// A config's transport. Holds secrets: its `Debug` shows none of them.
+/// A config's transport. It holds secrets, which its `Debug` output leaves out.
 #[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Transport {
-    /// `http`, `https`, `socks5` or `socks5h` url, with user and password where the proxy asks for them; none: directly.
+    /// URL of a proxy (`http`, `https`, `socks5` or `socks5h`), with user and password if it needs
+    /// them; `None` to connect directly.
     pub proxy: Option<String>,
-    /// Certificates in PEM that are trusted beside the system's; none: the system's alone.
+    /// PEM certificates to trust in addition to the system's.
     pub ca: Option<String>,
-    /// What it shows where a server asks for a certificate.
+    /// Certificate for servers that ask for one.
     pub client_certificate: Option<ClientCertificate>,
 }
 
-/// A certificate with its key.
+/// A client certificate with its key.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct ClientCertificate {
-    /// PEM: the certificate, then those that lead to its root.
+    /// PEM: the certificate, then the intermediate ones up to its root.
     pub certificate: String,
-    /// PEM: its private key.
+    /// PEM: the private key.
     pub key: String,
 }
 
-/// A transport that no client can be made of. Says which part, and shows nothing of it.
+/// A transport from which no client can be built. The messages name the invalid part without showing
+/// it.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
-    /// The proxy is no url of a proxy.
-    #[error("the config's proxy is no url of a proxy")]
+    /// The proxy's URL is invalid.
+    #[error("the config's proxy is not a valid http, https, socks5 or socks5h url")]
     Proxy,
-    /// The certificates that are to be trusted.
-    #[error("the config's ca holds no certificates in PEM")]
+    /// The CA bundle contains no certificate.
+    #[error("the config's ca contains no valid PEM certificate")]
     Ca,
-    /// The client's certificate or its key.
-    #[error("the config's client certificate is none, or not of its key")]
+    /// The client certificate or its key is invalid.
+    #[error("the config's client certificate is invalid or does not match its key")]
     ClientCertificate,
-    /// The client itself.
-    #[error("no http client: {0}")]
+    /// The HTTP client cannot be built for another reason.
+    #[error("the http client cannot be built: {0}")]
     Client(reqwest::Error),
 }
 
@@ -55,24 +55,26 @@ impl fmt::Debug for Transport {
 }
 
 impl Transport {
-    /// Texts that no message, log or error may show: the proxy's password (its user, where it has no password), and the
-    /// client's key.
+    /// Returns the texts that no message, log or error may show: the client's key, and the proxy's
+    /// password, both as written and percent-decoded. Without a password, the user counts as the
+    /// secret: some proxies take a token there.
     pub fn secrets(&self) -> Vec<String> {
         let mut secrets = Vec::new();
         if let Some(proxy) = self.proxy.as_deref().and_then(|proxy| Url::parse(proxy).ok()) {
             let secret = proxy.password().unwrap_or_else(|| proxy.username());
             if !secret.is_empty() {
-                let plain = percent_encoding::percent_decode_str(secret).decode_utf8_lossy();
-                secrets.extend([secret.to_owned(), plain.into_owned()]);
+                let decoded = percent_encoding::percent_decode_str(secret).decode_utf8_lossy();
+                secrets.extend([secret.to_owned(), decoded.into_owned()]);
             }
         }
         secrets.extend(self.client_certificate.iter().map(|certificate| certificate.key.clone()));
         secrets
     }
 
-    /// The address that stands in the proxy's url in place of a name: no resolver ever sees it.
+    /// Returns the address in the proxy's URL if it contains one instead of a name. Such an address
+    /// never reaches the guarded resolver.
     pub(super) fn proxy_address(&self) -> Option<IpAddr> {
-        // Of a scheme that the parser does not know, such as socks5, a host is text.
+        // Under schemes that the URL parser does not know, such as socks5, the host is plain text.
         let proxy = Url::parse(self.proxy.as_deref()?).ok()?;
         proxy.host_str()?.trim_matches(['[', ']']).parse().ok()
     }
@@ -82,24 +84,24 @@ impl Transport {
 mod tests {
     use super::*;
 
-    fn by(proxy: &str) -> Transport {
+    fn with_proxy(proxy: &str) -> Transport {
         Transport { proxy: Some(proxy.to_owned()), ..Transport::default() }
     }
 
     #[test]
-    fn secrets_are_the_password_as_written_and_as_meant_and_the_key() {
-        let mut transport = by("http://me:s%40fe@proxy.test:8080");
+    fn secrets_are_the_key_and_both_forms_of_the_password() {
+        let mut transport = with_proxy("http://me:s%40fe@proxy.test:8080");
         assert_eq!(transport.secrets(), ["s%40fe", "s@fe"]);
         transport.client_certificate =
             Some(ClientCertificate { certificate: "shown".to_owned(), key: "hidden".to_owned() });
         assert_eq!(transport.secrets()[2], "hidden");
-        assert_eq!(by("socks5://token@proxy.test").secrets()[0], "token");
-        assert!(by("http://proxy.test").secrets().is_empty());
+        assert_eq!(with_proxy("socks5://token@proxy.test").secrets()[0], "token");
+        assert!(with_proxy("http://proxy.test").secrets().is_empty());
         assert!(!format!("{transport:?}").contains("hidden"));
     }
 
     #[test]
-    fn an_address_in_the_url_is_found_under_every_scheme() {
+    fn proxy_address_is_found_under_every_scheme() {
         for (proxy, address) in [
             ("http://10.0.0.1:3128", Some("10.0.0.1")),
             ("http://0x0a.1:3128", Some("10.0.0.1")),
@@ -107,7 +109,11 @@ mod tests {
             ("socks5h://[::1]:1080", Some("::1")),
             ("https://proxy.test", None),
         ] {
-            assert_eq!(by(proxy).proxy_address(), address.map(|text| text.parse().unwrap()), "{proxy}");
+            assert_eq!(
+                with_proxy(proxy).proxy_address(),
+                address.map(|text| text.parse().unwrap()),
+                "{proxy}"
+            );
         }
     }
 }

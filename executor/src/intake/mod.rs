@@ -1,19 +1,17 @@
-//! Intake: joins the fleet, listens to the doorbell, and gets leases for free slots.
+//! Intake: registers with the control plane, listens to the doorbell, and acquires leases for free
+//! slots.
 //!
-//! In: doorbell entries and free slots. Out: granted runs, for the worker. It runs nothing, and gives no lease back: what
-//! it does not hand on, the heartbeat returns.
+//! Granted attempts go to the worker, each with a slot. Intake runs nothing itself and gives no lease
+//! back: grants that it does not pass on are missing from the next heartbeat, and the control plane
+//! queues them again.
 
-mod any;
-mod asker;
 mod doorbell;
-mod ledger;
-mod pulse;
-mod session;
+mod doorbell_stream;
+mod lease_requester;
+mod poll;
+mod registrar;
 
-pub use pulse::Pulse;
-
-pub(crate) use any::ask_any;
-pub(crate) use asker::Asker;
-pub(crate) use doorbell::Doorbell;
-pub(crate) use ledger::AcquireLedger;
-pub(crate) use session::Registrar;
+pub(crate) use doorbell::DoorbellListener;
+pub(crate) use lease_requester::LeaseRequester;
+pub(crate) use poll::poll_for_work;
+pub(crate) use registrar::SessionRegistrar;

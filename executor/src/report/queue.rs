@@ -1,8 +1,9 @@
-//! One kind of report, batched: whatever waits while calls are under way goes into the next call together.
+//! A queue for one kind of report: items that wait while calls are in flight go into the next call
+//! together.
 //!
-//! In: items, each with somebody who waits for its verdict. Out: the verdict. A call is repeated until it is answered; an
-//! item whose run does not wait any more (its lease is lost) leaves the batch. Items are idempotent by lease and seq, so a
-//! repeated call does nothing twice.
+//! A call is repeated until the control plane responds. Items are idempotent by lease and seq, so
+//! repeating a call that had arrived does nothing twice. An item leaves its batch when its attempt
+//! stops waiting, which means that the lease is lost.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,33 +16,39 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 use tonic::Status;
 
-use crate::control::{asked_delay, is_retryable, is_session_gone};
-use crate::report::Verdict;
+use crate::control::{is_retryable, is_session_gone, requested_delay};
+use crate::convert::ReportOutcome;
 
 const MAX_ITEMS: usize = 64;
 const MAX_BATCH_BYTES: usize = 4 << 20;
+/// Most calls of one kind in flight.
 const MAX_CALLS: usize = 4;
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(3);
 
-/// An item and who waits for its verdict.
-pub(crate) struct Queued<T> {
+/// An item, and the attempt that waits for its outcome.
+pub(crate) struct QueuedItem<T> {
     pub(crate) item: T,
-    pub(crate) reply: oneshot::Sender<Verdict>,
+    pub(crate) reply: oneshot::Sender<ReportOutcome>,
 }
 
-/// Sends one batch; answers one result for each item, in order.
-pub(crate) type Call<T> =
+/// Sends one batch and returns one result per item, in order.
+pub(crate) type BatchCall<T> =
     Arc<dyn Fn(Vec<T>) -> BoxFuture<'static, Result<Vec<wire::ItemResult>, Status>> + Send + Sync>;
 
-/// Serves one queue until its senders are gone and all calls are answered.
-pub(crate) async fn serve<T: Message + Clone + 'static>(mut queue: mpsc::Receiver<Queued<T>>, call: Call<T>) {
-    let room = Arc::new(Semaphore::new(MAX_CALLS));
+/// Serves one queue until its senders are dropped and all calls have ended.
+pub(crate) async fn serve<T: Message + Clone + 'static>(
+    mut queue: mpsc::Receiver<QueuedItem<T>>,
+    call: BatchCall<T>,
+) {
+    let permits = Arc::new(Semaphore::new(MAX_CALLS));
     let mut calls = JoinSet::new();
-    let mut left: Option<Queued<T>> = None;
+    // An item that did not fit into the previous batch.
+    let mut left_over: Option<QueuedItem<T>> = None;
     loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { break };
-        let first = match left.take() {
+        // The permit comes first: while none is free, items collect in the queue and share a call.
+        let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { break };
+        let first = match left_over.take() {
             Some(first) => first,
             None => match queue.recv().await {
                 Some(first) => first,
@@ -54,7 +61,7 @@ pub(crate) async fn serve<T: Message + Clone + 'static>(mut queue: mpsc::Receive
             let Ok(next) = queue.try_recv() else { break };
             bytes += next.item.encoded_len();
             if bytes > MAX_BATCH_BYTES {
-                left = Some(next);
+                left_over = Some(next);
                 break;
             }
             batch.push(next);
@@ -69,8 +76,8 @@ pub(crate) async fn serve<T: Message + Clone + 'static>(mut queue: mpsc::Receive
     while calls.join_next().await.is_some() {}
 }
 
-/// Repeats the call until each item has its verdict or nobody waits for it.
-async fn deliver<T: Message + Clone + 'static>(mut batch: Vec<Queued<T>>, call: Call<T>) {
+/// Repeats the call until each item has an outcome or its attempt stopped waiting.
+async fn deliver<T: Message + Clone + 'static>(mut batch: Vec<QueuedItem<T>>, call: BatchCall<T>) {
     let mut backoff = Backoff::new(FIRST_DELAY, MAX_DELAY);
     loop {
         batch.retain(|queued| !queued.reply.is_closed());
@@ -81,8 +88,8 @@ async fn deliver<T: Message + Clone + 'static>(mut batch: Vec<Queued<T>>, call: 
         match call(items).await {
             Ok(results) if results.len() == batch.len() => {
                 for (queued, result) in batch.into_iter().zip(results) {
-                    // A run that stopped waiting has lost its lease.
-                    let _ = queued.reply.send(Verdict::from(result));
+                    // Fails only if the attempt stopped waiting because its lease is lost.
+                    let _ = queued.reply.send(ReportOutcome::from(result));
                 }
                 return;
             }
@@ -90,22 +97,23 @@ async fn deliver<T: Message + Clone + 'static>(mut batch: Vec<Queued<T>>, call: 
                 tracing::error!(
                     items = batch.len(),
                     results = results.len(),
-                    "answer does not match the batch"
+                    "number of results differs from number of reports: repeating the call"
                 );
             }
-            // The runs hear of it by their leases, and stop waiting.
+            // A lost session loses all leases, and then the attempts stop waiting.
             Err(status) if is_retryable(&status) || is_session_gone(&status) => {
-                tracing::debug!(%status, items = batch.len(), "report not answered");
-                tokio::time::sleep(asked_delay(&status)).await;
+                tracing::debug!(%status, items = batch.len(), "reports not delivered: retrying");
+                tokio::time::sleep(requested_delay(&status)).await;
             }
             Err(status) => {
                 if batch.len() == 1 {
                     for queued in batch {
-                        let _ = queued.reply.send(Verdict::Invalid(status.message().to_owned()));
+                        let _ = queued.reply.send(ReportOutcome::Invalid(status.message().to_owned()));
                     }
                     return;
                 }
-                tracing::warn!(%status, items = batch.len(), "batch refused: sending its items alone");
+                // One invalid item fails the whole call. Alone, each item gets its own outcome.
+                tracing::warn!(%status, items = batch.len(), "batch refused: sending its reports one by one");
                 for queued in batch {
                     Box::pin(deliver(vec![queued], Arc::clone(&call))).await;
                 }
@@ -131,14 +139,14 @@ mod tests {
         wire::ItemResult { status: wire::LeaseStatus::Ok.into(), ..wire::ItemResult::default() }
     }
 
-    /// Sends the items at once, then serves them with this call; answers the verdicts.
-    async fn verdicts(items: usize, call: Call<wire::CheckpointItem>) -> Vec<Verdict> {
+    /// Queues the items, serves them with this call, and returns their outcomes.
+    async fn outcomes(items: usize, call: BatchCall<wire::CheckpointItem>) -> Vec<ReportOutcome> {
         let (queue, queued) = mpsc::channel(items.max(1));
         let mut replies = Vec::new();
         for seq in 0..items {
-            let (reply, verdict) = oneshot::channel();
-            queue.send(Queued { item: item(seq as i64), reply }).await.ok().unwrap();
-            replies.push(verdict);
+            let (reply, outcome) = oneshot::channel();
+            queue.send(QueuedItem { item: item(seq as i64), reply }).await.ok().unwrap();
+            replies.push(outcome);
         }
         drop(queue);
         serve(queued, call).await;
@@ -150,25 +158,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_without_an_answer_is_repeated_with_the_same_items() {
+    async fn failed_call_is_repeated_with_the_same_items() {
         let calls = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&calls);
-        let call: Call<wire::CheckpointItem> = Arc::new(move |items| {
+        let call: BatchCall<wire::CheckpointItem> = Arc::new(move |items| {
             let seqs: Vec<i64> = items.iter().map(|item| item.seq).collect();
             let mut seen = seen.lock().unwrap();
             seen.push(seqs);
-            let answered = seen.len() == 3;
+            let responds = seen.len() == 3;
             Box::pin(async move {
-                if answered { Ok(vec![accepted(); items.len()]) } else { Err(Status::unavailable("away")) }
+                if responds { Ok(vec![accepted(); items.len()]) } else { Err(Status::unavailable("away")) }
             })
         });
-        assert_eq!(verdicts(2, call).await, [Verdict::Accepted, Verdict::Accepted]);
+        assert_eq!(outcomes(2, call).await, [ReportOutcome::Accepted, ReportOutcome::Accepted]);
         assert_eq!(*calls.lock().unwrap(), [[0, 1], [0, 1], [0, 1]]);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_wrong_item_does_not_spoil_its_batch() {
-        let call: Call<wire::CheckpointItem> = Arc::new(|items| {
+    async fn invalid_item_does_not_fail_its_batch() {
+        let call: BatchCall<wire::CheckpointItem> = Arc::new(|items| {
             Box::pin(async move {
                 if items.iter().any(|item| item.seq == 1) {
                     return Err(Status::invalid_argument("seq 1"));
@@ -177,36 +185,36 @@ mod tests {
             })
         });
         assert_eq!(
-            verdicts(3, call).await,
-            [Verdict::Accepted, Verdict::Invalid("seq 1".to_owned()), Verdict::Accepted]
+            outcomes(3, call).await,
+            [ReportOutcome::Accepted, ReportOutcome::Invalid("seq 1".to_owned()), ReportOutcome::Accepted]
         );
     }
 
     #[tokio::test(start_paused = true)]
-    async fn nothing_is_repeated_for_a_run_that_does_not_wait_any_more() {
+    async fn item_whose_attempt_stopped_waiting_is_not_sent() {
         let calls = Arc::new(AtomicU32::new(0));
         let seen = Arc::clone(&calls);
-        let call: Call<wire::CheckpointItem> = Arc::new(move |_| {
+        let call: BatchCall<wire::CheckpointItem> = Arc::new(move |_| {
             seen.fetch_add(1, Ordering::Relaxed);
             Box::pin(async { Err(Status::unavailable("away")) })
         });
         let (queue, queued) = mpsc::channel(1);
-        let (reply, verdict) = oneshot::channel();
-        queue.send(Queued { item: item(1), reply }).await.ok().unwrap();
-        drop((queue, verdict));
+        let (reply, outcome) = oneshot::channel();
+        queue.send(QueuedItem { item: item(1), reply }).await.ok().unwrap();
+        drop((queue, outcome));
         serve(queued, call).await;
         assert_eq!(calls.load(Ordering::Relaxed), 0);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_waits_goes_out_together_up_to_a_size() {
+    async fn waiting_items_share_a_call_up_to_the_limit() {
         let sizes = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&sizes);
-        let call: Call<wire::CheckpointItem> = Arc::new(move |items| {
+        let call: BatchCall<wire::CheckpointItem> = Arc::new(move |items| {
             seen.lock().unwrap().push(items.len());
             Box::pin(async move { Ok(vec![accepted(); items.len()]) })
         });
-        assert_eq!(verdicts(150, call).await.len(), 150);
+        assert_eq!(outcomes(150, call).await.len(), 150);
         assert_eq!(*sizes.lock().unwrap(), [64, 64, 22]);
     }
 }

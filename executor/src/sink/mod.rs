@@ -1,12 +1,15 @@
-//! Sink: finished messages into Kafka.
+//! The sink: finished messages into Kafka.
 //!
-//! In: messages, complete to the byte. Out: an answer for each, once Kafka has it for good or nobody knows. It never drops
-//! a message by itself and never waits for room: who sends too much is told so.
+//! Every message that the producer accepts gets a delivery report: acknowledged, too large, or
+//! unknown. The sink never drops a message silently and never waits for room; a caller that sends
+//! too much gets [`SendError::Full`].
 
+mod delivery;
 mod outbox;
 mod producer;
 mod topics;
 
+pub use delivery::{DeliveryOutcome, DeliveryReport, DeliveryTicket};
 pub use outbox::{MAX_IN_FLIGHT, Outbox};
-pub use producer::{Delivery, DeliveryOutcome, SendError, Sink, Ticket, TopicNames};
-pub use topics::create as create_topics;
+pub use producer::{MessageSink, SendError};
+pub use topics::create_topics;

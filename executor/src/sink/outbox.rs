@@ -1,8 +1,9 @@
-//! The messages of one run on their way into Kafka, in their order.
+//! The unacknowledged messages of one attempt, in order.
 //!
-//! In: messages as the engine emits them, and what became of each that was sent. Out: which to send next. A message that
-//! was not acknowledged for sure is sent again, with the same ids; until the others under way are settled nothing
-//! newer passes it, so that pages stay in their order as far as Kafka tells. It does no I/O and reads no clock.
+//! The attempt pushes messages as the engine emits them, sends what [`Outbox::next`] returns, and
+//! records the outcomes. A message whose delivery is unknown is sent again with the same ids. Until
+//! all other messages in flight have reports, nothing newer may pass it, so that pages keep their
+//! order as far as Kafka reports failures. The outbox does no I/O and reads no clock.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,126 +11,129 @@ use std::time::Duration;
 use orchid_engine::{EmitId, Message};
 use tokio::time::Instant;
 
-use crate::sink::DeliveryOutcome;
+use crate::sink::delivery::DeliveryOutcome;
 
-/// Messages of one run that may be on their way at once; also the room for their answers.
+/// Most messages of one attempt in flight, and the capacity for their delivery reports.
 pub const MAX_IN_FLIGHT: usize = 256;
-/// Un-acknowledged messages or bytes from which on a run fetches nothing new.
+/// Unacknowledged messages from which on an attempt fetches nothing new.
 const FULL_MESSAGES: usize = 128;
+/// Unacknowledged bytes from which on an attempt fetches nothing new.
 const FULL_BYTES: usize = 16 << 20;
-/// After a failure, how long until the message is sent again.
-const RETRY_AFTER: Duration = Duration::from_millis(250);
+/// Delay before a failed message is sent again.
+const RETRY_DELAY: Duration = Duration::from_millis(250);
 
-/// The un-acknowledged messages of one run.
+/// The unacknowledged messages of one attempt.
 #[derive(Debug)]
 pub struct Outbox {
     waiting: BTreeMap<EmitId, Message>,
     in_flight: BTreeMap<EmitId, Message>,
+    /// Size of all messages, waiting or in flight.
     bytes: usize,
-    /// Something failed: send nothing until this time, nor while messages are under way.
-    settling: Option<Instant>,
-    /// When the last acknowledgement came, or the first of the present messages was added.
-    progress: Instant,
+    /// Set after a failure: nothing is sent before this time, nor while messages are in flight.
+    retry_from: Option<Instant>,
+    /// Time of the last acknowledgement, or of the first push into an empty outbox.
+    last_progress: Instant,
 }
 
 impl Outbox {
-    /// Empty.
-    pub fn new(now: Instant) -> Outbox {
-        Outbox {
+    /// Creates an empty outbox.
+    pub fn new(now: Instant) -> Self {
+        Self {
             waiting: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             bytes: 0,
-            settling: None,
-            progress: now,
+            retry_from: None,
+            last_progress: now,
         }
     }
 
-    /// Takes a message in.
+    /// Adds a message.
     pub fn push(&mut self, id: EmitId, message: Message, now: Instant) {
         if self.is_empty() {
-            self.progress = now;
+            self.last_progress = now;
         }
         self.bytes += message.size();
         self.waiting.insert(id, message);
     }
 
-    /// The next to send; none while there is none, while too many are under way, or while failures settle.
+    /// Returns the next message to send, or `None` while there is none, too many are in flight, or a
+    /// failure has to settle first.
     pub fn next(&self, now: Instant) -> Option<(EmitId, &Message)> {
-        let settled = match self.settling {
+        let may_send = match self.retry_from {
             None => self.in_flight.len() < MAX_IN_FLIGHT,
-            Some(until) => self.in_flight.is_empty() && now >= until,
+            Some(retry_from) => self.in_flight.is_empty() && now >= retry_from,
         };
-        if !settled {
+        if !may_send {
             return None;
         }
         self.waiting.first_key_value().map(|(id, message)| (*id, message))
     }
 
-    /// The message is on its way.
+    /// Records that the producer took the message.
     pub fn sent(&mut self, id: EmitId) {
-        self.settling = None;
+        self.retry_from = None;
         if let Some(message) = self.waiting.remove(&id) {
             self.in_flight.insert(id, message);
         }
     }
 
-    /// The message could not be queued.
+    /// Records that the producer refused the next message for now.
     pub fn not_sent(&mut self, now: Instant) {
-        self.settling = Some(now + RETRY_AFTER);
+        self.retry_from = Some(now + RETRY_DELAY);
     }
 
-    /// What became of a message that was sent. Answers whether it is done with.
+    /// Records a delivery outcome. Returns whether the message has left the outbox.
     pub fn delivered(&mut self, id: EmitId, outcome: &DeliveryOutcome, now: Instant) -> bool {
         let Some(message) = self.in_flight.remove(&id) else { return false };
         match outcome {
             DeliveryOutcome::Acked | DeliveryOutcome::TooLarge => {
                 self.bytes = self.bytes.saturating_sub(message.size());
-                self.progress = now;
+                self.last_progress = now;
                 true
             }
             DeliveryOutcome::Unknown(_) => {
                 self.waiting.insert(id, message);
-                self.settling = Some(now + RETRY_AFTER);
+                self.retry_from = Some(now + RETRY_DELAY);
                 false
             }
         }
     }
 
-    /// Takes out a message that will never be sent; answers its size.
-    pub fn refused(&mut self, id: EmitId) -> Option<usize> {
+    /// Removes a message that can never be sent, and returns its size in bytes.
+    pub fn remove(&mut self, id: EmitId) -> Option<usize> {
         let message = self.waiting.remove(&id).or_else(|| self.in_flight.remove(&id))?;
         self.bytes = self.bytes.saturating_sub(message.size());
         Some(message.size())
     }
 
-    /// Size of a message that is under way.
+    /// Returns the size of a message in flight, in bytes.
     pub fn size(&self, id: EmitId) -> Option<usize> {
         self.in_flight.get(&id).map(Message::size)
     }
 
-    /// Everything is acknowledged.
+    /// Returns whether every message is acknowledged.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.in_flight.is_empty()
     }
 
-    /// So much is un-acknowledged that fetching should wait.
+    /// Returns whether so much is unacknowledged that fetching should wait.
     pub fn is_full(&self) -> bool {
         self.waiting.len() + self.in_flight.len() >= FULL_MESSAGES || self.bytes >= FULL_BYTES
     }
 
-    /// When failed messages may be sent again.
+    /// Returns the time from which failed messages may be sent again.
     pub fn retry_at(&self) -> Option<Instant> {
-        self.settling.filter(|_| self.in_flight.is_empty() && !self.waiting.is_empty())
+        self.retry_from.filter(|_| self.in_flight.is_empty() && !self.waiting.is_empty())
     }
 
-    /// From when on the sink counts as stalled, if nothing is acknowledged until then.
+    /// Returns the time from which the sink counts as stalled if nothing is acknowledged until then.
     pub fn stalled_at(&self, timeout: Duration) -> Option<Instant> {
-        (!self.is_empty()).then(|| self.progress + timeout)
+        (!self.is_empty()).then(|| self.last_progress + timeout)
     }
 
-    /// A pause of our own is no stall of the sink's.
+    /// Restarts the stall timeout after a pause of this process, which says nothing about the sink.
     pub fn resumed(&mut self, now: Instant) {
-        self.progress = now;
+        self.last_progress = now;
     }
 }
 
@@ -172,21 +176,21 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_message_is_sent_again_before_anything_newer() {
+    fn failed_message_is_sent_again_before_newer_ones() {
         let (mut outbox, now) = outbox(3);
         assert_eq!(send_all(&mut outbox, now), [0, 1, 2]);
         assert!(!outbox.delivered(EmitId(0), &unknown(), now));
         outbox.push(EmitId(3), message(10), now);
-        assert_eq!(send_all(&mut outbox, now + RETRY_AFTER), [0; 0], "1 and 2 are not settled");
+        assert_eq!(send_all(&mut outbox, now + RETRY_DELAY), [0; 0], "1 and 2 have no reports yet");
         assert!(outbox.delivered(EmitId(1), &DeliveryOutcome::Acked, now));
         assert!(!outbox.delivered(EmitId(2), &unknown(), now));
-        assert_eq!(send_all(&mut outbox, now), [0; 0], "not at once");
-        assert_eq!(outbox.retry_at(), Some(now + RETRY_AFTER));
-        assert_eq!(send_all(&mut outbox, now + RETRY_AFTER), [0, 2, 3]);
+        assert_eq!(send_all(&mut outbox, now), [0; 0], "the retry is delayed");
+        assert_eq!(outbox.retry_at(), Some(now + RETRY_DELAY));
+        assert_eq!(send_all(&mut outbox, now + RETRY_DELAY), [0, 2, 3]);
     }
 
     #[test]
-    fn no_more_are_under_way_than_there_is_room_for_answers() {
+    fn messages_in_flight_are_bounded() {
         let (mut outbox, now) = outbox(MAX_IN_FLIGHT as u64 + 5);
         assert_eq!(send_all(&mut outbox, now).len(), MAX_IN_FLIGHT);
         assert!(outbox.delivered(EmitId(7), &DeliveryOutcome::Acked, now));
@@ -194,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_full_by_messages_or_bytes_until_they_are_acknowledged() {
+    fn outbox_is_full_by_messages_or_bytes() {
         let (mut outbox, now) = outbox(FULL_MESSAGES as u64 - 1);
         assert!(!outbox.is_full());
         outbox.push(EmitId(1_000), message(1), now);
@@ -204,12 +208,12 @@ mod tests {
         assert!(!outbox.is_full());
         outbox.push(EmitId(1_001), message(FULL_BYTES), now);
         assert!(outbox.is_full());
-        assert!(outbox.refused(EmitId(1_001)).is_some());
+        assert!(outbox.remove(EmitId(1_001)).is_some());
         assert!(!outbox.is_full());
     }
 
     #[test]
-    fn it_stalls_when_nothing_is_acknowledged_for_a_while() {
+    fn outbox_stalls_without_acknowledgements() {
         let (mut outbox, now) = outbox(2);
         let timeout = Duration::from_secs(30);
         assert_eq!(outbox.stalled_at(timeout), Some(now + timeout));
@@ -222,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_about_an_unknown_message_changes_nothing() {
+    fn report_for_unknown_message_changes_nothing() {
         let (mut outbox, now) = outbox(1);
         assert!(!outbox.delivered(EmitId(9), &DeliveryOutcome::Acked, now));
         assert!(!outbox.is_empty());

@@ -1,7 +1,8 @@
-//! The Kafka producer: idempotent, acknowledged by all in-sync replicas, bounded in memory and in time.
+//! The Kafka producer: idempotent, acknowledged by all in-sync replicas, bounded in memory and time.
 //!
-//! In: a message and a ticket. Out: the ticket comes back with what became of the message, from the producer's own
-//! thread. It sends nothing again by itself once a message has timed out: whether that is still right is the run's to say.
+//! Each message comes with a ticket. A delivery report returns through the ticket, from the
+//! producer's own thread. The producer does not repeat a message once it has timed out: whether the
+//! message is still wanted is for the attempt to decide.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -12,88 +13,54 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, PurgeConfig, ThreadedProducer};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::settings::KafkaSettings;
+use crate::settings::{KafkaSettings, TopicNames};
+use crate::sink::delivery::{DeliveryOutcome, DeliveryReport, DeliveryTicket};
 
-/// A run that lost its lease goes on producing no longer than this.
+/// An attempt that lost its lease may keep producing for this long at most.
 const MESSAGE_TIMEOUT_MS: u32 = 5_000;
 const QUEUE_MESSAGES: u32 = 100_000;
 const QUEUE_KIB: u32 = 64 * 1024;
-/// Room that the protocol's own framing takes in a batch.
+/// Room in a batch for the protocol's own framing. A batch larger than the broker's limit is rejected
+/// as a whole, together with its small messages.
 const BATCH_OVERHEAD_BYTES: usize = 8 * 1024;
 const LINGER_MS: u32 = 5;
-/// Warnings of the client are written at most so often.
-const COMPLAIN_EVERY: Duration = Duration::from_secs(10);
+/// Least time between two logged warnings of the Kafka client.
+const WARN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Hands messages to Kafka. Clones share one producer.
 #[derive(Clone)]
-pub struct Sink {
-    producer: Arc<ThreadedProducer<Deliveries>>,
+pub struct MessageSink {
+    producer: Arc<ThreadedProducer<ProducerCallbacks>>,
     room: Arc<Notify>,
     broken: CancellationToken,
     topics: Arc<TopicNames>,
 }
 
-/// What the topics are called here.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TopicNames {
-    /// Pages.
-    pub responses: String,
-    /// What went wrong.
-    pub errors: String,
-    /// Starts and ends.
-    pub events: String,
-}
-
-/// Comes back with what became of a message.
-#[derive(Debug)]
-pub struct Ticket {
-    /// The sender's own name for the message.
-    pub id: u64,
-    /// Where to answer. Holds room for every ticket that is out: an answer that finds none is dropped.
-    pub to: mpsc::Sender<Delivery>,
-}
-
-/// What became of one message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivery {
-    /// From the ticket.
-    pub id: u64,
-    /// What became of it.
-    pub outcome: DeliveryOutcome,
-}
-
-/// What became of one message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DeliveryOutcome {
-    /// Kafka has it for good.
-    Acked,
-    /// Not acknowledged in time, purged, or refused for now: it may be in Kafka or not.
-    Unknown(String),
-    /// The broker never takes a message of this size.
-    TooLarge,
-}
-
-/// Why a message could not be queued.
+/// The reason why a message was not queued.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// The queue is full; [`Sink::room`] tells when to try again.
+    /// The queue is full. Wait for [`MessageSink::room`] and try again.
     #[error("the producer's queue is full")]
     Full,
-    /// Larger than `kafka.message_max_bytes`.
+    /// The message is larger than `kafka.message_max_bytes`.
     #[error("the message is larger than kafka.message_max_bytes")]
     TooLarge,
-    /// Anything else.
-    #[error("the producer took no message: {0}")]
+    /// The producer refused the message for another reason.
+    #[error("the producer refused the message: {0}")]
     Refused(#[source] KafkaError),
 }
 
-impl Sink {
-    /// A producer for these brokers. Connects in the background.
-    pub fn new(settings: &KafkaSettings) -> Result<Sink, KafkaError> {
+impl MessageSink {
+    /// Creates a producer, which connects in the background.
+    ///
+    /// # Errors
+    ///
+    /// Fails when librdkafka rejects the settings.
+    pub fn new(settings: &KafkaSettings) -> Result<Self, KafkaError> {
         let room = Arc::new(Notify::new());
         let broken = CancellationToken::new();
         let batch_bytes = settings.message_max_bytes.saturating_sub(BATCH_OVERHEAD_BYTES).max(1);
@@ -109,34 +76,42 @@ impl Sink {
             .set("batch.size", batch_bytes.to_string())
             .set("queue.buffering.max.messages", QUEUE_MESSAGES.to_string())
             .set("queue.buffering.max.kbytes", QUEUE_KIB.to_string())
-            .create_with_context(Deliveries {
+            .create_with_context(ProducerCallbacks {
                 room: Arc::clone(&room),
                 broken: broken.clone(),
-                last_complaint: Mutex::new(None),
+                last_warning: Mutex::new(None),
             })?;
-        Ok(Sink { producer: Arc::new(producer), room, broken, topics: Arc::new(settings.topics.clone()) })
+        Ok(Self { producer: Arc::new(producer), room, broken, topics: Arc::new(settings.topics.clone()) })
     }
 
-    /// Queues a message of a run. Its ticket answers later, unless this answers an error.
-    pub fn send(&self, message: &Message, ticket: Ticket) -> Result<(), SendError> {
+    /// Queues a message of an attempt. Unless this fails, its delivery report follows.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the queue is full, the message is too large, or the producer has failed.
+    pub fn send(&self, message: &Message, ticket: DeliveryTicket) -> Result<(), SendError> {
         let headers = message.headers.iter().map(|(name, value)| (*name, value.as_str()));
         self.send_raw(message.topic, &message.key, headers, &message.payload, ticket)
     }
 
-    /// Queues a message whose parts somebody else made.
+    /// Queues a message from its parts.
+    ///
+    /// # Errors
+    ///
+    /// See [`send`](Self::send).
     pub fn send_raw<'a>(
         &self,
         topic: Topic,
         key: &str,
         headers: impl ExactSizeIterator<Item = (&'a str, &'a str)>,
         payload: &[u8],
-        ticket: Ticket,
+        ticket: DeliveryTicket,
     ) -> Result<(), SendError> {
         let mut owned = OwnedHeaders::new_with_capacity(headers.len());
         for (name, value) in headers {
             owned = owned.insert(Header { key: name, value: Some(value) });
         }
-        let record = BaseRecord::with_opaque_to(self.topics.name(topic), Box::new(ticket))
+        let record = BaseRecord::with_opaque_to(topic_name(&self.topics, topic), Box::new(ticket))
             .key(key)
             .payload(payload)
             .headers(owned);
@@ -147,68 +122,71 @@ impl Sink {
         })
     }
 
-    /// Signals each time that messages have left the queue.
+    /// Returns a signal that fires each time messages have left the queue.
     pub fn room(&self) -> &Notify {
         &self.room
     }
 
-    /// Returns once the producer has failed for good; it takes nothing any more.
-    pub async fn broken(&self) {
+    /// Waits until the producer has failed permanently. It takes no messages from then on.
+    pub async fn wait_broken(&self) {
         self.broken.cancelled().await;
     }
 
-    /// Drops everything that is queued or in flight: the tickets answer `Unknown`.
+    /// Drops all messages that are queued or in flight. Their delivery reports are `Unknown`.
     pub fn purge(&self) {
         self.producer.purge(PurgeConfig::default().queue().inflight());
     }
 
-    /// Waits until the queue is empty; blocks its thread.
-    pub fn flush(&self, deadline: Duration) -> Result<(), KafkaError> {
-        self.producer.flush(deadline)
+    /// Waits until the queue is empty. Blocks the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// Fails when messages are left after `timeout`.
+    pub fn flush(&self, timeout: Duration) -> Result<(), KafkaError> {
+        self.producer.flush(timeout)
     }
 }
 
-impl TopicNames {
-    fn name(&self, topic: Topic) -> &str {
-        match topic {
-            Topic::Responses => &self.responses,
-            Topic::Errors => &self.errors,
-            Topic::Events => &self.events,
-        }
+fn topic_name(names: &TopicNames, topic: Topic) -> &str {
+    match topic {
+        Topic::Responses => &names.responses,
+        Topic::Errors => &names.errors,
+        Topic::Events => &names.events,
     }
 }
 
-/// Runs on the producer's thread.
-struct Deliveries {
+/// Callbacks of the Kafka client. They run on the producer's thread, so they must not block.
+struct ProducerCallbacks {
     room: Arc<Notify>,
     broken: CancellationToken,
-    last_complaint: Mutex<Option<Instant>>,
+    last_warning: Mutex<Option<Instant>>,
 }
 
-impl ClientContext for Deliveries {
-    /// The client repeats itself several times a second while brokers are away: what matters of it comes by `error`.
+impl ClientContext for ProducerCallbacks {
+    // The client repeats its log lines several times a second while brokers are away. Everything that
+    // matters also arrives in `error`.
     fn log(&self, _level: RDKafkaLogLevel, facility: &str, text: &str) {
         tracing::debug!(facility, text, "kafka client");
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
-            tracing::error!(%error, reason, "kafka client error");
+            tracing::error!(%error, reason, "fatal kafka client error");
             self.broken.cancel();
             return;
         }
-        let mut last = self.last_complaint.lock().unwrap_or_else(PoisonError::into_inner);
-        if last.is_none_or(|last| last.elapsed() >= COMPLAIN_EVERY) {
+        let mut last = self.last_warning.lock().unwrap_or_else(PoisonError::into_inner);
+        if last.is_none_or(|last| last.elapsed() >= WARN_INTERVAL) {
             *last = Some(Instant::now());
             tracing::warn!(%error, reason, "kafka client error");
         }
     }
 }
 
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = Box<Ticket>;
+impl ProducerContext for ProducerCallbacks {
+    type DeliveryOpaque = Box<DeliveryTicket>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
+    fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<DeliveryTicket>) {
         let outcome = match result {
             Ok(_) => DeliveryOutcome::Acked,
             Err((error, _)) => match error.rdkafka_error_code() {
@@ -216,8 +194,8 @@ impl ProducerContext for Deliveries {
                 _ => DeliveryOutcome::Unknown(error.to_string()),
             },
         };
-        // Nobody listens any more where the run has ended without waiting.
-        let _ = ticket.to.try_send(Delivery { id: ticket.id, outcome });
+        // Fails when the attempt has ended without waiting for its reports.
+        let _ = ticket.to.try_send(DeliveryReport { id: ticket.id, outcome });
         self.room.notify_waiters();
     }
 }

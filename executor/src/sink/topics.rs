@@ -1,7 +1,4 @@
-//! Makes the topics, where settings ask for it: development only.
-//!
-//! In: names and brokers. Out: the topics exist, or a line in the log that says why they may not. It never changes a topic
-//! that is there.
+//! Creates missing topics, for development. Never changes a topic that exists.
 
 use std::time::Duration;
 
@@ -13,10 +10,14 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use crate::settings::KafkaSettings;
 
 const PARTITIONS: i32 = 6;
-const DEADLINE: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Creates what is missing of the three topics.
-pub async fn create(settings: &KafkaSettings) -> Result<(), KafkaError> {
+/// Creates those of the three topics that do not exist. A topic that cannot be created is logged.
+///
+/// # Errors
+///
+/// Fails when the client cannot be created or no broker responds in time.
+pub async fn create_topics(settings: &KafkaSettings) -> Result<(), KafkaError> {
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", settings.brokers.join(",")).create()?;
     let names = [&settings.topics.responses, &settings.topics.errors, &settings.topics.events];
@@ -26,9 +27,9 @@ pub async fn create(settings: &KafkaSettings) -> Result<(), KafkaError> {
             .set("cleanup.policy", "delete")
             .set("max.message.bytes", &max_bytes)
     });
-    let options = AdminOptions::new().operation_timeout(Some(DEADLINE)).request_timeout(Some(DEADLINE));
-    for made in admin.create_topics(&topics, &options).await? {
-        match made {
+    let options = AdminOptions::new().operation_timeout(Some(TIMEOUT)).request_timeout(Some(TIMEOUT));
+    for result in admin.create_topics(&topics, &options).await? {
+        match result {
             Ok(topic) => tracing::info!(topic, partitions = PARTITIONS, "topic created"),
             Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
             Err((topic, error)) => tracing::warn!(topic, %error, "topic not created"),

@@ -1,4 +1,4 @@
-//! Bounds, kinds of failures, redirects, addresses.
+//! Size limits, error kinds, redirects and addresses.
 
 use std::time::Duration;
 
@@ -7,14 +7,14 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-use crate::upstream::{LOOPBACK, Upstream, agent, answer, error, kind, request, whole};
+use crate::upstream::{LOOPBACK, Upstream, agent, error, kind, request, response_bytes, whole_response};
 
 #[tokio::test]
-async fn a_body_over_the_limit_is_stopped_whether_it_says_its_length_or_not() {
+async fn body_over_the_limit_is_refused_with_and_without_length() {
     let long = vec![b'a'; 10_001];
     for head in ["200 OK\r\ncontent-length: 10001", "200 OK\r\nconnection: close"] {
         let body = long.clone();
-        let upstream = Upstream::start(move |_| answer(head, &body)).await;
+        let upstream = Upstream::start(move |_| response_bytes(head, &body)).await;
         let fetched = agent(LOOPBACK).fetch(request(&upstream.url, &[])).await;
         let error = error(fetched);
         assert_eq!((error.kind, error.status), (FetchErrorKind::TooLarge, Some(200)), "{head}");
@@ -22,19 +22,19 @@ async fn a_body_over_the_limit_is_stopped_whether_it_says_its_length_or_not() {
 }
 
 #[tokio::test]
-async fn a_body_at_the_limit_is_taken() {
-    let upstream = Upstream::start(|_| answer("200 OK\r\nconnection: close", &[b'a'; 10_000])).await;
-    let response = whole(agent(LOOPBACK).fetch(request(&upstream.url, &[])).await);
+async fn body_at_the_limit_is_accepted() {
+    let upstream = Upstream::start(|_| response_bytes("200 OK\r\nconnection: close", &[b'a'; 10_000])).await;
+    let response = whole_response(agent(LOOPBACK).fetch(request(&upstream.url, &[])).await);
     assert_eq!(response.body.len(), 10_000);
     assert_eq!(response.url, upstream.url);
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_decompress_is_told_from_a_broken_connection() {
-    let garbled = answer("200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4", b"nope");
-    let upstream = Upstream::start(move |_| garbled.clone()).await;
+async fn decode_errors_differ_from_broken_connections() {
+    let invalid = response_bytes("200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4", b"nope");
+    let upstream = Upstream::start(move |_| invalid.clone()).await;
     assert_eq!(kind(agent(LOOPBACK).fetch(request(&upstream.url, &[])).await), FetchErrorKind::Decode);
-    let cut = answer("200 OK\r\ncontent-length: 400", b"begin");
+    let cut = response_bytes("200 OK\r\ncontent-length: 400", b"begin");
     let upstream = Upstream::start(move |_| cut.clone()).await;
     assert_eq!(kind(agent(LOOPBACK).fetch(request(&upstream.url, &[])).await), FetchErrorKind::Broken);
     let upstream = Upstream::start(|_| Vec::new()).await;
@@ -42,7 +42,7 @@ async fn a_body_that_does_not_decompress_is_told_from_a_broken_connection() {
 }
 
 #[tokio::test]
-async fn a_silent_upstream_is_a_timeout_and_a_closed_port_no_connection() {
+async fn silent_upstream_times_out_and_closed_port_fails() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let silent = Request { timeout: Duration::from_millis(200), ..request(&url, &[]) };
@@ -54,16 +54,16 @@ async fn a_silent_upstream_is_a_timeout_and_a_closed_port_no_connection() {
 }
 
 #[tokio::test]
-async fn a_body_that_does_not_end_in_time_is_a_timeout() {
+async fn body_that_does_not_end_in_time_times_out() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());
     let mut server = JoinSet::new();
     server.spawn(async move {
         let (mut socket, _) = listener.accept().await.unwrap();
         assert!(socket.read(&mut [0; 1024]).await.unwrap() > 0);
-        let begun = answer("200 OK\r\ncontent-length: 10", b"begun");
-        socket.write_all(&begun).await.unwrap();
-        // Open, and silent.
+        let partial = response_bytes("200 OK\r\ncontent-length: 10", b"begun");
+        socket.write_all(&partial).await.unwrap();
+        // Keeps the connection open without sending more.
         std::future::pending::<()>().await;
     });
     let slow = Request { timeout: Duration::from_millis(200), ..request(&url, &[]) };
@@ -73,54 +73,55 @@ async fn a_body_that_does_not_end_in_time_is_a_timeout() {
 }
 
 #[tokio::test]
-async fn names_of_headers_are_lower_case_however_they_are_written() {
+async fn header_names_are_lower_case() {
     let upstream =
-        Upstream::saying("200 OK\r\nETag: \"V1\"\r\nX-Rate-LIMIT: 5\r\nconnection: close", b"").await;
-    let response = whole(agent(LOOPBACK).fetch(request(&upstream.url, &[])).await);
+        Upstream::responding("200 OK\r\nETag: \"V1\"\r\nX-Rate-LIMIT: 5\r\nconnection: close", b"").await;
+    let response = whole_response(agent(LOOPBACK).fetch(request(&upstream.url, &[])).await);
     for (name, value) in [("etag", "\"V1\""), ("x-rate-limit", "5")] {
         assert!(response.headers.contains(&(name.to_owned(), value.to_owned())), "{:?}", response.headers);
     }
 }
 
 #[tokio::test]
-async fn a_name_that_does_not_exist_is_told_apart() {
+async fn unknown_host_name_is_a_dns_error() {
     let fetched = agent(LOOPBACK).fetch(request("http://nothing.invalid/", &[])).await;
     assert_eq!(kind(fetched), FetchErrorKind::Dns);
 }
 
 #[tokio::test]
-async fn plain_http_on_a_tls_url_is_no_secure_connection() {
-    let upstream = Upstream::start(|_| answer("200 OK", b"")).await;
+async fn plain_http_on_an_https_url_is_a_tls_error() {
+    let upstream = Upstream::start(|_| response_bytes("200 OK", b"")).await;
     let url = upstream.url.replace("http://", "https://");
     assert_eq!(kind(agent(LOOPBACK).fetch(request(&url, &[])).await), FetchErrorKind::Tls);
 }
 
 #[tokio::test]
-async fn a_private_address_is_refused_as_a_literal_and_as_a_name() {
-    let upstream = Upstream::start(|_| answer("200 OK\r\nconnection: close", b"")).await;
+async fn private_address_is_refused_as_literal_and_as_name() {
+    let upstream = Upstream::start(|_| response_bytes("200 OK\r\nconnection: close", b"")).await;
     let by_name = upstream.url.replace("127.0.0.1", "localhost");
     for url in [upstream.url.as_str(), &by_name, "http://[::ffff:127.0.0.1]:1/", "http://0x7f.1/"] {
         let fetched = agent(&[]).fetch(request(url, &[])).await;
         assert_eq!(kind(fetched), FetchErrorKind::AddressRefused, "{url}");
     }
-    assert!(upstream.asked.lock().await.is_empty());
+    assert!(upstream.requests.lock().await.is_empty());
 }
 
 #[tokio::test]
-async fn a_redirect_to_a_private_address_is_refused_where_the_host_is_allowed() {
-    let upstream = Upstream::start(|_| answer("302 Found\r\nlocation: http://10.0.0.1/", b"")).await;
+async fn redirect_to_private_address_is_refused() {
+    let upstream = Upstream::start(|_| response_bytes("302 Found\r\nlocation: http://10.0.0.1/", b"")).await;
     let fetched = agent(LOOPBACK).fetch(request(&upstream.url, &["127.0.0.1", "10.0.0.1"])).await;
     assert_eq!(kind(fetched), FetchErrorKind::AddressRefused);
 }
 
 #[tokio::test]
-async fn a_redirect_across_origins_leaves_credentials_behind() {
-    let second = Upstream::start(|_| answer("200 OK\r\nconnection: close", b"there")).await;
+async fn redirect_to_another_origin_drops_credentials() {
+    let second = Upstream::start(|_| response_bytes("200 OK\r\nconnection: close", b"there")).await;
     let to = second.url.clone();
-    let first = Upstream::start(move |_| answer(&format!("307 Moved\r\nlocation: {to}?k=1"), b"")).await;
-    let response = whole(agent(LOOPBACK).fetch(request(&first.url, &["127.0.0.1"])).await);
+    let first =
+        Upstream::start(move |_| response_bytes(&format!("307 Moved\r\nlocation: {to}?k=1"), b"")).await;
+    let response = whole_response(agent(LOOPBACK).fetch(request(&first.url, &["127.0.0.1"])).await);
     assert_eq!(&response.body[..], b"there");
     assert_eq!(response.url, format!("{}?k=1", second.url));
-    assert!(first.asked.lock().await[0].contains("Bearer t"));
-    assert!(!second.asked.lock().await[0].contains("Bearer t"));
+    assert!(first.requests.lock().await[0].contains("Bearer t"));
+    assert!(!second.requests.lock().await[0].contains("Bearer t"));
 }

@@ -1,19 +1,20 @@
-//! One try on a real socket: bodies are bounded and unpacked, failures have their kind, redirects and addresses are guarded,
-//! cookies stay in their run, and requests leave as the config says.
+//! One HTTP try over a real socket: bodies are bounded and decoded, errors are classified, redirects
+//! and addresses are guarded, cookies stay within their attempt, and requests use the config's
+//! transport.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test that finds nothing ends there"
+    reason = "a failed expectation ends the test"
 )]
 
 mod basics;
+mod certificates;
+mod content_encodings;
 mod cookies;
-mod encodings;
-mod pieces;
 mod proxies;
-mod secure;
-mod tls;
+mod streaming;
+mod tls_server;
 mod upstream;
-mod zips;
+mod zip_archives;

@@ -1,4 +1,4 @@
-//! Requests that leave by a proxy.
+//! Requests through a proxy.
 
 use std::sync::Arc;
 
@@ -9,22 +9,23 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
-use crate::tls::{Authority, Secure};
-use crate::upstream::{LOOPBACK, Upstream, answer, by, error, request, whole};
+use crate::tls_server::{Authority, TlsServer};
+use crate::upstream::{LOOPBACK, Upstream, agent_with, error, request, response_bytes, whole_response};
 
-/// A proxy that remembers what it was asked, and connects to the port that it was asked for on loopback, whatever the host.
-struct Proxy {
+/// A proxy that records its requests, and connects to the requested port on loopback, whatever the
+/// host.
+struct ProxyServer {
     address: String,
-    asked: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<String>>>,
     _server: JoinSet<()>,
 }
 
-impl Proxy {
-    async fn start(on: &str, status: &'static str) -> Proxy {
+impl ProxyServer {
+    async fn start(on: &str, status: &'static str) -> Self {
         let listener = TcpListener::bind((on, 0)).await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&asked);
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&requests);
         let mut server = JoinSet::new();
         server.spawn(async move {
             let mut served = JoinSet::new();
@@ -33,7 +34,7 @@ impl Proxy {
                 served.spawn(serve(socket, Arc::clone(&seen), status));
             }
         });
-        Proxy { address, asked, _server: server }
+        Self { address, requests, _server: server }
     }
 
     fn transport(&self, scheme: &str, user: &str) -> Transport {
@@ -50,17 +51,17 @@ async fn serve(mut socket: TcpStream, seen: Arc<Mutex<Vec<String>>>, status: &'s
     let text = String::from_utf8_lossy(&request[..length]).into_owned();
     seen.lock().await.push(text.clone());
     if !text.starts_with("CONNECT ") {
-        let _ = socket.write_all(&answer("200 OK\r\ncontent-length: 7", b"proxied")).await;
+        let _ = socket.write_all(&response_bytes("200 OK\r\ncontent-length: 7", b"proxied")).await;
         return;
     }
-    let _ = socket.write_all(&answer(status, b"")).await;
+    let _ = socket.write_all(&response_bytes(status, b"")).await;
     if status.starts_with("200") {
         let port = text.split(' ').nth(1).unwrap().rsplit(':').next().unwrap().parse().unwrap();
         relay(socket, port).await;
     }
 }
 
-/// RFC 1928, without authentication; its greeting is read.
+/// Serves SOCKS 5 (RFC 1928) without authentication. The greeting has been read already.
 async fn serve_socks(mut socket: TcpStream, seen: Arc<Mutex<Vec<String>>>) {
     socket.write_all(&[5, 0]).await.unwrap();
     let mut head = [0; 4];
@@ -87,20 +88,20 @@ async fn relay(mut socket: TcpStream, port: u16) {
 }
 
 #[tokio::test]
-async fn a_proxy_that_refuses_is_no_connection_and_its_password_is_not_told() {
+async fn refusing_proxy_fails_without_showing_its_password() {
     for status in ["407 Proxy Authentication Required", "502 Bad Gateway"] {
-        let proxy = Proxy::start("127.0.0.1", status).await;
-        let agent = by(LOOPBACK, &proxy.transport("http", "me:hush@"));
+        let proxy = ProxyServer::start("127.0.0.1", status).await;
+        let agent = agent_with(LOOPBACK, &proxy.transport("http", "me:hush@"));
         let error = error(agent.fetch(request("https://api.example.com/", &[])).await);
         assert_eq!(error.kind, FetchErrorKind::Connect, "{error}");
-        assert!(error.message.ends_with("(by way of the config's proxy)"), "{error}");
+        assert!(error.message.ends_with("(via the config's proxy)"), "{error}");
         assert!(!error.message.contains("hush"), "{error}");
     }
 }
 
 #[tokio::test]
-async fn a_proxy_at_a_refused_address_is_not_connected_to() {
-    let proxy = Proxy::start("127.0.0.1", "200 OK").await;
+async fn proxy_at_refused_address_is_not_connected() {
+    let proxy = ProxyServer::start("127.0.0.1", "200 OK").await;
     for (scheme, address) in [
         ("http", proxy.address.clone()),
         ("http", proxy.address.replace("127.0.0.1", "localhost")),
@@ -110,17 +111,17 @@ async fn a_proxy_at_a_refused_address_is_not_connected_to() {
         ("socks5h", proxy.address.clone()),
     ] {
         let transport = Transport { proxy: Some(format!("{scheme}://{address}")), ..Transport::default() };
-        let error = error(by(&[], &transport).fetch(request("http://93.184.216.34/", &[])).await);
+        let error = error(agent_with(&[], &transport).fetch(request("http://93.184.216.34/", &[])).await);
         assert_eq!(error.kind, FetchErrorKind::AddressRefused, "{scheme}://{address}: {error}");
     }
-    assert!(proxy.asked.lock().await.is_empty());
+    assert!(proxy.requests.lock().await.is_empty());
 }
 
 #[tokio::test]
-async fn a_target_that_is_plainly_refused_is_not_asked_of_a_proxy() {
-    let proxy = Proxy::start("127.0.0.2", "200 OK").await;
+async fn refused_target_is_not_requested_from_a_proxy() {
+    let proxy = ProxyServer::start("127.0.0.2", "200 OK").await;
     for scheme in ["http", "socks5", "socks5h"] {
-        let agent = by(&["127.0.0.2"], &proxy.transport(scheme, ""));
+        let agent = agent_with(&["127.0.0.2"], &proxy.transport(scheme, ""));
         for url in [
             "http://127.0.0.1/",
             "https://10.0.0.1/",
@@ -132,32 +133,33 @@ async fn a_target_that_is_plainly_refused_is_not_asked_of_a_proxy() {
             assert_eq!(error.kind, FetchErrorKind::AddressRefused, "{scheme} {url}: {error}");
         }
     }
-    assert!(proxy.asked.lock().await.is_empty());
+    assert!(proxy.requests.lock().await.is_empty());
 }
 
 #[tokio::test]
-async fn plain_requests_are_forwarded_with_the_proxys_user() {
-    let proxy = Proxy::start("127.0.0.1", "200 OK").await;
-    let agent = by(LOOPBACK, &proxy.transport("http", "me:s%40fe@"));
-    let response = whole(agent.fetch(request("http://api.example.com/v1?x=1", &[])).await);
+async fn http_requests_are_forwarded_with_the_proxy_user() {
+    let proxy = ProxyServer::start("127.0.0.1", "200 OK").await;
+    let agent = agent_with(LOOPBACK, &proxy.transport("http", "me:s%40fe@"));
+    let response = whole_response(agent.fetch(request("http://api.example.com/v1?x=1", &[])).await);
     assert_eq!(&response.body[..], b"proxied");
-    let asked = proxy.asked.lock().await;
+    let asked = proxy.requests.lock().await;
     assert!(asked[0].starts_with("GET http://api.example.com/v1?x=1 HTTP/1.1\r\n"), "{}", asked[0]);
-    // base64 of me:s@fe
+    // Base64 of `me:s@fe`.
     assert!(asked[0].contains("proxy-authorization: Basic bWU6c0BmZQ==\r\n"), "{}", asked[0]);
 }
 
 #[tokio::test]
-async fn secure_requests_go_through_a_tunnel_that_sees_the_host_alone() {
+async fn https_requests_use_a_tunnel_that_sees_only_the_host() {
     let authority = Authority::new("ours");
-    let proxy = Proxy::start("127.0.0.1", "200 Connection established").await;
+    let proxy = ProxyServer::start("127.0.0.1", "200 Connection established").await;
     for protocol in ["http/1.1", "h2"] {
-        let server = Secure::start(&authority, None, &[protocol]).await;
+        let server = TlsServer::start(&authority, None, &[protocol]).await;
         let transport = Transport { ca: Some(authority.pem()), ..proxy.transport("http", "me:hush@") };
-        let response = whole(by(LOOPBACK, &transport).fetch(request(&server.url, &[])).await);
+        let response =
+            whole_response(agent_with(LOOPBACK, &transport).fetch(request(&server.url, &[])).await);
         assert_eq!(&response.body[..], b"secure");
         assert_eq!(*server.connections.lock().await, [protocol]);
-        let asked = proxy.asked.lock().await.pop().unwrap();
+        let asked = proxy.requests.lock().await.pop().unwrap();
         assert!(asked.starts_with("CONNECT localhost:"), "{asked}");
         assert!(asked.to_ascii_lowercase().contains("proxy-authorization: basic "), "{asked}");
         assert!(!asked.contains("Bearer"), "{asked}");
@@ -165,14 +167,14 @@ async fn secure_requests_go_through_a_tunnel_that_sees_the_host_alone() {
 }
 
 #[tokio::test]
-async fn socks_names_are_resolved_here_or_there_as_the_scheme_says() {
-    let proxy = Proxy::start("127.0.0.1", "").await;
-    let upstream = Upstream::saying("200 OK\r\nconnection: close", b"socks").await;
+async fn socks_scheme_decides_where_names_are_resolved() {
+    let proxy = ProxyServer::start("127.0.0.1", "").await;
+    let upstream = Upstream::responding("200 OK\r\nconnection: close", b"socks").await;
     let by_name = upstream.url.replace("127.0.0.1", "localhost");
     for (scheme, asked) in [("socks5", "address "), ("socks5h", "name localhost")] {
-        let agent = by(LOOPBACK, &proxy.transport(scheme, ""));
-        assert_eq!(&whole(agent.fetch(request(&by_name, &[])).await).body[..], b"socks");
-        let seen = proxy.asked.lock().await.pop().unwrap();
+        let agent = agent_with(LOOPBACK, &proxy.transport(scheme, ""));
+        assert_eq!(&whole_response(agent.fetch(request(&by_name, &[])).await).body[..], b"socks");
+        let seen = proxy.requests.lock().await.pop().unwrap();
         assert!(seen.starts_with(asked), "{scheme}: {seen}");
     }
 }

@@ -1,4 +1,4 @@
-//! What the tests fetch from: sockets that say what they are told to.
+//! An HTTP upstream that sends prepared bytes, and helpers to fetch from it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,8 +8,10 @@ use async_compression::tokio::write::{BrotliEncoder, DeflateEncoder, GzipEncoder
 use orchid_engine::{
     BodyStreaming, FetchError, FetchErrorKind, HostPolicy, RedirectPolicy, Request, Response,
 };
-use orchid_executor::beat::Fence;
-use orchid_executor::fetch::{AddressGuard, Agent, Answer, Body, Fetched, Fetcher, Transport};
+use orchid_executor::fetch::{
+    AddressGuard, BodyReader, FetchAgent, FetchOutcome, FetchedResponse, Fetcher, Transport,
+};
+use orchid_executor::lease::SelfFence;
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
@@ -18,19 +20,19 @@ use tokio::time::Instant;
 
 pub(crate) const LOOPBACK: &[&str] = &["127.0.0.0/8", "::1"];
 
-/// Answers each connection with these bytes, then closes it; remembers what it was asked.
+/// Sends prepared bytes on each connection, then closes it. Records the requests.
 pub(crate) struct Upstream {
     pub(crate) url: String,
-    pub(crate) asked: Arc<Mutex<Vec<String>>>,
+    pub(crate) requests: Arc<Mutex<Vec<String>>>,
     _server: JoinSet<()>,
 }
 
 impl Upstream {
-    pub(crate) async fn start(answer: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Upstream {
+    pub(crate) async fn start(respond: impl Fn(&str) -> Vec<u8> + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/x", listener.local_addr().unwrap());
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let seen = Arc::clone(&asked);
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&requests);
         let mut server = JoinSet::new();
         server.spawn(async move {
             loop {
@@ -39,38 +41,38 @@ impl Upstream {
                 let length = socket.read(&mut request).await.unwrap_or(0);
                 let request = String::from_utf8_lossy(&request[..length]).into_owned();
                 seen.lock().await.push(request.clone());
-                let _ = socket.write_all(&answer(&request)).await;
+                let _ = socket.write_all(&respond(&request)).await;
                 let _ = socket.shutdown().await;
             }
         });
-        Upstream { url, asked, _server: server }
+        Self { url, requests, _server: server }
     }
 
-    /// One that always answers the same.
-    pub(crate) async fn saying(head: &str, body: &[u8]) -> Upstream {
-        let bytes = answer(head, body);
-        Upstream::start(move |_| bytes.clone()).await
+    /// Starts an upstream that always sends the same response.
+    pub(crate) async fn responding(head: &str, body: &[u8]) -> Self {
+        let bytes = response_bytes(head, body);
+        Self::start(move |_| bytes.clone()).await
     }
 }
 
-pub(crate) fn open_fence() -> Arc<Fence> {
-    let fence = Arc::new(Fence::new());
-    fence.accepted(Instant::now(), Duration::ZERO, Duration::from_secs(6000));
+pub(crate) fn open_fence() -> Arc<SelfFence> {
+    let fence = Arc::new(SelfFence::new());
+    fence.extend(Instant::now(), Duration::ZERO, Duration::from_secs(6000));
     fence
 }
 
-pub(crate) fn fetcher(open: &[&str], fence: Arc<Fence>) -> Fetcher {
+pub(crate) fn fetcher(open: &[&str], fence: Arc<SelfFence>) -> Fetcher {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let open = open.iter().map(|range| range.parse().unwrap()).collect();
     Fetcher::new(AddressGuard::new(open), fence).unwrap()
 }
 
-/// A run's user agent that may reach these addresses.
-pub(crate) fn agent(open: &[&str]) -> Agent {
-    by(open, &Transport::default())
+/// Creates an agent that may reach these addresses.
+pub(crate) fn agent(open: &[&str]) -> FetchAgent {
+    agent_with(open, &Transport::default())
 }
 
-pub(crate) fn by(open: &[&str], transport: &Transport) -> Agent {
+pub(crate) fn agent_with(open: &[&str], transport: &Transport) -> FetchAgent {
     fetcher(open, open_fence()).agent(transport).unwrap()
 }
 
@@ -95,35 +97,35 @@ pub(crate) fn request(url: &str, allowed: &[&str]) -> Request {
     }
 }
 
-pub(crate) fn answer(head: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn response_bytes(head: &str, body: &[u8]) -> Vec<u8> {
     let mut bytes = format!("HTTP/1.1 {head}\r\n\r\n").into_bytes();
     bytes.extend_from_slice(body);
     bytes
 }
 
-pub(crate) fn whole(fetched: Fetched) -> Response {
+pub(crate) fn whole_response(fetched: FetchOutcome) -> Response {
     match fetched.result.unwrap() {
-        Answer::Whole(response) => response,
-        Answer::Head(..) => panic!("in pieces"),
+        FetchedResponse::Whole(response) => response,
+        FetchedResponse::Streaming(..) => panic!("the body is streamed"),
     }
 }
 
-pub(crate) fn in_pieces(fetched: Fetched) -> (Response, Body) {
+pub(crate) fn streamed_response(fetched: FetchOutcome) -> (Response, BodyReader) {
     match fetched.result.unwrap() {
-        Answer::Head(response, body) => (response, body),
-        Answer::Whole(_) => panic!("whole"),
+        FetchedResponse::Streaming(response, body) => (response, body),
+        FetchedResponse::Whole(_) => panic!("the body is not streamed"),
     }
 }
 
-pub(crate) fn error(fetched: Fetched) -> FetchError {
+pub(crate) fn error(fetched: FetchOutcome) -> FetchError {
     fetched.result.err().expect("an error")
 }
 
-pub(crate) fn kind(fetched: Fetched) -> FetchErrorKind {
+pub(crate) fn kind(fetched: FetchOutcome) -> FetchErrorKind {
     error(fetched).kind
 }
 
-/// Packs bytes as the coding's name says; `deflate` by zlib, `raw` without.
+/// Compresses bytes with a coding: `deflate` is deflate within zlib, `raw` deflate alone.
 pub(crate) async fn packed(coding: &str, plain: &[u8]) -> Vec<u8> {
     match coding {
         "gzip" | "x-gzip" => {
@@ -164,7 +166,7 @@ async fn through<E: AsyncWrite + Unpin>(
     end(encoder)
 }
 
-/// Text that packs, though not too well.
+/// Creates text that compresses moderately.
 pub(crate) fn text(bytes: usize) -> Vec<u8> {
     let mut number = 1_u64;
     let mut text = Vec::with_capacity(bytes + 32);

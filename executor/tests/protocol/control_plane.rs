@@ -1,4 +1,5 @@
-//! A control plane of the tests' own: it grants what it is told to, remembers every call, and loses answers on demand.
+//! A scripted control plane: it grants what the test queues, records every call, and loses responses
+//! on demand.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -16,53 +17,53 @@ pub(crate) const POOL_TOKEN: &str = "pool-token";
 pub(crate) const STREAM: &str = "test:{default:0}:jobs";
 pub(crate) const GROUP: &str = "executors";
 
-/// What the control plane knows and was told.
+/// The script of the control plane, and the calls it has received.
 #[derive(Default)]
-pub(crate) struct State {
+pub(crate) struct ControlPlaneState {
     pub(crate) ttl_ms: i64,
     pub(crate) sessions: Vec<String>,
-    /// To be granted, once each.
+    /// Grants to hand out, once each.
     pub(crate) ready: Vec<wire::LeaseGrant>,
-    /// What each acquire call of the present session was granted.
+    /// Grants of each acquire call of the current session, by seq.
     granted: HashMap<i64, Vec<wire::LeaseGrant>>,
-    /// So many acquire answers get lost after their grants were made.
-    pub(crate) lose_acquire_answers: u32,
-    /// Who asks for any work gets none.
+    /// Number of further acquire responses to lose after their grants were made.
+    pub(crate) lost_acquire_responses: u32,
+    /// Grants nothing to calls that ask for any work.
     pub(crate) only_rung: bool,
-    /// Beats are not answered.
-    pub(crate) deaf: bool,
-    /// Beats of the present session are refused.
+    /// Refuses heartbeats as if unavailable.
+    pub(crate) ignore_heartbeats: bool,
+    /// Refuses heartbeats of the current session as expired.
     pub(crate) expire_session: bool,
-    /// Completes are not answered.
+    /// Refuses Complete calls as if unavailable.
     pub(crate) hold_completes: bool,
-    /// Leases to answer with a command other than "continue".
+    /// Commands other than "continue", by lease id.
     pub(crate) commands: HashMap<String, wire::LeaseCommand>,
-    /// Ends that were announced and not confirmed.
+    /// Announcements that are not confirmed yet.
     pub(crate) announcements: Vec<wire::Announcement>,
     pub(crate) acquires: Vec<wire::AcquireLeasesRequest>,
-    pub(crate) beats: Vec<wire::HeartbeatRequest>,
+    pub(crate) heartbeats: Vec<wire::HeartbeatRequest>,
     pub(crate) checkpoints: Vec<wire::CheckpointItem>,
     pub(crate) completes: Vec<wire::CompleteItem>,
     pub(crate) parks: Vec<wire::ParkItem>,
     pub(crate) releases: Vec<wire::ReleaseItem>,
 }
 
-/// A running one; ends when dropped.
+/// A running control plane; stops when dropped.
 pub(crate) struct ControlPlane {
     pub(crate) address: SocketAddr,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<ControlPlaneState>>,
     _server: JoinSet<()>,
 }
 
 #[derive(Clone)]
-struct Service(Arc<Mutex<State>>);
+struct ScriptedService(Arc<Mutex<ControlPlaneState>>);
 
 impl ControlPlane {
-    pub(crate) async fn start(ttl_ms: i64) -> ControlPlane {
+    pub(crate) async fn start(ttl_ms: i64) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let state = Arc::new(Mutex::new(State { ttl_ms, ..State::default() }));
-        let service = ExecutorServiceServer::new(Service(Arc::clone(&state)));
+        let state = Arc::new(Mutex::new(ControlPlaneState { ttl_ms, ..ControlPlaneState::default() }));
+        let service = ExecutorServiceServer::new(ScriptedService(Arc::clone(&state)));
         let mut server = JoinSet::new();
         server.spawn(async move {
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
@@ -72,17 +73,17 @@ impl ControlPlane {
                 .await
                 .unwrap();
         });
-        ControlPlane { address, state, _server: server }
+        Self { address, state, _server: server }
     }
 
-    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, ControlPlaneState> {
         self.state.lock().unwrap()
     }
 }
 
-impl Service {
-    /// The state, if the call carries the present session.
-    fn session<T>(&self, request: &Request<T>) -> Result<MutexGuard<'_, State>, Status> {
+impl ScriptedService {
+    /// Returns the state if the call carries the current session.
+    fn session<T>(&self, request: &Request<T>) -> Result<MutexGuard<'_, ControlPlaneState>, Status> {
         let state = self.0.lock().unwrap();
         let token = request.metadata().get("x-orchid-session").and_then(|token| token.to_str().ok());
         match (token, state.sessions.last()) {
@@ -92,7 +93,7 @@ impl Service {
     }
 }
 
-fn ok(lease_token: &[u8]) -> wire::ItemResult {
+fn accepted(lease_token: &[u8]) -> wire::ItemResult {
     wire::ItemResult {
         lease_id: String::from_utf8_lossy(lease_token).into_owned(),
         status: wire::LeaseStatus::Ok.into(),
@@ -105,7 +106,7 @@ fn token(checkpoint: Option<&wire::CheckpointItem>) -> &[u8] {
 }
 
 #[tonic::async_trait]
-impl ExecutorService for Service {
+impl ExecutorService for ScriptedService {
     async fn register(
         &self,
         request: Request<wire::RegisterRequest>,
@@ -152,9 +153,9 @@ impl ExecutorService for Service {
             state.granted.insert(seq, take);
         }
         let grants = state.granted[&seq].clone();
-        if !grants.is_empty() && state.lose_acquire_answers > 0 {
-            state.lose_acquire_answers -= 1;
-            return Err(Status::unavailable("the answer got lost"));
+        if !grants.is_empty() && state.lost_acquire_responses > 0 {
+            state.lost_acquire_responses -= 1;
+            return Err(Status::unavailable("response lost"));
         }
         Ok(Response::new(wire::AcquireLeasesResponse { acquire_seq: seq, grants, refused: Vec::new() }))
     }
@@ -173,24 +174,24 @@ impl ExecutorService for Service {
         request: Request<wire::HeartbeatRequest>,
     ) -> Result<Response<wire::HeartbeatResponse>, Status> {
         let mut state = self.session(&request)?;
-        let beat = request.into_inner();
-        state.beats.push(beat.clone());
+        let heartbeat = request.into_inner();
+        state.heartbeats.push(heartbeat.clone());
         if state.expire_session {
             return Err(Status::unauthenticated("expired"));
         }
-        if state.deaf {
-            return Err(Status::unavailable("deaf"));
+        if state.ignore_heartbeats {
+            return Err(Status::unavailable("heartbeats ignored"));
         }
         state.announcements.retain(|announcement| {
-            announcement.key.as_ref().is_none_or(|key| !beat.confirmed_announcements.contains(key))
+            announcement.key.as_ref().is_none_or(|key| !heartbeat.confirmed_announcements.contains(key))
         });
-        let instructions = beat.leases.iter().map(|lease| {
+        let instructions = heartbeat.leases.iter().map(|lease| {
             let lease_id = String::from_utf8_lossy(&lease.lease_token).into_owned();
             let command = state.commands.get(&lease_id).copied().unwrap_or(wire::LeaseCommand::Continue);
             wire::LeaseInstruction { lease_id, command: command.into() }
         });
         Ok(Response::new(wire::HeartbeatResponse {
-            heartbeat_seq: beat.heartbeat_seq,
+            heartbeat_seq: heartbeat.heartbeat_seq,
             held_ms: 0,
             ttl_ms: state.ttl_ms,
             heartbeat_interval_ms: state.ttl_ms / 3,
@@ -206,7 +207,7 @@ impl ExecutorService for Service {
     ) -> Result<Response<wire::CheckpointResponse>, Status> {
         let mut state = self.session(&request)?;
         let items = request.into_inner().items;
-        let results = items.iter().map(|item| ok(&item.lease_token)).collect();
+        let results = items.iter().map(|item| accepted(&item.lease_token)).collect();
         state.checkpoints.extend(items);
         Ok(Response::new(wire::CheckpointResponse { results }))
     }
@@ -217,10 +218,10 @@ impl ExecutorService for Service {
     ) -> Result<Response<wire::CompleteResponse>, Status> {
         let mut state = self.session(&request)?;
         if state.hold_completes {
-            return Err(Status::unavailable("not now"));
+            return Err(Status::unavailable("completes held"));
         }
         let items = request.into_inner().items;
-        let results = items.iter().map(|item| ok(token(item.checkpoint.as_ref()))).collect();
+        let results = items.iter().map(|item| accepted(token(item.checkpoint.as_ref()))).collect();
         state.completes.extend(items);
         let announcements = state.announcements.clone();
         Ok(Response::new(wire::CompleteResponse { results, announcements, acquired: None }))
@@ -232,7 +233,7 @@ impl ExecutorService for Service {
     ) -> Result<Response<wire::ParkResponse>, Status> {
         let mut state = self.session(&request)?;
         let items = request.into_inner().items;
-        let results = items.iter().map(|item| ok(token(item.checkpoint.as_ref()))).collect();
+        let results = items.iter().map(|item| accepted(token(item.checkpoint.as_ref()))).collect();
         state.parks.extend(items);
         Ok(Response::new(wire::ParkResponse { results }))
     }
@@ -243,7 +244,7 @@ impl ExecutorService for Service {
     ) -> Result<Response<wire::ReleaseResponse>, Status> {
         let mut state = self.session(&request)?;
         let items = request.into_inner().items;
-        let results = items.iter().map(|item| ok(token(item.checkpoint.as_ref()))).collect();
+        let results = items.iter().map(|item| accepted(token(item.checkpoint.as_ref()))).collect();
         state.releases.extend(items);
         Ok(Response::new(wire::ReleaseResponse { results }))
     }

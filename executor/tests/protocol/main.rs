@@ -1,14 +1,15 @@
-//! The executor's side of the lease protocol, against a control plane that loses answers on demand.
+//! The executor's side of the lease protocol, against a scripted control plane that loses responses on
+//! demand.
 
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
-    reason = "a test that finds nothing ends there"
+    reason = "a failed expectation ends the test"
 )]
 
 mod control_plane;
-mod stand;
+mod harness;
 
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -16,92 +17,83 @@ use std::time::Duration;
 use orchid_proto::executor::v1 as wire;
 use serde_json::json;
 
-use stand::{Stand, eventually};
+use crate::harness::{Harness, TENANT, eventually};
 
 const TTL_MS: i64 = 3_000;
 
-async fn completed(stand: &Stand, runs: usize) {
-    eventually("runs completed", || (stand.control_plane.state().completes.len() >= runs).then_some(()))
-        .await;
-}
-
-fn of_run(stand: &Stand, topic: &str) -> Vec<stand::Record> {
-    stand.kafka.read(topic)
-}
-
 #[tokio::test]
-async fn a_rung_run_reaches_kafka_and_completes() {
-    let stand = Stand::start(TTL_MS).await;
-    let grant = stand.grant(3);
+async fn rung_execution_reaches_kafka_and_completes() {
+    let harness = Harness::start(TTL_MS).await;
+    let grant = harness.grant(3);
     {
-        let mut state = stand.control_plane.state();
+        let mut state = harness.control_plane.state();
         state.only_rung = true;
         state.ready.push(grant.clone());
     }
-    let app = stand.executor("").await;
-    stand.ring(&grant).await;
-    completed(&stand, 1).await;
+    let app = harness.executor("").await;
+    harness.ring(&grant).await;
+    harness.completed(1).await;
     {
-        let state = stand.control_plane.state();
+        let state = harness.control_plane.state();
         let complete = &state.completes[0];
         assert_eq!(complete.outcome(), wire::ExecutionOutcome::Succeeded, "{complete:?}");
         let checkpoint = complete.checkpoint.as_ref().unwrap();
         assert_eq!(checkpoint.lease_token, grant.lease_token);
         assert_eq!(checkpoint.progress.as_ref().unwrap().messages, 3);
     }
-    let mut left = stand.rung().await;
+    let mut left = harness.doorbell_entries().await;
     for _ in 0..50 {
         if left == 0 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
-        left = stand.rung().await;
+        left = harness.doorbell_entries().await;
     }
-    assert_eq!(left, 0, "the entry is acked and deleted");
+    assert_eq!(left, 0, "the entry is acknowledged and deleted");
     let pages: Vec<_> =
-        of_run(&stand, "api-responses").iter().map(|record| record.payload["page"].clone()).collect();
+        harness.kafka.read("api-responses").iter().map(|record| record.payload["page"].clone()).collect();
     assert_eq!(pages, [0, 1, 2]);
-    let events = of_run(&stand, "execution-events");
+    let events = harness.kafka.read("execution-events");
     assert_eq!(events[0].header("type"), "execution.started");
     assert_eq!(events[0].header("orchid-fence"), "5");
     app.stop().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_wiped_redis_rings_again_and_what_is_not_granted_is_deleted_too() {
-    let stand = Stand::start(TTL_MS).await;
-    let (first, second) = (stand.grant(1), stand.grant(1));
+async fn doorbell_works_after_redis_was_wiped() {
+    let harness = Harness::start(TTL_MS).await;
+    let (first, second) = (harness.grant(1), harness.grant(1));
     {
-        let mut state = stand.control_plane.state();
+        let mut state = harness.control_plane.state();
         state.only_rung = true;
         state.ready.push(second.clone());
     }
-    let app = stand.executor("").await;
-    stand.ring(&first).await;
-    eventually("the first is asked for", || {
-        let state = stand.control_plane.state();
+    let app = harness.executor("").await;
+    harness.ring(&first).await;
+    eventually("a call for the first", || {
+        let state = harness.control_plane.state();
         state.acquires.iter().any(|acquire| !acquire.executions.is_empty()).then_some(())
     })
     .await;
-    stand.wipe().await;
-    stand.ring(&second).await;
-    completed(&stand, 1).await;
+    harness.wipe_redis().await;
+    harness.ring(&second).await;
+    harness.completed(1).await;
     app.stop().await.unwrap();
-    assert_eq!(stand.rung().await, 0);
+    assert_eq!(harness.doorbell_entries().await, 0);
 }
 
 #[tokio::test]
-async fn a_lost_acquire_answer_is_asked_for_again_with_its_own_seq() {
-    let stand = Stand::start(TTL_MS).await;
+async fn lost_acquire_response_is_requested_again_with_its_seq() {
+    let harness = Harness::start(TTL_MS).await;
     {
-        let mut state = stand.control_plane.state();
-        state.lose_acquire_answers = 2;
-        state.ready.push(stand.grant(1));
+        let mut state = harness.control_plane.state();
+        state.lost_acquire_responses = 2;
+        state.ready.push(harness.grant(1));
     }
-    let app = stand.executor("").await;
-    completed(&stand, 1).await;
+    let app = harness.executor("").await;
+    harness.completed(1).await;
     {
-        let state = stand.control_plane.state();
+        let state = harness.control_plane.state();
         assert_eq!(state.completes.len(), 1);
         let granted = state.completes[0].checkpoint.as_ref().unwrap().lease_token.clone();
         let repeated =
@@ -113,83 +105,85 @@ async fn a_lost_acquire_answer_is_asked_for_again_with_its_own_seq() {
 }
 
 #[tokio::test]
-async fn a_lease_is_listed_in_beats_until_its_complete_is_answered() {
-    let stand = Stand::start(900).await;
+async fn lease_is_listed_until_its_complete_succeeds() {
+    let harness = Harness::start(900).await;
     {
-        let mut state = stand.control_plane.state();
+        let mut state = harness.control_plane.state();
         state.hold_completes = true;
-        state.ready.push(stand.grant(1));
+        state.ready.push(harness.grant(1));
     }
-    let app = stand.executor("").await;
-    eventually("a beat with the lease", || {
-        let state = stand.control_plane.state();
-        let beat = state.beats.iter().find(|beat| !beat.leases.is_empty())?;
-        let last_request = beat.leases[0].last_request.clone();
-        (beat.resolved_acquire_seq >= 1 && last_request.starts_with("GET http://")).then_some(())
+    let app = harness.executor("").await;
+    eventually("a heartbeat with the lease", || {
+        let state = harness.control_plane.state();
+        let heartbeat = state.heartbeats.iter().find(|heartbeat| !heartbeat.leases.is_empty())?;
+        let last_request = heartbeat.leases[0].last_request.clone();
+        (heartbeat.resolved_acquire_seq >= 1 && last_request.starts_with("GET http://")).then_some(())
     })
     .await;
-    stand.control_plane.state().hold_completes = false;
-    completed(&stand, 1).await;
-    let listed = stand.control_plane.state().beats.len();
-    eventually("a beat without it", || {
-        let state = stand.control_plane.state();
-        state.beats.iter().skip(listed + 1).any(|beat| beat.leases.is_empty()).then_some(())
+    harness.control_plane.state().hold_completes = false;
+    harness.completed(1).await;
+    let listed = harness.control_plane.state().heartbeats.len();
+    eventually("a heartbeat without the lease", || {
+        let state = harness.control_plane.state();
+        state.heartbeats.iter().skip(listed + 1).any(|heartbeat| heartbeat.leases.is_empty()).then_some(())
     })
     .await;
     app.stop().await.unwrap();
 }
 
 #[tokio::test]
-async fn without_redis_work_is_found_by_asking_for_any() {
-    let mut stand = Stand::start(TTL_MS).await;
-    stand.redis = None;
-    stand.control_plane.state().ready.push(stand.grant(2));
-    let app = stand.executor("").await;
-    completed(&stand, 1).await;
-    assert!(stand.control_plane.state().acquires.iter().all(|acquire| acquire.executions.is_empty()));
+async fn work_is_found_by_polling_without_redis() {
+    let mut harness = Harness::start(TTL_MS).await;
+    harness.redis = None;
+    harness.control_plane.state().ready.push(harness.grant(2));
+    let app = harness.executor("").await;
+    harness.completed(1).await;
+    assert!(harness.control_plane.state().acquires.iter().all(|acquire| acquire.executions.is_empty()));
     app.stop().await.unwrap();
 }
 
 #[tokio::test]
-async fn an_expired_session_loses_its_runs_and_a_new_one_begins_from_nothing() {
-    let stand = Stand::start(600).await;
-    stand.upstream.delay_ms.store(60_000, Ordering::Relaxed);
-    stand.control_plane.state().ready.push(stand.grant(1));
-    let app = stand.executor("").await;
-    eventually("the run is listed", || {
-        let state = stand.control_plane.state();
-        state.beats.iter().any(|beat| !beat.leases.is_empty()).then_some(())
+async fn expired_session_loses_its_leases_and_a_new_one_starts() {
+    let harness = Harness::start(600).await;
+    harness.upstream.delay_ms.store(60_000, Ordering::Relaxed);
+    harness.control_plane.state().ready.push(harness.grant(1));
+    let app = harness.executor("").await;
+    eventually("a heartbeat with the lease", || {
+        let state = harness.control_plane.state();
+        state.heartbeats.iter().any(|heartbeat| !heartbeat.leases.is_empty()).then_some(())
     })
     .await;
-    stand.control_plane.state().expire_session = true;
-    eventually("a second session", || (stand.control_plane.state().sessions.len() == 2).then_some(())).await;
-    let beats = stand.control_plane.state().beats.len();
-    eventually("a beat of the second session", || {
-        let state = stand.control_plane.state();
-        let beat = state.beats.iter().skip(beats).find(|beat| beat.heartbeat_seq == 1)?;
-        assert!(beat.leases.is_empty());
+    harness.control_plane.state().expire_session = true;
+    eventually("a second session", || (harness.control_plane.state().sessions.len() == 2).then_some(()))
+        .await;
+    let heartbeats = harness.control_plane.state().heartbeats.len();
+    eventually("a heartbeat of the second session", || {
+        let state = harness.control_plane.state();
+        let heartbeat =
+            state.heartbeats.iter().skip(heartbeats).find(|heartbeat| heartbeat.heartbeat_seq == 1)?;
+        assert!(heartbeat.leases.is_empty());
         Some(())
     })
     .await;
     {
-        let state = stand.control_plane.state();
+        let state = harness.control_plane.state();
         assert!(state.completes.is_empty() && state.parks.is_empty() && state.releases.is_empty());
     }
-    stand.upstream.delay_ms.store(0, Ordering::Relaxed);
-    stand.control_plane.state().ready.push(stand.grant(1));
-    completed(&stand, 1).await;
+    harness.upstream.delay_ms.store(0, Ordering::Relaxed);
+    harness.control_plane.state().ready.push(harness.grant(1));
+    harness.completed(1).await;
     app.stop().await.unwrap();
 }
 
 #[tokio::test]
-async fn more_runs_than_slots_all_end_once_and_never_more_at_a_time() {
-    let stand = Stand::start(TTL_MS).await;
-    let grants: Vec<_> = (0..300).map(|_| stand.grant(2)).collect();
-    stand.control_plane.state().ready.extend(grants);
-    let app = stand.executor("slots = 16").await;
-    completed(&stand, 300).await;
+async fn more_executions_than_slots_all_complete_once() {
+    let harness = Harness::start(TTL_MS).await;
+    let grants: Vec<_> = (0..300).map(|_| harness.grant(2)).collect();
+    harness.control_plane.state().ready.extend(grants);
+    let app = harness.executor("slots = 16").await;
+    harness.completed(300).await;
     {
-        let state = stand.control_plane.state();
+        let state = harness.control_plane.state();
         let mut tokens: Vec<_> = state
             .completes
             .iter()
@@ -198,38 +192,38 @@ async fn more_runs_than_slots_all_end_once_and_never_more_at_a_time() {
         tokens.sort_unstable();
         tokens.dedup();
         assert_eq!((state.completes.len(), tokens.len()), (300, 300));
-        assert!(state.beats.iter().all(|beat| beat.leases.len() <= 16));
+        assert!(state.heartbeats.iter().all(|heartbeat| heartbeat.leases.len() <= 16));
         assert!(state.acquires.iter().all(|acquire| acquire.max_leases <= 16));
     }
-    assert_eq!(of_run(&stand, "api-responses").len(), 600);
+    assert_eq!(harness.kafka.read("api-responses").len(), 600);
     app.stop().await.unwrap();
 }
 
 #[tokio::test]
-async fn a_deaf_control_plane_makes_it_pause_and_an_answer_lets_it_go_on() {
-    let stand = Stand::start(1_000).await;
-    stand.upstream.delay_ms.store(20, Ordering::Relaxed);
-    stand.control_plane.state().ready.push(stand.grant(400));
-    let app = stand.executor("").await;
-    let requests = || stand.upstream.requests.load(Ordering::Relaxed);
-    eventually("it runs", || (requests() > 5).then_some(())).await;
-    stand.control_plane.state().deaf = true;
+async fn executor_pauses_while_no_heartbeat_is_accepted() {
+    let harness = Harness::start(1_000).await;
+    harness.upstream.delay_ms.store(20, Ordering::Relaxed);
+    harness.control_plane.state().ready.push(harness.grant(400));
+    let app = harness.executor("").await;
+    let requests = || harness.upstream.request_count.load(Ordering::Relaxed);
+    eventually("the first requests", || (requests() > 5).then_some(())).await;
+    harness.control_plane.state().ignore_heartbeats = true;
     let mut last = requests();
     let mut still = 0;
-    eventually("it pauses", || {
+    eventually("no further requests", || {
         let now = requests();
         still = if now == last { still + 1 } else { 0 };
         last = now;
         (still > 20).then_some(())
     })
     .await;
-    assert!(last < 400, "paused before the end");
-    let produced = of_run(&stand, "api-responses").len();
+    assert!(last < 400, "it paused before the end");
+    let produced = harness.kafka.read("api-responses").len();
     tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(of_run(&stand, "api-responses").len(), produced, "nothing is produced while it pauses");
-    stand.control_plane.state().deaf = false;
-    completed(&stand, 1).await;
-    let records = of_run(&stand, "api-responses");
+    assert_eq!(harness.kafka.read("api-responses").len(), produced, "nothing is produced during the pause");
+    harness.control_plane.state().ignore_heartbeats = false;
+    harness.completed(1).await;
+    let records = harness.kafka.read("api-responses");
     let mut pages: Vec<_> = records.iter().map(|record| record.payload["page"].as_u64().unwrap()).collect();
     pages.dedup();
     pages.sort_unstable();
@@ -239,46 +233,49 @@ async fn a_deaf_control_plane_makes_it_pause_and_an_answer_lets_it_go_on() {
 }
 
 #[tokio::test]
-async fn a_drain_hands_runs_back_at_their_last_checkpoint_and_reports_no_end() {
-    let stand = Stand::start(TTL_MS).await;
-    stand.upstream.delay_ms.store(50, Ordering::Relaxed);
-    stand.control_plane.state().ready.push(stand.grant(100_000));
-    let app = stand.executor("drain_ms = 6000").await;
-    eventually("it runs", || (stand.upstream.requests.load(Ordering::Relaxed) > 5).then_some(())).await;
+async fn drain_releases_executions_at_their_last_checkpoint() {
+    let harness = Harness::start(TTL_MS).await;
+    harness.upstream.delay_ms.store(50, Ordering::Relaxed);
+    harness.control_plane.state().ready.push(harness.grant(100_000));
+    let app = harness.executor("drain_ms = 6000").await;
+    eventually("the first requests", || {
+        (harness.upstream.request_count.load(Ordering::Relaxed) > 5).then_some(())
+    })
+    .await;
     app.stop().await.unwrap();
-    let state = stand.control_plane.state();
+    let state = harness.control_plane.state();
     assert!(state.completes.is_empty());
     let release = &state.releases[0];
     assert_eq!(release.reason(), wire::ReleaseReason::Drained);
     let checkpoint = release.checkpoint.as_ref().unwrap();
     assert!(checkpoint.seq > 0 && !checkpoint.resume_state.is_empty());
-    assert!(state.beats.iter().any(|beat| beat.draining));
+    assert!(state.heartbeats.iter().any(|heartbeat| heartbeat.draining));
     let pages = checkpoint.progress.as_ref().unwrap().pages;
     drop(state);
-    let sent = of_run(&stand, "api-responses").len();
-    assert_eq!(i64::try_from(sent).unwrap(), pages, "what is saved is in Kafka, and nothing after it");
+    let produced = harness.kafka.read("api-responses").len();
+    assert_eq!(i64::try_from(produced).unwrap(), pages, "everything saved is in Kafka, and nothing more");
 }
 
 #[tokio::test]
-async fn a_cancelled_run_completes_as_cancelled_and_a_lost_one_reports_nothing() {
-    let stand = Stand::start(600).await;
-    stand.upstream.delay_ms.store(60_000, Ordering::Relaxed);
-    let (cancelled, lost) = (stand.grant(1), stand.grant(1));
+async fn cancelled_lease_completes_and_lost_one_reports_nothing() {
+    let harness = Harness::start(600).await;
+    harness.upstream.delay_ms.store(60_000, Ordering::Relaxed);
+    let (cancelled, lost) = (harness.grant(1), harness.grant(1));
     {
-        let mut state = stand.control_plane.state();
+        let mut state = harness.control_plane.state();
         state.commands.insert(cancelled.lease_id.clone(), wire::LeaseCommand::Cancel);
         state.commands.insert(lost.lease_id.clone(), wire::LeaseCommand::Lost);
         state.ready.extend([cancelled.clone(), lost.clone()]);
     }
-    let app = stand.executor("").await;
-    completed(&stand, 1).await;
-    eventually("no lease is held", || {
-        let state = stand.control_plane.state();
-        state.beats.last().is_some_and(|beat| beat.leases.is_empty()).then_some(())
+    let app = harness.executor("").await;
+    harness.completed(1).await;
+    eventually("a heartbeat without leases", || {
+        let state = harness.control_plane.state();
+        state.heartbeats.last().is_some_and(|heartbeat| heartbeat.leases.is_empty()).then_some(())
     })
     .await;
     {
-        let state = stand.control_plane.state();
+        let state = harness.control_plane.state();
         assert_eq!(state.completes.len(), 1);
         assert_eq!(state.completes[0].outcome(), wire::ExecutionOutcome::Cancelled);
         assert_eq!(state.completes[0].checkpoint.as_ref().unwrap().lease_token, cancelled.lease_token);
@@ -288,34 +285,34 @@ async fn a_cancelled_run_completes_as_cancelled_and_a_lost_one_reports_nothing()
 }
 
 #[tokio::test]
-async fn a_run_that_is_granted_to_be_cancelled_begins_nothing_and_ends_once() {
-    let stand = Stand::start(600).await;
-    let grant = wire::LeaseGrant { cancel_requested: true, ..stand.grant(1) };
+async fn execution_granted_to_be_cancelled_sends_no_request() {
+    let harness = Harness::start(600).await;
+    let grant = wire::LeaseGrant { cancel_requested: true, ..harness.grant(1) };
     {
-        let mut state = stand.control_plane.state();
-        // Each of its beats is told the same again.
+        let mut state = harness.control_plane.state();
+        // Every heartbeat response repeats the command.
         state.commands.insert(grant.lease_id.clone(), wire::LeaseCommand::Cancel);
         state.hold_completes = true;
         state.ready.push(grant.clone());
     }
-    let app = stand.executor("").await;
-    eventually("three beats list it", || {
-        let state = stand.control_plane.state();
-        let lists = |beat: &&wire::HeartbeatRequest| !beat.leases.is_empty();
-        (state.beats.iter().filter(lists).count() >= 3).then_some(())
+    let app = harness.executor("").await;
+    eventually("three heartbeats with the lease", || {
+        let state = harness.control_plane.state();
+        let lists = |heartbeat: &&wire::HeartbeatRequest| !heartbeat.leases.is_empty();
+        (state.heartbeats.iter().filter(lists).count() >= 3).then_some(())
     })
     .await;
-    stand.control_plane.state().hold_completes = false;
-    completed(&stand, 1).await;
+    harness.control_plane.state().hold_completes = false;
+    harness.completed(1).await;
     app.stop().await.unwrap();
-    let state = stand.control_plane.state();
+    let state = harness.control_plane.state();
     assert_eq!(state.completes.len(), 1);
     assert_eq!(state.completes[0].outcome(), wire::ExecutionOutcome::Cancelled);
-    assert_eq!(stand.upstream.requests.load(Ordering::Relaxed), 0);
+    assert_eq!(harness.upstream.request_count.load(Ordering::Relaxed), 0);
 }
 
-/// The next attempt of a run that was parked.
-fn again(grant: &wire::LeaseGrant, park: &wire::ParkItem) -> wire::LeaseGrant {
+/// Creates the grant of the next attempt of a parked execution.
+fn next_grant(grant: &wire::LeaseGrant, park: &wire::ParkItem) -> wire::LeaseGrant {
     let wire::CheckpointItem { seq, resume_state, finished_steps, progress, .. } =
         park.checkpoint.clone().unwrap();
     let checkpoint = wire::SavedCheckpoint {
@@ -336,9 +333,9 @@ fn again(grant: &wire::LeaseGrant, park: &wire::ParkItem) -> wire::LeaseGrant {
 }
 
 #[tokio::test]
-async fn a_cancel_tells_the_upstream_that_works_for_the_run_before_it_ends() {
-    let stand = Stand::start(600).await;
-    let at = |path: &str| format!("{}/{path}", stand.upstream.url);
+async fn cancel_reaches_the_upstream_before_the_execution_ends() {
+    let harness = Harness::start(600).await;
+    let at = |path: &str| format!("{}/{path}", harness.upstream.url);
     let job = json!({"step": {"id": "report", "async_job": {
         "submit": {"url": at("reports"), "method": "POST"},
         "poll": {"url": at("reports/7")},
@@ -347,59 +344,61 @@ async fn a_cancel_tells_the_upstream_that_works_for_the_run_before_it_ends() {
         "cancel": {"url": at("reports/7"), "method": "DELETE"},
         "poll_wait": "1s",
     }}});
-    let (parked, polling) = (stand.grant_of(&job), stand.grant_of(&job));
-    stand.control_plane.state().ready.extend([parked.clone(), polling.clone()]);
-    let app = stand.executor("").await;
-    eventually("both park", || (stand.control_plane.state().parks.len() == 2).then_some(())).await;
-    // Nobody has the one: it is granted once more to say so. The other is told while it polls.
-    stand.upstream.delay_ms.store(60_000, Ordering::Relaxed);
+    let (parked, polling) = (harness.grant_of(&job), harness.grant_of(&job));
+    harness.control_plane.state().ready.extend([parked.clone(), polling.clone()]);
+    let app = harness.executor("").await;
+    eventually("two parks", || (harness.control_plane.state().parks.len() == 2).then_some(())).await;
+    // The first is not leased when it is cancelled: it is granted again for the cancel alone. The second
+    // receives the cancel while it polls.
+    harness.upstream.delay_ms.store(60_000, Ordering::Relaxed);
     let park_of = |grant: &wire::LeaseGrant| {
         let of_grant =
             |park: &&wire::ParkItem| park.checkpoint.as_ref().unwrap().lease_token == grant.lease_token;
-        stand.control_plane.state().parks.iter().find(of_grant).unwrap().clone()
+        harness.control_plane.state().parks.iter().find(of_grant).unwrap().clone()
     };
     let parks = [park_of(&parked), park_of(&polling)];
     assert!(parks.iter().all(|park| park.checkpoint.as_ref().unwrap().needs_upstream_cancel == Some(true)));
-    let to_cancel = wire::LeaseGrant { cancel_requested: true, ..again(&parked, &parks[0]) };
-    stand.control_plane.state().ready.push(to_cancel);
-    completed(&stand, 1).await;
+    let to_cancel = wire::LeaseGrant { cancel_requested: true, ..next_grant(&parked, &parks[0]) };
+    harness.control_plane.state().ready.push(to_cancel);
+    harness.completed(1).await;
     assert_eq!(
-        *stand.upstream.asked.lock().unwrap(),
+        *harness.upstream.requests.lock().unwrap(),
         ["POST /reports", "POST /reports", "DELETE /reports/7"]
     );
     tokio::time::sleep(Duration::from_secs(1)).await;
-    let to_poll = again(&polling, &parks[1]);
-    stand.control_plane.state().ready.push(to_poll.clone());
-    let polls = || stand.upstream.asked.lock().unwrap().last().is_some_and(|last| last == "GET /reports/7");
-    eventually("it polls", || polls().then_some(())).await;
-    stand.control_plane.state().commands.insert(to_poll.lease_id, wire::LeaseCommand::Cancel);
-    completed(&stand, 2).await;
-    assert_eq!(stand.upstream.asked.lock().unwrap()[3..], ["GET /reports/7", "DELETE /reports/7"]);
+    let to_poll = next_grant(&polling, &parks[1]);
+    harness.control_plane.state().ready.push(to_poll.clone());
+    let polls =
+        || harness.upstream.requests.lock().unwrap().last().is_some_and(|last| last == "GET /reports/7");
+    eventually("a poll", || polls().then_some(())).await;
+    harness.control_plane.state().commands.insert(to_poll.lease_id, wire::LeaseCommand::Cancel);
+    harness.completed(2).await;
+    assert_eq!(harness.upstream.requests.lock().unwrap()[3..], ["GET /reports/7", "DELETE /reports/7"]);
     app.stop().await.unwrap();
-    let state = stand.control_plane.state();
+    let state = harness.control_plane.state();
     assert!(state.completes.iter().all(|complete| complete.outcome() == wire::ExecutionOutcome::Cancelled));
-    let places = state.completes.iter().map(|complete| complete.checkpoint.as_ref().unwrap());
-    let sent = |place: &wire::CheckpointItem| place.progress.as_ref().unwrap().requests;
-    let mut sent: Vec<i64> = places.map(sent).collect();
+    let checkpoints = state.completes.iter().map(|complete| complete.checkpoint.as_ref().unwrap());
+    let sent = |checkpoint: &wire::CheckpointItem| checkpoint.progress.as_ref().unwrap().requests;
+    let mut sent: Vec<i64> = checkpoints.map(sent).collect();
     sent.sort_unstable();
-    assert_eq!(sent, [2, 3], "what the upstream is told counts");
+    assert_eq!(sent, [2, 3], "the requests that cancel the jobs are counted");
 }
 
 #[tokio::test]
-async fn an_announcement_goes_to_both_topics_and_is_confirmed() {
-    let stand = Stand::start(600).await;
-    let key = wire::AnnouncementKey { tenant_id: stand::TENANT.to_owned(), id: "a".to_owned() };
-    stand.control_plane.state().announcements.push(wire::Announcement {
+async fn announcement_reaches_both_topics_and_is_confirmed() {
+    let harness = Harness::start(600).await;
+    let key = wire::AnnouncementKey { tenant_id: TENANT.to_owned(), id: "a".to_owned() };
+    harness.control_plane.state().announcements.push(wire::Announcement {
         key: Some(key),
         message_key: "k".to_owned(),
         headers: [("type".to_owned(), "execution.completed".to_owned())].into(),
         payload: "{}".into(),
     });
-    let app = stand.executor("").await;
-    eventually("it is confirmed", || stand.control_plane.state().announcements.is_empty().then_some(()))
+    let app = harness.executor("").await;
+    eventually("the confirmation", || harness.control_plane.state().announcements.is_empty().then_some(()))
         .await;
     for topic in ["execution-events", "api-responses"] {
-        let records = of_run(&stand, topic);
+        let records = harness.kafka.read(topic);
         assert_eq!(records.len(), 1, "{topic}");
         assert_eq!(records[0].header("type"), "execution.completed");
     }
@@ -407,52 +406,53 @@ async fn an_announcement_goes_to_both_topics_and_is_confirmed() {
 }
 
 #[tokio::test]
-async fn kafka_down_parks_the_run_where_it_was_acknowledged() {
-    let stand = Stand::start(TTL_MS).await;
-    stand.upstream.delay_ms.store(20, Ordering::Relaxed);
-    stand.control_plane.state().ready.push(stand.grant(100_000));
-    let app = stand.executor("kafka.sink_timeout_ms = 1500").await;
-    eventually("a checkpoint", || (!stand.control_plane.state().checkpoints.is_empty()).then_some(())).await;
-    stand.kafka.up(false);
-    eventually("it parks", || (!stand.control_plane.state().parks.is_empty()).then_some(())).await;
-    let requests = stand.upstream.requests.load(Ordering::Relaxed);
-    let park = stand.control_plane.state().parks[0].clone();
+async fn unavailable_kafka_parks_at_the_last_acknowledgement() {
+    let harness = Harness::start(TTL_MS).await;
+    harness.upstream.delay_ms.store(20, Ordering::Relaxed);
+    harness.control_plane.state().ready.push(harness.grant(100_000));
+    let app = harness.executor("kafka.sink_timeout_ms = 1500").await;
+    eventually("a checkpoint", || (!harness.control_plane.state().checkpoints.is_empty()).then_some(()))
+        .await;
+    harness.kafka.set_up(false);
+    eventually("a park", || (!harness.control_plane.state().parks.is_empty()).then_some(())).await;
+    let requests = harness.upstream.request_count.load(Ordering::Relaxed);
+    let park = harness.control_plane.state().parks[0].clone();
     assert!(park.not_before.is_some());
     let checkpoint = park.checkpoint.unwrap();
     let saved = checkpoint.progress.unwrap().pages;
-    stand.kafka.up(true);
-    let sent = eventually("kafka answers", || Some(of_run(&stand, "api-responses").len())).await;
-    assert!(i64::try_from(sent).unwrap() >= saved, "everything before the place is in Kafka");
+    harness.kafka.set_up(true);
+    let sent = eventually("kafka responds", || Some(harness.kafka.read("api-responses").len())).await;
+    assert!(i64::try_from(sent).unwrap() >= saved, "everything saved is in Kafka");
     assert!(i64::try_from(requests).unwrap() <= saved + 129, "fetching stops: {requests} {saved}");
     app.stop().await.unwrap();
 }
 
 #[tokio::test]
-async fn what_cannot_start_fails_and_a_context_omitted_is_fetched() {
-    let stand = Stand::start(TTL_MS).await;
+async fn invalid_grants_fail_and_large_contexts_are_fetched() {
+    let harness = Harness::start(TTL_MS).await;
     let broken =
-        wire::LeaseGrant { definition_json: "{}".into(), definition_hash: "x".into(), ..stand.grant(1) };
-    let mut untrusting = stand.grant(1);
-    if let Some(config) = &mut untrusting.config {
+        wire::LeaseGrant { definition_json: "{}".into(), definition_hash: "x".into(), ..harness.grant(1) };
+    let mut invalid_ca = harness.grant(1);
+    if let Some(config) = &mut invalid_ca.config {
         config.transport =
             Some(wire::GrantedTransport { ca: "no pem".to_owned(), ..wire::GrantedTransport::default() });
     }
-    let apart = wire::LeaseGrant { context_omitted: true, ..stand.grant(1) };
+    let apart = wire::LeaseGrant { context_omitted: true, ..harness.grant(1) };
     let expected = [
         (broken.lease_token.clone(), wire::ExecutionOutcome::Failed, Some("PLAN_UNREADABLE")),
-        (untrusting.lease_token.clone(), wire::ExecutionOutcome::Failed, Some("TRANSPORT_UNREADABLE")),
+        (invalid_ca.lease_token.clone(), wire::ExecutionOutcome::Failed, Some("TRANSPORT_UNREADABLE")),
         (apart.lease_token.clone(), wire::ExecutionOutcome::Succeeded, None),
     ];
-    stand.control_plane.state().ready.extend([broken, untrusting, apart]);
-    let app = stand.executor("").await;
-    completed(&stand, 3).await;
+    harness.control_plane.state().ready.extend([broken, invalid_ca, apart]);
+    let app = harness.executor("").await;
+    harness.completed(3).await;
     {
-        let state = stand.control_plane.state();
+        let state = harness.control_plane.state();
         for (token, outcome, code) in expected {
             let of_run = |item: &&wire::CompleteItem| item.checkpoint.as_ref().unwrap().lease_token == token;
             let complete = state.completes.iter().find(of_run).unwrap();
-            let told = complete.error.as_ref().map(|fault| fault.code.as_str());
-            assert_eq!((complete.outcome(), told), (outcome, code), "{complete:?}");
+            let found = complete.error.as_ref().map(|error| error.code.as_str());
+            assert_eq!((complete.outcome(), found), (outcome, code), "{complete:?}");
         }
     }
     app.stop().await.unwrap();

@@ -1,0 +1,110 @@
+//! The final report of an attempt.
+//!
+//! Sends the newest checkpoint with a Complete, Park or Release, and repeats it until the control
+//! plane responds or the lease is lost.
+
+use orchid_engine::{Checkpoint, Machine};
+
+use crate::convert::{ReportOutcome, complete_item, park_item, release_item};
+use crate::lease::{LeaseCommand, LeaseHandle};
+use crate::report::ReportsClosed;
+use crate::runner::checkpoint_writer::CheckpointWriter;
+use crate::runner::exit::{AttemptExit, system_failure};
+
+/// Reports how the attempt ended. Returns once there is a response, or without one when the lease is
+/// lost.
+pub(crate) async fn finish_attempt(
+    writer: &mut CheckpointWriter,
+    lease: &LeaseHandle,
+    machine: Option<&mut Machine>,
+    exit: AttemptExit,
+) {
+    let mut commands = lease.commands();
+    tokio::select! {
+        // A lost lease is checked first: another attempt may be running by now.
+        biased;
+        _ = commands.wait_for(|command| *command == LeaseCommand::Lost) => {
+            tracing::warn!("lease lost: the end of the attempt is not reported");
+        }
+        result = report_exit(writer, machine, exit) => {
+            if let Err(error) = result {
+                tracing::warn!(%error, "end of the attempt not reported");
+            }
+        }
+    }
+}
+
+async fn report_exit(
+    writer: &mut CheckpointWriter,
+    machine: Option<&mut Machine>,
+    exit: AttemptExit,
+) -> Result<(), ReportsClosed> {
+    if matches!(exit, AttemptExit::LeaseLost) {
+        return Ok(());
+    }
+    // Calls must not overtake each other: a later seq that arrives first voids the earlier changes.
+    if writer.is_busy() {
+        match writer.outcome().await? {
+            ReportOutcome::Accepted => {}
+            ReportOutcome::LeaseLost(why) => return lease_lost(why),
+            ReportOutcome::Invalid(detail) => return fail_refused_report(writer, detail).await,
+        }
+    }
+    let checkpoint = machine.and_then(Machine::checkpoint);
+    match send(writer, checkpoint, exit).await? {
+        ReportOutcome::Accepted => Ok(()),
+        ReportOutcome::LeaseLost(why) => lease_lost(why),
+        ReportOutcome::Invalid(detail) => fail_refused_report(writer, detail).await,
+    }
+}
+
+/// Ends the execution as failed, at the last saved resume state, because its real report was refused.
+async fn fail_refused_report(writer: &mut CheckpointWriter, detail: String) -> Result<(), ReportsClosed> {
+    tracing::error!(detail, "report refused: the execution fails");
+    match send(writer, None, system_failure("REPORT_REFUSED", detail)).await? {
+        ReportOutcome::Accepted => Ok(()),
+        ReportOutcome::LeaseLost(why) => lease_lost(why),
+        ReportOutcome::Invalid(detail) => {
+            // Dropping the lease is all that is left: the control plane queues the execution again.
+            tracing::error!(detail, "report of the failure refused: the lease is dropped");
+            Ok(())
+        }
+    }
+}
+
+async fn send(
+    writer: &mut CheckpointWriter,
+    checkpoint: Option<Checkpoint>,
+    exit: AttemptExit,
+) -> Result<ReportOutcome, ReportsClosed> {
+    // The server counts losses without progress towards the dead letter, and an accepted checkpoint
+    // resets the count. A release without progress must not reset it.
+    let item = match &exit {
+        AttemptExit::Release(_) if checkpoint.is_none() => writer.empty_item(),
+        AttemptExit::Release(_)
+        | AttemptExit::Complete(_)
+        | AttemptExit::Park { .. }
+        | AttemptExit::LeaseLost => writer.next_item(checkpoint),
+    };
+    let reporter = writer.reporter();
+    match exit {
+        AttemptExit::Complete(ending) => {
+            tracing::info!(status = ?ending.status, partial = ending.partial, "execution ended");
+            reporter.complete(complete_item(item, ending)).await
+        }
+        AttemptExit::Park { not_before, reason } => {
+            tracing::info!(%not_before, reason, must_cancel = item.needs_upstream_cancel, "execution parked");
+            reporter.park(park_item(item, not_before, reason)).await
+        }
+        AttemptExit::Release(reason) => {
+            tracing::info!(?reason, "execution released");
+            reporter.release(release_item(item, reason)).await
+        }
+        AttemptExit::LeaseLost => Ok(ReportOutcome::Accepted),
+    }
+}
+
+fn lease_lost(why: &'static str) -> Result<(), ReportsClosed> {
+    tracing::warn!(why, "lease lost");
+    Ok(())
+}
