@@ -13,15 +13,15 @@ use orchid_plan::ServerLimits;
 
 use crate::{
     api::{
-        Api,
+        ApiContext,
         server::{self, ServeError},
     },
     commands::{
-        executions::watch::Watches,
+        executions::watch::WatchHub,
         fleet::{Fleet, FleetSettings, Wakeups},
     },
     doorbell::Doorbell,
-    keys::{MasterKeys, Sealer},
+    keys::{MasterKeys, TokenSealer},
     loops,
     settings::{KeySettings, Settings},
     store::{db::Databases, schema},
@@ -36,7 +36,7 @@ pub async fn serve(settings: Settings, announce_to: Option<&Path>) -> anyhow::Re
     let databases = connect(&settings).await?;
     schema::check(&databases).await?;
     let master_keys = Arc::new(master_keys(&settings.keys)?);
-    let sealer = Arc::new(Sealer::new(&master_keys)?);
+    let sealer = Arc::new(TokenSealer::new(&master_keys)?);
     let plan_limits = ServerLimits::default();
     let fleet = Fleet::new(
         databases.clone(),
@@ -50,11 +50,11 @@ pub async fn serve(settings: Settings, announce_to: Option<&Path>) -> anyhow::Re
 
     let mut tasks = TaskGroup::new();
     loops::start(&mut tasks, &fleet, &doorbell, &settings.loops, &settings.runs);
-    let api = Arc::new(Api {
+    let api = Arc::new(ApiContext {
         databases: databases.clone(),
         keys: master_keys,
         sealer,
-        watches: Watches::new(databases.clone(), tasks.stop_token()),
+        watches: WatchHub::new(databases.clone(), tasks.stop_token()),
         plan_limits,
         fleet,
         stop: tasks.stop_token(),

@@ -18,16 +18,16 @@ const FLUSH: Duration = Duration::from_secs(5);
 /// Orchid's control plane: management API, scheduling, leases.
 #[derive(Parser)]
 #[command(name = NAME, version)]
-struct Arguments {
+struct CliArguments {
     /// Settings in TOML; ORCHID_* variables win over it.
     #[arg(long, global = true)]
     settings: Option<PathBuf>,
     #[command(subcommand)]
-    command: Command,
+    command: CliCommand,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum CliCommand {
     /// Answers users and executors until a signal says to stop.
     #[command(after_help = render_help(&describe_settings(Settings::read)))]
     Serve {
@@ -46,7 +46,7 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
+    match run(CliArguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // The log may not have begun yet, and whoever started this looks at stderr.
@@ -56,17 +56,17 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(arguments: Arguments) -> anyhow::Result<()> {
+async fn run(arguments: CliArguments) -> anyhow::Result<()> {
     let sources = SettingsSources::load(arguments.settings.as_deref())?;
     match arguments.command {
-        Command::Serve { announce } => {
+        CliCommand::Serve { announce } => {
             let settings = sources.read(Settings::read)?;
             let telemetry = start_telemetry(&settings.telemetry)?;
             let served = app::serve(settings, announce.as_deref()).await;
             telemetry.flush(FLUSH);
             served
         }
-        Command::Migrate { down } => {
+        CliCommand::Migrate { down } => {
             let settings = sources.read(MigrateSettings::read)?;
             let telemetry = start_telemetry(&settings.telemetry)?;
             let migrated = migrate::run(&settings, down).await;

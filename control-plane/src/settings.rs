@@ -26,7 +26,7 @@ pub struct Settings {
     /// How often the loops go round.
     pub loops: LoopSettings,
     /// Limits of time for runs.
-    pub runs: RunSettings,
+    pub runs: ExecutionSettings,
     /// How much one client may ask.
     pub requests: RequestSettings,
     /// Logs and traces.
@@ -83,7 +83,7 @@ pub struct LoopSettings {
 
 /// Limits of time for runs.
 #[derive(Debug, Clone)]
-pub struct RunSettings {
+pub struct ExecutionSettings {
     /// A wait longer than this parks a run.
     pub park_after: Duration,
     /// A run older than this ends as failed.
@@ -145,7 +145,7 @@ impl Settings {
                 "how long an executor's session lives without a beat",
             )),
             loops: LoopSettings::read(reader),
-            runs: RunSettings::read(reader),
+            runs: ExecutionSettings::read(reader),
             requests: RequestSettings::read(reader),
             telemetry: TelemetrySettings::read(reader),
         }
@@ -229,7 +229,7 @@ impl LoopSettings {
     }
 }
 
-impl RunSettings {
+impl ExecutionSettings {
     fn read(reader: &mut SettingsReader) -> Self {
         let day = 24 * 60 * 60;
         let settings = Self {

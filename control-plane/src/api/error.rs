@@ -1,5 +1,5 @@
 //! The one place that turns errors into `google.rpc.Status`. Every status has an `ErrorInfo` of domain `orchid`; what is wrong in a
-//! document comes as field violations; what may pass by itself says when to try again; what is this program's fault is masked, and
+//! document comes as field violations; what may pass by itself says when to try again; what is this program's diagnostic is masked, and
 //! names its trace.
 
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
 use crate::{
     api::RETRY_AFTER,
-    commands::{CommandError, Fault, fleet::FleetError},
+    commands::{CommandError, Diagnostic, fleet::FleetError},
     keys::KeyError,
     store::error::StoreError,
 };
@@ -31,8 +31,8 @@ pub(crate) fn plain(code: Code, reason: &str, message: impl AsRef<str>) -> Statu
 }
 
 /// A request that is wrong at one place.
-pub(crate) fn invalid(reason: &'static str, fault: Fault) -> Status {
-    status(CommandError::invalid(reason, fault))
+pub(crate) fn invalid(reason: &'static str, diagnostic: Diagnostic) -> Status {
+    status(CommandError::invalid(reason, diagnostic))
 }
 
 /// What a command's error is on the wire.
@@ -43,7 +43,7 @@ pub(crate) fn status(error: CommandError) -> Status {
         CommandError::AlreadyExists { what, .. } => {
             plain(Code::AlreadyExists, &reason_of(what, "ALREADY_EXISTS"), message)
         }
-        CommandError::Invalid { reason, faults, .. } => invalid_document(reason, &message, &faults),
+        CommandError::Invalid { reason, diagnostics, .. } => invalid_document(reason, &message, &diagnostics),
         CommandError::EtagMismatch { .. } => plain(Code::Aborted, "ETAG_MISMATCH", message),
         CommandError::Refused { reason, .. } => plain(Code::FailedPrecondition, reason, message),
         CommandError::Store(error) => of_store(&error),
@@ -94,32 +94,33 @@ fn of_key(error: &KeyError) -> Status {
 
 fn internal(error: &(dyn std::error::Error + 'static)) -> Status {
     let trace_id = telemetry::current_traceparent().map(|place| place.trace_id_hex()).unwrap_or_default();
-    tracing::error!(error, trace_id, "request failed by a fault of the server");
+    tracing::error!(error, trace_id, "request failed by a diagnostic of the server");
     let mut details = ErrorDetails::new();
     details.set_error_info("INTERNAL", DOMAIN, HashMap::from([("trace_id".to_owned(), trace_id.clone())]));
     let message = format!("internal error, trace {trace_id}");
     Status::with_error_details(Code::Internal, message, details)
 }
 
-/// All faults of a document, as far as they fit into the header that carries them; validation answers with all of them.
-fn invalid_document(reason: &'static str, message: &str, faults: &[Fault]) -> Status {
+/// All diagnostics of a document, as far as they fit into the header that carries them; validation answers with all of them.
+fn invalid_document(reason: &'static str, message: &str, diagnostics: &[Diagnostic]) -> Status {
     // What the contract knows and this server does not is told apart from what is wrong.
-    let is_unsupported = !faults.is_empty() && faults.iter().all(|fault| fault.code == "UNSUPPORTED");
+    let is_unsupported =
+        !diagnostics.is_empty() && diagnostics.iter().all(|diagnostic| diagnostic.code == "UNSUPPORTED");
     let reason = if is_unsupported { "UNSUPPORTED" } else { reason };
     let mut violations: Vec<FieldViolation> = Vec::new();
     let mut bytes = 0;
-    for fault in faults {
-        let violation = violation(fault);
+    for diagnostic in diagnostics {
+        let violation = violation(diagnostic);
         bytes += violation.field.len() + violation.description.len() + violation.reason.len() + 12;
         if bytes > MAX_VIOLATIONS_BYTES {
             break;
         }
         violations.push(violation);
     }
-    let left_off = faults.len() - violations.len();
+    let left_off = diagnostics.len() - violations.len();
     let mut metadata = HashMap::new();
     if left_off > 0 {
-        metadata.insert("faults_left_off".to_owned(), left_off.to_string());
+        metadata.insert("diagnostics_omitted".to_owned(), left_off.to_string());
     }
     let mut details = ErrorDetails::new();
     details.set_error_info(reason, DOMAIN, metadata);
@@ -127,8 +128,8 @@ fn invalid_document(reason: &'static str, message: &str, faults: &[Fault]) -> St
     Status::with_error_details(Code::InvalidArgument, shortened(message), details)
 }
 
-fn violation(fault: &Fault) -> FieldViolation {
-    let Fault { code, pointer, message, suggestion, position, in_scope } = fault;
+fn violation(diagnostic: &Diagnostic) -> FieldViolation {
+    let Diagnostic { code, pointer, message, suggestion, position, in_scope } = diagnostic;
     let mut description = message.clone();
     if let Some(position) = position {
         description.push_str(&format!(" (at byte {position})"));
@@ -172,7 +173,7 @@ mod tests {
 
     #[test]
     fn every_error_has_its_code_and_reason() {
-        let fault = || Fault::new("REQUIRED", "/key", "a key is required");
+        let diagnostic = || Diagnostic::new("REQUIRED", "/key", "a key is required");
         let cases = [
             (CommandError::not_found("plan revision", "p/3"), Code::NotFound, "PLAN_REVISION_NOT_FOUND"),
             (
@@ -180,7 +181,7 @@ mod tests {
                 Code::AlreadyExists,
                 "PLAN_ALREADY_EXISTS",
             ),
-            (CommandError::invalid("INVALID_PLAN", fault()), Code::InvalidArgument, "INVALID_PLAN"),
+            (CommandError::invalid("INVALID_PLAN", diagnostic()), Code::InvalidArgument, "INVALID_PLAN"),
             (CommandError::EtagMismatch { what: "plan", name: "p".into() }, Code::Aborted, "ETAG_MISMATCH"),
             (
                 CommandError::Refused { reason: "IN_USE", message: "used".into() },
@@ -211,13 +212,13 @@ mod tests {
 
     #[test]
     fn a_fault_comes_with_pointer_position_correction_and_names() {
-        let fault = Fault {
+        let diagnostic = Diagnostic {
             position: Some(3),
             in_scope: vec!["config".into(), "response".into()],
-            ..Fault::new("UNKNOWN_NAME", "/definition/step/url", "\"confg\" is not in scope")
+            ..Diagnostic::new("UNKNOWN_NAME", "/definition/step/url", "\"confg\" is not in scope")
                 .suggest(Some("config"))
         };
-        let status = status(CommandError::faulty("INVALID_PLAN", "the plan", vec![fault]));
+        let status = status(CommandError::invalid_document("INVALID_PLAN", "the plan", vec![diagnostic]));
         let violation = &status.get_details_bad_request().unwrap().field_violations[0];
         assert_eq!(violation.field, "/definition/step/url");
         assert_eq!(violation.reason, "UNKNOWN_NAME");
@@ -227,23 +228,27 @@ mod tests {
         );
         assert_eq!(
             status.message(),
-            "the plan has 1 fault, first /definition/step/url: \"confg\" is not in scope"
+            "the plan has 1 diagnostic, first /definition/step/url: \"confg\" is not in scope"
         );
     }
 
     #[test]
     fn unsupported_fields_have_a_reason_of_their_own() {
-        let faults = vec![Fault::new("UNSUPPORTED", "/cron", "not served yet")];
-        assert_eq!(reason(&status(CommandError::faulty("INVALID_PLAN", "the plan", faults))), "UNSUPPORTED");
+        let diagnostics = vec![Diagnostic::new("UNSUPPORTED", "/cron", "not served yet")];
+        assert_eq!(
+            reason(&status(CommandError::invalid_document("INVALID_PLAN", "the plan", diagnostics))),
+            "UNSUPPORTED"
+        );
     }
 
     #[test]
     fn a_thousand_faults_still_fit_a_header() {
-        let faults = (0..1000).map(|n| Fault::new("REQUIRED", format!("/a/{n}"), "x".repeat(2000))).collect();
-        let status = status(CommandError::faulty("INVALID_PLAN", "the plan", faults));
+        let diagnostics =
+            (0..1000).map(|n| Diagnostic::new("REQUIRED", format!("/a/{n}"), "x".repeat(2000))).collect();
+        let status = status(CommandError::invalid_document("INVALID_PLAN", "the plan", diagnostics));
         assert!(status.details().len() < 8 * 1024, "{}", status.details().len());
         let info = status.get_details_error_info().unwrap();
         let listed = status.get_details_bad_request().unwrap().field_violations.len();
-        assert_eq!(info.metadata["faults_left_off"], (1000 - listed).to_string());
+        assert_eq!(info.metadata["diagnostics_omitted"], (1000 - listed).to_string());
     }
 }

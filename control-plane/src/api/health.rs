@@ -36,7 +36,7 @@ pub enum NotReady {
 }
 
 #[derive(FromQueryResult)]
-struct Until {
+struct PartitionEnd {
     until: DateTime<Utc>,
 }
 
@@ -78,13 +78,13 @@ async fn set(reporter: &HealthReporter, services: &[&'static str], is_ready: boo
 /// Whether the server can do its work now.
 pub async fn check(databases: &Databases) -> Result<(), NotReady> {
     schema::check(databases).await?;
-    let rows: Vec<Until> = databases
+    let rows: Vec<PartitionEnd> = databases
         .find("SELECT history_partitions_end() AS until", values![])
         .await
         .map_err(SchemaError::Store)?;
     match rows.first() {
-        Some(Until { until }) if *until >= clock::utc_now() + PARTITIONS_AHEAD => Ok(()),
-        Some(Until { until }) => Err(NotReady::Partitions { until: *until }),
+        Some(PartitionEnd { until }) if *until >= clock::utc_now() + PARTITIONS_AHEAD => Ok(()),
+        Some(PartitionEnd { until }) => Err(NotReady::Partitions { until: *until }),
         None => Err(NotReady::Partitions { until: DateTime::UNIX_EPOCH }),
     }
 }

@@ -1,14 +1,14 @@
 //! The gRPC border. What comes in are wire messages; they are decoded, handed to one command, and its outcome is encoded. Nothing
 //! here holds SQL or branches on the state of anything, and no wire type goes further in.
 
-mod auth;
-mod body;
+mod authentication;
 mod convert;
 mod error;
 pub mod health;
-mod limits;
-mod page;
+mod message_size;
+mod page_tokens;
 mod request;
+mod request_limits;
 pub mod server;
 mod services;
 
@@ -22,24 +22,24 @@ use uuid::Uuid;
 use crate::{
     commands::{
         CommandError,
-        executions::watch::Watches,
+        executions::watch::WatchHub,
         fleet::Fleet,
-        once::{Once, RequestKey},
+        idempotency::{IdempotentCommand, RequestKey},
     },
-    keys::{MasterKeys, Sealer},
+    keys::{MasterKeys, TokenSealer},
     store::db::{Databases, TenantTx, Transaction},
 };
 
 /// What all handlers work with.
-pub struct Api {
+pub struct ApiContext {
     /// The database.
     pub databases: Databases,
     /// Open data keys.
     pub keys: Arc<MasterKeys>,
     /// Seals page and session tokens.
-    pub sealer: Arc<Sealer>,
+    pub sealer: Arc<TokenSealer>,
     /// Feeds watchers.
-    pub watches: Watches,
+    pub watches: WatchHub,
     /// What this server allows a plan.
     pub plan_limits: ServerLimits,
     /// The commands of executors.
@@ -51,7 +51,7 @@ pub struct Api {
 /// How long a caller is told to wait before it tries again.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-impl Api {
+impl ApiContext {
     /// Runs a command in a transaction of the caller's tenant.
     async fn run<W>(&self, tenant_id: Uuid, work: &W) -> Result<W::Output, Status>
     where
@@ -71,6 +71,6 @@ impl Api {
         W: Transaction<TenantTx, Error = CommandError> + Send,
         W::Output: serde::Serialize + serde::de::DeserializeOwned + Sync,
     {
-        self.run(tenant_id, &Once { request, work }).await
+        self.run(tenant_id, &IdempotentCommand { request, work }).await
     }
 }

@@ -8,8 +8,8 @@ use tonic::{Request, Status};
 use uuid::Uuid;
 
 use crate::{
-    api::{auth::Caller, error},
-    commands::{Fault, fleet::Session, once::RequestKey},
+    api::{authentication::Caller, error},
+    commands::{Diagnostic, fleet::Session, idempotency::RequestKey},
 };
 
 /// The tenant of a call that the door let through as one of a tenant.
@@ -31,12 +31,12 @@ pub(crate) fn session_of<T>(request: &Request<T>) -> Result<Session, Status> {
 /// The pools that a joining executor's token opens.
 pub(crate) fn joined_pools<T>(request: &Request<T>) -> Result<Vec<String>, Status> {
     match request.extensions().get::<Caller>() {
-        Some(Caller::Joiner(pools)) => Ok(pools.clone()),
+        Some(Caller::JoiningExecutor(pools)) => Ok(pools.clone()),
         _ => Err(not_let_through()),
     }
 }
 
-/// The door is around every service, so this is a fault of the wiring, never of the caller.
+/// The door is around every service, so this is a diagnostic of the wiring, never of the caller.
 fn not_let_through() -> Status {
     error::plain(tonic::Code::Internal, "INTERNAL", "the call was not authenticated")
 }
@@ -64,22 +64,22 @@ pub(crate) fn request_key(
 /// A UUID of the request.
 pub(crate) fn id(pointer: &str, text: &str) -> Result<Uuid, Status> {
     if text.is_empty() {
-        return Err(error::invalid("INVALID_ID", Fault::new("REQUIRED", pointer, "an id is required")));
+        return Err(error::invalid("INVALID_ID", Diagnostic::new("REQUIRED", pointer, "an id is required")));
     }
     Uuid::try_parse(text).map_err(|_| {
-        let fault = Fault::new("INVALID_VALUE", pointer, format!("{text:?} is not a UUID"));
-        error::invalid("INVALID_ID", fault)
+        let diagnostic = Diagnostic::new("INVALID_VALUE", pointer, format!("{text:?} is not a UUID"));
+        error::invalid("INVALID_ID", diagnostic)
     })
 }
 
 /// A message field that must be there.
 pub(crate) fn required<T>(field: Option<T>, pointer: &str) -> Result<T, Status> {
     field.ok_or_else(|| {
-        error::invalid("INVALID_REQUEST", Fault::new("REQUIRED", pointer, "the field is required"))
+        error::invalid("INVALID_REQUEST", Diagnostic::new("REQUIRED", pointer, "the field is required"))
     })
 }
 
 /// Text, where it was sent.
-pub(crate) fn given(text: String) -> Option<String> {
+pub(crate) fn non_empty(text: String) -> Option<String> {
     if text.is_empty() { None } else { Some(text) }
 }

@@ -25,10 +25,11 @@ use tonic::{
 
 use crate::{
     api::{
-        Api,
-        auth::{Door, DoorLayer},
-        body::MAX_MESSAGE_BYTES,
-        health, limits, services,
+        ApiContext,
+        authentication::{AuthLayer, Authenticator},
+        health,
+        message_size::MAX_MESSAGE_BYTES,
+        request_limits, services,
     },
     settings::{AuthMode, Settings},
 };
@@ -69,27 +70,27 @@ pub enum ServeError {
 }
 
 /// A port that is open.
-pub struct Listening {
+pub struct GrpcListener {
     incoming: TcpIncoming,
     /// Where.
     pub address: SocketAddr,
 }
 
 /// Opens the port.
-pub fn listen(address: SocketAddr) -> Result<Listening, ServeError> {
+pub fn listen(address: SocketAddr) -> Result<GrpcListener, ServeError> {
     let refuse = |source| ServeError::Bind { address, source };
     // Without nodelay a reply can wait 40 ms for the acknowledgement of the one before.
     let incoming = TcpIncoming::bind(address).map_err(refuse)?.with_nodelay(Some(true));
     let address = incoming.local_addr().map_err(refuse)?;
-    Ok(Listening { incoming, address })
+    Ok(GrpcListener { incoming, address })
 }
 
 /// Serves until the tasks' stop token is cancelled and the calls that were going have ended. `jitter` is drawn once, 0 to 1: it
 /// keeps clients of replicas that started together from coming back together.
 pub fn serve(
-    api: Arc<Api>,
+    api: Arc<ApiContext>,
     settings: Settings,
-    listening: Listening,
+    listening: GrpcListener,
     tasks: &mut TaskGroup,
     jitter: f64,
 ) -> Result<impl Future<Output = Result<(), ServeError>> + Send + use<>, ServeError> {
@@ -104,11 +105,11 @@ pub fn serve(
             "DEVELOPMENT MODE: whoever reaches this port is believed to be the tenant that x-tenant-id names, and may act as operator"
         );
     }
-    let limits = limits::limits(&settings.requests, api.sealer.clone());
+    let limits = request_limits::limits(&settings.requests, api.sealer.clone());
     if let Some(limits) = &limits {
-        tasks.start("request limits", limits::forget(limits.clone(), stop.clone()));
+        tasks.start("request limits", request_limits::forget(limits.clone(), stop.clone()));
     }
-    let door = Door {
+    let door = Authenticator {
         mode: settings.auth,
         pool_tokens: settings.pool_tokens,
         sealer: api.sealer.clone(),
@@ -129,8 +130,8 @@ pub fn serve(
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_connection_age(Duration::from_millis(age_ms))
         .max_connection_age_grace(CONNECTION_AGE_GRACE)
-        .layer(tower::util::option_layer(limits.as_ref().map(limits::layer)))
-        .layer(DoorLayer(Arc::new(door)))
+        .layer(tower::util::option_layer(limits.as_ref().map(request_limits::layer)))
+        .layer(AuthLayer(Arc::new(door)))
         .add_routes(routes);
     Ok(async move {
         server.serve_with_incoming_shutdown(listening.incoming, stop.cancelled_owned()).await?;
@@ -150,14 +151,14 @@ macro_rules! service {
     };
 }
 
-fn routes(api: &Arc<Api>) -> Routes {
-    Routes::new(service!(IntegrationServiceServer, services::Integrations(api.clone())))
-        .add_service(service!(ConfigServiceServer, services::Configs(api.clone())))
-        .add_service(service!(PlanServiceServer, services::Plans(api.clone())))
-        .add_service(service!(ScheduleServiceServer, services::Schedules(api.clone())))
-        .add_service(service!(ExecutionServiceServer, services::Executions(api.clone())))
-        .add_service(service!(ExecutorServiceServer, services::Executors(api.clone())))
-        .add_service(service!(TenantServiceServer, services::Tenants(api.clone())))
+fn routes(api: &Arc<ApiContext>) -> Routes {
+    Routes::new(service!(IntegrationServiceServer, services::IntegrationHandler(api.clone())))
+        .add_service(service!(ConfigServiceServer, services::ConfigHandler(api.clone())))
+        .add_service(service!(PlanServiceServer, services::PlanHandler(api.clone())))
+        .add_service(service!(ScheduleServiceServer, services::ScheduleHandler(api.clone())))
+        .add_service(service!(ExecutionServiceServer, services::ExecutionHandler(api.clone())))
+        .add_service(service!(ExecutorServiceServer, services::ExecutorHandler(api.clone())))
+        .add_service(service!(TenantServiceServer, services::TenantHandler(api.clone())))
 }
 
 /// Both versions: grpcurl and most tools still ask for the older one.

@@ -7,7 +7,7 @@ use crate::{
 
 /// One thing that is wrong with what a person wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct Diagnostic {
     /// What kind, in upper snake case.
     pub code: &'static str,
     /// RFC 6901 pointer to the place.
@@ -22,8 +22,8 @@ pub struct Fault {
     pub in_scope: Vec<String>,
 }
 
-impl Fault {
-    /// A fault with neither position nor suggestion.
+impl Diagnostic {
+    /// A diagnostic with neither position nor suggestion.
     pub fn new(code: &'static str, pointer: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -43,9 +43,9 @@ impl Fault {
     }
 }
 
-impl From<orchid_plan::Diagnostic> for Fault {
-    fn from(fault: orchid_plan::Diagnostic) -> Self {
-        let orchid_plan::Diagnostic { code, pointer, position, message, suggestion, in_scope } = fault;
+impl From<orchid_plan::Diagnostic> for Diagnostic {
+    fn from(diagnostic: orchid_plan::Diagnostic) -> Self {
+        let orchid_plan::Diagnostic { code, pointer, position, message, suggestion, in_scope } = diagnostic;
         let position = position.and_then(|position| u32::try_from(position).ok());
         Self { code: code.as_str(), pointer, message, suggestion, position, in_scope }
     }
@@ -79,8 +79,8 @@ pub enum CommandError {
         reason: &'static str,
         /// In words.
         message: String,
-        /// Each fault by itself.
-        faults: Vec<Fault>,
+        /// Each diagnostic by itself.
+        diagnostics: Vec<Diagnostic>,
     },
     /// It was changed since it was read.
     #[error("{what} {name:?} was changed since it was read: read it again")]
@@ -113,21 +113,23 @@ impl CommandError {
     }
 
     /// Something that is wrong at one place.
-    pub fn invalid(reason: &'static str, fault: Fault) -> Self {
+    pub fn invalid(reason: &'static str, diagnostic: Diagnostic) -> Self {
         Self::Invalid {
             reason,
-            message: format!("{}: {}", fault.pointer, fault.message),
-            faults: vec![fault],
+            message: format!("{}: {}", diagnostic.pointer, diagnostic.message),
+            diagnostics: vec![diagnostic],
         }
     }
 
-    /// A document that is wrong, all faults at once; the first is told in the message.
-    pub fn faulty(reason: &'static str, what: &str, faults: Vec<Fault>) -> Self {
-        let first = faults.first().map(|fault| format!(", first {}: {}", fault.pointer, fault.message));
-        let count = faults.len();
-        let noun = if count == 1 { "fault" } else { "faults" };
+    /// A document that is wrong, all diagnostics at once; the first is told in the message.
+    pub fn invalid_document(reason: &'static str, what: &str, diagnostics: Vec<Diagnostic>) -> Self {
+        let first = diagnostics
+            .first()
+            .map(|diagnostic| format!(", first {}: {}", diagnostic.pointer, diagnostic.message));
+        let count = diagnostics.len();
+        let noun = if count == 1 { "diagnostic" } else { "diagnostics" };
         let message = format!("{what} has {count} {noun}{}", first.unwrap_or_default());
-        Self::Invalid { reason, message, faults }
+        Self::Invalid { reason, message, diagnostics }
     }
 }
 

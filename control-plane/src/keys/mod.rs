@@ -9,7 +9,7 @@ mod token;
 
 pub use data::DataKey;
 pub use master::{MasterKeys, WrappedKey};
-pub use token::{Purpose, Sealer};
+pub use token::{TokenPurpose, TokenSealer};
 
 /// Why something sealed does not open, or cannot be sealed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -11,7 +11,7 @@ const TAG_LEN: usize = 32;
 
 /// What a token is for. One made for one purpose does not open for another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Purpose {
+pub enum TokenPurpose {
     /// Where a list goes on.
     Page,
     /// An executor's session.
@@ -20,7 +20,7 @@ pub enum Purpose {
     Lease,
 }
 
-impl Purpose {
+impl TokenPurpose {
     const ALL: [Self; 3] = [Self::Page, Self::Session, Self::Lease];
 
     const fn name(self) -> &'static str {
@@ -33,19 +33,19 @@ impl Purpose {
 }
 
 /// Seals and opens tokens.
-pub struct Sealer {
+pub struct TokenSealer {
     current_id: String,
-    keys: HashMap<(Purpose, String), hmac::Key>,
+    keys: HashMap<(TokenPurpose, String), hmac::Key>,
 }
 
-impl Sealer {
+impl TokenSealer {
     /// Derives a key for each purpose from each master key.
     pub fn new(master: &MasterKeys) -> Result<Self, KeyError> {
         let mut keys = HashMap::new();
         let mut current_id = None;
         for key in master.all() {
             current_id.get_or_insert_with(|| key.id.clone());
-            for purpose in Purpose::ALL {
+            for purpose in TokenPurpose::ALL {
                 let derived = hmac::Key::new(hmac::HMAC_SHA256, &key.derive(purpose.name())?);
                 keys.insert((purpose, key.id.clone()), derived);
             }
@@ -54,7 +54,7 @@ impl Sealer {
     }
 
     /// A token that holds the payload: length and id of the key, payload, tag.
-    pub fn seal(&self, purpose: Purpose, payload: &[u8]) -> Result<Vec<u8>, KeyError> {
+    pub fn seal(&self, purpose: TokenPurpose, payload: &[u8]) -> Result<Vec<u8>, KeyError> {
         let key = self.key(purpose, &self.current_id)?;
         let id_length =
             u8::try_from(self.current_id.len()).map_err(|_| KeyError::BadKeyId(self.current_id.clone()))?;
@@ -67,7 +67,7 @@ impl Sealer {
     }
 
     /// The payload of a token that was sealed here for the same purpose, under the current or the previous key.
-    pub fn open<'a>(&self, purpose: Purpose, token: &'a [u8]) -> Result<&'a [u8], KeyError> {
+    pub fn open<'a>(&self, purpose: TokenPurpose, token: &'a [u8]) -> Result<&'a [u8], KeyError> {
         let body_length = token.len().checked_sub(TAG_LEN).ok_or(KeyError::Altered)?;
         let (body, tag) = token.split_at(body_length);
         let (id_length, rest) = body.split_first().ok_or(KeyError::Altered)?;
@@ -77,7 +77,7 @@ impl Sealer {
         Ok(payload)
     }
 
-    fn key(&self, purpose: Purpose, id: &str) -> Result<&hmac::Key, KeyError> {
+    fn key(&self, purpose: TokenPurpose, id: &str) -> Result<&hmac::Key, KeyError> {
         self.keys.get(&(purpose, id.to_owned())).ok_or_else(|| KeyError::UnknownKey(id.to_owned()))
     }
 }
@@ -88,38 +88,38 @@ mod tests {
 
     use super::*;
 
-    fn sealer(current: u8, previous: Option<u8>) -> Sealer {
+    fn sealer(current: u8, previous: Option<u8>) -> TokenSealer {
         let id = |byte: u8| format!("k{byte}");
         let key = |byte: u8| STANDARD.encode([byte; 32]);
         let previous = previous.map(|byte| (id(byte), key(byte)));
         let previous = previous.as_ref().map(|(id, key)| (id.as_str(), key.as_str()));
-        Sealer::new(&MasterKeys::new((&id(current), &key(current)), previous).unwrap()).unwrap()
+        TokenSealer::new(&MasterKeys::new((&id(current), &key(current)), previous).unwrap()).unwrap()
     }
 
     #[test]
     fn a_token_of_one_purpose_does_not_open_for_another() {
-        let token = sealer(1, None).seal(Purpose::Page, b"p").unwrap();
-        assert_eq!(sealer(1, None).open(Purpose::Lease, &token), Err(KeyError::Altered));
-        assert_eq!(sealer(1, None).open(Purpose::Page, &token).unwrap(), b"p");
+        let token = sealer(1, None).seal(TokenPurpose::Page, b"p").unwrap();
+        assert_eq!(sealer(1, None).open(TokenPurpose::Lease, &token), Err(KeyError::Altered));
+        assert_eq!(sealer(1, None).open(TokenPurpose::Page, &token).unwrap(), b"p");
     }
 
     #[test]
     fn no_byte_of_a_token_can_be_changed_and_none_cut() {
-        let token = sealer(1, None).seal(Purpose::Session, b"payload").unwrap();
+        let token = sealer(1, None).seal(TokenPurpose::Session, b"payload").unwrap();
         for at in 0..token.len() {
             let mut altered = token.clone();
             altered[at] ^= 1;
-            assert!(sealer(1, None).open(Purpose::Session, &altered).is_err(), "byte {at}");
-            assert!(sealer(1, None).open(Purpose::Session, &token[..at]).is_err(), "cut at {at}");
+            assert!(sealer(1, None).open(TokenPurpose::Session, &altered).is_err(), "byte {at}");
+            assert!(sealer(1, None).open(TokenPurpose::Session, &token[..at]).is_err(), "cut at {at}");
         }
     }
 
     #[test]
     fn a_token_of_the_previous_key_opens_and_one_of_a_key_before_does_not() {
-        let token = sealer(1, None).seal(Purpose::Lease, b"p").unwrap();
-        assert_eq!(sealer(2, Some(1)).open(Purpose::Lease, &token).unwrap(), b"p");
+        let token = sealer(1, None).seal(TokenPurpose::Lease, b"p").unwrap();
+        assert_eq!(sealer(2, Some(1)).open(TokenPurpose::Lease, &token).unwrap(), b"p");
         assert_eq!(
-            sealer(3, Some(2)).open(Purpose::Lease, &token),
+            sealer(3, Some(2)).open(TokenPurpose::Lease, &token),
             Err(KeyError::UnknownKey("k1".to_owned()))
         );
     }

@@ -12,7 +12,7 @@ use super::pace::{Health, jittered, pause};
 use crate::commands::fleet::progress::ExecutionError;
 use crate::commands::fleet::settle::{DecidedTransition, TransitionFacts, settle};
 use crate::commands::fleet::{Fleet, FleetError, GroupTransaction};
-use crate::settings::RunSettings;
+use crate::settings::ExecutionSettings;
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
 use crate::store::fleet::runs::{self, LockWait, LockedExecution};
@@ -28,7 +28,7 @@ const EXECUTION_SLACK_SECONDS: i64 = 60;
 const TIMES_TO_TELL: u32 = 2;
 const BATCH: i64 = 500;
 
-pub(super) async fn run(fleet: Fleet, settings: RunSettings, stop: CancellationToken) {
+pub(super) async fn run(fleet: Fleet, settings: ExecutionSettings, stop: CancellationToken) {
     let mut health = Health::new("enforcer");
     loop {
         health.note(pass(&fleet, &settings, clock::utc_now()).await);
@@ -38,7 +38,7 @@ pub(super) async fn run(fleet: Fleet, settings: RunSettings, stop: CancellationT
     }
 }
 
-async fn pass(fleet: &Fleet, settings: &RunSettings, now: DateTime<Utc>) -> Result<(), FleetError> {
+async fn pass(fleet: &Fleet, settings: &ExecutionSettings, now: DateTime<Utc>) -> Result<(), FleetError> {
     let databases = &fleet.databases;
     let requested_before = now - settings.cancel_after;
     let told_before = now - settings.cancel_after * TIMES_TO_TELL;

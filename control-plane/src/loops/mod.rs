@@ -17,7 +17,7 @@ use orchid_kit::tasks::TaskGroup;
 
 use crate::commands::fleet::Fleet;
 use crate::doorbell::Doorbell;
-use crate::settings::{LoopSettings, RunSettings};
+use crate::settings::{ExecutionSettings, LoopSettings};
 
 /// Starts all loops; they end when the tasks' stop token is cancelled.
 pub fn start(
@@ -25,7 +25,7 @@ pub fn start(
     fleet: &Fleet,
     doorbell: &Doorbell,
     loops: &LoopSettings,
-    runs: &RunSettings,
+    runs: &ExecutionSettings,
 ) {
     let stop = tasks.stop_token();
     let retention = runs.history_retention;

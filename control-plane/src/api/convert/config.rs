@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::{
     api::{convert, request},
     commands::{
-        configs::{ClientCertificate, CreateConfig, Transport, UpdateConfig},
+        configs::{ClientCertificate, CreateConfig, TransportSettings, UpdateConfig},
         etag::etag,
     },
     keys::MasterKeys,
@@ -86,7 +86,7 @@ pub(crate) fn update(
     Ok(UpdateConfig {
         integration,
         key,
-        etag: request::given(etag),
+        etag: request::non_empty(etag),
         display_name: mask.has("display_name").then_some(display_name),
         // A field that the mask names and the config lacks goes back to its default.
         enabled: mask.has("enabled").then_some(enabled.unwrap_or(true)),
@@ -97,11 +97,11 @@ pub(crate) fn update(
     })
 }
 
-fn transport_from_wire(transport: v1::Transport) -> Transport {
+fn transport_from_wire(transport: v1::Transport) -> TransportSettings {
     let v1::Transport { proxy, ca, client_certificate, allowed_hosts } = transport;
-    Transport {
-        proxy: request::given(proxy),
-        ca: request::given(ca),
+    TransportSettings {
+        proxy: request::non_empty(proxy),
+        ca: request::non_empty(ca),
         client_certificate: client_certificate
             .map(|v1::ClientCertificate { certificate, key }| ClientCertificate { certificate, key }),
         allowed_hosts,
@@ -110,12 +110,12 @@ fn transport_from_wire(transport: v1::Transport) -> Transport {
 
 /// Unset where nothing of it is.
 fn transport_to_wire(transport: Json) -> Result<Option<v1::Transport>, Status> {
-    let transport: Transport =
+    let transport: TransportSettings =
         serde_json::from_value(transport).map_err(|error| convert::corrupt("configs.transport", error))?;
-    if transport == Transport::default() {
+    if transport == TransportSettings::default() {
         return Ok(None);
     }
-    let Transport { proxy, ca, client_certificate, allowed_hosts } = transport;
+    let TransportSettings { proxy, ca, client_certificate, allowed_hosts } = transport;
     Ok(Some(v1::Transport {
         proxy: proxy.unwrap_or_default(),
         ca: ca.unwrap_or_default(),

@@ -7,8 +7,8 @@ use tonic::Status;
 use crate::{
     api::{convert, error},
     commands::{
-        Fault,
-        executions::Report,
+        Diagnostic,
+        executions::ExecutionReport,
         fleet::progress::{ExecutionCounts, ExecutionError, ExecutionProgress, ExecutionWarning},
     },
     store::executions::{Attempt, Execution, ExecutionFilter, HistoryEvent},
@@ -16,7 +16,8 @@ use crate::{
 
 /// Encodes an execution.
 pub(crate) fn to_wire(row: Execution) -> Result<v1::Execution, Status> {
-    let Report { progress, fault } = Report::of(&row).map_err(|error| error::of_store(&error))?;
+    let ExecutionReport { progress, error } =
+        ExecutionReport::of(&row).map_err(|error| error::of_store(&error))?;
     let Execution {
         tenant_id: _,
         id,
@@ -72,19 +73,19 @@ pub(crate) fn to_wire(row: Execution) -> Result<v1::Execution, Status> {
         cancel_request_time: cancel_requested_at.map(convert::timestamp),
         counts: Some(counts),
         positions,
-        error: fault.map(execution_error),
+        error: error.map(execution_error),
         warnings,
     })
 }
 
-fn execution_error(fault: ExecutionError) -> v1::ExecutionError {
-    let ExecutionError { class, code, message, pointer, status_code, step_path } = fault;
+fn execution_error(error: ExecutionError) -> v1::ExecutionError {
+    let ExecutionError { class, code, message, pointer, status_code, step_path } = error;
     v1::ExecutionError { class, code, message, pointer, status_code, step_path }
 }
 
-type Positions = std::collections::HashMap<String, i64>;
+type StepPositions = std::collections::HashMap<String, i64>;
 
-fn progress_to_wire(progress: ExecutionProgress) -> (v1::ExecutionCounts, Positions, Vec<v1::Warning>) {
+fn progress_to_wire(progress: ExecutionProgress) -> (v1::ExecutionCounts, StepPositions, Vec<v1::Warning>) {
     let ExecutionProgress { counts, positions, warnings } = progress;
     let ExecutionCounts { requests, retries, pages, rows, messages, bytes, errors } = counts;
     let counts = v1::ExecutionCounts { requests, retries, pages, rows, messages, bytes, errors };
@@ -146,8 +147,8 @@ pub(crate) fn filter(request: v1::ListExecutionsRequest) -> Result<ExecutionFilt
         created_before,
     } = request;
     if plan.is_empty() && !config.is_empty() {
-        let fault = Fault::new("REQUIRED", "/plan", "a filter by config needs the plan");
-        return Err(error::invalid("INVALID_FILTER", fault));
+        let diagnostic = Diagnostic::new("REQUIRED", "/plan", "a filter by config needs the plan");
+        return Err(error::invalid("INVALID_FILTER", diagnostic));
     }
     let states: Result<Vec<String>, Status> =
         states.into_iter().enumerate().map(|(index, state)| state_from_wire(index, state)).collect();
@@ -174,9 +175,9 @@ fn state_from_wire(index: usize, number: i32) -> Result<String, Status> {
         Ok(Wire::Cancelled) => State::Cancelled,
         Ok(Wire::DeadLettered) => State::DeadLettered,
         Ok(Wire::Unspecified) | Err(_) => {
-            let fault =
-                Fault::new("INVALID_VALUE", format!("/states/{index}"), format!("{number} is no state"));
-            return Err(error::invalid("INVALID_FILTER", fault));
+            let diagnostic =
+                Diagnostic::new("INVALID_VALUE", format!("/states/{index}"), format!("{number} is no state"));
+            return Err(error::invalid("INVALID_FILTER", diagnostic));
         }
     };
     Ok(state.as_str().to_owned())

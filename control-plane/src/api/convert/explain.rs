@@ -3,11 +3,11 @@
 use orchid_proto::v1;
 use tonic::Status;
 
-use crate::{api::convert::execution, commands::executions::Explained};
+use crate::{api::convert::execution, commands::executions::ExecutionExplanation};
 
 /// Encodes it.
-pub(crate) fn to_wire(explained: Explained) -> Result<v1::ExplainExecutionResponse, Status> {
-    let Explained { execution, summary, events, attempts } = explained;
+pub(crate) fn to_wire(explained: ExecutionExplanation) -> Result<v1::ExplainExecutionResponse, Status> {
+    let ExecutionExplanation { execution, summary, events, attempts } = explained;
     Ok(v1::ExplainExecutionResponse {
         execution: Some(execution::to_wire(execution)?),
         summary,

@@ -5,7 +5,7 @@ use orchid_proto::executor::v1 as wire;
 
 use crate::{
     api::convert::{self, lease::id_text},
-    commands::configs::{ClientCertificate, Transport},
+    commands::configs::{ClientCertificate, TransportSettings},
     commands::fleet::{
         LeaseResult, LeaseVerdict,
         acquire::{AcquireResponse, Grant, GrantedCheckpoint, GrantedConfig, PersistentState},
@@ -118,8 +118,8 @@ fn granted_config(config: GrantedConfig) -> wire::GrantedConfig {
     }
 }
 
-fn granted_transport(transport: Transport) -> wire::GrantedTransport {
-    let Transport { proxy, ca, client_certificate, allowed_hosts } = transport;
+fn granted_transport(transport: TransportSettings) -> wire::GrantedTransport {
+    let TransportSettings { proxy, ca, client_certificate, allowed_hosts } = transport;
     let (client_certificate, client_key) = client_certificate
         .map(|ClientCertificate { certificate, key }| (certificate, key))
         .unwrap_or_default();

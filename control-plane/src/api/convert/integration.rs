@@ -8,7 +8,7 @@ use uuid::Uuid;
 use crate::{
     api::{convert, error, request},
     commands::{
-        CommandError, Key,
+        CommandError, ResourceKey,
         etag::etag,
         integrations::{CreateConfigSchema, CreateIntegration, UpdateIntegration},
     },
@@ -22,7 +22,7 @@ pub(crate) fn create(
 ) -> Result<CreateIntegration, Status> {
     let v1::CreateIntegrationRequest { key, display_name, description, config_schema, request_id: _ } =
         request;
-    let key = Key::parse(&key, "/key")
+    let key = ResourceKey::parse(&key, "/key")
         .map_err(|fault| error::status(CommandError::invalid("INVALID_INTEGRATION", fault)))?;
     let config_schema =
         config_schema.map(|schema| convert::json::from_wire(&schema, "/config_schema")).transpose()?;
@@ -48,7 +48,7 @@ pub(crate) fn update(
     let mask = convert::mask(update_mask, &fields, &fields.map(|field| (field, true)))?;
     Ok(UpdateIntegration {
         key,
-        etag: request::given(etag),
+        etag: request::non_empty(etag),
         display_name: mask.has("display_name").then_some(display_name),
         description: mask.has("description").then_some(description),
         now,

@@ -9,17 +9,17 @@ use tonic::Status;
 
 use crate::{
     api::{convert::corrupt, error},
-    commands::{Fault, configs::schema::escape},
+    commands::{Diagnostic, configs::schema::escape},
 };
 
 /// A document that stands at a pointer of the request.
 pub(crate) fn from_wire(document: &Struct, pointer: &str) -> Result<Json, Status> {
-    let refuse = |fault| error::invalid("INVALID_JSON", fault);
-    let document = json::from_struct(document).map_err(|error| refuse(fault(&error, pointer)))?;
+    let refuse = |diagnostic| error::invalid("INVALID_JSON", diagnostic);
+    let document = json::from_struct(document).map_err(|error| refuse(diagnostic(&error, pointer)))?;
     match nul(&document) {
         Some(place) => {
             let message = "the character U+0000 cannot be stored";
-            Err(refuse(Fault::new("INVALID_VALUE", format!("{pointer}{place}"), message)))
+            Err(refuse(Diagnostic::new("INVALID_VALUE", format!("{pointer}{place}"), message)))
         }
         None => Ok(document),
     }
@@ -33,27 +33,27 @@ pub(crate) fn to_wire(document: &Json) -> Result<Struct, Status> {
 /// A JSON object that came as text, its members as they were written: what goes into a context keeps every digit.
 pub(crate) fn object_from_text(text: &str, pointer: &str) -> Result<BTreeMap<String, Box<RawValue>>, Status> {
     serde_json::from_str(text).map_err(|error| {
-        let fault = Fault::new("INVALID_VALUE", pointer, format!("not a JSON object: {error}"));
-        error::invalid("INVALID_JSON", fault)
+        let diagnostic = Diagnostic::new("INVALID_VALUE", pointer, format!("not a JSON object: {error}"));
+        error::invalid("INVALID_JSON", diagnostic)
     })
 }
 
-fn fault(error: &JsonError, pointer: &str) -> Fault {
+fn diagnostic(error: &JsonError, pointer: &str) -> Diagnostic {
     let place = format!("{pointer}{}", error.pointer());
     match error {
         JsonError::IntegerTooLarge { number, .. } => {
             let message = format!(
                 "the integer {number} has 2^53 or more, where digits get lost on the way: write it as text"
             );
-            Fault::new("OUT_OF_RANGE", place, message)
+            Diagnostic::new("OUT_OF_RANGE", place, message)
         }
-        JsonError::NotFinite { .. } => Fault::new("OUT_OF_RANGE", place, "the number is not finite"),
+        JsonError::NotFinite { .. } => Diagnostic::new("OUT_OF_RANGE", place, "the number is not finite"),
         JsonError::TooDeep { .. } => {
             let message = format!("nested deeper than {} levels", json::MAX_DEPTH);
-            Fault::new("TOO_LARGE", place, message)
+            Diagnostic::new("TOO_LARGE", place, message)
         }
         JsonError::NotAnObject { kind } => {
-            Fault::new("WRONG_TYPE", place, format!("must be an object, and is {kind}"))
+            Diagnostic::new("WRONG_TYPE", place, format!("must be an object, and is {kind}"))
         }
     }
 }

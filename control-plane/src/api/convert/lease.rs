@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::{
     api::{convert, error, request},
     commands::{
-        Fault,
+        Diagnostic,
         fleet::{
             CheckpointUpdate, ContextChange, CursorChange, acquire::AcquireRequest, complete::CompleteItem,
             heartbeat::Heartbeat, park::ParkItem, register::RegisterRequest, release::ReleaseItem,
@@ -212,7 +212,7 @@ pub(crate) fn releases(request: wire::ReleaseRequest) -> Result<Vec<ReleaseItem>
 fn no_such(pointer: &str, number: i32) -> Status {
     error::invalid(
         "INVALID_REQUEST",
-        Fault::new("INVALID_VALUE", pointer, format!("{number} has no meaning there")),
+        Diagnostic::new("INVALID_VALUE", pointer, format!("{number} has no meaning there")),
     )
 }
 

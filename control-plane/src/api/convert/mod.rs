@@ -21,7 +21,7 @@ use tonic::Status;
 
 use crate::{
     api::error,
-    commands::{CommandError, Fault, mask::Mask},
+    commands::{CommandError, Diagnostic, update_mask::UpdateMask},
     store::error::StoreError,
 };
 
@@ -34,8 +34,9 @@ pub(crate) fn timestamp(time: DateTime<Utc>) -> Timestamp {
 pub(crate) fn time(time: Timestamp, pointer: &str) -> Result<DateTime<Utc>, Status> {
     let Timestamp { seconds, nanos } = time;
     u32::try_from(nanos).ok().and_then(|nanos| DateTime::from_timestamp(seconds, nanos)).ok_or_else(|| {
-        let fault = Fault::new("INVALID_VALUE", pointer, format!("{seconds} s, {nanos} ns is not a time"));
-        error::invalid("INVALID_TIME", fault)
+        let diagnostic =
+            Diagnostic::new("INVALID_VALUE", pointer, format!("{seconds} s, {nanos} ns is not a time"));
+        error::invalid("INVALID_TIME", diagnostic)
     })
 }
 
@@ -44,15 +45,15 @@ pub(crate) fn mask(
     mask: Option<FieldMask>,
     can_change: &[&str],
     set: &[(&str, bool)],
-) -> Result<Mask, Status> {
+) -> Result<UpdateMask, Status> {
     let set: Vec<&str> = set.iter().filter(|(_, is_set)| *is_set).map(|(field, _)| *field).collect();
     let paths = mask.map(|mask| mask.paths).unwrap_or_default();
-    Mask::parse(paths, can_change, &set).map_err(error::status)
+    UpdateMask::parse(paths, can_change, &set).map_err(error::status)
 }
 
-/// A fault on the wire.
-pub(crate) fn fault(fault: Fault) -> v1::Diagnostic {
-    let Fault { code, pointer, message, suggestion, position, in_scope } = fault;
+/// A diagnostic on the wire.
+pub(crate) fn diagnostic(diagnostic: Diagnostic) -> v1::Diagnostic {
+    let Diagnostic { code, pointer, message, suggestion, position, in_scope } = diagnostic;
     v1::Diagnostic {
         code: code.to_owned(),
         pointer,
@@ -69,7 +70,7 @@ pub(crate) fn warning(warning: Warning) -> v1::Warning {
     v1::Warning { code: code.as_str().to_owned(), pointer, message }
 }
 
-/// A row that does not read: this program's fault.
+/// A row that does not read: this program's diagnostic.
 pub(crate) fn corrupt(what: &'static str, why: impl ToString) -> Status {
     error::status(CommandError::Store(StoreError::corrupt(what, why)))
 }

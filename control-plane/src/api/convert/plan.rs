@@ -9,7 +9,7 @@ use uuid::Uuid;
 use crate::{
     api::{convert, error, request},
     commands::{
-        Fault,
+        Diagnostic,
         etag::etag,
         plans::{CreatePlan, PlanChanges, PlanDocument, UpdatePlan},
     },
@@ -32,7 +32,7 @@ const CAN_CHANGE: [&str; 13] = [
     "definition",
 ];
 
-/// Decodes a plan as it would be created. Pointers of faults in it begin at the plan.
+/// Decodes a plan as it would be created. Pointers of diagnostics in it begin at the plan.
 pub(crate) fn create(plan: v1::Plan, limits: ServerLimits, now: DateTime<Utc>) -> Result<CreatePlan, Status> {
     let key = plan.key.clone();
     Ok(CreatePlan { id: Uuid::now_v7(), key, document: document(plan)?, limits, now })
@@ -72,8 +72,8 @@ pub(crate) fn update(
     };
     Ok(UpdatePlan {
         key,
-        etag: request::given(etag),
-        integration: request::given(integration),
+        etag: request::non_empty(etag),
+        integration: request::non_empty(integration),
         changes,
         limits,
         now,
@@ -113,12 +113,12 @@ fn decode(plan: v1::Plan) -> Result<Decoded, Status> {
     } = plan;
     let changes = PlanChanges {
         configs: (!configs.is_empty()).then_some(configs),
-        name: request::given(name),
-        description: request::given(description),
+        name: request::non_empty(name),
+        description: request::non_empty(description),
         enabled,
         wait_seconds: wait_seconds.map(Some),
-        cron: request::given(cron).map(Some),
-        timezone: request::given(timezone).map(Some),
+        cron: request::non_empty(cron).map(Some),
+        timezone: request::non_empty(timezone).map(Some),
         spread_seconds: spread_seconds.map(Some),
         overlap: overlap_of(overlap)?,
         catch_up: catch_up_of(catch_up)?,
@@ -152,8 +152,8 @@ fn overlap_of(number: i32) -> Result<Option<&'static str>, Status> {
         Ok(v1::Overlap::Skip) => Ok(Some("skip")),
         Ok(v1::Overlap::Queue) => Ok(Some("queue")),
         Err(_) => {
-            let fault = Fault::new("INVALID_VALUE", "/overlap", format!("{number} is no Overlap"));
-            Err(error::invalid("INVALID_PLAN", fault))
+            let diagnostic = Diagnostic::new("INVALID_VALUE", "/overlap", format!("{number} is no Overlap"));
+            Err(error::invalid("INVALID_PLAN", diagnostic))
         }
     }
 }
@@ -165,8 +165,8 @@ fn catch_up_of(number: i32) -> Result<Option<&'static str>, Status> {
         Ok(v1::CatchUp::Skip) => Ok(Some("skip")),
         Ok(v1::CatchUp::RunEach) => Ok(Some("run_each")),
         Err(_) => {
-            let fault = Fault::new("INVALID_VALUE", "/catch_up", format!("{number} is no CatchUp"));
-            Err(error::invalid("INVALID_PLAN", fault))
+            let diagnostic = Diagnostic::new("INVALID_VALUE", "/catch_up", format!("{number} is no CatchUp"));
+            Err(error::invalid("INVALID_PLAN", diagnostic))
         }
     }
 }

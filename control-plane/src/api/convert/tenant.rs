@@ -27,7 +27,7 @@ pub(crate) fn create(
     Ok(CreateTenant {
         id: if id.is_empty() { Uuid::now_v7() } else { request::id("/id", &id)? },
         display_name,
-        pool: request::given(pool).unwrap_or_else(|| DEFAULT_POOL.to_owned()),
+        pool: request::non_empty(pool).unwrap_or_else(|| DEFAULT_POOL.to_owned()),
         weight: if weight == 0 { DEFAULT_WEIGHT } else { weight },
         now,
         keys,

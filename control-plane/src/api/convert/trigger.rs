@@ -9,20 +9,21 @@ use uuid::Uuid;
 
 use crate::{
     api::{convert, error, request},
-    commands::{Fault, plans::TriggerPlan},
+    commands::{Diagnostic, plans::TriggerPlan},
 };
 
 /// Decodes a trigger.
 pub(crate) fn decode(request: v1::TriggerPlanRequest, now: DateTime<Utc>) -> Result<TriggerPlan, Status> {
     let v1::TriggerPlanRequest { key, config, context_override_json, persist_context, request_id: _ } =
         request;
-    let context_override = request::given(context_override_json).map(|text| context(&text)).transpose()?;
+    let context_override =
+        request::non_empty(context_override_json).map(|text| context(&text)).transpose()?;
     // A run is traced from its trigger; where nobody exports traces, its ids still run through.
     let traceparent = telemetry::current_traceparent().unwrap_or_else(Traceparent::random).to_string();
     Ok(TriggerPlan {
         id: Uuid::now_v7(),
         key,
-        config: request::given(config),
+        config: request::non_empty(config),
         context_override,
         persist_context,
         traceparent: Some(traceparent),
@@ -33,10 +34,10 @@ pub(crate) fn decode(request: v1::TriggerPlanRequest, now: DateTime<Utc>) -> Res
 fn context(text: &str) -> Result<Vec<u8>, Status> {
     let pointer = "/context_override_json";
     let fields = convert::json::object_from_text(text, pointer)?;
-    let mut faults = Vec::new();
+    let mut diagnostics = Vec::new();
     if text.len() > CONTEXT_MAX_BYTES {
         let message = format!("{} bytes are more than the {CONTEXT_MAX_BYTES} of a context", text.len());
-        faults.push(Fault::new("TOO_LARGE", pointer, message));
+        diagnostics.push(Diagnostic::new("TOO_LARGE", pointer, message));
     }
     for (name, value) in &fields {
         if value.get().len() > CONTEXT_FIELD_MAX_BYTES {
@@ -44,11 +45,11 @@ fn context(text: &str) -> Result<Vec<u8>, Status> {
                 "field {name:?} has {} bytes, more than {CONTEXT_FIELD_MAX_BYTES}",
                 value.get().len()
             );
-            faults.push(Fault::new("TOO_LARGE", pointer, message));
+            diagnostics.push(Diagnostic::new("TOO_LARGE", pointer, message));
         }
     }
-    match faults.pop() {
-        Some(fault) => Err(error::invalid("CONTEXT_TOO_LARGE", fault)),
+    match diagnostics.pop() {
+        Some(diagnostic) => Err(error::invalid("CONTEXT_TOO_LARGE", diagnostic)),
         None => serde_json::to_vec(&fields).map_err(|error| convert::corrupt("context override", error)),
     }
 }

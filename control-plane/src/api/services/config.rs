@@ -6,14 +6,14 @@ use orchid_proto::v1::{self, config_service_server::ConfigService};
 use tonic::{Request, Response, Status};
 
 use crate::{
-    api::{Api, convert, page::Paging, request},
+    api::{ApiContext, convert, page_tokens::PageTokens, request},
     commands::configs::{DeleteConfig, GetConfig, ListConfigs, ValidateConfig},
 };
 
-pub(crate) struct Configs(pub(crate) Arc<Api>);
+pub(crate) struct ConfigHandler(pub(crate) Arc<ApiContext>);
 
 #[tonic::async_trait]
-impl ConfigService for Configs {
+impl ConfigService for ConfigHandler {
     async fn create_config(
         &self,
         request: Request<v1::CreateConfigRequest>,
@@ -44,10 +44,12 @@ impl ConfigService for Configs {
     ) -> Result<Response<v1::ListConfigsResponse>, Status> {
         let tenant_id = request::tenant_of(&request)?;
         let v1::ListConfigsRequest { page_size, page_token, integration } = request.into_inner();
-        let paging = Paging::new(&self.0.sealer, tenant_id, "ListConfigs", &[&integration]);
+        let paging = PageTokens::new(&self.0.sealer, tenant_id, "ListConfigs", &[&integration]);
         let page = paging.page(page_size, &page_token)?;
-        let listed =
-            self.0.run(tenant_id, &ListConfigs { integration: request::given(integration), page }).await?;
+        let listed = self
+            .0
+            .run(tenant_id, &ListConfigs { integration: request::non_empty(integration), page })
+            .await?;
         Ok(Response::new(v1::ListConfigsResponse {
             configs: listed.rows.into_iter().map(convert::config::to_wire).collect::<Result<_, _>>()?,
             next_page_token: paging.token(listed.next)?,
@@ -71,7 +73,7 @@ impl ConfigService for Configs {
     ) -> Result<Response<v1::DeleteConfigResponse>, Status> {
         let tenant_id = request::tenant_of(&request)?;
         let v1::DeleteConfigRequest { integration, key, etag } = request.into_inner();
-        self.0.run(tenant_id, &DeleteConfig { integration, key, etag: request::given(etag) }).await?;
+        self.0.run(tenant_id, &DeleteConfig { integration, key, etag: request::non_empty(etag) }).await?;
         Ok(Response::new(v1::DeleteConfigResponse {}))
     }
 
@@ -82,9 +84,9 @@ impl ConfigService for Configs {
         let tenant_id = request::tenant_of(&request)?;
         let v1::ValidateConfigRequest { config } = request.into_inner();
         let command = ValidateConfig(convert::config::create(config, self.0.keys.clone(), request::now())?);
-        let faults = self.0.run(tenant_id, &command).await?;
+        let diagnostics = self.0.run(tenant_id, &command).await?;
         Ok(Response::new(v1::ValidateConfigResponse {
-            diagnostics: faults.into_iter().map(convert::fault).collect(),
+            diagnostics: diagnostics.into_iter().map(convert::diagnostic).collect(),
         }))
     }
 }

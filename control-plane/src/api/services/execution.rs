@@ -7,7 +7,7 @@ use orchid_proto::v1::{self, execution_service_server::ExecutionService};
 use tonic::{Code, Request, Response, Status};
 
 use crate::{
-    api::{Api, convert, error, page::Paging, request},
+    api::{ApiContext, convert, error, page_tokens::PageTokens, request},
     commands::executions::{
         CancelExecution, GetExecution, ListExecutionAttempts, ListExecutions, explain, last_request_of,
         watch::WatchEnd,
@@ -15,13 +15,13 @@ use crate::{
     store::executions::Execution,
 };
 
-pub(crate) struct Executions(pub(crate) Arc<Api>);
+pub(crate) struct ExecutionHandler(pub(crate) Arc<ApiContext>);
 
-type Watched = Pin<Box<dyn Stream<Item = Result<v1::WatchExecutionResponse, Status>> + Send>>;
+type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::WatchExecutionResponse, Status>> + Send>>;
 
 #[tonic::async_trait]
-impl ExecutionService for Executions {
-    type WatchExecutionStream = Watched;
+impl ExecutionService for ExecutionHandler {
+    type WatchExecutionStream = WatchStream;
 
     async fn get_execution(
         &self,
@@ -42,7 +42,7 @@ impl ExecutionService for Executions {
         let (page_size, page_token) =
             (std::mem::take(&mut body.page_size), std::mem::take(&mut body.page_token));
         let binding = format!("{body:?}");
-        let paging = Paging::new(&self.0.sealer, tenant_id, "ListExecutions", &[&binding]);
+        let paging = PageTokens::new(&self.0.sealer, tenant_id, "ListExecutions", &[&binding]);
         let page = paging.page(page_size, &page_token)?;
         let command = ListExecutions { filter: convert::execution::filter(body)?, page };
         let listed = self.0.run(tenant_id, &command).await?;
@@ -58,7 +58,7 @@ impl ExecutionService for Executions {
     ) -> Result<Response<v1::ListExecutionAttemptsResponse>, Status> {
         let tenant_id = request::tenant_of(&request)?;
         let v1::ListExecutionAttemptsRequest { execution_id, page_size, page_token } = request.into_inner();
-        let paging = Paging::new(&self.0.sealer, tenant_id, "ListExecutionAttempts", &[&execution_id]);
+        let paging = PageTokens::new(&self.0.sealer, tenant_id, "ListExecutionAttempts", &[&execution_id]);
         let execution_id = request::id("/execution_id", &execution_id)?;
         let page = paging.page(page_size, &page_token)?;
         let mut listed = self.0.run(tenant_id, &ListExecutionAttempts { execution_id, page }).await?;

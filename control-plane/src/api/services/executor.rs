@@ -8,7 +8,7 @@ use tonic::{Code, Request, Response, Status};
 
 use crate::{
     api::{
-        Api,
+        ApiContext,
         convert::{grant, lease},
         error::{fleet_status, plain},
         request::{self, now, session_of},
@@ -19,10 +19,10 @@ use crate::{
     },
 };
 
-pub(crate) struct Executors(pub(crate) Arc<Api>);
+pub(crate) struct ExecutorHandler(pub(crate) Arc<ApiContext>);
 
 #[tonic::async_trait]
-impl ExecutorService for Executors {
+impl ExecutorService for ExecutorHandler {
     async fn register(
         &self,
         request: Request<wire::RegisterRequest>,

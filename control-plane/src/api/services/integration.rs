@@ -6,14 +6,14 @@ use orchid_proto::v1::{self, integration_service_server::IntegrationService};
 use tonic::{Request, Response, Status};
 
 use crate::{
-    api::{Api, convert, page::Paging, request},
+    api::{ApiContext, convert, page_tokens::PageTokens, request},
     commands::integrations::{DeleteIntegration, GetIntegration, ListConfigSchemas, ListIntegrations},
 };
 
-pub(crate) struct Integrations(pub(crate) Arc<Api>);
+pub(crate) struct IntegrationHandler(pub(crate) Arc<ApiContext>);
 
 #[tonic::async_trait]
-impl IntegrationService for Integrations {
+impl IntegrationService for IntegrationHandler {
     async fn create_integration(
         &self,
         request: Request<v1::CreateIntegrationRequest>,
@@ -42,7 +42,7 @@ impl IntegrationService for Integrations {
     ) -> Result<Response<v1::ListIntegrationsResponse>, Status> {
         let tenant_id = request::tenant_of(&request)?;
         let v1::ListIntegrationsRequest { page_size, page_token } = request.into_inner();
-        let paging = Paging::new(&self.0.sealer, tenant_id, "ListIntegrations", &[]);
+        let paging = PageTokens::new(&self.0.sealer, tenant_id, "ListIntegrations", &[]);
         let listed =
             self.0.run(tenant_id, &ListIntegrations { page: paging.page(page_size, &page_token)? }).await?;
         Ok(Response::new(v1::ListIntegrationsResponse {
@@ -67,7 +67,7 @@ impl IntegrationService for Integrations {
     ) -> Result<Response<v1::DeleteIntegrationResponse>, Status> {
         let tenant_id = request::tenant_of(&request)?;
         let v1::DeleteIntegrationRequest { key, etag } = request.into_inner();
-        self.0.run(tenant_id, &DeleteIntegration { key, etag: request::given(etag) }).await?;
+        self.0.run(tenant_id, &DeleteIntegration { key, etag: request::non_empty(etag) }).await?;
         Ok(Response::new(v1::DeleteIntegrationResponse {}))
     }
 
@@ -90,7 +90,7 @@ impl IntegrationService for Integrations {
     ) -> Result<Response<v1::ListConfigSchemasResponse>, Status> {
         let tenant_id = request::tenant_of(&request)?;
         let v1::ListConfigSchemasRequest { integration, page_size, page_token } = request.into_inner();
-        let paging = Paging::new(&self.0.sealer, tenant_id, "ListConfigSchemas", &[&integration]);
+        let paging = PageTokens::new(&self.0.sealer, tenant_id, "ListConfigSchemas", &[&integration]);
         let page = paging.page(page_size, &page_token)?;
         let listed =
             self.0.run(tenant_id, &ListConfigSchemas { integration: integration.clone(), page }).await?;

@@ -8,10 +8,10 @@ mod plan;
 mod schedule;
 mod tenant;
 
-pub(crate) use config::Configs;
-pub(crate) use execution::Executions;
-pub(crate) use executor::Executors;
-pub(crate) use integration::Integrations;
-pub(crate) use plan::Plans;
-pub(crate) use schedule::Schedules;
-pub(crate) use tenant::Tenants;
+pub(crate) use config::ConfigHandler;
+pub(crate) use execution::ExecutionHandler;
+pub(crate) use executor::ExecutorHandler;
+pub(crate) use integration::IntegrationHandler;
+pub(crate) use plan::PlanHandler;
+pub(crate) use schedule::ScheduleHandler;
+pub(crate) use tenant::TenantHandler;

@@ -6,17 +6,17 @@ use orchid_proto::v1::{self, plan_service_server::PlanService};
 use tonic::{Request, Response, Status};
 
 use crate::{
-    api::{Api, convert, page::Paging, request},
+    api::{ApiContext, convert, page_tokens::PageTokens, request},
     commands::plans::{
         DeletePlan, GetPlan, GetPlanRevision, ListPlanRevisions, ListPlans, RollbackPlan, ValidatePlan,
-        Verdict,
+        ValidationReport,
     },
 };
 
-pub(crate) struct Plans(pub(crate) Arc<Api>);
+pub(crate) struct PlanHandler(pub(crate) Arc<ApiContext>);
 
 #[tonic::async_trait]
-impl PlanService for Plans {
+impl PlanService for PlanHandler {
     async fn create_plan(
         &self,
         request: Request<v1::CreatePlanRequest>,
@@ -45,10 +45,10 @@ impl PlanService for Plans {
     ) -> Result<Response<v1::ListPlansResponse>, Status> {
         let tenant_id = request::tenant_of(&request)?;
         let v1::ListPlansRequest { page_size, page_token, integration } = request.into_inner();
-        let paging = Paging::new(&self.0.sealer, tenant_id, "ListPlans", &[&integration]);
+        let paging = PageTokens::new(&self.0.sealer, tenant_id, "ListPlans", &[&integration]);
         let page = paging.page(page_size, &page_token)?;
         let listed =
-            self.0.run(tenant_id, &ListPlans { integration: request::given(integration), page }).await?;
+            self.0.run(tenant_id, &ListPlans { integration: request::non_empty(integration), page }).await?;
         Ok(Response::new(v1::ListPlansResponse {
             plans: listed.rows.into_iter().map(convert::plan::to_wire).collect::<Result<_, _>>()?,
             next_page_token: paging.token(listed.next)?,
@@ -73,7 +73,7 @@ impl PlanService for Plans {
     ) -> Result<Response<v1::DeletePlanResponse>, Status> {
         let tenant_id = request::tenant_of(&request)?;
         let v1::DeletePlanRequest { key, etag } = request.into_inner();
-        self.0.run(tenant_id, &DeletePlan { key, etag: request::given(etag) }).await?;
+        self.0.run(tenant_id, &DeletePlan { key, etag: request::non_empty(etag) }).await?;
         Ok(Response::new(v1::DeletePlanResponse {}))
     }
 
@@ -85,9 +85,9 @@ impl PlanService for Plans {
         let plan = request::required(request.into_inner().plan, "/plan")?;
         let document = convert::plan::document(plan)?;
         let command = ValidatePlan { document, limits: self.0.plan_limits.clone() };
-        let Verdict { faults, warnings } = self.0.run(tenant_id, &command).await?;
+        let ValidationReport { diagnostics, warnings } = self.0.run(tenant_id, &command).await?;
         Ok(Response::new(v1::ValidatePlanResponse {
-            diagnostics: faults.into_iter().map(convert::fault).collect(),
+            diagnostics: diagnostics.into_iter().map(convert::diagnostic).collect(),
             warnings: warnings.into_iter().map(convert::warning).collect(),
         }))
     }
@@ -111,7 +111,7 @@ impl PlanService for Plans {
     ) -> Result<Response<v1::ListPlanRevisionsResponse>, Status> {
         let tenant_id = request::tenant_of(&request)?;
         let v1::ListPlanRevisionsRequest { plan, page_size, page_token } = request.into_inner();
-        let paging = Paging::new(&self.0.sealer, tenant_id, "ListPlanRevisions", &[&plan]);
+        let paging = PageTokens::new(&self.0.sealer, tenant_id, "ListPlanRevisions", &[&plan]);
         let page = paging.page(page_size, &page_token)?;
         let listed = self.0.run(tenant_id, &ListPlanRevisions { plan: plan.clone(), page }).await?;
         let revisions = listed.rows.into_iter().map(|row| convert::plan::revision_to_wire(row, &plan));
@@ -141,7 +141,7 @@ impl PlanService for Plans {
         let once = request::request_key(&request_id, "RollbackPlan", &body, now)?;
         let v1::RollbackPlanRequest { key, revision, etag, request_id: _ } = body;
         let limits = self.0.plan_limits.clone();
-        let command = RollbackPlan { key, revision, etag: request::given(etag), limits, now };
+        let command = RollbackPlan { key, revision, etag: request::non_empty(etag), limits, now };
         let row = self.0.once(tenant_id, once, command).await?;
         Ok(Response::new(convert::plan::to_wire(row)?))
     }

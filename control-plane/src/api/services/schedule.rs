@@ -6,9 +6,9 @@ use orchid_proto::v1::{self, schedule_service_server::ScheduleService};
 use tonic::{Request, Response, Status};
 
 use crate::{
-    api::{Api, convert, error, page::Paging, request},
+    api::{ApiContext, convert, error, page_tokens::PageTokens, request},
     commands::{
-        Fault,
+        Diagnostic,
         schedules::{GetSchedule, ListNextRuns, ListSchedules, SetPaused},
     },
 };
@@ -16,9 +16,9 @@ use crate::{
 const DEFAULT_NEXT_RUNS: usize = 5;
 const MAX_NEXT_RUNS: usize = 100;
 
-pub(crate) struct Schedules(pub(crate) Arc<Api>);
+pub(crate) struct ScheduleHandler(pub(crate) Arc<ApiContext>);
 
-impl Schedules {
+impl ScheduleHandler {
     async fn set_paused<T>(
         &self,
         request: &Request<T>,
@@ -34,16 +34,16 @@ impl Schedules {
 }
 
 #[tonic::async_trait]
-impl ScheduleService for Schedules {
+impl ScheduleService for ScheduleHandler {
     async fn list_schedules(
         &self,
         request: Request<v1::ListSchedulesRequest>,
     ) -> Result<Response<v1::ListSchedulesResponse>, Status> {
         let tenant_id = request::tenant_of(&request)?;
         let v1::ListSchedulesRequest { page_size, page_token, plan } = request.into_inner();
-        let paging = Paging::new(&self.0.sealer, tenant_id, "ListSchedules", &[&plan]);
+        let paging = PageTokens::new(&self.0.sealer, tenant_id, "ListSchedules", &[&plan]);
         let page = paging.page(page_size, &page_token)?;
-        let listed = self.0.run(tenant_id, &ListSchedules { plan: request::given(plan), page }).await?;
+        let listed = self.0.run(tenant_id, &ListSchedules { plan: request::non_empty(plan), page }).await?;
         Ok(Response::new(v1::ListSchedulesResponse {
             schedules: listed.rows.into_iter().map(convert::schedule::to_wire).collect(),
             next_page_token: paging.token(listed.next)?,
@@ -86,7 +86,7 @@ impl ScheduleService for Schedules {
             Ok(0) => DEFAULT_NEXT_RUNS,
             Ok(count) => count.min(MAX_NEXT_RUNS),
             Err(_) => {
-                let fault = Fault::new("OUT_OF_RANGE", "/count", format!("{count} is negative"));
+                let fault = Diagnostic::new("OUT_OF_RANGE", "/count", format!("{count} is negative"));
                 return Err(error::invalid("INVALID_COUNT", fault));
             }
         };

@@ -7,15 +7,15 @@ use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 use crate::{
-    api::{Api, convert, error, page::Paging, request},
+    api::{ApiContext, convert, error, page_tokens::PageTokens, request},
     commands::CommandError,
     store::tenants,
 };
 
-pub(crate) struct Tenants(pub(crate) Arc<Api>);
+pub(crate) struct TenantHandler(pub(crate) Arc<ApiContext>);
 
 #[tonic::async_trait]
-impl TenantService for Tenants {
+impl TenantService for TenantHandler {
     async fn create_tenant(
         &self,
         request: Request<admin::CreateTenantRequest>,
@@ -40,7 +40,7 @@ impl TenantService for Tenants {
         request: Request<admin::ListTenantsRequest>,
     ) -> Result<Response<admin::ListTenantsResponse>, Status> {
         let admin::ListTenantsRequest { page_size, page_token } = request.into_inner();
-        let paging = Paging::new(&self.0.sealer, Uuid::nil(), "ListTenants", &[]);
+        let paging = PageTokens::new(&self.0.sealer, Uuid::nil(), "ListTenants", &[]);
         let page = paging.page(page_size, &page_token)?;
         let rows = tenants::list(&self.0.databases, page.after, page.limit())
             .await

@@ -9,11 +9,11 @@ use uuid::Uuid;
 
 use super::{
     WHAT, document,
-    secrets::{Part, Secrets},
-    transport::{self, Transport},
+    secrets::{ConfigPart, SecretValues},
+    transport::{self, TransportSettings},
 };
 use crate::{
-    commands::{CommandError, Fault, Key, schedules::materialise, tenants::data_key},
+    commands::{CommandError, Diagnostic, ResourceKey, schedules::sync_schedules, tenants::data_key},
     keys::MasterKeys,
     store::{
         configs::{self, Config, SealedSecrets},
@@ -37,7 +37,7 @@ pub struct CreateConfig {
     /// The values, secrets in their places.
     pub values: Json,
     /// How requests leave and where they may go, secrets in their places.
-    pub transport: Transport,
+    pub transport: TransportSettings,
     /// When.
     pub now: DateTime<Utc>,
     /// Open the tenant's data key.
@@ -45,34 +45,36 @@ pub struct CreateConfig {
 }
 
 /// A config that could be created.
-pub(super) struct Checked {
+pub(super) struct CheckedConfig {
     integration: Integration,
     row: Config,
-    values: Secrets,
-    transport: Secrets,
+    values: SecretValues,
+    transport: SecretValues,
 }
 
 impl CreateConfig {
     /// Everything that is wrong with it, or its integration and its row with the secrets apart. The integration is locked.
-    pub(super) async fn check(&self, tx: &TenantTx) -> Result<Checked, CommandError> {
-        let mut faults: Vec<Fault> = Key::parse(&self.key, "/key").err().into_iter().collect();
-        let transport = transport::prepare(&self.transport, &Secrets::default());
+    pub(super) async fn check(&self, tx: &TenantTx) -> Result<CheckedConfig, CommandError> {
+        let mut diagnostics: Vec<Diagnostic> =
+            ResourceKey::parse(&self.key, "/key").err().into_iter().collect();
+        let transport = transport::prepare(&self.transport, &SecretValues::default());
         let Some(integration) = integrations::lock_by_key(tx, &self.integration).await? else {
             let known = integrations::keys(tx).await?;
             let message = format!("there is no integration {:?}", self.integration);
             let near = closest(&self.integration, known.iter().map(String::as_str));
-            faults.insert(0, Fault::new("UNKNOWN_REFERENCE", "/integration", message).suggest(near));
-            faults.extend(transport.err().into_iter().flatten());
-            return Err(CommandError::faulty("INVALID_CONFIG", "the config", faults));
+            diagnostics
+                .insert(0, Diagnostic::new("UNKNOWN_REFERENCE", "/integration", message).suggest(near));
+            diagnostics.extend(transport.err().into_iter().flatten());
+            return Err(CommandError::invalid_document("INVALID_CONFIG", "the config", diagnostics));
         };
         let schema = integrations::newest_schema(tx, integration.id).await?;
         let schema_document = schema.as_ref().map(|schema| &schema.schema);
-        let prepared = document::prepare(&self.values, schema_document, &Secrets::default());
+        let prepared = document::prepare(&self.values, schema_document, &SecretValues::default());
         let (prepared, transport) = match (prepared, transport) {
-            (Ok(prepared), Ok(transport)) if faults.is_empty() => (prepared, transport),
+            (Ok(prepared), Ok(transport)) if diagnostics.is_empty() => (prepared, transport),
             (prepared, transport) => {
-                faults.extend(transport.err().into_iter().chain(prepared.err()).flatten());
-                return Err(CommandError::faulty("INVALID_CONFIG", "the config", faults));
+                diagnostics.extend(transport.err().into_iter().chain(prepared.err()).flatten());
+                return Err(CommandError::invalid_document("INVALID_CONFIG", "the config", diagnostics));
             }
         };
         let row = Config {
@@ -89,7 +91,7 @@ impl CreateConfig {
             created_at: self.now,
             updated_at: self.now,
         };
-        Ok(Checked { integration, row, values: prepared.secrets, transport: transport.secrets })
+        Ok(CheckedConfig { integration, row, values: prepared.secrets, transport: transport.secrets })
     }
 }
 
@@ -98,17 +100,17 @@ impl Transaction<TenantTx> for CreateConfig {
     type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Config, CommandError> {
-        let Checked { integration, row, values, transport } = self.check(tx).await?;
+        let CheckedConfig { integration, row, values, transport } = self.check(tx).await?;
         let key = data_key(tx, &self.keys).await?;
         let place = (tx.tenant_id(), row.id);
         let sealed = SealedSecrets {
-            secrets: values.seal(&key, place, Part::Values)?,
-            transport_secrets: transport.seal(&key, place, Part::Transport)?,
+            secrets: values.seal(&key, place, ConfigPart::Values)?,
+            transport_secrets: transport.seal(&key, place, ConfigPart::Transport)?,
         };
         if !configs::insert(tx, &row, sealed).await? {
             return Err(CommandError::AlreadyExists { what: WHAT, name: row.key });
         }
-        materialise::integration(tx, integration.id, self.now).await?;
+        sync_schedules::sync_integration(tx, integration.id, self.now).await?;
         Ok(row)
     }
 }

@@ -34,7 +34,7 @@ impl Transaction<TenantTx> for DeleteConfig {
         let open = configs::open_runs(tx, row.id).await?;
         if !open.is_empty() {
             let message = format!("config {:?} has runs that have not ended: {}", row.key, open.join(", "));
-            return Err(CommandError::Refused { reason: "RUNS_GOING", message });
+            return Err(CommandError::Refused { reason: "EXECUTIONS_ACTIVE", message });
         }
         configs::delete(tx, row.id).await?;
         Ok(())

@@ -6,43 +6,47 @@ use serde_json::Value as Json;
 
 use super::{
     schema,
-    secrets::{MARKER, Secrets},
+    secrets::{MARKER, SecretValues},
 };
-use crate::commands::Fault;
+use crate::commands::Diagnostic;
 
 const MAX_VALUES_BYTES: usize = 256 * 1024;
 
 /// What of a config passed.
-pub(super) struct Prepared {
+pub(super) struct PreparedValues {
     /// The values, a marker where a secret belongs.
     pub(super) values: Json,
     /// What belongs there.
-    pub(super) secrets: Secrets,
+    pub(super) secrets: SecretValues,
 }
 
 /// Checks values against a schema, keeping what `kept` holds wherever the marker stands.
-pub(super) fn prepare(values: &Json, schema: Option<&Json>, kept: &Secrets) -> Result<Prepared, Vec<Fault>> {
+pub(super) fn prepare(
+    values: &Json,
+    schema: Option<&Json>,
+    kept: &SecretValues,
+) -> Result<PreparedValues, Vec<Diagnostic>> {
     let size = values.to_string().len();
     if size > MAX_VALUES_BYTES {
         let message = format!("{size} bytes are more than {MAX_VALUES_BYTES}");
-        return Err(vec![Fault::new("TOO_LARGE", "/values", message)]);
+        return Err(vec![Diagnostic::new("TOO_LARGE", "/values", message)]);
     }
     let mut secret = schema.map(|schema| schema::secret_pointers(schema, values)).unwrap_or_default();
     let mut values = values.clone();
-    let mut faults = keep(&mut values, &mut secret, kept);
+    let mut diagnostics = keep(&mut values, &mut secret, kept);
     if let Some(schema) = schema {
-        faults.extend(schema::faults(schema, &values, &secret));
+        diagnostics.extend(schema::diagnostics(schema, &values, &secret));
     }
-    if !faults.is_empty() {
-        return Err(faults);
+    if !diagnostics.is_empty() {
+        return Err(diagnostics);
     }
-    let secrets = Secrets::take_out(&mut values, &secret);
-    Ok(Prepared { values, secrets })
+    let secrets = SecretValues::take_out(&mut values, &secret);
+    Ok(PreparedValues { values, secrets })
 }
 
 /// Puts kept secrets where their marker was written. What was secret stays so, also where the schema no longer marks it.
-fn keep(values: &mut Json, secret: &mut BTreeSet<String>, kept: &Secrets) -> Vec<Fault> {
-    let mut faults = Vec::new();
+fn keep(values: &mut Json, secret: &mut BTreeSet<String>, kept: &SecretValues) -> Vec<Diagnostic> {
+    let mut diagnostics = Vec::new();
     let candidates: BTreeSet<String> = secret.iter().cloned().chain(kept.0.keys().cloned()).collect();
     for pointer in candidates {
         let Some(place) = values.pointer_mut(&pointer).filter(|value| value.as_str() == Some(MARKER)) else {
@@ -53,10 +57,10 @@ fn keep(values: &mut Json, secret: &mut BTreeSet<String>, kept: &Secrets) -> Vec
             secret.insert(pointer);
         } else {
             let message = format!("{MARKER:?} keeps a secret's value, and there is none yet");
-            faults.push(Fault::new("INVALID_VALUE", format!("/values{pointer}"), message));
+            diagnostics.push(Diagnostic::new("INVALID_VALUE", format!("/values{pointer}"), message));
         }
     }
-    faults
+    diagnostics
 }
 
 #[cfg(test)]
@@ -73,18 +77,19 @@ mod tests {
 
     #[test]
     fn the_marker_keeps_a_secret_and_cannot_make_one() {
-        let kept = Secrets(BTreeMap::from([("/token".to_owned(), json!("hush"))]));
+        let kept = SecretValues(BTreeMap::from([("/token".to_owned(), json!("hush"))]));
         let prepared = prepare(&json!({"token": MARKER}), Some(&schema()), &kept).ok().unwrap();
         assert_eq!(prepared.values, json!({"token": MARKER}));
         assert_eq!(prepared.secrets.0["/token"], json!("hush"));
 
-        let faults = prepare(&json!({"token": MARKER}), Some(&schema()), &Secrets::default()).err().unwrap();
-        assert_eq!(faults[0].pointer, "/values/token");
+        let diagnostics =
+            prepare(&json!({"token": MARKER}), Some(&schema()), &SecretValues::default()).err().unwrap();
+        assert_eq!(diagnostics[0].pointer, "/values/token");
     }
 
     #[test]
     fn a_kept_secret_stays_secret_where_the_schema_forgot_it() {
-        let kept = Secrets(BTreeMap::from([("/token".to_owned(), json!("hush"))]));
+        let kept = SecretValues(BTreeMap::from([("/token".to_owned(), json!("hush"))]));
         let prepared = prepare(&json!({"token": MARKER}), None, &kept).ok().unwrap();
         assert_eq!(prepared.values, json!({"token": MARKER}));
         assert_eq!(prepared.secrets.0.len(), 1);
@@ -92,9 +97,9 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_checked_by_the_newest_schema() {
-        let kept = Secrets(BTreeMap::from([("/token".to_owned(), json!("abc"))]));
-        let faults = prepare(&json!({"token": MARKER}), Some(&schema()), &kept).err().unwrap();
-        assert_eq!(faults[0].pointer, "/values/token");
-        assert!(!faults[0].message.contains("abc"), "{}", faults[0].message);
+        let kept = SecretValues(BTreeMap::from([("/token".to_owned(), json!("abc"))]));
+        let diagnostics = prepare(&json!({"token": MARKER}), Some(&schema()), &kept).err().unwrap();
+        assert_eq!(diagnostics[0].pointer, "/values/token");
+        assert!(!diagnostics[0].message.contains("abc"), "{}", diagnostics[0].message);
     }
 }

@@ -1,24 +1,24 @@
 //! Which hosts a config's plans may reach, as people write it.
 
-use crate::commands::Fault;
+use crate::commands::Diagnostic;
 
 const MAX_HOSTS: usize = 100;
 
 /// What is wrong with a list of hosts.
-pub(super) fn faults(hosts: &[String]) -> Vec<Fault> {
+pub(super) fn diagnostics(hosts: &[String]) -> Vec<Diagnostic> {
     if hosts.len() > MAX_HOSTS {
         let message = format!("{} hosts are more than {MAX_HOSTS}", hosts.len());
-        return vec![Fault::new("TOO_LARGE", "/transport/allowed_hosts", message)];
+        return vec![Diagnostic::new("TOO_LARGE", "/transport/allowed_hosts", message)];
     }
     let wrong = hosts.iter().enumerate().filter(|(_, host)| !is_host_pattern(host));
-    let faults = wrong.map(|(index, host)| {
+    let diagnostics = wrong.map(|(index, host)| {
         let message = format!("{host:?} is none of host, host:port, *.host");
         let bare =
             host.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default().to_lowercase());
-        Fault::new("INVALID_VALUE", format!("/transport/allowed_hosts/{index}"), message)
+        Diagnostic::new("INVALID_VALUE", format!("/transport/allowed_hosts/{index}"), message)
             .suggest(bare.filter(|host| is_host_pattern(host)))
     });
-    faults.collect()
+    diagnostics.collect()
 }
 
 fn is_host_pattern(pattern: &str) -> bool {
@@ -51,7 +51,7 @@ mod tests {
         for bad in ["", "https://a.b", "a b", "*", "*.", "a:0", "a:99999", "a/b", "*.[::1]", "a..b"] {
             assert!(!is_host_pattern(bad), "{bad}");
         }
-        let faults = faults(&["https://API.example.com/v1".to_owned()]);
-        assert_eq!(faults[0].suggestion.as_deref(), Some("api.example.com"));
+        let diagnostics = diagnostics(&["https://API.example.com/v1".to_owned()]);
+        assert_eq!(diagnostics[0].suggestion.as_deref(), Some("api.example.com"));
     }
 }

@@ -7,7 +7,7 @@ mod document;
 mod hosts;
 mod read;
 pub mod schema;
-mod schema_faults;
+mod schema_diagnostics;
 pub mod secrets;
 mod transport;
 mod update;
@@ -17,7 +17,7 @@ pub use create::CreateConfig;
 pub use declared::declared_secrets;
 pub use delete::DeleteConfig;
 pub use read::{GetConfig, ListConfigs};
-pub use transport::{ClientCertificate, Transport};
+pub use transport::{ClientCertificate, TransportSettings};
 pub use update::UpdateConfig;
 pub use validate::ValidateConfig;
 

@@ -6,7 +6,7 @@ use super::WHAT;
 use crate::{
     commands::{
         CommandError,
-        list::{Listed, Page},
+        pagination::{PageRequest, ResultPage},
     },
     store::{
         configs::{self, Config},
@@ -38,11 +38,11 @@ pub struct ListConfigs {
     /// Only of this integration.
     pub integration: Option<String>,
     /// Which page.
-    pub page: Page<Uuid>,
+    pub page: PageRequest<Uuid>,
 }
 
 impl Transaction<TenantTx> for ListConfigs {
-    type Output = Listed<Config, Uuid>;
+    type Output = ResultPage<Config, Uuid>;
     type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Self::Output, CommandError> {

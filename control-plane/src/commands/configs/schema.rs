@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jsonschema::{Draft, Validator};
 use serde_json::Value as Json;
 
-use crate::commands::{CommandError, Fault, configs::schema_faults};
+use crate::commands::{CommandError, Diagnostic, configs::schema_diagnostics};
 
 /// How often a reference may be followed on the way to one value, so that a schema that refers to itself ends.
 const MAX_REFS: usize = 32;
@@ -13,34 +13,34 @@ const MAX_FAULTS: usize = 100;
 
 /// Refuses what is no JSON Schema, or refers to another document.
 pub fn check(document: &Json, pointer: &str) -> Result<(), CommandError> {
-    compile(document).map(drop).map_err(|mut fault| {
-        fault.pointer.insert_str(0, pointer);
-        CommandError::invalid("INVALID_SCHEMA", fault)
+    compile(document).map(drop).map_err(|mut diagnostic| {
+        diagnostic.pointer.insert_str(0, pointer);
+        CommandError::invalid("INVALID_SCHEMA", diagnostic)
     })
 }
 
 /// What is wrong with values; pointers begin at the config. A message shows nothing of what lies under a secret pointer.
-pub fn faults(schema: &Json, values: &Json, secret: &BTreeSet<String>) -> Vec<Fault> {
+pub fn diagnostics(schema: &Json, values: &Json, secret: &BTreeSet<String>) -> Vec<Diagnostic> {
     let validator = match compile(schema) {
         Ok(validator) => validator,
-        Err(fault) => return vec![Fault { pointer: "/values".to_owned(), ..fault }],
+        Err(diagnostic) => return vec![Diagnostic { pointer: "/values".to_owned(), ..diagnostic }],
     };
     let errors = validator.iter_errors(values).take(MAX_FAULTS);
-    errors.flat_map(|error| schema_faults::from_error(&error, schema, secret)).collect()
+    errors.flat_map(|error| schema_diagnostics::from_error(&error, schema, secret)).collect()
 }
 
 /// Pointers to the values that a schema marks as secret, by `writeOnly` or `x-secret`. A value is secret where any branch of the
 /// schema says so, whether or not that branch is the one that holds.
 pub fn secret_pointers(schema: &Json, values: &Json) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
-    Walk { root: schema, found: &mut found }.visit(schema, values, "", 0);
+    SecretFinder { root: schema, found: &mut found }.visit(schema, values, "", 0);
     found
 }
 
-fn compile(schema: &Json) -> Result<Validator, Fault> {
+fn compile(schema: &Json) -> Result<Validator, Diagnostic> {
     jsonschema::options().with_draft(Draft::Draft202012).should_validate_formats(true).build(schema).map_err(
         |error| {
-            Fault::new(
+            Diagnostic::new(
                 "INVALID_VALUE",
                 error.instance_path().to_string(),
                 format!("not a valid schema: {error}"),
@@ -49,12 +49,12 @@ fn compile(schema: &Json) -> Result<Validator, Fault> {
     )
 }
 
-struct Walk<'a> {
+struct SecretFinder<'a> {
     root: &'a Json,
     found: &'a mut BTreeSet<String>,
 }
 
-impl Walk<'_> {
+impl SecretFinder<'_> {
     fn visit(&mut self, schema: &Json, value: &Json, pointer: &str, refs: usize) {
         let Json::Object(members) = schema else { return };
         if marks_secret(members) {
@@ -161,9 +161,9 @@ mod tests {
     #[test]
     fn a_schema_that_is_none_is_refused_with_its_place() {
         let error = check(&json!({"properties": {"a": {"type": "strng"}}}), "/schema").unwrap_err();
-        let CommandError::Invalid { reason, faults, .. } = error else { panic!("{error}") };
+        let CommandError::Invalid { reason, diagnostics, .. } = error else { panic!("{error}") };
         assert_eq!(reason, "INVALID_SCHEMA");
-        assert_eq!(faults[0].pointer, "/schema/properties/a/type");
+        assert_eq!(diagnostics[0].pointer, "/schema/properties/a/type");
     }
 
     #[test]

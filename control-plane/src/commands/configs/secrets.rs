@@ -13,33 +13,33 @@ pub const MARKER: &str = "[SECRET]";
 
 /// What of a config holds secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum ConfigPart {
     /// Its values.
     Values,
     /// Its transport.
     Transport,
 }
 
-impl Part {
+impl ConfigPart {
     /// The field that the sealed map is bound to.
     fn field(self) -> &'static str {
         match self {
-            Part::Values => "secrets",
-            Part::Transport => "transport_secrets",
+            ConfigPart::Values => "secrets",
+            ConfigPart::Transport => "transport_secrets",
         }
     }
 }
 
 /// Secrets by JSON pointers that begin at the part. Has no `Debug`.
 #[derive(Default)]
-pub struct Secrets(pub(crate) BTreeMap<String, Json>);
+pub struct SecretValues(pub(crate) BTreeMap<String, Json>);
 
-impl Secrets {
+impl SecretValues {
     /// Opens the sealed map of a config; none is an empty one.
     pub fn open(
         key: &DataKey,
         (tenant_id, config_id): (Uuid, Uuid),
-        part: Part,
+        part: ConfigPart,
         sealed: Option<&[u8]>,
     ) -> Result<Self, KeyError> {
         let Some(sealed) = sealed else { return Ok(Self::default()) };
@@ -52,7 +52,7 @@ impl Secrets {
         &self,
         key: &DataKey,
         (tenant_id, config_id): (Uuid, Uuid),
-        part: Part,
+        part: ConfigPart,
     ) -> Result<Option<Vec<u8>>, KeyError> {
         if self.0.is_empty() {
             return Ok(None);
@@ -98,7 +98,7 @@ mod tests {
         let original = json!({"a": {"t": "hush"}, "b/c": [{"k": {"deep": 1}}], "d": 2});
         let mut values = original.clone();
         let pointers = ["/a/t".to_owned(), "/b~1c/0/k".to_owned(), "/missing".to_owned()];
-        let secrets = Secrets::take_out(&mut values, &pointers);
+        let secrets = SecretValues::take_out(&mut values, &pointers);
         assert_eq!(values, json!({"a": {"t": MARKER}, "b/c": [{"k": MARKER}], "d": 2}));
         secrets.put_back(&mut values);
         assert_eq!(values, original);
@@ -108,12 +108,12 @@ mod tests {
     fn sealed_secrets_open_for_their_config_and_part_alone() {
         let key = DataKey::new(&[3; 32]).unwrap();
         let (tenant, config) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let secrets = Secrets(BTreeMap::from([("/t".to_owned(), json!("hush"))]));
-        let sealed = secrets.seal(&key, (tenant, config), Part::Values).unwrap().unwrap();
-        let open = |config, part| Secrets::open(&key, (tenant, config), part, Some(&sealed));
-        assert!(open(tenant, Part::Values).is_err());
-        assert!(open(config, Part::Transport).is_err());
-        assert_eq!(open(config, Part::Values).unwrap().0, secrets.0);
-        assert!(Secrets::default().seal(&key, (tenant, config), Part::Values).unwrap().is_none());
+        let secrets = SecretValues(BTreeMap::from([("/t".to_owned(), json!("hush"))]));
+        let sealed = secrets.seal(&key, (tenant, config), ConfigPart::Values).unwrap().unwrap();
+        let open = |config, part| SecretValues::open(&key, (tenant, config), part, Some(&sealed));
+        assert!(open(tenant, ConfigPart::Values).is_err());
+        assert!(open(config, ConfigPart::Transport).is_err());
+        assert_eq!(open(config, ConfigPart::Values).unwrap().0, secrets.0);
+        assert!(SecretValues::default().seal(&key, (tenant, config), ConfigPart::Values).unwrap().is_none());
     }
 }

@@ -13,8 +13,8 @@ use serde_json::Value as Json;
 use url::Url;
 
 use super::hosts;
-use super::secrets::{MARKER, Secrets};
-use crate::commands::Fault;
+use super::secrets::{MARKER, SecretValues};
+use crate::commands::Diagnostic;
 
 const PROXY: &str = "/proxy";
 const CERTIFICATE: &str = "/client_certificate/certificate";
@@ -26,7 +26,7 @@ const MAX_PEM_BYTES: usize = 256 * 1024;
 /// How requests leave, and where they may go; as it is stored, secrets or their markers in their places. Has no `Debug`.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Transport {
+pub struct TransportSettings {
     /// Url of a proxy, with its user and password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy: Option<String>,
@@ -51,17 +51,24 @@ pub struct ClientCertificate {
 }
 
 /// What of a transport passed.
-pub(super) struct Prepared {
+pub(super) struct PreparedTransport {
     /// Markers where secrets belong.
     pub(super) shown: Json,
     /// What belongs there.
-    pub(super) secrets: Secrets,
+    pub(super) secrets: SecretValues,
 }
 
 /// Checks a transport, keeping what `kept` holds wherever the marker stands. Pointers begin at the config.
-pub(super) fn prepare(written: &Transport, kept: &Secrets) -> Result<Prepared, Vec<Fault>> {
-    let mut check = Check { kept, secrets: BTreeMap::new(), faults: hosts::faults(&written.allowed_hosts) };
-    let shown = Transport {
+pub(super) fn prepare(
+    written: &TransportSettings,
+    kept: &SecretValues,
+) -> Result<PreparedTransport, Vec<Diagnostic>> {
+    let mut check = TransportCheck {
+        kept,
+        secrets: BTreeMap::new(),
+        diagnostics: hosts::diagnostics(&written.allowed_hosts),
+    };
+    let shown = TransportSettings {
         proxy: written.proxy.as_deref().map(|proxy| check.proxy(proxy)),
         ca: written.ca.clone(),
         client_certificate: written.client_certificate.as_ref().map(|own| check.client_certificate(own)),
@@ -70,22 +77,22 @@ pub(super) fn prepare(written: &Transport, kept: &Secrets) -> Result<Prepared, V
     if let Some(ca) = &written.ca {
         check.ca(ca);
     }
-    let Check { secrets, faults, .. } = check;
-    if !faults.is_empty() {
-        return Err(faults);
+    let TransportCheck { secrets, diagnostics, .. } = check;
+    if !diagnostics.is_empty() {
+        return Err(diagnostics);
     }
-    Ok(Prepared { shown: serde_json::json!(shown), secrets: Secrets(secrets) })
+    Ok(PreparedTransport { shown: serde_json::json!(shown), secrets: SecretValues(secrets) })
 }
 
-struct Check<'a> {
-    kept: &'a Secrets,
+struct TransportCheck<'a> {
+    kept: &'a SecretValues,
     secrets: BTreeMap<String, Json>,
-    faults: Vec<Fault>,
+    diagnostics: Vec<Diagnostic>,
 }
 
-impl Check<'_> {
-    fn fault(&mut self, place: &str, message: impl Into<String>) {
-        self.faults.push(Fault::new("INVALID_VALUE", format!("/transport{place}"), message));
+impl TransportCheck<'_> {
+    fn diagnostic(&mut self, place: &str, message: impl Into<String>) {
+        self.diagnostics.push(Diagnostic::new("INVALID_VALUE", format!("/transport{place}"), message));
     }
 
     fn kept(&self, place: &str) -> Option<String> {
@@ -93,7 +100,7 @@ impl Check<'_> {
     }
 
     fn nothing_kept(&mut self, place: &str) {
-        self.fault(place, format!("{MARKER:?} keeps a secret's value, and there is none yet"));
+        self.diagnostic(place, format!("{MARKER:?} keeps a secret's value, and there is none yet"));
     }
 
     /// What can be shown of the proxy; its whole url becomes a secret where it holds a user.
@@ -105,7 +112,7 @@ impl Check<'_> {
                     let message = format!(
                         "{MARKER:?} keeps user and password of one proxy, and this is another: write them again"
                     );
-                    self.fault(PROXY, message);
+                    self.diagnostic(PROXY, message);
                     return written.to_owned();
                 }
                 None => {
@@ -119,7 +126,7 @@ impl Check<'_> {
         if let Err(why) = check_proxy(&whole) {
             // The text is shown nowhere: where it is no url, nobody can say which part of it is the password.
             let message = format!("not a url of a proxy such as http://proxy.example.com:3128: {why}");
-            self.fault(PROXY, message);
+            self.diagnostic(PROXY, message);
         }
         let shown = without_user(&whole);
         if user_of(&whole).is_some() {
@@ -135,11 +142,11 @@ impl Check<'_> {
                 for (index, certificate) in certificates.into_iter().enumerate() {
                     if let Err(error) = roots.add(certificate) {
                         let message = format!("certificate {index} cannot be trusted: {error}");
-                        self.fault("/ca", message);
+                        self.diagnostic("/ca", message);
                     }
                 }
             }
-            Err(why) => self.fault("/ca", why),
+            Err(why) => self.diagnostic("/ca", why),
         }
     }
 
@@ -158,9 +165,9 @@ impl Check<'_> {
                 .map_err(|error| format!("certificate 0 does not read: {error}"))?;
             Ok(chain)
         });
-        let chain = chain.map_err(|why| self.fault(CERTIFICATE, why));
+        let chain = chain.map_err(|why| self.diagnostic(CERTIFICATE, why));
         let Some(key) = key else { return shown };
-        let parsed = private_key(&key).map_err(|why| self.fault(KEY, why));
+        let parsed = private_key(&key).map_err(|why| self.diagnostic(KEY, why));
         if let (Ok(chain), Ok(parsed)) = (chain, parsed)
             && let Err(error) = CertifiedKey::from_der(chain, parsed, &crypto::ring::default_provider())
         {
@@ -168,7 +175,7 @@ impl Check<'_> {
                 TlsError::InconsistentKeys(_) => "not the key of the certificate".to_owned(),
                 error => format!("not a key that TLS can sign with: {error}"),
             };
-            self.fault(KEY, message);
+            self.diagnostic(KEY, message);
         }
         self.secrets.insert(KEY.to_owned(), Json::from(key));
         shown
@@ -260,17 +267,17 @@ mod tests {
 
     use super::*;
 
-    fn kept(pairs: &[(&str, &str)]) -> Secrets {
-        Secrets(pairs.iter().map(|(place, secret)| ((*place).to_owned(), json!(secret))).collect())
+    fn kept(pairs: &[(&str, &str)]) -> SecretValues {
+        SecretValues(pairs.iter().map(|(place, secret)| ((*place).to_owned(), json!(secret))).collect())
     }
 
-    fn by(proxy: &str) -> Transport {
-        Transport { proxy: Some(proxy.to_owned()), ..Transport::default() }
+    fn by(proxy: &str) -> TransportSettings {
+        TransportSettings { proxy: Some(proxy.to_owned()), ..TransportSettings::default() }
     }
 
-    fn faults(written: &Transport, kept: &Secrets) -> Vec<(String, String)> {
-        let faults = prepare(written, kept).err().unwrap_or_default();
-        faults.into_iter().map(|fault| (fault.pointer, fault.message)).collect()
+    fn diagnostics(written: &TransportSettings, kept: &SecretValues) -> Vec<(String, String)> {
+        let diagnostics = prepare(written, kept).err().unwrap_or_default();
+        diagnostics.into_iter().map(|diagnostic| (diagnostic.pointer, diagnostic.message)).collect()
     }
 
     /// A certificate with its key, both in PEM.
@@ -291,7 +298,7 @@ mod tests {
             ("http://me:hu{sh@proxy.test", "percent-encoded"),
             ("socks5://", "no host"),
         ] {
-            let found = faults(&by(proxy), &Secrets::default());
+            let found = diagnostics(&by(proxy), &SecretValues::default());
             assert_eq!(found.len(), 1, "{proxy}: {found:?}");
             assert_eq!(found[0].0, "/transport/proxy");
             assert!(found[0].1.contains(words), "{proxy}: {}", found[0].1);
@@ -301,7 +308,7 @@ mod tests {
 
     #[test]
     fn user_and_password_of_a_proxy_are_taken_out_and_kept_for_it_alone() {
-        let prepared = prepare(&by("http://me:hush@proxy.test:3128"), &Secrets::default()).ok().unwrap();
+        let prepared = prepare(&by("http://me:hush@proxy.test:3128"), &SecretValues::default()).ok().unwrap();
         assert_eq!(prepared.shown, json!({"proxy": "http://[SECRET]@proxy.test:3128"}));
         let kept = prepared.secrets;
         assert_eq!(kept.0["/proxy"], "http://me:hush@proxy.test:3128");
@@ -312,10 +319,12 @@ mod tests {
             "http://[SECRET]@proxy.test:3129",
             "https://[SECRET]@proxy.test:3128",
         ] {
-            assert!(faults(&by(other), &kept)[0].1.contains("this is another"), "{other}");
+            assert!(diagnostics(&by(other), &kept)[0].1.contains("this is another"), "{other}");
         }
         assert!(
-            faults(&by("http://[SECRET]@proxy.test:3128"), &Secrets::default())[0].1.contains("none yet")
+            diagnostics(&by("http://[SECRET]@proxy.test:3128"), &SecretValues::default())[0]
+                .1
+                .contains("none yet")
         );
         let open = prepare(&by("socks5h://proxy.test"), &kept).ok().unwrap();
         assert!(open.secrets.0.is_empty());
@@ -324,12 +333,12 @@ mod tests {
     #[test]
     fn certificates_and_keys_are_read_when_they_are_written() {
         let (own, other) = (identity(), identity());
-        let with = |certificate: &str, key: &str| Transport {
+        let with = |certificate: &str, key: &str| TransportSettings {
             client_certificate: Some(ClientCertificate {
                 certificate: certificate.to_owned(),
                 key: key.to_owned(),
             }),
-            ..Transport::default()
+            ..TransportSettings::default()
         };
         let broken = own.certificate.replace("MII", "AII");
         let cases = [
@@ -354,7 +363,7 @@ mod tests {
             (with(&own.certificate, MARKER), "/transport/client_certificate/key", "none yet"),
         ];
         for (written, pointer, words) in cases {
-            let found = faults(&written, &Secrets::default());
+            let found = diagnostics(&written, &SecretValues::default());
             assert_eq!((found.len(), found[0].0.as_str()), (1, pointer), "{found:?}");
             assert!(found[0].1.contains(words), "{found:?}");
         }
@@ -363,14 +372,14 @@ mod tests {
         assert_eq!(prepared.shown["client_certificate"]["key"], MARKER);
         assert_eq!(prepared.secrets.0[KEY], json!(own.key));
         assert_eq!(
-            faults(&with(&other.certificate, MARKER), &kept)[0].0,
+            diagnostics(&with(&other.certificate, MARKER), &kept)[0].0,
             "/transport/client_certificate/key"
         );
     }
 
     #[test]
     fn what_is_trusted_is_a_list_of_certificates() {
-        let trusting = |ca: String| Transport { ca: Some(ca), ..Transport::default() };
+        let trusting = |ca: String| TransportSettings { ca: Some(ca), ..TransportSettings::default() };
         let own = identity();
         for (ca, words) in [
             ("none".to_owned(), "no certificate in PEM"),
@@ -379,27 +388,29 @@ mod tests {
             ("-----BEGIN CERTIFICATE-----\n!\n".to_owned(), "no PEM"),
             (own.certificate.repeat(600), "more than"),
         ] {
-            let found = faults(&trusting(ca), &Secrets::default());
+            let found = diagnostics(&trusting(ca), &SecretValues::default());
             assert_eq!(found[0].0, "/transport/ca");
             assert!(found[0].1.contains(words), "{found:?}");
         }
         let both = own.certificate + &identity().certificate;
         assert_eq!(
-            prepare(&trusting(both.clone()), &Secrets::default()).ok().unwrap().shown,
+            prepare(&trusting(both.clone()), &SecretValues::default()).ok().unwrap().shown,
             json!({"ca": both})
         );
     }
 
     #[test]
     fn all_faults_are_told_at_once() {
-        let written = Transport {
+        let written = TransportSettings {
             proxy: Some("nothing".to_owned()),
             ca: Some(String::new()),
             client_certificate: Some(ClientCertificate { certificate: String::new(), key: String::new() }),
             allowed_hosts: vec!["https://a.test".to_owned()],
         };
-        let pointers: Vec<_> =
-            faults(&written, &Secrets::default()).into_iter().map(|fault| fault.0).collect();
+        let pointers: Vec<_> = diagnostics(&written, &SecretValues::default())
+            .into_iter()
+            .map(|diagnostic| diagnostic.0)
+            .collect();
         assert_eq!(
             pointers,
             [

@@ -7,11 +7,11 @@ use serde_json::Value as Json;
 
 use super::{
     WHAT, document,
-    secrets::{Part, Secrets},
-    transport::{self, Transport},
+    secrets::{ConfigPart, SecretValues},
+    transport::{self, TransportSettings},
 };
 use crate::{
-    commands::{CommandError, etag, schedules::materialise, tenants::data_key},
+    commands::{CommandError, etag, schedules::sync_schedules, tenants::data_key},
     keys::MasterKeys,
     store::{
         configs::{self, Config},
@@ -35,7 +35,7 @@ pub struct UpdateConfig {
     /// The values, secrets or their markers in their places.
     pub values: Option<Json>,
     /// How requests leave and where they may go, secrets or their markers in their places.
-    pub transport: Option<Transport>,
+    pub transport: Option<TransportSettings>,
     /// When.
     pub now: DateTime<Utc>,
     /// Open the tenant's data key.
@@ -54,31 +54,32 @@ impl Transaction<TenantTx> for UpdateConfig {
         let mut sealed = configs::secrets(tx, row.id).await?;
         let key = data_key(tx, &self.keys).await?;
         let place = (tx.tenant_id(), row.id);
-        let mut faults = Vec::new();
+        let mut diagnostics = Vec::new();
         if let Some(written) = &self.transport {
-            let kept = Secrets::open(&key, place, Part::Transport, sealed.transport_secrets.as_deref())?;
+            let kept =
+                SecretValues::open(&key, place, ConfigPart::Transport, sealed.transport_secrets.as_deref())?;
             match transport::prepare(written, &kept) {
                 Ok(prepared) => {
-                    sealed.transport_secrets = prepared.secrets.seal(&key, place, Part::Transport)?;
+                    sealed.transport_secrets = prepared.secrets.seal(&key, place, ConfigPart::Transport)?;
                     row.transport = prepared.shown;
                 }
-                Err(more) => faults.extend(more),
+                Err(more) => diagnostics.extend(more),
             }
         }
         if let Some(values) = &self.values {
-            let kept = Secrets::open(&key, place, Part::Values, sealed.secrets.as_deref())?;
+            let kept = SecretValues::open(&key, place, ConfigPart::Values, sealed.secrets.as_deref())?;
             let schema = integrations::newest_schema(tx, integration.id).await?;
             match document::prepare(values, schema.as_ref().map(|schema| &schema.schema), &kept) {
                 Ok(prepared) => {
-                    sealed.secrets = prepared.secrets.seal(&key, place, Part::Values)?;
+                    sealed.secrets = prepared.secrets.seal(&key, place, ConfigPart::Values)?;
                     row.values = prepared.values;
                     row.schema_version = schema.map_or(0, |schema| schema.version);
                 }
-                Err(more) => faults.extend(more),
+                Err(more) => diagnostics.extend(more),
             }
         }
-        if !faults.is_empty() {
-            return Err(CommandError::faulty("INVALID_CONFIG", "the config", faults));
+        if !diagnostics.is_empty() {
+            return Err(CommandError::invalid_document("INVALID_CONFIG", "the config", diagnostics));
         }
         if let Some(display_name) = &self.display_name {
             row.display_name.clone_from(display_name);
@@ -87,7 +88,7 @@ impl Transaction<TenantTx> for UpdateConfig {
         row.version += 1;
         row.updated_at = self.now;
         configs::update(tx, &row, sealed).await?;
-        materialise::integration(tx, integration.id, self.now).await?;
+        sync_schedules::sync_integration(tx, integration.id, self.now).await?;
         Ok(row)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::CreateConfig;
 use crate::{
-    commands::{CommandError, Fault},
+    commands::{CommandError, Diagnostic},
     store::db::{TenantTx, Transaction},
 };
 
@@ -10,13 +10,13 @@ use crate::{
 pub struct ValidateConfig(pub CreateConfig);
 
 impl Transaction<TenantTx> for ValidateConfig {
-    type Output = Vec<Fault>;
+    type Output = Vec<Diagnostic>;
     type Error = CommandError;
 
-    async fn run(&self, tx: &TenantTx) -> Result<Vec<Fault>, CommandError> {
+    async fn run(&self, tx: &TenantTx) -> Result<Vec<Diagnostic>, CommandError> {
         match self.0.check(tx).await {
             Ok(_) => Ok(Vec::new()),
-            Err(CommandError::Invalid { faults, .. }) => Ok(faults),
+            Err(CommandError::Invalid { diagnostics, .. }) => Ok(diagnostics),
             Err(other) => Err(other),
         }
     }

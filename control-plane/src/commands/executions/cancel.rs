@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{GetExecution, WHAT};
 use crate::{
     commands::{
-        CommandError, Fault,
+        CommandError, Diagnostic,
         fleet::cancel::{self, Cancelled},
     },
     store::{
@@ -47,7 +47,10 @@ impl Transaction<TenantTx> for CancelExecution {
         if reason.len() > MAX_REASON_BYTES {
             let message =
                 format!("the reason has {} bytes, and at most {MAX_REASON_BYTES} are kept", reason.len());
-            return Err(CommandError::invalid("INVALID_REASON", Fault::new("TOO_LONG", "/reason", message)));
+            return Err(CommandError::invalid(
+                "INVALID_REASON",
+                Diagnostic::new("TOO_LONG", "/reason", message),
+            ));
         }
         let key = ExecutionKey { tenant_id: tx.tenant_id(), execution_id: *id };
         let work_is_ready = match cancel::run(tx, *now, key, reason).await? {

@@ -6,9 +6,9 @@ use orchid_domain::execution::State;
 use uuid::Uuid;
 
 use super::{
+    explanation::{ExecutionStatus, ExplanationFacts, summary},
     read::{GetExecution, last_request_of},
-    report::Report,
-    words::{Facts, Standing, summary},
+    report::ExecutionReport,
 };
 use crate::{
     commands::CommandError,
@@ -24,7 +24,7 @@ use crate::{
 const TOLD: i64 = 1000;
 
 /// An execution, explained.
-pub struct Explained {
+pub struct ExecutionExplanation {
     /// As it is.
     pub execution: Execution,
     /// One paragraph.
@@ -41,22 +41,27 @@ pub async fn explain(
     tenant_id: Uuid,
     id: Uuid,
     now: DateTime<Utc>,
-) -> Result<Explained, CommandError> {
-    let mut read = databases.run_tenant(tenant_id, &Read { id, now }).await?;
+) -> Result<ExecutionExplanation, CommandError> {
+    let mut read = databases.run_tenant(tenant_id, &ExplainQuery { id, now }).await?;
     last_request_of(databases, &mut read.attempts).await?;
     let state = state_of(&read.execution)?;
-    let standing = stand(databases, &read, state).await?;
-    let report = Report::of(&read.execution)?;
-    let facts = Facts {
+    let status = read_status(databases, &read, state).await?;
+    let report = ExecutionReport::of(&read.execution)?;
+    let facts = ExplanationFacts {
         execution: &read.execution,
         state,
         report: &report,
         attempt: read.attempts.last(),
-        standing: &standing,
+        status: &status,
         now,
     };
     let summary = summary(&facts);
-    Ok(Explained { execution: read.execution, summary, events: read.events, attempts: read.attempts })
+    Ok(ExecutionExplanation {
+        execution: read.execution,
+        summary,
+        events: read.events,
+        attempts: read.attempts,
+    })
 }
 
 fn state_of(execution: &Execution) -> Result<State, StoreError> {
@@ -64,60 +69,66 @@ fn state_of(execution: &Execution) -> Result<State, StoreError> {
 }
 
 /// What the fleet's role must be asked for: sessions belong to no tenant.
-async fn stand(databases: &Databases, read: &Found, state: State) -> Result<Standing, StoreError> {
+async fn read_status(
+    databases: &Databases,
+    read: &ExplainRows,
+    state: State,
+) -> Result<ExecutionStatus, StoreError> {
     Ok(match state {
-        State::Pending => Standing::Behind { going: read.going.clone(), before: read.pending_before },
+        State::Pending => {
+            ExecutionStatus::Pending { active: read.active.clone(), ahead: read.pending_before }
+        }
         State::Queued | State::Parked | State::Blocked => {
             let pool = read.queued.as_ref().map_or("", |queued| queued.pool.as_str());
             let load = status::find_pool_load(databases, pool).await?;
-            Standing::Ready { queued: read.queued.clone(), load }
+            ExecutionStatus::Waiting { queued: read.queued.clone(), load }
         }
         State::Running => {
             let session = match &read.lease {
                 Some(lease) => status::find_session(databases, lease).await?,
                 None => None,
             };
-            Standing::Held { session, saved: read.saved.clone() }
+            ExecutionStatus::Running { session, saved: read.saved.clone() }
         }
         State::Succeeded | State::Failed | State::Aborted | State::Cancelled | State::DeadLettered => {
-            Standing::Ended
+            ExecutionStatus::Ended
         }
     })
 }
 
-struct Read {
+struct ExplainQuery {
     id: Uuid,
     now: DateTime<Utc>,
 }
 
-struct Found {
+struct ExplainRows {
     execution: Execution,
     events: Vec<HistoryEvent>,
     attempts: Vec<Attempt>,
-    going: Option<ActiveExecution>,
+    active: Option<ActiveExecution>,
     pending_before: i64,
     queued: Option<QueuePosition>,
     lease: Option<CurrentLease>,
     saved: Option<LastCheckpoint>,
 }
 
-impl Transaction<TenantTx> for Read {
-    type Output = Found;
+impl Transaction<TenantTx> for ExplainQuery {
+    type Output = ExplainRows;
     type Error = CommandError;
 
-    async fn run(&self, tx: &TenantTx) -> Result<Found, CommandError> {
+    async fn run(&self, tx: &TenantTx) -> Result<ExplainRows, CommandError> {
         let execution = GetExecution { id: self.id }.run(tx).await?;
         let mut attempts = executions::attempts(tx, self.id, None, TOLD).await?;
         attempts.reverse();
         let mut events = executions::history(tx, self.id, TOLD).await?;
         events.reverse();
         let pending = state_of(&execution)? == State::Pending;
-        let going = if pending { status::active_execution(tx, &execution).await? } else { None };
+        let active = if pending { status::active_execution(tx, &execution).await? } else { None };
         let pending_before = if pending { status::pending_before(tx, &execution).await? } else { 0 };
-        Ok(Found {
+        Ok(ExplainRows {
             events,
             attempts,
-            going,
+            active,
             pending_before,
             queued: status::queue_position(tx, self.id, self.now).await?,
             lease: status::current_lease(tx, self.id).await?,

@@ -2,17 +2,17 @@
 
 mod cancel;
 mod explain;
+mod explanation;
 mod read;
 mod report;
 #[cfg(test)]
 pub(crate) mod samples;
 pub mod watch;
-mod words;
 
 pub use cancel::{CancelExecution, CancelOutcome};
-pub use explain::{Explained, explain};
+pub use explain::{ExecutionExplanation, explain};
 pub use read::{GetExecution, ListExecutionAttempts, ListExecutions, last_request_of};
-pub use report::Report;
+pub use report::ExecutionReport;
 
 /// What errors call it.
 const WHAT: &str = "execution";

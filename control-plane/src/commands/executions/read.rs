@@ -6,7 +6,7 @@ use super::WHAT;
 use crate::{
     commands::{
         CommandError,
-        list::{Listed, Page},
+        pagination::{PageRequest, ResultPage},
     },
     store::{
         db::{Databases, TenantTx, Transaction},
@@ -36,11 +36,11 @@ pub struct ListExecutions {
     /// Which of them.
     pub filter: ExecutionFilter,
     /// Which page.
-    pub page: Page<Uuid>,
+    pub page: PageRequest<Uuid>,
 }
 
 impl Transaction<TenantTx> for ListExecutions {
-    type Output = Listed<Execution, Uuid>;
+    type Output = ResultPage<Execution, Uuid>;
     type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Self::Output, CommandError> {
@@ -54,11 +54,11 @@ pub struct ListExecutionAttempts {
     /// Of which execution.
     pub execution_id: Uuid,
     /// Which page.
-    pub page: Page<i32>,
+    pub page: PageRequest<i32>,
 }
 
 impl Transaction<TenantTx> for ListExecutionAttempts {
-    type Output = Listed<Attempt, i32>;
+    type Output = ResultPage<Attempt, i32>;
     type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Self::Output, CommandError> {

@@ -4,7 +4,7 @@ use orchid_domain::lease::{ClaimVerdict, LeaseRefusal};
 use uuid::Uuid;
 
 use super::LeaseToken;
-use crate::keys::Sealer;
+use crate::keys::TokenSealer;
 
 /// What became of one lease in a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub(super) struct LeaseResults(Vec<LeaseResult>);
 impl LeaseResults {
     /// Opens each token; items with one that does not open, or that are wrong in themselves, are answered already.
     pub(super) fn open<T>(
-        sealer: &Sealer,
+        sealer: &TokenSealer,
         session_id: Uuid,
         items: Vec<(Vec<u8>, T)>,
         check: impl Fn(&T) -> Result<(), String>,

@@ -4,7 +4,7 @@ use orchid_domain::LeaseId;
 use orchid_domain::lease::LeaseClaim;
 use uuid::Uuid;
 
-use crate::keys::{KeyError, Purpose, Sealer};
+use crate::keys::{KeyError, TokenPurpose, TokenSealer};
 use crate::store::fleet::ExecutionKey;
 
 /// What a lease token says.
@@ -24,7 +24,7 @@ pub struct LeaseToken {
 
 impl LeaseToken {
     /// Ids one after the other, then attempt and fence, big endian.
-    pub fn seal(&self, sealer: &Sealer) -> Result<Vec<u8>, KeyError> {
+    pub fn seal(&self, sealer: &TokenSealer) -> Result<Vec<u8>, KeyError> {
         let payload = [
             self.key.tenant_id.as_bytes().as_slice(),
             self.key.execution_id.as_bytes(),
@@ -34,12 +34,12 @@ impl LeaseToken {
             &self.fence.to_be_bytes(),
         ]
         .concat();
-        sealer.seal(Purpose::Lease, &payload)
+        sealer.seal(TokenPurpose::Lease, &payload)
     }
 
     /// Opens a token, for the session that it was sealed for alone.
-    pub fn open(sealer: &Sealer, token: &[u8], session_id: Uuid) -> Result<Self, KeyError> {
-        let mut rest = sealer.open(Purpose::Lease, token)?;
+    pub fn open(sealer: &TokenSealer, token: &[u8], session_id: Uuid) -> Result<Self, KeyError> {
+        let mut rest = sealer.open(TokenPurpose::Lease, token)?;
         let opened = Self {
             key: ExecutionKey { tenant_id: take_id(&mut rest)?, execution_id: take_id(&mut rest)? },
             lease_id: take_id(&mut rest)?,
@@ -73,13 +73,13 @@ mod tests {
     use uuid::Uuid;
 
     use super::LeaseToken;
-    use crate::keys::{MasterKeys, Sealer};
+    use crate::keys::{MasterKeys, TokenSealer};
     use crate::store::fleet::ExecutionKey;
 
     #[test]
     fn opens_for_its_session_alone() {
         let key = STANDARD.encode([7; 32]);
-        let sealer = Sealer::new(&MasterKeys::new(("k1", &key), None).unwrap()).unwrap();
+        let sealer = TokenSealer::new(&MasterKeys::new(("k1", &key), None).unwrap()).unwrap();
         let id = Uuid::from_u128;
         let token = LeaseToken {
             key: ExecutionKey { tenant_id: id(1), execution_id: id(2) },

@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use orchid_domain::expiry::stretched_ttl;
 
-use crate::keys::{MasterKeys, Sealer};
+use crate::keys::{MasterKeys, TokenSealer};
 use crate::store::db::Databases;
 
 pub use checkpoint::{CheckpointUpdate, ContextChange};
@@ -68,7 +68,7 @@ pub struct Fleet {
     /// Which tenants can be claimed together.
     pub placement: Placement,
     /// Seals session and lease tokens.
-    pub sealer: Arc<Sealer>,
+    pub sealer: Arc<TokenSealer>,
     /// Opens configs' secrets.
     pub master_keys: Arc<MasterKeys>,
     /// Tells this process' loops and long polls of work.
@@ -82,7 +82,7 @@ impl Fleet {
     /// Puts together what commands need.
     pub fn new(
         databases: Databases,
-        sealer: Arc<Sealer>,
+        sealer: Arc<TokenSealer>,
         master_keys: Arc<MasterKeys>,
         wakeups: Wakeups,
         settings: FleetSettings,

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::WHAT;
 use crate::{
-    commands::{CommandError, Key, configs::schema},
+    commands::{CommandError, ResourceKey, configs::schema},
     store::{
         db::{TenantTx, Transaction},
         integrations::{self, ConfigSchema, Integration},
@@ -18,7 +18,7 @@ pub struct CreateIntegration {
     /// UUID v7 that it gets.
     pub id: Uuid,
     /// Unique in the tenant.
-    pub key: Key,
+    pub key: ResourceKey,
     /// For people.
     pub display_name: String,
     /// For people.

@@ -6,7 +6,7 @@ use super::WHAT;
 use crate::{
     commands::{
         CommandError,
-        list::{Listed, Page},
+        pagination::{PageRequest, ResultPage},
     },
     store::{
         db::{TenantTx, Transaction},
@@ -32,11 +32,11 @@ impl Transaction<TenantTx> for GetIntegration {
 /// Integrations, newest first.
 pub struct ListIntegrations {
     /// Which page.
-    pub page: Page<Uuid>,
+    pub page: PageRequest<Uuid>,
 }
 
 impl Transaction<TenantTx> for ListIntegrations {
-    type Output = Listed<Integration, Uuid>;
+    type Output = ResultPage<Integration, Uuid>;
     type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Self::Output, CommandError> {
@@ -50,11 +50,11 @@ pub struct ListConfigSchemas {
     /// Key of the integration.
     pub integration: String,
     /// Which page.
-    pub page: Page<i32>,
+    pub page: PageRequest<i32>,
 }
 
 impl Transaction<TenantTx> for ListConfigSchemas {
-    type Output = Listed<ConfigSchema, i32>;
+    type Output = ResultPage<ConfigSchema, i32>;
     type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Self::Output, CommandError> {

@@ -8,7 +8,7 @@ use super::{WHAT, document::PlanDocument, revise};
 use crate::{
     commands::{
         CommandError,
-        schedules::materialise::{self, Times},
+        schedules::sync_schedules::{self, TimingChange},
     },
     store::{
         db::{TenantTx, Transaction},
@@ -70,7 +70,7 @@ impl Transaction<TenantTx> for CreatePlan {
             created_at: self.now,
         };
         plans::insert_revision(tx, row.id, &first).await?;
-        materialise::plan(tx, &row, Times::Others, self.now).await?;
+        sync_schedules::sync_plan(tx, &row, TimingChange::Changed, self.now).await?;
         Ok(row)
     }
 }

@@ -29,7 +29,7 @@ impl Transaction<TenantTx> for DeletePlan {
         let open = plans::open_runs(tx, row.id).await?;
         if !open.is_empty() {
             let message = format!("plan {:?} has runs that have not ended: {}", row.key, open.join(", "));
-            return Err(CommandError::Refused { reason: "RUNS_GOING", message });
+            return Err(CommandError::Refused { reason: "EXECUTIONS_ACTIVE", message });
         }
         plans::delete(tx, row.id).await?;
         Ok(())

@@ -5,7 +5,7 @@ use orchid_plan::{CatchUpPolicy, Configs, OverlapPolicy, ServerLimits, Timing, W
 use serde_json::{Map, Value as Json, json};
 
 use crate::{
-    commands::{CommandError, Fault, configs::declared_secrets},
+    commands::{CommandError, Diagnostic, configs::declared_secrets},
     store::{
         configs::{self, ConfigName},
         db::TenantTx,
@@ -133,22 +133,22 @@ impl PlanDocument {
         self.0.get("definition").cloned().unwrap_or_default()
     }
 
-    /// Checks the document and what it refers to, all faults at once. Locks the integration.
+    /// Checks the document and what it refers to, all diagnostics at once. Locks the integration.
     pub(super) async fn check(
         &self,
         tx: &TenantTx,
         limits: &ServerLimits,
     ) -> Result<(Checked, Integration, Vec<ConfigName>), CommandError> {
-        let mut faults = Vec::new();
+        let mut diagnostics = Vec::new();
         let plan = orchid_plan::check(&self.0, limits);
-        let integration = self.integration(tx, &mut faults).await?;
+        let integration = self.integration(tx, &mut diagnostics).await?;
         let checked = match plan {
             Ok(plan) => {
-                faults.extend(kept_secrets(tx, &plan, integration.as_ref()).await?);
+                diagnostics.extend(kept_secrets(tx, &plan, integration.as_ref()).await?);
                 Some(Checked::from_plan(plan, &self.0))
             }
             Err(found) => {
-                faults.extend(found.0.into_iter().map(Fault::from));
+                diagnostics.extend(found.0.into_iter().map(Diagnostic::from));
                 None
             }
         };
@@ -157,31 +157,34 @@ impl PlanDocument {
             None => Vec::new(),
         };
         if integration.is_some() {
-            self.config_faults(&names, &mut faults);
+            self.config_faults(&names, &mut diagnostics);
         }
         match (checked, integration) {
-            (Some(checked), Some(integration)) if faults.is_empty() => Ok((checked, integration, names)),
-            _ => Err(CommandError::faulty("INVALID_PLAN", "the plan", faults)),
+            (Some(checked), Some(integration)) if diagnostics.is_empty() => Ok((checked, integration, names)),
+            _ => Err(CommandError::invalid_document("INVALID_PLAN", "the plan", diagnostics)),
         }
     }
 
     async fn integration(
         &self,
         tx: &TenantTx,
-        faults: &mut Vec<Fault>,
+        diagnostics: &mut Vec<Diagnostic>,
     ) -> Result<Option<Integration>, CommandError> {
         let Some(key) = self.0.get("integration").and_then(Json::as_str) else { return Ok(None) };
         let found = integrations::lock_by_key(tx, key).await?;
         if found.is_none() {
             let known = integrations::keys(tx).await?;
-            let fault =
-                Fault::new("UNKNOWN_REFERENCE", "/integration", format!("there is no integration {key:?}"));
-            faults.push(fault.suggest(closest(key, known.iter().map(String::as_str))));
+            let diagnostic = Diagnostic::new(
+                "UNKNOWN_REFERENCE",
+                "/integration",
+                format!("there is no integration {key:?}"),
+            );
+            diagnostics.push(diagnostic.suggest(closest(key, known.iter().map(String::as_str))));
         }
         Ok(found)
     }
 
-    fn config_faults(&self, names: &[ConfigName], faults: &mut Vec<Fault>) {
+    fn config_faults(&self, names: &[ConfigName], diagnostics: &mut Vec<Diagnostic>) {
         let listed = self.0.get("configs").and_then(Json::as_array);
         for (index, key) in listed.into_iter().flatten().enumerate() {
             let Some(key) = key.as_str() else { continue };
@@ -190,7 +193,9 @@ impl PlanDocument {
             }
             let message = format!("the integration has no config {key:?}");
             let near = closest(key, names.iter().map(|config| config.key.as_str()));
-            faults.push(Fault::new("UNKNOWN_REFERENCE", format!("/configs/{index}"), message).suggest(near));
+            diagnostics.push(
+                Diagnostic::new("UNKNOWN_REFERENCE", format!("/configs/{index}"), message).suggest(near),
+            );
         }
     }
 }
@@ -200,11 +205,11 @@ async fn kept_secrets(
     tx: &TenantTx,
     plan: &orchid_plan::Plan,
     integration: Option<&Integration>,
-) -> Result<Vec<Fault>, CommandError> {
+) -> Result<Vec<Diagnostic>, CommandError> {
     let Some(integration) = integration else { return Ok(Vec::new()) };
     let Some(schema) = integrations::newest_schema(tx, integration.id).await? else { return Ok(Vec::new()) };
-    let faults = plan.definition.secret_diagnostics(&declared_secrets(&schema.schema));
-    Ok(faults.into_iter().map(Fault::from).collect())
+    let diagnostics = plan.definition.secret_diagnostics(&declared_secrets(&schema.schema));
+    Ok(diagnostics.into_iter().map(Diagnostic::from).collect())
 }
 
 /// When a plan runs, from a document that was checked. Its texts stay as they were written: what is read back is what was sent.

@@ -17,7 +17,7 @@ pub use read::{GetPlan, GetPlanRevision, ListPlanRevisions, ListPlans};
 pub use rollback::RollbackPlan;
 pub use trigger::TriggerPlan;
 pub use update::UpdatePlan;
-pub use validate::{ValidatePlan, Verdict};
+pub use validate::{ValidatePlan, ValidationReport};
 
 /// What errors call it.
 const WHAT: &str = "plan";

@@ -7,7 +7,7 @@ use super::WHAT;
 use crate::{
     commands::{
         CommandError,
-        list::{Listed, Page},
+        pagination::{PageRequest, ResultPage},
     },
     store::{
         db::{TenantTx, Transaction},
@@ -46,11 +46,11 @@ pub struct ListPlans {
     /// Only of this integration.
     pub integration: Option<String>,
     /// Which page.
-    pub page: Page<Uuid>,
+    pub page: PageRequest<Uuid>,
 }
 
 impl Transaction<TenantTx> for ListPlans {
-    type Output = Listed<Plan, Uuid>;
+    type Output = ResultPage<Plan, Uuid>;
     type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Self::Output, CommandError> {
@@ -64,11 +64,11 @@ pub struct ListPlanRevisions {
     /// Key of the plan.
     pub plan: String,
     /// Which page.
-    pub page: Page<i32>,
+    pub page: PageRequest<i32>,
 }
 
 impl Transaction<TenantTx> for ListPlanRevisions {
-    type Output = Listed<Revision, i32>;
+    type Output = ResultPage<Revision, i32>;
     type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Self::Output, CommandError> {

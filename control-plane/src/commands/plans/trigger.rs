@@ -8,7 +8,8 @@ use uuid::Uuid;
 use super::read::by_key;
 use crate::{
     commands::{
-        CommandError, Fault, executions::GetExecution, fleet::create, schedules::materialise::configs_of,
+        CommandError, Diagnostic, executions::GetExecution, fleet::create,
+        schedules::sync_schedules::configs_of,
     },
     store::{
         configs::{self, ConfigName},
@@ -85,7 +86,7 @@ impl TriggerPlan {
         let refuse = |message: String, near: Option<&str>| {
             CommandError::invalid(
                 "CONFIG_REQUIRED",
-                Fault::new("CONFIG_REQUIRED", "/config", message).suggest(near),
+                Diagnostic::new("CONFIG_REQUIRED", "/config", message).suggest(near),
             )
         };
         match (&self.config, configs.as_slice()) {

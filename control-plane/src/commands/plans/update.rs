@@ -10,8 +10,8 @@ use super::{
 };
 use crate::{
     commands::{
-        CommandError, Fault, etag,
-        schedules::materialise::{self, Times},
+        CommandError, Diagnostic, etag,
+        schedules::sync_schedules::{self, TimingChange},
     },
     store::{
         db::{TenantTx, Transaction},
@@ -48,7 +48,7 @@ impl Transaction<TenantTx> for UpdatePlan {
                 format!("a plan's integration never changes: it is {:?}, not {other:?}", row.integration_key);
             return Err(CommandError::invalid(
                 "INVALID_PLAN",
-                Fault::new("INVALID_VALUE", "/integration", message),
+                Diagnostic::new("INVALID_VALUE", "/integration", message),
             ));
         }
         let document = PlanDocument::changed(&row, &self.changes);
@@ -58,14 +58,14 @@ impl Transaction<TenantTx> for UpdatePlan {
         revise::set_definition(tx, &mut row, document.definition(), self.now).await?;
         row.version += 1;
         plans::update(tx, &row).await?;
-        materialise::plan(tx, &row, times(&before, &row), self.now).await?;
+        sync_schedules::sync_plan(tx, &row, times(&before, &row), self.now).await?;
         Ok(row)
     }
 }
 
-fn times(before: &Plan, after: &Plan) -> Times {
+fn times(before: &Plan, after: &Plan) -> TimingChange {
     let of = |row: &Plan| (row.cron.clone(), row.timezone.clone(), row.spread_seconds.unwrap_or(0));
-    if of(before) == of(after) { Times::Same } else { Times::Others }
+    if of(before) == of(after) { TimingChange::Unchanged } else { TimingChange::Changed }
 }
 
 /// A plan, under the lock of its integration.

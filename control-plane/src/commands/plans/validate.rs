@@ -4,7 +4,7 @@ use orchid_plan::{ServerLimits, Warning};
 
 use super::document::PlanDocument;
 use crate::{
-    commands::{CommandError, Fault},
+    commands::{CommandError, Diagnostic},
     store::db::{TenantTx, Transaction},
 };
 
@@ -16,23 +16,27 @@ pub struct ValidatePlan {
     pub limits: ServerLimits,
 }
 
-/// What was found. A plan that has faults has no warnings yet.
+/// What was found. A plan that has diagnostics has no warnings yet.
 #[derive(Debug, Default)]
-pub struct Verdict {
+pub struct ValidationReport {
     /// Why it would be refused.
-    pub faults: Vec<Fault>,
+    pub diagnostics: Vec<Diagnostic>,
     /// What is allowed, and probably not meant.
     pub warnings: Vec<Warning>,
 }
 
 impl Transaction<TenantTx> for ValidatePlan {
-    type Output = Verdict;
+    type Output = ValidationReport;
     type Error = CommandError;
 
-    async fn run(&self, tx: &TenantTx) -> Result<Verdict, CommandError> {
+    async fn run(&self, tx: &TenantTx) -> Result<ValidationReport, CommandError> {
         match self.document.check(tx, &self.limits).await {
-            Ok((checked, _, _)) => Ok(Verdict { warnings: checked.warnings, ..Verdict::default() }),
-            Err(CommandError::Invalid { faults, .. }) => Ok(Verdict { faults, ..Verdict::default() }),
+            Ok((checked, _, _)) => {
+                Ok(ValidationReport { warnings: checked.warnings, ..ValidationReport::default() })
+            }
+            Err(CommandError::Invalid { diagnostics, .. }) => {
+                Ok(ValidationReport { diagnostics, ..ValidationReport::default() })
+            }
             Err(other) => Err(other),
         }
     }

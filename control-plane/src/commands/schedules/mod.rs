@@ -1,9 +1,9 @@
 //! Schedules: when each plan runs next for each config.
 
-pub mod materialise;
 mod next_runs;
 mod pause;
 mod read;
+pub mod sync_schedules;
 
 pub use next_runs::ListNextRuns;
 pub use pause::SetPaused;

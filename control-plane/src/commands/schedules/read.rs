@@ -6,7 +6,7 @@ use super::WHAT;
 use crate::{
     commands::{
         CommandError,
-        list::{Listed, Page},
+        pagination::{PageRequest, ResultPage},
     },
     store::{
         db::{TenantTx, Transaction},
@@ -44,11 +44,11 @@ pub struct ListSchedules {
     /// Only of this plan.
     pub plan: Option<String>,
     /// Which page.
-    pub page: Page<Uuid>,
+    pub page: PageRequest<Uuid>,
 }
 
 impl Transaction<TenantTx> for ListSchedules {
-    type Output = Listed<Schedule, Uuid>;
+    type Output = ResultPage<Schedule, Uuid>;
     type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Self::Output, CommandError> {

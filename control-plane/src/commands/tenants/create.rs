@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::{
-    commands::{CommandError, Fault, Key},
+    commands::{CommandError, Diagnostic, ResourceKey},
     keys::MasterKeys,
     store::{
         db::{TenantTx, Transaction},
@@ -35,13 +35,14 @@ impl Transaction<TenantTx> for CreateTenant {
     type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Tenant, CommandError> {
-        let mut faults: Vec<Fault> = Key::parse(&self.pool, "/pool").err().into_iter().collect();
+        let mut diagnostics: Vec<Diagnostic> =
+            ResourceKey::parse(&self.pool, "/pool").err().into_iter().collect();
         if !(1..=1000).contains(&self.weight) {
             let message = format!("{} is not within 1 and 1000", self.weight);
-            faults.push(Fault::new("OUT_OF_RANGE", "/weight", message));
+            diagnostics.push(Diagnostic::new("OUT_OF_RANGE", "/weight", message));
         }
-        if !faults.is_empty() {
-            return Err(CommandError::faulty("INVALID_TENANT", "the tenant", faults));
+        if !diagnostics.is_empty() {
+            return Err(CommandError::invalid_document("INVALID_TENANT", "the tenant", diagnostics));
         }
         let tenant = Tenant {
             id: self.id,

@@ -1,7 +1,7 @@
 //! Watches executions: the state now, then again whenever it changed, until it has ended. All watchers of a replica are served by one
 //! task, which reads what changed of everything that is watched in one go, and only while something is. It never waits for a watcher.
 
-mod board;
+mod registry;
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use self::board::{Board, Full};
+use self::registry::{RegistryFull, WatchRegistry};
 use super::GetExecution;
 use crate::{
     commands::CommandError,
@@ -46,25 +46,25 @@ pub enum WatchEnd {
 
 /// Everything that is watched on this replica.
 #[derive(Clone)]
-pub struct Watches {
+pub struct WatchHub {
     databases: Databases,
     stop: CancellationToken,
-    board: Arc<Board>,
+    board: Arc<WatchRegistry>,
     somebody_came: Arc<Notify>,
 }
 
-impl Watches {
+impl WatchHub {
     /// Nothing is watched yet. All watches end when `stop` is cancelled.
     pub fn new(databases: Databases, stop: CancellationToken) -> Self {
         Self { databases, stop, board: Arc::default(), somebody_came: Arc::default() }
     }
 
     /// Begins to watch an execution of a tenant.
-    pub async fn watch(&self, tenant_id: Uuid, id: Uuid) -> Result<Watch, WatchEnd> {
+    pub async fn watch(&self, tenant_id: Uuid, id: Uuid) -> Result<ExecutionWatch, WatchEnd> {
         let execution = self.databases.run_tenant(tenant_id, &GetExecution { id }).await?;
-        let states = self.board.subscribe(execution).map_err(|Full| WatchEnd::Full)?;
+        let states = self.board.subscribe(execution).map_err(|RegistryFull| WatchEnd::Full)?;
         self.somebody_came.notify_one();
-        Ok(Watch { states, stop: self.stop.clone(), over: false })
+        Ok(ExecutionWatch { states, stop: self.stop.clone(), over: false })
     }
 
     /// The task that serves all watchers; runs until the stop token is cancelled.
@@ -103,13 +103,13 @@ impl Watches {
 
 /// One watcher's view of an execution.
 #[derive(Debug)]
-pub struct Watch {
+pub struct ExecutionWatch {
     states: Receiver<Execution>,
     stop: CancellationToken,
     over: bool,
 }
 
-impl Watch {
+impl ExecutionWatch {
     /// The newest state that was not seen yet, as soon as there is one; none after the terminal one.
     pub async fn next(&mut self) -> Option<Result<Execution, WatchEnd>> {
         if self.over {
@@ -136,10 +136,10 @@ mod tests {
 
     #[tokio::test]
     async fn a_stopping_server_tells_its_watchers_once_and_after_what_there_is_to_see() {
-        let board = Board::default();
+        let board = WatchRegistry::default();
         let stop = CancellationToken::new();
         let states = board.subscribe(execution()).unwrap();
-        let mut watch = Watch { states, stop: stop.clone(), over: false };
+        let mut watch = ExecutionWatch { states, stop: stop.clone(), over: false };
         stop.cancel();
         assert_eq!(watch.next().await.unwrap().unwrap().id, execution().id);
         assert!(matches!(watch.next().await, Some(Err(WatchEnd::Stopping))));
@@ -148,9 +148,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_watch_ends_after_the_terminal_state() {
-        let board = Board::default();
+        let board = WatchRegistry::default();
         let states = board.subscribe(execution()).unwrap();
-        let mut watch = Watch { states, stop: CancellationToken::new(), over: false };
+        let mut watch = ExecutionWatch { states, stop: CancellationToken::new(), over: false };
         board.show(vec![Execution { version: 7, state: "cancelled".to_owned(), ..execution() }]);
         assert_eq!(watch.next().await.unwrap().unwrap().state, "cancelled");
         assert!(watch.next().await.is_none());

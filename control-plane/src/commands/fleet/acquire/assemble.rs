@@ -6,11 +6,11 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::grant::{Grant, GrantedCheckpoint, GrantedConfig, PersistentState};
-use crate::commands::configs::secrets::{Part, Secrets};
+use crate::commands::configs::secrets::{ConfigPart, SecretValues};
 use crate::commands::fleet::checkpoint::OwnContext;
 use crate::commands::fleet::progress::ExecutionProgress;
 use crate::commands::fleet::{FleetError, LeaseToken};
-use crate::keys::{MasterKeys, Sealer, WrappedKey};
+use crate::keys::{MasterKeys, TokenSealer, WrappedKey};
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
 use crate::store::fleet::ExecutionKey;
@@ -78,7 +78,7 @@ impl Material {
         tx: &Tx,
         granted: Vec<(LockedExecution, LeaseToken)>,
         master_keys: &MasterKeys,
-        sealer: &Sealer,
+        sealer: &TokenSealer,
     ) -> Result<Vec<Grant>, FleetError> {
         let size = |run: &LockedExecution| self.sizes.get(&run.key).copied().unwrap_or_default();
         let runs = || granted.iter().map(|(run, _)| run);
@@ -153,10 +153,10 @@ fn open(
         let wrapped = WrappedKey { key_id: config.data_key_id.clone(), sealed: config.data_key.clone() };
         let key = master_keys.data_key(config.tenant_id, &wrapped)?;
         let place = (config.tenant_id, config.id);
-        let secrets = Secrets::open(&key, place, Part::Values, config.secrets.as_deref())?;
+        let secrets = SecretValues::open(&key, place, ConfigPart::Values, config.secrets.as_deref())?;
         secret_pointers.extend(secrets.pointers().map(str::to_owned));
         secrets.put_back(&mut values);
-        Secrets::open(&key, place, Part::Transport, config.transport_secrets.as_deref())?
+        SecretValues::open(&key, place, ConfigPart::Transport, config.transport_secrets.as_deref())?
             .put_back(&mut transport);
     }
     let transport =

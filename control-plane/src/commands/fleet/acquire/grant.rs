@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use orchid_domain::execution::Kind;
 use uuid::Uuid;
 
-use crate::commands::configs::Transport;
+use crate::commands::configs::TransportSettings;
 use crate::commands::fleet::LeaseToken;
 use crate::commands::fleet::progress::ExecutionProgress;
 use crate::store::fleet::cursors::CursorValues;
@@ -79,7 +79,7 @@ pub struct GrantedConfig {
     /// RFC 6901 pointers, from the values, of what is secret.
     pub secret_pointers: Vec<String>,
     /// How its requests leave and where they may go, secrets in their places.
-    pub transport: Transport,
+    pub transport: TransportSettings,
 }
 
 /// Where a run goes on.

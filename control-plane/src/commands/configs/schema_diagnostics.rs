@@ -1,4 +1,4 @@
-//! What a validator of JSON Schema finds, as faults: at the member that is wrong, and with nothing of a secret's value in it.
+//! What a validator of JSON Schema finds, as diagnostics: at the member that is wrong, and with nothing of a secret's value in it.
 
 use std::collections::BTreeSet;
 
@@ -6,21 +6,21 @@ use jsonschema::{ValidationError, error::ValidationErrorKind};
 use orchid_common::suggest::closest;
 use serde_json::Value as Json;
 
-use crate::commands::{Fault, configs::schema::escape};
+use crate::commands::{Diagnostic, configs::schema::escape};
 
 const MAX_MESSAGE_CHARS: usize = 300;
 
-/// The faults that one error of the validator stands for; pointers begin at the config.
+/// The diagnostics that one error of the validator stands for; pointers begin at the config.
 pub(super) fn from_error(
     error: &ValidationError<'_>,
     schema: &Json,
     secret: &BTreeSet<String>,
-) -> Vec<Fault> {
+) -> Vec<Diagnostic> {
     let pointer = format!("/values{}", error.instance_path());
     match error.kind() {
         ValidationErrorKind::Required { property } => {
             let name = property.as_str().unwrap_or_default();
-            vec![Fault::new(
+            vec![Diagnostic::new(
                 "REQUIRED",
                 format!("{pointer}/{}", escape(name)),
                 format!("{name:?} is required"),
@@ -29,15 +29,17 @@ pub(super) fn from_error(
         ValidationErrorKind::AdditionalProperties { unexpected }
         | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
             let known = declared_beside(schema, &error.schema_path().to_string());
-            let faults = unexpected.iter().map(|name| {
+            let diagnostics = unexpected.iter().map(|name| {
                 let message = format!("the config schema has no {name:?}");
-                Fault::new("UNKNOWN_FIELD", format!("{pointer}/{}", escape(name)), message)
+                Diagnostic::new("UNKNOWN_FIELD", format!("{pointer}/{}", escape(name)), message)
                     .suggest(closest(name, known.iter().map(String::as_str)))
             });
-            faults.collect()
+            diagnostics.collect()
         }
-        ValidationErrorKind::Type { .. } => vec![Fault::new("WRONG_TYPE", pointer, message(error, secret))],
-        _ => vec![Fault::new("INVALID_VALUE", pointer, message(error, secret))],
+        ValidationErrorKind::Type { .. } => {
+            vec![Diagnostic::new("WRONG_TYPE", pointer, message(error, secret))]
+        }
+        _ => vec![Diagnostic::new("INVALID_VALUE", pointer, message(error, secret))],
     }
 }
 
@@ -64,7 +66,7 @@ fn declared_beside(schema: &Json, keyword_path: &str) -> Vec<String> {
 mod tests {
     use serde_json::json;
 
-    use crate::commands::configs::schema::{faults, secret_pointers};
+    use crate::commands::configs::schema::{diagnostics, secret_pointers};
 
     #[test]
     fn every_fault_stands_at_its_member_and_unknown_names_are_corrected() {
@@ -73,9 +75,9 @@ mod tests {
             "properties": {"base_url": {"type": "string"}, "page_size": {"type": "integer"}},
         });
         let values = json!({"page_size": "ten", "base_ulr": "x"});
-        let mut found: Vec<_> = faults(&schema, &values, &secret_pointers(&schema, &values))
+        let mut found: Vec<_> = diagnostics(&schema, &values, &secret_pointers(&schema, &values))
             .into_iter()
-            .map(|fault| (fault.code, fault.pointer, fault.suggestion))
+            .map(|diagnostic| (diagnostic.code, diagnostic.pointer, diagnostic.suggestion))
             .collect();
         found.sort();
         assert_eq!(
@@ -95,8 +97,8 @@ mod tests {
             "anyOf": [{"properties": {"token": {"minLength": 99}}}],
         });
         let values = json!({"token": "hunter2", "b": 1});
-        let found = faults(&schema, &values, &secret_pointers(&schema, &values));
+        let found = diagnostics(&schema, &values, &secret_pointers(&schema, &values));
         assert!(found.len() >= 3, "{found:?}");
-        assert!(found.iter().all(|fault| !format!("{fault:?}").contains("hunter2")), "{found:?}");
+        assert!(found.iter().all(|diagnostic| !format!("{diagnostic:?}").contains("hunter2")), "{found:?}");
     }
 }

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use crate::{
     api::error,
-    commands::{CommandError, Fault, list::Page},
-    keys::{Purpose, Sealer},
+    commands::{CommandError, Diagnostic, pagination::PageRequest},
+    keys::{TokenPurpose, TokenSealer},
 };
 
 const DEFAULT_SIZE: usize = 50;
@@ -17,12 +17,12 @@ const MAX_SIZE: usize = 1000;
 const BINDING_LEN: usize = 16;
 
 /// Where a list can go on.
-pub(crate) trait Cursor: Copy {
+pub(crate) trait PageCursor: Copy {
     fn to_bytes(self) -> Vec<u8>;
     fn from_bytes(bytes: &[u8]) -> Option<Self>;
 }
 
-impl Cursor for Uuid {
+impl PageCursor for Uuid {
     fn to_bytes(self) -> Vec<u8> {
         self.into_bytes().to_vec()
     }
@@ -32,7 +32,7 @@ impl Cursor for Uuid {
     }
 }
 
-impl Cursor for i32 {
+impl PageCursor for i32 {
     fn to_bytes(self) -> Vec<u8> {
         self.to_be_bytes().to_vec()
     }
@@ -43,14 +43,14 @@ impl Cursor for i32 {
 }
 
 /// A list as one caller asks for it: what its tokens are bound to.
-pub(crate) struct Paging<'a> {
-    sealer: &'a Sealer,
+pub(crate) struct PageTokens<'a> {
+    sealer: &'a TokenSealer,
     binding: [u8; BINDING_LEN],
 }
 
-impl<'a> Paging<'a> {
+impl<'a> PageTokens<'a> {
     /// A list of a tenant (none: of the installation), by its RPC's name and every filter field in text.
-    pub(crate) fn new(sealer: &'a Sealer, tenant_id: Uuid, list: &str, filter: &[&str]) -> Self {
+    pub(crate) fn new(sealer: &'a TokenSealer, tenant_id: Uuid, list: &str, filter: &[&str]) -> Self {
         let mut hash = Sha256::new();
         hash.update(tenant_id.as_bytes());
         for part in [list].iter().chain(filter) {
@@ -63,38 +63,40 @@ impl<'a> Paging<'a> {
     }
 
     /// The page that a request asks for.
-    pub(crate) fn page<C: Cursor>(&self, size: i32, token: &str) -> Result<Page<C>, Status> {
+    pub(crate) fn page<C: PageCursor>(&self, size: i32, token: &str) -> Result<PageRequest<C>, Status> {
         let size = match usize::try_from(size) {
             Ok(0) => DEFAULT_SIZE,
             Ok(size) => size.min(MAX_SIZE),
             Err(_) => {
-                let fault = Fault::new("OUT_OF_RANGE", "/page_size", format!("{size} is negative"));
-                return Err(error::invalid("INVALID_PAGE_SIZE", fault));
+                let diagnostic = Diagnostic::new("OUT_OF_RANGE", "/page_size", format!("{size} is negative"));
+                return Err(error::invalid("INVALID_PAGE_SIZE", diagnostic));
             }
         };
         let after = if token.is_empty() { None } else { Some(self.open(token)?) };
-        Ok(Page { size, after })
+        Ok(PageRequest { size, after })
     }
 
     /// The token of the next page; empty where there is none.
-    pub(crate) fn token<C: Cursor>(&self, next: Option<C>) -> Result<String, Status> {
+    pub(crate) fn token<C: PageCursor>(&self, next: Option<C>) -> Result<String, Status> {
         let Some(next) = next else { return Ok(String::new()) };
         let payload = [self.binding.as_slice(), &next.to_bytes()].concat();
-        let sealed =
-            self.sealer.seal(Purpose::Page, &payload).map_err(|key| error::status(CommandError::Key(key)))?;
+        let sealed = self
+            .sealer
+            .seal(TokenPurpose::Page, &payload)
+            .map_err(|key| error::status(CommandError::Key(key)))?;
         Ok(URL_SAFE_NO_PAD.encode(sealed))
     }
 
-    fn open<C: Cursor>(&self, token: &str) -> Result<C, Status> {
+    fn open<C: PageCursor>(&self, token: &str) -> Result<C, Status> {
         let refuse = |why: &str| {
-            let fault = Fault::new("INVALID_VALUE", "/page_token", why);
-            error::invalid("INVALID_PAGE_TOKEN", fault)
+            let diagnostic = Diagnostic::new("INVALID_VALUE", "/page_token", why);
+            error::invalid("INVALID_PAGE_TOKEN", diagnostic)
         };
         let sealed =
             URL_SAFE_NO_PAD.decode(token).map_err(|_| refuse("the token is not one of this server's"))?;
         let payload = self
             .sealer
-            .open(Purpose::Page, &sealed)
+            .open(TokenPurpose::Page, &sealed)
             .map_err(|_| refuse("the token is not one of this server's"))?;
         let cursor = payload
             .strip_prefix(self.binding.as_slice())
@@ -113,14 +115,14 @@ mod tests {
 
     const TENANT: Uuid = Uuid::from_u128(1);
 
-    fn sealer() -> Sealer {
-        Sealer::new(&MasterKeys::new(("k", &STANDARD.encode([1; 32])), None).unwrap()).unwrap()
+    fn sealer() -> TokenSealer {
+        TokenSealer::new(&MasterKeys::new(("k", &STANDARD.encode([1; 32])), None).unwrap()).unwrap()
     }
 
     #[test]
     fn sizes_have_a_default_and_a_bound_and_are_never_negative() {
         let sealer = sealer();
-        let paging = Paging::new(&sealer, TENANT, "ListPlans", &[]);
+        let paging = PageTokens::new(&sealer, TENANT, "ListPlans", &[]);
         for (asked, given) in [(0, 50), (1, 1), (1000, 1000), (1001, 1000), (i32::MAX, 1000)] {
             assert_eq!(paging.page::<Uuid>(asked, "").unwrap().size, given);
         }
@@ -130,7 +132,7 @@ mod tests {
     #[test]
     fn a_token_goes_on_in_its_own_list_and_nowhere_else() {
         let sealer = sealer();
-        let paging = |tenant, list, filter| Paging::new(&sealer, tenant, list, filter);
+        let paging = |tenant, list, filter| PageTokens::new(&sealer, tenant, list, filter);
         let cursor = Uuid::from_u128(9);
         let token = paging(TENANT, "ListPlans", &["shop"]).token(Some(cursor)).unwrap();
         assert_eq!(

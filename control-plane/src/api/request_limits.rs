@@ -17,9 +17,9 @@ use tower_governor::{
 use uuid::Uuid;
 
 use crate::{
-    api::{auth, error},
+    api::{authentication, error},
     commands::fleet::Session,
-    keys::Sealer,
+    keys::TokenSealer,
     settings::RequestSettings,
 };
 
@@ -28,7 +28,7 @@ const FORGET_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Who is counted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Client {
+pub(crate) enum ClientKey {
     Tenant(Uuid),
     Session(Uuid),
     Peer(Option<IpAddr>),
@@ -36,38 +36,38 @@ pub(crate) enum Client {
 
 /// Finds out who is counted.
 #[derive(Clone)]
-pub(crate) struct Clients(Arc<Sealer>);
+pub(crate) struct ClientKeyExtractor(Arc<TokenSealer>);
 
-impl KeyExtractor for Clients {
-    type Key = Client;
+impl KeyExtractor for ClientKeyExtractor {
+    type Key = ClientKey;
 
-    fn extract<T>(&self, request: &Request<T>) -> Result<Client, GovernorError> {
+    fn extract<T>(&self, request: &Request<T>) -> Result<ClientKey, GovernorError> {
         let headers = request.headers();
-        if let Ok(tenant_id) = auth::tenant_header(headers) {
-            return Ok(Client::Tenant(tenant_id));
+        if let Ok(tenant_id) = authentication::tenant_header(headers) {
+            return Ok(ClientKey::Tenant(tenant_id));
         }
-        if let Some(token) = auth::session_header(headers)
+        if let Some(token) = authentication::session_header(headers)
             && let Ok(session) = Session::open(&self.0, token)
         {
-            return Ok(Client::Session(session.id));
+            return Ok(ClientKey::Session(session.id));
         }
         let peer = request.extensions().get::<TcpConnectInfo>().and_then(TcpConnectInfo::remote_addr);
-        Ok(Client::Peer(peer.map(|address| address.ip())))
+        Ok(ClientKey::Peer(peer.map(|address| address.ip())))
     }
 }
 
-pub(crate) type Limits = Arc<GovernorConfig<Clients, NoOpMiddleware>>;
+pub(crate) type RequestLimits = Arc<GovernorConfig<ClientKeyExtractor, NoOpMiddleware>>;
 
 /// The limits of the settings; none where they allow nothing.
-pub(crate) fn limits(settings: &RequestSettings, sealer: Arc<Sealer>) -> Option<Limits> {
+pub(crate) fn limits(settings: &RequestSettings, sealer: Arc<TokenSealer>) -> Option<RequestLimits> {
     let mut builder = GovernorConfigBuilder::default();
     let period = Duration::from_secs(1) / settings.per_second.max(1);
     builder.period(period).burst_size(settings.burst);
-    builder.key_extractor(Clients(sealer)).finish().map(Arc::new)
+    builder.key_extractor(ClientKeyExtractor(sealer)).finish().map(Arc::new)
 }
 
 /// The layer that refuses what is over them.
-pub(crate) fn layer(limits: &Limits) -> GovernorLayer<Clients, NoOpMiddleware, Body> {
+pub(crate) fn layer(limits: &RequestLimits) -> GovernorLayer<ClientKeyExtractor, NoOpMiddleware, Body> {
     GovernorLayer::new(limits.clone()).error_handler(|refusal| refuse(&refusal))
 }
 
@@ -82,7 +82,7 @@ fn refuse(refusal: &GovernorError) -> Response<Body> {
 }
 
 /// Forgets clients that are quiet, until it is told to stop.
-pub(crate) async fn forget(limits: Limits, stop: CancellationToken) {
+pub(crate) async fn forget(limits: RequestLimits, stop: CancellationToken) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(FORGET_INTERVAL) => limits.limiter().retain_recent(),
@@ -101,19 +101,19 @@ mod tests {
     #[test]
     fn a_session_that_does_not_open_is_counted_by_its_address() {
         let key = STANDARD.encode([1; 32]);
-        let sealer = Arc::new(Sealer::new(&MasterKeys::new(("k", &key), None).unwrap()).unwrap());
+        let sealer = Arc::new(TokenSealer::new(&MasterKeys::new(("k", &key), None).unwrap()).unwrap());
         let session = Session { id: Uuid::from_u128(5), pool: "default".into() };
         let token = session.seal(&sealer).unwrap();
-        let clients = Clients(sealer);
+        let clients = ClientKeyExtractor(sealer);
         let client = |name: &str, value: &str| {
             clients.extract(&Request::builder().header(name, value).body(()).unwrap()).unwrap()
         };
-        assert_eq!(client("x-orchid-session", &token), Client::Session(session.id));
-        assert_eq!(client("x-orchid-session", "made-up"), Client::Peer(None));
+        assert_eq!(client("x-orchid-session", &token), ClientKey::Session(session.id));
+        assert_eq!(client("x-orchid-session", "made-up"), ClientKey::Peer(None));
         assert_eq!(
             client("x-tenant-id", &Uuid::from_u128(6).to_string()),
-            Client::Tenant(Uuid::from_u128(6))
+            ClientKey::Tenant(Uuid::from_u128(6))
         );
-        assert_eq!(client("x-tenant-id", "made-up"), Client::Peer(None));
+        assert_eq!(client("x-tenant-id", "made-up"), ClientKey::Peer(None));
     }
 }

@@ -6,7 +6,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
 use crate::{
-    commands::{CommandError, Fault},
+    commands::{CommandError, Diagnostic},
     store::{
         db::{TenantTx, Transaction},
         error::StoreError,
@@ -31,14 +31,14 @@ pub struct RequestKey {
 }
 
 /// A command, done once where the caller gave a request id.
-pub struct Once<W> {
+pub struct IdempotentCommand<W> {
     /// The caller's request id, if any.
     pub request: Option<RequestKey>,
     /// What to do.
     pub work: W,
 }
 
-impl<W> Transaction<TenantTx> for Once<W>
+impl<W> Transaction<TenantTx> for IdempotentCommand<W>
 where
     W: Transaction<TenantTx, Error = CommandError> + Send,
     W::Output: Serialize + DeserializeOwned + Sync,
@@ -66,8 +66,8 @@ async fn answered<T: DeserializeOwned>(tx: &TenantTx, request: &RequestKey) -> R
         .ok_or_else(|| StoreError::corrupt("request_log", "an entry that was there is gone"))?;
     if logged.method != request.method || logged.body_hash != request.body_hash {
         let message = format!("request id {} was used before, with another request", request.id);
-        let fault = Fault::new("REUSED", "/request_id", message);
-        return Err(CommandError::invalid("REQUEST_ID_REUSED", fault));
+        let diagnostic = Diagnostic::new("REUSED", "/request_id", message);
+        return Err(CommandError::invalid("REQUEST_ID_REUSED", diagnostic));
     }
     let done = serde_json::from_slice(&logged.response)
         .map_err(|error| StoreError::corrupt("request_log.response", error))?;

@@ -2,7 +2,7 @@
 
 /// Which page of a list.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Page<C> {
+pub struct PageRequest<C> {
     /// At most this many.
     pub size: usize,
     /// Where the page before ended; none at the beginning.
@@ -11,25 +11,25 @@ pub struct Page<C> {
 
 /// One page, and where the next begins.
 #[derive(Debug, Clone)]
-pub struct Listed<T, C> {
+pub struct ResultPage<T, C> {
     /// In the list's order.
     pub rows: Vec<T>,
     /// None at the end.
     pub next: Option<C>,
 }
 
-impl<C: Copy> Page<C> {
+impl<C: Copy> PageRequest<C> {
     /// How many rows to ask for: one more, to see whether there is a next page.
     pub fn limit(&self) -> i64 {
         i64::try_from(self.size).unwrap_or(i64::MAX).saturating_add(1)
     }
 
     /// Cuts what was asked for by [`limit`](Self::limit) to the page.
-    pub fn cut<T>(&self, mut rows: Vec<T>, cursor: impl Fn(&T) -> C) -> Listed<T, C> {
+    pub fn cut<T>(&self, mut rows: Vec<T>, cursor: impl Fn(&T) -> C) -> ResultPage<T, C> {
         let more = rows.len() > self.size;
         rows.truncate(self.size);
         let next = if more { rows.last().map(cursor) } else { None };
-        Listed { rows, next }
+        ResultPage { rows, next }
     }
 }
 
@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn the_last_page_has_no_next_even_where_it_is_full() {
-        let page = Page { size: 2, after: None };
+        let page = PageRequest { size: 2, after: None };
         assert_eq!(page.cut(vec![3, 2, 1], |row| *row).next, Some(2));
         assert_eq!(page.cut(vec![2, 1], |row| *row).next, None);
         assert_eq!(page.cut(vec![3, 2, 1], |row| *row).rows, [3, 2]);

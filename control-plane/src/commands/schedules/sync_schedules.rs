@@ -16,24 +16,33 @@ use crate::store::{
 
 /// What became of the times at which a plan runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Times {
+pub enum TimingChange {
     /// They are what they were.
-    Same,
+    Unchanged,
     /// They are others: what the old ones left open does not count.
-    Others,
+    Changed,
 }
 
 /// Brings the schedules of all plans of an integration up to date.
-pub async fn integration(tx: &TenantTx, integration_id: Uuid, now: DateTime<Utc>) -> Result<(), StoreError> {
+pub async fn sync_integration(
+    tx: &TenantTx,
+    integration_id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
     let configs = configs::names(tx, integration_id).await?;
     for plan in plans::of_integration(tx, integration_id).await? {
-        for_configs(tx, &plan, &configs, Times::Same, now).await?;
+        for_configs(tx, &plan, &configs, TimingChange::Unchanged, now).await?;
     }
     Ok(())
 }
 
 /// Brings the schedules of one plan up to date.
-pub async fn plan(tx: &TenantTx, plan: &Plan, times: Times, now: DateTime<Utc>) -> Result<(), StoreError> {
+pub async fn sync_plan(
+    tx: &TenantTx,
+    plan: &Plan,
+    times: TimingChange,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
     let configs = configs::names(tx, plan.integration_id).await?;
     for_configs(tx, plan, &configs, times, now).await
 }
@@ -50,7 +59,7 @@ async fn for_configs(
     tx: &TenantTx,
     plan: &Plan,
     configs: &[ConfigName],
-    times: Times,
+    times: TimingChange,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let wanted: HashSet<Uuid> = configs_of(plan, configs).map(|config| config.id).collect();
@@ -73,7 +82,7 @@ async fn for_configs(
     let mut changes = Vec::new();
     for row in &there {
         let is_going = row.current_execution_id.is_some();
-        let dues = row.rules()?.changed(row.due_times(), now, is_going, times == Times::Others);
+        let dues = row.rules()?.changed(row.due_times(), now, is_going, times == TimingChange::Changed);
         if dues != row.due_times() {
             changes.push((row.id, dues));
         }

@@ -22,9 +22,9 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::{
-    api::{body, error},
+    api::{error, message_size},
     commands::fleet::Session,
-    keys::Sealer,
+    keys::TokenSealer,
     settings::AuthMode,
     store::{db::Databases, tenants},
 };
@@ -43,21 +43,21 @@ pub(crate) enum Caller {
     /// Who runs the installation.
     Operator,
     /// An executor that wants to join; its token opens these pools.
-    Joiner(Vec<String>),
+    JoiningExecutor(Vec<String>),
     /// A registered executor.
     Session(Session),
 }
 
 /// Lets callers in.
-pub(crate) struct Door {
+pub(crate) struct Authenticator {
     pub(crate) mode: AuthMode,
     pub(crate) pool_tokens: Vec<(String, Secret)>,
-    pub(crate) sealer: Arc<Sealer>,
+    pub(crate) sealer: Arc<TokenSealer>,
     pub(crate) databases: Databases,
     pub(crate) known_tenants: Mutex<HashMap<Uuid, Instant>>,
 }
 
-impl Door {
+impl Authenticator {
     /// Who calls a method, if it may be called by them; none for methods that are not Orchid's.
     async fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Option<Caller>, Status> {
         match permission_of(path) {
@@ -128,7 +128,7 @@ fn joiner(pool_tokens: &[(String, Secret)], headers: &HeaderMap) -> Result<Calle
         .filter(|(_, token)| bool::from(token.expose().as_bytes().ct_eq(presented.as_bytes())))
         .map(|(pool, _)| pool.clone())
         .collect();
-    if pools.is_empty() { Err(refuse("the token opens no pool")) } else { Ok(Caller::Joiner(pools)) }
+    if pools.is_empty() { Err(refuse("the token opens no pool")) } else { Ok(Caller::JoiningExecutor(pools)) }
 }
 
 /// The session token that a request carries.
@@ -136,7 +136,7 @@ pub(crate) fn session_header(headers: &HeaderMap) -> Option<&str> {
     headers.get(SESSION_HEADER)?.to_str().ok()
 }
 
-fn session(sealer: &Sealer, headers: &HeaderMap) -> Result<Caller, Status> {
+fn session(sealer: &TokenSealer, headers: &HeaderMap) -> Result<Caller, Status> {
     let token = session_header(headers).ok_or_else(|| {
         let message =
             format!("send the session's token as metadata {SESSION_HEADER}; Register answers with it");
@@ -147,24 +147,24 @@ fn session(sealer: &Sealer, headers: &HeaderMap) -> Result<Caller, Status> {
 
 /// Puts the door before all services.
 #[derive(Clone)]
-pub(crate) struct DoorLayer(pub(crate) Arc<Door>);
+pub(crate) struct AuthLayer(pub(crate) Arc<Authenticator>);
 
-impl<S> Layer<S> for DoorLayer {
-    type Service = DoorService<S>;
+impl<S> Layer<S> for AuthLayer {
+    type Service = AuthService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        DoorService { door: self.0.clone(), inner }
+        AuthService { door: self.0.clone(), inner }
     }
 }
 
 /// A service behind the door.
 #[derive(Clone)]
-pub(crate) struct DoorService<S> {
-    door: Arc<Door>,
+pub(crate) struct AuthService<S> {
+    door: Arc<Authenticator>,
     inner: S,
 }
 
-impl<S> Service<Request<Body>> for DoorService<S>
+impl<S> Service<Request<Body>> for AuthService<S>
 where
     S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
     S::Future: Send,
@@ -195,7 +195,7 @@ where
                     if let Some(caller) = caller {
                         request.extensions_mut().insert(caller);
                     }
-                    Ok(body::explain_oversize(inner.call(request).await?))
+                    Ok(message_size::explain_oversize(inner.call(request).await?))
                 }
                 Err(status) => Ok(status.into_http()),
             }
@@ -230,8 +230,11 @@ mod tests {
         let tokens = [("default", "t1"), ("big", "t2"), ("also-big", "t2")]
             .map(|(pool, token)| (pool.to_owned(), Secret::new(token)));
         let join = |value| joiner(&tokens, &headers("authorization", value));
-        assert_eq!(join("Bearer t1").unwrap(), Caller::Joiner(vec!["default".to_owned()]));
-        assert_eq!(join("Bearer t2").unwrap(), Caller::Joiner(vec!["big".to_owned(), "also-big".to_owned()]));
+        assert_eq!(join("Bearer t1").unwrap(), Caller::JoiningExecutor(vec!["default".to_owned()]));
+        assert_eq!(
+            join("Bearer t2").unwrap(),
+            Caller::JoiningExecutor(vec!["big".to_owned(), "also-big".to_owned()])
+        );
         for bad in ["Bearer t", "Bearer ", "t1", "Basic t1", "Bearer t1 "] {
             assert_eq!(join(bad).unwrap_err().code(), Code::Unauthenticated, "{bad}");
         }
@@ -241,7 +244,7 @@ mod tests {
     #[test]
     fn a_session_token_that_was_not_sealed_here_is_refused() {
         let key = |byte: u8| STANDARD.encode([byte; 32]);
-        let sealer = |byte| Sealer::new(&MasterKeys::new(("k", &key(byte)), None).unwrap()).unwrap();
+        let sealer = |byte| TokenSealer::new(&MasterKeys::new(("k", &key(byte)), None).unwrap()).unwrap();
         let made = Session { id: Uuid::from_u128(1), pool: "default".to_owned() };
         let token = made.seal(&sealer(1)).unwrap();
         let open = |byte, token: &str| session(&sealer(byte), &headers("x-orchid-session", token));

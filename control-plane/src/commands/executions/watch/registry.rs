@@ -17,18 +17,18 @@ const MAX_WATCHED: usize = 10_000;
 
 /// The cells.
 #[derive(Default)]
-pub(super) struct Board {
+pub(super) struct WatchRegistry {
     cells: Mutex<HashMap<(Uuid, Uuid), Sender<Execution>>>,
 }
 
 /// There is no room for another cell.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Full;
+pub(super) struct RegistryFull;
 
-impl Board {
+impl WatchRegistry {
     /// A new watcher's end of an execution's cell. It sees the newest state first, and then the end of the channel where that is
     /// terminal.
-    pub(super) fn subscribe(&self, execution: Execution) -> Result<Receiver<Execution>, Full> {
+    pub(super) fn subscribe(&self, execution: Execution) -> Result<Receiver<Execution>, RegistryFull> {
         let mut cells = self.cells();
         let key = (execution.tenant_id, execution.id);
         let mut receiver = match cells.get(&key) {
@@ -38,7 +38,7 @@ impl Board {
                 receiver
             }
             None if has_ended(&execution) => channel(execution).1,
-            None if cells.len() >= MAX_WATCHED => return Err(Full),
+            None if cells.len() >= MAX_WATCHED => return Err(RegistryFull),
             None => {
                 let (cell, receiver) = channel(execution);
                 cells.insert(key, cell);
@@ -105,7 +105,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_slow_watcher_skips_states_and_sees_the_last_then_the_end() {
-        let board = Board::default();
+        let board = WatchRegistry::default();
         let mut receiver = board.subscribe(at(1, "queued")).unwrap();
         board.show(vec![at(2, "running")]);
         board.show(vec![at(3, "running")]);
@@ -118,7 +118,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_has_ended_already_is_seen_once() {
-        let board = Board::default();
+        let board = WatchRegistry::default();
         let mut receiver = board.subscribe(at(9, "failed")).unwrap();
         receiver.changed().await.unwrap();
         assert_eq!(receiver.borrow_and_update().state, "failed");
@@ -127,7 +127,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_older_state_never_replaces_a_newer_one() {
-        let board = Board::default();
+        let board = WatchRegistry::default();
         let mut first = board.subscribe(at(5, "running")).unwrap();
         let mut second = board.subscribe(at(4, "queued")).unwrap();
         board.show(vec![at(3, "queued")]);
@@ -137,7 +137,7 @@ mod tests {
 
     #[test]
     fn what_nobody_watches_is_not_asked_for() {
-        let board = Board::default();
+        let board = WatchRegistry::default();
         let receiver = board.subscribe(at(1, "queued")).unwrap();
         assert_eq!(board.seen().len(), 1);
         drop(receiver);
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn another_tenants_execution_of_the_same_id_is_another_cell() {
-        let board = Board::default();
+        let board = WatchRegistry::default();
         let _mine = board.subscribe(at(1, "queued")).unwrap();
         let mut theirs =
             board.subscribe(Execution { tenant_id: Uuid::from_u128(99), ..at(1, "queued") }).unwrap();
@@ -156,11 +156,11 @@ mod tests {
 
     #[test]
     fn a_full_board_refuses_another_cell_and_lets_more_watch_what_it_has() {
-        let board = Board::default();
+        let board = WatchRegistry::default();
         let other = |number: u128| Execution { id: Uuid::from_u128(number), ..at(1, "queued") };
         let held: Vec<_> =
             (0..MAX_WATCHED as u128).map(|number| board.subscribe(other(number)).unwrap()).collect();
-        assert_eq!(board.subscribe(other(1 << 64)).err(), Some(Full));
+        assert_eq!(board.subscribe(other(1 << 64)).err(), Some(RegistryFull));
         assert!(board.subscribe(other(0)).is_ok());
         assert_eq!(held.len(), MAX_WATCHED);
     }

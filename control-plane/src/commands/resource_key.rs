@@ -2,25 +2,25 @@
 
 use std::fmt;
 
-use crate::commands::Fault;
+use crate::commands::Diagnostic;
 
 const MAX_LEN: usize = 128;
 
 /// A name that fits `[a-z0-9][a-z0-9._-]{0,127}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Key(String);
+pub struct ResourceKey(String);
 
-impl Key {
+impl ResourceKey {
     /// Parses a name that stands at a pointer of a document.
-    pub fn parse(text: &str, pointer: &str) -> Result<Self, Fault> {
+    pub fn parse(text: &str, pointer: &str) -> Result<Self, Diagnostic> {
         if text.is_empty() {
-            return Err(Fault::new("REQUIRED", pointer, "a key is required"));
+            return Err(Diagnostic::new("REQUIRED", pointer, "a key is required"));
         }
         if is_key(text) {
             return Ok(Self(text.to_owned()));
         }
         let message = format!("{text:?} is not a key: [a-z0-9][a-z0-9._-]{{0,127}}");
-        Err(Fault::new("INVALID_VALUE", pointer, message).suggest(nearest(text)))
+        Err(Diagnostic::new("INVALID_VALUE", pointer, message).suggest(nearest(text)))
     }
 
     /// As text.
@@ -29,7 +29,7 @@ impl Key {
     }
 }
 
-impl fmt::Display for Key {
+impl fmt::Display for ResourceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -63,10 +63,10 @@ mod tests {
         let cases =
             [("", None), ("My Plan", Some("my-plan")), ("-a", Some("a")), ("a/b", Some("a-b")), ("ü", None)];
         for (text, suggestion) in cases {
-            let fault = Key::parse(text, "/key").err().unwrap();
-            assert_eq!(fault.suggestion.as_deref(), suggestion, "{text:?}");
+            let diagnostic = ResourceKey::parse(text, "/key").err().unwrap();
+            assert_eq!(diagnostic.suggestion.as_deref(), suggestion, "{text:?}");
         }
-        assert!(Key::parse(&"a".repeat(129), "/key").is_err());
-        assert_eq!(Key::parse("a.b_c-9", "/key").unwrap().as_str(), "a.b_c-9");
+        assert!(ResourceKey::parse(&"a".repeat(129), "/key").is_err());
+        assert_eq!(ResourceKey::parse("a.b_c-9", "/key").unwrap().as_str(), "a.b_c-9");
     }
 }
