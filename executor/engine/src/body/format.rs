@@ -41,6 +41,7 @@ impl BodyFormat {
             | "application/json-lines"
             | "application/jsonlines" => Self::JsonLines,
             other if other.ends_with("+json") => Self::Json,
+            // Only `application/*+xml`: `image/svg+xml`, for one, is treated as binary.
             other if other.ends_with("+xml") && other.starts_with("application/") => Self::Xml,
             other if other.starts_with("text/") => Self::Text,
             _ => Self::Binary,

@@ -1,8 +1,9 @@
 //! Response bodies: from bytes to values and rows.
 //!
-//! The input is a decompressed body, whole or in pieces, with its content type and the step's rules.
-//! The output is a [`Body`] for expressions and messages, or rows one by one from a [`RowReader`],
-//! each as the received bytes. Nothing here does I/O, and no buffer grows beyond its given limit.
+//! The input is a decompressed body, whole or in pieces, with its content type and the step's
+//! rules. The output is a [`Body`] for expressions and messages, or rows one by one from a
+//! [`RowReader`], each as the received bytes. Nothing here does I/O, and no buffer grows beyond its
+//! given limit.
 
 mod charset;
 mod error;

@@ -10,8 +10,8 @@ use crate::message::body::MessageBody;
 /// A body that was read.
 #[derive(Debug, Clone)]
 pub(crate) enum Body {
-    /// JSON, or a format converted to JSON: XML to an object, CSV and JSON lines to a list. `text` is
-    /// valid UTF-8 and parses; `value` holds only the parts that expressions read.
+    /// JSON, or a format converted to JSON: XML to an object, CSV and JSON lines to a list. `text`
+    /// is valid UTF-8 and parses; `value` holds only the parts that expressions read.
     Json { text: Bytes, value: Value },
     /// Text of a type that is not JSON.
     Text(String),
@@ -46,6 +46,7 @@ impl Body {
         match self {
             Self::Json { text, .. } => MessageBody::json(text),
             Self::Text(text) => MessageBody::text(text),
+            // Messages are JSON: bytes travel in the same form in which expressions see them.
             Self::Binary { .. } => MessageBody::binary(self.value().to_json()),
             Self::Empty => MessageBody::empty(),
         }

@@ -1,7 +1,7 @@
 //! Reads the elements of a list inside a whole JSON body one by one, each as a slice of it.
 //!
-//! The input is valid JSON and a plain path to the list. The text is scanned once from front to back,
-//! only as far as elements are requested; nothing is decoded and only the offset is kept.
+//! The input is valid JSON and a plain path to the list. The text is scanned once from front to
+//! back, only as far as elements are requested; nothing is decoded and only the offset is kept.
 
 use bytes::Bytes;
 use orchid_plan::{PathSegment, PlainPath};
@@ -52,6 +52,7 @@ impl RawList {
                 list.scanner.offset += 1;
                 list.state = ListState::BeforeFirst;
             }
+            // The text is valid JSON, so `n` can only begin null.
             Some(b'n') => {
                 list.scanner.skip_value()?;
                 list.close()?;
@@ -66,8 +67,8 @@ impl RawList {
         self.found
     }
 
-    /// Returns the next element, or `None` at the end of the list. After an error it returns the same
-    /// error.
+    /// Returns the next element, or `None` at the end of the list. After an error it returns the
+    /// same error.
     pub(super) fn next(&mut self) -> Result<Option<Bytes>, DecodeError> {
         match &self.failure {
             Some(error) => Err(error.clone()),
@@ -79,6 +80,7 @@ impl RawList {
         if self.state == ListState::Ended {
             return Ok(None);
         }
+        // Elements are sliced, not copied: they share the body's memory.
         if !self.scanner.next_list_element(self.state == ListState::BeforeFirst)? {
             self.state = ListState::Ended;
             self.close()?;
@@ -113,7 +115,8 @@ impl RawList {
         }
     }
 
-    /// Scans the rest of the text, since a second occurrence of a member on the path may still come.
+    /// Scans the rest of the text, since a second occurrence of a member on the path may still
+    /// come.
     fn close(&mut self) -> Result<(), DecodeError> {
         while let Some(level) = self.open_levels.checked_sub(1) {
             match self.path.get(level) {
@@ -189,8 +192,8 @@ impl JsonScanner {
         Ok(true)
     }
 
-    /// Moves to the start of a member's value; false behind the end of the object. `first` means that
-    /// the scanner is right after the opening brace, not after a value.
+    /// Moves to the start of a member's value; false behind the end of the object. `first` means
+    /// that the scanner is right after the opening brace, not after a value.
     fn find_member(&mut self, wanted: &str, mut first: bool) -> Result<bool, DecodeError> {
         while self.next_of(b'}', first)? {
             first = false;
@@ -219,9 +222,11 @@ impl JsonScanner {
         let mut before = u64::from(index.unsigned_abs());
         // A negative index counts from the end, which takes a scan of the whole list to find.
         if index < 0 {
+            // The clone only copies a reference to the text and an offset.
             let elements = self.clone().count_elements()?;
             match elements.checked_sub(before) {
                 Some(number) => before = number,
+                // An index before the start is out of range: skipping everything finds nothing.
                 None => before = elements,
             }
         }

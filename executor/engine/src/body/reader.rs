@@ -13,15 +13,15 @@ use super::stream::lines::LinesParser;
 use super::stream::row_decoder::{RowDecoder, RowFormat, RowParser};
 use super::xml;
 
-/// Largest size of a body converted to JSON, as a multiple of `max_bytes`: in JSON, each row of a CSV
-/// repeats the field names.
+/// Largest size of a body converted to JSON, as a multiple of `max_bytes`: in JSON, each row of a
+/// CSV repeats the field names.
 const GROWTH_MAX: u64 = 8;
 
 /// The rules for reading the body of one response.
 pub(crate) struct BodyReader<'a> {
     pub(crate) rules: &'a ResponseRules,
     pub(crate) content_type: &'a str,
-    /// Whether the response cannot have a body: a 204, or a response to HEAD.
+    /// True if the response cannot have a body: a 204, or a response to HEAD.
     pub(crate) bodiless: bool,
     /// The parts of a JSON body that expressions read; only these become values.
     pub(crate) parts: &'a PathSelection,
@@ -38,6 +38,7 @@ impl BodyReader<'_> {
         }
         match BodyFormat::detect(self.rules, self.content_type) {
             BodyFormat::Json => self.json(bytes),
+            // Many APIs send plain text errors without a content type.
             BodyFormat::JsonOrText => self.json(bytes).or_else(|_| Ok(Body::Text(self.text(bytes)))),
             BodyFormat::JsonLines => self.list(bytes, true, RowParser::Lines(LinesParser::new(usize::MAX))),
             BodyFormat::Csv => self.list(
@@ -118,6 +119,7 @@ impl BodyReader<'_> {
     /// Converts the rows of a format to one JSON list.
     fn list(&self, bytes: &Bytes, json: bool, mut parser: RowParser) -> Result<Body, DecodeError> {
         let text = charset::decode_strict(bytes, charset::declared(self.rules, self.content_type, json)?)?;
+        // Checked after each row: the list itself must not outgrow the memory.
         let max = usize::try_from(self.rules.max_bytes.saturating_mul(GROWTH_MAX)).unwrap_or(usize::MAX);
         let mut list = Vec::with_capacity(text.len() + 2);
         let mut offset = 0;
@@ -126,6 +128,7 @@ impl BodyReader<'_> {
             if list.len() > max {
                 return Err(DecodeError::TooLarge(max));
             }
+            // The parser appends the next row directly behind the comma, without a copy.
             list.push(b',');
         }
         // The last row left a comma behind it.

@@ -20,8 +20,8 @@ pub(crate) enum RowReader {
 }
 
 impl RowReader {
-    /// Creates a reader of the rows at a path of valid JSON. A missing member, an index out of range
-    /// and null mean no rows.
+    /// Creates a reader of the rows at a path of valid JSON. A missing member, an index out of
+    /// range and null mean no rows.
     ///
     /// # Errors
     /// If the value at the path is not a list, or a member on the path occurs twice. The latter may
@@ -57,6 +57,7 @@ impl RowReader {
                 if *taken >= list.length().unwrap_or_default() {
                     return Ok(NextRow::End);
                 }
+                // Rows that an expression computed have no bytes of their own and are printed.
                 let row = list.index(*taken).to_json();
                 *taken += 1;
                 Ok(NextRow::Row(row.into()))

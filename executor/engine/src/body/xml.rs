@@ -30,6 +30,7 @@ pub(super) fn to_json(text: &str, arrays: &[String]) -> Result<Vec<u8>, DecodeEr
     let mut reader = Reader::from_str(text);
     let mut builder = JsonBuilder::new(arrays);
     loop {
+        // Offsets only become lines when an error needs one: counting lines is not free.
         let (offset, result) = match reader.read_event() {
             Ok(Event::Eof) => break,
             Ok(event) => (reader.buffer_position(), builder.handle(&event)),
@@ -41,6 +42,7 @@ pub(super) fn to_json(text: &str, arrays: &[String]) -> Result<Vec<u8>, DecodeEr
 }
 
 fn error_at(text: &str, offset: usize, what: String) -> DecodeError {
+    // An unclosed element is only noticed at the end of the text, hence the bound.
     let before = &text.as_bytes()[..offset.min(text.len())];
     DecodeError::Xml { line: 1 + before.iter().filter(|byte| **byte == b'\n').count(), what }
 }
@@ -98,6 +100,7 @@ impl<'a> JsonBuilder<'a> {
             }
             Event::Text(text) => self.push_text(&text.xml10_content(), false),
             Event::CData(text) => self.push_text(&text.xml10_content(), true),
+            // Character references first; of named entities only the five of XML 1.0 exist here.
             Event::GeneralRef(reference) => match reference.resolve_char_ref() {
                 Ok(Some(character)) => self.push_text(character.encode_utf8(&mut [0; 4]), true),
                 Ok(None) => match escape::resolve_xml_entity(reference) {
@@ -112,6 +115,7 @@ impl<'a> JsonBuilder<'a> {
 
     fn start_element(&mut self, start: &BytesStart<'_>) -> Result<(), String> {
         let name = start.local_name().as_ref().to_owned();
+        // Checked when an element opens, so that hostile nesting never builds up.
         if self.open.len() >= DEPTH_MAX {
             return Err(format!("elements are nested more than {DEPTH_MAX} levels deep"));
         }
@@ -121,6 +125,7 @@ impl<'a> JsonBuilder<'a> {
         let mut members = MemberList::default();
         for attribute in start.attributes() {
             let attribute = attribute.map_err(|error| error.to_string())?;
+            // xmlns declarations only explain prefixes, which are dropped too.
             if attribute.key.as_namespace_binding().is_some() {
                 continue;
             }
@@ -133,6 +138,7 @@ impl<'a> JsonBuilder<'a> {
     }
 
     fn end_element(&mut self) {
+        // The reader has already refused end tags without a start tag.
         let Some(element) = self.open.pop() else { return };
         let is_list = self.arrays.contains(element.name.as_str());
         let (name, json) = element.into_json();
@@ -142,6 +148,7 @@ impl<'a> JsonBuilder<'a> {
 
     fn push_text(&mut self, text: &str, escaped: bool) -> Result<(), String> {
         let Some(element) = self.open.last_mut() else {
+            // Line breaks around the root element are normal; anything else there is an error.
             return match text.trim_matches(SPACE).is_empty() && !escaped {
                 true => Ok(()),
                 false => Err("unexpected text outside of the root element".to_owned()),
@@ -149,6 +156,7 @@ impl<'a> JsonBuilder<'a> {
         };
         let start = element.text.len();
         element.text.push_str(text);
+        // Several escaped parts count as one range: white space between them is content as well.
         if escaped {
             let first = element.escaped.map_or(start, |(first, _)| first);
             element.escaped = Some((first, element.text.len()));
@@ -170,6 +178,7 @@ impl<'a> JsonBuilder<'a> {
 impl OpenElement {
     fn into_json(mut self) -> (String, Vec<u8>) {
         let json = match (self.own_text(), self.members.list.is_empty()) {
+            // An empty element carries no information about its type, so it is null, not "".
             (None, true) => b"null".to_vec(),
             (Some(text), true) => json_string(text),
             (None, false) => self.members.into_json(),
@@ -202,12 +211,14 @@ impl MemberList {
             self.index.get(name).copied()
         };
         if let Some(member) = index.and_then(|index| self.list.get_mut(index)) {
+            // A repeated name makes the member a list; its values are separated as they arrive.
             member.is_list = true;
             member.values.push(b',');
             member.values.extend_from_slice(value);
             return;
         }
         self.list.push(NamedValues { name: name.to_owned(), values: value.to_vec(), is_list });
+        // The first overflow indexes all members so far, later ones add one entry each.
         if self.list.len() > UNINDEXED_MAX {
             let known = self.index.len();
             let new = self.list.iter().enumerate().skip(known);

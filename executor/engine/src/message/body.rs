@@ -45,8 +45,8 @@ pub(crate) struct MessageBody {
     content: ArrayContent,
 }
 
-/// The content of the array. Bodies can be large: `Bytes` are shared, and nothing is copied until it
-/// is written into a message.
+/// The content of the array. Bodies can be large: `Bytes` are shared, and nothing is copied until
+/// it is written into a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum ArrayContent {
     /// A received array with its brackets.
@@ -65,6 +65,7 @@ impl MessageBody {
     pub(crate) fn json(text: &Bytes) -> Self {
         let text = text.slice_ref(text.trim_ascii());
         match text.first() {
+            // The JSON is valid, so its first byte determines its type.
             None | Some(b'n') => Self::empty(),
             Some(b'[') => Self { kind: BodyKind::Array, content: ArrayContent::Array(text) },
             Some(b'{') => Self::listed(BodyKind::Object, vec![text]),
@@ -97,6 +98,7 @@ impl MessageBody {
         match &self.content {
             ArrayContent::Array(array) => array.len(),
             ArrayContent::Elements(elements) => {
+                // Exact, since it decides whether a message fits and how much to allocate.
                 let commas = elements.len().saturating_sub(1);
                 elements.iter().map(Bytes::len).sum::<usize>() + commas + 2
             }

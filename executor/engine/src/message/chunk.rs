@@ -8,7 +8,8 @@ use super::exchange::HttpExchange;
 use super::kafka::Message;
 use super::origin::MessageOrigin;
 
-/// Reserved bytes for the numbers that differ between chunks: the measured overhead is that of chunk 0.
+/// Reserved bytes for the numbers that differ between chunks: the measured overhead is that of
+/// chunk 0.
 const CHUNK_NUMBERS_RESERVE: usize = 32;
 
 /// Smallest message limit at which the overhead around a body is negligible, so that small batches
@@ -48,6 +49,8 @@ impl PageEnvelope<'_> {
         if message.size() <= self.max_bytes {
             return Ok(vec![message]);
         }
+        // Only arrays have borders at which consumers can rejoin chunks; objects and texts have
+        // none.
         let (BodyKind::Array, Some(elements)) = (body.kind, body.elements()) else {
             return Err(MessageTooLarge { row: None, size: message.size() });
         };
@@ -123,6 +126,7 @@ impl MessageBatch {
         let small = self.used + row.len() < max && extras < max;
         let mut full = None;
         if !small {
+            // The overhead is the same for every chunk of the page, so it is measured once.
             let room = *self.room.get_or_insert_with(|| page.max_bytes.saturating_sub(page.overhead()));
             if row.len() > room {
                 return Err(MessageTooLarge {
@@ -139,9 +143,10 @@ impl MessageBatch {
         Ok(full)
     }
 
-    /// Returns the message of the rows so far. Without rows there is none, unless `last` ends a page
-    /// with earlier chunks or an array: consumers then need a message with `last_chunk`.
+    /// Returns the message of the rows so far. Without rows there is none, unless `last` ends a
+    /// page with earlier chunks or an array: consumers then need a message with `last_chunk`.
     pub(crate) fn flush(&mut self, page: &PageEnvelope<'_>, last: bool) -> Option<Message> {
+        // An empty array is a body of its own and must be emitted.
         let ends_empty = last && (self.chunk > 0 || self.kind == BodyKind::Array);
         if self.rows.is_empty() && !ends_empty {
             return None;

@@ -65,7 +65,7 @@ pub(crate) struct ErrorReport<'a> {
     pub(crate) error: &'a ExecutionError,
     /// Number of tries after the first.
     pub(crate) retries: u32,
-    /// Whether the execution continues.
+    /// True if the execution continues.
     pub(crate) ignored: bool,
     /// Number of earlier errors of the same page.
     pub(crate) chunk: u32,
@@ -128,6 +128,8 @@ pub(crate) fn error_message(
     if message.size() <= max_bytes {
         return message;
     }
+    // Headers and URL alone may still be too large with the text; the error matters more than the
+    // body.
     let shorter = make(&truncated(&body));
     if shorter.size() <= max_bytes { shorter } else { make(&MessageBody::empty()) }
 }
@@ -140,6 +142,7 @@ fn truncated(body: &MessageBody) -> MessageBody {
     {
         return MessageBody::text(json::truncate_text(&text, ERROR_TEXT_MAX));
     }
+    // A single element is shown without the brackets that messages put around it.
     let inner = match body.kind {
         BodyKind::Array | BodyKind::Rows => array.as_slice(),
         BodyKind::Object | BodyKind::Scalar | BodyKind::Text | BodyKind::Binary | BodyKind::Empty => {
@@ -168,6 +171,7 @@ fn assemble(
         last_chunk: chunk.last,
         timestamp: timestamp(page.time),
     });
+    // Allocated once: bodies are large, and growing would copy them several times.
     let mut payload = Vec::with_capacity(1024 + exchange.0.len() + body.size() + extracted.len());
     payload.push(b'{');
     for members in [&origin.head, &location, &origin.trace, &exchange.0] {
@@ -177,11 +181,13 @@ fn assemble(
     payload.extend_from_slice(b"\"body_kind\":\"");
     payload.extend_from_slice(body.kind.as_str().as_bytes());
     payload.extend_from_slice(b"\",\"response_body\":");
+    // The id hashes the body where it already is in the payload instead of printing it twice.
     let body_at = payload.len();
     body.write(&mut payload);
     let body_at = body_at..payload.len();
     payload.extend_from_slice(b",\"extracted_data\":");
     payload.extend_from_slice(extracted);
+    // `steps` is omitted rather than null: it is also a tenth field of the message id.
     if !steps.is_empty() {
         payload.extend_from_slice(b",\"steps\":");
         payload.extend_from_slice(steps);

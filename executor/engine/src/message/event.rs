@@ -37,8 +37,9 @@ struct StartedEvent<'a> {
 
 /// Creates the event of an attempt's start. `progress` is that of earlier attempts.
 ///
-/// The message id differs for each attempt, since it also hashes the fence: it is the [`fingerprint`]
-/// of execution id, type and fence. The position is that of the execution and stays the same.
+/// The message id differs for each attempt, since it also hashes the fence: it is the
+/// [`fingerprint`] of execution id, type and fence. The position is that of the execution and stays
+/// the same.
 pub fn started(
     identity: &ExecutionIdentity,
     trace: &TraceContext,
@@ -73,6 +74,7 @@ pub fn started(
         message_id: fingerprint(&[event.execution_id.as_bytes(), STARTED.as_bytes(), fence.as_bytes()]),
         position: position.to_hex(),
     };
+    // Printing a struct of strings and numbers cannot fail.
     let payload = serde_json::to_vec(&event).unwrap_or_default();
     Message {
         topic: Topic::Events,

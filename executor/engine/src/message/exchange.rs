@@ -43,7 +43,8 @@ struct ExchangeFields<'a> {
     duration_ms: Option<u64>,
 }
 
-/// A redacted request and response: JSON members `"request_url"` to `"duration_ms"`, without braces.
+/// A redacted request and response: JSON members `"request_url"` to `"duration_ms"`, without
+/// braces.
 pub(crate) struct HttpExchange(pub(super) Vec<u8>);
 
 impl HttpExchange {
@@ -82,9 +83,11 @@ impl Serialize for JoinedHeaders<'_> {
 fn join_headers<'a>(headers: &'a [(String, String)], redactor: &Redactor) -> JoinedHeaders<'a> {
     let mut all: Vec<(&str, Cow<'_, str>)> =
         headers.iter().map(|(name, value)| (name.as_str(), redactor.header(name, value))).collect();
+    // A stable order makes equal requests print equal bytes; repeated headers keep their sequence.
     all.sort_by_key(|(name, _)| *name);
     all.dedup_by(|(name, value), (before, text)| {
         let same = name == before;
+        // A list of redacted values would only reveal how many there were.
         if same && text != REDACTED {
             let text = text.to_mut();
             text.push_str(", ");

@@ -1,8 +1,8 @@
 //! Positions and ids of messages.
 //!
-//! A **position** identifies where in an execution a message comes from; it is the same again after a
-//! crash. A **message id** identifies position and content: the same id means the same bytes, so that
-//! consumers can drop duplicates.
+//! A **position** identifies where in an execution a message comes from; it is the same again after
+//! a crash. A **message id** identifies position and content: the same id means the same bytes, so
+//! that consumers can drop duplicates.
 
 use sha2::{Digest, Sha256};
 
@@ -23,8 +23,8 @@ pub(crate) struct MessagePosition<'a> {
 }
 
 impl MessagePosition<'_> {
-    /// Returns the `orchid-position` header: the first 16 bytes, as hex, of the SHA-256 of execution id,
-    /// type, step path and chunk, joined by newlines.
+    /// Returns the `orchid-position` header: the first 16 bytes, as hex, of the SHA-256 of
+    /// execution id, type, step path and chunk, joined by newlines.
     pub(crate) fn to_hex(&self) -> String {
         let joined = format!("{}\n{}\n{}\n{}", self.execution_id, self.kind, self.step_path, self.chunk);
         hex::encode(&Sha256::digest(joined)[..HASH_BYTES])
@@ -42,20 +42,20 @@ pub(crate) struct MessageContent<'a> {
     pub(crate) extracted_data: &'a [u8],
     /// The JSON object `steps`; empty if the message has none.
     pub(crate) steps: &'a [u8],
-    /// Whether this is the last chunk of the page.
+    /// True for the last chunk of the page.
     pub(crate) last_chunk: bool,
     /// The JSON object `error`, or `null`.
     pub(crate) error: &'a [u8],
 }
 
 impl MessageContent<'_> {
-    /// Returns the `orchid-message-id` header: the first 16 bytes, as hex, of the BLAKE3 hash of nine
-    /// fields, each preceded by its length in bytes as a big-endian `u64`.
+    /// Returns the `orchid-message-id` header: the first 16 bytes, as hex, of the BLAKE3 hash of
+    /// nine fields, each preceded by its length in bytes as a big-endian `u64`.
     ///
     /// The fields are execution id, type, step path, chunk (decimal), body kind, `response_body`,
-    /// `extracted_data`, `last_chunk` (`true` or `false`) and `error`; `steps` follows as a tenth field
-    /// if the message has it. JSON fields are hashed as the bytes in the payload; a field that messages
-    /// of this type lack counts as `null`.
+    /// `extracted_data`, `last_chunk` (`true` or `false`) and `error`; `steps` follows as a tenth
+    /// field if the message has it. JSON fields are hashed as the bytes in the payload; a field
+    /// that messages of this type lack counts as `null`.
     pub(crate) fn message_id(&self, position: &MessagePosition<'_>) -> String {
         let chunk = position.chunk.to_string();
         let last: &[u8] = if self.last_chunk { b"true" } else { b"false" };
@@ -71,7 +71,8 @@ impl MessageContent<'_> {
             self.error,
             self.steps,
         ];
-        // BLAKE3, since every body passes through it: SHA-256 took a sixth of the time of a 1 MiB page.
+        // BLAKE3, since every body passes through it: SHA-256 took a sixth of the time of a 1 MiB
+        // page.
         let mut hash = blake3::Hasher::new();
         for field in if self.steps.is_empty() { &fields[..9] } else { &fields } {
             hash.update(&(field.len() as u64).to_be_bytes());
@@ -81,8 +82,8 @@ impl MessageContent<'_> {
     }
 }
 
-/// Returns the first 16 bytes, as hex, of the SHA-256 of fields, each preceded by its length so that
-/// different lists of fields never hash the same bytes.
+/// Returns the first 16 bytes, as hex, of the SHA-256 of fields, each preceded by its length so
+/// that different lists of fields never hash the same bytes.
 pub(crate) fn fingerprint(fields: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     for field in fields {

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-/// Prints the members of a struct as JSON without the braces. The structs used here hold strings and
-/// numbers, which always print.
+/// Prints the members of a struct as JSON without the braces. The structs used here hold strings
+/// and numbers, which always print.
 pub(super) fn members<T: Serialize>(value: &T) -> Vec<u8> {
     let mut text = serde_json::to_vec(value).unwrap_or_default();
     text.pop();

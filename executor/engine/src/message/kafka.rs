@@ -24,8 +24,8 @@ pub enum Topic {
 pub struct Message {
     /// The topic.
     pub topic: Topic,
-    /// `{tenant_id}:{plan_key}:{config_id}`, which keeps all executions of a plan for a config in order
-    /// on one partition.
+    /// `{tenant_id}:{plan_key}:{config_id}`, which keeps all executions of a plan for a config in
+    /// order on one partition.
     pub key: String,
     /// Names and values, in the order in which they are sent.
     pub headers: Vec<(&'static str, String)>,
@@ -38,6 +38,7 @@ impl Message {
     pub fn size(&self) -> usize {
         let headers: usize =
             self.headers.iter().map(|(name, value)| HEADER_FRAMING + name.len() + value.len()).sum();
+        // The broker rejects by encoded size, so an estimate must never be too small.
         RECORD_FRAMING + self.key.len() + headers + self.payload.len()
     }
 }

@@ -1,9 +1,9 @@
 //! Complete Kafka messages: topic, key, headers and payload bytes. A sink only sends them.
 //!
-//! The input is what a page produced, as the received bytes where they came from an upstream, and the
-//! identity of the execution. The output is messages with their ids and positions: none larger than
-//! the broker accepts, with the secrets of requests redacted. Nothing here parses or prints a response
-//! body, unless an expression computed it.
+//! The input is what a page produced, as the received bytes where they came from an upstream, and
+//! the identity of the execution. The output is messages with their ids and positions: none larger
+//! than the broker accepts, with the secrets of requests redacted. Nothing here parses or prints a
+//! response body, unless an expression computed it.
 
 pub(crate) mod body;
 pub(crate) mod chunk;

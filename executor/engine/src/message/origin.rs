@@ -58,6 +58,7 @@ impl MessageOrigin {
             execution_id: &execution_id,
             attempt: identity.attempt,
         };
+        // A malformed traceparent is forwarded in the header but not split into ids.
         let (trace_id, span_id) = trace_ids(&trace.traceparent);
         Self {
             head: json::members(&head),
@@ -86,6 +87,7 @@ impl MessageOrigin {
             ("orchid-schema", "1".to_owned()),
             ("orchid-message-id", names.message_id),
             ("orchid-position", names.position),
+            // Orders attempts: a consumer can tell a late message of an earlier attempt by its fence.
             ("orchid-fence", self.identity.fence.to_string()),
             ("orchid-attempt", self.identity.attempt.to_string()),
         ];
@@ -103,6 +105,7 @@ impl MessageOrigin {
 /// Returns trace and span id of a `traceparent` (W3C Trace Context: `version-trace-span-flags`).
 fn trace_ids(traceparent: &str) -> (Option<&str>, Option<&str>) {
     let mut parts = traceparent.split('-').skip(1);
+    // W3C ids have fixed lengths: anything else would only look like an id.
     let trace = parts.next().filter(|id| id.len() == 32);
     let span = parts.next().filter(|id| id.len() == 16);
     (trace, span)

@@ -63,14 +63,14 @@ const QUERY_NAMES: [&str; 29] = [
 /// The secrets of one execution. It has no `Debug`, so that they cannot be logged.
 #[derive(Default)]
 pub(crate) struct Redactor {
-    /// Every form of every secret, longest first: a shorter form inside a longer one would leave its
-    /// rest in the text.
+    /// Every form of every secret, longest first: a shorter form inside a longer one would leave
+    /// its rest in the text.
     forms: Vec<String>,
 }
 
 impl Redactor {
-    /// Creates a redactor for the config values at RFC 6901 pointers. A pointer to an object or list
-    /// covers all strings and numbers in it; a pointer without a target is ignored.
+    /// Creates a redactor for the config values at RFC 6901 pointers. A pointer to an object or
+    /// list covers all strings and numbers in it; a pointer without a target is ignored.
     pub(crate) fn new(values: &Value, pointers: &[String]) -> Self {
         let mut secrets = Vec::new();
         for pointer in pointers {
@@ -83,6 +83,7 @@ impl Redactor {
 
     /// Adds further secret texts.
     pub(crate) fn with_secrets(mut self, secrets: &[String]) -> Self {
+        // An empty secret would match everywhere.
         let secrets = secrets.iter().filter(|secret| !secret.is_empty());
         self.forms.extend(secrets.flat_map(|secret| forms_of(secret)));
         self.forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
@@ -94,6 +95,7 @@ impl Redactor {
     pub(crate) fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut clean = Cow::Borrowed(text);
         for form in &self.forms {
+            // Texts rarely contain a secret: without one, nothing is copied.
             if clean.contains(form.as_str()) {
                 clean = Cow::Owned(clean.replace(form.as_str(), REDACTED));
             }
@@ -109,13 +111,15 @@ impl Redactor {
         self.text(value)
     }
 
-    /// Redacts user and password, the values of credential and signature parameters, and secrets in a
-    /// URL.
+    /// Redacts user and password, the values of credential and signature parameters, and secrets in
+    /// a URL.
     pub(crate) fn url(&self, url: &str) -> String {
         let (before, fragment) =
             url.split_once('#').map_or((url, None), |(url, fragment)| (url, Some(fragment)));
         let (before, query) =
             before.split_once('?').map_or((before, None), |(url, query)| (url, Some(query)));
+        // Credentials in well-known places are removed even if the config does not declare them
+        // secret.
         let mut clean = without_user(before);
         if let Some(query) = query {
             clean.push('?');
@@ -156,6 +160,7 @@ fn push_pair(clean: &mut String, pair: &str) {
         clean.push_str(pair);
         return;
     };
+    // `api_key`, `api-key` and `apiKey` are the same name.
     let plain =
         || name.bytes().filter(|byte| !matches!(byte, b'-' | b'_')).map(|byte| byte.to_ascii_lowercase());
     let signs = || is_signed_url_part(&plain().map(char::from).collect::<String>());
@@ -169,8 +174,8 @@ fn push_pair(clean: &mut String, pair: &str) {
     }
 }
 
-/// Returns whether a parameter is part of a presigned URL of a large cloud, such as `X-Amz-Signature`,
-/// `X-Goog-Credential` or `X-Amz-Security-Token`.
+/// Returns whether a parameter is part of a presigned URL of a large cloud, such as
+/// `X-Amz-Signature`, `X-Goog-Credential` or `X-Amz-Security-Token`.
 fn is_signed_url_part(plain: &str) -> bool {
     (plain.starts_with("xamz") || plain.starts_with("xgoog"))
         && ["signature", "credential", "securitytoken"].iter().any(|part| plain.ends_with(part))
@@ -182,6 +187,7 @@ fn collect(value: &Value, secrets: &mut Vec<String>) {
         Value::Number(number) => secrets.push(number.to_string()),
         Value::Array(values) => values.iter().for_each(|value| collect(value, secrets)),
         Value::Object(members) => members.values().for_each(|value| collect(value, secrets)),
+        // Booleans would redact every `true` in a message.
         Value::String(_) | Value::Null | Value::Bool(_) => {}
     }
 }

@@ -18,6 +18,7 @@ pub(super) fn forms_of(secret: &str) -> Vec<String> {
     let mut forms = vec![
         secret.to_owned(),
         lower_escapes(&encoded),
+        // Form encoding writes spaces as `+`.
         encoded.replace("%20", "+"),
         encoded,
         json.trim_matches('"').to_owned(),
@@ -33,6 +34,7 @@ pub(super) fn forms_of(secret: &str) -> Vec<String> {
 /// Returns the forms that a URL parser or a form gives it in a path, query or form body.
 fn url_forms(secret: &str) -> Vec<String> {
     let mut forms = vec![url::form_urlencoded::byte_serialize(secret.as_bytes()).collect()];
+    // The URL parser has its own rules about which characters it escapes in paths and queries.
     if let Ok(mut url) = url::Url::parse("https://h/") {
         url.set_path(secret);
         url.set_query(Some(secret));
@@ -42,13 +44,13 @@ fn url_forms(secret: &str) -> Vec<String> {
     forms
 }
 
-/// Returns the base64 characters that depend only on the secret, if `offset` bytes (modulo 3) precede
-/// it.
+/// Returns the base64 characters that depend only on the secret, if `offset` bytes (modulo 3)
+/// precede it.
 fn base64_cores(secret: &str, offset: usize) -> Vec<String> {
     let mut bytes = vec![0; offset];
     bytes.extend_from_slice(secret.as_bytes());
-    // A base64 character holds 6 bits: the first ones mix with preceding bytes, a last partial one with
-    // following bytes.
+    // A base64 character holds 6 bits: the first ones mix with preceding bytes, a last partial one
+    // with following bytes.
     let start = (offset * 8).div_ceil(6);
     let end = bytes.len() * 8 / 6;
     [STANDARD_NO_PAD.encode(&bytes), URL_SAFE_NO_PAD.encode(&bytes)]

@@ -93,23 +93,23 @@ impl Upstream for Jobs {
     }
 }
 
-fn submits(ran: &ExecutionRecord) -> BTreeMap<String, usize> {
+fn submits(record: &ExecutionRecord) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    for asked in ran.requests.iter().filter(|asked| asked.starts_with("POST ")) {
-        *counts.entry(asked.trim_start_matches("POST /submit/").to_owned()).or_default() += 1;
+    for request in record.requests.iter().filter(|request| request.starts_with("POST ")) {
+        *counts.entry(request.trim_start_matches("POST /submit/").to_owned()).or_default() += 1;
     }
     counts
 }
 
 /// Returns the names of the jobs that the newest checkpoint records as submitted.
-fn known(ran: &ExecutionRecord) -> Vec<String> {
-    let place =
-        ran.checkpoint.as_ref().map(|saved| String::from_utf8_lossy(&saved.resume_state).into_owned());
-    let place = place.unwrap_or_default();
+fn known(record: &ExecutionRecord) -> Vec<String> {
+    let state =
+        record.checkpoint.as_ref().map(|saved| String::from_utf8_lossy(&saved.resume_state).into_owned());
+    let state = state.unwrap_or_default();
     let names = ["one", "a", "b", "c"];
     names
         .into_iter()
-        .filter(|name| place.contains(&format!("\"id\":\"job-{name}\"")))
+        .filter(|name| state.contains(&format!("\"id\":\"job-{name}\"")))
         .map(str::to_owned)
         .collect()
 }

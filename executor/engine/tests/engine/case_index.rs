@@ -6,7 +6,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-/// Chapters with the name prefixes of their cases; a case belongs to the first chapter that matches.
+/// Chapters with the name prefixes of their cases; a case belongs to the first chapter that
+/// matches.
 const CHAPTERS: &[(&str, &[&str])] = &[
     (
         "Fan-outs: rows, sub-steps and items",
@@ -98,7 +99,8 @@ fn case_index_is_up_to_date() {
         for name in here {
             let exchange = std::fs::read(cases.join(name).join("exchange.json")).unwrap();
             let exchange: Value = serde_json::from_slice(&exchange).unwrap();
-            writeln!(page, "- {} — [`{name}`]({name})", exchange["rule"].as_str().unwrap()).unwrap();
+            let item = format!("{} — [`{name}`]({name})", exchange["rule"].as_str().unwrap());
+            push_list_item(&mut page, &item);
         }
     }
     let file = cases.join("README.md");
@@ -107,6 +109,21 @@ fn case_index_is_up_to_date() {
     }
     let written = std::fs::read_to_string(&file).unwrap_or_default();
     assert!(written == page, "tests/cases/README.md is out of date; rewrite it with ORCHID_BLESS=1");
+}
+
+/// Appends a Markdown list item, wrapped at 100 columns.
+fn push_list_item(page: &mut String, text: &str) {
+    let (mut line, mut width) = ("-".to_owned(), 1);
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if width + 1 + length > 100 {
+            writeln!(page, "{line}").unwrap();
+            (line, width) = (" ".to_owned(), 1);
+        }
+        line = line + " " + word;
+        width += 1 + length;
+    }
+    writeln!(page, "{line}").unwrap();
 }
 
 fn chapter_of(name: &str) -> usize {

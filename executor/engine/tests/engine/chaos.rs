@@ -120,7 +120,7 @@ impl ExecutionRecord {
 pub(crate) fn run(
     setup: &TestSetup,
     upstream: &mut dyn Upstream,
-    mut ran: ExecutionRecord,
+    mut record: ExecutionRecord,
     steps: usize,
     interleaving: &Interleaving,
 ) -> ExecutionRecord {
@@ -128,13 +128,13 @@ pub(crate) fn run(
     let mut step = 0;
     for attempt in 1..200 {
         let mut setup = setup.clone();
-        (setup.context, setup.cursors) = (ran.context.clone(), ran.cursors.clone());
-        let machine = Machine::new(setup.job(attempt, EXECUTION, ran.checkpoint.clone()));
+        (setup.context, setup.cursors) = (record.context.clone(), record.cursors.clone());
+        let machine = Machine::new(setup.job(attempt, EXECUTION, record.checkpoint.clone()));
         let mut process = SimulatedProcess {
             machine: machine.expect("the checkpoint reads"),
             upstream: &mut *upstream,
             interleaving,
-            ran: &mut ran,
+            record: &mut record,
             clock,
             inputs: vec![Input::Begin],
             sending: Vec::new(),
@@ -144,7 +144,7 @@ pub(crate) fn run(
         let left = process.run(&mut step, steps);
         clock = process.clock;
         match left {
-            AttemptEnd::Ended | AttemptEnd::Killed => return ran,
+            AttemptEnd::Ended | AttemptEnd::Killed => return record,
             AttemptEnd::HandedBack => {}
         }
     }
@@ -161,7 +161,7 @@ struct SimulatedProcess<'a> {
     machine: Machine,
     upstream: &'a mut dyn Upstream,
     interleaving: &'a Interleaving,
-    ran: &'a mut ExecutionRecord,
+    record: &'a mut ExecutionRecord,
     clock: TestClock,
     /// Inputs that are not delivered yet.
     inputs: Vec<Input>,
@@ -229,7 +229,7 @@ impl SimulatedProcess<'_> {
             }
             Output::Finished(ExecutionFinish::Released) => return Some(AttemptEnd::HandedBack),
             Output::Finished(ExecutionFinish::Ended(ending)) => {
-                self.ran.end = Some(ending);
+                self.record.end = Some(ending);
                 return Some(AttemptEnd::Ended);
             }
         }
@@ -237,9 +237,13 @@ impl SimulatedProcess<'_> {
     }
 
     fn fetch(&mut self, try_id: TryId, request: &Request) {
-        self.ran.requests.push(format!("{} {}", request.method, &request.url[url::Position::BeforePath..]));
+        self.record.requests.push(format!(
+            "{} {}",
+            request.method,
+            &request.url[url::Position::BeforePath..]
+        ));
         self.in_flight.insert(try_id);
-        self.ran.most_in_flight = self.ran.most_in_flight.max(self.in_flight.len());
+        self.record.most_in_flight = self.record.most_in_flight.max(self.in_flight.len());
         let duration = Duration::from_millis(5);
         let Reply { result, break_after } = self.upstream.reply(request);
         match result {
@@ -270,15 +274,15 @@ impl SimulatedProcess<'_> {
     fn acknowledge(&mut self, until: usize) {
         while let Some(index) = self.sending.iter().rposition(|(due, ..)| *due <= until) {
             let (_, emit_id, message) = self.sending.remove(index);
-            self.ran.messages.push(message);
+            self.record.messages.push(message);
             self.machine.step(self.clock.now(), Input::MessageAcked { emit_id });
         }
         if let Some(checkpoint) = self.machine.checkpoint() {
-            apply(&mut self.ran.context, &checkpoint);
-            apply_cursors(&mut self.ran.cursors, &checkpoint);
+            apply(&mut self.record.context, &checkpoint);
+            apply_cursors(&mut self.record.cursors, &checkpoint);
             let changes = checkpoint.cursor_changes.iter();
-            self.ran.cursor_values.extend(changes.map(|change| (change.key.clone(), change.json.clone())));
-            self.ran.checkpoint = Some(saved(&checkpoint, self.ran.checkpoint.as_ref()));
+            self.record.cursor_values.extend(changes.map(|change| (change.key.clone(), change.json.clone())));
+            self.record.checkpoint = Some(saved(&checkpoint, self.record.checkpoint.as_ref()));
         }
     }
 }
@@ -308,6 +312,6 @@ pub(crate) fn setup(definition: &Value) -> TestSetup {
 }
 
 /// Returns whether the execution ended successfully.
-pub(crate) fn succeeded(ran: &ExecutionRecord) -> bool {
-    ran.end.as_ref().is_some_and(|ending| ending.status == EndStatus::Succeeded)
+pub(crate) fn succeeded(record: &ExecutionRecord) -> bool {
+    record.end.as_ref().is_some_and(|ending| ending.status == EndStatus::Succeeded)
 }

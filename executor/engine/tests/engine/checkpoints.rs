@@ -30,7 +30,7 @@ fn drained(mut machine: Machine) -> Checkpoint {
     machine.checkpoint().unwrap()
 }
 
-fn asks(outputs: &[Output]) -> Option<&str> {
+fn requested_url(outputs: &[Output]) -> Option<&str> {
     outputs.iter().find_map(|output| match output {
         Output::Fetch { request, .. } => Some(request.url.as_str()),
         _ => None,
@@ -59,9 +59,9 @@ fn context_is_saved_outside_the_resume_state() {
         body: Bytes::from("x".repeat(60 * KIB)),
         url: "https://api.example.com/orders".to_owned(),
     };
-    let answer = Input::Response { try_id: TryId(1), result: Ok(response), duration: Duration::ZERO };
-    let outputs = machine.step(CLOCK.now(), answer);
-    assert_eq!(asks(&outputs), Some("https://api.example.com/orders?n=61440"));
+    let input = Input::Response { try_id: TryId(1), result: Ok(response), duration: Duration::ZERO };
+    let outputs = machine.step(CLOCK.now(), input);
+    assert_eq!(requested_url(&outputs), Some("https://api.example.com/orders?n=61440"));
     let checkpoint = drained(machine);
     let changed: usize =
         checkpoint.context_changes.iter().map(|(_, json)| json.as_ref().map_or(0, Bytes::len)).sum();
@@ -87,7 +87,7 @@ fn for_each_list_is_saved_once_outside_the_resume_state() {
     );
 
     let (machine, outputs) = begun(&setup, 2, Some(saved(&checkpoint, None)));
-    assert_eq!(asks(&outputs), Some("https://api.example.com/0"));
+    assert_eq!(requested_url(&outputs), Some("https://api.example.com/0"));
     assert_eq!(drained(machine).finished_steps, None);
 }
 
@@ -99,7 +99,7 @@ fn list_over_8_mib_fails_before_the_first_request() {
     }}));
     setup.config = json!({"texts": ["x".repeat(9 * KIB * KIB)]});
     let (_, outputs) = begun(&setup, 1, None);
-    assert_eq!(asks(&outputs), None);
+    assert_eq!(requested_url(&outputs), None);
     let error = error(&outputs).unwrap();
     assert_eq!((error.class.as_str(), error.code.as_str()), ("limit", "CHECKPOINT_TOO_LARGE"));
     assert_eq!(error.pointer, "/definition/step");
@@ -112,8 +112,8 @@ fn unreadable_item_state_is_a_system_error() {
         "id": "orders", "for_each": "['a']", "url": "https://api.example.com/{{ item }}"
     }}));
     let mut checkpoint = drained(begun(&setup, 1, None).0);
-    let place = String::from_utf8(checkpoint.resume_state.to_vec()).unwrap();
-    checkpoint.resume_state = place.replace("\"asked\"", "\"guard\":\"?\",\"asked\"").into();
+    let state = String::from_utf8(checkpoint.resume_state.to_vec()).unwrap();
+    checkpoint.resume_state = state.replace("\"asked\"", "\"guard\":\"?\",\"asked\"").into();
     let (_, outputs) = begun(&setup, 2, Some(saved(&checkpoint, None)));
     let found = error(&outputs).map(|error| (error.class.as_str(), error.code.as_str()));
     assert_eq!(found, Some(("system", "CHECKPOINT")));

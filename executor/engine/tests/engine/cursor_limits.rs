@@ -1,5 +1,5 @@
-//! Limits of stored cursors: an execution that exceeds one fails with its code and keeps the cursors
-//! it had.
+//! Limits of stored cursors: an execution that exceeds one fails with its code and keeps the
+//! cursors it had.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::support::{
 };
 
 fn json_reply(request: &Request, body: &serde_json::Value) -> Reply {
-    Reply::Answer {
+    Reply::Response {
         result: Ok(Response {
             status: 200,
             headers: vec![("content-type".to_owned(), "application/json".to_owned())],
@@ -96,9 +96,9 @@ fn resume_state_includes_row_cursors_if_they_fit() {
         );
         assert!(matches!(left, AttemptEnd::Finished(ExecutionFinish::Released)));
         let checkpoint = machine.checkpoint().unwrap();
-        let place = String::from_utf8(checkpoint.resume_state.to_vec()).unwrap();
-        assert!(place.contains(&format!("\"done\":{}", rows - 1)), "{place}");
-        assert_eq!(place.contains("\"cursors\""), carried, "{rows} rows");
+        let state = String::from_utf8(checkpoint.resume_state.to_vec()).unwrap();
+        assert!(state.contains(&format!("\"done\":{}", rows - 1)), "{state}");
+        assert_eq!(state.contains("\"cursors\""), carried, "{rows} rows");
         assert!(checkpoint.cursor_changes.is_empty(), "cursors are saved only when the page has ended");
     }
 }

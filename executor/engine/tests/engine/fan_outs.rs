@@ -1,5 +1,5 @@
-//! Properties of fan-outs: every row is emitted, in whatever order responses arrive and wherever the
-//! execution is killed, and no more rows are held than the window allows.
+//! Properties of fan-outs: every row is emitted, in whatever order responses arrive and wherever
+//! the execution is killed, and no more rows are held than the window allows.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -60,7 +60,7 @@ struct Lists {
     pages: Vec<usize>,
     /// Statuses returned before the response, by path; each once, and 0 is a connection failure.
     faults: BTreeMap<String, Vec<u16>>,
-    asked: BTreeMap<String, usize>,
+    requests: BTreeMap<String, usize>,
 }
 
 impl Lists {
@@ -70,7 +70,7 @@ impl Lists {
             by_path.entry(format!("/row/{row}")).or_default().push(*status);
         }
         by_path.values_mut().for_each(|statuses| statuses.truncate(2));
-        Lists { pages: pages.to_vec(), faults: by_path, asked: BTreeMap::new() }
+        Lists { pages: pages.to_vec(), faults: by_path, requests: BTreeMap::new() }
     }
 
     fn body(&self, path: &str, at: usize) -> Value {
@@ -91,9 +91,9 @@ impl Lists {
 impl Upstream for Lists {
     fn reply(&mut self, request: &Request) -> Reply {
         let path = request.url.path().to_owned();
-        let asked = self.asked.entry(path.clone()).or_default();
-        *asked += 1;
-        match self.faults.get(&path).and_then(|faults| faults.get(*asked - 1)) {
+        let requests = self.requests.entry(path.clone()).or_default();
+        *requests += 1;
+        match self.faults.get(&path).and_then(|faults| faults.get(*requests - 1)) {
             Some(0) => return Reply::broken(),
             Some(status) => return Reply::json(request, *status, &json!({})),
             None => {}
@@ -183,13 +183,13 @@ fn large_fan_out_holds_only_its_window() {
     take(outputs, &mut open, &mut machine);
     // The first row gets no response: the others may only advance by the window.
     let first = open.remove(0);
-    let mut answered = 0;
+    let mut completed = 0;
     while let Some(try_id) = open.pop() {
-        answered += 1;
+        completed += 1;
         let outputs = machine.step(now, respond(try_id, "[1]"));
         take(outputs, &mut open, &mut machine);
     }
-    assert!(answered < 4 * 3 && emitted.get() == answered, "{answered} rows completed ahead of the first");
+    assert!(completed < 4 * 3 && emitted.get() == completed, "{completed} rows completed ahead of the first");
     let outputs = machine.step(now, respond(first, "[1]"));
     take(outputs, &mut open, &mut machine);
     assert_eq!(open.len(), 3, "the window moves on");

@@ -1,5 +1,5 @@
-//! Properties of `for_each` with a loop per item: no row is lost, in whatever order responses arrive
-//! and wherever the execution is stopped or killed.
+//! Properties of `for_each` with a loop per item: no row is lost, in whatever order responses
+//! arrive and wherever the execution is stopped or killed.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ fn plans(accounts: usize) -> Vec<Value> {
 struct Accounts {
     pages: Vec<Vec<usize>>,
     faults: BTreeMap<String, Vec<u16>>,
-    asked: BTreeMap<String, usize>,
+    requests: BTreeMap<String, usize>,
 }
 
 impl Accounts {
@@ -51,16 +51,16 @@ impl Accounts {
             by_path.entry(format!("/account/{account}")).or_default().push(*status);
         }
         by_path.values_mut().for_each(|statuses| statuses.truncate(2));
-        Accounts { pages: pages.to_vec(), faults: by_path, asked: BTreeMap::new() }
+        Accounts { pages: pages.to_vec(), faults: by_path, requests: BTreeMap::new() }
     }
 }
 
 impl Upstream for Accounts {
     fn reply(&mut self, request: &Request) -> Reply {
         let path = request.url.path().to_owned();
-        let asked = self.asked.entry(path.clone()).or_default();
-        *asked += 1;
-        match self.faults.get(&path).and_then(|faults| faults.get(*asked - 1)) {
+        let requests = self.requests.entry(path.clone()).or_default();
+        *requests += 1;
+        match self.faults.get(&path).and_then(|faults| faults.get(*requests - 1)) {
             Some(0) => return Reply::broken(),
             Some(status) => return Reply::json(request, *status, &json!({})),
             None => {}

@@ -107,19 +107,19 @@ impl ScriptedResponse {
         if let Some(stop) = &self.stop {
             return Reply::Stop(stop_reason(stop));
         }
-        let answer = self.answer(request);
+        let response = self.response(request);
         match &self.then_stop {
-            Some(stop) => Reply::ThenStop(Box::new(answer), stop_reason(stop)),
-            None => answer,
+            Some(stop) => Reply::ThenStop(Box::new(response), stop_reason(stop)),
+            None => response,
         }
     }
 
-    fn answer(&self, request: &Request) -> Reply {
+    fn response(&self, request: &Request) -> Reply {
         let duration = Duration::from_millis(self.duration_ms);
         if let Some(code) = &self.error {
             let kind = fetch_error_kind(code).expect("a code of a fetch error");
             let error = FetchError { kind, message: format!("no answer: {code}"), status: None };
-            return Reply::Answer { result: Err(error), duration };
+            return Reply::Response { result: Err(error), duration };
         }
         let body = match (&self.body, &self.text, &self.repeated_text) {
             (Some(json), None, None) => Bytes::copy_from_slice(json.get().as_bytes()),
@@ -135,7 +135,7 @@ impl ScriptedResponse {
             body,
             url: self.url.clone().unwrap_or_else(|| request.url.to_string()),
         };
-        Reply::Answer { result: Ok(response), duration }
+        Reply::Response { result: Ok(response), duration }
     }
 }
 
@@ -242,8 +242,8 @@ fn run(folder: &Path) -> Result<String, String> {
         let mut machine = Machine::new(job).map_err(|error| error.to_string())?;
         let mut events = Vec::new();
         let mut missing = 0;
-        let mut reply = |request: &Request| match queue.answer(request) {
-            Some(answer) => answer.reply(request),
+        let mut reply = |request: &Request| match queue.next(request) {
+            Some(response) => response.reply(request),
             None => {
                 missing += 1;
                 Reply::Stop(StopReason::Cancel)
@@ -312,19 +312,19 @@ impl<'a> ResponseQueue<'a> {
         ResponseQueue(responses.iter().collect())
     }
 
-    fn answer(&mut self, request: &Request) -> Option<&'a ScriptedResponse> {
+    fn next(&mut self, request: &Request) -> Option<&'a ScriptedResponse> {
         let path = &request.url[url::Position::BeforePath..];
         let sent = format!("{} {path}", request.method);
         let wanted = self
             .0
             .iter()
-            .position(|answer| answer.request.as_ref().is_some_and(|expected| *expected == sent));
-        let next = wanted.or_else(|| self.0.iter().position(|answer| answer.request.is_none()))?;
+            .position(|response| response.request.as_ref().is_some_and(|expected| *expected == sent));
+        let next = wanted.or_else(|| self.0.iter().position(|response| response.request.is_none()))?;
         if self.0[next].always { Some(self.0[next]) } else { Some(self.0.remove(next)) }
     }
 
     fn is_drained(&self) -> bool {
-        self.0.iter().all(|answer| answer.always)
+        self.0.iter().all(|response| response.always)
     }
 }
 

@@ -1,5 +1,5 @@
-//! Hostile bodies: whatever an upstream sends, the execution ends with a known error or success, and
-//! its output stays proportional to the body.
+//! Hostile bodies: whatever an upstream sends, the execution ends with a known error or success,
+//! and its output stays proportional to the body.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ fn run(plan: &Value, content_type: &str, body: &[u8]) -> Vec<Message> {
         let headers = vec![("content-type".to_owned(), content_type.to_owned())];
         let body = body.to_vec().into();
         let response = Response { status: 200, headers, body, url: request.url.to_string() };
-        Reply::Answer { result: Ok(response), duration: Duration::ZERO }
+        Reply::Response { result: Ok(response), duration: Duration::ZERO }
     };
     let mut events = Vec::new();
     let left = attempt(&mut machine, &mut TestClock { elapsed: Duration::ZERO }, &mut reply, &mut events);

@@ -70,16 +70,16 @@ fn page() -> impl Strategy<Value = UpstreamPage> {
 /// An upstream that returns the same page for every request, apart from injected faults.
 struct Upstream {
     pages: Vec<UpstreamPage>,
-    asked: Vec<Cell<usize>>,
+    requests: Vec<Cell<usize>>,
 }
 
 impl Upstream {
     fn new(pages: &[UpstreamPage]) -> Upstream {
-        Upstream { pages: pages.to_vec(), asked: pages.iter().map(|_| Cell::new(0)).collect() }
+        Upstream { pages: pages.to_vec(), requests: pages.iter().map(|_| Cell::new(0)).collect() }
     }
 
-    /// Creates an upstream with the same pages without faults: a page resumed in its middle may have
-    /// too few retries left to see all of them again.
+    /// Creates an upstream with the same pages without faults: a page resumed in its middle may
+    /// have too few retries left to see all of them again.
     fn calm(pages: &[UpstreamPage]) -> Upstream {
         let pages: Vec<UpstreamPage> =
             pages.iter().map(|page| UpstreamPage { faults: Vec::new(), ..page.clone() }).collect();
@@ -92,13 +92,13 @@ impl Upstream {
         let number: usize = at.and_then(|at| at.parse().ok()).unwrap_or_default();
         let duration = Duration::from_millis(20);
         let Some(page) = self.pages.get(number) else {
-            return Reply::Answer {
+            return Reply::Response {
                 result: Ok(response(request, 200, &json!({"items": []}), None)),
                 duration,
             };
         };
-        let asked = self.asked[number].replace(self.asked[number].get() + 1);
-        let result = match page.faults.get(asked) {
+        let requests = self.requests[number].replace(self.requests[number].get() + 1);
+        let result = match page.faults.get(requests) {
             Some(0) => {
                 Err(FetchError { kind: FetchErrorKind::Broken, message: "it broke".to_owned(), status: None })
             }
@@ -106,7 +106,7 @@ impl Upstream {
             None if page.gone => Ok(response(request, 404, &json!({"mark": number}), None)),
             None => Ok(self.page(request, number, page)),
         };
-        Reply::Answer { result, duration }
+        Reply::Response { result, duration }
     }
 
     fn page(&self, request: &Request, number: usize, page: &UpstreamPage) -> Response {
@@ -208,7 +208,7 @@ fn run_until_killed(
         for output in machine.step(clock.now(), input) {
             match output {
                 Output::Fetch { try_id, request } => {
-                    if let Reply::Answer { result, duration } = upstream.reply(&request) {
+                    if let Reply::Response { result, duration } = upstream.reply(&request) {
                         inputs.push(Input::Response { try_id, result, duration });
                     }
                 }
@@ -304,14 +304,14 @@ proptest! {
     ) {
         let on_limit = if goes_on { "continue" } else { "fail" };
         let setup = setup(&plans()[which], json!({"max_requests": 40, "max_loops": 10, "on_limit": on_limit}));
-        let asked = Cell::new(0_usize);
+        let requests = Cell::new(0_usize);
         let mut reply = |request: &Request| {
-            let count = asked.replace(asked.get() + 1);
+            let count = requests.replace(requests.get() + 1);
             let next = nexts[count % nexts.len()];
             let body = json!({"items": [1], "next": next, "url": format!("?at={next}&n={count}"), "mark": 1});
             let link = Some(format!("?at={next}&n={count}"));
             let result = Ok(response(request, statuses[count % statuses.len()], &body, link));
-            Reply::Answer { result, duration: Duration::from_millis(1) }
+            Reply::Response { result, duration: Duration::from_millis(1) }
         };
         let mut clock = TestClock { elapsed: Duration::ZERO };
         let mut resume = None;
@@ -323,7 +323,7 @@ proptest! {
             }
             resume = machine.checkpoint().map(|checkpoint| saved(&checkpoint, None));
         }
-        prop_assert!(asked.get() <= 40, "{} requests", asked.get());
+        prop_assert!(requests.get() <= 40, "{} requests", requests.get());
     }
 
     #[test]
@@ -351,7 +351,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         Just(""),
         Just("[[[[null]]]]"),
     ];
-    let answer = (0_u64..4, 100_u16..600, body).prop_map(|(id, status, body)| Input::Response {
+    let response = (0_u64..4, 100_u16..600, body).prop_map(|(id, status, body)| Input::Response {
         try_id: TryId(id),
         result: Ok(Response {
             status,
@@ -369,7 +369,7 @@ fn any_input() -> impl Strategy<Value = Input> {
     ];
     prop_oneof![
         4 => Just(Input::Begin),
-        8 => answer,
+        8 => response,
         2 => (0_u64..4).prop_map(|id| Input::TimerFired { timer_id: TimerId(id) }),
         2 => (0_u64..4).prop_map(|id| Input::MessageAcked { emit_id: EmitId(id) }),
         1 => (0_u64..4).prop_map(|id| Input::MessageRefused { emit_id: EmitId(id), size: 9 }),

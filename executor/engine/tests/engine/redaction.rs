@@ -38,7 +38,7 @@ fn messages(setup: &TestSetup, status: u16) -> Vec<Message> {
     let mut reply = |request: &Request| {
         let headers = vec![("location".to_owned(), request.url.to_string())];
         let response = Response { status, headers, body: "{}".into(), url: format!("{}&more", request.url) };
-        Reply::Answer { result: Ok(response), duration: Duration::ZERO }
+        Reply::Response { result: Ok(response), duration: Duration::ZERO }
     };
     attempt(&mut machine, &mut TestClock { elapsed: Duration::ZERO }, &mut reply, &mut events);
     let message = |event| match event {
@@ -72,7 +72,8 @@ proptest! {
     fn messages_never_contain_a_secret(
         secret in "[a-zA-Z0-9 +/=_.~%&\"'\\\\<>{}é*!-]{8,24}", form in any::<bool>(), fails in any::<bool>(),
     ) {
-        // URL parsing removes dot segments and outer white space: such a secret is not sent as it is.
+        // URL parsing removes dot segments and outer white space: such a secret is not sent as it
+        // is.
         prop_assume!(secret.trim() == secret && !secret.contains("..") && !secret.contains("//"));
         for message in messages(&setup(&secret, form), if fails { 404 } else { 200 }) {
             let payload: Value = serde_json::from_slice(&message.payload).unwrap();

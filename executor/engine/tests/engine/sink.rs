@@ -21,7 +21,7 @@ fn machine() -> Machine {
 }
 
 /// Responds to the try in flight with a page; a page without `next` is the last.
-fn answer(machine: &mut Machine, try_id: u64, next: Option<&str>) -> (Vec<EmitId>, Option<ExecutionFinish>) {
+fn respond(machine: &mut Machine, try_id: u64, next: Option<&str>) -> (Vec<EmitId>, Option<ExecutionFinish>) {
     let response = Response {
         status: 200,
         headers: vec![("content-type".to_owned(), "application/json".to_owned())],
@@ -60,8 +60,8 @@ fn pages_of(machine: &mut Machine) -> Option<u64> {
 fn checkpoint_waits_for_every_earlier_message() {
     let mut machine = machine();
     machine.step(CLOCK.now(), Input::Begin);
-    let first = answer(&mut machine, 1, Some("b")).0[0];
-    let second = answer(&mut machine, 2, Some("c")).0[0];
+    let first = respond(&mut machine, 1, Some("b")).0[0];
+    let second = respond(&mut machine, 2, Some("c")).0[0];
     assert_eq!(pages_of(&mut machine), None);
     machine.step(CLOCK.now(), Input::MessageAcked { emit_id: second });
     assert_eq!(pages_of(&mut machine), None);
@@ -74,8 +74,8 @@ fn checkpoint_waits_for_every_earlier_message() {
 fn refused_message_fails_the_execution_at_the_page_before_it() {
     let mut machine = machine();
     machine.step(CLOCK.now(), Input::Begin);
-    let first = answer(&mut machine, 1, Some("b")).0[0];
-    let second = answer(&mut machine, 2, Some("c")).0[0];
+    let first = respond(&mut machine, 1, Some("b")).0[0];
+    let second = respond(&mut machine, 2, Some("c")).0[0];
     machine.step(CLOCK.now(), Input::MessageAcked { emit_id: first });
     let outputs = machine.step(CLOCK.now(), Input::MessageRefused { emit_id: second, size: 2_000_000 });
     let (messages, (emitted, finish)) = sorted(outputs);
@@ -85,16 +85,16 @@ fn refused_message_fails_the_execution_at_the_page_before_it() {
     assert_eq!((ending.status, error.code.as_str()), (EndStatus::Failed, "MESSAGE_TOO_LARGE"));
     assert_eq!(error.step_path, "orders#1");
     machine.step(CLOCK.now(), Input::MessageAcked { emit_id: emitted[0] });
-    let place = machine.checkpoint().unwrap().resume_state;
-    let place: serde_json::Value = serde_json::from_slice(&place).unwrap();
-    assert_eq!(place["at"]["step"]["loop"]["page"], 1);
+    let state = machine.checkpoint().unwrap().resume_state;
+    let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
+    assert_eq!(state["at"]["step"]["loop"]["page"], 1);
 }
 
 #[test]
 fn message_refused_after_the_end_turns_success_into_failure() {
     let mut machine = machine();
     machine.step(CLOCK.now(), Input::Begin);
-    let (emitted, finish) = answer(&mut machine, 1, None);
+    let (emitted, finish) = respond(&mut machine, 1, None);
     assert!(matches!(finish, Some(ExecutionFinish::Ended(ending)) if ending.status == EndStatus::Succeeded));
     let outputs = machine.step(CLOCK.now(), Input::MessageRefused { emit_id: emitted[0], size: 2_000_000 });
     let finish = sorted(outputs).1.1;
@@ -106,7 +106,7 @@ fn message_refused_after_the_end_turns_success_into_failure() {
 #[test]
 fn response_before_the_beginning_is_ignored() {
     let mut machine = machine();
-    let (emitted, finish) = answer(&mut machine, 1, None);
+    let (emitted, finish) = respond(&mut machine, 1, None);
     assert!(emitted.is_empty() && finish.is_none());
     assert!(machine.checkpoint().is_none());
 }
@@ -155,8 +155,8 @@ fn message_headers_are_ordered_and_include_the_trace() {
         body: "{}".into(),
         url: "https://api.example.com/orders".to_owned(),
     };
-    let answer = Input::Response { try_id: TryId(1), result: Ok(response), duration: Duration::ZERO };
-    let page = sorted(machine.step(CLOCK.now(), answer)).0.remove(0);
+    let input = Input::Response { try_id: TryId(1), result: Ok(response), duration: Duration::ZERO };
+    let page = sorted(machine.step(CLOCK.now(), input)).0.remove(0);
     for (message, kind) in [(event, "execution.started"), (page, "api.response")] {
         let names: Vec<&str> = message.headers.iter().map(|(name, _)| *name).collect();
         let expected = [

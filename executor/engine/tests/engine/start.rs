@@ -14,9 +14,9 @@ fn setup(id: &str) -> TestSetup {
     TestSetup::new(orchid_plan::compile(&definition, &orchid_plan::ServerLimits::default()).unwrap())
 }
 
-fn resumed(setup: &TestSetup, place: &str, finished: Option<&'static str>) -> Result<Machine, StartError> {
+fn resumed(setup: &TestSetup, state: &str, finished: Option<&'static str>) -> Result<Machine, StartError> {
     let saved = SavedCheckpoint {
-        resume_state: Bytes::copy_from_slice(place.as_bytes()),
+        resume_state: Bytes::copy_from_slice(state.as_bytes()),
         finished_steps: finished.map(|json| Bytes::from_static(json.as_bytes())),
         progress: Progress::default(),
     };
@@ -24,7 +24,7 @@ fn resumed(setup: &TestSetup, place: &str, finished: Option<&'static str>) -> Re
 }
 
 /// Returns the resume state of an execution that is drained at its first request.
-fn place(setup: &TestSetup) -> String {
+fn state(setup: &TestSetup) -> String {
     let mut machine = Machine::new(setup.job(1, EXECUTION, None)).unwrap();
     let now = TestClock { elapsed: std::time::Duration::ZERO }.now();
     machine.step(now, Input::Begin);
@@ -35,7 +35,7 @@ fn place(setup: &TestSetup) -> String {
 #[test]
 fn unreadable_checkpoint_is_refused() {
     let setup = setup("orders");
-    let good = place(&setup);
+    let good = state(&setup);
     assert!(resumed(&setup, &good, None).is_ok());
     let bad = [
         "".to_owned(),
@@ -45,15 +45,15 @@ fn unreadable_checkpoint_is_refused() {
         good.replace("\"asked\"", "\"guard\":\"?\",\"asked\""),
         good.replace("\"home\":\"https", "\"home\":\"://"),
     ];
-    for place in bad {
-        assert!(matches!(resumed(&setup, &place, None), Err(StartError::Checkpoint(_))), "{place}");
+    for state in bad {
+        assert!(matches!(resumed(&setup, &state, None), Err(StartError::Checkpoint(_))), "{state}");
     }
     assert!(matches!(resumed(&setup, &good, Some("[")), Err(StartError::Checkpoint(_))));
 }
 
 #[test]
 fn checkpoint_of_another_plan_is_refused() {
-    let good = place(&setup("orders"));
+    let good = state(&setup("orders"));
     assert!(matches!(resumed(&setup("invoices"), &good, None), Err(StartError::Checkpoint(_))));
 }
 
@@ -66,7 +66,7 @@ fn next_url_from_a_checkpoint_is_checked_against_allowed_hosts() {
         TestSetup::new(orchid_plan::compile(&definition, &orchid_plan::ServerLimits::default()).unwrap());
     let at = |url: &str| {
         let pointer = format!("\"pointer\":{{\"url\":\"{url}\"}}");
-        place(&setup).replace("\"pointer\":\"start\"", &pointer)
+        state(&setup).replace("\"pointer\":\"start\"", &pointer)
     };
     let now = TestClock { elapsed: std::time::Duration::ZERO }.now();
     for url in ["https://evil.example.net/x", "http://api.example.com/orders"] {
@@ -92,7 +92,8 @@ fn invalid_config_or_context_is_refused() {
     );
 }
 
-/// Returns timeout (seconds) and body limit (bytes) of the first request of a step with these fields.
+/// Returns timeout (seconds) and body limit (bytes) of the first request of a step with these
+/// fields.
 fn bounds(fields: serde_json::Value) -> (u64, u64) {
     let mut step = json!({"url": "https://api.example.com/orders"});
     fields.as_object().unwrap().iter().for_each(|(name, value)| step[name] = value.clone());
@@ -101,11 +102,11 @@ fn bounds(fields: serde_json::Value) -> (u64, u64) {
         TestSetup::new(orchid_plan::compile(&definition, &orchid_plan::ServerLimits::default()).unwrap());
     let mut machine = Machine::new(setup.job(1, EXECUTION, None)).unwrap();
     let outputs = machine.step(TestClock { elapsed: std::time::Duration::ZERO }.now(), Input::Begin);
-    let asked = outputs.iter().find_map(|output| match output {
+    let limits = outputs.iter().find_map(|output| match output {
         Output::Fetch { request, .. } => Some((request.timeout.as_secs(), request.max_body_bytes)),
         _ => None,
     });
-    asked.unwrap_or_else(|| panic!("{outputs:?}"))
+    limits.unwrap_or_else(|| panic!("{outputs:?}"))
 }
 
 #[test]

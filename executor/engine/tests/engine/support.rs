@@ -101,7 +101,7 @@ pub(crate) const EXECUTION: u128 = 0x0190_0000_0000_7000_8000_0000_0000_0003;
 
 /// The simulated upstream's reaction to a request.
 pub(crate) enum Reply {
-    Answer {
+    Response {
         result: Result<Response, FetchError>,
         duration: Duration,
     },
@@ -138,9 +138,9 @@ pub(crate) enum AttemptEnd {
 }
 
 enum DueInput {
-    Answer(TryId, Reply),
+    Reply(TryId, Reply),
     Piece(TryId),
-    Woke(TimerId),
+    Timer(TimerId),
 }
 
 /// A streamed body that is not fully delivered.
@@ -198,7 +198,7 @@ impl Simulation<'_> {
                         if timer_id != TimerId(1) {
                             self.events.push(TraceEvent::Wait(delay));
                         }
-                        due.push((self.clock.elapsed + delay, DueInput::Woke(timer_id)));
+                        due.push((self.clock.elapsed + delay, DueInput::Timer(timer_id)));
                     }
                     Output::Park { not_before, reason } => {
                         self.events.push(TraceEvent::Park { not_before, reason });
@@ -232,16 +232,16 @@ impl Simulation<'_> {
         self.events.push(TraceEvent::Fetch(request));
         let (reply, stop) = match reply {
             Reply::ThenStop(reply, stop) => (*reply, Some(stop)),
-            reply @ (Reply::Answer { .. } | Reply::Stop(_)) => (reply, None),
+            reply @ (Reply::Response { .. } | Reply::Stop(_)) => (reply, None),
         };
         let duration = match &reply {
-            Reply::Answer { duration, .. } => *duration,
+            Reply::Response { duration, .. } => *duration,
             Reply::ThenStop(..) | Reply::Stop(_) => Duration::ZERO,
         };
-        due.push((self.clock.elapsed + duration, DueInput::Answer(try_id, reply)));
+        due.push((self.clock.elapsed + duration, DueInput::Reply(try_id, reply)));
         if let Some(stop) = stop {
             let later = self.clock.elapsed + duration + Duration::from_secs(1);
-            due.push((later, DueInput::Answer(try_id, Reply::Stop(stop))));
+            due.push((later, DueInput::Reply(try_id, Reply::Stop(stop))));
         }
     }
 
@@ -253,9 +253,9 @@ impl Simulation<'_> {
     ) -> Option<Input> {
         let duration = Duration::from_millis(50);
         Some(match what {
-            DueInput::Woke(timer_id) => Input::TimerFired { timer_id },
-            DueInput::Answer(_, Reply::Stop(reason) | Reply::ThenStop(_, reason)) => Input::Stop(reason),
-            DueInput::Answer(try_id, Reply::Answer { result: Ok(mut response), duration })
+            DueInput::Timer(timer_id) => Input::TimerFired { timer_id },
+            DueInput::Reply(_, Reply::Stop(reason) | Reply::ThenStop(_, reason)) => Input::Stop(reason),
+            DueInput::Reply(try_id, Reply::Response { result: Ok(mut response), duration })
                 if is_streamed(streaming[&try_id], &response) =>
             {
                 let rest = std::mem::take(&mut response.body);
@@ -270,7 +270,7 @@ impl Simulation<'_> {
                 bodies.insert(try_id, PendingBody { rest, break_error });
                 Input::ResponseHead { try_id, response, duration }
             }
-            DueInput::Answer(try_id, Reply::Answer { result, duration }) => {
+            DueInput::Reply(try_id, Reply::Response { result, duration }) => {
                 Input::Response { try_id, result, duration }
             }
             DueInput::Piece(try_id) => {

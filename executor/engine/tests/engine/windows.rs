@@ -11,8 +11,8 @@ use crate::chaos::{ExecutionRecord, Interleaving, Reply, Upstream, run, setup, s
 
 const API: &str = "https://api.example.com";
 
-/// Plans for one upstream: `/rows` returns the rows at `since` or later, or between `from` and `to`,
-/// in pages.
+/// Plans for one upstream: `/rows` returns the rows at `since` or later, or between `from` and
+/// `to`, in pages.
 fn plans() -> Vec<Value> {
     let step = |more: Value| {
         let mut step = json!({

@@ -26,9 +26,9 @@ pub(in crate::body) struct ArrayParser {
     lexer: JsonLexer,
     path: Vec<PathSegment>,
     levels: Vec<PathLevel>,
-    /// Whether the last name read is the member on the path.
+    /// True if the last name read is the member on the path.
     name_matches: bool,
-    /// Whether the lexer is inside a row or a value beside the path.
+    /// True inside a row or a value beside the path.
     in_skipped_value: bool,
     found: bool,
     /// The name being read.
@@ -52,6 +52,7 @@ struct PartialText {
 
 impl ArrayParser {
     pub(super) fn new(path: &PlainPath, max_row_bytes: usize) -> Result<Self, DecodeError> {
+        // Rows must be emitted before the list ends, so its length is unknown.
         if path.0.iter().any(|step| matches!(step, PathSegment::Index(index) if *index < 0)) {
             return Err(DecodeError::NotStreamable("a negative index is only known at the end of its list"));
         }
@@ -91,7 +92,8 @@ impl ArrayParser {
         self.keep_partial(text)?;
         self.bytes_before += text.len() as u64;
         if last {
-            // The event is dropped: the end of the document can only end a top-level number, never a row.
+            // The event is dropped: the end of the document can only end a top-level number, never
+            // a row.
             self.lexer.finish().map_err(|error| self.decode_error(error, 0))?;
         }
         Ok(false)
@@ -113,6 +115,7 @@ impl ArrayParser {
             }
             JsonEvent::Value(first) => self.begin_value(first, offset)?,
             JsonEvent::ValueEnd if !self.in_skipped_value => {
+                // This closes a level of the path, or the list of rows itself.
                 self.levels.pop();
                 self.lexer.watch_depth = self.levels.len();
             }
@@ -135,6 +138,8 @@ impl ArrayParser {
         let step = self.levels.len().checked_sub(1).and_then(|level| self.path.get(level));
         self.name_matches = match (self.levels.last_mut(), step) {
             (Some(PathLevel::Object { seen }), Some(PathSegment::Member(wanted))) if is_name(raw, wanted) => {
+                // Rows under the first occurrence may already be in Kafka: choosing one silently
+                // would lose rows.
                 if std::mem::replace(seen, true) {
                     return Err(DecodeError::DuplicateMember(wanted.clone()));
                 }
@@ -162,8 +167,10 @@ impl ArrayParser {
             }
         };
         let level = match (self.path.get(depth), first) {
+            // A value beside the path is only validated; the lexer does not report its inside.
             _ if !on_path => None,
             (None, b'[') => Some(PathLevel::Rows),
+            // Null in place of the list means no rows.
             (None, b'n') => None,
             (None, _) => return Err(DecodeError::NotAList(json_type_of(first))),
             (Some(PathSegment::Member(_)), b'{') => Some(PathLevel::Object { seen: false }),
@@ -183,8 +190,8 @@ impl ArrayParser {
             self.check_size(self.row.length(text.len()))?;
         }
         self.row.keep(text, usize::MAX);
-        // An escaped character takes at most six bytes per byte of the name: anything longer cannot match,
-        // so that a hostile name does not fill the memory.
+        // An escaped character takes at most six bytes per byte of the name: anything longer cannot
+        // match, so that a hostile name does not fill the memory.
         let max = self.path.iter().map(|step| match step {
             PathSegment::Member(name) => 6 * name.len(),
             PathSegment::Index(_) => 0,
@@ -239,6 +246,8 @@ impl PartialText {
     fn keep(&mut self, text: &[u8], max: usize) {
         if let Some(start) = self.start {
             let rest = &text[start..];
+            // Bytes beyond `max` only need to be counted as "too long", which the kept ones already
+            // show.
             let room = max.saturating_sub(self.bytes.len());
             self.bytes.extend_from_slice(&rest[..rest.len().min(room)]);
             self.start = Some(0);

@@ -21,10 +21,10 @@ pub(in crate::body) struct CsvParser {
     ends: Vec<usize>,
     fields: usize,
     header: FieldNames,
-    /// Whether any byte was read.
+    /// True once a byte was read.
     begun: bool,
     ending: InputEnd,
-    /// Whether the last byte read was a line break.
+    /// True if the last byte read was a line break.
     at_line_end: bool,
     rows: u64,
     max_row_bytes: usize,
@@ -40,12 +40,13 @@ enum FieldNames {
     None { fields: Option<usize> },
 }
 
-/// How much of the end of the text the CSV reader has been given.
+/// The part of the end of the text that the CSV reader has been given.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum InputEnd {
     /// More text may follow.
     Open,
-    /// The reader got a final line break. A record that is still open after it has an unclosed quote.
+    /// The reader got a final line break. A record that is still open after it has an unclosed
+    /// quote.
     Closing,
     /// The reader has finished.
     Closed,
@@ -92,6 +93,7 @@ impl CsvParser {
     ) -> Result<bool, DecodeError> {
         while self.read_record(text, offset, last)? {
             let start = row.len();
+            // The record is consumed even if it turns out to be invalid.
             let is_row = self.write_row(row);
             (self.written, self.fields) = (0, 0);
             if !is_row? {
@@ -111,11 +113,13 @@ impl CsvParser {
         loop {
             let left = &text[*offset..];
             let input = match self.ending {
-                // The reader skips a byte order mark in its first input, but the decoder already removed it: a
-                // second mark is content, and a first input of one byte cannot look like a mark.
+                // The reader skips a byte order mark in its first input, but the decoder already
+                // removed it: a second mark is content, and a first input of one byte cannot look
+                // like a mark.
                 InputEnd::Open if !left.is_empty() && !self.begun => &left[..1],
                 InputEnd::Open if !left.is_empty() => left,
                 InputEnd::Open if !last => return Ok(false),
+                // A last record without a line break would otherwise stay open.
                 InputEnd::Open => b"\n",
                 InputEnd::Closing => b"",
                 InputEnd::Closed => return Ok(false),
@@ -152,6 +156,7 @@ impl CsvParser {
         if self.record.len() > self.max_row_bytes {
             return Err(self.too_large());
         }
+        // Growth doubles up to one byte over the limit, which is enough to detect an oversized row.
         let most = self.max_row_bytes.saturating_add(1);
         self.record.resize(self.record.len().saturating_mul(2).min(most), 0);
         Ok(())
@@ -169,6 +174,7 @@ impl CsvParser {
     fn write_row(&mut self, row: &mut Vec<u8>) -> Result<bool, DecodeError> {
         let line = self.line();
         let ends = &self.ends[..self.fields];
+        // The text is UTF-8; a delimiter that is not ASCII could still cut a character in half.
         let record = std::str::from_utf8(&self.record[..self.written]).map_err(|_| {
             error(line, "is split inside a character: delimiter and quote must be ASCII".to_owned())
         })?;
@@ -199,6 +205,7 @@ impl CsvParser {
             FieldNames::None { fields: Some(expected) } if *expected != ends.len() => {
                 return Err(wrong_count("the first one", *expected));
             }
+            // The first record fixes the number of fields for all others.
             FieldNames::None { fields: expected } => {
                 *expected = Some(ends.len());
                 row.push(b'[');

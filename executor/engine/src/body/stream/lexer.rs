@@ -1,7 +1,7 @@
 //! An incremental JSON lexer (RFC 8259) for text that may be cut anywhere.
 //!
-//! It reports where values and names begin and end. It checks the whole grammar, also of values that
-//! are not reported, and keeps no text: only one bit for each open list and object.
+//! It reports where values and names begin and end. It checks the whole grammar, also of values
+//! that are not reported, and keeps no text: only one bit for each open list and object.
 
 use crate::body::json_text::is_space;
 
@@ -97,8 +97,10 @@ impl JsonLexer {
     pub(super) fn next(&mut self, text: &[u8], offset: &mut usize) -> LexerResult {
         while let Some(&byte) = text.get(*offset) {
             let step = match self.state {
+                // Strings are most of a body: they are searched, not stepped through byte by byte.
                 LexerState::Text { name, escape: EscapeState::No } => self.skip_text(text, offset, name)?,
                 LexerState::Number(number) => match advance_number(number, byte) {
+                    // A number has no closing byte: this byte belongs to whatever follows it.
                     Ok(None) => self.end_value(),
                     next => {
                         *offset += 1;
@@ -134,6 +136,7 @@ impl JsonLexer {
 
     /// Handles one byte of anything except numbers and plain text.
     fn handle_byte(&mut self, byte: u8) -> LexerResult {
+        // Every state between tokens allows white space; inside a token it is a normal byte.
         let space = is_space(byte);
         match self.state {
             LexerState::Value
@@ -184,6 +187,7 @@ impl JsonLexer {
             b'1'..=b'9' => LexerState::Number(NumberState::Integer),
             _ => return Err(LexerError::Unexpected("expected a value")),
         };
+        // `depth` is the depth outside of the new list or object, at which its end is reported too.
         if matches!(byte, b'{' | b'[') {
             self.open.push(byte == b'{');
         }
@@ -218,6 +222,7 @@ impl JsonLexer {
 
     /// Skips text up to its end, an escape, or the end of the piece.
     fn skip_text(&mut self, text: &[u8], offset: &mut usize, name: bool) -> LexerResult {
+        // A piece may end inside a string: the state stays, and the next piece continues here.
         let Some(length) = text[*offset..].iter().position(|byte| SPECIAL[usize::from(*byte)]) else {
             *offset = text.len();
             return Ok(None);
@@ -274,6 +279,7 @@ fn advance_number(number: NumberState, byte: u8) -> Result<Option<NumberState>, 
     Ok(match (number, byte) {
         (Minus, b'0') => Some(Zero),
         (Minus, b'1'..=b'9') | (Integer, b'0'..=b'9') => Some(Integer),
+        // RFC 8259 forbids leading zeros; other parsers would read octal.
         (Zero, b'0'..=b'9') => return Err(LexerError::Unexpected("number with a leading zero")),
         (Zero | Integer, b'.') => Some(Point),
         (Point | Fraction, b'0'..=b'9') => Some(Fraction),

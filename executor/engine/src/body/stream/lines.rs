@@ -36,6 +36,7 @@ impl LinesParser {
                 self.keep(rest)?;
                 return Ok(false);
             }
+            // A final line break does not start another, empty line.
             if rest.is_empty() && self.partial.is_empty() {
                 return Ok(false);
             }
@@ -72,6 +73,7 @@ impl LinesParser {
     }
 
     fn keep(&mut self, rest: &[u8]) -> Result<(), DecodeError> {
+        // Leading white space is dropped early, so that it does not count towards the row's size.
         let rest = if self.partial.is_empty() { trimmed_start(rest) } else { rest };
         self.check_size(self.partial.len() + rest.len())?;
         self.partial.extend_from_slice(rest);

@@ -42,8 +42,8 @@ pub(in crate::body) enum RowParser {
 impl RowParser {
     /// Appends the next row to `row`. Returns false if the text has no further complete row.
     ///
-    /// Parsing starts at `offset`, which is moved behind the consumed text. `last` means that no text
-    /// follows.
+    /// Parsing starts at `offset`, which is moved behind the consumed text. `last` means that no
+    /// text follows.
     ///
     /// # Errors
     /// If the text is invalid or a row is too large.
@@ -62,15 +62,15 @@ impl RowParser {
     }
 }
 
-/// A decoder of rows from pieces. Call [`RowDecoder::feed`] for each piece, [`RowDecoder::finish`] at
-/// the end of the body, and [`RowDecoder::next`] in between until it needs more.
+/// A decoder of rows from pieces. Call [`RowDecoder::feed`] for each piece, [`RowDecoder::finish`]
+/// at the end of the body, and [`RowDecoder::next`] in between until it needs more.
 pub(crate) struct RowDecoder {
     parser: RowParser,
     transcoder: Transcoder,
     /// Decoded text of the pieces; everything before `offset` is consumed.
     text: String,
     offset: usize,
-    /// Whether any byte arrived: a body of zero bytes has no rows in every format.
+    /// True once a byte has arrived: a body of zero bytes has no rows in any format.
     received: bool,
     finished: bool,
     /// An encoding error behind `text`. It is reported only after all rows before it.
@@ -80,8 +80,8 @@ pub(crate) struct RowDecoder {
 }
 
 impl RowDecoder {
-    /// Creates a decoder of the rows at `path`. For JSON lines and CSV the path must be empty, since
-    /// the body itself is the list. Rows are at most `max_row_bytes` long.
+    /// Creates a decoder of the rows at `path`. For JSON lines and CSV the path must be empty,
+    /// since the body itself is the list. Rows are at most `max_row_bytes` long.
     ///
     /// # Errors
     /// If the path cannot be streamed, or the plan's CSV header has a name twice.
@@ -131,6 +131,7 @@ impl RowDecoder {
     }
 
     fn decode(&mut self, piece: &[u8], last: bool) {
+        // Text after an encoding error cannot be trusted and is dropped.
         if self.failure.is_some() || self.encoding_error.is_some() {
             return;
         }
@@ -145,14 +146,18 @@ impl RowDecoder {
         if let Some(error) = &self.failure {
             return Err(error.clone());
         }
+        // Without a byte, the JSON parser would report a truncated document instead of an empty
+        // body.
         if !self.received && self.encoding_error.is_none() {
             return Ok(if self.finished { NextRow::End } else { NextRow::NeedMore });
         }
+        // An encoding error hides what follows: the parser must not treat its text as complete.
         let last = self.finished && self.encoding_error.is_none();
         let mut row = Vec::new();
         let failure = match self.parser.next(self.text.as_bytes(), &mut self.offset, last, &mut row) {
             Ok(true) => return Ok(NextRow::Row(Bytes::from(row))),
             Ok(false) => {
+                // The parser keeps what it still needs, so the buffer never grows beyond one piece.
                 self.text.clear();
                 self.offset = 0;
                 match self.encoding_error.take() {
