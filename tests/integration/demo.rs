@@ -23,14 +23,14 @@ async fn the_demo_polls_an_api_of_the_users_own() {
     assert!(polled.status.success(), "{said}\n{}", String::from_utf8_lossy(&polled.stderr));
     for part in [
         "10 rows in response.body, the next page by the Link header",
-        "✓ 25 rows stand in Kafka, in 3 messages",
+        "✓ 25 rows are in Kafka, in 3 messages",
     ] {
         assert!(said.contains(part), "{said}");
     }
     let missing = demo(&folder, &["--api", &format!("{}/nothing", server.url())]).await;
     let said = String::from_utf8_lossy(&missing.stderr);
     assert_eq!(missing.status.code(), Some(1), "{said}");
-    assert!(said.contains("/nothing answered 404: {}\n  is the path right?"), "{said}");
+    assert!(said.contains("/nothing responded with 404: {}\n  is the path right?"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -40,5 +40,5 @@ async fn the_demo_produces_to_a_broker_of_the_users_own() {
     let demo = demo(&folder, &["--kafka", kafka.brokers()]).await;
     let said = String::from_utf8_lossy(&demo.stdout);
     assert!(demo.status.success(), "{said}\n{}", String::from_utf8_lossy(&demo.stderr));
-    assert!(said.contains("all 1 987 orders stand in Kafka"), "{said}");
+    assert!(said.contains("all 1 987 orders are in Kafka"), "{said}");
 }

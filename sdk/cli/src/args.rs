@@ -1,107 +1,109 @@
-//! What can be typed: commands, flags, and their help.
+//! The command line: commands, flags and their help.
 
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 use uuid::Uuid;
 
-/// Where a development stack keeps its data, unless said otherwise.
+/// The default data folder of a development stack.
 pub(crate) const DATA_FOLDER: &str = ".orchid/dev";
 
-const EXIT_CODES: &str = "Exit codes: 0 done · 1 it failed · 2 the command was wrong · 3 the control plane or broker cannot be reached";
+const EXIT_CODES: &str =
+    "ExitReason codes: 0 success · 1 failure · 2 invalid usage · 3 control plane or broker unreachable";
 
-/// Polls HTTP APIs from declarative plans, and puts what they answer into Kafka.
+/// Polls HTTP APIs from declarative plans and writes their responses to Kafka.
 #[derive(Debug, Parser)]
 #[command(name = "orchid", version, after_help = EXIT_CODES, propagate_version = true)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub command: Command,
     #[command(flatten)]
-    pub global: Global,
+    pub global: GlobalArgs,
 }
 
 /// Flags that every command takes.
 #[derive(Debug, Clone, clap::Args)]
-pub(crate) struct Global {
-    /// The control plane, host:port or https://host:port [default: the running `orchid dev`]
+pub(crate) struct GlobalArgs {
+    /// Control plane address, host:port or https://host:port [default: the running `orchid dev`]
     #[arg(long, global = true, env = "ORCHID_ENDPOINT", value_name = "ADDRESS")]
     pub endpoint: Option<String>,
-    /// The tenant that commands are for [default: that of the running `orchid dev`]
+    /// Tenant to act for [default: the tenant of the running `orchid dev`]
     #[arg(long, global = true, env = "ORCHID_TENANT", value_name = "UUID")]
     pub tenant: Option<Uuid>,
-    /// The data folder of `orchid dev`
+    /// Data folder of `orchid dev`
     #[arg(long, global = true, default_value = DATA_FOLDER, value_name = "FOLDER")]
     pub data: PathBuf,
-    /// How answers are printed
+    /// OutputFormat format
     #[arg(long, short, global = true, default_value = "table")]
-    pub output: Output,
+    pub output: OutputFormat,
 }
 
-/// How answers are printed.
+/// An output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    /// For people.
+pub(crate) enum OutputFormat {
+    /// Tables and text for people.
     Table,
-    /// For programs.
+    /// JSON for programs.
     Json,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run all of Orchid on this machine until Ctrl-C: Postgres, Redis, a broker, control plane, executors, a demo API
+    /// Run all of Orchid on this machine until Ctrl-C: Postgres, Redis, a Kafka broker, a control
+    /// plane, executors and a demo API
     Dev(DevArgs),
-    /// Run all of Orchid, poll the demo API (or yours) once, and show what came into Kafka
+    /// Start all of Orchid, poll the demo API (or yours) once and show the messages in Kafka
     Demo(DemoArgs),
-    /// Make what stands in files true: integrations, configs, plans; says what it changes, deletes nothing
+    /// Create or update the integrations, configs and plans that files declare; deletes nothing
     Apply(ApplyArgs),
-    /// Check and run plans
+    /// Validate and trigger plans
     #[command(subcommand)]
     Plan(PlanCommand),
-    /// Look at the runs of plans, and cancel them
+    /// List, show, follow, explain and cancel executions
     #[command(subcommand)]
     Executions(ExecutionsCommand),
-    /// Show a plan's messages, live from Kafka
+    /// Print a plan's messages as they arrive in Kafka
     Tail(TailArgs),
-    /// Create and list tenants; for operators
+    /// Create and list tenants (for operators)
     #[command(subcommand)]
     Tenants(TenantsCommand),
-    /// Print the completions for a shell
+    /// Print a shell completion script
     Completions {
-        /// Which shell
+        /// Shell that the script is for
         shell: clap_complete::Shell,
     },
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ApplyArgs {
-    /// A file, or a folder with .json files; can be given more than once
+    /// JSON file, or folder that is searched for .json files; can be repeated
     #[arg(long = "file", short = 'f', required = true, value_name = "FILE_OR_FOLDER")]
     pub(crate) files: Vec<PathBuf>,
-    /// Only say what would change
+    /// Print the changes without making them
     #[arg(long)]
     pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PlanCommand {
-    /// Check a plan and show all its faults, each with its place and the fix
+    /// Check a plan file and print every problem with its location and a fix
     Validate {
-        /// The plan's file
+        /// Plan file
         file: PathBuf,
-        /// Let the control plane check it too, against what the tenant has
+        /// Also check it on the control plane, against the tenant's integrations and configs
         #[arg(long)]
         server: bool,
     },
-    /// Print the JSON Schema of plan files, for editors: name it as "$schema" in a plan's file
+    /// Print the JSON Schema of plan files; editors use it when a plan file names it in "$schema"
     Schema,
-    /// Run a plan now
+    /// Trigger an execution of a plan
     Trigger {
-        /// The plan's key
+        /// Plan key
         key: String,
-        /// The config's key; may be left out where the plan has only one
+        /// Config key; optional if the plan has only one config
         #[arg(long, value_name = "KEY")]
         config: Option<String>,
-        /// Follow the run to its end; it failing is exit code 1
+        /// Follow the execution to its end; the exit code is 1 unless it succeeds
         #[arg(long)]
         watch: bool,
     },
@@ -111,36 +113,36 @@ pub(crate) enum PlanCommand {
 pub(crate) enum ExecutionsCommand {
     /// List executions, newest first
     List {
-        /// Only of this plan
+        /// Only executions of this plan
         #[arg(long, value_name = "KEY")]
         plan: Option<String>,
-        /// Only of this config; needs --plan
+        /// Only executions for this config; requires --plan
         #[arg(long, value_name = "KEY", requires = "plan")]
         config: Option<String>,
-        /// At most this many
+        /// Maximum number of executions
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(i32).range(1..=1000))]
         limit: i32,
     },
-    /// Show one execution
+    /// Show an execution
     Get {
-        /// Its id
+        /// Execution id
         id: String,
     },
-    /// Follow one execution to its end; it failing is exit code 1
+    /// Follow an execution to its end; the exit code is 1 unless it succeeds
     Watch {
-        /// Its id
+        /// Execution id
         id: String,
     },
-    /// Say why it is not running, or how it came to its end
+    /// Explain why an execution is not running, or how it ended
     Explain {
-        /// Its id
+        /// Execution id
         id: String,
     },
-    /// Ask for it to be cancelled
+    /// Cancel an execution
     Cancel {
-        /// Its id
+        /// Execution id
         id: String,
-        /// Kept in its history
+        /// Reason, kept in the execution's history
         #[arg(long, default_value = "")]
         reason: String,
     },
@@ -148,21 +150,21 @@ pub(crate) enum ExecutionsCommand {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct TailArgs {
-    /// The plan's key
+    /// Plan key
     pub(crate) plan: String,
-    /// Only of this config
+    /// Only messages of this config
     #[arg(long, value_name = "KEY")]
     pub(crate) config: Option<String>,
-    /// Begin with the oldest message that Kafka holds
+    /// Start with the oldest message in Kafka
     #[arg(long)]
     pub(crate) from_beginning: bool,
-    /// End after so many messages
+    /// Stop after this many messages
     #[arg(long, value_name = "NUMBER")]
     pub(crate) max: Option<usize>,
-    /// The broker [default: that of the running `orchid dev`]
+    /// Kafka broker [default: the broker of the running `orchid dev`]
     #[arg(long, env = "ORCHID_KAFKA", value_name = "HOST:PORT")]
     pub(crate) kafka: Option<String>,
-    /// The topics to read
+    /// Topics to read
     #[arg(
         long,
         value_name = "NAME",
@@ -176,18 +178,18 @@ pub(crate) struct TailArgs {
 pub(crate) enum TenantsCommand {
     /// Create a tenant
     Create {
-        /// For people
+        /// Display name
         display_name: String,
-        /// The id that it shall have
+        /// Tenant id [default: a new one]
         #[arg(long, value_name = "UUID")]
         id: Option<Uuid>,
-        /// The pool of executors that runs its plans
+        /// Executor pool that runs its plans
         #[arg(long, default_value = "default")]
         pool: String,
     },
-    /// List the tenants, newest first
+    /// List tenants, newest first
     List {
-        /// At most this many
+        /// Maximum number of tenants
         #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(i32).range(1..=1000))]
         limit: i32,
     },
@@ -195,22 +197,23 @@ pub(crate) enum TenantsCommand {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct StackArgs {
-    /// Port of the control plane; when it is taken, a free one is used
+    /// Port of the control plane; a free port is used if this one is taken
     #[arg(long, default_value_t = 7400)]
     pub port: u16,
     /// Number of executors
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub executors: u8,
-    /// Use this broker instead of the built-in one
+    /// Use this Kafka broker instead of the built-in one
     #[arg(long, value_name = "HOST:PORT")]
     pub kafka: Option<String>,
-    /// Private addresses that plans may reach, besides this machine's own, as 10.0.0.0/8; can be given more than once
+    /// Private address range that plans may reach besides this machine's own, such as 10.0.0.0/8;
+    /// can be repeated
     #[arg(long, value_name = "RANGE", value_delimiter = ',')]
     pub allow_private: Vec<String>,
-    /// Show the logs of control plane and executors
+    /// Print the logs of the control plane and the executors
     #[arg(long)]
     pub logs: bool,
-    /// Forget what the data folder holds
+    /// Delete the data of earlier starts first
     #[arg(long)]
     pub fresh: bool,
 }
@@ -228,10 +231,11 @@ pub(crate) struct DevArgs {
 pub(crate) struct DemoArgs {
     #[command(flatten)]
     pub stack: StackArgs,
-    /// Poll this url instead of the demo API: its rows and pages are guessed from its first answer
+    /// Poll this URL instead of the demo API; rows and pagination are guessed from its first
+    /// response
     #[arg(long, value_name = "URL")]
     pub api: Option<String>,
-    /// Send this header to it; can be given more than once
+    /// HTTP header to send to the API; can be repeated
     #[arg(long, value_name = "NAME: VALUE", requires = "api")]
     pub header: Vec<String>,
 }
@@ -243,7 +247,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_commands_are_sound() {
+    fn command_definitions_are_valid() {
         Args::command().debug_assert();
     }
 }

@@ -1,55 +1,54 @@
-//! Whom the commands talk to: what the flags say, else the development stack that runs on this machine.
+//! Decides which control plane, tenant and broker a command talks to: the flags, else the
+//! development stack that runs on this machine.
 
 use orchid_sdk::{Client, Credentials};
 use uuid::Uuid;
 
-use crate::{
-    args::Global,
-    dev::state::{DevState, KafkaState},
-    exit::UsageError,
-};
+use crate::args::GlobalArgs;
+use crate::dev::state::{DevState, KafkaState};
+use crate::exit::UsageError;
 
-/// What the flags and the running stack say together.
-pub(crate) struct Target {
+/// The control plane, tenant and broker of a command.
+pub(crate) struct ConnectionTarget {
     endpoint: Option<String>,
     tenant: Option<Uuid>,
     dev: Option<DevState>,
 }
 
-impl Target {
-    /// Reads the running stack's state, where there is one.
-    pub(crate) fn find(global: &Global) -> anyhow::Result<Self> {
+impl ConnectionTarget {
+    /// Combines the flags with the state of the running stack, if there is one.
+    pub(crate) fn resolve(global: &GlobalArgs) -> anyhow::Result<Self> {
         let dev = DevState::running(&global.data)?;
         let endpoint = global.endpoint.clone().or_else(|| dev.as_ref().map(|dev| dev.grpc.clone()));
-        // The stack's tenant means nothing to another control plane.
-        let own = dev.as_ref().filter(|_| global.endpoint.is_none()).map(|dev| dev.tenant);
-        Ok(Self { endpoint, tenant: global.tenant.or(own), dev })
+        // Another control plane does not know the stack's tenant.
+        let default_tenant = dev.as_ref().filter(|_| global.endpoint.is_none()).map(|dev| dev.tenant);
+        Ok(Self { endpoint, tenant: global.tenant.or(default_tenant), dev })
     }
 
-    /// A client that acts for the tenant.
+    /// Connects a client that acts for the tenant.
     pub(crate) async fn client(&self) -> anyhow::Result<Client> {
         let tenant = Some(self.tenant()?);
         Ok(Client::connect(self.endpoint()?, Credentials::Development { tenant }).await?)
     }
 
-    /// A client for operators' calls.
+    /// Connects a client for operators' calls, which name no tenant.
     pub(crate) async fn operator(&self) -> anyhow::Result<Client> {
         Ok(Client::connect(self.endpoint()?, Credentials::Development { tenant: None }).await?)
     }
 
-    /// The tenant that commands are for.
+    /// Returns the tenant that the command acts for.
     pub(crate) fn tenant(&self) -> Result<Uuid, UsageError> {
         self.tenant.ok_or_else(|| {
-            UsageError("no tenant: name one by --tenant or ORCHID_TENANT, or start `orchid dev`".to_owned())
+            UsageError("no tenant: pass --tenant, set ORCHID_TENANT, or start `orchid dev`".to_owned())
         })
     }
 
-    /// The broker of the running stack.
+    /// Returns the broker of the running stack.
     pub(crate) fn kafka(&self) -> Option<&KafkaState> {
         self.dev.as_ref().map(|dev| &dev.kafka)
     }
 
-    /// What `${NAME}` stands for, as the running stack says.
+    /// Returns the running stack's value for `${NAME}` in applied files.
     pub(crate) fn variable(&self, name: &str) -> Option<String> {
         self.dev.as_ref()?.variables.get(name).cloned()
     }
@@ -57,8 +56,7 @@ impl Target {
     fn endpoint(&self) -> Result<&str, UsageError> {
         self.endpoint.as_deref().ok_or_else(|| {
             UsageError(
-                "no control plane: name one by --endpoint or ORCHID_ENDPOINT, or start `orchid dev`"
-                    .to_owned(),
+                "no control plane: pass --endpoint, set ORCHID_ENDPOINT, or start `orchid dev`".to_owned(),
             )
         })
     }

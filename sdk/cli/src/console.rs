@@ -1,20 +1,20 @@
-//! The only place that writes to stdout and stderr: answers to stdout, notices to stderr. Colours only at a terminal and without NO_COLOR.
+//! The only module that writes to stdout (results) and stderr (notices).
+//!
+//! Colours appear only at a terminal, and not if `NO_COLOR` is set.
 
-use std::{
-    env,
-    io::{self, IsTerminal as _, Write as _},
-};
+use std::env;
+use std::io::{self, IsTerminal as _, Write as _};
 
-/// Where a command's words go. Cheap to copy.
+/// A handle for output; cheap to copy.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Console {
     colour: bool,
     terminal: bool,
 }
 
-/// How a piece of text is set off.
+/// The emphasis of a piece of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Style {
+pub(crate) enum TextStyle {
     Bold,
     Dim,
     Green,
@@ -22,7 +22,7 @@ pub(crate) enum Style {
     Red,
 }
 
-impl Style {
+impl TextStyle {
     fn code(self) -> &'static str {
         match self {
             Self::Bold => "1",
@@ -35,42 +35,42 @@ impl Style {
 }
 
 impl Console {
-    /// As this process's stdout and environment say.
+    /// Creates a console for this process's stdout and environment.
     pub(crate) fn new() -> Self {
         let terminal = io::stdout().is_terminal();
-        let wanted = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        Self { colour: terminal && wanted, terminal }
+        let colour_allowed = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        Self { colour: terminal && colour_allowed, terminal }
     }
 
-    /// Without colours and without a terminal, for tests.
+    /// Creates a console without colours and without a terminal, for tests.
     #[cfg(test)]
     pub(crate) fn plain() -> Self {
         Self { colour: false, terminal: false }
     }
 
-    /// Whether somebody looks on.
+    /// Returns whether stdout is a terminal.
     pub(crate) fn is_terminal(self) -> bool {
         self.terminal
     }
 
-    /// A line of the answer. A reader that went away ends nobody.
+    /// Writes a line of the result. A closed pipe is ignored: it ends the reader, not the command.
     pub(crate) fn line(self, text: impl AsRef<str>) {
         let _ = writeln!(io::stdout().lock(), "{}", text.as_ref());
     }
 
-    /// Text of the answer that already ends as it shall.
+    /// Writes text of the result without adding a newline.
     pub(crate) fn print(self, text: impl AsRef<str>) {
         let mut out = io::stdout().lock();
         let _ = out.write_all(text.as_ref().as_bytes()).and_then(|()| out.flush());
     }
 
-    /// A line beside the answer.
+    /// Writes a line that is not part of the result to stderr.
     pub(crate) fn notice(self, text: impl AsRef<str>) {
         let _ = writeln!(io::stderr().lock(), "{}", text.as_ref());
     }
 
-    /// The text, set off where colours are wanted.
-    pub(crate) fn paint(self, style: Style, text: impl AsRef<str>) -> String {
+    /// Returns the text with the style's colour, if colours are on.
+    pub(crate) fn paint(self, style: TextStyle, text: impl AsRef<str>) -> String {
         let text = text.as_ref();
         if self.colour { format!("\u{1b}[{}m{text}\u{1b}[0m", style.code()) } else { text.to_owned() }
     }
@@ -81,8 +81,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colours_are_only_where_they_are_wanted() {
-        assert_eq!(Console::plain().paint(Style::Red, "no"), "no");
-        assert_eq!(Console { colour: true, terminal: true }.paint(Style::Red, "no"), "\u{1b}[31mno\u{1b}[0m");
+    fn text_is_painted_only_with_colours_on() {
+        assert_eq!(Console::plain().paint(TextStyle::Red, "no"), "no");
+        assert_eq!(
+            Console { colour: true, terminal: true }.paint(TextStyle::Red, "no"),
+            "\u{1b}[31mno\u{1b}[0m"
+        );
     }
 }

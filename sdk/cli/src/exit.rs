@@ -1,44 +1,44 @@
-//! How a command ends, as a number for scripts.
+//! ExitReason codes of the command and the errors that select them.
 
 use std::process::ExitCode;
 
-/// Exit codes, as `--help` documents them.
+/// The reason for an exit code, as `--help` documents the codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// 0: it was done.
+pub enum ExitReason {
+    /// 0: success.
     Done,
-    /// 1: it was tried, and failed.
+    /// 1: the command was tried and failed.
     Failed,
-    /// 2: the command itself was wrong (clap's own code).
+    /// 2: invalid usage; clap uses the same code.
     Usage,
-    /// 3: the control plane or the broker cannot be reached.
+    /// 3: the control plane or the broker is unreachable.
     Unreachable,
 }
 
-impl From<Exit> for ExitCode {
-    fn from(exit: Exit) -> Self {
+impl From<ExitReason> for ExitCode {
+    fn from(exit: ExitReason) -> Self {
         Self::from(match exit {
-            Exit::Done => 0,
-            Exit::Failed => 1,
-            Exit::Usage => 2,
-            Exit::Unreachable => 3,
+            ExitReason::Done => 0,
+            ExitReason::Failed => 1,
+            ExitReason::Usage => 2,
+            ExitReason::Unreachable => 3,
         })
     }
 }
 
-/// What the user asked for cannot be meant: exit code 2.
+/// The arguments make no sense together: exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct UsageError(pub String);
 
-/// Something that is no control plane cannot be reached: exit code 3.
+/// A server other than the control plane is unreachable: exit code 3.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct UnreachableError(pub String);
 
-impl Exit {
-    /// The code for an error that ended a command.
-    pub fn of(error: &anyhow::Error) -> Self {
+impl ExitReason {
+    /// Returns the reason for an error that ended a command, from its causes.
+    pub fn from_error(error: &anyhow::Error) -> Self {
         let unreachable = |cause: &(dyn std::error::Error + 'static)| {
             cause.is::<UnreachableError>()
                 || cause.downcast_ref::<orchid_sdk::Error>().is_some_and(orchid_sdk::Error::is_unreachable)
@@ -53,16 +53,18 @@ impl Exit {
     }
 }
 
-/// An error with its causes in one line. What a client's error stands on is said by itself already.
-pub(crate) fn words(error: &anyhow::Error) -> String {
-    let mut words: Vec<String> = Vec::new();
+/// Returns an error with its causes in one line.
+///
+/// Stops at a client's error, whose message already contains its own causes.
+pub(crate) fn error_chain(error: &anyhow::Error) -> String {
+    let mut messages: Vec<String> = Vec::new();
     for cause in error.chain() {
-        words.push(cause.to_string());
+        messages.push(cause.to_string());
         if cause.is::<orchid_sdk::Error>() {
             break;
         }
     }
-    words.join(": ")
+    messages.join(": ")
 }
 
 #[cfg(test)]
@@ -72,20 +74,23 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn nobody_there_is_said_once() {
-        let nobody =
+    async fn unreachable_server_is_reported_once() {
+        let connecting =
             orchid_sdk::Client::connect("127.0.0.1:1", orchid_sdk::Credentials::Development { tenant: None });
-        let error = anyhow::Error::from(nobody.await.unwrap_err()).context("listing");
-        assert_eq!(words(&error), "listing: cannot reach 127.0.0.1:1: Connection refused (os error 111)");
-        assert_eq!(Exit::of(&error), Exit::Unreachable);
+        let error = anyhow::Error::from(connecting.await.unwrap_err()).context("listing");
+        assert_eq!(
+            error_chain(&error),
+            "listing: cannot reach 127.0.0.1:1: Connection refused (os error 111)"
+        );
+        assert_eq!(ExitReason::from_error(&error), ExitReason::Unreachable);
     }
 
     #[test]
-    fn the_code_follows_the_cause_however_deep_it_is() {
+    fn nested_cause_selects_the_exit_code() {
         let usage = Err::<(), _>(UsageError("no tenant".into())).context("listing").unwrap_err();
-        assert_eq!(Exit::of(&usage), Exit::Usage);
+        assert_eq!(ExitReason::from_error(&usage), ExitReason::Usage);
         let gone = Err::<(), _>(UnreachableError("no broker".into())).context("a").context("b").unwrap_err();
-        assert_eq!(Exit::of(&gone), Exit::Unreachable);
-        assert_eq!(Exit::of(&anyhow::anyhow!("it failed")), Exit::Failed);
+        assert_eq!(ExitReason::from_error(&gone), ExitReason::Unreachable);
+        assert_eq!(ExitReason::from_error(&anyhow::anyhow!("it failed")), ExitReason::Failed);
     }
 }

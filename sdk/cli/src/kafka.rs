@@ -1,84 +1,87 @@
-//! Reads messages from Kafka, as they come, without a group and without committing: looking on changes nothing.
+//! Reads messages from Kafka without a consumer group and without committing, so that reading
+//! changes nothing.
 //!
-//! The consumer lives on a thread of its own and hands out owned messages through a bounded channel. A borrowed message never outlives one
-//! turn of that thread's loop, because a consumer that is dropped before its message hangs.
+//! The consumer lives on its own thread and sends owned messages through a bounded channel. A
+//! borrowed message never outlives one iteration of that thread's loop: dropping a consumer before
+//! its message hangs.
 
-use std::{collections::BTreeMap, thread, time::Duration};
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use orchid_kit::clock;
-use rdkafka::{
-    ClientConfig, Message as _, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer as _},
-    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
-    message::{BorrowedMessage, Headers as _},
-    metadata::MetadataTopic,
-};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers as _};
+use rdkafka::metadata::MetadataTopic;
+use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::exit::UnreachableError;
 
-const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
-const POLL: Duration = Duration::from_millis(100);
-const QUEUE: usize = 256;
+/// The time that one call to the broker, or a new topic, may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+const CHANNEL_CAPACITY: usize = 256;
 
-/// Where to begin.
+/// The first message to read from each partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum From {
-    /// At the oldest message that is kept.
-    Beginning,
-    /// At what comes from now on.
-    Now,
+pub(crate) enum StartOffset {
+    /// The oldest message that the topic retains.
+    Oldest,
+    /// The next message to be produced.
+    Next,
 }
 
-/// One message.
+/// A message with owned contents.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Message {
-    /// Its topic.
     pub topic: String,
-    /// Its partition.
     pub partition: i32,
-    /// Its offset.
     pub offset: i64,
-    /// Its headers; of equal names, the last.
+    /// The headers; the last one of equal names.
     pub headers: BTreeMap<String, String>,
-    /// Its payload: JSON, or null where it is none.
+    /// The payload as JSON; null if it is not JSON.
     pub body: Value,
 }
 
 impl Message {
-    /// A header's value; empty where it has none of that name.
+    /// Returns a header's value; empty if there is none of that name.
     pub(crate) fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
     }
 }
 
-/// Messages of some topics; stops reading when dropped.
+/// A reader of some topics; stops reading when dropped.
 #[derive(Debug)]
-pub(crate) struct Reader {
+pub(crate) struct MessageReader {
     messages: mpsc::Receiver<Message>,
 }
 
-impl Reader {
-    /// Begins to read. What is produced after this returns will be read, whatever `from` says.
-    pub(crate) async fn start(brokers: &str, topics: Vec<String>, from: From) -> anyhow::Result<Self> {
+impl MessageReader {
+    /// Starts to read. Every message produced after this returns is read, wherever `from` starts.
+    ///
+    /// # Errors
+    /// When the broker is unreachable or a topic cannot be read.
+    pub(crate) async fn start(brokers: &str, topics: Vec<String>, from: StartOffset) -> anyhow::Result<Self> {
         let brokers = brokers.to_owned();
         let consumer = tokio::task::spawn_blocking(move || consumer(&brokers, &topics, from))
             .await
-            .context("reader")??;
-        let (sender, messages) = mpsc::channel(QUEUE);
+            .context("the Kafka reader panicked")??;
+        let (sender, messages) = mpsc::channel(CHANNEL_CAPACITY);
         thread::Builder::new().name("reader".to_owned()).spawn(move || read(&consumer, &sender))?;
         Ok(Self { messages })
     }
 
-    /// The next message; `None` when reading ended. Cancel safe.
+    /// Returns the next message; `None` once reading has ended. Cancel safe.
     pub(crate) async fn next(&mut self) -> Option<Message> {
         self.messages.recv().await
     }
 }
 
-fn consumer(brokers: &str, topics: &[String], from: From) -> anyhow::Result<BaseConsumer> {
+fn consumer(brokers: &str, topics: &[String], from: StartOffset) -> anyhow::Result<BaseConsumer> {
     let unreachable = |error| UnreachableError(format!("cannot read from Kafka at {brokers}: {error}"));
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", brokers)
@@ -93,7 +96,9 @@ fn consumer(brokers: &str, topics: &[String], from: From) -> anyhow::Result<Base
     for topic in topics {
         let unreadable =
             |error| UnreachableError(format!("cannot read topic {topic} from Kafka at {brokers}: {error}"));
-        for (partition, offset) in settled(|| offsets(&consumer, topic, from)).map_err(unreadable)? {
+        for (partition, offset) in
+            retry_while_settling(|| offsets(&consumer, topic, from)).map_err(unreadable)?
+        {
             assignment.add_partition_offset(topic, partition, Offset::Offset(offset)).map_err(unreadable)?;
         }
     }
@@ -101,9 +106,9 @@ fn consumer(brokers: &str, topics: &[String], from: From) -> anyhow::Result<Base
     Ok(consumer)
 }
 
-/// The partitions of a topic, and where to begin in each.
-fn offsets(consumer: &BaseConsumer, topic: &str, from: From) -> KafkaResult<Vec<(i32, i64)>> {
-    let metadata = consumer.fetch_metadata(Some(topic), ANSWERS_WITHIN)?;
+/// Returns the partitions of a topic, each with its first offset to read.
+fn offsets(consumer: &BaseConsumer, topic: &str, from: StartOffset) -> KafkaResult<Vec<(i32, i64)>> {
+    let metadata = consumer.fetch_metadata(Some(topic), CALL_TIMEOUT)?;
     let found = metadata.topics().first();
     if let Some(error) = found.and_then(MetadataTopic::error) {
         return Err(KafkaError::MetadataFetch(error.into()));
@@ -112,19 +117,21 @@ fn offsets(consumer: &BaseConsumer, topic: &str, from: From) -> KafkaResult<Vec<
     partitions
         .iter()
         .map(|partition| {
-            let (oldest, next) = consumer.fetch_watermarks(topic, partition.id(), ANSWERS_WITHIN)?;
-            Ok((partition.id(), if from == From::Beginning { oldest } else { next }))
+            let (oldest, next) = consumer.fetch_watermarks(topic, partition.id(), CALL_TIMEOUT)?;
+            Ok((partition.id(), if from == StartOffset::Oldest { oldest } else { next }))
         })
         .collect()
 }
 
-/// Asks until a topic that was made a moment ago, or whose broker has just come back, is there to be read.
-fn settled<T>(mut ask: impl FnMut() -> KafkaResult<T>) -> KafkaResult<T> {
-    let deadline = clock::monotonic() + ANSWERS_WITHIN;
+/// Repeats a request while its topic has just been created or its broker has just come back.
+fn retry_while_settling<T>(mut request: impl FnMut() -> KafkaResult<T>) -> KafkaResult<T> {
+    let deadline = clock::monotonic() + CALL_TIMEOUT;
     loop {
-        match ask() {
-            Err(error) if is_settling(&error) && clock::monotonic() < deadline => thread::park_timeout(POLL),
-            answer => return answer,
+        match request() {
+            Err(error) if is_settling(&error) && clock::monotonic() < deadline => {
+                thread::park_timeout(POLL_INTERVAL)
+            }
+            result => return result,
         }
     }
 }
@@ -140,8 +147,8 @@ fn is_settling(error: &KafkaError) -> bool {
 
 fn read(consumer: &BaseConsumer, sender: &mpsc::Sender<Message>) {
     while !sender.is_closed() {
-        // Errors of the connection heal by themselves; the next poll tells.
-        if let Some(Ok(message)) = consumer.poll(POLL)
+        // The client reconnects by itself; an error here needs no handling.
+        if let Some(Ok(message)) = consumer.poll(POLL_INTERVAL)
             && sender.blocking_send(owned(&message)).is_err()
         {
             return;
@@ -168,19 +175,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_topic_that_comes_is_waited_for_and_other_errors_are_not() {
-        let mut answers = vec![
+    fn only_settling_errors_are_retried() {
+        let mut results = vec![
             Ok(7),
             Err(KafkaError::MetadataFetch(RDKafkaErrorCode::NotLeaderForPartition)),
             Err(KafkaError::MetadataFetch(RDKafkaErrorCode::UnknownTopicOrPartition)),
         ];
-        assert_eq!(settled(|| answers.pop().unwrap()).unwrap(), 7);
-        let mut asked = 0;
-        let refused = settled(|| {
-            asked += 1;
+        assert_eq!(retry_while_settling(|| results.pop().unwrap()).unwrap(), 7);
+        let mut requests = 0;
+        let refused = retry_while_settling(|| {
+            requests += 1;
             Err::<(), _>(KafkaError::MetadataFetch(RDKafkaErrorCode::BrokerTransportFailure))
         });
         assert!(refused.is_err());
-        assert_eq!(asked, 1);
+        assert_eq!(requests, 1);
     }
 }

@@ -1,4 +1,5 @@
-//! The `orchid` command: reads what was typed, runs it, ends with a code that says how it went.
+//! The `orchid` command: parses the arguments, runs the command and maps its result to an exit
+//! code.
 
 mod args;
 mod commands;
@@ -15,15 +16,13 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use crate::{
-    args::{ApplyArgs, Args, Command, Global, StackArgs},
-    commands::{apply, executions, plan, tail, tenants},
-    connect::Target,
-    console::Console,
-    demo::ApiOptions,
-    dev::StackOptions,
-    exit::Exit,
-};
+use crate::args::{ApplyArgs, Args, Command, GlobalArgs, StackArgs};
+use crate::commands::{apply, executions, plan, tail, tenants};
+use crate::connect::ConnectionTarget;
+use crate::console::Console;
+use crate::demo::ApiOptions;
+use crate::dev::StackOptions;
+use crate::exit::ExitReason;
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -32,14 +31,14 @@ async fn main() -> ExitCode {
     let exit = match run(args, console).await {
         Ok(exit) => exit,
         Err(error) => {
-            console.notice(format!("orchid: {}", exit::words(&error)));
-            Exit::of(&error)
+            console.notice(format!("orchid: {}", exit::error_chain(&error)));
+            ExitReason::from_error(&error)
         }
     };
     exit.into()
 }
 
-async fn run(Args { command, global }: Args, console: Console) -> anyhow::Result<Exit> {
+async fn run(Args { command, global }: Args, console: Console) -> anyhow::Result<ExitReason> {
     match command {
         Command::Dev(args) => {
             dev::run(&stack_options(args.stack, &global), args.exit_when_ready, console).await
@@ -49,26 +48,30 @@ async fn run(Args { command, global }: Args, console: Console) -> anyhow::Result
             demo::run(&stack_options(args.stack, &global), &api, console).await
         }
         Command::Apply(ApplyArgs { files, dry_run }) => {
-            apply::run(&Target::find(&global)?, &files, dry_run, console).await
+            apply::run(&ConnectionTarget::resolve(&global)?, &files, dry_run, console).await
         }
-        Command::Plan(command) => plan::run(command, &Target::find(&global)?, global.output, console).await,
+        Command::Plan(command) => {
+            plan::run(command, &ConnectionTarget::resolve(&global)?, global.output, console).await
+        }
         Command::Executions(command) => {
-            executions::run(command, &Target::find(&global)?, global.output, console).await
+            executions::run(command, &ConnectionTarget::resolve(&global)?, global.output, console).await
         }
-        Command::Tail(args) => tail::run(args, &Target::find(&global)?, global.output, console).await,
+        Command::Tail(args) => {
+            tail::run(args, &ConnectionTarget::resolve(&global)?, global.output, console).await
+        }
         Command::Tenants(command) => {
-            tenants::run(command, &Target::find(&global)?, global.output, console).await
+            tenants::run(command, &ConnectionTarget::resolve(&global)?, global.output, console).await
         }
         Command::Completions { shell } => {
             let mut text = Vec::new();
             clap_complete::generate(shell, &mut Args::command(), "orchid", &mut text);
             console.print(String::from_utf8_lossy(&text));
-            Ok(Exit::Done)
+            Ok(ExitReason::Done)
         }
     }
 }
 
-fn stack_options(args: StackArgs, global: &Global) -> StackOptions {
+fn stack_options(args: StackArgs, global: &GlobalArgs) -> StackOptions {
     let StackArgs { port, executors, kafka, allow_private, logs, fresh } = args;
     let data = global.data.clone();
     StackOptions { port, data, executors: executors.into(), kafka, allow_private, fresh, logs }

@@ -1,30 +1,30 @@
-//! `orchid executions`: look at runs, follow them, cancel them.
+//! `orchid executions`: lists, shows, follows, explains and cancels executions.
 
-use orchid_sdk::{
-    Error,
-    v1::{
-        CancelExecutionRequest, Execution, ExecutionState, ExplainExecutionRequest, ExplainExecutionResponse,
-        GetExecutionRequest, ListExecutionsRequest,
-    },
+use orchid_sdk::Error;
+use orchid_sdk::v1::{
+    CancelExecutionRequest, Execution, ExecutionState, ExplainExecutionRequest, ExplainExecutionResponse,
+    GetExecutionRequest, ListExecutionsRequest,
 };
 use serde_json::{Value, json};
 
-use super::{plan, watch};
-use crate::{
-    args::{ExecutionsCommand, Output},
-    connect::Target,
-    console::{Console, Style},
-    exit::Exit,
-    output::{json as as_json, table::Table, text},
-};
+use super::watch;
+use crate::args::{ExecutionsCommand, OutputFormat};
+use crate::connect::ConnectionTarget;
+use crate::console::{Console, TextStyle};
+use crate::exit::ExitReason;
+use crate::output::table::Table;
+use crate::output::{json as as_json, text};
 
-/// Runs one of the commands.
+/// DemoRunner one of the subcommands.
+///
+/// # Errors
+/// When the control plane is unreachable or refuses the request.
 pub(crate) async fn run(
     command: ExecutionsCommand,
-    target: &Target,
-    output: Output,
+    target: &ConnectionTarget,
+    output: OutputFormat,
     console: Console,
-) -> anyhow::Result<Exit> {
+) -> anyhow::Result<ExitReason> {
     let client = target.client().await?;
     let mut service = client.executions();
     match command {
@@ -44,7 +44,7 @@ pub(crate) async fn run(
             show_one(&found, output, console);
         }
         ExecutionsCommand::Watch { id } => {
-            return plan::ended(&watch::watch(&client, &id, output, console).await?, output, console);
+            return Ok(show_ended(&watch::watch(&client, &id, output, console).await?, output, console));
         }
         ExecutionsCommand::Explain { id } => {
             let request = ExplainExecutionRequest { id };
@@ -57,11 +57,11 @@ pub(crate) async fn run(
             show_cancelled(&found, output, console);
         }
     }
-    Ok(Exit::Done)
+    Ok(ExitReason::Done)
 }
 
-fn show_list(executions: &[Execution], output: Output, console: Console) {
-    if output == Output::Json {
+fn show_list(executions: &[Execution], output: OutputFormat, console: Console) {
+    if output == OutputFormat::Json {
         return console.line(Value::from_iter(executions.iter().map(as_json::execution)).to_string());
     }
     if executions.is_empty() {
@@ -84,15 +84,21 @@ fn show_list(executions: &[Execution], output: Output, console: Console) {
     console.print(table.render());
 }
 
-fn show_one(execution: &Execution, output: Output, console: Console) {
+fn show_one(execution: &Execution, output: OutputFormat, console: Console) {
     match output {
-        Output::Json => console.line(as_json::execution(execution).to_string()),
-        Output::Table => console.print(details(execution, console)),
+        OutputFormat::Json => console.line(as_json::execution(execution).to_string()),
+        OutputFormat::Table => console.print(details(execution, console)),
     }
 }
 
-/// An execution, field by field.
-pub(crate) fn details(execution: &Execution, console: Console) -> String {
+/// Shows an execution that has ended; the exit is a failure unless it succeeded.
+pub(crate) fn show_ended(execution: &Execution, output: OutputFormat, console: Console) -> ExitReason {
+    show_one(execution, output, console);
+    if execution.state() == ExecutionState::Succeeded { ExitReason::Done } else { ExitReason::Failed }
+}
+
+/// Returns a table with the fields of an execution.
+fn details(execution: &Execution, console: Console) -> String {
     let mut table = Table::untitled();
     table.row(["execution", &execution.id]);
     table.row(["plan", &format!("{} (revision {})", execution.plan, execution.plan_revision)]);
@@ -103,10 +109,10 @@ pub(crate) fn details(execution: &Execution, console: Console) -> String {
     table.row(["started", &text::time(execution.start_time.as_ref())]);
     table.row(["ended", &text::time(execution.end_time.as_ref())]);
     if let Some(not_before) = &execution.not_before {
-        table.row(["goes on", &text::time(Some(not_before))]);
+        table.row(["resumes", &text::time(Some(not_before))]);
     }
     if !execution.waiting_for.is_empty() {
-        table.row(["waits for", &execution.waiting_for]);
+        table.row(["waiting for", &execution.waiting_for]);
     }
     if let Some(counts) = &execution.counts {
         let retries = text::count(counts.retries, "retry", "retries");
@@ -126,16 +132,16 @@ pub(crate) fn details(execution: &Execution, console: Console) -> String {
     table.render()
 }
 
-fn show_explained(explained: &ExplainExecutionResponse, output: Output, console: Console) {
+fn show_explained(explained: &ExplainExecutionResponse, output: OutputFormat, console: Console) {
     let ExplainExecutionResponse { execution, summary, events, attempts } = explained;
-    if output == Output::Json {
-        let whole = json!({
+    if output == OutputFormat::Json {
+        let explanation = json!({
             "execution": execution.as_ref().map(as_json::execution),
             "summary": summary,
             "events": events.iter().map(as_json::event).collect::<Vec<_>>(),
             "attempts": attempts.iter().map(as_json::attempt).collect::<Vec<_>>(),
         });
-        return console.line(whole.to_string());
+        return console.line(explanation.to_string());
     }
     console.line(summary);
     let mut history = Table::titled(["TIME", "STATE", "ATTEMPT", "CAUSE", "DETAIL"]);
@@ -148,9 +154,10 @@ fn show_explained(explained: &ExplainExecutionResponse, output: Output, console:
             event.detail.clone(),
         ]);
     }
-    let mut grants = Table::titled(["ATTEMPT", "EXECUTOR", "GRANTED", "ENDED", "END REASON", "LAST REQUEST"]);
+    let mut attempt_rows =
+        Table::titled(["ATTEMPT", "EXECUTOR", "GRANTED", "ENDED", "END REASON", "LAST REQUEST"]);
     for attempt in attempts {
-        grants.row([
+        attempt_rows.row([
             attempt.attempt.to_string(),
             attempt.executor.clone(),
             text::time(attempt.grant_time.as_ref()),
@@ -159,21 +166,21 @@ fn show_explained(explained: &ExplainExecutionResponse, output: Output, console:
             text::shortened(&attempt.last_request, 60),
         ]);
     }
-    for (title, table) in [("History", history), ("Attempts", grants)] {
+    for (title, table) in [("History", history), ("Attempts", attempt_rows)] {
         if !table.is_empty() {
-            console.print(format!("\n{}\n{}", console.paint(Style::Bold, title), table.render()));
+            console.print(format!("\n{}\n{}", console.paint(TextStyle::Bold, title), table.render()));
         }
     }
 }
 
-fn show_cancelled(execution: &Execution, output: Output, console: Console) {
-    if output == Output::Json {
+fn show_cancelled(execution: &Execution, output: OutputFormat, console: Console) {
+    if output == OutputFormat::Json {
         return console.line(as_json::execution(execution).to_string());
     }
     let state = watch::state(execution.state());
     console.line(match execution.state() {
         ExecutionState::Cancelled => format!("{} is cancelled", execution.id),
-        ended if watch::has_ended(ended) => format!("{} had ended already: {state}", execution.id),
-        _ => format!("{} is {state}, and its executor is told to stop", execution.id),
+        ended if watch::has_ended(ended) => format!("{} has already ended: {state}", execution.id),
+        _ => format!("{} is {state}; its executor is being told to stop", execution.id),
     });
 }

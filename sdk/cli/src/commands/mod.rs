@@ -1,4 +1,4 @@
-//! What `orchid` does against a running control plane, one module a command.
+//! The commands that talk to a running control plane, one module per command.
 
 pub(crate) mod apply;
 pub(crate) mod executions;

@@ -1,33 +1,30 @@
-//! `orchid plan`: check a plan without and with a control plane, run one now.
+//! `orchid plan`: validates a plan with or without a control plane, prints the schema, triggers.
 
 use std::path::Path;
 
 use orchid_plan::{Diagnostic, DiagnosticCode, Warning};
-use orchid_sdk::{
-    Client, Error,
-    v1::{self, Execution, ExecutionState, Plan, TriggerPlanRequest, ValidatePlanRequest},
-};
+use orchid_sdk::v1::{self, Execution, Plan, TriggerPlanRequest, ValidatePlanRequest};
+use orchid_sdk::{Client, Error};
 
-use super::{apply, watch};
-use crate::{
-    args::{Output, PlanCommand},
-    connect::Target,
-    console::{Console, Style},
-    exit::Exit,
-    files::{
-        document::{self, Source},
-        report::{self, Shown},
-    },
-    output::json,
-};
+use super::{apply, executions, watch};
+use crate::args::{OutputFormat, PlanCommand};
+use crate::connect::ConnectionTarget;
+use crate::console::{Console, TextStyle};
+use crate::exit::ExitReason;
+use crate::files::document::{self, Source};
+use crate::files::report::{self, DiagnosticView};
+use crate::output::json;
 
-/// Runs one of the commands.
+/// DemoRunner one of the subcommands.
+///
+/// # Errors
+/// When the file cannot be read, or the control plane is unreachable or refuses the request.
 pub(crate) async fn run(
     command: PlanCommand,
-    target: &Target,
-    output: Output,
+    target: &ConnectionTarget,
+    output: OutputFormat,
     console: Console,
-) -> anyhow::Result<Exit> {
+) -> anyhow::Result<ExitReason> {
     match command {
         PlanCommand::Validate { file, server: false } => validate(&file, None, console).await,
         PlanCommand::Validate { file, server: true } => {
@@ -35,7 +32,7 @@ pub(crate) async fn run(
         }
         PlanCommand::Schema => {
             console.line(serde_json::to_string_pretty(&orchid_plan::plan_schema())?);
-            Ok(Exit::Done)
+            Ok(ExitReason::Done)
         }
         PlanCommand::Trigger { key, config, watch } => {
             let client = target.client().await?;
@@ -47,18 +44,18 @@ pub(crate) async fn run(
     }
 }
 
-async fn validate(file: &Path, server: Option<&Client>, console: Console) -> anyhow::Result<Exit> {
+async fn validate(file: &Path, server: Option<&Client>, console: Console) -> anyhow::Result<ExitReason> {
     let source = document::read_one(file)?;
     let (plan, warnings) = match document::parse_plan(&source) {
         Ok(parsed) => parsed,
         Err(error) => {
             console.notice(apply::describe(&error, console));
-            return Ok(Exit::Failed);
+            return Ok(ExitReason::Failed);
         }
     };
     match server {
-        // It knows all that is known here, and says it too.
-        Some(client) if !accepted(client, &source, &plan, console).await? => return Ok(Exit::Failed),
+        // The control plane repeats the local checks, so its warnings include the local ones.
+        Some(client) if !accepted(client, &source, &plan, console).await? => return Ok(ExitReason::Failed),
         Some(_) => {}
         None => warnings.iter().for_each(|Warning { code, pointer, message }| {
             console.notice(report::warning(
@@ -71,68 +68,68 @@ async fn validate(file: &Path, server: Option<&Client>, console: Console) -> any
             ));
         }),
     }
-    console.line(format!("{} {} is valid", console.paint(Style::Green, "✓"), source.file));
-    Ok(Exit::Done)
+    console.line(format!("{} {} is valid", console.paint(TextStyle::Green, "✓"), source.file));
+    Ok(ExitReason::Done)
 }
 
-/// Whether the control plane would take it; says everything that it does not like.
+/// Returns whether the control plane accepts the plan; prints its warnings and diagnostics.
 async fn accepted(client: &Client, source: &Source, plan: &Plan, console: Console) -> Result<bool, Error> {
     let request = ValidatePlanRequest { plan: Some(plan.clone()) };
-    let answer = client.plans().validate_plan(request).await?.into_inner();
-    for v1::Warning { code, pointer, message } in &answer.warnings {
+    let response = client.plans().validate_plan(request).await?.into_inner();
+    for v1::Warning { code, pointer, message } in &response.warnings {
         console.notice(report::warning(&source.file, &source.text, code, pointer, message, console));
     }
-    for fault in &answer.diagnostics {
-        console.notice(report::fault(&source.file, &source.text, &Shown::from(fault), console));
+    for diagnostic in &response.diagnostics {
+        console.notice(report::diagnostic(
+            &source.file,
+            &source.text,
+            &DiagnosticView::from(diagnostic),
+            console,
+        ));
     }
-    Ok(answer.diagnostics.is_empty())
+    Ok(response.diagnostics.is_empty())
 }
 
 async fn triggered(
     client: &Client,
     execution: Execution,
     follow: bool,
-    output: Output,
+    output: OutputFormat,
     console: Console,
-) -> anyhow::Result<Exit> {
+) -> anyhow::Result<ExitReason> {
     if !follow {
         match output {
-            Output::Json => console.line(json::execution(&execution).to_string()),
-            Output::Table => {
+            OutputFormat::Json => console.line(json::execution(&execution).to_string()),
+            OutputFormat::Table => {
                 console.line(format!("{} {}", execution.id, watch::state(execution.state())));
             }
         }
-        return Ok(Exit::Done);
+        return Ok(ExitReason::Done);
     }
-    console.notice(format!("{} of {} for {}", execution.id, execution.plan, execution.config));
-    ended(&watch::watch(client, &execution.id, output, console).await?, output, console)
+    console.notice(format!(
+        "execution {} of plan {} for config {}",
+        execution.id, execution.plan, execution.config
+    ));
+    let ended = watch::watch(client, &execution.id, output, console).await?;
+    Ok(executions::show_ended(&ended, output, console))
 }
 
-/// Shows an execution that has ended; one that did not end well is a failure.
-pub(crate) fn ended(execution: &Execution, output: Output, console: Console) -> anyhow::Result<Exit> {
-    match output {
-        Output::Json => console.line(json::execution(execution).to_string()),
-        Output::Table => console.print(super::executions::details(execution, console)),
-    }
-    Ok(if execution.state() == ExecutionState::Succeeded { Exit::Done } else { Exit::Failed })
-}
-
-impl<'f> From<&'f Diagnostic> for Shown<'f> {
-    fn from(fault: &'f Diagnostic) -> Self {
+impl<'f> From<&'f Diagnostic> for DiagnosticView<'f> {
+    fn from(diagnostic: &'f Diagnostic) -> Self {
         Self {
-            code: DiagnosticCode::as_str(fault.code),
-            pointer: &fault.pointer,
-            position: fault.position,
-            message: &fault.message,
-            suggestion: fault.suggestion.as_deref(),
-            in_scope: &fault.in_scope,
+            code: DiagnosticCode::as_str(diagnostic.code),
+            pointer: &diagnostic.pointer,
+            position: diagnostic.position,
+            message: &diagnostic.message,
+            suggestion: diagnostic.suggestion.as_deref(),
+            in_scope: &diagnostic.in_scope,
         }
     }
 }
 
-impl<'f> From<&'f v1::Diagnostic> for Shown<'f> {
-    fn from(fault: &'f v1::Diagnostic) -> Self {
-        let v1::Diagnostic { code, pointer, message, suggestion, position, in_scope } = fault;
+impl<'f> From<&'f v1::Diagnostic> for DiagnosticView<'f> {
+    fn from(diagnostic: &'f v1::Diagnostic) -> Self {
+        let v1::Diagnostic { code, pointer, message, suggestion, position, in_scope } = diagnostic;
         Self {
             code,
             pointer,

@@ -1,57 +1,60 @@
-//! `orchid tail`: a plan's messages as they come, one line each, or as JSON lines.
+//! `orchid tail`: prints a plan's messages as they arrive, one line of text or JSON each.
 
 use anyhow::Context as _;
 use orchid_kit::shutdown::ShutdownSignals;
 use serde_json::json;
 
-use crate::{
-    args::{Output, TailArgs},
-    connect::Target,
-    console::{Console, Style},
-    exit::{Exit, UsageError},
-    kafka::{From, Message, Reader},
-    output::text,
-};
+use crate::args::{OutputFormat, TailArgs};
+use crate::connect::ConnectionTarget;
+use crate::console::{Console, TextStyle};
+use crate::exit::{ExitReason, UsageError};
+use crate::kafka::{Message, MessageReader, StartOffset};
+use crate::output::text;
 
-/// Room for the error of a message.
-const WORDS: usize = 80;
+/// The maximum length of an error in a line, in characters.
+const MAX_ERROR: usize = 80;
 
-/// Shows messages until a signal comes, or until there were enough.
+/// Prints messages until a signal arrives, or until there were `--max` messages.
+///
+/// # Errors
+/// When no broker or tenant is known, or the broker is unreachable.
 pub(crate) async fn run(
     args: TailArgs,
-    target: &Target,
-    output: Output,
+    target: &ConnectionTarget,
+    output: OutputFormat,
     console: Console,
-) -> anyhow::Result<Exit> {
-    let own = || target.kafka().map(|kafka| kafka.brokers.clone());
-    let brokers = args.kafka.clone().or_else(own).ok_or_else(|| {
-        UsageError("no broker: name one by --kafka or ORCHID_KAFKA, or start `orchid dev`".to_owned())
+) -> anyhow::Result<ExitReason> {
+    let dev_broker = || target.kafka().map(|kafka| kafka.brokers.clone());
+    let brokers = args.kafka.clone().or_else(dev_broker).ok_or_else(|| {
+        UsageError("no broker: pass --kafka, set ORCHID_KAFKA, or start `orchid dev`".to_owned())
     })?;
     let tenant = target.tenant()?.to_string();
-    let from = if args.from_beginning { From::Beginning } else { From::Now };
+    let from = if args.from_beginning { StartOffset::Oldest } else { StartOffset::Next };
     let mut signals = ShutdownSignals::install()?;
-    let mut reader = Reader::start(&brokers, args.topics.clone(), from).await?;
+    let mut reader = MessageReader::start(&brokers, args.topics.clone(), from).await?;
     if console.is_terminal() {
-        console.notice(format!("messages of {} from {brokers}; Ctrl-C ends", args.plan));
+        console
+            .notice(format!("reading messages of plan {} from {brokers}; press Ctrl-C to stop", args.plan));
     }
-    let mut left = args.max;
-    while left != Some(0) {
+    let mut remaining = args.max;
+    while remaining != Some(0) {
         let message = tokio::select! {
-            message = reader.next() => message.context("the reader ended")?,
+            message = reader.next() => message.context("the Kafka reader ended")?,
             _ = signals.next() => break,
         };
-        if wanted(&message, &tenant, &args) {
+        if is_selected(&message, &tenant, &args) {
             console.line(match output {
-                Output::Json => json(&message),
-                Output::Table => line(&message, console),
+                OutputFormat::Json => json(&message),
+                OutputFormat::Table => line(&message, console),
             });
-            left = left.map(|left| left - 1);
+            remaining = remaining.map(|remaining| remaining - 1);
         }
     }
-    Ok(Exit::Done)
+    Ok(ExitReason::Done)
 }
 
-fn wanted(message: &Message, tenant: &str, args: &TailArgs) -> bool {
+/// Returns whether a message belongs to the tenant, plan and config of the arguments.
+fn is_selected(message: &Message, tenant: &str, args: &TailArgs) -> bool {
     message.header("tenant_id") == tenant
         && message.header("plan_key") == args.plan
         && args.config.as_ref().is_none_or(|config| message.header("config_key") == config)
@@ -67,17 +70,18 @@ fn json(message: &Message) -> String {
 
 fn line(message: &Message, console: Console) -> String {
     let body = &message.body;
-    let word = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
-    let time = word("timestamp");
+    let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
+    let time = text("timestamp");
     let time = time.get(11..23).unwrap_or(&time).to_owned();
-    let run = message.header("execution_id");
-    let run = run.get(run.len().saturating_sub(8)..).unwrap_or(run);
-    let words = match message.header("type") {
+    let execution = message.header("execution_id");
+    // The end of a version 7 UUID is random, its start is mostly the time.
+    let execution = execution.get(execution.len().saturating_sub(8)..).unwrap_or(execution);
+    let summary = match message.header("type") {
         "api.response" => {
             let rows = body["response_body"].as_array().map_or(0, Vec::len);
             format!(
                 "{}  {}  {rows} rows  {} bytes  {} ms",
-                word("step_path"),
+                text("step_path"),
                 body["status_code"],
                 body["response_size"],
                 body["duration_ms"]
@@ -85,14 +89,18 @@ fn line(message: &Message, console: Console) -> String {
         }
         "api.error" => {
             let error = &body["error"];
-            let text = |name: &str| error[name].as_str().unwrap_or_default();
-            let what = format!("{} {}: {}", text("class"), text("code"), text("message"));
-            console.paint(Style::Red, format!("{}  {}", word("step_path"), text::shortened(&what, WORDS)))
+            let field = |name: &str| error[name].as_str().unwrap_or_default();
+            let error = format!("{} {}: {}", field("class"), field("code"), field("message"));
+            console.paint(
+                TextStyle::Red,
+                format!("{}  {}", text("step_path"), text::shortened(&error, MAX_ERROR)),
+            )
         }
-        kind => format!("{kind}  {}", word("status")),
+        kind => format!("{kind}  {}", text("status")),
     };
-    let dim = console.paint(Style::Dim, format!("{time} {}/{} …{run}", message.partition, message.offset));
-    format!("{dim}  {words}")
+    let dim = console
+        .paint(TextStyle::Dim, format!("{time} {}/{} …{execution}", message.partition, message.offset));
+    format!("{dim}  {summary}")
 }
 
 #[cfg(test)]
@@ -117,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_is_said_in_one_line() {
+    fn error_is_shown_in_one_line() {
         let error =
             json!({"class": "transient", "code": "HTTP_STATUS", "message": "the upstream answered 503"});
         let body = json!({"timestamp": "2026-01-15T10:30:00.123Z", "step_path": "orders#3", "error": error});
@@ -128,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_said_in_one_line() {
+    fn page_is_shown_in_one_line() {
         let body = json!({
             "timestamp": "2026-01-15T10:30:00.123Z", "step_path": "orders#3", "status_code": 200,
             "response_body": [1, 2], "response_size": 1024, "duration_ms": 42,
@@ -140,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_plans_own_messages_are_shown() {
+    fn only_messages_of_the_plan_are_selected() {
         let args = |plan: &str, config: Option<&str>| TailArgs {
             plan: plan.into(),
             config: config.map(str::to_owned),
@@ -150,13 +158,13 @@ mod tests {
             topics: Vec::new(),
         };
         let message = message("api.response", json!({}));
-        assert!(wanted(&message, "t", &args("orders-sync", Some("demo"))));
+        assert!(is_selected(&message, "t", &args("orders-sync", Some("demo"))));
         for (tenant, args) in [
             ("other", args("orders-sync", None)),
             ("t", args("orders", None)),
             ("t", args("orders-sync", Some("other"))),
         ] {
-            assert!(!wanted(&message, tenant, &args), "{tenant} {args:?}");
+            assert!(!is_selected(&message, tenant, &args), "{tenant} {args:?}");
         }
     }
 }

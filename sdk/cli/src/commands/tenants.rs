@@ -1,26 +1,26 @@
-//! `orchid tenants`: for operators.
+//! `orchid tenants`: creates and lists tenants, for operators.
 
-use orchid_sdk::{
-    Error,
-    admin::v1::{CreateTenantRequest, ListTenantsRequest, Tenant},
-};
+use orchid_sdk::Error;
+use orchid_sdk::admin::v1::{CreateTenantRequest, ListTenantsRequest, Tenant};
 use serde_json::Value;
 
-use crate::{
-    args::{Output, TenantsCommand},
-    connect::Target,
-    console::Console,
-    exit::Exit,
-    output::{json, table::Table, text},
-};
+use crate::args::{OutputFormat, TenantsCommand};
+use crate::connect::ConnectionTarget;
+use crate::console::Console;
+use crate::exit::ExitReason;
+use crate::output::table::Table;
+use crate::output::{json, text};
 
-/// Runs one of the commands.
+/// DemoRunner one of the subcommands.
+///
+/// # Errors
+/// When the control plane is unreachable or refuses the request.
 pub(crate) async fn run(
     command: TenantsCommand,
-    target: &Target,
-    output: Output,
+    target: &ConnectionTarget,
+    output: OutputFormat,
     console: Console,
-) -> anyhow::Result<Exit> {
+) -> anyhow::Result<ExitReason> {
     let client = target.operator().await?;
     let mut service = client.tenants();
     let tenants = match command {
@@ -35,11 +35,11 @@ pub(crate) async fn run(
         }
     };
     show(&tenants, output, console);
-    Ok(Exit::Done)
+    Ok(ExitReason::Done)
 }
 
-fn show(tenants: &[Tenant], output: Output, console: Console) {
-    if output == Output::Json {
+fn show(tenants: &[Tenant], output: OutputFormat, console: Console) {
+    if output == OutputFormat::Json {
         return console.line(Value::from_iter(tenants.iter().map(json::tenant)).to_string());
     }
     let mut table = Table::titled(["ID", "NAME", "POOL", "WEIGHT", "CREATED"]);

@@ -1,89 +1,86 @@
-//! What came into Kafka, and whether it is everything.
+//! The messages of an execution in Kafka, and whether they are complete.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Instant,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use orchid_sdk::v1::{Execution, ExecutionCounts, ExecutionState};
 use serde_json::Value;
-use tokio::time::timeout_at;
+use tokio::time;
 
-use crate::{
-    commands::watch,
-    kafka::{Message, Reader},
-    output::text,
-};
+use crate::commands::watch;
+use crate::kafka::{Message, MessageReader};
+use crate::output::text;
 
 const RESPONSE: &str = "api.response";
 const ERROR: &str = "api.error";
 
-/// The messages of one execution, each position once.
+/// The messages of one execution, one per position.
 #[derive(Debug)]
-pub(super) struct Arrived {
+pub(super) struct ReceivedMessages {
     execution_id: String,
     messages: BTreeMap<String, Message>,
-    /// Positions in the order of their coming.
-    order: Vec<String>,
+    /// Positions in order of arrival.
+    arrival_order: Vec<String>,
     error: Option<Message>,
 }
 
-impl Arrived {
-    /// None yet.
-    pub(super) fn of(execution_id: &str) -> Self {
+impl ReceivedMessages {
+    /// Creates an empty collection for an execution.
+    pub(super) fn new(execution_id: &str) -> Self {
         Self {
             execution_id: execution_id.to_owned(),
             messages: BTreeMap::new(),
-            order: Vec::new(),
+            arrival_order: Vec::new(),
             error: None,
         }
     }
 
-    /// Keeps a message if it is a page or an error of this execution; of equal positions, the last.
-    pub(super) fn take(&mut self, message: Message) {
+    /// Adds a message if it is a page or an error of this execution. Of equal positions it keeps
+    /// the last message, since a retried attempt may repeat one.
+    pub(super) fn add(&mut self, message: Message) {
         if message.header("execution_id") != self.execution_id {
             return;
         }
         match message.header("type") {
-            RESPONSE => self.take_page(message),
+            RESPONSE => self.add_page(message),
             ERROR => self.error = Some(message),
             _ => {}
         }
     }
 
-    fn take_page(&mut self, message: Message) {
+    fn add_page(&mut self, message: Message) {
         let position = message.header("orchid-position").to_owned();
         if self.messages.insert(position.clone(), message).is_none() {
-            self.order.push(position);
+            self.arrival_order.push(position);
         }
     }
 
-    /// Reads on until there are so many, or the time is over.
-    pub(super) async fn until(&mut self, expected: i64, reader: &mut Reader, deadline: Instant) {
+    /// Reads until there are `expected` messages, or none arrives within `timeout`.
+    pub(super) async fn read_until(&mut self, expected: i64, reader: &mut MessageReader, timeout: Duration) {
         while self.count() < expected {
-            match timeout_at(deadline.into(), reader.next()).await {
-                Ok(Some(message)) => self.take(message),
+            match time::timeout(timeout, reader.next()).await {
+                Ok(Some(message)) => self.add(message),
                 Ok(None) | Err(_) => return,
             }
         }
     }
 
-    /// How many messages.
+    /// Returns the number of messages.
     pub(super) fn count(&self) -> i64 {
         i64::try_from(self.messages.len()).unwrap_or(i64::MAX)
     }
 
-    /// The messages, in the order in which they came.
+    /// Returns the messages in order of arrival.
     pub(super) fn messages(&self) -> impl Iterator<Item = &Message> {
-        self.order.iter().filter_map(|position| self.messages.get(position))
+        self.arrival_order.iter().filter_map(|position| self.messages.get(position))
     }
 
-    /// The last error.
+    /// Returns the last error message.
     pub(super) fn error(&self) -> Option<&Message> {
         self.error.as_ref()
     }
 
-    /// How many rows are in them.
+    /// Returns the number of rows in all messages.
     pub(super) fn rows(&self) -> i64 {
         let rows = self.messages.values().map(|message| rows(message).len()).sum::<usize>();
         i64::try_from(rows).unwrap_or(i64::MAX)
@@ -96,44 +93,46 @@ impl Arrived {
     }
 }
 
-/// The rows of a message.
+/// Returns the rows of a message.
 pub(super) fn rows(message: &Message) -> &[Value] {
     message.body["response_body"].as_array().map_or(&[], Vec::as_slice)
 }
 
-/// In words, that every order came; or what is missing.
-pub(super) fn all_orders_came(
+/// Returns a sentence about the demo's orders: `Ok` if every order arrived, `Err` with what is
+/// missing.
+pub(super) fn check_orders(
     execution: &Execution,
-    arrived: &Arrived,
+    received: &ReceivedMessages,
     expected: i64,
 ) -> Result<String, String> {
     if execution.state() != ExecutionState::Succeeded {
-        return Err(format!("the run ended {}", watch::state(execution.state())));
+        return Err(format!("the execution ended as {}", watch::state(execution.state())));
     }
-    let messages = text::count(arrived.count(), "message", "messages");
-    let distinct = i64::try_from(arrived.distinct_ids()).unwrap_or(i64::MAX);
-    if distinct == expected && arrived.rows() == expected {
-        Ok(format!("all {} orders stand in Kafka, in {messages}", text::number(expected)))
+    let messages = text::count(received.count(), "message", "messages");
+    let distinct = i64::try_from(received.distinct_ids()).unwrap_or(i64::MAX);
+    if distinct == expected && received.rows() == expected {
+        Ok(format!("all {} orders are in Kafka, in {messages}", text::number(expected)))
     } else {
         Err(format!(
-            "of {expected} orders {distinct} came, in {messages} with {}",
-            text::count(arrived.rows(), "row", "rows")
+            "only {distinct} of {expected} orders arrived, in {messages} with {}",
+            text::count(received.rows(), "row", "rows")
         ))
     }
 }
 
-/// In words, that everything came which the run counted; or what is missing.
-pub(super) fn all_came(execution: &Execution, arrived: &Arrived) -> Result<String, String> {
+/// Returns a sentence about the messages that the execution counted: `Ok` if all of them arrived,
+/// `Err` with what is missing.
+pub(super) fn check_counts(execution: &Execution, received: &ReceivedMessages) -> Result<String, String> {
     let ExecutionCounts { rows, messages, .. } = execution.counts.unwrap_or_default();
     let counted = text::count(messages, "message", "messages");
-    if arrived.count() < messages {
-        return Err(format!("of {counted} {} came", text::number(arrived.count())));
+    if received.count() < messages {
+        return Err(format!("only {} of {counted} arrived", text::number(received.count())));
     }
     Ok(match (rows, messages) {
-        (0, 0) => "the list is empty: there is nothing to put into Kafka".to_owned(),
-        (0, _) => format!("the answer stands in Kafka, in {counted}"),
-        (1, _) => format!("1 row stands in Kafka, in {counted}"),
-        _ => format!("{} rows stand in Kafka, in {counted}", text::number(rows)),
+        (0, 0) => "the list is empty: there is nothing to write to Kafka".to_owned(),
+        (0, _) => format!("the response is in Kafka, in {counted}"),
+        (1, _) => format!("1 row is in Kafka, in {counted}"),
+        _ => format!("{} rows are in Kafka, in {counted}", text::number(rows)),
     })
 }
 
@@ -155,10 +154,10 @@ mod tests {
         }
     }
 
-    fn arrived(messages: &[Message]) -> Arrived {
-        let mut arrived = Arrived::of("mine");
-        messages.iter().cloned().for_each(|message| arrived.take(message));
-        arrived
+    fn received(messages: &[Message]) -> ReceivedMessages {
+        let mut received = ReceivedMessages::new("mine");
+        messages.iter().cloned().for_each(|message| received.add(message));
+        received
     }
 
     fn succeeded() -> Execution {
@@ -168,49 +167,49 @@ mod tests {
     }
 
     #[test]
-    fn less_than_everything_is_a_failure() {
+    fn missing_messages_fail_the_check() {
         let pages = [message("mine", RESPONSE, "a", &[1, 2]), message("mine", RESPONSE, "b", &[2])];
-        let error = all_orders_came(&succeeded(), &arrived(&pages), 3).unwrap_err();
-        assert_eq!(error, "of 3 orders 2 came, in 2 messages with 3 rows");
+        let error = check_orders(&succeeded(), &received(&pages), 3).unwrap_err();
+        assert_eq!(error, "only 2 of 3 orders arrived, in 2 messages with 3 rows");
         let failed = Execution { state: ExecutionState::Failed.into(), ..Execution::default() };
-        let complete = arrived(&[message("mine", RESPONSE, "a", &[1])]);
-        assert_eq!(all_orders_came(&failed, &complete, 1).unwrap_err(), "the run ended failed");
+        let complete = received(&[message("mine", RESPONSE, "a", &[1])]);
+        assert_eq!(check_orders(&failed, &complete, 1).unwrap_err(), "the execution ended as failed");
         let counted = Execution {
             counts: Some(ExecutionCounts { messages: 3, rows: 3, ..ExecutionCounts::default() }),
             ..succeeded()
         };
-        assert_eq!(all_came(&counted, &arrived(&pages)).unwrap_err(), "of 3 messages 2 came");
+        assert_eq!(check_counts(&counted, &received(&pages)).unwrap_err(), "only 2 of 3 messages arrived");
     }
 
     #[test]
-    fn a_position_that_comes_twice_counts_once_and_others_runs_do_not_count() {
-        let arrived = arrived(&[
+    fn repeated_position_counts_once_and_other_executions_do_not() {
+        let received = received(&[
             message("mine", RESPONSE, "a", &[1]),
             message("mine", RESPONSE, "a", &[1]),
             message("mine", "execution.completed", "z", &[]),
             message("other", RESPONSE, "b", &[2]),
         ]);
-        assert_eq!((arrived.count(), arrived.rows()), (1, 1));
-        assert!(all_orders_came(&succeeded(), &arrived, 1).is_ok());
+        assert_eq!((received.count(), received.rows()), (1, 1));
+        assert!(check_orders(&succeeded(), &received, 1).is_ok());
     }
 
     #[test]
-    fn what_came_is_told_by_what_it_is() {
+    fn complete_messages_are_described_by_their_counts() {
         let cases = [
-            (ExecutionCounts::default(), "the list is empty: there is nothing to put into Kafka"),
+            (ExecutionCounts::default(), "the list is empty: there is nothing to write to Kafka"),
             (
                 ExecutionCounts { messages: 1, ..ExecutionCounts::default() },
-                "the answer stands in Kafka, in 1 message",
+                "the response is in Kafka, in 1 message",
             ),
             (
                 ExecutionCounts { messages: 1, rows: 7, ..ExecutionCounts::default() },
-                "7 rows stand in Kafka, in 1 message",
+                "7 rows are in Kafka, in 1 message",
             ),
         ];
         let one = [message("mine", RESPONSE, "a", &[1])];
-        for (counts, words) in cases {
+        for (counts, expected) in cases {
             let execution = Execution { counts: Some(counts), ..succeeded() };
-            assert_eq!(all_came(&execution, &arrived(&one)).unwrap(), words);
+            assert_eq!(check_counts(&execution, &received(&one)).unwrap(), expected);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the demo polls unless a url is named: the orders example of the documentation.
+//! The files that the demo applies by default: the orders example of the documentation.
 
 use std::collections::BTreeMap;
 
@@ -10,12 +10,15 @@ const FILES: [(&str, &str); 3] = [
     ("plan.json", include_str!("../../../../docs/examples/orders/plan.json")),
 ];
 
-/// The plan's key.
+/// The key of the plan.
 pub(super) const PLAN: &str = "orders-sync";
-/// The config's key.
+/// The key of the config.
 pub(super) const CONFIG: &str = "demo";
 
-/// What to apply.
+/// Parses the example files, with `variables` for their `${NAME}` references.
+///
+/// # Errors
+/// When a file is invalid or a variable is missing.
 pub(super) fn documents(variables: &BTreeMap<String, String>) -> Result<Vec<Document>, DocumentError> {
     FILES
         .iter()
@@ -31,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_files_of_the_documentation_can_be_applied() {
+    fn example_files_parse_as_documents() {
         let variables =
             ["UPSTREAM_URL", "UPSTREAM_API_KEY"].map(|name| (name.to_owned(), "value-of-it".to_owned()));
         let documents = documents(&variables.into()).unwrap();

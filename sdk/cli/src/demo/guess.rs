@@ -1,18 +1,20 @@
-//! What a first answer looks like: where its rows are, and how it names the next page. Pure: a message goes in, parts of a plan come out.
-//! It only guesses; what it does not know it leaves out, and says so.
+//! Guesses the shape of an API from its first response: where the rows are and how the response
+//! names the next page.
+//!
+//! Pure: takes a message and returns fields of a step. It leaves out what it cannot recognise.
 
 use serde_json::{Value, json};
 
 use super::check::rows;
 use crate::kafka::Message;
 
-/// Members that usually hold the rows, best first.
-const ROWS: [&str; 14] = [
+/// Names of members that usually hold the rows, most likely first.
+const ROW_MEMBERS: [&str; 14] = [
     "items", "data", "results", "records", "rows", "value", "values", "entries", "elements", "objects",
     "list", "result", "content", "hits",
 ];
-/// Members whose text is the next page's url.
-const NEXT_URL: [&str; 18] = [
+/// Paths of members that usually hold the URL of the next page.
+const NEXT_URL_PATHS: [&str; 18] = [
     "next",
     "next_url",
     "nextUrl",
@@ -32,8 +34,9 @@ const NEXT_URL: [&str; 18] = [
     "pagination.next",
     "meta.next",
 ];
-/// Members that are a pointer to the next page, to be sent in a way that only the API's documentation tells.
-const POINTER: [&str; 8] = [
+/// Paths of members that point to the next page in a way that only the API's documentation
+/// explains.
+const POINTER_PATHS: [&str; 8] = [
     "next_cursor",
     "nextCursor",
     "next_page_token",
@@ -44,31 +47,31 @@ const POINTER: [&str; 8] = [
     "response_metadata.next_cursor",
 ];
 
-/// How the next page is found.
+/// The way to the next page.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Next {
-    /// By the `Link` header.
-    Link,
-    /// By a url in the body: the expression that reads it.
-    Url(String),
+pub(super) enum NextPage {
+    /// The `Link` header.
+    LinkHeader,
+    /// A URL in the body, read by this expression.
+    BodyUrl(String),
 }
 
-/// What a first answer looks like.
+/// The guessed shape of an API.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Guess {
-    /// The expression that reads the rows, and how many it gave.
+pub(super) struct ApiGuess {
+    /// The expression that reads the rows, and their number in the first response.
     pub rows: Option<(String, usize)>,
-    /// How to go on; `None` where nothing says so.
-    pub next: Option<Next>,
-    /// The expression of a pointer that may lead on, where `next` is not known.
+    /// The way to the next page; `None` if the response names none.
+    pub next: Option<NextPage>,
+    /// An expression that may lead to the next page; only if `next` is unknown.
     pub pointer: Option<String>,
-    /// It is a text that is JSON nevertheless.
+    /// Whether the body is JSON under another content type.
     pub mislabelled: bool,
 }
 
-impl Guess {
-    /// From the message of an answer.
-    pub(super) fn of(message: &Message) -> Guess {
+impl ApiGuess {
+    /// Guesses from the message of the first response.
+    pub(super) fn from_message(message: &Message) -> Self {
         let kind = message.body["body_kind"].as_str().unwrap_or_default();
         let elements = rows(message);
         let parsed = match (kind, elements) {
@@ -82,27 +85,33 @@ impl Guess {
             (None, "array", elements) => Value::Array(elements.to_vec()),
             _ => Value::Null,
         };
-        let rows = place_of_rows(&body);
+        let rows = find_rows(&body);
         let links = message.body["response_headers"]["link"].as_str().unwrap_or_default();
         let next = if rows.is_none() {
             None
         } else if has_next(links) {
-            Some(Next::Link)
+            Some(NextPage::LinkHeader)
         } else {
-            NEXT_URL.iter().find(|path| is_url(at(&body, path))).map(|path| Next::Url(expression(path)))
+            NEXT_URL_PATHS
+                .iter()
+                .find(|path| is_url(value_at(&body, path)))
+                .map(|path| NextPage::BodyUrl(expression(path)))
         };
-        let pointer =
-            POINTER.iter().find(|path| next.is_none() && rows.is_some() && is_pointer(at(&body, path)));
-        Guess { rows, next, pointer: pointer.map(|path| expression(path)), mislabelled }
+        let pointer = POINTER_PATHS
+            .iter()
+            .find(|path| next.is_none() && rows.is_some() && is_pointer(value_at(&body, path)));
+        Self { rows, next, pointer: pointer.map(|path| expression(path)), mislabelled }
     }
 
-    /// The fields of a step that follow from it; `None` where there are no rows.
+    /// Returns the step fields that follow from the guess; `None` if there are no rows.
     pub(super) fn fields(&self) -> Option<Value> {
         let (rows, _) = self.rows.as_ref()?;
         let mut fields = json!({ "iterate_over": rows });
         match &self.next {
-            Some(Next::Link) => fields["paginate"] = json!({ "type": "link_header" }),
-            Some(Next::Url(value)) => fields["paginate"] = json!({ "type": "next_url", "value": value }),
+            Some(NextPage::LinkHeader) => fields["paginate"] = json!({ "type": "link_header" }),
+            Some(NextPage::BodyUrl(value)) => {
+                fields["paginate"] = json!({ "type": "next_url", "value": value })
+            }
             None => {}
         }
         if self.mislabelled {
@@ -112,8 +121,8 @@ impl Guess {
     }
 }
 
-/// Where the rows are: the body itself, or the likeliest list in it, at most two members deep.
-fn place_of_rows(body: &Value) -> Option<(String, usize)> {
+/// Finds the rows: the body itself, or the most likely list in it, at most two members deep.
+fn find_rows(body: &Value) -> Option<(String, usize)> {
     let members = match body {
         Value::Array(rows) => return Some(("response.body".to_owned(), rows.len())),
         Value::Object(members) => members,
@@ -133,23 +142,24 @@ fn place_of_rows(body: &Value) -> Option<(String, usize)> {
     }
     let likely = |(path, rows): &(Vec<&str>, &Vec<Value>)| {
         let objects = rows.first().is_some_and(Value::is_object);
-        let name =
-            path.last().and_then(|last| ROWS.iter().position(|usual| usual.eq_ignore_ascii_case(last)));
-        (objects, name.map_or(0, |place| ROWS.len() - place), usize::MAX - path.len(), rows.len())
+        let name = path
+            .last()
+            .and_then(|last| ROW_MEMBERS.iter().position(|usual| usual.eq_ignore_ascii_case(last)));
+        (objects, name.map_or(0, |rank| ROW_MEMBERS.len() - rank), usize::MAX - path.len(), rows.len())
     };
     let (path, rows) = lists.into_iter().max_by_key(likely)?;
     Some((expression_of(&path), rows.len()))
 }
 
-/// The value of a dotted path; a name with a dot of its own is looked for first.
-fn at<'a>(body: &'a Value, path: &str) -> &'a Value {
+/// Returns the value at a dotted path. A member whose name is the whole path wins.
+fn value_at<'a>(body: &'a Value, path: &str) -> &'a Value {
     match body.get(path) {
         Some(found) => found,
         None => path.split('.').fold(body, |value, name| &value[name]),
     }
 }
 
-/// The expression for such a path.
+/// Returns the expression for a dotted path.
 fn expression(path: &str) -> String {
     let names: Vec<&str> = if path.starts_with('@') { vec![path] } else { path.split('.').collect() };
     expression_of(&names)
@@ -165,7 +175,7 @@ fn expression_of(path: &[&str]) -> String {
     })
 }
 
-/// Whether a text is a url, whole or relative; a token is none.
+/// Returns whether a text is an absolute or relative URL rather than an opaque token.
 fn is_url(value: &Value) -> bool {
     let starts = ["http://", "https://", "/", "./", "?"];
     value.as_str().is_some_and(|text| {
@@ -178,7 +188,7 @@ fn is_pointer(value: &Value) -> bool {
     value.is_number() || value.as_str().is_some_and(|text| !text.is_empty())
 }
 
-/// Whether a `Link` header (RFC 8288) has a link whose relation is `next`.
+/// Returns whether a `Link` header (RFC 8288) has a link with the relation `next`.
 fn has_next(links: &str) -> bool {
     links.to_ascii_lowercase().split("rel=").skip(1).any(|rest| {
         let relations = match rest.strip_prefix('"') {
@@ -193,7 +203,7 @@ fn has_next(links: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn answer(body: &Value, link: &str) -> Message {
+    fn response(body: &Value, link: &str) -> Message {
         let (kind, elements) = match body {
             Value::Array(rows) => ("array", rows.clone()),
             Value::Object(_) => ("object", vec![body.clone()]),
@@ -210,15 +220,15 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_without_rows_has_nothing_to_go_on_with() {
+    fn response_without_rows_has_no_next_page() {
         for body in [json!({"id": 1, "next": "/x"}), json!("<html>"), json!(7), json!({})] {
-            let guess = Guess::of(&answer(&body, "</x>; rel=next"));
+            let guess = ApiGuess::from_message(&response(&body, "</x>; rel=next"));
             assert_eq!((guess.fields(), guess.next, guess.pointer), (None, None, None), "{body}");
         }
     }
 
     #[test]
-    fn rows_are_the_likeliest_list() {
+    fn most_likely_list_is_chosen_as_rows() {
         let row = json!([{"id": 1}]);
         let cases = [
             (json!([1, 2]), "response.body", 2),
@@ -233,23 +243,23 @@ mod tests {
             (json!("[{\"id\": 1}]"), "response.body", 1),
         ];
         for (body, expression, count) in cases {
-            let guess = Guess::of(&answer(&body, ""));
+            let guess = ApiGuess::from_message(&response(&body, ""));
             assert_eq!(guess.rows, Some((expression.to_owned(), count)), "{body}");
             assert_eq!(guess.mislabelled, body.is_string());
         }
     }
 
     #[test]
-    fn the_next_page_is_in_the_header_or_a_url_in_the_body() {
-        let url = |path: &str| Some(Next::Url(format!("response.body.{path}")));
+    fn next_page_is_read_from_header_or_body_url() {
+        let url = |path: &str| Some(NextPage::BodyUrl(format!("response.body.{path}")));
         let cases = [
             (
                 json!({"items": [1]}),
                 "<http://a.test/x?page=2,3>; rel=\"next\", </>; rel=first",
-                Some(Next::Link),
+                Some(NextPage::LinkHeader),
             ),
-            (json!({"items": [1]}), "</x>; REL=next", Some(Next::Link)),
-            (json!({"items": [1]}), "</x>; rel=\"last next\"", Some(Next::Link)),
+            (json!({"items": [1]}), "</x>; REL=next", Some(NextPage::LinkHeader)),
+            (json!({"items": [1]}), "</x>; rel=\"last next\"", Some(NextPage::LinkHeader)),
             (json!({"items": [1]}), "</x>; rel=\"next-archive\", </next>; rel=prev", None),
             (json!({"items": [1], "next": "https://a.test/2"}), "", url("next")),
             (json!({"items": [1], "next": null}), "", None),
@@ -261,12 +271,12 @@ mod tests {
             (json!({"value": [1], "@odata.nextLink": "https://a.test/2"}), "", url("\"@odata.nextLink\"")),
         ];
         for (body, link, next) in cases {
-            assert_eq!(Guess::of(&answer(&body, link)).next, next, "{body} {link}");
+            assert_eq!(ApiGuess::from_message(&response(&body, link)).next, next, "{body} {link}");
         }
     }
 
     #[test]
-    fn a_pointer_is_told_where_no_way_is_known() {
+    fn pointer_is_kept_only_without_a_next_page() {
         let cases = [
             (json!({"items": [1], "next_cursor": "abc"}), Some("response.body.next_cursor")),
             (json!({"items": [1], "next": "abc"}), Some("response.body.next")),
@@ -274,7 +284,7 @@ mod tests {
             (json!({"items": [1], "next_cursor": ""}), None),
         ];
         for (body, pointer) in cases {
-            assert_eq!(Guess::of(&answer(&body, "")).pointer.as_deref(), pointer, "{body}");
+            assert_eq!(ApiGuess::from_message(&response(&body, "")).pointer.as_deref(), pointer, "{body}");
         }
     }
 }

@@ -1,63 +1,67 @@
-//! One run of a plan, from its trigger to its last message in Kafka.
+//! DemoRunner a plan once: from the trigger to the last message in Kafka.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use orchid_kit::clock;
-use orchid_sdk::{
-    Client,
-    v1::{Execution, TriggerPlanRequest, WatchExecutionRequest},
-};
-use tokio::time::timeout_at;
+use orchid_sdk::Client;
+use orchid_sdk::v1::{Execution, TriggerPlanRequest, WatchExecutionRequest};
+use tokio::time::timeout;
 
-use super::{check::Arrived, show};
-use crate::{
-    commands::watch::{Progress, describe, has_ended, rows, state},
-    console::Console,
-    kafka::{Message, Reader},
-};
+use super::check::ReceivedMessages;
+use super::show;
+use crate::commands::watch::{ProgressLine, describe, has_ended, rows, state};
+use crate::console::Console;
+use crate::kafka::{Message, MessageReader};
 
-/// Longer than any retry of the examples takes.
-const RUN_WITHIN: Duration = Duration::from_secs(90);
-/// After the run has ended, its messages must be there already; this is for slow machines.
-const MESSAGES_WITHIN: Duration = Duration::from_secs(10);
+/// The time without any message or state change after which an execution counts as stuck; longer
+/// than any retry of the examples.
+const PROGRESS_TIMEOUT: Duration = Duration::from_secs(90);
+/// The time to wait for each message after the execution has ended. The messages are in Kafka by
+/// then; a slow machine may still take a moment to read them.
+const MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What runs need.
-pub(super) struct Runs<'a> {
-    /// The control plane.
+/// The connections that executions of the demo need.
+pub(super) struct DemoRunner<'a> {
+    /// The client of the control plane.
     pub client: &'a Client,
-    /// What comes into Kafka.
-    pub reader: Reader,
-    /// Where progress is shown.
+    /// The reader of the demo's topics.
+    pub reader: MessageReader,
+    /// The console that shows progress.
     pub console: Console,
 }
 
-impl Runs<'_> {
-    /// Triggers a plan, shows progress towards `expected` rows, and waits until everything of it has come.
+impl DemoRunner<'_> {
+    /// Triggers a plan, shows progress towards `expected` rows and waits for its last message.
+    ///
+    /// # Errors
+    /// When the plan cannot be triggered, or its execution makes no progress.
     pub(super) async fn run(
         &mut self,
         plan: &str,
         config: &str,
         expected: Option<i64>,
-    ) -> anyhow::Result<(Execution, Arrived)> {
+    ) -> anyhow::Result<(Execution, ReceivedMessages)> {
         let execution = self.trigger(plan, config).await?;
         self.console.line(show::triggered(&execution, self.console));
-        let mut progress = Progress::new(expected, self.console);
-        self.end_of(&execution.id, |words, arrived, ended| match ended {
+        let mut progress = ProgressLine::new(expected, self.console);
+        self.follow_to_end(&execution.id, |state, received, ended| match ended {
             Some(execution) => progress.end(&describe(execution), rows(execution)),
-            None => progress.show(&show::so_far(words, arrived), arrived.rows()),
+            None => progress.show(&show::so_far(state, received), received.rows()),
         })
         .await
     }
 
-    /// The same, and nothing is shown.
+    /// Does the same as [`Self::run`] without showing anything.
+    ///
+    /// # Errors
+    /// When the plan cannot be triggered, or its execution makes no progress.
     pub(super) async fn run_quietly(
         &mut self,
         plan: &str,
         config: &str,
-    ) -> anyhow::Result<(Execution, Arrived)> {
+    ) -> anyhow::Result<(Execution, ReceivedMessages)> {
         let execution = self.trigger(plan, config).await?;
-        self.end_of(&execution.id, |_, _, _| {}).await
+        self.follow_to_end(&execution.id, |_, _, _| {}).await
     }
 
     async fn trigger(&self, plan: &str, config: &str) -> anyhow::Result<Execution> {
@@ -70,55 +74,55 @@ impl Runs<'_> {
         Ok(triggered.map_err(orchid_sdk::Error::from)?.into_inner())
     }
 
-    /// Tells of messages as they come and of the execution as it changes, until it has ended and all its messages are there.
-    async fn end_of(
+    /// Follows an execution until it has ended and its messages have arrived; calls `report` after
+    /// every message and state change.
+    async fn follow_to_end(
         &mut self,
         id: &str,
-        mut tell: impl FnMut(&str, &Arrived, Option<&Execution>),
-    ) -> anyhow::Result<(Execution, Arrived)> {
-        let deadline = clock::monotonic() + RUN_WITHIN;
-        let mut arrived = Arrived::of(id);
+        mut report: impl FnMut(&str, &ReceivedMessages, Option<&Execution>),
+    ) -> anyhow::Result<(Execution, ReceivedMessages)> {
+        let mut received = ReceivedMessages::new(id);
         let request = WatchExecutionRequest { id: id.to_owned() };
         let updates = self.client.executions().watch_execution(request).await;
         let mut updates = updates.map_err(orchid_sdk::Error::from)?.into_inner();
-        let mut words = String::from("queued");
+        let mut current = String::from("queued");
         loop {
-            match next(&mut self.reader, &mut updates, deadline).await? {
-                Event::Message(message) => arrived.take(message),
-                Event::Update(Some(execution)) if has_ended(execution.state()) => {
-                    tell(&words, &arrived, Some(&execution));
+            match next(&mut self.reader, &mut updates).await? {
+                WatchEvent::Message(message) => received.add(message),
+                WatchEvent::Update(Some(execution)) if has_ended(execution.state()) => {
+                    report(&current, &received, Some(&execution));
                     let expected = execution.counts.map_or(0, |counts| counts.messages);
-                    arrived.until(expected, &mut self.reader, clock::monotonic() + MESSAGES_WITHIN).await;
-                    return Ok((*execution, arrived));
+                    received.read_until(expected, &mut self.reader, MESSAGE_TIMEOUT).await;
+                    return Ok((*execution, received));
                 }
-                Event::Update(Some(execution)) => words = state(execution.state()),
-                Event::Update(None) => {
-                    bail!("the control plane ended the watch before the run had ended")
+                WatchEvent::Update(Some(execution)) => current = state(execution.state()),
+                WatchEvent::Update(None) => {
+                    bail!("the control plane ended the watch before the execution ended")
                 }
             }
-            tell(&words, &arrived, None);
+            report(&current, &received, None);
         }
     }
 }
 
-enum Event {
+/// A message of the demo's topics, or a change of the watched execution.
+enum WatchEvent {
     Message(Message),
     Update(Option<Box<Execution>>),
 }
 
 async fn next(
-    reader: &mut Reader,
+    reader: &mut MessageReader,
     updates: &mut tonic::Streaming<orchid_sdk::v1::WatchExecutionResponse>,
-    deadline: Instant,
-) -> anyhow::Result<Event> {
+) -> anyhow::Result<WatchEvent> {
     let event = async {
         tokio::select! {
-            message = reader.next() => Ok(Event::Message(message.context("the broker is gone")?)),
-            update = updates.message() => Ok::<_, anyhow::Error>(Event::Update(
+            message = reader.next() => Ok(WatchEvent::Message(message.context("the Kafka reader ended")?)),
+            update = updates.message() => Ok::<_, anyhow::Error>(WatchEvent::Update(
                 update.map_err(orchid_sdk::Error::from)?.and_then(|update| update.execution).map(Box::new),
             )),
         }
     };
-    let event = timeout_at(deadline.into(), event).await;
-    event.with_context(|| format!("the run did not end within {} s", RUN_WITHIN.as_secs()))?
+    let event = timeout(PROGRESS_TIMEOUT, event).await;
+    event.with_context(|| format!("the execution made no progress for {} s", PROGRESS_TIMEOUT.as_secs()))?
 }

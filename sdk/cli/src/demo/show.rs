@@ -1,32 +1,31 @@
-//! How the demo looks. Pure: in come states, out comes text.
+//! The output of the demo. Pure: every function returns text.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
+use std::time::Duration;
 
 use orchid_sdk::v1::{Execution, ExecutionCounts};
 use serde_json::Value;
 
-use super::{
-    check::{Arrived, rows},
-    guess::{Guess, Next},
-};
-use crate::{
-    commands::watch,
-    console::{Console, Style},
-    dev::{programs, state::DevState},
-    kafka::Message,
-    output::{table::Table, text},
-};
+use super::check::{ReceivedMessages, rows};
+use super::guess::{ApiGuess, NextPage};
+use crate::commands::watch;
+use crate::console::{Console, TextStyle};
+use crate::dev::programs;
+use crate::dev::state::DevState;
+use crate::kafka::Message;
+use crate::output::table::Table;
+use crate::output::text;
 
 const ROWS_SHOWN: usize = 3;
 const MESSAGES_SHOWN: usize = 5;
 const ROW_WIDTH: usize = 100;
 
-/// After the start of the stack.
+/// Describes the started stack.
 pub(super) fn started(state: &DevState, took: Duration, console: Console) -> String {
     format!(
-        "{} Postgres, Redis, a Kafka broker, the control plane, executors and an orders API run on this machine ({})\n  \
+        "{} Postgres, Redis, a Kafka broker, a control plane, executors and an orders API are running ({})\n  \
          control plane {} · kafka {} · upstream {}\n",
-        console.paint(Style::Green, "✓"),
+        console.paint(TextStyle::Green, "✓"),
         text::duration(took),
         state.grpc,
         state.kafka.brokers,
@@ -34,46 +33,49 @@ pub(super) fn started(state: &DevState, took: Duration, console: Console) -> Str
     )
 }
 
-/// After the first look at an API of the user's own.
-pub(super) fn looked(url: &str, first: &Message, guess: &Guess, console: Console) -> String {
-    let mark = console.paint(Style::Green, "✓");
+/// Describes the guess about the user's API.
+pub(super) fn probe_result(url: &str, first: &Message, guess: &ApiGuess, console: Console) -> String {
+    let mark = console.paint(TextStyle::Green, "✓");
     let status = first.body["status_code"].to_string();
-    let Some((place, count)) = &guess.rows else {
+    let Some((expression, count)) = &guess.rows else {
         let kind = first.body["body_kind"].as_str().unwrap_or_default();
-        return format!("{mark} {url} answered {status}: no list in it to take rows from ({kind})\n");
+        return format!("{mark} {url} responded with {status}: its body ({kind}) has no list of rows\n");
     };
     let count = text::count(i64::try_from(*count).unwrap_or(i64::MAX), "row", "rows");
     let next = match (&guess.next, &guess.pointer) {
-        (Some(Next::Link), _) => "the next page by the Link header".to_owned(),
-        (Some(Next::Url(value)), _) => format!("the next page by {value}"),
+        (Some(NextPage::LinkHeader), _) => "the next page by the Link header".to_owned(),
+        (Some(NextPage::BodyUrl(value)), _) => format!("the next page by {value}"),
         (None, Some(pointer)) => format!(
-            "no next page that a demo could find\n  {pointer} may lead to one: see `paginate` in docs/plan-language.md"
+            "no next page that the demo can follow\n  {pointer} may lead to one: see `paginate` in docs/plan-language.md"
         ),
         (None, None) => "no next page".to_owned(),
     };
-    format!("{mark} {url} answered {status}: {count} in {place}, {next}\n")
+    format!("{mark} {url} responded with {status}: {count} in {expression}, {next}\n")
 }
 
-/// The plan that was guessed.
-pub(super) fn guessed(definition: &Value, console: Console) -> String {
+/// Shows the guessed plan.
+pub(super) fn guessed_plan(definition: &Value, console: Console) -> String {
     let text = format!("{definition:#}").replace('\n', "\n  ");
-    format!("\n{}\n  {text}\n\n", console.paint(Style::Bold, "A plan for it"))
+    format!("\n{}\n  {text}\n\n", console.paint(TextStyle::Bold, "A plan for this API"))
 }
 
-/// After the trigger.
+/// Describes a triggered execution.
 pub(super) fn triggered(execution: &Execution, console: Console) -> String {
-    let mark = console.paint(Style::Green, "✓");
-    format!("{mark} plan {} is triggered for config {}: {}", execution.plan, execution.config, execution.id)
+    let mark = console.paint(TextStyle::Green, "✓");
+    format!(
+        "{mark} triggered plan {} for config {}: execution {}",
+        execution.plan, execution.config, execution.id
+    )
 }
 
-/// While it runs.
-pub(super) fn so_far(state: &str, arrived: &Arrived) -> String {
-    let messages = text::count(arrived.count(), "message", "messages");
-    let rows = text::count(arrived.rows(), "row", "rows");
+/// Describes an execution that is running.
+pub(super) fn so_far(state: &str, received: &ReceivedMessages) -> String {
+    let messages = text::count(received.count(), "message", "messages");
+    let rows = text::count(received.rows(), "row", "rows");
     format!("{state} · in Kafka: {messages}, {rows}")
 }
 
-/// The execution after its end.
+/// Summarises an execution that has ended.
 pub(super) fn summary(execution: &Execution, console: Console) -> String {
     let ExecutionCounts { requests, retries, pages, rows, messages, bytes, errors } =
         execution.counts.unwrap_or_default();
@@ -88,25 +90,25 @@ pub(super) fn summary(execution: &Execution, console: Console) -> String {
         &format!("{}, and {}", text::number(messages), text::count(errors, "error", "errors")),
     ]);
     table.row(["  bytes", &text::number(bytes)]);
-    if let Some(took) = took(execution) {
-        table.row(["  took", &text::duration(took)]);
+    if let Some(elapsed) = elapsed(execution) {
+        table.row(["  took", &text::duration(elapsed)]);
     }
     if let Some(error) = &execution.error {
         table.row(["  error", &format!("{} {}: {}", error.class, error.code, error.message)]);
     }
-    format!("\n{}\n{}", console.paint(Style::Bold, "The run"), table.render())
+    format!("\n{}\n{}", console.paint(TextStyle::Bold, "The execution"), table.render())
 }
 
-fn took(execution: &Execution) -> Option<Duration> {
+fn elapsed(execution: &Execution) -> Option<Duration> {
     let start = text::instant(execution.start_time.as_ref()?)?;
     (text::instant(execution.end_time.as_ref()?)? - start).to_std().ok()
 }
 
-/// The first messages, and the first rows of the first one.
-pub(super) fn messages(arrived: &Arrived, orders: bool, console: Console) -> String {
-    let Some(first) = arrived.messages().next() else { return "\n".to_owned() };
-    let mut table = Table::titled(["  PLACE", "PARTITION", "OFFSET", "STATUS", "ROWS", "MESSAGE ID"]);
-    for message in arrived.messages().take(MESSAGES_SHOWN) {
+/// Shows the first messages, and the first rows of the first message.
+pub(super) fn messages(received: &ReceivedMessages, orders: bool, console: Console) -> String {
+    let Some(first) = received.messages().next() else { return "\n".to_owned() };
+    let mut table = Table::titled(["  STEP", "PARTITION", "OFFSET", "STATUS", "ROWS", "MESSAGE ID"]);
+    for message in received.messages().take(MESSAGES_SHOWN) {
         table.row([
             format!("  {}", message.body["step_path"].as_str().unwrap_or_default()),
             message.partition.to_string(),
@@ -116,14 +118,14 @@ pub(super) fn messages(arrived: &Arrived, orders: bool, console: Console) -> Str
             message.header("orchid-message-id").to_owned(),
         ]);
     }
-    let more = arrived.count() - i64::try_from(MESSAGES_SHOWN).unwrap_or_default();
+    let more = received.count() - i64::try_from(MESSAGES_SHOWN).unwrap_or_default();
     let more = if more > 0 { format!("  … and {} more\n", text::number(more)) } else { String::new() };
     let rows = if orders { order_rows(first) } else { plain_rows(first) };
     format!(
         "\n{}\n{}{more}\n{}\n{}\n",
-        console.paint(Style::Bold, "Its messages in Kafka"),
+        console.paint(TextStyle::Bold, "Its messages in Kafka"),
         table.render(),
-        console.paint(Style::Bold, "The first rows of the first one"),
+        console.paint(TextStyle::Bold, "The first rows of the first message"),
         rows,
     )
 }
@@ -149,18 +151,18 @@ fn plain_rows(message: &Message) -> String {
     rows(message).iter().take(ROWS_SHOWN).map(line).collect()
 }
 
-/// The last line of a demo that went well.
-pub(super) fn success(words: &str, console: Console) -> String {
-    format!("{} {words}", console.paint(Style::Green, "✓"))
+/// Returns the last line of a demo that succeeded.
+pub(super) fn success(summary: &str, console: Console) -> String {
+    format!("{} {summary}", console.paint(TextStyle::Green, "✓"))
 }
 
-/// The last line of one that did not.
+/// Returns the last line of a demo that failed.
 pub(super) fn failure(reason: &str, console: Console) -> String {
-    format!("{} {reason}", console.paint(Style::Red, "✗"))
+    format!("{} {reason}", console.paint(TextStyle::Red, "✗"))
 }
 
-/// What to type next.
-pub(super) fn look_on(state: &DevState, folder: &Path, plan: &str, console: Console) -> String {
+/// Suggests commands to try next.
+pub(super) fn next_commands(state: &DevState, folder: &Path, plan: &str, console: Console) -> String {
     let (grpc, tenant, brokers) = (&state.grpc, state.tenant, &state.kafka.brokers);
     let orchid = programs::invocation(folder);
     format!(
@@ -168,8 +170,8 @@ pub(super) fn look_on(state: &DevState, folder: &Path, plan: &str, console: Cons
          kcat -C -b {brokers} -t {} -o beginning -e -f '%k %h\\n'\n  \
          {orchid} tail {plan} --from-beginning\n  {orchid} executions list\n\n",
         console.paint(
-            Style::Bold,
-            if console.is_terminal() { "Look on" } else { "Look on, where orchid dev runs" }
+            TextStyle::Bold,
+            if console.is_terminal() { "Try next" } else { "Try next, while `orchid dev` runs" }
         ),
         state.kafka.topic_responses,
     )

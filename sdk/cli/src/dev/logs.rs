@@ -1,38 +1,36 @@
-//! Shows what the children write to their logs, as it comes, each line with the child's name.
+//! Prints the lines that child processes write to their logs, each with the child's name.
 
-use std::{
-    fs::File,
-    io::{self, Read as _, Seek as _, SeekFrom},
-    path::PathBuf,
-    time::Duration,
-};
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use orchid_kit::tasks::TaskGroup;
 use tokio::time;
 
-use crate::console::{Console, Style};
+use crate::console::{Console, TextStyle};
 
-const POLL: Duration = Duration::from_millis(200);
-/// At most this many bytes of one log at a time.
-const CHUNK: u64 = 1 << 20;
+const POLL_INTERVAL: Duration = Duration::from_millis(200);
+/// The most bytes to read from one log at a time.
+const MAX_READ: u64 = 1 << 20;
 
-/// One log that is followed.
-struct Follower {
+/// A log file with the offset that has been read.
+struct LogFollower {
     name: String,
     path: PathBuf,
     offset: u64,
     unfinished: Vec<u8>,
 }
 
-/// Follows the logs until the tasks stop, from their present ends.
+/// Prints new lines of the logs, from their present ends until the tasks stop.
 pub(super) fn follow(logs: Vec<(String, PathBuf)>, console: Console, tasks: &mut TaskGroup) {
     let stop = tasks.stop_token();
-    let mut followers: Vec<Follower> =
-        logs.into_iter().map(|(name, path)| Follower::new(name, path)).collect();
+    let mut followers: Vec<LogFollower> =
+        logs.into_iter().map(|(name, path)| LogFollower::new(name, path)).collect();
     tasks.start("logs", async move {
-        while stop.run_until_cancelled(time::sleep(POLL)).await.is_some() {
+        while stop.run_until_cancelled(time::sleep(POLL_INTERVAL)).await.is_some() {
             for follower in &mut followers {
-                let prefix = console.paint(Style::Dim, format!("{:>13} │", follower.name));
+                let prefix = console.paint(TextStyle::Dim, format!("{:>13} │", follower.name));
                 for line in follower.new_lines().unwrap_or_default() {
                     console.notice(format!("{prefix} {line}"));
                 }
@@ -41,20 +39,21 @@ pub(super) fn follow(logs: Vec<(String, PathBuf)>, console: Console, tasks: &mut
     });
 }
 
-impl Follower {
+impl LogFollower {
     fn new(name: String, path: PathBuf) -> Self {
         let offset = path.metadata().map(|found| found.len()).unwrap_or_default();
         Self { name, path, offset, unfinished: Vec::new() }
     }
 
-    /// The lines that were finished since the last call.
+    /// Returns the lines that were finished since the last call.
     fn new_lines(&mut self) -> io::Result<Vec<String>> {
         let mut file = File::open(&self.path)?;
+        // A log that is shorter than before was truncated: read it from its start.
         if file.metadata()?.len() < self.offset {
             self.offset = 0;
         }
         file.seek(SeekFrom::Start(self.offset))?;
-        let read = file.take(CHUNK).read_to_end(&mut self.unfinished)?;
+        let read = file.take(MAX_READ).read_to_end(&mut self.unfinished)?;
         self.offset += read as u64;
         let Some(end) = self.unfinished.iter().rposition(|byte| *byte == b'\n') else {
             return Ok(Vec::new());
@@ -71,11 +70,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_comes_once_it_is_finished_and_only_once() {
+    fn finished_line_is_returned_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         std::fs::write(&path, "before\n").unwrap();
-        let mut follower = Follower::new("child".into(), path.clone());
+        let mut follower = LogFollower::new("child".into(), path.clone());
         assert_eq!(follower.new_lines().unwrap(), Vec::<String>::new());
         let mut log = File::options().append(true).open(&path).unwrap();
         log.write_all("one\ntw".as_bytes()).unwrap();
@@ -85,11 +84,11 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_was_cut_is_read_from_its_start() {
+    fn truncated_log_is_read_from_its_start() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("log");
         std::fs::write(&path, "a long line of the past\n").unwrap();
-        let mut follower = Follower::new("child".into(), path.clone());
+        let mut follower = LogFollower::new("child".into(), path.clone());
         std::fs::write(&path, "new\n").unwrap();
         assert_eq!(follower.new_lines().unwrap(), ["new"]);
     }

@@ -1,9 +1,9 @@
-//! `orchid dev`: the whole of Orchid on this machine, from one command, leaving nothing behind.
+//! `orchid dev`: runs all of Orchid on this machine with one command, and stops all of it again.
 
 mod broker;
+mod child_settings;
 mod logs;
 pub(crate) mod programs;
-mod recipes;
 mod secrets;
 mod service;
 mod stack;
@@ -12,29 +12,32 @@ pub(crate) mod upstream;
 
 use std::time::Instant;
 
-use orchid_kit::{clock, shutdown::ShutdownSignals};
+use orchid_kit::clock;
+use orchid_kit::shutdown::ShutdownSignals;
 
-pub(crate) use stack::{Stack, StackOptions};
+use crate::console::{Console, TextStyle};
+use crate::exit::ExitReason;
+use crate::output::table::Table;
+use crate::output::text;
 
-use crate::{
-    console::{Console, Style},
-    exit::Exit,
-    output::{table::Table, text},
-};
+pub(crate) use stack::{DevStack, StackOptions};
 
-/// Starts the stack, says where everything is, and keeps it running until a signal comes.
+/// Starts the stack, prints its addresses and keeps it running until a signal arrives.
+///
+/// # Errors
+/// When a part of the stack does not start.
 pub(crate) async fn run(
     options: &StackOptions,
     exit_when_ready: bool,
     console: Console,
-) -> anyhow::Result<Exit> {
+) -> anyhow::Result<ExitReason> {
     let mut signals = ShutdownSignals::install()?;
     let began = clock::monotonic();
     let mut stack = tokio::select! {
-        started = Stack::start(options, console) => started?,
+        started = DevStack::start(options, console) => started?,
         signal = signals.next() => {
             console.notice(format!("{signal}: stopped before everything had started"));
-            return Ok(Exit::Failed);
+            return Ok(ExitReason::Failed);
         }
     };
     console.print(welcome(&stack, began, console));
@@ -42,21 +45,21 @@ pub(crate) async fn run(
         until_signal(&mut stack, &mut signals).await;
     }
     stop(stack, &mut signals, console).await;
-    Ok(Exit::Done)
+    Ok(ExitReason::Done)
 }
 
-/// Tends the stack until somebody wants it to end.
-pub(crate) async fn until_signal(stack: &mut Stack, signals: &mut ShutdownSignals) {
+/// Supervises the stack until a signal arrives.
+pub(crate) async fn until_signal(stack: &mut DevStack, signals: &mut ShutdownSignals) {
     tokio::select! {
-        () = stack.tend() => {}
+        () = stack.supervise() => {}
         _ = signals.next() => {}
     }
 }
 
-/// Stops the stack in order; a second signal kills what is left.
-pub(crate) async fn stop(stack: Stack, signals: &mut ShutdownSignals, console: Console) {
+/// Stops the stack in order. A second signal stops waiting; dropping the stack then kills it.
+pub(crate) async fn stop(stack: DevStack, signals: &mut ShutdownSignals, console: Console) {
     if console.is_terminal() {
-        console.notice("stopping; Ctrl-C again to stop at once");
+        console.notice("stopping; press Ctrl-C again to stop at once");
     }
     tokio::select! {
         () = stack.stop() => {}
@@ -64,7 +67,8 @@ pub(crate) async fn stop(stack: Stack, signals: &mut ShutdownSignals, console: C
     }
 }
 
-fn welcome(stack: &Stack, began: Instant, console: Console) -> String {
+/// Returns the table of addresses and the commands to try next.
+fn welcome(stack: &DevStack, began: Instant, console: Console) -> String {
     let state = stack.state();
     let took = text::duration(clock::monotonic() - began);
     let executors: Vec<&str> = stack.services().iter().skip(1).map(|service| service.name()).collect();
@@ -79,9 +83,9 @@ fn welcome(stack: &Stack, began: Instant, console: Console) -> String {
     table.row(["  logs", &state.logs.display().to_string()]);
     let orchid = programs::invocation(stack.folder());
     format!(
-        "{}\n\n{}\nTry\n  {orchid} apply -f docs/examples/orders\n  {orchid} plan trigger orders-sync --watch\n  \
+        "{}\n\n{}\nTry next\n  {orchid} apply -f docs/examples/orders\n  {orchid} plan trigger orders-sync --watch\n  \
          {orchid} tail orders-sync --from-beginning\n\n",
-        console.paint(Style::Bold, format!("orchid is ready after {took}; Ctrl-C stops it")),
+        console.paint(TextStyle::Bold, format!("orchid is ready after {took}; press Ctrl-C to stop it")),
         table.render(),
     )
 }

@@ -1,20 +1,21 @@
-//! Where Orchid's other programs are: beside this one, else in PATH.
+//! Finds Orchid's other programs: beside this one, else in `PATH`.
 
-use std::{
-    env,
-    path::{Path, PathBuf},
-};
+use std::env;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
-/// The control plane's program.
+/// The file name of the control plane.
 pub(super) const CONTROL_PLANE: &str = "orchid-control-plane";
-/// The executor's program.
+/// The file name of the executor.
 pub(super) const EXECUTOR: &str = "orchid-executor";
 
-/// The file of a program.
+/// Returns the path of a program.
+///
+/// # Errors
+/// When it is neither beside this program nor in `PATH`.
 pub(super) fn find(name: &str) -> anyhow::Result<PathBuf> {
-    let own = env::current_exe().context("cannot tell where this program is")?;
+    let own = env::current_exe().context("cannot find the path of this program")?;
     let beside = own.parent().map(|folder| folder.join(name));
     let path = env::var_os("PATH").unwrap_or_default();
     let in_path = env::split_paths(&path).map(|folder| folder.join(name));
@@ -27,11 +28,12 @@ pub(super) fn find(name: &str) -> anyhow::Result<PathBuf> {
     }
 }
 
-/// How this program is typed, so that it finds the stack of this data folder: `orchid`, or its path where the shell would not find it, and
-/// the folder where that is not the usual one.
+/// Returns the command line prefix that runs this program against the stack of a data folder:
+/// `orchid`, or its path if the shell would not find it, and `--data` unless the folder is the
+/// default.
 pub(crate) fn invocation(folder: &Path) -> String {
-    let usual = std::path::absolute(crate::args::DATA_FOLDER).is_ok_and(|usual| usual == folder);
-    let data = if usual { String::new() } else { format!(" --data {}", folder.display()) };
+    let is_default = std::path::absolute(crate::args::DATA_FOLDER).is_ok_and(|default| default == folder);
+    let data = if is_default { String::new() } else { format!(" --data {}", folder.display()) };
     format!("{}{data}", own_name().unwrap_or_else(|| "orchid".to_owned()))
 }
 

@@ -1,157 +1,167 @@
-//! One child process of the stack: started, waited for, watched, started again with back-off when it dies.
+//! A child process of the stack: starts it, waits until it serves, and restarts it with backoff
+//! when it ends.
 
-use std::{
-    fs::{self, File},
-    path::{Path, PathBuf},
-    time::{Duration, Instant},
-};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use orchid_kit::{
-    address_file::read_address,
-    backoff::Backoff,
-    clock,
-    servers::{ChildCommand, ChildProcess, ProcessSignal, orchid_variables},
-};
+use orchid_kit::address_file::read_address;
+use orchid_kit::backoff::Backoff;
+use orchid_kit::clock;
+use orchid_kit::servers::{ChildCommand, ChildProcess, ProcessSignal, orchid_variables};
+use orchid_kit::stall::StallDetector;
 use tokio::time;
 
 use crate::console::Console;
 
-const SERVES_WITHIN: Duration = Duration::from_secs(30);
-const POLL: Duration = Duration::from_millis(10);
-/// A child that ran this long had a good start: the next failure is a new one.
-const SETTLED_AFTER: Duration = Duration::from_secs(20);
+/// The time without a new line in its log after which a starting child counts as stuck.
+const STALL_LIMIT: Duration = Duration::from_secs(30);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+/// The time after which a child counts as stable, so that its next end resets the backoff.
+const STABLE_AFTER: Duration = Duration::from_secs(20);
 
-/// What to run.
+/// The program of a child process with its arguments and settings.
 #[derive(Clone)]
-pub(crate) struct Recipe {
-    /// The child's name, in logs and notices.
+pub(crate) struct ChildSettings {
+    /// The child's name in logs and notices.
     pub name: String,
-    /// Its program.
+    /// The path of the program.
     pub program: PathBuf,
-    /// Its arguments.
+    /// The arguments.
     pub arguments: Vec<&'static str>,
-    /// Its settings, as environment.
+    /// The settings, as environment variables.
     pub settings: Vec<(&'static str, String)>,
 }
 
-/// A child that shall always run.
-pub(crate) struct Service {
-    recipe: Recipe,
+/// A child process that is restarted whenever it ends.
+pub(crate) struct ChildService {
+    settings: ChildSettings,
     log: PathBuf,
     announcement: PathBuf,
     process: Option<ChildProcess>,
     backoff: Backoff,
-    state: State,
+    state: ServiceState,
 }
 
-enum State {
-    /// Started; has not told its address yet.
+/// The state of a child process.
+enum ServiceState {
+    /// It has started, but has not announced its address yet.
     Starting { since: Instant },
-    /// Serves at this address.
+    /// It serves at this address.
     Serving { address: String, since: Instant },
-    /// Ended; starts again then.
-    Down { again_at: Instant },
+    /// It has ended; the next start is due at this time.
+    Down { restart_at: Instant },
 }
 
-impl Service {
-    /// Starts it and waits until it serves. Its log and its address go into `folder`.
-    pub(crate) async fn start(recipe: Recipe, folder: &Path) -> anyhow::Result<Self> {
+impl ChildService {
+    /// Starts a child and waits until it serves. Its log and its address are files in `folder`.
+    ///
+    /// # Errors
+    /// When it cannot be started, ends, or makes no progress before it serves.
+    pub(crate) async fn start(settings: ChildSettings, folder: &Path) -> anyhow::Result<Self> {
         let mut service = Self {
-            log: log_file(folder, &recipe.name),
-            announcement: folder.join(format!("{}.address", recipe.name)),
-            recipe,
+            log: log_file(folder, &settings.name),
+            announcement: folder.join(format!("{}.address", settings.name)),
+            settings,
             process: None,
             backoff: Backoff::new(Duration::from_millis(250), Duration::from_secs(10)),
-            state: State::Starting { since: clock::monotonic() },
+            state: ServiceState::Starting { since: clock::monotonic() },
         };
         service.spawn()?;
-        let deadline = clock::monotonic() + SERVES_WITHIN;
+        let mut detector = StallDetector::new(STALL_LIMIT, clock::monotonic());
         loop {
-            if let Some(ending) = service.ended() {
-                bail!("{} ended before it served ({ending}){}", service.name(), service.last_words());
+            if let Some(status) = service.ended() {
+                bail!("{} ended before it served ({status}){}", service.name(), service.log_tail());
             }
             if let Some(address) = read_address(&service.announcement) {
-                service.state = State::Serving { address, since: clock::monotonic() };
+                service.state = ServiceState::Serving { address, since: clock::monotonic() };
                 return Ok(service);
             }
-            if clock::monotonic() > deadline {
-                let seconds = SERVES_WITHIN.as_secs();
-                bail!("{} did not serve within {seconds} s{}", service.name(), service.last_words());
+            let log_length = service.log.metadata().map_or(0, |log| log.len());
+            if detector.stalled(clock::monotonic(), log_length) {
+                let seconds = STALL_LIMIT.as_secs();
+                bail!(
+                    "{} made no progress for {seconds} s before it served{}",
+                    service.name(),
+                    service.log_tail()
+                );
             }
-            time::sleep(POLL).await;
+            time::sleep(POLL_INTERVAL).await;
         }
     }
 
-    /// Its name.
+    /// Returns the child's name.
     pub(crate) fn name(&self) -> &str {
-        &self.recipe.name
+        &self.settings.name
     }
 
-    /// Where it serves; empty while it does not.
+    /// Returns the address at which it serves; empty while it does not.
     pub(crate) fn address(&self) -> &str {
         match &self.state {
-            State::Serving { address, .. } => address,
-            State::Starting { .. } | State::Down { .. } => "",
+            ServiceState::Serving { address, .. } => address,
+            ServiceState::Starting { .. } | ServiceState::Down { .. } => "",
         }
     }
 
-    /// Looks after it: notices its end, starts it again when it is time, says both in a line each.
-    pub(crate) fn tend(&mut self, now: Instant, console: Console) {
-        if let Some(ending) = self.ended() {
+    /// Checks the child once: schedules a restart after its end, restarts it when that is due, and
+    /// prints a line for each.
+    pub(crate) fn supervise(&mut self, now: Instant, console: Console) {
+        if let Some(status) = self.ended() {
             self.process = None;
-            let settled = matches!(self.state, State::Serving { since, .. } if now - since > SETTLED_AFTER);
-            if settled {
+            let stable =
+                matches!(self.state, ServiceState::Serving { since, .. } if now - since > STABLE_AFTER);
+            if stable {
                 self.backoff.reset();
             }
             let delay = self.backoff.next_delay();
-            self.state = State::Down { again_at: now + delay };
+            self.state = ServiceState::Down { restart_at: now + delay };
             let (name, log) = (self.name(), self.log.display());
             console.notice(format!(
-                "{name} ended ({ending}); it starts again in {} ms; its log: {log}",
+                "{name} ended ({status}); restarting it in {} ms; see {log}",
                 delay.as_millis()
             ));
         }
         match &self.state {
-            State::Down { again_at } if *again_at <= now => {
-                self.state = State::Starting { since: now };
+            ServiceState::Down { restart_at } if *restart_at <= now => {
+                self.state = ServiceState::Starting { since: now };
                 if let Err(error) = self.spawn() {
-                    self.state = State::Down { again_at: now + self.backoff.next_delay() };
-                    console.notice(format!("{} does not start: {error:#}", self.name()));
+                    self.state = ServiceState::Down { restart_at: now + self.backoff.next_delay() };
+                    console.notice(format!("cannot restart {}: {error:#}", self.name()));
                 }
             }
-            State::Starting { since } => {
+            ServiceState::Starting { since } => {
                 if let Some(address) = read_address(&self.announcement) {
                     let took = now - *since;
-                    console.notice(format!("{} serves again after {} ms", self.name(), took.as_millis()));
-                    self.state = State::Serving { address, since: now };
+                    console.notice(format!("{} is serving again after {} ms", self.name(), took.as_millis()));
+                    self.state = ServiceState::Serving { address, since: now };
                 }
             }
-            State::Serving { .. } | State::Down { .. } => {}
+            ServiceState::Serving { .. } | ServiceState::Down { .. } => {}
         }
     }
 
-    /// Asks it to stop; [`Service::stopped`] waits for that.
+    /// Asks the child to stop; [`ChildService::wait_stopped`] waits for its end.
     pub(crate) fn ask_to_stop(&mut self) {
         if let Some(process) = &mut self.process {
             process.signal(ProcessSignal::Term);
         }
     }
 
-    /// Waits until it has stopped; kills it when it takes longer than `patience`.
-    pub(crate) async fn stopped(&mut self, patience: Duration) {
+    /// Waits until the child has ended, and kills it after `timeout`.
+    pub(crate) async fn wait_stopped(&mut self, timeout: Duration) {
         if let Some(mut process) = self.process.take()
-            && process.wait(patience).await.is_none()
+            && process.wait(timeout).await.is_none()
         {
             process.kill();
         }
     }
 
     fn spawn(&mut self) -> anyhow::Result<()> {
-        // An address of an earlier start would be taken for the new one.
+        // The address of an earlier start must not be mistaken for the new one.
         let _ = fs::remove_file(&self.announcement);
         let program =
-            program(&self.recipe, &self.log)?.args(["--announce"]).args([self.announcement.clone()]);
+            program(&self.settings, &self.log)?.args(["--announce"]).args([self.announcement.clone()]);
         let started = program.spawn().with_context(|| format!("cannot start {}", self.name()))?;
         self.process = Some(started);
         Ok(())
@@ -161,20 +171,27 @@ impl Service {
         self.process.as_mut()?.exit_status().map(|status| status.to_string())
     }
 
-    fn last_words(&self) -> String {
-        last_words(&self.log)
+    fn log_tail(&self) -> String {
+        log_tail(&self.log)
     }
 }
 
-/// Runs something to its end; an error quotes its last words.
-pub(super) async fn run_once(recipe: &Recipe, folder: &Path, within: Duration) -> anyhow::Result<()> {
-    let log = log_file(folder, &recipe.name);
-    let name = &recipe.name;
-    let mut process = program(recipe, &log)?.spawn().with_context(|| format!("cannot start {name}"))?;
-    match process.wait(within).await {
+/// DemoRunner a program to its end.
+///
+/// # Errors
+/// When it cannot be started, fails, or takes longer than `timeout`; the message quotes its log.
+pub(super) async fn run_once(
+    settings: &ChildSettings,
+    folder: &Path,
+    timeout: Duration,
+) -> anyhow::Result<()> {
+    let log = log_file(folder, &settings.name);
+    let name = &settings.name;
+    let mut process = program(settings, &log)?.spawn().with_context(|| format!("cannot start {name}"))?;
+    match process.wait(timeout).await {
         Some(status) if status.success() => Ok(()),
-        Some(status) => bail!("{name} failed ({status}){}", last_words(&log)),
-        None => bail!("{name} was not done within {} s{}", within.as_secs(), last_words(&log)),
+        Some(status) => bail!("{name} failed ({status}){}", log_tail(&log)),
+        None => bail!("{name} did not finish within {} s{}", timeout.as_secs(), log_tail(&log)),
     }
 }
 
@@ -182,27 +199,28 @@ fn log_file(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("{name}.log"))
 }
 
-/// The program with its settings and nobody else's: this process's own `ORCHID_…` are not meant for its children.
-fn program(recipe: &Recipe, log: &Path) -> anyhow::Result<ChildCommand> {
+/// Returns the program with its own settings. This process's `ORCHID_…` variables are removed: a
+/// child would refuse those it does not know.
+fn program(settings: &ChildSettings, log: &Path) -> anyhow::Result<ChildCommand> {
     let log = File::options()
         .create(true)
         .append(true)
         .open(log)
         .with_context(|| format!("cannot write {}", log.display()))?;
-    let mut program = ChildCommand::new(&recipe.program)
+    let mut program = ChildCommand::new(&settings.program)
         .without_env(orchid_variables())
-        .args(recipe.arguments.clone())
+        .args(settings.arguments.clone())
         .log(log);
-    for (name, value) in &recipe.settings {
+    for (name, value) in &settings.settings {
         program = program.env(*name, value);
     }
     Ok(program)
 }
 
-/// The end of a log, as the end of an error message.
-fn last_words(log: &Path) -> String {
+/// Returns the last lines of a log as the end of an error message.
+fn log_tail(log: &Path) -> String {
     let text = fs::read_to_string(log).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     let last = lines[lines.len().saturating_sub(12)..].join("\n  ");
-    format!("; its log, {}, ends:\n  {last}", log.display())
+    format!("; its log {} ends with:\n  {last}", log.display())
 }

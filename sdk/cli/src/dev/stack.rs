@@ -1,113 +1,116 @@
-//! The whole stack: started in order, tended while it runs, stopped in order. The only file that knows all its parts.
+//! The development stack: starts all parts in order, supervises them and stops them in order. The
+//! only file that knows every part.
 
-use std::{
-    collections::BTreeMap,
-    fs::{self, File, TryLockError},
-    net::TcpListener,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use futures_util::future::try_join_all;
-use orchid_kit::{
-    clock,
-    servers::{PostgresOptions, PostgresServer, RedisServer, ServerError},
-    tasks::TaskGroup,
-};
-use orchid_sdk::{Client, Credentials, admin::v1::CreateTenantRequest};
+use orchid_kit::clock;
+use orchid_kit::servers::{PostgresOptions, PostgresServer, RedisServer, ServerError};
+use orchid_kit::tasks::TaskGroup;
+use orchid_sdk::admin::v1::CreateTenantRequest;
+use orchid_sdk::{Client, Credentials};
 use tokio::{time, try_join};
 use tonic::Code;
 
-use super::{
-    broker::Broker,
-    logs, programs,
-    recipes::{self, Addresses},
-    secrets::Secrets,
-    service::{Service, run_once},
-    state::{DevState, KafkaState},
-    upstream::Upstream,
-};
-use crate::{console::Console, output::text};
+use super::broker::MockBroker;
+use super::child_settings::{self, ServerAddresses};
+use super::secrets::DevSecrets;
+use super::service::{ChildService, run_once};
+use super::state::{DevState, KafkaState};
+use super::upstream::DemoUpstream;
+use super::{logs, programs};
+use crate::console::Console;
+use crate::output::text;
 
-const MIGRATED_WITHIN: Duration = Duration::from_secs(60);
-const TEND_EVERY: Duration = Duration::from_millis(100);
-/// How often a server may fail to start again before that is worth a line.
-const QUIET_FAILURES: u32 = 20;
-/// A little more than what executors are given to drain.
-const PATIENCE: Duration = Duration::from_secs(8);
+const MIGRATION_TIMEOUT: Duration = Duration::from_secs(300);
+const SUPERVISE_INTERVAL: Duration = Duration::from_millis(100);
+/// The failed restarts of a server before they are reported: what a killed Postgres leaves behind
+/// needs a moment to disappear.
+const SILENT_FAILURES: u32 = 20;
+/// The time that a part has to stop; longer than the drain time of executors (5 s).
+const STOP_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// How the stack shall be.
+/// The options of a stack.
 #[derive(Debug, Clone)]
 pub(crate) struct StackOptions {
-    /// The control plane's port, when it is free.
+    /// The preferred port of the control plane.
     pub port: u16,
-    /// Where everything is kept.
+    /// The data folder.
     pub data: PathBuf,
-    /// How many executors.
+    /// The number of executors.
     pub executors: usize,
     /// A broker to use instead of the built-in one.
     pub kafka: Option<String>,
-    /// Private address ranges that plans may reach, besides loopback.
+    /// Private address ranges that plans may reach besides loopback.
     pub allow_private: Vec<String>,
-    /// Whether to forget what the data folder holds.
+    /// Whether to delete the data of earlier starts.
     pub fresh: bool,
-    /// Whether to show the children's logs.
+    /// Whether to print the logs of the child processes.
     pub logs: bool,
 }
 
 /// A running stack.
-pub(crate) struct Stack {
+pub(crate) struct DevStack {
     folder: PathBuf,
     state: DevState,
-    services: Vec<Service>,
+    services: Vec<ChildService>,
     postgres: PostgresServer,
     redis: RedisServer,
-    /// Of Postgres and Redis: starts that failed since the end.
-    failures: (u32, u32),
+    /// Failed restarts of Postgres and of Redis since they last ran.
+    failed_restarts: (u32, u32),
     tasks: TaskGroup,
     console: Console,
-    /// In this process; gone with it.
-    _broker: Option<Broker>,
-    /// Held for as long as the folder is in use.
+    /// The built-in broker; lives in this process.
+    _broker: Option<MockBroker>,
+    /// The lock on the data folder.
     _lock: File,
 }
 
-impl Stack {
-    /// Starts everything, and returns when everything serves.
+impl DevStack {
+    /// Starts everything and returns when everything serves.
+    ///
+    /// # Errors
+    /// When the data folder is in use or a part does not start.
     pub(crate) async fn start(options: &StackOptions, console: Console) -> anyhow::Result<Self> {
         let folder = std::path::absolute(&options.data)?;
         let lock = prepare(&folder, options.fresh)?;
-        let secrets = Secrets::of(&folder)?;
+        let secrets = DevSecrets::load_or_create(&folder)?;
         let (control_plane, executor) =
             (programs::find(programs::CONTROL_PLANE)?, programs::find(programs::EXECUTOR)?);
         let mut tasks = TaskGroup::new();
         let (kafka, broker) = broker(options.kafka.as_deref())?;
-        let upstream = Upstream::start(&folder, &secrets.upstream_key, &mut tasks).await?;
+        let upstream = DemoUpstream::start(&folder, &secrets.upstream_key, &mut tasks).await?;
         let durable = PostgresOptions::default();
         let (postgres, redis) = try_join!(PostgresServer::start(&folder, &durable), async {
             RedisServer::start(&folder.join("redis")).await
         })?;
-        let addresses = Addresses {
+        let addresses = ServerAddresses {
             postgres: ["orchid_app", "orchid_fleet", "postgres"].map(|role| postgres.url(role, "postgres")),
             redis: redis.url(),
         };
         let logs_folder = folder.join("logs");
         let listen = listen_address(options.port, console)?;
-        let recipe =
-            |command| recipes::control_plane(control_plane.clone(), command, &addresses, &secrets, &listen);
-        run_once(&recipe("migrate"), &logs_folder, MIGRATED_WITHIN).await?;
-        let mut services = vec![Service::start(recipe("serve"), &logs_folder).await?];
+        let control_plane_settings = |command| {
+            child_settings::control_plane(control_plane.clone(), command, &addresses, &secrets, &listen)
+        };
+        run_once(&control_plane_settings("migrate"), &logs_folder, MIGRATION_TIMEOUT).await?;
+        let mut services = vec![ChildService::start(control_plane_settings("serve"), &logs_folder).await?];
         let grpc = services[0].address().to_owned();
         let executors = (1..=options.executors).map(|number| {
-            let needs = recipes::ExecutorNeeds {
+            let executor_options = child_settings::ExecutorOptions {
                 control_plane: &grpc,
                 kafka: &kafka,
                 create_topics: broker.is_none(),
                 allow_private: &options.allow_private,
             };
-            let recipe = recipes::executor(executor.clone(), number, &addresses, &secrets, &needs);
-            Service::start(recipe, &logs_folder)
+            let settings =
+                child_settings::executor(executor.clone(), number, &addresses, &secrets, &executor_options);
+            ChildService::start(settings, &logs_folder)
         });
         services.extend(try_join_all(executors).await?);
         create_tenant(&grpc, &secrets).await?;
@@ -129,7 +132,7 @@ impl Stack {
             services,
             postgres,
             redis,
-            failures: (0, 0),
+            failed_restarts: (0, 0),
             tasks,
             console,
             _broker: broker,
@@ -141,63 +144,74 @@ impl Stack {
         Ok(stack)
     }
 
-    /// Where everything is.
+    /// Returns the addresses of all parts.
     pub(crate) fn state(&self) -> &DevState {
         &self.state
     }
 
-    /// Its data folder.
+    /// Returns the data folder.
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// The children, in the order of their start.
-    pub(crate) fn services(&self) -> &[Service] {
+    /// Returns the child processes, in the order of their start: the control plane, then executors.
+    pub(crate) fn services(&self) -> &[ChildService] {
         &self.services
     }
 
-    /// Keeps everything running; returns never. Cancel safe.
-    pub(crate) async fn tend(&mut self) {
+    /// Restarts every part that ends; never returns. Cancel safe.
+    pub(crate) async fn supervise(&mut self) {
         loop {
-            time::sleep(TEND_EVERY).await;
-            self.tend_servers().await;
+            time::sleep(SUPERVISE_INTERVAL).await;
+            self.restart_servers().await;
             let now = clock::monotonic();
             for service in &mut self.services {
-                service.tend(now, self.console);
+                service.supervise(now, self.console);
             }
         }
     }
 
-    /// A server is tried again at every turn: what a killed Postgres leaves needs a moment to go.
-    async fn tend_servers(&mut self) {
+    /// Restarts Postgres and Redis if they have ended. A failed restart is repeated at the next
+    /// check.
+    async fn restart_servers(&mut self) {
         if let Some(status) = self.postgres.process().exit_status() {
-            let again = self.postgres.restart().await;
-            self.failures.0 = self.tell_restart("postgres", &status.to_string(), again, self.failures.0);
+            let restarted = self.postgres.restart().await;
+            self.failed_restarts.0 =
+                self.report_restart("postgres", &status.to_string(), restarted, self.failed_restarts.0);
         }
         if let Some(status) = self.redis.process().exit_status() {
-            let again = self.redis.restart().await;
-            self.failures.1 = self.tell_restart("redis", &status.to_string(), again, self.failures.1);
+            let restarted = self.redis.restart().await;
+            self.failed_restarts.1 =
+                self.report_restart("redis", &status.to_string(), restarted, self.failed_restarts.1);
         }
     }
 
-    /// Says that a server runs again, or that it still does not; gives the number of failures since its end.
-    fn tell_restart(&self, name: &str, ending: &str, again: Result<(), ServerError>, failures: u32) -> u32 {
-        match again {
+    /// Prints that a server runs again, or once that it does not; returns the number of failed
+    /// restarts since it last ran.
+    fn report_restart(
+        &self,
+        name: &str,
+        status: &str,
+        restarted: Result<(), ServerError>,
+        failures: u32,
+    ) -> u32 {
+        match restarted {
             Ok(()) => {
-                self.console.notice(format!("{name} ended ({ending}), and runs again"));
+                self.console.notice(format!("{name} ended ({status}) and was restarted"));
                 0
             }
             Err(error) => {
-                if failures == QUIET_FAILURES {
+                if failures == SILENT_FAILURES {
                     let error = text::shortened(&error.to_string(), 300);
-                    self.console.notice(format!("{name} ended, and does not start again: {error}"));
+                    self.console.notice(format!("{name} ended and cannot be restarted: {error}"));
                 }
                 failures + 1
             }
         }
     }
 
-    /// Stops everything: executors first, so that their runs are handed back, then what they need.
+    /// Stops everything: executors first, so that they release their executions, then the servers
+    /// that they need.
     pub(crate) async fn stop(mut self) {
         DevState::remove(&self.folder);
         let mut control_plane = self.services.remove(0);
@@ -205,12 +219,12 @@ impl Stack {
             executor.ask_to_stop();
         }
         for executor in &mut self.services {
-            executor.stopped(PATIENCE).await;
+            executor.wait_stopped(STOP_TIMEOUT).await;
         }
         control_plane.ask_to_stop();
-        control_plane.stopped(PATIENCE).await;
+        control_plane.wait_stopped(STOP_TIMEOUT).await;
         tokio::join!(self.redis.stop(), self.postgres.stop());
-        if let Err(error) = self.tasks.join(PATIENCE).await {
+        if let Err(error) = self.tasks.join(STOP_TIMEOUT).await {
             self.console.notice(format!("{error}"));
         }
     }
@@ -225,16 +239,16 @@ impl Stack {
     }
 }
 
-/// Makes the folder, empties it where asked, and takes it for this process alone.
+/// Creates and locks the data folder, and with `fresh` deletes the data of earlier starts.
 fn prepare(folder: &Path, fresh: bool) -> anyhow::Result<File> {
     fs::create_dir_all(folder)
-        .with_context(|| format!("cannot make the data folder {}", folder.display()))?;
+        .with_context(|| format!("cannot create the data folder {}", folder.display()))?;
     let lock = File::options().create(true).truncate(false).write(true).open(folder.join("lock"))?;
     match lock.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             bail!(
-                "another orchid dev uses {}: stop it, or choose another folder with --data",
+                "another `orchid dev` uses {}: stop it, or choose another folder with --data",
                 folder.display()
             )
         }
@@ -243,7 +257,7 @@ fn prepare(folder: &Path, fresh: bool) -> anyhow::Result<File> {
     if fresh {
         PostgresServer::wipe(folder)?;
         for name in ["secrets.json", "dev.json", "upstream.address"] {
-            // A folder that was never used has none.
+            // A folder that was never used has no such file.
             let _ = fs::remove_file(folder.join(name));
         }
         let _ = fs::remove_dir_all(folder.join("logs"));
@@ -252,38 +266,38 @@ fn prepare(folder: &Path, fresh: bool) -> anyhow::Result<File> {
     Ok(lock)
 }
 
-/// The broker that was named, or one in this process.
-fn broker(named: Option<&str>) -> anyhow::Result<(KafkaState, Option<Broker>)> {
+/// Returns the named broker, or starts one in this process.
+fn broker(named: Option<&str>) -> anyhow::Result<(KafkaState, Option<MockBroker>)> {
     let mut kafka = KafkaState {
         brokers: String::new(),
         topic_responses: "api-responses".to_owned(),
         topic_errors: "api-errors".to_owned(),
         topic_events: "execution-events".to_owned(),
     };
-    let own = match named {
+    let built_in = match named {
         Some(_) => None,
-        None => Some(Broker::start(&kafka)?),
+        None => Some(MockBroker::start(&kafka)?),
     };
-    kafka.brokers = own.as_ref().map(Broker::brokers).or(named).unwrap_or_default().to_owned();
-    Ok((kafka, own))
+    kafka.brokers = built_in.as_ref().map(MockBroker::brokers).or(named).unwrap_or_default().to_owned();
+    Ok((kafka, built_in))
 }
 
-/// The wanted port, or a free one when it is taken.
+/// Returns the address to listen on: the preferred port, or a free one if it is taken.
 fn listen_address(port: u16, console: Console) -> anyhow::Result<String> {
     if TcpListener::bind(("127.0.0.1", port)).is_ok() {
         return Ok(format!("127.0.0.1:{port}"));
     }
     let free = orchid_kit::servers::free_port()?;
-    console.notice(format!("port {port} is taken: the control plane listens on {free}"));
+    console.notice(format!("port {port} is taken: the control plane uses {free} instead"));
     Ok(format!("127.0.0.1:{free}"))
 }
 
-async fn create_tenant(grpc: &str, secrets: &Secrets) -> anyhow::Result<()> {
+async fn create_tenant(grpc: &str, secrets: &DevSecrets) -> anyhow::Result<()> {
     let client = Client::connect(grpc, Credentials::Development { tenant: None }).await?;
     let request = CreateTenantRequest {
         id: secrets.tenant.to_string(),
         display_name: "Development".to_owned(),
-        pool: recipes::POOL.to_owned(),
+        pool: child_settings::POOL.to_owned(),
         ..CreateTenantRequest::default()
     };
     match client.tenants().create_tenant(request).await {
@@ -293,8 +307,8 @@ async fn create_tenant(grpc: &str, secrets: &Secrets) -> anyhow::Result<()> {
     }
 }
 
-/// What `${NAME}` stands for in applied files.
-fn variables(upstream: &str, secrets: &Secrets) -> BTreeMap<String, String> {
+/// Returns the values of `${NAME}` in applied files.
+fn variables(upstream: &str, secrets: &DevSecrets) -> BTreeMap<String, String> {
     [("UPSTREAM_URL", upstream.to_owned()), ("UPSTREAM_API_KEY", secrets.upstream_key.clone())]
         .map(|(name, value)| (name.to_owned(), value))
         .into()

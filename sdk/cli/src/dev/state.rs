@@ -1,10 +1,8 @@
-//! `dev.json`: where everything of a running development stack is, so that the other commands need no flags.
+//! `dev.json`: the addresses of a running development stack, so that other commands need no flags.
 
-use std::{
-    collections::BTreeMap,
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
@@ -14,51 +12,54 @@ use super::secrets::write_private;
 
 const FILE: &str = "dev.json";
 
-/// A running development stack.
+/// The addresses of a running development stack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct DevState {
-    /// Process id of `orchid dev`.
+    /// The process id of `orchid dev`.
     pub pid: u32,
-    /// `host:port` of the control plane.
+    /// The address of the control plane, `host:port`.
     pub grpc: String,
     /// The tenant that the stack created.
     pub tenant: Uuid,
-    /// The broker.
+    /// The broker and the topics.
     pub kafka: KafkaState,
-    /// Url of Postgres, as its superuser.
+    /// The URL of Postgres for its superuser.
     pub postgres: String,
-    /// Url of Redis.
+    /// The URL of Redis.
     pub redis: String,
-    /// The demo upstream's url.
+    /// The URL of the demo upstream.
     pub upstream: String,
-    /// What `${NAME}` stands for in files that are applied.
+    /// The values of `${NAME}` in applied files.
     pub variables: BTreeMap<String, String>,
-    /// The folder with the logs.
+    /// The folder with the logs of the child processes.
     pub logs: PathBuf,
 }
 
-/// Where messages go.
+/// The broker and the topics of a stack.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct KafkaState {
-    /// `host:port`, comma separated.
+    /// The bootstrap addresses, `host:port`, separated by commas.
     pub brokers: String,
-    /// Where pages go.
+    /// The topic of pages.
     pub topic_responses: String,
-    /// Where errors go.
+    /// The topic of errors.
     pub topic_errors: String,
-    /// Where starts and ends go.
+    /// The topic of execution starts and ends.
     pub topic_events: String,
 }
 
 impl KafkaState {
-    /// The names of all topics.
+    /// Returns the names of all topics.
     pub(crate) fn topics(&self) -> [String; 3] {
         [&self.topic_responses, &self.topic_errors, &self.topic_events].map(Clone::clone)
     }
 }
 
 impl DevState {
-    /// The stack that runs with this data folder; `None` when none does.
+    /// Returns the stack that runs with this data folder; `None` if none does.
+    ///
+    /// # Errors
+    /// When `dev.json` cannot be read or is damaged.
     pub(crate) fn running(folder: &Path) -> anyhow::Result<Option<Self>> {
         let path = folder.join(FILE);
         let bytes = match fs::read(&path) {
@@ -71,14 +72,17 @@ impl DevState {
         Ok(Path::new("/proc").join(state.pid.to_string()).exists().then_some(state))
     }
 
-    /// Tells the other commands.
+    /// Writes `dev.json`.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
     pub(crate) fn save(&self, folder: &Path) -> anyhow::Result<()> {
         write_private(&folder.join(FILE), &serde_json::to_vec_pretty(self)?)
     }
 
-    /// The stack has ended.
+    /// Removes `dev.json`.
     pub(crate) fn remove(folder: &Path) {
-        // Whether it was there or not: now it is not.
+        // A missing file is fine: it is gone either way.
         let _ = fs::remove_file(folder.join(FILE));
     }
 }
@@ -108,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stack_whose_process_is_gone_does_not_run() {
+    fn stack_of_a_dead_process_is_not_running() {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(DevState::running(folder.path()).unwrap(), None);
         state(u32::MAX).save(folder.path()).unwrap();
@@ -116,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_running_stack_is_found_until_it_says_that_it_ended() {
+    fn running_stack_is_found_until_it_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let state = state(std::process::id());
         state.save(folder.path()).unwrap();

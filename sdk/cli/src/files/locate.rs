@@ -1,30 +1,30 @@
-//! From a JSON pointer to the place in the text. Pure: in come text and pointer, out comes a place. Never fails: where the pointer leads
-//! nowhere, the nearest thing above it is meant.
+//! Finds the location of a JSON pointer in a text. Pure. Never fails: a pointer that leads nowhere
+//! gives its nearest existing ancestor.
 
-/// A place in a text.
+/// The location of a value in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
-    /// Byte offset of the value.
+pub(crate) struct TextLocation {
+    /// The byte offset of the value.
     pub offset: usize,
-    /// Byte offset of the member's name, where the value is a member of an object.
+    /// The byte offset of the member's name, if the value is a member of an object.
     pub name: Option<usize>,
-    /// Whether the whole pointer led here; else this is the nearest thing above.
+    /// Whether the whole pointer led here; otherwise this is the nearest existing ancestor.
     pub exact: bool,
 }
 
-/// A place as people count it.
+/// A location as people count it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LineColumn {
-    /// From 1.
+    /// The line, from 1.
     pub line: usize,
-    /// From 1, in characters.
+    /// The column, from 1, in characters.
     pub column: usize,
 }
 
-/// Where the value at an RFC 6901 pointer begins. The text must be valid JSON.
-pub(crate) fn locate(text: &str, pointer: &str) -> Place {
-    let mut cursor = Cursor { bytes: text.as_bytes(), offset: 0 };
-    cursor.blank();
+/// Returns the start of the value at an RFC 6901 pointer. The text must be valid JSON.
+pub(crate) fn locate(text: &str, pointer: &str) -> TextLocation {
+    let mut cursor = JsonCursor { bytes: text.as_bytes(), offset: 0 };
+    cursor.skip_whitespace();
     let steps: Vec<String> =
         pointer.split('/').skip(1).map(|step| step.replace("~1", "/").replace("~0", "~")).collect();
     let mut name = None;
@@ -36,20 +36,21 @@ pub(crate) fn locate(text: &str, pointer: &str) -> Place {
         };
         match found {
             Some(found) => (name, cursor.offset) = found,
-            None => return Place { offset: cursor.offset, name, exact: false },
+            None => return TextLocation { offset: cursor.offset, name, exact: false },
         }
     }
-    Place { offset: cursor.offset, name, exact: true }
+    TextLocation { offset: cursor.offset, name, exact: true }
 }
 
-/// Line and column of a byte offset.
+/// Returns the line and column of a byte offset.
 pub(crate) fn line_column(text: &str, offset: usize) -> LineColumn {
     let before = &text[..offset.min(text.len())];
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     LineColumn { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
 }
 
-/// Where in the text the byte `position` of a string's *value* stands; `start` is the offset of its opening quote.
+/// Returns the offset in the text of byte `position` of a string's decoded value; `start` is the
+/// offset of the opening quote.
 pub(crate) fn within_string(text: &str, start: usize, position: usize) -> usize {
     let mut decoded = 0;
     let mut offset = start + 1;
@@ -61,7 +62,7 @@ pub(crate) fn within_string(text: &str, start: usize, position: usize) -> usize 
     offset
 }
 
-/// Bytes that the first character takes in the text, and bytes of its value.
+/// Returns the number of bytes of the first character in the text, and of its decoded value.
 fn character(rest: &str) -> (usize, usize) {
     let unit = |from: usize| rest.get(from..from + 4).and_then(|hex| u32::from_str_radix(hex, 16).ok());
     match rest.as_bytes() {
@@ -76,62 +77,62 @@ fn character(rest: &str) -> (usize, usize) {
     }
 }
 
-/// Walks over valid JSON.
-struct Cursor<'t> {
+/// A cursor over valid JSON.
+struct JsonCursor<'t> {
     bytes: &'t [u8],
     offset: usize,
 }
 
-impl Cursor<'_> {
+impl JsonCursor<'_> {
     fn peek(&self) -> u8 {
         self.bytes.get(self.offset).copied().unwrap_or_default()
     }
 
-    fn blank(&mut self) {
+    fn skip_whitespace(&mut self) {
         while self.peek().is_ascii_whitespace() {
             self.offset += 1;
         }
     }
 
-    /// From an object's brace to its member of that name: where the name begins, and where the value.
+    /// Returns the offsets of a member's name and value; the cursor is at the object's brace.
     fn member(&self, name: &str) -> Option<(usize, usize)> {
-        let mut cursor = Cursor { bytes: self.bytes, offset: self.offset + 1 };
+        let mut cursor = JsonCursor { bytes: self.bytes, offset: self.offset + 1 };
         loop {
-            cursor.blank();
+            cursor.skip_whitespace();
             if cursor.peek() != b'"' {
                 return None;
             }
             let start = cursor.offset;
-            cursor.skip();
+            cursor.skip_value();
             let found: String = serde_json::from_slice(&self.bytes[start..cursor.offset]).ok()?;
-            cursor.blank();
+            cursor.skip_whitespace();
             cursor.offset += 1;
-            cursor.blank();
+            cursor.skip_whitespace();
             if found == name {
                 return Some((start, cursor.offset));
             }
-            cursor.skip();
-            cursor.separator()?;
+            cursor.skip_value();
+            cursor.skip_comma()?;
         }
     }
 
-    /// From a list's bracket to its element of that number.
+    /// Returns the offset of an element; the cursor is at the list's bracket.
     fn element(&self, index: usize) -> Option<usize> {
-        let mut cursor = Cursor { bytes: self.bytes, offset: self.offset + 1 };
+        let mut cursor = JsonCursor { bytes: self.bytes, offset: self.offset + 1 };
         for _ in 0..index {
-            cursor.blank();
+            cursor.skip_whitespace();
             if cursor.peek() == b']' {
                 return None;
             }
-            cursor.skip();
-            cursor.separator()?;
+            cursor.skip_value();
+            cursor.skip_comma()?;
         }
-        cursor.blank();
+        cursor.skip_whitespace();
         (cursor.peek() != b']').then_some(cursor.offset)
     }
 
-    fn separator(&mut self) -> Option<()> {
-        self.blank();
+    fn skip_comma(&mut self) -> Option<()> {
+        self.skip_whitespace();
         if self.peek() != b',' {
             return None;
         }
@@ -139,8 +140,8 @@ impl Cursor<'_> {
         Some(())
     }
 
-    /// Over one value, however deep.
-    fn skip(&mut self) {
+    /// Skips one value with everything in it.
+    fn skip_value(&mut self) {
         let mut depth = 0_usize;
         loop {
             match self.peek() {
@@ -155,7 +156,7 @@ impl Cursor<'_> {
                 }
                 b',' | b':' => self.offset += 1,
                 byte if byte.is_ascii_whitespace() => self.offset += 1,
-                _ => self.skip_word(),
+                _ => self.skip_literal(),
             }
             if depth == 0 || self.offset >= self.bytes.len() {
                 return;
@@ -171,7 +172,7 @@ impl Cursor<'_> {
         self.offset += 1;
     }
 
-    fn skip_word(&mut self) {
+    fn skip_literal(&mut self) {
         while self.offset < self.bytes.len()
             && !matches!(self.peek(), b',' | b']' | b'}' | b':' | b' ' | b'\n' | b'\r' | b'\t')
         {
@@ -187,12 +188,12 @@ mod tests {
     const TEXT: &str = "{\n  \"key\": \"a,]}\\\"b\",\n  \"list\": [ 1, {\"x/y\": [], \"é\": null}, -2.5e3 ],\n  \"last\": true\n}\n";
 
     fn at(pointer: &str) -> (bool, &str) {
-        let place = locate(TEXT, pointer);
-        (place.exact, TEXT[place.offset..].lines().next().unwrap())
+        let location = locate(TEXT, pointer);
+        (location.exact, TEXT[location.offset..].lines().next().unwrap())
     }
 
     #[test]
-    fn a_pointer_that_leads_nowhere_means_the_nearest_thing_above() {
+    fn missing_value_gives_its_nearest_ancestor() {
         assert_eq!(at("/nothing/here"), (false, "{"));
         assert_eq!(at("/list/9"), (false, "[ 1, {\"x/y\": [], \"é\": null}, -2.5e3 ],"));
         assert_eq!(at("/list/1/x~1y/0"), (false, "[], \"é\": null}, -2.5e3 ],"));
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn every_value_is_found() {
+    fn existing_values_are_found() {
         assert_eq!(at(""), (true, "{"));
         assert_eq!(at("/key"), (true, "\"a,]}\\\"b\","));
         assert_eq!(at("/list/0"), (true, "1, {\"x/y\": [], \"é\": null}, -2.5e3 ],"));
@@ -210,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_is_known_by_the_place_of_its_name_an_element_has_none() {
+    fn only_object_members_have_a_name_offset() {
         let name = |pointer| locate(TEXT, pointer).name.map(|offset| TEXT[offset..].lines().next().unwrap());
         assert_eq!(name("/last"), Some("\"last\": true"));
         assert_eq!(name("/list/1"), None);
@@ -218,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_and_columns_count_from_one_in_characters() {
+    fn lines_and_columns_count_from_one() {
         let offset = locate(TEXT, "/list/2").offset;
         assert_eq!(line_column(TEXT, offset), LineColumn { line: 3, column: 40 });
         assert_eq!(line_column(TEXT, 0), LineColumn { line: 1, column: 1 });
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_position_in_a_value_is_found_behind_escapes() {
+    fn position_in_a_string_accounts_for_escapes() {
         let text = r#"{"e": "ä\"\u00e4\ud83d\ude00x"}"#;
         let start = locate(text, "/e").offset;
         let value: String = serde_json::from_str(&text[start..text.len() - 1]).unwrap();

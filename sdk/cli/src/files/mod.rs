@@ -1,4 +1,4 @@
-//! Files that people write: where a JSON pointer stands in them, and how a fault in them is shown.
+//! Documents in files: parsing, locating a JSON pointer, and rendering diagnostics.
 
 pub(crate) mod document;
 pub(crate) mod locate;

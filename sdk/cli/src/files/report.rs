@@ -1,37 +1,43 @@
-//! A fault as people like to read it: file, line and column, the line itself with a caret, what is wrong, what to write. Pure.
+//! Renders a diagnostic: location, source line with a caret, message and fix. Pure.
 
 use super::locate::{LineColumn, line_column, locate, within_string};
-use crate::console::{Console, Style};
+use crate::console::{Console, TextStyle};
 
-/// A caret further right than this gets a line that is cut around it.
-const WIDTH: usize = 110;
-const LEAD: usize = 40;
+/// The widest excerpt of a line, in characters. A longer line is cut around the caret.
+const EXCERPT_WIDTH: usize = 110;
+/// The characters before the caret in a line that is cut.
+const LEADING_WIDTH: usize = 40;
 
 const UNKNOWN_FIELD: &str = "UNKNOWN_FIELD";
 
-/// A fault, whoever found it.
+/// A diagnostic or warning, found here or by the control plane.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Shown<'f> {
-    /// What kind of fault it is.
+pub(crate) struct DiagnosticView<'f> {
+    /// The code, such as `UNKNOWN_FIELD`.
     pub(crate) code: &'f str,
-    /// RFC 6901 pointer from the document.
+    /// The RFC 6901 pointer to the value in the document.
     pub(crate) pointer: &'f str,
-    /// Byte offset in the text of the value at `pointer`.
+    /// The byte offset within the string at `pointer`.
     pub(crate) position: Option<usize>,
-    /// What is wrong.
+    /// The problem.
     pub(crate) message: &'f str,
-    /// What to write instead.
+    /// The text to write instead.
     pub(crate) suggestion: Option<&'f str>,
-    /// The names that an expression may begin with there.
+    /// The names that are in scope for an expression there.
     pub(crate) in_scope: &'f [String],
 }
 
-/// One fault in a document that stands in `text`.
-pub(crate) fn fault(file: &str, text: &str, fault: &Shown<'_>, console: Console) -> String {
-    shown(file, text, fault, Style::Red, console)
+/// Renders a diagnostic of the document `text`.
+pub(crate) fn diagnostic(
+    file: &str,
+    text: &str,
+    diagnostic: &DiagnosticView<'_>,
+    console: Console,
+) -> String {
+    render(file, text, diagnostic, TextStyle::Red, console)
 }
 
-/// A warning about a document, in the same form.
+/// Renders a warning about the document `text`.
 pub(crate) fn warning(
     file: &str,
     text: &str,
@@ -41,18 +47,19 @@ pub(crate) fn warning(
     console: Console,
 ) -> String {
     let message = format!("warning: {message}");
-    let found = Shown { code, pointer, position: None, message: &message, suggestion: None, in_scope: &[] };
-    shown(file, text, &found, Style::Yellow, console)
+    let view =
+        DiagnosticView { code, pointer, position: None, message: &message, suggestion: None, in_scope: &[] };
+    render(file, text, &view, TextStyle::Yellow, console)
 }
 
-fn shown(file: &str, text: &str, fault: &Shown<'_>, style: Style, console: Console) -> String {
-    let place = locate(text, fault.pointer);
-    let in_string = place.exact && text.as_bytes().get(place.offset) == Some(&b'"');
-    let offset = match (fault.position, place.name) {
-        (Some(position), _) if in_string => within_string(text, place.offset, position),
-        // It is the name that is wrong, not what stands behind it.
-        (None, Some(name)) if place.exact && fault.code == UNKNOWN_FIELD => name,
-        _ => place.offset,
+fn render(file: &str, text: &str, view: &DiagnosticView<'_>, style: TextStyle, console: Console) -> String {
+    let location = locate(text, view.pointer);
+    let in_string = location.exact && text.as_bytes().get(location.offset) == Some(&b'"');
+    let offset = match (view.position, location.name) {
+        (Some(position), _) if in_string => within_string(text, location.offset, position),
+        // An unknown field is wrong in its name, not in its value.
+        (None, Some(name)) if location.exact && view.code == UNKNOWN_FIELD => name,
+        _ => location.offset,
     };
     let LineColumn { line, column } = line_column(text, offset);
     let source = text.lines().nth(line - 1).unwrap_or_default();
@@ -60,30 +67,30 @@ fn shown(file: &str, text: &str, fault: &Shown<'_>, style: Style, console: Conso
     let gutter = " ".repeat(line.to_string().len());
     let mut out = format!(
         "{} {}\n{gutter} │\n{line} │ {excerpt}\n{gutter} │ {}{}\n",
-        console.paint(Style::Bold, format!("{file}:{line}:{column}:")),
-        console.paint(style, fault.message),
+        console.paint(TextStyle::Bold, format!("{file}:{line}:{column}:")),
+        console.paint(style, view.message),
         " ".repeat(caret),
         console.paint(style, "^"),
     );
-    let pointer = if fault.pointer.is_empty() { "the document" } else { fault.pointer };
-    out.push_str(&format!("{gutter} = {} at {pointer}\n", fault.code));
-    if let Some(suggestion) = fault.suggestion {
-        out.push_str(&format!("{gutter} = {} {suggestion}\n", console.paint(Style::Green, "write:")));
+    let pointer = if view.pointer.is_empty() { "the document" } else { view.pointer };
+    out.push_str(&format!("{gutter} = {} at {pointer}\n", view.code));
+    if let Some(suggestion) = view.suggestion {
+        out.push_str(&format!("{gutter} = {} {suggestion}\n", console.paint(TextStyle::Green, "write:")));
     }
-    if !fault.in_scope.is_empty() {
-        out.push_str(&format!("{gutter} = in scope: {}\n", fault.in_scope.join(", ")));
+    if !view.in_scope.is_empty() {
+        out.push_str(&format!("{gutter} = in scope: {}\n", view.in_scope.join(", ")));
     }
     out
 }
 
-/// The part of a line around a column, and where the column is in it.
+/// Returns the part of a line around a column, and the column's position in it.
 fn excerpt(source: &str, column: usize) -> (String, usize) {
     let column = column - 1;
-    let cut = if column > WIDTH - LEAD { column - LEAD } else { 0 };
+    let cut = if column > EXCERPT_WIDTH - LEADING_WIDTH { column - LEADING_WIDTH } else { 0 };
     let mut text: String = source
         .chars()
         .skip(cut)
-        .take(WIDTH)
+        .take(EXCERPT_WIDTH)
         .map(|letter| if letter == '\t' { ' ' } else { letter })
         .collect();
     if cut > 0 {
@@ -99,9 +106,9 @@ mod tests {
     const TEXT: &str = "{\n  \"key\": \"orders\",\n  \"definition\": {\n    \"step\": { \"url\": \"{{ confg.base_url }}/orders\" }\n  }\n}\n";
 
     #[test]
-    fn an_expression_is_shown_with_a_caret_at_the_place() {
+    fn expression_is_shown_with_a_caret() {
         let in_scope = ["config".to_owned(), "context".to_owned()];
-        let found = Shown {
+        let found = DiagnosticView {
             code: "UNKNOWN_NAME",
             pointer: "/definition/step/url",
             position: Some(3),
@@ -110,7 +117,7 @@ mod tests {
             in_scope: &in_scope,
         };
         assert_eq!(
-            fault("plan.json", TEXT, &found, Console::plain()),
+            diagnostic("plan.json", TEXT, &found, Console::plain()),
             "plan.json:4:26: there is no name `confg` here\n  \
              │\n\
              4 │     \"step\": { \"url\": \"{{ confg.base_url }}/orders\" }\n  \
@@ -122,8 +129,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_shown_where_it_should_be() {
-        let found = Shown {
+    fn missing_field_is_shown_at_its_object() {
+        let found = DiagnosticView {
             code: "REQUIRED",
             pointer: "/integration",
             position: None,
@@ -131,12 +138,12 @@ mod tests {
             suggestion: None,
             in_scope: &[],
         };
-        let shown = fault("plan.json", TEXT, &found, Console::plain());
+        let shown = diagnostic("plan.json", TEXT, &found, Console::plain());
         assert!(shown.starts_with("plan.json:1:1: `integration` is required\n"), "{shown}");
     }
 
     #[test]
-    fn a_warning_looks_like_a_fault_and_says_that_it_is_none() {
+    fn warning_is_marked_as_a_warning() {
         let message = "what is asked here does not change";
         let found =
             warning("plan.json", TEXT, "ENDLESS_LOOP", "/definition/step/url", message, Console::plain());
@@ -148,8 +155,8 @@ mod tests {
     }
 
     #[test]
-    fn of_an_unknown_field_the_name_is_shown() {
-        let found = Shown {
+    fn unknown_field_is_shown_at_its_name() {
+        let found = DiagnosticView {
             code: UNKNOWN_FIELD,
             pointer: "/definition/step/url",
             position: None,
@@ -157,12 +164,12 @@ mod tests {
             suggestion: None,
             in_scope: &[],
         };
-        let shown = fault("plan.json", TEXT, &found, Console::plain());
+        let shown = diagnostic("plan.json", TEXT, &found, Console::plain());
         assert!(shown.starts_with("plan.json:4:15: there is no field url\n"), "{shown}");
     }
 
     #[test]
-    fn a_long_line_is_cut_around_the_caret() {
+    fn long_line_is_cut_around_the_caret() {
         let (text, caret) = excerpt(&("x".repeat(200) + "HERE"), 201);
         assert_eq!(text.chars().nth(caret), Some('H'));
         assert!(text.starts_with('…'), "{text}");

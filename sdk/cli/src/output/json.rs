@@ -1,16 +1,14 @@
-//! Messages of the API as JSON for programs. Field names are those of the protos; each conversion takes a message apart whole, so that a new
-//! field breaks the build here.
+//! Converts API messages to JSON for programs. Field names are those of the protos; every
+//! conversion destructures its message exhaustively, so that a new field breaks the build here.
 
-use orchid_sdk::{
-    admin::v1::Tenant,
-    v1::{Execution, ExecutionAttempt, ExecutionCounts, ExecutionError, ExecutionEvent, Warning},
-};
+use orchid_sdk::admin::v1::Tenant;
+use orchid_sdk::v1::{Execution, ExecutionAttempt, ExecutionCounts, ExecutionError, ExecutionEvent, Warning};
 use prost_types::Timestamp;
 use serde_json::{Value, json};
 
 use super::text;
 
-/// An execution.
+/// Converts an execution.
 pub(crate) fn execution(execution: &Execution) -> Value {
     let Execution {
         id,
@@ -43,15 +41,15 @@ pub(crate) fn execution(execution: &Execution) -> Value {
         positions.iter().map(|(step, count)| (step.clone(), Value::from(*count))).collect();
     json!({
         "id": id, "plan": plan, "plan_revision": plan_revision, "integration": integration, "config": config,
-        "config_id": config_id, "kind": word(execution.kind().as_str_name(), "EXECUTION_KIND_"),
-        "origin": word(execution.origin().as_str_name(), "EXECUTION_ORIGIN_"),
-        "state": word(execution.state().as_str_name(), "EXECUTION_STATE_"),
+        "config_id": config_id, "kind": short_name(execution.kind().as_str_name(), "EXECUTION_KIND_"),
+        "origin": short_name(execution.origin().as_str_name(), "EXECUTION_ORIGIN_"),
+        "state": short_name(execution.state().as_str_name(), "EXECUTION_STATE_"),
         "partial": partial, "complete": complete, "attempt": attempt, "lost_attempts": lost_attempts, "priority": priority,
         "schedule_time": time(schedule_time.as_ref()), "create_time": time(create_time.as_ref()),
         "start_time": time(start_time.as_ref()), "end_time": time(end_time.as_ref()),
         "not_before": time(not_before.as_ref()), "waiting_for": waiting_for,
         "cancel_request_time": time(cancel_request_time.as_ref()), "counts": counts.as_ref().map(self::counts),
-        "positions": positions, "error": error.as_ref().map(run_error),
+        "positions": positions, "error": error.as_ref().map(execution_error),
         "warnings": warnings.iter().map(warning).collect::<Vec<_>>(),
     })
 }
@@ -64,7 +62,7 @@ fn counts(counts: &ExecutionCounts) -> Value {
     })
 }
 
-fn run_error(error: &ExecutionError) -> Value {
+fn execution_error(error: &ExecutionError) -> Value {
     let ExecutionError { class, code, message, pointer, status_code, step_path } = error;
     json!({
         "class": class, "code": code, "message": message, "pointer": pointer, "status_code": status_code,
@@ -77,16 +75,16 @@ fn warning(warning: &Warning) -> Value {
     json!({ "code": code, "pointer": pointer, "message": message })
 }
 
-/// A transition.
+/// Converts an entry of an execution's history.
 pub(crate) fn event(event: &ExecutionEvent) -> Value {
     let ExecutionEvent { time: at, state: _, attempt, cause, detail } = event;
     json!({
-        "time": time(at.as_ref()), "state": word(event.state().as_str_name(), "EXECUTION_STATE_"), "attempt": attempt,
+        "time": time(at.as_ref()), "state": short_name(event.state().as_str_name(), "EXECUTION_STATE_"), "attempt": attempt,
         "cause": cause, "detail": detail,
     })
 }
 
-/// An attempt.
+/// Converts an attempt.
 pub(crate) fn attempt(attempt: &ExecutionAttempt) -> Value {
     let ExecutionAttempt {
         attempt: number,
@@ -105,7 +103,7 @@ pub(crate) fn attempt(attempt: &ExecutionAttempt) -> Value {
     })
 }
 
-/// A tenant.
+/// Converts a tenant.
 pub(crate) fn tenant(tenant: &Tenant) -> Value {
     let Tenant { id, display_name, pool, weight, create_time } = tenant;
     json!({
@@ -113,8 +111,9 @@ pub(crate) fn tenant(tenant: &Tenant) -> Value {
     })
 }
 
-/// The word of an enum's value: `EXECUTION_STATE_QUEUED` is `queued`.
-pub(crate) fn word(name: &str, prefix: &str) -> String {
+/// Returns an enum value's name without its prefix, in lower case: `queued` for
+/// `EXECUTION_STATE_QUEUED`.
+pub(crate) fn short_name(name: &str, prefix: &str) -> String {
     name.strip_prefix(prefix).unwrap_or(name).to_ascii_lowercase()
 }
 
@@ -130,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_execution_says_its_state_in_a_word_and_null_for_what_is_not_there() {
+    fn execution_has_short_state_and_null_for_missing_fields() {
         let mut message = Execution { id: "e".into(), ..Execution::default() };
         message.set_state(ExecutionState::DeadLettered);
         message.positions.insert("orders".into(), 20);

@@ -1,4 +1,4 @@
-//! How answers look: tables for people, JSON for programs.
+//! OutputFormat formats: tables and text for people, JSON for programs.
 
 pub(crate) mod json;
 pub(crate) mod table;

@@ -1,6 +1,6 @@
-//! Text in aligned columns. Pure: in come cells, out comes text.
+//! Renders cells as text in aligned columns. Pure.
 
-/// Rows of cells under optional titles.
+/// Rows of cells with optional column titles.
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     titles: Vec<String>,
@@ -8,12 +8,12 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// With a line of titles.
+    /// Creates a table with column titles.
     pub(crate) fn titled<const N: usize>(titles: [&str; N]) -> Self {
         Self { titles: titles.map(str::to_owned).to_vec(), rows: Vec::new() }
     }
 
-    /// Without titles.
+    /// Creates a table without titles.
     pub(crate) fn untitled() -> Self {
         Self::default()
     }
@@ -23,12 +23,13 @@ impl Table {
         self.rows.push(cells.iter().map(|cell| cell.as_ref().to_owned()).collect());
     }
 
-    /// Whether it has no rows.
+    /// Returns whether there are no rows.
     pub(crate) fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
 
-    /// The lines, each ending in a newline; two blanks between columns, none at the end.
+    /// Returns the lines, each with a newline; columns are two spaces apart, without trailing
+    /// spaces.
     pub(crate) fn render(&self) -> String {
         let titles = (!self.titles.is_empty()).then_some(&self.titles);
         let lines: Vec<&Vec<String>> = titles.into_iter().chain(&self.rows).collect();
@@ -61,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_are_as_wide_as_their_widest_cell() {
+    fn columns_fit_their_widest_cell() {
         let mut table = Table::titled(["KEY", "STATE", "NOTE"]);
         table.row(["orders-sync", "ok", ""]);
         table.row(["é", "failed", "again"]);
@@ -72,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_renders_as_nothing() {
+    fn empty_table_renders_as_nothing() {
         assert_eq!(Table::untitled().render(), "");
     }
 }

@@ -1,22 +1,22 @@
-//! Small pieces of text: times, durations, shortened lines. Pure.
+//! Formats times, durations, numbers and shortened lines. Pure.
 
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use prost_types::Timestamp;
 
-/// A time of the API; a dash where there is none.
+/// Formats a timestamp; a dash if there is none.
 pub(crate) fn time(timestamp: Option<&Timestamp>) -> String {
     let time = timestamp.and_then(instant);
     time.map_or_else(|| "-".to_owned(), |time| time.to_rfc3339_opts(SecondsFormat::Secs, true))
 }
 
-/// A time of the API as a time.
+/// Converts a timestamp; `None` if it is out of range.
 pub(crate) fn instant(timestamp: &Timestamp) -> Option<DateTime<Utc>> {
     DateTime::from_timestamp(timestamp.seconds, u32::try_from(timestamp.nanos).ok()?)
 }
 
-/// How long something took: `350 ms`, `2.4 s`, `3 min 20 s`.
+/// Formats a duration: `350 ms`, `2.4 s`, `3 min 20 s`.
 pub(crate) fn duration(duration: Duration) -> String {
     match duration.as_secs() {
         0 => format!("{} ms", duration.as_millis()),
@@ -25,7 +25,7 @@ pub(crate) fn duration(duration: Duration) -> String {
     }
 }
 
-/// A number with thousands set off: `1 987`.
+/// Formats a number with separated thousands: `1 987`.
 pub(crate) fn number(value: i64) -> String {
     let digits = value.unsigned_abs().to_string();
     let grouped: Vec<&str> =
@@ -33,12 +33,12 @@ pub(crate) fn number(value: i64) -> String {
     format!("{}{}", if value < 0 { "-" } else { "" }, grouped.join(" "))
 }
 
-/// So many of something: `1 page`, `1 987 pages`.
+/// Formats a count with its noun: `1 page`, `1 987 pages`.
 pub(crate) fn count(value: i64, one: &str, many: &str) -> String {
     format!("{} {}", number(value), if value == 1 { one } else { many })
 }
 
-/// At most `limit` characters of a line; an ellipsis says that there was more.
+/// Cuts a text to at most `limit` characters, the last of which is then an ellipsis.
 pub(crate) fn shortened(text: &str, limit: usize) -> String {
     if text.chars().count() <= limit {
         return text.to_owned();
@@ -51,21 +51,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_missing_is_a_dash() {
+    fn missing_time_is_a_dash() {
         assert_eq!(time(None), "-");
         assert_eq!(time(Some(&Timestamp { seconds: 0, nanos: -1 })), "-");
         assert_eq!(time(Some(&Timestamp { seconds: 1_736_150_400, nanos: 5 })), "2025-01-06T08:00:00Z");
     }
 
     #[test]
-    fn durations_have_the_unit_that_fits() {
+    fn durations_use_a_fitting_unit() {
         for (ms, expected) in [(0, "0 ms"), (999, "999 ms"), (2_400, "2.4 s"), (200_000, "3 min 20 s")] {
             assert_eq!(duration(Duration::from_millis(ms)), expected);
         }
     }
 
     #[test]
-    fn thousands_are_set_off() {
+    fn thousands_are_separated() {
         for (value, expected) in
             [(0, "0"), (987, "987"), (1_987, "1 987"), (-1_000, "-1 000"), (12_345_678, "12 345 678")]
         {
@@ -74,13 +74,13 @@ mod tests {
     }
 
     #[test]
-    fn one_is_not_many() {
+    fn one_uses_the_singular() {
         let pages = |value| count(value, "page", "pages");
         assert_eq!([pages(0), pages(1), pages(1_987)], ["0 pages", "1 page", "1 987 pages"]);
     }
 
     #[test]
-    fn a_long_line_is_cut_at_characters() {
+    fn long_text_is_cut_at_characters() {
         assert_eq!(shortened("äöü", 3), "äöü");
         assert_eq!(shortened("äöüß", 3), "äö…");
     }

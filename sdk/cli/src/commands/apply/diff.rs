@@ -1,15 +1,16 @@
-//! The lines in which two JSON documents differ, as people print them. Pure.
+//! Compares two JSON documents line by line, pretty-printed. Pure.
 
 use serde_json::Value;
 
-/// More lines than this are not compared one by one.
-const MOST_LINES: usize = 2_000;
+/// The longest document to compare, in lines; the comparison takes quadratic time and memory.
+const MAX_LINES: usize = 2_000;
 
-/// Lines with `-` that only the old one has, lines with `+` that only the new one has, in order, each indented.
+/// Returns the lines that differ, in order and indented: `-` for lines of the old document only,
+/// `+` for lines of the new document only.
 pub(super) fn diff(old: &Value, new: &Value) -> String {
     let (old, new) = (pretty(old), pretty(new));
     let (old, new): (Vec<&str>, Vec<&str>) = (old.lines().collect(), new.lines().collect());
-    if old.len() > MOST_LINES || new.len() > MOST_LINES {
+    if old.len() > MAX_LINES || new.len() > MAX_LINES {
         return format!("    ({} lines became {})\n", old.len(), new.len());
     }
     let common = common_suffixes(&old, &new);
@@ -33,7 +34,8 @@ fn pretty(value: &Value) -> String {
     format!("{value:#}")
 }
 
-/// `[i][j]`: how many lines are common to what follows line `i` of the old and line `j` of the new.
+/// Returns a table whose `[i][j]` is the length of the longest common subsequence of the old lines
+/// from `i` and the new lines from `j`.
 fn common_suffixes(old: &[&str], new: &[&str]) -> Vec<Vec<u16>> {
     let mut common = vec![vec![0_u16; new.len() + 1]; old.len() + 1];
     for i in (0..old.len()).rev() {
@@ -55,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_lines_that_differ_are_shown() {
+    fn only_differing_lines_are_shown() {
         let old = json!({"step": {"url": "a", "method": "GET", "id": "x"}});
         let new = json!({"step": {"url": "b", "id": "x", "params": {}}});
         assert_eq!(
@@ -65,12 +67,12 @@ mod tests {
     }
 
     #[test]
-    fn equal_documents_have_no_difference() {
+    fn equal_documents_have_an_empty_diff() {
         assert_eq!(diff(&json!({"a": [1, 2]}), &json!({"a": [1, 2]})), "");
     }
 
     #[test]
-    fn documents_too_long_to_compare_are_counted() {
+    fn long_documents_are_only_counted() {
         let long: Value = (0..3_000).collect();
         assert_eq!(diff(&long, &json!([])), "    (3002 lines became 1)\n");
     }

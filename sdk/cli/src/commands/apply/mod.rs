@@ -1,49 +1,51 @@
-//! `orchid apply`: makes what stands in files true, and says what it changed. In come documents; each is compared with what the control
-//! plane has, and created, updated or left alone. It deletes nothing.
+//! `orchid apply`: creates or updates the integrations, configs and plans that files declare.
+//!
+//! Compares every document with the control plane's state, then creates it, updates it or leaves it
+//! alone, and prints which. It deletes nothing.
 
 mod changes;
 mod diff;
 mod put;
 
-use std::{env, path::PathBuf};
+use std::env;
+use std::path::PathBuf;
 
 use orchid_sdk::Client;
 
-use crate::{
-    connect::Target,
-    console::{Console, Style},
-    exit::Exit,
-    files::{
-        document::{self, Document, DocumentError, Source},
-        report::{self, Shown},
-    },
-};
+use crate::connect::ConnectionTarget;
+use crate::console::{Console, TextStyle};
+use crate::exit::ExitReason;
+use crate::files::document::{self, Document, DocumentError, Source};
+use crate::files::report::{self, DiagnosticView};
 
-/// What happened, or with a dry run would happen, to one document.
+/// The effect on one document; with a dry run, the effect that it would have.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    /// It was not there.
+pub(crate) enum ApplyOutcome {
+    /// The document was created.
     Created,
-    /// These fields were different.
+    /// Some fields were updated.
     Changed {
-        /// Their names.
+        /// The names of the fields.
         fields: Vec<&'static str>,
-        /// The lines of the definition or schema that are different.
+        /// The lines in which definition or schema differ.
         diff: String,
     },
-    /// It was as the file says.
+    /// The document was already up to date.
     Unchanged,
 }
 
-/// Reads the files, checks all of them, then applies them in order.
+/// Reads and checks all files, then applies them in order.
+///
+/// # Errors
+/// When a file cannot be read, or the control plane is unreachable or refuses a document.
 pub(crate) async fn run(
-    target: &Target,
+    target: &ConnectionTarget,
     paths: &[PathBuf],
     dry_run: bool,
     console: Console,
-) -> anyhow::Result<Exit> {
+) -> anyhow::Result<ExitReason> {
     let sources = document::read(paths)?;
-    let Some(documents) = parse_all(&sources, target, console) else { return Ok(Exit::Failed) };
+    let Some(documents) = parse_all(&sources, target, console) else { return Ok(ExitReason::Failed) };
     let client = target.client().await?;
     for (document, source) in documents.iter().zip(&sources) {
         let outcome = put::put(&client, document, dry_run)
@@ -52,12 +54,15 @@ pub(crate) async fn run(
         console.print(line(document, &outcome, console));
     }
     if dry_run {
-        console.notice("nothing was written: this was a dry run");
+        console.notice("dry run: nothing was changed");
     }
-    Ok(Exit::Done)
+    Ok(ExitReason::Done)
 }
 
-/// Applies documents that are known to be right, in silence.
+/// Applies valid documents without printing anything.
+///
+/// # Errors
+/// When the control plane is unreachable or refuses a document.
 pub(crate) async fn put_all(client: &Client, documents: &[Document]) -> Result<(), orchid_sdk::Error> {
     for document in documents {
         put::put(client, document, false).await?;
@@ -65,40 +70,42 @@ pub(crate) async fn put_all(client: &Client, documents: &[Document]) -> Result<(
     Ok(())
 }
 
-/// All documents in the order of applying them; `None` after all that is wrong was printed.
-fn parse_all(sources: &[Source], target: &Target, console: Console) -> Option<Vec<Document>> {
+/// Parses all documents and sorts them in the order of applying them; `None` if any is invalid,
+/// after printing every problem.
+fn parse_all(sources: &[Source], target: &ConnectionTarget, console: Console) -> Option<Vec<Document>> {
     let variable = |name: &str| {
-        let own = env::var_os(name).and_then(|value| value.into_string().ok());
-        own.or_else(|| target.variable(name))
+        let from_environment = env::var_os(name).and_then(|value| value.into_string().ok());
+        from_environment.or_else(|| target.variable(name))
     };
     let parsed: Vec<_> = sources.iter().map(|source| document::parse(source, variable)).collect();
-    let mut wrong = false;
+    let mut invalid = false;
     let mut documents = Vec::new();
     for result in parsed {
         match result {
             Ok(document) => documents.push(document),
             Err(error) => {
-                wrong = true;
+                invalid = true;
                 console.notice(describe(&error, console));
             }
         }
     }
     documents.sort_by_key(rank);
-    (!wrong).then_some(documents)
+    (!invalid).then_some(documents)
 }
 
-/// An error of a document, with the excerpt of each fault.
+/// Renders an error of a document, with an excerpt for each diagnostic.
 pub(crate) fn describe(error: &DocumentError, console: Console) -> String {
     match error {
         DocumentError::Plan { source_file: Source { file, text }, faults } => faults
             .iter()
-            .map(|fault| report::fault(file, text, &Shown::from(fault), console))
+            .map(|found| report::diagnostic(file, text, &DiagnosticView::from(found), console))
             .collect::<Vec<_>>()
             .join("\n"),
         DocumentError::Unreadable { .. } => error.to_string(),
     }
 }
 
+/// Returns the order of applying: a config needs its integration, a plan its configs.
 fn rank(document: &Document) -> u8 {
     match document {
         Document::Integration { .. } => 0,
@@ -107,17 +114,17 @@ fn rank(document: &Document) -> u8 {
     }
 }
 
-fn line(document: &Document, outcome: &Outcome, console: Console) -> String {
+fn line(document: &Document, outcome: &ApplyOutcome, console: Console) -> String {
     let name = match document {
         Document::Integration { integration, .. } => format!("integration {}", integration.key),
         Document::Config(config) => format!("config      {}/{}", config.integration, config.key),
         Document::Plan(plan) => format!("plan        {}", plan.key),
     };
     match outcome {
-        Outcome::Created => format!("{} {name}  created\n", console.paint(Style::Green, "+")),
-        Outcome::Unchanged => format!("{} {name}  unchanged\n", console.paint(Style::Dim, "=")),
-        Outcome::Changed { fields, diff } => {
-            let mark = console.paint(Style::Yellow, "~");
+        ApplyOutcome::Created => format!("{} {name}  created\n", console.paint(TextStyle::Green, "+")),
+        ApplyOutcome::Unchanged => format!("{} {name}  unchanged\n", console.paint(TextStyle::Dim, "=")),
+        ApplyOutcome::Changed { fields, diff } => {
+            let mark = console.paint(TextStyle::Yellow, "~");
             format!("{mark} {name}  changed: {}\n{diff}", fields.join(", "))
         }
     }

@@ -1,26 +1,25 @@
-//! Creates or updates one thing on the control plane.
+//! Creates or updates one document on the control plane.
 
-use orchid_sdk::{
-    Client, Error,
-    json::{from_struct, to_struct},
-    v1::{
-        Config, CreateConfigRequest, CreateConfigSchemaRequest, CreateIntegrationRequest, CreatePlanRequest,
-        GetConfigRequest, GetIntegrationRequest, GetPlanRequest, Integration, ListConfigSchemasRequest, Plan,
-        UpdateConfigRequest, UpdateIntegrationRequest, UpdatePlanRequest,
-    },
+use orchid_sdk::json::{from_struct, to_struct};
+use orchid_sdk::v1::{
+    Config, CreateConfigRequest, CreateConfigSchemaRequest, CreateIntegrationRequest, CreatePlanRequest,
+    GetConfigRequest, GetIntegrationRequest, GetPlanRequest, Integration, ListConfigSchemasRequest, Plan,
+    UpdateConfigRequest, UpdateIntegrationRequest, UpdatePlanRequest,
 };
+use orchid_sdk::{Client, Error};
 use prost_types::FieldMask;
 use serde_json::Value;
 use tonic::{Code, Response, Status};
 
-use super::{
-    Outcome,
-    changes::{self, Changes},
-};
+use super::ApplyOutcome;
+use super::changes::{self, Changes};
 use crate::files::document::Document;
 
-/// Makes one document true, or with `dry_run` only says what would happen.
-pub(super) async fn put(client: &Client, document: &Document, dry_run: bool) -> Result<Outcome, Error> {
+/// Creates or updates a document; with `dry_run`, only returns the outcome.
+///
+/// # Errors
+/// When the control plane is unreachable or refuses the document.
+pub(super) async fn put(client: &Client, document: &Document, dry_run: bool) -> Result<ApplyOutcome, Error> {
     match document {
         Document::Integration { integration, config_schema } => {
             put_integration(client, integration, config_schema.as_ref(), dry_run).await
@@ -35,7 +34,7 @@ async fn put_integration(
     declared: &Integration,
     schema: Option<&Value>,
     dry_run: bool,
-) -> Result<Outcome, Error> {
+) -> Result<ApplyOutcome, Error> {
     let mut service = client.integrations();
     let key = declared.key.clone();
     let Some(current) = found(service.get_integration(GetIntegrationRequest { key: key.clone() }).await)?
@@ -50,7 +49,7 @@ async fn put_integration(
             };
             service.create_integration(request).await?;
         }
-        return Ok(Outcome::Created);
+        return Ok(ApplyOutcome::Created);
     };
     let mut changes = changes::integration(declared, &current);
     if !changes.is_empty() && !dry_run {
@@ -64,7 +63,7 @@ async fn put_integration(
     Ok(outcome(changes))
 }
 
-/// Adds a version of the schema where the newest one is another.
+/// Adds a version of the config schema if the newest version differs.
 async fn put_schema(
     client: &Client,
     integration: &str,
@@ -93,7 +92,7 @@ async fn put_schema(
     Ok(())
 }
 
-async fn put_config(client: &Client, declared: &Config, dry_run: bool) -> Result<Outcome, Error> {
+async fn put_config(client: &Client, declared: &Config, dry_run: bool) -> Result<ApplyOutcome, Error> {
     let mut service = client.configs();
     let get = GetConfigRequest { integration: declared.integration.clone(), key: declared.key.clone() };
     let Some(current) = found(service.get_config(get).await)? else {
@@ -101,29 +100,29 @@ async fn put_config(client: &Client, declared: &Config, dry_run: bool) -> Result
             let config = Some(declared.clone());
             service.create_config(CreateConfigRequest { config, ..CreateConfigRequest::default() }).await?;
         }
-        return Ok(Outcome::Created);
+        return Ok(ApplyOutcome::Created);
     };
     let changes = changes::config(declared, &current);
-    // Whether a secret is another one cannot be seen: it is written each time.
+    // The control plane masks secrets, so a changed secret is invisible: write them every time.
     let secrets = changes::secret_fields(declared, &current);
     if (!changes.is_empty() || !secrets.is_empty()) && !dry_run {
         let mut update_mask = mask(&changes).unwrap_or_default();
-        let unseen = secrets.into_iter().filter(|field| !changes.fields.contains(field));
-        update_mask.paths.extend(unseen.map(str::to_owned));
+        let masked = secrets.into_iter().filter(|field| !changes.fields.contains(field));
+        update_mask.paths.extend(masked.map(str::to_owned));
         let config = Some(Config { etag: current.etag, ..declared.clone() });
         service.update_config(UpdateConfigRequest { config, update_mask: Some(update_mask) }).await?;
     }
     Ok(outcome(changes))
 }
 
-async fn put_plan(client: &Client, declared: &Plan, dry_run: bool) -> Result<Outcome, Error> {
+async fn put_plan(client: &Client, declared: &Plan, dry_run: bool) -> Result<ApplyOutcome, Error> {
     let mut service = client.plans();
     let Some(current) = found(service.get_plan(GetPlanRequest { key: declared.key.clone() }).await)? else {
         if !dry_run {
             let plan = Some(declared.clone());
             service.create_plan(CreatePlanRequest { plan, ..CreatePlanRequest::default() }).await?;
         }
-        return Ok(Outcome::Created);
+        return Ok(ApplyOutcome::Created);
     };
     let changes = changes::plan(declared, &current);
     if !changes.is_empty() && !dry_run {
@@ -133,8 +132,9 @@ async fn put_plan(client: &Client, declared: &Plan, dry_run: bool) -> Result<Out
     Ok(outcome(changes))
 }
 
-fn found<T>(answer: Result<Response<T>, Status>) -> Result<Option<T>, Error> {
-    match answer {
+/// Returns `None` for the status `NOT_FOUND`.
+fn found<T>(result: Result<Response<T>, Status>) -> Result<Option<T>, Error> {
+    match result {
         Ok(response) => Ok(Some(response.into_inner())),
         Err(status) if status.code() == Code::NotFound => Ok(None),
         Err(status) => Err(status.into()),
@@ -145,6 +145,6 @@ fn mask(changes: &Changes) -> Option<FieldMask> {
     Some(FieldMask { paths: changes.fields.iter().map(|&field| field.to_owned()).collect() })
 }
 
-fn outcome(Changes { fields, diff }: Changes) -> Outcome {
-    if fields.is_empty() { Outcome::Unchanged } else { Outcome::Changed { fields, diff } }
+fn outcome(Changes { fields, diff }: Changes) -> ApplyOutcome {
+    if fields.is_empty() { ApplyOutcome::Unchanged } else { ApplyOutcome::Changed { fields, diff } }
 }

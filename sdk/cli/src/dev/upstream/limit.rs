@@ -1,45 +1,49 @@
-//! What makes the demo upstream like the real ones: so many requests a second, and one in twenty that fails for no good reason.
+//! Makes the demo upstream behave like real ones: a rate limit, and one request in twenty fails.
 
 use std::time::{Duration, Instant};
 
 const WINDOW: Duration = Duration::from_secs(1);
-/// Within a window.
-const REQUESTS: u32 = 12;
-const FLAKY_EVERY: u64 = 20;
-/// So that the first page is never the one that fails, and a short demo sees one failure at least.
-const FLAKY_OFFSET: u64 = 6;
+/// The requests that a window admits.
+const MAX_REQUESTS: u32 = 12;
+const FAILURE_PERIOD: u64 = 20;
+/// The first request that fails: not the first page, but within a short demo.
+const FIRST_FAILURE: u64 = 6;
 
-/// What to do with a request.
+/// The decision about a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Answer it.
+pub(super) enum Admission {
+    /// Respond to it.
     Serve,
-    /// 429.
+    /// Refuse it with status 429.
     TooMany,
-    /// 503.
+    /// Fail it with status 503.
     Unavailable,
 }
 
-/// Counts requests, of all clients together.
+/// A limiter for the requests of all clients together.
 #[derive(Debug, Default)]
-pub(super) struct Limit {
+pub(super) struct RequestLimiter {
     window: Option<(Instant, u32)>,
     admitted: u64,
 }
 
-impl Limit {
-    /// Judges one request that comes at `now`.
-    pub(super) fn judge(&mut self, now: Instant) -> Verdict {
+impl RequestLimiter {
+    /// Decides about a request that arrives at `now`.
+    pub(super) fn admit(&mut self, now: Instant) -> Admission {
         let (start, count) = match self.window {
             Some((start, count)) if now.saturating_duration_since(start) < WINDOW => (start, count),
             _ => (now, 0),
         };
-        if count >= REQUESTS {
-            return Verdict::TooMany;
+        if count >= MAX_REQUESTS {
+            return Admission::TooMany;
         }
         self.window = Some((start, count + 1));
         self.admitted += 1;
-        if self.admitted % FLAKY_EVERY == FLAKY_OFFSET { Verdict::Unavailable } else { Verdict::Serve }
+        if self.admitted % FAILURE_PERIOD == FIRST_FAILURE {
+            Admission::Unavailable
+        } else {
+            Admission::Serve
+        }
     }
 }
 
@@ -48,23 +52,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_request_over_the_limit_is_refused_until_the_window_is_over() {
-        let mut limit = Limit::default();
+    fn requests_over_the_limit_are_refused_until_the_window_ends() {
+        let mut limit = RequestLimiter::default();
         let start = Instant::now();
-        let refused = (0..20).filter(|_| limit.judge(start) == Verdict::TooMany).count();
+        let refused = (0..20).filter(|_| limit.admit(start) == Admission::TooMany).count();
         assert_eq!(refused, 8);
-        assert_eq!(limit.judge(start + Duration::from_millis(999)), Verdict::TooMany);
-        assert_eq!(limit.judge(start + WINDOW), Verdict::Serve);
+        assert_eq!(limit.admit(start + Duration::from_millis(999)), Admission::TooMany);
+        assert_eq!(limit.admit(start + WINDOW), Admission::Serve);
     }
 
     #[test]
-    fn one_in_twenty_of_the_admitted_fails() {
-        let mut limit = Limit::default();
+    fn one_in_twenty_admitted_requests_fails() {
+        let mut limit = RequestLimiter::default();
         let mut now = Instant::now();
         let mut failed = Vec::new();
         for number in 1..=100 {
             now += WINDOW;
-            if limit.judge(now) == Verdict::Unavailable {
+            if limit.admit(now) == Admission::Unavailable {
                 failed.push(number);
             }
         }

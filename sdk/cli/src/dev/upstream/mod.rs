@@ -1,30 +1,35 @@
-//! The demo upstream: an orders API like many that Orchid polls, with cursor pages, an API key, a rate limit and an unreliable moment now
-//! and then. In comes HTTP; out go orders that are the same at every start. It keeps nothing and knows nothing of Orchid.
+//! The demo upstream: an orders API with cursor pagination, an API key, a rate limit and occasional
+//! failures. Its orders are the same at every start. It keeps no state and knows nothing of Orchid.
 
 mod limit;
 mod orders;
 mod paging;
 mod routes;
 
-use std::{io, net::SocketAddr, path::Path};
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
 
-use orchid_kit::{
-    address_file::{read_address, write_address},
-    tasks::TaskGroup,
-};
+use orchid_kit::address_file::{read_address, write_address};
+use orchid_kit::tasks::TaskGroup;
 use tokio::net::TcpListener;
 
 pub(crate) use orders::ORDER_COUNT;
 
 /// A running demo upstream.
 #[derive(Debug)]
-pub(crate) struct Upstream {
+pub(crate) struct DemoUpstream {
     address: SocketAddr,
 }
 
-impl Upstream {
-    /// Serves on loopback until the tasks stop: on the port that `folder` remembers, so that configs which name it stay true, else on a free
-    /// one. Requests must carry `api_key` as `x-api-key`.
+impl DemoUpstream {
+    /// Serves on loopback until the tasks stop. Requests must carry `api_key` as `x-api-key`.
+    ///
+    /// Uses the port that `folder` remembers, so that configs with its URL stay valid, or a free
+    /// port if that one is taken.
+    ///
+    /// # Errors
+    /// When no port can be bound or the address cannot be stored.
     pub(crate) async fn start(folder: &Path, api_key: &str, tasks: &mut TaskGroup) -> io::Result<Self> {
         let remembered = folder.join("upstream.address");
         let listener = bind(read_address(&remembered)).await?;
@@ -41,7 +46,7 @@ impl Upstream {
         Ok(Self { address })
     }
 
-    /// `http://127.0.0.1:port`.
+    /// Returns the base URL, `http://127.0.0.1:port`.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -63,18 +68,18 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_address_outlives_the_process_unless_somebody_else_took_it() {
+    async fn address_is_reused_unless_it_is_taken() {
         let folder = tempfile::tempdir().unwrap();
         let mut urls = Vec::new();
         for _ in 0..2 {
             let mut tasks = TaskGroup::new();
-            urls.push(Upstream::start(folder.path(), "key", &mut tasks).await.unwrap().url());
+            urls.push(DemoUpstream::start(folder.path(), "key", &mut tasks).await.unwrap().url());
             tasks.join(Duration::from_secs(5)).await.unwrap();
         }
         assert_eq!(urls[0], urls[1]);
         let _taken = TcpListener::bind(urls[0].trim_start_matches("http://")).await.unwrap();
         let mut tasks = TaskGroup::new();
-        let other = Upstream::start(folder.path(), "key", &mut tasks).await.unwrap();
+        let other = DemoUpstream::start(folder.path(), "key", &mut tasks).await.unwrap();
         assert_ne!(other.url(), urls[0]);
     }
 }

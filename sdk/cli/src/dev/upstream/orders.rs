@@ -1,15 +1,15 @@
-//! The orders themselves: a fixed number of them, each a pure function of its index.
+//! The orders of the demo upstream: a fixed number, each a pure function of its index.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 
-/// How many orders there are: the last page is a short one.
+/// The number of orders; not a multiple of the page size, so that the last page is short.
 pub(crate) const ORDER_COUNT: usize = 1_987;
 
-/// The oldest order: 2025-01-06T08:00:00Z.
+/// The time of the oldest order: 2025-01-06T08:00:00Z.
 const FIRST_ORDER_EPOCH_SECONDS: i64 = 1_736_150_400;
 
-/// Name, article number, unit price in cents.
+/// Name, article number and unit price in cents.
 const PRODUCTS: [(&str, &str, u64); 16] = [
     ("Anodised desk lamp", "LMP-014", 5_990),
     ("Beech standing desk, 140 cm", "DSK-140", 48_900),
@@ -31,17 +31,17 @@ const PRODUCTS: [(&str, &str, u64); 16] = [
 const COUNTRIES: [&str; 8] = ["DE", "FR", "NL", "SE", "PL", "ES", "IT", "AT"];
 const CARRIERS: [&str; 3] = ["parcel", "freight", "pickup"];
 
-/// One order, as the API gives it.
+/// An order as the API returns it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Order {
     id: u64,
     number: String,
     status: &'static str,
     customer: Customer,
-    items: Vec<Item>,
+    items: Vec<OrderItem>,
     currency: &'static str,
     total: f64,
-    shipping: Shipping,
+    shipping: OrderShipping,
     created_at: String,
     updated_at: String,
     note: Option<String>,
@@ -54,7 +54,7 @@ struct Customer {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct Item {
+struct OrderItem {
     sku: &'static str,
     product: &'static str,
     quantity: u64,
@@ -62,14 +62,14 @@ struct Item {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
-struct Shipping {
+struct OrderShipping {
     method: &'static str,
     tracking: Option<String>,
 }
 
-/// The order at an index, oldest first.
+/// Returns the order at an index, oldest first.
 pub(super) fn order(index: usize) -> Order {
-    let mut random = Random::new(index as u64);
+    let mut random = SplitMix::new(index as u64);
     let lines: Vec<(usize, u64)> = (0..=random.below(4))
         .map(|_| (random.below(PRODUCTS.len() as u64) as usize, 1 + random.below(5)))
         .collect();
@@ -88,7 +88,7 @@ pub(super) fn order(index: usize) -> Order {
         items: lines.into_iter().map(item).collect(),
         currency: "EUR",
         total: in_units(cents),
-        shipping: Shipping {
+        shipping: OrderShipping {
             method: CARRIERS[random.below(CARRIERS.len() as u64) as usize],
             tracking: shipped.then(|| format!("TRK{:010}", random.below(10_000_000_000))),
         },
@@ -98,19 +98,19 @@ pub(super) fn order(index: usize) -> Order {
     }
 }
 
-fn item((product, quantity): (usize, u64)) -> Item {
+fn item((product, quantity): (usize, u64)) -> OrderItem {
     let (name, sku, cents) = PRODUCTS[product];
-    Item { sku, product: name, quantity, unit_price: in_units(cents) }
+    OrderItem { sku, product: name, quantity, unit_price: in_units(cents) }
 }
 
-/// One order every 17 minutes on average.
-fn created_at(index: usize, random: &mut Random) -> DateTime<Utc> {
+/// Returns the creation time: one order about every 17 minutes.
+fn created_at(index: usize, random: &mut SplitMix) -> DateTime<Utc> {
     let seconds = FIRST_ORDER_EPOCH_SECONDS + index as i64 * 1_020 + random.below(900) as i64;
     DateTime::from_timestamp(seconds, 0).unwrap_or_default()
 }
 
-/// Old orders are done; some were cancelled on the way.
-fn status(index: usize, random: &mut Random) -> &'static str {
+/// Returns the status by age: old orders are delivered, and one in twenty is cancelled.
+fn status(index: usize, random: &mut SplitMix) -> &'static str {
     let age = ORDER_COUNT - index.min(ORDER_COUNT);
     match (random.below(20), age) {
         (0, _) => "cancelled",
@@ -129,10 +129,10 @@ fn text(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
-/// SplitMix64: small, and the same everywhere.
-struct Random(u64);
+/// The SplitMix64 generator: small, and with the same numbers on every platform.
+struct SplitMix(u64);
 
-impl Random {
+impl SplitMix {
     fn new(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_order_is_the_same_every_time() {
+    fn order_is_the_same_every_time() {
         let first = serde_json::to_value(order(0)).unwrap();
         assert_eq!(first, serde_json::to_value(order(0)).unwrap());
         assert_eq!(first["number"], "SO-100001");
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn orders_are_sound_numbers_unique_totals_right_times_rising() {
+    fn orders_have_unique_numbers_right_totals_rising_times() {
         let all: Vec<Order> = (0..ORDER_COUNT).map(order).collect();
         let numbers: BTreeSet<&str> = all.iter().map(|order| order.number.as_str()).collect();
         assert_eq!(numbers.len(), ORDER_COUNT);

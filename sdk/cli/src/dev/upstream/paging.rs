@@ -1,31 +1,39 @@
-//! Pages by an opaque cursor: where the next page begins, in a form that tells clients not to build it.
+//! Pagination by a cursor: the start of the next page, encoded so that clients do not build it.
 
 use std::ops::Range;
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 100;
-const MARK: &str = "orders/after/";
+const CURSOR_PREFIX: &str = "orders/after/";
 
-/// A query that the API does not understand, in words for the client.
+/// The reason why a query is invalid; the message goes to the client.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PagingError {
     #[error("limit must be between 1 and {MAX_LIMIT}, not {0}")]
     Limit(usize),
-    #[error("cursor `{0}` is not one that this API gave")]
+    #[error("cursor `{0}` does not come from this API")]
     Cursor(String),
 }
 
-/// One page of a list of `count`.
+/// One page of the list of orders.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Page {
+pub(super) struct OrderPage {
     pub(super) rows: Range<usize>,
     pub(super) next_cursor: Option<String>,
 }
 
-/// The page that a query asks for.
-pub(super) fn page(count: usize, limit: Option<usize>, cursor: Option<&str>) -> Result<Page, PagingError> {
+/// Returns the page that a query asks for.
+///
+/// # Errors
+/// When the limit is out of range or the cursor is not one of this API.
+pub(super) fn page(
+    count: usize,
+    limit: Option<usize>,
+    cursor: Option<&str>,
+) -> Result<OrderPage, PagingError> {
     let limit = limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(PagingError::Limit(limit));
@@ -35,13 +43,13 @@ pub(super) fn page(count: usize, limit: Option<usize>, cursor: Option<&str>) -> 
         None => 0,
     };
     let end = count.min(start.saturating_add(limit));
-    let next_cursor = (end < count).then(|| URL_SAFE_NO_PAD.encode(format!("{MARK}{end}")));
-    Ok(Page { rows: start.min(end)..end, next_cursor })
+    let next_cursor = (end < count).then(|| URL_SAFE_NO_PAD.encode(format!("{CURSOR_PREFIX}{end}")));
+    Ok(OrderPage { rows: start.min(end)..end, next_cursor })
 }
 
 fn position(cursor: &str) -> Option<usize> {
     let bytes = URL_SAFE_NO_PAD.decode(cursor).ok()?;
-    str::from_utf8(&bytes).ok()?.strip_prefix(MARK)?.parse().ok()
+    str::from_utf8(&bytes).ok()?.strip_prefix(CURSOR_PREFIX)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -49,17 +57,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_api_did_not_give_is_refused_in_words() {
+    fn invalid_limit_or_cursor_is_refused_with_its_value() {
         assert_eq!(page(10, Some(0), None), Err(PagingError::Limit(0)));
         assert_eq!(page(10, Some(101), None), Err(PagingError::Limit(101)));
         for cursor in ["3", "%%%", "b3JkZXJz"] {
             let error = page(10, None, Some(cursor)).unwrap_err();
-            assert_eq!(error.to_string(), format!("cursor `{cursor}` is not one that this API gave"));
+            assert_eq!(error.to_string(), format!("cursor `{cursor}` does not come from this API"));
         }
     }
 
     #[test]
-    fn following_the_cursors_meets_every_row_once() {
+    fn following_cursors_visits_every_row_once() {
         let mut rows = Vec::new();
         let mut cursor = None;
         loop {
@@ -74,8 +82,8 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_ends_with_the_page_has_no_next() {
-        assert_eq!(page(100, Some(100), None), Ok(Page { rows: 0..100, next_cursor: None }));
-        assert_eq!(page(0, None, None), Ok(Page { rows: 0..0, next_cursor: None }));
+    fn last_full_page_has_no_next_cursor() {
+        assert_eq!(page(100, Some(100), None), Ok(OrderPage { rows: 0..100, next_cursor: None }));
+        assert_eq!(page(0, None, None), Ok(OrderPage { rows: 0..0, next_cursor: None }));
     }
 }

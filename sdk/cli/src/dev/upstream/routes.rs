@@ -1,28 +1,24 @@
-//! The HTTP side: `GET /orders?limit=100&cursor=…` and `GET /healthz`.
+//! The HTTP routes of the demo upstream: `GET /orders?limit=100&cursor=…` and `GET /healthz`.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::{
-    Json, Router,
-    extract::{Query, State},
-    http::{HeaderMap, StatusCode, header},
-    response::{IntoResponse, Response},
-    routing::get,
-};
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
 use orchid_kit::clock;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{
-    limit::{Limit, Verdict},
-    orders::{ORDER_COUNT, Order, order},
-    paging::{PagingError, page},
-};
+use super::limit::{Admission, RequestLimiter};
+use super::orders::{ORDER_COUNT, Order, order};
+use super::paging::{PagingError, page};
 
 #[derive(Clone)]
-struct Api {
+struct OrdersApi {
     key: Arc<str>,
-    limit: Arc<Mutex<Limit>>,
+    limit: Arc<Mutex<RequestLimiter>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -32,7 +28,7 @@ struct ListQuery {
 }
 
 #[derive(Debug, Serialize)]
-struct ListAnswer {
+struct ListResponse {
     orders: Vec<Order>,
     total_count: usize,
     next_cursor: Option<String>,
@@ -67,7 +63,7 @@ impl IntoResponse for ApiError {
 }
 
 pub(super) fn router(api_key: &str) -> Router {
-    let api = Api { key: api_key.into(), limit: Arc::default() };
+    let api = OrdersApi { key: api_key.into(), limit: Arc::default() };
     Router::new()
         .route("/orders", get(list_orders))
         .route("/healthz", get(|| async { "ok\n" }))
@@ -75,30 +71,28 @@ pub(super) fn router(api_key: &str) -> Router {
 }
 
 async fn list_orders(
-    State(api): State<Api>,
+    State(api): State<OrdersApi>,
     headers: HeaderMap,
     Query(query): Query<ListQuery>,
-) -> Result<Json<ListAnswer>, ApiError> {
+) -> Result<Json<ListResponse>, ApiError> {
     if headers.get("x-api-key").is_none_or(|key| key.as_bytes() != api.key.as_bytes()) {
         return Err(ApiError::Key);
     }
-    let verdict = api.limit.lock().unwrap_or_else(PoisonError::into_inner).judge(clock::monotonic());
-    match verdict {
-        Verdict::TooMany => return Err(ApiError::TooMany),
-        Verdict::Unavailable => return Err(ApiError::Unavailable),
-        Verdict::Serve => {}
+    let admission = api.limit.lock().unwrap_or_else(PoisonError::into_inner).admit(clock::monotonic());
+    match admission {
+        Admission::TooMany => return Err(ApiError::TooMany),
+        Admission::Unavailable => return Err(ApiError::Unavailable),
+        Admission::Serve => {}
     }
     let page = page(ORDER_COUNT, query.limit, query.cursor.as_deref())?;
     let orders = page.rows.map(order).collect();
-    Ok(Json(ListAnswer { orders, total_count: ORDER_COUNT, next_cursor: page.next_cursor }))
+    Ok(Json(ListResponse { orders, total_count: ORDER_COUNT, next_cursor: page.next_cursor }))
 }
 
 #[cfg(test)]
 mod tests {
-    use axum::{
-        body::{Body, to_bytes},
-        http::Request,
-    };
+    use axum::body::{Body, to_bytes};
+    use axum::http::Request;
     use serde_json::Value;
     use tower::ServiceExt as _;
 
@@ -113,14 +107,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_wrong_key_sees_nothing() {
+    async fn wrong_key_is_unauthorized() {
         let (status, _, body) = get(&router("right"), "wrong", "/orders").await;
         assert_eq!(status, StatusCode::UNAUTHORIZED);
         assert_eq!(body, json!({"error": "the header x-api-key is missing or wrong"}));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn errors_come_with_the_status_and_headers_of_their_kind() {
+    async fn errors_have_their_status_and_headers() {
         let router = router("k");
         let (status, _, _) = get(&router, "k", "/orders?cursor=7").await;
         assert_eq!(status, StatusCode::BAD_REQUEST);
@@ -137,7 +131,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_page_holds_its_orders_and_the_way_to_the_next() {
+    async fn page_has_orders_and_a_cursor_to_the_next() {
         let router = router("k");
         let (_, _, first) = get(&router, "k", "/orders?limit=100").await;
         assert_eq!(first["orders"].as_array().unwrap().len(), 100);

@@ -1,35 +1,37 @@
-//! The settings that the stack's children run with. Pure: addresses and secrets in, recipes out.
+//! The settings of the stack's child processes. Pure: computes them from addresses and secrets.
 
 use std::path::PathBuf;
 
-use super::{secrets::Secrets, service::Recipe, state::KafkaState};
+use super::secrets::DevSecrets;
+use super::service::ChildSettings;
+use super::state::KafkaState;
 
 /// The pool that the executors join.
 pub(super) const POOL: &str = "default";
 
-/// What plans of a development stack may always reach.
+/// The addresses that plans of a development stack may always reach.
 const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
 
-/// Addresses that all children need.
+/// The addresses of Postgres and Redis.
 #[derive(Debug, Clone)]
-pub(super) struct Addresses {
-    /// Postgres urls of the roles app, fleet, owner.
+pub(super) struct ServerAddresses {
+    /// Postgres URLs of the roles app, fleet and owner.
     pub postgres: [String; 3],
-    /// Redis.
+    /// The Redis URL.
     pub redis: String,
 }
 
-/// The control plane, to migrate (`listen` is not used then) or to serve.
+/// Returns the settings of the control plane for `serve`, or for `migrate`, which ignores `listen`.
 pub(super) fn control_plane(
     program: PathBuf,
     command: &'static str,
-    addresses: &Addresses,
-    secrets: &Secrets,
+    addresses: &ServerAddresses,
+    secrets: &DevSecrets,
     listen: &str,
-) -> Recipe {
+) -> ChildSettings {
     let [app, fleet, owner] = addresses.postgres.clone();
     let name = if command == "serve" { "control-plane" } else { command };
-    Recipe {
+    ChildSettings {
         name: name.to_owned(),
         program,
         arguments: vec![command],
@@ -47,32 +49,32 @@ pub(super) fn control_plane(
     }
 }
 
-/// What an executor is told besides addresses and secrets.
+/// The settings of executors besides addresses and secrets.
 #[derive(Debug)]
-pub(super) struct ExecutorNeeds<'a> {
-    /// `host:port`.
+pub(super) struct ExecutorOptions<'a> {
+    /// The control plane's address, `host:port`.
     pub control_plane: &'a str,
-    /// Where messages go.
+    /// The broker and the topics.
     pub kafka: &'a KafkaState,
-    /// Whether it makes missing topics: where the broker is not the stack's own.
+    /// Whether executors create missing topics; the built-in broker has them already.
     pub create_topics: bool,
     /// Private address ranges that plans may reach, besides loopback.
     pub allow_private: &'a [String],
 }
 
-/// An executor.
+/// Returns the settings of an executor.
 pub(super) fn executor(
     program: PathBuf,
     number: usize,
-    addresses: &Addresses,
-    secrets: &Secrets,
-    needs: &ExecutorNeeds<'_>,
-) -> Recipe {
-    let ExecutorNeeds { control_plane, kafka, create_topics, allow_private } = needs;
+    addresses: &ServerAddresses,
+    secrets: &DevSecrets,
+    options: &ExecutorOptions<'_>,
+) -> ChildSettings {
+    let ExecutorOptions { control_plane, kafka, create_topics, allow_private } = options;
     let reachable: Vec<&str> =
         LOOPBACK.iter().copied().chain(allow_private.iter().map(String::as_str)).collect();
     let name = format!("executor-{number}");
-    Recipe {
+    ChildSettings {
         name: name.clone(),
         program,
         arguments: Vec::new(),
