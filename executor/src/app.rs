@@ -67,8 +67,8 @@ struct SharedParts {
 }
 
 impl App {
-    /// Builds and starts all parts. Returns once the health port listens; the registration continues
-    /// in the background.
+    /// Builds and starts all parts. Returns once the health port listens; the registration
+    /// continues in the background.
     ///
     /// # Errors
     ///
@@ -98,6 +98,8 @@ impl App {
         let hand_back = CancellationToken::new();
         let (reporter, report_loop) =
             reporter(Arc::clone(&shared.control), shared.session.clone(), shared.announcer.clone());
+        // Building order follows the dependencies: what attempts use, then the heartbeat, and the
+        // intake last, so that no lease is acquired before heartbeats can list it.
         let runner_services = Arc::new(RunnerServices {
             fetcher: Fetcher::new(fetch.guard(), Arc::clone(&shared.fence))
                 .context("create the http client")?,
@@ -145,8 +147,8 @@ impl App {
         self.address
     }
 
-    /// Waits until the executor should stop by itself, because the control plane requests a drain or a
-    /// part has failed.
+    /// Waits until the executor should stop by itself, because the control plane requests a drain
+    /// or a part has failed.
     pub async fn wait_ended(&mut self) {
         tokio::select! {
             () = self.signals.drain_requested.cancelled() => {
@@ -173,6 +175,7 @@ impl App {
         self.signals.start_draining();
         tracing::info!(running = self.leases.len(), drain_ms = drain.as_millis(), "draining");
         let reserved = FINAL_TIME.min(drain / FINAL_SHARE);
+        // Joining the intake drops all senders of the worker's channel, so that the worker can end.
         let intake = self.intake.join(FINAL_TIME).await;
         let has_finished = timeout_at(started_at + drain / FINISH_SHARE, &mut self.worker).await.is_ok();
         if !has_finished {
@@ -186,11 +189,13 @@ impl App {
         // From here on heartbeats list no leases, so the control plane queues aborted ones again.
         self.signals.send_now();
         confirm_announcements(&self.announcer, &self.signals, Instant::now() + reserved).await;
+        // Only now: until its report has a response, a lease must be listed.
         self.heartbeat.stop().await;
         let services = self.services.join(FINAL_TIME).await;
         let sink = self.sink;
         let flushed = tokio::task::spawn_blocking(move || sink.flush(FINAL_TIME)).await;
         tracing::info!(took_ms = started_at.elapsed().as_millis(), "drained");
+        // Errors are returned last, so that one does not skip the remaining steps.
         intake?;
         services?;
         flushed??;
@@ -264,6 +269,7 @@ impl SharedParts {
     fn start_intake(&self, redis: redis::Client) -> (TaskGroup, mpsc::Receiver<AttemptStart>) {
         let mut tasks = TaskGroup::new();
         let stop = tasks.stop_token();
+        // Each start holds a slot, so a send never waits.
         let (starts, started) = mpsc::channel(self.slots.total());
         let (works, doorbell_works) = watch::channel(true);
         let requester = LeaseRequester {

@@ -63,6 +63,7 @@ impl HealthService {
     }
 
     fn is_ready(&self) -> bool {
+        // A session with a closed fence has had no accepted heartbeat for too long.
         let joined = self.session.get().is_some() && self.fence.is_open();
         joined && self.liveness.age() < STUCK_AFTER && !self.draining.is_cancelled()
     }

@@ -1,11 +1,11 @@
 //! Orchid's stateless executor: takes leases, runs plans, and writes responses to Kafka.
 //!
 //! A job passes these rooms in order: `intake` (doorbell entry → lease) → `worker` (one task per
-//! lease) → `runner` (drives the engine) → `fetch` (HTTP) and `sink` (Kafka) → `report` (checkpoint,
-//! complete, park, release). `heartbeat` keeps all leases alive, and `announce` sends terminal
-//! events. Below them lie `lease` (which leases this process holds, and whether it may still use
-//! them), `control` (the client of the control plane), `convert` (the border between wire types and
-//! ours) and `settings`. `app` composes everything.
+//! lease) → `runner` (drives the engine) → `fetch` (HTTP) and `sink` (Kafka) → `report`
+//! (checkpoint, complete, park, release). `heartbeat` keeps all leases alive, and `announce` sends
+//! terminal events. Below them lie `lease` (which leases this process holds, and whether it may
+//! still use them), `control` (the client of the control plane), `convert` (the border between wire
+//! types and ours) and `settings`. `app` composes everything.
 //!
 //! An executor has no database, and keeps nothing that must survive the process.
 

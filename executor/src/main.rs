@@ -16,7 +16,8 @@ use orchid_kit::telemetry::Telemetry;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Orchid's executor: takes leases from the control plane, runs plans, and writes responses to Kafka.
+/// Orchid's executor: takes leases from the control plane, runs plans, and writes responses to
+/// Kafka.
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {

@@ -77,6 +77,8 @@ impl PlanCache {
             return Err(PlanError::Unknown(hex::encode(&granted.hash)));
         }
         let document: serde_json::Value = serde_json::from_slice(&granted.json)?;
+        // Compiled outside the lock. Two attempts may compile the same definition; the later one
+        // stays.
         let compiled = orchid_plan::compile(&document, &limits(nesting_depth))
             .map_err(|faults| PlanError::Compile(faults.to_string()))?;
         let compiled = Arc::new(compiled);

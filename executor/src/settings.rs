@@ -58,7 +58,7 @@ pub struct KafkaSettings {
     pub message_max_bytes: usize,
     /// Time without any acknowledgement after which an execution parks.
     pub sink_timeout: Duration,
-    /// Whether to create missing topics.
+    /// True to create missing topics.
     pub create_topics: bool,
 }
 
@@ -106,6 +106,8 @@ impl ControlPlaneSettings {
     fn read(reader: &mut SettingsReader) -> Self {
         let texts = reader
             .required_list("control_plane.urls", "URLs of the control plane's replicas, http(s)://host:port");
+        // Invalid URLs are recorded, not returned: the reader reports all invalid settings
+        // together.
         let mut urls = Vec::with_capacity(texts.len());
         for text in texts {
             match text.parse::<http::Uri>() {

@@ -28,9 +28,12 @@ pub async fn run_attempts(mut starts: mpsc::Receiver<AttemptStart>, services: Ar
                 let services = Arc::clone(&services);
                 attempts.spawn(async move {
                     run_attempt(services, attempt).await;
+                    // Only now: the attempt counts against the bound until its final report has a
+                    // response.
                     drop(slot);
                 });
             }
+            // Joined as they end, so that the set does not grow.
             Some(ended) = attempts.join_next() => log_panic(ended),
         }
     }

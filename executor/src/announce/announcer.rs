@@ -48,14 +48,15 @@ pub fn announcer(sink: MessageSink, fence: Arc<SelfFence>) -> (Announcer, Announ
 }
 
 impl Announcer {
-    /// Takes announcements over. Ignores those that are already tracked. Those for which there is no
-    /// room come again with a later heartbeat response.
+    /// Takes announcements over. Ignores those that are already tracked. Those for which there is
+    /// no room come again with a later heartbeat response.
     pub fn announce(&self, announcements: Vec<wire::Announcement>) {
         for announcement in announcements {
             let Some(key) = announcement.key.as_ref().map(own_key) else { continue };
             let messages = u32::try_from(TOPICS.len()).unwrap_or(u32::MAX);
             let Some(round) = lock(&self.tracker).start(&key, messages) else { continue };
             let queued = QueuedAnnouncement { key: key.clone(), round, announcement };
+            // Never waits: the heartbeat calls this, and the announcement comes again anyway.
             if self.queue.try_send(queued).is_err() {
                 lock(&self.tracker).fail(&key, round);
             }
@@ -79,13 +80,15 @@ impl Announcer {
 }
 
 impl AnnouncementLoop {
-    /// Serves until `stop` is cancelled. The control plane hands the announcements that are still in
-    /// flight then to another executor.
+    /// Serves until `stop` is cancelled. The control plane hands the announcements that are still
+    /// in flight then to another executor.
     pub async fn serve(mut self, stop: CancellationToken) {
         let (tickets, mut reports) = mpsc::channel(MAX_IN_FLIGHT);
         let mut in_flight: HashMap<u64, (AnnouncementKey, u64)> = HashMap::new();
         let mut next_id: u64 = 0;
         loop {
+            // Room for both messages, so that an announcement is never sent to one topic only. A
+            // closed fence stops new messages; reports of sent ones still count.
             let has_room = in_flight.len() + TOPICS.len() <= MAX_IN_FLIGHT && self.fence.is_open();
             tokio::select! {
                 () = stop.cancelled() => return,

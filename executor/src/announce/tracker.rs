@@ -39,10 +39,13 @@ struct SendRound {
 
 impl AnnouncementTracker {
     /// Starts a round in which the announcement is sent as `messages` messages, and returns the
-    /// round's number. Returns `None` if the announcement is already tracked or the tracker is full.
+    /// round's number. Returns `None` if the announcement is already tracked or the tracker is
+    /// full.
     pub(crate) fn start(&mut self, key: &AnnouncementKey, messages: u32) -> Option<u64> {
         let is_tracked = self.in_flight.contains_key(key) || self.acknowledged.contains(key);
         let is_full = self.in_flight.len() + self.acknowledged.len() >= MAX_TRACKED;
+        // A confirmation may get lost, so announcements that wait for it must not be sent again
+        // either.
         if is_tracked || is_full {
             return None;
         }
@@ -63,8 +66,8 @@ impl AnnouncementTracker {
         }
     }
 
-    /// Records that one message of a round may be missing in Kafka. The announcement is forgotten: a
-    /// later heartbeat response hands it over again.
+    /// Records that one message of a round may be missing in Kafka. The announcement is forgotten:
+    /// a later heartbeat response hands it over again.
     pub(crate) fn fail(&mut self, key: &AnnouncementKey, round: u64) {
         if self.in_flight.get(key).is_some_and(|current| current.number == round) {
             self.in_flight.remove(key);

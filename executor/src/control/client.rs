@@ -26,8 +26,8 @@ type GrpcClient = ExecutorServiceClient<Channel>;
 
 /// A client of the control plane.
 ///
-/// One client serves one runtime, because a channel's connection lives on the runtime that opened it.
-/// The heartbeat's thread has its own client.
+/// One client serves one runtime, because a channel's connection lives on the runtime that opened
+/// it. The heartbeat's thread has its own client.
 pub struct ControlPlaneClient {
     endpoints: Vec<Endpoint>,
     channels: Mutex<ChannelPair>,
@@ -42,8 +42,8 @@ struct ChannelPair {
 }
 
 impl ControlPlaneClient {
-    /// Creates a client that connects with its first call. `start` selects the replica in the list to
-    /// begin with, so that executors spread over the replicas.
+    /// Creates a client that connects with its first call. `start` selects the replica in the list
+    /// to begin with, so that executors spread over the replicas.
     ///
     /// # Errors
     ///
@@ -198,6 +198,7 @@ impl ControlPlaneClient {
             }
         };
         if let Err(status) = &result
+            // tonic reports some transport errors as Unknown.
             && matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded | Code::Unknown)
         {
             self.switch_over(epoch);
@@ -231,6 +232,8 @@ impl ControlPlaneClient {
 
 fn open_channel(endpoints: &[Endpoint], index: usize) -> GrpcClient {
     let endpoint = &endpoints[index % endpoints.len()];
+    // Connects with the first call, so that an unreachable replica costs nothing until it is
+    // needed.
     GrpcClient::new(endpoint.connect_lazy())
         .max_decoding_message_size(MAX_MESSAGE_BYTES)
         .max_encoding_message_size(MAX_MESSAGE_BYTES)

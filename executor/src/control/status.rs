@@ -19,6 +19,7 @@ pub fn is_retryable(status: &Status) -> bool {
         | Code::Aborted
         | Code::Cancelled
         | Code::Internal
+        // tonic reports some transport errors as Internal or Unknown.
         | Code::Unknown => true,
         Code::Ok
         | Code::InvalidArgument

@@ -36,7 +36,7 @@ pub struct ExecutionGrant {
     pub ran: Duration,
     /// Trace context of the trigger.
     pub traceparent: Option<Traceparent>,
-    /// Whether the execution is to be cancelled instead of run.
+    /// True if the execution is to be cancelled instead of run.
     pub cancel_requested: bool,
 }
 
@@ -168,6 +168,7 @@ impl TryFrom<wire::LeaseGrant> for ExecutionGrant {
             persisted: if context_omitted { None } else { Some(persisted_state(context, cursors)?) },
             checkpoint: checkpoint.map(granted_checkpoint),
             ran: milliseconds(earlier_attempts_ms),
+            // Tracing is best effort: an invalid trace context must not fail the execution.
             traceparent: traceparent.parse().ok(),
             cancel_requested,
         })
@@ -213,6 +214,7 @@ fn granted_transport(transport: wire::GrantedTransport) -> (Transport, Vec<Strin
 
 fn granted_checkpoint(checkpoint: wire::SavedCheckpoint) -> GrantedCheckpoint {
     let wire::SavedCheckpoint { seq, resume_state, finished_steps, progress } = checkpoint;
+    // An attempt that released without progress leaves a seq but no resume state.
     let saved = (!resume_state.is_empty()).then(|| SavedCheckpoint {
         resume_state,
         finished_steps: (!finished_steps.is_empty()).then_some(finished_steps),

@@ -83,6 +83,7 @@ impl FetchAgent {
         let status = response.status();
         let decoding = body_decoding(&request, status, response.headers())?;
         let content_type = text(response.headers().get(CONTENT_TYPE));
+        // Decided by the response: the same step may stream CSV but not the JSON of an error.
         let is_streamed =
             request.method != "HEAD" && request.streaming.applies(status.as_u16(), &content_type);
         let mut head = response_head(&response, &request.url, !decoding.codings.is_empty());
@@ -102,7 +103,8 @@ impl FetchAgent {
         Ok(FetchedResponse::Whole(head))
     }
 
-    /// Returns the first response that is no redirect. `request` is then the request of that response.
+    /// Returns the first response that is no redirect. `request` is then the request of that
+    /// response.
     async fn follow_redirects(
         &self,
         request: &mut Request,
@@ -127,6 +129,7 @@ impl FetchAgent {
     }
 
     async fn send(&self, request: &Request) -> Result<reqwest::Response, FetchError> {
+        // On every hop, because a redirect may name an address, too.
         self.check_addresses(&request.url)?;
         let method = Method::from_bytes(request.method.as_bytes()).map_err(|_| invalid_request("method"))?;
         let headers = self.headers(request)?;
@@ -157,9 +160,9 @@ impl FetchAgent {
         Ok(headers)
     }
 
-    /// Checks the addresses that never reach the guarded resolver: literals in the URLs of the request
-    /// and of the proxy. Names that a proxy resolves do not reach it either; of those, only the names
-    /// that always mean this machine (RFC 6761, 6.3) can be checked here.
+    /// Checks the addresses that never reach the guarded resolver: literals in the URLs of the
+    /// request and of the proxy. Names that a proxy resolves do not reach it either; of those, only
+    /// the names that always mean this machine (RFC 6761, 6.3) can be checked here.
     fn check_addresses(&self, url: &Url) -> Result<(), FetchError> {
         let target = match url.host() {
             Some(Host::Ipv4(address)) => Some(IpAddr::V4(address)),
@@ -213,8 +216,8 @@ fn body_decoding(
     })
 }
 
-/// Returns a response without its body. If the body is decoded, the headers that describe the encoded
-/// body are left out.
+/// Returns a response without its body. If the body is decoded, the headers that describe the
+/// encoded body are left out.
 fn response_head(response: &reqwest::Response, url: &Url, is_decoded: bool) -> Response {
     let is_kept = |name: &HeaderName| !(is_decoded && (name == CONTENT_ENCODING || name == CONTENT_LENGTH));
     let headers = response

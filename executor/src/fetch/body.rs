@@ -22,8 +22,9 @@ use crate::lease::SelfFence;
 
 /// Most bytes of one piece.
 pub const PIECE_BYTES: usize = 256 << 10;
-/// Most bytes to reserve for a body because of its `Content-Length`. The kernel backs the memory only
-/// as far as it is filled, while a buffer that grows by doubling needs up to three times the body.
+/// Most bytes to reserve for a body because of its `Content-Length`. The kernel backs the memory
+/// only as far as it is filled, while a buffer that grows by doubling needs up to three times the
+/// body.
 const MAX_RESERVED_BYTES: u64 = 64 << 20;
 
 /// A body that is still to be read. Dropping it cancels the response.
@@ -38,8 +39,8 @@ pub struct BodyReader {
     fence: Arc<SelfFence>,
     started_at: Instant,
     has_ended: bool,
-    /// Set if a body that is read whole may be gzip without a content encoding. It is cheaper to look
-    /// at the whole body than to put a decoder into the stream.
+    /// Set if a body that is read whole may be gzip without a content encoding. It is cheaper to
+    /// look at the whole body than to put a decoder into the stream.
     detect_gzip: Option<SizeLimit>,
 }
 
@@ -64,6 +65,7 @@ impl BodyReader {
         if let Some(length) = length.filter(|length| *length > max_bytes) {
             return Err(limit.too_large(&format!("its content-length is {length}")));
         }
+        // The length of an encoded body says nothing about the decoded one.
         let declared_bytes = length.filter(|_| decoding.codings.is_empty());
         let received = limit.clone();
         let chunks = response.bytes_stream().map(move |chunk| {
@@ -92,8 +94,8 @@ impl BodyReader {
     ///
     /// # Errors
     ///
-    /// Fails when the connection breaks, the body does not decode or is too large, or the timeout has
-    /// passed.
+    /// Fails when the connection breaks, the body does not decode or is too large, or the timeout
+    /// has passed.
     pub async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
         if self.rest.is_empty() {
             match self.next_chunk().await? {
@@ -162,6 +164,7 @@ impl BodyReader {
             Ok(None)
         };
         let result = self.budget.wait(Some(status), next).await;
+        // An error ends the body, too: polling a failed stream again is not allowed.
         self.has_ended = !matches!(result, Ok(Some(_)));
         result
     }

@@ -53,8 +53,8 @@ fn message(kind: FetchErrorKind, error: &reqwest::Error) -> String {
     format!("{what}: {cause}")
 }
 
-/// Finds an error of type `T` in the chain of sources. An I/O error does not report its inner error as
-/// a source, so the search looks there, too.
+/// Finds an error of type `T` in the chain of sources. An I/O error does not report its inner error
+/// as a source, so the search looks there, too.
 fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a T> {
     let mut current = Some(error);
     while let Some(error) = current {

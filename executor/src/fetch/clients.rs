@@ -50,6 +50,7 @@ impl ClientCache {
         if let Some(client) = self.lock().get(transport) {
             return Ok(client);
         }
+        // Built outside the lock. Two attempts may build the same client; the later one stays.
         let client = build(transport, &self.guard)?;
         self.lock().insert(transport.clone(), client.clone());
         Ok(client)
@@ -63,9 +64,12 @@ impl ClientCache {
 fn build(transport: &Transport, guard: &Arc<AddressGuard>) -> Result<Client, TransportError> {
     let mut builder = Client::builder()
         .user_agent(concat!("orchid/", env!("CARGO_PKG_VERSION")))
+        // The agent follows redirects itself, to check each hop.
         .redirect(Policy::none())
+        // The engine decides on retries and counts them.
         .retry(reqwest::retry::never())
         .no_proxy()
+        // A Referer header would send the query, and secrets in it, to the next host.
         .referer(false)
         .connect_timeout(CONNECT_TIMEOUT)
         .pool_idle_timeout(IDLE_TIMEOUT)

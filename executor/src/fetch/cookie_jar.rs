@@ -43,6 +43,8 @@ impl CookieJar {
             if is_known || cookies.iter_any().count() < MAX_COOKIES {
                 // Fails for cookies that the host may not set, such as those of another host.
                 let _ = cookies.insert(cookie.into_owned(), url);
+                // Release pairs with the Acquire in `header`: whoever sees the flag sees the
+                // cookie.
                 self.has_any.store(true, Ordering::Release);
             }
         }

@@ -16,7 +16,8 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// Creates a fetcher without connections. The process must have installed rustls' crypto provider.
+    /// Creates a fetcher without connections. The process must have installed rustls' crypto
+    /// provider.
     ///
     /// # Errors
     ///

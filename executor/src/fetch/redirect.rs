@@ -59,8 +59,8 @@ pub(crate) fn next_hop(
 
 fn redirected_request(request: &Request, status: u16, target: Url) -> Request {
     let mut next = request.clone();
-    // RFC 9110, 15.4: 303 always continues with GET, 301 and 302 turn POST into GET, 307 and 308 keep
-    // everything.
+    // RFC 9110, 15.4: 303 always continues with GET, 301 and 302 turn POST into GET, 307 and 308
+    // keep everything.
     let keeps_method = match status {
         303 => request.method == "HEAD",
         301 | 302 => request.method != "POST",
@@ -78,8 +78,8 @@ fn redirected_request(request: &Request, status: u16, target: Url) -> Request {
     next
 }
 
-/// Removes user and password: the upstream must not choose credentials. Both calls fail only for URLs
-/// without a host, which have none.
+/// Removes user and password: the upstream must not choose credentials. Both calls fail only for
+/// URLs without a host, which have none.
 fn drop_userinfo(url: &mut Url) {
     let _ = url.set_username("");
     let _ = url.set_password(None);

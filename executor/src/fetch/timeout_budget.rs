@@ -1,8 +1,8 @@
 //! The time for which one try may still wait for its upstream.
 //!
 //! The waits of a try (connecting, redirects, the head, pieces of the body) share one budget, the
-//! step's timeout. Only waits for the upstream count. Time in which Orchid itself holds back, because
-//! of a closed fence or a full outbox, does not.
+//! step's timeout. Only waits for the upstream count. Time in which Orchid itself holds back,
+//! because of a closed fence or a full outbox, does not.
 
 use std::time::Duration;
 

@@ -26,8 +26,8 @@ pub struct ClientCertificate {
     pub key: String,
 }
 
-/// A transport from which no client can be built. The messages name the invalid part without showing
-/// it.
+/// A transport from which no client can be built. The messages name the invalid part without
+/// showing it.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
     /// The proxy's URL is invalid.

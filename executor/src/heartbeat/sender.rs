@@ -43,8 +43,8 @@ pub struct HeartbeatSender {
 
 impl HeartbeatSender {
     pub(super) async fn serve(self) {
-        // Starts at another replica than the attempts' calls: the fewer replicas both depend on, the
-        // better.
+        // Starts at another replica than the attempts' calls: the fewer replicas both depend on,
+        // the better.
         let control = match ControlPlaneClient::new(&self.control_plane, rand::random_range(0..1024)) {
             Ok(control) => control,
             Err(error) => {
@@ -55,8 +55,8 @@ impl HeartbeatSender {
         tokio::join!(self.watch_fence(), self.serve_sessions(&control));
     }
 
-    /// Purges the producer's queue each time the fence closes, so that no message is sent that another
-    /// executor may be producing again by then.
+    /// Purges the producer's queue each time the fence closes, so that no message is sent that
+    /// another executor may be producing again by then.
     async fn watch_fence(&self) {
         loop {
             self.fence.wait_open().await;
@@ -92,6 +92,7 @@ impl HeartbeatSender {
             match self.send(control, session, heartbeat_seq, sent, interval).await {
                 Ok(wanted) => {
                     interval = wanted;
+                    // From the time of sending, so that slow responses do not stretch the interval.
                     next = sent + interval;
                     backoff.reset();
                 }
@@ -126,6 +127,7 @@ impl HeartbeatSender {
         sent: Instant,
         interval: Duration,
     ) -> Result<Duration, Status> {
+        // Kept until the response: only what this heartbeat named is confirmed.
         let confirmed = self.announcer.to_confirm();
         let request = self.request(heartbeat_seq, &confirmed);
         let response = control.heartbeat(session, request, interval.min(MAX_CALL_TIME)).await?;
@@ -139,6 +141,7 @@ impl HeartbeatSender {
             announcements,
         } = response;
         let ttl = positive_ms(ttl_ms).unwrap_or(session.ttl);
+        // First of all, and from the time of sending: the response may have taken long.
         self.fence.extend(sent, positive_ms(held_ms).unwrap_or_default(), ttl);
         for instruction in instructions {
             self.apply(&instruction);

@@ -1,8 +1,8 @@
 //! The doorbell: acquires leases for the executions that Redis streams announce as ready.
 //!
-//! An entry is acknowledged and deleted as soon as the acquire call for it has ended, with or without
-//! a grant: from then on the lease protects the job, and without a lease the relay rings again. Redis
-//! may lose entries, repeat them, or be away. That costs time only.
+//! An entry is acknowledged and deleted as soon as the acquire call for it has ended, with or
+//! without a grant: from then on the lease protects the job, and without a lease the relay rings
+//! again. Redis may lose entries, repeat them, or be away. That costs time only.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -36,8 +36,8 @@ pub(crate) struct DoorbellListener {
 }
 
 impl DoorbellListener {
-    /// Serves until `stop` is cancelled, through sessions and connections. An acquire call in flight
-    /// is never dropped: its grants would be unknown here.
+    /// Serves until `stop` is cancelled, through sessions and connections. An acquire call in
+    /// flight is never dropped: its grants would be unknown here.
     pub(crate) async fn serve(self) {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         while !self.stop.is_cancelled() {
@@ -58,6 +58,7 @@ impl DoorbellListener {
         backoff.reset();
         self.works.send_replace(true);
         let mut last_sweep = Instant::now();
+        // The consumer is named after the session: a new session starts over with new connections.
         while self.session.get().is_some_and(|current| current.id == session.id) {
             self.liveness.renew();
             if last_sweep.elapsed() >= SWEEP_INTERVAL {
@@ -106,11 +107,12 @@ impl DoorbellListener {
         }
     }
 
-    /// Acquires leases for the entries, as far as slots are free, and returns the number of attempts
-    /// started.
+    /// Acquires leases for the entries, as far as slots are free, and returns the number of
+    /// attempts started.
     async fn acquire(&self, session: &Arc<Session>, entries: &[DoorbellEntry]) -> usize {
         let rung: Vec<_> = entries.iter().filter_map(|entry| entry.execution.clone()).collect();
         let slots = self.slots.take(rung.len());
+        // The poll took the slots first. The relay rings again where the work is still ready.
         if slots.is_empty() {
             return 0;
         }

@@ -18,8 +18,8 @@ use crate::control::Session;
 pub(crate) const BLOCK: Duration = Duration::from_secs(2);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Age from which on entries that were read but never acknowledged are deleted. Where they are still
-/// needed, the relay rings again.
+/// Age from which on entries that were read but never acknowledged are deleted. Where they are
+/// still needed, the relay rings again.
 const STALE_AFTER: Duration = Duration::from_secs(60);
 /// Most stale entries to delete in one sweep of a stream.
 const SWEEP_ENTRIES: usize = 100;
@@ -64,6 +64,7 @@ impl DoorbellStreams {
             .group(&self.session.doorbell_group, self.session.id.to_string())
             .count(count)
             .block(block_ms);
+        // `>`: entries that no consumer of the group has read.
         let newest = vec![">"; self.session.doorbell_streams.len()];
         let reply: Result<Option<StreamReadReply>, RedisError> =
             self.reads.xread_options(&self.session.doorbell_streams, &newest, &options).await;
@@ -106,6 +107,7 @@ impl DoorbellStreams {
         let group = &session.doorbell_group;
         let stale_ms = usize::try_from(STALE_AFTER.as_millis()).unwrap_or(usize::MAX);
         for stream in &session.doorbell_streams {
+            // Claiming is how a group lists entries by age. Only the ids are needed.
             let options = StreamAutoClaimOptions::default().count(SWEEP_ENTRIES).with_justid();
             let consumer = session.id.to_string();
             let claimed: Result<StreamAutoClaimReply, RedisError> =
@@ -138,8 +140,8 @@ impl DoorbellStreams {
         Ok(())
     }
 
-    /// Creates missing streams and groups. A group starts at the stream's first entry, so that entries
-    /// from before its creation are not lost.
+    /// Creates missing streams and groups. A group starts at the stream's first entry, so that
+    /// entries from before its creation are not lost.
     async fn create_missing(&mut self) -> Result<(), RedisError> {
         let group = &self.session.doorbell_group;
         for stream in &self.session.doorbell_streams {
@@ -147,6 +149,7 @@ impl DoorbellStreams {
                 self.writes.xgroup_create_mkstream(stream, group, "0").await;
             match created {
                 Ok(()) => tracing::info!(stream, group, "doorbell group created"),
+                // BUSYGROUP: the group exists, which is the usual case.
                 Err(error) if error.code() == Some("BUSYGROUP") => {}
                 Err(error) => return Err(error),
             }
@@ -164,6 +167,7 @@ async fn delete_ids(
     if ids.is_empty() {
         return Ok(());
     }
+    // Acknowledged alone, entries would stay in the stream for ever.
     redis::pipe().xack(stream, group, ids).ignore().xdel(stream, ids).ignore().query_async(connection).await
 }
 

@@ -1,8 +1,8 @@
 //! One acquire call, from its seq to the attempts that it starts.
 //!
-//! A call without a response is repeated with its own seq, so that the control plane returns what it
-//! had granted to the lost response. When the call is given up, its seq counts as settled without
-//! leases, and the next heartbeat returns the grants to the queue.
+//! A call without a response is repeated with its own seq, so that the control plane returns what
+//! it had granted to the lost response. When the call is given up, its seq counts as settled
+//! without leases, and the next heartbeat returns the grants to the queue.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -58,6 +58,7 @@ impl LeaseRequester {
         slots: Vec<SlotPermit>,
     ) -> usize {
         let Some(seq) = self.leases.begin_acquire(session.id) else { return 0 };
+        // Pinned until the attempts have started: the grants leave these definitions out.
         let pinned = Arc::new(self.plans.pin_all());
         let (rung, wait) = match request {
             LeaseRequest::Rung(rung) => (rung, Duration::ZERO),
@@ -134,6 +135,8 @@ impl LeaseRequester {
             by_lease.values().map(|grant| (grant.lease_id, grant.lease_token.clone())).collect();
         let leases = self.leases.settle_acquire(session.id, seq, tokens);
         let mut started = 0;
+        // Slots left over are freed. Should the server grant more leases than there are slots, the
+        // surplus handles are dropped, and the next heartbeat returns these leases.
         for (lease, slot) in leases.into_iter().zip(slots) {
             let Some(grant) = by_lease.remove(&lease.id()) else { continue };
             let attempt =

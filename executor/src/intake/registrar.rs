@@ -56,6 +56,7 @@ impl SessionRegistrar {
                 slots: to_i32(self.executor.slots),
                 version: env!("CARGO_PKG_VERSION").to_owned(),
             };
+            // Taken before the call: the session's lifetime may count from then on.
             let sent = Instant::now();
             let requested = match self.control.register(request, self.executor.pool_token.expose()).await {
                 Ok(response) => match Session::try_from(response) {

@@ -1,8 +1,9 @@
 //! Tracks which acquire calls are settled.
 //!
-//! A heartbeat names the highest `acquire_seq` up to which *all* calls are settled, that is, received
-//! a response or were given up. The control plane then queues every grant up to that seq again that
-//! the heartbeat does not list: its response was lost. Seqs count from 1 in each session.
+//! A heartbeat names the highest `acquire_seq` up to which *all* calls are settled, that is,
+//! received a response or were given up. The control plane then queues every grant up to that seq
+//! again that the heartbeat does not list: its response was lost. Seqs count from 1 in each
+//! session.
 
 use std::collections::BTreeSet;
 

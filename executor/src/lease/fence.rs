@@ -1,10 +1,10 @@
 //! The self-fence: until when this process may fetch and produce.
 //!
 //! Every accepted heartbeat extends the fence to 0.8 of the session's lifetime after the heartbeat
-//! was sent, on the monotonic clock. The fence closes before the control plane may give the leases to
-//! another executor. [`SelfFence::is_open`] reads the clock, so that it is right even when the process
-//! has just been unfrozen and none of its timers has fired yet. A closed fence pauses attempts; it
-//! never ends them.
+//! was sent, on the monotonic clock. The fence closes before the control plane may give the leases
+//! to another executor. [`SelfFence::is_open`] reads the clock, so that it is right even when the
+//! process has just been unfrozen and none of its timers has fired yet. A closed fence pauses
+//! attempts; it never ends them.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -31,9 +31,9 @@ struct FenceDeadline {
 }
 
 impl FenceDeadline {
-    /// Extends the deadline after an accepted heartbeat. The server counted the heartbeat no earlier
-    /// than `held` after it was sent, so the session lives at least until then plus `ttl`. A late
-    /// response to an older heartbeat never moves the deadline back.
+    /// Extends the deadline after an accepted heartbeat. The server counted the heartbeat no
+    /// earlier than `held` after it was sent, so the session lives at least until then plus `ttl`.
+    /// A late response to an older heartbeat never moves the deadline back.
     fn extend(&mut self, sent: Instant, held: Duration, ttl: Duration) {
         let deadline = sent + held + ttl.mul_f64(LIFETIME_SHARE);
         self.at = Some(self.at.map_or(deadline, |known| known.max(deadline)));
@@ -56,8 +56,8 @@ impl SelfFence {
         Self { deadline: Mutex::new(FenceDeadline::default()), changed: watch::Sender::new(0) }
     }
 
-    /// Extends the fence: the control plane accepted a heartbeat that was sent at `sent`, and held it
-    /// for `held` before it counted.
+    /// Extends the fence: the control plane accepted a heartbeat that was sent at `sent`, and held
+    /// it for `held` before it counted.
     pub fn extend(&self, sent: Instant, held: Duration, ttl: Duration) {
         self.lock().extend(sent, held, ttl);
         self.notify_waiters();
@@ -79,6 +79,7 @@ impl SelfFence {
         if self.is_open() {
             return;
         }
+        // Subscribed before the check, so that a change in between is not missed.
         let mut changed = self.changed.subscribe();
         while !self.is_open() {
             if changed.changed().await.is_err() {
@@ -94,6 +95,7 @@ impl SelfFence {
             let Some(deadline) = self.lock().at.filter(|deadline| Instant::now() < *deadline) else {
                 return;
             };
+            // Either way the deadline is read again: a heartbeat may have extended it meanwhile.
             tokio::select! {
                 () = sleep_until(deadline) => {}
                 _ = changed.changed() => {}

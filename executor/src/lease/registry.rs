@@ -105,8 +105,8 @@ impl LeaseRegistry {
     ///
     /// Both happen under one lock: a heartbeat that named the call as settled without listing its
     /// grants would give them back. Returns one handle per new lease. A lease that is already held
-    /// (the response was repeated) gets no second handle, and a response to an old session gets none
-    /// at all.
+    /// (the response was repeated) gets no second handle, and a response to an old session gets
+    /// none at all.
     pub fn settle_acquire(
         self: &Arc<Self>,
         session: Uuid,
@@ -120,6 +120,7 @@ impl LeaseRegistry {
         let granted_at = Instant::now();
         let mut handles = Vec::new();
         for (id, token) in grants {
+            // A repeated response: the first one started the attempt.
             if state.leases.contains_key(&id) {
                 continue;
             }
@@ -213,9 +214,10 @@ impl LeaseHandle {
         self.commands.clone()
     }
 
-    /// Records the request that the next heartbeats report. A dead letter shows it, so `url` must not
-    /// contain the query or credentials.
+    /// Records the request that the next heartbeats report. A dead letter shows it, so `url` must
+    /// not contain the query or credentials.
     pub fn record_request(&self, method: &str, url: impl AsRef<str>) {
+        // Missing after the session was lost: the attempt has not noticed yet.
         if let Some(lease) = self.registry.lock().leases.get_mut(&self.id) {
             lease.last_request.clear();
             lease.last_request.extend([method, " ", url.as_ref()]);

@@ -43,6 +43,8 @@ impl SlotPool {
 
     /// Waits until a slot is free, without taking it.
     pub async fn wait_free(&self) {
+        // The permit is dropped at once. An error would mean a closed semaphore, and this one never
+        // is.
         let _ = self.free.acquire().await;
     }
 }

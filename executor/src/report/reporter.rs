@@ -146,10 +146,13 @@ impl ReportCalls {
 
     async fn complete(self, items: Vec<wire::CompleteItem>) -> Result<Vec<wire::ItemResult>, Status> {
         let session = self.current_session()?;
+        // The call could acquire the next leases, too. The intake does that, because it owns the
+        // slots.
         let request = wire::CompleteRequest { items, acquire: None };
         let result = self.control.complete(&session, request).await;
         let wire::CompleteResponse { results, announcements, acquired: _ } =
             self.check_session(&session, result)?;
+        // The ends just committed. The next heartbeat would hand them over as well, only later.
         self.announcer.announce(announcements);
         Ok(results)
     }

@@ -50,6 +50,7 @@ async fn run(services: &RunnerServices, attempt: GrantedAttempt) {
     let seq = grant.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.seq);
     let saved = grant.checkpoint.as_ref().and_then(|checkpoint| checkpoint.saved.clone());
     let mut writer = CheckpointWriter::new(services.reporter.clone(), &lease, seq, saved.as_ref());
+    // Granted while the drain began: released before anything of it is visible.
     if services.hand_back.is_cancelled() {
         let exit = AttemptExit::Release(ReleaseReason::NeverStarted);
         finish_attempt(&mut writer, &lease, None, exit).await;
@@ -67,6 +68,7 @@ async fn run(services: &RunnerServices, attempt: GrantedAttempt) {
     };
     let PreparedAttempt { machine, agent, started } = prepared;
     tracing::info!(resumed = writer.is_resumed(), "attempt started");
+    // The loop owns machine and writer while it runs, and returns them for the final report.
     let mut attempt_loop = AttemptLoop::new(services, &lease, agent, machine, writer);
     attempt_loop.send_started(&started);
     let exit = attempt_loop.run(cancel).await;

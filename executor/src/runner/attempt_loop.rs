@@ -7,9 +7,8 @@
 use std::pin::pin;
 use std::time::Duration;
 
-use orchid_engine::{CurrentTime, EmitId, ExecutionFinish, Input, Machine, Message, Output, StopReason};
+use orchid_engine::{CurrentTime, ExecutionFinish, Input, Machine, Message, Output, StopReason};
 use orchid_kit::clock;
-use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::convert::{ReleaseReason, ReportOutcome};
@@ -19,17 +18,12 @@ use crate::report::ReportsClosed;
 use crate::runner::checkpoint_timer::CheckpointTimer;
 use crate::runner::checkpoint_writer::CheckpointWriter;
 use crate::runner::exit::{AttemptExit, system_failure};
+use crate::runner::message_flow::MessageFlow;
 use crate::runner::requests::RequestSet;
 use crate::runner::services::RunnerServices;
 use crate::runner::timers::EngineTimers;
-use crate::sink::{DeliveryOutcome, DeliveryReport, DeliveryTicket, MAX_IN_FLIGHT, Outbox, SendError};
+use crate::sink::{DeliveryReport, MAX_IN_FLIGHT};
 
-/// Ticket id of the started event, which no message of the engine has. Its delivery is not awaited.
-const STARTED_ID: u64 = u64::MAX;
-/// Capacity for the delivery reports of all messages in flight and of the started event.
-const REPORT_CAPACITY: usize = MAX_IN_FLIGHT + 1;
-/// Longest wait before trying a full producer queue again, if it does not signal room earlier.
-const FULL_QUEUE_WAIT: Duration = Duration::from_millis(50);
 /// Longest wait for acknowledgements while draining. The producer itself gives up after this time.
 const DRAIN_SINK_TIMEOUT: Duration = Duration::from_secs(5);
 /// Parking time of an execution that ended while Kafka was unavailable.
@@ -45,15 +39,11 @@ pub(crate) struct AttemptLoop<'a> {
     writer: CheckpointWriter,
     /// Zero of the monotonic clock that the engine sees.
     started_at: Instant,
-    outbox: Outbox,
-    tickets: mpsc::Sender<DeliveryReport>,
-    reports: mpsc::Receiver<DeliveryReport>,
+    messages: MessageFlow,
     requests: RequestSet,
     timers: EngineTimers,
     checkpoint_timer: CheckpointTimer,
-    /// Set while the producer's queue is full: the time to try it again.
-    queue_full_until: Option<Instant>,
-    /// Whether the fence was closed when last checked.
+    /// True if the fence was closed when last checked.
     is_paused: bool,
     is_draining: bool,
     /// The engine knows of the cancel. It may continue for a while, to cancel a job of an upstream.
@@ -70,7 +60,6 @@ impl<'a> AttemptLoop<'a> {
         machine: Machine,
         writer: CheckpointWriter,
     ) -> Self {
-        let (tickets, reports) = mpsc::channel(REPORT_CAPACITY);
         let started_at = Instant::now();
         Self {
             services,
@@ -79,13 +68,10 @@ impl<'a> AttemptLoop<'a> {
             machine,
             writer,
             started_at,
-            outbox: Outbox::new(started_at),
-            tickets,
-            reports,
+            messages: MessageFlow::new(started_at),
             requests: RequestSet::default(),
             timers: EngineTimers::default(),
             checkpoint_timer: CheckpointTimer::default(),
-            queue_full_until: None,
             is_paused: false,
             is_draining: false,
             is_cancelling: false,
@@ -103,8 +89,7 @@ impl<'a> AttemptLoop<'a> {
         if !self.services.fence.is_open() {
             return;
         }
-        let ticket = DeliveryTicket { id: STARTED_ID, to: self.tickets.clone() };
-        if let Err(error) = self.services.sink.send(started, ticket) {
+        if let Err(error) = self.messages.send_started(&self.services.sink, started) {
             tracing::debug!(%error, "started event not sent");
         }
     }
@@ -116,8 +101,8 @@ impl<'a> AttemptLoop<'a> {
         let mut commands = self.lease.commands();
         let mut fence = self.services.fence.changes();
         let mut arrived = Vec::with_capacity(MAX_IN_FLIGHT);
-        // One timer for everything. Re-arming it is costly, and most turns wait for the same deadline
-        // as the one before, so it is re-armed only when it fires or must fire earlier.
+        // One timer for everything. Re-arming it is costly, and most turns wait for the same
+        // deadline as the one before, so it is re-armed only when it fires or must fire earlier.
         let mut alarm = pin!(sleep_until(self.next_wake()));
         loop {
             self.work();
@@ -148,14 +133,14 @@ impl<'a> AttemptLoop<'a> {
                     self.is_draining = true;
                     self.stop(StopReason::Drain);
                 }
-                _ = self.reports.recv_many(&mut arrived, MAX_IN_FLIGHT) => {
+                () = self.messages.receive_reports(&mut arrived) => {
                     for report in arrived.drain(..) {
                         self.delivered(report);
                     }
                 }
                 input = self.requests.next() => self.step(input),
-                () = self.services.sink.room().notified(), if self.queue_full_until.is_some() => {
-                    self.queue_full_until = None;
+                () = self.services.sink.room().notified(), if self.messages.is_queue_full() => {
+                    self.messages.queue_has_room();
                 }
                 _ = fence.changed() => {}
                 () = &mut alarm => {}
@@ -179,7 +164,7 @@ impl<'a> AttemptLoop<'a> {
     fn check_fence(&mut self, now: Instant) {
         let is_open = self.services.fence.is_open();
         if is_open && self.is_paused {
-            self.outbox.resumed(now);
+            self.messages.resumed(now);
         }
         if self.is_paused == is_open {
             tracing::warn!(paused = !is_open, "fence changed");
@@ -194,49 +179,32 @@ impl<'a> AttemptLoop<'a> {
     }
 
     fn produce(&mut self, now: Instant) {
-        if self.queue_full_until.is_some_and(|until| now < until) {
-            return;
-        }
-        self.queue_full_until = None;
-        while let Some((id, message)) = self.outbox.next(now) {
-            let ticket = DeliveryTicket { id: id.0, to: self.tickets.clone() };
-            match self.services.sink.send(message, ticket) {
-                Ok(()) => self.outbox.sent(id),
-                Err(SendError::Full) => {
-                    self.queue_full_until = Some(now + FULL_QUEUE_WAIT);
-                    return;
-                }
-                Err(SendError::TooLarge) => self.refuse(id),
-                Err(error @ SendError::Refused(_)) => {
-                    tracing::warn!(%error, "message not sent: retrying");
-                    self.outbox.not_sent(now);
-                    return;
-                }
-            }
+        while let Some(refused) = self.messages.produce(&self.services.sink, now) {
+            self.step(refused);
         }
     }
 
     fn start_requests(&mut self) {
-        while !self.outbox.is_full() && self.requests.start_next(&self.agent, self.lease) {}
+        while !self.messages.is_full() && self.requests.start_next(&self.agent, self.lease) {}
     }
 
     /// Stops the attempt, to be parked, when Kafka has acknowledged nothing for too long.
     fn check_stall(&mut self, now: Instant) {
-        if self.outbox.stalled_at(self.sink_timeout()).is_none_or(|stalled| now < stalled) {
+        if self.messages.stalled_at(self.sink_timeout()).is_none_or(|stalled| now < stalled) {
             return;
         }
         tracing::warn!("kafka acknowledges nothing: the execution parks");
         if self.exit.is_none() {
             self.stop(StopReason::SinkStalled);
         } else if !matches!(self.exit, Some(AttemptExit::Release(_) | AttemptExit::Park { .. })) {
-            // The execution has ended, but its last messages are not in Kafka: a later attempt resumes
-            // at the last saved state and emits them again.
+            // The execution has ended, but its last messages are not in Kafka: a later attempt
+            // resumes at the last saved state and emits them again.
             self.exit = Some(AttemptExit::Park {
                 not_before: clock::utc_now() + STALLED_PARK,
                 reason: "kafka acknowledges nothing".to_owned(),
             });
         }
-        self.outbox = Outbox::new(now);
+        self.messages.drop_all(now);
     }
 
     /// Returns the time for which Kafka may acknowledge nothing. A drain cannot wait as long.
@@ -258,51 +226,32 @@ impl<'a> AttemptLoop<'a> {
 
     /// Returns the exit once the engine has finished and every message is acknowledged.
     fn take_exit(&mut self) -> Option<AttemptExit> {
-        if self.exit.is_none() || !self.outbox.is_empty() {
+        if self.exit.is_none() || !self.messages.is_empty() {
             return None;
         }
         self.exit.take()
     }
 
     fn next_wake(&self) -> Instant {
-        let stalled = self.outbox.stalled_at(self.sink_timeout()).filter(|_| !self.is_paused);
+        let stalled = self.messages.stalled_at(self.sink_timeout()).filter(|_| !self.is_paused);
         let save = self.checkpoint_timer.due().filter(|_| !self.writer.is_busy() && self.exit.is_none());
-        let times = [self.timers.next(), save, self.outbox.retry_at(), self.queue_full_until, stalled];
+        let times = [self.timers.next(), save, self.messages.retry_at(), stalled];
         let earliest = times.into_iter().flatten().min();
         earliest.unwrap_or_else(|| Instant::now() + IDLE_WAKE)
     }
 
     fn delivered(&mut self, report: DeliveryReport) {
-        let DeliveryReport { id, outcome } = report;
-        if id == STARTED_ID {
-            return;
-        }
-        let emit_id = EmitId(id);
         let now = Instant::now();
-        // The outbox forgets a delivered message, and the engine needs its size.
-        let size = self.outbox.size(emit_id).unwrap_or_default();
-        if !self.outbox.delivered(emit_id, &outcome, now) {
-            return;
-        }
-        match outcome {
-            DeliveryOutcome::Acked => {
+        if let Some(input) = self.messages.delivered(report, now) {
+            if matches!(input, Input::MessageAcked { .. }) {
                 self.checkpoint_timer.acknowledged(now);
-                self.step(Input::MessageAcked { emit_id });
             }
-            DeliveryOutcome::TooLarge => self.step(Input::MessageRefused { emit_id, size }),
-            DeliveryOutcome::Unknown(_) => {}
+            self.step(input);
         }
     }
 
-    /// Tells the engine that a message can never be sent.
-    fn refuse(&mut self, emit_id: EmitId) {
-        if let Some(size) = self.outbox.remove(emit_id) {
-            self.step(Input::MessageRefused { emit_id, size });
-        }
-    }
-
-    /// Cancels once. Heartbeats repeat the command until the attempt has ended, and an execution that
-    /// was granted to be cancelled receives it, too.
+    /// Cancels once. Heartbeats repeat the command until the attempt has ended, and an execution
+    /// that was granted to be cancelled receives it, too.
     fn cancel(&mut self) {
         if !self.is_cancelling {
             self.is_cancelling = true;
@@ -327,7 +276,7 @@ impl<'a> AttemptLoop<'a> {
     fn carry_out(&mut self, output: Output, now: Instant) {
         match output {
             Output::Fetch { try_id, request } => self.requests.queue_fetch(try_id, request),
-            Output::Emit { emit_id, message } => self.outbox.push(emit_id, message, now),
+            Output::Emit { emit_id, message } => self.messages.push(emit_id, message, now),
             Output::StartTimer { timer_id, delay } => self.timers.add(timer_id, now + delay),
             Output::ReadBody { try_id } => self.requests.queue_read(try_id),
             Output::Discard { try_id } => self.requests.discard(try_id),

@@ -1,8 +1,8 @@
 //! Sends an attempt's checkpoints to the control plane.
 //!
-//! Only one call is in flight at a time: the control plane ignores a checkpoint with a lower seq than
-//! the last, so a call that was overtaken would lose its changes. The engine hands out only what Kafka
-//! has acknowledged, so nothing else is ever saved.
+//! Only one call is in flight at a time: the control plane ignores a checkpoint with a lower seq
+//! than the last, so a call that was overtaken would lose its changes. The engine hands out only
+//! what Kafka has acknowledged, so nothing else is ever saved.
 
 use std::time::Duration;
 
@@ -82,15 +82,17 @@ impl CheckpointWriter {
         outcome
     }
 
-    /// Creates the item of the next call: the new checkpoint, or the last resume state again if there
-    /// is no new one.
+    /// Creates the item of the next call: the new checkpoint, or the last resume state again if
+    /// there is no new one.
     pub(crate) fn next_item(&mut self, checkpoint: Option<Checkpoint>) -> wire::CheckpointItem {
+        // Also without a new checkpoint: the control plane ignores a call that repeats a seq.
         self.seq += 1;
         let header = CheckpointHeader {
             lease_token: self.lease_token.clone(),
             seq: self.seq,
             running: self.running(),
         };
+        // An item without a resume state would say that this attempt has saved nothing.
         let Some(checkpoint) = checkpoint else {
             return repeated_checkpoint_item(&header, self.resume_state.clone(), self.progress.clone());
         };

@@ -14,7 +14,7 @@ pub(crate) enum AttemptExit {
     Park {
         /// Earliest time to continue.
         not_before: DateTime<Utc>,
-        /// What the execution waits for, for people.
+        /// Reason for people: the thing that the execution waits for.
         reason: String,
     },
     /// The execution continues at once on another executor.

@@ -11,8 +11,8 @@ use crate::report::ReportsClosed;
 use crate::runner::checkpoint_writer::CheckpointWriter;
 use crate::runner::exit::{AttemptExit, system_failure};
 
-/// Reports how the attempt ended. Returns once there is a response, or without one when the lease is
-/// lost.
+/// Reports how the attempt ended. Returns once there is a response, or without one when the lease
+/// is lost.
 pub(crate) async fn finish_attempt(
     writer: &mut CheckpointWriter,
     lease: &LeaseHandle,
@@ -58,7 +58,8 @@ async fn report_exit(
     }
 }
 
-/// Ends the execution as failed, at the last saved resume state, because its real report was refused.
+/// Ends the execution as failed, at the last saved resume state, because its real report was
+/// refused.
 async fn fail_refused_report(writer: &mut CheckpointWriter, detail: String) -> Result<(), ReportsClosed> {
     tracing::error!(detail, "report refused: the execution fails");
     match send(writer, None, system_failure("REPORT_REFUSED", detail)).await? {

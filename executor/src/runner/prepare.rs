@@ -80,6 +80,7 @@ pub(crate) async fn prepare(
             body_max_bytes: session.limits.max_body_bytes,
         },
         trace,
+        // Randomness is an input of the engine, so that runs can be replayed.
         seed: rand::random(),
         time_used: grant.ran,
     };
@@ -102,6 +103,7 @@ async fn fetch_persisted(
                 return PersistedState::try_from(response)
                     .map_err(|error| PrepareError::cannot_start("CONTEXT_UNREADABLE", error));
             }
+            // The lease is held meanwhile, so there is no reason to give up before it is lost.
             Err(status) if is_retryable(&status) => {
                 let lost = commands.wait_for(|command| *command == LeaseCommand::Lost);
                 if tokio::time::timeout(backoff.next_delay(), lost).await.is_ok() {
@@ -120,8 +122,8 @@ async fn fetch_persisted(
     }
 }
 
-/// Returns the trace context for messages: that of the current span. Where spans are not recorded, a
-/// random span id within the trigger's trace.
+/// Returns the trace context for messages: that of the current span. Where spans are not recorded,
+/// a random span id within the trigger's trace.
 fn trace_context(trigger: Option<Traceparent>) -> TraceContext {
     let traceparent = telemetry::current_traceparent().unwrap_or_else(|| {
         let random = Traceparent::random();

@@ -59,6 +59,7 @@ impl RequestSet {
             QueuedStep::Fetch(try_id, _) | QueuedStep::Read(try_id) => *try_id != discarded,
         });
         self.open_bodies.remove(&discarded);
+        // The aborted future stays in `in_flight` until polled, and then yields `Aborted`.
         if let Some(handle) = self.abort_handles.remove(&discarded) {
             handle.abort();
         }
@@ -93,6 +94,7 @@ impl RequestSet {
                     }
                     return input;
                 }
+                // Discarded: the engine expects nothing.
                 Some(Err(Aborted)) => {}
                 None => std::future::pending().await,
             }
@@ -177,7 +179,8 @@ mod tests {
     use crate::fetch::{AddressGuard, Fetcher, Transport};
     use crate::lease::{LeaseRegistry, SelfFence};
 
-    /// The parts of an attempt that requests need, and an upstream whose connections the test holds.
+    /// The parts of an attempt that requests need, and an upstream whose connections the test
+    /// holds.
     struct TestHarness {
         agent: FetchAgent,
         lease: LeaseHandle,

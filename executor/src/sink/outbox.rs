@@ -56,8 +56,8 @@ impl Outbox {
         self.waiting.insert(id, message);
     }
 
-    /// Returns the next message to send, or `None` while there is none, too many are in flight, or a
-    /// failure has to settle first.
+    /// Returns the next message to send, or `None` while there is none, too many are in flight, or
+    /// a failure has to settle first.
     pub fn next(&self, now: Instant) -> Option<(EmitId, &Message)> {
         let may_send = match self.retry_from {
             None => self.in_flight.len() < MAX_IN_FLIGHT,
@@ -66,6 +66,7 @@ impl Outbox {
         if !may_send {
             return None;
         }
+        // Emit ids ascend, so the map's order is the order of emission.
         self.waiting.first_key_value().map(|(id, message)| (*id, message))
     }
 
@@ -91,6 +92,7 @@ impl Outbox {
                 self.last_progress = now;
                 true
             }
+            // Goes back to its place in the order, before everything newer that waits.
             DeliveryOutcome::Unknown(_) => {
                 self.waiting.insert(id, message);
                 self.retry_from = Some(now + RETRY_DELAY);
@@ -126,7 +128,8 @@ impl Outbox {
         self.retry_from.filter(|_| self.in_flight.is_empty() && !self.waiting.is_empty())
     }
 
-    /// Returns the time from which the sink counts as stalled if nothing is acknowledged until then.
+    /// Returns the time from which the sink counts as stalled if nothing is acknowledged until
+    /// then.
     pub fn stalled_at(&self, timeout: Duration) -> Option<Instant> {
         (!self.is_empty()).then(|| self.last_progress + timeout)
     }

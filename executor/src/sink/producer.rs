@@ -1,4 +1,5 @@
-//! The Kafka producer: idempotent, acknowledged by all in-sync replicas, bounded in memory and time.
+//! The Kafka producer: idempotent, acknowledged by all in-sync replicas, bounded in memory and
+//! time.
 //!
 //! Each message comes with a ticket. A delivery report returns through the ticket, from the
 //! producer's own thread. The producer does not repeat a message once it has timed out: whether the
@@ -24,8 +25,8 @@ use crate::sink::delivery::{DeliveryOutcome, DeliveryReport, DeliveryTicket};
 const MESSAGE_TIMEOUT_MS: u32 = 5_000;
 const QUEUE_MESSAGES: u32 = 100_000;
 const QUEUE_KIB: u32 = 64 * 1024;
-/// Room in a batch for the protocol's own framing. A batch larger than the broker's limit is rejected
-/// as a whole, together with its small messages.
+/// Room in a batch for the protocol's own framing. A batch larger than the broker's limit is
+/// rejected as a whole, together with its small messages.
 const BATCH_OVERHEAD_BYTES: usize = 8 * 1024;
 const LINGER_MS: u32 = 5;
 /// Least time between two logged warnings of the Kafka client.
@@ -67,6 +68,7 @@ impl MessageSink {
         let producer = ClientConfig::new()
             .set("bootstrap.servers", settings.brokers.join(","))
             .set("client.id", "orchid-executor")
+            // Retries inside the client neither duplicate nor reorder messages.
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("compression.type", "lz4")
@@ -163,8 +165,8 @@ struct ProducerCallbacks {
 }
 
 impl ClientContext for ProducerCallbacks {
-    // The client repeats its log lines several times a second while brokers are away. Everything that
-    // matters also arrives in `error`.
+    // The client repeats its log lines several times a second while brokers are away. Everything
+    // that matters also arrives in `error`.
     fn log(&self, _level: RDKafkaLogLevel, facility: &str, text: &str) {
         tracing::debug!(facility, text, "kafka client");
     }

@@ -43,8 +43,8 @@ async fn ca_of_a_config_is_trusted_by_that_config_only() {
 async fn server_that_asks_receives_the_client_certificate() {
     let (authority, clients, others) =
         (Authority::new("servers"), Authority::new("clients"), Authority::new("others"));
-    // In TLS 1.3 the server refuses only after the handshake. By then HTTP/2 reports just the text of
-    // the alert, not the TLS error.
+    // In TLS 1.3 the server refuses only after the handshake. By then HTTP/2 reports just the text
+    // of the alert, not the TLS error.
     for (protocols, kind) in [(&[][..], FetchErrorKind::Tls), (&["h2"], FetchErrorKind::Broken)] {
         let server = TlsServer::start(&authority, Some(&clients), protocols).await;
         for own in [None, client_certificate(others.client())] {

@@ -1,6 +1,6 @@
-//! One HTTP try over a real socket: bodies are bounded and decoded, errors are classified, redirects
-//! and addresses are guarded, cookies stay within their attempt, and requests use the config's
-//! transport.
+//! One HTTP try over a real socket: bodies are bounded and decoded, errors are classified,
+//! redirects and addresses are guarded, cookies stay within their attempt, and requests use the
+//! config's transport.
 
 #![expect(
     clippy::unwrap_used,

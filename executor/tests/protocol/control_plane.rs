@@ -1,5 +1,5 @@
-//! A scripted control plane: it grants what the test queues, records every call, and loses responses
-//! on demand.
+//! A scripted control plane: it grants what the test queues, records every call, and loses
+//! responses on demand.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -4,12 +4,13 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use orchid_executor::app::App;
 use orchid_executor::settings::Settings;
 use orchid_kit::servers::RedisServer;
 use orchid_kit::settings::SettingsSources;
+use orchid_kit::stall::StallDetector;
 use orchid_proto::executor::v1 as wire;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::message::{Headers as _, Message as _};
@@ -20,7 +21,6 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::control_plane::{ControlPlane, POOL_TOKEN, STREAM};
@@ -108,19 +108,17 @@ impl Harness {
         }
     }
 
-    /// Waits until `count` executions have completed. Fails when no further one completes for a while.
+    /// Waits until `count` executions have completed. Fails when no further one completes for a
+    /// while.
     pub(crate) async fn completed(&self, count: usize) {
-        let mut progress = (0, Instant::now());
+        let mut detector = StallDetector::new(STALL_TIMEOUT, Instant::now());
         loop {
             let completed = self.control_plane.state().completes.len();
             if completed >= count {
                 return;
             }
-            if completed > progress.0 {
-                progress = (completed, Instant::now());
-            }
             assert!(
-                progress.1.elapsed() < STALL_TIMEOUT,
+                !detector.stalled(Instant::now(), completed),
                 "{completed} of {count} executions completed, and no further one within {} s",
                 STALL_TIMEOUT.as_secs()
             );
@@ -160,18 +158,19 @@ impl Harness {
 
 /// Repeats `check` until it returns a value. `what` names the expected event in the failure.
 pub(crate) async fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + STALL_TIMEOUT;
+    let mut detector = StallDetector::new(STALL_TIMEOUT, Instant::now());
     loop {
         if let Some(value) = check() {
             return value;
         }
-        assert!(Instant::now() < deadline, "{what}: not within {} s", STALL_TIMEOUT.as_secs());
+        // The detector also counts checks, so that a machine that checks slowly waits longer.
+        assert!(!detector.stalled(Instant::now(), ()), "{what}: not within {} s", STALL_TIMEOUT.as_secs());
         tokio::time::sleep(CHECK_INTERVAL).await;
     }
 }
 
-/// An upstream that serves pages of two rows, `{"page": n, "items": [...]}`. GET responses are delayed
-/// by `delay_ms`.
+/// An upstream that serves pages of two rows, `{"page": n, "items": [...]}`. GET responses are
+/// delayed by `delay_ms`.
 pub(crate) struct Upstream {
     pub(crate) url: String,
     pub(crate) delay_ms: Arc<AtomicU64>,
@@ -290,7 +289,8 @@ impl KafkaBroker {
             while next < end {
                 let message = match consumer.poll(Duration::from_secs(5)).expect("a message in time") {
                     Ok(message) => message,
-                    // The client reports this once after the broker was down, and reconnects by itself.
+                    // The client reports this once after the broker was down, and reconnects by
+                    // itself.
                     Err(error)
                         if matches!(
                             error.rdkafka_error_code(),

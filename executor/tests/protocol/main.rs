@@ -1,5 +1,5 @@
-//! The executor's side of the lease protocol, against a scripted control plane that loses responses on
-//! demand.
+//! The executor's side of the lease protocol, against a scripted control plane that loses responses
+//! on demand.
 
 #![expect(
     clippy::unwrap_used,
@@ -348,8 +348,8 @@ async fn cancel_reaches_the_upstream_before_the_execution_ends() {
     harness.control_plane.state().ready.extend([parked.clone(), polling.clone()]);
     let app = harness.executor("").await;
     eventually("two parks", || (harness.control_plane.state().parks.len() == 2).then_some(())).await;
-    // The first is not leased when it is cancelled: it is granted again for the cancel alone. The second
-    // receives the cancel while it polls.
+    // The first is not leased when it is cancelled: it is granted again for the cancel alone. The
+    // second receives the cancel while it polls.
     harness.upstream.delay_ms.store(60_000, Ordering::Relaxed);
     let park_of = |grant: &wire::LeaseGrant| {
         let of_grant =

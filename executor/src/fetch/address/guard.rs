@@ -1,7 +1,7 @@
 //! The address guard: which IP addresses plans may reach.
 //!
-//! It checks literals in URLs, and every address that the connector is about to connect to. It never
-//! resolves a name and never sees the path of a URL.
+//! It checks literals in URLs, and every address that the connector is about to connect to. It
+//! never resolves a name and never sees the path of a URL.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -108,8 +108,8 @@ fn refused_v6(address: Ipv6Addr) -> Option<&'static str> {
     refused.map(|(_, _, kind)| *kind)
 }
 
-/// Returns the IPv4 address that is embedded in an IPv6 address: mapped (`::ffff:a.b.c.d`), compatible
-/// (`::a.b.c.d`), translated (`::ffff:0:a.b.c.d`), NAT64 (`64:ff9b::a.b.c.d`), 6to4
+/// Returns the IPv4 address that is embedded in an IPv6 address: mapped (`::ffff:a.b.c.d`),
+/// compatible (`::a.b.c.d`), translated (`::ffff:0:a.b.c.d`), NAT64 (`64:ff9b::a.b.c.d`), 6to4
 /// (`2002:aabb:ccdd::`), Teredo (`2001:0:…`, with the client's address inverted) and ISATAP
 /// (`…:0:5efe:a.b.c.d`).
 fn embedded_v4(address: IpAddr) -> Option<Ipv4Addr> {
@@ -117,7 +117,8 @@ fn embedded_v4(address: IpAddr) -> Option<Ipv4Addr> {
     let s = v6.segments();
     let last = v4_of(s[6], s[7]);
     match s {
-        // `::` and `::1` look like compatible addresses, but have meanings of their own in REFUSED_V6.
+        // `::` and `::1` look like compatible addresses, but have meanings of their own in
+        // REFUSED_V6.
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => None,
         [0, 0, 0, 0, 0, 0xffff | 0, _, _] | [0, 0, 0, 0, 0xffff, 0, _, _] => Some(last),
         [0x64, 0xff9b, 0, 0, 0, 0, _, _] => Some(last),

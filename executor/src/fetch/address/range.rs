@@ -22,8 +22,8 @@ impl AddressRange {
         Self { base, length }
     }
 
-    /// Returns whether the address is in the range. A range of one family contains no address of the
-    /// other.
+    /// Returns whether the address is in the range. A range of one family contains no address of
+    /// the other.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.base, address) {
             (IpAddr::V4(base), IpAddr::V4(address)) => {

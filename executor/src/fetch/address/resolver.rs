@@ -37,6 +37,7 @@ impl Resolve for GuardedResolver {
                     Err(refusal) => refused = Some(refusal),
                 }
             }
+            // Of a name with public and private addresses, only the public ones are connected to.
             match refused {
                 Some(refusal) if allowed.is_empty() => Err(refusal.into()),
                 None if allowed.is_empty() => Err(io::Error::from(io::ErrorKind::NotFound).into()),

@@ -6,12 +6,12 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
-/// The chunks of a body. Errors are a [`FetchError`](orchid_engine::FetchError) inside an I/O error,
-/// so that they pass unchanged through decoders, which know only I/O errors.
+/// The chunks of a body. Errors are a [`FetchError`](orchid_engine::FetchError) inside an I/O
+/// error, so that they pass unchanged through decoders, which know only I/O errors.
 pub(crate) type ByteChunks = BoxStream<'static, io::Result<Bytes>>;
 
-/// Returns the first `count` bytes, or fewer if the body ends earlier, and the chunks including these
-/// bytes.
+/// Returns the first `count` bytes, or fewer if the body ends earlier, and the chunks including
+/// these bytes.
 pub(crate) async fn peek(mut chunks: ByteChunks, count: usize) -> io::Result<(Vec<u8>, ByteChunks)> {
     let mut seen: Vec<io::Result<Bytes>> = Vec::new();
     let mut start = BytesMut::with_capacity(count);

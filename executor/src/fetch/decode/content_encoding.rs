@@ -51,8 +51,8 @@ impl BodyDecoding {
 
     /// Determines the decoding of a response.
     ///
-    /// `decompress`, the plan's setting, describes the data that the plan asks for. An error response
-    /// of the upstream is therefore decoded as if the plan set nothing.
+    /// `decompress`, the plan's setting, describes the data that the plan asks for. An error
+    /// response of the upstream is therefore decoded as if the plan set nothing.
     ///
     /// # Errors
     ///
@@ -107,7 +107,8 @@ fn content_codings(headers: &HeaderMap) -> Result<Vec<ContentCoding>, String> {
                         "content-encoding {unsupported:?} is not supported; gzip, deflate, br and zstd are"
                     ));
                 }
-                // `identity`, and names that are no codings: servers send `utf-8`, `none` or `binary`.
+                // `identity`, and names that are no codings: servers send `utf-8`, `none` or
+                // `binary`.
                 _ => None,
             });
         }

@@ -12,7 +12,8 @@ use tokio::io::{AsyncRead, ReadBuf};
 /// Decoded size from which on [`MAX_RATIO`] applies. Smaller bodies are harmless at any ratio.
 const RATIO_FREE_BYTES: u64 = 1 << 20;
 /// Most decoded bytes per received byte. Ordinary text compresses 3 to 20 times, columns of equal
-/// values up to 100 times. A bomb of zeros reaches 1000 times with gzip, and far more with the others.
+/// values up to 100 times. A bomb of zeros reaches 1000 times with gzip, and far more with the
+/// others.
 const MAX_RATIO: u64 = 200;
 
 /// Counts received and decoded bytes, and fails when there are too many. Clones share the count of
@@ -41,6 +42,8 @@ impl SizeLimit {
             return Err(self.too_large("stopped while decompressing"));
         }
         let received = self.received.load(Ordering::Relaxed);
+        // Counts what arrived so far, not what the decoder consumed. The buffers between them are
+        // small.
         if total > RATIO_FREE_BYTES && total > received.saturating_mul(MAX_RATIO) {
             let message =
                 format!("the body decompresses to more than {MAX_RATIO} times its {received} bytes");

@@ -1,7 +1,7 @@
 //! Decodes a body chunk by chunk.
 //!
-//! Only a window of each coding is held in memory. A body that grows beyond its limit fails while it
-//! decompresses, and a truncated body is an error, never a shorter body.
+//! Only a window of each coding is held in memory. A body that grows beyond its limit fails while
+//! it decompresses, and a truncated body is an error, never a shorter body.
 
 use std::io;
 
@@ -101,6 +101,7 @@ async fn decode_coding(
 
 fn gunzip(chunks: ByteChunks, limit: SizeLimit) -> ByteChunks {
     let mut decoder = GzipDecoder::new(StreamReader::new(chunks));
+    // Files that were concatenated, such as rotated logs, are one body.
     decoder.multiple_members(true);
     limited(decoder, "gzip", limit)
 }

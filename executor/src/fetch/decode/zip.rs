@@ -1,9 +1,9 @@
 //! Reads a zip archive that contains one file, as a stream.
 //!
-//! Folders are skipped, and the file is checked against its checksum. The reader uses the file's local
-//! header and never the directory at the archive's end, so that an archive of any size passes through
-//! in constant memory. A file that needs the directory, because it is stored without its length, is an
-//! error. The format is PKWARE's APPNOTE 6.3.10, sections 4.3.7 to 4.3.12 and 4.5.3.
+//! Folders are skipped, and the file is checked against its checksum. The reader uses the file's
+//! local header and never the directory at the archive's end, so that an archive of any size passes
+//! through in constant memory. A file that needs the directory, because it is stored without its
+//! length, is an error. The format is PKWARE's APPNOTE 6.3.10, sections 4.3.7 to 4.3.12 and 4.5.3.
 
 use std::io;
 
@@ -158,6 +158,7 @@ impl ZipArchive {
             FileData::Stored(data) => data.read_buf(&mut chunk).await?,
             FileData::Deflated(data) => data.read_buf(&mut chunk).await?,
         };
+        // The buffer has capacity, so an empty chunk means the end of the data.
         if chunk.is_empty() {
             return Ok(None);
         }
@@ -173,6 +174,7 @@ impl ZipArchive {
             FileData::Stored(data) => data.into_inner().into_inner(),
             FileData::Deflated(data) => data.into_inner().into_inner(),
         };
+        // The data descriptor replaces the zeros of the header.
         let (crc, bytes) = if header.has_descriptor() {
             self.descriptor(&mut reader, decoded_bytes).await?
         } else {
@@ -191,8 +193,8 @@ impl ZipArchive {
 
     /// Reads the data descriptor, which holds checksum and length behind the data.
     ///
-    /// Its signature is optional, and its lengths have 4 or 8 bytes without saying which. They are 4
-    /// bytes long if they then match the data and are followed by another entry.
+    /// Its signature is optional, and its lengths have 4 or 8 bytes without saying which. They are
+    /// 4 bytes long if they then match the data and are followed by another entry.
     async fn descriptor(&self, reader: &mut ArchiveReader, decoded_bytes: u64) -> io::Result<(u32, u64)> {
         let mut crc = [0; 4];
         self.fill(reader, &mut crc).await?;

@@ -1,4 +1,5 @@
-//! Fixed parts of a zip archive: signatures and local file headers (APPNOTE 6.3.10, 4.3.7 and 4.5.3).
+//! Fixed parts of a zip archive: signatures and local file headers (APPNOTE 6.3.10, 4.3.7 and
+//! 4.5.3).
 
 /// Signature of a local file header.
 pub(crate) const FILE_SIGNATURE: [u8; 4] = *b"PK\x03\x04";
