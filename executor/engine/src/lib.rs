@@ -11,10 +11,17 @@ mod body;
 mod checkpoint;
 mod error;
 mod input;
-mod machine;
+mod limits;
 mod output;
+mod page;
+mod program;
 mod progress;
 mod request;
+mod rules;
+mod run;
+mod state;
+mod step;
+mod tree;
 
 pub use attempt::{
     AttemptSpec, CursorKey, CursorKind, ExecutionConfig, ExecutionIdentity, ExecutionLimits, SavedCheckpoint,
@@ -24,14 +31,9 @@ pub use error::{ErrorClass, ExecutionError, StartError};
 pub use input::{
     CurrentTime, EmitId, FetchError, FetchErrorKind, Input, Response, StopReason, TimerId, TryId,
 };
-pub use machine::Machine;
+pub use limits::CANCEL_GRACE;
 pub use message::{Message, Topic};
 pub use output::{Checkpoint, CursorChange, EndStatus, ExecutionEnd, ExecutionFinish, Output};
 pub use progress::{Counts, Progress, Warning};
 pub use request::{BodyStreaming, HostPolicy, HostRefusal, RedirectPolicy, Request};
-
-/// Time that a stopped execution has for cancelling the async jobs that upstreams still work on.
-///
-/// A cancel reaches an executor with the next heartbeat (10 s), and the control plane ends an execution that has not ended
-/// 30 s after the cancel was requested. This bound lies between the two.
-pub const CANCEL_GRACE: std::time::Duration = std::time::Duration::from_secs(15);
+pub use run::Machine;

@@ -1,13 +1,16 @@
-//! Where a run is, as JSON that a later attempt reads: versioned, bounded, and only what the rest of the run looks at.
+//! The JSON documents of a checkpoint: versioned, bounded, and limited to what the rest of the execution reads.
 //!
-//! In: the run's place. Out: bytes, and back. A place that does not read is an error of the system, never a fresh start.
+//! [`resume_state`] says where the execution is, [`finished_values`] holds the results of finished steps. A document that
+//! cannot be read is an error, never a fresh start. Member names are short, since a checkpoint is written every two
+//! seconds; the fields here have the full names.
 
-mod place;
-mod prune;
-
-pub(crate) use place::{
-    ActivePlace, AroundPlace, Carried, CursorPlace, EachPlace, Finished, ItemPlace, JobPhase, JobPlace, Json,
-    Place, PlaceError, PlaceHead, ReachPlace, RowPlace, RowsPlace, SequencePlace, StepPlace, WindowPlace,
-    json, raw, raw_map, unraw,
-};
-pub(crate) use prune::prune;
+pub(crate) mod cancel_scope;
+pub(crate) mod deferred_writes;
+pub(crate) mod error;
+pub(crate) mod finished_values;
+pub(crate) mod json;
+pub(crate) mod loop_parts;
+pub(crate) mod path_observations;
+pub(crate) mod prune;
+pub(crate) mod resume_state;
+pub(crate) mod step_state;

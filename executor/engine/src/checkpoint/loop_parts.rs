@@ -1,0 +1,44 @@
+//! Parts of a loop's state: the page to fetch, the window slice, the watermark.
+
+use serde::{Deserialize, Serialize};
+
+use crate::checkpoint::json::RawJson;
+
+/// The page that a request asks for, as pagination names it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum PageTarget {
+    /// The first page, or any page of a loop without pagination.
+    #[default]
+    #[serde(rename = "start")]
+    First,
+    /// A page number.
+    Page(u64),
+    /// A row offset.
+    Offset(u64),
+    /// A cursor of the upstream, as JSON.
+    Cursor(String),
+    /// An absolute URL.
+    Url(String),
+}
+
+/// The window slice of a loop: its start, and the end of the whole range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WindowState {
+    /// Milliseconds since the Unix epoch.
+    pub(crate) from_ms: i64,
+    /// Milliseconds since the Unix epoch.
+    pub(crate) to_ms: i64,
+}
+
+/// The value from which a step reads, and the furthest value it has read since.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct WatermarkState {
+    pub(crate) item: String,
+    #[serde(rename = "began")]
+    pub(crate) start: RawJson,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) furthest: Option<RawJson>,
+}

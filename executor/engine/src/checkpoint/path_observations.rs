@@ -1,0 +1,53 @@
+//! Observations about the responses of one step, from which warnings are made at the end of the execution.
+
+use serde::{Deserialize, Serialize};
+
+/// Observations about the responses of one step so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PathObservations {
+    /// One entry for each watched expression.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) paths: Vec<PathObservation>,
+    /// A loop went beyond its first page.
+    #[serde(rename = "pages", default, skip_serializing_if = "is_false")]
+    pub(crate) several_pages: bool,
+    /// A page had rows.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) rows: bool,
+    /// A page had rows before its filter, and none after it.
+    #[serde(rename = "filtered", default, skip_serializing_if = "is_false")]
+    pub(crate) all_filtered: bool,
+    /// `stop_on` ended a loop that would have continued.
+    #[serde(rename = "stopped", default, skip_serializing_if = "is_false")]
+    pub(crate) stop_on_needed: bool,
+    /// A loop ended without the help of `stop_on`.
+    #[serde(rename = "ended", default, skip_serializing_if = "is_false")]
+    pub(crate) ended_without_stop_on: bool,
+}
+
+/// Observations about one expression.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PathObservation {
+    /// Some response had the member.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) found: bool,
+    /// Where the path ended in the first response, if it did not lead to a member.
+    #[serde(rename = "broke", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) broken: Option<BrokenPath>,
+}
+
+/// The point at which a path led no further.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct BrokenPath {
+    /// Number of parts of the path that were found.
+    pub(crate) depth: usize,
+    /// Names of the members at that point.
+    pub(crate) members: Vec<String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde requires this signature")]
+fn is_false(value: &bool) -> bool {
+    !*value
+}

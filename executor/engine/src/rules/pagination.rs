@@ -1,0 +1,272 @@
+//! The declared loops: what the next pass sends, and when there is none.
+//!
+//! In: the rules, what the last pass sent, and what came. Out: a [`NextPage`]; nothing is sent here.
+
+use orchid_plan::{Pagination, PaginationKind, Value, find_link, resolve_url};
+
+use crate::checkpoint::loop_parts::PageTarget;
+
+/// What follows a pass, as far as pagination is concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NextPage {
+    Fetch(PageTarget),
+    End {
+        /// The loop would have gone on without `stop_on`.
+        by_stop_on: bool,
+    },
+}
+
+/// What came with a pass.
+pub(crate) struct PageResult<'a> {
+    /// Rows of the page; none where the answer was ignored.
+    pub(crate) rows: Option<u64>,
+    /// The value of `value`, for `cursor` and `next_url`.
+    pub(crate) value: Value,
+    /// All `Link` headers, joined by commas.
+    pub(crate) link: Option<&'a str>,
+    /// The url that was sent.
+    pub(crate) sent_url: &'a str,
+}
+
+/// A pointer that leads nowhere.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PageTargetError {
+    #[error("the next url is no text, but {0}")]
+    NotText(orchid_plan::JsonType),
+    #[error("the next url does not resolve: {0}")]
+    Url(#[from] orchid_plan::ResolveUrlError),
+    #[error("{0}")]
+    Link(#[from] orchid_plan::LinkHeaderError),
+}
+
+/// What follows the pass that sent `sent`.
+pub(crate) fn next(
+    paginate: &Pagination,
+    sent: &PageTarget,
+    came: &PageResult<'_>,
+) -> Result<NextPage, PageTargetError> {
+    match without_stop_on(paginate, sent, came) {
+        Ok(NextPage::Fetch(_)) | Err(_) if stopped(paginate, came) => Ok(NextPage::End { by_stop_on: true }),
+        next => next,
+    }
+}
+
+fn without_stop_on(
+    paginate: &Pagination,
+    sent: &PageTarget,
+    came: &PageResult<'_>,
+) -> Result<NextPage, PageTargetError> {
+    match &paginate.kind {
+        PaginationKind::Page { start, .. } => {
+            let number = match sent {
+                PageTarget::Page(number) => *number,
+                PageTarget::First | PageTarget::Offset(_) | PageTarget::Cursor(_) | PageTarget::Url(_) => {
+                    *start
+                }
+            };
+            Ok(counted(came, |_| PageTarget::Page(number.saturating_add(1))))
+        }
+        PaginationKind::Offset { .. } => {
+            let offset = match sent {
+                PageTarget::Offset(offset) => *offset,
+                PageTarget::First | PageTarget::Page(_) | PageTarget::Cursor(_) | PageTarget::Url(_) => 0,
+            };
+            Ok(counted(came, |rows| PageTarget::Offset(offset.saturating_add(rows))))
+        }
+        PaginationKind::Cursor { .. } if is_missing(&came.value) => Ok(NextPage::End { by_stop_on: false }),
+        PaginationKind::Cursor { .. } => Ok(NextPage::Fetch(PageTarget::Cursor(
+            String::from_utf8_lossy(&came.value.to_json()).into_owned(),
+        ))),
+        PaginationKind::NextUrl { .. } if is_missing(&came.value) => Ok(NextPage::End { by_stop_on: false }),
+        PaginationKind::NextUrl { .. } => {
+            let url = came.value.as_str().ok_or_else(|| PageTargetError::NotText(came.value.json_type()))?;
+            Ok(NextPage::Fetch(PageTarget::Url(resolve_url(came.sent_url, url)?)))
+        }
+        PaginationKind::LinkHeader => {
+            let Some(target) = came.link.map(|link| find_link(link, "next")).transpose()?.flatten() else {
+                return Ok(NextPage::End { by_stop_on: false });
+            };
+            Ok(NextPage::Fetch(PageTarget::Url(resolve_url(came.sent_url, target)?)))
+        }
+    }
+}
+
+/// `page` and `offset` end with a page without rows; an ignored one counts as none, or a missing page would be asked
+/// for again and again.
+fn counted(came: &PageResult<'_>, pointer: impl FnOnce(u64) -> PageTarget) -> NextPage {
+    match came.rows {
+        Some(rows) if rows > 0 => NextPage::Fetch(pointer(rows)),
+        Some(_) | None => NextPage::End { by_stop_on: false },
+    }
+}
+
+fn stopped(paginate: &Pagination, came: &PageResult<'_>) -> bool {
+    let Some(rows) = came.rows else { return false };
+    let asked = match &paginate.kind {
+        PaginationKind::Page { size, .. } => *size,
+        PaginationKind::Offset { size, .. } => Some(*size),
+        PaginationKind::Cursor { .. } | PaginationKind::NextUrl { .. } | PaginationKind::LinkHeader => None,
+    };
+    (paginate.stop_on.empty && rows == 0) || (paginate.stop_on.short && asked.is_some_and(|size| rows < size))
+}
+
+/// Null, "" and false are no pointer.
+fn is_missing(pointer: &Value) -> bool {
+    pointer.is_null() || pointer.as_str() == Some("") || pointer.as_bool() == Some(false)
+}
+
+/// The parameters that pagination adds to a pass.
+pub(crate) fn params(kind: &PaginationKind, sent: &PageTarget) -> Vec<(String, String)> {
+    let mut params = Vec::new();
+    match kind {
+        PaginationKind::Page { param, start, size_param, size } => {
+            let number = if let PageTarget::Page(number) = sent { *number } else { *start };
+            params.push((param.clone(), number.to_string()));
+            if let (Some(name), Some(size)) = (size_param, size) {
+                params.push((name.clone(), size.to_string()));
+            }
+        }
+        PaginationKind::Offset { param, size_param, size } => {
+            let offset = if let PageTarget::Offset(offset) = sent { *offset } else { 0 };
+            params.push((param.clone(), offset.to_string()));
+            if let Some(name) = size_param {
+                params.push((name.clone(), size.to_string()));
+            }
+        }
+        PaginationKind::Cursor { param: Some(param), .. } => {
+            if let Some(text) = cursor_value(sent).and_then(|value| value.to_text()) {
+                params.push((param.clone(), text));
+            }
+        }
+        PaginationKind::Cursor { param: None, .. }
+        | PaginationKind::NextUrl { .. }
+        | PaginationKind::LinkHeader => {}
+    }
+    params
+}
+
+fn cursor_value(pointer: &PageTarget) -> Option<Value> {
+    match pointer {
+        PageTarget::Cursor(json) => Value::parse(json.as_bytes()).ok(),
+        PageTarget::First | PageTarget::Page(_) | PageTarget::Offset(_) | PageTarget::Url(_) => None,
+    }
+}
+
+/// The scope's `page`: `{number, offset, cursor, url}` of the pass being sent.
+pub(crate) fn page_scope(paginate: Option<&Pagination>, sent: &PageTarget, pass: u64) -> Value {
+    let mut number = pass;
+    let mut offset = Value::null();
+    match paginate.map(|paginate| &paginate.kind) {
+        Some(PaginationKind::Page { start, .. }) => {
+            number = if let PageTarget::Page(number) = sent { *number } else { *start };
+        }
+        Some(PaginationKind::Offset { .. }) => {
+            offset = Value::from(if let PageTarget::Offset(offset) = sent { *offset } else { 0 });
+        }
+        Some(PaginationKind::Cursor { .. } | PaginationKind::NextUrl { .. } | PaginationKind::LinkHeader)
+        | None => {}
+    }
+    let url = if let PageTarget::Url(url) = sent { Value::from(url.as_str()) } else { Value::null() };
+    Value::object([
+        ("number", Value::from(number)),
+        ("offset", offset),
+        ("cursor", Value::from(cursor_value(sent))),
+        ("url", url),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use orchid_plan::{OnRepeat, StopOn};
+
+    fn paginate(kind: PaginationKind, stop_on: StopOn) -> Pagination {
+        Pagination {
+            kind,
+            stop_on,
+            on_repeat: OnRepeat::Fail,
+            pointer: "/definition/step/paginate".to_owned(),
+        }
+    }
+
+    fn came(rows: u64) -> PageResult<'static> {
+        PageResult { rows: Some(rows), value: Value::null(), link: None, sent_url: "https://h/a/b?x=1" }
+    }
+
+    fn page() -> PaginationKind {
+        PaginationKind::Page {
+            param: "page".into(),
+            start: 1,
+            size_param: Some("per".into()),
+            size: Some(10),
+        }
+    }
+
+    #[test]
+    fn page_numbers_rise_until_a_page_is_empty() {
+        let rules = paginate(page(), StopOn::default());
+        assert_eq!(next(&rules, &PageTarget::First, &came(3)).unwrap(), NextPage::Fetch(PageTarget::Page(2)));
+        assert_eq!(
+            next(&rules, &PageTarget::Page(2), &came(3)).unwrap(),
+            NextPage::Fetch(PageTarget::Page(3))
+        );
+        assert_eq!(
+            next(&rules, &PageTarget::Page(3), &came(0)).unwrap(),
+            NextPage::End { by_stop_on: false }
+        );
+        assert_eq!(
+            params(&rules.kind, &PageTarget::Page(3)),
+            [("page".into(), "3".into()), ("per".into(), "10".into())]
+        );
+    }
+
+    #[test]
+    fn short_pages_end_the_loop_only_where_the_plan_says_so() {
+        let rules = paginate(page(), StopOn { empty: false, short: true });
+        assert_eq!(next(&rules, &PageTarget::First, &came(9)).unwrap(), NextPage::End { by_stop_on: true });
+        assert_eq!(
+            next(&rules, &PageTarget::First, &came(10)).unwrap(),
+            NextPage::Fetch(PageTarget::Page(2))
+        );
+    }
+
+    #[test]
+    fn offsets_rise_by_the_rows_that_came() {
+        let rules = paginate(
+            PaginationKind::Offset { param: "skip".into(), size_param: None, size: 50 },
+            StopOn::default(),
+        );
+        assert_eq!(
+            next(&rules, &PageTarget::First, &came(7)).unwrap(),
+            NextPage::Fetch(PageTarget::Offset(7))
+        );
+        assert_eq!(
+            next(&rules, &PageTarget::Offset(7), &came(50)).unwrap(),
+            NextPage::Fetch(PageTarget::Offset(57))
+        );
+        assert_eq!(params(&rules.kind, &PageTarget::First), [("skip".to_owned(), "0".to_owned())]);
+    }
+
+    #[test]
+    fn next_links_are_resolved_against_the_request() {
+        let rules = paginate(PaginationKind::LinkHeader, StopOn::default());
+        let with = |link: &'static str| PageResult { link: Some(link), ..came(0) };
+        assert_eq!(
+            next(&rules, &PageTarget::First, &with("<?x=2>; rel=next")).unwrap(),
+            NextPage::Fetch(PageTarget::Url("https://h/a/b?x=2".into()))
+        );
+        assert_eq!(
+            next(&rules, &PageTarget::First, &with("<?x=0>; rel=prev")).unwrap(),
+            NextPage::End { by_stop_on: false }
+        );
+        assert_eq!(next(&rules, &PageTarget::First, &came(5)).unwrap(), NextPage::End { by_stop_on: false });
+        assert!(next(&rules, &PageTarget::First, &with("x=2")).is_err());
+    }
+
+    #[test]
+    fn null_empty_text_and_false_are_no_pointer_but_zero_is_one() {
+        let missing = [Value::null(), Value::from(""), Value::from(false)];
+        assert!(missing.iter().all(is_missing));
+        assert!(!is_missing(&Value::from(0_i64)));
+    }
+}

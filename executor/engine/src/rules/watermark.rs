@@ -1,0 +1,151 @@
+//! How far a step has read (`cursor`): what it began with, and the furthest value since. It never goes back.
+
+use bytes::Bytes;
+use orchid_plan::{Cursor, EvalEnv, Scope, Value};
+
+use crate::attempt::{CursorKey, CursorKind};
+use crate::checkpoint::error::CheckpointError;
+use crate::checkpoint::json::{decode_value, encode_value};
+use crate::checkpoint::loop_parts::WatermarkState;
+use crate::error::ErrorClass;
+use crate::output::CursorChange;
+use crate::state::error_detail::ErrorDetail;
+use crate::state::execution::ExecutionState;
+use orchid_common::limits::{CURSOR_KEY_MAX_BYTES, CURSOR_MAX_BYTES};
+
+/// The cursor of one instance of a step.
+#[derive(Clone)]
+pub(crate) struct Watermark {
+    key: CursorKey,
+    /// What the run sees: stored less lookback, or `start`.
+    began: Value,
+    /// The furthest value of this run, as it came.
+    furthest: Option<(Value, Bytes)>,
+}
+
+impl Watermark {
+    /// What the run begins with.
+    pub(crate) fn begin(
+        run: &mut ExecutionState,
+        step: &str,
+        cursor: &Cursor,
+        scope: &Scope,
+        env: &EvalEnv,
+    ) -> Result<Watermark, ErrorDetail> {
+        let item = match &cursor.per_item {
+            None => String::new(),
+            Some(expr) => {
+                let pointer = || format!("{}/per_item", cursor.pointer);
+                let value =
+                    expr.eval(scope, env).map_err(|error| ErrorDetail::expression(pointer(), &error))?;
+                let max = CURSOR_KEY_MAX_BYTES - step.len().min(CURSOR_KEY_MAX_BYTES);
+                value.to_text().filter(|text| !text.is_empty() && text.len() <= max).ok_or_else(|| {
+                    let kind = value.json_type();
+                    invalid(
+                        pointer(),
+                        format!("the item's name is a {kind} that makes no text of 1 to {max} bytes"),
+                    )
+                })?
+            }
+        };
+        let key = CursorKey { kind: CursorKind::Cursor, step: step.to_owned(), item };
+        let began = match run.began.get(step).filter(|_| cursor.per_item.is_none()) {
+            Some(json) => {
+                Value::parse(json).map_err(|error| invalid(cursor.pointer.clone(), error.to_string()))?
+            }
+            None => first(run, &key, cursor, scope, env)?,
+        };
+        if cursor.per_item.is_none() {
+            run.began.entry(step.to_owned()).or_insert_with(|| began.to_json().into());
+        }
+        Ok(Watermark { key, began, furthest: None })
+    }
+
+    pub(crate) fn began(&self) -> &Value {
+        &self.began
+    }
+
+    /// Takes the value of a pass. Null, and what is not further than before, changes nothing.
+    pub(crate) fn take(
+        &mut self,
+        run: &ExecutionState,
+        cursor: &Cursor,
+        value: Value,
+        json: Bytes,
+    ) -> Result<(), ErrorDetail> {
+        if value.is_null() {
+            return Ok(());
+        }
+        let pointer = || format!("{}/value", cursor.pointer);
+        let stored = match &self.furthest {
+            Some((furthest, _)) => Some(furthest.clone()),
+            None => read(run.cursors.now(&self.key), cursor)?,
+        };
+        // Without anything to compare with, the value still has to be one of the cursor's type.
+        let other = stored.as_ref().unwrap_or(&value);
+        let later = cursor.is_later(&value, other).map_err(|words| invalid(pointer(), words))?;
+        if later || stored.is_none() {
+            if json.len() > CURSOR_MAX_BYTES {
+                let message = format!("the value is {} bytes, more than {CURSOR_MAX_BYTES}", json.len());
+                let class = ErrorClass::Limit;
+                return Err(ErrorDetail { class, code: "CURSOR_TOO_LARGE", pointer: pointer(), message });
+            }
+            self.furthest = Some((value, json));
+        }
+        Ok(())
+    }
+
+    /// What is to be saved, once.
+    pub(crate) fn settle(&mut self) -> Option<CursorChange> {
+        let (_, json) = self.furthest.take()?;
+        Some(CursorChange { key: self.key.clone(), json })
+    }
+
+    pub(crate) fn place(&self) -> Result<WatermarkState, CheckpointError> {
+        Ok(WatermarkState {
+            item: self.key.item.clone(),
+            start: encode_value(&self.began)?,
+            furthest: self
+                .furthest
+                .as_ref()
+                .map(|(_, json)| crate::checkpoint::json::raw_json(json))
+                .transpose()?,
+        })
+    }
+
+    pub(crate) fn at(step: &str, place: WatermarkState) -> Result<Watermark, CheckpointError> {
+        let furthest = place.furthest.map(|json| {
+            Ok::<_, CheckpointError>((decode_value(&json)?, Bytes::copy_from_slice(json.get().as_bytes())))
+        });
+        Ok(Watermark {
+            key: CursorKey { kind: CursorKind::Cursor, step: step.to_owned(), item: place.item },
+            began: decode_value(&place.start)?,
+            furthest: furthest.transpose()?,
+        })
+    }
+}
+
+fn first(
+    run: &ExecutionState,
+    key: &CursorKey,
+    cursor: &Cursor,
+    scope: &Scope,
+    env: &EvalEnv,
+) -> Result<Value, ErrorDetail> {
+    match read(run.cursors.began(key), cursor)? {
+        Some(value) => cursor.less_lookback(&value).map_err(|words| invalid(cursor.pointer.clone(), words)),
+        None => cursor.start(scope, env).map_err(ErrorDetail::rendering),
+    }
+}
+
+fn read(stored: Option<&Bytes>, cursor: &Cursor) -> Result<Option<Value>, ErrorDetail> {
+    let Some(json) = stored else { return Ok(None) };
+    let value = Value::parse(json).map_err(|error| {
+        invalid(cursor.pointer.clone(), format!("the stored cursor does not read: {error}"))
+    })?;
+    Ok(Some(value))
+}
+
+fn invalid(pointer: String, message: String) -> ErrorDetail {
+    ErrorDetail { class: ErrorClass::Config, code: "CURSOR", pointer, message }
+}

@@ -1,0 +1,182 @@
+//! The context: values that outlive the run. Bounded here, and nowhere silently.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use orchid_common::limits::{CONTEXT_FIELD_MAX_BYTES, CONTEXT_MAX_BYTES};
+use orchid_plan::Value;
+
+/// A context field, as value and as JSON.
+#[derive(Clone)]
+pub(crate) struct ContextField {
+    pub(crate) value: Value,
+    pub(crate) json: Bytes,
+}
+
+/// All context fields of a run. Clones share them.
+#[derive(Clone)]
+pub(crate) struct Context {
+    fields: Arc<BTreeMap<String, ContextField>>,
+    /// All fields as one object, for scopes.
+    object: Value,
+}
+
+/// A write that would leave the context too large.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ContextTooLarge {
+    #[error("context field {name:?} would be {size} bytes of JSON, more than {CONTEXT_FIELD_MAX_BYTES}")]
+    Field { name: String, size: usize },
+    #[error(
+        "context field {name:?} would take the whole context to {size} bytes, more than {CONTEXT_MAX_BYTES}"
+    )]
+    Total { name: String, size: usize },
+}
+
+impl ContextTooLarge {
+    /// The field whose value was too much.
+    pub(crate) fn field(&self) -> &str {
+        match self {
+            ContextTooLarge::Field { name, .. } | ContextTooLarge::Total { name, .. } => name,
+        }
+    }
+}
+
+/// Changes, with no value where a field went.
+pub(crate) type ContextChanges = Vec<(String, Option<Bytes>)>;
+
+/// Adds later changes to earlier ones; the later one of a field stays.
+pub(crate) fn append(changes: &mut ContextChanges, later: &mut ContextChanges) {
+    changes.retain(|(name, _)| later.iter().all(|(changed, _)| changed != name));
+    changes.append(later);
+}
+
+impl Context {
+    /// The context as it stood when the attempt began. The error names the field that is no JSON.
+    pub(crate) fn read(fields: BTreeMap<String, Bytes>) -> Result<Context, (String, String)> {
+        let mut read = BTreeMap::new();
+        for (name, json) in fields {
+            match Value::parse(&json) {
+                Ok(value) => {
+                    read.insert(name, ContextField { value, json });
+                }
+                Err(error) => return Err((name, error.to_string())),
+            }
+        }
+        let mut context = Context { fields: Arc::new(read), object: Value::null() };
+        context.refresh();
+        Ok(context)
+    }
+
+    /// The JSON of a field.
+    pub(crate) fn json(&self, name: &str) -> Option<&Bytes> {
+        self.fields.get(name).map(|field| &field.json)
+    }
+
+    /// All fields as one object.
+    pub(crate) fn object(&self) -> &Value {
+        &self.object
+    }
+
+    /// The context after some writes, and what they changed; null removes. Writing what stands there already is no change.
+    pub(crate) fn with(
+        &self,
+        writes: Vec<(String, ContextField)>,
+    ) -> Result<(Context, ContextChanges), ContextTooLarge> {
+        let mut next = self.clone();
+        let mut changes = ContextChanges::new();
+        for (name, ContextField { value, json }) in writes {
+            if value.is_null() {
+                if next.fields.contains_key(&name) {
+                    Arc::make_mut(&mut next.fields).remove(&name);
+                    changes.push((name, None));
+                }
+                continue;
+            }
+            if json.len() > CONTEXT_FIELD_MAX_BYTES {
+                return Err(ContextTooLarge::Field { name, size: json.len() });
+            }
+            if next.fields.get(&name).is_some_and(|field| field.json == json) {
+                continue;
+            }
+            Arc::make_mut(&mut next.fields).insert(name.clone(), ContextField { value, json: json.clone() });
+            let size = next.size();
+            if size > CONTEXT_MAX_BYTES {
+                return Err(ContextTooLarge::Total { name, size });
+            }
+            changes.push((name, Some(json)));
+        }
+        if !changes.is_empty() {
+            next.refresh();
+        }
+        Ok((next, changes))
+    }
+
+    /// The context after changes that were made to another one, and what they change here.
+    pub(crate) fn with_changes(
+        &self,
+        changes: ContextChanges,
+    ) -> Result<(Context, ContextChanges), ContextTooLarge> {
+        let writes = changes.into_iter().map(|(name, json)| {
+            let json = json.unwrap_or_else(|| Bytes::from_static(b"null"));
+            let value = Value::parse(&json).unwrap_or_else(|_| Value::null());
+            (name, ContextField { value, json })
+        });
+        self.with(writes.collect())
+    }
+
+    fn size(&self) -> usize {
+        self.fields.iter().map(|(name, field)| name.len() + field.json.len()).sum()
+    }
+
+    fn refresh(&mut self) {
+        self.object =
+            Value::object(self.fields.iter().map(|(name, field)| (name.as_str(), field.value.clone())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn context() -> Context {
+        Context::read(BTreeMap::from([("a".to_owned(), Bytes::from_static(b"1"))])).unwrap()
+    }
+
+    fn text(length: usize) -> ContextField {
+        field(Value::from("x".repeat(length)))
+    }
+
+    fn field(value: Value) -> ContextField {
+        ContextField { json: value.to_json().into(), value }
+    }
+
+    #[test]
+    fn null_removes_and_equal_values_change_nothing() {
+        let (next, changes) = context().with(vec![("a".into(), field(Value::from(1_i64)))]).unwrap();
+        assert_eq!((changes, next.object().member("a")), (vec![], Value::from(1_i64)));
+        let (next, changes) =
+            next.with(vec![("a".into(), field(Value::null())), ("b".into(), field(Value::null()))]).unwrap();
+        assert_eq!((changes, next.object().length()), (vec![("a".to_owned(), None)], Some(0)));
+    }
+
+    #[test]
+    fn a_field_may_be_64_kib_and_no_more() {
+        assert!(context().with(vec![("b".into(), text(CONTEXT_FIELD_MAX_BYTES - 2))]).is_ok());
+        let error = context().with(vec![("b".into(), text(CONTEXT_FIELD_MAX_BYTES - 1))]).err().unwrap();
+        assert_eq!(error, ContextTooLarge::Field { name: "b".into(), size: CONTEXT_FIELD_MAX_BYTES + 1 });
+    }
+
+    #[test]
+    fn the_field_that_goes_over_the_total_is_named() {
+        let writes = (0..17).map(|n| (format!("f{n:02}"), text(CONTEXT_FIELD_MAX_BYTES - 2))).collect();
+        let error = context().with(writes).err().unwrap();
+        assert_eq!(error.field(), "f15");
+    }
+
+    #[test]
+    fn what_is_no_json_is_refused_by_name() {
+        let fields = BTreeMap::from([("bad".to_owned(), Bytes::from_static(b"{"))]);
+        assert_eq!(Context::read(fields).err().unwrap().0, "bad");
+    }
+}

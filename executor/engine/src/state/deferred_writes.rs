@@ -1,0 +1,45 @@
+//! Conversions between the writes of rows and items, and the form in which a checkpoint holds them.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use crate::attempt::{CursorKey, CursorKind};
+use crate::checkpoint::deferred_writes::{CursorWrite, DeferredWrites};
+use crate::checkpoint::error::CheckpointError;
+use crate::checkpoint::json::{raw_json, to_bytes, to_bytes_unless_null};
+use crate::state::context::ContextChanges;
+use crate::state::cursor_store::CursorValues;
+
+/// Converts writes into their checkpoint form.
+pub(crate) fn encode<'c>(
+    context: &ContextChanges,
+    cursors: impl IntoIterator<Item = (&'c CursorKey, &'c Bytes)>,
+) -> Result<DeferredWrites, CheckpointError> {
+    let field = |(name, value): &(String, Option<Bytes>)| {
+        Ok((name.clone(), raw_json(value.as_deref().unwrap_or(b"null"))?))
+    };
+    let cursor = |(key, value): (&CursorKey, &Bytes)| {
+        Ok(CursorWrite {
+            validator: key.kind == CursorKind::Validator,
+            step: key.step.clone(),
+            item: key.item.clone(),
+            json: raw_json(value)?,
+        })
+    };
+    Ok(DeferredWrites {
+        context: context.iter().map(field).collect::<Result<BTreeMap<_, _>, CheckpointError>>()?,
+        cursors: cursors.into_iter().map(cursor).collect::<Result<_, CheckpointError>>()?,
+    })
+}
+
+/// Restores writes from their checkpoint form.
+pub(crate) fn decode(writes: DeferredWrites) -> (ContextChanges, CursorValues) {
+    let context = writes.context.into_iter().map(|(name, value)| (name, to_bytes_unless_null(&value)));
+    let cursors = writes.cursors.into_iter().map(|cursor| {
+        let kind = if cursor.validator { CursorKind::Validator } else { CursorKind::Cursor };
+        let key = CursorKey { kind, step: cursor.step, item: cursor.item };
+        (key, to_bytes(&cursor.json))
+    });
+    (context.collect(), cursors.collect())
+}

@@ -1,0 +1,138 @@
+//! Access of the tree of steps to everything outside the tree, while one input passes through it.
+
+use std::time::Duration;
+
+use orchid_plan::Value;
+
+use crate::attempt::CursorKind;
+use crate::input::{CurrentTime, TimerId, TryId};
+use crate::message::envelope::{self, ErrorReport, PageLocation};
+use crate::message::{Message, Topic};
+use crate::output::{CursorChange, Output};
+use crate::request::Request;
+use crate::state::ack_tracker::{AckTracker, MessageSource};
+use crate::state::execution::ExecutionState;
+use crate::state::exit::StepError;
+use crate::state::location::StepLocation;
+use crate::state::step_env::StepEnv;
+
+/// The time, the shared state and the outputs of one input, with the route to the step that handles it.
+pub(crate) struct EngineCx<'a> {
+    pub(crate) now: CurrentTime,
+    pub(crate) run: &'a mut ExecutionState,
+    pub(crate) acks: &'a mut AckTracker,
+    pub(crate) out: &'a mut Vec<Output>,
+    /// Numbers of the rows and items from the root down to the current step. Tries and timers are registered under it, so
+    /// that their results find the way back.
+    pub(crate) route: Vec<u64>,
+}
+
+impl EngineCx<'_> {
+    /// Runs `work` one level down, in the row or item with this number.
+    pub(crate) fn at<T>(&mut self, number: u64, work: impl FnOnce(&mut Self) -> T) -> T {
+        self.route.push(number);
+        let done = work(self);
+        self.route.pop();
+        done
+    }
+
+    /// Sends a request for the current step.
+    pub(crate) fn fetch(&mut self, request: Request) -> TryId {
+        let try_id = self.run.next_try(&self.route);
+        self.out.push(Output::Fetch { try_id, request });
+        try_id
+    }
+
+    /// Starts a timer for the current step.
+    pub(crate) fn start_timer(&mut self, delay: Duration) -> TimerId {
+        let timer_id = self.run.next_timer(&self.route);
+        self.out.push(Output::StartTimer { timer_id, delay });
+        timer_id
+    }
+
+    /// Gives up a try whose body is still streaming.
+    pub(crate) fn discard(&mut self, try_id: TryId) {
+        self.run.try_ended(try_id);
+        self.out.push(Output::Discard { try_id });
+    }
+
+    /// Emits a message, and counts it.
+    pub(crate) fn emit(&mut self, location: &StepLocation, message: Message) {
+        let progress = &mut self.run.progress;
+        match message.topic {
+            Topic::Responses => {
+                progress.counts.messages += 1;
+                let step = &self.run.program.nodes[location.node].path;
+                match progress.positions.get_mut(step) {
+                    Some(count) => *count += 1,
+                    None => {
+                        progress.positions.insert(step.clone(), 1);
+                    }
+                }
+            }
+            Topic::Errors => progress.counts.errors += 1,
+            Topic::Events => {}
+        }
+        let emit_id = self.acks.emit(MessageSource { location: location.clone() });
+        self.out.push(Output::Emit { emit_id, message });
+    }
+
+    /// Emits the message of an error.
+    pub(crate) fn emit_error(&mut self, error: StepError, ignored: bool) {
+        let StepError { location, error, exchange, body, .. } = error;
+        let step = &self.run.program.nodes[location.node].path;
+        let at = PageLocation { step, step_path: &location.path, page: location.page, time: self.now.wall };
+        // One page can report two errors, e.g. an ignored response whose `while` then fails. The chunk number is part of the
+        // message id: without it, the second message would be taken for a repetition of the first.
+        let chunk = match &mut self.run.last_error {
+            Some((path, chunk)) if *path == location.path => {
+                *chunk += 1;
+                *chunk
+            }
+            last => {
+                *last = Some((location.path.clone(), 0));
+                0
+            }
+        };
+        let report = ErrorReport { error: &error, retries: location.retries, ignored, chunk };
+        let max = self.run.limits.message_max_bytes;
+        let message = envelope::error_message(&self.run.origin, at, &exchange, body, report, max);
+        self.emit(&location, message);
+    }
+
+    /// Takes a new cursor value: to be saved with the next checkpoint, or with the enclosing row.
+    ///
+    /// Rows that run side by side may have reached different values of the same cursor, so a value never goes back.
+    pub(crate) fn save_cursor(&mut self, env: &mut StepEnv, change: CursorChange) {
+        if self.goes_back(env, &change) {
+            return;
+        }
+        if env.durable {
+            let pointer = || self.run.program.pointer_of(&change.key);
+            if let Err(detail) = self.run.cursors.insert(&change.key, &change.json, pointer) {
+                self.run.cursor_overflow.get_or_insert_with(|| Box::new(detail));
+                return;
+            }
+            let changes = match change.key.kind {
+                CursorKind::Cursor => &mut self.run.cursor_changes,
+                CursorKind::Validator => &mut self.run.validators,
+            };
+            changes.insert(change.key, change.json);
+        } else {
+            env.cursors.insert(change.key, change.json);
+        }
+    }
+
+    fn goes_back(&self, env: &StepEnv, change: &CursorChange) -> bool {
+        let node = self.run.program.of_id(&change.key.step);
+        let rules = node.and_then(|node| node.step.cursor.as_ref());
+        let before = env.cursors.get(&change.key).or_else(|| self.run.cursors.now(&change.key));
+        let (Some(rules), Some(before), CursorKind::Cursor) = (rules, before, change.key.kind) else {
+            return false;
+        };
+        match (Value::parse(&change.json), Value::parse(before)) {
+            (Ok(value), Ok(before)) => rules.is_later(&value, &before) == Ok(false),
+            (Ok(_) | Err(_), _) => false,
+        }
+    }
+}

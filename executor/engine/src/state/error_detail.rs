@@ -1,0 +1,67 @@
+//! What went wrong, before it is known in which step and at which request.
+
+use orchid_plan::{EvalError, RenderError};
+
+use crate::checkpoint::error::CheckpointError;
+use crate::error::ErrorClass;
+use crate::state::context::ContextTooLarge;
+
+/// Class, code, pointer and message of an error.
+pub(crate) struct ErrorDetail {
+    pub(crate) class: ErrorClass,
+    pub(crate) code: &'static str,
+    /// RFC 6901 pointer into the plan document.
+    pub(crate) pointer: String,
+    pub(crate) message: String,
+}
+
+impl ErrorDetail {
+    /// Returns whether the error ends the whole execution even if it happened in one row of many: the plan's own `abort_…`,
+    /// bounds that hold for the whole execution, and errors of Orchid itself.
+    pub(crate) fn ends_execution(&self) -> bool {
+        match self.class {
+            ErrorClass::Aborted | ErrorClass::System => true,
+            ErrorClass::Limit => {
+                matches!(self.code, "CONTEXT_TOO_LARGE" | "CHECKPOINT_TOO_LARGE" | "TOO_MANY_CURSORS")
+            }
+            ErrorClass::Config | ErrorClass::Transient | ErrorClass::Permanent | ErrorClass::RateLimit => {
+                false
+            }
+        }
+    }
+
+    /// Creates the error of a context write that is too large.
+    pub(crate) fn context(pointer: String, error: &ContextTooLarge) -> Self {
+        Self { class: ErrorClass::Limit, code: "CONTEXT_TOO_LARGE", pointer, message: error.to_string() }
+    }
+
+    /// Creates the error of an expression that failed.
+    pub(crate) fn expression(pointer: String, error: &EvalError) -> Self {
+        Self { class: ErrorClass::Config, code: "EXPRESSION", pointer, message: error.to_string() }
+    }
+
+    /// Creates the error of a request that could not be rendered.
+    pub(crate) fn rendering(error: RenderError) -> Self {
+        Self {
+            class: ErrorClass::Config,
+            code: error.code.as_str(),
+            pointer: error.pointer,
+            message: error.message,
+        }
+    }
+
+    /// Creates the error of a URL that the config does not permit.
+    pub(crate) fn host(pointer: String, message: String) -> Self {
+        Self { class: ErrorClass::Config, code: "HOST_NOT_ALLOWED", pointer, message }
+    }
+
+    /// Creates the error of a checkpoint that is too large or cannot be written.
+    pub(crate) fn checkpoint(pointer: &str, error: &CheckpointError) -> Self {
+        let (class, code) = if error.is_too_large() {
+            (ErrorClass::Limit, "CHECKPOINT_TOO_LARGE")
+        } else {
+            (ErrorClass::System, "CHECKPOINT")
+        };
+        Self { class, code, pointer: pointer.to_owned(), message: error.to_string() }
+    }
+}

@@ -1,0 +1,364 @@
+//! `for_each`: the whole step, its loop included, once per item of a list.
+//!
+//! Items run side by side; each has a place of its own in every checkpoint. Their context writes are merged in the items'
+//! order when all are done.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use orchid_plan::{EvalEnv, Value};
+
+use crate::checkpoint::error::CheckpointError;
+use crate::checkpoint::json::{decode_value, encode_value, raw_json};
+use crate::checkpoint::prune::prune;
+use crate::checkpoint::step_state::{ForEachState, ItemState};
+use crate::error::ErrorClass;
+use crate::page::in_flight::InFlightWindow;
+use crate::program::node::StepNode;
+use crate::state::context::{self, ContextChanges};
+use crate::state::cursor_store::CursorValues;
+use crate::state::deferred_writes as carried;
+use crate::state::engine_cx::EngineCx;
+use crate::state::error_detail::ErrorDetail;
+use crate::state::event::StepEvent;
+use crate::state::exit::{ErrorContext, StepError, StepExit};
+use crate::state::location::StepLocation;
+use crate::state::status::{DeferredWait, StepStatus};
+use crate::state::step_env::StepEnv;
+use crate::step::execution::StepExecution;
+use crate::step::variables as scope;
+use crate::tree::sequence::{ActiveStep, list_key};
+
+/// All items of a `for_each`.
+pub(crate) struct ForEach {
+    node: Arc<StepNode>,
+    /// None before it was asked for.
+    list: Option<Value>,
+    flight: InFlightWindow<ItemExecution, ItemWrites>,
+    /// Writes of the items that have ended, in order.
+    writes: ContextChanges,
+    responses: BTreeMap<u64, Value>,
+    gathered: BTreeMap<u64, Vec<Bytes>>,
+    /// Items of a checkpoint that are not begun yet.
+    resumed: BTreeMap<u64, ItemState>,
+}
+
+/// One item being run.
+struct ItemExecution {
+    active: ActiveStep,
+    env: StepEnv,
+}
+
+/// What an item leaves.
+#[derive(Default)]
+struct ItemWrites {
+    writes: ContextChanges,
+    cursors: CursorValues,
+}
+
+impl ForEach {
+    pub(crate) fn new(node: &Arc<StepNode>) -> ForEach {
+        ForEach {
+            node: node.clone(),
+            list: None,
+            flight: InFlightWindow::after(0),
+            writes: ContextChanges::new(),
+            responses: BTreeMap::new(),
+            gathered: BTreeMap::new(),
+            resumed: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn at(
+        node: &Arc<StepNode>,
+        env: &StepEnv,
+        place: ForEachState,
+        lists: &BTreeMap<String, Value>,
+    ) -> Result<ForEach, CheckpointError> {
+        let mut flight = InFlightWindow::after(place.done);
+        for (number, carried) in place.ended {
+            let (writes, cursors) = carried::decode(carried);
+            flight.end(number, ItemWrites { writes, cursors });
+        }
+        let bytes = |rows: Vec<crate::checkpoint::json::RawJson>| {
+            rows.iter().map(|row| Bytes::copy_from_slice(row.get().as_bytes())).collect()
+        };
+        Ok(ForEach {
+            list: lists.get(&list_key(env, node)).cloned(),
+            flight,
+            writes: carried::decode(place.deferred).0,
+            responses: place
+                .responses
+                .iter()
+                .map(|(number, value)| Ok((*number, decode_value(value)?)))
+                .collect::<Result<_, CheckpointError>>()?,
+            gathered: place.gathered.into_iter().map(|(number, rows)| (number, bytes(rows))).collect(),
+            resumed: place.in_flight,
+            ..ForEach::new(node)
+        })
+    }
+
+    /// `whole`: also of items below a row, whose list is asked for anew.
+    pub(crate) fn place(&self, whole: bool) -> Result<ForEachState, CheckpointError> {
+        let mut under_way = BTreeMap::new();
+        for (number, item) in self.flight.under_way() {
+            let step = item.active.place(whole)?;
+            let carried = carried::encode(&item.env.writes, &item.env.cursors)?;
+            under_way.insert(number, ItemState { step, deferred: carried });
+        }
+        for (number, place) in &self.resumed {
+            under_way.insert(*number, place.clone());
+        }
+        let ended = self
+            .flight
+            .ended()
+            .map(|(number, end)| Ok((number, carried::encode(&end.writes, &end.cursors)?)));
+        let list = |rows: &Vec<Bytes>| rows.iter().map(|row| raw_json(row)).collect::<Result<Vec<_>, _>>();
+        Ok(ForEachState {
+            done: self.flight.oldest(),
+            deferred: carried::encode(&self.writes, [])?,
+            ended: ended.collect::<Result<_, CheckpointError>>()?,
+            in_flight: under_way,
+            responses: self
+                .responses
+                .iter()
+                .map(|(number, value)| Ok((*number, encode_value(value)?)))
+                .collect::<Result<_, CheckpointError>>()?,
+            gathered: self
+                .gathered
+                .iter()
+                .map(|(number, rows)| Ok((*number, list(rows)?)))
+                .collect::<Result<_, CheckpointError>>()?,
+        })
+    }
+
+    pub(crate) fn start(&mut self, cx: &mut EngineCx<'_>, env: &mut StepEnv) -> Result<StepStatus, StepExit> {
+        if self.list.is_none() {
+            let list = self.ask(cx, env)?;
+            if env.durable {
+                cx.run.lists.insert(list_key(env, &self.node), list.clone());
+                cx.run.finished_changed = true;
+                cx.run.moved = true;
+            }
+            self.list = Some(list);
+        }
+        for (number, place) in std::mem::take(&mut self.resumed) {
+            let mut item_env = self.item_env(env, number);
+            let (writes, cursors) = carried::decode(place.deferred);
+            item_env.merge(writes).map_err(|error| self.place_fault(cx, env, &error.to_string()))?;
+            item_env.cursors = cursors;
+            let active = ActiveStep::at(&self.node, Some(number), &item_env, place.step, &cx.run.lists)
+                .map_err(|error| self.place_fault(cx, env, &error.to_string()))?;
+            self.flight.pass_over_to(number + 1);
+            self.begin(cx, env, number, ItemExecution { active, env: item_env })?;
+        }
+        let ended = self.flight.ended().map(|(number, _)| number + 1).max().unwrap_or_default();
+        self.flight.pass_over_to(ended);
+        self.fill(cx, env)
+    }
+
+    pub(crate) fn deliver(
+        &mut self,
+        cx: &mut EngineCx<'_>,
+        env: &mut StepEnv,
+        route: &[u64],
+        event: StepEvent,
+    ) -> Result<StepStatus, StepExit> {
+        let Some((number, rest)) = route.split_first() else { return Ok(self.flight.flow()) };
+        let Some(mut item) = self.flight.take(*number) else { return Ok(self.flight.flow()) };
+        let flow = cx.at(*number, |cx| item.active.deliver(cx, &mut item.env, rest, event));
+        self.came_to(cx, env, *number, item, flow)?;
+        self.fill(cx, env)
+    }
+
+    /// The list, from the scope around the step.
+    fn ask(&self, cx: &EngineCx<'_>, env: &StepEnv) -> Result<Value, StepExit> {
+        let step = &self.node.step;
+        let Some(expr) = &step.for_each else { return Ok(Value::list([])) };
+        let pointer = || format!("{}/for_each", step.pointer);
+        let fault = |what| {
+            StepExit::from(StepError::new(
+                &cx.run.redactor,
+                self.location(env),
+                what,
+                ErrorContext::default(),
+            ))
+        };
+        let seed = crate::rules::repeat_guard::fingerprint(&[
+            &cx.run.seed.to_be_bytes(),
+            self.location(env).path.as_bytes(),
+        ]);
+        let eval = EvalEnv::new(cx.now.wall, seed);
+        let value = expr
+            .eval(&scope::around_with_meta(cx.run, env, &self.node), &eval)
+            .map_err(|error| fault(ErrorDetail::expression(pointer(), &error)))?;
+        if value.is_null() {
+            return Ok(Value::list([]));
+        }
+        if value.items().is_none() {
+            let message = format!("for_each {:?} is of type {}, not a list", expr.text(), value.json_type());
+            return Err(fault(ErrorDetail {
+                class: ErrorClass::Config,
+                code: "EXPRESSION",
+                pointer: pointer(),
+                message,
+            }));
+        }
+        Ok(value)
+    }
+
+    /// Begins items while there is room, and says what all of them wait for.
+    fn fill(&mut self, cx: &mut EngineCx<'_>, env: &mut StepEnv) -> Result<StepStatus, StepExit> {
+        let length = self.list.as_ref().and_then(Value::length).unwrap_or_default() as u64;
+        while self.flight.next() < length && self.flight.has_room(self.node.step.concurrency, cx.run) {
+            let number = self.flight.begin();
+            let item_env = self.item_env(env, number);
+            let active = ActiveStep::of(&self.node, Some(number));
+            self.begin(cx, env, number, ItemExecution { active, env: item_env })?;
+        }
+        if self.flight.is_empty() && self.flight.next() >= length {
+            return self.finish(cx, env);
+        }
+        if self.flight.is_empty() {
+            // Others wait for so long that the run is handed back: no further item begins.
+            return Ok(StepStatus::Deferred(DeferredWait::nothing_begins()));
+        }
+        Ok(self.flight.flow())
+    }
+
+    fn begin(
+        &mut self,
+        cx: &mut EngineCx<'_>,
+        env: &mut StepEnv,
+        number: u64,
+        mut item: ItemExecution,
+    ) -> Result<(), StepExit> {
+        let flow = cx.at(number, |cx| item.active.start(cx, &mut item.env));
+        self.came_to(cx, env, number, item, flow)
+    }
+
+    fn came_to(
+        &mut self,
+        cx: &mut EngineCx<'_>,
+        env: &mut StepEnv,
+        number: u64,
+        mut item: ItemExecution,
+        flow: Result<StepStatus, StepExit>,
+    ) -> Result<(), StepExit> {
+        match flow {
+            Ok(StepStatus::InFlight) => self.flight.put(number, item, None),
+            Ok(StepStatus::Deferred(idle)) => self.flight.put(number, item, Some(idle)),
+            Ok(StepStatus::Done | StepStatus::Skipped) => {
+                let (value, rows) = item.active.leave();
+                let paths = self.node.needs.finished.as_deref();
+                if paths.is_none_or(|paths| !paths.is_empty()) {
+                    self.responses.insert(number, prune(&value, paths));
+                }
+                self.ended(cx, env, number, item.env, rows);
+            }
+            Err(StepExit::Error(fault)) if !fault.ends_execution && !self.node.step.stop_on_error => {
+                cx.run.left_out();
+                cx.emit_error(*fault, false);
+                self.ended(cx, env, number, item.env, Vec::new());
+            }
+            Err(halt) => {
+                self.flight.put(number, item, None);
+                return Err(halt);
+            }
+        }
+        Ok(())
+    }
+
+    fn ended(
+        &mut self,
+        cx: &mut EngineCx<'_>,
+        env: &mut StepEnv,
+        number: u64,
+        item: StepEnv,
+        rows: Vec<Bytes>,
+    ) {
+        if self.node.gathers {
+            self.gathered.insert(number, rows);
+        }
+        self.flight.end(number, ItemWrites { writes: item.writes, cursors: item.cursors });
+        while let Some((_, ItemWrites { mut writes, cursors })) = self.flight.take_ended() {
+            context::append(&mut self.writes, &mut writes);
+            cursors.into_iter().for_each(|cursor| cx.save_cursor(env, cursor.into()));
+        }
+        cx.run.moved |= env.durable;
+    }
+
+    fn finish(&mut self, cx: &mut EngineCx<'_>, env: &mut StepEnv) -> Result<StepStatus, StepExit> {
+        let writes = std::mem::take(&mut self.writes);
+        env.merge(writes).map_err(|error| {
+            let what = ErrorDetail::context(format!("{}/set_context", self.node.step.pointer), &error);
+            StepExit::from(StepError::new(
+                &cx.run.redactor,
+                self.location(env),
+                what,
+                ErrorContext::default(),
+            ))
+        })?;
+        Ok(StepStatus::Done)
+    }
+
+    fn item_env(&self, env: &StepEnv, number: u64) -> StepEnv {
+        let index = usize::try_from(number).unwrap_or(usize::MAX);
+        let item = self.list.as_ref().map_or_else(Value::null, |list| list.index(index));
+        env.with_item(number, item)
+    }
+
+    fn place_fault(&self, cx: &EngineCx<'_>, env: &StepEnv, words: &str) -> StepExit {
+        let what = ErrorDetail {
+            class: ErrorClass::System,
+            code: "CHECKPOINT",
+            pointer: self.node.step.pointer.clone(),
+            message: format!("the place of an item does not read: {words}"),
+        };
+        StepError::new(&cx.run.redactor, self.location(env), what, ErrorContext::default()).into()
+    }
+
+    /// `steps.<id>` of a `for_each` is the list of its items' last responses.
+    pub(crate) fn leave(&mut self) -> (Value, Vec<Bytes>) {
+        let read = self.node.needs.finished.as_ref().is_none_or(|paths| !paths.is_empty());
+        let length = self.list.as_ref().and_then(Value::length).unwrap_or_default() as u64;
+        let responses = std::mem::take(&mut self.responses);
+        let value = if read {
+            Value::list((0..length).map(|number| responses.get(&number).cloned().unwrap_or_else(Value::null)))
+        } else {
+            Value::null()
+        };
+        let gathered = std::mem::take(&mut self.gathered);
+        (value, gathered.into_values().flatten().collect())
+    }
+
+    pub(crate) fn flush(&mut self, cx: &mut EngineCx<'_>) {
+        for (number, item) in self.flight.under_way_mut() {
+            cx.at(number, |cx| item.active.flush(cx, &mut item.env));
+        }
+    }
+
+    pub(crate) fn abandon(&mut self, env: &StepEnv, found: &mut Vec<(StepEnv, StepExecution)>) {
+        for (_, mut item) in self.flight.drain_under_way() {
+            item.active.abandon(&item.env, found);
+        }
+        for (number, place) in std::mem::take(&mut self.resumed) {
+            let item_env = self.item_env(env, number);
+            let active = ActiveStep::at(&self.node, Some(number), &item_env, place.step, &BTreeMap::new());
+            if let Ok(mut active) = active {
+                active.abandon(&item_env, found);
+            }
+        }
+    }
+
+    pub(crate) fn works_upstream(&self) -> bool {
+        self.flight.under_way().any(|(_, item)| item.active.works_upstream())
+            || self.resumed.values().any(|place| place.step.works_upstream())
+    }
+
+    pub(crate) fn location(&self, env: &StepEnv) -> StepLocation {
+        let path = format!("{}{}", env.prefix, self.node.step.id);
+        StepLocation { node: self.node.index, path, page: 0, retries: 0 }
+    }
+}
