@@ -37,6 +37,7 @@ static STEPS: &[Step] = steps![
     "0014_config_transport",
     "0015_must_cancel",
     "0016_cron",
+    "0017_plain_names",
 ];
 
 impl MigratorTrait for Migrator {

@@ -279,7 +279,7 @@ async fn sql_under_the_tenants_role_sees_the_tenant_that_is_set_and_nobody_else(
     }
     assert!(full >= 8, "the owner sees rows in {full} tables alone: the test looked at nothing");
     // What it may not name at all.
-    for table in ["executor_sessions", "loop_passes"] {
+    for table in ["executor_sessions", "loop_runs"] {
         let refused = stack.database.execute_as("orchid_app", &format!("SELECT count(*) FROM {table}"));
         assert!(refused.is_err_and(|said| said.contains("permission denied")), "{table}");
     }

@@ -114,7 +114,10 @@ async fn a_checkpoint_that_comes_late_or_twice_changes_nothing() {
             executor.client().checkpoint(executor.request(save(seq, place))).await.expect("OK").into_inner();
         assert_eq!(saved.results[0].status(), fleet::LeaseStatus::Ok, "{seq}");
     }
-    assert_eq!(stack.database.execute("SELECT seq, convert_from(place, 'UTF8') FROM checkpoints"), "3|three");
+    assert_eq!(
+        stack.database.execute("SELECT seq, convert_from(resume_state, 'UTF8') FROM checkpoints"),
+        "3|three"
+    );
     assert_eq!(tenant.execution(&execution.id).await.counts.expect("counts").pages, 3);
 }
 

@@ -1,21 +1,22 @@
-//! Which of the runs that could be granted a session gets in one call.
+//! Admission: the limits on what one acquire call of a session may be granted.
 
 use crate::execution::LOSSES_TO_DEAD_LETTER;
 
-/// A run with so many losses may be what kills executors: one that holds such a run gets no second one.
+/// Number of losses from which an execution may be what crashes executors. A session that holds such
+/// an execution gets no second one, so that a crash can be traced to one of them.
 pub const SUSPICIOUS_LOSSES: u32 = LOSSES_TO_DEAD_LETTER - 1;
 
 /// What one acquire call may still be granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdmissionBudget {
-    /// Free slots that are left.
+    /// Free slots.
     pub slots: usize,
-    /// The session holds a run that may be what kills executors.
+    /// Whether the session holds a suspicious execution.
     pub holds_suspicious: bool,
 }
 
 impl AdmissionBudget {
-    /// Asks for one run with so many losses; a yes takes a slot.
+    /// Takes a slot for an execution with this many losses. Returns false when there is none for it.
     pub fn admit(&mut self, losses: u32) -> bool {
         let suspicious = losses >= SUSPICIOUS_LOSSES;
         if self.slots == 0 || (suspicious && self.holds_suspicious) {
@@ -32,7 +33,7 @@ mod tests {
     use super::AdmissionBudget;
 
     #[test]
-    fn no_session_gets_two_runs_that_were_lost_twice() {
+    fn session_gets_at_most_one_suspicious_execution() {
         let mut admission = AdmissionBudget { slots: 9, holds_suspicious: false };
         let admitted: Vec<bool> = [2, 0, 2, 1, 2].into_iter().map(|losses| admission.admit(losses)).collect();
         assert_eq!(admitted, [true, true, false, true, false]);
@@ -41,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn never_more_than_there_are_slots() {
+    fn admission_stops_without_free_slots() {
         let mut admission = AdmissionBudget { slots: 1, holds_suspicious: false };
         assert!(admission.admit(0));
         assert!(!admission.admit(0));

@@ -1,6 +1,9 @@
-//! Which executors are gone. A session lives for its TTL and a grace after its last beat, by the database's clock. An outage of
-//! ours is no death of theirs: after a gap in our own passes nothing expires for one TTL, and a pass that would expire most of
-//! the fleet takes a few only.
+//! Expiry of sessions: which executors are gone.
+//!
+//! A session lives for its TTL and a grace after its last heartbeat, by the database's clock. Two
+//! rules keep an outage of the server from looking like a death of its executors. After a gap in the
+//! reaper's own runs nothing expires for one TTL. And a run that would expire most of the fleet
+//! expires a few sessions only.
 
 use std::time::Duration;
 
@@ -8,78 +11,82 @@ use chrono::{DateTime, Utc};
 
 use crate::SessionId;
 
-/// With fewer sessions than this, all may go at once.
-const FLEET_SIZE_FOR_TRICKLE: usize = 8;
-/// A pass that trickles expires one in so many.
-const TRICKLE_SHARE: usize = 16;
-/// So many sessions share one TTL; more stretch it.
+/// Number of sessions below which all may expire at once.
+const FLEET_SIZE_FOR_LIMIT: usize = 8;
+/// A limited run expires one session in this many.
+const LIMITED_SHARE: usize = 16;
+/// Number of sessions that share one TTL. A larger fleet stretches it.
 const SESSIONS_PER_TTL: u64 = 1000;
-/// The most that the TTL stretches.
+/// Maximum factor of the TTL.
 const MAX_STRETCH: u32 = 4;
 
-/// One live session.
+/// The last heartbeat of a session that has not ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionHeartbeat {
-    /// Which.
+    /// The session.
     pub id: SessionId,
-    /// When it last beat.
-    pub beat_at: DateTime<Utc>,
-    /// The TTL that its last beat was promised.
+    /// Time of its last heartbeat.
+    pub last_heartbeat_at: DateTime<Utc>,
+    /// Time to live that its last heartbeat was promised.
     pub ttl: Duration,
 }
 
-/// What is known of the passes before.
+/// The reaper's earlier runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoopHistory {
-    /// When any replica's pass was last; none before the first.
-    pub last: Option<DateTime<Utc>>,
+    /// Time of the last run on any replica; none before the first.
+    pub last_run: Option<DateTime<Utc>>,
     /// Nothing expires before this time.
     pub grace_until: Option<DateTime<Utc>>,
 }
 
-/// What a pass does.
+/// A decision about all sessions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExpiryDecision {
-    /// Sessions to expire, those silent longest first.
+    /// Sessions to expire, those silent for longest first.
     pub expired: Vec<SessionId>,
-    /// To be stored.
+    /// The grace to store for the next run.
     pub grace_until: Option<DateTime<Utc>>,
-    /// Most of the fleet looks dead: a sign of trouble on our side.
-    pub trickles: bool,
+    /// Whether most of the fleet looks dead, which points to a fault on the server's side, so that
+    /// only a few sessions expire.
+    pub is_limited: bool,
 }
 
-/// Decides one pass. `ttl`: the server's setting; `grace`: what a session gets beyond its TTL.
+/// Decides which sessions expire. `ttl` is the server's setting, and `grace` is what a session gets
+/// beyond its own TTL.
 pub fn expire(
     sessions: &[SessionHeartbeat],
-    passes: LoopHistory,
+    history: LoopHistory,
     now: DateTime<Utc>,
     ttl: Duration,
     grace: Duration,
 ) -> ExpiryDecision {
-    let gap = passes.last.is_none_or(|last| (now - last).to_std().unwrap_or_default() > ttl / 2);
-    let grace_until = if gap { Some(now + ttl) } else { passes.grace_until.filter(|until| *until > now) };
+    let gap = history.last_run.is_none_or(|last| (now - last).to_std().unwrap_or_default() > ttl / 2);
+    // Executors could not send heartbeats during the gap, so they get one TTL to catch up.
+    let grace_until = if gap { Some(now + ttl) } else { history.grace_until.filter(|until| *until > now) };
     if grace_until.is_some() {
-        return ExpiryDecision { expired: Vec::new(), grace_until, trickles: false };
+        return ExpiryDecision { expired: Vec::new(), grace_until, is_limited: false };
     }
-    let mut silent: Vec<&SessionHeartbeat> = sessions
-        .iter()
-        .filter(|session| (now - session.beat_at).to_std().unwrap_or_default() > session.ttl + grace)
-        .collect();
-    silent.sort_by_key(|session| (session.beat_at, session.id));
-    let trickles = sessions.len() >= FLEET_SIZE_FOR_TRICKLE && silent.len() > sessions.len() / 2;
-    if trickles {
-        silent.truncate((sessions.len() / TRICKLE_SHARE).max(1));
+    let silence = |session: &SessionHeartbeat| (now - session.last_heartbeat_at).to_std().unwrap_or_default();
+    let mut silent: Vec<&SessionHeartbeat> =
+        sessions.iter().filter(|session| silence(session) > session.ttl + grace).collect();
+    silent.sort_by_key(|session| (session.last_heartbeat_at, session.id));
+    let is_limited = sessions.len() >= FLEET_SIZE_FOR_LIMIT && silent.len() > sessions.len() / 2;
+    if is_limited {
+        silent.truncate((sessions.len() / LIMITED_SHARE).max(1));
     }
-    ExpiryDecision { expired: silent.iter().map(|session| session.id).collect(), grace_until: None, trickles }
+    let expired = silent.iter().map(|session| session.id).collect();
+    ExpiryDecision { expired, grace_until: None, is_limited }
 }
 
-/// The TTL for a fleet of so many sessions: it stretches so that beats do not outgrow the database.
+/// Returns the TTL for a fleet of this many sessions. It stretches so that heartbeats do not outgrow
+/// the database.
 pub fn stretched_ttl(ttl: Duration, sessions: u64) -> Duration {
     let stretch = sessions.div_ceil(SESSIONS_PER_TTL).clamp(1, u64::from(MAX_STRETCH));
     ttl * u32::try_from(stretch).unwrap_or(MAX_STRETCH)
 }
 
-/// How often to beat with this TTL.
+/// Returns the time between two heartbeats: a third of the TTL, so that one may be lost.
 pub fn heartbeat_interval(ttl: Duration) -> Duration {
     ttl / 3
 }
@@ -103,63 +110,72 @@ mod tests {
         DateTime::from_timestamp(seconds, 0).unwrap()
     }
 
-    fn session(number: u128, beat_at: i64) -> SessionHeartbeat {
-        SessionHeartbeat { id: SessionId(Uuid::from_u128(number)), beat_at: at(beat_at), ttl: TTL }
+    fn session(number: u128, last_heartbeat_at: i64) -> SessionHeartbeat {
+        SessionHeartbeat {
+            id: SessionId(Uuid::from_u128(number)),
+            last_heartbeat_at: at(last_heartbeat_at),
+            ttl: TTL,
+        }
     }
 
     fn steady(now: i64) -> LoopHistory {
-        LoopHistory { last: Some(at(now - 1)), grace_until: None }
+        LoopHistory { last_run: Some(at(now - 1)), grace_until: None }
     }
 
     #[test]
-    fn expires_after_ttl_and_grace_alone() {
+    fn session_expires_after_ttl_and_grace() {
         let sessions = [session(1, 964), session(2, 965), session(3, 999)];
         let expiry = expire(&sessions, steady(1000), at(1000), TTL, GRACE);
         assert_eq!(expiry.expired, [SessionId(Uuid::from_u128(1))]);
     }
 
     #[test]
-    fn nothing_expires_for_one_ttl_after_a_gap() {
+    fn nothing_expires_for_one_ttl_after_an_outage() {
         let sessions = [session(1, 0)];
-        let gap =
-            expire(&sessions, LoopHistory { last: Some(at(900)), grace_until: None }, at(1000), TTL, GRACE);
+        let gap = expire(
+            &sessions,
+            LoopHistory { last_run: Some(at(900)), grace_until: None },
+            at(1000),
+            TTL,
+            GRACE,
+        );
         assert_eq!((gap.expired.len(), gap.grace_until), (0, Some(at(1030))));
-        let passes = LoopHistory { last: Some(at(1028)), grace_until: gap.grace_until };
-        assert!(expire(&sessions, passes, at(1029), TTL, GRACE).expired.is_empty());
-        let passes = LoopHistory { last: Some(at(1030)), grace_until: gap.grace_until };
-        assert_eq!(expire(&sessions, passes, at(1031), TTL, GRACE).expired.len(), 1);
+        let history = LoopHistory { last_run: Some(at(1028)), grace_until: gap.grace_until };
+        assert!(expire(&sessions, history, at(1029), TTL, GRACE).expired.is_empty());
+        let history = LoopHistory { last_run: Some(at(1030)), grace_until: gap.grace_until };
+        assert_eq!(expire(&sessions, history, at(1031), TTL, GRACE).expired.len(), 1);
     }
 
     #[test]
-    fn a_pass_over_half_of_the_fleet_trickles() {
+    fn loss_of_half_the_fleet_expires_a_few() {
         let sessions: Vec<_> =
             (0..8).map(|number| session(number, if number < 5 { 10 } else { 999 })).collect();
         let expiry = expire(&sessions, steady(1000), at(1000), TTL, GRACE);
-        assert_eq!((expiry.expired.len(), expiry.trickles), (1, true));
+        assert_eq!((expiry.expired.len(), expiry.is_limited), (1, true));
         let expiry = expire(&sessions[..7], steady(1000), at(1000), TTL, GRACE);
-        assert_eq!((expiry.expired.len(), expiry.trickles), (5, false));
+        assert_eq!((expiry.expired.len(), expiry.is_limited), (5, false));
     }
 
     #[test]
-    fn a_session_keeps_the_ttl_that_it_was_promised() {
+    fn session_keeps_its_promised_ttl() {
         let stretched = SessionHeartbeat { ttl: TTL * 2, ..session(1, 950) };
         assert!(expire(&[stretched], steady(1000), at(1000), TTL, GRACE).expired.is_empty());
     }
 
     #[test]
-    fn the_ttl_stretches_with_the_fleet() {
+    fn ttl_stretches_with_the_fleet() {
         let seconds = |sessions| stretched_ttl(TTL, sessions).as_secs();
         assert_eq!([0, 1, 1000, 1001, 2500, 90_000].map(seconds), [30, 30, 30, 60, 90, 120]);
     }
 
     proptest! {
         #[test]
-        fn a_session_that_beats_never_expires(beats in vec(0..1000_i64, 0..20), last in 0..1000_i64) {
-            let sessions: Vec<_> = beats.iter().enumerate().map(|(number, beat)| session(number as u128, *beat)).collect();
-            let passes = LoopHistory { last: Some(at(last)), grace_until: None };
-            for expired in expire(&sessions, passes, at(1000), TTL, GRACE).expired {
+        fn session_with_recent_heartbeat_never_expires(heartbeats in vec(0..1000_i64, 0..20), last in 0..1000_i64) {
+            let sessions: Vec<_> = heartbeats.iter().enumerate().map(|(number, heartbeat)| session(number as u128, *heartbeat)).collect();
+            let history = LoopHistory { last_run: Some(at(last)), grace_until: None };
+            for expired in expire(&sessions, history, at(1000), TTL, GRACE).expired {
                 let session = sessions.iter().find(|session| session.id == expired).unwrap();
-                prop_assert!((at(1000) - session.beat_at).num_seconds() > 35);
+                prop_assert!((at(1000) - session.last_heartbeat_at).num_seconds() > 35);
             }
         }
     }

@@ -1,44 +1,49 @@
-//! Whose work comes next: round robin over tenants by weight, beginning with those that hold least for their weight; inside a
-//! tenant by priority, then by age. What a tenant holds counts as turns it already had, so one with thousands of queued runs
-//! stands behind one that has none going, whichever replica decides.
+//! Fair order of work: round robin over tenants by weight (stride scheduling), and inside a tenant by
+//! priority, then age.
+//!
+//! The tenant that holds least for its weight is first. What a tenant holds counts as turns it has
+//! had, so that a tenant with thousands of queued executions waits behind one with none running,
+//! whichever replica decides.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap, VecDeque};
 
 use crate::TenantId;
 
-/// Work that waits.
+/// An item that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaitingItem<T> {
-    /// Whose.
+    /// The tenant.
     pub tenant: TenantId,
-    /// The tenant's share against other tenants'; at least 1.
+    /// Share of the tenant against other tenants, at least 1.
     pub weight: u32,
-    /// Higher first, inside the tenant.
+    /// Priority inside the tenant; higher starts first.
     pub priority: u8,
-    /// Lower first: when it became ready.
+    /// Time since which it waits; lower starts first.
     pub seq: i64,
-    /// What it is.
+    /// The item.
     pub item: T,
 }
 
-/// One turn of a tenant of this weight costs so much; weights go to 1000.
+/// Cost of one turn of a tenant of weight 1. Weights reach 1000, so the division keeps three digits.
 const STRIDE: u64 = 1_000_000;
 
-/// The first `slots` of what waits, in the order in which they shall start. `held`: runs that each tenant has going or rung now.
+/// Returns the first `slots` items in the order in which they shall start. `held` counts the
+/// executions that each tenant has running or announced.
 pub fn order<T>(
     waiting: Vec<WaitingItem<T>>,
     held: &HashMap<TenantId, u32>,
     slots: usize,
 ) -> Vec<WaitingItem<T>> {
     let mut tenants: BTreeMap<TenantId, VecDeque<WaitingItem<T>>> = BTreeMap::new();
-    for entry in waiting {
-        tenants.entry(entry.tenant).or_default().push_back(entry);
+    for item in waiting {
+        tenants.entry(item.tenant).or_default().push_back(item);
     }
     let mut turns = BinaryHeap::new();
     for (tenant, queue) in &mut tenants {
-        queue.make_contiguous().sort_by_key(|entry| (Reverse(entry.priority), entry.seq));
-        let stride = queue.front().map_or(STRIDE, |entry| STRIDE / u64::from(entry.weight.max(1)));
+        queue.make_contiguous().sort_by_key(|item| (Reverse(item.priority), item.seq));
+        let stride = queue.front().map_or(STRIDE, |item| STRIDE / u64::from(item.weight.max(1)));
+        // Held executions count as turns that the tenant has had already.
         let had = u64::from(held.get(tenant).copied().unwrap_or(0));
         turns.push(Reverse((had * stride, *tenant, stride)));
     }
@@ -79,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quiet_tenant_goes_before_a_queue_of_thousands() {
+    fn quiet_tenant_starts_before_a_queue_of_thousands() {
         let mut work: Vec<_> = (0..5000).map(|seq| waiting(1, 100, 9, seq)).collect();
         work.push(waiting(2, 100, 0, 9999));
         let held = HashMap::from([(tenant(1), 40)]);
@@ -87,14 +92,14 @@ mod tests {
     }
 
     #[test]
-    fn inside_a_tenant_by_priority_then_age() {
+    fn tenant_order_is_priority_then_age() {
         let work = vec![waiting(1, 100, 5, 3), waiting(1, 100, 5, 1), waiting(1, 100, 9, 7)];
         let seqs: Vec<i64> = order(work, &HashMap::new(), 9).iter().map(|entry| entry.seq).collect();
         assert_eq!(seqs, [7, 1, 3]);
     }
 
     #[test]
-    fn turns_go_by_weight() {
+    fn turns_follow_weights() {
         let work = (0..30).flat_map(|seq| [waiting(1, 200, 5, seq), waiting(2, 100, 5, seq)]).collect();
         let ordered = order(work, &HashMap::new(), 15);
         assert_eq!(tenants_of(&ordered).iter().filter(|number| **number == 1).count(), 10);
@@ -102,7 +107,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn bounded_by_slots_and_nothing_twice(
+        fn order_is_bounded_by_slots_without_duplicates(
             work in vec((1..5_u128, 1..1000_u32, 0..10_u8, 0..1000_i64), 0..60), slots in 0..40_usize,
         ) {
             let work: Vec<_> = work.iter().enumerate().map(|(item, (number, _, priority, seq))| WaitingItem {

@@ -1,4 +1,5 @@
-//! Ids with a type each, so that a lease's cannot stand where an execution's is meant. All are UUIDs, version 7 but for leases.
+//! Ids with a type each, so that a lease's id cannot be passed as an execution's. All are UUIDs of
+//! version 7, except those of leases.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -39,20 +40,20 @@ macro_rules! ids {
 }
 
 ids! {
-    /// A tenant.
+    /// Id of a tenant.
     TenantId,
-    /// A plan.
+    /// Id of a plan.
     PlanId,
-    /// A config.
+    /// Id of a config.
     ConfigId,
-    /// The schedule of a plan for a config.
+    /// Id of the schedule of a plan for a config.
     ScheduleId,
-    /// One run of a plan for a config.
+    /// Id of an execution.
     ExecutionId,
-    /// The right to run one attempt; random, version 4.
+    /// Id of a lease, random (version 4).
     LeaseId,
-    /// A registered executor process.
+    /// Id of the session of an executor process.
     SessionId,
-    /// A terminal event on its way to Kafka.
+    /// Id of a terminal announcement.
     AnnouncementId,
 }

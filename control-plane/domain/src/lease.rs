@@ -1,53 +1,53 @@
-//! Whether a call that shows a lease may do what it asks.
+//! Claims on leases: whether a call that shows a lease may do what it asks.
 
 use crate::LeaseId;
 use crate::execution::{AttemptVerdict, State};
 
-/// What the call shows: the contents of its lease token, which has opened for the session that it came on.
+/// The claim of a call: the contents of its lease token, which opened for the session of the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseClaim {
     /// The lease.
     pub lease: LeaseId,
-    /// The attempt's fence.
+    /// Fence of the attempt.
     pub fence: i64,
 }
 
-/// The run as it stands.
+/// The current holder of an execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseHolder {
-    /// Where the run is.
+    /// State of the execution.
     pub state: State,
-    /// Its newest fence.
+    /// Fence of its newest attempt.
     pub fence: i64,
-    /// Its lease, while it has one.
+    /// Its lease; none while no executor has it.
     pub lease: Option<LeaseId>,
 }
 
-/// How the claimed attempt ended, where it did.
+/// The end of the claimed attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttemptEnd {
-    /// The attempt's lease.
+    /// Lease of the attempt.
     pub lease: LeaseId,
-    /// The seq of the call that ended it; 0 where no call did.
+    /// Seq of the call that ended it; 0 when no call did.
     pub final_seq: i64,
-    /// How.
+    /// The way in which it ended.
     pub verdict: AttemptVerdict,
 }
 
-/// Which call it is, of those that end an attempt.
+/// A call that ends an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EndingCall {
-    /// Complete.
+    /// Ends the execution.
     Complete,
-    /// Park.
+    /// Hands the execution back until a time.
     Park,
-    /// Release.
+    /// Hands the execution back at once.
     Release,
 }
 
 impl EndingCall {
-    /// An attempt that this call ended says this.
-    const fn made(self, verdict: AttemptVerdict) -> bool {
+    /// Returns whether an attempt that this call ended may have this verdict.
+    const fn results_in(self, verdict: AttemptVerdict) -> bool {
         match self {
             Self::Complete => matches!(verdict, AttemptVerdict::Completed | AttemptVerdict::Cancelled),
             Self::Park => matches!(verdict, AttemptVerdict::Parked),
@@ -61,21 +61,21 @@ impl EndingCall {
     }
 }
 
-/// How a call stands to its run.
+/// The verdict on a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClaimVerdict {
-    /// It holds the lease.
+    /// The call holds the lease.
     Held,
     /// The same call was done before.
     Repeated,
-    /// It does not hold the lease.
+    /// The call does not hold the lease.
     Refused(LeaseRefusal),
 }
 
-/// Why a call is refused for one lease.
+/// The reason why a call is refused for one lease.
 #[derive(Clone, Debug, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LeaseRefusal {
-    /// The lease is no longer this executor's.
+    /// The executor does not hold the lease any more.
     #[error("the lease is no longer held")]
     LeaseLost,
     /// A newer attempt exists.
@@ -84,15 +84,15 @@ pub enum LeaseRefusal {
     /// The execution has ended.
     #[error("the execution has ended")]
     ExecutionTerminal,
-    /// Another executor has it.
+    /// Another executor has the execution.
     #[error("another executor has it")]
     AlreadyLeased,
-    /// Unknown, of another pool, or not ready.
+    /// The execution is unknown, belongs to another pool, or is not ready.
     #[error("not ready")]
     NotReady,
 }
 
-/// Judges a claim against the run; none: there is no such run.
+/// Judges a claim. `holder` is none when the execution does not exist.
 pub fn judge_claim(claim: &LeaseClaim, holder: Option<&LeaseHolder>) -> ClaimVerdict {
     let Some(holder) = holder else { return ClaimVerdict::Refused(LeaseRefusal::LeaseLost) };
     if holder.state.is_terminal() {
@@ -101,12 +101,14 @@ pub fn judge_claim(claim: &LeaseClaim, holder: Option<&LeaseHolder>) -> ClaimVer
     if holder.fence > claim.fence {
         return ClaimVerdict::Refused(LeaseRefusal::Fenced);
     }
+    // The lease id is random and must match too, so that a guessed or reused fence proves nothing.
     let held =
         holder.state == State::Running && holder.fence == claim.fence && holder.lease == Some(claim.lease);
     if held { ClaimVerdict::Held } else { ClaimVerdict::Refused(LeaseRefusal::LeaseLost) }
 }
 
-/// Judges a call that ends an attempt: one that did so before is told the same again.
+/// Judges a call that ends an attempt. `end` is the end of the claimed attempt, if it has ended. A call
+/// that is repeated, because its response was lost, is told so instead of being refused.
 pub fn judge_ending_call(
     claim: &LeaseClaim,
     holder: Option<&LeaseHolder>,
@@ -116,7 +118,7 @@ pub fn judge_ending_call(
 ) -> ClaimVerdict {
     match judge_claim(claim, holder) {
         ClaimVerdict::Refused(refusal) => match end {
-            Some(end) if end.lease == claim.lease && end.final_seq == seq && call.made(end.verdict) => {
+            Some(end) if end.lease == claim.lease && end.final_seq == seq && call.results_in(end.verdict) => {
                 ClaimVerdict::Repeated
             }
             Some(_) | None => ClaimVerdict::Refused(refusal),
@@ -142,7 +144,7 @@ mod tests {
     const HOLDER: LeaseHolder = LeaseHolder { state: State::Running, fence: 7, lease: Some(LEASE) };
 
     #[test]
-    fn only_the_same_lease_and_fence_hold() {
+    fn claim_holds_only_with_its_lease_and_fence() {
         let cases = [
             (Some(HOLDER), ClaimVerdict::Held),
             (None, ClaimVerdict::Refused(LeaseRefusal::LeaseLost)),
@@ -167,23 +169,23 @@ mod tests {
     }
 
     #[test]
-    fn a_repeated_ending_is_told_the_same_again() {
+    fn repeated_ending_call_gets_the_same_answer() {
         let ended = LeaseHolder { state: State::Succeeded, lease: None, ..HOLDER };
         let end = AttemptEnd { lease: LEASE, final_seq: 4, verdict: AttemptVerdict::Completed };
-        let judge_claim =
+        let judge =
             |end: &AttemptEnd, call, seq| judge_ending_call(&CLAIM, Some(&ended), Some(end), call, seq);
         let refused = ClaimVerdict::Refused(LeaseRefusal::ExecutionTerminal);
-        assert_eq!(judge_claim(&end, EndingCall::Complete, 4), ClaimVerdict::Repeated);
-        assert_eq!(judge_claim(&end, EndingCall::Complete, 5), refused);
-        assert_eq!(judge_claim(&end, EndingCall::Park, 4), refused);
+        assert_eq!(judge(&end, EndingCall::Complete, 4), ClaimVerdict::Repeated);
+        assert_eq!(judge(&end, EndingCall::Complete, 5), refused);
+        assert_eq!(judge(&end, EndingCall::Park, 4), refused);
         let lost = AttemptEnd { verdict: AttemptVerdict::LostHeartbeat, ..end };
-        assert_eq!(judge_claim(&lost, EndingCall::Complete, 4), refused);
+        assert_eq!(judge(&lost, EndingCall::Complete, 4), refused);
         let of_another = AttemptEnd { lease: LeaseId(Uuid::from_u128(9)), ..end };
-        assert_eq!(judge_claim(&of_another, EndingCall::Complete, 4), refused);
+        assert_eq!(judge(&of_another, EndingCall::Complete, 4), refused);
     }
 
     #[test]
-    fn a_repeated_park_is_known_after_the_next_grant() {
+    fn repeated_park_is_known_after_the_next_grant() {
         let next = LeaseHolder { fence: 8, lease: OTHER, ..HOLDER };
         let end = AttemptEnd { lease: LEASE, final_seq: 4, verdict: AttemptVerdict::Parked };
         assert_eq!(

@@ -1,7 +1,8 @@
-//! Orchid's decisions, as pure functions: what state a run goes to, when a schedule is due, whose turn it is, who is gone.
+//! Orchid's decisions as pure functions: the next state of an execution, the due times of a schedule,
+//! the fair order of work, and which executors are gone.
 //!
-//! In come values (rows as read, the time, settings); out come values that say what to write. Nothing here reads a clock, draws
-//! a random number, or knows of a database.
+//! Values come in (rows as read, the time, settings), and values that say what to write come out.
+//! Nothing here reads a clock, draws a random number, or knows of a database.
 
 pub mod admission;
 pub mod cursor;

@@ -1,5 +1,5 @@
-//! The id of a scheduled run is derived from its schedule and its time, so that an occurrence exists once, also where a fail-over
-//! made the scheduler forget that it had inserted it.
+//! Ids of scheduled executions. They are derived from the schedule and the time, so that an occurrence
+//! exists once, even when a fail-over made the scheduler forget that it had inserted it.
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
@@ -7,8 +7,11 @@ use uuid::Uuid;
 
 use crate::{ExecutionId, ScheduleId};
 
-/// The id of the run of a schedule at a time: shaped as a uuid v7 (RFC 9562, 5.7) of that time, so that it falls into that time's
-/// partition, with the first bits of SHA-256 over schedule and time (16 bytes, then 8 of microseconds, big endian) for the random ones.
+/// Returns the id of the execution of a schedule at a time.
+///
+/// It has the form of a UUID v7 (RFC 9562, 5.7) of that time, so that it falls into that time's
+/// partition. The random bits are the first ones of SHA-256 over schedule (16 bytes) and time (8
+/// bytes of microseconds, big endian).
 pub fn execution_id(schedule: ScheduleId, scheduled_at: DateTime<Utc>) -> ExecutionId {
     let mut hash = Sha256::new();
     hash.update(schedule.0.as_bytes());
@@ -20,7 +23,7 @@ pub fn execution_id(schedule: ScheduleId, scheduled_at: DateTime<Utc>) -> Execut
     ExecutionId(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
 }
 
-/// The milliseconds since 1970 that stand in a uuid v7.
+/// Returns the time of a UUID v7, in milliseconds since 1970.
 pub fn millis_of(id: Uuid) -> u64 {
     let (high, low, _, _) = id.as_fields();
     (u64::from(high) << 16) | u64::from(low)
@@ -36,7 +39,7 @@ mod tests {
     use crate::ScheduleId;
 
     #[test]
-    fn is_pinned() {
+    fn execution_id_is_pinned() {
         let schedule = ScheduleId(Uuid::from_u128(7));
         let at = DateTime::from_timestamp_millis(1_700_000_000_000).unwrap();
         assert_eq!(execution_id(schedule, at).to_string(), "018bcfe5-6800-780e-afb4-12feafee6fce");
@@ -44,7 +47,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn is_a_v7_of_its_time(schedule in any::<u128>(), micros in 0..4_000_000_000_000_000_i64) {
+        fn execution_id_is_a_v7_of_its_time(schedule in any::<u128>(), micros in 0..4_000_000_000_000_000_i64) {
             let at = DateTime::from_timestamp_micros(micros).unwrap();
             let id = execution_id(ScheduleId(Uuid::from_u128(schedule)), at).0;
             prop_assert_eq!(id.get_version_num(), 7);
@@ -53,7 +56,7 @@ mod tests {
         }
 
         #[test]
-        fn tells_schedules_and_occurrences_apart(schedule in any::<u128>(), micros in 0..4_000_000_000_000_000_i64) {
+        fn execution_id_differs_by_schedule_and_time(schedule in any::<u128>(), micros in 0..4_000_000_000_000_000_i64) {
             let at = DateTime::from_timestamp_micros(micros).unwrap();
             let id = execution_id(ScheduleId(Uuid::from_u128(schedule)), at);
             prop_assert_eq!(id, execution_id(ScheduleId(Uuid::from_u128(schedule)), at));

@@ -1,12 +1,12 @@
-//! Enums whose names are stored as text: one spelling each, and reading it back can fail.
+//! Enums that are stored as text. Each variant has one spelling, and reading an unknown one fails.
 
 /// A stored name that no variant has.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("unknown {kind} {name:?}")]
 pub struct UnknownName {
-    /// Which enum was read.
+    /// The enum that was read.
     pub kind: &'static str,
-    /// What stood there.
+    /// The stored name.
     pub name: String,
 }
 
@@ -19,10 +19,10 @@ macro_rules! text_enum {
         }
 
         impl $name {
-            /// Every variant, in the order of their declaration.
+            /// All variants, in the order of their declaration.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
-            /// The stored name.
+            /// Returns the stored name.
             pub const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => $text),+

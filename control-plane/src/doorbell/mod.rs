@@ -3,7 +3,7 @@
 
 mod streams;
 
-pub use streams::{Doorbell, DoorbellError, Ring};
+pub use streams::{Doorbell, DoorbellEntry, DoorbellError};
 
 /// The consumer group of all executors.
 pub const GROUP: &str = "executors";

@@ -25,7 +25,7 @@ pub struct DoorbellError(#[from] RedisError);
 
 /// What an entry says, and all that it says.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ring {
+pub struct DoorbellEntry {
     /// The execution that is ready.
     pub execution_id: Uuid,
     /// Its tenant.
@@ -53,7 +53,7 @@ impl Doorbell {
     }
 
     /// Rings for some executions of a pool.
-    pub async fn ring(&self, pool: &str, rings: &[Ring]) -> Result<(), DoorbellError> {
+    pub async fn ring(&self, pool: &str, rings: &[DoorbellEntry]) -> Result<(), DoorbellError> {
         let stream = stream(&self.prefix, pool);
         let mut pipe = redis::pipe();
         for ring in rings {
@@ -68,7 +68,7 @@ impl Doorbell {
     }
 
     /// Makes the pool's stream and group where they are missing, deletes stale pending entries, and removes consumers whose session is gone.
-    pub async fn tidy(&self, pool: &str, live_sessions: &HashSet<String>) -> Result<(), DoorbellError> {
+    pub async fn maintain(&self, pool: &str, live_sessions: &HashSet<String>) -> Result<(), DoorbellError> {
         let stream = stream(&self.prefix, pool);
         self.make_group(&stream).await?;
         self.delete_stale(&stream).await?;

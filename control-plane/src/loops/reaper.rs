@@ -1,5 +1,8 @@
-//! Ends sessions that are gone, and hands their runs to others. Both by what the database says: the first by its clock, the second by
-//! looking for leases whose session is missing or has ended, whenever that was.
+//! Ends sessions that are gone, and gives their executions to other executors.
+//!
+//! Both rely on the database alone. Sessions expire by the database's clock. Executions are found by
+//! leases whose session is missing or has ended, whenever that was, so that a run that fails in
+//! between loses nothing.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,39 +13,43 @@ use orchid_kit::clock;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::pace::{Health, jittered, pause};
-use crate::commands::fleet::progress::ExecutionError;
-use crate::commands::fleet::settle::{DecidedTransition, TransitionFacts, settle};
-use crate::commands::fleet::{Fleet, FleetError, GroupTransaction};
+use super::loop_runtime::{LoopHealth, jittered, pause};
+use crate::commands::executions::progress::ExecutionError;
+use crate::commands::executions::transition::apply::{AnnouncementRoute, apply_transitions};
+use crate::commands::executions::transition::decided::{DecidedTransition, TransitionFacts};
+use crate::commands::fleet::error::FleetError;
+use crate::commands::fleet::placement::GroupTransaction;
+use crate::commands::fleet::resources::Fleet;
 use crate::settings::LoopSettings;
 use crate::store::db::{FleetTx, Transaction, Tx};
 use crate::store::error::StoreError;
+use crate::store::executions::locked::{self, LockWait, LockedExecution};
 use crate::store::fleet::leases::{self, OrphanedLease};
-use crate::store::fleet::runs::{self, LockWait, LockedExecution};
-use crate::store::fleet::{ExecutionKey, passes, sessions};
+use crate::store::fleet::{loop_runs, sessions};
+use crate::store::keys::ExecutionKey;
 
 const NAME: &str = "reaper";
-/// Leases that one pass hands on.
+/// Maximum leases that one run reaps.
 const BATCH: i64 = 500;
 
 pub(super) async fn run(fleet: Fleet, settings: LoopSettings, stop: CancellationToken) {
-    let mut health = Health::new(NAME);
+    let mut health = LoopHealth::new(NAME);
     loop {
-        health.note(pass(&fleet, &settings).await);
+        health.record(expire_and_reap(&fleet, &settings).await);
         if !pause(&stop, jittered(settings.reaper_interval)).await {
             return;
         }
     }
 }
 
-async fn pass(fleet: &Fleet, settings: &LoopSettings) -> Result<(), FleetError> {
-    let (expiry, live) = fleet.databases.run_fleet(&Expire { fleet, settings }).await?;
-    fleet.fleet_counted(live);
-    if expiry.trickles {
+async fn expire_and_reap(fleet: &Fleet, settings: &LoopSettings) -> Result<(), FleetError> {
+    let (expiry, live) = fleet.databases.run_fleet(&ExpireSessions { fleet, settings }).await?;
+    fleet.set_live_sessions(live);
+    if expiry.is_limited {
         tracing::error!(
             live,
             expired = expiry.expired.len(),
-            "most executors look dead at once: expiring a few at a time"
+            "most executors look dead at once, expiring a few at a time"
         );
     }
     for session in &expiry.expired {
@@ -51,37 +58,38 @@ async fn pass(fleet: &Fleet, settings: &LoopSettings) -> Result<(), FleetError> 
     reap(fleet, clock::utc_now()).await
 }
 
-struct Expire<'a> {
+struct ExpireSessions<'a> {
     fleet: &'a Fleet,
     settings: &'a LoopSettings,
 }
 
-impl Transaction<FleetTx> for Expire<'_> {
-    /// What expired, and how many sessions are left.
+impl Transaction<FleetTx> for ExpireSessions<'_> {
+    /// The decision, and the number of sessions that are left.
     type Output = (ExpiryDecision, usize);
     type Error = StoreError;
 
     async fn run(&self, tx: &FleetTx) -> Result<Self::Output, StoreError> {
-        let (now, passes) = passes::enter(tx, NAME).await?;
-        let sessions = sessions::read_beats(tx).await?;
+        let (now, history) = loop_runs::begin(tx, NAME).await?;
+        let sessions = sessions::read_heartbeats(tx).await?;
         let expiry =
-            expire(&sessions, passes, now, self.fleet.settings.lease_ttl, self.settings.reaper_grace);
+            expire(&sessions, history, now, self.fleet.settings.lease_ttl, self.settings.reaper_grace);
         let expired: Vec<(Uuid, DateTime<Utc>)> = sessions
             .iter()
             .filter(|session| expiry.expired.contains(&session.id))
-            .map(|session| (session.id.0, session.beat_at))
+            .map(|session| (session.id.0, session.last_heartbeat_at))
             .collect();
         if !expired.is_empty() {
             sessions::expire(tx, &expired).await?;
         }
-        passes::leave(tx, NAME, now, expiry.grace_until).await?;
+        loop_runs::finish(tx, NAME, now, expiry.grace_until).await?;
         Ok((expiry, sessions.len() - expired.len()))
     }
 }
 
-/// Hands on runs whose lease has no live session.
+/// Takes executions away from sessions that are gone.
 async fn reap(fleet: &Fleet, now: DateTime<Utc>) -> Result<(), FleetError> {
-    // Leases first: a session that opens in between is then among the live.
+    // Leases are read first: a session that opens in between is then among the live ones. The other
+    // way round, its leases would look orphaned.
     let holders = leases::find_sessions(&fleet.databases).await?;
     if holders.is_empty() {
         return Ok(());
@@ -94,50 +102,58 @@ async fn reap(fleet: &Fleet, now: DateTime<Utc>) -> Result<(), FleetError> {
     }
     let last_requests = sessions::last_requests(&fleet.databases, dead.clone()).await?.into_iter().collect();
     let orphans = leases::find_of_sessions(&fleet.databases, dead, BATCH).await?;
-    tracing::warn!(leases = orphans.len(), "runs lost their executor");
-    let ready = fleet.placement.run(&Lose { now, last_requests }, orphans).await?;
+    tracing::warn!(leases = orphans.len(), "executions lost their executor");
+    let ready = fleet.placement.run(&LoseLeases { now, last_requests }, orphans).await?;
     if ready.contains(&true) {
         fleet.wakeups.work_is_ready();
     }
     Ok(())
 }
 
-struct Lose {
+struct LoseLeases {
     now: DateTime<Utc>,
+    /// The last request of each lease, by lease id.
     last_requests: HashMap<Uuid, String>,
 }
 
-impl GroupTransaction for Lose {
+impl GroupTransaction for LoseLeases {
     type Item = OrphanedLease;
     /// Whether work is ready.
     type Output = bool;
-    type Error = StoreError;
 
     fn tenant(item: &OrphanedLease) -> Uuid {
         item.tenant_id
     }
 
-    async fn run(&self, tx: &Tx, orphans: &[OrphanedLease]) -> Result<bool, StoreError> {
+    async fn run(&self, tx: &Tx, orphans: &[OrphanedLease]) -> Result<bool, FleetError> {
         let keys: Vec<ExecutionKey> = orphans.iter().map(OrphanedLease::key).collect();
-        let locked = runs::lock(tx, &keys, LockWait::Wait).await?;
-        let is_stale =
-            |lease: &&OrphanedLease| !locked.iter().any(|run| run.lease_id == Some(lease.lease_id));
+        let locked = locked::lock(tx, &keys, LockWait::Wait).await?;
+        // A lease that its execution does not name is a leftover: the attempt ended since the scan,
+        // or the history was dropped under it.
+        let is_stale = |lease: &&OrphanedLease| {
+            !locked.iter().any(|execution| execution.lease_id == Some(lease.lease_id))
+        };
         let stale: Vec<(ExecutionKey, Uuid)> =
             orphans.iter().filter(is_stale).map(|lease| (lease.key(), lease.lease_id)).collect();
-        let settlements: Vec<DecidedTransition> =
-            locked.into_iter().filter_map(|run| self.lose(run, orphans)).collect();
-        let settled = settle(tx, self.now, &settlements, false).await?;
+        let decided: Vec<DecidedTransition> =
+            locked.into_iter().filter_map(|execution| self.decide_loss(execution, orphans)).collect();
+        let applied = apply_transitions(tx, self.now, &decided, AnnouncementRoute::Heartbeat).await?;
         leases::delete_stale(tx, &stale).await?;
-        Ok(settled.work_is_ready)
+        Ok(applied.work_is_ready)
     }
 }
 
-impl Lose {
-    fn lose(&self, run: LockedExecution, orphans: &[OrphanedLease]) -> Option<DecidedTransition> {
-        let lease = orphans.iter().find(|lease| Some(lease.lease_id) == run.lease_id)?;
-        let transition = decide(run.snapshot(), ExecutionEvent::Lost).ok()?;
+impl LoseLeases {
+    /// Decides the loss of one execution; none when it has another lease by now.
+    fn decide_loss(
+        &self,
+        execution: LockedExecution,
+        orphans: &[OrphanedLease],
+    ) -> Option<DecidedTransition> {
+        let lease = orphans.iter().find(|lease| Some(lease.lease_id) == execution.lease_id)?;
+        let transition = decide(execution.snapshot(), ExecutionEvent::Lost).ok()?;
         let last_request = self.last_requests.get(&lease.lease_id).cloned().unwrap_or_default();
-        let fault = (transition.next == State::DeadLettered).then(|| ExecutionError {
+        let error = (transition.next == State::DeadLettered).then(|| ExecutionError {
             class: "system".to_owned(),
             code: "POISON".to_owned(),
             message: format!("lost {} times without progress in between", transition.losses),
@@ -145,7 +161,7 @@ impl Lose {
         });
         let detail =
             if last_request.is_empty() { String::new() } else { format!("last request: {last_request}") };
-        let facts = TransitionFacts { last_request, fault, detail, ..TransitionFacts::default() };
-        Some(DecidedTransition { run, transition, facts })
+        let facts = TransitionFacts { last_request, error, detail, ..TransitionFacts::default() };
+        Some(DecidedTransition { execution, transition, facts })
     }
 }

@@ -1,4 +1,5 @@
-//! Makes the partitions of history ahead of time, drops those that are old, and deletes what has no partitions.
+//! Creates the partitions of the history ahead of time, drops old ones, and deletes old rows of
+//! tables that have no partitions.
 
 use std::time::Duration;
 
@@ -7,73 +8,74 @@ use orchid_kit::clock;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::pace::{Health, jittered, pause};
-use crate::commands::fleet::{Fleet, FleetError, GroupTransaction};
+use super::loop_runtime::{LoopHealth, jittered, pause};
+use crate::commands::fleet::error::FleetError;
+use crate::commands::fleet::placement::GroupTransaction;
+use crate::commands::fleet::resources::Fleet;
 use crate::store::db::Tx;
-use crate::store::error::StoreError;
-use crate::store::fleet::ExecutionKey;
 use crate::store::fleet::retention::{self, PrunedTable};
+use crate::store::keys::ExecutionKey;
 
 const INTERVAL: Duration = Duration::from_secs(600);
-/// Partitions are made so far ahead.
+/// Time ahead for which partitions exist.
 const AHEAD: TimeDelta = TimeDelta::days(15);
-/// A request id is remembered so long.
+/// Time for which a request id is remembered.
 const REQUESTS_KEPT: TimeDelta = TimeDelta::hours(24);
-/// A session that ended is kept so long, for those who ask what happened.
+/// Time for which an ended session is kept, for questions about what happened.
 const SESSIONS_KEPT: TimeDelta = TimeDelta::days(1);
-/// Rows of one kind in one batch.
+/// Maximum rows of one batch.
 const BATCH: usize = 1000;
-/// Batches of one kind in one pass.
+/// Maximum batches of one table in one run.
 const MAX_BATCHES: usize = 100;
 
 pub(super) async fn run(fleet: Fleet, kept: Duration, stop: CancellationToken) {
-    let mut health = Health::new("retention");
+    let mut health = LoopHealth::new("retention");
     loop {
-        health.note(pass(&fleet, kept, clock::utc_now()).await);
+        health.record(enforce_retention(&fleet, kept, clock::utc_now()).await);
         if !pause(&stop, jittered(INTERVAL)).await {
             return;
         }
     }
 }
 
-async fn pass(fleet: &Fleet, kept: Duration, now: DateTime<Utc>) -> Result<(), FleetError> {
+async fn enforce_retention(fleet: &Fleet, kept: Duration, now: DateTime<Utc>) -> Result<(), FleetError> {
     let oldest = now - kept;
-    // A scheduled run's id may be as old as history is kept, and its partition must be there.
-    retention::make_partitions(&fleet.databases, oldest, now + AHEAD).await?;
+    // The id of a scheduled execution holds the time at which it was due. That may be as old as the
+    // history is kept, and its partition must exist.
+    retention::create_partitions(&fleet.databases, oldest, now + AHEAD).await?;
     retention::drop_partitions(&fleet.databases, oldest).await?;
-    clear(fleet, PrunedTable::Requests, now - REQUESTS_KEPT).await?;
-    clear(fleet, PrunedTable::Announcements, oldest).await?;
-    clear(fleet, PrunedTable::Checkpoints, oldest).await?;
+    prune(fleet, PrunedTable::Requests, now - REQUESTS_KEPT).await?;
+    prune(fleet, PrunedTable::Announcements, oldest).await?;
+    prune(fleet, PrunedTable::Checkpoints, oldest).await?;
     retention::delete_sessions(&fleet.databases, now - SESSIONS_KEPT).await?;
     Ok(())
 }
 
-async fn clear(fleet: &Fleet, remains: PrunedTable, before: DateTime<Utc>) -> Result<(), FleetError> {
+async fn prune(fleet: &Fleet, table: PrunedTable, before: DateTime<Utc>) -> Result<(), FleetError> {
     for _ in 0..MAX_BATCHES {
-        let found = remains.find(&fleet.databases, before, BATCH as i64).await?;
-        let full = found.len() == BATCH;
-        fleet.placement.run(&Clear { remains }, found).await?;
-        if !full {
+        let found = table.find(&fleet.databases, before, BATCH as i64).await?;
+        let is_full = found.len() == BATCH;
+        fleet.placement.run(&DeleteRows { table }, found).await?;
+        if !is_full {
             break;
         }
     }
     Ok(())
 }
 
-struct Clear {
-    remains: PrunedTable,
+struct DeleteRows {
+    table: PrunedTable,
 }
 
-impl GroupTransaction for Clear {
+impl GroupTransaction for DeleteRows {
     type Item = ExecutionKey;
     type Output = u64;
-    type Error = StoreError;
 
     fn tenant(item: &ExecutionKey) -> Uuid {
         item.tenant_id
     }
 
-    async fn run(&self, tx: &Tx, keys: &[ExecutionKey]) -> Result<u64, StoreError> {
-        self.remains.delete(tx, keys).await
+    async fn run(&self, tx: &Tx, keys: &[ExecutionKey]) -> Result<u64, FleetError> {
+        Ok(self.table.delete(tx, keys).await?)
     }
 }

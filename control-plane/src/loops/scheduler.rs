@@ -1,5 +1,7 @@
-//! Makes the runs of schedules that are due, in batches, each occurrence once: the schedule's row is locked and must still be due, and
-//! the run's id is derived from the occurrence.
+//! Creates the executions of schedules that are due, in batches.
+//!
+//! Each occurrence is created once: the schedule's row is locked and must still be due, and the
+//! execution's id is derived from the occurrence.
 
 use std::time::Duration;
 
@@ -13,23 +15,26 @@ use orchid_kit::telemetry::Traceparent;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::pace::{Health, jittered, pause_until};
-use crate::commands::fleet::{Fleet, FleetError, GroupTransaction, create as make};
+use super::loop_runtime::{LoopHealth, jittered, pause_until};
+use crate::commands::executions::transition::create::insert_executions;
+use crate::commands::fleet::error::FleetError;
+use crate::commands::fleet::placement::GroupTransaction;
+use crate::commands::fleet::resources::Fleet;
 use crate::store::db::Tx;
-use crate::store::error::StoreError;
-use crate::store::fleet::ExecutionKey;
-use crate::store::fleet::runs::NewExecution;
-use crate::store::fleet::schedules::{self, LockedSchedule, ScheduleKey, ScheduleLock, ScheduleMove};
+use crate::store::executions::insert::NewExecution;
+use crate::store::fleet::schedule_scan;
+use crate::store::fleet::schedules::{self, LockedSchedule, ScheduleChange, ScheduleLock};
+use crate::store::keys::{ExecutionKey, ScheduleKey};
 
-/// Schedules that one pass takes; where there are more, the next pass follows at once.
+/// Maximum schedules of one run. After a full batch the next run follows at once.
 const BATCH: usize = 500;
-/// What is due and locked by somebody else is looked at again after this.
-const LEAST_WAIT: Duration = Duration::from_millis(5);
+/// Minimum wait. A schedule that is due but locked by another replica is looked at again after it.
+const MIN_WAIT: Duration = Duration::from_millis(5);
 
 pub(super) async fn run(fleet: Fleet, interval: Duration, retention: Duration, stop: CancellationToken) {
-    let mut health = Health::new("scheduler");
+    let mut health = LoopHealth::new("scheduler");
     loop {
-        let wait = match health.note(pass(&fleet, clock::utc_now(), retention).await) {
+        let wait = match health.record(create_due(&fleet, clock::utc_now(), retention).await) {
             Some(true) => Duration::ZERO,
             Some(false) => until_next(&fleet, interval, &mut health).await,
             None => jittered(interval),
@@ -40,90 +45,96 @@ pub(super) async fn run(fleet: Fleet, interval: Duration, retention: Duration, s
     }
 }
 
-/// Until the next schedule is due, but never longer than the interval: other replicas and users change schedules too.
-async fn until_next(fleet: &Fleet, interval: Duration, health: &mut Health) -> Duration {
-    let next = health.note(schedules::next_due(&fleet.databases).await).flatten();
+/// Returns the time until the next schedule is due, at most the interval: other replicas change
+/// schedules too, and their changes wake nobody here.
+async fn until_next(fleet: &Fleet, interval: Duration, health: &mut LoopHealth) -> Duration {
+    let next = health.record(schedule_scan::next_due(&fleet.databases).await).flatten();
     let until = next.map(|due| (due - clock::utc_now()).to_std().unwrap_or_default());
-    until.map_or(interval, |until| until.min(interval)).max(LEAST_WAIT)
+    until.map_or(interval, |until| until.min(interval)).max(MIN_WAIT)
 }
 
-/// Takes one batch; answers whether more may be due.
-async fn pass(fleet: &Fleet, now: DateTime<Utc>, retention: Duration) -> Result<bool, FleetError> {
-    let due = schedules::find_due(&fleet.databases, now, BATCH as i64).await?;
+/// Handles one batch. Returns whether more schedules may be due.
+async fn create_due(fleet: &Fleet, now: DateTime<Utc>, retention: Duration) -> Result<bool, FleetError> {
+    let due = schedule_scan::find_due(&fleet.databases, now, BATCH as i64).await?;
     if due.is_empty() {
         return Ok(false);
     }
-    let full = due.len() == BATCH;
-    let made: usize =
-        fleet.placement.run(&MakeDue { now, oldest: now - retention }, due).await?.into_iter().sum();
-    if made > 0 {
+    let is_full = due.len() == BATCH;
+    let transaction = CreateDue { now, oldest: now - retention };
+    let created: usize = fleet.placement.run(&transaction, due).await?.into_iter().sum();
+    if created > 0 {
         fleet.wakeups.work_is_ready();
     }
-    Ok(full)
+    Ok(is_full)
 }
 
-struct MakeDue {
+struct CreateDue {
     now: DateTime<Utc>,
-    /// History does not reach further back.
+    /// The oldest time that the history reaches back to.
     oldest: DateTime<Utc>,
 }
 
-impl GroupTransaction for MakeDue {
+/// A decision about a locked schedule: its change, and the execution to create.
+type DecidedSchedule = (ScheduleChange, Option<(NewExecution, Transition)>);
+
+impl GroupTransaction for CreateDue {
     type Item = ScheduleKey;
-    /// Runs that were made.
+    /// Number of created executions.
     type Output = usize;
-    type Error = StoreError;
 
     fn tenant(item: &ScheduleKey) -> Uuid {
         item.tenant_id
     }
 
-    async fn run(&self, tx: &Tx, keys: &[ScheduleKey]) -> Result<usize, StoreError> {
+    async fn run(&self, tx: &Tx, keys: &[ScheduleKey]) -> Result<usize, FleetError> {
         let locked = schedules::lock(tx, keys, ScheduleLock::Due(self.now)).await?;
-        let decided: Vec<(ScheduleMove, Option<(NewExecution, Transition)>)> =
-            locked.iter().map(|schedule| self.decide(schedule)).collect();
-        let created: Vec<(NewExecution, Transition)> =
-            decided.iter().filter_map(|(_, run)| run.clone()).collect();
-        let inserted = make::insert(tx, self.now, &created).await?;
-        let made = |run: &NewExecution| inserted.iter().any(|new| new.key == run.key);
-        let moves: Vec<ScheduleMove> = locked
+        let decided: Vec<DecidedSchedule> = locked.iter().map(|schedule| self.decide(schedule)).collect();
+        let created = decided.iter().filter_map(|(_, created)| created.clone()).collect();
+        let inserted = insert_executions(tx, self.now, created).await?;
+        let changes: Vec<ScheduleChange> = locked
             .iter()
             .zip(decided)
-            .map(|(schedule, (entry, run))| match run {
-                // The occurrence was made before: it goes on as after a run.
-                Some((run, _)) if !made(&run) => ScheduleMove {
-                    dues: schedule.rules.after_run(entry.dues, self.now),
-                    ..ScheduleMove::of(schedule)
+            .map(|(schedule, (change, created))| match created {
+                // The occurrence exists already: a fail-over lost the schedule's update, but not the
+                // execution. The schedule goes on as after that execution's end.
+                Some((new, _)) if !inserted.contains(&new.key) => ScheduleChange {
+                    due: schedule.rules.after_execution(change.due, self.now),
+                    ..ScheduleChange::unchanged(schedule)
                 },
-                Some(_) | None => entry,
+                Some(_) | None => change,
             })
             .collect();
-        schedules::apply(tx, self.now, &moves).await?;
+        schedules::apply_changes(tx, self.now, &changes).await?;
         Ok(inserted.len())
     }
 }
 
-impl MakeDue {
-    fn decide(&self, schedule: &LockedSchedule) -> (ScheduleMove, Option<(NewExecution, Transition)>) {
-        let stays = ScheduleMove::of(schedule);
-        let going = ActiveExecutions { own: schedule.current.is_some(), other: schedule.going.is_some() };
-        match schedule.rules.due(schedule.dues, self.now, self.oldest, going) {
+impl CreateDue {
+    fn decide(&self, schedule: &LockedSchedule) -> DecidedSchedule {
+        let unchanged = ScheduleChange::unchanged(schedule);
+        let active = ActiveExecutions { own: schedule.current.is_some(), other: schedule.active.is_some() };
+        match schedule.rules.decide_due(schedule.due, self.now, self.oldest, active) {
             DueDecision::Suspend => {
-                (ScheduleMove { dues: DueTimes { next_at: None, ..schedule.dues }, ..stays }, None)
+                (ScheduleChange { due: DueTimes { next_at: None, ..schedule.due }, ..unchanged }, None)
             }
-            DueDecision::Skip { dues } => (ScheduleMove { dues, ..stays }, None),
-            DueDecision::Start { scheduled_at, dues } => {
-                let run = new_run(schedule, scheduled_at);
-                let id = Some(run.key.execution_id);
-                let entry =
-                    ScheduleMove { dues, current: id, going: schedule.going.or(id), began: 1, ..stays };
-                (entry, Some((run, create(Origin::Schedule, true, going.other))))
+            DueDecision::Skip { due } => (ScheduleChange { due, ..unchanged }, None),
+            DueDecision::Start { scheduled_at, due } => {
+                let new = new_execution(schedule, scheduled_at);
+                let id = Some(new.key.execution_id);
+                let change = ScheduleChange {
+                    due,
+                    current: id,
+                    active: schedule.active.or(id),
+                    started: 1,
+                    ..unchanged
+                };
+                (change, Some((new, create(Origin::Schedule, true, active.other))))
             }
         }
     }
 }
 
-fn new_run(schedule: &LockedSchedule, scheduled_at: DateTime<Utc>) -> NewExecution {
+fn new_execution(schedule: &LockedSchedule, scheduled_at: DateTime<Utc>) -> NewExecution {
     let id = occurrence::execution_id(ScheduleId(schedule.id), scheduled_at);
     NewExecution {
         key: ExecutionKey { tenant_id: schedule.key.tenant_id, execution_id: id.0 },

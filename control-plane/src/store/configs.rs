@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use crate::{
-    store::{Name, db::TenantTx, error::StoreError},
+    store::{db::TenantTx, error::StoreError, name_row::NameRow},
     values,
 };
 
@@ -180,7 +180,7 @@ pub async fn lock_schedules(tx: &TenantTx, id: Uuid) -> Result<(), StoreError> {
 
 /// Ids of runs of a config that have not ended, some of them.
 pub async fn open_runs(tx: &TenantTx, id: Uuid) -> Result<Vec<String>, StoreError> {
-    let names: Vec<Name> = tx
+    let names: Vec<NameRow> = tx
         .all(
             "SELECT id::text AS name FROM plan_executions
              WHERE tenant_id = $1 AND config_id = $2 AND state IN ('pending', 'queued', 'running', 'parked', 'blocked')

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use crate::{
-    store::{Name, db::TenantTx, error::StoreError},
+    store::{db::TenantTx, error::StoreError, name_row::NameRow},
     values,
 };
 
@@ -99,7 +99,7 @@ pub async fn list(tx: &TenantTx, before: Option<Uuid>, limit: i64) -> Result<Vec
 
 /// Keys of the tenant's integrations, for "did you mean".
 pub async fn keys(tx: &TenantTx) -> Result<Vec<String>, StoreError> {
-    let names: Vec<Name> = tx
+    let names: Vec<NameRow> = tx
         .all(
             "SELECT key AS name FROM integrations WHERE tenant_id = $1 ORDER BY id DESC LIMIT 1000",
             values![tx.tenant_id()],
@@ -136,13 +136,13 @@ pub async fn delete(tx: &TenantTx, id: Uuid) -> Result<(), StoreError> {
 
 /// Names of the configs and plans that use an integration, some of each.
 pub async fn users(tx: &TenantTx, id: Uuid) -> Result<Vec<String>, StoreError> {
-    let configs: Vec<Name> = tx
+    let configs: Vec<NameRow> = tx
         .all(
             "SELECT 'config ' || key AS name FROM configs WHERE tenant_id = $1 AND integration_id = $2 ORDER BY id LIMIT 10",
             values![tx.tenant_id(), id],
         )
         .await?;
-    let plans: Vec<Name> = tx
+    let plans: Vec<NameRow> = tx
         .all(
             "SELECT 'plan ' || key AS name FROM plans WHERE tenant_id = $1 AND integration_id = $2 ORDER BY id LIMIT 10",
             values![tx.tenant_id(), id],

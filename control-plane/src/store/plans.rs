@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use crate::{
-    store::{Name, db::TenantTx, error::StoreError},
+    store::{db::TenantTx, error::StoreError, name_row::NameRow},
     values,
 };
 
@@ -154,7 +154,7 @@ pub async fn list(
 
 /// Keys of the tenant's plans, for "did you mean".
 pub async fn keys(tx: &TenantTx) -> Result<Vec<String>, StoreError> {
-    let names: Vec<Name> = tx
+    let names: Vec<NameRow> = tx
         .all(
             "SELECT key AS name FROM plans WHERE tenant_id = $1 ORDER BY id DESC LIMIT 1000",
             values![tx.tenant_id()],
@@ -202,7 +202,7 @@ pub async fn delete(tx: &TenantTx, id: Uuid) -> Result<(), StoreError> {
 
 /// Ids of runs of a plan that have not ended, some of them.
 pub async fn open_runs(tx: &TenantTx, id: Uuid) -> Result<Vec<String>, StoreError> {
-    let names: Vec<Name> = tx
+    let names: Vec<NameRow> = tx
         .all(
             "SELECT id::text AS name FROM plan_executions
              WHERE tenant_id = $1 AND plan_id = $2 AND state IN ('pending', 'queued', 'running', 'parked', 'blocked')

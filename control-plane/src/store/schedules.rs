@@ -153,7 +153,7 @@ pub async fn insert(
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     tx.execute(
-        "INSERT INTO schedules (tenant_id, plan_id, config_id, id, created_at, updated_at, going_execution_id)
+        "INSERT INTO schedules (tenant_id, plan_id, config_id, id, created_at, updated_at, active_execution_id)
          VALUES ($1, $2, $3, $4, $5, $5, (
              SELECT e.id FROM plan_executions e
              WHERE e.tenant_id = $1 AND e.plan_id = $2 AND e.config_id = $3 AND e.persists

@@ -6,9 +6,9 @@ use uuid::Uuid;
 
 use crate::{
     store::{
-        Name,
         db::{Databases, TenantTx, Tx},
         error::StoreError,
+        name_row::NameRow,
     },
     values,
 };
@@ -87,7 +87,7 @@ pub async fn data_key(tx: &Tx, tenant_id: Uuid) -> Result<Option<DataKeyRow>, St
 
 /// The pool of the transaction's tenant.
 pub async fn pool(tx: &TenantTx) -> Result<String, StoreError> {
-    let row: Option<Name> =
+    let row: Option<NameRow> =
         tx.one("SELECT pool AS name FROM tenants WHERE id = $1", values![tx.tenant_id()]).await?;
     row.map(|row| row.name).ok_or_else(|| StoreError::corrupt("tenants", "the transaction's tenant is gone"))
 }

@@ -1,7 +1,8 @@
-//! The life of an execution: its states, what can happen to it, and what follows.
+//! The life of an execution: its states, the events that can happen to it, and what follows.
 //!
-//! [`decide`] takes a run as it was read and an event; it answers with a [`Transition`] or a [`TransitionRefusal`]. The store applies a
-//! transition only while the row still is what the decision looked at.
+//! [`decide`] takes an execution as it was read and an event. It returns a [`Transition`] or a
+//! [`TransitionRefusal`]. The store applies a transition only while the row still is as the decision
+//! saw it.
 
 mod state;
 mod transition;
@@ -11,7 +12,8 @@ pub use transition::{
     Effect, ExecutionEvent, ExecutionSnapshot, Transition, TransitionRefusal, create, decide,
 };
 
-/// So many attempts lost without an accepted checkpoint in between end a run as poison.
+/// Number of attempts lost without an accepted checkpoint in between after which an execution is
+/// dead-lettered.
 pub const LOSSES_TO_DEAD_LETTER: u32 = 3;
 
 #[cfg(test)]

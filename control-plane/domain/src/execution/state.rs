@@ -1,35 +1,35 @@
-//! The names of an execution's life, as they are stored.
+//! The names in an execution's life, as they are stored.
 
 use crate::text::text_enum;
 
 text_enum! {
-    /// Where an execution is.
+    /// The state of an execution.
     State as "execution state" {
-        /// Behind another run of its plan and config.
+        /// Waits behind the active execution of its plan and config.
         Pending = "pending",
         /// Waits for an executor.
         Queued = "queued",
-        /// Leased.
+        /// Has a lease.
         Running = "running",
-        /// Handed back until a time.
+        /// Was handed back until a time.
         Parked = "parked",
-        /// Held back by a limit.
+        /// Is held back by a limit.
         Blocked = "blocked",
-        /// Ended well.
+        /// Ended without an error.
         Succeeded = "succeeded",
-        /// Ended by an error.
+        /// Ended by an error or a limit.
         Failed = "failed",
         /// Ended by its plan.
         Aborted = "aborted",
-        /// Ended by a request.
+        /// Ended by a cancel.
         Cancelled = "cancelled",
-        /// Lost too often.
+        /// Was lost too often.
         DeadLettered = "dead_lettered",
     }
 }
 
 impl State {
-    /// No transition leads out of it.
+    /// Returns whether the execution has ended. No transition leads out of such a state.
     pub const fn is_terminal(self) -> bool {
         match self {
             Self::Pending | Self::Queued | Self::Running | Self::Parked | Self::Blocked => false,
@@ -37,7 +37,7 @@ impl State {
         }
     }
 
-    /// A `ready` row stands for it: the next grant can take it.
+    /// Returns whether the execution has a ready row, so that the next grant can take it.
     pub const fn is_ready(self) -> bool {
         match self {
             Self::Queued | Self::Parked | Self::Blocked => true,
@@ -53,71 +53,71 @@ impl State {
 }
 
 text_enum! {
-    /// What an execution is for.
+    /// The purpose of an execution.
     Kind as "execution kind" {
-        /// An ordinary run.
+        /// An ordinary execution.
         Run = "run",
-        /// Bounded; emits and saves nothing.
+        /// A bounded execution that emits and saves nothing.
         Preview = "preview",
-        /// Tests a connection.
+        /// A test of a connection.
         Test = "test",
     }
 }
 
 text_enum! {
-    /// What made an execution.
+    /// The source of an execution.
     Origin as "execution origin" {
         /// Its schedule.
         Schedule = "schedule",
         /// A trigger.
         Trigger = "trigger",
-        /// A retry of another.
+        /// A retry of another execution.
         Retry = "retry",
-        /// A dead letter's replay.
+        /// The replay of a dead letter.
         Replay = "replay",
     }
 }
 
 text_enum! {
-    /// How an attempt ended.
+    /// The way in which an attempt ended.
     AttemptVerdict as "attempt verdict" {
-        /// Its executor ended the run.
+        /// Its executor ended the execution.
         Completed = "completed",
-        /// Handed back until a time.
+        /// Its executor handed the execution back until a time.
         Parked = "parked",
-        /// Handed back by an executor that shuts down.
+        /// Its executor shut down and handed the execution back.
         Drained = "drained",
         /// Its session expired.
         LostHeartbeat = "lost_heartbeat",
-        /// Its executor gave it up for lack of accepted beats.
+        /// Its executor gave it up because its heartbeats were not accepted.
         SelfFenced = "self_fenced",
-        /// Granted, and never begun.
+        /// It was granted and never started.
         NeverStarted = "never_started",
-        /// Ended by a cancel.
+        /// A cancel ended the execution.
         Cancelled = "cancelled",
-        /// The loss that ended the run.
+        /// Its loss dead-lettered the execution.
         Poison = "poison",
-        /// Ended by the server at a limit of time.
+        /// The server ended it at a time limit.
         Expired = "expired",
     }
 }
 
 text_enum! {
-    /// How an executor says that a run ended.
+    /// The end of an execution as its executor reports it.
     Outcome as "outcome" {
-        /// To its end.
+        /// It ended without an error.
         Succeeded = "succeeded",
-        /// By an error.
+        /// An error ended it.
         Failed = "failed",
-        /// By its plan.
+        /// Its plan ended it.
         Aborted = "aborted",
-        /// By a cancel.
+        /// A cancel ended it.
         Cancelled = "cancelled",
     }
 }
 
 impl Outcome {
-    /// The state that it leads to.
+    /// Returns the state that the outcome leads to.
     pub const fn state(self) -> State {
         match self {
             Self::Succeeded => State::Succeeded,
@@ -129,19 +129,19 @@ impl Outcome {
 }
 
 text_enum! {
-    /// Why a run is handed back at once.
+    /// The reason why an execution is handed back at once.
     ReleaseReason as "release reason" {
         /// The executor drains.
         Drained = "drained",
-        /// The executor paused itself for lack of accepted beats.
+        /// The executor paused itself because its heartbeats were not accepted.
         SelfFenced = "self_fenced",
-        /// Granted, and never begun.
+        /// The execution was granted and never started.
         NeverStarted = "never_started",
     }
 }
 
 impl ReleaseReason {
-    /// What the attempt's row says then.
+    /// Returns the verdict on the attempt.
     pub const fn verdict(self) -> AttemptVerdict {
         match self {
             Self::Drained => AttemptVerdict::Drained,
@@ -152,55 +152,55 @@ impl ReleaseReason {
 }
 
 text_enum! {
-    /// Which limit of time a run passed.
+    /// A time limit that an execution passed.
     Overdue as "overdue limit" {
-        /// It was to be cancelled, and no executor did it in time.
+        /// The time in which an executor has to carry out a cancel.
         Cancel = "cancel",
-        /// `max_execution_seconds` of its plan, and a minute.
+        /// `max_execution_seconds` of its plan, plus a minute.
         ExecutionTime = "execution_time",
-        /// The server's longest life of a run.
+        /// The maximum age of an execution, a setting of the server.
         RunAge = "run_age",
     }
 }
 
 text_enum! {
-    /// Why a transition happened, as its history says.
+    /// The reason for a transition, as the history records it.
     TransitionCause as "cause" {
         /// Its schedule was due.
         Scheduled = "scheduled",
-        /// It was asked for.
+        /// It was triggered, retried or replayed.
         Triggered = "triggered",
-        /// It waits behind another run.
+        /// Another execution of its plan and config is active.
         BehindActive = "behind_another_run",
-        /// The run before it ended.
+        /// The active execution ended, and this one was the oldest pending.
         Promoted = "turn_came",
-        /// Leased.
+        /// An executor got a lease.
         Granted = "granted",
-        /// Progress was saved.
+        /// A checkpoint was accepted.
         Checkpoint = "checkpoint",
         /// Its executor ended it.
         Completed = "completed",
-        /// Handed back until a time.
+        /// Its executor handed it back until a time.
         Parked = "parked",
-        /// Handed back by a draining executor.
+        /// A draining executor handed it back.
         Drained = "drained",
-        /// Handed back by an executor without accepted beats.
+        /// An executor without accepted heartbeats handed it back.
         SelfFenced = "self_fenced",
-        /// Granted, and never begun.
+        /// It was granted and never started.
         NeverStarted = "never_started",
-        /// Its executor's session expired.
+        /// The session of its executor expired.
         LostHeartbeat = "lost_heartbeat",
-        /// Lost too often.
+        /// It was lost too often.
         Poison = "poison",
-        /// A cancel was asked for.
+        /// A cancel was requested.
         CancelRequested = "cancel_requested",
-        /// Ended by a cancel.
+        /// A cancel ended it.
         Cancelled = "cancelled",
-        /// No executor cancelled it in time.
+        /// No executor carried out its cancel in time.
         CancelOverdue = "cancel_overdue",
         /// It ran longer than its plan allows.
         TimeLimit = "time_limit",
-        /// It lived longer than the server allows.
+        /// It became older than the server allows.
         RunAge = "run_age",
     }
 }

@@ -7,8 +7,12 @@ use super::{
     State, Transition, TransitionCause, TransitionRefusal, create, decide,
 };
 
-const RUNNING: ExecutionSnapshot =
-    ExecutionSnapshot { state: State::Running, losses: 0, cancel_requested: false, must_cancel: false };
+const RUNNING: ExecutionSnapshot = ExecutionSnapshot {
+    state: State::Running,
+    losses: 0,
+    cancel_requested: false,
+    needs_upstream_cancel: false,
+};
 
 fn in_state(state: State) -> ExecutionSnapshot {
     ExecutionSnapshot { state, ..RUNNING }
@@ -19,7 +23,8 @@ fn any_event() -> impl Strategy<Value = ExecutionEvent> {
     prop_oneof![
         Just(ExecutionEvent::Promoted),
         Just(ExecutionEvent::Granted),
-        any::<bool>().prop_map(|must_cancel| ExecutionEvent::CheckpointAccepted { must_cancel }),
+        any::<bool>()
+            .prop_map(|needs_upstream_cancel| ExecutionEvent::CheckpointAccepted { needs_upstream_cancel }),
         (0..4_usize).prop_map(|at| ExecutionEvent::Completed(Outcome::ALL[at])),
         Just(ExecutionEvent::Parked { not_before }),
         (0..3_usize).prop_map(|at| ExecutionEvent::Released(ReleaseReason::ALL[at])),
@@ -29,16 +34,16 @@ fn any_event() -> impl Strategy<Value = ExecutionEvent> {
     ]
 }
 
-/// What the tables would hold.
+/// The rows that the tables would hold.
 #[derive(Debug, Default, PartialEq)]
-struct Rows {
+struct TableRows {
     ready: u32,
     leases: u32,
     announcements: u32,
-    turns_passed: u32,
+    promotions: u32,
 }
 
-impl Rows {
+impl TableRows {
     fn apply(&mut self, transition: &Transition) {
         for effect in &transition.effects {
             match effect {
@@ -46,7 +51,7 @@ impl Rows {
                 Effect::LeaveReady => self.ready -= 1,
                 Effect::OpenLease => self.leases += 1,
                 Effect::CloseLease(_) => self.leases -= 1,
-                Effect::PromoteNext => self.turns_passed += 1,
+                Effect::PromoteNext => self.promotions += 1,
                 Effect::Announce => self.announcements += 1,
                 Effect::Record => {}
             }
@@ -55,7 +60,7 @@ impl Rows {
 }
 
 #[test]
-fn a_run_behind_another_waits_unless_it_persists_nothing() {
+fn execution_behind_another_waits_unless_it_saves_nothing() {
     assert_eq!(create(Origin::Schedule, true, true).next, State::Pending);
     assert_eq!(create(Origin::Schedule, true, false).next, State::Queued);
     assert_eq!(create(Origin::Trigger, false, true).next, State::Queued);
@@ -63,29 +68,29 @@ fn a_run_behind_another_waits_unless_it_persists_nothing() {
 }
 
 #[test]
-fn the_third_loss_without_a_checkpoint_is_poison() {
-    let mut run = RUNNING;
+fn third_loss_without_a_checkpoint_is_poison() {
+    let mut execution = RUNNING;
     for (losses, next) in [(1, State::Queued), (2, State::Queued), (3, State::DeadLettered)] {
-        let transition = decide(run, ExecutionEvent::Lost).unwrap();
+        let transition = decide(execution, ExecutionEvent::Lost).unwrap();
         assert_eq!((transition.losses, transition.next), (losses, next));
-        run = ExecutionSnapshot { losses: transition.losses, ..RUNNING };
+        execution = ExecutionSnapshot { losses: transition.losses, ..RUNNING };
     }
     let transition = decide(ExecutionSnapshot { losses: 2, ..RUNNING }, ExecutionEvent::Lost).unwrap();
     assert!(transition.effects.contains(&Effect::CloseLease(AttemptVerdict::Poison)));
 }
 
 #[test]
-fn an_accepted_checkpoint_forgives_losses() {
+fn accepted_checkpoint_forgives_losses() {
     let transition = decide(
         ExecutionSnapshot { losses: 2, ..RUNNING },
-        ExecutionEvent::CheckpointAccepted { must_cancel: false },
+        ExecutionEvent::CheckpointAccepted { needs_upstream_cancel: false },
     )
     .unwrap();
     assert_eq!((transition.losses, transition.next), (0, State::Running));
 }
 
 #[test]
-fn handing_back_costs_nothing() {
+fn handing_back_counts_no_loss() {
     for reason in ReleaseReason::ALL {
         let transition =
             decide(ExecutionSnapshot { losses: 2, ..RUNNING }, ExecutionEvent::Released(*reason)).unwrap();
@@ -94,7 +99,7 @@ fn handing_back_costs_nothing() {
 }
 
 #[test]
-fn a_cancel_ends_at_once_what_nobody_has_and_waits_for_what_runs() {
+fn cancel_ends_waiting_executions_at_once_but_not_running_ones() {
     for state in [State::Pending, State::Queued, State::Parked, State::Blocked] {
         assert_eq!(
             decide(in_state(state), ExecutionEvent::CancelRequested).unwrap().next,
@@ -107,8 +112,8 @@ fn a_cancel_ends_at_once_what_nobody_has_and_waits_for_what_runs() {
 }
 
 #[test]
-fn a_run_to_be_cancelled_ends_wherever_it_leaves_its_executor() {
-    let run = ExecutionSnapshot { cancel_requested: true, losses: 2, ..RUNNING };
+fn cancelled_execution_ends_when_it_leaves_its_executor() {
+    let execution = ExecutionSnapshot { cancel_requested: true, losses: 2, ..RUNNING };
     let not_before = DateTime::from_timestamp(1000, 0).unwrap();
     for event in [
         ExecutionEvent::Lost,
@@ -116,27 +121,33 @@ fn a_run_to_be_cancelled_ends_wherever_it_leaves_its_executor() {
         ExecutionEvent::Parked { not_before },
         ExecutionEvent::Overdue(Overdue::Cancel),
     ] {
-        assert_eq!(decide(run, event).unwrap().next, State::Cancelled, "{event:?}");
+        assert_eq!(decide(execution, event).unwrap().next, State::Cancelled, "{event:?}");
     }
-    assert_eq!(decide(run, ExecutionEvent::Completed(Outcome::Succeeded)).unwrap().next, State::Succeeded);
+    assert_eq!(
+        decide(execution, ExecutionEvent::Completed(Outcome::Succeeded)).unwrap().next,
+        State::Succeeded
+    );
     assert_eq!(
         decide(RUNNING, ExecutionEvent::Overdue(Overdue::Cancel)),
         Err(TransitionRefusal::NoCancelRequested)
     );
 }
 
-/// Parked while its upstream works for it.
-const WAITING: ExecutionSnapshot = ExecutionSnapshot { state: State::Parked, must_cancel: true, ..RUNNING };
+/// A parked execution whose upstream works for it.
+const WAITING: ExecutionSnapshot =
+    ExecutionSnapshot { state: State::Parked, needs_upstream_cancel: true, ..RUNNING };
 
 #[test]
-fn a_checkpoint_says_whether_an_upstream_works_for_the_run() {
-    let save = |run, must_cancel| decide(run, ExecutionEvent::CheckpointAccepted { must_cancel }).unwrap();
+fn checkpoint_sets_whether_an_upstream_works() {
+    let save = |execution, needs_upstream_cancel| {
+        decide(execution, ExecutionEvent::CheckpointAccepted { needs_upstream_cancel }).unwrap()
+    };
     let submitted = RUNNING.after(&save(RUNNING, true));
-    assert_eq!((submitted.state, submitted.must_cancel), (State::Running, true));
-    assert!(!save(submitted, false).must_cancel, "the job is done");
-    // Nothing else changes it: a run that is lost still has its job there.
+    assert_eq!((submitted.state, submitted.needs_upstream_cancel), (State::Running, true));
+    assert!(!save(submitted, false).needs_upstream_cancel, "the upstream has finished");
+    // Nothing else changes it: the upstream still works for a lost execution.
     let granted = decide(WAITING, ExecutionEvent::Granted).unwrap();
-    assert!(granted.must_cancel);
+    assert!(granted.needs_upstream_cancel);
     let not_before = DateTime::from_timestamp(1000, 0).unwrap();
     for event in [
         ExecutionEvent::Lost,
@@ -144,22 +155,24 @@ fn a_checkpoint_says_whether_an_upstream_works_for_the_run() {
         ExecutionEvent::Parked { not_before },
     ] {
         assert!(
-            decide(ExecutionSnapshot { must_cancel: true, ..RUNNING }, event).unwrap().must_cancel,
+            decide(ExecutionSnapshot { needs_upstream_cancel: true, ..RUNNING }, event)
+                .unwrap()
+                .needs_upstream_cancel,
             "{event:?}"
         );
     }
 }
 
 #[test]
-fn a_cancel_of_a_run_whose_upstream_works_for_it_queues_it_at_once() {
+fn cancel_with_a_working_upstream_queues_at_once() {
     for state in [State::Queued, State::Parked, State::Blocked] {
         let transition =
             decide(ExecutionSnapshot { state, ..WAITING }, ExecutionEvent::CancelRequested).unwrap();
         assert_eq!(
-            (transition.next, transition.cancel_requested, transition.must_cancel),
+            (transition.next, transition.cancel_requested, transition.needs_upstream_cancel),
             (State::Queued, true, true)
         );
-        // Its place in the queue is a new one, to be taken now.
+        // It gets a new place in the queue, from which it can be taken now.
         assert_eq!(
             transition.effects,
             [Effect::LeaveReady, Effect::EnterReady { not_before: None }, Effect::Record],
@@ -169,39 +182,45 @@ fn a_cancel_of_a_run_whose_upstream_works_for_it_queues_it_at_once() {
     let pending =
         decide(ExecutionSnapshot { state: State::Pending, ..WAITING }, ExecutionEvent::CancelRequested)
             .unwrap();
-    assert_eq!(pending.next, State::Cancelled, "one that never began has no job anywhere");
+    assert_eq!(pending.next, State::Cancelled, "it never started, so no upstream works for it");
     let cancelling = ExecutionSnapshot { state: State::Queued, cancel_requested: true, ..WAITING };
     assert_eq!(decide(cancelling, ExecutionEvent::Granted).unwrap().next, State::Running);
 }
 
 #[test]
-fn whoever_has_a_run_that_must_tell_its_upstream_hands_it_to_the_next() {
-    let run = ExecutionSnapshot { cancel_requested: true, must_cancel: true, ..RUNNING };
+fn execution_that_must_tell_its_upstream_goes_to_the_next() {
+    let execution = ExecutionSnapshot { cancel_requested: true, needs_upstream_cancel: true, ..RUNNING };
     let not_before = DateTime::from_timestamp(1000, 0).unwrap();
-    // A cancel that met a park, a grant that never arrived, an executor that drains or is gone.
+    // A cancel that races with a park, a grant that never arrived, an executor that drains or is gone.
     for event in [
         ExecutionEvent::Parked { not_before },
         ExecutionEvent::Released(ReleaseReason::NeverStarted),
         ExecutionEvent::Released(ReleaseReason::Drained),
         ExecutionEvent::Lost,
     ] {
-        let transition = decide(run, event).unwrap();
+        let transition = decide(execution, event).unwrap();
         assert_eq!((transition.next, transition.cancel_requested), (State::Queued, true), "{event:?}");
         assert!(transition.effects.contains(&Effect::EnterReady { not_before: None }), "{event:?}");
     }
-    let told = decide(ExecutionSnapshot { must_cancel: false, ..run }, ExecutionEvent::Parked { not_before })
-        .unwrap();
+    let told = decide(
+        ExecutionSnapshot { needs_upstream_cancel: false, ..execution },
+        ExecutionEvent::Parked { not_before },
+    )
+    .unwrap();
     assert_eq!(told.next, State::Cancelled);
-    assert_eq!(decide(run, ExecutionEvent::Completed(Outcome::Cancelled)).unwrap().next, State::Cancelled);
-    let lost_too_often = decide(ExecutionSnapshot { losses: 2, ..run }, ExecutionEvent::Lost).unwrap();
-    assert_eq!(lost_too_often.next, State::Cancelled, "it was asked for, so it is no poison");
+    assert_eq!(
+        decide(execution, ExecutionEvent::Completed(Outcome::Cancelled)).unwrap().next,
+        State::Cancelled
+    );
+    let lost_too_often = decide(ExecutionSnapshot { losses: 2, ..execution }, ExecutionEvent::Lost).unwrap();
+    assert_eq!(lost_too_often.next, State::Cancelled, "a cancel was requested, so it is no poison");
 }
 
 #[test]
-fn a_cancel_that_nobody_carried_out_in_time_ends_the_run_wherever_it_is() {
+fn overdue_cancel_ends_the_execution_in_any_state() {
     for state in [State::Running, State::Queued] {
-        let run = ExecutionSnapshot { state, cancel_requested: true, ..WAITING };
-        let transition = decide(run, ExecutionEvent::Overdue(Overdue::Cancel)).unwrap();
+        let execution = ExecutionSnapshot { state, cancel_requested: true, ..WAITING };
+        let transition = decide(execution, ExecutionEvent::Overdue(Overdue::Cancel)).unwrap();
         assert_eq!(
             (transition.next, transition.cause),
             (State::Cancelled, TransitionCause::CancelOverdue),
@@ -209,9 +228,9 @@ fn a_cancel_that_nobody_carried_out_in_time_ends_the_run_wherever_it_is() {
         );
     }
     for state in [State::Running, State::Queued, State::Parked] {
-        let run = ExecutionSnapshot { state, ..WAITING };
+        let execution = ExecutionSnapshot { state, ..WAITING };
         assert_eq!(
-            decide(run, ExecutionEvent::Overdue(Overdue::Cancel)),
+            decide(execution, ExecutionEvent::Overdue(Overdue::Cancel)),
             Err(TransitionRefusal::NoCancelRequested),
             "{state}"
         );
@@ -219,7 +238,7 @@ fn a_cancel_that_nobody_carried_out_in_time_ends_the_run_wherever_it_is() {
 }
 
 #[test]
-fn a_run_past_its_time_fails() {
+fn execution_past_its_time_limit_fails() {
     assert_eq!(decide(RUNNING, ExecutionEvent::Overdue(Overdue::ExecutionTime)).unwrap().next, State::Failed);
     assert_eq!(
         decide(in_state(State::Parked), ExecutionEvent::Overdue(Overdue::ExecutionTime)),
@@ -235,7 +254,7 @@ fn a_run_past_its_time_fails() {
 }
 
 #[test]
-fn names_read_back() {
+fn stored_names_parse_back() {
     for state in State::ALL {
         assert_eq!(state.as_str().parse::<State>().as_ref(), Ok(state));
     }
@@ -246,26 +265,26 @@ proptest! {
     #[test]
     fn rows_always_match_the_state(persists in any::<bool>(), behind in any::<bool>(), events in vec(any_event(), 0..40)) {
         let created = create(Origin::Trigger, persists, behind);
-        let mut rows = Rows::default();
+        let mut rows = TableRows::default();
         rows.apply(&created);
-        let mut run = ExecutionSnapshot { state: created.next, losses: 0, cancel_requested: false, must_cancel: false };
+        let mut execution = ExecutionSnapshot { state: created.next, losses: 0, cancel_requested: false, needs_upstream_cancel: false };
         for event in events {
-            let terminal = run.state.is_terminal();
-            match decide(run, event) {
+            let terminal = execution.state.is_terminal();
+            match decide(execution, event) {
                 Ok(transition) => {
-                    prop_assert!(!terminal, "{event:?} moved {run:?}");
+                    prop_assert!(!terminal, "{event:?} moved {execution:?}");
                     rows.apply(&transition);
-                    prop_assert!(transition.cancel_requested || !run.cancel_requested, "a cancel was forgotten");
-                    run = run.after(&transition);
+                    prop_assert!(transition.cancel_requested || !execution.cancel_requested, "the cancel request was dropped");
+                    execution = execution.after(&transition);
                 }
-                Err(TransitionRefusal::Terminal(state)) => prop_assert_eq!(state, run.state),
+                Err(TransitionRefusal::Terminal(state)) => prop_assert_eq!(state, execution.state),
                 Err(_) => prop_assert!(!terminal),
             }
-            prop_assert_eq!(rows.ready, u32::from(run.state.is_ready()));
-            prop_assert_eq!(rows.leases, u32::from(run.state == State::Running));
-            prop_assert_eq!(rows.announcements, u32::from(run.state.is_terminal()));
-            prop_assert_eq!(rows.turns_passed, u32::from(run.state.is_terminal()));
-            prop_assert!(run.losses < super::LOSSES_TO_DEAD_LETTER || run.state.is_terminal());
+            prop_assert_eq!(rows.ready, u32::from(execution.state.is_ready()));
+            prop_assert_eq!(rows.leases, u32::from(execution.state == State::Running));
+            prop_assert_eq!(rows.announcements, u32::from(execution.state.is_terminal()));
+            prop_assert_eq!(rows.promotions, u32::from(execution.state.is_terminal()));
+            prop_assert!(execution.losses < super::LOSSES_TO_DEAD_LETTER || execution.state.is_terminal());
         }
     }
 }

@@ -1,150 +1,154 @@
-//! What an event does to a run. Every match names every state: a new one does not compile until somebody has decided.
+//! Transitions of executions. Every match names every state, so that a new state does not compile
+//! before each event has a rule for it.
 
 use chrono::{DateTime, Utc};
 
 use super::state::{AttemptVerdict, Outcome, Overdue, ReleaseReason, State, TransitionCause};
 use super::{LOSSES_TO_DEAD_LETTER, Origin};
 
-/// What a decision looks at.
+/// The part of an execution that a decision looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExecutionSnapshot {
-    /// Where it is.
+    /// Current state.
     pub state: State,
     /// Attempts lost since the last accepted checkpoint.
     pub losses: u32,
-    /// A cancel was asked for.
+    /// Whether a cancel is requested.
     pub cancel_requested: bool,
-    /// An upstream works for it: a cancel has to tell it that nobody waits any more.
-    pub must_cancel: bool,
+    /// Whether an upstream works for the execution. A cancel then has to tell the upstream, which
+    /// takes an executor.
+    pub needs_upstream_cancel: bool,
 }
 
-/// What happens to a run.
+/// An event in the life of an execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExecutionEvent {
-    /// The run before it ended, and it is the oldest that waits.
+    /// The active execution ended, and this one is the oldest pending.
     Promoted,
     /// An executor takes it.
     Granted,
-    /// Its executor saved progress.
+    /// A checkpoint of its executor is accepted.
     CheckpointAccepted {
-        /// An upstream works for the run at that place.
-        must_cancel: bool,
+        /// Whether an upstream works for the execution at that checkpoint.
+        needs_upstream_cancel: bool,
     },
     /// Its executor ended it.
     Completed(Outcome),
     /// Its executor hands it back until a time.
     Parked {
-        /// When it may go on.
+        /// Earliest time of the next grant.
         not_before: DateTime<Utc>,
     },
-    /// Its executor hands it back at once, or never began it.
+    /// Its executor hands it back at once, or never started it.
     Released(ReleaseReason),
-    /// Its executor's session is gone.
+    /// The session of its executor is gone.
     Lost,
-    /// Somebody asks to cancel it.
+    /// A cancel is requested.
     CancelRequested,
-    /// A limit of time has passed.
+    /// A time limit has passed.
     Overdue(Overdue),
 }
 
-/// What to write.
+/// A decision: what to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transition {
-    /// The state that it enters; may be the one it is in.
+    /// The state to enter, which may be the current one.
     pub next: State,
-    /// Losses from now on.
+    /// Attempts lost since the last accepted checkpoint.
     pub losses: u32,
-    /// Whether a cancel is asked for from now on.
+    /// Whether a cancel is requested.
     pub cancel_requested: bool,
-    /// Whether an upstream works for it from now on.
-    pub must_cancel: bool,
-    /// Why.
+    /// Whether an upstream works for the execution.
+    pub needs_upstream_cancel: bool,
+    /// The reason.
     pub cause: TransitionCause,
-    /// What else belongs to it, in one transaction.
+    /// The writes that belong to it, in the same transaction.
     pub effects: Vec<Effect>,
 }
 
-/// What belongs to a transition beside the run's own row.
+/// A write that belongs to a transition, beside the execution's own row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// A `ready` row is inserted.
+    /// Insert a ready row.
     EnterReady {
-        /// Not to be granted before.
+        /// Earliest time of the grant.
         not_before: Option<DateTime<Utc>>,
     },
-    /// The `ready` row is deleted.
+    /// Delete the ready row.
     LeaveReady,
-    /// A lease and an attempt are inserted.
+    /// Insert a lease and an attempt.
     OpenLease,
-    /// The lease is deleted, and the attempt's row says how it ended.
+    /// Delete the lease, and record how its attempt ended.
     CloseLease(AttemptVerdict),
-    /// The next run of its plan and config gets its turn, and its schedule moves on where it was the schedule's.
+    /// Promote the next execution of the plan and config, and move the schedule on if the execution
+    /// was the schedule's.
     PromoteNext,
-    /// `execution.completed` is announced.
+    /// Announce `execution.completed`.
     Announce,
-    /// A row of history is written.
+    /// Insert a row of history.
     Record,
 }
 
-/// Why an event cannot happen to a run.
+/// The reason why an event cannot happen to an execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TransitionRefusal {
-    /// It has ended; the first end stands.
+    /// The execution has ended, and stays as it ended.
     #[error("the execution has ended as {0}")]
     Terminal(State),
-    /// Only a leased run can do that.
+    /// The event needs a running execution.
     #[error("the execution is {0}, not running")]
     NotRunning(State),
-    /// Another executor has it.
+    /// Another executor has the execution.
     #[error("the execution is leased already")]
     AlreadyLeased,
-    /// It waits behind another run, or is past waiting.
+    /// The execution is in no state from which it can be taken or promoted.
     #[error("the execution is {0}, not ready")]
     NotReady(State),
-    /// Nobody asked to cancel it.
-    #[error("no cancel was asked for")]
+    /// The time for a cancel passed, but no cancel is requested.
+    #[error("no cancel was requested")]
     NoCancelRequested,
 }
 
-/// How a run begins: behind another, or at once. A run that persists nothing waits behind none.
-pub fn create(origin: Origin, persists: bool, another_going: bool) -> Transition {
+/// Decides how an execution begins: queued, or pending behind the active one. An execution that saves
+/// nothing never waits.
+pub fn create(origin: Origin, persists: bool, another_active: bool) -> Transition {
     let cause = match origin {
         Origin::Schedule => TransitionCause::Scheduled,
         Origin::Trigger | Origin::Retry | Origin::Replay => TransitionCause::Triggered,
     };
-    let (next, cause, effects) = if persists && another_going {
+    let (next, cause, effects) = if persists && another_active {
         (State::Pending, TransitionCause::BehindActive, vec![Effect::Record])
     } else {
         (State::Queued, cause, vec![Effect::EnterReady { not_before: None }, Effect::Record])
     };
-    Transition { next, losses: 0, cancel_requested: false, must_cancel: false, cause, effects }
+    Transition { next, losses: 0, cancel_requested: false, needs_upstream_cancel: false, cause, effects }
 }
 
-/// What an event does to a run.
+/// Decides what an event does to an execution.
 ///
 /// # Errors
-/// The event cannot happen to a run in this state.
-pub fn decide(run: ExecutionSnapshot, event: ExecutionEvent) -> Result<Transition, TransitionRefusal> {
+/// The event cannot happen to an execution in this state.
+pub fn decide(execution: ExecutionSnapshot, event: ExecutionEvent) -> Result<Transition, TransitionRefusal> {
     match event {
-        ExecutionEvent::Promoted => turn_came(run),
-        ExecutionEvent::Granted => granted(run),
-        ExecutionEvent::CheckpointAccepted { must_cancel } => {
-            must_run(run)?;
-            let run = ExecutionSnapshot { must_cancel, ..run };
-            Ok(Transition { losses: 0, ..run.to(State::Running, TransitionCause::Checkpoint, vec![]) })
+        ExecutionEvent::Promoted => promoted(execution),
+        ExecutionEvent::Granted => granted(execution),
+        ExecutionEvent::CheckpointAccepted { needs_upstream_cancel } => {
+            require_running(execution)?;
+            let execution = ExecutionSnapshot { needs_upstream_cancel, ..execution };
+            Ok(Transition { losses: 0, ..execution.to(State::Running, TransitionCause::Checkpoint, vec![]) })
         }
         ExecutionEvent::Completed(outcome) => {
-            must_run(run)?;
+            require_running(execution)?;
             let verdict = match outcome {
                 Outcome::Succeeded | Outcome::Failed | Outcome::Aborted => AttemptVerdict::Completed,
                 Outcome::Cancelled => AttemptVerdict::Cancelled,
             };
-            Ok(end_leased(run, outcome.state(), verdict, TransitionCause::Completed))
+            Ok(end_leased(execution, outcome.state(), verdict, TransitionCause::Completed))
         }
         ExecutionEvent::Parked { not_before } => {
-            must_run(run)?;
+            require_running(execution)?;
             Ok(hand_back(
-                run,
+                execution,
                 State::Parked,
                 AttemptVerdict::Parked,
                 TransitionCause::Parked,
@@ -152,182 +156,204 @@ pub fn decide(run: ExecutionSnapshot, event: ExecutionEvent) -> Result<Transitio
             ))
         }
         ExecutionEvent::Released(reason) => {
-            must_run(run)?;
+            require_running(execution)?;
             let cause = match reason {
                 ReleaseReason::Drained => TransitionCause::Drained,
                 ReleaseReason::SelfFenced => TransitionCause::SelfFenced,
                 ReleaseReason::NeverStarted => TransitionCause::NeverStarted,
             };
-            Ok(hand_back(run, State::Queued, reason.verdict(), cause, None))
+            Ok(hand_back(execution, State::Queued, reason.verdict(), cause, None))
         }
-        ExecutionEvent::Lost => lost(run),
-        ExecutionEvent::CancelRequested => cancel_requested(run),
-        ExecutionEvent::Overdue(limit) => overdue(run, limit),
+        ExecutionEvent::Lost => lost(execution),
+        ExecutionEvent::CancelRequested => cancel_requested(execution),
+        ExecutionEvent::Overdue(limit) => overdue(execution, limit),
     }
 }
 
 impl ExecutionSnapshot {
-    /// The run as a transition leaves it.
+    /// Returns the execution as a transition leaves it.
     #[must_use]
     pub fn after(self, transition: &Transition) -> Self {
-        let Transition { next, losses, cancel_requested, must_cancel, cause: _, effects: _ } = transition;
-        Self { state: *next, losses: *losses, cancel_requested: *cancel_requested, must_cancel: *must_cancel }
+        let Transition { next, losses, cancel_requested, needs_upstream_cancel, cause: _, effects: _ } =
+            transition;
+        Self {
+            state: *next,
+            losses: *losses,
+            cancel_requested: *cancel_requested,
+            needs_upstream_cancel: *needs_upstream_cancel,
+        }
     }
 
     fn to(self, next: State, cause: TransitionCause, effects: Vec<Effect>) -> Transition {
-        let Self { state: _, losses, cancel_requested, must_cancel } = self;
-        Transition { next, losses, cancel_requested, must_cancel, cause, effects }
+        let Self { state: _, losses, cancel_requested, needs_upstream_cancel } = self;
+        Transition { next, losses, cancel_requested, needs_upstream_cancel, cause, effects }
     }
 }
 
-fn must_run(run: ExecutionSnapshot) -> Result<(), TransitionRefusal> {
-    match run.state {
+fn require_running(execution: ExecutionSnapshot) -> Result<(), TransitionRefusal> {
+    match execution.state {
         State::Running => Ok(()),
         State::Pending | State::Queued | State::Parked | State::Blocked => {
-            Err(TransitionRefusal::NotRunning(run.state))
+            Err(TransitionRefusal::NotRunning(execution.state))
         }
         State::Succeeded | State::Failed | State::Aborted | State::Cancelled | State::DeadLettered => {
-            Err(TransitionRefusal::Terminal(run.state))
+            Err(TransitionRefusal::Terminal(execution.state))
         }
     }
 }
 
-fn turn_came(run: ExecutionSnapshot) -> Result<Transition, TransitionRefusal> {
-    match run.state {
-        State::Pending => Ok(run.to(
+fn promoted(execution: ExecutionSnapshot) -> Result<Transition, TransitionRefusal> {
+    match execution.state {
+        State::Pending => Ok(execution.to(
             State::Queued,
             TransitionCause::Promoted,
             vec![Effect::EnterReady { not_before: None }, Effect::Record],
         )),
         State::Queued | State::Running | State::Parked | State::Blocked => {
-            Err(TransitionRefusal::NotReady(run.state))
+            Err(TransitionRefusal::NotReady(execution.state))
         }
         State::Succeeded | State::Failed | State::Aborted | State::Cancelled | State::DeadLettered => {
-            Err(TransitionRefusal::Terminal(run.state))
+            Err(TransitionRefusal::Terminal(execution.state))
         }
     }
 }
 
-fn granted(run: ExecutionSnapshot) -> Result<Transition, TransitionRefusal> {
-    match run.state {
-        State::Queued | State::Parked | State::Blocked => Ok(run.to(
+fn granted(execution: ExecutionSnapshot) -> Result<Transition, TransitionRefusal> {
+    match execution.state {
+        State::Queued | State::Parked | State::Blocked => Ok(execution.to(
             State::Running,
             TransitionCause::Granted,
             vec![Effect::LeaveReady, Effect::OpenLease, Effect::Record],
         )),
         State::Running => Err(TransitionRefusal::AlreadyLeased),
-        State::Pending => Err(TransitionRefusal::NotReady(run.state)),
+        State::Pending => Err(TransitionRefusal::NotReady(execution.state)),
         State::Succeeded | State::Failed | State::Aborted | State::Cancelled | State::DeadLettered => {
-            Err(TransitionRefusal::Terminal(run.state))
+            Err(TransitionRefusal::Terminal(execution.state))
         }
     }
 }
 
-/// The end of a run that an executor has.
+/// Ends an execution that has a lease.
 fn end_leased(
-    run: ExecutionSnapshot,
+    execution: ExecutionSnapshot,
     end: State,
     verdict: AttemptVerdict,
     cause: TransitionCause,
 ) -> Transition {
-    run.to(
+    execution.to(
         end,
         cause,
         vec![Effect::CloseLease(verdict), Effect::PromoteNext, Effect::Announce, Effect::Record],
     )
 }
 
-/// Back to the queue. A run that is to be cancelled ends here instead, since nobody has it any more; only where an upstream has to
-/// be told of it, the next executor gets it for that, at once.
+/// Returns an execution to the queue, unless a cancel is requested.
 fn hand_back(
-    run: ExecutionSnapshot,
+    execution: ExecutionSnapshot,
     next: State,
     verdict: AttemptVerdict,
     cause: TransitionCause,
     not_before: Option<DateTime<Utc>>,
 ) -> Transition {
-    let (next, not_before) = match (run.cancel_requested, run.must_cancel) {
-        (true, false) => return end_leased(run, State::Cancelled, verdict, TransitionCause::Cancelled),
+    let (next, not_before) = match (execution.cancel_requested, execution.needs_upstream_cancel) {
+        // No executor has it any more, so it ends here.
+        (true, false) => return end_leased(execution, State::Cancelled, verdict, TransitionCause::Cancelled),
+        // Only an executor can tell the upstream, so the next one gets it, at once.
         (true, true) => (State::Queued, None),
         (false, _) => (next, not_before),
     };
-    run.to(next, cause, vec![Effect::CloseLease(verdict), Effect::EnterReady { not_before }, Effect::Record])
+    execution.to(
+        next,
+        cause,
+        vec![Effect::CloseLease(verdict), Effect::EnterReady { not_before }, Effect::Record],
+    )
 }
 
-fn lost(run: ExecutionSnapshot) -> Result<Transition, TransitionRefusal> {
-    must_run(run)?;
-    let run = ExecutionSnapshot { losses: run.losses.saturating_add(1), ..run };
-    if run.losses >= LOSSES_TO_DEAD_LETTER {
-        return Ok(if run.cancel_requested {
-            end_leased(run, State::Cancelled, AttemptVerdict::LostHeartbeat, TransitionCause::Cancelled)
+fn lost(execution: ExecutionSnapshot) -> Result<Transition, TransitionRefusal> {
+    require_running(execution)?;
+    let execution = ExecutionSnapshot { losses: execution.losses.saturating_add(1), ..execution };
+    if execution.losses >= LOSSES_TO_DEAD_LETTER {
+        // With a requested cancel it ends as cancelled, and leaves no dead letter behind.
+        return Ok(if execution.cancel_requested {
+            end_leased(execution, State::Cancelled, AttemptVerdict::LostHeartbeat, TransitionCause::Cancelled)
         } else {
-            end_leased(run, State::DeadLettered, AttemptVerdict::Poison, TransitionCause::Poison)
+            end_leased(execution, State::DeadLettered, AttemptVerdict::Poison, TransitionCause::Poison)
         });
     }
-    Ok(hand_back(run, State::Queued, AttemptVerdict::LostHeartbeat, TransitionCause::LostHeartbeat, None))
+    Ok(hand_back(
+        execution,
+        State::Queued,
+        AttemptVerdict::LostHeartbeat,
+        TransitionCause::LostHeartbeat,
+        None,
+    ))
 }
 
-fn cancel_requested(run: ExecutionSnapshot) -> Result<Transition, TransitionRefusal> {
-    let run = ExecutionSnapshot { cancel_requested: true, ..run };
-    match run.state {
-        State::Running => Ok(run.to(State::Running, TransitionCause::CancelRequested, vec![Effect::Record])),
-        State::Queued | State::Parked | State::Blocked if run.must_cancel => Ok(run.to(
-            State::Queued,
-            TransitionCause::CancelRequested,
-            vec![Effect::LeaveReady, Effect::EnterReady { not_before: None }, Effect::Record],
-        )),
+fn cancel_requested(execution: ExecutionSnapshot) -> Result<Transition, TransitionRefusal> {
+    let execution = ExecutionSnapshot { cancel_requested: true, ..execution };
+    match execution.state {
+        State::Running => {
+            Ok(execution.to(State::Running, TransitionCause::CancelRequested, vec![Effect::Record]))
+        }
+        // It leaves the queue and enters it again, because its place there may be in the future.
+        State::Queued | State::Parked | State::Blocked if execution.needs_upstream_cancel => Ok(execution
+            .to(
+                State::Queued,
+                TransitionCause::CancelRequested,
+                vec![Effect::LeaveReady, Effect::EnterReady { not_before: None }, Effect::Record],
+            )),
         State::Pending | State::Queued | State::Parked | State::Blocked => {
-            Ok(end_unleased(run, State::Cancelled, TransitionCause::Cancelled))
+            Ok(end_unleased(execution, State::Cancelled, TransitionCause::Cancelled))
         }
         State::Succeeded | State::Failed | State::Aborted | State::Cancelled | State::DeadLettered => {
-            Err(TransitionRefusal::Terminal(run.state))
+            Err(TransitionRefusal::Terminal(execution.state))
         }
     }
 }
 
-/// The end of a run that nobody has.
-fn end_unleased(run: ExecutionSnapshot, end: State, cause: TransitionCause) -> Transition {
+/// Ends an execution that has no lease.
+fn end_unleased(execution: ExecutionSnapshot, end: State, cause: TransitionCause) -> Transition {
     let mut effects = vec![Effect::PromoteNext, Effect::Announce, Effect::Record];
-    if run.state.is_ready() {
+    if execution.state.is_ready() {
         effects.insert(0, Effect::LeaveReady);
     }
-    run.to(end, cause, effects)
+    execution.to(end, cause, effects)
 }
 
-fn overdue(run: ExecutionSnapshot, limit: Overdue) -> Result<Transition, TransitionRefusal> {
+fn overdue(execution: ExecutionSnapshot, limit: Overdue) -> Result<Transition, TransitionRefusal> {
     match limit {
-        Overdue::Cancel => match run.state {
+        Overdue::Cancel => match execution.state {
             State::Running | State::Pending | State::Queued | State::Parked | State::Blocked
-                if !run.cancel_requested =>
+                if !execution.cancel_requested =>
             {
                 Err(TransitionRefusal::NoCancelRequested)
             }
             State::Running => Ok(end_leased(
-                run,
+                execution,
                 State::Cancelled,
                 AttemptVerdict::Cancelled,
                 TransitionCause::CancelOverdue,
             )),
             State::Pending | State::Queued | State::Parked | State::Blocked => {
-                Ok(end_unleased(run, State::Cancelled, TransitionCause::CancelOverdue))
+                Ok(end_unleased(execution, State::Cancelled, TransitionCause::CancelOverdue))
             }
             State::Succeeded | State::Failed | State::Aborted | State::Cancelled | State::DeadLettered => {
-                Err(TransitionRefusal::Terminal(run.state))
+                Err(TransitionRefusal::Terminal(execution.state))
             }
         },
         Overdue::ExecutionTime => {
-            must_run(run)?;
-            Ok(end_leased(run, State::Failed, AttemptVerdict::Expired, TransitionCause::TimeLimit))
+            require_running(execution)?;
+            Ok(end_leased(execution, State::Failed, AttemptVerdict::Expired, TransitionCause::TimeLimit))
         }
-        Overdue::RunAge => match run.state {
+        Overdue::RunAge => match execution.state {
             State::Running => {
-                Ok(end_leased(run, State::Failed, AttemptVerdict::Expired, TransitionCause::RunAge))
+                Ok(end_leased(execution, State::Failed, AttemptVerdict::Expired, TransitionCause::RunAge))
             }
             State::Pending | State::Queued | State::Parked | State::Blocked => {
-                Ok(end_unleased(run, State::Failed, TransitionCause::RunAge))
+                Ok(end_unleased(execution, State::Failed, TransitionCause::RunAge))
             }
             State::Succeeded | State::Failed | State::Aborted | State::Cancelled | State::DeadLettered => {
-                Err(TransitionRefusal::Terminal(run.state))
+                Err(TransitionRefusal::Terminal(execution.state))
             }
         },
     }

@@ -1,6 +1,8 @@
-//! The times of a cron text in a zone, shifted by each config's own offset. What a clock change does to them is `croner`'s: a fixed
-//! time inside the hour that is left out comes right after it, one inside the hour that comes twice comes once; what repeats by the
-//! clock (`*/5`, `*`) runs through both passes of that hour.
+//! Cron times in a time zone, shifted by the offset of each config.
+//!
+//! `croner` decides what a clock change does to them. A fixed time inside the hour that is left out
+//! comes right after it. A fixed time inside the hour that comes twice comes once. A pattern that
+//! repeats by the clock (`*/5`, `*`) runs through both passes of that hour.
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Utc};
 use chrono_tz::Tz;
@@ -10,19 +12,19 @@ use sha2::{Digest, Sha256};
 
 use crate::{ConfigId, PlanId};
 
-/// A cron text that does not read.
+/// An invalid cron text or time zone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCron {
-    /// Not 5 fields, nor 6 with seconds first, or one of them is wrong.
-    #[error("{text:?} is no cron text: {why}")]
+    /// The text does not have 5 fields, or 6 with seconds first, or a field is invalid.
+    #[error("{text:?} is not a cron text: {why}")]
     Text {
-        /// What stood there.
+        /// The text.
         text: String,
-        /// What is wrong.
+        /// The reason.
         why: String,
     },
-    /// No zone of the IANA database.
-    #[error("{0:?} is no IANA zone")]
+    /// The zone is not in the IANA database.
+    #[error("{0:?} is not an IANA time zone")]
     Zone(String),
 }
 
@@ -35,10 +37,11 @@ pub struct CronTimes {
 }
 
 impl CronTimes {
-    /// 5 fields, or 6 with seconds first, by the clock of an IANA zone, each time later by `offset`.
+    /// Parses a cron text of 5 fields, or 6 with seconds first. It follows the clock of an IANA zone,
+    /// and `offset` delays each time.
     ///
     /// # Errors
-    /// The text or the zone does not read.
+    /// The text or the zone is invalid.
     pub fn parse(text: &str, zone: &str, offset: TimeDelta) -> Result<Self, InvalidCron> {
         let parser = CronParser::builder().year(Year::Disallowed).build();
         let pattern = parser
@@ -48,16 +51,17 @@ impl CronTimes {
         Ok(Self { pattern, zone, offset })
     }
 
-    /// The first time after this one; none where the text names no day that ever comes.
+    /// Returns the first time after this one; none when the text names a day that never comes.
     pub fn after(&self, time: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        // Whole seconds: croner looks at nothing finer.
+        // Whole seconds, because croner ignores anything finer.
         let local = time.checked_sub_signed(self.offset)?.trunc_subsecs(0).with_timezone(&self.zone);
         let next = self.pattern.find_next_occurrence(&local, false).ok()?;
         let next = next.with_timezone(&Utc).checked_add_signed(self.offset)?;
         (next > time).then_some(next)
     }
 
-    /// The times after `since` and up to `until`, soonest first; of more than `most`, the latest.
+    /// Returns the times after `since` and up to `until`, soonest first. Of more than `most`, it returns
+    /// the latest.
     pub fn between(&self, since: DateTime<Utc>, until: DateTime<Utc>, most: usize) -> Vec<DateTime<Utc>> {
         let mut times = Vec::new();
         let mut last = self.at_or_before(until);
@@ -77,7 +81,7 @@ impl CronTimes {
     }
 }
 
-/// How much later than its cron text says a plan runs for a config: whole seconds, fewer than `spread_seconds`, and always the same,
+/// Returns the offset of a plan for a config: whole seconds below `spread_seconds`, always the same,
 /// from the first bits of SHA-256 over both ids.
 pub fn offset(plan: PlanId, config: ConfigId, spread_seconds: u32) -> TimeDelta {
     let mut hash = Sha256::new();
@@ -116,10 +120,10 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_read_says_what_stood_there() {
+    fn invalid_cron_text_or_zone_names_it() {
         for text in ["", "* * * *", "0 0 0 1 1 * 2026", "61 * * * *", "a * * * *"] {
             let refused = CronTimes::parse(text, "UTC", TimeDelta::zero()).unwrap_err();
-            assert!(refused.to_string().starts_with(&format!("{text:?} is no cron text: ")), "{refused}");
+            assert!(refused.to_string().starts_with(&format!("{text:?} is not a cron text: ")), "{refused}");
         }
         assert_eq!(
             CronTimes::parse("* * * * *", "Mars/Olympus", TimeDelta::zero()),
@@ -128,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn five_fields_or_six_with_seconds_first() {
+    fn cron_text_has_five_fields_or_six_with_seconds() {
         assert_eq!(
             next("30 5 * * *", "UTC", "2026-01-01T05:30:00Z", 2),
             ["2026-01-02T05:30:00Z", "2026-01-03T05:30:00Z"]
@@ -143,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clock_of_the_zone_counts() {
+    fn cron_follows_the_clock_of_its_zone() {
         assert_eq!(
             next("0 9 * * *", "America/New_York", "2026-03-07T00:00:00Z", 3),
             ["2026-03-07T14:00:00Z", "2026-03-08T13:00:00Z", "2026-03-09T13:00:00Z"]
@@ -151,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fixed_time_in_the_hour_that_is_left_out_comes_right_after_it() {
+    fn fixed_time_in_the_skipped_hour_comes_right_after_it() {
         // Berlin, 2026-03-29: 02:00 becomes 03:00, which is 01:00 UTC.
         assert_eq!(
             next("30 2 * * *", "Europe/Berlin", "2026-03-28T00:00:00Z", 3),
@@ -164,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fixed_time_in_the_hour_that_comes_twice_comes_once() {
+    fn fixed_time_in_the_repeated_hour_comes_once() {
         // Berlin, 2026-10-25: 03:00 becomes 02:00 again, at 01:00 UTC.
         assert_eq!(
             next("30 2 * * *", "Europe/Berlin", "2026-10-24T22:00:00Z", 2),
@@ -177,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn of_what_lies_between_the_latest_are_kept() {
+    fn times_between_keep_the_latest() {
         let hourly = times("0 * * * *", "UTC");
         let between = |since, until, most| hourly.between(at(since), at(until), most);
         assert_eq!(
@@ -193,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn an_offset_is_pinned() {
+    fn offset_is_pinned() {
         let offset = |config, spread| {
             offset(PlanId(Uuid::from_u128(1)), ConfigId(Uuid::from_u128(config)), spread).num_seconds()
         };
@@ -202,15 +206,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_offset_stays_below_its_spread_and_is_stable(plan in any::<u128>(), config in any::<u128>(), spread in 0..100_000_u32) {
+        fn offset_is_stable_and_below_its_spread(plan in any::<u128>(), config in any::<u128>(), spread in 0..100_000_u32) {
             let found = offset(PlanId(Uuid::from_u128(plan)), ConfigId(Uuid::from_u128(config)), spread);
             prop_assert!(found >= TimeDelta::zero() && found < TimeDelta::seconds(i64::from(spread.max(1))));
             prop_assert_eq!(found, offset(PlanId(Uuid::from_u128(plan)), ConfigId(Uuid::from_u128(config)), spread));
         }
 
-        /// Around the hours that clocks leave out or go through twice, above all.
+        /// Mostly around the hours that clocks skip or repeat.
         #[test]
-        fn looking_back_finds_what_looking_ahead_found(
+        fn looking_back_finds_the_same_times_as_ahead(
             change in 0..7_usize, before in 0..100_000_i64, shift in 0..5000_i64, which in 0..6_usize, zone in 0..5_usize,
         ) {
             let change = ["2026-03-29T01:00:00Z", "2026-10-25T01:00:00Z", "2026-03-08T07:00:00Z", "2026-11-01T06:00:00Z",

@@ -9,7 +9,7 @@ use crate::{
     commands::{
         Diagnostic,
         executions::ExecutionReport,
-        fleet::progress::{ExecutionCounts, ExecutionError, ExecutionProgress, ExecutionWarning},
+        executions::progress::{ExecutionCounts, ExecutionError, ExecutionProgress, ExecutionWarning},
     },
     store::executions::{Attempt, Execution, ExecutionFilter, HistoryEvent},
 };
@@ -43,7 +43,7 @@ pub(crate) fn to_wire(row: Execution) -> Result<v1::Execution, Status> {
         ended_at,
         cancel_requested_at,
         cancel_reason: _,
-        must_cancel: _,
+        needs_upstream_cancel: _,
         progress: _,
         error: _,
         version: _,

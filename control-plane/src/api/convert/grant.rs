@@ -7,7 +7,7 @@ use crate::{
     api::convert::{self, lease::id_text},
     commands::configs::{ClientCertificate, TransportSettings},
     commands::fleet::{
-        LeaseResult, LeaseVerdict,
+        LeaseResult, LeaseStatus,
         acquire::{AcquireResponse, Grant, GrantedCheckpoint, GrantedConfig, PersistentState},
         heartbeat::{HeartbeatResponse, LeaseCommand},
         register::RegisteredSession,
@@ -69,7 +69,7 @@ fn grant(grant: Grant) -> wire::LeaseGrant {
         definition_json,
         integration_key,
         config,
-        kept,
+        persistent_state,
         checkpoint,
         scheduled_at,
         started_at,
@@ -78,8 +78,8 @@ fn grant(grant: Grant) -> wire::LeaseGrant {
         cancel_requested,
         persists,
     } = grant;
-    let context_omitted = kept.is_none();
-    let PersistentState { context, cursors } = kept.unwrap_or_default();
+    let context_omitted = persistent_state.is_none();
+    let PersistentState { context, cursors } = persistent_state.unwrap_or_default();
     wire::LeaseGrant {
         lease_token: lease_token.into(),
         lease_id: lease.lease_id.to_string(),
@@ -155,11 +155,11 @@ fn fields(fields: impl IntoIterator<Item = (String, Vec<u8>)>) -> Vec<wire::Json
 }
 
 fn saved(saved: GrantedCheckpoint) -> wire::SavedCheckpoint {
-    let GrantedCheckpoint { seq, place, finished, progress } = saved;
+    let GrantedCheckpoint { seq, resume_state, finished_steps, progress } = saved;
     wire::SavedCheckpoint {
         seq,
-        resume_state: place.into(),
-        finished_steps: finished.unwrap_or_default().into(),
+        resume_state: resume_state.into(),
+        finished_steps: finished_steps.unwrap_or_default().into(),
         progress: Some(progress.into()),
     }
 }
@@ -203,16 +203,16 @@ pub(crate) fn announcement(announcement: Announcement) -> wire::Announcement {
 /// Encodes what became of the items of a batch.
 pub(crate) fn results(results: Vec<LeaseResult>) -> Vec<wire::ItemResult> {
     let encode = |result: LeaseResult| {
-        let LeaseResult { lease_id, verdict } = result;
-        let (verdict, detail) = match verdict {
-            LeaseVerdict::Ok => (wire::LeaseStatus::Ok, String::new()),
-            LeaseVerdict::Refused(refusal) => (refusal_to_wire(refusal), refusal.to_string()),
-            LeaseVerdict::BadToken => {
+        let LeaseResult { lease_id, status } = result;
+        let (status, detail) = match status {
+            LeaseStatus::Ok => (wire::LeaseStatus::Ok, String::new()),
+            LeaseStatus::Refused(refusal) => (refusal_to_wire(refusal), refusal.to_string()),
+            LeaseStatus::BadToken => {
                 (wire::LeaseStatus::BadToken, "the lease token does not open".to_owned())
             }
-            LeaseVerdict::Invalid(why) => (wire::LeaseStatus::Invalid, why),
+            LeaseStatus::Invalid(why) => (wire::LeaseStatus::Invalid, why),
         };
-        wire::ItemResult { lease_id: id_text(lease_id), status: verdict.into(), detail }
+        wire::ItemResult { lease_id: id_text(lease_id), status: status.into(), detail }
     };
     results.into_iter().map(encode).collect()
 }

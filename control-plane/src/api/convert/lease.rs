@@ -19,7 +19,10 @@ use crate::{
             heartbeat::Heartbeat, park::ParkItem, register::RegisterRequest, release::ReleaseItem,
         },
     },
-    store::fleet::{ExecutionKey, announcements::AnnouncementKey, cursors::CursorKey},
+    store::{
+        fleet::{announcements::AnnouncementKey, cursors::CursorKey},
+        keys::ExecutionKey,
+    },
 };
 
 /// Decodes a registration into one of the pools that the caller's token opens.
@@ -82,7 +85,7 @@ pub(crate) fn beat(request: wire::HeartbeatRequest) -> Result<Heartbeat, Status>
     });
     Ok(Heartbeat {
         seq: heartbeat_seq,
-        answered_acquire_seq: resolved_acquire_seq,
+        resolved_acquire_seq,
         leases: leases.collect(),
         free_slots,
         draining,
@@ -121,13 +124,13 @@ fn checkpoint(item: wire::CheckpointItem, pointer: &str) -> Result<(Vec<u8>, Che
         .map(|(index, change)| cursor(change, &format!("{pointer}/cursor_changes/{index}")));
     let data = CheckpointUpdate {
         seq,
-        place: resume_state.into(),
-        finished: finished_steps.map(Vec::from),
+        resume_state: resume_state.into(),
+        finished_steps: finished_steps.map(Vec::from),
         context_changes: changes.collect(),
         cursor_changes: cursor_changes.collect::<Result<_, _>>()?,
         progress: progress.unwrap_or_default().into(),
-        running_ms: attempt_ms,
-        must_cancel: needs_upstream_cancel,
+        attempt_ms,
+        needs_upstream_cancel,
     };
     Ok((lease_token.into(), data))
 }
@@ -160,7 +163,7 @@ pub(crate) fn completions(items: Vec<wire::CompleteItem>) -> Result<Vec<Complete
         let pointer = format!("/items/{index}");
         let (lease_token, checkpoint) = last_checkpoint(checkpoint, &pointer)?;
         let outcome = outcome(number, &pointer)?;
-        Ok(CompleteItem { lease_token, checkpoint, outcome, partial, complete, fault: error.map(Into::into) })
+        Ok(CompleteItem { lease_token, checkpoint, outcome, partial, complete, error: error.map(Into::into) })
     };
     items.into_iter().enumerate().map(decode).collect()
 }

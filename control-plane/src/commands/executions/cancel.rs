@@ -8,12 +8,12 @@ use super::{GetExecution, WHAT};
 use crate::{
     commands::{
         CommandError, Diagnostic,
-        fleet::cancel::{self, Cancelled},
+        executions::transition::cancel::{CancelRequest, request_cancel},
     },
     store::{
         db::{TenantTx, Transaction},
         executions::Execution,
-        fleet::ExecutionKey,
+        keys::ExecutionKey,
     },
 };
 
@@ -53,10 +53,12 @@ impl Transaction<TenantTx> for CancelExecution {
             ));
         }
         let key = ExecutionKey { tenant_id: tx.tenant_id(), execution_id: *id };
-        let work_is_ready = match cancel::run(tx, *now, key, reason).await? {
-            Cancelled::Unknown => return Err(CommandError::not_found(WHAT, id)),
-            Cancelled::Ended { work_is_ready } | Cancelled::Requested { work_is_ready } => work_is_ready,
-            Cancelled::EndedBefore(_) => false,
+        let work_is_ready = match request_cancel(tx, *now, key, reason).await? {
+            CancelRequest::Unknown => return Err(CommandError::not_found(WHAT, id)),
+            CancelRequest::Ended { work_is_ready } | CancelRequest::Requested { work_is_ready } => {
+                work_is_ready
+            }
+            CancelRequest::EndedBefore(_) => false,
         };
         Ok(CancelOutcome { execution: GetExecution { id: *id }.run(tx).await?, work_is_ready })
     }

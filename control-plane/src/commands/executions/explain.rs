@@ -15,8 +15,10 @@ use crate::{
     store::{
         db::{Databases, TenantTx, Transaction},
         error::StoreError,
-        executions::{self, Attempt, Execution, HistoryEvent},
-        status::{self, ActiveExecution, CurrentLease, LastCheckpoint, QueuePosition},
+        executions::{
+            Attempt, Execution, HistoryEvent, read,
+            status::{self, ActiveExecution, CurrentLease, LastCheckpoint, QueuePosition},
+        },
     },
 };
 
@@ -118,9 +120,9 @@ impl Transaction<TenantTx> for ExplainQuery {
 
     async fn run(&self, tx: &TenantTx) -> Result<ExplainRows, CommandError> {
         let execution = GetExecution { id: self.id }.run(tx).await?;
-        let mut attempts = executions::attempts(tx, self.id, None, TOLD).await?;
+        let mut attempts = read::attempts(tx, self.id, None, TOLD).await?;
         attempts.reverse();
-        let mut events = executions::history(tx, self.id, TOLD).await?;
+        let mut events = read::history(tx, self.id, TOLD).await?;
         events.reverse();
         let pending = state_of(&execution)? == State::Pending;
         let active = if pending { status::active_execution(tx, &execution).await? } else { None };

@@ -9,9 +9,9 @@ use orchid_domain::execution::{LOSSES_TO_DEAD_LETTER, State};
 use self::phrases::{because, count, moment, totals};
 use super::report::ExecutionReport;
 use crate::{
-    commands::fleet::progress::ExecutionError,
-    store::{
-        executions::{Attempt, Execution},
+    commands::executions::progress::ExecutionError,
+    store::executions::{
+        Attempt, Execution,
         status::{ActiveExecution, LastCheckpoint, PoolLoad, QueuePosition, SessionStatus},
     },
 };
@@ -109,7 +109,7 @@ fn waiting(facts: &ExplanationFacts<'_>, queued: Option<&QueuePosition>, load: P
                 because(waiting_for)
             ));
             sentences.push("It then continues from its last checkpoint.".to_owned());
-            if execution.must_cancel {
+            if execution.needs_upstream_cancel {
                 sentences.push(
                     "An upstream job is running for it: if you cancel the execution, the job is cancelled first."
                         .to_owned(),
@@ -190,7 +190,7 @@ fn running(
     let mut sentences =
         vec![format!("{name} has been running attempt {} of the execution{since}.", execution.attempt)];
     sentences.push(match session {
-        Some(session) => format!("Its last heartbeat arrived at {}.", moment(session.beat_at, now)),
+        Some(session) => format!("Its last heartbeat arrived at {}.", moment(session.heartbeat_at, now)),
         None => {
             "That executor is gone: the execution returns to the queue with its last checkpoint.".to_owned()
         }
@@ -218,7 +218,7 @@ fn cancelling(execution: &Execution, attempt: Option<&Attempt>, now: DateTime<Ut
     let requested_at = execution.cancel_requested_at?;
     // An attempt granted after the request exists only to cancel the upstream's job.
     let granted_for_it = attempt.is_some_and(|attempt| attempt.granted_at > requested_at);
-    let then = match (granted_for_it, execution.must_cancel) {
+    let then = match (granted_for_it, execution.needs_upstream_cancel) {
         (true, _) => "the executor is cancelling the upstream job",
         (false, true) => "the executor learns of it with its next heartbeat and cancels the upstream job",
         (false, false) => "the executor learns of it with its next heartbeat",

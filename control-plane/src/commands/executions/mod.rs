@@ -3,10 +3,12 @@
 mod cancel;
 mod explain;
 mod explanation;
+pub mod progress;
 mod read;
 mod report;
 #[cfg(test)]
 pub(crate) mod samples;
+pub mod transition;
 pub mod watch;
 
 pub use cancel::{CancelExecution, CancelOutcome};

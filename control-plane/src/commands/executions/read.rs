@@ -11,8 +11,10 @@ use crate::{
     store::{
         db::{Databases, TenantTx, Transaction},
         error::StoreError,
-        executions::{self, Attempt, Execution, ExecutionFilter},
-        status::{self, CurrentLease},
+        executions::{
+            Attempt, Execution, ExecutionFilter, read,
+            status::{self, CurrentLease},
+        },
     },
 };
 
@@ -27,7 +29,7 @@ impl Transaction<TenantTx> for GetExecution {
     type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Execution, CommandError> {
-        executions::by_id(tx, self.id).await?.ok_or_else(|| CommandError::not_found(WHAT, self.id))
+        read::by_id(tx, self.id).await?.ok_or_else(|| CommandError::not_found(WHAT, self.id))
     }
 }
 
@@ -44,7 +46,7 @@ impl Transaction<TenantTx> for ListExecutions {
     type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Self::Output, CommandError> {
-        let rows = executions::list(tx, &self.filter, self.page.after, self.page.limit()).await?;
+        let rows = read::list(tx, &self.filter, self.page.after, self.page.limit()).await?;
         Ok(self.page.cut(rows, |row| row.id))
     }
 }
@@ -63,7 +65,7 @@ impl Transaction<TenantTx> for ListExecutionAttempts {
 
     async fn run(&self, tx: &TenantTx) -> Result<Self::Output, CommandError> {
         GetExecution { id: self.execution_id }.run(tx).await?;
-        let rows = executions::attempts(tx, self.execution_id, self.page.after, self.page.limit()).await?;
+        let rows = read::attempts(tx, self.execution_id, self.page.after, self.page.limit()).await?;
         Ok(self.page.cut(rows, |row| row.attempt))
     }
 }

@@ -1,7 +1,7 @@
 //! What a run reported of itself, as its row keeps it.
 
 use crate::{
-    commands::fleet::progress::{ExecutionError, ExecutionProgress},
+    commands::executions::progress::{ExecutionError, ExecutionProgress},
     store::{error::StoreError, executions::Execution},
 };
 

@@ -37,7 +37,7 @@ pub(crate) fn execution() -> Execution {
         ended_at: None,
         cancel_requested_at: None,
         cancel_reason: None,
-        must_cancel: false,
+        needs_upstream_cancel: false,
         progress: None,
         error: None,
         version: 1,

@@ -1,28 +1,31 @@
-//! Why a call of an executor did nothing as a whole.
+//! Errors that fail a whole call of an executor. Verdicts on single leases are no errors.
 
+use orchid_domain::lease::LeaseRefusal;
+
+use crate::doorbell::DoorbellError;
 use crate::keys::KeyError;
 use crate::store::db::Retryable;
 use crate::store::error::StoreError;
 
-/// Why a call did nothing.
+/// An error that failed a call or a loop.
 #[derive(Debug, thiserror::Error)]
 pub enum FleetError {
-    /// The session token does not open, or the session has ended: register again.
-    #[error("the session has ended or never was: register again")]
+    /// The session token does not open, or the session has ended.
+    #[error("the session has ended or is unknown: register again")]
     SessionEnded,
-    /// What was asked is wrong in itself.
+    /// The request is invalid, whatever the state of the server.
     #[error("{0}")]
     Invalid(String),
-    /// One lease's claim does not hold, in a call about one lease.
+    /// The lease of a call about one lease is refused.
     #[error("{0}")]
-    Refused(#[from] orchid_domain::lease::LeaseRefusal),
-    /// Sealing or opening failed.
+    Refused(#[from] LeaseRefusal),
+    /// Sealing or opening a token or a secret failed.
     #[error(transparent)]
     Keys(#[from] KeyError),
-    /// The doorbell; nothing is lost by it.
+    /// Redis failed. No work is lost by it.
     #[error(transparent)]
-    Doorbell(#[from] crate::doorbell::DoorbellError),
-    /// The database.
+    Doorbell(#[from] DoorbellError),
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -1,14 +1,22 @@
-//! Context and cursors of a leased run, where they were too large for its grant.
+//! Returns context and cursors of a leased execution, when they were too large for its grant.
 
 use orchid_domain::lease::{ClaimVerdict, LeaseRefusal, judge_claim};
 use uuid::Uuid;
 
-use super::acquire::{PersistentState, kept_of};
-use super::{Fleet, FleetError, GroupTransaction, LeaseToken, Session};
+use super::acquire::grant::PersistentState;
+use super::acquire::material::read_persistent_state;
+use super::error::FleetError;
+use super::lease_token::LeaseToken;
+use super::placement::GroupTransaction;
+use super::resources::Fleet;
+use super::session::Session;
 use crate::store::db::Tx;
-use crate::store::fleet::runs::{self, LockWait, LockedExecution};
+use crate::store::executions::locked::{self, LockWait, LockedExecution};
 
-/// Every field, every cursor.
+/// Reads every context field and every cursor.
+///
+/// # Errors
+/// The session does not hold the lease, or the database fails.
 pub async fn run(
     fleet: &Fleet,
     session: &Session,
@@ -16,16 +24,16 @@ pub async fn run(
 ) -> Result<PersistentState, FleetError> {
     let token =
         LeaseToken::open(&fleet.sealer, lease_token, session.id).map_err(|_| LeaseRefusal::LeaseLost)?;
-    let done = fleet.placement.run(&Read, vec![token]).await?;
-    done.into_iter().next().ok_or_else(|| LeaseRefusal::LeaseLost.into())
+    let read = fleet.placement.run(&ReadPersistentState, vec![token]).await?;
+    // No group ran when the tenant is gone.
+    read.into_iter().next().ok_or_else(|| LeaseRefusal::LeaseLost.into())
 }
 
-struct Read;
+struct ReadPersistentState;
 
-impl GroupTransaction for Read {
+impl GroupTransaction for ReadPersistentState {
     type Item = LeaseToken;
     type Output = PersistentState;
-    type Error = FleetError;
 
     fn tenant(item: &LeaseToken) -> Uuid {
         item.key.tenant_id
@@ -33,9 +41,11 @@ impl GroupTransaction for Read {
 
     async fn run(&self, tx: &Tx, items: &[LeaseToken]) -> Result<PersistentState, FleetError> {
         let Some(token) = items.first() else { return Err(LeaseRefusal::LeaseLost.into()) };
-        let run = runs::lock(tx, &[token.key], LockWait::Wait).await?.pop();
-        match (judge_claim(&token.claim(), run.as_ref().map(LockedExecution::holder).as_ref()), run) {
-            (ClaimVerdict::Held, Some(run)) => Ok(kept_of(tx, &run).await?),
+        // The lock holds back the call that would end the attempt, and so a newer attempt's writes.
+        let execution = locked::lock(tx, &[token.key], LockWait::Wait).await?.pop();
+        let holder = execution.as_ref().map(LockedExecution::holder);
+        match (judge_claim(&token.claim(), holder.as_ref()), execution) {
+            (ClaimVerdict::Held, Some(execution)) => Ok(read_persistent_state(tx, &execution).await?),
             (ClaimVerdict::Refused(refusal), _) => Err(refusal.into()),
             (ClaimVerdict::Held | ClaimVerdict::Repeated, _) => Err(LeaseRefusal::LeaseLost.into()),
         }

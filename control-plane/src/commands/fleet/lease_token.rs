@@ -1,29 +1,36 @@
-//! The right to run one attempt, as opaque bytes: bound to tenant, execution, attempt, fence, lease and session.
+//! Lease tokens: the right to run one attempt, sealed into opaque bytes for the executor.
+//!
+//! The seal binds a token to its tenant, execution, attempt, fence, lease and session, so that a call
+//! with a token needs no lookup to know whom it claims to act for.
 
 use orchid_domain::LeaseId;
 use orchid_domain::lease::LeaseClaim;
 use uuid::Uuid;
 
 use crate::keys::{KeyError, TokenPurpose, TokenSealer};
-use crate::store::fleet::ExecutionKey;
+use crate::store::keys::ExecutionKey;
 
-/// What a lease token says.
+/// The contents of a lease token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseToken {
-    /// Which execution.
+    /// The execution.
     pub key: ExecutionKey,
     /// The lease.
     pub lease_id: Uuid,
-    /// The session that was granted it.
+    /// The session that holds it.
     pub session_id: Uuid,
-    /// The attempt's number.
+    /// Number of the attempt.
     pub attempt: i32,
-    /// The attempt's fence.
+    /// Fence of the attempt.
     pub fence: i64,
 }
 
 impl LeaseToken {
-    /// Ids one after the other, then attempt and fence, big endian.
+    /// Seals the token. The payload is the ids one after the other, then attempt and fence in big
+    /// endian.
+    ///
+    /// # Errors
+    /// Sealing fails.
     pub fn seal(&self, sealer: &TokenSealer) -> Result<Vec<u8>, KeyError> {
         let payload = [
             self.key.tenant_id.as_bytes().as_slice(),
@@ -37,7 +44,10 @@ impl LeaseToken {
         sealer.seal(TokenPurpose::Lease, &payload)
     }
 
-    /// Opens a token, for the session that it was sealed for alone.
+    /// Opens a token for the session that it was sealed for.
+    ///
+    /// # Errors
+    /// The token was not sealed here, was altered, or belongs to another session.
     pub fn open(sealer: &TokenSealer, token: &[u8], session_id: Uuid) -> Result<Self, KeyError> {
         let mut rest = sealer.open(TokenPurpose::Lease, token)?;
         let opened = Self {
@@ -50,7 +60,7 @@ impl LeaseToken {
         if opened.session_id == session_id && rest.is_empty() { Ok(opened) } else { Err(KeyError::Altered) }
     }
 
-    /// What is judged against the run.
+    /// Returns the claim that is judged against the execution.
     pub fn claim(&self) -> LeaseClaim {
         LeaseClaim { lease: LeaseId(self.lease_id), fence: self.fence }
     }
@@ -74,10 +84,10 @@ mod tests {
 
     use super::LeaseToken;
     use crate::keys::{MasterKeys, TokenSealer};
-    use crate::store::fleet::ExecutionKey;
+    use crate::store::keys::ExecutionKey;
 
     #[test]
-    fn opens_for_its_session_alone() {
+    fn lease_token_opens_only_for_its_session() {
         let key = STANDARD.encode([7; 32]);
         let sealer = TokenSealer::new(&MasterKeys::new(("k1", &key), None).unwrap()).unwrap();
         let id = Uuid::from_u128;

@@ -1,4 +1,7 @@
-//! Which tenants' rows can be claimed together. On plain Postgres all of them; on a distributed database those of one shard.
+//! Splits work by placement group: the tenants whose rows one transaction may touch.
+//!
+//! Plain Postgres has one group for all tenants. On a distributed database (Citus) a group is a
+//! shard, and a transaction that stays inside it needs no two-phase commit.
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
@@ -7,37 +10,35 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
-use super::FleetError;
-use crate::store::db::{Databases, FleetTx, Retryable, Transaction, Tx};
+use super::error::FleetError;
+use crate::store::db::{Databases, FleetTx, Transaction, Tx};
 use crate::store::error::StoreError;
 use crate::values;
 
-/// Rows of one transaction, at most.
+/// Maximum items of one transaction. It bounds how long a transaction holds its locks.
 const MAX_BATCH: usize = 128;
-/// Tenants whose group is remembered, at most.
+/// Maximum tenants whose group is remembered.
 const MAX_REMEMBERED: usize = 100_000;
-/// How often work is tried when shards move under it.
+/// Maximum times that groups are looked up again because a shard moved.
 const MAX_TRIES: u32 = 3;
 
-/// What is done with some items of one placement group, in one transaction.
+/// Work on some items of one placement group, in one transaction.
 pub trait GroupTransaction: Sync {
-    /// What it works on.
+    /// The items.
     type Item: Send + Sync;
-    /// What it comes to.
+    /// The result of one group.
     type Output: Send;
-    /// How it fails.
-    type Error: From<StoreError> + Into<FleetError> + Retryable + Send;
-    /// Whose an item is.
+    /// Returns the tenant of an item.
     fn tenant(item: &Self::Item) -> Uuid;
-    /// Does the work; may run several times.
+    /// Does the work. A conflict runs it again, so it changes nothing but the database.
     fn run(
         &self,
         tx: &Tx,
         items: &[Self::Item],
-    ) -> impl Future<Output = Result<Self::Output, Self::Error>> + Send;
+    ) -> impl Future<Output = Result<Self::Output, FleetError>> + Send;
 }
 
-/// Remembers the group of each tenant; cheap to clone.
+/// Knows the placement group of each tenant. Cloning is cheap.
 #[derive(Clone)]
 pub struct Placement {
     databases: Databases,
@@ -45,12 +46,15 @@ pub struct Placement {
 }
 
 impl Placement {
-    /// Remembers nothing yet.
+    /// Creates a placement that knows no group yet.
     pub fn new(databases: Databases) -> Self {
         Self { databases, groups: Arc::default() }
     }
 
-    /// Items by the placement group of their tenants, in batches. Items of tenants that do not exist are left out.
+    /// Splits items into batches of one placement group each. Items of unknown tenants are left out.
+    ///
+    /// # Errors
+    /// The lookup of a tenant's group fails.
     pub async fn split<T>(
         &self,
         items: Vec<T>,
@@ -70,19 +74,21 @@ impl Placement {
         Ok(groups.into_values().flatten().collect())
     }
 
-    /// Forgets all groups: a shard has moved.
+    /// Forgets all groups, because a shard has moved.
     pub fn forget(&self) {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
+    /// Looks up the groups of tenants that are not known yet.
     async fn learn(&self, tenants: impl Iterator<Item = Uuid>) -> Result<(), StoreError> {
         #[derive(FromQueryResult)]
-        struct Row {
+        struct GroupRow {
             id: Uuid,
             placement: i32,
         }
         let unknown: Vec<Uuid> = {
             let mut known = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+            // Groups are cheap to learn again, so a full map is simply emptied.
             if known.len() > MAX_REMEMBERED {
                 known.clear();
             }
@@ -94,7 +100,7 @@ impl Placement {
         if unknown.is_empty() {
             return Ok(());
         }
-        let rows: Vec<Row> = self
+        let rows: Vec<GroupRow> = self
             .databases
             .find(
                 "SELECT id, placement_group(id) AS placement FROM tenants WHERE id = ANY($1)",
@@ -106,18 +112,24 @@ impl Placement {
         Ok(())
     }
 
-    /// Runs work over items, group by group and batch by batch, each in a transaction of its own.
+    /// Runs work on items group by group and batch by batch, each batch in one transaction. Returns
+    /// the result of each batch.
+    ///
+    /// # Errors
+    /// A batch fails. Batches before it are committed.
     pub async fn run<G: GroupTransaction>(
         &self,
         work: &G,
         items: Vec<G::Item>,
     ) -> Result<Vec<G::Output>, FleetError> {
-        let mut done = Vec::new();
+        let mut outputs = Vec::new();
         let mut left = self.split(items, G::tenant).await?;
         let mut tries = 1;
         while let Some(batch) = left.pop() {
-            match self.databases.run_fleet(&InGroup { work, items: &batch }).await.map_err(Into::into) {
-                Ok(result) => done.push(result),
+            match self.databases.run_fleet(&GroupBatch { work, items: &batch }).await {
+                Ok(output) => outputs.push(output),
+                // A shard moved between the lookup and the transaction: the batch may span two
+                // groups now. Nothing of it is committed, so it is split anew with the rest.
                 Err(FleetError::Store(StoreError::StaleGroup(_))) if tries < MAX_TRIES => {
                     tries += 1;
                     self.forget();
@@ -127,20 +139,21 @@ impl Placement {
                 Err(error) => return Err(error),
             }
         }
-        Ok(done)
+        Ok(outputs)
     }
 }
 
-struct InGroup<'a, G: GroupTransaction> {
+/// One batch, as a transaction.
+struct GroupBatch<'a, G: GroupTransaction> {
     work: &'a G,
     items: &'a [G::Item],
 }
 
-impl<G: GroupTransaction> Transaction<FleetTx> for InGroup<'_, G> {
+impl<G: GroupTransaction> Transaction<FleetTx> for GroupBatch<'_, G> {
     type Output = G::Output;
-    type Error = G::Error;
+    type Error = FleetError;
 
-    async fn run(&self, tx: &FleetTx) -> Result<G::Output, G::Error> {
+    async fn run(&self, tx: &FleetTx) -> Result<G::Output, FleetError> {
         self.work.run(tx, self.items).await
     }
 }

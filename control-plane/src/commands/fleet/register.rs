@@ -5,62 +5,67 @@ use std::time::Duration;
 use orchid_domain::expiry::heartbeat_interval;
 use uuid::Uuid;
 
-use super::{Fleet, FleetError, Session};
+use super::error::FleetError;
+use super::resources::Fleet;
+use super::session::Session;
 use crate::doorbell::{GROUP, stream};
 use crate::store::fleet::sessions::{self, NewSession};
 
-/// Slots of one executor, at most.
+/// Maximum slots of one executor.
 const MAX_SLOTS: i32 = 100_000;
 
-/// Who joins.
+/// An executor that registers.
 #[derive(Clone, Debug)]
 pub struct RegisterRequest {
     /// Name of the process, for people.
     pub name: String,
-    /// The pool, its token checked.
+    /// Pool to join, its token checked.
     pub pool: String,
-    /// Runs at once.
+    /// Executions that it runs at once.
     pub slots: i32,
-    /// Its build.
+    /// Build of the executor.
     pub build: String,
 }
 
-/// The session, and what the server's settings are.
+/// The new session, with the server's settings for it.
 #[derive(Clone, Debug)]
 pub struct RegisteredSession {
-    /// uuid v7.
+    /// Id of the session, a UUID v7.
     pub session_id: Uuid,
-    /// For the metadata of all other calls.
+    /// Token for the metadata of all other calls.
     pub session_token: String,
-    /// How long it lives without a beat.
+    /// Time that the session lives without a heartbeat.
     pub ttl: Duration,
-    /// How often to beat.
+    /// Time between two heartbeats.
     pub heartbeat_interval: Duration,
-    /// Redis streams that ring for the pool.
+    /// Redis streams that announce work of the pool.
     pub doorbell_streams: Vec<String>,
-    /// The consumer group on them.
+    /// Consumer group on these streams.
     pub doorbell_group: &'static str,
-    /// A wait longer than this parks a run.
+    /// The executor parks an execution that has to wait longer than this.
     pub park_after: Duration,
-    /// Most bytes of one response body that a plan may ask for.
+    /// Maximum bytes of one response body that a plan may ask for.
     pub max_body_bytes: u64,
-    /// What the deepest plan may nest.
+    /// Maximum nesting depth of a plan.
     pub max_nesting_depth: u32,
 }
 
 /// Opens the session.
-pub async fn run(fleet: &Fleet, joining: RegisterRequest) -> Result<RegisteredSession, FleetError> {
-    if !(1..=MAX_SLOTS).contains(&joining.slots) {
-        return Err(FleetError::Invalid(format!("slots is {}, not 1 to {MAX_SLOTS}", joining.slots)));
+///
+/// # Errors
+/// The number of slots is out of range, or the database fails.
+pub async fn run(fleet: &Fleet, request: RegisterRequest) -> Result<RegisteredSession, FleetError> {
+    if !(1..=MAX_SLOTS).contains(&request.slots) {
+        return Err(FleetError::Invalid(format!("slots is {}, not 1 to {MAX_SLOTS}", request.slots)));
     }
-    let session = Session { id: Uuid::now_v7(), pool: joining.pool };
-    let ttl = fleet.ttl();
+    let session = Session { id: Uuid::now_v7(), pool: request.pool };
+    let ttl = fleet.session_ttl();
     let row = NewSession {
         id: session.id,
-        name: joining.name,
+        name: request.name,
         pool: session.pool.clone(),
-        slots: joining.slots,
-        build: joining.build,
+        slots: request.slots,
+        build: request.build,
         ttl,
     };
     sessions::insert(&fleet.databases, &row).await?;

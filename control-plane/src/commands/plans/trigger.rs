@@ -8,14 +8,15 @@ use uuid::Uuid;
 use super::read::by_key;
 use crate::{
     commands::{
-        CommandError, Diagnostic, executions::GetExecution, fleet::create,
+        CommandError, Diagnostic,
+        executions::{GetExecution, transition::create::create_execution},
         schedules::sync_schedules::configs_of,
     },
     store::{
         configs::{self, ConfigName},
         db::{TenantTx, Transaction},
-        executions::Execution,
-        fleet::{ExecutionKey, runs::NewExecution},
+        executions::{Execution, insert::NewExecution},
+        keys::ExecutionKey,
         plans::Plan,
         tenants,
     },
@@ -28,9 +29,9 @@ const MAX_NAMED: usize = 20;
 pub struct TriggerPlan {
     /// UUID v7 that the execution gets.
     pub id: Uuid,
-    /// ExecutionKey of the plan.
+    /// Key of the plan.
     pub key: String,
-    /// ExecutionKey of the config; none: the only one of the plan.
+    /// Key of the config; none: the only one of the plan.
     pub config: Option<String>,
     /// JSON object: values over the context for this run.
     pub context_override: Option<Vec<u8>>,
@@ -72,7 +73,7 @@ impl Transaction<TenantTx> for TriggerPlan {
             traceparent: self.traceparent.clone(),
             pool: tenants::pool(tx).await?,
         };
-        create::run(tx, self.now, &new).await?;
+        create_execution(tx, self.now, &new).await?;
         GetExecution { id: self.id }.run(tx).await
     }
 }

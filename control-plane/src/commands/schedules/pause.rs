@@ -52,9 +52,9 @@ fn rests(row: &Schedule) -> DueTimes {
 /// What is overdue runs at once; what is not keeps the rest of its wait.
 async fn resumed(tx: &TenantTx, row: &Schedule, now: DateTime<Utc>) -> Result<DueTimes, CommandError> {
     let last = match row.last_execution_id {
-        Some(id) => executions::by_id(tx, id).await?,
+        Some(id) => executions::read::by_id(tx, id).await?,
         None => None,
     };
     let is_going = row.current_execution_id.is_some();
-    Ok(row.rules()?.resumed(row.due_times(), last.and_then(|run| run.ended_at), now, is_going))
+    Ok(row.rules()?.after_resume(row.due_times(), last.and_then(|run| run.ended_at), now, is_going))
 }

@@ -82,7 +82,7 @@ async fn for_configs(
     let mut changes = Vec::new();
     for row in &there {
         let is_going = row.current_execution_id.is_some();
-        let dues = row.rules()?.changed(row.due_times(), now, is_going, times == TimingChange::Changed);
+        let dues = row.rules()?.after_change(row.due_times(), now, is_going, times == TimingChange::Changed);
         if dues != row.due_times() {
             changes.push((row.id, dues));
         }

@@ -1,44 +1,47 @@
-//! Terminal events between their commit and Kafka's acknowledgement.
+//! Terminal announcements between their commit and Kafka's acknowledgement.
 
 use chrono::{DateTime, Utc};
 use sea_orm::FromQueryResult;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use super::rows::{placeholders, tenants_of};
+use crate::store::batch::{distinct_tenants, placeholders};
 use crate::store::db::{Databases, Tx};
 use crate::store::error::StoreError;
 use crate::values;
 
-/// An event that is committed.
+/// A committed announcement.
 #[derive(Clone, Debug)]
 pub struct Announcement {
-    /// Whose.
+    /// The tenant.
     pub tenant_id: Uuid,
-    /// uuid v7.
+    /// Id of the announcement, a UUID v7.
     pub id: Uuid,
-    /// Of which execution.
+    /// The execution that ended.
     pub execution_id: Uuid,
-    /// Whose executors send it.
+    /// Pool whose executors may produce it.
     pub pool: String,
-    /// The messages' key.
+    /// Key of the Kafka message.
     pub message_key: String,
-    /// The messages' headers, in their order.
+    /// Headers of the Kafka message, in their order.
     pub headers: Vec<(String, String)>,
-    /// The messages' payload.
+    /// Payload of the Kafka message.
     pub payload: Vec<u8>,
 }
 
-/// Names an announcement.
+/// Identifies an announcement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct AnnouncementKey {
-    /// Whose.
+    /// The tenant.
     pub tenant_id: Uuid,
-    /// Its id.
+    /// Id of the announcement.
     pub id: Uuid,
 }
 
-/// Inserts announcements; `handed_at`: they go to an executor with the answer that follows the commit.
+/// Inserts announcements. `handed_at` is set when the response that follows the commit carries them.
+///
+/// # Errors
+/// The statement fails.
 pub async fn insert(
     tx: &Tx,
     now: DateTime<Utc>,
@@ -71,19 +74,22 @@ pub async fn insert(
 }
 
 #[derive(FromQueryResult)]
-struct KeyRow {
+struct AnnouncementKeyRow {
     tenant_id: Uuid,
     id: Uuid,
 }
 
-/// Announcements of a pool that nobody was handed since a time, oldest first.
+/// Finds announcements of a pool that were not handed over since a time, oldest first.
+///
+/// # Errors
+/// The statement fails.
 pub async fn find_unconfirmed(
     databases: &Databases,
     pool: &str,
     handed_before: DateTime<Utc>,
     limit: i64,
 ) -> Result<Vec<AnnouncementKey>, StoreError> {
-    let rows: Vec<KeyRow> = databases
+    let rows: Vec<AnnouncementKeyRow> = databases
         .find(
             "SELECT tenant_id, id FROM announcements WHERE pool = $1 AND (handed_at IS NULL OR handed_at < $2) ORDER BY created_at LIMIT $3",
             values![pool, handed_before, limit],
@@ -92,13 +98,18 @@ pub async fn find_unconfirmed(
     Ok(rows.into_iter().map(|row| AnnouncementKey { tenant_id: row.tenant_id, id: row.id }).collect())
 }
 
-fn split(keys: &[AnnouncementKey]) -> (Vec<Uuid>, Vec<Uuid>) {
+/// Sorts keys and splits them into parallel arrays.
+fn unzip_sorted(keys: &[AnnouncementKey]) -> (Vec<Uuid>, Vec<Uuid>) {
     let mut keys = keys.to_vec();
     keys.sort_unstable();
     keys.iter().map(|key| (key.tenant_id, key.id)).unzip()
 }
 
-/// Claims announcements to hand over now, those that nobody else did since `handed_before`.
+/// Hands announcements over now, and returns those that no other call handed over since
+/// `handed_before`.
+///
+/// # Errors
+/// The statement fails, or stored headers do not parse.
 pub async fn hand_over(
     tx: &Tx,
     now: DateTime<Utc>,
@@ -106,7 +117,7 @@ pub async fn hand_over(
     keys: &[AnnouncementKey],
 ) -> Result<Vec<Announcement>, StoreError> {
     #[derive(FromQueryResult)]
-    struct Row {
+    struct AnnouncementRow {
         tenant_id: Uuid,
         id: Uuid,
         execution_id: Uuid,
@@ -115,13 +126,15 @@ pub async fn hand_over(
         headers: Json,
         payload: Vec<u8>,
     }
-    let (tenants, ids) = split(keys);
-    let rows: Vec<Row> = tx
+    let (tenants, ids) = unzip_sorted(keys);
+    // The keys were read without a lock. The condition on `handed_at` is checked again under the row
+    // lock of this update, so that two executors do not get the same announcement.
+    let rows: Vec<AnnouncementRow> = tx
         .all(
             "UPDATE announcements a SET handed_at = $2 FROM unnest($4::uuid[], $5::uuid[]) AS v (tenant_id, id) \
              WHERE a.tenant_id = ANY($1) AND a.tenant_id = v.tenant_id AND a.id = v.id AND (a.handed_at IS NULL OR a.handed_at < $3) \
              RETURNING a.tenant_id, a.id, a.execution_id, a.pool, a.message_key, a.headers, a.payload",
-            values![tenants_of(tenants.clone()), now, handed_before, tenants, ids],
+            values![distinct_tenants(tenants.clone()), now, handed_before, tenants, ids],
         )
         .await?;
     rows.into_iter()
@@ -141,13 +154,16 @@ pub async fn hand_over(
         .collect()
 }
 
-/// Deletes announcements that Kafka has.
-pub async fn confirm(tx: &Tx, keys: &[AnnouncementKey]) -> Result<(), StoreError> {
-    let (tenants, ids) = split(keys);
+/// Deletes announcements that Kafka acknowledged.
+///
+/// # Errors
+/// The statement fails.
+pub async fn delete(tx: &Tx, keys: &[AnnouncementKey]) -> Result<(), StoreError> {
+    let (tenants, ids) = unzip_sorted(keys);
     tx.execute(
         "DELETE FROM announcements a USING unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, id) \
          WHERE a.tenant_id = ANY($1) AND a.tenant_id = v.tenant_id AND a.id = v.id",
-        values![tenants_of(tenants.clone()), tenants, ids],
+        values![distinct_tenants(tenants.clone()), tenants, ids],
     )
     .await?;
     Ok(())

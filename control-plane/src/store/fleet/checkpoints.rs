@@ -1,43 +1,50 @@
-//! Checkpoints, and the context that they write.
+//! Checkpoints, and the context fields that come with them.
+
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
-use super::rows::{ExecutionKey, placeholders, tenants_of};
-use super::runs::split;
+use crate::store::batch::{distinct_tenants, placeholders};
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
+use crate::store::keys::ExecutionKey;
 use crate::values;
 
 /// A checkpoint to save.
 #[derive(Clone, Debug)]
 pub struct NewCheckpoint {
-    /// Of which execution.
+    /// The execution.
     pub key: ExecutionKey,
-    /// Higher than any before.
+    /// Number of the checkpoint, higher than any before.
     pub seq: i64,
-    /// The attempt's fence.
+    /// Fence of the attempt.
     pub fence: i64,
-    /// Where the run is.
-    pub place: Vec<u8>,
-    /// Values of finished steps; none: those saved before stay.
-    pub finished: Option<Vec<u8>>,
-    /// The run's own context writes, all of them; none: those saved before stay.
+    /// Resume state of the execution.
+    pub resume_state: Vec<u8>,
+    /// Values of finished steps; none keeps those that are stored.
+    pub finished_steps: Option<Vec<u8>>,
+    /// All context writes of the execution itself; none keeps those that are stored.
     pub own_context: Option<Vec<u8>>,
-    /// What it did so far, encoded.
+    /// Encoded progress.
     pub progress: Vec<u8>,
 }
 
 /// Saves checkpoints, each over an older one of its execution.
+///
+/// # Errors
+/// The statement fails.
 pub async fn save(tx: &Tx, now: DateTime<Utc>, checkpoints: &[NewCheckpoint]) -> Result<(), StoreError> {
     if checkpoints.is_empty() {
         return Ok(());
     }
+    // The parts that seldom change are only sent when they do, and COALESCE keeps them otherwise. The
+    // last condition refuses an older checkpoint.
     let sql = format!(
-        "INSERT INTO checkpoints AS c (tenant_id, execution_id, seq, fence, place, finished, own_context, progress, saved_at) VALUES {} \
-         ON CONFLICT (tenant_id, execution_id) DO UPDATE SET seq = excluded.seq, fence = excluded.fence, place = excluded.place, \
-         finished = COALESCE(excluded.finished, c.finished), own_context = COALESCE(excluded.own_context, c.own_context), \
+        "INSERT INTO checkpoints AS c (tenant_id, execution_id, seq, fence, resume_state, finished_steps, own_context, progress, saved_at) VALUES {} \
+         ON CONFLICT (tenant_id, execution_id) DO UPDATE SET seq = excluded.seq, fence = excluded.fence, resume_state = excluded.resume_state, \
+         finished_steps = COALESCE(excluded.finished_steps, c.finished_steps), own_context = COALESCE(excluded.own_context, c.own_context), \
          progress = excluded.progress, saved_at = excluded.saved_at WHERE c.seq < excluded.seq",
         placeholders(checkpoints.len(), 9)
     );
@@ -48,8 +55,8 @@ pub async fn save(tx: &Tx, now: DateTime<Utc>, checkpoints: &[NewCheckpoint]) ->
             checkpoint.key.execution_id,
             checkpoint.seq,
             checkpoint.fence,
-            checkpoint.place.clone(),
-            checkpoint.finished.clone(),
+            checkpoint.resume_state.clone(),
+            checkpoint.finished_steps.clone(),
             checkpoint.own_context.clone(),
             checkpoint.progress.clone(),
             now,
@@ -59,76 +66,34 @@ pub async fn save(tx: &Tx, now: DateTime<Utc>, checkpoints: &[NewCheckpoint]) ->
     Ok(())
 }
 
-/// What a checkpoint changes in an execution's own row.
-#[derive(Clone, Debug)]
-pub struct ExecutionAdvance {
-    /// Which execution.
-    pub key: ExecutionKey,
-    /// The attempt's fence.
-    pub fence: i64,
-    /// The checkpoint's seq.
-    pub seq: i64,
-    /// How long the attempt runs.
-    pub running_ms: i64,
-    /// What it did so far, encoded.
-    pub progress: Vec<u8>,
-    /// Losses from now on.
-    pub losses: u32,
-    /// Whether an upstream works for it.
-    pub must_cancel: bool,
-}
-
-/// Notes accepted checkpoints.
-pub async fn advance(tx: &Tx, now: DateTime<Utc>, advances: &[ExecutionAdvance]) -> Result<(), StoreError> {
-    if advances.is_empty() {
-        return Ok(());
-    }
-    let tenants: Vec<Uuid> = advances.iter().map(|entry| entry.key.tenant_id).collect();
-    tx.execute(
-        "UPDATE plan_executions e SET losses = v.losses, must_cancel = v.must_cancel, checkpoint_seq = greatest(e.checkpoint_seq, v.seq), \
-           attempt_ran_ms = greatest(e.attempt_ran_ms, v.running_ms), progress = v.progress, version = e.version + 1, updated_at = $2 \
-         FROM unnest($3::uuid[], $4::uuid[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bytea[], $9::integer[], $10::boolean[]) \
-           AS v (tenant_id, id, fence, seq, running_ms, progress, losses, must_cancel) \
-         WHERE e.tenant_id = ANY($1) AND e.tenant_id = v.tenant_id AND e.id = v.id AND e.fence = v.fence AND e.state = 'running'",
-        values![
-            tenants_of(tenants.clone()),
-            now,
-            tenants,
-            advances.iter().map(|entry| entry.key.execution_id).collect::<Vec<Uuid>>(),
-            advances.iter().map(|entry| entry.fence).collect::<Vec<i64>>(),
-            advances.iter().map(|entry| entry.seq).collect::<Vec<i64>>(),
-            advances.iter().map(|entry| entry.running_ms).collect::<Vec<i64>>(),
-            advances.iter().map(|entry| entry.progress.clone()).collect::<Vec<Vec<u8>>>(),
-            advances.iter().map(|entry| i32::try_from(entry.losses).unwrap_or(i32::MAX)).collect::<Vec<i32>>(),
-            advances.iter().map(|entry| entry.must_cancel).collect::<Vec<bool>>(),
-        ],
-    )
-    .await?;
-    Ok(())
-}
-
 /// Deletes the checkpoints of executions.
+///
+/// # Errors
+/// The statement fails.
 pub async fn delete(tx: &Tx, keys: &[ExecutionKey]) -> Result<(), StoreError> {
     if keys.is_empty() {
         return Ok(());
     }
-    let (tenants, ids) = split(keys);
+    let (tenants, ids) = ExecutionKey::unzip(keys);
     tx.execute(
         "DELETE FROM checkpoints c USING unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, execution_id) \
          WHERE c.tenant_id = ANY($1) AND c.tenant_id = v.tenant_id AND c.execution_id = v.execution_id",
-        values![tenants_of(tenants.clone()), tenants, ids],
+        values![distinct_tenants(tenants.clone()), tenants, ids],
     )
     .await?;
     Ok(())
 }
 
-/// The own context writes of executions, of those that saved any.
+/// Returns the own context writes of executions. Executions without any are left out.
+///
+/// # Errors
+/// The statement fails.
 pub async fn own_contexts(
     tx: &Tx,
     keys: &[ExecutionKey],
 ) -> Result<Vec<(ExecutionKey, Vec<u8>)>, StoreError> {
     #[derive(FromQueryResult)]
-    struct Row {
+    struct OwnContextRow {
         tenant_id: Uuid,
         execution_id: Uuid,
         own_context: Option<Vec<u8>>,
@@ -136,12 +101,12 @@ pub async fn own_contexts(
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    let (tenants, ids) = split(keys);
-    let rows: Vec<Row> = tx
+    let (tenants, ids) = ExecutionKey::unzip(keys);
+    let rows: Vec<OwnContextRow> = tx
         .all(
             "SELECT c.tenant_id, c.execution_id, c.own_context FROM unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, execution_id) \
              JOIN checkpoints c ON c.tenant_id = v.tenant_id AND c.execution_id = v.execution_id WHERE c.tenant_id = ANY($1)",
-            values![tenants_of(tenants.clone()), tenants, ids],
+            values![distinct_tenants(tenants.clone()), tenants, ids],
         )
         .await?;
     Ok(rows
@@ -155,24 +120,29 @@ pub async fn own_contexts(
         .collect())
 }
 
-/// A field of a persistent context to write, or to remove.
+/// A field of a persistent context to write or remove.
 #[derive(Clone, Debug)]
 pub struct ContextWrite {
-    /// The run that writes it.
+    /// The execution that writes it.
     pub key: ExecutionKey,
     /// The plan.
     pub plan_id: Uuid,
     /// The config.
     pub config_id: Uuid,
-    /// The field's name.
+    /// Name of the field.
     pub name: String,
-    /// JSON text; none: the field is removed.
+    /// JSON text; none removes the field.
     pub value: Option<Vec<u8>>,
 }
 
-/// Writes and removes fields; of the same field, the last one wins.
+/// Writes and removes fields. Of several writes to one field, the last one wins.
+///
+/// # Errors
+/// A statement fails.
 pub async fn write_context(tx: &Tx, now: DateTime<Utc>, writes: &[ContextWrite]) -> Result<(), StoreError> {
-    let mut last = std::collections::BTreeMap::new();
+    // One INSERT cannot touch a row twice. The map also sorts the rows by key, which is the order of
+    // locking.
+    let mut last = BTreeMap::new();
     for write in writes {
         last.insert((write.key.tenant_id, write.plan_id, write.config_id, write.name.as_str()), write);
     }
@@ -213,7 +183,7 @@ async fn remove_fields(tx: &Tx, removed: &[&ContextWrite]) -> Result<(), StoreEr
         "DELETE FROM plan_contexts c USING unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::text[]) AS v (tenant_id, plan_id, config_id, name) \
          WHERE c.tenant_id = ANY($1) AND c.tenant_id = v.tenant_id AND c.plan_id = v.plan_id AND c.config_id = v.config_id AND c.name = v.name",
         values![
-            tenants_of(tenants.clone()),
+            distinct_tenants(tenants.clone()),
             tenants,
             removed.iter().map(|write| write.plan_id).collect::<Vec<Uuid>>(),
             removed.iter().map(|write| write.config_id).collect::<Vec<Uuid>>(),

@@ -1,37 +1,38 @@
-//! Cursors and validators: what steps keep from run to run, outside the context.
+//! Cursors and validators: the values that steps keep from execution to execution, outside the
+//! context.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
-use orchid_domain::cursor::{Amount, CursorKind};
+use orchid_domain::cursor::{CursorKind, CursorUsage};
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
-use super::rows::{placeholders, tenants_of};
-use super::schedules::ScheduleKey;
+use crate::store::batch::{distinct_tenants, placeholders};
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
+use crate::store::keys::ScheduleKey;
 use crate::values;
 
-/// Rows of one INSERT: its parameters are counted by 16 bits.
+/// Maximum rows of one INSERT. Postgres counts the parameters of a statement in 16 bits.
 const MAX_ROWS: usize = 1000;
 
-/// Names a cursor among those of a plan and config.
+/// Identifies a cursor among those of a plan and config.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CursorKey {
-    /// What it is for.
+    /// Purpose of the cursor.
     pub kind: CursorKind,
     /// Id of the step.
     pub step: String,
-    /// The item or url that it is of.
+    /// The item of a cursor, or the hash of the URL of a validator.
     pub item: String,
 }
 
-/// Cursors of one plan and config: JSON text each.
+/// Cursors of one plan and config, as JSON text.
 pub type CursorValues = BTreeMap<CursorKey, Vec<u8>>;
 
 #[derive(FromQueryResult)]
-struct Row {
+struct CursorRow {
     tenant_id: Uuid,
     plan_id: Uuid,
     config_id: Uuid,
@@ -41,19 +42,22 @@ struct Row {
     value: Vec<u8>,
 }
 
-/// All cursors of these plans and configs; none where there are none.
-pub async fn of(tx: &Tx, keys: &[ScheduleKey]) -> Result<HashMap<ScheduleKey, CursorValues>, StoreError> {
+/// Returns all cursors of these plans and configs. Those without cursors are left out.
+///
+/// # Errors
+/// The statement fails, or a row does not parse.
+pub async fn read(tx: &Tx, keys: &[ScheduleKey]) -> Result<HashMap<ScheduleKey, CursorValues>, StoreError> {
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
-    let (tenants, plans, configs) = split(keys);
-    let rows: Vec<Row> = tx
+    let (tenants, plans, configs) = ScheduleKey::unzip(keys);
+    let rows: Vec<CursorRow> = tx
         .all(
             "SELECT c.tenant_id, c.plan_id, c.config_id, c.kind, c.step, c.item, c.value \
              FROM unnest($2::uuid[], $3::uuid[], $4::uuid[]) AS v (tenant_id, plan_id, config_id) \
              JOIN cursors c ON c.tenant_id = v.tenant_id AND c.plan_id = v.plan_id AND c.config_id = v.config_id \
              WHERE c.tenant_id = ANY($1)",
-            values![tenants_of(tenants.clone()), tenants, plans, configs],
+            values![distinct_tenants(tenants.clone()), tenants, plans, configs],
         )
         .await?;
     let mut found: HashMap<ScheduleKey, CursorValues> = HashMap::new();
@@ -61,8 +65,9 @@ pub async fn of(tx: &Tx, keys: &[ScheduleKey]) -> Result<HashMap<ScheduleKey, Cu
         let corrupt = |error: &dyn std::fmt::Display| StoreError::corrupt("cursors", error);
         let kind = row.kind.parse().map_err(|error| corrupt(&error))?;
         let item = String::from_utf8(row.item).map_err(|error| corrupt(&error))?;
-        let of = ScheduleKey { tenant_id: row.tenant_id, plan_id: row.plan_id, config_id: row.config_id };
-        found.entry(of).or_default().insert(CursorKey { kind, step: row.step, item }, row.value);
+        let schedule =
+            ScheduleKey { tenant_id: row.tenant_id, plan_id: row.plan_id, config_id: row.config_id };
+        found.entry(schedule).or_default().insert(CursorKey { kind, step: row.step, item }, row.value);
     }
     Ok(found)
 }
@@ -70,23 +75,27 @@ pub async fn of(tx: &Tx, keys: &[ScheduleKey]) -> Result<HashMap<ScheduleKey, Cu
 /// A cursor to save.
 #[derive(Clone, Debug)]
 pub struct CursorWrite {
-    /// Of which plan and config.
-    pub of: ScheduleKey,
-    /// Which.
+    /// Plan and config of the cursor.
+    pub schedule: ScheduleKey,
+    /// Key of the cursor.
     pub key: CursorKey,
     /// JSON text.
     pub value: Vec<u8>,
-    /// The run that writes it.
+    /// The execution that writes it.
     pub execution_id: Uuid,
 }
 
-/// What the plans and configs of these writes keep beside the cursors that are written: none where that is nothing.
-pub async fn kept_beside(
+/// Returns the usage of the plans and configs of these writes, without the cursors that are written.
+/// Those without other cursors are left out.
+///
+/// # Errors
+/// The statement fails.
+pub async fn usage_without(
     tx: &Tx,
     writes: &[CursorWrite],
-) -> Result<HashMap<ScheduleKey, Amount>, StoreError> {
+) -> Result<HashMap<ScheduleKey, CursorUsage>, StoreError> {
     #[derive(FromQueryResult)]
-    struct Row {
+    struct UsageRow {
         tenant_id: Uuid,
         plan_id: Uuid,
         config_id: Uuid,
@@ -96,11 +105,12 @@ pub async fn kept_beside(
     if writes.is_empty() {
         return Ok(HashMap::new());
     }
-    let of: HashSet<ScheduleKey> = writes.iter().map(|write| write.of).collect();
-    let (tenants, plans, configs) = split(&of.into_iter().collect::<Vec<_>>());
-    let written: Vec<ScheduleKey> = writes.iter().map(|write| write.of).collect();
-    let (of_tenants, of_plans, of_configs) = split(&written);
-    let rows: Vec<Row> = tx
+    let schedules: HashSet<ScheduleKey> = writes.iter().map(|write| write.schedule).collect();
+    let (tenants, plans, configs) = ScheduleKey::unzip(&schedules.into_iter().collect::<Vec<_>>());
+    let written: Vec<ScheduleKey> = writes.iter().map(|write| write.schedule).collect();
+    // One entry for each write here, and one for each schedule above.
+    let (of_tenants, of_plans, of_configs) = ScheduleKey::unzip(&written);
+    let rows: Vec<UsageRow> = tx
         .all(
             "SELECT c.tenant_id, c.plan_id, c.config_id, count(*) AS count, \
                sum(octet_length(c.step) + octet_length(c.item) + octet_length(c.value))::bigint AS bytes \
@@ -113,7 +123,7 @@ pub async fn kept_beside(
                  AND v.step = c.step AND v.item = c.item) \
              GROUP BY c.tenant_id, c.plan_id, c.config_id",
             values![
-                tenants_of(tenants.clone()),
+                distinct_tenants(tenants.clone()),
                 tenants,
                 plans,
                 configs,
@@ -130,16 +140,22 @@ pub async fn kept_beside(
     Ok(rows
         .into_iter()
         .map(|row| {
-            let of = ScheduleKey { tenant_id: row.tenant_id, plan_id: row.plan_id, config_id: row.config_id };
-            (of, Amount { count: number(row.count), bytes: number(row.bytes) })
+            let schedule =
+                ScheduleKey { tenant_id: row.tenant_id, plan_id: row.plan_id, config_id: row.config_id };
+            (schedule, CursorUsage { count: number(row.count), bytes: number(row.bytes) })
         })
         .collect())
 }
 
-/// Saves cursors, in the order of their keys; of the same cursor, the last one wins.
+/// Writes cursors. Of several writes to one cursor, the last one wins.
+///
+/// # Errors
+/// A statement fails.
 pub async fn write(tx: &Tx, now: DateTime<Utc>, writes: &[CursorWrite]) -> Result<(), StoreError> {
+    // One INSERT cannot touch a row twice. The map also sorts the rows by key, which is the order of
+    // locking.
     let last: BTreeMap<(ScheduleKey, &CursorKey), &CursorWrite> =
-        writes.iter().map(|write| ((write.of, &write.key), write)).collect();
+        writes.iter().map(|write| ((write.schedule, &write.key), write)).collect();
     let last: Vec<&CursorWrite> = last.into_values().collect();
     for chunk in last.chunks(MAX_ROWS) {
         let sql = format!(
@@ -151,9 +167,9 @@ pub async fn write(tx: &Tx, now: DateTime<Utc>, writes: &[CursorWrite]) -> Resul
         let mut values = Vec::with_capacity(chunk.len() * 9);
         for write in chunk {
             values.extend(values![
-                write.of.tenant_id,
-                write.of.plan_id,
-                write.of.config_id,
+                write.schedule.tenant_id,
+                write.schedule.plan_id,
+                write.schedule.config_id,
                 write.key.kind.as_str(),
                 write.key.step.clone(),
                 write.key.item.clone().into_bytes(),
@@ -165,8 +181,4 @@ pub async fn write(tx: &Tx, now: DateTime<Utc>, writes: &[CursorWrite]) -> Resul
         tx.execute(&sql, values).await?;
     }
     Ok(())
-}
-
-fn split(keys: &[ScheduleKey]) -> (Vec<Uuid>, Vec<Uuid>, Vec<Uuid>) {
-    keys.iter().map(|key| (key.tenant_id, key.plan_id, key.config_id)).collect()
 }

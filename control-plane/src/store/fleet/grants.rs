@@ -1,5 +1,5 @@
-//! What a grant needs beside the execution: its definition, config, context and checkpoint, with their sizes first, so that one
-//! answer stays within its bounds.
+//! The contents of grants beside the execution: definition, config, context and checkpoint. Their
+//! sizes are read first, so that one response stays within its bounds.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,55 +7,60 @@ use sea_orm::FromQueryResult;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use super::rows::{ExecutionKey, tenants_of};
-use super::runs::{LockedExecution, split};
-use super::schedules::ScheduleKey;
+use crate::store::batch::distinct_tenants;
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
+use crate::store::executions::locked::LockedExecution;
+use crate::store::keys::ExecutionKey;
+use crate::store::keys::ScheduleKey;
 use crate::values;
 
-/// How much a run's grant holds, in bytes.
+/// Sizes of the large parts of a grant, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct GrantSizes {
-    /// Its persistent context.
+    /// The persistent context.
     pub context: i64,
-    /// Cursors of its plan and config.
+    /// Cursors of the plan and config.
     pub cursors: i64,
-    /// Its checkpoint, both parts and its own context.
+    /// The checkpoint, with finished steps and own context writes.
     pub checkpoint: i64,
 }
 
-/// How much the grants of these runs hold.
+/// Returns the sizes of the grants of these executions.
+///
+/// # Errors
+/// The statement fails.
 pub async fn sizes(
     tx: &Tx,
-    runs: &[LockedExecution],
+    executions: &[LockedExecution],
 ) -> Result<HashMap<ExecutionKey, GrantSizes>, StoreError> {
     #[derive(FromQueryResult)]
-    struct Row {
+    struct SizesRow {
         tenant_id: Uuid,
         id: Uuid,
         context: i64,
         cursors: i64,
         checkpoint: i64,
     }
-    let tenants: Vec<Uuid> = runs.iter().map(|run| run.key.tenant_id).collect();
-    let rows: Vec<Row> = tx
+    let tenants: Vec<Uuid> = executions.iter().map(|execution| execution.key.tenant_id).collect();
+    // octet_length reads the length of a large value without reading the value.
+    let rows: Vec<SizesRow> = tx
         .all(
             "SELECT v.tenant_id, v.id, \
                COALESCE((SELECT sum(octet_length(p.value))::bigint FROM plan_contexts p WHERE p.tenant_id = ANY($1) \
                  AND p.tenant_id = v.tenant_id AND p.plan_id = v.plan_id AND p.config_id = v.config_id), 0) AS context, \
                COALESCE((SELECT sum(octet_length(u.step) + octet_length(u.item) + octet_length(u.value))::bigint FROM cursors u \
                  WHERE u.tenant_id = ANY($1) AND u.tenant_id = v.tenant_id AND u.plan_id = v.plan_id AND u.config_id = v.config_id), 0) AS cursors, \
-               COALESCE((SELECT (octet_length(c.place) + COALESCE(octet_length(c.finished), 0) + COALESCE(octet_length(c.own_context), 0))::bigint \
+               COALESCE((SELECT (octet_length(c.resume_state) + COALESCE(octet_length(c.finished_steps), 0) + COALESCE(octet_length(c.own_context), 0))::bigint \
                  FROM checkpoints c WHERE c.tenant_id = ANY($1) AND c.tenant_id = v.tenant_id AND c.execution_id = v.begin_at), 0) AS checkpoint \
              FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::uuid[], $6::uuid[]) AS v (tenant_id, id, plan_id, config_id, begin_at)",
             values![
-                tenants_of(tenants.clone()),
+                distinct_tenants(tenants.clone()),
                 tenants,
-                runs.iter().map(|run| run.key.execution_id).collect::<Vec<Uuid>>(),
-                runs.iter().map(|run| run.plan_id).collect::<Vec<Uuid>>(),
-                runs.iter().map(|run| run.config_id).collect::<Vec<Uuid>>(),
-                runs.iter().map(|run| begin_at(run).execution_id).collect::<Vec<Uuid>>(),
+                executions.iter().map(|execution| execution.key.execution_id).collect::<Vec<Uuid>>(),
+                executions.iter().map(|execution| execution.plan_id).collect::<Vec<Uuid>>(),
+                executions.iter().map(|execution| execution.config_id).collect::<Vec<Uuid>>(),
+                executions.iter().map(|execution| checkpoint_source(execution).execution_id).collect::<Vec<Uuid>>(),
             ],
         )
         .await?;
@@ -68,32 +73,37 @@ pub async fn sizes(
         .collect())
 }
 
-/// Whose checkpoint a run begins at: its own, or before its first that of the run it continues.
-pub fn begin_at(run: &LockedExecution) -> ExecutionKey {
-    let execution_id = match run.continues_execution_id {
-        Some(continued) if run.checkpoint_seq == 0 => continued,
-        Some(_) | None => run.key.execution_id,
+/// Returns the key under which an execution's checkpoint is stored: its own, or before its first
+/// checkpoint that of the execution it continues.
+pub fn checkpoint_source(execution: &LockedExecution) -> ExecutionKey {
+    let execution_id = match execution.continues_execution_id {
+        Some(continued) if execution.checkpoint_seq == 0 => continued,
+        Some(_) | None => execution.key.execution_id,
     };
-    ExecutionKey { execution_id, ..run.key }
+    ExecutionKey { execution_id, ..execution.key }
 }
 
-/// A revision's definition.
+/// The definition of a plan's revision.
 #[derive(Clone, Debug)]
 pub struct PlanDefinition {
-    /// SHA-256 of its canonical JSON.
+    /// SHA-256 of the canonical JSON.
     pub hash: Vec<u8>,
-    /// JSON text; none where it was not asked for.
+    /// JSON text; none when the executor knows the hash.
     pub json: Option<String>,
 }
 
-/// The definitions of these revisions (tenant, plan, revision); those with a known hash without their text.
+/// Returns the definitions of these revisions (tenant, plan, revision). Those with a known hash come
+/// without their text.
+///
+/// # Errors
+/// The statement fails.
 pub async fn definitions(
     tx: &Tx,
     revisions: &[(Uuid, Uuid, i32)],
     known_hashes: &[Vec<u8>],
 ) -> Result<HashMap<(Uuid, Uuid, i32), PlanDefinition>, StoreError> {
     #[derive(FromQueryResult)]
-    struct Row {
+    struct DefinitionRow {
         tenant_id: Uuid,
         plan_id: Uuid,
         revision: i32,
@@ -101,7 +111,7 @@ pub async fn definitions(
         definition: Option<String>,
     }
     let tenants: Vec<Uuid> = revisions.iter().map(|revision| revision.0).collect();
-    let rows: Vec<Row> = tx
+    let rows: Vec<DefinitionRow> = tx
         .all(
             "SELECT r.tenant_id, r.plan_id, r.revision, r.definition_hash, \
                CASE WHEN r.definition_hash = ANY($5::bytea[]) THEN NULL ELSE r.definition::text END AS definition \
@@ -109,7 +119,7 @@ pub async fn definitions(
              JOIN plan_revisions r ON r.tenant_id = v.tenant_id AND r.plan_id = v.plan_id AND r.revision = v.revision \
              WHERE r.tenant_id = ANY($1)",
             values![
-                tenants_of(tenants.clone()),
+                distinct_tenants(tenants.clone()),
                 tenants,
                 revisions.iter().map(|revision| revision.1).collect::<Vec<Uuid>>(),
                 revisions.iter().map(|revision| revision.2).collect::<Vec<i32>>(),
@@ -128,28 +138,32 @@ pub async fn definitions(
         .collect())
 }
 
-/// A config as it is stored, its secrets sealed, with the key that opens them still wrapped.
+/// A stored config: its secrets are sealed, and the key that opens them is wrapped.
 #[derive(Clone, Debug, FromQueryResult)]
 pub struct SealedConfig {
-    /// Whose.
+    /// The tenant.
     pub tenant_id: Uuid,
-    /// Its id.
+    /// Id of the config.
     pub id: Uuid,
-    /// Its values; a marker stands where a secret belongs.
+    /// Values, with a marker in the place of each secret.
     pub values: Json,
-    /// Its secrets by JSON pointer, sealed.
+    /// Secrets by JSON pointer, sealed.
     pub secrets: Option<Vec<u8>>,
-    /// How its requests leave and where they may go; a marker stands where a secret belongs.
+    /// Proxy, trusted CAs, client certificate and allowed hosts, with a marker in the place of each
+    /// secret.
     pub transport: Json,
-    /// Its transport's secrets by JSON pointer, sealed.
+    /// Secrets of the transport by JSON pointer, sealed.
     pub transport_secrets: Option<Vec<u8>>,
-    /// The tenant's data key, wrapped.
+    /// Data key of the tenant, wrapped.
     pub data_key: Vec<u8>,
-    /// Which master key wrapped it.
+    /// Id of the master key that wrapped it.
     pub data_key_id: String,
 }
 
-/// These configs (tenant, config).
+/// Returns these configs (tenant, config).
+///
+/// # Errors
+/// The statement fails.
 pub async fn configs(
     tx: &Tx,
     ids: &[(Uuid, Uuid)],
@@ -161,22 +175,25 @@ pub async fn configs(
                FROM unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, id)
                JOIN configs c ON c.tenant_id = v.tenant_id AND c.id = v.id
                JOIN tenants t ON t.id = c.tenant_id WHERE c.tenant_id = ANY($1) AND t.id = ANY($1)"#,
-            values![tenants_of(tenants.clone()), tenants, configs],
+            values![distinct_tenants(tenants.clone()), tenants, configs],
         )
         .await?;
     Ok(rows.into_iter().map(|row| ((row.tenant_id, row.id), row)).collect())
 }
 
-/// The fields of a persistent context: name → JSON text.
+/// The fields of a persistent context: name to JSON text.
 pub type ContextFields = BTreeMap<String, Vec<u8>>;
 
-/// The persistent contexts of these plans and configs.
+/// Returns the persistent contexts of these plans and configs. Those without fields are left out.
+///
+/// # Errors
+/// The statement fails.
 pub async fn contexts(
     tx: &Tx,
     keys: &[ScheduleKey],
 ) -> Result<HashMap<ScheduleKey, ContextFields>, StoreError> {
     #[derive(FromQueryResult)]
-    struct Row {
+    struct FieldRow {
         tenant_id: Uuid,
         plan_id: Uuid,
         config_id: Uuid,
@@ -186,49 +203,53 @@ pub async fn contexts(
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
-    let tenants: Vec<Uuid> = keys.iter().map(|key| key.tenant_id).collect();
-    let rows: Vec<Row> = tx
+    let (tenants, plans, configs) = ScheduleKey::unzip(keys);
+    let rows: Vec<FieldRow> = tx
         .all(
             "SELECT c.tenant_id, c.plan_id, c.config_id, c.name, c.value \
              FROM unnest($2::uuid[], $3::uuid[], $4::uuid[]) AS v (tenant_id, plan_id, config_id) \
              JOIN plan_contexts c ON c.tenant_id = v.tenant_id AND c.plan_id = v.plan_id AND c.config_id = v.config_id \
              WHERE c.tenant_id = ANY($1)",
             values![
-                tenants_of(tenants.clone()),
+                distinct_tenants(tenants.clone()),
                 tenants,
-                keys.iter().map(|key| key.plan_id).collect::<Vec<Uuid>>(),
-                keys.iter().map(|key| key.config_id).collect::<Vec<Uuid>>(),
+                plans,
+                configs,
             ],
         )
         .await?;
     let mut contexts: HashMap<ScheduleKey, ContextFields> = HashMap::new();
     for row in rows {
-        let of = ScheduleKey { tenant_id: row.tenant_id, plan_id: row.plan_id, config_id: row.config_id };
-        contexts.entry(of).or_default().insert(row.name, row.value);
+        let schedule =
+            ScheduleKey { tenant_id: row.tenant_id, plan_id: row.plan_id, config_id: row.config_id };
+        contexts.entry(schedule).or_default().insert(row.name, row.value);
     }
     Ok(contexts)
 }
 
-/// A checkpoint as it was saved.
+/// A stored checkpoint.
 #[derive(Clone, Debug, FromQueryResult)]
 pub struct SavedCheckpoint {
-    /// Whose.
+    /// The tenant.
     pub tenant_id: Uuid,
-    /// Of which execution.
+    /// The execution.
     pub execution_id: Uuid,
-    /// Orders the checkpoints of a run.
+    /// Number of the checkpoint.
     pub seq: i64,
-    /// Where the run is.
-    pub place: Vec<u8>,
+    /// Resume state of the execution.
+    pub resume_state: Vec<u8>,
     /// Values of finished steps.
-    pub finished: Option<Vec<u8>>,
-    /// The run's own context writes.
+    pub finished_steps: Option<Vec<u8>>,
+    /// Context writes of the execution itself.
     pub own_context: Option<Vec<u8>>,
-    /// What it did so far, encoded.
+    /// Encoded progress.
     pub progress: Vec<u8>,
 }
 
-/// The checkpoints of these executions, of those that have one.
+/// Returns the checkpoints of these executions. Executions without one are left out.
+///
+/// # Errors
+/// The statement fails.
 pub async fn checkpoints(
     tx: &Tx,
     keys: &[ExecutionKey],
@@ -236,13 +257,13 @@ pub async fn checkpoints(
     if keys.is_empty() {
         return Ok(HashMap::new());
     }
-    let (tenants, ids) = split(keys);
+    let (tenants, ids) = ExecutionKey::unzip(keys);
     let rows: Vec<SavedCheckpoint> = tx
         .all(
-            "SELECT c.tenant_id, c.execution_id, c.seq, c.place, c.finished, c.own_context, c.progress \
+            "SELECT c.tenant_id, c.execution_id, c.seq, c.resume_state, c.finished_steps, c.own_context, c.progress \
              FROM unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, execution_id) \
              JOIN checkpoints c ON c.tenant_id = v.tenant_id AND c.execution_id = v.execution_id WHERE c.tenant_id = ANY($1)",
-            values![tenants_of(tenants.clone()), tenants, ids],
+            values![distinct_tenants(tenants.clone()), tenants, ids],
         )
         .await?;
     Ok(rows

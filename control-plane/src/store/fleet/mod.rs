@@ -1,22 +1,18 @@
-//! Statements of leases and of what moves runs. Each names its tenants (`= ANY`), so that it stays inside one placement group, and locks
-//! rows in the order of tenant and id: executions before ready rows, leases and schedules.
+//! Rows that belong to the fleet: leases and sessions, the ready queue, checkpoints, context and
+//! cursors, terminal announcements, and the schedules that executions run for.
 //!
-//! Arrays in parameters hold no nulls: what may be missing has a value that says so.
+//! Each statement names its tenants (`tenant_id = ANY($1)`) and so stays inside one placement group.
+//! Rows that belong to an execution are written under that execution's row lock. A transaction
+//! locks in this order: executions by key, then ready rows, leases and schedules.
 
 pub mod announcements;
-pub mod attempts;
 pub mod checkpoints;
 pub mod cursors;
 pub mod grants;
 pub mod leases;
-mod new_runs;
-pub mod overdue;
-pub mod passes;
+pub mod loop_runs;
 pub mod ready;
 pub mod retention;
-mod rows;
-pub mod runs;
+pub mod schedule_scan;
 pub mod schedules;
 pub mod sessions;
-
-pub use rows::{ExecutionKey, tenants_of};

@@ -1,4 +1,4 @@
-//! Ready rows: what waits to be run, and when the doorbell rang for it.
+//! Ready rows: the queue of executions that can start, and when the doorbell rang for them.
 
 use std::time::Duration;
 
@@ -7,70 +7,67 @@ use orchid_domain::ring::MAX_DOUBLINGS;
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
-use super::rows::{ExecutionKey, placeholders, tenants_of};
-use super::runs::{LockedExecution, NewExecution, split};
+use crate::store::batch::{distinct_tenants, placeholders};
 use crate::store::db::{Databases, Tx};
 use crate::store::error::StoreError;
+use crate::store::executions::locked::LockedExecution;
+use crate::store::keys::ExecutionKey;
 use crate::values;
 
-/// A row to insert.
+/// A ready row to insert.
 #[derive(Clone, Debug)]
 pub struct NewReadyRow {
-    /// Which execution.
+    /// The execution.
     pub key: ExecutionKey,
-    /// Who may take it.
+    /// Pool whose executors may take it.
     pub pool: String,
-    /// 0 to 9.
+    /// Priority inside the tenant, 0 to 9; higher starts first.
     pub priority: i16,
-    /// Not to be granted before.
+    /// Earliest time of the grant.
     pub not_before: Option<DateTime<Utc>>,
-    /// Attempts lost so far.
+    /// Attempts lost since the last accepted checkpoint.
     pub losses: u32,
-    /// W3C trace context of what made the run.
+    /// W3C trace context of the trigger or the schedule.
     pub traceparent: Option<String>,
 }
 
 impl NewReadyRow {
-    /// Of a run that enters the queue again.
-    pub fn of(run: &LockedExecution, not_before: Option<DateTime<Utc>>, losses: u32) -> Self {
-        let traceparent = run.traceparent.clone();
-        Self { key: run.key, pool: run.pool.clone(), priority: run.priority, not_before, losses, traceparent }
-    }
-
-    /// Of a run that is inserted now.
-    pub fn of_new(run: &NewExecution) -> Self {
-        let traceparent = run.traceparent.clone();
+    /// Returns the row of an execution that enters the queue.
+    pub fn of(execution: &LockedExecution, not_before: Option<DateTime<Utc>>, losses: u32) -> Self {
         Self {
-            key: run.key,
-            pool: run.pool.clone(),
-            priority: run.priority,
-            not_before: None,
-            losses: 0,
-            traceparent,
+            key: execution.key,
+            pool: execution.pool.clone(),
+            priority: execution.priority,
+            not_before,
+            losses,
+            traceparent: execution.traceparent.clone(),
         }
     }
 }
 
-/// Inserts rows; age counts from now, or from when they may start.
-pub async fn insert(tx: &Tx, now: DateTime<Utc>, entries: &[NewReadyRow]) -> Result<(), StoreError> {
-    if entries.is_empty() {
+/// Inserts ready rows. The age of a row counts from `not_before`, or from now without one.
+///
+/// # Errors
+/// The statement fails.
+pub async fn insert(tx: &Tx, now: DateTime<Utc>, rows: &[NewReadyRow]) -> Result<(), StoreError> {
+    if rows.is_empty() {
         return Ok(());
     }
     let sql = format!(
         "INSERT INTO ready (tenant_id, execution_id, pool, priority, seq, not_before, losses, traceparent) VALUES {}",
-        placeholders(entries.len(), 8)
+        placeholders(rows.len(), 8)
     );
-    let mut values = Vec::with_capacity(entries.len() * 8);
-    for entry in entries {
+    let mut values = Vec::with_capacity(rows.len() * 8);
+    for row in rows {
         values.extend(values![
-            entry.key.tenant_id,
-            entry.key.execution_id,
-            entry.pool.clone(),
-            entry.priority,
-            entry.not_before.unwrap_or(now).timestamp_millis(),
-            entry.not_before,
-            i32::try_from(entry.losses).unwrap_or(i32::MAX),
-            entry.traceparent.clone(),
+            row.key.tenant_id,
+            row.key.execution_id,
+            row.pool.clone(),
+            row.priority,
+            row.not_before.unwrap_or(now).timestamp_millis(),
+            row.not_before,
+            i32::try_from(row.losses).unwrap_or(i32::MAX),
+            row.traceparent.clone(),
         ]);
     }
     tx.execute(&sql, values).await?;
@@ -78,63 +75,70 @@ pub async fn insert(tx: &Tx, now: DateTime<Utc>, entries: &[NewReadyRow]) -> Res
 }
 
 #[derive(FromQueryResult)]
-struct KeyRow {
+struct ReadyKeyRow {
     tenant_id: Uuid,
     execution_id: Uuid,
 }
 
-impl From<KeyRow> for ExecutionKey {
-    fn from(row: KeyRow) -> Self {
+impl From<ReadyKeyRow> for ExecutionKey {
+    fn from(row: ReadyKeyRow) -> Self {
         Self { tenant_id: row.tenant_id, execution_id: row.execution_id }
     }
 }
 
-/// Deletes the rows of executions; answers which there were.
+/// Deletes the ready rows of executions, and returns the keys of those that existed.
+///
+/// # Errors
+/// The statement fails.
 pub async fn delete(tx: &Tx, keys: &[ExecutionKey]) -> Result<Vec<ExecutionKey>, StoreError> {
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    let (tenants, ids) = split(keys);
-    let rows: Vec<KeyRow> = tx
+    let (tenants, ids) = ExecutionKey::unzip(keys);
+    let rows: Vec<ReadyKeyRow> = tx
         .all(
             "DELETE FROM ready r USING unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, execution_id) \
              WHERE r.tenant_id = ANY($1) AND r.tenant_id = v.tenant_id AND r.execution_id = v.execution_id \
              RETURNING r.tenant_id, r.execution_id",
-            values![tenants_of(tenants.clone()), tenants, ids],
+            values![distinct_tenants(tenants.clone()), tenants, ids],
         )
         .await?;
     Ok(rows.into_iter().map(ExecutionKey::from).collect())
 }
 
-/// Work that could start now.
+/// An execution that could start now.
 #[derive(Clone, Debug, FromQueryResult)]
 pub struct ReadyCandidate {
-    /// Whose.
+    /// The tenant.
     pub tenant_id: Uuid,
-    /// Which execution.
+    /// The execution.
     pub execution_id: Uuid,
-    /// 0 to 9.
+    /// Priority inside the tenant, 0 to 9; higher starts first.
     pub priority: i16,
-    /// Age: lower is older.
+    /// Time since which it waits, in milliseconds since 1970.
     pub seq: i64,
-    /// Attempts lost so far.
+    /// Attempts lost since the last accepted checkpoint.
     pub losses: i32,
-    /// The tenant's weight.
+    /// Weight of the tenant.
     pub weight: i32,
-    /// How often the doorbell rang for it.
+    /// Times that the doorbell rang for it.
     pub rings: i32,
-    /// W3C trace context of what made the run.
+    /// W3C trace context of the trigger or the schedule.
     pub traceparent: Option<String>,
 }
 
 impl ReadyCandidate {
-    /// Names the execution.
+    /// Returns the execution's key.
     pub fn key(&self) -> ExecutionKey {
         ExecutionKey { tenant_id: self.tenant_id, execution_id: self.execution_id }
     }
 }
 
-/// What of a pool could start now: of each tenant the first `per_tenant` by priority and age, `limit` in all.
+/// Returns executions of a pool that could start now: at most `per_tenant` of each tenant, by priority
+/// and age, and at most `limit` in all.
+///
+/// # Errors
+/// The statement fails.
 pub async fn find(
     databases: &Databases,
     pool: &str,
@@ -142,6 +146,8 @@ pub async fn find(
     per_tenant: i64,
     limit: i64,
 ) -> Result<Vec<ReadyCandidate>, StoreError> {
+    // Rows are numbered inside each tenant and taken by that number first, so that the limit never
+    // cuts off a tenant behind another one's thousands.
     databases
         .find(
             "SELECT q.tenant_id, q.execution_id, q.priority, q.seq, q.losses, q.weight, q.rings, q.traceparent FROM ( \
@@ -155,14 +161,17 @@ pub async fn find(
         .await
 }
 
-/// Those of some executions that could start now in a pool.
+/// Returns those of the given executions that could start now in a pool.
+///
+/// # Errors
+/// The statement fails.
 pub async fn find_rung(
     databases: &Databases,
     pool: &str,
     now: DateTime<Utc>,
     keys: &[ExecutionKey],
 ) -> Result<Vec<ReadyCandidate>, StoreError> {
-    let (tenants, ids) = split(keys);
+    let (tenants, ids) = ExecutionKey::unzip(keys);
     databases
         .find(
             "SELECT r.tenant_id, r.execution_id, r.priority, r.seq, r.losses, t.weight, r.rings, r.traceparent \
@@ -175,7 +184,11 @@ pub async fn find_rung(
         .await
 }
 
-/// What of a pool the doorbell should ring for: never rung, or rung long enough ago.
+/// Returns executions of a pool that the doorbell should ring for: it never did, or it did long
+/// enough ago.
+///
+/// # Errors
+/// The statement fails.
 pub async fn find_ringable(
     databases: &Databases,
     pool: &str,
@@ -184,6 +197,7 @@ pub async fn find_ringable(
     limit: i64,
 ) -> Result<Vec<ReadyCandidate>, StoreError> {
     let rering_ms = i64::try_from(rering_after.as_millis()).unwrap_or(i64::MAX);
+    // The shift is `orchid_domain::ring::wait_after` in SQL.
     databases
         .find(
             "SELECT q.tenant_id, q.execution_id, q.priority, q.seq, q.losses, q.weight, q.rings, q.traceparent FROM ( \
@@ -198,18 +212,22 @@ pub async fn find_ringable(
         .await
 }
 
-/// Runs that each tenant of a pool was rung for lately, and that nobody took yet.
+/// Counts, by tenant, the executions of a pool that the doorbell rang for since a time and that no
+/// executor has taken.
+///
+/// # Errors
+/// The statement fails.
 pub async fn count_rung(
     databases: &Databases,
     pool: &str,
     since: DateTime<Utc>,
 ) -> Result<Vec<(Uuid, i64)>, StoreError> {
     #[derive(FromQueryResult)]
-    struct Row {
+    struct RungRow {
         tenant_id: Uuid,
         rung: i64,
     }
-    let rows: Vec<Row> = databases
+    let rows: Vec<RungRow> = databases
         .find(
             "SELECT tenant_id, count(*) AS rung FROM ready WHERE pool = $1 AND rung_at > $2 GROUP BY tenant_id",
             values![pool, since],
@@ -218,34 +236,42 @@ pub async fn count_rung(
     Ok(rows.into_iter().map(|row| (row.tenant_id, row.rung)).collect())
 }
 
-/// Claims rings: marks rows as rung now that still are as they were found; answers which.
+/// Marks rows as rung now, and returns the keys of those that no other replica marked since they were
+/// found. Each row comes with the number of rings that it was found with.
+///
+/// # Errors
+/// The statement fails.
 pub async fn mark_rung(
     tx: &Tx,
     now: DateTime<Utc>,
     rung: &[(ExecutionKey, i32)],
 ) -> Result<Vec<ExecutionKey>, StoreError> {
     let keys: Vec<ExecutionKey> = rung.iter().map(|(key, _)| *key).collect();
-    let (tenants, ids) = split(&keys);
+    let (tenants, ids) = ExecutionKey::unzip(&keys);
     let rings: Vec<i32> = rung.iter().map(|(_, rings)| *rings).collect();
-    let rows: Vec<KeyRow> = tx
+    // The number of rings serves as a version: of two replicas that found the same row, one matches.
+    let rows: Vec<ReadyKeyRow> = tx
         .all(
             "UPDATE ready r SET rung_at = $2, rings = r.rings + 1 \
              FROM unnest($3::uuid[], $4::uuid[], $5::integer[]) AS v (tenant_id, execution_id, rings) \
              WHERE r.tenant_id = ANY($1) AND r.tenant_id = v.tenant_id AND r.execution_id = v.execution_id AND r.rings = v.rings \
              RETURNING r.tenant_id, r.execution_id",
-            values![tenants_of(tenants.clone()), now, tenants, ids, rings],
+            values![distinct_tenants(tenants.clone()), now, tenants, ids, rings],
         )
         .await?;
     Ok(rows.into_iter().map(ExecutionKey::from).collect())
 }
 
-/// Takes rings back that did not reach the doorbell.
+/// Clears the marks of rings that did not reach the doorbell.
+///
+/// # Errors
+/// The statement fails.
 pub async fn unmark_rung(tx: &Tx, keys: &[ExecutionKey]) -> Result<(), StoreError> {
-    let (tenants, ids) = split(keys);
+    let (tenants, ids) = ExecutionKey::unzip(keys);
     tx.execute(
         "UPDATE ready r SET rung_at = NULL, rings = 0 FROM unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, execution_id) \
          WHERE r.tenant_id = ANY($1) AND r.tenant_id = v.tenant_id AND r.execution_id = v.execution_id",
-        values![tenants_of(tenants.clone()), tenants, ids],
+        values![distinct_tenants(tenants.clone()), tenants, ids],
     )
     .await?;
     Ok(())

@@ -1,15 +1,20 @@
-//! What is thrown away, and the partitions of history.
+//! Partitions of the history, and rows that are deleted when they are old.
 
 use chrono::{DateTime, Utc};
+use sea_orm::Value;
 
-use super::rows::{ExecutionKey, KeyRow, tenants_of};
-use super::runs::split;
+use crate::store::batch::distinct_tenants;
 use crate::store::db::{Databases, Tx};
 use crate::store::error::StoreError;
+use crate::store::keys::{ExecutionKey, ExecutionKeyRow};
 use crate::values;
 
-/// Makes the partitions of history between two times; one replica at a time.
-pub async fn make_partitions(
+/// Creates the partitions of the history between two times. An advisory lock lets one replica do it
+/// at a time.
+///
+/// # Errors
+/// The statement fails.
+pub async fn create_partitions(
     databases: &Databases,
     from: DateTime<Utc>,
     to: DateTime<Utc>,
@@ -18,29 +23,28 @@ pub async fn make_partitions(
     Ok(())
 }
 
-/// Drops the partitions of history that hold nothing younger.
+/// Drops the partitions of the history that hold only rows from before a time.
+///
+/// # Errors
+/// The statement fails.
 pub async fn drop_partitions(databases: &Databases, before: DateTime<Utc>) -> Result<(), StoreError> {
     databases.execute_fleet("SELECT drop_history_partitions($1)", values![before]).await?;
     Ok(())
 }
 
-async fn find(
-    databases: &Databases,
-    sql: &str,
-    values: Vec<sea_orm::Value>,
-) -> Result<Vec<ExecutionKey>, StoreError> {
-    let rows: Vec<KeyRow> = databases.find(sql, values).await?;
+async fn find(databases: &Databases, sql: &str, values: Vec<Value>) -> Result<Vec<ExecutionKey>, StoreError> {
+    let rows: Vec<ExecutionKeyRow> = databases.find(sql, values).await?;
     Ok(rows.into_iter().map(ExecutionKey::from).collect())
 }
 
-/// Something that is thrown away row by row.
+/// A table without partitions, whose old rows are deleted one by one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PrunedTable {
-    /// Answers to calls that carried a request id.
+    /// Responses to calls that carried a request id.
     Requests,
-    /// Terminal events that nobody confirmed.
+    /// Terminal announcements that were never confirmed.
     Announcements,
-    /// Checkpoints of executions that are gone.
+    /// Checkpoints of executions whose history is dropped.
     Checkpoints,
 }
 
@@ -74,7 +78,10 @@ impl PrunedTable {
         }
     }
 
-    /// Some that are older than a time.
+    /// Finds rows that are older than a time. The second half of a key is the row's own id.
+    ///
+    /// # Errors
+    /// The statement fails.
     pub async fn find(
         self,
         databases: &Databases,
@@ -84,14 +91,20 @@ impl PrunedTable {
         find(databases, self.find_sql(), values![before, limit]).await
     }
 
-    /// Deletes those; the key's second half is the row's own id.
+    /// Deletes rows, and returns how many there were.
+    ///
+    /// # Errors
+    /// The statement fails.
     pub async fn delete(self, tx: &Tx, keys: &[ExecutionKey]) -> Result<u64, StoreError> {
-        let (tenants, ids) = split(keys);
-        tx.execute(self.delete_sql(), values![tenants_of(tenants.clone()), tenants, ids]).await
+        let (tenants, ids) = ExecutionKey::unzip(keys);
+        tx.execute(self.delete_sql(), values![distinct_tenants(tenants.clone()), tenants, ids]).await
     }
 }
 
-/// Deletes sessions that ended before a time and hold nothing.
+/// Deletes sessions that ended before a time, and returns how many there were.
+///
+/// # Errors
+/// The statement fails.
 pub async fn delete_sessions(databases: &Databases, before: DateTime<Utc>) -> Result<u64, StoreError> {
     databases.execute_fleet("DELETE FROM executor_sessions WHERE ended_at < $1", values![before]).await
 }

@@ -1,4 +1,5 @@
-//! Executors' sessions. One row each, which their beats change in place; times are the database's.
+//! Sessions of executors, one row each. Heartbeats change it in place. Its times are the database's,
+//! so that clocks of replicas do not matter.
 
 use std::time::Duration;
 
@@ -16,17 +17,17 @@ use crate::values;
 /// A session to insert.
 #[derive(Clone, Debug)]
 pub struct NewSession {
-    /// uuid v7.
+    /// Id of the session, a UUID v7.
     pub id: Uuid,
     /// Name of the process.
     pub name: String,
-    /// Its pool.
+    /// Pool of the executor.
     pub pool: String,
-    /// Runs at once.
+    /// Executions that it runs at once.
     pub slots: i32,
-    /// Its build.
+    /// Build of the executor.
     pub build: String,
-    /// The time to live that it is promised.
+    /// Time to live that the session is promised.
     pub ttl: Duration,
 }
 
@@ -35,10 +36,13 @@ fn millis(duration: Duration) -> i64 {
 }
 
 /// Opens a session.
+///
+/// # Errors
+/// The statement fails.
 pub async fn insert(databases: &Databases, session: &NewSession) -> Result<(), StoreError> {
     databases
         .execute_fleet(
-            "INSERT INTO executor_sessions (id, name, pool, slots, build, started_at, beat_at, ttl_ms, free_slots) \
+            "INSERT INTO executor_sessions (id, name, pool, slots, build, started_at, heartbeat_at, ttl_ms, free_slots) \
              VALUES ($1, $2, $3, $4, $5, now(), now(), $6, $4)",
             values![
                 session.id,
@@ -53,125 +57,149 @@ pub async fn insert(databases: &Databases, session: &NewSession) -> Result<(), S
     Ok(())
 }
 
-/// A live session.
+/// A session that has not ended.
 #[derive(Clone, Debug, FromQueryResult)]
 pub struct LiveSession {
-    /// Its id.
+    /// Id of the session.
     pub id: Uuid,
     /// Name of the process.
     pub name: String,
-    /// Its pool.
+    /// Pool of the executor.
     pub pool: String,
-    /// Runs at once.
+    /// Executions that it runs at once.
     pub slots: i32,
-    /// Acquire calls up to this one are answered.
-    pub answered_acquire_seq: i64,
-    /// It takes no more work.
+    /// Acquire calls up to this number are answered or given up.
+    pub resolved_acquire_seq: i64,
+    /// Whether the executor takes no more work.
     pub draining: bool,
 }
 
-/// A session, unless it has ended.
+/// Returns a session, or none when it has ended.
+///
+/// # Errors
+/// The statement fails.
 pub async fn find(databases: &Databases, id: Uuid) -> Result<Option<LiveSession>, StoreError> {
     let rows = databases
         .find(
-            "SELECT id, name, pool, slots, answered_acquire_seq, draining FROM executor_sessions WHERE id = $1 AND ended_at IS NULL",
+            "SELECT id, name, pool, slots, resolved_acquire_seq, draining FROM executor_sessions WHERE id = $1 AND ended_at IS NULL",
             values![id],
         )
         .await?;
     Ok(rows.into_iter().next())
 }
 
-/// All sessions that have not ended.
+/// Returns all sessions that have not ended.
+///
+/// # Errors
+/// The statement fails.
 pub async fn find_live(databases: &Databases) -> Result<Vec<LiveSession>, StoreError> {
     databases
         .find(
-            "SELECT id, name, pool, slots, answered_acquire_seq, draining FROM executor_sessions WHERE ended_at IS NULL",
+            "SELECT id, name, pool, slots, resolved_acquire_seq, draining FROM executor_sessions WHERE ended_at IS NULL",
             values![],
         )
         .await
 }
 
-/// What a beat says.
+/// The columns that a heartbeat writes.
 #[derive(Clone, Debug)]
 pub struct SessionUpdate {
-    /// Of which session.
+    /// The session.
     pub session_id: Uuid,
-    /// Its number.
+    /// Number of the heartbeat.
     pub seq: i64,
-    /// Acquire calls up to this one are answered.
-    pub answered_acquire_seq: i64,
+    /// Acquire calls up to this number are answered or given up.
+    pub resolved_acquire_seq: i64,
     /// Free slots.
     pub free_slots: i32,
-    /// It takes no more work.
+    /// Whether the executor takes no more work.
     pub draining: bool,
-    /// What each lease last requested, by lease id.
+    /// The last request of each lease, by lease id.
     pub last_requests: Json,
-    /// The time to live that it is promised.
+    /// Time to live that the session is promised.
     pub ttl: Duration,
 }
 
-/// Counts a beat; false: the session has ended, and stays so.
-pub async fn beat(databases: &Databases, beat: &SessionUpdate) -> Result<bool, StoreError> {
+/// Records a heartbeat. Returns false when the session has ended; an ended session stays ended.
+///
+/// # Errors
+/// The statement fails.
+pub async fn record_heartbeat(databases: &Databases, update: &SessionUpdate) -> Result<bool, StoreError> {
+    // No index covers a column that changes here, so that Postgres can update the row in place (HOT).
+    // `greatest` keeps the numbers rising when heartbeats overtake each other.
     let touched = databases
         .execute_fleet(
-            "UPDATE executor_sessions SET beat_at = now(), beat_seq = greatest(beat_seq, $2), \
-             answered_acquire_seq = greatest(answered_acquire_seq, $3), free_slots = $4, draining = $5, last_requests = $6, ttl_ms = $7 \
+            "UPDATE executor_sessions SET heartbeat_at = now(), heartbeat_seq = greatest(heartbeat_seq, $2), \
+             resolved_acquire_seq = greatest(resolved_acquire_seq, $3), free_slots = $4, draining = $5, last_requests = $6, ttl_ms = $7 \
              WHERE id = $1 AND ended_at IS NULL",
             values![
-                beat.session_id,
-                beat.seq,
-                beat.answered_acquire_seq,
-                beat.free_slots,
-                beat.draining,
-                beat.last_requests.clone(),
-                millis(beat.ttl),
+                update.session_id,
+                update.seq,
+                update.resolved_acquire_seq,
+                update.free_slots,
+                update.draining,
+                update.last_requests.clone(),
+                millis(update.ttl),
             ],
         )
         .await?;
     Ok(touched == 1)
 }
 
-/// Sessions that have not ended, as expiry looks at them.
-pub async fn read_beats(tx: &Tx) -> Result<Vec<SessionHeartbeat>, StoreError> {
+/// Reads the last heartbeats of sessions that have not ended.
+///
+/// # Errors
+/// The statement fails.
+pub async fn read_heartbeats(tx: &Tx) -> Result<Vec<SessionHeartbeat>, StoreError> {
     #[derive(FromQueryResult)]
-    struct Row {
+    struct HeartbeatRow {
         id: Uuid,
-        beat_at: DateTime<Utc>,
+        heartbeat_at: DateTime<Utc>,
         ttl_ms: i64,
     }
-    let rows: Vec<Row> =
-        tx.all("SELECT id, beat_at, ttl_ms FROM executor_sessions WHERE ended_at IS NULL", values![]).await?;
+    let rows: Vec<HeartbeatRow> = tx
+        .all("SELECT id, heartbeat_at, ttl_ms FROM executor_sessions WHERE ended_at IS NULL", values![])
+        .await?;
     Ok(rows
         .into_iter()
         .map(|row| SessionHeartbeat {
             id: SessionId(row.id),
-            beat_at: row.beat_at,
+            last_heartbeat_at: row.heartbeat_at,
             ttl: Duration::from_millis(u64::try_from(row.ttl_ms).unwrap_or(0)),
         })
         .collect())
 }
 
-/// Ends sessions that have not beaten since they were read; answers how many.
+/// Ends sessions whose last heartbeat is still the given one, and returns how many there were.
+///
+/// # Errors
+/// The statement fails.
 pub async fn expire(tx: &Tx, sessions: &[(Uuid, DateTime<Utc>)]) -> Result<u64, StoreError> {
-    let (ids, beats): (Vec<Uuid>, Vec<DateTime<Utc>>) = sessions.iter().copied().unzip();
+    let (ids, heartbeats): (Vec<Uuid>, Vec<DateTime<Utc>>) = sessions.iter().copied().unzip();
+    // The rows were read without a lock. A heartbeat that arrived since then saves its session.
     tx.execute(
         "UPDATE executor_sessions s SET ended_at = now(), end_cause = 'expired' \
-         FROM unnest($1::uuid[], $2::timestamptz[]) AS v (id, beat_at) WHERE s.id = v.id AND s.ended_at IS NULL AND s.beat_at = v.beat_at",
-        values![ids, beats],
+         FROM unnest($1::uuid[], $2::timestamptz[]) AS v (id, heartbeat_at) \
+         WHERE s.id = v.id AND s.ended_at IS NULL AND s.heartbeat_at = v.heartbeat_at",
+        values![ids, heartbeats],
     )
     .await
 }
 
-/// What the leases of these sessions last requested, by lease id.
+/// Returns the last request of each lease of these sessions, by lease id. Ended sessions count too:
+/// the request may be what crashed the executor.
+///
+/// # Errors
+/// The statement fails.
 pub async fn last_requests(
     databases: &Databases,
     sessions: Vec<Uuid>,
 ) -> Result<Vec<(Uuid, String)>, StoreError> {
     #[derive(FromQueryResult)]
-    struct Row {
+    struct RequestsRow {
         last_requests: Json,
     }
-    let rows: Vec<Row> = databases
+    let rows: Vec<RequestsRow> = databases
         .find("SELECT last_requests FROM executor_sessions WHERE id = ANY($1)", values![sessions])
         .await?;
     let entries = rows.iter().filter_map(|row| row.last_requests.as_object()).flatten();

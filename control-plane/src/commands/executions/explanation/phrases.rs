@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::commands::fleet::progress::{ExecutionCounts, ExecutionProgress};
+use crate::commands::executions::progress::{ExecutionCounts, ExecutionProgress};
 
 /// Returns the totals of an execution as a sentence.
 pub(super) fn totals(progress: &ExecutionProgress) -> String {

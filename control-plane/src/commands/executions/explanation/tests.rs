@@ -3,9 +3,9 @@
 use uuid::Uuid;
 
 use super::*;
-use crate::commands::{
-    executions::samples::{at, attempt, execution},
-    fleet::progress::{ExecutionCounts, ExecutionProgress, ExecutionWarning},
+use crate::commands::executions::{
+    progress::{ExecutionCounts, ExecutionProgress, ExecutionWarning},
+    samples::{at, attempt, execution},
 };
 
 fn error(class: &str, code: &str, message: &str) -> ExecutionError {
@@ -141,7 +141,7 @@ fn parked_execution_shows_until_when_and_why() {
 #[test]
 fn upstream_job_is_mentioned_with_a_cancellation() {
     let load = PoolLoad { sessions: 1, slots: 64, taken: 0 };
-    let waiting = Execution { must_cancel: true, attempt: 1, ..execution() };
+    let waiting = Execution { needs_upstream_cancel: true, attempt: 1, ..execution() };
     let parked =
         Execution { not_before: Some(at(90)), waiting_for: Some("its job".to_owned()), ..waiting.clone() };
     let status = || ExecutionStatus::Waiting { queued: Some(queued()), load };
@@ -186,7 +186,7 @@ fn blocked_execution_names_the_limit() {
 fn running_execution_names_executor_checkpoint_and_request() {
     let session = SessionStatus {
         name: "worker-7".to_owned(),
-        beat_at: at(-3),
+        heartbeat_at: at(-3),
         last_request: Some("GET https://shop.example/orders".to_owned()),
     };
     let saved = LastCheckpoint { seq: 3, saved_at: at(-1) };

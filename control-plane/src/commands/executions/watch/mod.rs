@@ -95,7 +95,7 @@ impl WatchHub {
 
     async fn poll(&self, seen: &[executions::SeenVersion]) -> Result<(), StoreError> {
         for batch in seen.chunks(POLL_BATCH) {
-            self.board.show(executions::find_changed(&self.databases, batch).await?);
+            self.board.show(executions::read::find_changed(&self.databases, batch).await?);
         }
         Ok(())
     }

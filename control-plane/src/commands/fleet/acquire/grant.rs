@@ -1,56 +1,59 @@
-//! The right to run one attempt, and all that is needed for it.
+//! A grant: the right to run one attempt, with everything that the attempt needs.
+
+use std::fmt;
 
 use chrono::{DateTime, Utc};
 use orchid_domain::execution::Kind;
 use uuid::Uuid;
 
 use crate::commands::configs::TransportSettings;
-use crate::commands::fleet::LeaseToken;
-use crate::commands::fleet::progress::ExecutionProgress;
+use crate::commands::executions::progress::ExecutionProgress;
+use crate::commands::fleet::lease_token::LeaseToken;
 use crate::store::fleet::cursors::CursorValues;
 use crate::store::fleet::grants::ContextFields;
 
-/// A lease with what its attempt needs. Holds opened secrets, so it has no `Debug` of its values.
+/// A lease with everything that its attempt needs. It holds opened secrets, so its `Debug` shows no
+/// values.
 #[derive(Clone)]
 pub struct Grant {
-    /// The lease.
+    /// Contents of the lease token.
     pub lease: LeaseToken,
-    /// The lease, sealed.
+    /// The sealed lease token.
     pub lease_token: Vec<u8>,
-    /// What it is for.
+    /// Purpose of the execution.
     pub kind: Kind,
-    /// The plan's key.
+    /// Key of the plan.
     pub plan_key: String,
-    /// The revision to run.
+    /// Revision of the plan to run.
     pub plan_revision: i32,
     /// SHA-256 of the definition's canonical JSON.
     pub definition_hash: Vec<u8>,
-    /// The definition; none where the executor knows the hash.
+    /// The definition; none when the executor knows its hash.
     pub definition_json: Option<String>,
-    /// The integration's key.
+    /// Key of the integration.
     pub integration_key: String,
     /// The config.
     pub config: GrantedConfig,
-    /// What outlives runs; none: it is too large, and fetched apart.
-    pub kept: Option<PersistentState>,
+    /// Context and cursors; none when they are too large and have to be fetched.
+    pub persistent_state: Option<PersistentState>,
     /// The last accepted checkpoint.
     pub checkpoint: Option<GrantedCheckpoint>,
-    /// When the run was due or asked for.
+    /// Time at which the execution was due or requested.
     pub scheduled_at: DateTime<Utc>,
-    /// When its first attempt began.
+    /// Time at which its first attempt began.
     pub started_at: DateTime<Utc>,
-    /// How long it ran in earlier attempts.
+    /// Running time of earlier attempts, in milliseconds.
     pub ran_ms: i64,
-    /// W3C trace context of what made it.
+    /// W3C trace context of the trigger or the schedule.
     pub traceparent: Option<String>,
-    /// A cancel was asked for before the grant.
+    /// Whether a cancel was requested before the grant.
     pub cancel_requested: bool,
-    /// Whether the run saves context and cursors.
+    /// Whether the execution saves context and cursors.
     pub persists: bool,
 }
 
-impl std::fmt::Debug for Grant {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Grant")
             .field("lease", &self.lease)
             .field("plan_key", &self.plan_key)
@@ -58,39 +61,39 @@ impl std::fmt::Debug for Grant {
     }
 }
 
-/// What outlives runs of a plan for a config.
+/// The state of a plan and config that outlives executions.
 #[derive(Clone, Debug, Default)]
 pub struct PersistentState {
-    /// The context, overlaid for this run.
+    /// The context, with the overrides and own writes of this execution.
     pub context: ContextFields,
     /// Cursors and validators.
     pub cursors: CursorValues,
 }
 
-/// A config, opened for one run.
+/// A config, opened for one execution.
 #[derive(Clone)]
 pub struct GrantedConfig {
-    /// Its id.
+    /// Id of the config.
     pub id: Uuid,
-    /// Its key.
+    /// Key of the config.
     pub key: String,
-    /// JSON object: the values, secrets in their places.
+    /// Values as a JSON object, secrets included.
     pub values_json: Vec<u8>,
-    /// RFC 6901 pointers, from the values, of what is secret.
+    /// RFC 6901 pointers to the secrets among the values.
     pub secret_pointers: Vec<String>,
-    /// How its requests leave and where they may go, secrets in their places.
+    /// Proxy, trusted CAs, client certificate and allowed hosts, secrets included.
     pub transport: TransportSettings,
 }
 
-/// Where a run goes on.
+/// The checkpoint that an attempt continues from.
 #[derive(Clone, Debug)]
 pub struct GrantedCheckpoint {
-    /// Orders the checkpoints of a run, across attempts.
+    /// Number of the checkpoint, rising across the attempts of an execution.
     pub seq: i64,
-    /// The engine's.
-    pub place: Vec<u8>,
-    /// The engine's.
-    pub finished: Option<Vec<u8>>,
-    /// What the run did until there.
+    /// Resume state, opaque to the server.
+    pub resume_state: Vec<u8>,
+    /// Values of finished steps, opaque to the server.
+    pub finished_steps: Option<Vec<u8>>,
+    /// Progress up to this checkpoint.
     pub progress: ExecutionProgress,
 }

@@ -1,0 +1,81 @@
+//! Promotion: one execution of a plan and config saves progress at a time. When it is gone, the
+//! oldest pending one is queued, and the schedule moves on if the execution was the schedule's.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use orchid_domain::execution::{ExecutionEvent, decide};
+use uuid::Uuid;
+
+use super::decided::{DecidedTransition, TransitionFacts};
+use super::effects::EffectRows;
+use crate::store::db::Tx;
+use crate::store::error::StoreError;
+use crate::store::executions::locked::{self, LockWait, LockedExecution};
+use crate::store::fleet::schedules::{self, FreedSchedule, LockedSchedule, ScheduleChange, ScheduleLock};
+use crate::store::keys::{ExecutionKey, ScheduleKey};
+
+/// Promotes the next execution of each freed schedule, and returns whether any was promoted.
+///
+/// A schedule with no `execution_id` is checked for a pending execution that waits behind nothing.
+///
+/// # Errors
+/// A statement fails, or an execution changed despite its lock.
+pub async fn promote_next(tx: &Tx, now: DateTime<Utc>, freed: &[FreedSchedule]) -> Result<bool, StoreError> {
+    let keys: Vec<ScheduleKey> = freed.iter().map(|schedule| schedule.key).collect();
+    let schedules = schedules::lock(tx, &keys, ScheduleLock::All).await?;
+    let mut changes: Vec<ScheduleChange> =
+        schedules.iter().filter_map(|schedule| free(schedule, freed, now)).collect();
+    let idle: Vec<ScheduleKey> =
+        changes.iter().filter(|change| change.active.is_none()).map(|change| change.key).collect();
+    let promoted = promote_oldest(tx, now, &idle).await?;
+    for change in &mut changes {
+        change.active = change.active.or_else(|| promoted.get(&change.key).copied());
+    }
+    schedules::apply_changes(tx, now, &changes).await?;
+    Ok(!promoted.is_empty())
+}
+
+/// Returns the schedule without the executions that are gone; none when it held none of them.
+fn free(schedule: &LockedSchedule, freed: &[FreedSchedule], now: DateTime<Utc>) -> Option<ScheduleChange> {
+    let is_gone = |execution_id: Option<Uuid>| {
+        execution_id.is_some() && freed.contains(&FreedSchedule { key: schedule.key, execution_id })
+    };
+    let mut change = ScheduleChange::unchanged(schedule);
+    if is_gone(schedule.current) {
+        change.ended = change.current.take();
+        change.due = schedule.rules.after_execution(schedule.due, now);
+    }
+    if is_gone(schedule.active) {
+        change.active = None;
+    }
+    (change.ended.is_some() || change.active.is_none()).then_some(change)
+}
+
+/// Queues the oldest pending execution of each schedule.
+async fn promote_oldest(
+    tx: &Tx,
+    now: DateTime<Utc>,
+    idle: &[ScheduleKey],
+) -> Result<HashMap<ScheduleKey, Uuid>, StoreError> {
+    let pending = schedules::oldest_pending(tx, idle).await?;
+    if pending.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let keys: Vec<ExecutionKey> = pending.iter().map(|(_, key)| *key).collect();
+    // Executions are locked here after schedules, against the usual order, so nothing may wait. A
+    // row that another transaction holds is being ended by it, and that transaction promotes the
+    // next one itself as soon as it gets the schedule's lock.
+    let locked = locked::lock(tx, &keys, LockWait::Skip).await?;
+    let decided: Vec<DecidedTransition> = locked.into_iter().filter_map(decide_promotion).collect();
+    EffectRows::of(&decided, now)?.write(tx, now, None).await?;
+    let promoted = decided
+        .into_iter()
+        .map(|DecidedTransition { execution, .. }| (execution.schedule_key(), execution.key.execution_id));
+    Ok(promoted.collect())
+}
+
+fn decide_promotion(execution: LockedExecution) -> Option<DecidedTransition> {
+    let transition = decide(execution.snapshot(), ExecutionEvent::Promoted).ok()?;
+    Some(DecidedTransition { execution, transition, facts: TransitionFacts::default() })
+}

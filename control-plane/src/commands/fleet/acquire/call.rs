@@ -1,0 +1,179 @@
+//! The acquire call: finds executions that can start, and grants them group by group.
+//!
+//! A call that is repeated with the same seq returns what it was granted and still holds, and grants
+//! nothing more. So a lost response costs no lease.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use orchid_domain::execution::State;
+use orchid_domain::lease::LeaseRefusal;
+use orchid_kit::clock;
+use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
+
+use super::batch::{GrantBatch, GrantBudget};
+use super::grant::Grant;
+use super::order::fair_order;
+use super::repeat::RepeatGrants;
+use super::request::{AcquireRequest, AcquireResponse};
+use crate::commands::fleet::error::FleetError;
+use crate::commands::fleet::resources::Fleet;
+use crate::commands::fleet::session::Session;
+use crate::store::error::StoreError;
+use crate::store::executions::locked;
+use crate::store::fleet::leases;
+use crate::store::fleet::ready::{self, ReadyCandidate};
+use crate::store::fleet::sessions::{self, LiveSession};
+use crate::store::keys::ExecutionKey;
+
+/// Maximum wait of one call.
+const MAX_WAIT: Duration = Duration::from_secs(20);
+/// Time between two looks of a waiting call for what other replicas committed.
+const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// Maximum leases of one call.
+const MAX_LEASES: usize = 256;
+/// Maximum bytes of one response. The first grant always fits, so that a large one is not stuck.
+const MAX_RESPONSE_BYTES: usize = 8 * 1024 * 1024;
+
+/// Grants leases to a session.
+///
+/// # Errors
+/// The session has ended, the request is invalid, or the database fails before anything was granted.
+pub async fn run(
+    fleet: &Fleet,
+    session: &Session,
+    request: AcquireRequest,
+) -> Result<AcquireResponse, FleetError> {
+    request.check()?;
+    let (live, (repeated, holds_suspicious)) = tokio::try_join!(
+        sessions::find(&fleet.databases, session.id),
+        leases::find_for_acquire(&fleet.databases, session.id, request.seq)
+    )?;
+    let live = live.ok_or(FleetError::SessionEnded)?;
+    let nothing = AcquireResponse { seq: request.seq, ..AcquireResponse::default() };
+    if !repeated.is_empty() {
+        let repeat = RepeatGrants { fleet, session_id: session.id, known: &request.known_definitions };
+        let grants = fleet.placement.run(&repeat, repeated).await?.into_iter().flatten().collect();
+        return Ok(AcquireResponse { grants, ..nothing });
+    }
+    // A call that the executor has given up already must not grant: its heartbeat has said so, and
+    // the lease would run for nobody.
+    if live.draining || request.seq <= live.resolved_acquire_seq {
+        return Ok(nothing);
+    }
+    let budget = GrantBudget {
+        slots: request.max_leases.min(usize::try_from(live.slots).unwrap_or(0)).min(MAX_LEASES),
+        bytes: MAX_RESPONSE_BYTES,
+        holds_suspicious,
+        is_first: true,
+    };
+    let mut acquisition = Acquisition { fleet, live: &live, request: &request, budget };
+    if request.rung.is_empty() { acquisition.poll().await } else { acquisition.take_rung().await }
+}
+
+/// One acquire call in progress.
+struct Acquisition<'a> {
+    fleet: &'a Fleet,
+    live: &'a LiveSession,
+    request: &'a AcquireRequest,
+    budget: GrantBudget,
+}
+
+impl Acquisition<'_> {
+    /// Grants announced executions, and says why the others are not granted.
+    async fn take_rung(&mut self) -> Result<AcquireResponse, FleetError> {
+        let now = clock::utc_now();
+        let AcquireRequest { seq, rung, .. } = self.request;
+        let candidates = ready::find_rung(&self.fleet.databases, &self.live.pool, now, rung).await?;
+        let keys = candidates.iter().map(ReadyCandidate::key).collect();
+        let grants = self.grant_all(now, keys).await?;
+        let is_granted = |key: &ExecutionKey| grants.iter().any(|grant| grant.lease.key == *key);
+        let missing: Vec<ExecutionKey> = rung.iter().filter(|key| !is_granted(key)).copied().collect();
+        let refused = self.refusals(missing).await?;
+        Ok(AcquireResponse { seq: *seq, grants, refused })
+    }
+
+    /// Returns why announced executions were not granted, by their states after the fact.
+    async fn refusals(
+        &self,
+        missing: Vec<ExecutionKey>,
+    ) -> Result<Vec<(ExecutionKey, LeaseRefusal)>, FleetError> {
+        if missing.is_empty() {
+            return Ok(Vec::new());
+        }
+        let states: HashMap<ExecutionKey, State> =
+            locked::find_states(&self.fleet.databases, &missing).await?.into_iter().collect();
+        let refusal = |key: &ExecutionKey| match states.get(key) {
+            Some(State::Running) => LeaseRefusal::AlreadyLeased,
+            Some(state) if state.is_terminal() => LeaseRefusal::ExecutionTerminal,
+            Some(_) | None => LeaseRefusal::NotReady,
+        };
+        Ok(missing.into_iter().map(|key| (key, refusal(&key))).collect())
+    }
+
+    /// Grants any executions of the pool, and waits for some when there are none.
+    async fn poll(&mut self) -> Result<AcquireResponse, FleetError> {
+        let deadline = Instant::now() + self.request.wait.min(MAX_WAIT);
+        loop {
+            // Created before the look, so that a commit between the look and the wait ends the wait.
+            let next_work = self.fleet.wakeups.next_work();
+            let grants = self.take_any().await?;
+            let now = Instant::now();
+            if !grants.is_empty() || self.budget.slots == 0 || now >= deadline {
+                return Ok(AcquireResponse { seq: self.request.seq, grants, refused: Vec::new() });
+            }
+            // Woken or not, it looks again: another replica's commit wakes nobody here.
+            let _ = timeout_at(deadline.min(now + POLL_INTERVAL), next_work).await;
+        }
+    }
+
+    /// Grants the executions of the pool that come next by fairness.
+    async fn take_any(&mut self) -> Result<Vec<Grant>, FleetError> {
+        let now = clock::utc_now();
+        let databases = &self.fleet.databases;
+        let limit = i64::try_from(self.budget.slots).unwrap_or(i64::MAX);
+        // Twice as many as wanted: other sessions look at the same rows, and some will be taken.
+        let candidates = ready::find(databases, &self.live.pool, now, limit, limit.saturating_mul(2)).await?;
+        if candidates.is_empty() {
+            return Ok(Vec::new());
+        }
+        let tenants: Vec<Uuid> = candidates.iter().map(|candidate| candidate.tenant_id).collect();
+        let held = leases::count_of_tenants(databases, tenants).await?;
+        let keys = fair_order(candidates, &held, self.budget.slots);
+        self.grant_all(now, keys).await
+    }
+
+    /// Grants executions group by group, until slots or bytes are used up.
+    async fn grant_all(
+        &mut self,
+        now: DateTime<Utc>,
+        keys: Vec<ExecutionKey>,
+    ) -> Result<Vec<Grant>, FleetError> {
+        let Self { fleet, live, request, budget } = self;
+        let mut grants: Vec<Grant> = Vec::new();
+        for keys in fleet.placement.split(keys, |key| key.tenant_id).await? {
+            if budget.slots == 0 || budget.bytes == 0 {
+                break;
+            }
+            let batch = GrantBatch { fleet, live, request, now, keys: &keys, budget: *budget };
+            match fleet.databases.run_fleet(&batch).await {
+                Ok((granted, left)) => {
+                    *budget = left;
+                    grants.extend(granted);
+                }
+                // A shard moved. The groups are looked up again at the next call.
+                Err(FleetError::Store(StoreError::StaleGroup(_))) => fleet.placement.forget(),
+                // Leases of other groups are committed and must reach the executor. The doorbell
+                // rings again for the rest.
+                Err(error) if !grants.is_empty() => {
+                    tracing::warn!(%error, "granting leases of a placement group failed");
+                    break;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(grants)
+    }
+}

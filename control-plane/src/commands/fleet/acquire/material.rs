@@ -1,0 +1,295 @@
+//! Puts grants together: definition, opened config, overlaid context, cursors and checkpoint.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::grant::{Grant, GrantedCheckpoint, GrantedConfig, PersistentState};
+use crate::commands::configs::secrets::{ConfigPart, SecretValues};
+use crate::commands::executions::progress::ExecutionProgress;
+use crate::commands::fleet::checkpoint::persist::OwnContext;
+use crate::commands::fleet::error::FleetError;
+use crate::commands::fleet::lease_token::LeaseToken;
+use crate::keys::{MasterKeys, TokenSealer, WrappedKey};
+use crate::store::db::Tx;
+use crate::store::error::StoreError;
+use crate::store::executions::locked::LockedExecution;
+use crate::store::fleet::cursors::{self, CursorValues};
+use crate::store::fleet::grants::{
+    self, ContextFields, GrantSizes, PlanDefinition, SavedCheckpoint, SealedConfig,
+};
+use crate::store::keys::{ExecutionKey, ScheduleKey};
+
+/// Context and cursors that are larger together are not part of a grant. The executor fetches them.
+const MAX_INLINE_STATE_BYTES: i64 = 64 * 1024;
+/// Approximate bytes of a grant beside its large parts.
+const OVERHEAD_BYTES: usize = 2048;
+
+/// The material for the grants of some executions, read in a fixed number of statements.
+pub(super) struct GrantMaterial {
+    sizes: HashMap<ExecutionKey, GrantSizes>,
+    definitions: HashMap<(Uuid, Uuid, i32), PlanDefinition>,
+    configs: HashMap<(Uuid, Uuid), SealedConfig>,
+}
+
+impl GrantMaterial {
+    /// Reads definitions and configs, and the sizes of everything else. `known` holds the hashes of
+    /// definitions that the executor has.
+    pub(super) async fn read(
+        tx: &Tx,
+        executions: &[LockedExecution],
+        known: &[Vec<u8>],
+    ) -> Result<Self, StoreError> {
+        let mut revisions: Vec<_> = executions.iter().map(revision_of).collect();
+        revisions.sort_unstable();
+        revisions.dedup();
+        let mut configs: Vec<_> = executions.iter().map(config_of).collect();
+        configs.sort_unstable();
+        configs.dedup();
+        Ok(Self {
+            sizes: grants::sizes(tx, executions).await?,
+            definitions: grants::definitions(tx, &revisions, known).await?,
+            configs: grants::configs(tx, &configs).await?,
+        })
+    }
+
+    /// Returns the approximate bytes of an execution's grant; none when its definition or config does
+    /// not exist.
+    pub(super) fn bytes(&self, execution: &LockedExecution) -> Option<usize> {
+        let definition = self.definitions.get(&revision_of(execution))?;
+        let config = self.configs.get(&config_of(execution))?;
+        let sizes = self.sizes.get(&execution.key).copied().unwrap_or_default();
+        let state = if self.state_is_fetched(execution) { 0 } else { sizes.context + sizes.cursors };
+        let stored = usize::try_from(state + sizes.checkpoint).unwrap_or(usize::MAX);
+        let definition = definition.json.as_ref().map_or(0, String::len);
+        let sealed = [&config.secrets, &config.transport_secrets].into_iter().flatten().map(Vec::len);
+        let config =
+            config.values.to_string().len() + config.transport.to_string().len() + sealed.sum::<usize>();
+        let overlay = execution.context_override.as_ref().map_or(0, Vec::len);
+        Some(stored.saturating_add(definition + config + overlay + OVERHEAD_BYTES))
+    }
+
+    /// Returns whether context and cursors are too large for the grant.
+    fn state_is_fetched(&self, execution: &LockedExecution) -> bool {
+        self.sizes
+            .get(&execution.key)
+            .is_some_and(|sizes| sizes.context + sizes.cursors > MAX_INLINE_STATE_BYTES)
+    }
+
+    /// Reads contexts, cursors and checkpoints of granted executions, and puts the grants together.
+    pub(super) async fn into_grants(
+        mut self,
+        tx: &Tx,
+        granted: Vec<(LeaseToken, LockedExecution)>,
+        master_keys: &MasterKeys,
+        sealer: &TokenSealer,
+    ) -> Result<Vec<Grant>, FleetError> {
+        let stored = StoredState::read(tx, self.wanted(&granted)).await?;
+        let mut grants = Vec::with_capacity(granted.len());
+        for (lease, execution) in granted {
+            let persistent_state = if self.state_is_fetched(&execution) {
+                None
+            } else {
+                Some(stored.persistent_state(&execution)?)
+            };
+            let checkpoint = stored.checkpoints.get(&grants::checkpoint_source(&execution));
+            let checkpoint = checkpoint.map(decode_checkpoint).transpose()?;
+            let definition = self
+                .definitions
+                .get(&revision_of(&execution))
+                .cloned()
+                .ok_or_else(|| StoreError::corrupt("plan_revisions", "the revision does not exist"))?;
+            let sealed = self
+                .configs
+                .get_mut(&config_of(&execution))
+                .ok_or_else(|| StoreError::corrupt("configs", "the config does not exist"))?;
+            grants.push(Grant {
+                lease,
+                lease_token: lease.seal(sealer)?,
+                kind: execution.kind,
+                definition_hash: definition.hash,
+                definition_json: definition.json,
+                config: open_config(&execution, sealed, master_keys)?,
+                persistent_state,
+                checkpoint,
+                scheduled_at: execution.scheduled_at,
+                started_at: execution.started_at.unwrap_or(execution.scheduled_at),
+                ran_ms: execution.ran_ms,
+                cancel_requested: execution.cancel_requested_at.is_some(),
+                persists: execution.persists,
+                plan_key: execution.plan_key,
+                plan_revision: execution.plan_revision,
+                integration_key: execution.integration_key,
+                traceparent: execution.traceparent,
+            });
+        }
+        Ok(grants)
+    }
+
+    /// Returns what has to be read. Empty and oversized state is left out.
+    fn wanted<'a>(&self, granted: &'a [(LeaseToken, LockedExecution)]) -> WantedState<'a> {
+        let size = |execution: &LockedExecution| self.sizes.get(&execution.key).copied().unwrap_or_default();
+        let all = || granted.iter().map(|(_, execution)| execution);
+        let inline = || all().filter(|execution| !self.state_is_fetched(execution));
+        WantedState {
+            contexts: inline().filter(|execution| size(execution).context > 0).collect(),
+            cursors: inline().filter(|execution| size(execution).cursors > 0).collect(),
+            checkpoints: all().filter(|execution| size(execution).checkpoint > 0).collect(),
+        }
+    }
+}
+
+fn revision_of(execution: &LockedExecution) -> (Uuid, Uuid, i32) {
+    (execution.key.tenant_id, execution.plan_id, execution.plan_revision)
+}
+
+fn config_of(execution: &LockedExecution) -> (Uuid, Uuid) {
+    (execution.key.tenant_id, execution.config_id)
+}
+
+fn decode_checkpoint(saved: &SavedCheckpoint) -> Result<GrantedCheckpoint, StoreError> {
+    Ok(GrantedCheckpoint {
+        seq: saved.seq,
+        resume_state: saved.resume_state.clone(),
+        finished_steps: saved.finished_steps.clone(),
+        progress: ExecutionProgress::decode(&saved.progress)?,
+    })
+}
+
+/// Opens a config: unseals its secrets and puts each in its place.
+fn open_config(
+    execution: &LockedExecution,
+    config: &SealedConfig,
+    master_keys: &MasterKeys,
+) -> Result<GrantedConfig, FleetError> {
+    let (mut values, mut transport) = (config.values.clone(), config.transport.clone());
+    let mut secret_pointers = Vec::new();
+    // A config without secrets does not need the tenant's key, so the key is not unwrapped for it.
+    if config.secrets.is_some() || config.transport_secrets.is_some() {
+        let wrapped = WrappedKey { key_id: config.data_key_id.clone(), sealed: config.data_key.clone() };
+        let key = master_keys.data_key(config.tenant_id, &wrapped)?;
+        let place = (config.tenant_id, config.id);
+        let secrets = SecretValues::open(&key, place, ConfigPart::Values, config.secrets.as_deref())?;
+        secret_pointers.extend(secrets.pointers().map(str::to_owned));
+        secrets.put_back(&mut values);
+        SecretValues::open(&key, place, ConfigPart::Transport, config.transport_secrets.as_deref())?
+            .put_back(&mut transport);
+    }
+    let transport =
+        serde_json::from_value(transport).map_err(|error| StoreError::corrupt("configs.transport", error))?;
+    Ok(GrantedConfig {
+        id: config.id,
+        key: execution.config_key.clone(),
+        values_json: values.to_string().into_bytes(),
+        secret_pointers,
+        transport,
+    })
+}
+
+/// The executions whose state is to be read, by the kind of state.
+#[derive(Default)]
+struct WantedState<'a> {
+    contexts: Vec<&'a LockedExecution>,
+    cursors: Vec<&'a LockedExecution>,
+    checkpoints: Vec<&'a LockedExecution>,
+}
+
+/// Contexts, cursors and checkpoints as they are stored.
+struct StoredState {
+    contexts: HashMap<ScheduleKey, ContextFields>,
+    cursors: HashMap<ScheduleKey, CursorValues>,
+    checkpoints: HashMap<ExecutionKey, SavedCheckpoint>,
+}
+
+impl StoredState {
+    async fn read(tx: &Tx, wanted: WantedState<'_>) -> Result<Self, StoreError> {
+        let mut checkpoints: Vec<ExecutionKey> =
+            wanted.checkpoints.iter().map(|execution| grants::checkpoint_source(execution)).collect();
+        checkpoints.sort_unstable();
+        checkpoints.dedup();
+        Ok(Self {
+            contexts: grants::contexts(tx, &schedules_of(&wanted.contexts)).await?,
+            cursors: cursors::read(tx, &schedules_of(&wanted.cursors)).await?,
+            checkpoints: grants::checkpoints(tx, &checkpoints).await?,
+        })
+    }
+
+    fn persistent_state(&self, execution: &LockedExecution) -> Result<PersistentState, StoreError> {
+        let schedule = execution.schedule_key();
+        let stored = self.contexts.get(&schedule).cloned().unwrap_or_default();
+        let own = self
+            .checkpoints
+            .get(&grants::checkpoint_source(execution))
+            .and_then(|checkpoint| checkpoint.own_context.as_deref());
+        let context = overlay(stored, execution.context_override.as_deref(), own)?;
+        Ok(PersistentState { context, cursors: self.cursors.get(&schedule).cloned().unwrap_or_default() })
+    }
+}
+
+/// Returns the distinct schedules of some executions.
+fn schedules_of(executions: &[&LockedExecution]) -> Vec<ScheduleKey> {
+    let mut keys: Vec<ScheduleKey> = executions.iter().map(|execution| execution.schedule_key()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys
+}
+
+/// Reads context and cursors of a locked execution, whatever their size.
+pub(in crate::commands::fleet) async fn read_persistent_state(
+    tx: &Tx,
+    execution: &LockedExecution,
+) -> Result<PersistentState, StoreError> {
+    let wanted =
+        WantedState { contexts: vec![execution], cursors: vec![execution], checkpoints: vec![execution] };
+    StoredState::read(tx, wanted).await?.persistent_state(execution)
+}
+
+/// Lays the override of the trigger over the persistent context, and the execution's own writes over
+/// both.
+fn overlay(
+    mut context: ContextFields,
+    given: Option<&[u8]>,
+    own: Option<&[u8]>,
+) -> Result<ContextFields, StoreError> {
+    if let Some(given) = given {
+        // Raw text, because parsing would change the digits of large numbers.
+        let given: BTreeMap<String, &RawValue> =
+            serde_json::from_slice(given).map_err(|error| StoreError::corrupt("context override", error))?;
+        context.extend(given.into_iter().map(|(name, value)| (name, value.get().as_bytes().to_vec())));
+    }
+    if let Some(own) = own {
+        let own: OwnContext =
+            serde_json::from_slice(own).map_err(|error| StoreError::corrupt("own context", error))?;
+        for (name, json) in own {
+            match json {
+                Some(json) => drop(context.insert(name, json.into_bytes())),
+                None => drop(context.remove(&name)),
+            }
+        }
+    }
+    Ok(context)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ContextFields, overlay};
+
+    fn fields(pairs: &[(&str, &str)]) -> ContextFields {
+        pairs.iter().map(|(name, json)| ((*name).to_owned(), json.as_bytes().to_vec())).collect()
+    }
+
+    #[test]
+    fn own_writes_override_the_trigger_which_overrides_the_context() {
+        let stored = fields(&[("a", "1"), ("b", "2"), ("c", "3")]);
+        let given = br#"{"b": 12345678901234567890123, "d": "x"}"#;
+        let own = br#"{"d": "[4]", "c": null}"#;
+        let context = overlay(stored, Some(given), Some(own)).unwrap();
+        assert_eq!(context, fields(&[("a", "1"), ("b", "12345678901234567890123"), ("d", "[4]")]));
+    }
+
+    #[test]
+    fn override_that_is_no_object_is_a_corrupt_row() {
+        assert!(overlay(ContextFields::new(), Some(b"[]"), None).is_err());
+    }
+}

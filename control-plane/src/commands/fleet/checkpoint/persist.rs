@@ -1,0 +1,111 @@
+//! Writes accepted checkpoints, with the context fields and cursors that they change.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, Utc};
+
+use super::cursors;
+use super::update::CheckpointUpdate;
+use crate::store::db::Tx;
+use crate::store::error::StoreError;
+use crate::store::executions::locked::LockedExecution;
+use crate::store::fleet::checkpoints::{self, ContextWrite, NewCheckpoint};
+use crate::store::fleet::grants;
+use crate::store::keys::ExecutionKey;
+
+/// The context writes of one execution: field name to JSON text, or null for a removed field.
+pub(in crate::commands::fleet) type OwnContext = BTreeMap<String, Option<String>>;
+
+/// Writes checkpoints, and the context and cursors that they change.
+///
+/// The executions are locked and the seqs are new. The caller changes the executions' own rows.
+pub(in crate::commands::fleet) async fn save_checkpoints(
+    tx: &Tx,
+    now: DateTime<Utc>,
+    accepted: &[(&LockedExecution, &CheckpointUpdate)],
+) -> Result<(), StoreError> {
+    let own = own_contexts(tx, accepted).await?;
+    let rows: Vec<NewCheckpoint> = accepted
+        .iter()
+        .map(|(execution, update)| NewCheckpoint {
+            key: execution.key,
+            seq: update.seq,
+            fence: execution.fence,
+            resume_state: update.resume_state.clone(),
+            finished_steps: update.finished_steps.clone(),
+            own_context: own.get(&execution.key).cloned(),
+            progress: update.progress.encode(),
+        })
+        .collect();
+    checkpoints::save(tx, now, &rows).await?;
+    save_persistent_state(tx, now, accepted).await
+}
+
+/// Writes what outlives the executions, without their checkpoints: context and cursors.
+pub(in crate::commands::fleet) async fn save_persistent_state(
+    tx: &Tx,
+    now: DateTime<Utc>,
+    accepted: &[(&LockedExecution, &CheckpointUpdate)],
+) -> Result<(), StoreError> {
+    write_context(tx, now, accepted).await?;
+    cursors::write(tx, now, accepted).await
+}
+
+async fn write_context(
+    tx: &Tx,
+    now: DateTime<Utc>,
+    accepted: &[(&LockedExecution, &CheckpointUpdate)],
+) -> Result<(), StoreError> {
+    let writes: Vec<ContextWrite> = accepted
+        .iter()
+        .filter(|(execution, _)| execution.persists)
+        .flat_map(|(execution, update)| {
+            update.context_changes.iter().map(|change| ContextWrite {
+                key: execution.key,
+                plan_id: execution.plan_id,
+                config_id: execution.config_id,
+                name: change.name.clone(),
+                value: change.json.clone(),
+            })
+        })
+        .collect();
+    checkpoints::write_context(tx, now, &writes).await
+}
+
+/// Returns all context writes of those executions that keep them beside their checkpoint, merged with
+/// what was stored before.
+///
+/// Two kinds of executions do. One that saves nothing has no other place for its writes. One with an
+/// override would read the override again after its next grant, and so cover its own later writes.
+async fn own_contexts(
+    tx: &Tx,
+    accepted: &[(&LockedExecution, &CheckpointUpdate)],
+) -> Result<HashMap<ExecutionKey, Vec<u8>>, StoreError> {
+    let keeping: Vec<&(&LockedExecution, &CheckpointUpdate)> = accepted
+        .iter()
+        .filter(|(execution, update)| {
+            (!execution.persists || execution.context_override.is_some())
+                && !update.context_changes.is_empty()
+        })
+        .collect();
+    let keys: Vec<ExecutionKey> =
+        keeping.iter().map(|(execution, _)| grants::checkpoint_source(execution)).collect();
+    let mut stored: HashMap<ExecutionKey, Vec<u8>> =
+        checkpoints::own_contexts(tx, &keys).await?.into_iter().collect();
+    let mut merged = HashMap::new();
+    for (execution, update) in keeping {
+        let mut own: OwnContext = match stored.remove(&grants::checkpoint_source(execution)) {
+            Some(stored) => {
+                serde_json::from_slice(&stored).map_err(|error| StoreError::corrupt("checkpoints", error))?
+            }
+            None => OwnContext::new(),
+        };
+        for change in &update.context_changes {
+            let json = change.json.as_ref().map(|json| String::from_utf8_lossy(json).into_owned());
+            own.insert(change.name.clone(), json);
+        }
+        let bytes = serde_json::to_vec(&own).map_err(|error| StoreError::corrupt("own context", error))?;
+        merged.insert(execution.key, bytes);
+    }
+    Ok(merged)
+}

@@ -1,0 +1,148 @@
+//! The contents of a checkpoint as its executor sends it, and the checks of its bounds.
+
+use orchid_common::limits::{CONTEXT_FIELD_MAX_BYTES, FINISHED_STEPS_MAX_BYTES, RESUME_STATE_MAX_BYTES};
+use orchid_domain::cursor;
+use orchid_domain::execution::ExecutionEvent;
+use serde_json::value::RawValue;
+
+use crate::commands::executions::progress::ExecutionProgress;
+use crate::store::executions::locked::LockedExecution;
+use crate::store::fleet::cursors::CursorKey;
+
+/// A context field that changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContextChange {
+    /// Name of the field.
+    pub name: String,
+    /// New value as JSON text; none removes the field.
+    pub json: Option<Vec<u8>>,
+}
+
+/// A cursor that changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CursorChange {
+    /// The cursor.
+    pub key: CursorKey,
+    /// New value as JSON text.
+    pub json: Vec<u8>,
+}
+
+/// The progress of one lease, as far as Kafka acknowledged it.
+#[derive(Clone, Debug, Default)]
+pub struct CheckpointUpdate {
+    /// Number of the checkpoint, higher than any before of the execution.
+    pub seq: i64,
+    /// Resume state, opaque to the server.
+    pub resume_state: Vec<u8>,
+    /// Values of finished steps, opaque to the server; none when unchanged.
+    pub finished_steps: Option<Vec<u8>>,
+    /// Context fields that changed since the last checkpoint.
+    pub context_changes: Vec<ContextChange>,
+    /// Cursors that changed since the last checkpoint.
+    pub cursor_changes: Vec<CursorChange>,
+    /// Progress of the execution over all its attempts.
+    pub progress: ExecutionProgress,
+    /// Running time of the attempt, in milliseconds.
+    pub attempt_ms: i64,
+    /// Whether an upstream works for the execution, which a cancel has to tell; none when unchanged.
+    pub needs_upstream_cancel: Option<bool>,
+}
+
+impl CheckpointUpdate {
+    /// Returns the event of accepting this checkpoint.
+    pub(in crate::commands::fleet) fn acceptance(&self, execution: &LockedExecution) -> ExecutionEvent {
+        let needs_upstream_cancel = self.needs_upstream_cancel.unwrap_or(execution.needs_upstream_cancel);
+        ExecutionEvent::CheckpointAccepted { needs_upstream_cancel }
+    }
+
+    /// Rejects what is larger than the protocol allows, and text that is not JSON.
+    pub(in crate::commands::fleet) fn check(&self) -> Result<(), String> {
+        let resume_state = self.resume_state.len();
+        if resume_state > RESUME_STATE_MAX_BYTES {
+            return Err(format!(
+                "CHECKPOINT_TOO_LARGE: resume_state has {resume_state} bytes, at most {RESUME_STATE_MAX_BYTES}"
+            ));
+        }
+        let finished = self.finished_steps.as_ref().map_or(0, Vec::len);
+        if finished > FINISHED_STEPS_MAX_BYTES {
+            return Err(format!(
+                "CHECKPOINT_TOO_LARGE: finished_steps has {finished} bytes, at most {FINISHED_STEPS_MAX_BYTES}"
+            ));
+        }
+        self.context_changes.iter().try_for_each(ContextChange::check)?;
+        self.cursor_changes.iter().try_for_each(CursorChange::check)
+    }
+}
+
+impl ContextChange {
+    fn check(&self) -> Result<(), String> {
+        let Self { name, json } = self;
+        let Some(json) = json else { return Ok(()) };
+        if json.len() > CONTEXT_FIELD_MAX_BYTES {
+            return Err(format!(
+                "CONTEXT_TOO_LARGE: field {name:?} has {} bytes, at most {CONTEXT_FIELD_MAX_BYTES}",
+                json.len()
+            ));
+        }
+        if is_json(json) { Ok(()) } else { Err(format!("field {name:?} is not JSON")) }
+    }
+}
+
+impl CursorChange {
+    fn check(&self) -> Result<(), String> {
+        let CursorKey { kind: _, step, item } = &self.key;
+        cursor::check(step, item.as_bytes(), &self.json).map_err(|excess| excess.to_string())?;
+        // Postgres refuses NUL in text. Items may hold it, because their column is bytes.
+        if step.contains('\0') {
+            return Err(format!("cursor of step {step:?}: a step id cannot contain NUL"));
+        }
+        if is_json(&self.json) { Ok(()) } else { Err(format!("cursor of step {step:?} is not JSON")) }
+    }
+}
+
+/// Checks the syntax alone: a parsed number would lose digits, and nothing here needs the value.
+fn is_json(text: &[u8]) -> bool {
+    serde_json::from_slice::<&RawValue>(text).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use orchid_common::limits::{CURSOR_KEY_MAX_BYTES, CURSOR_MAX_BYTES};
+    use orchid_domain::cursor::CursorKind;
+
+    use super::{
+        CONTEXT_FIELD_MAX_BYTES, CheckpointUpdate, ContextChange, CursorChange, CursorKey,
+        RESUME_STATE_MAX_BYTES,
+    };
+
+    #[test]
+    fn checkpoint_too_large_or_not_json_is_refused_by_name() {
+        let field = |json: &[u8]| CheckpointUpdate {
+            context_changes: vec![ContextChange { name: "since".to_owned(), json: Some(json.to_vec()) }],
+            ..CheckpointUpdate::default()
+        };
+        let large = CheckpointUpdate {
+            resume_state: vec![b' '; RESUME_STATE_MAX_BYTES + 1],
+            ..CheckpointUpdate::default()
+        };
+        assert!(large.check().unwrap_err().starts_with("CHECKPOINT_TOO_LARGE"));
+        assert!(field(&vec![b'1'; CONTEXT_FIELD_MAX_BYTES + 1]).check().unwrap_err().contains("\"since\""));
+        assert_eq!(field(b"{").check().unwrap_err(), "field \"since\" is not JSON");
+        assert_eq!(field(b"12345678901234567890123").check(), Ok(()));
+    }
+
+    #[test]
+    fn cursor_too_large_or_not_json_is_refused_by_its_step() {
+        let check = |step: &str, item: &str, json: &[u8]| {
+            let key = CursorKey { kind: CursorKind::Cursor, step: step.to_owned(), item: item.to_owned() };
+            CursorChange { key, json: json.to_vec() }.check()
+        };
+        assert_eq!(check("orders", "a\0b", br#""2026-01-01""#), Ok(()));
+        let long = check("orders", &"i".repeat(CURSOR_KEY_MAX_BYTES), b"1").unwrap_err();
+        assert!(long.starts_with("CURSOR_TOO_LARGE") && long.contains("\"orders\""), "{long}");
+        let large = check("orders", "", &vec![b'1'; CURSOR_MAX_BYTES + 1]).unwrap_err();
+        assert!(large.starts_with("CURSOR_TOO_LARGE"), "{large}");
+        assert_eq!(check("orders", "", b"{").unwrap_err(), "cursor of step \"orders\" is not JSON");
+        assert!(check("or\0ders", "", b"1").is_err());
+    }
+}

@@ -1,0 +1,97 @@
+//! The status of each lease in a batch call.
+
+use orchid_domain::lease::{ClaimVerdict, LeaseRefusal};
+use uuid::Uuid;
+
+use super::lease_token::LeaseToken;
+use crate::keys::TokenSealer;
+
+/// The status of one lease in a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LeaseStatus {
+    /// The call did its work, or the same call had done it before.
+    Ok,
+    /// The session does not hold the lease, or the execution does not allow the call.
+    Refused(LeaseRefusal),
+    /// The lease token does not open.
+    BadToken,
+    /// The item is invalid. Sending it again cannot help.
+    Invalid(String),
+}
+
+impl From<ClaimVerdict> for LeaseStatus {
+    fn from(verdict: ClaimVerdict) -> Self {
+        match verdict {
+            ClaimVerdict::Held | ClaimVerdict::Repeated => Self::Ok,
+            ClaimVerdict::Refused(refusal) => Self::Refused(refusal),
+        }
+    }
+}
+
+/// The result for one item of a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseResult {
+    /// The lease; none when its token does not open.
+    pub lease_id: Option<Uuid>,
+    /// The status.
+    pub status: LeaseStatus,
+}
+
+/// An item whose lease token opened.
+pub(super) struct OpenedItem<T> {
+    /// Index of the item in the call.
+    pub(super) index: usize,
+    /// Contents of the lease token.
+    pub(super) token: LeaseToken,
+    /// The item without its token.
+    pub(super) item: T,
+}
+
+/// The results of a call, in the order of its items.
+pub(super) struct LeaseResults(Vec<LeaseResult>);
+
+impl LeaseResults {
+    /// Opens the token of each item. Items whose token does not open, and items that `check` rejects,
+    /// have their result already and are not returned.
+    pub(super) fn open<T>(
+        sealer: &TokenSealer,
+        session_id: Uuid,
+        items: Vec<(Vec<u8>, T)>,
+        check: impl Fn(&T) -> Result<(), String>,
+    ) -> (Self, Vec<OpenedItem<T>>) {
+        let mut results = Vec::with_capacity(items.len());
+        let mut opened = Vec::with_capacity(items.len());
+        for (index, (token, item)) in items.into_iter().enumerate() {
+            let Ok(token) = LeaseToken::open(sealer, &token, session_id) else {
+                results.push(LeaseResult { lease_id: None, status: LeaseStatus::BadToken });
+                continue;
+            };
+            let lease_id = Some(token.lease_id);
+            match check(&item) {
+                // The group's transaction overwrites this. It stays when the tenant is gone, because
+                // then the item belongs to no group.
+                Ok(()) => {
+                    let status = LeaseStatus::Refused(LeaseRefusal::LeaseLost);
+                    results.push(LeaseResult { lease_id, status });
+                    opened.push(OpenedItem { index, token, item });
+                }
+                Err(why) => results.push(LeaseResult { lease_id, status: LeaseStatus::Invalid(why) }),
+            }
+        }
+        (Self(results), opened)
+    }
+
+    /// Records the statuses of a group.
+    pub(super) fn record(&mut self, statuses: impl IntoIterator<Item = (usize, LeaseStatus)>) {
+        for (index, status) in statuses {
+            if let Some(result) = self.0.get_mut(index) {
+                result.status = status;
+            }
+        }
+    }
+
+    /// Returns all results.
+    pub(super) fn into_vec(self) -> Vec<LeaseResult> {
+        self.0
+    }
+}
