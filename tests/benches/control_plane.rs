@@ -17,7 +17,7 @@ pub(crate) const STREAM: &str = "bench:{default:0}:jobs";
 const TTL_MS: i64 = 30_000;
 
 #[derive(Default)]
-struct State {
+struct GrantingState {
     registered: bool,
     ready: Vec<wire::LeaseGrant>,
     completes: Vec<wire::CompleteItem>,
@@ -28,13 +28,13 @@ struct State {
 /// A running one; ends when dropped.
 pub(crate) struct ControlPlane {
     pub(crate) address: SocketAddr,
-    service: Service,
+    service: GrantingService,
     _server: JoinSet<()>,
 }
 
 #[derive(Clone)]
-struct Service {
-    state: Arc<Mutex<State>>,
+struct GrantingService {
+    state: Arc<Mutex<GrantingState>>,
     changed: Arc<Notify>,
     max_body_bytes: i64,
 }
@@ -44,7 +44,7 @@ impl ControlPlane {
     pub(crate) async fn start(max_body_bytes: u64) -> ControlPlane {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let service = Service {
+        let service = GrantingService {
             state: Arc::default(),
             changed: Arc::default(),
             max_body_bytes: i64::try_from(max_body_bytes).expect("a size"),
@@ -81,7 +81,7 @@ impl ControlPlane {
         .await
     }
 
-    async fn until<T>(&self, mut ask: impl FnMut(&mut State) -> Option<T>) -> T {
+    async fn until<T>(&self, mut ask: impl FnMut(&mut GrantingState) -> Option<T>) -> T {
         loop {
             let changed = self.service.changed.notified();
             if let Some(answer) = ask(&mut self.service.lock()) {
@@ -92,12 +92,12 @@ impl ControlPlane {
     }
 }
 
-impl Service {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl GrantingService {
+    fn lock(&self) -> MutexGuard<'_, GrantingState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn change(&self, change: impl FnOnce(&mut State)) {
+    fn change(&self, change: impl FnOnce(&mut GrantingState)) {
         change(&mut self.lock());
         self.changed.notify_waiters();
     }
@@ -113,7 +113,7 @@ fn ok(checkpoint: Option<&wire::CheckpointItem>) -> wire::ItemResult {
 }
 
 #[tonic::async_trait]
-impl ExecutorService for Service {
+impl ExecutorService for GrantingService {
     async fn register(
         &self,
         _: Request<wire::RegisterRequest>,

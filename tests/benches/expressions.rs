@@ -7,8 +7,8 @@ use orchid_plan::{Definition, EvalEnv, PathSelection, Scope, ScopeName, ServerLi
 use serde_json::json;
 
 use crate::{
-    Size,
-    report::{Section, median, micros},
+    BenchSize,
+    report::{ReportSection, median, micros},
 };
 
 const BODY_BYTES: usize = 1 << 20;
@@ -74,14 +74,14 @@ fn time(turns: u32, mut turn: impl FnMut()) -> f64 {
     micros(began.elapsed()) / f64::from(turns)
 }
 
-pub(crate) fn measure(size: Size) -> Section {
+pub(crate) fn measure(size: BenchSize) -> ReportSection {
     let rounds = size.of(7, 21);
     let body = body();
     let whole = Value::parse(&body).expect("JSON");
     let response = Value::object([("status_code", Value::from(200_u64)), ("body", whole)]);
     let scope = Scope::new().with(ScopeName::Response, response);
     let env = EvalEnv::new(DateTime::from_timestamp(1_760_000_000, 0).expect("a time"), 7);
-    let mut section = Section::new(
+    let mut section = ReportSection::new(
         "One more expression or template",
         format!(
             "On a body of {} KiB, beside parsing that body once, in one thread; {rounds} rounds in turn, medians. Goal: under 1 % each. What \

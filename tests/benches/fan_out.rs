@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::{
-    SHARE, Size, machine,
-    report::{Section, median, micros, spread},
-    stand::Stand,
+    BenchSize, SHARE,
+    harness::BenchHarness,
+    machine,
+    report::{ReportSection, median, micros, spread},
 };
 
 const DELAY: Duration = Duration::from_millis(20);
@@ -27,7 +28,7 @@ pub(crate) fn plan(child: &str, items: u64, concurrency: u64) -> Value {
     })
 }
 
-struct Taken {
+struct FanOutMeasurement {
     wall: Duration,
     /// What the requests took at the upstream, divided by how many may be on their way.
     ideal: Duration,
@@ -36,26 +37,26 @@ struct Taken {
 
 /// Runs of so many items, one after the other.
 #[expect(clippy::cast_precision_loss, reason = "counts of requests")]
-async fn take(stand: &Stand, items: u64, runs: u32) -> Taken {
+async fn measure_runs(harness: &BenchHarness, items: u64, runs: u32) -> FanOutMeasurement {
     let plan = plan("/children", items, CONCURRENCY.into());
     let (mut wall, mut ideal) = (Duration::ZERO, Duration::ZERO);
-    let before = machine::cpu_time(stand.executor());
+    let before = machine::cpu_time(harness.executor());
     for _ in 0..runs {
-        stand.upstream.reset();
-        stand.run(&plan, 1).await;
-        let seen = stand.upstream.seen();
+        harness.upstream.reset();
+        harness.run(&plan, 1).await;
+        let seen = harness.upstream.seen();
         assert_eq!(seen.requests, items);
         wall += seen.span;
         ideal += seen.busy / CONCURRENCY;
     }
-    let cpu = machine::cpu_time(stand.executor()) - before;
-    Taken { wall, ideal, cpu_us: micros(cpu) / (items as f64 * f64::from(runs)) }
+    let cpu = machine::cpu_time(harness.executor()) - before;
+    FanOutMeasurement { wall, ideal, cpu_us: micros(cpu) / (items as f64 * f64::from(runs)) }
 }
 
-pub(crate) async fn measure(size: Size) -> Section {
+pub(crate) async fn measure(size: BenchSize) -> ReportSection {
     let many = size.of(2_000, 10_000) / SHARE;
     let rounds = 5;
-    let mut section = Section::new(
+    let mut section = ReportSection::new(
         "Fan-out",
         format!(
             "One run asks for a list and then for each of its rows, {CONCURRENCY} at a time; the upstream takes {} ms for each (ideal: what it \
@@ -65,17 +66,17 @@ pub(crate) async fn measure(size: Size) -> Section {
         ),
         &["rows a run", "runs", "time by ideal", "CPU µs a row"],
     );
-    let stand = Stand::start(DELAY, 16 << 20).await;
-    if let Err(why) = stand.probe(&plan("/children", 100, CONCURRENCY.into()), 100).await {
+    let harness = BenchHarness::start(DELAY, 16 << 20).await;
+    if let Err(why) = harness.probe(&plan("/children", 100, CONCURRENCY.into()), 100).await {
         section.row(["–".to_owned(), "–".to_owned(), format!("not measured: {why}"), "–".to_owned()]);
-        stand.stop().await;
+        harness.stop().await;
         return section;
     }
     let loads = [(100, u32::try_from(many.div_ceil(100)).expect("a number")), (many, 1)];
-    let mut taken: [Vec<Taken>; 2] = [Vec::new(), Vec::new()];
+    let mut taken: [Vec<FanOutMeasurement>; 2] = [Vec::new(), Vec::new()];
     for _ in 0..rounds {
         for ((items, runs), into) in loads.into_iter().zip(&mut taken) {
-            into.push(take(&stand, items, runs).await);
+            into.push(measure_runs(&harness, items, runs).await);
         }
     }
     for ((items, runs), taken) in loads.into_iter().zip(&taken) {
@@ -89,6 +90,6 @@ pub(crate) async fn measure(size: Size) -> Section {
             spread(&cpu, 1),
         ]);
     }
-    stand.stop().await;
+    harness.stop().await;
     section
 }

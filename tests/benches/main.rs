@@ -15,27 +15,27 @@
     reason = "a measurement that cannot be taken ends the run, and says why"
 )]
 
+mod baseline;
 mod control_plane;
 mod expressions;
 mod fan_out;
-mod hand;
+mod harness;
 mod machine;
 mod memory;
 mod pages;
 mod report;
-mod stand;
 mod upstream;
 
 use std::path::PathBuf;
 
-use report::Report;
+use report::BenchReport;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Size {
+enum BenchSize {
     Short,
     Full,
 }
@@ -43,18 +43,18 @@ enum Size {
 /// A debug build is only run to see that all of this works: it measures nothing, and so does a twentieth.
 const SHARE: u64 = if cfg!(debug_assertions) { 20 } else { 1 };
 
-impl Size {
+impl BenchSize {
     /// One of two numbers.
     fn of<T>(self, short: T, full: T) -> T {
         match self {
-            Size::Short => short,
-            Size::Full => full,
+            BenchSize::Short => short,
+            BenchSize::Full => full,
         }
     }
 }
 
 struct Arguments {
-    size: Size,
+    size: BenchSize,
     docs: Option<PathBuf>,
     words: Vec<String>,
 }
@@ -66,10 +66,10 @@ impl Arguments {
 }
 
 fn arguments(mut typed: impl Iterator<Item = String>) -> Arguments {
-    let mut arguments = Arguments { size: Size::Short, docs: None, words: Vec::new() };
+    let mut arguments = Arguments { size: BenchSize::Short, docs: None, words: Vec::new() };
     while let Some(one) = typed.next() {
         match one.as_str() {
-            "--full" => arguments.size = Size::Full,
+            "--full" => arguments.size = BenchSize::Full,
             "--docs" => arguments.docs = Some(typed.next().expect("--docs names a file").into()),
             flag if flag.starts_with('-') => panic!("no such flag: {flag}"),
             word => arguments.words.push(word.to_owned()),
@@ -80,8 +80,8 @@ fn arguments(mut typed: impl Iterator<Item = String>) -> Arguments {
 
 fn main() {
     let mut typed = std::env::args().skip(1).peekable();
-    if typed.peek().is_some_and(|first| first == hand::ROLE) {
-        return hand::play(typed.skip(1));
+    if typed.peek().is_some_and(|first| first == baseline::ROLE) {
+        return baseline::play(typed.skip(1));
     }
     let arguments = arguments(typed);
     // Threads that start later stay there, too.
@@ -98,9 +98,9 @@ fn main() {
     }
 }
 
-async fn measure(arguments: &Arguments) -> Report {
+async fn measure(arguments: &Arguments) -> BenchReport {
     let size = arguments.size;
-    let mut report = Report::begin(size);
+    let mut report = BenchReport::begin(size);
     if arguments.wants("expressions") {
         report.section(expressions::measure(size));
     }

@@ -5,9 +5,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::{
-    SHARE, Size, fan_out, machine,
-    report::{Section, median, mib},
-    stand::Stand,
+    BenchSize, SHARE, fan_out,
+    harness::BenchHarness,
+    machine,
+    report::{ReportSection, median, mib},
 };
 
 const PAGE_BYTES: usize = 10 << 20;
@@ -36,9 +37,9 @@ fn stream_plan(bytes: u64) -> Value {
     })
 }
 
-pub(crate) async fn measure(size: Size) -> Section {
+pub(crate) async fn measure(size: BenchSize) -> ReportSection {
     let stream_bytes = size.of(256 * MIB, 5 * GIB) / SHARE;
-    let mut section = Section::new(
+    let mut section = ReportSection::new(
         "Memory",
         "Resident memory of the executor's process, program text included; peaks by the kernel's high-water mark, each in a new process.",
         &["what", "measured", "goal"],
@@ -50,69 +51,69 @@ pub(crate) async fn measure(size: Size) -> Section {
     section
 }
 
-async fn idle(section: &mut Section) {
-    let stand = Stand::start(Duration::ZERO, 16 * MIB).await;
+async fn idle(section: &mut ReportSection) {
+    let harness = BenchHarness::start(Duration::ZERO, 16 * MIB).await;
     let mut taken = Vec::new();
     for _ in 0..5 {
         tokio::time::sleep(Duration::from_millis(300)).await;
-        taken.push(mib(machine::resident(stand.executor())));
+        taken.push(mib(machine::resident(harness.executor())));
     }
     section.row(["at rest".to_owned(), format!("{:.1} MiB", median(&taken)), "≤ 40 MiB".to_owned()]);
-    stand.stop().await;
+    harness.stop().await;
 }
 
-async fn page(section: &mut Section) {
+async fn page(section: &mut ReportSection) {
     let mut taken = Vec::new();
     for _ in 0..5 {
-        let stand = Stand::start(Duration::ZERO, 16 * MIB).await;
-        let before = machine::resident(stand.executor());
-        machine::forget_peak(stand.executor());
-        stand.run(&page_plan(), 1).await;
-        taken.push(mib(machine::peak(stand.executor()) - before) / mib(PAGE_BYTES as u64));
-        stand.stop().await;
+        let harness = BenchHarness::start(Duration::ZERO, 16 * MIB).await;
+        let before = machine::resident(harness.executor());
+        machine::forget_peak(harness.executor());
+        harness.run(&page_plan(), 1).await;
+        taken.push(mib(machine::peak(harness.executor()) - before) / mib(PAGE_BYTES as u64));
+        harness.stop().await;
     }
     let what = "one page of 10 MiB, rows as they came, in messages of 2 MiB".to_owned();
     section.row([what, format!("{:.2} × the page", median(&taken)), "≤ 4 ×".to_owned()]);
 }
 
-async fn in_flight(section: &mut Section) {
+async fn in_flight(section: &mut ReportSection) {
     let what = "a row in flight, with its connection".to_owned();
     let goal = "≤ 16 KiB".to_owned();
     let (few, many) = (100_u64, 1000_u64);
     let mut resident = Vec::new();
     for concurrency in [few, many] {
-        let stand = Stand::start(Duration::ZERO, 16 * MIB).await;
-        if let Err(why) = stand.probe(&fan_out::plan("/held", 1, 1), 1).await {
+        let harness = BenchHarness::start(Duration::ZERO, 16 * MIB).await;
+        if let Err(why) = harness.probe(&fan_out::plan("/held", 1, 1), 1).await {
             section.row([what, format!("not measured: {why}"), goal]);
-            return stand.stop().await;
+            return harness.stop().await;
         }
-        stand.upstream.hold(true);
-        stand.offer(&fan_out::plan("/held", many, concurrency), 1).await;
-        stand.until("the rows are in flight", |upstream| upstream.held() == concurrency).await;
-        resident.push(machine::resident(stand.executor()));
-        stand.upstream.hold(false);
-        stand.ended_well(1).await;
-        stand.stop().await;
+        harness.upstream.hold(true);
+        harness.offer(&fan_out::plan("/held", many, concurrency), 1).await;
+        harness.until("the rows are in flight", |upstream| upstream.held() == concurrency).await;
+        resident.push(machine::resident(harness.executor()));
+        harness.upstream.hold(false);
+        harness.ended_well(1).await;
+        harness.stop().await;
     }
     let each = mib(resident[1].saturating_sub(resident[0])) * 1024.0 / 900.0;
     section.row([what, format!("{each:.1} KiB ({many} beside {few})"), goal]);
 }
 
-async fn stream(section: &mut Section, bytes: u64) {
+async fn stream(section: &mut ReportSection, bytes: u64) {
     let what = format!("a stream of {} MiB of JSON lines", bytes / MIB);
     let goal = "flat, ≤ 256 MiB".to_owned();
     let plan = stream_plan(bytes);
-    let stand = Stand::start(Duration::ZERO, bytes + 2 * GIB).await;
-    machine::forget_peak(stand.executor());
-    if let Err(why) = stand.probe(&stream_plan(bytes / 8), 0).await {
+    let harness = BenchHarness::start(Duration::ZERO, bytes + 2 * GIB).await;
+    machine::forget_peak(harness.executor());
+    if let Err(why) = harness.probe(&stream_plan(bytes / 8), 0).await {
         section.row([what, format!("not measured: {why}"), goal]);
-        return stand.stop().await;
+        return harness.stop().await;
     }
-    let small = machine::peak(stand.executor());
-    machine::forget_peak(stand.executor());
-    stand.run(&plan, 1).await;
-    let large = machine::peak(stand.executor());
-    stand.stop().await;
+    let small = machine::peak(harness.executor());
+    machine::forget_peak(harness.executor());
+    harness.run(&plan, 1).await;
+    let large = machine::peak(harness.executor());
+    harness.stop().await;
     let measured = format!("peak {:.0} MiB; an eighth of it {:.0} MiB", mib(large), mib(small));
     section.row([what, measured, goal]);
 }

@@ -4,13 +4,13 @@ use std::{fmt::Write as _, fs, path::Path, process::Command, time::Duration};
 
 use orchid_kit::clock;
 
-use crate::{Size, machine};
+use crate::{BenchSize, machine};
 
 const BEGIN: &str = "<!-- results: `make bench-full` writes what stands between these lines -->";
 const END: &str = "<!-- end of results -->";
 
 /// One table and what must be known about it.
-pub(crate) struct Section {
+pub(crate) struct ReportSection {
     title: &'static str,
     /// What was measured, with payload and settings.
     about: String,
@@ -18,9 +18,13 @@ pub(crate) struct Section {
     rows: Vec<Vec<String>>,
 }
 
-impl Section {
-    pub(crate) fn new(title: &'static str, about: impl Into<String>, columns: &[&'static str]) -> Section {
-        Section { title, about: about.into(), columns: columns.to_vec(), rows: Vec::new() }
+impl ReportSection {
+    pub(crate) fn new(
+        title: &'static str,
+        about: impl Into<String>,
+        columns: &[&'static str],
+    ) -> ReportSection {
+        ReportSection { title, about: about.into(), columns: columns.to_vec(), rows: Vec::new() }
     }
 
     /// Adds a row, and shows it at once.
@@ -41,13 +45,13 @@ impl Section {
 }
 
 /// A whole run.
-pub(crate) struct Report {
+pub(crate) struct BenchReport {
     head: String,
-    sections: Vec<Section>,
+    sections: Vec<ReportSection>,
 }
 
-impl Report {
-    pub(crate) fn begin(size: Size) -> Report {
+impl BenchReport {
+    pub(crate) fn begin(size: BenchSize) -> BenchReport {
         let commit = git(&["rev-parse", "--short=12", "HEAD"]);
         let changed = if git(&["status", "--porcelain", "--untracked-files=no"]).is_empty() {
             ""
@@ -66,10 +70,10 @@ impl Report {
             machine::description(),
             machine::load(),
         );
-        Report { head, sections: Vec::new() }
+        BenchReport { head, sections: Vec::new() }
     }
 
-    pub(crate) fn section(&mut self, section: Section) {
+    pub(crate) fn section(&mut self, section: ReportSection) {
         self.sections.push(section);
     }
 
@@ -87,7 +91,7 @@ impl Report {
         text
     }
 
-    /// Replaces the results that stand in a document.
+    /// Replaces the results that harness in a document.
     pub(crate) fn write_into(&self, file: &Path) {
         let old = fs::read_to_string(file).expect("the document is there");
         let (before, rest) = old.split_once(BEGIN).expect("the document has a place for results");

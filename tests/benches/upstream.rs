@@ -29,7 +29,7 @@ const LARGEST_HEAD: usize = 16 * 1024;
 
 /// What was asked since the last reset.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Seen {
+pub(crate) struct RequestStats {
     /// Requests answered, but for lists.
     pub requests: u64,
     /// From the first of them coming to the last answer going.
@@ -39,32 +39,32 @@ pub(crate) struct Seen {
 }
 
 #[derive(Default)]
-struct Counters {
-    seen: Seen,
+struct RequestCounters {
+    seen: RequestStats,
     first: Option<Instant>,
 }
 
-struct Shared {
+struct UpstreamState {
     delay: Duration,
-    counters: Mutex<Counters>,
+    counters: Mutex<RequestCounters>,
     bodies: Mutex<HashMap<usize, Bytes>>,
     held: AtomicU64,
     gate: watch::Sender<bool>,
 }
 
 /// A running one; ends when dropped.
-pub(crate) struct Upstream {
+pub(crate) struct BenchUpstream {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<UpstreamState>,
     _server: JoinSet<()>,
 }
 
-impl Upstream {
+impl BenchUpstream {
     /// `delay`: how long a child takes.
-    pub(crate) async fn start(delay: Duration) -> Upstream {
+    pub(crate) async fn start(delay: Duration) -> BenchUpstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(UpstreamState {
             delay,
             counters: Mutex::default(),
             bodies: Mutex::default(),
@@ -83,7 +83,7 @@ impl Upstream {
                 while connections.try_join_next().is_some() {}
             }
         });
-        Upstream { address, shared, _server: server }
+        BenchUpstream { address, shared, _server: server }
     }
 
     /// `http://127.0.0.1:…`
@@ -93,11 +93,11 @@ impl Upstream {
 
     /// Counts from now on.
     pub(crate) fn reset(&self) {
-        *self.shared.counters() = Counters::default();
+        *self.shared.counters() = RequestCounters::default();
     }
 
     /// What came since.
-    pub(crate) fn seen(&self) -> Seen {
+    pub(crate) fn seen(&self) -> RequestStats {
         self.shared.counters().seen
     }
 
@@ -112,8 +112,8 @@ impl Upstream {
     }
 }
 
-impl Shared {
-    fn counters(&self) -> std::sync::MutexGuard<'_, Counters> {
+impl UpstreamState {
+    fn counters(&self) -> std::sync::MutexGuard<'_, RequestCounters> {
         self.counters.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -182,7 +182,7 @@ fn target(head: &[u8]) -> (String, HashMap<String, u64>) {
     (path.to_owned(), query)
 }
 
-async fn serve(mut socket: TcpStream, shared: &Shared) -> io::Result<()> {
+async fn serve(mut socket: TcpStream, shared: &UpstreamState) -> io::Result<()> {
     socket.set_nodelay(true)?;
     let mut input: Vec<u8> = Vec::with_capacity(1024);
     loop {
@@ -223,7 +223,7 @@ async fn serve(mut socket: TcpStream, shared: &Shared) -> io::Result<()> {
     }
 }
 
-async fn child(shared: &Shared, path: &str, id: u64) -> String {
+async fn child(shared: &UpstreamState, path: &str, id: u64) -> String {
     if path == "/held" {
         shared.held.fetch_add(1, Relaxed);
         // The sender lives as long as this.

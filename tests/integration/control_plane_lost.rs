@@ -1,14 +1,14 @@
 //! The only control plane dies and comes back while a run is going.
 
 use orchid_tests::eventually::reached;
-use orchid_tests::{Stack, StackOptions, Upstream, eventually};
+use orchid_tests::{FakeUpstream, StackOptions, TestStack, eventually};
 
 use crate::plans;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn running_work_survives_a_control_plane_that_is_killed() {
-    let upstream = Upstream::orders(8, 1, true).await;
-    let mut stack = Stack::start(StackOptions::default()).await;
+async fn execution_survives_a_killed_control_plane() {
+    let upstream = FakeUpstream::orders(8, 1, true).await;
+    let mut stack = TestStack::start(StackOptions::default()).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     tenant.plan("orders", &plans::orders()).await;
@@ -39,10 +39,10 @@ async fn running_work_survives_a_control_plane_that_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn work_goes_on_while_one_of_two_control_planes_is_dead() {
-    let upstream = Upstream::orders(3, 1, false).await;
+async fn execution_continues_with_one_of_two_control_planes() {
+    let upstream = FakeUpstream::orders(3, 1, false).await;
     let options = StackOptions { control_planes: 2, executors: 2, ..StackOptions::default() };
-    let mut stack = Stack::start(options).await;
+    let mut stack = TestStack::start(options).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     tenant.plan("orders", &plans::orders()).await;

@@ -4,14 +4,16 @@ use chrono::{DateTime, SubsecRound as _, TimeDelta, Timelike as _, Utc};
 use orchid_kit::clock::utc_now;
 use orchid_proto::{executor::v1 as fleet, v1};
 use orchid_tests::eventually::{holds, reached};
-use orchid_tests::{Reply, Stack, StackOptions, Tenant, Upstream, client::structure, eventually};
+use orchid_tests::{
+    FakeUpstream, StackOptions, Tenant, TestStack, UpstreamReply, client::structure, eventually,
+};
 use prost_types::{FieldMask, Timestamp};
 use serde_json::json;
 use tonic::Code;
 
 use crate::{
-    by_hand::{self, acquire_one, complete},
     plans,
+    scripted_executor::{self, acquire_one, complete},
 };
 
 fn utc(time: Option<Timestamp>) -> DateTime<Utc> {
@@ -49,10 +51,10 @@ async fn update(tenant: &Tenant, plan: v1::Plan, paths: &[&str]) -> Result<v1::P
 }
 
 async fn fires(placement_groups: u32) {
-    let upstream = Upstream::start(|_| Reply::ok(json!({"ok": true}))).await;
+    let upstream = FakeUpstream::start(|_| UpstreamReply::ok(json!({"ok": true}))).await;
     // Two replicas: no time runs twice.
     let options = StackOptions { control_planes: 2, placement_groups, ..StackOptions::default() };
-    let stack = Stack::start(options).await;
+    let stack = TestStack::start(options).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     let plan = tenant.create_plan(by_cron("ticks", "* * * * * *")).await.expect("a plan");
@@ -78,18 +80,18 @@ async fn fires(placement_groups: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_plan_runs_at_its_times() {
+async fn cron_plan_runs_at_its_times() {
     fires(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_plan_runs_at_its_times_with_eight_groups() {
+async fn cron_plan_runs_at_its_times_with_eight_groups() {
     fires(8).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn times_go_by_the_zone_and_each_config_has_its_offset() {
-    let (_stack, tenant) = by_hand::stack(8, 30_000, &[]).await;
+async fn cron_times_use_the_zone_and_a_stable_config_offset() {
+    let (_stack, tenant) = scripted_executor::stack(8, 30_000, &[]).await;
     tenant.config("other", &json!({"base_url": "http://127.0.0.1:1"})).await;
     // Nepal's clock is 5:45 before UTC, all year.
     let nightly = v1::Plan { timezone: "Asia/Kathmandu".to_owned(), ..by_cron("nightly", "0 5 * * *") };
@@ -118,8 +120,8 @@ async fn times_go_by_the_zone_and_each_config_has_its_offset() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_waiting_and_cron_a_plan_has_the_one_that_was_set_last() {
-    let (stack, tenant) = by_hand::stack(1, 30_000, &[]).await;
+async fn setting_cron_or_wait_replaces_the_other() {
+    let (stack, tenant) = scripted_executor::stack(1, 30_000, &[]).await;
     let waits = v1::Plan { cron: String::new(), wait_seconds: Some(86_400), ..by_cron("p", "") };
     let refused = tenant.create_plan(v1::Plan { cron: "61 * * * *".to_owned(), ..waits.clone() }).await;
     assert_eq!(refused.expect_err("both, and a wrong one").code(), Code::InvalidArgument);
@@ -130,7 +132,7 @@ async fn of_waiting_and_cron_a_plan_has_the_one_that_was_set_last() {
         holds(!schedule.current_execution_id.is_empty(), schedule)
     })
     .await;
-    let executor = stack.fleet().await;
+    let executor = stack.scripted_executor().await;
     let run = acquire_one(&executor, 1).await;
 
     let monthly = v1::Plan { timezone: "Europe/Berlin".to_owned(), ..by_cron("p", "0 5 1 * *") };
@@ -152,8 +154,8 @@ async fn of_waiting_and_cron_a_plan_has_the_one_that_was_set_last() {
 }
 
 async fn behind_a_long_run(overlap: v1::Overlap) -> (DateTime<Utc>, DateTime<Utc>, DateTime<Utc>) {
-    let (stack, tenant) = by_hand::stack(8, 30_000, &[]).await;
-    let executor = stack.fleet().await;
+    let (stack, tenant) = scripted_executor::stack(8, 30_000, &[]).await;
+    let executor = stack.scripted_executor().await;
     let ticks = v1::Plan { overlap: overlap.into(), ..by_cron("ticks", "* * * * * *") };
     tenant.create_plan(ticks).await.expect("a plan");
     let first = acquire_one(&executor, 1).await;
@@ -170,21 +172,21 @@ async fn behind_a_long_run(overlap: v1::Overlap) -> (DateTime<Utc>, DateTime<Utc
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_time_that_comes_while_a_run_is_going_is_dropped() {
+async fn occurrence_during_execution_is_dropped_with_overlap_skip() {
     let (_, ended, next) = behind_a_long_run(v1::Overlap::Skip).await;
     assert!(next > ended, "{next} after {ended}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_time_that_comes_while_a_run_is_going_runs_right_after() {
+async fn occurrence_during_execution_follows_with_overlap_queue() {
     let (began, _, next) = behind_a_long_run(v1::Overlap::Queue).await;
     assert_eq!(next - began, TimeDelta::seconds(1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_missed_is_caught_up_as_the_plan_says() {
-    let upstream = Upstream::start(|_| Reply::ok(json!({"ok": true}))).await;
-    let stack = Stack::start(StackOptions::default()).await;
+async fn missed_occurrences_are_caught_up_by_policy() {
+    let upstream = FakeUpstream::start(|_| UpstreamReply::ok(json!({"ok": true}))).await;
+    let stack = TestStack::start(StackOptions::default()).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     let now = utc_now();

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use orchid_proto::{executor::v1 as fleet, v1};
-use orchid_tests::{Fleet, Stack, Tenant};
+use orchid_tests::{ScriptedExecutor, Tenant, TestStack};
 use serde_json::json;
 
 use crate::{
-    by_hand::{self, acquire_one, checkpoint, complete, end, save},
     plans,
+    scripted_executor::{self, acquire_one, checkpoint, complete, end, save},
 };
 
 const COUNT: &str = "SELECT count(*) FROM cursors";
@@ -54,14 +54,14 @@ fn texts(cursors: &[fleet::Cursor]) -> BTreeMap<(&'static str, &str), &str> {
         .collect()
 }
 
-async fn triggered(tenant: &Tenant, executor: &Fleet, seq: i64) -> fleet::LeaseGrant {
+async fn triggered(tenant: &Tenant, executor: &ScriptedExecutor, seq: i64) -> fleet::LeaseGrant {
     tenant.trigger("single", "main").await;
     acquire_one(executor, seq).await
 }
 
 async fn from_run_to_run(placement_groups: u32) {
-    let (stack, tenant) = by_hand::stack(placement_groups, 30_000, &[]).await;
-    let executor = stack.fleet().await;
+    let (stack, tenant) = scripted_executor::stack(placement_groups, 30_000, &[]).await;
+    let executor = stack.scripted_executor().await;
     let first = triggered(&tenant, &executor, 1).await;
     assert_eq!(first.cursors, []);
     let etag = r#"{"etag":"W/\"1\""}"#;
@@ -107,16 +107,21 @@ async fn from_run_to_run(placement_groups: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cursors_go_from_run_to_run_and_no_late_call_takes_one_back() {
+async fn cursors_persist_and_late_calls_do_not_regress_them() {
     from_run_to_run(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cursors_go_from_run_to_run_with_eight_groups() {
+async fn cursors_persist_with_eight_groups() {
     from_run_to_run(8).await;
 }
 
-async fn overridden(tenant: &Tenant, executor: &Fleet, seq: i64, persist_context: bool) -> fleet::LeaseGrant {
+async fn overridden(
+    tenant: &Tenant,
+    executor: &ScriptedExecutor,
+    seq: i64,
+    persist_context: bool,
+) -> fleet::LeaseGrant {
     let trigger = v1::TriggerPlanRequest {
         key: "single".to_owned(),
         config: "main".to_owned(),
@@ -129,9 +134,9 @@ async fn overridden(tenant: &Tenant, executor: &Fleet, seq: i64, persist_context
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_with_an_override_sees_cursors_and_saves_none_unless_it_shall() {
-    let (stack, tenant) = by_hand::stack(1, 30_000, &[]).await;
-    let executor = stack.fleet().await;
+async fn override_execution_saves_cursors_only_if_asked() {
+    let (stack, tenant) = scripted_executor::stack(1, 30_000, &[]).await;
+    let executor = stack.scripted_executor().await;
     let first = triggered(&tenant, &executor, 1).await;
     ok(&end(&executor, with(&first, 1, vec![cursor("", "1")]), fleet::ExecutionOutcome::Succeeded)
         .await
@@ -151,9 +156,9 @@ async fn a_run_with_an_override_sees_cursors_and_saves_none_unless_it_shall() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_too_large_for_a_grant_is_fetched_apart() {
-    let (stack, tenant) = by_hand::stack(8, 30_000, &[]).await;
-    let executor = stack.fleet().await;
+async fn large_context_is_fetched_separately() {
+    let (stack, tenant) = scripted_executor::stack(8, 30_000, &[]).await;
+    let executor = stack.scripted_executor().await;
     let first = triggered(&tenant, &executor, 1).await;
     let half = format!("\"{}\"", "x".repeat(40_000));
     let context = fleet::ContextChange { name: "since".to_owned(), json: Some(half.clone().into()) };
@@ -172,7 +177,7 @@ async fn what_is_too_large_for_a_grant_is_fetched_apart() {
 }
 
 /// Fills up what the one plan keeps for its one config to this many.
-fn fill(stack: &Stack, count: u32) {
+fn fill(stack: &TestStack, count: u32) {
     stack.database.execute(&format!(
         "INSERT INTO cursors SELECT s.tenant_id, s.plan_id, s.config_id, 'cursor', 'one', convert_to(n::text, 'UTF8'), '1', \
            s.plan_id, now() FROM schedules s, generate_series(1, {count}) AS n"
@@ -180,9 +185,9 @@ fn fill(stack: &Stack, count: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_that_is_too_large_and_one_too_many_are_refused_with_words() {
-    let (stack, tenant) = by_hand::stack(1, 30_000, &[]).await;
-    let executor = stack.fleet().await;
+async fn oversized_and_excess_cursors_are_refused() {
+    let (stack, tenant) = scripted_executor::stack(1, 30_000, &[]).await;
+    let executor = stack.scripted_executor().await;
     let run = triggered(&tenant, &executor, 1).await;
     let large = "1".repeat(65_537);
     refused(&save(&executor, vec![with(&run, 1, vec![cursor("", large)])]).await, "CURSOR_TOO_LARGE");
@@ -214,9 +219,9 @@ async fn one_that_is_too_large_and_one_too_many_are_refused_with_words() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn cursors_go_with_their_plan_and_with_their_config() {
-    let (stack, tenant) = by_hand::stack(1, 30_000, &[]).await;
-    let executor = stack.fleet().await;
+async fn cursors_are_deleted_with_their_plan_or_config() {
+    let (stack, tenant) = scripted_executor::stack(1, 30_000, &[]).await;
+    let executor = stack.scripted_executor().await;
     tenant.config("other", &json!({"base_url": "http://127.0.0.1:1"})).await;
     tenant.plan("second", &plans::single()).await;
     for (number, (plan, config)) in

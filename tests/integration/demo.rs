@@ -3,7 +3,7 @@
 use std::{path::Path, process::Output};
 
 use orchid_kit::servers::free_port;
-use orchid_tests::{Broker, JsonServer, Kafka, stack};
+use orchid_tests::{BrokerKind, JsonServer, Kafka, stack};
 use serde_json::{Value, json};
 
 async fn demo(folder: &Path, arguments: &[&str]) -> Output {
@@ -14,7 +14,7 @@ async fn demo(folder: &Path, arguments: &[&str]) -> Output {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_demo_polls_an_api_of_the_users_own() {
+async fn demo_polls_a_custom_api() {
     let posts: Vec<Value> = (1..=25).map(|id| json!({"id": id, "title": format!("Post {id}")})).collect();
     let server = JsonServer::start(&json!({"posts": posts})).await;
     let folder = stack::run_folder().join("demo");
@@ -34,8 +34,8 @@ async fn the_demo_polls_an_api_of_the_users_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_demo_produces_to_a_broker_of_the_users_own() {
-    let kafka = Kafka::shared(Broker::Apache).await;
+async fn demo_produces_to_a_custom_broker() {
+    let kafka = Kafka::shared(BrokerKind::Apache).await;
     let folder = stack::run_folder().join("demo-with-broker");
     let demo = demo(&folder, &["--kafka", kafka.brokers()]).await;
     let said = String::from_utf8_lossy(&demo.stdout);

@@ -3,18 +3,18 @@
 use std::time::Duration;
 
 use orchid_tests::eventually::holds;
-use orchid_tests::{Reply, Stack, StackOptions, Upstream, eventually};
+use orchid_tests::{FakeUpstream, StackOptions, TestStack, UpstreamReply, eventually};
 use serde_json::json;
 
 use crate::plans;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_wiped_redis_loses_no_job() {
-    let upstream = Upstream::start(|_| {
-        Reply::After(Duration::from_millis(20), Box::new(Reply::ok(json!({"ok": true}))))
+async fn wiped_redis_loses_no_execution() {
+    let upstream = FakeUpstream::start(|_| {
+        UpstreamReply::After(Duration::from_millis(20), Box::new(UpstreamReply::ok(json!({"ok": true}))))
     })
     .await;
-    let stack = Stack::start(StackOptions {
+    let stack = TestStack::start(StackOptions {
         executors: 2,
         own_redis: true,
         executor_settings: vec![("ORCHID_SLOTS", "2".to_owned())],

@@ -6,7 +6,7 @@ use orchid_proto::{
     v1::{self, ExecutionState},
 };
 use orchid_tests::{
-    Stack, StackOptions, Tenant,
+    StackOptions, Tenant, TestStack,
     eventually::{STALL_LIMIT, eventually},
 };
 use prost_types::Timestamp;
@@ -16,10 +16,10 @@ use tonic_types::StatusExt as _;
 
 use crate::plans;
 
-async fn stack_without_executors(control_planes: usize) -> (Stack, Tenant) {
+async fn stack_without_executors(control_planes: usize) -> (TestStack, Tenant) {
     let options =
         StackOptions { control_planes, executors: 0, lease_ttl_ms: 30_000, ..StackOptions::default() };
-    let stack = Stack::start(options).await;
+    let stack = TestStack::start(options).await;
     let tenant = stack.tenant().await;
     tenant.shop("http://127.0.0.1:1").await;
     tenant.plan("single", &plans::single()).await;
@@ -55,7 +55,7 @@ async fn list(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cancel_of_what_nobody_runs_is_at_once_and_the_run_behind_it_gets_its_turn() {
+async fn cancelled_queued_execution_promotes_the_next() {
     let (stack, tenant) = stack_without_executors(2).await;
     let first = tenant.trigger("single", "main").await;
     let second = tenant.trigger("single", "main").await;
@@ -93,10 +93,10 @@ async fn a_cancel_of_what_nobody_runs_is_at_once_and_the_run_behind_it_gets_its_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cancel_of_what_an_executor_runs_is_told_by_its_next_beat() {
+async fn cancel_of_a_running_execution_reaches_the_next_heartbeat() {
     let (stack, tenant) = stack_without_executors(1).await;
     let run = tenant.trigger("single", "main").await;
-    let mut executor = stack.fleet().await;
+    let mut executor = stack.scripted_executor().await;
     let grant = eventually("a lease is granted", async || executor.acquire(1).await.pop().ok_or(())).await;
     let told = executor.beat(1, &[&grant]).await;
     assert_eq!(told.instructions[0].command(), fleet::LeaseCommand::Continue);
@@ -120,7 +120,7 @@ async fn a_cancel_of_what_an_executor_runs_is_told_by_its_next_beat() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_watch_of_a_server_that_stops_says_to_watch_again() {
+async fn watch_ends_as_unavailable_when_the_server_stops() {
     let (stack, tenant) = stack_without_executors(1).await;
     let run = tenant.trigger("single", "main").await;
     let mut watched = watch(&tenant, &run.id).await.expect("a watch");
@@ -132,7 +132,7 @@ async fn a_watch_of_a_server_that_stops_says_to_watch_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_list_can_be_narrowed_by_plan_config_state_and_time() {
+async fn executions_can_be_filtered_by_plan_config_state_time() {
     let (_stack, tenant) = stack_without_executors(1).await;
     tenant.config("other", &serde_json::json!({"base_url": "http://127.0.0.1:1"})).await;
     tenant.plan("second", &plans::single()).await;
@@ -178,7 +178,7 @@ async fn a_list_can_be_narrowed_by_plan_config_state_and_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_wrong_in_a_request_is_named_with_its_field() {
+async fn invalid_request_field_is_named() {
     let (_stack, tenant) = stack_without_executors(1).await;
     let all = v1::ListExecutionsRequest::default;
     let cases = [

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use orchid_kit::servers::ProcessSignal;
 use orchid_tests::eventually::reached;
-use orchid_tests::{Message, Stack, StackOptions, Tenant, Upstream, eventually};
+use orchid_tests::{FakeUpstream, Message, StackOptions, Tenant, TestStack, eventually};
 
 use crate::plans;
 
@@ -25,10 +25,10 @@ async fn saved_pages(tenant: &Tenant, id: &str) -> u64 {
 }
 
 async fn killed_in_the_middle(placement_groups: u32) {
-    let upstream = Upstream::orders(PAGES, 3, true).await;
+    let upstream = FakeUpstream::orders(PAGES, 3, true).await;
     let options =
         StackOptions { executors: 2, placement_groups, lease_ttl_ms: 3000, ..StackOptions::default() };
-    let mut stack = Stack::start(options).await;
+    let mut stack = TestStack::start(options).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     tenant.plan("orders", &plans::orders()).await;
@@ -82,20 +82,20 @@ async fn killed_in_the_middle(placement_groups: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_whose_executor_is_killed_goes_on_at_its_checkpoint() {
+async fn killed_executor_execution_resumes_at_checkpoint() {
     killed_in_the_middle(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_whose_executor_is_killed_goes_on_at_its_checkpoint_with_eight_groups() {
+async fn killed_executor_execution_resumes_with_eight_groups() {
     killed_in_the_middle(8).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_executor_that_was_frozen_does_no_harm_when_it_wakes() {
-    let upstream = Upstream::orders(PAGES, 1, true).await;
+async fn frozen_executor_is_fenced_when_it_wakes() {
+    let upstream = FakeUpstream::orders(PAGES, 1, true).await;
     let mut stack =
-        Stack::start(StackOptions { executors: 2, lease_ttl_ms: 3000, ..StackOptions::default() }).await;
+        TestStack::start(StackOptions { executors: 2, lease_ttl_ms: 3000, ..StackOptions::default() }).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     tenant.plan("orders", &plans::orders()).await;
@@ -127,10 +127,10 @@ async fn an_executor_that_was_frozen_does_no_harm_when_it_wakes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_that_loses_three_executors_is_given_up() {
-    let upstream = Upstream::start(|_| orchid_tests::Reply::Hang).await;
+async fn execution_that_loses_three_executors_is_dead_lettered() {
+    let upstream = FakeUpstream::start(|_| orchid_tests::UpstreamReply::Hang).await;
     let mut stack =
-        Stack::start(StackOptions { executors: 3, lease_ttl_ms: 3000, ..StackOptions::default() }).await;
+        TestStack::start(StackOptions { executors: 3, lease_ttl_ms: 3000, ..StackOptions::default() }).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     tenant.plan("orders", &plans::orders()).await;

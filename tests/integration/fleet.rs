@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use orchid_kit::servers::ProcessSignal;
 use orchid_proto::v1::ExecutionState;
 use orchid_tests::eventually::reached;
-use orchid_tests::{Reply, Stack, StackOptions, Tenant, Upstream, eventually};
+use orchid_tests::{FakeUpstream, StackOptions, Tenant, TestStack, UpstreamReply, eventually};
 use serde_json::json;
 
 use crate::plans;
@@ -16,7 +16,7 @@ const CONFIGS: usize = 10;
 const TRIGGERS: usize = 10;
 
 async fn five_hundred(placement_groups: u32) {
-    let upstream = Upstream::start(|_| Reply::ok(json!({"ok": true}))).await;
+    let upstream = FakeUpstream::start(|_| UpstreamReply::ok(json!({"ok": true}))).await;
     let options = StackOptions {
         control_planes: 2,
         executors: 3,
@@ -25,7 +25,7 @@ async fn five_hundred(placement_groups: u32) {
         lease_ttl_ms: 30_000,
         ..StackOptions::default()
     };
-    let stack = Stack::start(options).await;
+    let stack = TestStack::start(options).await;
     let mut tenants = Vec::new();
     for number in 0..TENANTS {
         let tenant = stack.tenant().await.through(stack.channel(number % 2));
@@ -74,19 +74,19 @@ async fn five_hundred(placement_groups: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_hundred_executions_are_each_completed_once() {
+async fn five_hundred_executions_complete_once() {
     five_hundred(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn five_hundred_executions_are_each_completed_once_with_eight_groups() {
+async fn five_hundred_executions_complete_once_with_eight_groups() {
     five_hundred(8).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn runs_of_one_plan_and_config_wait_for_each_other() {
-    let upstream = Upstream::orders(2, 1, true).await;
-    let stack = Stack::start(StackOptions::default()).await;
+async fn executions_of_one_plan_and_config_run_one_at_a_time() {
+    let upstream = FakeUpstream::orders(2, 1, true).await;
+    let stack = TestStack::start(StackOptions::default()).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     tenant.plan("orders", &plans::orders()).await;
@@ -105,9 +105,9 @@ async fn runs_of_one_plan_and_config_wait_for_each_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_executor_that_is_asked_to_stop_hands_its_runs_over() {
-    let upstream = Upstream::orders(6, 1, true).await;
-    let mut stack = Stack::start(StackOptions {
+async fn stopping_executor_releases_its_executions() {
+    let upstream = FakeUpstream::orders(6, 1, true).await;
+    let mut stack = TestStack::start(StackOptions {
         executors: 2,
         executor_settings: vec![("ORCHID_DRAIN_MS", "3000".to_owned())],
         ..StackOptions::default()

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use orchid_proto::{DESCRIPTOR_SET, Permission, permission_of, v1};
-use orchid_tests::{Stack, StackOptions, Tenant, Upstream, client::structure};
+use orchid_tests::{FakeUpstream, StackOptions, Tenant, TestStack, client::structure};
 use prost::Message as _;
 use serde_json::json;
 use tonic::{Code, Response, Status};
@@ -194,7 +194,7 @@ async fn try_executions(other: &Tenant, execution: &str, tried: &mut Tried) {
 }
 
 /// Names of the tables that hold tenants' rows, with the column that names the tenant.
-fn tenant_tables(stack: &Stack) -> Vec<(String, String)> {
+fn tenant_tables(stack: &TestStack) -> Vec<(String, String)> {
     let query = "SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid \
                  WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition \
                  AND (a.attname = 'tenant_id' OR (c.relname = 'tenants' AND a.attname = 'id')) ORDER BY 1";
@@ -206,9 +206,9 @@ fn tenant_tables(stack: &Stack) -> Vec<(String, String)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_tenant_sees_and_changes_nothing_of_another() {
-    let upstream = Upstream::orders(2, 1, false).await;
-    let stack = Stack::start(StackOptions::default()).await;
+async fn tenant_cannot_read_or_change_another_tenants_data() {
+    let upstream = FakeUpstream::orders(2, 1, false).await;
+    let stack = TestStack::start(StackOptions::default()).await;
     let owner = stack.tenant().await;
     owner.shop(&upstream.url()).await;
     owner.plan("orders", &plans::orders()).await;
@@ -232,9 +232,9 @@ async fn a_tenant_sees_and_changes_nothing_of_another() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn sql_under_the_tenants_role_sees_the_tenant_that_is_set_and_nobody_else() {
-    let upstream = Upstream::orders(2, 1, false).await;
-    let stack = Stack::start(StackOptions::default()).await;
+async fn sql_under_the_tenant_role_sees_only_the_set_tenant() {
+    let upstream = FakeUpstream::orders(2, 1, false).await;
+    let stack = TestStack::start(StackOptions::default()).await;
     let owner = stack.tenant().await;
     owner.shop(&upstream.url()).await;
     owner.plan("orders", &plans::orders()).await;

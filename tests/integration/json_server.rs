@@ -1,6 +1,6 @@
 //! An API that nobody here wrote, paged through by its `Link` header.
 
-use orchid_tests::{JsonServer, Message, Stack, StackOptions};
+use orchid_tests::{JsonServer, Message, StackOptions, TestStack};
 use serde_json::{Value, json};
 
 const ROWS: u64 = 103;
@@ -17,10 +17,10 @@ fn posts() -> Vec<Value> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_plan_pages_through_json_server_by_its_link_header() {
+async fn link_header_pagination_reads_all_of_json_server() {
     let posts = posts();
     let server = JsonServer::start(&json!({"posts": posts})).await;
-    let stack = Stack::start(StackOptions::default()).await;
+    let stack = TestStack::start(StackOptions::default()).await;
     let tenant = stack.tenant().await;
     tenant.shop(&server.url()).await;
     let plan = json!({"step": {

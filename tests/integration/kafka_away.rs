@@ -1,15 +1,15 @@
 //! Kafka is away for a while: the run parks, and loses nothing.
 
 use orchid_proto::v1::ExecutionState;
-use orchid_tests::{Broker, Stack, StackOptions, Upstream, eventually};
+use orchid_tests::{BrokerKind, FakeUpstream, StackOptions, TestStack, eventually};
 
 use crate::plans;
 
 const PAGES: u64 = 8;
 
-pub(crate) async fn parks_while_away(broker: Broker) {
-    let upstream = Upstream::orders(PAGES, 2, true).await;
-    let stack = Stack::start(StackOptions {
+pub(crate) async fn parks_while_away(broker: BrokerKind) {
+    let upstream = FakeUpstream::orders(PAGES, 2, true).await;
+    let stack = TestStack::start(StackOptions {
         broker,
         own_kafka: true,
         executor_settings: vec![("ORCHID_KAFKA_SINK_TIMEOUT_MS", "1500".to_owned())],
@@ -58,6 +58,6 @@ pub(crate) async fn parks_while_away(broker: Broker) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_parks_while_kafka_is_away_and_then_ends_well() {
-    parks_while_away(Broker::Mock).await;
+async fn execution_parks_during_kafka_outage_and_succeeds() {
+    parks_while_away(BrokerKind::Mock).await;
 }

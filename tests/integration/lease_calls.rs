@@ -1,15 +1,15 @@
 //! The fleet protocol, spoken by hand: what is lost on the wire costs no attempt.
 
 use orchid_proto::{executor::v1 as fleet, v1::ExecutionState};
-use orchid_tests::{Stack, StackOptions, Tenant, eventually};
+use orchid_tests::{StackOptions, Tenant, TestStack, eventually};
 use tonic::Code;
 
 use crate::plans;
 
-async fn stack_without_executors(placement_groups: u32) -> (Stack, Tenant) {
+async fn stack_without_executors(placement_groups: u32) -> (TestStack, Tenant) {
     let options =
         StackOptions { executors: 0, placement_groups, lease_ttl_ms: 30_000, ..StackOptions::default() };
-    let stack = Stack::start(options).await;
+    let stack = TestStack::start(options).await;
     let tenant = stack.tenant().await;
     tenant.shop("http://127.0.0.1:1").await;
     tenant.plan("single", &plans::single()).await;
@@ -33,7 +33,7 @@ fn finish(grant: &fleet::LeaseGrant, seq: i64) -> fleet::CompleteRequest {
     fleet::CompleteRequest { items: vec![item], acquire: None }
 }
 
-async fn acquire_one(executor: &orchid_tests::Fleet, seq: i64) -> fleet::LeaseGrant {
+async fn acquire_one(executor: &orchid_tests::ScriptedExecutor, seq: i64) -> fleet::LeaseGrant {
     let mut grants = eventually("a lease is granted", async || {
         let grants = executor.acquire(seq).await;
         if grants.is_empty() { Err(()) } else { Ok(grants) }
@@ -46,7 +46,7 @@ async fn acquire_one(executor: &orchid_tests::Fleet, seq: i64) -> fleet::LeaseGr
 async fn lost_replies(placement_groups: u32) {
     let (stack, tenant) = stack_without_executors(placement_groups).await;
     let execution = tenant.trigger("single", "main").await;
-    let mut executor = stack.fleet().await;
+    let mut executor = stack.scripted_executor().await;
 
     // The first answer is lost; the same call brings the same lease.
     let lost = acquire_one(&executor, 1).await;
@@ -84,20 +84,20 @@ async fn lost_replies(placement_groups: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_answer_costs_no_attempt() {
+async fn lost_response_costs_no_attempt() {
     lost_replies(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_answer_costs_no_attempt_with_eight_groups() {
+async fn lost_response_costs_no_attempt_with_eight_groups() {
     lost_replies(8).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_checkpoint_that_comes_late_or_twice_changes_nothing() {
+async fn late_or_repeated_checkpoint_changes_nothing() {
     let (stack, tenant) = stack_without_executors(1).await;
     let execution = tenant.trigger("single", "main").await;
-    let mut executor = stack.fleet().await;
+    let mut executor = stack.scripted_executor().await;
     let grant = acquire_one(&executor, 1).await;
     executor.beat(1, &[&grant]).await;
     let save = |seq: i64, place: &'static str| fleet::CheckpointRequest {
@@ -122,7 +122,7 @@ async fn a_checkpoint_that_comes_late_or_twice_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_joins_or_acts_without_a_token() {
+async fn calls_without_a_valid_token_are_refused() {
     let (stack, _) = stack_without_executors(1).await;
     let mut client = fleet::executor_service_client::ExecutorServiceClient::new(stack.channel(0));
     let join = fleet::RegisterRequest {
@@ -141,7 +141,7 @@ async fn nobody_joins_or_acts_without_a_token() {
     }
     let refused = client.heartbeat(fleet::HeartbeatRequest::default()).await.expect_err("no session");
     assert_eq!(refused.code(), Code::Unauthenticated, "{refused:?}");
-    let executor = stack.fleet().await;
+    let executor = stack.scripted_executor().await;
     let forged = fleet::FetchContextRequest { lease_token: b"forged".to_vec().into() };
     let refused =
         executor.client().fetch_context(executor.request(forged)).await.expect_err("a forged token");

@@ -7,13 +7,13 @@ use orchid_proto::{
     v1::{CancelExecutionRequest, ExecutionState, ExplainExecutionRequest},
 };
 use orchid_tests::eventually::holds;
-use orchid_tests::{Fleet, Stack, Tenant, eventually};
+use orchid_tests::{ScriptedExecutor, Tenant, TestStack, eventually};
 use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::{
-    by_hand::{self, acquire_one, checkpoint, complete},
     plans,
+    scripted_executor::{self, acquire_one, checkpoint, complete},
 };
 
 async fn cancel(tenant: &Tenant, id: &str) -> ExecutionState {
@@ -27,7 +27,11 @@ fn ended_of(beat: &fleet::HeartbeatResponse) -> Vec<&str> {
 }
 
 /// The ends that beats hand over, until there are so many.
-async fn announced(executor: &mut Fleet, answered_acquire_seq: i64, count: usize) -> Vec<(String, Value)> {
+async fn announced(
+    executor: &mut ScriptedExecutor,
+    answered_acquire_seq: i64,
+    count: usize,
+) -> Vec<(String, Value)> {
     let mut ends = Vec::new();
     for _ in 0..20 {
         let beat = executor.beat(answered_acquire_seq, &[]).await;
@@ -44,9 +48,9 @@ async fn announced(executor: &mut Fleet, answered_acquire_seq: i64, count: usize
 }
 
 async fn parks(placement_groups: u32) {
-    let (stack, tenant) = by_hand::stack(placement_groups, 30_000, &[]).await;
+    let (stack, tenant) = scripted_executor::stack(placement_groups, 30_000, &[]).await;
     let execution = tenant.trigger("single", "main").await;
-    let mut executor = stack.fleet().await;
+    let mut executor = stack.scripted_executor().await;
     let first = acquire_one(&executor, 1).await;
     let park = fleet::ParkItem {
         checkpoint: Some(checkpoint(&first, 3, b"{\"page\":3}")),
@@ -81,19 +85,19 @@ async fn parks(placement_groups: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_parked_run_goes_on_at_its_checkpoint_when_its_time_has_come() {
+async fn parked_execution_resumes_at_its_checkpoint_when_due() {
     parks(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_parked_run_goes_on_at_its_checkpoint_with_eight_groups() {
+async fn parked_execution_resumes_with_eight_groups() {
     parks(8).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cancel_ends_what_nobody_has_at_once_and_tells_who_has_the_rest() {
-    let (stack, tenant) = by_hand::stack(8, 30_000, &[]).await;
-    let mut executor = stack.fleet().await;
+async fn cancel_ends_unleased_executions_and_informs_executors() {
+    let (stack, tenant) = scripted_executor::stack(8, 30_000, &[]).await;
+    let mut executor = stack.scripted_executor().await;
     let going = tenant.trigger("single", "main").await;
     let behind = tenant.trigger("single", "main").await;
     assert_eq!(cancel(&tenant, &behind.id).await, ExecutionState::Cancelled, "pending");
@@ -117,9 +121,10 @@ async fn a_cancel_ends_what_nobody_has_at_once_and_tells_who_has_the_rest() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cancel_that_an_executor_does_not_obey_is_ended_by_the_server() {
-    let (stack, tenant) = by_hand::stack(1, 30_000, &[("ORCHID_RUNS_CANCEL_AFTER_MS", "300")]).await;
-    let mut executor = stack.fleet().await;
+async fn ignored_cancel_is_enforced_by_the_server() {
+    let (stack, tenant) =
+        scripted_executor::stack(1, 30_000, &[("ORCHID_RUNS_CANCEL_AFTER_MS", "300")]).await;
+    let mut executor = stack.scripted_executor().await;
     let execution = tenant.trigger("single", "main").await;
     let grant = acquire_one(&executor, 1).await;
     cancel(&tenant, &execution.id).await;
@@ -136,7 +141,7 @@ fn submitted(grant: &fleet::LeaseGrant, seq: i64) -> fleet::CheckpointItem {
 }
 
 /// Parks a run for an hour; its upstream works for it.
-async fn park_for_a_job(executor: &Fleet, grant: &fleet::LeaseGrant, seq: i64) {
+async fn park_for_a_job(executor: &ScriptedExecutor, grant: &fleet::LeaseGrant, seq: i64) {
     let an_hour = Duration::from_secs(3600);
     let park = fleet::ParkItem {
         checkpoint: Some(submitted(grant, seq)),
@@ -154,8 +159,8 @@ async fn explained(tenant: &Tenant, id: &str) -> String {
 }
 
 async fn tells_its_upstream(placement_groups: u32) {
-    let (stack, tenant) = by_hand::stack(placement_groups, 30_000, &[]).await;
-    let mut executor = stack.fleet().await;
+    let (stack, tenant) = scripted_executor::stack(placement_groups, 30_000, &[]).await;
+    let mut executor = stack.scripted_executor().await;
     let execution = tenant.trigger("single", "main").await;
     let first = acquire_one(&executor, 1).await;
     assert!(!first.cancel_requested);
@@ -190,16 +195,16 @@ async fn tells_its_upstream(placement_groups: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cancel_of_a_run_whose_upstream_works_for_it_is_carried_out_by_an_executor() {
+async fn cancel_with_upstream_work_is_granted_to_an_executor() {
     tells_its_upstream(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cancel_of_a_run_whose_upstream_works_for_it_with_eight_groups() {
+async fn cancel_with_upstream_work_with_eight_groups() {
     tells_its_upstream(8).await;
 }
 
-async fn drain(executor: &Fleet, checkpoint: fleet::CheckpointItem) {
+async fn drain(executor: &ScriptedExecutor, checkpoint: fleet::CheckpointItem) {
     let item =
         fleet::ReleaseItem { checkpoint: Some(checkpoint), reason: fleet::ReleaseReason::Drained.into() };
     let request = executor.request(fleet::ReleaseRequest { items: vec![item] });
@@ -208,13 +213,13 @@ async fn drain(executor: &Fleet, checkpoint: fleet::CheckpointItem) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_that_was_handed_back_after_it_submitted_tells_its_upstream_of_a_cancel() {
-    let (stack, tenant) = by_hand::stack(8, 30_000, &[]).await;
-    let executor = stack.fleet().await;
+async fn released_execution_still_cancels_its_upstream_job() {
+    let (stack, tenant) = scripted_executor::stack(8, 30_000, &[]).await;
+    let executor = stack.scripted_executor().await;
     let execution = tenant.trigger("single", "main").await;
     let first = acquire_one(&executor, 1).await;
     assert_eq!(
-        by_hand::save(&executor, vec![submitted(&first, 1)]).await[0].status(),
+        scripted_executor::save(&executor, vec![submitted(&first, 1)]).await[0].status(),
         fleet::LeaseStatus::Ok
     );
     // A hand-back that says nothing of it leaves it as it was.
@@ -228,7 +233,7 @@ async fn a_run_that_was_handed_back_after_it_submitted_tells_its_upstream_of_a_c
 
     let done = tenant.trigger("single", "main").await;
     let grant = acquire_one(&executor, 3).await;
-    by_hand::save(&executor, vec![submitted(&grant, 1)]).await;
+    scripted_executor::save(&executor, vec![submitted(&grant, 1)]).await;
     let downloaded =
         fleet::CheckpointItem { needs_upstream_cancel: Some(false), ..checkpoint(&grant, 2, b"{\"job\":8}") };
     drain(&executor, downloaded).await;
@@ -236,9 +241,9 @@ async fn a_run_that_was_handed_back_after_it_submitted_tells_its_upstream_of_a_c
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cancel_that_meets_a_park_is_not_forgotten() {
-    let (stack, tenant) = by_hand::stack(8, 30_000, &[]).await;
-    let executor = stack.fleet().await;
+async fn cancel_during_park_is_kept() {
+    let (stack, tenant) = scripted_executor::stack(8, 30_000, &[]).await;
+    let executor = stack.scripted_executor().await;
     let execution = tenant.trigger("single", "main").await;
     let first = acquire_one(&executor, 1).await;
     assert_eq!(cancel(&tenant, &execution.id).await, ExecutionState::Running);
@@ -250,9 +255,10 @@ async fn a_cancel_that_meets_a_park_is_not_forgotten() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cancel_that_no_executor_takes_or_carries_out_is_ended_by_the_server() {
-    let (stack, tenant) = by_hand::stack(1, 30_000, &[("ORCHID_RUNS_CANCEL_AFTER_MS", "300")]).await;
-    let mut executor = stack.fleet().await;
+async fn untaken_cancel_is_enforced_by_the_server() {
+    let (stack, tenant) =
+        scripted_executor::stack(1, 30_000, &[("ORCHID_RUNS_CANCEL_AFTER_MS", "300")]).await;
+    let mut executor = stack.scripted_executor().await;
     for (seq, taken) in [(1, false), (3, true)] {
         let execution = tenant.trigger("single", "main").await;
         let grant = acquire_one(&executor, seq).await;
@@ -278,11 +284,11 @@ async fn a_cancel_that_no_executor_takes_or_carries_out_is_ended_by_the_server()
 }
 
 async fn turns(placement_groups: u32) {
-    let (stack, first) = by_hand::stack(placement_groups, 30_000, &[]).await;
+    let (stack, first) = scripted_executor::stack(placement_groups, 30_000, &[]).await;
     let second = stack.tenant().await;
     second.shop("http://127.0.0.1:1").await;
     second.plan("single", &plans::single()).await;
-    let executor = stack.fleet().await;
+    let executor = stack.scripted_executor().await;
     let mut expected: Vec<Vec<String>> = vec![Vec::new(), Vec::new()];
     for _ in 0..3 {
         for (number, tenant) in [&first, &second].into_iter().enumerate() {
@@ -306,20 +312,20 @@ async fn turns(placement_groups: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn turns_come_in_the_order_of_triggers() {
+async fn promotions_follow_trigger_order() {
     turns(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn turns_come_in_the_order_of_triggers_with_eight_groups() {
+async fn promotions_follow_trigger_order_with_eight_groups() {
     turns(8).await;
 }
 
 const QUICK: &[(&str, &str)] = &[("ORCHID_REAPER_INTERVAL_MS", "100"), ("ORCHID_REAPER_GRACE_MS", "100")];
 
 /// An executor takes the run, tells what it requests, and is never heard of again.
-async fn lose(stack: &Stack, tenant: &Tenant, id: &str, saves: bool) -> Fleet {
-    let executor = stack.fleet().await;
+async fn lose(stack: &TestStack, tenant: &Tenant, id: &str, saves: bool) -> ScriptedExecutor {
+    let executor = stack.scripted_executor().await;
     let grant = acquire_one(&executor, 1).await;
     if saves {
         let request =
@@ -346,8 +352,8 @@ async fn lose(stack: &Stack, tenant: &Tenant, id: &str, saves: bool) -> Fleet {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn three_losses_without_progress_are_poison() {
-    let (stack, tenant) = by_hand::stack(8, 1000, QUICK).await;
+async fn three_losses_without_progress_dead_letter_the_execution() {
+    let (stack, tenant) = scripted_executor::stack(8, 1000, QUICK).await;
     let execution = tenant.trigger("single", "main").await;
     for (losses, state) in
         [(1, ExecutionState::Queued), (2, ExecutionState::Queued), (3, ExecutionState::DeadLettered)]
@@ -363,15 +369,15 @@ async fn three_losses_without_progress_are_poison() {
     let verdicts: Vec<&str> = attempts.iter().map(|attempt| attempt.end_reason.as_str()).collect();
     assert_eq!(verdicts, ["lost_heartbeat", "lost_heartbeat", "poison"]);
     assert_eq!(attempts[2].last_request, "GET http://127.0.0.1:1/one");
-    let mut executor = stack.fleet().await;
+    let mut executor = stack.scripted_executor().await;
     let ends = announced(&mut executor, 0, 1).await;
     assert_eq!(ends[0].1["status"], "dead_lettered");
     assert_eq!(ends[0].1["error"]["code"], "POISON");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn progress_forgives_losses() {
-    let (stack, tenant) = by_hand::stack(1, 1000, QUICK).await;
+async fn progress_resets_the_loss_count() {
+    let (stack, tenant) = scripted_executor::stack(1, 1000, QUICK).await;
     let execution = tenant.trigger("single", "main").await;
     for _ in 0..4 {
         lose(&stack, &tenant, &execution.id, true).await;
@@ -381,9 +387,9 @@ async fn progress_forgives_losses() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_rung_run_is_granted_once_and_the_rest_is_refused_with_a_reason() {
-    let (stack, tenant) = by_hand::stack(8, 30_000, &[]).await;
-    let executor = stack.fleet().await;
+async fn rung_execution_is_granted_once_and_others_refused() {
+    let (stack, tenant) = scripted_executor::stack(8, 30_000, &[]).await;
+    let executor = stack.scripted_executor().await;
     let going = tenant.trigger("single", "main").await;
     let behind = tenant.trigger("single", "main").await;
     let rung =

@@ -10,7 +10,6 @@
     reason = "a test fails by panicking, and then says why"
 )]
 
-mod by_hand;
 mod control_plane_lost;
 mod cron;
 mod cursors;
@@ -33,6 +32,7 @@ mod real_kafka;
 mod refusals;
 mod schedule;
 mod schema;
+mod scripted_executor;
 mod testkit;
 mod transport;
 mod waits;

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use futures_util::future::join_all;
 use orchid_proto::{executor::v1 as fleet, v1};
 use orchid_tests::eventually::holds;
-use orchid_tests::{Far, Stack, StackOptions, Tenant, client::structure, eventually};
+use orchid_tests::{SlowProxy, StackOptions, Tenant, TestStack, client::structure, eventually};
 use prost_types::FieldMask;
 use serde_json::json;
 use tonic::Code;
@@ -14,21 +14,21 @@ use url::Url;
 use uuid::Uuid;
 
 use crate::{
-    by_hand::{self, acquire_one, checkpoint, complete},
     plans,
+    scripted_executor::{self, acquire_one, checkpoint, complete},
 };
 
 const NOWHERE: &str = "http://127.0.0.1:1";
 
-async fn two_replicas() -> (Stack, Tenant) {
+async fn two_replicas() -> (TestStack, Tenant) {
     let options = StackOptions { control_planes: 2, executors: 0, ..StackOptions::default() };
-    let stack = Stack::start(options).await;
+    let stack = TestStack::start(options).await;
     let tenant = stack.tenant().await;
     (stack, tenant)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_request_that_is_sent_twice_is_done_once_whichever_replica_answers() {
+async fn repeated_request_takes_effect_once_on_any_replica() {
     let (stack, tenant) = two_replicas().await;
     let elsewhere = tenant.through(stack.channel(1));
     tenant.shop(NOWHERE).await;
@@ -57,7 +57,7 @@ async fn a_request_that_is_sent_twice_is_done_once_whichever_replica_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_of_what_changed_meanwhile_is_refused() {
+async fn update_with_a_stale_etag_is_refused() {
     let (_stack, tenant) = two_replicas().await;
     tenant.shop(NOWHERE).await;
     let plan = tenant.plan("orders", &plans::orders()).await;
@@ -83,7 +83,7 @@ async fn a_change_of_what_changed_meanwhile_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn definitions_make_revisions_and_an_old_one_can_come_back() {
+async fn definition_change_creates_a_revision_and_rollback_works() {
     let (_stack, tenant) = two_replicas().await;
     tenant.shop(NOWHERE).await;
     tenant.plan("plan", &plans::orders()).await;
@@ -116,9 +116,9 @@ async fn definitions_make_revisions_and_an_old_one_can_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_keeps_the_definition_that_it_began_with() {
-    let (stack, tenant) = by_hand::stack(1, 30_000, &[]).await;
-    let executor = stack.fleet().await;
+async fn execution_keeps_its_initial_definition() {
+    let (stack, tenant) = scripted_executor::stack(1, 30_000, &[]).await;
+    let executor = stack.scripted_executor().await;
     tenant.trigger("single", "main").await;
     let first = acquire_one(&executor, 1).await;
     let update = v1::UpdatePlanRequest {
@@ -148,7 +148,7 @@ async fn a_run_keeps_the_definition_that_it_began_with() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_key_names_one_plan_of_its_tenant() {
+async fn plan_keys_are_unique_per_tenant() {
     let (stack, tenant) = two_replicas().await;
     tenant.shop(NOWHERE).await;
     tenant.plan("orders", &plans::orders()).await;
@@ -166,7 +166,7 @@ async fn a_key_names_one_plan_of_its_tenant() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_plan_runs_for_the_configs_that_it_names() {
+async fn plan_runs_only_for_its_named_configs() {
     let (_stack, tenant) = two_replicas().await;
     tenant.shop(NOWHERE).await;
     tenant.config("second", &json!({"base_url": NOWHERE})).await;
@@ -205,7 +205,7 @@ async fn a_plan_runs_for_the_configs_that_it_names() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_list_names_everything_once_and_says_when_it_ends() {
+async fn pagination_lists_everything_once() {
     let (stack, tenant) = two_replicas().await;
     tenant.shop(NOWHERE).await;
     for number in 0..7 {
@@ -241,7 +241,7 @@ async fn a_list_names_everything_once_and_says_when_it_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_in_use_is_not_deleted_and_what_is_off_is_not_run() {
+async fn used_resources_are_kept_and_disabled_ones_do_not_run() {
     let (_stack, tenant) = two_replicas().await;
     tenant.shop(NOWHERE).await;
     tenant.plan("orders", &plans::orders()).await;
@@ -290,7 +290,7 @@ async fn what_is_in_use_is_not_deleted_and_what_is_off_is_not_run() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn writes_must_pass_the_newest_config_schema_and_a_config_remembers_the_one_that_it_passed() {
+async fn config_writes_are_checked_against_the_newest_schema() {
     let (_stack, tenant) = two_replicas().await;
     let without = tenant.shop(NOWHERE).await;
     assert_eq!(without.config_schema_version, 0);
@@ -334,14 +334,14 @@ async fn writes_must_pass_the_newest_config_schema_and_a_config_remembers_the_on
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn callers_that_hang_up_leave_no_transaction_open() {
-    let mut stack = Stack::start(StackOptions { executors: 0, ..StackOptions::default() }).await;
+async fn abandoned_calls_leave_no_open_transaction() {
+    let mut stack = TestStack::start(StackOptions { executors: 0, ..StackOptions::default() }).await;
     let tenant = stack.tenant().await;
     tenant.shop(NOWHERE).await;
-    // Far from its database, a control plane spends long enough between the statements for callers to leave there.
+    // SlowProxy from its database, a control plane spends long enough between the statements for callers to leave there.
     let mut url = Url::parse(&stack.database.url("orchid_app")).expect("a url");
     let server = format!("{}:{}", url.host_str().expect("a host"), url.port().unwrap_or(5432));
-    let far = Far::from(server, Duration::from_millis(5)).await;
+    let far = SlowProxy::from(server, Duration::from_millis(5)).await;
     url.set_host(Some("127.0.0.1")).expect("a host");
     url.set_port(Some(far.port())).expect("a port");
     stack.kill_control_plane(0);

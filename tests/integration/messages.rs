@@ -10,7 +10,8 @@ use chrono::DateTime;
 use orchid_proto::v1::{Config, Execution, ExecutionState};
 use orchid_tests::eventually::reached;
 use orchid_tests::{
-    Broker, Message, Reply, Stack, StackOptions, Tenant, Upstream, eventually, names, upstream::order_page,
+    BrokerKind, FakeUpstream, Message, StackOptions, Tenant, TestStack, UpstreamReply, eventually, names,
+    upstream::order_page,
 };
 use serde_json::{Value, json};
 
@@ -113,9 +114,9 @@ fn assert_completed(message: &Message, tenant: &Tenant, config: &Config, executi
     );
 }
 
-pub(crate) async fn trigger_ends_in_its_messages(broker: Broker) {
-    let upstream = Upstream::orders(3, 4, false).await;
-    let stack = Stack::start(StackOptions { broker, ..StackOptions::default() }).await;
+pub(crate) async fn trigger_ends_in_its_messages(broker: BrokerKind) {
+    let upstream = FakeUpstream::orders(3, 4, false).await;
+    let stack = TestStack::start(StackOptions { broker, ..StackOptions::default() }).await;
     let tenant = stack.tenant().await;
     let config = tenant.shop(&upstream.url()).await;
     let mut plan = plans::orders();
@@ -162,22 +163,22 @@ pub(crate) async fn trigger_ends_in_its_messages(broker: Broker) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_trigger_ends_in_exactly_its_messages() {
-    trigger_ends_in_its_messages(Broker::Mock).await;
+async fn trigger_produces_exactly_its_messages() {
+    trigger_ends_in_its_messages(BrokerKind::Mock).await;
 }
 
-pub(crate) async fn bytes_pass_through(broker: Broker) {
+pub(crate) async fn bytes_pass_through(broker: BrokerKind) {
     const BODY: &str = r#"{"items": [ {"id": 12345678901234567890, "price": 1.10, "name": "\u00e9\u0000" } , 1.0E+2],"next":null}"#;
     const ROWS: &str = r#"[{"id": 12345678901234567890, "price": 1.10, "name": "\u00e9\u0000" },1.0E+2]"#;
-    let upstream = Upstream::start(|_| {
-        Reply::Raw(
+    let upstream = FakeUpstream::start(|_| {
+        UpstreamReply::Raw(
             200,
             vec![("content-type", "application/json".to_owned())],
             Bytes::from_static(BODY.as_bytes()),
         )
     })
     .await;
-    let stack = Stack::start(StackOptions { broker, ..StackOptions::default() }).await;
+    let stack = TestStack::start(StackOptions { broker, ..StackOptions::default() }).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     tenant.plan("rows", &plans::orders()).await;
@@ -204,19 +205,19 @@ pub(crate) async fn bytes_pass_through(broker: Broker) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_passes_through_keeps_every_byte() {
-    bytes_pass_through(Broker::Mock).await;
+async fn response_bytes_pass_through_unchanged() {
+    bytes_pass_through(BrokerKind::Mock).await;
 }
 
-pub(crate) async fn flaky_and_broken_upstreams(broker: Broker) {
-    let upstream = Upstream::start(|request| match (request.path.as_str(), request.number) {
-        ("/orders", 0) => Reply::Json(503, json!({"error": "busy"})),
-        ("/orders", 1) => Reply::Break,
-        ("/orders", _) => Reply::ok(order_page(0, 1, 2)),
-        _ => Reply::Json(422, json!({"error": "no such thing"})),
+pub(crate) async fn flaky_and_broken_upstreams(broker: BrokerKind) {
+    let upstream = FakeUpstream::start(|request| match (request.path.as_str(), request.number) {
+        ("/orders", 0) => UpstreamReply::Json(503, json!({"error": "busy"})),
+        ("/orders", 1) => UpstreamReply::Break,
+        ("/orders", _) => UpstreamReply::ok(order_page(0, 1, 2)),
+        _ => UpstreamReply::Json(422, json!({"error": "no such thing"})),
     })
     .await;
-    let stack = Stack::start(StackOptions { broker, ..StackOptions::default() }).await;
+    let stack = TestStack::start(StackOptions { broker, ..StackOptions::default() }).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     tenant.plan("orders", &plans::orders()).await;
@@ -253,13 +254,13 @@ pub(crate) async fn flaky_and_broken_upstreams(broker: Broker) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flaky_upstream_is_asked_again_and_a_broken_one_leaves_an_error() {
-    flaky_and_broken_upstreams(Broker::Mock).await;
+async fn flaky_upstream_is_retried_and_broken_one_reports_an_error() {
+    flaky_and_broken_upstreams(BrokerKind::Mock).await;
 }
 
-pub(crate) async fn kcat_sees_the_same(broker: Broker) {
-    let upstream = Upstream::orders(2, 2, false).await;
-    let stack = Stack::start(StackOptions { broker, ..StackOptions::default() }).await;
+pub(crate) async fn kcat_sees_the_same(broker: BrokerKind) {
+    let upstream = FakeUpstream::orders(2, 2, false).await;
+    let stack = TestStack::start(StackOptions { broker, ..StackOptions::default() }).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     tenant.plan("orders", &plans::orders()).await;
@@ -301,14 +302,14 @@ pub(crate) async fn kcat_sees_the_same(broker: Broker) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kcat_sees_what_our_reader_sees() {
-    kcat_sees_the_same(Broker::Mock).await;
+async fn kcat_reads_the_same_messages() {
+    kcat_sees_the_same(BrokerKind::Mock).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_cancelled_run_stops_and_says_so() {
-    let upstream = Upstream::orders(5, 1, true).await;
-    let stack = Stack::start(StackOptions::default()).await;
+async fn cancelled_execution_stops_and_announces_its_end() {
+    let upstream = FakeUpstream::orders(5, 1, true).await;
+    let stack = TestStack::start(StackOptions::default()).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     tenant.plan("orders", &plans::orders()).await;
@@ -333,13 +334,13 @@ async fn a_cancelled_run_stops_and_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_failed_and_an_aborted_run_say_at_their_ends_what_they_did_and_why_they_stopped() {
-    let upstream = Upstream::start(|request| match request.query.get("cursor") {
-        None => Reply::ok(order_page(0, 3, 4)),
-        Some(_) => Reply::Json(422, json!({"error": "no such page"})),
+async fn failed_and_aborted_executions_announce_counts_and_reason() {
+    let upstream = FakeUpstream::start(|request| match request.query.get("cursor") {
+        None => UpstreamReply::ok(order_page(0, 3, 4)),
+        Some(_) => UpstreamReply::Json(422, json!({"error": "no such page"})),
     })
     .await;
-    let stack = Stack::start(StackOptions::default()).await;
+    let stack = TestStack::start(StackOptions::default()).await;
     let tenant = stack.tenant().await;
     let config = tenant.shop(&upstream.url()).await;
     let mut aborts = plans::orders();

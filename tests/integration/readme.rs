@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::Command};
 
-use orchid_tests::{Reply, Stack, StackOptions, Upstream, tools};
+use orchid_tests::{FakeUpstream, StackOptions, TestStack, UpstreamReply, tools};
 use serde_json::json;
 
 /// The shell blocks of the README that use grpcurl, as one script.
@@ -16,18 +16,18 @@ fn script() -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_readmes_grpcurl_commands_run_a_plan() {
+async fn readme_grpcurl_commands_run_a_plan() {
     let grpcurl = tools::find("grpcurl").expect("grpcurl is not installed: `.ci/install test` brings it");
-    let upstream = Upstream::start(|request| {
+    let upstream = FakeUpstream::start(|request| {
         if request.headers.get("x-api-key").is_none_or(|key| key != "any-key") {
-            return Reply::Json(401, json!({"error": "no key"}));
+            return UpstreamReply::Json(401, json!({"error": "no key"}));
         }
         let page: u64 = request.query.get("cursor").map_or(0, |cursor| cursor.parse().expect("a cursor"));
         let next = (page < 2).then(|| (page + 1).to_string());
-        Reply::ok(json!({"orders": [{"id": page}], "next_cursor": next}))
+        UpstreamReply::ok(json!({"orders": [{"id": page}], "next_cursor": next}))
     })
     .await;
-    let stack = Stack::start(StackOptions::default()).await;
+    let stack = TestStack::start(StackOptions::default()).await;
     // The addresses are this test's, the rest is the README's.
     let script = script()
         .lines()

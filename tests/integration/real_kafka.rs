@@ -4,7 +4,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use orchid_tests::eventually::reached;
-use orchid_tests::{Broker, Message, Reply, Stack, StackOptions, Upstream, eventually, upstream::order_page};
+use orchid_tests::{
+    BrokerKind, FakeUpstream, Message, StackOptions, TestStack, UpstreamReply, eventually,
+    upstream::order_page,
+};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -19,35 +22,35 @@ fn ends(messages: &[Message]) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_trigger_ends_in_exactly_its_messages() {
-    messages::trigger_ends_in_its_messages(Broker::Apache).await;
+async fn trigger_produces_exactly_its_messages() {
+    messages::trigger_ends_in_its_messages(BrokerKind::Apache).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_passes_through_keeps_every_byte() {
-    messages::bytes_pass_through(Broker::Apache).await;
+async fn response_bytes_pass_through_unchanged() {
+    messages::bytes_pass_through(BrokerKind::Apache).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_flaky_upstream_is_asked_again_and_a_broken_one_leaves_an_error() {
-    messages::flaky_and_broken_upstreams(Broker::Apache).await;
+async fn flaky_upstream_is_retried_and_broken_one_reports_an_error() {
+    messages::flaky_and_broken_upstreams(BrokerKind::Apache).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kcat_sees_what_our_reader_sees() {
-    messages::kcat_sees_the_same(Broker::Apache).await;
+async fn kcat_reads_the_same_messages() {
+    messages::kcat_sees_the_same(BrokerKind::Apache).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_parks_while_kafka_is_away_and_then_ends_well() {
-    kafka_away::parks_while_away(Broker::Apache).await;
+async fn execution_parks_during_kafka_outage_and_succeeds() {
+    kafka_away::parks_while_away(BrokerKind::Apache).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_executor_makes_the_topics_that_are_missing() {
-    let upstream = Upstream::orders(2, 2, false).await;
-    let stack = Stack::start(StackOptions {
-        broker: Broker::Apache,
+async fn executor_creates_missing_topics() {
+    let upstream = FakeUpstream::orders(2, 2, false).await;
+    let stack = TestStack::start(StackOptions {
+        broker: BrokerKind::Apache,
         make_topics: false,
         executor_settings: vec![("ORCHID_KAFKA_CREATE_TOPICS", "true".to_owned())],
         ..StackOptions::default()
@@ -73,16 +76,16 @@ fn noise(seed: u64) -> String {
 
 /// Kafka bounds batches, not messages: what is small enough alone must not be sent together as something too large.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_topic_that_takes_little_at_once_gets_everything() {
+async fn topic_with_small_batch_limit_receives_everything() {
     const MAX_BYTES: usize = 64 * 1024;
     const ROWS: u64 = 600;
-    let upstream = Upstream::start(move |_| {
+    let upstream = FakeUpstream::start(move |_| {
         let rows: Vec<_> = (0..ROWS).map(|id| json!({"id": id, "note": noise(id)})).collect();
-        Reply::ok(json!({"items": rows}))
+        UpstreamReply::ok(json!({"items": rows}))
     })
     .await;
-    let stack = Stack::start(StackOptions {
-        broker: Broker::Apache,
+    let stack = TestStack::start(StackOptions {
+        broker: BrokerKind::Apache,
         topic_max_bytes: Some(MAX_BYTES),
         executor_settings: vec![("ORCHID_KAFKA_MESSAGE_MAX_BYTES", MAX_BYTES.to_string())],
         ..StackOptions::default()
@@ -120,16 +123,22 @@ async fn a_topic_that_takes_little_at_once_gets_everything() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broker_that_is_killed_in_the_middle_of_a_run_loses_nothing() {
+async fn killed_broker_loses_no_messages() {
     const PAGES: u64 = 400;
-    let upstream = Upstream::start(|request| {
+    let upstream = FakeUpstream::start(|request| {
         let page: u64 = request.query.get("cursor").map_or(0, |cursor| cursor.parse().expect("a cursor"));
-        Reply::After(Duration::from_millis(2), Box::new(Reply::ok(order_page(page, PAGES, 3))))
+        UpstreamReply::After(
+            Duration::from_millis(2),
+            Box::new(UpstreamReply::ok(order_page(page, PAGES, 3))),
+        )
     })
     .await;
-    let stack =
-        Stack::start(StackOptions { broker: Broker::Apache, own_kafka: true, ..StackOptions::default() })
-            .await;
+    let stack = TestStack::start(StackOptions {
+        broker: BrokerKind::Apache,
+        own_kafka: true,
+        ..StackOptions::default()
+    })
+    .await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     tenant.plan("orders", &plans::orders()).await;

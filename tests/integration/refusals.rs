@@ -1,7 +1,7 @@
 //! Bad plans and bad values are refused, with the place, the position and what was probably meant.
 
 use orchid_proto::v1;
-use orchid_tests::{Stack, StackOptions, client::structure};
+use orchid_tests::{StackOptions, TestStack, client::structure};
 use serde_json::{Value, json};
 use tonic::Code;
 use tonic_types::StatusExt as _;
@@ -91,8 +91,8 @@ fn plan(definition: &Value) -> v1::Plan {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bad_plan_is_refused_with_place_and_correction() {
-    let stack = Stack::start(StackOptions { executors: 0, ..StackOptions::default() }).await;
+async fn invalid_plan_is_refused_with_location_and_fix() {
+    let stack = TestStack::start(StackOptions { executors: 0, ..StackOptions::default() }).await;
     let tenant = stack.tenant().await;
     tenant.shop("http://127.0.0.1:1").await;
     for case in cases() {
@@ -126,8 +126,8 @@ async fn a_bad_plan_is_refused_with_place_and_correction() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn all_faults_come_at_once() {
-    let stack = Stack::start(StackOptions { executors: 0, ..StackOptions::default() }).await;
+async fn all_diagnostics_are_reported_together() {
+    let stack = TestStack::start(StackOptions { executors: 0, ..StackOptions::default() }).await;
     let tenant = stack.tenant().await;
     tenant.shop("http://127.0.0.1:1").await;
     let mut definition = plans::orders();
@@ -148,8 +148,8 @@ async fn all_faults_come_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_probably_not_meant_is_a_warning_and_no_fault() {
-    let stack = Stack::start(StackOptions { executors: 0, ..StackOptions::default() }).await;
+async fn suspicious_plan_gives_a_warning() {
+    let stack = TestStack::start(StackOptions { executors: 0, ..StackOptions::default() }).await;
     let tenant = stack.tenant().await;
     tenant.shop("http://127.0.0.1:1").await;
     let mut definition = plans::orders();
@@ -164,8 +164,8 @@ async fn what_is_probably_not_meant_is_a_warning_and_no_fault() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn config_values_must_pass_the_schema_and_secrets_stay_secret() {
-    let stack = Stack::start(StackOptions { executors: 0, ..StackOptions::default() }).await;
+async fn config_values_are_validated_and_secrets_masked() {
+    let stack = TestStack::start(StackOptions { executors: 0, ..StackOptions::default() }).await;
     let tenant = stack.tenant().await;
     let schema = json!({
         "type": "object",

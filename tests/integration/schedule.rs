@@ -4,7 +4,9 @@ use std::collections::HashSet;
 
 use orchid_proto::v1;
 use orchid_tests::eventually::reached;
-use orchid_tests::{Reply, Stack, StackOptions, Tenant, Upstream, client::structure, eventually};
+use orchid_tests::{
+    FakeUpstream, StackOptions, Tenant, TestStack, UpstreamReply, client::structure, eventually,
+};
 use prost_types::Timestamp;
 use serde_json::json;
 
@@ -28,10 +30,10 @@ fn every_second(repeat_count: Option<i32>) -> v1::Plan {
 }
 
 async fn fires_again(placement_groups: u32) {
-    let upstream = Upstream::start(|_| Reply::ok(json!({"ok": true}))).await;
+    let upstream = FakeUpstream::start(|_| UpstreamReply::ok(json!({"ok": true}))).await;
     // Two replicas: none fires twice.
     let options = StackOptions { control_planes: 2, placement_groups, ..StackOptions::default() };
-    let stack = Stack::start(options).await;
+    let stack = TestStack::start(options).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     tenant.create_plan(every_second(None)).await.expect("a plan");
@@ -60,19 +62,19 @@ async fn fires_again(placement_groups: u32) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_plan_runs_again_after_its_wait() {
+async fn plan_runs_again_after_its_wait() {
     fires_again(1).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_plan_runs_again_after_its_wait_with_eight_groups() {
+async fn plan_runs_again_after_its_wait_with_eight_groups() {
     fires_again(8).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_schedule_ends_after_its_count_and_triggers_do_not_count() {
-    let upstream = Upstream::start(|_| Reply::ok(json!({"ok": true}))).await;
-    let stack = Stack::start(StackOptions::default()).await;
+async fn schedule_ends_after_its_count_without_counting_triggers() {
+    let upstream = FakeUpstream::start(|_| UpstreamReply::ok(json!({"ok": true}))).await;
+    let stack = TestStack::start(StackOptions::default()).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     tenant.create_plan(every_second(Some(2))).await.expect("a plan");
@@ -102,8 +104,8 @@ async fn a_schedule_ends_after_its_count_and_triggers_do_not_count() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_paused_schedule_is_never_due_and_goes_on_with_what_is_left_of_its_wait() {
-    let stack = Stack::start(StackOptions { executors: 0, ..StackOptions::default() }).await;
+async fn paused_schedule_is_not_due_and_resumes_its_wait() {
+    let stack = TestStack::start(StackOptions { executors: 0, ..StackOptions::default() }).await;
     let tenant = stack.tenant().await;
     tenant.shop("http://127.0.0.1:1").await;
     let daily = v1::Plan { wait_seconds: Some(86_400), enabled: Some(false), ..every_second(None) };
@@ -187,9 +189,9 @@ async fn enable_config(tenant: &Tenant, key: &str, enabled: bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_trigger_runs_where_the_schedule_is_paused_or_the_plan_disabled_and_moves_no_schedule() {
-    let upstream = Upstream::start(|_| Reply::ok(json!({"ok": true}))).await;
-    let stack = Stack::start(StackOptions::default()).await;
+async fn trigger_ignores_and_keeps_the_schedule() {
+    let upstream = FakeUpstream::start(|_| UpstreamReply::ok(json!({"ok": true}))).await;
+    let stack = TestStack::start(StackOptions::default()).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     let daily = v1::Plan { wait_seconds: Some(86_400), ..every_second(Some(2)) };
@@ -219,9 +221,9 @@ async fn a_trigger_runs_where_the_schedule_is_paused_or_the_plan_disabled_and_mo
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_disabled_config_gets_no_scheduled_run() {
-    let upstream = Upstream::start(|_| Reply::ok(json!({"ok": true}))).await;
-    let stack = Stack::start(StackOptions::default()).await;
+async fn disabled_config_is_not_scheduled() {
+    let upstream = FakeUpstream::start(|_| UpstreamReply::ok(json!({"ok": true}))).await;
+    let stack = TestStack::start(StackOptions::default()).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     tenant.config("second", &json!({"base_url": upstream.url()})).await;

@@ -7,12 +7,12 @@ use std::{
 };
 
 use orchid_tests::{
-    Database, database,
+    TestDatabase, database,
     stack::{binary, command},
 };
 
 /// Keys and urls that no statement reads, for a server that shall refuse before it needs them.
-fn serve(database: &Database) -> (bool, String) {
+fn serve(database: &TestDatabase) -> (bool, String) {
     let output = command("timeout")
         .args(["30", binary("orchid-control-plane").to_str().expect("a name"), "serve"])
         .envs(orchid_tests::stack::server_settings())
@@ -29,13 +29,13 @@ fn repository() -> &'static Path {
 }
 
 /// The schema, as statements that would make it.
-fn schema_of(database: &Database) -> String {
+fn schema_of(database: &TestDatabase) -> String {
     let head = "-- What the migrations make of an empty database, kept true by a test. Nothing reads it but people.\n\n";
     format!("{head}{}\n", database.execute(include_str!("catalog.sql")))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_schema_that_is_written_down_is_the_one_that_migrations_make() {
+async fn schema_file_matches_the_migrations() {
     let database = database::migrated(1).await;
     let made = schema_of(&database);
     let file = repository().join("migrations/schema.sql");
@@ -49,7 +49,7 @@ async fn the_schema_that_is_written_down_is_the_one_that_migrations_make() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn migrations_go_up_and_down_and_up_again() {
+async fn migrations_apply_revert_and_apply_again() {
     let database = database::empty().await;
     database.migrate(&[]).expect("up");
     let first = schema_of(&database);
@@ -69,7 +69,7 @@ async fn migrations_go_up_and_down_and_up_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_refuses_a_schema_that_is_older_or_newer() {
+async fn server_refuses_an_older_or_newer_schema() {
     let database = database::empty().await;
     let (well, said) = serve(&database);
     assert!(!well && said.contains("migrate"), "an empty database: {said}");
@@ -88,7 +88,7 @@ async fn a_server_refuses_a_schema_that_is_older_or_newer() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_table_of_tenants_is_closed_by_forced_row_security() {
+async fn every_tenant_table_forces_row_security() {
     let database = database::migrated(1).await;
     let open = database.execute(
         "SELECT c.relname FROM pg_class c \
@@ -126,7 +126,7 @@ async fn every_table_of_tenants_is_closed_by_forced_row_security() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn keys_begin_with_the_tenant() {
+async fn primary_keys_begin_with_the_tenant() {
     let database = database::migrated(1).await;
     let wrong = database.execute(
         "SELECT conrelid::regclass || ' ' || conname FROM pg_constraint k \
@@ -144,7 +144,7 @@ async fn keys_begin_with_the_tenant() {
 }
 
 #[test]
-fn every_step_has_two_files_and_every_file_is_a_step() {
+fn every_migration_has_an_up_and_a_down_file() {
     let folder: PathBuf = repository().join("migrations/sql");
     let mut names: Vec<String> = std::fs::read_dir(&folder)
         .expect("migrations")

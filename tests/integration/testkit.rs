@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use orchid_tests::{Broker, Kafka, Reader, Topics, Upstream};
+use orchid_tests::{BrokerKind, FakeUpstream, Kafka, MessageReader, TestTopics};
 use rdkafka::{
     ClientConfig,
     message::{Header, OwnedHeaders},
@@ -14,13 +14,13 @@ use rdkafka::{
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_reads_what_was_sent_also_after_the_broker_was_away() {
-    let kafka = Kafka::start(Broker::Mock).await;
-    let topics = Topics::named("kit");
+async fn reader_continues_after_a_broker_outage() {
+    let kafka = Kafka::start(BrokerKind::Mock).await;
+    let topics = TestTopics::named("kit");
     kafka.make(&topics, None).await;
     let producer: FutureProducer =
         ClientConfig::new().set("bootstrap.servers", kafka.brokers()).create().expect("a producer");
-    let mut reader = Reader::new(kafka.brokers(), &topics);
+    let mut reader = MessageReader::new(kafka.brokers(), &topics);
     for number in 0..3 {
         if number == 1 {
             kafka.down().await;
@@ -40,8 +40,8 @@ async fn a_reader_reads_what_was_sent_also_after_the_broker_was_away() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_upstream_holds_a_page_until_its_gate_is_open() {
-    let upstream = Upstream::orders(2, 1, true).await;
+async fn gated_upstream_holds_a_page_until_opened() {
+    let upstream = FakeUpstream::orders(2, 1, true).await;
     let ask = || {
         let address = upstream.url().replace("http://", "");
         tokio::task::spawn_blocking(move || {

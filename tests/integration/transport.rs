@@ -1,7 +1,7 @@
 //! How a config's requests leave: checked when it is written, kept under lock and key, and done by the executor.
 
 use orchid_proto::v1;
-use orchid_tests::{Reply, Stack, StackOptions, Upstream, client::structure};
+use orchid_tests::{FakeUpstream, StackOptions, TestStack, UpstreamReply, client::structure};
 use prost_types::FieldMask;
 use serde_json::json;
 use tonic_types::StatusExt as _;
@@ -27,11 +27,11 @@ fn by(proxy: String, hosts: &[&str]) -> v1::Transport {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_leaves_by_its_configs_proxy_whose_password_is_nowhere_to_be_read() {
+async fn requests_use_the_configs_proxy_without_leaking_its_password() {
     // To a proxy a server of HTTP is enough: it answers for every host.
-    let proxy = Upstream::orders(2, 3, false).await;
+    let proxy = FakeUpstream::orders(2, 3, false).await;
     let address = proxy.url().replace("http://", "");
-    let stack = Stack::start(StackOptions::default()).await;
+    let stack = TestStack::start(StackOptions::default()).await;
     let tenant = stack.tenant().await;
     tenant.shop("http://127.0.0.1:1").await;
     let transport = by(format!("http://me:{PASSWORD}@{address}"), &[]);
@@ -69,9 +69,9 @@ async fn a_run_leaves_by_its_configs_proxy_whose_password_is_nowhere_to_be_read(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_host_that_the_config_does_not_allow_is_not_asked() {
-    let upstream = Upstream::start(|_| Reply::ok(json!({"items": [], "next": null}))).await;
-    let stack = Stack::start(StackOptions::default()).await;
+async fn disallowed_host_is_not_requested() {
+    let upstream = FakeUpstream::start(|_| UpstreamReply::ok(json!({"items": [], "next": null}))).await;
+    let stack = TestStack::start(StackOptions::default()).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     let main = v1::Config { key: "main".to_owned(), ..config(by(String::new(), &["*.example.com"])) };
@@ -89,8 +89,8 @@ async fn a_host_that_the_config_does_not_allow_is_not_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_wrong_with_a_transport_is_told_at_once_and_without_its_secrets() {
-    let stack = Stack::start(StackOptions { executors: 0, ..StackOptions::default() }).await;
+async fn invalid_transport_is_refused_without_leaking_secrets() {
+    let stack = TestStack::start(StackOptions { executors: 0, ..StackOptions::default() }).await;
     let tenant = stack.tenant().await;
     tenant.shop("http://127.0.0.1:1").await;
     let transport = v1::Transport {

@@ -1,13 +1,14 @@
 //! What outlives a run, and runs that wait: context, parking.
 
 use orchid_proto::v1::{self, ExecutionState};
-use orchid_tests::{Reply, Stack, StackOptions, Upstream, eventually};
+use orchid_tests::{FakeUpstream, StackOptions, TestStack, UpstreamReply, eventually};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn context_goes_from_run_to_run_and_an_override_saves_nothing() {
-    let upstream = Upstream::start(|request| Reply::ok(json!({"last": request.number + 1}))).await;
-    let stack = Stack::start(StackOptions::default()).await;
+async fn context_persists_and_override_saves_nothing() {
+    let upstream =
+        FakeUpstream::start(|request| UpstreamReply::ok(json!({"last": request.number + 1}))).await;
+    let stack = TestStack::start(StackOptions::default()).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     let definition = json!({"step": {
@@ -37,9 +38,10 @@ async fn context_goes_from_run_to_run_and_an_override_saves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_with_an_override_saves_what_it_writes_where_it_shall_and_never_what_it_was_given() {
-    let upstream = Upstream::start(|request| Reply::ok(json!({"last": request.number + 1}))).await;
-    let stack = Stack::start(StackOptions::default()).await;
+async fn override_execution_saves_only_its_own_writes() {
+    let upstream =
+        FakeUpstream::start(|request| UpstreamReply::ok(json!({"last": request.number + 1}))).await;
+    let stack = TestStack::start(StackOptions::default()).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     let definition = json!({"step": {
@@ -70,18 +72,18 @@ async fn a_run_with_an_override_saves_what_it_writes_where_it_shall_and_never_wh
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_long_wait_holds_no_executor() {
-    let upstream = Upstream::start(|request| match request.number {
-        0 => Reply::ok(json!({"items": [1], "next": "1"})),
-        1 => Reply::Raw(429, vec![("retry-after", "3".to_owned())], "{}".into()),
-        _ => Reply::ok(json!({"items": [2], "next": null})),
+async fn long_wait_parks_the_execution() {
+    let upstream = FakeUpstream::start(|request| match request.number {
+        0 => UpstreamReply::ok(json!({"items": [1], "next": "1"})),
+        1 => UpstreamReply::Raw(429, vec![("retry-after", "3".to_owned())], "{}".into()),
+        _ => UpstreamReply::ok(json!({"items": [2], "next": null})),
     })
     .await;
     let options = StackOptions {
         control_plane_settings: vec![("ORCHID_RUNS_PARK_AFTER_SECONDS", "1".to_owned())],
         ..StackOptions::default()
     };
-    let stack = Stack::start(options).await;
+    let stack = TestStack::start(options).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     tenant.plan("orders", &crate::plans::orders()).await;

@@ -227,7 +227,7 @@ impl Tenant {
 }
 
 /// An executor that a test plays by hand.
-pub struct Fleet {
+pub struct ScriptedExecutor {
     client: fleet::executor_service_client::ExecutorServiceClient<Channel>,
     token: MetadataValue<tonic::metadata::Ascii>,
     /// What the control plane said at the registration.
@@ -235,9 +235,9 @@ pub struct Fleet {
     beat_seq: i64,
 }
 
-impl Fleet {
+impl ScriptedExecutor {
     /// Registers with a pool.
-    pub async fn register(channel: Channel, pool: &str, pool_token: &str) -> Fleet {
+    pub async fn register(channel: Channel, pool: &str, pool_token: &str) -> ScriptedExecutor {
         let mut client = fleet::executor_service_client::ExecutorServiceClient::new(channel);
         let mut request = Request::new(fleet::RegisterRequest {
             name: "by-hand".to_owned(),
@@ -250,7 +250,7 @@ impl Fleet {
             .insert("authorization", format!("Bearer {pool_token}").parse().expect("metadata"));
         let registered = client.register(request).await.expect("a session").into_inner();
         let token = registered.session_token.parse().expect("metadata");
-        Fleet { client, token, registered, beat_seq: 0 }
+        ScriptedExecutor { client, token, registered, beat_seq: 0 }
     }
 
     /// A request in this session's name.

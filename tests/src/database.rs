@@ -15,7 +15,7 @@ use url::Url;
 
 use crate::stack::{binary, command, run_folder};
 
-struct Server {
+struct DatabaseServer {
     superuser: Url,
     /// Who owns the tests' databases.
     owner: String,
@@ -24,12 +24,12 @@ struct Server {
     _private: Option<PostgresServer>,
 }
 
-static SERVER: OnceCell<Server> = OnceCell::const_new();
+static SERVER: OnceCell<DatabaseServer> = OnceCell::const_new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A database of one test.
 #[derive(Debug, Clone)]
-pub struct Database {
+pub struct TestDatabase {
     /// Its name.
     pub name: String,
     superuser: Url,
@@ -37,7 +37,7 @@ pub struct Database {
 }
 
 /// A database, migrated, with this many placement groups.
-pub async fn migrated(placement_groups: u32) -> Database {
+pub async fn migrated(placement_groups: u32) -> TestDatabase {
     let database = match &server().await.template {
         Some(template) => create(Some(template)).await,
         None => {
@@ -56,20 +56,20 @@ pub async fn migrated(placement_groups: u32) -> Database {
 }
 
 /// A database with nothing in it.
-pub async fn empty() -> Database {
+pub async fn empty() -> TestDatabase {
     create(None).await
 }
 
-async fn server() -> &'static Server {
+async fn server() -> &'static DatabaseServer {
     SERVER.get_or_init(start).await
 }
 
 #[expect(clippy::disallowed_methods, reason = "the tests have no settings file")]
-async fn start() -> Server {
+async fn start() -> DatabaseServer {
     if let Ok(url) = env::var("ORCHID_TEST_POSTGRES_URL") {
         let superuser = Url::parse(&url).expect("ORCHID_TEST_POSTGRES_URL is no url");
         let owner = superuser.username().to_owned();
-        return Server { superuser, owner, template: None, _private: None };
+        return DatabaseServer { superuser, owner, template: None, _private: None };
     }
     let options = PostgresOptions { durable: false, max_connections: 400, ..PostgresOptions::default() };
     let private = PostgresServer::start(run_folder(), &options).await.expect("postgres starts");
@@ -80,24 +80,28 @@ async fn start() -> Server {
     if let Err(said) = psql(&superuser, &role) {
         assert!(said.contains("already exists"), "{said}");
     }
-    let mut server =
-        Server { superuser, owner: "orchid_owner".to_owned(), template: None, _private: Some(private) };
+    let mut server = DatabaseServer {
+        superuser,
+        owner: "orchid_owner".to_owned(),
+        template: None,
+        _private: Some(private),
+    };
     let template = create_on(&server, None);
     template.migrate(&[]).expect("migrate the template");
     server.template = Some(template.name);
     server
 }
 
-async fn create(template: Option<&str>) -> Database {
+async fn create(template: Option<&str>) -> TestDatabase {
     create_on(server().await, template)
 }
 
-fn create_on(server: &Server, template: Option<&str>) -> Database {
+fn create_on(server: &DatabaseServer, template: Option<&str>) -> TestDatabase {
     let name = format!("orchid_test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     let from = template.map_or_else(String::new, |template| format!(" TEMPLATE {template}"));
     psql(&server.superuser, &format!("CREATE DATABASE {name} OWNER {}{from}", server.owner))
         .expect("create a database");
-    let database = Database { name, superuser: server.superuser.clone(), owner: server.owner.clone() };
+    let database = TestDatabase { name, superuser: server.superuser.clone(), owner: server.owner.clone() };
     if template.is_none() {
         join_citus(&server.superuser, &database);
     }
@@ -105,7 +109,7 @@ fn create_on(server: &Server, template: Option<&str>) -> Database {
 }
 
 /// Where the given database belongs to a Citus cluster, the new one shall, too, with the same nodes.
-fn join_citus(given: &Url, database: &Database) {
+fn join_citus(given: &Url, database: &TestDatabase) {
     let nodes = "SELECT format('SELECT citus_add_node(%L, %s)', nodename, nodeport) FROM pg_dist_node WHERE groupid > 0";
     if psql(given, "SELECT 1 FROM pg_extension WHERE extname = 'citus'").expect("ask for citus") == "1" {
         database.execute("CREATE EXTENSION citus");
@@ -115,7 +119,7 @@ fn join_citus(given: &Url, database: &Database) {
     }
 }
 
-impl Database {
+impl TestDatabase {
     /// The url for a role (`orchid_app`, `orchid_fleet`).
     pub fn url(&self, role: &str) -> String {
         let mut url = self.superuser.clone();

@@ -15,19 +15,19 @@
 pub mod client;
 pub mod database;
 pub mod eventually;
-pub mod far;
 pub mod json_server;
 pub mod kafka;
 pub mod names;
+pub mod slow_proxy;
 pub mod stack;
 pub mod tools;
 pub mod upstream;
 
-pub use client::{Fleet, Tenant};
-pub use database::Database;
+pub use client::{ScriptedExecutor, Tenant};
+pub use database::TestDatabase;
 pub use eventually::eventually;
-pub use far::Far;
 pub use json_server::JsonServer;
-pub use kafka::{Broker, Kafka, Message, Reader, Topics};
-pub use stack::{Stack, StackOptions};
-pub use upstream::{Reply, Seen, Upstream};
+pub use kafka::{BrokerKind, Kafka, Message, MessageReader, TestTopics};
+pub use slow_proxy::SlowProxy;
+pub use stack::{StackOptions, TestStack};
+pub use upstream::{FakeUpstream, ReceivedRequest, UpstreamReply};

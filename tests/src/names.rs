@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_position_is_what_sha256sum_says() {
+    fn position_equals_sha256sum() {
         // printf 'e\napi.response\norders#2\n0' | sha256sum | cut -c1-32
         assert_eq!(position("e", "api.response", "orders#2", 0), "1c8dc4020c6c8820d92ef3eaa0b4db8b");
     }

@@ -17,7 +17,7 @@ use tokio::sync::OnceCell;
 use tonic::transport::{Channel, Endpoint};
 
 use crate::{
-    Broker, Database, Fleet, Kafka, Reader, Tenant, Topics, database,
+    BrokerKind, Kafka, MessageReader, ScriptedExecutor, Tenant, TestDatabase, TestTopics, database,
     eventually::{eventually, holds, log_length},
 };
 
@@ -97,7 +97,7 @@ pub struct StackOptions {
     /// Time to live of a session.
     pub lease_ttl_ms: u32,
     /// Which broker messages go to.
-    pub broker: Broker,
+    pub broker: BrokerKind,
     /// A broker of its own, which the test may take down.
     pub own_kafka: bool,
     /// Whether the topics are made before anything starts.
@@ -119,7 +119,7 @@ impl Default for StackOptions {
             executors: 1,
             placement_groups: 1,
             lease_ttl_ms: 10_000,
-            broker: Broker::Mock,
+            broker: BrokerKind::Mock,
             own_kafka: false,
             make_topics: true,
             topic_max_bytes: None,
@@ -130,7 +130,7 @@ impl Default for StackOptions {
     }
 }
 
-struct Node {
+struct StackNode {
     name: String,
     address: String,
     settings: Vec<(String, String)>,
@@ -140,22 +140,22 @@ struct Node {
 }
 
 /// A running Orchid.
-pub struct Stack {
+pub struct TestStack {
     /// Its database.
-    pub database: Database,
+    pub database: TestDatabase,
     /// Its topics.
-    pub topics: Topics,
+    pub topics: TestTopics,
     options: StackOptions,
     kafka: Arc<Kafka>,
     own_redis: Option<RedisServer>,
     folder: PathBuf,
-    control_planes: Vec<Node>,
-    executors: Vec<Node>,
+    control_planes: Vec<StackNode>,
+    executors: Vec<StackNode>,
 }
 
-impl Stack {
+impl TestStack {
     /// Starts one, and waits until all of it serves.
-    pub async fn start(options: StackOptions) -> Stack {
+    pub async fn start(options: StackOptions) -> TestStack {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = run_folder().join(format!("stack-{number}"));
         fs::create_dir_all(&folder).expect("a folder for this test");
@@ -163,7 +163,7 @@ impl Stack {
             true => Arc::new(Kafka::start(options.broker).await),
             false => Kafka::shared(options.broker).await,
         };
-        let topics = Topics::named(&format!("t{number}"));
+        let topics = TestTopics::named(&format!("t{number}"));
         if options.make_topics {
             kafka.make(&topics, options.topic_max_bytes).await;
         }
@@ -171,7 +171,7 @@ impl Stack {
             true => Some(RedisServer::start(&folder.join("redis")).await.expect("redis starts")),
             false => None,
         };
-        let mut stack = Stack {
+        let mut stack = TestStack {
             database: database::migrated(options.placement_groups).await,
             topics,
             kafka,
@@ -207,7 +207,7 @@ impl Stack {
         settings.extend(self.redis_settings(number).await);
         settings.push(("ORCHID_LEASE_TTL_MS".to_owned(), self.options.lease_ttl_ms.to_string()));
         settings.extend(owned(&self.options.control_plane_settings));
-        let mut node = Node {
+        let mut node = StackNode {
             name: format!("control-plane-{}", self.control_planes.len()),
             address: String::new(),
             settings,
@@ -241,7 +241,7 @@ impl Stack {
             ("ORCHID_LOG_FILTER", "info".to_owned()),
         ]));
         settings.extend(owned(&self.options.executor_settings));
-        let mut node = Node {
+        let mut node = StackNode {
             name,
             address: String::new(),
             settings,
@@ -259,8 +259,8 @@ impl Stack {
     }
 
     /// A reader of everything that came out.
-    pub fn reader(&self) -> Reader {
-        Reader::new(self.kafka().brokers(), &self.topics)
+    pub fn reader(&self) -> MessageReader {
+        MessageReader::new(self.kafka().brokers(), &self.topics)
     }
 
     /// `host:port` of a control plane.
@@ -282,8 +282,8 @@ impl Stack {
     }
 
     /// A session of an executor that the test plays.
-    pub async fn fleet(&self) -> Fleet {
-        Fleet::register(self.channel(0), POOL, POOL_TOKEN).await
+    pub async fn scripted_executor(&self) -> ScriptedExecutor {
+        ScriptedExecutor::register(self.channel(0), POOL, POOL_TOKEN).await
     }
 
     /// Wipes the test's own Redis.
@@ -349,7 +349,7 @@ impl Stack {
     }
 }
 
-impl Drop for Stack {
+impl Drop for TestStack {
     fn drop(&mut self) {
         for node in self.executors.iter_mut().chain(&mut self.control_planes) {
             node.process = None;
@@ -361,7 +361,7 @@ impl Drop for Stack {
     }
 }
 
-impl Stack {
+impl TestStack {
     /// Prints what the processes said last.
     fn tell(&self) {
         for node in self.control_planes.iter().chain(&self.executors) {
@@ -375,7 +375,7 @@ impl Stack {
     }
 }
 
-impl Node {
+impl StackNode {
     async fn start(&mut self, folder: &Path) {
         let announce = folder.join(format!("{}.address", self.name));
         // There is none before the first start.

@@ -20,7 +20,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::sleep};
 
 /// A request that came.
 #[derive(Debug, Clone)]
-pub struct Seen {
+pub struct ReceivedRequest {
     /// Counts the requests from 0.
     pub number: usize,
     /// Its method.
@@ -39,50 +39,52 @@ pub struct Seen {
 
 /// What to answer.
 #[derive(Debug, Clone)]
-pub enum Reply {
+pub enum UpstreamReply {
     /// A status and a JSON body.
     Json(u16, Value),
     /// A status, headers, and a body as it is.
     Raw(u16, Vec<(&'static str, String)>, Bytes),
     /// Another reply, later.
-    After(Duration, Box<Reply>),
+    After(Duration, Box<UpstreamReply>),
     /// Another reply, once the gate has been opened this far.
-    Gate(u64, Box<Reply>),
+    Gate(u64, Box<UpstreamReply>),
     /// Nothing, for ever.
     Hang,
     /// A body that breaks off in the middle.
     Break,
 }
 
-impl Reply {
+impl UpstreamReply {
     /// 200 with a JSON body.
-    pub fn ok(body: Value) -> Reply {
-        Reply::Json(200, body)
+    pub fn ok(body: Value) -> UpstreamReply {
+        UpstreamReply::Json(200, body)
     }
 }
 
-type Answer = dyn Fn(&Seen) -> Reply + Send + Sync;
+type RespondFn = dyn Fn(&ReceivedRequest) -> UpstreamReply + Send + Sync;
 
-struct Shared {
-    answer: Box<Answer>,
-    seen: Mutex<Vec<Seen>>,
+struct UpstreamState {
+    answer: Box<RespondFn>,
+    seen: Mutex<Vec<ReceivedRequest>>,
     gate: watch::Sender<u64>,
 }
 
 /// A running upstream; stops when dropped.
-pub struct Upstream {
+pub struct FakeUpstream {
     address: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<UpstreamState>,
     server: JoinHandle<()>,
 }
 
-impl Upstream {
+impl FakeUpstream {
     /// Starts one that answers by a function.
     #[expect(clippy::disallowed_methods, reason = "the task ends with its value, by Drop")]
-    pub async fn start(answer: impl Fn(&Seen) -> Reply + Send + Sync + 'static) -> Upstream {
+    pub async fn start(
+        answer: impl Fn(&ReceivedRequest) -> UpstreamReply + Send + Sync + 'static,
+    ) -> FakeUpstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(UpstreamState {
             answer: Box::new(answer),
             seen: Mutex::new(Vec::new()),
             gate: watch::channel(0).0,
@@ -92,16 +94,16 @@ impl Upstream {
             // It ends by being aborted.
             let _ = axum::serve(listener, router).await;
         });
-        Upstream { address, shared, server }
+        FakeUpstream { address, shared, server }
     }
 
     /// One that serves `pages` pages of `rows` rows under `/orders`, by cursor; the page that is number n waits for the gate
     /// to stand at n, if `gated`.
-    pub async fn orders(pages: u64, rows: u64, gated: bool) -> Upstream {
-        Upstream::start(move |request| {
+    pub async fn orders(pages: u64, rows: u64, gated: bool) -> FakeUpstream {
+        FakeUpstream::start(move |request| {
             let page: u64 = request.query.get("cursor").map_or(0, |cursor| cursor.parse().expect("a cursor"));
-            let reply = Reply::ok(order_page(page, pages, rows));
-            if gated { Reply::Gate(page, Box::new(reply)) } else { reply }
+            let reply = UpstreamReply::ok(order_page(page, pages, rows));
+            if gated { UpstreamReply::Gate(page, Box::new(reply)) } else { reply }
         })
         .await
     }
@@ -117,7 +119,7 @@ impl Upstream {
     }
 
     /// Every request so far.
-    pub fn seen(&self) -> Vec<Seen> {
+    pub fn seen(&self) -> Vec<ReceivedRequest> {
         self.shared.seen.lock().expect("lock").clone()
     }
 
@@ -127,7 +129,7 @@ impl Upstream {
     }
 }
 
-impl Drop for Upstream {
+impl Drop for FakeUpstream {
     fn drop(&mut self) {
         self.server.abort();
     }
@@ -145,7 +147,7 @@ pub fn order_page(page: u64, pages: u64, rows: u64) -> Value {
     json!({"items": items, "next": next})
 }
 
-async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+async fn handle(State(shared): State<Arc<UpstreamState>>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let body = to_bytes(body, 16 << 20).await.unwrap_or_default();
     let raw_query = head.uri.query().unwrap_or_default().to_owned();
@@ -155,7 +157,7 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
     };
     let seen = {
         let mut all = shared.seen.lock().expect("lock");
-        let seen = Seen {
+        let seen = ReceivedRequest {
             number: all.len(),
             method: head.method.to_string(),
             path: head.uri.path().to_owned(),
@@ -170,22 +172,22 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let mut reply = (shared.answer)(&seen);
     loop {
         reply = match reply {
-            Reply::After(delay, then) => {
+            UpstreamReply::After(delay, then) => {
                 sleep(delay).await;
                 *then
             }
-            Reply::Gate(number, then) => {
+            UpstreamReply::Gate(number, then) => {
                 // The sender lives as long as the upstream.
                 let _ = shared.gate.subscribe().wait_for(|open| *open > number).await;
                 *then
             }
-            Reply::Hang => std::future::pending().await,
-            Reply::Break => return broken(),
-            Reply::Json(status, body) => {
+            UpstreamReply::Hang => std::future::pending().await,
+            UpstreamReply::Break => return broken(),
+            UpstreamReply::Json(status, body) => {
                 let headers = vec![("content-type", "application/json".to_owned())];
-                Reply::Raw(status, headers, Bytes::from(body.to_string()))
+                UpstreamReply::Raw(status, headers, Bytes::from(body.to_string()))
             }
-            Reply::Raw(status, headers, body) => {
+            UpstreamReply::Raw(status, headers, body) => {
                 let mut response = Response::builder().status(status);
                 for (name, value) in headers {
                     response = response.header(name, value);

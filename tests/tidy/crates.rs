@@ -124,7 +124,7 @@ fn uses(package: &'static Value, development: bool) -> BTreeSet<&'static str> {
 }
 
 #[test]
-fn arrows_between_our_crates_point_as_they_shall() {
+fn crate_dependencies_are_allowed() {
     let allowed: BTreeMap<_, _> = ARROWS.into();
     let ours = ours();
     assert_eq!(ours.keys().copied().collect::<Vec<_>>(), allowed.keys().copied().collect::<Vec<_>>());
@@ -136,7 +136,7 @@ fn arrows_between_our_crates_point_as_they_shall() {
 }
 
 #[test]
-fn crates_with_a_wrapper_are_used_by_it_alone() {
+fn wrapped_crates_are_used_only_by_their_wrappers() {
     for (name, package) in &ours() {
         let used = uses(package, true);
         for (wrapped, wrappers) in &WRAPPERS {
@@ -146,7 +146,7 @@ fn crates_with_a_wrapper_are_used_by_it_alone() {
 }
 
 #[test]
-fn heavy_crates_are_there_once() {
+fn heavy_crates_have_one_version() {
     for once in ONCE {
         let versions: Vec<&str> = packages()
             .iter()
@@ -158,7 +158,7 @@ fn heavy_crates_are_there_once() {
 }
 
 #[test]
-fn numbers_stay_numbers() {
+fn arbitrary_precision_feature_is_off() {
     // The feature turns numbers into objects inside jmespath's values.
     for node in metadata()["resolve"]["nodes"].as_array().expect("nodes") {
         if text(node, "id").contains("serde_json") {
@@ -172,7 +172,7 @@ fn numbers_stay_numbers() {
 }
 
 #[test]
-fn licences_are_among_those_that_may_come_in() {
+fn licences_are_allowed() {
     let refused: Vec<String> = packages()
         .iter()
         .filter(|package| !accepted(text(package, "license")))
@@ -182,7 +182,7 @@ fn licences_are_among_those_that_may_come_in() {
 }
 
 #[test]
-fn deny_toml_says_the_same() {
+fn deny_toml_matches_these_lists() {
     let deny = std::fs::read_to_string(tree::root().join("deny.toml")).expect("deny.toml");
     for licence in LICENCES {
         let name = licence.split(" WITH ").next().expect("a name");
@@ -240,7 +240,7 @@ fn one(words: &mut Vec<String>) -> bool {
 }
 
 #[test]
-fn licence_expressions_are_read_as_spdx_says() {
+fn licence_expressions_follow_spdx() {
     for good in [
         "MIT",
         "MIT/Apache-2.0",

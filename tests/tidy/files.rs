@@ -8,7 +8,7 @@ const MOST_LINES: usize = 500;
 const MOST_BYTES: u64 = 1 << 20;
 
 #[test]
-fn no_rust_file_is_longer_than_its_budget() {
+fn rust_files_stay_within_the_line_budget() {
     let long: Vec<String> = tree::sources()
         .iter()
         .map(|file| (tree::before_tests(&file.text).lines().count(), &file.name))
@@ -19,7 +19,7 @@ fn no_rust_file_is_longer_than_its_budget() {
 }
 
 #[test]
-fn every_module_says_what_it_is_for() {
+fn every_module_has_a_header() {
     let silent: Vec<String> = tree::sources()
         .into_iter()
         .filter(|file| !file.text.starts_with("//!"))
@@ -29,7 +29,7 @@ fn every_module_says_what_it_is_for() {
 }
 
 #[test]
-fn no_file_is_large() {
+fn no_file_exceeds_the_size_limit() {
     let large: Vec<String> = tree::files()
         .into_iter()
         .filter(|(_, bytes)| *bytes > MOST_BYTES)
@@ -96,7 +96,7 @@ fn banned() -> Vec<(Regex, &'static str)> {
 }
 
 #[test]
-fn banned_words_stand_nowhere() {
+fn banned_words_are_absent() {
     let banned = banned();
     let mut found = Vec::new();
     for file in tree::texts() {
@@ -116,7 +116,7 @@ fn banned_words_stand_nowhere() {
 }
 
 #[test]
-fn links_between_documents_lead_somewhere() {
+fn links_between_documents_resolve() {
     let link = Regex::new(r"\]\(([^)#\s]+)(#[^)]*)?\)").expect("a regex");
     let mut broken = Vec::new();
     for file in tree::texts() {

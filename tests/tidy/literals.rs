@@ -13,13 +13,13 @@ pub(crate) fn strings(source: &str) -> Vec<(usize, String)> {
     found
 }
 
-struct Literal<'a> {
+struct StringLiteral<'a> {
     text: &'a str,
     length: usize,
 }
 
 /// The next literal, and how many bytes stand before it.
-fn next(source: &str) -> Option<(usize, Literal<'_>)> {
+fn next(source: &str) -> Option<(usize, StringLiteral<'_>)> {
     let bytes = source.as_bytes();
     let mut at = 0;
     while at < bytes.len() {
@@ -39,15 +39,15 @@ fn next(source: &str) -> Option<(usize, Literal<'_>)> {
     None
 }
 
-fn raw(rest: &str) -> Option<Literal<'_>> {
+fn raw(rest: &str) -> Option<StringLiteral<'_>> {
     let after = rest.strip_prefix('r')?;
     let hashes = after.len() - after.trim_start_matches('#').len();
     let body = after[hashes..].strip_prefix('"')?;
     let end = body.find(&format!("\"{}", "#".repeat(hashes)))?;
-    Some(Literal { text: &body[..end], length: 1 + hashes + 1 + end + 1 + hashes })
+    Some(StringLiteral { text: &body[..end], length: 1 + hashes + 1 + end + 1 + hashes })
 }
 
-fn plain(rest: &str) -> Option<Literal<'_>> {
+fn plain(rest: &str) -> Option<StringLiteral<'_>> {
     let body = rest.strip_prefix('"')?;
     let mut escaped = false;
     let end = body.find(|letter: char| {
@@ -55,11 +55,11 @@ fn plain(rest: &str) -> Option<Literal<'_>> {
         escaped = letter == '\\' && !escaped;
         ends
     })?;
-    Some(Literal { text: &body[..end], length: end + 2 })
+    Some(StringLiteral { text: &body[..end], length: end + 2 })
 }
 
 #[test]
-fn literals_are_found_and_comments_are_not() {
+fn string_literals_are_found_outside_comments() {
     let source = "let a = \"one \\\" two\"; // \"no\"\nlet c = '\"'; /* \"no\" */ let b = r#\"three \" four\"#; \"\u{e9}\"";
     let found = strings(source);
     let expected = [(1, "one \\\" two"), (2, "three \" four"), (2, "\u{e9}")];

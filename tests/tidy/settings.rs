@@ -33,7 +33,7 @@ fn every_setting_is_documented() {
 }
 
 #[test]
-fn every_setting_that_is_documented_exists() {
+fn every_documented_setting_exists() {
     let names = names();
     let page = std::fs::read_to_string(tree::root().join("docs/operations.md")).expect("docs/operations.md");
     let row = Regex::new(r"(?m)^\| `([a-z]+(?:_[a-z]+)*(?:\.[a-z_]+)?)` \|").expect("a regex");

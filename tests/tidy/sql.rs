@@ -27,12 +27,12 @@ fn tenant_tables() -> BTreeSet<String> {
     tables
 }
 
-struct Statement {
+struct SqlStatement {
     place: String,
     text: String,
 }
 
-fn statements() -> Vec<Statement> {
+fn statements() -> Vec<SqlStatement> {
     let begins = Regex::new(r"^(?i)(SELECT|INSERT INTO|UPDATE|DELETE FROM|WITH)\b").expect("a regex");
     let spaces = Regex::new(r"(\\\n|\s)+").expect("a regex");
     let mut found = Vec::new();
@@ -43,7 +43,7 @@ fn statements() -> Vec<Statement> {
         for (line, literal) in literals::strings(tree::before_tests(&file.text)) {
             let text = spaces.replace_all(&literal, " ").trim().to_owned();
             if begins.is_match(&text) && text.contains(' ') {
-                found.push(Statement { place: format!("{}:{line}", file.name), text });
+                found.push(SqlStatement { place: format!("{}:{line}", file.name), text });
             }
         }
     }
@@ -69,7 +69,7 @@ const REFUSED: [(&str, &str); 11] = [
 ];
 
 #[test]
-fn statements_keep_to_the_common_subset() {
+fn statements_use_the_common_sql_subset() {
     let statements = statements();
     assert!(statements.len() >= 30, "only {} statements were found", statements.len());
     let mut faults = Vec::new();
@@ -83,7 +83,7 @@ fn statements_keep_to_the_common_subset() {
 }
 
 #[test]
-fn statements_on_tenants_tables_name_the_tenant() {
+fn statements_on_tenant_tables_name_the_tenant() {
     let tables = tenant_tables();
     assert!(tables.len() >= 15, "{tables:?}");
     let used = Regex::new(r"(?i)\b(FROM|JOIN|INTO|UPDATE) ([a-z_]+)").expect("a regex");

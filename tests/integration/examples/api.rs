@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use orchid_tests::{Reply, Seen};
+use orchid_tests::{ReceivedRequest, UpstreamReply};
 use serde_json::Value;
 
 /// An example, and the API that it is about.
@@ -12,14 +12,14 @@ pub(super) struct Example {
     /// Below `docs/examples`.
     pub(super) folder: &'static str,
     /// Values of the config that are other than in the folder: addresses above all.
-    pub(super) values: fn(&Ground) -> Value,
+    pub(super) values: fn(&ApiSetup) -> Value,
     /// The API as it is before the first run.
-    pub(super) api: fn(&Ground) -> Box<dyn Api>,
+    pub(super) api: fn(&ApiSetup) -> Box<dyn ExampleApi>,
 }
 
 /// What an API is built on.
 #[derive(Debug, Clone)]
-pub(super) struct Ground {
+pub(super) struct ApiSetup {
     /// The time before the first run.
     pub(super) now: DateTime<Utc>,
     /// The API's address, `http://127.0.0.1:…`.
@@ -33,15 +33,15 @@ pub(super) struct Ground {
 }
 
 /// An API as its documentation describes it.
-pub(super) trait Api: Send {
+pub(super) trait ExampleApi: Send {
     /// What happens before the run of this number, counted from 0; false: there is no such run.
     fn begin(&mut self, run: usize, now: DateTime<Utc>) -> bool;
 
     /// The answer to a request.
-    fn answer(&mut self, ask: &Seen, now: DateTime<Utc>) -> Reply;
+    fn answer(&mut self, ask: &ReceivedRequest, now: DateTime<Utc>) -> UpstreamReply;
 
     /// What has to come out of the run of this number, which began then.
-    fn expected(&self, run: usize, started: DateTime<Utc>) -> Expected;
+    fn expected(&self, run: usize, started: DateTime<Utc>) -> ExpectedOutcome;
 
     /// Whether the run of this number is cancelled when it waits for the first time.
     fn cancels(&self, _run: usize) -> bool {
@@ -51,7 +51,7 @@ pub(super) trait Api: Send {
 
 /// What has to come out of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Expected {
+pub(super) struct ExpectedOutcome {
     /// How it ends.
     pub(super) status: &'static str,
     /// Whether something is missing.
@@ -62,25 +62,25 @@ pub(super) struct Expected {
     pub(super) errors: Vec<&'static str>,
 }
 
-impl Expected {
+impl ExpectedOutcome {
     /// A run that succeeds, whole, and emits these rows of a step.
-    pub(super) fn rows(step: &str, rows: Vec<Value>) -> Expected {
+    pub(super) fn rows(step: &str, rows: Vec<Value>) -> ExpectedOutcome {
         let rows = BTreeMap::from([(step.to_owned(), rows)]);
-        Expected { status: "succeeded", partial: false, rows, errors: Vec::new() }
+        ExpectedOutcome { status: "succeeded", partial: false, rows, errors: Vec::new() }
     }
 
     /// One that emits nothing.
-    pub(super) fn nothing() -> Expected {
-        Expected { rows: BTreeMap::new(), ..Expected::rows("", Vec::new()) }
+    pub(super) fn nothing() -> ExpectedOutcome {
+        ExpectedOutcome { rows: BTreeMap::new(), ..ExpectedOutcome::rows("", Vec::new()) }
     }
 
     /// The same, without something that was reported.
-    pub(super) fn partial(self, errors: &[&'static str]) -> Expected {
-        Expected { partial: true, errors: errors.to_vec(), ..self }
+    pub(super) fn partial(self, errors: &[&'static str]) -> ExpectedOutcome {
+        ExpectedOutcome { partial: true, errors: errors.to_vec(), ..self }
     }
 
     /// The same, ended in another way.
-    pub(super) fn ended(self, status: &'static str, errors: &[&'static str]) -> Expected {
-        Expected { status, errors: errors.to_vec(), ..self }
+    pub(super) fn ended(self, status: &'static str, errors: &[&'static str]) -> ExpectedOutcome {
+        ExpectedOutcome { status, errors: errors.to_vec(), ..self }
     }
 }

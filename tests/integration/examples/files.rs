@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::api::{Example, Ground};
+use super::api::{ApiSetup, Example};
 
 /// An integration, a config and a plan.
 #[derive(Debug, Clone)]
-pub(super) struct Files {
+pub(super) struct ExampleFiles {
     /// `integration.json`.
     pub(super) integration: Value,
     /// The values of `config.json`.
@@ -38,9 +38,9 @@ pub(super) fn folders() -> Vec<String> {
     names
 }
 
-impl Files {
+impl ExampleFiles {
     /// Reads the folder of an example.
-    pub(super) fn of(example: &Example, ground: &Ground) -> Files {
+    pub(super) fn of(example: &Example, ground: &ApiSetup) -> ExampleFiles {
         let integration = read(example, "integration.json");
         let config = read(example, "config.json");
         let mut plan = read(example, "plan.json");
@@ -54,7 +54,7 @@ impl Files {
         let hosts = [&ground.url, &ground.other].map(|url| url.replace("http://", ""));
         let allowed_hosts =
             config["transport"]["allowed_hosts"].as_array().map(|_| hosts.to_vec()).unwrap_or_default();
-        Files { integration, values, allowed_hosts, plan }
+        ExampleFiles { integration, values, allowed_hosts, plan }
     }
 
     /// A member of an object that is text.

@@ -4,13 +4,13 @@
 //! say of each run what has to come out of it. `whole` runs the plans through a whole Orchid over HTTP. `alone` runs the same
 //! plans against the same servers by the engine alone, on a clock that jumps, and kills them wherever one can be killed.
 
-mod alone;
 mod api;
 mod apis;
+mod end_to_end;
+mod engine_only;
 mod files;
-mod judged;
-mod parts;
-mod whole;
+mod outcome;
+mod server_parts;
 
 use api::Example;
 
@@ -35,7 +35,7 @@ const EXAMPLES: [Example; 16] = [
 ];
 
 #[test]
-fn every_example_but_orders_has_a_server() {
+fn every_example_except_orders_has_a_server() {
     let mut served: Vec<&str> = EXAMPLES.iter().map(|example| example.folder).chain(["orders"]).collect();
     served.sort_unstable();
     assert_eq!(files::folders(), served);

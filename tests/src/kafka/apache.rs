@@ -38,21 +38,21 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(120);
 const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A running broker; killed when dropped.
-pub(super) struct Apache {
+pub(super) struct ApacheKafka {
     brokers: String,
-    launch: Launch,
+    launch: JavaLauncher,
     process: Mutex<Option<ChildProcess>>,
 }
 
-struct Launch {
+struct JavaLauncher {
     java: PathBuf,
     class_path: String,
     folder: PathBuf,
 }
 
-impl Apache {
+impl ApacheKafka {
     /// Starts one with everything it keeps in `folder`.
-    pub(super) async fn start(folder: &Path) -> Apache {
+    pub(super) async fn start(folder: &Path) -> ApacheKafka {
         let java = tools::find("java").expect("java is not installed: `.ci/install test` brings it");
         let libs = tools::server_folder("kafka", POM).join("libs");
         assert!(libs.is_dir(), "{} is missing: `.ci/install test` brings it", libs.display());
@@ -60,7 +60,8 @@ impl Apache {
         let [port, controller_port] = free_ports();
         fs::write(folder.join("server.properties"), properties(folder, port, controller_port))
             .expect("settings");
-        let launch = Launch { java, class_path: format!("{}/*", libs.display()), folder: folder.to_owned() };
+        let launch =
+            JavaLauncher { java, class_path: format!("{}/*", libs.display()), folder: folder.to_owned() };
         let mut format = launch.spawn(
             "format.log",
             &["kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config"],
@@ -75,7 +76,7 @@ impl Apache {
             "kafka's log was not made ({formatted:?}):\n{}",
             launch.said("format.log")
         );
-        let apache = Apache { brokers: format!("127.0.0.1:{port}"), launch, process: Mutex::new(None) };
+        let apache = ApacheKafka { brokers: format!("127.0.0.1:{port}"), launch, process: Mutex::new(None) };
         apache.restart().await;
         apache
     }
@@ -147,7 +148,7 @@ impl Apache {
     }
 }
 
-impl Launch {
+impl JavaLauncher {
     /// Runs a class with some arguments, the last of which is the file with the settings.
     fn spawn(&self, log: &str, class: &[&str]) -> ChildProcess {
         let log = File::options().create(true).append(true).open(self.folder.join(log)).expect("a log");

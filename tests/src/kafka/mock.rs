@@ -10,24 +10,24 @@ use rdkafka::mocking::MockCluster;
 
 use super::PARTITIONS;
 
-enum Order {
+enum BrokerCommand {
     Create(String),
     Down,
     Up,
 }
 
 /// A broker that keeps some megabytes a partition in memory, and knows no admin calls.
-pub(super) struct Mock {
+pub(super) struct MockBroker {
     brokers: String,
-    orders: SyncSender<(Order, SyncSender<()>)>,
+    orders: SyncSender<(BrokerCommand, SyncSender<()>)>,
 }
 
-impl Mock {
-    pub(super) fn start() -> Mock {
+impl MockBroker {
+    pub(super) fn start() -> MockBroker {
         let (orders, inbox) = sync_channel(1);
         let (started, address) = sync_channel(1);
         thread::spawn(move || run(&started, &inbox));
-        Mock { brokers: address.recv().expect("the broker starts"), orders }
+        MockBroker { brokers: address.recv().expect("the broker starts"), orders }
     }
 
     pub(super) fn brokers(&self) -> &str {
@@ -35,34 +35,34 @@ impl Mock {
     }
 
     pub(super) fn create(&self, topic: &str) {
-        self.order(Order::Create(topic.to_owned()));
+        self.order(BrokerCommand::Create(topic.to_owned()));
     }
 
     /// Closes all connections, and takes none.
     pub(super) fn down(&self) {
-        self.order(Order::Down);
+        self.order(BrokerCommand::Down);
     }
 
     /// Takes connections again.
     pub(super) fn up(&self) {
-        self.order(Order::Up);
+        self.order(BrokerCommand::Up);
     }
 
-    fn order(&self, order: Order) {
+    fn order(&self, order: BrokerCommand) {
         let (done, wait) = sync_channel(1);
         self.orders.send((order, done)).expect("the broker runs");
         wait.recv().expect("the broker obeys");
     }
 }
 
-fn run(started: &SyncSender<String>, inbox: &Receiver<(Order, SyncSender<()>)>) {
+fn run(started: &SyncSender<String>, inbox: &Receiver<(BrokerCommand, SyncSender<()>)>) {
     let cluster = MockCluster::new(1).expect("a mock cluster");
     started.send(cluster.bootstrap_servers()).expect("somebody waits for the broker");
     for (order, done) in inbox {
         match order {
-            Order::Create(topic) => cluster.create_topic(&topic, PARTITIONS, 1),
-            Order::Down => cluster.broker_down(1),
-            Order::Up => cluster.broker_up(1),
+            BrokerCommand::Create(topic) => cluster.create_topic(&topic, PARTITIONS, 1),
+            BrokerCommand::Down => cluster.broker_down(1),
+            BrokerCommand::Up => cluster.broker_up(1),
         }
         .expect("the mock cluster obeys");
         done.send(()).expect("somebody waits for the order");

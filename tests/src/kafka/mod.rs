@@ -11,16 +11,16 @@ use std::sync::{
 
 use tokio::sync::OnceCell;
 
-pub use reader::{Message, Reader};
+pub use reader::{Message, MessageReader};
 
-use self::{apache::Apache, mock::Mock};
+use self::{apache::ApacheKafka, mock::MockBroker};
 use crate::stack::run_folder;
 
 const PARTITIONS: i32 = 4;
 
 /// Which broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Broker {
+pub enum BrokerKind {
     /// librdkafka's mock cluster: there at once, and in this process.
     #[default]
     Mock,
@@ -30,17 +30,17 @@ pub enum Broker {
 
 /// A broker that runs.
 pub struct Kafka {
-    server: Server,
+    server: RunningBroker,
 }
 
-enum Server {
-    Mock(Mock),
-    Apache(Apache),
+enum RunningBroker {
+    Mock(MockBroker),
+    Apache(ApacheKafka),
 }
 
 /// The topics of one test.
 #[derive(Debug, Clone)]
-pub struct Topics {
+pub struct TestTopics {
     /// Where pages go.
     pub responses: String,
     /// Where errors go.
@@ -49,11 +49,11 @@ pub struct Topics {
     pub events: String,
 }
 
-impl Topics {
+impl TestTopics {
     /// The names of a test's topics; makes none.
-    pub fn named(prefix: &str) -> Topics {
+    pub fn named(prefix: &str) -> TestTopics {
         let topic = |name: &str| format!("{prefix}-{name}");
-        Topics {
+        TestTopics {
             responses: topic("api-responses"),
             errors: topic("api-errors"),
             events: topic("execution-events"),
@@ -68,24 +68,24 @@ impl Topics {
 
 impl Kafka {
     /// The broker of this kind that tests share.
-    pub async fn shared(broker: Broker) -> Arc<Kafka> {
+    pub async fn shared(broker: BrokerKind) -> Arc<Kafka> {
         static MOCK: OnceCell<Arc<Kafka>> = OnceCell::const_new();
         static APACHE: OnceCell<Arc<Kafka>> = OnceCell::const_new();
         let shared = match broker {
-            Broker::Mock => &MOCK,
-            Broker::Apache => &APACHE,
+            BrokerKind::Mock => &MOCK,
+            BrokerKind::Apache => &APACHE,
         };
         Arc::clone(shared.get_or_init(|| async { Arc::new(Kafka::start(broker).await) }).await)
     }
 
     /// A broker of a test's own, which may be taken down.
-    pub async fn start(broker: Broker) -> Kafka {
+    pub async fn start(broker: BrokerKind) -> Kafka {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let server = match broker {
-            Broker::Mock => Server::Mock(Mock::start()),
-            Broker::Apache => {
+            BrokerKind::Mock => RunningBroker::Mock(MockBroker::start()),
+            BrokerKind::Apache => {
                 let number = NEXT.fetch_add(1, Ordering::Relaxed);
-                Server::Apache(Apache::start(&run_folder().join(format!("kafka-{number}"))).await)
+                RunningBroker::Apache(ApacheKafka::start(&run_folder().join(format!("kafka-{number}"))).await)
             }
         };
         Kafka { server }
@@ -94,42 +94,42 @@ impl Kafka {
     /// `127.0.0.1:…`
     pub fn brokers(&self) -> &str {
         match &self.server {
-            Server::Mock(mock) => mock.brokers(),
-            Server::Apache(apache) => apache.brokers(),
+            RunningBroker::Mock(mock) => mock.brokers(),
+            RunningBroker::Apache(apache) => apache.brokers(),
         }
     }
 
     /// Makes the topics of a test. With `max_bytes`, Apache Kafka takes no larger batch of messages into them; the mock does not
     /// know that bound.
-    pub async fn make(&self, topics: &Topics, max_bytes: Option<usize>) {
+    pub async fn make(&self, topics: &TestTopics, max_bytes: Option<usize>) {
         match &self.server {
-            Server::Mock(mock) => topics.names().into_iter().for_each(|topic| mock.create(topic)),
-            Server::Apache(apache) => apache.create(&topics.names(), max_bytes).await,
+            RunningBroker::Mock(mock) => topics.names().into_iter().for_each(|topic| mock.create(topic)),
+            RunningBroker::Apache(apache) => apache.create(&topics.names(), max_bytes).await,
         }
     }
 
-    /// What was said for this setting when each topic was made, in the order of `Topics::names`; empty where nothing was, and the
+    /// What was said for this setting when each topic was made, in the order of `TestTopics::names`; empty where nothing was, and the
     /// broker's default holds. Only Apache Kafka can tell.
-    pub async fn set_at(&self, topics: &Topics, name: &str) -> Vec<String> {
+    pub async fn set_at(&self, topics: &TestTopics, name: &str) -> Vec<String> {
         match &self.server {
-            Server::Mock(_) => panic!("the mock knows no settings of topics"),
-            Server::Apache(apache) => apache.set_at(&topics.names(), name).await,
+            RunningBroker::Mock(_) => panic!("the mock knows no settings of topics"),
+            RunningBroker::Apache(apache) => apache.set_at(&topics.names(), name).await,
         }
     }
 
     /// Takes it away from one moment to the next: the mock closes all connections and takes none, Apache Kafka is killed.
     pub async fn down(&self) {
         match &self.server {
-            Server::Mock(mock) => mock.down(),
-            Server::Apache(apache) => apache.kill().await,
+            RunningBroker::Mock(mock) => mock.down(),
+            RunningBroker::Apache(apache) => apache.kill().await,
         }
     }
 
     /// Brings it back, with what it has kept.
     pub async fn up(&self) {
         match &self.server {
-            Server::Mock(mock) => mock.up(),
-            Server::Apache(apache) => apache.restart().await,
+            RunningBroker::Mock(mock) => mock.up(),
+            RunningBroker::Apache(apache) => apache.restart().await,
         }
     }
 }

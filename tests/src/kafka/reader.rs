@@ -13,7 +13,7 @@ use rdkafka::{
 };
 use serde_json::Value;
 
-use super::Topics;
+use super::TestTopics;
 use crate::eventually::{STALL_LIMIT, eventually};
 
 /// The time that one call to the broker may take.
@@ -54,15 +54,15 @@ impl Message {
 }
 
 /// Reads the topics of one test from their beginning.
-pub struct Reader {
+pub struct MessageReader {
     consumer: BaseConsumer,
     next: HashMap<(String, i32), i64>,
     messages: Vec<Message>,
 }
 
-impl Reader {
+impl MessageReader {
     /// Begins to read. The topics must be there.
-    pub fn new(brokers: &str, topics: &Topics) -> Reader {
+    pub fn new(brokers: &str, topics: &TestTopics) -> MessageReader {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", brokers)
             .set("group.id", "orchid-tests")
@@ -84,7 +84,7 @@ impl Reader {
             }
         }
         consumer.assign(&partitions).expect("partitions can be read");
-        Reader { consumer, next, messages: Vec::new() }
+        MessageReader { consumer, next, messages: Vec::new() }
     }
 
     /// Everything that is there now, in the order of each partition. Needs the broker up.

@@ -5,12 +5,12 @@ use std::io::Write as _;
 
 use chrono::{DateTime, Utc};
 use flate2::{Compression, write::GzEncoder};
-use orchid_tests::{Reply, Seen};
+use orchid_tests::{ReceivedRequest, UpstreamReply};
 use serde_json::{Value, json};
 
-use super::super::api::{Api, Example, Expected, Ground};
+use super::super::api::{ApiSetup, Example, ExampleApi, ExpectedOutcome};
 use super::super::files::variable;
-use super::super::parts::{Tokens, Turnstile, body, escaped, header, instant, param, unescaped};
+use super::super::server_parts::{PageTokens, Turnstile, body, escaped, header, instant, param, unescaped};
 
 pub(in super::super) const EXAMPLE: Example = Example {
     folder: "amazon-report",
@@ -37,10 +37,10 @@ struct Report {
 }
 
 struct Amazon {
-    ground: Ground,
+    ground: ApiSetup,
     reports: Vec<Report>,
-    documents: Tokens<Fate>,
-    signatures: Tokens<(Fate, DateTime<Utc>)>,
+    documents: PageTokens<Fate>,
+    signatures: PageTokens<(Fate, DateTime<Utc>)>,
     quota: Turnstile,
     fate: Fate,
     /// Where the next report has to begin.
@@ -73,17 +73,20 @@ fn table(fate: Fate) -> String {
     [header].into_iter().chain(rows(fate)).map(|row| row.join("\t") + "\r\n").collect()
 }
 
-fn error(status: u16, code: &str) -> Reply {
-    Reply::Json(status, json!({"errors": [{"code": code, "message": "as the code says", "details": ""}]}))
+fn error(status: u16, code: &str) -> UpstreamReply {
+    UpstreamReply::Json(
+        status,
+        json!({"errors": [{"code": code, "message": "as the code says", "details": ""}]}),
+    )
 }
 
 impl Amazon {
-    fn new(ground: &Ground) -> Amazon {
+    fn new(ground: &ApiSetup) -> Amazon {
         Amazon {
             ground: ground.clone(),
             reports: Vec::new(),
-            documents: Tokens::new(),
-            signatures: Tokens::new(),
+            documents: PageTokens::new(),
+            signatures: PageTokens::new(),
             // A minute is long where time costs something.
             quota: Turnstile::shut_at(u32::from(ground.patient)),
             fate: Fate::Never,
@@ -92,7 +95,7 @@ impl Amazon {
         }
     }
 
-    fn submit(&mut self, asked: &Value) -> Reply {
+    fn submit(&mut self, asked: &Value) -> UpstreamReply {
         if self.quota.refuses() {
             return error(429, "QuotaExceeded");
         }
@@ -106,10 +109,10 @@ impl Amazon {
         }
         end.clone_into(&mut self.ended);
         self.reports.push(Report { fate: self.fate, polls: 0, cancelled: false });
-        Reply::Json(202, json!({"reportId": format!("ID{}", self.reports.len())}))
+        UpstreamReply::Json(202, json!({"reportId": format!("ID{}", self.reports.len())}))
     }
 
-    fn poll(&mut self, number: usize) -> Reply {
+    fn poll(&mut self, number: usize) -> UpstreamReply {
         let Some(report) = self.reports.get_mut(number.wrapping_sub(1)) else {
             return error(404, "NotFound");
         };
@@ -125,10 +128,10 @@ impl Amazon {
         if status == "DONE" {
             report_json["reportDocumentId"] = json!(self.documents.issue(report.fate));
         }
-        Reply::ok(report_json)
+        UpstreamReply::ok(report_json)
     }
 
-    fn document(&mut self, id: &str, now: DateTime<Utc>) -> Reply {
+    fn document(&mut self, id: &str, now: DateTime<Utc>) -> UpstreamReply {
         let Some(fate) = self.documents.get(id).copied() else { return error(404, "NotFound") };
         let signature = escaped(&self.signatures.issue((fate, now)));
         let url =
@@ -137,14 +140,14 @@ impl Amazon {
         if fate == Fate::Gzip {
             document["compressionAlgorithm"] = json!("GZIP");
         }
-        Reply::ok(document)
+        UpstreamReply::ok(document)
     }
 
     /// What the host of the documents answers.
-    fn download(&self, ask: &Seen, now: DateTime<Utc>) -> Reply {
+    fn download(&self, ask: &ReceivedRequest, now: DateTime<Utc>) -> UpstreamReply {
         let signed = param(ask, "X-Amz-Signature").and_then(|signature| self.signatures.get(signature));
         let denied = || {
-            Reply::Raw(
+            UpstreamReply::Raw(
                 403,
                 vec![("content-type", "application/xml".to_owned())],
                 "<Error><Code>AccessDenied</Code></Error>".into(),
@@ -158,16 +161,16 @@ impl Amazon {
             let mut gzip = GzEncoder::new(Vec::new(), Compression::fast());
             gzip.write_all(table(*fate).as_bytes()).unwrap();
             let kind = vec![("content-type", "application/octet-stream".to_owned())];
-            return Reply::Raw(200, kind, gzip.finish().unwrap().into());
+            return UpstreamReply::Raw(200, kind, gzip.finish().unwrap().into());
         }
         // Each letter of these is its code point there.
         let latin: Vec<u8> = table(*fate).chars().map(|letter| letter as u8).collect();
         let kind = "text/tab-separated-values; charset=windows-1252".to_owned();
-        Reply::Raw(200, vec![("content-type", kind)], latin.into())
+        UpstreamReply::Raw(200, vec![("content-type", kind)], latin.into())
     }
 }
 
-impl Api for Amazon {
+impl ExampleApi for Amazon {
     fn begin(&mut self, run: usize, _now: DateTime<Utc>) -> bool {
         if matches!(self.fate, Fate::Gzip | Fate::Plain) {
             self.begins.clone_from(&self.ended);
@@ -185,7 +188,7 @@ impl Api for Amazon {
         true
     }
 
-    fn answer(&mut self, ask: &Seen, now: DateTime<Utc>) -> Reply {
+    fn answer(&mut self, ask: &ReceivedRequest, now: DateTime<Utc>) -> UpstreamReply {
         if ask.path.starts_with("/documents/") {
             return self.download(ask, now);
         }
@@ -200,7 +203,7 @@ impl Api for Amazon {
             ("DELETE", None, Some(number)) => match self.reports.get_mut(number.wrapping_sub(1)) {
                 Some(report) => {
                     report.cancelled = true;
-                    Reply::Raw(200, Vec::new(), bytes::Bytes::new())
+                    UpstreamReply::Raw(200, Vec::new(), bytes::Bytes::new())
                 }
                 None => error(404, "NotFound"),
             },
@@ -213,7 +216,7 @@ impl Api for Amazon {
         run == 4
     }
 
-    fn expected(&self, run: usize, _started: DateTime<Utc>) -> Expected {
+    fn expected(&self, run: usize, _started: DateTime<Utc>) -> ExpectedOutcome {
         let row = |row: [String; 4]| {
             NAMES.iter().zip(row).map(|(name, value)| ((*name).to_owned(), json!(value))).collect()
         };
@@ -222,10 +225,10 @@ impl Api for Amazon {
             assert!(last.cancelled, "nobody cancelled the report");
         }
         match run {
-            2 => Expected::nothing().ended("failed", &["JOB_FAILED"]),
-            4 => Expected::nothing().ended("cancelled", &[]),
-            5 => Expected::nothing().ended("failed", &["JOB_TIMEOUT"]),
-            _ => Expected::rows("orders.rows", rows(self.fate).into_iter().map(row).collect()),
+            2 => ExpectedOutcome::nothing().ended("failed", &["JOB_FAILED"]),
+            4 => ExpectedOutcome::nothing().ended("cancelled", &[]),
+            5 => ExpectedOutcome::nothing().ended("failed", &["JOB_TIMEOUT"]),
+            _ => ExpectedOutcome::rows("orders.rows", rows(self.fate).into_iter().map(row).collect()),
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Buildkite: organizations, their pipelines, their builds. All lists page by the header `Link`.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use orchid_tests::{Reply, Seen};
+use orchid_tests::{ReceivedRequest, UpstreamReply};
 use serde_json::{Value, json};
 
-use super::super::api::{Api, Example, Expected, Ground};
+use super::super::api::{ApiSetup, Example, ExampleApi, ExpectedOutcome};
 use super::super::files::variable;
-use super::super::parts::{Turnstile, escaped, header, instant, json_with, page, param, seconds};
+use super::super::server_parts::{Turnstile, escaped, header, instant, json_with, page, param, seconds};
 
 pub(in super::super) const EXAMPLE: Example = Example {
     folder: "fan-out-three-levels",
@@ -42,7 +42,7 @@ fn build(build: &Build) -> Value {
 }
 
 impl Buildkite {
-    fn new(ground: &Ground) -> Buildkite {
+    fn new(ground: &ApiSetup) -> Buildkite {
         let pipelines = [3, 0, 105];
         let mut builds = Vec::new();
         for (organization, pipelines) in pipelines.into_iter().enumerate() {
@@ -97,7 +97,7 @@ impl Buildkite {
     }
 }
 
-impl Api for Buildkite {
+impl ExampleApi for Buildkite {
     fn begin(&mut self, run: usize, now: DateTime<Utc>) -> bool {
         let gone = |one: &&Build| Some((one.organization, one.pipeline)) != self.gone;
         match run {
@@ -119,8 +119,8 @@ impl Api for Buildkite {
         true
     }
 
-    fn answer(&mut self, ask: &Seen, _now: DateTime<Utc>) -> Reply {
-        let message = |status: u16, text: &str| Reply::Json(status, json!({"message": text}));
+    fn answer(&mut self, ask: &ReceivedRequest, _now: DateTime<Utc>) -> UpstreamReply {
+        let message = |status: u16, text: &str| UpstreamReply::Json(status, json!({"message": text}));
         if header(ask, "authorization") != format!("Bearer {}", variable("BUILDKITE_TOKEN")) {
             return message(401, "Authentication required. Please supply a valid API Access Token");
         }
@@ -157,8 +157,8 @@ impl Api for Buildkite {
         json_with(200, link.as_slice(), &rows.into())
     }
 
-    fn expected(&self, run: usize, _started: DateTime<Utc>) -> Expected {
-        let rows = Expected::rows("organizations.pipelines.builds", self.due.clone());
+    fn expected(&self, run: usize, _started: DateTime<Utc>) -> ExpectedOutcome {
+        let rows = ExpectedOutcome::rows("organizations.pipelines.builds", self.due.clone());
         if run == 0 { rows.partial(&["HTTP_STATUS"]) } else { rows }
     }
 }

@@ -1,11 +1,11 @@
 //! The USGS earthquake catalog: CSV between two times, both inclusive; nothing at all is 204, too much is 400.
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
-use orchid_tests::{Reply, Seen};
+use orchid_tests::{ReceivedRequest, UpstreamReply};
 use serde_json::{Value, json};
 
-use super::super::api::{Api, Example, Expected, Ground};
-use super::super::parts::{millis, param, seconds};
+use super::super::api::{ApiSetup, Example, ExampleApi, ExpectedOutcome};
+use super::super::server_parts::{millis, param, seconds};
 
 pub(in super::super) const EXAMPLE: Example = Example {
     folder: "csv-by-window",
@@ -27,7 +27,7 @@ struct Quake {
     place: String,
 }
 
-fn since(ground: &Ground) -> DateTime<Utc> {
+fn since(ground: &ApiSetup) -> DateTime<Utc> {
     ground.now - TimeDelta::hours(75)
 }
 
@@ -36,7 +36,7 @@ fn quake(time: DateTime<Utc>, number: usize) -> Quake {
 }
 
 impl Catalog {
-    fn new(ground: &Ground) -> Catalog {
+    fn new(ground: &ApiSetup) -> Catalog {
         let begin = since(ground);
         // None in the second day.
         let hours = (0..24).chain(48..74);
@@ -54,7 +54,7 @@ fn line(quake: &Quake) -> String {
     format!("{},33.2,4.5,{},\"{place}\",earthquake\n", millis(quake.time), quake.id)
 }
 
-impl Api for Catalog {
+impl ExampleApi for Catalog {
     fn begin(&mut self, run: usize, now: DateTime<Utc>) -> bool {
         if run == 1 {
             // One that came late, and one that is new.
@@ -64,9 +64,9 @@ impl Api for Catalog {
         run < 2
     }
 
-    fn answer(&mut self, ask: &Seen, _now: DateTime<Utc>) -> Reply {
+    fn answer(&mut self, ask: &ReceivedRequest, _now: DateTime<Utc>) -> UpstreamReply {
         let bad = |text: &str| {
-            Reply::Raw(
+            UpstreamReply::Raw(
                 400,
                 vec![("content-type", "text/plain".to_owned())],
                 format!("Error 400: Bad Request\n\n{text}\n").into(),
@@ -97,18 +97,18 @@ impl Api for Catalog {
             self.quakes.iter().filter(|quake| (from..=to).contains(&quake.time)).collect();
         found.sort_by_key(|quake| quake.time);
         if found.is_empty() {
-            return Reply::Raw(204, Vec::new(), bytes::Bytes::new());
+            return UpstreamReply::Raw(204, Vec::new(), bytes::Bytes::new());
         }
         let lines: String = found.into_iter().map(line).collect();
         let text = format!("time,latitude,mag,id,place,type\n{lines}");
-        Reply::Raw(200, vec![("content-type", "text/csv;charset=UTF-8".to_owned())], text.into())
+        UpstreamReply::Raw(200, vec![("content-type", "text/csv;charset=UTF-8".to_owned())], text.into())
     }
 
-    fn expected(&self, run: usize, started: DateTime<Utc>) -> Expected {
+    fn expected(&self, run: usize, started: DateTime<Utc>) -> ExpectedOutcome {
         // The first run read up to its own beginning; the second begins a day before that, less than a minute off.
         let from =
             if run == 0 { self.begins } else { started - TimeDelta::hours(24) - TimeDelta::minutes(9) };
         let due = self.quakes.iter().filter(|quake| quake.time >= from && quake.time <= started);
-        Expected::rows("quakes", due.map(row).collect())
+        ExpectedOutcome::rows("quakes", due.map(row).collect())
     }
 }

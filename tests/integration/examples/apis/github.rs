@@ -2,12 +2,14 @@
 //! an opaque `after`; a secondary rate limit is a 403 with `Retry-After`.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use orchid_tests::{Reply, Seen};
+use orchid_tests::{ReceivedRequest, UpstreamReply};
 use serde_json::{Value, json};
 
-use super::super::api::{Api, Example, Expected, Ground};
+use super::super::api::{ApiSetup, Example, ExampleApi, ExpectedOutcome};
 use super::super::files::variable;
-use super::super::parts::{Tokens, Turnstile, escaped, header, instant, json_with, page, param, seconds};
+use super::super::server_parts::{
+    PageTokens, Turnstile, escaped, header, instant, json_with, page, param, seconds,
+};
 
 pub(in super::super) const EXAMPLE: Example = Example {
     folder: "github-issues",
@@ -31,19 +33,19 @@ enum Place {
 }
 
 struct GitHub {
-    ground: Ground,
+    ground: ApiSetup,
     /// In the order in which they were created.
     issues: Vec<Issue>,
     /// The issue whose comments are gone.
     gone: Option<usize>,
-    places: Tokens<Place>,
+    places: PageTokens<Place>,
     secondary_limit: Turnstile,
     /// Issues that the present run has to find, as they were when it began.
     due: Vec<Issue>,
 }
 
 impl GitHub {
-    fn new(ground: &Ground) -> GitHub {
+    fn new(ground: &ApiSetup) -> GitHub {
         let issue = |number: usize| Issue {
             number,
             title: format!("issue {number}"),
@@ -59,7 +61,7 @@ impl GitHub {
             ground: ground.clone(),
             issues: (1..=250).map(issue).collect(),
             gone: None,
-            places: Tokens::new(),
+            places: PageTokens::new(),
             secondary_limit: Turnstile::shut_at(5),
             due: Vec::new(),
         }
@@ -84,9 +86,9 @@ impl GitHub {
             .collect()
     }
 
-    fn refusal(&mut self, ask: &Seen) -> Option<Reply> {
+    fn refusal(&mut self, ask: &ReceivedRequest) -> Option<UpstreamReply> {
         let message = |status: u16, text: &str| {
-            Some(Reply::Json(status, json!({"message": text, "status": status.to_string()})))
+            Some(UpstreamReply::Json(status, json!({"message": text, "status": status.to_string()})))
         };
         if header(ask, "authorization") != format!("Bearer {}", variable("GITHUB_TOKEN")) {
             return message(401, "Bad credentials");
@@ -109,9 +111,10 @@ impl GitHub {
         None
     }
 
-    fn place(&self, ask: &Seen) -> Result<Place, Reply> {
-        let unprocessable =
-            |text: &str| Err(Reply::Json(422, json!({"message": "Validation Failed", "errors": [text]})));
+    fn place(&self, ask: &ReceivedRequest) -> Result<Place, UpstreamReply> {
+        let unprocessable = |text: &str| {
+            Err(UpstreamReply::Json(422, json!({"message": "Validation Failed", "errors": [text]})))
+        };
         if let Some(after) = param(ask, "after") {
             return self.places.get(after).cloned().map_or_else(|| unprocessable("after"), Ok);
         }
@@ -135,13 +138,13 @@ impl GitHub {
                 let issue = rest.strip_prefix('/').and_then(|rest| rest.strip_suffix("/comments"));
                 match issue.and_then(|number| number.parse().ok()) {
                     Some(issue) if Some(issue) == self.gone => {
-                        Err(Reply::Json(410, json!({"message": "This issue was deleted"})))
+                        Err(UpstreamReply::Json(410, json!({"message": "This issue was deleted"})))
                     }
                     Some(issue) if issue <= self.issues.len() => Ok(Place::Comments { issue, start: 0 }),
-                    _ => Err(Reply::Json(404, json!({"message": "Not Found"}))),
+                    _ => Err(UpstreamReply::Json(404, json!({"message": "Not Found"}))),
                 }
             }
-            None => Err(Reply::Json(404, json!({"message": "Not Found"}))),
+            None => Err(UpstreamReply::Json(404, json!({"message": "Not Found"}))),
         }
     }
 
@@ -161,7 +164,7 @@ impl GitHub {
     }
 }
 
-impl Api for GitHub {
+impl ExampleApi for GitHub {
     fn begin(&mut self, run: usize, now: DateTime<Utc>) -> bool {
         match run {
             0 => self.due = self.issues.clone(),
@@ -180,7 +183,7 @@ impl Api for GitHub {
         true
     }
 
-    fn answer(&mut self, ask: &Seen, now: DateTime<Utc>) -> Reply {
+    fn answer(&mut self, ask: &ReceivedRequest, now: DateTime<Utc>) -> UpstreamReply {
         if let Some(refusal) = self.refusal(ask) {
             return refusal;
         }
@@ -207,7 +210,7 @@ impl Api for GitHub {
         }
     }
 
-    fn expected(&self, run: usize, _started: DateTime<Utc>) -> Expected {
+    fn expected(&self, run: usize, _started: DateTime<Utc>) -> ExpectedOutcome {
         let row = |issue: &Issue| {
             let mut row = self.json(issue);
             row["_steps"] = match issue.comments {
@@ -218,7 +221,7 @@ impl Api for GitHub {
             };
             row
         };
-        let rows = Expected::rows("issues", self.due.iter().map(row).collect());
+        let rows = ExpectedOutcome::rows("issues", self.due.iter().map(row).collect());
         if run == 1 { rows.partial(&["HTTP_STATUS"]) } else { rows }
     }
 }

@@ -2,12 +2,12 @@
 //! is too old is 410.
 
 use chrono::{DateTime, Utc};
-use orchid_tests::{Reply, Seen};
+use orchid_tests::{ReceivedRequest, UpstreamReply};
 use serde_json::{Value, json};
 
-use super::super::api::{Api, Example, Expected, Ground};
+use super::super::api::{ApiSetup, Example, ExampleApi, ExpectedOutcome};
 use super::super::files::variable;
-use super::super::parts::{Tokens, Turnstile, escaped, header, json_with, param};
+use super::super::server_parts::{PageTokens, Turnstile, escaped, header, json_with, param};
 
 pub(in super::super) const EXAMPLE: Example = Example {
     folder: "microsoft-graph-delta",
@@ -29,9 +29,9 @@ struct Graph {
     users: Vec<Value>,
     /// What became of users, in order.
     changes: Vec<Value>,
-    skip_tokens: Tokens<Rest>,
+    skip_tokens: PageTokens<Rest>,
     /// What had changed when a delta link was given out.
-    delta_tokens: Tokens<usize>,
+    delta_tokens: PageTokens<usize>,
     /// Delta links from before this many changes are too old.
     forgotten: usize,
     limit: Turnstile,
@@ -45,18 +45,21 @@ fn user(number: usize) -> Value {
     })
 }
 
-fn error(status: u16, code: &str) -> Reply {
-    Reply::Json(status, json!({"error": {"code": code, "message": "as the code says", "innerError": {}}}))
+fn error(status: u16, code: &str) -> UpstreamReply {
+    UpstreamReply::Json(
+        status,
+        json!({"error": {"code": code, "message": "as the code says", "innerError": {}}}),
+    )
 }
 
 impl Graph {
-    fn new(ground: &Ground) -> Graph {
+    fn new(ground: &ApiSetup) -> Graph {
         Graph {
             url: ground.url.clone(),
             users: (0..250).map(user).collect(),
             changes: Vec::new(),
-            skip_tokens: Tokens::new(),
-            delta_tokens: Tokens::new(),
+            skip_tokens: PageTokens::new(),
+            delta_tokens: PageTokens::new(),
             forgotten: 0,
             limit: Turnstile::shut_at(2),
             due: Vec::new(),
@@ -64,7 +67,7 @@ impl Graph {
     }
 
     /// What a request without a token begins with, or one with it goes on with.
-    fn rest(&self, ask: &Seen) -> Result<Rest, Reply> {
+    fn rest(&self, ask: &ReceivedRequest) -> Result<Rest, UpstreamReply> {
         let changes = self.changes.len();
         if let Some(token) = param(ask, "$skiptoken") {
             return self
@@ -89,7 +92,7 @@ impl Graph {
     }
 }
 
-impl Api for Graph {
+impl ExampleApi for Graph {
     fn begin(&mut self, run: usize, _now: DateTime<Utc>) -> bool {
         match run {
             0 => self.due = self.users.clone(),
@@ -114,7 +117,7 @@ impl Api for Graph {
         true
     }
 
-    fn answer(&mut self, ask: &Seen, _now: DateTime<Utc>) -> Reply {
+    fn answer(&mut self, ask: &ReceivedRequest, _now: DateTime<Utc>) -> UpstreamReply {
         if header(ask, "authorization") != format!("Bearer {}", variable("GRAPH_ACCESS_TOKEN")) {
             return error(401, "InvalidAuthenticationToken");
         }
@@ -141,13 +144,13 @@ impl Api for Graph {
         let context = format!("{}/v1.0/$metadata#users({SELECT})", self.url);
         let mut body = json!({"@odata.context": context, "value": value});
         body[name] = json!(format!("{}/v1.0/users/delta?{link}", self.url));
-        Reply::ok(body)
+        UpstreamReply::ok(body)
     }
 
-    fn expected(&self, run: usize, _started: DateTime<Utc>) -> Expected {
+    fn expected(&self, run: usize, _started: DateTime<Utc>) -> ExpectedOutcome {
         match run {
-            3 => Expected::nothing().partial(&["HTTP_STATUS"]),
-            _ => Expected::rows("users", self.due.clone()),
+            3 => ExpectedOutcome::nothing().partial(&["HTTP_STATUS"]),
+            _ => ExpectedOutcome::rows("users", self.due.clone()),
         }
     }
 }

@@ -2,12 +2,12 @@
 //! contact is found some seconds after its change.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use orchid_tests::{Reply, Seen};
+use orchid_tests::{ReceivedRequest, UpstreamReply};
 use serde_json::{Value, json};
 
-use super::super::api::{Api, Example, Expected, Ground};
+use super::super::api::{ApiSetup, Example, ExampleApi, ExpectedOutcome};
 use super::super::files::variable;
-use super::super::parts::{Turnstile, body, header, instant, millis};
+use super::super::server_parts::{Turnstile, body, header, instant, millis};
 
 pub(in super::super) const EXAMPLE: Example = Example {
     folder: "hubspot-contacts-search",
@@ -35,7 +35,7 @@ fn contact((id, modified): &(u64, DateTime<Utc>)) -> Value {
 }
 
 impl HubSpot {
-    fn new(ground: &Ground) -> HubSpot {
+    fn new(ground: &ApiSetup) -> HubSpot {
         let modified = ground.now - TimeDelta::days(3);
         // Ids of different lengths, which would not sort as texts; an import changes all at the same millisecond.
         let contacts = (0..250).map(|number| (95 + number * 7, modified)).collect();
@@ -78,7 +78,7 @@ impl HubSpot {
     }
 }
 
-impl Api for HubSpot {
+impl ExampleApi for HubSpot {
     fn begin(&mut self, run: usize, now: DateTime<Utc>) -> bool {
         let due: Vec<(u64, DateTime<Utc>)> = match run {
             0 => self.contacts.clone(),
@@ -95,9 +95,9 @@ impl Api for HubSpot {
         true
     }
 
-    fn answer(&mut self, ask: &Seen, now: DateTime<Utc>) -> Reply {
+    fn answer(&mut self, ask: &ReceivedRequest, now: DateTime<Utc>) -> UpstreamReply {
         let error = |status: u16, category: &str| {
-            Reply::Json(
+            UpstreamReply::Json(
                 status,
                 json!({"status": "error", "message": "as the category says", "category": category}),
             )
@@ -111,23 +111,23 @@ impl Api for HubSpot {
         if self.limit.refuses() {
             let body = json!({"status": "error", "message": "You have reached your secondly limit.", "errorType": "RATE_LIMIT",
                 "policyName": "SECONDLY"});
-            return Reply::Json(429, body);
+            return UpstreamReply::Json(429, body);
         }
         match self.search(&body(ask), now) {
-            Some(body) => Reply::ok(body),
+            Some(body) => UpstreamReply::ok(body),
             None => error(400, "VALIDATION_ERROR"),
         }
     }
 
-    fn expected(&self, _run: usize, _started: DateTime<Utc>) -> Expected {
-        Expected::rows("contacts", self.due.clone())
+    fn expected(&self, _run: usize, _started: DateTime<Utc>) -> ExpectedOutcome {
+        ExpectedOutcome::rows("contacts", self.due.clone())
     }
 }
 
 #[test]
-fn the_server_compares_times_as_numbers() {
+fn server_compares_times_as_numbers() {
     let now = instant("2026-01-15T10:30:00Z").unwrap();
-    let ground = Ground { now, url: String::new(), other: String::new(), calm: true, patient: true };
+    let ground = ApiSetup { now, url: String::new(), other: String::new(), calm: true, patient: true };
     let filter = |from: i64| {
         json!({"limit": 100, "sorts": [{"propertyName": "hs_object_id", "direction": "ASCENDING"}],
         "filterGroups": [{"filters": [{"propertyName": "lastmodifieddate", "operator": "BETWEEN", "value": from.to_string(),

@@ -2,12 +2,12 @@
 //! minutes.
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
-use orchid_tests::{Reply, Seen};
+use orchid_tests::{ReceivedRequest, UpstreamReply};
 use serde_json::{Value, json};
 
-use super::super::api::{Api, Example, Expected, Ground};
+use super::super::api::{ApiSetup, Example, ExampleApi, ExpectedOutcome};
 use super::super::files::variable;
-use super::super::parts::{Tokens, Turnstile, basic, body, header, json_with};
+use super::super::server_parts::{PageTokens, Turnstile, basic, body, header, json_with};
 
 pub(in super::super) const EXAMPLE: Example = Example {
     folder: "jira-search",
@@ -16,10 +16,10 @@ pub(in super::super) const EXAMPLE: Example = Example {
 };
 
 struct Jira {
-    ground: Ground,
+    ground: ApiSetup,
     issues: Vec<(usize, DateTime<Utc>)>,
     /// The number that a page begins after, and the filter.
-    places: Tokens<(usize, DateTime<Utc>)>,
+    places: PageTokens<(usize, DateTime<Utc>)>,
     limit: Turnstile,
     due: Vec<(usize, DateTime<Utc>)>,
 }
@@ -33,12 +33,12 @@ fn issue((number, updated): &(usize, DateTime<Utc>)) -> Value {
 }
 
 impl Jira {
-    fn new(ground: &Ground) -> Jira {
+    fn new(ground: &ApiSetup) -> Jira {
         let issues = (1..=230).map(|number| (number, ground.now - TimeDelta::hours(number as i64)));
         Jira {
             ground: ground.clone(),
             issues: issues.collect(),
-            places: Tokens::new(),
+            places: PageTokens::new(),
             limit: Turnstile::shut_at(2),
             due: Vec::new(),
         }
@@ -79,7 +79,7 @@ impl Jira {
     }
 }
 
-impl Api for Jira {
+impl ExampleApi for Jira {
     fn begin(&mut self, run: usize, now: DateTime<Utc>) -> bool {
         match run {
             0 => self.due = self.issues.clone(),
@@ -93,9 +93,9 @@ impl Api for Jira {
         true
     }
 
-    fn answer(&mut self, ask: &Seen, now: DateTime<Utc>) -> Reply {
+    fn answer(&mut self, ask: &ReceivedRequest, now: DateTime<Utc>) -> UpstreamReply {
         let error = |status: u16, message: &str| {
-            Reply::Json(status, json!({"errorMessages": [message], "errors": {}}))
+            UpstreamReply::Json(status, json!({"errorMessages": [message], "errors": {}}))
         };
         if header(ask, "authorization") != basic("who@example.com", &variable("JIRA_API_TOKEN")) {
             return error(401, "Client must be authenticated to access this resource.");
@@ -109,17 +109,17 @@ impl Api for Jira {
             return json_with(429, &headers, &json!({"errorMessages": ["Rate limit exceeded"]}));
         }
         match self.search(&body(ask), now) {
-            Some(body) => Reply::ok(body),
+            Some(body) => UpstreamReply::ok(body),
             None => error(400, "Error in the JQL Query or the page token"),
         }
     }
 
-    fn expected(&self, run: usize, _started: DateTime<Utc>) -> Expected {
+    fn expected(&self, run: usize, _started: DateTime<Utc>) -> ExpectedOutcome {
         let mut due = self.due.clone();
         if run == 0 && !self.ground.calm {
             // It changed before the page that it is on was made.
             due[2] = self.issues[2];
         }
-        Expected::rows("issues", due.iter().map(issue).collect())
+        ExpectedOutcome::rows("issues", due.iter().map(issue).collect())
     }
 }

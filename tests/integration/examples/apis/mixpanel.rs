@@ -1,12 +1,12 @@
 //! Mixpanel: the raw export, JSON lines under a content type that says text. Days are inclusive.
 
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, Utc};
-use orchid_tests::{Reply, Seen};
+use orchid_tests::{ReceivedRequest, UpstreamReply};
 use serde_json::{Value, json};
 
-use super::super::api::{Api, Example, Expected, Ground};
+use super::super::api::{ApiSetup, Example, ExampleApi, ExpectedOutcome};
 use super::super::files::variable;
-use super::super::parts::{Turnstile, basic, header, param};
+use super::super::server_parts::{Turnstile, basic, header, param};
 
 pub(in super::super) const EXAMPLE: Example = Example {
     folder: "ndjson-export",
@@ -17,13 +17,13 @@ pub(in super::super) const EXAMPLE: Example = Example {
 };
 
 struct Mixpanel {
-    ground: Ground,
+    ground: ApiSetup,
     limit: Turnstile,
     /// The day that the present run begins with.
     read: NaiveDate,
 }
 
-fn since(ground: &Ground) -> NaiveDate {
+fn since(ground: &ApiSetup) -> NaiveDate {
     ground.now.date_naive() - Days::new(3)
 }
 
@@ -37,7 +37,7 @@ fn events(day: NaiveDate) -> Vec<Value> {
     (0..300).map(event).collect()
 }
 
-impl Api for Mixpanel {
+impl ExampleApi for Mixpanel {
     fn begin(&mut self, run: usize, now: DateTime<Utc>) -> bool {
         if run == 1 {
             self.read = now.date_naive();
@@ -45,8 +45,9 @@ impl Api for Mixpanel {
         run < 2
     }
 
-    fn answer(&mut self, ask: &Seen, now: DateTime<Utc>) -> Reply {
-        let error = |status: u16, text: &str| Reply::Json(status, json!({"status": "error", "error": text}));
+    fn answer(&mut self, ask: &ReceivedRequest, now: DateTime<Utc>) -> UpstreamReply {
+        let error =
+            |status: u16, text: &str| UpstreamReply::Json(status, json!({"status": "error", "error": text}));
         if header(ask, "authorization") != basic("a-service", &variable("MIXPANEL_SECRET")) {
             return error(401, "Invalid credentials");
         }
@@ -64,11 +65,11 @@ impl Api for Mixpanel {
         let mut lines: Vec<String> = events(from).iter().map(Value::to_string).collect();
         lines.insert(100, String::new());
         let kind = vec![("content-type", "text/plain; charset=utf-8".to_owned())];
-        Reply::Raw(200, kind, lines.join("\n").into())
+        UpstreamReply::Raw(200, kind, lines.join("\n").into())
     }
 
-    fn expected(&self, _run: usize, started: DateTime<Utc>) -> Expected {
+    fn expected(&self, _run: usize, started: DateTime<Utc>) -> ExpectedOutcome {
         let days = self.read.iter_days().take_while(|day| *day < started.date_naive());
-        Expected::rows("events", days.flat_map(events).collect())
+        ExpectedOutcome::rows("events", days.flat_map(events).collect())
     }
 }

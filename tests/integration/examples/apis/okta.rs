@@ -2,12 +2,12 @@
 //! two headers; 429 says when it is over in a header of its own.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use orchid_tests::{Reply, Seen};
+use orchid_tests::{ReceivedRequest, UpstreamReply};
 use serde_json::{Value, json};
 
-use super::super::api::{Api, Example, Expected, Ground};
+use super::super::api::{ApiSetup, Example, ExampleApi, ExpectedOutcome};
 use super::super::files::variable;
-use super::super::parts::{Tokens, Turnstile, escaped, header, instant, json_with, millis, param};
+use super::super::server_parts::{PageTokens, Turnstile, escaped, header, instant, json_with, millis, param};
 
 pub(in super::super) const EXAMPLE: Example = Example {
     folder: "okta-system-log",
@@ -19,7 +19,7 @@ struct Okta {
     url: String,
     events: Vec<Value>,
     /// How many events lie before a link's page.
-    places: Tokens<usize>,
+    places: PageTokens<usize>,
     limit: Turnstile,
     read: usize,
 }
@@ -32,21 +32,27 @@ fn event(number: usize, published: DateTime<Utc>) -> Value {
 }
 
 impl Okta {
-    fn new(ground: &Ground) -> Okta {
+    fn new(ground: &ApiSetup) -> Okta {
         let begin = ground.now - TimeDelta::days(1);
         let events =
             (0..1100).map(|number| event(number, begin + TimeDelta::seconds(number as i64 / 4))).collect();
-        Okta { url: ground.url.clone(), events, places: Tokens::new(), limit: Turnstile::shut_at(3), read: 0 }
+        Okta {
+            url: ground.url.clone(),
+            events,
+            places: PageTokens::new(),
+            limit: Turnstile::shut_at(3),
+            read: 0,
+        }
     }
 
-    fn place(&self, ask: &Seen) -> Result<usize, Reply> {
+    fn place(&self, ask: &ReceivedRequest) -> Result<usize, UpstreamReply> {
         let invalid = |summary: &str| {
             let body = json!({"errorCode": "E0000031", "errorSummary": summary, "errorLink": "E0000031", "errorCauses": []});
-            Err(Reply::Json(400, body))
+            Err(UpstreamReply::Json(400, body))
         };
         if header(ask, "authorization") != format!("SSWS {}", variable("OKTA_API_TOKEN")) {
             let body = json!({"errorCode": "E0000011", "errorSummary": "Invalid token provided"});
-            return Err(Reply::Json(401, body));
+            return Err(UpstreamReply::Json(401, body));
         }
         if ask.path != "/api/v1/logs"
             || ask.raw_query.matches("limit=").count() != 1
@@ -64,7 +70,7 @@ impl Okta {
     }
 }
 
-impl Api for Okta {
+impl ExampleApi for Okta {
     fn begin(&mut self, run: usize, now: DateTime<Utc>) -> bool {
         match run {
             0 => {}
@@ -79,7 +85,7 @@ impl Api for Okta {
         true
     }
 
-    fn answer(&mut self, ask: &Seen, now: DateTime<Utc>) -> Reply {
+    fn answer(&mut self, ask: &ReceivedRequest, now: DateTime<Utc>) -> UpstreamReply {
         let start = match self.place(ask) {
             Ok(start) => start,
             Err(refusal) => return refusal,
@@ -106,7 +112,7 @@ impl Api for Okta {
         json_with(200, &links, &self.events[start..end].into())
     }
 
-    fn expected(&self, _run: usize, _started: DateTime<Utc>) -> Expected {
-        Expected::rows("events", self.events[self.read..].to_vec())
+    fn expected(&self, _run: usize, _started: DateTime<Utc>) -> ExpectedOutcome {
+        ExpectedOutcome::rows("events", self.events[self.read..].to_vec())
     }
 }

@@ -1,12 +1,12 @@
 //! Salesforce: a SOQL query. `nextRecordsUrl` is a path; errors are lists; too many requests are a 403.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use orchid_tests::{Reply, Seen};
+use orchid_tests::{ReceivedRequest, UpstreamReply};
 use serde_json::{Value, json};
 
-use super::super::api::{Api, Example, Expected, Ground};
+use super::super::api::{ApiSetup, Example, ExampleApi, ExpectedOutcome};
 use super::super::files::variable;
-use super::super::parts::{Tokens, Turnstile, header, instant, json_with, page, param};
+use super::super::server_parts::{PageTokens, Turnstile, header, instant, json_with, page, param};
 
 pub(in super::super) const EXAMPLE: Example = Example {
     folder: "salesforce-query",
@@ -20,7 +20,7 @@ const ORDER: &str = " ORDER BY SystemModstamp, Id";
 struct Salesforce {
     contacts: Vec<Value>,
     /// What a query found, and how far it was handed out.
-    locators: Tokens<(Vec<Value>, usize)>,
+    locators: PageTokens<(Vec<Value>, usize)>,
     limit: Turnstile,
     due: Vec<Value>,
 }
@@ -38,18 +38,18 @@ fn changed(contact: &Value) -> DateTime<Utc> {
     contact["SystemModstamp"].as_str().and_then(instant).unwrap_or_default()
 }
 
-fn error(status: u16, code: &str, message: &str) -> Reply {
-    Reply::Json(status, json!([{"errorCode": code, "message": message}]))
+fn error(status: u16, code: &str, message: &str) -> UpstreamReply {
+    UpstreamReply::Json(status, json!([{"errorCode": code, "message": message}]))
 }
 
 impl Salesforce {
-    fn new(ground: &Ground) -> Salesforce {
+    fn new(ground: &ApiSetup) -> Salesforce {
         let begin = ground.now - TimeDelta::days(4);
         // Groups of 50 have one stamp.
         let contacts = (0..600).map(|number| contact(number, begin + TimeDelta::minutes(number as i64 / 50)));
         Salesforce {
             contacts: contacts.collect(),
-            locators: Tokens::new(),
+            locators: PageTokens::new(),
             limit: Turnstile::shut_at(3),
             due: Vec::new(),
         }
@@ -65,7 +65,7 @@ impl Salesforce {
     }
 }
 
-impl Api for Salesforce {
+impl ExampleApi for Salesforce {
     fn begin(&mut self, run: usize, now: DateTime<Utc>) -> bool {
         match run {
             0 => self.due = self.contacts.clone(),
@@ -81,7 +81,7 @@ impl Api for Salesforce {
         true
     }
 
-    fn answer(&mut self, ask: &Seen, _now: DateTime<Utc>) -> Reply {
+    fn answer(&mut self, ask: &ReceivedRequest, _now: DateTime<Utc>) -> UpstreamReply {
         if header(ask, "authorization") != format!("Bearer {}", variable("SALESFORCE_ACCESS_TOKEN")) {
             return error(401, "INVALID_SESSION_ID", "Session expired or invalid");
         }
@@ -115,7 +115,7 @@ impl Api for Salesforce {
         json_with(200, &[("sforce-limit-info", "api-usage=18/5000".to_owned())], &body)
     }
 
-    fn expected(&self, _run: usize, _started: DateTime<Utc>) -> Expected {
-        Expected::rows("contacts", self.due.clone())
+    fn expected(&self, _run: usize, _started: DateTime<Utc>) -> ExpectedOutcome {
+        ExpectedOutcome::rows("contacts", self.due.clone())
     }
 }

@@ -1,12 +1,12 @@
 //! Shopify: orders by GraphQL. Errors have the status 200; an `endCursor` stands for a place in the order of `sortKey`.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use orchid_tests::{Reply, Seen};
+use orchid_tests::{ReceivedRequest, UpstreamReply};
 use serde_json::{Value, json};
 
-use super::super::api::{Api, Example, Expected, Ground};
+use super::super::api::{ApiSetup, Example, ExampleApi, ExpectedOutcome};
 use super::super::files::variable;
-use super::super::parts::{Tokens, Turnstile, body, header, instant, seconds};
+use super::super::server_parts::{PageTokens, Turnstile, body, header, instant, seconds};
 
 pub(in super::super) const EXAMPLE: Example = Example {
     folder: "shopify-orders-graphql",
@@ -15,10 +15,10 @@ pub(in super::super) const EXAMPLE: Example = Example {
 };
 
 struct Shopify {
-    ground: Ground,
+    ground: ApiSetup,
     orders: Vec<Value>,
     /// The change and the id of a page's last order.
-    places: Tokens<(DateTime<Utc>, usize)>,
+    places: PageTokens<(DateTime<Utc>, usize)>,
     throttle: Turnstile,
     /// Every query is throttled.
     busy: bool,
@@ -42,20 +42,20 @@ fn place(order: &Value) -> (DateTime<Utc>, usize) {
     (updated, number.unwrap_or_default())
 }
 
-fn refused(code: &str) -> Reply {
-    Reply::ok(
+fn refused(code: &str) -> UpstreamReply {
+    UpstreamReply::ok(
         json!({"errors": [{"message": code, "locations": [{"line": 1, "column": 1}], "extensions": {"code": code}}]}),
     )
 }
 
 impl Shopify {
-    fn new(ground: &Ground) -> Shopify {
+    fn new(ground: &ApiSetup) -> Shopify {
         let begin = ground.now - TimeDelta::days(5);
         let orders = (1001..1251).map(|number| order(number, begin + TimeDelta::minutes(number as i64 / 9)));
         Shopify {
             ground: ground.clone(),
             orders: orders.collect(),
-            places: Tokens::new(),
+            places: PageTokens::new(),
             throttle: Turnstile::shut_at(2),
             busy: false,
             denied: false,
@@ -81,7 +81,7 @@ impl Shopify {
     }
 }
 
-impl Api for Shopify {
+impl ExampleApi for Shopify {
     fn begin(&mut self, run: usize, now: DateTime<Utc>) -> bool {
         (self.busy, self.denied) = (false, false);
         match run {
@@ -100,15 +100,15 @@ impl Api for Shopify {
         true
     }
 
-    fn answer(&mut self, ask: &Seen, _now: DateTime<Utc>) -> Reply {
+    fn answer(&mut self, ask: &ReceivedRequest, _now: DateTime<Utc>) -> UpstreamReply {
         if header(ask, "x-shopify-access-token") != variable("SHOPIFY_ACCESS_TOKEN") {
-            return Reply::Json(
+            return UpstreamReply::Json(
                 401,
                 json!({"errors": "[API] Invalid API key or access token (unrecognized login or wrong password)"}),
             );
         }
         if ask.method != "POST" || ask.path != "/admin/api/2025-01/graphql.json" {
-            return Reply::Json(404, json!({"errors": "Not Found"}));
+            return UpstreamReply::Json(404, json!({"errors": "Not Found"}));
         }
         if self.denied {
             return refused("ACCESS_DENIED");
@@ -123,7 +123,7 @@ impl Api for Shopify {
             return refused("undefinedField");
         }
         match self.page(&asked["variables"]) {
-            Some(orders) => Reply::ok(json!({
+            Some(orders) => UpstreamReply::ok(json!({
                 "data": {"orders": orders},
                 "extensions": {"cost": {"requestedQueryCost": 112, "actualQueryCost": 52,
                     "throttleStatus": {"maximumAvailable": 2000.0, "currentlyAvailable": 1948, "restoreRate": 100.0}}},
@@ -132,11 +132,11 @@ impl Api for Shopify {
         }
     }
 
-    fn expected(&self, run: usize, _started: DateTime<Utc>) -> Expected {
+    fn expected(&self, run: usize, _started: DateTime<Utc>) -> ExpectedOutcome {
         match run {
-            2 => Expected::nothing().ended("aborted", &["ABORT_WHEN"]),
-            3 => Expected::nothing().partial(&["IGNORED"]),
-            _ => Expected::rows("orders", self.due.clone()),
+            2 => ExpectedOutcome::nothing().ended("aborted", &["ABORT_WHEN"]),
+            3 => ExpectedOutcome::nothing().partial(&["IGNORED"]),
+            _ => ExpectedOutcome::rows("orders", self.due.clone()),
         }
     }
 }

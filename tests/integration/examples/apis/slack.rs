@@ -2,12 +2,12 @@
 //! 429; `oldest` is exclusive; the last page's cursor is empty.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use orchid_tests::{Reply, Seen};
+use orchid_tests::{ReceivedRequest, UpstreamReply};
 use serde_json::{Value, json};
 
-use super::super::api::{Api, Example, Expected, Ground};
+use super::super::api::{ApiSetup, Example, ExampleApi, ExpectedOutcome};
 use super::super::files::variable;
-use super::super::parts::{Tokens, Turnstile, header, json_with, page, param};
+use super::super::server_parts::{PageTokens, Turnstile, header, json_with, page, param};
 
 pub(in super::super) const EXAMPLE: Example = Example {
     folder: "slack-history",
@@ -32,7 +32,7 @@ struct Slack {
     now: DateTime<Utc>,
     /// Oldest first.
     channels: [(&'static str, Vec<Message>); 2],
-    places: Tokens<Place>,
+    places: PageTokens<Place>,
     hiccup: Turnstile,
     limit: Turnstile,
     revoked: bool,
@@ -43,12 +43,12 @@ fn ts(time: DateTime<Utc>, micros: usize) -> String {
     format!("{}.{micros:06}", time.timestamp())
 }
 
-fn refused(error: &str) -> Reply {
-    Reply::ok(json!({"ok": false, "error": error}))
+fn refused(error: &str) -> UpstreamReply {
+    UpstreamReply::ok(json!({"ok": false, "error": error}))
 }
 
 impl Slack {
-    fn new(ground: &Ground) -> Slack {
+    fn new(ground: &ApiSetup) -> Slack {
         let begin = ground.now - TimeDelta::days(9);
         let message = |number: usize| Message {
             ts: ts(begin + TimeDelta::hours(number as i64 / 5), 100 + number),
@@ -61,7 +61,7 @@ impl Slack {
         Slack {
             now: ground.now,
             channels: [("C0ONE", (0..120).map(message).collect()), ("C0TWO", (0..10).map(message).collect())],
-            places: Tokens::new(),
+            places: PageTokens::new(),
             hiccup: Turnstile::shut_at(2),
             limit: Turnstile::shut_at(4),
             revoked: false,
@@ -98,7 +98,7 @@ impl Slack {
         row
     }
 
-    fn place(&self, ask: &Seen) -> Result<Place, Reply> {
+    fn place(&self, ask: &ReceivedRequest) -> Result<Place, UpstreamReply> {
         let channel = param(ask, "channel").unwrap_or_default().to_owned();
         if !channel.starts_with("C0") {
             return Err(refused("channel_not_found"));
@@ -120,7 +120,7 @@ impl Slack {
         }
     }
 
-    fn list(&mut self, place: Place) -> Reply {
+    fn list(&mut self, place: Place) -> UpstreamReply {
         let (messages, next) = match place {
             Place::History { channel, oldest, start } => {
                 let Some(messages) = self.of(&channel) else { return refused("not_in_channel") };
@@ -142,13 +142,13 @@ impl Slack {
         };
         let has_more = next.is_some();
         let cursor = next.map(|place| self.places.issue(place)).unwrap_or_default();
-        Reply::ok(
+        UpstreamReply::ok(
             json!({"ok": true, "messages": messages, "has_more": has_more, "response_metadata": {"next_cursor": cursor}}),
         )
     }
 }
 
-impl Api for Slack {
+impl ExampleApi for Slack {
     fn begin(&mut self, run: usize, now: DateTime<Utc>) -> bool {
         match run {
             0 => {
@@ -178,7 +178,7 @@ impl Api for Slack {
         true
     }
 
-    fn answer(&mut self, ask: &Seen, _now: DateTime<Utc>) -> Reply {
+    fn answer(&mut self, ask: &ReceivedRequest, _now: DateTime<Utc>) -> UpstreamReply {
         if header(ask, "authorization") != format!("Bearer {}", variable("SLACK_BOT_TOKEN")) {
             return refused("not_authed");
         }
@@ -201,11 +201,11 @@ impl Api for Slack {
         }
     }
 
-    fn expected(&self, run: usize, started: DateTime<Utc>) -> Expected {
+    fn expected(&self, run: usize, started: DateTime<Utc>) -> ExpectedOutcome {
         assert!(started >= self.now - TimeDelta::hours(1));
         match run {
-            2 => Expected::nothing().ended("aborted", &["ABORT_WHEN"]),
-            _ => Expected::rows("messages", self.due.clone()).partial(&["IGNORED"]),
+            2 => ExpectedOutcome::nothing().ended("aborted", &["ABORT_WHEN"]),
+            _ => ExpectedOutcome::rows("messages", self.due.clone()).partial(&["IGNORED"]),
         }
     }
 }

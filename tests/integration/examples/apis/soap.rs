@@ -1,12 +1,12 @@
 //! A SOAP 1.1 service of orders: XML both ways. A fault has the status 500, also one that will not pass.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use orchid_tests::{Reply, Seen};
+use orchid_tests::{ReceivedRequest, UpstreamReply};
 use serde_json::{Value, json};
 
-use super::super::api::{Api, Example, Expected, Ground};
+use super::super::api::{ApiSetup, Example, ExampleApi, ExpectedOutcome};
 use super::super::files::variable;
-use super::super::parts::{Tokens, Turnstile, header, instant, page, seconds};
+use super::super::server_parts::{PageTokens, Turnstile, header, instant, page, seconds};
 
 pub(in super::super) const EXAMPLE: Example = Example {
     folder: "soap-orders",
@@ -16,19 +16,19 @@ pub(in super::super) const EXAMPLE: Example = Example {
 
 struct Orders {
     orders: Vec<(usize, DateTime<Utc>)>,
-    places: Tokens<usize>,
+    places: PageTokens<usize>,
     hiccup: Turnstile,
     locked_out: bool,
     due: Vec<(usize, DateTime<Utc>)>,
 }
 
 impl Orders {
-    fn new(ground: &Ground) -> Orders {
+    fn new(ground: &ApiSetup) -> Orders {
         let begin = ground.now - TimeDelta::days(1);
         let orders = (0..230).map(|number| (number, begin + TimeDelta::seconds(number as i64)));
         Orders {
             orders: orders.collect(),
-            places: Tokens::new(),
+            places: PageTokens::new(),
             hiccup: Turnstile::shut_at(2),
             locked_out: false,
             due: Vec::new(),
@@ -55,15 +55,15 @@ fn row(&(number, modified): &(usize, DateTime<Utc>)) -> Value {
     row
 }
 
-fn envelope(status: u16, body: &str) -> Reply {
+fn envelope(status: u16, body: &str) -> UpstreamReply {
     let text = format!(
         "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<S:Envelope xmlns:S=\"http://schemas.xmlsoap.org/soap/envelope/\">\
          <S:Body>{body}</S:Body></S:Envelope>"
     );
-    Reply::Raw(status, vec![("content-type", "text/xml; charset=utf-8".to_owned())], text.into())
+    UpstreamReply::Raw(status, vec![("content-type", "text/xml; charset=utf-8".to_owned())], text.into())
 }
 
-fn fault(code: &str, text: &str) -> Reply {
+fn fault(code: &str, text: &str) -> UpstreamReply {
     envelope(
         500,
         &format!("<S:Fault><faultcode>S:{code}</faultcode><faultstring>{text}</faultstring></S:Fault>"),
@@ -76,7 +76,7 @@ fn element<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
     rest.split_once(&format!("</o:{name}>")).map(|(text, _)| text)
 }
 
-impl Api for Orders {
+impl ExampleApi for Orders {
     fn begin(&mut self, run: usize, now: DateTime<Utc>) -> bool {
         match run {
             0 => self.due = self.orders.clone(),
@@ -92,12 +92,12 @@ impl Api for Orders {
         true
     }
 
-    fn answer(&mut self, ask: &Seen, _now: DateTime<Utc>) -> Reply {
+    fn answer(&mut self, ask: &ReceivedRequest, _now: DateTime<Utc>) -> UpstreamReply {
         if ask.method != "POST"
             || ask.path != "/services/orders"
             || !header(ask, "content-type").starts_with("text/xml")
         {
-            return Reply::Raw(404, Vec::new(), bytes::Bytes::new());
+            return UpstreamReply::Raw(404, Vec::new(), bytes::Bytes::new());
         }
         if header(ask, "soapaction") != "\"urn:example:orders#GetOrders\"" {
             return fault("Client", "no such action");
@@ -135,10 +135,10 @@ impl Api for Orders {
         )
     }
 
-    fn expected(&self, run: usize, _started: DateTime<Utc>) -> Expected {
+    fn expected(&self, run: usize, _started: DateTime<Utc>) -> ExpectedOutcome {
         match run {
-            3 => Expected::nothing().ended("aborted", &["ABORT_WHEN"]),
-            _ => Expected::rows("orders", self.due.iter().map(row).collect()),
+            3 => ExpectedOutcome::nothing().ended("aborted", &["ABORT_WHEN"]),
+            _ => ExpectedOutcome::rows("orders", self.due.iter().map(row).collect()),
         }
     }
 }

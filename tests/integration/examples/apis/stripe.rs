@@ -1,12 +1,12 @@
 //! Stripe: charges, newest first. The next page begins after the id in `starting_after`; 429 comes without `Retry-After`.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use orchid_tests::{Reply, Seen};
+use orchid_tests::{ReceivedRequest, UpstreamReply};
 use serde_json::{Value, json};
 
-use super::super::api::{Api, Example, Expected, Ground};
+use super::super::api::{ApiSetup, Example, ExampleApi, ExpectedOutcome};
 use super::super::files::variable;
-use super::super::parts::{Turnstile, header, param};
+use super::super::server_parts::{Turnstile, header, param};
 
 pub(in super::super) const EXAMPLE: Example = Example {
     folder: "stripe-charges",
@@ -15,7 +15,7 @@ pub(in super::super) const EXAMPLE: Example = Example {
 };
 
 struct Stripe {
-    ground: Ground,
+    ground: ApiSetup,
     /// Newest first.
     charges: Vec<Value>,
     limit: Turnstile,
@@ -34,7 +34,7 @@ fn created(charge: &Value) -> i64 {
 }
 
 impl Stripe {
-    fn new(ground: &Ground) -> Stripe {
+    fn new(ground: &ApiSetup) -> Stripe {
         let begin = (ground.now - TimeDelta::days(2)).timestamp();
         // Three share each second, and pages are cut in between.
         let charges = (0..250).rev().map(|number| charge(number, begin + number as i64 / 3 * 60)).collect();
@@ -45,7 +45,7 @@ impl Stripe {
         self.charges.insert(0, charge(number, now.timestamp()));
     }
 
-    fn list(&mut self, ask: &Seen, now: DateTime<Utc>) -> Result<Value, (u16, Value)> {
+    fn list(&mut self, ask: &ReceivedRequest, now: DateTime<Utc>) -> Result<Value, (u16, Value)> {
         let invalid = |param: &str, message: &str| {
             (
                 400,
@@ -95,7 +95,7 @@ impl Stripe {
     }
 }
 
-impl Api for Stripe {
+impl ExampleApi for Stripe {
     fn begin(&mut self, run: usize, now: DateTime<Utc>) -> bool {
         match run {
             0 => self.due = self.charges.clone(),
@@ -114,14 +114,14 @@ impl Api for Stripe {
         true
     }
 
-    fn answer(&mut self, ask: &Seen, now: DateTime<Utc>) -> Reply {
+    fn answer(&mut self, ask: &ReceivedRequest, now: DateTime<Utc>) -> UpstreamReply {
         match self.list(ask, now) {
-            Ok(list) => Reply::ok(list),
-            Err((status, error)) => Reply::Json(status, json!({"error": error})),
+            Ok(list) => UpstreamReply::ok(list),
+            Err((status, error)) => UpstreamReply::Json(status, json!({"error": error})),
         }
     }
 
-    fn expected(&self, _run: usize, _started: DateTime<Utc>) -> Expected {
-        Expected::rows("charges", self.due.clone())
+    fn expected(&self, _run: usize, _started: DateTime<Utc>) -> ExpectedOutcome {
+        ExpectedOutcome::rows("charges", self.due.clone())
     }
 }

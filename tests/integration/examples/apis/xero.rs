@@ -1,12 +1,12 @@
 //! Xero: invoices by page numbers. `If-Modified-Since` filters; times are spelled `/Date(…)/`.
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
-use orchid_tests::{Reply, Seen};
+use orchid_tests::{ReceivedRequest, UpstreamReply};
 use serde_json::{Value, json};
 
-use super::super::api::{Api, Example, Expected, Ground};
+use super::super::api::{ApiSetup, Example, ExampleApi, ExpectedOutcome};
 use super::super::files::variable;
-use super::super::parts::{Turnstile, header, json_with, page, param};
+use super::super::server_parts::{Turnstile, header, json_with, page, param};
 
 pub(in super::super) const EXAMPLE: Example = Example {
     folder: "xero-invoices",
@@ -15,7 +15,7 @@ pub(in super::super) const EXAMPLE: Example = Example {
 };
 
 struct Xero {
-    ground: Ground,
+    ground: ApiSetup,
     invoices: Vec<(usize, DateTime<Utc>)>,
     limit: Turnstile,
     due: Vec<(usize, DateTime<Utc>)>,
@@ -29,7 +29,7 @@ fn invoice((number, updated): &(usize, DateTime<Utc>)) -> Value {
 }
 
 impl Xero {
-    fn new(ground: &Ground) -> Xero {
+    fn new(ground: &ApiSetup) -> Xero {
         let invoices = (0..250).map(|number| (number, ground.now - TimeDelta::hours(2 + number as i64 % 50)));
         Xero {
             ground: ground.clone(),
@@ -39,7 +39,7 @@ impl Xero {
         }
     }
 
-    fn list(&mut self, ask: &Seen, now: DateTime<Utc>) -> Option<Value> {
+    fn list(&mut self, ask: &ReceivedRequest, now: DateTime<Utc>) -> Option<Value> {
         let since = match header(ask, "if-modified-since") {
             "" => DateTime::UNIX_EPOCH,
             text => NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S").ok()?.and_utc(),
@@ -63,7 +63,7 @@ impl Xero {
     }
 }
 
-impl Api for Xero {
+impl ExampleApi for Xero {
     fn begin(&mut self, run: usize, now: DateTime<Utc>) -> bool {
         match run {
             0 => self.due = self.invoices.clone(),
@@ -81,9 +81,9 @@ impl Api for Xero {
         true
     }
 
-    fn answer(&mut self, ask: &Seen, now: DateTime<Utc>) -> Reply {
+    fn answer(&mut self, ask: &ReceivedRequest, now: DateTime<Utc>) -> UpstreamReply {
         let error = |status: u16, title: &str| {
-            Reply::Json(status, json!({"Title": title, "Status": status, "Detail": title}))
+            UpstreamReply::Json(status, json!({"Title": title, "Status": status, "Detail": title}))
         };
         if header(ask, "authorization") != format!("Bearer {}", variable("XERO_ACCESS_TOKEN")) {
             return error(401, "Unauthorized");
@@ -98,10 +98,10 @@ impl Api for Xero {
             let headers = [("retry-after", "1".to_owned()), ("x-rate-limit-problem", "minute".to_owned())];
             return json_with(429, &headers, &Value::Null);
         }
-        self.list(ask, now).map_or_else(|| error(400, "A validation exception occurred"), Reply::ok)
+        self.list(ask, now).map_or_else(|| error(400, "A validation exception occurred"), UpstreamReply::ok)
     }
 
-    fn expected(&self, _run: usize, _started: DateTime<Utc>) -> Expected {
-        Expected::rows("invoices", self.due.iter().map(invoice).collect())
+    fn expected(&self, _run: usize, _started: DateTime<Utc>) -> ExpectedOutcome {
+        ExpectedOutcome::rows("invoices", self.due.iter().map(invoice).collect())
     }
 }

@@ -2,12 +2,12 @@
 //! that nothing more is there yet.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use orchid_tests::{Reply, Seen};
+use orchid_tests::{ReceivedRequest, UpstreamReply};
 use serde_json::{Value, json};
 
-use super::super::api::{Api, Example, Expected, Ground};
+use super::super::api::{ApiSetup, Example, ExampleApi, ExpectedOutcome};
 use super::super::files::variable;
-use super::super::parts::{Tokens, Turnstile, basic, header, json_with, param, seconds};
+use super::super::server_parts::{PageTokens, Turnstile, basic, header, json_with, param, seconds};
 
 pub(in super::super) const EXAMPLE: Example = Example {
     folder: "zendesk-tickets-incremental",
@@ -19,7 +19,7 @@ struct Zendesk {
     url: String,
     /// In the order of their changes.
     tickets: Vec<Value>,
-    cursors: Tokens<usize>,
+    cursors: PageTokens<usize>,
     limit: Turnstile,
     read: usize,
 }
@@ -29,24 +29,24 @@ fn ticket(number: usize, updated: DateTime<Utc>) -> Value {
         "generated_timestamp": updated.timestamp()})
 }
 
-fn error(status: u16, title: &str) -> Reply {
-    Reply::Json(status, json!({"error": title, "description": title}))
+fn error(status: u16, title: &str) -> UpstreamReply {
+    UpstreamReply::Json(status, json!({"error": title, "description": title}))
 }
 
 impl Zendesk {
-    fn new(ground: &Ground) -> Zendesk {
+    fn new(ground: &ApiSetup) -> Zendesk {
         let begin = ground.now - TimeDelta::days(2);
         let tickets = (0..1100).map(|number| ticket(number, begin + TimeDelta::seconds(number as i64 / 10)));
         Zendesk {
             url: ground.url.clone(),
             tickets: tickets.collect(),
-            cursors: Tokens::new(),
+            cursors: PageTokens::new(),
             limit: Turnstile::shut_at(2),
             read: 0,
         }
     }
 
-    fn start(&self, ask: &Seen, now: DateTime<Utc>) -> Result<usize, Reply> {
+    fn start(&self, ask: &ReceivedRequest, now: DateTime<Utc>) -> Result<usize, UpstreamReply> {
         if param(ask, "per_page") != Some("1000") {
             return Err(error(400, "per_page"));
         }
@@ -64,7 +64,7 @@ impl Zendesk {
     }
 }
 
-impl Api for Zendesk {
+impl ExampleApi for Zendesk {
     fn begin(&mut self, run: usize, now: DateTime<Utc>) -> bool {
         match run {
             0 => {}
@@ -80,7 +80,7 @@ impl Api for Zendesk {
         true
     }
 
-    fn answer(&mut self, ask: &Seen, now: DateTime<Utc>) -> Reply {
+    fn answer(&mut self, ask: &ReceivedRequest, now: DateTime<Utc>) -> UpstreamReply {
         if header(ask, "authorization") != basic("who@example.com/token", &variable("ZENDESK_API_TOKEN")) {
             return error(401, "Couldn't authenticate you");
         }
@@ -100,14 +100,14 @@ impl Api for Zendesk {
         };
         let end = self.tickets.len().min(start + 1000);
         let after = self.cursors.issue(end);
-        Reply::ok(json!({
+        UpstreamReply::ok(json!({
             "tickets": self.tickets[start..end], "after_cursor": after, "before_cursor": null, "before_url": null,
             "after_url": format!("{}{}?per_page=1000&cursor={after}", self.url, ask.path),
             "end_of_stream": end == self.tickets.len(),
         }))
     }
 
-    fn expected(&self, _run: usize, _started: DateTime<Utc>) -> Expected {
-        Expected::rows("tickets", self.tickets[self.read..].to_vec())
+    fn expected(&self, _run: usize, _started: DateTime<Utc>) -> ExpectedOutcome {
+        ExpectedOutcome::rows("tickets", self.tickets[self.read..].to_vec())
     }
 }

@@ -9,7 +9,7 @@ use std::{
 use orchid_kit::servers::{ChildCommand, ChildProcess, ProcessSignal, RedisServer, orchid_variables};
 use orchid_proto::executor::v1 as wire;
 use orchid_tests::{
-    Broker, Kafka, Topics,
+    BrokerKind, Kafka, TestTopics,
     eventually::{eventually, holds},
     stack,
 };
@@ -20,7 +20,7 @@ use uuid::Uuid;
 use crate::{
     control_plane::{ControlPlane, STREAM},
     machine,
-    upstream::Upstream,
+    upstream::BenchUpstream,
 };
 
 const TENANT: &str = "0190163d-8694-739b-aea5-966c26f8ad91";
@@ -30,24 +30,24 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(35);
 /// Longer than the longest run here takes on a slow machine.
 const RUN_TIMEOUT: Duration = Duration::from_secs(1800);
 
-pub(crate) struct Stand {
-    pub(crate) upstream: Upstream,
+pub(crate) struct BenchHarness {
+    pub(crate) upstream: BenchUpstream,
     pub(crate) kafka: Kafka,
-    pub(crate) topics: Topics,
+    pub(crate) topics: TestTopics,
     control_plane: ControlPlane,
     redis: RedisServer,
     executor: ChildProcess,
 }
 
-impl Stand {
+impl BenchHarness {
     /// `child_delay`: how long the upstream's children take. `max_body_bytes`: the largest body that a plan may ask for.
-    pub(crate) async fn start(child_delay: Duration, max_body_bytes: u64) -> Stand {
+    pub(crate) async fn start(child_delay: Duration, max_body_bytes: u64) -> BenchHarness {
         let folder = stack::run_folder().join(format!("bench-{}", Uuid::now_v7()));
         fs::create_dir_all(&folder).expect("a folder");
-        let upstream = Upstream::start(child_delay).await;
+        let upstream = BenchUpstream::start(child_delay).await;
         let control_plane = ControlPlane::start(max_body_bytes).await;
-        let kafka = Kafka::start(Broker::Mock).await;
-        let topics = Topics::named("bench");
+        let kafka = Kafka::start(BrokerKind::Mock).await;
+        let topics = TestTopics::named("bench");
         kafka.make(&topics, None).await;
         let redis = RedisServer::start(&folder.join("redis")).await.expect("redis starts");
         let log = folder.join("executor.log");
@@ -66,7 +66,7 @@ impl Stand {
         timeout(Duration::from_secs(30), control_plane.registered()).await.unwrap_or_else(|_| {
             panic!("the executor did not come:\n{}", fs::read_to_string(&log).unwrap_or_default())
         });
-        Stand { upstream, kafka, topics, control_plane, redis, executor }
+        BenchHarness { upstream, kafka, topics, control_plane, redis, executor }
     }
 
     /// Process id of the executor.
@@ -125,7 +125,7 @@ impl Stand {
     }
 
     /// Waits for something of the upstream.
-    pub(crate) async fn until(&self, what: &str, mut there: impl FnMut(&Upstream) -> bool) {
+    pub(crate) async fn until(&self, what: &str, mut there: impl FnMut(&BenchUpstream) -> bool) {
         eventually(what, async || holds(there(&self.upstream), self.upstream.seen().requests)).await;
     }
 

@@ -1,7 +1,7 @@
 //! A stack without executors, and what tests say that play one by hand.
 
 use orchid_proto::executor::v1 as fleet;
-use orchid_tests::{Fleet, Stack, StackOptions, Tenant, eventually};
+use orchid_tests::{ScriptedExecutor, StackOptions, Tenant, TestStack, eventually};
 
 use crate::plans;
 
@@ -10,7 +10,7 @@ pub(crate) async fn stack(
     placement_groups: u32,
     lease_ttl_ms: u32,
     settings: &[(&'static str, &str)],
-) -> (Stack, Tenant) {
+) -> (TestStack, Tenant) {
     let control_plane_settings = settings.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
     let options = StackOptions {
         executors: 0,
@@ -19,7 +19,7 @@ pub(crate) async fn stack(
         control_plane_settings,
         ..StackOptions::default()
     };
-    let stack = Stack::start(options).await;
+    let stack = TestStack::start(options).await;
     let tenant = stack.tenant().await;
     tenant.shop("http://127.0.0.1:1").await;
     tenant.plan("single", &plans::single()).await;
@@ -27,7 +27,7 @@ pub(crate) async fn stack(
 }
 
 /// Waits until there is one run to take, and takes it.
-pub(crate) async fn acquire_one(executor: &Fleet, seq: i64) -> fleet::LeaseGrant {
+pub(crate) async fn acquire_one(executor: &ScriptedExecutor, seq: i64) -> fleet::LeaseGrant {
     let mut grants = eventually("a lease is granted", async || {
         let grants = executor.acquire(seq).await;
         if grants.is_empty() { Err(()) } else { Ok(grants) }
@@ -50,14 +50,17 @@ pub(crate) fn checkpoint(grant: &fleet::LeaseGrant, seq: i64, place: &'static [u
 }
 
 /// Saves some, one verdict each.
-pub(crate) async fn save(executor: &Fleet, items: Vec<fleet::CheckpointItem>) -> Vec<fleet::ItemResult> {
+pub(crate) async fn save(
+    executor: &ScriptedExecutor,
+    items: Vec<fleet::CheckpointItem>,
+) -> Vec<fleet::ItemResult> {
     let request = executor.request(fleet::CheckpointRequest { items });
     executor.client().checkpoint(request).await.expect("an answer").into_inner().results
 }
 
 /// Ends a run with a last checkpoint.
 pub(crate) async fn end(
-    executor: &Fleet,
+    executor: &ScriptedExecutor,
     last: fleet::CheckpointItem,
     outcome: fleet::ExecutionOutcome,
 ) -> fleet::CompleteResponse {
@@ -72,7 +75,7 @@ pub(crate) async fn end(
 
 /// Ends a run at checkpoint 9.
 pub(crate) async fn complete(
-    executor: &Fleet,
+    executor: &ScriptedExecutor,
     grant: &fleet::LeaseGrant,
     outcome: fleet::ExecutionOutcome,
 ) -> fleet::CompleteResponse {

@@ -4,20 +4,20 @@ use std::collections::HashMap;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use chrono::{DateTime, SecondsFormat, Utc};
-use orchid_tests::{Reply, Seen};
+use orchid_tests::{ReceivedRequest, UpstreamReply};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-/// Tokens that stand for something, and are nothing that could be guessed or counted up. They hold characters that have to be
+/// PageTokens that stand for something, and are nothing that could be guessed or counted up. They hold characters that have to be
 /// escaped in a url.
 #[derive(Debug)]
-pub(super) struct Tokens<T> {
+pub(super) struct PageTokens<T> {
     known: HashMap<String, T>,
 }
 
-impl<T> Tokens<T> {
-    pub(super) fn new() -> Tokens<T> {
-        Tokens { known: HashMap::new() }
+impl<T> PageTokens<T> {
+    pub(super) fn new() -> PageTokens<T> {
+        PageTokens { known: HashMap::new() }
     }
 
     /// A new token for something.
@@ -61,24 +61,24 @@ pub(super) fn page<T: Clone>(rows: &[T], start: usize, size: usize) -> (Vec<T>, 
 }
 
 /// An answer with headers beside its content type.
-pub(super) fn json_with(status: u16, headers: &[(&'static str, String)], body: &Value) -> Reply {
+pub(super) fn json_with(status: u16, headers: &[(&'static str, String)], body: &Value) -> UpstreamReply {
     let mut all = vec![("content-type", "application/json; charset=utf-8".to_owned())];
     all.extend(headers.iter().cloned());
-    Reply::Raw(status, all, body.to_string().into())
+    UpstreamReply::Raw(status, all, body.to_string().into())
 }
 
 /// A header of a request; empty where there is none.
-pub(super) fn header<'a>(ask: &'a Seen, name: &str) -> &'a str {
+pub(super) fn header<'a>(ask: &'a ReceivedRequest, name: &str) -> &'a str {
     ask.headers.get(name).map_or("", String::as_str)
 }
 
 /// A parameter of a request.
-pub(super) fn param<'a>(ask: &'a Seen, name: &str) -> Option<&'a str> {
+pub(super) fn param<'a>(ask: &'a ReceivedRequest, name: &str) -> Option<&'a str> {
     ask.query.get(name).map(String::as_str)
 }
 
 /// The body of a request as JSON; null where it is none.
-pub(super) fn body(ask: &Seen) -> Value {
+pub(super) fn body(ask: &ReceivedRequest) -> Value {
     serde_json::from_slice(&ask.body).unwrap_or_default()
 }
 

@@ -4,20 +4,20 @@ use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use orchid_kit::clock;
 use orchid_proto::v1::{self, ExecutionState};
-use orchid_tests::{Stack, StackOptions, Tenant, Upstream, client::structure};
+use orchid_tests::{FakeUpstream, StackOptions, Tenant, TestStack, client::structure};
 use serde_json::json;
 use std::sync::{Arc, Mutex};
 
 use super::EXAMPLES;
-use super::api::{Api, Example, Ground};
-use super::files::Files;
-use super::judged::{Ran, Said};
+use super::api::{ApiSetup, Example, ExampleApi};
+use super::files::ExampleFiles;
+use super::outcome::{EmittedMessage, ExecutionOutcome};
 
-type Shared = Arc<Mutex<Option<Box<dyn Api>>>>;
+type SharedApi = Arc<Mutex<Option<Box<dyn ExampleApi>>>>;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_example_reads_all_that_its_api_holds() {
-    let stack = Stack::start(StackOptions::default()).await;
+async fn every_example_reads_its_whole_api() {
+    let stack = TestStack::start(StackOptions::default()).await;
     let wrong: Vec<String> =
         join_all(EXAMPLES.iter().map(|example| runs(&stack, example))).await.into_iter().flatten().collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -25,10 +25,10 @@ async fn every_example_reads_all_that_its_api_holds() {
 }
 
 /// All runs of an example; what is wrong with the first that is not as it has to be.
-async fn runs(stack: &Stack, example: &Example) -> Option<String> {
-    let api: Shared = Arc::new(Mutex::new(None));
+async fn runs(stack: &TestStack, example: &Example) -> Option<String> {
+    let api: SharedApi = Arc::new(Mutex::new(None));
     let servers = [server(&api).await, server(&api).await];
-    let ground = Ground {
+    let ground = ApiSetup {
         now: clock::utc_now(),
         url: servers[0].url(),
         other: servers[1].url(),
@@ -36,16 +36,16 @@ async fn runs(stack: &Stack, example: &Example) -> Option<String> {
         patient: false,
     };
     *api.lock().unwrap() = Some((example.api)(&ground));
-    let files = Files::of(example, &ground);
+    let files = ExampleFiles::of(example, &ground);
     let tenant = stack.tenant().await;
     save(&tenant, &files).await;
     for run in 0.. {
         if !with(&api, |api| api.begin(run, clock::utc_now())) {
             break;
         }
-        let execution = tenant.trigger(Files::text(&files.plan, "key"), "main").await;
+        let execution = tenant.trigger(ExampleFiles::text(&files.plan, "key"), "main").await;
         let ended = tenant.end_of(&execution.id).await;
-        let ran = Ran {
+        let ran = ExecutionOutcome {
             status: status(ended.state()).to_owned(),
             partial: ended.partial,
             said: said(stack, &execution.id).await,
@@ -63,18 +63,18 @@ async fn runs(stack: &Stack, example: &Example) -> Option<String> {
     None
 }
 
-async fn server(api: &Shared) -> Upstream {
+async fn server(api: &SharedApi) -> FakeUpstream {
     let api = Arc::clone(api);
-    Upstream::start(move |seen| with(&api, |api| api.answer(seen, clock::utc_now()))).await
+    FakeUpstream::start(move |seen| with(&api, |api| api.answer(seen, clock::utc_now()))).await
 }
 
-fn with<T>(api: &Shared, act: impl FnOnce(&mut dyn Api) -> T) -> T {
+fn with<T>(api: &SharedApi, act: impl FnOnce(&mut dyn ExampleApi) -> T) -> T {
     act(api.lock().unwrap().as_mut().expect("an api").as_mut())
 }
 
 /// Saves integration, config and plan as `orchid apply` does.
-async fn save(tenant: &Tenant, files: &Files) {
-    let text = |value, member| Files::text(value, member).to_owned();
+async fn save(tenant: &Tenant, files: &ExampleFiles) {
+    let text = |value, member| ExampleFiles::text(value, member).to_owned();
     let integration = v1::CreateIntegrationRequest {
         key: text(&files.integration, "key"),
         display_name: text(&files.integration, "display_name"),
@@ -126,7 +126,7 @@ fn status(state: ExecutionState) -> &'static str {
 }
 
 /// All messages of a run that has ended.
-async fn said(stack: &Stack, execution: &str) -> Vec<Said> {
+async fn said(stack: &TestStack, execution: &str) -> Vec<EmittedMessage> {
     let mut reader = stack.reader();
     let of_run = |message: &&orchid_tests::Message| message.header("execution_id") == execution;
     let all = reader
@@ -134,7 +134,7 @@ async fn said(stack: &Stack, execution: &str) -> Vec<Said> {
             all.iter().filter(of_run).any(|message| message.kind() == "execution.completed")
         })
         .await;
-    let said = |message: &orchid_tests::Message| Said {
+    let said = |message: &orchid_tests::Message| EmittedMessage {
         kind: message.kind().to_owned(),
         position: message.header("orchid-position").to_owned(),
         fence: message.header("orchid-fence").parse().unwrap_or_default(),

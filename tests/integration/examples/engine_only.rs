@@ -14,13 +14,13 @@ use orchid_engine::{
     StopReason, TimerId, Topic, TraceContext, TryId,
 };
 use orchid_plan::{Decompression, Definition, ServerLimits};
-use orchid_tests::{Reply, Seen};
+use orchid_tests::{ReceivedRequest, UpstreamReply};
 use uuid::Uuid;
 
 use super::EXAMPLES;
-use super::api::{Api, Example, Ground};
-use super::files::Files;
-use super::judged::{Ran, Said};
+use super::api::{ApiSetup, Example, ExampleApi};
+use super::files::ExampleFiles;
+use super::outcome::{EmittedMessage, ExecutionOutcome};
 
 /// More inputs than any run here needs.
 const MOST_INPUTS: usize = 200_000;
@@ -30,13 +30,13 @@ const REST: Duration = Duration::from_secs(300);
 const PIECE_BYTES: usize = 1000;
 
 #[test]
-fn every_example_reads_all_that_its_api_holds() {
+fn every_example_reads_its_whole_api() {
     let wrong: Vec<String> = EXAMPLES.iter().filter_map(|example| runs(example, None).err()).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
-fn killed_anywhere_no_example_misses_anything() {
+fn killed_example_execution_misses_nothing() {
     let mut wrong = Vec::new();
     for example in &EXAMPLES {
         let length = runs(example, None).unwrap_or_default();
@@ -51,9 +51,9 @@ fn killed_anywhere_no_example_misses_anything() {
 fn runs(example: &Example, kill: Option<usize>) -> Result<usize, String> {
     let now = DateTime::from_timestamp(1_789_000_000, 0).expect("a time");
     let [url, other] = ["http://127.0.0.1:8001", "http://127.0.0.1:8002"].map(str::to_owned);
-    let ground = Ground { now, url, other, calm: kill.is_some(), patient: true };
+    let ground = ApiSetup { now, url, other, calm: kill.is_some(), patient: true };
     let mut api = (example.api)(&ground);
-    let mut world = World::new(example, &ground);
+    let mut world = SimulatedWorld::new(example, &ground);
     let mut longest = 0;
     for run in 0.. {
         world.wall += REST;
@@ -76,8 +76,8 @@ fn runs(example: &Example, kill: Option<usize>) -> Result<usize, String> {
 }
 
 /// What lives longer than a run.
-struct World {
-    files: Files,
+struct SimulatedWorld {
+    files: ExampleFiles,
     definition: Arc<Definition>,
     wall: DateTime<Utc>,
     context: BTreeMap<String, Bytes>,
@@ -88,7 +88,7 @@ struct World {
 }
 
 /// What a machine waits for.
-enum Due {
+enum PendingEvent {
     Answer(TryId, Response),
     Head(TryId, Response),
     Piece(TryId),
@@ -97,31 +97,31 @@ enum Due {
 }
 
 /// How an attempt left.
-enum Left {
+enum AttemptEnd {
     Ended(EndStatus, bool),
     Parked(DateTime<Utc>),
     Killed,
 }
 
 /// One attempt.
-struct Attempt<'a> {
+struct SimulatedAttempt<'a> {
     machine: Machine,
-    api: &'a mut dyn Api,
-    world: &'a mut World,
-    due: Vec<(DateTime<Utc>, Due)>,
+    api: &'a mut dyn ExampleApi,
+    world: &'a mut SimulatedWorld,
+    due: Vec<(DateTime<Utc>, PendingEvent)>,
     bodies: BTreeMap<TryId, VecDeque<Bytes>>,
     /// What Kafka has.
-    said: &'a mut Vec<Said>,
+    said: &'a mut Vec<EmittedMessage>,
     resume: &'a mut Option<SavedCheckpoint>,
     acks: usize,
 }
 
-impl World {
-    fn new(example: &Example, ground: &Ground) -> World {
-        let files = Files::of(example, ground);
+impl SimulatedWorld {
+    fn new(example: &Example, ground: &ApiSetup) -> SimulatedWorld {
+        let files = ExampleFiles::of(example, ground);
         let plan = orchid_plan::check(&files.plan, &ServerLimits::default());
         let plan = plan.unwrap_or_else(|faults| panic!("{}: {faults}", example.folder));
-        World {
+        SimulatedWorld {
             files,
             definition: Arc::new(plan.definition),
             wall: ground.now,
@@ -133,7 +133,7 @@ impl World {
     }
 
     /// One execution to its end, over parks and a kill.
-    fn run(&mut self, api: &mut dyn Api, run: usize, kill: Option<usize>) -> Ran {
+    fn run(&mut self, api: &mut dyn ExampleApi, run: usize, kill: Option<usize>) -> ExecutionOutcome {
         let (mut said, mut resume) = (Vec::new(), None);
         let (started, mut kill) = (self.wall, kill);
         let mut cancel = false;
@@ -141,7 +141,7 @@ impl World {
             assert!(number < 1000, "it is parked for ever");
             self.attempts += 1;
             let machine = Machine::new(self.job(run, number, started, resume.clone())).expect("it begins");
-            let attempt = Attempt {
+            let attempt = SimulatedAttempt {
                 machine,
                 api: &mut *api,
                 world: &mut *self,
@@ -153,15 +153,15 @@ impl World {
             };
             let first = if cancel { Input::Stop(StopReason::Cancel) } else { Input::Begin };
             match attempt.go(first, kill) {
-                Left::Ended(status, partial) => {
+                AttemptEnd::Ended(status, partial) => {
                     let status = format!("{status:?}").to_lowercase();
-                    return Ran { status, partial, said };
+                    return ExecutionOutcome { status, partial, said };
                 }
-                Left::Parked(not_before) => {
+                AttemptEnd::Parked(not_before) => {
                     self.wall = self.wall.max(not_before);
                     cancel = api.cancels(run);
                 }
-                Left::Killed => {
+                AttemptEnd::Killed => {
                     self.wall += Duration::from_secs(40);
                     kill = None;
                 }
@@ -177,7 +177,7 @@ impl World {
         started: DateTime<Utc>,
         resume: Option<SavedCheckpoint>,
     ) -> AttemptSpec {
-        let text = |member| Files::text(&self.files.plan, member).to_owned();
+        let text = |member| ExampleFiles::text(&self.files.plan, member).to_owned();
         AttemptSpec {
             identity: ExecutionIdentity {
                 tenant_id: Uuid::from_u128(1),
@@ -214,14 +214,14 @@ impl World {
     }
 }
 
-impl Attempt<'_> {
-    fn go(mut self, first: Input, kill: Option<usize>) -> Left {
+impl SimulatedAttempt<'_> {
+    fn go(mut self, first: Input, kill: Option<usize>) -> AttemptEnd {
         let begun = self.world.wall;
         let mut input = first;
         for number in 0.. {
             assert!(number < MOST_INPUTS, "it does not end");
             if kill == Some(number) {
-                return Left::Killed;
+                return AttemptEnd::Killed;
             }
             self.world.inputs = number;
             let monotonic = (self.world.wall - begun).to_std().unwrap_or_default();
@@ -236,39 +236,39 @@ impl Attempt<'_> {
     }
 
     /// Does what the machine asks for; an end, where that is it.
-    fn take(&mut self, output: Output) -> Option<Left> {
+    fn take(&mut self, output: Output) -> Option<AttemptEnd> {
         match output {
             Output::Fetch { try_id, request } => self.fetch(try_id, &request),
-            Output::ReadBody { try_id } => self.later(1, Due::Piece(try_id)),
+            Output::ReadBody { try_id } => self.later(1, PendingEvent::Piece(try_id)),
             Output::Discard { try_id } => drop(self.bodies.remove(&try_id)),
             // Acknowledgements keep the order of their messages.
-            Output::Emit { emit_id, message } => self.later(30, Due::Acked(emit_id, message)),
+            Output::Emit { emit_id, message } => self.later(30, PendingEvent::Acked(emit_id, message)),
             Output::StartTimer { timer_id, delay } => {
-                self.due.push((self.world.wall + delay, Due::Woke(timer_id)));
+                self.due.push((self.world.wall + delay, PendingEvent::Woke(timer_id)));
             }
-            Output::Park { not_before, .. } => return Some(Left::Parked(not_before)),
+            Output::Park { not_before, .. } => return Some(AttemptEnd::Parked(not_before)),
             Output::Finished(ExecutionFinish::Ended(ending)) => {
-                return Some(Left::Ended(ending.status, ending.partial));
+                return Some(AttemptEnd::Ended(ending.status, ending.partial));
             }
             Output::Finished(ExecutionFinish::Released) => panic!("nobody drains it"),
         }
         None
     }
 
-    fn later(&mut self, millis: u64, due: Due) {
+    fn later(&mut self, millis: u64, due: PendingEvent) {
         self.due.push((self.world.wall + Duration::from_millis(millis), due));
     }
 
     fn fetch(&mut self, try_id: TryId, request: &Request) {
         let seen = seen(request);
         let response = match self.api.answer(&seen, self.world.wall) {
-            Reply::Json(status, body) => response(
+            UpstreamReply::Json(status, body) => response(
                 request,
                 status,
                 &[("content-type", "application/json".to_owned())],
                 body.to_string().into(),
             ),
-            Reply::Raw(status, headers, body) => response(request, status, &headers, body),
+            UpstreamReply::Raw(status, headers, body) => response(request, status, &headers, body),
             other => panic!("no server of an example answers {other:?}"),
         };
         // Answers overtake each other.
@@ -278,9 +278,9 @@ impl Attempt<'_> {
         if request.streaming.applies(response.status, &kind) {
             let pieces = response.body.chunks(PIECE_BYTES).map(Bytes::copy_from_slice).collect();
             self.bodies.insert(try_id, pieces);
-            self.later(millis, Due::Head(try_id, Response { body: Bytes::new(), ..response }));
+            self.later(millis, PendingEvent::Head(try_id, Response { body: Bytes::new(), ..response }));
         } else {
-            self.later(millis, Due::Answer(try_id, response));
+            self.later(millis, PendingEvent::Answer(try_id, response));
         }
     }
 
@@ -292,14 +292,16 @@ impl Attempt<'_> {
             self.world.wall = self.world.wall.max(at);
             let duration = Duration::from_millis(20);
             return match due {
-                Due::Answer(try_id, response) => Input::Response { try_id, result: Ok(response), duration },
-                Due::Head(try_id, response) => Input::ResponseHead { try_id, response, duration },
-                Due::Piece(try_id) => match self.bodies.get_mut(&try_id) {
+                PendingEvent::Answer(try_id, response) => {
+                    Input::Response { try_id, result: Ok(response), duration }
+                }
+                PendingEvent::Head(try_id, response) => Input::ResponseHead { try_id, response, duration },
+                PendingEvent::Piece(try_id) => match self.bodies.get_mut(&try_id) {
                     Some(body) => Input::BodyPiece { try_id, piece: Ok(body.pop_front()), duration },
                     None => continue,
                 },
-                Due::Woke(timer_id) => Input::TimerFired { timer_id },
-                Due::Acked(emit_id, message) => {
+                PendingEvent::Woke(timer_id) => Input::TimerFired { timer_id },
+                PendingEvent::Acked(emit_id, message) => {
                     self.said.push(said(&message));
                     self.acks += 1;
                     // A checkpoint now and then, before the machine knows of this acknowledgement.
@@ -339,7 +341,7 @@ impl Attempt<'_> {
         let mut due = std::mem::take(&mut self.due);
         due.sort_by_key(|(at, _)| *at);
         for (at, due) in due {
-            let Due::Acked(emit_id, message) = due else { continue };
+            let PendingEvent::Acked(emit_id, message) = due else { continue };
             self.world.wall = self.world.wall.max(at);
             self.said.push(said(&message));
             let monotonic = (self.world.wall - begun).to_std().unwrap_or_default();
@@ -352,11 +354,11 @@ impl Attempt<'_> {
     }
 }
 
-fn seen(request: &Request) -> Seen {
+fn seen(request: &Request) -> ReceivedRequest {
     let mut headers: std::collections::HashMap<String, String> = request.headers.iter().cloned().collect();
     // What the executor's client adds.
     headers.entry("user-agent".to_owned()).or_insert_with(|| "orchid".to_owned());
-    Seen {
+    ReceivedRequest {
         number: 0,
         method: request.method.to_owned(),
         path: request.url.path().to_owned(),
@@ -380,13 +382,13 @@ fn response(request: &Request, status: u16, headers: &[(&'static str, String)], 
     Response { status, headers, body, url: request.url.to_string() }
 }
 
-fn said(message: &Message) -> Said {
+fn said(message: &Message) -> EmittedMessage {
     let header = |name: &str| {
         let found = message.headers.iter().find(|(known, _)| *known == name);
         found.map(|(_, value)| value.clone()).unwrap_or_default()
     };
     assert!(matches!(message.topic, Topic::Responses | Topic::Errors | Topic::Events));
-    Said {
+    EmittedMessage {
         kind: header("type"),
         position: header("orchid-position"),
         fence: header("orchid-fence").parse().unwrap_or_default(),

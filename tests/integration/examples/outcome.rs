@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::api::Expected;
+use super::api::ExpectedOutcome;
 
 /// A message, however it was read.
 #[derive(Debug, Clone)]
-pub(super) struct Said {
+pub(super) struct EmittedMessage {
     /// `api.response`, `api.error`, …
     pub(super) kind: String,
     /// Names the place.
@@ -21,19 +21,19 @@ pub(super) struct Said {
 
 /// A run that has ended.
 #[derive(Debug, Clone)]
-pub(super) struct Ran {
+pub(super) struct ExecutionOutcome {
     /// How.
     pub(super) status: String,
     /// Whether something is missing.
     pub(super) partial: bool,
     /// All its messages.
-    pub(super) said: Vec<Said>,
+    pub(super) said: Vec<EmittedMessage>,
 }
 
-impl Ran {
+impl ExecutionOutcome {
     /// What is wrong with it; nothing where it is as it has to be. With `repeats`, rows may come more than once, as they
     /// may after a crash.
-    pub(super) fn differs(&self, expected: &Expected, repeats: bool) -> Option<String> {
+    pub(super) fn differs(&self, expected: &ExpectedOutcome, repeats: bool) -> Option<String> {
         let found = self.found(repeats);
         let wanted = sorted(expected.clone(), repeats);
         if found == wanted {
@@ -41,8 +41,9 @@ impl Ran {
         }
         let mut words = Vec::new();
         if (found.status, found.partial) != (wanted.status, wanted.partial) {
-            let ended =
-                |one: &Expected| format!("{}{}", one.status, if one.partial { ", partial" } else { "" });
+            let ended = |one: &ExpectedOutcome| {
+                format!("{}{}", one.status, if one.partial { ", partial" } else { "" })
+            };
             words.push(format!("it ended {}, and not {}", ended(&found), ended(&wanted)));
         }
         if found.errors != wanted.errors {
@@ -51,7 +52,7 @@ impl Ran {
         let steps = found.rows.keys().chain(wanted.rows.keys());
         let steps: std::collections::BTreeSet<&String> = steps.collect();
         for step in steps {
-            let rows = |one: &Expected| one.rows.get(step).cloned().unwrap_or_default();
+            let rows = |one: &ExpectedOutcome| one.rows.get(step).cloned().unwrap_or_default();
             words.extend(rows_differ(step, &rows(&found), &rows(&wanted)));
         }
         for said in self.said.iter().filter(|said| said.kind == "api.error").take(3) {
@@ -67,7 +68,7 @@ impl Ran {
         shown.map(|said| format!("a secret stands in {}: {}", said.kind, said.payload))
     }
 
-    fn found(&self, repeats: bool) -> Expected {
+    fn found(&self, repeats: bool) -> ExpectedOutcome {
         let mut rows: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         for said in self.responses() {
             let step = said.payload["step"].as_str().unwrap_or_default().to_owned();
@@ -78,12 +79,12 @@ impl Ran {
         let errors = errors.map(|said| code(said.payload["error"]["code"].as_str().unwrap_or_default()));
         let status =
             STATUSES.iter().find(|known| **known == self.status).copied().unwrap_or("something else");
-        sorted(Expected { status, partial: self.partial, rows, errors: errors.collect() }, repeats)
+        sorted(ExpectedOutcome { status, partial: self.partial, rows, errors: errors.collect() }, repeats)
     }
 
     /// The newest version of each place.
-    fn newest(&self, kind: &str) -> BTreeMap<&str, &Said> {
-        let mut places: BTreeMap<&str, &Said> = BTreeMap::new();
+    fn newest(&self, kind: &str) -> BTreeMap<&str, &EmittedMessage> {
+        let mut places: BTreeMap<&str, &EmittedMessage> = BTreeMap::new();
         for said in self.said.iter().filter(|said| said.kind == kind) {
             let place = places.entry(&said.position).or_insert(said);
             if said.fence >= place.fence {
@@ -94,15 +95,15 @@ impl Ran {
     }
 
     /// The newest version of each page; chunks beyond the last one of the newest attempt are void.
-    fn responses(&self) -> Vec<&Said> {
+    fn responses(&self) -> Vec<&EmittedMessage> {
         let places = self.newest("api.response");
-        let chunk = |said: &Said| said.payload["chunk"].as_u64().unwrap_or_default();
+        let chunk = |said: &EmittedMessage| said.payload["chunk"].as_u64().unwrap_or_default();
         let mut last: BTreeMap<String, (i64, u64)> = BTreeMap::new();
         for said in places.values().filter(|said| said.payload["last_chunk"] == true) {
             let end = last.entry(said.payload["step_path"].to_string()).or_insert((said.fence, chunk(said)));
             *end = (*end).max((said.fence, chunk(said)));
         }
-        let is_valid = |said: &&Said| {
+        let is_valid = |said: &&EmittedMessage| {
             last.get(&said.payload["step_path"].to_string()).is_none_or(|(_, last)| chunk(said) <= *last)
         };
         places.into_values().filter(is_valid).collect()
@@ -118,7 +119,7 @@ fn code(code: &str) -> &'static str {
     CODES.iter().find(|known| **known == code).copied().unwrap_or("another code")
 }
 
-fn sorted(mut expected: Expected, without_repeats: bool) -> Expected {
+fn sorted(mut expected: ExpectedOutcome, without_repeats: bool) -> ExpectedOutcome {
     expected.errors.sort_unstable();
     for rows in expected.rows.values_mut() {
         rows.sort_by_cached_key(Value::to_string);

@@ -10,14 +10,14 @@ use tokio::{
 };
 
 /// A running proxy; closes its connections when dropped.
-pub struct Far {
+pub struct SlowProxy {
     address: SocketAddr,
     _tasks: JoinSet<()>,
 }
 
-impl Far {
+impl SlowProxy {
     /// Passes on to `host:port`, each piece after a delay.
-    pub async fn from(target: String, delay: Duration) -> Far {
+    pub async fn from(target: String, delay: Duration) -> SlowProxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let mut tasks = JoinSet::new();
@@ -33,7 +33,7 @@ impl Far {
                 });
             }
         });
-        Far { address, _tasks: tasks }
+        SlowProxy { address, _tasks: tasks }
     }
 
     /// Its port.

@@ -20,7 +20,7 @@ use rdkafka::{
 use serde::Deserialize;
 use tokio::{sync::Notify, task::JoinSet};
 
-use crate::{machine, stand};
+use crate::{harness, machine};
 
 /// The first argument of a process that plays this.
 pub(crate) const ROLE: &str = "play-the-hand-written-poller";
@@ -28,13 +28,13 @@ pub(crate) const ROLE: &str = "play-the-hand-written-poller";
 const MOST_IN_FLIGHT: usize = 128;
 
 /// A running hand-written poller; killed when dropped.
-pub(crate) struct Hand {
+pub(crate) struct BaselinePoller {
     child: Child,
     answers: BufReader<std::process::ChildStdout>,
 }
 
-impl Hand {
-    pub(crate) fn start(upstream: &str, brokers: &str, topic: &str) -> Hand {
+impl BaselinePoller {
+    pub(crate) fn start(upstream: &str, brokers: &str, topic: &str) -> BaselinePoller {
         let mut command = machine::pinned(machine::MEASURED);
         let own = std::env::current_exe().expect("its own file");
         command.extend([own.display().to_string(), ROLE.to_owned(), upstream.to_owned()]);
@@ -46,7 +46,7 @@ impl Hand {
             .spawn()
             .expect("it starts");
         let answers = BufReader::new(child.stdout.take().expect("a pipe"));
-        Hand { child, answers }
+        BaselinePoller { child, answers }
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -63,7 +63,7 @@ impl Hand {
     }
 }
 
-impl Drop for Hand {
+impl Drop for BaselinePoller {
     fn drop(&mut self) {
         // It may have ended already.
         let _ = self.child.kill();
@@ -77,7 +77,7 @@ pub(crate) fn play(mut arguments: impl Iterator<Item = String>) {
     let (upstream, brokers, topic) = (next(), next(), next());
     rustls::crypto::ring::default_provider().install_default().expect("the first one");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");
-    let poller = Arc::new(Poller {
+    let poller = Arc::new(HandwrittenPoller {
         client: reqwest::Client::builder().no_proxy().build().expect("a client"),
         producer: producer(&brokers),
         upstream,
@@ -101,7 +101,7 @@ pub(crate) fn play(mut arguments: impl Iterator<Item = String>) {
 
 /// All that it wants to know of a page.
 #[derive(Deserialize)]
-struct Page {
+struct PageCursor {
     next: Option<String>,
     #[serde(default)]
     busy: bool,
@@ -109,23 +109,23 @@ struct Page {
     last: bool,
 }
 
-struct Poller {
+struct HandwrittenPoller {
     client: reqwest::Client,
-    producer: ThreadedProducer<Deliveries>,
+    producer: ThreadedProducer<DeliveryCallback>,
     upstream: String,
     topic: String,
 }
 
-impl Poller {
+impl HandwrittenPoller {
     /// One loop: as many pages as the cursor leads to.
     async fn poll(self: Arc<Self>, key: String, size: u64, pages: u64) {
         let mut context = String::from("0");
-        let window = Arc::new(Window::default());
+        let window = Arc::new(DeliveryWindow::default());
         loop {
             let url = format!("{}/pages?size={size}&pages={pages}&cursor={context}", self.upstream);
             let answer = self.client.get(url).send().await.expect("an answer");
             let body = answer.error_for_status().expect("200").bytes().await.expect("a body");
-            let page: Page = serde_json::from_slice(&body).expect("a page");
+            let page: PageCursor = serde_json::from_slice(&body).expect("a page");
             assert!(!page.busy);
             window.enter().await;
             let record = BaseRecord::with_opaque_to(&self.topic, Box::new(Arc::clone(&window)))
@@ -141,7 +141,7 @@ impl Poller {
     }
 }
 
-fn producer(brokers: &str) -> ThreadedProducer<Deliveries> {
+fn producer(brokers: &str) -> ThreadedProducer<DeliveryCallback> {
     ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("enable.idempotence", "true")
@@ -149,22 +149,22 @@ fn producer(brokers: &str) -> ThreadedProducer<Deliveries> {
         .set("compression.type", "lz4")
         .set("linger.ms", "5")
         .set("message.timeout.ms", "5000")
-        .set("message.max.bytes", stand::MESSAGE_MAX_BYTES.to_string())
-        .set("batch.size", (stand::MESSAGE_MAX_BYTES - 8 * 1024).to_string())
+        .set("message.max.bytes", harness::MESSAGE_MAX_BYTES.to_string())
+        .set("batch.size", (harness::MESSAGE_MAX_BYTES - 8 * 1024).to_string())
         .set("queue.buffering.max.messages", "100000")
         .set("queue.buffering.max.kbytes", (64 * 1024).to_string())
-        .create_with_context(Deliveries)
+        .create_with_context(DeliveryCallback)
         .expect("a producer")
 }
 
 /// The messages of one loop that are on their way.
 #[derive(Default)]
-struct Window {
+struct DeliveryWindow {
     in_flight: AtomicUsize,
     changed: Notify,
 }
 
-impl Window {
+impl DeliveryWindow {
     async fn enter(&self) {
         self.until(MOST_IN_FLIGHT - 1).await;
         self.in_flight.fetch_add(1, Relaxed);
@@ -185,14 +185,14 @@ impl Window {
     }
 }
 
-struct Deliveries;
+struct DeliveryCallback;
 
-impl ClientContext for Deliveries {}
+impl ClientContext for DeliveryCallback {}
 
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = Box<Arc<Window>>;
+impl ProducerContext for DeliveryCallback {
+    type DeliveryOpaque = Box<Arc<DeliveryWindow>>;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, window: Box<Arc<Window>>) {
+    fn delivery(&self, result: &DeliveryResult<'_>, window: Box<Arc<DeliveryWindow>>) {
         if let Err((error, _)) = result {
             panic!("not delivered: {error}");
         }
