@@ -4,8 +4,10 @@
 
 pub mod json;
 mod permission;
+mod plan_header;
 
 pub use permission::{Permission, permission_of};
+pub use plan_header::UnknownEnumValue;
 
 /// `google.protobuf.FileDescriptorSet`, encoded, with comments and imports: what reflection serves.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/orchid.bin"));

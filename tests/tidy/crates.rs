@@ -14,7 +14,7 @@ use crate::tree;
 const ARROWS: [(&str, &[&str]); 12] = [
     // Limits and suggestions, for crates that may not use each other.
     ("orchid-common", &[]),
-    ("orchid-proto", &[]),
+    ("orchid-proto", &["orchid-plan"]),
     ("orchid-plan", &["orchid-common"]),
     ("orchid-kit", &["orchid-common"]),
     ("orchid-domain", &["orchid-common"]),

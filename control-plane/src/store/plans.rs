@@ -1,6 +1,7 @@
 //! Rows of `plans` and `plan_revisions`.
 
 use chrono::{DateTime, Utc};
+use orchid_plan::{CatchUpPolicy, OverlapPolicy, PlanHeader};
 use sea_orm::FromQueryResult;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
@@ -59,9 +60,101 @@ pub struct Plan {
     pub updated_at: DateTime<Utc>,
 }
 
-/// A stored answer of an older build does not say.
+impl Plan {
+    /// Returns the header as the columns hold it.
+    ///
+    /// # Errors
+    /// Fails if a column holds a text that this build does not know.
+    pub fn header(&self) -> Result<PlanHeader, StoreError> {
+        let Self {
+            id: _,
+            integration_id: _,
+            integration_key,
+            key,
+            name,
+            description,
+            enabled,
+            configs,
+            wait_seconds,
+            cron,
+            timezone,
+            spread_seconds,
+            overlap,
+            catch_up,
+            repeat_count,
+            priority,
+            revision: _,
+            definition: _,
+            version: _,
+            created_at: _,
+            updated_at: _,
+        } = self;
+        let configs = configs.clone().map(serde_json::from_value).transpose();
+        Ok(PlanHeader {
+            key: key.clone(),
+            integration: integration_key.clone(),
+            configs: configs
+                .map_err(|error| StoreError::corrupt("plans.configs", error))?
+                .unwrap_or_default(),
+            name: name.clone(),
+            description: description.clone(),
+            enabled: Some(*enabled),
+            // The column is not null; beside a cron expression it means nothing.
+            wait_seconds: cron.is_none().then_some(*wait_seconds),
+            cron: cron.clone(),
+            timezone: timezone.clone(),
+            spread_seconds: *spread_seconds,
+            overlap: Some(
+                OverlapPolicy::from_name(overlap)
+                    .ok_or_else(|| StoreError::corrupt("plans.overlap", overlap))?,
+            ),
+            catch_up: Some(
+                CatchUpPolicy::from_name(catch_up)
+                    .ok_or_else(|| StoreError::corrupt("plans.catch_up", catch_up))?,
+            ),
+            repeat_count: *repeat_count,
+            priority: Some(i32::from(*priority)),
+        })
+    }
+
+    /// Writes a checked header into the columns, with the defaults of what it leaves out. The key
+    /// and the integration of a plan never change.
+    pub fn set_header(&mut self, header: PlanHeader) {
+        let PlanHeader {
+            key: _,
+            integration: _,
+            configs,
+            name,
+            description,
+            enabled,
+            wait_seconds,
+            cron,
+            timezone,
+            spread_seconds,
+            overlap,
+            catch_up,
+            repeat_count,
+            priority,
+        } = header;
+        self.configs = (!configs.is_empty()).then(|| Json::from(configs));
+        self.name = name;
+        self.description = description;
+        self.enabled = enabled.unwrap_or_default();
+        self.wait_seconds = wait_seconds.unwrap_or(PlanHeader::DEFAULT_WAIT_SECONDS);
+        self.cron = cron;
+        self.timezone = timezone;
+        self.spread_seconds = spread_seconds;
+        self.overlap = overlap.unwrap_or_default().name().to_owned();
+        self.catch_up = catch_up.unwrap_or_default().name().to_owned();
+        self.repeat_count = repeat_count;
+        // A checked priority is a single digit.
+        self.priority = i16::try_from(priority.unwrap_or(PlanHeader::DEFAULT_PRIORITY)).unwrap_or(i16::MAX);
+    }
+}
+
+/// The value of `catch_up` in a stored response that an older build wrote without it.
 pub(super) fn default_catch_up() -> String {
-    "run_once".to_owned()
+    CatchUpPolicy::default().name().to_owned()
 }
 
 /// One immutable state of a plan's definition.

@@ -17,6 +17,7 @@ mod expr;
 mod functions;
 #[cfg(test)]
 mod fuzz;
+mod header;
 mod links;
 mod read_paths;
 mod schema;
@@ -31,17 +32,17 @@ mod warnings;
 
 pub use canonical::{DefinitionHash, canonical_json, definition_hash, integers_from_doubles};
 pub use compiled::{
-    AsyncJob, AuthFlow, Backoff, CatchUpPolicy, Configs, CronTiming, CsvHeader, CsvRules, Cursor, CursorKind,
-    CursorLookback, Decompression, Definition, DynamicQuota, EmitMode, Jitter, LimitScope, OnLimit, OnRepeat,
-    OutcomeMatcher, OutcomeRules, OverlapPolicy, Pagination, PaginationKind, Plan, QuotaSource, RateLimit,
-    RequestRate, ResponseFormat, ResponseRules, RetryPolicy, RowSelector, StatusClass, Step, StepAction,
-    StopOn, TimeFormat, TimeWindow, Timing,
+    AsyncJob, AuthFlow, Backoff, CsvHeader, CsvRules, Cursor, CursorKind, CursorLookback, Decompression,
+    Definition, DynamicQuota, EmitMode, Jitter, LimitScope, OnLimit, OnRepeat, OutcomeMatcher, OutcomeRules,
+    Pagination, PaginationKind, Plan, QuotaSource, RateLimit, RequestRate, ResponseFormat, ResponseRules,
+    RetryPolicy, RowSelector, StatusClass, Step, StepAction, StopOn, TimeFormat, TimeWindow,
 };
 pub use diagnostic::{Diagnostic, DiagnosticCode, Diagnostics};
 pub use document::{check, compile};
 pub use env::EvalEnv;
 pub use expr::{EvalError, Expr};
 pub use functions::{FunctionDoc, function_docs};
+pub use header::{CatchUpPolicy, OverlapPolicy, PlanHeader};
 pub use links::{LinkHeaderError, ResolveUrlError, find_link, resolve_url};
 pub use read_paths::ReadPaths;
 pub use schema::plan_schema;

@@ -23,4 +23,4 @@ mod error;
 pub use client::{Client, InterceptedChannel};
 pub use credentials::{Credentials, RequestInterceptor};
 pub use error::{Error, FieldViolation, StatusError};
-pub use orchid_proto::{admin, json, v1};
+pub use orchid_proto::{UnknownEnumValue, admin, json, v1};

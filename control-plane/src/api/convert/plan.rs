@@ -1,38 +1,23 @@
 //! Plans and their revisions.
 
 use chrono::{DateTime, Utc};
-use orchid_plan::ServerLimits;
+use orchid_plan::{PlanHeader, ServerLimits};
 use orchid_proto::v1;
+use serde_json::Value as Json;
 use tonic::Status;
 use uuid::Uuid;
 
 use crate::{
     api::{convert, error, request},
     commands::{
-        Diagnostic,
+        CommandError, Diagnostic,
         etag::etag,
         plans::{CreatePlan, PlanChanges, PlanDocument, UpdatePlan},
     },
     store::plans::{Plan, Revision},
 };
 
-const CAN_CHANGE: [&str; 13] = [
-    "configs",
-    "name",
-    "description",
-    "enabled",
-    "wait_seconds",
-    "cron",
-    "timezone",
-    "spread_seconds",
-    "overlap",
-    "catch_up",
-    "repeat_count",
-    "priority",
-    "definition",
-];
-
-/// Decodes a plan as it would be created. Pointers of diagnostics in it begin at the plan.
+/// Decodes a plan as it would be created. JSON pointers in errors start at the plan.
 pub(crate) fn create(plan: v1::Plan, limits: ServerLimits, now: DateTime<Utc>) -> Result<CreatePlan, Status> {
     let key = plan.key.clone();
     Ok(CreatePlan { id: Uuid::now_v7(), key, document: document(plan)?, limits, now })
@@ -40,8 +25,7 @@ pub(crate) fn create(plan: v1::Plan, limits: ServerLimits, now: DateTime<Utc>) -
 
 /// Decodes a whole plan.
 pub(crate) fn document(plan: v1::Plan) -> Result<PlanDocument, Status> {
-    let Decoded { key, integration, changes, set: _, etag: _ } = decode(plan)?;
-    Ok(PlanDocument::new(&key, &integration, &changes))
+    Ok(PlanDocument::new(&header(&plan)?, definition(plan)?))
 }
 
 /// Decodes an update.
@@ -51,181 +35,52 @@ pub(crate) fn update(
     now: DateTime<Utc>,
 ) -> Result<UpdatePlan, Status> {
     let v1::UpdatePlanRequest { plan, update_mask } = request;
-    let Decoded { key, integration, changes, set, etag } = decode(request::required(plan, "/plan")?)?;
-    let mask = convert::mask(update_mask, &CAN_CHANGE, &set)?;
-    let has = |field| mask.has(field);
-    let changes = PlanChanges {
-        configs: if has("configs") { Some(changes.configs.unwrap_or_default()) } else { None },
-        name: if has("name") { Some(changes.name.unwrap_or_default()) } else { None },
-        description: if has("description") { Some(changes.description.unwrap_or_default()) } else { None },
-        // A field that the mask names and the plan lacks goes back to its default.
-        enabled: if has("enabled") { Some(changes.enabled.unwrap_or(false)) } else { None },
-        wait_seconds: if has("wait_seconds") { Some(changes.wait_seconds.flatten()) } else { None },
-        cron: if has("cron") { Some(changes.cron.flatten()) } else { None },
-        timezone: if has("timezone") { Some(changes.timezone.flatten()) } else { None },
-        spread_seconds: if has("spread_seconds") { Some(changes.spread_seconds.flatten()) } else { None },
-        overlap: if has("overlap") { Some(changes.overlap.unwrap_or("skip")) } else { None },
-        catch_up: if has("catch_up") { Some(changes.catch_up.unwrap_or("run_once")) } else { None },
-        repeat_count: if has("repeat_count") { Some(changes.repeat_count.flatten()) } else { None },
-        priority: if has("priority") { Some(changes.priority.flatten()) } else { None },
-        definition: if has("definition") { changes.definition } else { None },
+    let mut plan = request::required(plan, "/plan")?;
+    let etag = request::non_empty(std::mem::take(&mut plan.etag));
+    let header = header(&plan)?;
+    let definition = definition(plan)?;
+    let can_change: Vec<&str> = PlanHeader::changeable_fields().chain(["definition"]).collect();
+    let sent = header.to_members();
+    let is_sent = |field: &str| {
+        if field == "definition" { definition.is_some() } else { sent.contains_key(field) }
     };
+    let set: Vec<(&str, bool)> = can_change.iter().map(|&field| (field, is_sent(field))).collect();
+    let mask = convert::mask(update_mask, &can_change, &set)?;
     Ok(UpdatePlan {
-        key,
-        etag: request::non_empty(etag),
-        integration: request::non_empty(integration),
-        changes,
+        key: header.key.clone(),
+        etag,
+        integration: request::non_empty(header.integration.clone()),
+        changes: PlanChanges {
+            header,
+            fields: PlanHeader::changeable_fields().filter(|field| mask.has(field)).collect(),
+            definition: definition.filter(|_| mask.has("definition")),
+        },
         limits,
         now,
     })
 }
 
-struct Decoded {
-    key: String,
-    integration: String,
-    changes: PlanChanges,
-    /// The fields that can change, and whether each was sent.
-    set: [(&'static str, bool); 13],
-    etag: String,
+fn header(plan: &v1::Plan) -> Result<PlanHeader, Status> {
+    plan.header().map_err(|unknown| {
+        let pointer = format!("/{}", unknown.field);
+        error::invalid("INVALID_PLAN", Diagnostic::new("INVALID_VALUE", pointer, unknown.to_string()))
+    })
 }
 
-fn decode(plan: v1::Plan) -> Result<Decoded, Status> {
-    let v1::Plan {
-        key,
-        integration,
-        configs,
-        name,
-        description,
-        enabled,
-        wait_seconds,
-        overlap,
-        repeat_count,
-        priority,
-        definition,
-        revision: _,
-        create_time: _,
-        update_time: _,
-        etag,
-        cron,
-        timezone,
-        spread_seconds,
-        catch_up,
-    } = plan;
-    let changes = PlanChanges {
-        configs: (!configs.is_empty()).then_some(configs),
-        name: request::non_empty(name),
-        description: request::non_empty(description),
-        enabled,
-        wait_seconds: wait_seconds.map(Some),
-        cron: request::non_empty(cron).map(Some),
-        timezone: request::non_empty(timezone).map(Some),
-        spread_seconds: spread_seconds.map(Some),
-        overlap: overlap_of(overlap)?,
-        catch_up: catch_up_of(catch_up)?,
-        repeat_count: repeat_count.map(Some),
-        priority: priority.map(Some),
-        definition: definition
-            .map(|definition| convert::json::from_wire(&definition, "/definition"))
-            .transpose()?,
-    };
-    let set = [
-        ("configs", changes.configs.is_some()),
-        ("name", changes.name.is_some()),
-        ("description", changes.description.is_some()),
-        ("enabled", changes.enabled.is_some()),
-        ("wait_seconds", changes.wait_seconds.is_some()),
-        ("cron", changes.cron.is_some()),
-        ("timezone", changes.timezone.is_some()),
-        ("spread_seconds", changes.spread_seconds.is_some()),
-        ("overlap", changes.overlap.is_some()),
-        ("catch_up", changes.catch_up.is_some()),
-        ("repeat_count", changes.repeat_count.is_some()),
-        ("priority", changes.priority.is_some()),
-        ("definition", changes.definition.is_some()),
-    ];
-    Ok(Decoded { key, integration, changes, set, etag })
-}
-
-fn overlap_of(number: i32) -> Result<Option<&'static str>, Status> {
-    match v1::Overlap::try_from(number) {
-        Ok(v1::Overlap::Unspecified) => Ok(None),
-        Ok(v1::Overlap::Skip) => Ok(Some("skip")),
-        Ok(v1::Overlap::Queue) => Ok(Some("queue")),
-        Err(_) => {
-            let diagnostic = Diagnostic::new("INVALID_VALUE", "/overlap", format!("{number} is no Overlap"));
-            Err(error::invalid("INVALID_PLAN", diagnostic))
-        }
-    }
-}
-
-fn catch_up_of(number: i32) -> Result<Option<&'static str>, Status> {
-    match v1::CatchUp::try_from(number) {
-        Ok(v1::CatchUp::Unspecified) => Ok(None),
-        Ok(v1::CatchUp::RunOnce) => Ok(Some("run_once")),
-        Ok(v1::CatchUp::Skip) => Ok(Some("skip")),
-        Ok(v1::CatchUp::RunEach) => Ok(Some("run_each")),
-        Err(_) => {
-            let diagnostic = Diagnostic::new("INVALID_VALUE", "/catch_up", format!("{number} is no CatchUp"));
-            Err(error::invalid("INVALID_PLAN", diagnostic))
-        }
-    }
+fn definition(plan: v1::Plan) -> Result<Option<Json>, Status> {
+    plan.definition.map(|definition| convert::json::from_wire(&definition, "/definition")).transpose()
 }
 
 /// Encodes a plan.
 pub(crate) fn to_wire(row: Plan) -> Result<v1::Plan, Status> {
-    let Plan {
-        id,
-        integration_id: _,
-        integration_key,
-        key,
-        name,
-        description,
-        enabled,
-        configs,
-        wait_seconds,
-        cron,
-        timezone,
-        spread_seconds,
-        overlap,
-        catch_up,
-        repeat_count,
-        priority,
-        revision,
-        definition,
-        version,
-        created_at,
-        updated_at,
-    } = row;
-    let configs = configs.map(serde_json::from_value).transpose();
+    let header = row.header().map_err(|error| error::status(CommandError::Store(error)))?;
     Ok(v1::Plan {
-        key,
-        integration: integration_key,
-        configs: configs.map_err(|error| convert::corrupt("plans.configs", error))?.unwrap_or_default(),
-        name,
-        description,
-        enabled: Some(enabled),
-        wait_seconds: cron.is_none().then_some(wait_seconds),
-        overlap: match overlap.as_str() {
-            "queue" => v1::Overlap::Queue.into(),
-            "skip" => v1::Overlap::Skip.into(),
-            other => return Err(convert::corrupt("plans.overlap", other)),
-        },
-        repeat_count,
-        priority: Some(i32::from(priority)),
-        definition: Some(convert::json::to_wire(&definition)?),
-        revision,
-        create_time: Some(convert::timestamp(created_at)),
-        update_time: Some(convert::timestamp(updated_at)),
-        etag: etag(id, version),
-        cron: cron.unwrap_or_default(),
-        timezone: timezone.unwrap_or_default(),
-        spread_seconds,
-        catch_up: match catch_up.as_str() {
-            "run_once" => v1::CatchUp::RunOnce.into(),
-            "skip" => v1::CatchUp::Skip.into(),
-            "run_each" => v1::CatchUp::RunEach.into(),
-            other => return Err(convert::corrupt("plans.catch_up", other)),
-        },
+        definition: Some(convert::json::to_wire(&row.definition)?),
+        revision: row.revision,
+        create_time: Some(convert::timestamp(row.created_at)),
+        update_time: Some(convert::timestamp(row.updated_at)),
+        etag: etag(row.id, row.version),
+        ..header.into()
     })
 }
 
@@ -254,37 +109,35 @@ mod tests {
     }
 
     #[test]
-    fn without_a_mask_only_what_was_sent_changes() {
+    fn update_without_a_mask_changes_what_was_sent() {
         let plan = v1::Plan { key: "p".into(), enabled: Some(true), name: "n".into(), ..v1::Plan::default() };
         let changes = changes(plan, &[]);
-        assert_eq!((changes.enabled, changes.name.as_deref()), (Some(true), Some("n")));
-        assert!(changes.description.is_none() && changes.wait_seconds.is_none() && changes.configs.is_none());
+        assert_eq!((changes.header.enabled, changes.header.name.as_str()), (Some(true), "n"));
+        assert_eq!(changes.fields, ["name", "enabled"]);
     }
 
     #[test]
-    fn a_field_of_the_mask_that_was_not_sent_goes_back_to_its_default() {
-        let changes = changes(
-            v1::Plan { key: "p".into(), ..v1::Plan::default() },
-            &["enabled", "repeat_count", "configs"],
-        );
-        assert_eq!(changes.enabled, Some(false));
-        assert_eq!(changes.repeat_count, Some(None));
-        assert_eq!(changes.configs, Some(vec![]));
-        assert!(changes.name.is_none());
+    fn masked_field_that_was_not_sent_goes_back_to_its_default() {
+        let plan = v1::Plan { key: "p".into(), ..v1::Plan::default() };
+        let changes = changes(plan, &["enabled", "repeat_count", "configs", "cron", "catch_up"]);
+        assert_eq!(changes.fields, ["configs", "enabled", "cron", "catch_up", "repeat_count"]);
+        assert_eq!(changes.header, PlanHeader { key: "p".into(), ..PlanHeader::default() });
     }
 
     #[test]
-    fn a_number_that_names_nothing_is_refused() {
+    fn definition_changes_only_if_it_was_sent_and_masked() {
+        let plan = v1::Plan { definition: Some(prost_types::Struct::default()), ..v1::Plan::default() };
+        assert!(changes(plan.clone(), &[]).definition.is_some());
+        assert!(changes(plan, &["name"]).definition.is_none());
+        assert!(changes(v1::Plan::default(), &["definition"]).definition.is_none());
+    }
+
+    #[test]
+    fn unknown_enum_number_is_refused() {
         for plan in
             [v1::Plan { overlap: 9, ..v1::Plan::default() }, v1::Plan { catch_up: 9, ..v1::Plan::default() }]
         {
             assert_eq!(document(plan).unwrap_err().code(), tonic::Code::InvalidArgument);
         }
-    }
-
-    #[test]
-    fn a_cron_text_that_is_named_and_not_sent_is_none() {
-        let changes = changes(v1::Plan { key: "p".into(), ..v1::Plan::default() }, &["cron", "catch_up"]);
-        assert_eq!((changes.cron, changes.catch_up, changes.timezone), (Some(None), Some("run_once"), None));
     }
 }

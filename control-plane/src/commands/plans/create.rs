@@ -59,7 +59,8 @@ impl Transaction<TenantTx> for CreatePlan {
             created_at: self.now,
             updated_at: self.now,
         };
-        revise::apply(&mut row, checked, self.now);
+        row.set_header(checked.header);
+        row.updated_at = self.now;
         if !plans::insert(tx, &row).await? {
             return Err(CommandError::AlreadyExists { what: WHAT, name: row.key });
         }

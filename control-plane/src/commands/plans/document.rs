@@ -1,132 +1,91 @@
 //! A plan as it is written: a JSON document that the plan language checks whole, and whose references are looked up.
 
 use orchid_common::suggest::closest;
-use orchid_plan::{CatchUpPolicy, Configs, OverlapPolicy, ServerLimits, Timing, Warning};
-use serde_json::{Map, Value as Json, json};
+use orchid_plan::{PlanHeader, ServerLimits, Warning};
+use serde_json::Value as Json;
 
 use crate::{
     commands::{CommandError, Diagnostic, configs::declared_secrets},
     store::{
         configs::{self, ConfigName},
         db::TenantTx,
+        error::StoreError,
         integrations::{self, Integration},
         plans::Plan,
     },
 };
 
-/// What the column holds of a plan that does not wait.
-const DEFAULT_WAIT_SECONDS: i32 = 300;
-
-/// What of a plan can change; what is none stays.
+/// A change of some fields of a plan.
 #[derive(Debug, Clone, Default)]
 pub struct PlanChanges {
-    /// Keys of its configs; empty: all of the integration's.
-    pub configs: Option<Vec<String>>,
-    /// For people.
-    pub name: Option<String>,
-    /// For people.
-    pub description: Option<String>,
-    /// Whether the scheduler runs it.
-    pub enabled: Option<bool>,
-    /// Seconds from the end of one run to the start of the next; none inside: the default.
-    pub wait_seconds: Option<Option<i32>>,
-    /// When it runs, instead; none inside: it waits.
-    pub cron: Option<Option<String>>,
-    /// IANA zone of `cron`; none inside: the default.
-    pub timezone: Option<Option<String>>,
-    /// The configs' offsets are below this; none inside: the default.
-    pub spread_seconds: Option<Option<i32>>,
-    /// `skip` or `queue`.
-    pub overlap: Option<&'static str>,
-    /// `run_once`, `skip` or `run_each`.
-    pub catch_up: Option<&'static str>,
-    /// Scheduled runs per config; none inside: no end.
-    pub repeat_count: Option<Option<i32>>,
-    /// 0 to 9; none inside: the default.
-    pub priority: Option<Option<i32>>,
-    /// What a run does.
+    /// Values of the fields that change. A field that changes and is unset here goes back to its
+    /// default.
+    pub header: PlanHeader,
+    /// Names of the header fields that change.
+    pub fields: Vec<&'static str>,
+    /// The new definition, if it changes.
     pub definition: Option<Json>,
+}
+
+impl PlanChanges {
+    fn changes(&self, field: &str) -> bool {
+        self.fields.contains(&field)
+    }
 }
 
 /// A plan document that is not checked yet.
 #[derive(Debug, Clone)]
 pub struct PlanDocument(Json);
 
-/// What a checked document says, defaults applied.
-pub(super) struct Checked {
-    pub(super) configs: Option<Json>,
-    pub(super) name: String,
-    pub(super) description: String,
-    pub(super) enabled: bool,
-    pub(super) timing: StoredTiming,
-    pub(super) overlap: &'static str,
-    pub(super) catch_up: &'static str,
-    pub(super) repeat_count: Option<i32>,
-    pub(super) priority: i16,
-    /// What is allowed, and probably not meant.
+/// A document that was found valid.
+pub(super) struct CheckedDocument {
+    pub(super) header: PlanHeader,
+    /// Warnings about the definition.
     pub(super) warnings: Vec<Warning>,
 }
 
-/// When a plan runs, as its columns hold it.
-pub(super) struct StoredTiming {
-    /// The default where there is a cron text.
-    pub(super) wait_seconds: i32,
-    /// As they were written.
-    pub(super) cron: Option<String>,
-    pub(super) timezone: Option<String>,
-    pub(super) spread_seconds: Option<i32>,
-}
-
 impl PlanDocument {
-    /// A new plan.
-    pub fn new(key: &str, integration: &str, changes: &PlanChanges) -> Self {
-        let mut document = Map::new();
-        for (name, text) in [("key", key), ("integration", integration)] {
-            if !text.is_empty() {
-                document.insert(name.to_owned(), Json::from(text));
-            }
+    /// Creates the document of a new plan.
+    pub fn new(header: &PlanHeader, definition: Option<Json>) -> Self {
+        let mut document = header.to_members();
+        if let Some(definition) = definition {
+            document.insert("definition".to_owned(), definition);
         }
-        lay_over(&mut document, changes);
         Self(Json::Object(document))
     }
 
-    /// A plan as it is stored, with changes laid over.
-    pub(super) fn changed(row: &Plan, changes: &PlanChanges) -> Self {
-        let mut document = Map::new();
-        let mut set = |name: &str, value: Json| document.insert(name.to_owned(), value);
-        set("key", json!(row.key));
-        set("integration", json!(row.integration_key));
-        if let Some(configs) = &row.configs {
-            set("configs", configs.clone());
-        }
-        set("name", json!(row.name));
-        set("description", json!(row.description));
-        set("enabled", json!(row.enabled));
-        // Of the two that stand for each other, the stored one gives way.
-        let by_cron = match (&changes.cron, &changes.wait_seconds) {
-            (Some(cron), _) => cron.is_some(),
-            (None, Some(Some(_))) => false,
-            (None, Some(None) | None) => row.cron.is_some(),
+    /// Creates the document of a stored plan with changes applied.
+    ///
+    /// # Errors
+    /// Fails if the stored plan does not read.
+    pub(super) fn changed(row: &Plan, changes: &PlanChanges) -> Result<Self, StoreError> {
+        let mut header = row.header()?;
+        // A cron expression and a wait exclude each other, so a stored one gives way to the one
+        // that the change sets. If the change sets both, both stay, and the check reports them.
+        let by_cron = if changes.changes("cron") {
+            changes.header.cron.is_some()
+        } else if changes.changes("wait_seconds") && changes.header.wait_seconds.is_some() {
+            false
+        } else {
+            row.cron.is_some()
         };
         if by_cron {
-            let spread_seconds = row.spread_seconds.map(Json::from);
-            let texts = [("cron", &row.cron), ("timezone", &row.timezone)];
-            let texts = texts.map(|(name, text)| (name, text.as_deref().map(Json::from)));
-            for (name, value) in texts.into_iter().chain([("spread_seconds", spread_seconds)]) {
-                value.map(|value| set(name, value));
-            }
+            header.wait_seconds = None;
         } else {
-            set("wait_seconds", json!(row.wait_seconds));
+            header.wait_seconds = Some(row.wait_seconds);
+            (header.cron, header.timezone, header.spread_seconds) = (None, None, None);
         }
-        set("overlap", json!(row.overlap));
-        set("catch_up", json!(row.catch_up));
-        if let Some(count) = row.repeat_count {
-            set("repeat_count", json!(count));
+        let mut document = header.to_members();
+        let mut new = changes.header.to_members();
+        for &field in &changes.fields {
+            match new.remove(field) {
+                Some(value) => drop(document.insert(field.to_owned(), value)),
+                None => drop(document.remove(field)),
+            }
         }
-        set("priority", json!(row.priority));
-        set("definition", row.definition.clone());
-        lay_over(&mut document, changes);
-        Self(Json::Object(document))
+        let definition = changes.definition.as_ref().unwrap_or(&row.definition);
+        document.insert("definition".to_owned(), definition.clone());
+        Ok(Self(Json::Object(document)))
     }
 
     pub(super) fn definition(&self) -> Json {
@@ -138,14 +97,15 @@ impl PlanDocument {
         &self,
         tx: &TenantTx,
         limits: &ServerLimits,
-    ) -> Result<(Checked, Integration, Vec<ConfigName>), CommandError> {
+    ) -> Result<(CheckedDocument, Integration, Vec<ConfigName>), CommandError> {
         let mut diagnostics = Vec::new();
         let plan = orchid_plan::check(&self.0, limits);
         let integration = self.integration(tx, &mut diagnostics).await?;
         let checked = match plan {
             Ok(plan) => {
                 diagnostics.extend(kept_secrets(tx, &plan, integration.as_ref()).await?);
-                Some(Checked::from_plan(plan, &self.0))
+                let orchid_plan::Plan { header, definition } = plan;
+                Some(CheckedDocument { header, warnings: definition.warnings() })
             }
             Err(found) => {
                 diagnostics.extend(found.0.into_iter().map(Diagnostic::from));
@@ -174,11 +134,8 @@ impl PlanDocument {
         let found = integrations::lock_by_key(tx, key).await?;
         if found.is_none() {
             let known = integrations::keys(tx).await?;
-            let diagnostic = Diagnostic::new(
-                "UNKNOWN_REFERENCE",
-                "/integration",
-                format!("there is no integration {key:?}"),
-            );
+            let diagnostic =
+                Diagnostic::new("UNKNOWN_REFERENCE", "/integration", format!("there is no integration {key:?}"));
             diagnostics.push(diagnostic.suggest(closest(key, known.iter().map(String::as_str))));
         }
         Ok(found)
@@ -193,9 +150,7 @@ impl PlanDocument {
             }
             let message = format!("the integration has no config {key:?}");
             let near = closest(key, names.iter().map(|config| config.key.as_str()));
-            diagnostics.push(
-                Diagnostic::new("UNKNOWN_REFERENCE", format!("/configs/{index}"), message).suggest(near),
-            );
+            diagnostics.push(Diagnostic::new("UNKNOWN_REFERENCE", format!("/configs/{index}"), message).suggest(near));
         }
     }
 }
@@ -212,142 +167,24 @@ async fn kept_secrets(
     Ok(diagnostics.into_iter().map(Diagnostic::from).collect())
 }
 
-/// When a plan runs, from a document that was checked. Its texts stay as they were written: what is read back is what was sent.
-fn stored_timing(timing: &Timing, document: &Json) -> StoredTiming {
-    // All numbers came as 32 bits.
-    let narrow = |number: u64| i32::try_from(number).unwrap_or(i32::MAX);
-    match timing {
-        Timing::Wait { seconds } => {
-            StoredTiming { wait_seconds: narrow(*seconds), cron: None, timezone: None, spread_seconds: None }
-        }
-        Timing::Cron(times) => {
-            let text = |name| document.get(name).and_then(Json::as_str).map(str::to_owned);
-            StoredTiming {
-                wait_seconds: DEFAULT_WAIT_SECONDS,
-                cron: text("cron"),
-                timezone: text("timezone"),
-                spread_seconds: document.get("spread_seconds").map(|_| narrow(times.spread_seconds)),
-            }
-        }
-    }
-}
-
-impl Checked {
-    fn from_plan(plan: orchid_plan::Plan, document: &Json) -> Self {
-        let orchid_plan::Plan {
-            key: _,
-            integration: _,
-            configs,
-            name,
-            description,
-            enabled,
-            timing,
-            overlap,
-            catch_up,
-            repeat_count,
-            priority,
-            definition,
-        } = plan;
-        Self {
-            configs: match configs {
-                Configs::All => None,
-                Configs::Keys(keys) => Some(json!(keys)),
-            },
-            name: name.unwrap_or_default(),
-            description: description.unwrap_or_default(),
-            enabled,
-            timing: stored_timing(&timing, document),
-            overlap: match overlap {
-                OverlapPolicy::Skip => "skip",
-                OverlapPolicy::Queue => "queue",
-            },
-            catch_up: match catch_up {
-                CatchUpPolicy::RunOnce => "run_once",
-                CatchUpPolicy::Skip => "skip",
-                CatchUpPolicy::RunEach => "run_each",
-            },
-            repeat_count: repeat_count.map(|count| i32::try_from(count).unwrap_or(i32::MAX)),
-            priority: i16::from(priority),
-            warnings: definition.warnings(),
-        }
-    }
-}
-
-fn lay_over(document: &mut Map<String, Json>, changes: &PlanChanges) {
-    let PlanChanges {
-        configs,
-        name,
-        description,
-        enabled,
-        wait_seconds,
-        cron,
-        timezone,
-        spread_seconds,
-        overlap,
-        catch_up,
-        repeat_count,
-        priority,
-        definition,
-    } = changes;
-    let mut set = |name: &str, value: Option<Json>| match value {
-        Some(value) => drop(document.insert(name.to_owned(), value)),
-        None => drop(document.remove(name)),
-    };
-    if let Some(configs) = configs {
-        set("configs", (!configs.is_empty()).then(|| json!(configs)));
-    }
-    for (field, text) in [("name", name), ("description", description)] {
-        if let Some(text) = text {
-            set(field, Some(json!(text)));
-        }
-    }
-    if let Some(enabled) = enabled {
-        set("enabled", Some(json!(enabled)));
-    }
-    for (field, name) in [("overlap", overlap), ("catch_up", catch_up)] {
-        if let Some(name) = name {
-            set(field, Some(json!(name)));
-        }
-    }
-    for (field, text) in [("cron", cron), ("timezone", timezone)] {
-        if let Some(text) = text {
-            set(field, text.as_deref().map(Json::from));
-        }
-    }
-    for (field, number) in [
-        ("wait_seconds", wait_seconds),
-        ("spread_seconds", spread_seconds),
-        ("repeat_count", repeat_count),
-        ("priority", priority),
-    ] {
-        if let Some(number) = number {
-            set(field, number.map(|number| json!(number)));
-        }
-    }
-    if let Some(definition) = definition {
-        set("definition", Some(definition.clone()));
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]
-    fn a_new_document_holds_what_was_sent_and_nothing_else() {
-        let changes = PlanChanges {
-            enabled: Some(true),
-            definition: Some(json!({"step": {}})),
-            wait_seconds: Some(None),
-            ..PlanChanges::default()
-        };
-        let document = PlanDocument::new("p", "", &changes);
+    fn new_document_holds_only_what_was_sent() {
+        let header = PlanHeader { key: "p".to_owned(), enabled: Some(true), ..PlanHeader::default() };
+        let document = PlanDocument::new(&header, Some(json!({"step": {}})));
         assert_eq!(document.0, json!({"key": "p", "enabled": true, "definition": {"step": {}}}));
     }
 
-    /// What of a changed plan says when it runs.
+    /// Returns the fields of a changed plan that say when it runs.
     fn timing(row: &Plan, changes: &PlanChanges) -> Json {
-        let Json::Object(mut document) = PlanDocument::changed(row, changes).0 else { panic!("an object") };
+        let Json::Object(mut document) = PlanDocument::changed(row, changes).unwrap().0 else {
+            panic!("an object")
+        };
         document.retain(|name, _| {
             ["wait_seconds", "cron", "timezone", "spread_seconds"].contains(&name.as_str())
         });
@@ -355,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_wait_and_a_cron_text_the_one_that_is_set_last_stays() {
+    fn wait_and_cron_replace_each_other() {
         let waits = Plan {
             id: uuid::Uuid::nil(),
             integration_id: uuid::Uuid::nil(),
@@ -386,10 +223,24 @@ mod tests {
             ..waits.clone()
         };
         let cron = |text: Option<&str>| PlanChanges {
-            cron: Some(text.map(str::to_owned)),
+            header: PlanHeader { cron: text.map(str::to_owned), ..PlanHeader::default() },
+            fields: vec!["cron"],
             ..PlanChanges::default()
         };
-        let wait = |seconds| PlanChanges { wait_seconds: Some(seconds), ..PlanChanges::default() };
+        let wait = |seconds| PlanChanges {
+            header: PlanHeader { wait_seconds: seconds, ..PlanHeader::default() },
+            fields: vec!["wait_seconds"],
+            ..PlanChanges::default()
+        };
+        let both = PlanChanges {
+            header: PlanHeader {
+                wait_seconds: Some(5),
+                cron: Some("* * * * *".to_owned()),
+                ..PlanHeader::default()
+            },
+            fields: vec!["cron", "wait_seconds"],
+            ..PlanChanges::default()
+        };
         let whole = json!({"cron": "0 5 * * *", "timezone": "Europe/Berlin", "spread_seconds": 60});
         let cases = [
             (&waits, PlanChanges::default(), json!({"wait_seconds": 60})),
@@ -398,12 +249,7 @@ mod tests {
             (&by_cron, wait(Some(5)), json!({"wait_seconds": 5})),
             (&by_cron, wait(None), whole),
             (&by_cron, cron(None), json!({"wait_seconds": 60})),
-            // Both at once are both kept: the plan language says what is wrong with that.
-            (
-                &waits,
-                PlanChanges { wait_seconds: Some(Some(5)), ..cron(Some("* * * * *")) },
-                json!({"wait_seconds": 5, "cron": "* * * * *"}),
-            ),
+            (&waits, both, json!({"wait_seconds": 5, "cron": "* * * * *"})),
         ];
         for (row, changes, expected) in cases {
             assert_eq!(timing(row, &changes), expected, "{changes:?}");

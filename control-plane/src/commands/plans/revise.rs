@@ -4,42 +4,11 @@
 use chrono::{DateTime, Utc};
 use serde_json::Value as Json;
 
-use super::document::{Checked, StoredTiming};
 use crate::store::{
     db::TenantTx,
     error::StoreError,
     plans::{self, Plan, Revision},
 };
-
-/// Writes what a checked document says into a row.
-pub(super) fn apply(row: &mut Plan, checked: Checked, now: DateTime<Utc>) {
-    let Checked {
-        configs,
-        name,
-        description,
-        enabled,
-        timing: StoredTiming { wait_seconds, cron, timezone, spread_seconds },
-        overlap,
-        catch_up,
-        repeat_count,
-        priority,
-        // Told by ValidatePlan alone.
-        warnings: _,
-    } = checked;
-    row.configs = configs;
-    row.name = name;
-    row.description = description;
-    row.enabled = enabled;
-    row.wait_seconds = wait_seconds;
-    row.cron = cron;
-    row.timezone = timezone;
-    row.spread_seconds = spread_seconds;
-    row.overlap = overlap.to_owned();
-    row.catch_up = catch_up.to_owned();
-    row.repeat_count = repeat_count;
-    row.priority = priority;
-    row.updated_at = now;
-}
 
 /// Gives a stored plan a definition: another one, by its hash, makes a new revision.
 pub(super) async fn set_definition(

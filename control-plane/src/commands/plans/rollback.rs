@@ -41,7 +41,7 @@ impl Transaction<TenantTx> for RollbackPlan {
             CommandError::not_found("plan revision", format!("{}/{}", self.key, self.revision))
         })?;
         let changes = PlanChanges { definition: Some(wanted.definition), ..PlanChanges::default() };
-        let document = PlanDocument::changed(&row, &changes);
+        let document = PlanDocument::changed(&row, &changes)?;
         // What an older build accepted, this one may refuse.
         document.check(tx, &self.limits).await?;
         revise::set_definition(tx, &mut row, document.definition(), self.now).await?;

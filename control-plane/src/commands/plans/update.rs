@@ -51,10 +51,11 @@ impl Transaction<TenantTx> for UpdatePlan {
                 Diagnostic::new("INVALID_VALUE", "/integration", message),
             ));
         }
-        let document = PlanDocument::changed(&row, &self.changes);
+        let document = PlanDocument::changed(&row, &self.changes)?;
         let (checked, _, _) = document.check(tx, &self.limits).await?;
         let before = row.clone();
-        revise::apply(&mut row, checked, self.now);
+        row.set_header(checked.header);
+        row.updated_at = self.now;
         revise::set_definition(tx, &mut row, document.definition(), self.now).await?;
         row.version += 1;
         plans::update(tx, &row).await?;

@@ -10,7 +10,7 @@ use anyhow::{Context as _, bail};
 use orchid_plan::{Diagnostic, DiagnosticCode, ServerLimits, Warning};
 use orchid_sdk::{
     json::to_struct,
-    v1::{CatchUp, ClientCertificate, Config, Integration, Overlap, Plan, Transport},
+    v1::{ClientCertificate, Config, Integration, Plan, Transport},
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -101,28 +101,6 @@ struct TransportFile {
 struct ClientCertificateFile {
     certificate: String,
     key: String,
-}
-
-#[derive(Deserialize)]
-struct PlanFile {
-    key: String,
-    integration: String,
-    configs: Option<Value>,
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    description: String,
-    enabled: Option<bool>,
-    wait_seconds: Option<i32>,
-    #[serde(default)]
-    cron: String,
-    #[serde(default)]
-    timezone: String,
-    spread_seconds: Option<i32>,
-    overlap: Option<String>,
-    catch_up: Option<String>,
-    repeat_count: Option<i32>,
-    priority: Option<i32>,
 }
 
 /// All `.json` files that the paths name, folders with everything below them, sorted.
@@ -249,50 +227,15 @@ fn plan(source: &Source, mut members: Map<String, Value>) -> Result<(Plan, Vec<W
     members.remove("$schema");
     let document = Value::Object(members);
     let faulty = |faults| DocumentError::Plan { source_file: source.clone(), faults };
-    let checked =
-        orchid_plan::check(&document, &ServerLimits::default()).map_err(|faults| faulty(faults.0))?;
-    let number = to_struct(&document["definition"]).map_err(|error| {
+    let checked = orchid_plan::check(&document, &ServerLimits::default()).map_err(|found| faulty(found.0))?;
+    let definition = to_struct(&document["definition"]).map_err(|error| {
         faulty(vec![Diagnostic::new(
             DiagnosticCode::InvalidValue,
             format!("/definition{}", error.pointer()),
             error.to_string(),
         )])
     })?;
-    let file: PlanFile =
-        serde_json::from_value(document).map_err(|error| unreadable(source, error.to_string()))?;
-    let configs = match file.configs {
-        Some(Value::Array(keys)) => keys.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
-        _ => Vec::new(),
-    };
-    let overlap = match file.overlap.as_deref() {
-        Some("queue") => Overlap::Queue,
-        Some(_) => Overlap::Skip,
-        None => Overlap::Unspecified,
-    };
-    let catch_up = match file.catch_up.as_deref() {
-        Some("skip") => CatchUp::Skip,
-        Some("run_each") => CatchUp::RunEach,
-        Some(_) => CatchUp::RunOnce,
-        None => CatchUp::Unspecified,
-    };
-    let plan = Plan {
-        key: file.key,
-        integration: file.integration,
-        configs,
-        name: file.name,
-        description: file.description,
-        enabled: file.enabled,
-        wait_seconds: file.wait_seconds,
-        cron: file.cron,
-        timezone: file.timezone,
-        spread_seconds: file.spread_seconds,
-        overlap: overlap.into(),
-        catch_up: catch_up.into(),
-        repeat_count: file.repeat_count,
-        priority: file.priority,
-        definition: Some(number),
-        ..Plan::default()
-    };
+    let plan = Plan { definition: Some(definition), ..Plan::from(checked.header) };
     Ok((plan, checked.definition.warnings()))
 }
 

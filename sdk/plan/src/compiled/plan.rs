@@ -3,54 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{CatchUpPolicy, RateLimit, Timing};
+use super::RateLimit;
+use crate::header::PlanHeader;
 use crate::{ReadPaths, Step};
 
-/// A checked plan document.
+/// A plan document that was checked and compiled.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Stable name, unique in a tenant.
-    pub key: String,
-    /// Key of the integration that it polls.
-    pub integration: String,
-    /// For which configs of the integration it runs.
-    pub configs: Configs,
-    /// For people.
-    pub name: Option<String>,
-    /// For people.
-    pub description: Option<String>,
-    /// Whether the scheduler runs it.
-    pub enabled: bool,
-    /// When runs are due, per config.
-    pub timing: Timing,
-    /// What happens to a due run while one is going.
-    pub overlap: OverlapPolicy,
-    /// What happens to runs that were missed.
-    pub catch_up: CatchUpPolicy,
-    /// Number of runs per config after which its schedule ends.
-    pub repeat_count: Option<u64>,
-    /// 0 to 9, higher first.
-    pub priority: u8,
-    /// What a run does.
+    /// Every field except the definition. Its texts are as they were written.
+    pub header: PlanHeader,
+    /// The compiled definition.
     pub definition: Definition,
-}
-
-/// Which configs of an integration a plan runs for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Configs {
-    /// Every one, also those made later.
-    All,
-    /// Those with these keys.
-    Keys(Vec<String>),
-}
-
-/// What happens to a due run while one of its plan × config is going.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OverlapPolicy {
-    /// It is dropped.
-    Skip,
-    /// It runs right after.
-    Queue,
 }
 
 /// A compiled definition.

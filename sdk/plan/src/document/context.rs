@@ -8,33 +8,33 @@ use crate::{Diagnostic, DiagnosticCode, Diagnostics, Expr, ReadPaths, ServerLimi
 /// Faults of one document at most; more help nobody.
 const MAX_DIAGNOSTICS: usize = 200;
 
-pub(super) struct Context<'s> {
-    pub(super) server: &'s ServerLimits,
+pub(crate) struct Context<'s> {
+    pub(crate) server: &'s ServerLimits,
     diagnostics: Vec<Diagnostic>,
     /// What the expressions compiled since the last [`Context::take_reads`] read.
     reads: ReadPaths,
     /// Ids of steps, and where they stand.
-    pub(super) ids: BTreeMap<String, String>,
+    pub(crate) ids: BTreeMap<String, String>,
     /// Steps so far, in the document's order.
-    pub(super) steps: usize,
+    pub(crate) steps: usize,
 }
 
 impl<'s> Context<'s> {
-    pub(super) fn new(server: &'s ServerLimits) -> Self {
+    pub(crate) fn new(server: &'s ServerLimits) -> Self {
         Self { server, diagnostics: Vec::new(), reads: ReadPaths::new(), ids: BTreeMap::new(), steps: 0 }
     }
 
-    pub(super) fn report(&mut self, diagnostic: Diagnostic) {
+    pub(crate) fn report(&mut self, diagnostic: Diagnostic) {
         if self.diagnostics.len() < MAX_DIAGNOSTICS && !self.diagnostics.contains(&diagnostic) {
             self.diagnostics.push(diagnostic);
         }
     }
 
-    pub(super) fn conflict(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
+    pub(crate) fn conflict(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
         self.report(Diagnostic::new(DiagnosticCode::Conflict, pointer, message));
     }
 
-    pub(super) fn finish<T>(self, outcome: Option<T>) -> Result<T, Diagnostics> {
+    pub(crate) fn finish<T>(self, outcome: Option<T>) -> Result<T, Diagnostics> {
         match outcome {
             Some(outcome) if self.diagnostics.is_empty() => Ok(outcome),
             _ if self.diagnostics.is_empty() => Err(Diagnostics(vec![Diagnostic::new(
@@ -46,7 +46,7 @@ impl<'s> Context<'s> {
         }
     }
 
-    pub(super) fn expr(&mut self, text: &str, pointer: &str, scope: &InScope) -> Option<Expr> {
+    pub(crate) fn expr(&mut self, text: &str, pointer: &str, scope: &InScope) -> Option<Expr> {
         match Expr::compile(text, &Site { pointer, start: 0, scope }) {
             Ok(expr) => {
                 self.reads.extend(expr.reads());
@@ -59,7 +59,7 @@ impl<'s> Context<'s> {
         }
     }
 
-    pub(super) fn template(
+    pub(crate) fn template(
         &mut self,
         text: &str,
         pointer: &str,
@@ -79,15 +79,15 @@ impl<'s> Context<'s> {
     }
 
     /// Puts back what was taken before a step was read.
-    pub(super) fn restore_reads(&mut self, reads: ReadPaths) {
+    pub(crate) fn restore_reads(&mut self, reads: ReadPaths) {
         self.reads = reads;
     }
 
-    pub(super) fn add_reads(&mut self, reads: &ReadPaths) {
+    pub(crate) fn add_reads(&mut self, reads: &ReadPaths) {
         self.reads.extend(reads);
     }
 
-    pub(super) fn take_reads(&mut self) -> ReadPaths {
+    pub(crate) fn take_reads(&mut self) -> ReadPaths {
         std::mem::take(&mut self.reads)
     }
 }

@@ -5,13 +5,13 @@
 
 pub(crate) mod async_job;
 mod conditional;
-mod context;
+pub(crate) mod context;
 pub(crate) mod cursor;
 pub(crate) mod definition;
 #[cfg(test)]
 mod docs;
 pub(crate) mod level;
-mod object;
+pub(crate) mod object;
 mod outcome;
 pub(crate) mod paginate;
 pub(crate) mod plan;
@@ -19,12 +19,12 @@ pub(crate) mod rate_limits;
 mod request;
 pub(crate) mod response;
 pub(crate) mod retry;
+pub(crate) mod schedule;
 mod sent_params;
 pub(crate) mod step;
 mod streaming;
 #[cfg(test)]
 mod tests;
-pub(crate) mod timing;
 mod unsupported;
 pub(crate) mod window;
 

@@ -11,13 +11,13 @@ use crate::diagnostic::{quoted, token};
 use crate::expr::InScope;
 use crate::{Diagnostic, DiagnosticCode, Expr, time};
 
-pub(super) struct Object<'d> {
+pub(crate) struct Object<'d> {
     members: &'d Map<String, Value>,
-    pub(super) pointer: String,
+    pub(crate) pointer: String,
 }
 
 /// The JSON type of a document's value, in words.
-pub(super) fn type_of(value: &Value) -> &'static str {
+pub(crate) fn type_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -29,7 +29,7 @@ pub(super) fn type_of(value: &Value) -> &'static str {
 }
 
 /// A value of the wrong type.
-pub(super) fn wrong_type(pointer: &str, wanted: &str, value: &Value) -> Diagnostic {
+pub(crate) fn wrong_type(pointer: &str, wanted: &str, value: &Value) -> Diagnostic {
     Diagnostic::new(
         DiagnosticCode::WrongType,
         pointer,
@@ -39,7 +39,7 @@ pub(super) fn wrong_type(pointer: &str, wanted: &str, value: &Value) -> Diagnost
 
 impl<'d> Object<'d> {
     /// Opens an object and refuses every field that is not known.
-    pub(super) fn open(
+    pub(crate) fn open(
         value: &'d Value,
         pointer: &str,
         known: &[&str],
@@ -60,20 +60,20 @@ impl<'d> Object<'d> {
     }
 
     /// The pointer of a field.
-    pub(super) fn at(&self, field: &str) -> String {
+    pub(crate) fn at(&self, field: &str) -> String {
         format!("{}/{}", self.pointer, token(field))
     }
 
-    pub(super) fn get(&self, field: &str) -> Option<&'d Value> {
+    pub(crate) fn get(&self, field: &str) -> Option<&'d Value> {
         self.members.get(field).filter(|value| !value.is_null())
     }
 
-    pub(super) fn has(&self, field: &str) -> bool {
+    pub(crate) fn has(&self, field: &str) -> bool {
         self.get(field).is_some()
     }
 
     /// A field that must be there. Its absence is a fault of the object: a pointer to what is not there leads nowhere.
-    pub(super) fn require(&self, field: &str, context: &mut Context<'_>) -> Option<&'d Value> {
+    pub(crate) fn require(&self, field: &str, context: &mut Context<'_>) -> Option<&'d Value> {
         let value = self.get(field);
         if value.is_none() {
             context.report(Diagnostic::new(
@@ -100,12 +100,12 @@ impl<'d> Object<'d> {
         taken
     }
 
-    pub(super) fn text(&self, field: &str, context: &mut Context<'_>) -> Option<&'d str> {
+    pub(crate) fn text(&self, field: &str, context: &mut Context<'_>) -> Option<&'d str> {
         self.typed(field, "text", context, Value::as_str)
     }
 
     /// Text of at most this many bytes.
-    pub(super) fn short_text(&self, field: &str, most: usize, context: &mut Context<'_>) -> Option<String> {
+    pub(crate) fn short_text(&self, field: &str, most: usize, context: &mut Context<'_>) -> Option<String> {
         let text = self.text(field, context)?;
         if text.len() > most {
             let words = format!("has {} bytes, at most {most} are allowed", text.len());
@@ -115,20 +115,20 @@ impl<'d> Object<'d> {
         Some(text.to_owned())
     }
 
-    pub(super) fn boolean(&self, field: &str, context: &mut Context<'_>) -> Option<bool> {
+    pub(crate) fn boolean(&self, field: &str, context: &mut Context<'_>) -> Option<bool> {
         self.typed(field, "a boolean", context, Value::as_bool)
     }
 
-    pub(super) fn list(&self, field: &str, context: &mut Context<'_>) -> Option<&'d Vec<Value>> {
+    pub(crate) fn list(&self, field: &str, context: &mut Context<'_>) -> Option<&'d Vec<Value>> {
         self.typed(field, "a list", context, Value::as_array)
     }
 
-    pub(super) fn map(&self, field: &str, context: &mut Context<'_>) -> Option<&'d Map<String, Value>> {
+    pub(crate) fn map(&self, field: &str, context: &mut Context<'_>) -> Option<&'d Map<String, Value>> {
         self.typed(field, "an object", context, Value::as_object)
     }
 
     /// An integer within bounds.
-    pub(super) fn integer(
+    pub(crate) fn integer(
         &self,
         field: &str,
         bounds: RangeInclusive<u64>,
@@ -153,8 +153,18 @@ impl<'d> Object<'d> {
         }
     }
 
+    /// Reads an integer that the database stores in 32 bits.
+    pub(crate) fn count(
+        &self,
+        field: &str,
+        bounds: RangeInclusive<u64>,
+        context: &mut Context<'_>,
+    ) -> Option<i32> {
+        self.integer(field, bounds, context).and_then(|value| i32::try_from(value).ok())
+    }
+
     /// One of a few words.
-    pub(super) fn choice<T: Copy>(
+    pub(crate) fn choice<T: Copy>(
         &self,
         field: &str,
         choices: &[(&str, T)],
@@ -173,7 +183,7 @@ impl<'d> Object<'d> {
     }
 
     /// A positive length of time like `1h30m`.
-    pub(super) fn span(&self, field: &str, context: &mut Context<'_>) -> Option<TimeDelta> {
+    pub(crate) fn span(&self, field: &str, context: &mut Context<'_>) -> Option<TimeDelta> {
         let value = self.get(field)?;
         let Value::String(text) = value else {
             let diagnostic = wrong_type(&self.at(field), "a length of time as text", value);
@@ -192,7 +202,7 @@ impl<'d> Object<'d> {
     }
 
     /// The name of a parameter.
-    pub(super) fn param(&self, field: &str, context: &mut Context<'_>) -> Option<String> {
+    pub(crate) fn param(&self, field: &str, context: &mut Context<'_>) -> Option<String> {
         let name = self.text(field, context)?;
         if name.is_empty() {
             context.report(Diagnostic::new(
@@ -204,14 +214,14 @@ impl<'d> Object<'d> {
         Some(name.to_owned())
     }
 
-    pub(super) fn expr(&self, field: &str, scope: &InScope, context: &mut Context<'_>) -> Option<Expr> {
+    pub(crate) fn expr(&self, field: &str, scope: &InScope, context: &mut Context<'_>) -> Option<Expr> {
         let value = self.get(field)?;
         expr(value, &self.at(field), scope, context)
     }
 }
 
 /// An expression, which is text; a bare boolean or number stands for itself in JSON and not here.
-pub(super) fn expr(value: &Value, pointer: &str, scope: &InScope, context: &mut Context<'_>) -> Option<Expr> {
+pub(crate) fn expr(value: &Value, pointer: &str, scope: &InScope, context: &mut Context<'_>) -> Option<Expr> {
     match value {
         Value::String(text) if text.trim_start().starts_with("{{") => {
             let inner = text.trim().trim_start_matches("{{").trim_end_matches("}}").trim();
@@ -238,7 +248,7 @@ pub(super) fn expr(value: &Value, pointer: &str, scope: &InScope, context: &mut 
 }
 
 /// Whether a text is a key: `[a-z0-9][a-z0-9._-]{0,127}`.
-pub(super) fn is_key(text: &str) -> bool {
+pub(crate) fn is_key(text: &str) -> bool {
     let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let mut bytes = text.as_bytes().iter();
     text.len() <= 128
@@ -247,7 +257,7 @@ pub(super) fn is_key(text: &str) -> bool {
 }
 
 /// A key, or a fault where the text is none.
-pub(super) fn key(text: &str, pointer: String, context: &mut Context<'_>) -> Option<String> {
+pub(crate) fn key(text: &str, pointer: String, context: &mut Context<'_>) -> Option<String> {
     if is_key(text) {
         return Some(text.to_owned());
     }

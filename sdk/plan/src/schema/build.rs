@@ -10,7 +10,7 @@ const EXPR_LENGTH: usize = 4096;
 
 /// An object of the language: its fields, those that must be there, and what each of them is. A null counts as a field that
 /// is not there.
-pub(super) fn object(words: &str, fields: &[&str], required: &[&str], what: impl Fn(&str) -> Value) -> Value {
+pub(crate) fn object(words: &str, fields: &[&str], required: &[&str], what: impl Fn(&str) -> Value) -> Value {
     let properties: Map<String, Value> = fields
         .iter()
         .map(|field| {
@@ -32,7 +32,7 @@ pub(super) fn object(words: &str, fields: &[&str], required: &[&str], what: impl
 }
 
 /// The same schema, and null.
-pub(super) fn or_null(mut schema: Value) -> Value {
+pub(crate) fn or_null(mut schema: Value) -> Value {
     if let Some(name) = schema["type"].as_str() {
         schema["type"] = json!([name, "null"]);
     }
@@ -45,83 +45,83 @@ pub(super) fn or_null(mut schema: Value) -> Value {
     schema
 }
 
-pub(super) fn with(mut schema: Value, field: &str, value: impl Into<Value>) -> Value {
+pub(crate) fn with(mut schema: Value, field: &str, value: impl Into<Value>) -> Value {
     schema[field] = value.into();
     schema
 }
 
-pub(super) fn described(words: &str, schema: Value) -> Value {
+pub(crate) fn described(words: &str, schema: Value) -> Value {
     with(schema, "description", words)
 }
 
-pub(super) fn reference(name: &str) -> Value {
+pub(crate) fn reference(name: &str) -> Value {
     json!({"$ref": format!("#/$defs/{name}")})
 }
 
 /// A reference to an object, where null is none.
-pub(super) fn optional(words: &str, name: &str) -> Value {
+pub(crate) fn optional(words: &str, name: &str) -> Value {
     json!({"description": words, "anyOf": [reference(name)]})
 }
 
-pub(super) fn text(words: &str) -> Value {
+pub(crate) fn text(words: &str) -> Value {
     json!({"description": words, "type": "string"})
 }
 
-pub(super) fn matching(words: &str, pattern: &str) -> Value {
+pub(crate) fn matching(words: &str, pattern: &str) -> Value {
     with(text(words), "pattern", pattern)
 }
 
-pub(super) fn key(words: &str) -> Value {
+pub(crate) fn key(words: &str) -> Value {
     matching(words, "^[a-z0-9][a-z0-9._-]{0,127}$")
 }
 
 /// A positive length of time.
-pub(super) fn span(words: &str) -> Value {
+pub(crate) fn span(words: &str) -> Value {
     matching(&format!("{words}. Like 90s, 10m, 1h30m, 1d, 2w"), "^([0-9]+[smhdw])+$")
 }
 
 /// The name of a parameter.
-pub(super) fn param(words: &str) -> Value {
+pub(crate) fn param(words: &str) -> Value {
     with(text(words), "minLength", 1)
 }
 
-pub(super) fn boolean(words: &str, default: bool) -> Value {
+pub(crate) fn boolean(words: &str, default: bool) -> Value {
     json!({"description": words, "type": "boolean", "default": default})
 }
 
 /// An integer that the server bounds.
-pub(super) fn at_least(words: &str, least: u64) -> Value {
+pub(crate) fn at_least(words: &str, least: u64) -> Value {
     json!({"description": words, "type": "integer", "minimum": least})
 }
 
-pub(super) fn integer(words: &str, least: u64, most: u64) -> Value {
+pub(crate) fn integer(words: &str, least: u64, most: u64) -> Value {
     with(at_least(words, least), "maximum", most)
 }
 
 /// One of a few words.
-pub(super) fn choice<'n>(words: &str, names: impl IntoIterator<Item = &'n str>) -> Value {
+pub(crate) fn choice<'n>(words: &str, names: impl IntoIterator<Item = &'n str>) -> Value {
     let names: Vec<&str> = names.into_iter().collect();
     json!({"description": words, "enum": names})
 }
 
 /// The names of a reader's table.
-pub(super) fn names<'n, T>(table: &'n [(&'n str, T)]) -> impl Iterator<Item = &'n str> {
+pub(crate) fn names<'n, T>(table: &'n [(&'n str, T)]) -> impl Iterator<Item = &'n str> {
     table.iter().map(|(name, _)| *name)
 }
 
-pub(super) fn list(words: &str, items: &Value) -> Value {
+pub(crate) fn list(words: &str, items: &Value) -> Value {
     json!({"description": words, "type": "array", "items": items})
 }
 
 /// An expression.
-pub(super) fn expr(words: &str, scope: &InScope) -> Value {
+pub(crate) fn expr(words: &str, scope: &InScope) -> Value {
     let words = format!("{words}. An expression; its names: {}", spelled(scope));
     let expr = json!({"description": words, "type": "string", "minLength": 1, "maxLength": EXPR_LENGTH});
     with(expr, "x-orchid-scope", known(scope))
 }
 
 /// A map from names to expressions.
-pub(super) fn exprs(words: &str, scope: &InScope) -> Value {
+pub(crate) fn exprs(words: &str, scope: &InScope) -> Value {
     json!({
         "description": words,
         "type": "object",
@@ -131,7 +131,7 @@ pub(super) fn exprs(words: &str, scope: &InScope) -> Value {
 }
 
 /// Anything in whose texts expressions stand between `{{` and `}}`.
-pub(super) fn templates(words: &str, schema: Value, scope: &InScope) -> Value {
+pub(crate) fn templates(words: &str, schema: Value, scope: &InScope) -> Value {
     let words = format!("{words}. Between {{{{ and }}}} stand expressions; their names: {}", spelled(scope));
     with(described(&words, schema), "x-orchid-scope", known(scope))
 }

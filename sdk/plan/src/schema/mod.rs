@@ -4,7 +4,7 @@
 //! expressions which names they may begin with (`x-orchid-scope`). It takes every plan that [`crate::check`] takes, and
 //! refuses most of what that refuses: what two fields mean together, and what stands inside expressions, it does not know.
 
-mod build;
+pub(crate) mod build;
 mod parts;
 mod plan;
 mod step;

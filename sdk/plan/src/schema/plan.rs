@@ -7,13 +7,11 @@ use super::build::{
     reference, text, with,
 };
 use super::{parts, step};
-use crate::document::{definition, plan, rate_limits, timing};
-
-/// The greatest count of seconds or runs.
-const MAX_COUNT: u64 = 2_147_483_647;
+use crate::document::{definition, plan, rate_limits};
+use crate::header::PlanHeader;
 
 pub(super) fn schema() -> Value {
-    let fields: Vec<&str> = ["$schema", "kind"].into_iter().chain(plan::FIELDS.iter().copied()).collect();
+    let fields: Vec<&str> = ["$schema", "kind"].into_iter().chain(plan::fields()).collect();
     let words =
         "A plan: how to get data out of one HTTP API. A field that is null counts as one that is not there";
     let mut schema = object(words, &fields, &["key", "integration", "definition"], field);
@@ -35,52 +33,13 @@ pub(super) fn schema() -> Value {
 
 fn field(name: &str) -> Value {
     match name {
-        "$schema" => {
-            text("The schema that an editor checks this file by. Only in files; no part of the plan")
-        }
-        "kind" => {
-            described("What this file holds. Only in files; no part of the plan", json!({"enum": ["plan"]}))
-        }
-        "key" => key("Stable name, unique in the tenant"),
-        "integration" => key("Key of the integration that it polls"),
-        "configs" => json!({
-            "description": "For which of the integration's configs it runs: all, or those with these keys",
-            "anyOf": [
-                {"const": "all"},
-                {"type": "array", "items": key("Key of a config"), "minItems": 1, "maxItems": 1000, "uniqueItems": true},
-            ],
-            "default": "all",
-        }),
-        "name" => with(text("For people"), "maxLength", 200),
-        "description" => with(text("For people"), "maxLength", 4096),
-        "enabled" => boolean("Whether the scheduler runs it", false),
-        "wait_seconds" => {
-            let words = "Seconds from the end of one run to the start of the next, per config";
-            with(integer(words, 1, MAX_COUNT), "default", 300)
-        }
-        "cron" => {
-            text("Instead of wait_seconds: 5 fields, or 6 with seconds first. Not served by this version")
-        }
-        "timezone" => {
-            text("Whose clock cron goes by, a zone of the IANA database. Not served by this version")
-        }
-        "spread_seconds" => integer(
-            "Each config at an offset of its own within so many seconds. Not served by this version",
-            0,
-            86_400,
+        "$schema" => text("Schema that an editor checks this file against; not a part of the plan"),
+        "kind" => described("Kind of this file; not a part of the plan", json!({"enum": ["plan"]})),
+        "definition" => described(
+            "Steps of an execution and its limits; a change creates a new revision",
+            reference("definition"),
         ),
-        "overlap" => {
-            let words = "A run that is due while one is going: drop it, or run it right after";
-            with(choice(words, ["skip", "queue"]), "default", "skip")
-        }
-        "catch_up" => {
-            let words = "Runs that were missed while nothing ran. Only run_once is served by this version";
-            with(choice(words, names(timing::CATCH_UPS)), "default", "run_once")
-        }
-        "repeat_count" => integer("Runs per config, then its schedule ends", 1, MAX_COUNT),
-        "priority" => with(integer("Higher first, inside one tenant", 0, 9), "default", 5),
-        "definition" => described("What a run does; immutable per revision", reference("definition")),
-        _ => json!({}),
+        _ => PlanHeader::field_schema(name),
     }
 }
 

@@ -1,8 +1,10 @@
 //! In which fields a declared thing differs from the one that the control plane has. Pure. A field that a file leaves out keeps its value.
 
+use orchid_plan::PlanHeader;
 use orchid_sdk::{
+    UnknownEnumValue,
     json::from_struct,
-    v1::{CatchUp, ClientCertificate, Config, Integration, Overlap, Plan, Transport},
+    v1::{ClientCertificate, Config, Integration, Plan, Transport},
 };
 use serde_json::{Map, Value, json};
 
@@ -81,28 +83,32 @@ fn transport(Transport { proxy, ca, client_certificate, allowed_hosts }: &Transp
     Value::Object(members)
 }
 
-/// Everything but key and integration.
-pub(super) fn plan(declared: &Plan, current: &Plan) -> Changes {
+/// Compares two plans in every field except the key and the integration.
+///
+/// # Errors
+/// Fails if a plan has an enum value that this build does not know.
+pub(super) fn plan(declared: &Plan, current: &Plan) -> Result<Changes, UnknownEnumValue> {
+    let declared_header = declared.header()?;
+    let by_cron = declared_header.cron.is_some();
+    let (wanted, kept) = (declared_header.to_members(), current.header()?.to_members());
     let mut changes = Changes::default();
-    changes.note("configs", declared.configs != current.configs);
-    changes.note("name", declared.name != current.name);
-    changes.note("description", declared.description != current.description);
-    changes.note("enabled", differs(declared.enabled, current.enabled));
-    changes.note("wait_seconds", differs(declared.wait_seconds, current.wait_seconds));
-    // Zone and spread are parts of a cron text: without them it has their defaults.
-    let by_cron = !declared.cron.is_empty();
-    changes.note("cron", by_cron && declared.cron != current.cron);
-    changes.note("timezone", by_cron && declared.timezone != current.timezone);
-    let spread = |plan: &Plan| plan.spread_seconds.unwrap_or(0);
-    changes.note("spread_seconds", by_cron && spread(declared) != spread(current));
-    let overlap = declared.overlap();
-    changes.note("overlap", overlap != Overlap::Unspecified && overlap != current.overlap());
-    let catch_up = declared.catch_up();
-    changes.note("catch_up", catch_up != CatchUp::Unspecified && catch_up != current.catch_up());
-    changes.note("repeat_count", differs(declared.repeat_count, current.repeat_count));
-    changes.note("priority", differs(declared.priority, current.priority));
+    for field in PlanHeader::changeable_fields() {
+        let differs = match field {
+            // A file that leaves these out declares their defaults.
+            "configs" | "name" | "description" => wanted.get(field) != kept.get(field),
+            // So does a cron expression without its companions; without one they mean nothing.
+            "timezone" => by_cron && wanted.get(field) != kept.get(field),
+            "spread_seconds" => {
+                let none = Value::from(0);
+                by_cron && wanted.get(field).unwrap_or(&none) != kept.get(field).unwrap_or(&none)
+            }
+            // The other fields keep the value that the control plane has.
+            _ => wanted.get(field).is_some_and(|wanted| Some(wanted) != kept.get(field)),
+        };
+        changes.note(field, differs);
+    }
     changes.note_json("definition", &json(declared.definition.as_ref()), &json(current.definition.as_ref()));
-    changes
+    Ok(changes)
 }
 
 impl Changes {
@@ -124,10 +130,6 @@ impl Changes {
             self.diff.push_str(&diff(current, wanted));
         }
     }
-}
-
-fn differs<T: PartialEq>(declared: Option<T>, current: Option<T>) -> bool {
-    declared.is_some() && declared != current
 }
 
 /// A Struct as JSON; one that cannot be converted differs from everything that can.
@@ -165,7 +167,7 @@ fn hide_user(url: &mut String) {
 
 #[cfg(test)]
 mod tests {
-    use orchid_sdk::json::to_struct;
+    use orchid_sdk::{json::to_struct, v1::CatchUp};
 
     use super::*;
 
@@ -219,9 +221,9 @@ mod tests {
     fn what_a_file_leaves_out_keeps_its_value() {
         let current =
             Plan { wait_seconds: Some(60), enabled: Some(true), priority: Some(5), ..Plan::default() };
-        assert!(plan(&Plan::default(), &current).is_empty());
+        assert!(plan(&Plan::default(), &current).unwrap().is_empty());
         let declared = Plan { enabled: Some(false), priority: Some(5), ..Plan::default() };
-        assert_eq!(plan(&declared, &current).fields, ["enabled"]);
+        assert_eq!(plan(&declared, &current).unwrap().fields, ["enabled"]);
         let by_cron = Plan {
             cron: "0 5 * * *".to_owned(),
             timezone: "Europe/Berlin".to_owned(),
@@ -229,8 +231,8 @@ mod tests {
             catch_up: CatchUp::Skip.into(),
             ..Plan::default()
         };
-        assert!(plan(&Plan::default(), &by_cron).is_empty());
-        assert!(plan(&by_cron, &by_cron).is_empty());
+        assert!(plan(&Plan::default(), &by_cron).unwrap().is_empty());
+        assert!(plan(&by_cron, &by_cron).unwrap().is_empty());
     }
 
     #[test]
@@ -238,10 +240,10 @@ mod tests {
         let by_cron = Plan { cron: "0 5 * * *".to_owned(), ..Plan::default() };
         let elsewhere =
             Plan { timezone: "Europe/Berlin".to_owned(), spread_seconds: Some(60), ..by_cron.clone() };
-        assert_eq!(plan(&by_cron, &elsewhere).fields, ["timezone", "spread_seconds"]);
+        assert_eq!(plan(&by_cron, &elsewhere).unwrap().fields, ["timezone", "spread_seconds"]);
         let waits = Plan { wait_seconds: Some(60), ..Plan::default() };
-        assert_eq!(plan(&by_cron, &waits).fields, ["cron"]);
-        assert_eq!(plan(&waits, &elsewhere).fields, ["wait_seconds"]);
+        assert_eq!(plan(&by_cron, &waits).unwrap().fields, ["cron"]);
+        assert_eq!(plan(&waits, &elsewhere).unwrap().fields, ["wait_seconds"]);
     }
 
     #[test]
@@ -250,7 +252,7 @@ mod tests {
             definition: Some(to_struct(&json!({"step": {"url": url}})).unwrap()),
             ..Plan::default()
         };
-        let changes = plan(&with("b"), &with("a"));
+        let changes = plan(&with("b"), &with("a")).unwrap();
         assert_eq!(changes.fields, ["definition"]);
         assert_eq!(changes.diff, "    -     \"url\": \"a\"\n    +     \"url\": \"b\"\n");
     }

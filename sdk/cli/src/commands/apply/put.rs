@@ -124,7 +124,8 @@ async fn put_plan(client: &Client, declared: &Plan, dry_run: bool) -> Result<App
         }
         return Ok(ApplyOutcome::Created);
     };
-    let changes = changes::plan(declared, &current);
+    let changes = changes::plan(declared, &current)
+        .map_err(|unknown| Status::internal(format!("plan {}: {unknown}", declared.key)))?;
     if !changes.is_empty() && !dry_run {
         let plan = Some(Plan { etag: current.etag, ..declared.clone() });
         service.update_plan(UpdatePlanRequest { plan, update_mask: mask(&changes) }).await?;

@@ -13,8 +13,8 @@ mod walks;
 use super::*;
 use crate::template::tests::{env, scope};
 use crate::{
-    Backoff, CatchUpPolicy, Configs, Diagnostic, DiagnosticCode, EmitMode, Jitter, OnLimit, OnRepeat,
-    OutcomeMatcher, OverlapPolicy, PaginationKind, ScopeName, StatusClass, StopOn, Timing,
+    Backoff, CatchUpPolicy, Diagnostic, DiagnosticCode, EmitMode, Jitter, OnLimit, OnRepeat, OutcomeMatcher,
+    OverlapPolicy, PaginationKind, PlanHeader, ScopeName, StatusClass, StopOn,
 };
 
 fn step(fields: Json) -> Json {
@@ -36,17 +36,15 @@ fn diagnostics(definition: &Json) -> Vec<Diagnostic> {
 #[test]
 fn defaults_are_those_of_the_language() {
     let document = json!({"key": "orders", "integration": "shop", "definition": {"step": {"url": "https://x.example.com/a"}}});
-    let plan = check(&document, &ServerLimits::default()).unwrap();
-    assert_eq!((plan.key.as_str(), plan.integration.as_str()), ("orders", "shop"));
+    let Plan { header, definition } = check(&document, &ServerLimits::default()).unwrap();
+    assert_eq!((header.key.as_str(), header.integration.as_str()), ("orders", "shop"));
+    assert_eq!((header.configs, header.enabled.unwrap_or_default()), (vec![], false));
+    assert_eq!(header.wait_seconds.unwrap_or(PlanHeader::DEFAULT_WAIT_SECONDS), 300);
     assert_eq!(
-        (plan.configs, plan.enabled, plan.timing),
-        (Configs::All, false, Timing::Wait { seconds: 300 })
+        (header.overlap.unwrap_or_default(), header.repeat_count, header.catch_up.unwrap_or_default()),
+        (OverlapPolicy::Skip, None, CatchUpPolicy::RunOnce)
     );
-    assert_eq!(
-        (plan.overlap, plan.repeat_count, plan.priority, plan.catch_up),
-        (OverlapPolicy::Skip, None, 5, CatchUpPolicy::RunOnce)
-    );
-    let definition = plan.definition;
+    assert_eq!(header.priority.unwrap_or(PlanHeader::DEFAULT_PRIORITY), 5);
     assert_eq!(
         (definition.max_execution.as_secs(), definition.max_loops, definition.max_requests),
         (300, 1000, None)
