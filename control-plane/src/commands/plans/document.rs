@@ -134,8 +134,11 @@ impl PlanDocument {
         let found = integrations::lock_by_key(tx, key).await?;
         if found.is_none() {
             let known = integrations::keys(tx).await?;
-            let diagnostic =
-                Diagnostic::new("UNKNOWN_REFERENCE", "/integration", format!("there is no integration {key:?}"));
+            let diagnostic = Diagnostic::new(
+                "UNKNOWN_REFERENCE",
+                "/integration",
+                format!("there is no integration {key:?}"),
+            );
             diagnostics.push(diagnostic.suggest(closest(key, known.iter().map(String::as_str))));
         }
         Ok(found)
@@ -150,7 +153,9 @@ impl PlanDocument {
             }
             let message = format!("the integration has no config {key:?}");
             let near = closest(key, names.iter().map(|config| config.key.as_str()));
-            diagnostics.push(Diagnostic::new("UNKNOWN_REFERENCE", format!("/configs/{index}"), message).suggest(near));
+            diagnostics.push(
+                Diagnostic::new("UNKNOWN_REFERENCE", format!("/configs/{index}"), message).suggest(near),
+            );
         }
     }
 }

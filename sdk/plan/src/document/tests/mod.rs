@@ -99,7 +99,7 @@ fn faults_of_fields_have_pointer_and_correction() {
         (json!({"steps": []}), OutOfRange, "/definition/steps", None, None),
         (json!({"step": {}}), Required, "/definition/step", None, None),
         (step(json!({"metod": "GET"})), UnknownField, "/definition/step/metod", None, Some("method")),
-        (step(json!({"method": "get"})), InvalidValue, "/definition/step/method", None, None),
+        (step(json!({"method": "get"})), InvalidValue, "/definition/step/method", None, Some("GET")),
         (step(json!({"a/b~c": 1})), UnknownField, "/definition/step/a~1b~0c", None, None),
         (step(json!({"id": "1x"})), InvalidValue, "/definition/step/id", None, None),
         (step(json!({"timeout_seconds": 0})), OutOfRange, "/definition/step/timeout_seconds", None, None),
