@@ -33,7 +33,7 @@ pub struct ExecutionGrant {
     /// The last accepted checkpoint, if there is one.
     pub checkpoint: Option<GrantedCheckpoint>,
     /// Total running time of earlier attempts.
-    pub ran: Duration,
+    pub time_used: Duration,
     /// Trace context of the trigger.
     pub traceparent: Option<Traceparent>,
     /// True if the execution is to be cancelled instead of run.
@@ -167,7 +167,7 @@ impl TryFrom<wire::LeaseGrant> for ExecutionGrant {
             transport,
             persisted: if context_omitted { None } else { Some(persisted_state(context, cursors)?) },
             checkpoint: checkpoint.map(granted_checkpoint),
-            ran: milliseconds(earlier_attempts_ms),
+            time_used: milliseconds(earlier_attempts_ms),
             // Tracing is best effort: an invalid trace context must not fail the execution.
             traceparent: traceparent.parse().ok(),
             cancel_requested,
@@ -332,8 +332,8 @@ mod tests {
             ExecutionGrant::try_from(grant()).ok().unwrap().persisted,
             Some(PersistedState::default())
         );
-        let apart = wire::LeaseGrant { context_omitted: true, ..grant() };
-        assert_eq!(ExecutionGrant::try_from(apart).ok().unwrap().persisted, None);
+        let omitted = wire::LeaseGrant { context_omitted: true, ..grant() };
+        assert_eq!(ExecutionGrant::try_from(omitted).ok().unwrap().persisted, None);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One acquire call, from its seq to the attempts that it starts.
 //!
 //! A call without a response is repeated with its own seq, so that the control plane returns what
-//! it had granted to the lost response. When the call is given up, its seq counts as settled
+//! it had granted to the lost response. When the call is given up, its seq counts as resolved
 //! without leases, and the next heartbeat returns the grants to the queue.
 
 use std::collections::HashMap;
@@ -75,7 +75,7 @@ impl LeaseRequester {
             response = self.call(session, request) => response,
             () = self.stop.cancelled() => None,
         };
-        // Without a response the seq is settled with no leases, which returns the grants.
+        // Without a response the seq is resolved with no leases, which returns the grants.
         let grants = response.map(|response| response.grants).unwrap_or_default();
         self.start(session, seq, grants, &pinned, slots).await
     }
@@ -86,7 +86,7 @@ impl LeaseRequester {
         session: &Session,
         mut request: wire::AcquireLeasesRequest,
     ) -> Option<wire::AcquireLeasesResponse> {
-        let begun = Instant::now();
+        let started_at = Instant::now();
         let mut backoff = Backoff::new(FIRST_DELAY, MAX_DELAY);
         loop {
             if !request.executions.is_empty() {
@@ -101,7 +101,7 @@ impl LeaseRequester {
                 self.session.clear(session.id);
                 return None;
             }
-            if !is_retryable(&status) || begun.elapsed() > GIVE_UP_AFTER {
+            if !is_retryable(&status) || started_at.elapsed() > GIVE_UP_AFTER {
                 tracing::warn!(%status, acquire_seq = request.acquire_seq, "acquire call given up");
                 return None;
             }
@@ -112,7 +112,7 @@ impl LeaseRequester {
         }
     }
 
-    /// Settles the call, and passes each new lease with a slot to the worker.
+    /// Resolves the call, and passes each new lease with a slot to the worker.
     async fn start(
         &self,
         session: &Arc<Session>,
@@ -133,7 +133,7 @@ impl LeaseRequester {
         }
         let tokens: Vec<_> =
             by_lease.values().map(|grant| (grant.lease_id, grant.lease_token.clone())).collect();
-        let leases = self.leases.settle_acquire(session.id, seq, tokens);
+        let leases = self.leases.resolve_acquire(session.id, seq, tokens);
         let mut started = 0;
         // Slots left over are freed. Should the server grant more leases than there are slots, the
         // surplus handles are dropped, and the next heartbeat returns these leases.

@@ -1,6 +1,6 @@
-//! Tracks which acquire calls are settled.
+//! Tracks which acquire calls are resolved.
 //!
-//! A heartbeat names the highest `acquire_seq` up to which *all* calls are settled, that is,
+//! A heartbeat names the highest `acquire_seq` up to which *all* calls are resolved, that is,
 //! received a response or were given up. The control plane then queues every grant up to that seq
 //! again that the heartbeat does not list: its response was lost. Seqs count from 1 in each
 //! session.
@@ -22,13 +22,13 @@ impl AcquireTracker {
         self.last
     }
 
-    /// Settles a call, after a response or after giving it up.
-    pub(crate) fn settle(&mut self, seq: i64) {
+    /// Resolves a call, after a response or after giving it up.
+    pub(crate) fn resolve(&mut self, seq: i64) {
         self.open.remove(&seq);
     }
 
-    /// Returns the highest seq up to which all calls are settled; 0 when none is.
-    pub(crate) fn settled_up_to(&self) -> i64 {
+    /// Returns the highest seq up to which all calls are resolved; 0 when none is.
+    pub(crate) fn resolved_up_to(&self) -> i64 {
         self.open.first().map_or(self.last, |first| first - 1)
     }
 }
@@ -40,25 +40,25 @@ mod tests {
     #[test]
     fn open_call_holds_back_all_later_ones() {
         let mut tracker = AcquireTracker::default();
-        assert_eq!(tracker.settled_up_to(), 0);
+        assert_eq!(tracker.resolved_up_to(), 0);
         let (a, b, c) = (tracker.open(), tracker.open(), tracker.open());
         assert_eq!((a, b, c), (1, 2, 3));
-        tracker.settle(b);
-        tracker.settle(c);
-        assert_eq!(tracker.settled_up_to(), 0, "the first may still have granted something");
-        tracker.settle(a);
-        assert_eq!(tracker.settled_up_to(), 3);
+        tracker.resolve(b);
+        tracker.resolve(c);
+        assert_eq!(tracker.resolved_up_to(), 0, "the first may still have granted something");
+        tracker.resolve(a);
+        assert_eq!(tracker.resolved_up_to(), 3);
     }
 
     #[test]
-    fn repeated_call_settles_once() {
+    fn repeated_call_resolves_once() {
         let mut tracker = AcquireTracker::default();
         let a = tracker.open();
-        tracker.settle(a);
-        tracker.settle(a);
+        tracker.resolve(a);
+        tracker.resolve(a);
         let b = tracker.open();
-        assert_eq!(tracker.settled_up_to(), a);
-        tracker.settle(b);
-        assert_eq!(tracker.settled_up_to(), b);
+        assert_eq!(tracker.resolved_up_to(), a);
+        tracker.resolve(b);
+        assert_eq!(tracker.resolved_up_to(), b);
     }
 }

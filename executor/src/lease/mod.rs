@@ -2,7 +2,7 @@
 //! calls nothing else in the crate.
 //!
 //! `registry` holds the leases, `slots` bounds how many there are, `acquire_tracker` knows which
-//! acquire calls are settled, `liveness` proves that the consume loop turns, and `fence` closes
+//! acquire calls are resolved, `liveness` proves that the consume loop turns, and `fence` closes
 //! before another executor may take over.
 
 mod acquire_tracker;

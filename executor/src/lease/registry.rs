@@ -1,9 +1,9 @@
 //! The leases that this process holds.
 //!
 //! The registry is shared by the attempts, which own [`LeaseHandle`]s, and the heartbeat, which
-//! speaks for all of them. The heartbeat takes one consistent snapshot of settled acquire calls and
-//! running leases, and sends commands to attempts. A lease stays listed until its attempt drops the
-//! handle, and that happens only after the response to its Complete, Park or Release.
+//! speaks for all of them. The heartbeat takes one consistent snapshot of resolved acquire calls
+//! and running leases, and sends commands to attempts. A lease stays listed until its attempt drops
+//! the handle, and that happens only after the response to its Complete, Park or Release.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -61,7 +61,7 @@ pub struct LeaseHandle {
 /// The content of one heartbeat, taken under one lock.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct HeartbeatSnapshot {
-    /// The highest seq up to which all acquire calls are settled.
+    /// The highest seq up to which all acquire calls are resolved.
     pub resolved_acquire_seq: i64,
     /// All leases held.
     pub leases: Vec<LeaseSnapshot>,
@@ -101,13 +101,13 @@ impl LeaseRegistry {
         (state.session == session).then(|| state.acquires.open())
     }
 
-    /// Settles an acquire call and registers its grants (lease id and token).
+    /// Resolves an acquire call and registers its grants (lease id and token).
     ///
-    /// Both happen under one lock: a heartbeat that named the call as settled without listing its
+    /// Both happen under one lock: a heartbeat that named the call as resolved without listing its
     /// grants would give them back. Returns one handle per new lease. A lease that is already held
     /// (the response was repeated) gets no second handle, and a response to an old session gets
     /// none at all.
-    pub fn settle_acquire(
+    pub fn resolve_acquire(
         self: &Arc<Self>,
         session: Uuid,
         seq: i64,
@@ -129,7 +129,7 @@ impl LeaseRegistry {
             state.leases.insert(id, lease);
             handles.push(LeaseHandle { id, token, granted_at, commands, registry: Arc::clone(self) });
         }
-        state.acquires.settle(seq);
+        state.acquires.resolve(seq);
         handles
     }
 
@@ -141,7 +141,7 @@ impl LeaseRegistry {
             last_request: lease.last_request.clone(),
             running: lease.granted_at.elapsed(),
         });
-        HeartbeatSnapshot { resolved_acquire_seq: state.acquires.settled_up_to(), leases: leases.collect() }
+        HeartbeatSnapshot { resolved_acquire_seq: state.acquires.resolved_up_to(), leases: leases.collect() }
     }
 
     /// Sends a command to an attempt. A command never weakens an earlier one. Does nothing for a
@@ -253,11 +253,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn grant_is_listed_from_settling_its_call_until_its_drop() {
+    async fn grant_is_listed_from_resolving_its_call_until_its_drop() {
         let leases = leases();
         let seq = leases.begin_acquire(SESSION).unwrap();
         assert_eq!(listed(&leases), (0, 0));
-        let given = leases.settle_acquire(SESSION, seq, [grant(7), grant(8)]);
+        let given = leases.resolve_acquire(SESSION, seq, [grant(7), grant(8)]);
         assert_eq!(listed(&leases), (1, 2));
         drop(given);
         assert_eq!(listed(&leases), (1, 0));
@@ -267,8 +267,8 @@ mod tests {
     async fn repeated_response_returns_no_second_handle() {
         let leases = leases();
         let seq = leases.begin_acquire(SESSION).unwrap();
-        let first = leases.settle_acquire(SESSION, seq, [grant(7)]);
-        let again = leases.settle_acquire(SESSION, seq, [grant(7), grant(8)]);
+        let first = leases.resolve_acquire(SESSION, seq, [grant(7)]);
+        let again = leases.resolve_acquire(SESSION, seq, [grant(7), grant(8)]);
         assert_eq!(first.len(), 1);
         assert_eq!(again.iter().map(LeaseHandle::id).collect::<Vec<_>>(), [Uuid::from_u128(8)]);
     }
@@ -277,7 +277,7 @@ mod tests {
     async fn new_session_loses_old_leases_and_restarts_seqs() {
         let leases = leases();
         let seq = leases.begin_acquire(SESSION).unwrap();
-        let given = leases.settle_acquire(SESSION, seq, [grant(7)]);
+        let given = leases.resolve_acquire(SESSION, seq, [grant(7)]);
         let next = Uuid::from_u128(2);
         leases.begin_session(next);
         assert_eq!(given[0].command(), LeaseCommand::Lost);
@@ -285,7 +285,7 @@ mod tests {
         assert_eq!(leases.begin_acquire(SESSION), None);
         assert_eq!(leases.begin_acquire(next), Some(1));
         assert!(
-            leases.settle_acquire(SESSION, 1, [grant(9)]).is_empty(),
+            leases.resolve_acquire(SESSION, 1, [grant(9)]).is_empty(),
             "a late response of the old session"
         );
     }
@@ -294,7 +294,7 @@ mod tests {
     async fn command_never_weakens() {
         let leases = leases();
         let seq = leases.begin_acquire(SESSION).unwrap();
-        let given = leases.settle_acquire(SESSION, seq, [grant(7)]);
+        let given = leases.resolve_acquire(SESSION, seq, [grant(7)]);
         let lease = &given[0];
         leases.send_command(lease.id(), LeaseCommand::Cancel);
         leases.send_command(lease.id(), LeaseCommand::Continue);
@@ -308,7 +308,7 @@ mod tests {
     async fn snapshot_names_the_last_request() {
         let leases = leases();
         let seq = leases.begin_acquire(SESSION).unwrap();
-        let given = leases.settle_acquire(SESSION, seq, [grant(7)]);
+        let given = leases.resolve_acquire(SESSION, seq, [grant(7)]);
         given[0].record_request("GET", "https://a.test/orders");
         assert_eq!(leases.snapshot().leases[0].last_request, "GET https://a.test/orders");
     }

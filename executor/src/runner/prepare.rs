@@ -82,7 +82,7 @@ pub(crate) async fn prepare(
         trace,
         // Randomness is an input of the engine, so that runs can be replayed.
         seed: rand::random(),
-        time_used: grant.ran,
+        time_used: grant.time_used,
     };
     let machine = Machine::new(job).map_err(|error| PrepareError::cannot_start("RUN_UNREADABLE", error))?;
     Ok(PreparedAttempt { machine, agent, started })

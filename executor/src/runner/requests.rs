@@ -198,7 +198,7 @@ mod tests {
             let session = Uuid::from_u128(1);
             leases.begin_session(session);
             let seq = leases.begin_acquire(session).unwrap();
-            let lease = leases.settle_acquire(session, seq, [(Uuid::from_u128(2), Bytes::new())]).pop();
+            let lease = leases.resolve_acquire(session, seq, [(Uuid::from_u128(2), Bytes::new())]).pop();
             Self {
                 agent: Fetcher::new(guard, fence).unwrap().agent(&Transport::default()).unwrap(),
                 lease: lease.unwrap(),

@@ -3,7 +3,7 @@
 use orchid_engine::{FetchErrorKind, Request};
 use orchid_plan::Decompression;
 
-use crate::upstream::{LOOPBACK, Upstream, agent, error, packed, request, text, whole_response};
+use crate::upstream::{LOOPBACK, Upstream, agent, compressed, error, request, text, whole_response};
 
 const CODINGS: [(&str, &str); 6] = [
     ("gzip", "gzip"),
@@ -27,7 +27,7 @@ async fn truncated_body_is_an_error() {
     let agent = agent(LOOPBACK);
     let plain = text(20_000);
     for (encoding, coding) in CODINGS {
-        let bytes = packed(coding, &plain).await;
+        let bytes = compressed(coding, &plain).await;
         for cut in [1, 5, bytes.len() / 2, bytes.len() - 1] {
             let upstream = Upstream::responding(&encoded(encoding), &bytes[..cut]).await;
             let error = error(agent.fetch(decompressing(Decompression::Auto, &upstream.url)).await);
@@ -54,11 +54,11 @@ async fn every_coding_is_decoded_alone_and_in_chains() {
     let plain = text(300_000);
     let mut cases = Vec::new();
     for (encoding, coding) in CODINGS {
-        cases.push((encoding.to_owned(), packed(coding, &plain).await));
+        cases.push((encoding.to_owned(), compressed(coding, &plain).await));
     }
-    let inner = packed("gzip", &plain).await;
-    cases.push(("gzip, br".to_owned(), packed("br", &inner).await));
-    cases.push(("gzip\r\ncontent-encoding: identity, zstd".to_owned(), packed("zstd", &inner).await));
+    let inner = compressed("gzip", &plain).await;
+    cases.push(("gzip, br".to_owned(), compressed("br", &inner).await));
+    cases.push(("gzip\r\ncontent-encoding: identity, zstd".to_owned(), compressed("zstd", &inner).await));
     cases.push(("utf-8".to_owned(), plain.clone()));
     for (encoding, bytes) in cases {
         let upstream = Upstream::responding(&encoded(&encoding), &bytes).await;
@@ -73,9 +73,9 @@ async fn every_coding_is_decoded_alone_and_in_chains() {
 async fn gzip_members_and_zstd_frames_form_one_body() {
     let agent = agent(LOOPBACK);
     for coding in ["gzip", "zstd"] {
-        let mut bytes = packed(coding, b"first ").await;
-        bytes.extend(packed(coding, b"").await);
-        bytes.extend(packed(coding, b"second").await);
+        let mut bytes = compressed(coding, b"first ").await;
+        bytes.extend(compressed(coding, b"").await);
+        bytes.extend(compressed(coding, b"second").await);
         let upstream = Upstream::responding(&encoded(coding), &bytes).await;
         let response = whole_response(agent.fetch(decompressing(Decompression::Auto, &upstream.url)).await);
         assert_eq!(&response.body[..], b"first second", "{coding}");
@@ -109,7 +109,7 @@ async fn unsupported_coding_is_named() {
 #[tokio::test]
 async fn gzip_file_is_detected_unless_the_type_excludes_it() {
     let agent = agent(LOOPBACK);
-    let bytes = packed("gzip", b"a,b\n1,2\n").await;
+    let bytes = compressed("gzip", b"a,b\n1,2\n").await;
     for (content_type, plain) in [
         ("text/csv", true),
         ("application/gzip", true),
@@ -126,7 +126,7 @@ async fn gzip_file_is_detected_unless_the_type_excludes_it() {
 #[tokio::test]
 async fn gzip_file_in_tiny_chunks_is_detected() {
     let agent = agent(LOOPBACK);
-    let bytes = packed("gzip", b"late").await;
+    let bytes = compressed("gzip", b"late").await;
     let mut chunked = Vec::new();
     for byte in &bytes {
         chunked.extend_from_slice(b"1\r\n");
@@ -146,9 +146,9 @@ async fn decompress_gzip_requires_a_gzip_body() {
     let error = error_of(&upstream, Decompression::Gzip).await;
     assert_eq!(error.kind, FetchErrorKind::Decode);
     assert_eq!(error.message, "the body is not gzip: it begins with the bytes 7b 7d");
-    let packed = packed("gzip", b"{}").await;
+    let compressed = compressed("gzip", b"{}").await;
     for head in ["200 OK\r\nconnection: close".to_owned(), encoded("gzip")] {
-        let upstream = Upstream::responding(&head, &packed).await;
+        let upstream = Upstream::responding(&head, &compressed).await;
         let response = whole_response(agent.fetch(decompressing(Decompression::Gzip, &upstream.url)).await);
         assert_eq!(&response.body[..], b"{}", "{head}");
     }
@@ -164,7 +164,7 @@ async fn decompress_gzip_requires_a_gzip_body() {
 #[tokio::test]
 async fn decompress_none_returns_the_received_bytes() {
     let agent = agent(LOOPBACK);
-    let bytes = packed("gzip", b"packed").await;
+    let bytes = compressed("gzip", b"compressed").await;
     let upstream = Upstream::responding(&encoded("gzip"), &bytes).await;
     let response = whole_response(agent.fetch(decompressing(Decompression::None, &upstream.url)).await);
     assert!(response.body == bytes);
@@ -194,12 +194,12 @@ async fn decompression_bomb_is_stopped() {
     let agent = agent(LOOPBACK);
     let zeros = vec![0; 8 << 20];
     let layered = {
-        let inner = packed("gzip", &zeros).await;
-        packed("gzip", &inner).await
+        let inner = compressed("gzip", &zeros).await;
+        compressed("gzip", &inner).await
     };
     let mut cases = vec![("gzip, gzip".to_owned(), layered)];
     for (encoding, coding) in CODINGS {
-        cases.push((encoding.to_owned(), packed(coding, &zeros).await));
+        cases.push((encoding.to_owned(), compressed(coding, &zeros).await));
     }
     for (encoding, bytes) in cases {
         let upstream = Upstream::responding(&encoded(&encoding), &bytes).await;
@@ -216,7 +216,7 @@ async fn decompression_bomb_is_stopped() {
 async fn highly_compressed_body_below_1_mib_is_accepted() {
     let agent = agent(LOOPBACK);
     let zeros = vec![0; 1 << 20];
-    let bytes = packed("gzip", &zeros).await;
+    let bytes = compressed("gzip", &zeros).await;
     let upstream = Upstream::responding(&encoded("gzip"), &bytes).await;
     let response = whole_response(agent.fetch(decompressing(Decompression::Auto, &upstream.url)).await);
     assert_eq!(response.body.len(), 1 << 20);
@@ -229,7 +229,7 @@ async fn compressed_bytes_count_against_the_limit() {
         .chunks(3)
         .map(|three| three[0] ^ three[1].rotate_left(3) ^ three[2].rotate_left(5))
         .collect();
-    let bytes = packed("gzip", &noise).await;
+    let bytes = compressed("gzip", &noise).await;
     assert!(bytes.len() > 10_000 && noise.len() == 20_000, "{}", bytes.len());
     let upstream = Upstream::responding(&encoded("gzip"), &bytes).await;
     let request = Request {

@@ -142,10 +142,10 @@ async fn http_requests_are_forwarded_with_the_proxy_user() {
     let agent = agent_with(LOOPBACK, &proxy.transport("http", "me:s%40fe@"));
     let response = whole_response(agent.fetch(request("http://api.example.com/v1?x=1", &[])).await);
     assert_eq!(&response.body[..], b"proxied");
-    let asked = proxy.requests.lock().await;
-    assert!(asked[0].starts_with("GET http://api.example.com/v1?x=1 HTTP/1.1\r\n"), "{}", asked[0]);
+    let requests = proxy.requests.lock().await;
+    assert!(requests[0].starts_with("GET http://api.example.com/v1?x=1 HTTP/1.1\r\n"), "{}", requests[0]);
     // Base64 of `me:s@fe`.
-    assert!(asked[0].contains("proxy-authorization: Basic bWU6c0BmZQ==\r\n"), "{}", asked[0]);
+    assert!(requests[0].contains("proxy-authorization: Basic bWU6c0BmZQ==\r\n"), "{}", requests[0]);
 }
 
 #[tokio::test]
@@ -159,10 +159,10 @@ async fn https_requests_use_a_tunnel_that_sees_only_the_host() {
             whole_response(agent_with(LOOPBACK, &transport).fetch(request(&server.url, &[])).await);
         assert_eq!(&response.body[..], b"secure");
         assert_eq!(*server.connections.lock().await, [protocol]);
-        let asked = proxy.requests.lock().await.pop().unwrap();
-        assert!(asked.starts_with("CONNECT localhost:"), "{asked}");
-        assert!(asked.to_ascii_lowercase().contains("proxy-authorization: basic "), "{asked}");
-        assert!(!asked.contains("Bearer"), "{asked}");
+        let connect = proxy.requests.lock().await.pop().unwrap();
+        assert!(connect.starts_with("CONNECT localhost:"), "{connect}");
+        assert!(connect.to_ascii_lowercase().contains("proxy-authorization: basic "), "{connect}");
+        assert!(!connect.contains("Bearer"), "{connect}");
     }
 }
 
@@ -171,10 +171,10 @@ async fn socks_scheme_decides_where_names_are_resolved() {
     let proxy = ProxyServer::start("127.0.0.1", "").await;
     let upstream = Upstream::responding("200 OK\r\nconnection: close", b"socks").await;
     let by_name = upstream.url.replace("127.0.0.1", "localhost");
-    for (scheme, asked) in [("socks5", "address "), ("socks5h", "name localhost")] {
+    for (scheme, expected) in [("socks5", "address "), ("socks5h", "name localhost")] {
         let agent = agent_with(LOOPBACK, &proxy.transport(scheme, ""));
         assert_eq!(&whole_response(agent.fetch(request(&by_name, &[])).await).body[..], b"socks");
         let seen = proxy.requests.lock().await.pop().unwrap();
-        assert!(seen.starts_with(asked), "{scheme}: {seen}");
+        assert!(seen.starts_with(expected), "{scheme}: {seen}");
     }
 }

@@ -12,11 +12,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::upstream::{
-    LOOPBACK, Upstream, agent, fetcher, open_fence, packed, request, response_bytes, streamed_response, text,
-    whole_response,
+    LOOPBACK, Upstream, agent, compressed, fetcher, open_fence, request, response_bytes, streamed_response,
+    text, whole_response,
 };
 
-fn streamed(url: &str) -> Request {
+fn streaming_request(url: &str) -> Request {
     Request { max_stream_bytes: 1 << 30, streaming: BodyStreaming::Always, ..request(url, &[]) }
 }
 
@@ -64,7 +64,7 @@ async fn only_successful_bodies_are_streamed() {
     let agent = agent(LOOPBACK);
     for (streaming, method, head, is_streamed) in cases {
         let upstream = Upstream::responding(&format!("{head}\r\nconnection: close"), b"a,b\n").await;
-        let fetched = agent.fetch(Request { method, streaming, ..streamed(&upstream.url) }).await;
+        let fetched = agent.fetch(Request { method, streaming, ..streaming_request(&upstream.url) }).await;
         if is_streamed {
             let (head, mut body) = streamed_response(fetched);
             assert!(head.body.is_empty() && head.status == 200);
@@ -79,7 +79,7 @@ async fn only_successful_bodies_are_streamed() {
 #[tokio::test]
 async fn large_body_is_streamed_in_bounded_pieces() {
     let plain = text(3 << 20);
-    let gzip = packed("gzip", &plain).await;
+    let gzip = compressed("gzip", &plain).await;
     let agent = agent(LOOPBACK);
     for (head, bytes) in [
         ("200 OK\r\nconnection: close", &plain),
@@ -87,7 +87,7 @@ async fn large_body_is_streamed_in_bounded_pieces() {
         ("200 OK\r\nconnection: close", &gzip),
     ] {
         let upstream = Upstream::responding(head, bytes).await;
-        let (_, mut body) = streamed_response(agent.fetch(streamed(&upstream.url)).await);
+        let (_, mut body) = streamed_response(agent.fetch(streaming_request(&upstream.url)).await);
         assert!(rest(&mut body).await.unwrap() == plain, "{head}");
     }
 }
@@ -96,15 +96,16 @@ async fn large_body_is_streamed_in_bounded_pieces() {
 async fn broken_or_too_large_body_ends_with_an_error() {
     let agent = agent(LOOPBACK);
     let upstream = Upstream::responding("200 OK\r\ncontent-length: 400", b"begin").await;
-    let (_, mut body) = streamed_response(agent.fetch(streamed(&upstream.url)).await);
+    let (_, mut body) = streamed_response(agent.fetch(streaming_request(&upstream.url)).await);
     assert_eq!(body.next().await.unwrap().unwrap(), "begin");
     let error = body.next().await.unwrap_err();
     assert_eq!((error.kind, error.status), (FetchErrorKind::Broken, Some(200)));
     assert_eq!(body.next().await.unwrap(), None, "nothing follows an error");
 
     let upstream = Upstream::responding("200 OK\r\nconnection: close", &text(2_000)).await;
-    let (_, mut body) =
-        streamed_response(agent.fetch(Request { max_stream_bytes: 1_000, ..streamed(&upstream.url) }).await);
+    let (_, mut body) = streamed_response(
+        agent.fetch(Request { max_stream_bytes: 1_000, ..streaming_request(&upstream.url) }).await,
+    );
     assert_eq!(rest(&mut body).await.unwrap_err().kind, FetchErrorKind::TooLarge);
 }
 
@@ -124,7 +125,7 @@ async fn body_is_not_read_ahead() {
             counter.fetch_add(chunk.len(), Ordering::Relaxed);
         }
     });
-    let (_, mut body) = streamed_response(agent(LOOPBACK).fetch(streamed(&url)).await);
+    let (_, mut body) = streamed_response(agent(LOOPBACK).fetch(streaming_request(&url)).await);
     let first = body.next().await.unwrap().unwrap();
     let (mut last, mut still) = (0, 0);
     for _ in 0..2_000 {
@@ -150,7 +151,7 @@ async fn body_is_not_read_ahead() {
 #[tokio::test]
 async fn only_waits_for_the_upstream_count_as_timeout() {
     let upstream = ManualUpstream::new().await;
-    let request = Request { timeout: Duration::from_secs(10), ..streamed(&upstream.url) };
+    let request = Request { timeout: Duration::from_secs(10), ..streaming_request(&upstream.url) };
     let agent = agent(LOOPBACK);
     let (fetched, mut socket) = tokio::join!(agent.fetch(request), async {
         let mut socket = upstream.accept().await;
@@ -175,7 +176,7 @@ async fn closed_fence_pauses_reading() {
     let upstream = Upstream::responding("200 OK\r\nconnection: close", &text(1 << 20)).await;
     let fence = open_fence();
     let agent = fetcher(LOOPBACK, Arc::clone(&fence)).agent(&Default::default()).unwrap();
-    let (_, mut body) = streamed_response(agent.fetch(streamed(&upstream.url)).await);
+    let (_, mut body) = streamed_response(agent.fetch(streaming_request(&upstream.url)).await);
     let first = body.next().await.unwrap().unwrap();
     fence.close();
     let rest_of_first = {

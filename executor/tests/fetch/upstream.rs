@@ -126,7 +126,7 @@ pub(crate) fn kind(fetched: FetchOutcome) -> FetchErrorKind {
 }
 
 /// Compresses bytes with a coding: `deflate` is deflate within zlib, `raw` deflate alone.
-pub(crate) async fn packed(coding: &str, plain: &[u8]) -> Vec<u8> {
+pub(crate) async fn compressed(coding: &str, plain: &[u8]) -> Vec<u8> {
     match coding {
         "gzip" | "x-gzip" => {
             through(GzipEncoder::with_quality(Vec::new(), Level::Fastest), plain, GzipEncoder::into_inner)

@@ -421,8 +421,8 @@ async fn unavailable_kafka_parks_at_the_last_acknowledgement() {
     let checkpoint = park.checkpoint.unwrap();
     let saved = checkpoint.progress.unwrap().pages;
     harness.kafka.set_up(true);
-    let sent = eventually("kafka responds", || Some(harness.kafka.read("api-responses").len())).await;
-    assert!(i64::try_from(sent).unwrap() >= saved, "everything saved is in Kafka");
+    let produced = eventually("kafka responds", || Some(harness.kafka.read("api-responses").len())).await;
+    assert!(i64::try_from(produced).unwrap() >= saved, "everything saved is in Kafka");
     assert!(i64::try_from(requests).unwrap() <= saved + 129, "fetching stops: {requests} {saved}");
     app.stop().await.unwrap();
 }
@@ -437,20 +437,21 @@ async fn invalid_grants_fail_and_large_contexts_are_fetched() {
         config.transport =
             Some(wire::GrantedTransport { ca: "no pem".to_owned(), ..wire::GrantedTransport::default() });
     }
-    let apart = wire::LeaseGrant { context_omitted: true, ..harness.grant(1) };
+    let omitted = wire::LeaseGrant { context_omitted: true, ..harness.grant(1) };
     let expected = [
         (broken.lease_token.clone(), wire::ExecutionOutcome::Failed, Some("PLAN_UNREADABLE")),
         (invalid_ca.lease_token.clone(), wire::ExecutionOutcome::Failed, Some("TRANSPORT_UNREADABLE")),
-        (apart.lease_token.clone(), wire::ExecutionOutcome::Succeeded, None),
+        (omitted.lease_token.clone(), wire::ExecutionOutcome::Succeeded, None),
     ];
-    harness.control_plane.state().ready.extend([broken, invalid_ca, apart]);
+    harness.control_plane.state().ready.extend([broken, invalid_ca, omitted]);
     let app = harness.executor("").await;
     harness.completed(3).await;
     {
         let state = harness.control_plane.state();
         for (token, outcome, code) in expected {
-            let of_run = |item: &&wire::CompleteItem| item.checkpoint.as_ref().unwrap().lease_token == token;
-            let complete = state.completes.iter().find(of_run).unwrap();
+            let of_lease =
+                |item: &&wire::CompleteItem| item.checkpoint.as_ref().unwrap().lease_token == token;
+            let complete = state.completes.iter().find(of_lease).unwrap();
             let found = complete.error.as_ref().map(|error| error.code.as_str());
             assert_eq!((complete.outcome(), found), (outcome, code), "{complete:?}");
         }
