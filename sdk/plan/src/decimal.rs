@@ -1,11 +1,13 @@
-//! Exact decimals of up to 36 digits: by these cursors of numbers are compared and moved, whether they came as JSON
-//! numbers or as text. Nothing is rounded; what has more digits is refused.
+//! Exact decimals of up to 36 digits.
+//!
+//! Numeric cursors are compared and moved as decimals, whether the API sends them as JSON numbers or
+//! as text. Nothing is rounded; numbers with more digits are refused.
 
 use std::cmp::Ordering;
 use std::fmt;
 
-/// Digits before and after the point together.
-const DIGITS: u32 = 36;
+/// Maximum number of digits, before and after the point together.
+const MAX_DIGITS: u32 = 36;
 
 /// `mantissa` × 10^-`scale`, below 10^36, with at most 36 digits after the point.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +17,7 @@ pub(crate) struct Decimal {
 }
 
 impl Decimal {
-    /// Reads a number as JSON writes it, leading zeros allowed.
+    /// Parses a JSON number. Leading zeros are allowed.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (negative, rest) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
         let (number, exponent) = match rest.split_once(['e', 'E']) {
@@ -37,7 +39,7 @@ impl Decimal {
             mantissa = mantissa.checked_mul(10)?.checked_add(i128::from(digit - b'0'))?;
         }
         if scale < 0 {
-            let zeros = u32::try_from(-scale).ok().filter(|zeros| mantissa == 0 || *zeros <= DIGITS)?;
+            let zeros = u32::try_from(-scale).ok().filter(|zeros| mantissa == 0 || *zeros <= MAX_DIGITS)?;
             mantissa = if mantissa == 0 { 0 } else { mantissa.checked_mul(10_i128.pow(zeros))? };
         }
         let scale = u32::try_from(scale.max(0)).ok()?;
@@ -45,28 +47,28 @@ impl Decimal {
     }
 
     fn bounded(self) -> Option<Self> {
-        (self.mantissa.unsigned_abs() < 10_u128.pow(DIGITS) && self.scale <= DIGITS).then_some(self)
+        (self.mantissa.unsigned_abs() < 10_u128.pow(MAX_DIGITS) && self.scale <= MAX_DIGITS).then_some(self)
     }
 
-    /// The difference, with the digits of whichever has more after the point.
-    pub(crate) fn less(self, other: Self) -> Option<Self> {
+    /// Returns the difference, with as many digits after the point as the more precise operand.
+    pub(crate) fn checked_sub(self, other: Self) -> Option<Self> {
         let scale = self.scale.max(other.scale);
         let aligned = |number: Self| number.mantissa.checked_mul(10_i128.checked_pow(scale - number.scale)?);
         let mantissa = aligned(self)?.checked_sub(aligned(other)?)?;
         Self { mantissa, scale }.bounded()
     }
 
-    /// The number, where it has nothing after the point.
+    /// Returns the number, if it has no digits after the point.
     pub(crate) fn integer(self) -> Option<i128> {
         (self.scale == 0).then_some(self.mantissa)
     }
 
-    /// What stands before the point.
+    /// Returns the integral part.
     pub(crate) fn whole(self) -> i128 {
         self.mantissa / 10_i128.pow(self.scale)
     }
 
-    /// What stands before the point once it has moved so many places to the right.
+    /// Returns the integral part of the number times 10^`places`.
     pub(crate) fn scaled(self, places: u32) -> Option<i128> {
         Some(self.mantissa.checked_mul(10_i128.pow(places))? / 10_i128.pow(self.scale))
     }
@@ -74,14 +76,14 @@ impl Decimal {
     pub(crate) fn compare(self, other: Self) -> Ordering {
         let parts = |number: Self| {
             let unit = 10_i128.pow(number.scale);
-            let fraction = number.mantissa.rem_euclid(unit) * 10_i128.pow(DIGITS - number.scale);
+            let fraction = number.mantissa.rem_euclid(unit) * 10_i128.pow(MAX_DIGITS - number.scale);
             (number.mantissa.div_euclid(unit), fraction)
         };
         parts(self).cmp(&parts(other))
     }
 }
 
-/// All digits, none after the point dropped.
+/// Prints every digit, including trailing zeros after the point.
 impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.mantissa < 0 { "-" } else { "" };
@@ -104,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_read_as_json_and_as_text_write_them() {
+    fn json_numbers_and_texts_are_parsed() {
         for (text, written) in [
             ("0", "0"),
             ("-0", "0"),
@@ -130,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn order_looks_at_every_digit() {
+    fn order_compares_every_digit() {
         let long = "0.000000000000000000000000000000000001";
         for (less, more) in [
             ("9007199254740992", "9007199254740993"),
@@ -147,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn differences_keep_the_digits_after_the_point() {
+    fn difference_keeps_the_digits_after_the_point() {
         for (a, b, expected) in [
             ("9007199254740993", "1", "9007199254740992"),
             ("1.50", "0.25", "1.25"),
@@ -155,22 +157,22 @@ mod tests {
             ("5", "7.5", "-2.5"),
             ("1700000000.123456", "600", "1699999400.123456"),
         ] {
-            assert_eq!(decimal(a).less(decimal(b)).unwrap().to_string(), expected, "{a} {b}");
+            assert_eq!(decimal(a).checked_sub(decimal(b)).unwrap().to_string(), expected, "{a} {b}");
         }
-        assert!(decimal(&"9".repeat(36)).less(decimal("0.1")).is_none());
+        assert!(decimal(&"9".repeat(36)).checked_sub(decimal("0.1")).is_none());
     }
 
     proptest! {
         #[test]
-        fn any_text_is_read_or_refused_and_comes_back(text in "-?[0-9]{0,20}(\\.[0-9]{0,20})?(e-?[0-9]{1,3})?") {
+        fn any_parsed_text_round_trips(text in "-?[0-9]{0,20}(\\.[0-9]{0,20})?(e-?[0-9]{1,3})?") {
             if let Some(number) = Decimal::parse(&text) {
                 prop_assert_eq!(decimal(&number.to_string()).compare(number), Ordering::Equal);
-                prop_assert_eq!(number.less(number).map(|zero| zero.mantissa), Some(0));
+                prop_assert_eq!(number.checked_sub(number).map(|zero| zero.mantissa), Some(0));
             }
         }
 
         #[test]
-        fn integers_order_as_they_do(a: i64, b: i64) {
+        fn integers_keep_their_order(a: i64, b: i64) {
             prop_assert_eq!(decimal(&a.to_string()).compare(decimal(&b.to_string())), a.cmp(&b));
         }
     }

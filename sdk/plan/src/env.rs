@@ -1,33 +1,35 @@
-//! What expressions cannot know by themselves: the time and a source of randomness, both handed in.
+//! The environment of an evaluation: the current time and a source of randomness, both set by the
+//! caller.
 
 use std::cell::Cell;
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};
 
-/// The outside of one evaluation, or of one whole rendering. `now()` stays the same for its whole life; every `uuid()`
-/// draws the next number of a sequence that depends on the seed alone.
+/// The environment of one evaluation or of the rendering of one request. `now()` is constant, and
+/// every `uuid()` draws the next value of a sequence that depends only on the seed and the time.
 #[derive(Debug)]
 pub struct EvalEnv {
     now: DateTime<Utc>,
     seed: u64,
+    /// Number of values drawn so far.
     drawn: Cell<u64>,
 }
 
 impl EvalEnv {
-    /// An environment for one try: equal arguments give equal results.
+    /// Creates the environment of one try. Equal arguments give equal results.
     #[must_use]
     pub fn new(now: DateTime<Utc>, seed: u64) -> Self {
         Self { now, seed, drawn: Cell::new(0) }
     }
 
-    /// The time that `now()` answers.
+    /// Returns the time of `now()`.
     #[must_use]
     pub fn now(&self) -> DateTime<Utc> {
         self.now
     }
 
-    /// The next 16 bytes of the sequence.
+    /// Draws the next 16 bytes of the random sequence.
     pub(crate) fn draw(&self) -> [u8; 16] {
         let number = self.drawn.get();
         self.drawn.set(number.wrapping_add(1));

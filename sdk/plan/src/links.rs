@@ -1,34 +1,34 @@
-//! Small pieces of the web's grammar that both expressions and the engine need: relative urls and `Link` headers.
+//! Relative urls, percent-encoding and `Link` headers, for expressions and for the engine.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
-/// All but RFC 3986 unreserved characters.
+/// All characters except the unreserved ones of RFC 3986.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// The text with everything percent-encoded that is not unreserved (RFC 3986).
+/// Percent-encodes every character that is not unreserved (RFC 3986).
 pub(crate) fn percent_encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
-/// A reference that cannot be resolved.
+/// The reason why a url reference cannot be resolved.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ResolveUrlError {
-    /// The base is no absolute url.
+    /// The base is not an absolute url.
     #[error("not an absolute url: {0}")]
     Base(String),
-    /// The reference does not parse.
+    /// The reference is not a url.
     #[error("not a url: {0}")]
     Reference(String),
-    /// Neither `http` nor `https`.
+    /// The scheme is neither `http` nor `https`.
     #[error("neither http nor https: {0}")]
     Scheme(String),
 }
 
-/// Resolves a url found in an answer against the url of its request (RFC 3986).
+/// Resolves a url in a response against the url of its request (RFC 3986).
 ///
 /// # Errors
-/// Where the outcome is no absolute `http` or `https` url.
+/// Fails if the result is not an absolute `http` or `https` url.
 pub fn resolve_url(base: &str, reference: &str) -> Result<String, ResolveUrlError> {
     let base = Url::parse(base).map_err(|_| ResolveUrlError::Base(base.to_owned()))?;
     let url = base.join(reference).map_err(|_| ResolveUrlError::Reference(reference.to_owned()))?;
@@ -43,10 +43,11 @@ pub fn resolve_url(base: &str, reference: &str) -> Result<String, ResolveUrlErro
 #[error("malformed link header: {0}")]
 pub struct LinkHeaderError(pub String);
 
-/// The target of the first link with this relation in the value of a `Link` header (several headers joined by commas).
+/// Returns the target of the first link with this relation in a `Link` header. Several headers are
+/// joined by commas.
 ///
 /// # Errors
-/// Where the header does not parse up to the link that is looked for.
+/// Fails if the header is malformed before the end of that link.
 pub fn find_link<'h>(header: &'h str, relation: &str) -> Result<Option<&'h str>, LinkHeaderError> {
     let malformed = || LinkHeaderError(header.chars().take(200).collect());
     let mut rest = header.trim_start_matches([' ', '\t', ',']);
@@ -57,7 +58,7 @@ pub fn find_link<'h>(header: &'h str, relation: &str) -> Result<Option<&'h str>,
         loop {
             tail = tail.trim_start_matches([' ', '\t']);
             let Some(parameter) = tail.strip_prefix(';') else { break };
-            let (name, value, after) = parameter_of(parameter).ok_or_else(malformed)?;
+            let (name, value, after) = parse_parameter(parameter).ok_or_else(malformed)?;
             // RFC 8288, 3.3: occurrences of `rel` after the first are ignored.
             if name.eq_ignore_ascii_case("rel") && matched.is_none() {
                 matched = Some(value.split_ascii_whitespace().any(|rel| rel.eq_ignore_ascii_case(relation)));
@@ -75,8 +76,8 @@ pub fn find_link<'h>(header: &'h str, relation: &str) -> Result<Option<&'h str>,
     Ok(None)
 }
 
-/// One `name=value` or `name="value"`, and what follows it.
-fn parameter_of(text: &str) -> Option<(&str, String, &str)> {
+/// Parses `name=value` or `name="value"`, and returns the rest of the text, too.
+fn parse_parameter(text: &str) -> Option<(&str, String, &str)> {
     let text = text.trim_start_matches([' ', '\t']);
     let end = text.find(['=', ';', ',', ' ', '\t']).unwrap_or(text.len());
     let (name, rest) = text.split_at(end);
@@ -89,9 +90,9 @@ fn parameter_of(text: &str) -> Option<(&str, String, &str)> {
     };
     let mut value = String::new();
     let mut chars = quoted.char_indices();
-    while let Some((place, char)) = chars.next() {
+    while let Some((offset, char)) = chars.next() {
         match char {
-            '"' => return Some((name, value, &quoted[place + 1..])),
+            '"' => return Some((name, value, &quoted[offset + 1..])),
             '\\' => value.push(chars.next()?.1),
             other => value.push(other),
         }
@@ -104,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reference_is_resolved_against_the_request() {
+    fn reference_is_resolved_against_the_request() {
         let base = "https://api.example.com/v2/items?page=1";
         for (reference, expected) in [
             ("https://other.example.com/x", "https://other.example.com/x"),
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn the_link_of_a_relation_is_found() {
+    fn link_with_the_relation_is_found() {
         let next = |header| find_link(header, "next").unwrap();
         assert_eq!(
             next(r#"<https://a/?page=2>; rel="next", <https://a/?page=9>; rel="last""#),
@@ -136,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_header_is_an_error() {
+    fn malformed_header_is_an_error() {
         for header in ["https://a; rel=next", "<https://a; rel=next", r#"<a>; rel="next"#, "<a> rel=next"] {
             assert!(find_link(header, "next").is_err(), "{header}");
         }

@@ -1,4 +1,5 @@
-//! The names that expressions begin with, and the values behind them. Setting one copies nothing.
+//! The scope of expressions: the names that they begin with, and their values. Values are shared, so
+//! setting one copies nothing.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,36 +9,36 @@ use jmespath::{Rcvar, Variable};
 
 use crate::Value;
 
-/// A first name of an expression.
+/// A name that an expression can begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ScopeName {
-    /// Values of the auth flow.
+    /// Credentials of the auth flow.
     Auth,
-    /// The config's values.
+    /// Values of the config.
     Config,
-    /// Persistent values of plan × config.
+    /// Values that persist between executions of the same plan and config.
     Context,
-    /// What the run began reading from.
+    /// Cursor value from which the execution reads.
     Cursor,
-    /// The innermost row or `for_each` element.
+    /// Innermost row or `for_each` element.
     Item,
-    /// Its number.
+    /// Index of `item`.
     ItemIndex,
     /// All enclosing items, outermost first.
     Items,
-    /// What is known about the run itself.
+    /// Facts about the execution.
     Meta,
-    /// The pass being sent: `{number, offset, cursor, url}`.
+    /// Page being requested: `{number, offset, cursor, url}`.
     Page,
-    /// The enclosing step's response.
+    /// Response of the enclosing step.
     Parent,
-    /// The pass before `response`.
+    /// Response of the page before `response`.
     Prev,
-    /// The loop's latest pass while rendering, this one afterwards.
+    /// Response of the current page; while a request is rendered, of the page before.
     Response,
-    /// Finished steps.
+    /// Responses of finished steps, by step id.
     Steps,
-    /// The slice of a time range.
+    /// Current slice of a time range.
     Window,
 }
 
@@ -60,7 +61,7 @@ impl ScopeName {
         Self::Window,
     ];
 
-    /// The name as it stands in expressions.
+    /// Returns the name as expressions spell it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -81,21 +82,21 @@ impl ScopeName {
         }
     }
 
-    /// The name that this text spells.
+    /// Parses a name as expressions spell it.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|name| name.as_str() == text)
     }
 }
 
-/// The values behind the names. A name that was never set reads as null.
+/// The values of the names. A name that was never set reads as null.
 #[derive(Clone, Default)]
 pub struct Scope {
     values: [Option<Value>; ScopeName::ALL.len()],
-    whole: OnceLock<Rcvar>,
+    object: OnceLock<Rcvar>,
 }
 
-/// Prints the names that are set: values can hold secrets.
+/// Prints only the names that are set, because values can be secret.
 impl fmt::Debug for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(ScopeName::ALL.into_iter().filter(|name| self.get(*name).is_some())).finish()
@@ -103,40 +104,40 @@ impl fmt::Debug for Scope {
 }
 
 impl Scope {
-    /// A scope without any name.
+    /// Creates an empty scope.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Puts a value behind a name.
+    /// Sets the value of a name.
     pub fn set(&mut self, name: ScopeName, value: Value) -> &mut Self {
         self.values[name as usize] = Some(value);
-        self.whole = OnceLock::new();
+        self.object = OnceLock::new();
         self
     }
 
-    /// The same, for building in one expression.
+    /// Returns the scope with one more value.
     #[must_use]
     pub fn with(mut self, name: ScopeName, value: Value) -> Self {
         self.set(name, value);
         self
     }
 
-    /// The value behind a name, if one was set.
+    /// Returns the value of a name, if one was set.
     #[must_use]
     pub fn get(&self, name: ScopeName) -> Option<&Value> {
         self.values[name as usize].as_ref()
     }
 
-    /// The field that an expression's first name reads.
+    /// Returns the value that an expression's first name reads.
     pub(crate) fn field(&self, name: &str) -> Option<&Rcvar> {
         self.get(ScopeName::parse(name)?).map(Value::rcvar)
     }
 
-    /// The whole scope as one object, made when first asked for (`root()`, `@`).
-    pub(crate) fn whole(&self) -> &Rcvar {
-        self.whole.get_or_init(|| {
+    /// Returns the whole scope as one object, for `root()` and `@`. It is built at the first call.
+    pub(crate) fn as_object(&self) -> &Rcvar {
+        self.object.get_or_init(|| {
             let mut object = BTreeMap::new();
             for name in ScopeName::ALL {
                 if let Some(value) = self.get(name) {

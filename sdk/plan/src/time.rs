@@ -1,27 +1,28 @@
-//! Times and durations as texts: what functions, windows and cursors share. Times are UTC; nothing here reads a clock.
+//! Parses and formats times and durations for functions, windows and cursors. Times are UTC, and
+//! nothing here reads a clock.
 
 use chrono::format::{Item, StrftimeItems};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, TimeDelta, TimeZone, Utc};
 
-/// The units of a duration, in milliseconds.
+/// Units of a duration, in milliseconds.
 const UNITS: [(&str, i64); 6] =
     [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000), ("d", 86_400_000), ("w", 604_800_000)];
 
-/// The instant that a text in RFC 3339 names.
+/// Parses a time in RFC 3339.
 pub(crate) fn parse_rfc3339(text: &str) -> Option<DateTime<Utc>> {
-    // Cheap enough to ask for any text: a timestamp begins with four digits and a dash.
+    // Callers try any text, so most of them must be refused cheaply: `2026-` comes first.
     if text.len() < 20 || text.as_bytes()[4] != b'-' {
         return None;
     }
     DateTime::parse_from_rfc3339(text).ok().map(|time| time.to_utc())
 }
 
-/// A time as expressions see it: UTC, with as much of a second as it has.
+/// Formats a time as expressions see it: in UTC, with as many digits of a second as it needs.
 pub(crate) fn format_utc(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
-/// A time in any of the forms that need no format.
+/// Parses a time in any form that needs no pattern.
 pub(crate) fn parse_any(text: &str) -> Option<DateTime<Utc>> {
     let text = text.trim();
     parse_rfc3339(text)
@@ -36,12 +37,12 @@ pub(crate) fn parse_any(text: &str) -> Option<DateTime<Utc>> {
         .or_else(|| parse_date(text, "%Y-%m-%d"))
 }
 
-/// The midnight at which a day begins.
+/// Parses a date as the midnight at which it begins.
 pub(crate) fn parse_date(text: &str, format: &str) -> Option<DateTime<Utc>> {
     NaiveDate::parse_from_str(text, format).ok().map(|date| date.and_time(NaiveTime::MIN).and_utc())
 }
 
-/// A time by a strftime pattern: with a zone of its own, without one, or a day alone.
+/// Parses a time by a strftime pattern: with a zone, without one, or only a date.
 pub(crate) fn parse_with_pattern(text: &str, pattern: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_str(text, pattern)
         .map(|time| time.to_utc())
@@ -50,19 +51,20 @@ pub(crate) fn parse_with_pattern(text: &str, pattern: &str) -> Option<DateTime<U
         .or_else(|| parse_date(text, pattern))
 }
 
-/// The parts of a strftime pattern; chrono panics on printing by one that is not valid.
+/// Parses a strftime pattern, or returns `None` if it is invalid. chrono panics when it formats with
+/// an invalid pattern.
 pub(crate) fn parse_pattern(pattern: &str) -> Option<Vec<Item<'_>>> {
     let items: Vec<_> = StrftimeItems::new(pattern).collect();
     (!items.contains(&Item::Error)).then_some(items)
 }
 
-/// The time so many seconds, or milliseconds, after 1970.
+/// Returns the time that is `count` seconds, or milliseconds, after 1970.
 pub(crate) fn from_unix(count: i64, milliseconds: bool) -> Option<DateTime<Utc>> {
     let time = if milliseconds { Utc.timestamp_millis_opt(count) } else { Utc.timestamp_opt(count, 0) };
     time.single()
 }
 
-/// A duration like `1d12h`, `-90s`, `250ms`.
+/// Parses a duration such as `1d12h`, `-90s` or `250ms`.
 pub(crate) fn parse_duration(text: &str) -> Option<TimeDelta> {
     let (sign, mut rest) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
     if rest.is_empty() {
@@ -80,7 +82,7 @@ pub(crate) fn parse_duration(text: &str) -> Option<TimeDelta> {
     TimeDelta::try_milliseconds(sign * total)
 }
 
-/// A length of time as plans declare it: positive, in whole seconds (s, m, h, d, w).
+/// Parses the duration of a plan field: positive and in whole seconds (units s, m, h, d, w).
 pub(crate) fn parse_span(text: &str) -> Option<TimeDelta> {
     parse_duration(text).filter(|length| *length > TimeDelta::zero() && !text.contains("ms"))
 }
@@ -90,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn spans_are_positive_and_whole_seconds() {
+    fn span_is_positive_and_in_whole_seconds() {
         for (text, seconds) in
             [("1s", 1), ("90m", 5400), ("1h30m", 5400), ("1d12h", 129_600), ("2w", 1_209_600)]
         {

@@ -92,7 +92,7 @@ impl Cursor {
                     CursorLookback::Number(number) => number.to_string(),
                 };
                 let by = Decimal::parse(&by).ok_or_else(too_far)?;
-                let earlier = kind.decimal(stored)?.less(by).ok_or_else(too_far)?;
+                let earlier = kind.decimal(stored)?.checked_sub(by).ok_or_else(too_far)?;
                 if stored.json_type() == JsonType::Text {
                     Ok(earlier.to_string().into())
                 } else {

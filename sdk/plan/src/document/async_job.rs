@@ -33,7 +33,7 @@ pub(super) fn read(object: &Object<'_>, level: &Level, context: &mut Context<'_>
     let auth_flow = step::auth_flow(object, level, context);
     let scopes = Scopes::of(level, object);
     let execute_if = object.expr("execute_if", &scopes.before, context);
-    let for_each = object.expr("for_each", &scopes.around.keeping(), context);
+    let for_each = object.expr("for_each", &scopes.around.storing(), context);
     let (concurrency, stop_on_error) = step::fan_out(object, context);
     let inner = level.inside_job(object, auth_flow.clone());
     let job = job(object, level, inner, context);

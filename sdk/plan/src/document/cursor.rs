@@ -33,8 +33,8 @@ pub(super) fn read(
         kind => Some(kind.unwrap_or(CursorKind::Timestamp)),
     };
     object.require("value", context);
-    let value = object.expr("value", &scopes.within.keeping(), context);
-    let kept = scopes.item.keeping();
+    let value = object.expr("value", &scopes.within.storing(), context);
+    let kept = scopes.item.storing();
     let start = object.get("start").and_then(|value| start(value, kind, &object, &kept, context));
     let lookback = kind.and_then(|kind| lookback(kind, &object, context));
     let param = object.param("param", context);

@@ -134,7 +134,7 @@ fn read_request(object: &Object<'_>, level: &Level, context: &mut Context<'_>) -
         object.integer("timeout_seconds", 1..=context.server.timeout_seconds, context).unwrap_or(30);
     let request = request::read(object, &scopes.within, context);
     let execute_if = object.expr("execute_if", &scopes.before, context);
-    let for_each = object.expr("for_each", &scopes.around.keeping(), context);
+    let for_each = object.expr("for_each", &scopes.around.storing(), context);
     let retry = retry::read(object, context);
     let outcome = outcome::read(object, &scopes.within, context);
     let while_expr = object.expr("while", &scopes.within, context);
@@ -142,7 +142,7 @@ fn read_request(object: &Object<'_>, level: &Level, context: &mut Context<'_>) -
     let paginate = paginate::read(object, &scopes.within, context);
     let window = window::read(object, &scopes, context);
     let cursor = cursor::read(object, level, &scopes, context);
-    let kept = scopes.within.keeping();
+    let kept = scopes.within.storing();
     let set_context = named_exprs(object, "set_context", &kept, context);
     let extract = named_exprs(object, "extract", &kept, context);
     let rows = object.expr("iterate_over", &kept, context);

@@ -23,7 +23,7 @@ const PATTERN_BYTES: usize = 128;
 pub(super) fn read(step: &Object<'_>, scopes: &Scopes, context: &mut Context<'_>) -> Option<TimeWindow> {
     let value = step.get("window")?;
     let object = Object::open(value, &step.at("window"), FIELDS, context)?;
-    let ends = scopes.before.keeping();
+    let ends = scopes.before.storing();
     let from = object.expr("from", &ends, context);
     let to = object.expr("to", &ends, context);
     object.require("step", context);

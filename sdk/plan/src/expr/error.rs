@@ -1,15 +1,17 @@
-//! An expression that failed while it ran.
+//! The error of an expression that failed during evaluation.
 
-/// Why an expression failed, with its text. The text of values is never part of it, their types are.
+/// An evaluation error with the expression's text. It names the types of values, never the values
+/// themselves, because they can be secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}, at {position} of expression {expression:?}")]
 pub struct EvalError {
-    /// The expression's text.
+    /// Text of the expression.
     pub expression: String,
-    /// Byte offset of what failed.
+    /// Byte offset of the part that failed.
     pub position: usize,
-    /// What failed: the function and the types of its arguments, or the bound that was reached.
+    /// Reason: the function and the types of its arguments, or the bound that was exceeded.
     pub message: String,
-    /// Whether a bound of steps, size or depth was reached (code `EXPRESSION` all the same).
+    /// True if a bound of steps, size or depth was exceeded. The error code is `EXPRESSION` either
+    /// way.
     pub over_budget: bool,
 }

@@ -1,5 +1,5 @@
-//! What always holds: values keep their digits on every way through the language, and parts of a body that nobody reads
-//! may be left out.
+//! Properties of exactness: values keep every digit on each path through the language, and the
+//! parts of a body that no expression reads can be left out.
 
 use chrono::DateTime;
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use crate::{
     EvalEnv, PathSegment, PathSelection, PlainPath, RawRows, Scope, ScopeName, ServerLimits, Value, compile,
 };
 
-/// JSON text whose numbers are integers of 64 bits or short decimals.
+/// Generates JSON text whose numbers are 64-bit integers or short decimals.
 fn json() -> impl Strategy<Value = String> {
     let number = prop_oneof![
         any::<i64>().prop_map(|number| number.to_string()),
@@ -82,7 +82,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
-    fn what_nobody_reads_makes_no_difference(body in json()) {
+    fn unread_parts_of_a_body_make_no_difference(body in json()) {
         let whole = with_body(Value::parse(body.as_bytes()).unwrap());
         for text in EXPRESSIONS {
             let expr = compile_anywhere(text);
@@ -98,7 +98,7 @@ proptest! {
     }
 
     #[test]
-    fn rows_as_bytes_are_the_rows_as_values(items in prop::collection::vec(json(), 0..5)) {
+    fn raw_rows_equal_the_rows_as_values(items in prop::collection::vec(json(), 0..5)) {
         let body = format!(" {{ \"x\" : 1 , \"a\":{{\"items\": [ {} ] }} }} ", items.join(" ,\n"));
         let path = PlainPath(["a", "items"].map(|name| PathSegment::Member(name.to_owned())).to_vec());
         let rows = RawRows::find(body.as_bytes(), &path).unwrap().rows;
@@ -110,7 +110,7 @@ proptest! {
     }
 
     #[test]
-    fn values_keep_their_digits_through_context_and_templates(body in json()) {
+    fn values_keep_digits_through_context_and_templates(body in json()) {
         let definition = serde_json::json!({"step": {
             "url": "https://api.example.com", "body": {"copy": "{{ context.kept }}"}, "set_context": {"kept": "response.body"},
         }});

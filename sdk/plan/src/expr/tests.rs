@@ -1,4 +1,4 @@
-//! Expressions as they are checked and run.
+//! Tests of expressions: diagnostics of the checker, results and budgets of evaluation.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -6,8 +6,10 @@ use std::process::Command;
 use chrono::DateTime;
 use proptest::prelude::*;
 
+use super::eval::evaluation::{EvalData, Evaluation};
+use super::eval::interpreter::interpret;
 use super::*;
-use crate::{Diagnostic, DiagnosticCode, ScopeName};
+use crate::{Diagnostic, DiagnosticCode, EvalEnv, Scope, ScopeName, Value};
 
 pub(crate) fn compile_anywhere(text: &str) -> Expr {
     let scope = InScope::anything();
@@ -19,16 +21,16 @@ pub(crate) fn eval_with(text: &str, scope: &Scope, env: &EvalEnv) -> Result<Valu
     compile_anywhere(text).eval(scope, env)
 }
 
-/// Evaluates without any scope; the result as JSON.
+/// Evaluates with an empty scope, and returns the result as JSON.
 pub(crate) fn eval(text: &str) -> Result<String, EvalError> {
     let env = EvalEnv::new(DateTime::UNIX_EPOCH, 1);
     eval_with(text, &Scope::new(), &env).map(|value| String::from_utf8(value.to_json()).unwrap())
 }
 
-/// Evaluates within a sixteenth of the budget: the whole of it takes minutes in a debug build.
+/// Evaluates with a sixteenth of the budget, because the whole takes minutes in a debug build.
 pub(crate) fn eval_in_part(text: &str, scope: &Scope) -> Result<Value, EvalError> {
     let env = EvalEnv::new(DateTime::UNIX_EPOCH, 1);
-    compile_anywhere(text).eval_in(Run::new(scope, &env).with_part(16))
+    compile_anywhere(text).eval_in(Evaluation::new(scope, &env).with_budget_fraction(16))
 }
 
 fn diagnostics(text: &str) -> Vec<Diagnostic> {
@@ -44,7 +46,7 @@ fn diagnostics(text: &str) -> Vec<Diagnostic> {
 }
 
 #[test]
-fn faults_say_code_place_and_correction() {
+fn diagnostics_have_code_position_and_suggestion() {
     use DiagnosticCode::*;
     let cases = [
         ("body.items", UnknownName, 0, Some("response.body")),
@@ -118,7 +120,7 @@ fn faults_say_code_place_and_correction() {
 }
 
 #[test]
-fn traps_are_found_wherever_they_stand() {
+fn pitfalls_are_found_at_any_depth() {
     for (text, offset, suggestion) in [
         ("add(context.a, 1)", 15, "`1`"),
         ("if(context.a, true, `false`)", 14, "`true`"),
@@ -151,7 +153,7 @@ fn traps_are_found_wherever_they_stand() {
 }
 
 #[test]
-fn an_expression_is_as_long_and_as_deep_as_its_bounds_and_no_more() {
+fn expression_beyond_its_bounds_is_too_large() {
     let code = |text: &str| diagnostics(text).first().map(|diagnostic| diagnostic.code);
     let long = |bytes: usize| format!("context.{}", "a".repeat(bytes - 8));
     assert_eq!((code(&long(4096)), code(&long(4097))), (None, Some(DiagnosticCode::TooLarge)));
@@ -160,7 +162,7 @@ fn an_expression_is_as_long_and_as_deep_as_its_bounds_and_no_more() {
 }
 
 #[test]
-fn all_faults_of_one_expression_come_together() {
+fn all_diagnostics_of_one_expression_are_returned() {
     let codes: Vec<_> =
         diagnostics("foo && lenght(bar) == true").into_iter().map(|diagnostic| diagnostic.code).collect();
     assert_eq!(
@@ -175,7 +177,7 @@ fn all_faults_of_one_expression_come_together() {
 }
 
 #[test]
-fn what_only_looks_like_a_trap_passes() {
+fn expressions_that_only_resemble_pitfalls_pass() {
     for text in [
         "context.true",
         "\"context\".\"true\" == `true`",
@@ -207,7 +209,7 @@ fn what_only_looks_like_a_trap_passes() {
 }
 
 #[test]
-fn an_ordering_with_what_is_always_text_is_refused() {
+fn ordering_with_a_text_is_refused() {
     for side in [
         "'2026'",
         "now()",
@@ -245,9 +247,9 @@ fn an_ordering_with_what_is_always_text_is_refused() {
     }
 }
 
-/// What takes the place of an expression that is refused is not refused itself.
+/// The suggestion for a refused expression must itself compile.
 #[test]
-fn what_a_correction_says_can_be_saved() {
+fn suggestion_compiles() {
     for text in [
         "context.at > '2026'",
         "context.at < now()",
@@ -264,7 +266,7 @@ fn what_a_correction_says_can_be_saved() {
 }
 
 #[test]
-fn reads_are_the_paths_that_are_spelled_out() {
+fn reads_are_the_literal_paths() {
     let reads =
         |text: &str| compile_anywhere(text).reads().paths().map(|path| path.join(".")).collect::<Vec<_>>();
     assert_eq!(reads("response.body.next && context.a"), ["context.a", "response.body.next"]);
@@ -282,7 +284,7 @@ fn reads_are_the_paths_that_are_spelled_out() {
 }
 
 #[test]
-fn integers_pass_through_with_every_digit() {
+fn integers_keep_every_digit() {
     let scope = Scope::new().with(
         ScopeName::Context,
         Value::parse(b"{\"id\":9007199254740993,\"u\":18446744073709551615}").unwrap(),
@@ -305,7 +307,7 @@ fn integers_pass_through_with_every_digit() {
 }
 
 #[test]
-fn jmespaths_own_comparisons_and_sorts_go_by_doubles_and_ours_do_not() {
+fn jmespath_compares_doubles_and_compare_is_exact() {
     let (more, less) = ("9007199254740993", "9007199254740992");
     for (text, expected) in [
         (format!("`{more}` == `{less}`"), "true".to_owned()),
@@ -329,20 +331,20 @@ fn jmespaths_own_comparisons_and_sorts_go_by_doubles_and_ours_do_not() {
 }
 
 #[test]
-fn uuids_differ_within_an_evaluation_and_repeat_with_the_seed() {
+fn uuids_differ_within_an_evaluation_and_repeat_per_seed() {
     let once = eval("[uuid(), uuid()]").unwrap();
     let parts: Vec<&str> = once.split('"').collect();
     assert_ne!(parts[1], parts[3]);
     assert_eq!(eval("[uuid(), uuid()]").unwrap(), once);
 }
 
-/// Runs on a small stack, where recursion that is not bounded ends the process.
+/// Runs on a small stack, where unbounded recursion would end the process.
 fn on_a_small_stack(work: impl FnOnce() + Send + 'static) {
     std::thread::Builder::new().stack_size(1024 * 1024).spawn(work).unwrap().join().unwrap();
 }
 
 #[test]
-fn hostile_expressions_end_in_an_error() {
+fn hostile_expression_exceeds_its_budget() {
     on_a_small_stack(|| {
         let doubling = |step: &str, times: usize| vec![step; times].join("|");
         let hostile = [
@@ -366,7 +368,7 @@ fn hostile_expressions_end_in_an_error() {
         ];
         let (scope, env) = (Scope::new(), EvalEnv::new(DateTime::UNIX_EPOCH, 1));
         for text in hostile {
-            let run = Run::new(&scope, &env).with_part(16);
+            let run = Evaluation::new(&scope, &env).with_budget_fraction(16);
             let error =
                 compile_anywhere(&text).eval_in(run).expect_err(&text.chars().take(60).collect::<String>());
             assert!(error.over_budget || error.message.contains("more than"), "{error}");
@@ -374,7 +376,8 @@ fn hostile_expressions_end_in_an_error() {
     });
 }
 
-/// What a hostile upstream can put before an honest expression: a large text, a long list, JSON in text, many members.
+/// Returns a response that a hostile API could send: a large text, a long list, JSON in a text, and
+/// many members.
 fn large_body() -> Scope {
     let text = "ab".repeat(500_000);
     let list = vec!["1"; 20_000].join(",");
@@ -388,7 +391,7 @@ fn large_body() -> Scope {
 }
 
 #[test]
-fn the_whole_budget_is_spent_and_no_more() {
+fn each_budget_is_enforced() {
     for (text, words) in [
         ("'a'|REPEAT".replace("REPEAT", &vec!["[@,@]"; 60].join("|")), "4000000 values"),
         (format!("'{}'|{}", "x".repeat(1000), vec!["join('',[@,@])"; 60].join("|")), "64 MiB of new text"),
@@ -400,9 +403,9 @@ fn the_whole_budget_is_spent_and_no_more() {
 }
 
 #[test]
-fn hostile_bodies_end_in_an_answer_or_an_error() {
+fn hostile_body_ends_in_a_result_or_an_error() {
     let scope = large_body();
-    // Ten thousand times the same text is one text in memory, and ten gigabytes for whoever looks at all of it.
+    // The list shares one text in memory, but reading all of its elements means reading 10 GB.
     let texts = "map(&root().response.body.text, range(`0`, `10000`))";
     for (text, over_budget) in [
         (format!("sort({texts})"), true),
@@ -432,14 +435,14 @@ fn hostile_bodies_end_in_an_answer_or_an_error() {
         ("length(response.body.members)".to_owned(), false),
     ] {
         match eval_in_part(&text, &scope) {
-            Ok(_) => assert!(!over_budget, "{text} was answered"),
+            Ok(_) => assert!(!over_budget, "{text} was evaluated"),
             Err(error) => assert!(over_budget && error.over_budget, "{error}"),
         }
     }
 }
 
 #[test]
-fn a_context_that_swallows_itself_is_stopped() {
+fn context_that_contains_itself_exceeds_the_budget() {
     for text in ["context", "root()", "@"] {
         let expr = compile_anywhere(text);
         let mut context = Value::object([("a", Value::null())]);
@@ -459,7 +462,7 @@ fn a_context_that_swallows_itself_is_stopped() {
 }
 
 #[test]
-fn slices_with_any_numbers_are_safe() {
+fn slices_with_extreme_bounds_are_safe() {
     for (text, expected) in [
         ("`[0,1,2,3]`[1::2147483647]", "[1]"),
         ("`[0,1,2,3]`[::-2147483647]", "[3]"),
@@ -472,7 +475,7 @@ fn slices_with_any_numbers_are_safe() {
 }
 
 #[test]
-fn nesting_within_the_bounds_does_not_overflow_and_beyond_them_is_refused() {
+fn nesting_beyond_the_bounds_is_refused_without_overflow() {
     on_a_small_stack(|| {
         let scope = InScope::anything();
         let compile = |text: &str| Expr::compile(text, &Site { pointer: "", start: 0, scope: &scope });
@@ -511,7 +514,7 @@ fn nesting_within_the_bounds_does_not_overflow_and_beyond_them_is_refused() {
     });
 }
 
-/// The cases of the official suite, which come with the parser's sources.
+/// Reads the cases of the official suite from the sources of the parser's crate.
 fn compliance_suites() -> Vec<(String, serde_json::Value)> {
     let output = Command::new(env!("CARGO"))
         .args([
@@ -542,11 +545,11 @@ fn compliance_suites() -> Vec<(String, serde_json::Value)> {
     suites
 }
 
-/// The cases of the suite that are refused when a plan is saved, each with the reason. Every other one passes.
+/// Cases of the suite that Orchid refuses on purpose, each with the reason. All others pass.
 const REFUSED: [(&str, &str); 3] = [
     (r#"[?"\\">`"foo"`]"#, "ordering with text is always null: `compare` orders it"),
     (r#"[?"\\" > `"foo"`]"#, "ordering with text is always null: `compare` orders it"),
-    ("to_array(false)", "false without backticks is a field of that name"),
+    ("to_array(false)", "false without backticks reads a member of that name"),
 ];
 
 #[test]
@@ -562,22 +565,23 @@ fn the_official_compliance_suite_passes() {
                 let compiled = Expr::compile(text, &Site { pointer: "", start: 0, scope: &scope });
                 let outcome = match compiled {
                     Err(diagnostics) if case.get("result").is_some() => {
-                        let traps =
+                        let pitfalls =
                             diagnostics.iter().all(|diagnostic| diagnostic.code == DiagnosticCode::Trap);
-                        assert!(traps, "{file}: {text}: {diagnostics:?}");
+                        assert!(pitfalls, "{file}: {text}: {diagnostics:?}");
                         refused.push(text.to_owned());
                         continue;
                     }
                     Err(diagnostics) => Err(format!("{diagnostics:?}")),
                     Ok(expr) => {
                         let nothing = Scope::new();
-                        let mut run = Run::new(&nothing, &env);
-                        run.eval(&expr.0.ast, Data::Value(given.rcvar())).map_err(|failure| failure.message)
+                        let mut evaluation = Evaluation::new(&nothing, &env);
+                        interpret(&mut evaluation, expr.ast(), EvalData::Value(given.rcvar()))
+                            .map_err(|failure| failure.message)
                     }
                 };
                 match (case.get("result"), outcome) {
                     (Some(expected), Ok(value)) => {
-                        // As the suite's own runner does: numbers compare as doubles.
+                        // Numbers compare as doubles, as in the suite's own runner.
                         assert_eq!(*value, **Value::from(expected).rcvar(), "{file}: {text}");
                     }
                     (Some(_), Err(error)) => panic!("{file}: {text}: {error}"),
@@ -596,7 +600,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn any_text_compiles_or_is_refused_and_runs_or_fails(text in r#"([a-c@*!&|.,:\[\]{}()?<>=' "`0-9-]|\[\*\]|\[\?|==|response|body|length\(|map\(&|`1`|'x'){0,40}"#) {
+    fn any_text_compiles_or_is_refused(text in r#"([a-c@*!&|.,:\[\]{}()?<>=' "`0-9-]|\[\*\]|\[\?|==|response|body|length\(|map\(&|`1`|'x'){0,40}"#) {
         let scope = InScope::anything();
         if let Ok(expr) = Expr::compile(&text, &Site { pointer: "", start: 0, scope: &scope }) {
             let values = Scope::new().with(ScopeName::Response, Value::parse(br#"{"body":[{"a":[1,2],"b":{"c":"x"}}]}"#).unwrap());
@@ -605,7 +609,7 @@ proptest! {
     }
 
     #[test]
-    fn faults_stay_inside_the_text(text in "\\PC{0,60}") {
+    fn diagnostic_position_stays_inside_the_text(text in "\\PC{0,60}") {
         for diagnostic in diagnostics(&text) {
             prop_assert!(diagnostic.position.unwrap() <= text.len() + 3);
         }

@@ -1,12 +1,11 @@
-//! How a function is described and called: its parameters' types are checked before its body runs.
+//! The description of a function, and the call that checks its arguments before its body runs.
 
-use jmespath::ast::Ast;
 use jmespath::{Rcvar, Variable};
 use serde_json::Number;
 
-use crate::expr::{Failure, Outcome, Run};
+use crate::expr::eval::evaluation::{EvalFailure, EvalResult, Evaluation, ExprRef};
 
-/// The types that a parameter takes.
+/// The types that a parameter accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Param {
     Any,
@@ -14,7 +13,7 @@ pub(crate) enum Param {
     Number,
     List,
     Object,
-    /// Text, a list or an object.
+    /// A value with a length: text, a list or an object.
     Sized,
     TextOrList,
     /// An expression reference, `&name`.
@@ -22,7 +21,7 @@ pub(crate) enum Param {
 }
 
 impl Param {
-    fn takes(self, arg: &Arg<'_>) -> bool {
+    fn accepts(self, arg: &Arg<'_>) -> bool {
         let Arg::Value(value) = arg else { return self == Self::Expr };
         match self {
             Self::Any => true,
@@ -36,7 +35,7 @@ impl Param {
         }
     }
 
-    fn words(self) -> &'static str {
+    fn description(self) -> &'static str {
         match self {
             Self::Any => "a value",
             Self::Text => "text",
@@ -53,16 +52,16 @@ impl Param {
 /// One argument of a call.
 pub(crate) enum Arg<'a> {
     Value(Rcvar),
-    Expr(&'a Ast),
+    Expr(ExprRef<'a>),
 }
 
-/// Steps of any call.
+/// Steps that every call costs.
 const CALL_STEPS: usize = 10;
-/// Bytes of text that a function looks at for one step.
+/// Bytes of an argument's text that cost one step.
 const BYTES_PER_STEP: usize = 64;
 
 impl Arg<'_> {
-    /// What looking through a text costs.
+    /// Returns the steps for reading a text argument once.
     fn text_steps(&self) -> usize {
         match self {
             Self::Value(value) => value.as_string().map_or(0, String::len) / BYTES_PER_STEP,
@@ -78,7 +77,7 @@ impl Arg<'_> {
     }
 }
 
-type Body = fn(&mut Run<'_>, &[Arg<'_>]) -> Outcome<Rcvar>;
+type FunctionBody = fn(&mut Evaluation<'_>, &[Arg<'_>]) -> EvalResult<Rcvar>;
 
 /// One function of the library.
 pub(crate) struct Function {
@@ -89,22 +88,23 @@ pub(crate) struct Function {
     pub(crate) expected: &'static str,
     pub(crate) standard: bool,
     pub(crate) params: &'static [Param],
-    /// How many of the last parameters may be left out.
+    /// Number of parameters at the end that may be omitted.
     pub(crate) optional: usize,
-    /// Whether the last parameter may be given any number of times.
+    /// True if the last parameter may be repeated.
     pub(crate) variadic: bool,
-    pub(crate) body: Body,
+    pub(crate) body: FunctionBody,
 }
 
 impl Function {
-    /// A function of Orchid's own: its name, its signature, what it does, an example, and its result.
+    /// Describes a function that Orchid adds to JMESPath. The example is a pair of an expression and
+    /// its result as JSON.
     pub(super) const fn new(
         name: &'static str,
         signature: &'static str,
         doc: &'static str,
         (example, expected): (&'static str, &'static str),
         params: &'static [Param],
-        body: Body,
+        body: FunctionBody,
     ) -> Self {
         Self {
             name,
@@ -120,32 +120,32 @@ impl Function {
         }
     }
 
-    /// One that JMESPath brings.
+    /// Marks a function of JMESPath's specification.
     pub(super) const fn standard(self) -> Self {
         Self { standard: true, ..self }
     }
 
-    /// The last `count` parameters may be left out.
+    /// Makes the last `count` parameters optional.
     pub(super) const fn optional(self, count: usize) -> Self {
         Self { optional: count, ..self }
     }
 
-    /// The last parameter may be given any number of times.
+    /// Allows the last parameter any number of times.
     pub(super) const fn variadic(self) -> Self {
         Self { variadic: true, ..self }
     }
 
-    /// Whether what it gives is text wherever it is not null, as its signature says.
-    pub(crate) fn gives_text(&self) -> bool {
+    /// Returns true if, by its signature, every result is text or null.
+    pub(crate) fn returns_text(&self) -> bool {
         self.signature.ends_with("→ text")
     }
 
-    /// The parameter that an argument at this place is for.
-    pub(crate) fn param(&self, place: usize) -> Option<Param> {
-        self.params.get(place).or_else(|| self.variadic.then(|| self.params.last()).flatten()).copied()
+    /// Returns the parameter of the argument at an index.
+    pub(crate) fn param(&self, index: usize) -> Option<Param> {
+        self.params.get(index).or_else(|| self.variadic.then(|| self.params.last()).flatten()).copied()
     }
 
-    /// Whether this many arguments can be given; otherwise how many can, in words.
+    /// Checks the number of arguments. The error is the accepted number, in words.
     pub(crate) fn check_arity(&self, given: usize) -> Result<(), String> {
         let most = self.params.len();
         let least = most - self.optional;
@@ -161,97 +161,112 @@ impl Function {
         })
     }
 
-    pub(crate) fn call(&self, run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+    /// Checks the arguments, charges the call to the budget, and runs the body.
+    pub(crate) fn call(&self, evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
         if let Err(wanted) = self.check_arity(args.len()) {
-            return Err(run.fail(format!("{} takes {wanted} arguments, not {}", self.name, args.len())));
+            return Err(evaluation.fail(format!(
+                "{} takes {wanted} arguments, not {}",
+                self.name,
+                args.len()
+            )));
         }
-        for (place, arg) in args.iter().enumerate() {
-            if let Some(param) = self.param(place)
-                && !param.takes(arg)
+        for (index, arg) in args.iter().enumerate() {
+            if let Some(param) = self.param(index)
+                && !param.accepts(arg)
             {
-                return Err(self.type_error(run, place, param.words(), args));
+                return Err(self.type_error(evaluation, index, param.description(), args));
             }
         }
-        run.pay_steps(CALL_STEPS + args.iter().map(Arg::text_steps).sum::<usize>())?;
-        (self.body)(run, args)
-            .map_err(|failure| Failure { message: format!("{}: {}", self.name, failure.message), ..failure })
+        evaluation.charge_steps(CALL_STEPS + args.iter().map(Arg::text_steps).sum::<usize>())?;
+        (self.body)(evaluation, args).map_err(|failure| EvalFailure {
+            message: format!("{}: {}", self.name, failure.message),
+            ..failure
+        })
     }
 
-    fn type_error(&self, run: &Run<'_>, place: usize, wanted: &str, args: &[Arg<'_>]) -> Failure {
+    fn type_error(
+        &self,
+        evaluation: &Evaluation<'_>,
+        index: usize,
+        wanted: &str,
+        args: &[Arg<'_>],
+    ) -> EvalFailure {
         let types: Vec<_> = args.iter().map(Arg::type_name).collect();
-        run.fail(format!(
+        evaluation.fail(format!(
             "{}: argument {} must be {wanted}, and is {}; called as {}({})",
             self.name,
-            place + 1,
-            types[place],
+            index + 1,
+            types[index],
             self.name,
             types.join(", ")
         ))
     }
 }
 
-/// Access to arguments whose types were checked. What a body asks for beyond its parameters reads as nothing.
-pub(crate) trait Args<'a> {
-    fn value(&self, place: usize) -> Option<&Rcvar>;
-    fn text(&self, place: usize) -> &str;
-    fn number(&self, place: usize) -> &Number;
-    fn list(&self, place: usize) -> &[Rcvar];
-    fn expr(&self, place: usize) -> Option<&'a Ast>;
+/// Access to arguments whose types were checked. A wrong index or type reads as an empty value, so
+/// that a body cannot panic.
+pub(crate) trait CheckedArgs<'a> {
+    fn value(&self, index: usize) -> Option<&Rcvar>;
+    fn text(&self, index: usize) -> &str;
+    fn number(&self, index: usize) -> &Number;
+    fn list(&self, index: usize) -> &[Rcvar];
+    fn expr(&self, index: usize) -> Option<ExprRef<'a>>;
 }
 
 static ZERO: std::sync::LazyLock<Number> = std::sync::LazyLock::new(|| Number::from(0));
 
-impl<'a> Args<'a> for [Arg<'a>] {
-    fn value(&self, place: usize) -> Option<&Rcvar> {
-        match self.get(place) {
+impl<'a> CheckedArgs<'a> for [Arg<'a>] {
+    fn value(&self, index: usize) -> Option<&Rcvar> {
+        match self.get(index) {
             Some(Arg::Value(value)) => Some(value),
             _ => None,
         }
     }
 
-    fn text(&self, place: usize) -> &str {
-        match self.value(place).map(|value| &**value) {
+    fn text(&self, index: usize) -> &str {
+        match self.value(index).map(|value| &**value) {
             Some(Variable::String(text)) => text,
             _ => "",
         }
     }
 
-    fn number(&self, place: usize) -> &Number {
-        match self.value(place).map(|value| &**value) {
+    fn number(&self, index: usize) -> &Number {
+        match self.value(index).map(|value| &**value) {
             Some(Variable::Number(number)) => number,
             _ => &ZERO,
         }
     }
 
-    fn list(&self, place: usize) -> &[Rcvar] {
-        match self.value(place).map(|value| &**value) {
+    fn list(&self, index: usize) -> &[Rcvar] {
+        match self.value(index).map(|value| &**value) {
             Some(Variable::Array(items)) => items,
             _ => &[],
         }
     }
 
-    fn expr(&self, place: usize) -> Option<&'a Ast> {
-        match self.get(place) {
-            Some(Arg::Expr(ast)) => Some(ast),
+    fn expr(&self, index: usize) -> Option<ExprRef<'a>> {
+        match self.get(index) {
+            Some(Arg::Expr(expr)) => Some(*expr),
             _ => None,
         }
     }
 }
 
-/// Text as a value.
-pub(crate) fn text(run: &mut Run<'_>, text: impl Into<String>) -> Outcome<Rcvar> {
+/// Creates a text and charges it to the budget.
+pub(crate) fn text(evaluation: &mut Evaluation<'_>, text: impl Into<String>) -> EvalResult<Rcvar> {
     let text = text.into();
-    run.pay_text(text.len())?;
+    evaluation.charge_text(text.len())?;
     Ok(Rcvar::new(Variable::String(text)))
 }
 
-/// An integer as a value.
+/// Creates an integer.
 pub(crate) fn integer(value: impl Into<Number>) -> Rcvar {
     Rcvar::new(Variable::Number(value.into()))
 }
 
-/// A double as a value; an error where it is no finite number.
-pub(crate) fn double(run: &Run<'_>, value: f64) -> Outcome<Rcvar> {
-    let number = Number::from_f64(value).ok_or_else(|| run.fail("the result is no finite number"))?;
+/// Creates a double. Fails if it is not finite.
+pub(crate) fn double(evaluation: &Evaluation<'_>, value: f64) -> EvalResult<Rcvar> {
+    let number =
+        Number::from_f64(value).ok_or_else(|| evaluation.fail("the result is not a finite number"))?;
     Ok(Rcvar::new(Variable::Number(number)))
 }

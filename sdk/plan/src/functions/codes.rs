@@ -1,4 +1,4 @@
-//! Encodings of text. Text is taken as its UTF-8 bytes.
+//! Encodings of text: percent-encoding, Base64, hexadecimal and XML. All of them encode UTF-8 bytes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -8,11 +8,11 @@ use percent_encoding::percent_decode_str;
 
 use super::Function;
 use super::Param::Text;
-use super::call::{Arg, Args, text};
-use crate::expr::{Outcome, Run};
+use super::call::{Arg, CheckedArgs, text};
+use crate::expr::eval::evaluation::{EvalResult, Evaluation};
 use crate::links::percent_encode;
 
-/// Standard and url-safe alphabets are both read (one is mapped to the other first), with or without padding.
+/// Decodes Base64 with or without padding. The url-safe alphabet is mapped to the standard one before.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
@@ -22,15 +22,15 @@ pub(super) static FUNCTIONS: &[Function] = &[
     Function::new(
         "url_encode",
         "url_encode(text) → text",
-        "the text percent-encoded, all but letters, digits and `-._~`",
+        "the text with everything percent-encoded except letters, digits and `-._~`",
         ("url_encode('a b&c/ü')", "\"a%20b%26c%2F%C3%BC\""),
         &[Text],
-        |run, args| text(run, percent_encode(args.text(0))),
+        |evaluation, args| text(evaluation, percent_encode(args.text(0))),
     ),
     Function::new(
         "url_decode",
         "url_decode(text) → text",
-        "the text with its percent-encoding undone; `+` stays",
+        "the percent-decoded text; `+` stays a plus sign",
         ("url_decode('a%20b%26c')", "\"a b&c\""),
         &[Text],
         url_decode,
@@ -38,19 +38,19 @@ pub(super) static FUNCTIONS: &[Function] = &[
     Function::new(
         "base64_encode",
         "base64_encode(text) → text",
-        "standard Base64, with padding",
+        "the text in standard Base64 with padding",
         ("base64_encode('orchid!')", "\"b3JjaGlkIQ==\""),
         &[Text],
-        |run, args| {
+        |evaluation, args| {
             let subject = args.text(0);
-            run.pay_text(subject.len())?;
-            text(run, STANDARD.encode(subject))
+            evaluation.charge_text(subject.len())?;
+            text(evaluation, STANDARD.encode(subject))
         },
     ),
     Function::new(
         "base64_decode",
         "base64_decode(text) → text",
-        "text from Base64 or its url-safe form, padded or not",
+        "the text decoded from standard or url-safe Base64, with or without padding",
         ("base64_decode('b3JjaGlkIQ')", "\"orchid!\""),
         &[Text],
         base64_decode,
@@ -61,10 +61,10 @@ pub(super) static FUNCTIONS: &[Function] = &[
         "the bytes of the text in lower-case hexadecimal",
         ("hex('aü')", "\"61c3bc\""),
         &[Text],
-        |run, args| {
+        |evaluation, args| {
             let subject = args.text(0);
-            run.pay_text(subject.len())?;
-            text(run, hex::encode(subject))
+            evaluation.charge_text(subject.len())?;
+            text(evaluation, hex::encode(subject))
         },
     ),
     Function::new(
@@ -77,25 +77,25 @@ pub(super) static FUNCTIONS: &[Function] = &[
     ),
 ];
 
-fn url_decode(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+fn url_decode(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     let decoded = percent_decode_str(args.text(0))
         .decode_utf8()
-        .map_err(|_| run.fail("the bytes are not UTF-8 text"))?;
-    text(run, decoded)
+        .map_err(|_| evaluation.fail("the bytes are not UTF-8 text"))?;
+    text(evaluation, decoded)
 }
 
-fn base64_decode(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+fn base64_decode(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     let subject = args.text(0);
-    run.pay_text(subject.len())?;
+    evaluation.charge_text(subject.len())?;
     let standard = subject.trim().replace('-', "+").replace('_', "/");
-    let bytes = LENIENT.decode(standard).map_err(|_| run.fail("the text is not Base64"))?;
-    let decoded = String::from_utf8(bytes).map_err(|_| run.fail("the bytes are not UTF-8 text"))?;
-    text(run, decoded)
+    let bytes = LENIENT.decode(standard).map_err(|_| evaluation.fail("the text is not Base64"))?;
+    let decoded = String::from_utf8(bytes).map_err(|_| evaluation.fail("the bytes are not UTF-8 text"))?;
+    text(evaluation, decoded)
 }
 
-fn xml_escape(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+fn xml_escape(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     let subject = args.text(0);
-    run.pay_text(subject.len().saturating_mul(5))?;
+    evaluation.charge_text(subject.len().saturating_mul(5))?;
     let mut escaped = String::with_capacity(subject.len());
     for char in subject.chars() {
         match char {
@@ -107,5 +107,5 @@ fn xml_escape(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
             other => escaped.push(other),
         }
     }
-    text(run, escaped)
+    text(evaluation, escaped)
 }

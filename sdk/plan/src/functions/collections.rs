@@ -1,4 +1,4 @@
-//! Lists, and the whole scope.
+//! Functions on lists, and the functions that evaluation or templates handle themselves.
 
 use std::collections::HashSet;
 
@@ -6,19 +6,19 @@ use jmespath::Rcvar;
 
 use super::Function;
 use super::Param::{List, Number, Text};
-use super::call::{Arg, Args, integer};
+use super::call::{Arg, CheckedArgs, integer};
 use super::json::bounded_json;
-use super::text::place;
-use crate::expr::{Outcome, Run, list};
+use super::text::expect_integer;
+use crate::expr::eval::evaluation::{EvalResult, Evaluation, list};
 
-/// Elements of one `range` at most.
-const RANGE: usize = 1_000_000;
+/// Maximum number of elements of one `range`.
+const MAX_RANGE: usize = 1_000_000;
 
 pub(super) static FUNCTIONS: &[Function] = &[
     Function::new(
         "unique",
         "unique(list) → list",
-        "the list without repetitions; the first of equal elements stays",
+        "the list without duplicates; the first of equal elements stays",
         ("unique(`[3, 1, 3, \"1\", 1]`)", r#"[3, 1, "1"]"#),
         &[List],
         unique,
@@ -26,7 +26,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     Function::new(
         "range",
         "range(start: number, stop: number, step?: number) → list",
-        "the integers from `start` up to `stop`, which is not among them",
+        "the integers from `start` up to, but not including, `stop`",
         ("[range(`0`, `3`), range(`5`, `0`, `-2`)]", "[[0, 1, 2], [5, 3, 1]]"),
         &[Number, Number, Number],
         range,
@@ -35,7 +35,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     Function::new(
         "chunk",
         "chunk(list, n: number) → list",
-        "the list cut into lists of `n` elements; the last may be shorter",
+        "the list split into lists of `n` elements; the last may be shorter",
         ("chunk(`[1, 2, 3, 4, 5]`, `2`)", "[[1, 2], [3, 4], [5]]"),
         &[List, Number],
         chunk,
@@ -43,67 +43,71 @@ pub(super) static FUNCTIONS: &[Function] = &[
     Function::new(
         "root",
         "root() → object",
-        "the whole scope, also where an expression looks at something inside it, like a filter",
+        "the whole scope, also inside a filter or projection, where names refer to the element",
         (
             "response.body.items[?name == 'a'].{id: id, region: root().config.region}",
             r#"[{"id":2,"region":"eu"}]"#,
         ),
         &[],
-        // Evaluation answers by itself and never comes here.
-        |run, _| Ok(run.scope.whole().clone()),
+        // Evaluation handles `root()` itself, so this body only serves calls with arguments.
+        |evaluation, _| Ok(evaluation.scope.as_object().clone()),
     ),
     Function::new(
         "raw",
         "raw(text) → text",
-        "in a `url` template, the text without percent-encoding; stands there alone and nowhere else",
+        "the text without percent-encoding; only allowed in a `url` template, alone between `{{` and `}}`",
         ("https://api.example.com/items?{{ raw('a=1&b=2') }}", "\"https://api.example.com/items?a=1&b=2\""),
         &[Text],
-        |run, _| Err(run.fail("stands outside a url template")),
+        |evaluation, _| Err(evaluation.fail("only allowed in a url template")),
     ),
 ];
 
-fn unique(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+fn unique(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     let mut seen = HashSet::new();
-    let mut kept = Vec::new();
+    let mut distinct = Vec::new();
     for item in args.list(0) {
-        run.pay_slots(1)?;
-        if seen.insert(bounded_json(run, item)?) {
-            kept.push(item.clone());
+        evaluation.charge_slots(1)?;
+        if seen.insert(bounded_json(evaluation, item)?) {
+            distinct.push(item.clone());
         }
     }
-    Ok(list(kept))
+    Ok(list(distinct))
 }
 
-fn range(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
-    let (start, stop) = (i128::from(place(run, args.number(0))?), i128::from(place(run, args.number(1))?));
-    let step = if args.value(2).is_some() { i128::from(place(run, args.number(2))?) } else { 1 };
+fn range(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+    let (start, stop) = (
+        i128::from(expect_integer(evaluation, args.number(0))?),
+        i128::from(expect_integer(evaluation, args.number(1))?),
+    );
+    let step =
+        if args.value(2).is_some() { i128::from(expect_integer(evaluation, args.number(2))?) } else { 1 };
     if step == 0 {
-        return Err(run.fail("the step is 0"));
+        return Err(evaluation.fail("the step is 0"));
     }
     let span = if step > 0 { stop - start } else { start - stop };
     let length = usize::try_from(span.max(0).div_euclid(step.abs())).unwrap_or(usize::MAX);
     let length = length.saturating_add(usize::from(span.max(0).rem_euclid(step.abs()) > 0));
-    if length > RANGE {
-        return Err(run.fail(format!("{length} elements are more than {RANGE}")));
+    if length > MAX_RANGE {
+        return Err(evaluation.fail(format!("{length} elements are more than {MAX_RANGE}")));
     }
-    run.pay_slots(length)?;
+    evaluation.charge_slots(length)?;
     let mut items = Vec::with_capacity(length);
     let mut next = start;
     for _ in 0..length {
-        // Between start and stop, which are both 64-bit integers.
+        // Cannot saturate: `next` lies between two 64-bit integers.
         items.push(integer(i64::try_from(next).unwrap_or(i64::MAX)));
         next += step;
     }
     Ok(list(items))
 }
 
-fn chunk(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
-    let size = usize::try_from(place(run, args.number(1))?).unwrap_or(0);
+fn chunk(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+    let size = usize::try_from(expect_integer(evaluation, args.number(1))?).unwrap_or(0);
     if size == 0 {
-        return Err(run.fail("chunks have at least one element"));
+        return Err(evaluation.fail("a chunk must have at least one element"));
     }
     let items = args.list(0);
-    run.pay_slots(items.len().saturating_mul(2))?;
+    evaluation.charge_slots(items.len().saturating_mul(2))?;
     Ok(list(items.chunks(size).map(|part| list(part.to_vec())).collect()))
 }
 
@@ -112,7 +116,7 @@ mod tests {
     use crate::expr::tests::eval;
 
     #[test]
-    fn a_range_is_as_long_as_its_bounds_say() {
+    fn range_length_follows_its_bounds() {
         assert_eq!(eval("range(`0`, `5`, `2`)").unwrap(), "[0,2,4]");
         assert_eq!(eval("range(`3`, `3`)").unwrap(), "[]");
         assert_eq!(eval("range(`3`, `0`)").unwrap(), "[]");

@@ -1,4 +1,4 @@
-//! JSON inside text, and pieces of urls and headers.
+//! JSON inside text, and parts of urls and headers.
 
 use std::io;
 
@@ -7,15 +7,15 @@ use url::Url;
 
 use super::Function;
 use super::Param::{Any, Object, Text};
-use super::call::{Arg, Args, text};
-use crate::expr::{Failure, Outcome, Run, null};
+use super::call::{Arg, CheckedArgs, text};
+use crate::expr::eval::evaluation::{EvalFailure, EvalResult, Evaluation, null};
 use crate::{Value, links};
 
 pub(super) static FUNCTIONS: &[Function] = &[
     Function::new(
         "json_parse",
         "json_parse(text) → any",
-        "the value that the JSON text holds",
+        "the value of the JSON text",
         (r#"json_parse('{"a": [1, 2]}').a[1]"#, "2"),
         &[Text],
         json_parse,
@@ -23,7 +23,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     Function::new(
         "json_stringify",
         "json_stringify(value: any) → text",
-        "the value as JSON text, members in the order of their names",
+        "the value as JSON text, with members sorted by name",
         ("json_stringify({b: `1`, a: 'x'})", r#""{\"a\":\"x\",\"b\":1}""#),
         &[Any],
         stringify,
@@ -46,13 +46,13 @@ pub(super) static FUNCTIONS: &[Function] = &[
     ),
 ];
 
-/// Bytes that end an expression when they are more than its budget has left.
-struct Bounded {
+/// A buffer that refuses more bytes than the budget has left.
+struct BoundedBuffer {
     bytes: Vec<u8>,
     left: usize,
 }
 
-impl io::Write for Bounded {
+impl io::Write for BoundedBuffer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.left = self.left.checked_sub(bytes.len()).ok_or_else(|| io::Error::other("too large"))?;
         self.bytes.extend_from_slice(bytes);
@@ -64,49 +64,52 @@ impl io::Write for Bounded {
     }
 }
 
-/// A value as JSON, paid for while it is written: shared parts can make it far larger than it is in memory.
-pub(super) fn bounded_json(run: &mut Run<'_>, value: &Variable) -> Outcome<Vec<u8>> {
-    let mut out = Bounded { bytes: Vec::new(), left: run.text_left() };
-    let written = serde_json::to_writer(&mut out, &crate::value::Borrowed(value));
-    written.map_err(|_| Failure { over_budget: true, ..run.fail("the JSON text is too large") })?;
-    run.pay_text(out.bytes.len())?;
+/// Writes a value as JSON within the budget. Shared parts can make the text far larger than the
+/// value is in memory.
+pub(super) fn bounded_json(evaluation: &mut Evaluation<'_>, value: &Variable) -> EvalResult<Vec<u8>> {
+    let mut out = BoundedBuffer { bytes: Vec::new(), left: evaluation.text_left() };
+    let written = serde_json::to_writer(&mut out, &crate::value::SerializedVariable(value));
+    written
+        .map_err(|_| EvalFailure { over_budget: true, ..evaluation.fail("the JSON text is too large") })?;
+    evaluation.charge_text(out.bytes.len())?;
     Ok(out.bytes)
 }
 
-pub(super) fn stringify(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+pub(super) fn stringify(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     let Some(value) = args.value(0).cloned() else { return Ok(null()) };
-    let json = bounded_json(run, &value)?;
-    let json = String::from_utf8(json).map_err(|_| run.fail("the JSON text is not UTF-8"))?;
+    let json = bounded_json(evaluation, &value)?;
+    let json = String::from_utf8(json).map_err(|_| evaluation.fail("the JSON text is not UTF-8"))?;
     Ok(Rcvar::new(Variable::String(json)))
 }
 
-fn json_parse(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+fn json_parse(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     let json = args.text(0);
-    run.pay_text(json.len())?;
-    // Each value but the first begins after one of these, and each member has a name beside it.
-    let signs = json.bytes().filter(|byte| matches!(byte, b',' | b'[' | b'{' | b':')).count();
-    run.pay_slots(signs + 1)?;
-    let value = Value::parse(json.as_bytes()).map_err(|error| run.fail(error.to_string()))?;
+    evaluation.charge_text(json.len())?;
+    // An upper bound for the values in the text: each value but the first follows one of these
+    // characters, and each member also has a name.
+    let separators = json.bytes().filter(|byte| matches!(byte, b',' | b'[' | b'{' | b':')).count();
+    evaluation.charge_slots(separators + 1)?;
+    let value = Value::parse(json.as_bytes()).map_err(|error| evaluation.fail(error.to_string()))?;
     Ok(value.rcvar().clone())
 }
 
-fn link_header(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+fn link_header(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     let Some(headers) = args.value(0) else { return Ok(null()) };
     let header = headers.get_field("link");
     let Variable::String(header) = &*header else { return Ok(null()) };
     match links::find_link(header, args.text(1)) {
-        Ok(Some(target)) => text(run, target),
+        Ok(Some(target)) => text(evaluation, target),
         Ok(None) => Ok(null()),
-        Err(_) => Err(run.fail("the header is malformed")),
+        Err(_) => Err(evaluation.fail("the link header is malformed")),
     }
 }
 
-fn query_param(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
-    // A relative url has its query as well: the base only makes it parse.
-    let base = Url::parse("http://relative.invalid/").map_err(|error| run.fail(error.to_string()))?;
-    let url = base.join(args.text(0)).map_err(|error| run.fail(format!("not a url: {error}")))?;
+fn query_param(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+    // A relative url can have a query, too. The base only makes it parse.
+    let base = Url::parse("http://relative.invalid/").map_err(|error| evaluation.fail(error.to_string()))?;
+    let url = base.join(args.text(0)).map_err(|error| evaluation.fail(format!("not a url: {error}")))?;
     match url.query_pairs().find(|(name, _)| name == args.text(1)) {
-        Some((_, value)) => text(run, value),
+        Some((_, value)) => text(evaluation, value),
         None => Ok(null()),
     }
 }

@@ -6,16 +6,16 @@ use jmespath::{Rcvar, Variable};
 use ring::rand::SystemRandom;
 use ring::{hmac, signature};
 
-use super::call::{Arg, Args, text};
+use super::call::{Arg, CheckedArgs, text};
 use super::json::bounded_json;
-use crate::expr::{Outcome, Run};
+use crate::expr::eval::evaluation::{EvalResult, Evaluation};
 
-/// What a signature costs, in steps: about a millisecond with an RSA key.
+/// Steps that a signature costs. An RSA signature takes about a millisecond.
 const SIGNATURE_STEPS: usize = 20_000;
 
-/// `jwt_sign(claims, key, alg, header)`. Nothing of the key is ever part of an error.
-pub(super) fn sign(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
-    run.pay_steps(SIGNATURE_STEPS)?;
+/// Signs a token: `jwt_sign(claims, key, alg, header)`. No error contains any part of the key.
+pub(super) fn sign(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+    evaluation.charge_steps(SIGNATURE_STEPS)?;
     let alg = args.text(2).to_owned();
     let mut header = std::collections::BTreeMap::from([
         ("alg".to_owned(), Rcvar::new(Variable::String(alg.clone()))),
@@ -24,19 +24,22 @@ pub(super) fn sign(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
     if let Some(Variable::Object(members)) = args.value(3).map(|value| &**value) {
         for (name, value) in members {
             if name == "alg" {
-                return Err(run.fail("the header's alg is the third argument"));
+                return Err(
+                    evaluation.fail("the header must not have a member alg; it is the third argument")
+                );
             }
             header.insert(name.clone(), value.clone());
         }
     }
-    let header = bounded_json(run, &Variable::Object(header))?;
+    let header = bounded_json(evaluation, &Variable::Object(header))?;
     let claims = match args.value(0) {
-        Some(claims) => bounded_json(run, claims)?,
-        None => return Err(run.fail("no claims")),
+        Some(claims) => bounded_json(evaluation, claims)?,
+        None => return Err(evaluation.fail("no claims")),
     };
     let signed = format!("{}.{}", URL_SAFE_NO_PAD.encode(header), URL_SAFE_NO_PAD.encode(claims));
-    let signature = signature_of(&alg, args.text(1), signed.as_bytes()).map_err(|words| run.fail(words))?;
-    text(run, format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
+    let signature =
+        signature_of(&alg, args.text(1), signed.as_bytes()).map_err(|message| evaluation.fail(message))?;
+    text(evaluation, format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature)))
 }
 
 fn signature_of(alg: &str, key: &str, message: &[u8]) -> Result<Vec<u8>, &'static str> {
@@ -55,7 +58,7 @@ fn signature_of(alg: &str, key: &str, message: &[u8]) -> Result<Vec<u8>, &'stati
         "ES256" => ecdsa(&signature::ECDSA_P256_SHA256_FIXED_SIGNING, key, message),
         "ES384" => ecdsa(&signature::ECDSA_P384_SHA384_FIXED_SIGNING, key, message),
         _ => Err(
-            "the algorithm is none of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384",
+            "the algorithm is not one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384",
         ),
     }
 }
@@ -66,7 +69,7 @@ fn rsa(
     message: &[u8],
 ) -> Result<Vec<u8>, &'static str> {
     let pair = signature::RsaKeyPair::from_pkcs8(&pkcs8(key)?)
-        .map_err(|_| "the key is no usable RSA key in PKCS#8")?;
+        .map_err(|_| "the key is not a usable RSA key in PKCS#8")?;
     let mut signed = vec![0; pair.public().modulus_len()];
     pair.sign(padding, &SystemRandom::new(), message, &mut signed).map_err(|_| "signing failed")?;
     Ok(signed)
@@ -79,11 +82,11 @@ fn ecdsa(
 ) -> Result<Vec<u8>, &'static str> {
     let random = SystemRandom::new();
     let pair = signature::EcdsaKeyPair::from_pkcs8(algorithm, &pkcs8(key)?, &random)
-        .map_err(|_| "the key is no usable key of this curve in PKCS#8")?;
+        .map_err(|_| "the key is not a usable key of this curve in PKCS#8")?;
     Ok(pair.sign(&random, message).map_err(|_| "signing failed")?.as_ref().to_vec())
 }
 
-/// The bytes inside `-----BEGIN PRIVATE KEY-----`.
+/// Decodes the bytes between `-----BEGIN PRIVATE KEY-----` and its end line.
 fn pkcs8(pem: &str) -> Result<Vec<u8>, &'static str> {
     let body = pem
         .split_once("-----BEGIN PRIVATE KEY-----")
@@ -102,7 +105,7 @@ mod tests {
     use crate::expr::tests::eval;
 
     #[test]
-    fn a_token_is_header_claims_and_a_signature_over_both() {
+    fn signature_covers_header_and_claims() {
         let token =
             eval("jwt_sign({sub: 'orchid', n: `9007199254740993`}, 'key', 'HS256', {kid: 'k1'})").unwrap();
         let token = token.trim_matches('"');
@@ -116,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_curve_key_signs_what_its_public_half_verifies() {
+    fn ecdsa_signature_verifies_with_the_public_key() {
         let random = SystemRandom::new();
         let made =
             signature::EcdsaKeyPair::generate_pkcs8(&signature::ECDSA_P256_SHA256_FIXED_SIGNING, &random)
@@ -139,9 +142,9 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_key_or_algorithm_is_named_without_the_key() {
+    fn wrong_key_or_algorithm_error_hides_the_key() {
         for (alg, words) in
-            [("RS256", "not PKCS#8 in PEM"), ("ES256", "not PKCS#8 in PEM"), ("none", "none of HS256")]
+            [("RS256", "not PKCS#8 in PEM"), ("ES256", "not PKCS#8 in PEM"), ("none", "not one of HS256")]
         {
             let error = signature_of(alg, "hush", b"m").unwrap_err();
             assert!(error.contains(words) && !error.contains("hush"), "{error}");

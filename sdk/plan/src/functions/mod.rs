@@ -1,5 +1,7 @@
-//! The function library: one table of names, parameters, words, examples and bodies. Compiling checks calls against
-//! it, evaluation runs them, the documentation prints it, and a test runs every example.
+//! The function library: one table of names, parameters, docs, examples and bodies.
+//!
+//! The checker compares calls with it, evaluation runs it, the documentation prints it, and a test
+//! runs every example.
 
 mod call;
 mod codes;
@@ -25,34 +27,34 @@ pub(crate) use regexes::linear_regex;
 /// One function of the library, for documentation.
 #[derive(Clone, Copy, Debug)]
 pub struct FunctionDoc {
-    /// Its name.
+    /// Name of the function.
     pub name: &'static str,
-    /// Its arguments and result.
+    /// Arguments and result type, as `name(argument: type) → type`.
     pub signature: &'static str,
-    /// What it does, in one sentence.
+    /// Description of the result, as a phrase without a full stop.
     pub doc: &'static str,
-    /// An expression that uses it.
+    /// Expression that calls the function.
     pub example: &'static str,
-    /// What the example evaluates to, as JSON, in the scope of the documentation's examples.
+    /// Result of the example as JSON, in the scope of the documentation's examples.
     pub expected: &'static str,
-    /// Whether it comes with JMESPath itself.
+    /// True if JMESPath itself defines the function.
     pub standard: bool,
 }
 
 static BY_NAME: LazyLock<HashMap<&'static str, &'static Function>> =
     LazyLock::new(|| table::all().map(|function| (function.name, function)).collect());
 
-/// The function of this name.
+/// Returns the function of this name.
 pub(crate) fn find(name: &str) -> Option<&'static Function> {
     BY_NAME.get(name).copied()
 }
 
-/// All names, for suggestions.
+/// Returns all names, for suggestions.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     table::all().map(|function| function.name)
 }
 
-/// All functions, Orchid's own first, in the order of the documentation.
+/// Returns all functions in the order of the documentation: Orchid's own first.
 pub fn function_docs() -> impl Iterator<Item = FunctionDoc> {
     table::all().map(|function| FunctionDoc {
         name: function.name,

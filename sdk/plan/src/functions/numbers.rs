@@ -1,12 +1,12 @@
-//! Arithmetic, exact where both numbers are integers, and `if`.
+//! Arithmetic, which is exact for two integers, and `if`.
 
 use jmespath::Rcvar;
 use serde_json::Number;
 
 use super::Function;
 use super::Param::{Any, Number as Num};
-use super::call::{Arg, Args, double, integer};
-use crate::expr::{Outcome, Run};
+use super::call::{Arg, CheckedArgs, double, integer};
+use crate::expr::eval::evaluation::{EvalResult, Evaluation};
 
 pub(super) static FUNCTIONS: &[Function] = &[
     Function::new(
@@ -15,7 +15,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         "the sum",
         ("add(`9007199254740992`, `1`)", "9007199254740993"),
         &[Num, Num],
-        |run, args| arithmetic(run, args, i128::checked_add, |a, b| a + b),
+        |evaluation, args| arithmetic(evaluation, args, i128::checked_add, |a, b| a + b),
     ),
     Function::new(
         "sub",
@@ -23,7 +23,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         "the difference",
         ("sub(`3`, `5`)", "-2"),
         &[Num, Num],
-        |run, args| arithmetic(run, args, i128::checked_sub, |a, b| a - b),
+        |evaluation, args| arithmetic(evaluation, args, i128::checked_sub, |a, b| a - b),
     ),
     Function::new(
         "mul",
@@ -31,12 +31,12 @@ pub(super) static FUNCTIONS: &[Function] = &[
         "the product",
         ("mul(`6`, `0.5`)", "3.0"),
         &[Num, Num],
-        |run, args| arithmetic(run, args, i128::checked_mul, |a, b| a * b),
+        |evaluation, args| arithmetic(evaluation, args, i128::checked_mul, |a, b| a * b),
     ),
     Function::new(
         "div",
         "div(a: number, b: number) → number",
-        "the quotient: an integer where two integers divide without rest, else a decimal",
+        "the quotient: an integer if two integers divide without remainder, otherwise a decimal",
         ("[div(`6`, `3`), div(`7`, `2`)]", "[2, 3.5]"),
         &[Num, Num],
         div,
@@ -44,7 +44,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     Function::new(
         "mod",
         "mod(a: number, b: number) → number",
-        "the rest of the division, with the sign of `a`",
+        "the remainder of the division, with the sign of `a`",
         ("[mod(`7`, `3`), mod(`-7`, `3`)]", "[1, -1]"),
         &[Num, Num],
         modulo,
@@ -52,24 +52,25 @@ pub(super) static FUNCTIONS: &[Function] = &[
     Function::new(
         "if",
         "if(condition: any, then: any, else: any) → any",
-        "`then` where the condition is true, else `else`; the other one is not evaluated",
+        "`then` if the condition is true, otherwise `else`; only one of the two is evaluated",
         ("if(response.status_code == `200`, 'fine', div(`1`, `0`))", "\"fine\""),
         &[Any, Any, Any],
-        // Evaluation takes one branch alone and never comes here.
-        |run, _| Err(run.fail("evaluated eagerly")),
+        // Evaluation handles `if` itself, because it evaluates only one branch.
+        |evaluation, _| Err(evaluation.fail("evaluated eagerly")),
     ),
 ];
 
-/// An integer of JSON's 64 bits, signed or not.
+/// Returns the number if it is a signed or unsigned 64-bit integer.
 pub(super) fn exact(number: &Number) -> Option<i128> {
     number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from))
 }
 
-pub(super) fn from_exact(run: &Run<'_>, value: i128) -> Outcome<Rcvar> {
+/// Creates a 64-bit integer. Fails if the value is out of range.
+pub(super) fn from_exact(evaluation: &Evaluation<'_>, value: i128) -> EvalResult<Rcvar> {
     if let Ok(value) = i64::try_from(value) {
         return Ok(integer(value));
     }
-    u64::try_from(value).map(integer).map_err(|_| run.fail("the result does not fit into 64 bits"))
+    u64::try_from(value).map(integer).map_err(|_| evaluation.fail("the result does not fit into 64 bits"))
 }
 
 fn float(number: &Number) -> f64 {
@@ -77,37 +78,37 @@ fn float(number: &Number) -> f64 {
 }
 
 fn arithmetic(
-    run: &mut Run<'_>,
+    evaluation: &mut Evaluation<'_>,
     args: &[Arg<'_>],
     whole: fn(i128, i128) -> Option<i128>,
     decimal: fn(f64, f64) -> f64,
-) -> Outcome<Rcvar> {
+) -> EvalResult<Rcvar> {
     let (a, b) = (args.number(0), args.number(1));
     if let (Some(a), Some(b)) = (exact(a), exact(b)) {
-        let value = whole(a, b).ok_or_else(|| run.fail("the result does not fit into 64 bits"))?;
-        return from_exact(run, value);
+        let value = whole(a, b).ok_or_else(|| evaluation.fail("the result does not fit into 64 bits"))?;
+        return from_exact(evaluation, value);
     }
-    double(run, decimal(float(a), float(b)))
+    double(evaluation, decimal(float(a), float(b)))
 }
 
-fn div(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+fn div(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     let (a, b) = (args.number(0), args.number(1));
     if float(b) == 0.0 {
-        return Err(run.fail("division by zero"));
+        return Err(evaluation.fail("division by zero"));
     }
     match (exact(a), exact(b)) {
-        (Some(a), Some(b)) if a % b == 0 => from_exact(run, a / b),
-        _ => double(run, float(a) / float(b)),
+        (Some(a), Some(b)) if a % b == 0 => from_exact(evaluation, a / b),
+        _ => double(evaluation, float(a) / float(b)),
     }
 }
 
-fn modulo(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+fn modulo(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     let (a, b) = (args.number(0), args.number(1));
     if float(b) == 0.0 {
-        return Err(run.fail("division by zero"));
+        return Err(evaluation.fail("division by zero"));
     }
     match (exact(a), exact(b)) {
-        (Some(a), Some(b)) => from_exact(run, a % b),
-        _ => double(run, float(a) % float(b)),
+        (Some(a), Some(b)) => from_exact(evaluation, a % b),
+        _ => double(evaluation, float(a) % float(b)),
     }
 }

@@ -1,4 +1,4 @@
-//! Exact order: integers by every digit, decimals, timestamps by their instants, text by its code points.
+//! Exact order: integers by every digit, decimals, timestamps by instant, text by code points.
 
 use std::cmp::Ordering;
 
@@ -7,9 +7,9 @@ use serde_json::Number;
 
 use super::Function;
 use super::Param::{Any, List};
-use super::call::{Arg, Args, integer};
+use super::call::{Arg, CheckedArgs, integer};
 use super::numbers::exact;
-use crate::expr::{Outcome, Run, null};
+use crate::expr::eval::evaluation::{EvalResult, Evaluation, null};
 use crate::time::parse_rfc3339;
 use crate::value::json_type_of;
 
@@ -17,7 +17,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     Function::new(
         "compare",
         "compare(a: number | text, b: number | text) → number",
-        "-1, 0 or 1: how `a` stands to `b`, exactly; null where one of them is null",
+        "-1, 0 or 1 if `a` is less than, equal to or greater than `b`, compared exactly; null if either is null",
         ("compare('2026-01-15T12:00:00+02:00', '2026-01-15T10:30:00Z') < `0`", "true"),
         &[Any, Any],
         compare,
@@ -25,30 +25,30 @@ pub(super) static FUNCTIONS: &[Function] = &[
     Function::new(
         "max_of",
         "max_of(list) → any",
-        "the greatest of numbers, timestamps or texts, exactly; nulls are passed over, and of nothing it is null",
+        "the greatest of numbers, timestamps or texts, compared exactly; nulls are skipped; null for an empty list",
         ("max_of(response.body.items[*].id)", "2"),
         &[List],
-        |run, args| extreme(run, args, Ordering::Greater),
+        |evaluation, args| extreme(evaluation, args, Ordering::Greater),
     ),
     Function::new(
         "min_of",
         "min_of(list) → any",
-        "the least of numbers, timestamps or texts, exactly; nulls are passed over, and of nothing it is null",
+        "the least of numbers, timestamps or texts, compared exactly; nulls are skipped; null for an empty list",
         ("min_of(`[9007199254740993, 9007199254740992]`)", "9007199254740992"),
         &[List],
-        |run, args| extreme(run, args, Ordering::Less),
+        |evaluation, args| extreme(evaluation, args, Ordering::Less),
     ),
 ];
 
-/// The exact order of two values of one kind.
-fn order(run: &Run<'_>, a: &Variable, b: &Variable) -> Outcome<Ordering> {
+/// Compares two numbers or two texts exactly. Two RFC 3339 timestamps compare by instant.
+fn order(evaluation: &Evaluation<'_>, a: &Variable, b: &Variable) -> EvalResult<Ordering> {
     match (a, b) {
         (Variable::Number(a), Variable::Number(b)) => Ok(order_numbers(a, b)),
         (Variable::String(a), Variable::String(b)) => Ok(match (parse_rfc3339(a), parse_rfc3339(b)) {
             (Some(a), Some(b)) => a.cmp(&b),
             _ => a.cmp(b),
         }),
-        _ => Err(run.fail(format!("no order between {} and {}", json_type_of(a), json_type_of(b)))),
+        _ => Err(evaluation.fail(format!("cannot order {} and {}", json_type_of(a), json_type_of(b)))),
     }
 }
 
@@ -61,37 +61,38 @@ fn order_numbers(a: &Number, b: &Number) -> Ordering {
     }
 }
 
-/// An integer beside a double, without rounding either: the double's integral part is exact as an i128 in this range.
+/// Compares an integer and a double without rounding either. Below 1e30 the integral part of the
+/// double is exact as an `i128`.
 fn order_mixed(whole: i128, decimal: f64) -> Ordering {
     if decimal.abs() >= 1e30 {
         return if decimal > 0.0 { Ordering::Less } else { Ordering::Greater };
     }
-    #[expect(clippy::cast_possible_truncation, reason = "below 1e30, and truncation is what is wanted")]
+    #[expect(clippy::cast_possible_truncation, reason = "below 1e30, and truncation is intended")]
     let integral = decimal.trunc() as i128;
     whole.cmp(&integral).then_with(|| 0.0.partial_cmp(&decimal.fract()).unwrap_or(Ordering::Equal))
 }
 
-fn compare(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+fn compare(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     let (Some(a), Some(b)) = (args.value(0), args.value(1)) else { return Ok(null()) };
     if a.is_null() || b.is_null() {
         return Ok(null());
     }
-    Ok(integer(match order(run, a, b)? {
+    Ok(integer(match order(evaluation, a, b)? {
         Ordering::Less => -1,
         Ordering::Equal => 0,
         Ordering::Greater => 1,
     }))
 }
 
-fn extreme(run: &mut Run<'_>, args: &[Arg<'_>], wanted: Ordering) -> Outcome<Rcvar> {
+fn extreme(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>], wanted: Ordering) -> EvalResult<Rcvar> {
     let mut best: Option<&Rcvar> = None;
     for item in args.list(0) {
-        run.pay_steps(1 + item.as_string().map_or(0, String::len) / 64)?;
+        evaluation.charge_steps(1 + item.as_string().map_or(0, String::len) / 64)?;
         if item.is_null() {
             continue;
         }
-        // Ordering an only element against itself refuses what has no order at all.
-        if order(run, item, best.unwrap_or(item))? == wanted || best.is_none() {
+        // The first element is compared with itself, to refuse a list, object or boolean.
+        if order(evaluation, item, best.unwrap_or(item))? == wanted || best.is_none() {
             best = Some(item);
         }
     }
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn timestamps_are_ordered_by_their_instants_and_other_text_by_itself() {
+    fn timestamps_order_by_instant_and_other_text_by_code_points() {
         assert_eq!(
             eval("max_of(['2026-01-15T12:00:00+02:00', '2026-01-15T10:30:00Z'])").unwrap(),
             "\"2026-01-15T10:30:00Z\""
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_and_null_have_no_greatest() {
+    fn empty_list_and_null_have_no_extreme() {
         assert_eq!(eval("max_of(`[]`)").unwrap(), "null");
         assert_eq!(eval("min_of(`[null, 3, null, 2]`)").unwrap(), "2");
         assert_eq!(eval("compare(`null`, `1`)").unwrap(), "null");
@@ -138,8 +139,8 @@ mod tests {
     }
 
     #[test]
-    fn different_kinds_have_no_order() {
-        assert!(eval("compare('1', `1`)").unwrap_err().message.contains("no order between text and number"));
-        assert!(eval("max_of(`[{}]`)").unwrap_err().message.contains("no order between object and object"));
+    fn values_of_different_types_have_no_order() {
+        assert!(eval("compare('1', `1`)").unwrap_err().message.contains("cannot order text and number"));
+        assert!(eval("max_of(`[{}]`)").unwrap_err().message.contains("cannot order object and object"));
     }
 }

@@ -1,4 +1,4 @@
-//! Regular expressions that run in linear time, compiled once per thread.
+//! Regular expressions that match in linear time. Compiled patterns are cached per thread.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -8,34 +8,34 @@ use regex::{Regex, RegexBuilder};
 
 use super::Function;
 use super::Param::{Number, Text};
-use super::call::{Arg, Args, text};
-use crate::expr::{Outcome, Run, boolean, null};
+use super::call::{Arg, CheckedArgs, text};
+use crate::expr::eval::evaluation::{EvalResult, Evaluation, boolean, null};
 
-/// Bytes that a compiled pattern may take.
+/// Maximum size of a compiled pattern, in bytes.
 const PATTERN_SIZE: usize = 256 * 1024;
-/// Bytes that a pattern looks at for one step, beside what any function pays.
+/// Bytes of the subject that cost one step, in addition to the cost of any call.
 const BYTES_PER_STEP: usize = 8;
-/// What compiling a pattern costs, in steps.
+/// Steps that compiling a pattern costs.
 const PATTERN_STEPS: usize = 10_000;
-/// Compiled patterns kept per thread.
-const KEPT: usize = 64;
+/// Number of compiled patterns cached per thread.
+const CACHED_PATTERNS: usize = 64;
 
 pub(super) static FUNCTIONS: &[Function] = &[
     Function::new(
         "regex_match",
         "regex_match(text, pattern: text) → boolean",
-        "whether the pattern is found anywhere in the text",
+        "true if the pattern matches anywhere in the text",
         ("regex_match('order-17', '^order-\\d+$')", "true"),
         &[Text, Text],
-        |run, args| {
-            run.pay_steps(args.text(0).len() / BYTES_PER_STEP)?;
-            Ok(boolean(pattern(run, args.text(1))?.is_match(args.text(0))))
+        |evaluation, args| {
+            evaluation.charge_steps(args.text(0).len() / BYTES_PER_STEP)?;
+            Ok(boolean(pattern(evaluation, args.text(1))?.is_match(args.text(0))))
         },
     ),
     Function::new(
         "regex_extract",
         "regex_extract(text, pattern: text, group?: number) → text",
-        "what a group of the first match holds, by default group 1, or the whole match where there are no groups; null without a match",
+        "the text of a group of the first match, by default group 1, or the whole match if the pattern has no groups; null without a match",
         ("[regex_extract('order-17', '(\\w+)-(\\d+)', `2`), regex_extract('none', '\\d+')]", r#"["17", null]"#),
         &[Text, Text, Number],
         extract,
@@ -51,43 +51,43 @@ fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(pattern).size_limit(PATTERN_SIZE).dfa_size_limit(PATTERN_SIZE).build()
 }
 
-/// A regular expression within the bounds of size; otherwise why it is none, in one line.
+/// Compiles a pattern within the size bounds. The error is one line.
 pub(crate) fn linear_regex(pattern: &str) -> Result<Regex, String> {
     compile(pattern).map_err(|error| {
-        let words = error.to_string();
-        words.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+        let message = error.to_string();
+        message.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
     })
 }
 
-fn pattern(run: &mut Run<'_>, pattern: &str) -> Outcome<Regex> {
+fn pattern(evaluation: &mut Evaluation<'_>, pattern: &str) -> EvalResult<Regex> {
     COMPILED.with_borrow_mut(|compiled| {
         if let Some(known) = compiled.iter().find(|known| known.as_str() == pattern) {
             return Ok(known.clone());
         }
-        run.pay_steps(PATTERN_STEPS)?;
-        let made =
-            compile(pattern).map_err(|_| run.fail("the pattern is no regular expression, or too large"))?;
-        if compiled.len() == KEPT {
+        evaluation.charge_steps(PATTERN_STEPS)?;
+        let regex = compile(pattern)
+            .map_err(|_| evaluation.fail("the pattern is not a regular expression or is too large"))?;
+        if compiled.len() == CACHED_PATTERNS {
             compiled.pop_front();
         }
-        compiled.push_back(made.clone());
-        Ok(made)
+        compiled.push_back(regex.clone());
+        Ok(regex)
     })
 }
 
-fn extract(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
-    run.pay_steps(args.text(0).len() / BYTES_PER_STEP)?;
-    let pattern = pattern(run, args.text(1))?;
+fn extract(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+    evaluation.charge_steps(args.text(0).len() / BYTES_PER_STEP)?;
+    let pattern = pattern(evaluation, args.text(1))?;
     let group = match args.value(2) {
-        Some(_) => usize::try_from(super::text::place(run, args.number(2))?)
-            .map_err(|_| run.fail("the group is negative"))?,
+        Some(_) => usize::try_from(super::text::expect_integer(evaluation, args.number(2))?)
+            .map_err(|_| evaluation.fail("the group is negative"))?,
         None => usize::from(pattern.captures_len() > 1),
     };
     if group >= pattern.captures_len() {
-        return Err(run.fail(format!("the pattern has no group {group}")));
+        return Err(evaluation.fail(format!("the pattern has no group {group}")));
     }
     match pattern.captures(args.text(0)).and_then(|captures| captures.get(group)) {
-        Some(found) => text(run, found.as_str()),
+        Some(found) => text(evaluation, found.as_str()),
         None => Ok(null()),
     }
 }
@@ -99,7 +99,7 @@ mod tests {
     use crate::expr::tests::{eval, eval_in_part};
 
     #[test]
-    fn groups_are_chosen_and_checked() {
+    fn group_is_selected_and_checked() {
         assert_eq!(eval(r"regex_extract('a1', '\d')").unwrap(), "\"1\"");
         assert_eq!(eval(r"regex_extract('a1', '(\w)\d')").unwrap(), "\"a\"");
         assert_eq!(eval(r"regex_extract('a1', '(\w)\d', `0`)").unwrap(), "\"a1\"");
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pattern_that_would_take_much_memory_is_refused() {
+    fn pattern_that_needs_much_memory_is_refused() {
         for pattern in [
             "(a{1000}){1000}",
             "((a{100}){100}){100}",
@@ -116,15 +116,15 @@ mod tests {
             &"(".repeat(3000),
         ] {
             assert!(linear_regex(pattern).is_err(), "{pattern:.40}");
-            // Put together while it runs, it is only known then.
+            // A pattern that is joined at run time can only be refused then.
             let (half, rest) = pattern.split_at(pattern.len() / 2);
             let error = eval(&format!("regex_match('a', join('', ['{half}', '{rest}']))")).unwrap_err();
-            assert!(error.message.contains("no regular expression, or too large"), "{error}");
+            assert!(error.message.contains("not a regular expression or is too large"), "{error}");
         }
     }
 
     #[test]
-    fn a_pattern_takes_no_more_than_linear_time() {
+    fn pattern_matches_in_linear_time() {
         let subject = "a".repeat(3000);
         for pattern in ["(a+)+$", "(a|aa)+b", "(a*)*b", "^(a?){500}a{500}$", "(.*)(.*)(.*)b"] {
             let found = eval(&format!("regex_match('{subject}!', '{pattern}')"));
@@ -133,8 +133,8 @@ mod tests {
     }
 
     #[test]
-    fn many_patterns_and_long_texts_are_paid_for() {
-        // Each pattern is another one, so none is found among those that were compiled before.
+    fn many_patterns_and_long_texts_exhaust_the_budget() {
+        // All patterns differ, so none is cached.
         let many = "map(&regex_match('a', join('', ['a{', to_string(@), '}'])), range(`1`, `1000000`))";
         assert!(eval_in_part(many, &Scope::new()).is_err_and(|error| error.over_budget));
         let long = format!("map(&regex_match('{}', '(a|b)*c'), range(`0`, `1000000`))", "a".repeat(3500));

@@ -1,5 +1,6 @@
-//! The functions that JMESPath itself defines, other than those that take an expression reference. Written here and
-//! not taken from the parser's crate, so that they pay for what they make and keep the digits of integers.
+//! The functions of JMESPath's specification, except those that take an expression reference.
+//!
+//! The parser's crate has them too, but these charge the budget and keep every digit of integers.
 
 use std::cmp::Ordering;
 
@@ -8,10 +9,11 @@ use serde_json::Number;
 
 use super::Function;
 use super::Param::{self, Any, List, Object, Sized, Text, TextOrList};
-use super::call::{Arg, Args, double, integer, text};
+use super::call::{Arg, CheckedArgs, double, integer, text};
 use super::json::stringify;
 use super::numbers::{exact, from_exact};
-use crate::expr::{Outcome, Run, boolean, equal, list, null};
+use crate::expr::eval::equality::equal;
+use crate::expr::eval::evaluation::{EvalResult, Evaluation, boolean, list, null};
 use crate::value::json_type_of;
 
 const fn standard(
@@ -20,17 +22,17 @@ const fn standard(
     doc: &'static str,
     example: (&'static str, &'static str),
     params: &'static [Param],
-    body: fn(&mut Run<'_>, &[Arg<'_>]) -> Outcome<Rcvar>,
+    body: fn(&mut Evaluation<'_>, &[Arg<'_>]) -> EvalResult<Rcvar>,
 ) -> Function {
     Function::new(name, signature, doc, example, params, body).standard()
 }
 
 pub(super) static FUNCTIONS: &[Function] = &[
-    standard("abs", "abs(number) → number", "the magnitude", ("abs(`-5`)", "5"), &[Param::Number], abs),
+    standard("abs", "abs(number) → number", "the absolute value", ("abs(`-5`)", "5"), &[Param::Number], abs),
     standard(
         "avg",
         "avg(list of numbers) → number",
-        "the mean; null of nothing",
+        "the mean; null for an empty list",
         ("avg(`[1, 2]`)", "1.5"),
         &[List],
         avg,
@@ -38,15 +40,15 @@ pub(super) static FUNCTIONS: &[Function] = &[
     standard(
         "ceil",
         "ceil(number) → number",
-        "the next integer up",
+        "the number rounded up to an integer",
         ("ceil(`1.2`)", "2"),
         &[Param::Number],
-        |run, args| round(run, args, f64::ceil),
+        |evaluation, args| round(evaluation, args, f64::ceil),
     ),
     standard(
         "contains",
         "contains(text | list, part: any) → boolean",
-        "whether the part is in it",
+        "true if the text or list contains the part",
         ("contains('orchid', 'chi')", "true"),
         &[TextOrList, Any],
         contains,
@@ -54,7 +56,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     standard(
         "ends_with",
         "ends_with(text, end: text) → boolean",
-        "whether the text ends so",
+        "true if the text ends with `end`",
         ("ends_with('orchid', 'id')", "true"),
         &[Text, Text],
         |_, args| Ok(boolean(args.text(0).ends_with(args.text(1)))),
@@ -62,15 +64,15 @@ pub(super) static FUNCTIONS: &[Function] = &[
     standard(
         "floor",
         "floor(number) → number",
-        "the next integer down",
+        "the number rounded down to an integer",
         ("floor(`1.8`)", "1"),
         &[Param::Number],
-        |run, args| round(run, args, f64::floor),
+        |evaluation, args| round(evaluation, args, f64::floor),
     ),
     standard(
         "join",
         "join(glue: text, list of texts) → text",
-        "the texts with the glue between them",
+        "the texts joined with the glue between them",
         ("join('-', ['a', 'b'])", "\"a-b\""),
         &[Text, List],
         join,
@@ -78,7 +80,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     standard(
         "keys",
         "keys(object) → list",
-        "the names, in order",
+        "the names of the members, in order",
         ("keys({b: `1`, a: `2`})", r#"["a","b"]"#),
         &[Object],
         keys,
@@ -94,15 +96,15 @@ pub(super) static FUNCTIONS: &[Function] = &[
     standard(
         "max",
         "max(list of numbers or texts) → any",
-        "the greatest, numbers as decimals (exactly: `max_of`); null of nothing",
+        "the greatest; numbers compare as doubles (`max_of` is exact); null for an empty list",
         ("max(`[1, 3, 2]`)", "3"),
         &[List],
-        |run, args| extreme(run, args, Ordering::Greater),
+        |evaluation, args| extreme(evaluation, args, Ordering::Greater),
     ),
     standard(
         "merge",
         "merge(object, …) → object",
-        "one object of all members; later ones win",
+        "one object with all members; later members win",
         ("merge({a: `1`}, {b: `2`})", r#"{"a":1,"b":2}"#),
         &[Object],
         merge,
@@ -111,15 +113,15 @@ pub(super) static FUNCTIONS: &[Function] = &[
     standard(
         "min",
         "min(list of numbers or texts) → any",
-        "the least, numbers as decimals (exactly: `min_of`); null of nothing",
+        "the least; numbers compare as doubles (`min_of` is exact); null for an empty list",
         ("min(`[1, 3, 2]`)", "1"),
         &[List],
-        |run, args| extreme(run, args, Ordering::Less),
+        |evaluation, args| extreme(evaluation, args, Ordering::Less),
     ),
     standard(
         "not_null",
         "not_null(value: any, …) → any",
-        "the first that is not null",
+        "the first value that is not null",
         ("not_null(context.missing, 'x')", "\"x\""),
         &[Any],
         not_null,
@@ -128,7 +130,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     standard(
         "reverse",
         "reverse(text | list) → any",
-        "the other way round",
+        "the text or list in reverse order",
         ("reverse('abc')", "\"cba\""),
         &[TextOrList],
         reverse,
@@ -136,7 +138,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     standard(
         "sort",
         "sort(list of numbers or texts) → list",
-        "the list in order, numbers as decimals",
+        "the sorted list; numbers compare as doubles",
         ("sort(`[3, 1, 2]`)", "[1,2,3]"),
         &[List],
         sort,
@@ -144,7 +146,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     standard(
         "starts_with",
         "starts_with(text, start: text) → boolean",
-        "whether the text starts so",
+        "true if the text starts with `start`",
         ("starts_with('orchid', 'or')", "true"),
         &[Text, Text],
         |_, args| Ok(boolean(args.text(0).starts_with(args.text(1)))),
@@ -152,7 +154,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     standard(
         "sum",
         "sum(list of numbers) → number",
-        "the sum; 0 of nothing",
+        "the sum; 0 for an empty list",
         ("sum(`[1, 2]`)", "3"),
         &[List],
         sum,
@@ -160,7 +162,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     standard(
         "to_array",
         "to_array(any) → list",
-        "a list as it is, anything else as its only element",
+        "a list unchanged; any other value as a list of one element",
         ("to_array('a')", r#"["a"]"#),
         &[Any],
         to_array,
@@ -168,7 +170,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     standard(
         "to_number",
         "to_number(any) → number",
-        "the number that a text holds; null where there is none",
+        "the number in a text; a number unchanged; null for anything else",
         ("to_number('12')", "12"),
         &[Any],
         to_number,
@@ -176,7 +178,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     standard(
         "to_string",
         "to_string(any) → text",
-        "text as it is, anything else as JSON",
+        "text unchanged; any other value as JSON",
         ("to_string(`[1]`)", "\"[1]\""),
         &[Any],
         to_string,
@@ -184,98 +186,102 @@ pub(super) static FUNCTIONS: &[Function] = &[
     standard(
         "type",
         "type(any) → text",
-        "the name of the JSON type",
+        "the name of the JSON type: `string`, `number`, `boolean`, `array`, `object` or `null`",
         ("type('a')", "\"string\""),
         &[Any],
-        |run, args| {
+        |evaluation, args| {
             let name = args.value(0).map(|value| value.get_type().to_string()).unwrap_or_default();
-            text(run, name)
+            text(evaluation, name)
         },
     ),
     standard(
         "values",
         "values(object) → list",
-        "the values, in the order of their names",
+        "the values of the members, in the order of their names",
         ("values({b: `1`, a: `2`})", "[2,1]"),
         &[Object],
         values,
     ),
 ];
 
-fn abs(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+fn abs(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     let number = args.number(0);
     match exact(number) {
-        Some(whole) => from_exact(run, whole.abs()),
-        None => double(run, number.as_f64().unwrap_or(f64::NAN).abs()),
+        Some(whole) => from_exact(evaluation, whole.abs()),
+        None => double(evaluation, number.as_f64().unwrap_or(f64::NAN).abs()),
     }
 }
 
-fn round(run: &mut Run<'_>, args: &[Arg<'_>], towards: fn(f64) -> f64) -> Outcome<Rcvar> {
+fn round(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>], towards: fn(f64) -> f64) -> EvalResult<Rcvar> {
     let number = args.number(0);
     if let Some(whole) = exact(number) {
-        return from_exact(run, whole);
+        return from_exact(evaluation, whole);
     }
     let rounded = towards(number.as_f64().unwrap_or(f64::NAN));
     if rounded.abs() < 9e18 {
         #[expect(clippy::cast_possible_truncation, reason = "integral and within 64 bits")]
         return Ok(integer(rounded as i64));
     }
-    double(run, rounded)
+    double(evaluation, rounded)
 }
 
-/// The numbers of a list, or a failure that names what else is in it.
-fn numbers<'a>(run: &mut Run<'_>, items: &'a [Rcvar]) -> Outcome<Vec<&'a Number>> {
-    run.pay_steps(items.len())?;
+/// Returns the numbers of a list. Fails with the type of the first element that is not a number.
+fn numbers<'a>(evaluation: &mut Evaluation<'_>, items: &'a [Rcvar]) -> EvalResult<Vec<&'a Number>> {
+    evaluation.charge_steps(items.len())?;
     items
         .iter()
         .map(|item| match &**item {
             Variable::Number(number) => Ok(number),
-            other => Err(run.fail(format!("the list must hold numbers, and holds {}", json_type_of(other)))),
+            other => {
+                Err(evaluation.fail(format!("the list must hold numbers, and holds {}", json_type_of(other))))
+            }
         })
         .collect()
 }
 
-fn sum(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
-    let numbers = numbers(run, args.list(0))?;
+fn sum(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+    let numbers = numbers(evaluation, args.list(0))?;
     let whole: Option<i128> = numbers.iter().try_fold(0_i128, |sum, number| sum.checked_add(exact(number)?));
     match whole {
-        Some(whole) => from_exact(run, whole),
-        None => double(run, numbers.iter().filter_map(|number| number.as_f64()).sum()),
+        Some(whole) => from_exact(evaluation, whole),
+        None => double(evaluation, numbers.iter().filter_map(|number| number.as_f64()).sum()),
     }
 }
 
-fn avg(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
-    let numbers = numbers(run, args.list(0))?;
+fn avg(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+    let numbers = numbers(evaluation, args.list(0))?;
     if numbers.is_empty() {
         return Ok(null());
     }
     #[expect(clippy::cast_precision_loss, reason = "lists are far shorter than 2^53")]
     let count = numbers.len() as f64;
-    double(run, numbers.iter().filter_map(|number| number.as_f64()).sum::<f64>() / count)
+    double(evaluation, numbers.iter().filter_map(|number| number.as_f64()).sum::<f64>() / count)
 }
 
-fn contains(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+fn contains(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     let (Some(subject), Some(part)) = (args.value(0), args.value(1)) else { return Ok(null()) };
     if let Variable::String(subject) = &**subject {
         return Ok(boolean(part.as_string().is_some_and(|part| subject.contains(part.as_str()))));
     }
     for item in args.list(0) {
-        if equal::equal(run, item, part)? {
+        if equal(evaluation, item, part)? {
             return Ok(boolean(true));
         }
     }
     Ok(boolean(false))
 }
 
-fn join(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+fn join(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     let glue = args.text(0);
     let mut joined = String::new();
     for (index, item) in args.list(1).iter().enumerate() {
         let Variable::String(part) = &**item else {
-            return Err(run.fail(format!("the list must hold texts, and holds {}", json_type_of(item))));
+            return Err(
+                evaluation.fail(format!("the list must hold texts, and holds {}", json_type_of(item)))
+            );
         };
-        // Paid for before it grows: one long text can be in the list many times.
-        run.pay_text(part.len() + glue.len())?;
+        // Charged before the text grows: the list can share one long text many times.
+        evaluation.charge_text(part.len() + glue.len())?;
         if index > 0 {
             joined.push_str(glue);
         }
@@ -288,98 +294,100 @@ fn members<'a>(args: &'a [Arg<'_>], place: usize) -> impl Iterator<Item = (&'a S
     args.value(place).and_then(|value| value.as_object()).into_iter().flatten()
 }
 
-fn keys(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+fn keys(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     let mut names = Vec::new();
     for (name, _) in members(args, 0) {
-        run.pay_slots(1)?;
-        names.push(text(run, name.as_str())?);
+        evaluation.charge_slots(1)?;
+        names.push(text(evaluation, name.as_str())?);
     }
     Ok(list(names))
 }
 
-fn values(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+fn values(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     let values: Vec<_> = members(args, 0).map(|(_, value)| value.clone()).collect();
-    run.pay_slots(values.len())?;
+    evaluation.charge_slots(values.len())?;
     Ok(list(values))
 }
 
-fn merge(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+fn merge(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     let mut merged = std::collections::BTreeMap::new();
     for place in 0..args.len() {
         for (name, value) in members(args, place) {
-            run.pay_slots(2)?;
-            run.pay_text(name.len())?;
+            evaluation.charge_slots(2)?;
+            evaluation.charge_text(name.len())?;
             merged.insert(name.clone(), value.clone());
         }
     }
     Ok(Rcvar::new(Variable::Object(merged)))
 }
 
-fn length(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+fn length(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     let length = match args.value(0).map(|value| &**value) {
         Some(Variable::Array(items)) => items.len(),
         Some(Variable::Object(members)) => members.len(),
         Some(Variable::String(text)) => text.chars().count(),
-        _ => return Err(run.fail("no length")),
+        _ => return Err(evaluation.fail("the value has no length")),
     };
     Ok(integer(length))
 }
 
-fn not_null(_: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+fn not_null(_: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     let first = (0..args.len()).filter_map(|place| args.value(place)).find(|value| !value.is_null());
     Ok(first.cloned().unwrap_or_else(null))
 }
 
-fn reverse(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+fn reverse(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     match args.value(0).map(|value| &**value) {
         Some(Variable::Array(items)) => {
-            run.pay_slots(items.len())?;
+            evaluation.charge_slots(items.len())?;
             Ok(list(items.iter().rev().cloned().collect()))
         }
         _ => {
             let reversed: String = args.text(0).chars().rev().collect();
-            text(run, reversed)
+            text(evaluation, reversed)
         }
     }
 }
 
-/// Checks that all elements are numbers, or all texts: what JMESPath can put in order.
-pub(super) fn sortable<'a>(
-    run: &mut Run<'_>,
+/// Checks that all elements are numbers or all are texts, which JMESPath can order, and charges for
+/// the comparisons.
+pub(super) fn check_sortable<'a>(
+    evaluation: &mut Evaluation<'_>,
     items: impl ExactSizeIterator<Item = &'a Rcvar>,
-) -> Outcome<()> {
+) -> EvalResult<()> {
     let length = items.len();
-    run.pay_slots(length)?;
-    // Each element is compared so often: one long text can be in the list many times.
+    evaluation.charge_slots(length)?;
+    // Sorting compares each element about log2(length) times, and the list can share one long text
+    // many times.
     let comparisons = length.checked_ilog2().unwrap_or(0) as usize + 1;
-    run.pay_steps(length.saturating_mul(comparisons))?;
+    evaluation.charge_steps(length.saturating_mul(comparisons))?;
     let mut first = None;
     for item in items {
         let kind = json_type_of(item);
-        run.pay_steps(item.as_string().map_or(0, String::len).saturating_mul(comparisons) / 64)?;
+        evaluation.charge_steps(item.as_string().map_or(0, String::len).saturating_mul(comparisons) / 64)?;
         let orderable = matches!(**item, Variable::Number(_) | Variable::String(_));
         if !orderable || *first.get_or_insert(kind) != kind {
-            let beside = first.filter(|first| *first != kind).map(|first| format!(" beside {first}"));
-            return Err(run.fail(format!(
+            let other = first.filter(|first| *first != kind).map(|first| format!(" beside {first}"));
+            return Err(evaluation.fail(format!(
                 "only numbers or only texts have an order, not {kind}{}",
-                beside.unwrap_or_default()
+                other.unwrap_or_default()
             )));
         }
     }
     Ok(())
 }
 
-fn sort(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+fn sort(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     let items = args.list(0);
-    sortable(run, items.iter())?;
+    check_sortable(evaluation, items.iter())?;
     let mut sorted = items.to_vec();
     sorted.sort();
     Ok(list(sorted))
 }
 
-fn extreme(run: &mut Run<'_>, args: &[Arg<'_>], wanted: Ordering) -> Outcome<Rcvar> {
+fn extreme(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>], wanted: Ordering) -> EvalResult<Rcvar> {
     let items = args.list(0);
-    sortable(run, items.iter())?;
+    check_sortable(evaluation, items.iter())?;
     let mut best: Option<&Rcvar> = None;
     for item in items {
         if best.is_none_or(|best| item.cmp(best) == wanted) {
@@ -389,12 +397,12 @@ fn extreme(run: &mut Run<'_>, args: &[Arg<'_>], wanted: Ordering) -> Outcome<Rcv
     Ok(best.cloned().unwrap_or_else(null))
 }
 
-fn to_array(_: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+fn to_array(_: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     let Some(value) = args.value(0) else { return Ok(null()) };
     Ok(if value.is_array() { value.clone() } else { list(vec![value.clone()]) })
 }
 
-fn to_number(_: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+fn to_number(_: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     let Some(value) = args.value(0) else { return Ok(null()) };
     Ok(match &**value {
         Variable::Number(_) => value.clone(),
@@ -405,9 +413,9 @@ fn to_number(_: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
     })
 }
 
-fn to_string(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+fn to_string(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     match args.value(0) {
         Some(value) if value.is_string() => Ok(value.clone()),
-        _ => stringify(run, args),
+        _ => stringify(evaluation, args),
     }
 }

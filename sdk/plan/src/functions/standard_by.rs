@@ -1,4 +1,4 @@
-//! JMESPath's functions that run an expression reference on each element of a list.
+//! JMESPath's functions that evaluate an expression reference for each element of a list.
 
 use std::cmp::Ordering;
 
@@ -6,20 +6,20 @@ use jmespath::Rcvar;
 
 use super::Function;
 use super::Param::{Expr, List};
-use super::call::{Arg, Args};
-use super::standard::sortable;
-use crate::expr::{Data, Outcome, Run, list, null};
+use super::call::{Arg, CheckedArgs};
+use super::standard::check_sortable;
+use crate::expr::eval::evaluation::{EvalResult, Evaluation, list, null};
 
 pub(super) static FUNCTIONS: &[Function] = &[
     Function::new(
         "map",
         "map(&expression, list) → list",
-        "what the expression gives for each element, nulls too",
+        "the expression's value for each element, including nulls",
         ("map(&name, response.body.items)", r#"["b","a"]"#),
         &[Expr, List],
-        |run, args| {
-            let mapped = each(run, args, 0, 1)?;
-            run.pay_slots(mapped.len())?;
+        |evaluation, args| {
+            let mapped = eval_each(evaluation, args, 0, 1)?;
+            evaluation.charge_slots(mapped.len())?;
             Ok(list(mapped))
         },
     )
@@ -27,25 +27,25 @@ pub(super) static FUNCTIONS: &[Function] = &[
     Function::new(
         "max_by",
         "max_by(list, &expression) → any",
-        "the element for which the expression is greatest; null of nothing",
+        "the element with the greatest value of the expression; null for an empty list",
         ("max_by(response.body.items, &id).name", "\"a\""),
         &[List, Expr],
-        |run, args| extreme(run, args, Ordering::Greater),
+        |evaluation, args| extreme(evaluation, args, Ordering::Greater),
     )
     .standard(),
     Function::new(
         "min_by",
         "min_by(list, &expression) → any",
-        "the element for which the expression is least; null of nothing",
+        "the element with the least value of the expression; null for an empty list",
         ("min_by(response.body.items, &id).name", "\"b\""),
         &[List, Expr],
-        |run, args| extreme(run, args, Ordering::Less),
+        |evaluation, args| extreme(evaluation, args, Ordering::Less),
     )
     .standard(),
     Function::new(
         "sort_by",
         "sort_by(list, &expression) → list",
-        "the list in the order of what the expression gives, equal ones as they were",
+        "the list sorted by the expression's value; equal elements keep their order",
         ("sort_by(response.body.items, &name)[*].id", "[2,1]"),
         &[List, Expr],
         sort_by,
@@ -53,23 +53,30 @@ pub(super) static FUNCTIONS: &[Function] = &[
     .standard(),
 ];
 
-/// The expression's value for every element.
-fn each(run: &mut Run<'_>, args: &[Arg<'_>], expr: usize, items: usize) -> Outcome<Vec<Rcvar>> {
-    let Some(ast) = args.expr(expr) else { return Err(run.fail("no expression reference")) };
-    args.list(items).iter().map(|item| run.eval(ast, Data::Value(item))).collect()
+/// Evaluates the expression for every element.
+fn eval_each(
+    evaluation: &mut Evaluation<'_>,
+    args: &[Arg<'_>],
+    expr: usize,
+    items: usize,
+) -> EvalResult<Vec<Rcvar>> {
+    let Some(expr) = args.expr(expr) else {
+        return Err(evaluation.fail("an expression reference is missing"));
+    };
+    args.list(items).iter().map(|item| expr.eval(evaluation, item)).collect()
 }
 
-fn sort_by(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
-    let keys = each(run, args, 1, 0)?;
-    sortable(run, keys.iter())?;
+fn sort_by(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+    let keys = eval_each(evaluation, args, 1, 0)?;
+    check_sortable(evaluation, keys.iter())?;
     let mut pairs: Vec<(&Rcvar, &Rcvar)> = keys.iter().zip(args.list(0)).collect();
     pairs.sort_by_key(|(key, _)| *key);
     Ok(list(pairs.into_iter().map(|(_, item)| item.clone()).collect()))
 }
 
-fn extreme(run: &mut Run<'_>, args: &[Arg<'_>], wanted: Ordering) -> Outcome<Rcvar> {
-    let keys = each(run, args, 1, 0)?;
-    sortable(run, keys.iter())?;
+fn extreme(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>], wanted: Ordering) -> EvalResult<Rcvar> {
+    let keys = eval_each(evaluation, args, 1, 0)?;
+    check_sortable(evaluation, keys.iter())?;
     let mut best: Option<(&Rcvar, &Rcvar)> = None;
     for (key, item) in keys.iter().zip(args.list(0)) {
         if best.is_none_or(|(best, _)| key.cmp(best) == wanted) {

@@ -1,4 +1,4 @@
-//! The whole library in the order of the documentation.
+//! The table of all functions, in the order of the documentation.
 
 use super::Function;
 use super::{codes, collections, crypto, json, numbers, order, regexes, standard, standard_by, text, time};
@@ -32,7 +32,7 @@ mod tests {
     use crate::{EvalEnv, Scope, ScopeName, Value};
 
     #[test]
-    fn every_example_gives_what_the_table_says() {
+    fn every_example_evaluates_to_its_expected_result() {
         let scope = Scope::new().with(ScopeName::Config, Value::parse(br#"{"region":"eu"}"#).unwrap()).with(
             ScopeName::Response,
             Value::parse(
@@ -43,7 +43,7 @@ mod tests {
         );
         let env = EvalEnv::new(Utc.with_ymd_and_hms(2026, 1, 15, 10, 30, 0).unwrap(), 7);
         for function in all() {
-            // What is a url is an example of rendering; everything else is one of evaluating.
+            // The example of `raw` is a url template. All others are expressions.
             let value = if function.example.starts_with("https://") {
                 Value::from(url_of(function.example, &scope, &env))
             } else {
@@ -53,11 +53,11 @@ mod tests {
             let expected = Value::parse(function.expected.as_bytes())
                 .unwrap_or_else(|error| panic!("{}: {error}", function.name));
             assert_eq!(value, expected, "{}", function.example);
-            // Not where the example asks something about the result.
+            // Skips examples that compute something from the result, such as its length.
             let bare = function.example.starts_with(&format!("{}(", function.name))
                 && function.example.ends_with(')');
             let text = value.as_str().is_some();
-            assert!(!bare || text || !function.gives_text(), "{}", function.signature);
+            assert!(!bare || text || !function.returns_text(), "{}", function.signature);
         }
     }
 
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_is_whole_and_names_nothing_twice() {
+    fn table_entries_are_complete_and_unique() {
         let mut names = BTreeSet::new();
         for function in all() {
             assert!(names.insert(function.name), "{} is there twice", function.name);
@@ -78,16 +78,16 @@ mod tests {
         }
     }
 
-    /// The names that the language promises, beside JMESPath's own.
+    /// The names that the language promises in addition to JMESPath's.
     const OWN: &str = "add sub mul div mod if compare max_of min_of now parse_time format_time time_add to_epoch from_epoch \
         split replace trim lower upper substring regex_match regex_extract url_encode url_decode base64_encode base64_decode hex \
         xml_escape sha256 md5 hmac_sha256 jwt_sign uuid json_parse json_stringify link_header query_param unique range chunk root raw";
-    /// Those of JMESPath's specification.
+    /// The names of JMESPath's specification.
     const STANDARD: &str = "abs avg ceil contains ends_with floor join keys length map max max_by merge min min_by not_null \
         reverse sort sort_by starts_with sum to_array to_number to_string type values";
 
     #[test]
-    fn the_library_has_each_name_that_the_language_promises() {
+    fn library_has_every_promised_name() {
         for (names, standard) in [(OWN, false), (STANDARD, true)] {
             let promised: BTreeSet<&str> = names.split_whitespace().collect();
             let there: BTreeSet<&str> =
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_types_are_errors_that_name_the_function_and_the_types() {
+    fn type_errors_name_the_function_and_the_types() {
         let cases = [
             ("add('1', `2`)", "add: argument 1 must be a number, and is text; called as add(text, number)"),
             ("lower(context.missing)", "lower: argument 1 must be text, and is null; called as lower(null)"),

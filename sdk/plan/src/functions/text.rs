@@ -1,11 +1,11 @@
-//! Text. Places and lengths count characters (Unicode code points), not bytes.
+//! Functions on text. Positions and lengths count characters (Unicode code points), not bytes.
 
 use jmespath::{Rcvar, Variable};
 
 use super::Function;
 use super::Param::{Number, Text};
-use super::call::{Arg, Args, text};
-use crate::expr::{Outcome, Run, list};
+use super::call::{Arg, CheckedArgs, text};
+use crate::expr::eval::evaluation::{EvalResult, Evaluation, list};
 
 pub(super) static FUNCTIONS: &[Function] = &[
     Function::new(
@@ -19,7 +19,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     Function::new(
         "replace",
         "replace(text, from: text, to: text) → text",
-        "the text with every `from` replaced",
+        "the text with every `from` replaced by `to`",
         ("replace('a-b-c', '-', '/')", "\"a/b/c\""),
         &[Text, Text, Text],
         replace,
@@ -27,10 +27,10 @@ pub(super) static FUNCTIONS: &[Function] = &[
     Function::new(
         "trim",
         "trim(text) → text",
-        "the text without white space around it",
+        "the text without leading and trailing white space",
         ("trim('  a b ')", "\"a b\""),
         &[Text],
-        |run, args| text(run, args.text(0).trim()),
+        |evaluation, args| text(evaluation, args.text(0).trim()),
     ),
     Function::new(
         "lower",
@@ -38,7 +38,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         "the text in lower case",
         ("lower('Ärger')", "\"ärger\""),
         &[Text],
-        |run, args| text(run, args.text(0).to_lowercase()),
+        |evaluation, args| text(evaluation, args.text(0).to_lowercase()),
     ),
     Function::new(
         "upper",
@@ -46,12 +46,12 @@ pub(super) static FUNCTIONS: &[Function] = &[
         "the text in upper case",
         ("upper(config.region)", "\"EU\""),
         &[Text],
-        |run, args| text(run, args.text(0).to_uppercase()),
+        |evaluation, args| text(evaluation, args.text(0).to_uppercase()),
     ),
     Function::new(
         "substring",
         "substring(text, start: number, length?: number) → text",
-        "the characters from `start` (0 is the first, negative counts from the end), at most `length` of them",
+        "at most `length` characters from `start` on; 0 is the first, a negative `start` counts from the end",
         ("[substring('orchid', `2`, `3`), substring('orchid', `-2`)]", r#"["chi","id"]"#),
         &[Text, Number, Number],
         substring,
@@ -59,32 +59,32 @@ pub(super) static FUNCTIONS: &[Function] = &[
     .optional(1),
 ];
 
-fn split(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+fn split(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     if args.text(1).is_empty() {
-        return Err(run.fail("the separator is empty"));
+        return Err(evaluation.fail("the separator is empty"));
     }
     let mut parts = Vec::new();
     for part in args.text(0).split(args.text(1)) {
-        run.pay_slots(1)?;
-        parts.push(text(run, part)?);
+        evaluation.charge_slots(1)?;
+        parts.push(text(evaluation, part)?);
     }
     Ok(list(parts))
 }
 
-fn replace(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+fn replace(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     let (subject, from, to) = (args.text(0), args.text(1), args.text(2));
     if from.is_empty() {
-        return Err(run.fail("the text to replace is empty"));
+        return Err(evaluation.fail("the text to replace is empty"));
     }
-    // Paid for before it is made: a long `to` multiplies.
+    // Charged before the text is built: every match can insert a long `to`.
     let size = subject.len().saturating_add(subject.matches(from).count().saturating_mul(to.len()));
-    run.pay_text(size)?;
+    evaluation.charge_text(size)?;
     Ok(Rcvar::new(Variable::String(subject.replace(from, to))))
 }
 
-fn substring(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+fn substring(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     let subject = args.text(0);
-    let start = place(run, args.number(1))?;
+    let start = expect_integer(evaluation, args.number(1))?;
     let start = if start < 0 {
         let length = i64::try_from(subject.chars().count()).unwrap_or(i64::MAX);
         length.saturating_add(start).max(0)
@@ -93,16 +93,15 @@ fn substring(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
     };
     let start = usize::try_from(start).unwrap_or(usize::MAX);
     let length = match args.value(2) {
-        Some(_) => {
-            usize::try_from(place(run, args.number(2))?).map_err(|_| run.fail("the length is negative"))?
-        }
+        Some(_) => usize::try_from(expect_integer(evaluation, args.number(2))?)
+            .map_err(|_| evaluation.fail("the length is negative"))?,
         None => usize::MAX,
     };
     let part: String = subject.chars().skip(start).take(length).collect();
-    text(run, part)
+    text(evaluation, part)
 }
 
-/// A number that counts characters or elements.
-pub(super) fn place(run: &Run<'_>, number: &serde_json::Number) -> Outcome<i64> {
-    number.as_i64().ok_or_else(|| run.fail(format!("{number} is not an integer")))
+/// Returns a number that counts characters or elements. Fails if it is not an integer.
+pub(super) fn expect_integer(evaluation: &Evaluation<'_>, number: &serde_json::Number) -> EvalResult<i64> {
+    number.as_i64().ok_or_else(|| evaluation.fail(format!("{number} is not an integer")))
 }

@@ -1,5 +1,5 @@
-//! Times are texts in RFC 3339. Every function here takes and gives UTC; nothing reads a clock but `now()`, which gets
-//! its answer with the evaluation.
+//! Functions on times, which are texts in RFC 3339 and UTC. No function reads a clock: `now()` returns
+//! the time of the evaluation's environment.
 
 use chrono::format::Item;
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -7,8 +7,8 @@ use jmespath::Rcvar;
 
 use super::Function;
 use super::Param::{Number, Text};
-use super::call::{Arg, Args, integer, text};
-use crate::expr::{Outcome, Run};
+use super::call::{Arg, CheckedArgs, integer, text};
+use crate::expr::eval::evaluation::{EvalResult, Evaluation};
 use crate::time::{
     format_utc, from_unix, parse_any, parse_date, parse_duration, parse_pattern, parse_rfc3339,
     parse_with_pattern,
@@ -18,18 +18,18 @@ pub(super) static FUNCTIONS: &[Function] = &[
     Function::new(
         "now",
         "now() → text",
-        "the time of this try, the same wherever it is asked for within it",
+        "the time of this try; every call within a try returns the same time",
         ("now()", "\"2026-01-15T10:30:00Z\""),
         &[],
-        |run, _| {
-            let now = format_utc(run.env.now());
-            text(run, now)
+        |evaluation, _| {
+            let now = format_utc(evaluation.env.now());
+            text(evaluation, now)
         },
     ),
     Function::new(
         "parse_time",
         "parse_time(text, format?: text) → text",
-        "a time from RFC 3339, an HTTP or mail date, a date, a date and time without zone (UTC), or by `format`: `rfc3339`, `date`, `epoch_s`, `epoch_ms` or strftime text",
+        "the time from RFC 3339, an HTTP or mail date, a date, or a date and time without zone (UTC); with `format`, from `rfc3339`, `date`, `epoch_s`, `epoch_ms` or a strftime pattern",
         ("[parse_time('Thu, 15 Jan 2026 10:30:00 GMT'), parse_time('15.01.2026', '%d.%m.%Y')]", r#"["2026-01-15T10:30:00Z", "2026-01-15T00:00:00Z"]"#),
         &[Text, Text],
         parse_time,
@@ -38,7 +38,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     Function::new(
         "format_time",
         "format_time(time: text, format: text) → text",
-        "a time as `rfc3339` (whole seconds, `Z`), `date`, `epoch_s`, `epoch_ms` or by strftime text",
+        "the time as `rfc3339` (whole seconds, `Z`), `date`, `epoch_s`, `epoch_ms` or by a strftime pattern",
         ("[format_time(now(), 'date'), format_time(now(), '%H:%M')]", r#"["2026-01-15", "10:30"]"#),
         &[Text, Text],
         format_time,
@@ -46,7 +46,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     Function::new(
         "time_add",
         "time_add(time: text, duration: text) → text",
-        "a time moved by a duration like `90s`, `-10m`, `1d12h` (ms, s, m, h, d, w)",
+        "the time plus a duration such as `90s`, `-10m` or `1d12h` (units: ms, s, m, h, d, w)",
         ("time_add(now(), '-1d')", "\"2026-01-14T10:30:00Z\""),
         &[Text, Text],
         time_add,
@@ -54,7 +54,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     Function::new(
         "to_epoch",
         "to_epoch(time: text, unit?: 's' | 'ms') → number",
-        "whole seconds, or milliseconds, since 1970",
+        "the whole seconds or milliseconds since 1970",
         ("to_epoch('2026-01-15T10:30:00Z')", "1768473000"),
         &[Text, Text],
         to_epoch,
@@ -63,7 +63,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     Function::new(
         "from_epoch",
         "from_epoch(number, unit?: 's' | 'ms') → text",
-        "the time that many seconds, or milliseconds, after 1970",
+        "the time of a number of seconds or milliseconds since 1970",
         ("from_epoch(`1768473000500`, 'ms')", "\"2026-01-15T10:30:00.500Z\""),
         &[Number, Text],
         from_epoch,
@@ -71,80 +71,80 @@ pub(super) static FUNCTIONS: &[Function] = &[
     .optional(1),
 ];
 
-fn instant(run: &Run<'_>, text: &str) -> Outcome<DateTime<Utc>> {
-    parse_any(text).ok_or_else(|| run.fail("the text is not a time"))
+fn instant(evaluation: &Evaluation<'_>, text: &str) -> EvalResult<DateTime<Utc>> {
+    parse_any(text).ok_or_else(|| evaluation.fail("the text is not a time"))
 }
 
-/// The parts of a strftime text.
-fn strftime<'f>(run: &Run<'_>, format: &'f str) -> Outcome<Vec<Item<'f>>> {
-    parse_pattern(format).ok_or_else(|| run.fail("the format is no time format"))
+/// Parses a strftime pattern. Fails if chrono does not know it.
+fn strftime<'f>(evaluation: &Evaluation<'_>, format: &'f str) -> EvalResult<Vec<Item<'f>>> {
+    parse_pattern(format).ok_or_else(|| evaluation.fail("the format is not a valid time format"))
 }
 
-fn parse_time(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
+fn parse_time(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     let subject = args.text(0).trim();
-    let wrong = |run: &Run<'_>| run.fail("the text is not a time of this format");
+    let wrong = |evaluation: &Evaluation<'_>| evaluation.fail("the text is not a time of this format");
     let parsed = match args.value(1).map(|_| args.text(1)) {
-        None => instant(run, subject)?,
-        Some("rfc3339") => parse_rfc3339(subject).ok_or_else(|| wrong(run))?,
-        Some("date") => parse_date(subject, "%Y-%m-%d").ok_or_else(|| wrong(run))?,
+        None => instant(evaluation, subject)?,
+        Some("rfc3339") => parse_rfc3339(subject).ok_or_else(|| wrong(evaluation))?,
+        Some("date") => parse_date(subject, "%Y-%m-%d").ok_or_else(|| wrong(evaluation))?,
         Some(unit @ ("epoch_s" | "epoch_ms")) => {
-            let count = subject.parse().map_err(|_| wrong(run))?;
-            from_unix(count, unit == "epoch_ms").ok_or_else(|| wrong(run))?
+            let count = subject.parse().map_err(|_| wrong(evaluation))?;
+            from_unix(count, unit == "epoch_ms").ok_or_else(|| wrong(evaluation))?
         }
         Some(format) => {
-            strftime(run, format)?;
-            parse_with_pattern(subject, format).ok_or_else(|| wrong(run))?
+            strftime(evaluation, format)?;
+            parse_with_pattern(subject, format).ok_or_else(|| wrong(evaluation))?
         }
     };
-    text(run, format_utc(parsed))
+    text(evaluation, format_utc(parsed))
 }
 
-fn format_time(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
-    let time = instant(run, args.text(0))?;
+fn format_time(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+    let time = instant(evaluation, args.text(0))?;
     let formatted = match args.text(1) {
         "rfc3339" => time.to_rfc3339_opts(SecondsFormat::Secs, true),
         "date" => time.format("%Y-%m-%d").to_string(),
         "epoch_s" => time.timestamp().to_string(),
         "epoch_ms" => time.timestamp_millis().to_string(),
-        format => time.format_with_items(strftime(run, format)?.into_iter()).to_string(),
+        format => time.format_with_items(strftime(evaluation, format)?.into_iter()).to_string(),
     };
-    text(run, formatted)
+    text(evaluation, formatted)
 }
 
-fn time_add(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
-    let time = instant(run, args.text(0))?;
-    let by = parse_duration(args.text(1)).ok_or_else(|| run.fail("the text is not a duration"))?;
-    let moved = time.checked_add_signed(by).ok_or_else(|| run.fail("the time is out of range"))?;
-    text(run, format_utc(moved))
+fn time_add(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+    let time = instant(evaluation, args.text(0))?;
+    let by = parse_duration(args.text(1)).ok_or_else(|| evaluation.fail("the text is not a duration"))?;
+    let moved = time.checked_add_signed(by).ok_or_else(|| evaluation.fail("the time is out of range"))?;
+    text(evaluation, format_utc(moved))
 }
 
-fn milliseconds(run: &Run<'_>, args: &[Arg<'_>]) -> Outcome<bool> {
+fn milliseconds(evaluation: &Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<bool> {
     match args.value(1).map_or("s", |_| args.text(1)) {
         "s" => Ok(false),
         "ms" => Ok(true),
-        _ => Err(run.fail("the unit is neither 's' nor 'ms'")),
+        _ => Err(evaluation.fail("the unit is neither 's' nor 'ms'")),
     }
 }
 
-fn to_epoch(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
-    let time = instant(run, args.text(0))?;
-    Ok(integer(if milliseconds(run, args)? { time.timestamp_millis() } else { time.timestamp() }))
+fn to_epoch(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+    let time = instant(evaluation, args.text(0))?;
+    Ok(integer(if milliseconds(evaluation, args)? { time.timestamp_millis() } else { time.timestamp() }))
 }
 
-fn from_epoch(run: &mut Run<'_>, args: &[Arg<'_>]) -> Outcome<Rcvar> {
-    let milliseconds = milliseconds(run, args)?;
+fn from_epoch(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+    let milliseconds = milliseconds(evaluation, args)?;
     let number = args.number(0);
-    let out_of_range = || run.fail(format!("{number} is no time"));
+    let out_of_range = || evaluation.fail(format!("{number} is out of the range of times"));
     let time = if let Some(count) = number.as_i64() {
         from_unix(count, milliseconds)
     } else {
         let scale = if milliseconds { 1.0 } else { 1000.0 };
-        #[expect(clippy::cast_possible_truncation, reason = "saturates, and then is out of range")]
+        #[expect(clippy::cast_possible_truncation, reason = "saturates, and is then out of range")]
         let count = (number.as_f64().unwrap_or(f64::MAX) * scale).round() as i64;
         from_unix(count, true)
     };
     let time = time.ok_or_else(out_of_range)?;
-    text(run, format_utc(time))
+    text(evaluation, format_utc(time))
 }
 
 #[cfg(test)]
@@ -152,7 +152,7 @@ mod tests {
     use crate::expr::tests::eval;
 
     #[test]
-    fn times_are_read_in_their_usual_forms() {
+    fn usual_forms_of_a_time_are_parsed() {
         for (text, expected) in [
             ("2026-01-15T10:30:00Z", "2026-01-15T10:30:00Z"),
             ("2026-01-15T12:30:00.250+02:00", "2026-01-15T10:30:00.250Z"),
@@ -167,14 +167,16 @@ mod tests {
     }
 
     #[test]
-    fn formats_that_chrono_does_not_know_are_errors() {
-        assert!(eval("format_time('2026-01-15', '%!')").unwrap_err().message.contains("no time format"));
-        assert!(eval("parse_time('x', '%')").unwrap_err().message.contains("no time format"));
+    fn unknown_format_is_an_error() {
+        assert!(
+            eval("format_time('2026-01-15', '%!')").unwrap_err().message.contains("not a valid time format")
+        );
+        assert!(eval("parse_time('x', '%')").unwrap_err().message.contains("not a valid time format"));
         assert!(eval("format_time('2026-01-15', '%Y %Z')").is_ok());
     }
 
     #[test]
-    fn durations_add_up_and_overflow_is_an_error() {
+    fn time_add_sums_units_and_refuses_overflow() {
         assert_eq!(eval("time_add('2026-01-15', '1w1d1h1m1s1ms')").unwrap(), "\"2026-01-23T01:01:01.001Z\"");
         for wrong in ["", "-", "5", "1x", "h", "99999999999999999999s", "9223372036854775807w"] {
             assert!(eval(&format!("time_add('2026-01-15', '{wrong}')")).is_err(), "{wrong}");
@@ -183,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn epochs_of_both_units_go_both_ways() {
+    fn epoch_functions_convert_both_units() {
         assert_eq!(eval("to_epoch('1970-01-01T00:00:01.500Z', 'ms')").unwrap(), "1500");
         assert_eq!(eval("from_epoch(`1.5`)").unwrap(), "\"1970-01-01T00:00:01.500Z\"");
         assert_eq!(eval("from_epoch(`-1`)").unwrap(), "\"1969-12-31T23:59:59Z\"");

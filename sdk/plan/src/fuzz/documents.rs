@@ -1,4 +1,4 @@
-//! Plan documents: those of the golden cases with pieces of each other in the wrong places.
+//! Fuzzes plan documents: the golden cases, with pieces of other cases in the wrong places.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{Definition, Diagnostic, Scope, ScopeName, ServerLimits, Step, check};
 
-/// Every plan of the golden cases.
+/// All plans of the golden cases.
 static CORPUS: LazyLock<Vec<Value>> = LazyLock::new(|| {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases");
     let mut plans: Vec<_> = std::fs::read_dir(cases)
@@ -21,7 +21,7 @@ static CORPUS: LazyLock<Vec<Value>> = LazyLock::new(|| {
     plans
 });
 
-/// Every value of every plan, with the name that it stands under.
+/// All values of all plans, each with its member name.
 static PIECES: LazyLock<Vec<(String, Value)>> = LazyLock::new(|| {
     fn visit(name: &str, value: &Value, found: &mut Vec<(String, Value)>) {
         found.push((name.to_owned(), value.clone()));
@@ -38,28 +38,29 @@ static PIECES: LazyLock<Vec<(String, Value)>> = LazyLock::new(|| {
     found
 });
 
-/// What is done to one place of a document.
+/// A mutation of one value of a document.
 #[derive(Debug, Clone)]
-enum Change {
-    /// Another value out of any plan.
+enum Mutation {
+    /// Replaces the value with one of any plan.
     Replace(usize),
-    /// The value under the same name out of any plan.
+    /// Replaces the value with one of the same name.
     Exchange(usize),
-    /// A member more, out of any plan.
+    /// Inserts a member of any plan.
     Insert(usize),
     Remove,
-    /// A member under the name of another.
+    /// Renames the member.
     Rename(usize),
-    Twice,
-    /// In a list, or in an object under this name.
+    Duplicate,
+    /// Wraps the value in a list, or in an object under this name.
     Wrap(Option<usize>),
-    Odd(Value),
-    /// A text with a character less or more.
-    Cut(usize),
-    Put(usize, char),
+    ReplaceWithOdd(Value),
+    /// Removes a character of a text.
+    RemoveChar(usize),
+    /// Inserts a character into a text.
+    InsertChar(usize, char),
 }
 
-fn change() -> impl Strategy<Value = Change> {
+fn mutation() -> impl Strategy<Value = Mutation> {
     let odd = prop::sample::select(vec![
         json!(null),
         json!(true),
@@ -80,54 +81,54 @@ fn change() -> impl Strategy<Value = Change> {
         json!("x".repeat(5000)),
     ]);
     prop_oneof![
-        4 => any::<usize>().prop_map(Change::Replace),
-        4 => any::<usize>().prop_map(Change::Exchange),
-        4 => any::<usize>().prop_map(Change::Insert),
-        2 => Just(Change::Remove),
-        2 => any::<usize>().prop_map(Change::Rename),
-        1 => Just(Change::Twice),
-        1 => prop::option::of(any::<usize>()).prop_map(Change::Wrap),
-        3 => odd.prop_map(Change::Odd),
-        3 => any::<usize>().prop_map(Change::Cut),
-        3 => (any::<usize>(), prop::sample::select(vec!['{', '}', '`', '\'', '"', '.', '(', '!', ' ', 'é', '\n'])).prop_map(|(at, what)| Change::Put(at, what)),
+        4 => any::<usize>().prop_map(Mutation::Replace),
+        4 => any::<usize>().prop_map(Mutation::Exchange),
+        4 => any::<usize>().prop_map(Mutation::Insert),
+        2 => Just(Mutation::Remove),
+        2 => any::<usize>().prop_map(Mutation::Rename),
+        1 => Just(Mutation::Duplicate),
+        1 => prop::option::of(any::<usize>()).prop_map(Mutation::Wrap),
+        3 => odd.prop_map(Mutation::ReplaceWithOdd),
+        3 => any::<usize>().prop_map(Mutation::RemoveChar),
+        3 => (any::<usize>(), prop::sample::select(vec!['{', '}', '`', '\'', '"', '.', '(', '!', ' ', 'é', '\n'])).prop_map(|(at, what)| Mutation::InsertChar(at, what)),
     ]
 }
 
-/// All places of a document, as JSON pointers.
-fn places(value: &Value, pointer: &str, found: &mut Vec<String>) {
+/// Collects the JSON pointers of all values of a document.
+fn collect_pointers(value: &Value, pointer: &str, found: &mut Vec<String>) {
     found.push(pointer.to_owned());
     match value {
         Value::Object(members) => {
             for (name, member) in members {
                 let token = name.replace('~', "~0").replace('/', "~1");
-                places(member, &format!("{pointer}/{token}"), found);
+                collect_pointers(member, &format!("{pointer}/{token}"), found);
             }
         }
         Value::Array(items) => {
             items
                 .iter()
                 .enumerate()
-                .for_each(|(place, item)| places(item, &format!("{pointer}/{place}"), found));
+                .for_each(|(place, item)| collect_pointers(item, &format!("{pointer}/{place}"), found));
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
-fn apply(document: &mut Value, place: usize, change: &Change) {
+fn apply(document: &mut Value, place: usize, change: &Mutation) {
     let mut all = Vec::new();
-    places(document, "", &mut all);
+    collect_pointers(document, "", &mut all);
     let pointer = all[place % all.len()].clone();
     let name = pointer.rsplit('/').next().unwrap_or_default().to_owned();
     let piece = |which: usize| PIECES[which % PIECES.len()].clone();
-    if let Change::Remove | Change::Rename(_) | Change::Twice = change {
+    if let Mutation::Remove | Mutation::Rename(_) | Mutation::Duplicate = change {
         let Some((around, _)) = pointer.rsplit_once('/') else { return };
         match (document.pointer_mut(around), change) {
-            (Some(Value::Object(members)), Change::Rename(which)) => {
+            (Some(Value::Object(members)), Mutation::Rename(which)) => {
                 let value = members.remove(&name).unwrap_or_default();
                 members.insert(piece(*which).0, value);
             }
             (Some(Value::Object(members)), _) => drop(members.remove(&name)),
-            (Some(Value::Array(items)), Change::Twice) => items.extend(items.clone()),
+            (Some(Value::Array(items)), Mutation::Duplicate) => items.extend(items.clone()),
             (Some(Value::Array(items)), _) => drop(items.pop()),
             _ => {}
         }
@@ -135,15 +136,15 @@ fn apply(document: &mut Value, place: usize, change: &Change) {
     }
     let Some(value) = document.pointer_mut(&pointer) else { return };
     match change {
-        Change::Replace(which) => *value = piece(*which).1,
-        Change::Exchange(which) => {
+        Mutation::Replace(which) => *value = piece(*which).1,
+        Mutation::Exchange(which) => {
             let same: Vec<&Value> =
                 PIECES.iter().filter(|(known, _)| *known == name).map(|(_, value)| value).collect();
             if let Some(other) = same.get(which % same.len().max(1)) {
                 *value = (*other).clone();
             }
         }
-        Change::Insert(which) => {
+        Mutation::Insert(which) => {
             let (name, piece) = piece(*which);
             match value {
                 Value::Object(members) => drop(members.insert(name, piece)),
@@ -151,39 +152,39 @@ fn apply(document: &mut Value, place: usize, change: &Change) {
                 Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
             }
         }
-        Change::Wrap(None) => *value = json!([value.take()]),
-        Change::Wrap(Some(which)) => {
+        Mutation::Wrap(None) => *value = json!([value.take()]),
+        Mutation::Wrap(Some(which)) => {
             *value = Value::Object(Map::from_iter([(piece(*which).0, value.take())]))
         }
-        Change::Odd(odd) => *value = odd.clone(),
-        Change::Cut(at) | Change::Put(at, _) => {
+        Mutation::ReplaceWithOdd(odd) => *value = odd.clone(),
+        Mutation::RemoveChar(at) | Mutation::InsertChar(at, _) => {
             if let Value::String(text) = value {
                 let mut characters: Vec<char> = text.chars().collect();
                 match change {
-                    Change::Put(_, what) => characters.insert(at % (characters.len() + 1), *what),
+                    Mutation::InsertChar(_, what) => characters.insert(at % (characters.len() + 1), *what),
                     _ if characters.is_empty() => {}
                     _ => drop(characters.remove(at % characters.len())),
                 }
                 *text = characters.into_iter().collect();
             }
         }
-        Change::Remove | Change::Rename(_) | Change::Twice => {}
+        Mutation::Remove | Mutation::Rename(_) | Mutation::Duplicate => {}
     }
 }
 
-/// A fault leads to a place of the document, and inside of texts to a position in them.
-fn leads_somewhere(document: &Value, diagnostic: &Diagnostic) -> Result<(), String> {
-    let value = document.pointer(&diagnostic.pointer).ok_or("its pointer leads nowhere")?;
+/// Checks that a diagnostic points to a value of the document, and its position into that text.
+fn points_into(document: &Value, diagnostic: &Diagnostic) -> Result<(), String> {
+    let value = document.pointer(&diagnostic.pointer).ok_or("its pointer does not resolve")?;
     if let Some(position) = diagnostic.position {
-        let text = value.as_str().ok_or("it has a position in what is no text")?;
-        text.get(position..).ok_or("its position is not in the text")?;
+        let text = value.as_str().ok_or("it has a position in a value that is not text")?;
+        text.get(position..).ok_or("its position is outside the text")?;
     }
-    let words = diagnostic.message.is_empty() || diagnostic.message.ends_with('.');
-    if words { Err("it says nothing, or too much".to_owned()) } else { Ok(()) }
+    let badly_worded = diagnostic.message.is_empty() || diagnostic.message.ends_with('.');
+    if badly_worded { Err("its message is empty or ends with a full stop".to_owned()) } else { Ok(()) }
 }
 
-/// Everything that a definition runs is run once, on values that are there and on none.
-fn runs(definition: &Definition) {
+/// Renders and evaluates everything in a definition, on an empty scope and on a full one.
+fn run_all(definition: &Definition) {
     let env = crate::template::tests::env();
     let response = crate::Value::parse(
         br#"{"status_code":200,"headers":{"etag":"e"},"body":{"rows":[{"id":1},{"id":2.5}],"next":"b"},"url":"https://api.example.com/"}"#,
@@ -193,37 +194,37 @@ fn runs(definition: &Definition) {
         .with(ScopeName::Response, response.clone())
         .with(ScopeName::Parent, response)
         .with(ScopeName::Item, crate::Value::from(7_u64));
-    definition.steps.iter().for_each(|step| runs_in(step, &[&Scope::new(), &full], &env));
+    definition.steps.iter().for_each(|step| run_step(step, &[&Scope::new(), &full], &env));
 }
 
-fn runs_in(step: &Step, scopes: &[&Scope], env: &crate::EvalEnv) {
+fn run_step(step: &Step, scopes: &[&Scope], env: &crate::EvalEnv) {
     for scope in scopes {
         if let Some(request) = step.request() {
             let _rendered = request.render(scope, env);
         }
-        for sited in step.exprs() {
-            let _value = sited.expr.eval(scope, env);
+        for site in step.exprs() {
+            let _value = site.expr.eval(scope, env);
         }
     }
-    step.below().for_each(|below| runs_in(below, scopes, env));
+    step.below().for_each(|below| run_step(below, scopes, env));
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_plan_is_taken_and_runs_or_is_refused_with_faults_that_lead_somewhere(
-        base in any::<usize>(), changes in prop::collection::vec((any::<usize>(), change()), 0..6),
+    fn any_plan_runs_or_is_refused_with_valid_pointers(
+        base in any::<usize>(), mutations in prop::collection::vec((any::<usize>(), mutation()), 0..6),
     ) {
         let mut document = CORPUS[base % CORPUS.len()].clone();
-        changes.iter().for_each(|(place, change)| apply(&mut document, *place, change));
+        mutations.iter().for_each(|(place, change)| apply(&mut document, *place, change));
         match check(&document, &ServerLimits::default()) {
-            Ok(plan) => runs(&plan.definition),
+            Ok(plan) => run_all(&plan.definition),
             Err(diagnostics) => {
                 prop_assert!((1..=200).contains(&diagnostics.0.len()), "{} faults", diagnostics.0.len());
                 for diagnostic in &diagnostics.0 {
-                    let leads = leads_somewhere(&document, diagnostic);
-                    prop_assert!(leads.is_ok(), "{:?}: {} in {}", leads, diagnostic, document);
+                    let points = points_into(&document, diagnostic);
+                    prop_assert!(points.is_ok(), "{:?}: {} in {}", points, diagnostic, document);
                 }
             }
         }

@@ -1,4 +1,5 @@
-//! Expressions: trees of everything that the language has, printed, and run on values of every kind.
+//! Fuzzes expressions: prints trees of all language elements and evaluates them on values of every
+//! type.
 
 use std::time::{Duration, Instant};
 
@@ -9,8 +10,8 @@ use crate::expr::{InScope, Site};
 use crate::functions::names;
 use crate::{EvalEnv, Expr, Scope, ScopeName, Value};
 
-/// What one evaluation may cost here: its budget of steps in an unoptimised build, with much to spare.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Maximum time of one evaluation: ample for its budget of steps in an unoptimised build.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 fn expression() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
@@ -59,21 +60,21 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_expression_gives_json_or_an_error_within_its_budget(text in expression()) {
+    fn any_expression_returns_json_or_fails_within_budget(text in expression()) {
         let scope = InScope::anything();
         let Ok(expr) = Expr::compile(&text, &Site { pointer: "/x", start: 0, scope: &scope }) else { return Ok(()) };
         let env = || EvalEnv::new(DateTime::UNIX_EPOCH, 1);
         for scope in scopes() {
-            let begun = Instant::now();
+            let started = Instant::now();
             let value = expr.eval(&scope, &env());
-            prop_assert!(begun.elapsed() < PATIENCE, "{} took {:?}", text, begun.elapsed());
+            prop_assert!(started.elapsed() < TIME_LIMIT, "{} took {:?}", text, started.elapsed());
             match value {
                 Ok(value) => {
                     let json = value.to_json();
                     let again = Value::parse(&json);
                     prop_assert!(again.is_ok(), "{} gave {}", text, String::from_utf8_lossy(&json));
                     prop_assert_eq!(again.unwrap().to_json(), json, "{}", text);
-                    prop_assert_eq!(expr.eval(&scope, &env()).ok(), Some(value), "{} gives the same again", text);
+                    prop_assert_eq!(expr.eval(&scope, &env()).ok(), Some(value), "{} is deterministic", text);
                 }
                 Err(error) => prop_assert!(!error.message.is_empty(), "{}", text),
             }
@@ -81,7 +82,7 @@ proptest! {
     }
 
     #[test]
-    fn any_text_is_an_expression_or_a_fault_in_it(text in "[ -~é]{0,40}|([a-z]{1,6}[.(\\[`'|&]){0,12}|\\PC{0,200}") {
+    fn any_text_is_an_expression_or_has_a_diagnostic(text in "[ -~é]{0,40}|([a-z]{1,6}[.(\\[`'|&]){0,12}|\\PC{0,200}") {
         let scope = InScope::new([ScopeName::Response, ScopeName::Context], [], &[]);
         match Expr::compile(&text, &Site { pointer: "/x", start: 0, scope: &scope }) {
             Ok(expr) => drop(expr.eval(&scopes()[1], &EvalEnv::new(DateTime::UNIX_EPOCH, 1))),

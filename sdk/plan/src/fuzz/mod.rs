@@ -1,5 +1,7 @@
-//! Fuzz targets that run with every test, for a bounded time: whatever a document, a template or an expression looks like, it
-//! is taken or refused with faults that lead somewhere, and what was taken runs within its budget.
+//! Fuzz targets that run with every test, for a bounded time.
+//!
+//! Any document, template or expression is either accepted and runs within its budget, or refused
+//! with diagnostics that point into it.
 
 mod documents;
 mod expressions;

@@ -1,4 +1,4 @@
-//! Templates: texts of braces, quotes and expressions in every field that holds one.
+//! Fuzzes templates: texts of braces, quotes and expressions in every field that takes a template.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -6,9 +6,9 @@ use serde_json::json;
 use crate::template::tests::{env, scope};
 use crate::{ServerLimits, compile};
 
-/// Text that is nearly a template.
+/// Generates text that is nearly a template.
 fn text() -> impl Strategy<Value = String> {
-    let words = prop::sample::select(vec![
+    let pieces = prop::sample::select(vec![
         "{{",
         "}}",
         "{{ ",
@@ -50,14 +50,14 @@ fn text() -> impl Strategy<Value = String> {
         "{{ context.bad }}",
         "{{ raw(page.cursor) }}",
     ]);
-    prop::collection::vec(words, 0..10).prop_map(|words| words.concat())
+    prop::collection::vec(pieces, 0..10).prop_map(|pieces| pieces.concat())
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_template_renders_what_may_be_sent_or_fails_with_its_place(
+    fn any_template_renders_safely_or_fails_with_its_pointer(
         url in text(), other in text(), form in any::<bool>(), whole in any::<bool>(),
     ) {
         let kind = if form { "application/x-www-form-urlencoded" } else { "application/json" };
@@ -81,7 +81,7 @@ proptest! {
             }
             Err(error) => {
                 let document = json!({"definition": {"step": step}});
-                prop_assert!(document.pointer(&error.pointer).is_some(), "{} leads nowhere", error.pointer);
+                prop_assert!(document.pointer(&error.pointer).is_some(), "{} does not resolve", error.pointer);
                 prop_assert!(!error.message.is_empty());
             }
         }

@@ -1,36 +1,38 @@
-//! The body of a request: JSON, a form where the content type says so, or text.
+//! The body of a request: JSON, a form (by its content type), or text.
 
 use bytes::Bytes;
 use url::form_urlencoded;
 
-use super::{JsonTemplate, params};
-use crate::value::JsonType;
-use crate::{EvalEnv, RenderError, RenderErrorCode, Scope, Value};
+use super::error::{RenderError, RenderErrorCode};
+use super::json::JsonTemplate;
+use super::params;
+use crate::{EvalEnv, JsonType, Scope, Value};
 
-/// The content type that makes a form of an object.
-const FORM: &str = "application/x-www-form-urlencoded";
+/// Content type that renders an object as a form.
+const FORM_TYPE: &str = "application/x-www-form-urlencoded";
 
-/// A step's `body`.
+/// The `body` field of a step.
 #[derive(Clone, Debug)]
 pub(crate) struct BodyTemplate {
     pub(crate) content: JsonTemplate,
     pub(crate) pointer: String,
 }
 
-/// A rendered body, and the content type that it has where the plan names none.
-pub(super) struct Body {
+/// A rendered body, with the content type to send if the plan sets none.
+pub(super) struct RenderedBody {
     pub(super) bytes: Bytes,
     pub(super) content_type: &'static str,
 }
 
 impl BodyTemplate {
-    /// Renders the body for a request with this content type. A template that is null is no body.
+    /// Renders the body for a request with this content type. Returns `None` if the template is
+    /// null.
     pub(super) fn render(
         &self,
         content_type: Option<&str>,
         scope: &Scope,
         env: &EvalEnv,
-    ) -> Result<Option<Body>, RenderError> {
+    ) -> Result<Option<RenderedBody>, RenderError> {
         let value = self.content.render(scope, env)?;
         Ok(match value.json_type() {
             JsonType::Null => None,
@@ -40,19 +42,22 @@ impl BodyTemplate {
                 return Err(RenderError::new(RenderErrorCode::TemplateType, &self.pointer, message));
             }
             JsonType::Object | JsonType::List => {
-                Some(Body { bytes: value.to_json().into(), content_type: "application/json" })
+                Some(RenderedBody { bytes: value.to_json().into(), content_type: "application/json" })
             }
             JsonType::Text | JsonType::Number | JsonType::Bool => {
                 let text = value.to_text().unwrap_or_default();
-                Some(Body { bytes: text.into_bytes().into(), content_type: "text/plain; charset=utf-8" })
+                Some(RenderedBody {
+                    bytes: text.into_bytes().into(),
+                    content_type: "text/plain; charset=utf-8",
+                })
             }
         })
     }
 
-    fn form(&self, value: &Value) -> Result<Body, RenderError> {
+    fn form(&self, value: &Value) -> Result<RenderedBody, RenderError> {
         let mut pairs = Vec::new();
         for (name, member) in value.members().into_iter().flatten() {
-            params::pairs(
+            params::append_pairs(
                 name,
                 &member,
                 &format!("{}/{}", self.pointer, crate::diagnostic::token(name)),
@@ -60,10 +65,10 @@ impl BodyTemplate {
             )?;
         }
         let form = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
-        Ok(Body { bytes: form.into_bytes().into(), content_type: FORM })
+        Ok(RenderedBody { bytes: form.into_bytes().into(), content_type: FORM_TYPE })
     }
 }
 
 fn is_form(content_type: &str) -> bool {
-    content_type.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(FORM))
+    content_type.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(FORM_TYPE))
 }

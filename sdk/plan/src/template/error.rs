@@ -1,37 +1,37 @@
-//! A request that could not be rendered.
+//! The error of a request that could not be rendered.
 
-use crate::value::JsonType;
-use crate::{EvalError, Value};
+use crate::{EvalError, JsonType, Value};
 
-/// Why a request could not be rendered. All of these are faults of the plan or the config, class `config`.
+/// The reason why a request could not be rendered. It always lies in the plan or the config, so the
+/// error class is `config`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct RenderError {
-    /// The code of the error message.
+    /// Error code.
     pub code: RenderErrorCode,
-    /// The field in the plan document: `/definition/step/headers/x-account`.
+    /// JSON pointer of the field in the plan document, such as `/definition/step/headers/x-account`.
     pub pointer: String,
-    /// What is wrong; never the value itself, which can be a secret.
+    /// Description without the value itself, which can be secret.
     pub message: String,
 }
 
-/// The codes of rendering.
+/// The error codes of rendering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RenderErrorCode {
-    /// Null where text was needed.
+    /// A value is null where text is needed.
     TemplateNull,
-    /// A list or an object where text was needed.
+    /// A value is a list or an object where text is needed.
     TemplateType,
     /// An expression failed.
     Expression,
-    /// The url is not absolute, or neither `http` nor `https`.
+    /// The url is not absolute, or its scheme is neither `http` nor `https`.
     InvalidUrl,
-    /// A header's value holds CR, LF, NUL or something else that no header can carry.
+    /// A header's value contains a control character, such as CR, LF or NUL.
     InvalidHeader,
 }
 
 impl RenderErrorCode {
-    /// The code as it is written in messages.
+    /// Returns the code as messages contain it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -45,16 +45,18 @@ impl RenderErrorCode {
 }
 
 impl RenderError {
+    /// Reports an expression that failed.
     pub(crate) fn expression(pointer: &str, error: &EvalError) -> Self {
         Self { code: RenderErrorCode::Expression, pointer: pointer.to_owned(), message: error.to_string() }
     }
 
-    /// A value that has no text where text is needed. `instead` is the expression that has one.
-    pub(super) fn no_text(value: &Value, pointer: &str, expression: &str, instead: &str) -> Self {
+    /// Reports a value without text where text is needed. `corrected` is the expression to write
+    /// instead if the value is null.
+    pub(super) fn no_text(value: &Value, pointer: &str, expression: &str, corrected: &str) -> Self {
         let (code, message) = match value.json_type() {
             JsonType::Null => (
                 RenderErrorCode::TemplateNull,
-                format!("{{{{ {expression} }}}} is null; write {{{{ {instead} }}}} where nothing is meant"),
+                format!("{{{{ {expression} }}}} is null; write {{{{ {corrected} }}}} where nothing is meant"),
             ),
             kind => (
                 RenderErrorCode::TemplateType,

@@ -1,20 +1,22 @@
-//! JSON with templates in its values.
+//! JSON values with templates in their texts.
 
-use super::{Escape, Template};
-use crate::{EvalEnv, RenderError, Scope, Value};
+use super::error::RenderError;
+use super::text::{Escape, Template};
+use crate::{EvalEnv, Scope, Value};
 
-/// A JSON value of a plan document in which texts are templates.
+/// A JSON value of a plan document whose texts are templates.
 #[derive(Clone, Debug)]
 pub(crate) enum JsonTemplate {
-    /// Null, a boolean, a number, or text without templates.
+    /// Null, a boolean, a number, or text without expressions.
     Literal(Value),
     Template(Template),
     List(Vec<JsonTemplate>),
-    /// Names are not templates.
+    /// Only values are templates, names are not.
     Object(Vec<(String, JsonTemplate)>),
 }
 
 impl JsonTemplate {
+    /// Renders every template. A value that is a single expression keeps its type.
     pub(crate) fn render(&self, scope: &Scope, env: &EvalEnv) -> Result<Value, RenderError> {
         match self {
             Self::Literal(value) => Ok(value.clone()),
@@ -30,7 +32,7 @@ impl JsonTemplate {
                 let mut rendered = Vec::with_capacity(members.len());
                 for (name, member) in members {
                     let value = member.render(scope, env)?;
-                    // A template that is null drops its member; a literal null was meant.
+                    // A template that renders to null drops its member. A literal null is sent.
                     if !value.is_null() || matches!(member, Self::Literal(_)) {
                         rendered.push((name.as_str(), value));
                     }
@@ -40,7 +42,7 @@ impl JsonTemplate {
         }
     }
 
-    /// Adds the templates, with their places.
+    /// Appends all templates in this value.
     pub(crate) fn templates<'t>(&'t self, out: &mut Vec<&'t Template>) {
         match self {
             Self::Literal(_) => {}

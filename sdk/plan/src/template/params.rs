@@ -1,10 +1,10 @@
-//! Parameters of a query or a form: pairs of names and texts.
+//! Parameters of a query or a form, as pairs of a name and a text.
 
-use super::JsonTemplate;
-use crate::value::JsonType;
-use crate::{EvalEnv, RenderError, RenderErrorCode, Scope, Value, links};
+use super::error::{RenderError, RenderErrorCode};
+use super::json::JsonTemplate;
+use crate::{EvalEnv, JsonType, Scope, Value, links};
 
-/// One parameter: text, a number, a boolean, or a list of these that repeats the name.
+/// One parameter. Its value is text, a number or a boolean, or a list of these that repeats the name.
 #[derive(Clone, Debug)]
 pub(crate) struct ParamTemplate {
     pub(crate) name: String,
@@ -12,8 +12,8 @@ pub(crate) struct ParamTemplate {
     pub(crate) pointer: String,
 }
 
-/// Adds the pairs that a value makes under a name: none for null, one for each element of a list.
-pub(super) fn pairs(
+/// Appends the pairs of a parameter: none for null, one for each element of a list.
+pub(super) fn append_pairs(
     name: &str,
     value: &Value,
     pointer: &str,
@@ -26,7 +26,7 @@ pub(super) fn pairs(
                 if item.json_type() == JsonType::List {
                     return Err(no_text(name, JsonType::List, pointer));
                 }
-                pairs(name, &item, pointer, out)?;
+                append_pairs(name, &item, pointer, out)?;
             }
             Ok(())
         }
@@ -52,12 +52,12 @@ pub(super) fn render(
     let mut rendered = Vec::with_capacity(params.len());
     for param in params {
         let value = param.value.render(scope, env)?;
-        pairs(&param.name, &value, &param.pointer, &mut rendered)?;
+        append_pairs(&param.name, &value, &param.pointer, &mut rendered)?;
     }
     Ok(rendered)
 }
 
-/// Pairs as a query (RFC 3986: a space is `%20`).
+/// Encodes pairs as a query. A space is `%20` (RFC 3986).
 pub(super) fn query<'p>(pairs: impl IntoIterator<Item = (&'p str, &'p str)>) -> String {
     let mut query = String::new();
     for (name, value) in pairs {

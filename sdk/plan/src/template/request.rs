@@ -1,11 +1,17 @@
-//! The request of a step: its templates, and what they render to. Nothing is sent here, and no credential is added.
+//! The request of a step: its templates, and the rendered result.
+//!
+//! This module neither sends a request nor adds credentials.
 
 use std::fmt;
 
 use url::Url;
 
-use super::{BodyTemplate, Escape, JsonTemplate, ParamTemplate, params};
-use crate::{EvalEnv, ReadPaths, RenderError, RenderErrorCode, Scope, Template};
+use super::body::BodyTemplate;
+use super::error::{RenderError, RenderErrorCode};
+use super::json::JsonTemplate;
+use super::params::{self, ParamTemplate};
+use super::text::{Escape, Template};
+use crate::{EvalEnv, ReadPaths, Scope};
 
 /// HTTP methods that steps can use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +31,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// The method as it stands in a request.
+    /// Returns the method as an HTTP request contains it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -48,7 +54,7 @@ impl fmt::Display for Method {
 /// The compiled request of a step.
 #[derive(Clone, Debug)]
 pub struct RequestTemplate {
-    /// What all its templates read: what a checkpoint has to carry to the next pass.
+    /// Paths that its templates read. A checkpoint carries their values to the next page.
     pub(crate) reads: ReadPaths,
     pub(crate) method: Method,
     pub(crate) url: Template,
@@ -57,53 +63,54 @@ pub struct RequestTemplate {
     pub(crate) body: Option<BodyTemplate>,
 }
 
-/// One header; its value is text, a number, a boolean or null.
+/// One header. Its value is text, a number, a boolean or null.
 #[derive(Clone, Debug)]
 pub(crate) struct HeaderTemplate {
-    /// In lower case.
+    /// Name in lower case.
     pub(crate) name: String,
     pub(crate) value: JsonTemplate,
     pub(crate) pointer: String,
 }
 
-/// What pagination changes in a request.
+/// The parts of a request that pagination changes.
 #[derive(Clone, Debug, Default)]
 pub struct PaginationOverrides<'a> {
-    /// This url alone is sent: neither the plan's url nor any parameter (`next_url`, `link_header`).
+    /// Url that replaces the plan's url and all parameters (`next_url`, `link_header`).
     pub url: Option<&'a str>,
-    /// Parameters after the plan's own (`cursor` with a `param`).
+    /// Parameters that follow the plan's own, such as those of `cursor` with a `param`.
     pub params: &'a [(String, String)],
-    /// A url that this template rendered to before: what the new one has in common with it is not parsed again.
+    /// Url that this template rendered to before. Only the query is parsed again if all before it is
+    /// equal.
     pub previous_url: Option<&'a Url>,
 }
 
-/// A request as it will be sent.
+/// A request that is ready to be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenderedRequest {
-    /// The method.
+    /// HTTP method.
     pub method: Method,
-    /// Absolute, `http` or `https`, with its query.
+    /// Absolute `http` or `https` url with its query.
     pub url: Url,
-    /// Lower-case names, in their order; none twice.
+    /// Headers in order; names are in lower case and unique.
     pub headers: Vec<(String, String)>,
-    /// The body, if there is one; its `content-type` is among the headers.
+    /// Body, if there is one. `headers` contains its `content-type`.
     pub body: Option<bytes::Bytes>,
 }
 
 impl RequestTemplate {
-    /// What its templates read from the scope.
+    /// Returns the paths of the scope that the templates read.
     #[must_use]
     pub fn reads(&self) -> &ReadPaths {
         &self.reads
     }
 
-    /// The method, known without rendering.
+    /// Returns the method, which needs no rendering.
     #[must_use]
     pub fn method(&self) -> Method {
         self.method
     }
 
-    /// All its templates.
+    /// Returns all templates of the request.
     pub(crate) fn templates(&self) -> Vec<&Template> {
         let mut templates = self.url_templates();
         self.headers.iter().for_each(|header| header.value.templates(&mut templates));
@@ -111,7 +118,7 @@ impl RequestTemplate {
         templates
     }
 
-    /// The templates of its url, the parameters after it included.
+    /// Returns the templates of the url and of the parameters.
     pub(crate) fn url_templates(&self) -> Vec<&Template> {
         let mut templates = vec![&self.url];
         self.params.iter().for_each(|param| param.value.templates(&mut templates));
@@ -121,7 +128,8 @@ impl RequestTemplate {
     /// Renders the request.
     ///
     /// # Errors
-    /// The first template that cannot be rendered, in the order url, params, headers, body.
+    /// Fails with the first template that cannot be rendered, in the order url, params, headers,
+    /// body.
     pub fn render(&self, scope: &Scope, env: &EvalEnv) -> Result<RenderedRequest, RenderError> {
         self.render_with(scope, env, &PaginationOverrides::default())
     }
@@ -129,7 +137,7 @@ impl RequestTemplate {
     /// Renders the request of a further page.
     ///
     /// # Errors
-    /// As [`RequestTemplate::render`].
+    /// Fails as [`RequestTemplate::render`] does.
     pub fn render_with(
         &self,
         scope: &Scope,
@@ -167,7 +175,7 @@ impl RequestTemplate {
         overrides: &PaginationOverrides<'_>,
     ) -> Result<Url, RenderError> {
         let text = self.url.text(scope, env, Escape::Percent)?;
-        let mut url = match overrides.previous_url.and_then(|like| but_for_its_query(like, &text)) {
+        let mut url = match overrides.previous_url.and_then(|previous| with_query_of(previous, &text)) {
             Some(url) => url,
             None => self.parse_url(&text)?,
         };
@@ -185,10 +193,11 @@ impl RequestTemplate {
         Ok(url)
     }
 
-    /// An absolute `http` or `https` url, without its fragment. The text itself is no part of an error: what templates
-    /// put into it can be secret.
+    /// Parses an absolute `http` or `https` url and drops its fragment. Errors do not contain the
+    /// text, because templates can insert secrets into it.
     fn parse_url(&self, text: &str) -> Result<Url, RenderError> {
-        let invalid = |words: String| RenderError::new(RenderErrorCode::InvalidUrl, &self.url.pointer, words);
+        let invalid =
+            |message: String| RenderError::new(RenderErrorCode::InvalidUrl, self.url.pointer(), message);
         let mut url = Url::parse(text)
             .map_err(|error| invalid(format!("the rendered url is not absolute: {error}")))?;
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
@@ -199,11 +208,12 @@ impl RequestTemplate {
     }
 }
 
-/// The url of a text that has everything before its query in common with a known one. Pages of one list differ in nothing else.
-fn but_for_its_query(known: &Url, text: &str) -> Option<Url> {
+/// Replaces only the query, if the text equals a known url up to its query. The pages of one list
+/// usually differ in nothing else, and parsing a url is slow.
+fn with_query_of(known: &Url, text: &str) -> Option<Url> {
     let (base, query) = text.split_once('?')?;
     let same = known.as_str().strip_prefix(base).is_some_and(|rest| rest.is_empty() || rest.starts_with('?'));
-    // What a parser would trim, encode or cut off is its own business.
+    // Characters that a parser would trim, encode or cut off are left to the parser.
     if !same || !query.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#') {
         return None;
     }
@@ -213,7 +223,7 @@ fn but_for_its_query(known: &Url, text: &str) -> Option<Url> {
 }
 
 impl HeaderTemplate {
-    /// The value; none where it is null.
+    /// Renders the value, or returns `None` if it is null.
     fn render(&self, scope: &Scope, env: &EvalEnv) -> Result<Option<String>, RenderError> {
         let value = self.value.render(scope, env)?;
         if value.is_null() {

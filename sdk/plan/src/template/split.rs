@@ -1,11 +1,11 @@
-//! Splits text at `{{` and `}}`.
+//! Splits the text of a template at `{{` and `}}`.
 
 use crate::expr::end_of_quoted;
 use crate::{Diagnostic, DiagnosticCode};
 
 /// A piece of a template's text.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Piece<'t> {
+pub(super) enum TextPiece<'t> {
     Text(&'t str),
     Expr {
         text: &'t str,
@@ -14,43 +14,44 @@ pub(super) enum Piece<'t> {
     },
 }
 
-/// Splits a template. An expression ends at the first `}}` outside quotes, backticks and braces of its own.
-pub(super) fn split<'t>(text: &'t str, pointer: &str) -> Result<Vec<Piece<'t>>, Diagnostic> {
+/// Splits a template. An expression ends at the first `}}` outside its own quotes, backticks and
+/// braces.
+pub(super) fn split<'t>(text: &'t str, pointer: &str) -> Result<Vec<TextPiece<'t>>, Diagnostic> {
     let mut pieces = Vec::new();
     let mut rest = 0;
     while let Some(open) = text[rest..].find("{{").map(|found| found + rest) {
         if open > rest {
-            pieces.push(Piece::Text(&text[rest..open]));
+            pieces.push(TextPiece::Text(&text[rest..open]));
         }
         let start = open + 2;
         let Some(end) = end_of_expression(text.as_bytes(), start) else {
-            return Err(Diagnostic::new(DiagnosticCode::Syntax, pointer, "{{ has no }}")
+            return Err(Diagnostic::new(DiagnosticCode::Syntax, pointer, "{{ has no matching }}")
                 .at(open)
                 .suggest("{{ '{{' }} for a literal {{"));
         };
         let inner = &text[start..end];
         let start = start + (inner.len() - inner.trim_start().len());
-        pieces.push(Piece::Expr { text: inner.trim(), start });
+        pieces.push(TextPiece::Expr { text: inner.trim(), start });
         rest = end + 2;
     }
     if rest < text.len() {
-        pieces.push(Piece::Text(&text[rest..]));
+        pieces.push(TextPiece::Text(&text[rest..]));
     }
     Ok(pieces)
 }
 
 fn end_of_expression(bytes: &[u8], start: usize) -> Option<usize> {
     let mut braces = 0_usize;
-    let mut place = start;
-    while place < bytes.len() {
-        match bytes[place] {
-            b'\'' | b'"' | b'`' => place = end_of_quoted(bytes, place),
+    let mut offset = start;
+    while offset < bytes.len() {
+        match bytes[offset] {
+            b'\'' | b'"' | b'`' => offset = end_of_quoted(bytes, offset),
             b'{' => braces += 1,
             b'}' if braces > 0 => braces -= 1,
-            b'}' if bytes.get(place + 1) == Some(&b'}') => return Some(place),
+            b'}' if bytes.get(offset + 1) == Some(&b'}') => return Some(offset),
             _ => {}
         }
-        place += 1;
+        offset += 1;
     }
     None
 }
@@ -62,15 +63,15 @@ mod tests {
     use super::*;
 
     fn parts(text: &str) -> Vec<String> {
-        let shown = |piece: Piece<'_>| match piece {
-            Piece::Text(text) => format!("'{text}"),
-            Piece::Expr { text, start } => format!("{start}:{text}"),
+        let format = |piece: TextPiece<'_>| match piece {
+            TextPiece::Text(text) => format!("'{text}"),
+            TextPiece::Expr { text, start } => format!("{start}:{text}"),
         };
-        split(text, "/x").unwrap().into_iter().map(shown).collect()
+        split(text, "/x").unwrap().into_iter().map(format).collect()
     }
 
     #[test]
-    fn expressions_end_at_the_first_close_outside_quotes_and_braces() {
+    fn expression_ends_at_braces_outside_quotes() {
         for (text, expected) in [
             ("", vec![]),
             ("plain }} text", vec!["'plain }} text"]),
@@ -89,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_template_is_refused_at_its_beginning() {
+    fn unclosed_template_is_refused_at_its_start() {
         for (text, position) in [("a {{ b", 2), ("{{ a }} {{ '}}", 8), ("ü{{ {a }}", 2)] {
             let diagnostic = split(text, "/x").unwrap_err();
             assert_eq!(
@@ -105,7 +106,7 @@ mod tests {
         fn any_text_splits_or_is_refused(text in "([a{}'\"`\\\\ü]|\\{\\{|\\}\\}){0,30}") {
             if let Ok(pieces) = split(&text, "/x") {
                 for piece in pieces {
-                    if let Piece::Expr { text: inner, start } = piece {
+                    if let TextPiece::Expr { text: inner, start } = piece {
                         prop_assert_eq!(&text[start..start + inner.len()], inner);
                     }
                 }

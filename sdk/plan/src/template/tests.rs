@@ -1,4 +1,4 @@
-//! Requests as they are rendered.
+//! Tests of rendered requests.
 
 use chrono::{TimeZone, Utc};
 use proptest::prelude::*;
@@ -42,7 +42,7 @@ fn render(fields: Json) -> Result<RenderedRequest, (RenderErrorCode, String)> {
 }
 
 #[test]
-fn urls_keep_their_base_and_encode_the_rest() {
+fn url_keeps_its_base_and_encodes_the_rest() {
     for (url, expected) in [
         ("{{ config.base_url }}/items/{{ config.token }}", "https://api.example.com/v1/items/t%20k"),
         (
@@ -61,7 +61,7 @@ fn urls_keep_their_base_and_encode_the_rest() {
 }
 
 #[test]
-fn urls_refuse_what_has_no_text() {
+fn url_refuses_values_without_text() {
     let at = |code| Err((code, "/definition/step/url".to_owned()));
     assert_eq!(
         render(json!({"url": "https://a.example.com/{{ config.nothing }}"})),
@@ -83,7 +83,7 @@ fn urls_refuse_what_has_no_text() {
 }
 
 #[test]
-fn params_follow_the_query_in_order_and_drop_nulls() {
+fn params_follow_the_query_and_drop_nulls() {
     let url = |params: Json| {
         render(json!({"url": "https://a.example.com/x?z=1", "params": params})).unwrap().url.to_string()
     };
@@ -130,7 +130,7 @@ fn json_bodies_keep_types_and_drop_null_templates() {
 }
 
 #[test]
-fn forms_and_texts_are_bodies_too() {
+fn form_and_text_bodies_are_rendered() {
     let form = render(json!({
         "method": "POST", "headers": {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"},
         "body": {"a": "{{ config.token }}", "l": "{{ config.list }}", "n": "{{ config.nothing }}", "b": true},
@@ -153,7 +153,7 @@ fn forms_and_texts_are_bodies_too() {
 }
 
 #[test]
-fn a_content_type_of_the_plan_stays() {
+fn content_type_of_the_plan_is_kept() {
     let json = "application/vnd.api+json";
     for body in [json!({"a": "{{ context.half }}"}), json!(["{{ context.half }}"])] {
         let request =
@@ -164,7 +164,7 @@ fn a_content_type_of_the_plan_stays() {
 }
 
 #[test]
-fn pagination_overrides_the_url_or_adds_its_params() {
+fn pagination_replaces_the_url_or_adds_params() {
     let definition = compiled(json!({"params": {"a": 1}, "headers": {"x": "y"}}));
     let request = &definition.steps[0].request().unwrap();
     let url = |overrides: &PaginationOverrides<'_>| {
@@ -184,7 +184,7 @@ fn pagination_overrides_the_url_or_adds_its_params() {
 }
 
 #[test]
-fn a_url_like_one_before_is_what_it_would_be_without() {
+fn previous_url_does_not_change_the_result() {
     let known = [
         "https://a.example.com/x",
         "https://a.example.com/x?p=1",
@@ -238,7 +238,7 @@ proptest! {
 }
 
 #[test]
-fn what_a_null_is_corrected_to_can_be_saved() {
+fn suggested_template_for_null_compiles() {
     for (template, instead) in [
         ("{{ raw(config.null) }}", "{{ raw(config.null || '') }}"),
         ("{{ raw( not_null(config.null) ) }}", "{{ raw(not_null(config.null) || '') }}"),

@@ -1,4 +1,5 @@
-//! JSON values as expressions see them: shared, immutable, cheap to clone, with every digit of 64-bit integers.
+//! JSON values as expressions see them: immutable, cheap to clone, with every digit of 64-bit
+//! integers.
 
 mod parse;
 mod raw;
@@ -12,7 +13,7 @@ use serde_json::Number;
 
 pub use parse::{PathSelection, ValueError};
 pub use raw::{PathSegment, PlainPath, RawRows, RawRowsError};
-pub(crate) use write::Borrowed;
+pub(crate) use write::SerializedVariable;
 
 /// A JSON value.
 #[derive(Clone)]
@@ -27,7 +28,7 @@ pub enum JsonType {
     Bool,
     /// Any number.
     Number,
-    /// Text.
+    /// A string.
     Text,
     /// A list.
     List,
@@ -49,49 +50,50 @@ impl fmt::Display for JsonType {
 }
 
 impl Value {
-    /// JSON null.
+    /// Returns JSON null.
     #[must_use]
     pub fn null() -> Self {
         Self(Rcvar::new(Variable::Null))
     }
 
-    /// A list of values.
+    /// Creates a list.
     pub fn list(items: impl IntoIterator<Item = Self>) -> Self {
         Self(Rcvar::new(Variable::Array(items.into_iter().map(|item| item.0).collect())))
     }
 
-    /// An object; the last of equal names wins.
+    /// Creates an object. The last of equal names wins.
     pub fn object<K: Into<String>>(members: impl IntoIterator<Item = (K, Self)>) -> Self {
         let members: BTreeMap<_, _> =
             members.into_iter().map(|(name, value)| (name.into(), value.0)).collect();
         Self(Rcvar::new(Variable::Object(members)))
     }
 
-    /// A decimal; what is no finite number becomes null.
+    /// Creates a decimal number, or null if the number is not finite.
     #[must_use]
     pub fn decimal(number: f64) -> Self {
         Self(Rcvar::new(Number::from_f64(number).map_or(Variable::Null, Variable::Number)))
     }
 
-    /// The JSON type.
+    /// Returns the JSON type.
     #[must_use]
     pub fn json_type(&self) -> JsonType {
         json_type_of(&self.0)
     }
 
-    /// Whether this is null.
+    /// Returns true if the value is null.
     #[must_use]
     pub fn is_null(&self) -> bool {
         matches!(*self.0, Variable::Null)
     }
 
-    /// JMESPath's truth: null, false, "", [] and {} are false, everything else is true.
+    /// Returns the value as a JMESPath condition: null, false, `""`, `[]` and `{}` are false, all
+    /// others are true.
     #[must_use]
     pub fn truthy(&self) -> bool {
         self.0.is_truthy()
     }
 
-    /// The text, if this is text.
+    /// Returns the text, if the value is text.
     #[must_use]
     pub fn as_str(&self) -> Option<&str> {
         match &*self.0 {
@@ -100,13 +102,13 @@ impl Value {
         }
     }
 
-    /// The boolean, if this is one.
+    /// Returns the boolean, if the value is one.
     #[must_use]
     pub fn as_bool(&self) -> Option<bool> {
         self.0.as_boolean()
     }
 
-    /// The number, if this is an integer that fits.
+    /// Returns the number, if it is an integer in the range of `i64`.
     #[must_use]
     pub fn as_i64(&self) -> Option<i64> {
         match &*self.0 {
@@ -115,7 +117,7 @@ impl Value {
         }
     }
 
-    /// The number, if this is an integer that fits.
+    /// Returns the number, if it is an integer in the range of `u64`.
     #[must_use]
     pub fn as_u64(&self) -> Option<u64> {
         match &*self.0 {
@@ -124,13 +126,14 @@ impl Value {
         }
     }
 
-    /// The nearest double, if this is a number.
+    /// Returns the nearest double, if the value is a number.
     #[must_use]
     pub fn as_f64(&self) -> Option<f64> {
         self.0.as_number()
     }
 
-    /// The number of elements, members or characters; `None` for what has no length.
+    /// Returns the number of elements, members or characters, or `None` for null, booleans and
+    /// numbers.
     #[must_use]
     pub fn length(&self) -> Option<usize> {
         match &*self.0 {
@@ -141,7 +144,7 @@ impl Value {
         }
     }
 
-    /// The elements, if this is a list.
+    /// Returns the elements, if the value is a list.
     #[must_use]
     pub fn items(&self) -> Option<impl ExactSizeIterator<Item = Self> + '_> {
         match &*self.0 {
@@ -150,7 +153,7 @@ impl Value {
         }
     }
 
-    /// The members in the order of their names, if this is an object.
+    /// Returns the members sorted by name, if the value is an object.
     #[must_use]
     pub fn members(&self) -> Option<impl ExactSizeIterator<Item = (&str, Self)> + '_> {
         match &*self.0 {
@@ -161,13 +164,13 @@ impl Value {
         }
     }
 
-    /// The member of this name; null where there is none.
+    /// Returns the member of this name, or null.
     #[must_use]
     pub fn member(&self, name: &str) -> Self {
         Self(self.0.get_field(name))
     }
 
-    /// The element at this place; null where there is none.
+    /// Returns the element at this index, or null.
     #[must_use]
     pub fn index(&self, index: usize) -> Self {
         Self(self.0.get_index(index))
@@ -241,29 +244,32 @@ impl From<&serde_json::Value> for Value {
     }
 }
 
-/// Exact: integers digit by digit, decimals as doubles, and an integer never equals a decimal.
+/// Exact equality: integers compare by every digit, decimals as doubles, and an integer never equals
+/// a decimal.
 impl PartialEq for Value {
     fn eq(&self, other: &Self) -> bool {
-        same(&self.0, &other.0)
+        equal_exactly(&self.0, &other.0)
     }
 }
 
-fn same(a: &Variable, b: &Variable) -> bool {
+fn equal_exactly(a: &Variable, b: &Variable) -> bool {
     match (a, b) {
         (Variable::Null, Variable::Null) => true,
         (Variable::Bool(a), Variable::Bool(b)) => a == b,
         (Variable::Number(a), Variable::Number(b)) => a == b,
         (Variable::String(a), Variable::String(b)) => a == b,
         (Variable::Array(a), Variable::Array(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b))
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal_exactly(a, b))
         }
         (Variable::Object(a), Variable::Object(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|((an, a), (bn, b))| an == bn && same(a, b))
+            a.len() == b.len()
+                && a.iter().zip(b).all(|((a_name, a), (b_name, b))| a_name == b_name && equal_exactly(a, b))
         }
         _ => false,
     }
 }
 
+/// Returns the JSON type of a JMESPath value.
 pub(crate) fn json_type_of(value: &Variable) -> JsonType {
     match value {
         Variable::Null | Variable::Expref(_) => JsonType::Null,
@@ -275,7 +281,7 @@ pub(crate) fn json_type_of(value: &Variable) -> JsonType {
     }
 }
 
-/// Prints type and length alone: values can hold secrets.
+/// Prints only type and length, because values can be secret.
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.length() {
@@ -290,7 +296,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn truth_is_jmespaths() {
+    fn truthiness_follows_jmespath() {
         for (json, truth) in [
             ("null", false),
             ("false", false),
@@ -308,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn equality_tells_neighbouring_integers_apart() {
+    fn equality_distinguishes_adjacent_integers() {
         assert_ne!(Value::from(9_007_199_254_740_993_i64), Value::from(9_007_199_254_740_992_i64));
         assert_eq!(Value::from(5_u64), Value::from(5_i64));
         assert_ne!(Value::decimal(5.0), Value::from(5_i64));

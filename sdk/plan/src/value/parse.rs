@@ -1,5 +1,6 @@
-//! JSON text to values, straight, or only to those parts that somebody reads. Nesting is bounded by serde_json at 127
-//! levels; what is not read is still checked to be JSON.
+//! Parses JSON text into values, whole or only the selected paths.
+//!
+//! serde_json bounds nesting at 127 levels. Unselected parts are still checked to be valid JSON.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,76 +13,78 @@ use serde_json::Number;
 
 use super::Value;
 
-/// Text that is no JSON, or JSON beyond the bounds.
+/// The text is not valid JSON, or is nested too deep.
 #[derive(Debug, thiserror::Error)]
 #[error("not valid json: {0}")]
 pub struct ValueError(#[from] serde_json::Error);
 
 impl Value {
-    /// Parses JSON text. Integers keep their digits within the range of i64 and u64; beyond it they are doubles.
+    /// Parses JSON text. Integers in the range of `i64` and `u64` keep every digit; others become
+    /// doubles.
     ///
     /// # Errors
-    /// Where the text is no JSON or is nested deeper than 127 levels.
+    /// Fails if the text is not valid JSON or is nested deeper than 127 levels.
     pub fn parse(json: &[u8]) -> Result<Self, ValueError> {
         Ok(serde_json::from_slice(json)?)
     }
 
-    /// Parses only some parts; everything else of an object is left out.
+    /// Parses only the selected paths. Other members of objects are left out.
     ///
     /// # Errors
-    /// As [`Value::parse`].
-    pub fn parse_selected(json: &[u8], parts: &PathSelection) -> Result<Self, ValueError> {
+    /// Fails as [`Value::parse`] does.
+    pub fn parse_selected(json: &[u8], selection: &PathSelection) -> Result<Self, ValueError> {
         let mut reader = serde_json::Deserializer::from_slice(json);
-        let value = parts.0.deserialize(&mut reader)?;
+        let value = selection.0.deserialize(&mut reader)?;
         reader.end()?;
         Ok(Self(value))
     }
 }
 
-/// Which parts of a document are wanted; made once, used for every document.
+/// A set of paths to parse out of JSON documents. It is built once and used for every document.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PathSelection(Shape);
+pub struct PathSelection(SelectionNode);
 
 impl PathSelection {
-    /// All of it.
-    pub const ALL: Self = Self(Shape::All);
+    /// Selects the whole document.
+    pub const ALL: Self = Self(SelectionNode::All);
 
-    /// What lies on paths (names of members, from the top). An empty path takes everything; a list on the way has no members.
-    pub fn of<'p>(paths: impl IntoIterator<Item = &'p [String]>) -> PathSelection {
-        let mut shape = Shape::Members(Vec::new());
+    /// Selects the values at paths of member names, from the top. An empty path selects everything.
+    /// A list on the way has no members, so nothing in it is selected.
+    pub fn of<'p>(paths: impl IntoIterator<Item = &'p [String]>) -> Self {
+        let mut root = SelectionNode::Members(Vec::new());
         for path in paths {
-            shape.add(path);
+            root.add(path);
         }
-        PathSelection(shape)
+        Self(root)
     }
 
-    /// Whether only members of an object are wanted: of anything else, nothing is.
+    /// Returns true if only members of an object are selected. Nothing of any other value is.
     #[must_use]
     pub fn selects_members(&self) -> bool {
-        matches!(self.0, Shape::Members(_))
+        matches!(self.0, SelectionNode::Members(_))
     }
 
-    /// Whether nothing is wanted.
+    /// Returns true if nothing is selected.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        matches!(&self.0, Shape::Members(members) if members.is_empty())
+        matches!(&self.0, SelectionNode::Members(members) if members.is_empty())
     }
 }
 
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Whole).map(Self)
+        deserializer.deserialize_any(WholeVisitor).map(Self)
     }
 }
 
 #[derive(Debug, Clone, PartialEq)]
-enum Shape {
+enum SelectionNode {
     All,
-    /// Few, so that a list is searched faster than a tree.
-    Members(Vec<(String, Shape)>),
+    /// Selected members. They are few, so searching a list is faster than a tree.
+    Members(Vec<(String, SelectionNode)>),
 }
 
-impl Shape {
+impl SelectionNode {
     fn add(&mut self, path: &[String]) {
         let Self::Members(members) = self else { return };
         let [first, rest @ ..] = path else {
@@ -97,13 +100,13 @@ impl Shape {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for &Shape {
+impl<'de> DeserializeSeed<'de> for &SelectionNode {
     type Value = Rcvar;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Rcvar, D::Error> {
         match self {
-            Shape::All => deserializer.deserialize_any(Whole),
-            Shape::Members(members) => deserializer.deserialize_any(Part(members)),
+            SelectionNode::All => deserializer.deserialize_any(WholeVisitor),
+            SelectionNode::Members(members) => deserializer.deserialize_any(MemberVisitor(members)),
         }
     }
 }
@@ -114,11 +117,11 @@ impl<'de> DeserializeSeed<'de> for WholeSeed {
     type Value = Rcvar;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Rcvar, D::Error> {
-        deserializer.deserialize_any(Whole)
+        deserializer.deserialize_any(WholeVisitor)
     }
 }
 
-/// Scalars are read the same way by both visitors.
+/// The methods for scalars, which both visitors share.
 macro_rules! scalars {
     () => {
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -148,9 +151,9 @@ macro_rules! scalars {
     };
 }
 
-struct Whole;
+struct WholeVisitor;
 
-impl<'de> Visitor<'de> for Whole {
+impl<'de> Visitor<'de> for WholeVisitor {
     type Value = Rcvar;
 
     scalars!();
@@ -172,10 +175,11 @@ impl<'de> Visitor<'de> for Whole {
     }
 }
 
-/// Reads some members of an object. A list answers null to every member, so an empty one stands for it.
-struct Part<'s>(&'s [(String, Shape)]);
+/// Reads the selected members of an object. A list is read as empty: every member of it is null
+/// either way.
+struct MemberVisitor<'s>(&'s [(String, SelectionNode)]);
 
-impl<'de> Visitor<'de> for Part<'_> {
+impl<'de> Visitor<'de> for MemberVisitor<'_> {
     type Value = Rcvar;
 
     scalars!();
@@ -187,9 +191,9 @@ impl<'de> Visitor<'de> for Part<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Rcvar, A::Error> {
         let mut members = BTreeMap::new();
-        while let Some(known) = map.next_key_seed(Known(self.0))? {
-            if let Some((name, shape)) = known {
-                members.insert(name.clone(), map.next_value_seed(shape)?);
+        while let Some(selected) = map.next_key_seed(MemberName(self.0))? {
+            if let Some((name, node)) = selected {
+                members.insert(name.clone(), map.next_value_seed(node)?);
             } else {
                 map.next_value::<IgnoredAny>()?;
             }
@@ -198,26 +202,26 @@ impl<'de> Visitor<'de> for Part<'_> {
     }
 }
 
-/// Finds a member's name among those that are wanted, without a copy of it.
-struct Known<'s>(&'s [(String, Shape)]);
+/// Looks up a member's name among the selected ones, without copying it.
+struct MemberName<'s>(&'s [(String, SelectionNode)]);
 
-impl<'de, 's> DeserializeSeed<'de> for Known<'s> {
-    type Value = Option<&'s (String, Shape)>;
+impl<'de, 's> DeserializeSeed<'de> for MemberName<'s> {
+    type Value = Option<&'s (String, SelectionNode)>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
-impl<'s> Visitor<'_> for Known<'s> {
-    type Value = Option<&'s (String, Shape)>;
+impl<'s> Visitor<'_> for MemberName<'s> {
+    type Value = Option<&'s (String, SelectionNode)>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a member's name")
     }
 
     fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.0.iter().find(|(known, _)| known == name))
+        Ok(self.0.iter().find(|(selected, _)| selected == name))
     }
 }
 
@@ -230,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_of_64_bits_keep_every_digit() {
+    fn integers_keep_every_digit() {
         for json in ["18446744073709551615", "-9223372036854775808", "9007199254740993", "0", "0.1", "1e300"]
         {
             let value = Value::parse(json.as_bytes()).unwrap();
@@ -247,7 +251,7 @@ mod tests {
         let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         assert!(Value::parse(deep(127).as_bytes()).is_ok());
         assert!(Value::parse(deep(100_000).as_bytes()).is_err());
-        // What is not read is passed over without recursion, so it may nest as it likes.
+        // Unselected parts are skipped without recursion, so their nesting is not bounded.
         let a = PathSelection::of([path("a").as_slice()]);
         assert!(Value::parse_selected(deep(100_000).as_bytes(), &a).is_ok());
         let below = format!("{{\"a\":{}}}", deep(100_000));
@@ -255,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_read_is_built() {
+    fn only_selected_paths_are_parsed() {
         let json = br#"{"next":"n","items":[1,2],"meta":{"a":1,"b":{"c":2}},"\u006eame":"x"}"#;
         let read = |paths: &[&str]| {
             let paths: Vec<_> = paths.iter().map(|text| path(text)).collect();
@@ -272,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_reads_is_still_checked() {
+    fn unselected_parts_must_be_valid_json() {
         let next = PathSelection::of([path("next").as_slice()]);
         for broken in ["{\"next\":1,\"x\":}", "{\"next\":1} x", "{\"next\":1,\"x\":[1,}"] {
             assert!(Value::parse_selected(broken.as_bytes(), &next).is_err(), "{broken}");

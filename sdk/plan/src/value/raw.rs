@@ -1,5 +1,7 @@
-//! Rows as the bytes that came: a plain path is followed through the text of a body, and the elements of the list
-//! found there are handed out as slices of it. Nothing is decoded, so no digit and no escape changes.
+//! Finds rows in the text of a body without decoding them.
+//!
+//! A plain path is followed through the text, and the elements of the list at its end are returned as
+//! slices. Digits and escapes stay as the API sent them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,7 +9,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::JsonType;
+use crate::JsonType;
 
 /// A path of member names and indexes, without wildcards, filters or functions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,7 +22,7 @@ impl PlainPath {
     /// Fails if the body is not valid JSON.
     pub fn find_in<'b>(&self, body: &'b [u8]) -> Result<Option<&'b [u8]>, RawRowsError> {
         let mut reader = serde_json::Deserializer::from_slice(body);
-        let found = Follow(&self.0).deserialize(&mut reader)?;
+        let found = PathSeed(&self.0).deserialize(&mut reader)?;
         reader.end()?;
         Ok(found.map(|raw| raw.get().as_bytes()))
     }
@@ -31,35 +33,36 @@ impl PlainPath {
 pub enum PathSegment {
     /// A member of an object.
     Member(String),
-    /// An element of a list; negative ones count from its end.
+    /// An element of a list. Negative indexes count from its end.
     Index(i32),
 }
 
-/// The rows found at a path of a body, each the bytes that came.
+/// The rows at a path of a body, as unchanged bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RawRows<'b> {
-    /// Whether something other than null stood at the path.
+    /// True if the value at the path exists and is not null.
     pub found: bool,
-    /// The elements, in order, without surrounding white space.
+    /// Elements in order, without surrounding white space.
     pub rows: Vec<&'b [u8]>,
 }
 
-/// Why a body yields no rows.
+/// The reason why a body has no rows.
 #[derive(Debug, thiserror::Error)]
 pub enum RawRowsError {
-    /// What stands at the path is neither a list nor null.
+    /// The value at the path is neither a list nor null.
     #[error("the rows are of type {0}, not a list")]
     NotAList(JsonType),
-    /// The body is no JSON.
+    /// The body is not valid JSON.
     #[error("not valid json: {0}")]
     Json(#[from] serde_json::Error),
 }
 
 impl<'b> RawRows<'b> {
-    /// Follows `path` through `body`. A missing member, an index out of range and null are no rows.
+    /// Finds the rows at `path` in `body`. A missing member, an index out of range, and null yield no
+    /// rows.
     ///
     /// # Errors
-    /// Where the body is no JSON, or something that is no list stands at the path.
+    /// Fails if the body is not valid JSON, or if the value at the path is neither a list nor null.
     pub fn find(body: &'b [u8], path: &PlainPath) -> Result<Self, RawRowsError> {
         let Some(found) = path.find_in(body)? else { return Ok(Self::default()) };
         match json_type_of_text(found) {
@@ -73,7 +76,7 @@ impl<'b> RawRows<'b> {
     }
 }
 
-/// The type of a JSON text, by its first byte.
+/// Returns the type of a JSON text by its first byte.
 fn json_type_of_text(json: &[u8]) -> JsonType {
     match json.first() {
         Some(b'[') => JsonType::List,
@@ -85,25 +88,26 @@ fn json_type_of_text(json: &[u8]) -> JsonType {
     }
 }
 
-struct Follow<'p>(&'p [PathSegment]);
+/// Deserializes only the value at a path.
+struct PathSeed<'p>(&'p [PathSegment]);
 
-impl<'de> DeserializeSeed<'de> for Follow<'_> {
+impl<'de> DeserializeSeed<'de> for PathSeed<'_> {
     type Value = Option<&'de RawValue>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         match self.0 {
             [] => serde::Deserialize::deserialize(deserializer).map(Some),
-            [first, rest @ ..] => deserializer.deserialize_any(FollowVisitor { first, rest }),
+            [first, rest @ ..] => deserializer.deserialize_any(PathVisitor { first, rest }),
         }
     }
 }
 
-struct FollowVisitor<'p> {
+struct PathVisitor<'p> {
     first: &'p PathSegment,
     rest: &'p [PathSegment],
 }
 
-impl<'de> Visitor<'de> for FollowVisitor<'_> {
+impl<'de> Visitor<'de> for PathVisitor<'_> {
     type Value = Option<&'de RawValue>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -139,7 +143,7 @@ impl<'de> Visitor<'de> for FollowVisitor<'_> {
                     return Ok(None);
                 }
             }
-            let found = list.next_element_seed(Follow(self.rest))?.flatten();
+            let found = list.next_element_seed(PathSeed(self.rest))?.flatten();
             while list.next_element::<IgnoredAny>()?.is_some() {}
             return Ok(found);
         }
@@ -148,20 +152,20 @@ impl<'de> Visitor<'de> for FollowVisitor<'_> {
             items.push(item);
         }
         let back = index.unsigned_abs() as usize;
-        let Some(item) = items.len().checked_sub(back).and_then(|place| items.get(place)) else {
+        let Some(item) = items.len().checked_sub(back).and_then(|index| items.get(index)) else {
             return Ok(None);
         };
         let mut reader = serde_json::Deserializer::from_str(item.get());
-        Follow(self.rest).deserialize(&mut reader).map_err(A::Error::custom)
+        PathSeed(self.rest).deserialize(&mut reader).map_err(A::Error::custom)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut found = None;
         while let Some(name) = map.next_key::<Cow<'_, str>>()? {
             match self.first {
-                // The last of equal names wins, as it does in values.
+                // The last of equal names wins, as in parsed values.
                 PathSegment::Member(wanted) if *wanted == *name => {
-                    found = map.next_value_seed(Follow(self.rest))?
+                    found = map.next_value_seed(PathSeed(self.rest))?
                 }
                 _ => {
                     map.next_value::<IgnoredAny>()?;
@@ -189,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_are_the_bytes_that_came() {
+    fn rows_are_unchanged_bytes() {
         let body =
             r#" {"data": {"items": [ {"n": 1.10, "t": "\u00fc"} , 12345678901234567890123 ,null]}, "x": 1} "#;
         assert_eq!(
@@ -208,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_null_is_no_rows() {
+    fn missing_or_null_list_has_no_rows() {
         for (body, at) in [("{}", "a"), (r#"{"a":null}"#, "a"), ("5", "a"), ("[1]", "a"), ("{\"a\":1}", "0")]
         {
             assert!(!RawRows::find(body.as_bytes(), &path(at)).unwrap().found, "{body} {at}");
@@ -217,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_is_an_error_with_its_type() {
+    fn other_type_than_list_is_an_error() {
         assert_eq!(rows(r#"{"a":{"b":1}}"#, "a").unwrap_err(), "the rows are of type object, not a list");
         assert_eq!(rows(r#"{"a":"b"}"#, "a").unwrap_err(), "the rows are of type text, not a list");
         assert!(rows("{\"a\":[1,}", "a").is_err());

@@ -1,4 +1,5 @@
-//! Values to JSON text: integers with every digit, doubles in their shortest exact form, members by name.
+//! Writes values as JSON: integers with every digit, doubles in their shortest exact form, members
+//! sorted by name.
 
 use jmespath::Variable;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
@@ -7,7 +8,7 @@ use serde_json::Number;
 use super::Value;
 
 impl Value {
-    /// The value as JSON text without white space.
+    /// Returns the value as JSON text without white space.
     #[must_use]
     pub fn to_json(&self) -> Vec<u8> {
         let mut json = Vec::with_capacity(64);
@@ -17,13 +18,13 @@ impl Value {
 
     /// Appends the value as JSON text.
     pub fn write_json(&self, out: &mut Vec<u8>) {
-        // Writing into memory cannot fail: every name is text and every number finite.
+        // Cannot fail: the sink is memory, names are text, and numbers are finite.
         let written = serde_json::to_writer(&mut *out, self);
         debug_assert!(written.is_ok());
     }
 
-    /// The value as it stands in text: text as it is, numbers in their shortest exact form; `None` for null, lists and
-    /// objects, which have no such form.
+    /// Returns the value as templates insert it into text: text unchanged, numbers in their shortest
+    /// exact form. Returns `None` for null, lists and objects.
     #[must_use]
     pub fn to_text(&self) -> Option<String> {
         match &*self.0 {
@@ -37,13 +38,14 @@ impl Value {
 
 impl Serialize for Value {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Borrowed(&self.0).serialize(serializer)
+        SerializedVariable(&self.0).serialize(serializer)
     }
 }
 
-pub(crate) struct Borrowed<'v>(pub(crate) &'v Variable);
+/// Serializes a borrowed JMESPath value.
+pub(crate) struct SerializedVariable<'v>(pub(crate) &'v Variable);
 
-impl Serialize for Borrowed<'_> {
+impl Serialize for SerializedVariable<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             Variable::Null | Variable::Expref(_) => serializer.serialize_unit(),
@@ -53,14 +55,14 @@ impl Serialize for Borrowed<'_> {
             Variable::Array(items) => {
                 let mut list = serializer.serialize_seq(Some(items.len()))?;
                 for item in items {
-                    list.serialize_element(&Borrowed(item))?;
+                    list.serialize_element(&SerializedVariable(item))?;
                 }
                 list.end()
             }
             Variable::Object(members) => {
                 let mut map = serializer.serialize_map(Some(members.len()))?;
                 for (name, value) in members {
-                    map.serialize_entry(name, &Borrowed(value))?;
+                    map.serialize_entry(name, &SerializedVariable(value))?;
                 }
                 map.end()
             }
@@ -68,7 +70,8 @@ impl Serialize for Borrowed<'_> {
     }
 }
 
-/// The shortest text that reads back as the same number; integral doubles below 10^15 without a fraction.
+/// Returns the shortest text that parses as the same number. Integral doubles below 10^15 have no
+/// fraction.
 fn number_text(number: &Number) -> String {
     match number.as_f64() {
         Some(double) if number.is_f64() && double.fract() == 0.0 && double.abs() < 1e15 => {
@@ -99,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn json_comes_back_as_it_went() {
+    fn json_round_trips() {
         let json = r#"{"a":[1,-2,0.5,"\u0000\"\n",null,true],"b":{},"c":"ü"}"#;
         assert_eq!(String::from_utf8(Value::parse(json.as_bytes()).unwrap().to_json()).unwrap(), json);
     }

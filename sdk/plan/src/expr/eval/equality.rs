@@ -1,19 +1,21 @@
-//! JMESPath's equality, paid for step by step: shared parts make values whose full comparison would never end.
+//! JMESPath's equality, charged step by step.
+//!
+//! Values can share parts, so two small values can take exponential time to compare.
 
 use jmespath::{Rcvar, Variable};
 
-use super::eval::{Outcome, Run};
+use super::evaluation::{EvalResult, Evaluation};
 
-/// Whether two values are equal. Numbers are compared as doubles, as JMESPath does.
-pub(crate) fn equal(run: &mut Run<'_>, left: &Rcvar, right: &Rcvar) -> Outcome<bool> {
-    run.pay_steps(1)?;
+/// Returns true if two values are equal. Numbers are compared as doubles, as JMESPath does.
+pub(crate) fn equal(evaluation: &mut Evaluation<'_>, left: &Rcvar, right: &Rcvar) -> EvalResult<bool> {
+    evaluation.charge_steps(1)?;
     match (&**left, &**right) {
         (Variable::Array(a), Variable::Array(b)) => {
             if a.len() != b.len() {
                 return Ok(false);
             }
             for (a, b) in a.iter().zip(b) {
-                if !equal(run, a, b)? {
+                if !equal(evaluation, a, b)? {
                     return Ok(false);
                 }
             }
@@ -24,14 +26,14 @@ pub(crate) fn equal(run: &mut Run<'_>, left: &Rcvar, right: &Rcvar) -> Outcome<b
                 return Ok(false);
             }
             for ((a_name, a), (b_name, b)) in a.iter().zip(b) {
-                if a_name != b_name || !equal(run, a, b)? {
+                if a_name != b_name || !equal(evaluation, a, b)? {
                     return Ok(false);
                 }
             }
             Ok(true)
         }
         (Variable::String(a), Variable::String(b)) => {
-            run.pay_steps(a.len().min(b.len()) / 64)?;
+            evaluation.charge_steps(a.len().min(b.len()) / 64)?;
             Ok(a == b)
         }
         (a, b) => Ok(a == b),

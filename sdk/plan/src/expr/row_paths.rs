@@ -1,65 +1,48 @@
-//! What the form of an expression says about the rows that it chooses: a plain path whose bytes can be copied, or a filter
-//! whose rows can be counted before it.
-
-use std::sync::Arc;
+//! Finds the paths in an expression that selects rows.
+//!
+//! The rows of a plain path are copied as raw bytes. The rows of a filter can be counted before it
+//! drops some of them.
 
 use jmespath::ast::Ast;
 
-use super::{Compiled, Expr};
 use crate::value::{PathSegment, PlainPath};
 
-/// Functions that give as many elements as their first argument has, or none of none.
-const KEEP_EMPTINESS: [&str; 4] = ["reverse", "sort", "sort_by", "unique"];
+/// Functions whose result is empty exactly if their first argument is.
+const EMPTINESS_PRESERVING: [&str; 4] = ["reverse", "sort", "sort_by", "unique"];
 
-impl Expr {
-    /// The path below `response.body`, where the expression is nothing but such a path of names and indexes: what it
-    /// chooses can be copied as the bytes that came.
-    #[must_use]
-    pub fn plain_body_path(&self) -> Option<PlainPath> {
-        self.plain_path_below(&["response", "body"])
-    }
-
-    /// The path below other names, from the scope's own down, where the expression is nothing else.
-    #[must_use]
-    pub fn plain_path_below(&self, names: &[&str]) -> Option<PlainPath> {
-        let mut steps = Vec::new();
-        plain_steps(&self.0.ast, &mut steps)?;
-        let mut steps = steps.into_iter();
-        for wanted in names {
-            match steps.next()? {
-                PathSegment::Member(name) if name == *wanted => {}
-                _ => return None,
-            }
+/// Returns the path below `names`, if the tree is only a path of names and indexes that begins so.
+pub(super) fn plain_path_below(ast: &Ast, names: &[&str]) -> Option<PlainPath> {
+    let mut segments = Vec::new();
+    collect_segments(ast, &mut segments)?;
+    let mut segments = segments.into_iter();
+    for wanted in names {
+        match segments.next()? {
+            PathSegment::Member(name) if name == *wanted => {}
+            _ => return None,
         }
-        Some(PlainPath(steps.collect()))
     }
-
-    /// What the expression's first filter chooses from: `a.b` of `a.b[?c].d`. None where it has no filter.
-    #[must_use]
-    pub fn filter_input(&self) -> Option<Self> {
-        let ast = filter_input(&self.0.ast)?;
-        let Compiled { text, reads, builds, .. } = &*self.0;
-        Some(Self(Arc::new(Compiled { text: text.clone(), ast, reads: reads.clone(), builds: *builds })))
-    }
+    Some(PlainPath(segments.collect()))
 }
 
-fn plain_steps(node: &Ast, steps: &mut Vec<PathSegment>) -> Option<()> {
+fn collect_segments(node: &Ast, segments: &mut Vec<PathSegment>) -> Option<()> {
     match node {
-        Ast::Field { name, .. } => steps.push(PathSegment::Member(name.clone())),
-        Ast::Index { idx, .. } => steps.push(PathSegment::Index(*idx)),
+        Ast::Field { name, .. } => segments.push(PathSegment::Member(name.clone())),
+        Ast::Index { idx, .. } => segments.push(PathSegment::Index(*idx)),
         Ast::Identity { .. } => {}
         Ast::Subexpr { lhs, rhs, .. } => {
-            plain_steps(lhs, steps)?;
-            plain_steps(rhs, steps)?;
+            collect_segments(lhs, segments)?;
+            collect_segments(rhs, segments)?;
         }
         _ => return None,
     }
     Some(())
 }
 
-/// A filter is a projection whose right side begins with a condition. Only the expression's beginning is looked at: what
-/// stands there is asked of the scope.
-fn filter_input(node: &Ast) -> Option<Ast> {
+/// Returns the part of a tree before its first filter, or `None` if it has no filter.
+///
+/// A filter is a projection whose right side begins with a condition. Only the beginning of the tree
+/// is searched, because only that part is applied to the scope.
+pub(super) fn filter_input(node: &Ast) -> Option<Ast> {
     match node {
         Ast::Projection { lhs, rhs, .. } => {
             filter_input(lhs).or_else(|| matches!(**rhs, Ast::Condition { .. }).then(|| (**lhs).clone()))
@@ -69,7 +52,7 @@ fn filter_input(node: &Ast) -> Option<Ast> {
             let rhs = Box::new(filter_input(rhs)?);
             Some(Ast::Subexpr { lhs: lhs.clone(), rhs, offset: *offset })
         }),
-        Ast::Function { name, args, .. } if KEEP_EMPTINESS.contains(&name.as_str()) => {
+        Ast::Function { name, args, .. } if EMPTINESS_PRESERVING.contains(&name.as_str()) => {
             filter_input(args.first()?)
         }
         _ => None,
@@ -84,7 +67,7 @@ mod tests {
     use crate::{EvalEnv, PathSegment, PlainPath, Scope, ScopeName, Value};
 
     #[test]
-    fn a_plain_path_below_the_body_is_known() {
+    fn plain_body_path_of_a_path_is_returned() {
         let plain = |text: &str| compile_anywhere(text).plain_body_path();
         let member = |name: &str| PathSegment::Member(name.to_owned());
         assert_eq!(plain("response.body"), Some(PlainPath(vec![])));
@@ -104,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_shows_what_it_chooses_from() {
+    fn filter_input_is_the_list_before_the_filter() {
         let body = br#"{"body":{"rows":[{"ok":false,"tags":["a"]},{"ok":false,"tags":[]}],"none":[]}}"#;
         let scope = Scope::new().with(ScopeName::Response, Value::parse(body).unwrap());
         let env = EvalEnv::new(DateTime::UNIX_EPOCH, 0);

@@ -1,0 +1,158 @@
+//! The state of one evaluation: its scope, its environment, and the budget that is left.
+//!
+//! Every node, every list slot and every byte of new text is charged to the budget, so that a
+//! hostile expression ends early.
+
+use jmespath::ast::Ast;
+use jmespath::{Rcvar, Variable};
+
+use crate::{EvalEnv, Scope};
+
+/// Maximum number of steps: nodes, elements looked at, and blocks of text.
+const MAX_STEPS: u64 = 20_000_000;
+/// Maximum number of list slots and object members, counted down to the leaves of the result.
+const MAX_SLOTS: u64 = 4_000_000;
+/// Maximum size of new text, in bytes.
+const MAX_TEXT_BYTES: u64 = 64 * 1024 * 1024;
+/// Maximum nesting of a result: the depth that JSON parsing accepts.
+const MAX_DEPTH: usize = 127;
+
+/// The reason why an evaluation stopped.
+#[derive(Debug)]
+pub(crate) struct EvalFailure {
+    pub(crate) offset: usize,
+    pub(crate) message: String,
+    pub(crate) over_budget: bool,
+}
+
+pub(crate) type EvalResult<T> = Result<T, EvalFailure>;
+
+/// The value that a node is applied to: the scope, or a value somewhere below it. The scope is only
+/// built as a value if the expression asks for it.
+#[derive(Clone, Copy)]
+pub(crate) enum EvalData<'d> {
+    Scope,
+    Value(&'d Rcvar),
+}
+
+/// An expression reference (`&name`) with the interpreter that evaluates it. The interpreter is a
+/// function pointer, so that functions do not depend on the module that calls them.
+#[derive(Clone, Copy)]
+pub(crate) struct ExprRef<'a> {
+    ast: &'a Ast,
+    interpret: Interpret,
+}
+
+/// Evaluates a node that is applied to some data.
+type Interpret = fn(&mut Evaluation<'_>, &Ast, EvalData<'_>) -> EvalResult<Rcvar>;
+
+impl<'a> ExprRef<'a> {
+    pub(super) fn new(ast: &'a Ast, interpret: Interpret) -> Self {
+        Self { ast, interpret }
+    }
+
+    /// Evaluates the reference for one element.
+    pub(crate) fn eval(&self, evaluation: &mut Evaluation<'_>, element: &Rcvar) -> EvalResult<Rcvar> {
+        (self.interpret)(evaluation, self.ast, EvalData::Value(element))
+    }
+}
+
+/// One running evaluation.
+pub(crate) struct Evaluation<'e> {
+    pub(crate) scope: &'e Scope,
+    pub(crate) env: &'e EvalEnv,
+    /// Byte offset of the running function in the expression's text.
+    offset: usize,
+    steps: u64,
+    slots: u64,
+    text_bytes: u64,
+}
+
+impl<'e> Evaluation<'e> {
+    pub(crate) fn new(scope: &'e Scope, env: &'e EvalEnv) -> Self {
+        Self { scope, env, offset: 0, steps: MAX_STEPS, slots: MAX_SLOTS, text_bytes: MAX_TEXT_BYTES }
+    }
+
+    /// Divides the budget, for tests that exhaust it.
+    #[cfg(test)]
+    pub(crate) fn with_budget_fraction(self, divisor: u64) -> Self {
+        Self {
+            steps: MAX_STEPS / divisor,
+            slots: MAX_SLOTS / divisor,
+            text_bytes: MAX_TEXT_BYTES / divisor,
+            ..self
+        }
+    }
+
+    /// Sets the offset that failures report from now on.
+    pub(super) fn set_offset(&mut self, offset: usize) {
+        self.offset = offset;
+    }
+
+    /// Creates a failure at the running function.
+    pub(crate) fn fail(&self, message: impl Into<String>) -> EvalFailure {
+        EvalFailure { offset: self.offset, message: message.into(), over_budget: false }
+    }
+
+    fn over_budget(&self, bound: &str) -> EvalFailure {
+        EvalFailure {
+            offset: self.offset,
+            message: format!("more than the {bound} of one evaluation"),
+            over_budget: true,
+        }
+    }
+
+    pub(crate) fn charge_steps(&mut self, steps: usize) -> EvalResult<()> {
+        self.steps =
+            self.steps.checked_sub(steps as u64).ok_or_else(|| self.over_budget("20000000 steps"))?;
+        Ok(())
+    }
+
+    pub(crate) fn charge_slots(&mut self, slots: usize) -> EvalResult<()> {
+        self.slots =
+            self.slots.checked_sub(slots as u64).ok_or_else(|| self.over_budget("4000000 values"))?;
+        Ok(())
+    }
+
+    pub(crate) fn charge_text(&mut self, bytes: usize) -> EvalResult<()> {
+        self.text_bytes = self
+            .text_bytes
+            .checked_sub(bytes as u64)
+            .ok_or_else(|| self.over_budget("64 MiB of new text"))?;
+        Ok(())
+    }
+
+    /// Returns the bytes of text that are left in the budget.
+    pub(crate) fn text_left(&self) -> usize {
+        usize::try_from(self.text_bytes).unwrap_or(usize::MAX)
+    }
+
+    /// Checks that a result is small and shallow enough to be stored, printed and dropped. Shared
+    /// parts are charged for each occurrence, because printing writes them each time.
+    pub(crate) fn check_result(&mut self, value: &Variable, depth: usize) -> EvalResult<()> {
+        self.charge_slots(1)?;
+        match value {
+            Variable::Array(_) | Variable::Object(_) if depth > MAX_DEPTH => {
+                Err(self.over_budget("127 levels of nesting"))
+            }
+            Variable::Array(items) => items.iter().try_for_each(|item| self.check_result(item, depth + 1)),
+            Variable::Object(members) => {
+                members.values().try_for_each(|member| self.check_result(member, depth + 1))
+            }
+            Variable::String(text) => self.charge_text(text.len()),
+            _ => Ok(()),
+        }
+    }
+}
+
+pub(crate) fn null() -> Rcvar {
+    Rcvar::new(Variable::Null)
+}
+
+pub(crate) fn boolean(value: bool) -> Rcvar {
+    Rcvar::new(Variable::Bool(value))
+}
+
+pub(crate) fn list(items: Vec<Rcvar>) -> Rcvar {
+    Rcvar::new(Variable::Array(items))
+}

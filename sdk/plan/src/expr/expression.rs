@@ -1,0 +1,128 @@
+//! A compiled expression: its text, its syntax tree, and the paths that it reads.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jmespath::ast::Ast;
+
+use super::check::site::Site;
+use super::check::{self, Checked};
+use super::error::EvalError;
+use super::eval::evaluation::{EvalData, Evaluation};
+use super::eval::interpreter::interpret;
+use super::row_paths;
+use crate::{Diagnostic, EvalEnv, PlainPath, ReadPaths, Scope, Value};
+
+/// A compiled expression. Clones share it.
+#[derive(Clone)]
+pub struct Expr(Arc<CompiledExpr>);
+
+struct CompiledExpr {
+    text: String,
+    ast: Ast,
+    reads: ReadPaths,
+    /// True if the result can be larger or deeper than the values that the expression reads.
+    can_grow: bool,
+}
+
+impl Expr {
+    /// Compiles an expression, or returns every diagnostic that could be found in it.
+    pub(crate) fn compile(text: &str, site: &Site<'_>) -> Result<Self, Vec<Diagnostic>> {
+        let ast = check::parse::parse(text, site).map_err(|diagnostic| vec![diagnostic])?;
+        Self::from_ast(text, ast, site)
+    }
+
+    /// Checks a tree that was parsed from `text`.
+    pub(crate) fn from_ast(text: &str, ast: Ast, site: &Site<'_>) -> Result<Self, Vec<Diagnostic>> {
+        let Checked { reads, can_grow } = check::check(text, &ast, site)?;
+        // A value that was parsed or checked before is shallow. An expression that reads the whole
+        // context and is stored in the context makes it one level deeper each time.
+        let reads_whole_context =
+            |path: &[String]| path.first().is_none_or(|name| name == "context" && path.len() == 1);
+        let can_grow = can_grow || reads.paths().any(reads_whole_context);
+        Ok(Self(Arc::new(CompiledExpr { text: text.to_owned(), ast, reads, can_grow })))
+    }
+
+    /// Returns the text as the author wrote it.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.0.text
+    }
+
+    /// Returns the paths of the scope that the expression reads.
+    #[must_use]
+    pub fn reads(&self) -> &ReadPaths {
+        &self.0.reads
+    }
+
+    /// Returns the path below `response.body`, if the expression is only such a path of names and
+    /// indexes. The bytes of the selected value can then be copied from the body unchanged.
+    #[must_use]
+    pub fn plain_body_path(&self) -> Option<PlainPath> {
+        self.plain_path_below(&["response", "body"])
+    }
+
+    /// Returns the path below `names`, if the expression is only a path of names and indexes that
+    /// begins with them.
+    #[must_use]
+    pub fn plain_path_below(&self, names: &[&str]) -> Option<PlainPath> {
+        row_paths::plain_path_below(&self.0.ast, names)
+    }
+
+    /// Returns the expression up to its first filter, such as `a.b` of `a.b[?c].d`, or `None` if it
+    /// has no filter.
+    #[must_use]
+    pub fn filter_input(&self) -> Option<Self> {
+        let ast = row_paths::filter_input(&self.0.ast)?;
+        let CompiledExpr { text, reads, can_grow, .. } = &*self.0;
+        Some(Self(Arc::new(CompiledExpr {
+            text: text.clone(),
+            ast,
+            reads: reads.clone(),
+            can_grow: *can_grow,
+        })))
+    }
+
+    #[cfg(test)]
+    pub(super) fn ast(&self) -> &Ast {
+        &self.0.ast
+    }
+
+    /// Evaluates the expression.
+    ///
+    /// # Errors
+    /// Fails if an argument has the wrong type for its function, if a function fails, or if a bound
+    /// of steps, size or depth is exceeded.
+    pub fn eval(&self, scope: &Scope, env: &EvalEnv) -> Result<Value, EvalError> {
+        self.eval_in(Evaluation::new(scope, env))
+    }
+
+    pub(super) fn eval_in(&self, mut evaluation: Evaluation<'_>) -> Result<Value, EvalError> {
+        let outcome = interpret(&mut evaluation, &self.0.ast, EvalData::Scope).and_then(|value| {
+            if self.0.can_grow {
+                evaluation.check_result(&value, 1)?;
+            }
+            Ok(value)
+        });
+        outcome.map(Value::from).map_err(|failure| EvalError {
+            expression: self.0.text.clone(),
+            position: failure.offset,
+            message: failure.message,
+            over_budget: failure.over_budget,
+        })
+    }
+
+    /// Evaluates the expression as a condition: null, false, `""`, `[]` and `{}` are false.
+    ///
+    /// # Errors
+    /// Fails as [`Expr::eval`] does.
+    pub fn is_true(&self, scope: &Scope, env: &EvalEnv) -> Result<bool, EvalError> {
+        Ok(self.eval(scope, env)?.truthy())
+    }
+}
+
+impl fmt::Debug for Expr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Expr({:?})", self.0.text)
+    }
+}
