@@ -6,8 +6,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use jmespath::Rcvar;
 use percent_encoding::percent_decode_str;
 
-use super::Function;
-use super::Param::Text;
+use super::call::Function;
+use super::call::Param::Text;
 use super::call::{Arg, CheckedArgs, text};
 use crate::expr::eval::evaluation::{EvalResult, Evaluation};
 use crate::links::percent_encode;

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use jmespath::Rcvar;
 
-use super::Function;
-use super::Param::{List, Number, Text};
+use super::call::Function;
+use super::call::Param::{List, Number, Text};
 use super::call::{Arg, CheckedArgs, integer};
 use super::json::bounded_json;
 use super::text::expect_integer;

@@ -7,8 +7,8 @@ use jmespath::Rcvar;
 use md5::Md5;
 use sha2::{Digest, Sha256};
 
-use super::Function;
-use super::Param::{Object, Text};
+use super::call::Function;
+use super::call::Param::{Object, Text};
 use super::call::{Arg, CheckedArgs, text};
 use super::jwt;
 use crate::expr::eval::evaluation::{EvalResult, Evaluation};

@@ -5,8 +5,8 @@ use std::io;
 use jmespath::{Rcvar, Variable};
 use url::Url;
 
-use super::Function;
-use super::Param::{Any, Object, Text};
+use super::call::Function;
+use super::call::Param::{Any, Object, Text};
 use super::call::{Arg, CheckedArgs, text};
 use crate::expr::eval::evaluation::{EvalFailure, EvalResult, Evaluation, null};
 use crate::{Value, links};

@@ -3,8 +3,8 @@
 use jmespath::Rcvar;
 use serde_json::Number;
 
-use super::Function;
-use super::Param::{Any, Number as Num};
+use super::call::Function;
+use super::call::Param::{Any, Number as Num};
 use super::call::{Arg, CheckedArgs, double, integer};
 use crate::expr::eval::evaluation::{EvalResult, Evaluation};
 

@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 use jmespath::{Rcvar, Variable};
 use serde_json::Number;
 
-use super::Function;
-use super::Param::{Any, List};
+use super::call::Function;
+use super::call::Param::{Any, List};
 use super::call::{Arg, CheckedArgs, integer};
 use super::numbers::exact;
 use crate::expr::eval::evaluation::{EvalResult, Evaluation, null};

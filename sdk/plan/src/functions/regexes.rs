@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use jmespath::Rcvar;
 use regex::{Regex, RegexBuilder};
 
-use super::Function;
-use super::Param::{Number, Text};
+use super::call::Function;
+use super::call::Param::{Number, Text};
 use super::call::{Arg, CheckedArgs, text};
 use crate::expr::eval::evaluation::{EvalResult, Evaluation, boolean, null};
 

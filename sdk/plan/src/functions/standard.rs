@@ -7,8 +7,8 @@ use std::cmp::Ordering;
 use jmespath::{Rcvar, Variable};
 use serde_json::Number;
 
-use super::Function;
-use super::Param::{self, Any, List, Object, Sized, Text, TextOrList};
+use super::call::Function;
+use super::call::Param::{self, Any, List, Object, Sized, Text, TextOrList};
 use super::call::{Arg, CheckedArgs, double, integer, text};
 use super::json::stringify;
 use super::numbers::{exact, from_exact};

@@ -4,8 +4,8 @@ use std::cmp::Ordering;
 
 use jmespath::Rcvar;
 
-use super::Function;
-use super::Param::{Expr, List};
+use super::call::Function;
+use super::call::Param::{Expr, List};
 use super::call::{Arg, CheckedArgs};
 use super::standard::check_sortable;
 use crate::expr::eval::evaluation::{EvalResult, Evaluation, list, null};

@@ -1,6 +1,6 @@
 //! The table of all functions, in the order of the documentation.
 
-use super::Function;
+use super::call::Function;
 use super::{codes, collections, crypto, json, numbers, order, regexes, standard, standard_by, text, time};
 
 pub(super) fn all() -> impl Iterator<Item = &'static Function> {

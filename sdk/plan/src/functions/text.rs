@@ -2,8 +2,8 @@
 
 use jmespath::{Rcvar, Variable};
 
-use super::Function;
-use super::Param::{Number, Text};
+use super::call::Function;
+use super::call::Param::{Number, Text};
 use super::call::{Arg, CheckedArgs, text};
 use crate::expr::eval::evaluation::{EvalResult, Evaluation, list};
 

@@ -5,8 +5,8 @@ use chrono::format::Item;
 use chrono::{DateTime, SecondsFormat, Utc};
 use jmespath::Rcvar;
 
-use super::Function;
-use super::Param::{Number, Text};
+use super::call::Function;
+use super::call::Param::{Number, Text};
 use super::call::{Arg, CheckedArgs, integer, text};
 use crate::expr::eval::evaluation::{EvalResult, Evaluation};
 use crate::time::{

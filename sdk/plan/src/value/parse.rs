@@ -6,38 +6,28 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use jmespath::{Rcvar, Variable};
-use serde::de::{
-    Deserialize, DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
-
-use super::Value;
 
 /// The text is not valid JSON, or is nested too deep.
 #[derive(Debug, thiserror::Error)]
 #[error("not valid json: {0}")]
 pub struct ValueError(#[from] serde_json::Error);
 
-impl Value {
-    /// Parses JSON text. Integers in the range of `i64` and `u64` keep every digit; others become
-    /// doubles.
-    ///
-    /// # Errors
-    /// Fails if the text is not valid JSON or is nested deeper than 127 levels.
-    pub fn parse(json: &[u8]) -> Result<Self, ValueError> {
-        Ok(serde_json::from_slice(json)?)
-    }
+/// Parses JSON text.
+pub(super) fn parse_whole(json: &[u8]) -> Result<Rcvar, ValueError> {
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let value = (&mut reader).deserialize_any(WholeVisitor)?;
+    reader.end()?;
+    Ok(value)
+}
 
-    /// Parses only the selected paths. Other members of objects are left out.
-    ///
-    /// # Errors
-    /// Fails as [`Value::parse`] does.
-    pub fn parse_selected(json: &[u8], selection: &PathSelection) -> Result<Self, ValueError> {
-        let mut reader = serde_json::Deserializer::from_slice(json);
-        let value = selection.0.deserialize(&mut reader)?;
-        reader.end()?;
-        Ok(Self(value))
-    }
+/// Parses the selected paths of JSON text.
+pub(super) fn parse_selected(json: &[u8], selection: &PathSelection) -> Result<Rcvar, ValueError> {
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let value = selection.0.deserialize(&mut reader)?;
+    reader.end()?;
+    Ok(value)
 }
 
 /// A set of paths to parse out of JSON documents. It is built once and used for every document.
@@ -68,12 +58,6 @@ impl PathSelection {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         matches!(&self.0, SelectionNode::Members(members) if members.is_empty())
-    }
-}
-
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(WholeVisitor).map(Self)
     }
 }
 
@@ -151,7 +135,8 @@ macro_rules! scalars {
     };
 }
 
-struct WholeVisitor;
+/// Reads a whole value.
+pub(super) struct WholeVisitor;
 
 impl<'de> Visitor<'de> for WholeVisitor {
     type Value = Rcvar;
@@ -228,6 +213,7 @@ impl<'s> Visitor<'_> for MemberName<'s> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Value;
 
     fn path(text: &str) -> Vec<String> {
         text.split('.').filter(|part| !part.is_empty()).map(str::to_owned).collect()

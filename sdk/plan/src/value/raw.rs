@@ -9,7 +9,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::JsonType;
+use super::json_value::JsonType;
 
 /// A path of member names and indexes, without wildcards, filters or functions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,40 +5,20 @@ use jmespath::Variable;
 use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
 use serde_json::Number;
 
-use super::Value;
-
-impl Value {
-    /// Returns the value as JSON text without white space.
-    #[must_use]
-    pub fn to_json(&self) -> Vec<u8> {
-        let mut json = Vec::with_capacity(64);
-        self.write_json(&mut json);
-        json
-    }
-
-    /// Appends the value as JSON text.
-    pub fn write_json(&self, out: &mut Vec<u8>) {
-        // Cannot fail: the sink is memory, names are text, and numbers are finite.
-        let written = serde_json::to_writer(&mut *out, self);
-        debug_assert!(written.is_ok());
-    }
-
-    /// Returns the value as templates insert it into text: text unchanged, numbers in their shortest
-    /// exact form. Returns `None` for null, lists and objects.
-    #[must_use]
-    pub fn to_text(&self) -> Option<String> {
-        match &*self.0 {
-            Variable::String(text) => Some(text.clone()),
-            Variable::Bool(value) => Some(value.to_string()),
-            Variable::Number(number) => Some(number_text(number)),
-            _ => None,
-        }
-    }
+/// Appends a value as JSON text without white space.
+pub(super) fn append_json(value: &Variable, out: &mut Vec<u8>) {
+    // Cannot fail: the sink is memory, names are text, and numbers are finite.
+    let written = serde_json::to_writer(&mut *out, &SerializedVariable(value));
+    debug_assert!(written.is_ok());
 }
 
-impl Serialize for Value {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        SerializedVariable(&self.0).serialize(serializer)
+/// Returns the value as templates insert it into text, or `None` for null, lists and objects.
+pub(super) fn text_of(value: &Variable) -> Option<String> {
+    match value {
+        Variable::String(text) => Some(text.clone()),
+        Variable::Bool(value) => Some(value.to_string()),
+        Variable::Number(number) => Some(number_text(number)),
+        _ => None,
     }
 }
 
@@ -83,7 +63,7 @@ fn number_text(number: &Number) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use crate::Value;
 
     #[test]
     fn numbers_in_text_are_short_and_exact() {
