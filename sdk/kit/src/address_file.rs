@@ -1,11 +1,10 @@
-//! Tells whoever started this process where it listens: the address goes into a file, whole or not at all.
+//! Publishes the address that a process listens on in a file, for the process that started it. The
+//! file is written atomically.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
-/// The address could not be written.
+/// The address file could not be written.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write the address to {}", path.display())]
 pub struct AddressFileError {
@@ -14,17 +13,21 @@ pub struct AddressFileError {
     source: io::Error,
 }
 
-/// Writes `address` and a newline to `path` through a rename, so that a reader sees no half of it.
+/// Writes `address` and a newline to `path`. The file is renamed into place, so a reader never sees
+/// a partial address.
+///
+/// # Errors
+/// Fails if the folder does not exist or is not writable.
 pub fn write_address(path: &Path, address: &str) -> Result<(), AddressFileError> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}", std::process::id()));
-    let beside = PathBuf::from(beside);
-    fs::write(&beside, format!("{address}\n"))
-        .and_then(|()| fs::rename(&beside, path))
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(format!(".{}", std::process::id()));
+    let temporary = PathBuf::from(temporary);
+    fs::write(&temporary, format!("{address}\n"))
+        .and_then(|()| fs::rename(&temporary, path))
         .map_err(|source| AddressFileError { path: path.to_owned(), source })
 }
 
-/// The address that stands in `path`; `None` while there is no such file.
+/// Reads the address in `path`. Returns `None` while the file does not exist.
 pub fn read_address(path: &Path) -> Option<String> {
     let text = fs::read_to_string(path).ok()?;
     let address = text.trim();
@@ -36,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_announced_is_read_and_nothing_else_is_left() {
+    fn written_address_is_read_and_no_other_file_is_left() {
         let folder = std::env::temp_dir().join(format!("orchid-announce-{}", uuid::Uuid::now_v7()));
         fs::create_dir(&folder).unwrap();
         let path = folder.join("address");
@@ -49,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_missing_is_named() {
+    fn missing_folder_error_names_the_path() {
         let error = write_address(Path::new("/nonexistent/address"), "127.0.0.1:1").unwrap_err();
         assert_eq!(error.to_string(), "cannot write the address to /nonexistent/address");
     }

@@ -1,10 +1,11 @@
-//! How long to wait before the next try of something that failed: exponential, jittered, bounded. Knows nothing of what is tried.
+//! Exponential backoff with jitter and an upper bound.
 
 use std::time::Duration;
 
 use rand::Rng as _;
 
-/// Waits that double from `initial` up to `max`, each drawn from its upper half so that many callers spread out and none spins.
+/// Delays that double from `initial` up to `max`. Each is drawn from the upper half of its range, so
+/// that many callers spread out and none retries without a delay.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     initial: Duration,
@@ -13,30 +14,30 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Starts at `initial`; no wait is ever longer than `max`.
+    /// Creates a backoff that starts at `initial`. No delay is longer than `max`.
     pub fn new(initial: Duration, max: Duration) -> Self {
         Self { initial: initial.min(max), max, failures: 0 }
     }
 
-    /// Counts one more failure and says how long to wait after it.
+    /// Counts one more failure, and returns the delay after it.
     pub fn next_delay(&mut self) -> Duration {
         let delay = delay(self.initial, self.max, self.failures, rand::rng().random());
         self.failures = self.failures.saturating_add(1);
         delay
     }
 
-    /// Failures since the last success.
+    /// Returns the number of failures since the last success.
     pub fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// After a success: the next failure waits `initial` again.
+    /// Forgets all failures after a success, so that the next delay is `initial` again.
     pub fn reset(&mut self) {
         self.failures = 0;
     }
 }
 
-/// The wait after `failures` earlier failures; `random` is uniform in `0..1`.
+/// Returns the delay after `failures` earlier failures. `random` is uniform in `0..1`.
 pub fn delay(initial: Duration, max: Duration, failures: u32, random: f64) -> Duration {
     let factor = 2_u32.saturating_pow(failures.min(31));
     let ceiling = initial.saturating_mul(factor).min(max);
@@ -51,7 +52,7 @@ mod tests {
     const MAX: Duration = Duration::from_secs(5);
 
     #[test]
-    fn a_wait_lies_in_the_upper_half_of_its_step() {
+    fn delay_is_in_the_upper_half_of_its_range() {
         for (failures, random, expected_ms) in
             [(0, 0.0, 50), (0, 1.0, 100), (1, 1.0, 200), (3, 0.0, 400), (3, 1.0, 800)]
         {
@@ -64,14 +65,14 @@ mod tests {
     }
 
     #[test]
-    fn no_number_of_failures_passes_the_maximum() {
+    fn delay_never_exceeds_the_maximum() {
         for failures in [6, 31, 32, u32::MAX] {
             assert_eq!(delay(INITIAL, MAX, failures, 1.0), MAX);
         }
     }
 
     #[test]
-    fn a_success_starts_over() {
+    fn reset_restarts_at_the_initial_delay() {
         let mut backoff = Backoff::new(INITIAL, MAX);
         for _ in 0..10 {
             backoff.next_delay();

@@ -1,5 +1,5 @@
-//! What all of Orchid's processes share, and nothing that knows what they do: settings, telemetry, tasks, shutdown, back-off, the clock,
-//! private servers for development.
+//! Infrastructure that all Orchid processes share: settings, telemetry, tasks, shutdown, backoff, the
+//! clock, and private servers for development. Nothing here knows about plans or executions.
 
 pub mod address_file;
 pub mod backoff;

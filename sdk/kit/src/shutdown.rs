@@ -1,15 +1,15 @@
-//! The signals that ask a process to stop. What stopping means is the caller's.
+//! The signals that ask a process to stop. The caller decides how to stop.
 
 use std::{fmt, io};
 
 use tokio::signal::unix::{self, SignalKind};
 
-/// Which signal came.
+/// A signal that asks the process to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ShutdownSignal {
-    /// SIGINT: Ctrl-C at a terminal.
+    /// SIGINT, as sent by Ctrl-C at a terminal.
     Interrupt,
-    /// SIGTERM: a supervisor.
+    /// SIGTERM, as sent by a supervisor.
     Terminate,
 }
 
@@ -22,7 +22,7 @@ impl fmt::Display for ShutdownSignal {
     }
 }
 
-/// SIGINT and SIGTERM, caught from the moment this exists.
+/// A listener for SIGINT and SIGTERM.
 #[derive(Debug)]
 pub struct ShutdownSignals {
     interrupt: unix::Signal,
@@ -30,7 +30,11 @@ pub struct ShutdownSignals {
 }
 
 impl ShutdownSignals {
-    /// Takes both signals over from their default of ending the process. Make it before the first thing that needs an orderly end.
+    /// Replaces the default action of both signals, which is to end the process. Call it before
+    /// anything that needs an orderly shutdown.
+    ///
+    /// # Errors
+    /// Fails if a signal handler cannot be installed.
     pub fn install() -> io::Result<Self> {
         Ok(Self {
             interrupt: unix::signal(SignalKind::interrupt())?,
@@ -38,7 +42,7 @@ impl ShutdownSignals {
         })
     }
 
-    /// Waits for the next one. Call it again while draining: a second signal means "now".
+    /// Waits for the next signal. Call it again while draining: a second signal means to stop at once.
     pub async fn next(&mut self) -> ShutdownSignal {
         tokio::select! {
             _ = self.interrupt.recv() => ShutdownSignal::Interrupt,

@@ -1,45 +1,46 @@
-//! Background tasks with an owner: each has a name, all share one stop token, and the owner joins them with a deadline. A task that ends
-//! early or panics is reported, never silently gone.
+//! Background tasks with an owner.
+//!
+//! Each task has a name, all tasks of a group share one stop token, and the owner joins them with a
+//! deadline. A task that ends early or panics is reported.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
+use std::time::Duration;
 
-use tokio::{
-    task::{Id, JoinError, JoinSet},
-    time,
-};
+use tokio::task::{Id, JoinError, JoinSet};
+use tokio::time;
 use tokio_util::sync::CancellationToken;
 
-/// How a task ended.
+/// The way in which a task ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TaskExit {
-    /// Its future returned.
+    /// The future returned.
     Finished,
-    /// It panicked, with this text.
+    /// The task panicked with this message.
     Panicked(String),
-    /// It was aborted.
+    /// The task was aborted.
     Aborted,
 }
 
-/// A task that ended, and how.
+/// A task that ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndedTask {
-    /// The name that it was started under.
+    /// Name that the task was started with.
     pub name: String,
-    /// How it ended.
+    /// The way in which it ended.
     pub exit: TaskExit,
 }
 
-/// TaskGroup did not end by their deadline and were aborted.
+/// Tasks that did not end by their deadline and were aborted.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("not ended within {} ms: {}", deadline.as_millis(), names.join(", "))]
+#[error("tasks still running after {} ms: {}", deadline.as_millis(), names.join(", "))]
 pub struct UnfinishedTasks {
-    /// Their names, sorted.
+    /// Names of the tasks, sorted.
     pub names: Vec<String>,
-    /// How long they had.
+    /// Time that they had to end.
     pub deadline: Duration,
 }
 
-/// The tasks of one owner. Dropping it aborts what still runs.
+/// The tasks of one owner. Dropping the group aborts tasks that still run.
 #[derive(Debug, Default)]
 pub struct TaskGroup {
     stop: CancellationToken,
@@ -48,22 +49,22 @@ pub struct TaskGroup {
 }
 
 impl TaskGroup {
-    /// No tasks yet, and a stop token of its own.
+    /// Creates an empty group with a new stop token.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// No tasks yet; they stop when `parent` does, or alone.
+    /// Creates an empty group whose stop token is a child of `parent`.
     pub fn with_parent(parent: &CancellationToken) -> Self {
         Self { stop: parent.child_token(), ..Self::default() }
     }
 
-    /// What every task watches: cancelled means return soon.
+    /// Returns the token that every task watches. When it is cancelled, the tasks return soon.
     pub fn stop_token(&self) -> CancellationToken {
         self.stop.clone()
     }
 
-    /// Starts a task. It is meant to run until the stop token is cancelled.
+    /// Starts a task, which should run until the stop token is cancelled.
     pub fn start<F>(&mut self, name: impl Into<String>, future: F)
     where
         F: Future<Output = ()> + Send + 'static,
@@ -72,18 +73,18 @@ impl TaskGroup {
         self.names.insert(handle.id(), name.into());
     }
 
-    /// How many have not ended, or were not yet told of by [`TaskGroup::next_ended`].
+    /// Returns the number of tasks that [`TaskGroup::next_ended`] has not returned yet.
     pub fn len(&self) -> usize {
         self.names.len()
     }
 
-    /// Whether there are none.
+    /// Returns true if there are no such tasks.
     pub fn is_empty(&self) -> bool {
         self.names.is_empty()
     }
 
-    /// Waits for the next task to end; for ever while there is none. Cancel safe. An owner selects on it: a task that ends while nobody
-    /// asked it to is a fault of the process.
+    /// Waits for the next task to end, forever if there is none. Cancel safe. An owner selects on it,
+    /// because a task that ends before it is asked to is a defect of the process.
     pub async fn next_ended(&mut self) -> EndedTask {
         match self.running.join_next_with_id().await {
             Some(joined) => self.report(joined),
@@ -91,7 +92,10 @@ impl TaskGroup {
         }
     }
 
-    /// Asks all to stop and waits for them; those that are late are aborted and named. Panics on the way are logged.
+    /// Asks all tasks to stop, and waits for them. Panics are logged.
+    ///
+    /// # Errors
+    /// Fails with the names of the tasks that had to be aborted after the deadline.
     pub async fn join(mut self, deadline: Duration) -> Result<(), UnfinishedTasks> {
         self.stop.cancel();
         let all = async {
@@ -122,7 +126,7 @@ fn report(names: &mut HashMap<Id, String>, joined: Result<(Id, ()), JoinError>) 
         Err(error) => {
             let id = error.id();
             match error.try_into_panic() {
-                Ok(payload) => (id, TaskExit::Panicked(panic_text(payload.as_ref()))),
+                Ok(payload) => (id, TaskExit::Panicked(panic_message(payload.as_ref()))),
                 Err(_) => (id, TaskExit::Aborted),
             }
         }
@@ -130,9 +134,9 @@ fn report(names: &mut HashMap<Id, String>, joined: Result<(Id, ()), JoinError>) 
     EndedTask { name: names.remove(&id).unwrap_or_default(), exit }
 }
 
-fn panic_text(payload: &(dyn std::any::Any + Send)) -> String {
+fn panic_message(payload: &(dyn std::any::Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().copied();
-    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text").to_owned()
+    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_owned()
 }
 
 #[cfg(test)]
@@ -140,7 +144,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_task_that_panics_is_reported_with_its_name_and_text() {
+    async fn panicked_task_is_reported_with_name_and_message() {
         let mut tasks = TaskGroup::new();
         let stop = tasks.stop_token();
         tasks.start("steady", async move { stop.cancelled().await });
@@ -152,7 +156,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_returns_early_is_reported() {
+    async fn task_that_returns_early_is_reported() {
         let mut tasks = TaskGroup::new();
         tasks.start("relay", async {});
         assert_eq!(tasks.next_ended().await, EndedTask { name: "relay".into(), exit: TaskExit::Finished });
@@ -160,17 +164,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn join_names_what_did_not_stop_in_time() {
+    async fn join_names_the_tasks_that_did_not_stop() {
         let mut tasks = TaskGroup::new();
-        tasks.start("deaf", std::future::pending());
+        tasks.start("stubborn", std::future::pending());
         let stop = tasks.stop_token();
-        tasks.start("obedient", async move { stop.cancelled().await });
+        tasks.start("cooperative", async move { stop.cancelled().await });
         let error = tasks.join(Duration::from_secs(30)).await.unwrap_err();
-        assert_eq!(error.to_string(), "not ended within 30000 ms: deaf");
+        assert_eq!(error.to_string(), "tasks still running after 30000 ms: stubborn");
     }
 
     #[tokio::test]
-    async fn tasks_stop_with_the_token_above_them() {
+    async fn tasks_stop_with_the_parent_token() {
         let parent = CancellationToken::new();
         let mut tasks = TaskGroup::with_parent(&parent);
         let stop = tasks.stop_token();

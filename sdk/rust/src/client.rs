@@ -1,37 +1,36 @@
-//! The connection, and the service clients over it.
+//! The connection to the control plane, and the service clients that use it.
 
 use std::time::Duration;
 
-use orchid_proto::{
-    admin::v1::tenant_service_client::TenantServiceClient,
-    v1::{
-        config_service_client::ConfigServiceClient, execution_service_client::ExecutionServiceClient,
-        integration_service_client::IntegrationServiceClient, plan_service_client::PlanServiceClient,
-        schedule_service_client::ScheduleServiceClient,
-    },
-};
-use tonic::{
-    codec::CompressionEncoding,
-    service::interceptor::InterceptedService,
-    transport::{Channel, Endpoint},
-};
+use orchid_proto::admin::v1::tenant_service_client::TenantServiceClient;
+use orchid_proto::v1::config_service_client::ConfigServiceClient;
+use orchid_proto::v1::execution_service_client::ExecutionServiceClient;
+use orchid_proto::v1::integration_service_client::IntegrationServiceClient;
+use orchid_proto::v1::plan_service_client::PlanServiceClient;
+use orchid_proto::v1::schedule_service_client::ScheduleServiceClient;
+use tonic::codec::CompressionEncoding;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Channel, Endpoint};
 
-use crate::{Credentials, Error, RequestInterceptor};
+use crate::credentials::{Credentials, RequestInterceptor};
+use crate::error::Error;
 
-/// What the service clients are generic over: one HTTP/2 connection, and the caller's identity on each call.
+/// The transport of the service clients: one HTTP/2 connection that adds the caller's identity and a
+/// deadline to each call.
 pub type InterceptedChannel = InterceptedService<Channel, RequestInterceptor>;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(30);
-/// The server accepts pings 10 s apart or more.
-const KEEPALIVE: Duration = Duration::from_secs(20);
-const MESSAGE_LIMIT: usize = 16 << 20;
+/// Interval of HTTP/2 pings. The server accepts pings that are at least 10 s apart.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+/// Maximum size of a response message, in bytes.
+const MAX_MESSAGE_BYTES: usize = 16 << 20;
 
-/// A connection to the control plane. Cheap to clone; clones share the connection.
+/// A client of the control plane. Clones are cheap and share the connection.
 #[derive(Debug, Clone)]
 pub struct Client {
     channel: Channel,
-    authorize: RequestInterceptor,
+    interceptor: RequestInterceptor,
 }
 
 macro_rules! services {
@@ -39,52 +38,55 @@ macro_rules! services {
         impl Client {
             $($(#[$doc])*
             pub fn $name(&self) -> $service<InterceptedChannel> {
-                $service::with_interceptor(self.channel.clone(), self.authorize.clone())
+                $service::with_interceptor(self.channel.clone(), self.interceptor.clone())
                     .send_compressed(CompressionEncoding::Gzip)
                     .accept_compressed(CompressionEncoding::Gzip)
-                    .max_decoding_message_size(MESSAGE_LIMIT)
+                    .max_decoding_message_size(MAX_MESSAGE_BYTES)
             })*
         }
     };
 }
 
 services! {
-    /// Integrations and their config schemas.
+    /// Returns the client for integrations and their config schemas.
     integrations: IntegrationServiceClient,
-    /// Configs.
+    /// Returns the client for configs.
     configs: ConfigServiceClient,
-    /// Plans, their revisions, and triggers.
+    /// Returns the client for plans, their revisions, and triggers.
     plans: PlanServiceClient,
-    /// Schedules.
+    /// Returns the client for schedules.
     schedules: ScheduleServiceClient,
-    /// Executions.
+    /// Returns the client for executions.
     executions: ExecutionServiceClient,
-    /// Tenants; for operators.
+    /// Returns the client for tenants, which only operators may call.
     tenants: TenantServiceClient,
 }
 
 impl Client {
     /// Connects to `host:port`, `http://host:port` or `https://host:port`.
+    ///
+    /// # Errors
+    /// Fails if the endpoint is malformed or no server accepts the connection.
     pub async fn connect(endpoint: &str, credentials: Credentials) -> Result<Self, Error> {
-        let authorize = RequestInterceptor::new(credentials, DEFAULT_DEADLINE);
+        let interceptor = RequestInterceptor::new(credentials, DEFAULT_DEADLINE);
         let channel = address(endpoint)?
             .connect()
             .await
             .map_err(|source| Error::Unreachable { endpoint: endpoint.to_owned(), source: source.into() })?;
-        Ok(Self { channel, authorize })
+        Ok(Self { channel, interceptor })
     }
 
-    /// Another deadline for calls that answer once, instead of 30 s. Streams have none.
+    /// Sets the deadline of unary calls, which is 30 s by default. Streams have no deadline.
     #[must_use]
     pub fn with_deadline(mut self, deadline: Duration) -> Self {
-        self.authorize = RequestInterceptor::new(self.authorize.into_credentials(), deadline);
+        self.interceptor = RequestInterceptor::new(self.interceptor.into_credentials(), deadline);
         self
     }
 
-    /// The same connection for somebody else.
+    /// Returns a client with other credentials on the same connection.
     #[must_use]
-    pub fn acting_as(&self, credentials: Credentials) -> Self {
-        Self { channel: self.channel.clone(), authorize: self.authorize.with_credentials(credentials) }
+    pub fn with_credentials(&self, credentials: Credentials) -> Self {
+        Self { channel: self.channel.clone(), interceptor: self.interceptor.with_credentials(credentials) }
     }
 }
 
@@ -94,11 +96,11 @@ fn address(endpoint: &str) -> Result<Endpoint, Error> {
         if endpoint.contains("://") { endpoint.to_owned() } else { format!("http://{endpoint}") };
     let address = Endpoint::from_shared(with_scheme).map_err(|error| invalid(error.to_string()))?;
     if address.uri().port().is_none() && address.uri().scheme_str() == Some("http") {
-        return Err(invalid("it names no port".to_owned()));
+        return Err(invalid("the port is missing".to_owned()));
     }
     address
         .connect_timeout(CONNECT_TIMEOUT)
-        .http2_keep_alive_interval(KEEPALIVE)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_while_idle(false)
         .tcp_nodelay(true)
         .user_agent(concat!("orchid-sdk-rust/", env!("CARGO_PKG_VERSION")))
@@ -110,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_endpoint_without_a_port_or_with_junk_is_refused_with_its_text() {
+    fn malformed_endpoint_error_contains_its_text() {
         for endpoint in ["localhost", "", "http://", "not a host:7400"] {
             let error = address(endpoint).unwrap_err();
             assert!(
@@ -121,13 +123,13 @@ mod tests {
     }
 
     #[test]
-    fn a_scheme_may_be_left_out() {
+    fn scheme_is_optional() {
         assert_eq!(address("127.0.0.1:7400").unwrap().uri().to_string(), "http://127.0.0.1:7400/");
         assert_eq!(address("https://orchid.example").unwrap().uri().scheme_str(), Some("https"));
     }
 
     #[tokio::test]
-    async fn where_nobody_listens_is_unreachable() {
+    async fn closed_port_is_unreachable() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let endpoint = listener.local_addr().unwrap().to_string();
         drop(listener);

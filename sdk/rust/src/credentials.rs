@@ -1,30 +1,28 @@
-//! Who calls, and how long a call may take: put on every request on its way out.
+//! The caller's identity and the deadline, which an interceptor adds to every request.
 
 use std::time::Duration;
 
-use tonic::{
-    GrpcMethod, Request, Status,
-    metadata::{Ascii, MetadataValue},
-    service::Interceptor,
-};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::service::Interceptor;
+use tonic::{GrpcMethod, Request, Status};
 use uuid::Uuid;
 
-const TENANT: &str = "x-tenant-id";
-const DEADLINE: &str = "grpc-timeout";
-/// Methods that answer with a stream: a deadline would cut it.
-const STREAMS: [&str; 1] = ["WatchExecution"];
+const TENANT_HEADER: &str = "x-tenant-id";
+const TIMEOUT_HEADER: &str = "grpc-timeout";
+/// Streaming methods, which get no deadline because it would end the stream.
+const STREAMING_METHODS: [&str; 1] = ["WatchExecution"];
 
-/// Who calls.
+/// The identity of the caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Credentials {
-    /// For a control plane in development mode, which believes what it is told.
+    /// An unverified identity, which only a control plane in development mode accepts.
     Development {
-        /// Whose data; none for operators' calls.
+        /// Tenant of the caller; `None` for calls of operators.
         tenant: Option<Uuid>,
     },
 }
 
-/// Puts the caller's identity and the deadline on each request.
+/// An interceptor that adds the caller's identity and a deadline to each request.
 #[derive(Debug, Clone)]
 pub struct RequestInterceptor {
     credentials: Credentials,
@@ -51,11 +49,11 @@ impl RequestInterceptor {
 impl Interceptor for RequestInterceptor {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         if let Some(tenant) = &self.tenant {
-            request.metadata_mut().insert(TENANT, tenant.clone());
+            request.metadata_mut().insert(TENANT_HEADER, tenant.clone());
         }
         let method = request.extensions().get::<GrpcMethod<'static>>().map(GrpcMethod::method);
-        let streams = method.is_some_and(|method| STREAMS.contains(&method));
-        if !streams && request.metadata().get(DEADLINE).is_none() {
+        let is_streaming = method.is_some_and(|method| STREAMING_METHODS.contains(&method));
+        if !is_streaming && request.metadata().get(TIMEOUT_HEADER).is_none() {
             request.set_timeout(self.deadline);
         }
         Ok(request)
@@ -69,7 +67,7 @@ mod tests {
 
     use super::*;
 
-    fn sent(request: Request<()>) -> Request<()> {
+    fn intercept(request: Request<()>) -> Request<()> {
         let tenant = Some(Uuid::from_u128(7));
         RequestInterceptor::new(Credentials::Development { tenant }, Duration::from_secs(3))
             .call(request)
@@ -77,38 +75,38 @@ mod tests {
     }
 
     fn deadline(request: &Request<()>) -> Option<&str> {
-        request.metadata().get(DEADLINE).map(|value| value.to_str().unwrap())
+        request.metadata().get(TIMEOUT_HEADER).map(|value| value.to_str().unwrap())
     }
 
     #[test]
-    fn a_call_names_the_tenant_and_has_a_deadline() {
-        let request = sent(Request::new(()));
-        assert_eq!(request.metadata().get(TENANT).unwrap(), "00000000-0000-0000-0000-000000000007");
+    fn call_has_tenant_and_deadline() {
+        let request = intercept(Request::new(()));
+        assert_eq!(request.metadata().get(TENANT_HEADER).unwrap(), "00000000-0000-0000-0000-000000000007");
         assert_eq!(deadline(&request), Some("3000000u"));
     }
 
     #[test]
-    fn a_deadline_that_the_caller_set_stays() {
+    fn deadline_of_the_caller_is_kept() {
         let mut request = Request::new(());
         request.set_timeout(Duration::from_millis(5));
-        assert_eq!(deadline(&sent(request)), Some("5000000n"));
+        assert_eq!(deadline(&intercept(request)), Some("5000000n"));
     }
 
     #[test]
-    fn a_stream_has_no_deadline() {
+    fn stream_has_no_deadline() {
         let mut request = Request::new(());
         let method = GrpcMethod::new("orchid.v1.ExecutionService", "WatchExecution");
         request.extensions_mut().insert(method);
-        assert_eq!(deadline(&sent(request)), None);
+        assert_eq!(deadline(&intercept(request)), None);
     }
 
     #[test]
-    fn every_streaming_method_of_the_contract_is_known() {
+    fn every_streaming_method_of_the_api_is_listed() {
         let set = FileDescriptorSet::decode(orchid_proto::DESCRIPTOR_SET).unwrap();
         let files = set.file.iter().filter(|file| file.package() != "orchid.executor.v1");
         let methods = files.flat_map(|file| &file.service).flat_map(|service| &service.method);
         let streaming: Vec<&str> =
             methods.filter(|method| method.server_streaming()).map(|method| method.name()).collect();
-        assert_eq!(streaming, STREAMS);
+        assert_eq!(streaming, STREAMING_METHODS);
     }
 }

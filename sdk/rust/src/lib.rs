@@ -1,7 +1,9 @@
 //! Rust client of Orchid's control plane.
 //!
-//! A [`Client`] holds one connection and hands out the typed service clients; every call carries the caller's identity, a deadline and
-//! gzip. What the server refuses becomes an [`Error`] that says everything the server said: reason, faults by JSON pointer, when to try again.
+//! A [`Client`] holds one connection and provides the typed service clients. Every call carries the
+//! caller's identity and a deadline, and is compressed with gzip. A failed call becomes an [`Error`]
+//! with all details of the server's status: the reason, the invalid fields or JSON pointers, and the
+//! time after which to retry.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), orchid_sdk::Error> {

@@ -1,18 +1,16 @@
-//! The account that a private server runs as: this process's own, or, when that is root, an unprivileged one.
+//! The account that a private server runs as: that of this process, or an unprivileged one if this
+//! process runs as root.
 //!
-//! In goes `/etc/passwd`; out comes a user and group id, and the folders that this user can reach. It never creates
-//! accounts.
+//! Accounts are looked up in `/etc/passwd` and never created.
 
-use std::{
-    fs, io,
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
-    path::Path,
-};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::path::Path;
+use std::{fs, io};
 
-/// Accounts that may own a private server, best first.
+/// Accounts that may own a private server, in order of preference.
 const CANDIDATES: [&str; 3] = ["postgres", "redis", "nobody"];
 
-/// A user of the machine, by number.
+/// The ids of a user account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UserAccount {
     /// User id.
@@ -22,33 +20,33 @@ pub struct UserAccount {
 }
 
 impl UserAccount {
-    /// The names of the accounts that [`UserAccount::unprivileged`] looks for.
-    pub(super) const TRIED: &'static str = "postgres, redis, nobody";
+    /// Names of the accounts that [`UserAccount::unprivileged`] looks for.
+    pub(super) const CANDIDATE_NAMES: &'static str = "postgres, redis, nobody";
 
-    /// Whether this process runs as root.
+    /// Returns true if this process runs as root.
     pub fn running_as_root() -> bool {
         fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
     }
 
-    /// An account without privileges, for a server that a root process starts.
-    pub fn unprivileged() -> Option<UserAccount> {
+    /// Returns an unprivileged account for a server that a root process starts.
+    pub fn unprivileged() -> Option<Self> {
         from_passwd(&fs::read_to_string("/etc/passwd").ok()?)
     }
 
-    /// Whether this account can enter a folder: every folder on the way lets it through.
+    /// Returns true if this account can enter a folder and all folders above it.
     pub fn can_enter(self, folder: &Path) -> bool {
-        folder.ancestors().all(|step| fs::metadata(step).is_ok_and(|found| self.passes(&found)))
+        folder.ancestors().all(|ancestor| fs::metadata(ancestor).is_ok_and(|metadata| self.may_enter(&metadata)))
     }
 
-    /// Gives a file or folder to this account.
+    /// Makes this account the owner of a file or folder.
     ///
     /// # Errors
-    /// When it is missing, or this process may not.
-    pub fn own(self, path: &Path) -> io::Result<()> {
+    /// Fails if the path does not exist, or if this process may not change its owner.
+    pub fn take_ownership(self, path: &Path) -> io::Result<()> {
         chown(path, Some(self.uid), Some(self.gid))
     }
 
-    fn passes(self, folder: &fs::Metadata) -> bool {
+    fn may_enter(self, folder: &fs::Metadata) -> bool {
         let mode = folder.permissions().mode();
         let bit = if folder.uid() == self.uid {
             0o100
@@ -61,6 +59,7 @@ impl UserAccount {
     }
 }
 
+/// Finds the first candidate in the text of `/etc/passwd`.
 fn from_passwd(passwd: &str) -> Option<UserAccount> {
     CANDIDATES.iter().find_map(|name| {
         passwd.lines().find_map(|line| {
@@ -80,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_account_is_found_by_name_and_the_better_one_wins() {
+    fn preferred_account_is_found_by_name() {
         let passwd = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65533:nobody:/:/bin/false\npostgres:x:101:104::/:/bin/sh\n";
         assert_eq!(from_passwd(passwd), Some(UserAccount { uid: 101, gid: 104 }));
         assert_eq!(
@@ -91,8 +90,8 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_closed_to_others_is_not_entered() {
-        let folder = std::env::temp_dir().join(format!("orchid-account-{}", super::super::random_password()));
+    fn folder_closed_to_others_cannot_be_entered() {
+        let folder = std::env::temp_dir().join(format!("orchid-account-{}", super::super::host::random_password()));
         fs::create_dir(&folder).expect("folder");
         let stranger = UserAccount { uid: 4_000_000, gid: 4_000_000 };
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("chmod");

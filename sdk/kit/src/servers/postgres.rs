@@ -1,39 +1,38 @@
 //! A private Postgres server.
 //!
-//! In goes a folder; out comes a server with a cluster of its own in it, made at the first start and used again later.
-//! As root it runs under an unprivileged account, and where that account cannot enter the folder, beside it in
-//! `/var/tmp`. It never touches a cluster that it did not make.
+//! In goes a folder; out comes a server with its own cluster in it, which the first start creates and
+//! later starts reuse. If this process is root, the server runs under an unprivileged account; if that
+//! account cannot enter the folder, the cluster lies in `/var/tmp`. Clusters that this module did not
+//! create are never touched.
 
-use std::{
-    fs::{self, File},
-    io::Write as _,
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
-};
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
 
-use tokio::{
-    task::spawn_blocking,
-    time::{Instant, sleep},
-};
+use tokio::task::spawn_blocking;
+use tokio::time::{Instant, sleep};
 
-use super::{
-    ChildCommand, ChildProcess, POLL_INTERVAL, ProcessSignal, START_TIMEOUT, STOP_TIMEOUT, ServerError,
-    UserAccount, doing, find_program, free_port, random_password, tail,
+use super::account::UserAccount;
+use super::error::{ServerError, failed_to};
+use super::host::{
+    POLL_INTERVAL, START_TIMEOUT, STOP_TIMEOUT, find_program, free_port, last_lines, random_password,
 };
+use super::process::{ChildCommand, ChildProcess, ProcessSignal};
 
 const REMEDY: &str = "install the package postgresql (Debian, Ubuntu: apt-get install postgresql)";
-/// Where Debian, Fedora and Homebrew keep the programs, outside of `PATH`.
+/// Folders outside of `PATH` in which Debian, Fedora and Homebrew install the programs.
 const PROGRAM_FOLDERS: [&str; 4] =
     ["/usr/lib/postgresql", "/usr/pgsql", "/opt/homebrew/opt/postgresql", "/usr/local/pgsql"];
 
-/// How a private Postgres server runs.
+/// The options of a private Postgres server.
 #[derive(Debug, Clone)]
 pub struct PostgresOptions {
-    /// Whether commits survive a crash of the machine; tests need not.
+    /// True if commits must survive a crash of the machine. Tests do not need it.
     pub durable: bool,
-    /// Most connections at once.
+    /// Maximum number of connections.
     pub max_connections: u32,
-    /// Further settings, `name=value`.
+    /// Additional settings, as `name=value`.
     pub settings: Vec<String>,
 }
 
@@ -43,7 +42,7 @@ impl Default for PostgresOptions {
     }
 }
 
-/// A running private Postgres server; stopped when dropped.
+/// A running private Postgres server. It is stopped when dropped.
 #[derive(Debug)]
 pub struct PostgresServer {
     process: ChildProcess,
@@ -52,73 +51,73 @@ pub struct PostgresServer {
 }
 
 impl PostgresServer {
-    /// Starts a server with its data below `folder`, which is made when missing.
+    /// Starts a server with its data below `folder`, which is created if missing.
     ///
     /// # Errors
-    /// When Postgres is not installed, the folder cannot be used, or the server does not start.
-    pub async fn start(folder: &Path, options: &PostgresOptions) -> Result<PostgresServer, ServerError> {
+    /// Fails if Postgres is not installed, the folder cannot be used, or the server does not start.
+    pub async fn start(folder: &Path, options: &PostgresOptions) -> Result<Self, ServerError> {
         let programs = PostgresPrograms::find()?;
-        let account = account()?;
+        let account = server_account()?;
         let home = ClusterFolder::prepare(folder, account)?;
         if !home.data.join("PG_VERSION").exists() {
             let (initdb, made) = (programs.initdb.clone(), home.clone());
             spawn_blocking(move || made.init(&initdb, account))
                 .await
-                .map_err(|failed| doing("initdb")(failed.into()))??;
+                .map_err(|failed| failed_to("run initdb")(failed.into()))??;
         }
         let password =
-            fs::read_to_string(home.password_file()).map_err(doing("reading the server's password"))?;
-        let port = free_port().map_err(doing("looking for a free port"))?;
+            fs::read_to_string(home.password_file()).map_err(failed_to("read the server's password"))?;
+        let port = free_port().map_err(failed_to("find a free port"))?;
         let launch =
             PostgresLaunch { program: programs.postgres, account, home, port, options: options.clone() };
         let process = launch.start().await?;
-        Ok(PostgresServer { process, launch, password: password.trim().to_owned() })
+        Ok(Self { process, launch, password: password.trim().to_owned() })
     }
 
-    /// Starts it again after its process has ended, on the same port with the same data.
+    /// Starts an ended server again, on the same port and with the same data.
     ///
     /// # Errors
-    /// When it does not start.
+    /// Fails if the server does not start.
     pub async fn restart(&mut self) -> Result<(), ServerError> {
         self.process = self.launch.start().await?;
         Ok(())
     }
 
-    /// The url of a database for a role. The server's own password opens `postgres`, the superuser; a role that is made
-    /// with the password of this url is opened by it, too.
+    /// Returns the url of a database for a role. It contains the password of the superuser `postgres`;
+    /// other roles can be created with the same password.
     pub fn url(&self, role: &str, database: &str) -> String {
         format!("postgres://{role}:{}@127.0.0.1:{}/{database}", self.password, self.launch.port)
     }
 
-    /// The port that it listens on.
+    /// Returns the port of the server.
     pub fn port(&self) -> u16 {
         self.launch.port
     }
 
-    /// The folder that its data and log really lie in.
+    /// Returns the folder of the data and the log, which can lie in `/var/tmp`.
     pub fn folder(&self) -> &Path {
         &self.launch.home.folder
     }
 
-    /// The server's process.
+    /// Returns the process of the server.
     pub fn process(&mut self) -> &mut ChildProcess {
         &mut self.process
     }
 
-    /// Stops it in good order.
+    /// Shuts the server down cleanly.
     pub async fn stop(mut self) {
         self.process.stop(ProcessSignal::Int, STOP_TIMEOUT).await;
     }
 
-    /// Removes what a stopped server left below `folder`, its data included.
+    /// Removes the files of a stopped server that belong to `folder`, including its data.
     ///
     /// # Errors
-    /// When it cannot be removed.
+    /// Fails if the files cannot be removed.
     pub fn wipe(folder: &Path) -> Result<(), ServerError> {
-        let home = ClusterFolder::locate(folder, account()?)?;
+        let home = ClusterFolder::locate(folder, server_account()?)?;
         match fs::remove_dir_all(&home.folder) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(doing(format!("removing {}", home.folder.display()))(error))
+                Err(failed_to(format!("remove {}", home.folder.display()))(error))
             }
             _ => Ok(()),
         }
@@ -127,16 +126,16 @@ impl PostgresServer {
 
 impl Drop for PostgresServer {
     fn drop(&mut self) {
-        // A kill would leave a segment of shared memory behind until the next start.
+        // SIGKILL would leave a shared memory segment behind until the next start.
         self.process.signal(ProcessSignal::Int);
-        let patience = std::time::Instant::now() + STOP_TIMEOUT;
-        while self.process.exit_status().is_none() && std::time::Instant::now() < patience {
+        let deadline = std::time::Instant::now() + STOP_TIMEOUT;
+        while self.process.exit_status().is_none() && std::time::Instant::now() < deadline {
             std::thread::park_timeout(POLL_INTERVAL);
         }
     }
 }
 
-/// All that a start needs, so that a second one is like the first.
+/// The parameters of a start, kept for restarts.
 #[derive(Debug)]
 struct PostgresLaunch {
     program: PathBuf,
@@ -148,7 +147,7 @@ struct PostgresLaunch {
 
 impl PostgresLaunch {
     async fn start(&self) -> Result<ChildProcess, ServerError> {
-        let log = File::create(self.home.log()).map_err(doing("making the server's log"))?;
+        let log = File::create(self.home.log()).map_err(failed_to("create the server's log"))?;
         let mut process = ChildCommand::new(&self.program)
             .args(arguments(&self.home, self.port, &self.options))
             .current_dir(&self.home.folder)
@@ -156,8 +155,8 @@ impl PostgresLaunch {
             .parent_death_signal(ProcessSignal::Int)
             .log(log)
             .spawn()
-            .map_err(doing("starting postgres"))?;
-        ready(&mut process, &self.home).await?;
+            .map_err(failed_to("start postgres"))?;
+        wait_until_ready(&mut process, &self.home).await?;
         Ok(process)
     }
 }
@@ -169,7 +168,7 @@ struct PostgresPrograms {
 }
 
 impl PostgresPrograms {
-    fn find() -> Result<PostgresPrograms, ServerError> {
+    fn find() -> Result<Self, ServerError> {
         let mut folders: Vec<PathBuf> = PROGRAM_FOLDERS
             .iter()
             .flat_map(|root| fs::read_dir(root).into_iter().flatten().flatten())
@@ -180,25 +179,25 @@ impl PostgresPrograms {
         let find = |program: &'static str| {
             find_program(program, &folders).ok_or(ServerError::NotInstalled { program, remedy: REMEDY })
         };
-        Ok(PostgresPrograms { initdb: find("initdb")?, postgres: find("postgres")? })
+        Ok(Self { initdb: find("initdb")?, postgres: find("postgres")? })
     }
 }
 
-/// The number in `/usr/lib/postgresql/15/bin`.
+/// Returns the version in a path like `/usr/lib/postgresql/15/bin`, or 0.
 fn version_in(folder: &Path) -> u32 {
     let version = folder.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy();
     version.trim_start_matches(|letter: char| !letter.is_ascii_digit()).parse().unwrap_or(0)
 }
 
-/// The account to run as: `None` is this process's own.
-fn account() -> Result<Option<UserAccount>, ServerError> {
+/// Returns the account to run as; `None` is the account of this process.
+fn server_account() -> Result<Option<UserAccount>, ServerError> {
     if !UserAccount::running_as_root() {
         return Ok(None);
     }
-    UserAccount::unprivileged().map(Some).ok_or(ServerError::NoAccount { tried: UserAccount::TRIED })
+    UserAccount::unprivileged().map(Some).ok_or(ServerError::NoAccount { tried: UserAccount::CANDIDATE_NAMES })
 }
 
-/// Where a server's files lie.
+/// The folder of a cluster, its password and its log.
 #[derive(Debug, Clone)]
 struct ClusterFolder {
     folder: PathBuf,
@@ -206,36 +205,38 @@ struct ClusterFolder {
 }
 
 impl ClusterFolder {
-    /// Where the files lie that belong to `folder`: below it, or in `/var/tmp` when the account cannot enter it.
-    fn locate(folder: &Path, account: Option<UserAccount>) -> Result<ClusterFolder, ServerError> {
-        let absolute = std::path::absolute(folder).map_err(doing(format!("finding {}", folder.display())))?;
-        // The nearest folder that exists decides.
-        let existing = absolute.ancestors().find(|step| step.exists()).unwrap_or(Path::new("/"));
+    /// Returns the place of the files for `folder`: below it, or in `/var/tmp` if the account cannot
+    /// enter it.
+    fn locate(folder: &Path, account: Option<UserAccount>) -> Result<Self, ServerError> {
+        let absolute = std::path::absolute(folder).map_err(failed_to(format!("find {}", folder.display())))?;
+        // Missing folders are created, so only the deepest existing one can keep the account out.
+        let existing = absolute.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
         let reachable = account.is_none_or(|account| account.can_enter(existing));
-        let folder = if reachable { absolute.join("postgres") } else { aside(&absolute) };
-        Ok(ClusterFolder { data: folder.join("data"), folder })
+        let folder = if reachable { absolute.join("postgres") } else { reachable_folder(&absolute) };
+        Ok(Self { data: folder.join("data"), folder })
     }
 
-    fn prepare(folder: &Path, account: Option<UserAccount>) -> Result<ClusterFolder, ServerError> {
-        let home = ClusterFolder::locate(folder, account)?;
-        let making = || doing(format!("making {}", home.folder.display()));
+    /// Creates the folder, or checks that an existing one belongs to the account.
+    fn prepare(folder: &Path, account: Option<UserAccount>) -> Result<Self, ServerError> {
+        let home = Self::locate(folder, account)?;
+        let create_error = || failed_to(format!("create {}", home.folder.display()));
         if let Some(parent) = home.folder.parent() {
-            fs::create_dir_all(parent).map_err(making())?;
+            fs::create_dir_all(parent).map_err(create_error())?;
         }
         match fs::DirBuilder::new().mode(0o700).create(&home.folder) {
             Ok(()) => {
                 if let Some(account) = account {
-                    account.own(&home.folder).map_err(making())?;
+                    account.take_ownership(&home.folder).map_err(create_error())?;
                 }
             }
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                let found = fs::symlink_metadata(&home.folder).map_err(making())?;
+                let metadata = fs::symlink_metadata(&home.folder).map_err(create_error())?;
                 let owner = account.map_or_else(own_uid, |account| Some(account.uid));
-                if !found.is_dir() || owner.is_some_and(|owner| owner != found.uid()) {
+                if !metadata.is_dir() || owner.is_some_and(|owner| owner != metadata.uid()) {
                     return Err(ServerError::ForeignFolder(home.folder));
                 }
             }
-            Err(error) => return Err(making()(error)),
+            Err(error) => return Err(create_error()(error)),
         }
         Ok(home)
     }
@@ -248,11 +249,11 @@ impl ClusterFolder {
         self.folder.join("postgres.log")
     }
 
-    /// Makes the cluster.
+    /// Creates the cluster.
     fn init(&self, initdb: &Path, account: Option<UserAccount>) -> Result<(), ServerError> {
-        // What an interrupted initdb left is of no use.
+        // An interrupted initdb leaves a cluster that cannot be used.
         if self.data.exists() {
-            fs::remove_dir_all(&self.data).map_err(doing("removing a half-made cluster"))?;
+            fs::remove_dir_all(&self.data).map_err(failed_to("remove an incomplete cluster"))?;
         }
         let file = self.password_file();
         let mut secret = fs::OpenOptions::new()
@@ -261,12 +262,12 @@ impl ClusterFolder {
             .truncate(true)
             .mode(0o600)
             .open(&file)
-            .map_err(doing("writing the server's password"))?;
-        writeln!(secret, "{}", random_password()).map_err(doing("writing the server's password"))?;
+            .map_err(failed_to("write the server's password"))?;
+        writeln!(secret, "{}", random_password()).map_err(failed_to("write the server's password"))?;
         if let Some(account) = account {
-            account.own(&file).map_err(doing("giving the password to the server"))?;
+            account.take_ownership(&file).map_err(failed_to("give the password to the server"))?;
         }
-        let log = File::create(self.log()).map_err(doing("making the log of initdb"))?;
+        let log = File::create(self.log()).map_err(failed_to("create the log of initdb"))?;
         let mut process = ChildCommand::new(initdb)
             .args(["--username=postgres", "--auth=password", "--encoding=UTF8", "--locale=C", "--no-sync"])
             .args(["--pgdata".into(), self.data.clone().into_os_string()])
@@ -275,21 +276,21 @@ impl ClusterFolder {
             .account(account)
             .log(log)
             .spawn()
-            .map_err(doing("starting initdb"))?;
-        let status = process.wait_blocking().map_err(doing("waiting for initdb"))?;
+            .map_err(failed_to("start initdb"))?;
+        let status = process.wait_blocking().map_err(failed_to("wait for initdb"))?;
         if status.success() {
             return Ok(());
         }
-        Err(ServerError::Ended { program: "initdb", status: status.to_string(), said: tail(&self.log()) })
+        Err(ServerError::Ended { program: "initdb", status: status.to_string(), output: last_lines(&self.log()) })
     }
 }
 
 fn own_uid() -> Option<u32> {
-    fs::metadata("/proc/self").ok().map(|me| me.uid())
+    fs::metadata("/proc/self").ok().map(|metadata| metadata.uid())
 }
 
-/// A folder that every account can enter, one for each folder that is asked for.
-fn aside(folder: &Path) -> PathBuf {
+/// Returns a folder that every account can enter, unique for each `folder`.
+fn reachable_folder(folder: &Path) -> PathBuf {
     use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
     let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(folder);
     PathBuf::from(format!("/var/tmp/orchid-postgres-{hash:016x}"))
@@ -311,30 +312,30 @@ fn arguments(home: &ClusterFolder, port: u16, options: &PostgresOptions) -> Vec<
     arguments
 }
 
-/// Its own folder, unless its name is too long for a socket (107 bytes on Linux) or would be read as a list: then no
-/// socket at all.
+/// Returns the folder of the Unix socket, or an empty text for no socket. A socket's path has at most
+/// 107 bytes on Linux, and Postgres would read some characters as a list of folders.
 fn socket_folder(folder: &Path) -> String {
     let name = folder.to_string_lossy();
     if name.len() > 80 || name.contains([',', '"', '\'']) { String::new() } else { name.into_owned() }
 }
 
-/// Waits until the server says so in its pid file.
-async fn ready(process: &mut ChildProcess, home: &ClusterFolder) -> Result<(), ServerError> {
+/// Waits until the pid file reports that the server is ready.
+async fn wait_until_ready(process: &mut ChildProcess, home: &ClusterFolder) -> Result<(), ServerError> {
     let pid_file = home.data.join("postmaster.pid");
     let deadline = Instant::now() + START_TIMEOUT;
     loop {
         if let Some(status) = process.exit_status() {
-            let (status, said) = (status.to_string(), tail(&home.log()));
-            return Err(ServerError::Ended { program: "postgres", status, said });
+            let (status, output) = (status.to_string(), last_lines(&home.log()));
+            return Err(ServerError::Ended { program: "postgres", status, output });
         }
         let text = fs::read_to_string(&pid_file).unwrap_or_default();
         let mut lines = text.lines();
-        let own = lines.next().is_some_and(|pid| pid == process.id().to_string());
-        if own && lines.last().is_some_and(|state| state.trim() == "ready") {
+        let own_pid = lines.next().is_some_and(|pid| pid == process.id().to_string());
+        if own_pid && lines.last().is_some_and(|state| state.trim() == "ready") {
             return Ok(());
         }
         if Instant::now() >= deadline {
-            return Err(ServerError::Silent { program: "postgres", said: tail(&home.log()) });
+            return Err(ServerError::NotReady { program: "postgres", output: last_lines(&home.log()) });
         }
         sleep(POLL_INTERVAL).await;
     }
@@ -345,14 +346,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_version_is_read_from_its_folder() {
+    fn version_is_read_from_the_folder_name() {
         assert_eq!(version_in(Path::new("/usr/lib/postgresql/15/bin")), 15);
         assert_eq!(version_in(Path::new("/usr/lib/postgresql/pg17/bin")), 17);
         assert_eq!(version_in(Path::new("/usr/local/pgsql/bin")), 0);
     }
 
     #[test]
-    fn a_folder_that_the_account_cannot_enter_is_replaced_by_one_that_all_can() {
+    fn unreachable_folder_is_replaced() {
         let stranger = UserAccount { uid: 4_000_000, gid: 4_000_000 };
         let closed = std::env::temp_dir().join(format!("orchid-home-{}", random_password()));
         fs::DirBuilder::new().mode(0o700).create(&closed).expect("folder");
@@ -364,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_folder_gets_no_socket() {
+    fn long_folder_gets_no_socket() {
         assert_eq!(socket_folder(Path::new("/tmp/x")), "/tmp/x");
         assert_eq!(socket_folder(Path::new(&"/long".repeat(20))), "");
     }

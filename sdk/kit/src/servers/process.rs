@@ -1,29 +1,25 @@
-//! Child processes that cannot outlive this one.
+//! Child processes that cannot outlive this process.
 //!
-//! In goes a program with its arguments; out comes a process that is killed when its value is dropped, and by the kernel
-//! when this process dies. The kernel ties a child to the *thread* that started it, so one thread, which never ends,
-//! starts them all.
+//! A child is killed when its value is dropped, and the kernel signals it when this process dies. The
+//! kernel ties a child to the *thread* that started it, so one thread that never ends starts all
+//! children.
 
-use std::{
-    ffi::OsString,
-    fs::File,
-    io,
-    os::unix::process::CommandExt as _,
-    path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
-    sync::{
-        OnceLock,
-        mpsc::{SyncSender, sync_channel},
-    },
-    thread,
-    time::Duration,
-};
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::time::Duration;
+use std::{io, thread};
 
 use tokio::time::{Instant, sleep};
 
-use super::{POLL_INTERVAL, UserAccount, find_program};
+use super::account::UserAccount;
+use super::host::{POLL_INTERVAL, find_program};
 
-/// A program to start.
+/// A builder for a child process.
 #[derive(Debug)]
 pub struct ChildCommand {
     file: PathBuf,
@@ -39,34 +35,34 @@ pub struct ChildCommand {
 /// Signals that are sent to child processes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ProcessSignal {
-    /// End in good order.
+    /// Shut down cleanly.
     Term,
-    /// Interrupt; a Postgres server disconnects its clients and ends in good order.
+    /// Interrupt. A Postgres server disconnects its clients and shuts down cleanly.
     Int,
-    /// End at once.
+    /// End at once, without cleanup.
     Kill,
     /// Freeze.
     Stop,
-    /// Go on after a freeze.
+    /// Continue after a freeze.
     Cont,
 }
 
 impl ProcessSignal {
     fn name(self) -> &'static str {
         match self {
-            ProcessSignal::Term => "TERM",
-            ProcessSignal::Int => "INT",
-            ProcessSignal::Kill => "KILL",
-            ProcessSignal::Stop => "STOP",
-            ProcessSignal::Cont => "CONT",
+            Self::Term => "TERM",
+            Self::Int => "INT",
+            Self::Kill => "KILL",
+            Self::Stop => "STOP",
+            Self::Cont => "CONT",
         }
     }
 }
 
 impl ChildCommand {
-    /// A program by its file; it gets SIGKILL when this process dies.
-    pub fn new(file: impl Into<PathBuf>) -> ChildCommand {
-        ChildCommand {
+    /// Creates a command for a program file. The child gets SIGKILL when this process dies.
+    pub fn new(file: impl Into<PathBuf>) -> Self {
+        Self {
             file: file.into(),
             args: Vec::new(),
             env: Vec::new(),
@@ -80,57 +76,57 @@ impl ChildCommand {
 
     /// Adds arguments.
     #[must_use]
-    pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> ChildCommand {
+    pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.args.extend(args.into_iter().map(Into::into));
         self
     }
 
-    /// Sets a variable of its environment.
+    /// Sets an environment variable of the child.
     #[must_use]
-    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> ChildCommand {
+    pub fn env(mut self, name: impl Into<OsString>, value: impl Into<OsString>) -> Self {
         self.env.push((name.into(), value.into()));
         self
     }
 
-    /// Keeps variables of this process's own environment from it.
+    /// Removes inherited environment variables.
     #[must_use]
-    pub fn without_env<N: Into<OsString>>(mut self, names: impl IntoIterator<Item = N>) -> ChildCommand {
+    pub fn without_env<N: Into<OsString>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.removed_env.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// The folder that it runs in.
+    /// Sets the working folder.
     #[must_use]
-    pub fn current_dir(mut self, folder: impl Into<PathBuf>) -> ChildCommand {
+    pub fn current_dir(mut self, folder: impl Into<PathBuf>) -> Self {
         self.folder = Some(folder.into());
         self
     }
 
-    /// Runs it as another account; only root may.
+    /// Runs the child as another account, which requires root.
     #[must_use]
-    pub fn account(mut self, account: Option<UserAccount>) -> ChildCommand {
+    pub fn account(mut self, account: Option<UserAccount>) -> Self {
         self.account = account;
         self
     }
 
-    /// The signal that it gets when this process dies.
+    /// Sets the signal that the child gets when this process dies.
     #[must_use]
-    pub fn parent_death_signal(mut self, signal: ProcessSignal) -> ChildCommand {
+    pub fn parent_death_signal(mut self, signal: ProcessSignal) -> Self {
         self.parent_death_signal = signal;
         self
     }
 
-    /// Where its standard output and error go; without it, nowhere.
+    /// Writes standard output and error to a file. Without it they are discarded.
     #[must_use]
-    pub fn log(mut self, log: File) -> ChildCommand {
+    pub fn log(mut self, log: File) -> Self {
         self.log = Some(log);
         self
     }
 
-    /// Starts it.
+    /// Starts the child.
     ///
     /// # Errors
-    /// When the file cannot be run.
+    /// Fails if the file cannot be run, or if `setpriv` is missing and an account is set.
     pub fn spawn(self) -> io::Result<ChildProcess> {
         let name = self.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let child = spawn_on_lasting_thread(self.into_command()?)?;
@@ -139,7 +135,7 @@ impl ChildCommand {
 
     fn into_command(self) -> io::Result<Command> {
         let mut command = match find_program("setpriv", &[]) {
-            Some(setpriv) => wrapped(&setpriv, &self.file, self.parent_death_signal, self.account),
+            Some(setpriv) => with_setpriv(&setpriv, &self.file, self.parent_death_signal, self.account),
             None if self.account.is_some() => {
                 return Err(io::Error::new(io::ErrorKind::NotFound, "setpriv (util-linux) is not installed"));
             }
@@ -148,7 +144,8 @@ impl ChildCommand {
         for name in &self.removed_env {
             command.env_remove(name);
         }
-        // A Ctrl-C at the terminal is for this process, which then stops its children in order.
+        // In its own process group, the child gets no Ctrl-C from the terminal: this process stops its
+        // children in order.
         command.args(self.args).envs(self.env).stdin(Stdio::null()).process_group(0);
         if let Some(folder) = self.folder {
             command.current_dir(folder);
@@ -161,7 +158,8 @@ impl ChildCommand {
     }
 }
 
-fn wrapped(
+/// Wraps the program in `setpriv`, which sets the parent-death signal and the account.
+fn with_setpriv(
     setpriv: &Path,
     file: &Path,
     parent_death_signal: ProcessSignal,
@@ -179,30 +177,31 @@ fn wrapped(
     command
 }
 
+/// A command for the spawning thread, and the channel for its result.
 struct SpawnRequest {
     command: Command,
     reply: SyncSender<io::Result<Child>>,
 }
 
 fn spawn_on_lasting_thread(command: Command) -> io::Result<Child> {
-    static ORDERS: OnceLock<Option<SyncSender<SpawnRequest>>> = OnceLock::new();
-    let gone = || io::Error::other("the thread that starts processes is gone");
-    let orders = ORDERS.get_or_init(|| {
+    static REQUESTS: OnceLock<Option<SyncSender<SpawnRequest>>> = OnceLock::new();
+    let thread_ended = || io::Error::other("the thread that starts child processes has ended");
+    let requests = REQUESTS.get_or_init(|| {
         let (sender, receiver) = sync_channel::<SpawnRequest>(16);
         let serve = move || {
-            for mut order in receiver {
-                // Whoever gave the order may have gone meanwhile; then the child goes with the reply.
-                let _ = order.reply.send(order.command.spawn());
+            for mut request in receiver {
+                // If the requester is gone, the child is dropped with the reply.
+                let _ = request.reply.send(request.command.spawn());
             }
         };
         thread::Builder::new().name("processes".to_owned()).spawn(serve).ok().map(|_| sender)
     });
-    let (reply, answer) = sync_channel(1);
-    orders.as_ref().ok_or_else(gone)?.send(SpawnRequest { command, reply }).map_err(|_| gone())?;
-    answer.recv().map_err(|_| gone())?
+    let (reply, response) = sync_channel(1);
+    requests.as_ref().ok_or_else(thread_ended)?.send(SpawnRequest { command, reply }).map_err(|_| thread_ended())?;
+    response.recv().map_err(|_| thread_ended())?
 }
 
-/// A running child process; killed when dropped.
+/// A running child process. It is killed when dropped.
 #[derive(Debug)]
 pub struct ChildProcess {
     name: String,
@@ -210,22 +209,22 @@ pub struct ChildProcess {
 }
 
 impl ChildProcess {
-    /// Its process id.
+    /// Returns the process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// The name of its program.
+    /// Returns the name of the program file.
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// How it ended, if it did.
+    /// Returns the exit status, or `None` while the process runs.
     pub fn exit_status(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
 
-    /// Sends a signal; false when the process is gone.
+    /// Sends a signal. Returns false if the process has ended.
     pub fn signal(&mut self, signal: ProcessSignal) -> bool {
         if self.exit_status().is_some() {
             return false;
@@ -235,7 +234,7 @@ impl ChildProcess {
         sent.is_ok_and(|status| status.success())
     }
 
-    /// Waits for the end; `None` when it did not come in time.
+    /// Waits for the process to end. Returns `None` on timeout.
     pub async fn wait(&mut self, timeout: Duration) -> Option<ExitStatus> {
         let deadline = Instant::now() + timeout;
         loop {
@@ -249,15 +248,16 @@ impl ChildProcess {
         }
     }
 
-    /// Waits for the end, however long it takes; blocks the thread.
+    /// Waits for the process to end, without a timeout. Blocks the thread.
     ///
     /// # Errors
-    /// When the process cannot be waited for.
+    /// Fails if the process cannot be waited for.
     pub fn wait_blocking(&mut self) -> io::Result<ExitStatus> {
         self.child.wait()
     }
 
-    /// Asks it to end by a signal, and kills it when it has not ended in time; `None` when it had to be killed.
+    /// Asks the process to end by a signal, and kills it after the timeout. Returns `None` if it had to
+    /// be killed.
     pub async fn stop(&mut self, signal: ProcessSignal, timeout: Duration) -> Option<ExitStatus> {
         self.signal(signal);
         let status = self.wait(timeout).await;
@@ -267,10 +267,10 @@ impl ChildProcess {
         status
     }
 
-    /// Kills it, and waits until it is gone.
+    /// Kills the process, and waits until it has ended.
     pub fn kill(&mut self) {
         if self.exit_status().is_none() {
-            // An error means that it ended by itself in this moment.
+            // An error means that the process has just ended by itself.
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
@@ -292,17 +292,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_process_ends_by_a_signal() {
+    async fn process_ends_on_a_signal() {
         let mut process = sleeper();
         assert_eq!(process.name(), "sleep");
         assert!(process.exit_status().is_none());
         let status = process.stop(ProcessSignal::Term, Duration::from_secs(10)).await;
         assert!(status.is_some_and(|status| !status.success()), "{status:?}");
-        assert!(!process.signal(ProcessSignal::Term), "a process that is gone takes no signal");
+        assert!(!process.signal(ProcessSignal::Term), "an ended process takes no signal");
     }
 
     #[tokio::test]
-    async fn a_dropped_process_is_gone() {
+    async fn dropped_process_is_killed() {
         let process = sleeper();
         let folder = PathBuf::from(format!("/proc/{}", process.id()));
         assert!(folder.exists());
@@ -311,18 +311,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_process_outlives_the_thread_that_asked_for_it() {
+    async fn process_outlives_the_requesting_thread() {
         let mut process = thread::spawn(sleeper).join().expect("thread");
         assert_eq!(process.wait(Duration::from_millis(100)).await, None);
     }
 
     #[test]
-    fn a_file_that_is_no_program_is_an_error() {
+    fn missing_program_file_is_an_error() {
         let mut process = match ChildCommand::new("/orchid/no/such/program").spawn() {
             Err(error) => return assert_eq!(error.kind(), io::ErrorKind::NotFound),
             Ok(process) => process,
         };
-        // With setpriv in front, it is setpriv that fails.
+        // If setpriv wraps the program, setpriv itself fails later.
         let status = process.child.wait().expect("wait");
         assert!(!status.success());
     }

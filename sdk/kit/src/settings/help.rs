@@ -1,35 +1,17 @@
-//! The settings of a process as a list: for its `--help`, for the docs, and for the test that compares the two.
+//! The list of a process's settings, for its `--help` and for the test that compares it with the docs.
 
-use super::{SettingsReader, SettingsSources};
+use super::raw_values::RawValues;
+use super::reader::SettingsReader;
+use super::setting_doc::SettingDoc;
 
-/// One setting, as it describes itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SettingDoc {
-    /// Its key in the file, with dots.
-    pub key: String,
-    /// Its default as it would be written; `None` where it has none.
-    pub default: Option<String>,
-    /// Whether the process refuses to start without it.
-    pub required: bool,
-    /// What it does, with its unit.
-    pub doc: &'static str,
-}
-
-impl SettingDoc {
-    /// The variable that sets it.
-    pub fn variable(&self) -> String {
-        super::sources::variable(&self.key)
-    }
-}
-
-/// All settings that `read` asks for, in its order.
+/// Returns all settings that `read` asks for, in its order.
 pub fn describe_settings<T>(read: impl FnOnce(&mut SettingsReader) -> T) -> Vec<SettingDoc> {
-    let mut reader = SettingsReader::new(SettingsSources::default());
+    let mut reader = SettingsReader::new(RawValues::default());
     read(&mut reader);
-    reader.into_settings()
+    reader.into_docs()
 }
 
-/// The list as text for people: one line each, aligned.
+/// Renders settings as aligned help text, one line for each.
 pub fn render_help(settings: &[SettingDoc]) -> String {
     let key_width = settings.iter().map(|setting| setting.key.len()).max().unwrap_or_default();
     let line = |setting: &SettingDoc| {
@@ -42,6 +24,25 @@ pub fn render_help(settings: &[SettingDoc]) -> String {
     };
     let lines: String = settings.iter().map(line).collect();
     format!(
-        "Settings, in the file or as a variable (postgres.app_url is ORCHID_POSTGRES_APP_URL; the variable wins):\n{lines}"
+        "Settings. Each can be set in the file or by a variable, which overrides the file: \
+         postgres.app_url is ORCHID_POSTGRES_APP_URL.\n{lines}"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn help_lists_key_doc_and_default() {
+        let settings = describe_settings(|reader| {
+            reader.required_text("redis.url", "url of Redis");
+            reader.milliseconds("drain_ms", 30_000, "maximum duration of a drain");
+        });
+        assert_eq!(settings[0].variable(), "ORCHID_REDIS_URL");
+        let text = render_help(&settings);
+        assert!(text.ends_with(
+            "  redis.url  url of Redis (required)\n  drain_ms   maximum duration of a drain (default: 30000)\n"
+        ));
+    }
 }

@@ -1,8 +1,8 @@
-//! A process's settings: read once, from a TOML file and the environment, checked whole.
+//! Settings of a process: read once from a TOML file and the environment, and validated as a whole.
 //!
-//! What comes in is a file (optional) and the variables that begin with `ORCHID_`; the environment wins. What goes out is the caller's own
-//! struct, filled through a [`SettingsReader`], or every fault at once: missing and malformed values, and names that no setting has. A value marked
-//! secret is never printed.
+//! In go an optional file and the variables that begin with `ORCHID_`; a variable overrides the file.
+//! Out comes the caller's own struct, filled through a [`SettingsReader`], or every problem at once:
+//! missing values, malformed values, and names that no setting has. Secret values are never printed.
 //!
 //! ```
 //! # use orchid_kit::settings::{SettingsReader, SettingsSources};
@@ -14,7 +14,7 @@
 //! fn read(reader: &mut SettingsReader) -> Settings {
 //!     Settings {
 //!         listen: reader.text("listen", "127.0.0.1:7400", "address of the gRPC port"),
-//!         slots: reader.parsed("slots", 64, "runs at once"),
+//!         slots: reader.parsed("slots", 64, "maximum number of concurrent executions"),
 //!     }
 //! }
 //!
@@ -25,12 +25,15 @@
 
 mod help;
 mod invalid;
+mod raw_values;
 mod reader;
 mod secret;
+mod setting_doc;
 mod sources;
 
-pub use help::{SettingDoc, describe_settings, render_help};
+pub use help::{describe_settings, render_help};
 pub use invalid::{InvalidSetting, InvalidSettings};
 pub use reader::SettingsReader;
 pub use secret::Secret;
+pub use setting_doc::SettingDoc;
 pub use sources::{SettingsError, SettingsSources};

@@ -1,6 +1,7 @@
-//! A value that must not be shown.
+//! A value that must not be printed.
 
-/// Text without `Debug` and `Display`: what holds one cannot be logged by accident.
+/// A secret text. It has neither `Debug` nor `Display`, so a type that holds one cannot be logged by
+/// accident.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -10,7 +11,7 @@ impl Secret {
         Self(value.into())
     }
 
-    /// The value itself; name the reason where you call this.
+    /// Returns the value itself. State the reason at each call.
     pub fn expose(&self) -> &str {
         &self.0
     }

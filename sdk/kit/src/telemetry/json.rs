@@ -1,21 +1,17 @@
-//! A log line as one JSON object: time, level, target, message, the event's fields, the spans' fields, and the trace it belongs to.
+//! Log lines as JSON objects: time, level, target, message, the fields of the event and of its spans,
+//! and the ids of its trace.
 
 use std::fmt;
 
 use opentelemetry::trace::TraceContextExt as _;
 use serde_json::{Map, Value};
-use tracing::{
-    Event, Subscriber,
-    field::{Field, Visit},
-};
-use tracing_subscriber::{
-    fmt::{
-        FmtContext, FormatEvent, FormattedFields,
-        format::{JsonFields, Writer},
-    },
-    registry::LookupSpan,
-};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::fmt::format::{JsonFields, Writer};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormattedFields};
+use tracing_subscriber::registry::LookupSpan;
 
+/// Formats each event as one JSON object on a line.
 pub(super) struct JsonLines;
 
 impl<S> FormatEvent<S, JsonFields> for JsonLines
@@ -36,6 +32,7 @@ where
                 line.extend(fields);
             }
         }
+        // The event's own fields override those of its spans.
         event.record(&mut FieldVisitor(&mut line));
         let metadata = event.metadata();
         let now = crate::clock::utc_now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
@@ -82,21 +79,20 @@ impl Visit for FieldVisitor<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io,
-        sync::{Arc, Mutex},
-    };
+    use std::io;
+    use std::sync::{Arc, Mutex};
 
     use opentelemetry::trace::TracerProvider as _;
     use opentelemetry_sdk::trace::SdkTracerProvider;
-    use tracing_subscriber::{fmt::MakeWriter, layer::SubscriberExt as _};
+    use tracing_subscriber::fmt::MakeWriter;
+    use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
 
     #[derive(Clone, Default)]
-    struct Buffer(Arc<Mutex<Vec<u8>>>);
+    struct SharedBuffer(Arc<Mutex<Vec<u8>>>);
 
-    impl io::Write for Buffer {
+    impl io::Write for SharedBuffer {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -107,7 +103,7 @@ mod tests {
         }
     }
 
-    impl<'a> MakeWriter<'a> for Buffer {
+    impl<'a> MakeWriter<'a> for SharedBuffer {
         type Writer = Self;
 
         fn make_writer(&'a self) -> Self {
@@ -116,8 +112,8 @@ mod tests {
     }
 
     #[test]
-    fn a_line_holds_its_fields_those_of_its_spans_and_the_trace() {
-        let buffer = Buffer::default();
+    fn line_contains_event_fields_span_fields_and_trace() {
+        let buffer = SharedBuffer::default();
         let provider = SdkTracerProvider::builder().build();
         let subscriber = tracing_subscriber::registry()
             .with(tracing_opentelemetry::layer().with_tracer(provider.tracer("test")))

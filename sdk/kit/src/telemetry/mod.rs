@@ -1,63 +1,69 @@
-//! Logs to stderr, as text or as JSON lines with trace ids, and traces to an OTLP collector where one is set. Never prints to stdout, which
-//! belongs to a command's answer.
+//! Logs to stderr, as text or JSON lines, and traces to an OTLP collector if one is configured.
+//!
+//! Nothing is printed to stdout, which is for the output of commands.
 
 mod json;
 mod settings;
 mod traceparent;
 
-use std::{io::IsTerminal as _, time::Duration};
+use std::io::IsTerminal as _;
+use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::WithExportConfig as _;
-use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::propagation::TraceContextPropagator;
+use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::Subscriber;
-use tracing_subscriber::{
-    EnvFilter, Layer,
-    filter::{ParseError, filter_fn},
-    fmt,
-    layer::SubscriberExt as _,
-    registry::LookupSpan,
-    util::SubscriberInitExt as _,
-};
+use tracing_subscriber::filter::{ParseError, filter_fn};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer, fmt};
 
 pub use self::settings::{LogFormat, TelemetrySettings};
 pub use self::traceparent::{Traceparent, TraceparentError, current_traceparent, set_parent};
 
-/// The target of spans that are only made where traces go somewhere: there are many of them, and logs lose little without.
+/// The target of spans that are only created if traces are exported. There are many of them, and
+/// logs need them little.
 pub const EXPORT_ONLY_SPANS: &str = "orchid::fine";
 
-/// Telemetry could not be started.
+/// The reason why telemetry could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
     /// `log.filter` does not parse.
-    #[error("log.filter `{filter}` is not valid")]
+    #[error("log.filter `{filter}` is invalid")]
     Filter {
-        /// As it was written.
+        /// Configured filter.
         filter: String,
-        /// Why.
+        /// Reason.
         source: ParseError,
     },
     /// `otlp.endpoint` cannot be used.
     #[error("otlp.endpoint `{endpoint}` cannot be used")]
     Otlp {
-        /// As it was written.
+        /// Configured endpoint.
         endpoint: String,
-        /// Why.
+        /// Reason.
         source: opentelemetry_otlp::ExporterBuildError,
     },
-    /// Somebody else has set a subscriber.
-    #[error("telemetry was started already")]
+    /// The process has a subscriber already.
+    #[error("telemetry is already started")]
     Started(#[from] tracing_subscriber::util::TryInitError),
 }
 
-/// Running telemetry; flush it before the process ends, or the last spans are lost.
+/// Running telemetry. Flush it before the process ends, or the last spans are lost.
 #[derive(Debug)]
 pub struct Telemetry {
     provider: SdkTracerProvider,
 }
 
 impl Telemetry {
-    /// Starts logging and tracing for the whole process. `instance` tells replicas of one service apart. Call it inside a runtime.
+    /// Starts logging and tracing for the whole process. `instance` distinguishes the replicas of a
+    /// service. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// Fails if the filter or the endpoint is invalid, or if telemetry is already started.
     pub fn start(
         service: &'static str,
         instance: &str,
@@ -65,12 +71,13 @@ impl Telemetry {
     ) -> Result<Self, TelemetryError> {
         let filter = EnvFilter::try_new(&settings.filter)
             .map_err(|source| TelemetryError::Filter { filter: settings.filter.clone(), source })?;
-        let provider = provider(service, instance, settings.otlp_endpoint.as_deref())?;
+        let provider = tracer_provider(service, instance, settings.otlp_endpoint.as_deref())?;
         opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
         let exports = settings.otlp_endpoint.is_some();
         let spans = tracing_opentelemetry::layer()
             .with_tracer(provider.tracer(service))
-            // Times of each poll and names of threads: nobody reads them, and every poll of every task would pay.
+            // Poll times, threads and locations are never read, but each poll of each task would pay
+            // for them.
             .with_tracked_inactivity(false)
             .with_threads(false)
             .with_location(false);
@@ -78,12 +85,12 @@ impl Telemetry {
             .with(filter)
             .with(filter_fn(move |metadata| exports || metadata.target() != EXPORT_ONLY_SPANS))
             .with(spans)
-            .with(lines(settings.format))
+            .with(log_layer(settings.format))
             .try_init()?;
         Ok(Self { provider })
     }
 
-    /// Sends what is left and stops exporting. Blocks its thread for at most `deadline`.
+    /// Exports the remaining spans, and stops. Blocks its thread for at most `deadline`.
     pub fn flush(self, deadline: Duration) {
         if let Err(error) = self.provider.shutdown_with_timeout(deadline) {
             tracing::warn!(%error, "the last traces may be lost");
@@ -91,7 +98,7 @@ impl Telemetry {
     }
 }
 
-fn lines<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
+fn log_layer<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
@@ -104,7 +111,7 @@ where
     }
 }
 
-fn provider(
+fn tracer_provider(
     service: &'static str,
     instance: &str,
     endpoint: Option<&str>,

@@ -1,43 +1,44 @@
-//! The settings of telemetry, the same in every process.
+//! The telemetry settings, which are the same in every process.
 
 use crate::settings::SettingsReader;
 
-/// What a process asked for.
+/// The telemetry settings of a process.
 #[derive(Debug, Clone)]
 pub struct TelemetrySettings {
-    /// How log lines look.
+    /// Format of log lines.
     pub format: LogFormat,
-    /// Which are written, as `tracing` filter directives.
+    /// Log filter, as `tracing` directives.
     pub filter: String,
-    /// Where traces go, `http://host:4317`; none: they are not exported, and ids still run through.
+    /// OTLP endpoint for traces, `http://host:4317`. Without it traces are not exported, but trace ids
+    /// are still propagated.
     pub otlp_endpoint: Option<String>,
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people; coloured at a terminal.
+    /// Text for people, coloured at a terminal.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
 impl TelemetrySettings {
-    /// `log.format`, `log.filter`, `otlp.endpoint`.
+    /// Reads `log.format`, `log.filter` and `otlp.endpoint`.
     pub fn read(reader: &mut SettingsReader) -> Self {
         let formats = [("text", LogFormat::Text), ("json", LogFormat::Json)];
         Self {
             format: reader
-                .choice("log.format", &formats, "how log lines look: text or json")
+                .choice("log.format", &formats, "format of log lines: text or json")
                 .unwrap_or(LogFormat::Text),
             filter: reader.text(
                 "log.filter",
                 "info",
-                "which log lines are written, as tracing directives (info,orchid_executor=debug)",
+                "log filter, as tracing directives (info,orchid_executor=debug)",
             ),
             otlp_endpoint: reader.optional_text(
                 "otlp.endpoint",
-                "where traces go by OTLP over gRPC, http://host:4317; none: nowhere",
+                "OTLP endpoint for traces over gRPC, http://host:4317; without it no traces are exported",
             ),
         }
     }

@@ -1,12 +1,14 @@
-//! W3C Trace Context: the `traceparent` that goes through doorbells, leases, requests and message headers.
+//! The `traceparent` of W3C Trace Context, which doorbells, leases, requests and message headers
+//! carry.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
+use std::str::FromStr;
 
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt as _;
 
-/// A place in a trace: `00-{trace id}-{span id}-{flags}`.
+/// A span of a trace, written `00-{trace id}-{span id}-{flags}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Traceparent {
     trace_id: TraceId,
@@ -14,19 +16,19 @@ pub struct Traceparent {
     flags: TraceFlags,
 }
 
-/// A text is no traceparent.
+/// A text that is not a valid traceparent.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 #[error("`{0}` is not a W3C traceparent")]
 pub struct TraceparentError(String);
 
 impl Traceparent {
-    /// From ids that the caller has; neither may be all zeros.
+    /// Creates a traceparent from ids, or returns `None` if one of them is all zeros.
     pub fn new(trace_id: [u8; 16], span_id: [u8; 8], sampled: bool) -> Option<Self> {
         let flags = TraceFlags::default().with_sampled(sampled);
-        Self { trace_id: TraceId::from_bytes(trace_id), span_id: SpanId::from_bytes(span_id), flags }.valid()
+        Self { trace_id: TraceId::from_bytes(trace_id), span_id: SpanId::from_bytes(span_id), flags }.validated()
     }
 
-    /// A new trace with random ids.
+    /// Creates a sampled traceparent with random ids.
     pub fn random() -> Self {
         let trace_id = uuid::Uuid::new_v4().into_bytes();
         let span_id = rand::random::<u64>() | 1;
@@ -37,22 +39,22 @@ impl Traceparent {
         }
     }
 
-    /// 32 hex digits.
+    /// Returns the trace id as 32 hex digits.
     pub fn trace_id_hex(&self) -> String {
         self.trace_id.to_string()
     }
 
-    /// 16 hex digits.
+    /// Returns the span id as 16 hex digits.
     pub fn span_id_hex(&self) -> String {
         self.span_id.to_string()
     }
 
-    /// Whether the trace is recorded.
+    /// Returns true if the trace is recorded.
     pub fn sampled(&self) -> bool {
         self.flags.is_sampled()
     }
 
-    fn valid(self) -> Option<Self> {
+    fn validated(self) -> Option<Self> {
         (self.trace_id != TraceId::INVALID && self.span_id != SpanId::INVALID).then_some(self)
     }
 
@@ -70,7 +72,8 @@ impl fmt::Display for Traceparent {
 impl FromStr for Traceparent {
     type Err = TraceparentError;
 
-    /// Version 00 exactly; later versions may have more fields behind, which are passed over, as the recommendation says.
+    /// Parses version 00 exactly. Later versions may have more fields at the end, which are ignored as
+    /// the recommendation requires.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         parse(text).ok_or_else(|| TraceparentError(text.to_owned()))
     }
@@ -91,7 +94,7 @@ fn parse(text: &str) -> Option<Traceparent> {
         span_id: SpanId::from_hex(span_id).ok()?,
         flags: TraceFlags::new(u8::from_str_radix(flags, 16).ok()?) & TraceFlags::SAMPLED,
     }
-    .valid()
+    .validated()
 }
 
 fn hex_field(text: &str, length: usize) -> Option<&str> {
@@ -99,15 +102,16 @@ fn hex_field(text: &str, length: usize) -> Option<&str> {
     (text.len() == length && text.bytes().all(lower_hex)).then_some(text)
 }
 
-/// Where the running code stands; `None` outside of any span.
+/// Returns the current span, or `None` outside of any span.
 pub fn current_traceparent() -> Option<Traceparent> {
     let context = Span::current().context();
     let span = context.span();
-    let place = span.span_context();
-    Traceparent { trace_id: place.trace_id(), span_id: place.span_id(), flags: place.trace_flags() }.valid()
+    let current = span.span_context();
+    Traceparent { trace_id: current.trace_id(), span_id: current.span_id(), flags: current.trace_flags() }.validated()
 }
 
-/// Makes `span` a child of a place in another process. Only before the span is first entered; later, and without telemetry, it changes nothing.
+/// Makes `span` a child of a span in another process. It only has an effect before the span is first
+/// entered, and only if telemetry is running.
 pub fn set_parent(span: &Span, parent: &Traceparent) {
     let context = opentelemetry::Context::new().with_remote_span_context(parent.remote_context());
     if let Err(error) = span.set_parent(context) {
@@ -122,7 +126,7 @@ mod tests {
     const EXAMPLE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
     #[test]
-    fn what_is_not_a_traceparent_is_refused_with_its_text() {
+    fn malformed_traceparent_error_contains_its_text() {
         for text in [
             "",
             "00",
@@ -138,24 +142,24 @@ mod tests {
     }
 
     #[test]
-    fn a_traceparent_reads_and_writes_back() {
-        let place: Traceparent = EXAMPLE.parse().unwrap();
-        assert_eq!(place.to_string(), EXAMPLE);
-        assert_eq!(place.trace_id_hex(), "4bf92f3577b34da6a3ce929d0e0e4736");
-        assert_eq!(place.span_id_hex(), "00f067aa0ba902b7");
-        assert!(place.sampled());
+    fn traceparent_round_trips() {
+        let traceparent: Traceparent = EXAMPLE.parse().unwrap();
+        assert_eq!(traceparent.to_string(), EXAMPLE);
+        assert_eq!(traceparent.trace_id_hex(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(traceparent.span_id_hex(), "00f067aa0ba902b7");
+        assert!(traceparent.sampled());
         let random = Traceparent::random();
         assert_eq!(random.to_string().parse(), Ok(random));
     }
 
     #[test]
-    fn a_later_version_with_more_fields_is_read() {
+    fn later_version_with_more_fields_is_parsed() {
         let later = EXAMPLE.replacen("00", "01", 1) + "-more";
         assert_eq!(later.parse::<Traceparent>().unwrap().to_string(), EXAMPLE);
     }
 
     #[test]
-    fn outside_of_a_span_there_is_no_place() {
+    fn there_is_no_traceparent_outside_of_a_span() {
         assert_eq!(current_traceparent(), None);
     }
 }
