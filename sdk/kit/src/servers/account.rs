@@ -35,7 +35,9 @@ impl UserAccount {
 
     /// Returns true if this account can enter a folder and all folders above it.
     pub fn can_enter(self, folder: &Path) -> bool {
-        folder.ancestors().all(|ancestor| fs::metadata(ancestor).is_ok_and(|metadata| self.may_enter(&metadata)))
+        folder
+            .ancestors()
+            .all(|ancestor| fs::metadata(ancestor).is_ok_and(|metadata| self.may_enter(&metadata)))
     }
 
     /// Makes this account the owner of a file or folder.
@@ -91,7 +93,8 @@ mod tests {
 
     #[test]
     fn folder_closed_to_others_cannot_be_entered() {
-        let folder = std::env::temp_dir().join(format!("orchid-account-{}", super::super::host::random_password()));
+        let folder =
+            std::env::temp_dir().join(format!("orchid-account-{}", super::super::host::random_password()));
         fs::create_dir(&folder).expect("folder");
         let stranger = UserAccount { uid: 4_000_000, gid: 4_000_000 };
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("chmod");

@@ -194,7 +194,9 @@ fn server_account() -> Result<Option<UserAccount>, ServerError> {
     if !UserAccount::running_as_root() {
         return Ok(None);
     }
-    UserAccount::unprivileged().map(Some).ok_or(ServerError::NoAccount { tried: UserAccount::CANDIDATE_NAMES })
+    UserAccount::unprivileged()
+        .map(Some)
+        .ok_or(ServerError::NoAccount { tried: UserAccount::CANDIDATE_NAMES })
 }
 
 /// The folder of a cluster, its password and its log.
@@ -208,7 +210,8 @@ impl ClusterFolder {
     /// Returns the place of the files for `folder`: below it, or in `/var/tmp` if the account cannot
     /// enter it.
     fn locate(folder: &Path, account: Option<UserAccount>) -> Result<Self, ServerError> {
-        let absolute = std::path::absolute(folder).map_err(failed_to(format!("find {}", folder.display())))?;
+        let absolute =
+            std::path::absolute(folder).map_err(failed_to(format!("find {}", folder.display())))?;
         // Missing folders are created, so only the deepest existing one can keep the account out.
         let existing = absolute.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
         let reachable = account.is_none_or(|account| account.can_enter(existing));
@@ -281,7 +284,11 @@ impl ClusterFolder {
         if status.success() {
             return Ok(());
         }
-        Err(ServerError::Ended { program: "initdb", status: status.to_string(), output: last_lines(&self.log()) })
+        Err(ServerError::Ended {
+            program: "initdb",
+            status: status.to_string(),
+            output: last_lines(&self.log()),
+        })
     }
 }
 

@@ -197,7 +197,11 @@ fn spawn_on_lasting_thread(command: Command) -> io::Result<Child> {
         thread::Builder::new().name("processes".to_owned()).spawn(serve).ok().map(|_| sender)
     });
     let (reply, response) = sync_channel(1);
-    requests.as_ref().ok_or_else(thread_ended)?.send(SpawnRequest { command, reply }).map_err(|_| thread_ended())?;
+    requests
+        .as_ref()
+        .ok_or_else(thread_ended)?
+        .send(SpawnRequest { command, reply })
+        .map_err(|_| thread_ended())?;
     response.recv().map_err(|_| thread_ended())?
 }
 

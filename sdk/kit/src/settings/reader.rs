@@ -232,7 +232,8 @@ impl SettingsReader {
 }
 
 fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> InvalidSetting {
-    let hint = closest(name, known).map(|candidate| format!("; did you mean {candidate}?")).unwrap_or_default();
+    let hint =
+        closest(name, known).map(|candidate| format!("; did you mean {candidate}?")).unwrap_or_default();
     InvalidSetting { key: name.to_owned(), message: format!("there is no such setting{hint}") }
 }
 

@@ -25,7 +25,8 @@ impl Traceparent {
     /// Creates a traceparent from ids, or returns `None` if one of them is all zeros.
     pub fn new(trace_id: [u8; 16], span_id: [u8; 8], sampled: bool) -> Option<Self> {
         let flags = TraceFlags::default().with_sampled(sampled);
-        Self { trace_id: TraceId::from_bytes(trace_id), span_id: SpanId::from_bytes(span_id), flags }.validated()
+        Self { trace_id: TraceId::from_bytes(trace_id), span_id: SpanId::from_bytes(span_id), flags }
+            .validated()
     }
 
     /// Creates a sampled traceparent with random ids.
@@ -107,7 +108,8 @@ pub fn current_traceparent() -> Option<Traceparent> {
     let context = Span::current().context();
     let span = context.span();
     let current = span.span_context();
-    Traceparent { trace_id: current.trace_id(), span_id: current.span_id(), flags: current.trace_flags() }.validated()
+    Traceparent { trace_id: current.trace_id(), span_id: current.span_id(), flags: current.trace_flags() }
+        .validated()
 }
 
 /// Makes `span` a child of a span in another process. It only has an effect before the span is first

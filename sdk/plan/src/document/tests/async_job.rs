@@ -73,7 +73,7 @@ fn two_jobs_have_names_of_their_own() {
     let definition = json!({"steps": [{"async_job": job(json!({}))}, {"async_job": job(json!({}))}, {"id": "submit", "url": "https://a.example.com"}]});
     assert_eq!(diagnostics(&definition), []);
     let after = json!({"steps": [{"async_job": job(json!({}))}, {"url": "https://a.example.com/{{ steps.submit.body.id }}"}]});
-    assert_eq!(diagnostics(&after)[0].message, "no step submit is finished before this one");
+    assert_eq!(diagnostics(&after)[0].message, "no step submit finishes before this one");
 }
 
 #[test]

@@ -38,19 +38,19 @@ fn sub_steps_see_what_is_around_them() {
 fn names_that_are_not_in_scope_say_why() {
     let below = |fields: Json| step(json!({"iterate_over": "response.body", "sub_steps": [fields]}));
     let cases = [
-        (step(json!({"for_each": "item.list"})), "/definition/step/for_each", "there is one under for_each"),
+        (step(json!({"for_each": "item.list"})), "/definition/step/for_each", "it exists under for_each"),
         (step(json!({"for_each": "response.body"})), "/definition/step/for_each", "from the first pass on"),
         (
             step(json!({"while": "item.id"})),
             "/definition/step/while",
-            "there is one under for_each, and in the sub-steps of rows",
+            "it exists under for_each and in the sub-steps of rows",
         ),
         (step(json!({"while": "parent.body"})), "/definition/step/while", "in the sub-steps of a step"),
         (step(json!({"execute_if": "page.number"})), "/definition/step/execute_if", "from the first pass on"),
         (
             step(json!({"while": "cursor"})),
             "/definition/step/while",
-            "this step has no cursor here, and no step around it has one",
+            "neither this step nor a step around it has a cursor",
         ),
         (
             step(json!({"while": "window.to"})),
@@ -70,17 +70,17 @@ fn names_that_are_not_in_scope_say_why() {
         (
             below(json!({"url": URL, "while": "steps.step_1.body"})),
             "/definition/step/sub_steps/0/while",
-            "no step step_1 is finished before this one",
+            "no step step_1 finishes before this one",
         ),
         (
             json!({"steps": [{"url": URL, "while": "steps.later.body"}, {"id": "later", "url": URL}]}),
             "/definition/steps/0/while",
-            "no step later is finished before this one",
+            "no step later finishes before this one",
         ),
         (
             json!({"steps": [{"url": URL, "sub_steps": [{"id": "inner", "url": URL}]}, {"url": URL, "while": "steps.inner.body"}]}),
             "/definition/steps/1/while",
-            "no step inner is finished before this one",
+            "no step inner finishes before this one",
         ),
         (
             step(json!({"cursor": {"value": "response.body.a"}, "while": "cursor.value"})),
