@@ -39,14 +39,14 @@ fn names_that_are_not_in_scope_say_why() {
     let below = |fields: Json| step(json!({"iterate_over": "response.body", "sub_steps": [fields]}));
     let cases = [
         (step(json!({"for_each": "item.list"})), "/definition/step/for_each", "it exists under for_each"),
-        (step(json!({"for_each": "response.body"})), "/definition/step/for_each", "from the first pass on"),
+        (step(json!({"for_each": "response.body"})), "/definition/step/for_each", "from the first page on"),
         (
             step(json!({"while": "item.id"})),
             "/definition/step/while",
             "it exists under for_each and in the sub-steps of rows",
         ),
         (step(json!({"while": "parent.body"})), "/definition/step/while", "in the sub-steps of a step"),
-        (step(json!({"execute_if": "page.number"})), "/definition/step/execute_if", "from the first pass on"),
+        (step(json!({"execute_if": "page.number"})), "/definition/step/execute_if", "from the first page on"),
         (
             step(json!({"while": "cursor"})),
             "/definition/step/while",
@@ -55,12 +55,12 @@ fn names_that_are_not_in_scope_say_why() {
         (
             step(json!({"while": "window.to"})),
             "/definition/step/while",
-            "in the passes of a step with a window",
+            "in the pages of a step with a window",
         ),
         (
             step(json!({"execute_if": "window.to", "window": {"from": "'2026-01-01'", "step": "1d"}})),
             "/definition/step/execute_if",
-            "in the passes of a step with a window",
+            "in the pages of a step with a window",
         ),
         (
             step(json!({"sub_steps": [{"url": URL, "while": "item.id"}]})),
