@@ -20,6 +20,7 @@ pub struct AddressFileError {
 /// Fails if the folder does not exist or is not writable.
 pub fn write_address(path: &Path, address: &str) -> Result<(), AddressFileError> {
     let mut temporary = path.as_os_str().to_owned();
+    // The process id keeps two processes that write the same path apart.
     temporary.push(format!(".{}", std::process::id()));
     let temporary = PathBuf::from(temporary);
     fs::write(&temporary, format!("{address}\n"))

@@ -39,6 +39,7 @@ impl Backoff {
 
 /// Returns the delay after `failures` earlier failures. `random` is uniform in `0..1`.
 pub fn delay(initial: Duration, max: Duration, failures: u32, random: f64) -> Duration {
+    // The exponent is bounded, because 2^32 overflows a u32.
     let factor = 2_u32.saturating_pow(failures.min(31));
     let ceiling = initial.saturating_mul(factor).min(max);
     ceiling.mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)

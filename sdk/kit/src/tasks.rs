@@ -88,6 +88,7 @@ impl TaskGroup {
     pub async fn next_ended(&mut self) -> EndedTask {
         match self.running.join_next_with_id().await {
             Some(joined) => self.report(joined),
+            // An empty group must not make the owner's `select!` spin.
             None => std::future::pending().await,
         }
     }
@@ -109,6 +110,7 @@ impl TaskGroup {
         if time::timeout(deadline, all).await.is_ok() {
             return Ok(());
         }
+        // Waits for the aborted tasks, so that nothing of the group runs after this call.
         self.running.shutdown().await;
         let mut names: Vec<String> = self.names.into_values().collect();
         names.sort();
@@ -127,6 +129,7 @@ fn report(names: &mut HashMap<Id, String>, joined: Result<(Id, ()), JoinError>) 
             let id = error.id();
             match error.try_into_panic() {
                 Ok(payload) => (id, TaskExit::Panicked(panic_message(payload.as_ref()))),
+                // A `JoinError` is either a panic or an abort.
                 Err(_) => (id, TaskExit::Aborted),
             }
         }

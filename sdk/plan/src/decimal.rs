@@ -30,6 +30,7 @@ impl Decimal {
             None => (number, ""),
         };
         let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        // The length is bounded before the digits are read, so that a hostile text costs nothing.
         if whole.is_empty() || !digits(whole) || !digits(fraction) || text.len() > 128 {
             return None;
         }
@@ -38,6 +39,7 @@ impl Decimal {
         for digit in whole.bytes().chain(fraction.bytes()) {
             mantissa = mantissa.checked_mul(10)?.checked_add(i128::from(digit - b'0'))?;
         }
+        // A negative scale means trailing zeros, as in `1e3`. They become digits of the mantissa.
         if scale < 0 {
             let zeros = u32::try_from(-scale).ok().filter(|zeros| mantissa == 0 || *zeros <= MAX_DIGITS)?;
             mantissa = if mantissa == 0 { 0 } else { mantissa.checked_mul(10_i128.pow(zeros))? };
@@ -76,6 +78,8 @@ impl Decimal {
     pub(crate) fn compare(self, other: Self) -> Ordering {
         let parts = |number: Self| {
             let unit = 10_i128.pow(number.scale);
+            // Euclidean division makes the fraction non-negative, so that -0.5 sorts below -0.4. Scaling the
+            // mantissas to a common scale instead could overflow an i128.
             let fraction = number.mantissa.rem_euclid(unit) * 10_i128.pow(MAX_DIGITS - number.scale);
             (number.mantissa.div_euclid(unit), fraction)
         };
@@ -88,6 +92,7 @@ impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.mantissa < 0 { "-" } else { "" };
         let scale = self.scale as usize;
+        // Pads with zeros so that at least one digit stands before the point.
         let digits = format!("{:0>width$}", self.mantissa.unsigned_abs(), width = scale + 1);
         let (whole, fraction) = digits.split_at(digits.len() - scale);
         let point = if scale > 0 { "." } else { "" };

@@ -31,6 +31,8 @@ impl EvalEnv {
 
     /// Draws the next 16 bytes of the random sequence.
     pub(crate) fn draw(&self) -> [u8; 16] {
+        // A hash of seed, time and counter repeats exactly when a try is replayed, unlike a random
+        // generator that is shared with other tries.
         let number = self.drawn.get();
         self.drawn.set(number.wrapping_add(1));
         let mut hash = Sha256::new();

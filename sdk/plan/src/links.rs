@@ -32,6 +32,7 @@ pub enum ResolveUrlError {
 pub fn resolve_url(base: &str, reference: &str) -> Result<String, ResolveUrlError> {
     let base = Url::parse(base).map_err(|_| ResolveUrlError::Base(base.to_owned()))?;
     let url = base.join(reference).map_err(|_| ResolveUrlError::Reference(reference.to_owned()))?;
+    // A response must not make the executor open `file:` or other schemes.
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(ResolveUrlError::Scheme(reference.to_owned()));
     }
@@ -54,6 +55,7 @@ pub fn find_link<'h>(header: &'h str, relation: &str) -> Result<Option<&'h str>,
     while !rest.is_empty() {
         let (target, mut tail) =
             rest.strip_prefix('<').and_then(|rest| rest.split_once('>')).ok_or_else(malformed)?;
+        // `None` until the first `rel` parameter, then whether it lists the relation.
         let mut matched = None;
         loop {
             tail = tail.trim_start_matches([' ', '\t']);
@@ -93,6 +95,7 @@ fn parse_parameter(text: &str) -> Option<(&str, String, &str)> {
     while let Some((offset, char)) = chars.next() {
         match char {
             '"' => return Some((name, value, &quoted[offset + 1..])),
+            // A backslash quotes the next character (RFC 9110, 5.6.4).
             '\\' => value.push(chars.next()?.1),
             other => value.push(other),
         }

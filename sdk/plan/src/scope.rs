@@ -113,6 +113,7 @@ impl Scope {
     /// Sets the value of a name.
     pub fn set(&mut self, name: ScopeName, value: Value) -> &mut Self {
         self.values[name as usize] = Some(value);
+        // The object was built from the old values.
         self.object = OnceLock::new();
         self
     }

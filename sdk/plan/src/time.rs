@@ -33,6 +33,7 @@ pub(crate) fn parse_any(text: &str) -> Option<DateTime<Utc>> {
                 .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
                 .map(|time| time.and_utc())
         })
+        // Many APIs write the zone as `+0200`, which is not RFC 3339.
         .or_else(|| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z").ok().map(|time| time.to_utc()))
         .or_else(|| parse_date(text, "%Y-%m-%d"))
 }
@@ -77,6 +78,7 @@ pub(crate) fn parse_duration(text: &str) -> Option<TimeDelta> {
         rest = &rest[digits..];
         let (unit, milliseconds) = UNITS.into_iter().find(|(unit, _)| rest.starts_with(unit))?;
         rest = &rest[unit.len()..];
+        // Checked, because digits in a plan can be arbitrarily large.
         total = total.checked_add(count.checked_mul(milliseconds)?)?;
     }
     TimeDelta::try_milliseconds(sign * total)

@@ -46,6 +46,7 @@ impl Timestamp {
             return Some(Self { local: date.and_time(NaiveTime::MIN), time_of_day: None });
         }
         let separator = rest.chars().next().filter(|char| matches!(char, 'T' | 't' | ' '))?;
+        // The separator is one of three ASCII characters, so this is a character boundary.
         let rest = &rest[1..];
         let (hours, minutes) =
             (number(rest, 0..2)?, expect_char(rest, 2, ':').and_then(|()| number(rest, 3..5))?);
@@ -57,6 +58,7 @@ impl Timestamp {
         let (fraction, zone) = match rest.strip_prefix('.') {
             Some(rest) if seconds.is_some() => {
                 let end = rest.find(|char: char| !char.is_ascii_digit()).unwrap_or(rest.len());
+                // A point without digits is malformed.
                 if end == 0 {
                     return None;
                 }
@@ -100,6 +102,7 @@ impl Timestamp {
                 .map_or("", |spelling| spelling.fraction.trim_end_matches('0'))
                 .to_owned()
         };
+        // Fractions without trailing zeros order like text: ".45" < ".5".
         instant(self).cmp(&instant(other)).then_with(|| fraction(self).cmp(&fraction(other)))
     }
 }

@@ -95,6 +95,7 @@ fn address(endpoint: &str) -> Result<Endpoint, Error> {
     let with_scheme =
         if endpoint.contains("://") { endpoint.to_owned() } else { format!("http://{endpoint}") };
     let address = Endpoint::from_shared(with_scheme).map_err(|error| invalid(error.to_string()))?;
+    // `http` would silently use port 80, where no control plane listens.
     if address.uri().port().is_none() && address.uri().scheme_str() == Some("http") {
         return Err(invalid("the port is missing".to_owned()));
     }

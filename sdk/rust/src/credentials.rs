@@ -53,6 +53,7 @@ impl Interceptor for RequestInterceptor {
         }
         let method = request.extensions().get::<GrpcMethod<'static>>().map(GrpcMethod::method);
         let is_streaming = method.is_some_and(|method| STREAMING_METHODS.contains(&method));
+        // A deadline that the caller has set takes precedence.
         if !is_streaming && request.metadata().get(TIMEOUT_HEADER).is_none() {
             request.set_timeout(self.deadline);
         }

@@ -174,6 +174,7 @@ impl PostgresPrograms {
             .flat_map(|root| fs::read_dir(root).into_iter().flatten().flatten())
             .map(|version| version.path().join("bin"))
             .collect();
+        // The newest version comes first. `bin` folders without a version come last.
         folders.sort_by_key(|folder| std::cmp::Reverse(version_in(folder)));
         folders.extend(PROGRAM_FOLDERS.iter().map(|root| Path::new(root).join("bin")));
         let find = |program: &'static str| {
@@ -226,6 +227,7 @@ impl ClusterFolder {
         if let Some(parent) = home.folder.parent() {
             fs::create_dir_all(parent).map_err(create_error())?;
         }
+        // Postgres refuses a data folder that others can read.
         match fs::DirBuilder::new().mode(0o700).create(&home.folder) {
             Ok(()) => {
                 if let Some(account) = account {
@@ -235,6 +237,8 @@ impl ClusterFolder {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                 let metadata = fs::symlink_metadata(&home.folder).map_err(create_error())?;
                 let owner = account.map_or_else(own_uid, |account| Some(account.uid));
+                // `/var/tmp` is open to everyone: another user could have created the folder to read the data.
+                // `symlink_metadata` does not follow a link that points elsewhere.
                 if !metadata.is_dir() || owner.is_some_and(|owner| owner != metadata.uid()) {
                     return Err(ServerError::ForeignFolder(home.folder));
                 }
@@ -311,6 +315,7 @@ fn arguments(home: &ClusterFolder, port: u16, options: &PostgresOptions) -> Vec<
         format!("max_connections={}", options.max_connections),
     ];
     if !options.durable {
+        // Without durability a start and each commit are many times faster.
         settings.extend(["fsync=off", "synchronous_commit=off", "full_page_writes=off"].map(str::to_owned));
     }
     settings.extend(options.settings.iter().cloned());
@@ -337,6 +342,7 @@ async fn wait_until_ready(process: &mut ChildProcess, home: &ClusterFolder) -> R
         }
         let text = fs::read_to_string(&pid_file).unwrap_or_default();
         let mut lines = text.lines();
+        // A pid file of an earlier, killed server can still be there.
         let own_pid = lines.next().is_some_and(|pid| pid == process.id().to_string());
         if own_pid && lines.last().is_some_and(|state| state.trim() == "ready") {
             return Ok(());

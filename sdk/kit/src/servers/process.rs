@@ -152,6 +152,7 @@ impl ChildCommand {
         }
         match self.log {
             Some(log) => command.stdout(log.try_clone()?).stderr(log),
+            // An inherited stdout would mix the server's output into that of a command.
             None => command.stdout(Stdio::null()).stderr(Stdio::null()),
         };
         Ok(command)
@@ -184,6 +185,8 @@ struct SpawnRequest {
 }
 
 fn spawn_on_lasting_thread(command: Command) -> io::Result<Child> {
+    // One thread for the whole process. It never ends, so the parent-death signal only fires when the
+    // process dies.
     static REQUESTS: OnceLock<Option<SyncSender<SpawnRequest>>> = OnceLock::new();
     let thread_ended = || io::Error::other("the thread that starts child processes has ended");
     let requests = REQUESTS.get_or_init(|| {
@@ -233,6 +236,7 @@ impl ChildProcess {
         if self.exit_status().is_some() {
             return false;
         }
+        // `kill` of the shell needs no unsafe code, which a system call would.
         let script = format!("kill -s {} {}", signal.name(), self.child.id());
         let sent = Command::new("sh").arg("-c").arg(script).stderr(Stdio::null()).status();
         sent.is_ok_and(|status| status.success())

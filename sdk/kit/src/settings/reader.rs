@@ -170,6 +170,7 @@ impl SettingsReader {
             self.problems.push(unknown(key, keys.iter().map(String::as_str)));
         }
         let variables: BTreeSet<String> = keys.iter().map(|key| variable_name(key)).collect();
+        // A misspelt variable would otherwise be ignored silently.
         for name in self.values.environment.keys().filter(|name| !variables.contains(*name)) {
             self.problems.push(unknown(name, variables.iter().map(String::as_str)));
         }
@@ -215,6 +216,7 @@ impl SettingsReader {
     }
 
     fn require<T>(&mut self, key: &str, value: Option<T>) -> Option<T> {
+        // A value of the wrong form is already recorded and must not be reported as missing, too.
         if value.is_none() && !self.problems.iter().any(|problem| problem.key == key) {
             self.invalid(key, format!("is required: set it in the file or by {}", variable_name(key)));
         }

@@ -32,6 +32,7 @@ impl Traceparent {
     /// Creates a sampled traceparent with random ids.
     pub fn random() -> Self {
         let trace_id = uuid::Uuid::new_v4().into_bytes();
+        // An id of all zeros is invalid, so the lowest bit is always set.
         let span_id = rand::random::<u64>() | 1;
         Self {
             trace_id: TraceId::from_bytes(trace_id),
@@ -93,6 +94,7 @@ fn parse(text: &str) -> Option<Traceparent> {
     Traceparent {
         trace_id: TraceId::from_hex(trace_id).ok()?,
         span_id: SpanId::from_hex(span_id).ok()?,
+        // Only the sampled flag is defined; others must not be passed on.
         flags: TraceFlags::new(u8::from_str_radix(flags, 16).ok()?) & TraceFlags::SAMPLED,
     }
     .validated()

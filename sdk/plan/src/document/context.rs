@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::expr::{InScope, Site};
+use crate::expr::{ExprOrigin, InScope};
 use crate::{Diagnostic, DiagnosticCode, Diagnostics, Expr, ReadPaths, ServerLimits, Template};
 
 /// Faults of one document at most; more help nobody.
@@ -47,7 +47,7 @@ impl<'s> Context<'s> {
     }
 
     pub(crate) fn expr(&mut self, text: &str, pointer: &str, scope: &InScope) -> Option<Expr> {
-        match Expr::compile(text, &Site { pointer, start: 0, scope }) {
+        match Expr::compile(text, &ExprOrigin { pointer, start: 0, scope }) {
             Ok(expr) => {
                 self.reads.extend(expr.reads());
                 Some(expr)

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use jmespath::ast::Ast;
 
-use super::check::site::Site;
-use super::check::{self, Checked};
+use super::check::origin::ExprOrigin;
+use super::check::{self, CheckedExpr};
 use super::error::EvalError;
 use super::eval::evaluation::{EvalData, Evaluation};
 use super::eval::interpreter::interpret;
@@ -27,14 +27,14 @@ struct CompiledExpr {
 
 impl Expr {
     /// Compiles an expression, or returns every diagnostic that could be found in it.
-    pub(crate) fn compile(text: &str, site: &Site<'_>) -> Result<Self, Vec<Diagnostic>> {
-        let ast = check::parse::parse(text, site).map_err(|diagnostic| vec![diagnostic])?;
-        Self::from_ast(text, ast, site)
+    pub(crate) fn compile(text: &str, origin: &ExprOrigin<'_>) -> Result<Self, Vec<Diagnostic>> {
+        let ast = check::parse::parse(text, origin).map_err(|diagnostic| vec![diagnostic])?;
+        Self::from_ast(text, ast, origin)
     }
 
     /// Checks a tree that was parsed from `text`.
-    pub(crate) fn from_ast(text: &str, ast: Ast, site: &Site<'_>) -> Result<Self, Vec<Diagnostic>> {
-        let Checked { reads, can_grow } = check::check(text, &ast, site)?;
+    pub(crate) fn from_ast(text: &str, ast: Ast, origin: &ExprOrigin<'_>) -> Result<Self, Vec<Diagnostic>> {
+        let CheckedExpr { reads, can_grow } = check::check(text, &ast, origin)?;
         // A value that was parsed or checked before is shallow. An expression that reads the whole
         // context and is stored in the context makes it one level deeper each time.
         let reads_whole_context =
@@ -99,6 +99,7 @@ impl Expr {
 
     pub(super) fn eval_in(&self, mut evaluation: Evaluation<'_>) -> Result<Value, EvalError> {
         let outcome = interpret(&mut evaluation, &self.0.ast, EvalData::Scope).and_then(|value| {
+            // Other expressions return a part of a value that was checked before.
             if self.0.can_grow {
                 evaluation.check_result(&value, 1)?;
             }

@@ -17,6 +17,6 @@ pub(crate) mod tests;
 pub use error::EvalError;
 pub use expression::Expr;
 
+pub(crate) use check::origin::{ExprOrigin, InScope};
 pub(crate) use check::parse::parse;
 pub(crate) use check::scan::{end_of_brackets, end_of_quoted};
-pub(crate) use check::site::{InScope, Site};

@@ -13,7 +13,7 @@ use crate::{Diagnostic, DiagnosticCode, EvalEnv, Scope, ScopeName, Value};
 
 pub(crate) fn compile_anywhere(text: &str) -> Expr {
     let scope = InScope::anything();
-    Expr::compile(text, &Site { pointer: "/x", start: 0, scope: &scope })
+    Expr::compile(text, &ExprOrigin { pointer: "/x", start: 0, scope: &scope })
         .unwrap_or_else(|diagnostics| panic!("{text}: {diagnostics:?}"))
 }
 
@@ -39,7 +39,7 @@ fn diagnostics(text: &str) -> Vec<Diagnostic> {
         [ScopeName::Window],
         &["first".to_owned()],
     );
-    match Expr::compile(text, &Site { pointer: "/definition/step/while", start: 3, scope: &scope }) {
+    match Expr::compile(text, &ExprOrigin { pointer: "/definition/step/while", start: 3, scope: &scope }) {
         Ok(_) => Vec::new(),
         Err(diagnostics) => diagnostics,
     }
@@ -478,7 +478,7 @@ fn slices_with_extreme_bounds_are_safe() {
 fn nesting_beyond_the_bounds_is_refused_without_overflow() {
     on_a_small_stack(|| {
         let scope = InScope::anything();
-        let compile = |text: &str| Expr::compile(text, &Site { pointer: "", start: 0, scope: &scope });
+        let compile = |text: &str| Expr::compile(text, &ExprOrigin { pointer: "", start: 0, scope: &scope });
         for (open, close) in [
             ("(", ")"),
             ("[", "]"),
@@ -562,7 +562,7 @@ fn the_official_compliance_suite_passes() {
             for case in group["cases"].as_array().unwrap() {
                 let text = case["expression"].as_str().unwrap();
                 let scope = InScope::anything();
-                let compiled = Expr::compile(text, &Site { pointer: "", start: 0, scope: &scope });
+                let compiled = Expr::compile(text, &ExprOrigin { pointer: "", start: 0, scope: &scope });
                 let outcome = match compiled {
                     Err(diagnostics) if case.get("result").is_some() => {
                         let pitfalls =
@@ -602,7 +602,7 @@ proptest! {
     #[test]
     fn any_text_compiles_or_is_refused(text in r#"([a-c@*!&|.,:\[\]{}()?<>=' "`0-9-]|\[\*\]|\[\?|==|response|body|length\(|map\(&|`1`|'x'){0,40}"#) {
         let scope = InScope::anything();
-        if let Ok(expr) = Expr::compile(&text, &Site { pointer: "", start: 0, scope: &scope }) {
+        if let Ok(expr) = Expr::compile(&text, &ExprOrigin { pointer: "", start: 0, scope: &scope }) {
             let values = Scope::new().with(ScopeName::Response, Value::parse(br#"{"body":[{"a":[1,2],"b":{"c":"x"}}]}"#).unwrap());
             let _outcome = expr.eval(&values, &EvalEnv::new(DateTime::UNIX_EPOCH, 0));
         }

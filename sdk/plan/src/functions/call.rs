@@ -7,7 +7,7 @@ use crate::expr::eval::evaluation::{EvalFailure, EvalResult, Evaluation, ExprRef
 
 /// The types that a parameter accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Param {
+pub(crate) enum ParamType {
     Any,
     Text,
     Number,
@@ -20,9 +20,9 @@ pub(crate) enum Param {
     Expr,
 }
 
-impl Param {
-    fn accepts(self, arg: &Arg<'_>) -> bool {
-        let Arg::Value(value) = arg else { return self == Self::Expr };
+impl ParamType {
+    fn accepts(self, arg: &CallArg<'_>) -> bool {
+        let CallArg::Value(value) = arg else { return self == Self::Expr };
         match self {
             Self::Any => true,
             Self::Expr => false,
@@ -50,7 +50,7 @@ impl Param {
 }
 
 /// One argument of a call.
-pub(crate) enum Arg<'a> {
+pub(crate) enum CallArg<'a> {
     Value(Rcvar),
     Expr(ExprRef<'a>),
 }
@@ -60,7 +60,7 @@ const CALL_STEPS: usize = 10;
 /// Bytes of an argument's text that cost one step.
 const BYTES_PER_STEP: usize = 64;
 
-impl Arg<'_> {
+impl CallArg<'_> {
     /// Returns the steps for reading a text argument once.
     fn text_steps(&self) -> usize {
         match self {
@@ -77,17 +77,17 @@ impl Arg<'_> {
     }
 }
 
-type FunctionBody = fn(&mut Evaluation<'_>, &[Arg<'_>]) -> EvalResult<Rcvar>;
+type FunctionBody = fn(&mut Evaluation<'_>, &[CallArg<'_>]) -> EvalResult<Rcvar>;
 
 /// One function of the library.
-pub(crate) struct Function {
+pub(crate) struct LibraryFunction {
     pub(crate) name: &'static str,
     pub(crate) signature: &'static str,
     pub(crate) doc: &'static str,
     pub(crate) example: &'static str,
     pub(crate) expected: &'static str,
     pub(crate) standard: bool,
-    pub(crate) params: &'static [Param],
+    pub(crate) params: &'static [ParamType],
     /// Number of parameters at the end that may be omitted.
     pub(crate) optional: usize,
     /// True if the last parameter may be repeated.
@@ -95,7 +95,7 @@ pub(crate) struct Function {
     pub(crate) body: FunctionBody,
 }
 
-impl Function {
+impl LibraryFunction {
     /// Describes a function that Orchid adds to JMESPath. The example is a pair of an expression and
     /// its result as JSON.
     pub(super) const fn new(
@@ -103,7 +103,7 @@ impl Function {
         signature: &'static str,
         doc: &'static str,
         (example, expected): (&'static str, &'static str),
-        params: &'static [Param],
+        params: &'static [ParamType],
         body: FunctionBody,
     ) -> Self {
         Self {
@@ -141,7 +141,7 @@ impl Function {
     }
 
     /// Returns the parameter of the argument at an index.
-    pub(crate) fn param(&self, index: usize) -> Option<Param> {
+    pub(crate) fn param(&self, index: usize) -> Option<ParamType> {
         self.params.get(index).or_else(|| self.variadic.then(|| self.params.last()).flatten()).copied()
     }
 
@@ -162,7 +162,7 @@ impl Function {
     }
 
     /// Checks the arguments, charges the call to the budget, and runs the body.
-    pub(crate) fn call(&self, evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+    pub(crate) fn call(&self, evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
         if let Err(wanted) = self.check_arity(args.len()) {
             return Err(evaluation.fail(format!(
                 "{} takes {wanted} arguments, not {}",
@@ -177,7 +177,8 @@ impl Function {
                 return Err(self.type_error(evaluation, index, param.description(), args));
             }
         }
-        evaluation.charge_steps(CALL_STEPS + args.iter().map(Arg::text_steps).sum::<usize>())?;
+        // Charged before the body runs, so that a body cannot start work that the budget does not cover.
+        evaluation.charge_steps(CALL_STEPS + args.iter().map(CallArg::text_steps).sum::<usize>())?;
         (self.body)(evaluation, args).map_err(|failure| EvalFailure {
             message: format!("{}: {}", self.name, failure.message),
             ..failure
@@ -189,9 +190,9 @@ impl Function {
         evaluation: &Evaluation<'_>,
         index: usize,
         wanted: &str,
-        args: &[Arg<'_>],
+        args: &[CallArg<'_>],
     ) -> EvalFailure {
-        let types: Vec<_> = args.iter().map(Arg::type_name).collect();
+        let types: Vec<_> = args.iter().map(CallArg::type_name).collect();
         evaluation.fail(format!(
             "{}: argument {} must be {wanted}, and is {}; called as {}({})",
             self.name,
@@ -215,10 +216,10 @@ pub(crate) trait CheckedArgs<'a> {
 
 static ZERO: std::sync::LazyLock<Number> = std::sync::LazyLock::new(|| Number::from(0));
 
-impl<'a> CheckedArgs<'a> for [Arg<'a>] {
+impl<'a> CheckedArgs<'a> for [CallArg<'a>] {
     fn value(&self, index: usize) -> Option<&Rcvar> {
         match self.get(index) {
-            Some(Arg::Value(value)) => Some(value),
+            Some(CallArg::Value(value)) => Some(value),
             _ => None,
         }
     }
@@ -246,7 +247,7 @@ impl<'a> CheckedArgs<'a> for [Arg<'a>] {
 
     fn expr(&self, index: usize) -> Option<ExprRef<'a>> {
         match self.get(index) {
-            Some(Arg::Expr(expr)) => Some(*expr),
+            Some(CallArg::Expr(expr)) => Some(*expr),
             _ => None,
         }
     }

@@ -6,9 +6,9 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use jmespath::Rcvar;
 use percent_encoding::percent_decode_str;
 
-use super::call::Function;
-use super::call::Param::Text;
-use super::call::{Arg, CheckedArgs, text};
+use super::call::LibraryFunction;
+use super::call::ParamType::Text;
+use super::call::{CallArg, CheckedArgs, text};
 use crate::expr::eval::evaluation::{EvalResult, Evaluation};
 use crate::links::percent_encode;
 
@@ -18,8 +18,8 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-pub(super) static FUNCTIONS: &[Function] = &[
-    Function::new(
+pub(super) static FUNCTIONS: &[LibraryFunction] = &[
+    LibraryFunction::new(
         "url_encode",
         "url_encode(text) → text",
         "the text with everything percent-encoded except letters, digits and `-._~`",
@@ -27,7 +27,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         &[Text],
         |evaluation, args| text(evaluation, percent_encode(args.text(0))),
     ),
-    Function::new(
+    LibraryFunction::new(
         "url_decode",
         "url_decode(text) → text",
         "the percent-decoded text; `+` stays a plus sign",
@@ -35,7 +35,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         &[Text],
         url_decode,
     ),
-    Function::new(
+    LibraryFunction::new(
         "base64_encode",
         "base64_encode(text) → text",
         "the text in standard Base64 with padding",
@@ -47,7 +47,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
             text(evaluation, STANDARD.encode(subject))
         },
     ),
-    Function::new(
+    LibraryFunction::new(
         "base64_decode",
         "base64_decode(text) → text",
         "the text decoded from standard or url-safe Base64, with or without padding",
@@ -55,7 +55,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         &[Text],
         base64_decode,
     ),
-    Function::new(
+    LibraryFunction::new(
         "hex",
         "hex(text) → text",
         "the bytes of the text in lower-case hexadecimal",
@@ -67,7 +67,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
             text(evaluation, hex::encode(subject))
         },
     ),
-    Function::new(
+    LibraryFunction::new(
         "xml_escape",
         "xml_escape(text) → text",
         "the text with `&`, `<`, `>`, `\"` and `'` escaped for XML",
@@ -77,14 +77,14 @@ pub(super) static FUNCTIONS: &[Function] = &[
     ),
 ];
 
-fn url_decode(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn url_decode(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let decoded = percent_decode_str(args.text(0))
         .decode_utf8()
         .map_err(|_| evaluation.fail("the bytes are not UTF-8 text"))?;
     text(evaluation, decoded)
 }
 
-fn base64_decode(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn base64_decode(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let subject = args.text(0);
     evaluation.charge_text(subject.len())?;
     let standard = subject.trim().replace('-', "+").replace('_', "/");
@@ -93,8 +93,9 @@ fn base64_decode(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResul
     text(evaluation, decoded)
 }
 
-fn xml_escape(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn xml_escape(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let subject = args.text(0);
+    // Charged before the text is built: escaping adds at most five bytes to a character.
     evaluation.charge_text(subject.len().saturating_mul(5))?;
     let mut escaped = String::with_capacity(subject.len());
     for char in subject.chars() {

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 
 use jmespath::Rcvar;
 
-use super::call::Function;
-use super::call::Param::{List, Number, Text};
-use super::call::{Arg, CheckedArgs, integer};
+use super::call::LibraryFunction;
+use super::call::ParamType::{List, Number, Text};
+use super::call::{CallArg, CheckedArgs, integer};
 use super::json::bounded_json;
 use super::text::expect_integer;
 use crate::expr::eval::evaluation::{EvalResult, Evaluation, list};
@@ -14,8 +14,8 @@ use crate::expr::eval::evaluation::{EvalResult, Evaluation, list};
 /// Maximum number of elements of one `range`.
 const MAX_RANGE: usize = 1_000_000;
 
-pub(super) static FUNCTIONS: &[Function] = &[
-    Function::new(
+pub(super) static FUNCTIONS: &[LibraryFunction] = &[
+    LibraryFunction::new(
         "unique",
         "unique(list) → list",
         "the list without duplicates; the first of equal elements stays",
@@ -23,7 +23,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         &[List],
         unique,
     ),
-    Function::new(
+    LibraryFunction::new(
         "range",
         "range(start: number, stop: number, step?: number) → list",
         "the integers from `start` up to, but not including, `stop`",
@@ -32,7 +32,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         range,
     )
     .optional(1),
-    Function::new(
+    LibraryFunction::new(
         "chunk",
         "chunk(list, n: number) → list",
         "the list split into lists of `n` elements; the last may be shorter",
@@ -40,7 +40,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         &[List, Number],
         chunk,
     ),
-    Function::new(
+    LibraryFunction::new(
         "root",
         "root() → object",
         "the whole scope, also inside a filter or projection, where names refer to the element",
@@ -52,7 +52,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         // Evaluation handles `root()` itself, so this body only serves calls with arguments.
         |evaluation, _| Ok(evaluation.scope.as_object().clone()),
     ),
-    Function::new(
+    LibraryFunction::new(
         "raw",
         "raw(text) → text",
         "the text without percent-encoding; only allowed in a `url` template, alone between `{{` and `}}`",
@@ -62,7 +62,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     ),
 ];
 
-fn unique(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn unique(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let mut seen = HashSet::new();
     let mut distinct = Vec::new();
     for item in args.list(0) {
@@ -74,7 +74,7 @@ fn unique(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar
     Ok(list(distinct))
 }
 
-fn range(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn range(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let (start, stop) = (
         i128::from(expect_integer(evaluation, args.number(0))?),
         i128::from(expect_integer(evaluation, args.number(1))?),
@@ -101,7 +101,7 @@ fn range(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar>
     Ok(list(items))
 }
 
-fn chunk(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn chunk(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let size = usize::try_from(expect_integer(evaluation, args.number(1))?).unwrap_or(0);
     if size == 0 {
         return Err(evaluation.fail("a chunk must have at least one element"));

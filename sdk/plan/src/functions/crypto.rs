@@ -7,14 +7,14 @@ use jmespath::Rcvar;
 use md5::Md5;
 use sha2::{Digest, Sha256};
 
-use super::call::Function;
-use super::call::Param::{Object, Text};
-use super::call::{Arg, CheckedArgs, text};
+use super::call::LibraryFunction;
+use super::call::ParamType::{Object, Text};
+use super::call::{CallArg, CheckedArgs, text};
 use super::jwt;
 use crate::expr::eval::evaluation::{EvalResult, Evaluation};
 
-pub(super) static FUNCTIONS: &[Function] = &[
-    Function::new(
+pub(super) static FUNCTIONS: &[LibraryFunction] = &[
+    LibraryFunction::new(
         "sha256",
         "sha256(text) → text",
         "the SHA-256 of the text, in lower-case hexadecimal",
@@ -25,7 +25,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
             text(evaluation, hex::encode(Sha256::digest(args.text(0))))
         },
     ),
-    Function::new(
+    LibraryFunction::new(
         "md5",
         "md5(text) → text",
         "the MD5 of the text, in lower-case hexadecimal",
@@ -36,7 +36,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
             text(evaluation, hex::encode(Md5::digest(args.text(0))))
         },
     ),
-    Function::new(
+    LibraryFunction::new(
         "hmac_sha256",
         "hmac_sha256(key: text, text, encoding?: 'hex' | 'base64') → text",
         "the HMAC-SHA-256 of the text, in lower-case hexadecimal (default) or Base64",
@@ -48,7 +48,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         hmac_sha256,
     )
     .optional(1),
-    Function::new(
+    LibraryFunction::new(
         "jwt_sign",
         "jwt_sign(claims: object, key: text, alg: text, header?: object) → text",
         "a signed JSON Web Token; the key is the shared secret for `alg` HS256, HS384 or HS512, and a private key (PKCS#8 in PEM) for RS256, RS384, RS512, PS256, PS384, PS512, ES256 or ES384",
@@ -57,7 +57,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         jwt::sign,
     )
     .optional(1),
-    Function::new(
+    LibraryFunction::new(
         "uuid",
         "uuid() → text",
         "a random UUID (version 4), different for each call",
@@ -75,7 +75,7 @@ fn charge_digest(evaluation: &mut Evaluation<'_>, text: &str) -> EvalResult<()> 
     evaluation.charge_steps(text.len() / 8)
 }
 
-fn hmac_sha256(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn hmac_sha256(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     charge_digest(evaluation, args.text(0))?;
     let mut mac = Hmac::<Sha256>::new_from_slice(args.text(0).as_bytes())
         .map_err(|_| evaluation.fail("the key cannot be used"))?;

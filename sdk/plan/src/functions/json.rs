@@ -5,14 +5,14 @@ use std::io;
 use jmespath::{Rcvar, Variable};
 use url::Url;
 
-use super::call::Function;
-use super::call::Param::{Any, Object, Text};
-use super::call::{Arg, CheckedArgs, text};
+use super::call::LibraryFunction;
+use super::call::ParamType::{Any, Object, Text};
+use super::call::{CallArg, CheckedArgs, text};
 use crate::expr::eval::evaluation::{EvalFailure, EvalResult, Evaluation, null};
 use crate::{Value, links};
 
-pub(super) static FUNCTIONS: &[Function] = &[
-    Function::new(
+pub(super) static FUNCTIONS: &[LibraryFunction] = &[
+    LibraryFunction::new(
         "json_parse",
         "json_parse(text) → any",
         "the value of the JSON text",
@@ -20,7 +20,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         &[Text],
         json_parse,
     ),
-    Function::new(
+    LibraryFunction::new(
         "json_stringify",
         "json_stringify(value: any) → text",
         "the value as JSON text, with members sorted by name",
@@ -28,7 +28,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         &[Any],
         stringify,
     ),
-    Function::new(
+    LibraryFunction::new(
         "link_header",
         "link_header(headers: object, relation: text) → text",
         "the target of the first link with this relation in the `link` header (RFC 8288); null where there is none",
@@ -36,7 +36,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         &[Object, Text],
         link_header,
     ),
-    Function::new(
+    LibraryFunction::new(
         "query_param",
         "query_param(url: text, name: text) → text",
         "the first value of a query parameter, decoded; null where there is none",
@@ -75,14 +75,14 @@ pub(super) fn bounded_json(evaluation: &mut Evaluation<'_>, value: &Variable) ->
     Ok(out.bytes)
 }
 
-pub(super) fn stringify(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+pub(super) fn stringify(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let Some(value) = args.value(0).cloned() else { return Ok(null()) };
     let json = bounded_json(evaluation, &value)?;
     let json = String::from_utf8(json).map_err(|_| evaluation.fail("the JSON text is not UTF-8"))?;
     Ok(Rcvar::new(Variable::String(json)))
 }
 
-fn json_parse(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn json_parse(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let json = args.text(0);
     evaluation.charge_text(json.len())?;
     // An upper bound for the values in the text: each value but the first follows one of these
@@ -93,7 +93,7 @@ fn json_parse(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<R
     Ok(value.rcvar().clone())
 }
 
-fn link_header(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn link_header(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let Some(headers) = args.value(0) else { return Ok(null()) };
     let header = headers.get_field("link");
     let Variable::String(header) = &*header else { return Ok(null()) };
@@ -104,7 +104,7 @@ fn link_header(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<
     }
 }
 
-fn query_param(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn query_param(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     // A relative url can have a query, too. The base only makes it parse.
     let base = Url::parse("http://relative.invalid/").map_err(|error| evaluation.fail(error.to_string()))?;
     let url = base.join(args.text(0)).map_err(|error| evaluation.fail(format!("not a url: {error}")))?;

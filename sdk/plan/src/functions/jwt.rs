@@ -6,7 +6,7 @@ use jmespath::{Rcvar, Variable};
 use ring::rand::SystemRandom;
 use ring::{hmac, signature};
 
-use super::call::{Arg, CheckedArgs, text};
+use super::call::{CallArg, CheckedArgs, text};
 use super::json::bounded_json;
 use crate::expr::eval::evaluation::{EvalResult, Evaluation};
 
@@ -14,7 +14,7 @@ use crate::expr::eval::evaluation::{EvalResult, Evaluation};
 const SIGNATURE_STEPS: usize = 20_000;
 
 /// Signs a token: `jwt_sign(claims, key, alg, header)`. No error contains any part of the key.
-pub(super) fn sign(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+pub(super) fn sign(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     evaluation.charge_steps(SIGNATURE_STEPS)?;
     let alg = args.text(2).to_owned();
     let mut header = std::collections::BTreeMap::from([
@@ -23,6 +23,7 @@ pub(super) fn sign(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalRes
     ]);
     if let Some(Variable::Object(members)) = args.value(3).map(|value| &**value) {
         for (name, value) in members {
+            // The header must name the algorithm that signs.
             if name == "alg" {
                 return Err(
                     evaluation.fail("the header must not have a member alg; it is the third argument")

@@ -21,7 +21,7 @@ mod time;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-pub(crate) use call::{Arg, Function, Param};
+pub(crate) use call::{CallArg, LibraryFunction, ParamType};
 pub(crate) use regexes::linear_regex;
 
 /// One function of the library, for documentation.
@@ -41,11 +41,11 @@ pub struct FunctionDoc {
     pub standard: bool,
 }
 
-static BY_NAME: LazyLock<HashMap<&'static str, &'static Function>> =
+static BY_NAME: LazyLock<HashMap<&'static str, &'static LibraryFunction>> =
     LazyLock::new(|| table::all().map(|function| (function.name, function)).collect());
 
 /// Returns the function of this name.
-pub(crate) fn find(name: &str) -> Option<&'static Function> {
+pub(crate) fn find(name: &str) -> Option<&'static LibraryFunction> {
     BY_NAME.get(name).copied()
 }
 

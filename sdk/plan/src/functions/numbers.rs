@@ -3,13 +3,13 @@
 use jmespath::Rcvar;
 use serde_json::Number;
 
-use super::call::Function;
-use super::call::Param::{Any, Number as Num};
-use super::call::{Arg, CheckedArgs, double, integer};
+use super::call::LibraryFunction;
+use super::call::ParamType::{Any, Number as Num};
+use super::call::{CallArg, CheckedArgs, double, integer};
 use crate::expr::eval::evaluation::{EvalResult, Evaluation};
 
-pub(super) static FUNCTIONS: &[Function] = &[
-    Function::new(
+pub(super) static FUNCTIONS: &[LibraryFunction] = &[
+    LibraryFunction::new(
         "add",
         "add(a: number, b: number) → number",
         "the sum",
@@ -17,7 +17,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         &[Num, Num],
         |evaluation, args| arithmetic(evaluation, args, i128::checked_add, |a, b| a + b),
     ),
-    Function::new(
+    LibraryFunction::new(
         "sub",
         "sub(a: number, b: number) → number",
         "the difference",
@@ -25,7 +25,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         &[Num, Num],
         |evaluation, args| arithmetic(evaluation, args, i128::checked_sub, |a, b| a - b),
     ),
-    Function::new(
+    LibraryFunction::new(
         "mul",
         "mul(a: number, b: number) → number",
         "the product",
@@ -33,7 +33,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         &[Num, Num],
         |evaluation, args| arithmetic(evaluation, args, i128::checked_mul, |a, b| a * b),
     ),
-    Function::new(
+    LibraryFunction::new(
         "div",
         "div(a: number, b: number) → number",
         "the quotient: an integer if two integers divide without remainder, otherwise a decimal",
@@ -41,7 +41,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         &[Num, Num],
         div,
     ),
-    Function::new(
+    LibraryFunction::new(
         "mod",
         "mod(a: number, b: number) → number",
         "the remainder of the division, with the sign of `a`",
@@ -49,7 +49,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         &[Num, Num],
         modulo,
     ),
-    Function::new(
+    LibraryFunction::new(
         "if",
         "if(condition: any, then: any, else: any) → any",
         "`then` if the condition is true, otherwise `else`; only one of the two is evaluated",
@@ -79,11 +79,13 @@ fn float(number: &Number) -> f64 {
 
 fn arithmetic(
     evaluation: &mut Evaluation<'_>,
-    args: &[Arg<'_>],
+    args: &[CallArg<'_>],
     whole: fn(i128, i128) -> Option<i128>,
     decimal: fn(f64, f64) -> f64,
 ) -> EvalResult<Rcvar> {
     let (a, b) = (args.number(0), args.number(1));
+    // i128 holds every sum, difference and product of two 64-bit integers except the largest products,
+    // which are checked.
     if let (Some(a), Some(b)) = (exact(a), exact(b)) {
         let value = whole(a, b).ok_or_else(|| evaluation.fail("the result does not fit into 64 bits"))?;
         return from_exact(evaluation, value);
@@ -91,18 +93,19 @@ fn arithmetic(
     double(evaluation, decimal(float(a), float(b)))
 }
 
-fn div(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn div(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let (a, b) = (args.number(0), args.number(1));
     if float(b) == 0.0 {
         return Err(evaluation.fail("division by zero"));
     }
     match (exact(a), exact(b)) {
+        // An inexact quotient of integers becomes a double.
         (Some(a), Some(b)) if a % b == 0 => from_exact(evaluation, a / b),
         _ => double(evaluation, float(a) / float(b)),
     }
 }
 
-fn modulo(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn modulo(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let (a, b) = (args.number(0), args.number(1));
     if float(b) == 0.0 {
         return Err(evaluation.fail("division by zero"));

@@ -5,16 +5,16 @@ use std::cmp::Ordering;
 use jmespath::{Rcvar, Variable};
 use serde_json::Number;
 
-use super::call::Function;
-use super::call::Param::{Any, List};
-use super::call::{Arg, CheckedArgs, integer};
+use super::call::LibraryFunction;
+use super::call::ParamType::{Any, List};
+use super::call::{CallArg, CheckedArgs, integer};
 use super::numbers::exact;
 use crate::expr::eval::evaluation::{EvalResult, Evaluation, null};
 use crate::time::parse_rfc3339;
 use crate::value::json_type_of;
 
-pub(super) static FUNCTIONS: &[Function] = &[
-    Function::new(
+pub(super) static FUNCTIONS: &[LibraryFunction] = &[
+    LibraryFunction::new(
         "compare",
         "compare(a: number | text, b: number | text) → number",
         "-1, 0 or 1 if `a` is less than, equal to or greater than `b`, compared exactly; null if either is null",
@@ -22,7 +22,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         &[Any, Any],
         compare,
     ),
-    Function::new(
+    LibraryFunction::new(
         "max_of",
         "max_of(list) → any",
         "the greatest of numbers, timestamps or texts, compared exactly; nulls are skipped; null for an empty list",
@@ -30,7 +30,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         &[List],
         |evaluation, args| extreme(evaluation, args, Ordering::Greater),
     ),
-    Function::new(
+    LibraryFunction::new(
         "min_of",
         "min_of(list) → any",
         "the least of numbers, timestamps or texts, compared exactly; nulls are skipped; null for an empty list",
@@ -72,7 +72,7 @@ fn order_mixed(whole: i128, decimal: f64) -> Ordering {
     whole.cmp(&integral).then_with(|| 0.0.partial_cmp(&decimal.fract()).unwrap_or(Ordering::Equal))
 }
 
-fn compare(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn compare(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let (Some(a), Some(b)) = (args.value(0), args.value(1)) else { return Ok(null()) };
     if a.is_null() || b.is_null() {
         return Ok(null());
@@ -84,7 +84,7 @@ fn compare(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcva
     }))
 }
 
-fn extreme(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>], wanted: Ordering) -> EvalResult<Rcvar> {
+fn extreme(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>], wanted: Ordering) -> EvalResult<Rcvar> {
     let mut best: Option<&Rcvar> = None;
     for item in args.list(0) {
         evaluation.charge_steps(1 + item.as_string().map_or(0, String::len) / 64)?;

@@ -6,9 +6,9 @@ use std::collections::VecDeque;
 use jmespath::Rcvar;
 use regex::{Regex, RegexBuilder};
 
-use super::call::Function;
-use super::call::Param::{Number, Text};
-use super::call::{Arg, CheckedArgs, text};
+use super::call::LibraryFunction;
+use super::call::ParamType::{Number, Text};
+use super::call::{CallArg, CheckedArgs, text};
 use crate::expr::eval::evaluation::{EvalResult, Evaluation, boolean, null};
 
 /// Maximum size of a compiled pattern, in bytes.
@@ -20,8 +20,8 @@ const PATTERN_STEPS: usize = 10_000;
 /// Number of compiled patterns cached per thread.
 const CACHED_PATTERNS: usize = 64;
 
-pub(super) static FUNCTIONS: &[Function] = &[
-    Function::new(
+pub(super) static FUNCTIONS: &[LibraryFunction] = &[
+    LibraryFunction::new(
         "regex_match",
         "regex_match(text, pattern: text) → boolean",
         "true if the pattern matches anywhere in the text",
@@ -32,7 +32,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
             Ok(boolean(pattern(evaluation, args.text(1))?.is_match(args.text(0))))
         },
     ),
-    Function::new(
+    LibraryFunction::new(
         "regex_extract",
         "regex_extract(text, pattern: text, group?: number) → text",
         "the text of a group of the first match, by default group 1, or the whole match if the pattern has no groups; null without a match",
@@ -67,6 +67,7 @@ fn pattern(evaluation: &mut Evaluation<'_>, pattern: &str) -> EvalResult<Regex> 
         evaluation.charge_steps(PATTERN_STEPS)?;
         let regex = compile(pattern)
             .map_err(|_| evaluation.fail("the pattern is not a regular expression or is too large"))?;
+        // First in, first out is enough: a plan rarely uses more than a few patterns.
         if compiled.len() == CACHED_PATTERNS {
             compiled.pop_front();
         }
@@ -75,7 +76,7 @@ fn pattern(evaluation: &mut Evaluation<'_>, pattern: &str) -> EvalResult<Regex> 
     })
 }
 
-fn extract(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn extract(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     evaluation.charge_steps(args.text(0).len() / BYTES_PER_STEP)?;
     let pattern = pattern(evaluation, args.text(1))?;
     let group = match args.value(2) {

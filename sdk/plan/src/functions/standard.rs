@@ -7,9 +7,9 @@ use std::cmp::Ordering;
 use jmespath::{Rcvar, Variable};
 use serde_json::Number;
 
-use super::call::Function;
-use super::call::Param::{self, Any, List, Object, Sized, Text, TextOrList};
-use super::call::{Arg, CheckedArgs, double, integer, text};
+use super::call::LibraryFunction;
+use super::call::ParamType::{self, Any, List, Object, Sized, Text, TextOrList};
+use super::call::{CallArg, CheckedArgs, double, integer, text};
 use super::json::stringify;
 use super::numbers::{exact, from_exact};
 use crate::expr::eval::equality::equal;
@@ -21,14 +21,21 @@ const fn standard(
     signature: &'static str,
     doc: &'static str,
     example: (&'static str, &'static str),
-    params: &'static [Param],
-    body: fn(&mut Evaluation<'_>, &[Arg<'_>]) -> EvalResult<Rcvar>,
-) -> Function {
-    Function::new(name, signature, doc, example, params, body).standard()
+    params: &'static [ParamType],
+    body: fn(&mut Evaluation<'_>, &[CallArg<'_>]) -> EvalResult<Rcvar>,
+) -> LibraryFunction {
+    LibraryFunction::new(name, signature, doc, example, params, body).standard()
 }
 
-pub(super) static FUNCTIONS: &[Function] = &[
-    standard("abs", "abs(number) → number", "the absolute value", ("abs(`-5`)", "5"), &[Param::Number], abs),
+pub(super) static FUNCTIONS: &[LibraryFunction] = &[
+    standard(
+        "abs",
+        "abs(number) → number",
+        "the absolute value",
+        ("abs(`-5`)", "5"),
+        &[ParamType::Number],
+        abs,
+    ),
     standard(
         "avg",
         "avg(list of numbers) → number",
@@ -42,7 +49,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         "ceil(number) → number",
         "the number rounded up to an integer",
         ("ceil(`1.2`)", "2"),
-        &[Param::Number],
+        &[ParamType::Number],
         |evaluation, args| round(evaluation, args, f64::ceil),
     ),
     standard(
@@ -66,7 +73,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         "floor(number) → number",
         "the number rounded down to an integer",
         ("floor(`1.8`)", "1"),
-        &[Param::Number],
+        &[ParamType::Number],
         |evaluation, args| round(evaluation, args, f64::floor),
     ),
     standard(
@@ -204,7 +211,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     ),
 ];
 
-fn abs(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn abs(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let number = args.number(0);
     match exact(number) {
         Some(whole) => from_exact(evaluation, whole.abs()),
@@ -212,12 +219,17 @@ fn abs(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     }
 }
 
-fn round(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>], towards: fn(f64) -> f64) -> EvalResult<Rcvar> {
+fn round(
+    evaluation: &mut Evaluation<'_>,
+    args: &[CallArg<'_>],
+    towards: fn(f64) -> f64,
+) -> EvalResult<Rcvar> {
     let number = args.number(0);
     if let Some(whole) = exact(number) {
         return from_exact(evaluation, whole);
     }
     let rounded = towards(number.as_f64().unwrap_or(f64::NAN));
+    // Below 2^63, the rounded double converts to an i64 without saturation.
     if rounded.abs() < 9e18 {
         #[expect(clippy::cast_possible_truncation, reason = "integral and within 64 bits")]
         return Ok(integer(rounded as i64));
@@ -239,16 +251,17 @@ fn numbers<'a>(evaluation: &mut Evaluation<'_>, items: &'a [Rcvar]) -> EvalResul
         .collect()
 }
 
-fn sum(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn sum(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let numbers = numbers(evaluation, args.list(0))?;
     let whole: Option<i128> = numbers.iter().try_fold(0_i128, |sum, number| sum.checked_add(exact(number)?));
     match whole {
+        // Integers are summed exactly. A single decimal makes the whole sum a double.
         Some(whole) => from_exact(evaluation, whole),
         None => double(evaluation, numbers.iter().filter_map(|number| number.as_f64()).sum()),
     }
 }
 
-fn avg(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn avg(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let numbers = numbers(evaluation, args.list(0))?;
     if numbers.is_empty() {
         return Ok(null());
@@ -258,7 +271,7 @@ fn avg(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     double(evaluation, numbers.iter().filter_map(|number| number.as_f64()).sum::<f64>() / count)
 }
 
-fn contains(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn contains(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let (Some(subject), Some(part)) = (args.value(0), args.value(1)) else { return Ok(null()) };
     if let Variable::String(subject) = &**subject {
         return Ok(boolean(part.as_string().is_some_and(|part| subject.contains(part.as_str()))));
@@ -271,7 +284,7 @@ fn contains(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcv
     Ok(boolean(false))
 }
 
-fn join(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn join(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let glue = args.text(0);
     let mut joined = String::new();
     for (index, item) in args.list(1).iter().enumerate() {
@@ -290,11 +303,11 @@ fn join(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> 
     Ok(Rcvar::new(Variable::String(joined)))
 }
 
-fn members<'a>(args: &'a [Arg<'_>], place: usize) -> impl Iterator<Item = (&'a String, &'a Rcvar)> {
+fn members<'a>(args: &'a [CallArg<'_>], place: usize) -> impl Iterator<Item = (&'a String, &'a Rcvar)> {
     args.value(place).and_then(|value| value.as_object()).into_iter().flatten()
 }
 
-fn keys(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn keys(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let mut names = Vec::new();
     for (name, _) in members(args, 0) {
         evaluation.charge_slots(1)?;
@@ -303,13 +316,13 @@ fn keys(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> 
     Ok(list(names))
 }
 
-fn values(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn values(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let values: Vec<_> = members(args, 0).map(|(_, value)| value.clone()).collect();
     evaluation.charge_slots(values.len())?;
     Ok(list(values))
 }
 
-fn merge(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn merge(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let mut merged = std::collections::BTreeMap::new();
     for place in 0..args.len() {
         for (name, value) in members(args, place) {
@@ -321,7 +334,7 @@ fn merge(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar>
     Ok(Rcvar::new(Variable::Object(merged)))
 }
 
-fn length(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn length(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let length = match args.value(0).map(|value| &**value) {
         Some(Variable::Array(items)) => items.len(),
         Some(Variable::Object(members)) => members.len(),
@@ -331,12 +344,12 @@ fn length(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar
     Ok(integer(length))
 }
 
-fn not_null(_: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn not_null(_: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let first = (0..args.len()).filter_map(|place| args.value(place)).find(|value| !value.is_null());
     Ok(first.cloned().unwrap_or_else(null))
 }
 
-fn reverse(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn reverse(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     match args.value(0).map(|value| &**value) {
         Some(Variable::Array(items)) => {
             evaluation.charge_slots(items.len())?;
@@ -377,7 +390,7 @@ pub(super) fn check_sortable<'a>(
     Ok(())
 }
 
-fn sort(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn sort(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let items = args.list(0);
     check_sortable(evaluation, items.iter())?;
     let mut sorted = items.to_vec();
@@ -385,7 +398,7 @@ fn sort(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> 
     Ok(list(sorted))
 }
 
-fn extreme(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>], wanted: Ordering) -> EvalResult<Rcvar> {
+fn extreme(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>], wanted: Ordering) -> EvalResult<Rcvar> {
     let items = args.list(0);
     check_sortable(evaluation, items.iter())?;
     let mut best: Option<&Rcvar> = None;
@@ -397,12 +410,12 @@ fn extreme(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>], wanted: Ordering) 
     Ok(best.cloned().unwrap_or_else(null))
 }
 
-fn to_array(_: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn to_array(_: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let Some(value) = args.value(0) else { return Ok(null()) };
     Ok(if value.is_array() { value.clone() } else { list(vec![value.clone()]) })
 }
 
-fn to_number(_: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn to_number(_: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let Some(value) = args.value(0) else { return Ok(null()) };
     Ok(match &**value {
         Variable::Number(_) => value.clone(),
@@ -413,7 +426,7 @@ fn to_number(_: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
     })
 }
 
-fn to_string(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn to_string(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     match args.value(0) {
         Some(value) if value.is_string() => Ok(value.clone()),
         _ => stringify(evaluation, args),

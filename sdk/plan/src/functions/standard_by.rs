@@ -4,14 +4,14 @@ use std::cmp::Ordering;
 
 use jmespath::Rcvar;
 
-use super::call::Function;
-use super::call::Param::{Expr, List};
-use super::call::{Arg, CheckedArgs};
+use super::call::LibraryFunction;
+use super::call::ParamType::{Expr, List};
+use super::call::{CallArg, CheckedArgs};
 use super::standard::check_sortable;
 use crate::expr::eval::evaluation::{EvalResult, Evaluation, list, null};
 
-pub(super) static FUNCTIONS: &[Function] = &[
-    Function::new(
+pub(super) static FUNCTIONS: &[LibraryFunction] = &[
+    LibraryFunction::new(
         "map",
         "map(&expression, list) → list",
         "the expression's value for each element, including nulls",
@@ -24,7 +24,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         },
     )
     .standard(),
-    Function::new(
+    LibraryFunction::new(
         "max_by",
         "max_by(list, &expression) → any",
         "the element with the greatest value of the expression; null for an empty list",
@@ -33,7 +33,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         |evaluation, args| extreme(evaluation, args, Ordering::Greater),
     )
     .standard(),
-    Function::new(
+    LibraryFunction::new(
         "min_by",
         "min_by(list, &expression) → any",
         "the element with the least value of the expression; null for an empty list",
@@ -42,7 +42,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         |evaluation, args| extreme(evaluation, args, Ordering::Less),
     )
     .standard(),
-    Function::new(
+    LibraryFunction::new(
         "sort_by",
         "sort_by(list, &expression) → list",
         "the list sorted by the expression's value; equal elements keep their order",
@@ -56,7 +56,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
 /// Evaluates the expression for every element.
 fn eval_each(
     evaluation: &mut Evaluation<'_>,
-    args: &[Arg<'_>],
+    args: &[CallArg<'_>],
     expr: usize,
     items: usize,
 ) -> EvalResult<Vec<Rcvar>> {
@@ -66,7 +66,7 @@ fn eval_each(
     args.list(items).iter().map(|item| expr.eval(evaluation, item)).collect()
 }
 
-fn sort_by(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn sort_by(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let keys = eval_each(evaluation, args, 1, 0)?;
     check_sortable(evaluation, keys.iter())?;
     let mut pairs: Vec<(&Rcvar, &Rcvar)> = keys.iter().zip(args.list(0)).collect();
@@ -74,7 +74,7 @@ fn sort_by(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcva
     Ok(list(pairs.into_iter().map(|(_, item)| item.clone()).collect()))
 }
 
-fn extreme(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>], wanted: Ordering) -> EvalResult<Rcvar> {
+fn extreme(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>], wanted: Ordering) -> EvalResult<Rcvar> {
     let keys = eval_each(evaluation, args, 1, 0)?;
     check_sortable(evaluation, keys.iter())?;
     let mut best: Option<(&Rcvar, &Rcvar)> = None;

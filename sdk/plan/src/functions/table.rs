@@ -1,9 +1,9 @@
 //! The table of all functions, in the order of the documentation.
 
-use super::call::Function;
+use super::call::LibraryFunction;
 use super::{codes, collections, crypto, json, numbers, order, regexes, standard, standard_by, text, time};
 
-pub(super) fn all() -> impl Iterator<Item = &'static Function> {
+pub(super) fn all() -> impl Iterator<Item = &'static LibraryFunction> {
     [
         numbers::FUNCTIONS,
         order::FUNCTIONS,

@@ -2,13 +2,13 @@
 
 use jmespath::{Rcvar, Variable};
 
-use super::call::Function;
-use super::call::Param::{Number, Text};
-use super::call::{Arg, CheckedArgs, text};
+use super::call::LibraryFunction;
+use super::call::ParamType::{Number, Text};
+use super::call::{CallArg, CheckedArgs, text};
 use crate::expr::eval::evaluation::{EvalResult, Evaluation, list};
 
-pub(super) static FUNCTIONS: &[Function] = &[
-    Function::new(
+pub(super) static FUNCTIONS: &[LibraryFunction] = &[
+    LibraryFunction::new(
         "split",
         "split(text, separator: text) → list",
         "the parts between the separators",
@@ -16,7 +16,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         &[Text, Text],
         split,
     ),
-    Function::new(
+    LibraryFunction::new(
         "replace",
         "replace(text, from: text, to: text) → text",
         "the text with every `from` replaced by `to`",
@@ -24,7 +24,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         &[Text, Text, Text],
         replace,
     ),
-    Function::new(
+    LibraryFunction::new(
         "trim",
         "trim(text) → text",
         "the text without leading and trailing white space",
@@ -32,7 +32,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         &[Text],
         |evaluation, args| text(evaluation, args.text(0).trim()),
     ),
-    Function::new(
+    LibraryFunction::new(
         "lower",
         "lower(text) → text",
         "the text in lower case",
@@ -40,7 +40,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         &[Text],
         |evaluation, args| text(evaluation, args.text(0).to_lowercase()),
     ),
-    Function::new(
+    LibraryFunction::new(
         "upper",
         "upper(text) → text",
         "the text in upper case",
@@ -48,7 +48,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         &[Text],
         |evaluation, args| text(evaluation, args.text(0).to_uppercase()),
     ),
-    Function::new(
+    LibraryFunction::new(
         "substring",
         "substring(text, start: number, length?: number) → text",
         "at most `length` characters from `start` on; 0 is the first, a negative `start` counts from the end",
@@ -59,7 +59,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     .optional(1),
 ];
 
-fn split(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn split(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     if args.text(1).is_empty() {
         return Err(evaluation.fail("the separator is empty"));
     }
@@ -71,7 +71,7 @@ fn split(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar>
     Ok(list(parts))
 }
 
-fn replace(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn replace(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let (subject, from, to) = (args.text(0), args.text(1), args.text(2));
     if from.is_empty() {
         return Err(evaluation.fail("the text to replace is empty"));
@@ -82,7 +82,7 @@ fn replace(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcva
     Ok(Rcvar::new(Variable::String(subject.replace(from, to))))
 }
 
-fn substring(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn substring(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let subject = args.text(0);
     let start = expect_integer(evaluation, args.number(1))?;
     let start = if start < 0 {

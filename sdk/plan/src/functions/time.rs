@@ -5,17 +5,17 @@ use chrono::format::Item;
 use chrono::{DateTime, SecondsFormat, Utc};
 use jmespath::Rcvar;
 
-use super::call::Function;
-use super::call::Param::{Number, Text};
-use super::call::{Arg, CheckedArgs, integer, text};
+use super::call::LibraryFunction;
+use super::call::ParamType::{Number, Text};
+use super::call::{CallArg, CheckedArgs, integer, text};
 use crate::expr::eval::evaluation::{EvalResult, Evaluation};
 use crate::time::{
     format_utc, from_unix, parse_any, parse_date, parse_duration, parse_pattern, parse_rfc3339,
     parse_with_pattern,
 };
 
-pub(super) static FUNCTIONS: &[Function] = &[
-    Function::new(
+pub(super) static FUNCTIONS: &[LibraryFunction] = &[
+    LibraryFunction::new(
         "now",
         "now() → text",
         "the time of this try; every call within a try returns the same time",
@@ -26,7 +26,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
             text(evaluation, now)
         },
     ),
-    Function::new(
+    LibraryFunction::new(
         "parse_time",
         "parse_time(text, format?: text) → text",
         "the time from RFC 3339, an HTTP or mail date, a date, or a date and time without zone (UTC); with `format`, from `rfc3339`, `date`, `epoch_s`, `epoch_ms` or a strftime pattern",
@@ -35,7 +35,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         parse_time,
     )
     .optional(1),
-    Function::new(
+    LibraryFunction::new(
         "format_time",
         "format_time(time: text, format: text) → text",
         "the time as `rfc3339` (whole seconds, `Z`), `date`, `epoch_s`, `epoch_ms` or by a strftime pattern",
@@ -43,7 +43,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         &[Text, Text],
         format_time,
     ),
-    Function::new(
+    LibraryFunction::new(
         "time_add",
         "time_add(time: text, duration: text) → text",
         "the time plus a duration such as `90s`, `-10m` or `1d12h` (units: ms, s, m, h, d, w)",
@@ -51,7 +51,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         &[Text, Text],
         time_add,
     ),
-    Function::new(
+    LibraryFunction::new(
         "to_epoch",
         "to_epoch(time: text, unit?: 's' | 'ms') → number",
         "the whole seconds or milliseconds since 1970",
@@ -60,7 +60,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
         to_epoch,
     )
     .optional(1),
-    Function::new(
+    LibraryFunction::new(
         "from_epoch",
         "from_epoch(number, unit?: 's' | 'ms') → text",
         "the time of a number of seconds or milliseconds since 1970",
@@ -80,7 +80,7 @@ fn strftime<'f>(evaluation: &Evaluation<'_>, format: &'f str) -> EvalResult<Vec<
     parse_pattern(format).ok_or_else(|| evaluation.fail("the format is not a valid time format"))
 }
 
-fn parse_time(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn parse_time(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let subject = args.text(0).trim();
     let wrong = |evaluation: &Evaluation<'_>| evaluation.fail("the text is not a time of this format");
     let parsed = match args.value(1).map(|_| args.text(1)) {
@@ -99,7 +99,7 @@ fn parse_time(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<R
     text(evaluation, format_utc(parsed))
 }
 
-fn format_time(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn format_time(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let time = instant(evaluation, args.text(0))?;
     let formatted = match args.text(1) {
         "rfc3339" => time.to_rfc3339_opts(SecondsFormat::Secs, true),
@@ -111,14 +111,14 @@ fn format_time(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<
     text(evaluation, formatted)
 }
 
-fn time_add(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn time_add(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let time = instant(evaluation, args.text(0))?;
     let by = parse_duration(args.text(1)).ok_or_else(|| evaluation.fail("the text is not a duration"))?;
     let moved = time.checked_add_signed(by).ok_or_else(|| evaluation.fail("the time is out of range"))?;
     text(evaluation, format_utc(moved))
 }
 
-fn milliseconds(evaluation: &Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<bool> {
+fn milliseconds(evaluation: &Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<bool> {
     match args.value(1).map_or("s", |_| args.text(1)) {
         "s" => Ok(false),
         "ms" => Ok(true),
@@ -126,18 +126,19 @@ fn milliseconds(evaluation: &Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<boo
     }
 }
 
-fn to_epoch(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn to_epoch(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let time = instant(evaluation, args.text(0))?;
     Ok(integer(if milliseconds(evaluation, args)? { time.timestamp_millis() } else { time.timestamp() }))
 }
 
-fn from_epoch(evaluation: &mut Evaluation<'_>, args: &[Arg<'_>]) -> EvalResult<Rcvar> {
+fn from_epoch(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let milliseconds = milliseconds(evaluation, args)?;
     let number = args.number(0);
     let out_of_range = || evaluation.fail(format!("{number} is out of the range of times"));
     let time = if let Some(count) = number.as_i64() {
         from_unix(count, milliseconds)
     } else {
+        // A decimal keeps its milliseconds, so seconds are scaled before they are rounded.
         let scale = if milliseconds { 1.0 } else { 1000.0 };
         #[expect(clippy::cast_possible_truncation, reason = "saturates, and is then out of range")]
         let count = (number.as_f64().unwrap_or(f64::MAX) * scale).round() as i64;

@@ -40,7 +40,7 @@ static PIECES: LazyLock<Vec<(String, Value)>> = LazyLock::new(|| {
 
 /// A mutation of one value of a document.
 #[derive(Debug, Clone)]
-enum Mutation {
+enum DocumentMutation {
     /// Replaces the value with one of any plan.
     Replace(usize),
     /// Replaces the value with one of the same name.
@@ -60,7 +60,7 @@ enum Mutation {
     InsertChar(usize, char),
 }
 
-fn mutation() -> impl Strategy<Value = Mutation> {
+fn mutation() -> impl Strategy<Value = DocumentMutation> {
     let odd = prop::sample::select(vec![
         json!(null),
         json!(true),
@@ -81,16 +81,16 @@ fn mutation() -> impl Strategy<Value = Mutation> {
         json!("x".repeat(5000)),
     ]);
     prop_oneof![
-        4 => any::<usize>().prop_map(Mutation::Replace),
-        4 => any::<usize>().prop_map(Mutation::Exchange),
-        4 => any::<usize>().prop_map(Mutation::Insert),
-        2 => Just(Mutation::Remove),
-        2 => any::<usize>().prop_map(Mutation::Rename),
-        1 => Just(Mutation::Duplicate),
-        1 => prop::option::of(any::<usize>()).prop_map(Mutation::Wrap),
-        3 => odd.prop_map(Mutation::ReplaceWithOdd),
-        3 => any::<usize>().prop_map(Mutation::RemoveChar),
-        3 => (any::<usize>(), prop::sample::select(vec!['{', '}', '`', '\'', '"', '.', '(', '!', ' ', 'é', '\n'])).prop_map(|(at, what)| Mutation::InsertChar(at, what)),
+        4 => any::<usize>().prop_map(DocumentMutation::Replace),
+        4 => any::<usize>().prop_map(DocumentMutation::Exchange),
+        4 => any::<usize>().prop_map(DocumentMutation::Insert),
+        2 => Just(DocumentMutation::Remove),
+        2 => any::<usize>().prop_map(DocumentMutation::Rename),
+        1 => Just(DocumentMutation::Duplicate),
+        1 => prop::option::of(any::<usize>()).prop_map(DocumentMutation::Wrap),
+        3 => odd.prop_map(DocumentMutation::ReplaceWithOdd),
+        3 => any::<usize>().prop_map(DocumentMutation::RemoveChar),
+        3 => (any::<usize>(), prop::sample::select(vec!['{', '}', '`', '\'', '"', '.', '(', '!', ' ', 'é', '\n'])).prop_map(|(at, what)| DocumentMutation::InsertChar(at, what)),
     ]
 }
 
@@ -114,21 +114,21 @@ fn collect_pointers(value: &Value, pointer: &str, found: &mut Vec<String>) {
     }
 }
 
-fn apply(document: &mut Value, place: usize, change: &Mutation) {
+fn apply(document: &mut Value, place: usize, change: &DocumentMutation) {
     let mut all = Vec::new();
     collect_pointers(document, "", &mut all);
     let pointer = all[place % all.len()].clone();
     let name = pointer.rsplit('/').next().unwrap_or_default().to_owned();
     let piece = |which: usize| PIECES[which % PIECES.len()].clone();
-    if let Mutation::Remove | Mutation::Rename(_) | Mutation::Duplicate = change {
+    if let DocumentMutation::Remove | DocumentMutation::Rename(_) | DocumentMutation::Duplicate = change {
         let Some((around, _)) = pointer.rsplit_once('/') else { return };
         match (document.pointer_mut(around), change) {
-            (Some(Value::Object(members)), Mutation::Rename(which)) => {
+            (Some(Value::Object(members)), DocumentMutation::Rename(which)) => {
                 let value = members.remove(&name).unwrap_or_default();
                 members.insert(piece(*which).0, value);
             }
             (Some(Value::Object(members)), _) => drop(members.remove(&name)),
-            (Some(Value::Array(items)), Mutation::Duplicate) => items.extend(items.clone()),
+            (Some(Value::Array(items)), DocumentMutation::Duplicate) => items.extend(items.clone()),
             (Some(Value::Array(items)), _) => drop(items.pop()),
             _ => {}
         }
@@ -136,15 +136,15 @@ fn apply(document: &mut Value, place: usize, change: &Mutation) {
     }
     let Some(value) = document.pointer_mut(&pointer) else { return };
     match change {
-        Mutation::Replace(which) => *value = piece(*which).1,
-        Mutation::Exchange(which) => {
+        DocumentMutation::Replace(which) => *value = piece(*which).1,
+        DocumentMutation::Exchange(which) => {
             let same: Vec<&Value> =
                 PIECES.iter().filter(|(known, _)| *known == name).map(|(_, value)| value).collect();
             if let Some(other) = same.get(which % same.len().max(1)) {
                 *value = (*other).clone();
             }
         }
-        Mutation::Insert(which) => {
+        DocumentMutation::Insert(which) => {
             let (name, piece) = piece(*which);
             match value {
                 Value::Object(members) => drop(members.insert(name, piece)),
@@ -152,23 +152,25 @@ fn apply(document: &mut Value, place: usize, change: &Mutation) {
                 Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
             }
         }
-        Mutation::Wrap(None) => *value = json!([value.take()]),
-        Mutation::Wrap(Some(which)) => {
+        DocumentMutation::Wrap(None) => *value = json!([value.take()]),
+        DocumentMutation::Wrap(Some(which)) => {
             *value = Value::Object(Map::from_iter([(piece(*which).0, value.take())]))
         }
-        Mutation::ReplaceWithOdd(odd) => *value = odd.clone(),
-        Mutation::RemoveChar(at) | Mutation::InsertChar(at, _) => {
+        DocumentMutation::ReplaceWithOdd(odd) => *value = odd.clone(),
+        DocumentMutation::RemoveChar(at) | DocumentMutation::InsertChar(at, _) => {
             if let Value::String(text) = value {
                 let mut characters: Vec<char> = text.chars().collect();
                 match change {
-                    Mutation::InsertChar(_, what) => characters.insert(at % (characters.len() + 1), *what),
+                    DocumentMutation::InsertChar(_, what) => {
+                        characters.insert(at % (characters.len() + 1), *what)
+                    }
                     _ if characters.is_empty() => {}
                     _ => drop(characters.remove(at % characters.len())),
                 }
                 *text = characters.into_iter().collect();
             }
         }
-        Mutation::Remove | Mutation::Rename(_) | Mutation::Duplicate => {}
+        DocumentMutation::Remove | DocumentMutation::Rename(_) | DocumentMutation::Duplicate => {}
     }
 }
 

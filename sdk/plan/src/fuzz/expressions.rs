@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use chrono::DateTime;
 use proptest::prelude::*;
 
-use crate::expr::{InScope, Site};
+use crate::expr::{ExprOrigin, InScope};
 use crate::functions::names;
 use crate::{EvalEnv, Expr, Scope, ScopeName, Value};
 
@@ -62,7 +62,7 @@ proptest! {
     #[test]
     fn any_expression_returns_json_or_fails_within_budget(text in expression()) {
         let scope = InScope::anything();
-        let Ok(expr) = Expr::compile(&text, &Site { pointer: "/x", start: 0, scope: &scope }) else { return Ok(()) };
+        let Ok(expr) = Expr::compile(&text, &ExprOrigin { pointer: "/x", start: 0, scope: &scope }) else { return Ok(()) };
         let env = || EvalEnv::new(DateTime::UNIX_EPOCH, 1);
         for scope in scopes() {
             let started = Instant::now();
@@ -84,7 +84,7 @@ proptest! {
     #[test]
     fn any_text_is_an_expression_or_has_a_diagnostic(text in "[ -~é]{0,40}|([a-z]{1,6}[.(\\[`'|&]){0,12}|\\PC{0,200}") {
         let scope = InScope::new([ScopeName::Response, ScopeName::Context], [], &[]);
-        match Expr::compile(&text, &Site { pointer: "/x", start: 0, scope: &scope }) {
+        match Expr::compile(&text, &ExprOrigin { pointer: "/x", start: 0, scope: &scope }) {
             Ok(expr) => drop(expr.eval(&scopes()[1], &EvalEnv::new(DateTime::UNIX_EPOCH, 1))),
             Err(diagnostics) => {
                 prop_assert!(!diagnostics.is_empty());

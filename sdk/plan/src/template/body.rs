@@ -37,6 +37,7 @@ impl BodyTemplate {
         Ok(match value.json_type() {
             JsonType::Null => None,
             JsonType::Object if content_type.is_some_and(is_form) => Some(self.form(&value)?),
+            // A form is a set of pairs, so a list has no form encoding.
             JsonType::List if content_type.is_some_and(is_form) => {
                 let message = "a form is an object, not a list";
                 return Err(RenderError::new(RenderErrorCode::TemplateType, &self.pointer, message));

@@ -1,7 +1,7 @@
 //! JSON values with templates in their texts.
 
 use super::error::RenderError;
-use super::text::{Escape, Template};
+use super::text::{Template, ValueEncoding};
 use crate::{EvalEnv, Scope, Value};
 
 /// A JSON value of a plan document whose texts are templates.
@@ -22,7 +22,7 @@ impl JsonTemplate {
             Self::Literal(value) => Ok(value.clone()),
             Self::Template(template) => match template.value(scope, env) {
                 Some(value) => value,
-                None => template.text(scope, env, Escape::Nothing).map(Value::from),
+                None => template.text(scope, env, ValueEncoding::None).map(Value::from),
             },
             Self::List(items) => {
                 let items: Result<Vec<_>, _> = items.iter().map(|item| item.render(scope, env)).collect();

@@ -10,7 +10,7 @@ use super::body::BodyTemplate;
 use super::error::{RenderError, RenderErrorCode};
 use super::json::JsonTemplate;
 use super::params::{self, ParamTemplate};
-use super::text::{Escape, Template};
+use super::text::{Template, ValueEncoding};
 use crate::{EvalEnv, ReadPaths, Scope};
 
 /// HTTP methods that steps can use.
@@ -158,6 +158,7 @@ impl RequestTemplate {
         if let Some(body) = &self.body {
             let content_type =
                 headers.iter().find(|(name, _)| name == "content-type").map(|(_, value)| value.as_str());
+            // The rendered header decides the form of the body, so headers come first.
             if let Some(body) = body.render(content_type, scope, env)? {
                 if content_type.is_none() {
                     headers.push(("content-type".to_owned(), body.content_type.to_owned()));
@@ -174,7 +175,7 @@ impl RequestTemplate {
         env: &EvalEnv,
         overrides: &PaginationOverrides<'_>,
     ) -> Result<Url, RenderError> {
-        let text = self.url.text(scope, env, Escape::Percent)?;
+        let text = self.url.text(scope, env, ValueEncoding::Percent)?;
         let mut url = match overrides.previous_url.and_then(|previous| with_query_of(previous, &text)) {
             Some(url) => url,
             None => self.parse_url(&text)?,
@@ -184,6 +185,7 @@ impl RequestTemplate {
             let pairs = own.iter().map(|(name, value)| (name.as_str(), value.as_str()));
             let added =
                 params::query(pairs.chain(more.iter().map(|(name, value)| (name.as_str(), value.as_str()))));
+            // The plan's own query stays in front, unchanged.
             let query = match url.query() {
                 Some(query) if !query.is_empty() => format!("{query}&{added}"),
                 _ => added,
@@ -203,6 +205,7 @@ impl RequestTemplate {
         if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none_or(str::is_empty) {
             return Err(invalid(format!("the rendered url is neither http nor https, but {}", url.scheme())));
         }
+        // A fragment is never sent (RFC 9110, 7.1), and would make equal requests look different.
         url.set_fragment(None);
         Ok(url)
     }
@@ -234,6 +237,7 @@ impl HeaderTemplate {
             let message = format!("header {} is of type {kind}, which has no text", self.name);
             RenderError::new(RenderErrorCode::TemplateType, &self.pointer, message)
         })?;
+        // CR and LF would let a value inject further headers.
         if text.chars().any(|char| char.is_control() && char != '\t') {
             let message = format!("header {} holds a control character", self.name);
             return Err(RenderError::new(RenderErrorCode::InvalidHeader, &self.pointer, message));

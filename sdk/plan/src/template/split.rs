@@ -30,6 +30,7 @@ pub(super) fn split<'t>(text: &'t str, pointer: &str) -> Result<Vec<TextPiece<'t
                 .suggest("{{ '{{' }} for a literal {{"));
         };
         let inner = &text[start..end];
+        // Diagnostics count from the first character of the expression, not from the braces.
         let start = start + (inner.len() - inner.trim_start().len());
         pieces.push(TextPiece::Expr { text: inner.trim(), start });
         rest = end + 2;
@@ -47,6 +48,7 @@ fn end_of_expression(bytes: &[u8], start: usize) -> Option<usize> {
         match bytes[offset] {
             b'\'' | b'"' | b'`' => offset = end_of_quoted(bytes, offset),
             b'{' => braces += 1,
+            // Braces of a multi-select hash close before the template does.
             b'}' if braces > 0 => braces -= 1,
             b'}' if bytes.get(offset + 1) == Some(&b'}') => return Some(offset),
             _ => {}

@@ -4,7 +4,7 @@ use jmespath::ast::Ast;
 
 use super::error::RenderError;
 use super::split::{TextPiece, split};
-use crate::expr::{InScope, Site, end_of_brackets, parse};
+use crate::expr::{ExprOrigin, InScope, end_of_brackets, parse};
 use crate::{Diagnostic, EvalEnv, Expr, Scope, Value, links};
 
 /// Text with expressions in it, compiled once.
@@ -27,8 +27,8 @@ enum TemplatePart {
 
 /// The encoding of a value that is inserted into text.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Escape {
-    Nothing,
+pub(super) enum ValueEncoding {
+    None,
     Percent,
 }
 
@@ -47,7 +47,7 @@ impl Template {
             match piece {
                 TextPiece::Text(text) => parts.push(TemplatePart::Text(text.to_owned())),
                 TextPiece::Expr { text, start } => {
-                    match compile_part(text, &Site { pointer, start, scope }, url) {
+                    match compile_part(text, &ExprOrigin { pointer, start, scope }, url) {
                         Ok(part) => parts.push(part),
                         Err(found) => diagnostics.extend(found),
                     }
@@ -118,7 +118,12 @@ impl Template {
 
     /// Joins the text and the values of its expressions. Fails for null, lists and objects, which
     /// have no text.
-    pub(super) fn text(&self, scope: &Scope, env: &EvalEnv, escape: Escape) -> Result<String, RenderError> {
+    pub(super) fn text(
+        &self,
+        scope: &Scope,
+        env: &EvalEnv,
+        encoding: ValueEncoding,
+    ) -> Result<String, RenderError> {
         let mut rendered = String::new();
         for (index, part) in self.parts.iter().enumerate() {
             match part {
@@ -132,7 +137,7 @@ impl Template {
                         RenderError::no_text(&value, &self.pointer, expr.text(), &corrected)
                     })?;
                     // An expression at the start of a url is its base and must stay a url.
-                    if escape == Escape::Percent && index > 0 && !raw {
+                    if encoding == ValueEncoding::Percent && index > 0 && !raw {
                         rendered.push_str(&links::percent_encode(&text));
                     } else {
                         rendered.push_str(&text);
@@ -144,13 +149,13 @@ impl Template {
     }
 }
 
-fn compile_part(text: &str, site: &Site<'_>, url: bool) -> Result<TemplatePart, Vec<Diagnostic>> {
-    let ast = parse(text, site).map_err(|diagnostic| vec![diagnostic])?;
+fn compile_part(text: &str, origin: &ExprOrigin<'_>, url: bool) -> Result<TemplatePart, Vec<Diagnostic>> {
+    let ast = parse(text, origin).map_err(|diagnostic| vec![diagnostic])?;
     match ast {
         Ast::Function { name, mut args, .. } if url && name == "raw" && args.len() == 1 => {
-            Ok(TemplatePart::Expr { expr: Expr::from_ast(text, args.remove(0), site)?, raw: true })
+            Ok(TemplatePart::Expr { expr: Expr::from_ast(text, args.remove(0), origin)?, raw: true })
         }
-        ast => Ok(TemplatePart::Expr { expr: Expr::from_ast(text, ast, site)?, raw: false }),
+        ast => Ok(TemplatePart::Expr { expr: Expr::from_ast(text, ast, origin)?, raw: false }),
     }
 }
 

@@ -71,6 +71,7 @@ enum SelectionNode {
 impl SelectionNode {
     fn add(&mut self, path: &[String]) {
         let Self::Members(members) = self else { return };
+        // An empty path selects everything, so longer paths below it need no node.
         let [first, rest @ ..] = path else {
             *self = Self::All;
             return;
@@ -170,6 +171,7 @@ impl<'de> Visitor<'de> for MemberVisitor<'_> {
     scalars!();
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Rcvar, A::Error> {
+        // `IgnoredAny` checks the syntax without building values.
         while list.next_element::<IgnoredAny>()?.is_some() {}
         Ok(Rcvar::new(Variable::Array(Vec::new())))
     }

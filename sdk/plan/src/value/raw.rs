@@ -143,10 +143,12 @@ impl<'de> Visitor<'de> for PathVisitor<'_> {
                     return Ok(None);
                 }
             }
+            // The rest of the list is still read, so that a body with broken JSON is refused.
             let found = list.next_element_seed(PathSeed(self.rest))?.flatten();
             while list.next_element::<IgnoredAny>()?.is_some() {}
             return Ok(found);
         }
+        // A negative index needs the length of the list, so its elements are collected as slices first.
         let mut items: Vec<&'de RawValue> = Vec::new();
         while let Some(item) = list.next_element()? {
             items.push(item);

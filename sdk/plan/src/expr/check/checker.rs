@@ -7,15 +7,15 @@ use jmespath::Variable;
 use jmespath::ast::Ast;
 use orchid_common::suggest::closest;
 
-use super::comparison::Comparison;
+use super::comparison::ComparisonNode;
+use super::origin::ExprOrigin;
 use super::scan::function_name_start;
-use super::site::Site;
 use super::{names, pitfalls};
-use crate::functions::{self, Param};
+use crate::functions::{self, ParamType};
 use crate::{Diagnostic, DiagnosticCode, ReadPaths};
 
 /// The facts about an expression that passed every check.
-pub(in crate::expr) struct Checked {
+pub(in crate::expr) struct CheckedExpr {
     /// Paths of the scope that it reads.
     pub(in crate::expr) reads: ReadPaths,
     /// True if the result can be larger or deeper than the values that the expression reads.
@@ -23,13 +23,17 @@ pub(in crate::expr) struct Checked {
 }
 
 /// Checks a tree that was parsed from `text`, or returns every diagnostic that was found.
-pub(in crate::expr) fn check(text: &str, ast: &Ast, site: &Site<'_>) -> Result<Checked, Vec<Diagnostic>> {
+pub(in crate::expr) fn check(
+    text: &str,
+    ast: &Ast,
+    origin: &ExprOrigin<'_>,
+) -> Result<CheckedExpr, Vec<Diagnostic>> {
     let mut checker =
-        Checker { text, site, diagnostics: Vec::new(), reads: ReadPaths::new(), can_grow: false };
+        TreeChecker { text, origin, diagnostics: Vec::new(), reads: ReadPaths::new(), can_grow: false };
     checker.walk_used(ast, &StaticValue::Scope);
-    let Checker { mut diagnostics, reads, can_grow, .. } = checker;
-    diagnostics.extend(names::stored_credential(&reads, site));
-    if diagnostics.is_empty() { Ok(Checked { reads, can_grow }) } else { Err(diagnostics) }
+    let TreeChecker { mut diagnostics, reads, can_grow, .. } = checker;
+    diagnostics.extend(names::stored_credential(&reads, origin));
+    if diagnostics.is_empty() { Ok(CheckedExpr { reads, can_grow }) } else { Err(diagnostics) }
 }
 
 /// The part of a node's value that is known before evaluation.
@@ -60,15 +64,15 @@ impl StaticValue {
     }
 }
 
-struct Checker<'c> {
+struct TreeChecker<'c> {
     text: &'c str,
-    site: &'c Site<'c>,
+    origin: &'c ExprOrigin<'c>,
     diagnostics: Vec<Diagnostic>,
     reads: ReadPaths,
     can_grow: bool,
 }
 
-impl Checker<'_> {
+impl TreeChecker<'_> {
     /// Walks a node whose value is used, and records the path that it reads. Returns true if the
     /// value is known to be text.
     fn walk_used(&mut self, node: &Ast, input: &StaticValue) -> bool {
@@ -91,7 +95,7 @@ impl Checker<'_> {
         match node {
             Ast::Field { name, offset } => self.field(name, *offset, input),
             Ast::Subexpr { lhs, rhs, offset } => {
-                self.diagnostics.extend(pitfalls::negated_path(self.text, *offset, lhs, self.site));
+                self.diagnostics.extend(pitfalls::negated_path(self.text, *offset, lhs, self.origin));
                 let left = self.walk(lhs, input);
                 self.right_side(rhs, &left)
             }
@@ -124,7 +128,7 @@ impl Checker<'_> {
                 StaticValue::text_if(self.walk_used(rhs, input))
             }
             Ast::Comparison { comparator, lhs, rhs, .. } => {
-                self.comparison(&Comparison { text: self.text, comparator, sides: [lhs, rhs] }, input);
+                self.comparison(&ComparisonNode { text: self.text, comparator, sides: [lhs, rhs] }, input);
                 StaticValue::Unknown
             }
             Ast::Function { name, args, offset } => self.function(name, args, *offset, input),
@@ -160,12 +164,12 @@ impl Checker<'_> {
     }
 
     fn report(&mut self, code: DiagnosticCode, offset: usize, message: impl Into<String>) {
-        self.diagnostics.push(self.site.diagnostic(code, offset, message));
+        self.diagnostics.push(self.origin.diagnostic(code, offset, message));
     }
 
-    fn comparison(&mut self, comparison: &Comparison<'_>, input: &StaticValue) {
+    fn comparison(&mut self, comparison: &ComparisonNode<'_>, input: &StaticValue) {
         let mut quoted = false;
-        let texts = comparison.sides.map(|side| match comparison.quoted_text(side, self.site) {
+        let texts = comparison.sides.map(|side| match comparison.quoted_text(side, self.origin) {
             Some(diagnostic) => {
                 self.diagnostics.push(diagnostic);
                 quoted = true;
@@ -175,7 +179,7 @@ impl Checker<'_> {
         });
         // A misquoted side is already reported, and its correction settles the order as well.
         if !quoted {
-            self.diagnostics.extend(comparison.text_order(texts, self.site));
+            self.diagnostics.extend(comparison.text_order(texts, self.origin));
         }
     }
 
@@ -204,7 +208,7 @@ impl Checker<'_> {
     }
 
     fn field(&mut self, name: &str, offset: usize, input: &StaticValue) -> StaticValue {
-        if let Some(diagnostic) = pitfalls::bare_keyword(self.text, name, offset, self.site) {
+        if let Some(diagnostic) = pitfalls::bare_keyword(self.text, name, offset, self.origin) {
             self.diagnostics.push(diagnostic);
             return StaticValue::Unknown;
         }
@@ -214,11 +218,11 @@ impl Checker<'_> {
     fn member(&mut self, name: &str, offset: usize, input: &StaticValue) -> StaticValue {
         match input {
             StaticValue::Scope => {
-                self.diagnostics.extend(names::unknown_first_name(name, offset, self.site));
+                self.diagnostics.extend(names::unknown_first_name(name, offset, self.origin));
                 StaticValue::Path(vec![name.to_owned()])
             }
             StaticValue::Path(path) => {
-                self.diagnostics.extend(names::unknown_member(path, name, offset, self.site));
+                self.diagnostics.extend(names::unknown_member(path, name, offset, self.origin));
                 StaticValue::Path(path.iter().cloned().chain([name.to_owned()]).collect())
             }
             StaticValue::Text | StaticValue::Unknown => StaticValue::Unknown,
@@ -229,7 +233,7 @@ impl Checker<'_> {
         self.can_grow = true;
         let start = function_name_start(self.text, name, offset);
         let Some(function) = functions::find(name) else {
-            let mut diagnostic = self.site.diagnostic(
+            let mut diagnostic = self.origin.diagnostic(
                 DiagnosticCode::UnknownFunction,
                 start,
                 format!("there is no function {name}"),
@@ -237,19 +241,19 @@ impl Checker<'_> {
             diagnostic.suggestion = closest(name, functions::names()).map(str::to_owned);
             self.diagnostics.push(diagnostic);
             for arg in args {
-                self.argument(arg, Param::Any, input, true);
+                self.argument(arg, ParamType::Any, input, true);
             }
             return StaticValue::Unknown;
         };
         if let Err(wanted) = function.check_arity(args.len()) {
             let message = format!("{name} takes {wanted} arguments, not {}", args.len());
-            let diagnostic = self.site.diagnostic(DiagnosticCode::WrongArity, start, message);
+            let diagnostic = self.origin.diagnostic(DiagnosticCode::WrongArity, start, message);
             self.diagnostics.push(diagnostic.suggest(function.signature));
         }
         self.special_arguments(name, args, start);
         let mut texts = Vec::with_capacity(args.len());
         for (index, arg) in args.iter().enumerate() {
-            texts.push(self.argument(arg, function.param(index).unwrap_or(Param::Any), input, false));
+            texts.push(self.argument(arg, function.param(index).unwrap_or(ParamType::Any), input, false));
         }
         match name {
             "root" => StaticValue::Scope,
@@ -275,9 +279,9 @@ impl Checker<'_> {
     }
 
     /// Walks an argument. Returns true if it is known to be text.
-    fn argument(&mut self, arg: &Ast, param: Param, input: &StaticValue, any_kind: bool) -> bool {
+    fn argument(&mut self, arg: &Ast, param: ParamType, input: &StaticValue, any_kind: bool) -> bool {
         match arg {
-            Ast::Expref { ast, .. } if param == Param::Expr || any_kind => {
+            Ast::Expref { ast, .. } if param == ParamType::Expr || any_kind => {
                 self.walk_used(ast, &StaticValue::Unknown)
             }
             _ => self.walk_used(arg, input),

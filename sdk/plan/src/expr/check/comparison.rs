@@ -4,28 +4,32 @@
 use jmespath::Variable;
 use jmespath::ast::{Ast, Comparator};
 
+use super::origin::ExprOrigin;
 use super::scan::{function_name_start, path_at};
-use super::site::Site;
 use crate::timestamp::Timestamp;
 use crate::{Diagnostic, DiagnosticCode};
 
 /// One comparison, with the text of the whole expression.
-pub(super) struct Comparison<'c> {
+pub(super) struct ComparisonNode<'c> {
     pub(super) text: &'c str,
     pub(super) comparator: &'c Comparator,
     pub(super) sides: [&'c Ast; 2],
 }
 
-impl Comparison<'_> {
+impl ComparisonNode<'_> {
     /// Reports `a < 'text'`, which is always null. `sides_are_text` says which sides are known to
     /// be text.
-    pub(super) fn text_order(&self, sides_are_text: [bool; 2], site: &Site<'_>) -> Option<Diagnostic> {
+    pub(super) fn text_order(
+        &self,
+        sides_are_text: [bool; 2],
+        origin: &ExprOrigin<'_>,
+    ) -> Option<Diagnostic> {
         let [left_is_text, right_is_text] = sides_are_text;
         let operator = self.ordering_operator().filter(|_| left_is_text || right_is_text)?;
         let [lhs, rhs] = self.sides;
         let start = start_of(self.text, if right_is_text { rhs } else { lhs });
         let offset = start.or_else(|| start_of(self.text, lhs)).unwrap_or(0);
-        let diagnostic = site.diagnostic(DiagnosticCode::Trap, offset, "ordering with text is always null");
+        let diagnostic = origin.diagnostic(DiagnosticCode::Trap, offset, "ordering with text is always null");
         let [a, b] = self.source_texts();
         Some(diagnostic.suggest(match (a, b) {
             (Some(a), Some(b)) if is_number(rhs) => format!("{} {operator} {b}", converted(a, lhs)),
@@ -36,13 +40,13 @@ impl Comparison<'_> {
     }
 
     /// Reports `status == "open"` and `at > "2026-01-01"`, which compare with a field of that name.
-    pub(super) fn quoted_text(&self, operand: &Ast, site: &Site<'_>) -> Option<Diagnostic> {
+    pub(super) fn quoted_text(&self, operand: &Ast, origin: &ExprOrigin<'_>) -> Option<Diagnostic> {
         let Ast::Field { name, offset } = operand else { return None };
         if self.text.as_bytes().get(*offset) != Some(&b'"') || !(needs_no_quotes(name) || is_literal(name)) {
             return None;
         }
         let message = format!("\"{name}\" in double quotes reads a member of that name");
-        Some(site.diagnostic(DiagnosticCode::Trap, *offset, message).suggest(self.unquoted(name, operand)))
+        Some(origin.diagnostic(DiagnosticCode::Trap, *offset, message).suggest(self.unquoted(name, operand)))
     }
 
     /// Returns the expression that the author of a quoted name most likely means.

@@ -2,7 +2,7 @@
 
 use orchid_common::suggest::closest;
 
-use super::site::Site;
+use super::origin::ExprOrigin;
 use crate::{Diagnostic, DiagnosticCode, ReadPaths, ScopeName};
 
 const RESPONSE: &[&str] = &["status_code", "headers", "body", "url"];
@@ -41,31 +41,32 @@ pub(super) fn is_text(path: &[String]) -> bool {
 }
 
 /// Reports a credential in an expression whose value is stored.
-pub(super) fn stored_credential(reads: &ReadPaths, site: &Site<'_>) -> Option<Diagnostic> {
-    if !site.scope.stores_value() {
+pub(super) fn stored_credential(reads: &ReadPaths, origin: &ExprOrigin<'_>) -> Option<Diagnostic> {
+    if !origin.scope.stores_value() {
         return None;
     }
+    // A shorter path such as `auth` overlaps as well, because it reads the credential, too.
     let secret = ["token", "headers"].into_iter().find(|member| reads.overlaps(&["auth", member]))?;
     let message = format!("auth.{secret} is secret and may not be stored");
-    Some(site.diagnostic(DiagnosticCode::Secret, 0, message))
+    Some(origin.diagnostic(DiagnosticCode::Secret, 0, message))
 }
 
 /// Reports a first name that is not in scope.
-pub(super) fn unknown_first_name(name: &str, offset: usize, site: &Site<'_>) -> Option<Diagnostic> {
-    let scope = site.scope;
+pub(super) fn unknown_first_name(name: &str, offset: usize, origin: &ExprOrigin<'_>) -> Option<Diagnostic> {
+    let scope = origin.scope;
     let known = ScopeName::parse(name);
     if scope.allows_any() || known.is_some_and(|known| scope.has(known)) {
         return None;
     }
     if known.is_some_and(|known| scope.is_unsupported(known)) {
         let message = format!("{name} is part of the language, but this server does not support it yet");
-        return Some(site.diagnostic(DiagnosticCode::Unsupported, offset, message));
+        return Some(origin.diagnostic(DiagnosticCode::Unsupported, offset, message));
     }
     let reason = known.and_then(why_absent).map_or_else(String::new, |reason| format!(": {reason}"));
     let message = format!("{name} is not in scope here{reason}");
-    let mut diagnostic = site.diagnostic(DiagnosticCode::UnknownName, offset, message);
+    let mut diagnostic = origin.diagnostic(DiagnosticCode::UnknownName, offset, message);
     diagnostic.in_scope = scope.names().iter().map(|name| name.as_str().to_owned()).collect();
-    diagnostic.suggestion = suggest_name(name, site);
+    diagnostic.suggestion = suggest_name(name, origin);
     Some(diagnostic)
 }
 
@@ -86,14 +87,14 @@ fn why_absent(name: ScopeName) -> Option<&'static str> {
 }
 
 /// Suggests the usual path of a member that authors expect at the top, or the nearest name in scope.
-fn suggest_name(name: &str, site: &Site<'_>) -> Option<String> {
+fn suggest_name(name: &str, origin: &ExprOrigin<'_>) -> Option<String> {
     let parents = [(ScopeName::Response, RESPONSE), (ScopeName::Meta, META)];
     let parent =
-        parents.into_iter().find(|(parent, members)| site.scope.has(*parent) && members.contains(&name));
+        parents.into_iter().find(|(parent, members)| origin.scope.has(*parent) && members.contains(&name));
     if let Some((parent, _)) = parent {
         return Some(format!("{}.{name}", parent.as_str()));
     }
-    closest(name, site.scope.names().iter().map(|name| name.as_str())).map(str::to_owned)
+    closest(name, origin.scope.names().iter().map(|name| name.as_str())).map(str::to_owned)
 }
 
 /// Reports a member that the value at this path never has, if its members are known.
@@ -101,9 +102,9 @@ pub(super) fn unknown_member(
     path: &[String],
     name: &str,
     offset: usize,
-    site: &Site<'_>,
+    origin: &ExprOrigin<'_>,
 ) -> Option<Diagnostic> {
-    if site.scope.allows_any() {
+    if origin.scope.allows_any() {
         return None;
     }
     let members: Vec<&str> = match path {
@@ -114,9 +115,9 @@ pub(super) fn unknown_member(
             ScopeName::Window => WINDOW.to_vec(),
             ScopeName::Cursor | ScopeName::ItemIndex => {
                 let message = format!("{first} is a single value and has no members");
-                return Some(site.diagnostic(DiagnosticCode::UnknownName, offset, message).suggest(first));
+                return Some(origin.diagnostic(DiagnosticCode::UnknownName, offset, message).suggest(first));
             }
-            ScopeName::Steps => site.scope.steps().iter().map(String::as_str).collect(),
+            ScopeName::Steps => origin.scope.steps().iter().map(String::as_str).collect(),
             _ => return None,
         },
         [first, _] if first == ScopeName::Steps.as_str() => RESPONSE.to_vec(),
@@ -131,7 +132,7 @@ pub(super) fn unknown_member(
     } else {
         format!("{parent} has no member {name}")
     };
-    let mut diagnostic = site.diagnostic(DiagnosticCode::UnknownName, offset, message);
+    let mut diagnostic = origin.diagnostic(DiagnosticCode::UnknownName, offset, message);
     diagnostic.suggestion = closest(name, members.iter().copied()).map(|member| format!("{parent}.{member}"));
     diagnostic.in_scope = members.into_iter().map(|member| format!("{parent}.{member}")).collect();
     Some(diagnostic)

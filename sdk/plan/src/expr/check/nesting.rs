@@ -35,6 +35,7 @@ pub(crate) fn nesting(text: &str) -> Result<usize, usize> {
                 open += 1 + level.depth();
                 levels.push(BracketLevel::default());
             }
+            // An unbalanced closing bracket is left to the parser, which reports it.
             b')' | b'}' | b']' if nested => {
                 levels.pop();
                 open -= 1 + levels.last().map_or(0, BracketLevel::depth);

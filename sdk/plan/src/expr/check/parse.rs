@@ -4,8 +4,8 @@ use jmespath::ast::Ast;
 use jmespath::{ErrorReason, ParseResult};
 
 use super::nesting::{MAX_HEIGHT, MAX_LENGTH, MAX_NESTING, height, nesting};
+use super::origin::ExprOrigin;
 use super::pitfalls;
-use super::site::Site;
 use crate::{Diagnostic, DiagnosticCode};
 
 /// Deepest nesting that is parsed on the caller's stack. The parser takes up to 30 KiB of stack for
@@ -15,24 +15,25 @@ const SHALLOW_NESTING: usize = 12;
 const PARSER_STACK_BYTES: usize = 16 * 1024 * 1024;
 
 /// Parses the text of an expression within its bounds.
-pub(crate) fn parse(text: &str, site: &Site<'_>) -> Result<Ast, Diagnostic> {
+pub(crate) fn parse(text: &str, origin: &ExprOrigin<'_>) -> Result<Ast, Diagnostic> {
     if text.trim().is_empty() {
-        return Err(site.diagnostic(DiagnosticCode::Syntax, 0, "the expression is empty"));
+        return Err(origin.diagnostic(DiagnosticCode::Syntax, 0, "the expression is empty"));
     }
     if text.len() > MAX_LENGTH {
-        return Err(site.diagnostic(
+        return Err(origin.diagnostic(
             DiagnosticCode::TooLarge,
             MAX_LENGTH,
             format!("the expression has {} bytes, at most {MAX_LENGTH} are allowed", text.len()),
         ));
     }
     let too_deep = |offset| {
-        site.diagnostic(
+        origin.diagnostic(
             DiagnosticCode::TooLarge,
             offset,
             format!("the expression is nested deeper than {MAX_NESTING} levels"),
         )
     };
+    // Counts nesting before parsing: the parser would overflow its stack on hostile text.
     let parsed = match nesting(text) {
         Err(offset) => return Err(too_deep(offset)),
         Ok(deepest) if deepest > SHALLOW_NESTING => parse_on_thread(text).ok_or_else(|| too_deep(0))?,
@@ -43,13 +44,14 @@ pub(crate) fn parse(text: &str, site: &Site<'_>) -> Result<Ast, Diagnostic> {
             ErrorReason::Parse(reason) => reason.clone(),
             ErrorReason::Runtime(error) => error.to_string(),
         };
+        // The parser can report an offset past the end of the text.
         let offset = error.offset.min(text.len());
-        pitfalls::foreign_syntax(text, offset, site).unwrap_or_else(|| {
-            site.diagnostic(DiagnosticCode::Syntax, offset, explain(&reason, text, offset))
+        pitfalls::foreign_syntax(text, offset, origin).unwrap_or_else(|| {
+            origin.diagnostic(DiagnosticCode::Syntax, offset, explain(&reason, text, offset))
         })
     })?;
     if height(&ast) > MAX_HEIGHT {
-        return Err(site.diagnostic(
+        return Err(origin.diagnostic(
             DiagnosticCode::TooLarge,
             0,
             format!("the expression chains more than {MAX_HEIGHT} operations"),

@@ -4,31 +4,36 @@
 
 use jmespath::ast::Ast;
 
+use super::origin::ExprOrigin;
 use super::scan::path_at;
-use super::site::Site;
 use crate::timestamp::Timestamp;
 use crate::{Diagnostic, DiagnosticCode};
 
 /// Reports `true`, `false` or `null` without backticks: JMESPath reads a member of that name, which
 /// hardly ever exists.
-pub(super) fn bare_keyword(text: &str, name: &str, offset: usize, site: &Site<'_>) -> Option<Diagnostic> {
+pub(super) fn bare_keyword(
+    text: &str,
+    name: &str,
+    offset: usize,
+    origin: &ExprOrigin<'_>,
+) -> Option<Diagnostic> {
     if !matches!(name, "true" | "false" | "null") || text.as_bytes().get(offset) == Some(&b'"') {
         return None;
     }
     let message = format!("{name} without backticks reads a member of that name");
-    Some(site.diagnostic(DiagnosticCode::Trap, offset, message).suggest(format!("`{name}`")))
+    Some(origin.diagnostic(DiagnosticCode::Trap, offset, message).suggest(format!("`{name}`")))
 }
 
 /// Reports the syntax of other languages at the offset where the parser failed.
-pub(super) fn foreign_syntax(text: &str, offset: usize, site: &Site<'_>) -> Option<Diagnostic> {
-    word_operator(text, offset, site)
-        .or_else(|| bare_time(text, offset, site))
-        .or_else(|| arithmetic(text, offset, site))
-        .or_else(|| bare_number(text, offset, site))
+pub(super) fn foreign_syntax(text: &str, offset: usize, origin: &ExprOrigin<'_>) -> Option<Diagnostic> {
+    word_operator(text, offset, origin)
+        .or_else(|| bare_time(text, offset, origin))
+        .or_else(|| arithmetic(text, offset, origin))
+        .or_else(|| bare_number(text, offset, origin))
 }
 
 /// Reports `a and b`.
-fn word_operator(text: &str, offset: usize, site: &Site<'_>) -> Option<Diagnostic> {
+fn word_operator(text: &str, offset: usize, origin: &ExprOrigin<'_>) -> Option<Diagnostic> {
     let word = text.get(offset..)?.split(|char: char| !char.is_ascii_alphabetic()).next()?;
     let operator = match word {
         "and" | "AND" => "&&",
@@ -36,22 +41,22 @@ fn word_operator(text: &str, offset: usize, site: &Site<'_>) -> Option<Diagnosti
         _ => return None,
     };
     let message = format!("{word} is not an operator");
-    Some(site.diagnostic(DiagnosticCode::Trap, offset, message).suggest(operator))
+    Some(origin.diagnostic(DiagnosticCode::Trap, offset, message).suggest(operator))
 }
 
 /// Reports `2026-01-15`, which looks like a subtraction.
-fn bare_time(text: &str, offset: usize, site: &Site<'_>) -> Option<Diagnostic> {
+fn bare_time(text: &str, offset: usize, origin: &ExprOrigin<'_>) -> Option<Diagnostic> {
     let part_of_time = |char: char| char.is_ascii_digit() || matches!(char, '-' | ':' | '.' | 'T' | 'Z');
     let start = text.get(..offset)?.trim_end_matches(part_of_time).len();
     let rest = text.get(start..)?;
     let time = &rest[..rest.find(|char| !part_of_time(char)).unwrap_or(rest.len())];
     Timestamp::parse(time)?;
     let message = format!("the time {time} needs quotes");
-    Some(site.diagnostic(DiagnosticCode::Trap, start, message).suggest(format!("'{time}'")))
+    Some(origin.diagnostic(DiagnosticCode::Trap, start, message).suggest(format!("'{time}'")))
 }
 
 /// Reports `a + b` and `a - 1`.
-fn arithmetic(text: &str, offset: usize, site: &Site<'_>) -> Option<Diagnostic> {
+fn arithmetic(text: &str, offset: usize, origin: &ExprOrigin<'_>) -> Option<Diagnostic> {
     let before = text.get(..offset)?.trim_end().chars().next_back()?;
     let follows_value =
         before.is_ascii_alphanumeric() || matches!(before, '_' | ')' | ']' | '`' | '\'' | '"');
@@ -63,12 +68,13 @@ fn arithmetic(text: &str, offset: usize, site: &Site<'_>) -> Option<Diagnostic> 
         _ => return None,
     };
     let message = format!("there is no operator {operator}");
-    follows_value
-        .then(|| site.diagnostic(DiagnosticCode::Trap, offset, message).suggest(format!("{function}(a, b)")))
+    follows_value.then(|| {
+        origin.diagnostic(DiagnosticCode::Trap, offset, message).suggest(format!("{function}(a, b)"))
+    })
 }
 
 /// Reports a number without backticks.
-fn bare_number(text: &str, offset: usize, site: &Site<'_>) -> Option<Diagnostic> {
+fn bare_number(text: &str, offset: usize, origin: &ExprOrigin<'_>) -> Option<Diagnostic> {
     let number: String = text
         .get(offset..)?
         .chars()
@@ -82,14 +88,14 @@ fn bare_number(text: &str, offset: usize, site: &Site<'_>) -> Option<Diagnostic>
     }
     if text.get(..offset)?.ends_with('.') {
         let message = format!("[{number}] selects an element of a list, .{number} does not");
-        return Some(site.diagnostic(DiagnosticCode::Trap, offset, message).suggest(format!("[{number}]")));
+        return Some(origin.diagnostic(DiagnosticCode::Trap, offset, message).suggest(format!("[{number}]")));
     }
     let message = format!("the number {number} needs backticks");
-    Some(site.diagnostic(DiagnosticCode::Trap, offset, message).suggest(format!("`{number}`")))
+    Some(origin.diagnostic(DiagnosticCode::Trap, offset, message).suggest(format!("`{number}`")))
 }
 
 /// Reports `!a.b`, which binds as `(!a).b` and is always null.
-pub(super) fn negated_path(text: &str, dot: usize, lhs: &Ast, site: &Site<'_>) -> Option<Diagnostic> {
+pub(super) fn negated_path(text: &str, dot: usize, lhs: &Ast, origin: &ExprOrigin<'_>) -> Option<Diagnostic> {
     let Ast::Not { offset, .. } = lhs else { return None };
     if text.as_bytes().get(dot) != Some(&b'.') {
         return None;
@@ -97,5 +103,5 @@ pub(super) fn negated_path(text: &str, dot: usize, lhs: &Ast, site: &Site<'_>) -
     let path = path_at(text, offset + 1)?;
     let first = path.split('.').next().unwrap_or(path);
     let message = format!("!{path} binds as (!{first}){}, which is always null", &path[first.len()..]);
-    Some(site.diagnostic(DiagnosticCode::Trap, *offset, message).suggest(format!("!({path})")))
+    Some(origin.diagnostic(DiagnosticCode::Trap, *offset, message).suggest(format!("!({path})")))
 }

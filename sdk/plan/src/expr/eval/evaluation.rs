@@ -40,14 +40,14 @@ pub(crate) enum EvalData<'d> {
 #[derive(Clone, Copy)]
 pub(crate) struct ExprRef<'a> {
     ast: &'a Ast,
-    interpret: Interpret,
+    interpret: InterpretFn,
 }
 
 /// Evaluates a node that is applied to some data.
-type Interpret = fn(&mut Evaluation<'_>, &Ast, EvalData<'_>) -> EvalResult<Rcvar>;
+type InterpretFn = fn(&mut Evaluation<'_>, &Ast, EvalData<'_>) -> EvalResult<Rcvar>;
 
 impl<'a> ExprRef<'a> {
-    pub(super) fn new(ast: &'a Ast, interpret: Interpret) -> Self {
+    pub(super) fn new(ast: &'a Ast, interpret: InterpretFn) -> Self {
         Self { ast, interpret }
     }
 

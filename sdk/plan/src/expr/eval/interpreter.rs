@@ -10,7 +10,7 @@ use jmespath::{Rcvar, Variable};
 
 use super::equality::equal;
 use super::evaluation::{EvalData, EvalResult, Evaluation, ExprRef, boolean, list, null};
-use crate::functions::{self, Arg};
+use crate::functions::{self, CallArg};
 
 /// Evaluates a node that is applied to `data`.
 pub(in crate::expr) fn interpret(
@@ -39,6 +39,7 @@ pub(in crate::expr) fn interpret(
         }),
         Ast::Literal { value, .. } => Ok(value.clone()),
         Ast::Index { idx, .. } => Ok(match data {
+            // The scope is an object, and an object has no elements.
             EvalData::Scope => null(),
             EvalData::Value(value) => index(value, *idx),
         }),
@@ -102,6 +103,7 @@ fn interpret_collection(
             if matches!(data, EvalData::Value(value) if value.is_null()) {
                 return Ok(null());
             }
+            // One slot for the object, one for each name and one for each value.
             evaluation.charge_slots(elements.len() * 2 + 1)?;
             let mut members = BTreeMap::new();
             for pair in elements {
@@ -179,8 +181,8 @@ fn call(
     let mut values = Vec::with_capacity(args.len());
     for arg in args {
         values.push(match arg {
-            Ast::Expref { ast, .. } => Arg::Expr(ExprRef::new(ast, interpret)),
-            _ => Arg::Value(interpret(evaluation, arg, data)?),
+            Ast::Expref { ast, .. } => CallArg::Expr(ExprRef::new(ast, interpret)),
+            _ => CallArg::Value(interpret(evaluation, arg, data)?),
         });
     }
     evaluation.set_offset(offset);

@@ -3,7 +3,7 @@
 use crate::{Diagnostic, DiagnosticCode, ScopeName};
 
 /// The place of an expression in a plan document.
-pub(crate) struct Site<'s> {
+pub(crate) struct ExprOrigin<'s> {
     /// JSON pointer of the field.
     pub(crate) pointer: &'s str,
     /// Byte offset of the expression in the field's text.
@@ -12,7 +12,7 @@ pub(crate) struct Site<'s> {
     pub(crate) scope: &'s InScope,
 }
 
-impl Site<'_> {
+impl ExprOrigin<'_> {
     /// Creates a diagnostic at a byte offset of the expression.
     pub(crate) fn diagnostic(
         &self,
