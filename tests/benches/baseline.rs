@@ -1,41 +1,39 @@
-//! What a careful engineer would write instead, for one API: reqwest, a serde struct with just the cursor, rdkafka with the executor's own
-//! settings. No plan, no retries, no checkpoint, no lease, and the body as it came is the whole message.
+//! The baseline: a poller that a careful engineer would write for one API, with reqwest, a serde
+//! struct for the cursor, and rdkafka with the executor's settings. It has no plan, no retries, no
+//! checkpoint and no lease; the message is the unchanged body.
 //!
-//! It is a process of its own (this binary, in a role), on the core where the executor is measured.
+//! It runs as its own process (this binary in another role), on the core where the executor is
+//! measured.
 
-use std::{
-    io::{BufRead as _, BufReader, Write as _},
-    process::{Child, Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-    time::Duration,
-};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
-use rdkafka::{
-    ClientConfig, ClientContext,
-    producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer},
-};
+use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::{ClientConfig, ClientContext};
 use serde::Deserialize;
-use tokio::{sync::Notify, task::JoinSet};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 use crate::{harness, machine};
 
-/// The first argument of a process that plays this.
+/// The first argument of a baseline process.
 pub(crate) const ROLE: &str = "play-the-hand-written-poller";
-/// As the executor holds back.
-const MOST_IN_FLIGHT: usize = 128;
+/// The bound on messages in flight; the same as the executor's.
+const MAX_IN_FLIGHT: usize = 128;
 
 /// A running hand-written poller; killed when dropped.
 pub(crate) struct BaselinePoller {
     child: Child,
-    answers: BufReader<std::process::ChildStdout>,
+    output: BufReader<std::process::ChildStdout>,
 }
 
 impl BaselinePoller {
     pub(crate) fn start(upstream: &str, brokers: &str, topic: &str) -> BaselinePoller {
-        let mut command = machine::pinned(machine::MEASURED);
+        let mut command = machine::pinned(machine::MEASURED_CORE);
         let own = std::env::current_exe().expect("its own file");
         command.extend([own.display().to_string(), ROLE.to_owned(), upstream.to_owned()]);
         command.extend([brokers.to_owned(), topic.to_owned()]);
@@ -45,34 +43,34 @@ impl BaselinePoller {
             .stdout(Stdio::piped())
             .spawn()
             .expect("it starts");
-        let answers = BufReader::new(child.stdout.take().expect("a pipe"));
-        BaselinePoller { child, answers }
+        let output = BufReader::new(child.stdout.take().expect("a pipe"));
+        BaselinePoller { child, output }
     }
 
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
 
-    /// Polls so many pages of a size in each of so many loops at once.
+    /// Polls `pages` pages of a size in each of `loops` concurrent loops.
     pub(crate) fn run(&mut self, size: usize, pages: u64, loops: usize) {
         let input = self.child.stdin.as_mut().expect("a pipe");
         writeln!(input, "{size} {pages} {loops}").expect("it listens");
-        let mut answer = String::new();
-        self.answers.read_line(&mut answer).expect("it answers");
-        assert_eq!(answer, "done\n");
+        let mut line = String::new();
+        self.output.read_line(&mut line).expect("a line");
+        assert_eq!(line, "done\n");
     }
 }
 
 impl Drop for BaselinePoller {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Plays it, until its input ends.
-pub(crate) fn play(mut arguments: impl Iterator<Item = String>) {
+/// Runs the baseline until its input ends.
+pub(crate) fn serve(mut arguments: impl Iterator<Item = String>) {
     let mut next = || arguments.next().expect("upstream, brokers, topic");
     let (upstream, brokers, topic) = (next(), next(), next());
     rustls::crypto::ring::default_provider().install_default().expect("the first one");
@@ -99,7 +97,7 @@ pub(crate) fn play(mut arguments: impl Iterator<Item = String>) {
     }
 }
 
-/// All that it wants to know of a page.
+/// The part of a page that the poller reads.
 #[derive(Deserialize)]
 struct PageCursor {
     next: Option<String>,
@@ -117,14 +115,14 @@ struct HandwrittenPoller {
 }
 
 impl HandwrittenPoller {
-    /// One loop: as many pages as the cursor leads to.
+    /// Runs one loop: polls pages until there is no cursor.
     async fn poll(self: Arc<Self>, key: String, size: u64, pages: u64) {
         let mut context = String::from("0");
         let window = Arc::new(DeliveryWindow::default());
         loop {
             let url = format!("{}/pages?size={size}&pages={pages}&cursor={context}", self.upstream);
-            let answer = self.client.get(url).send().await.expect("an answer");
-            let body = answer.error_for_status().expect("200").bytes().await.expect("a body");
+            let response = self.client.get(url).send().await.expect("a response");
+            let body = response.error_for_status().expect("200").bytes().await.expect("a body");
             let page: PageCursor = serde_json::from_slice(&body).expect("a page");
             assert!(!page.busy);
             window.enter().await;
@@ -157,7 +155,7 @@ fn producer(brokers: &str) -> ThreadedProducer<DeliveryCallback> {
         .expect("a producer")
 }
 
-/// The messages of one loop that are on their way.
+/// The messages of one loop that are in flight.
 #[derive(Default)]
 struct DeliveryWindow {
     in_flight: AtomicUsize,
@@ -166,7 +164,7 @@ struct DeliveryWindow {
 
 impl DeliveryWindow {
     async fn enter(&self) {
-        self.until(MOST_IN_FLIGHT - 1).await;
+        self.until(MAX_IN_FLIGHT - 1).await;
         self.in_flight.fetch_add(1, Relaxed);
     }
 

@@ -1,16 +1,16 @@
-//! A control plane that grants what it is given at once, believes everything, and keeps nothing but the ends of runs.
+//! A control plane that grants everything at once, accepts every report, and records only
+//! completions.
 
-use std::{
-    net::SocketAddr,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use orchid_proto::executor::v1::{
-    self as wire,
-    executor_service_server::{ExecutorService, ExecutorServiceServer},
-};
-use tokio::{net::TcpListener, sync::Notify, task::JoinSet};
-use tonic::{Request, Response, Status, transport::server::TcpIncoming};
+use orchid_proto::executor::v1 as wire;
+use orchid_proto::executor::v1::executor_service_server::{ExecutorService, ExecutorServiceServer};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
 pub(crate) const STREAM: &str = "bench:{default:0}:jobs";
@@ -21,11 +21,11 @@ struct GrantingState {
     registered: bool,
     ready: Vec<wire::LeaseGrant>,
     completes: Vec<wire::CompleteItem>,
-    /// Runs that came back without an end, which no measurement expects.
+    /// Executions that were parked or released, which no measurement expects.
     returned: Vec<String>,
 }
 
-/// A running one; ends when dropped.
+/// A running control plane; ends when dropped.
 pub(crate) struct ControlPlane {
     pub(crate) address: SocketAddr,
     service: GrantingService,
@@ -40,7 +40,7 @@ struct GrantingService {
 }
 
 impl ControlPlane {
-    /// `max_body_bytes`: what it tells executors that a body may have.
+    /// Starts a control plane that tells executors this limit on bodies.
     pub(crate) async fn start(max_body_bytes: u64) -> ControlPlane {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -62,30 +62,30 @@ impl ControlPlane {
         ControlPlane { address, service, _server: server }
     }
 
-    /// Waits for the first executor.
+    /// Waits until an executor has registered.
     pub(crate) async fn registered(&self) {
         self.until(|state| state.registered.then_some(())).await;
     }
 
-    /// Gives grants to whoever asks next.
+    /// Makes grants available to the next acquire call.
     pub(crate) fn offer(&self, grants: &[wire::LeaseGrant]) {
         self.service.lock().ready.extend_from_slice(grants);
     }
 
-    /// Waits for the ends of so many runs, and takes them.
+    /// Waits until `runs` executions have completed, and takes their reports.
     pub(crate) async fn ends(&self, runs: usize) -> Vec<wire::CompleteItem> {
         self.until(|state| {
-            assert!(state.returned.is_empty(), "runs came back: {:?}", state.returned);
+            assert!(state.returned.is_empty(), "executions came back: {:?}", state.returned);
             (state.completes.len() >= runs).then(|| std::mem::take(&mut state.completes))
         })
         .await
     }
 
-    async fn until<T>(&self, mut ask: impl FnMut(&mut GrantingState) -> Option<T>) -> T {
+    async fn until<T>(&self, mut check: impl FnMut(&mut GrantingState) -> Option<T>) -> T {
         loop {
             let changed = self.service.changed.notified();
-            if let Some(answer) = ask(&mut self.service.lock()) {
-                return answer;
+            if let Some(value) = check(&mut self.service.lock()) {
+                return value;
             }
             changed.await;
         }

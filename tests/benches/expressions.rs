@@ -1,21 +1,22 @@
-//! What one more expression or template costs on a large body, beside parsing that body once. Pure: no process, no socket.
+//! The cost of one more expression or template on a large body, beside parsing that body once. No
+//! process and no socket.
 
-use std::{fmt::Write as _, hint::black_box, time::Instant};
+use std::fmt::Write as _;
+use std::hint::black_box;
+use std::time::Instant;
 
 use chrono::DateTime;
 use orchid_plan::{Definition, EvalEnv, PathSelection, Scope, ScopeName, ServerLimits, Value};
 use serde_json::json;
 
-use crate::{
-    BenchSize,
-    report::{ReportSection, median, micros},
-};
+use crate::BenchSize;
+use crate::report::{ReportSection, median, micros};
 
 const BODY_BYTES: usize = 1 << 20;
-/// Evaluations of one sample: one takes less than a clock tells.
+/// The evaluations of one sample; a single one is shorter than the clock's resolution.
 const BATCH: u32 = 2_000;
 
-/// Expressions of a plan, as its author would write them; each of the first kind looks at a place, each of the second at every row.
+/// Typical expressions of a plan: the first kind reads one value, the second reads every row.
 const AT_A_PLACE: [&str; 5] = [
     "response.body.next",
     "response.body.meta.more == `true`",
@@ -51,7 +52,7 @@ fn body() -> Vec<u8> {
     text.into_bytes()
 }
 
-/// A definition whose only step has these context expressions and params.
+/// Compiles a definition whose only step has these context expressions and params.
 fn compiled(expressions: &[&str], templates: &[&str]) -> Definition {
     let context: serde_json::Map<String, serde_json::Value> = expressions
         .iter()
@@ -65,7 +66,7 @@ fn compiled(expressions: &[&str], templates: &[&str]) -> Definition {
     orchid_plan::compile(&definition, &ServerLimits::default()).expect("a valid definition")
 }
 
-/// Microseconds of one turn.
+/// Returns the time of one turn, in microseconds.
 fn time(turns: u32, mut turn: impl FnMut()) -> f64 {
     let began = Instant::now();
     for _ in 0..turns {

@@ -1,20 +1,17 @@
-//! A fan-out: a list, and one request for each of its rows.
+//! A fan-out: one request for a list, and one for each of its rows.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::{
-    BenchSize, SHARE,
-    harness::BenchHarness,
-    machine,
-    report::{ReportSection, median, micros, spread},
-};
+use crate::harness::BenchHarness;
+use crate::report::{ReportSection, median, micros, spread};
+use crate::{BenchSize, SHARE, machine};
 
 const DELAY: Duration = Duration::from_millis(20);
 const CONCURRENCY: u32 = 50;
 
-/// A list of rows, each asked for by itself; `child` is the upstream's path for that.
+/// Returns a plan that requests a list and then each of its rows at the path `child`.
 pub(crate) fn plan(child: &str, items: u64, concurrency: u64) -> Value {
     json!({
         "step": {
@@ -30,12 +27,12 @@ pub(crate) fn plan(child: &str, items: u64, concurrency: u64) -> Value {
 
 struct FanOutMeasurement {
     wall: Duration,
-    /// What the requests took at the upstream, divided by how many may be on their way.
+    /// The time of all requests at the upstream, divided by the concurrency.
     ideal: Duration,
     cpu_us: f64,
 }
 
-/// Runs of so many items, one after the other.
+/// Measures `runs` consecutive executions with `items` rows each.
 #[expect(clippy::cast_precision_loss, reason = "counts of requests")]
 async fn measure_runs(harness: &BenchHarness, items: u64, runs: u32) -> FanOutMeasurement {
     let plan = plan("/children", items, CONCURRENCY.into());
@@ -44,10 +41,10 @@ async fn measure_runs(harness: &BenchHarness, items: u64, runs: u32) -> FanOutMe
     for _ in 0..runs {
         harness.upstream.reset();
         harness.run(&plan, 1).await;
-        let seen = harness.upstream.seen();
-        assert_eq!(seen.requests, items);
-        wall += seen.span;
-        ideal += seen.busy / CONCURRENCY;
+        let stats = harness.upstream.stats();
+        assert_eq!(stats.requests, items);
+        wall += stats.span;
+        ideal += stats.busy / CONCURRENCY;
     }
     let cpu = machine::cpu_time(harness.executor()) - before;
     FanOutMeasurement { wall, ideal, cpu_us: micros(cpu) / (items as f64 * f64::from(runs)) }

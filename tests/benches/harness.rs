@@ -1,33 +1,27 @@
-//! Everything around one executor: a control plane, a Redis, a broker, an upstream, and the real executor binary on a core of its own.
+//! The environment of one executor: a control plane, Redis, a broker, an upstream, and the real
+//! executor binary on its own core.
 
-use std::{
-    fs::{self, File},
-    path::PathBuf,
-    time::Duration,
-};
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::time::Duration;
 
 use orchid_kit::servers::{ChildCommand, ChildProcess, ProcessSignal, RedisServer, orchid_variables};
 use orchid_proto::executor::v1 as wire;
-use orchid_tests::{
-    BrokerKind, Kafka, TestTopics,
-    eventually::{eventually, holds},
-    stack,
-};
+use orchid_tests::eventually::{eventually, holds};
+use orchid_tests::{BrokerKind, Kafka, TestTopics, stack};
 use serde_json::Value;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use crate::{
-    control_plane::{ControlPlane, STREAM},
-    machine,
-    upstream::BenchUpstream,
-};
+use crate::control_plane::{ControlPlane, STREAM};
+use crate::machine;
+use crate::upstream::BenchUpstream;
 
 const TENANT: &str = "0190163d-8694-739b-aea5-966c26f8ad91";
-/// Room for a page of 1 MiB as one message.
+/// The largest message: room for a page of 1 MiB.
 pub(crate) const MESSAGE_MAX_BYTES: usize = 2 << 20;
 const STOP_TIMEOUT: Duration = Duration::from_secs(35);
-/// Longer than the longest run here takes on a slow machine.
+/// Longer than the longest execution on a slow machine.
 const RUN_TIMEOUT: Duration = Duration::from_secs(1800);
 
 pub(crate) struct BenchHarness {
@@ -40,7 +34,8 @@ pub(crate) struct BenchHarness {
 }
 
 impl BenchHarness {
-    /// `child_delay`: how long the upstream's children take. `max_body_bytes`: the largest body that a plan may ask for.
+    /// Starts everything. The upstream delays responses for children by `child_delay`;
+    /// `max_body_bytes` bounds the body size that a plan may ask for.
     pub(crate) async fn start(child_delay: Duration, max_body_bytes: u64) -> BenchHarness {
         let folder = stack::run_folder().join(format!("bench-{}", Uuid::now_v7()));
         fs::create_dir_all(&folder).expect("a folder");
@@ -48,7 +43,7 @@ impl BenchHarness {
         let control_plane = ControlPlane::start(max_body_bytes).await;
         let kafka = Kafka::start(BrokerKind::Mock).await;
         let topics = TestTopics::named("bench");
-        kafka.make(&topics, None).await;
+        kafka.create_topics(&topics, None).await;
         let redis = RedisServer::start(&folder.join("redis")).await.expect("redis starts");
         let log = folder.join("executor.log");
         let settings = [
@@ -64,23 +59,24 @@ impl BenchHarness {
         ];
         let executor = start_executor(&settings, &log);
         timeout(Duration::from_secs(30), control_plane.registered()).await.unwrap_or_else(|_| {
-            panic!("the executor did not come:\n{}", fs::read_to_string(&log).unwrap_or_default())
+            panic!("the executor did not register:\n{}", fs::read_to_string(&log).unwrap_or_default())
         });
         BenchHarness { upstream, kafka, topics, control_plane, redis, executor }
     }
 
-    /// Process id of the executor.
+    /// Returns the process id of the executor.
     pub(crate) fn executor(&self) -> u32 {
         self.executor.id()
     }
 
-    /// Runs a definition so often at once, each with a config of its own, until all have succeeded.
+    /// Runs `runs` executions of a definition at once, each with its own config, until all have
+    /// succeeded.
     pub(crate) async fn run(&self, definition: &Value, runs: usize) {
         self.offer(definition, runs).await;
-        self.ended_well(runs).await;
+        self.all_succeeded(runs).await;
     }
 
-    /// Begins runs and does not wait.
+    /// Starts executions without waiting for them.
     pub(crate) async fn offer(&self, definition: &Value, runs: usize) {
         let grants: Vec<wire::LeaseGrant> = (0..runs).map(|_| self.grant(definition)).collect();
         self.control_plane.offer(&grants);
@@ -97,36 +93,40 @@ impl BenchHarness {
         }
     }
 
-    /// Waits until so many runs have succeeded.
-    pub(crate) async fn ended_well(&self, runs: usize) {
+    /// Waits until `runs` executions have succeeded.
+    pub(crate) async fn all_succeeded(&self, runs: usize) {
         self.ended(runs).await.unwrap_or_else(|why| panic!("{why}"));
     }
 
-    /// One run to see whether a definition runs here: with so many requests, besides those for lists. If not, why.
+    /// Runs a definition once and checks the number of its requests, not counting those for lists.
+    ///
+    /// # Errors
+    /// When the execution fails or sends another number of requests.
     pub(crate) async fn probe(&self, definition: &Value, requests: u64) -> Result<(), String> {
         self.upstream.reset();
         self.offer(definition, 1).await;
         self.ended(1).await?;
-        match self.upstream.seen().requests {
+        match self.upstream.stats().requests {
             found if found == requests => Ok(()),
             found => Err(format!("it sent {found} requests instead of {requests}")),
         }
     }
 
     async fn ended(&self, runs: usize) -> Result<(), String> {
-        let ends = timeout(RUN_TIMEOUT, self.control_plane.ends(runs)).await.expect("the runs end in time");
+        let ends =
+            timeout(RUN_TIMEOUT, self.control_plane.ends(runs)).await.expect("the executions end in time");
         match ends.iter().find(|end| end.outcome() != wire::ExecutionOutcome::Succeeded) {
             None => Ok(()),
             Some(end) => Err(end.error.as_ref().map_or_else(
-                || format!("a run ended {:?}", end.outcome()),
+                || format!("an execution ended as {:?}", end.outcome()),
                 |fault| format!("{} {}", fault.code, fault.message),
             )),
         }
     }
 
-    /// Waits for something of the upstream.
+    /// Waits until a condition of the upstream holds.
     pub(crate) async fn until(&self, what: &str, mut there: impl FnMut(&BenchUpstream) -> bool) {
-        eventually(what, async || holds(there(&self.upstream), self.upstream.seen().requests)).await;
+        eventually(what, async || holds(there(&self.upstream), self.upstream.stats().requests)).await;
     }
 
     pub(crate) async fn stop(mut self) {
@@ -167,7 +167,7 @@ impl BenchHarness {
 }
 
 fn start_executor(settings: &[(&str, String)], log: &PathBuf) -> ChildProcess {
-    let mut command = machine::pinned(machine::MEASURED);
+    let mut command = machine::pinned(machine::MEASURED_CORE);
     command.push(stack::binary("orchid-executor").display().to_string());
     let mut program = ChildCommand::new(command.remove(0))
         .args(command)

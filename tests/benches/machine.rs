@@ -1,21 +1,23 @@
-//! The machine: its cores, and what its processes have used. In: process ids. Out: CPU time and memory, as `/proc` tells them.
+//! The machine: its cores, and the CPU time and memory of processes, read from `/proc`.
 
-use std::{fs, process::Command, time::Duration};
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
 
-/// The core of what is measured.
-pub(crate) const MEASURED: usize = 0;
-/// The core of everything around it.
-pub(crate) const SURROUNDINGS: usize = 1;
+/// The core of the measured process.
+pub(crate) const MEASURED_CORE: usize = 0;
+/// The core of the harness.
+pub(crate) const HARNESS_CORE: usize = 1;
 /// `USER_HZ`, the unit of `/proc/PID/stat`; the same on every Linux.
 const TICKS_PER_SECOND: u32 = 100;
 
-/// Whether there are two cores to tell apart.
+/// Returns whether the machine has at least two cores.
 pub(crate) fn has_two_cores() -> bool {
     fs::read_to_string("/proc/cpuinfo")
         .is_ok_and(|text| text.lines().filter(|line| line.starts_with("processor")).count() >= 2)
 }
 
-/// Keeps this process on one core. Call it before threads are started.
+/// Pins this process to one core. Must be called before threads are started.
 pub(crate) fn pin_self(core: usize) {
     if has_two_cores() {
         let pid = std::process::id().to_string();
@@ -24,32 +26,32 @@ pub(crate) fn pin_self(core: usize) {
     }
 }
 
-/// What to put before a command so that it runs on one core.
+/// Returns the prefix of a command that pins it to one core.
 pub(crate) fn pinned(core: usize) -> Vec<String> {
     if has_two_cores() { vec!["taskset".into(), "-c".into(), core.to_string()] } else { vec!["env".into()] }
 }
 
-/// CPU time of a process so far, user and system, of all its threads: the sum that `getrusage` gives it of itself.
+/// Returns the CPU time of a process so far, user and system, of all its threads.
 pub(crate) fn cpu_time(pid: u32) -> Duration {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
-    // The name, in parentheses, may hold anything.
+    // The process name, in parentheses, may contain any character.
     let (_, rest) = stat.rsplit_once(')').expect("a name in parentheses");
     let fields: Vec<&str> = rest.split_whitespace().collect();
     let ticks: u32 = fields[11..13].iter().map(|ticks| ticks.parse::<u32>().expect("ticks")).sum();
     Duration::from_secs(1) * ticks / TICKS_PER_SECOND
 }
 
-/// Resident memory of a process now, in bytes.
+/// Returns the resident memory of a process, in bytes.
 pub(crate) fn resident(pid: u32) -> u64 {
     status(pid, "VmRSS:")
 }
 
-/// The most that it was since [`forget_peak`].
+/// Returns the peak of resident memory since [`forget_peak`], in bytes.
 pub(crate) fn peak(pid: u32) -> u64 {
     status(pid, "VmHWM:")
 }
 
-/// Begins a new peak at what is resident now.
+/// Resets the peak of resident memory to the present value.
 pub(crate) fn forget_peak(pid: u32) {
     fs::write(format!("/proc/{pid}/clear_refs"), "5").expect("the process is ours");
 }
@@ -61,7 +63,7 @@ fn status(pid: u32, name: &str) -> u64 {
     kib * 1024
 }
 
-/// Processor, cores, memory, kernel, in a line.
+/// Describes processor, cores, memory and kernel in one line.
 pub(crate) fn description() -> String {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
@@ -74,7 +76,7 @@ pub(crate) fn description() -> String {
     format!("{model}, {cores} cores, {gib} GiB, Linux {}", kernel.trim())
 }
 
-/// How many processes want a core, over the last minute.
+/// Returns the load average of the last minute.
 pub(crate) fn load() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').next().unwrap_or_default().to_owned()

@@ -1,10 +1,12 @@
-//! What Orchid costs, always beside something it can be compared with, in the same run on the same machine.
+//! Benchmarks: measures the cost of Orchid beside a baseline, in the same run on the same machine.
 //!
-//! `make bench` runs everything in short, `make bench-full` at full size and writes `docs/benchmarks.md`. The executor that is measured is
-//! the real binary, pinned to one core; upstream, broker and a control plane that grants everything at once share this process, pinned to
-//! another, and are not counted. Nothing here passes or fails on time.
+//! `make bench` runs a short version; `make bench-full` runs the full size and writes
+//! `docs/benchmarks.md`. The measured executor is the real binary, pinned to one core. The
+//! upstream, the broker and a control plane that grants everything at once share this process,
+//! which is pinned to another core and not measured. No benchmark passes or fails by its time.
 //!
-//! Arguments: `--full`, `--docs FILE` (its results are replaced), and words, of which a row's name must contain one.
+//! Arguments: `--full`, `--docs FILE` (replaces the results in it), and words that select
+//! benchmarks.
 
 #![allow(
     clippy::expect_used,
@@ -12,7 +14,7 @@
     clippy::print_stderr,
     clippy::print_stdout,
     clippy::unwrap_used,
-    reason = "a measurement that cannot be taken ends the run, and says why"
+    reason = "a measurement that cannot be taken ends the run with a message"
 )]
 
 mod baseline;
@@ -33,18 +35,18 @@ use report::BenchReport;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How much is measured.
+/// The size of the measurements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum BenchSize {
     Short,
     Full,
 }
 
-/// A debug build is only run to see that all of this works: it measures nothing, and so does a twentieth.
+/// The divisor of all sizes: a debug build only checks that the benchmarks work.
 const SHARE: u64 = if cfg!(debug_assertions) { 20 } else { 1 };
 
 impl BenchSize {
-    /// One of two numbers.
+    /// Returns the value for this size.
     fn of<T>(self, short: T, full: T) -> T {
         match self {
             BenchSize::Short => short,
@@ -81,11 +83,11 @@ fn arguments(mut typed: impl Iterator<Item = String>) -> Arguments {
 fn main() {
     let mut typed = std::env::args().skip(1).peekable();
     if typed.peek().is_some_and(|first| first == baseline::ROLE) {
-        return baseline::play(typed.skip(1));
+        return baseline::serve(typed.skip(1));
     }
     let arguments = arguments(typed);
-    // Threads that start later stay there, too.
-    machine::pin_self(machine::SURROUNDINGS);
+    // Threads that start later inherit the core.
+    machine::pin_self(machine::HARNESS_CORE);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -1,15 +1,12 @@
-//! What an executor holds in memory: at rest, for each row of a fan-out, for one large page, and while a stream passes through.
+//! The memory of an executor: idle, per row of a fan-out, for one large page, and during a stream.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::{
-    BenchSize, SHARE, fan_out,
-    harness::BenchHarness,
-    machine,
-    report::{ReportSection, median, mib},
-};
+use crate::harness::BenchHarness;
+use crate::report::{ReportSection, median, mib};
+use crate::{BenchSize, SHARE, fan_out, machine};
 
 const PAGE_BYTES: usize = 10 << 20;
 const MIB: u64 = 1 << 20;
@@ -92,7 +89,7 @@ async fn in_flight(section: &mut ReportSection) {
         harness.until("the rows are in flight", |upstream| upstream.held() == concurrency).await;
         resident.push(machine::resident(harness.executor()));
         harness.upstream.hold(false);
-        harness.ended_well(1).await;
+        harness.all_succeeded(1).await;
         harness.stop().await;
     }
     let each = mib(resident[1].saturating_sub(resident[0])) * 1024.0 / 900.0;

@@ -1,31 +1,28 @@
-//! A loop over the pages of one API: the executor beside a hand-written poller.
+//! A loop over the pages of one API: the executor beside the hand-written baseline.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::{
-    BenchSize, SHARE,
-    baseline::BaselinePoller,
-    harness::BenchHarness,
-    machine,
-    report::{ReportSection, median, micros, spread},
-    upstream::RequestStats,
-};
+use crate::baseline::BaselinePoller;
+use crate::harness::BenchHarness;
+use crate::report::{ReportSection, median, micros, spread};
+use crate::upstream::RequestStats;
+use crate::{BenchSize, SHARE, machine};
 
 const KIB: usize = 1024;
 
-/// What is measured at one page size.
+/// The load at one page size.
 struct PageLoad {
     name: &'static str,
     bytes: usize,
-    /// Loops at once, so that the core has always something to do.
+    /// The number of concurrent loops, enough to keep the core busy.
     loops: usize,
-    /// Pages of each loop.
+    /// The number of pages of each loop.
     pages: u64,
 }
 
-/// A loop with a condition to go on, two more conditions, and a value kept for the next run.
+/// Returns a plan with a loop condition, two more conditions, and a context value.
 fn plan(load: &PageLoad) -> Value {
     let (bytes, pages) = (load.bytes, load.pages);
     json!({
@@ -44,17 +41,17 @@ fn plan(load: &PageLoad) -> Value {
     })
 }
 
-/// One measurement of one of the two.
+/// One measurement of the executor or the baseline.
 struct PageMeasurement {
     cpu_us: f64,
     per_second: f64,
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of requests")]
-fn measurement(cpu: Duration, seen: RequestStats, load: &PageLoad) -> PageMeasurement {
-    assert_eq!(seen.requests, load.pages * load.loops as u64, "every page is asked for once");
-    let requests = seen.requests as f64;
-    PageMeasurement { cpu_us: micros(cpu) / requests, per_second: requests / seen.span.as_secs_f64() }
+fn measurement(cpu: Duration, stats: RequestStats, load: &PageLoad) -> PageMeasurement {
+    assert_eq!(stats.requests, load.pages * load.loops as u64, "every page is requested once");
+    let requests = stats.requests as f64;
+    PageMeasurement { cpu_us: micros(cpu) / requests, per_second: requests / stats.span.as_secs_f64() }
 }
 
 async fn measure_orchid(harness: &BenchHarness, load: &PageLoad) -> PageMeasurement {
@@ -62,7 +59,7 @@ async fn measure_orchid(harness: &BenchHarness, load: &PageLoad) -> PageMeasurem
     harness.upstream.reset();
     let before = machine::cpu_time(harness.executor());
     harness.run(&plan, load.loops).await;
-    measurement(machine::cpu_time(harness.executor()) - before, harness.upstream.seen(), load)
+    measurement(machine::cpu_time(harness.executor()) - before, harness.upstream.stats(), load)
 }
 
 fn measure_baseline(
@@ -73,7 +70,7 @@ fn measure_baseline(
     harness.upstream.reset();
     let before = machine::cpu_time(baseline.id());
     tokio::task::block_in_place(|| baseline.run(load.bytes, load.pages, load.loops));
-    measurement(machine::cpu_time(baseline.id()) - before, harness.upstream.seen(), load)
+    measurement(machine::cpu_time(baseline.id()) - before, harness.upstream.stats(), load)
 }
 
 pub(crate) async fn measure(size: BenchSize) -> ReportSection {

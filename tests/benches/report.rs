@@ -1,6 +1,10 @@
-//! What was measured, as Markdown; and where it is kept.
+//! The report of a run, as Markdown, and its place in a document.
 
-use std::{fmt::Write as _, fs, path::Path, process::Command, time::Duration};
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
 
 use orchid_kit::clock;
 
@@ -9,10 +13,10 @@ use crate::{BenchSize, machine};
 const BEGIN: &str = "<!-- results: `make bench-full` writes what stands between these lines -->";
 const END: &str = "<!-- end of results -->";
 
-/// One table and what must be known about it.
+/// A table with its description.
 pub(crate) struct ReportSection {
     title: &'static str,
-    /// What was measured, with payload and settings.
+    /// The description of the measurement, with payload and settings.
     about: String,
     columns: Vec<&'static str>,
     rows: Vec<Vec<String>>,
@@ -27,7 +31,7 @@ impl ReportSection {
         ReportSection { title, about: about.into(), columns: columns.to_vec(), rows: Vec::new() }
     }
 
-    /// Adds a row, and shows it at once.
+    /// Adds a row and prints it at once.
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
         assert_eq!(N, self.columns.len(), "{}: {cells:?}", self.title);
         eprintln!("{}: {}", self.title, cells.join(" | "));
@@ -44,7 +48,7 @@ impl ReportSection {
     }
 }
 
-/// A whole run.
+/// The report of a run.
 pub(crate) struct BenchReport {
     head: String,
     sections: Vec<ReportSection>,
@@ -106,7 +110,7 @@ fn git(arguments: &[&str]) -> String {
     output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
 }
 
-/// The middle one.
+/// Returns the median.
 pub(crate) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -118,19 +122,19 @@ pub(crate) fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// The middle one, with the least and the most.
+/// Formats the median with minimum and maximum.
 pub(crate) fn spread(values: &[f64], digits: usize) -> String {
     let least = values.iter().copied().fold(f64::INFINITY, f64::min);
     let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     format!("{:.digits$} ({least:.digits$} – {most:.digits$})", median(values))
 }
 
-/// Microseconds.
+/// Converts a duration to microseconds.
 pub(crate) fn micros(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e6
 }
 
-/// Bytes as MiB.
+/// Converts bytes to MiB.
 #[expect(clippy::cast_precision_loss, reason = "it is shown with one digit")]
 pub(crate) fn mib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 20)

@@ -1,46 +1,46 @@
-//! An HTTP API that costs little, so that it is never what is measured: HTTP/1.1 by hand over bodies that are made beforehand.
+//! An HTTP API that is cheap enough not to be the bottleneck: minimal HTTP/1.1 over prepared
+//! bodies.
 //!
-//! `/pages?size=&pages=&cursor=` pages of a size, by cursor · `/items?count=` a list · `/children?id=` one object after a delay ·
-//! `/held?id=` the same once the gate is open · `/page?size=` one page without a next one · `/lines?bytes=` JSON lines, made on the fly.
+//! - `/pages?size=&pages=&cursor=`: pages of a size, by cursor
+//! - `/items?count=`: a list
+//! - `/children?id=`: one object after a delay
+//! - `/held?id=`: one object once the gate is open
+//! - `/page?size=`: one page without a next one
+//! - `/lines?bytes=`: generated JSON lines
 
-use std::{
-    collections::HashMap,
-    io,
-    net::SocketAddr,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::{Duration, Instant},
-};
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes};
 use orchid_kit::clock;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    sync::watch,
-    task::JoinSet,
-    time::sleep,
-};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 const DIGITS: usize = 10;
-const LARGEST_HEAD: usize = 16 * 1024;
+const MAX_HEAD_BYTES: usize = 16 * 1024;
 
-/// What was asked since the last reset.
+/// Statistics of the requests since the last reset.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct RequestStats {
-    /// Requests answered, but for lists.
+    /// The number of requests, not counting those for lists.
     pub requests: u64,
-    /// From the first of them coming to the last answer going.
+    /// The time from the first request to the last response.
     pub span: Duration,
-    /// How long they took here, all together.
+    /// The total time that all requests took here.
     pub busy: Duration,
 }
 
 #[derive(Default)]
 struct RequestCounters {
-    seen: RequestStats,
+    stats: RequestStats,
     first: Option<Instant>,
 }
 
@@ -52,7 +52,7 @@ struct UpstreamState {
     gate: watch::Sender<bool>,
 }
 
-/// A running one; ends when dropped.
+/// A running upstream; ends when dropped.
 pub(crate) struct BenchUpstream {
     address: SocketAddr,
     shared: Arc<UpstreamState>,
@@ -60,7 +60,7 @@ pub(crate) struct BenchUpstream {
 }
 
 impl BenchUpstream {
-    /// `delay`: how long a child takes.
+    /// Starts an upstream that delays responses for children.
     pub(crate) async fn start(delay: Duration) -> BenchUpstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -78,7 +78,7 @@ impl BenchUpstream {
             loop {
                 let (socket, _) = listener.accept().await.expect("a connection");
                 let shared = Arc::clone(&serving);
-                // Its end is the client's: it hangs up, or breaks off.
+                // The client ends the connection, in order or not.
                 connections.spawn(async move { serve(socket, &shared).await.unwrap_or_default() });
                 while connections.try_join_next().is_some() {}
             }
@@ -86,27 +86,27 @@ impl BenchUpstream {
         BenchUpstream { address, shared, _server: server }
     }
 
-    /// `http://127.0.0.1:…`
+    /// Returns the base URL, `http://127.0.0.1:…`.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Counts from now on.
+    /// Resets the statistics.
     pub(crate) fn reset(&self) {
         *self.shared.counters() = RequestCounters::default();
     }
 
-    /// What came since.
-    pub(crate) fn seen(&self) -> RequestStats {
-        self.shared.counters().seen
+    /// Returns the statistics since the last reset.
+    pub(crate) fn stats(&self) -> RequestStats {
+        self.shared.counters().stats
     }
 
-    /// Holds what asks for `/held`, or lets it go.
+    /// Holds the requests for `/held`, or releases them.
     pub(crate) fn hold(&self, hold: bool) {
         self.shared.gate.send_replace(!hold);
     }
 
-    /// How many are held now.
+    /// Returns the number of held requests.
     pub(crate) fn held(&self) -> u64 {
         self.shared.held.load(Relaxed)
     }
@@ -127,19 +127,19 @@ impl UpstreamState {
         let now = clock::monotonic();
         let mut counters = self.counters();
         let first = counters.first.unwrap_or(began);
-        counters.seen.requests += 1;
-        counters.seen.busy += now - began;
-        counters.seen.span = now - first;
+        counters.stats.requests += 1;
+        counters.stats.busy += now - began;
+        counters.stats.span = now - first;
     }
 
-    /// The rest of a page, so many bytes: what follows the cursor.
+    /// Returns `size` bytes that follow the cursor in a page.
     fn page_of(&self, size: usize) -> Bytes {
         let mut bodies = self.bodies.lock().unwrap_or_else(PoisonError::into_inner);
         bodies.entry(size).or_insert_with(|| Bytes::from(rows(size))).clone()
     }
 }
 
-/// `,"items":[…]}` of so many bytes in all.
+/// Returns `,"items":[…]}`, `size` bytes in all.
 fn rows(size: usize) -> Vec<u8> {
     let mut text = String::from(",\"items\":[");
     for id in 0_u64.. {
@@ -162,7 +162,7 @@ fn rows(size: usize) -> Vec<u8> {
     text.into_bytes()
 }
 
-/// `{"next":…`, always of the same length.
+/// Returns `{"next":…`, always of the same length.
 fn cursor_of(page: u64, pages: u64) -> String {
     if page + 1 < pages {
         format!(r#"{{"next":"{:0width$}","busy":false"#, page + 1, width = DIGITS)
@@ -171,7 +171,7 @@ fn cursor_of(page: u64, pages: u64) -> String {
     }
 }
 
-/// A request's path and query.
+/// Parses the path and query of a request.
 fn target(head: &[u8]) -> (String, HashMap<String, u64>) {
     let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
     let line = String::from_utf8_lossy(line);
@@ -190,7 +190,7 @@ async fn serve(mut socket: TcpStream, shared: &UpstreamState) -> io::Result<()> 
             if let Some(end) = input.windows(4).position(|window| window == b"\r\n\r\n") {
                 break end + 4;
             }
-            if socket.read_buf(&mut input).await? == 0 || input.len() > LARGEST_HEAD {
+            if socket.read_buf(&mut input).await? == 0 || input.len() > MAX_HEAD_BYTES {
                 return Ok(());
             }
         };

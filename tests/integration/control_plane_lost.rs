@@ -1,7 +1,7 @@
-//! The only control plane dies and comes back while a run is going.
+//! Control planes that die during an execution.
 
-use orchid_tests::eventually::reached;
-use orchid_tests::{FakeUpstream, StackOptions, TestStack, eventually};
+use orchid_tests::eventually::{eventually, reached};
+use orchid_tests::{FakeUpstream, StackOptions, TestStack};
 
 use crate::plans;
 
@@ -16,7 +16,7 @@ async fn execution_survives_a_killed_control_plane() {
     let execution = tenant.trigger("orders", "main").await;
     eventually("the third page is asked for", async || reached(upstream.count(), 3)).await;
     stack.kill_control_plane(0);
-    // The run goes on without one.
+    // The execution continues without a control plane.
     upstream.open(4);
     eventually("the sixth page is asked for", async || reached(upstream.count(), 6)).await;
     stack.restart_control_plane(0).await;

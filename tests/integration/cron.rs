@@ -1,20 +1,19 @@
-//! Schedules by cron: a plan runs at its times, by the clock of its zone, and what it could not run is dropped or caught up.
+//! Cron schedules: occurrences follow the clock of the plan's zone; missed ones are dropped or
+//! caught up.
 
 use chrono::{DateTime, SubsecRound as _, TimeDelta, Timelike as _, Utc};
 use orchid_kit::clock::utc_now;
-use orchid_proto::{executor::v1 as fleet, v1};
-use orchid_tests::eventually::{holds, reached};
-use orchid_tests::{
-    FakeUpstream, StackOptions, Tenant, TestStack, UpstreamReply, client::structure, eventually,
-};
+use orchid_proto::executor::v1 as fleet;
+use orchid_proto::v1;
+use orchid_tests::client::structure;
+use orchid_tests::eventually::{eventually, holds, reached};
+use orchid_tests::{FakeUpstream, StackOptions, Tenant, TestStack, UpstreamReply};
 use prost_types::{FieldMask, Timestamp};
 use serde_json::json;
 use tonic::Code;
 
-use crate::{
-    plans,
-    scripted_executor::{self, acquire_one, complete},
-};
+use crate::plans;
+use crate::scripted_executor::{self, acquire_one, complete};
 
 fn utc(time: Option<Timestamp>) -> DateTime<Utc> {
     let time = time.expect("a time");
@@ -52,13 +51,13 @@ async fn update(tenant: &Tenant, plan: v1::Plan, paths: &[&str]) -> Result<v1::P
 
 async fn fires(placement_groups: u32) {
     let upstream = FakeUpstream::start(|_| UpstreamReply::ok(json!({"ok": true}))).await;
-    // Two replicas: no time runs twice.
+    // Two replicas must not run an occurrence twice.
     let options = StackOptions { control_planes: 2, placement_groups, ..StackOptions::default() };
     let stack = TestStack::start(options).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     let plan = tenant.create_plan(by_cron("ticks", "* * * * * *")).await.expect("a plan");
-    eventually("it runs for the fourth time", async || {
+    eventually("four executions have ended", async || {
         let executions = tenant.all_executions("ticks").await;
         reached(executions.iter().filter(|run| run.end_time.is_some()).count(), 4)
     })
@@ -93,7 +92,7 @@ async fn cron_plan_runs_at_its_times_with_eight_groups() {
 async fn cron_times_use_the_zone_and_a_stable_config_offset() {
     let (_stack, tenant) = scripted_executor::stack(8, 30_000, &[]).await;
     tenant.config("other", &json!({"base_url": "http://127.0.0.1:1"})).await;
-    // Nepal's clock is 5:45 before UTC, all year.
+    // Nepal's clock is 5:45 ahead of UTC all year.
     let nightly = v1::Plan { timezone: "Asia/Kathmandu".to_owned(), ..by_cron("nightly", "0 5 * * *") };
     let created = tenant.create_plan(nightly.clone()).await.expect("a plan");
     assert_eq!((created.cron.as_str(), created.wait_seconds), ("0 5 * * *", None));
@@ -113,7 +112,7 @@ async fn cron_times_use_the_zone_and_a_stable_config_offset() {
     };
     let offsets = (offset("main").await, offset("other").await);
     assert!(offsets.0 < 7200 && offsets.1 < 7200, "{offsets:?}");
-    // They are hashes of ids: of two, seldom equal.
+    // Offsets are hashes of ids, so the two are rarely equal.
     let renamed = v1::Plan { name: "another name".to_owned(), ..nightly };
     update(&tenant, renamed, &["name"]).await.expect("a name");
     assert_eq!((offset("main").await, offset("other").await), offsets, "always the same");
@@ -126,8 +125,8 @@ async fn setting_cron_or_wait_replaces_the_other() {
     let refused = tenant.create_plan(v1::Plan { cron: "61 * * * *".to_owned(), ..waits.clone() }).await;
     assert_eq!(refused.expect_err("both, and a wrong one").code(), Code::InvalidArgument);
     tenant.create_plan(waits.clone()).await.expect("a plan");
-    // Its first run is made at once, and stays going: nobody takes it.
-    eventually("it runs", async || {
+    // Its first execution is created at once and stays active, since no executor takes it.
+    eventually("an execution is active", async || {
         let schedule = schedule(&tenant, "p", "main").await;
         holds(!schedule.current_execution_id.is_empty(), schedule)
     })
@@ -160,7 +159,7 @@ async fn behind_a_long_run(overlap: v1::Overlap) -> (DateTime<Utc>, DateTime<Utc
     tenant.create_plan(ticks).await.expect("a plan");
     let first = acquire_one(&executor, 1).await;
     let began = utc(first.schedule_time);
-    let ended = eventually("it has run over three times", async || {
+    let ended = eventually("more than three occurrences have passed", async || {
         let now = utc_now();
         if now - began > TimeDelta::milliseconds(3200) { Ok(now) } else { Err(now) }
     })
@@ -190,7 +189,7 @@ async fn missed_occurrences_are_caught_up_by_policy() {
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     let now = utc_now();
-    // Its time is half an hour away, ahead and back.
+    // The cron time is half an hour away in both directions, so it does not pass during the test.
     let hourly = format!("{} * * * *", (now.minute() + 30) % 60);
     let all = [v1::CatchUp::RunOnce, v1::CatchUp::Skip, v1::CatchUp::RunEach];
     let key = |catch_up: v1::CatchUp| catch_up.as_str_name().to_lowercase();
@@ -200,7 +199,7 @@ async fn missed_occurrences_are_caught_up_by_policy() {
     }
     let regular = utc(schedule(&tenant, &key(all[0]), "main").await.next_due_time);
     let missed = [3, 2, 1].map(|hours| regular - TimeDelta::hours(hours));
-    // As if every server had been away for three hours.
+    // Simulates three hours in which every server was down.
     let outage = "UPDATE schedules SET decided_until = next_due_at - interval '220 minutes', \
                   next_due_at = next_due_at - interval '180 minutes'";
     stack.database.execute(outage);
@@ -219,7 +218,7 @@ async fn missed_occurrences_are_caught_up_by_policy() {
     assert!(ran(v1::CatchUp::Skip).await.is_empty());
     assert_eq!(ran(v1::CatchUp::RunEach).await, missed);
 
-    // A pause is caught up like an outage.
+    // Occurrences missed by a pause are caught up like those of an outage.
     let plan = by_cron("paused", &hourly);
     tenant.create_plan(plan).await.expect("a plan");
     let (plan, config) = ("paused".to_owned(), "main".to_owned());

@@ -1,15 +1,14 @@
-//! Cursors and validators: what steps keep from run to run, saved with the checkpoint or not at all.
+//! Cursors and validators, which steps keep between executions and save with the checkpoint.
 
 use std::collections::BTreeMap;
 
-use orchid_proto::{executor::v1 as fleet, v1};
+use orchid_proto::executor::v1 as fleet;
+use orchid_proto::v1;
 use orchid_tests::{ScriptedExecutor, Tenant, TestStack};
 use serde_json::json;
 
-use crate::{
-    plans,
-    scripted_executor::{self, acquire_one, checkpoint, complete, end, save},
-};
+use crate::plans;
+use crate::scripted_executor::{self, acquire_one, checkpoint, complete, end, save};
 
 const COUNT: &str = "SELECT count(*) FROM cursors";
 
@@ -42,7 +41,7 @@ fn refused(results: &[fleet::ItemResult], words: &str) {
     assert!(results[0].detail.contains(words), "{results:?}");
 }
 
-/// Kind and item to JSON text.
+/// Kind and item, with the JSON text of the cursor.
 fn texts(cursors: &[fleet::Cursor]) -> BTreeMap<(&'static str, &str), &str> {
     cursors
         .iter()
@@ -67,7 +66,7 @@ async fn from_run_to_run(placement_groups: u32) {
     let etag = r#"{"etag":"W/\"1\""}"#;
     ok(&save(&executor, vec![with(&first, 1, vec![cursor("", "1"), validator("", etag)])]).await);
     ok(&save(&executor, vec![with(&first, 2, vec![cursor("7", "\"a\"")])]).await);
-    // What comes late or twice neither takes the later one's back nor writes its own.
+    // A late or repeated checkpoint neither overwrites the later cursors nor writes its own.
     ok(&save(&executor, vec![with(&first, 1, vec![cursor("7", "\"old\"")])]).await);
     ok(&save(&executor, vec![with(&first, 2, vec![cursor("", "0")])]).await);
     let last = vec![cursor("", "12345678901234567890123"), cursor("8\u{0}", "\"b\"")];
@@ -83,7 +82,7 @@ async fn from_run_to_run(placement_groups: u32) {
     ];
     assert_eq!(texts(&second.cursors), BTreeMap::from(kept));
 
-    // One that lost its lease saves nothing; a failed run keeps what it saved.
+    // An attempt that lost its lease saves nothing; a failed execution keeps what it saved.
     let park = fleet::ReleaseItem {
         checkpoint: Some(fleet::CheckpointItem {
             lease_token: second.lease_token.clone(),
@@ -92,7 +91,7 @@ async fn from_run_to_run(placement_groups: u32) {
         reason: fleet::ReleaseReason::Drained.into(),
     };
     let request = executor.request(fleet::ReleaseRequest { items: vec![park] });
-    ok(&executor.client().release(request).await.expect("an answer").into_inner().results);
+    ok(&executor.client().release(request).await.expect("a response").into_inner().results);
     let third = acquire_one(&executor, 3).await;
     let late = save(&executor, vec![with(&second, 8, vec![cursor("7", "\"late\"")])]).await;
     assert_eq!(late[0].status(), fleet::LeaseStatus::Fenced, "{late:?}");
@@ -171,12 +170,13 @@ async fn large_context_is_fetched_separately() {
     assert!(second.context_omitted, "80,000 bytes together");
     assert_eq!((second.context.len(), second.cursors.len()), (0, 0));
     let ask = fleet::FetchContextRequest { lease_token: second.lease_token.clone() };
-    let apart = executor.client().fetch_context(executor.request(ask)).await.expect("an answer").into_inner();
+    let apart =
+        executor.client().fetch_context(executor.request(ask)).await.expect("a response").into_inner();
     assert_eq!(apart.context[0].json, half);
     assert_eq!(texts(&apart.cursors), BTreeMap::from([(("cursor", ""), half.as_str())]));
 }
 
-/// Fills up what the one plan keeps for its one config to this many.
+/// Adds cursors of the plan and config up to this number.
 fn fill(stack: &TestStack, count: u32) {
     stack.database.execute(&format!(
         "INSERT INTO cursors SELECT s.tenant_id, s.plan_id, s.config_id, 'cursor', 'one', convert_to(n::text, 'UTF8'), '1', \
@@ -214,7 +214,8 @@ async fn oversized_and_excess_cursors_are_refused() {
     let next = triggered(&tenant, &executor, 2).await;
     assert!(next.context_omitted);
     let ask = fleet::FetchContextRequest { lease_token: next.lease_token.clone() };
-    let apart = executor.client().fetch_context(executor.request(ask)).await.expect("an answer").into_inner();
+    let apart =
+        executor.client().fetch_context(executor.request(ask)).await.expect("a response").into_inner();
     assert_eq!(apart.cursors.len(), 100_000);
 }
 

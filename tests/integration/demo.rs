@@ -1,6 +1,7 @@
-//! `orchid demo`: with an API that nobody described, which is polled by a plan that is guessed for it; and with a broker of the user's own.
+//! `orchid demo` with the user's API, for which it guesses a plan, and with the user's broker.
 
-use std::{path::Path, process::Output};
+use std::path::Path;
+use std::process::Output;
 
 use orchid_kit::servers::free_port;
 use orchid_tests::{BrokerKind, JsonServer, Kafka, stack};

@@ -1,9 +1,9 @@
-//! Redis forgets everything while work is under way.
+//! Redis loses all data while executions are in flight.
 
 use std::time::Duration;
 
-use orchid_tests::eventually::holds;
-use orchid_tests::{FakeUpstream, StackOptions, TestStack, UpstreamReply, eventually};
+use orchid_tests::eventually::{eventually, holds};
+use orchid_tests::{FakeUpstream, StackOptions, TestStack, UpstreamReply};
 use serde_json::json;
 
 use crate::plans;
@@ -40,11 +40,11 @@ async fn wiped_redis_loses_no_execution() {
         assert_eq!((done.attempt, done.lost_attempts), (1, 0), "{done:#?}");
     }
     assert_eq!(upstream.count(), 60, "each is fetched once");
-    // The doorbell rings again, too.
+    // The doorbell works again afterwards.
     stack.flush_redis().await;
     let after = tenant.trigger("single", "c0").await;
     tenant.success_of(&after.id).await;
-    eventually("nothing waits", async || {
+    eventually("no execution is ready", async || {
         let ready = stack.database.number("SELECT count(*) FROM ready");
         holds(ready == 0, ready)
     })

@@ -1,14 +1,10 @@
-//! Executions as their tenant sees them: watched, explained, listed, cancelled. Most tests play the executor by hand, so that a run stays
-//! where a test wants it.
+//! Executions as a tenant sees them: watched, explained, listed, cancelled. Most tests use a
+//! scripted executor, so that an execution stays in the state that the test needs.
 
-use orchid_proto::{
-    executor::v1 as fleet,
-    v1::{self, ExecutionState},
-};
-use orchid_tests::{
-    StackOptions, Tenant, TestStack,
-    eventually::{STALL_LIMIT, eventually},
-};
+use orchid_proto::executor::v1 as fleet;
+use orchid_proto::v1::{self, ExecutionState};
+use orchid_tests::eventually::{STALL_LIMIT, eventually};
+use orchid_tests::{StackOptions, Tenant, TestStack};
 use prost_types::Timestamp;
 use tokio::time::timeout;
 use tonic::{Code, Status, Streaming};
@@ -31,7 +27,7 @@ async fn watch(tenant: &Tenant, id: &str) -> Result<Streaming<v1::WatchExecution
     Ok(tenant.executions().watch_execution(tenant.request(watch)).await?.into_inner())
 }
 
-/// The next state of a watched execution; none at the end of the watch.
+/// Returns the next state of a watched execution; `None` at the end of the watch.
 async fn next(watched: &mut Streaming<v1::WatchExecutionResponse>) -> Option<ExecutionState> {
     let seen = timeout(STALL_LIMIT, watched.message()).await.expect("no state for 60 s").expect("no error");
     seen.map(|seen| seen.execution.expect("an execution").state())
@@ -65,7 +61,7 @@ async fn cancelled_queued_execution_promotes_the_next() {
     let words = explain(&tenant, &second.id).await.summary;
     assert!(words.starts_with(&format!("It waits behind execution {}", first.id)), "{words}");
 
-    // Watched on one replica, cancelled on the other.
+    // The watch and the cancel use different replicas.
     let elsewhere = tenant.through(stack.channel(1));
     let mut watched_first = watch(&elsewhere, &first.id).await.expect("a watch");
     let mut watched_second = watch(&elsewhere, &second.id).await.expect("a watch");

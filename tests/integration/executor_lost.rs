@@ -1,10 +1,10 @@
-//! Executors that die or freeze in the middle of a run.
+//! Executors that die or freeze during an execution.
 
 use std::collections::HashMap;
 
 use orchid_kit::servers::ProcessSignal;
-use orchid_tests::eventually::reached;
-use orchid_tests::{FakeUpstream, Message, StackOptions, Tenant, TestStack, eventually};
+use orchid_tests::eventually::{eventually, reached};
+use orchid_tests::{FakeUpstream, Message, StackOptions, Tenant, TestStack};
 
 use crate::plans;
 
@@ -18,7 +18,7 @@ fn ends(messages: &[Message]) -> usize {
     messages.iter().filter(|message| message.kind() == "execution.completed").count()
 }
 
-/// Pages that the last accepted checkpoint covers.
+/// Returns the number of pages that the last accepted checkpoint covers.
 async fn saved_pages(tenant: &Tenant, id: &str) -> u64 {
     let counts = tenant.execution(id).await.counts.unwrap_or_default();
     u64::try_from(counts.pages).expect("a count")
@@ -35,10 +35,10 @@ async fn killed_in_the_middle(placement_groups: u32) {
     upstream.open(5);
     let execution = tenant.trigger("orders", "main").await;
     eventually("six pages are saved", async || reached(saved_pages(&tenant, &execution.id).await, 6)).await;
-    // Three more come out, and the executor dies before it saves that.
+    // Three more pages are produced, and the executor dies before it checkpoints them.
     upstream.open(8);
     let mut reader = stack.reader();
-    reader.until("nine pages are out", |all| pages(all).len() >= 9).await;
+    reader.until("nine pages are produced", |all| pages(all).len() >= 9).await;
     let attempts = tenant.attempts(&execution.id).await;
     assert_eq!(attempts.len(), 1, "{attempts:?}");
     stack.kill_executor(&attempts[0].executor);
@@ -115,7 +115,7 @@ async fn frozen_executor_is_fenced_when_it_wakes() {
     let mut reader = stack.reader();
     let messages = reader.until("both ends are announced", |all| ends(all) >= 2).await;
     assert_eq!(ends(&messages), 2, "only one attempt ends the run");
-    // Of each page the copy with the highest fence is the second attempt's, or the page was saved before.
+    // Pages that were not saved are produced again by the second attempt, with its fence.
     let second = tenant.attempts(&execution.id).await[1].fence.to_string();
     for page in 3..PAGES {
         let of_page = |message: &&&Message| message.json()["page"] == page;

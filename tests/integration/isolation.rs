@@ -1,16 +1,18 @@
-//! A tenant reads and changes nothing of another's: not by any method, and not by SQL under the role that serves tenants.
+//! Isolation: a tenant cannot read or change another tenant's data, neither through any API method
+//! nor by
 
 use std::collections::BTreeSet;
 
 use orchid_proto::{DESCRIPTOR_SET, Permission, permission_of, v1};
-use orchid_tests::{FakeUpstream, StackOptions, Tenant, TestStack, client::structure};
+use orchid_tests::client::structure;
+use orchid_tests::{FakeUpstream, StackOptions, Tenant, TestStack};
 use prost::Message as _;
 use serde_json::json;
 use tonic::{Code, Response, Status};
 
 use crate::plans;
 
-/// What the second tenant got from each method.
+/// The result of the second tenant's call of each method.
 #[derive(Default)]
 struct Tried {
     methods: BTreeSet<String>,
@@ -23,7 +25,8 @@ impl Tried {
         self.methods.insert(method.to_owned());
     }
 
-    /// What refers to something of another tenant's is as wrong as what refers to nothing.
+    /// Records a call that refers to another tenant's resource; it must fail like one that refers
+    /// to nothing.
     fn unknown<T: std::fmt::Debug>(&mut self, method: &str, answer: Result<Response<T>, Status>) {
         let refused = answer.expect_err(method);
         assert_eq!(refused.code(), Code::InvalidArgument, "{method}: {refused:?}");
@@ -38,7 +41,7 @@ impl Tried {
     }
 }
 
-/// All methods that act in a tenant's name.
+/// Calls every method that acts for a tenant.
 fn tenant_methods() -> BTreeSet<String> {
     let files = prost_types::FileDescriptorSet::decode(DESCRIPTOR_SET).expect("descriptors");
     let mut methods = BTreeSet::new();
@@ -105,7 +108,7 @@ async fn try_configs(other: &Tenant, tried: &mut Tried) {
     };
     tried.not_found("DeleteConfig", client.delete_config(other.request(delete)).await);
     let validate = v1::ValidateConfigRequest { config: config() };
-    let checked = client.validate_config(other.request(validate)).await.expect("an answer").into_inner();
+    let checked = client.validate_config(other.request(validate)).await.expect("a response").into_inner();
     assert_eq!(
         checked.diagnostics.iter().map(|fault| fault.pointer.as_str()).collect::<Vec<_>>(),
         ["/integration"]
@@ -133,7 +136,7 @@ async fn try_plans(other: &Tenant, tried: &mut Tried) {
     tried.not_found("UpdatePlan", client.update_plan(other.request(update)).await);
     let delete = v1::DeletePlanRequest { key: key(), etag: String::new() };
     tried.not_found("DeletePlan", client.delete_plan(other.request(delete)).await);
-    // Checking a plan reads nothing but the plan that is sent along.
+    // Validating a plan reads only the plan in the request.
     let validate = v1::ValidatePlanRequest { plan: plan() };
     let _ = client.validate_plan(other.request(validate)).await;
     tried.methods.insert("ValidatePlan".to_owned());
@@ -193,7 +196,7 @@ async fn try_executions(other: &Tenant, execution: &str, tried: &mut Tried) {
     tried.not_found("ExplainExecution", client.explain_execution(other.request(explain)).await);
 }
 
-/// Names of the tables that hold tenants' rows, with the column that names the tenant.
+/// The tables that hold tenants' rows, with the column that names the tenant.
 fn tenant_tables(stack: &TestStack) -> Vec<(String, String)> {
     let query = "SELECT c.relname, a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid \
                  WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition \
@@ -222,7 +225,7 @@ async fn tenant_cannot_read_or_change_another_tenants_data() {
     try_plans(&other, &mut tried).await;
     try_schedules(&other, &mut tried).await;
     try_executions(&other, &execution.id, &mut tried).await;
-    // This one has nothing to find: both tenants may use one key.
+    // This call finds nothing: both tenants may use the same key.
     let create =
         v1::CreateIntegrationRequest { key: "shop".to_owned(), ..v1::CreateIntegrationRequest::default() };
     other.integrations().create_integration(other.request(create)).await.expect("its own integration");
@@ -252,7 +255,7 @@ async fn sql_under_the_tenant_role_sees_only_the_set_tenant() {
                 format!("BEGIN; {set} SELECT count(*) FROM {table} WHERE {column} = '{}'; COMMIT", owner.id);
             stack.database.execute_as("orchid_app", &query)
         };
-        // A role that may not even ask sees nothing, too.
+        // A role without the privilege to select sees nothing either.
         let rows = |answer: Result<String, String>| match answer {
             Ok(count) => count.parse::<i64>().expect("a number"),
             Err(refused) => {
@@ -278,7 +281,7 @@ async fn sql_under_the_tenant_role_sees_only_the_set_tenant() {
         );
     }
     assert!(full >= 8, "the owner sees rows in {full} tables alone: the test looked at nothing");
-    // What it may not name at all.
+    // Tables that the role cannot access at all.
     for table in ["executor_sessions", "loop_runs"] {
         let refused = stack.database.execute_as("orchid_app", &format!("SELECT count(*) FROM {table}"));
         assert!(refused.is_err_and(|said| said.contains("permission denied")), "{table}");

@@ -1,4 +1,4 @@
-//! An API that nobody here wrote, paged through by its `Link` header.
+//! Pagination through a third-party API by its `Link` header.
 
 use orchid_tests::{JsonServer, Message, StackOptions, TestStack};
 use serde_json::{Value, json};

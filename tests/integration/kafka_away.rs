@@ -1,4 +1,4 @@
-//! Kafka is away for a while: the run parks, and loses nothing.
+//! A Kafka outage: the execution parks and loses nothing.
 
 use orchid_proto::v1::ExecutionState;
 use orchid_tests::{BrokerKind, FakeUpstream, StackOptions, TestStack, eventually};
@@ -25,10 +25,10 @@ pub(crate) async fn parks_while_away(broker: BrokerKind) {
     let pages = |all: &[orchid_tests::Message]| {
         all.iter().filter(|message| message.kind() == "api.response").cloned().collect::<Vec<_>>()
     };
-    reader.until("three pages are out", |all| pages(all).len() == 3).await;
+    reader.until("three pages are produced", |all| pages(all).len() == 3).await;
     stack.kafka().down().await;
     upstream.open(PAGES);
-    let parked = eventually("the run parks", async || {
+    let parked = eventually("the execution parks", async || {
         let now = tenant.execution(&execution.id).await;
         if now.state() == ExecutionState::Parked { Ok(now) } else { Err(now) }
     })
@@ -47,7 +47,8 @@ pub(crate) async fn parks_while_away(broker: BrokerKind) {
         let of_page: Vec<_> =
             pages(&messages).into_iter().filter(|message| message.json()["page"] == page).collect();
         assert!(!of_page.is_empty(), "page {page} is missing");
-        // A message that timed out may have arrived all the same; then both have one id.
+        // A message that timed out may have arrived all the same; then both copies have the same
+        // id.
         assert!(
             of_page
                 .iter()

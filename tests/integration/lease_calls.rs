@@ -1,6 +1,7 @@
-//! The fleet protocol, spoken by hand: what is lost on the wire costs no attempt.
+//! The fleet protocol with lost and repeated calls, driven by a scripted executor.
 
-use orchid_proto::{executor::v1 as fleet, v1::ExecutionState};
+use orchid_proto::executor::v1 as fleet;
+use orchid_proto::v1::ExecutionState;
 use orchid_tests::{StackOptions, Tenant, TestStack, eventually};
 use tonic::Code;
 
@@ -48,7 +49,7 @@ async fn lost_replies(placement_groups: u32) {
     let execution = tenant.trigger("single", "main").await;
     let mut executor = stack.scripted_executor().await;
 
-    // The first answer is lost; the same call brings the same lease.
+    // The first response is lost; repeating the call returns the same lease.
     let lost = acquire_one(&executor, 1).await;
     let again = acquire_one(&executor, 1).await;
     assert_eq!(
@@ -57,7 +58,7 @@ async fn lost_replies(placement_groups: u32) {
     );
     assert_eq!(tenant.execution(&execution.id).await.state(), ExecutionState::Running);
 
-    // A beat that says "answered", and lists nothing, gives it back, at no cost.
+    // A heartbeat that confirms the acquire call without listing the lease returns it at no cost.
     executor.beat(1, &[]).await;
     let next = acquire_one(&executor, 2).await;
     assert_ne!(next.lease_id, again.lease_id);
@@ -66,13 +67,13 @@ async fn lost_replies(placement_groups: u32) {
     assert_eq!((now.state(), now.lost_attempts), (ExecutionState::Running, 0), "{now:#?}");
     assert_eq!(tenant.attempts(&execution.id).await[0].end_reason, "never_started");
 
-    // The old lease opens nothing any more.
+    // The old lease is no longer valid.
     let refused =
         executor.client().complete(executor.request(finish(&again, 1))).await.expect("OK").into_inner();
     let verdict = refused.results[0].status();
     assert!(matches!(verdict, fleet::LeaseStatus::LeaseLost | fleet::LeaseStatus::Fenced), "{verdict:?}");
 
-    // A Complete whose answer is lost is repeated, and answered as before.
+    // A Complete whose response was lost is repeated with the same result.
     executor.beat(2, &[&next]).await;
     for _ in 0..2 {
         let done =

@@ -1,32 +1,28 @@
-//! What moves a run, spoken by hand: parks, cancels, losses, and whose turn comes next.
+//! Transitions of executions, driven by a scripted executor: parks, cancels, losses and promotions.
 
 use std::time::{Duration, Instant, SystemTime};
 
-use orchid_proto::{
-    executor::v1 as fleet,
-    v1::{CancelExecutionRequest, ExecutionState, ExplainExecutionRequest},
-};
-use orchid_tests::eventually::holds;
-use orchid_tests::{ScriptedExecutor, Tenant, TestStack, eventually};
+use orchid_proto::executor::v1 as fleet;
+use orchid_proto::v1::{CancelExecutionRequest, ExecutionState, ExplainExecutionRequest};
+use orchid_tests::eventually::{eventually, holds};
+use orchid_tests::{ScriptedExecutor, Tenant, TestStack};
 use serde_json::{Value, json};
 use tonic::Code;
 
-use crate::{
-    plans,
-    scripted_executor::{self, acquire_one, checkpoint, complete},
-};
+use crate::plans;
+use crate::scripted_executor::{self, acquire_one, checkpoint, complete};
 
 async fn cancel(tenant: &Tenant, id: &str) -> ExecutionState {
     let request = CancelExecutionRequest { id: id.to_owned(), reason: "enough".to_owned() };
     let answer = tenant.executions().cancel_execution(tenant.request(request)).await;
-    answer.expect("an answer").into_inner().state()
+    answer.expect("a response").into_inner().state()
 }
 
 fn ended_of(beat: &fleet::HeartbeatResponse) -> Vec<&str> {
     beat.announcements.iter().map(|announcement| announcement.headers["execution_id"].as_str()).collect()
 }
 
-/// The ends that beats hand over, until there are so many.
+/// Sends heartbeats until they have delivered `count` announcements.
 async fn announced(
     executor: &mut ScriptedExecutor,
     answered_acquire_seq: i64,
@@ -59,7 +55,7 @@ async fn parks(placement_groups: u32) {
     };
     for _ in 0..2 {
         let request = executor.request(fleet::ParkRequest { items: vec![park.clone()] });
-        let parked = executor.client().park(request).await.expect("an answer").into_inner();
+        let parked = executor.client().park(request).await.expect("a response").into_inner();
         assert_eq!(parked.results[0].status(), fleet::LeaseStatus::Ok, "{parked:?}");
     }
     let parked = tenant.execution(&execution.id).await;
@@ -135,12 +131,12 @@ async fn ignored_cancel_is_enforced_by_the_server() {
     assert_eq!(late.results[0].status(), fleet::LeaseStatus::ExecutionTerminal, "the first end stands");
 }
 
-/// A place at which the upstream works for the run.
+/// Returns a checkpoint at which the upstream works for the execution.
 fn submitted(grant: &fleet::LeaseGrant, seq: i64) -> fleet::CheckpointItem {
     fleet::CheckpointItem { needs_upstream_cancel: Some(true), ..checkpoint(grant, seq, b"{\"job\":7}") }
 }
 
-/// Parks a run for an hour; its upstream works for it.
+/// Parks an execution for an hour while its upstream works for it.
 async fn park_for_a_job(executor: &ScriptedExecutor, grant: &fleet::LeaseGrant, seq: i64) {
     let an_hour = Duration::from_secs(3600);
     let park = fleet::ParkItem {
@@ -149,7 +145,7 @@ async fn park_for_a_job(executor: &ScriptedExecutor, grant: &fleet::LeaseGrant, 
         reason: "its job".to_owned(),
     };
     let request = executor.request(fleet::ParkRequest { items: vec![park] });
-    let parked = executor.client().park(request).await.expect("an answer").into_inner();
+    let parked = executor.client().park(request).await.expect("a response").into_inner();
     assert_eq!(parked.results[0].status(), fleet::LeaseStatus::Ok, "{parked:?}");
 }
 
@@ -173,7 +169,7 @@ async fn tells_its_upstream(placement_groups: u32) {
     let words = explained(&tenant, &execution.id).await;
     assert!(words.contains("it waits for an executor that tells the upstream"), "{words}");
 
-    // A grant that never arrived costs the upstream nothing.
+    // A grant that never arrived does not change what the upstream owes.
     acquire_one(&executor, 2).await;
     executor.beat(2, &[]).await;
     let grant = acquire_one(&executor, 3).await;
@@ -208,7 +204,7 @@ async fn drain(executor: &ScriptedExecutor, checkpoint: fleet::CheckpointItem) {
     let item =
         fleet::ReleaseItem { checkpoint: Some(checkpoint), reason: fleet::ReleaseReason::Drained.into() };
     let request = executor.request(fleet::ReleaseRequest { items: vec![item] });
-    let released = executor.client().release(request).await.expect("an answer").into_inner();
+    let released = executor.client().release(request).await.expect("a response").into_inner();
     assert_eq!(released.results[0].status(), fleet::LeaseStatus::Ok, "{released:?}");
 }
 
@@ -222,7 +218,7 @@ async fn released_execution_still_cancels_its_upstream_job() {
         scripted_executor::save(&executor, vec![submitted(&first, 1)]).await[0].status(),
         fleet::LeaseStatus::Ok
     );
-    // A hand-back that says nothing of it leaves it as it was.
+    // A release without `must_cancel` keeps the previous value.
     let nothing_new =
         fleet::CheckpointItem { lease_token: first.lease_token.clone(), ..fleet::CheckpointItem::default() };
     drain(&executor, nothing_new).await;
@@ -323,14 +319,14 @@ async fn promotions_follow_trigger_order_with_eight_groups() {
 
 const QUICK: &[(&str, &str)] = &[("ORCHID_REAPER_INTERVAL_MS", "100"), ("ORCHID_REAPER_GRACE_MS", "100")];
 
-/// An executor takes the run, tells what it requests, and is never heard of again.
+/// Lets an executor take the execution, report its last request and disappear.
 async fn lose(stack: &TestStack, tenant: &Tenant, id: &str, saves: bool) -> ScriptedExecutor {
     let executor = stack.scripted_executor().await;
     let grant = acquire_one(&executor, 1).await;
     if saves {
         let request =
             fleet::CheckpointRequest { items: vec![checkpoint(&grant, i64::from(grant.attempt), b"{}")] };
-        executor.client().checkpoint(executor.request(request)).await.expect("an answer");
+        executor.client().checkpoint(executor.request(request)).await.expect("a response");
     }
     let beat = fleet::HeartbeatRequest {
         heartbeat_seq: 1,
@@ -342,7 +338,7 @@ async fn lose(stack: &TestStack, tenant: &Tenant, id: &str, saves: bool) -> Scri
         }],
         ..fleet::HeartbeatRequest::default()
     };
-    executor.client().heartbeat(executor.request(beat)).await.expect("an answer");
+    executor.client().heartbeat(executor.request(beat)).await.expect("a response");
     eventually("the lease is lost", async || {
         let state = tenant.execution(id).await.state();
         holds(state != ExecutionState::Running, state)
@@ -403,7 +399,7 @@ async fn rung_execution_is_granted_once_and_others_refused() {
         };
         let request = executor.request(request);
         let mut client = executor.client();
-        async move { client.acquire_leases(request).await.expect("an answer").into_inner() }
+        async move { client.acquire_leases(request).await.expect("a response").into_inner() }
     };
     let first = ask(1).await;
     assert_eq!(first.grants.len(), 1);

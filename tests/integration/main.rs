@@ -1,6 +1,6 @@
-//! Orchid as its users and operators meet it: real binaries, real servers, and failures that are real, too.
+//! End-to-end tests with real binaries, real servers and real failures.
 //!
-//! Needs what `.ci/install test` installs, and the binaries built beside this one (`cargo build --workspace`).
+//! They need the tools of `.ci/install test` and the binaries of `cargo build --workspace`.
 
 #![allow(
     clippy::expect_used,

@@ -1,11 +1,14 @@
-//! The management API: what is created once is there once, changes collide instead of overwriting, lists have an end.
+//! The management API: idempotent creates, updates with etags, pagination, deletes.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
+use std::time::Duration;
 
 use futures_util::future::join_all;
-use orchid_proto::{executor::v1 as fleet, v1};
-use orchid_tests::eventually::holds;
-use orchid_tests::{SlowProxy, StackOptions, Tenant, TestStack, client::structure, eventually};
+use orchid_proto::executor::v1 as fleet;
+use orchid_proto::v1;
+use orchid_tests::client::structure;
+use orchid_tests::eventually::{eventually, holds};
+use orchid_tests::{SlowProxy, StackOptions, Tenant, TestStack};
 use prost_types::FieldMask;
 use serde_json::json;
 use tonic::Code;
@@ -13,10 +16,8 @@ use tonic_types::StatusExt as _;
 use url::Url;
 use uuid::Uuid;
 
-use crate::{
-    plans,
-    scripted_executor::{self, acquire_one, checkpoint, complete},
-};
+use crate::plans;
+use crate::scripted_executor::{self, acquire_one, checkpoint, complete};
 
 const NOWHERE: &str = "http://127.0.0.1:1";
 
@@ -135,7 +136,7 @@ async fn execution_keeps_its_initial_definition() {
         reason: fleet::ReleaseReason::Drained.into(),
     };
     let request = executor.request(fleet::ReleaseRequest { items: vec![drained] });
-    executor.client().release(request).await.expect("an answer");
+    executor.client().release(request).await.expect("a response");
 
     let second = acquire_one(&executor, 2).await;
     assert_eq!((second.attempt, second.plan_revision), (2, 1));
@@ -215,7 +216,7 @@ async fn pagination_lists_everything_once() {
     let mut token = String::new();
     let mut pages = 0;
     loop {
-        // Any replica goes on where another one stopped.
+        // Every replica can continue another one's pagination.
         let caller = tenant.through(stack.channel(pages % 2));
         let list = v1::ListConfigsRequest { page_size: 3, page_token: token, integration: String::new() };
         let page = caller.configs().list_configs(caller.request(list)).await.expect("a page").into_inner();
@@ -338,12 +339,13 @@ async fn abandoned_calls_leave_no_open_transaction() {
     let mut stack = TestStack::start(StackOptions { executors: 0, ..StackOptions::default() }).await;
     let tenant = stack.tenant().await;
     tenant.shop(NOWHERE).await;
-    // SlowProxy from its database, a control plane spends long enough between the statements for callers to leave there.
+    // SlowProxy from its database, a control plane spends long enough between the statements for
+    // callers to leave there.
     let mut url = Url::parse(&stack.database.url("orchid_app")).expect("a url");
     let server = format!("{}:{}", url.host_str().expect("a host"), url.port().unwrap_or(5432));
-    let far = SlowProxy::from(server, Duration::from_millis(5)).await;
+    let proxy = SlowProxy::start(server, Duration::from_millis(5)).await;
     url.set_host(Some("127.0.0.1")).expect("a host");
-    url.set_port(Some(far.port())).expect("a port");
+    url.set_port(Some(proxy.port())).expect("a port");
     stack.kill_control_plane(0);
     stack.set_control_plane(0, "ORCHID_POSTGRES_APP_URL", url.as_str());
     stack.restart_control_plane(0).await;
@@ -358,7 +360,7 @@ async fn abandoned_calls_leave_no_open_transaction() {
         given_up += join_all(calls).await.into_iter().filter(|failed| *failed).count();
     }
     assert!(given_up > 20, "only {given_up} calls were given up: the test tried nothing");
-    // A connection that is handed back with an open transaction stays so until its next use.
+    // A connection that returns to the pool with an open transaction keeps it until its next use.
     eventually("every transaction has ended", async || {
         let open = format!(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = '{}' AND state LIKE 'idle in transaction%'",

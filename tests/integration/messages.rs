@@ -1,17 +1,15 @@
-//! From a trigger to the messages in Kafka, exactly.
+//! The exact messages in Kafka that follow from a trigger.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    process::Command,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 
 use bytes::Bytes;
 use chrono::DateTime;
 use orchid_proto::v1::{Config, Execution, ExecutionState};
-use orchid_tests::eventually::reached;
+use orchid_tests::eventually::{eventually, reached};
+use orchid_tests::upstream::order_page;
 use orchid_tests::{
-    BrokerKind, FakeUpstream, Message, StackOptions, Tenant, TestStack, UpstreamReply, eventually, names,
-    upstream::order_page,
+    BrokerKind, FakeUpstream, Message, StackOptions, Tenant, TestStack, UpstreamReply, names,
 };
 use serde_json::{Value, json};
 
@@ -21,7 +19,7 @@ fn of_kind<'a>(messages: &'a [Message], kind: &str) -> Vec<&'a Message> {
     messages.iter().filter(|message| message.kind() == kind).collect()
 }
 
-/// The headers that every message of an execution has, by name; `traceparent` is only looked at.
+/// Checks the headers of a message; of `traceparent` only the presence.
 fn headers(message: &Message, tenant: &Tenant, execution: &Execution) -> BTreeMap<String, String> {
     let mut found: BTreeMap<String, String> = message.headers.iter().cloned().collect();
     assert_eq!(found.len(), message.headers.len(), "a header stands twice: {:?}", message.headers);
@@ -75,7 +73,7 @@ fn assert_page(
     assert!(members.remove("request_headers").is_some_and(|value| value.is_object()));
     let response_headers = members.remove("response_headers").expect("headers");
     assert_eq!(response_headers["content-type"], "application/json");
-    // Null, where the run is not traced.
+    // Null if the execution is not traced.
     assert!(members.remove("trace_id").is_some() && members.remove("span_id").is_some());
     let answer = order_page(page, 3, 4);
     let cursor = if page == 0 { String::new() } else { format!("?cursor={page}") };
@@ -153,7 +151,7 @@ pub(crate) async fn trigger_ends_in_its_messages(broker: BrokerKind) {
     for message in completed {
         assert_completed(message, &tenant, &config, &execution);
     }
-    // On the responses' topic the end follows all pages, on their partition.
+    // On the responses' topic the end follows all pages, in the same partition.
     let responses: Vec<&Message> =
         messages.iter().filter(|message| message.topic == stack.topics.responses).collect();
     assert!(responses.iter().all(|message| message.partition == responses[0].partition));
@@ -316,7 +314,7 @@ async fn cancelled_execution_stops_and_announces_its_end() {
     upstream.open(0);
     let execution = tenant.trigger("orders", "main").await;
     eventually("the second page is asked for", async || reached(upstream.count(), 2)).await;
-    // What is not begun yet is cancelled at once.
+    // An execution that has not started is cancelled at once.
     let waiting = tenant.trigger("orders", "main").await;
     assert_eq!(waiting.state(), ExecutionState::Pending);
     for id in [&waiting.id, &execution.id] {

@@ -1,8 +1,8 @@
-//! The plans that the tests run.
+//! Plans that the tests run.
 
 use serde_json::{Value, json};
 
-/// Orders by cursor, until there is none.
+/// Returns a plan that reads orders by cursor until there is none.
 pub(crate) fn orders() -> Value {
     json!({
         "step": {
@@ -16,7 +16,7 @@ pub(crate) fn orders() -> Value {
     })
 }
 
-/// One request.
+/// Returns a plan with one request.
 pub(crate) fn single() -> Value {
     json!({"step": {"id": "one", "url": "{{ config.base_url }}/one", "retry": {"initial_delay_ms": 20}}})
 }

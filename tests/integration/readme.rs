@@ -1,11 +1,13 @@
-//! What the README tells people to type, typed: grpcurl with reflection alone creates everything and runs a plan.
+//! Runs the README's grpcurl commands, which create everything and run a plan with reflection
+//! alone.
 
-use std::{path::Path, process::Command};
+use std::path::Path;
+use std::process::Command;
 
 use orchid_tests::{FakeUpstream, StackOptions, TestStack, UpstreamReply, tools};
 use serde_json::json;
 
-/// The shell blocks of the README that use grpcurl, as one script.
+/// Returns the README's shell blocks that use grpcurl, as one script.
 fn script() -> String {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository").join("README.md");
     let text = std::fs::read_to_string(file).expect("README.md");
@@ -28,7 +30,7 @@ async fn readme_grpcurl_commands_run_a_plan() {
     })
     .await;
     let stack = TestStack::start(StackOptions::default()).await;
-    // The addresses are this test's, the rest is the README's.
+    // Only the addresses are replaced by this test's.
     let script = script()
         .lines()
         .map(|line| match line.split_once('=') {

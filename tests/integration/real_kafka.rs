@@ -1,13 +1,12 @@
-//! The main tests of what comes out, once more, against a real Apache Kafka; and what only that one can do: make topics, bound
-//! their batches, be killed with everything in flight.
+//! The main message tests against a real Apache Kafka, and tests that only it supports: creating
+//! topics, limiting their batches, and being killed with messages in flight.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
+use std::time::Duration;
 
-use orchid_tests::eventually::reached;
-use orchid_tests::{
-    BrokerKind, FakeUpstream, Message, StackOptions, TestStack, UpstreamReply, eventually,
-    upstream::order_page,
-};
+use orchid_tests::eventually::{eventually, reached};
+use orchid_tests::upstream::order_page;
+use orchid_tests::{BrokerKind, FakeUpstream, Message, StackOptions, TestStack, UpstreamReply};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
@@ -63,18 +62,20 @@ async fn executor_creates_missing_topics() {
     tenant.success_of(&execution.id).await;
     let all = stack.reader().until("both ends are announced", |all| ends(all) == 2).await;
     assert_eq!(pages(&all).len(), 2);
-    // Whatever the broker's own default is: compacted, a topic would keep one page of a plan and config.
-    let policies = stack.kafka().set_at(&stack.topics, "cleanup.policy").await;
+    // Set explicitly, whatever the broker's default: a compacted topic would keep only the last
+    // page per key.
+    let policies = stack.kafka().topic_setting(&stack.topics, "cleanup.policy").await;
     assert_eq!(policies, ["delete"; 3]);
     stack.end().await;
 }
 
-/// 1,024 characters that do not compress: Kafka's bound is on what is left after compression.
+/// Returns 1,024 characters that do not compress: Kafka's limit applies after compression.
 fn noise(seed: u64) -> String {
     (0..16).map(|part| hex::encode(Sha256::digest(format!("{seed}.{part}")))).collect()
 }
 
-/// Kafka bounds batches, not messages: what is small enough alone must not be sent together as something too large.
+/// Kafka limits batches, not messages: small messages must not be sent together as an oversized
+/// batch.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn topic_with_small_batch_limit_receives_everything() {
     const MAX_BYTES: usize = 64 * 1024;
@@ -105,7 +106,7 @@ async fn topic_with_small_batch_limit_receives_everything() {
         let execution = tenant.trigger(key, "main").await;
         tenant.success_of(&execution.id).await;
     }
-    let all = stack.reader().until("both runs' ends are announced", |all| ends(all) == 4).await;
+    let all = stack.reader().until("the ends of both executions are announced", |all| ends(all) == 4).await;
     assert!(all.iter().all(|message| message.kind() != "api.error"));
     for key in ["records", "page"] {
         let messages: Vec<_> =
@@ -143,7 +144,7 @@ async fn killed_broker_loses_no_messages() {
     tenant.shop(&upstream.url()).await;
     tenant.plan("orders", &plans::orders()).await;
     let execution = tenant.trigger("orders", "main").await;
-    eventually("the run is under way", async || reached(upstream.count(), 100)).await;
+    eventually("the execution is in flight", async || reached(upstream.count(), 100)).await;
     stack.kafka().down().await;
     let at_kill = upstream.count() as u64;
     assert!(at_kill < PAGES, "the run was over before the broker was killed");
@@ -164,7 +165,8 @@ async fn killed_broker_loses_no_messages() {
     for (page, copies) in by_page {
         let expected = order_page(page, PAGES, 3)["items"].clone();
         for copy in &copies {
-            // What timed out may have arrived all the same; then both have one id.
+            // A message that timed out may have arrived all the same; then both copies have the
+            // same id.
             assert_eq!(
                 copy.header("orchid-message-id"),
                 copies[0].header("orchid-message-id"),

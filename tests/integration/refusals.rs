@@ -1,7 +1,8 @@
-//! Bad plans and bad values are refused, with the place, the position and what was probably meant.
+//! Invalid plans and values are refused with location, position and suggestion.
 
 use orchid_proto::v1;
-use orchid_tests::{StackOptions, TestStack, client::structure};
+use orchid_tests::client::structure;
+use orchid_tests::{StackOptions, TestStack};
 use serde_json::{Value, json};
 use tonic::Code;
 use tonic_types::StatusExt as _;
@@ -13,7 +14,7 @@ struct Case {
     change: fn(&mut Value),
     pointer: &'static str,
     position: Option<i32>,
-    /// A part of the suggestion.
+    /// A part of the expected suggestion.
     suggestion: &'static str,
     code: Option<&'static str>,
 }
@@ -100,7 +101,7 @@ async fn invalid_plan_is_refused_with_location_and_fix() {
         (case.change)(&mut definition);
         let validate = v1::ValidatePlanRequest { plan: Some(plan(&definition)) };
         let answer =
-            tenant.plans().validate_plan(tenant.request(validate)).await.expect("an answer").into_inner();
+            tenant.plans().validate_plan(tenant.request(validate)).await.expect("a response").into_inner();
         let fault =
             answer.diagnostics.iter().find(|fault| fault.pointer == case.pointer).unwrap_or_else(|| {
                 panic!("{}: no fault at {}: {:#?}", case.what, case.pointer, answer.diagnostics)
@@ -136,7 +137,7 @@ async fn all_diagnostics_are_reported_together() {
     }
     let validate = v1::ValidatePlanRequest { plan: Some(plan(&definition)) };
     let answer =
-        tenant.plans().validate_plan(tenant.request(validate)).await.expect("an answer").into_inner();
+        tenant.plans().validate_plan(tenant.request(validate)).await.expect("a response").into_inner();
     for case in cases().iter().take(5) {
         assert!(
             answer.diagnostics.iter().any(|fault| fault.pointer == case.pointer),
@@ -156,7 +157,7 @@ async fn suspicious_plan_gives_a_warning() {
     definition["step"]["ignore_on"] = json!([204]);
     let validate = v1::ValidatePlanRequest { plan: Some(plan(&definition)) };
     let answer =
-        tenant.plans().validate_plan(tenant.request(validate)).await.expect("an answer").into_inner();
+        tenant.plans().validate_plan(tenant.request(validate)).await.expect("a response").into_inner();
     assert!(answer.diagnostics.is_empty(), "{:#?}", answer.diagnostics);
     let found: Vec<_> = answer.warnings.iter().map(|one| (one.code.as_str(), one.pointer.as_str())).collect();
     assert_eq!(found, [("IGNORES_SUCCESS", "/definition/step/ignore_on/0")]);

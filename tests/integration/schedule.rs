@@ -1,12 +1,12 @@
-//! Schedules: a plan runs again after its wait, once at a time, and only while it shall.
+//! Schedules by wait: a plan runs again after its wait, one execution at a time, while it is
+//! enabled.
 
 use std::collections::HashSet;
 
 use orchid_proto::v1;
-use orchid_tests::eventually::reached;
-use orchid_tests::{
-    FakeUpstream, StackOptions, Tenant, TestStack, UpstreamReply, client::structure, eventually,
-};
+use orchid_tests::client::structure;
+use orchid_tests::eventually::{eventually, reached};
+use orchid_tests::{FakeUpstream, StackOptions, Tenant, TestStack, UpstreamReply};
 use prost_types::Timestamp;
 use serde_json::json;
 
@@ -31,13 +31,13 @@ fn every_second(repeat_count: Option<i32>) -> v1::Plan {
 
 async fn fires_again(placement_groups: u32) {
     let upstream = FakeUpstream::start(|_| UpstreamReply::ok(json!({"ok": true}))).await;
-    // Two replicas: none fires twice.
+    // Two replicas must not schedule the same execution twice.
     let options = StackOptions { control_planes: 2, placement_groups, ..StackOptions::default() };
     let stack = TestStack::start(options).await;
     let tenant = stack.tenant().await;
     tenant.shop(&upstream.url()).await;
     tenant.create_plan(every_second(None)).await.expect("a plan");
-    eventually("it runs for the third time", async || {
+    eventually("three executions have ended", async || {
         let executions = tenant.all_executions("again").await;
         reached(executions.iter().filter(|run| run.end_time.is_some()).count(), 3)
     })
@@ -130,10 +130,10 @@ async fn paused_schedule_is_not_due_and_resumes_its_wait() {
         schedules.list_next_runs(tenant.request(next.clone())).await.expect("times").into_inner().times;
     assert_eq!(times, [], "a paused schedule has no next run");
 
-    // It never ran, so a run is overdue.
+    // It never ran, so an execution is overdue.
     schedules.resume_schedule(tenant.request(resume.clone())).await.expect("resume");
     let get = v1::GetScheduleRequest { plan: "again".to_owned(), config };
-    let running = eventually("it runs", async || {
+    let running = eventually("an execution is active", async || {
         let schedule = tenant.schedules().get_schedule(tenant.request(get.clone())).await;
         let schedule = schedule.expect("a schedule").into_inner();
         if schedule.current_execution_id.is_empty() { Err(schedule) } else { Ok(schedule) }
@@ -141,7 +141,8 @@ async fn paused_schedule_is_not_due_and_resumes_its_wait() {
     .await;
     assert_eq!((running.execution_count, running.next_due_time), (1, None), "{running:?}");
 
-    // It ends while it is paused: nothing is due then, and a day after its end once it goes on.
+    // It ends while the schedule is paused: nothing is due until the resume, then a day after the
+    // end.
     schedules.pause_schedule(tenant.request(pause)).await.expect("pause");
     let cancel = v1::CancelExecutionRequest { id: running.current_execution_id, reason: String::new() };
     let ended =
@@ -196,7 +197,7 @@ async fn trigger_ignores_and_keeps_the_schedule() {
     tenant.shop(&upstream.url()).await;
     let daily = v1::Plan { wait_seconds: Some(86_400), ..every_second(Some(2)) };
     tenant.create_plan(daily).await.expect("a plan");
-    let due = eventually("its first run has ended", async || {
+    let due = eventually("the first execution has ended", async || {
         let schedule = schedule_of(&tenant, "main").await;
         let ended = schedule.execution_count == 1 && schedule.next_due_time.is_some();
         if ended { Ok(schedule) } else { Err(schedule) }
@@ -231,7 +232,7 @@ async fn disabled_config_is_not_scheduled() {
     tenant.create_plan(every_second(None)).await.expect("a plan");
     let runs_again = async |config: &str| {
         let from = schedule_of(&tenant, config).await.execution_count;
-        eventually("it runs twice more", async || {
+        eventually("two more executions", async || {
             reached(schedule_of(&tenant, config).await.execution_count, from + 2)
         })
         .await;

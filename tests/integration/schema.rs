@@ -1,17 +1,13 @@
-//! The schema: what is written down is what the migrations make, it can be taken back, every tenant's table is closed, and
-//! a server refuses a schema that is not its own.
+//! The database schema: the schema file matches the migrations, which can be reverted; every tenant
+//! table has row security; and a server refuses another version's schema.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
-use orchid_tests::{
-    TestDatabase, database,
-    stack::{binary, command},
-};
+use orchid_tests::stack::{binary, command};
+use orchid_tests::{TestDatabase, database};
 
-/// Keys and urls that no statement reads, for a server that shall refuse before it needs them.
+/// Settings for a server that must refuse to start before it uses them.
 fn serve(database: &TestDatabase) -> (bool, String) {
     let output = command("timeout")
         .args(["30", binary("orchid-control-plane").to_str().expect("a name"), "serve"])
@@ -28,7 +24,7 @@ fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository")
 }
 
-/// The schema, as statements that would make it.
+/// Returns the schema as the statements that create it.
 fn schema_of(database: &TestDatabase) -> String {
     let head = "-- What the migrations make of an empty database, kept true by a test. Nothing reads it but people.\n\n";
     format!("{head}{}\n", database.execute(include_str!("catalog.sql")))
@@ -62,7 +58,7 @@ async fn migrations_apply_revert_and_apply_again() {
     assert_eq!(database.number(functions), 0, "functions are left over");
     database.migrate(&[]).expect("up again");
     assert_eq!(schema_of(&database), first);
-    // A second time there is nothing to do.
+    // A second run has nothing to do.
     database.migrate(&[]).expect("up twice");
     assert_eq!(schema_of(&database), first);
     database.remove();
@@ -98,7 +94,7 @@ async fn every_tenant_table_forces_row_security() {
     );
     assert_eq!(open, "", "tables without forced row security");
 
-    // A partition has no policy of its own: nothing but its parent leads to it.
+    // A partition needs no policy: it is only reached through its parent.
     let tables = |query: &str| database.execute(query).lines().map(str::to_owned).collect::<BTreeSet<_>>();
     let of_tenants = tables(
         "SELECT c.relname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant_id' \

@@ -1,11 +1,11 @@
-//! A stack without executors, and what tests say that play one by hand.
+//! A stack without executors, and the calls of tests that play one.
 
 use orchid_proto::executor::v1 as fleet;
 use orchid_tests::{ScriptedExecutor, StackOptions, Tenant, TestStack, eventually};
 
 use crate::plans;
 
-/// A stack, and a tenant with the plan `single`.
+/// Starts a stack and creates a tenant with the plan `single`.
 pub(crate) async fn stack(
     placement_groups: u32,
     lease_ttl_ms: u32,
@@ -26,7 +26,7 @@ pub(crate) async fn stack(
     (stack, tenant)
 }
 
-/// Waits until there is one run to take, and takes it.
+/// Waits until one lease is granted, and returns it.
 pub(crate) async fn acquire_one(executor: &ScriptedExecutor, seq: i64) -> fleet::LeaseGrant {
     let mut grants = eventually("a lease is granted", async || {
         let grants = executor.acquire(seq).await;
@@ -37,7 +37,7 @@ pub(crate) async fn acquire_one(executor: &ScriptedExecutor, seq: i64) -> fleet:
     grants.remove(0)
 }
 
-/// A checkpoint after 70 ms.
+/// Returns a checkpoint after 70 ms of work.
 pub(crate) fn checkpoint(grant: &fleet::LeaseGrant, seq: i64, place: &'static [u8]) -> fleet::CheckpointItem {
     fleet::CheckpointItem {
         lease_token: grant.lease_token.clone(),
@@ -49,16 +49,16 @@ pub(crate) fn checkpoint(grant: &fleet::LeaseGrant, seq: i64, place: &'static [u
     }
 }
 
-/// Saves some, one verdict each.
+/// Saves checkpoints and returns the result of each.
 pub(crate) async fn save(
     executor: &ScriptedExecutor,
     items: Vec<fleet::CheckpointItem>,
 ) -> Vec<fleet::ItemResult> {
     let request = executor.request(fleet::CheckpointRequest { items });
-    executor.client().checkpoint(request).await.expect("an answer").into_inner().results
+    executor.client().checkpoint(request).await.expect("a response").into_inner().results
 }
 
-/// Ends a run with a last checkpoint.
+/// Completes an execution with a last checkpoint.
 pub(crate) async fn end(
     executor: &ScriptedExecutor,
     last: fleet::CheckpointItem,
@@ -70,10 +70,10 @@ pub(crate) async fn end(
         ..fleet::CompleteItem::default()
     };
     let request = executor.request(fleet::CompleteRequest { items: vec![item], acquire: None });
-    executor.client().complete(request).await.expect("an answer").into_inner()
+    executor.client().complete(request).await.expect("a response").into_inner()
 }
 
-/// Ends a run at checkpoint 9.
+/// Completes an execution at checkpoint 9.
 pub(crate) async fn complete(
     executor: &ScriptedExecutor,
     grant: &fleet::LeaseGrant,

@@ -1,23 +1,19 @@
-//! The testkit itself: what the other tests stand on must hold.
+//! Tests of the test kit.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::TcpStream,
-    time::Duration,
-};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
 
 use orchid_tests::{BrokerKind, FakeUpstream, Kafka, MessageReader, TestTopics};
-use rdkafka::{
-    ClientConfig,
-    message::{Header, OwnedHeaders},
-    producer::{FutureProducer, FutureRecord},
-};
+use rdkafka::ClientConfig;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{FutureProducer, FutureRecord};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn reader_continues_after_a_broker_outage() {
     let kafka = Kafka::start(BrokerKind::Mock).await;
     let topics = TestTopics::named("kit");
-    kafka.make(&topics, None).await;
+    kafka.create_topics(&topics, None).await;
     let producer: FutureProducer =
         ClientConfig::new().set("bootstrap.servers", kafka.brokers()).create().expect("a producer");
     let mut reader = MessageReader::new(kafka.brokers(), &topics);
@@ -56,7 +52,7 @@ async fn gated_upstream_holds_a_page_until_opened() {
     let mut waiting = ask();
     assert!(tokio::time::timeout(Duration::from_millis(200), &mut waiting).await.is_err(), "it did not wait");
     upstream.open(1);
-    let body = waiting.await.expect("an answer");
+    let body = waiting.await.expect("a response");
     assert!(body.contains("\"next\":null"), "{body}");
-    assert_eq!(upstream.seen()[0].query["cursor"], "1");
+    assert_eq!(upstream.requests()[0].query["cursor"], "1");
 }

@@ -1,7 +1,8 @@
-//! How a config's requests leave: checked when it is written, kept under lock and key, and done by the executor.
+//! A config's transport: validated on writes, sealed at rest, and applied by the executor.
 
 use orchid_proto::v1;
-use orchid_tests::{FakeUpstream, StackOptions, TestStack, UpstreamReply, client::structure};
+use orchid_tests::client::structure;
+use orchid_tests::{FakeUpstream, StackOptions, TestStack, UpstreamReply};
 use prost_types::FieldMask;
 use serde_json::json;
 use tonic_types::StatusExt as _;
@@ -28,7 +29,7 @@ fn by(proxy: String, hosts: &[&str]) -> v1::Transport {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_use_the_configs_proxy_without_leaking_its_password() {
-    // To a proxy a server of HTTP is enough: it answers for every host.
+    // An HTTP server suffices as a proxy: it responds for every host.
     let proxy = FakeUpstream::orders(2, 3, false).await;
     let address = proxy.url().replace("http://", "");
     let stack = TestStack::start(StackOptions::default()).await;
@@ -43,7 +44,7 @@ async fn requests_use_the_configs_proxy_without_leaking_its_password() {
     let rows = stack.database.execute("SELECT configs::text FROM configs");
     assert!(!rows.contains(PASSWORD) && !rows.contains(&hex::encode(PASSWORD)), "{rows}");
 
-    // What was read can be written, with other hosts.
+    // A transport that was read, with masked secrets, can be written again with other hosts.
     let update = v1::UpdateConfigRequest {
         config: Some(config(v1::Transport { allowed_hosts: vec!["*.example.com".to_owned()], ..shown })),
         update_mask: Some(FieldMask { paths: vec!["transport".to_owned()] }),
@@ -54,7 +55,7 @@ async fn requests_use_the_configs_proxy_without_leaking_its_password() {
     tenant.plan("orders", &crate::plans::orders()).await;
     let run = tenant.trigger("orders", "far").await;
     tenant.success_of(&run.id).await;
-    let seen = proxy.seen();
+    let seen = proxy.requests();
     assert_eq!(seen.len(), 2);
     for request in &seen {
         assert_eq!(request.headers["host"], "orders.example.com");

@@ -1,4 +1,4 @@
-//! What outlives a run, and runs that wait: context, parking.
+//! Context, which outlives an execution, and parking.
 
 use orchid_proto::v1::{self, ExecutionState};
 use orchid_tests::{FakeUpstream, StackOptions, TestStack, UpstreamReply, eventually};
@@ -32,7 +32,7 @@ async fn context_persists_and_override_saves_nothing() {
     tenant.success_of(&run.id).await;
     let run = tenant.trigger("since", "main").await;
     tenant.success_of(&run.id).await;
-    let asked: Vec<String> = upstream.seen().into_iter().map(|request| request.raw_query).collect();
+    let asked: Vec<String> = upstream.requests().into_iter().map(|request| request.raw_query).collect();
     assert_eq!(asked, ["", "since=1", "since=12345678901234567", "since=2"]);
     stack.end().await;
 }
@@ -66,7 +66,7 @@ async fn override_execution_saves_only_its_own_writes() {
     }
     let run = tenant.trigger("since", "main").await;
     tenant.success_of(&run.id).await;
-    let asked: Vec<String> = upstream.seen().into_iter().map(|request| request.raw_query).collect();
+    let asked: Vec<String> = upstream.requests().into_iter().map(|request| request.raw_query).collect();
     assert_eq!(asked, ["", "only=blue&since=100", "only=blue&since=100", "since=2"]);
     stack.end().await;
 }
@@ -88,7 +88,7 @@ async fn long_wait_parks_the_execution() {
     tenant.shop(&upstream.url()).await;
     tenant.plan("orders", &crate::plans::orders()).await;
     let run = tenant.trigger("orders", "main").await;
-    let parked = eventually("the run parks", async || {
+    let parked = eventually("the execution parks", async || {
         let now = tenant.execution(&run.id).await;
         if now.state() == ExecutionState::Parked { Ok(now) } else { Err(now) }
     })
@@ -99,7 +99,7 @@ async fn long_wait_parks_the_execution() {
     assert_eq!(done.lost_attempts, 0);
     let counts = done.counts.expect("counts");
     assert_eq!((counts.requests, counts.retries, counts.pages), (3, 1, 2), "{counts:?}");
-    let cursors: Vec<String> = upstream.seen().into_iter().map(|request| request.raw_query).collect();
+    let cursors: Vec<String> = upstream.requests().into_iter().map(|request| request.raw_query).collect();
     assert_eq!(cursors, ["", "cursor=1", "cursor=1"], "it goes on where it stopped");
     let verdicts: Vec<String> =
         tenant.attempts(&run.id).await.into_iter().map(|one| one.end_reason).collect();

@@ -1,15 +1,18 @@
-//! Clients: a tenant's, which speaks to the management API, and an executor's, for tests that play one.
+//! Clients for tests: a tenant's for the management API, and a scripted executor's for the fleet
+//! API.
 
 use std::time::Duration;
 
-use orchid_proto::{
-    admin::v1::{CreateTenantRequest, tenant_service_client::TenantServiceClient},
-    executor::v1 as fleet,
-    v1::{self, ExecutionState},
-};
-use prost_types::{ListValue, Struct, Value as Prost, value::Kind};
+use orchid_proto::admin::v1::CreateTenantRequest;
+use orchid_proto::admin::v1::tenant_service_client::TenantServiceClient;
+use orchid_proto::executor::v1 as fleet;
+use orchid_proto::v1::{self, ExecutionState};
+use prost_types::value::Kind;
+use prost_types::{ListValue, Struct, Value as Prost};
 use serde_json::Value;
-use tonic::{Code, Request, Status, metadata::MetadataValue, transport::Channel};
+use tonic::metadata::MetadataValue;
+use tonic::transport::Channel;
+use tonic::{Code, Request, Status};
 use uuid::Uuid;
 
 use crate::eventually;
@@ -17,7 +20,7 @@ use crate::eventually;
 /// The time that one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// JSON as a `google.protobuf.Struct`.
+/// Converts a JSON object to a `google.protobuf.Struct`.
 pub fn structure(json: &Value) -> Struct {
     let Value::Object(members) = json else { panic!("{json} is no object") };
     Struct { fields: members.iter().map(|(name, value)| (name.clone(), prost_value(value))).collect() }
@@ -37,7 +40,7 @@ fn prost_value(json: &Value) -> Prost {
     Prost { kind: Some(kind) }
 }
 
-/// Whether a state is an end.
+/// Returns whether a state is final.
 pub fn ended(state: ExecutionState) -> bool {
     matches!(
         state,
@@ -49,10 +52,9 @@ pub fn ended(state: ExecutionState) -> bool {
     )
 }
 
-/// A tenant and its access.
+/// A tenant with a connection to the control plane.
 #[derive(Debug, Clone)]
 pub struct Tenant {
-    /// Its id.
     pub id: Uuid,
     channel: Channel,
 }
@@ -71,12 +73,12 @@ impl Tenant {
         Tenant { id: created.into_inner().id.parse().expect("a uuid"), channel }
     }
 
-    /// The same tenant by another connection.
+    /// Returns the same tenant over another connection.
     pub fn through(&self, channel: Channel) -> Tenant {
         Tenant { id: self.id, channel }
     }
 
-    /// A request in this tenant's name.
+    /// Returns a request that acts for this tenant.
     pub fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.metadata_mut().insert("x-tenant-id", self.id.to_string().parse().expect("metadata"));
@@ -84,32 +86,32 @@ impl Tenant {
         request
     }
 
-    /// The service of integrations.
+    /// Returns the client of the integration service.
     pub fn integrations(&self) -> v1::integration_service_client::IntegrationServiceClient<Channel> {
         v1::integration_service_client::IntegrationServiceClient::new(self.channel.clone())
     }
 
-    /// The service of configs.
+    /// Returns the client of the config service.
     pub fn configs(&self) -> v1::config_service_client::ConfigServiceClient<Channel> {
         v1::config_service_client::ConfigServiceClient::new(self.channel.clone())
     }
 
-    /// The service of plans.
+    /// Returns the client of the plan service.
     pub fn plans(&self) -> v1::plan_service_client::PlanServiceClient<Channel> {
         v1::plan_service_client::PlanServiceClient::new(self.channel.clone())
     }
 
-    /// The service of schedules.
+    /// Returns the client of the schedule service.
     pub fn schedules(&self) -> v1::schedule_service_client::ScheduleServiceClient<Channel> {
         v1::schedule_service_client::ScheduleServiceClient::new(self.channel.clone())
     }
 
-    /// The service of executions.
+    /// Returns the client of the execution service.
     pub fn executions(&self) -> v1::execution_service_client::ExecutionServiceClient<Channel> {
         v1::execution_service_client::ExecutionServiceClient::new(self.channel.clone())
     }
 
-    /// Creates the integration `shop`, with a config `main` that points to a base url.
+    /// Creates the integration `shop` with a config `main` that holds a base URL.
     pub async fn shop(&self, base_url: &str) -> v1::Config {
         let integration = v1::CreateIntegrationRequest {
             key: "shop".to_owned(),
@@ -142,7 +144,10 @@ impl Tenant {
         self.create_plan(plan).await.expect("a plan")
     }
 
-    /// Creates a plan as it is given.
+    /// Creates a plan.
+    ///
+    /// # Errors
+    /// When the control plane refuses it.
     pub async fn create_plan(&self, plan: v1::Plan) -> Result<v1::Plan, Status> {
         let create = v1::CreatePlanRequest { plan: Some(plan), request_id: String::new() };
         self.plans().create_plan(self.request(create)).await.map(tonic::Response::into_inner)
@@ -158,9 +163,9 @@ impl Tenant {
         self.plans().trigger_plan(self.request(trigger)).await.expect("an execution").into_inner()
     }
 
-    /// An execution as it is now; waits for a control plane that is away.
+    /// Returns the current state of an execution; waits while the control plane is unreachable.
     pub async fn execution(&self, id: &str) -> v1::Execution {
-        eventually("a control plane answers", async || {
+        eventually("a control plane responds", async || {
             let get = v1::GetExecutionRequest { id: id.to_owned() };
             match self.executions().get_execution(self.request(get)).await {
                 Ok(execution) => Ok(execution.into_inner()),
@@ -175,7 +180,7 @@ impl Tenant {
         .await
     }
 
-    /// Waits until an execution has ended, whichever way.
+    /// Waits until an execution has ended, with any outcome.
     pub async fn end_of(&self, id: &str) -> v1::Execution {
         eventually(&format!("execution {id} ends"), async || {
             let execution = self.execution(id).await;
@@ -184,26 +189,26 @@ impl Tenant {
         .await
     }
 
-    /// Waits until an execution has succeeded, and fails when it ends in another way.
+    /// Waits until an execution has ended, and fails unless it succeeded.
     pub async fn success_of(&self, id: &str) -> v1::Execution {
         let execution = self.end_of(id).await;
         assert_eq!(execution.state(), ExecutionState::Succeeded, "{execution:#?}");
         execution
     }
 
-    /// The attempts of an execution, oldest first.
+    /// Returns the attempts of an execution, oldest first.
     pub async fn attempts(&self, id: &str) -> Vec<v1::ExecutionAttempt> {
         let list = v1::ListExecutionAttemptsRequest {
             execution_id: id.to_owned(),
             ..v1::ListExecutionAttemptsRequest::default()
         };
-        let answer = self.executions().list_execution_attempts(self.request(list)).await;
-        let mut attempts = answer.expect("attempts").into_inner().attempts;
+        let response = self.executions().list_execution_attempts(self.request(list)).await;
+        let mut attempts = response.expect("attempts").into_inner().attempts;
         attempts.reverse();
         attempts
     }
 
-    /// All executions of a plan, oldest first.
+    /// Returns all executions of a plan, oldest first.
     pub async fn all_executions(&self, plan: &str) -> Vec<v1::Execution> {
         let mut executions = Vec::new();
         let mut token = String::new();
@@ -226,17 +231,17 @@ impl Tenant {
     }
 }
 
-/// An executor that a test plays by hand.
+/// An executor session whose calls the test makes itself.
 pub struct ScriptedExecutor {
     client: fleet::executor_service_client::ExecutorServiceClient<Channel>,
     token: MetadataValue<tonic::metadata::Ascii>,
-    /// What the control plane said at the registration.
+    /// The response to the registration.
     pub registered: fleet::RegisterResponse,
     beat_seq: i64,
 }
 
 impl ScriptedExecutor {
-    /// Registers with a pool.
+    /// Registers an executor with a pool.
     pub async fn register(channel: Channel, pool: &str, pool_token: &str) -> ScriptedExecutor {
         let mut client = fleet::executor_service_client::ExecutorServiceClient::new(channel);
         let mut request = Request::new(fleet::RegisterRequest {
@@ -253,7 +258,7 @@ impl ScriptedExecutor {
         ScriptedExecutor { client, token, registered, beat_seq: 0 }
     }
 
-    /// A request in this session's name.
+    /// Returns a request of this session.
     pub fn request<T>(&self, message: T) -> Request<T> {
         let mut request = Request::new(message);
         request.metadata_mut().insert("x-orchid-session", self.token.clone());
@@ -261,12 +266,12 @@ impl ScriptedExecutor {
         request
     }
 
-    /// The raw client.
+    /// Returns the client of the fleet service.
     pub fn client(&self) -> fleet::executor_service_client::ExecutorServiceClient<Channel> {
         self.client.clone()
     }
 
-    /// Asks for any lease of the pool.
+    /// Requests any leases of the pool.
     pub async fn acquire(&self, seq: i64) -> Vec<fleet::LeaseGrant> {
         let ask = fleet::AcquireLeasesRequest {
             acquire_seq: seq,
@@ -274,7 +279,7 @@ impl ScriptedExecutor {
             wait_ms: 200,
             ..fleet::AcquireLeasesRequest::default()
         };
-        self.client().acquire_leases(self.request(ask)).await.expect("an answer").into_inner().grants
+        self.client().acquire_leases(self.request(ask)).await.expect("a response").into_inner().grants
     }
 
     /// One beat that lists these leases.
@@ -295,6 +300,6 @@ impl ScriptedExecutor {
             free_slots: 8,
             ..fleet::HeartbeatRequest::default()
         };
-        self.client().heartbeat(self.request(beat)).await.expect("an answer").into_inner()
+        self.client().heartbeat(self.request(beat)).await.expect("a response").into_inner()
     }
 }

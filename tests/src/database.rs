@@ -1,13 +1,11 @@
-//! Databases: one server for the run of the tests, one database for each test, cloned from a migrated template.
+//! Databases: one server per test run, and one database per test, cloned from a migrated template.
 //!
-//! With `ORCHID_TEST_POSTGRES_URL` (a superuser's url) no server is started, and each test migrates a database of its own
-//! there: a Citus cluster cannot clone one.
+//! With `ORCHID_TEST_POSTGRES_URL` (the URL of a superuser) no server is started, and each test
+//! migrates its own database there, since a Citus cluster cannot clone one.
 
-use std::{
-    env,
-    process::Command,
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::env;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use orchid_kit::servers::{PostgresOptions, PostgresServer};
 use tokio::sync::OnceCell;
@@ -17,26 +15,25 @@ use crate::stack::{binary, command, run_folder};
 
 struct DatabaseServer {
     superuser: Url,
-    /// Who owns the tests' databases.
+    /// The role that owns the tests' databases.
     owner: String,
     template: Option<String>,
-    /// Lives as long as the tests do, and dies with them.
+    /// The server that this run started; it ends with this process.
     _private: Option<PostgresServer>,
 }
 
 static SERVER: OnceCell<DatabaseServer> = OnceCell::const_new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// A database of one test.
+/// The database of one test.
 #[derive(Debug, Clone)]
 pub struct TestDatabase {
-    /// Its name.
     pub name: String,
     superuser: Url,
     owner: String,
 }
 
-/// A database, migrated, with this many placement groups.
+/// Creates a migrated database with this many placement groups.
 pub async fn migrated(placement_groups: u32) -> TestDatabase {
     let database = match &server().await.template {
         Some(template) => create(Some(template)).await,
@@ -55,7 +52,7 @@ pub async fn migrated(placement_groups: u32) -> TestDatabase {
     database
 }
 
-/// A database with nothing in it.
+/// Creates an empty database.
 pub async fn empty() -> TestDatabase {
     create(None).await
 }
@@ -76,9 +73,9 @@ async fn start() -> DatabaseServer {
     let superuser = Url::parse(&private.url("postgres", "postgres")).expect("url");
     let password = superuser.password().unwrap_or_default();
     let role = format!("CREATE ROLE orchid_owner LOGIN CREATEROLE BYPASSRLS PASSWORD '{password}'");
-    // After a start that failed, the next test finds the role of the one before.
-    if let Err(said) = psql(&superuser, &role) {
-        assert!(said.contains("already exists"), "{said}");
+    // After a failed start, the next test finds the role that the first one created.
+    if let Err(output) = psql(&superuser, &role) {
+        assert!(output.contains("already exists"), "{output}");
     }
     let mut server = DatabaseServer {
         superuser,
@@ -108,7 +105,7 @@ fn create_on(server: &DatabaseServer, template: Option<&str>) -> TestDatabase {
     database
 }
 
-/// Where the given database belongs to a Citus cluster, the new one shall, too, with the same nodes.
+/// Adds a new database to the Citus cluster of the given database, if it belongs to one.
 fn join_citus(given: &Url, database: &TestDatabase) {
     let nodes = "SELECT format('SELECT citus_add_node(%L, %s)', nodename, nodeport) FROM pg_dist_node WHERE groupid > 0";
     if psql(given, "SELECT 1 FROM pg_extension WHERE extname = 'citus'").expect("ask for citus") == "1" {
@@ -120,7 +117,7 @@ fn join_citus(given: &Url, database: &TestDatabase) {
 }
 
 impl TestDatabase {
-    /// The url for a role (`orchid_app`, `orchid_fleet`).
+    /// Returns the URL for a role (`orchid_app`, `orchid_fleet`).
     pub fn url(&self, role: &str) -> String {
         let mut url = self.superuser.clone();
         url.set_path(&self.name);
@@ -128,12 +125,12 @@ impl TestDatabase {
         url.into()
     }
 
-    /// The url of the tables' owner.
+    /// Returns the URL for the tables' owner.
     pub fn owner_url(&self) -> String {
         self.url(&self.owner)
     }
 
-    /// The settings that name this database, as environment.
+    /// Returns the settings that name this database, as environment variables.
     pub fn settings(&self) -> Vec<(String, String)> {
         vec![
             ("ORCHID_POSTGRES_APP_URL".to_owned(), self.url("orchid_app")),
@@ -142,7 +139,10 @@ impl TestDatabase {
         ]
     }
 
-    /// Runs `orchid-control-plane migrate`; what it said, as an error when it failed.
+    /// Runs `orchid-control-plane migrate` and returns its output.
+    ///
+    /// # Errors
+    /// When it fails; the error is its output.
     pub fn migrate(&self, arguments: &[&str]) -> Result<String, String> {
         let output = command(binary("orchid-control-plane"))
             .arg("migrate")
@@ -156,25 +156,28 @@ impl TestDatabase {
         if output.status.success() { Ok(said) } else { Err(said) }
     }
 
-    /// Runs statements as superuser; rows as psql prints them unaligned.
+    /// Runs statements as superuser and returns the rows as psql prints them unaligned.
     pub fn execute(&self, statements: &str) -> String {
         self.execute_as(self.superuser.username(), statements).expect("statements run")
     }
 
-    /// Runs statements under a role; what psql said when they failed.
+    /// Runs statements under a role and returns the rows.
+    ///
+    /// # Errors
+    /// When a statement fails; the error is psql's output.
     pub fn execute_as(&self, role: &str, statements: &str) -> Result<String, String> {
         psql(&Url::parse(&self.url(role)).expect("url"), statements)
     }
 
-    /// One number, as superuser.
+    /// Runs a query as superuser and returns its single number.
     pub fn number(&self, query: &str) -> i64 {
         let text = self.execute(query);
         text.parse().unwrap_or_else(|_| panic!("{query}: {text:?} is no number"))
     }
 
-    /// Drops it, whoever is connected.
+    /// Drops the database, with all connections to it.
     pub fn remove(&self) {
-        // A server that is gone took the database along.
+        // If the server is gone, so is the database.
         let _ = psql(&self.superuser, &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
     }
 }

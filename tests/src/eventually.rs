@@ -3,12 +3,10 @@
 //! A slow machine must not fail a test, so no wait has a fixed total: it fails when what it
 //! observes has not changed for [`STALL_LIMIT`].
 
-use std::{
-    fmt::Debug,
-    fs,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::fmt::Debug;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 use orchid_kit::stall::StallDetector;
 use tokio::time::sleep;

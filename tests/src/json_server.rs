@@ -1,27 +1,22 @@
-//! json-server: an HTTP API that nobody here wrote, over rows that a test makes up.
+//! json-server: a third-party HTTP API over rows that a test supplies.
 //!
-//! `.ci/install test` brings it. Where it is missing, or Node.js is, the test fails: nothing here is skipped.
+//! `.ci/install test` installs it. If it or Node.js is missing, the test fails instead of being
+//! skipped.
 
-use std::{
-    fs::{self, File},
-    path::PathBuf,
-    sync::atomic::{AtomicU32, Ordering},
-};
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use orchid_kit::servers::{ChildCommand, ChildProcess, free_port};
 use serde_json::Value;
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::TcpStream,
-};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
-use crate::{
-    eventually::{eventually, holds, log_length},
-    stack::run_folder,
-    tools,
-};
+use crate::eventually::{eventually, holds, log_length};
+use crate::stack::run_folder;
+use crate::tools;
 
-/// The file that names the version; the folder of the program is named after its content.
+/// The file that pins the version; the hash of its content names the program's folder.
 const PACKAGE: &str = include_str!("../servers/json-server/package.json");
 
 /// A running json-server; killed when dropped.
@@ -31,12 +26,12 @@ pub struct JsonServer {
 }
 
 impl JsonServer {
-    /// Serves the lists that are the members of `database`, each under its name.
+    /// Serves every member of `database`, a list, under its name.
     pub async fn start(database: &Value) -> JsonServer {
         static NEXT: AtomicU32 = AtomicU32::new(0);
-        let node = tools::find("node").expect("Node.js is not installed: `.ci/install test` brings it");
+        let node = tools::find("node").expect("Node.js is not installed: run `.ci/install test`");
         let program = program();
-        assert!(program.is_file(), "{} is missing: `.ci/install test` brings it", program.display());
+        assert!(program.is_file(), "{} is missing: run `.ci/install test`", program.display());
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = run_folder().join(format!("json-server-{number}"));
         fs::create_dir_all(&folder).expect("a folder for json-server");
@@ -61,7 +56,7 @@ impl JsonServer {
         JsonServer { port, _process: process }
     }
 
-    /// `http://127.0.0.1:…`
+    /// Returns the base URL, `http://127.0.0.1:…`.
     pub fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }

@@ -1,8 +1,8 @@
-//! What the integration tests stand on: real servers, the real binaries as child processes, an upstream that does as it is
-//! told, and a reader of what came out at the other end.
+//! The test kit: real servers, the real binaries as child processes, a scripted upstream, and a
+//! reader of the messages in Kafka.
 //!
-//! One Postgres, one Redis and one broker of each kind serve a whole run of the tests; each test has a database, a Redis prefix and
-//! topics of its own. Whatever goes wrong here panics: it is a test that failed.
+//! All tests of a run share one Postgres, one Redis and one broker of each kind; each test has its
+//! own database, Redis prefix and topics. Every failure here panics, which fails the test.
 
 #![allow(
     clippy::expect_used,

@@ -1,18 +1,21 @@
-//! The names of messages, computed from their definition and not by the code under test.
+//! Computes positions and ids of messages from their definition, independently of the code under
+//! test.
 
 use std::collections::HashMap;
 
 use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 
-/// `orchid-position`: the place of a message in its execution. SHA-256 over the fields joined by newlines.
+/// Returns `orchid-position`, which identifies a message within its execution: SHA-256 over the
+/// fields joined by newlines.
 pub fn position(execution_id: &str, kind: &str, step_path: &str, chunk: u64) -> String {
     let fields = [execution_id, kind, step_path, &chunk.to_string()];
     hex::encode(&Sha256::digest(fields.join("\n").as_bytes())[..16])
 }
 
-/// `orchid-message-id`: the place and the content, which is read from the payload as the bytes that stand there. BLAKE3
-/// over each field's length (8 bytes, big endian) and bytes.
+/// Returns `orchid-message-id`, which identifies a message by position and content: BLAKE3 over
+/// each field's length (8 bytes, big endian) and bytes. The content is taken from the payload
+/// verbatim.
 pub fn message_id(payload: &[u8]) -> String {
     let members: HashMap<String, Box<RawValue>> = serde_json::from_slice(payload).expect("an object");
     let raw = |name: &str| members.get(name).map_or("null", |value| value.get()).to_owned();

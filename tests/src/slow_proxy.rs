@@ -1,13 +1,12 @@
-//! A TCP proxy that makes a server seem far away: every piece takes its time, in both directions.
+//! A TCP proxy that delays every piece of data in both directions.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
+use std::time::Duration;
 
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
-    net::{TcpListener, TcpStream},
-    task::JoinSet,
-    time::sleep,
-};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 /// A running proxy; closes its connections when dropped.
 pub struct SlowProxy {
@@ -16,33 +15,36 @@ pub struct SlowProxy {
 }
 
 impl SlowProxy {
-    /// Passes on to `host:port`, each piece after a delay.
-    pub async fn from(target: String, delay: Duration) -> SlowProxy {
+    /// Starts a proxy to `host:port` that delays each piece.
+    pub async fn start(target: String, delay: Duration) -> SlowProxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
-            while let Ok((near, _)) = listener.accept().await {
+            while let Ok((client, _)) = listener.accept().await {
                 let target = target.clone();
                 connections.spawn(async move {
-                    let Ok(far) = TcpStream::connect(target).await else { return };
-                    let (near_in, near_out) = near.into_split();
-                    let (far_in, far_out) = far.into_split();
-                    tokio::join!(carry(near_in, far_out, delay), carry(far_in, near_out, delay));
+                    let Ok(server) = TcpStream::connect(target).await else { return };
+                    let (client_in, client_out) = client.into_split();
+                    let (server_in, server_out) = server.into_split();
+                    tokio::join!(
+                        forward(client_in, server_out, delay),
+                        forward(server_in, client_out, delay)
+                    );
                 });
             }
         });
         SlowProxy { address, _tasks: tasks }
     }
 
-    /// Its port.
+    /// Returns the port that it listens on.
     pub fn port(&self) -> u16 {
         self.address.port()
     }
 }
 
-async fn carry(
+async fn forward(
     mut from: tokio::net::tcp::OwnedReadHalf,
     mut to: tokio::net::tcp::OwnedWriteHalf,
     delay: Duration,

@@ -1,37 +1,33 @@
-//! A whole Orchid for one test: control planes and executors as child processes, so that a kill is a real one.
+//! A complete Orchid for one test: control planes and executors as child processes, so that a test
+//! can kill them.
 
-use std::{
-    ffi::OsStr,
-    fs::{self, File},
-    path::{Path, PathBuf},
-    process::{Command, ExitStatus},
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU32, Ordering},
-    },
-    time::Duration,
-};
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use orchid_kit::servers::{ChildCommand, ChildProcess, ProcessSignal, RedisServer, orchid_variables};
 use tokio::sync::OnceCell;
 use tonic::transport::{Channel, Endpoint};
 
-use crate::{
-    BrokerKind, Kafka, MessageReader, ScriptedExecutor, Tenant, TestDatabase, TestTopics, database,
-    eventually::{eventually, holds, log_length},
-};
+use crate::eventually::{eventually, holds, log_length};
+use crate::{BrokerKind, Kafka, MessageReader, ScriptedExecutor, Tenant, TestDatabase, TestTopics, database};
 
 /// The pool that a test's executors join.
 pub const POOL: &str = "default";
-/// What an executor presents to join it.
+/// The token that executors present to join the pool.
 pub const POOL_TOKEN: &str = "pool-token-of-the-tests";
-/// 32 bytes of base64, for a key that keeps no secret.
+/// The base64 of 32 bytes: a master key that protects no secret.
 const MASTER_KEY: &str = "b3JjaGlkLXRlc3RzLW9yY2hpZC10ZXN0cy1vcmNoaWQ=";
 
 static REDIS: OnceCell<RedisServer> = OnceCell::const_new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-/// A program that is not given the test run's own settings, which it would refuse as unknown.
+/// Returns a command without the settings of the test run in its environment, which the program
+/// would refuse as unknown.
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for name in orchid_variables() {
@@ -40,10 +36,10 @@ pub fn command(program: impl AsRef<OsStr>) -> Command {
     command
 }
 
-/// The file of a binary that was built beside this program.
+/// Returns the path of a binary that was built beside this program.
 pub fn binary(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("the test's own file");
-    // Tests lie one folder below.
+    // Test binaries are one folder deeper.
     let folders = own.ancestors().skip(1).take(2);
     let found = folders.map(|folder| folder.join(name)).find(|file| file.is_file());
     found.unwrap_or_else(|| {
@@ -51,7 +47,7 @@ pub fn binary(name: &str) -> PathBuf {
     })
 }
 
-/// The folder of this run of the tests. Those that earlier runs left behind are removed.
+/// Returns the folder of this test run. The folders that earlier runs left behind are removed.
 pub fn run_folder() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
@@ -60,7 +56,7 @@ pub fn run_folder() -> &'static Path {
             let name = entry.file_name().to_string_lossy().into_owned();
             let gone = |pid: &str| pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists();
             if name.strip_prefix("orchid-tests-").is_some_and(gone) {
-                // Another run may be removing it, too.
+                // Another run may be removing it at the same time.
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
@@ -70,7 +66,7 @@ pub fn run_folder() -> &'static Path {
     })
 }
 
-/// Settings of a control plane that are the same in every test, as environment.
+/// Returns the control plane's settings that all tests share, as environment variables.
 pub fn server_settings() -> Vec<(String, String)> {
     [
         ("ORCHID_LISTEN", "127.0.0.1:0".to_owned()),
@@ -85,30 +81,30 @@ pub fn server_settings() -> Vec<(String, String)> {
     .to_vec()
 }
 
-/// What a test wants.
+/// The options of a test's stack.
 #[derive(Debug, Clone)]
 pub struct StackOptions {
-    /// Control planes.
+    /// The number of control planes.
     pub control_planes: usize,
-    /// Executors.
+    /// The number of executors.
     pub executors: usize,
-    /// Placement groups, 1 or more.
+    /// The number of placement groups, 1 or more.
     pub placement_groups: u32,
-    /// Time to live of a session.
+    /// The time to live of a session, in ms.
     pub lease_ttl_ms: u32,
-    /// Which broker messages go to.
+    /// The kind of broker that executors produce to.
     pub broker: BrokerKind,
-    /// A broker of its own, which the test may take down.
+    /// Whether the test has its own broker, which it may take down.
     pub own_kafka: bool,
-    /// Whether the topics are made before anything starts.
+    /// Whether the topics are created before anything starts.
     pub make_topics: bool,
-    /// `max.message.bytes` of the topics that are made.
+    /// The `max.message.bytes` of the created topics.
     pub topic_max_bytes: Option<usize>,
-    /// A Redis of its own, which the test may wipe.
+    /// Whether the test has its own Redis, which it may wipe.
     pub own_redis: bool,
-    /// Further settings of the control planes, as environment.
+    /// Additional settings of the control planes, as environment variables.
     pub control_plane_settings: Vec<(&'static str, String)>,
-    /// Further settings of the executors, as environment.
+    /// Additional settings of the executors, as environment variables.
     pub executor_settings: Vec<(&'static str, String)>,
 }
 
@@ -141,9 +137,9 @@ struct StackNode {
 
 /// A running Orchid.
 pub struct TestStack {
-    /// Its database.
+    /// The database.
     pub database: TestDatabase,
-    /// Its topics.
+    /// The topics.
     pub topics: TestTopics,
     options: StackOptions,
     kafka: Arc<Kafka>,
@@ -154,7 +150,7 @@ pub struct TestStack {
 }
 
 impl TestStack {
-    /// Starts one, and waits until all of it serves.
+    /// Starts a stack and waits until every process serves.
     pub async fn start(options: StackOptions) -> TestStack {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = run_folder().join(format!("stack-{number}"));
@@ -165,7 +161,7 @@ impl TestStack {
         };
         let topics = TestTopics::named(&format!("t{number}"));
         if options.make_topics {
-            kafka.make(&topics, options.topic_max_bytes).await;
+            kafka.create_topics(&topics, options.topic_max_bytes).await;
         }
         let own_redis = match options.own_redis {
             true => Some(RedisServer::start(&folder.join("redis")).await.expect("redis starts")),
@@ -216,7 +212,7 @@ impl TestStack {
             process: None,
         };
         node.start(&self.folder).await;
-        // When it is started again, it shall be found again.
+        // A restart uses the same address, so that executors find it again.
         node.settings.push(("ORCHID_LISTEN".to_owned(), node.address.clone()));
         self.control_planes.push(node);
     }
@@ -253,22 +249,22 @@ impl TestStack {
         self.executors.push(node);
     }
 
-    /// The broker.
+    /// Returns the broker.
     pub fn kafka(&self) -> &Kafka {
         &self.kafka
     }
 
-    /// A reader of everything that came out.
+    /// Returns a reader of the test's topics.
     pub fn reader(&self) -> MessageReader {
         MessageReader::new(self.kafka().brokers(), &self.topics)
     }
 
-    /// `host:port` of a control plane.
+    /// Returns the `host:port` of a control plane.
     pub fn address(&self, control_plane: usize) -> &str {
         &self.control_planes[control_plane].address
     }
 
-    /// A connection to a control plane, made when it is first used.
+    /// Returns a connection to a control plane, opened at its first use.
     pub fn channel(&self, control_plane: usize) -> Channel {
         Endpoint::from_shared(format!("http://{}", self.address(control_plane)))
             .expect("an address")
@@ -276,12 +272,12 @@ impl TestStack {
             .connect_lazy()
     }
 
-    /// A new tenant.
+    /// Creates a tenant.
     pub async fn tenant(&self) -> Tenant {
         Tenant::create(self.channel(0), POOL).await
     }
 
-    /// A session of an executor that the test plays.
+    /// Registers a scripted executor.
     pub async fn scripted_executor(&self) -> ScriptedExecutor {
         ScriptedExecutor::register(self.channel(0), POOL, POOL_TOKEN).await
     }
@@ -294,7 +290,7 @@ impl TestStack {
         redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await.expect("redis obeys");
     }
 
-    /// Kills the executor of this name, as `kill -9` does.
+    /// Kills the executor of this name with SIGKILL.
     pub fn kill_executor(&mut self, name: &str) {
         let node =
             self.executors.iter_mut().find(|node| node.name == name).expect("an executor of that name");
@@ -308,31 +304,31 @@ impl TestStack {
         assert!(node.process.as_mut().expect("it runs").signal(signal), "{name} takes no signal");
     }
 
-    /// Waits until the executor of this name has ended by itself, and says whether well.
-    pub async fn executor_ended_well(&mut self, name: &str) -> bool {
+    /// Waits until the executor of this name has ended by itself; returns whether it succeeded.
+    pub async fn executor_succeeded(&mut self, name: &str) -> bool {
         let node =
             self.executors.iter_mut().find(|node| node.name == name).expect("an executor of that name");
         node.end(&self.folder).await.success()
     }
 
-    /// Kills a control plane, as `kill -9` does.
+    /// Kills a control plane with SIGKILL.
     pub fn kill_control_plane(&mut self, number: usize) {
         self.control_planes[number].process.take().expect("it runs").kill();
     }
 
-    /// Changes a setting of a control plane, for its next start.
+    /// Changes a setting of a control plane for its next start.
     pub fn set_control_plane(&mut self, number: usize, name: &str, value: &str) {
         self.control_planes[number].settings.push((name.to_owned(), value.to_owned()));
     }
 
-    /// Starts a control plane again, at its old address.
+    /// Restarts a control plane at its address.
     pub async fn restart_control_plane(&mut self, number: usize) {
         let folder = self.folder.clone();
         self.control_planes[number].start(&folder).await;
     }
 
-    /// Ends the test: everything that still runs must stop in good order, and leave neither lease nor session nor
-    /// announcement behind.
+    /// Ends the test: every process must stop without an error, and no lease or announcement may be
+    /// left.
     pub async fn end(mut self) {
         eventually("every announcement is confirmed", async || {
             let left = self.database.number("SELECT count(*) FROM announcements");
@@ -355,15 +351,15 @@ impl Drop for TestStack {
             node.process = None;
         }
         if std::thread::panicking() {
-            self.tell();
+            self.print_logs();
         }
         self.database.remove();
     }
 }
 
 impl TestStack {
-    /// Prints what the processes said last.
-    fn tell(&self) {
+    /// Prints the last log lines of all processes.
+    fn print_logs(&self) {
         for node in self.control_planes.iter().chain(&self.executors) {
             let log = fs::read_to_string(self.folder.join(format!("{}.log", node.name))).unwrap_or_default();
             let lines: Vec<&str> = log.lines().collect();
@@ -378,7 +374,7 @@ impl TestStack {
 impl StackNode {
     async fn start(&mut self, folder: &Path) {
         let announce = folder.join(format!("{}.address", self.name));
-        // There is none before the first start.
+        // The file does not exist before the first start.
         let _ = fs::remove_file(&announce);
         let log_file = folder.join(format!("{}.log", self.name));
         let log = File::options().create(true).append(true).open(&log_file).expect("a log");

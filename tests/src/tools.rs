@@ -1,10 +1,10 @@
-//! What `.ci/install test` brings: programs, and servers of others.
+//! Finds the programs and third-party servers that `.ci/install test` installs.
 
 use std::path::PathBuf;
 
 use sha2::{Digest as _, Sha256};
 
-/// The folder that outlives the clone.
+/// Returns the cache folder, which outlives the clone.
 #[expect(clippy::disallowed_methods, reason = "the tests have no settings file")]
 fn cache() -> PathBuf {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -14,7 +14,7 @@ fn cache() -> PathBuf {
         .unwrap_or_else(|| PathBuf::from("/tmp/.cache/orchid"))
 }
 
-/// A program: in `PATH`, or in the cache.
+/// Finds a program in `PATH` or in the cache.
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path)
@@ -23,7 +23,8 @@ pub fn find(name: &str) -> Option<PathBuf> {
         .find(|file| file.is_file())
 }
 
-/// The folder of a server of others; its name says what is in it, by the file that its installation follows.
+/// Returns the folder of a third-party server. Its name contains the hash of the file that defines
+/// the installation.
 pub fn server_folder(name: &str, recipe: &str) -> PathBuf {
     let digest = hex::encode(Sha256::digest(recipe.as_bytes()));
     cache().join(format!("{name}-{}", &digest[..12]))

@@ -1,61 +1,59 @@
-//! An HTTP API that does as a test says: it answers by a function, and remembers every request.
+//! A scripted HTTP API: a function of the test computes every response, and all requests are
+//! recorded.
 
-use std::{
-    collections::HashMap,
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use axum::{
-    Router,
-    body::{Body, to_bytes},
-    extract::{Request, State},
-    response::Response,
-};
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
 use serde_json::{Value, json};
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::sleep};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
-/// A request that came.
+/// A recorded request.
 #[derive(Debug, Clone)]
 pub struct ReceivedRequest {
-    /// Counts the requests from 0.
+    /// The number of the request, from 0.
     pub number: usize,
-    /// Its method.
     pub method: String,
-    /// Its path, without the query.
+    /// The path without the query.
     pub path: String,
-    /// Its query, decoded; the last one of each name.
+    /// The decoded query; the last value of each name.
     pub query: HashMap<String, String>,
-    /// The whole query as it came.
+    /// The raw query.
     pub raw_query: String,
-    /// Its headers, names in lower case.
+    /// The headers, with names in lower case.
     pub headers: HashMap<String, String>,
-    /// Its body.
     pub body: Bytes,
 }
 
-/// What to answer.
+/// A scripted response.
 #[derive(Debug, Clone)]
 pub enum UpstreamReply {
     /// A status and a JSON body.
     Json(u16, Value),
-    /// A status, headers, and a body as it is.
+    /// A status, headers and a raw body.
     Raw(u16, Vec<(&'static str, String)>, Bytes),
-    /// Another reply, later.
+    /// Another reply after a delay.
     After(Duration, Box<UpstreamReply>),
-    /// Another reply, once the gate has been opened this far.
+    /// Another reply once the gate has been opened beyond this number.
     Gate(u64, Box<UpstreamReply>),
-    /// Nothing, for ever.
+    /// No response, ever.
     Hang,
-    /// A body that breaks off in the middle.
+    /// A body whose connection breaks in the middle.
     Break,
 }
 
 impl UpstreamReply {
-    /// 200 with a JSON body.
+    /// Returns a reply with status 200 and a JSON body.
     pub fn ok(body: Value) -> UpstreamReply {
         UpstreamReply::Json(200, body)
     }
@@ -64,8 +62,8 @@ impl UpstreamReply {
 type RespondFn = dyn Fn(&ReceivedRequest) -> UpstreamReply + Send + Sync;
 
 struct UpstreamState {
-    answer: Box<RespondFn>,
-    seen: Mutex<Vec<ReceivedRequest>>,
+    respond: Box<RespondFn>,
+    requests: Mutex<Vec<ReceivedRequest>>,
     gate: watch::Sender<u64>,
 }
 
@@ -77,16 +75,16 @@ pub struct FakeUpstream {
 }
 
 impl FakeUpstream {
-    /// Starts one that answers by a function.
+    /// Starts an upstream whose responses a function computes.
     #[expect(clippy::disallowed_methods, reason = "the task ends with its value, by Drop")]
     pub async fn start(
-        answer: impl Fn(&ReceivedRequest) -> UpstreamReply + Send + Sync + 'static,
+        respond: impl Fn(&ReceivedRequest) -> UpstreamReply + Send + Sync + 'static,
     ) -> FakeUpstream {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let shared = Arc::new(UpstreamState {
-            answer: Box::new(answer),
-            seen: Mutex::new(Vec::new()),
+            respond: Box::new(respond),
+            requests: Mutex::new(Vec::new()),
             gate: watch::channel(0).0,
         });
         let router = Router::new().fallback(handle).with_state(Arc::clone(&shared));
@@ -97,8 +95,8 @@ impl FakeUpstream {
         FakeUpstream { address, shared, server }
     }
 
-    /// One that serves `pages` pages of `rows` rows under `/orders`, by cursor; the page that is number n waits for the gate
-    /// to stand at n, if `gated`.
+    /// Starts an upstream with `pages` pages of `rows` rows under `/orders`, paginated by cursor.
+    /// If `gated`, page n waits until the gate has been opened up to n.
     pub async fn orders(pages: u64, rows: u64, gated: bool) -> FakeUpstream {
         FakeUpstream::start(move |request| {
             let page: u64 = request.query.get("cursor").map_or(0, |cursor| cursor.parse().expect("a cursor"));
@@ -108,7 +106,7 @@ impl FakeUpstream {
         .await
     }
 
-    /// `http://127.0.0.1:…`
+    /// Returns the base URL, `http://127.0.0.1:…`.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
@@ -118,14 +116,14 @@ impl FakeUpstream {
         self.shared.gate.send_replace(number + 1);
     }
 
-    /// Every request so far.
-    pub fn seen(&self) -> Vec<ReceivedRequest> {
-        self.shared.seen.lock().expect("lock").clone()
+    /// Returns all requests so far.
+    pub fn requests(&self) -> Vec<ReceivedRequest> {
+        self.shared.requests.lock().expect("lock").clone()
     }
 
-    /// How many requests came so far.
+    /// Returns the number of requests so far.
     pub fn count(&self) -> usize {
-        self.shared.seen.lock().expect("lock").len()
+        self.shared.requests.lock().expect("lock").len()
     }
 }
 
@@ -135,7 +133,7 @@ impl Drop for FakeUpstream {
     }
 }
 
-/// The body of one page of orders.
+/// Returns the body of one page of orders.
 pub fn order_page(page: u64, pages: u64, rows: u64) -> Value {
     let next = (page + 1 < pages).then(|| (page + 1).to_string());
     let items: Vec<Value> = (0..rows)
@@ -155,9 +153,9 @@ async fn handle(State(shared): State<Arc<UpstreamState>>, request: Request) -> R
     let header = |(name, value): (&axum::http::HeaderName, &axum::http::HeaderValue)| {
         (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
     };
-    let seen = {
-        let mut all = shared.seen.lock().expect("lock");
-        let seen = ReceivedRequest {
+    let request = {
+        let mut all = shared.requests.lock().expect("lock");
+        let received = ReceivedRequest {
             number: all.len(),
             method: head.method.to_string(),
             path: head.uri.path().to_owned(),
@@ -166,10 +164,10 @@ async fn handle(State(shared): State<Arc<UpstreamState>>, request: Request) -> R
             headers: head.headers.iter().map(header).collect(),
             body,
         };
-        all.push(seen.clone());
-        seen
+        all.push(received.clone());
+        received
     };
-    let mut reply = (shared.answer)(&seen);
+    let mut reply = (shared.respond)(&request);
     loop {
         reply = match reply {
             UpstreamReply::After(delay, then) => {

@@ -1,16 +1,14 @@
-//! Who may use which crate, which licences may come in, and what must be in the tree only once.
+//! Dependencies: allowed edges between our crates, wrapped crates, licences and single versions.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    process::Command,
-    sync::OnceLock,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+use std::sync::OnceLock;
 
 use serde_json::Value;
 
 use crate::tree;
 
-/// Which of our crates each of them may use.
+/// The crates of this workspace that each of them may use.
 const ARROWS: [(&str, &[&str]); 12] = [
     // Limits and suggestions, for crates that may not use each other.
     ("orchid-common", &[]),
@@ -30,19 +28,19 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("orchid-tests", &["orchid-kit", "orchid-plan", "orchid-proto", "orchid-sdk"]),
 ];
 
-/// Who alone may use a crate of others.
+/// The only users of some external crates.
 const WRAPPERS: [(&str, &[&str]); 7] = [
     ("sea-orm", &["orchid-control-plane", "orchid-migrations"]),
     ("sea-orm-migration", &["orchid-control-plane", "orchid-migrations"]),
     ("sqlx", &[]),
     ("sqlx-core", &[]),
     ("rdkafka", &["orchid-cli", "orchid-executor", "orchid-tests"]),
-    // Beside the executor only the poller that it is measured against.
+    // The tests use it for the baseline that the executor is measured against.
     ("reqwest", &["orchid-executor", "orchid-tests"]),
     ("jmespath", &["orchid-plan"]),
 ];
 
-/// Crates that are large, or whose types cross borders: two versions of one of them are a mistake.
+/// Crates that are large, or whose types appear in interfaces: each may have only one version.
 const ONCE: [&str; 20] = [
     "axum",
     "bytes",
@@ -66,7 +64,7 @@ const ONCE: [&str; 20] = [
     "tower",
 ];
 
-/// Licences that may come in. `deny.toml` lists the same.
+/// The allowed licences; `deny.toml` lists the same.
 const LICENCES: [&str; 13] = [
     "0BSD",
     "Apache-2.0",
@@ -91,7 +89,7 @@ fn metadata() -> &'static Value {
             .current_dir(tree::root())
             .output()
             .expect("cargo runs");
-        // `--locked` makes this fail when Cargo.lock is stale, too.
+        // `--locked` also makes this fail if Cargo.lock is stale.
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).expect("cargo writes JSON")
     })
@@ -114,7 +112,7 @@ fn ours() -> BTreeMap<&'static str, &'static Value> {
         .collect()
 }
 
-/// Names of what a package depends on; of development dependencies only when asked for.
+/// Returns the names of a package's dependencies, with or without development dependencies.
 fn uses(package: &'static Value, development: bool) -> BTreeSet<&'static str> {
     let all = package["dependencies"].as_array().expect("dependencies");
     all.iter()
@@ -200,7 +198,7 @@ fn deny_toml_matches_these_lists() {
     }
 }
 
-/// Whether an SPDX expression can be met by licences that may come in. `/` is an old spelling of OR.
+/// Returns whether the allowed licences satisfy an SPDX expression. `/` is an old spelling of OR.
 fn accepted(expression: &str) -> bool {
     let spaced =
         expression.replace('/', " OR ").replace('(', " ( ").replace(')', " ) ").replace(" WITH ", "\u{1}");

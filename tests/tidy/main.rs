@@ -1,5 +1,5 @@
-//! The house rules that no other tool enforces: sizes of files, who may use which crate, licences, words, settings, SQL.
-//! Needs no servers.
+//! The house rules that no other tool enforces: sizes of files, who may use which crate, licences,
+//! words, settings, SQL. Needs no servers.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -1,5 +1,5 @@
-//! The control plane's statements keep to what plain Postgres and Citus both accept: the tenant in every statement on a
-//! tenant's table, and none of what a distributed table refuses.
+//! The control plane's statements keep to what plain Postgres and Citus both accept: the tenant in
+//! every statement on a tenant's table, and none of what a distributed table refuses.
 
 use std::collections::BTreeSet;
 

@@ -1,9 +1,7 @@
 //! The files of the repository.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 /// Folders (`.git` may be a file) that hold nothing that was written here.
 const NOT_OURS: [&str; 6] = [".git", ".orchid", "target", "node_modules", "__pycache__", ".venv"];

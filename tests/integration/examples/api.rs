@@ -1,4 +1,4 @@
-//! What an example is made of: a folder, and an API that holds something.
+//! The parts of an example: a folder, and a server for its API.
 
 use std::collections::BTreeMap;
 
@@ -6,80 +6,80 @@ use chrono::{DateTime, Utc};
 use orchid_tests::{ReceivedRequest, UpstreamReply};
 use serde_json::Value;
 
-/// An example, and the API that it is about.
+/// An example with the server for its API.
 #[derive(Clone, Copy)]
 pub(super) struct Example {
-    /// Below `docs/examples`.
+    /// The folder below `docs/examples`.
     pub(super) folder: &'static str,
-    /// Values of the config that are other than in the folder: addresses above all.
+    /// The config values that differ from the folder's, such as addresses.
     pub(super) values: fn(&ApiSetup) -> Value,
-    /// The API as it is before the first run.
+    /// Creates the API in its state before the first execution.
     pub(super) api: fn(&ApiSetup) -> Box<dyn ExampleApi>,
 }
 
-/// What an API is built on.
+/// The environment of an example's API.
 #[derive(Debug, Clone)]
 pub(super) struct ApiSetup {
-    /// The time before the first run.
+    /// The time before the first execution.
     pub(super) now: DateTime<Utc>,
-    /// The API's address, `http://127.0.0.1:…`.
+    /// The base URL of the API, `http://127.0.0.1:…`.
     pub(super) url: String,
-    /// Its second address.
+    /// The API's second base URL.
     pub(super) other: String,
-    /// Nothing changes while a run is going: a page that is asked for twice is the same.
+    /// Whether nothing changes during an execution, so that a repeated page is the same.
     pub(super) calm: bool,
-    /// Time costs nothing: waits may be as long as they are in the world.
+    /// Whether time is simulated, so that waits may be as long as in reality.
     pub(super) patient: bool,
 }
 
-/// An API as its documentation describes it.
+/// A server that behaves as the API's documentation describes.
 pub(super) trait ExampleApi: Send {
-    /// What happens before the run of this number, counted from 0; false: there is no such run.
+    /// Prepares execution number `run`, from 0; returns false if there is no such execution.
     fn begin(&mut self, run: usize, now: DateTime<Utc>) -> bool;
 
-    /// The answer to a request.
+    /// Returns the response to a request.
     fn answer(&mut self, ask: &ReceivedRequest, now: DateTime<Utc>) -> UpstreamReply;
 
-    /// What has to come out of the run of this number, which began then.
+    /// Returns the expected outcome of execution number `run`, which started at `started`.
     fn expected(&self, run: usize, started: DateTime<Utc>) -> ExpectedOutcome;
 
-    /// Whether the run of this number is cancelled when it waits for the first time.
+    /// Returns whether execution number `run` is cancelled when it first waits.
     fn cancels(&self, _run: usize) -> bool {
         false
     }
 }
 
-/// What has to come out of a run.
+/// The expected outcome of an execution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ExpectedOutcome {
-    /// How it ends.
+    /// The final status.
     pub(super) status: &'static str,
-    /// Whether something is missing.
+    /// Whether the execution is partial.
     pub(super) partial: bool,
-    /// Rows by step, in any order.
+    /// The rows of each step, in any order.
     pub(super) rows: BTreeMap<String, Vec<Value>>,
-    /// Codes of the errors that are reported, in any order.
+    /// The codes of the reported errors, in any order.
     pub(super) errors: Vec<&'static str>,
 }
 
 impl ExpectedOutcome {
-    /// A run that succeeds, whole, and emits these rows of a step.
+    /// Returns the outcome of an execution that succeeds with these rows of a step.
     pub(super) fn rows(step: &str, rows: Vec<Value>) -> ExpectedOutcome {
         let rows = BTreeMap::from([(step.to_owned(), rows)]);
         ExpectedOutcome { status: "succeeded", partial: false, rows, errors: Vec::new() }
     }
 
-    /// One that emits nothing.
+    /// Returns the outcome of an execution that succeeds without rows.
     pub(super) fn nothing() -> ExpectedOutcome {
         ExpectedOutcome { rows: BTreeMap::new(), ..ExpectedOutcome::rows("", Vec::new()) }
     }
 
-    /// The same, without something that was reported.
+    /// Returns the same outcome as partial, with these errors.
     pub(super) fn partial(self, errors: &[&'static str]) -> ExpectedOutcome {
         ExpectedOutcome { partial: true, errors: errors.to_vec(), ..self }
     }
 
-    /// The same, ended in another way.
+    /// Returns the same outcome with another status and these errors.
     pub(super) fn ended(self, status: &'static str, errors: &[&'static str]) -> ExpectedOutcome {
         ExpectedOutcome { status, errors: errors.to_vec(), ..self }
     }

@@ -1,12 +1,15 @@
-//! The examples by a whole Orchid: saved and triggered through its API, over HTTP against the servers, read from Kafka.
+//! The examples on a complete Orchid: created and triggered through the API, run over HTTP, read
+//! from Kafka.
+
+use std::sync::{Arc, Mutex};
 
 use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use orchid_kit::clock;
 use orchid_proto::v1::{self, ExecutionState};
-use orchid_tests::{FakeUpstream, StackOptions, Tenant, TestStack, client::structure};
+use orchid_tests::client::structure;
+use orchid_tests::{FakeUpstream, StackOptions, Tenant, TestStack};
 use serde_json::json;
-use std::sync::{Arc, Mutex};
 
 use super::EXAMPLES;
 use super::api::{ApiSetup, Example, ExampleApi};
@@ -24,7 +27,7 @@ async fn every_example_reads_its_whole_api() {
     stack.end().await;
 }
 
-/// All runs of an example; what is wrong with the first that is not as it has to be.
+/// Runs all executions of an example and returns the first difference from the expected outcome.
 async fn runs(stack: &TestStack, example: &Example) -> Option<String> {
     let api: SharedApi = Arc::new(Mutex::new(None));
     let servers = [server(&api).await, server(&api).await];
@@ -72,7 +75,7 @@ fn with<T>(api: &SharedApi, act: impl FnOnce(&mut dyn ExampleApi) -> T) -> T {
     act(api.lock().unwrap().as_mut().expect("an api").as_mut())
 }
 
-/// Saves integration, config and plan as `orchid apply` does.
+/// Creates integration, config and plan as `orchid apply` does.
 async fn save(tenant: &Tenant, files: &ExampleFiles) {
     let text = |value, member| ExampleFiles::text(value, member).to_owned();
     let integration = v1::CreateIntegrationRequest {
@@ -106,7 +109,7 @@ async fn save(tenant: &Tenant, files: &ExampleFiles) {
     tenant.create_plan(plan).await.expect("a plan");
 }
 
-/// The definition, whose job is asked for every second.
+/// Returns the definition with a poll wait of one second for its job.
 fn hurried(definition: &serde_json::Value) -> serde_json::Value {
     let mut definition = definition.clone();
     if let Some(wait) = definition.pointer_mut("/step/async_job/poll_wait") {
@@ -125,12 +128,12 @@ fn status(state: ExecutionState) -> &'static str {
     }
 }
 
-/// All messages of a run that has ended.
+/// Returns all messages of an execution that has ended.
 async fn said(stack: &TestStack, execution: &str) -> Vec<EmittedMessage> {
     let mut reader = stack.reader();
     let of_run = |message: &&orchid_tests::Message| message.header("execution_id") == execution;
     let all = reader
-        .until("the end's message", |all| {
+        .until("the end is announced", |all| {
             all.iter().filter(of_run).any(|message| message.kind() == "execution.completed")
         })
         .await;

@@ -1,5 +1,5 @@
-//! The examples by the engine alone, on a clock that jumps: no wait costs time, and a run can be killed between any two of
-//! its inputs.
+//! The examples on the engine alone with a simulated clock: waits cost no time, and an execution
+//! can be killed between any two of its inputs.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::Read as _;
@@ -22,11 +22,11 @@ use super::api::{ApiSetup, Example, ExampleApi};
 use super::files::ExampleFiles;
 use super::outcome::{EmittedMessage, ExecutionOutcome};
 
-/// More inputs than any run here needs.
+/// More inputs than any execution here needs.
 const MOST_INPUTS: usize = 200_000;
-/// Between one run and the next.
+/// The simulated time between two executions.
 const REST: Duration = Duration::from_secs(300);
-/// Bytes of a piece, where a body comes in pieces.
+/// The size of a piece of a streamed body.
 const PIECE_BYTES: usize = 1000;
 
 #[test]
@@ -40,14 +40,15 @@ fn killed_example_execution_misses_nothing() {
     let mut wrong = Vec::new();
     for example in &EXAMPLES {
         let length = runs(example, None).unwrap_or_default();
-        // About 30 places, at distances that are no multiple of anything.
+        // About 30 kills, at an odd distance so that they fall into different phases.
         let step = (length / 30).max(1) | 1;
         wrong.extend((1..length).step_by(step).filter_map(|kill| runs(example, Some(kill)).err()));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// All runs of an example. Each is killed after so many inputs, where it has that many; the answer is the inputs of the longest.
+/// Runs all executions of an example, each killed once after `kill` inputs. Returns the number of
+/// inputs
 fn runs(example: &Example, kill: Option<usize>) -> Result<usize, String> {
     let now = DateTime::from_timestamp(1_789_000_000, 0).expect("a time");
     let [url, other] = ["http://127.0.0.1:8001", "http://127.0.0.1:8002"].map(str::to_owned);
@@ -75,19 +76,19 @@ fn runs(example: &Example, kill: Option<usize>) -> Result<usize, String> {
     Ok(longest)
 }
 
-/// What lives longer than a run.
+/// The state that outlives an execution.
 struct SimulatedWorld {
     files: ExampleFiles,
     definition: Arc<Definition>,
     wall: DateTime<Utc>,
     context: BTreeMap<String, Bytes>,
     cursors: BTreeMap<CursorKey, Bytes>,
-    /// Of the last attempt that was not killed.
+    /// The number of inputs of the last attempt that was not killed.
     inputs: usize,
     attempts: i32,
 }
 
-/// What a machine waits for.
+/// An event that the machine waits for.
 enum PendingEvent {
     Answer(TryId, Response),
     Head(TryId, Response),
@@ -96,21 +97,21 @@ enum PendingEvent {
     Acked(EmitId, Message),
 }
 
-/// How an attempt left.
+/// The end of an attempt.
 enum AttemptEnd {
     Ended(EndStatus, bool),
     Parked(DateTime<Utc>),
     Killed,
 }
 
-/// One attempt.
+/// A running attempt.
 struct SimulatedAttempt<'a> {
     machine: Machine,
     api: &'a mut dyn ExampleApi,
     world: &'a mut SimulatedWorld,
     due: Vec<(DateTime<Utc>, PendingEvent)>,
     bodies: BTreeMap<TryId, VecDeque<Bytes>>,
-    /// What Kafka has.
+    /// The messages in Kafka.
     said: &'a mut Vec<EmittedMessage>,
     resume: &'a mut Option<SavedCheckpoint>,
     acks: usize,
@@ -132,7 +133,7 @@ impl SimulatedWorld {
         }
     }
 
-    /// One execution to its end, over parks and a kill.
+    /// Runs one execution to its end, across parks and a kill.
     fn run(&mut self, api: &mut dyn ExampleApi, run: usize, kill: Option<usize>) -> ExecutionOutcome {
         let (mut said, mut resume) = (Vec::new(), None);
         let (started, mut kill) = (self.wall, kill);
@@ -235,13 +236,13 @@ impl SimulatedAttempt<'_> {
         unreachable!("the loop is left from within")
     }
 
-    /// Does what the machine asks for; an end, where that is it.
+    /// Performs an output of the machine; returns the end of the attempt if the output is one.
     fn take(&mut self, output: Output) -> Option<AttemptEnd> {
         match output {
             Output::Fetch { try_id, request } => self.fetch(try_id, &request),
             Output::ReadBody { try_id } => self.later(1, PendingEvent::Piece(try_id)),
             Output::Discard { try_id } => drop(self.bodies.remove(&try_id)),
-            // Acknowledgements keep the order of their messages.
+            // Acknowledgements arrive in the order of their messages.
             Output::Emit { emit_id, message } => self.later(30, PendingEvent::Acked(emit_id, message)),
             Output::StartTimer { timer_id, delay } => {
                 self.due.push((self.world.wall + delay, PendingEvent::Woke(timer_id)));
@@ -271,7 +272,7 @@ impl SimulatedAttempt<'_> {
             UpstreamReply::Raw(status, headers, body) => response(request, status, &headers, body),
             other => panic!("no server of an example answers {other:?}"),
         };
-        // Answers overtake each other.
+        // Responses may overtake each other.
         let millis = 20 + try_id.0 * 37 % 50;
         let kind = response.headers.iter().find(|(name, _)| name == "content-type");
         let kind = kind.map(|(_, kind)| kind.clone()).unwrap_or_default();
@@ -284,7 +285,7 @@ impl SimulatedAttempt<'_> {
         }
     }
 
-    /// The next thing that happens.
+    /// Returns the next input: the earliest pending event.
     fn next(&mut self) -> Input {
         loop {
             let earliest = (0..self.due.len()).min_by_key(|index| self.due[*index].0);
@@ -304,7 +305,8 @@ impl SimulatedAttempt<'_> {
                 PendingEvent::Acked(emit_id, message) => {
                     self.said.push(said(&message));
                     self.acks += 1;
-                    // A checkpoint now and then, before the machine knows of this acknowledgement.
+                    // Saves an occasional checkpoint before the machine learns of this
+                    // acknowledgement.
                     if self.acks.is_multiple_of(3) {
                         self.save();
                     }
@@ -336,7 +338,7 @@ impl SimulatedAttempt<'_> {
             Some(SavedCheckpoint { resume_state, finished_steps: finished_steps.or(before), progress });
     }
 
-    /// Waits for the acknowledgements that are out, and saves.
+    /// Delivers the outstanding acknowledgements and saves.
     fn close(&mut self, begun: DateTime<Utc>) {
         let mut due = std::mem::take(&mut self.due);
         due.sort_by_key(|(at, _)| *at);
@@ -356,7 +358,7 @@ impl SimulatedAttempt<'_> {
 
 fn seen(request: &Request) -> ReceivedRequest {
     let mut headers: std::collections::HashMap<String, String> = request.headers.iter().cloned().collect();
-    // What the executor's client adds.
+    // The executor's client adds this header.
     headers.entry("user-agent".to_owned()).or_insert_with(|| "orchid".to_owned());
     ReceivedRequest {
         number: 0,

@@ -1,4 +1,4 @@
-//! The documents of an example's folder, with what the test puts in place of what a user would.
+//! The documents of an example's folder, with the test's values for the user's.
 
 use std::path::{Path, PathBuf};
 
@@ -9,17 +9,17 @@ use super::api::{ApiSetup, Example};
 /// An integration, a config and a plan.
 #[derive(Debug, Clone)]
 pub(super) struct ExampleFiles {
-    /// `integration.json`.
+    /// The integration of `integration.json`.
     pub(super) integration: Value,
     /// The values of `config.json`.
     pub(super) values: Value,
-    /// Hosts that the config allows.
+    /// The hosts that the config allows.
     pub(super) allowed_hosts: Vec<String>,
-    /// `plan.json`, without its `kind`.
+    /// The plan of `plan.json`, without its `kind`.
     pub(super) plan: Value,
 }
 
-/// What stands for the variable of a config.
+/// Returns the test's value for a config variable.
 pub(super) fn variable(name: &str) -> String {
     format!("the-{}", name.to_lowercase().replace('_', "-"))
 }
@@ -28,7 +28,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples")
 }
 
-/// Names of all folders, sorted.
+/// Returns the names of all example folders, sorted.
 pub(super) fn folders() -> Vec<String> {
     let entries = std::fs::read_dir(root()).unwrap().map(|entry| entry.unwrap().path());
     let folders = entries.filter(|path| path.is_dir());
@@ -57,19 +57,19 @@ impl ExampleFiles {
         ExampleFiles { integration, values, allowed_hosts, plan }
     }
 
-    /// A member of an object that is text.
+    /// Returns a text member of an object.
     pub(super) fn text<'a>(value: &'a Value, member: &str) -> &'a str {
         value[member].as_str().unwrap_or_default()
     }
 
-    /// Pointers of the secret values.
+    /// Returns the pointers of the secret values.
     pub(super) fn secret_pointers(&self) -> Vec<String> {
         let properties = self.integration["config_schema"]["properties"].as_object().unwrap();
         let secret = properties.iter().filter(|(_, schema)| schema["writeOnly"] == true);
         secret.map(|(name, _)| format!("/{name}")).collect()
     }
 
-    /// The secret values.
+    /// Returns the secret values.
     pub(super) fn secrets(&self) -> Vec<&str> {
         self.secret_pointers().iter().filter_map(|pointer| self.values.pointer(pointer)?.as_str()).collect()
     }
@@ -81,7 +81,7 @@ fn read(example: &Example, file: &str) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Replaces texts that are one `${NAME}`.
+/// Replaces texts that consist of one `${NAME}`.
 fn fill(value: &mut Value) {
     match value {
         Value::String(text) => {

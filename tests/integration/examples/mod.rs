@@ -1,8 +1,11 @@
-//! Every plan of `docs/examples`, run after run, against a server that behaves as the API's documentation says.
+//! Runs every plan of `docs/examples` several times against a server that behaves as the API
+//! documents.
 //!
-//! `apis` holds those servers, one a file: they hand out opaque page tokens and take no others, want what the API wants, and
-//! say of each run what has to come out of it. `whole` runs the plans through a whole Orchid over HTTP. `alone` runs the same
-//! plans against the same servers by the engine alone, on a clock that jumps, and kills them wherever one can be killed.
+//! `apis` holds the servers, one per file: they issue opaque page tokens and accept no others,
+//! require what the API requires, and state the expected outcome of each execution. `end_to_end`
+//! runs the plans on a complete Orchid over HTTP. `engine_only` runs the same plans against the
+//! same servers on the engine alone with a simulated clock, and kills executions between any two
+//! inputs.
 
 mod api;
 mod apis;
@@ -14,7 +17,7 @@ mod server_parts;
 
 use api::Example;
 
-/// All of them but `orders`, which `make demo` runs.
+/// All examples except `orders`, which `make demo` runs.
 const EXAMPLES: [Example; 16] = [
     apis::github::EXAMPLE,
     apis::stripe::EXAMPLE,

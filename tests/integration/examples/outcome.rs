@@ -24,15 +24,15 @@ pub(super) struct EmittedMessage {
 pub(super) struct ExecutionOutcome {
     /// How.
     pub(super) status: String,
-    /// Whether something is missing.
+    /// Whether the execution is partial.
     pub(super) partial: bool,
     /// All its messages.
     pub(super) said: Vec<EmittedMessage>,
 }
 
 impl ExecutionOutcome {
-    /// What is wrong with it; nothing where it is as it has to be. With `repeats`, rows may come more than once, as they
-    /// may after a crash.
+    /// What is wrong with it; nothing where it is as it has to be. With `repeats`, rows may come
+    /// more than once, as they may after a crash.
     pub(super) fn differs(&self, expected: &ExpectedOutcome, repeats: bool) -> Option<String> {
         let found = self.found(repeats);
         let wanted = sorted(expected.clone(), repeats);

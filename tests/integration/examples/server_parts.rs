@@ -1,15 +1,17 @@
-//! What the servers share: opaque tokens, refusals, pages, a turnstile that is shut once.
+//! Parts that the example servers share: opaque page tokens, refusals, pages and a one-time rate
+//! limit.
 
 use std::collections::HashMap;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, SecondsFormat, Utc};
 use orchid_tests::{ReceivedRequest, UpstreamReply};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-/// PageTokens that stand for something, and are nothing that could be guessed or counted up. They hold characters that have to be
-/// escaped in a url.
+/// PageTokens that stand for something, and are nothing that could be guessed or counted up. They
+/// hold characters that have to be escaped in a url.
 #[derive(Debug)]
 pub(super) struct PageTokens<T> {
     known: HashMap<String, T>,

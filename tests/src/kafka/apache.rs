@@ -1,34 +1,30 @@
-//! A real Apache Kafka: one process that is broker and controller, on free loopback ports, with its log in a folder of the run.
+//! A real Apache Kafka: one process as broker and controller, on free loopback ports, with its log
+//! in the folder of the test run.
 //!
-//! `.ci/install test` brings its jars. Where they are missing, or Java is, the test fails: nothing here is skipped.
+//! `.ci/install test` installs its jars. If they or Java are missing, the test fails instead of
+//! being skipped.
 
-use std::{
-    collections::HashMap,
-    fs::{self, File},
-    net::TcpListener,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::collections::HashMap;
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use orchid_kit::servers::{ChildCommand, ChildProcess};
-use rdkafka::{
-    ClientConfig,
-    admin::{
-        AdminClient, AdminOptions, ConfigSource, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
-        TopicReplication,
-    },
-    client::DefaultClientContext,
-    consumer::{BaseConsumer, Consumer as _},
+use rdkafka::ClientConfig;
+use rdkafka::admin::{
+    AdminClient, AdminOptions, ConfigSource, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
+    TopicReplication,
 };
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tokio::sync::Mutex;
 
 use super::PARTITIONS;
-use crate::{
-    eventually::{eventually, holds, log_length},
-    tools,
-};
+use crate::eventually::{eventually, holds, log_length};
+use crate::tools;
 
-/// The file that names the version; the folder of the jars is named after its content.
+/// The file that pins the version; the hash of its content names the folder of the jars.
 const POM: &str = include_str!("../../servers/kafka/pom.xml");
 /// Any 16 bytes in base64.
 const CLUSTER_ID: &str = "b3JjaGlkLXRlc3RzLTEyMw";
@@ -51,30 +47,30 @@ struct JavaLauncher {
 }
 
 impl ApacheKafka {
-    /// Starts one with everything it keeps in `folder`.
+    /// Starts a broker that keeps all its files in `folder`.
     pub(super) async fn start(folder: &Path) -> ApacheKafka {
-        let java = tools::find("java").expect("java is not installed: `.ci/install test` brings it");
+        let java = tools::find("java").expect("java is not installed: run `.ci/install test`");
         let libs = tools::server_folder("kafka", POM).join("libs");
-        assert!(libs.is_dir(), "{} is missing: `.ci/install test` brings it", libs.display());
+        assert!(libs.is_dir(), "{} is missing: run `.ci/install test`", libs.display());
         fs::create_dir_all(folder).expect("a folder for kafka");
         let [port, controller_port] = free_ports();
         fs::write(folder.join("server.properties"), properties(folder, port, controller_port))
             .expect("settings");
         let launch =
             JavaLauncher { java, class_path: format!("{}/*", libs.display()), folder: folder.to_owned() };
-        let mut format = launch.spawn(
+        let mut formatter = launch.spawn(
             "format.log",
             &["kafka.tools.StorageTool", "format", "--cluster-id", CLUSTER_ID, "--config"],
         );
         let log = launch.folder.join("format.log");
         let formatted = eventually("kafka formats its log", async || {
-            format.exit_status().ok_or_else(|| log_length(&log))
+            formatter.exit_status().ok_or_else(|| log_length(&log))
         })
         .await;
         assert!(
             formatted.success(),
-            "kafka's log was not made ({formatted:?}):\n{}",
-            launch.said("format.log")
+            "kafka's log was not formatted ({formatted:?}):\n{}",
+            launch.log_text("format.log")
         );
         let apache = ApacheKafka { brokers: format!("127.0.0.1:{port}"), launch, process: Mutex::new(None) };
         apache.restart().await;
@@ -107,7 +103,7 @@ impl ApacheKafka {
         }
     }
 
-    pub(super) async fn set_at(&self, topics: &[&str], name: &str) -> Vec<String> {
+    pub(super) async fn topic_setting(&self, topics: &[&str], name: &str) -> Vec<String> {
         let resources: Vec<ResourceSpecifier<'_>> =
             topics.iter().copied().map(ResourceSpecifier::Topic).collect();
         let options = AdminOptions::new().request_timeout(Some(CALL_TIMEOUT));
@@ -124,12 +120,12 @@ impl ApacheKafka {
         topics.iter().map(|topic| found.remove(*topic).expect("the topic was described")).collect()
     }
 
-    /// `kill -9`.
+    /// Kills the process with SIGKILL.
     pub(super) async fn kill(&self) {
         self.process.lock().await.take().expect("kafka runs").kill();
     }
 
-    /// Starts it, and waits until it serves.
+    /// Starts the process and waits until it serves.
     pub(super) async fn restart(&self) {
         let mut running = self.process.lock().await;
         assert!(running.is_none(), "kafka runs already");
@@ -137,7 +133,7 @@ impl ApacheKafka {
         let log = self.launch.folder.join("kafka.log");
         eventually("kafka serves", async || {
             if let Some(status) = process.exit_status() {
-                panic!("kafka ended ({status}) before it served:\n{}", self.launch.said("kafka.log"));
+                panic!("kafka ended ({status}) before it served:\n{}", self.launch.log_text("kafka.log"));
             }
             let brokers = self.brokers.clone();
             let serves = tokio::task::spawn_blocking(move || serves(&brokers)).await;
@@ -149,11 +145,11 @@ impl ApacheKafka {
 }
 
 impl JavaLauncher {
-    /// Runs a class with some arguments, the last of which is the file with the settings.
+    /// Runs a class with its arguments followed by the settings file.
     fn spawn(&self, log: &str, class: &[&str]) -> ChildProcess {
         let log = File::options().create(true).append(true).open(self.folder.join(log)).expect("a log");
         ChildCommand::new(&self.java)
-            // Little memory, and a quick start rather than a fast run.
+            // Little memory, and a quick start rather than fast code.
             .args(["-Xmx192m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
             .args(["-Dorg.apache.logging.log4j.level=WARN", "-cp", &self.class_path])
             .args(class.iter().copied())
@@ -164,12 +160,13 @@ impl JavaLauncher {
             .expect("java starts")
     }
 
-    fn said(&self, log: &str) -> String {
+    fn log_text(&self, log: &str) -> String {
         fs::read_to_string(self.folder.join(log)).unwrap_or_default()
     }
 }
 
-/// Whether the broker answers and counts itself in; it does not while the session of a killed one has not run out.
+/// Returns whether the broker lists itself in its metadata. It does not until the session of a
+/// killed predecessor has expired.
 fn serves(brokers: &str) -> bool {
     let consumer: BaseConsumer =
         ClientConfig::new().set("bootstrap.servers", brokers).create().expect("a consumer");
@@ -177,7 +174,7 @@ fn serves(brokers: &str) -> bool {
     metadata.is_ok_and(|metadata| !metadata.brokers().is_empty())
 }
 
-/// Two ports that were free a moment ago.
+/// Returns two ports that were free a moment ago.
 fn free_ports() -> [u16; 2] {
     let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a port"));
     listeners.map(|listener| listener.local_addr().expect("an address").port())

@@ -1,10 +1,8 @@
-//! librdkafka's mock cluster in this process: real protocol over TCP. It lives on a thread of its own, since it may not change
-//! threads.
+//! librdkafka's mock cluster in this process; it speaks the real protocol over TCP. It has its own
+//! thread, since it must not change threads.
 
-use std::{
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
-    thread,
-};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
 
 use rdkafka::mocking::MockCluster;
 
@@ -16,18 +14,18 @@ enum BrokerCommand {
     Up,
 }
 
-/// A broker that keeps some megabytes a partition in memory, and knows no admin calls.
+/// A broker that keeps some megabytes per partition in memory and supports no admin calls.
 pub(super) struct MockBroker {
     brokers: String,
-    orders: SyncSender<(BrokerCommand, SyncSender<()>)>,
+    commands: SyncSender<(BrokerCommand, SyncSender<()>)>,
 }
 
 impl MockBroker {
     pub(super) fn start() -> MockBroker {
-        let (orders, inbox) = sync_channel(1);
+        let (commands, inbox) = sync_channel(1);
         let (started, address) = sync_channel(1);
         thread::spawn(move || run(&started, &inbox));
-        MockBroker { brokers: address.recv().expect("the broker starts"), orders }
+        MockBroker { brokers: address.recv().expect("the broker starts"), commands }
     }
 
     pub(super) fn brokers(&self) -> &str {
@@ -35,36 +33,36 @@ impl MockBroker {
     }
 
     pub(super) fn create(&self, topic: &str) {
-        self.order(BrokerCommand::Create(topic.to_owned()));
+        self.execute(BrokerCommand::Create(topic.to_owned()));
     }
 
-    /// Closes all connections, and takes none.
+    /// Closes all connections and refuses new ones.
     pub(super) fn down(&self) {
-        self.order(BrokerCommand::Down);
+        self.execute(BrokerCommand::Down);
     }
 
-    /// Takes connections again.
+    /// Accepts connections again.
     pub(super) fn up(&self) {
-        self.order(BrokerCommand::Up);
+        self.execute(BrokerCommand::Up);
     }
 
-    fn order(&self, order: BrokerCommand) {
+    fn execute(&self, command: BrokerCommand) {
         let (done, wait) = sync_channel(1);
-        self.orders.send((order, done)).expect("the broker runs");
-        wait.recv().expect("the broker obeys");
+        self.commands.send((command, done)).expect("the broker runs");
+        wait.recv().expect("the broker executes the command");
     }
 }
 
 fn run(started: &SyncSender<String>, inbox: &Receiver<(BrokerCommand, SyncSender<()>)>) {
     let cluster = MockCluster::new(1).expect("a mock cluster");
-    started.send(cluster.bootstrap_servers()).expect("somebody waits for the broker");
-    for (order, done) in inbox {
-        match order {
+    started.send(cluster.bootstrap_servers()).expect("the starter waits");
+    for (command, done) in inbox {
+        match command {
             BrokerCommand::Create(topic) => cluster.create_topic(&topic, PARTITIONS, 1),
             BrokerCommand::Down => cluster.broker_down(1),
             BrokerCommand::Up => cluster.broker_up(1),
         }
-        .expect("the mock cluster obeys");
-        done.send(()).expect("somebody waits for the order");
+        .expect("the mock cluster executes the command");
+        done.send(()).expect("the caller waits");
     }
 }

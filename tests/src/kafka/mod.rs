@@ -1,34 +1,33 @@
-//! The brokers that tests produce to: librdkafka's mock cluster, and a real Apache Kafka.
+//! The brokers that tests produce to: librdkafka's mock cluster and a real Apache Kafka.
 
 mod apache;
 mod mock;
 mod reader;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU32, Ordering},
-};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::sync::OnceCell;
 
-pub use reader::{Message, MessageReader};
-
-use self::{apache::ApacheKafka, mock::MockBroker};
+use self::apache::ApacheKafka;
+use self::mock::MockBroker;
 use crate::stack::run_folder;
+
+pub use reader::{Message, MessageReader};
 
 const PARTITIONS: i32 = 4;
 
-/// Which broker.
+/// The kind of a broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BrokerKind {
-    /// librdkafka's mock cluster: there at once, and in this process.
+    /// librdkafka's mock cluster, in this process.
     #[default]
     Mock,
-    /// Apache Kafka, in a process of its own.
+    /// Apache Kafka, in its own process.
     Apache,
 }
 
-/// A broker that runs.
+/// A running broker.
 pub struct Kafka {
     server: RunningBroker,
 }
@@ -41,16 +40,16 @@ enum RunningBroker {
 /// The topics of one test.
 #[derive(Debug, Clone)]
 pub struct TestTopics {
-    /// Where pages go.
+    /// The topic of pages.
     pub responses: String,
-    /// Where errors go.
+    /// The topic of errors.
     pub errors: String,
-    /// Where starts and ends go.
+    /// The topic of execution starts and ends.
     pub events: String,
 }
 
 impl TestTopics {
-    /// The names of a test's topics; makes none.
+    /// Returns the names of a test's topics without creating them.
     pub fn named(prefix: &str) -> TestTopics {
         let topic = |name: &str| format!("{prefix}-{name}");
         TestTopics {
@@ -60,14 +59,14 @@ impl TestTopics {
         }
     }
 
-    /// All of them.
+    /// Returns all names.
     pub fn names(&self) -> [&str; 3] {
         [&self.responses, &self.errors, &self.events]
     }
 }
 
 impl Kafka {
-    /// The broker of this kind that tests share.
+    /// Returns the broker of a kind that tests share.
     pub async fn shared(broker: BrokerKind) -> Arc<Kafka> {
         static MOCK: OnceCell<Arc<Kafka>> = OnceCell::const_new();
         static APACHE: OnceCell<Arc<Kafka>> = OnceCell::const_new();
@@ -78,7 +77,7 @@ impl Kafka {
         Arc::clone(shared.get_or_init(|| async { Arc::new(Kafka::start(broker).await) }).await)
     }
 
-    /// A broker of a test's own, which may be taken down.
+    /// Starts a broker that the test may take down.
     pub async fn start(broker: BrokerKind) -> Kafka {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let server = match broker {
@@ -91,7 +90,7 @@ impl Kafka {
         Kafka { server }
     }
 
-    /// `127.0.0.1:…`
+    /// Returns the bootstrap address, `127.0.0.1:…`.
     pub fn brokers(&self) -> &str {
         match &self.server {
             RunningBroker::Mock(mock) => mock.brokers(),
@@ -99,25 +98,26 @@ impl Kafka {
         }
     }
 
-    /// Makes the topics of a test. With `max_bytes`, Apache Kafka takes no larger batch of messages into them; the mock does not
-    /// know that bound.
-    pub async fn make(&self, topics: &TestTopics, max_bytes: Option<usize>) {
+    /// Creates the topics of a test. With `max_bytes`, Apache Kafka accepts no larger batch of
+    /// messages; the mock ignores that bound.
+    pub async fn create_topics(&self, topics: &TestTopics, max_bytes: Option<usize>) {
         match &self.server {
             RunningBroker::Mock(mock) => topics.names().into_iter().for_each(|topic| mock.create(topic)),
             RunningBroker::Apache(apache) => apache.create(&topics.names(), max_bytes).await,
         }
     }
 
-    /// What was said for this setting when each topic was made, in the order of `TestTopics::names`; empty where nothing was, and the
-    /// broker's default holds. Only Apache Kafka can tell.
-    pub async fn set_at(&self, topics: &TestTopics, name: &str) -> Vec<String> {
+    /// Returns the value of a setting that each topic was created with, in the order of
+    /// `TestTopics::names`; empty if the broker's default applies. Only Apache Kafka supports this.
+    pub async fn topic_setting(&self, topics: &TestTopics, name: &str) -> Vec<String> {
         match &self.server {
-            RunningBroker::Mock(_) => panic!("the mock knows no settings of topics"),
-            RunningBroker::Apache(apache) => apache.set_at(&topics.names(), name).await,
+            RunningBroker::Mock(_) => panic!("the mock has no topic settings"),
+            RunningBroker::Apache(apache) => apache.topic_setting(&topics.names(), name).await,
         }
     }
 
-    /// Takes it away from one moment to the next: the mock closes all connections and takes none, Apache Kafka is killed.
+    /// Takes the broker down at once: the mock closes all connections and refuses new ones, Apache
+    /// Kafka is killed.
     pub async fn down(&self) {
         match &self.server {
             RunningBroker::Mock(mock) => mock.down(),
@@ -125,7 +125,7 @@ impl Kafka {
         }
     }
 
-    /// Brings it back, with what it has kept.
+    /// Brings the broker back with the messages that it kept.
     pub async fn up(&self) {
         match &self.server {
             RunningBroker::Mock(mock) => mock.up(),

@@ -1,16 +1,12 @@
-//! What came out of a broker, as a consumer sees it.
+//! Reads the messages of a test's topics, as a consumer sees them.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
 
 use orchid_kit::stall::StallDetector;
-use rdkafka::{
-    ClientConfig, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer as _},
-    message::{Headers as _, Message as _},
-};
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::message::{Headers as _, Message as _};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value;
 
 use super::TestTopics;
@@ -19,41 +15,36 @@ use crate::eventually::{STALL_LIMIT, eventually};
 /// The time that one call to the broker may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// A message as a consumer sees it.
+/// A consumed message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Its topic.
     pub topic: String,
-    /// Its partition.
     pub partition: i32,
-    /// Its offset.
     pub offset: i64,
-    /// Its key.
     pub key: String,
-    /// Names and values, in order.
+    /// The names and values of the headers, in order.
     pub headers: Vec<(String, String)>,
-    /// Its bytes.
     pub payload: Vec<u8>,
 }
 
 impl Message {
-    /// A header; empty when it is not there.
+    /// Returns a header; empty if there is none of that name.
     pub fn header(&self, name: &str) -> &str {
         self.headers.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value)
     }
 
-    /// The payload, parsed.
+    /// Returns the payload as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.payload).expect("a payload is JSON")
     }
 
-    /// The header `type`.
+    /// Returns the header `type`.
     pub fn kind(&self) -> &str {
         self.header("type")
     }
 }
 
-/// Reads the topics of one test from their beginning.
+/// A reader of the topics of one test, from their beginning.
 pub struct MessageReader {
     consumer: BaseConsumer,
     next: HashMap<(String, i32), i64>,
@@ -61,7 +52,7 @@ pub struct MessageReader {
 }
 
 impl MessageReader {
-    /// Begins to read. The topics must be there.
+    /// Creates a reader. The topics must exist.
     pub fn new(brokers: &str, topics: &TestTopics) -> MessageReader {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", brokers)
@@ -75,7 +66,7 @@ impl MessageReader {
         let mut partitions = TopicPartitionList::new();
         let mut next = HashMap::new();
         for topic in [&topics.responses, &topics.errors, &topics.events] {
-            let metadata = consumer.fetch_metadata(Some(topic), CALL_TIMEOUT).expect("the broker answers");
+            let metadata = consumer.fetch_metadata(Some(topic), CALL_TIMEOUT).expect("the broker responds");
             let found = metadata.topics()[0].partitions().len();
             assert!(found > 0, "there is no topic {topic}");
             for partition in 0..i32::try_from(found).expect("a number") {
@@ -87,7 +78,7 @@ impl MessageReader {
         MessageReader { consumer, next, messages: Vec::new() }
     }
 
-    /// Everything that is there now, in the order of each partition. Needs the broker up.
+    /// Returns all messages so far, in the order of each partition. The broker must be up.
     pub fn all(&mut self) -> &[Message] {
         let mut detector = StallDetector::new(STALL_LIMIT, Instant::now());
         let mut ends = HashMap::new();
@@ -107,7 +98,7 @@ impl MessageReader {
     }
 
     fn poll(&mut self) {
-        // An error is a connection that comes back by itself; the stall detector bounds it.
+        // The client reconnects by itself after an error; the stall detector bounds it.
         let Some(Ok(message)) = self.consumer.poll(Duration::from_millis(50)) else { return };
         let text = |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned();
         let headers = message.headers().map_or_else(Vec::new, |headers| {
@@ -125,7 +116,7 @@ impl MessageReader {
         self.messages.push(read);
     }
 
-    /// Waits until what is there satisfies a condition.
+    /// Waits until the messages satisfy a condition, and returns them.
     pub async fn until(&mut self, what: &str, mut enough: impl FnMut(&[Message]) -> bool) -> Vec<Message> {
         eventually(what, async || {
             let all = tokio::task::block_in_place(|| self.all());

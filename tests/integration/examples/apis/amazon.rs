@@ -1,10 +1,12 @@
-//! Amazon's Selling Partner API: reports. One is asked for, polled, and fetched from another host by a signed url; it is a
-//! table with tabs, gzip or not, and in the encoding that its content type says.
+//! Amazon's Selling Partner API: reports. One is asked for, polled, and fetched from another host
+//! by a signed url; it is a table with tabs, gzip or not, and in the encoding that its content type
+//! says.
 
 use std::io::Write as _;
 
 use chrono::{DateTime, Utc};
-use flate2::{Compression, write::GzEncoder};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use orchid_tests::{ReceivedRequest, UpstreamReply};
 use serde_json::{Value, json};
 
@@ -18,7 +20,7 @@ pub(in super::super) const EXAMPLE: Example = Example {
     api: |ground| Box::new(Amazon::new(ground)),
 };
 
-/// What becomes of a report.
+/// The fate of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fate {
     Gzip,
@@ -43,9 +45,9 @@ struct Amazon {
     signatures: PageTokens<(Fate, DateTime<Utc>)>,
     quota: Turnstile,
     fate: Fate,
-    /// Where the next report has to begin.
+    /// The start that the next report must have.
     begins: String,
-    /// Where the last one that was asked for ended.
+    /// The end of the last report that was requested.
     ended: String,
 }
 
@@ -87,7 +89,7 @@ impl Amazon {
             reports: Vec::new(),
             documents: PageTokens::new(),
             signatures: PageTokens::new(),
-            // A minute is long where time costs something.
+            // A minute is too long in real time.
             quota: Turnstile::shut_at(u32::from(ground.patient)),
             fate: Fate::Never,
             begins: "2026-01-01T00:00:00Z".to_owned(),
@@ -143,7 +145,7 @@ impl Amazon {
         UpstreamReply::ok(document)
     }
 
-    /// What the host of the documents answers.
+    /// Returns the response of the documents' host.
     fn download(&self, ask: &ReceivedRequest, now: DateTime<Utc>) -> UpstreamReply {
         let signed = param(ask, "X-Amz-Signature").and_then(|signature| self.signatures.get(signature));
         let denied = || {
@@ -163,7 +165,7 @@ impl Amazon {
             let kind = vec![("content-type", "application/octet-stream".to_owned())];
             return UpstreamReply::Raw(200, kind, gzip.finish().unwrap().into());
         }
-        // Each letter of these is its code point there.
+        // In this encoding, each of these letters is its code point.
         let latin: Vec<u8> = table(*fate).chars().map(|letter| letter as u8).collect();
         let kind = "text/tab-separated-values; charset=windows-1252".to_owned();
         UpstreamReply::Raw(200, vec![("content-type", kind)], latin.into())
@@ -181,7 +183,7 @@ impl ExampleApi for Amazon {
             2 => Fate::Fatal,
             3 => Fate::Plain,
             4 if self.ground.patient => Fate::Never,
-            // Too long in the queue, and given up.
+            // It stays in the queue for too long, and the job times out.
             5 => Fate::Never,
             _ => return false,
         };

@@ -18,16 +18,16 @@ struct Build {
     organization: usize,
     pipeline: usize,
     number: usize,
-    /// None: it is still going.
+    /// `None` while it is running.
     finished: Option<DateTime<Utc>>,
 }
 
 struct Buildkite {
     url: String,
-    /// Pipelines of each organization.
+    /// The pipelines of each organization.
     pipelines: [usize; 3],
     builds: Vec<Build>,
-    /// A pipeline that is gone before its builds are asked for.
+    /// A pipeline that is deleted before its builds are requested.
     gone: Option<(usize, usize)>,
     limit: Turnstile,
     due: Vec<Value>,
@@ -66,7 +66,7 @@ impl Buildkite {
         }
     }
 
-    /// What a path lists, and its builds only those that ended since.
+    /// Returns what a path lists; of builds, only those that ended since.
     fn list(&self, path: &str, since: Option<DateTime<Utc>>) -> Option<Vec<Value>> {
         let number = |text: &str, letter: char| text.strip_prefix(letter)?.parse::<usize>().ok();
         let parts: Vec<&str> = path.strip_prefix("/v2/organizations")?.split('/').skip(1).collect();
@@ -106,7 +106,7 @@ impl ExampleApi for Buildkite {
                 for one in self.builds.iter_mut().filter(|one| one.finished.is_none()) {
                     one.finished = Some(now);
                 }
-                // The one that failed is read from its beginning.
+                // The pipeline that failed is read from its beginning.
                 let missed = self.gone.take();
                 let due = |one: &&Build| {
                     Some((one.organization, one.pipeline)) == missed

@@ -1,4 +1,5 @@
-//! The USGS earthquake catalog: CSV between two times, both inclusive; nothing at all is 204, too much is 400.
+//! The USGS earthquake catalog: CSV between two times, both inclusive; nothing at all is 204, too
+//! much is 400.
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use orchid_tests::{ReceivedRequest, UpstreamReply};
@@ -16,7 +17,7 @@ pub(in super::super) const EXAMPLE: Example = Example {
 struct Catalog {
     since: DateTime<Utc>,
     quakes: Vec<Quake>,
-    /// Where the present run begins.
+    /// The start of the present execution's range.
     begins: DateTime<Utc>,
 }
 
@@ -38,7 +39,7 @@ fn quake(time: DateTime<Utc>, number: usize) -> Quake {
 impl Catalog {
     fn new(ground: &ApiSetup) -> Catalog {
         let begin = since(ground);
-        // None in the second day.
+        // There is none on the second day.
         let hours = (0..24).chain(48..74);
         let quakes = hours.map(|hour| quake(begin + TimeDelta::minutes(hour as i64 * 60 + 17), hour));
         Catalog { since: begin, quakes: quakes.collect(), begins: begin }
@@ -57,7 +58,7 @@ fn line(quake: &Quake) -> String {
 impl ExampleApi for Catalog {
     fn begin(&mut self, run: usize, now: DateTime<Utc>) -> bool {
         if run == 1 {
-            // One that came late, and one that is new.
+            // One was reported late, and one is new.
             self.quakes.push(quake(now - TimeDelta::hours(20), 900));
             self.quakes.push(quake(now - TimeDelta::seconds(1), 901));
         }
@@ -105,7 +106,8 @@ impl ExampleApi for Catalog {
     }
 
     fn expected(&self, run: usize, started: DateTime<Utc>) -> ExpectedOutcome {
-        // The first run read up to its own beginning; the second begins a day before that, less than a minute off.
+        // The first execution read up to its own start; the second begins one day before that,
+        // within a minute.
         let from =
             if run == 0 { self.begins } else { started - TimeDelta::hours(24) - TimeDelta::minutes(9) };
         let due = self.quakes.iter().filter(|quake| quake.time >= from && quake.time <= started);

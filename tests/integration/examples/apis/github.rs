@@ -1,5 +1,6 @@
-//! GitHub: issues and their comments. Pages follow by the header `Link`, whose urls name the repository by its number and hold
-//! an opaque `after`; a secondary rate limit is a 403 with `Retry-After`.
+//! GitHub: issues and their comments. Pages follow by the header `Link`, whose urls name the
+//! repository by its number and hold an opaque `after`; a secondary rate limit is a 403 with
+//! `Retry-After`.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use orchid_tests::{ReceivedRequest, UpstreamReply};
@@ -25,7 +26,7 @@ struct Issue {
     comments: usize,
 }
 
-/// Where a page of issues begins, and what they were filtered by.
+/// The start and the filter of a page of issues.
 #[derive(Debug, Clone)]
 enum Place {
     Issues { start: usize, since: Option<DateTime<Utc>> },
@@ -34,13 +35,13 @@ enum Place {
 
 struct GitHub {
     ground: ApiSetup,
-    /// In the order in which they were created.
+    /// The issues, in order of creation.
     issues: Vec<Issue>,
-    /// The issue whose comments are gone.
+    /// The issue whose comments were deleted.
     gone: Option<usize>,
     places: PageTokens<Place>,
     secondary_limit: Turnstile,
-    /// Issues that the present run has to find, as they were when it began.
+    /// The issues that the present execution must find, as they were at its start.
     due: Vec<Issue>,
 }
 
@@ -49,7 +50,7 @@ impl GitHub {
         let issue = |number: usize| Issue {
             number,
             title: format!("issue {number}"),
-            // Many change at the same second.
+            // Many change in the same second.
             updated: ground.now - TimeDelta::days(3) + TimeDelta::minutes((number as i64 * 7) % 10),
             comments: match number {
                 150 => 130,
@@ -191,7 +192,7 @@ impl ExampleApi for GitHub {
             Err(refusal) => refusal,
             Ok(Place::Issues { start, since }) => {
                 if start == 100 && !self.ground.calm && self.gone.is_none() {
-                    // It was on the first page, and is not seen again by this run.
+                    // It was on the first page, so this execution does not see it again.
                     self.change(5, now);
                 }
                 let due = |issue: &&Issue| since.is_none_or(|since| issue.updated >= since);

@@ -1,5 +1,5 @@
-//! Microsoft Graph: users by delta. Next links and delta links are whole; a page may be empty and lead on; a delta link that
-//! is too old is 410.
+//! Microsoft Graph: users by delta. Next links and delta links are whole; a page may be empty and
+//! lead on; a delta link that is too old is 410.
 
 use chrono::{DateTime, Utc};
 use orchid_tests::{ReceivedRequest, UpstreamReply};
@@ -17,7 +17,7 @@ pub(in super::super) const EXAMPLE: Example = Example {
 
 const SELECT: &str = "id,displayName,userPrincipalName,mail,accountEnabled";
 
-/// The rest of an enumeration: its pages, and what had changed by then.
+/// The rest of an enumeration: its pages, and the number of changes at its start.
 #[derive(Debug, Clone)]
 struct Rest {
     pages: Vec<Vec<Value>>,
@@ -27,12 +27,12 @@ struct Rest {
 struct Graph {
     url: String,
     users: Vec<Value>,
-    /// What became of users, in order.
+    /// The changes of users, in order.
     changes: Vec<Value>,
     skip_tokens: PageTokens<Rest>,
-    /// What had changed when a delta link was given out.
+    /// The number of changes at the time of a delta link.
     delta_tokens: PageTokens<usize>,
-    /// Delta links from before this many changes are too old.
+    /// Delta links with fewer changes than this have expired.
     forgotten: usize,
     limit: Turnstile,
     due: Vec<Value>,
@@ -66,7 +66,7 @@ impl Graph {
         }
     }
 
-    /// What a request without a token begins with, or one with it goes on with.
+    /// Returns the enumeration that a request starts or, with a token, continues.
     fn rest(&self, ask: &ReceivedRequest) -> Result<Rest, UpstreamReply> {
         let changes = self.changes.len();
         if let Some(token) = param(ask, "$skiptoken") {
@@ -106,7 +106,7 @@ impl ExampleApi for Graph {
                 self.changes.extend(self.due.clone());
             }
             2 => self.due.clear(),
-            // The link is too old: all is read again, by the run after this one.
+            // The link has expired: the next execution reads everything again.
             3 => self.forgotten = usize::MAX,
             4 => {
                 self.forgotten = 0;

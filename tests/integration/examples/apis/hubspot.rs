@@ -1,5 +1,5 @@
-//! HubSpot: the search of contacts. Filters are compared as numbers; `after` counts results and is refused from 10,000 on; a
-//! contact is found some seconds after its change.
+//! HubSpot: the search of contacts. Filters are compared as numbers; `after` counts results and is
+//! refused from 10,000 on; a contact is found some seconds after its change.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use orchid_tests::{ReceivedRequest, UpstreamReply};
@@ -15,12 +15,12 @@ pub(in super::super) const EXAMPLE: Example = Example {
     api: |ground| Box::new(HubSpot::new(ground)),
 };
 
-/// How long a change takes to be found.
+/// The time until the search finds a change.
 const INDEXED_AFTER: TimeDelta = TimeDelta::seconds(20);
 
 struct HubSpot {
     contacts: Vec<(u64, DateTime<Utc>)>,
-    /// Up to when contacts were asked for, in milliseconds.
+    /// The upper bound of the last search, in milliseconds.
     asked_to: i64,
     limit: Turnstile,
     due: Vec<Value>,
@@ -37,7 +37,8 @@ fn contact((id, modified): &(u64, DateTime<Utc>)) -> Value {
 impl HubSpot {
     fn new(ground: &ApiSetup) -> HubSpot {
         let modified = ground.now - TimeDelta::days(3);
-        // Ids of different lengths, which would not sort as texts; an import changes all at the same millisecond.
+        // Ids have different lengths and would not sort as text; an import changes all in the same
+        // millisecond.
         let contacts = (0..250).map(|number| (95 + number * 7, modified)).collect();
         HubSpot { contacts, asked_to: 0, limit: Turnstile::shut_at(2), due: Vec::new() }
     }
@@ -83,7 +84,8 @@ impl ExampleApi for HubSpot {
         let due: Vec<(u64, DateTime<Utc>)> = match run {
             0 => self.contacts.clone(),
             1 => {
-                // One changed just after what was asked for, one just now: that is left to a later run.
+                // One changed just after the searched range and one just now: they are left to a
+                // later execution.
                 let changed = DateTime::from_timestamp_millis(self.asked_to + 1).unwrap_or_default();
                 self.contacts[0].1 = changed;
                 self.contacts.push((100_000, now));

@@ -1,5 +1,5 @@
-//! Jira Cloud: the search by JQL. The page token travels in the body, and is missing on the last page; JQL compares times by
-//! minutes.
+//! Jira Cloud: the search by JQL. The page token travels in the body, and is missing on the last
+//! page; JQL compares times by minutes.
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use orchid_tests::{ReceivedRequest, UpstreamReply};
@@ -18,7 +18,7 @@ pub(in super::super) const EXAMPLE: Example = Example {
 struct Jira {
     ground: ApiSetup,
     issues: Vec<(usize, DateTime<Utc>)>,
-    /// The number that a page begins after, and the filter.
+    /// The number after which a page begins, and the filter.
     places: PageTokens<(usize, DateTime<Utc>)>,
     limit: Turnstile,
     due: Vec<(usize, DateTime<Utc>)>,
@@ -69,7 +69,7 @@ impl Jira {
         }
         let found = self.issues.iter().filter(|(number, updated)| *number > after && *updated >= since);
         let found: Vec<_> = found.copied().collect();
-        // Fewer than were asked for, as it may be.
+        // Fewer than requested, as the API allows.
         let page = &found[..found.len().min(70)];
         let mut body = json!({"issues": page.iter().map(issue).collect::<Vec<_>>(), "isLast": page.len() == found.len()});
         if let Some((last, _)) = page.last().filter(|_| page.len() < found.len()) {
@@ -117,7 +117,7 @@ impl ExampleApi for Jira {
     fn expected(&self, run: usize, _started: DateTime<Utc>) -> ExpectedOutcome {
         let mut due = self.due.clone();
         if run == 0 && !self.ground.calm {
-            // It changed before the page that it is on was made.
+            // It changed before its page was read.
             due[2] = self.issues[2];
         }
         ExpectedOutcome::rows("issues", due.iter().map(issue).collect())

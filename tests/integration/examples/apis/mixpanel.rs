@@ -19,7 +19,7 @@ pub(in super::super) const EXAMPLE: Example = Example {
 struct Mixpanel {
     ground: ApiSetup,
     limit: Turnstile,
-    /// The day that the present run begins with.
+    /// The first day of the present execution.
     read: NaiveDate,
 }
 
@@ -27,7 +27,7 @@ fn since(ground: &ApiSetup) -> NaiveDate {
     ground.now.date_naive() - Days::new(3)
 }
 
-/// What happened on a day.
+/// The events of a day.
 fn events(day: NaiveDate) -> Vec<Value> {
     let begin = day.and_time(NaiveTime::MIN).and_utc().timestamp();
     let event = |number: i64| {

@@ -1,4 +1,4 @@
-//! The servers, one a file.
+//! The example servers, one file each.
 
 pub(super) mod amazon;
 pub(super) mod buildkite;

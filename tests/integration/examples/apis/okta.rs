@@ -1,5 +1,5 @@
-//! Okta: the system log. The `next` link is there on every page, an empty one too, and stays good; `self` and `next` come as
-//! two headers; 429 says when it is over in a header of its own.
+//! Okta: the system log. The `next` link is there on every page, an empty one too, and stays good;
+//! `self` and `next` come as two headers; 429 says when it is over in a header of its own.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use orchid_tests::{ReceivedRequest, UpstreamReply};
@@ -18,7 +18,7 @@ pub(in super::super) const EXAMPLE: Example = Example {
 struct Okta {
     url: String,
     events: Vec<Value>,
-    /// How many events lie before a link's page.
+    /// The number of events before a link's page.
     places: PageTokens<usize>,
     limit: Turnstile,
     read: usize,

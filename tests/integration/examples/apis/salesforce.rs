@@ -1,4 +1,5 @@
-//! Salesforce: a SOQL query. `nextRecordsUrl` is a path; errors are lists; too many requests are a 403.
+//! Salesforce: a SOQL query. `nextRecordsUrl` is a path; errors are lists; too many requests are a
+//! 403.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use orchid_tests::{ReceivedRequest, UpstreamReply};
@@ -19,7 +20,7 @@ const ORDER: &str = " ORDER BY SystemModstamp, Id";
 
 struct Salesforce {
     contacts: Vec<Value>,
-    /// What a query found, and how far it was handed out.
+    /// The result of a query, and the number of rows that were returned.
     locators: PageTokens<(Vec<Value>, usize)>,
     limit: Turnstile,
     due: Vec<Value>,
@@ -45,7 +46,7 @@ fn error(status: u16, code: &str, message: &str) -> UpstreamReply {
 impl Salesforce {
     fn new(ground: &ApiSetup) -> Salesforce {
         let begin = ground.now - TimeDelta::days(4);
-        // Groups of 50 have one stamp.
+        // Groups of 50 share a timestamp.
         let contacts = (0..600).map(|number| contact(number, begin + TimeDelta::minutes(number as i64 / 50)));
         Salesforce {
             contacts: contacts.collect(),
@@ -72,7 +73,7 @@ impl ExampleApi for Salesforce {
             1 => {
                 let last = self.due.iter().map(changed).max().unwrap_or_default() - TimeDelta::minutes(5);
                 self.contacts[3] = contact(3, now);
-                // Its transaction was a long one.
+                // Its transaction took long.
                 self.contacts.push(contact(600, last + TimeDelta::seconds(7)));
                 self.due = self.contacts.iter().filter(|one| changed(one) >= last).cloned().collect();
             }

@@ -1,4 +1,5 @@
-//! Shopify: orders by GraphQL. Errors have the status 200; an `endCursor` stands for a place in the order of `sortKey`.
+//! Shopify: orders by GraphQL. Errors have the status 200; an `endCursor` stands for a place in the
+//! order of `sortKey`.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use orchid_tests::{ReceivedRequest, UpstreamReply};
@@ -17,12 +18,12 @@ pub(in super::super) const EXAMPLE: Example = Example {
 struct Shopify {
     ground: ApiSetup,
     orders: Vec<Value>,
-    /// The change and the id of a page's last order.
+    /// The change time and the id of a page's last order.
     places: PageTokens<(DateTime<Utc>, usize)>,
     throttle: Turnstile,
-    /// Every query is throttled.
+    /// Whether every query is throttled.
     busy: bool,
-    /// The app lost a scope.
+    /// Whether the app has lost a scope.
     denied: bool,
     due: Vec<Value>,
 }
@@ -35,7 +36,7 @@ fn order(number: usize, updated: DateTime<Utc>) -> Value {
     })
 }
 
-/// Where an order stands when all are sorted by their change.
+/// The sort key of an order by its change.
 fn place(order: &Value) -> (DateTime<Utc>, usize) {
     let updated = order["updatedAt"].as_str().and_then(instant).unwrap_or_default();
     let number = order["name"].as_str().and_then(|name| name[1..].parse().ok());
@@ -93,7 +94,7 @@ impl ExampleApi for Shopify {
                 self.due = self.orders.iter().filter(|one| place(one).0 >= since).cloned().collect();
             }
             2 => self.denied = true,
-            // It takes minutes until the retries are used up.
+            // Exhausting the retries takes minutes.
             3 if self.ground.patient => self.busy = true,
             _ => return false,
         }

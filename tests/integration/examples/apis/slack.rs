@@ -1,5 +1,5 @@
-//! Slack: messages of channels, newest first, and the replies of their threads. Errors have the status 200, a rate limit has
-//! 429; `oldest` is exclusive; the last page's cursor is empty.
+//! Slack: messages of channels, newest first, and the replies of their threads. Errors have the
+//! status 200, a rate limit has 429; `oldest` is exclusive; the last page's cursor is empty.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use orchid_tests::{ReceivedRequest, UpstreamReply};
@@ -15,7 +15,7 @@ pub(in super::super) const EXAMPLE: Example = Example {
     api: |ground| Box::new(Slack::new(ground)),
 };
 
-/// A message, and how many replies it has.
+/// A message with its number of replies.
 #[derive(Debug, Clone)]
 struct Message {
     ts: String,
@@ -30,7 +30,7 @@ enum Place {
 
 struct Slack {
     now: DateTime<Utc>,
-    /// Oldest first.
+    /// The messages, oldest first.
     channels: [(&'static str, Vec<Message>); 2],
     places: PageTokens<Place>,
     hiccup: Turnstile,
@@ -92,7 +92,7 @@ impl Slack {
 
     fn row(message: &Message) -> Value {
         let mut row = Slack::json(message);
-        // Without replies the step is skipped.
+        // Without replies, the step is skipped.
         row["_steps"] =
             if message.replies > 0 { json!({"replies": Slack::replies(message)}) } else { json!({}) };
         row
@@ -162,7 +162,7 @@ impl ExampleApi for Slack {
                     let (seconds, micros) = last.split_once('.').unwrap_or_default();
                     let oldest = format!("{}.{micros}", seconds.parse::<i64>().unwrap_or_default() - 86_400);
                     if *name == "C0ONE" {
-                        // A reply to what was read, and a message that is new.
+                        // A reply to a message that was read, and a new message.
                         if let Some(message) = messages.iter_mut().rev().find(|message| message.ts > oldest) {
                             message.replies += 1;
                         }

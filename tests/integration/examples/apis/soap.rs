@@ -1,4 +1,5 @@
-//! A SOAP 1.1 service of orders: XML both ways. A fault has the status 500, also one that will not pass.
+//! A SOAP 1.1 service of orders: XML both ways. A fault has the status 500, also one that will not
+//! pass.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use orchid_tests::{ReceivedRequest, UpstreamReply};
@@ -70,7 +71,7 @@ fn fault(code: &str, text: &str) -> UpstreamReply {
     )
 }
 
-/// The text of an element that stands there once.
+/// Returns the text of an element that occurs once.
 fn element<'a>(xml: &'a str, name: &str) -> Option<&'a str> {
     let (_, rest) = xml.split_once(&format!("<o:{name}>"))?;
     rest.split_once(&format!("</o:{name}>")).map(|(text, _)| text)
@@ -80,7 +81,7 @@ impl ExampleApi for Orders {
     fn begin(&mut self, run: usize, now: DateTime<Utc>) -> bool {
         match run {
             0 => self.due = self.orders.clone(),
-            // The last one again, and nothing else: a list of one.
+            // Only the last one again: a list of one element.
             1 => self.due = self.orders.last().copied().into_iter().collect(),
             2 => {
                 self.orders.push((230, now));

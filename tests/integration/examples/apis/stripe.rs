@@ -1,4 +1,5 @@
-//! Stripe: charges, newest first. The next page begins after the id in `starting_after`; 429 comes without `Retry-After`.
+//! Stripe: charges, newest first. The next page begins after the id in `starting_after`; 429 comes
+//! without `Retry-After`.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use orchid_tests::{ReceivedRequest, UpstreamReply};
@@ -16,7 +17,7 @@ pub(in super::super) const EXAMPLE: Example = Example {
 
 struct Stripe {
     ground: ApiSetup,
-    /// Newest first.
+    /// The charges, newest first.
     charges: Vec<Value>,
     limit: Turnstile,
     due: Vec<Value>,
@@ -36,7 +37,7 @@ fn created(charge: &Value) -> i64 {
 impl Stripe {
     fn new(ground: &ApiSetup) -> Stripe {
         let begin = (ground.now - TimeDelta::days(2)).timestamp();
-        // Three share each second, and pages are cut in between.
+        // Three share each second, and page boundaries fall in between.
         let charges = (0..250).rev().map(|number| charge(number, begin + number as i64 / 3 * 60)).collect();
         Stripe { ground: ground.clone(), charges, limit: Turnstile::shut_at(2), due: Vec::new() }
     }
@@ -104,7 +105,7 @@ impl ExampleApi for Stripe {
                 self.add(251, now);
                 self.due = self.charges.iter().filter(|one| created(one) >= last - 600).cloned().collect();
             }
-            // Nothing new, and the lookback again.
+            // Nothing is new; the lookback is read again.
             2 => {
                 let last = self.due.iter().map(created).max().unwrap_or_default();
                 self.due.retain(|one| created(one) >= last - 600);

@@ -50,7 +50,8 @@ impl Xero {
             return None;
         }
         if number == 2 && self.due.len() == 250 && !self.ground.calm {
-            // It was on the first page; sorted by its change, it would have moved and taken another one's place with it.
+            // It was on the first page. Sorted by change, it would have moved and shifted another
+            // invoice.
             self.invoices[4].1 = now;
         }
         let found: Vec<_> = self.invoices.iter().filter(|(_, updated)| *updated >= since).copied().collect();

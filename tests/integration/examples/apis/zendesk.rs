@@ -1,5 +1,5 @@
-//! Zendesk: the incremental export of tickets. `after_cursor` is there on every page and stays good; `end_of_stream` says
-//! that nothing more is there yet.
+//! Zendesk: the incremental export of tickets. `after_cursor` is there on every page and stays
+//! good; `end_of_stream` says that nothing more is there yet.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use orchid_tests::{ReceivedRequest, UpstreamReply};
@@ -17,7 +17,7 @@ pub(in super::super) const EXAMPLE: Example = Example {
 
 struct Zendesk {
     url: String,
-    /// In the order of their changes.
+    /// The tickets, in the order of their changes.
     tickets: Vec<Value>,
     cursors: PageTokens<usize>,
     limit: Turnstile,
@@ -71,7 +71,7 @@ impl ExampleApi for Zendesk {
             1 => self.read = self.tickets.len(),
             2 => {
                 self.read = self.tickets.len();
-                // A ticket that changes comes again, behind all others.
+                // A ticket that changes is listed again, after all others.
                 let changed = self.tickets[5]["id"].as_u64().unwrap_or_default();
                 self.tickets.extend([ticket(1100, now), ticket(changed as usize, now)]);
             }
