@@ -9,8 +9,8 @@ use chrono::DateTime;
 use orchid_plan::{Definition, EvalEnv, PathSelection, Scope, ScopeName, ServerLimits, Value};
 use serde_json::json;
 
-use crate::BenchSize;
 use crate::report::{ReportSection, median, micros};
+use crate::size::BenchSize;
 
 const BODY_BYTES: usize = 1 << 20;
 /// The evaluations of one sample; a single one is shorter than the clock's resolution.

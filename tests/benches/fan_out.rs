@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::BenchHarness;
+use crate::machine;
 use crate::report::{ReportSection, median, micros, spread};
-use crate::{BenchSize, SHARE, machine};
+use crate::size::{BenchSize, SHARE};
 
 const DELAY: Duration = Duration::from_millis(20);
 const CONCURRENCY: u32 = 50;

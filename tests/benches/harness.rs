@@ -8,7 +8,7 @@ use std::time::Duration;
 use orchid_kit::servers::{ChildCommand, ChildProcess, ProcessSignal, RedisServer, orchid_variables};
 use orchid_proto::executor::v1 as wire;
 use orchid_tests::eventually::{eventually, holds};
-use orchid_tests::{BrokerKind, Kafka, TestTopics, stack};
+use orchid_tests::{BrokerKind, Kafka, TestTopics, environment};
 use serde_json::Value;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -37,7 +37,7 @@ impl BenchHarness {
     /// Starts everything. The upstream delays responses for children by `child_delay`;
     /// `max_body_bytes` bounds the body size that a plan may ask for.
     pub(crate) async fn start(child_delay: Duration, max_body_bytes: u64) -> BenchHarness {
-        let folder = stack::run_folder().join(format!("bench-{}", Uuid::now_v7()));
+        let folder = environment::run_folder().join(format!("bench-{}", Uuid::now_v7()));
         fs::create_dir_all(&folder).expect("a folder");
         let upstream = BenchUpstream::start(child_delay).await;
         let control_plane = ControlPlane::start(max_body_bytes).await;
@@ -168,7 +168,7 @@ impl BenchHarness {
 
 fn start_executor(settings: &[(&str, String)], log: &PathBuf) -> ChildProcess {
     let mut command = machine::pinned(machine::MEASURED_CORE);
-    command.push(stack::binary("orchid-executor").display().to_string());
+    command.push(environment::binary("orchid-executor").display().to_string());
     let mut program = ChildCommand::new(command.remove(0))
         .args(command)
         .without_env(orchid_variables())

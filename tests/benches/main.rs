@@ -26,34 +26,16 @@ mod machine;
 mod memory;
 mod pages;
 mod report;
+mod size;
 mod upstream;
 
 use std::path::PathBuf;
 
-use report::BenchReport;
+use crate::report::BenchReport;
+use crate::size::BenchSize;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// The size of the measurements.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum BenchSize {
-    Short,
-    Full,
-}
-
-/// The divisor of all sizes: a debug build only checks that the benchmarks work.
-const SHARE: u64 = if cfg!(debug_assertions) { 20 } else { 1 };
-
-impl BenchSize {
-    /// Returns the value for this size.
-    fn of<T>(self, short: T, full: T) -> T {
-        match self {
-            BenchSize::Short => short,
-            BenchSize::Full => full,
-        }
-    }
-}
 
 struct Arguments {
     size: BenchSize,

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use crate::harness::BenchHarness;
 use crate::report::{ReportSection, median, mib};
-use crate::{BenchSize, SHARE, fan_out, machine};
+use crate::size::{BenchSize, SHARE};
+use crate::{fan_out, machine};
 
 const PAGE_BYTES: usize = 10 << 20;
 const MIB: u64 = 1 << 20;

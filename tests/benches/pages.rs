@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 
 use crate::baseline::BaselinePoller;
 use crate::harness::BenchHarness;
+use crate::machine;
 use crate::report::{ReportSection, median, micros, spread};
+use crate::size::{BenchSize, SHARE};
 use crate::upstream::RequestStats;
-use crate::{BenchSize, SHARE, machine};
 
 const KIB: usize = 1024;
 

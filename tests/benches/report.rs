@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use orchid_kit::clock;
 
-use crate::{BenchSize, machine};
+use crate::machine;
+use crate::size::BenchSize;
 
 const BEGIN: &str = "<!-- results: `make bench-full` writes what stands between these lines -->";
 const END: &str = "<!-- end of results -->";

@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use orchid_tests::stack::{binary, command};
+use orchid_tests::environment::{binary, command};
 use orchid_tests::{TestDatabase, database};
 
 /// Settings for a server that must refuse to start before it uses them.
 fn serve(database: &TestDatabase) -> (bool, String) {
     let output = command("timeout")
         .args(["30", binary("orchid-control-plane").to_str().expect("a name"), "serve"])
-        .envs(orchid_tests::stack::server_settings())
+        .envs(orchid_tests::environment::server_settings())
         .envs(database.settings())
         .output()
         .expect("orchid-control-plane runs");

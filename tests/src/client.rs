@@ -15,7 +15,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 use uuid::Uuid;
 
-use crate::eventually;
+use crate::eventually::eventually;
 
 /// The time that one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);

@@ -11,7 +11,7 @@ use orchid_kit::servers::{PostgresOptions, PostgresServer};
 use tokio::sync::OnceCell;
 use url::Url;
 
-use crate::stack::{binary, command, run_folder};
+use crate::environment::{binary, command, run_folder};
 
 struct DatabaseServer {
     superuser: Url,
@@ -148,7 +148,7 @@ impl TestDatabase {
             .arg("migrate")
             .args(arguments)
             .envs(self.settings())
-            .envs(crate::stack::server_settings())
+            .envs(crate::environment::server_settings())
             .output()
             .expect("orchid-control-plane runs");
         let said =

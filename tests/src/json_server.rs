@@ -12,8 +12,8 @@ use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::environment::run_folder;
 use crate::eventually::{eventually, holds, log_length};
-use crate::stack::run_folder;
 use crate::tools;
 
 /// The file that pins the version; the hash of its content names the program's folder.

@@ -14,6 +14,7 @@
 
 pub mod client;
 pub mod database;
+pub mod environment;
 pub mod eventually;
 pub mod json_server;
 pub mod kafka;

@@ -20,7 +20,7 @@ use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tokio::sync::Mutex;
 
-use super::PARTITIONS;
+use super::topics::PARTITIONS;
 use crate::eventually::{eventually, holds, log_length};
 use crate::tools;
 

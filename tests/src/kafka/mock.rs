@@ -6,7 +6,7 @@ use std::thread;
 
 use rdkafka::mocking::MockCluster;
 
-use super::PARTITIONS;
+use super::topics::PARTITIONS;
 
 enum BrokerCommand {
     Create(String),

@@ -3,6 +3,7 @@
 mod apache;
 mod mock;
 mod reader;
+mod topics;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,11 +12,10 @@ use tokio::sync::OnceCell;
 
 use self::apache::ApacheKafka;
 use self::mock::MockBroker;
-use crate::stack::run_folder;
+use crate::environment::run_folder;
 
 pub use reader::{Message, MessageReader};
-
-const PARTITIONS: i32 = 4;
+pub use topics::TestTopics;
 
 /// The kind of a broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,34 +35,6 @@ pub struct Kafka {
 enum RunningBroker {
     Mock(MockBroker),
     Apache(ApacheKafka),
-}
-
-/// The topics of one test.
-#[derive(Debug, Clone)]
-pub struct TestTopics {
-    /// The topic of pages.
-    pub responses: String,
-    /// The topic of errors.
-    pub errors: String,
-    /// The topic of execution starts and ends.
-    pub events: String,
-}
-
-impl TestTopics {
-    /// Returns the names of a test's topics without creating them.
-    pub fn named(prefix: &str) -> TestTopics {
-        let topic = |name: &str| format!("{prefix}-{name}");
-        TestTopics {
-            responses: topic("api-responses"),
-            errors: topic("api-errors"),
-            events: topic("execution-events"),
-        }
-    }
-
-    /// Returns all names.
-    pub fn names(&self) -> [&str; 3] {
-        [&self.responses, &self.errors, &self.events]
-    }
 }
 
 impl Kafka {

@@ -9,7 +9,7 @@ use rdkafka::message::{Headers as _, Message as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value;
 
-use super::TestTopics;
+use super::topics::TestTopics;
 use crate::eventually::{STALL_LIMIT, eventually};
 
 /// The time that one call to the broker may take.
