@@ -39,9 +39,9 @@ const FINAL_HEARTBEAT_PAUSE: Duration = Duration::from_millis(100);
 pub struct App {
     address: SocketAddr,
     executor: Arc<ExecutorSettings>,
-    /// TaskGroup that acquire leases. They stop first.
+    /// Tasks that acquire leases. They stop first.
     intake: TaskGroup,
-    /// TaskGroup that must outlive the attempts.
+    /// Tasks that must outlive the attempts.
     services: TaskGroup,
     worker: JoinHandle<()>,
     hand_back: CancellationToken,
@@ -82,7 +82,7 @@ impl App {
         }
         let executor = Arc::new(executor);
         let fence = Arc::new(SelfFence::new());
-        let sink = MessageSink::new(&kafka).context("create the kafka producer")?;
+        let sink = MessageSink::new(&kafka).context("cannot create the kafka producer")?;
         let (announcer, announcement_loop) = announcer(sink.clone(), Arc::clone(&fence));
         let shared = SharedParts {
             control: Arc::new(ControlPlaneClient::new(&control_plane, rand::random_range(0..1024))?),
@@ -102,7 +102,7 @@ impl App {
         // intake last, so that no lease is acquired before heartbeats can list it.
         let runner_services = Arc::new(RunnerServices {
             fetcher: Fetcher::new(fetch.guard(), Arc::clone(&shared.fence))
-                .context("create the http client")?,
+                .context("cannot create the http client")?,
             sink: shared.sink.clone(),
             reporter,
             control: Arc::clone(&shared.control),
@@ -118,7 +118,7 @@ impl App {
         let (services, address) = shared
             .start_services(listen, report_loop, announcement_loop, &executor, draining.clone())
             .await?;
-        let redis = redis::Client::open(redis_url.expose()).context("redis.url")?;
+        let redis = redis::Client::open(redis_url.expose()).context("redis.url is invalid")?;
         let (intake, starts) = shared.start_intake(redis);
         #[expect(
             clippy::disallowed_methods,
@@ -242,7 +242,7 @@ impl SharedParts {
         draining: CancellationToken,
     ) -> anyhow::Result<(TaskGroup, SocketAddr)> {
         let (listener, address) =
-            health::listen(listen).await.with_context(|| format!("listen on {listen}"))?;
+            health::listen(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
         let mut tasks = TaskGroup::new();
         let stop = tasks.stop_token();
         tasks.start("reports", reports.serve());

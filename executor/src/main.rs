@@ -53,7 +53,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("a crypto provider is already installed"))?;
-    let mut signals = ShutdownSignals::install().context("install signal handlers")?;
+    let mut signals = ShutdownSignals::install().context("cannot install signal handlers")?;
     let mut app = App::start(settings).await?;
     let address = app.address();
     tracing::info!(%address, "listening");

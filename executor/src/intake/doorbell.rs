@@ -30,14 +30,14 @@ pub(crate) struct DoorbellListener {
     pub(crate) session: CurrentSession,
     pub(crate) slots: SlotPool,
     pub(crate) liveness: Liveness,
-    /// Set to whether Redis responds.
+    /// True while Redis responds.
     pub(crate) works: watch::Sender<bool>,
     pub(crate) stop: CancellationToken,
 }
 
 impl DoorbellListener {
-    /// Serves until `stop` is cancelled, through sessions and connections. An acquire call in
-    /// flight is never dropped: its grants would be unknown here.
+    /// Serves until `stop` is cancelled, through sessions and connections. `stop` does not drop
+    /// [`LeaseRequester::acquire`], which ends by itself: its seq has to be resolved.
     pub(crate) async fn serve(self) {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         while !self.stop.is_cancelled() {

@@ -163,11 +163,13 @@ impl<'a> AttemptLoop<'a> {
 
     fn check_fence(&mut self, now: Instant) {
         let is_open = self.services.fence.is_open();
-        if is_open && self.is_paused {
-            self.messages.resumed(now);
-        }
-        if self.is_paused == is_open {
-            tracing::warn!(paused = !is_open, "fence changed");
+        match (self.is_paused, is_open) {
+            (false, false) => tracing::warn!("fence closed: the attempt pauses"),
+            (true, true) => {
+                tracing::warn!("fence open: the attempt continues");
+                self.messages.resumed(now);
+            }
+            (false, true) | (true, false) => {}
         }
         self.is_paused = !is_open;
     }
@@ -281,7 +283,7 @@ impl<'a> AttemptLoop<'a> {
             Output::ReadBody { try_id } => self.requests.queue_read(try_id),
             Output::Discard { try_id } => self.requests.discard(try_id),
             Output::Park { not_before, reason } => self.finish(AttemptExit::Park { not_before, reason }),
-            Output::Finished(ExecutionFinish::Ended(ending)) => self.finish(AttemptExit::Complete(ending)),
+            Output::Finished(ExecutionFinish::Ended(end)) => self.finish(AttemptExit::Complete(end)),
             Output::Finished(ExecutionFinish::Released) => {
                 self.finish(AttemptExit::Release(self.release_reason()))
             }

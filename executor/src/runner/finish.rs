@@ -89,9 +89,9 @@ async fn send(
     };
     let reporter = writer.reporter();
     match exit {
-        AttemptExit::Complete(ending) => {
-            tracing::info!(status = ?ending.status, partial = ending.partial, "execution ended");
-            reporter.complete(complete_item(item, ending)).await
+        AttemptExit::Complete(end) => {
+            tracing::info!(status = ?end.status, partial = end.partial, "execution ended");
+            reporter.complete(complete_item(item, end)).await
         }
         AttemptExit::Park { not_before, reason } => {
             tracing::info!(%not_before, reason, must_cancel = item.needs_upstream_cancel, "execution parked");
