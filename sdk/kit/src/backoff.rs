@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use rand::Rng as _;
 
-/// Delays that double from `initial` up to `max`. Each is drawn from the upper half of its range, so
-/// that many callers spread out and none retries without a delay.
+/// Delays that double from `initial` up to `max`. Each is drawn from the upper half of its range,
+/// so that many callers spread out and none retries without a delay.
 #[derive(Debug, Clone)]
 pub struct Backoff {
     initial: Duration,

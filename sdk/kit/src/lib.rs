@@ -1,5 +1,5 @@
-//! Infrastructure that all Orchid processes share: settings, telemetry, tasks, shutdown, backoff, the
-//! clock, and private servers for development. Nothing here knows about plans or executions.
+//! Infrastructure that all Orchid processes share: settings, telemetry, tasks, shutdown, backoff,
+//! the clock, and private servers for development. Nothing here knows about plans or executions.
 
 pub mod address_file;
 pub mod backoff;

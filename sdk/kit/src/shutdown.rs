@@ -42,7 +42,8 @@ impl ShutdownSignals {
         })
     }
 
-    /// Waits for the next signal. Call it again while draining: a second signal means to stop at once.
+    /// Waits for the next signal. Call it again while draining: a second signal means to stop at
+    /// once.
     pub async fn next(&mut self) -> ShutdownSignal {
         tokio::select! {
             _ = self.interrupt.recv() => ShutdownSignal::Interrupt,

@@ -83,8 +83,8 @@ impl TaskGroup {
         self.names.is_empty()
     }
 
-    /// Waits for the next task to end, forever if there is none. Cancel safe. An owner selects on it,
-    /// because a task that ends before it is asked to is a defect of the process.
+    /// Waits for the next task to end, forever if there is none. Cancel safe. An owner selects on
+    /// it, because a task that ends before it is asked to is a defect of the process.
     pub async fn next_ended(&mut self) -> EndedTask {
         match self.running.join_next_with_id().await {
             Some(joined) => self.report(joined),

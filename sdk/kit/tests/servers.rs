@@ -1,31 +1,27 @@
-//! The private servers, started for real. Needs Postgres and Redis installed.
+//! Tests that start the private servers. They need Postgres and Redis to be installed.
 
 #![allow(clippy::expect_used, clippy::print_stdout, reason = "a test fails by panicking")]
 
-use std::{
-    net::{Ipv4Addr, TcpStream},
-    path::{Path, PathBuf},
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
-use orchid_kit::{
-    servers::{PostgresOptions, PostgresServer, ProcessSignal, RedisServer, free_port},
-    stall::StallDetector,
-};
+use orchid_kit::servers::{PostgresOptions, PostgresServer, ProcessSignal, RedisServer, free_port};
+use orchid_kit::stall::StallDetector;
 
-/// A folder of this test's own, removed at its end.
-struct Folder(PathBuf);
+/// A temporary folder, removed with all server files when dropped.
+struct TempFolder(PathBuf);
 
-impl Folder {
-    fn new() -> Folder {
+impl TempFolder {
+    fn new() -> TempFolder {
         let folder = std::env::temp_dir().join(format!("orchid-servers-{}", uuid::Uuid::now_v7()));
         std::fs::create_dir(&folder).expect("folder");
-        Folder(folder)
+        TempFolder(folder)
     }
 }
 
-impl Drop for Folder {
+impl Drop for TempFolder {
     fn drop(&mut self) {
         let _ = PostgresServer::wipe(&self.0);
         let _ = std::fs::remove_dir_all(&self.0);
@@ -48,8 +44,8 @@ async fn start(folder: &Path) -> PostgresServer {
 }
 
 #[tokio::test]
-async fn postgres_keeps_its_data_from_start_to_start() {
-    let folder = Folder::new();
+async fn postgres_keeps_its_data_between_starts() {
+    let folder = TempFolder::new();
     let first = start(&folder.0).await;
     let port = first.port();
     let url = first.url("postgres", "postgres");
@@ -65,18 +61,18 @@ async fn postgres_keeps_its_data_from_start_to_start() {
 }
 
 #[tokio::test]
-async fn postgres_lets_nobody_in_without_the_password() {
-    let folder = Folder::new();
+async fn postgres_refuses_a_wrong_password() {
+    let folder = TempFolder::new();
     let server = start(&folder.0).await;
     let url = format!("postgres://postgres:wrong@127.0.0.1:{}/postgres", server.port());
     let output = Command::new("psql").args([url.as_str(), "-c", "SELECT 1"]).output().expect("psql runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && said.contains("password authentication failed"), "{said}");
+    let output_text = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && output_text.contains("password authentication failed"), "{output_text}");
 }
 
 #[tokio::test]
-async fn a_setting_that_postgres_does_not_know_is_told_in_its_words() {
-    let folder = Folder::new();
+async fn unknown_postgres_setting_error_names_it() {
+    let folder = TempFolder::new();
     let options =
         PostgresOptions { settings: vec!["no_such_setting=1".to_owned()], ..PostgresOptions::default() };
     let error = PostgresServer::start(&folder.0, &options).await.expect_err("a server with a wrong setting");
@@ -84,8 +80,8 @@ async fn a_setting_that_postgres_does_not_know_is_told_in_its_words() {
 }
 
 #[tokio::test]
-async fn redis_answers_and_ends_with_its_value() {
-    let folder = Folder::new();
+async fn redis_listens_until_it_is_dropped() {
+    let folder = TempFolder::new();
     let server = RedisServer::start(&folder.0).await.expect("redis starts");
     let port = server.port();
     assert!(listens(port));
@@ -95,20 +91,20 @@ async fn redis_answers_and_ends_with_its_value() {
 }
 
 #[test]
-fn free_ports_are_free() {
+fn free_port_is_not_in_use() {
     let port = free_port().expect("a port");
     assert!(!listens(port));
 }
 
 #[tokio::test]
-async fn a_killed_server_starts_again_where_it_was() {
-    let folder = Folder::new();
+async fn killed_server_restarts_on_the_same_port() {
+    let folder = TempFolder::new();
     let mut postgres = PostgresServer::start(&folder.0, &PostgresOptions::default()).await.unwrap();
     let url = postgres.url("postgres", "postgres");
     psql(&url, "CREATE TABLE kept (n int)");
     assert!(postgres.process().signal(ProcessSignal::Kill));
     postgres.process().wait_blocking().unwrap();
-    // Its children notice a little later that it is gone.
+    // The children of the killed postmaster hold its shared memory for a moment.
     while postgres.restart().await.is_err() {}
     assert_eq!(psql(&url, "SELECT count(*) FROM kept"), "0");
 
@@ -120,11 +116,11 @@ async fn a_killed_server_starts_again_where_it_was() {
     assert!(listens(port) && redis.url() == url);
 }
 
-/// Not a test of its own: the process that the next one kills.
+/// The process that `killed_process_takes_its_servers_along` starts and kills. It is not a test.
 #[tokio::test]
-#[ignore = "run by a_killed_process_takes_its_servers_along"]
+#[ignore = "run by killed_process_takes_its_servers_along"]
 async fn hold_servers() {
-    let folder = Folder::new();
+    let folder = TempFolder::new();
     let postgres = start(&folder.0).await;
     let redis = RedisServer::start(&folder.0).await.expect("redis starts");
     println!("\nholding {} {} {}", postgres.port(), redis.port(), folder.0.display());
@@ -132,7 +128,7 @@ async fn hold_servers() {
 }
 
 #[test]
-fn a_killed_process_takes_its_servers_along() {
+fn killed_process_takes_its_servers_along() {
     use std::io::{BufRead as _, BufReader};
     let own = std::env::current_exe().expect("the test's own file");
     let mut holder = Command::new(own)
@@ -142,12 +138,12 @@ fn a_killed_process_takes_its_servers_along() {
         .expect("the holder runs");
     let lines = BufReader::new(holder.stdout.take().expect("its output")).lines();
     let line = lines.map_while(Result::ok).find_map(|line| line.strip_prefix("holding ").map(str::to_owned));
-    let line = line.expect("the holder says what it holds");
+    let line = line.expect("the holder prints what it holds");
     let mut words = line.split(' ');
     let mut port = || words.next().expect("a port").parse::<u16>().expect("a number");
     let ports = [port(), port()];
     assert!(ports.iter().all(|port| listens(*port)), "{line}");
-    let folder = Folder(words.next().expect("a folder").into());
+    let folder = TempFolder(words.next().expect("a folder").into());
 
     holder.kill().expect("kill");
     holder.wait().expect("wait");

@@ -1,7 +1,7 @@
 //! Exact decimals of up to 36 digits.
 //!
-//! Numeric cursors are compared and moved as decimals, whether the API sends them as JSON numbers or
-//! as text. Nothing is rounded; numbers with more digits are refused.
+//! Numeric cursors are compared and moved as decimals, whether the API sends them as JSON numbers
+//! or as text. Nothing is rounded; numbers with more digits are refused.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -78,8 +78,8 @@ impl Decimal {
     pub(crate) fn compare(self, other: Self) -> Ordering {
         let parts = |number: Self| {
             let unit = 10_i128.pow(number.scale);
-            // Euclidean division makes the fraction non-negative, so that -0.5 sorts below -0.4. Scaling the
-            // mantissas to a common scale instead could overflow an i128.
+            // Euclidean division makes the fraction non-negative, so that -0.5 sorts below -0.4.
+            // Scaling the mantissas to a common scale instead could overflow an i128.
             let fraction = number.mantissa.rem_euclid(unit) * 10_i128.pow(MAX_DIGITS - number.scale);
             (number.mantissa.div_euclid(unit), fraction)
         };
@@ -92,7 +92,7 @@ impl fmt::Display for Decimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.mantissa < 0 { "-" } else { "" };
         let scale = self.scale as usize;
-        // Pads with zeros so that at least one digit stands before the point.
+        // Pads with zeros so that at least one digit precedes the point.
         let digits = format!("{:0>width$}", self.mantissa.unsigned_abs(), width = scale + 1);
         let (whole, fraction) = digits.split_at(digits.len() - scale);
         let point = if scale > 0 { "." } else { "" };

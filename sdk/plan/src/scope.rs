@@ -1,5 +1,5 @@
-//! The scope of expressions: the names that they begin with, and their values. Values are shared, so
-//! setting one copies nothing.
+//! The scope of expressions: the names that they begin with, and their values. Values are shared,
+//! so setting one copies nothing.
 
 use std::collections::BTreeMap;
 use std::fmt;

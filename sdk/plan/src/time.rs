@@ -52,8 +52,8 @@ pub(crate) fn parse_with_pattern(text: &str, pattern: &str) -> Option<DateTime<U
         .or_else(|| parse_date(text, pattern))
 }
 
-/// Parses a strftime pattern, or returns `None` if it is invalid. chrono panics when it formats with
-/// an invalid pattern.
+/// Parses a strftime pattern, or returns `None` if it is invalid. chrono panics when it formats
+/// with an invalid pattern.
 pub(crate) fn parse_pattern(pattern: &str) -> Option<Vec<Item<'_>>> {
     let items: Vec<_> = StrftimeItems::new(pattern).collect();
     (!items.contains(&Item::Error)).then_some(items)

@@ -8,8 +8,8 @@ use chrono::{NaiveDate, NaiveDateTime, NaiveTime, TimeDelta, Timelike};
 
 /// A timestamp and its spelling.
 ///
-/// It is RFC 3339, or RFC 3339 with a space for `T`, with `+hhmm` as zone, without a zone (then UTC),
-/// without seconds, or only a date.
+/// It is RFC 3339, or RFC 3339 with a space for `T`, with `+hhmm` as zone, without a zone (then
+/// UTC), without seconds, or only a date.
 #[derive(Clone, Debug)]
 pub(crate) struct Timestamp {
     /// Local time in the timestamp's zone, in whole seconds.
@@ -83,8 +83,8 @@ impl Timestamp {
         })
     }
 
-    /// Returns an earlier timestamp in the same spelling. Parts that the spelling cannot express are
-    /// cut off, which makes it earlier still.
+    /// Returns an earlier timestamp in the same spelling. Parts that the spelling cannot express
+    /// are cut off, which makes it earlier still.
     pub(crate) fn earlier(&self, by: TimeDelta) -> Option<Self> {
         Some(Self { local: self.local.checked_sub_signed(by)?, time_of_day: self.time_of_day.clone() })
     }

@@ -15,8 +15,8 @@ use tonic::transport::{Channel, Endpoint};
 use crate::credentials::{Credentials, RequestInterceptor};
 use crate::error::Error;
 
-/// The transport of the service clients: one HTTP/2 connection that adds the caller's identity and a
-/// deadline to each call.
+/// The transport of the service clients: one HTTP/2 connection that adds the caller's identity and
+/// a deadline to each call.
 pub type InterceptedChannel = InterceptedService<Channel, RequestInterceptor>;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

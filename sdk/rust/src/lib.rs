@@ -1,9 +1,9 @@
 //! Rust client of Orchid's control plane.
 //!
 //! A [`Client`] holds one connection and provides the typed service clients. Every call carries the
-//! caller's identity and a deadline, and is compressed with gzip. A failed call becomes an [`Error`]
-//! with all details of the server's status: the reason, the invalid fields or JSON pointers, and the
-//! time after which to retry.
+//! caller's identity and a deadline, and is compressed with gzip. A failed call becomes an
+//! [`Error`] with all details of the server's status: the reason, the invalid fields or JSON
+//! pointers, and the time after which to retry.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), orchid_sdk::Error> {

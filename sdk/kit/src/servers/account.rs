@@ -50,8 +50,8 @@ impl UserAccount {
 
     fn may_enter(self, folder: &fs::Metadata) -> bool {
         let mode = folder.permissions().mode();
-        // Only the first class that matches counts: an owner without the bit is refused even if others
-        // have it.
+        // Only the first class that matches counts: an owner without the bit is refused even if
+        // others have it.
         let bit = if folder.uid() == self.uid {
             0o100
         } else if folder.gid() == self.gid {

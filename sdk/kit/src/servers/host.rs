@@ -13,8 +13,8 @@ pub(super) const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Interval between checks of a server that starts or stops.
 pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Returns the names of all `ORCHID_…` variables of this process. Remove them from the environment of
-/// another Orchid program: it gets its own settings and refuses unknown ones.
+/// Returns the names of all `ORCHID_…` variables of this process. Remove them from the environment
+/// of another Orchid program: it gets its own settings and refuses unknown ones.
 pub fn orchid_variables() -> Vec<OsString> {
     let names = env::vars_os().map(|(name, _)| name);
     names.filter(|name| name.to_string_lossy().starts_with("ORCHID_")).collect()

@@ -1,9 +1,9 @@
 //! Private Postgres and Redis servers, for `orchid dev` and for tests.
 //!
-//! In go a folder and options; out comes a server on a free loopback port, with its own password and
-//! a url to connect to. A server stops when its value is stopped or dropped, and when this process
-//! dies. It never touches servers or clusters that are installed on the machine: it only runs the
-//! installed programs.
+//! In go a folder and options; out comes a server on a free loopback port, with its own password
+//! and a url to connect to. A server stops when its value is stopped or dropped, and when this
+//! process dies. It never touches servers or clusters that are installed on the machine: it only
+//! runs the installed programs.
 
 mod account;
 mod error;

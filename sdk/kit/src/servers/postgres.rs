@@ -1,9 +1,9 @@
 //! A private Postgres server.
 //!
-//! In goes a folder; out comes a server with its own cluster in it, which the first start creates and
-//! later starts reuse. If this process is root, the server runs under an unprivileged account; if that
-//! account cannot enter the folder, the cluster lies in `/var/tmp`. Clusters that this module did not
-//! create are never touched.
+//! In goes a folder; out comes a server with its own cluster in it, which the first start creates
+//! and later starts reuse. If this process is root, the server runs under an unprivileged account;
+//! if that account cannot enter the folder, the cluster lies in `/var/tmp`. Clusters that this
+//! module did not create are never touched.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -83,8 +83,8 @@ impl PostgresServer {
         Ok(())
     }
 
-    /// Returns the url of a database for a role. It contains the password of the superuser `postgres`;
-    /// other roles can be created with the same password.
+    /// Returns the url of a database for a role. It contains the password of the superuser
+    /// `postgres`; other roles can be created with the same password.
     pub fn url(&self, role: &str, database: &str) -> String {
         format!("postgres://{role}:{}@127.0.0.1:{}/{database}", self.password, self.launch.port)
     }
@@ -208,8 +208,8 @@ struct ClusterFolder {
 }
 
 impl ClusterFolder {
-    /// Returns the place of the files for `folder`: below it, or in `/var/tmp` if the account cannot
-    /// enter it.
+    /// Returns the place of the files for `folder`: below it, or in `/var/tmp` if the account
+    /// cannot enter it.
     fn locate(folder: &Path, account: Option<UserAccount>) -> Result<Self, ServerError> {
         let absolute =
             std::path::absolute(folder).map_err(failed_to(format!("find {}", folder.display())))?;
@@ -237,8 +237,8 @@ impl ClusterFolder {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                 let metadata = fs::symlink_metadata(&home.folder).map_err(create_error())?;
                 let owner = account.map_or_else(own_uid, |account| Some(account.uid));
-                // `/var/tmp` is open to everyone: another user could have created the folder to read the data.
-                // `symlink_metadata` does not follow a link that points elsewhere.
+                // `/var/tmp` is open to everyone: another user could have created the folder to
+                // read the data. `symlink_metadata` does not follow a link that points elsewhere.
                 if !metadata.is_dir() || owner.is_some_and(|owner| owner != metadata.uid()) {
                     return Err(ServerError::ForeignFolder(home.folder));
                 }
@@ -324,8 +324,8 @@ fn arguments(home: &ClusterFolder, port: u16, options: &PostgresOptions) -> Vec<
     arguments
 }
 
-/// Returns the folder of the Unix socket, or an empty text for no socket. A socket's path has at most
-/// 107 bytes on Linux, and Postgres would read some characters as a list of folders.
+/// Returns the folder of the Unix socket, or an empty text for no socket. A socket's path has at
+/// most 107 bytes on Linux, and Postgres would read some characters as a list of folders.
 fn socket_folder(folder: &Path) -> String {
     let name = folder.to_string_lossy();
     if name.len() > 80 || name.contains([',', '"', '\'']) { String::new() } else { name.into_owned() }

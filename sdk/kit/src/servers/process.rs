@@ -1,8 +1,8 @@
 //! Child processes that cannot outlive this process.
 //!
-//! A child is killed when its value is dropped, and the kernel signals it when this process dies. The
-//! kernel ties a child to the *thread* that started it, so one thread that never ends starts all
-//! children.
+//! A child is killed when its value is dropped, and the kernel signals it when this process dies.
+//! The kernel ties a child to the *thread* that started it, so one thread that never ends starts
+//! all children.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -144,8 +144,8 @@ impl ChildCommand {
         for name in &self.removed_env {
             command.env_remove(name);
         }
-        // In its own process group, the child gets no Ctrl-C from the terminal: this process stops its
-        // children in order.
+        // In its own process group, the child gets no Ctrl-C from the terminal: this process stops
+        // its children in order.
         command.args(self.args).envs(self.env).stdin(Stdio::null()).process_group(0);
         if let Some(folder) = self.folder {
             command.current_dir(folder);
@@ -185,8 +185,8 @@ struct SpawnRequest {
 }
 
 fn spawn_on_lasting_thread(command: Command) -> io::Result<Child> {
-    // One thread for the whole process. It never ends, so the parent-death signal only fires when the
-    // process dies.
+    // One thread for the whole process. It never ends, so the parent-death signal only fires when
+    // the process dies.
     static REQUESTS: OnceLock<Option<SyncSender<SpawnRequest>>> = OnceLock::new();
     let thread_ended = || io::Error::other("the thread that starts child processes has ended");
     let requests = REQUESTS.get_or_init(|| {
@@ -264,8 +264,8 @@ impl ChildProcess {
         self.child.wait()
     }
 
-    /// Asks the process to end by a signal, and kills it after the timeout. Returns `None` if it had to
-    /// be killed.
+    /// Asks the process to end by a signal, and kills it after the timeout. Returns `None` if it
+    /// had to be killed.
     pub async fn stop(&mut self, signal: ProcessSignal, timeout: Duration) -> Option<ExitStatus> {
         self.signal(signal);
         let status = self.wait(timeout).await;

@@ -1,4 +1,5 @@
-//! The list of a process's settings, for its `--help` and for the test that compares it with the docs.
+//! The list of a process's settings, for its `--help` and for the test that compares it with the
+//! docs.
 
 use super::raw_values::RawValues;
 use super::reader::SettingsReader;

@@ -1,8 +1,9 @@
 //! Settings of a process: read once from a TOML file and the environment, and validated as a whole.
 //!
-//! In go an optional file and the variables that begin with `ORCHID_`; a variable overrides the file.
-//! Out comes the caller's own struct, filled through a [`SettingsReader`], or every problem at once:
-//! missing values, malformed values, and names that no setting has. Secret values are never printed.
+//! In go an optional file and the variables that begin with `ORCHID_`; a variable overrides the
+//! file. Out comes the caller's own struct, filled through a [`SettingsReader`], or every problem
+//! at once: missing values, malformed values, and names that no setting has. Secret values are
+//! never printed.
 //!
 //! ```
 //! # use orchid_kit::settings::{SettingsReader, SettingsSources};

@@ -1,4 +1,5 @@
-//! Setting values as they are written: a TOML file flattened to dotted keys, and `ORCHID_*` variables.
+//! Setting values as they are written: a TOML file flattened to dotted keys, and `ORCHID_*`
+//! variables.
 
 use std::collections::BTreeMap;
 
@@ -55,8 +56,8 @@ pub(super) fn variable_name(key: &str) -> String {
 }
 
 /// Returns true unless the variable is foreign. Kubernetes sets `ORCHID_…_SERVICE_HOST` and
-/// `ORCHID_…_PORT=tcp://…` for a service that is called orchid, and tests set `ORCHID_TEST_…`. These
-/// must not be reported as misspelt settings.
+/// `ORCHID_…_PORT=tcp://…` for a service that is called orchid, and tests set `ORCHID_TEST_…`.
+/// These must not be reported as misspelt settings.
 fn is_setting(name: &str, value: &str) -> bool {
     let set_by_kubernetes = name.contains("_SERVICE_HOST")
         || name.contains("_SERVICE_PORT")

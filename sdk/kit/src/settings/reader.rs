@@ -57,8 +57,8 @@ impl SettingsReader {
         Secret::new(self.required_text(key, doc))
     }
 
-    /// Parses a number, address, url or the like. Do not use it for secrets: the error quotes a value
-    /// that does not parse.
+    /// Parses a number, address, url or the like. Do not use it for secrets: the error quotes a
+    /// value that does not parse.
     pub fn parsed<T>(&mut self, key: &str, default: T, doc: &'static str) -> T
     where
         T: FromStr + Display,
@@ -112,7 +112,8 @@ impl SettingsReader {
         }
     }
 
-    /// Reads one of several words, which is required. Returns `None` only after recording a problem.
+    /// Reads one of several words, which is required. Returns `None` only after recording a
+    /// problem.
     pub fn required_choice<T: Copy>(
         &mut self,
         key: &str,

@@ -1,7 +1,7 @@
 //! A value that must not be printed.
 
-/// A secret text. It has neither `Debug` nor `Display`, so a type that holds one cannot be logged by
-/// accident.
+/// A secret text. It has neither `Debug` nor `Display`, so a type that holds one cannot be logged
+/// by accident.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 

@@ -1,5 +1,5 @@
-//! Log lines as JSON objects: time, level, target, message, the fields of the event and of its spans,
-//! and the ids of its trace.
+//! Log lines as JSON objects: time, level, target, message, the fields of the event and of its
+//! spans, and the ids of its trace.
 
 use std::fmt;
 

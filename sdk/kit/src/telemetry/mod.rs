@@ -76,8 +76,8 @@ impl Telemetry {
         let exports = settings.otlp_endpoint.is_some();
         let spans = tracing_opentelemetry::layer()
             .with_tracer(provider.tracer(service))
-            // Poll times, threads and locations are never read, but each poll of each task would pay
-            // for them.
+            // Poll times, threads and locations are never read, but each poll of each task would
+            // pay for them.
             .with_tracked_inactivity(false)
             .with_threads(false)
             .with_location(false);

@@ -9,8 +9,8 @@ pub struct TelemetrySettings {
     pub format: LogFormat,
     /// Log filter, as `tracing` directives.
     pub filter: String,
-    /// OTLP endpoint for traces, `http://host:4317`. Without it traces are not exported, but trace ids
-    /// are still propagated.
+    /// OTLP endpoint for traces, `http://host:4317`. Without it traces are not exported, but trace
+    /// ids are still propagated.
     pub otlp_endpoint: Option<String>,
 }
 

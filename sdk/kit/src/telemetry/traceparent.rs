@@ -74,8 +74,8 @@ impl fmt::Display for Traceparent {
 impl FromStr for Traceparent {
     type Err = TraceparentError;
 
-    /// Parses version 00 exactly. Later versions may have more fields at the end, which are ignored as
-    /// the recommendation requires.
+    /// Parses version 00 exactly. Later versions may have more fields at the end, which are ignored
+    /// as the recommendation requires.
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         parse(text).ok_or_else(|| TraceparentError(text.to_owned()))
     }
@@ -114,8 +114,8 @@ pub fn current_traceparent() -> Option<Traceparent> {
         .validated()
 }
 
-/// Makes `span` a child of a span in another process. It only has an effect before the span is first
-/// entered, and only if telemetry is running.
+/// Makes `span` a child of a span in another process. It only has an effect before the span is
+/// first entered, and only if telemetry is running.
 pub fn set_parent(span: &Span, parent: &Traceparent) {
     let context = opentelemetry::Context::new().with_remote_span_context(parent.remote_context());
     if let Err(error) = span.set_parent(context) {

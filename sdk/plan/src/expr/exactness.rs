@@ -116,11 +116,11 @@ proptest! {
         }});
         let definition = compile(&definition, &ServerLimits::default()).unwrap();
         let step = &definition.steps[0];
-        let came = Value::parse(body.as_bytes()).unwrap();
-        let kept = step.set_context[0].1.eval(&with_body(came.clone()), &env()).unwrap();
-        let stored = Value::parse(&kept.to_json()).unwrap();
+        let original = Value::parse(body.as_bytes()).unwrap();
+        let value = step.set_context[0].1.eval(&with_body(original.clone()), &env()).unwrap();
+        let stored = Value::parse(&value.to_json()).unwrap();
         let scope = Scope::new().with(ScopeName::Context, Value::object([("kept", stored)]));
         let sent = Value::parse(&step.request().unwrap().render(&scope, &env()).unwrap().body.unwrap()).unwrap();
-        prop_assert_eq!(sent.member("copy").to_json(), came.to_json());
+        prop_assert_eq!(sent.member("copy").to_json(), original.to_json());
     }
 }

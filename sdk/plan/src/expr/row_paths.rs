@@ -40,8 +40,8 @@ fn collect_segments(node: &Ast, segments: &mut Vec<PathSegment>) -> Option<()> {
 
 /// Returns the part of a tree before its first filter, or `None` if it has no filter.
 ///
-/// A filter is a projection whose right side begins with a condition. Only the beginning of the tree
-/// is searched, because only that part is applied to the scope.
+/// A filter is a projection whose right side begins with a condition. Only the beginning of the
+/// tree is searched, because only that part is applied to the scope.
 pub(super) fn filter_input(node: &Ast) -> Option<Ast> {
     match node {
         Ast::Projection { lhs, rhs, .. } => {

@@ -96,8 +96,8 @@ pub(crate) struct LibraryFunction {
 }
 
 impl LibraryFunction {
-    /// Describes a function that Orchid adds to JMESPath. The example is a pair of an expression and
-    /// its result as JSON.
+    /// Describes a function that Orchid adds to JMESPath. The example is a pair of an expression
+    /// and its result as JSON.
     pub(super) const fn new(
         name: &'static str,
         signature: &'static str,
@@ -177,7 +177,8 @@ impl LibraryFunction {
                 return Err(self.type_error(evaluation, index, param.description(), args));
             }
         }
-        // Charged before the body runs, so that a body cannot start work that the budget does not cover.
+        // Charged before the body runs, so that a body cannot start work that the budget does not
+        // cover.
         evaluation.charge_steps(CALL_STEPS + args.iter().map(CallArg::text_steps).sum::<usize>())?;
         (self.body)(evaluation, args).map_err(|failure| EvalFailure {
             message: format!("{}: {}", self.name, failure.message),

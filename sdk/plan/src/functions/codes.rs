@@ -1,4 +1,5 @@
-//! Encodings of text: percent-encoding, Base64, hexadecimal and XML. All of them encode UTF-8 bytes.
+//! Encodings of text: percent-encoding, Base64, hexadecimal and XML. All of them encode UTF-8
+//! bytes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +13,8 @@ use super::call::{CallArg, CheckedArgs, text};
 use crate::expr::eval::evaluation::{EvalResult, Evaluation};
 use crate::links::percent_encode;
 
-/// Decodes Base64 with or without padding. The url-safe alphabet is mapped to the standard one before.
+/// Decodes Base64 with or without padding. The url-safe alphabet is mapped to the standard one
+/// before.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),

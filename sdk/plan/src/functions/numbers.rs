@@ -84,8 +84,8 @@ fn arithmetic(
     decimal: fn(f64, f64) -> f64,
 ) -> EvalResult<Rcvar> {
     let (a, b) = (args.number(0), args.number(1));
-    // i128 holds every sum, difference and product of two 64-bit integers except the largest products,
-    // which are checked.
+    // i128 holds every sum, difference and product of two 64-bit integers except the largest
+    // products, which are checked.
     if let (Some(a), Some(b)) = (exact(a), exact(b)) {
         let value = whole(a, b).ok_or_else(|| evaluation.fail("the result does not fit into 64 bits"))?;
         return from_exact(evaluation, value);

@@ -303,8 +303,8 @@ fn join(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcv
     Ok(Rcvar::new(Variable::String(joined)))
 }
 
-fn members<'a>(args: &'a [CallArg<'_>], place: usize) -> impl Iterator<Item = (&'a String, &'a Rcvar)> {
-    args.value(place).and_then(|value| value.as_object()).into_iter().flatten()
+fn members<'a>(args: &'a [CallArg<'_>], index: usize) -> impl Iterator<Item = (&'a String, &'a Rcvar)> {
+    args.value(index).and_then(|value| value.as_object()).into_iter().flatten()
 }
 
 fn keys(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
@@ -324,8 +324,8 @@ fn values(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<R
 
 fn merge(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let mut merged = std::collections::BTreeMap::new();
-    for place in 0..args.len() {
-        for (name, value) in members(args, place) {
+    for index in 0..args.len() {
+        for (name, value) in members(args, index) {
             evaluation.charge_slots(2)?;
             evaluation.charge_text(name.len())?;
             merged.insert(name.clone(), value.clone());
@@ -345,7 +345,7 @@ fn length(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<R
 }
 
 fn not_null(_: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
-    let first = (0..args.len()).filter_map(|place| args.value(place)).find(|value| !value.is_null());
+    let first = (0..args.len()).filter_map(|index| args.value(index)).find(|value| !value.is_null());
     Ok(first.cloned().unwrap_or_else(null))
 }
 

@@ -1,5 +1,5 @@
-//! Functions on times, which are texts in RFC 3339 and UTC. No function reads a clock: `now()` returns
-//! the time of the evaluation's environment.
+//! Functions on times, which are texts in RFC 3339 and UTC. No function reads a clock: `now()`
+//! returns the time of the evaluation's environment.
 
 use chrono::format::Item;
 use chrono::{DateTime, SecondsFormat, Utc};

@@ -108,16 +108,16 @@ fn collect_pointers(value: &Value, pointer: &str, found: &mut Vec<String>) {
             items
                 .iter()
                 .enumerate()
-                .for_each(|(place, item)| collect_pointers(item, &format!("{pointer}/{place}"), found));
+                .for_each(|(index, item)| collect_pointers(item, &format!("{pointer}/{index}"), found));
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
-fn apply(document: &mut Value, place: usize, change: &DocumentMutation) {
+fn apply(document: &mut Value, index: usize, mutation: &DocumentMutation) {
     let mut all = Vec::new();
     collect_pointers(document, "", &mut all);
-    let pointer = all[place % all.len()].clone();
+    let pointer = all[index % all.len()].clone();
     let name = pointer.rsplit('/').next().unwrap_or_default().to_owned();
     let piece = |which: usize| PIECES[which % PIECES.len()].clone();
     if let DocumentMutation::Remove | DocumentMutation::Rename(_) | DocumentMutation::Duplicate = change {
@@ -219,11 +219,11 @@ proptest! {
         base in any::<usize>(), mutations in prop::collection::vec((any::<usize>(), mutation()), 0..6),
     ) {
         let mut document = CORPUS[base % CORPUS.len()].clone();
-        mutations.iter().for_each(|(place, change)| apply(&mut document, *place, change));
+        mutations.iter().for_each(|(index, mutation)| apply(&mut document, *index, mutation));
         match check(&document, &ServerLimits::default()) {
             Ok(plan) => run_all(&plan.definition),
             Err(diagnostics) => {
-                prop_assert!((1..=200).contains(&diagnostics.0.len()), "{} faults", diagnostics.0.len());
+                prop_assert!((1..=200).contains(&diagnostics.0.len()), "{} diagnostics", diagnostics.0.len());
                 for diagnostic in &diagnostics.0 {
                     let points = points_into(&document, diagnostic);
                     prop_assert!(points.is_ok(), "{:?}: {} in {}", points, diagnostic, document);

@@ -9,7 +9,8 @@ use crate::{EvalError, JsonType, Value};
 pub struct RenderError {
     /// Error code.
     pub code: RenderErrorCode,
-    /// JSON pointer of the field in the plan document, such as `/definition/step/headers/x-account`.
+    /// JSON pointer of the field in the plan document, such as
+    /// `/definition/step/headers/x-account`.
     pub pointer: String,
     /// Description without the value itself, which can be secret.
     pub message: String,

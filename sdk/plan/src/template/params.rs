@@ -4,7 +4,8 @@ use super::error::{RenderError, RenderErrorCode};
 use super::json::JsonTemplate;
 use crate::{EvalEnv, JsonType, Scope, Value, links};
 
-/// One parameter. Its value is text, a number or a boolean, or a list of these that repeats the name.
+/// One parameter. Its value is text, a number or a boolean, or a list of these that repeats the
+/// name.
 #[derive(Clone, Debug)]
 pub(crate) struct ParamTemplate {
     pub(crate) name: String,

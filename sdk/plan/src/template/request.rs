@@ -79,8 +79,8 @@ pub struct PaginationOverrides<'a> {
     pub url: Option<&'a str>,
     /// Parameters that follow the plan's own, such as those of `cursor` with a `param`.
     pub params: &'a [(String, String)],
-    /// Url that this template rendered to before. Only the query is parsed again if all before it is
-    /// equal.
+    /// Url that this template rendered to before. Only the query is parsed again if all before it
+    /// is equal.
     pub previous_url: Option<&'a Url>,
 }
 

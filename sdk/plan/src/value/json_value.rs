@@ -101,8 +101,8 @@ impl Value {
         append_json(&self.0, out);
     }
 
-    /// Returns the value as templates insert it into text: text unchanged, numbers in their shortest
-    /// exact form. Returns `None` for null, lists and objects.
+    /// Returns the value as templates insert it into text: text unchanged, numbers in their
+    /// shortest exact form. Returns `None` for null, lists and objects.
     #[must_use]
     pub fn to_text(&self) -> Option<String> {
         text_of(&self.0)
@@ -290,8 +290,8 @@ impl Serialize for Value {
     }
 }
 
-/// Exact equality: integers compare by every digit, decimals as doubles, and an integer never equals
-/// a decimal.
+/// Exact equality: integers compare by every digit, decimals as doubles, and an integer never
+/// equals a decimal.
 impl PartialEq for Value {
     fn eq(&self, other: &Self) -> bool {
         equal_exactly(&self.0, &other.0)

@@ -1,7 +1,7 @@
 //! Finds rows in the text of a body without decoding them.
 //!
-//! A plain path is followed through the text, and the elements of the list at its end are returned as
-//! slices. Digits and escapes stay as the API sent them.
+//! A plain path is followed through the text, and the elements of the list at its end are returned
+//! as slices. Digits and escapes stay as the API sent them.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -58,8 +58,8 @@ pub enum RawRowsError {
 }
 
 impl<'b> RawRows<'b> {
-    /// Finds the rows at `path` in `body`. A missing member, an index out of range, and null yield no
-    /// rows.
+    /// Finds the rows at `path` in `body`. A missing member, an index out of range, and null yield
+    /// no rows.
     ///
     /// # Errors
     /// Fails if the body is not valid JSON, or if the value at the path is neither a list nor null.
@@ -148,7 +148,8 @@ impl<'de> Visitor<'de> for PathVisitor<'_> {
             while list.next_element::<IgnoredAny>()?.is_some() {}
             return Ok(found);
         }
-        // A negative index needs the length of the list, so its elements are collected as slices first.
+        // A negative index needs the length of the list, so its elements are collected as slices
+        // first.
         let mut items: Vec<&'de RawValue> = Vec::new();
         while let Some(item) = list.next_element()? {
             items.push(item);

@@ -105,8 +105,8 @@ fn converted(source: &str, node: &Ast) -> String {
     format!("{}({source})", if is_time { "to_epoch" } else { "to_number" })
 }
 
-/// Returns true for names that authors do not quote. `true`, `false` and `null` need quotes, because
-/// they are pitfalls without them.
+/// Returns true for names that authors do not quote. `true`, `false` and `null` need quotes,
+/// because they are pitfalls without them.
 fn needs_no_quotes(name: &str) -> bool {
     !matches!(name, "true" | "false" | "null")
         && name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')

@@ -1,7 +1,7 @@
 //! Compile-time checks of an expression: syntax, names in scope, function calls and pitfalls.
 //!
-//! In go the text and its [`origin::ExprOrigin`]; out comes a syntax tree that evaluation can trust, or
-//! every diagnostic that could be found.
+//! In go the text and its [`origin::ExprOrigin`]; out comes a syntax tree that evaluation can
+//! trust, or every diagnostic that could be found.
 
 mod checker;
 mod comparison;

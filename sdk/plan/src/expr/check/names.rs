@@ -86,7 +86,8 @@ fn why_absent(name: ScopeName) -> Option<&'static str> {
     })
 }
 
-/// Suggests the usual path of a member that authors expect at the top, or the nearest name in scope.
+/// Suggests the usual path of a member that authors expect at the top, or the nearest name in
+/// scope.
 fn suggest_name(name: &str, origin: &ExprOrigin<'_>) -> Option<String> {
     let parents = [(ScopeName::Response, RESPONSE), (ScopeName::Meta, META)];
     let parent =

@@ -16,7 +16,8 @@ pub(crate) fn end_of_quoted(bytes: &[u8], open: usize) -> usize {
     bytes.len() - 1
 }
 
-/// Returns the offset of the bracket that closes the one at `open`, or `None` if it is never closed.
+/// Returns the offset of the bracket that closes the one at `open`, or `None` if it is never
+/// closed.
 pub(crate) fn end_of_brackets(bytes: &[u8], open: usize) -> Option<usize> {
     let mut levels = 0;
     let mut offset = open;
