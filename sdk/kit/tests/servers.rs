@@ -67,7 +67,10 @@ async fn postgres_refuses_a_wrong_password() {
     let url = format!("postgres://postgres:wrong@127.0.0.1:{}/postgres", server.port());
     let output = Command::new("psql").args([url.as_str(), "-c", "SELECT 1"]).output().expect("psql runs");
     let output_text = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && output_text.contains("password authentication failed"), "{output_text}");
+    assert!(
+        !output.status.success() && output_text.contains("password authentication failed"),
+        "{output_text}"
+    );
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ pub(super) static FUNCTIONS: &[LibraryFunction] = &[
             r#"[{"id":2,"region":"eu"}]"#,
         ),
         &[],
-        // Evaluation handles `root()` itself, so this body only serves calls with arguments.
+        // Never called: the interpreter evaluates `root()` itself.
         |evaluation, _| Ok(evaluation.scope.as_object().clone()),
     ),
     LibraryFunction::new(

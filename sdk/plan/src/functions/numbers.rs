@@ -55,7 +55,7 @@ pub(super) static FUNCTIONS: &[LibraryFunction] = &[
         "`then` if the condition is true, otherwise `else`; only one of the two is evaluated",
         ("if(response.status_code == `200`, 'fine', div(`1`, `0`))", "\"fine\""),
         &[Any, Any, Any],
-        // Evaluation handles `if` itself, because it evaluates only one branch.
+        // Never called: the interpreter evaluates `if` itself, because only one branch may run.
         |evaluation, _| Err(evaluation.fail("evaluated eagerly")),
     ),
 ];
