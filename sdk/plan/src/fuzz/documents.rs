@@ -120,9 +120,9 @@ fn apply(document: &mut Value, index: usize, mutation: &DocumentMutation) {
     let pointer = all[index % all.len()].clone();
     let name = pointer.rsplit('/').next().unwrap_or_default().to_owned();
     let piece = |which: usize| PIECES[which % PIECES.len()].clone();
-    if let DocumentMutation::Remove | DocumentMutation::Rename(_) | DocumentMutation::Duplicate = change {
-        let Some((around, _)) = pointer.rsplit_once('/') else { return };
-        match (document.pointer_mut(around), change) {
+    if let DocumentMutation::Remove | DocumentMutation::Rename(_) | DocumentMutation::Duplicate = mutation {
+        let Some((parent, _)) = pointer.rsplit_once('/') else { return };
+        match (document.pointer_mut(parent), mutation) {
             (Some(Value::Object(members)), DocumentMutation::Rename(which)) => {
                 let value = members.remove(&name).unwrap_or_default();
                 members.insert(piece(*which).0, value);
@@ -135,7 +135,7 @@ fn apply(document: &mut Value, index: usize, mutation: &DocumentMutation) {
         return;
     }
     let Some(value) = document.pointer_mut(&pointer) else { return };
-    match change {
+    match mutation {
         DocumentMutation::Replace(which) => *value = piece(*which).1,
         DocumentMutation::Exchange(which) => {
             let same: Vec<&Value> =
@@ -160,7 +160,7 @@ fn apply(document: &mut Value, index: usize, mutation: &DocumentMutation) {
         DocumentMutation::RemoveChar(at) | DocumentMutation::InsertChar(at, _) => {
             if let Value::String(text) = value {
                 let mut characters: Vec<char> = text.chars().collect();
-                match change {
+                match mutation {
                     DocumentMutation::InsertChar(_, what) => {
                         characters.insert(at % (characters.len() + 1), *what)
                     }
