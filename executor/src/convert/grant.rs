@@ -214,7 +214,7 @@ fn granted_transport(transport: wire::GrantedTransport) -> (Transport, Vec<Strin
 
 fn granted_checkpoint(checkpoint: wire::SavedCheckpoint) -> GrantedCheckpoint {
     let wire::SavedCheckpoint { seq, resume_state, finished_steps, progress } = checkpoint;
-    // An attempt that released without progress leaves a seq but no resume state.
+    // Without a resume state, the seq still orders reports, but there is nothing to resume.
     let saved = (!resume_state.is_empty()).then(|| SavedCheckpoint {
         resume_state,
         finished_steps: (!finished_steps.is_empty()).then_some(finished_steps),
