@@ -1,4 +1,4 @@
-//! The definition as a run walks it: each step with what was found out about it before anything runs.
+//! The steps of a plan, each with the facts that follow from the plan alone.
 
 use std::sync::Arc;
 
@@ -10,31 +10,32 @@ use crate::attempt::{CursorKey, CursorKind};
 use crate::program::required_fields::RequiredFields;
 use crate::request::BodyStreaming;
 
-/// All steps of a definition.
+/// All steps of a plan.
 pub(crate) struct Program {
-    /// The root steps, in order.
+    /// The top-level steps, in order.
     pub(crate) roots: Arc<[Arc<StepNode>]>,
-    /// Every step by its index.
+    /// Every step, by its index.
     pub(crate) nodes: Vec<Arc<StepNode>>,
 }
 
-/// One step.
+/// A step with the facts that follow from the plan.
 pub(crate) struct StepNode {
-    /// Counts the definition's steps, outer ones first.
+    /// The number of the step in the plan; enclosing steps come first.
     pub(crate) index: usize,
     pub(crate) step: Arc<Step>,
-    /// Ids of the steps around it and its own, without numbers: `issues.comments`.
+    /// Ids of the enclosing steps and of this one, without numbers: `issues.comments`.
     pub(crate) path: String,
     pub(crate) needs: RequiredFields,
-    /// Its rows go into those of the step around it (`_steps`).
+    /// Whether its rows are attached to the row of the enclosing step (`_steps`).
     pub(crate) gathers: bool,
-    /// Its last answer is judged by the job that it is of.
+    /// Whether an async job evaluates its last response, as it does for `poll`.
     pub(crate) judged: bool,
-    /// Which answers it takes piece by piece.
+    /// The responses whose bodies it streams.
     pub(crate) pieces: BodyStreaming,
-    /// Run for each row, or once per pass.
+    /// The sub-steps, which run for each row, or once per page without `iterate_over`.
     pub(crate) subs: Arc<[Arc<StepNode>]>,
-    /// One of them is an async job, or one below: what is known of it is part of every checkpoint.
+    /// Whether an async job is among its sub-steps, at any depth. Every checkpoint must then
+    /// include the rows in flight, so that no submitted job is forgotten.
     pub(crate) jobs_below: bool,
     pub(crate) job: Option<AsyncJobNodes>,
 }
@@ -52,16 +53,18 @@ impl Program {
         let mut nodes = Vec::new();
         let mut builder = ProgramBuilder { definition, nodes: &mut nodes, next: 0 };
         let roots = definition.steps.iter().map(|step| builder.node(step, &OuterStep::default())).collect();
+        // Nodes are pushed after their sub-steps: sorting makes `nodes[index]` the node with this
+        // index.
         nodes.sort_by_key(|node: &Arc<StepNode>| node.index);
         Program { roots, nodes }
     }
 
-    /// The step with this id.
+    /// Returns the step with this id.
     pub(crate) fn of_id(&self, id: &str) -> Option<&StepNode> {
         self.nodes.iter().find(|node| *node.step.id == *id).map(Arc::as_ref)
     }
 
-    /// The field that a cursor or validator is kept for.
+    /// Returns the pointer of the plan field that a stored cursor or validator belongs to.
     pub(crate) fn pointer_of(&self, key: &CursorKey) -> String {
         let Some(node) = self.of_id(&key.step) else { return String::new() };
         let step = &node.step.pointer;
@@ -82,8 +85,8 @@ impl ProgramBuilder<'_> {
     fn node(&mut self, step: &Arc<Step>, above: &OuterStep<'_>) -> Arc<StepNode> {
         let index = self.next;
         self.next += 1;
-        let around = above.path;
-        let path = if around.is_empty() { step.id.to_string() } else { format!("{around}.{}", step.id) };
+        let outer = above.path;
+        let path = if outer.is_empty() { step.id.to_string() } else { format!("{outer}.{}", step.id) };
         let gathers = above.carries && emits_nothing(step);
         let below = OuterStep {
             path: &path,
@@ -122,6 +125,7 @@ impl ProgramBuilder<'_> {
         let poll = self.node(&job.poll, &OuterStep { readers, ..silent.clone() });
         let last = job.download.len().saturating_sub(1);
         let download = job.download.iter().enumerate().map(|(number, download)| {
+            // Later steps read the last download as `steps.<job>`.
             let known_as = if number == last { vec![&*step.id] } else { Vec::new() };
             self.node(download, &OuterStep { carries: gathers && number == last, known_as, ..silent.clone() })
         });
@@ -134,19 +138,19 @@ impl ProgramBuilder<'_> {
     }
 }
 
-/// What stands above a step.
+/// The facts about the enclosing step that a step depends on.
 #[derive(Clone, Default)]
 struct OuterStep<'a> {
     path: &'a str,
-    /// What is emitted there, or passed on, has room for rows from below.
+    /// Whether its messages, or those of an enclosing step, can carry the rows of its sub-steps.
     carries: bool,
-    /// Expressions there that read this step's answer.
+    /// Reads of this step's response by expressions of the enclosing async job.
     readers: Vec<&'a ReadPaths>,
-    /// Other ids by which later steps read its answer.
+    /// Further ids under which later steps read its response.
     known_as: Vec<&'a str>,
 }
 
-/// A job emits what its last download does.
+/// Returns whether the step emits no messages. An async job emits what its last download emits.
 fn emits_nothing(step: &Step) -> bool {
     match &step.action {
         StepAction::Request(_) => step.emit == EmitMode::None,
@@ -154,7 +158,8 @@ fn emits_nothing(step: &Step) -> bool {
     }
 }
 
-/// A body is taken piece by piece only where nothing but its rows is looked at.
+/// Returns the responses whose bodies can be streamed: only if expressions read nothing but the
+/// rows.
 fn pieces(step: &Step, needs: &RequiredFields) -> BodyStreaming {
     let looked_at = !needs.body.is_empty();
     if looked_at {
@@ -163,7 +168,9 @@ fn pieces(step: &Step, needs: &RequiredFields) -> BodyStreaming {
     let whole_body_is_rows = match &step.rows {
         Some(RowSelector { plain: Some(path), .. }) => path.0.is_empty(),
         Some(RowSelector { plain: None, .. }) => return BodyStreaming::Never,
-        // Without rows a list of lines is cut between its elements, which sub-steps once per page cannot wait for.
+        // Without iterate_over, the list is split into messages between its elements, and each
+        // message needs the results of sub-steps that run once per page: the body must be complete
+        // before them.
         None => step.sub_steps.is_empty(),
     };
     match step.response.format {

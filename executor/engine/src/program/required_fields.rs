@@ -1,35 +1,41 @@
-//! Which parts of an answer somebody looks at, known before it runs: only those are built as values, and only what a
-//! later pass looks at goes into a checkpoint.
+//! The parts of a step's responses and rows that any expression reads, known before the execution.
+//!
+//! Only these parts are built as values, and only what a later page or step reads is saved in a
+//! checkpoint. This keeps large bodies cheap.
 
 use orchid_plan::{Definition, PaginationKind, PathSelection, ReadPaths, RequestTemplate, Step};
 
-/// Paths of member names; none: everything.
+/// Paths of member names; `None` means everything.
 pub(crate) type FieldPaths = Option<Vec<Vec<String>>>;
 
-/// What is kept of the answers of one step.
+/// The parts that are read of the responses of one step.
 #[derive(Debug, Clone)]
 pub(crate) struct RequiredFields {
-    /// PathSelection of a body that expressions read, from its top.
+    /// The parts of the body.
     pub(crate) body: PathSelection,
-    /// Whether anybody reads headers.
+    /// Whether any expression reads the headers.
     pub(crate) headers: bool,
-    /// PathSelection of a response that the next pass reads, from `response`.
+    /// The parts of a response that rendering the next page reads, relative to `response`.
     pub(crate) carried: FieldPaths,
-    /// PathSelection of the last response that later steps read, from `steps.<id>`.
+    /// The parts of the last response that later steps read, relative to `steps.<id>`.
     pub(crate) finished: FieldPaths,
-    /// PathSelection of a row, or of an item, that the steps below look at.
+    /// The parts of a row or item that its sub-steps read.
     pub(crate) item: PathSelection,
-    /// Whether anybody reads `meta`.
+    /// Whether any expression reads `meta`.
     pub(crate) meta: bool,
-    /// Whether anybody reads `page`.
+    /// Whether any expression reads `page`.
     pub(crate) page: bool,
-    /// Whether anybody reads the status or the url of an answer.
+    /// Whether any expression reads the status of a response.
     pub(crate) status: bool,
+    /// Whether any expression reads the final URL of a response.
     pub(crate) url: bool,
 }
 
 impl RequiredFields {
-    /// `readers`: more that reads the step's answers as `response`. `known_as`: other ids whose `steps.<id>` it is.
+    /// Collects the reads of a step's responses.
+    ///
+    /// `readers` are reads by others that see the response as `response`; `known_as` are further
+    /// ids under which later steps read it.
     pub(crate) fn of(
         step: &Step,
         definition: &Definition,
@@ -40,7 +46,7 @@ impl RequiredFields {
         own.extend(readers);
         let names: Vec<&str> = [&*step.id].into_iter().chain(known_as.iter().copied()).collect();
         let below: Vec<ReadPaths> = step.below().map(|step| step.all_reads()).collect();
-        let answer = |part: &[&str]| {
+        let response = |part: &[&str]| {
             let below_root = |reads: &ReadPaths, root: &str| paths(reads, &[&[root], part].concat());
             let mut all: Vec<FieldPaths> = Vec::new();
             for reads in &own {
@@ -51,15 +57,17 @@ impl RequiredFields {
             all.extend(names.iter().map(|id| paths(&definition.reads, &[&["steps", *id], part].concat())));
             union(all)
         };
+        // Only rendering and `prev` see an earlier response: nothing else must survive a
+        // checkpoint.
         let rendering = step.request().map(RequestTemplate::reads);
         let mut carried: Vec<FieldPaths> =
             rendering.map(|reads| paths(reads, &["response"])).into_iter().collect();
         carried.extend(own.iter().map(|reads| paths(reads, &["prev"])));
         RequiredFields {
-            body: parts(answer(&["body"])),
-            headers: is_read(&answer(&["headers"])),
-            status: is_read(&answer(&["status_code"])),
-            url: is_read(&answer(&["url"])),
+            body: parts(response(&["body"])),
+            headers: is_read(&response(&["headers"])),
+            status: is_read(&response(&["status_code"])),
+            url: is_read(&response(&["url"])),
             carried: union(carried),
             finished: paths(&definition.reads, &["steps", &step.id]),
             item: parts(items(step, &below)),
@@ -69,11 +77,12 @@ impl RequiredFields {
     }
 }
 
-/// What is read of the innermost row or item: by the steps below, and of a `for_each` item by the step itself. Who reads
-/// `items` may mean any of them.
+/// Returns the paths that are read of the innermost row or item: by sub-steps, and for a `for_each`
+/// item by the step itself.
 fn items(step: &Step, below: &[ReadPaths]) -> FieldPaths {
     let own = step.for_each.is_some().then_some(&step.reads);
     let all = below.iter().chain(own);
+    // An expression that reads `items` may read any part of any item.
     union(all.flat_map(|reads| [paths(reads, &["item"]), any(reads, "items")]).collect())
 }
 
@@ -81,7 +90,8 @@ fn any(reads: &ReadPaths, name: &str) -> FieldPaths {
     if reads.overlaps(&[name]) { None } else { Some(Vec::new()) }
 }
 
-/// What the step's expressions read, without an `iterate_over` whose rows are copied as bytes.
+/// Returns the reads of the step's own expressions. An `iterate_over` with a plain path is left
+/// out: its rows are copied as bytes and need no values.
 fn own_reads(step: &Step) -> Vec<&ReadPaths> {
     let conditions = [
         &step.outcome.abort_when,
@@ -124,6 +134,7 @@ fn parts(paths: FieldPaths) -> PathSelection {
 }
 
 fn union(all: Vec<FieldPaths>) -> FieldPaths {
+    // One `None` among the paths means everything: it makes the whole union `None`.
     let mut together: Vec<Vec<String>> = all.into_iter().collect::<Option<Vec<_>>>()?.concat();
     together.sort();
     together.dedup();

@@ -1,7 +1,8 @@
-//! Which messages are still on their way, and which place every earlier message has reached.
+//! Tracks unacknowledged messages, and the newest checkpoint whose messages are all acknowledged.
 //!
-//! In: messages handed out, acknowledgements, and places with what changed up to them. Out: the newest place before which
-//! nothing is open, once. A place never overtakes a message: that is what at-least-once rests on.
+//! It takes emitted messages, acknowledgements and resume states with the changes up to them, and
+//! returns each checkpoint once. A checkpoint never overtakes a message: at-least-once delivery
+//! rests on this.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -14,54 +15,55 @@ use crate::state::context::{self, ContextChanges};
 use crate::state::cursor_store::CursorValues;
 use crate::state::location::StepLocation;
 
-/// Where a message came from, should it be refused.
+/// The origin of a message, needed if the broker refuses it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MessageSource {
     pub(crate) location: StepLocation,
 }
 
-/// A place, as a checkpoint says it.
+/// A resume state as a checkpoint contains it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EncodedState {
     pub(crate) place: Bytes,
-    /// An upstream works for the run there.
+    /// True if upstream jobs must be cancelled should the execution be cancelled in this state.
     pub(crate) must_cancel: bool,
 }
 
-/// A place, and what changed since the one before it.
+/// A resume state with the changes since the one before it.
 #[derive(Debug, Clone)]
 pub(crate) struct PendingCheckpoint {
     pub(crate) stand: EncodedState,
-    /// Values of finished steps, where they changed.
+    /// Values of finished steps, if they changed.
     pub(crate) finished: Option<Bytes>,
     pub(crate) context_changes: ContextChanges,
     pub(crate) cursor_changes: CursorValues,
     pub(crate) progress: Progress,
 }
 
+/// A checkpoint that waits for acknowledgements.
 struct QueuedCheckpoint {
-    /// Every message before this one must be acknowledged.
+    /// All messages with a lower id must be acknowledged first.
     before: EmitId,
     mark: PendingCheckpoint,
 }
 
-/// Messages and places of one attempt.
+/// The messages and checkpoints of one attempt.
 pub(crate) struct AckTracker {
     next: u64,
     open: BTreeMap<EmitId, MessageSource>,
     waiting: VecDeque<QueuedCheckpoint>,
     ready: Option<PendingCheckpoint>,
-    /// The newest place that was ready, handed out or not.
+    /// The newest acknowledged resume state, whether it was handed out or not.
     base: EncodedState,
 }
 
 impl AckTracker {
-    /// A ledger that begins at a place.
-    pub(crate) fn new(base: EncodedState) -> AckTracker {
-        AckTracker { next: 0, open: BTreeMap::new(), waiting: VecDeque::new(), ready: None, base }
+    /// Creates a tracker that begins at a resume state.
+    pub(crate) fn new(base: EncodedState) -> Self {
+        Self { next: 0, open: BTreeMap::new(), waiting: VecDeque::new(), ready: None, base }
     }
 
-    /// Opens a message.
+    /// Registers an emitted message.
     pub(crate) fn emit(&mut self, sender: MessageSource) -> EmitId {
         let id = EmitId(self.next);
         self.next += 1;
@@ -69,34 +71,36 @@ impl AckTracker {
         id
     }
 
-    /// Whether every message was acknowledged or refused.
+    /// Returns whether every message was acknowledged or refused.
     pub(crate) fn is_settled(&self) -> bool {
         self.open.is_empty()
     }
 
-    /// Marks a place after all messages opened so far.
+    /// Queues a checkpoint behind all messages emitted so far.
     pub(crate) fn mark(&mut self, mark: PendingCheckpoint) {
         self.waiting.push_back(QueuedCheckpoint { before: EmitId(self.next), mark });
         self.settle();
     }
 
-    /// Closes a message. Of one that is not open nothing happens.
+    /// Registers an acknowledgement. Unknown ids are ignored.
     pub(crate) fn acked(&mut self, id: EmitId) {
         self.open.remove(&id);
         self.settle();
     }
 
-    /// Closes a message that will never be taken, and forgets all places after it: the run goes on from none of them.
-    /// Answers who sent it, and the newest place that stays.
+    /// Registers a refusal and drops all checkpoints after the message. Returns its origin and the
+    /// newest resume state before it; `None` for an unknown id.
     pub(crate) fn refused(&mut self, id: EmitId) -> Option<(MessageSource, EncodedState)> {
         let sender = self.open.remove(&id)?;
+        // The content of these checkpoints includes the refused message: resuming there would lose
+        // it.
         self.waiting.retain(|waiting| waiting.before <= id);
         let stand = self.waiting.back().map_or_else(|| self.base.clone(), |last| last.mark.stand.clone());
         self.settle();
         Some((sender, stand))
     }
 
-    /// The newest ready place, once.
+    /// Takes the newest acknowledged checkpoint, if there is a new one.
     pub(crate) fn take(&mut self) -> Option<Checkpoint> {
         let PendingCheckpoint { stand, finished, context_changes, cursor_changes, progress } =
             self.ready.take()?;
@@ -112,12 +116,15 @@ impl AckTracker {
         })
     }
 
+    /// Moves queued checkpoints whose messages are all acknowledged to `ready`.
     fn settle(&mut self) {
         while let Some(first) = self.waiting.front() {
+            // Kafka acknowledges in any order; only the oldest open message decides.
             if self.open.keys().next().is_some_and(|oldest| *oldest < first.before) {
                 return;
             }
             if let Some(QueuedCheckpoint { mark, .. }) = self.waiting.pop_front() {
+                // Several checkpoints may become ready between two saves: their changes add up.
                 self.base = mark.stand.clone();
                 self.ready = Some(match self.ready.take() {
                     Some(before) => merge(before, mark),
@@ -128,7 +135,7 @@ impl AckTracker {
     }
 }
 
-/// The later place, with the changes of both.
+/// Merges two checkpoints: the later resume state with the changes of both.
 fn merge(before: PendingCheckpoint, mut after: PendingCheckpoint) -> PendingCheckpoint {
     let mut changes = before.context_changes;
     context::append(&mut changes, &mut after.context_changes);
@@ -169,60 +176,60 @@ mod tests {
         }
     }
 
-    fn ledger() -> AckTracker {
+    fn tracker() -> AckTracker {
         AckTracker::new(stand("start"))
     }
 
     #[test]
-    fn a_place_waits_for_every_message_before_it_whatever_the_order_of_acks() {
-        let mut ledger = ledger();
-        let (first, second) = (ledger.emit(sender(0)), ledger.emit(sender(0)));
-        ledger.mark(mark("a", &[]));
-        ledger.acked(second);
-        assert_eq!(ledger.take(), None);
-        ledger.acked(first);
-        assert_eq!(ledger.take().unwrap().resume_state, "a");
-        assert_eq!(ledger.take(), None, "handed out once");
+    fn checkpoint_waits_for_all_earlier_messages_in_any_order() {
+        let mut tracker = tracker();
+        let (first, second) = (tracker.emit(sender(0)), tracker.emit(sender(0)));
+        tracker.mark(mark("a", &[]));
+        tracker.acked(second);
+        assert_eq!(tracker.take(), None);
+        tracker.acked(first);
+        assert_eq!(tracker.take().unwrap().resume_state, "a");
+        assert_eq!(tracker.take(), None, "handed out once");
     }
 
     #[test]
-    fn a_place_without_messages_waits_for_earlier_ones() {
-        let mut ledger = ledger();
-        let first = ledger.emit(sender(0));
-        ledger.mark(mark("a", &[]));
-        ledger.mark(mark("b", &[]));
-        assert_eq!(ledger.take(), None);
-        ledger.acked(first);
-        assert_eq!(ledger.take().unwrap().resume_state, "b");
+    fn checkpoint_without_messages_waits_for_earlier_ones() {
+        let mut tracker = tracker();
+        let first = tracker.emit(sender(0));
+        tracker.mark(mark("a", &[]));
+        tracker.mark(mark("b", &[]));
+        assert_eq!(tracker.take(), None);
+        tracker.acked(first);
+        assert_eq!(tracker.take().unwrap().resume_state, "b");
     }
 
     #[test]
-    fn a_later_place_carries_the_changes_of_those_it_replaces() {
-        let mut ledger = ledger();
-        ledger.mark(mark("a", &[("x", Some("1")), ("y", Some("1"))]));
-        ledger.mark(mark("b", &[("x", None)]));
-        let changes = ledger.take().unwrap().context_changes;
+    fn later_checkpoint_includes_changes_of_replaced_ones() {
+        let mut tracker = tracker();
+        tracker.mark(mark("a", &[("x", Some("1")), ("y", Some("1"))]));
+        tracker.mark(mark("b", &[("x", None)]));
+        let changes = tracker.take().unwrap().context_changes;
         assert_eq!(changes, [("y".to_owned(), Some(Bytes::from_static(b"1"))), ("x".to_owned(), None)]);
     }
 
     #[test]
-    fn a_refused_message_takes_the_places_after_it_along() {
-        let mut ledger = ledger();
-        let first = ledger.emit(sender(0));
-        ledger.mark(mark("a", &[]));
-        let second = ledger.emit(sender(1));
-        ledger.mark(mark("b", &[]));
-        let (sender, at): (MessageSource, EncodedState) = ledger.refused(second).unwrap();
+    fn refused_message_drops_later_checkpoints() {
+        let mut tracker = tracker();
+        let first = tracker.emit(sender(0));
+        tracker.mark(mark("a", &[]));
+        let second = tracker.emit(sender(1));
+        tracker.mark(mark("b", &[]));
+        let (sender, at): (MessageSource, EncodedState) = tracker.refused(second).unwrap();
         assert_eq!((sender.location.page, at), (1, stand("a")));
-        ledger.acked(first);
-        assert_eq!(ledger.take().unwrap().resume_state, "a");
+        tracker.acked(first);
+        assert_eq!(tracker.take().unwrap().resume_state, "a");
     }
 
     #[test]
-    fn an_unknown_acknowledgement_changes_nothing() {
-        let mut ledger = ledger();
-        ledger.acked(EmitId(7));
-        assert_eq!(ledger.refused(EmitId(7)), None);
-        assert_eq!(ledger.take(), None);
+    fn unknown_acknowledgement_is_ignored() {
+        let mut tracker = tracker();
+        tracker.acked(EmitId(7));
+        assert_eq!(tracker.refused(EmitId(7)), None);
+        assert_eq!(tracker.take(), None);
     }
 }

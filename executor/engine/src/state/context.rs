@@ -1,4 +1,4 @@
-//! The context: values that outlive the run. Bounded here, and nowhere silently.
+//! The context: values that outlive the execution. A write that exceeds a limit is an error.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,18 +7,18 @@ use bytes::Bytes;
 use orchid_common::limits::{CONTEXT_FIELD_MAX_BYTES, CONTEXT_MAX_BYTES};
 use orchid_plan::Value;
 
-/// A context field, as value and as JSON.
+/// A context field as value and as JSON, whose digits stay exact.
 #[derive(Clone)]
 pub(crate) struct ContextField {
     pub(crate) value: Value,
     pub(crate) json: Bytes,
 }
 
-/// All context fields of a run. Clones share them.
+/// All context fields of an execution. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Context {
     fields: Arc<BTreeMap<String, ContextField>>,
-    /// All fields as one object, for scopes.
+    /// All fields as one object, for expressions.
     object: Value,
 }
 
@@ -34,26 +34,29 @@ pub(crate) enum ContextTooLarge {
 }
 
 impl ContextTooLarge {
-    /// The field whose value was too much.
+    /// Returns the field that exceeds the limit.
     pub(crate) fn field(&self) -> &str {
         match self {
-            ContextTooLarge::Field { name, .. } | ContextTooLarge::Total { name, .. } => name,
+            Self::Field { name, .. } | Self::Total { name, .. } => name,
         }
     }
 }
 
-/// Changes, with no value where a field went.
+/// Changed fields; `None` for a removed one.
 pub(crate) type ContextChanges = Vec<(String, Option<Bytes>)>;
 
-/// Adds later changes to earlier ones; the later one of a field stays.
+/// Appends later changes; they replace earlier ones of the same field.
 pub(crate) fn append(changes: &mut ContextChanges, later: &mut ContextChanges) {
     changes.retain(|(name, _)| later.iter().all(|(changed, _)| changed != name));
     changes.append(later);
 }
 
 impl Context {
-    /// The context as it stood when the attempt began. The error names the field that is no JSON.
-    pub(crate) fn read(fields: BTreeMap<String, Bytes>) -> Result<Context, (String, String)> {
+    /// Reads the context that the attempt begins with.
+    ///
+    /// # Errors
+    /// If a field is not JSON: its name and the reason.
+    pub(crate) fn read(fields: BTreeMap<String, Bytes>) -> Result<Self, (String, String)> {
         let mut read = BTreeMap::new();
         for (name, json) in fields {
             match Value::parse(&json) {
@@ -63,22 +66,26 @@ impl Context {
                 Err(error) => return Err((name, error.to_string())),
             }
         }
-        let mut context = Context { fields: Arc::new(read), object: Value::null() };
+        let mut context = Self { fields: Arc::new(read), object: Value::null() };
         context.refresh();
         Ok(context)
     }
 
-    /// The JSON of a field.
+    /// Returns the JSON of a field.
     pub(crate) fn json(&self, name: &str) -> Option<&Bytes> {
         self.fields.get(name).map(|field| &field.json)
     }
 
-    /// All fields as one object.
+    /// Returns all fields as one object.
     pub(crate) fn object(&self) -> &Value {
         &self.object
     }
 
-    /// The context after some writes, and what they changed; null removes. Writing what stands there already is no change.
+    /// Applies writes, of which null removes a field. Returns the new context and the actual
+    /// changes: writing the value that a field already has is none.
+    ///
+    /// # Errors
+    /// If a field or the whole context becomes too large.
     pub(crate) fn with(
         &self,
         writes: Vec<(String, ContextField)>,
@@ -99,6 +106,7 @@ impl Context {
             if next.fields.get(&name).is_some_and(|field| field.json == json) {
                 continue;
             }
+            // The map is copied on the first change only: rows and items share it until they write.
             Arc::make_mut(&mut next.fields).insert(name.clone(), ContextField { value, json: json.clone() });
             let size = next.size();
             if size > CONTEXT_MAX_BYTES {
@@ -112,13 +120,17 @@ impl Context {
         Ok((next, changes))
     }
 
-    /// The context after changes that were made to another one, and what they change here.
+    /// Applies changes that were made to another context. Returns what they change in this one.
+    ///
+    /// # Errors
+    /// If a field or the whole context becomes too large.
     pub(crate) fn with_changes(
         &self,
         changes: ContextChanges,
     ) -> Result<(Context, ContextChanges), ContextTooLarge> {
         let writes = changes.into_iter().map(|(name, json)| {
             let json = json.unwrap_or_else(|| Bytes::from_static(b"null"));
+            // The JSON was valid in the other context, so parsing cannot fail.
             let value = Value::parse(&json).unwrap_or_else(|_| Value::null());
             (name, ContextField { value, json })
         });
@@ -161,21 +173,21 @@ mod tests {
     }
 
     #[test]
-    fn a_field_may_be_64_kib_and_no_more() {
+    fn field_is_limited_to_64_kib() {
         assert!(context().with(vec![("b".into(), text(CONTEXT_FIELD_MAX_BYTES - 2))]).is_ok());
         let error = context().with(vec![("b".into(), text(CONTEXT_FIELD_MAX_BYTES - 1))]).err().unwrap();
         assert_eq!(error, ContextTooLarge::Field { name: "b".into(), size: CONTEXT_FIELD_MAX_BYTES + 1 });
     }
 
     #[test]
-    fn the_field_that_goes_over_the_total_is_named() {
+    fn field_that_exceeds_the_total_is_named() {
         let writes = (0..17).map(|n| (format!("f{n:02}"), text(CONTEXT_FIELD_MAX_BYTES - 2))).collect();
         let error = context().with(writes).err().unwrap();
         assert_eq!(error.field(), "f15");
     }
 
     #[test]
-    fn what_is_no_json_is_refused_by_name() {
+    fn field_that_is_no_json_is_refused_by_name() {
         let fields = BTreeMap::from([("bad".to_owned(), Bytes::from_static(b"{"))]);
         assert_eq!(Context::read(fields).err().unwrap().0, "bad");
     }

@@ -16,14 +16,15 @@ use crate::state::exit::StepError;
 use crate::state::location::StepLocation;
 use crate::state::step_env::StepEnv;
 
-/// The time, the shared state and the outputs of one input, with the route to the step that handles it.
+/// The time, the shared state and the outputs of one input, with the route to the step that handles
+/// it.
 pub(crate) struct EngineCx<'a> {
     pub(crate) now: CurrentTime,
     pub(crate) run: &'a mut ExecutionState,
     pub(crate) acks: &'a mut AckTracker,
     pub(crate) out: &'a mut Vec<Output>,
-    /// Numbers of the rows and items from the root down to the current step. Tries and timers are registered under it, so
-    /// that their results find the way back.
+    /// Numbers of the rows and items from the root down to the current step. Tries and timers are
+    /// registered under it, so that their results find the way back.
     pub(crate) route: Vec<u64>,
 }
 
@@ -82,8 +83,9 @@ impl EngineCx<'_> {
         let StepError { location, error, exchange, body, .. } = error;
         let step = &self.run.program.nodes[location.node].path;
         let at = PageLocation { step, step_path: &location.path, page: location.page, time: self.now.wall };
-        // One page can report two errors, e.g. an ignored response whose `while` then fails. The chunk number is part of the
-        // message id: without it, the second message would be taken for a repetition of the first.
+        // One page can report two errors, e.g. an ignored response whose `while` then fails. The
+        // chunk number is part of the message id: without it, the second message would be taken for
+        // a repetition of the first.
         let chunk = match &mut self.run.last_error {
             Some((path, chunk)) if *path == location.path => {
                 *chunk += 1;
@@ -102,7 +104,8 @@ impl EngineCx<'_> {
 
     /// Takes a new cursor value: to be saved with the next checkpoint, or with the enclosing row.
     ///
-    /// Rows that run side by side may have reached different values of the same cursor, so a value never goes back.
+    /// Rows that run side by side may have reached different values of the same cursor, so a value
+    /// never goes back.
     pub(crate) fn save_cursor(&mut self, env: &mut StepEnv, change: CursorChange) {
         if self.goes_back(env, &change) {
             return;

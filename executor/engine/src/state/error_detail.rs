@@ -1,4 +1,4 @@
-//! What went wrong, before it is known in which step and at which request.
+//! The cause of an error, before its step and request are known.
 
 use orchid_plan::{EvalError, RenderError};
 
@@ -16,12 +16,14 @@ pub(crate) struct ErrorDetail {
 }
 
 impl ErrorDetail {
-    /// Returns whether the error ends the whole execution even if it happened in one row of many: the plan's own `abort_…`,
-    /// bounds that hold for the whole execution, and errors of Orchid itself.
+    /// Returns whether the error ends the whole execution even if it happened in one row of many:
+    /// the plan's own `abort_…`, bounds that hold for the whole execution, and errors of Orchid
+    /// itself.
     pub(crate) fn ends_execution(&self) -> bool {
         match self.class {
             ErrorClass::Aborted | ErrorClass::System => true,
             ErrorClass::Limit => {
+                // Limits of a single row, such as MESSAGE_TOO_LARGE, fail only that row.
                 matches!(self.code, "CONTEXT_TOO_LARGE" | "CHECKPOINT_TOO_LARGE" | "TOO_MANY_CURSORS")
             }
             ErrorClass::Config | ErrorClass::Transient | ErrorClass::Permanent | ErrorClass::RateLimit => {

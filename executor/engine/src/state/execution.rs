@@ -1,4 +1,4 @@
-//! What all steps of a run share: who it is, what it may do, what it knows, and what it did.
+//! The state that all steps of an execution share: identity, permissions, knowledge and counts.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -23,11 +23,11 @@ use crate::state::cursor_store::{CursorStore, CursorValues};
 use crate::state::error_detail::ErrorDetail;
 use crate::state::path_check::PathCheck;
 
-/// The run, apart from where it is.
+/// The state of an execution, apart from its position in the plan.
 pub(crate) struct ExecutionState {
     pub(crate) origin: MessageOrigin,
     pub(crate) redactor: Redactor,
-    /// Stands for the request of a page that emits nothing.
+    /// The empty exchange of pages that emit nothing.
     pub(crate) no_exchange: HttpExchange,
     pub(crate) definition: Arc<Definition>,
     pub(crate) program: Program,
@@ -35,50 +35,55 @@ pub(crate) struct ExecutionState {
     pub(crate) limits: ExecutionLimits,
     pub(crate) seed: u64,
     pub(crate) progress: Progress,
-    /// Something was ignored, left out or limited.
+    /// True once a response was ignored, a row failed, or a limit was reached.
     pub(crate) partial: bool,
-    /// Every loop so far ended by itself.
+    /// True while every loop so far reached its own end.
     pub(crate) complete: bool,
-    /// What was seen of the answers of each step, by its index.
+    /// Path checks of each step, by its index.
     pub(crate) watches: Vec<PathCheck>,
     pub(crate) cursors: CursorStore,
-    /// A value that there was no room for ends the run.
+    /// The error of a cursor that did not fit; it ends the execution.
     pub(crate) cursor_overflow: Option<Box<ErrorDetail>>,
-    /// Those that this run began with, where a later instance of the step begins with the same.
+    /// Cursors that this execution began with, by key: later rows and attempts begin with the same.
     pub(crate) began: BTreeMap<String, Bytes>,
-    /// Cursors that changed since the last place.
+    /// Cursors that changed since the last recorded resume state.
     pub(crate) cursor_changes: CursorValues,
-    /// Validators that changed. They are saved where the run succeeds: what an upstream is told to leave out must not be needed
-    /// again by a later attempt.
+    /// Validators that changed. They are saved only if the execution succeeds: otherwise a 304
+    /// could hide rows that a later attempt still needs.
     pub(crate) validators: CursorValues,
-    /// Lists of `for_each` that places refer to, by the step's path.
+    /// Lists of active `for_each` steps, by step path; saved outside the resume state.
     pub(crate) lists: BTreeMap<String, Value>,
-    /// A list or the value of a finished step came since the last place.
+    /// True if a list or the value of a finished step changed since the last recorded resume state.
     pub(crate) finished_changed: bool,
-    /// Something that a place says has changed since the last one.
+    /// True if the resume state changed since it was last recorded.
     pub(crate) moved: bool,
-    /// Steps that wait longer than an executor holds a run for: no further row starts.
+    /// True if a step waits long enough to park the execution: no further row or item starts.
     pub(crate) parking: bool,
-    /// The run has ended, and only tells upstreams.
+    /// True once the execution has ended and only cancels jobs upstream.
     pub(crate) farewell: bool,
-    /// Tries under way.
+    /// Number of tries in flight.
     pub(crate) in_flight: usize,
-    /// Where the answers to tries belong, and the ends of waits.
+    /// Routes from the root to the step that waits for a try or timer.
     tries: HashMap<TryId, Box<[u64]>>,
     waits: HashMap<TimerId, Box<[u64]>>,
     allowed_hosts: Option<Arc<[String]>>,
-    /// Where the last error was, and how many stood there before it.
+    /// Step path of the last error, and the number of earlier errors of the same page.
     pub(crate) last_error: Option<(String, u32)>,
-    /// Execution time of earlier attempts, and when this one began.
+    /// Execution time of earlier attempts.
     ran: Duration,
+    /// Monotonic start time of this attempt.
     began_at: Option<Duration>,
     next_try: u64,
     next_timer: u64,
 }
 
 impl ExecutionState {
-    /// Takes a job apart. Its checkpoint's place and its context are the caller's to read.
-    pub(crate) fn new(job: &mut AttemptSpec) -> Result<ExecutionState, StartError> {
+    /// Creates the state of an attempt. The caller reads the resume state and the context.
+    ///
+    /// # Errors
+    /// If the config's values are not a JSON object.
+    pub(crate) fn new(job: &mut AttemptSpec) -> Result<Self, StartError> {
+        // Parsed twice: the redactor follows JSON pointers, and expressions need exact digits.
         let values: serde_json::Value = serde_json::from_slice(&job.config.values)
             .map_err(|error| StartError::Config(error.to_string()))?;
         if !values.is_object() {
@@ -94,7 +99,7 @@ impl ExecutionState {
             .map(|node| PathCheck::new(&node.step, PathObservations::default()))
             .collect();
         let redactor = Redactor::new(&values, &job.config.secret_pointers).with_secrets(&job.config.secrets);
-        Ok(ExecutionState {
+        Ok(Self {
             origin: MessageOrigin::new(&job.identity, &job.trace),
             no_exchange: HttpExchange::new(&SentRequest::default(), &ReceivedResponse::default(), &redactor),
             redactor,
@@ -129,7 +134,10 @@ impl ExecutionState {
         })
     }
 
-    /// The context as it stood at the grant.
+    /// Takes the context that the attempt begins with.
+    ///
+    /// # Errors
+    /// If a context field is not JSON.
     pub(crate) fn context(job: &mut AttemptSpec) -> Result<Context, StartError> {
         Context::read(std::mem::take(&mut job.context))
             .map_err(|(name, reason)| StartError::Context { name, reason })
@@ -139,8 +147,9 @@ impl ExecutionState {
         self.began_at = Some(now.monotonic);
     }
 
-    /// Execution time that is left to the run.
+    /// Returns the remaining execution time.
     pub(crate) fn time_left(&self, now: CurrentTime) -> Duration {
+        // The time limit is used up or irrelevant now: only the grace period counts.
         if self.farewell {
             return CANCEL_GRACE;
         }
@@ -148,7 +157,7 @@ impl ExecutionState {
         self.definition.max_execution.saturating_sub(self.ran + running)
     }
 
-    /// A name for a try of whoever is at `route`.
+    /// Registers a try of the step at `route`.
     pub(crate) fn next_try(&mut self, route: &[u64]) -> TryId {
         self.next_try += 1;
         let try_id = TryId(self.next_try);
@@ -157,7 +166,7 @@ impl ExecutionState {
         try_id
     }
 
-    /// A name for a wait of whoever is at `route`.
+    /// Registers a timer of the step at `route`.
     pub(crate) fn next_timer(&mut self, route: &[u64]) -> TimerId {
         self.next_timer += 1;
         let timer_id = TimerId(self.next_timer);
@@ -165,40 +174,44 @@ impl ExecutionState {
         timer_id
     }
 
-    /// Who waits for this try. It stays known while its body comes in pieces.
+    /// Returns the route of a try. It stays registered while its body is streamed.
     pub(crate) fn route_of_try(&self, try_id: TryId) -> Option<Box<[u64]>> {
         self.tries.get(&try_id).cloned()
     }
 
-    /// Nothing more comes of a try.
+    /// Removes a try that gets no further input.
     pub(crate) fn try_ended(&mut self, try_id: TryId) {
+        // A try may be ended twice, e.g. discarded after its last piece: it counts only once.
         if self.tries.remove(&try_id).is_some() {
             self.in_flight -= 1;
         }
     }
 
-    /// Who waits for this time; asked once.
+    /// Takes the route of an expired timer.
     pub(crate) fn route_of_timer(&mut self, timer_id: TimerId) -> Option<Box<[u64]>> {
         self.waits.remove(&timer_id)
     }
 
-    /// Hosts that a step with this home may reach.
+    /// Returns the hosts that a step with this first URL may reach.
     pub(crate) fn hosts(&self, home: &url::Url) -> HostPolicy {
         match &self.allowed_hosts {
             Some(patterns) => HostPolicy::Allowed(patterns.clone()),
+            // Without a list, a plan reaches only the host it names itself; a response cannot lead
+            // elsewhere.
             None => HostPolicy::SameAs(home.clone()),
         }
     }
 
-    /// Adds a warning, unless the same code and pointer stands there.
+    /// Adds a warning, unless there is one with the same code and pointer.
     pub(crate) fn warn(&mut self, warning: Warning) {
+        // A loop would otherwise repeat the warning on every page.
         let known = |before: &Warning| before.code == warning.code && before.pointer == warning.pointer;
         if !self.progress.warnings.iter().any(known) {
             self.progress.warnings.push(warning);
         }
     }
 
-    /// Something of the run is not as the upstream has it.
+    /// Records that some data of the upstream was left out.
     pub(crate) fn left_out(&mut self) {
         (self.partial, self.complete) = (true, false);
     }
@@ -207,13 +220,13 @@ impl ExecutionState {
         &mut self.watches[node.index]
     }
 
-    /// What was seen so far, by the path of each step, for a place.
+    /// Returns the path observations so far, by step path, for a checkpoint.
     pub(crate) fn seen(&self) -> BTreeMap<String, PathObservations> {
         let nodes = self.program.nodes.iter().zip(&self.watches);
         nodes.filter_map(|(node, watch)| Some((node.path.clone(), watch.seen()?.clone()))).collect()
     }
 
-    /// The reverse.
+    /// Restores path observations from a checkpoint.
     pub(crate) fn restore_seen(&mut self, mut seen: BTreeMap<String, PathObservations>) {
         for (node, watch) in self.program.nodes.iter().zip(&mut self.watches) {
             if let Some(seen) = seen.remove(&node.path) {

@@ -13,8 +13,8 @@ use crate::state::plan_limit::PlanLimit;
 pub(crate) enum StepExit {
     /// An error, or the plan's own `abort_…`.
     Error(Box<StepError>),
-    /// A limit that `on_limit` decides about, with the location where it was reached; without a location when the execution
-    /// time is used up.
+    /// A limit that `on_limit` decides about, with the location where it was reached; without a
+    /// location when the execution time is used up.
     Limit(PlanLimit, Option<Box<StepLocation>>),
 }
 
@@ -24,7 +24,7 @@ pub(crate) struct StepError {
     pub(crate) status: EndStatus,
     pub(crate) error: ExecutionError,
     pub(crate) location: StepLocation,
-    /// Whether the error ends the execution even if it happened in one row of many.
+    /// True if the error ends the execution even if it happened in one row of many.
     pub(crate) ends_execution: bool,
     /// The request and the response, redacted.
     pub(crate) exchange: HttpExchange,

@@ -1,4 +1,4 @@
-//! Where in the tree of steps something happened, as messages and errors name it.
+//! The location of a page or row in the tree of steps, as messages and errors name it.
 
 /// A page of a step, or a row of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,6 +9,6 @@ pub(crate) struct StepLocation {
     pub(crate) path: String,
     /// Number of the page, from 0.
     pub(crate) page: u64,
-    /// Tries of this page so far, without the first.
+    /// Number of retries of this page so far.
     pub(crate) retries: u32,
 }

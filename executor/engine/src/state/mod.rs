@@ -1,4 +1,5 @@
-//! State that all steps of an execution share, and the types by which steps report how far they came.
+//! State that all steps of an execution share, and the types by which steps report how far they
+//! came.
 //!
 //! This room is below `page`, `step` and `tree`: it imports none of them.
 

@@ -1,7 +1,8 @@
-//! Notices paths that never led anywhere: a wrong path reads as null and looks like the end of the data.
+//! Detects paths that never lead anywhere. A wrong path reads as null and looks like the end of the
+//! data, so a plan with a typo would succeed without data.
 //!
-//! In: the body of each answer of a step. Out: for each watched expression whose member stood in none of them, a warning
-//! that says what did stand there.
+//! It looks at the body of each response. For each watched expression whose member was in none of
+//! them, it creates a warning that names the members found instead.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -13,21 +14,23 @@ use serde_json::value::RawValue;
 use crate::checkpoint::path_observations::{BrokenPath, PathObservation, PathObservations};
 use crate::progress::Warning;
 
-/// Members that a warning names at most.
-const NAMED: usize = 12;
+/// Most members that a warning names.
+const MEMBERS_MAX: usize = 12;
 
-/// The depth of a path that broke off nobody knows where.
-const UNKNOWN: usize = usize::MAX;
+/// The depth of a broken path if the missing member is unknown, as for streamed rows.
+const UNKNOWN_DEPTH: usize = usize::MAX;
 
-/// Members of the objects that were looked into, by the path to each: paths that begin alike are read once.
-type Levels<'b, 'p> = BTreeMap<&'p [String], BTreeMap<String, &'b RawValue>>;
+/// Members of the objects on the way, by path, so that a common prefix of several paths is parsed
+/// once.
+type ParsedLevels<'b, 'p> = BTreeMap<&'p [String], BTreeMap<String, &'b RawValue>>;
 
-/// An expression that is watched, by what it reads of the body.
+/// An expression with the body paths that it reads.
 #[derive(Debug, Clone)]
 struct WatchedExpr {
     pointer: String,
-    /// Below `response.body`; never empty.
+    /// Paths below `response.body`; never empty.
     paths: Vec<Vec<String>>,
+    /// True if a missing member ends the loop.
     ends_loop: bool,
 }
 
@@ -35,23 +38,25 @@ struct WatchedExpr {
 #[derive(Debug, Clone)]
 pub(crate) struct PathCheck {
     watched: Vec<WatchedExpr>,
-    /// Pointers of a filtered `iterate_over` and of `stop_on`, where the step has them.
+    /// Pointer of an `iterate_over` with a filter.
     filter: Option<String>,
+    /// Pointer of `stop_on`.
     stop_on: Option<String>,
     seen: PathObservations,
 }
 
 impl PathCheck {
-    /// `seen` is what a checkpoint kept; anything of another length is of another plan and begins anew.
-    pub(crate) fn new(step: &Step, mut seen: PathObservations) -> PathCheck {
+    /// Creates the check of a step with the observations of earlier attempts.
+    pub(crate) fn new(step: &Step, mut seen: PathObservations) -> Self {
         let watched = watched(step);
+        // Observations of another length belong to another plan revision.
         if seen.paths.len() != watched.len() {
             seen.paths = vec![PathObservation::default(); watched.len()];
         }
         let filtered = step.rows.as_ref().is_some_and(|rows| rows.unfiltered.is_some());
         let stops = |paginate: &orchid_plan::Pagination| paginate.stop_on.empty || paginate.stop_on.short;
         let stop_on = step.paginate.as_ref().filter(|paginate| stops(paginate));
-        PathCheck {
+        Self {
             watched,
             filter: filtered.then(|| format!("{}/iterate_over", step.pointer)),
             stop_on: stop_on.map(|paginate| format!("{}/stop_on", paginate.pointer)),
@@ -59,7 +64,7 @@ impl PathCheck {
         }
     }
 
-    /// For a place; none before anything was seen.
+    /// Returns the observations for a checkpoint, or `None` if there are none.
     pub(crate) fn seen(&self) -> Option<&PathObservations> {
         let nothing = PathObservations {
             paths: vec![PathObservation::default(); self.watched.len()],
@@ -68,64 +73,70 @@ impl PathCheck {
         (self.seen != nothing).then_some(&self.seen)
     }
 
-    /// Whether rows that were taken one by one stood where they should. What stood there instead is not known.
+    /// Records whether streamed rows were found at their path.
     pub(crate) fn streamed(&mut self, found: bool) {
         for (watched, seen) in self.watched.iter().zip(&mut self.seen.paths) {
+            // A stream is never parsed as a whole, so only the rows' own path is known.
             if watched.pointer.ends_with("/iterate_over") {
                 seen.found |= found;
                 if !found {
-                    seen.broken.get_or_insert(BrokenPath { depth: UNKNOWN, members: Vec::new() });
+                    seen.broken.get_or_insert(BrokenPath { depth: UNKNOWN_DEPTH, members: Vec::new() });
                 }
             }
         }
     }
 
-    /// A page with this many rows. `candidates`: how many there were before the filter, where it has one and it is known.
+    /// Records the number of rows of a page. `candidates` is their number before the filter, if
+    /// known.
     pub(crate) fn page(&mut self, rows: u64, candidates: Option<u64>) {
         self.seen.rows |= rows > 0;
         self.seen.all_filtered |= rows == 0 && candidates.is_some_and(|candidates| candidates > 0);
     }
 
-    /// A loop ended after so many passes, because of `stop_on` alone or without it.
+    /// Records the end of a loop after `passes` pages, and whether only `stop_on` ended it.
     pub(crate) fn loop_ended(&mut self, passes: u64, by_stop_on: bool) {
         self.seen.several_pages |= passes > 1;
         self.seen.stop_on_needed |= by_stop_on;
         self.seen.ended_without_stop_on |= !by_stop_on;
     }
 
-    /// Looks at the JSON of an answer, as text: no tree is made of it. Not at all once each member was found.
+    /// Checks the watched paths in a JSON body. Paths that were found before are skipped.
     pub(crate) fn look(&mut self, json: &[u8]) {
-        let mut levels = Levels::new();
+        let mut levels = ParsedLevels::new();
         for (watched, seen) in self.watched.iter().zip(&mut self.seen.paths) {
             if seen.found {
                 continue;
             }
-            let mut broke = None;
+            // An expression may read several paths, e.g. `a || b`: one that is found is enough.
+            let mut broken = None;
             for path in &watched.paths {
                 match follow(json, path, &mut levels) {
+                    // An unreadable body is reported elsewhere; it says nothing about paths.
                     Err(_) => return,
                     Ok(None) => seen.found = true,
-                    Ok(Some(here)) => broke = broke.or(Some(here)),
+                    Ok(Some(here)) => broken = broken.or(Some(here)),
                 }
             }
             if !seen.found && seen.broken.is_none() {
-                seen.broken = broke;
+                seen.broken = broken;
             }
         }
     }
 
-    /// What the run's end has to warn of.
+    /// Returns the warnings at the end of the execution.
     pub(crate) fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
+        // Several loops may run, e.g. one per row: one that went further shows that the path can be
+        // right.
         let first_page = self.seen.ended_without_stop_on && !self.seen.several_pages;
         for (watched, seen) in self.watched.iter().zip(&self.seen.paths) {
-            let (false, Some(broke), Some(path)) = (seen.found, &seen.broken, watched.paths.first()) else {
+            let (false, Some(broken), Some(path)) = (seen.found, &seen.broken, watched.paths.first()) else {
                 continue;
             };
             warnings.push(Warning {
                 code: "PATH_NEVER_FOUND".to_owned(),
                 pointer: watched.pointer.clone(),
-                message: words(path, broke),
+                message: describe(path, broken),
             });
             if first_page && watched.ends_loop {
                 warnings.push(Warning {
@@ -159,6 +170,7 @@ impl PathCheck {
     }
 }
 
+/// Returns the expressions of a step whose missing members would go unnoticed.
 fn watched(step: &Step) -> Vec<WatchedExpr> {
     let counts_rows = step.paginate.as_ref().is_some_and(|paginate| match paginate.kind {
         PaginationKind::Page { .. } | PaginationKind::Offset { .. } => true,
@@ -198,17 +210,20 @@ fn watched(step: &Step) -> Vec<WatchedExpr> {
     watched
 }
 
-/// A name as part of a JSON pointer (RFC 6901).
+/// Escapes a name for a JSON pointer (RFC 6901).
 pub(crate) fn escaped(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
-/// None if the path's last member stands there, be it null. A list on the way, or nothing to look into, decides nothing
-/// against it either: what is read there is no member that could be misspelt.
+/// Follows a path. Returns `None` if its last member exists, even as null, or if a list is on the
+/// way: its elements are not members that could be misspelled.
+///
+/// # Errors
+/// If an object on the way is not valid JSON.
 fn follow<'b, 'p>(
     body: &'b [u8],
     path: &'p [String],
-    levels: &mut Levels<'b, 'p>,
+    levels: &mut ParsedLevels<'b, 'p>,
 ) -> Result<Option<BrokenPath>, serde_json::Error> {
     let mut at = body.trim_ascii_start();
     for (depth, name) in path.iter().enumerate() {
@@ -219,12 +234,13 @@ fn follow<'b, 'p>(
         }
         let members = match levels.entry(&path[..depth]) {
             Entry::Occupied(read) => read.into_mut(),
+            // RawValue keeps the members as text: no tree of a large body is built for this check.
             Entry::Vacant(unread) => unread.insert(serde_json::from_slice(at)?),
         };
         match members.get(name) {
             Some(member) => at = member.get().as_bytes(),
             None => {
-                let members = members.keys().take(NAMED).cloned().collect();
+                let members = members.keys().take(MEMBERS_MAX).cloned().collect();
                 return Ok(Some(BrokenPath { depth, members }));
             }
         }
@@ -232,20 +248,21 @@ fn follow<'b, 'p>(
     Ok(None)
 }
 
-fn words(path: &[String], broke: &BrokenPath) -> String {
+/// Describes a broken path.
+fn describe(path: &[String], broken: &BrokenPath) -> String {
     let whole = format!("response.body.{}", path.join("."));
-    if broke.depth == UNKNOWN {
+    if broken.depth == UNKNOWN_DEPTH {
         return format!("no response had {whole}");
     }
-    let parent = ["response", "body"].into_iter().chain(path.iter().take(broke.depth).map(String::as_str));
+    let parent = ["response", "body"].into_iter().chain(path.iter().take(broken.depth).map(String::as_str));
     let parent = parent.collect::<Vec<_>>().join(".");
-    if broke.members.is_empty() {
+    if broken.members.is_empty() {
         return format!("no response had {whole}: {parent} had no members");
     }
-    let members = broke.members.iter().map(String::as_str);
-    let similar = path.get(broke.depth).and_then(|wanted| most_similar(wanted, members));
+    let members = broken.members.iter().map(String::as_str);
+    let similar = path.get(broken.depth).and_then(|wanted| most_similar(wanted, members));
     let hint = similar.map(|name| format!("; did you mean {name:?}?")).unwrap_or_default();
-    format!("no response had {whole}: the members of {parent} were {}{hint}", broke.members.join(", "))
+    format!("no response had {whole}: the members of {parent} were {}{hint}", broken.members.join(", "))
 }
 
 #[cfg(test)]
@@ -256,29 +273,29 @@ mod tests {
         text.split('.').map(str::to_owned).collect()
     }
 
-    fn broke(text: &str) -> Option<BrokenPath> {
+    fn broken(text: &str) -> Option<BrokenPath> {
         let body = br#"{"data":{"items":[{"id":1}],"total":1},"next_cursor":null,"meta":"x"}"#;
-        follow(body, &path(text), &mut Levels::new()).unwrap()
+        follow(body, &path(text), &mut ParsedLevels::new()).unwrap()
     }
 
     #[test]
-    fn a_member_that_is_null_stands_there() {
-        assert_eq!(broke("next_cursor"), None);
-        assert_eq!(broke("data.items"), None);
-        assert_eq!(broke("data.items.id"), None);
+    fn null_member_is_found() {
+        assert_eq!(broken("next_cursor"), None);
+        assert_eq!(broken("data.items"), None);
+        assert_eq!(broken("data.items.id"), None);
     }
 
     #[test]
-    fn a_path_that_breaks_says_where_and_what_stood_there() {
-        let typo = broke("data.itmes").unwrap();
+    fn broken_path_names_the_members_found_instead() {
+        let typo = broken("data.itmes").unwrap();
         assert_eq!(
-            words(&path("data.itmes"), &typo),
+            describe(&path("data.itmes"), &typo),
             "no response had response.body.data.itmes: the members of response.body.data were items, total; \
              did you mean \"items\"?"
         );
-        let scalar = broke("meta.next").unwrap();
+        let scalar = broken("meta.next").unwrap();
         assert_eq!(
-            words(&path("meta.next"), &scalar),
+            describe(&path("meta.next"), &scalar),
             "no response had response.body.meta.next: response.body.meta had no members"
         );
     }

@@ -1,53 +1,55 @@
-//! What a part of the tree of steps comes to when it was asked to go on.
+//! The progress that a step reports after an input.
 
 use chrono::{DateTime, Utc};
 
 use crate::state::plan_limit::PlanLimit;
 
-/// How far it came.
+/// The status of a step after an input.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum StepStatus {
-    /// Something is under way: an answer or a time will come.
+    /// A response or timer is pending.
     InFlight,
-    /// All that is left waits for longer than an executor holds a run for, or for the next run.
+    /// Everything left waits long enough to park the execution, or for the next execution.
     Deferred(DeferredWait),
-    /// Its last pass is done.
+    /// The last page is done.
     Done,
-    /// Its `execute_if` said no, or nothing has changed since the last run.
+    /// `execute_if` was false, or nothing was modified since the last execution.
     Skipped,
 }
 
-/// A wait that this attempt does not see the end of.
+/// A wait that ends after this attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DeferredWait {
-    /// When it is over.
+    /// Earliest time to continue.
     pub(crate) not_before: DateTime<Utc>,
-    /// What is waited for, for people.
+    /// Reason for people to read.
     pub(crate) reason: String,
-    /// A limit that the plan lets pass was reached: once nothing else is under way, the run ends, and the next goes on.
+    /// A limit that was reached with `on_limit: continue`. The execution ends once nothing is in
+    /// flight, and the next one continues.
     pub(crate) limit: Option<PlanLimit>,
 }
 
 impl DeferredWait {
-    /// Nothing waits here itself, but no further row begins while others wait for long.
-    pub(crate) fn nothing_begins() -> DeferredWait {
-        DeferredWait::until(DateTime::<Utc>::MAX_UTC, String::new())
+    /// Creates the wait of a step that has nothing in flight and starts no further row while others
+    /// wait for long.
+    pub(crate) fn nothing_begins() -> Self {
+        Self::until(DateTime::<Utc>::MAX_UTC, String::new())
     }
 
-    /// A wait for a time.
-    pub(crate) fn until(not_before: DateTime<Utc>, reason: String) -> DeferredWait {
-        DeferredWait { not_before, reason, limit: None }
+    /// Creates a wait until a time.
+    pub(crate) fn until(not_before: DateTime<Utc>, reason: String) -> Self {
+        Self { not_before, reason, limit: None }
     }
 
-    /// A wait for the next run.
-    pub(crate) fn limited(limit: PlanLimit) -> DeferredWait {
-        DeferredWait { limit: Some(limit), ..DeferredWait::nothing_begins() }
+    /// Creates a wait for the next execution.
+    pub(crate) fn limited(limit: PlanLimit) -> Self {
+        Self { limit: Some(limit), ..Self::nothing_begins() }
     }
 
-    /// The wait that is over first, with the limit that any of them reached.
-    pub(crate) fn earlier(self, other: DeferredWait) -> DeferredWait {
+    /// Returns the wait that ends first, with a limit that either of them reached.
+    pub(crate) fn earlier(self, other: Self) -> Self {
         let limit = self.limit.or(other.limit);
         let first = if other.not_before < self.not_before { other } else { self };
-        DeferredWait { limit, ..first }
+        Self { limit, ..first }
     }
 }

@@ -1,5 +1,5 @@
-//! What surrounds the steps of one level: the rows they run for, the answer above them, the steps finished before, and
-//! the context as they see it.
+//! The surroundings of the steps of one level: enclosing rows, the parent response, finished steps,
+//! and the context as these steps see it.
 
 use std::collections::BTreeMap;
 
@@ -11,39 +11,40 @@ use crate::state::cursor_store::CursorValues;
 
 /// The surroundings of a sequence of steps.
 pub(crate) struct StepEnv {
-    /// What step paths begin with: empty at the root, `issues#2[17].` below a row.
+    /// Prefix of step paths: empty at the top level, `issues#2[17].` below a row.
     pub(crate) prefix: String,
-    /// Levels above.
+    /// Number of enclosing levels.
     pub(crate) nesting: u32,
-    /// Where these steps are is part of every checkpoint. What lies below a row is begun again with its row.
+    /// True if every checkpoint includes the position of these steps. Steps below a row start again
+    /// with their row.
     pub(crate) durable: bool,
-    /// The enclosing step's answer.
+    /// Response of the enclosing step.
     pub(crate) parent: Value,
-    /// Its body as it came, where that is JSON.
+    /// Its body as received, if that is JSON.
     pub(crate) parent_text: Option<Bytes>,
-    /// Rows and items around, outermost first.
+    /// Enclosing rows and items, outermost first.
     pub(crate) items: Vec<Value>,
-    /// The innermost one as it came, where it is a row.
+    /// The innermost one as received, if it is a row.
     pub(crate) item_text: Option<Bytes>,
-    /// Number of the innermost one.
+    /// Index of the innermost one.
     pub(crate) item_index: Option<u64>,
-    /// The innermost slice around.
+    /// The innermost enclosing slice of a window.
     pub(crate) window: Value,
-    /// The innermost cursor around.
+    /// The innermost enclosing cursor.
     pub(crate) cursor: Value,
     /// The context with the writes of these steps.
     pub(crate) context: Context,
-    /// Those writes; of the root only since the last place.
+    /// Those writes; at the top level, only since the last recorded resume state.
     pub(crate) writes: ContextChanges,
-    /// Cursors to be saved with the row that these steps are of; empty where they are durable.
+    /// Cursors to be saved with the enclosing row; empty if the steps are durable.
     pub(crate) cursors: CursorValues,
     pub(crate) finished: FinishedSteps,
 }
 
 impl StepEnv {
-    /// The root's.
-    pub(crate) fn root(context: Context, finished: BTreeMap<String, Value>) -> StepEnv {
-        StepEnv {
+    /// Creates the surroundings of the top-level steps.
+    pub(crate) fn root(context: Context, finished: BTreeMap<String, Value>) -> Self {
+        Self {
             prefix: String::new(),
             nesting: 0,
             durable: true,
@@ -61,11 +62,12 @@ impl StepEnv {
         }
     }
 
-    /// Surroundings one level deeper, with no writes of their own yet.
-    pub(crate) fn below(&self, prefix: String, durable: bool) -> StepEnv {
-        StepEnv {
+    /// Creates surroundings one level deeper, without writes.
+    pub(crate) fn below(&self, prefix: String, durable: bool) -> Self {
+        Self {
             prefix,
             nesting: self.nesting + 1,
+            // Below a row nothing is durable, however deep.
             durable: self.durable && durable,
             parent: self.parent.clone(),
             parent_text: self.parent_text.clone(),
@@ -81,8 +83,9 @@ impl StepEnv {
         }
     }
 
-    /// The same for an item of a `for_each`: on the same level, with the item innermost.
-    pub(crate) fn with_item(&self, index: u64, item: Value) -> StepEnv {
+    /// Creates the surroundings of a `for_each` item: the same level, with the item as the
+    /// innermost.
+    pub(crate) fn with_item(&self, index: u64, item: Value) -> Self {
         let mut env = self.below(self.prefix.clone(), true);
         env.nesting = self.nesting;
         env.push_item(index, item, None);
@@ -95,8 +98,12 @@ impl StepEnv {
         self.item_index = Some(index);
     }
 
-    /// Takes the writes of a row or item over.
+    /// Merges the context writes of a row or item.
+    ///
+    /// # Errors
+    /// If the context becomes too large.
     pub(crate) fn merge(&mut self, writes: ContextChanges) -> Result<(), ContextTooLarge> {
+        // Most rows write nothing: the shared context is not touched then.
         if writes.is_empty() {
             return Ok(());
         }
@@ -105,27 +112,27 @@ impl StepEnv {
         Ok(())
     }
 
-    /// Takes the context over as it is after some writes.
+    /// Replaces the context and records the changes that led to it.
     pub(crate) fn take(&mut self, context: Context, mut changes: ContextChanges) {
         self.context = context;
         crate::state::context::append(&mut self.writes, &mut changes);
     }
 }
 
-/// Values of finished steps that later ones read.
+/// The values of finished steps that later steps read.
 #[derive(Clone)]
 pub(crate) struct FinishedSteps {
     values: BTreeMap<String, Value>,
-    /// All of them as one object, for scopes.
+    /// All values as one object, for expressions.
     object: Value,
-    /// Those of this level, as opposed to the outer ones'.
+    /// Ids of the steps of this level; the others are of enclosing levels.
     own: Vec<String>,
 }
 
 impl FinishedSteps {
-    pub(crate) fn new(values: BTreeMap<String, Value>) -> FinishedSteps {
+    pub(crate) fn new(values: BTreeMap<String, Value>) -> Self {
         let own = values.keys().cloned().collect();
-        let mut finished = FinishedSteps { values, object: Value::null(), own };
+        let mut finished = Self { values, object: Value::null(), own };
         finished.refresh();
         finished
     }
@@ -142,22 +149,23 @@ impl FinishedSteps {
         &self.object
     }
 
-    /// What was finished on this level.
+    /// Returns the values of this level.
     pub(crate) fn own(&self) -> impl Iterator<Item = (&str, &Value)> {
         self.own.iter().filter_map(|id| Some((id.as_str(), self.values.get(id)?)))
     }
 
-    /// A level deeper nothing is its own.
-    pub(crate) fn as_outer(&self) -> FinishedSteps {
-        FinishedSteps { own: Vec::new(), ..self.clone() }
+    /// Returns the values as a deeper level sees them: none is its own.
+    pub(crate) fn as_outer(&self) -> Self {
+        Self { own: Vec::new(), ..self.clone() }
     }
 
     fn refresh(&mut self) {
+        // Built when a step finishes, not for every expression that reads `steps`.
         self.object = Value::object(self.values.iter().map(|(id, value)| (id.as_str(), value.clone())));
     }
 }
 
-/// A slice of a window as scopes see it.
+/// Returns a slice of a window as expressions see it.
 pub(crate) fn window_value(
     window: &TimeWindow,
     from: chrono::DateTime<chrono::Utc>,
