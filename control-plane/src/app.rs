@@ -1,5 +1,6 @@
-//! The composition root of `serve`: the one file that knows every part. It puts them together, starts them, and stops them in order:
-//! no new calls, then the calls and loops that are going, then the connections.
+//! Composition root of `serve`, the only file that knows every part. It builds and starts the parts,
+//! and stops them in order: new calls are refused first, then running calls and loops end, then the
+//! connections close.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
@@ -27,12 +28,13 @@ use crate::{
     store::{db::Databases, schema},
 };
 
-/// How long calls and loops that are going have to end.
+/// Time that running calls and loops have to end after a stop signal.
 const DRAIN: Duration = Duration::from_secs(15);
 
-/// Serves until a signal says to stop. The address goes into the file `announce_to`, once it is served.
+/// Serves until a stop signal arrives. Writes the address to the file `announce_to` once the port is
+/// open.
 pub async fn serve(settings: Settings, announce_to: Option<&Path>) -> anyhow::Result<()> {
-    let mut signals = ShutdownSignals::install().context("cannot take over the signals")?;
+    let mut signals = ShutdownSignals::install().context("cannot install the signal handlers")?;
     let databases = connect(&settings).await?;
     schema::check(&databases).await?;
     let master_keys = Arc::new(master_keys(&settings.keys)?);
@@ -46,10 +48,10 @@ pub async fn serve(settings: Settings, announce_to: Option<&Path>) -> anyhow::Re
         fleet_settings(&settings, &plan_limits),
     );
     let doorbell = Doorbell::new(settings.redis.url.expose(), &settings.redis.prefix)
-        .context("redis.url cannot be used")?;
+        .context("redis.url is not usable")?;
 
     let mut tasks = TaskGroup::new();
-    loops::start(&mut tasks, &fleet, &doorbell, &settings.loops, &settings.runs);
+    loops::start(&mut tasks, &fleet, &doorbell, &settings.loops, &settings.executions);
     let api = Arc::new(ApiContext {
         databases: databases.clone(),
         keys: master_keys,
@@ -78,7 +80,7 @@ async fn run(
 ) -> anyhow::Result<()> {
     tokio::pin!(serving);
     let ended = tokio::select! {
-        served = &mut serving => return served.context("the gRPC port closed by itself"),
+        served = &mut serving => return served.context("the gRPC server stopped unexpectedly"),
         ended = tasks.next_ended() => Some(ended),
         signal = signals.next() => {
             tracing::info!(%signal, "stopping");
@@ -91,20 +93,23 @@ async fn run(
         match served {
             Ok(served) => served?,
             Err(_) => {
-                tracing::warn!(drain_ms = DRAIN.as_millis(), "calls did not end in time and are cut off")
+                tracing::warn!(
+                    drain_ms = DRAIN.as_millis(),
+                    "calls did not end in time; closing their connections"
+                )
             }
         }
-        joined.context("loops did not end in time")
+        joined.context("background loops did not end in time")
     };
     tokio::select! {
         drained = drain => drained?,
-        signal = signals.next() => tracing::warn!(%signal, "stopping at once"),
+        signal = signals.next() => tracing::warn!(%signal, "second signal, stopping at once"),
     }
     match ended {
         None => Ok(()),
         Some(ended) => match ended.exit {
             TaskExit::Panicked(text) => anyhow::bail!("{} panicked: {text}", ended.name),
-            TaskExit::Finished | TaskExit::Aborted => anyhow::bail!("{} ended by itself", ended.name),
+            TaskExit::Finished | TaskExit::Aborted => anyhow::bail!("{} ended unexpectedly", ended.name),
         },
     }
 }
@@ -113,19 +118,19 @@ async fn connect(settings: &Settings) -> anyhow::Result<Databases> {
     let postgres = &settings.postgres;
     Databases::connect(postgres.app_url.expose(), postgres.fleet_url.expose(), postgres.pool_size)
         .await
-        .context("cannot connect to Postgres (on a new database, `orchid-control-plane migrate` comes first)")
+        .context("cannot connect to Postgres (run `orchid-control-plane migrate` first on a new database)")
 }
 
 fn master_keys(settings: &KeySettings) -> anyhow::Result<MasterKeys> {
     let KeySettings { current: (id, key), previous } = settings;
     let previous = previous.as_ref().map(|(id, key)| (id.as_str(), key.expose()));
-    MasterKeys::new((id, key.expose()), previous).context("keys of the settings")
+    MasterKeys::new((id, key.expose()), previous).context("cannot use keys.master or keys.previous")
 }
 
 fn fleet_settings(settings: &Settings, limits: &ServerLimits) -> FleetSettings {
     FleetSettings {
         lease_ttl: settings.lease_ttl,
-        park_after: settings.runs.park_after,
+        park_after: settings.executions.park_after,
         max_body_bytes: limits.body_bytes,
         max_nesting_depth: limits.nesting_depth,
         redis_prefix: settings.redis.prefix.clone(),

@@ -1,4 +1,4 @@
-//! `orchid-control-plane`: `serve` answers users and executors, `migrate` brings the database's schema up.
+//! `orchid-control-plane`: `serve` runs the control plane, `migrate` updates the database's schema.
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
@@ -19,7 +19,7 @@ const FLUSH: Duration = Duration::from_secs(5);
 #[derive(Parser)]
 #[command(name = NAME, version)]
 struct CliArguments {
-    /// Settings in TOML; ORCHID_* variables win over it.
+    /// TOML file with settings; ORCHID_* environment variables override it.
     #[arg(long, global = true)]
     settings: Option<PathBuf>,
     #[command(subcommand)]
@@ -28,17 +28,17 @@ struct CliArguments {
 
 #[derive(Subcommand)]
 enum CliCommand {
-    /// Answers users and executors until a signal says to stop.
+    /// Serves users and executors until a stop signal arrives.
     #[command(after_help = render_help(&describe_settings(Settings::read)))]
     Serve {
-        /// Writes the address to this file once it is served.
+        /// File to write the address to once the port is open.
         #[arg(long)]
         announce: Option<PathBuf>,
     },
-    /// Brings the database's schema up to this build, or some steps down.
+    /// Migrates the database's schema to the version of this build, or some steps back.
     #[command(after_help = render_help(&describe_settings(MigrateSettings::read)))]
     Migrate {
-        /// Takes back the last so many steps instead.
+        /// Number of steps to revert instead.
         #[arg(long)]
         down: Option<u32>,
     },
@@ -49,7 +49,7 @@ async fn main() -> ExitCode {
     match run(CliArguments::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The log may not have begun yet, and whoever started this looks at stderr.
+            // Logging may not be set up yet, and users look at stderr first.
             eprint_line(&format!("{NAME}: {error:#}"));
             ExitCode::FAILURE
         }
@@ -80,7 +80,7 @@ fn start_telemetry(settings: &TelemetrySettings) -> anyhow::Result<Telemetry> {
     Ok(Telemetry::start(NAME, &uuid::Uuid::now_v7().to_string(), settings)?)
 }
 
-#[expect(clippy::print_stderr, reason = "the last words of a process that fails")]
+#[expect(clippy::print_stderr, reason = "reports the error that ends the process")]
 fn eprint_line(text: &str) {
     eprintln!("{text}");
 }

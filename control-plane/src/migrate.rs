@@ -1,5 +1,5 @@
-//! The `migrate` command: brings the schema up, or steps of it down, and gives the roles of the server their passwords. It is the
-//! only part that uses the owner's url.
+//! The `migrate` command: migrates the schema up, or some steps down, and sets the passwords of the
+//! server's roles. It is the only part that connects as the schema's owner.
 
 use std::time::Duration;
 
@@ -14,47 +14,50 @@ use url::Url;
 
 use crate::settings::MigrateSettings;
 
-/// The lock that lets one migration run at a time on a database.
+/// Advisory lock that allows one migration at a time per database.
 const LOCK: i64 = 0x006f_7263_6869_6400;
 const PASSWORD_TRIES: u32 = 10;
 
-/// The schema could not be brought where it should be.
+/// A failed migration.
 #[derive(Debug, thiserror::Error)]
 pub enum MigrateError {
-    /// The database refused.
+    /// The database refused a statement.
     #[error("cannot migrate: {0}")]
     Database(#[from] DbErr),
-    /// A url of the settings does not read.
-    #[error("{setting} is not a url: {source}")]
+    /// A URL of the settings cannot be parsed.
+    #[error("{setting} is not a URL: {source}")]
     Url {
-        /// Which one.
+        /// Name of the setting.
         setting: &'static str,
-        /// Why.
+        /// Cause.
         source: url::ParseError,
     },
-    /// A url of the settings names a role that the schema does not serve.
-    #[error("{setting} must connect as {role}, and connects as {user:?}")]
+    /// A URL of the settings names another role than the one that the schema grants rights to.
+    #[error("{setting} must use role {role}, but uses {user:?}")]
     Role {
-        /// Which one.
+        /// Name of the setting.
         setting: &'static str,
-        /// Whom it must name.
+        /// Required role.
         role: &'static str,
-        /// Whom it names.
+        /// Role in the URL.
         user: String,
     },
 }
 
-/// Runs all steps that are missing, or the way down of the last `down` ones.
+/// Applies all missing steps, or reverts the last `down` steps.
+///
+/// # Errors
+/// Fails if a URL of the settings is unusable, or if the database refuses a statement.
 pub async fn run(settings: &MigrateSettings, down: Option<u32>) -> Result<(), MigrateError> {
     let passwords = [
         password("postgres.app_url", "orchid_app", settings.app_url.as_ref())?,
         password("postgres.fleet_url", "orchid_fleet", settings.fleet_url.as_ref())?,
     ];
     let mut options = ConnectOptions::new(settings.owner_url.expose());
-    // One connection: the lock below belongs to it.
+    // The advisory lock belongs to a connection, so all statements must use the same one.
     options.max_connections(1).sqlx_logging(false);
     let database = Database::connect(options).await?;
-    // "relation exists, skipping" is no news.
+    // Suppresses notices such as "relation exists, skipping".
     database.execute_unprepared("SET client_min_messages = warning").await?;
     database.execute_raw(statement("SELECT pg_advisory_lock($1)", [LOCK.into()])).await?;
     match down {
@@ -67,12 +70,12 @@ pub async fn run(settings: &MigrateSettings, down: Option<u32>) -> Result<(), Mi
         }
     }
     let done = Migrator::get_applied_migrations(&database).await?.len();
-    tracing::info!(steps = done, "schema is at step {done}");
+    tracing::info!(steps = done, "schema is up to date");
     database.close().await?;
     Ok(())
 }
 
-/// The role and its password, where the url has one.
+/// Returns the role with the password of its URL, if the URL has one.
 fn password(
     setting: &'static str,
     role: &'static str,
@@ -86,8 +89,9 @@ fn password(
     Ok(url.password().map(|text| (role, Secret::new(percent_decode_str(text).decode_utf8_lossy()))))
 }
 
-/// Roles belong to the whole cluster, so another database's migration may set the same password at the same time; Postgres then
-/// refuses one of the two ("tuple concurrently updated").
+/// Sets the password of a role. Roles belong to the whole cluster: the migration of another database
+/// may set the same password at the same time, and Postgres then refuses one of the two ("tuple
+/// concurrently updated"). Hence the retries.
 async fn set_password(database: &DatabaseConnection, role: &str, password: &Secret) -> Result<(), DbErr> {
     let build = statement(
         "SELECT format('ALTER ROLE %I PASSWORD %L', $1::text, $2::text)",
@@ -119,16 +123,13 @@ mod tests {
     }
 
     #[test]
-    fn a_url_of_another_role_is_refused() {
+    fn url_with_wrong_role_is_refused() {
         let error = app("postgres://postgres:x@h/d").err().unwrap();
-        assert_eq!(
-            error.to_string(),
-            "postgres.app_url must connect as orchid_app, and connects as \"postgres\""
-        );
+        assert_eq!(error.to_string(), "postgres.app_url must use role orchid_app, but uses \"postgres\"");
     }
 
     #[test]
-    fn a_password_is_decoded_and_may_be_missing() {
+    fn password_is_decoded_and_optional() {
         let (role, password) = app("postgres://orchid_app:a%2Fb@h/d").unwrap().unwrap();
         assert_eq!((role, password.expose()), ("orchid_app", "a/b"));
         assert!(app("postgres://orchid_app@h/d").unwrap().is_none());

@@ -1,4 +1,5 @@
-//! What the operator sets. Read once, at the start; each part of the process is given its own section.
+//! Settings of the operator. They are read once, at the start; each part of the process gets its own
+//! section.
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -7,145 +8,146 @@ use orchid_kit::{
     telemetry::TelemetrySettings,
 };
 
-/// Everything that `serve` needs.
+/// Settings of `serve`.
 pub struct Settings {
     /// Address of the gRPC port.
     pub listen: SocketAddr,
-    /// The database.
+    /// Connections to Postgres.
     pub postgres: PostgresSettings,
-    /// The doorbell's Redis.
+    /// Connection to the doorbell's Redis.
     pub redis: RedisSettings,
-    /// How callers say who they are.
+    /// Authentication of tenants and operators.
     pub auth: AuthMode,
-    /// Pools, and what an executor must present to join each.
+    /// Pools with the token that an executor needs to join each.
     pub pool_tokens: Vec<(String, Secret)>,
-    /// Master keys.
+    /// Master keys that encrypt secrets and sign tokens.
     pub keys: KeySettings,
-    /// How long a session lives without a beat.
+    /// Time after which a session without heartbeat expires.
     pub lease_ttl: Duration,
-    /// How often the loops go round.
+    /// Intervals of the background loops.
     pub loops: LoopSettings,
-    /// Limits of time for runs.
-    pub runs: ExecutionSettings,
-    /// How much one client may ask.
+    /// Time limits of executions.
+    pub executions: ExecutionSettings,
+    /// Rate limits of one client.
     pub requests: RequestSettings,
     /// Logs and traces.
     pub telemetry: TelemetrySettings,
 }
 
-/// How to reach Postgres. Urls hold passwords.
+/// Connections to Postgres. The URLs contain passwords.
 pub struct PostgresSettings {
-    /// As `orchid_app`: requests of users.
+    /// URL with the role `orchid_app`, for requests of users.
     pub app_url: Secret,
-    /// As `orchid_fleet`: loops and executors.
+    /// URL with the role `orchid_fleet`, for background loops and executors.
     pub fleet_url: Secret,
-    /// Connections of each of the two, at most.
+    /// Maximum number of connections per role.
     pub pool_size: u32,
 }
 
-/// How to reach Redis.
+/// Connection to Redis.
 pub struct RedisSettings {
-    /// Its url; holds a password.
+    /// URL; contains a password.
     pub url: Secret,
-    /// First part of every key.
+    /// Prefix of every key.
     pub prefix: String,
 }
 
-/// How callers say who they are.
+/// Authentication of tenants and operators.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthMode {
-    /// They are believed: the tenant is what `x-tenant-id` says.
+    /// No authentication: the server trusts the tenant id in `x-tenant-id`.
     Development,
 }
 
-/// The master key in force, and the one before it.
+/// The current master key and its predecessor.
 pub struct KeySettings {
-    /// Id and base64 of the key that seals.
+    /// Id and base64 of the key that seals new secrets and tokens.
     pub current: (String, Secret),
-    /// Id and base64 of the key that still opens.
+    /// Id and base64 of the previous key, which still opens what it sealed.
     pub previous: Option<(String, Secret)>,
 }
 
-/// How often the loops go round.
+/// Intervals of the background loops.
 #[derive(Debug, Clone)]
 pub struct LoopSettings {
-    /// Between two looks for schedules that are due.
+    /// Time between two scans for due schedules.
     pub scheduler_interval: Duration,
-    /// Between two looks for work to ring for.
+    /// Time between two scans for ready executions to announce.
     pub relay_interval: Duration,
-    /// After which a bell that nobody answered rings again.
+    /// Time after which an announcement without reaction is repeated.
     pub relay_rering_after: Duration,
-    /// Between two looks for sessions that are gone.
+    /// Time between two scans for expired sessions.
     pub reaper_interval: Duration,
-    /// How long a session may be late beyond its life.
+    /// Time added to `lease_ttl` before the reaper takes back the leases of a session.
     pub reaper_grace: Duration,
 }
 
-/// Limits of time for runs.
+/// Time limits of executions.
 #[derive(Debug, Clone)]
 pub struct ExecutionSettings {
-    /// A wait longer than this parks a run.
+    /// Longest wait of an execution that keeps its executor; a longer one parks it.
     pub park_after: Duration,
-    /// A run older than this ends as failed.
+    /// Age at which an execution fails.
     pub max_age: Duration,
-    /// How long an executor has to cancel a run; twice as long where an upstream has to be told.
+    /// Time that an executor has to cancel an execution; doubled if an upstream job must be
+    /// cancelled too.
     pub cancel_after: Duration,
-    /// How long history is kept.
+    /// Time for which ended executions and their history are kept.
     pub history_retention: Duration,
 }
 
-/// How much one client may ask of the gRPC port; keyed by tenant, then by peer.
+/// Rate limits of one client of the gRPC port. A client is a tenant, a session or a peer address.
 #[derive(Debug, Clone)]
 pub struct RequestSettings {
-    /// Requests a second, in the long run.
+    /// Sustained requests per second.
     pub per_second: u32,
-    /// Requests at once.
+    /// Requests allowed in one burst.
     pub burst: u32,
 }
 
-/// What `migrate` needs.
+/// Settings of `migrate`.
 pub struct MigrateSettings {
-    /// As the owner of the schema, who may also make roles.
+    /// URL with the owner of the schema, who must be allowed to create roles.
     pub owner_url: Secret,
-    /// Where the password of `orchid_app` stands, if it has one.
+    /// URL that contains the password for `orchid_app`.
     pub app_url: Option<Secret>,
-    /// Where the password of `orchid_fleet` stands, if it has one.
+    /// URL that contains the password for `orchid_fleet`.
     pub fleet_url: Option<Secret>,
     /// Logs and traces.
     pub telemetry: TelemetrySettings,
 }
 
 impl Settings {
-    /// Asks for every setting of `serve`.
+    /// Reads every setting of `serve`.
     pub fn read(reader: &mut SettingsReader) -> Self {
         let listen = SocketAddr::from(([127, 0, 0, 1], 7400));
         Self {
-            listen: reader.parsed("listen", listen, "address of the gRPC port; port 0 takes a free one"),
+            listen: reader.parsed("listen", listen, "address of the gRPC port; port 0 picks a free port"),
             postgres: PostgresSettings::read(reader),
             redis: RedisSettings {
-                url: reader.required_secret("redis.url", "url of the Redis that holds the doorbell"),
-                prefix: reader.text("redis.prefix", "orchid", "first part of every key in Redis"),
+                url: reader.required_secret("redis.url", "URL of the Redis that carries the doorbell"),
+                prefix: reader.text("redis.prefix", "orchid", "prefix of every key in Redis"),
             },
             auth: reader
                 .required_choice(
                     "auth.mode",
                     &[("development", AuthMode::Development)],
-                    "how callers say who they are; development believes the x-tenant-id metadata",
+                    "authentication of callers; development trusts the x-tenant-id metadata without any check",
                 )
                 .unwrap_or(AuthMode::Development),
             pool_tokens: reader.required_secrets_by_name(
                 "fleet.pool_tokens",
-                "list of pool=token: the pools, and what an executor presents to join each",
+                "list of pool=token: the pools of executors, and the token that an executor needs to join each",
             ),
             keys: KeySettings::read(reader),
             lease_ttl: Duration::from_millis(reader.number(
                 "lease.ttl_ms",
                 30_000,
                 500..=600_000,
-                "how long an executor's session lives without a beat",
+                "time after which an executor without heartbeat loses its session and its leases",
             )),
             loops: LoopSettings::read(reader),
-            runs: ExecutionSettings::read(reader),
+            executions: ExecutionSettings::read(reader),
             requests: RequestSettings::read(reader),
             telemetry: TelemetrySettings::read(reader),
         }
@@ -154,23 +156,25 @@ impl Settings {
 
 impl PostgresSettings {
     fn read(reader: &mut SettingsReader) -> Self {
-        // For `migrate` alone: the server has no business with it, but shares the file.
+        // Only `migrate` uses it, but both commands read the same file, and unknown settings are errors.
         reader.optional_secret(
             "postgres.owner_url",
-            "Postgres url of the schema's owner, who may make roles; migrate needs it, serve does not",
+            "Postgres URL of the schema's owner, who can create roles; required by migrate, ignored by serve",
         );
         Self {
-            app_url: reader
-                .required_secret("postgres.app_url", "Postgres url as orchid_app, for users' requests"),
+            app_url: reader.required_secret(
+                "postgres.app_url",
+                "Postgres URL with role orchid_app, for requests of users",
+            ),
             fleet_url: reader.required_secret(
                 "postgres.fleet_url",
-                "Postgres url as orchid_fleet, for loops and executors",
+                "Postgres URL with role orchid_fleet, for background loops and executors",
             ),
             pool_size: u32::try_from(reader.number(
                 "postgres.pool_size",
                 16,
                 2..=1000,
-                "connections of each of the two roles, at most",
+                "maximum number of Postgres connections per role",
             ))
             .unwrap_or(16),
         }
@@ -180,16 +184,16 @@ impl PostgresSettings {
 impl KeySettings {
     fn read(reader: &mut SettingsReader) -> Self {
         let master = reader.required_secret("keys.master", "master key: base64 of 32 random bytes");
-        let master_id =
-            reader.required_text("keys.master_id", "name of the master key; stored with what it seals");
+        let master_id = reader
+            .required_text("keys.master_id", "id of the master key; stored with everything that it seals");
         let previous =
-            reader.optional_secret("keys.previous", "the master key before: what it sealed still opens");
-        let previous_id = reader.optional_text("keys.previous_id", "name of the master key before");
+            reader.optional_secret("keys.previous", "previous master key: still opens what it sealed");
+        let previous_id = reader.optional_text("keys.previous_id", "id of the previous master key");
         let previous = match (previous_id, previous) {
             (Some(id), Some(key)) => Some((id, key)),
             (None, None) => None,
             (Some(_), None) | (None, Some(_)) => {
-                reader.invalid("keys.previous", "keys.previous and keys.previous_id come together");
+                reader.invalid("keys.previous", "set both keys.previous and keys.previous_id, or neither");
                 None
             }
         };
@@ -200,30 +204,35 @@ impl KeySettings {
 impl LoopSettings {
     fn read(reader: &mut SettingsReader) -> Self {
         Self {
-            scheduler_interval: every(
+            scheduler_interval: interval(
                 reader,
                 "scheduler.interval_ms",
                 500,
-                "between two looks for due schedules",
+                "time between two scans for due schedules",
             ),
-            relay_interval: every(reader, "relay.interval_ms", 50, "between two looks for work to ring for"),
-            relay_rering_after: every(
+            relay_interval: interval(
+                reader,
+                "relay.interval_ms",
+                50,
+                "time between two scans for ready executions to announce to executors",
+            ),
+            relay_rering_after: interval(
                 reader,
                 "relay.rering_after_ms",
                 5000,
-                "after which a bell that nobody answered rings again",
+                "time after which an announced execution that no executor has acquired is announced again",
             ),
-            reaper_interval: every(
+            reaper_interval: interval(
                 reader,
                 "reaper.interval_ms",
                 1000,
-                "between two looks for dead executors",
+                "time between two scans for expired executor sessions",
             ),
-            reaper_grace: every(
+            reaper_grace: interval(
                 reader,
                 "reaper.grace_ms",
                 5000,
-                "how long a session may be late beyond lease.ttl_ms",
+                "time added to lease.ttl_ms before the leases of a silent executor are taken back",
             ),
         }
     }
@@ -233,24 +242,36 @@ impl ExecutionSettings {
     fn read(reader: &mut SettingsReader) -> Self {
         let day = 24 * 60 * 60;
         let settings = Self {
-            park_after: reader.seconds("runs.park_after_seconds", 30, "a wait longer than this parks a run"),
+            park_after: reader.seconds(
+                "runs.park_after_seconds",
+                30,
+                "an execution that has to wait longer than this is parked and frees its executor",
+            ),
             max_age: reader.seconds(
                 "runs.max_run_age_seconds",
                 7 * day,
-                "a run older than this ends as failed",
+                "an execution older than this fails",
             ),
-            cancel_after: every(
+            cancel_after: interval(
                 reader,
                 "runs.cancel_after_ms",
                 30_000,
-                "how long an executor has to cancel a run before the server ends it; twice as long where an upstream has to be told",
+                "time that an executor has to cancel an execution before the server ends it; doubled if an upstream job must be cancelled too",
             ),
             history_retention: Duration::from_secs(
-                day * reader.number("history.retention_days", 30, 8..=3650, "how long executions are kept"),
+                day * reader.number(
+                    "history.retention_days",
+                    30,
+                    8..=3650,
+                    "days for which ended executions and their history are kept",
+                ),
             ),
         };
         if settings.max_age >= settings.history_retention {
-            reader.invalid("runs.max_run_age_seconds", "must be shorter than history.retention_days");
+            reader.invalid(
+                "runs.max_run_age_seconds",
+                "must be shorter than history.retention_days, so that no execution outlives its history",
+            );
         }
         settings
     }
@@ -262,38 +283,43 @@ impl RequestSettings {
             u32::try_from(reader.number(key, default, 1..=1_000_000, doc)).unwrap_or(u32::MAX)
         };
         Self {
-            per_second: count(
-                "requests.per_second",
-                1000,
-                "requests a second of one tenant, in the long run",
-            ),
-            burst: count("requests.burst", 5000, "requests of one tenant at once"),
+            per_second: count("requests.per_second", 1000, "sustained requests per second of one tenant"),
+            burst: count("requests.burst", 5000, "requests that one tenant may send in a burst"),
         }
     }
 }
 
 impl MigrateSettings {
-    /// Asks for what `migrate` needs. It reads the file of `serve`, so the names in it that are not its own are no faults.
+    /// Reads the settings of `migrate`. The file is shared with `serve`, so the settings of `serve`
+    /// are accepted and ignored.
     pub fn read(reader: &mut SettingsReader) -> Self {
         let settings = Self {
-            owner_url: reader.required_secret("postgres.owner_url", "Postgres url of the schema's owner"),
-            app_url: reader.optional_secret("postgres.app_url", "where the password of orchid_app stands"),
-            fleet_url: reader
-                .optional_secret("postgres.fleet_url", "where the password of orchid_fleet stands"),
+            owner_url: reader.required_secret(
+                "postgres.owner_url",
+                "Postgres URL of the schema's owner, who can create roles",
+            ),
+            app_url: reader.optional_secret(
+                "postgres.app_url",
+                "Postgres URL with role orchid_app; its password is set in the database",
+            ),
+            fleet_url: reader.optional_secret(
+                "postgres.fleet_url",
+                "Postgres URL with role orchid_fleet; its password is set in the database",
+            ),
             telemetry: TelemetrySettings::read(reader),
         };
         let own = ["postgres.owner_url", "postgres.app_url", "postgres.fleet_url"];
         for SettingDoc { key, .. } in describe_settings(Settings::read) {
             let ours = own.contains(&key.as_str()) || key.starts_with("log.") || key.starts_with("otlp.");
             if !ours {
-                reader.list(&key, &[], "for serve");
+                reader.list(&key, &[], "used by serve only");
             }
         }
         settings
     }
 }
 
-fn every(reader: &mut SettingsReader, key: &str, default_ms: u64, doc: &'static str) -> Duration {
+fn interval(reader: &mut SettingsReader, key: &str, default_ms: u64, doc: &'static str) -> Duration {
     Duration::from_millis(reader.number(key, default_ms, 1..=86_400_000, doc))
 }
 
@@ -318,7 +344,7 @@ mod tests {
     ";
 
     #[test]
-    fn one_file_serves_both_commands() {
+    fn one_file_configures_both_commands() {
         let serve = SettingsSources::from_text::<&str, &str>(FILE, []).unwrap().read(Settings::read).unwrap();
         assert_eq!(serve.lease_ttl, Duration::from_secs(30));
         let migrate =
@@ -327,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn a_previous_key_without_its_name_is_a_fault() {
+    fn previous_key_without_id_is_refused() {
         let file = format!("{FILE}previous = 'k'");
         let faults =
             SettingsSources::from_text::<&str, &str>(&file, []).unwrap().read(Settings::read).err().unwrap();
@@ -335,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_may_not_outlive_their_history() {
+    fn execution_age_beyond_history_is_refused() {
         let file = format!("history.retention_days = 8\nruns.max_run_age_seconds = 864000\n{FILE}");
         let faults =
             SettingsSources::from_text::<&str, &str>(&file, []).unwrap().read(Settings::read).err().unwrap();

@@ -57,9 +57,9 @@ async fn cancelled_queued_execution_promotes_the_next() {
     let second = tenant.trigger("single", "main").await;
     assert_eq!((first.state(), second.state()), (ExecutionState::Queued, ExecutionState::Pending));
     let words = explain(&tenant, &first.id).await.summary;
-    assert!(words.contains("No executor of its pool \"default\" is alive"), "{words}");
+    assert!(words.contains("Pool \"default\" has no live executor"), "{words}");
     let words = explain(&tenant, &second.id).await.summary;
-    assert!(words.starts_with(&format!("It waits behind execution {}", first.id)), "{words}");
+    assert!(words.starts_with(&format!("The execution is pending: execution {}", first.id)), "{words}");
 
     // The watch and the cancel use different replicas.
     let elsewhere = tenant.through(stack.channel(1));

@@ -167,7 +167,7 @@ async fn tells_its_upstream(placement_groups: u32) {
         assert_eq!(cancel(&tenant, &execution.id).await, ExecutionState::Queued, "not for an hour: now");
     }
     let words = explained(&tenant, &execution.id).await;
-    assert!(words.contains("it waits for an executor that tells the upstream"), "{words}");
+    assert!(words.contains("It waits for an executor that cancels the job"), "{words}");
 
     // A grant that never arrived does not change what the upstream owes.
     acquire_one(&executor, 2).await;

@@ -1,8 +1,8 @@
-//! The door: who calls, and whether they may. Every method of Orchid's says in its proto which permission it needs; what is not
-//! Orchid's (health, reflection) passes.
+//! Authenticates callers and checks their permission. The proto of every Orchid method declares the
+//! permission that it requires; other methods (health, reflection) are open to everyone.
 //!
-//! What comes in is a request with its metadata, what goes in further is the same request with a [`Caller`] attached. A request
-//! field never says whose a call is.
+//! The layer attaches a [`Caller`] to each request it admits. The tenant comes from the caller's
+//! credentials, never from a field of the request.
 
 use std::{
     collections::HashMap,
@@ -31,24 +31,24 @@ use crate::{
 
 const TENANT_HEADER: &str = "x-tenant-id";
 const SESSION_HEADER: &str = "x-orchid-session";
-/// For how long a tenant that exists is taken to exist.
+/// Time for which a tenant that was found in the database is not looked up again.
 const TENANT_KNOWN: Duration = Duration::from_secs(30);
 const MAX_KNOWN_TENANTS: usize = 100_000;
 
-/// Who calls.
+/// An authenticated caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Caller {
     /// A user of a tenant.
     Tenant(Uuid),
-    /// Who runs the installation.
+    /// An operator of the installation.
     Operator,
-    /// An executor that wants to join; its token opens these pools.
+    /// An executor that wants to join one of these pools, which its token is valid for.
     JoiningExecutor(Vec<String>),
     /// A registered executor.
     Session(Session),
 }
 
-/// Lets callers in.
+/// Authenticates callers.
 pub(crate) struct Authenticator {
     pub(crate) mode: AuthMode,
     pub(crate) pool_tokens: Vec<(String, Secret)>,
@@ -58,8 +58,11 @@ pub(crate) struct Authenticator {
 }
 
 impl Authenticator {
-    /// Who calls a method, if it may be called by them; none for methods that are not Orchid's.
-    async fn admit(&self, path: &str, headers: &HeaderMap) -> Result<Option<Caller>, Status> {
+    /// Returns the caller of a method, or none for methods that are not Orchid's.
+    ///
+    /// # Errors
+    /// Fails if credentials are missing or invalid, or if the tenant does not exist.
+    async fn authenticate(&self, path: &str, headers: &HeaderMap) -> Result<Option<Caller>, Status> {
         match permission_of(path) {
             None => Ok(None),
             Some(Permission::TenantRead | Permission::TenantWrite) => match self.mode {
@@ -72,7 +75,7 @@ impl Authenticator {
             Some(Permission::Operator) => match self.mode {
                 AuthMode::Development => Ok(Some(Caller::Operator)),
             },
-            Some(Permission::FleetJoin) => joiner(&self.pool_tokens, headers).map(Some),
+            Some(Permission::FleetJoin) => joining_executor(&self.pool_tokens, headers).map(Some),
             Some(Permission::Fleet) => session(&self.sealer, headers).map(Some),
         }
     }
@@ -85,7 +88,7 @@ impl Authenticator {
         let found =
             tenants::by_id(&self.databases, tenant_id).await.map_err(|error| error::of_store(&error))?;
         if found.is_none() {
-            let message = format!("{TENANT_HEADER} names tenant {tenant_id}, which does not exist");
+            let message = format!("tenant {tenant_id} of metadata {TENANT_HEADER} does not exist");
             return Err(error::plain(Code::NotFound, "TENANT_NOT_FOUND", message));
         }
         let mut known = self.known();
@@ -101,37 +104,41 @@ impl Authenticator {
     }
 }
 
-/// What development mode believes.
+/// Returns the tenant named by the metadata, which development mode trusts.
 pub(crate) fn tenant_header(headers: &HeaderMap) -> Result<Uuid, Status> {
     let refuse = |message: String| error::plain(Code::Unauthenticated, "TENANT_REQUIRED", message);
     let Some(value) = headers.get(TENANT_HEADER) else {
         let message = format!(
-            "this server runs in development mode: send the tenant's UUID as metadata {TENANT_HEADER}"
+            "no tenant: send the tenant's UUID as metadata {TENANT_HEADER} (the server runs in development mode)"
         );
         return Err(refuse(message));
     };
     let text = value.to_str().unwrap_or_default();
-    Uuid::try_parse(text)
-        .map_err(|_| refuse(format!("metadata {TENANT_HEADER} is {text:?}, which is not a UUID")))
+    Uuid::try_parse(text).map_err(|_| refuse(format!("metadata {TENANT_HEADER} is not a UUID: {text:?}")))
 }
 
-/// Every token is compared, and each in a time that does not tell where it differs.
-fn joiner(pool_tokens: &[(String, Secret)], headers: &HeaderMap) -> Result<Caller, Status> {
+/// Compares the presented token with that of every pool, in constant time: the time taken must not
+/// reveal how much of a guess is right.
+fn joining_executor(pool_tokens: &[(String, Secret)], headers: &HeaderMap) -> Result<Caller, Status> {
     let refuse = |message: &str| error::plain(Code::Unauthenticated, "POOL_TOKEN_REQUIRED", message);
     let presented = headers
         .get(http::header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.strip_prefix("Bearer "))
-        .ok_or_else(|| refuse("send the pool's token as metadata authorization: Bearer <token>"))?;
+        .ok_or_else(|| refuse("no pool token: send it as metadata authorization: Bearer <token>"))?;
     let pools: Vec<String> = pool_tokens
         .iter()
         .filter(|(_, token)| bool::from(token.expose().as_bytes().ct_eq(presented.as_bytes())))
         .map(|(pool, _)| pool.clone())
         .collect();
-    if pools.is_empty() { Err(refuse("the token opens no pool")) } else { Ok(Caller::JoiningExecutor(pools)) }
+    if pools.is_empty() {
+        Err(refuse("the token is not valid for any pool"))
+    } else {
+        Ok(Caller::JoiningExecutor(pools))
+    }
 }
 
-/// The session token that a request carries.
+/// Returns the session token of a request.
 pub(crate) fn session_header(headers: &HeaderMap) -> Option<&str> {
     headers.get(SESSION_HEADER)?.to_str().ok()
 }
@@ -139,13 +146,13 @@ pub(crate) fn session_header(headers: &HeaderMap) -> Option<&str> {
 fn session(sealer: &TokenSealer, headers: &HeaderMap) -> Result<Caller, Status> {
     let token = session_header(headers).ok_or_else(|| {
         let message =
-            format!("send the session's token as metadata {SESSION_HEADER}; Register answers with it");
+            format!("no session token: send the one that Register returned as metadata {SESSION_HEADER}");
         error::plain(Code::Unauthenticated, "SESSION_REQUIRED", message)
     })?;
     Session::open(sealer, token).map(Caller::Session).map_err(error::fleet_status)
 }
 
-/// Puts the door before all services.
+/// Adds authentication to all services.
 #[derive(Clone)]
 pub(crate) struct AuthLayer(pub(crate) Arc<Authenticator>);
 
@@ -153,14 +160,14 @@ impl<S> Layer<S> for AuthLayer {
     type Service = AuthService<S>;
 
     fn layer(&self, inner: S) -> Self::Service {
-        AuthService { door: self.0.clone(), inner }
+        AuthService { authenticator: self.0.clone(), inner }
     }
 }
 
-/// A service behind the door.
+/// A service that only receives authenticated requests.
 #[derive(Clone)]
 pub(crate) struct AuthService<S> {
-    door: Arc<Authenticator>,
+    authenticator: Arc<Authenticator>,
     inner: S,
 }
 
@@ -178,10 +185,11 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        // The clone is the one that may not be ready; what was polled is used.
+        // `poll_ready` was called on `self.inner`, so that instance must serve the call; a clone may
+        // not be ready.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
-        let door = self.door.clone();
+        let authenticator = self.authenticator.clone();
         let path = request.uri().path().to_owned();
         let span = tracing::info_span!("rpc", method = path.trim_start_matches('/'));
         if let Some(parent) =
@@ -190,7 +198,7 @@ where
             telemetry::set_parent(&span, &parent);
         }
         let work = async move {
-            match door.admit(&path, request.headers()).await {
+            match authenticator.authenticate(&path, request.headers()).await {
                 Ok(caller) => {
                     if let Some(caller) = caller {
                         request.extensions_mut().insert(caller);
@@ -217,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tenant_that_is_missing_or_malformed_is_told_what_to_send() {
+    fn missing_or_malformed_tenant_is_refused_with_advice() {
         let status = tenant_header(&HeaderMap::new()).unwrap_err();
         assert_eq!(status.code(), Code::Unauthenticated);
         assert!(status.message().contains("x-tenant-id"), "{}", status.message());
@@ -226,10 +234,10 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_token_opens_its_pools_alone() {
+    fn pool_token_is_valid_for_its_pools_only() {
         let tokens = [("default", "t1"), ("big", "t2"), ("also-big", "t2")]
             .map(|(pool, token)| (pool.to_owned(), Secret::new(token)));
-        let join = |value| joiner(&tokens, &headers("authorization", value));
+        let join = |value| joining_executor(&tokens, &headers("authorization", value));
         assert_eq!(join("Bearer t1").unwrap(), Caller::JoiningExecutor(vec!["default".to_owned()]));
         assert_eq!(
             join("Bearer t2").unwrap(),
@@ -242,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_token_that_was_not_sealed_here_is_refused() {
+    fn foreign_session_token_is_refused() {
         let key = |byte: u8| STANDARD.encode([byte; 32]);
         let sealer = |byte| TokenSealer::new(&MasterKeys::new(("k", &key(byte)), None).unwrap()).unwrap();
         let made = Session { id: Uuid::from_u128(1), pool: "default".to_owned() };

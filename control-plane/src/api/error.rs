@@ -1,6 +1,6 @@
-//! The one place that turns errors into `google.rpc.Status`. Every status has an `ErrorInfo` of domain `orchid`; what is wrong in a
-//! document comes as field violations; what may pass by itself says when to try again; what is this program's diagnostic is masked, and
-//! names its trace.
+//! Converts errors into `google.rpc.Status`; the only place that does. Every status has an `ErrorInfo`
+//! of domain `orchid`. Problems of a document become field violations, transient errors carry a retry
+//! delay, and internal errors are masked and name only their trace.
 
 use std::collections::HashMap;
 
@@ -16,11 +16,11 @@ use crate::{
 };
 
 const DOMAIN: &str = "orchid";
-/// Details travel in a header, and clients limit those to 8 KiB or so.
+/// Details travel in a header, and many clients limit headers to 8 KiB.
 const MAX_VIOLATIONS_BYTES: usize = 5 * 1024;
 const MAX_MESSAGE_CHARS: usize = 1000;
 
-/// A status with a reason and nothing else.
+/// Returns a status with a reason; retryable codes also get a retry delay.
 pub(crate) fn plain(code: Code, reason: &str, message: impl AsRef<str>) -> Status {
     let mut details = ErrorDetails::new();
     details.set_error_info(reason, DOMAIN, HashMap::new());
@@ -30,12 +30,12 @@ pub(crate) fn plain(code: Code, reason: &str, message: impl AsRef<str>) -> Statu
     Status::with_error_details(code, shortened(message.as_ref()), details)
 }
 
-/// A request that is wrong at one place.
+/// Returns the status of a request with one invalid field.
 pub(crate) fn invalid(reason: &'static str, diagnostic: Diagnostic) -> Status {
     status(CommandError::invalid(reason, diagnostic))
 }
 
-/// What a command's error is on the wire.
+/// Converts the error of a command.
 pub(crate) fn status(error: CommandError) -> Status {
     let message = error.to_string();
     match error {
@@ -51,7 +51,7 @@ pub(crate) fn status(error: CommandError) -> Status {
     }
 }
 
-/// What an error of the fleet's protocol is on the wire.
+/// Converts an error of the fleet protocol.
 pub(crate) fn fleet_status(error: FleetError) -> Status {
     match error {
         FleetError::SessionEnded => plain(Code::Unauthenticated, "SESSION_ENDED", error.to_string()),
@@ -75,15 +75,11 @@ fn refused(refusal: &orchid_domain::lease::LeaseRefusal) -> Status {
     plain(Code::FailedPrecondition, reason, refusal.to_string())
 }
 
-/// What an error of the database is on the wire: to be tried again, or masked.
+/// Converts an error of the database: transient ones may be retried, others are masked.
 pub(crate) fn of_store(error: &StoreError) -> Status {
     if error.is_transient() {
-        tracing::warn!(%error, "the database could not serve a request");
-        return plain(
-            Code::Unavailable,
-            "DATABASE_UNAVAILABLE",
-            "the database cannot be reached now, try again",
-        );
+        tracing::warn!(%error, "request failed: database unavailable");
+        return plain(Code::Unavailable, "DATABASE_UNAVAILABLE", "the database is unavailable: try again");
     }
     internal(error)
 }
@@ -94,16 +90,17 @@ fn of_key(error: &KeyError) -> Status {
 
 fn internal(error: &(dyn std::error::Error + 'static)) -> Status {
     let trace_id = telemetry::current_traceparent().map(|place| place.trace_id_hex()).unwrap_or_default();
-    tracing::error!(error, trace_id, "request failed by a diagnostic of the server");
+    tracing::error!(error, trace_id, "request failed: internal error");
     let mut details = ErrorDetails::new();
     details.set_error_info("INTERNAL", DOMAIN, HashMap::from([("trace_id".to_owned(), trace_id.clone())]));
     let message = format!("internal error, trace {trace_id}");
     Status::with_error_details(Code::Internal, message, details)
 }
 
-/// All diagnostics of a document, as far as they fit into the header that carries them; validation answers with all of them.
+/// Converts the problems of a document to field violations, as many as fit into a header. The validate
+/// methods return all of them in their response.
 fn invalid_document(reason: &'static str, message: &str, diagnostics: &[Diagnostic]) -> Status {
-    // What the contract knows and this server does not is told apart from what is wrong.
+    // Clients must be able to tell a feature that this server lacks from a mistake.
     let is_unsupported =
         !diagnostics.is_empty() && diagnostics.iter().all(|diagnostic| diagnostic.code == "UNSUPPORTED");
     let reason = if is_unsupported { "UNSUPPORTED" } else { reason };
@@ -117,10 +114,10 @@ fn invalid_document(reason: &'static str, message: &str, diagnostics: &[Diagnost
         }
         violations.push(violation);
     }
-    let left_off = diagnostics.len() - violations.len();
+    let omitted = diagnostics.len() - violations.len();
     let mut metadata = HashMap::new();
-    if left_off > 0 {
-        metadata.insert("diagnostics_omitted".to_owned(), left_off.to_string());
+    if omitted > 0 {
+        metadata.insert("diagnostics_omitted".to_owned(), omitted.to_string());
     }
     let mut details = ErrorDetails::new();
     details.set_error_info(reason, DOMAIN, metadata);
@@ -172,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn every_error_has_its_code_and_reason() {
+    fn every_error_has_code_and_reason() {
         let diagnostic = || Diagnostic::new("REQUIRED", "/key", "a key is required");
         let cases = [
             (CommandError::not_found("plan revision", "p/3"), Code::NotFound, "PLAN_REVISION_NOT_FOUND"),
@@ -204,14 +201,14 @@ mod tests {
     }
 
     #[test]
-    fn an_internal_error_shows_nothing_of_its_cause() {
+    fn internal_error_hides_its_cause() {
         let status = status(StoreError::corrupt("plans", "relation secret_table is missing").into());
         assert!(!status.message().contains("secret_table"));
         assert!(!String::from_utf8_lossy(status.details()).contains("secret_table"));
     }
 
     #[test]
-    fn a_fault_comes_with_pointer_position_correction_and_names() {
+    fn violation_has_pointer_position_suggestion_and_scope() {
         let diagnostic = Diagnostic {
             position: Some(3),
             in_scope: vec!["config".into(), "response".into()],
@@ -228,12 +225,12 @@ mod tests {
         );
         assert_eq!(
             status.message(),
-            "the plan has 1 diagnostic, first /definition/step/url: \"confg\" is not in scope"
+            "the plan has 1 problem, first /definition/step/url: \"confg\" is not in scope"
         );
     }
 
     #[test]
-    fn unsupported_fields_have_a_reason_of_their_own() {
+    fn unsupported_fields_have_their_own_reason() {
         let diagnostics = vec![Diagnostic::new("UNSUPPORTED", "/cron", "not served yet")];
         assert_eq!(
             reason(&status(CommandError::invalid_document("INVALID_PLAN", "the plan", diagnostics))),
@@ -242,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thousand_faults_still_fit_a_header() {
+    fn thousand_diagnostics_fit_into_a_header() {
         let diagnostics =
             (0..1000).map(|n| Diagnostic::new("REQUIRED", format!("/a/{n}"), "x".repeat(2000))).collect();
         let status = status(CommandError::invalid_document("INVALID_PLAN", "the plan", diagnostics));

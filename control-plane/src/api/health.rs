@@ -1,5 +1,5 @@
-//! `grpc.health.v1`: ready while the database can be reached, its schema is this build's, and history has partitions for some days
-//! ahead. That the process answers at all is its liveness.
+//! `grpc.health.v1`. The server is ready while the database is reachable, its schema matches this
+//! build, and history has partitions for the next days. A process that responds at all is alive.
 
 use std::time::Duration;
 
@@ -18,19 +18,19 @@ use crate::{
 };
 
 const INTERVAL: Duration = Duration::from_secs(2);
-/// History that cannot be written this far ahead makes a server unready.
+/// Time ahead for which history partitions must exist.
 const PARTITIONS_AHEAD: TimeDelta = TimeDelta::days(2);
 
-/// Why a server is not ready.
+/// Reason why a server is not ready.
 #[derive(Debug, thiserror::Error)]
 pub enum NotReady {
-    /// The database cannot be reached, or has another schema.
+    /// The database is unreachable or has another schema.
     #[error(transparent)]
     Schema(#[from] SchemaError),
-    /// Partitions end too soon.
-    #[error("history can be written until {until} only")]
+    /// History partitions end too soon.
+    #[error("history partitions end at {until}: the maintenance loop does not add new ones")]
     Partitions {
-        /// When they end.
+        /// End of the last partition.
         until: DateTime<Utc>,
     },
 }
@@ -40,7 +40,7 @@ struct PartitionEnd {
     until: DateTime<Utc>,
 }
 
-/// Says whether the server is ready, again and again, until it stops; from then on it is not.
+/// Reports readiness at intervals until the server stops; from then on it reports not ready.
 pub(crate) async fn report(
     reporter: HealthReporter,
     services: Vec<&'static str>,
@@ -69,13 +69,16 @@ pub(crate) async fn report(
 
 async fn set(reporter: &HealthReporter, services: &[&'static str], is_ready: bool) {
     let status = if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing };
-    // The empty name is the server as a whole.
+    // By protocol, the empty name is the server as a whole.
     for service in services.iter().chain(&[""]) {
         reporter.set_service_status(service, status).await;
     }
 }
 
-/// Whether the server can do its work now.
+/// Checks whether the server is ready.
+///
+/// # Errors
+/// Fails with the reason if it is not.
 pub async fn check(databases: &Databases) -> Result<(), NotReady> {
     schema::check(databases).await?;
     let rows: Vec<PartitionEnd> = databases

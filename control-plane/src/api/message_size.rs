@@ -1,21 +1,22 @@
-//! A request over the limit of size is refused by the codec, with a code and words of its own; callers are told in Orchid's.
+//! The size limit of messages. The codec refuses larger requests with its own status; this module
+//! replaces it by one with Orchid's code and reason.
 
 use http::Response;
 use tonic::{Code, Status, body::Body};
 
 use crate::api::error;
 
-/// Largest message that is taken or sent, in bytes.
+/// Maximum size of a request or response message, in bytes.
 pub(crate) const MAX_MESSAGE_BYTES: usize = 16 * 1024 * 1024;
 
-const OF_CODEC: &str = "decoded message length too large: found ";
+const CODEC_REFUSAL: &str = "decoded message length too large: found ";
 
-/// The same response, or what stands for a message that was too large.
+/// Returns the response, or Orchid's status in place of the codec's refusal of a large message.
 pub(crate) fn explain_oversize(response: Response<Body>) -> Response<Body> {
     let Some(status) = Status::from_header_map(response.headers()) else { return response };
     match found_bytes(&status) {
         Some(found) => {
-            let message = format!("the request has {found} bytes, and at most {MAX_MESSAGE_BYTES} are taken");
+            let message = format!("the request has {found} bytes; the limit is {MAX_MESSAGE_BYTES}");
             error::plain(Code::ResourceExhausted, "MESSAGE_TOO_LARGE", message).into_http()
         }
         None => response,
@@ -26,7 +27,7 @@ fn found_bytes(status: &Status) -> Option<u64> {
     if status.code() != Code::OutOfRange {
         return None;
     }
-    let (_, rest) = status.message().split_once(OF_CODEC)?;
+    let (_, rest) = status.message().split_once(CODEC_REFUSAL)?;
     rest.split(' ').next()?.parse().ok()
 }
 
@@ -35,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_codec_s_refusal_is_told_with_both_numbers() {
+    fn oversized_request_is_refused_with_size_and_limit() {
         let refusal =
             "Error, decoded message length too large: found 20000000 bytes, the limit is: 16777216 bytes";
         let response = explain_oversize(Status::out_of_range(refusal).into_http());
@@ -45,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn other_answers_pass_as_they_are() {
+    fn other_responses_are_unchanged() {
         let response = explain_oversize(Status::out_of_range("beyond the end").into_http());
         assert_eq!(Status::from_header_map(response.headers()).unwrap().code(), Code::OutOfRange);
     }

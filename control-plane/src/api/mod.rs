@@ -1,5 +1,5 @@
-//! The gRPC border. What comes in are wire messages; they are decoded, handed to one command, and its outcome is encoded. Nothing
-//! here holds SQL or branches on the state of anything, and no wire type goes further in.
+//! The gRPC API. Handlers decode a request, run one command, and encode its result. They contain no SQL
+//! and no branches on state, and no wire type leaves this module.
 
 mod authentication;
 mod convert;
@@ -30,25 +30,25 @@ use crate::{
     store::db::{Databases, TenantTx, Transaction},
 };
 
-/// What all handlers work with.
+/// Shared state of all handlers.
 pub struct ApiContext {
-    /// The database.
+    /// Connections to Postgres.
     pub databases: Databases,
-    /// Open data keys.
+    /// Unwraps the data keys of tenants.
     pub keys: Arc<MasterKeys>,
     /// Seals page and session tokens.
     pub sealer: Arc<TokenSealer>,
-    /// Feeds watchers.
+    /// Serves WatchExecution.
     pub watches: WatchHub,
-    /// What this server allows a plan.
+    /// Limits of plans on this server.
     pub plan_limits: ServerLimits,
     /// The commands of executors.
     pub fleet: Fleet,
-    /// Cancelled when the server stops: calls that wait end then.
+    /// Cancelled when the server stops; waiting calls end then.
     pub stop: CancellationToken,
 }
 
-/// How long a caller is told to wait before it tries again.
+/// Delay after which a caller may retry.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl ApiContext {
@@ -60,8 +60,8 @@ impl ApiContext {
         self.databases.run_tenant(tenant_id, work).await.map_err(error::status)
     }
 
-    /// Runs a command once per request id.
-    async fn once<W>(
+    /// Runs a command at most once per request id.
+    async fn run_once<W>(
         &self,
         tenant_id: Uuid,
         request: Option<RequestKey>,

@@ -1,5 +1,5 @@
-//! Page sizes and page tokens. A token is sealed, and bound to its tenant, its list and the filter that it was made with, so that
-//! it goes on where the page before ended and nowhere else.
+//! Page sizes and page tokens. A token is sealed and bound to its tenant, list and filter, so that it
+//! only continues the list that it came from.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sha2::{Digest as _, Sha256};
@@ -16,7 +16,7 @@ const DEFAULT_SIZE: usize = 50;
 const MAX_SIZE: usize = 1000;
 const BINDING_LEN: usize = 16;
 
-/// Where a list can go on.
+/// Position in a list, after which the next page starts.
 pub(crate) trait PageCursor: Copy {
     fn to_bytes(self) -> Vec<u8>;
     fn from_bytes(bytes: &[u8]) -> Option<Self>;
@@ -42,14 +42,15 @@ impl PageCursor for i32 {
     }
 }
 
-/// A list as one caller asks for it: what its tokens are bound to.
+/// Reads and creates the page tokens of one list request.
 pub(crate) struct PageTokens<'a> {
     sealer: &'a TokenSealer,
     binding: [u8; BINDING_LEN],
 }
 
 impl<'a> PageTokens<'a> {
-    /// A list of a tenant (none: of the installation), by its RPC's name and every filter field in text.
+    /// Binds tokens to a tenant (nil for lists of the installation), the method `list`, and the values
+    /// of every filter field.
     pub(crate) fn new(sealer: &'a TokenSealer, tenant_id: Uuid, list: &str, filter: &[&str]) -> Self {
         let mut hash = Sha256::new();
         hash.update(tenant_id.as_bytes());
@@ -62,7 +63,10 @@ impl<'a> PageTokens<'a> {
         Self { sealer, binding }
     }
 
-    /// The page that a request asks for.
+    /// Decodes the page that a request asks for.
+    ///
+    /// # Errors
+    /// Fails if the size is negative or the token does not belong to this list.
     pub(crate) fn page<C: PageCursor>(&self, size: i32, token: &str) -> Result<PageRequest<C>, Status> {
         let size = match usize::try_from(size) {
             Ok(0) => DEFAULT_SIZE,
@@ -76,7 +80,7 @@ impl<'a> PageTokens<'a> {
         Ok(PageRequest { size, after })
     }
 
-    /// The token of the next page; empty where there is none.
+    /// Returns the token of the next page; empty if there is none.
     pub(crate) fn token<C: PageCursor>(&self, next: Option<C>) -> Result<String, Status> {
         let Some(next) = next else { return Ok(String::new()) };
         let payload = [self.binding.as_slice(), &next.to_bytes()].concat();
@@ -92,16 +96,18 @@ impl<'a> PageTokens<'a> {
             let diagnostic = Diagnostic::new("INVALID_VALUE", "/page_token", why);
             error::invalid("INVALID_PAGE_TOKEN", diagnostic)
         };
-        let sealed =
-            URL_SAFE_NO_PAD.decode(token).map_err(|_| refuse("the token is not one of this server's"))?;
+        let sealed = URL_SAFE_NO_PAD
+            .decode(token)
+            .map_err(|_| refuse("the token was not issued by this server: start again without a token"))?;
         let payload = self
             .sealer
             .open(TokenPurpose::Page, &sealed)
-            .map_err(|_| refuse("the token is not one of this server's"))?;
-        let cursor = payload
-            .strip_prefix(self.binding.as_slice())
-            .ok_or_else(|| refuse("the token belongs to another list, or to other filters"))?;
-        C::from_bytes(cursor).ok_or_else(|| refuse("the token belongs to another list"))
+            .map_err(|_| refuse("the token was not issued by this server: start again without a token"))?;
+        let cursor = payload.strip_prefix(self.binding.as_slice()).ok_or_else(|| {
+            refuse("the token belongs to another list or filter: start again without a token")
+        })?;
+        C::from_bytes(cursor)
+            .ok_or_else(|| refuse("the token belongs to another list: start again without a token"))
     }
 }
 
@@ -120,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_have_a_default_and_a_bound_and_are_never_negative() {
+    fn page_size_has_default_and_bounds() {
         let sealer = sealer();
         let paging = PageTokens::new(&sealer, TENANT, "ListPlans", &[]);
         for (asked, given) in [(0, 50), (1, 1), (1000, 1000), (1001, 1000), (i32::MAX, 1000)] {
@@ -130,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_goes_on_in_its_own_list_and_nowhere_else() {
+    fn token_is_refused_by_other_lists() {
         let sealer = sealer();
         let paging = |tenant, list, filter| PageTokens::new(&sealer, tenant, list, filter);
         let cursor = Uuid::from_u128(9);

@@ -1,4 +1,4 @@
-//! What handlers read out of a request beside its fields: who calls, its request id, its ids.
+//! Reads the caller, the request id and other ids of a request.
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 use orchid_kit::clock;
@@ -12,41 +12,43 @@ use crate::{
     commands::{Diagnostic, fleet::Session, idempotency::RequestKey},
 };
 
-/// The tenant of a call that the door let through as one of a tenant.
+/// Returns the tenant that calls.
 pub(crate) fn tenant_of<T>(request: &Request<T>) -> Result<Uuid, Status> {
     match request.extensions().get::<Caller>() {
         Some(Caller::Tenant(tenant_id)) => Ok(*tenant_id),
-        _ => Err(not_let_through()),
+        _ => Err(not_authenticated()),
     }
 }
 
-/// The session of an executor's call.
+/// Returns the session of the executor that calls.
 pub(crate) fn session_of<T>(request: &Request<T>) -> Result<Session, Status> {
     match request.extensions().get::<Caller>() {
         Some(Caller::Session(session)) => Ok(session.clone()),
-        _ => Err(not_let_through()),
+        _ => Err(not_authenticated()),
     }
 }
 
-/// The pools that a joining executor's token opens.
+/// Returns the pools that the token of a joining executor is valid for.
 pub(crate) fn joined_pools<T>(request: &Request<T>) -> Result<Vec<String>, Status> {
     match request.extensions().get::<Caller>() {
         Some(Caller::JoiningExecutor(pools)) => Ok(pools.clone()),
-        _ => Err(not_let_through()),
+        _ => Err(not_authenticated()),
     }
 }
 
-/// The door is around every service, so this is a diagnostic of the wiring, never of the caller.
-fn not_let_through() -> Status {
+/// Authentication wraps every service, so this error is a bug of the wiring, never of the caller.
+fn not_authenticated() -> Status {
     error::plain(tonic::Code::Internal, "INTERNAL", "the call was not authenticated")
 }
 
-/// The request's time, as exact as Postgres keeps it: what a creation answers is what is read later.
+/// Returns the time of the request, truncated to Postgres's precision: the response of a create must
+/// equal what later reads return.
 pub(crate) fn now() -> DateTime<Utc> {
     clock::utc_now().trunc_subsecs(6)
 }
 
-/// What a request id stands for; none where the caller gave none. `body` is the request with its id left out.
+/// Returns the idempotency key of a request; none if the caller sent no request id. `body` is the
+/// request without its id.
 pub(crate) fn request_key(
     request_id: &str,
     method: &'static str,
@@ -61,7 +63,7 @@ pub(crate) fn request_key(
     Ok(Some(RequestKey { id, method, body_hash, now }))
 }
 
-/// A UUID of the request.
+/// Parses a UUID of the request.
 pub(crate) fn id(pointer: &str, text: &str) -> Result<Uuid, Status> {
     if text.is_empty() {
         return Err(error::invalid("INVALID_ID", Diagnostic::new("REQUIRED", pointer, "an id is required")));
@@ -72,14 +74,14 @@ pub(crate) fn id(pointer: &str, text: &str) -> Result<Uuid, Status> {
     })
 }
 
-/// A message field that must be there.
+/// Returns a required message field.
 pub(crate) fn required<T>(field: Option<T>, pointer: &str) -> Result<T, Status> {
     field.ok_or_else(|| {
         error::invalid("INVALID_REQUEST", Diagnostic::new("REQUIRED", pointer, "the field is required"))
     })
 }
 
-/// Text, where it was sent.
+/// Returns the text, or none if it is empty.
 pub(crate) fn non_empty(text: String) -> Option<String> {
     if text.is_empty() { None } else { Some(text) }
 }

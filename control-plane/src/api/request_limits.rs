@@ -1,7 +1,7 @@
-//! How much one client may ask: keyed by its tenant, its session where it is an executor, else its address.
+//! Rate limits per client: a tenant, the session of an executor, or else a peer address.
 //!
-//! This stands before the door, so a tenant is taken as it is claimed, and a session only where its token opens: otherwise anybody
-//! could have a fresh allowance for every request.
+//! The limits apply before authentication. A tenant id is taken as claimed, but a session only counts if
+//! its token is genuine: otherwise a client could get a fresh allowance with every made-up token.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
@@ -23,10 +23,10 @@ use crate::{
     settings::RequestSettings,
 };
 
-/// How often clients that are quiet are forgotten.
-const FORGET_INTERVAL: Duration = Duration::from_secs(60);
+/// Time between two removals of idle clients.
+const CLEANUP_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Who is counted.
+/// Identity that requests are counted by.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum ClientKey {
     Tenant(Uuid),
@@ -34,7 +34,7 @@ pub(crate) enum ClientKey {
     Peer(Option<IpAddr>),
 }
 
-/// Finds out who is counted.
+/// Extracts the [`ClientKey`] of a request.
 #[derive(Clone)]
 pub(crate) struct ClientKeyExtractor(Arc<TokenSealer>);
 
@@ -58,15 +58,15 @@ impl KeyExtractor for ClientKeyExtractor {
 
 pub(crate) type RequestLimits = Arc<GovernorConfig<ClientKeyExtractor, NoOpMiddleware>>;
 
-/// The limits of the settings; none where they allow nothing.
-pub(crate) fn limits(settings: &RequestSettings, sealer: Arc<TokenSealer>) -> Option<RequestLimits> {
+/// Builds the limits of the settings; none if they are zero.
+pub(crate) fn build_limits(settings: &RequestSettings, sealer: Arc<TokenSealer>) -> Option<RequestLimits> {
     let mut builder = GovernorConfigBuilder::default();
     let period = Duration::from_secs(1) / settings.per_second.max(1);
     builder.period(period).burst_size(settings.burst);
     builder.key_extractor(ClientKeyExtractor(sealer)).finish().map(Arc::new)
 }
 
-/// The layer that refuses what is over them.
+/// Returns the layer that refuses requests over the limits.
 pub(crate) fn layer(limits: &RequestLimits) -> GovernorLayer<ClientKeyExtractor, NoOpMiddleware, Body> {
     GovernorLayer::new(limits.clone()).error_handler(|refusal| refuse(&refusal))
 }
@@ -74,18 +74,18 @@ pub(crate) fn layer(limits: &RequestLimits) -> GovernorLayer<ClientKeyExtractor,
 fn refuse(refusal: &GovernorError) -> Response<Body> {
     let message = match refusal {
         GovernorError::TooManyRequests { wait_time, .. } => {
-            format!("too many requests of this client, the next is taken in {} s", (*wait_time).max(1))
+            format!("too many requests: try again in {} s", (*wait_time).max(1))
         }
         GovernorError::UnableToExtractKey | GovernorError::Other { .. } => "too many requests".to_owned(),
     };
     error::plain(Code::ResourceExhausted, "TOO_MANY_REQUESTS", message).into_http()
 }
 
-/// Forgets clients that are quiet, until it is told to stop.
-pub(crate) async fn forget(limits: RequestLimits, stop: CancellationToken) {
+/// Removes idle clients at intervals, until `stop` is cancelled.
+pub(crate) async fn remove_idle_clients(limits: RequestLimits, stop: CancellationToken) {
     loop {
         tokio::select! {
-            () = tokio::time::sleep(FORGET_INTERVAL) => limits.limiter().retain_recent(),
+            () = tokio::time::sleep(CLEANUP_INTERVAL) => limits.limiter().retain_recent(),
             () = stop.cancelled() => return,
         }
     }
@@ -99,7 +99,7 @@ mod tests {
     use crate::keys::MasterKeys;
 
     #[test]
-    fn a_session_that_does_not_open_is_counted_by_its_address() {
+    fn invalid_session_is_counted_by_address() {
         let key = STANDARD.encode([1; 32]);
         let sealer = Arc::new(TokenSealer::new(&MasterKeys::new(("k", &key), None).unwrap()).unwrap());
         let session = Session { id: Uuid::from_u128(5), pool: "default".into() };

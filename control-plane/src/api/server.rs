@@ -1,6 +1,7 @@
-//! The gRPC port: every service, behind the limits and the door, with reflection and health.
+//! The gRPC server: every service behind rate limits and authentication, with reflection and health.
 //!
-//! It takes its listener and its end from the caller; it stops taking calls when it is told to, and ends those that wait.
+//! The caller passes the listener and the stop token. After the stop token is cancelled, the server
+//! accepts no new calls and ends those that wait.
 
 use std::{collections::HashMap, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -37,7 +38,7 @@ use crate::{
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 const CONNECTION_AGE_MS: u64 = 5 * 60 * 1000;
-/// Longer than the longest poll and the longest unary call.
+/// Time that calls have to end on an aged connection; longer than the longest poll and unary call.
 const CONNECTION_AGE_GRACE: Duration = Duration::from_secs(70);
 
 const SERVICES: [&str; 7] = [
@@ -50,18 +51,18 @@ const SERVICES: [&str; 7] = [
     tenants::SERVICE_NAME,
 ];
 
-/// The port could not be opened or served.
+/// The server could not start or failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The address is taken, or not this machine's.
+    /// The address is in use or not local.
     #[error("cannot listen on {address}")]
     Bind {
-        /// Which address.
+        /// The address.
         address: SocketAddr,
-        /// Why.
+        /// Cause.
         source: io::Error,
     },
-    /// The descriptor set of this build does not read.
+    /// The embedded descriptor set is invalid.
     #[error("cannot serve reflection")]
     Reflection(#[from] tonic_reflection::server::Error),
     /// Serving failed.
@@ -69,24 +70,32 @@ pub enum ServeError {
     Serve(#[from] tonic::transport::Error),
 }
 
-/// A port that is open.
+/// An open port.
 pub struct GrpcListener {
     incoming: TcpIncoming,
-    /// Where.
+    /// Its address, with the actual port.
     pub address: SocketAddr,
 }
 
 /// Opens the port.
+///
+/// # Errors
+/// Fails if the address is in use or not local.
 pub fn listen(address: SocketAddr) -> Result<GrpcListener, ServeError> {
     let refuse = |source| ServeError::Bind { address, source };
-    // Without nodelay a reply can wait 40 ms for the acknowledgement of the one before.
+    // Nagle's algorithm would delay a response by up to 40 ms.
     let incoming = TcpIncoming::bind(address).map_err(refuse)?.with_nodelay(Some(true));
     let address = incoming.local_addr().map_err(refuse)?;
     Ok(GrpcListener { incoming, address })
 }
 
-/// Serves until the tasks' stop token is cancelled and the calls that were going have ended. `jitter` is drawn once, 0 to 1: it
-/// keeps clients of replicas that started together from coming back together.
+/// Serves until the stop token of `tasks` is cancelled and running calls have ended.
+///
+/// `jitter`, a random number from 0 to 1, spreads the maximum age of connections: otherwise the clients
+/// of replicas that started together would reconnect together.
+///
+/// # Errors
+/// Fails if reflection cannot be built; the returned future fails if serving does.
 pub fn serve(
     api: Arc<ApiContext>,
     settings: Settings,
@@ -102,14 +111,14 @@ pub fn serve(
 
     if settings.auth == AuthMode::Development {
         tracing::warn!(
-            "DEVELOPMENT MODE: whoever reaches this port is believed to be the tenant that x-tenant-id names, and may act as operator"
+            "DEVELOPMENT MODE: callers are not authenticated; anyone who reaches this port can act as any tenant and as operator"
         );
     }
-    let limits = request_limits::limits(&settings.requests, api.sealer.clone());
+    let limits = request_limits::build_limits(&settings.requests, api.sealer.clone());
     if let Some(limits) = &limits {
-        tasks.start("request limits", request_limits::forget(limits.clone(), stop.clone()));
+        tasks.start("request limits", request_limits::remove_idle_clients(limits.clone(), stop.clone()));
     }
-    let door = Authenticator {
+    let authenticator = Authenticator {
         mode: settings.auth,
         pool_tokens: settings.pool_tokens,
         sealer: api.sealer.clone(),
@@ -131,7 +140,7 @@ pub fn serve(
         .max_connection_age(Duration::from_millis(age_ms))
         .max_connection_age_grace(CONNECTION_AGE_GRACE)
         .layer(tower::util::option_layer(limits.as_ref().map(request_limits::layer)))
-        .layer(AuthLayer(Arc::new(door)))
+        .layer(AuthLayer(Arc::new(authenticator)))
         .add_routes(routes);
     Ok(async move {
         server.serve_with_incoming_shutdown(listening.incoming, stop.cancelled_owned()).await?;
@@ -161,13 +170,13 @@ fn routes(api: &Arc<ApiContext>) -> Routes {
         .add_service(service!(TenantServiceServer, services::TenantHandler(api.clone())))
 }
 
-/// Both versions: grpcurl and most tools still ask for the older one.
+/// Adds reflection in both versions: grpcurl and most tools still use the older one.
 fn with_reflection(routes: Routes) -> Result<Routes, ServeError> {
     let configure = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            // So that tools can print the details of errors.
+            // Lets tools print the details of errors.
             .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
     };
     Ok(routes.add_service(configure().build_v1()?).add_service(configure().build_v1alpha()?))

@@ -1,29 +1,29 @@
-//! Why a command did nothing.
+//! Errors of commands.
 
 use crate::{
     keys::KeyError,
     store::{db::Retryable, error::StoreError},
 };
 
-/// One thing that is wrong with what a person wrote.
+/// A problem in a document or request that a person wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// What kind, in upper snake case.
+    /// Kind of problem, in upper snake case.
     pub code: &'static str,
     /// RFC 6901 pointer to the place.
     pub pointer: String,
-    /// What is wrong.
+    /// Explanation, with the offending value.
     pub message: String,
-    /// What to write instead, where that is known.
+    /// Replacement that fixes the problem, if known.
     pub suggestion: Option<String>,
-    /// Byte offset in the text at the pointer.
+    /// Byte offset in the text at `pointer`.
     pub position: Option<u32>,
-    /// The names that an expression may begin with there.
+    /// Names that an expression at this place may start with.
     pub in_scope: Vec<String>,
 }
 
 impl Diagnostic {
-    /// A diagnostic with neither position nor suggestion.
+    /// Creates a diagnostic without position and suggestion.
     pub fn new(code: &'static str, pointer: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             code,
@@ -35,7 +35,7 @@ impl Diagnostic {
         }
     }
 
-    /// Adds what to write instead, if that is known.
+    /// Sets the replacement, if known.
     #[must_use]
     pub fn suggest(mut self, suggestion: Option<impl Into<String>>) -> Self {
         self.suggestion = suggestion.map(Into::into);
@@ -51,68 +51,68 @@ impl From<orchid_plan::Diagnostic> for Diagnostic {
     }
 }
 
-/// Why a command did nothing.
+/// Reason why a command changed nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError {
-    /// There is no such thing, or it is another tenant's.
+    /// The resource does not exist, or belongs to another tenant.
     #[error("{what} {name:?} does not exist{hint}")]
     NotFound {
-        /// What kind of thing.
+        /// Kind of resource.
         what: &'static str,
-        /// As it was named.
+        /// Name that the caller used.
         name: String,
-        /// The nearest name that exists, in words; may be empty.
+        /// Suggestion of the closest existing name, or empty.
         hint: String,
     },
     /// The name is taken.
-    #[error("{what} {name:?} exists already")]
+    #[error("{what} {name:?} already exists")]
     AlreadyExists {
-        /// What kind of thing.
+        /// Kind of resource.
         what: &'static str,
-        /// As it was named.
+        /// Name that the caller used.
         name: String,
     },
-    /// What was asked is wrong in itself.
+    /// The request is invalid.
     #[error("{message}")]
     Invalid {
-        /// In upper snake case.
+        /// Reason for programs, in upper snake case.
         reason: &'static str,
-        /// In words.
+        /// Explanation for people.
         message: String,
-        /// Each diagnostic by itself.
+        /// All problems found.
         diagnostics: Vec<Diagnostic>,
     },
-    /// It was changed since it was read.
-    #[error("{what} {name:?} was changed since it was read: read it again")]
+    /// The resource has changed since the caller read it.
+    #[error("{what} {name:?} has changed since you read it: read it again")]
     EtagMismatch {
-        /// What kind of thing.
+        /// Kind of resource.
         what: &'static str,
-        /// As it was named.
+        /// Name that the caller used.
         name: String,
     },
-    /// Things being as they are, it cannot be done.
+    /// The current state does not allow the command.
     #[error("{message}")]
     Refused {
-        /// In upper snake case.
+        /// Reason for programs, in upper snake case.
         reason: &'static str,
-        /// In words.
+        /// Explanation for people.
         message: String,
     },
-    /// The database.
+    /// The database failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// Something sealed.
+    /// A secret or token could not be sealed or unsealed.
     #[error(transparent)]
     Key(#[from] KeyError),
 }
 
 impl CommandError {
-    /// A thing that is not there.
+    /// Returns the error for a missing resource.
     pub fn not_found(what: &'static str, name: impl ToString) -> Self {
         Self::NotFound { what, name: name.to_string(), hint: String::new() }
     }
 
-    /// Something that is wrong at one place.
+    /// Returns the error for a request with one problem.
     pub fn invalid(reason: &'static str, diagnostic: Diagnostic) -> Self {
         Self::Invalid {
             reason,
@@ -121,13 +121,13 @@ impl CommandError {
         }
     }
 
-    /// A document that is wrong, all diagnostics at once; the first is told in the message.
+    /// Returns the error for a document with several problems; the message shows the first.
     pub fn invalid_document(reason: &'static str, what: &str, diagnostics: Vec<Diagnostic>) -> Self {
         let first = diagnostics
             .first()
             .map(|diagnostic| format!(", first {}: {}", diagnostic.pointer, diagnostic.message));
         let count = diagnostics.len();
-        let noun = if count == 1 { "diagnostic" } else { "diagnostics" };
+        let noun = if count == 1 { "problem" } else { "problems" };
         let message = format!("{what} has {count} {noun}{}", first.unwrap_or_default());
         Self::Invalid { reason, message, diagnostics }
     }

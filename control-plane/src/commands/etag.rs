@@ -1,11 +1,12 @@
-//! Etags: opaque, and different for every state of every thing, also of one that was deleted and made again.
+//! Etags: opaque, and different for every version of every resource, even after a resource was deleted
+//! and created again under the same name.
 
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use crate::commands::CommandError;
 
-/// The etag of a thing at a version.
+/// Returns the etag of a version of a resource.
 pub fn etag(id: Uuid, version: i64) -> String {
     let mut hash = Sha256::new();
     hash.update(id.as_bytes());
@@ -13,7 +14,10 @@ pub fn etag(id: Uuid, version: i64) -> String {
     hex::encode(&hash.finalize()[..8])
 }
 
-/// Refuses an etag that is given and is not the current one.
+/// Checks the etag that a caller sent, if any.
+///
+/// # Errors
+/// Fails if it is not the current one.
 pub fn check(
     what: &'static str,
     name: &str,
@@ -34,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_state_of_every_thing_has_its_own() {
+    fn every_version_of_every_resource_has_its_own_etag() {
         let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
         assert_ne!(etag(one, 1), etag(one, 2));
         assert_ne!(etag(one, 1), etag(other, 1));

@@ -1,5 +1,5 @@
-//! A command that happens once per request id: the first call does it and notes what it came to, in the same transaction; every
-//! later call with the same id is given that, whichever replica it reaches.
+//! Runs a command at most once per request id. The first call runs the command and stores its result in
+//! the same transaction; later calls with the same id get that result from every replica.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Serialize, de::DeserializeOwned};
@@ -14,27 +14,27 @@ use crate::{
     },
 };
 
-/// How long a request id stands for its first call.
-const KEPT: TimeDelta = TimeDelta::hours(24);
+/// Time for which the result of a request id is kept.
+const RETENTION: TimeDelta = TimeDelta::hours(24);
 
-/// What a caller's request id stands for.
+/// Identity of a request: its id, method and content.
 #[derive(Debug, Clone)]
 pub struct RequestKey {
-    /// The caller's.
+    /// Request id of the caller.
     pub id: Uuid,
-    /// Which RPC.
+    /// Name of the RPC.
     pub method: &'static str,
-    /// SHA-256 of the request, its id left out.
+    /// SHA-256 of the request without its id.
     pub body_hash: [u8; 32],
-    /// When it came.
+    /// Time of the request.
     pub now: DateTime<Utc>,
 }
 
-/// A command, done once where the caller gave a request id.
+/// A command that runs at most once if the caller sent a request id.
 pub struct IdempotentCommand<W> {
-    /// The caller's request id, if any.
+    /// Identity of the request; none if the caller sent no id.
     pub request: Option<RequestKey>,
-    /// What to do.
+    /// The command.
     pub work: W,
 }
 
@@ -49,8 +49,8 @@ where
     async fn run(&self, tx: &TenantTx) -> Result<W::Output, CommandError> {
         let Some(request) = &self.request else { return self.work.run(tx).await };
         let RequestKey { id, method, body_hash, now } = request;
-        if !requests::claim(tx, *id, method, body_hash, *now, *now - KEPT).await? {
-            return answered(tx, request).await;
+        if !requests::claim(tx, *id, method, body_hash, *now, *now - RETENTION).await? {
+            return stored_result(tx, request).await;
         }
         let done = self.work.run(tx).await?;
         let response =
@@ -60,12 +60,13 @@ where
     }
 }
 
-async fn answered<T: DeserializeOwned>(tx: &TenantTx, request: &RequestKey) -> Result<T, CommandError> {
+/// Returns the result of the first call with this request id.
+async fn stored_result<T: DeserializeOwned>(tx: &TenantTx, request: &RequestKey) -> Result<T, CommandError> {
     let logged = requests::by_id(tx, request.id)
         .await?
-        .ok_or_else(|| StoreError::corrupt("request_log", "an entry that was there is gone"))?;
+        .ok_or_else(|| StoreError::corrupt("request_log", "the entry of a claimed request id is missing"))?;
     if logged.method != request.method || logged.body_hash != request.body_hash {
-        let message = format!("request id {} was used before, with another request", request.id);
+        let message = format!("request id {} was already used for a different request", request.id);
         let diagnostic = Diagnostic::new("REUSED", "/request_id", message);
         return Err(CommandError::invalid("REQUEST_ID_REUSED", diagnostic));
     }

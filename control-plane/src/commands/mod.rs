@@ -1,5 +1,5 @@
-//! One file per command: its input, its outcome, one transaction. What comes in was decoded and belongs to a known tenant or
-//! session; what goes out is an outcome or a typed error. No command knows of gRPC.
+//! Commands, one file each: the input, the result, and one transaction. Callers pass decoded input of an
+//! authenticated tenant or session. Commands know nothing of gRPC.
 
 pub mod configs;
 pub mod error;

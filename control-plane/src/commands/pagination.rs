@@ -1,30 +1,30 @@
 //! Pages of lists.
 
-/// Which page of a list.
+/// A page to read: its size and where it starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageRequest<C> {
-    /// At most this many.
+    /// Maximum number of rows.
     pub size: usize,
-    /// Where the page before ended; none at the beginning.
+    /// Cursor of the last row of the previous page; none for the first page.
     pub after: Option<C>,
 }
 
-/// One page, and where the next begins.
+/// One page of rows.
 #[derive(Debug, Clone)]
 pub struct ResultPage<T, C> {
-    /// In the list's order.
+    /// Rows in the order of the list.
     pub rows: Vec<T>,
-    /// None at the end.
+    /// Cursor to continue after; none on the last page.
     pub next: Option<C>,
 }
 
 impl<C: Copy> PageRequest<C> {
-    /// How many rows to ask for: one more, to see whether there is a next page.
+    /// Returns the number of rows to query: one more than the page holds, to detect a next page.
     pub fn limit(&self) -> i64 {
         i64::try_from(self.size).unwrap_or(i64::MAX).saturating_add(1)
     }
 
-    /// Cuts what was asked for by [`limit`](Self::limit) to the page.
+    /// Cuts the queried rows to the page size.
     pub fn cut<T>(&self, mut rows: Vec<T>, cursor: impl Fn(&T) -> C) -> ResultPage<T, C> {
         let more = rows.len() > self.size;
         rows.truncate(self.size);
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_page_has_no_next_even_where_it_is_full() {
+    fn full_last_page_has_no_next_cursor() {
         let page = PageRequest { size: 2, after: None };
         assert_eq!(page.cut(vec![3, 2, 1], |row| *row).next, Some(2));
         assert_eq!(page.cut(vec![2, 1], |row| *row).next, None);

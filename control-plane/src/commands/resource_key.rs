@@ -1,4 +1,4 @@
-//! Keys: the names by which people refer to integrations, configs and plans.
+//! Keys: names of integrations, configs and plans, chosen by people.
 
 use std::fmt;
 
@@ -6,12 +6,15 @@ use crate::commands::Diagnostic;
 
 const MAX_LEN: usize = 128;
 
-/// A name that fits `[a-z0-9][a-z0-9._-]{0,127}`.
+/// A name that matches `[a-z0-9][a-z0-9._-]{0,127}`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ResourceKey(String);
 
 impl ResourceKey {
-    /// Parses a name that stands at a pointer of a document.
+    /// Parses a key; `pointer` is its place in the document.
+    ///
+    /// # Errors
+    /// Fails if the text is empty or does not match, with a corrected key if there is one.
     pub fn parse(text: &str, pointer: &str) -> Result<Self, Diagnostic> {
         if text.is_empty() {
             return Err(Diagnostic::new("REQUIRED", pointer, "a key is required"));
@@ -19,11 +22,11 @@ impl ResourceKey {
         if is_key(text) {
             return Ok(Self(text.to_owned()));
         }
-        let message = format!("{text:?} is not a key: [a-z0-9][a-z0-9._-]{{0,127}}");
-        Err(Diagnostic::new("INVALID_VALUE", pointer, message).suggest(nearest(text)))
+        let message = format!("{text:?} is not a valid key: it must match [a-z0-9][a-z0-9._-]{{0,127}}");
+        Err(Diagnostic::new("INVALID_VALUE", pointer, message).suggest(corrected(text)))
     }
 
-    /// As text.
+    /// Returns the key as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -42,16 +45,16 @@ fn is_key(text: &str) -> bool {
         && text.bytes().all(|byte| inner(byte) || matches!(byte, b'.' | b'_' | b'-'))
 }
 
-/// The name as a key, where that is near: `My Plan` is `my-plan`.
-fn nearest(text: &str) -> Option<String> {
-    let made: String = text
+/// Corrects a name to a key if possible: `My Plan` becomes `my-plan`.
+fn corrected(text: &str) -> Option<String> {
+    let replaced: String = text
         .trim()
         .to_lowercase()
         .chars()
         .map(|letter| if letter.is_ascii_alphanumeric() || "._-".contains(letter) { letter } else { '-' })
         .collect();
-    let made = made.trim_start_matches(['.', '_', '-']).to_owned();
-    is_key(&made).then_some(made)
+    let corrected = replaced.trim_start_matches(['.', '_', '-']).to_owned();
+    is_key(&corrected).then_some(corrected)
 }
 
 #[cfg(test)]
@@ -59,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_key_is_refused_with_the_nearest_one() {
+    fn invalid_key_is_refused_with_a_correction() {
         let cases =
             [("", None), ("My Plan", Some("my-plan")), ("-a", Some("a")), ("a/b", Some("a-b")), ("ü", None)];
         for (text, suggestion) in cases {

@@ -1,15 +1,17 @@
-//! Update masks: which fields of what was sent are meant.
+//! Update masks: the fields that an update changes.
 
 use crate::commands::{CommandError, Diagnostic};
 use orchid_common::suggest::closest;
 
-/// Which fields to change.
+/// The fields to change.
 #[derive(Debug, Clone)]
 pub struct UpdateMask(Vec<String>);
 
 impl UpdateMask {
-    /// The paths of a mask, each of which must be one of the fields that can change. An empty mask stands for `set`, the fields
-    /// that were sent with a value.
+    /// Parses the paths of a mask. An empty mask means `set`, the fields that were sent with a value.
+    ///
+    /// # Errors
+    /// Fails if a path is not one of `can_change`.
     pub fn parse(paths: Vec<String>, can_change: &[&str], set: &[&str]) -> Result<Self, CommandError> {
         if paths.is_empty() {
             return Ok(Self(set.iter().map(|&field| field.to_owned()).collect()));
@@ -19,7 +21,8 @@ impl UpdateMask {
             .enumerate()
             .filter(|(_, path)| !can_change.contains(&path.as_str()))
             .map(|(index, path)| {
-                let message = format!("{path:?} is none of {}", can_change.join(", "));
+                let message =
+                    format!("{path:?} is not a field that can be changed: {}", can_change.join(", "));
                 Diagnostic::new("INVALID_VALUE", format!("/update_mask/paths/{index}"), message)
                     .suggest(closest(path, can_change.iter().copied()))
             })
@@ -31,7 +34,7 @@ impl UpdateMask {
         }
     }
 
-    /// Whether a field is to change.
+    /// Returns whether the mask contains a field.
     pub fn has(&self, field: &str) -> bool {
         self.0.iter().any(|path| path == field)
     }
@@ -42,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_that_cannot_change_is_named_with_the_nearest_that_can() {
+    fn unknown_path_is_refused_with_a_suggestion() {
         let error = UpdateMask::parse(vec!["nane".to_owned()], &["name", "enabled"], &[]).unwrap_err();
         let CommandError::Invalid { diagnostics, .. } = error else { panic!("{error}") };
         assert_eq!(diagnostics[0].pointer, "/update_mask/paths/0");
@@ -50,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_mask_means_what_was_set() {
+    fn empty_mask_means_fields_that_were_set() {
         let mask = UpdateMask::parse(vec![], &["name", "enabled"], &["name"]).unwrap();
         assert!(mask.has("name") && !mask.has("enabled"));
     }

@@ -1,4 +1,4 @@
-//! A tenant's data key: seals the secrets of that tenant, each bound to its place.
+//! Data keys: each encrypts the secrets of one tenant and binds every secret to its row and field.
 
 use ring::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
@@ -10,10 +10,10 @@ use crate::keys::KeyError;
 
 /// Length of a key, in bytes.
 pub(crate) const KEY_LEN: usize = 32;
-/// First byte of everything that is sealed, so that the form can change.
-const FORM: u8 = 1;
+/// First byte of all sealed bytes: the version of their format.
+const FORMAT_VERSION: u8 = 1;
 
-/// A key of AES-256-GCM.
+/// An AES-256-GCM key.
 pub struct DataKey {
     key: LessSafeKey,
 }
@@ -24,7 +24,7 @@ impl DataKey {
         Ok(Self { key: LessSafeKey::new(key) })
     }
 
-    /// Seals bytes for one place: the tenant, the row that holds them, and the field of that row.
+    /// Encrypts bytes for one field of one row; they can be decrypted for that field only.
     pub fn seal(
         &self,
         tenant_id: Uuid,
@@ -32,10 +32,13 @@ impl DataKey {
         field: &str,
         plain: &[u8],
     ) -> Result<Vec<u8>, KeyError> {
-        self.seal_for(&place(tenant_id, resource_id, field), plain)
+        self.seal_for(&binding(tenant_id, resource_id, field), plain)
     }
 
-    /// Opens what [`seal`](Self::seal) sealed for the same place.
+    /// Decrypts bytes that [`seal`](Self::seal) encrypted for the same field.
+    ///
+    /// # Errors
+    /// Fails if they were altered, or sealed with another key or for another field.
     pub fn open(
         &self,
         tenant_id: Uuid,
@@ -43,33 +46,36 @@ impl DataKey {
         field: &str,
         sealed: &[u8],
     ) -> Result<Vec<u8>, KeyError> {
-        self.open_for(&place(tenant_id, resource_id, field), sealed)
+        self.open_for(&binding(tenant_id, resource_id, field), sealed)
     }
 
-    pub(crate) fn seal_for(&self, place: &[u8], plain: &[u8]) -> Result<Vec<u8>, KeyError> {
+    pub(crate) fn seal_for(&self, binding: &[u8], plain: &[u8]) -> Result<Vec<u8>, KeyError> {
         let mut nonce = [0; NONCE_LEN];
         SystemRandom::new().fill(&mut nonce).map_err(|_| KeyError::NoRandomness)?;
         let mut sealed = plain.to_vec();
         self.key
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(place), &mut sealed)
+            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(binding), &mut sealed)
             .map_err(|_| KeyError::Altered)?;
-        Ok([&[FORM][..], &nonce, &sealed].concat())
+        Ok([&[FORMAT_VERSION][..], &nonce, &sealed].concat())
     }
 
-    pub(crate) fn open_for(&self, place: &[u8], sealed: &[u8]) -> Result<Vec<u8>, KeyError> {
-        let rest = sealed.strip_prefix(&[FORM]).ok_or(KeyError::Altered)?;
+    pub(crate) fn open_for(&self, binding: &[u8], sealed: &[u8]) -> Result<Vec<u8>, KeyError> {
+        let rest = sealed.strip_prefix(&[FORMAT_VERSION]).ok_or(KeyError::Altered)?;
         let (nonce, sealed) = rest.split_at_checked(NONCE_LEN).ok_or(KeyError::Altered)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| KeyError::Altered)?;
         let mut plain = sealed.to_vec();
-        let length =
-            self.key.open_in_place(nonce, Aad::from(place), &mut plain).map_err(|_| KeyError::Altered)?.len();
+        let length = self
+            .key
+            .open_in_place(nonce, Aad::from(binding), &mut plain)
+            .map_err(|_| KeyError::Altered)?
+            .len();
         plain.truncate(length);
         Ok(plain)
     }
 }
 
-/// The two ids have a fixed length, so no two places read the same.
-fn place(tenant_id: Uuid, resource_id: Uuid, field: &str) -> Vec<u8> {
+/// Concatenates the parts. Both ids have a fixed length, so different fields never collide.
+fn binding(tenant_id: Uuid, resource_id: Uuid, field: &str) -> Vec<u8> {
     [tenant_id.as_bytes().as_slice(), resource_id.as_bytes(), field.as_bytes()].concat()
 }
 
@@ -85,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_opens_nowhere_but_in_its_place() {
+    fn secret_opens_for_its_own_field_only() {
         let sealed = key(7).seal(TENANT, CONFIG, "secrets", b"hush").unwrap();
         for (tenant, config, field) in
             [(CONFIG, CONFIG, "secrets"), (TENANT, TENANT, "secrets"), (TENANT, CONFIG, "values")]
@@ -97,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn an_altered_byte_anywhere_is_refused() {
+    fn altered_byte_is_refused() {
         let sealed = key(7).seal(TENANT, CONFIG, "secrets", b"hush").unwrap();
         for at in 0..sealed.len() {
             let mut altered = sealed.clone();
@@ -109,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_secret_is_sealed_differently_each_time() {
+    fn sealing_twice_gives_different_bytes() {
         let seal = || key(7).seal(TENANT, CONFIG, "secrets", b"hush").unwrap();
         assert_ne!(seal(), seal());
     }

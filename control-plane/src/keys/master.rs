@@ -1,4 +1,5 @@
-//! The master key: wraps the data keys of tenants, and is the root of the keys that seal tokens.
+//! Master keys: they encrypt ("wrap") the data keys of tenants, and the keys that sign tokens are derived
+//! from them.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ring::{
@@ -12,15 +13,15 @@ use crate::keys::{
     data::{DataKey, KEY_LEN},
 };
 
-/// A data key as it is stored: wrapped, beside the id of the master key that wrapped it.
+/// A data key in its stored form, encrypted by a master key.
 pub struct WrappedKey {
-    /// Which master key wrapped it.
+    /// Id of the master key that encrypted it.
     pub key_id: String,
-    /// The data key, sealed.
+    /// The encrypted data key.
     pub sealed: Vec<u8>,
 }
 
-/// The master key in force and, while it is being replaced, the one before it.
+/// The current master key and, during a key rotation, its predecessor.
 pub struct MasterKeys {
     current: MasterKey,
     previous: Option<MasterKey>,
@@ -33,7 +34,10 @@ pub(crate) struct MasterKey {
 }
 
 impl MasterKeys {
-    /// From the settings: base64 of 32 bytes, and an id, each.
+    /// Creates the keys from pairs of id and base64 of 32 bytes.
+    ///
+    /// # Errors
+    /// Fails if an id or a key is malformed.
     pub fn new(current: (&str, &str), previous: Option<(&str, &str)>) -> Result<Self, KeyError> {
         Ok(Self {
             current: MasterKey::parse(current.0, current.1)?,
@@ -41,7 +45,10 @@ impl MasterKeys {
         })
     }
 
-    /// A new data key for a tenant, wrapped.
+    /// Generates a data key for a tenant and returns it encrypted.
+    ///
+    /// # Errors
+    /// Fails if the system has no randomness.
     pub fn new_data_key(&self, tenant_id: Uuid) -> Result<WrappedKey, KeyError> {
         let mut bytes = [0; KEY_LEN];
         SystemRandom::new().fill(&mut bytes).map_err(|_| KeyError::NoRandomness)?;
@@ -49,7 +56,10 @@ impl MasterKeys {
         Ok(WrappedKey { key_id: self.current.id.clone(), sealed })
     }
 
-    /// Unwraps a tenant's data key.
+    /// Decrypts the data key of a tenant.
+    ///
+    /// # Errors
+    /// Fails if the master key is unknown, or if the data key is not that of this tenant.
     pub fn data_key(&self, tenant_id: Uuid, wrapped: &WrappedKey) -> Result<DataKey, KeyError> {
         let master =
             self.by_id(&wrapped.key_id).ok_or_else(|| KeyError::UnknownKey(wrapped.key_id.clone()))?;
@@ -82,7 +92,7 @@ impl MasterKey {
         Ok(Self { id: id.to_owned(), wrapping: DataKey::new(&wrapping)?, root })
     }
 
-    /// A key for one purpose (RFC 5869), of which no other can be learnt.
+    /// Derives a key for one purpose (HKDF, RFC 5869). It reveals nothing of other derived keys.
     pub(crate) fn derive(&self, purpose: &str) -> Result<[u8; KEY_LEN], KeyError> {
         let mut key = [0; KEY_LEN];
         expand(&self.root, purpose.as_bytes(), &mut key)?;
@@ -103,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_of_the_wrong_length_is_refused_without_showing_it() {
+    fn key_of_wrong_length_is_refused_without_showing_it() {
         let short = STANDARD.encode([1; 16]);
         let error = MasterKeys::new(("k1", &short), None).err().unwrap();
         assert_eq!(error, KeyError::BadKey("k1".to_owned()));
@@ -111,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_previous_key_wrapped_opens_until_it_is_gone() {
+    fn data_key_of_previous_master_key_opens() {
         let tenant = Uuid::from_u128(1);
         let old = MasterKeys::new(("k1", &base64(1)), None).unwrap();
         let wrapped = old.new_data_key(tenant).unwrap();
@@ -129,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_data_key_opens_for_its_tenant_alone() {
+    fn data_key_opens_for_its_tenant_only() {
         let keys = MasterKeys::new(("k1", &base64(1)), None).unwrap();
         let wrapped = keys.new_data_key(Uuid::from_u128(1)).unwrap();
         assert_eq!(keys.data_key(Uuid::from_u128(2), &wrapped).err().unwrap(), KeyError::Altered);

@@ -1,7 +1,8 @@
-//! Keys and what they seal: secrets under a tenant's data key, data keys under the master key, and opaque tokens.
+//! Encryption and signing: secrets are sealed with the data key of their tenant, data keys with the
+//! master key, and opaque tokens are signed.
 //!
-//! What comes in is plain, what goes out is sealed and names the key that sealed it, so that a key can be replaced while what the
-//! one before it sealed still opens. Nothing here is printed: no type that holds a key or a secret has `Debug`.
+//! Sealed bytes name the key that sealed them, so that a key can be replaced while everything that its
+//! predecessor sealed can still be opened. No type that holds a key or a secret implements `Debug`.
 
 mod data;
 mod master;
@@ -11,22 +12,22 @@ pub use data::DataKey;
 pub use master::{MasterKeys, WrappedKey};
 pub use token::{TokenPurpose, TokenSealer};
 
-/// Why something sealed does not open, or cannot be sealed.
+/// Reason why bytes cannot be sealed or opened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// A key of the settings is not 32 bytes of base64.
-    #[error("key {0:?} is not 32 bytes in base64")]
+    /// A key of the settings is not base64 of 32 bytes.
+    #[error("master key {0:?} is not base64 of 32 bytes")]
     BadKey(String),
-    /// An id of a key is empty, or longer than 64 bytes.
-    #[error("key id {0:?} is not 1 to 64 bytes long")]
+    /// The id of a key is empty or longer than 64 bytes.
+    #[error("master key id {0:?} must have 1 to 64 bytes")]
     BadKeyId(String),
-    /// It was sealed by a key that is neither the current nor the previous one.
-    #[error("sealed by the unknown key {0:?}")]
+    /// The bytes were sealed with a key that is neither the current nor the previous one.
+    #[error("sealed with unknown master key {0:?}: set it as keys.previous")]
     UnknownKey(String),
-    /// It was altered, cut, sealed for another place, or never sealed here.
-    #[error("does not open")]
+    /// The bytes were altered, truncated, sealed for another purpose, or not sealed by this server.
+    #[error("sealed bytes are not authentic")]
     Altered,
-    /// The system has no randomness to give.
-    #[error("no randomness from the system")]
+    /// The system's random number generator failed.
+    #[error("the system's random number generator failed")]
     NoRandomness,
 }

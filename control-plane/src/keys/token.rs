@@ -1,5 +1,5 @@
-//! Opaque tokens: bytes that a client carries and cannot make or change. They are authenticated, not hidden: what is in one may
-//! be read by who holds it, so no secret goes in.
+//! Opaque tokens, which clients carry but cannot forge or change. Tokens are signed, not encrypted: a
+//! client can read the payload, so it must not contain secrets.
 
 use std::collections::HashMap;
 
@@ -9,14 +9,14 @@ use crate::keys::{KeyError, MasterKeys};
 
 const TAG_LEN: usize = 32;
 
-/// What a token is for. One made for one purpose does not open for another.
+/// Purpose of a token. A token is only valid for the purpose it was made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TokenPurpose {
-    /// Where a list goes on.
+    /// Position in a list.
     Page,
-    /// An executor's session.
+    /// Session of an executor.
     Session,
-    /// The right to run one attempt.
+    /// Lease of one attempt.
     Lease,
 }
 
@@ -32,14 +32,17 @@ impl TokenPurpose {
     }
 }
 
-/// Seals and opens tokens.
+/// Creates and verifies tokens.
 pub struct TokenSealer {
     current_id: String,
     keys: HashMap<(TokenPurpose, String), hmac::Key>,
 }
 
 impl TokenSealer {
-    /// Derives a key for each purpose from each master key.
+    /// Derives one signing key per master key and purpose.
+    ///
+    /// # Errors
+    /// Fails if a key cannot be derived.
     pub fn new(master: &MasterKeys) -> Result<Self, KeyError> {
         let mut keys = HashMap::new();
         let mut current_id = None;
@@ -53,7 +56,10 @@ impl TokenSealer {
         Ok(Self { current_id: current_id.unwrap_or_default(), keys })
     }
 
-    /// A token that holds the payload: length and id of the key, payload, tag.
+    /// Creates a token. Its layout is: length and id of the key, payload, HMAC tag.
+    ///
+    /// # Errors
+    /// Fails if the id of the current key is too long for its length byte.
     pub fn seal(&self, purpose: TokenPurpose, payload: &[u8]) -> Result<Vec<u8>, KeyError> {
         let key = self.key(purpose, &self.current_id)?;
         let id_length =
@@ -66,7 +72,10 @@ impl TokenSealer {
         Ok(token)
     }
 
-    /// The payload of a token that was sealed here for the same purpose, under the current or the previous key.
+    /// Verifies a token and returns its payload.
+    ///
+    /// # Errors
+    /// Fails if the token was altered, made for another purpose, or signed with an unknown key.
     pub fn open<'a>(&self, purpose: TokenPurpose, token: &'a [u8]) -> Result<&'a [u8], KeyError> {
         let body_length = token.len().checked_sub(TAG_LEN).ok_or(KeyError::Altered)?;
         let (body, tag) = token.split_at(body_length);
@@ -97,14 +106,14 @@ mod tests {
     }
 
     #[test]
-    fn a_token_of_one_purpose_does_not_open_for_another() {
+    fn token_is_refused_for_another_purpose() {
         let token = sealer(1, None).seal(TokenPurpose::Page, b"p").unwrap();
         assert_eq!(sealer(1, None).open(TokenPurpose::Lease, &token), Err(KeyError::Altered));
         assert_eq!(sealer(1, None).open(TokenPurpose::Page, &token).unwrap(), b"p");
     }
 
     #[test]
-    fn no_byte_of_a_token_can_be_changed_and_none_cut() {
+    fn altered_or_truncated_token_is_refused() {
         let token = sealer(1, None).seal(TokenPurpose::Session, b"payload").unwrap();
         for at in 0..token.len() {
             let mut altered = token.clone();
@@ -115,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_of_the_previous_key_opens_and_one_of_a_key_before_does_not() {
+    fn token_of_previous_key_opens_and_older_does_not() {
         let token = sealer(1, None).seal(TokenPurpose::Lease, b"p").unwrap();
         assert_eq!(sealer(2, Some(1)).open(TokenPurpose::Lease, &token).unwrap(), b"p");
         assert_eq!(

@@ -1,4 +1,4 @@
-//! Configs.
+//! Converts configs.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::{
 
 const CAN_CHANGE: [&str; 4] = ["display_name", "enabled", "values", "transport"];
 
-/// Decodes a config as it would be created. Pointers of faults in it begin at the config.
+/// Decodes a config to create. Pointers of diagnostics are relative to the config.
 pub(crate) fn create(
     config: Option<v1::Config>,
     keys: Arc<MasterKeys>,

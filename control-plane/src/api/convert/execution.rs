@@ -1,4 +1,4 @@
-//! Executions, their attempts and their history.
+//! Converts executions, their attempts and their history.
 
 use orchid_domain::execution::{Kind, Origin, State};
 use orchid_proto::v1;
@@ -135,7 +135,7 @@ pub(crate) fn event_to_wire(row: HistoryEvent) -> Result<v1::ExecutionEvent, Sta
     })
 }
 
-/// Decodes a list's filter.
+/// Decodes the filter of a list.
 pub(crate) fn filter(request: v1::ListExecutionsRequest) -> Result<ExecutionFilter, Status> {
     let v1::ListExecutionsRequest {
         page_size: _,
@@ -147,7 +147,7 @@ pub(crate) fn filter(request: v1::ListExecutionsRequest) -> Result<ExecutionFilt
         created_before,
     } = request;
     if plan.is_empty() && !config.is_empty() {
-        let diagnostic = Diagnostic::new("REQUIRED", "/plan", "a filter by config needs the plan");
+        let diagnostic = Diagnostic::new("REQUIRED", "/plan", "a filter by config also needs the plan");
         return Err(error::invalid("INVALID_FILTER", diagnostic));
     }
     let states: Result<Vec<String>, Status> =
@@ -175,8 +175,11 @@ fn state_from_wire(index: usize, number: i32) -> Result<String, Status> {
         Ok(Wire::Cancelled) => State::Cancelled,
         Ok(Wire::DeadLettered) => State::DeadLettered,
         Ok(Wire::Unspecified) | Err(_) => {
-            let diagnostic =
-                Diagnostic::new("INVALID_VALUE", format!("/states/{index}"), format!("{number} is no state"));
+            let diagnostic = Diagnostic::new(
+                "INVALID_VALUE",
+                format!("/states/{index}"),
+                format!("{number} is not a state"),
+            );
             return Err(error::invalid("INVALID_FILTER", diagnostic));
         }
     };
@@ -214,7 +217,7 @@ fn origin_to_wire(text: &str) -> Result<v1::ExecutionOrigin, Status> {
     Ok(match origin {
         Origin::Schedule => v1::ExecutionOrigin::Schedule,
         Origin::Trigger => v1::ExecutionOrigin::Trigger,
-        // The wire gets a name for these with the calls that make them.
+        // Not on the wire yet: no method creates such executions.
         Origin::Retry | Origin::Replay => v1::ExecutionOrigin::Unspecified,
     })
 }
@@ -224,7 +227,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_state_has_its_name_on_the_wire_and_back() {
+    fn every_state_converts_to_wire_and_back() {
         for state in State::ALL {
             let wire = state_to_wire(state.as_str()).unwrap();
             assert_eq!(state_from_wire(0, wire.into()).unwrap(), state.as_str());
@@ -232,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_by_config_alone_or_by_no_state_is_refused() {
+    fn config_filter_without_plan_is_refused() {
         let by_config = v1::ListExecutionsRequest { config: "c".into(), ..Default::default() };
         assert!(filter(by_config).is_err());
         let by_state = v1::ListExecutionsRequest { states: vec![0], ..Default::default() };

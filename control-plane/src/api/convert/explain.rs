@@ -1,11 +1,11 @@
-//! An execution, explained.
+//! Converts the explanation of an execution.
 
 use orchid_proto::v1;
 use tonic::Status;
 
 use crate::{api::convert::execution, commands::executions::ExecutionExplanation};
 
-/// Encodes it.
+/// Encodes an explanation.
 pub(crate) fn to_wire(explained: ExecutionExplanation) -> Result<v1::ExplainExecutionResponse, Status> {
     let ExecutionExplanation { execution, summary, events, attempts } = explained;
     Ok(v1::ExplainExecutionResponse {

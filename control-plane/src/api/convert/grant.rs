@@ -1,4 +1,4 @@
-//! The fleet protocol: what executors are answered.
+//! The fleet protocol: encodes the responses to executors.
 
 use orchid_domain::{cursor::CursorKind, lease::LeaseRefusal};
 use orchid_proto::executor::v1 as wire;
@@ -132,7 +132,7 @@ fn granted_transport(transport: TransportSettings) -> wire::GrantedTransport {
     }
 }
 
-/// Encodes what outlives runs, where a grant had no room for it.
+/// Encodes context and cursors that were too large for a grant.
 pub(crate) fn kept(kept: PersistentState) -> wire::FetchContextResponse {
     let PersistentState { context, cursors } = kept;
     wire::FetchContextResponse { context: fields(context), cursors: self::cursors(cursors) }
@@ -164,7 +164,7 @@ fn saved(saved: GrantedCheckpoint) -> wire::SavedCheckpoint {
     }
 }
 
-/// Encodes the answer to a beat.
+/// Encodes the response to a heartbeat.
 pub(crate) fn answer(beat_seq: i64, held_ms: i64, answer: HeartbeatResponse) -> wire::HeartbeatResponse {
     let HeartbeatResponse { ttl, heartbeat_interval, instructions, announcements } = answer;
     let instructions = instructions.into_iter().map(|(lease_id, command)| wire::LeaseInstruction {
@@ -182,13 +182,13 @@ pub(crate) fn answer(beat_seq: i64, held_ms: i64, answer: HeartbeatResponse) -> 
         ttl_ms: millis(ttl),
         heartbeat_interval_ms: millis(heartbeat_interval),
         instructions: instructions.collect(),
-        // Nothing asks executors to drain yet; operators stop them by their signal.
+        // No command drains executors yet; operators stop them by a signal.
         drain: false,
         announcements: announcements.into_iter().map(announcement).collect(),
     }
 }
 
-/// Encodes a terminal event.
+/// Encodes the announcement of an end.
 pub(crate) fn announcement(announcement: Announcement) -> wire::Announcement {
     let Announcement { tenant_id, id, execution_id: _, pool: _, message_key, headers, payload } =
         announcement;
@@ -200,7 +200,7 @@ pub(crate) fn announcement(announcement: Announcement) -> wire::Announcement {
     }
 }
 
-/// Encodes what became of the items of a batch.
+/// Encodes the results of a batch.
 pub(crate) fn results(results: Vec<LeaseResult>) -> Vec<wire::ItemResult> {
     let encode = |result: LeaseResult| {
         let LeaseResult { lease_id, status } = result;
@@ -208,7 +208,7 @@ pub(crate) fn results(results: Vec<LeaseResult>) -> Vec<wire::ItemResult> {
             LeaseStatus::Ok => (wire::LeaseStatus::Ok, String::new()),
             LeaseStatus::Refused(refusal) => (refusal_to_wire(refusal), refusal.to_string()),
             LeaseStatus::BadToken => {
-                (wire::LeaseStatus::BadToken, "the lease token does not open".to_owned())
+                (wire::LeaseStatus::BadToken, "the lease token is not valid for this session".to_owned())
             }
             LeaseStatus::Invalid(why) => (wire::LeaseStatus::Invalid, why),
         };

@@ -55,7 +55,7 @@ pub(crate) fn update(
     })
 }
 
-/// Decodes an addition of a schema.
+/// Decodes a new config schema.
 pub(crate) fn create_schema(
     request: v1::CreateConfigSchemaRequest,
     now: DateTime<Utc>,

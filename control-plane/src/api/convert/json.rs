@@ -1,4 +1,4 @@
-//! What people write as JSON: `google.protobuf.Struct` on the wire.
+//! Converts JSON that people write, which is a `google.protobuf.Struct` on the wire.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,11 @@ use crate::{
     commands::{Diagnostic, configs::schema::escape},
 };
 
-/// A document that stands at a pointer of the request.
+/// Decodes a document of a request field.
+///
+/// # Errors
+/// Fails, with a pointer below `pointer`, on numbers that may have lost digits, on U+0000, and on deep
+/// nesting.
 pub(crate) fn from_wire(document: &Struct, pointer: &str) -> Result<Json, Status> {
     let refuse = |diagnostic| error::invalid("INVALID_JSON", diagnostic);
     let document = json::from_struct(document).map_err(|error| refuse(diagnostic(&error, pointer)))?;
@@ -25,12 +29,12 @@ pub(crate) fn from_wire(document: &Struct, pointer: &str) -> Result<Json, Status
     }
 }
 
-/// A stored document.
+/// Encodes a stored document.
 pub(crate) fn to_wire(document: &Json) -> Result<Struct, Status> {
     json::to_struct(document).map_err(|error| corrupt("document", error))
 }
 
-/// A JSON object that came as text, its members as they were written: what goes into a context keeps every digit.
+/// Parses a JSON object sent as text. Members stay text, so that numbers keep every digit.
 pub(crate) fn object_from_text(text: &str, pointer: &str) -> Result<BTreeMap<String, Box<RawValue>>, Status> {
     serde_json::from_str(text).map_err(|error| {
         let diagnostic = Diagnostic::new("INVALID_VALUE", pointer, format!("not a JSON object: {error}"));
@@ -43,7 +47,7 @@ fn diagnostic(error: &JsonError, pointer: &str) -> Diagnostic {
     match error {
         JsonError::IntegerTooLarge { number, .. } => {
             let message = format!(
-                "the integer {number} has 2^53 or more, where digits get lost on the way: write it as text"
+                "the integer {number} is 2^53 or more and may have lost digits on the way: write it as text"
             );
             Diagnostic::new("OUT_OF_RANGE", place, message)
         }
@@ -53,12 +57,12 @@ fn diagnostic(error: &JsonError, pointer: &str) -> Diagnostic {
             Diagnostic::new("TOO_LARGE", place, message)
         }
         JsonError::NotAnObject { kind } => {
-            Diagnostic::new("WRONG_TYPE", place, format!("must be an object, and is {kind}"))
+            Diagnostic::new("WRONG_TYPE", place, format!("must be an object, but is {kind}"))
         }
     }
 }
 
-/// The pointer of the first text or name that holds U+0000, which jsonb refuses.
+/// Returns the pointer of the first text or name with U+0000, which jsonb cannot store.
 fn nul(value: &Json) -> Option<String> {
     match value {
         Json::String(text) => text.contains('\0').then(String::new),
@@ -87,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn an_integer_that_may_have_lost_digits_is_refused_at_its_place() {
+    fn integer_that_may_have_lost_digits_is_refused() {
         let number = Value { kind: Some(Kind::NumberValue(9_007_199_254_740_992.0)) };
         let document = Struct { fields: [("id".to_owned(), number)].into() };
         let status = from_wire(&document, "/config/values").unwrap_err();
@@ -96,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_nul_is_refused_in_texts_and_in_names() {
+    fn nul_character_is_refused_in_texts_and_names() {
         for (document, place) in
             [(json!({"a": ["x", "b\u{0}"]}), "/v/a/1"), (json!({"a": {"b\u{0}": 1}}), "/v/a/b\u{0}")]
         {
@@ -106,13 +110,13 @@ mod tests {
     }
 
     #[test]
-    fn whole_numbers_are_integers_and_fractions_stay() {
+    fn whole_numbers_become_integers() {
         let document = json!({"five": 5, "half": 0.5, "deep": [{"n": -1}]});
         assert_eq!(from_wire(&json::to_struct(&document).unwrap(), "").unwrap(), document);
     }
 
     #[test]
-    fn an_override_keeps_its_digits_and_must_be_an_object() {
+    fn override_keeps_digits_and_must_be_an_object() {
         let kept = object_from_text(r#"{"id": 12345678901234567890123, "x": "\u0000"}"#, "/p").unwrap();
         assert_eq!(kept["id"].get(), "12345678901234567890123");
         assert_eq!(kept["x"].get(), r#""\u0000""#);

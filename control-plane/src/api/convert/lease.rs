@@ -1,4 +1,4 @@
-//! The fleet protocol: what executors send.
+//! The fleet protocol: decodes the requests of executors.
 
 use std::time::Duration;
 
@@ -25,17 +25,17 @@ use crate::{
     },
 };
 
-/// Decodes a registration into one of the pools that the caller's token opens.
+/// Decodes a registration. `pools` are those that the caller's token is valid for.
 pub(crate) fn joining(request: wire::RegisterRequest, pools: &[String]) -> Result<RegisterRequest, Status> {
     let wire::RegisterRequest { name, pool, slots, version } = request;
     if !pools.contains(&pool) {
-        let message = format!("the token does not open pool {pool:?}");
+        let message = format!("the token is not valid for pool {pool:?}");
         return Err(error::plain(tonic::Code::PermissionDenied, "WRONG_POOL", message));
     }
     Ok(RegisterRequest { name, pool, slots, build: version })
 }
 
-/// Decodes an acquisition.
+/// Decodes an acquire request.
 pub(crate) fn acquire(request: wire::AcquireLeasesRequest) -> Result<AcquireRequest, Status> {
     let wire::AcquireLeasesRequest { acquire_seq, max_leases, executions, wait_ms, known_definitions } =
         request;
@@ -59,7 +59,7 @@ fn key(tenant_id: &str, execution_id: &str) -> Result<ExecutionKey, Status> {
     })
 }
 
-/// Decodes a beat.
+/// Decodes a heartbeat.
 pub(crate) fn beat(request: wire::HeartbeatRequest) -> Result<Heartbeat, Status> {
     let wire::HeartbeatRequest {
         heartbeat_seq,
@@ -72,7 +72,7 @@ pub(crate) fn beat(request: wire::HeartbeatRequest) -> Result<Heartbeat, Status>
     } = request;
     tracing::trace!(consume_loop_age_ms, "beat");
     let leases = leases.into_iter().map(|lease| {
-        // How long it runs is told again, and kept, by checkpoints.
+        // The duration is only stored by checkpoints, which report it again.
         let wire::ActiveLease { lease_token, last_request, attempt_ms: _ } = lease;
         (Vec::from(lease_token), last_request)
     });
@@ -147,7 +147,7 @@ fn cursor(change: wire::Cursor, pointer: &str) -> Result<CursorChange, Status> {
     Ok(CursorChange { key: CursorKey { kind, step, item }, json: json.into() })
 }
 
-/// The checkpoint inside an item that ends an attempt.
+/// Decodes the last checkpoint of an item that ends an attempt.
 fn last_checkpoint(
     item: Option<wire::CheckpointItem>,
     pointer: &str,
@@ -156,7 +156,7 @@ fn last_checkpoint(
     checkpoint(request::required(item, &pointer)?, &pointer)
 }
 
-/// Decodes ends.
+/// Decodes the ends of executions.
 pub(crate) fn completions(items: Vec<wire::CompleteItem>) -> Result<Vec<CompleteItem>, Status> {
     let decode = |(index, item): (usize, wire::CompleteItem)| {
         let wire::CompleteItem { checkpoint, outcome: number, partial, complete, error } = item;
@@ -180,7 +180,7 @@ fn outcome(number: i32, pointer: &str) -> Result<Outcome, Status> {
     }
 }
 
-/// Decodes parkings.
+/// Decodes executions to park.
 pub(crate) fn parkings(request: wire::ParkRequest) -> Result<Vec<ParkItem>, Status> {
     let decode = |(index, item): (usize, wire::ParkItem)| {
         let wire::ParkItem { checkpoint, not_before, reason } = item;
@@ -193,7 +193,7 @@ pub(crate) fn parkings(request: wire::ParkRequest) -> Result<Vec<ParkItem>, Stat
     request.items.into_iter().enumerate().map(decode).collect()
 }
 
-/// Decodes releases.
+/// Decodes executions to release.
 pub(crate) fn releases(request: wire::ReleaseRequest) -> Result<Vec<ReleaseItem>, Status> {
     let decode = |(index, item): (usize, wire::ReleaseItem)| {
         let wire::ReleaseItem { checkpoint, reason: number } = item;
@@ -215,11 +215,11 @@ pub(crate) fn releases(request: wire::ReleaseRequest) -> Result<Vec<ReleaseItem>
 fn no_such(pointer: &str, number: i32) -> Status {
     error::invalid(
         "INVALID_REQUEST",
-        Diagnostic::new("INVALID_VALUE", pointer, format!("{number} has no meaning there")),
+        Diagnostic::new("INVALID_VALUE", pointer, format!("{number} is not a known value")),
     )
 }
 
-/// An id on the wire.
+/// Encodes an optional id.
 pub(crate) fn id_text(id: Option<Uuid>) -> String {
     id.map(|id| id.to_string()).unwrap_or_default()
 }

@@ -1,5 +1,5 @@
-//! Between wire messages and what commands take and give. Both sides are taken apart field by field, so that a new field does not
-//! compile until somebody has said what becomes of it.
+//! Converts wire messages to the inputs of commands, and their results back. Both sides are
+//! destructured exhaustively, so that a new field does not compile until it is converted.
 
 pub(crate) mod config;
 pub(crate) mod execution;
@@ -25,22 +25,25 @@ use crate::{
     store::error::StoreError,
 };
 
-/// A time on the wire.
+/// Encodes a time.
 pub(crate) fn timestamp(time: DateTime<Utc>) -> Timestamp {
     Timestamp { seconds: time.timestamp(), nanos: i32::try_from(time.timestamp_subsec_nanos()).unwrap_or(0) }
 }
 
-/// A time from the wire.
+/// Decodes a time.
 pub(crate) fn time(time: Timestamp, pointer: &str) -> Result<DateTime<Utc>, Status> {
     let Timestamp { seconds, nanos } = time;
     u32::try_from(nanos).ok().and_then(|nanos| DateTime::from_timestamp(seconds, nanos)).ok_or_else(|| {
-        let diagnostic =
-            Diagnostic::new("INVALID_VALUE", pointer, format!("{seconds} s, {nanos} ns is not a time"));
+        let diagnostic = Diagnostic::new(
+            "INVALID_VALUE",
+            pointer,
+            format!("{seconds} s and {nanos} ns are not a valid time"),
+        );
         error::invalid("INVALID_TIME", diagnostic)
     })
 }
 
-/// The fields that an update changes: those of the mask, or those that were sent.
+/// Returns the fields that an update changes: those of the mask, or all that were sent if it is empty.
 pub(crate) fn mask(
     mask: Option<FieldMask>,
     can_change: &[&str],
@@ -51,7 +54,7 @@ pub(crate) fn mask(
     UpdateMask::parse(paths, can_change, &set).map_err(error::status)
 }
 
-/// A diagnostic on the wire.
+/// Encodes a diagnostic.
 pub(crate) fn diagnostic(diagnostic: Diagnostic) -> v1::Diagnostic {
     let Diagnostic { code, pointer, message, suggestion, position, in_scope } = diagnostic;
     v1::Diagnostic {
@@ -64,13 +67,13 @@ pub(crate) fn diagnostic(diagnostic: Diagnostic) -> v1::Diagnostic {
     }
 }
 
-/// A warning about a plan on the wire.
+/// Encodes a warning about a plan.
 pub(crate) fn warning(warning: Warning) -> v1::Warning {
     let Warning { code, pointer, message } = warning;
     v1::Warning { code: code.as_str().to_owned(), pointer, message }
 }
 
-/// A row that does not read: this program's diagnostic.
+/// Returns the status for a stored value that cannot be decoded: an internal error.
 pub(crate) fn corrupt(what: &'static str, why: impl ToString) -> Status {
     error::status(CommandError::Store(StoreError::corrupt(what, why)))
 }

@@ -1,4 +1,4 @@
-//! Schedules.
+//! Converts schedules.
 
 use orchid_proto::v1;
 

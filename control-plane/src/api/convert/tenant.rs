@@ -1,4 +1,4 @@
-//! Tenants.
+//! Converts tenants.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ use crate::{
 const DEFAULT_POOL: &str = "default";
 const DEFAULT_WEIGHT: i32 = 100;
 
-/// Decodes a creation.
+/// Decodes a tenant to create.
 pub(crate) fn create(
     request: admin::CreateTenantRequest,
     keys: Arc<MasterKeys>,

@@ -1,4 +1,4 @@
-//! Triggers.
+//! Converts triggers.
 
 use chrono::{DateTime, Utc};
 use orchid_common::limits::{CONTEXT_FIELD_MAX_BYTES, CONTEXT_MAX_BYTES};
@@ -18,7 +18,8 @@ pub(crate) fn decode(request: v1::TriggerPlanRequest, now: DateTime<Utc>) -> Res
         request;
     let context_override =
         request::non_empty(context_override_json).map(|text| context(&text)).transpose()?;
-    // A run is traced from its trigger; where nobody exports traces, its ids still run through.
+    // The trace of an execution starts at its trigger. Without an active trace, random ids still link
+    // the log lines of all processes.
     let traceparent = telemetry::current_traceparent().unwrap_or_else(Traceparent::random).to_string();
     Ok(TriggerPlan {
         id: Uuid::now_v7(),

@@ -21,9 +21,9 @@ impl ConfigService for ConfigHandler {
         let (tenant_id, now) = (request::tenant_of(&request)?, request::now());
         let mut body = request.into_inner();
         let request_id = std::mem::take(&mut body.request_id);
-        let once = request::request_key(&request_id, "CreateConfig", &body, now)?;
+        let request_key = request::request_key(&request_id, "CreateConfig", &body, now)?;
         let command = convert::config::create(body.config, self.0.keys.clone(), now)?;
-        let row = self.0.once(tenant_id, once, command).await?;
+        let row = self.0.run_once(tenant_id, request_key, command).await?;
         self.0.fleet.wakeups.schedules_changed();
         Ok(Response::new(convert::config::to_wire(row)?))
     }

@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_watch_that_ends_early_says_when_to_try_again() {
+    fn early_end_of_watch_has_a_retry_delay() {
         for (end, code) in
             [(WatchEnd::Stopping, Code::Unavailable), (WatchEnd::Full, Code::ResourceExhausted)]
         {

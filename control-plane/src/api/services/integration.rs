@@ -21,8 +21,8 @@ impl IntegrationService for IntegrationHandler {
         let (tenant_id, now) = (request::tenant_of(&request)?, request::now());
         let mut body = request.into_inner();
         let request_id = std::mem::take(&mut body.request_id);
-        let once = request::request_key(&request_id, "CreateIntegration", &body, now)?;
-        let row = self.0.once(tenant_id, once, convert::integration::create(body, now)?).await?;
+        let request_key = request::request_key(&request_id, "CreateIntegration", &body, now)?;
+        let row = self.0.run_once(tenant_id, request_key, convert::integration::create(body, now)?).await?;
         Ok(Response::new(convert::integration::to_wire(row)))
     }
 
@@ -78,9 +78,10 @@ impl IntegrationService for IntegrationHandler {
         let (tenant_id, now) = (request::tenant_of(&request)?, request::now());
         let mut body = request.into_inner();
         let request_id = std::mem::take(&mut body.request_id);
-        let once = request::request_key(&request_id, "CreateConfigSchema", &body, now)?;
+        let request_key = request::request_key(&request_id, "CreateConfigSchema", &body, now)?;
         let integration = body.integration.clone();
-        let row = self.0.once(tenant_id, once, convert::integration::create_schema(body, now)?).await?;
+        let row =
+            self.0.run_once(tenant_id, request_key, convert::integration::create_schema(body, now)?).await?;
         Ok(Response::new(convert::integration::schema_to_wire(row, &integration)?))
     }
 

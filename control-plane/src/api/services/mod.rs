@@ -1,4 +1,5 @@
-//! One file per gRPC service: each method decodes, makes one call, encodes.
+//! The gRPC services, one file each. A method decodes its request, runs one command, and encodes the
+//! result.
 
 mod config;
 mod execution;

@@ -24,10 +24,10 @@ impl PlanService for PlanHandler {
         let (tenant_id, now) = (request::tenant_of(&request)?, request::now());
         let mut body = request.into_inner();
         let request_id = std::mem::take(&mut body.request_id);
-        let once = request::request_key(&request_id, "CreatePlan", &body, now)?;
+        let request_key = request::request_key(&request_id, "CreatePlan", &body, now)?;
         let plan = request::required(body.plan, "/plan")?;
         let command = convert::plan::create(plan, self.0.plan_limits.clone(), now)?;
-        let row = self.0.once(tenant_id, once, command).await?;
+        let row = self.0.run_once(tenant_id, request_key, command).await?;
         self.0.fleet.wakeups.schedules_changed();
         Ok(Response::new(convert::plan::to_wire(row)?))
     }
@@ -99,8 +99,8 @@ impl PlanService for PlanHandler {
         let (tenant_id, now) = (request::tenant_of(&request)?, request::now());
         let mut body = request.into_inner();
         let request_id = std::mem::take(&mut body.request_id);
-        let once = request::request_key(&request_id, "TriggerPlan", &body, now)?;
-        let row = self.0.once(tenant_id, once, convert::trigger::decode(body, now)?).await?;
+        let request_key = request::request_key(&request_id, "TriggerPlan", &body, now)?;
+        let row = self.0.run_once(tenant_id, request_key, convert::trigger::decode(body, now)?).await?;
         self.0.fleet.wakeups.work_is_ready();
         Ok(Response::new(convert::execution::to_wire(row)?))
     }
@@ -138,11 +138,11 @@ impl PlanService for PlanHandler {
         let (tenant_id, now) = (request::tenant_of(&request)?, request::now());
         let mut body = request.into_inner();
         let request_id = std::mem::take(&mut body.request_id);
-        let once = request::request_key(&request_id, "RollbackPlan", &body, now)?;
+        let request_key = request::request_key(&request_id, "RollbackPlan", &body, now)?;
         let v1::RollbackPlanRequest { key, revision, etag, request_id: _ } = body;
         let limits = self.0.plan_limits.clone();
         let command = RollbackPlan { key, revision, etag: request::non_empty(etag), limits, now };
-        let row = self.0.once(tenant_id, once, command).await?;
+        let row = self.0.run_once(tenant_id, request_key, command).await?;
         Ok(Response::new(convert::plan::to_wire(row)?))
     }
 }

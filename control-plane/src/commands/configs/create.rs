@@ -1,4 +1,4 @@
-//! Creates a config, and its schedules.
+//! Creates a config and its schedules.
 
 use std::sync::Arc;
 
@@ -22,29 +22,29 @@ use crate::{
     },
 };
 
-/// What to create.
+/// Command that creates a config.
 pub struct CreateConfig {
-    /// UUID v7 that it gets.
+    /// UUID v7 of the new resource.
     pub id: Uuid,
     /// Key of the integration.
     pub integration: String,
-    /// Unique in the integration.
+    /// Key, unique within the integration.
     pub key: String,
-    /// For people.
+    /// Name shown to people.
     pub display_name: String,
-    /// Whether it runs.
+    /// Whether plans run for it.
     pub enabled: bool,
-    /// The values, secrets in their places.
+    /// The values, including secrets.
     pub values: Json,
-    /// How requests leave and where they may go, secrets in their places.
+    /// Network settings, including secrets.
     pub transport: TransportSettings,
-    /// When.
+    /// Time of the request.
     pub now: DateTime<Utc>,
-    /// Open the tenant's data key.
+    /// Decrypts the data key of the tenant.
     pub keys: Arc<MasterKeys>,
 }
 
-/// A config that could be created.
+/// A valid config, with its secrets taken out.
 pub(super) struct CheckedConfig {
     integration: Integration,
     row: Config,
@@ -53,14 +53,17 @@ pub(super) struct CheckedConfig {
 }
 
 impl CreateConfig {
-    /// Everything that is wrong with it, or its integration and its row with the secrets apart. The integration is locked.
+    /// Validates the config and locks its integration.
+    ///
+    /// # Errors
+    /// Fails with all problems at once, or if the database does.
     pub(super) async fn check(&self, tx: &TenantTx) -> Result<CheckedConfig, CommandError> {
         let mut diagnostics: Vec<Diagnostic> =
             ResourceKey::parse(&self.key, "/key").err().into_iter().collect();
         let transport = transport::prepare(&self.transport, &SecretValues::default());
         let Some(integration) = integrations::lock_by_key(tx, &self.integration).await? else {
             let known = integrations::keys(tx).await?;
-            let message = format!("there is no integration {:?}", self.integration);
+            let message = format!("integration {:?} does not exist", self.integration);
             let near = closest(&self.integration, known.iter().map(String::as_str));
             diagnostics
                 .insert(0, Diagnostic::new("UNKNOWN_REFERENCE", "/integration", message).suggest(near));

@@ -1,14 +1,17 @@
-//! What a config schema declares secret, without any values: plans are checked against it before a config need exist.
+//! Finds the members that a config schema declares secret, without any values. Plans are checked against
+//! them before a config exists.
 
 use serde_json::{Map, Value as Json};
 
 use super::schema;
 
-/// A schema that nests or refers deeper than this has said what it means to say.
+/// Depth of nesting and references at which the search stops.
 const MAX_DEPTH: usize = 24;
 
-/// Paths of members that a schema marks as secret, below the config's values. Inside a list, or under a name that the schema leaves
-/// open, it is the path of what holds it: too much is secret then, rather than too little.
+/// Returns the paths, relative to the config's values, of members that a schema marks as secret.
+///
+/// For a secret inside a list, or under a name that the schema leaves open, this is the path of the
+/// container: it is safer to treat too much as secret than too little.
 pub fn declared_secrets(document: &Json) -> Vec<Vec<String>> {
     let mut found = Vec::new();
     visit(document, document, &[], 0, &mut found);
@@ -39,7 +42,7 @@ fn visit(root: &Json, document: &Json, path: &[String], depth: usize, found: &mu
     }
 }
 
-/// The schemas of the same value, and of what it holds under no name of its own.
+/// Returns the subschemas of the same value and of its unnamed members.
 fn branches(members: &Map<String, Json>) -> impl Iterator<Item = &Json> {
     let lists = ["allOf", "anyOf", "oneOf", "prefixItems"];
     let maps = ["dependentSchemas", "patternProperties"];
@@ -65,13 +68,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_schema_that_refers_to_itself_ends() {
+    fn recursive_schema_terminates() {
         let schema = json!({"properties": {"next": {"$ref": "#"}, "key": {"writeOnly": true}}});
         assert!(declared_secrets(&schema).contains(&vec!["key".to_owned()]));
     }
 
     #[test]
-    fn secrets_are_found_by_name_and_else_by_what_holds_them() {
+    fn secrets_are_found_by_name_or_container() {
         let schema = json!({
             "properties": {
                 "region": {"type": "string"},

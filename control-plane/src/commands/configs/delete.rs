@@ -1,4 +1,4 @@
-//! Deletes a config with its schedules, unless a run of it is going.
+//! Deletes a config and its schedules, unless an execution of it is active.
 
 use super::WHAT;
 use crate::{
@@ -10,13 +10,13 @@ use crate::{
     },
 };
 
-/// What to delete.
+/// Command that deletes a config.
 pub struct DeleteConfig {
     /// Key of the integration.
     pub integration: String,
     /// Key of the config.
     pub key: String,
-    /// Only if this is still its etag.
+    /// Etag that must be the current one, if given.
     pub etag: Option<String>,
 }
 
@@ -29,11 +29,16 @@ impl Transaction<TenantTx> for DeleteConfig {
         integrations::lock_by_key(tx, &self.integration).await?.ok_or_else(missing)?;
         let row = configs::by_key(tx, &self.integration, &self.key).await?.ok_or_else(missing)?;
         etag::check(WHAT, &row.key, row.id, row.version, self.etag.as_deref())?;
-        // The locks on its schedules keep new runs away until this is through.
+        // Creating an execution locks its schedule: with all of them locked here, none can start before
+        // this transaction ends.
         configs::lock_schedules(tx, row.id).await?;
         let open = configs::open_runs(tx, row.id).await?;
         if !open.is_empty() {
-            let message = format!("config {:?} has runs that have not ended: {}", row.key, open.join(", "));
+            let message = format!(
+                "config {:?} has active executions, wait for them or cancel them: {}",
+                row.key,
+                open.join(", ")
+            );
             return Err(CommandError::Refused { reason: "EXECUTIONS_ACTIVE", message });
         }
         configs::delete(tx, row.id).await?;

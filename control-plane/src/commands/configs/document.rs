@@ -1,4 +1,4 @@
-//! A config as it is written: everything that is wrong with it at once, or its values with the secrets taken out.
+//! Validates the values of a config and takes their secrets out.
 
 use std::collections::BTreeSet;
 
@@ -12,15 +12,18 @@ use crate::commands::Diagnostic;
 
 const MAX_VALUES_BYTES: usize = 256 * 1024;
 
-/// What of a config passed.
+/// Valid values, with their secrets taken out.
 pub(super) struct PreparedValues {
-    /// The values, a marker where a secret belongs.
+    /// The values, with a marker in place of each secret.
     pub(super) values: Json,
-    /// What belongs there.
+    /// The secrets.
     pub(super) secrets: SecretValues,
 }
 
-/// Checks values against a schema, keeping what `kept` holds wherever the marker stands.
+/// Checks values against a schema. A marker in the values is replaced by the stored secret of `kept`.
+///
+/// # Errors
+/// Fails with all problems at once.
 pub(super) fn prepare(
     values: &Json,
     schema: Option<&Json>,
@@ -28,7 +31,7 @@ pub(super) fn prepare(
 ) -> Result<PreparedValues, Vec<Diagnostic>> {
     let size = values.to_string().len();
     if size > MAX_VALUES_BYTES {
-        let message = format!("{size} bytes are more than {MAX_VALUES_BYTES}");
+        let message = format!("the values have {size} bytes; the limit is {MAX_VALUES_BYTES}");
         return Err(vec![Diagnostic::new("TOO_LARGE", "/values", message)]);
     }
     let mut secret = schema.map(|schema| schema::secret_pointers(schema, values)).unwrap_or_default();
@@ -44,7 +47,8 @@ pub(super) fn prepare(
     Ok(PreparedValues { values, secrets })
 }
 
-/// Puts kept secrets where their marker was written. What was secret stays so, also where the schema no longer marks it.
+/// Replaces markers by stored secrets. A stored secret stays secret even if the schema no longer marks
+/// it.
 fn keep(values: &mut Json, secret: &mut BTreeSet<String>, kept: &SecretValues) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
     let candidates: BTreeSet<String> = secret.iter().cloned().chain(kept.0.keys().cloned()).collect();
@@ -56,7 +60,8 @@ fn keep(values: &mut Json, secret: &mut BTreeSet<String>, kept: &SecretValues) -
             place.clone_from(value);
             secret.insert(pointer);
         } else {
-            let message = format!("{MARKER:?} keeps a secret's value, and there is none yet");
+            let message =
+                format!("{MARKER:?} keeps the stored value, but none is stored yet: write the value");
             diagnostics.push(Diagnostic::new("INVALID_VALUE", format!("/values{pointer}"), message));
         }
     }
@@ -76,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn the_marker_keeps_a_secret_and_cannot_make_one() {
+    fn marker_keeps_a_secret_but_cannot_create_one() {
         let kept = SecretValues(BTreeMap::from([("/token".to_owned(), json!("hush"))]));
         let prepared = prepare(&json!({"token": MARKER}), Some(&schema()), &kept).ok().unwrap();
         assert_eq!(prepared.values, json!({"token": MARKER}));
@@ -88,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kept_secret_stays_secret_where_the_schema_forgot_it() {
+    fn stored_secret_stays_secret_without_schema() {
         let kept = SecretValues(BTreeMap::from([("/token".to_owned(), json!("hush"))]));
         let prepared = prepare(&json!({"token": MARKER}), None, &kept).ok().unwrap();
         assert_eq!(prepared.values, json!({"token": MARKER}));
@@ -96,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_checked_by_the_newest_schema() {
+    fn stored_secret_is_checked_against_newest_schema() {
         let kept = SecretValues(BTreeMap::from([("/token".to_owned(), json!("abc"))]));
         let diagnostics = prepare(&json!({"token": MARKER}), Some(&schema()), &kept).err().unwrap();
         assert_eq!(diagnostics[0].pointer, "/values/token");

@@ -1,18 +1,18 @@
-//! Which hosts a config's plans may reach, as people write it.
+//! Validates the reachable hosts of a config.
 
 use crate::commands::Diagnostic;
 
 const MAX_HOSTS: usize = 100;
 
-/// What is wrong with a list of hosts.
+/// Returns the problems of a list of hosts.
 pub(super) fn diagnostics(hosts: &[String]) -> Vec<Diagnostic> {
     if hosts.len() > MAX_HOSTS {
-        let message = format!("{} hosts are more than {MAX_HOSTS}", hosts.len());
+        let message = format!("{} hosts are too many; the limit is {MAX_HOSTS}", hosts.len());
         return vec![Diagnostic::new("TOO_LARGE", "/transport/allowed_hosts", message)];
     }
     let wrong = hosts.iter().enumerate().filter(|(_, host)| !is_host_pattern(host));
     let diagnostics = wrong.map(|(index, host)| {
-        let message = format!("{host:?} is none of host, host:port, *.host");
+        let message = format!("{host:?} is not a host pattern: write host, host:port or *.host");
         let bare =
             host.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default().to_lowercase());
         Diagnostic::new("INVALID_VALUE", format!("/transport/allowed_hosts/{index}"), message)
@@ -44,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_are_no_hosts() {
+    fn urls_are_not_host_patterns() {
         for good in ["api.example.com", "localhost:8080", "*.example.com", "[::1]:80", "10.0.0.1"] {
             assert!(is_host_pattern(good), "{good}");
         }

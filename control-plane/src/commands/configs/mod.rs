@@ -21,5 +21,5 @@ pub use transport::{ClientCertificate, TransportSettings};
 pub use update::UpdateConfig;
 pub use validate::ValidateConfig;
 
-/// What errors call it.
+/// Name of the resource in errors.
 const WHAT: &str = "config";

@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// One config by its keys.
+/// Query for one config.
 pub struct GetConfig {
     /// Key of the integration.
     pub integration: String,
@@ -33,11 +33,11 @@ impl Transaction<TenantTx> for GetConfig {
     }
 }
 
-/// Configs, newest first.
+/// Query for configs, newest first.
 pub struct ListConfigs {
-    /// Only of this integration.
+    /// Filter by integration.
     pub integration: Option<String>,
-    /// Which page.
+    /// Page to return.
     pub page: PageRequest<Uuid>,
 }
 

@@ -1,4 +1,5 @@
-//! Config schemas: JSON Schema, draft 2020-12, without remote references. Says whether values pass, and which of them are secret.
+//! Config schemas: JSON Schema, draft 2020-12, without remote references. Checks values against a schema
+//! and finds the secrets among them.
 
 use std::collections::BTreeSet;
 
@@ -7,11 +8,15 @@ use serde_json::Value as Json;
 
 use crate::commands::{CommandError, Diagnostic, configs::schema_diagnostics};
 
-/// How often a reference may be followed on the way to one value, so that a schema that refers to itself ends.
+/// Maximum number of references followed on the way to one value; it ends the search in recursive
+/// schemas.
 const MAX_REFS: usize = 32;
 const MAX_FAULTS: usize = 100;
 
-/// Refuses what is no JSON Schema, or refers to another document.
+/// Checks a config schema.
+///
+/// # Errors
+/// Fails if it is not a JSON Schema or refers to another document.
 pub fn check(document: &Json, pointer: &str) -> Result<(), CommandError> {
     compile(document).map(drop).map_err(|mut diagnostic| {
         diagnostic.pointer.insert_str(0, pointer);
@@ -19,7 +24,8 @@ pub fn check(document: &Json, pointer: &str) -> Result<(), CommandError> {
     })
 }
 
-/// What is wrong with values; pointers begin at the config. A message shows nothing of what lies under a secret pointer.
+/// Checks values and returns their problems, with pointers relative to the config. Messages never show
+/// values below a secret pointer.
 pub fn diagnostics(schema: &Json, values: &Json, secret: &BTreeSet<String>) -> Vec<Diagnostic> {
     let validator = match compile(schema) {
         Ok(validator) => validator,
@@ -29,8 +35,8 @@ pub fn diagnostics(schema: &Json, values: &Json, secret: &BTreeSet<String>) -> V
     errors.flat_map(|error| schema_diagnostics::from_error(&error, schema, secret)).collect()
 }
 
-/// Pointers to the values that a schema marks as secret, by `writeOnly` or `x-secret`. A value is secret where any branch of the
-/// schema says so, whether or not that branch is the one that holds.
+/// Returns pointers to the values that a schema marks as secret, by `writeOnly` or `x-secret`. A value is
+/// secret if any branch of the schema marks it, even a branch that does not apply.
 pub fn secret_pointers(schema: &Json, values: &Json) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     SecretFinder { root: schema, found: &mut found }.visit(schema, values, "", 0);
@@ -103,7 +109,7 @@ impl SecretFinder<'_> {
         if let Some(schema) = members.get("properties").and_then(|schemas| schemas.get(name)) {
             self.visit(schema, field, pointer, 0);
         }
-        // Which of the patterns match is not asked: a field that might be secret is.
+        // Patterns are not evaluated: a field that might be secret is treated as secret.
         for (_, schema) in members.get("patternProperties").and_then(Json::as_object).into_iter().flatten() {
             self.visit(schema, field, pointer, 0);
         }
@@ -132,12 +138,12 @@ impl SecretFinder<'_> {
     }
 }
 
-/// Whether a schema says that its value is secret.
+/// Returns whether a schema marks its value as secret.
 pub(super) fn marks_secret(members: &serde_json::Map<String, Json>) -> bool {
     ["writeOnly", "x-secret"].iter().any(|mark| members.get(*mark) == Some(&Json::Bool(true)))
 }
 
-/// The part of a schema that a local reference names: a pointer, or an anchor of `$defs`.
+/// Resolves a local reference of a schema: a JSON pointer, or an anchor of `$defs`.
 pub(super) fn resolve(root: &Json, reference: &str) -> Option<Json> {
     let local = reference.strip_prefix('#')?;
     if local.is_empty() || local.starts_with('/') {
@@ -147,7 +153,7 @@ pub(super) fn resolve(root: &Json, reference: &str) -> Option<Json> {
     definitions.values().find(|schema| schema.get("$anchor").and_then(Json::as_str) == Some(local)).cloned()
 }
 
-/// A name as one step of a JSON pointer (RFC 6901).
+/// Escapes a name for use in a JSON pointer (RFC 6901).
 pub fn escape(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
@@ -159,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_schema_that_is_none_is_refused_with_its_place() {
+    fn invalid_schema_is_refused_with_its_pointer() {
         let error = check(&json!({"properties": {"a": {"type": "strng"}}}), "/schema").unwrap_err();
         let CommandError::Invalid { reason, diagnostics, .. } = error else { panic!("{error}") };
         assert_eq!(reason, "INVALID_SCHEMA");
@@ -167,13 +173,13 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_that_refers_elsewhere_is_refused() {
+    fn remote_reference_is_refused() {
         assert!(check(&json!({"$ref": "https://example.com/schema.json"}), "/schema").is_err());
         assert!(check(&json!({"$ref": "file:///etc/passwd"}), "/schema").is_err());
     }
 
     #[test]
-    fn secrets_are_found_wherever_a_schema_may_hide_them() {
+    fn secrets_are_found_in_every_kind_of_subschema() {
         let schema = json!({
             "$defs": {"token": {"type": "string", "writeOnly": true}, "tree": {"properties": {
                 "secret": {"x-secret": true}, "children": {"items": {"$ref": "#/$defs/tree"}}}}},
@@ -207,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_that_refers_to_itself_ends() {
+    fn recursive_schema_terminates() {
         assert!(secret_pointers(&json!({"$ref": "#"}), &json!({"a": 1})).is_empty());
     }
 }

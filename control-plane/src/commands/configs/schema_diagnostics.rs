@@ -1,4 +1,5 @@
-//! What a validator of JSON Schema finds, as diagnostics: at the member that is wrong, and with nothing of a secret's value in it.
+//! Converts errors of the JSON Schema validator to diagnostics that point at the offending member and
+//! never show a secret.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +11,7 @@ use crate::commands::{Diagnostic, configs::schema::escape};
 
 const MAX_MESSAGE_CHARS: usize = 300;
 
-/// The diagnostics that one error of the validator stands for; pointers begin at the config.
+/// Converts one error of the validator. Pointers are relative to the config.
 pub(super) fn from_error(
     error: &ValidationError<'_>,
     schema: &Json,
@@ -30,7 +31,7 @@ pub(super) fn from_error(
         | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
             let known = declared_beside(schema, &error.schema_path().to_string());
             let diagnostics = unexpected.iter().map(|name| {
-                let message = format!("the config schema has no {name:?}");
+                let message = format!("the config schema does not declare {name:?}");
                 Diagnostic::new("UNKNOWN_FIELD", format!("{pointer}/{}", escape(name)), message)
                     .suggest(closest(name, known.iter().map(String::as_str)))
             });
@@ -43,7 +44,8 @@ pub(super) fn from_error(
     }
 }
 
-/// The validator quotes the value that is wrong, which may be a secret, or hold one.
+/// Returns the message of an error. The validator quotes the offending value, so the message is masked if
+/// that value is a secret or contains one.
 fn message(error: &ValidationError<'_>, secret: &BTreeSet<String>) -> String {
     let place = error.instance_path().to_string();
     let touches = |pointer: &String| is_within(pointer, &place) || is_within(&place, pointer);
@@ -55,7 +57,7 @@ fn is_within(pointer: &str, outer: &str) -> bool {
     pointer.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// The names that the schema declares where `additionalProperties` refused others.
+/// Returns the property names declared beside the keyword that refused a member.
 fn declared_beside(schema: &Json, keyword_path: &str) -> Vec<String> {
     let (parent, _) = keyword_path.rsplit_once('/').unwrap_or_default();
     let properties = schema.pointer(&format!("{parent}/properties")).and_then(Json::as_object);
@@ -69,7 +71,7 @@ mod tests {
     use crate::commands::configs::schema::{diagnostics, secret_pointers};
 
     #[test]
-    fn every_fault_stands_at_its_member_and_unknown_names_are_corrected() {
+    fn diagnostics_point_at_members_and_suggest_names() {
         let schema = json!({
             "type": "object", "required": ["base_url"], "additionalProperties": false,
             "properties": {"base_url": {"type": "string"}, "page_size": {"type": "integer"}},
@@ -91,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn no_message_shows_a_secret() {
+    fn messages_never_show_a_secret() {
         let schema = json!({
             "properties": {"token": {"type": "integer", "x-secret": true}}, "maxProperties": 1,
             "anyOf": [{"properties": {"token": {"minLength": 99}}}],

@@ -1,5 +1,5 @@
-//! The secrets of a config: taken out of its values and its transport, kept as a sealed map by JSON pointer of each, and put
-//! back in their places for an executor. Where a secret belongs, a marker stands.
+//! The secrets of a config. They are taken out of its values and transport, stored as a sealed map by
+//! JSON pointer, and put back for an executor. A marker takes their place elsewhere.
 
 use std::collections::BTreeMap;
 
@@ -8,34 +8,38 @@ use uuid::Uuid;
 
 use crate::keys::{DataKey, KeyError};
 
-/// What stands for a secret wherever a config is read; written back, it keeps the value.
+/// Placeholder for a secret in configs that are read. Writing it back keeps the stored secret.
 pub const MARKER: &str = "[SECRET]";
 
-/// What of a config holds secrets.
+/// The parts of a config that contain secrets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConfigPart {
-    /// Its values.
+    /// Config values.
     Values,
-    /// Its transport.
+    /// Network settings.
     Transport,
 }
 
 impl ConfigPart {
-    /// The field that the sealed map is bound to.
+    /// Returns the field that the sealed map is bound to.
     fn field(self) -> &'static str {
         match self {
-            ConfigPart::Values => "secrets",
-            ConfigPart::Transport => "transport_secrets",
+            Self::Values => "secrets",
+            Self::Transport => "transport_secrets",
         }
     }
 }
 
-/// Secrets by JSON pointers that begin at the part. Has no `Debug`.
+/// Secrets by JSON pointer, relative to their part of the config. Has no `Debug`, so that secrets are
+/// never logged.
 #[derive(Default)]
 pub struct SecretValues(pub(crate) BTreeMap<String, Json>);
 
 impl SecretValues {
-    /// Opens the sealed map of a config; none is an empty one.
+    /// Decrypts the secrets of a config; empty if nothing is stored.
+    ///
+    /// # Errors
+    /// Fails if the bytes were not sealed for this config and part.
     pub fn open(
         key: &DataKey,
         (tenant_id, config_id): (Uuid, Uuid),
@@ -47,7 +51,10 @@ impl SecretValues {
         serde_json::from_slice(&plain).map(Self).map_err(|_| KeyError::Altered)
     }
 
-    /// Seals the map for a config; none where it is empty.
+    /// Encrypts the secrets of a config; none if there are none.
+    ///
+    /// # Errors
+    /// Fails if the system has no randomness.
     pub fn seal(
         &self,
         key: &DataKey,
@@ -61,7 +68,7 @@ impl SecretValues {
         key.seal(tenant_id, config_id, part.field(), &plain).map(Some)
     }
 
-    /// Puts each secret in its place.
+    /// Replaces the markers in `values` by the secrets.
     pub fn put_back(&self, values: &mut Json) {
         for (pointer, secret) in &self.0 {
             if let Some(place) = values.pointer_mut(pointer) {
@@ -70,12 +77,12 @@ impl SecretValues {
         }
     }
 
-    /// Where the secrets belong.
+    /// Returns the pointers of the secrets.
     pub fn pointers(&self) -> impl Iterator<Item = &str> {
         self.0.keys().map(String::as_str)
     }
 
-    /// Takes the values at the pointers out, and leaves the marker there.
+    /// Takes out the values at the pointers and leaves markers in their place.
     pub(crate) fn take_out<'a>(values: &mut Json, pointers: impl IntoIterator<Item = &'a String>) -> Self {
         let mut taken = BTreeMap::new();
         for pointer in pointers {
@@ -94,7 +101,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_taken_out_is_put_back_exactly() {
+    fn secrets_are_put_back_exactly() {
         let original = json!({"a": {"t": "hush"}, "b/c": [{"k": {"deep": 1}}], "d": 2});
         let mut values = original.clone();
         let pointers = ["/a/t".to_owned(), "/b~1c/0/k".to_owned(), "/missing".to_owned()];
@@ -105,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn sealed_secrets_open_for_their_config_and_part_alone() {
+    fn sealed_secrets_open_for_their_config_and_part_only() {
         let key = DataKey::new(&[3; 32]).unwrap();
         let (tenant, config) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let secrets = SecretValues(BTreeMap::from([("/t".to_owned(), json!("hush"))]));

@@ -1,5 +1,5 @@
-//! A config's transport as it is written: everything that is wrong with it at once, or what can be shown of it, with the secrets
-//! taken out. Opens no connection and reads no file.
+//! Validates the network settings of a config and takes their secrets out. Opens no connection and reads
+//! no file.
 
 use std::collections::BTreeMap;
 
@@ -23,42 +23,46 @@ const SCHEMES: [&str; 4] = ["http", "https", "socks5", "socks5h"];
 const MAX_PROXY_BYTES: usize = 2048;
 const MAX_PEM_BYTES: usize = 256 * 1024;
 
-/// How requests leave, and where they may go; as it is stored, secrets or their markers in their places. Has no `Debug`.
+/// Network settings, with secrets or their markers. Has no `Debug`, so that secrets are never logged.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TransportSettings {
-    /// Url of a proxy, with its user and password.
+    /// URL of a proxy, with user and password.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proxy: Option<String>,
-    /// Certificates in PEM that are trusted beside the system's.
+    /// PEM certificates of authorities to trust in addition to the system's.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca: Option<String>,
-    /// What is shown to a server that asks.
+    /// Certificate to present to servers that request one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_certificate: Option<ClientCertificate>,
-    /// Hosts that may be reached; empty: the host of each step's own url.
+    /// Reachable hosts; empty: the host of each step's own URL.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allowed_hosts: Vec<String>,
 }
 
-/// A certificate with its key. Has no `Debug`.
+/// A client certificate with its private key. Has no `Debug`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClientCertificate {
-    /// PEM: the certificate, then those that lead to its root.
+    /// PEM: the certificate, followed by its intermediate certificates.
     pub certificate: String,
-    /// PEM: its private key.
+    /// PEM: the private key.
     pub key: String,
 }
 
-/// What of a transport passed.
+/// Valid network settings, with their secrets taken out.
 pub(super) struct PreparedTransport {
-    /// Markers where secrets belong.
+    /// The settings as JSON, with a marker in place of each secret.
     pub(super) shown: Json,
-    /// What belongs there.
+    /// The secrets.
     pub(super) secrets: SecretValues,
 }
 
-/// Checks a transport, keeping what `kept` holds wherever the marker stands. Pointers begin at the config.
+/// Checks network settings. A marker in them is replaced by the stored secret of `kept`. Pointers are
+/// relative to the config.
+///
+/// # Errors
+/// Fails with all problems at once.
 pub(super) fn prepare(
     written: &TransportSettings,
     kept: &SecretValues,
@@ -91,7 +95,7 @@ struct TransportCheck<'a> {
 }
 
 impl TransportCheck<'_> {
-    fn diagnostic(&mut self, place: &str, message: impl Into<String>) {
+    fn report(&mut self, place: &str, message: impl Into<String>) {
         self.diagnostics.push(Diagnostic::new("INVALID_VALUE", format!("/transport{place}"), message));
     }
 
@@ -100,19 +104,23 @@ impl TransportCheck<'_> {
     }
 
     fn nothing_kept(&mut self, place: &str) {
-        self.diagnostic(place, format!("{MARKER:?} keeps a secret's value, and there is none yet"));
+        self.report(
+            place,
+            format!("{MARKER:?} keeps the stored value, but none is stored yet: write the value"),
+        );
     }
 
-    /// What can be shown of the proxy; its whole url becomes a secret where it holds a user.
+    /// Checks the proxy and returns its URL without secrets. The whole URL is a secret if it contains a
+    /// user.
     fn proxy(&mut self, written: &str) -> String {
         let whole = if user_of(written) == Some(MARKER) {
             match self.kept(PROXY) {
                 Some(kept) if without_user(&kept) == written => kept,
                 Some(_) => {
                     let message = format!(
-                        "{MARKER:?} keeps user and password of one proxy, and this is another: write them again"
+                        "{MARKER:?} keeps user and password of the stored proxy, but this is another proxy: write them again"
                     );
-                    self.diagnostic(PROXY, message);
+                    self.report(PROXY, message);
                     return written.to_owned();
                 }
                 None => {
@@ -124,9 +132,9 @@ impl TransportCheck<'_> {
             written.to_owned()
         };
         if let Err(why) = check_proxy(&whole) {
-            // The text is shown nowhere: where it is no url, nobody can say which part of it is the password.
-            let message = format!("not a url of a proxy such as http://proxy.example.com:3128: {why}");
-            self.diagnostic(PROXY, message);
+            // The message must not quote the URL: in a malformed one, any part may be the password.
+            let message = format!("not a proxy URL such as http://proxy.example.com:3128: {why}");
+            self.report(PROXY, message);
         }
         let shown = without_user(&whole);
         if user_of(&whole).is_some() {
@@ -141,12 +149,12 @@ impl TransportCheck<'_> {
                 let mut roots = RootCertStore::empty();
                 for (index, certificate) in certificates.into_iter().enumerate() {
                     if let Err(error) = roots.add(certificate) {
-                        let message = format!("certificate {index} cannot be trusted: {error}");
-                        self.diagnostic("/ca", message);
+                        let message = format!("certificate {index} is not usable as an authority: {error}");
+                        self.report("/ca", message);
                     }
                 }
             }
-            Err(why) => self.diagnostic("/ca", why),
+            Err(why) => self.report("/ca", why),
         }
     }
 
@@ -160,22 +168,21 @@ impl TransportCheck<'_> {
             }
         }
         let chain = certificates(&written.certificate).and_then(|chain| {
-            let own = chain.first().ok_or("no certificate in PEM stands here")?;
-            ParsedCertificate::try_from(own)
-                .map_err(|error| format!("certificate 0 does not read: {error}"))?;
+            let own = chain.first().ok_or("no PEM certificate")?;
+            ParsedCertificate::try_from(own).map_err(|error| format!("certificate 0 is invalid: {error}"))?;
             Ok(chain)
         });
-        let chain = chain.map_err(|why| self.diagnostic(CERTIFICATE, why));
+        let chain = chain.map_err(|why| self.report(CERTIFICATE, why));
         let Some(key) = key else { return shown };
-        let parsed = private_key(&key).map_err(|why| self.diagnostic(KEY, why));
+        let parsed = private_key(&key).map_err(|why| self.report(KEY, why));
         if let (Ok(chain), Ok(parsed)) = (chain, parsed)
             && let Err(error) = CertifiedKey::from_der(chain, parsed, &crypto::ring::default_provider())
         {
             let message = match error {
-                TlsError::InconsistentKeys(_) => "not the key of the certificate".to_owned(),
-                error => format!("not a key that TLS can sign with: {error}"),
+                TlsError::InconsistentKeys(_) => "client certificate does not match its key".to_owned(),
+                error => format!("not a private key that TLS can use: {error}"),
             };
-            self.diagnostic(KEY, message);
+            self.report(KEY, message);
         }
         self.secrets.insert(KEY.to_owned(), Json::from(key));
         shown
@@ -184,31 +191,34 @@ impl TransportCheck<'_> {
 
 fn check_proxy(whole: &str) -> Result<(), String> {
     if whole.len() > MAX_PROXY_BYTES {
-        return Err(format!("{} bytes are more than {MAX_PROXY_BYTES}", whole.len()));
+        return Err(format!("it has {} bytes; the limit is {MAX_PROXY_BYTES}", whole.len()));
     }
     let url = Url::parse(whole).map_err(|error| error.to_string())?;
     if !SCHEMES.contains(&url.scheme()) {
-        return Err(format!("its scheme is none of {}", SCHEMES.join(", ")));
+        return Err(format!("its scheme must be one of {}", SCHEMES.join(", ")));
     }
     if url.host_str().is_none_or(str::is_empty) {
         return Err("it has no host".to_owned());
     }
     if !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some() {
-        return Err("it goes on behind the port (percent-encode what stands in user and password)".to_owned());
+        return Err(
+            "it continues after the port (special characters in user and password must be percent-encoded)"
+                .to_owned(),
+        );
     }
-    // Stricter in what must be percent-encoded, and what the executor's client reads it by.
+    // The executor's HTTP client parses the URL as `http::Uri`, which is stricter about percent-encoding.
     let uri = whole.parse::<http::Uri>();
-    uri.map(drop).map_err(|_| "a character in it must be percent-encoded".to_owned())
+    uri.map(drop).map_err(|_| "a character must be percent-encoded".to_owned())
 }
 
-/// Where the authority of a url stands in it.
+/// Returns the byte range of the authority of a URL.
 fn authority(url: &str) -> Option<(usize, usize)> {
     let begin = url.find("://")? + 3;
     let length = url[begin..].find(['/', '?', '#']).unwrap_or(url.len() - begin);
     Some((begin, begin + length))
 }
 
-/// User and password of a url, as they stand there.
+/// Returns user and password of a URL as written.
 fn user_of(url: &str) -> Option<&str> {
     let (begin, end) = authority(url)?;
     let at = url[begin..end].rfind('@')?;
@@ -230,34 +240,34 @@ fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, String> {
         match kind {
             SectionKind::Certificate => found.push(CertificateDer::from(der)),
             SectionKind::PrivateKey | SectionKind::RsaPrivateKey | SectionKind::EcPrivateKey => {
-                return Err("a private key stands here, where everybody can read it".to_owned());
+                return Err("found a private key, but this field is readable: write the key to client_certificate.key".to_owned());
             }
-            other => return Err(format!("{other:?} stands here beside certificates")),
+            other => return Err(format!("found {other:?} instead of a certificate")),
         }
     }
-    if found.is_empty() { Err("no certificate in PEM stands here".to_owned()) } else { Ok(found) }
+    if found.is_empty() { Err("no PEM certificate".to_owned()) } else { Ok(found) }
 }
 
 fn private_key(pem: &str) -> Result<PrivateKeyDer<'static>, String> {
     let mut sections = sections(pem)?.into_iter();
     match (sections.next(), sections.next()) {
         (Some((kind, der)), None) => PrivateKeyDer::from_pem(kind, der)
-            .ok_or_else(|| format!("{kind:?} stands here in place of a private key")),
-        (Some(_), Some(_)) => Err("more than one private key in PEM stands here".to_owned()),
-        (None, _) => Err("no private key in PEM stands here (an encrypted one is none)".to_owned()),
+            .ok_or_else(|| format!("found {kind:?} instead of a private key")),
+        (Some(_), Some(_)) => Err("more than one PEM section; expected one private key".to_owned()),
+        (None, _) => Err("no unencrypted PEM private key".to_owned()),
     }
 }
 
 fn sections(pem: &str) -> Result<Vec<(SectionKind, Vec<u8>)>, String> {
     if pem.len() > MAX_PEM_BYTES {
-        return Err(format!("{} bytes are more than {MAX_PEM_BYTES}", pem.len()));
+        return Err(format!("the text has {} bytes; the limit is {MAX_PEM_BYTES}", pem.len()));
     }
     if pem.contains('\0') {
         return Err("the character U+0000 cannot be stored".to_owned());
     }
     <(SectionKind, Vec<u8>)>::pem_slice_iter(pem.as_bytes())
         .collect::<Result<_, _>>()
-        .map_err(|_| "it is no PEM".to_owned())
+        .map_err(|_| "not valid PEM".to_owned())
 }
 
 #[cfg(test)]
@@ -288,13 +298,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_proxy_is_refused_without_showing_it() {
+    fn invalid_proxy_is_refused_without_showing_it() {
         for (proxy, words) in [
-            ("proxy.test:3128", "scheme is none of"),
-            ("ftp://me:hush@proxy.test", "scheme is none of"),
+            ("proxy.test:3128", "scheme must be one of"),
+            ("ftp://me:hush@proxy.test", "scheme must be one of"),
             ("http://me:hush@", "empty host"),
             ("http://me:hu/sh@proxy.test", "port"),
-            ("http://proxy.test/path", "behind the port"),
+            ("http://proxy.test/path", "after the port"),
             ("http://me:hu{sh@proxy.test", "percent-encoded"),
             ("socks5://", "no host"),
         ] {
@@ -307,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn user_and_password_of_a_proxy_are_taken_out_and_kept_for_it_alone() {
+    fn proxy_credentials_are_kept_for_the_same_proxy_only() {
         let prepared = prepare(&by("http://me:hush@proxy.test:3128"), &SecretValues::default()).ok().unwrap();
         assert_eq!(prepared.shown, json!({"proxy": "http://[SECRET]@proxy.test:3128"}));
         let kept = prepared.secrets;
@@ -319,19 +329,19 @@ mod tests {
             "http://[SECRET]@proxy.test:3129",
             "https://[SECRET]@proxy.test:3128",
         ] {
-            assert!(diagnostics(&by(other), &kept)[0].1.contains("this is another"), "{other}");
+            assert!(diagnostics(&by(other), &kept)[0].1.contains("this is another proxy"), "{other}");
         }
         assert!(
             diagnostics(&by("http://[SECRET]@proxy.test:3128"), &SecretValues::default())[0]
                 .1
-                .contains("none yet")
+                .contains("none is stored yet")
         );
         let open = prepare(&by("socks5h://proxy.test"), &kept).ok().unwrap();
         assert!(open.secrets.0.is_empty());
     }
 
     #[test]
-    fn certificates_and_keys_are_read_when_they_are_written() {
+    fn certificates_and_keys_are_validated() {
         let (own, other) = (identity(), identity());
         let with = |certificate: &str, key: &str| TransportSettings {
             client_certificate: Some(ClientCertificate {
@@ -342,25 +352,29 @@ mod tests {
         };
         let broken = own.certificate.replace("MII", "AII");
         let cases = [
-            (with("", &own.key), "/transport/client_certificate/certificate", "no certificate in PEM"),
-            (with(&broken, &own.key), "/transport/client_certificate/certificate", "does not read"),
+            (with("", &own.key), "/transport/client_certificate/certificate", "no PEM certificate"),
             (
-                with(&own.key, &own.key),
+                with(&broken, &own.key),
                 "/transport/client_certificate/certificate",
-                "a private key stands here",
+                "certificate 0 is invalid",
             ),
-            (with(&own.certificate, ""), "/transport/client_certificate/key", "no private key in PEM"),
+            (with(&own.key, &own.key), "/transport/client_certificate/certificate", "found a private key"),
+            (
+                with(&own.certificate, ""),
+                "/transport/client_certificate/key",
+                "no unencrypted PEM private key",
+            ),
             (
                 with(&own.certificate, &own.certificate),
                 "/transport/client_certificate/key",
-                "in place of a private key",
+                "instead of a private key",
             ),
             (
                 with(&own.certificate, &other.key),
                 "/transport/client_certificate/key",
-                "not the key of the certificate",
+                "client certificate does not match its key",
             ),
-            (with(&own.certificate, MARKER), "/transport/client_certificate/key", "none yet"),
+            (with(&own.certificate, MARKER), "/transport/client_certificate/key", "none is stored yet"),
         ];
         for (written, pointer, words) in cases {
             let found = diagnostics(&written, &SecretValues::default());
@@ -382,8 +396,8 @@ mod tests {
         let trusting = |ca: String| TransportSettings { ca: Some(ca), ..TransportSettings::default() };
         let own = identity();
         for (ca, words) in [
-            ("none".to_owned(), "no certificate in PEM"),
-            (own.key.clone(), "a private key stands here"),
+            ("none".to_owned(), "no PEM certificate"),
+            (own.key.clone(), "found a private key"),
             (own.certificate.replace("MII", "AII"), "certificate 0 cannot be trusted"),
             ("-----BEGIN CERTIFICATE-----\n!\n".to_owned(), "no PEM"),
             (own.certificate.repeat(600), "more than"),

@@ -1,4 +1,4 @@
-//! Changes a config; a secret that is written as its marker keeps its value.
+//! Changes a config. A secret written as its marker keeps its stored value.
 
 use std::sync::Arc;
 
@@ -20,25 +20,25 @@ use crate::{
     },
 };
 
-/// What to change; what is none stays.
+/// Command that changes a config; fields that are none stay unchanged.
 pub struct UpdateConfig {
     /// Key of the integration.
     pub integration: String,
     /// Key of the config.
     pub key: String,
-    /// Only if this is still its etag.
+    /// Etag that must be the current one, if given.
     pub etag: Option<String>,
-    /// For people.
+    /// Name shown to people.
     pub display_name: Option<String>,
-    /// Whether it runs.
+    /// Whether plans run for it.
     pub enabled: Option<bool>,
-    /// The values, secrets or their markers in their places.
+    /// New values, with secrets or their markers.
     pub values: Option<Json>,
-    /// How requests leave and where they may go, secrets or their markers in their places.
+    /// New network settings, with secrets or their markers.
     pub transport: Option<TransportSettings>,
-    /// When.
+    /// Time of the request.
     pub now: DateTime<Utc>,
-    /// Open the tenant's data key.
+    /// Decrypts the data key of the tenant.
     pub keys: Arc<MasterKeys>,
 }
 

@@ -1,4 +1,4 @@
-//! Says what is wrong with a config, and saves nothing.
+//! Validates a config without saving it.
 
 use super::CreateConfig;
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     store::db::{TenantTx, Transaction},
 };
 
-/// The config as it would be created.
+/// Command that validates a config to be created.
 pub struct ValidateConfig(pub CreateConfig);
 
 impl Transaction<TenantTx> for ValidateConfig {

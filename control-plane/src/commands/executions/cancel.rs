@@ -1,5 +1,6 @@
-//! Asks for an execution to be cancelled: at once where nobody runs it, else by an executor: the one that has it, or the next one where
-//! an upstream has to be told. One that has ended stays as it ended.
+//! Cancels an execution. If no executor runs it, it ends at once; otherwise its executor ends it. If an
+//! upstream runs a job for a waiting execution, the next executor cancels the job first. An execution
+//! that has ended does not change.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -17,24 +18,24 @@ use crate::{
     },
 };
 
-/// The longest reason, in bytes.
+/// Maximum length of a reason, in bytes.
 const MAX_REASON_BYTES: usize = 1000;
 
-/// Which execution, and why.
+/// Command that cancels an execution.
 pub struct CancelExecution {
-    /// Its id.
+    /// UUID of the execution.
     pub id: Uuid,
-    /// For people; kept in the history.
+    /// Reason for people, kept in the history.
     pub reason: String,
-    /// When.
+    /// Time of the request.
     pub now: DateTime<Utc>,
 }
 
-/// What came of it.
+/// Result of a cancellation.
 pub struct CancelOutcome {
-    /// The execution as it is then.
+    /// The execution after the command.
     pub execution: Execution,
-    /// It, or a run that waited behind it, is ready now.
+    /// Whether this execution, or a pending one behind it, became ready for an executor.
     pub work_is_ready: bool,
 }
 
@@ -45,8 +46,7 @@ impl Transaction<TenantTx> for CancelExecution {
     async fn run(&self, tx: &TenantTx) -> Result<CancelOutcome, CommandError> {
         let Self { id, reason, now } = self;
         if reason.len() > MAX_REASON_BYTES {
-            let message =
-                format!("the reason has {} bytes, and at most {MAX_REASON_BYTES} are kept", reason.len());
+            let message = format!("the reason has {} bytes; the limit is {MAX_REASON_BYTES}", reason.len());
             return Err(CommandError::invalid(
                 "INVALID_REASON",
                 Diagnostic::new("TOO_LONG", "/reason", message),

@@ -1,5 +1,5 @@
-//! Explains an execution: its state in words, its history, its attempts. Reads only; what it says was true at one moment each, not at the
-//! same one.
+//! Explains an execution: a summary of its state, its history and its attempts. It only reads, in several
+//! transactions, so the parts may describe slightly different moments.
 
 use chrono::{DateTime, Utc};
 use orchid_domain::execution::State;
@@ -22,22 +22,25 @@ use crate::{
     },
 };
 
-/// The most events and the most attempts that are told of, the newest of them.
-const TOLD: i64 = 1000;
+/// Maximum number of events and of attempts; the newest are returned.
+const MAX_ENTRIES: i64 = 1000;
 
-/// An execution, explained.
+/// Explanation of an execution.
 pub struct ExecutionExplanation {
-    /// As it is.
+    /// The execution.
     pub execution: Execution,
-    /// One paragraph.
+    /// Summary in one paragraph.
     pub summary: String,
-    /// Its transitions, oldest first.
+    /// State transitions, oldest first.
     pub events: Vec<HistoryEvent>,
-    /// Its attempts, oldest first.
+    /// Attempts, oldest first.
     pub attempts: Vec<Attempt>,
 }
 
 /// Explains one execution of a tenant.
+///
+/// # Errors
+/// Fails if the execution does not exist or the database does.
 pub async fn explain(
     databases: &Databases,
     tenant_id: Uuid,
@@ -70,7 +73,8 @@ fn state_of(execution: &Execution) -> Result<State, StoreError> {
     execution.state.parse().map_err(|error| StoreError::corrupt("plan_executions.state", error))
 }
 
-/// What the fleet's role must be asked for: sessions belong to no tenant.
+/// Reads the load of the pool or the session of the executor. Both are shared by all tenants, so this
+/// needs the fleet's role and is not part of the tenant's transaction.
 async fn read_status(
     databases: &Databases,
     read: &ExplainRows,
@@ -120,9 +124,9 @@ impl Transaction<TenantTx> for ExplainQuery {
 
     async fn run(&self, tx: &TenantTx) -> Result<ExplainRows, CommandError> {
         let execution = GetExecution { id: self.id }.run(tx).await?;
-        let mut attempts = read::attempts(tx, self.id, None, TOLD).await?;
+        let mut attempts = read::attempts(tx, self.id, None, MAX_ENTRIES).await?;
         attempts.reverse();
-        let mut events = read::history(tx, self.id, TOLD).await?;
+        let mut events = read::history(tx, self.id, MAX_ENTRIES).await?;
         events.reverse();
         let pending = state_of(&execution)? == State::Pending;
         let active = if pending { status::active_execution(tx, &execution).await? } else { None };

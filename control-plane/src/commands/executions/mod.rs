@@ -1,4 +1,4 @@
-//! Executions: the runs of plans, as their tenant sees and stops them.
+//! Reads, watches, explains and cancels executions.
 
 mod cancel;
 mod explain;
@@ -16,5 +16,5 @@ pub use explain::{ExecutionExplanation, explain};
 pub use read::{GetExecution, ListExecutionAttempts, ListExecutions, last_request_of};
 pub use report::ExecutionReport;
 
-/// What errors call it.
+/// Name of the resource in errors.
 const WHAT: &str = "execution";

@@ -18,9 +18,9 @@ use crate::{
     },
 };
 
-/// One execution.
+/// Query for one execution.
 pub struct GetExecution {
-    /// Its id.
+    /// UUID of the execution.
     pub id: Uuid,
 }
 
@@ -33,11 +33,11 @@ impl Transaction<TenantTx> for GetExecution {
     }
 }
 
-/// Executions, newest first.
+/// Query for executions, newest first.
 pub struct ListExecutions {
-    /// Which of them.
+    /// Filter.
     pub filter: ExecutionFilter,
-    /// Which page.
+    /// Page to return.
     pub page: PageRequest<Uuid>,
 }
 
@@ -51,11 +51,11 @@ impl Transaction<TenantTx> for ListExecutions {
     }
 }
 
-/// Attempts of an execution, newest first.
+/// Query for the attempts of an execution, newest first.
 pub struct ListExecutionAttempts {
-    /// Of which execution.
+    /// UUID of the execution.
     pub execution_id: Uuid,
-    /// Which page.
+    /// Page to return.
     pub page: PageRequest<i32>,
 }
 
@@ -70,7 +70,8 @@ impl Transaction<TenantTx> for ListExecutionAttempts {
     }
 }
 
-/// Adds what the attempt that runs told of with its last beat; sessions belong to no tenant, so it is no part of a tenant's transaction.
+/// Sets the last request of a running attempt from its last heartbeat. Sessions are shared by all tenants,
+/// so this is not part of the tenant's transaction.
 pub async fn last_request_of(databases: &Databases, attempts: &mut [Attempt]) -> Result<(), StoreError> {
     for attempt in attempts.iter_mut().filter(|attempt| attempt.ended_at.is_none()) {
         let Attempt { lease_id, session_id, granted_at, .. } = *attempt;

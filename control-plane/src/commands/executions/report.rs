@@ -1,21 +1,24 @@
-//! What a run reported of itself, as its row keeps it.
+//! Progress and error of an execution, as executors reported them.
 
 use crate::{
     commands::executions::progress::{ExecutionError, ExecutionProgress},
     store::{error::StoreError, executions::Execution},
 };
 
-/// What a run did, and what went wrong.
+/// Progress and error of an execution.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExecutionReport {
     /// ExecutionCounts, positions and warnings, over all attempts.
     pub progress: ExecutionProgress,
-    /// Why it ended; none while it has not, or where it ended well.
+    /// Error that ended the execution; none while it is active or after success.
     pub error: Option<ExecutionError>,
 }
 
 impl ExecutionReport {
-    /// Reads it out of an execution's row.
+    /// Decodes the report of an execution's row.
+    ///
+    /// # Errors
+    /// Fails if a column cannot be decoded.
     pub fn of(execution: &Execution) -> Result<Self, StoreError> {
         let progress = execution.progress.as_deref().map(ExecutionProgress::decode).transpose()?;
         let error = execution.error.as_deref().map(ExecutionError::decode).transpose()?;

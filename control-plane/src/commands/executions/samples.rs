@@ -1,16 +1,16 @@
-//! Rows that tests begin with.
+//! Sample rows for tests.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use crate::store::executions::{Attempt, Execution};
 
-/// `2026-03-01T12:00:00Z` and some seconds.
+/// Returns `2026-03-01T12:00:00Z` plus some seconds.
 pub(crate) fn at(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_772_366_400 + seconds, 0).unwrap()
 }
 
-/// Triggered 100 s before [`at`] 0, and queued.
+/// Returns a queued execution that was triggered 100 s before `at(0)`.
 pub(crate) fn execution() -> Execution {
     Execution {
         tenant_id: Uuid::from_u128(1),
@@ -44,7 +44,7 @@ pub(crate) fn execution() -> Execution {
     }
 }
 
-/// Granted 60 s before [`at`] 0, and going.
+/// Returns a running attempt that was granted 60 s before `at(0)`.
 pub(crate) fn attempt() -> Attempt {
     Attempt {
         attempt: 2,

@@ -1,4 +1,4 @@
-//! Creates an integration, with its first config schema where one is given.
+//! Creates an integration, with a first config schema if one is given.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value as Json;
@@ -13,19 +13,19 @@ use crate::{
     },
 };
 
-/// What to create.
+/// Command that creates an integration.
 pub struct CreateIntegration {
-    /// UUID v7 that it gets.
+    /// UUID v7 of the new resource.
     pub id: Uuid,
-    /// Unique in the tenant.
+    /// Key, unique within the tenant.
     pub key: ResourceKey,
-    /// For people.
+    /// Name shown to people.
     pub display_name: String,
-    /// For people.
+    /// Description shown to people.
     pub description: String,
-    /// JSON Schema of its configs' values.
+    /// JSON Schema for the values of its configs.
     pub config_schema: Option<Json>,
-    /// When.
+    /// Time of the request.
     pub now: DateTime<Utc>,
 }
 

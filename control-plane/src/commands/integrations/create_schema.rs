@@ -1,5 +1,5 @@
-//! Adds a version of an integration's config schema. Configs keep what they have; the new version is in force for their next
-//! write.
+//! Adds a version of an integration's config schema. Existing configs stay unchanged; the new version
+//! applies to their next write.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value as Json;
@@ -13,13 +13,13 @@ use crate::{
     },
 };
 
-/// What to add.
+/// Command that adds a config schema.
 pub struct CreateConfigSchema {
     /// Key of the integration.
     pub integration: String,
     /// JSON Schema, draft 2020-12.
     pub schema: Json,
-    /// When.
+    /// Time of the request.
     pub now: DateTime<Utc>,
 }
 

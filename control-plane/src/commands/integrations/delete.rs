@@ -1,4 +1,4 @@
-//! Deletes an integration that nothing uses.
+//! Deletes an integration, unless a config or plan uses it.
 
 use super::WHAT;
 use crate::{
@@ -9,11 +9,11 @@ use crate::{
     },
 };
 
-/// What to delete.
+/// Command that deletes an integration.
 pub struct DeleteIntegration {
-    /// Its key.
+    /// Key of the resource.
     pub key: String,
-    /// Only if this is still its etag.
+    /// Etag that must be the current one, if given.
     pub etag: Option<String>,
 }
 
@@ -28,7 +28,7 @@ impl Transaction<TenantTx> for DeleteIntegration {
         etag::check(WHAT, &row.key, row.id, row.version, self.etag.as_deref())?;
         let users = integrations::users(tx, row.id).await?;
         if !users.is_empty() {
-            let message = format!("integration {:?} is used by {}", row.key, users.join(", "));
+            let message = format!("integration {:?} is still used by {}", row.key, users.join(", "));
             return Err(CommandError::Refused { reason: "IN_USE", message });
         }
         integrations::delete(tx, row.id).await?;

@@ -12,5 +12,5 @@ pub use delete::DeleteIntegration;
 pub use read::{GetIntegration, ListConfigSchemas, ListIntegrations};
 pub use update::UpdateIntegration;
 
-/// What errors call it.
+/// Name of the resource in errors.
 const WHAT: &str = "integration";

@@ -14,9 +14,9 @@ use crate::{
     },
 };
 
-/// One integration by its key.
+/// Query for one integration.
 pub struct GetIntegration {
-    /// Its key.
+    /// Key of the resource.
     pub key: String,
 }
 
@@ -29,9 +29,9 @@ impl Transaction<TenantTx> for GetIntegration {
     }
 }
 
-/// Integrations, newest first.
+/// Query for integrations, newest first.
 pub struct ListIntegrations {
-    /// Which page.
+    /// Page to return.
     pub page: PageRequest<Uuid>,
 }
 
@@ -45,11 +45,11 @@ impl Transaction<TenantTx> for ListIntegrations {
     }
 }
 
-/// Versions of an integration's config schema, newest first.
+/// Query for the versions of an integration's config schema, newest first.
 pub struct ListConfigSchemas {
     /// Key of the integration.
     pub integration: String,
-    /// Which page.
+    /// Page to return.
     pub page: PageRequest<i32>,
 }
 

@@ -1,4 +1,4 @@
-//! Changes the names of an integration.
+//! Changes name and description of an integration.
 
 use chrono::{DateTime, Utc};
 
@@ -11,17 +11,17 @@ use crate::{
     },
 };
 
-/// What to change; what is none stays.
+/// Command that changes an integration; fields that are none stay unchanged.
 pub struct UpdateIntegration {
-    /// Its key.
+    /// Key of the resource.
     pub key: String,
-    /// Only if this is still its etag.
+    /// Etag that must be the current one, if given.
     pub etag: Option<String>,
-    /// For people.
+    /// Name shown to people.
     pub display_name: Option<String>,
-    /// For people.
+    /// Description shown to people.
     pub description: Option<String>,
-    /// When.
+    /// Time of the request.
     pub now: DateTime<Utc>,
 }
 

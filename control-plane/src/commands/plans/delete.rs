@@ -1,4 +1,4 @@
-//! Deletes a plan with its revisions, schedules and contexts, unless a run of it is going.
+//! Deletes a plan with its revisions, schedules and contexts, unless an execution of it is active.
 
 use super::{WHAT, update};
 use crate::{
@@ -9,11 +9,11 @@ use crate::{
     },
 };
 
-/// What to delete.
+/// Command that deletes a plan.
 pub struct DeletePlan {
-    /// Its key.
+    /// Key of the resource.
     pub key: String,
-    /// Only if this is still its etag.
+    /// Etag that must be the current one, if given.
     pub etag: Option<String>,
 }
 
@@ -24,11 +24,16 @@ impl Transaction<TenantTx> for DeletePlan {
     async fn run(&self, tx: &TenantTx) -> Result<(), CommandError> {
         let row = update::lock(tx, &self.key).await?;
         etag::check(WHAT, &row.key, row.id, row.version, self.etag.as_deref())?;
-        // The locks on its schedules keep new runs away until this is through.
+        // Creating an execution locks its schedule: with all of them locked here, none can start before
+        // this transaction ends.
         schedules::lock_of_plan(tx, row.id).await?;
         let open = plans::open_runs(tx, row.id).await?;
         if !open.is_empty() {
-            let message = format!("plan {:?} has runs that have not ended: {}", row.key, open.join(", "));
+            let message = format!(
+                "plan {:?} has active executions, wait for them or cancel them: {}",
+                row.key,
+                open.join(", ")
+            );
             return Err(CommandError::Refused { reason: "EXECUTIONS_ACTIVE", message });
         }
         plans::delete(tx, row.id).await?;

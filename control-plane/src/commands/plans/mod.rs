@@ -19,5 +19,5 @@ pub use trigger::TriggerPlan;
 pub use update::UpdatePlan;
 pub use validate::{ValidatePlan, ValidationReport};
 
-/// What errors call it.
+/// Name of the resource in errors.
 const WHAT: &str = "plan";

@@ -15,9 +15,9 @@ use crate::{
     },
 };
 
-/// One plan by its key.
+/// Query for one plan.
 pub struct GetPlan {
-    /// Its key.
+    /// Key of the resource.
     pub key: String,
 }
 
@@ -30,7 +30,10 @@ impl Transaction<TenantTx> for GetPlan {
     }
 }
 
-/// One plan; where there is none, the error names the key that is nearest.
+/// Returns a plan.
+///
+/// # Errors
+/// Fails if it does not exist; the error suggests the closest existing key.
 pub(super) async fn by_key(tx: &TenantTx, key: &str) -> Result<Plan, CommandError> {
     if let Some(plan) = plans::by_key(tx, key).await? {
         return Ok(plan);
@@ -41,11 +44,11 @@ pub(super) async fn by_key(tx: &TenantTx, key: &str) -> Result<Plan, CommandErro
     Err(CommandError::NotFound { what: WHAT, name: key.to_owned(), hint })
 }
 
-/// Plans, newest first.
+/// Query for plans, newest first.
 pub struct ListPlans {
-    /// Only of this integration.
+    /// Filter by integration.
     pub integration: Option<String>,
-    /// Which page.
+    /// Page to return.
     pub page: PageRequest<Uuid>,
 }
 
@@ -59,11 +62,11 @@ impl Transaction<TenantTx> for ListPlans {
     }
 }
 
-/// Revisions of a plan, newest first.
+/// Query for the revisions of a plan, newest first.
 pub struct ListPlanRevisions {
     /// Key of the plan.
     pub plan: String,
-    /// Which page.
+    /// Page to return.
     pub page: PageRequest<i32>,
 }
 
@@ -78,11 +81,11 @@ impl Transaction<TenantTx> for ListPlanRevisions {
     }
 }
 
-/// One revision of a plan.
+/// Query for one revision of a plan.
 pub struct GetPlanRevision {
     /// Key of the plan.
     pub plan: String,
-    /// Counts from 1.
+    /// Number of the revision, from 1.
     pub revision: i32,
 }
 

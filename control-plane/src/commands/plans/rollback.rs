@@ -1,4 +1,4 @@
-//! Gives a plan the definition of one of its older revisions, as a new revision.
+//! Rolls a plan back: creates a new revision with the definition of an older one.
 
 use chrono::{DateTime, Utc};
 use orchid_plan::ServerLimits;
@@ -16,17 +16,17 @@ use crate::{
     },
 };
 
-/// What to roll back to.
+/// Command that rolls a plan back.
 pub struct RollbackPlan {
-    /// Its key.
+    /// Key of the resource.
     pub key: String,
-    /// The revision whose definition is wanted again.
+    /// Revision whose definition is restored.
     pub revision: i32,
-    /// Only if this is still its etag.
+    /// Etag that must be the current one, if given.
     pub etag: Option<String>,
-    /// What this server allows a plan.
+    /// Limits of plans on this server.
     pub limits: ServerLimits,
-    /// When.
+    /// Time of the request.
     pub now: DateTime<Utc>,
 }
 
@@ -42,7 +42,7 @@ impl Transaction<TenantTx> for RollbackPlan {
         })?;
         let changes = PlanChanges { definition: Some(wanted.definition), ..PlanChanges::default() };
         let document = PlanDocument::changed(&row, &changes)?;
-        // What an older build accepted, this one may refuse.
+        // The old definition is validated again: this build may be stricter than the one that saved it.
         document.check(tx, &self.limits).await?;
         revise::set_definition(tx, &mut row, document.definition(), self.now).await?;
         row.version += 1;

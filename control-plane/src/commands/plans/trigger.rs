@@ -1,4 +1,5 @@
-//! Runs a plan now for one of its configs. Also where the plan is disabled or its schedule paused; not where the config is.
+//! Starts an execution of a plan for one of its configs. This also works for disabled plans and paused
+//! schedules, but not for disabled configs.
 
 use chrono::{DateTime, Utc};
 use orchid_common::suggest::closest;
@@ -22,24 +23,24 @@ use crate::{
     },
 };
 
-/// So many keys are named where one is asked for.
+/// Maximum number of config keys listed in an error.
 const MAX_NAMED: usize = 20;
 
-/// What to run.
+/// Command that triggers a plan.
 pub struct TriggerPlan {
-    /// UUID v7 that the execution gets.
+    /// UUID v7 of the new execution.
     pub id: Uuid,
     /// Key of the plan.
     pub key: String,
-    /// Key of the config; none: the only one of the plan.
+    /// Key of the config; none if the plan has only one.
     pub config: Option<String>,
-    /// JSON object: values over the context for this run.
+    /// JSON object whose members override context fields during the execution.
     pub context_override: Option<Vec<u8>>,
-    /// Whether the run's writes are saved although there is an override.
+    /// Whether context and cursors are saved although there is an override.
     pub persist_context: bool,
     /// W3C trace context of the trigger.
     pub traceparent: Option<String>,
-    /// When.
+    /// Time of the request.
     pub now: DateTime<Utc>,
 }
 
@@ -52,7 +53,7 @@ impl Transaction<TenantTx> for TriggerPlan {
         let names = configs::names(tx, plan.integration_id).await?;
         let config = self.config(&plan, &names)?;
         if !config.enabled {
-            let message = format!("config {:?} is disabled", config.key);
+            let message = format!("config {:?} is disabled: enable it first", config.key);
             return Err(CommandError::Refused { reason: "CONFIG_DISABLED", message });
         }
         let new = NewExecution {
@@ -91,14 +92,17 @@ impl TriggerPlan {
             )
         };
         match (&self.config, configs.as_slice()) {
-            (_, []) => Err(refuse(format!("plan {:?} has no config to run for", plan.key), None)),
+            (_, []) => Err(refuse(
+                format!("plan {:?} has no config: create one for its integration", plan.key),
+                None,
+            )),
             (None, [only]) => Ok(only),
             (None, _) => {
-                Err(refuse(format!("plan {:?} has several configs, name one: {keys}", plan.key), None))
+                Err(refuse(format!("plan {:?} has several configs: name one of {keys}", plan.key), None))
             }
             (Some(key), _) => configs.iter().find(|config| config.key == *key).copied().ok_or_else(|| {
                 let near = closest(key, configs.iter().map(|config| config.key.as_str()));
-                refuse(format!("plan {:?} has no config {key:?}, only {keys}", plan.key), near)
+                refuse(format!("plan {:?} has no config {key:?}; it has {keys}", plan.key), near)
             }),
         }
     }

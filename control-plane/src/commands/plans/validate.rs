@@ -1,4 +1,4 @@
-//! Says what is wrong with a plan, and saves nothing.
+//! Validates a plan without saving it.
 
 use orchid_plan::{ServerLimits, Warning};
 
@@ -8,20 +8,20 @@ use crate::{
     store::db::{TenantTx, Transaction},
 };
 
-/// The plan as it would be created.
+/// Command that validates a plan to be created.
 pub struct ValidatePlan {
     /// The plan.
     pub document: PlanDocument,
-    /// What this server allows a plan.
+    /// Limits of plans on this server.
     pub limits: ServerLimits,
 }
 
-/// What was found. A plan that has diagnostics has no warnings yet.
+/// Result of the validation. Warnings are only reported for a plan without diagnostics.
 #[derive(Debug, Default)]
 pub struct ValidationReport {
-    /// Why it would be refused.
+    /// Problems that make the plan invalid.
     pub diagnostics: Vec<Diagnostic>,
-    /// What is allowed, and probably not meant.
+    /// Findings that are allowed, but probably not intended.
     pub warnings: Vec<Warning>,
 }
 

@@ -1,4 +1,4 @@
-//! Schedules: when each plan runs next for each config.
+//! Reads, pauses and synchronises schedules. A schedule belongs to one plan and one config.
 
 mod next_runs;
 mod pause;
@@ -9,5 +9,5 @@ pub use next_runs::ListNextRuns;
 pub use pause::SetPaused;
 pub use read::{GetSchedule, ListSchedules};
 
-/// What errors call it.
+/// Name of the resource in errors.
 const WHAT: &str = "schedule";

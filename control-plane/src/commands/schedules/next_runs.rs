@@ -1,4 +1,4 @@
-//! When a schedule would run next, as far as that is known now.
+//! Predicts the next due times of a schedule.
 
 use chrono::{DateTime, Utc};
 
@@ -8,13 +8,13 @@ use crate::{
     store::db::{TenantTx, Transaction},
 };
 
-/// Which schedule, how far.
+/// Query for the next due times of a schedule.
 pub struct ListNextRuns {
-    /// Which schedule.
+    /// The schedule.
     pub schedule: GetSchedule,
-    /// At most this many times.
+    /// Maximum number of times.
     pub count: usize,
-    /// When it is asked.
+    /// Time of the request.
     pub now: DateTime<Utc>,
 }
 
@@ -24,7 +24,7 @@ impl Transaction<TenantTx> for ListNextRuns {
 
     async fn run(&self, tx: &TenantTx) -> Result<Self::Output, CommandError> {
         let row = self.schedule.run(tx).await?;
-        let is_going = row.current_execution_id.is_some();
-        Ok(row.rules()?.upcoming(row.due_times(), is_going, self.now, self.count))
+        let is_active = row.current_execution_id.is_some();
+        Ok(row.rules()?.upcoming(row.due_times(), is_active, self.now, self.count))
     }
 }

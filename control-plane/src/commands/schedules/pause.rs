@@ -1,4 +1,4 @@
-//! Pauses a schedule, or lets it go on; triggers work all the same, and a run that is going ends as it will.
+//! Pauses or resumes a schedule. Triggers and active executions are not affected.
 
 use chrono::{DateTime, Utc};
 use orchid_domain::schedule::DueTimes;
@@ -13,15 +13,15 @@ use crate::{
     },
 };
 
-/// What to set.
+/// Command that pauses or resumes a schedule.
 pub struct SetPaused {
     /// Key of the plan.
     pub plan: String,
     /// Key of the config.
     pub config: String,
-    /// Whether it shall rest.
+    /// Whether to pause (or to resume).
     pub paused: bool,
-    /// When.
+    /// Time of the request.
     pub now: DateTime<Utc>,
 }
 
@@ -37,24 +37,26 @@ impl Transaction<TenantTx> for SetPaused {
             return Ok(row);
         }
         row.paused = self.paused;
-        let dues = if row.paused { rests(&row) } else { resumed(tx, &row, self.now).await? };
+        let dues = if row.paused { paused(&row) } else { resumed(tx, &row, self.now).await? };
         row.next_due_at = dues.next_at;
         schedules::set_paused(tx, row.id, row.paused, dues, self.now).await?;
         Ok(row)
     }
 }
 
-/// Nothing is due, and what is decided stays so: that is what tells afterwards what was missed.
-fn rests(row: &Schedule) -> DueTimes {
+/// Returns the due times of a paused schedule: nothing is due, but `decided_until` stays, because it tells
+/// after the pause which times were missed.
+fn paused(row: &Schedule) -> DueTimes {
     DueTimes { next_at: None, ..row.due_times() }
 }
 
-/// What is overdue runs at once; what is not keeps the rest of its wait.
+/// Returns the due times of a resumed schedule: an overdue execution is due at once, others keep the rest
+/// of their wait.
 async fn resumed(tx: &TenantTx, row: &Schedule, now: DateTime<Utc>) -> Result<DueTimes, CommandError> {
     let last = match row.last_execution_id {
         Some(id) => executions::read::by_id(tx, id).await?,
         None => None,
     };
-    let is_going = row.current_execution_id.is_some();
-    Ok(row.rules()?.after_resume(row.due_times(), last.and_then(|run| run.ended_at), now, is_going))
+    let is_active = row.current_execution_id.is_some();
+    Ok(row.rules()?.after_resume(row.due_times(), last.and_then(|run| run.ended_at), now, is_active))
 }

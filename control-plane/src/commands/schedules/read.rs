@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// The schedule of one plan for one config.
+/// Query for the schedule of one plan and config.
 pub struct GetSchedule {
     /// Key of the plan.
     pub plan: String,
@@ -39,11 +39,11 @@ impl GetSchedule {
     }
 }
 
-/// Schedules, newest first.
+/// Query for schedules, newest first.
 pub struct ListSchedules {
-    /// Only of this plan.
+    /// Filter by plan.
     pub plan: Option<String>,
-    /// Which page.
+    /// Page to return.
     pub page: PageRequest<Uuid>,
 }
 

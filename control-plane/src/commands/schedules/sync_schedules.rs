@@ -1,5 +1,6 @@
-//! Makes and removes the rows of schedules, so that there is one for each plan and each config that it runs for, and says when
-//! each is due. Called in the transaction of every change of a plan or config, under the lock of their integration.
+//! Creates and deletes schedules, so that there is one for every plan and config, and sets when each is
+//! due. Called in the transaction of every change of a plan or config, which holds the lock of their
+//! integration.
 
 use std::collections::HashSet;
 
@@ -14,16 +15,19 @@ use crate::store::{
     schedules,
 };
 
-/// What became of the times at which a plan runs.
+/// Whether an update changed the times at which a plan runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimingChange {
-    /// They are what they were.
+    /// The times are the same.
     Unchanged,
-    /// They are others: what the old ones left open does not count.
+    /// The times changed; missed executions of the old times are dropped.
     Changed,
 }
 
-/// Brings the schedules of all plans of an integration up to date.
+/// Synchronises the schedules of all plans of an integration.
+///
+/// # Errors
+/// Fails if the database does.
 pub async fn sync_integration(
     tx: &TenantTx,
     integration_id: Uuid,
@@ -36,18 +40,21 @@ pub async fn sync_integration(
     Ok(())
 }
 
-/// Brings the schedules of one plan up to date.
+/// Synchronises the schedules of one plan.
+///
+/// # Errors
+/// Fails if the database does.
 pub async fn sync_plan(
     tx: &TenantTx,
     plan: &Plan,
-    times: TimingChange,
+    timing: TimingChange,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let configs = configs::names(tx, plan.integration_id).await?;
-    for_configs(tx, plan, &configs, times, now).await
+    for_configs(tx, plan, &configs, timing, now).await
 }
 
-/// The configs of an integration that a plan runs for.
+/// Returns the configs of an integration that a plan runs for.
 pub fn configs_of<'a>(plan: &Plan, configs: &'a [ConfigName]) -> impl Iterator<Item = &'a ConfigName> {
     let named: Option<HashSet<String>> = plan.configs.as_ref().map(|keys| {
         keys.as_array().into_iter().flatten().filter_map(|key| key.as_str().map(str::to_owned)).collect()
@@ -59,30 +66,30 @@ async fn for_configs(
     tx: &TenantTx,
     plan: &Plan,
     configs: &[ConfigName],
-    times: TimingChange,
+    timing: TimingChange,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let wanted: HashSet<Uuid> = configs_of(plan, configs).map(|config| config.id).collect();
-    let mut there = schedules::lock_of_plan(tx, plan.id).await?;
+    let mut existing = schedules::lock_of_plan(tx, plan.id).await?;
     let obsolete: Vec<Uuid> =
-        there.iter().filter(|row| !wanted.contains(&row.config_id)).map(|row| row.id).collect();
+        existing.iter().filter(|row| !wanted.contains(&row.config_id)).map(|row| row.id).collect();
     if !obsolete.is_empty() {
         schedules::delete(tx, obsolete).await?;
-        there.retain(|row| wanted.contains(&row.config_id));
+        existing.retain(|row| wanted.contains(&row.config_id));
     }
-    let known: HashSet<Uuid> = there.iter().map(|row| row.config_id).collect();
+    let known: HashSet<Uuid> = existing.iter().map(|row| row.config_id).collect();
     let missing: Vec<Uuid> =
         configs_of(plan, configs).map(|config| config.id).filter(|id| !known.contains(id)).collect();
     if !missing.is_empty() {
         for config_id in missing {
             schedules::insert(tx, plan.id, config_id, Uuid::now_v7(), now).await?;
         }
-        there = schedules::lock_of_plan(tx, plan.id).await?;
+        existing = schedules::lock_of_plan(tx, plan.id).await?;
     }
     let mut changes = Vec::new();
-    for row in &there {
-        let is_going = row.current_execution_id.is_some();
-        let dues = row.rules()?.after_change(row.due_times(), now, is_going, times == TimingChange::Changed);
+    for row in &existing {
+        let is_active = row.current_execution_id.is_some();
+        let dues = row.rules()?.after_change(row.due_times(), now, is_active, timing == TimingChange::Changed);
         if dues != row.due_times() {
             changes.push((row.id, dues));
         }

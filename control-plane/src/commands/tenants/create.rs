@@ -1,4 +1,4 @@
-//! Creates a tenant, with a data key of its own.
+//! Creates a tenant with its own data key.
 
 use std::sync::Arc;
 
@@ -14,19 +14,19 @@ use crate::{
     },
 };
 
-/// What to create.
+/// Command that creates a tenant.
 pub struct CreateTenant {
-    /// The id that it gets.
+    /// UUID of the new tenant.
     pub id: Uuid,
-    /// For people.
+    /// Name shown to people.
     pub display_name: String,
-    /// Whose executors run its plans.
+    /// Pool of executors that runs its plans.
     pub pool: String,
-    /// Its share.
+    /// Share of the pool, 1 to 1000.
     pub weight: i32,
-    /// When.
+    /// Time of the request.
     pub now: DateTime<Utc>,
-    /// Wrap its data key.
+    /// Encrypts its data key.
     pub keys: Arc<MasterKeys>,
 }
 
@@ -38,7 +38,7 @@ impl Transaction<TenantTx> for CreateTenant {
         let mut diagnostics: Vec<Diagnostic> =
             ResourceKey::parse(&self.pool, "/pool").err().into_iter().collect();
         if !(1..=1000).contains(&self.weight) {
-            let message = format!("{} is not within 1 and 1000", self.weight);
+            let message = format!("weight {} is not between 1 and 1000", self.weight);
             diagnostics.push(Diagnostic::new("OUT_OF_RANGE", "/weight", message));
         }
         if !diagnostics.is_empty() {

@@ -10,7 +10,10 @@ use crate::{
     store::{db::TenantTx, tenants},
 };
 
-/// The data key of a transaction's tenant.
+/// Returns the data key of the transaction's tenant.
+///
+/// # Errors
+/// Fails if the tenant does not exist or its master key is unknown.
 pub async fn data_key(tx: &TenantTx, keys: &MasterKeys) -> Result<DataKey, CommandError> {
     let row = tenants::data_key(tx, tx.tenant_id())
         .await?

@@ -1,5 +1,6 @@
-//! Watches executions: the state now, then again whenever it changed, until it has ended. All watchers of a replica are served by one
-//! task, which reads what changed of everything that is watched in one go, and only while something is. It never waits for a watcher.
+//! Watches executions: each watcher gets the current state, then every change until the end. One task
+//! per replica serves all watchers: it polls the changes of all watched executions in one query, and
+//! only while there are watchers. It never waits for a slow watcher.
 
 mod registry;
 
@@ -23,68 +24,71 @@ use crate::{
     },
 };
 
-/// Between two reads while something is watched.
+/// Time between two polls.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
-/// After a read that failed.
+/// Pause after a failed poll.
 const POLL_PAUSE: Duration = Duration::from_secs(2);
-/// The most executions of one read.
+/// Maximum number of executions per query.
 const POLL_BATCH: usize = 1000;
 
-/// Why there is nothing more to see, though the execution has not ended.
+/// Reason why a watch ends before the execution has ended.
 #[derive(Debug, thiserror::Error)]
 pub enum WatchEnd {
-    /// This replica is stopping; another goes on.
-    #[error("this server is stopping: watch again")]
+    /// This replica is stopping; the client can watch on another one.
+    #[error("this server is stopping: watch again on another one")]
     Stopping,
-    /// This replica watches as many executions as it can.
-    #[error("this server watches as many executions as it can: watch again later")]
+    /// This replica has reached its limit of watched executions.
+    #[error("too many watched executions on this server: watch again later")]
     Full,
-    /// There is nothing to watch, or it cannot be read.
+    /// The execution does not exist or cannot be read.
     #[error(transparent)]
     Command(#[from] CommandError),
 }
 
-/// Everything that is watched on this replica.
+/// Serves all watchers of this replica.
 #[derive(Clone)]
 pub struct WatchHub {
     databases: Databases,
     stop: CancellationToken,
-    board: Arc<WatchRegistry>,
-    somebody_came: Arc<Notify>,
+    registry: Arc<WatchRegistry>,
+    watcher_added: Arc<Notify>,
 }
 
 impl WatchHub {
-    /// Nothing is watched yet. All watches end when `stop` is cancelled.
+    /// Creates a hub without watchers. All watches end when `stop` is cancelled.
     pub fn new(databases: Databases, stop: CancellationToken) -> Self {
-        Self { databases, stop, board: Arc::default(), somebody_came: Arc::default() }
+        Self { databases, stop, registry: Arc::default(), watcher_added: Arc::default() }
     }
 
-    /// Begins to watch an execution of a tenant.
+    /// Starts to watch an execution of a tenant.
+    ///
+    /// # Errors
+    /// Fails if the execution does not exist, or if this replica watches too many.
     pub async fn watch(&self, tenant_id: Uuid, id: Uuid) -> Result<ExecutionWatch, WatchEnd> {
         let execution = self.databases.run_tenant(tenant_id, &GetExecution { id }).await?;
-        let states = self.board.subscribe(execution).map_err(|RegistryFull| WatchEnd::Full)?;
-        self.somebody_came.notify_one();
+        let states = self.registry.subscribe(execution).map_err(|RegistryFull| WatchEnd::Full)?;
+        self.watcher_added.notify_one();
         Ok(ExecutionWatch { states, stop: self.stop.clone(), over: false })
     }
 
-    /// The task that serves all watchers; runs until the stop token is cancelled.
+    /// Serves all watchers until the stop token is cancelled.
     pub async fn serve(self) {
-        self.stop.run_until_cancelled(self.poll_for_ever()).await;
+        self.stop.run_until_cancelled(self.poll_forever()).await;
     }
 
-    async fn poll_for_ever(&self) {
+    async fn poll_forever(&self) {
         let mut failed = false;
         loop {
-            let seen = self.board.seen();
+            let seen = self.registry.seen();
             if seen.is_empty() {
-                self.somebody_came.notified().await;
+                self.watcher_added.notified().await;
                 continue;
             }
             match self.poll(&seen).await {
                 Ok(()) => failed = false,
                 Err(error) => {
                     if !failed {
-                        tracing::warn!(%error, watched = seen.len(), "cannot read what is watched; trying on");
+                        tracing::warn!(%error, watched = seen.len(), "cannot read watched executions; retrying");
                     }
                     failed = true;
                 }
@@ -95,13 +99,13 @@ impl WatchHub {
 
     async fn poll(&self, seen: &[executions::SeenVersion]) -> Result<(), StoreError> {
         for batch in seen.chunks(POLL_BATCH) {
-            self.board.show(executions::read::find_changed(&self.databases, batch).await?);
+            self.registry.show(executions::read::find_changed(&self.databases, batch).await?);
         }
         Ok(())
     }
 }
 
-/// One watcher's view of an execution.
+/// One watcher of an execution.
 #[derive(Debug)]
 pub struct ExecutionWatch {
     states: Receiver<Execution>,
@@ -110,7 +114,7 @@ pub struct ExecutionWatch {
 }
 
 impl ExecutionWatch {
-    /// The newest state that was not seen yet, as soon as there is one; none after the terminal one.
+    /// Waits for the next state and returns the newest; none after the terminal one.
     pub async fn next(&mut self) -> Option<Result<Execution, WatchEnd>> {
         if self.over {
             return None;
@@ -135,10 +139,10 @@ mod tests {
     use crate::commands::executions::samples::execution;
 
     #[tokio::test]
-    async fn a_stopping_server_tells_its_watchers_once_and_after_what_there_is_to_see() {
-        let board = WatchRegistry::default();
+    async fn stopping_server_ends_watch_after_pending_state() {
+        let registry = WatchRegistry::default();
         let stop = CancellationToken::new();
-        let states = board.subscribe(execution()).unwrap();
+        let states = registry.subscribe(execution()).unwrap();
         let mut watch = ExecutionWatch { states, stop: stop.clone(), over: false };
         stop.cancel();
         assert_eq!(watch.next().await.unwrap().unwrap().id, execution().id);
@@ -147,11 +151,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_watch_ends_after_the_terminal_state() {
-        let board = WatchRegistry::default();
-        let states = board.subscribe(execution()).unwrap();
+    async fn watch_ends_after_terminal_state() {
+        let registry = WatchRegistry::default();
+        let states = registry.subscribe(execution()).unwrap();
         let mut watch = ExecutionWatch { states, stop: CancellationToken::new(), over: false };
-        board.show(vec![Execution { version: 7, state: "cancelled".to_owned(), ..execution() }]);
+        registry.show(vec![Execution { version: 7, state: "cancelled".to_owned(), ..execution() }]);
         assert_eq!(watch.next().await.unwrap().unwrap().state, "cancelled");
         assert!(watch.next().await.is_none());
     }

@@ -1,5 +1,5 @@
-//! Who watches what, and what they saw last: one cell per watched execution, shared by its watchers. A cell holds the newest state
-//! alone, so a slow watcher skips what came in between, and never the last.
+//! Registry of watched executions: one cell per execution, shared by its watchers. A cell holds only the
+//! newest state, so a slow watcher may skip states, but never the last one.
 
 use std::{
     collections::HashMap,
@@ -12,22 +12,22 @@ use uuid::Uuid;
 
 use crate::store::executions::{Execution, SeenVersion};
 
-/// The most executions that one replica watches.
+/// Maximum number of watched executions per replica.
 const MAX_WATCHED: usize = 10_000;
 
-/// The cells.
+/// Cells of all watched executions, by tenant and id.
 #[derive(Default)]
 pub(super) struct WatchRegistry {
     cells: Mutex<HashMap<(Uuid, Uuid), Sender<Execution>>>,
 }
 
-/// There is no room for another cell.
+/// The registry has reached its limit.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct RegistryFull;
 
 impl WatchRegistry {
-    /// A new watcher's end of an execution's cell. It sees the newest state first, and then the end of the channel where that is
-    /// terminal.
+    /// Adds a watcher of an execution. Its receiver first yields the newest state, and then closes if that
+    /// state is terminal.
     pub(super) fn subscribe(&self, execution: Execution) -> Result<Receiver<Execution>, RegistryFull> {
         let mut cells = self.cells();
         let key = (execution.tenant_id, execution.id);
@@ -49,7 +49,8 @@ impl WatchRegistry {
         Ok(receiver)
     }
 
-    /// What is watched, as it was seen last. Cells that nobody watches any more are cleared away.
+    /// Returns all watched executions with the version that their watchers have seen, and removes cells
+    /// without watchers.
     pub(super) fn seen(&self) -> Vec<SeenVersion> {
         let mut cells = self.cells();
         cells.retain(|_, cell| cell.receiver_count() > 0);
@@ -59,7 +60,8 @@ impl WatchRegistry {
             .collect()
     }
 
-    /// Shows newer states to who watches them; what has ended is shown once more and then cleared away.
+    /// Publishes newer states to their watchers. The cell of an ended execution is removed, which closes
+    /// its receivers after this last state.
     pub(super) fn show(&self, executions: Vec<Execution>) {
         let mut cells = self.cells();
         for execution in executions {
@@ -75,7 +77,7 @@ impl WatchRegistry {
     }
 
     fn cells(&self) -> MutexGuard<'_, HashMap<(Uuid, Uuid), Sender<Execution>>> {
-        // No panic can happen between two changes that belong together.
+        // No panic can leave the map half changed, so a poisoned lock is safe to use.
         self.cells.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -104,64 +106,64 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_slow_watcher_skips_states_and_sees_the_last_then_the_end() {
-        let board = WatchRegistry::default();
-        let mut receiver = board.subscribe(at(1, "queued")).unwrap();
-        board.show(vec![at(2, "running")]);
-        board.show(vec![at(3, "running")]);
-        board.show(vec![at(4, "succeeded")]);
+    async fn slow_watcher_skips_states_but_sees_the_last() {
+        let registry = WatchRegistry::default();
+        let mut receiver = registry.subscribe(at(1, "queued")).unwrap();
+        registry.show(vec![at(2, "running")]);
+        registry.show(vec![at(3, "running")]);
+        registry.show(vec![at(4, "succeeded")]);
         receiver.changed().await.unwrap();
         assert_eq!(receiver.borrow_and_update().version, 4);
         assert!(receiver.changed().await.is_err());
-        assert!(board.seen().is_empty());
+        assert!(registry.seen().is_empty());
     }
 
     #[tokio::test]
-    async fn what_has_ended_already_is_seen_once() {
-        let board = WatchRegistry::default();
-        let mut receiver = board.subscribe(at(9, "failed")).unwrap();
+    async fn ended_execution_is_seen_once() {
+        let registry = WatchRegistry::default();
+        let mut receiver = registry.subscribe(at(9, "failed")).unwrap();
         receiver.changed().await.unwrap();
         assert_eq!(receiver.borrow_and_update().state, "failed");
         assert!(receiver.changed().await.is_err());
     }
 
     #[tokio::test]
-    async fn an_older_state_never_replaces_a_newer_one() {
-        let board = WatchRegistry::default();
-        let mut first = board.subscribe(at(5, "running")).unwrap();
-        let mut second = board.subscribe(at(4, "queued")).unwrap();
-        board.show(vec![at(3, "queued")]);
+    async fn older_state_never_replaces_a_newer_one() {
+        let registry = WatchRegistry::default();
+        let mut first = registry.subscribe(at(5, "running")).unwrap();
+        let mut second = registry.subscribe(at(4, "queued")).unwrap();
+        registry.show(vec![at(3, "queued")]);
         assert_eq!(first.borrow_and_update().version, 5);
         assert_eq!(second.borrow_and_update().version, 5);
     }
 
     #[test]
-    fn what_nobody_watches_is_not_asked_for() {
-        let board = WatchRegistry::default();
-        let receiver = board.subscribe(at(1, "queued")).unwrap();
-        assert_eq!(board.seen().len(), 1);
+    fn unwatched_execution_is_not_polled() {
+        let registry = WatchRegistry::default();
+        let receiver = registry.subscribe(at(1, "queued")).unwrap();
+        assert_eq!(registry.seen().len(), 1);
         drop(receiver);
-        assert!(board.seen().is_empty());
+        assert!(registry.seen().is_empty());
     }
 
     #[test]
-    fn another_tenants_execution_of_the_same_id_is_another_cell() {
-        let board = WatchRegistry::default();
-        let _mine = board.subscribe(at(1, "queued")).unwrap();
+    fn same_id_of_another_tenant_is_another_cell() {
+        let registry = WatchRegistry::default();
+        let _mine = registry.subscribe(at(1, "queued")).unwrap();
         let mut theirs =
-            board.subscribe(Execution { tenant_id: Uuid::from_u128(99), ..at(1, "queued") }).unwrap();
-        board.show(vec![at(2, "running")]);
+            registry.subscribe(Execution { tenant_id: Uuid::from_u128(99), ..at(1, "queued") }).unwrap();
+        registry.show(vec![at(2, "running")]);
         assert_eq!(theirs.borrow_and_update().version, 1);
     }
 
     #[test]
-    fn a_full_board_refuses_another_cell_and_lets_more_watch_what_it_has() {
-        let board = WatchRegistry::default();
+    fn full_registry_accepts_watchers_of_known_cells_only() {
+        let registry = WatchRegistry::default();
         let other = |number: u128| Execution { id: Uuid::from_u128(number), ..at(1, "queued") };
         let held: Vec<_> =
-            (0..MAX_WATCHED as u128).map(|number| board.subscribe(other(number)).unwrap()).collect();
-        assert_eq!(board.subscribe(other(1 << 64)).err(), Some(RegistryFull));
-        assert!(board.subscribe(other(0)).is_ok());
+            (0..MAX_WATCHED as u128).map(|number| registry.subscribe(other(number)).unwrap()).collect();
+        assert_eq!(registry.subscribe(other(1 << 64)).err(), Some(RegistryFull));
+        assert!(registry.subscribe(other(0)).is_ok());
         assert_eq!(held.len(), MAX_WATCHED);
     }
 }
