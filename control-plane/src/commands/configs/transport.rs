@@ -392,15 +392,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_trusted_is_a_list_of_certificates() {
+    fn authorities_are_validated() {
         let trusting = |ca: String| TransportSettings { ca: Some(ca), ..TransportSettings::default() };
         let own = identity();
         for (ca, words) in [
             ("none".to_owned(), "no PEM certificate"),
             (own.key.clone(), "found a private key"),
-            (own.certificate.replace("MII", "AII"), "certificate 0 cannot be trusted"),
-            ("-----BEGIN CERTIFICATE-----\n!\n".to_owned(), "no PEM"),
-            (own.certificate.repeat(600), "more than"),
+            (own.certificate.replace("MII", "AII"), "certificate 0 is not usable as an authority"),
+            ("-----BEGIN CERTIFICATE-----\n!\n".to_owned(), "not valid PEM"),
+            (own.certificate.repeat(600), "the limit is"),
         ] {
             let found = diagnostics(&trusting(ca), &SecretValues::default());
             assert_eq!(found[0].0, "/transport/ca");
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn all_faults_are_told_at_once() {
+    fn all_problems_are_reported_at_once() {
         let written = TransportSettings {
             proxy: Some("nothing".to_owned()),
             ca: Some(String::new()),
