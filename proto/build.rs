@@ -1,4 +1,4 @@
-//! Compiles the `.proto` files without a protoc binary, and refuses a method that does not say who may call it.
+//! Compiles the `.proto` files without a protoc binary, and fails for a method without a permission.
 
 use std::{env, error::Error, fs, path::PathBuf};
 
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A Rust table of every method with its permission.
+/// Generates a Rust table of all methods with their permissions.
 fn permissions(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
     let option =
         pool.get_extension_by_name(PERMISSION_OPTION).ok_or("the permission option is not defined")?;
@@ -49,7 +49,9 @@ fn permissions(pool: &DescriptorPool) -> Result<String, Box<dyn Error>> {
             Some(3) => "Operator",
             Some(4) => "FleetJoin",
             Some(5) => "Fleet",
-            _ => return Err(format!("{} says no {PERMISSION_OPTION}", method.full_name()).into()),
+            _ => {
+                return Err(format!("method {} has no option {PERMISSION_OPTION}", method.full_name()).into());
+            }
         };
         let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
         rows.push_str(&format!("    (\"{path}\", Permission::{permission}),\n"));

@@ -54,7 +54,7 @@ impl ProtoFile {
 
     fn write_service(&self, out: &mut String, number: i32, service: &ServiceDescriptorProto) {
         let name = format!("{}.{}", self.descriptor.package(), service.name());
-        writeln!(out, "\n## {name}\n\n{}\n", self.comment(&[SERVICES, number])).unwrap();
+        writeln!(out, "\n## {name}\n\n{}\n", wrapped(self.comment(&[SERVICES, number]))).unwrap();
         writeln!(out, "| method | request | response | caller | description |\n|---|---|---|---|---|")
             .unwrap();
         for (index, method) in (0..).zip(&service.method) {
@@ -74,7 +74,7 @@ impl ProtoFile {
     }
 
     fn write_message(&self, out: &mut String, number: i32, message: &DescriptorProto) {
-        writeln!(out, "\n### {}\n\n{}", message.name(), self.comment(&[MESSAGES, number])).unwrap();
+        writeln!(out, "\n### {}\n\n{}", message.name(), wrapped(self.comment(&[MESSAGES, number]))).unwrap();
         if message.field.is_empty() {
             return;
         }
@@ -87,13 +87,32 @@ impl ProtoFile {
     }
 
     fn write_enum(&self, out: &mut String, number: i32, enumeration: &EnumDescriptorProto) {
-        writeln!(out, "\n### {}\n\n{}", enumeration.name(), self.comment(&[ENUMS, number])).unwrap();
+        writeln!(out, "\n### {}\n\n{}", enumeration.name(), wrapped(self.comment(&[ENUMS, number]))).unwrap();
         writeln!(out, "\n| value | description |\n|---|---|").unwrap();
         for (index, value) in (0..).zip(&enumeration.value) {
             let comment = self.comment(&[ENUMS, number, MEMBERS, index]);
             writeln!(out, "| `{}` | {} |", value.name(), table_cell(comment)).unwrap();
         }
     }
+}
+
+/// Wraps prose outside of tables at this column.
+const WIDTH: usize = 100;
+
+/// Breaks each paragraph of a comment into lines.
+fn wrapped(text: &str) -> String {
+    let mut out = String::new();
+    let mut column = 0;
+    for word in text.split_inclusive([' ', '\n']) {
+        if column > 0 && column + word.trim_end().chars().count() > WIDTH {
+            out.truncate(out.trim_end().len());
+            out.push('\n');
+            column = 0;
+        }
+        out.push_str(word);
+        column = if word.ends_with('\n') { 0 } else { column + word.chars().count() };
+    }
+    out
 }
 
 /// Joins the lines of each paragraph of a comment.

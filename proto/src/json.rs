@@ -1,49 +1,49 @@
-//! `google.protobuf.Struct`, in which people's JSON travels, to and from `serde_json`.
+//! Converts `google.protobuf.Struct`, which carries JSON written by people, to and from `serde_json`.
 //!
-//! A Struct holds every number as a double. An integral one is an integer again on the other side (`5`, never `5.0`), and integers of
-//! magnitude 2^53 and more, which a double may have rounded already, are refused with the place where they stand.
+//! A Struct holds every number as a double. Whole numbers become integers (`5`, never `5.0`). Integers of
+//! magnitude 2^53 or more, which a double may have rounded, are refused with their JSON pointer.
 
 use prost_types::{ListValue, Struct, Value, value::Kind};
 use serde_json::{Map, Number, Value as Json};
 
-/// Deepest nesting that survives the decoder's recursion limit, whether of objects or lists.
+/// Maximum nesting of objects and lists; deeper documents would exceed the decoder's recursion limit.
 pub const MAX_DEPTH: usize = 32;
 
 const TOO_LARGE: f64 = 9_007_199_254_740_992.0;
 
-/// A document cannot travel as a Struct. Every variant names the place by an RFC 6901 pointer.
+/// A document that cannot be a Struct. Every variant knows the RFC 6901 pointer of the place.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum JsonError {
-    /// The whole is no object.
-    #[error("the document must be an object, and is {kind}")]
+    /// The document is not an object.
+    #[error("the document must be an object, but is {kind}")]
     NotAnObject {
-        /// What it is instead.
+        /// Its actual type.
         kind: &'static str,
     },
-    /// An integer that a double cannot hold for sure.
-    #[error("the integer {number} at {pointer} has 2^53 or more: write it as text")]
+    /// An integer that a double may not represent exactly.
+    #[error("the integer {number} at {pointer} is 2^53 or more: write it as text")]
     IntegerTooLarge {
-        /// Where.
+        /// Place of the number.
         pointer: String,
-        /// As it was written, or as it arrived.
+        /// The number, as written or as received.
         number: String,
     },
-    /// Infinity or NaN, which JSON does not have.
+    /// Infinity or NaN, which JSON cannot represent.
     #[error("the number at {pointer} is not finite")]
     NotFinite {
-        /// Where.
+        /// Place of the number.
         pointer: String,
     },
-    /// Nested too deep.
+    /// The document is nested too deeply.
     #[error("the value at {pointer} is nested deeper than {MAX_DEPTH} levels")]
     TooDeep {
-        /// Where the first level too many begins.
+        /// Place of the first level beyond the limit.
         pointer: String,
     },
 }
 
 impl JsonError {
-    /// RFC 6901 pointer to the place; empty for the whole document.
+    /// Returns the RFC 6901 pointer to the place; empty for the document itself.
     pub fn pointer(&self) -> &str {
         match self {
             Self::NotAnObject { .. } => "",
@@ -54,29 +54,35 @@ impl JsonError {
     }
 }
 
-/// An object as a Struct.
+/// Converts an object to a Struct.
+///
+/// # Errors
+/// Fails if the document is not an object, or contains a number or a nesting that a Struct cannot hold.
 pub fn to_struct(document: &Json) -> Result<Struct, JsonError> {
     match document {
-        Json::Object(members) => object_to_struct(members, &mut Place::default()),
+        Json::Object(members) => object_to_struct(members, &mut ValuePath::default()),
         other => Err(JsonError::NotAnObject { kind: kind_of(other) }),
     }
 }
 
-/// A Struct as an object.
+/// Converts a Struct to an object.
+///
+/// # Errors
+/// Fails on integers of 2^53 or more, on infinite numbers, and on deep nesting.
 pub fn from_struct(document: &Struct) -> Result<Json, JsonError> {
-    struct_to_object(document, &mut Place::default())
+    struct_to_object(document, &mut ValuePath::default())
 }
 
-/// The way from the root to the value at hand.
+/// Path from the root to the current value.
 #[derive(Default)]
-struct Place(Vec<String>);
+struct ValuePath(Vec<String>);
 
-impl Place {
+impl ValuePath {
     fn pointer(&self) -> String {
         self.0.iter().map(|step| format!("/{}", step.replace('~', "~0").replace('/', "~1"))).collect()
     }
 
-    /// Runs `convert` one step further in.
+    /// Runs `convert` one level deeper.
     fn within<T>(
         &mut self,
         step: impl Into<String>,
@@ -92,74 +98,72 @@ impl Place {
     }
 }
 
-fn object_to_struct(members: &Map<String, Json>, place: &mut Place) -> Result<Struct, JsonError> {
+fn object_to_struct(members: &Map<String, Json>, path: &mut ValuePath) -> Result<Struct, JsonError> {
     let fields = members
         .iter()
-        .map(|(name, value)| Ok((name.clone(), place.within(name.as_str(), |place| to_value(value, place))?)))
+        .map(|(name, value)| Ok((name.clone(), path.within(name.as_str(), |path| to_value(value, path))?)))
         .collect::<Result<_, JsonError>>()?;
     Ok(Struct { fields })
 }
 
-fn to_value(json: &Json, place: &mut Place) -> Result<Value, JsonError> {
+fn to_value(json: &Json, path: &mut ValuePath) -> Result<Value, JsonError> {
     let kind = match json {
         Json::Null => Kind::NullValue(0),
         Json::Bool(flag) => Kind::BoolValue(*flag),
         Json::String(text) => Kind::StringValue(text.clone()),
-        Json::Number(number) => Kind::NumberValue(to_double(number, place)?),
+        Json::Number(number) => Kind::NumberValue(to_double(number, path)?),
         Json::Array(elements) => {
             let values = elements
                 .iter()
                 .enumerate()
-                .map(|(index, element)| place.within(index.to_string(), |place| to_value(element, place)))
+                .map(|(index, element)| path.within(index.to_string(), |path| to_value(element, path)))
                 .collect::<Result<_, _>>()?;
             Kind::ListValue(ListValue { values })
         }
-        Json::Object(members) => Kind::StructValue(object_to_struct(members, place)?),
+        Json::Object(members) => Kind::StructValue(object_to_struct(members, path)?),
     };
     Ok(Value { kind: Some(kind) })
 }
 
-fn to_double(number: &Number, place: &Place) -> Result<f64, JsonError> {
-    let double = number.as_f64().ok_or_else(|| JsonError::NotFinite { pointer: place.pointer() })?;
+fn to_double(number: &Number, path: &ValuePath) -> Result<f64, JsonError> {
+    let double = number.as_f64().ok_or_else(|| JsonError::NotFinite { pointer: path.pointer() })?;
     if double.fract() == 0.0 && double.abs() >= TOO_LARGE {
-        return Err(JsonError::IntegerTooLarge { pointer: place.pointer(), number: number.to_string() });
+        return Err(JsonError::IntegerTooLarge { pointer: path.pointer(), number: number.to_string() });
     }
     Ok(double)
 }
 
-fn struct_to_object(document: &Struct, place: &mut Place) -> Result<Json, JsonError> {
+fn struct_to_object(document: &Struct, path: &mut ValuePath) -> Result<Json, JsonError> {
     let members = document
         .fields
         .iter()
-        .map(|(name, value)| {
-            Ok((name.clone(), place.within(name.as_str(), |place| from_value(value, place))?))
-        })
+        .map(|(name, value)| Ok((name.clone(), path.within(name.as_str(), |path| from_value(value, path))?)))
         .collect::<Result<Map<_, _>, JsonError>>()?;
     Ok(Json::Object(members))
 }
 
-fn from_value(value: &Value, place: &mut Place) -> Result<Json, JsonError> {
+fn from_value(value: &Value, path: &mut ValuePath) -> Result<Json, JsonError> {
     Ok(match &value.kind {
         None | Some(Kind::NullValue(_)) => Json::Null,
         Some(Kind::BoolValue(flag)) => Json::Bool(*flag),
         Some(Kind::StringValue(text)) => Json::String(text.clone()),
-        Some(Kind::NumberValue(double)) => Json::Number(from_double(*double, place)?),
-        Some(Kind::StructValue(inner)) => struct_to_object(inner, place)?,
+        Some(Kind::NumberValue(double)) => Json::Number(from_double(*double, path)?),
+        Some(Kind::StructValue(inner)) => struct_to_object(inner, path)?,
         Some(Kind::ListValue(list)) => {
             let elements = list.values.iter().enumerate();
             let elements = elements
-                .map(|(index, element)| place.within(index.to_string(), |place| from_value(element, place)));
+                .map(|(index, element)| path.within(index.to_string(), |path| from_value(element, path)));
             Json::Array(elements.collect::<Result<_, _>>()?)
         }
     })
 }
 
-fn from_double(double: f64, place: &Place) -> Result<Number, JsonError> {
+fn from_double(double: f64, path: &ValuePath) -> Result<Number, JsonError> {
     if double.fract() != 0.0 || !double.is_finite() {
-        return Number::from_f64(double).ok_or_else(|| JsonError::NotFinite { pointer: place.pointer() });
+        return Number::from_f64(double).ok_or_else(|| JsonError::NotFinite { pointer: path.pointer() });
     }
     if double.abs() >= TOO_LARGE {
-        return Err(JsonError::IntegerTooLarge { pointer: place.pointer(), number: double.to_string() });
+        return Err(JsonError::IntegerTooLarge { pointer: path.pointer(), number: double.to_string() });
     }
     // Integral and below 2^53: exact.
     Ok(Number::from(double as i64))
@@ -189,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn an_integer_that_a_double_may_have_rounded_is_refused_where_it_stands() {
+    fn rounded_integer_is_refused_with_its_pointer() {
         let cases = [
             (json!({"a": [1, {"b/c": 9_007_199_254_740_992_i64}]}), "/a/1/b~1c", "9007199254740992"),
             (json!({"id": u64::MAX}), "/id", "18446744073709551615"),
@@ -206,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_double_that_json_does_not_have_is_refused() {
+    fn non_finite_double_is_refused() {
         for (double, expected) in [
             (f64::NAN, JsonError::NotFinite { pointer: "/x".into() }),
             (f64::NEG_INFINITY, JsonError::NotFinite { pointer: "/x".into() }),
@@ -218,13 +222,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_object_is_refused() {
+    fn document_that_is_not_an_object_is_refused() {
         let error = to_struct(&json!([1])).unwrap_err();
-        assert_eq!(error.to_string(), "the document must be an object, and is a list");
+        assert_eq!(error.to_string(), "the document must be an object, but is a list");
     }
 
     #[test]
-    fn the_deepest_document_survives_the_wire_and_one_level_more_is_refused() {
+    fn deepest_document_survives_and_deeper_is_refused() {
         for wrap in [|inner| json!({ "a": inner }), |inner| json!({ "a": [inner] })] {
             let levels = if wrap(Json::Null)["a"].is_array() { MAX_DEPTH / 2 } else { MAX_DEPTH };
             let deepest = nested(levels, wrap);
@@ -238,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn integers_stay_integers_and_everything_else_stays_as_it_is() {
+    fn json_values_survive_a_round_trip() {
         let document = json!({
             "n": null, "yes": true, "text": "é\u{0}", "list": [0, -5, 9_007_199_254_740_991_i64, 0.1, -2.5e-7], "empty": {},
         });

@@ -1,4 +1,5 @@
-//! Orchid's gRPC contract: generated messages, clients and servers, the descriptor set for reflection, and who may call what.
+//! Orchid's gRPC contract: generated messages, clients and servers, the descriptor set for reflection,
+//! and the permission that each method requires.
 //!
 //! The `.proto` files beside this crate's `src` are the source; `build.rs` compiles them without a protoc binary.
 
@@ -9,10 +10,10 @@ mod plan_header;
 pub use permission::{Permission, permission_of};
 pub use plan_header::UnknownEnumValue;
 
-/// `google.protobuf.FileDescriptorSet`, encoded, with comments and imports: what reflection serves.
+/// Encoded `google.protobuf.FileDescriptorSet`, with comments and imports, for server reflection.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/orchid.bin"));
 
-/// Management: what tenants use. Only ever grows.
+/// The tenants' API. It stays backward compatible.
 #[allow(
     rust_2018_idioms,
     unreachable_pub,
@@ -25,7 +26,7 @@ pub mod v1 {
     tonic::include_proto!("orchid.v1");
 }
 
-/// Operators' services.
+/// The operators' API.
 pub mod admin {
     /// Version 1.
     #[allow(
@@ -41,7 +42,7 @@ pub mod admin {
     }
 }
 
-/// The fleet protocol, between control plane and executors.
+/// The fleet protocol between control plane and executors.
 pub mod executor {
     /// Version 1.
     #[allow(

@@ -1,24 +1,24 @@
-//! Who may call which method, as the `.proto` files declare it.
+//! Permissions of methods, as declared in the `.proto` files.
 
-/// Who may call a method.
+/// The caller that a method accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
-    /// Reads what belongs to the caller's tenant.
+    /// A tenant, to read its own resources.
     TenantRead,
-    /// Changes what belongs to the caller's tenant.
+    /// A tenant, to change its own resources.
     TenantWrite,
-    /// Reads or changes the installation.
+    /// An operator of the installation.
     Operator,
-    /// Joins a pool, by the pool's token.
+    /// An executor that joins a pool, with the pool's token.
     FleetJoin,
-    /// Acts as a registered executor, by a session token.
+    /// A registered executor, with its session token.
     Fleet,
 }
 
 include!(concat!(env!("OUT_DIR"), "/permissions.rs"));
 
-/// The permission that a method needs, by its gRPC path (`/orchid.v1.PlanService/GetPlan`); `None` for paths that are not
-/// Orchid's (health, reflection).
+/// Returns the permission of a method by its gRPC path (`/orchid.v1.PlanService/GetPlan`), or `None` for
+/// methods that are not Orchid's (health, reflection).
 pub fn permission_of(path: &str) -> Option<Permission> {
     METHODS.iter().find(|(method, _)| *method == path).map(|(_, permission)| *permission)
 }
@@ -28,12 +28,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_of_somebody_else_has_no_permission() {
+    fn foreign_path_has_no_permission() {
         assert_eq!(permission_of("/grpc.health.v1.Health/Check"), None);
     }
 
     #[test]
-    fn methods_have_the_permission_that_their_proto_declares() {
+    fn methods_have_their_declared_permission() {
         assert_eq!(permission_of("/orchid.v1.PlanService/GetPlan"), Some(Permission::TenantRead));
         assert_eq!(permission_of("/orchid.admin.v1.TenantService/CreateTenant"), Some(Permission::Operator));
         assert_eq!(

@@ -77,7 +77,7 @@ async fn cancelled_queued_execution_promotes_the_next() {
     let again = cancel(&tenant, &first.id, "another reason").await;
     assert_eq!(again, cancelled, "what has ended stays as it ended");
     let explained = explain(&tenant, &first.id).await;
-    assert!(explained.summary.contains("before it began") && explained.summary.contains("(not today)"));
+    assert!(explained.summary.contains("before it started") && explained.summary.contains("(not today)"));
     let events: Vec<(ExecutionState, &str, &str)> = explained
         .events
         .iter()
@@ -98,8 +98,12 @@ async fn cancel_of_a_running_execution_reaches_the_next_heartbeat() {
     assert_eq!(told.instructions[0].command(), fleet::LeaseCommand::Continue);
 
     let words = explain(&tenant, &run.id).await;
-    assert!(words.summary.starts_with("Executor by-hand runs it since"), "{}", words.summary);
-    assert!(words.summary.contains("as attempt 1."), "{}", words.summary);
+    assert!(
+        words.summary.starts_with("Executor by-hand has been running attempt 1 of the execution"),
+        "{}",
+        words.summary
+    );
+    assert!(words.summary.contains("attempt 1 of"), "{}", words.summary);
     let attempt = &words.attempts[0];
     assert_eq!((attempt.attempt, attempt.executor.as_str()), (1, "by-hand"));
     assert_eq!((attempt.end_time, attempt.end_reason.as_str()), (None, ""));
@@ -110,7 +114,7 @@ async fn cancel_of_a_running_execution_reaches_the_next_heartbeat() {
     let told = executor.beat(1, &[&grant]).await;
     assert_eq!(told.instructions[0].command(), fleet::LeaseCommand::Cancel);
     let words = explain(&tenant, &run.id).await.summary;
-    assert!(words.contains("A cancel was asked for"), "{words}");
+    assert!(words.contains("A cancellation was requested"), "{words}");
     let again = cancel(&tenant, &run.id, "another reason").await;
     assert_eq!(again.cancel_request_time, cancelled.cancel_request_time, "asking again changes nothing");
 }

@@ -182,7 +182,7 @@ async fn tells_its_upstream(placement_groups: u32) {
     let beat = executor.beat(3, &[&grant]).await;
     assert_eq!(beat.instructions[0].command(), fleet::LeaseCommand::Cancel);
     let words = explained(&tenant, &execution.id).await;
-    assert!(words.contains("its executor has it to tell the upstream"), "{words}");
+    assert!(words.contains("the executor is cancelling the upstream job"), "{words}");
 
     let done = complete(&executor, &grant, fleet::ExecutionOutcome::Cancelled).await;
     assert_eq!(done.results[0].status(), fleet::LeaseStatus::Ok);

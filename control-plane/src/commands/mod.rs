@@ -8,6 +8,7 @@ pub mod executions;
 pub mod fleet;
 pub mod idempotency;
 pub mod integrations;
+pub mod json_pointer;
 pub mod pagination;
 pub mod plans;
 pub mod resource_key;

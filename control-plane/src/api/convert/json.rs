@@ -9,7 +9,7 @@ use tonic::Status;
 
 use crate::{
     api::{convert::corrupt, error},
-    commands::{Diagnostic, configs::schema::escape},
+    commands::{Diagnostic, json_pointer::escape},
 };
 
 /// Decodes a document of a request field.

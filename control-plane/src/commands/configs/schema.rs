@@ -6,7 +6,9 @@ use std::collections::BTreeSet;
 use jsonschema::{Draft, Validator};
 use serde_json::Value as Json;
 
-use crate::commands::{CommandError, Diagnostic, configs::schema_diagnostics};
+use super::schema_diagnostics;
+use crate::commands::json_pointer::escape;
+use crate::commands::{CommandError, Diagnostic};
 
 /// Maximum number of references followed on the way to one value; it ends the search in recursive
 /// schemas.
@@ -151,11 +153,6 @@ pub(super) fn resolve(root: &Json, reference: &str) -> Option<Json> {
     }
     let definitions = root.get("$defs").and_then(Json::as_object)?;
     definitions.values().find(|schema| schema.get("$anchor").and_then(Json::as_str) == Some(local)).cloned()
-}
-
-/// Escapes a name for use in a JSON pointer (RFC 6901).
-pub fn escape(name: &str) -> String {
-    name.replace('~', "~0").replace('/', "~1")
 }
 
 #[cfg(test)]

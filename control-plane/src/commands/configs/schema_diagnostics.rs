@@ -7,7 +7,8 @@ use jsonschema::{ValidationError, error::ValidationErrorKind};
 use orchid_common::suggest::closest;
 use serde_json::Value as Json;
 
-use crate::commands::{Diagnostic, configs::schema::escape};
+use crate::commands::Diagnostic;
+use crate::commands::json_pointer::escape;
 
 const MAX_MESSAGE_CHARS: usize = 300;
 

@@ -137,7 +137,7 @@ impl PlanDocument {
             let diagnostic = Diagnostic::new(
                 "UNKNOWN_REFERENCE",
                 "/integration",
-                format!("there is no integration {key:?}"),
+                format!("integration {key:?} does not exist"),
             );
             diagnostics.push(diagnostic.suggest(closest(key, known.iter().map(String::as_str))));
         }

@@ -89,7 +89,8 @@ async fn for_configs(
     let mut changes = Vec::new();
     for row in &existing {
         let is_active = row.current_execution_id.is_some();
-        let dues = row.rules()?.after_change(row.due_times(), now, is_active, timing == TimingChange::Changed);
+        let dues =
+            row.rules()?.after_change(row.due_times(), now, is_active, timing == TimingChange::Changed);
         if dues != row.due_times() {
             changes.push((row.id, dues));
         }
