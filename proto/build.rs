@@ -1,6 +1,9 @@
-//! Compiles the `.proto` files without a protoc binary, and fails for a method without a permission.
+//! Compiles the `.proto` files without a protoc binary, and fails for a method without a
+//! permission.
 
-use std::{env, error::Error, fs, path::PathBuf};
+use std::error::Error;
+use std::path::PathBuf;
+use std::{env, fs};
 
 use prost::Message as _;
 use prost_types::FileDescriptorSet;

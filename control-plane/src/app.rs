@@ -1,38 +1,33 @@
-//! Composition root of `serve`, the only file that knows every part. It builds and starts the parts,
-//! and stops them in order: new calls are refused first, then running calls and loops end, then the
-//! connections close.
+//! Composition root of `serve`, the only file that knows every part. It builds and starts the
+//! parts, and stops them in order: new calls are refused first, then running calls and loops end,
+//! then the connections close.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
-use orchid_kit::{
-    address_file::write_address,
-    shutdown::ShutdownSignals,
-    tasks::{TaskExit, TaskGroup},
-};
+use orchid_kit::address_file::write_address;
+use orchid_kit::shutdown::ShutdownSignals;
+use orchid_kit::tasks::{TaskExit, TaskGroup};
 use orchid_plan::ServerLimits;
 
-use crate::{
-    api::{
-        ApiContext,
-        server::{self, ServeError},
-    },
-    commands::{
-        executions::watch::WatchHub,
-        fleet::{Fleet, FleetSettings, Wakeups},
-    },
-    doorbell::Doorbell,
-    keys::{MasterKeys, TokenSealer},
-    loops,
-    settings::{KeySettings, Settings},
-    store::{db::Databases, schema},
-};
+use crate::api::ApiContext;
+use crate::api::server::{self, ServeError};
+use crate::commands::executions::watch::WatchHub;
+use crate::commands::fleet::{Fleet, FleetSettings, Wakeups};
+use crate::doorbell::Doorbell;
+use crate::keys::{MasterKeys, TokenSealer};
+use crate::loops;
+use crate::settings::{KeySettings, Settings};
+use crate::store::db::Databases;
+use crate::store::schema;
 
 /// Time that running calls and loops have to end after a stop signal.
 const DRAIN: Duration = Duration::from_secs(15);
 
-/// Serves until a stop signal arrives. Writes the address to the file `announce_to` once the port is
-/// open.
+/// Serves until a stop signal arrives. Writes the address to the file `announce_to` once the port
+/// is open.
 pub async fn serve(settings: Settings, announce_to: Option<&Path>) -> anyhow::Result<()> {
     let mut signals = ShutdownSignals::install().context("cannot install the signal handlers")?;
     let databases = connect(&settings).await?;
@@ -81,6 +76,7 @@ async fn run(
     tokio::pin!(serving);
     let ended = tokio::select! {
         served = &mut serving => return served.context("the gRPC server stopped unexpectedly"),
+        // A loop never ends by itself. Without it the server would degrade silently, so it stops.
         ended = tasks.next_ended() => Some(ended),
         signal = signals.next() => {
             tracing::info!(%signal, "stopping");

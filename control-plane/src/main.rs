@@ -1,16 +1,14 @@
 //! `orchid-control-plane`: `serve` runs the control plane, `migrate` updates the database's schema.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use orchid_control_plane::{
-    app, migrate,
-    settings::{MigrateSettings, Settings},
-};
-use orchid_kit::{
-    settings::{SettingsSources, describe_settings, render_help},
-    telemetry::{Telemetry, TelemetrySettings},
-};
+use orchid_control_plane::settings::{MigrateSettings, Settings};
+use orchid_control_plane::{app, migrate};
+use orchid_kit::settings::{SettingsSources, describe_settings, render_help};
+use orchid_kit::telemetry::{Telemetry, TelemetrySettings};
 
 const NAME: &str = "orchid-control-plane";
 const FLUSH: Duration = Duration::from_secs(5);

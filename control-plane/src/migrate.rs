@@ -89,9 +89,9 @@ fn password(
     Ok(url.password().map(|text| (role, Secret::new(percent_decode_str(text).decode_utf8_lossy()))))
 }
 
-/// Sets the password of a role. Roles belong to the whole cluster: the migration of another database
-/// may set the same password at the same time, and Postgres then refuses one of the two ("tuple
-/// concurrently updated"). Hence the retries.
+/// Sets the password of a role. Roles belong to the whole cluster: the migration of another
+/// database may set the same password at the same time, and Postgres then refuses one of the two
+/// ("tuple concurrently updated"). Hence the retries.
 async fn set_password(database: &DatabaseConnection, role: &str, password: &Secret) -> Result<(), DbErr> {
     let build = statement(
         "SELECT format('ALTER ROLE %I PASSWORD %L', $1::text, $2::text)",

@@ -1,12 +1,11 @@
-//! Settings of the operator. They are read once, at the start; each part of the process gets its own
-//! section.
+//! Settings of the operator. They are read once, at the start; each part of the process gets its
+//! own section.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
+use std::time::Duration;
 
-use orchid_kit::{
-    settings::{Secret, SettingDoc, SettingsReader, describe_settings},
-    telemetry::TelemetrySettings,
-};
+use orchid_kit::settings::{Secret, SettingDoc, SettingsReader, describe_settings};
+use orchid_kit::telemetry::TelemetrySettings;
 
 /// Settings of `serve`.
 pub struct Settings {
@@ -156,7 +155,8 @@ impl Settings {
 
 impl PostgresSettings {
     fn read(reader: &mut SettingsReader) -> Self {
-        // Only `migrate` uses it, but both commands read the same file, and unknown settings are errors.
+        // Only `migrate` uses it, but both commands read the same file, and unknown settings are
+        // errors.
         reader.optional_secret(
             "postgres.owner_url",
             "Postgres URL of the schema's owner, who can create roles; required by migrate, ignored by serve",

@@ -1,12 +1,16 @@
-//! Converts `google.protobuf.Struct`, which carries JSON written by people, to and from `serde_json`.
+//! Converts `google.protobuf.Struct`, which carries JSON written by people, to and from
+//! `serde_json`.
 //!
-//! A Struct holds every number as a double. Whole numbers become integers (`5`, never `5.0`). Integers of
-//! magnitude 2^53 or more, which a double may have rounded, are refused with their JSON pointer.
+//! A Struct holds every number as a double. Whole numbers become integers (`5`, never `5.0`).
+//! Integers of magnitude 2^53 or more, which a double may have rounded, are refused with their JSON
+//! pointer.
 
-use prost_types::{ListValue, Struct, Value, value::Kind};
+use prost_types::value::Kind;
+use prost_types::{ListValue, Struct, Value};
 use serde_json::{Map, Number, Value as Json};
 
-/// Maximum nesting of objects and lists; deeper documents would exceed the decoder's recursion limit.
+/// Maximum nesting of objects and lists; deeper documents would exceed the decoder's recursion
+/// limit.
 pub const MAX_DEPTH: usize = 32;
 
 const TOO_LARGE: f64 = 9_007_199_254_740_992.0;
@@ -57,7 +61,8 @@ impl JsonError {
 /// Converts an object to a Struct.
 ///
 /// # Errors
-/// Fails if the document is not an object, or contains a number or a nesting that a Struct cannot hold.
+/// Fails if the document is not an object, or contains a number or a nesting that a Struct cannot
+/// hold.
 pub fn to_struct(document: &Json) -> Result<Struct, JsonError> {
     match document {
         Json::Object(members) => object_to_struct(members, &mut ValuePath::default()),

@@ -1,7 +1,8 @@
-//! Orchid's gRPC contract: generated messages, clients and servers, the descriptor set for reflection,
-//! and the permission that each method requires.
+//! Orchid's gRPC contract: generated messages, clients and servers, the descriptor set for
+//! reflection, and the permission that each method requires.
 //!
-//! The `.proto` files beside this crate's `src` are the source; `build.rs` compiles them without a protoc binary.
+//! The `.proto` files beside this crate's `src` are the source; `build.rs` compiles them without a
+//! protoc binary.
 
 pub mod json;
 mod permission;

@@ -17,8 +17,8 @@ pub enum Permission {
 
 include!(concat!(env!("OUT_DIR"), "/permissions.rs"));
 
-/// Returns the permission of a method by its gRPC path (`/orchid.v1.PlanService/GetPlan`), or `None` for
-/// methods that are not Orchid's (health, reflection).
+/// Returns the permission of a method by its gRPC path (`/orchid.v1.PlanService/GetPlan`), or
+/// `None` for methods that are not Orchid's (health, reflection).
 pub fn permission_of(path: &str) -> Option<Permission> {
     METHODS.iter().find(|(method, _)| *method == path).map(|(_, permission)| *permission)
 }

@@ -4,30 +4,29 @@
 //! The layer attaches a [`Caller`] to each request it admits. The tenant comes from the caller's
 //! credentials, never from a field of the request.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-    task::{Context, Poll},
-    time::{Duration, Instant},
-};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
-use orchid_kit::{clock, settings::Secret, telemetry};
+use orchid_kit::settings::Secret;
+use orchid_kit::{clock, telemetry};
 use orchid_proto::{Permission, permission_of};
 use subtle::ConstantTimeEq as _;
-use tonic::{Code, Status, body::Body};
+use tonic::body::Body;
+use tonic::{Code, Status};
 use tower::{Layer, Service};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use crate::{
-    api::{error, message_size},
-    commands::fleet::Session,
-    keys::TokenSealer,
-    settings::AuthMode,
-    store::{db::Databases, tenants},
-};
+use crate::api::{error, message_size};
+use crate::commands::fleet::Session;
+use crate::keys::TokenSealer;
+use crate::settings::AuthMode;
+use crate::store::db::Databases;
+use crate::store::tenants;
 
 const TENANT_HEADER: &str = "x-tenant-id";
 const SESSION_HEADER: &str = "x-orchid-session";
@@ -92,6 +91,7 @@ impl Authenticator {
             return Err(error::plain(Code::NotFound, "TENANT_NOT_FOUND", message));
         }
         let mut known = self.known();
+        // Forgetting all tenants is cheap: each costs one lookup at its next call.
         if known.len() >= MAX_KNOWN_TENANTS {
             known.clear();
         }
@@ -126,6 +126,7 @@ fn joining_executor(pool_tokens: &[(String, Secret)], headers: &HeaderMap) -> Re
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.strip_prefix("Bearer "))
         .ok_or_else(|| refuse("no pool token: send it as metadata authorization: Bearer <token>"))?;
+    // No early exit: every token is compared, whichever matches.
     let pools: Vec<String> = pool_tokens
         .iter()
         .filter(|(_, token)| bool::from(token.expose().as_bytes().ct_eq(presented.as_bytes())))
@@ -185,8 +186,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        // `poll_ready` was called on `self.inner`, so that instance must serve the call; a clone may
-        // not be ready.
+        // `poll_ready` was called on `self.inner`, so that instance must serve the call; a clone
+        // may not be ready.
         let clone = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, clone);
         let authenticator = self.authenticator.clone();
@@ -214,7 +215,8 @@ where
 
 #[cfg(test)]
 mod tests {
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
     use http::HeaderValue;
 
     use super::*;

@@ -1,6 +1,6 @@
-//! Converts errors into `google.rpc.Status`; the only place that does. Every status has an `ErrorInfo`
-//! of domain `orchid`. Problems of a document become field violations, transient errors carry a retry
-//! delay, and internal errors are masked and name only their trace.
+//! Converts errors into `google.rpc.Status`; the only place that does. Every status has an
+//! `ErrorInfo` of domain `orchid`. Problems of a document become field violations, transient errors
+//! carry a retry delay, and internal errors are masked and name only their trace.
 
 use std::collections::HashMap;
 
@@ -8,12 +8,11 @@ use orchid_kit::telemetry;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
-use crate::{
-    api::RETRY_AFTER,
-    commands::{CommandError, Diagnostic, fleet::FleetError},
-    keys::KeyError,
-    store::error::StoreError,
-};
+use crate::api::RETRY_AFTER;
+use crate::commands::fleet::FleetError;
+use crate::commands::{CommandError, Diagnostic};
+use crate::keys::KeyError;
+use crate::store::error::StoreError;
 
 const DOMAIN: &str = "orchid";
 /// Details travel in a header, and many clients limit headers to 8 KiB.
@@ -97,8 +96,8 @@ fn internal(error: &(dyn std::error::Error + 'static)) -> Status {
     Status::with_error_details(Code::Internal, message, details)
 }
 
-/// Converts the problems of a document to field violations, as many as fit into a header. The validate
-/// methods return all of them in their response.
+/// Converts the problems of a document to field violations, as many as fit into a header. The
+/// validate methods return all of them in their response.
 fn invalid_document(reason: &'static str, message: &str, diagnostics: &[Diagnostic]) -> Status {
     // Clients must be able to tell a feature that this server lacks from a mistake.
     let is_unsupported =
@@ -108,6 +107,7 @@ fn invalid_document(reason: &'static str, message: &str, diagnostics: &[Diagnost
     let mut bytes = 0;
     for diagnostic in diagnostics {
         let violation = violation(diagnostic);
+        // 12 bytes cover the tags and lengths of the encoded message.
         bytes += violation.field.len() + violation.description.len() + violation.reason.len() + 12;
         if bytes > MAX_VIOLATIONS_BYTES {
             break;

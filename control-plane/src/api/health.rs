@@ -7,15 +7,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use orchid_kit::clock;
 use sea_orm::FromQueryResult;
 use tokio_util::sync::CancellationToken;
-use tonic_health::{ServingStatus, server::HealthReporter};
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
 
-use crate::{
-    store::{
-        db::Databases,
-        schema::{self, SchemaError},
-    },
-    values,
-};
+use crate::store::db::Databases;
+use crate::store::schema::{self, SchemaError};
+use crate::values;
 
 const INTERVAL: Duration = Duration::from_secs(2);
 /// Time ahead for which history partitions must exist.

@@ -2,7 +2,8 @@
 //! replaces it by one with Orchid's code and reason.
 
 use http::Response;
-use tonic::{Code, Status, body::Body};
+use tonic::body::Body;
+use tonic::{Code, Status};
 
 use crate::api::error;
 

@@ -1,5 +1,5 @@
-//! The gRPC API. Handlers decode a request, run one command, and encode its result. They contain no SQL
-//! and no branches on state, and no wire type leaves this module.
+//! The gRPC API. Handlers decode a request, run one command, and encode its result. They contain no
+//! SQL and no branches on state, and no wire type leaves this module.
 
 mod authentication;
 mod convert;
@@ -12,23 +12,20 @@ mod request_limits;
 pub mod server;
 mod services;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
 use orchid_plan::ServerLimits;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 use uuid::Uuid;
 
-use crate::{
-    commands::{
-        CommandError,
-        executions::watch::WatchHub,
-        fleet::Fleet,
-        idempotency::{IdempotentCommand, RequestKey},
-    },
-    keys::{MasterKeys, TokenSealer},
-    store::db::{Databases, TenantTx, Transaction},
-};
+use crate::commands::CommandError;
+use crate::commands::executions::watch::WatchHub;
+use crate::commands::fleet::Fleet;
+use crate::commands::idempotency::{IdempotentCommand, RequestKey};
+use crate::keys::{MasterKeys, TokenSealer};
+use crate::store::db::{Databases, TenantTx, Transaction};
 
 /// Shared state of all handlers.
 pub struct ApiContext {

@@ -1,16 +1,16 @@
-//! Page sizes and page tokens. A token is sealed and bound to its tenant, list and filter, so that it
-//! only continues the list that it came from.
+//! Page sizes and page tokens. A token is sealed and bound to its tenant, list and filter, so that
+//! it only continues the list that it came from.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest as _, Sha256};
 use tonic::Status;
 use uuid::Uuid;
 
-use crate::{
-    api::error,
-    commands::{CommandError, Diagnostic, pagination::PageRequest},
-    keys::{TokenPurpose, TokenSealer},
-};
+use crate::api::error;
+use crate::commands::pagination::PageRequest;
+use crate::commands::{CommandError, Diagnostic};
+use crate::keys::{TokenPurpose, TokenSealer};
 
 const DEFAULT_SIZE: usize = 50;
 const MAX_SIZE: usize = 1000;
@@ -49,12 +49,13 @@ pub(crate) struct PageTokens<'a> {
 }
 
 impl<'a> PageTokens<'a> {
-    /// Binds tokens to a tenant (nil for lists of the installation), the method `list`, and the values
-    /// of every filter field.
+    /// Binds tokens to a tenant (nil for lists of the installation), the method `list`, and the
+    /// values of every filter field.
     pub(crate) fn new(sealer: &'a TokenSealer, tenant_id: Uuid, list: &str, filter: &[&str]) -> Self {
         let mut hash = Sha256::new();
         hash.update(tenant_id.as_bytes());
         for part in [list].iter().chain(filter) {
+            // The length keeps ["a", "bc"] and ["ab", "c"] apart.
             hash.update(part.len().to_be_bytes());
             hash.update(part.as_bytes());
         }

@@ -7,10 +7,11 @@ use sha2::{Digest as _, Sha256};
 use tonic::{Request, Status};
 use uuid::Uuid;
 
-use crate::{
-    api::{authentication::Caller, error},
-    commands::{Diagnostic, fleet::Session, idempotency::RequestKey},
-};
+use crate::api::authentication::Caller;
+use crate::api::error;
+use crate::commands::Diagnostic;
+use crate::commands::fleet::Session;
+use crate::commands::idempotency::RequestKey;
 
 /// Returns the tenant that calls.
 pub(crate) fn tenant_of<T>(request: &Request<T>) -> Result<Uuid, Status> {
@@ -41,8 +42,8 @@ fn not_authenticated() -> Status {
     error::plain(tonic::Code::Internal, "INTERNAL", "the call was not authenticated")
 }
 
-/// Returns the time of the request, truncated to Postgres's precision: the response of a create must
-/// equal what later reads return.
+/// Returns the time of the request, truncated to Postgres's precision: the response of a create
+/// must equal what later reads return.
 pub(crate) fn now() -> DateTime<Utc> {
     clock::utc_now().trunc_subsecs(6)
 }

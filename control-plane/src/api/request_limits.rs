@@ -1,27 +1,28 @@
 //! Rate limits per client: a tenant, the session of an executor, or else a peer address.
 //!
-//! The limits apply before authentication. A tenant id is taken as claimed, but a session only counts if
-//! its token is genuine: otherwise a client could get a fresh allowance with every made-up token.
+//! The limits apply before authentication. A tenant id is taken as claimed, but a session only
+//! counts if its token is genuine: otherwise a client could get a fresh allowance with every
+//! made-up token.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use governor::middleware::NoOpMiddleware;
 use http::{Request, Response};
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, body::Body, transport::server::TcpConnectInfo};
-use tower_governor::{
-    GovernorError, GovernorLayer,
-    governor::{GovernorConfig, GovernorConfigBuilder},
-    key_extractor::KeyExtractor,
-};
+use tonic::Code;
+use tonic::body::Body;
+use tonic::transport::server::TcpConnectInfo;
+use tower_governor::governor::{GovernorConfig, GovernorConfigBuilder};
+use tower_governor::key_extractor::KeyExtractor;
+use tower_governor::{GovernorError, GovernorLayer};
 use uuid::Uuid;
 
-use crate::{
-    api::{authentication, error},
-    commands::fleet::Session,
-    keys::TokenSealer,
-    settings::RequestSettings,
-};
+use crate::api::{authentication, error};
+use crate::commands::fleet::Session;
+use crate::keys::TokenSealer;
+use crate::settings::RequestSettings;
 
 /// Time between two removals of idle clients.
 const CLEANUP_INTERVAL: Duration = Duration::from_secs(60);
@@ -93,7 +94,8 @@ pub(crate) async fn remove_idle_clients(limits: RequestLimits, stop: Cancellatio
 
 #[cfg(test)]
 mod tests {
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
 
     use super::*;
     use crate::keys::MasterKeys;

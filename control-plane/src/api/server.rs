@@ -1,39 +1,34 @@
-//! The gRPC server: every service behind rate limits and authentication, with reflection and health.
+//! The gRPC server: every service behind rate limits and authentication, with reflection and
+//! health.
 //!
 //! The caller passes the listener and the stop token. After the stop token is cancelled, the server
 //! accepts no new calls and ends those that wait.
 
-use std::{collections::HashMap, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::collections::HashMap;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
 
 use orchid_kit::tasks::TaskGroup;
-use orchid_proto::{
-    DESCRIPTOR_SET,
-    admin::v1::tenant_service_server::{self as tenants, TenantServiceServer},
-    executor::v1::executor_service_server::{self as executors, ExecutorServiceServer},
-    v1::{
-        config_service_server::{self as configs, ConfigServiceServer},
-        execution_service_server::{self as executions, ExecutionServiceServer},
-        integration_service_server::{self as integrations, IntegrationServiceServer},
-        plan_service_server::{self as plans, PlanServiceServer},
-        schedule_service_server::{self as schedules, ScheduleServiceServer},
-    },
-};
-use tonic::{
-    codec::CompressionEncoding,
-    service::Routes,
-    transport::{Server, server::TcpIncoming},
-};
+use orchid_proto::DESCRIPTOR_SET;
+use orchid_proto::admin::v1::tenant_service_server::{self as tenants, TenantServiceServer};
+use orchid_proto::executor::v1::executor_service_server::{self as executors, ExecutorServiceServer};
+use orchid_proto::v1::config_service_server::{self as configs, ConfigServiceServer};
+use orchid_proto::v1::execution_service_server::{self as executions, ExecutionServiceServer};
+use orchid_proto::v1::integration_service_server::{self as integrations, IntegrationServiceServer};
+use orchid_proto::v1::plan_service_server::{self as plans, PlanServiceServer};
+use orchid_proto::v1::schedule_service_server::{self as schedules, ScheduleServiceServer};
+use tonic::codec::CompressionEncoding;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 
-use crate::{
-    api::{
-        ApiContext,
-        authentication::{AuthLayer, Authenticator},
-        health,
-        message_size::MAX_MESSAGE_BYTES,
-        request_limits, services,
-    },
-    settings::{AuthMode, Settings},
-};
+use crate::api::authentication::{AuthLayer, Authenticator};
+use crate::api::message_size::MAX_MESSAGE_BYTES;
+use crate::api::{ApiContext, health, request_limits, services};
+use crate::settings::{AuthMode, Settings};
 
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -91,8 +86,8 @@ pub fn listen(address: SocketAddr) -> Result<GrpcListener, ServeError> {
 
 /// Serves until the stop token of `tasks` is cancelled and running calls have ended.
 ///
-/// `jitter`, a random number from 0 to 1, spreads the maximum age of connections: otherwise the clients
-/// of replicas that started together would reconnect together.
+/// `jitter`, a random number from 0 to 1, spreads the maximum age of connections: otherwise the
+/// clients of replicas that started together would reconnect together.
 ///
 /// # Errors
 /// Fails if reflection cannot be built; the returned future fails if serving does.
@@ -125,6 +120,7 @@ pub fn serve(
         databases: api.databases.clone(),
         known_tenants: std::sync::Mutex::new(HashMap::new()),
     };
+    // Health and reflection are services like the others, but need no permission.
     let routes = routes(&api).add_service(health_service);
     let routes = with_reflection(routes)?;
     #[expect(
@@ -142,6 +138,7 @@ pub fn serve(
         .layer(tower::util::option_layer(limits.as_ref().map(request_limits::layer)))
         .layer(AuthLayer(Arc::new(authenticator)))
         .add_routes(routes);
+    // The rate limits are the outermost layer: refusing a flood must not cost database lookups.
     Ok(async move {
         server.serve_with_incoming_shutdown(listening.incoming, stop.cancelled_owned()).await?;
         Ok(())

@@ -1,9 +1,8 @@
 //! Errors of commands.
 
-use crate::{
-    keys::KeyError,
-    store::{db::Retryable, error::StoreError},
-};
+use crate::keys::KeyError;
+use crate::store::db::Retryable;
+use crate::store::error::StoreError;
 
 /// A problem in a document or request that a person wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,5 @@
-//! Etags: opaque, and different for every version of every resource, even after a resource was deleted
-//! and created again under the same name.
+//! Etags: opaque, and different for every version of every resource, even after a resource was
+//! deleted and created again under the same name.
 
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;

@@ -1,18 +1,15 @@
-//! Runs a command at most once per request id. The first call runs the command and stores its result in
-//! the same transaction; later calls with the same id get that result from every replica.
+//! Runs a command at most once per request id. The first call runs the command and stores its
+//! result in the same transaction; later calls with the same id get that result from every replica.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use crate::{
-    commands::{CommandError, Diagnostic},
-    store::{
-        db::{TenantTx, Transaction},
-        error::StoreError,
-        requests,
-    },
-};
+use crate::commands::{CommandError, Diagnostic};
+use crate::store::db::{TenantTx, Transaction};
+use crate::store::error::StoreError;
+use crate::store::requests;
 
 /// Time for which the result of a request id is kept.
 const RETENTION: TimeDelta = TimeDelta::hours(24);
@@ -49,6 +46,8 @@ where
     async fn run(&self, tx: &TenantTx) -> Result<W::Output, CommandError> {
         let Some(request) = &self.request else { return self.work.run(tx).await };
         let RequestKey { id, method, body_hash, now } = request;
+        // The claim locks the id: a concurrent call with the same id waits here until this
+        // transaction ends, and then finds its result.
         if !requests::claim(tx, *id, method, body_hash, *now, *now - RETENTION).await? {
             return stored_result(tx, request).await;
         }

@@ -1,5 +1,5 @@
-//! Commands, one file each: the input, the result, and one transaction. Callers pass decoded input of an
-//! authenticated tenant or session. Commands know nothing of gRPC.
+//! Commands, one file each: the input, the result, and one transaction. Callers pass decoded input
+//! of an authenticated tenant or session. Commands know nothing of gRPC.
 
 pub mod configs;
 pub mod error;

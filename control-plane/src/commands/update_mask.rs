@@ -1,14 +1,16 @@
 //! Update masks: the fields that an update changes.
 
-use crate::commands::{CommandError, Diagnostic};
 use orchid_common::suggest::closest;
+
+use crate::commands::{CommandError, Diagnostic};
 
 /// The fields to change.
 #[derive(Debug, Clone)]
 pub struct UpdateMask(Vec<String>);
 
 impl UpdateMask {
-    /// Parses the paths of a mask. An empty mask means `set`, the fields that were sent with a value.
+    /// Parses the paths of a mask. An empty mask means `set`, the fields that were sent with a
+    /// value.
     ///
     /// # Errors
     /// Fails if a path is not one of `can_change`.

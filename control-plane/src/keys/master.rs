@@ -1,17 +1,14 @@
-//! Master keys: they encrypt ("wrap") the data keys of tenants, and the keys that sign tokens are derived
-//! from them.
+//! Master keys: they encrypt ("wrap") the data keys of tenants, and the keys that sign tokens are
+//! derived from them.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
-use ring::{
-    hkdf,
-    rand::{SecureRandom, SystemRandom},
-};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ring::hkdf;
+use ring::rand::{SecureRandom, SystemRandom};
 use uuid::Uuid;
 
-use crate::keys::{
-    KeyError,
-    data::{DataKey, KEY_LEN},
-};
+use crate::keys::KeyError;
+use crate::keys::data::{DataKey, KEY_LEN};
 
 /// A data key in its stored form, encrypted by a master key.
 pub struct WrappedKey {

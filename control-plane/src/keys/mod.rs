@@ -1,8 +1,9 @@
 //! Encryption and signing: secrets are sealed with the data key of their tenant, data keys with the
 //! master key, and opaque tokens are signed.
 //!
-//! Sealed bytes name the key that sealed them, so that a key can be replaced while everything that its
-//! predecessor sealed can still be opened. No type that holds a key or a secret implements `Debug`.
+//! Sealed bytes name the key that sealed them, so that a key can be replaced while everything that
+//! its predecessor sealed can still be opened. No type that holds a key or a secret implements
+//! `Debug`.
 
 mod data;
 mod master;

@@ -1,5 +1,5 @@
-//! Opaque tokens, which clients carry but cannot forge or change. Tokens are signed, not encrypted: a
-//! client can read the payload, so it must not contain secrets.
+//! Opaque tokens, which clients carry but cannot forge or change. Tokens are signed, not encrypted:
+//! a client can read the payload, so it must not contain secrets.
 
 use std::collections::HashMap;
 
@@ -82,6 +82,7 @@ impl TokenSealer {
         let (id_length, rest) = body.split_first().ok_or(KeyError::Altered)?;
         let (id, payload) = rest.split_at_checked(usize::from(*id_length)).ok_or(KeyError::Altered)?;
         let id = std::str::from_utf8(id).map_err(|_| KeyError::Altered)?;
+        // Compares in constant time, and before anything in the payload is trusted.
         hmac::verify(self.key(purpose, id)?, body, tag).map_err(|_| KeyError::Altered)?;
         Ok(payload)
     }
@@ -93,7 +94,8 @@ impl TokenSealer {
 
 #[cfg(test)]
 mod tests {
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
 
     use super::*;
 

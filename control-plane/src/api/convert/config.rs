@@ -8,15 +8,11 @@ use serde_json::{Map, Value as Json};
 use tonic::Status;
 use uuid::Uuid;
 
-use crate::{
-    api::{convert, request},
-    commands::{
-        configs::{ClientCertificate, CreateConfig, TransportSettings, UpdateConfig},
-        etag::etag,
-    },
-    keys::MasterKeys,
-    store::configs::Config,
-};
+use crate::api::{convert, request};
+use crate::commands::configs::{ClientCertificate, CreateConfig, TransportSettings, UpdateConfig};
+use crate::commands::etag::etag;
+use crate::keys::MasterKeys;
+use crate::store::configs::Config;
 
 const CAN_CHANGE: [&str; 4] = ["display_name", "enabled", "values", "transport"];
 
@@ -125,7 +121,7 @@ fn transport_to_wire(transport: Json) -> Result<Option<v1::Transport>, Status> {
     }))
 }
 
-/// Encodes a config; where a secret belongs, its marker stands.
+/// Encodes a config, with markers in place of secrets.
 pub(crate) fn to_wire(row: Config) -> Result<v1::Config, Status> {
     let Config {
         id,

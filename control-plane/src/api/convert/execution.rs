@@ -4,15 +4,13 @@ use orchid_domain::execution::{Kind, Origin, State};
 use orchid_proto::v1;
 use tonic::Status;
 
-use crate::{
-    api::{convert, error},
-    commands::{
-        Diagnostic,
-        executions::ExecutionReport,
-        executions::progress::{ExecutionCounts, ExecutionError, ExecutionProgress, ExecutionWarning},
-    },
-    store::executions::{Attempt, Execution, ExecutionFilter, HistoryEvent},
+use crate::api::{convert, error};
+use crate::commands::Diagnostic;
+use crate::commands::executions::ExecutionReport;
+use crate::commands::executions::progress::{
+    ExecutionCounts, ExecutionError, ExecutionProgress, ExecutionWarning,
 };
+use crate::store::executions::{Attempt, Execution, ExecutionFilter, HistoryEvent};
 
 /// Encodes an execution.
 pub(crate) fn to_wire(row: Execution) -> Result<v1::Execution, Status> {

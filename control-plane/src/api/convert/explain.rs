@@ -3,7 +3,8 @@
 use orchid_proto::v1;
 use tonic::Status;
 
-use crate::{api::convert::execution, commands::executions::ExecutionExplanation};
+use crate::api::convert::execution;
+use crate::commands::executions::ExecutionExplanation;
 
 /// Encodes an explanation.
 pub(crate) fn to_wire(explained: ExecutionExplanation) -> Result<v1::ExplainExecutionResponse, Status> {

@@ -1,22 +1,20 @@
 //! The fleet protocol: encodes the responses to executors.
 
-use orchid_domain::{cursor::CursorKind, lease::LeaseRefusal};
+use orchid_domain::cursor::CursorKind;
+use orchid_domain::lease::LeaseRefusal;
 use orchid_proto::executor::v1 as wire;
 
-use crate::{
-    api::convert::{self, lease::id_text},
-    commands::configs::{ClientCertificate, TransportSettings},
-    commands::fleet::{
-        LeaseResult, LeaseStatus,
-        acquire::{AcquireResponse, Grant, GrantedCheckpoint, GrantedConfig, PersistentState},
-        heartbeat::{HeartbeatResponse, LeaseCommand},
-        register::RegisteredSession,
-    },
-    store::fleet::{
-        announcements::Announcement,
-        cursors::{CursorKey, CursorValues},
-    },
+use crate::api::convert;
+use crate::api::convert::lease::id_text;
+use crate::commands::configs::{ClientCertificate, TransportSettings};
+use crate::commands::fleet::acquire::{
+    AcquireResponse, Grant, GrantedCheckpoint, GrantedConfig, PersistentState,
 };
+use crate::commands::fleet::heartbeat::{HeartbeatResponse, LeaseCommand};
+use crate::commands::fleet::register::RegisteredSession;
+use crate::commands::fleet::{LeaseResult, LeaseStatus};
+use crate::store::fleet::announcements::Announcement;
+use crate::store::fleet::cursors::{CursorKey, CursorValues};
 
 /// Encodes a session.
 pub(crate) fn joined(joined: RegisteredSession) -> wire::RegisterResponse {

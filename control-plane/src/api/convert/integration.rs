@@ -5,15 +5,11 @@ use orchid_proto::v1;
 use tonic::Status;
 use uuid::Uuid;
 
-use crate::{
-    api::{convert, error, request},
-    commands::{
-        CommandError, ResourceKey,
-        etag::etag,
-        integrations::{CreateConfigSchema, CreateIntegration, UpdateIntegration},
-    },
-    store::integrations::{ConfigSchema, Integration},
-};
+use crate::api::{convert, error, request};
+use crate::commands::etag::etag;
+use crate::commands::integrations::{CreateConfigSchema, CreateIntegration, UpdateIntegration};
+use crate::commands::{CommandError, ResourceKey};
+use crate::store::integrations::{ConfigSchema, Integration};
 
 /// Decodes a creation; the request's id was taken out of it.
 pub(crate) fn create(

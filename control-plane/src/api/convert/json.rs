@@ -4,19 +4,20 @@ use std::collections::BTreeMap;
 
 use orchid_proto::json::{self, JsonError};
 use prost_types::Struct;
-use serde_json::{Value as Json, value::RawValue};
+use serde_json::Value as Json;
+use serde_json::value::RawValue;
 use tonic::Status;
 
-use crate::{
-    api::{convert::corrupt, error},
-    commands::{Diagnostic, json_pointer::escape},
-};
+use crate::api::convert::corrupt;
+use crate::api::error;
+use crate::commands::Diagnostic;
+use crate::commands::json_pointer::escape;
 
 /// Decodes a document of a request field.
 ///
 /// # Errors
-/// Fails, with a pointer below `pointer`, on numbers that may have lost digits, on U+0000, and on deep
-/// nesting.
+/// Fails, with a pointer below `pointer`, on numbers that may have lost digits, on U+0000, and on
+/// deep nesting.
 pub(crate) fn from_wire(document: &Struct, pointer: &str) -> Result<Json, Status> {
     let refuse = |diagnostic| error::invalid("INVALID_JSON", diagnostic);
     let document = json::from_struct(document).map_err(|error| refuse(diagnostic(&error, pointer)))?;
@@ -80,7 +81,8 @@ fn nul(value: &Json) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use prost_types::{Value, value::Kind};
+    use prost_types::Value;
+    use prost_types::value::Kind;
     use serde_json::json;
     use tonic_types::StatusExt as _;
 

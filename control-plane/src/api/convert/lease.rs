@@ -2,28 +2,24 @@
 
 use std::time::Duration;
 
-use orchid_domain::{
-    cursor::CursorKind,
-    execution::{Outcome, ReleaseReason},
-};
+use orchid_domain::cursor::CursorKind;
+use orchid_domain::execution::{Outcome, ReleaseReason};
 use orchid_proto::executor::v1 as wire;
 use tonic::Status;
 use uuid::Uuid;
 
-use crate::{
-    api::{convert, error, request},
-    commands::{
-        Diagnostic,
-        fleet::{
-            CheckpointUpdate, ContextChange, CursorChange, acquire::AcquireRequest, complete::CompleteItem,
-            heartbeat::Heartbeat, park::ParkItem, register::RegisterRequest, release::ReleaseItem,
-        },
-    },
-    store::{
-        fleet::{announcements::AnnouncementKey, cursors::CursorKey},
-        keys::ExecutionKey,
-    },
-};
+use crate::api::{convert, error, request};
+use crate::commands::Diagnostic;
+use crate::commands::fleet::acquire::AcquireRequest;
+use crate::commands::fleet::complete::CompleteItem;
+use crate::commands::fleet::heartbeat::Heartbeat;
+use crate::commands::fleet::park::ParkItem;
+use crate::commands::fleet::register::RegisterRequest;
+use crate::commands::fleet::release::ReleaseItem;
+use crate::commands::fleet::{CheckpointUpdate, ContextChange, CursorChange};
+use crate::store::fleet::announcements::AnnouncementKey;
+use crate::store::fleet::cursors::CursorKey;
+use crate::store::keys::ExecutionKey;
 
 /// Decodes a registration. `pools` are those that the caller's token is valid for.
 pub(crate) fn joining(request: wire::RegisterRequest, pools: &[String]) -> Result<RegisterRequest, Status> {

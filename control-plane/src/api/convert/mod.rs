@@ -19,11 +19,10 @@ use orchid_proto::v1;
 use prost_types::{FieldMask, Timestamp};
 use tonic::Status;
 
-use crate::{
-    api::error,
-    commands::{CommandError, Diagnostic, update_mask::UpdateMask},
-    store::error::StoreError,
-};
+use crate::api::error;
+use crate::commands::update_mask::UpdateMask;
+use crate::commands::{CommandError, Diagnostic};
+use crate::store::error::StoreError;
 
 /// Encodes a time.
 pub(crate) fn timestamp(time: DateTime<Utc>) -> Timestamp {
@@ -43,7 +42,8 @@ pub(crate) fn time(time: Timestamp, pointer: &str) -> Result<DateTime<Utc>, Stat
     })
 }
 
-/// Returns the fields that an update changes: those of the mask, or all that were sent if it is empty.
+/// Returns the fields that an update changes: those of the mask, or all that were sent if it is
+/// empty.
 pub(crate) fn mask(
     mask: Option<FieldMask>,
     can_change: &[&str],

@@ -2,7 +2,8 @@
 
 use orchid_proto::v1;
 
-use crate::{api::convert, store::schedules::Schedule};
+use crate::api::convert;
+use crate::store::schedules::Schedule;
 
 /// Encodes a schedule.
 pub(crate) fn to_wire(row: Schedule) -> v1::Schedule {

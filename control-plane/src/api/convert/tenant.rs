@@ -7,12 +7,10 @@ use orchid_proto::admin::v1 as admin;
 use tonic::Status;
 use uuid::Uuid;
 
-use crate::{
-    api::{convert, request},
-    commands::tenants::CreateTenant,
-    keys::MasterKeys,
-    store::tenants::Tenant,
-};
+use crate::api::{convert, request};
+use crate::commands::tenants::CreateTenant;
+use crate::keys::MasterKeys;
+use crate::store::tenants::Tenant;
 
 const DEFAULT_POOL: &str = "default";
 const DEFAULT_WEIGHT: i32 = 100;

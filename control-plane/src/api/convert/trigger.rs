@@ -7,10 +7,9 @@ use orchid_proto::v1;
 use tonic::Status;
 use uuid::Uuid;
 
-use crate::{
-    api::{convert, error, request},
-    commands::{Diagnostic, plans::TriggerPlan},
-};
+use crate::api::{convert, error, request};
+use crate::commands::Diagnostic;
+use crate::commands::plans::TriggerPlan;
 
 /// Decodes a trigger.
 pub(crate) fn decode(request: v1::TriggerPlanRequest, now: DateTime<Utc>) -> Result<TriggerPlan, Status> {
@@ -18,8 +17,8 @@ pub(crate) fn decode(request: v1::TriggerPlanRequest, now: DateTime<Utc>) -> Res
         request;
     let context_override =
         request::non_empty(context_override_json).map(|text| context(&text)).transpose()?;
-    // The trace of an execution starts at its trigger. Without an active trace, random ids still link
-    // the log lines of all processes.
+    // The trace of an execution starts at its trigger. Without an active trace, random ids still
+    // link the log lines of all processes.
     let traceparent = telemetry::current_traceparent().unwrap_or_else(Traceparent::random).to_string();
     Ok(TriggerPlan {
         id: Uuid::now_v7(),

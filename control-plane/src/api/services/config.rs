@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use orchid_proto::v1::{self, config_service_server::ConfigService};
+use orchid_proto::v1;
+use orchid_proto::v1::config_service_server::ConfigService;
 use tonic::{Request, Response, Status};
 
-use crate::{
-    api::{ApiContext, convert, page_tokens::PageTokens, request},
-    commands::configs::{DeleteConfig, GetConfig, ListConfigs, ValidateConfig},
-};
+use crate::api::page_tokens::PageTokens;
+use crate::api::{ApiContext, convert, request};
+use crate::commands::configs::{DeleteConfig, GetConfig, ListConfigs, ValidateConfig};
 
 pub(crate) struct ConfigHandler(pub(crate) Arc<ApiContext>);
 

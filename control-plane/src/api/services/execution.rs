@@ -1,19 +1,20 @@
 //! `orchid.v1.ExecutionService`.
 
-use std::{pin::Pin, sync::Arc};
+use std::pin::Pin;
+use std::sync::Arc;
 
 use futures_util::{Stream, stream};
-use orchid_proto::v1::{self, execution_service_server::ExecutionService};
+use orchid_proto::v1;
+use orchid_proto::v1::execution_service_server::ExecutionService;
 use tonic::{Code, Request, Response, Status};
 
-use crate::{
-    api::{ApiContext, convert, error, page_tokens::PageTokens, request},
-    commands::executions::{
-        CancelExecution, GetExecution, ListExecutionAttempts, ListExecutions, explain, last_request_of,
-        watch::WatchEnd,
-    },
-    store::executions::Execution,
+use crate::api::page_tokens::PageTokens;
+use crate::api::{ApiContext, convert, error, request};
+use crate::commands::executions::watch::WatchEnd;
+use crate::commands::executions::{
+    CancelExecution, GetExecution, ListExecutionAttempts, ListExecutions, explain, last_request_of,
 };
+use crate::store::executions::Execution;
 
 pub(crate) struct ExecutionHandler(pub(crate) Arc<ApiContext>);
 
@@ -41,6 +42,7 @@ impl ExecutionService for ExecutionHandler {
         let mut body = request.into_inner();
         let (page_size, page_token) =
             (std::mem::take(&mut body.page_size), std::mem::take(&mut body.page_token));
+        // The page token is bound to all remaining fields, which are the filters.
         let binding = format!("{body:?}");
         let paging = PageTokens::new(&self.0.sealer, tenant_id, "ListExecutions", &[&binding]);
         let page = paging.page(page_size, &page_token)?;

@@ -1,23 +1,19 @@
 //! `orchid.executor.v1.ExecutorService`.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
 use orchid_kit::clock;
-use orchid_proto::executor::v1::{self as wire, executor_service_server::ExecutorService};
+use orchid_proto::executor::v1 as wire;
+use orchid_proto::executor::v1::executor_service_server::ExecutorService;
 use tonic::{Code, Request, Response, Status};
 
-use crate::{
-    api::{
-        ApiContext,
-        convert::{grant, lease},
-        error::{fleet_status, plain},
-        request::{self, now, session_of},
-    },
-    commands::fleet::{
-        acquire::{self, AcquireRequest},
-        checkpoint, complete, fetch_context, heartbeat, park, register, release,
-    },
-};
+use crate::api::ApiContext;
+use crate::api::convert::{grant, lease};
+use crate::api::error::{fleet_status, plain};
+use crate::api::request::{self, now, session_of};
+use crate::commands::fleet::acquire::{self, AcquireRequest};
+use crate::commands::fleet::{checkpoint, complete, fetch_context, heartbeat, park, register, release};
 
 pub(crate) struct ExecutorHandler(pub(crate) Arc<ApiContext>);
 
@@ -39,11 +35,12 @@ impl ExecutorService for ExecutorHandler {
     ) -> Result<Response<wire::AcquireLeasesResponse>, Status> {
         let session = session_of(&request)?;
         let acquire = lease::acquire(request.into_inner())?;
-        // A grant that was made while the server stops is found again by the same seq, at another replica.
+        // If the server stops after a grant was committed, the executor repeats the call with the
+        // same seq at another replica and gets the same grant.
         let acquired = tokio::select! {
             acquired = acquire::run(&self.0.fleet, &session, acquire) => acquired.map_err(fleet_status)?,
             () = self.0.stop.cancelled() => {
-                return Err(plain(Code::Unavailable, "SERVER_STOPPING", "this server is stopping, ask another"));
+                return Err(plain(Code::Unavailable, "SERVER_STOPPING", "this server is stopping: call another one"));
             }
         };
         Ok(Response::new(grant::acquired(acquired)))
@@ -63,12 +60,12 @@ impl ExecutorService for ExecutorHandler {
         &self,
         request: Request<wire::HeartbeatRequest>,
     ) -> Result<Response<wire::HeartbeatResponse>, Status> {
-        let came = clock::monotonic();
+        let arrived = clock::monotonic();
         let session = session_of(&request)?;
         let beat = lease::beat(request.into_inner())?;
         let seq = beat.seq;
         let answer = heartbeat::run(&self.0.fleet, &session, now(), beat).await.map_err(fleet_status)?;
-        let held_ms = i64::try_from(came.elapsed().as_millis()).unwrap_or(i64::MAX);
+        let held_ms = i64::try_from(arrived.elapsed().as_millis()).unwrap_or(i64::MAX);
         Ok(Response::new(grant::answer(seq, held_ms, answer)))
     }
 
@@ -89,7 +86,7 @@ impl ExecutorService for ExecutorHandler {
         let session = session_of(&request)?;
         let wire::CompleteRequest { items, acquire } = request.into_inner();
         let items = lease::completions(items)?;
-        // The answer tells of the ends, so it does not wait for work.
+        // The response reports the ends of executions and must not be delayed by waiting for work.
         let acquire = acquire.map(lease::acquire).transpose()?;
         let acquire = acquire.map(|acquire| AcquireRequest { wait: Duration::ZERO, ..acquire });
         let (ended, acquired) =

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use orchid_proto::v1::{self, integration_service_server::IntegrationService};
+use orchid_proto::v1;
+use orchid_proto::v1::integration_service_server::IntegrationService;
 use tonic::{Request, Response, Status};
 
-use crate::{
-    api::{ApiContext, convert, page_tokens::PageTokens, request},
-    commands::integrations::{DeleteIntegration, GetIntegration, ListConfigSchemas, ListIntegrations},
-};
+use crate::api::page_tokens::PageTokens;
+use crate::api::{ApiContext, convert, request};
+use crate::commands::integrations::{DeleteIntegration, GetIntegration, ListConfigSchemas, ListIntegrations};
 
 pub(crate) struct IntegrationHandler(pub(crate) Arc<ApiContext>);
 

@@ -1,5 +1,5 @@
-//! The gRPC services, one file each. A method decodes its request, runs one command, and encodes the
-//! result.
+//! The gRPC services, one file each. A method decodes its request, runs one command, and encodes
+//! the result.
 
 mod config;
 mod execution;

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use orchid_proto::v1::{self, plan_service_server::PlanService};
+use orchid_proto::v1;
+use orchid_proto::v1::plan_service_server::PlanService;
 use tonic::{Request, Response, Status};
 
-use crate::{
-    api::{ApiContext, convert, page_tokens::PageTokens, request},
-    commands::plans::{
-        DeletePlan, GetPlan, GetPlanRevision, ListPlanRevisions, ListPlans, RollbackPlan, ValidatePlan,
-        ValidationReport,
-    },
+use crate::api::page_tokens::PageTokens;
+use crate::api::{ApiContext, convert, request};
+use crate::commands::plans::{
+    DeletePlan, GetPlan, GetPlanRevision, ListPlanRevisions, ListPlans, RollbackPlan, ValidatePlan,
+    ValidationReport,
 };
 
 pub(crate) struct PlanHandler(pub(crate) Arc<ApiContext>);

@@ -2,16 +2,14 @@
 
 use std::sync::Arc;
 
-use orchid_proto::v1::{self, schedule_service_server::ScheduleService};
+use orchid_proto::v1;
+use orchid_proto::v1::schedule_service_server::ScheduleService;
 use tonic::{Request, Response, Status};
 
-use crate::{
-    api::{ApiContext, convert, error, page_tokens::PageTokens, request},
-    commands::{
-        Diagnostic,
-        schedules::{GetSchedule, ListNextRuns, ListSchedules, SetPaused},
-    },
-};
+use crate::api::page_tokens::PageTokens;
+use crate::api::{ApiContext, convert, error, request};
+use crate::commands::Diagnostic;
+use crate::commands::schedules::{GetSchedule, ListNextRuns, ListSchedules, SetPaused};
 
 const DEFAULT_NEXT_RUNS: usize = 5;
 const MAX_NEXT_RUNS: usize = 100;

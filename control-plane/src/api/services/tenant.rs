@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use orchid_proto::admin::v1::{self as admin, tenant_service_server::TenantService};
+use orchid_proto::admin::v1 as admin;
+use orchid_proto::admin::v1::tenant_service_server::TenantService;
 use tonic::{Request, Response, Status};
 use uuid::Uuid;
 
-use crate::{
-    api::{ApiContext, convert, error, page_tokens::PageTokens, request},
-    commands::CommandError,
-    store::tenants,
-};
+use crate::api::page_tokens::PageTokens;
+use crate::api::{ApiContext, convert, error, request};
+use crate::commands::CommandError;
+use crate::store::tenants;
 
 pub(crate) struct TenantHandler(pub(crate) Arc<ApiContext>);
 

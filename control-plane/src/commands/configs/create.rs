@@ -7,20 +7,16 @@ use orchid_common::suggest::closest;
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use super::{
-    WHAT, document,
-    secrets::{ConfigPart, SecretValues},
-    transport::{self, TransportSettings},
-};
-use crate::{
-    commands::{CommandError, Diagnostic, ResourceKey, schedules::sync_schedules, tenants::data_key},
-    keys::MasterKeys,
-    store::{
-        configs::{self, Config, SealedSecrets},
-        db::{TenantTx, Transaction},
-        integrations::{self, Integration},
-    },
-};
+use super::secrets::{ConfigPart, SecretValues};
+use super::transport::{self, TransportSettings};
+use super::{WHAT, document};
+use crate::commands::schedules::sync_schedules;
+use crate::commands::tenants::data_key;
+use crate::commands::{CommandError, Diagnostic, ResourceKey};
+use crate::keys::MasterKeys;
+use crate::store::configs::{self, Config, SealedSecrets};
+use crate::store::db::{TenantTx, Transaction};
+use crate::store::integrations::{self, Integration};
 
 /// Command that creates a config.
 pub struct CreateConfig {
@@ -70,6 +66,7 @@ impl CreateConfig {
             diagnostics.extend(transport.err().into_iter().flatten());
             return Err(CommandError::invalid_document("INVALID_CONFIG", "the config", diagnostics));
         };
+        // The lock on the integration keeps its newest schema the newest until the commit.
         let schema = integrations::newest_schema(tx, integration.id).await?;
         let schema_document = schema.as_ref().map(|schema| &schema.schema);
         let prepared = document::prepare(&self.values, schema_document, &SecretValues::default());

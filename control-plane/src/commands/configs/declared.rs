@@ -1,5 +1,5 @@
-//! Finds the members that a config schema declares secret, without any values. Plans are checked against
-//! them before a config exists.
+//! Finds the members that a config schema declares secret, without any values. Plans are checked
+//! against them before a config exists.
 
 use serde_json::{Map, Value as Json};
 

@@ -1,14 +1,9 @@
 //! Deletes a config and its schedules, unless an execution of it is active.
 
 use super::WHAT;
-use crate::{
-    commands::{CommandError, etag},
-    store::{
-        configs,
-        db::{TenantTx, Transaction},
-        integrations,
-    },
-};
+use crate::commands::{CommandError, etag};
+use crate::store::db::{TenantTx, Transaction};
+use crate::store::{configs, integrations};
 
 /// Command that deletes a config.
 pub struct DeleteConfig {
@@ -29,8 +24,8 @@ impl Transaction<TenantTx> for DeleteConfig {
         integrations::lock_by_key(tx, &self.integration).await?.ok_or_else(missing)?;
         let row = configs::by_key(tx, &self.integration, &self.key).await?.ok_or_else(missing)?;
         etag::check(WHAT, &row.key, row.id, row.version, self.etag.as_deref())?;
-        // Creating an execution locks its schedule: with all of them locked here, none can start before
-        // this transaction ends.
+        // Creating an execution locks its schedule: with all of them locked here, none can start
+        // before this transaction ends.
         configs::lock_schedules(tx, row.id).await?;
         let open = configs::open_runs(tx, row.id).await?;
         if !open.is_empty() {

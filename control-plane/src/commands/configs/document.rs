@@ -4,10 +4,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
-use super::{
-    schema,
-    secrets::{MARKER, SecretValues},
-};
+use super::schema;
+use super::secrets::{MARKER, SecretValues};
 use crate::commands::Diagnostic;
 
 const MAX_VALUES_BYTES: usize = 256 * 1024;
@@ -20,7 +18,8 @@ pub(super) struct PreparedValues {
     pub(super) secrets: SecretValues,
 }
 
-/// Checks values against a schema. A marker in the values is replaced by the stored secret of `kept`.
+/// Checks values against a schema. A marker in the values is replaced by the stored secret of
+/// `kept`.
 ///
 /// # Errors
 /// Fails with all problems at once.
@@ -47,8 +46,8 @@ pub(super) fn prepare(
     Ok(PreparedValues { values, secrets })
 }
 
-/// Replaces markers by stored secrets. A stored secret stays secret even if the schema no longer marks
-/// it.
+/// Replaces markers by stored secrets. A stored secret stays secret even if the schema no longer
+/// marks it.
 fn keep(values: &mut Json, secret: &mut BTreeSet<String>, kept: &SecretValues) -> Vec<Diagnostic> {
     let mut diagnostics = Vec::new();
     let candidates: BTreeSet<String> = secret.iter().cloned().chain(kept.0.keys().cloned()).collect();

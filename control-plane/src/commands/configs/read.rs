@@ -3,16 +3,10 @@
 use uuid::Uuid;
 
 use super::WHAT;
-use crate::{
-    commands::{
-        CommandError,
-        pagination::{PageRequest, ResultPage},
-    },
-    store::{
-        configs::{self, Config},
-        db::{TenantTx, Transaction},
-    },
-};
+use crate::commands::CommandError;
+use crate::commands::pagination::{PageRequest, ResultPage};
+use crate::store::configs::{self, Config};
+use crate::store::db::{TenantTx, Transaction};
 
 /// Query for one config.
 pub struct GetConfig {

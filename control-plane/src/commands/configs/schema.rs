@@ -1,5 +1,5 @@
-//! Config schemas: JSON Schema, draft 2020-12, without remote references. Checks values against a schema
-//! and finds the secrets among them.
+//! Config schemas: JSON Schema, draft 2020-12, without remote references. Checks values against a
+//! schema and finds the secrets among them.
 
 use std::collections::BTreeSet;
 
@@ -26,8 +26,8 @@ pub fn check(document: &Json, pointer: &str) -> Result<(), CommandError> {
     })
 }
 
-/// Checks values and returns their problems, with pointers relative to the config. Messages never show
-/// values below a secret pointer.
+/// Checks values and returns their problems, with pointers relative to the config. Messages never
+/// show values below a secret pointer.
 pub fn diagnostics(schema: &Json, values: &Json, secret: &BTreeSet<String>) -> Vec<Diagnostic> {
     let validator = match compile(schema) {
         Ok(validator) => validator,
@@ -37,8 +37,8 @@ pub fn diagnostics(schema: &Json, values: &Json, secret: &BTreeSet<String>) -> V
     errors.flat_map(|error| schema_diagnostics::from_error(&error, schema, secret)).collect()
 }
 
-/// Returns pointers to the values that a schema marks as secret, by `writeOnly` or `x-secret`. A value is
-/// secret if any branch of the schema marks it, even a branch that does not apply.
+/// Returns pointers to the values that a schema marks as secret, by `writeOnly` or `x-secret`. A
+/// value is secret if any branch of the schema marks it, even a branch that does not apply.
 pub fn secret_pointers(schema: &Json, values: &Json) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     SecretFinder { root: schema, found: &mut found }.visit(schema, values, "", 0);

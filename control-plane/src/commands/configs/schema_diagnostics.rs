@@ -1,9 +1,10 @@
-//! Converts errors of the JSON Schema validator to diagnostics that point at the offending member and
-//! never show a secret.
+//! Converts errors of the JSON Schema validator to diagnostics that point at the offending member
+//! and never show a secret.
 
 use std::collections::BTreeSet;
 
-use jsonschema::{ValidationError, error::ValidationErrorKind};
+use jsonschema::ValidationError;
+use jsonschema::error::ValidationErrorKind;
 use orchid_common::suggest::closest;
 use serde_json::Value as Json;
 
@@ -45,8 +46,8 @@ pub(super) fn from_error(
     }
 }
 
-/// Returns the message of an error. The validator quotes the offending value, so the message is masked if
-/// that value is a secret or contains one.
+/// Returns the message of an error. The validator quotes the offending value, so the message is
+/// masked if that value is a secret or contains one.
 fn message(error: &ValidationError<'_>, secret: &BTreeSet<String>) -> String {
     let place = error.instance_path().to_string();
     let touches = |pointer: &String| is_within(pointer, &place) || is_within(&place, pointer);

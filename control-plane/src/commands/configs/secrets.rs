@@ -1,5 +1,5 @@
-//! The secrets of a config. They are taken out of its values and transport, stored as a sealed map by
-//! JSON pointer, and put back for an executor. A marker takes their place elsewhere.
+//! The secrets of a config. They are taken out of its values and transport, stored as a sealed map
+//! by JSON pointer, and put back for an executor. A marker takes their place elsewhere.
 
 use std::collections::BTreeMap;
 
@@ -30,8 +30,8 @@ impl ConfigPart {
     }
 }
 
-/// Secrets by JSON pointer, relative to their part of the config. Has no `Debug`, so that secrets are
-/// never logged.
+/// Secrets by JSON pointer, relative to their part of the config. Has no `Debug`, so that secrets
+/// are never logged.
 #[derive(Default)]
 pub struct SecretValues(pub(crate) BTreeMap<String, Json>);
 

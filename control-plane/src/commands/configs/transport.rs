@@ -1,5 +1,5 @@
-//! Validates the network settings of a config and takes their secrets out. Opens no connection and reads
-//! no file.
+//! Validates the network settings of a config and takes their secrets out. Opens no connection and
+//! reads no file.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +23,8 @@ const SCHEMES: [&str; 4] = ["http", "https", "socks5", "socks5h"];
 const MAX_PROXY_BYTES: usize = 2048;
 const MAX_PEM_BYTES: usize = 256 * 1024;
 
-/// Network settings, with secrets or their markers. Has no `Debug`, so that secrets are never logged.
+/// Network settings, with secrets or their markers. Has no `Debug`, so that secrets are never
+/// logged.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TransportSettings {
@@ -58,8 +59,8 @@ pub(super) struct PreparedTransport {
     pub(super) secrets: SecretValues,
 }
 
-/// Checks network settings. A marker in them is replaced by the stored secret of `kept`. Pointers are
-/// relative to the config.
+/// Checks network settings. A marker in them is replaced by the stored secret of `kept`. Pointers
+/// are relative to the config.
 ///
 /// # Errors
 /// Fails with all problems at once.
@@ -110,8 +111,8 @@ impl TransportCheck<'_> {
         );
     }
 
-    /// Checks the proxy and returns its URL without secrets. The whole URL is a secret if it contains a
-    /// user.
+    /// Checks the proxy and returns its URL without secrets. The whole URL is a secret if it
+    /// contains a user.
     fn proxy(&mut self, written: &str) -> String {
         let whole = if user_of(written) == Some(MARKER) {
             match self.kept(PROXY) {
@@ -206,12 +207,14 @@ fn check_proxy(whole: &str) -> Result<(), String> {
                 .to_owned(),
         );
     }
-    // The executor's HTTP client parses the URL as `http::Uri`, which is stricter about percent-encoding.
+    // The executor's HTTP client parses the URL as `http::Uri`, which is stricter about
+    // percent-encoding.
     let uri = whole.parse::<http::Uri>();
     uri.map(drop).map_err(|_| "a character must be percent-encoded".to_owned())
 }
 
-/// Returns the byte range of the authority of a URL.
+/// Returns the byte range of the authority of a URL. A parser would normalise the text, but it must
+/// be compared with the stored proxy as written.
 fn authority(url: &str) -> Option<(usize, usize)> {
     let begin = url.find("://")? + 3;
     let length = url[begin..].find(['/', '?', '#']).unwrap_or(url.len() - begin);

@@ -5,20 +5,16 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::Value as Json;
 
-use super::{
-    WHAT, document,
-    secrets::{ConfigPart, SecretValues},
-    transport::{self, TransportSettings},
-};
-use crate::{
-    commands::{CommandError, etag, schedules::sync_schedules, tenants::data_key},
-    keys::MasterKeys,
-    store::{
-        configs::{self, Config},
-        db::{TenantTx, Transaction},
-        integrations,
-    },
-};
+use super::secrets::{ConfigPart, SecretValues};
+use super::transport::{self, TransportSettings};
+use super::{WHAT, document};
+use crate::commands::schedules::sync_schedules;
+use crate::commands::tenants::data_key;
+use crate::commands::{CommandError, etag};
+use crate::keys::MasterKeys;
+use crate::store::configs::{self, Config};
+use crate::store::db::{TenantTx, Transaction};
+use crate::store::integrations;
 
 /// Command that changes a config; fields that are none stay unchanged.
 pub struct UpdateConfig {

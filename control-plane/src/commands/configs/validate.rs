@@ -1,10 +1,8 @@
 //! Validates a config without saving it.
 
 use super::CreateConfig;
-use crate::{
-    commands::{CommandError, Diagnostic},
-    store::db::{TenantTx, Transaction},
-};
+use crate::commands::{CommandError, Diagnostic};
+use crate::store::db::{TenantTx, Transaction};
 
 /// Command that validates a config to be created.
 pub struct ValidateConfig(pub CreateConfig);

@@ -1,22 +1,16 @@
-//! Cancels an execution. If no executor runs it, it ends at once; otherwise its executor ends it. If an
-//! upstream runs a job for a waiting execution, the next executor cancels the job first. An execution
-//! that has ended does not change.
+//! Cancels an execution. If no executor runs it, it ends at once; otherwise its executor ends it.
+//! If an upstream runs a job for a waiting execution, the next executor cancels the job first. An
+//! execution that has ended does not change.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{GetExecution, WHAT};
-use crate::{
-    commands::{
-        CommandError, Diagnostic,
-        executions::transition::cancel::{CancelRequest, request_cancel},
-    },
-    store::{
-        db::{TenantTx, Transaction},
-        executions::Execution,
-        keys::ExecutionKey,
-    },
-};
+use crate::commands::executions::transition::cancel::{CancelRequest, request_cancel};
+use crate::commands::{CommandError, Diagnostic};
+use crate::store::db::{TenantTx, Transaction};
+use crate::store::executions::Execution;
+use crate::store::keys::ExecutionKey;
 
 /// Maximum length of a reason, in bytes.
 const MAX_REASON_BYTES: usize = 1000;

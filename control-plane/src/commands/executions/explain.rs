@@ -1,26 +1,18 @@
-//! Explains an execution: a summary of its state, its history and its attempts. It only reads, in several
-//! transactions, so the parts may describe slightly different moments.
+//! Explains an execution: a summary of its state, its history and its attempts. It only reads, in
+//! several transactions, so the parts may describe slightly different moments.
 
 use chrono::{DateTime, Utc};
 use orchid_domain::execution::State;
 use uuid::Uuid;
 
-use super::{
-    explanation::{ExecutionStatus, ExplanationFacts, summary},
-    read::{GetExecution, last_request_of},
-    report::ExecutionReport,
-};
-use crate::{
-    commands::CommandError,
-    store::{
-        db::{Databases, TenantTx, Transaction},
-        error::StoreError,
-        executions::{
-            Attempt, Execution, HistoryEvent, read,
-            status::{self, ActiveExecution, CurrentLease, LastCheckpoint, QueuePosition},
-        },
-    },
-};
+use super::explanation::{ExecutionStatus, ExplanationFacts, summary};
+use super::read::{GetExecution, last_request_of};
+use super::report::ExecutionReport;
+use crate::commands::CommandError;
+use crate::store::db::{Databases, TenantTx, Transaction};
+use crate::store::error::StoreError;
+use crate::store::executions::status::{self, ActiveExecution, CurrentLease, LastCheckpoint, QueuePosition};
+use crate::store::executions::{Attempt, Execution, HistoryEvent, read};
 
 /// Maximum number of events and of attempts; the newest are returned.
 const MAX_ENTRIES: i64 = 1000;
@@ -73,8 +65,8 @@ fn state_of(execution: &Execution) -> Result<State, StoreError> {
     execution.state.parse().map_err(|error| StoreError::corrupt("plan_executions.state", error))
 }
 
-/// Reads the load of the pool or the session of the executor. Both are shared by all tenants, so this
-/// needs the fleet's role and is not part of the tenant's transaction.
+/// Reads the load of the pool or the session of the executor. Both are shared by all tenants, so
+/// this needs the fleet's role and is not part of the tenant's transaction.
 async fn read_status(
     databases: &Databases,
     read: &ExplainRows,
@@ -125,6 +117,7 @@ impl Transaction<TenantTx> for ExplainQuery {
     async fn run(&self, tx: &TenantTx) -> Result<ExplainRows, CommandError> {
         let execution = GetExecution { id: self.id }.run(tx).await?;
         let mut attempts = read::attempts(tx, self.id, None, MAX_ENTRIES).await?;
+        // The limit keeps the newest entries; the explanation shows them oldest first.
         attempts.reverse();
         let mut events = read::history(tx, self.id, MAX_ENTRIES).await?;
         events.reverse();

@@ -8,13 +8,11 @@ use orchid_domain::execution::{LOSSES_TO_DEAD_LETTER, State};
 
 use self::phrases::{because, count, moment, totals};
 use super::report::ExecutionReport;
-use crate::{
-    commands::executions::progress::ExecutionError,
-    store::executions::{
-        Attempt, Execution,
-        status::{ActiveExecution, LastCheckpoint, PoolLoad, QueuePosition, SessionStatus},
-    },
+use crate::commands::executions::progress::ExecutionError;
+use crate::store::executions::status::{
+    ActiveExecution, LastCheckpoint, PoolLoad, QueuePosition, SessionStatus,
 };
+use crate::store::executions::{Attempt, Execution};
 
 /// What was read about an execution; each variant belongs to some of its states.
 #[derive(Debug, Clone)]

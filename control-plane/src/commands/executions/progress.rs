@@ -1,7 +1,7 @@
 //! Progress and error of an execution, and their stored form.
 //!
-//! Both are stored as messages of the executor protocol, so that fields of a newer build pass through
-//! the rows of an older one. No other module reads or writes the stored form.
+//! Both are stored as messages of the executor protocol, so that fields of a newer build pass
+//! through the rows of an older one. No other module reads or writes the stored form.
 
 use std::collections::BTreeMap;
 

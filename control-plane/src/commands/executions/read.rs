@@ -3,20 +3,12 @@
 use uuid::Uuid;
 
 use super::WHAT;
-use crate::{
-    commands::{
-        CommandError,
-        pagination::{PageRequest, ResultPage},
-    },
-    store::{
-        db::{Databases, TenantTx, Transaction},
-        error::StoreError,
-        executions::{
-            Attempt, Execution, ExecutionFilter, read,
-            status::{self, CurrentLease},
-        },
-    },
-};
+use crate::commands::CommandError;
+use crate::commands::pagination::{PageRequest, ResultPage};
+use crate::store::db::{Databases, TenantTx, Transaction};
+use crate::store::error::StoreError;
+use crate::store::executions::status::{self, CurrentLease};
+use crate::store::executions::{Attempt, Execution, ExecutionFilter, read};
 
 /// Query for one execution.
 pub struct GetExecution {
@@ -70,8 +62,8 @@ impl Transaction<TenantTx> for ListExecutionAttempts {
     }
 }
 
-/// Sets the last request of a running attempt from its last heartbeat. Sessions are shared by all tenants,
-/// so this is not part of the tenant's transaction.
+/// Sets the last request of a running attempt from its last heartbeat. Sessions are shared by all
+/// tenants, so this is not part of the tenant's transaction.
 pub async fn last_request_of(databases: &Databases, attempts: &mut [Attempt]) -> Result<(), StoreError> {
     for attempt in attempts.iter_mut().filter(|attempt| attempt.ended_at.is_none()) {
         let Attempt { lease_id, session_id, granted_at, .. } = *attempt;

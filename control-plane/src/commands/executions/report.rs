@@ -1,9 +1,8 @@
 //! Progress and error of an execution, as executors reported them.
 
-use crate::{
-    commands::executions::progress::{ExecutionError, ExecutionProgress},
-    store::{error::StoreError, executions::Execution},
-};
+use crate::commands::executions::progress::{ExecutionError, ExecutionProgress};
+use crate::store::error::StoreError;
+use crate::store::executions::Execution;
 
 /// Progress and error of an execution.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -5,13 +5,10 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::WHAT;
-use crate::{
-    commands::{CommandError, ResourceKey, configs::schema},
-    store::{
-        db::{TenantTx, Transaction},
-        integrations::{self, ConfigSchema, Integration},
-    },
-};
+use crate::commands::configs::schema;
+use crate::commands::{CommandError, ResourceKey};
+use crate::store::db::{TenantTx, Transaction};
+use crate::store::integrations::{self, ConfigSchema, Integration};
 
 /// Command that creates an integration.
 pub struct CreateIntegration {

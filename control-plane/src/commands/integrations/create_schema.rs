@@ -1,17 +1,14 @@
-//! Adds a version of an integration's config schema. Existing configs stay unchanged; the new version
-//! applies to their next write.
+//! Adds a version of an integration's config schema. Existing configs stay unchanged; the new
+//! version applies to their next write.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value as Json;
 
 use super::WHAT;
-use crate::{
-    commands::{CommandError, configs::schema},
-    store::{
-        db::{TenantTx, Transaction},
-        integrations::{self, ConfigSchema},
-    },
-};
+use crate::commands::CommandError;
+use crate::commands::configs::schema;
+use crate::store::db::{TenantTx, Transaction};
+use crate::store::integrations::{self, ConfigSchema};
 
 /// Command that adds a config schema.
 pub struct CreateConfigSchema {

@@ -1,13 +1,9 @@
 //! Deletes an integration, unless a config or plan uses it.
 
 use super::WHAT;
-use crate::{
-    commands::{CommandError, etag},
-    store::{
-        db::{TenantTx, Transaction},
-        integrations,
-    },
-};
+use crate::commands::{CommandError, etag};
+use crate::store::db::{TenantTx, Transaction};
+use crate::store::integrations;
 
 /// Command that deletes an integration.
 pub struct DeleteIntegration {

@@ -3,16 +3,10 @@
 use uuid::Uuid;
 
 use super::WHAT;
-use crate::{
-    commands::{
-        CommandError,
-        pagination::{PageRequest, ResultPage},
-    },
-    store::{
-        db::{TenantTx, Transaction},
-        integrations::{self, ConfigSchema, Integration},
-    },
-};
+use crate::commands::CommandError;
+use crate::commands::pagination::{PageRequest, ResultPage};
+use crate::store::db::{TenantTx, Transaction};
+use crate::store::integrations::{self, ConfigSchema, Integration};
 
 /// Query for one integration.
 pub struct GetIntegration {

@@ -3,13 +3,9 @@
 use chrono::{DateTime, Utc};
 
 use super::WHAT;
-use crate::{
-    commands::{CommandError, etag},
-    store::{
-        db::{TenantTx, Transaction},
-        integrations::{self, Integration},
-    },
-};
+use crate::commands::{CommandError, etag};
+use crate::store::db::{TenantTx, Transaction};
+use crate::store::integrations::{self, Integration};
 
 /// Command that changes an integration; fields that are none stay unchanged.
 pub struct UpdateIntegration {

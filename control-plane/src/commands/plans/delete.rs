@@ -1,13 +1,9 @@
 //! Deletes a plan with its revisions, schedules and contexts, unless an execution of it is active.
 
 use super::{WHAT, update};
-use crate::{
-    commands::{CommandError, etag},
-    store::{
-        db::{TenantTx, Transaction},
-        plans, schedules,
-    },
-};
+use crate::commands::{CommandError, etag};
+use crate::store::db::{TenantTx, Transaction};
+use crate::store::{plans, schedules};
 
 /// Command that deletes a plan.
 pub struct DeletePlan {
@@ -24,8 +20,8 @@ impl Transaction<TenantTx> for DeletePlan {
     async fn run(&self, tx: &TenantTx) -> Result<(), CommandError> {
         let row = update::lock(tx, &self.key).await?;
         etag::check(WHAT, &row.key, row.id, row.version, self.etag.as_deref())?;
-        // Creating an execution locks its schedule: with all of them locked here, none can start before
-        // this transaction ends.
+        // Creating an execution locks its schedule: with all of them locked here, none can start
+        // before this transaction ends.
         schedules::lock_of_plan(tx, row.id).await?;
         let open = plans::open_runs(tx, row.id).await?;
         if !open.is_empty() {

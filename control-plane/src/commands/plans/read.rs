@@ -4,16 +4,10 @@ use orchid_common::suggest::closest;
 use uuid::Uuid;
 
 use super::WHAT;
-use crate::{
-    commands::{
-        CommandError,
-        pagination::{PageRequest, ResultPage},
-    },
-    store::{
-        db::{TenantTx, Transaction},
-        plans::{self, Plan, Revision},
-    },
-};
+use crate::commands::CommandError;
+use crate::commands::pagination::{PageRequest, ResultPage};
+use crate::store::db::{TenantTx, Transaction};
+use crate::store::plans::{self, Plan, Revision};
 
 /// Query for one plan.
 pub struct GetPlan {

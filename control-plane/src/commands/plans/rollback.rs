@@ -3,18 +3,11 @@
 use chrono::{DateTime, Utc};
 use orchid_plan::ServerLimits;
 
-use super::{
-    WHAT,
-    document::{PlanChanges, PlanDocument},
-    revise, update,
-};
-use crate::{
-    commands::{CommandError, etag},
-    store::{
-        db::{TenantTx, Transaction},
-        plans::{self, Plan},
-    },
-};
+use super::document::{PlanChanges, PlanDocument};
+use super::{WHAT, revise, update};
+use crate::commands::{CommandError, etag};
+use crate::store::db::{TenantTx, Transaction};
+use crate::store::plans::{self, Plan};
 
 /// Command that rolls a plan back.
 pub struct RollbackPlan {
@@ -42,7 +35,8 @@ impl Transaction<TenantTx> for RollbackPlan {
         })?;
         let changes = PlanChanges { definition: Some(wanted.definition), ..PlanChanges::default() };
         let document = PlanDocument::changed(&row, &changes)?;
-        // The old definition is validated again: this build may be stricter than the one that saved it.
+        // The old definition is validated again: this build may be stricter than the one that saved
+        // it.
         document.check(tx, &self.limits).await?;
         revise::set_definition(tx, &mut row, document.definition(), self.now).await?;
         row.version += 1;

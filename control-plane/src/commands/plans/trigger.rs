@@ -1,5 +1,5 @@
-//! Starts an execution of a plan for one of its configs. This also works for disabled plans and paused
-//! schedules, but not for disabled configs.
+//! Starts an execution of a plan for one of its configs. This also works for disabled plans and
+//! paused schedules, but not for disabled configs.
 
 use chrono::{DateTime, Utc};
 use orchid_common::suggest::closest;
@@ -7,21 +7,17 @@ use orchid_domain::execution::{Kind, Origin};
 use uuid::Uuid;
 
 use super::read::by_key;
-use crate::{
-    commands::{
-        CommandError, Diagnostic,
-        executions::{GetExecution, transition::create::create_execution},
-        schedules::sync_schedules::configs_of,
-    },
-    store::{
-        configs::{self, ConfigName},
-        db::{TenantTx, Transaction},
-        executions::{Execution, insert::NewExecution},
-        keys::ExecutionKey,
-        plans::Plan,
-        tenants,
-    },
-};
+use crate::commands::executions::GetExecution;
+use crate::commands::executions::transition::create::create_execution;
+use crate::commands::schedules::sync_schedules::configs_of;
+use crate::commands::{CommandError, Diagnostic};
+use crate::store::configs::{self, ConfigName};
+use crate::store::db::{TenantTx, Transaction};
+use crate::store::executions::Execution;
+use crate::store::executions::insert::NewExecution;
+use crate::store::keys::ExecutionKey;
+use crate::store::plans::Plan;
+use crate::store::tenants;
 
 /// Maximum number of config keys listed in an error.
 const MAX_NAMED: usize = 20;

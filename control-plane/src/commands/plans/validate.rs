@@ -3,10 +3,8 @@
 use orchid_plan::{ServerLimits, Warning};
 
 use super::document::PlanDocument;
-use crate::{
-    commands::{CommandError, Diagnostic},
-    store::db::{TenantTx, Transaction},
-};
+use crate::commands::{CommandError, Diagnostic};
+use crate::store::db::{TenantTx, Transaction};
 
 /// Command that validates a plan to be created.
 pub struct ValidatePlan {

@@ -3,10 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use super::GetSchedule;
-use crate::{
-    commands::CommandError,
-    store::db::{TenantTx, Transaction},
-};
+use crate::commands::CommandError;
+use crate::store::db::{TenantTx, Transaction};
 
 /// Query for the next due times of a schedule.
 pub struct ListNextRuns {

@@ -4,14 +4,10 @@ use chrono::{DateTime, Utc};
 use orchid_domain::schedule::DueTimes;
 
 use super::GetSchedule;
-use crate::{
-    commands::CommandError,
-    store::{
-        db::{TenantTx, Transaction},
-        executions,
-        schedules::{self, Schedule},
-    },
-};
+use crate::commands::CommandError;
+use crate::store::db::{TenantTx, Transaction};
+use crate::store::executions;
+use crate::store::schedules::{self, Schedule};
 
 /// Command that pauses or resumes a schedule.
 pub struct SetPaused {
@@ -44,14 +40,14 @@ impl Transaction<TenantTx> for SetPaused {
     }
 }
 
-/// Returns the due times of a paused schedule: nothing is due, but `decided_until` stays, because it tells
-/// after the pause which times were missed.
+/// Returns the due times of a paused schedule: nothing is due, but `decided_until` stays, because
+/// it tells after the pause which times were missed.
 fn paused(row: &Schedule) -> DueTimes {
     DueTimes { next_at: None, ..row.due_times() }
 }
 
-/// Returns the due times of a resumed schedule: an overdue execution is due at once, others keep the rest
-/// of their wait.
+/// Returns the due times of a resumed schedule: an overdue execution is due at once, others keep
+/// the rest of their wait.
 async fn resumed(tx: &TenantTx, row: &Schedule, now: DateTime<Utc>) -> Result<DueTimes, CommandError> {
     let last = match row.last_execution_id {
         Some(id) => executions::read::by_id(tx, id).await?,

@@ -3,16 +3,10 @@
 use uuid::Uuid;
 
 use super::WHAT;
-use crate::{
-    commands::{
-        CommandError,
-        pagination::{PageRequest, ResultPage},
-    },
-    store::{
-        db::{TenantTx, Transaction},
-        schedules::{self, Schedule},
-    },
-};
+use crate::commands::CommandError;
+use crate::commands::pagination::{PageRequest, ResultPage};
+use crate::store::db::{TenantTx, Transaction};
+use crate::store::schedules::{self, Schedule};
 
 /// Query for the schedule of one plan and config.
 pub struct GetSchedule {

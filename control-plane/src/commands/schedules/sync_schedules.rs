@@ -1,19 +1,17 @@
-//! Creates and deletes schedules, so that there is one for every plan and config, and sets when each is
-//! due. Called in the transaction of every change of a plan or config, which holds the lock of their
-//! integration.
+//! Creates and deletes schedules, so that there is one for every plan and config, and sets when
+//! each is due. Called in the transaction of every change of a plan or config, which holds the lock
+//! of their integration.
 
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::store::{
-    configs::{self, ConfigName},
-    db::TenantTx,
-    error::StoreError,
-    plans::{self, Plan},
-    schedules,
-};
+use crate::store::configs::{self, ConfigName};
+use crate::store::db::TenantTx;
+use crate::store::error::StoreError;
+use crate::store::plans::{self, Plan};
+use crate::store::schedules;
 
 /// Whether an update changed the times at which a plan runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +82,7 @@ async fn for_configs(
         for config_id in missing {
             schedules::insert(tx, plan.id, config_id, Uuid::now_v7(), now).await?;
         }
+        // Read again: the due times are computed from columns that the insert has filled.
         existing = schedules::lock_of_plan(tx, plan.id).await?;
     }
     let mut changes = Vec::new();

@@ -5,14 +5,10 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use crate::{
-    commands::{CommandError, Diagnostic, ResourceKey},
-    keys::MasterKeys,
-    store::{
-        db::{TenantTx, Transaction},
-        tenants::{self, DataKeyRow, Tenant},
-    },
-};
+use crate::commands::{CommandError, Diagnostic, ResourceKey};
+use crate::keys::MasterKeys;
+use crate::store::db::{TenantTx, Transaction};
+use crate::store::tenants::{self, DataKeyRow, Tenant};
 
 /// Command that creates a tenant.
 pub struct CreateTenant {

@@ -4,11 +4,10 @@ mod create;
 
 pub use create::CreateTenant;
 
-use crate::{
-    commands::CommandError,
-    keys::{DataKey, MasterKeys, WrappedKey},
-    store::{db::TenantTx, tenants},
-};
+use crate::commands::CommandError;
+use crate::keys::{DataKey, MasterKeys, WrappedKey};
+use crate::store::db::TenantTx;
+use crate::store::tenants;
 
 /// Returns the data key of the transaction's tenant.
 ///

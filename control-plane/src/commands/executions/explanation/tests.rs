@@ -3,10 +3,8 @@
 use uuid::Uuid;
 
 use super::*;
-use crate::commands::executions::{
-    progress::{ExecutionCounts, ExecutionProgress, ExecutionWarning},
-    samples::{at, attempt, execution},
-};
+use crate::commands::executions::progress::{ExecutionCounts, ExecutionProgress, ExecutionWarning};
+use crate::commands::executions::samples::{at, attempt, execution};
 
 fn error(class: &str, code: &str, message: &str) -> ExecutionError {
     ExecutionError {

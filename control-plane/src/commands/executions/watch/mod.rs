@@ -1,28 +1,24 @@
-//! Watches executions: each watcher gets the current state, then every change until the end. One task
-//! per replica serves all watchers: it polls the changes of all watched executions in one query, and
-//! only while there are watchers. It never waits for a slow watcher.
+//! Watches executions: each watcher gets the current state, then every change until the end. One
+//! task per replica serves all watchers: it polls the changes of all watched executions in one
+//! query, and only while there are watchers. It never waits for a slow watcher.
 
 mod registry;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::{
-    sync::{Notify, watch::Receiver},
-    time::sleep,
-};
+use tokio::sync::Notify;
+use tokio::sync::watch::Receiver;
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::registry::{RegistryFull, WatchRegistry};
 use super::GetExecution;
-use crate::{
-    commands::CommandError,
-    store::{
-        db::Databases,
-        error::StoreError,
-        executions::{self, Execution},
-    },
-};
+use crate::commands::CommandError;
+use crate::store::db::Databases;
+use crate::store::error::StoreError;
+use crate::store::executions::{self, Execution};
 
 /// Time between two polls.
 const POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -81,6 +77,7 @@ impl WatchHub {
         loop {
             let seen = self.registry.seen();
             if seen.is_empty() {
+                // `notify_one` stores a permit, so a watcher added since `seen()` is not missed.
                 self.watcher_added.notified().await;
                 continue;
             }

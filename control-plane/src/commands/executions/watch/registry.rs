@@ -1,10 +1,8 @@
-//! Registry of watched executions: one cell per execution, shared by its watchers. A cell holds only the
-//! newest state, so a slow watcher may skip states, but never the last one.
+//! Registry of watched executions: one cell per execution, shared by its watchers. A cell holds
+//! only the newest state, so a slow watcher may skip states, but never the last one.
 
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use orchid_domain::execution::State;
 use tokio::sync::watch::{Receiver, Sender, channel};
@@ -26,8 +24,8 @@ pub(super) struct WatchRegistry {
 pub(super) struct RegistryFull;
 
 impl WatchRegistry {
-    /// Adds a watcher of an execution. Its receiver first yields the newest state, and then closes if that
-    /// state is terminal.
+    /// Adds a watcher of an execution. Its receiver first yields the newest state, and then closes
+    /// if that state is terminal.
     pub(super) fn subscribe(&self, execution: Execution) -> Result<Receiver<Execution>, RegistryFull> {
         let mut cells = self.cells();
         let key = (execution.tenant_id, execution.id);
@@ -37,6 +35,7 @@ impl WatchRegistry {
                 replace(cell, execution);
                 receiver
             }
+            // An ended execution gets no cell: no later change would ever remove it.
             None if has_ended(&execution) => channel(execution).1,
             None if cells.len() >= MAX_WATCHED => return Err(RegistryFull),
             None => {
@@ -49,8 +48,8 @@ impl WatchRegistry {
         Ok(receiver)
     }
 
-    /// Returns all watched executions with the version that their watchers have seen, and removes cells
-    /// without watchers.
+    /// Returns all watched executions with the version that their watchers have seen, and removes
+    /// cells without watchers.
     pub(super) fn seen(&self) -> Vec<SeenVersion> {
         let mut cells = self.cells();
         cells.retain(|_, cell| cell.receiver_count() > 0);
@@ -60,8 +59,8 @@ impl WatchRegistry {
             .collect()
     }
 
-    /// Publishes newer states to their watchers. The cell of an ended execution is removed, which closes
-    /// its receivers after this last state.
+    /// Publishes newer states to their watchers. The cell of an ended execution is removed, which
+    /// closes its receivers after this last state.
     pub(super) fn show(&self, executions: Vec<Execution>) {
         let mut cells = self.cells();
         for execution in executions {
