@@ -128,7 +128,7 @@ async fn ignored_cancel_is_enforced_by_the_server() {
     let beat = executor.beat(1, &[&grant]).await;
     assert_eq!(beat.instructions[0].command(), fleet::LeaseCommand::Lost);
     let late = complete(&executor, &grant, fleet::ExecutionOutcome::Succeeded).await;
-    assert_eq!(late.results[0].status(), fleet::LeaseStatus::ExecutionTerminal, "the first end stands");
+    assert_eq!(late.results[0].status(), fleet::LeaseStatus::ExecutionTerminal, "the first end is kept");
 }
 
 /// Returns a checkpoint at which the upstream works for the execution.
@@ -233,7 +233,11 @@ async fn released_execution_still_cancels_its_upstream_job() {
     let downloaded =
         fleet::CheckpointItem { needs_upstream_cancel: Some(false), ..checkpoint(&grant, 2, b"{\"job\":8}") };
     drain(&executor, downloaded).await;
-    assert_eq!(cancel(&tenant, &done.id).await, ExecutionState::Cancelled, "nobody works for it any more");
+    assert_eq!(
+        cancel(&tenant, &done.id).await,
+        ExecutionState::Cancelled,
+        "no upstream works for it any more"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -22,7 +22,7 @@ fn of_kind<'a>(messages: &'a [Message], kind: &str) -> Vec<&'a Message> {
 /// Checks the headers of a message; of `traceparent` only the presence.
 fn headers(message: &Message, tenant: &Tenant, execution: &Execution) -> BTreeMap<String, String> {
     let mut found: BTreeMap<String, String> = message.headers.iter().cloned().collect();
-    assert_eq!(found.len(), message.headers.len(), "a header stands twice: {:?}", message.headers);
+    assert_eq!(found.len(), message.headers.len(), "a header occurs twice: {:?}", message.headers);
     let expected = [
         ("tenant_id", tenant.id.to_string()),
         ("integration", "shop".to_owned()),

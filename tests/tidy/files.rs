@@ -1,4 +1,4 @@
-//! Sizes, first lines and words.
+//! File sizes, module headers, banned words and links between documents.
 
 use regex::Regex;
 
@@ -38,9 +38,9 @@ fn no_file_exceeds_the_size_limit() {
     assert!(large.is_empty(), "{}", large.join("\n"));
 }
 
-/// Words that stand nowhere, with the reason.
+/// Returns the banned words with the reason for each.
 fn banned() -> Vec<(Regex, &'static str)> {
-    // Put together from pieces, so that this file passes.
+    // The words are split into pieces, so that this file passes.
     let any = |words: &[&[&str]]| {
         let words: Vec<String> = words.iter().map(|pieces| pieces.concat()).collect();
         Regex::new(&words.join("|")).expect("a regex")

@@ -1,6 +1,6 @@
-//! The text literals of a Rust file.
+//! Finds the string literals of a Rust file.
 
-/// Every string literal outside of comments, escapes left as they are, with the number of its line.
+/// Returns every string literal outside comments, with raw escapes and its line number.
 pub(crate) fn strings(source: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     let mut rest = source;
@@ -18,7 +18,7 @@ struct StringLiteral<'a> {
     length: usize,
 }
 
-/// The next literal, and how many bytes stand before it.
+/// Returns the next literal and the number of bytes before it.
 fn next(source: &str) -> Option<(usize, StringLiteral<'_>)> {
     let bytes = source.as_bytes();
     let mut at = 0;

@@ -1,4 +1,4 @@
-//! Every setting stands in the operators' page, and every setting there exists.
+//! Every setting is documented in docs/operations.md, and every documented setting exists.
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use regex::Regex;
 
 use crate::{literals, tree};
 
-/// Names of all settings, as the code that reads them spells them.
+/// Returns the names of all settings in the code that reads them.
 fn names() -> BTreeSet<String> {
     let read = Regex::new(r#"\breader\s*\.\s*[a-z_]+(?:::<[^>]*>)?\(\s*"([a-z0-9_.]+)""#).expect("a regex");
     let dotted = Regex::new(r"^[a-z]+(_[a-z]+)*\.[a-z_]+$").expect("a regex");

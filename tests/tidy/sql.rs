@@ -7,7 +7,8 @@ use regex::Regex;
 
 use crate::{literals, tree};
 
-/// Files whose statements look across tenants on purpose, and lock nothing: the finds of the loops.
+/// Returns whether a statement only reads and locks nothing: the loops find work across tenants
+/// with such statements.
 fn is_find(statement: &str) -> bool {
     let upper = statement.to_uppercase();
     upper.starts_with("SELECT")
@@ -50,7 +51,7 @@ fn statements() -> Vec<SqlStatement> {
     found
 }
 
-/// What a distributed table refuses, or gets wrong.
+/// Constructs that a distributed table refuses or handles wrongly.
 const REFUSED: [(&str, &str); 11] = [
     (r"\bCOPY\b", "no COPY"),
     (r"\bMERGE\b", "no MERGE"),

@@ -3,22 +3,22 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Folders (`.git` may be a file) that hold nothing that was written here.
+/// Folders without sources of this repository (`.git` may also be a file).
 const NOT_OURS: [&str; 6] = [".git", ".orchid", "target", "node_modules", "__pycache__", ".venv"];
 
 /// A file that is text.
 pub(crate) struct TextFile {
-    /// From the repository's root, with `/`.
+    /// The path from the repository's root, with `/`.
     pub(crate) name: String,
     pub(crate) text: String,
 }
 
-/// The repository's root.
+/// Returns the repository's root.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the repository")
 }
 
-/// Every file, with its size.
+/// Returns every file with its size.
 pub(crate) fn files() -> Vec<(PathBuf, u64)> {
     let mut found = Vec::new();
     collect(root(), &mut found);
@@ -41,7 +41,7 @@ fn collect(folder: &Path, found: &mut Vec<(PathBuf, u64)>) {
     }
 }
 
-/// Every text file.
+/// Returns every text file.
 pub(crate) fn texts() -> Vec<TextFile> {
     files()
         .into_iter()
@@ -54,7 +54,7 @@ pub(crate) fn texts() -> Vec<TextFile> {
         .collect()
 }
 
-/// The Rust files of the crates, without tests that lie apart.
+/// Returns the Rust files of the crates, without separate test files.
 pub(crate) fn sources() -> Vec<TextFile> {
     let mut files = texts();
     files.retain(|file| {
@@ -66,7 +66,7 @@ pub(crate) fn sources() -> Vec<TextFile> {
     files
 }
 
-/// A Rust file's lines before its own tests.
+/// Returns the text of a Rust file before its own tests.
 pub(crate) fn before_tests(text: &str) -> &str {
     text.split("\n#[cfg(test)]\nmod ").next().unwrap_or(text)
 }

@@ -88,7 +88,7 @@ pub(crate) fn request(url: &str, allowed: &[&str]) -> Request {
         url,
         headers: vec![("authorization".to_owned(), "Bearer t".to_owned())],
         body: None,
-        timeout: Duration::from_secs(5),
+        timeout: Duration::from_secs(60),
         max_body_bytes: 10_000,
         max_stream_bytes: 10_000,
         redirects: RedirectPolicy::new(hosts),

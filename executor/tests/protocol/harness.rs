@@ -150,6 +150,19 @@ impl Harness {
         redis::cmd("XLEN").arg(STREAM).query_async(&mut connection).await.unwrap()
     }
 
+    /// Waits until the doorbell's stream is empty: its entries are acknowledged and deleted.
+    pub(crate) async fn doorbell_emptied(&self) {
+        let mut detector = StallDetector::new(STALL_TIMEOUT, Instant::now());
+        loop {
+            let left = self.doorbell_entries().await;
+            if left == 0 {
+                return;
+            }
+            assert!(!detector.stalled(Instant::now(), left), "{left} doorbell entries are left");
+            tokio::time::sleep(CHECK_INTERVAL).await;
+        }
+    }
+
     async fn redis_connection(&self) -> redis::aio::MultiplexedConnection {
         let client = redis::Client::open(self.redis.as_ref().unwrap().url()).unwrap();
         client.get_multiplexed_async_connection().await.unwrap()
@@ -274,11 +287,11 @@ impl KafkaBroker {
             .set("group.id", "test")
             .create()
             .unwrap();
-        let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(5)).unwrap();
+        let metadata = consumer.fetch_metadata(Some(topic), STALL_TIMEOUT).unwrap();
         let partitions = metadata.topics()[0].partitions().len();
         let mut records = Vec::new();
         for partition in 0..i32::try_from(partitions).unwrap() {
-            let (_, end) = consumer.fetch_watermarks(topic, partition, Duration::from_secs(5)).unwrap();
+            let (_, end) = consumer.fetch_watermarks(topic, partition, STALL_TIMEOUT).unwrap();
             if end == 0 {
                 continue;
             }
@@ -287,7 +300,7 @@ impl KafkaBroker {
             consumer.assign(&list).unwrap();
             let mut next = 0;
             while next < end {
-                let message = match consumer.poll(Duration::from_secs(5)).expect("a message in time") {
+                let message = match consumer.poll(STALL_TIMEOUT).expect("a message in time") {
                     Ok(message) => message,
                     // The client reports this once after the broker was down, and reconnects by
                     // itself.

@@ -251,7 +251,7 @@ impl SimulatedAttempt<'_> {
             Output::Finished(ExecutionFinish::Ended(ending)) => {
                 return Some(AttemptEnd::Ended(ending.status, ending.partial));
             }
-            Output::Finished(ExecutionFinish::Released) => panic!("nobody drains it"),
+            Output::Finished(ExecutionFinish::Released) => panic!("the machine was not drained"),
         }
         None
     }

@@ -1,4 +1,4 @@
-//! What came out of a run beside what has to.
+//! Compares the outcome of an execution with the expected one.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub(super) struct EmittedMessage {
 /// A run that has ended.
 #[derive(Debug, Clone)]
 pub(super) struct ExecutionOutcome {
-    /// How.
+    /// The final status.
     pub(super) status: String,
     /// Whether the execution is partial.
     pub(super) partial: bool,
@@ -31,8 +31,8 @@ pub(super) struct ExecutionOutcome {
 }
 
 impl ExecutionOutcome {
-    /// What is wrong with it; nothing where it is as it has to be. With `repeats`, rows may come
-    /// more than once, as they may after a crash.
+    /// Returns the differences from the expected outcome; `None` if there are none. With `repeats`,
+    /// rows may occur more than once.
     pub(super) fn differs(&self, expected: &ExpectedOutcome, repeats: bool) -> Option<String> {
         let found = self.found(repeats);
         let wanted = sorted(expected.clone(), repeats);
@@ -62,10 +62,10 @@ impl ExecutionOutcome {
         Some(words.join("\n    "))
     }
 
-    /// Where a text stands that must stand nowhere.
+    /// Returns where a secret appears, if it does.
     pub(super) fn shows(&self, secret: &str) -> Option<String> {
         let shown = self.said.iter().find(|said| said.payload.to_string().contains(secret));
-        shown.map(|said| format!("a secret stands in {}: {}", said.kind, said.payload))
+        shown.map(|said| format!("a secret appears in {}: {}", said.kind, said.payload))
     }
 
     fn found(&self, repeats: bool) -> ExpectedOutcome {

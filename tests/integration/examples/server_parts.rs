@@ -10,8 +10,8 @@ use orchid_tests::{ReceivedRequest, UpstreamReply};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
-/// PageTokens that stand for something, and are nothing that could be guessed or counted up. They
-/// hold characters that have to be escaped in a url.
+/// Opaque page tokens: they cannot be guessed or counted up, and contain characters that must be
+/// escaped in a URL.
 #[derive(Debug)]
 pub(super) struct PageTokens<T> {
     known: HashMap<String, T>,
@@ -30,7 +30,7 @@ impl<T> PageTokens<T> {
         token
     }
 
-    /// What a token stands for; none where nobody issued it.
+    /// Returns the value of a token; `None` if this server did not issue it.
     pub(super) fn get(&self, token: &str) -> Option<&T> {
         self.known.get(token)
     }

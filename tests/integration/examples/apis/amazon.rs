@@ -224,7 +224,7 @@ impl ExampleApi for Amazon {
         };
         if run > 3 {
             let last = self.reports.last().expect("a report");
-            assert!(last.cancelled, "nobody cancelled the report");
+            assert!(last.cancelled, "the report was not cancelled");
         }
         match run {
             2 => ExpectedOutcome::nothing().ended("failed", &["JOB_FAILED"]),

@@ -1,4 +1,4 @@
-//! Shopify: orders by GraphQL. Errors have the status 200; an `endCursor` stands for a place in the
+//! Shopify: orders by GraphQL. Errors have the status 200; an `endCursor` encodes a position in the
 //! order of `sortKey`.
 
 use chrono::{DateTime, TimeDelta, Utc};
