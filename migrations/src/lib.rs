@@ -1,18 +1,19 @@
-//! Orchid's Postgres schema, as a list of steps: plain SQL under `sql/`, one change a file, up and down. A step that was released
-//! is never edited. This crate only holds and orders them; `orchid-control-plane migrate` runs them.
+//! Orchid's Postgres schema as a list of steps: plain SQL under `sql/`, one change per file, up and
+//! down. A released step is never edited. This crate holds and orders the steps, and
+//! `orchid-control-plane migrate` runs them.
 
 mod step;
 
 use sea_orm_migration::prelude::{MigrationTrait, MigratorTrait};
 
-use crate::step::Step;
+use crate::step::MigrationStep;
 
 /// All steps, oldest first.
 pub struct Migrator;
 
 macro_rules! steps {
     ($($name:literal),+ $(,)?) => {
-        &[$(Step {
+        &[$(MigrationStep {
             name: $name,
             up: include_str!(concat!("../sql/", $name, ".up.sql")),
             down: include_str!(concat!("../sql/", $name, ".down.sql")),
@@ -20,7 +21,7 @@ macro_rules! steps {
     };
 }
 
-static STEPS: &[Step] = steps![
+static STEPS: &[MigrationStep] = steps![
     "0001_roles",
     "0002_functions",
     "0003_tenants",
@@ -46,7 +47,7 @@ impl MigratorTrait for Migrator {
     }
 }
 
-/// Names of all steps, oldest first: what the schema of this build consists of.
+/// Returns the names of all steps of this build, oldest first.
 pub fn step_names() -> impl Iterator<Item = &'static str> {
     STEPS.iter().map(|step| step.name)
 }

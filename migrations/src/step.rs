@@ -1,4 +1,4 @@
-//! One step: its name and its two SQL files.
+//! A migration step: its name and its two SQL files.
 
 use sea_orm_migration::{
     async_trait::async_trait,
@@ -6,24 +6,24 @@ use sea_orm_migration::{
     sea_orm::ConnectionTrait as _,
 };
 
-/// A change of the schema and its way back.
+/// A change of the schema, and the SQL that reverts it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Step {
+pub(crate) struct MigrationStep {
     pub(crate) name: &'static str,
     pub(crate) up: &'static str,
     pub(crate) down: &'static str,
 }
 
-impl MigrationName for Step {
+impl MigrationName for MigrationStep {
     fn name(&self) -> &str {
         self.name
     }
 }
 
-// The lifetime is left out, as in the trait: written as '_ it would be another signature to async_trait.
+// The lifetime is elided as in the trait: with '_ the signature would differ for async_trait.
 #[expect(elided_lifetimes_in_paths, reason = "as in the trait")]
 #[async_trait]
-impl MigrationTrait for Step {
+impl MigrationTrait for MigrationStep {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         manager.get_connection().execute_unprepared(self.up).await?;
         Ok(())

@@ -2,21 +2,22 @@
 
 use crate::execution::LOSSES_TO_DEAD_LETTER;
 
-/// Number of losses from which an execution may be what crashes executors. A session that holds such
-/// an execution gets no second one, so that a crash can be traced to one of them.
+/// Number of losses from which an execution may be what crashes executors. A session that holds
+/// such an execution gets no second one, so that a crash can be traced to one of them.
 pub const SUSPICIOUS_LOSSES: u32 = LOSSES_TO_DEAD_LETTER - 1;
 
-/// What one acquire call may still be granted.
+/// The rest of what one acquire call may be granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AdmissionBudget {
     /// Free slots.
     pub slots: usize,
-    /// Whether the session holds a suspicious execution.
+    /// True if the session holds a suspicious execution.
     pub holds_suspicious: bool,
 }
 
 impl AdmissionBudget {
-    /// Takes a slot for an execution with this many losses. Returns false when there is none for it.
+    /// Takes a slot for an execution with this many losses. Returns false when there is none for
+    /// it.
     pub fn admit(&mut self, losses: u32) -> bool {
         let suspicious = losses >= SUSPICIOUS_LOSSES;
         if self.slots == 0 || (suspicious && self.holds_suspicious) {

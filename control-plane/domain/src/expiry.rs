@@ -1,8 +1,8 @@
 //! Expiry of sessions: which executors are gone.
 //!
 //! A session lives for its TTL and a grace after its last heartbeat, by the database's clock. Two
-//! rules keep an outage of the server from looking like a death of its executors. After a gap in the
-//! reaper's own runs nothing expires for one TTL. And a run that would expire most of the fleet
+//! rules keep an outage of the server from looking like a death of its executors. After a gap in
+//! the reaper's own runs nothing expires for one TTL. And a run that would expire most of the fleet
 //! expires a few sessions only.
 
 use std::time::Duration;
@@ -47,7 +47,7 @@ pub struct ExpiryDecision {
     pub expired: Vec<SessionId>,
     /// The grace to store for the next run.
     pub grace_until: Option<DateTime<Utc>>,
-    /// Whether most of the fleet looks dead, which points to a fault on the server's side, so that
+    /// True if most of the fleet looks dead, which points to a fault on the server's side, so that
     /// only a few sessions expire.
     pub is_limited: bool,
 }
@@ -79,8 +79,8 @@ pub fn expire(
     ExpiryDecision { expired, grace_until: None, is_limited }
 }
 
-/// Returns the TTL for a fleet of this many sessions. It stretches so that heartbeats do not outgrow
-/// the database.
+/// Returns the TTL for a fleet of this many sessions. It stretches so that heartbeats do not
+/// outgrow the database.
 pub fn stretched_ttl(ttl: Duration, sessions: u64) -> Duration {
     let stretch = sessions.div_ceil(SESSIONS_PER_TTL).clamp(1, u64::from(MAX_STRETCH));
     ttl * u32::try_from(stretch).unwrap_or(MAX_STRETCH)

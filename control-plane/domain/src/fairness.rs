@@ -1,5 +1,5 @@
-//! Fair order of work: round robin over tenants by weight (stride scheduling), and inside a tenant by
-//! priority, then age.
+//! Fair order of work: round robin over tenants by weight (stride scheduling), and inside a tenant
+//! by priority, then age.
 //!
 //! The tenant that holds least for its weight is first. What a tenant holds counts as turns it has
 //! had, so that a tenant with thousands of queued executions waits behind one with none running,
@@ -25,7 +25,8 @@ pub struct WaitingItem<T> {
     pub item: T,
 }
 
-/// Cost of one turn of a tenant of weight 1. Weights reach 1000, so the division keeps three digits.
+/// Cost of one turn of a tenant of weight 1. Weights reach 1000, so the division keeps three
+/// digits.
 const STRIDE: u64 = 1_000_000;
 
 /// Returns the first `slots` items in the order in which they shall start. `held` counts the

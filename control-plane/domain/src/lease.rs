@@ -107,8 +107,8 @@ pub fn judge_claim(claim: &LeaseClaim, holder: Option<&LeaseHolder>) -> ClaimVer
     if held { ClaimVerdict::Held } else { ClaimVerdict::Refused(LeaseRefusal::LeaseLost) }
 }
 
-/// Judges a call that ends an attempt. `end` is the end of the claimed attempt, if it has ended. A call
-/// that is repeated, because its response was lost, is told so instead of being refused.
+/// Judges a call that ends an attempt. `end` is the end of the claimed attempt, if it has ended. A
+/// call that is repeated because its response was lost gets `Repeated` instead of a refusal.
 pub fn judge_ending_call(
     claim: &LeaseClaim,
     holder: Option<&LeaseHolder>,

@@ -1,5 +1,5 @@
-//! Orchid's decisions as pure functions: the next state of an execution, the due times of a schedule,
-//! the fair order of work, and which executors are gone.
+//! Orchid's decisions as pure functions: the next state of an execution, the due times of a
+//! schedule, the fair order of work, and which executors are gone.
 //!
 //! Values come in (rows as read, the time, settings), and values that say what to write come out.
 //! Nothing here reads a clock, draws a random number, or knows of a database.

@@ -1,5 +1,5 @@
-//! Ids of scheduled executions. They are derived from the schedule and the time, so that an occurrence
-//! exists once, even when a fail-over made the scheduler forget that it had inserted it.
+//! Ids of scheduled executions. They are derived from the schedule and the time, so that an
+//! occurrence exists once, even when a fail-over made the scheduler forget that it had inserted it.
 
 use chrono::{DateTime, Utc};
 use sha2::{Digest, Sha256};

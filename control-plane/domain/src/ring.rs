@@ -1,5 +1,5 @@
-//! The time after which the doorbell rings again for work that no executor took: short at first, then
-//! longer, but it never stops ringing.
+//! The time after which the doorbell rings again for work that no executor took: short at first,
+//! then longer, but it never stops ringing.
 
 use std::time::Duration;
 

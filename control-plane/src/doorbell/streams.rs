@@ -1,40 +1,40 @@
-//! Rings, and keeps the streams tidy. Written for Redis 7.0.
+//! Writes to the streams and maintains them. Needs Redis 7.0.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::streams::{StreamInfoConsumersReply, StreamPendingCountReply};
 use redis::{AsyncCommands as _, RedisError};
-use std::time::Duration;
 use uuid::Uuid;
 
 use super::{GROUP, stream};
 
-/// A stream keeps about so many entries; work whose entry was trimmed is rung again.
+/// Approximate maximum entries of a stream. The relay rings again for work whose entry was trimmed.
 const MAX_ENTRIES: usize = 10_000;
-/// Pending entries older than this are of no use: what they rang for was granted, or is rung again.
+/// Age from which pending entries are useless: their work was granted, or is rung again.
 const STALE_AFTER_MS: usize = 60_000;
-/// Pending entries that one pass looks at.
+/// Maximum pending entries that one maintenance run looks at.
 const MAX_PENDING: usize = 1000;
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Why the doorbell did not ring.
+/// An error of Redis.
 #[derive(Debug, thiserror::Error)]
 #[error("doorbell: {0}")]
 pub struct DoorbellError(#[from] RedisError);
 
-/// What an entry says, and all that it says.
+/// The contents of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DoorbellEntry {
     /// The execution that is ready.
     pub execution_id: Uuid,
-    /// Its tenant.
+    /// Tenant of the execution.
     pub tenant_id: Uuid,
-    /// W3C trace context of what made it.
+    /// W3C trace context of the trigger or the schedule.
     pub traceparent: String,
 }
 
-/// The streams of all pools; cheap to clone.
+/// The streams of all pools. Cloning is cheap.
 #[derive(Clone)]
 pub struct Doorbell {
     connection: ConnectionManager,
@@ -42,7 +42,10 @@ pub struct Doorbell {
 }
 
 impl Doorbell {
-    /// Connects lazily: that Redis is away is no reason not to start.
+    /// Creates a doorbell that connects at its first use, so that a server starts without Redis.
+    ///
+    /// # Errors
+    /// The URL is invalid.
     pub fn new(url: &str, prefix: &str) -> Result<Self, DoorbellError> {
         let config = ConnectionManagerConfig::new()
             .set_number_of_retries(1)
@@ -52,30 +55,37 @@ impl Doorbell {
         Ok(Self { connection, prefix: prefix.to_owned() })
     }
 
-    /// Rings for some executions of a pool.
-    pub async fn ring(&self, pool: &str, rings: &[DoorbellEntry]) -> Result<(), DoorbellError> {
+    /// Adds entries to the stream of a pool.
+    ///
+    /// # Errors
+    /// Redis fails.
+    pub async fn ring(&self, pool: &str, entries: &[DoorbellEntry]) -> Result<(), DoorbellError> {
         let stream = stream(&self.prefix, pool);
         let mut pipe = redis::pipe();
-        for ring in rings {
+        for entry in entries {
             pipe.cmd("XADD").arg(&stream).arg("MAXLEN").arg("~").arg(MAX_ENTRIES).arg("*");
-            pipe.arg("execution_id").arg(ring.execution_id.to_string());
-            pipe.arg("tenant_id").arg(ring.tenant_id.to_string());
-            pipe.arg("traceparent").arg(&ring.traceparent).ignore();
+            pipe.arg("execution_id").arg(entry.execution_id.to_string());
+            pipe.arg("tenant_id").arg(entry.tenant_id.to_string());
+            pipe.arg("traceparent").arg(&entry.traceparent).ignore();
         }
         let mut connection = self.connection.clone();
         pipe.query_async::<()>(&mut connection).await?;
         Ok(())
     }
 
-    /// Makes the pool's stream and group where they are missing, deletes stale pending entries, and removes consumers whose session is gone.
+    /// Creates a pool's stream and group if they are missing, deletes stale pending entries, and
+    /// removes consumers whose session is gone.
+    ///
+    /// # Errors
+    /// Redis fails.
     pub async fn maintain(&self, pool: &str, live_sessions: &HashSet<String>) -> Result<(), DoorbellError> {
         let stream = stream(&self.prefix, pool);
-        self.make_group(&stream).await?;
+        self.create_group(&stream).await?;
         self.delete_stale(&stream).await?;
         self.remove_consumers(&stream, live_sessions).await
     }
 
-    async fn make_group(&self, stream: &str) -> Result<(), DoorbellError> {
+    async fn create_group(&self, stream: &str) -> Result<(), DoorbellError> {
         let mut connection = self.connection.clone();
         match connection.xgroup_create_mkstream::<_, _, _, ()>(stream, GROUP, "0").await {
             Err(error) if error.code() == Some("BUSYGROUP") => Ok(()),
@@ -88,7 +98,7 @@ impl Doorbell {
         let mut pending = redis::cmd("XPENDING");
         pending.arg(stream).arg(GROUP).arg("IDLE").arg(STALE_AFTER_MS).arg("-").arg("+").arg(MAX_PENDING);
         let stale: StreamPendingCountReply = pending.query_async(&mut connection).await?;
-        let ids: Vec<String> = stale.ids.into_iter().map(|entry| entry.id).collect();
+        let ids: Vec<String> = stale.ids.into_iter().map(|pending| pending.id).collect();
         if ids.is_empty() {
             return Ok(());
         }
@@ -106,7 +116,7 @@ impl Doorbell {
         let mut connection = self.connection.clone();
         let reply: StreamInfoConsumersReply = connection.xinfo_consumers(stream, GROUP).await?;
         for consumer in reply.consumers {
-            // What it left pending is not stale yet: the next pass.
+            // Removing a consumer drops its pending entries. They are deleted first, once stale.
             if consumer.pending == 0 && !live_sessions.contains(&consumer.name) {
                 connection.xgroup_delconsumer::<_, _, _, ()>(stream, GROUP, &consumer.name).await?;
             }

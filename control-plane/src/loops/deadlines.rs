@@ -27,8 +27,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const DEFAULT_EXECUTION_SECONDS: i64 = 300;
 /// Time beyond the plan's limit in which an executor can end the execution itself.
 const EXECUTION_SLACK_SECONDS: i64 = 60;
-/// Factor of the time for a cancel that has to tell an upstream first: it waits for an executor, and
-/// the executor waits for the upstream.
+/// Factor of the time for a cancel that has to tell an upstream first: it waits for an executor,
+/// and the executor waits for the upstream.
 const UPSTREAM_CANCEL_FACTOR: u32 = 2;
 /// Maximum executions that one run ends for each limit.
 const BATCH: i64 = 500;
@@ -84,7 +84,7 @@ struct EndOverdue {
 
 impl GroupTransaction for EndOverdue {
     type Item = ExecutionKey;
-    /// Whether work is ready.
+    /// True if work is ready.
     type Output = bool;
 
     fn tenant(item: &ExecutionKey) -> Uuid {
@@ -115,6 +115,7 @@ impl EndOverdue {
             }
             Overdue::RunAge => ("MAX_RUN_AGE", "it lived longer than the server allows"),
         };
+        // A cancel that is overdue ends as cancelled, which is no error.
         let error = (transition.next == State::Failed).then(|| ExecutionError {
             class: "limit".to_owned(),
             code: code.to_owned(),

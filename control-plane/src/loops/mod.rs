@@ -3,8 +3,8 @@
 //!
 //! Each loop scans all tenants without locks. It then works in short transactions, one placement
 //! group at a time, and takes only rows that still are as the scan found them. So any number of
-//! replicas run the loops side by side. A run that fails is logged and tried again, and no outage of
-//! another server ends a loop. No loop keeps state that another replica would need.
+//! replicas run the loops side by side. A run that fails is logged and tried again, and no outage
+//! of another server ends a loop. No loop keeps state that another replica would need.
 
 mod deadlines;
 mod loop_runtime;

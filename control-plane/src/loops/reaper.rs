@@ -1,7 +1,7 @@
 //! Ends sessions that are gone, and gives their executions to other executors.
 //!
-//! Both rely on the database alone. Sessions expire by the database's clock. Executions are found by
-//! leases whose session is missing or has ended, whenever that was, so that a run that fails in
+//! Both rely on the database alone. Sessions expire by the database's clock. Executions are found
+//! by leases whose session is missing or has ended, whenever that was, so that a run that fails in
 //! between loses nothing.
 
 use std::collections::{HashMap, HashSet};
@@ -118,7 +118,7 @@ struct LoseLeases {
 
 impl GroupTransaction for LoseLeases {
     type Item = OrphanedLease;
-    /// Whether work is ready.
+    /// True if work is ready.
     type Output = bool;
 
     fn tenant(item: &OrphanedLease) -> Uuid {

@@ -1,5 +1,5 @@
-//! Repairs schedules: frees those held by an execution that is gone, promotes pending executions that
-//! wait behind nothing, and restarts schedules that should run and are not due.
+//! Repairs schedules: frees those held by an execution that is gone, promotes pending executions
+//! that wait behind nothing, and restarts schedules that should run and are not due.
 //!
 //! A healthy system gives it nothing to do, because every transition promotes the next execution in
 //! its own transaction.
@@ -40,6 +40,7 @@ async fn reconcile(fleet: &Fleet, now: DateTime<Utc>) -> Result<(), FleetError> 
             fleet.wakeups.work_is_ready();
         }
     }
+    // Schedules that are only idle wake no one: the scheduler sees their new due time by itself.
     let idle = schedule_scan::find_idle(&fleet.databases, BATCH).await?;
     if !idle.is_empty() {
         fleet.placement.run(&RestartSchedules { now }, idle).await?;
@@ -53,7 +54,7 @@ struct FreeSchedules {
 
 impl GroupTransaction for FreeSchedules {
     type Item = FreedSchedule;
-    /// Whether work is ready.
+    /// True if work is ready.
     type Output = bool;
 
     fn tenant(item: &FreedSchedule) -> Uuid {

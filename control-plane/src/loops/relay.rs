@@ -88,6 +88,7 @@ impl Relay {
         if free == 0 {
             return Ok(());
         }
+        // A tenant may fill all free slots when no other tenant has work.
         let limit = i64::try_from(free).unwrap_or(i64::MAX);
         let candidates = ready::find_ringable(databases, pool, now, self.rering_after, limit).await?;
         if candidates.is_empty() {

@@ -46,7 +46,7 @@ pub(super) async fn run(fleet: Fleet, interval: Duration, retention: Duration, s
 }
 
 /// Returns the time until the next schedule is due, at most the interval: other replicas change
-/// schedules too, and their changes wake nobody here.
+/// schedules too, and their changes do not wake this process.
 async fn until_next(fleet: &Fleet, interval: Duration, health: &mut LoopHealth) -> Duration {
     let next = health.record(schedule_scan::next_due(&fleet.databases).await).flatten();
     let until = next.map(|due| (due - clock::utc_now()).to_std().unwrap_or_default());
@@ -95,8 +95,8 @@ impl GroupTransaction for CreateDue {
             .iter()
             .zip(decided)
             .map(|(schedule, (change, created))| match created {
-                // The occurrence exists already: a fail-over lost the schedule's update, but not the
-                // execution. The schedule goes on as after that execution's end.
+                // The occurrence exists already: a fail-over lost the schedule's update, but not
+                // the execution. The schedule goes on as after that execution's end.
                 Some((new, _)) if !inserted.contains(&new.key) => ScheduleChange {
                     due: schedule.rules.after_execution(change.due, self.now),
                     ..ScheduleChange::unchanged(schedule)
@@ -128,6 +128,8 @@ impl CreateDue {
                     started: 1,
                     ..unchanged
                 };
+                // Scheduled executions always save their state, so another active one holds them
+                // back.
                 (change, Some((new, create(Origin::Schedule, true, active.other))))
             }
         }

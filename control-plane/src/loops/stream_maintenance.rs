@@ -1,5 +1,5 @@
-//! Maintains the doorbell's streams: creates missing consumer groups, deletes entries that were never
-//! acknowledged, and removes consumers whose session is gone.
+//! Maintains the doorbell's streams: creates missing consumer groups, deletes entries that were
+//! never acknowledged, and removes consumers whose session is gone.
 
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;

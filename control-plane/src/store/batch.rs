@@ -1,8 +1,8 @@
 //! Building blocks of statements that work on many rows at once.
 //!
-//! A batch travels as parallel arrays (`unnest($2::uuid[], $3::uuid[], …)`) or as one `VALUES` list.
-//! Arrays in parameters hold no nulls, so a missing value has a stand-in that the statement turns
-//! back into `NULL`.
+//! A batch travels as parallel arrays (`unnest($2::uuid[], $3::uuid[], …)`) or as one `VALUES`
+//! list. Arrays in parameters hold no nulls, so a missing value has a stand-in that the statement
+//! turns back into `NULL`.
 
 use std::fmt::Write as _;
 

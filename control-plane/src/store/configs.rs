@@ -11,56 +11,60 @@ use crate::{
     values,
 };
 
-/// One tenant's values for an integration, secrets left out.
+/// A config of a tenant for an integration, without its secrets.
 #[derive(Debug, Clone, FromQueryResult, Serialize, Deserialize)]
 pub struct Config {
-    /// UUID v7.
+    /// Id of the config, a UUID v7.
     pub id: Uuid,
-    /// Of which integration.
+    /// Id of the integration.
     pub integration_id: Uuid,
     /// Key of the integration.
     pub integration_key: String,
-    /// Unique in the integration.
+    /// Key, unique in the integration.
     pub key: String,
-    /// For people.
+    /// Name for people.
     pub display_name: String,
-    /// Whether scheduled runs and triggers happen.
+    /// True if plans run for it, by schedule or by trigger.
     pub enabled: bool,
-    /// The values; a marker stands where a secret belongs.
+    /// Values, with a marker in the place of each secret.
     pub values: Json,
-    /// How requests leave and where they may go; a marker stands where a secret belongs.
+    /// Proxy, trusted CAs, client certificate and allowed hosts, with a marker in the place of each
+    /// secret.
     pub transport: Json,
-    /// The version of the config schema that the values passed.
+    /// Version of the config schema that the values were checked against.
     pub schema_version: i32,
-    /// Rises with every change.
+    /// Number that rises with every change.
     pub version: i64,
-    /// When it was created.
+    /// Time of its creation.
     pub created_at: DateTime<Utc>,
-    /// When it was last changed.
+    /// Time of its last change.
     pub updated_at: DateTime<Utc>,
 }
 
-/// The secrets of a config, by JSON pointers and sealed; none where it has none.
+/// The secrets of a config by JSON pointer, sealed; none when there are none.
 #[derive(Default, FromQueryResult)]
 pub struct SealedSecrets {
-    /// Those of its values.
+    /// Secrets among the values.
     pub secrets: Option<Vec<u8>>,
-    /// Those of its transport.
+    /// Secrets of the transport.
     pub transport_secrets: Option<Vec<u8>>,
 }
 
-/// Which config runs, and whether.
+/// The key of a config, and whether it is enabled.
 #[derive(Debug, Clone, FromQueryResult)]
 pub struct ConfigName {
-    /// UUID v7.
+    /// Id of the config.
     pub id: Uuid,
-    /// Its key.
+    /// Key of the config.
     pub key: String,
-    /// Whether scheduled runs and triggers happen.
+    /// True if plans run for it, by schedule or by trigger.
     pub enabled: bool,
 }
 
-/// Inserts a config; false where the key is taken.
+/// Inserts a config. Returns false when the key is taken.
+///
+/// # Errors
+/// The statement fails.
 pub async fn insert(tx: &TenantTx, row: &Config, sealed: SealedSecrets) -> Result<bool, StoreError> {
     let inserted = tx
         .execute(
@@ -88,7 +92,10 @@ pub async fn insert(tx: &TenantTx, row: &Config, sealed: SealedSecrets) -> Resul
     Ok(inserted == 1)
 }
 
-/// One config.
+/// Returns a config by its integration and key.
+///
+/// # Errors
+/// The statement fails.
 pub async fn by_key(tx: &TenantTx, integration: &str, key: &str) -> Result<Option<Config>, StoreError> {
     tx.one(
         r#"SELECT c.id, c.integration_id, i.key AS integration_key, c.key, c.display_name, c.enabled, c."values",
@@ -100,7 +107,10 @@ pub async fn by_key(tx: &TenantTx, integration: &str, key: &str) -> Result<Optio
     .await
 }
 
-/// Configs below an id, newest first; of one integration where one is named.
+/// Lists configs with ids below `before`, newest first, of one integration or of all.
+///
+/// # Errors
+/// The statement fails.
 pub async fn list(
     tx: &TenantTx,
     integration: Option<&str>,
@@ -118,7 +128,10 @@ pub async fn list(
     .await
 }
 
-/// Every config of an integration, oldest first.
+/// Returns all configs of an integration, oldest first.
+///
+/// # Errors
+/// The statement fails.
 pub async fn names(tx: &TenantTx, integration_id: Uuid) -> Result<Vec<ConfigName>, StoreError> {
     tx.all(
         "SELECT id, key, enabled FROM configs WHERE tenant_id = $1 AND integration_id = $2 ORDER BY id",
@@ -127,7 +140,10 @@ pub async fn names(tx: &TenantTx, integration_id: Uuid) -> Result<Vec<ConfigName
     .await
 }
 
-/// The sealed secrets of a config.
+/// Returns the sealed secrets of a config.
+///
+/// # Errors
+/// The statement fails.
 pub async fn secrets(tx: &TenantTx, id: Uuid) -> Result<SealedSecrets, StoreError> {
     let row: Option<SealedSecrets> = tx
         .one(
@@ -138,7 +154,10 @@ pub async fn secrets(tx: &TenantTx, id: Uuid) -> Result<SealedSecrets, StoreErro
     Ok(row.unwrap_or_default())
 }
 
-/// Writes what can change.
+/// Updates the columns that can change.
+///
+/// # Errors
+/// The statement fails.
 pub async fn update(tx: &TenantTx, row: &Config, sealed: SealedSecrets) -> Result<(), StoreError> {
     tx.execute(
         r#"UPDATE configs SET display_name = $3, enabled = $4, "values" = $5, secrets = $6, transport = $7,
@@ -162,13 +181,19 @@ pub async fn update(tx: &TenantTx, row: &Config, sealed: SealedSecrets) -> Resul
     Ok(())
 }
 
-/// Deletes a config, with its schedules and contexts.
+/// Deletes a config with its schedules and contexts.
+///
+/// # Errors
+/// The statement fails.
 pub async fn delete(tx: &TenantTx, id: Uuid) -> Result<(), StoreError> {
     tx.execute("DELETE FROM configs WHERE tenant_id = $1 AND id = $2", values![tx.tenant_id(), id]).await?;
     Ok(())
 }
 
-/// Locks the schedules of a config, in the order of their ids.
+/// Locks the schedules of a config in the order of their ids.
+///
+/// # Errors
+/// The statement fails.
 pub async fn lock_schedules(tx: &TenantTx, id: Uuid) -> Result<(), StoreError> {
     tx.execute(
         "SELECT id FROM schedules WHERE tenant_id = $1 AND config_id = $2 ORDER BY id FOR UPDATE",
@@ -178,8 +203,11 @@ pub async fn lock_schedules(tx: &TenantTx, id: Uuid) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Ids of runs of a config that have not ended, some of them.
-pub async fn open_runs(tx: &TenantTx, id: Uuid) -> Result<Vec<String>, StoreError> {
+/// Returns the ids of up to ten executions of a config that have not ended.
+///
+/// # Errors
+/// The statement fails.
+pub async fn open_executions(tx: &TenantTx, id: Uuid) -> Result<Vec<String>, StoreError> {
     let names: Vec<NameRow> = tx
         .all(
             "SELECT id::text AS name FROM plan_executions

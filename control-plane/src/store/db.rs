@@ -1,8 +1,12 @@
-//! Connections and transactions. A transaction belongs to one tenant, or is the fleet's and keeps to one placement group; it is
-//! the only way to the tables, so that no statement runs without a tenant by accident.
+//! Connections and transactions.
 //!
-//! What comes in is a [`Transaction`], what goes out is its result, once committed. A conflict with another transaction runs the work
-//! again, a bounded number of times; a lost connection never does, because nobody knows whether the commit arrived.
+//! A transaction belongs to one tenant, or to the fleet and then stays inside one placement group.
+//! There is no other way to write to the tables, so that no statement runs without a tenant by
+//! accident.
+//!
+//! A [`Transaction`] comes in, and its output goes out once it is committed. A conflict with
+//! another transaction runs it again, a bounded number of times. A lost connection never does,
+//! because it is unknown whether the commit arrived.
 
 use std::{future::Future, ops::Deref, time::Duration};
 
@@ -14,39 +18,39 @@ use uuid::Uuid;
 
 use crate::store::error::StoreError;
 
-/// How often a transaction is run in all, when it meets others.
+/// Maximum runs of one transaction that conflicts with others.
 const MAX_RUNS: u32 = 8;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
-/// A connection that lay idle this long is tried before it is used: the database may have restarted.
+/// A connection that was idle for this long is tested before use: the database may have restarted.
 const PING_AFTER_IDLE: Duration = Duration::from_secs(1);
 
-/// The values of a statement, each turned into what the driver takes.
+/// Collects the values of a statement for the driver.
 #[macro_export]
 macro_rules! values {
     ($($value:expr),* $(,)?) => { vec![$(::sea_orm::Value::from($value)),*] };
 }
 
-/// The two pools of connections: for requests of users, and for loops and executors.
+/// The two pools of connections: `app` for requests of users, `fleet` for loops and executors.
 #[derive(Clone)]
 pub struct Databases {
     app: DatabaseConnection,
     fleet: DatabaseConnection,
 }
 
-/// What one transaction does. It may run several times, so it changes nothing but the database.
+/// The work of one transaction. It may run several times, so it changes nothing but the database.
 pub trait Transaction<T>: Sync {
-    /// What it comes to.
+    /// The result.
     type Output: Send;
-    /// How it fails.
+    /// The error.
     type Error: From<StoreError> + Retryable + Send;
-    /// Does the work inside a transaction that is begun, and committed afterwards if the answer is Ok.
+    /// Does the work inside a begun transaction, which is committed afterwards if the result is Ok.
     fn run(&self, tx: &T) -> impl Future<Output = Result<Self::Output, Self::Error>> + Send;
 }
 
-/// An error that knows whether its transaction can be run again.
+/// An error that knows whether its transaction can run again.
 pub trait Retryable {
-    /// Whether the whole transaction may be run again at once.
+    /// Returns whether the whole transaction can run again at once.
     fn retryable(&self) -> bool;
 }
 
@@ -57,14 +61,20 @@ impl Retryable for StoreError {
 }
 
 impl Databases {
-    /// Opens both pools, each of at most `pool_size` connections, and fails if the database cannot be reached.
+    /// Opens both pools with at most `pool_size` connections each.
+    ///
+    /// # Errors
+    /// The database is unreachable.
     pub async fn connect(app_url: &str, fleet_url: &str, pool_size: u32) -> Result<Self, StoreError> {
         let app = open(app_url, pool_size).await?;
         let fleet = open(fleet_url, pool_size).await?;
         Ok(Self { app, fleet })
     }
 
-    /// Runs work in a transaction of one tenant, under the role that sees only the tenant's rows.
+    /// Runs a transaction of one tenant, under the role that sees only this tenant's rows.
+    ///
+    /// # Errors
+    /// The work fails, the database fails, or conflicts did not end.
     pub async fn run_tenant<W: Transaction<TenantTx>>(
         &self,
         tenant_id: Uuid,
@@ -74,27 +84,33 @@ impl Databases {
         loop {
             runs += 1;
             let tx = TenantTx::begin(&self.app, tenant_id).await?;
-            match settle(work.run(&tx).await, tx.tx).await {
-                Err(fault) if fault.retryable() && runs < MAX_RUNS => pause(runs).await,
-                settled => return settled,
+            match finish(work.run(&tx).await, tx.tx).await {
+                Err(error) if error.retryable() && runs < MAX_RUNS => pause(runs).await,
+                finished => return finished,
             }
         }
     }
 
-    /// Runs work in a transaction of the fleet's role, which sees all tenants.
+    /// Runs a transaction of the fleet's role, which sees all tenants.
+    ///
+    /// # Errors
+    /// The work fails, the database fails, or conflicts did not end.
     pub async fn run_fleet<W: Transaction<FleetTx>>(&self, work: &W) -> Result<W::Output, W::Error> {
         let mut runs = 0;
         loop {
             runs += 1;
             let tx = FleetTx { tx: Tx::begin(&self.fleet).await? };
-            match settle(work.run(&tx).await, tx.tx).await {
-                Err(fault) if fault.retryable() && runs < MAX_RUNS => pause(runs).await,
-                settled => return settled,
+            match finish(work.run(&tx).await, tx.tx).await {
+                Err(error) if error.retryable() && runs < MAX_RUNS => pause(runs).await,
+                finished => return finished,
             }
         }
     }
 
-    /// Reads across tenants, without locks and outside a transaction, under the fleet's role.
+    /// Reads across tenants under the fleet's role, without locks and outside a transaction.
+    ///
+    /// # Errors
+    /// The statement fails, or a row does not parse.
     pub async fn find<R: FromQueryResult>(
         &self,
         sql: &str,
@@ -104,14 +120,17 @@ impl Databases {
         rows.iter().map(|row| R::from_query_result(row, "").map_err(StoreError::from)).collect()
     }
 
-    /// Runs one statement of its own under the fleet's role; answers how many rows it touched.
+    /// Runs a single statement under the fleet's role, and returns the number of rows it touched.
+    ///
+    /// # Errors
+    /// The statement fails.
     pub async fn execute_fleet(&self, sql: &str, values: Vec<Value>) -> Result<u64, StoreError> {
         Ok(self.fleet.execute_raw(statement(sql, values)).await?.rows_affected())
     }
 
-    /// Closes both pools; what waits for a connection fails.
+    /// Closes both pools. Calls that wait for a connection fail.
     pub async fn close(&self) {
-        // Closing a pool does not fail for Postgres; a second close is nothing.
+        // Closing a pool of Postgres connections does not fail.
         let _ = self.app.clone().close().await;
         let _ = self.fleet.clone().close().await;
     }
@@ -130,34 +149,40 @@ async fn open(url: &str, pool_size: u32) -> Result<DatabaseConnection, StoreErro
     Ok(Database::connect(options).await?)
 }
 
-async fn settle<T, E: From<StoreError>>(answer: Result<T, E>, tx: Tx) -> Result<T, E> {
-    match answer {
-        Ok(done) => {
+/// Commits or rolls back.
+async fn finish<T, E: From<StoreError>>(result: Result<T, E>, tx: Tx) -> Result<T, E> {
+    match result {
+        Ok(output) => {
             tx.inner.commit().await.map_err(StoreError::from)?;
-            Ok(done)
+            Ok(output)
         }
-        Err(fault) => {
-            // The fault is what the caller must hear; a rollback that fails leaves a connection that the pool throws away.
+        Err(error) => {
+            // The caller needs this error. If the rollback fails too, the pool discards the
+            // connection.
             let _ = tx.inner.rollback().await;
-            Err(fault)
+            Err(error)
         }
     }
 }
 
-/// Waits 2, 4, 8 … ms, so that the transaction it met has ended.
+/// Waits 2, 4, 8 … ms, so that the conflicting transaction can end.
 async fn pause(runs: u32) {
     tokio::time::sleep(Duration::from_millis(1 << runs.min(8))).await;
 }
 
-/// A transaction that is begun: what statements run on.
+/// A begun transaction, on which statements run.
 pub struct Tx {
     inner: DatabaseTransaction,
 }
 
 impl Tx {
-    /// Begins on a task of its own. A caller that goes away in the middle (a deadline, a client that hangs up) would otherwise put
-    /// a connection back into the pool whose transaction is open and unknown: the next user's statement would run in it, at its
-    /// old `now()`, and be committed by nobody. A transaction that is begun for nobody is rolled back by being dropped.
+    /// Begins a transaction, in a separate task.
+    ///
+    /// A caller can be dropped while it waits here, by a deadline or a client that hangs up.
+    /// Without the task, the pool would get back a connection with an open transaction that it does
+    /// not know of. The next statement on that connection would run inside it, at its old `now()`,
+    /// and would never be committed. With the task, a transaction without a caller is dropped,
+    /// which rolls it back.
     #[expect(clippy::disallowed_methods, reason = "the task must outlive its caller, and ends by itself")]
     async fn begin(pool: &DatabaseConnection) -> Result<Self, StoreError> {
         let pool = pool.clone();
@@ -167,12 +192,18 @@ impl Tx {
         Ok(Self { inner })
     }
 
-    /// Runs a statement; answers how many rows it touched.
+    /// Runs a statement, and returns the number of rows it touched.
+    ///
+    /// # Errors
+    /// The statement fails.
     pub async fn execute(&self, sql: &str, values: Vec<Value>) -> Result<u64, StoreError> {
         Ok(self.inner.execute_raw(statement(sql, values)).await?.rows_affected())
     }
 
-    /// The first row of a statement, if there is one.
+    /// Returns the first row of a statement, if there is one.
+    ///
+    /// # Errors
+    /// The statement fails, or the row does not parse.
     pub async fn one<R: FromQueryResult>(
         &self,
         sql: &str,
@@ -182,7 +213,10 @@ impl Tx {
         row.map(|row| R::from_query_result(&row, "").map_err(StoreError::from)).transpose()
     }
 
-    /// All rows of a statement; bound it by a LIMIT.
+    /// Returns all rows of a statement. The statement bounds their number.
+    ///
+    /// # Errors
+    /// The statement fails, or a row does not parse.
     pub async fn all<R: FromQueryResult>(&self, sql: &str, values: Vec<Value>) -> Result<Vec<R>, StoreError> {
         let rows = self.inner.query_all_raw(statement(sql, values)).await?;
         rows.iter().map(|row| R::from_query_result(row, "").map_err(StoreError::from)).collect()
@@ -198,12 +232,13 @@ pub struct TenantTx {
 impl TenantTx {
     async fn begin(pool: &DatabaseConnection, tenant_id: Uuid) -> Result<Self, StoreError> {
         let tx = Tx::begin(pool).await?;
-        // A statement of its own: on a distributed database a setting made beside other work does not reach the workers.
+        // A separate statement: on a distributed database, a setting made together with other work
+        // does not reach the workers.
         tx.execute("SELECT set_tenant($1)", values![tenant_id]).await?;
         Ok(Self { tx, tenant_id })
     }
 
-    /// Whose transaction it is.
+    /// Returns the tenant of the transaction.
     pub fn tenant_id(&self) -> Uuid {
         self.tenant_id
     }
@@ -217,7 +252,8 @@ impl Deref for TenantTx {
     }
 }
 
-/// A transaction of loops and executors. Every statement on a tenant's table names one tenant, or one placement group.
+/// A transaction of loops and executors. Every statement on a table of tenants names one tenant or
+/// the tenants of one placement group.
 pub struct FleetTx {
     tx: Tx,
 }

@@ -1,41 +1,42 @@
-//! What can go wrong at the database, told apart by SQLSTATE. Constraint names are never looked at: on a distributed database
-//! they carry the number of a shard.
+//! Errors of the database, distinguished by SQLSTATE. Constraint names are never compared: on a
+//! distributed database they contain the number of a shard.
 
 use sea_orm::{DbErr, RuntimeErr, SqlxError};
 
 /// An error of the database.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// Two transactions met (40001, 40P01). The transaction can be run again at once.
+    /// Two transactions conflicted (40001, 40P01). The transaction can run again at once.
     #[error("transaction conflict: {0}")]
     Conflict(DbErr),
-    /// The rows of a group no longer lie together (0A000): a shard moved. Find the groups again, then retry.
+    /// The rows of a placement group are not on one shard any more (0A000), because a shard moved.
+    /// The groups have to be looked up again.
     #[error("placement group is stale: {0}")]
     StaleGroup(DbErr),
-    /// The database cannot be reached, is starting or stopping, or has no connection to spare.
+    /// The database is unreachable, starting or stopping, or out of connections.
     #[error("database is unavailable: {0}")]
     Unavailable(DbErr),
-    /// A unique key is taken (23505).
-    #[error("unique key is taken: {0}")]
+    /// A unique key exists already (23505).
+    #[error("unique key exists already: {0}")]
     UniqueViolation(DbErr),
-    /// A row that is pointed at is missing, or one that is to go is pointed at (23503).
+    /// A referenced row does not exist, or a row to delete is referenced (23503).
     #[error("foreign key is violated: {0}")]
     ForeignKey(DbErr),
-    /// A row does not read as it should: the schema and this build disagree.
-    #[error("row of {what} does not read: {why}")]
+    /// A row does not parse: the schema and this build disagree.
+    #[error("row of {what} does not parse: {why}")]
     Corrupt {
-        /// Which kind of row or column.
+        /// Kind of the row or column.
         what: &'static str,
-        /// How it fails.
+        /// Reason.
         why: String,
     },
-    /// Anything else: a fault of this program.
+    /// Any other error, which is a bug of this program.
     #[error("statement failed: {0}")]
     Failed(DbErr),
 }
 
 impl StoreError {
-    /// Whether the whole transaction may be run again at once, with a hope of success.
+    /// Returns whether the whole transaction can run again at once and may succeed.
     pub fn retryable(&self) -> bool {
         match self {
             Self::Conflict(_) => true,
@@ -48,7 +49,7 @@ impl StoreError {
         }
     }
 
-    /// Whether the same call may succeed later without anybody's doing.
+    /// Returns whether the same call may succeed later by itself.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Conflict(_) | Self::StaleGroup(_) | Self::Unavailable(_) => true,
@@ -56,7 +57,7 @@ impl StoreError {
         }
     }
 
-    /// A row that does not read.
+    /// Creates the error of a row that does not parse.
     pub fn corrupt(what: &'static str, why: impl ToString) -> Self {
         Self::Corrupt { what, why: why.to_string() }
     }
@@ -72,7 +73,7 @@ impl From<DbErr> for StoreError {
             Some("57014" | "57P01" | "57P02" | "57P03" | "53300" | "25006") => Self::Unavailable(error),
             Some(state) if state.starts_with("08") => Self::Unavailable(error),
             Some(_) => Self::Failed(error),
-            None if is_connection_fault(&error) => Self::Unavailable(error),
+            None if is_connection_error(&error) => Self::Unavailable(error),
             None => Self::Failed(error),
         }
     }
@@ -94,7 +95,7 @@ fn sqlstate(error: &DbErr) -> Option<String> {
     }
 }
 
-fn is_connection_fault(error: &DbErr) -> bool {
+fn is_connection_error(error: &DbErr) -> bool {
     if matches!(error, DbErr::ConnectionAcquire(_) | DbErr::Conn(_)) {
         return true;
     }
@@ -116,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pool_without_a_free_connection_is_unavailable_and_not_retried_in_place() {
+    fn exhausted_pool_is_unavailable_and_not_retried_at_once() {
         let error = StoreError::from(DbErr::ConnectionAcquire(sea_orm::ConnAcquireErr::Timeout));
         assert!(matches!(error, StoreError::Unavailable(_)));
         assert!(error.is_transient());
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_without_a_state_is_a_fault_of_the_program() {
+    fn error_without_sqlstate_is_a_bug() {
         let error = StoreError::from(DbErr::Type("no such column".to_owned()));
         assert!(matches!(error, StoreError::Failed(_)));
         assert!(!error.is_transient());

@@ -11,39 +11,42 @@ use crate::{
     values,
 };
 
-/// A third-party API of a tenant.
+/// An integration: a third-party API of a tenant.
 #[derive(Debug, Clone, FromQueryResult, Serialize, Deserialize)]
 pub struct Integration {
-    /// UUID v7.
+    /// Id of the integration, a UUID v7.
     pub id: Uuid,
-    /// Unique in the tenant.
+    /// Key, unique in the tenant.
     pub key: String,
-    /// For people.
+    /// Name for people.
     pub display_name: String,
-    /// For people.
+    /// Description for people.
     pub description: String,
-    /// Version of the newest config schema; 0 while there is none.
+    /// Version of the newest config schema; 0 when there is none.
     pub schema_version: i32,
-    /// Rises with every change.
+    /// Number that rises with every change.
     pub version: i64,
-    /// When it was created.
+    /// Time of its creation.
     pub created_at: DateTime<Utc>,
-    /// When it was last changed.
+    /// Time of its last change.
     pub updated_at: DateTime<Utc>,
 }
 
-/// One version of an integration's config schema.
+/// A version of an integration's config schema.
 #[derive(Debug, Clone, FromQueryResult, Serialize, Deserialize)]
 pub struct ConfigSchema {
-    /// Counts from 1.
+    /// Number of the version, from 1.
     pub version: i32,
-    /// JSON Schema, draft 2020-12.
+    /// The schema: JSON Schema, draft 2020-12.
     pub schema: Json,
-    /// When it was added.
+    /// Time at which it was added.
     pub created_at: DateTime<Utc>,
 }
 
-/// Inserts an integration; false where the key is taken.
+/// Inserts an integration. Returns false when the key is taken.
+///
+/// # Errors
+/// The statement fails.
 pub async fn insert(tx: &TenantTx, row: &Integration) -> Result<bool, StoreError> {
     let inserted = tx
         .execute(
@@ -66,7 +69,10 @@ pub async fn insert(tx: &TenantTx, row: &Integration) -> Result<bool, StoreError
     Ok(inserted == 1)
 }
 
-/// One integration.
+/// Returns an integration by its key.
+///
+/// # Errors
+/// The statement fails.
 pub async fn by_key(tx: &TenantTx, key: &str) -> Result<Option<Integration>, StoreError> {
     tx.one(
         "SELECT id, key, display_name, description, schema_version, version, created_at, updated_at
@@ -76,8 +82,13 @@ pub async fn by_key(tx: &TenantTx, key: &str) -> Result<Option<Integration>, Sto
     .await
 }
 
-/// One integration, locked. Whoever changes which configs and plans it has, or what they are, holds this lock, so that plans
-/// and configs which are made at the same time see each other.
+/// Locks an integration and returns it.
+///
+/// Every change of the integration's configs and plans holds this lock, so that a plan and a config
+/// that are created at the same time see each other.
+///
+/// # Errors
+/// The statement fails.
 pub async fn lock_by_key(tx: &TenantTx, key: &str) -> Result<Option<Integration>, StoreError> {
     tx.one(
         "SELECT id, key, display_name, description, schema_version, version, created_at, updated_at
@@ -87,7 +98,10 @@ pub async fn lock_by_key(tx: &TenantTx, key: &str) -> Result<Option<Integration>
     .await
 }
 
-/// Integrations below an id, newest first.
+/// Lists integrations with ids below `before`, newest first.
+///
+/// # Errors
+/// The statement fails.
 pub async fn list(tx: &TenantTx, before: Option<Uuid>, limit: i64) -> Result<Vec<Integration>, StoreError> {
     tx.all(
         "SELECT id, key, display_name, description, schema_version, version, created_at, updated_at
@@ -97,7 +111,10 @@ pub async fn list(tx: &TenantTx, before: Option<Uuid>, limit: i64) -> Result<Vec
     .await
 }
 
-/// Keys of the tenant's integrations, for "did you mean".
+/// Returns keys of the tenant's integrations, at most 1000, for suggestions.
+///
+/// # Errors
+/// The statement fails.
 pub async fn keys(tx: &TenantTx) -> Result<Vec<String>, StoreError> {
     let names: Vec<NameRow> = tx
         .all(
@@ -108,7 +125,10 @@ pub async fn keys(tx: &TenantTx) -> Result<Vec<String>, StoreError> {
     Ok(names.into_iter().map(|row| row.name).collect())
 }
 
-/// Writes what can change.
+/// Updates the columns that can change.
+///
+/// # Errors
+/// The statement fails.
 pub async fn update(tx: &TenantTx, row: &Integration) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE integrations SET display_name = $3, description = $4, schema_version = $5, version = $6, updated_at = $7
@@ -128,13 +148,19 @@ pub async fn update(tx: &TenantTx, row: &Integration) -> Result<(), StoreError> 
 }
 
 /// Deletes an integration with its config schemas.
+///
+/// # Errors
+/// The statement fails.
 pub async fn delete(tx: &TenantTx, id: Uuid) -> Result<(), StoreError> {
     tx.execute("DELETE FROM integrations WHERE tenant_id = $1 AND id = $2", values![tx.tenant_id(), id])
         .await?;
     Ok(())
 }
 
-/// Names of the configs and plans that use an integration, some of each.
+/// Returns names of configs and plans that use an integration, up to ten of each.
+///
+/// # Errors
+/// A statement fails.
 pub async fn users(tx: &TenantTx, id: Uuid) -> Result<Vec<String>, StoreError> {
     let configs: Vec<NameRow> = tx
         .all(
@@ -151,7 +177,10 @@ pub async fn users(tx: &TenantTx, id: Uuid) -> Result<Vec<String>, StoreError> {
     Ok(configs.into_iter().chain(plans).map(|row| row.name).collect())
 }
 
-/// Adds a version of a config schema.
+/// Inserts a version of a config schema.
+///
+/// # Errors
+/// The statement fails.
 pub async fn insert_schema(
     tx: &TenantTx,
     integration_id: Uuid,
@@ -166,12 +195,18 @@ pub async fn insert_schema(
     Ok(())
 }
 
-/// The newest config schema, if there is one.
+/// Returns the newest config schema, if there is one.
+///
+/// # Errors
+/// The statement fails.
 pub async fn newest_schema(tx: &TenantTx, integration_id: Uuid) -> Result<Option<ConfigSchema>, StoreError> {
     Ok(list_schemas(tx, integration_id, None, 1).await?.into_iter().next())
 }
 
-/// Versions of a config schema below one, newest first.
+/// Lists versions of a config schema below `before`, newest first.
+///
+/// # Errors
+/// The statement fails.
 pub async fn list_schemas(
     tx: &TenantTx,
     integration_id: Uuid,

@@ -27,7 +27,7 @@ pub struct Plan {
     pub name: String,
     /// For people.
     pub description: String,
-    /// Whether the scheduler runs it.
+    /// True if the scheduler runs it.
     pub enabled: bool,
     /// Keys of its configs, a list of texts; none: all of the integration's.
     pub configs: Option<Json>,
@@ -293,8 +293,8 @@ pub async fn delete(tx: &TenantTx, id: Uuid) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Ids of runs of a plan that have not ended, some of them.
-pub async fn open_runs(tx: &TenantTx, id: Uuid) -> Result<Vec<String>, StoreError> {
+/// Returns the ids of up to ten executions of a plan that have not ended.
+pub async fn open_executions(tx: &TenantTx, id: Uuid) -> Result<Vec<String>, StoreError> {
     let names: Vec<NameRow> = tx
         .all(
             "SELECT id::text AS name FROM plan_executions

@@ -1,4 +1,4 @@
-//! Rows of `request_log`: answers to calls that carried a request id.
+//! Rows of `request_log`: responses to calls that carried a request id.
 
 use chrono::{DateTime, Utc};
 use sea_orm::FromQueryResult;
@@ -9,19 +9,22 @@ use crate::{
     values,
 };
 
-/// The call that came first under a request id.
+/// The first call with a request id.
 #[derive(FromQueryResult)]
 pub struct LoggedRequest {
-    /// Which RPC.
+    /// Name of the RPC.
     pub method: String,
-    /// SHA-256 of the request, its id left out.
+    /// SHA-256 of the request without its request id.
     pub body_hash: Vec<u8>,
-    /// What it came to.
+    /// Encoded response.
     pub response: Vec<u8>,
 }
 
-/// Claims a request id for a call; false where another call has it. Waits for a transaction that is claiming the same id. An
-/// entry from before `expired` counts as none.
+/// Claims a request id for a call. Returns false when another call has it. An entry from before
+/// `expired` does not count.
+///
+/// # Errors
+/// The statement fails.
 pub async fn claim(
     tx: &TenantTx,
     request_id: Uuid,
@@ -30,6 +33,8 @@ pub async fn claim(
     now: DateTime<Utc>,
     expired: DateTime<Utc>,
 ) -> Result<bool, StoreError> {
+    // The insert waits for a transaction that is claiming the same id. If that one rolls back, this
+    // call gets the id.
     let claimed = tx
         .execute(
             "INSERT INTO request_log (tenant_id, request_id, method, body_hash, response, created_at)
@@ -44,7 +49,10 @@ pub async fn claim(
     Ok(claimed == 1)
 }
 
-/// The call that has a request id.
+/// Returns the call that has a request id.
+///
+/// # Errors
+/// The statement fails.
 pub async fn by_id(tx: &TenantTx, request_id: Uuid) -> Result<Option<LoggedRequest>, StoreError> {
     tx.one(
         "SELECT method, body_hash, response FROM request_log WHERE tenant_id = $1 AND request_id = $2",
@@ -53,7 +61,10 @@ pub async fn by_id(tx: &TenantTx, request_id: Uuid) -> Result<Option<LoggedReque
     .await
 }
 
-/// Writes what a claimed call came to.
+/// Stores the response of the call that claimed a request id.
+///
+/// # Errors
+/// The statement fails.
 pub async fn store_response(tx: &TenantTx, request_id: Uuid, response: Vec<u8>) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE request_log SET response = $3 WHERE tenant_id = $1 AND request_id = $2",

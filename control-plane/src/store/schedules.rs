@@ -1,4 +1,4 @@
-//! Rows of `schedules`: when each plan runs next for each config.
+//! Rows of `schedules` as users see and change them: when each plan runs next for each config.
 
 use chrono::{DateTime, Utc};
 use orchid_domain::schedule::{DueTimes, ScheduleRules};
@@ -15,14 +15,14 @@ use crate::{
     values,
 };
 
-/// A schedule, with what of its plan and config decides when it is due.
+/// A schedule, with the columns of its plan and config that decide when it is due.
 #[derive(Debug, Clone, FromQueryResult, Serialize, Deserialize)]
 pub struct Schedule {
-    /// UUID v7.
+    /// Id of the schedule, a UUID v7.
     pub id: Uuid,
-    /// Of which plan.
+    /// Id of the plan.
     pub plan_id: Uuid,
-    /// For which config.
+    /// Id of the config.
     pub config_id: Uuid,
     /// Key of the plan.
     pub plan_key: String,
@@ -30,53 +30,53 @@ pub struct Schedule {
     pub integration_key: String,
     /// Key of the config.
     pub config_key: String,
-    /// Whether it was paused.
+    /// True if it is paused.
     pub paused: bool,
-    /// When the next run is due.
+    /// Time at which the next execution is due.
     pub next_due_at: Option<DateTime<Utc>>,
-    /// The scheduled run that is going.
+    /// The scheduled execution that has not ended.
     pub current_execution_id: Option<Uuid>,
-    /// The last scheduled run that ended.
+    /// The last scheduled execution that ended.
     pub last_execution_id: Option<Uuid>,
-    /// Scheduled runs so far.
+    /// Number of scheduled executions so far.
     pub run_count: i32,
-    /// Whether the plan is enabled.
+    /// True if the plan is enabled.
     pub plan_enabled: bool,
-    /// Whether the config is enabled.
+    /// True if the config is enabled.
     pub config_enabled: bool,
-    /// By cron: how far its times are decided.
+    /// With cron: the time up to which its times are decided.
     pub decided_until: Option<DateTime<Utc>>,
-    /// By cron: up to when its times get their runs however late.
+    /// With cron: the time up to which its times get their executions however late.
     pub owed_until: Option<DateTime<Utc>>,
-    /// Seconds from the end of one run to the start of the next; nothing with `cron`.
+    /// Seconds from the end of one execution to the start of the next; ignored with `cron`.
     pub wait_seconds: i32,
-    /// When it runs, instead.
+    /// Cron text, instead of a wait.
     pub cron: Option<String>,
-    /// IANA zone of `cron`; none: UTC.
+    /// IANA time zone of `cron`; none means UTC.
     pub timezone: Option<String>,
-    /// The configs' offsets are below this; none: 0.
+    /// Upper bound of the configs' offsets, in seconds; none means 0.
     pub spread_seconds: Option<i32>,
     /// `skip` or `queue`.
     pub overlap: String,
     /// `run_once`, `skip` or `run_each`.
     #[serde(default = "default_catch_up")]
     pub catch_up: String,
-    /// Scheduled runs per config.
+    /// Number of scheduled executions per config, after which the schedule ends.
     pub repeat_count: Option<i32>,
 }
 
 impl Schedule {
-    /// How it stands in time.
+    /// Returns its due times.
     pub fn due_times(&self) -> DueTimes {
         DueTimes { next_at: self.next_due_at, decided_until: self.decided_until, owed_until: self.owed_until }
     }
 
-    /// What decides when it is due.
+    /// Returns the rules that decide when it is due.
     ///
     /// # Errors
-    /// A column does not read.
+    /// A column does not parse.
     pub fn rules(&self) -> Result<ScheduleRules, StoreError> {
-        let rules = ScheduleColumns {
+        let columns = ScheduleColumns {
             plan_id: self.plan_id,
             config_id: self.config_id,
             enabled: self.plan_enabled && self.config_enabled,
@@ -90,7 +90,7 @@ impl Schedule {
             repeat_count: self.repeat_count,
             run_count: self.run_count,
         };
-        rules.rules()
+        columns.rules()
     }
 }
 
@@ -103,12 +103,18 @@ const COLUMNS: &str = "SELECT s.id, s.plan_id, s.config_id, p.key AS plan_key, i
     JOIN configs c ON c.tenant_id = s.tenant_id AND c.id = s.config_id
     WHERE s.tenant_id = $1";
 
-/// One schedule.
+/// Returns the schedule of a plan for a config.
+///
+/// # Errors
+/// The statement fails.
 pub async fn by_keys(tx: &TenantTx, plan: &str, config: &str) -> Result<Option<Schedule>, StoreError> {
     tx.one(&format!("{COLUMNS} AND p.key = $2 AND c.key = $3"), values![tx.tenant_id(), plan, config]).await
 }
 
-/// One schedule, locked.
+/// Locks the schedule of a plan for a config and returns it.
+///
+/// # Errors
+/// The statement fails.
 pub async fn lock_by_keys(tx: &TenantTx, plan: &str, config: &str) -> Result<Option<Schedule>, StoreError> {
     tx.one(
         &format!("{COLUMNS} AND p.key = $2 AND c.key = $3 FOR UPDATE OF s"),
@@ -117,7 +123,10 @@ pub async fn lock_by_keys(tx: &TenantTx, plan: &str, config: &str) -> Result<Opt
     .await
 }
 
-/// All schedules of a plan, locked in the order of their ids.
+/// Locks all schedules of a plan in the order of their ids and returns them.
+///
+/// # Errors
+/// The statement fails.
 pub async fn lock_of_plan(tx: &TenantTx, plan_id: Uuid) -> Result<Vec<Schedule>, StoreError> {
     tx.all(
         &format!("{COLUMNS} AND s.plan_id = $2 ORDER BY s.id FOR UPDATE OF s"),
@@ -126,7 +135,10 @@ pub async fn lock_of_plan(tx: &TenantTx, plan_id: Uuid) -> Result<Vec<Schedule>,
     .await
 }
 
-/// Schedules below an id, newest first; of one plan where one is named.
+/// Lists schedules with ids below `before`, newest first, of one plan or of all.
+///
+/// # Errors
+/// The statement fails.
 pub async fn list(
     tx: &TenantTx,
     plan: Option<&str>,
@@ -143,8 +155,10 @@ pub async fn list(
     .await
 }
 
-/// Adds the schedule of a plan for a config. A run of the two that is going already (the config was taken out of the plan, and
-/// is back) is the one that saves progress.
+/// Inserts the schedule of a plan for a config.
+///
+/// # Errors
+/// The statement fails.
 pub async fn insert(
     tx: &TenantTx,
     plan_id: Uuid,
@@ -152,6 +166,8 @@ pub async fn insert(
     id: Uuid,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
+    // The config may have been taken out of the plan and put back while an execution was active.
+    // That execution is the active one again.
     tx.execute(
         "INSERT INTO schedules (tenant_id, plan_id, config_id, id, created_at, updated_at, active_execution_id)
          VALUES ($1, $2, $3, $4, $5, $5, (
@@ -166,24 +182,30 @@ pub async fn insert(
     Ok(())
 }
 
-/// Removes schedules.
+/// Deletes schedules.
+///
+/// # Errors
+/// The statement fails.
 pub async fn delete(tx: &TenantTx, ids: Vec<Uuid>) -> Result<(), StoreError> {
     tx.execute("DELETE FROM schedules WHERE tenant_id = $1 AND id = ANY($2)", values![tx.tenant_id(), ids])
         .await?;
     Ok(())
 }
 
-/// Says how schedules stand in time, all at once.
+/// Writes the due times of schedules in one statement.
+///
+/// # Errors
+/// The statement fails.
 pub async fn set_due_times(
     tx: &TenantTx,
-    dues: &[(Uuid, DueTimes)],
+    due: &[(Uuid, DueTimes)],
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    if dues.is_empty() {
+    if due.is_empty() {
         return Ok(());
     }
     let times = |of: fn(&DueTimes) -> Option<DateTime<Utc>>| {
-        dues.iter().map(|(_, dues)| or_epoch(of(dues))).collect::<Vec<DateTime<Utc>>>()
+        due.iter().map(|(_, due)| or_epoch(of(due))).collect::<Vec<DateTime<Utc>>>()
     };
     tx.execute(
         "UPDATE schedules s SET next_due_at = NULLIF(v.next_due_at, to_timestamp(0)),
@@ -195,28 +217,31 @@ pub async fn set_due_times(
         values![
             tx.tenant_id(),
             now,
-            dues.iter().map(|(id, _)| *id).collect::<Vec<Uuid>>(),
-            times(|dues| dues.next_at),
-            times(|dues| dues.decided_until),
-            times(|dues| dues.owed_until),
+            due.iter().map(|(id, _)| *id).collect::<Vec<Uuid>>(),
+            times(|due| due.next_at),
+            times(|due| due.decided_until),
+            times(|due| due.owed_until),
         ],
     )
     .await?;
     Ok(())
 }
 
-/// Pauses a schedule or lets it go on, and says how it stands in time then.
+/// Pauses or resumes a schedule, and writes its due times.
+///
+/// # Errors
+/// The statement fails.
 pub async fn set_paused(
     tx: &TenantTx,
     id: Uuid,
     paused: bool,
-    dues: DueTimes,
+    due: DueTimes,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE schedules SET paused = $3, next_due_at = $4, decided_until = $5, owed_until = $6, updated_at = $7
          WHERE tenant_id = $1 AND id = $2",
-        values![tx.tenant_id(), id, paused, dues.next_at, dues.decided_until, dues.owed_until, now],
+        values![tx.tenant_id(), id, paused, due.next_at, due.decided_until, due.owed_until, now],
     )
     .await?;
     Ok(())

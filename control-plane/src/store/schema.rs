@@ -1,4 +1,5 @@
-//! Which steps of the schema the database has, against those that this build was made for.
+//! Compares the schema of the database with the one that this build needs, by the names of applied
+//! steps.
 
 use std::collections::BTreeSet;
 
@@ -9,45 +10,49 @@ use crate::{
     values,
 };
 
-/// The database's schema is not this build's.
+/// An error when the schema of the database does not fit this build.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
-    /// The database refused.
-    #[error("cannot read which schema the database has: {0}")]
+    /// The database fails.
+    #[error("cannot read the schema version of the database: {0}")]
     Store(#[from] StoreError),
-    /// Steps are missing.
+    /// The database lacks steps.
     #[error(
         "the database's schema is older than this build: it lacks {missing}; run `orchid-control-plane migrate`"
     )]
     Older {
-        /// The first step that is missing.
+        /// The first missing step.
         missing: String,
     },
-    /// Steps are there that this build does not know.
+    /// The database has steps that this build does not know.
     #[error(
         "the database's schema is newer than this build: it has {unknown}, which this build does not know; run a newer build"
     )]
     Newer {
-        /// The first step that is unknown.
+        /// The first unknown step.
         unknown: String,
     },
 }
 
 #[derive(FromQueryResult)]
-struct Applied {
+struct AppliedStep {
     version: String,
 }
 
 #[derive(FromQueryResult)]
-struct Exists {
+struct TableExists {
     exists: bool,
 }
 
-/// Fails unless the database has the steps of this build, and no others.
+/// Checks that the database has exactly the steps of this build.
+///
+/// # Errors
+/// The schema is older or newer, or the database fails.
 pub async fn check(databases: &Databases) -> Result<(), SchemaError> {
-    let there: Vec<Exists> =
+    // A new database does not have the table of applied steps yet.
+    let there: Vec<TableExists> =
         databases.find("SELECT to_regclass('seaql_migrations') IS NOT NULL AS exists", values![]).await?;
-    let applied: Vec<Applied> = if there.iter().any(|row| row.exists) {
+    let applied: Vec<AppliedStep> = if there.iter().any(|row| row.exists) {
         databases.find("SELECT version FROM seaql_migrations ORDER BY version", values![]).await?
     } else {
         Vec::new()
@@ -73,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_older_and_a_newer_schema_are_told_apart() {
+    fn older_and_newer_schemas_are_distinguished() {
         let check = |applied: &[&'static str], known: &[&'static str]| {
             compare(applied.iter().copied().collect(), known.iter().copied().collect())
         };

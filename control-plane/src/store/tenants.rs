@@ -16,28 +16,31 @@ use crate::{
 /// A tenant, without its key.
 #[derive(Debug, Clone, FromQueryResult)]
 pub struct Tenant {
-    /// UUID v7, or the one that was asked for.
+    /// Id of the tenant: a UUID v7, or the one that its creator asked for.
     pub id: Uuid,
-    /// For people.
+    /// Name for people.
     pub display_name: String,
-    /// Whose executors run its plans.
+    /// Pool whose executors run its plans.
     pub pool: String,
-    /// Its share, 1 to 1000.
+    /// Share against other tenants, 1 to 1000.
     pub weight: i32,
-    /// When it was created.
+    /// Time of its creation.
     pub created_at: DateTime<Utc>,
 }
 
-/// A tenant's data key, wrapped.
+/// The wrapped data key of a tenant.
 #[derive(FromQueryResult)]
 pub struct DataKeyRow {
     /// The data key, sealed by the master key.
     pub data_key: Vec<u8>,
-    /// Which master key.
+    /// Id of that master key.
     pub data_key_id: String,
 }
 
-/// Inserts a tenant; false where the id is taken.
+/// Inserts a tenant. Returns false when the id is taken.
+///
+/// # Errors
+/// The statement fails.
 pub async fn insert(tx: &TenantTx, tenant: &Tenant, key: &DataKeyRow) -> Result<bool, StoreError> {
     let inserted = tx
         .execute(
@@ -57,7 +60,10 @@ pub async fn insert(tx: &TenantTx, tenant: &Tenant, key: &DataKeyRow) -> Result<
     Ok(inserted == 1)
 }
 
-/// One tenant; read across tenants, since operators belong to none.
+/// Returns a tenant. The read spans tenants, because operators belong to none.
+///
+/// # Errors
+/// The statement fails.
 pub async fn by_id(databases: &Databases, id: Uuid) -> Result<Option<Tenant>, StoreError> {
     let found = databases
         .find("SELECT id, display_name, pool, weight, created_at FROM tenants WHERE id = $1", values![id])
@@ -65,7 +71,10 @@ pub async fn by_id(databases: &Databases, id: Uuid) -> Result<Option<Tenant>, St
     Ok(found.into_iter().next())
 }
 
-/// Tenants below an id, newest first.
+/// Lists tenants with ids below `before`, newest first.
+///
+/// # Errors
+/// The statement fails.
 pub async fn list(
     databases: &Databases,
     before: Option<Uuid>,
@@ -80,14 +89,20 @@ pub async fn list(
         .await
 }
 
-/// The wrapped data key of a tenant.
+/// Returns the wrapped data key of a tenant.
+///
+/// # Errors
+/// The statement fails.
 pub async fn data_key(tx: &Tx, tenant_id: Uuid) -> Result<Option<DataKeyRow>, StoreError> {
     tx.one("SELECT data_key, data_key_id FROM tenants WHERE id = $1", values![tenant_id]).await
 }
 
-/// The pool of the transaction's tenant.
+/// Returns the pool of the transaction's tenant.
+///
+/// # Errors
+/// The statement fails, or the tenant does not exist.
 pub async fn pool(tx: &TenantTx) -> Result<String, StoreError> {
     let row: Option<NameRow> =
         tx.one("SELECT pool AS name FROM tenants WHERE id = $1", values![tx.tenant_id()]).await?;
-    row.map(|row| row.name).ok_or_else(|| StoreError::corrupt("tenants", "the transaction's tenant is gone"))
+    row.map(|row| row.name).ok_or_else(|| StoreError::corrupt("tenants", "the transaction's tenant does not exist"))
 }

@@ -1,8 +1,8 @@
 //! The life of an execution: its states, the events that can happen to it, and what follows.
 //!
 //! [`decide`] takes an execution as it was read and an event. It returns a [`Transition`] or a
-//! [`TransitionRefusal`]. The store applies a transition only while the row still is as the decision
-//! saw it.
+//! [`TransitionRefusal`]. The store applies a transition only while the row still is as the
+//! decision saw it.
 
 mod state;
 mod transition;

@@ -191,7 +191,8 @@ fn cancel_with_a_working_upstream_queues_at_once() {
 fn execution_that_must_tell_its_upstream_goes_to_the_next() {
     let execution = ExecutionSnapshot { cancel_requested: true, needs_upstream_cancel: true, ..RUNNING };
     let not_before = DateTime::from_timestamp(1000, 0).unwrap();
-    // A cancel that races with a park, a grant that never arrived, an executor that drains or is gone.
+    // A cancel that races with a park, a grant that never arrived, an executor that drains or is
+    // gone.
     for event in [
         ExecutionEvent::Parked { not_before },
         ExecutionEvent::Released(ReleaseReason::NeverStarted),

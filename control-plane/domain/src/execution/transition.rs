@@ -13,9 +13,9 @@ pub struct ExecutionSnapshot {
     pub state: State,
     /// Attempts lost since the last accepted checkpoint.
     pub losses: u32,
-    /// Whether a cancel is requested.
+    /// True if a cancel is requested.
     pub cancel_requested: bool,
-    /// Whether an upstream works for the execution. A cancel then has to tell the upstream, which
+    /// True if an upstream works for the execution. A cancel then has to tell the upstream, which
     /// takes an executor.
     pub needs_upstream_cancel: bool,
 }
@@ -29,7 +29,7 @@ pub enum ExecutionEvent {
     Granted,
     /// A checkpoint of its executor is accepted.
     CheckpointAccepted {
-        /// Whether an upstream works for the execution at that checkpoint.
+        /// True if an upstream works for the execution at that checkpoint.
         needs_upstream_cancel: bool,
     },
     /// Its executor ended it.
@@ -56,9 +56,9 @@ pub struct Transition {
     pub next: State,
     /// Attempts lost since the last accepted checkpoint.
     pub losses: u32,
-    /// Whether a cancel is requested.
+    /// True if a cancel is requested.
     pub cancel_requested: bool,
-    /// Whether an upstream works for the execution.
+    /// True if an upstream works for the execution.
     pub needs_upstream_cancel: bool,
     /// The reason.
     pub cause: TransitionCause,
@@ -109,8 +109,8 @@ pub enum TransitionRefusal {
     NoCancelRequested,
 }
 
-/// Decides how an execution begins: queued, or pending behind the active one. An execution that saves
-/// nothing never waits.
+/// Decides how an execution begins: queued, or pending behind the active one. An execution that
+/// saves nothing never waits.
 pub fn create(origin: Origin, persists: bool, another_active: bool) -> Transition {
     let cause = match origin {
         Origin::Schedule => TransitionCause::Scheduled,

@@ -37,8 +37,8 @@ pub struct CronTimes {
 }
 
 impl CronTimes {
-    /// Parses a cron text of 5 fields, or 6 with seconds first. It follows the clock of an IANA zone,
-    /// and `offset` delays each time.
+    /// Parses a cron text of 5 fields, or 6 with seconds first. It follows the clock of an IANA
+    /// zone, and `offset` delays each time.
     ///
     /// # Errors
     /// The text or the zone is invalid.
@@ -60,8 +60,8 @@ impl CronTimes {
         (next > time).then_some(next)
     }
 
-    /// Returns the times after `since` and up to `until`, soonest first. Of more than `most`, it returns
-    /// the latest.
+    /// Returns the times after `since` and up to `until`, soonest first. Of more than `most`, it
+    /// returns the latest.
     pub fn between(&self, since: DateTime<Utc>, until: DateTime<Utc>, most: usize) -> Vec<DateTime<Utc>> {
         let mut times = Vec::new();
         let mut last = self.at_or_before(until);
@@ -81,8 +81,8 @@ impl CronTimes {
     }
 }
 
-/// Returns the offset of a plan for a config: whole seconds below `spread_seconds`, always the same,
-/// from the first bits of SHA-256 over both ids.
+/// Returns the offset of a plan for a config: whole seconds below `spread_seconds`, always the
+/// same, from the first bits of SHA-256 over both ids.
 pub fn offset(plan: PlanId, config: ConfigId, spread_seconds: u32) -> TimeDelta {
     let mut hash = Sha256::new();
     hash.update(plan.0.as_bytes());

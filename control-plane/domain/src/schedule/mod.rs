@@ -52,9 +52,9 @@ pub enum ScheduleTiming {
 /// The rules of a schedule, taken from the schedule, its plan and its config.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScheduleRules {
-    /// Whether plan and config are enabled.
+    /// True if plan and config are enabled.
     pub enabled: bool,
-    /// Whether the schedule is paused.
+    /// True if the schedule is paused.
     pub paused: bool,
     /// The times at which it runs.
     pub timing: ScheduleTiming,
@@ -102,9 +102,9 @@ pub enum DueDecision {
 /// The active executions of a plan and config.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ActiveExecutions {
-    /// Whether the schedule's last execution has not ended.
+    /// True if the schedule's last execution has not ended.
     pub own: bool,
-    /// Whether another execution that saves progress has not ended.
+    /// True if another execution that saves progress has not ended.
     pub other: bool,
 }
 
@@ -155,8 +155,8 @@ impl ScheduleRules {
         }
     }
 
-    /// Returns the time that gets its execution now, and the time up to which more are owed one; none
-    /// when nothing that is to be run is due.
+    /// Returns the time that gets its execution now, and the time up to which more are owed one;
+    /// none when nothing that is to be run is due.
     fn next_start(
         &self,
         cron: &CronTimes,
@@ -207,8 +207,8 @@ impl ScheduleRules {
         }
     }
 
-    /// Returns the due times after a change of the plan or config, or of a new schedule. `anew` says
-    /// that the timing itself changed.
+    /// Returns the due times after a change of the plan or config, or of a new schedule. `anew`
+    /// says that the timing itself changed.
     pub fn after_change(&self, due: DueTimes, now: DateTime<Utc>, own_active: bool, anew: bool) -> DueTimes {
         if !self.enabled {
             return DueTimes::default();
@@ -216,7 +216,8 @@ impl ScheduleRules {
         let cron = match &self.timing {
             ScheduleTiming::Wait(wait) => {
                 let latest = (self.is_active() && !own_active).then(|| now + *wait);
-                // A shorter wait takes effect at once. A longer one does not delay what is due already.
+                // A shorter wait takes effect at once. A longer one does not delay what is due
+                // already.
                 let next_at = latest.map(|latest| due.next_at.map_or(now, |due| due.min(latest)));
                 return DueTimes { next_at, ..DueTimes::default() };
             }
@@ -229,9 +230,9 @@ impl ScheduleRules {
         if due.next_at.is_none() { self.due_next(cron, now) } else { due }
     }
 
-    /// Returns the due times after a pause. An overdue wait runs at once, and missed times of a cron
-    /// text are caught up. `last_ended_at` is the end of the last scheduled execution; none when there
-    /// was none, or the history does not reach back to it.
+    /// Returns the due times after a pause. An overdue wait runs at once, and missed times of a
+    /// cron text are caught up. `last_ended_at` is the end of the last scheduled execution; none
+    /// when there was none, or the history does not reach back to it.
     pub fn after_resume(
         &self,
         due: DueTimes,
@@ -255,8 +256,8 @@ impl ScheduleRules {
         }
     }
 
-    /// Returns the starts of the next executions, soonest first, at most `count`. A forecast: what is
-    /// overdue starts now, an active execution ends now, and every later one takes no time.
+    /// Returns the starts of the next executions, soonest first, at most `count`. A forecast: what
+    /// is overdue starts now, an active execution ends now, and every later one takes no time.
     pub fn upcoming(
         &self,
         due: DueTimes,

@@ -27,7 +27,7 @@ impl Transaction<TenantTx> for DeleteConfig {
         // Creating an execution locks its schedule: with all of them locked here, none can start
         // before this transaction ends.
         configs::lock_schedules(tx, row.id).await?;
-        let open = configs::open_runs(tx, row.id).await?;
+        let open = configs::open_executions(tx, row.id).await?;
         if !open.is_empty() {
             let message = format!(
                 "config {:?} has active executions, wait for them or cancel them: {}",

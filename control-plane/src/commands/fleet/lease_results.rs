@@ -51,8 +51,8 @@ pub(super) struct OpenedItem<T> {
 pub(super) struct LeaseResults(Vec<LeaseResult>);
 
 impl LeaseResults {
-    /// Opens the token of each item. Items whose token does not open, and items that `check` rejects,
-    /// have their result already and are not returned.
+    /// Opens the token of each item. Items whose token does not open, and items that `check`
+    /// rejects, have their result already and are not returned.
     pub(super) fn open<T>(
         sealer: &TokenSealer,
         session_id: Uuid,
@@ -68,8 +68,8 @@ impl LeaseResults {
             };
             let lease_id = Some(token.lease_id);
             match check(&item) {
-                // The group's transaction overwrites this. It stays when the tenant is gone, because
-                // then the item belongs to no group.
+                // The group's transaction overwrites this. It stays when the tenant is gone,
+                // because then the item belongs to no group.
                 Ok(()) => {
                     let status = LeaseStatus::Refused(LeaseRefusal::LeaseLost);
                     results.push(LeaseResult { lease_id, status });

@@ -1,7 +1,7 @@
 //! Lease tokens: the right to run one attempt, sealed into opaque bytes for the executor.
 //!
-//! The seal binds a token to its tenant, execution, attempt, fence, lease and session, so that a call
-//! with a token needs no lookup to know whom it claims to act for.
+//! The seal binds a token to its tenant, execution, attempt, fence, lease and session, so that a
+//! call with a token needs no lookup to know whom it claims to act for.
 
 use orchid_domain::LeaseId;
 use orchid_domain::lease::LeaseClaim;
@@ -57,6 +57,7 @@ impl LeaseToken {
             attempt: i32::from_be_bytes(take(&mut rest)?),
             fence: i64::from_be_bytes(take(&mut rest)?),
         };
+        // A longer payload is not a token of this form.
         if opened.session_id == session_id && rest.is_empty() { Ok(opened) } else { Err(KeyError::Altered) }
     }
 

@@ -5,7 +5,8 @@
 //! decides: `orchid_domain` does, and `commands::executions::transition` writes what it decided.
 //!
 //! Shared parts are `placement`, which splits work into transactions of one placement group,
-//! `lease_token` and `lease_results`, which open lease tokens and collect verdicts, and `resources`.
+//! `lease_token` and `lease_results`, which open lease tokens and collect verdicts, and
+//! `resources`.
 
 pub mod acquire;
 pub mod checkpoint;

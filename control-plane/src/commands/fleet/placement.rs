@@ -51,7 +51,8 @@ impl Placement {
         Self { databases, groups: Arc::default() }
     }
 
-    /// Splits items into batches of one placement group each. Items of unknown tenants are left out.
+    /// Splits items into batches of one placement group each. Items of unknown tenants are left
+    /// out.
     ///
     /// # Errors
     /// The lookup of a tenant's group fails.
@@ -100,6 +101,8 @@ impl Placement {
         if unknown.is_empty() {
             return Ok(());
         }
+        // The lock is not held during the lookup. Two calls may look up the same tenants, with the
+        // same result.
         let rows: Vec<GroupRow> = self
             .databases
             .find(

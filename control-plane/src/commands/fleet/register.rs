@@ -68,6 +68,8 @@ pub async fn run(fleet: &Fleet, request: RegisterRequest) -> Result<RegisteredSe
         build: request.build,
         ttl,
     };
+    // Stored before the token is handed out: a token without a row would look like an ended
+    // session.
     sessions::insert(&fleet.databases, &row).await?;
     Ok(RegisteredSession {
         session_id: session.id,

@@ -7,8 +7,8 @@ use uuid::Uuid;
 use super::error::FleetError;
 use crate::keys::{KeyError, TokenPurpose, TokenSealer};
 
-/// An authenticated session. The token does not say whether the session is still alive; the database
-/// does.
+/// An authenticated session. The token does not say whether the session is still alive; the
+/// database does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Session {
     /// Id of the session, a UUID v7.

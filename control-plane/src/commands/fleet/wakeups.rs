@@ -1,5 +1,6 @@
 //! Wakes the loops and long polls of this process as soon as one of its transactions commits work.
-//! Commits of other replicas are found by polling: no database notification is on the path of a job.
+//! Commits of other replicas are found by polling: no database notification is on the path of a
+//! job.
 
 use std::sync::Arc;
 
@@ -34,8 +35,8 @@ impl Wakeups {
         self.ready.notified().await;
     }
 
-    /// Waits for changed schedules. Returns at once when a change came since the last wait. Only the
-    /// scheduler waits here.
+    /// Waits for changed schedules. Returns at once when a change came since the last wait. Only
+    /// the scheduler waits here.
     pub async fn schedules(&self) {
         self.schedules.notified().await;
     }

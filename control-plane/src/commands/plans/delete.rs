@@ -23,7 +23,7 @@ impl Transaction<TenantTx> for DeletePlan {
         // Creating an execution locks its schedule: with all of them locked here, none can start
         // before this transaction ends.
         schedules::lock_of_plan(tx, row.id).await?;
-        let open = plans::open_runs(tx, row.id).await?;
+        let open = plans::open_executions(tx, row.id).await?;
         if !open.is_empty() {
             let message = format!(
                 "plan {:?} has active executions, wait for them or cancel them: {}",

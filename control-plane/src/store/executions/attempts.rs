@@ -1,4 +1,5 @@
-//! Attempts: one row for each grant of an execution. A row says who ran the attempt and how it ended.
+//! Attempts: one row for each grant of an execution. A row says who ran the attempt and how it
+//! ended.
 
 use chrono::{DateTime, Utc};
 use orchid_domain::LeaseId;

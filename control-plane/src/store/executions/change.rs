@@ -24,9 +24,9 @@ pub struct ExecutionChange {
     pub to: State,
     /// Attempts lost since the last accepted checkpoint.
     pub losses: u32,
-    /// Whether a cancel is requested.
+    /// True if a cancel is requested.
     pub cancel_requested: bool,
-    /// Whether an upstream works for the execution, which a cancel has to tell.
+    /// True if an upstream works for the execution, which a cancel has to tell.
     pub needs_upstream_cancel: bool,
     /// Reason of the cancel.
     pub cancel_reason: String,
@@ -34,9 +34,9 @@ pub struct ExecutionChange {
     pub not_before: Option<DateTime<Utc>>,
     /// For `parked` and `blocked`: what the execution waits for.
     pub waiting_for: String,
-    /// Whether something was ignored, skipped or limited.
+    /// True if something was ignored, skipped or limited.
     pub partial: bool,
-    /// Whether every loop ended by itself.
+    /// True if every loop ended by itself.
     pub complete: bool,
     /// Running time of the attempt that ends, in milliseconds; none when no attempt ends.
     pub closes_after_ms: Option<i64>,
@@ -75,8 +75,8 @@ const APPLY_CHANGES: &str = "UPDATE plan_executions e SET \
     WHERE e.tenant_id = ANY($1) AND e.tenant_id = v.tenant_id AND e.id = v.id AND e.state = v.before AND e.fence = v.fence \
     RETURNING e.tenant_id, e.id";
 
-/// Applies changes to executions that still are as their decisions saw them, and returns the keys of
-/// those that changed.
+/// Applies changes to executions that still are as their decisions saw them, and returns the keys
+/// of those that changed.
 ///
 /// # Errors
 /// The statement fails.
@@ -105,7 +105,8 @@ pub async fn apply_changes(
         changes.iter().map(|change| i32::try_from(change.losses).unwrap_or(i32::MAX)).collect::<Vec<i32>>(),
         flag(|change| change.cancel_requested),
         text(|change| &change.cancel_reason),
-        // Arrays hold no nulls. The statement reads this column for `parked` alone, which has a time.
+        // Arrays hold no nulls. The statement reads this column for `parked` alone, which has a
+        // time.
         changes.iter().map(|change| change.not_before.unwrap_or(now)).collect::<Vec<DateTime<Utc>>>(),
         text(|change| &change.waiting_for),
         flag(|change| change.partial),
@@ -137,7 +138,7 @@ pub struct CheckpointChange {
     pub progress: Vec<u8>,
     /// Attempts lost since the last accepted checkpoint, which is this one.
     pub losses: u32,
-    /// Whether an upstream works for the execution, which a cancel has to tell.
+    /// True if an upstream works for the execution, which a cancel has to tell.
     pub needs_upstream_cancel: bool,
 }
 

@@ -60,8 +60,8 @@ impl GrantedExecution {
 
 /// Returns the timeline of the database server, which rises with every promotion of a standby.
 ///
-/// It is read from the name of the WAL file, which is right as soon as the promotion is; the control
-/// file follows only with the next checkpoint of the server.
+/// It is read from the name of the WAL file, which is right as soon as the promotion is; the
+/// control file follows only with the next checkpoint of the server.
 ///
 /// # Errors
 /// The statement fails, or the name does not begin with a timeline.
@@ -91,8 +91,8 @@ pub async fn grant(
     let keys: Vec<ExecutionKey> = leases.iter().map(|lease| lease.key).collect();
     let (tenants, ids) = ExecutionKey::unzip(&keys);
     let lease_ids: Vec<Uuid> = leases.iter().map(|lease| lease.lease_id).collect();
-    // `greatest` is `orchid_domain::fence::next` in SQL. The floor makes the fence rise also after a
-    // fail-over that lost the last grants.
+    // `greatest` is `orchid_domain::fence::next` in SQL. The floor makes the fence rise also after
+    // a fail-over that lost the last grants.
     tx.all(
         "UPDATE plan_executions e SET state = 'running', attempt = e.attempt + 1, fence = greatest(e.fence + 1, $3), \
          lease_id = v.lease_id, started_at = COALESCE(e.started_at, $2), not_before = NULL, waiting_for = NULL, \

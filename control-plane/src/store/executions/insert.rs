@@ -32,11 +32,11 @@ pub struct NewExecution {
     pub kind: Kind,
     /// Source of the execution: its schedule, a trigger, a retry or a replay.
     pub origin: Origin,
-    /// Whether the execution saves context and cursors, and so waits behind others that do.
+    /// True if the execution saves context and cursors, and so waits behind others that do.
     pub persists: bool,
     /// JSON object that overrides fields of the context.
     pub context_override: Option<Vec<u8>>,
-    /// Whether context writes are saved despite an override.
+    /// True if context writes are saved despite an override.
     pub persist_context: bool,
     /// Priority inside the tenant, 0 to 9; higher starts first.
     pub priority: i16,
@@ -49,8 +49,8 @@ pub struct NewExecution {
 }
 
 impl NewExecution {
-    /// Returns the execution as its inserted row holds it. The transaction that inserted a row holds
-    /// its lock.
+    /// Returns the execution as its inserted row holds it. The transaction that inserted a row
+    /// holds its lock.
     pub fn into_locked(self, state: State) -> LockedExecution {
         let Self {
             key,

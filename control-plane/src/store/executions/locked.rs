@@ -33,7 +33,7 @@ pub struct LockedExecution {
     pub kind: Kind,
     /// Source of the execution.
     pub origin: Origin,
-    /// Whether it saves context and cursors.
+    /// True if it saves context and cursors.
     pub persists: bool,
     /// JSON object that overrides fields of the context.
     pub context_override: Option<Vec<u8>>,
@@ -55,7 +55,7 @@ pub struct LockedExecution {
     pub started_at: Option<DateTime<Utc>>,
     /// Time at which a cancel was requested.
     pub cancel_requested_at: Option<DateTime<Utc>>,
-    /// Whether an upstream works for it, which a cancel has to tell.
+    /// True if an upstream works for it, which a cancel has to tell.
     pub needs_upstream_cancel: bool,
     /// Running time of its ended attempts, in milliseconds.
     pub ran_ms: i64,
@@ -200,6 +200,7 @@ pub async fn lock(
          JOIN tenants t ON t.id = e.tenant_id \
          WHERE e.tenant_id = ANY($1) AND t.id = ANY($1) ORDER BY e.tenant_id, e.id FOR UPDATE OF e{skip}"
     );
+    // A call may name an execution twice. Each row must come back once.
     let mut keys = keys.to_vec();
     keys.sort_unstable();
     keys.dedup();

@@ -1,10 +1,10 @@
 //! Rows of `plan_executions`, `execution_attempts` and `execution_history`. No other module writes
 //! these tables.
 //!
-//! An execution's row is the lock under which everything about it changes: its lease, its ready row,
-//! its attempts and its checkpoints are written only by a transaction that holds the row. Batches
-//! lock rows in the order of `ExecutionKey`, before ready rows, leases and schedules, so that two
-//! transactions never wait for each other.
+//! An execution's row is the lock under which everything about it changes: its lease, its ready
+//! row, its attempts and its checkpoints are written only by a transaction that holds the row.
+//! Batches lock rows in the order of `ExecutionKey`, before ready rows, leases and schedules, so
+//! that two transactions never wait for each other.
 
 pub mod attempts;
 pub mod change;

@@ -30,7 +30,8 @@ pub async fn find_uncancelled(
     upstream_requested_before: DateTime<Utc>,
     limit: i64,
 ) -> Result<Vec<ExecutionKey>, StoreError> {
-    // Only an execution that must tell its upstream is ever queued with a cancel: others end at once.
+    // Only an execution that must tell its upstream is ever queued with a cancel: others end at
+    // once.
     let sql = "SELECT tenant_id, id FROM plan_executions WHERE state IN ('queued', 'running') AND cancel_requested_at < $1 \
         AND (NOT needs_upstream_cancel OR cancel_requested_at < $2) LIMIT $3";
     find(databases, sql, values![requested_before, upstream_requested_before, limit]).await

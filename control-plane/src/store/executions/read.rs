@@ -42,9 +42,9 @@ pub struct Execution {
     pub waiting_for: Option<String>,
     /// Earliest time of the next grant.
     pub not_before: Option<DateTime<Utc>>,
-    /// Whether something was ignored, skipped or limited.
+    /// True if something was ignored, skipped or limited.
     pub partial: bool,
-    /// Whether every loop ended by itself.
+    /// True if every loop ended by itself.
     pub complete: bool,
     /// Number of the newest attempt.
     pub attempt: i32,
@@ -64,7 +64,7 @@ pub struct Execution {
     pub cancel_requested_at: Option<DateTime<Utc>>,
     /// Reason of the cancel.
     pub cancel_reason: Option<String>,
-    /// Whether an upstream works for it, which a cancel has to tell.
+    /// True if an upstream works for it, which a cancel has to tell.
     pub needs_upstream_cancel: bool,
     /// An encoded `orchid.executor.v1.ExecutionProgress`.
     pub progress: Option<Vec<u8>>,
@@ -233,6 +233,8 @@ pub async fn find_changed(databases: &Databases, seen: &[SeenVersion]) -> Result
     let tenants: Vec<Uuid> = seen.iter().map(|row| row.tenant_id).collect();
     let ids: Vec<Uuid> = seen.iter().map(|row| row.id).collect();
     let versions: Vec<i64> = seen.iter().map(|row| row.version).collect();
+    // Watches of all tenants share one poll. The conditions on tenant and id, beside the join, let
+    // Postgres skip partitions.
     databases
         .find(
             &format!(

@@ -171,6 +171,7 @@ pub async fn find_session(
     databases: &Databases,
     lease: &CurrentLease,
 ) -> Result<Option<SessionStatus>, StoreError> {
+    // Under the fleet's role: sessions belong to no tenant.
     let found = databases
         .find(
             "SELECT name, heartbeat_at, last_requests ->> $2::text AS last_request FROM executor_sessions

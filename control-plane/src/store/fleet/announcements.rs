@@ -38,7 +38,8 @@ pub struct AnnouncementKey {
     pub id: Uuid,
 }
 
-/// Inserts announcements. `handed_at` is set when the response that follows the commit carries them.
+/// Inserts announcements. `handed_at` is set when the response that follows the commit carries
+/// them.
 ///
 /// # Errors
 /// The statement fails.
@@ -89,6 +90,8 @@ pub async fn find_unconfirmed(
     handed_before: DateTime<Utc>,
     limit: i64,
 ) -> Result<Vec<AnnouncementKey>, StoreError> {
+    // Both conditions are covered by the index over pool, handed_at and created_at: every heartbeat
+    // of every executor runs this, and it finds nothing most of the time.
     let rows: Vec<AnnouncementKeyRow> = databases
         .find(
             "SELECT tenant_id, id FROM announcements WHERE pool = $1 AND (handed_at IS NULL OR handed_at < $2) ORDER BY created_at LIMIT $3",
@@ -127,8 +130,8 @@ pub async fn hand_over(
         payload: Vec<u8>,
     }
     let (tenants, ids) = unzip_sorted(keys);
-    // The keys were read without a lock. The condition on `handed_at` is checked again under the row
-    // lock of this update, so that two executors do not get the same announcement.
+    // The keys were read without a lock. The condition on `handed_at` is checked again under the
+    // row lock of this update, so that two executors do not get the same announcement.
     let rows: Vec<AnnouncementRow> = tx
         .all(
             "UPDATE announcements a SET handed_at = $2 FROM unnest($4::uuid[], $5::uuid[]) AS v (tenant_id, id) \
@@ -159,6 +162,8 @@ pub async fn hand_over(
 /// # Errors
 /// The statement fails.
 pub async fn delete(tx: &Tx, keys: &[AnnouncementKey]) -> Result<(), StoreError> {
+    // A key that another executor confirmed already matches nothing, which is fine: an announcement
+    // that was handed over twice is confirmed twice.
     let (tenants, ids) = unzip_sorted(keys);
     tx.execute(
         "DELETE FROM announcements a USING unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, id) \

@@ -39,8 +39,8 @@ pub async fn save(tx: &Tx, now: DateTime<Utc>, checkpoints: &[NewCheckpoint]) ->
     if checkpoints.is_empty() {
         return Ok(());
     }
-    // The parts that seldom change are only sent when they do, and COALESCE keeps them otherwise. The
-    // last condition refuses an older checkpoint.
+    // The parts that seldom change are only sent when they do, and COALESCE keeps them otherwise.
+    // The last condition refuses an older checkpoint.
     let sql = format!(
         "INSERT INTO checkpoints AS c (tenant_id, execution_id, seq, fence, resume_state, finished_steps, own_context, progress, saved_at) VALUES {} \
          ON CONFLICT (tenant_id, execution_id) DO UPDATE SET seq = excluded.seq, fence = excluded.fence, resume_state = excluded.resume_state, \
@@ -140,14 +140,16 @@ pub struct ContextWrite {
 /// # Errors
 /// A statement fails.
 pub async fn write_context(tx: &Tx, now: DateTime<Utc>, writes: &[ContextWrite]) -> Result<(), StoreError> {
-    // One INSERT cannot touch a row twice. The map also sorts the rows by key, which is the order of
-    // locking.
+    // One INSERT cannot touch a row twice. The map also sorts the rows by key, which is the order
+    // of locking.
     let mut last = BTreeMap::new();
     for write in writes {
         last.insert((write.key.tenant_id, write.plan_id, write.config_id, write.name.as_str()), write);
     }
     let (set, removed): (Vec<&ContextWrite>, Vec<&ContextWrite>) =
         last.into_values().partition(|write| write.value.is_some());
+    // Removing and setting are two statements. No field is in both, since only its last write
+    // counts.
     remove_fields(tx, &removed).await?;
     if set.is_empty() {
         return Ok(());

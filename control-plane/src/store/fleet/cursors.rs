@@ -62,6 +62,7 @@ pub async fn read(tx: &Tx, keys: &[ScheduleKey]) -> Result<HashMap<ScheduleKey, 
         .await?;
     let mut found: HashMap<ScheduleKey, CursorValues> = HashMap::new();
     for row in rows {
+        // An item is bytes in the database, since text refuses NUL, but it came from a String.
         let corrupt = |error: &dyn std::fmt::Display| StoreError::corrupt("cursors", error);
         let kind = row.kind.parse().map_err(|error| corrupt(&error))?;
         let item = String::from_utf8(row.item).map_err(|error| corrupt(&error))?;
@@ -85,8 +86,8 @@ pub struct CursorWrite {
     pub execution_id: Uuid,
 }
 
-/// Returns the usage of the plans and configs of these writes, without the cursors that are written.
-/// Those without other cursors are left out.
+/// Returns the usage of the plans and configs of these writes, without the cursors that are
+/// written. Those without other cursors are left out.
 ///
 /// # Errors
 /// The statement fails.
@@ -110,6 +111,8 @@ pub async fn usage_without(
     let written: Vec<ScheduleKey> = writes.iter().map(|write| write.schedule).collect();
     // One entry for each write here, and one for each schedule above.
     let (of_tenants, of_plans, of_configs) = ScheduleKey::unzip(&written);
+    // The cursors to write are left out by an anti-join instead of being subtracted: only the
+    // database knows which of them exist, and how large their old values are.
     let rows: Vec<UsageRow> = tx
         .all(
             "SELECT c.tenant_id, c.plan_id, c.config_id, count(*) AS count, \
@@ -152,8 +155,8 @@ pub async fn usage_without(
 /// # Errors
 /// A statement fails.
 pub async fn write(tx: &Tx, now: DateTime<Utc>, writes: &[CursorWrite]) -> Result<(), StoreError> {
-    // One INSERT cannot touch a row twice. The map also sorts the rows by key, which is the order of
-    // locking.
+    // One INSERT cannot touch a row twice. The map also sorts the rows by key, which is the order
+    // of locking.
     let last: BTreeMap<(ScheduleKey, &CursorKey), &CursorWrite> =
         writes.iter().map(|write| ((write.schedule, &write.key), write)).collect();
     let last: Vec<&CursorWrite> = last.into_values().collect();

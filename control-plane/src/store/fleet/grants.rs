@@ -76,6 +76,7 @@ pub async fn sizes(
 /// Returns the key under which an execution's checkpoint is stored: its own, or before its first
 /// checkpoint that of the execution it continues.
 pub fn checkpoint_source(execution: &LockedExecution) -> ExecutionKey {
+    // The first own checkpoint takes over: from then on the continued execution does not matter.
     let execution_id = match execution.continues_execution_id {
         Some(continued) if execution.checkpoint_seq == 0 => continued,
         Some(_) | None => execution.key.execution_id,
@@ -92,8 +93,8 @@ pub struct PlanDefinition {
     pub json: Option<String>,
 }
 
-/// Returns the definitions of these revisions (tenant, plan, revision). Those with a known hash come
-/// without their text.
+/// Returns the definitions of these revisions (tenant, plan, revision). Those with a known hash
+/// come without their text.
 ///
 /// # Errors
 /// The statement fails.
@@ -110,6 +111,7 @@ pub async fn definitions(
         definition_hash: Vec<u8>,
         definition: Option<String>,
     }
+    // The definition is the largest part of most grants, and executors keep those they have seen.
     let tenants: Vec<Uuid> = revisions.iter().map(|revision| revision.0).collect();
     let rows: Vec<DefinitionRow> = tx
         .all(
@@ -168,6 +170,7 @@ pub async fn configs(
     tx: &Tx,
     ids: &[(Uuid, Uuid)],
 ) -> Result<HashMap<(Uuid, Uuid), SealedConfig>, StoreError> {
+    // The tenant's wrapped key comes along, which saves a statement on the path of every grant.
     let (tenants, configs): (Vec<Uuid>, Vec<Uuid>) = ids.iter().copied().unzip();
     let rows: Vec<SealedConfig> = tx
         .all(

@@ -78,9 +78,9 @@ pub struct HeldLease {
     pub lease_id: Uuid,
     /// Number of the acquire call that was granted it.
     pub acquire_seq: i64,
-    /// Whether a heartbeat has listed it.
+    /// True if a heartbeat has listed it.
     pub confirmed: bool,
-    /// Whether a cancel of the execution is requested.
+    /// True if a cancel of the execution is requested.
     pub cancel_requested: bool,
 }
 
@@ -108,8 +108,8 @@ pub async fn find_held(databases: &Databases, session_id: Uuid) -> Result<Vec<He
         .await
 }
 
-/// Returns what an acquire call has to know of its session: the leases that the same call was granted
-/// before, and whether the session holds a suspicious execution.
+/// Returns what an acquire call has to know of its session: the leases that the same call was
+/// granted before, and whether the session holds a suspicious execution.
 ///
 /// # Errors
 /// The statement fails.
@@ -166,6 +166,8 @@ pub async fn find_sessions(databases: &Databases) -> Result<Vec<Uuid>, StoreErro
     struct SessionRow {
         session_id: Uuid,
     }
+    // Sessions and leases can be on different nodes of a Citus cluster, so the reaper compares the
+    // two lists itself instead of joining them here.
     let rows: Vec<SessionRow> = databases.find("SELECT DISTINCT session_id FROM leases", values![]).await?;
     Ok(rows.into_iter().map(|row| row.session_id).collect())
 }
@@ -199,6 +201,8 @@ pub async fn find_of_sessions(
     sessions: Vec<Uuid>,
     limit: i64,
 ) -> Result<Vec<OrphanedLease>, StoreError> {
+    // Bounded, because the death of a large executor orphans thousands of leases at once. The next
+    // run of the reaper finds the rest.
     databases
         .find(
             "SELECT tenant_id, execution_id, lease_id, session_id FROM leases WHERE session_id = ANY($1) ORDER BY granted_at LIMIT $2",

@@ -64,6 +64,7 @@ pub async fn insert(tx: &Tx, now: DateTime<Utc>, rows: &[NewReadyRow]) -> Result
             row.key.execution_id,
             row.pool.clone(),
             row.priority,
+            // A parked execution does not gain age while it waits for its time.
             row.not_before.unwrap_or(now).timestamp_millis(),
             row.not_before,
             i32::try_from(row.losses).unwrap_or(i32::MAX),
@@ -134,8 +135,8 @@ impl ReadyCandidate {
     }
 }
 
-/// Returns executions of a pool that could start now: at most `per_tenant` of each tenant, by priority
-/// and age, and at most `limit` in all.
+/// Returns executions of a pool that could start now: at most `per_tenant` of each tenant, by
+/// priority and age, and at most `limit` in all.
 ///
 /// # Errors
 /// The statement fails.
@@ -171,6 +172,7 @@ pub async fn find_rung(
     now: DateTime<Utc>,
     keys: &[ExecutionKey],
 ) -> Result<Vec<ReadyCandidate>, StoreError> {
+    // Neither ordered nor limited: the call names the executions and bounds their number.
     let (tenants, ids) = ExecutionKey::unzip(keys);
     databases
         .find(
@@ -236,8 +238,8 @@ pub async fn count_rung(
     Ok(rows.into_iter().map(|row| (row.tenant_id, row.rung)).collect())
 }
 
-/// Marks rows as rung now, and returns the keys of those that no other replica marked since they were
-/// found. Each row comes with the number of rings that it was found with.
+/// Marks rows as rung now, and returns the keys of those that no other replica marked since they
+/// were found. Each row comes with the number of rings that it was found with.
 ///
 /// # Errors
 /// The statement fails.
@@ -249,7 +251,8 @@ pub async fn mark_rung(
     let keys: Vec<ExecutionKey> = rung.iter().map(|(key, _)| *key).collect();
     let (tenants, ids) = ExecutionKey::unzip(&keys);
     let rings: Vec<i32> = rung.iter().map(|(_, rings)| *rings).collect();
-    // The number of rings serves as a version: of two replicas that found the same row, one matches.
+    // The number of rings serves as a version: of two replicas that found the same row, one
+    // matches.
     let rows: Vec<ReadyKeyRow> = tx
         .all(
             "UPDATE ready r SET rung_at = $2, rings = r.rings + 1 \
@@ -267,6 +270,8 @@ pub async fn mark_rung(
 /// # Errors
 /// The statement fails.
 pub async fn unmark_rung(tx: &Tx, keys: &[ExecutionKey]) -> Result<(), StoreError> {
+    // The count of rings starts again as well: the doorbell was not heard, so the next ring must
+    // not wait longer than the first.
     let (tenants, ids) = ExecutionKey::unzip(keys);
     tx.execute(
         "UPDATE ready r SET rung_at = NULL, rings = 0 FROM unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, execution_id) \

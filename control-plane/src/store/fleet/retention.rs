@@ -19,6 +19,7 @@ pub async fn create_partitions(
     from: DateTime<Utc>,
     to: DateTime<Utc>,
 ) -> Result<(), StoreError> {
+    // A function that runs as its owner: the fleet's role has no right to create tables.
     databases.execute_fleet("SELECT make_history_partitions($1, $2)", values![from, to]).await?;
     Ok(())
 }
@@ -55,6 +56,8 @@ impl PrunedTable {
                 "SELECT tenant_id, request_id AS id FROM request_log WHERE created_at < $1 LIMIT $2"
             }
             Self::Announcements => "SELECT tenant_id, id FROM announcements WHERE created_at < $1 LIMIT $2",
+            // The id of an execution is a UUID v7, so it says how old the checkpoint's execution
+            // is.
             Self::Checkpoints => {
                 "SELECT tenant_id, execution_id AS id FROM checkpoints WHERE execution_id < uuid_floor($1) LIMIT $2"
             }

@@ -1,5 +1,5 @@
-//! Scans of schedules across all tenants, without locks: which are due, stuck or idle. The loops lock
-//! what they find and check it again.
+//! Scans of schedules across all tenants, without locks: which are due, stuck or idle. The loops
+//! lock what they find and check it again.
 
 use chrono::{DateTime, Utc};
 use sea_orm::FromQueryResult;
@@ -51,6 +51,7 @@ pub async fn next_due(databases: &Databases) -> Result<Option<DateTime<Utc>>, St
     struct NextDueRow {
         next_due_at: Option<DateTime<Utc>>,
     }
+    // A partial index over next_due_at answers this from its first entry.
     let rows: Vec<NextDueRow> = databases
         .find(
             "SELECT min(next_due_at) AS next_due_at FROM schedules WHERE next_due_at IS NOT NULL",
@@ -75,6 +76,8 @@ pub async fn find_stuck(databases: &Databases, limit: i64) -> Result<Vec<FreedSc
     }
     let ended =
         "(e.id IS NULL OR e.state IN ('succeeded', 'failed', 'aborted', 'cancelled', 'dead_lettered'))";
+    // Three cases: the active execution is gone, the scheduled one is gone, or pending ones wait
+    // though no execution is active. LEFT JOIN finds executions whose history was dropped.
     let sql = format!(
         "SELECT s.tenant_id, s.plan_id, s.config_id, s.active_execution_id AS gone FROM schedules s \
            LEFT JOIN plan_executions e ON e.tenant_id = s.tenant_id AND e.id = s.active_execution_id \
@@ -96,8 +99,8 @@ pub async fn find_stuck(databases: &Databases, limit: i64) -> Result<Vec<FreedSc
         .collect())
 }
 
-/// Finds schedules that should run but are not due and have no execution. That happens when a change
-/// of the plan or config races with the end of an execution.
+/// Finds schedules that should run but are not due and have no execution. That happens when a
+/// change of the plan or config races with the end of an execution.
 ///
 /// # Errors
 /// The statement fails.

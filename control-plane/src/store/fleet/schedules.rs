@@ -220,7 +220,7 @@ pub async fn apply_changes(
     if changes.is_empty() {
         return Ok(());
     }
-    // Arrays hold no nulls: the nil id and the epoch stand for them, and NULLIF turns them back.
+    // Arrays hold no nulls: the nil id and the epoch replace them, and NULLIF turns them back.
     let ids = |of: fn(&ScheduleChange) -> Option<Uuid>| {
         changes.iter().map(|change| of(change).unwrap_or_default()).collect::<Vec<Uuid>>()
     };

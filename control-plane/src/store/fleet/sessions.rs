@@ -1,5 +1,5 @@
-//! Sessions of executors, one row each. Heartbeats change it in place. Its times are the database's,
-//! so that clocks of replicas do not matter.
+//! Sessions of executors, one row each. Heartbeats change it in place. Its times are the
+//! database's, so that clocks of replicas do not matter.
 
 use std::time::Duration;
 
@@ -40,6 +40,7 @@ fn millis(duration: Duration) -> i64 {
 /// # Errors
 /// The statement fails.
 pub async fn insert(databases: &Databases, session: &NewSession) -> Result<(), StoreError> {
+    // Registering counts as the first heartbeat.
     databases
         .execute_fleet(
             "INSERT INTO executor_sessions (id, name, pool, slots, build, started_at, heartbeat_at, ttl_ms, free_slots) \
@@ -70,7 +71,7 @@ pub struct LiveSession {
     pub slots: i32,
     /// Acquire calls up to this number are answered or given up.
     pub resolved_acquire_seq: i64,
-    /// Whether the executor takes no more work.
+    /// True if the executor takes no more work.
     pub draining: bool,
 }
 
@@ -112,7 +113,7 @@ pub struct SessionUpdate {
     pub resolved_acquire_seq: i64,
     /// Free slots.
     pub free_slots: i32,
-    /// Whether the executor takes no more work.
+    /// True if the executor takes no more work.
     pub draining: bool,
     /// The last request of each lease, by lease id.
     pub last_requests: Json,
@@ -125,8 +126,8 @@ pub struct SessionUpdate {
 /// # Errors
 /// The statement fails.
 pub async fn record_heartbeat(databases: &Databases, update: &SessionUpdate) -> Result<bool, StoreError> {
-    // No index covers a column that changes here, so that Postgres can update the row in place (HOT).
-    // `greatest` keeps the numbers rising when heartbeats overtake each other.
+    // No index covers a column that changes here, so that Postgres can update the row in place
+    // (HOT). `greatest` keeps the numbers rising when heartbeats overtake each other.
     let touched = databases
         .execute_fleet(
             "UPDATE executor_sessions SET heartbeat_at = now(), heartbeat_seq = greatest(heartbeat_seq, $2), \
@@ -199,6 +200,7 @@ pub async fn last_requests(
     struct RequestsRow {
         last_requests: Json,
     }
+    // No condition on ended_at: the reaper asks for sessions that it has just ended.
     let rows: Vec<RequestsRow> = databases
         .find("SELECT last_requests FROM executor_sessions WHERE id = ANY($1)", values![sessions])
         .await?;

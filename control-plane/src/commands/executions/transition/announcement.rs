@@ -71,6 +71,7 @@ pub(super) fn completed(decided: &DecidedTransition, now: DateTime<Utc>) -> Resu
     };
     Ok(Announcement {
         tenant_id: execution.key.tenant_id,
+        // This id names the row alone. Consumers deduplicate by the derived message id below.
         id: Uuid::now_v7(),
         execution_id: execution.key.execution_id,
         pool: execution.pool.clone(),
@@ -82,6 +83,7 @@ pub(super) fn completed(decided: &DecidedTransition, now: DateTime<Utc>) -> Resu
 
 fn headers(execution: &LockedExecution) -> Vec<(String, String)> {
     let execution_id = execution.key.execution_id.to_string();
+    // The order is part of the message contract.
     let mut headers = vec![
         ("tenant_id", execution.key.tenant_id.to_string()),
         ("integration", execution.integration_key.clone()),
@@ -112,8 +114,8 @@ fn position(execution_id: &str) -> String {
     hex::encode(&Sha256::digest(format!("{execution_id}\n{TYPE}\n\n0"))[..16])
 }
 
-/// Returns the message id: hex of the first 16 bytes of SHA-256 over execution id and type, each after
-/// its length in 8 bytes, big endian.
+/// Returns the message id: hex of the first 16 bytes of SHA-256 over execution id and type, each
+/// after its length in 8 bytes, big endian.
 fn message_id(execution_id: &str) -> String {
     let mut hash = Sha256::new();
     for field in [execution_id, TYPE] {

@@ -24,7 +24,7 @@ pub enum AnnouncementRoute {
 pub struct AppliedTransitions {
     /// Terminal announcements, inserted with the rest.
     pub announcements: Vec<Announcement>,
-    /// Whether ready rows were inserted. The caller wakes the relay after the commit.
+    /// True if ready rows were inserted. The caller wakes the relay after the commit.
     pub work_is_ready: bool,
 }
 

@@ -23,13 +23,13 @@ pub enum CancelRequest {
     EndedBefore(State),
     /// The execution has ended now.
     Ended {
-        /// Whether an execution that waited behind it is ready now. The caller wakes the relay after
-        /// the commit.
+        /// True if an execution that waited behind it is ready now. The caller wakes the relay
+        /// after the commit.
         work_is_ready: bool,
     },
     /// An executor will end it: the one that has it, or the next one that takes it.
     Requested {
-        /// Whether it was queued for that. The caller wakes the relay after the commit.
+        /// True if it was queued for that. The caller wakes the relay after the commit.
         work_is_ready: bool,
     },
 }

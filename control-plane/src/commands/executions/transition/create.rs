@@ -13,9 +13,9 @@ use crate::store::executions::insert::{self, NewExecution};
 use crate::store::fleet::schedules::{self, ScheduleChange, ScheduleLock};
 use crate::store::keys::{ExecutionKey, ScheduleKey};
 
-/// Creates an execution in the caller's transaction, and returns the state that it begins in: queued,
-/// or pending behind the active execution of its plan and config. The caller wakes the relay after
-/// the commit (`Wakeups::work_is_ready`).
+/// Creates an execution in the caller's transaction, and returns the state that it begins in:
+/// queued, or pending behind the active execution of its plan and config. The caller wakes the
+/// relay after the commit (`Wakeups::work_is_ready`).
 ///
 /// # Errors
 /// A statement fails.

@@ -25,11 +25,11 @@ pub struct TransitionFacts {
     pub checkpoint_seq: i64,
     /// Running time of the attempt, in milliseconds.
     pub attempt_ms: i64,
-    /// What a parked execution waits for.
+    /// The reason why a parked execution waits.
     pub waiting_for: String,
-    /// Whether something was ignored, skipped or limited.
+    /// True if something was ignored, skipped or limited.
     pub partial: bool,
-    /// Whether every loop ended by itself.
+    /// True if every loop ended by itself.
     pub complete: bool,
     /// Encoded progress.
     pub progress: Vec<u8>,

@@ -52,8 +52,8 @@ impl EffectRows {
         Ok(rows)
     }
 
-    /// Collects the rows of transitions whose executions were just inserted in their states, so that
-    /// nothing changes them.
+    /// Collects the rows of transitions whose executions were just inserted in their states, so
+    /// that nothing changes them.
     pub(super) fn of_created(decided: &[DecidedTransition], now: DateTime<Utc>) -> Result<Self, StoreError> {
         let mut rows = Self::default();
         for transition in decided {
@@ -144,15 +144,16 @@ impl EffectRows {
         self.change_executions(tx, now).await?;
         attempts::close(tx, now, &self.closed).await?;
         leases::delete(tx, &self.unleased).await?;
-        // A cancel may leave the queue and enter it anew: the old row goes first, the key is the same.
+        // A cancel may leave the queue and enter it anew: the old row goes first, the key is the
+        // same.
         self.leave_ready(tx).await?;
         ready::insert(tx, now, &self.entered_ready).await?;
         history::record(tx, now, &self.history).await?;
         announcements::insert(tx, now, &self.announcements, handed_at).await
     }
 
-    /// Changes the executions' own rows. Their locks are held since the decision, so that a row that
-    /// does not match any more means a bug, not a lost race.
+    /// Changes the executions' own rows. Their locks are held since the decision, so that a row
+    /// that does not match any more means a bug, not a lost race.
     async fn change_executions(&self, tx: &Tx, now: DateTime<Utc>) -> Result<(), StoreError> {
         let changed: HashSet<ExecutionKey> =
             change::apply_changes(tx, now, &self.changes).await?.into_iter().collect();

@@ -2,12 +2,12 @@
 //!
 //! Everything that moves an execution comes through here: triggers and the scheduler create
 //! (`create`), grants open leases (`grant`), and every end, park, release, loss, cancel and passed
-//! deadline is applied by `apply`. `effects` holds the only match over `Effect`. It lives beside the
-//! executions and not in the fleet protocol, because a trigger or a cancel needs no executor.
+//! deadline is applied by `apply`. `effects` holds the only match over `Effect`. It lives beside
+//! the executions and not in the fleet protocol, because a trigger or a cancel needs no executor.
 //!
 //! All of it runs in the caller's transaction, on executions whose rows the caller has locked. The
-//! order of the statements is the order of locks: executions, attempts, leases, ready rows, history,
-//! announcements, and last the schedules with the executions that wait behind them.
+//! order of the statements is the order of locks: executions, attempts, leases, ready rows,
+//! history, announcements, and last the schedules with the executions that wait behind them.
 
 pub mod announcement;
 pub mod apply;

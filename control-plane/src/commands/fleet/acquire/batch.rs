@@ -17,16 +17,16 @@ use crate::store::executions::locked::{self, LockWait, LockedExecution};
 use crate::store::fleet::sessions::LiveSession;
 use crate::store::keys::ExecutionKey;
 
-/// What one call may still be granted.
+/// The rest of what one call may be granted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct GrantBudget {
     /// Free slots.
     pub(super) slots: usize,
     /// Free bytes of the response.
     pub(super) bytes: usize,
-    /// Whether the session holds an execution that may crash executors.
+    /// True if the session holds an execution that may crash executors.
     pub(super) holds_suspicious: bool,
-    /// Whether nothing was granted yet. The first grant ignores `bytes`.
+    /// True if nothing was granted yet. The first grant ignores `bytes`.
     pub(super) is_first: bool,
 }
 
@@ -47,8 +47,8 @@ impl Transaction<FleetTx> for GrantBatch<'_> {
 
     async fn run(&self, tx: &FleetTx) -> Result<Self::Output, FleetError> {
         let mut budget = self.budget;
-        // Acquire calls race for the same rows. A locked one is being granted by another call, so it
-        // is skipped instead of waited for.
+        // Acquire calls race for the same rows. A locked one is being granted by another call, so
+        // it is skipped instead of waited for.
         let locked = locked::lock(tx, self.keys, LockWait::Skip).await?;
         let can_be_granted =
             |execution: &LockedExecution| decide(execution.snapshot(), ExecutionEvent::Granted).is_ok();
@@ -89,8 +89,8 @@ impl GrantBatch<'_> {
     }
 }
 
-/// Returns executions in the order of their keys, as many as slots and bytes allow. An execution whose
-/// definition or config is gone is left out.
+/// Returns executions in the order of their keys, as many as slots and bytes allow. An execution
+/// whose definition or config is gone is left out.
 fn choose(
     material: &GrantMaterial,
     mut executions: Vec<LockedExecution>,

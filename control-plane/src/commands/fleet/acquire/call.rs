@@ -1,7 +1,7 @@
 //! The acquire call: finds executions that can start, and grants them group by group.
 //!
-//! A call that is repeated with the same seq returns what it was granted and still holds, and grants
-//! nothing more. So a lost response costs no lease.
+//! A call that is repeated with the same seq returns what it was granted and still holds, and
+//! grants nothing more. So a lost response costs no lease.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -40,7 +40,8 @@ const MAX_RESPONSE_BYTES: usize = 8 * 1024 * 1024;
 /// Grants leases to a session.
 ///
 /// # Errors
-/// The session has ended, the request is invalid, or the database fails before anything was granted.
+/// The session has ended, the request is invalid, or the database fails before anything was
+/// granted.
 pub async fn run(
     fleet: &Fleet,
     session: &Session,
@@ -59,7 +60,7 @@ pub async fn run(
         return Ok(AcquireResponse { grants, ..nothing });
     }
     // A call that the executor has given up already must not grant: its heartbeat has said so, and
-    // the lease would run for nobody.
+    // the executor would not know of the lease.
     if live.draining || request.seq <= live.resolved_acquire_seq {
         return Ok(nothing);
     }
@@ -117,14 +118,15 @@ impl Acquisition<'_> {
     async fn poll(&mut self) -> Result<AcquireResponse, FleetError> {
         let deadline = Instant::now() + self.request.wait.min(MAX_WAIT);
         loop {
-            // Created before the look, so that a commit between the look and the wait ends the wait.
+            // Created before the look, so that a commit between the look and the wait ends the
+            // wait.
             let next_work = self.fleet.wakeups.next_work();
             let grants = self.take_any().await?;
             let now = Instant::now();
             if !grants.is_empty() || self.budget.slots == 0 || now >= deadline {
                 return Ok(AcquireResponse { seq: self.request.seq, grants, refused: Vec::new() });
             }
-            // Woken or not, it looks again: another replica's commit wakes nobody here.
+            // Woken or not, it looks again: another replica's commit does not wake this process.
             let _ = timeout_at(deadline.min(now + POLL_INTERVAL), next_work).await;
         }
     }

@@ -46,9 +46,9 @@ pub struct Grant {
     pub ran_ms: i64,
     /// W3C trace context of the trigger or the schedule.
     pub traceparent: Option<String>,
-    /// Whether a cancel was requested before the grant.
+    /// True if a cancel was requested before the grant.
     pub cancel_requested: bool,
-    /// Whether the execution saves context and cursors.
+    /// True if the execution saves context and cursors.
     pub persists: bool,
 }
 

@@ -54,8 +54,8 @@ impl GrantMaterial {
         })
     }
 
-    /// Returns the approximate bytes of an execution's grant; none when its definition or config does
-    /// not exist.
+    /// Returns the approximate bytes of an execution's grant; none when its definition or config
+    /// does not exist.
     pub(super) fn bytes(&self, execution: &LockedExecution) -> Option<usize> {
         let definition = self.definitions.get(&revision_of(execution))?;
         let config = self.configs.get(&config_of(execution))?;
@@ -63,6 +63,7 @@ impl GrantMaterial {
         let state = if self.state_is_fetched(execution) { 0 } else { sizes.context + sizes.cursors };
         let stored = usize::try_from(state + sizes.checkpoint).unwrap_or(usize::MAX);
         let definition = definition.json.as_ref().map_or(0, String::len);
+        // Sealed secrets are slightly larger than opened ones. An estimate is enough here.
         let sealed = [&config.secrets, &config.transport_secrets].into_iter().flatten().map(Vec::len);
         let config =
             config.values.to_string().len() + config.transport.to_string().len() + sealed.sum::<usize>();
@@ -88,6 +89,8 @@ impl GrantMaterial {
         let stored = StoredState::read(tx, self.wanted(&granted)).await?;
         let mut grants = Vec::with_capacity(granted.len());
         for (lease, execution) in granted {
+            // The executor fetches a large state with a separate call, so that one large tenant
+            // does not keep the others out of this response.
             let persistent_state = if self.state_is_fetched(&execution) {
                 None
             } else {
@@ -218,6 +221,7 @@ impl StoredState {
     fn persistent_state(&self, execution: &LockedExecution) -> Result<PersistentState, StoreError> {
         let schedule = execution.schedule_key();
         let stored = self.contexts.get(&schedule).cloned().unwrap_or_default();
+        // Empty unless the execution saves nothing or has an override: see `persist`.
         let own = self
             .checkpoints
             .get(&grants::checkpoint_source(execution))
@@ -245,8 +249,8 @@ pub(in crate::commands::fleet) async fn read_persistent_state(
     StoredState::read(tx, wanted).await?.persistent_state(execution)
 }
 
-/// Lays the override of the trigger over the persistent context, and the execution's own writes over
-/// both.
+/// Lays the override of the trigger over the persistent context, and the execution's own writes
+/// over both.
 fn overlay(
     mut context: ContextFields,
     given: Option<&[u8]>,

@@ -1,8 +1,8 @@
 //! Grants leases to an executor.
 //!
-//! `call` is the command: it takes the executions that the doorbell announced, or any of the pool with
-//! a long poll. `batch` grants executions of one placement group in one transaction, and `material`
-//! reads what their grants contain.
+//! `call` is the command: it takes the executions that the doorbell announced, or any of the pool
+//! with a long poll. `batch` grants executions of one placement group in one transaction, and
+//! `material` reads what their grants contain.
 
 mod batch;
 mod call;

@@ -31,7 +31,8 @@ impl GroupTransaction for RepeatGrants<'_> {
 
     async fn run(&self, tx: &Tx, leased: &[(ExecutionKey, Uuid)]) -> Result<Vec<Grant>, FleetError> {
         let keys: Vec<ExecutionKey> = leased.iter().map(|(key, _)| *key).collect();
-        // Waits, unlike the first grant: a lease that is left out here would never reach its executor.
+        // Waits, unlike the first grant: a lease that is left out here would never reach its
+        // executor.
         let mut locked = locked::lock(tx, &keys, LockWait::Wait).await?;
         locked.retain(|execution| {
             execution.lease_id.is_some_and(|lease| leased.contains(&(execution.key, lease)))

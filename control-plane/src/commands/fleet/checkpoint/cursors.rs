@@ -1,5 +1,6 @@
-//! Cursors and validators that come with a checkpoint. Each was checked by itself; here the total of
-//! a plan and config is checked, and then all are written. An execution that saves nothing has none.
+//! Cursors and validators that come with a checkpoint. Each was checked by itself; here the total
+//! of a plan and config is checked, and then all are written. An execution that saves nothing has
+//! none.
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -37,6 +37,8 @@ pub(in crate::commands::fleet) async fn save_checkpoints(
             progress: update.progress.encode(),
         })
         .collect();
+    // In one transaction with context and cursors: a resumed execution must find them as they were
+    // at its checkpoint, or it would skip or repeat rows.
     checkpoints::save(tx, now, &rows).await?;
     save_persistent_state(tx, now, accepted).await
 }
@@ -58,6 +60,7 @@ async fn write_context(
 ) -> Result<(), StoreError> {
     let writes: Vec<ContextWrite> = accepted
         .iter()
+        // Others keep their writes beside their checkpoint.
         .filter(|(execution, _)| execution.persists)
         .flat_map(|(execution, update)| {
             update.context_changes.iter().map(|change| ContextWrite {
@@ -72,11 +75,12 @@ async fn write_context(
     checkpoints::write_context(tx, now, &writes).await
 }
 
-/// Returns all context writes of those executions that keep them beside their checkpoint, merged with
-/// what was stored before.
+/// Returns all context writes of those executions that keep them beside their checkpoint, merged
+/// with what was stored before.
 ///
-/// Two kinds of executions do. One that saves nothing has no other place for its writes. One with an
-/// override would read the override again after its next grant, and so cover its own later writes.
+/// Two kinds of executions do. One that saves nothing has no other place for its writes. One with
+/// an override would read the override again after its next grant, and so cover its own later
+/// writes.
 async fn own_contexts(
     tx: &Tx,
     accepted: &[(&LockedExecution, &CheckpointUpdate)],
@@ -101,6 +105,7 @@ async fn own_contexts(
             None => OwnContext::new(),
         };
         for change in &update.context_changes {
+            // Lossless: the request was checked to be JSON, which is UTF-8.
             let json = change.json.as_ref().map(|json| String::from_utf8_lossy(json).into_owned());
             own.insert(change.name.clone(), json);
         }

@@ -63,8 +63,8 @@ impl GroupTransaction for SaveCheckpoints {
         for OpenedItem { index, token, item } in items {
             let execution = locked.get(&token.key);
             let verdict = judge_claim(&token.claim(), execution.map(LockedExecution::holder).as_ref());
-            // A checkpoint that was delayed on the way holds its lease and is Ok, but a newer one is
-            // stored already.
+            // A checkpoint that was delayed on the way holds its lease and is Ok, but a newer one
+            // is stored already.
             if let (ClaimVerdict::Held, Some(execution)) = (verdict, execution)
                 && item.seq > execution.checkpoint_seq
                 && let Ok(transition) = decide(execution.snapshot(), item.acceptance(execution))

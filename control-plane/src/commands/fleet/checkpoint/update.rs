@@ -44,7 +44,8 @@ pub struct CheckpointUpdate {
     pub progress: ExecutionProgress,
     /// Running time of the attempt, in milliseconds.
     pub attempt_ms: i64,
-    /// Whether an upstream works for the execution, which a cancel has to tell; none when unchanged.
+    /// True if an upstream works for the execution, which a cancel has to tell; none when
+    /// unchanged.
     pub needs_upstream_cancel: Option<bool>,
 }
 
@@ -57,6 +58,8 @@ impl CheckpointUpdate {
 
     /// Rejects what is larger than the protocol allows, and text that is not JSON.
     pub(in crate::commands::fleet) fn check(&self) -> Result<(), String> {
+        // The engine stops at the same limits with an error that names the step. These hold against
+        // any other sender.
         let resume_state = self.resume_state.len();
         if resume_state > RESUME_STATE_MAX_BYTES {
             return Err(format!(

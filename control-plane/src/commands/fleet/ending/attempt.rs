@@ -40,13 +40,13 @@ pub struct AttemptEnding {
     pub event: ExecutionEvent,
     /// The last checkpoint; its seq is 0 when the attempt made none.
     pub checkpoint: CheckpointUpdate,
-    /// Whether something was ignored, skipped or limited.
+    /// True if something was ignored, skipped or limited.
     pub partial: bool,
-    /// Whether every loop ended by itself.
+    /// True if every loop ended by itself.
     pub complete: bool,
     /// The error that ended the execution.
     pub error: Option<ExecutionError>,
-    /// What a parked execution waits for.
+    /// The reason why a parked execution waits.
     pub waiting_for: String,
 }
 
@@ -98,6 +98,7 @@ impl GroupTransaction for EndAttempts {
             .into_iter()
             .map(|execution| (execution.key, execution))
             .collect();
+        // Under the locks, so that no other call can end one of these attempts in between.
         let ends = ends_of(tx, items, &locked).await?;
         let excesses = cursors::find_excesses(tx, &new_checkpoints(items, &locked)).await?;
         let mut statuses = Vec::with_capacity(items.len());
@@ -228,6 +229,7 @@ fn decide_ending(
         partial: ending.partial,
         complete: ending.complete,
         progress: if is_new { checkpoint.progress.encode() } else { Vec::new() },
+        // The history shows one text: why it ended, or why it waits.
         detail: message.unwrap_or_else(|| ending.waiting_for.clone()),
         error: ending.error.clone(),
         ..TransitionFacts::default()

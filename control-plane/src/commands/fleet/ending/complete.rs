@@ -22,9 +22,9 @@ pub struct CompleteItem {
     pub checkpoint: CheckpointUpdate,
     /// The way in which the execution ended.
     pub outcome: Outcome,
-    /// Whether something was ignored, skipped or limited.
+    /// True if something was ignored, skipped or limited.
     pub partial: bool,
-    /// Whether every loop ended by itself, and nothing was ignored or failed.
+    /// True if every loop ended by itself, and nothing was ignored or failed.
     pub complete: bool,
     /// The error, for every outcome but success.
     pub error: Option<ExecutionError>,

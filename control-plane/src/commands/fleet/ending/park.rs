@@ -20,12 +20,12 @@ pub struct ParkItem {
     pub checkpoint: CheckpointUpdate,
     /// Earliest time of the next grant.
     pub not_before: DateTime<Utc>,
-    /// What the execution waits for, for people.
+    /// The reason why the execution waits, for people.
     pub reason: String,
 }
 
-/// Parks the executions. One with a requested cancel ends instead, or goes to the next executor when
-/// its upstream has to be told.
+/// Parks the executions. One with a requested cancel ends instead, or goes to the next executor
+/// when its upstream has to be told.
 ///
 /// # Errors
 /// The database fails. Refused leases are results, not errors.

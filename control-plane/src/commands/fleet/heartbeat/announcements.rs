@@ -13,7 +13,8 @@ use crate::store::fleet::announcements::{self, Announcement, AnnouncementKey};
 
 /// Maximum announcements that one response hands over.
 const MAX_ANNOUNCEMENTS: i64 = 64;
-/// Time after which an announcement that was handed over and not confirmed goes to another executor.
+/// Time after which an announcement that was handed over and not confirmed goes to another
+/// executor.
 const HAND_OVER_AGAIN_AFTER: TimeDelta = TimeDelta::seconds(15);
 
 /// Deletes confirmed announcements, and returns those of the pool that the executor has to produce.

@@ -32,7 +32,7 @@ pub struct Heartbeat {
     pub leases: Vec<(Vec<u8>, String)>,
     /// Free slots.
     pub free_slots: i32,
-    /// Whether the executor takes no more work.
+    /// True if the executor takes no more work.
     pub draining: bool,
     /// Announcements that Kafka acknowledged.
     pub confirmed: Vec<AnnouncementKey>,
@@ -94,6 +94,8 @@ pub async fn run(
     if !sessions::record_heartbeat(&fleet.databases, &update).await? {
         return Err(FleetError::SessionEnded);
     }
+    // Read after the heartbeat is recorded: from here on the reaper cannot take these leases away
+    // for one TTL.
     let held = leases::find_held(&fleet.databases, session.id).await?;
     let instructions = instructions(&listed, &held);
     reconcile(fleet, now, heartbeat.resolved_acquire_seq, &listed, held).await?;
@@ -114,6 +116,8 @@ fn last_requests(listed: &[(LeaseToken, &str)]) -> Json {
 
 fn instructions(listed: &[(LeaseToken, &str)], held: &[HeldLease]) -> Vec<(Uuid, LeaseCommand)> {
     let held: HashMap<Uuid, &HeldLease> = held.iter().map(|lease| (lease.lease_id, lease)).collect();
+    // A lease that the database does not know is over: its attempt was ended here, or another one
+    // has begun. Its executor must not report anything for it.
     let command = |lease_id: &Uuid| match held.get(lease_id) {
         Some(lease) if lease.cancel_requested => LeaseCommand::Cancel,
         Some(_) => LeaseCommand::Continue,

@@ -66,7 +66,7 @@ struct TakeBackLeases {
 
 impl GroupTransaction for TakeBackLeases {
     type Item = HeldLease;
-    /// Whether work is ready.
+    /// True if work is ready.
     type Output = bool;
 
     fn tenant(item: &HeldLease) -> Uuid {
