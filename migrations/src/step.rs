@@ -1,10 +1,8 @@
 //! A migration step: its name and its two SQL files.
 
-use sea_orm_migration::{
-    async_trait::async_trait,
-    prelude::{DbErr, MigrationName, MigrationTrait, SchemaManager},
-    sea_orm::ConnectionTrait as _,
-};
+use sea_orm_migration::async_trait::async_trait;
+use sea_orm_migration::prelude::{DbErr, MigrationName, MigrationTrait, SchemaManager};
+use sea_orm_migration::sea_orm::ConnectionTrait as _;
 
 /// A change of the schema, and the SQL that reverts it.
 #[derive(Debug, Clone, Copy)]

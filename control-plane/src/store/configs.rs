@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use crate::{
-    store::{db::TenantTx, error::StoreError, name_row::NameRow},
-    values,
-};
+use crate::store::db::TenantTx;
+use crate::store::error::StoreError;
+use crate::store::name_row::NameRow;
+use crate::values;
 
 /// A config of a tenant for an integration, without its secrets.
 #[derive(Debug, Clone, FromQueryResult, Serialize, Deserialize)]

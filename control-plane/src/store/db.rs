@@ -8,7 +8,9 @@
 //! another transaction runs it again, a bounded number of times. A lost connection never does,
 //! because it is unknown whether the commit arrived.
 
-use std::{future::Future, ops::Deref, time::Duration};
+use std::future::Future;
+use std::ops::Deref;
+use std::time::Duration;
 
 use sea_orm::{
     ConnectOptions, ConnectionTrait as _, Database, DatabaseConnection, DatabaseTransaction, DbBackend,

@@ -4,10 +4,9 @@ use chrono::{DateTime, Utc};
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
-use crate::{
-    store::{db::TenantTx, error::StoreError},
-    values,
-};
+use crate::store::db::TenantTx;
+use crate::store::error::StoreError;
+use crate::values;
 
 /// The first call with a request id.
 #[derive(FromQueryResult)]

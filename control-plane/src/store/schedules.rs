@@ -6,14 +6,11 @@ use sea_orm::FromQueryResult;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{
-    plans::default_catch_up,
-    timing::{ScheduleColumns, or_epoch},
-};
-use crate::{
-    store::{db::TenantTx, error::StoreError},
-    values,
-};
+use super::plans::default_catch_up;
+use super::timing::{ScheduleColumns, or_epoch};
+use crate::store::db::TenantTx;
+use crate::store::error::StoreError;
+use crate::values;
 
 /// A schedule, with the columns of its plan and config that decide when it is due.
 #[derive(Debug, Clone, FromQueryResult, Serialize, Deserialize)]

@@ -5,10 +5,9 @@ use std::collections::BTreeSet;
 
 use sea_orm::FromQueryResult;
 
-use crate::{
-    store::{db::Databases, error::StoreError},
-    values,
-};
+use crate::store::db::Databases;
+use crate::store::error::StoreError;
+use crate::values;
 
 /// An error when the schema of the database does not fit this build.
 #[derive(Debug, thiserror::Error)]

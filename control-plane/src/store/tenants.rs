@@ -4,14 +4,10 @@ use chrono::{DateTime, Utc};
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
-use crate::{
-    store::{
-        db::{Databases, TenantTx, Tx},
-        error::StoreError,
-        name_row::NameRow,
-    },
-    values,
-};
+use crate::store::db::{Databases, TenantTx, Tx};
+use crate::store::error::StoreError;
+use crate::store::name_row::NameRow;
+use crate::values;
 
 /// A tenant, without its key.
 #[derive(Debug, Clone, FromQueryResult)]
@@ -104,5 +100,6 @@ pub async fn data_key(tx: &Tx, tenant_id: Uuid) -> Result<Option<DataKeyRow>, St
 pub async fn pool(tx: &TenantTx) -> Result<String, StoreError> {
     let row: Option<NameRow> =
         tx.one("SELECT pool AS name FROM tenants WHERE id = $1", values![tx.tenant_id()]).await?;
-    row.map(|row| row.name).ok_or_else(|| StoreError::corrupt("tenants", "the transaction's tenant does not exist"))
+    row.map(|row| row.name)
+        .ok_or_else(|| StoreError::corrupt("tenants", "the transaction's tenant does not exist"))
 }

@@ -171,9 +171,9 @@ text_enum! {
         /// It was triggered, retried or replayed.
         Triggered = "triggered",
         /// Another execution of its plan and config is active.
-        BehindActive = "behind_another_run",
+        BehindActive = "behind_another_execution",
         /// The active execution ended, and this one was the oldest pending.
-        Promoted = "turn_came",
+        Promoted = "promoted",
         /// An executor got a lease.
         Granted = "granted",
         /// A checkpoint was accepted.

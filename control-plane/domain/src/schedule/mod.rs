@@ -156,7 +156,7 @@ impl ScheduleRules {
     }
 
     /// Returns the time that gets its execution now, and the time up to which more are owed one;
-    /// none when nothing that is to be run is due.
+    /// none when every time that has passed is dropped.
     fn next_start(
         &self,
         cron: &CronTimes,

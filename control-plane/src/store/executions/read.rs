@@ -5,13 +5,9 @@ use sea_orm::FromQueryResult;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{
-    store::{
-        db::{Databases, TenantTx},
-        error::StoreError,
-    },
-    values,
-};
+use crate::store::db::{Databases, TenantTx};
+use crate::store::error::StoreError;
+use crate::values;
 
 /// An execution, as users see it.
 #[derive(Debug, Clone, FromQueryResult, Serialize, Deserialize)]

@@ -5,14 +5,10 @@ use chrono::{DateTime, Utc};
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
-use crate::{
-    store::{
-        db::{Databases, TenantTx},
-        error::StoreError,
-        executions::Execution,
-    },
-    values,
-};
+use crate::store::db::{Databases, TenantTx};
+use crate::store::error::StoreError;
+use crate::store::executions::Execution;
+use crate::values;
 
 /// The active execution of a plan and config.
 #[derive(Debug, Clone, PartialEq, Eq, FromQueryResult)]
