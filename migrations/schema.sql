@@ -137,8 +137,8 @@ CREATE TABLE checkpoints (
     execution_id uuid NOT NULL,
     seq bigint NOT NULL,
     fence bigint NOT NULL,
-    place bytea NOT NULL,
-    finished bytea,
+    resume_state bytea NOT NULL,
+    finished_steps bytea,
     own_context bytea,
     progress bytea NOT NULL,
     saved_at timestamp with time zone NOT NULL,
@@ -303,10 +303,10 @@ CREATE TABLE executor_sessions (
     slots integer NOT NULL,
     build text NOT NULL,
     started_at timestamp with time zone NOT NULL,
-    beat_at timestamp with time zone NOT NULL,
-    beat_seq bigint NOT NULL DEFAULT 0,
+    heartbeat_at timestamp with time zone NOT NULL,
+    heartbeat_seq bigint NOT NULL DEFAULT 0,
     ttl_ms bigint NOT NULL,
-    answered_acquire_seq bigint NOT NULL DEFAULT 0,
+    resolved_acquire_seq bigint NOT NULL DEFAULT 0,
     free_slots integer NOT NULL,
     draining boolean NOT NULL DEFAULT false,
     last_requests jsonb NOT NULL DEFAULT '{}'::jsonb,
@@ -373,14 +373,14 @@ GRANT DELETE, INSERT, SELECT, UPDATE ON leases TO orchid_app;
 
 GRANT DELETE, INSERT, SELECT, UPDATE ON leases TO orchid_fleet;
 
-CREATE TABLE loop_passes (
+CREATE TABLE loop_runs (
     name text NOT NULL,
-    passed_at timestamp with time zone NOT NULL,
+    ran_at timestamp with time zone NOT NULL,
     grace_until timestamp with time zone,
-    CONSTRAINT loop_passes_pkey PRIMARY KEY (name)
+    CONSTRAINT loop_runs_pkey PRIMARY KEY (name)
 );
 
-GRANT DELETE, INSERT, SELECT, UPDATE ON loop_passes TO orchid_fleet;
+GRANT DELETE, INSERT, SELECT, UPDATE ON loop_runs TO orchid_fleet;
 
 CREATE TABLE plan_contexts (
     tenant_id uuid NOT NULL,
@@ -448,7 +448,7 @@ CREATE TABLE plan_executions (
     error bytea,
     version bigint NOT NULL DEFAULT 1,
     updated_at timestamp with time zone NOT NULL,
-    must_cancel boolean NOT NULL DEFAULT false,
+    needs_upstream_cancel boolean NOT NULL DEFAULT false,
     CONSTRAINT plan_executions_kind_check CHECK ((kind = ANY (ARRAY['run'::text, 'preview'::text, 'test'::text]))),
     CONSTRAINT plan_executions_origin_check CHECK ((origin = ANY (ARRAY['schedule'::text, 'trigger'::text, 'retry'::text, 'replay'::text]))),
     CONSTRAINT plan_executions_pkey PRIMARY KEY (tenant_id, id),
@@ -606,7 +606,7 @@ CREATE TABLE schedules (
     paused boolean NOT NULL DEFAULT false,
     next_due_at timestamp with time zone,
     current_execution_id uuid,
-    going_execution_id uuid,
+    active_execution_id uuid,
     last_execution_id uuid,
     run_count integer NOT NULL DEFAULT 0,
     created_at timestamp with time zone NOT NULL,
@@ -617,11 +617,11 @@ CREATE TABLE schedules (
     CONSTRAINT schedules_tenant_id_id_key UNIQUE (tenant_id, id)
 );
 
+CREATE INDEX schedules_active ON public.schedules USING btree (tenant_id, active_execution_id) WHERE (active_execution_id IS NOT NULL);
+
 CREATE INDEX schedules_by_config ON public.schedules USING btree (tenant_id, config_id);
 
 CREATE INDEX schedules_due ON public.schedules USING btree (next_due_at) WHERE (next_due_at IS NOT NULL);
-
-CREATE INDEX schedules_going ON public.schedules USING btree (tenant_id, going_execution_id) WHERE (going_execution_id IS NOT NULL);
 
 ALTER TABLE schedules ADD CONSTRAINT schedules_config FOREIGN KEY (tenant_id, config_id) REFERENCES configs(tenant_id, id) ON DELETE CASCADE;
 
