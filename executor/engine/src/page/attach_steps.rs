@@ -8,7 +8,7 @@ const MEMBER: &str = "\"_steps\":";
 
 /// `{…row, "_steps": steps}`; a row that is no object becomes `{"value": row, "_steps": steps}`. The row's own bytes stay as
 /// they came, but for a `_steps` of the upstream's, which is replaced.
-pub(crate) fn with_steps(row: &Bytes, steps: &[u8]) -> Bytes {
+pub(crate) fn attach_steps(row: &Bytes, steps: &[u8]) -> Bytes {
     let text = row.trim_ascii();
     let mut shown = Vec::with_capacity(text.len() + steps.len() + 24);
     match text.strip_prefix(b"{").and_then(|text| text.strip_suffix(b"}")) {
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     fn shown(row: &str) -> String {
-        let shown = with_steps(&Bytes::copy_from_slice(row.as_bytes()), b"{\"a\":[1]}");
+        let shown = attach_steps(&Bytes::copy_from_slice(row.as_bytes()), b"{\"a\":[1]}");
         String::from_utf8(shown.to_vec()).unwrap()
     }
 

@@ -17,7 +17,7 @@ pub(crate) struct InFlightWindow<T, R> {
     next: u64,
     /// Number of the oldest one that has not been taken.
     oldest: u64,
-    under_way: BTreeMap<u64, T>,
+    in_flight: BTreeMap<u64, T>,
     idle: BTreeMap<u64, DeferredWait>,
     ended: BTreeMap<u64, R>,
 }
@@ -28,7 +28,7 @@ impl<T, R> InFlightWindow<T, R> {
         InFlightWindow {
             next: done,
             oldest: done,
-            under_way: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
             idle: BTreeMap::new(),
             ended: BTreeMap::new(),
         }
@@ -40,8 +40,8 @@ impl<T, R> InFlightWindow<T, R> {
             return false;
         }
         let concurrency = u64::from(concurrency);
-        self.under_way.is_empty()
-            || ((self.under_way.len() as u64) < concurrency
+        self.in_flight.is_empty()
+            || ((self.in_flight.len() as u64) < concurrency
                 && self.next < self.oldest.saturating_add(concurrency.saturating_mul(AHEAD))
                 && run.in_flight < MAX_IN_FLIGHT)
     }
@@ -71,12 +71,12 @@ impl<T, R> InFlightWindow<T, R> {
     /// Takes one out, to ask it to go on.
     pub(crate) fn take(&mut self, number: u64) -> Option<T> {
         self.idle.remove(&number);
-        self.under_way.remove(&number)
+        self.in_flight.remove(&number)
     }
 
     /// Puts it back, with what it waits for if that is long.
     pub(crate) fn put(&mut self, number: u64, one: T, idle: Option<DeferredWait>) {
-        self.under_way.insert(number, one);
+        self.in_flight.insert(number, one);
         if let Some(idle) = idle {
             self.idle.insert(number, idle);
         }
@@ -95,20 +95,20 @@ impl<T, R> InFlightWindow<T, R> {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.under_way.is_empty() && self.ended.is_empty()
+        self.in_flight.is_empty() && self.ended.is_empty()
     }
 
-    pub(crate) fn under_way(&self) -> impl Iterator<Item = (u64, &T)> {
-        self.under_way.iter().map(|(number, one)| (*number, one))
+    pub(crate) fn in_flight(&self) -> impl Iterator<Item = (u64, &T)> {
+        self.in_flight.iter().map(|(number, one)| (*number, one))
     }
 
-    pub(crate) fn under_way_mut(&mut self) -> impl Iterator<Item = (u64, &mut T)> {
-        self.under_way.iter_mut().map(|(number, one)| (*number, one))
+    pub(crate) fn in_flight_mut(&mut self) -> impl Iterator<Item = (u64, &mut T)> {
+        self.in_flight.iter_mut().map(|(number, one)| (*number, one))
     }
 
-    pub(crate) fn drain_under_way(&mut self) -> BTreeMap<u64, T> {
+    pub(crate) fn drain_in_flight(&mut self) -> BTreeMap<u64, T> {
         self.idle.clear();
-        std::mem::take(&mut self.under_way)
+        std::mem::take(&mut self.in_flight)
     }
 
     pub(crate) fn ended(&self) -> impl Iterator<Item = (u64, &R)> {
@@ -116,8 +116,8 @@ impl<T, R> InFlightWindow<T, R> {
     }
 
     /// What those under way wait for. Where some wait for long and none is really under way, the whole does.
-    pub(crate) fn flow(&self) -> StepStatus {
-        if self.idle.len() < self.under_way.len() {
+    pub(crate) fn status(&self) -> StepStatus {
+        if self.idle.len() < self.in_flight.len() {
             return StepStatus::InFlight;
         }
         let earliest = self.idle.values().cloned().reduce(DeferredWait::earlier);
@@ -151,11 +151,11 @@ mod tests {
         let mut flight: InFlightWindow<char, ()> = InFlightWindow::after(0);
         flight.put(0, 'a', Some(idle(20)));
         flight.put(1, 'b', None);
-        assert_eq!(flight.flow(), StepStatus::InFlight);
+        assert_eq!(flight.status(), StepStatus::InFlight);
         flight.put(1, 'b', Some(idle(10)));
-        assert_eq!(flight.flow(), StepStatus::Deferred(idle(10)), "until the earliest");
+        assert_eq!(flight.status(), StepStatus::Deferred(idle(10)), "until the earliest");
         flight.take(1);
         flight.put(1, 'b', None);
-        assert_eq!(flight.flow(), StepStatus::InFlight, "it goes on");
+        assert_eq!(flight.status(), StepStatus::InFlight, "it goes on");
     }
 }

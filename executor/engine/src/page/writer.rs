@@ -1,4 +1,4 @@
-//! From what a pass yielded to messages on their way.
+//! The messages of one page: collects finished rows, and emits them as the step's `emit` mode demands.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use crate::message::body::{BodyKind, MessageBody};
 use crate::message::chunk::{MessageBatch, MessageTooLarge, PageEnvelope};
 use crate::message::envelope::PageLocation;
 use crate::message::exchange::HttpExchange;
+use crate::page::exchange::PageExchange;
 use crate::program::node::StepNode;
 use crate::state::context::ContextChanges;
 use crate::state::cursor_store::CursorValues;
@@ -21,333 +22,341 @@ use crate::state::error_detail::ErrorDetail;
 use crate::state::execution::ExecutionState;
 use crate::state::exit::{ErrorContext, StepError, StepExit};
 use crate::state::location::StepLocation;
-use crate::step::execution::InFlightTry;
-use crate::step::response::TryResponse;
 
-/// The code of what no message can carry.
-const TOO_LARGE: &str = "MESSAGE_TOO_LARGE";
-/// A page whose rows take longer than this leaves in chunks: as long as a checkpoint waits.
+/// Code of the error for something that no message can carry.
+pub(crate) const TOO_LARGE: &str = "MESSAGE_TOO_LARGE";
+/// Longest time that finished rows wait for a fuller message: the interval of checkpoints. A row that waited longer would
+/// hold back the checkpoint.
 const CHUNK_AFTER: Duration = Duration::from_secs(2);
 
-/// What a row leaves when it has ended.
+/// A row whose sub-steps have ended.
 pub(crate) struct FinishedRow {
-    /// As it came.
+    /// The row as it was received.
     pub(crate) raw: Bytes,
-    /// As it is emitted, with what its sub-steps left.
-    pub(crate) shown: Bytes,
+    /// The row as it is emitted, with the rows of its sub-steps.
+    pub(crate) emitted: Bytes,
     pub(crate) writes: ContextChanges,
     pub(crate) cursors: CursorValues,
-    /// Where a checkpoint had it: a run that is handed back before it is settled goes on from there again.
-    pub(crate) began_at: Option<Box<RowState>>,
+    /// The state in which a checkpoint had the row. If the execution is handed back before the row is settled, a later attempt
+    /// resumes from this state again.
+    pub(crate) resumed_from: Option<Box<RowState>>,
 }
 
 impl FinishedRow {
-    /// A row without sub-steps.
-    pub(crate) fn plain(row: Bytes) -> FinishedRow {
+    /// Creates the result of a row without sub-steps.
+    pub(crate) fn plain(row: Bytes) -> Self {
         let (writes, cursors) = (ContextChanges::new(), CursorValues::new());
-        FinishedRow { shown: row.clone(), raw: row, writes, cursors, began_at: None }
+        Self { emitted: row.clone(), raw: row, writes, cursors, resumed_from: None }
     }
 }
 
-/// The messages of one page, as its rows end.
+/// A finished row that is not settled: its message has not been emitted.
+struct WaitingRow {
+    row: FinishedRow,
+    /// False for a row that no message could carry, and that the plan ignores.
+    in_batch: bool,
+}
+
+/// The messages of one page.
 pub(crate) struct PageWriter {
     emit: EmitMode,
     location: StepLocation,
     exchange: Option<HttpExchange>,
-    /// JSON.
+    /// The page's `extracted_data`, as JSON.
     extracted: Vec<u8>,
     batch: MessageBatch,
-    /// Rows that are not settled yet, in order, and whether each is to be in the next message: one that was left out is not.
-    waiting: VecDeque<(FinishedRow, bool)>,
-    /// Since when.
+    /// Rows that are not settled yet, in order.
+    waiting: VecDeque<WaitingRow>,
+    /// When the oldest row of the batch was added.
     since: Option<Duration>,
 }
 
-/// Rows whose place is settled: a run that goes on here repeats none of them.
-pub(crate) type Settled = Vec<FinishedRow>;
-
 impl PageWriter {
-    /// A page of which `chunk` messages were emitted before.
+    /// Creates the writer of a page.
     pub(crate) fn new(
         run: &ExecutionState,
         node: &StepNode,
         location: StepLocation,
-        made: Made<'_>,
-        kind: BodyKind,
-        chunk: u32,
-    ) -> PageWriter {
+        exchange: &PageExchange,
+        extracted: Vec<u8>,
+    ) -> Self {
         let emit = node.step.emit;
-        let exchange = || HttpExchange::new(&made.sent.facts, &made.answer.facts, &run.redactor);
-        PageWriter {
+        let http = || HttpExchange::new(&exchange.sent.facts, &exchange.response.facts, &run.redactor);
+        Self {
             emit,
             location,
-            exchange: (emit != EmitMode::None).then(exchange),
-            extracted: made.extracted,
-            batch: MessageBatch::new(kind, chunk),
+            // Redacting the exchange is work: a step that emits nothing does without.
+            exchange: (emit != EmitMode::None).then(http),
+            extracted,
+            batch: MessageBatch::new(body_kind(node), 0),
             waiting: VecDeque::new(),
             since: None,
         }
     }
 
-    pub(crate) fn chunk(&self) -> u32 {
+    /// Continues a page of which an earlier attempt has emitted `chunk` messages.
+    pub(crate) fn resume_at(&mut self, node: &StepNode, chunk: u32) {
+        self.batch = MessageBatch::new(body_kind(node), chunk);
+    }
+
+    /// Returns the location of the page.
+    pub(crate) fn location(&self) -> &StepLocation {
+        &self.location
+    }
+
+    /// Returns the number of the next chunk.
+    pub(crate) fn next_chunk(&self) -> u32 {
         self.batch.next_chunk()
     }
 
-    /// Rows that are taken and not settled, in order.
-    pub(crate) fn waiting(&self) -> impl Iterator<Item = &FinishedRow> {
-        self.waiting.iter().map(|(row, _)| row)
+    /// Iterates over the rows that were added and are not settled, in order.
+    pub(crate) fn unsettled(&self) -> impl Iterator<Item = &FinishedRow> {
+        self.waiting.iter().map(|waiting| &waiting.row)
     }
 
-    /// A row that has ended, in whatever order: `record` lets it go at once.
+    /// Takes note of a row that has ended, in any order: `emit: record` emits it at once.
+    ///
+    /// # Errors
+    /// Fails if no message can carry the row, unless the plan ignores that.
     pub(crate) fn row_ended(
         &self,
         cx: &mut EngineCx<'_>,
         node: &StepNode,
         number: u64,
         row: &Bytes,
-        about: &Made<'_>,
+        exchange: &PageExchange,
     ) -> Result<(), StepExit> {
         if self.emit != EmitMode::Record {
             return Ok(());
         }
-        let location =
-            StepLocation { path: format!("{}[{number}]", self.location.path), ..self.location.clone() };
-        let made = self.page(cx.run, cx.now, &node.path, &location.path, b"").record_message(row);
-        match made {
+        let location = self.row_location(number);
+        let message = self.envelope(cx.run, cx.now, &node.path, &location.path, b"").record_message(row);
+        match message {
             Ok(message) => {
                 cx.emit(&location, message);
                 Ok(())
             }
-            Err(MessageTooLarge { size, .. }) => {
-                too_large(cx, node, location, OversizedPart { row: Some((number, row)), size }, about)
-            }
+            Err(MessageTooLarge { size, .. }) => report_too_large(
+                cx,
+                node,
+                location,
+                OversizedPart { row: Some((number, row)), size },
+                exchange,
+            ),
         }
     }
 
-    /// The next row in order. Answers the rows that are settled by it.
-    pub(crate) fn take(
+    /// Adds the next row in order. Returns the rows that are settled by it.
+    ///
+    /// # Errors
+    /// Fails if no message can carry the row, unless the plan ignores that.
+    pub(crate) fn add(
         &mut self,
         cx: &mut EngineCx<'_>,
         node: &StepNode,
         number: u64,
-        end: FinishedRow,
-        about: &Made<'_>,
-    ) -> Result<Settled, StepExit> {
+        row: FinishedRow,
+        exchange: &PageExchange,
+    ) -> Result<Vec<FinishedRow>, StepExit> {
         if self.emit != EmitMode::Page {
-            return Ok(vec![end]);
+            return Ok(vec![row]);
         }
-        let (batch, page) = self.split(cx.run, cx.now, &node.path);
-        let pushed = batch.push(&page, end.shown.clone());
+        let (batch, envelope) = self.split(cx.run, cx.now, &node.path);
+        let pushed = batch.push(&envelope, row.emitted.clone());
         match pushed {
-            Ok(left) => {
+            Ok(full) => {
                 self.since.get_or_insert(cx.now.monotonic);
-                let mut settled = Settled::new();
-                if let Some(message) = left {
+                let mut settled = Vec::new();
+                if let Some(message) = full {
+                    // The message holds the rows before this one, which starts the next batch.
                     settled = self.settle_all();
                     self.since = Some(cx.now.monotonic);
                     cx.emit(&self.location, message);
                 }
-                self.waiting.push_back((end, true));
+                self.waiting.push_back(WaitingRow { row, in_batch: true });
                 Ok(settled)
             }
             Err(MessageTooLarge { size, .. }) => {
-                let location = StepLocation {
-                    path: format!("{}[{number}]", self.location.path),
-                    ..self.location.clone()
-                };
-                too_large(
-                    cx,
-                    node,
-                    location,
-                    OversizedPart { row: Some((number, &end.shown)), size },
-                    about,
-                )?;
-                // It settles with the rows before it.
-                self.waiting.push_back((end, false));
-                Ok(Settled::new())
+                let part = OversizedPart { row: Some((number, &row.emitted)), size };
+                report_too_large(cx, node, self.row_location(number), part, exchange)?;
+                // An ignored row is settled together with the rows before it: settling it earlier would let a checkpoint
+                // skip rows whose message was not emitted.
+                self.waiting.push_back(WaitingRow { row, in_batch: false });
+                Ok(Vec::new())
             }
         }
     }
 
-    /// Lets the rows go that have waited for long; the newest stays, so that the last message is not empty.
-    pub(crate) fn leave_late(&mut self, cx: &mut EngineCx<'_>, node: &StepNode) -> Settled {
-        let late = self.since.is_some_and(|since| cx.now.monotonic.saturating_sub(since) >= CHUNK_AFTER);
-        if !late || self.batch.len() < 2 {
-            return Settled::new();
+    /// Emits rows that have waited for [`CHUNK_AFTER`]. Returns the rows that are settled by it.
+    pub(crate) fn emit_overdue(&mut self, cx: &mut EngineCx<'_>, node: &StepNode) -> Vec<FinishedRow> {
+        let overdue = self.since.is_some_and(|since| cx.now.monotonic.saturating_sub(since) >= CHUNK_AFTER);
+        // The newest row stays for the page's last message, which must not be empty.
+        if !overdue || self.batch.len() < 2 {
+            return Vec::new();
         }
-        let (batch, page) = self.split(cx.run, cx.now, &node.path);
-        let Some(message) = batch.flush_all_but_newest(&page) else { return Settled::new() };
+        let (batch, envelope) = self.split(cx.run, cx.now, &node.path);
+        let Some(message) = batch.flush_all_but_newest(&envelope) else { return Vec::new() };
         cx.emit(&self.location, message);
         self.since = Some(cx.now.monotonic);
-        // The newest row of the message, and what was left out after it.
-        let kept = self.waiting.iter().rposition(|(_, in_message)| *in_message).unwrap_or_default();
+        // The newest row of the batch stays, with the ignored rows after it.
+        let kept = self.waiting.iter().rposition(|waiting| waiting.in_batch).unwrap_or_default();
         let kept = self.waiting.split_off(kept);
         let settled = self.settle_all();
         self.waiting = kept;
         settled
     }
 
-    fn settle_all(&mut self) -> Settled {
-        self.waiting.drain(..).map(|(row, _)| row).collect()
-    }
-
-    /// Lets all rows go, before the run is handed back in the middle of the page.
-    pub(crate) fn leave_all(&mut self, cx: &mut EngineCx<'_>, node: &StepNode) -> Settled {
-        let (batch, page) = self.split(cx.run, cx.now, &node.path);
-        if let Some(message) = batch.flush(&page, false) {
+    /// Emits all rows added so far, because the execution is handed back in the middle of the page.
+    pub(crate) fn emit_all(&mut self, cx: &mut EngineCx<'_>, node: &StepNode) -> Vec<FinishedRow> {
+        let (batch, envelope) = self.split(cx.run, cx.now, &node.path);
+        if let Some(message) = batch.flush(&envelope, false) {
             cx.emit(&self.location, message);
         }
         self.since = None;
         self.settle_all()
     }
 
-    /// The page's end. Answers the rows that are settled by it.
-    pub(crate) fn end(&mut self, cx: &mut EngineCx<'_>, node: &StepNode) -> Settled {
+    /// Emits the last message of the page's rows. Returns the rows that are settled by it.
+    pub(crate) fn end(&mut self, cx: &mut EngineCx<'_>, node: &StepNode) -> Vec<FinishedRow> {
         if self.emit == EmitMode::Page {
-            let (batch, page) = self.split(cx.run, cx.now, &node.path);
-            if let Some(message) = batch.flush(&page, true) {
+            let (batch, envelope) = self.split(cx.run, cx.now, &node.path);
+            if let Some(message) = batch.flush(&envelope, true) {
                 cx.emit(&self.location, message);
             }
         }
         self.settle_all()
     }
 
-    /// The body as it is, in one message; an array in as many as it takes. `steps`: what sub-steps left.
-    pub(crate) fn whole(
+    /// Emits the body of a page without rows: in one message, or an array in as many as it takes. `steps` holds the rows of
+    /// the sub-steps.
+    ///
+    /// # Errors
+    /// Fails if no message can carry the body or one of its elements, unless the plan ignores that.
+    pub(crate) fn emit_body(
         &self,
         cx: &mut EngineCx<'_>,
         node: &StepNode,
         steps: &[u8],
-        about: &Made<'_>,
+        exchange: &PageExchange,
     ) -> Result<(), StepExit> {
         if self.emit == EmitMode::None {
             return Ok(());
         }
-        let body = about.answer.body.to_message_body();
-        let cut = self.page(cx.run, cx.now, &node.path, &self.location.path, steps).body_messages(&body);
-        match cut {
+        let body = exchange.response.body.to_message_body();
+        let envelope = self.envelope(cx.run, cx.now, &node.path, &self.location.path, steps);
+        match envelope.body_messages(&body) {
             Ok(messages) => {
                 messages.into_iter().for_each(|message| cx.emit(&self.location, message));
                 Ok(())
             }
             Err(MessageTooLarge { size, .. }) => {
-                too_large(cx, node, self.location.clone(), OversizedPart { row: None, size }, about)
+                let part = OversizedPart { row: None, size };
+                report_too_large(cx, node, self.location.clone(), part, exchange)
             }
         }
     }
 
-    fn page<'a>(
+    fn settle_all(&mut self) -> Vec<FinishedRow> {
+        self.waiting.drain(..).map(|waiting| waiting.row).collect()
+    }
+
+    fn row_location(&self, number: u64) -> StepLocation {
+        StepLocation { path: format!("{}[{number}]", self.location.path), ..self.location.clone() }
+    }
+
+    fn envelope<'a>(
         &'a self,
         run: &'a ExecutionState,
         now: CurrentTime,
         step: &'a str,
-        path: &'a str,
+        step_path: &'a str,
         steps: &'a [u8],
     ) -> PageEnvelope<'a> {
-        page(
-            run,
-            now,
-            MessageParts {
-                step,
-                path,
-                page: self.location.page,
-                exchange: self.exchange.as_ref(),
-                extracted: &self.extracted,
-                steps,
-            },
-        )
+        let location = PageLocation { step, step_path, page: self.location.page, time: now.wall };
+        envelope(run, location, self.exchange.as_ref(), &self.extracted, steps)
     }
 
+    /// Borrows the batch together with the envelope of its messages.
     fn split<'a>(
         &'a mut self,
         run: &'a ExecutionState,
         now: CurrentTime,
         step: &'a str,
     ) -> (&'a mut MessageBatch, PageEnvelope<'a>) {
-        let parts = MessageParts {
-            step,
-            path: &self.location.path,
-            page: self.location.page,
-            exchange: self.exchange.as_ref(),
-            extracted: &self.extracted,
-            steps: b"",
-        };
-        (&mut self.batch, page(run, now, parts))
+        let location =
+            PageLocation { step, step_path: &self.location.path, page: self.location.page, time: now.wall };
+        (&mut self.batch, envelope(run, location, self.exchange.as_ref(), &self.extracted, b""))
     }
 }
 
-/// What a page was made of.
-pub(crate) struct Made<'a> {
-    pub(crate) sent: &'a InFlightTry,
-    pub(crate) answer: &'a TryResponse,
-    /// JSON.
-    pub(crate) extracted: Vec<u8>,
+fn body_kind(node: &StepNode) -> BodyKind {
+    if node.step.rows.is_some() { BodyKind::Rows } else { BodyKind::Array }
 }
 
-struct MessageParts<'a> {
-    step: &'a str,
-    path: &'a str,
-    page: u64,
+fn envelope<'a>(
+    run: &'a ExecutionState,
+    location: PageLocation<'a>,
     exchange: Option<&'a HttpExchange>,
     extracted: &'a [u8],
     steps: &'a [u8],
-}
-
-fn page<'a>(run: &'a ExecutionState, now: CurrentTime, parts: MessageParts<'a>) -> PageEnvelope<'a> {
+) -> PageEnvelope<'a> {
     PageEnvelope {
         origin: &run.origin,
-        location: PageLocation { step: parts.step, step_path: parts.path, page: parts.page, time: now.wall },
-        exchange: parts.exchange.unwrap_or(&run.no_exchange),
-        extracted: parts.extracted,
-        steps: parts.steps,
+        location,
+        exchange: exchange.unwrap_or(&run.no_exchange),
+        extracted,
+        steps,
         max_bytes: run.limits.message_max_bytes,
     }
 }
 
-/// What no message can carry: a row, or the whole body where it has none.
+/// A row that no message can carry, or the whole body of a page without rows.
 struct OversizedPart<'a> {
     row: Option<(u64, &'a Bytes)>,
-    /// Bytes of the message that it would make.
+    /// Size in bytes of the message that it would make.
     size: usize,
 }
 
-/// An error, ignored where `ignore_on` names its code.
-fn too_large(
+/// Reports something that no message can carry: as an ignored error if `ignore_on` lists the code, else as a failure.
+fn report_too_large(
     cx: &mut EngineCx<'_>,
     node: &StepNode,
     location: StepLocation,
-    large: OversizedPart<'_>,
-    about: &Made<'_>,
+    part: OversizedPart<'_>,
+    exchange: &PageExchange,
 ) -> Result<(), StepExit> {
-    let (subject, body) = match large.row {
+    let (subject, body) = match part.row {
         Some((number, row)) => (format!("row {number}"), MessageBody::rows(vec![row.clone()])),
-        None => ("the body".to_owned(), about.answer.body.to_message_body()),
+        None => ("the body".to_owned(), exchange.response.body.to_message_body()),
     };
-    let (size, max) = (large.size, cx.run.limits.message_max_bytes);
-    let what = ErrorDetail {
+    let (size, max) = (part.size, cx.run.limits.message_max_bytes);
+    let detail = ErrorDetail {
         class: ErrorClass::Limit,
         code: TOO_LARGE,
         pointer: node.step.pointer.clone(),
         message: format!("{subject} would make a message of {size} bytes, more than {max}"),
     };
-    let about =
-        ErrorContext { sent: Some(&about.sent.facts), response: Some(&about.answer.facts), body: Some(body) };
-    let fault = StepError::new(&cx.run.redactor, location, what, about);
+    let context = ErrorContext {
+        sent: Some(&exchange.sent.facts),
+        response: Some(&exchange.response.facts),
+        body: Some(body),
+    };
+    let error = StepError::new(&cx.run.redactor, location, detail, context);
     if !node.step.outcome.ignore_on.iter().any(|matcher| matcher.matches(None, Some(TOO_LARGE))) {
-        return Err(fault.into());
+        return Err(error.into());
     }
     cx.run.left_out();
-    cx.emit_error(fault, true);
+    cx.emit_error(error, true);
     Ok(())
 }
 
-/// A message that the broker refused, as a fault of the step that it came from.
-pub(crate) fn refused(run: &ExecutionState, location: StepLocation, size: usize) -> StepError {
-    let what = ErrorDetail {
+/// Creates the error of a message that the broker refused.
+pub(crate) fn refused_message(run: &ExecutionState, location: StepLocation, size: usize) -> StepError {
+    let detail = ErrorDetail {
         class: ErrorClass::Limit,
         code: TOO_LARGE,
         pointer: run.program.nodes[location.node].step.pointer.clone(),
         message: format!("the broker refused a message of {size} bytes"),
     };
-    StepError::new(&run.redactor, location, what, ErrorContext::default())
+    StepError::new(&run.redactor, location, detail, ErrorContext::default())
 }

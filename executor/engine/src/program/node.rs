@@ -31,7 +31,7 @@ pub(crate) struct StepNode {
     /// Whether an async job evaluates its last response, as it does for `poll`.
     pub(crate) judged: bool,
     /// The responses whose bodies it streams.
-    pub(crate) pieces: BodyStreaming,
+    pub(crate) streaming: BodyStreaming,
     /// The sub-steps, which run for each row, or once per page without `iterate_over`.
     pub(crate) subs: Arc<[Arc<StepNode>]>,
     /// Whether an async job is among its sub-steps, at any depth. Every checkpoint must then
@@ -100,7 +100,7 @@ impl ProgramBuilder<'_> {
             StepAction::Job(job) => Some(self.job(step, job, &path, gathers)),
         };
         let needs = RequiredFields::of(step, self.definition, &above.readers, &above.known_as);
-        let pieces = pieces(step, &needs);
+        let streaming = body_streaming(step, &needs);
         let judged = !above.readers.is_empty();
         let node = Arc::new(StepNode {
             index,
@@ -109,7 +109,7 @@ impl ProgramBuilder<'_> {
             needs,
             gathers,
             judged,
-            pieces,
+            streaming,
             subs,
             jobs_below,
             job,
@@ -160,7 +160,7 @@ fn emits_nothing(step: &Step) -> bool {
 
 /// Returns the responses whose bodies can be streamed: only if expressions read nothing but the
 /// rows.
-fn pieces(step: &Step, needs: &RequiredFields) -> BodyStreaming {
+fn body_streaming(step: &Step, needs: &RequiredFields) -> BodyStreaming {
     let looked_at = !needs.body.is_empty();
     if looked_at {
         return BodyStreaming::Never;

@@ -24,7 +24,7 @@ pub(crate) struct TryFacts {
     /// The status, where the head of an answer came.
     pub(crate) status: Option<u16>,
     /// None for a 2xx that reads.
-    pub(crate) fault: Option<TryFailure>,
+    pub(crate) failure: Option<TryFailure>,
     /// Tries that may still follow in this pass.
     pub(crate) retries_left: bool,
 }
@@ -51,7 +51,7 @@ pub(crate) enum AbortCause {
     When,
 }
 
-/// A verdict, and whether the fault is of the kind that may pass: it decides the class of an error.
+/// A verdict, and whether the failure is of the kind that may pass: it decides the class of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TryDecision {
     pub(crate) verdict: TryVerdict,
@@ -90,7 +90,7 @@ impl TryFailure {
 
 impl TryFacts {
     fn code(&self) -> Option<&'static str> {
-        self.fault.map(TryFailure::code)
+        self.failure.map(TryFailure::code)
     }
 
     fn matches(&self, list: &[OutcomeMatcher]) -> bool {
@@ -98,13 +98,13 @@ impl TryFacts {
     }
 
     fn retryable_by_itself(&self) -> bool {
-        self.fault.is_some_and(TryFailure::passes_by_itself)
+        self.failure.is_some_and(TryFailure::passes_by_itself)
             || self.status.is_some_and(|status| matches!(status, 408 | 425 | 429 | 500..=599))
     }
 
     /// The class of the error that this try would be.
     pub(crate) fn class(&self, transient: bool) -> ErrorClass {
-        match self.fault {
+        match self.failure {
             Some(TryFailure::Fetch(
                 FetchErrorKind::HostNotAllowed
                 | FetchErrorKind::AddressRefused
@@ -127,7 +127,7 @@ pub(crate) fn decide<E>(
     facts: &TryFacts,
     ask: &mut dyn FnMut(&'static str, &Expr) -> Result<bool, E>,
 ) -> Result<TryDecision, E> {
-    let answered = !matches!(facts.fault, Some(TryFailure::Fetch(_)));
+    let answered = !matches!(facts.failure, Some(TryFailure::Fetch(_)));
     let mut holds = |field: &'static str, expr: &Option<Expr>| match expr {
         Some(expr) if answered => ask(field, expr),
         Some(_) | None => Ok(false),
@@ -148,7 +148,7 @@ pub(crate) fn decide<E>(
     } else if facts.matches(&rules.accept_on) {
         TryVerdict::Success
     } else {
-        match facts.fault {
+        match facts.failure {
             None => TryVerdict::Success,
             Some(_) => TryVerdict::Fail,
         }
@@ -164,12 +164,12 @@ mod tests {
     const RETRIES_LEFT: bool = true;
 
     fn status(status: u16, retries_left: bool) -> TryFacts {
-        let fault = (!(200..300).contains(&status)).then_some(TryFailure::Status);
-        TryFacts { status: Some(status), fault, retries_left }
+        let failure = (!(200..300).contains(&status)).then_some(TryFailure::Status);
+        TryFacts { status: Some(status), failure, retries_left }
     }
 
     fn fetch(kind: FetchErrorKind, retries_left: bool) -> TryFacts {
-        TryFacts { status: None, fault: Some(TryFailure::Fetch(kind)), retries_left }
+        TryFacts { status: None, failure: Some(TryFailure::Fetch(kind)), retries_left }
     }
 
     fn decide_by(rules: &OutcomeRules, facts: &TryFacts) -> TryDecision {
@@ -236,7 +236,7 @@ mod tests {
         );
         let decode = TryFacts {
             status: Some(200),
-            fault: Some(TryFailure::Decode("DECODE")),
+            failure: Some(TryFailure::Decode("DECODE")),
             retries_left: RETRIES_LEFT,
         };
         assert_eq!(decide_by(&rules, &decode).verdict, TryVerdict::Ignore);

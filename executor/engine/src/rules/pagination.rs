@@ -153,7 +153,7 @@ fn cursor_value(pointer: &PageTarget) -> Option<Value> {
 }
 
 /// The scope's `page`: `{number, offset, cursor, url}` of the pass being sent.
-pub(crate) fn page_scope(paginate: Option<&Pagination>, sent: &PageTarget, pass: u64) -> Value {
+pub(crate) fn page_variable(paginate: Option<&Pagination>, sent: &PageTarget, pass: u64) -> Value {
     let mut number = pass;
     let mut offset = Value::null();
     match paginate.map(|paginate| &paginate.kind) {

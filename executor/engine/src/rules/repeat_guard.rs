@@ -34,12 +34,12 @@ pub(crate) fn fingerprint(fields: &[&[u8]]) -> u64 {
 
 impl RepeatGuard {
     /// Whether a fingerprint stood there before.
-    pub(crate) fn saw(&self, fingerprint: u64) -> bool {
+    pub(crate) fn contains(&self, fingerprint: u64) -> bool {
         self.anchor == Some(fingerprint) || self.recent.contains(&fingerprint)
     }
 
     /// Takes a fingerprint.
-    pub(crate) fn note(&mut self, fingerprint: u64) {
+    pub(crate) fn add(&mut self, fingerprint: u64) {
         self.seen += 1;
         if self.seen.is_power_of_two() {
             self.anchor = Some(fingerprint);
@@ -83,8 +83,8 @@ mod tests {
     use super::*;
 
     fn repeats(guard: &mut RepeatGuard, fingerprint: u64) -> bool {
-        let saw = guard.saw(fingerprint);
-        guard.note(fingerprint);
+        let saw = guard.contains(fingerprint);
+        guard.add(fingerprint);
         saw
     }
 
@@ -107,7 +107,7 @@ mod tests {
     fn a_guard_survives_its_checkpoint() {
         let mut guard = RepeatGuard::default();
         for n in 0..3000 {
-            guard.note(n);
+            guard.add(n);
         }
         assert_eq!(RepeatGuard::decode(&guard.encode()), Some(guard));
         assert_eq!(RepeatGuard::decode(&RepeatGuard::default().encode()), Some(RepeatGuard::default()));

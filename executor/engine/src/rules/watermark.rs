@@ -61,12 +61,12 @@ impl Watermark {
         Ok(Watermark { key, began, furthest: None })
     }
 
-    pub(crate) fn began(&self) -> &Value {
+    pub(crate) fn start(&self) -> &Value {
         &self.began
     }
 
     /// Takes the value of a pass. Null, and what is not further than before, changes nothing.
-    pub(crate) fn take(
+    pub(crate) fn advance(
         &mut self,
         run: &ExecutionState,
         cursor: &Cursor,
@@ -101,7 +101,7 @@ impl Watermark {
         Some(CursorChange { key: self.key.clone(), json })
     }
 
-    pub(crate) fn place(&self) -> Result<WatermarkState, CheckpointError> {
+    pub(crate) fn state(&self) -> Result<WatermarkState, CheckpointError> {
         Ok(WatermarkState {
             item: self.key.item.clone(),
             start: encode_value(&self.began)?,
@@ -113,7 +113,7 @@ impl Watermark {
         })
     }
 
-    pub(crate) fn at(step: &str, place: WatermarkState) -> Result<Watermark, CheckpointError> {
+    pub(crate) fn resume(step: &str, place: WatermarkState) -> Result<Watermark, CheckpointError> {
         let furthest = place.furthest.map(|json| {
             Ok::<_, CheckpointError>((decode_value(&json)?, Bytes::copy_from_slice(json.get().as_bytes())))
         });

@@ -54,11 +54,11 @@ impl WindowSlices {
             .collect()
     }
 
-    pub(crate) fn place(self) -> WindowState {
+    pub(crate) fn state(self) -> WindowState {
         WindowState { from_ms: self.from.timestamp_millis(), to_ms: self.to.timestamp_millis() }
     }
 
-    pub(crate) fn at(place: WindowState) -> Result<WindowSlices, CheckpointError> {
+    pub(crate) fn resume(place: WindowState) -> Result<WindowSlices, CheckpointError> {
         let time = |ms| {
             DateTime::from_timestamp_millis(ms)
                 .ok_or_else(|| CheckpointError::Json("an end of its window is no time".to_owned()))

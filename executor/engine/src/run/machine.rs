@@ -1,57 +1,77 @@
-//! The plan machine: takes one input at a time, answers with what to do next.
+//! The engine's entry point: takes one input at a time, and returns what to do next.
 //!
-//! In: what happened ([`Input`]), with the time. Out: requests, messages, waits, and the run's end ([`Output`]). A run is a
-//! tree: a [`StepSequence`] of steps, each a loop ([`StepExecution`]), a `for_each` of loops or an async job, and below each row of a
-//! loop's answer a sequence again. An input goes down to whoever waits for it; how far that came goes up. A loop's way is
-//! `start` → `send` → `deliver` → `take_rows` → `finish_pass`, and again.
-//! It never waits, reads a clock, or forgets what a message needs before it is acknowledged.
+//! An execution is a tree: a sequence of steps, each a loop, a `for_each` of loops or an async job, with a sequence again
+//! below every row of a loop. An input goes down the tree to the step that waits for it, and the status of that step comes
+//! back up. A machine never waits, never reads a clock, and forgets nothing that a message needs before it is acknowledged.
 
-use crate::input::{CurrentTime, Input, TimerId};
-use crate::output::{Checkpoint, Output};
+use chrono::TimeDelta;
+use orchid_plan::OnLimit;
+
+use crate::attempt::AttemptSpec;
+use crate::checkpoint::error::CheckpointError;
+use crate::error::StartError;
+use crate::input::{CurrentTime, EmitId, Input, StopReason, TimerId};
+use crate::limits::CANCEL_GRACE;
+use crate::output::{Checkpoint, EndStatus, ExecutionEnd, ExecutionFinish, Output};
+use crate::page::sub_steps::SubSteps;
+use crate::page::writer;
 use crate::run::cancellation::UpstreamCancellation;
-use crate::state::ack_tracker::{AckTracker, EncodedState};
+use crate::run::checkpoints::CheckpointRecorder;
+use crate::run::{finish, resume};
 use crate::state::engine_cx::EngineCx;
 use crate::state::event::StepEvent;
 use crate::state::execution::ExecutionState;
 use crate::state::exit::{ErrorContext, StepError, StepExit};
 use crate::state::plan_limit::PlanLimit;
 use crate::state::status::{DeferredWait, StepStatus};
+use crate::state::step_env::StepEnv;
 use crate::tree::sequence::StepSequence;
 
-/// One run. See [`Machine::step`].
+/// How long an execution stays parked when Kafka accepts no messages.
+const SINK_RETRY: TimeDelta = TimeDelta::seconds(30);
+
+/// One attempt of an execution. See [`Machine::step`].
 pub struct Machine {
-    pub(crate) run: ExecutionState,
-    pub(crate) acks: AckTracker,
-    pub(crate) phase: MachinePhase,
-    /// The wait that ends with the run's time.
-    pub(crate) deadline: Option<TimerId>,
-    /// The place that was marked last, or began with.
-    pub(crate) last_stand: EncodedState,
-    /// When that was, on the monotonic clock.
-    pub(crate) last_mark: Option<std::time::Duration>,
-    /// The run came to its own end, should nothing be refused.
-    pub(crate) succeeded: bool,
+    run: ExecutionState,
+    checkpoints: CheckpointRecorder,
+    phase: MachinePhase,
+    /// The timer that fires when the execution time, or the time for cancel requests, is used up.
+    deadline: Option<TimerId>,
+    /// The execution succeeded, unless one of its messages is refused.
+    succeeded: bool,
 }
 
-/// How far a run is.
-pub(crate) enum MachinePhase {
-    /// Before `Begin`; no steps where all are done already.
+/// Phase of an attempt.
+enum MachinePhase {
+    /// Before `Begin`; without steps if all are done.
     Fresh(Option<Box<StepSequence>>),
-    /// PageLocation its steps.
+    /// The steps are in progress.
     Running(Box<StepSequence>),
-    /// Ended but for the jobs whose upstreams are told.
-    Leaving(Box<UpstreamCancellation>),
-    /// Ended, parked or released: acknowledgements are all that is still taken.
+    /// The execution has ended, except for its cancel requests.
+    Cancelling(Box<UpstreamCancellation>),
+    /// Ended, parked or released: only acknowledgements are accepted.
     Over,
 }
 
 impl Machine {
-    /// Takes what happened, answers with what to do, in order.
+    /// Creates a machine at the beginning of the execution, or at its checkpoint. It does nothing before [`Input::Begin`].
+    ///
+    /// # Errors
+    /// Fails if config, context or checkpoint cannot be read.
+    pub fn new(spec: AttemptSpec) -> Result<Self, StartError> {
+        let (run, root) = resume::build(spec)?;
+        let checkpoints = CheckpointRecorder::new(&run, root.as_ref())
+            .map_err(|error| StartError::Checkpoint(error.to_string()))?;
+        let phase = MachinePhase::Fresh(root.map(Box::new));
+        Ok(Self { run, checkpoints, phase, deadline: None, succeeded: false })
+    }
+
+    /// Applies an input, and returns what to do, in this order.
     pub fn step(&mut self, now: CurrentTime, input: Input) -> Vec<Output> {
         let mut out = Vec::new();
         match input {
-            Input::MessageAcked { emit_id } => self.acks.acked(emit_id),
-            Input::MessageRefused { emit_id, size } => self.refused(now, emit_id, size, &mut out),
+            Input::MessageAcked { emit_id } => self.checkpoints.acks().acked(emit_id),
+            Input::MessageRefused { emit_id, size } => self.message_refused(now, emit_id, size, &mut out),
             Input::Begin => self.begin(now, &mut out),
             Input::Response { try_id, result, duration } => {
                 let route = self.run.route_of_try(try_id);
@@ -67,7 +87,7 @@ impl Machine {
                 self.deliver(now, route, StepEvent::BodyPiece { try_id, piece, duration }, &mut out);
             }
             Input::TimerFired { timer_id } if self.deadline == Some(timer_id) => {
-                self.time_is_over(now, &mut out)
+                self.deadline_reached(now, &mut out);
             }
             Input::TimerFired { timer_id } => {
                 let route = self.run.route_of_timer(timer_id);
@@ -75,19 +95,19 @@ impl Machine {
             }
             Input::Stop(reason) => self.stop(now, reason, &mut out),
         }
-        self.mark_if_due(now, &mut out);
+        self.record_if_due(now, &mut out);
         out
     }
 
-    /// The newest place whose messages are all acknowledged, unless it was handed out before.
+    /// Returns the newest checkpoint whose messages are all acknowledged, unless it was returned before.
     pub fn checkpoint(&mut self) -> Option<Checkpoint> {
-        if self.run.moved && self.acks.is_settled() {
-            self.mark_quietly();
+        if self.run.moved && self.checkpoints.acks().is_settled() {
+            self.record_quietly();
         }
-        self.acks.take()
+        self.checkpoints.take()
     }
 
-    pub(crate) fn begin(&mut self, now: CurrentTime, out: &mut Vec<Output>) {
+    fn begin(&mut self, now: CurrentTime, out: &mut Vec<Output>) {
         match std::mem::replace(&mut self.phase, MachinePhase::Over) {
             MachinePhase::Fresh(None) => {
                 self.run.begin(now);
@@ -96,17 +116,17 @@ impl Machine {
             MachinePhase::Fresh(Some(mut root)) => {
                 self.run.begin(now);
                 self.set_deadline(now, out);
-                let flow = self.cx(now, out, |cx| root.start(cx));
-                self.proceed(now, root, flow, out);
+                let status = root.start(&mut self.cx(now, out));
+                self.proceed(now, root, status, out);
             }
-            phase @ (MachinePhase::Running(_) | MachinePhase::Leaving(_) | MachinePhase::Over) => {
-                self.phase = phase
+            phase @ (MachinePhase::Running(_) | MachinePhase::Cancelling(_) | MachinePhase::Over) => {
+                self.phase = phase;
             }
         }
     }
 
-    /// Brings what came to whoever waits for it; what nobody waits for any more changes nothing.
-    pub(crate) fn deliver(
+    /// Passes an event to the step that waits for it; an event that no step waits for changes nothing.
+    fn deliver(
         &mut self,
         now: CurrentTime,
         route: Option<Box<[u64]>>,
@@ -116,77 +136,304 @@ impl Machine {
         let Some(route) = route else { return };
         match std::mem::replace(&mut self.phase, MachinePhase::Over) {
             MachinePhase::Running(mut root) => {
-                let flow = self.cx(now, out, |cx| root.deliver(cx, &route, event));
-                self.proceed(now, root, flow, out);
+                let status = root.deliver(&mut self.cx(now, out), &route, event);
+                self.proceed(now, root, status, out);
             }
-            MachinePhase::Leaving(mut farewell) => {
-                self.cx(now, out, |cx| farewell.deliver(cx, &route, event));
-                self.leave_when_told(farewell, out);
+            MachinePhase::Cancelling(mut cancellation) => {
+                cancellation.deliver(&mut self.cx(now, out), &route, event);
+                self.continue_cancelling(cancellation, out);
             }
             phase @ (MachinePhase::Fresh(_) | MachinePhase::Over) => self.phase = phase,
         }
     }
 
-    pub(crate) fn proceed(
+    /// Continues from what the tree came to.
+    fn proceed(
         &mut self,
         now: CurrentTime,
         root: Box<StepSequence>,
-        flow: Result<StepStatus, StepExit>,
+        status: Result<StepStatus, StepExit>,
         out: &mut Vec<Output>,
     ) {
-        let flow = match self.run.cursor_overflow.take() {
-            Some(what) => flow.and_then(|_| {
-                Err(StepExit::from(StepError::new(
-                    &self.run.redactor,
-                    root.location(),
-                    *what,
-                    ErrorContext::default(),
-                )))
+        // Cursors are saved at places that cannot fail, so their overflow shows only here.
+        let status = match self.run.cursor_overflow.take() {
+            Some(detail) => status.and_then(|_| {
+                let context = ErrorContext::default();
+                Err(StepExit::from(StepError::new(&self.run.redactor, root.location(), *detail, context)))
             }),
-            None => flow,
+            None => status,
         };
-        match flow {
+        match status {
             Ok(StepStatus::InFlight) => self.phase = MachinePhase::Running(root),
             Ok(StepStatus::Deferred(DeferredWait { limit: Some(limit), .. })) => {
-                self.limited(now, root, limit, out)
+                self.end_at_limit(now, root, limit, out);
             }
-            Ok(StepStatus::Deferred(idle)) => self.park(now, root, idle, out),
+            Ok(StepStatus::Deferred(wait)) => self.park(now, root, wait, true, out),
             Ok(StepStatus::Done | StepStatus::Skipped) => {
-                self.succeed(now, Some(root.env), out);
+                let (_, _, env) = root.into_results();
+                self.succeed(now, Some(env), out);
             }
-            Err(halt) => self.halt(now, root, halt, out),
+            Err(exit) => self.fail(now, root, exit, out),
         }
     }
 
-    pub(crate) fn time_is_over(&mut self, now: CurrentTime, out: &mut Vec<Output>) {
+    fn deadline_reached(&mut self, now: CurrentTime, out: &mut Vec<Output>) {
         match std::mem::replace(&mut self.phase, MachinePhase::Over) {
             MachinePhase::Running(root) if self.run.time_left(now).is_zero() => {
-                self.halt(now, root, StepExit::Limit(PlanLimit::ExecutionTime, None), out);
+                self.fail(now, root, StepExit::Limit(PlanLimit::ExecutionTime, None), out);
             }
             MachinePhase::Running(root) => {
-                // Some of it was no execution time.
+                // The timer can be early, e.g. when the clock of the process was suspended.
                 self.phase = MachinePhase::Running(root);
                 self.set_deadline(now, out);
             }
-            MachinePhase::Leaving(farewell) => self.leave(*farewell, out),
+            MachinePhase::Cancelling(cancellation) => self.end_cancelled(*cancellation, out),
             phase @ (MachinePhase::Fresh(_) | MachinePhase::Over) => self.phase = phase,
         }
     }
 
-    pub(crate) fn set_deadline(&mut self, now: CurrentTime, out: &mut Vec<Output>) {
+    fn set_deadline(&mut self, now: CurrentTime, out: &mut Vec<Output>) {
         let timer_id = self.run.next_timer(&[]);
         self.deadline = Some(timer_id);
         out.push(Output::StartTimer { timer_id, delay: self.run.time_left(now) });
     }
 
-    /// Does something with all parts of the run but the tree itself.
-    pub(crate) fn cx<T>(
+    /// Stops the attempt: by a cancel, a drain, a sink that accepts nothing, or the end of the execution time.
+    fn stop(&mut self, now: CurrentTime, reason: StopReason, out: &mut Vec<Output>) {
+        let mut root = match std::mem::replace(&mut self.phase, MachinePhase::Over) {
+            MachinePhase::Over => return,
+            MachinePhase::Cancelling(cancellation) => {
+                self.end_cancelled(*cancellation, out);
+                return;
+            }
+            MachinePhase::Fresh(None) => {
+                self.succeed(now, None, out);
+                return;
+            }
+            MachinePhase::Fresh(Some(root)) | MachinePhase::Running(root) => root,
+        };
+        match reason {
+            StopReason::TimeLimit => {
+                self.fail(now, root, StepExit::Limit(PlanLimit::ExecutionTime, None), out);
+            }
+            StopReason::SinkStalled => {
+                let wait = DeferredWait::until(now.wall + SINK_RETRY, "kafka takes no messages".to_owned());
+                // Further messages would only wait for the same sink.
+                self.park(now, root, wait, false, out);
+            }
+            StopReason::Cancel => {
+                let end = self.unsuccessful(EndStatus::Cancelled);
+                self.record_last(now, &mut root, false, out);
+                self.end_after_cancelling(now, root, end, out);
+            }
+            StopReason::Drain => {
+                self.record_last(now, &mut root, true, out);
+                out.push(Output::Finished(ExecutionFinish::Released));
+            }
+        }
+    }
+
+    /// Parks the execution. `flush` emits finished rows first, which no later attempt then repeats.
+    fn park(
         &mut self,
         now: CurrentTime,
+        mut root: Box<StepSequence>,
+        wait: DeferredWait,
+        flush: bool,
         out: &mut Vec<Output>,
-        work: impl FnOnce(&mut EngineCx<'_>) -> T,
-    ) -> T {
-        let mut cx = EngineCx { now, run: &mut self.run, acks: &mut self.acks, out, route: Vec::new() };
-        work(&mut cx)
+    ) {
+        match self.flush_and_record(now, &mut root, flush, out) {
+            Ok(()) => {}
+            Err(error) if error.is_too_large() => {
+                // Parked at an older state, the execution would repeat the same work for ever.
+                let error = finish::checkpoint_error(&self.run, &root, &error);
+                self.fail(now, root, error.into(), out);
+                return;
+            }
+            Err(_) => self.checkpoints.repeat_last(&self.run),
+        }
+        out.push(Output::Park { not_before: wait.not_before, reason: wait.reason });
+    }
+
+    /// Ends the execution after its last step. `env` is the environment of the steps, unless all were done before.
+    fn succeed(&mut self, now: CurrentTime, env: Option<StepEnv>, out: &mut Vec<Output>) {
+        finish::warn_of_paths(&mut self.run);
+        finish::warn_of_near_limits(&mut self.run, now);
+        self.run.save_validators();
+        if self.checkpoints.record_end(&mut self.run, env).is_err() {
+            self.checkpoints.repeat_last(&self.run);
+        }
+        let (partial, complete) = (self.run.partial, self.run.complete);
+        self.end(ExecutionEnd { status: EndStatus::Succeeded, partial, complete, error: None }, out);
+    }
+
+    /// Ends the execution by an error, or by a limit.
+    fn fail(&mut self, now: CurrentTime, mut root: Box<StepSequence>, exit: StepExit, out: &mut Vec<Output>) {
+        let error = match (exit, self.run.definition.on_limit) {
+            (StepExit::Limit(limit, _), OnLimit::Continue) => {
+                self.end_at_limit(now, root, limit, out);
+                return;
+            }
+            (StepExit::Limit(limit, location), OnLimit::Fail) => {
+                finish::limit_error(&self.run, &root, limit, location)
+            }
+            (StepExit::Error(error), OnLimit::Continue | OnLimit::Fail) => *error,
+        };
+        finish::warn_of_paths(&mut self.run);
+        let (status, reported) = (error.status, error.error.clone());
+        let mut cx = self.cx(now, out);
+        // Finished rows come before the error, as they did in the page.
+        root.flush(&mut cx);
+        cx.emit_error(error, false);
+        self.record_last(now, &mut root, false, out);
+        let end = ExecutionEnd { error: Some(reported), ..self.unsuccessful(status) };
+        self.end_after_cancelling(now, root, end, out);
+    }
+
+    /// Ends the execution at a limit that the plan permits; the next execution continues from there.
+    fn end_at_limit(
+        &mut self,
+        now: CurrentTime,
+        mut root: Box<StepSequence>,
+        limit: PlanLimit,
+        out: &mut Vec<Output>,
+    ) {
+        finish::warn_of_limit(&mut self.run, limit);
+        finish::warn_of_paths(&mut self.run);
+        self.run.save_validators();
+        self.record_last(now, &mut root, true, out);
+        self.run.partial = true;
+        self.end(self.unsuccessful(EndStatus::Succeeded), out);
+    }
+
+    fn unsuccessful(&self, status: EndStatus) -> ExecutionEnd {
+        ExecutionEnd { status, partial: self.run.partial, complete: false, error: None }
+    }
+
+    /// Ends the execution once async jobs at upstreams are cancelled, or at once if there are none.
+    fn end_after_cancelling(
+        &mut self,
+        now: CurrentTime,
+        mut root: Box<StepSequence>,
+        end: ExecutionEnd,
+        out: &mut Vec<Output>,
+    ) {
+        let mut pending = Vec::new();
+        root.take_cancels(&mut pending);
+        if pending.is_empty() {
+            self.end(end, out);
+            return;
+        }
+        self.run.cancelling = true;
+        let timer_id = self.run.next_timer(&[]);
+        self.deadline = Some(timer_id);
+        out.push(Output::StartTimer { timer_id, delay: CANCEL_GRACE });
+        let cancellation = UpstreamCancellation::start(&mut self.cx(now, out), end, pending);
+        self.continue_cancelling(Box::new(cancellation), out);
+    }
+
+    fn continue_cancelling(&mut self, cancellation: Box<UpstreamCancellation>, out: &mut Vec<Output>) {
+        if cancellation.is_over() {
+            self.end_cancelled(*cancellation, out);
+        } else {
+            self.phase = MachinePhase::Cancelling(cancellation);
+        }
+    }
+
+    /// Ends the execution after its cancel requests, whether or not all of them were answered in time.
+    fn end_cancelled(&mut self, cancellation: UpstreamCancellation, out: &mut Vec<Output>) {
+        self.checkpoints.repeat_last_cancelled(&self.run);
+        self.end(cancellation.into_end(), out);
+    }
+
+    fn end(&mut self, end: ExecutionEnd, out: &mut Vec<Output>) {
+        self.phase = MachinePhase::Over;
+        self.succeeded = end.status == EndStatus::Succeeded;
+        out.push(Output::Finished(ExecutionFinish::Ended(end)));
+    }
+
+    /// Fails the execution, because the broker will never accept one of its messages; also if it seemed to have succeeded.
+    fn message_refused(&mut self, now: CurrentTime, emit_id: EmitId, size: usize, out: &mut Vec<Output>) {
+        let Some((source, state)) = self.checkpoints.acks().refused(emit_id) else { return };
+        if matches!(self.phase, MachinePhase::Over) && !self.succeeded {
+            return;
+        }
+        self.phase = MachinePhase::Over;
+        let error = writer::refused_message(&self.run, source.location, size);
+        let (status, reported) = (error.status, error.error.clone());
+        self.cx(now, out).emit_error(error, false);
+        // The state is one before the refused message, so a later execution can continue from it.
+        self.checkpoints.repeat(&self.run, state);
+        self.end(ExecutionEnd { error: Some(reported), ..self.unsuccessful(status) }, out);
+    }
+
+    /// Records the state, if something has changed and the last one is old enough. A state that is too large ends the
+    /// execution.
+    fn record_if_due(&mut self, now: CurrentTime, out: &mut Vec<Output>) {
+        if !self.checkpoints.is_due(&self.run, now) {
+            return;
+        }
+        let Some(mut root) = self.take_running() else { return };
+        self.checkpoints.set_last_time(now);
+        match self.checkpoints.record(&mut self.run, &mut root, false) {
+            Ok(()) => self.phase = MachinePhase::Running(root),
+            Err(error) => {
+                let error = finish::checkpoint_error(&self.run, &root, &error);
+                self.run.moved = false;
+                self.unsend(out);
+                self.fail(now, root, error.into(), out);
+            }
+        }
+    }
+
+    /// Records the state for a caller that asks for a checkpoint. An error shows at the next input.
+    fn record_quietly(&mut self) {
+        if let Some(mut root) = self.take_running() {
+            let recorded = self.checkpoints.record(&mut self.run, &mut root, false);
+            self.run.moved |= recorded.is_err();
+            self.phase = MachinePhase::Running(root);
+        }
+    }
+
+    /// Records the last state of the attempt, as exactly as possible. If it cannot be written, the one before counts.
+    fn record_last(&mut self, now: CurrentTime, root: &mut StepSequence, flush: bool, out: &mut Vec<Output>) {
+        if self.flush_and_record(now, root, flush, out).is_err() {
+            self.checkpoints.repeat_last(&self.run);
+        }
+    }
+
+    fn flush_and_record(
+        &mut self,
+        now: CurrentTime,
+        root: &mut StepSequence,
+        flush: bool,
+        out: &mut Vec<Output>,
+    ) -> Result<(), CheckpointError> {
+        if flush {
+            root.flush(&mut self.cx(now, out));
+        }
+        self.checkpoints.record(&mut self.run, root, true)
+    }
+
+    /// Takes the steps, if they are in progress; the caller sets the phase afterwards.
+    fn take_running(&mut self) -> Option<Box<StepSequence>> {
+        match std::mem::replace(&mut self.phase, MachinePhase::Over) {
+            MachinePhase::Running(root) => Some(root),
+            phase @ (MachinePhase::Fresh(_) | MachinePhase::Cancelling(_) | MachinePhase::Over) => {
+                self.phase = phase;
+                None
+            }
+        }
+    }
+
+    /// Takes back requests of this very input: the execution ends before they are sent.
+    fn unsend(&mut self, out: &mut Vec<Output>) {
+        let before = out.len();
+        out.retain(|output| !matches!(output, Output::Fetch { .. }));
+        self.run.progress.counts.requests -= (before - out.len()) as u64;
+    }
+
+    fn cx<'a>(&'a mut self, now: CurrentTime, out: &'a mut Vec<Output>) -> EngineCx<'a> {
+        EngineCx { now, run: &mut self.run, acks: self.checkpoints.acks(), out, route: Vec::new() }
     }
 }

@@ -1,6 +1,10 @@
-//! The execution as a whole: takes one input at a time, and returns the outputs.
+//! The execution as a whole, above the tree of steps.
+//!
+//! [`machine`] takes the inputs and owns everything else: the tree, [`checkpoints`] with the acknowledgements that they wait
+//! for, and the [`cancellation`] of async jobs at the end. [`resume`] builds the tree, [`finish`] describes ends.
 
 mod cancellation;
+mod checkpoints;
 mod finish;
 mod machine;
 mod resume;

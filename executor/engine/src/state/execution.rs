@@ -22,6 +22,7 @@ use crate::state::context::Context;
 use crate::state::cursor_store::{CursorStore, CursorValues};
 use crate::state::error_detail::ErrorDetail;
 use crate::state::path_check::PathCheck;
+use crate::state::plan_limit::PlanLimit;
 
 /// The state of an execution, apart from its position in the plan.
 pub(crate) struct ExecutionState {
@@ -60,7 +61,7 @@ pub(crate) struct ExecutionState {
     /// True if a step waits long enough to park the execution: no further row or item starts.
     pub(crate) parking: bool,
     /// True once the execution has ended and only cancels jobs upstream.
-    pub(crate) farewell: bool,
+    pub(crate) cancelling: bool,
     /// Number of tries in flight.
     pub(crate) in_flight: usize,
     /// Routes from the root to the step that waits for a try or timer.
@@ -121,7 +122,7 @@ impl ExecutionState {
             finished_changed: false,
             moved: false,
             parking: false,
-            farewell: false,
+            cancelling: false,
             in_flight: 0,
             tries: HashMap::new(),
             waits: HashMap::new(),
@@ -150,7 +151,7 @@ impl ExecutionState {
     /// Returns the remaining execution time.
     pub(crate) fn time_left(&self, now: CurrentTime) -> Duration {
         // The time limit is used up or irrelevant now: only the grace period counts.
-        if self.farewell {
+        if self.cancelling {
             return CANCEL_GRACE;
         }
         let running = self.began_at.map_or(Duration::ZERO, |began| now.monotonic.saturating_sub(began));
@@ -209,6 +210,22 @@ impl ExecutionState {
         if !self.progress.warnings.iter().any(known) {
             self.progress.warnings.push(warning);
         }
+    }
+
+    /// Warns of a limit of which 80 % or more are used.
+    pub(crate) fn warn_if_near(&mut self, limit: PlanLimit, used: u64, max: u64) {
+        if u128::from(used) * 5 >= u128::from(max) * 4 {
+            self.warn(Warning {
+                code: "LIMIT_NEAR".to_owned(),
+                pointer: limit.pointer().to_owned(),
+                message: format!("{used} of {max} were used ({})", limit.code()),
+            });
+        }
+    }
+
+    /// Lets the next checkpoint save the validators, because the execution succeeded.
+    pub(crate) fn save_validators(&mut self) {
+        self.cursor_changes.append(&mut self.validators);
     }
 
     /// Records that some data of the upstream was left out.

@@ -83,6 +83,13 @@ impl StepEnv {
         }
     }
 
+    /// Returns a copy for the sub-steps of one row.
+    pub(crate) fn for_row(&self, prefix: String) -> Self {
+        let mut env = self.below(prefix, true);
+        env.nesting = self.nesting;
+        env
+    }
+
     /// Creates the surroundings of a `for_each` item: the same level, with the item as the
     /// innermost.
     pub(crate) fn with_item(&self, index: u64, item: Value) -> Self {

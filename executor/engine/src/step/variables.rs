@@ -1,16 +1,21 @@
-//! The names that a step's expressions see.
+//! The variables that a step's expressions read, and the randomness of a try.
 
+use std::sync::Arc;
+
+use chrono::{DateTime, SecondsFormat, Utc};
 use orchid_plan::{EvalEnv, Scope, ScopeName, Value};
 
 use crate::input::CurrentTime;
+use crate::page::exchange::PageExchange;
 use crate::program::node::StepNode;
-use crate::rules::pagination::page_scope;
+use crate::rules::pagination::page_variable;
+use crate::state::context::Context;
 use crate::state::execution::ExecutionState;
 use crate::state::step_env::StepEnv;
-use crate::step::execution::StepExecution;
+use crate::step::position::LoopPosition;
 
-/// The scope before a step's first pass, and the part that does not change with its passes.
-pub(crate) fn around(run: &ExecutionState, env: &StepEnv) -> Scope {
+/// Returns the variables that are the same for all pages of a step.
+pub(crate) fn enclosing(run: &ExecutionState, env: &StepEnv) -> Scope {
     let mut scope = Scope::new();
     scope.set(ScopeName::Context, env.context.object().clone());
     scope.set(ScopeName::Config, run.config.clone());
@@ -28,79 +33,113 @@ pub(crate) fn around(run: &ExecutionState, env: &StepEnv) -> Scope {
     scope
 }
 
-/// The same with `meta`, for what is asked of a step as a whole.
-pub(crate) fn around_with_meta(
-    run: &ExecutionState,
-    env: &StepEnv,
-    node: &std::sync::Arc<StepNode>,
-) -> Scope {
-    let mut scope = around(run, env);
+/// Returns the same variables with `meta`, for expressions about a step as a whole.
+pub(crate) fn enclosing_with_meta(run: &ExecutionState, env: &StepEnv, node: &Arc<StepNode>) -> Scope {
+    let mut scope = enclosing(run, env);
     if node.needs.meta {
-        scope.set(ScopeName::Meta, meta(run, env, &StepExecution::new(node, None)));
+        scope.set(ScopeName::Meta, meta(run, env, &LoopPosition::first(node, None)));
     }
     scope
 }
 
-/// The scope of rendering: `response` and `prev` are the loop's latest pass.
-pub(crate) fn rendering(run: &ExecutionState, env: &StepEnv, step: &StepExecution) -> Scope {
-    let mut scope = before(run, env, step);
-    scope.set(ScopeName::Response, step.latest.clone());
-    scope.set(ScopeName::Prev, step.latest.clone());
-    if step.node.needs.page {
-        scope.set(ScopeName::Page, page_scope(step.step().paginate.as_ref(), &step.pointer, step.pass()));
+/// Returns the variables of a request: `response` and `prev` are the loop's latest page.
+pub(crate) fn for_request(run: &ExecutionState, env: &StepEnv, position: &LoopPosition) -> Scope {
+    let mut scope = before_loop(run, env, position);
+    scope.set(ScopeName::Response, position.latest.clone());
+    scope.set(ScopeName::Prev, position.latest.clone());
+    if position.node.needs.page {
+        let pagination = position.step().paginate.as_ref();
+        let page = page_variable(pagination, &position.target, position.page_in_slice());
+        scope.set(ScopeName::Page, page);
     }
     scope
 }
 
-/// The same without the passes.
-pub(crate) fn before(run: &ExecutionState, env: &StepEnv, step: &StepExecution) -> Scope {
-    let mut scope = around(run, env);
-    if let (Some(window), Some(slices)) = (&step.step().window, step.slices) {
-        scope.set(ScopeName::Window, slices.value(window));
+/// Returns the variables of a step without those of its pages.
+pub(crate) fn before_loop(run: &ExecutionState, env: &StepEnv, position: &LoopPosition) -> Scope {
+    let mut scope = enclosing(run, env);
+    if let (Some(window), Some(slice)) = (&position.step().window, position.slice) {
+        scope.set(ScopeName::Window, slice.value(window));
     }
-    if let Some(reach) = &step.reach {
-        scope.set(ScopeName::Cursor, reach.began().clone());
+    if let Some(watermark) = &position.watermark {
+        scope.set(ScopeName::Cursor, watermark.start().clone());
     }
-    if step.node.needs.meta || step.step().window.is_some() {
-        scope.set(ScopeName::Meta, meta(run, env, step));
+    // A window without an end reads until `meta.started_at`.
+    if position.node.needs.meta || position.step().window.is_some() {
+        scope.set(ScopeName::Meta, meta(run, env, position));
     }
     scope
 }
 
-/// The time and the randomness of one try: the same try of the same run draws the same.
+/// Returns the environment of a page's sub-steps; `None` if there are none. `per_row`: they run once for each row.
+pub(crate) fn sub_step_env(
+    env: &StepEnv,
+    position: &LoopPosition,
+    exchange: &PageExchange,
+    context: Option<&Context>,
+    per_row: bool,
+) -> Option<Box<StepEnv>> {
+    let subs = &position.node.subs;
+    if subs.is_empty() {
+        return None;
+    }
+    // Rows begin again with their page, so checkpoints leave them out. Sub-steps that run once for the page are part of a
+    // checkpoint, unless their rows go into the page's message: all of these would have to be in every checkpoint.
+    let durable = !per_row && !subs.iter().any(|sub| sub.gathers);
+    let mut below = env.below(format!("{}.", position.path(env)), durable);
+    below.parent = exchange.response.value.clone();
+    below.parent_text = exchange.response.body.json_text().cloned();
+    if let Some(context) = context {
+        below.context = context.clone();
+    }
+    if let (Some(window), Some(slice)) = (&position.step().window, position.slice) {
+        below.window = slice.value(window);
+    }
+    if let Some(watermark) = &position.watermark {
+        below.cursor = watermark.start().clone();
+    }
+    Some(Box::new(below))
+}
+
+/// Returns the time and the randomness of one try. The same try of the same execution draws the same numbers.
 pub(crate) fn eval_env(
     run: &ExecutionState,
     env: &StepEnv,
-    step: &StepExecution,
+    position: &LoopPosition,
     now: CurrentTime,
 ) -> EvalEnv {
-    EvalEnv::new(now.wall, draw(run, env, step, b"env"))
+    EvalEnv::new(now.wall, random_number(run, env, position, b"env"))
 }
 
-/// A number that depends on the run's seed, the pass and the try alone.
-pub(crate) fn draw(run: &ExecutionState, env: &StepEnv, step: &StepExecution, purpose: &[u8]) -> u64 {
-    let numbers = [step.item.map_or(0, |item| item + 1), step.page, u64::from(step.retry)];
-    let fields = [purpose, env.prefix.as_bytes(), step.step().id.as_bytes()];
+/// Returns a number that depends only on the execution's seed, the page and the try: a later attempt repeats it.
+pub(crate) fn random_number(
+    run: &ExecutionState,
+    env: &StepEnv,
+    position: &LoopPosition,
+    purpose: &[u8],
+) -> u64 {
+    let numbers = [position.item.map_or(0, |item| item + 1), position.page, u64::from(position.retry)];
+    let fields = [purpose, env.prefix.as_bytes(), position.step().id.as_bytes()];
     let mut state = run.seed;
     for field in fields {
         // FNV-1a, 64 bits.
         let hash = field.iter().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
             (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
         });
-        state = mixed(state ^ hash);
+        state = mix_bits(state ^ hash);
     }
-    numbers.into_iter().fold(state, |state, number| mixed(state ^ number))
+    numbers.into_iter().fold(state, |state, number| mix_bits(state ^ number))
 }
 
-/// One step of SplitMix64 (Steele, Lea and Flood 2014): every bit of the input moves half of the output's.
-fn mixed(number: u64) -> u64 {
+/// Applies one step of SplitMix64 (Steele, Lea and Flood 2014): every input bit changes half of the output bits.
+fn mix_bits(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)
 }
 
-fn meta(run: &ExecutionState, env: &StepEnv, step: &StepExecution) -> Value {
+fn meta(run: &ExecutionState, env: &StepEnv, position: &LoopPosition) -> Value {
     let identity = run.origin.identity();
     Value::object([
         ("tenant_id", Value::from(identity.tenant_id.to_string())),
@@ -109,15 +148,15 @@ fn meta(run: &ExecutionState, env: &StepEnv, step: &StepExecution) -> Value {
         ("config_key", Value::from(identity.config_key.as_str())),
         ("execution_id", Value::from(identity.execution_id.to_string())),
         ("attempt", Value::from(i64::from(identity.attempt))),
-        ("step_path", Value::from(step.path(env))),
-        ("loop_count", Value::from(step.pass())),
-        ("retry_count", Value::from(step.retry)),
+        ("step_path", Value::from(position.path(env))),
+        ("loop_count", Value::from(position.page_in_slice())),
+        ("retry_count", Value::from(position.retry)),
         ("nesting_level", Value::from(env.nesting)),
         ("scheduled_at", Value::from(timestamp(identity.scheduled_at))),
         ("started_at", Value::from(timestamp(identity.started_at))),
     ])
 }
 
-fn timestamp(time: chrono::DateTime<chrono::Utc>) -> String {
-    time.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
+fn timestamp(time: DateTime<Utc>) -> String {
+    time.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }

@@ -38,13 +38,13 @@ impl CancelScope {
     }
 
     /// Lets a step see it.
-    pub(crate) fn lay(self, env: &mut StepEnv) {
+    pub(crate) fn apply(self, env: &mut StepEnv) {
         let CancelScope { items, item_index, parent, window, cursor } = self;
         (env.items, env.item_index) = (items, item_index);
         (env.parent, env.window, env.cursor) = (parent, window, cursor);
     }
 
-    pub(crate) fn place(&self) -> Result<CancelScopeState, CheckpointError> {
+    pub(crate) fn state(&self) -> Result<CancelScopeState, CheckpointError> {
         let some = |value: &Value| if value.is_null() { Ok(None) } else { encode_value(value).map(Some) };
         Ok(CancelScopeState {
             items: self.items.iter().map(encode_value).collect::<Result<_, _>>()?,
@@ -56,7 +56,7 @@ impl CancelScope {
     }
 
     /// The reverse.
-    pub(crate) fn at(place: &CancelScopeState) -> Result<CancelScope, CheckpointError> {
+    pub(crate) fn resume(place: &CancelScopeState) -> Result<CancelScope, CheckpointError> {
         let value = |json: &Option<RawJson>| json.as_deref().map_or_else(|| Ok(Value::null()), decode_value);
         Ok(CancelScope {
             items: place.items.iter().map(|item| decode_value(item)).collect::<Result<_, _>>()?,

@@ -15,10 +15,11 @@ use crate::checkpoint::prune::prune;
 use crate::checkpoint::step_state::{ForEachState, ItemState};
 use crate::error::ErrorClass;
 use crate::page::in_flight::InFlightWindow;
+use crate::page::sub_steps::{PendingCancel, SubSteps};
 use crate::program::node::StepNode;
 use crate::state::context::{self, ContextChanges};
 use crate::state::cursor_store::CursorValues;
-use crate::state::deferred_writes as carried;
+use crate::state::deferred_writes;
 use crate::state::engine_cx::EngineCx;
 use crate::state::error_detail::ErrorDetail;
 use crate::state::event::StepEvent;
@@ -26,16 +27,15 @@ use crate::state::exit::{ErrorContext, StepError, StepExit};
 use crate::state::location::StepLocation;
 use crate::state::status::{DeferredWait, StepStatus};
 use crate::state::step_env::StepEnv;
-use crate::step::execution::StepExecution;
-use crate::step::variables as scope;
-use crate::tree::sequence::{ActiveStep, list_key};
+use crate::step::variables;
+use crate::tree::single_step::SingleStep;
 
 /// All items of a `for_each`.
-pub(crate) struct ForEach {
+pub(crate) struct ForEach<S> {
     node: Arc<StepNode>,
     /// None before it was asked for.
     list: Option<Value>,
-    flight: InFlightWindow<ItemExecution, ItemWrites>,
+    flight: InFlightWindow<ItemExecution<S>, ItemWrites>,
     /// Writes of the items that have ended, in order.
     writes: ContextChanges,
     responses: BTreeMap<u64, Value>,
@@ -45,8 +45,8 @@ pub(crate) struct ForEach {
 }
 
 /// One item being run.
-struct ItemExecution {
-    active: ActiveStep,
+struct ItemExecution<S> {
+    active: SingleStep<S>,
     env: StepEnv,
 }
 
@@ -57,9 +57,9 @@ struct ItemWrites {
     cursors: CursorValues,
 }
 
-impl ForEach {
-    pub(crate) fn new(node: &Arc<StepNode>) -> ForEach {
-        ForEach {
+impl<S: SubSteps> ForEach<S> {
+    pub(crate) fn new(node: &Arc<StepNode>) -> Self {
+        Self {
             node: node.clone(),
             list: None,
             flight: InFlightWindow::after(0),
@@ -70,24 +70,24 @@ impl ForEach {
         }
     }
 
-    pub(crate) fn at(
+    pub(crate) fn resume(
         node: &Arc<StepNode>,
         env: &StepEnv,
         place: ForEachState,
         lists: &BTreeMap<String, Value>,
-    ) -> Result<ForEach, CheckpointError> {
+    ) -> Result<Self, CheckpointError> {
         let mut flight = InFlightWindow::after(place.done);
         for (number, carried) in place.ended {
-            let (writes, cursors) = carried::decode(carried);
+            let (writes, cursors) = deferred_writes::decode(carried);
             flight.end(number, ItemWrites { writes, cursors });
         }
         let bytes = |rows: Vec<crate::checkpoint::json::RawJson>| {
             rows.iter().map(|row| Bytes::copy_from_slice(row.get().as_bytes())).collect()
         };
-        Ok(ForEach {
+        Ok(Self {
             list: lists.get(&list_key(env, node)).cloned(),
             flight,
-            writes: carried::decode(place.deferred).0,
+            writes: deferred_writes::decode(place.deferred).0,
             responses: place
                 .responses
                 .iter()
@@ -95,31 +95,31 @@ impl ForEach {
                 .collect::<Result<_, CheckpointError>>()?,
             gathered: place.gathered.into_iter().map(|(number, rows)| (number, bytes(rows))).collect(),
             resumed: place.in_flight,
-            ..ForEach::new(node)
+            ..Self::new(node)
         })
     }
 
     /// `whole`: also of items below a row, whose list is asked for anew.
-    pub(crate) fn place(&self, whole: bool) -> Result<ForEachState, CheckpointError> {
-        let mut under_way = BTreeMap::new();
-        for (number, item) in self.flight.under_way() {
-            let step = item.active.place(whole)?;
-            let carried = carried::encode(&item.env.writes, &item.env.cursors)?;
-            under_way.insert(number, ItemState { step, deferred: carried });
+    pub(crate) fn state(&self, whole: bool) -> Result<ForEachState, CheckpointError> {
+        let mut in_flight = BTreeMap::new();
+        for (number, item) in self.flight.in_flight() {
+            let step = item.active.state(whole)?;
+            let carried = deferred_writes::encode(&item.env.writes, &item.env.cursors)?;
+            in_flight.insert(number, ItemState { step, deferred: carried });
         }
         for (number, place) in &self.resumed {
-            under_way.insert(*number, place.clone());
+            in_flight.insert(*number, place.clone());
         }
         let ended = self
             .flight
             .ended()
-            .map(|(number, end)| Ok((number, carried::encode(&end.writes, &end.cursors)?)));
+            .map(|(number, end)| Ok((number, deferred_writes::encode(&end.writes, &end.cursors)?)));
         let list = |rows: &Vec<Bytes>| rows.iter().map(|row| raw_json(row)).collect::<Result<Vec<_>, _>>();
         Ok(ForEachState {
             done: self.flight.oldest(),
-            deferred: carried::encode(&self.writes, [])?,
+            deferred: deferred_writes::encode(&self.writes, [])?,
             ended: ended.collect::<Result<_, CheckpointError>>()?,
-            in_flight: under_way,
+            in_flight,
             responses: self
                 .responses
                 .iter()
@@ -145,10 +145,10 @@ impl ForEach {
         }
         for (number, place) in std::mem::take(&mut self.resumed) {
             let mut item_env = self.item_env(env, number);
-            let (writes, cursors) = carried::decode(place.deferred);
+            let (writes, cursors) = deferred_writes::decode(place.deferred);
             item_env.merge(writes).map_err(|error| self.place_fault(cx, env, &error.to_string()))?;
             item_env.cursors = cursors;
-            let active = ActiveStep::at(&self.node, Some(number), &item_env, place.step, &cx.run.lists)
+            let active = SingleStep::resume(&self.node, Some(number), &item_env, place.step, &cx.run.lists)
                 .map_err(|error| self.place_fault(cx, env, &error.to_string()))?;
             self.flight.pass_over_to(number + 1);
             self.begin(cx, env, number, ItemExecution { active, env: item_env })?;
@@ -165,8 +165,8 @@ impl ForEach {
         route: &[u64],
         event: StepEvent,
     ) -> Result<StepStatus, StepExit> {
-        let Some((number, rest)) = route.split_first() else { return Ok(self.flight.flow()) };
-        let Some(mut item) = self.flight.take(*number) else { return Ok(self.flight.flow()) };
+        let Some((number, rest)) = route.split_first() else { return Ok(self.flight.status()) };
+        let Some(mut item) = self.flight.take(*number) else { return Ok(self.flight.status()) };
         let flow = cx.at(*number, |cx| item.active.deliver(cx, &mut item.env, rest, event));
         self.came_to(cx, env, *number, item, flow)?;
         self.fill(cx, env)
@@ -191,7 +191,7 @@ impl ForEach {
         ]);
         let eval = EvalEnv::new(cx.now.wall, seed);
         let value = expr
-            .eval(&scope::around_with_meta(cx.run, env, &self.node), &eval)
+            .eval(&variables::enclosing_with_meta(cx.run, env, &self.node), &eval)
             .map_err(|error| fault(ErrorDetail::expression(pointer(), &error)))?;
         if value.is_null() {
             return Ok(Value::list([]));
@@ -214,7 +214,7 @@ impl ForEach {
         while self.flight.next() < length && self.flight.has_room(self.node.step.concurrency, cx.run) {
             let number = self.flight.begin();
             let item_env = self.item_env(env, number);
-            let active = ActiveStep::of(&self.node, Some(number));
+            let active = SingleStep::new(&self.node, Some(number));
             self.begin(cx, env, number, ItemExecution { active, env: item_env })?;
         }
         if self.flight.is_empty() && self.flight.next() >= length {
@@ -224,7 +224,7 @@ impl ForEach {
             // Others wait for so long that the run is handed back: no further item begins.
             return Ok(StepStatus::Deferred(DeferredWait::nothing_begins()));
         }
-        Ok(self.flight.flow())
+        Ok(self.flight.status())
     }
 
     fn begin(
@@ -232,7 +232,7 @@ impl ForEach {
         cx: &mut EngineCx<'_>,
         env: &mut StepEnv,
         number: u64,
-        mut item: ItemExecution,
+        mut item: ItemExecution<S>,
     ) -> Result<(), StepExit> {
         let flow = cx.at(number, |cx| item.active.start(cx, &mut item.env));
         self.came_to(cx, env, number, item, flow)
@@ -243,14 +243,14 @@ impl ForEach {
         cx: &mut EngineCx<'_>,
         env: &mut StepEnv,
         number: u64,
-        mut item: ItemExecution,
+        mut item: ItemExecution<S>,
         flow: Result<StepStatus, StepExit>,
     ) -> Result<(), StepExit> {
         match flow {
             Ok(StepStatus::InFlight) => self.flight.put(number, item, None),
             Ok(StepStatus::Deferred(idle)) => self.flight.put(number, item, Some(idle)),
             Ok(StepStatus::Done | StepStatus::Skipped) => {
-                let (value, rows) = item.active.leave();
+                let (value, rows) = item.active.take_results();
                 let paths = self.node.needs.finished.as_deref();
                 if paths.is_none_or(|paths| !paths.is_empty()) {
                     self.responses.insert(number, prune(&value, paths));
@@ -320,7 +320,7 @@ impl ForEach {
     }
 
     /// `steps.<id>` of a `for_each` is the list of its items' last responses.
-    pub(crate) fn leave(&mut self) -> (Value, Vec<Bytes>) {
+    pub(crate) fn take_results(&mut self) -> (Value, Vec<Bytes>) {
         let read = self.node.needs.finished.as_ref().is_none_or(|paths| !paths.is_empty());
         let length = self.list.as_ref().and_then(Value::length).unwrap_or_default() as u64;
         let responses = std::mem::take(&mut self.responses);
@@ -334,26 +334,27 @@ impl ForEach {
     }
 
     pub(crate) fn flush(&mut self, cx: &mut EngineCx<'_>) {
-        for (number, item) in self.flight.under_way_mut() {
-            cx.at(number, |cx| item.active.flush(cx, &mut item.env));
+        for (number, item) in self.flight.in_flight_mut() {
+            cx.at(number, |cx| item.active.flush(cx));
         }
     }
 
-    pub(crate) fn abandon(&mut self, env: &StepEnv, found: &mut Vec<(StepEnv, StepExecution)>) {
-        for (_, mut item) in self.flight.drain_under_way() {
-            item.active.abandon(&item.env, found);
+    pub(crate) fn take_cancels(&mut self, env: &StepEnv, found: &mut Vec<PendingCancel>) {
+        for (_, mut item) in self.flight.drain_in_flight() {
+            item.active.take_cancels(&item.env, found);
         }
         for (number, place) in std::mem::take(&mut self.resumed) {
             let item_env = self.item_env(env, number);
-            let active = ActiveStep::at(&self.node, Some(number), &item_env, place.step, &BTreeMap::new());
+            let active =
+                SingleStep::<S>::resume(&self.node, Some(number), &item_env, place.step, &BTreeMap::new());
             if let Ok(mut active) = active {
-                active.abandon(&item_env, found);
+                active.take_cancels(&item_env, found);
             }
         }
     }
 
     pub(crate) fn works_upstream(&self) -> bool {
-        self.flight.under_way().any(|(_, item)| item.active.works_upstream())
+        self.flight.in_flight().any(|(_, item)| item.active.works_upstream())
             || self.resumed.values().any(|place| place.step.works_upstream())
     }
 
@@ -361,4 +362,9 @@ impl ForEach {
         let path = format!("{}{}", env.prefix, self.node.step.id);
         StepLocation { node: self.node.index, path, page: 0, retries: 0 }
     }
+}
+
+/// Returns the key of a `for_each` list among those that a checkpoint keeps.
+pub(crate) fn list_key(env: &StepEnv, node: &StepNode) -> String {
+    format!("{}{}", env.prefix, node.step.id)
 }

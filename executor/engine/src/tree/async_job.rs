@@ -3,19 +3,26 @@
 //! In: a beginning, or what came for the step of it that is under way. Out: how far it came; between polls the run is handed
 //! back, so that a job holds no executor. It never submits twice what a checkpoint knows to be submitted.
 
-mod state;
-
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use orchid_plan::{AsyncJob, Expr, ScopeName, StepAction, Value};
+use orchid_plan::{AsyncJob, EvalEnv, Expr, ScopeName, StepAction, Value};
 
+use crate::checkpoint::deferred_writes::DeferredWrites;
+use crate::checkpoint::error::CheckpointError;
+use crate::checkpoint::json::{RawJson, decode_or_null, decode_value, encode_map, encode_unless_null};
 use crate::checkpoint::prune::prune;
+use crate::checkpoint::step_state::{AsyncJobPhase, AsyncJobState};
 use crate::error::ErrorClass;
 use crate::input::TimerId;
+use crate::page::sub_steps::{PendingCancel, SubSteps};
 use crate::program::node::{AsyncJobNodes, StepNode};
+use crate::rules::repeat_guard::fingerprint;
+use crate::state::context;
+use crate::state::deferred_writes;
 use crate::state::engine_cx::EngineCx;
 use crate::state::error_detail::ErrorDetail;
 use crate::state::event::StepEvent;
@@ -24,19 +31,18 @@ use crate::state::location::StepLocation;
 use crate::state::status::{DeferredWait, StepStatus};
 use crate::state::step_env::StepEnv;
 use crate::step::execution::StepExecution;
-use crate::step::variables as scope;
+use crate::step::variables;
 use crate::tree::cancel_scope::CancelScope;
-use crate::tree::sequence::StepSequence;
 
 /// A shorter wait between polls is not worth handing the run back.
 const SHORT: Duration = Duration::from_secs(1);
 
 /// A job in one place.
-pub(crate) struct AsyncJobExecution {
+pub(crate) struct AsyncJobExecution<S> {
     node: Arc<StepNode>,
     item: Option<u64>,
     asked: bool,
-    phase: JobPhase,
+    phase: JobPhase<S>,
     /// What the job's own steps see; none before it begins.
     inner: Option<Box<StepEnv>>,
     /// Polls so far, and the answer of the last one.
@@ -54,25 +60,25 @@ pub(crate) struct AsyncJobExecution {
 }
 
 /// What a job does.
-enum JobPhase {
-    Submit(Box<StepExecution>),
+enum JobPhase<S> {
+    Submit(Box<StepExecution<S>>),
     /// For its next poll.
     Wait,
     Waiting(TimerId),
-    Poll(Box<StepExecution>),
-    Download(Box<StepSequence>),
+    Poll(Box<StepExecution<S>>),
+    Download(Box<S>),
     /// It took too long: the upstream is told, then the step fails.
-    GiveUp(Box<StepExecution>),
+    GiveUp(Box<StepExecution<S>>),
     Over,
 }
 
-impl AsyncJobExecution {
-    pub(crate) fn new(node: &Arc<StepNode>, item: Option<u64>) -> AsyncJobExecution {
+impl<S: SubSteps> AsyncJobExecution<S> {
+    pub(crate) fn new(node: &Arc<StepNode>, item: Option<u64>) -> Self {
         let phase = node
             .job
             .as_ref()
             .map_or(JobPhase::Over, |job| JobPhase::Submit(Box::new(StepExecution::new(&job.submit, None))));
-        AsyncJobExecution {
+        Self {
             node: node.clone(),
             item,
             asked: false,
@@ -88,11 +94,110 @@ impl AsyncJobExecution {
         }
     }
 
+    pub(crate) fn resume(
+        node: &Arc<StepNode>,
+        item: Option<u64>,
+        env: &StepEnv,
+        place: AsyncJobState,
+        lists: &BTreeMap<String, Value>,
+    ) -> Result<Self, CheckpointError> {
+        let bad = CheckpointError::invalid;
+        let time = |ms: Option<i64>| {
+            ms.map(|ms| DateTime::from_timestamp_millis(ms).ok_or_else(|| bad("a time of its job is none")))
+                .transpose()
+        };
+        let mut job = Self::new(node, item);
+        let nodes = node.job.as_ref().ok_or_else(|| bad("its step is no job in the plan"))?;
+        let mut inner = job.inner_env(env);
+        for (id, value) in &place.finished {
+            inner.finished.insert(id, decode_value(value)?);
+        }
+        let (writes, cursors) = deferred_writes::decode(place.deferred);
+        inner.merge(writes).map_err(|error| CheckpointError::Json(error.to_string()))?;
+        inner.cursors = cursors;
+        let step = |node: &Arc<StepNode>, page: u64| match place.step.clone() {
+            Some(step) => StepExecution::resume(node, None, *step).map(Box::new),
+            None => Ok(Box::new(StepExecution::at_page(node, page))),
+        };
+        job.phase = match place.phase {
+            AsyncJobPhase::Submit => JobPhase::Submit(step(&nodes.submit, 0)?),
+            AsyncJobPhase::Wait => JobPhase::Wait,
+            AsyncJobPhase::Poll => JobPhase::Poll(step(&nodes.poll, place.polls)?),
+            AsyncJobPhase::Download => match place.download {
+                Some(download) => {
+                    let env = download_env(&inner);
+                    JobPhase::Download(Box::new(S::resume(&nodes.download, env, *download, lists)?))
+                }
+                None => return Err(bad("its download has no place")),
+            },
+        };
+        (job.asked, job.polls, job.inner) = (place.entered, place.polls, Some(Box::new(inner)));
+        (job.since, job.due) = (time(place.submitted_ms)?, time(place.due_ms)?);
+        job.last_poll = decode_or_null(place.last_poll.as_deref())?;
+        job.around = place.cancel_scope.as_ref().map(CancelScope::resume).transpose()?;
+        Ok(job)
+    }
+
+    pub(crate) fn state(&self, whole: bool) -> Result<AsyncJobState, CheckpointError> {
+        let (phase, step) = match &self.phase {
+            JobPhase::Submit(step) => (AsyncJobPhase::Submit, Some(Box::new(step.state(whole)?))),
+            JobPhase::Poll(step) => (AsyncJobPhase::Poll, Some(Box::new(step.state(whole)?))),
+            JobPhase::Wait | JobPhase::Waiting(_) | JobPhase::GiveUp(_) | JobPhase::Over => {
+                (AsyncJobPhase::Wait, None)
+            }
+            JobPhase::Download(_) => (AsyncJobPhase::Download, None),
+        };
+        let download = match &self.phase {
+            JobPhase::Download(sequence) => Some(Box::new(sequence.state(whole)?)),
+            _ => None,
+        };
+        let finished = self.inner.iter().flat_map(|inner| inner.finished.own());
+        let finished: BTreeMap<String, Value> =
+            finished.map(|(id, value)| (id.to_owned(), value.clone())).collect();
+        let carried = match &self.inner {
+            Some(inner) => deferred_writes::encode(&inner.writes, &inner.cursors)?,
+            None => DeferredWrites::default(),
+        };
+        Ok(AsyncJobState {
+            entered: self.asked,
+            phase,
+            polls: self.polls,
+            submitted_ms: self.since.map(|since| since.timestamp_millis()),
+            due_ms: self.due.map(|due| due.timestamp_millis()),
+            last_poll: self.last_poll()?,
+            finished: encode_map(&finished)?,
+            step,
+            download,
+            deferred: carried,
+            cancel_scope: self.around().as_ref().map(CancelScope::state).transpose()?,
+        })
+    }
+
+    /// What the next poll reads of the last one's answer.
+    fn last_poll(&self) -> Result<Option<RawJson>, CheckpointError> {
+        let paths = self.node.job.as_ref().and_then(|job| job.poll.needs.carried.as_deref());
+        let latest = prune(&self.last_poll, paths);
+        encode_unless_null(&latest)
+    }
+
+    /// What `cancel` reads of what is around the job; none where there is nothing around, or nothing to cancel.
+    fn around(&self) -> Option<CancelScope> {
+        let cancel = self.node.job.as_ref().and_then(|job| job.cancel.as_ref());
+        let (Some(inner), Some(cancel), true) = (&self.inner, cancel, self.works_upstream()) else {
+            return None;
+        };
+        let anything = !inner.items.is_empty() || inner.nesting > 1;
+        self.around.clone().or_else(|| anything.then(|| CancelScope::of(inner, &cancel.step)))
+    }
+
     pub(crate) fn start(&mut self, cx: &mut EngineCx<'_>, env: &mut StepEnv) -> Result<StepStatus, StepExit> {
         if !self.asked {
             if let Some(condition) = &self.node.step.execute_if {
                 let runs = condition
-                    .is_true(&scope::around_with_meta(cx.run, env, &self.node), &self.eval_env(cx, env))
+                    .is_true(
+                        &variables::enclosing_with_meta(cx.run, env, &self.node),
+                        &self.eval_env(cx, env),
+                    )
                     .map_err(|error| {
                         let pointer = format!("{}/execute_if", self.node.step.pointer);
                         self.fault(cx, env, ErrorDetail::expression(pointer, &error))
@@ -197,10 +302,10 @@ impl AsyncJobExecution {
         &mut self,
         cx: &mut EngineCx<'_>,
         inner: &mut StepEnv,
-        step: &StepExecution,
+        step: &StepExecution<S>,
         skipped: bool,
     ) -> Result<Option<StepStatus>, StepExit> {
-        if skipped || step.ignored {
+        if skipped || step.is_ignored() {
             return Ok(None);
         }
         keep(inner, "submit", step);
@@ -213,23 +318,26 @@ impl AsyncJobExecution {
         cx: &mut EngineCx<'_>,
         env: &StepEnv,
         inner: &mut StepEnv,
-        mut step: StepExecution,
+        mut step: StepExecution<S>,
     ) -> Result<Option<StepStatus>, StepExit> {
         let StepAction::Job(job) = &self.node.step.clone().action else { return Ok(None) };
         // What is asked about it is asked within its pass.
-        self.polls = std::mem::replace(&mut step.page, self.polls);
-        let before = std::mem::replace(&mut self.last_poll, step.latest.clone());
+        self.polls = step.rewind_to(self.polls);
+        let before = std::mem::replace(&mut self.last_poll, step.position().latest.clone());
         keep(inner, "poll", &step);
-        if !step.ignored {
+        if !step.is_ignored() {
             let holds = |expr: &Expr, field: &str| {
-                let scope = scope::rendering(cx.run, inner, &step).with(ScopeName::Prev, before.clone());
-                expr.is_true(&scope, &scope::eval_env(cx.run, inner, &step, cx.now)).map_err(|error| {
-                    step.plain_fault(
-                        cx,
-                        inner,
-                        ErrorDetail::expression(format!("{}/{field}", job.pointer), &error),
-                    )
-                })
+                let scope = variables::for_request(cx.run, inner, step.position())
+                    .with(ScopeName::Prev, before.clone());
+                expr.is_true(&scope, &variables::eval_env(cx.run, inner, step.position(), cx.now)).map_err(
+                    |error| {
+                        step.error(
+                            cx,
+                            inner,
+                            ErrorDetail::expression(format!("{}/{field}", job.pointer), &error),
+                        )
+                    },
+                )
             };
             if let Some(failed) = &job.failed_when
                 && holds(failed, "failed_when")?
@@ -243,7 +351,7 @@ impl AsyncJobExecution {
                         self.polls.saturating_sub(1)
                     ),
                 };
-                return Err(judged_fault(cx, inner, &step, what));
+                return Err(step.judged_error(cx, inner, what));
             }
             if holds(&job.done_when, "done_when")? {
                 return self.download(cx, inner);
@@ -262,7 +370,7 @@ impl AsyncJobExecution {
     ) -> Result<Option<StepStatus>, StepExit> {
         let node = self.node.clone();
         let Some(nodes) = &node.job else { return Ok(None) };
-        let Some(mut sequence) = StepSequence::new(&nodes.download, download_env(inner)) else {
+        let Some(mut sequence) = S::begin(&nodes.download, download_env(inner)) else {
             return Ok(None);
         };
         let flow = sequence.start(cx);
@@ -270,11 +378,11 @@ impl AsyncJobExecution {
         flow.map(Some)
     }
 
-    fn downloaded(&mut self, inner: &mut StepEnv, sequence: StepSequence) {
-        let (value, rows, env) = sequence.into_last();
+    fn downloaded(&mut self, inner: &mut StepEnv, downloads: S) {
+        let (value, rows, env) = downloads.into_results();
         (self.latest, self.gathered) = (value, rows);
         let StepEnv { mut writes, cursors, .. } = env;
-        crate::state::context::append(&mut inner.writes, &mut writes);
+        context::append(&mut inner.writes, &mut writes);
         inner.cursors.extend(cursors);
     }
 
@@ -316,12 +424,7 @@ impl AsyncJobExecution {
         let Some(nodes) = &node.job else { return Ok(StepStatus::Done) };
         self.due = None;
         let latest = self.last_poll.clone();
-        let mut step = StepExecution {
-            page: self.polls,
-            base: self.polls,
-            latest,
-            ..StepExecution::new(&nodes.poll, None)
-        };
+        let mut step = StepExecution::poll(&nodes.poll, self.polls, latest);
         let flow = step.start(cx, inner);
         self.phase = JobPhase::Poll(Box::new(step));
         flow
@@ -360,7 +463,7 @@ impl AsyncJobExecution {
 
     /// The step that tells the upstream that nobody waits any more, and what it sees; none where nothing was submitted, where
     /// the job is done, or where the plan names no such step.
-    pub(crate) fn abandon(&mut self, env: &StepEnv) -> Option<(StepEnv, StepExecution)> {
+    pub(crate) fn take_cancel(&mut self, env: &StepEnv) -> Option<PendingCancel> {
         if !self.works_upstream() {
             return None;
         }
@@ -368,9 +471,9 @@ impl AsyncJobExecution {
         self.phase = JobPhase::Over;
         let mut inner = self.inner.take().map_or_else(|| self.inner_env(env), |inner| *inner);
         if let Some(around) = self.around.take() {
-            around.lay(&mut inner);
+            around.apply(&mut inner);
         }
-        Some((inner, StepExecution::new(&cancel, None)))
+        Some(PendingCancel { env: inner, node: cancel })
     }
 
     /// The upstream works for it, and can be told to stop.
@@ -382,7 +485,7 @@ impl AsyncJobExecution {
         submitted && self.node.job.as_ref().is_some_and(|job| job.cancel.is_some())
     }
 
-    pub(crate) fn leave(&mut self) -> (Value, Vec<Bytes>) {
+    pub(crate) fn take_results(&mut self) -> (Value, Vec<Bytes>) {
         (std::mem::replace(&mut self.latest, Value::null()), std::mem::take(&mut self.gathered))
     }
 
@@ -409,32 +512,18 @@ impl AsyncJobExecution {
         StepError::new(&cx.run.redactor, self.location(env), what, ErrorContext::default()).into()
     }
 
-    fn eval_env(&self, cx: &EngineCx<'_>, env: &StepEnv) -> orchid_plan::EvalEnv {
-        let seed = crate::rules::repeat_guard::fingerprint(&[
-            &cx.run.seed.to_be_bytes(),
-            self.location(env).path.as_bytes(),
-        ]);
-        orchid_plan::EvalEnv::new(cx.now.wall, seed)
+    fn eval_env(&self, cx: &EngineCx<'_>, env: &StepEnv) -> EvalEnv {
+        let seed = fingerprint(&[&cx.run.seed.to_be_bytes(), self.location(env).path.as_bytes()]);
+        EvalEnv::new(cx.now.wall, seed)
     }
 }
 
 /// What others of the job's steps read of one.
-fn keep(inner: &mut StepEnv, id: &str, step: &StepExecution) {
-    let paths = step.node.needs.finished.as_deref();
+fn keep<S: SubSteps>(inner: &mut StepEnv, id: &str, step: &StepExecution<S>) {
+    let paths = step.position().node.needs.finished.as_deref();
     if paths.is_none_or(|paths| !paths.is_empty()) {
-        inner.finished.insert(id, prune(&step.latest, paths));
+        inner.finished.insert(id, prune(&step.position().latest, paths));
     }
-}
-
-/// A fault about the answer of a poll.
-fn judged_fault(cx: &EngineCx<'_>, inner: &StepEnv, step: &StepExecution, what: ErrorDetail) -> StepExit {
-    let about = match step.judged.as_deref() {
-        Some((sent, answer, body)) => {
-            ErrorContext { sent: Some(sent), response: Some(answer), body: Some(body.clone()) }
-        }
-        None => ErrorContext::default(),
-    };
-    StepError::new(&cx.run.redactor, step.location(inner), what, about).into()
 }
 
 /// What downloads see: on the level of the other steps, with writes of their own.

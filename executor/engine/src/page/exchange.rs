@@ -1,0 +1,80 @@
+//! The request of a page and its response, from the try that sent the request to the end of the page.
+
+use std::time::Duration;
+
+use orchid_plan::{EvalEnv, Scope, Value};
+use url::Url;
+
+use crate::body::{Body, RowDecoder};
+use crate::input::TryId;
+use crate::message::exchange::{ReceivedResponse, SentRequest};
+use crate::message::redact::Redactor;
+use crate::rules::conditional::Revalidation;
+use crate::rules::outcome::{TryFacts, TryFailure};
+use crate::state::error_detail::ErrorDetail;
+use crate::state::exit::{ErrorContext, StepError};
+use crate::state::location::StepLocation;
+
+/// A try, with everything that its response is judged by.
+pub(crate) struct SentTry {
+    pub(crate) try_id: TryId,
+    /// Time and randomness of the try.
+    pub(crate) env: EvalEnv,
+    /// The variables with which the request was rendered.
+    pub(crate) scope: Scope,
+    pub(crate) url: Url,
+    pub(crate) facts: SentRequest,
+    /// Fingerprint of method, URL and body, if pagination watches for repeats.
+    pub(crate) fingerprint: Option<u64>,
+    /// Validators sent with the request, if the step is conditional.
+    pub(crate) revalidation: Option<Revalidation>,
+}
+
+/// The response to a try, after its body was read.
+pub(crate) struct TryResponse {
+    pub(crate) facts: ReceivedResponse,
+    pub(crate) tried: TryFacts,
+    pub(crate) body: Body,
+    /// All `Link` headers, joined.
+    pub(crate) link: Option<String>,
+    /// The response as expressions see it: `{status_code, headers, body, url}`.
+    pub(crate) value: Value,
+    /// The decoder of a streamed body, with the try that delivers its pieces; taken by the page.
+    pub(crate) stream: Option<(RowDecoder, TryId)>,
+    /// Whether the page took the rows from the stream.
+    pub(crate) streamed: bool,
+    /// Description of what is wrong with the response; empty for a success.
+    pub(crate) problem: String,
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl TryResponse {
+    /// Turns a success into a failure, because its body broke off or could not be decoded while it was streamed.
+    pub(crate) fn fail(&mut self, failure: TryFailure, problem: String, retries_left: bool) {
+        self.tried = TryFacts { status: self.tried.status, failure: Some(failure), retries_left };
+        self.problem = problem;
+    }
+}
+
+/// A try and its response.
+pub(crate) struct PageExchange {
+    pub(crate) sent: SentTry,
+    pub(crate) response: TryResponse,
+}
+
+impl PageExchange {
+    /// Creates an error about the response.
+    pub(crate) fn error(
+        &self,
+        redactor: &Redactor,
+        location: StepLocation,
+        detail: ErrorDetail,
+    ) -> StepError {
+        let context = ErrorContext {
+            sent: Some(&self.sent.facts),
+            response: Some(&self.response.facts),
+            body: Some(self.response.body.to_message_body()),
+        };
+        StepError::new(redactor, location, detail, context)
+    }
+}

@@ -1,0 +1,92 @@
+//! The rows of a page in order, and the prefix of them that an earlier attempt has settled.
+
+use sha2::{Digest, Sha256};
+
+use crate::body::RowReader;
+use crate::checkpoint::step_state::RowsState;
+use crate::input::TryId;
+
+/// Bytes of a broken body that its error shows.
+const BODY_HEAD_MAX: usize = 64 * 1024;
+
+/// Source of a page's rows.
+pub(crate) struct RowSource {
+    pub(crate) reader: RowReader,
+    /// The streamed body, if the rows come from one.
+    pub(crate) open_body: Option<OpenBody>,
+    /// Rows to skip because an earlier attempt has settled them, as long as they are the same.
+    pub(crate) skip: Option<SkippedPrefix>,
+    /// The last piece of the body has arrived, or the body broke off.
+    pub(crate) ended: bool,
+    /// The last row was taken.
+    pub(crate) exhausted: bool,
+}
+
+impl RowSource {
+    /// Creates a source; `stream` is the try whose body delivers the rows.
+    pub(crate) fn new(reader: RowReader, stream: Option<TryId>) -> Self {
+        Self { reader, open_body: stream.map(OpenBody::new), skip: None, ended: false, exhausted: false }
+    }
+
+    /// Returns the try whose body is still streaming.
+    pub(crate) fn open_try(&self) -> Option<TryId> {
+        if self.ended { None } else { self.open_body.as_ref().map(|body| body.try_id) }
+    }
+}
+
+/// A body that is streaming.
+pub(crate) struct OpenBody {
+    pub(crate) try_id: TryId,
+    /// A piece was requested, and has not arrived.
+    pub(crate) requested: bool,
+    /// The beginning of the body, for the error in which it may end.
+    pub(crate) head: Vec<u8>,
+}
+
+impl OpenBody {
+    fn new(try_id: TryId) -> Self {
+        Self { try_id, requested: false, head: Vec::new() }
+    }
+
+    /// Notes the arrival of a piece.
+    pub(crate) fn arrived(&mut self, piece: &[u8]) {
+        self.requested = false;
+        let room = BODY_HEAD_MAX.saturating_sub(self.head.len());
+        self.head.extend_from_slice(&piece[..piece.len().min(room)]);
+    }
+}
+
+/// Rows that an earlier attempt has settled and that were not read again yet.
+pub(crate) struct SkippedPrefix {
+    pub(crate) left: u64,
+    pub(crate) state: RowsState,
+}
+
+/// Number and hash of the settled rows: those that no later attempt repeats.
+pub(crate) struct SettledPrefix {
+    pub(crate) done: u64,
+    hash: Sha256,
+}
+
+impl SettledPrefix {
+    pub(crate) fn empty() -> Self {
+        Self { done: 0, hash: Sha256::new() }
+    }
+
+    /// Adds a row. The length goes into the hash too, so that rows cannot run into each other.
+    pub(crate) fn add(&mut self, row: &[u8]) {
+        self.done += 1;
+        self.hash.update((row.len() as u64).to_be_bytes());
+        self.hash.update(row);
+    }
+
+    /// Returns the hash as checkpoints hold it.
+    pub(crate) fn hash(&self) -> String {
+        hex::encode(&self.hash.clone().finalize()[..16])
+    }
+}
+
+/// Returns the hash that identifies one row in a checkpoint.
+pub(crate) fn row_hash(row: &[u8]) -> String {
+    hex::encode(&Sha256::digest(row)[..8])
+}

@@ -1,0 +1,563 @@
+//! The rows of one page: read one by one from the response, run through their sub-steps, and written in order.
+//!
+//! Rows run side by side and end in any order, but they are written in the order of the page. Only a window of them is held
+//! in memory: the rows in flight, those that ended before an earlier one, and those that wait for their message to fill.
+//!
+//! A row is *settled* once no later attempt has to repeat it, because its message was emitted. What settled rows wrote
+//! belongs to the next checkpoint; all other rows are repeated from the page's response, fetched anew.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use orchid_plan::Value;
+
+use crate::body::{Body, NextRow, RowReader};
+use crate::checkpoint::error::CheckpointError;
+use crate::checkpoint::step_state::{RowState, RowsState};
+use crate::input::{FetchError, TryId};
+use crate::message::exchange::SentRequest;
+use crate::output::{CursorChange, Output};
+use crate::page::attach_steps::attach_steps;
+use crate::page::exchange::PageExchange;
+use crate::page::in_flight::InFlightWindow;
+use crate::page::resume_point::ResumePoint;
+use crate::page::row::RowExecution;
+use crate::page::row_source::{RowSource, SkippedPrefix};
+use crate::page::sub_steps::{PendingCancel, SubSteps};
+use crate::page::writer::{FinishedRow, PageWriter};
+use crate::program::node::StepNode;
+use crate::rules::outcome::TryFailure;
+use crate::state::context::{Context, ContextChanges};
+use crate::state::engine_cx::EngineCx;
+use crate::state::error_detail::ErrorDetail;
+use crate::state::event::StepEvent;
+use crate::state::execution::ExecutionState;
+use crate::state::exit::{ErrorContext, StepError, StepExit};
+use crate::state::location::StepLocation;
+use crate::state::status::{DeferredWait, StepStatus};
+use crate::state::step_env::StepEnv;
+
+/// A page whose response is a success.
+pub(crate) struct Page<S> {
+    node: Arc<StepNode>,
+    exchange: PageExchange,
+    /// Whether checkpoints contain the rows of this page.
+    durable: bool,
+    /// The context after the page's own writes, and those writes.
+    writes: Option<(Context, ContextChanges)>,
+    writer: PageWriter,
+    /// Source of the rows; `None` if the sub-steps run once for the whole page.
+    source: Option<RowSource>,
+    /// Environment of the sub-steps, without a row; `None` if there are no sub-steps.
+    row_env: Option<Box<StepEnv>>,
+    rows: InFlightWindow<RowExecution<S>, FinishedRow>,
+    /// The settled rows.
+    resume: ResumePoint,
+    /// Rows of sub-steps that ran once for the page, as a JSON object.
+    steps: Vec<u8>,
+    /// Rows read so far.
+    row_count: u64,
+    /// Rows that the enclosing row carries.
+    gathered: Vec<Bytes>,
+}
+
+/// Everything that a page starts with.
+pub(crate) struct PageStart {
+    pub(crate) node: Arc<StepNode>,
+    pub(crate) exchange: PageExchange,
+    pub(crate) durable: bool,
+    pub(crate) writes: Option<(Context, ContextChanges)>,
+    /// The page's `extracted_data`, as JSON.
+    pub(crate) extracted: Vec<u8>,
+    /// The rows, and the try that streams them; `None` if the page has no rows.
+    pub(crate) rows: Option<(RowReader, Option<TryId>)>,
+    pub(crate) row_env: Option<Box<StepEnv>>,
+    /// State of the rows, if the page was begun by an earlier attempt.
+    pub(crate) resume: Option<RowsState>,
+}
+
+/// How far a page came with its rows.
+pub(crate) enum PageProgress {
+    /// It waits for something.
+    Waiting(StepStatus),
+    /// All rows are finished.
+    Done,
+    /// The rows differ from those that an earlier attempt has settled: the page starts again.
+    RowsChanged,
+    /// The body broke off, or cannot be decoded any further.
+    Broken(TryFailure, String),
+}
+
+/// What a page leaves behind.
+pub(crate) struct FinishedPage {
+    pub(crate) exchange: PageExchange,
+    pub(crate) writes: Option<(Context, ContextChanges)>,
+    pub(crate) row_writes: ContextChanges,
+    pub(crate) row_cursors: Vec<CursorChange>,
+    /// Number of rows; `None` if the page has no rows to count.
+    pub(crate) rows: Option<u64>,
+    /// Of a streamed body: whether it has a member where the rows should be.
+    pub(crate) stream_found: Option<bool>,
+    /// Rows that the enclosing row carries.
+    pub(crate) gathered: Vec<Bytes>,
+}
+
+impl<S: SubSteps> Page<S> {
+    /// Creates a page at its first row, or behind the rows that an earlier attempt has settled.
+    pub(crate) fn new(run: &ExecutionState, location: StepLocation, start: PageStart) -> Self {
+        let PageStart { node, exchange, durable, writes, extracted, rows, row_env, resume } = start;
+        let writer = PageWriter::new(run, &node, location, &exchange, extracted);
+        let mut page = Self {
+            node,
+            exchange,
+            durable,
+            writes,
+            writer,
+            source: rows.map(|(reader, stream)| RowSource::new(reader, stream)),
+            row_env,
+            rows: InFlightWindow::after(0),
+            resume: ResumePoint::first(),
+            steps: Vec::new(),
+            row_count: 0,
+            gathered: Vec::new(),
+        };
+        match (resume, &mut page.source) {
+            (Some(state), Some(source)) if state.done > 0 => {
+                source.skip = Some(SkippedPrefix { left: state.done, state });
+            }
+            (Some(state), Some(_)) => page.resume_at(state),
+            (Some(state), None) => page.resume.set_not_started(state.in_flight),
+            (None, _) => {}
+        }
+        page
+    }
+
+    /// Handles an event for one of the rows, or the next piece of the body. Other events change nothing.
+    ///
+    /// # Errors
+    /// Fails if a row fails and the plan does not tolerate it, or if the execution cannot continue.
+    pub(crate) fn deliver(
+        &mut self,
+        cx: &mut EngineCx<'_>,
+        route: &[u64],
+        event: StepEvent,
+    ) -> Result<PageProgress, StepExit> {
+        if let Some((number, rest)) = route.split_first() {
+            let Some(mut row) = self.rows.take(*number) else { return Ok(self.waiting()) };
+            let status = cx.at(*number, |cx| row.steps.deliver(cx, rest, event));
+            self.row_came_to(cx, *number, row, status)?;
+            return self.advance(cx);
+        }
+        match event {
+            StepEvent::BodyPiece { try_id, piece, duration } if self.open_try() == Some(try_id) => {
+                match self.take_piece(cx, try_id, piece, duration) {
+                    Some(broken) => Ok(broken),
+                    None => self.advance(cx),
+                }
+            }
+            _ => Ok(self.waiting()),
+        }
+    }
+
+    /// Starts and finishes rows until something has to be waited for.
+    ///
+    /// # Errors
+    /// Fails if a row fails and the plan does not tolerate it, or if the execution cannot continue.
+    pub(crate) fn advance(&mut self, cx: &mut EngineCx<'_>) -> Result<PageProgress, StepExit> {
+        if self.source.is_none() {
+            return self.advance_single(cx);
+        }
+        // Rows that have ended are written before others start: a start can end the execution, and would take them along.
+        self.write_ended(cx)?;
+        loop {
+            if let Some(progress) = self.start_rows(cx)? {
+                return Ok(progress);
+            }
+            // Written rows move the window, which makes room for further ones.
+            if !self.write_ended(cx)? {
+                break;
+            }
+        }
+        let settled = self.writer.emit_overdue(cx, &self.node);
+        self.settle(cx, settled);
+        if self.rows.is_empty() && self.source.as_ref().is_some_and(|source| source.exhausted) {
+            let settled = self.writer.end(cx, &self.node);
+            self.settle(cx, settled);
+            return Ok(PageProgress::Done);
+        }
+        let reads_body = self.source.as_ref().and_then(|source| source.open_body.as_ref());
+        Ok(PageProgress::Waiting(match self.rows.status() {
+            _ if reads_body.is_some_and(|body| body.requested) => StepStatus::InFlight,
+            StepStatus::InFlight if self.rows.is_empty() => {
+                // No row is in flight, and none may start: other steps wait for so long that the execution is parked.
+                StepStatus::Deferred(DeferredWait::nothing_begins())
+            }
+            status => status,
+        }))
+    }
+
+    /// Emits everything that is left, and returns what the step needs to end the page.
+    ///
+    /// # Errors
+    /// Fails if no message can carry the body of a page without rows.
+    pub(crate) fn finish(mut self, cx: &mut EngineCx<'_>) -> Result<FinishedPage, StepExit> {
+        if self.source.is_none() {
+            self.writer.emit_body(cx, &self.node, &self.steps, &self.exchange)?;
+            if self.node.gathers {
+                let body = self.exchange.response.body.to_message_body().elements().unwrap_or_default();
+                let with_steps =
+                    |row: Bytes| if self.steps.is_empty() { row } else { attach_steps(&row, &self.steps) };
+                self.gathered.extend(body.into_iter().map(with_steps));
+            }
+        }
+        let streamed = self.source.as_ref().filter(|_| self.exchange.response.streamed);
+        let (row_writes, row_cursors) = self.resume.into_writes();
+        Ok(FinishedPage {
+            stream_found: streamed.map(|source| source.reader.found()),
+            rows: self.node.step.rows.is_some().then_some(self.row_count),
+            exchange: self.exchange,
+            writes: self.writes,
+            row_writes,
+            row_cursors,
+            gathered: self.gathered,
+        })
+    }
+
+    /// Turns the response into a failure, because its body broke off.
+    pub(crate) fn fail(&mut self, failure: TryFailure, problem: String, retries_left: bool) {
+        if let Some(body) = self.source.as_ref().and_then(|source| source.open_body.as_ref()) {
+            self.exchange.response.body = Body::Text(String::from_utf8_lossy(&body.head).into_owned());
+        }
+        self.exchange.response.fail(failure, problem, retries_left);
+    }
+
+    /// Writes the finished rows, and emits all written ones, without waiting for a fuller message.
+    ///
+    /// # Errors
+    /// Fails if no message can carry one of the rows.
+    pub(crate) fn emit_finished(&mut self, cx: &mut EngineCx<'_>) -> Result<(), StepExit> {
+        let written = self.write_ended(cx);
+        if written.is_ok() {
+            let settled = self.writer.emit_all(cx, &self.node);
+            self.settle(cx, settled);
+        }
+        written.map(|_| ())
+    }
+
+    /// Emits the rows that wait for a fuller message, in the sub-steps of rows too.
+    pub(crate) fn flush(&mut self, cx: &mut EngineCx<'_>) {
+        for (number, row) in self.rows.in_flight_mut() {
+            cx.at(number, |cx| row.steps.flush(cx));
+        }
+        // While settled rows are skipped, nothing was read that could be emitted.
+        if self.source.as_ref().is_some_and(|source| source.skip.is_none()) {
+            // A row that no message can carry is repeated by the next attempt, and fails there.
+            let _written = self.write_ended(cx);
+            let settled = self.writer.emit_all(cx, &self.node);
+            self.settle(cx, settled);
+        }
+    }
+
+    /// Returns the state of the rows for a checkpoint; `None` if there is nothing to keep.
+    ///
+    /// `whole` includes the rows that are not settled: those in flight as they are, those that ended as the last checkpoint
+    /// had them.
+    pub(crate) fn state(&self, whole: bool) -> Result<Option<RowsState>, CheckpointError> {
+        if let Some(RowSource { skip: Some(skip), .. }) = &self.source {
+            return Ok(Some(skip.state.clone()));
+        }
+        let single = self.source.is_none();
+        let mut in_flight = self.resume.not_started().clone();
+        if whole {
+            let unsettled = (self.resume.done()..).zip(self.writer.unsettled());
+            for (number, row) in unsettled.chain(self.rows.ended()) {
+                in_flight.extend(row.resumed_from.iter().map(|state| (number, (**state).clone())));
+            }
+        }
+        for (number, row) in self.rows.in_flight() {
+            if whole || (single && row.steps.env().durable) {
+                in_flight.insert(number, row.state(whole)?);
+            }
+        }
+        self.resume.state(in_flight, self.writer.next_chunk())
+    }
+
+    /// Returns whether an upstream works on an async job of a row that can be cancelled.
+    pub(crate) fn works_upstream(&self) -> bool {
+        self.rows.in_flight().any(|(_, row)| row.steps.works_upstream())
+    }
+
+    /// Moves the cancel requests of all rows in flight into `found`.
+    pub(crate) fn take_cancels(&mut self, found: &mut Vec<PendingCancel>) {
+        for (_, mut row) in self.rows.drain_in_flight() {
+            row.steps.take_cancels(found);
+        }
+    }
+
+    /// Iterates over the rows of the checkpoint that have not started again.
+    pub(crate) fn not_started(&self) -> impl Iterator<Item = (u64, &RowState)> {
+        let skipped = self.source.as_ref().and_then(|source| source.skip.as_ref());
+        let skipped = skipped.map(|skip| &skip.state.in_flight).into_iter().flatten();
+        self.resume.not_started().iter().chain(skipped).map(|(number, state)| (*number, state))
+    }
+
+    /// Returns the number of rows that the checkpoint says were settled, while they are skipped.
+    pub(crate) fn settled_before(&self) -> usize {
+        let skip = self.source.as_ref().and_then(|source| source.skip.as_ref());
+        skip.map_or(0, |skip| usize::try_from(skip.state.done).unwrap_or(usize::MAX))
+    }
+
+    /// Returns whether the page is still skipping rows that an earlier attempt settled.
+    pub(crate) fn is_skipping(&self) -> bool {
+        self.source.as_ref().is_some_and(|source| source.skip.is_some())
+    }
+
+    /// Returns the try whose body is still streaming.
+    pub(crate) fn open_try(&self) -> Option<TryId> {
+        self.source.as_ref().and_then(RowSource::open_try)
+    }
+
+    /// Returns the exchange of the page, to judge it again.
+    pub(crate) fn exchange_mut(&mut self) -> &mut PageExchange {
+        &mut self.exchange
+    }
+
+    /// Returns the request of the page.
+    pub(crate) fn request(&self) -> &SentRequest {
+        &self.exchange.sent.facts
+    }
+
+    /// Returns the rows that the enclosing row carries.
+    pub(crate) fn gathered(&self) -> &[Bytes] {
+        &self.gathered
+    }
+
+    /// Consumes the page; returns the exchange and the rows that the enclosing row carries.
+    pub(crate) fn into_exchange(self) -> (PageExchange, Vec<Bytes>) {
+        (self.exchange, self.gathered)
+    }
+
+    /// Reads the next piece of the body; returns a progress if the body broke off.
+    fn take_piece(
+        &mut self,
+        cx: &mut EngineCx<'_>,
+        try_id: TryId,
+        piece: Result<Option<Bytes>, FetchError>,
+        duration: Duration,
+    ) -> Option<PageProgress> {
+        let source = self.source.as_mut()?;
+        match piece {
+            Ok(piece) => {
+                if let Some(body) = &mut source.open_body {
+                    body.arrived(piece.as_deref().unwrap_or_default());
+                }
+                match piece {
+                    Some(bytes) => {
+                        cx.run.progress.counts.bytes += bytes.len() as u64;
+                        source.reader.feed(&bytes);
+                    }
+                    None => {
+                        cx.run.try_ended(try_id);
+                        source.ended = true;
+                        source.reader.finish();
+                    }
+                }
+                None
+            }
+            Err(error) => {
+                cx.run.try_ended(try_id);
+                source.ended = true;
+                self.exchange.response.facts.duration_ms = u64::try_from(duration.as_millis()).ok();
+                Some(PageProgress::Broken(TryFailure::Fetch(error.kind), error.message))
+            }
+        }
+    }
+
+    /// Starts rows while the window has room; returns a progress if the page cannot continue with them.
+    fn start_rows(&mut self, cx: &mut EngineCx<'_>) -> Result<Option<PageProgress>, StepExit> {
+        let (has_subs, concurrency) = (!self.node.subs.is_empty(), self.node.step.concurrency);
+        loop {
+            let Some(source) = &mut self.source else { return Ok(None) };
+            let has_room = !has_subs || self.rows.has_room(concurrency, cx.run);
+            if source.exhausted || !has_room {
+                return Ok(None);
+            }
+            let row = match source.reader.next() {
+                Ok(NextRow::Row(row)) => row,
+                Ok(NextRow::NeedMore) => {
+                    // Pieces are requested one by one, so that a slow page is not buffered in memory.
+                    if let Some(body) = &mut source.open_body
+                        && !body.requested
+                    {
+                        body.requested = true;
+                        cx.out.push(Output::ReadBody { try_id: body.try_id });
+                    }
+                    return Ok(None);
+                }
+                Ok(NextRow::End) => {
+                    source.exhausted = true;
+                    // Fewer rows than the earlier attempt settled: the page is another one.
+                    return Ok(source.skip.is_some().then_some(PageProgress::RowsChanged));
+                }
+                Err(error) => {
+                    return Ok(Some(PageProgress::Broken(
+                        TryFailure::Decode(error.code()),
+                        error.to_string(),
+                    )));
+                }
+            };
+            self.row_count += 1;
+            if self.is_skipping() {
+                if !self.skip_row(&row) {
+                    return Ok(Some(PageProgress::RowsChanged));
+                }
+                continue;
+            }
+            let number = self.rows.begin();
+            if has_subs {
+                self.start_row(cx, number, row)?;
+            } else {
+                self.row_ended(cx, number, FinishedRow::plain(row))?;
+                self.write_ended(cx)?;
+            }
+        }
+    }
+
+    /// Skips a row that an earlier attempt has settled; returns false if the rows turn out to be different.
+    fn skip_row(&mut self, row: &[u8]) -> bool {
+        let Some(skip) = self.source.as_mut().and_then(|source| source.skip.as_mut()) else { return false };
+        self.resume.add_skipped(row);
+        skip.left -= 1;
+        if skip.left > 0 {
+            return true;
+        }
+        // The rows are compared by one hash over all of them, so it takes the last one to know.
+        if self.resume.hash() != skip.state.hash {
+            return false;
+        }
+        if let Some(skip) = self.source.as_mut().and_then(|source| source.skip.take()) {
+            self.resume_at(skip.state);
+        }
+        true
+    }
+
+    /// Continues behind the settled rows of a checkpoint.
+    fn resume_at(&mut self, state: RowsState) {
+        self.rows = InFlightWindow::after(state.done);
+        self.writer.resume_at(&self.node, state.chunk);
+        self.resume.restore(state);
+    }
+
+    /// Runs the sub-steps once for the whole page.
+    fn advance_single(&mut self, cx: &mut EngineCx<'_>) -> Result<PageProgress, StepExit> {
+        if !self.node.subs.is_empty() && self.rows.next() == 0 {
+            let number = self.rows.begin();
+            self.start_row(cx, number, Bytes::new())?;
+        }
+        while let Some((_, row)) = self.rows.take_ended() {
+            self.steps = row.emitted.to_vec();
+            self.resume.add_writes(row);
+        }
+        Ok(if self.rows.is_empty() { PageProgress::Done } else { self.waiting() })
+    }
+
+    fn start_row(&mut self, cx: &mut EngineCx<'_>, number: u64, raw: Bytes) -> Result<(), StepExit> {
+        let Some(env) = self.env_of_row(number, &raw) else { return Ok(()) };
+        let resumed_from = self.resume.take_row(number, &raw);
+        let row = RowExecution::<S>::new(cx.run, &self.node, env, raw, resumed_from).map_err(|error| {
+            let detail = ErrorDetail::checkpoint(&self.node.step.pointer, &error);
+            let location = self.writer.location().clone();
+            StepError::new(&cx.run.redactor, location, detail, ErrorContext::default())
+        })?;
+        let Some(mut row) = row else { return Ok(()) };
+        let status = cx.at(number, |cx| row.steps.start(cx));
+        self.row_came_to(cx, number, row, status)
+    }
+
+    /// Returns the environment of a row's sub-steps.
+    fn env_of_row(&mut self, number: u64, raw: &Bytes) -> Option<StepEnv> {
+        if self.source.is_none() {
+            return self.row_env.take().map(|env| *env);
+        }
+        let prefix = format!("{}[{number}].", self.writer.location().path);
+        let mut env = self.row_env.as_ref()?.for_row(prefix);
+        let item = Value::parse_selected(raw, &self.node.needs.item);
+        env.push_item(number, item.unwrap_or_else(|_| Value::null()), Some(raw.clone()));
+        Some(env)
+    }
+
+    fn row_came_to(
+        &mut self,
+        cx: &mut EngineCx<'_>,
+        number: u64,
+        row: RowExecution<S>,
+        status: Result<StepStatus, StepExit>,
+    ) -> Result<(), StepExit> {
+        let stops = self.node.step.stop_on_error || self.source.is_none();
+        match status {
+            Ok(StepStatus::InFlight) => self.rows.put(number, row, None),
+            Ok(StepStatus::Deferred(wait)) => self.rows.put(number, row, Some(wait)),
+            Ok(StepStatus::Done | StepStatus::Skipped) => return self.row_done(cx, number, row),
+            Err(StepExit::Error(error)) if !error.ends_execution && !stops => {
+                // The row is emitted without what its sub-steps did not read.
+                cx.run.left_out();
+                cx.emit_error(*error, false);
+                return self.row_done(cx, number, row);
+            }
+            Err(exit) => {
+                // The row goes back, since the checkpoint at the end of the execution still contains it.
+                self.rows.put(number, row, None);
+                return Err(exit);
+            }
+        }
+        Ok(())
+    }
+
+    fn row_done(&mut self, cx: &mut EngineCx<'_>, number: u64, row: RowExecution<S>) -> Result<(), StepExit> {
+        let finished = row.finish(&self.node, self.source.is_some());
+        self.row_ended(cx, number, finished)
+    }
+
+    fn row_ended(&mut self, cx: &mut EngineCx<'_>, number: u64, row: FinishedRow) -> Result<(), StepExit> {
+        if self.source.is_some() {
+            self.writer.row_ended(cx, &self.node, number, &row.emitted, &self.exchange)?;
+        }
+        self.rows.end(number, row);
+        Ok(())
+    }
+
+    /// Writes the rows that are next in order and have ended; returns whether there were any.
+    fn write_ended(&mut self, cx: &mut EngineCx<'_>) -> Result<bool, StepExit> {
+        let mut wrote = false;
+        while let Some((number, row)) = self.rows.take_ended() {
+            wrote = true;
+            if self.node.gathers {
+                self.gathered.push(row.emitted.clone());
+            }
+            let settled = self.writer.add(cx, &self.node, number, row, &self.exchange)?;
+            self.settle(cx, settled);
+        }
+        Ok(wrote)
+    }
+
+    /// Counts rows as settled: their writes and cursors belong to the next checkpoint.
+    fn settle(&mut self, cx: &mut EngineCx<'_>, rows: Vec<FinishedRow>) {
+        if rows.is_empty() {
+            return;
+        }
+        // Without sub-steps and streaming, a page is handled within one input, and no checkpoint falls into it: hashing its
+        // rows would be wasted work.
+        let streams = self.source.as_ref().is_some_and(|source| source.open_body.is_some());
+        let hashes = !self.node.subs.is_empty() || streams;
+        if self.node.step.rows.is_some() {
+            cx.run.progress.counts.rows += rows.len() as u64;
+        }
+        rows.into_iter().for_each(|row| self.resume.add(row, hashes));
+        cx.run.moved |= self.durable && hashes;
+    }
+
+    fn waiting(&self) -> PageProgress {
+        PageProgress::Waiting(self.rows.status())
+    }
+}

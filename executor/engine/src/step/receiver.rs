@@ -1,0 +1,157 @@
+//! Receives the response to one try: as a whole, or as a head with a body that is streamed.
+
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::input::{FetchError, FetchErrorKind, Response};
+use crate::message::exchange::SentRequest;
+use crate::output::Output;
+use crate::page::exchange::{PageExchange, SentTry};
+use crate::program::node::StepNode;
+use crate::state::engine_cx::EngineCx;
+use crate::state::event::StepEvent;
+use crate::step::response::{self, StreamedRows};
+
+/// A try whose response has not arrived completely.
+pub(crate) struct ResponseReceiver {
+    sent: SentTry,
+    /// A streamed response that has to be read as a whole, because its body does not consist of rows.
+    buffered: Option<(Response, BytesMut)>,
+}
+
+/// What a receiver comes to with an event.
+pub(crate) enum Reception {
+    /// More is to come.
+    Pending(Box<ResponseReceiver>),
+    /// The response can be judged.
+    Complete(PageExchange),
+}
+
+impl ResponseReceiver {
+    pub(crate) fn new(sent: SentTry) -> Self {
+        Self { sent, buffered: None }
+    }
+
+    /// Returns the request.
+    pub(crate) fn request(&self) -> &SentRequest {
+        &self.sent.facts
+    }
+
+    /// Takes an event. Those of other tries change nothing.
+    pub(crate) fn receive(
+        self: Box<Self>,
+        cx: &mut EngineCx<'_>,
+        node: &StepNode,
+        retries_left: bool,
+        event: StepEvent,
+    ) -> Reception {
+        match event {
+            StepEvent::Response { try_id, result, duration }
+                if try_id == self.sent.try_id && self.buffered.is_none() =>
+            {
+                self.complete(cx, node, retries_left, result, duration)
+            }
+            StepEvent::ResponseHead { try_id, response, duration }
+                if try_id == self.sent.try_id && self.buffered.is_none() =>
+            {
+                self.head_arrived(cx, node, retries_left, response, duration)
+            }
+            StepEvent::BodyPiece { try_id, piece, duration } if try_id == self.sent.try_id => {
+                self.piece_arrived(cx, node, retries_left, piece, duration)
+            }
+            StepEvent::Response { .. }
+            | StepEvent::ResponseHead { .. }
+            | StepEvent::BodyPiece { .. }
+            | StepEvent::TimerFired { .. } => Reception::Pending(self),
+        }
+    }
+
+    fn complete(
+        self: Box<Self>,
+        cx: &mut EngineCx<'_>,
+        node: &StepNode,
+        retries_left: bool,
+        result: Result<Response, FetchError>,
+        duration: Duration,
+    ) -> Reception {
+        let sent = self.sent;
+        let response = match result {
+            Ok(response) => response::read(node, &sent, response, cx.now, duration, retries_left),
+            Err(error) => response::without_response(node, error, duration, retries_left),
+        };
+        cx.run.progress.counts.bytes += response.facts.size.unwrap_or_default();
+        Reception::Complete(PageExchange { sent, response })
+    }
+
+    /// Decides by the head whether the rows are taken from the stream, or the body is buffered.
+    fn head_arrived(
+        mut self: Box<Self>,
+        cx: &mut EngineCx<'_>,
+        node: &StepNode,
+        retries_left: bool,
+        head: Response,
+        duration: Duration,
+    ) -> Reception {
+        let rows = response::streamed_rows(node, &head);
+        if matches!(rows, StreamedRows::WholeBody) {
+            cx.out.push(Output::ReadBody { try_id: self.sent.try_id });
+            self.buffered = Some((head, BytesMut::new()));
+            return Reception::Pending(self);
+        }
+        let sent = self.sent;
+        let mut response = response::read(node, &sent, head, cx.now, duration, retries_left);
+        // The size is not known before the last piece.
+        response.facts.size = None;
+        match rows {
+            StreamedRows::Decoder(decoder) => response.stream = Some((decoder, sent.try_id)),
+            StreamedRows::Failed(failure, problem) => {
+                cx.discard(sent.try_id);
+                response.fail(failure, problem, retries_left);
+            }
+            StreamedRows::WholeBody => {}
+        }
+        Reception::Complete(PageExchange { sent, response })
+    }
+
+    fn piece_arrived(
+        mut self: Box<Self>,
+        cx: &mut EngineCx<'_>,
+        node: &StepNode,
+        retries_left: bool,
+        piece: Result<Option<Bytes>, FetchError>,
+        duration: Duration,
+    ) -> Reception {
+        let try_id = self.sent.try_id;
+        let Some((head, body)) = &mut self.buffered else { return Reception::Pending(self) };
+        let result = match piece {
+            Ok(Some(bytes)) => {
+                body.extend_from_slice(&bytes);
+                // The sender bounds streamed bodies by a larger limit; a body in memory has this one.
+                let max = node.step.response.max_bytes.min(cx.run.limits.body_max_bytes);
+                if body.len() as u64 <= max {
+                    cx.out.push(Output::ReadBody { try_id });
+                    return Reception::Pending(self);
+                }
+                cx.discard(try_id);
+                Err(FetchError {
+                    kind: FetchErrorKind::TooLarge,
+                    message: format!("the body is larger than {max} bytes: stopped while reading"),
+                    status: Some(head.status),
+                })
+            }
+            Ok(None) => {
+                cx.run.try_ended(try_id);
+                let response =
+                    self.buffered.take().map(|(head, body)| Response { body: body.freeze(), ..head });
+                let Some(response) = response else { return Reception::Pending(self) };
+                Ok(response)
+            }
+            Err(error) => {
+                cx.run.try_ended(try_id);
+                Err(error)
+            }
+        };
+        self.complete(cx, node, retries_left, result, duration)
+    }
+}
