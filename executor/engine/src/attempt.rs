@@ -1,6 +1,8 @@
-//! Everything the engine needs for one attempt: identity, compiled plan, config, context, and the checkpoint to resume from.
+//! Everything the engine needs for one attempt: identity, compiled plan, config, context, and the
+//! checkpoint to resume from.
 //!
-//! The caller fills it from a grant. JSON values are passed as the bytes that were granted; the engine parses them once.
+//! The caller fills it from a grant. JSON values are passed as the bytes that were granted; the
+//! engine parses them once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,7 +32,8 @@ pub struct AttemptSpec {
     pub limits: ExecutionLimits,
     /// W3C trace context for the messages.
     pub trace: TraceContext,
-    /// Seed of the randomness (jitter, `uuid()`): the same attempt with the same inputs gives the same outputs.
+    /// Seed of the randomness (jitter, `uuid()`): the same attempt with the same inputs gives the
+    /// same outputs.
     pub seed: u64,
     /// Execution time used by earlier attempts; parked time does not count.
     pub time_used: Duration,
@@ -43,8 +46,8 @@ pub struct CursorKey {
     pub kind: CursorKind,
     /// Id of the step.
     pub step: String,
-    /// For a cursor: the item it belongs to as text, empty without `per_item`. For a validator: 32 hex digits that identify
-    /// its URL.
+    /// For a cursor: the item it belongs to as text, empty without `per_item`. For a validator: 32
+    /// hex digits that identify its URL.
     pub item: String,
 }
 
@@ -101,9 +104,11 @@ pub struct ExecutionConfig {
     pub values: Bytes,
     /// RFC 6901 pointers into `values` that select the secrets.
     pub secret_pointers: Vec<String>,
-    /// Secrets that are not part of the values, such as a proxy's password. No message and no error shows them.
+    /// Secrets that are not part of the values, such as a proxy's password. No message and no error
+    /// shows them.
     pub secrets: Vec<String>,
-    /// Hosts that may be reached (`host`, `host:port`, `*.host`); empty: the host of each step's own URL.
+    /// Hosts that may be reached (`host`, `host:port`, `*.host`); empty: the host of each step's
+    /// own URL.
     pub allowed_hosts: Vec<String>,
 }
 

@@ -1,4 +1,5 @@
-//! Inputs of the engine: responses of upstreams, acknowledgements of the sink, expired timers, and stops.
+//! Inputs of the engine: responses of upstreams, acknowledgements of the sink, expired timers, and
+//! stops.
 
 use std::time::Duration;
 
@@ -40,8 +41,8 @@ pub enum Input {
         /// Time from the first byte sent to the last byte read.
         duration: Duration,
     },
-    /// The head of a response whose body is streamed ([`crate::BodyStreaming`]): status, headers and URL. The engine
-    /// requests each piece of the body with [`crate::Output::ReadBody`].
+    /// The head of a response whose body is streamed ([`crate::BodyStreaming`]): status, headers
+    /// and URL. The engine requests each piece of the body with [`crate::Output::ReadBody`].
     ResponseHead {
         /// The try.
         try_id: TryId,
@@ -50,11 +51,13 @@ pub enum Input {
         /// Time from the first byte sent to the end of the head.
         duration: Duration,
     },
-    /// The next piece of a streamed body. No further input follows for this try after the end of the body or an error.
+    /// The next piece of a streamed body. No further input follows for this try after the end of
+    /// the body or an error.
     BodyPiece {
         /// The try.
         try_id: TryId,
-        /// The decompressed piece, `None` at the end of the body, or the reason why the body broke off.
+        /// The decompressed piece, `None` at the end of the body, or the reason why the body broke
+        /// off.
         piece: Result<Option<Bytes>, FetchError>,
         /// Time from the first byte sent to this piece.
         duration: Duration,
@@ -76,8 +79,9 @@ pub enum Input {
         /// Its size in bytes.
         size: usize,
     },
-    /// Stops the attempt. The engine replies to this input with `Park` or `Finished`; only an execution that still has to
-    /// cancel async jobs at upstreams continues until that is done, bounded by [`crate::CANCEL_GRACE`].
+    /// Stops the attempt. The engine replies to this input with `Park` or `Finished`; only an
+    /// execution that still has to cancel async jobs at upstreams continues until that is done,
+    /// bounded by [`crate::CANCEL_GRACE`].
     Stop(StopReason),
 }
 
@@ -113,7 +117,8 @@ pub struct Response {
 pub struct FetchError {
     /// Kind of the failure.
     pub kind: FetchErrorKind,
-    /// Description without secrets. The engine redacts the secrets it knows; the URL's query is best left out.
+    /// Description without secrets. The engine redacts the secrets it knows; the URL's query is
+    /// best left out.
     pub message: String,
     /// Status code, if the head of a response had arrived.
     pub status: Option<u16>,

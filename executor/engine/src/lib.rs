@@ -1,8 +1,9 @@
 //! Orchid's execution engine, sans I/O.
 //!
-//! In: an [`AttemptSpec`], then one [`Input`] at a time with the time it happened at. Out: a list of [`Output`]s: requests
-//! to send, messages to emit, timers to start, and the end of the attempt. The engine opens no socket, reads no clock and
-//! draws no randomness: the same attempt with the same inputs gives the same outputs, byte by byte.
+//! In: an [`AttemptSpec`], then one [`Input`] at a time with the time it happened at. Out: a list
+//! of [`Output`]s: requests to send, messages to emit, timers to start, and the end of the attempt.
+//! The engine opens no socket, reads no clock and draws no randomness: the same attempt with the
+//! same inputs gives the same outputs, byte by byte.
 
 pub mod message;
 

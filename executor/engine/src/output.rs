@@ -1,4 +1,5 @@
-//! Outputs of the engine: requests to send, messages to emit, timers to start, and the end of the attempt.
+//! Outputs of the engine: requests to send, messages to emit, timers to start, and the end of the
+//! attempt.
 
 use std::time::Duration;
 
@@ -14,9 +15,10 @@ use crate::request::Request;
 
 /// An action for the caller to perform.
 ///
-/// `Park` and `Finished` are the last outputs of an attempt: the caller drops whatever is still in flight, but continues to
-/// report acknowledgements, since they decide what [`crate::Machine::checkpoint`] returns. One exception: a message that is
-/// refused after the execution succeeded produces a second `Finished`, which replaces the first.
+/// `Park` and `Finished` are the last outputs of an attempt: the caller drops whatever is still in
+/// flight, but continues to report acknowledgements, since they decide what
+/// [`crate::Machine::checkpoint`] returns. One exception: a message that is refused after the
+/// execution succeeded produces a second `Finished`, which replaces the first.
 #[derive(Debug)]
 pub enum Output {
     /// Send a request. Several may be in flight at once.
@@ -26,7 +28,8 @@ pub enum Output {
         /// The request.
         request: Request,
     },
-    /// Deliver the next piece of a streamed body, as soon as there is room for the messages it may produce.
+    /// Deliver the next piece of a streamed body, as soon as there is room for the messages it may
+    /// produce.
     ReadBody {
         /// The try whose body is read.
         try_id: TryId,
@@ -61,23 +64,24 @@ pub enum Output {
     Finished(ExecutionFinish),
 }
 
-/// How an attempt leaves the engine, other than parked.
+/// End of an attempt that is not parked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExecutionFinish {
-    /// The execution ended: complete it with its newest checkpoint, once all messages are acknowledged.
+    /// The execution ended: complete it with its newest checkpoint, once all messages are
+    /// acknowledged.
     Ended(ExecutionEnd),
     /// The executor drains: release the execution with its newest checkpoint.
     Released,
 }
 
-/// How an execution ended.
+/// The end of an execution.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExecutionEnd {
     /// The terminal status.
     pub status: EndStatus,
-    /// Whether something was ignored, skipped or cut off by a limit.
+    /// True if something was ignored, skipped or cut off by a limit.
     pub partial: bool,
-    /// Whether every loop reached its own end, with nothing ignored and nothing failed.
+    /// True if every loop reached its own end, with nothing ignored and nothing failed.
     pub complete: bool,
     /// The error, for every status but success and cancellation.
     pub error: Option<ExecutionError>,
@@ -99,14 +103,17 @@ pub enum EndStatus {
 /// A state from which a later attempt can continue: every message before it is acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
-    /// Where the execution is, and the values that the rest of it reads: JSON of at most 256 KiB.
+    /// Position of the execution, and the values that the rest of it reads: JSON of at most 256
+    /// KiB.
     pub resume_state: Bytes,
-    /// Whether an upstream works on an async job for this execution. If it is cancelled while no executor holds it, it has
-    /// to be granted once more to cancel that job.
+    /// True if an upstream works on an async job for this execution. If it is cancelled while no
+    /// executor holds it, it has to be granted once more to cancel that job.
     pub must_cancel: bool,
-    /// Values of finished steps, JSON of at most 8 MiB; `None` if unchanged since the last checkpoint.
+    /// Values of finished steps, JSON of at most 8 MiB; `None` if unchanged since the last
+    /// checkpoint.
     pub finished_steps: Option<Bytes>,
-    /// Context fields that changed since the last checkpoint: JSON text, or `None` for a removed field.
+    /// Context fields that changed since the last checkpoint: JSON text, or `None` for a removed
+    /// field.
     pub context_changes: Vec<(String, Option<Bytes>)>,
     /// Cursors and validators that changed since the last checkpoint.
     pub cursor_changes: Vec<CursorChange>,

@@ -1,4 +1,5 @@
-//! Progress of an execution: counts, positions and warnings. Saved with every checkpoint, summed over all attempts.
+//! Progress of an execution: counts, positions and warnings. Saved with every checkpoint, summed
+//! over all attempts.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +10,8 @@ use serde::{Deserialize, Serialize};
 pub struct Progress {
     /// Sums over all steps.
     pub counts: Counts,
-    /// Number of messages sent to the responses topic, by step path without numbers (`issues.comments`).
+    /// Number of messages sent to the responses topic, by step path without numbers
+    /// (`issues.comments`).
     pub positions: BTreeMap<String, u64>,
     /// Warnings; each combination of code and pointer occurs once.
     pub warnings: Vec<Warning>,

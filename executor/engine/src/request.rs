@@ -1,6 +1,8 @@
-//! A rendered request, with the rules that its sender has to enforce: permitted redirects and maximum body size.
+//! A rendered request, with the rules that its sender has to enforce: permitted redirects and
+//! maximum body size.
 //!
-//! The engine checks the first URL itself; the sender checks each redirect with [`RedirectPolicy::check`].
+//! The engine checks the first URL itself; the sender checks each redirect with
+//! [`RedirectPolicy::check`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -24,9 +26,11 @@ pub struct Request {
     pub headers: Vec<(String, String)>,
     /// Body to send.
     pub body: Option<Bytes>,
-    /// Time limit from connecting to the last byte read, less the time that was not spent waiting for the upstream.
+    /// Time limit from connecting to the last byte read, less the time that was not spent waiting
+    /// for the upstream.
     pub timeout: Duration,
-    /// Maximum size in bytes of a decoded body that is delivered whole; a larger one is `TooLarge`, and reading stops there.
+    /// Maximum size in bytes of a decoded body that is delivered whole; a larger one is `TooLarge`,
+    /// and reading stops there.
     pub max_body_bytes: u64,
     /// Maximum size in bytes of a decoded body that is streamed.
     pub max_stream_bytes: u64,
@@ -38,7 +42,8 @@ pub struct Request {
     pub streaming: BodyStreaming,
 }
 
-/// Selects the responses whose body is streamed ([`crate::Input::ResponseHead`]) instead of held in memory as a whole.
+/// Selects the responses whose body is streamed ([`crate::Input::ResponseHead`]) instead of held in
+/// memory as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BodyStreaming {
     /// No response.
@@ -99,8 +104,8 @@ impl RedirectPolicy {
     /// Checks whether a redirect from one URL to another may be followed.
     ///
     /// # Errors
-    /// Fails if the redirect leads from https to http, or to a URL that the host policy refuses; the sender reports either
-    /// as [`crate::FetchErrorKind::HostNotAllowed`].
+    /// Fails if the redirect leads from https to http, or to a URL that the host policy refuses;
+    /// the sender reports either as [`crate::FetchErrorKind::HostNotAllowed`].
     pub fn check(&self, from: &Url, to: &Url) -> Result<(), HostRefusal> {
         if from.scheme() == "https" && to.scheme() != "https" {
             return Err(HostRefusal::Downgrade { to: host_and_port(to) });
@@ -177,7 +182,8 @@ impl HostPolicy {
     }
 }
 
-/// Matches a URL against `host` (any port), `host:port`, or `*.host` (any name below it, but not `host` itself).
+/// Matches a URL against `host` (any port), `host:port`, or `*.host` (any name below it, but not
+/// `host` itself).
 fn matches_pattern(pattern: &str, url: &Url) -> bool {
     let Some(host) = url.host_str() else { return false };
     let pattern = pattern.trim().to_ascii_lowercase();
@@ -190,7 +196,8 @@ fn matches_pattern(pattern: &str, url: &Url) -> bool {
     url.port_or_known_default().is_some_and(|port| pattern == format!("{host}:{port}"))
 }
 
-/// Compares host and port. Two default ports count as equal, so that a redirect from http to https is permitted.
+/// Compares host and port. Two default ports count as equal, so that a redirect from http to https
+/// is permitted.
 fn same_host(own: &Url, url: &Url) -> bool {
     own.host_str() == url.host_str()
         && (own.port() == url.port() || own.port_or_known_default() == url.port_or_known_default())

@@ -40,7 +40,8 @@ impl From<serde_json::Error> for CheckpointError {
     }
 }
 
-/// Checks the version before the rest is read, so that a document of another layout is reported as such.
+/// Checks the version before the rest is read, so that a document of another layout is reported as
+/// such.
 ///
 /// # Errors
 /// Fails if the document is not a JSON object with a version, or has another version.

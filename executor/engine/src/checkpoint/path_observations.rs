@@ -1,4 +1,5 @@
-//! Observations about the responses of one step, from which warnings are made at the end of the execution.
+//! Observations about the responses of one step, from which warnings are made at the end of the
+//! execution.
 
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +34,7 @@ pub(crate) struct PathObservation {
     /// Some response had the member.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) found: bool,
-    /// Where the path ended in the first response, if it did not lead to a member.
+    /// Point at which the path ended in the first response, if it did not lead to a member.
     #[serde(rename = "broke", default, skip_serializing_if = "Option::is_none")]
     pub(crate) broken: Option<BrokenPath>,
 }

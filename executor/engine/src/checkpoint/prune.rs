@@ -1,9 +1,9 @@
-//! The parts of a value that somebody reads.
+//! Reduces a value to the parts that expressions read.
 
 use orchid_plan::{JsonType, Value};
 
-/// What lies on `paths` (names of members, from the top); no list of paths keeps everything. A path that ends, or meets
-/// a list, takes all from there.
+/// Returns the parts of a value on `paths` (names of members, from the top); no list of paths keeps
+/// everything. A path that ends, or meets a list, keeps all from there.
 pub(crate) fn prune(value: &Value, paths: Option<&[Vec<String>]>) -> Value {
     match paths {
         None => value.clone(),
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_read_is_kept() {
+    fn only_read_parts_are_kept() {
         assert_eq!(pruned(&["a.b", "f"]), r#"{"a":{"b":1},"f":null}"#);
         assert_eq!(pruned(&["a.c.d"]), r#"{"a":{"c":[{"d":2}]}}"#);
         assert_eq!(pruned(&["e.x", "gone"]), r#"{"e":3}"#);

@@ -12,17 +12,18 @@ use crate::checkpoint::json::RawJson;
 use crate::checkpoint::path_observations::PathObservations;
 use crate::checkpoint::step_state::SequenceState;
 
-/// Where an execution is.
+/// Position of an execution.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ResumeState {
     /// [`crate::checkpoint::error::VERSION`].
     pub(crate) version: u32,
-    /// The execution that wrote the state. Another execution that continues here has its own limits and counts.
+    /// The execution that wrote the state. Another execution that continues here has its own limits
+    /// and counts.
     pub(crate) execution_id: Uuid,
-    /// Whether something was ignored or left out.
+    /// True if something was ignored or left out.
     pub(crate) partial: bool,
-    /// Whether every loop so far reached its own end.
+    /// True if every loop so far reached its own end.
     pub(crate) complete: bool,
     /// Observations that warnings are made from, by step path.
     #[serde(rename = "seen", default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -1,7 +1,8 @@
-//! The state of the steps in progress: sequences, loops with their rows, `for_each` items, async jobs.
+//! The state of the steps in progress: sequences, loops with their rows, `for_each` items, async
+//! jobs.
 //!
-//! These types are one file because they contain each other: a sequence holds a step, a step holds rows, and a row holds a
-//! sequence again.
+//! These types are one file because they contain each other: a sequence holds a step, a step holds
+//! rows, and a row holds a sequence again.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +13,7 @@ use crate::checkpoint::deferred_writes::DeferredWrites;
 use crate::checkpoint::json::RawJson;
 use crate::checkpoint::loop_parts::{PageTarget, WatermarkState, WindowState};
 
-/// Where a sequence of steps is.
+/// Position of a sequence of steps.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SequenceState {
@@ -31,7 +32,7 @@ pub(crate) struct SequenceState {
     pub(crate) deferred: DeferredWrites,
 }
 
-/// Where the step in progress is.
+/// Position of the step in progress.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ActiveStepState {
@@ -52,8 +53,8 @@ impl ActiveStepState {
         }
     }
 
-    /// Prepares the state for another execution: its limits start anew, and it does not wait for what the earlier execution
-    /// waited for.
+    /// Prepares the state for another execution: its limits start anew, and it does not wait for
+    /// what the earlier execution waited for.
     pub(crate) fn prepare_for_new_execution(&mut self) {
         match self {
             Self::Loop(step) => step.prepare_for_new_execution(),
@@ -69,16 +70,17 @@ impl ActiveStepState {
     }
 }
 
-/// Where a loop is: before the first try of a page, or before a retry.
+/// Position of a loop: before the first try of a page, or before a retry.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LoopState {
-    /// Whether `execute_if` was evaluated, and was true.
+    /// True if `execute_if` was evaluated, and was true.
     #[serde(rename = "asked")]
     pub(crate) entered: bool,
     /// Pages before this one.
     pub(crate) page: u64,
-    /// Pages before this one that do not count towards `max_loops`: those of an earlier execution or of earlier slices.
+    /// Pages before this one that do not count towards `max_loops`: those of an earlier execution
+    /// or of earlier slices.
     #[serde(rename = "base", default, skip_serializing_if = "is_zero")]
     pub(crate) uncounted_pages: u64,
     /// Pages before this slice.
@@ -132,14 +134,16 @@ impl LoopState {
 pub(crate) struct RowsState {
     /// Number of settled rows: all of them are in messages.
     pub(crate) done: u64,
-    /// Hex of the first 16 bytes of SHA-256 over the settled rows, each preceded by its length in 8 bytes, big endian.
+    /// Hex of the first 16 bytes of SHA-256 over the settled rows, each preceded by its length in 8
+    /// bytes, big endian.
     pub(crate) hash: String,
     /// Number of the next chunk.
     pub(crate) chunk: u32,
     /// Writes of the settled rows.
     #[serde(rename = "carried", default, skip_serializing_if = "DeferredWrites::is_empty")]
     pub(crate) deferred: DeferredWrites,
-    /// Rows in progress: included when the execution is parked or released, or when an upstream works on an async job.
+    /// Rows in progress: included when the execution is parked or released, or when an upstream
+    /// works on an async job.
     #[serde(rename = "under_way", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) in_flight: BTreeMap<u64, RowState>,
 }
@@ -150,12 +154,12 @@ impl RowsState {
     }
 }
 
-/// Where one row is.
+/// Position of one row.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RowState {
-    /// Hex of the first 8 bytes of SHA-256 over the row. It identifies the row when the page is fetched again, since the rows
-    /// may have moved or changed.
+    /// Hex of the first 8 bytes of SHA-256 over the row. It identifies the row when the page is
+    /// fetched again, since the rows may have moved or changed.
     #[serde(rename = "row")]
     pub(crate) row_hash: String,
     #[serde(rename = "at")]
@@ -183,7 +187,7 @@ pub(crate) struct ForEachState {
     pub(crate) gathered: BTreeMap<u64, Vec<RawJson>>,
 }
 
-/// Where one item is.
+/// Position of one item.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ItemState {
@@ -192,11 +196,11 @@ pub(crate) struct ItemState {
     pub(crate) deferred: DeferredWrites,
 }
 
-/// Where an async job is.
+/// Position of an async job.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct AsyncJobState {
-    /// Whether `execute_if` was evaluated, and was true.
+    /// True if `execute_if` was evaluated, and was true.
     #[serde(rename = "asked")]
     pub(crate) entered: bool,
     pub(crate) phase: AsyncJobPhase,
@@ -215,15 +219,16 @@ pub(crate) struct AsyncJobState {
     /// Responses of the job's steps that its other steps read.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) finished: BTreeMap<String, RawJson>,
-    /// Where the submit or the poll is.
+    /// Position of the submit or the poll.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) step: Option<Box<LoopState>>,
-    /// Where the downloads are.
+    /// Position of the downloads.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) download: Option<Box<SequenceState>>,
     #[serde(rename = "carried", default, skip_serializing_if = "DeferredWrites::is_empty")]
     pub(crate) deferred: DeferredWrites,
-    /// Values around the job that its `cancel` reads, while the upstream works on it; `None` if nothing is around it.
+    /// Values around the job that its `cancel` reads, while the upstream works on it; `None` if
+    /// nothing is around it.
     #[serde(rename = "around", default, skip_serializing_if = "Option::is_none")]
     pub(crate) cancel_scope: Option<CancelScopeState>,
 }

@@ -1,4 +1,5 @@
-//! A row as it is emitted: as it came, or with what its sub-steps left under one member, `_steps`.
+//! Adds the rows of sub-steps to a row, as its member `_steps`, without changing the row's own
+//! bytes.
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -6,61 +7,66 @@ use serde_json::value::RawValue;
 
 const MEMBER: &str = "\"_steps\":";
 
-/// `{…row, "_steps": steps}`; a row that is no object becomes `{"value": row, "_steps": steps}`. The row's own bytes stay as
-/// they came, but for a `_steps` of the upstream's, which is replaced.
+/// Returns `{…row, "_steps": steps}`; a row that is not an object becomes `{"value": row, "_steps":
+/// steps}`. A `_steps` of the upstream is replaced.
 pub(crate) fn attach_steps(row: &Bytes, steps: &[u8]) -> Bytes {
     let text = row.trim_ascii();
-    let mut shown = Vec::with_capacity(text.len() + steps.len() + 24);
+    let mut emitted = Vec::with_capacity(text.len() + steps.len() + 24);
     match text.strip_prefix(b"{").and_then(|text| text.strip_suffix(b"}")) {
-        Some(_) if may_hold_member(text) && rebuilt(text, &mut shown) => {}
+        // Parsing is slow, and rarely needed: most rows have no such member.
+        Some(_) if may_hold_member(text) && rebuilt(text, &mut emitted) => {}
         Some(members) => {
-            shown.push(b'{');
-            shown.extend_from_slice(members);
+            emitted.push(b'{');
+            emitted.extend_from_slice(members);
             if !members.trim_ascii().is_empty() {
-                shown.push(b',');
+                emitted.push(b',');
             }
         }
         None => {
-            shown.extend_from_slice(b"{\"value\":");
-            shown.extend_from_slice(text);
-            shown.push(b',');
+            emitted.extend_from_slice(b"{\"value\":");
+            emitted.extend_from_slice(text);
+            emitted.push(b',');
         }
     }
-    shown.extend_from_slice(MEMBER.as_bytes());
-    shown.extend_from_slice(steps);
-    shown.push(b'}');
-    shown.into()
+    emitted.extend_from_slice(MEMBER.as_bytes());
+    emitted.extend_from_slice(steps);
+    emitted.push(b'}');
+    emitted.into()
 }
 
-/// A member's name can be spelled with escapes: then the text is looked at as JSON.
+/// Returns whether the row may have a member `_steps`. A name can be spelled with escapes, so a
+/// backslash counts.
 fn may_hold_member(text: &[u8]) -> bool {
     text.windows(6).any(|part| part == b"_steps") || text.contains(&b'\\')
 }
 
-/// Writes the members without `_steps`, in their order, each with a comma behind it; false where there is no such member.
-fn rebuilt(text: &[u8], shown: &mut Vec<u8>) -> bool {
-    let Ok(Members(members)) = serde_json::from_slice::<Members<'_>>(text) else { return false };
+/// Writes the members except `_steps`, in their order, each followed by a comma; returns false if
+/// there is no such member.
+fn rebuilt(text: &[u8], emitted: &mut Vec<u8>) -> bool {
+    let Ok(OrderedMembers(members)) = serde_json::from_slice::<OrderedMembers<'_>>(text) else {
+        return false;
+    };
     if !members.iter().any(|(name, _)| name == "_steps") {
         return false;
     }
-    shown.push(b'{');
+    emitted.push(b'{');
     for (name, value) in members.iter().filter(|(name, _)| name != "_steps") {
-        shown.extend(orchid_plan::Value::from(name.as_str()).to_json());
-        shown.push(b':');
-        shown.extend_from_slice(value.get().as_bytes());
-        shown.push(b',');
+        emitted.extend(orchid_plan::Value::from(name.as_str()).to_json());
+        emitted.push(b':');
+        emitted.extend_from_slice(value.get().as_bytes());
+        emitted.push(b',');
     }
     true
 }
 
-/// The members of an object in their order; `serde_json`'s own maps sort them.
-struct Members<'a>(Vec<(String, &'a RawValue)>);
+/// The members of an object in their order, which `serde_json`'s own maps do not keep.
+struct OrderedMembers<'a>(Vec<(String, &'a RawValue)>);
 
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for OrderedMembers<'a> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = Members<'de>;
+        struct MembersVisitor;
+        impl<'de> serde::de::Visitor<'de> for MembersVisitor {
+            type Value = OrderedMembers<'de>;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("an object")
@@ -71,10 +77,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
                 while let Some(member) = map.next_entry()? {
                     members.push(member);
                 }
-                Ok(Members(members))
+                Ok(OrderedMembers(members))
             }
         }
-        deserializer.deserialize_map(Visitor)
+        deserializer.deserialize_map(MembersVisitor)
     }
 }
 
@@ -82,13 +88,13 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
 mod tests {
     use super::*;
 
-    fn shown(row: &str) -> String {
-        let shown = attach_steps(&Bytes::copy_from_slice(row.as_bytes()), b"{\"a\":[1]}");
-        String::from_utf8(shown.to_vec()).unwrap()
+    fn emitted(row: &str) -> String {
+        let emitted = attach_steps(&Bytes::copy_from_slice(row.as_bytes()), b"{\"a\":[1]}");
+        String::from_utf8(emitted.to_vec()).unwrap()
     }
 
     #[test]
-    fn a_row_carries_its_steps_and_keeps_its_bytes() {
+    fn row_keeps_its_bytes() {
         let cases = [
             (r#"{"id": 1.00, "z":"\u00e9"}"#, r#"{"id": 1.00, "z":"\u00e9","_steps":{"a":[1]}}"#),
             ("{}", r#"{"_steps":{"a":[1]}}"#),
@@ -98,14 +104,14 @@ mod tests {
             ("null", r#"{"value":null,"_steps":{"a":[1]}}"#),
         ];
         for (row, expected) in cases {
-            assert_eq!(shown(row), expected);
+            assert_eq!(emitted(row), expected);
         }
     }
 
     #[test]
-    fn a_steps_member_of_the_upstream_is_replaced_however_it_is_spelled() {
-        assert_eq!(shown(r#"{"b":1.0,"_steps":2,"a":3}"#), r#"{"b":1.0,"a":3,"_steps":{"a":[1]}}"#);
-        assert_eq!(shown(r#"{"\u005fsteps":2}"#), r#"{"_steps":{"a":[1]}}"#);
-        assert_eq!(shown(r#"{"a":{"_steps":2}}"#), r#"{"a":{"_steps":2},"_steps":{"a":[1]}}"#);
+    fn existing_steps_member_is_replaced() {
+        assert_eq!(emitted(r#"{"b":1.0,"_steps":2,"a":3}"#), r#"{"b":1.0,"a":3,"_steps":{"a":[1]}}"#);
+        assert_eq!(emitted(r#"{"\u005fsteps":2}"#), r#"{"_steps":{"a":[1]}}"#);
+        assert_eq!(emitted(r#"{"a":{"_steps":2}}"#), r#"{"a":{"_steps":2},"_steps":{"a":[1]}}"#);
     }
 }

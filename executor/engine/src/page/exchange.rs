@@ -1,8 +1,9 @@
-//! The request of a page and its response, from the try that sent the request to the end of the page.
+//! The request of a page and its response, from the try that sent the request to the end of the
+//! page.
 
 use std::time::Duration;
 
-use orchid_plan::{EvalEnv, Scope, Value};
+use orchid_plan::{EvalEnv, Scope, ScopeName, Value};
 use url::Url;
 
 use crate::body::{Body, RowDecoder};
@@ -41,7 +42,7 @@ pub(crate) struct TryResponse {
     pub(crate) value: Value,
     /// The decoder of a streamed body, with the try that delivers its pieces; taken by the page.
     pub(crate) stream: Option<(RowDecoder, TryId)>,
-    /// Whether the page took the rows from the stream.
+    /// True if the page took the rows from the stream.
     pub(crate) streamed: bool,
     /// Description of what is wrong with the response; empty for a success.
     pub(crate) problem: String,
@@ -49,7 +50,8 @@ pub(crate) struct TryResponse {
 }
 
 impl TryResponse {
-    /// Turns a success into a failure, because its body broke off or could not be decoded while it was streamed.
+    /// Turns a success into a failure, because its body broke off or could not be decoded while it
+    /// was streamed.
     pub(crate) fn fail(&mut self, failure: TryFailure, problem: String, retries_left: bool) {
         self.tried = TryFacts { status: self.tried.status, failure: Some(failure), retries_left };
         self.problem = problem;
@@ -63,6 +65,12 @@ pub(crate) struct PageExchange {
 }
 
 impl PageExchange {
+    /// Joins a try and its response, which expressions then read as `response`.
+    pub(crate) fn new(mut sent: SentTry, response: TryResponse) -> Self {
+        sent.scope.set(ScopeName::Response, response.value.clone());
+        Self { sent, response }
+    }
+
     /// Creates an error about the response.
     pub(crate) fn error(
         &self,

@@ -1,161 +1,175 @@
-//! Rows or items under way: at most so many at once, and those that ended out of their turn.
+//! Rows or items in progress: a bounded number at once, and those that ended before an earlier one.
 //!
-//! However many there are in all, only a window of them is held: none is begun far ahead of the oldest that has not ended.
+//! However many there are in all, only a window of them is in memory: none starts far ahead of the
+//! oldest that has not ended.
 
 use std::collections::BTreeMap;
 
 use crate::state::execution::ExecutionState;
 use crate::state::status::{DeferredWait, StepStatus};
 
-/// How many times `concurrency` a row may be ahead of the oldest one under way.
+/// Distance that a row may be ahead of the oldest one in flight, as a multiple of `concurrency`.
+/// One slow row then does not stop the others at once, but cannot let the ended ones pile up
+/// either.
 const AHEAD: u64 = 4;
-/// Tries of one run that are under way at once, over all its fan-outs; one row of each always goes on.
+/// Tries of one execution that are in flight at once, over all its fan-outs; one row of each may
+/// always continue.
 const MAX_IN_FLIGHT: usize = 1000;
 
+/// The entries in flight (`T`), and the results of those that ended out of order (`R`).
 pub(crate) struct InFlightWindow<T, R> {
-    /// Number of the next one to begin.
+    /// Number of the next entry to start.
     next: u64,
-    /// Number of the oldest one that has not been taken.
+    /// Number of the oldest entry whose result was not taken.
     oldest: u64,
     in_flight: BTreeMap<u64, T>,
-    idle: BTreeMap<u64, DeferredWait>,
+    deferred: BTreeMap<u64, DeferredWait>,
     ended: BTreeMap<u64, R>,
 }
 
 impl<T, R> InFlightWindow<T, R> {
-    /// Begins after `done` that ended before.
-    pub(crate) fn after(done: u64) -> InFlightWindow<T, R> {
-        InFlightWindow {
+    /// Creates a window behind `done` ended entries.
+    pub(crate) fn after(done: u64) -> Self {
+        Self {
             next: done,
             oldest: done,
             in_flight: BTreeMap::new(),
-            idle: BTreeMap::new(),
+            deferred: BTreeMap::new(),
             ended: BTreeMap::new(),
         }
     }
 
-    /// Whether another one may begin.
+    /// Returns whether another entry may start.
     pub(crate) fn has_room(&self, concurrency: u32, run: &ExecutionState) -> bool {
         if run.parking {
             return false;
         }
         let concurrency = u64::from(concurrency);
+        // One entry may always run: nested fan-outs would otherwise block each other at the limit.
         self.in_flight.is_empty()
             || ((self.in_flight.len() as u64) < concurrency
                 && self.next < self.oldest.saturating_add(concurrency.saturating_mul(AHEAD))
                 && run.in_flight < MAX_IN_FLIGHT)
     }
 
-    /// The number of one that begins.
+    /// Returns the number of an entry that starts.
     pub(crate) fn begin(&mut self) -> u64 {
         let number = self.next;
         self.next += 1;
         number
     }
 
-    /// The number that would begin next.
+    /// Returns the number of the entry that would start next.
     pub(crate) fn next(&self) -> u64 {
         self.next
     }
 
-    /// All before this number have ended and were taken.
+    /// Returns the number of the oldest entry whose result was not taken.
     pub(crate) fn oldest(&self) -> u64 {
         self.oldest
     }
 
-    /// One that came with its number, out of a checkpoint.
+    /// Continues the numbers at this one, because the entries before it came from a checkpoint.
     pub(crate) fn pass_over_to(&mut self, number: u64) {
         self.next = self.next.max(number);
     }
 
-    /// Takes one out, to ask it to go on.
+    /// Takes an entry, to let it continue.
     pub(crate) fn take(&mut self, number: u64) -> Option<T> {
-        self.idle.remove(&number);
+        self.deferred.remove(&number);
         self.in_flight.remove(&number)
     }
 
-    /// Puts it back, with what it waits for if that is long.
-    pub(crate) fn put(&mut self, number: u64, one: T, idle: Option<DeferredWait>) {
-        self.in_flight.insert(number, one);
-        if let Some(idle) = idle {
-            self.idle.insert(number, idle);
+    /// Puts an entry back, with its wait if that is longer than this attempt.
+    pub(crate) fn put(&mut self, number: u64, entry: T, wait: Option<DeferredWait>) {
+        self.in_flight.insert(number, entry);
+        if let Some(wait) = wait {
+            self.deferred.insert(number, wait);
         }
     }
 
-    pub(crate) fn end(&mut self, number: u64, end: R) {
-        self.ended.insert(number, end);
+    /// Adds the result of an entry that has ended.
+    pub(crate) fn end(&mut self, number: u64, result: R) {
+        self.ended.insert(number, result);
     }
 
-    /// The next one in order, if it has ended.
+    /// Takes the next result in order, if that entry has ended.
     pub(crate) fn take_ended(&mut self) -> Option<(u64, R)> {
-        let end = self.ended.remove(&self.oldest)?;
+        let result = self.ended.remove(&self.oldest)?;
         let number = self.oldest;
         self.oldest += 1;
-        Some((number, end))
+        Some((number, result))
     }
 
+    /// Returns whether nothing is in flight, and all results were taken.
     pub(crate) fn is_empty(&self) -> bool {
         self.in_flight.is_empty() && self.ended.is_empty()
     }
 
+    /// Iterates over the entries in flight.
     pub(crate) fn in_flight(&self) -> impl Iterator<Item = (u64, &T)> {
-        self.in_flight.iter().map(|(number, one)| (*number, one))
+        self.in_flight.iter().map(|(number, entry)| (*number, entry))
     }
 
+    /// Iterates over the entries in flight.
     pub(crate) fn in_flight_mut(&mut self) -> impl Iterator<Item = (u64, &mut T)> {
-        self.in_flight.iter_mut().map(|(number, one)| (*number, one))
+        self.in_flight.iter_mut().map(|(number, entry)| (*number, entry))
     }
 
+    /// Takes all entries in flight.
     pub(crate) fn drain_in_flight(&mut self) -> BTreeMap<u64, T> {
-        self.idle.clear();
+        self.deferred.clear();
         std::mem::take(&mut self.in_flight)
     }
 
+    /// Iterates over the results that were not taken.
     pub(crate) fn ended(&self) -> impl Iterator<Item = (u64, &R)> {
-        self.ended.iter().map(|(number, end)| (*number, end))
+        self.ended.iter().map(|(number, result)| (*number, result))
     }
 
-    /// What those under way wait for. Where some wait for long and none is really under way, the whole does.
+    /// Returns what the entries wait for: the earliest deferred wait if all are deferred, else
+    /// something in flight.
     pub(crate) fn status(&self) -> StepStatus {
-        if self.idle.len() < self.in_flight.len() {
+        if self.deferred.len() < self.in_flight.len() {
             return StepStatus::InFlight;
         }
-        let earliest = self.idle.values().cloned().reduce(DeferredWait::earlier);
+        let earliest = self.deferred.values().cloned().reduce(DeferredWait::earlier);
         earliest.map_or(StepStatus::InFlight, StepStatus::Deferred)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use chrono::{DateTime, TimeDelta};
 
-    fn idle(seconds: i64) -> DeferredWait {
+    use super::*;
+
+    fn wait(seconds: i64) -> DeferredWait {
         let not_before = DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds);
         DeferredWait::until(not_before, String::new())
     }
 
     #[test]
-    fn ends_are_taken_in_order_whatever_the_order_they_came_in() {
-        let mut flight: InFlightWindow<(), char> = InFlightWindow::after(2);
-        assert_eq!((flight.begin(), flight.begin()), (2, 3));
-        flight.end(3, 'b');
-        assert_eq!(flight.take_ended(), None);
-        flight.end(2, 'a');
-        assert_eq!((flight.take_ended(), flight.take_ended()), (Some((2, 'a')), Some((3, 'b'))));
-        assert!(flight.is_empty());
+    fn results_are_taken_in_order() {
+        let mut window: InFlightWindow<(), char> = InFlightWindow::after(2);
+        assert_eq!((window.begin(), window.begin()), (2, 3));
+        window.end(3, 'b');
+        assert_eq!(window.take_ended(), None);
+        window.end(2, 'a');
+        assert_eq!((window.take_ended(), window.take_ended()), (Some((2, 'a')), Some((3, 'b'))));
+        assert!(window.is_empty());
     }
 
     #[test]
-    fn a_flight_is_idle_only_where_all_of_it_is() {
-        let mut flight: InFlightWindow<char, ()> = InFlightWindow::after(0);
-        flight.put(0, 'a', Some(idle(20)));
-        flight.put(1, 'b', None);
-        assert_eq!(flight.status(), StepStatus::InFlight);
-        flight.put(1, 'b', Some(idle(10)));
-        assert_eq!(flight.status(), StepStatus::Deferred(idle(10)), "until the earliest");
-        flight.take(1);
-        flight.put(1, 'b', None);
-        assert_eq!(flight.status(), StepStatus::InFlight, "it goes on");
+    fn window_is_deferred_only_if_all_entries_are() {
+        let mut window: InFlightWindow<char, ()> = InFlightWindow::after(0);
+        window.put(0, 'a', Some(wait(20)));
+        window.put(1, 'b', None);
+        assert_eq!(window.status(), StepStatus::InFlight);
+        window.put(1, 'b', Some(wait(10)));
+        assert_eq!(window.status(), StepStatus::Deferred(wait(10)), "until the earliest");
+        window.take(1);
+        window.put(1, 'b', None);
+        assert_eq!(window.status(), StepStatus::InFlight, "it continues");
     }
 }

@@ -13,13 +13,14 @@ use crate::state::deferred_writes;
 /// Bytes of cursor changes that a checkpoint in the middle of a page holds.
 const CURSOR_CHANGES_MAX: usize = 64 * 1024;
 
-/// The settled rows of a page with their writes, and the rows of the last checkpoint that have not started again.
+/// The settled rows of a page with their writes, and the rows of the last checkpoint that have not
+/// started again.
 pub(crate) struct ResumePoint {
     settled: SettledPrefix,
     /// Context writes of the settled rows.
     writes: ContextChanges,
-    /// Cursor changes of the settled rows. They are saved when the page ends: a page that is repeated as a whole starts from
-    /// the same cursors.
+    /// Cursor changes of the settled rows. They are saved when the page ends: a page that is
+    /// repeated as a whole starts from the same cursors.
     cursors: Vec<CursorChange>,
     not_started: BTreeMap<u64, RowState>,
 }
@@ -78,7 +79,8 @@ impl ResumePoint {
         self.cursors.extend(cursors.into_iter().map(CursorChange::from));
     }
 
-    /// Takes the state that a checkpoint has of this row: by its number, or by its hash if the rows have moved.
+    /// Takes the state that a checkpoint has of this row: by its number, or by its hash if the rows
+    /// have moved.
     pub(crate) fn take_row(&mut self, number: u64, row: &[u8]) -> Option<Box<RowState>> {
         if self.not_started.is_empty() {
             return None;
@@ -97,7 +99,8 @@ impl ResumePoint {
         &self.not_started
     }
 
-    /// Returns the state for a checkpoint; `None` if there is nothing to keep. `chunk` is the number of the next chunk.
+    /// Returns the state for a checkpoint; `None` if there is nothing to keep. `chunk` is the
+    /// number of the next chunk.
     pub(crate) fn state(
         &self,
         in_flight: BTreeMap<u64, RowState>,
@@ -116,8 +119,9 @@ impl ResumePoint {
         }))
     }
 
-    /// Returns the cursor changes that a checkpoint has room for. If there are too many, all are left out: then the next
-    /// execution reads those rows once more, which is late, but loses nothing.
+    /// Returns the cursor changes that a checkpoint has room for. If there are too many, all are
+    /// left out: then the next execution reads those rows once more, which is late, but loses
+    /// nothing.
     fn saved_cursors(&self) -> &[CursorChange] {
         let size =
             |change: &CursorChange| change.key.step.len() + change.key.item.len() + change.json.len() + 64;

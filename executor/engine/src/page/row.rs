@@ -20,7 +20,8 @@ pub(crate) struct RowExecution<S> {
 }
 
 impl<S: SubSteps> RowExecution<S> {
-    /// Creates a row at the beginning of its sub-steps, or where a checkpoint left it; `None` if there are no sub-steps.
+    /// Creates a row at the beginning of its sub-steps, or where a checkpoint left it; `None` if
+    /// there are no sub-steps.
     ///
     /// # Errors
     /// Fails if the checkpoint does not fit the plan.
@@ -43,7 +44,8 @@ impl<S: SubSteps> RowExecution<S> {
         Ok(RowState { row_hash: row_hash(&self.raw), steps: self.steps.state(whole)? })
     }
 
-    /// Ends the row. `is_row` is false for a whole page, which carries only the rows of its sub-steps.
+    /// Ends the row. `is_row` is false for a whole page, which carries only the rows of its
+    /// sub-steps.
     pub(crate) fn finish(self, node: &StepNode, is_row: bool) -> FinishedRow {
         let Self { steps, raw, resumed_from } = self;
         let carries = node.subs.iter().any(|sub| sub.gathers);

@@ -1,10 +1,12 @@
 //! The rows of a page in order, and the prefix of them that an earlier attempt has settled.
 
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use crate::body::RowReader;
 use crate::checkpoint::step_state::RowsState;
-use crate::input::TryId;
+use crate::input::{FetchError, TryId};
+use crate::state::engine_cx::EngineCx;
 
 /// Bytes of a broken body that its error shows.
 const BODY_HEAD_MAX: usize = 64 * 1024;
@@ -26,6 +28,35 @@ impl RowSource {
     /// Creates a source; `stream` is the try whose body delivers the rows.
     pub(crate) fn new(reader: RowReader, stream: Option<TryId>) -> Self {
         Self { reader, open_body: stream.map(OpenBody::new), skip: None, ended: false, exhausted: false }
+    }
+
+    /// Takes the next piece of the body, or its end.
+    ///
+    /// # Errors
+    /// Fails if the body broke off.
+    pub(crate) fn take_piece(
+        &mut self,
+        cx: &mut EngineCx<'_>,
+        try_id: TryId,
+        piece: Result<Option<Bytes>, FetchError>,
+    ) -> Result<(), FetchError> {
+        let ended = !matches!(piece, Ok(Some(_)));
+        if ended {
+            cx.run.try_ended(try_id);
+            self.ended = true;
+        }
+        let piece = piece?;
+        if let Some(body) = &mut self.open_body {
+            body.arrived(piece.as_deref().unwrap_or_default());
+        }
+        match piece {
+            Some(bytes) => {
+                cx.run.progress.counts.bytes += bytes.len() as u64;
+                self.reader.feed(&bytes);
+            }
+            None => self.reader.finish(),
+        }
+        Ok(())
     }
 
     /// Returns the try whose body is still streaming.

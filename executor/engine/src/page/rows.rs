@@ -1,26 +1,29 @@
-//! The rows of one page: read one by one from the response, run through their sub-steps, and written in order.
+//! The rows of one page: read one by one from the response, run through their sub-steps, and
+//! written in order.
 //!
-//! Rows run side by side and end in any order, but they are written in the order of the page. Only a window of them is held
-//! in memory: the rows in flight, those that ended before an earlier one, and those that wait for their message to fill.
+//! Rows run side by side and end in any order, but they are written in the order of the page. Only
+//! a window of them is held in memory: the rows in flight, those that ended before an earlier one,
+//! and those that wait for their message to fill.
 //!
-//! A row is *settled* once no later attempt has to repeat it, because its message was emitted. What settled rows wrote
-//! belongs to the next checkpoint; all other rows are repeated from the page's response, fetched anew.
+//! A row is *settled* once no later attempt has to repeat it, because its message was emitted. What
+//! settled rows wrote belongs to the next checkpoint; all other rows are repeated from the page's
+//! response, fetched anew.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use orchid_plan::Value;
 
-use crate::body::{Body, NextRow, RowReader};
+use crate::body::{Body, NextRow};
 use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::step_state::{RowState, RowsState};
-use crate::input::{FetchError, TryId};
+use crate::input::TryId;
 use crate::message::exchange::SentRequest;
-use crate::output::{CursorChange, Output};
+use crate::output::Output;
 use crate::page::attach_steps::attach_steps;
 use crate::page::exchange::PageExchange;
 use crate::page::in_flight::InFlightWindow;
+use crate::page::progress::{FinishedPage, PageProgress, PageStart};
 use crate::page::resume_point::ResumePoint;
 use crate::page::row::RowExecution;
 use crate::page::row_source::{RowSource, SkippedPrefix};
@@ -42,7 +45,7 @@ use crate::state::step_env::StepEnv;
 pub(crate) struct Page<S> {
     node: Arc<StepNode>,
     exchange: PageExchange,
-    /// Whether checkpoints contain the rows of this page.
+    /// True if checkpoints contain the rows of this page.
     durable: bool,
     /// The context after the page's own writes, and those writes.
     writes: Option<(Context, ContextChanges)>,
@@ -60,47 +63,6 @@ pub(crate) struct Page<S> {
     row_count: u64,
     /// Rows that the enclosing row carries.
     gathered: Vec<Bytes>,
-}
-
-/// Everything that a page starts with.
-pub(crate) struct PageStart {
-    pub(crate) node: Arc<StepNode>,
-    pub(crate) exchange: PageExchange,
-    pub(crate) durable: bool,
-    pub(crate) writes: Option<(Context, ContextChanges)>,
-    /// The page's `extracted_data`, as JSON.
-    pub(crate) extracted: Vec<u8>,
-    /// The rows, and the try that streams them; `None` if the page has no rows.
-    pub(crate) rows: Option<(RowReader, Option<TryId>)>,
-    pub(crate) row_env: Option<Box<StepEnv>>,
-    /// State of the rows, if the page was begun by an earlier attempt.
-    pub(crate) resume: Option<RowsState>,
-}
-
-/// How far a page came with its rows.
-pub(crate) enum PageProgress {
-    /// It waits for something.
-    Waiting(StepStatus),
-    /// All rows are finished.
-    Done,
-    /// The rows differ from those that an earlier attempt has settled: the page starts again.
-    RowsChanged,
-    /// The body broke off, or cannot be decoded any further.
-    Broken(TryFailure, String),
-}
-
-/// What a page leaves behind.
-pub(crate) struct FinishedPage {
-    pub(crate) exchange: PageExchange,
-    pub(crate) writes: Option<(Context, ContextChanges)>,
-    pub(crate) row_writes: ContextChanges,
-    pub(crate) row_cursors: Vec<CursorChange>,
-    /// Number of rows; `None` if the page has no rows to count.
-    pub(crate) rows: Option<u64>,
-    /// Of a streamed body: whether it has a member where the rows should be.
-    pub(crate) stream_found: Option<bool>,
-    /// Rows that the enclosing row carries.
-    pub(crate) gathered: Vec<Bytes>,
 }
 
 impl<S: SubSteps> Page<S> {
@@ -133,7 +95,8 @@ impl<S: SubSteps> Page<S> {
         page
     }
 
-    /// Handles an event for one of the rows, or the next piece of the body. Other events change nothing.
+    /// Handles an event for one of the rows, or the next piece of the body. Other events change
+    /// nothing.
     ///
     /// # Errors
     /// Fails if a row fails and the plan does not tolerate it, or if the execution cannot continue.
@@ -151,10 +114,12 @@ impl<S: SubSteps> Page<S> {
         }
         match event {
             StepEvent::BodyPiece { try_id, piece, duration } if self.open_try() == Some(try_id) => {
-                match self.take_piece(cx, try_id, piece, duration) {
-                    Some(broken) => Ok(broken),
-                    None => self.advance(cx),
+                let Some(source) = &mut self.source else { return Ok(self.waiting()) };
+                if let Err(error) = source.take_piece(cx, try_id, piece) {
+                    self.exchange.response.facts.duration_ms = u64::try_from(duration.as_millis()).ok();
+                    return Ok(PageProgress::Broken(TryFailure::Fetch(error.kind), error.message));
                 }
+                self.advance(cx)
             }
             _ => Ok(self.waiting()),
         }
@@ -168,7 +133,8 @@ impl<S: SubSteps> Page<S> {
         if self.source.is_none() {
             return self.advance_single(cx);
         }
-        // Rows that have ended are written before others start: a start can end the execution, and would take them along.
+        // Rows that have ended are written before others start: a start can end the execution, and
+        // would take them along.
         self.write_ended(cx)?;
         loop {
             if let Some(progress) = self.start_rows(cx)? {
@@ -190,7 +156,8 @@ impl<S: SubSteps> Page<S> {
         Ok(PageProgress::Waiting(match self.rows.status() {
             _ if reads_body.is_some_and(|body| body.requested) => StepStatus::InFlight,
             StepStatus::InFlight if self.rows.is_empty() => {
-                // No row is in flight, and none may start: other steps wait for so long that the execution is parked.
+                // No row is in flight, and none may start: other steps wait for so long that the
+                // execution is parked.
                 StepStatus::Deferred(DeferredWait::nothing_begins())
             }
             status => status,
@@ -261,8 +228,8 @@ impl<S: SubSteps> Page<S> {
 
     /// Returns the state of the rows for a checkpoint; `None` if there is nothing to keep.
     ///
-    /// `whole` includes the rows that are not settled: those in flight as they are, those that ended as the last checkpoint
-    /// had them.
+    /// `whole` includes the rows that are not settled: those in flight as they are, those that
+    /// ended as the last checkpoint had them.
     pub(crate) fn state(&self, whole: bool) -> Result<Option<RowsState>, CheckpointError> {
         if let Some(RowSource { skip: Some(skip), .. }) = &self.source {
             return Ok(Some(skip.state.clone()));
@@ -318,9 +285,9 @@ impl<S: SubSteps> Page<S> {
         self.source.as_ref().and_then(RowSource::open_try)
     }
 
-    /// Returns the exchange of the page, to judge it again.
-    pub(crate) fn exchange_mut(&mut self) -> &mut PageExchange {
-        &mut self.exchange
+    /// Returns the request and the response of the page.
+    pub(crate) fn exchange(&self) -> &PageExchange {
+        &self.exchange
     }
 
     /// Returns the request of the page.
@@ -338,43 +305,8 @@ impl<S: SubSteps> Page<S> {
         (self.exchange, self.gathered)
     }
 
-    /// Reads the next piece of the body; returns a progress if the body broke off.
-    fn take_piece(
-        &mut self,
-        cx: &mut EngineCx<'_>,
-        try_id: TryId,
-        piece: Result<Option<Bytes>, FetchError>,
-        duration: Duration,
-    ) -> Option<PageProgress> {
-        let source = self.source.as_mut()?;
-        match piece {
-            Ok(piece) => {
-                if let Some(body) = &mut source.open_body {
-                    body.arrived(piece.as_deref().unwrap_or_default());
-                }
-                match piece {
-                    Some(bytes) => {
-                        cx.run.progress.counts.bytes += bytes.len() as u64;
-                        source.reader.feed(&bytes);
-                    }
-                    None => {
-                        cx.run.try_ended(try_id);
-                        source.ended = true;
-                        source.reader.finish();
-                    }
-                }
-                None
-            }
-            Err(error) => {
-                cx.run.try_ended(try_id);
-                source.ended = true;
-                self.exchange.response.facts.duration_ms = u64::try_from(duration.as_millis()).ok();
-                Some(PageProgress::Broken(TryFailure::Fetch(error.kind), error.message))
-            }
-        }
-    }
-
-    /// Starts rows while the window has room; returns a progress if the page cannot continue with them.
+    /// Starts rows while the window has room; returns a progress if the page cannot continue with
+    /// them.
     fn start_rows(&mut self, cx: &mut EngineCx<'_>) -> Result<Option<PageProgress>, StepExit> {
         let (has_subs, concurrency) = (!self.node.subs.is_empty(), self.node.step.concurrency);
         loop {
@@ -386,7 +318,8 @@ impl<S: SubSteps> Page<S> {
             let row = match source.reader.next() {
                 Ok(NextRow::Row(row)) => row,
                 Ok(NextRow::NeedMore) => {
-                    // Pieces are requested one by one, so that a slow page is not buffered in memory.
+                    // Pieces are requested one by one, so that a slow page is not buffered in
+                    // memory.
                     if let Some(body) = &mut source.open_body
                         && !body.requested
                     {
@@ -424,7 +357,8 @@ impl<S: SubSteps> Page<S> {
         }
     }
 
-    /// Skips a row that an earlier attempt has settled; returns false if the rows turn out to be different.
+    /// Skips a row that an earlier attempt has settled; returns false if the rows turn out to be
+    /// different.
     fn skip_row(&mut self, row: &[u8]) -> bool {
         let Some(skip) = self.source.as_mut().and_then(|source| source.skip.as_mut()) else { return false };
         self.resume.add_skipped(row);
@@ -506,7 +440,8 @@ impl<S: SubSteps> Page<S> {
                 return self.row_done(cx, number, row);
             }
             Err(exit) => {
-                // The row goes back, since the checkpoint at the end of the execution still contains it.
+                // The row goes back, since the checkpoint at the end of the execution still
+                // contains it.
                 self.rows.put(number, row, None);
                 return Err(exit);
             }
@@ -546,8 +481,8 @@ impl<S: SubSteps> Page<S> {
         if rows.is_empty() {
             return;
         }
-        // Without sub-steps and streaming, a page is handled within one input, and no checkpoint falls into it: hashing its
-        // rows would be wasted work.
+        // Without sub-steps and streaming, a page is handled within one input, and no checkpoint
+        // falls into it: hashing its rows would be wasted work.
         let streams = self.source.as_ref().is_some_and(|source| source.open_body.is_some());
         let hashes = !self.node.subs.is_empty() || streams;
         if self.node.step.rows.is_some() {

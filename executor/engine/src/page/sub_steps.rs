@@ -22,8 +22,8 @@ pub(crate) struct PendingCancel {
     pub(crate) node: Arc<StepNode>,
 }
 
-/// A sequence of steps that runs for one row. Implemented by the tree of steps, which contains pages itself: the trait keeps
-/// that recursion out of the imports.
+/// A sequence of steps that runs for one row. Implemented by the tree of steps, which contains
+/// pages itself: the trait keeps that recursion out of the imports.
 pub(crate) trait SubSteps: Sized {
     /// Creates the steps at their beginning; `None` if there are none.
     fn begin(nodes: &Arc<[Arc<StepNode>]>, env: StepEnv) -> Option<Self>;
@@ -68,6 +68,7 @@ pub(crate) trait SubSteps: Sized {
     /// Returns the rows of steps that emit nothing, as one JSON object by step id.
     fn gathered(&self) -> Vec<u8>;
 
-    /// Consumes the steps; returns the last response and the rows of the last step, and the environment with all writes.
+    /// Consumes the steps; returns the last response and the rows of the last step, and the
+    /// environment with all writes.
     fn into_results(self) -> (Value, Vec<Bytes>, StepEnv);
 }

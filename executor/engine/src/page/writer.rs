@@ -1,4 +1,5 @@
-//! The messages of one page: collects finished rows, and emits them as the step's `emit` mode demands.
+//! The messages of one page: collects finished rows, and emits them as the step's `emit` mode
+//! demands.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -25,8 +26,8 @@ use crate::state::location::StepLocation;
 
 /// Code of the error for something that no message can carry.
 pub(crate) const TOO_LARGE: &str = "MESSAGE_TOO_LARGE";
-/// Longest time that finished rows wait for a fuller message: the interval of checkpoints. A row that waited longer would
-/// hold back the checkpoint.
+/// Longest time that finished rows wait for a fuller message: the interval of checkpoints. A row
+/// that waited longer would hold back the checkpoint.
 const CHUNK_AFTER: Duration = Duration::from_secs(2);
 
 /// A row whose sub-steps have ended.
@@ -37,8 +38,8 @@ pub(crate) struct FinishedRow {
     pub(crate) emitted: Bytes,
     pub(crate) writes: ContextChanges,
     pub(crate) cursors: CursorValues,
-    /// The state in which a checkpoint had the row. If the execution is handed back before the row is settled, a later attempt
-    /// resumes from this state again.
+    /// The state in which a checkpoint had the row. If the execution is handed back before the row
+    /// is settled, a later attempt resumes from this state again.
     pub(crate) resumed_from: Option<Box<RowState>>,
 }
 
@@ -179,8 +180,8 @@ impl PageWriter {
             Err(MessageTooLarge { size, .. }) => {
                 let part = OversizedPart { row: Some((number, &row.emitted)), size };
                 report_too_large(cx, node, self.row_location(number), part, exchange)?;
-                // An ignored row is settled together with the rows before it: settling it earlier would let a checkpoint
-                // skip rows whose message was not emitted.
+                // An ignored row is settled together with the rows before it: settling it earlier
+                // would let a checkpoint skip rows whose message was not emitted.
                 self.waiting.push_back(WaitingRow { row, in_batch: false });
                 Ok(Vec::new())
             }
@@ -227,8 +228,8 @@ impl PageWriter {
         self.settle_all()
     }
 
-    /// Emits the body of a page without rows: in one message, or an array in as many as it takes. `steps` holds the rows of
-    /// the sub-steps.
+    /// Emits the body of a page without rows: in one message, or an array in as many as it takes.
+    /// `steps` holds the rows of the sub-steps.
     ///
     /// # Errors
     /// Fails if no message can carry the body or one of its elements, unless the plan ignores that.
@@ -317,7 +318,8 @@ struct OversizedPart<'a> {
     size: usize,
 }
 
-/// Reports something that no message can carry: as an ignored error if `ignore_on` lists the code, else as a failure.
+/// Reports something that no message can carry: as an ignored error if `ignore_on` lists the code,
+/// else as a failure.
 fn report_too_large(
     cx: &mut EngineCx<'_>,
     node: &StepNode,

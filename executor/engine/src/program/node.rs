@@ -26,15 +26,15 @@ pub(crate) struct StepNode {
     /// Ids of the enclosing steps and of this one, without numbers: `issues.comments`.
     pub(crate) path: String,
     pub(crate) needs: RequiredFields,
-    /// Whether its rows are attached to the row of the enclosing step (`_steps`).
+    /// True if its rows are attached to the row of the enclosing step (`_steps`).
     pub(crate) gathers: bool,
-    /// Whether an async job evaluates its last response, as it does for `poll`.
+    /// True if an async job evaluates its last response, as it does for `poll`.
     pub(crate) judged: bool,
     /// The responses whose bodies it streams.
     pub(crate) streaming: BodyStreaming,
     /// The sub-steps, which run for each row, or once per page without `iterate_over`.
     pub(crate) subs: Arc<[Arc<StepNode>]>,
-    /// Whether an async job is among its sub-steps, at any depth. Every checkpoint must then
+    /// True if an async job is among its sub-steps, at any depth. Every checkpoint must then
     /// include the rows in flight, so that no submitted job is forgotten.
     pub(crate) jobs_below: bool,
     pub(crate) job: Option<AsyncJobNodes>,
@@ -142,7 +142,7 @@ impl ProgramBuilder<'_> {
 #[derive(Clone, Default)]
 struct OuterStep<'a> {
     path: &'a str,
-    /// Whether its messages, or those of an enclosing step, can carry the rows of its sub-steps.
+    /// True if its messages, or those of an enclosing step, can carry the rows of its sub-steps.
     carries: bool,
     /// Reads of this step's response by expressions of the enclosing async job.
     readers: Vec<&'a ReadPaths>,

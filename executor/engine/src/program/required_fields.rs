@@ -13,7 +13,7 @@ pub(crate) type FieldPaths = Option<Vec<Vec<String>>>;
 pub(crate) struct RequiredFields {
     /// The parts of the body.
     pub(crate) body: PathSelection,
-    /// Whether any expression reads the headers.
+    /// True if any expression reads the headers.
     pub(crate) headers: bool,
     /// The parts of a response that rendering the next page reads, relative to `response`.
     pub(crate) carried: FieldPaths,
@@ -21,13 +21,13 @@ pub(crate) struct RequiredFields {
     pub(crate) finished: FieldPaths,
     /// The parts of a row or item that its sub-steps read.
     pub(crate) item: PathSelection,
-    /// Whether any expression reads `meta`.
+    /// True if any expression reads `meta`.
     pub(crate) meta: bool,
-    /// Whether any expression reads `page`.
+    /// True if any expression reads `page`.
     pub(crate) page: bool,
-    /// Whether any expression reads the status of a response.
+    /// True if any expression reads the status of a response.
     pub(crate) status: bool,
-    /// Whether any expression reads the final URL of a response.
+    /// True if any expression reads the final URL of a response.
     pub(crate) url: bool,
 }
 

@@ -1,5 +1,5 @@
-//! `conditional`: the validators of the last answer, sent with the next run's request (RFC 9110, 13.1). A 304 means that
-//! nothing has changed.
+//! `conditional`: sends the validators of the last response with the next execution's request (RFC
+//! 9110, 13.1). A 304 then means that nothing has changed.
 
 use bytes::Bytes;
 use orchid_plan::Step;
@@ -11,26 +11,26 @@ use crate::attempt::{CursorKey, CursorKind};
 use crate::output::CursorChange;
 use crate::state::execution::ExecutionState;
 
-/// Bytes of a validator at most; a longer one is not kept.
+/// Maximum size of a validator, in bytes; a longer one is not stored.
 const VALIDATOR_MAX: usize = 4096;
 
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-struct Validator {
+struct StoredValidator {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     etag: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     last_modified: Option<String>,
 }
 
-/// A request of a conditional step.
+/// The validators that were sent with a request.
 pub(crate) struct Revalidation {
-    /// The name of its url.
+    /// Name under which the validators of this URL are stored.
     pub(crate) url_name: String,
-    /// A validator was sent: only then a 304 says anything.
+    /// True if there was a validator to send: only then does a 304 mean "unchanged".
     pub(crate) revalidates: bool,
 }
 
-/// Adds what the last run was told of this url, where the step is conditional; headers that the plan itself sets stay.
+/// Adds the stored validators of this URL to the headers, if the step is conditional.
 pub(crate) fn revalidate(
     run: &ExecutionState,
     step: &Step,
@@ -42,10 +42,12 @@ pub(crate) fn revalidate(
     }
     let url_name = name_of(url);
     let stored = run.cursors.began(&key(step, &url_name));
-    let validator: Validator = stored.and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default();
-    let revalidates = validator != Validator::default();
+    let validator: StoredValidator =
+        stored.and_then(|json| serde_json::from_slice(json).ok()).unwrap_or_default();
+    let revalidates = validator != StoredValidator::default();
     for (header, value) in [("if-none-match", validator.etag), ("if-modified-since", validator.last_modified)]
     {
+        // A header that the plan itself sets wins.
         if let Some(value) = value
             && !headers.iter().any(|(known, _)| known == header)
         {
@@ -55,8 +57,8 @@ pub(crate) fn revalidate(
     Some(Revalidation { url_name, revalidates })
 }
 
-/// What is to be kept of an answer for the next run; none where that is what stands there already. An answer without
-/// validators takes those of an earlier one away.
+/// Returns the validators of a response to store for the next execution; `None` if they are stored
+/// already. A response without validators removes those of an earlier one.
 pub(crate) fn validator(
     run: &ExecutionState,
     step: &Step,
@@ -67,11 +69,12 @@ pub(crate) fn validator(
         let value = headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
         value.filter(|value| value.len() <= VALIDATOR_MAX)
     };
-    let validator = Validator { etag: header("etag"), last_modified: header("last-modified") };
+    let validator = StoredValidator { etag: header("etag"), last_modified: header("last-modified") };
     let key = key(step, url_name);
     let json: Bytes = serde_json::to_vec(&validator).ok()?.into();
     let stored = run.cursors.now(&key);
-    let nothing_new = stored.map_or(validator == Validator::default(), |before| *before == json);
+    // Writing the same value again would grow every checkpoint.
+    let nothing_new = stored.map_or(validator == StoredValidator::default(), |before| *before == json);
     (!nothing_new).then_some(CursorChange { key, json })
 }
 
@@ -79,7 +82,7 @@ fn key(step: &Step, url_name: &str) -> CursorKey {
     CursorKey { kind: CursorKind::Validator, step: step.id.to_string(), item: url_name.to_owned() }
 }
 
-/// 32 hex digits: a url may be long, and hold secrets.
+/// Returns 32 hex digits that identify a URL: the URL itself could be long, and contain secrets.
 fn name_of(url: &Url) -> String {
     hex::encode(&Sha256::digest(url.as_str())[..16])
 }

@@ -1,8 +1,8 @@
-//! The rules of a step, applied as pure decisions: the outcome table, backoff, pagination, window slices, watermark,
-//! validators.
+//! The rules of a step, applied as pure decisions: the outcome table, backoff, pagination, window
+//! slices, watermark, validators.
 //!
-//! In: a step's compiled rules and the facts of a try or page. Out: values that say what follows. Nothing here sends,
-//! emits or waits.
+//! In: a step's compiled rules and the facts of a try or page. Out: values that say what follows.
+//! Nothing here sends, emits or waits.
 
 pub(crate) mod conditional;
 pub(crate) mod outcome;

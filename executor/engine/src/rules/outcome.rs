@@ -1,57 +1,59 @@
-//! What the answer to a try means: the outcome table, decided as a value.
+//! The outcome table: decides what the response to a try means.
 //!
-//! In: the step's rules, the facts of the try, and a way to ask a condition. Out: a [`TryVerdict`]; nothing is performed.
+//! The input is the step's rules, the facts of the try, and a way to evaluate conditions. The
+//! output is a [`TryDecision`]; nothing is carried out here.
 
 use orchid_plan::{Expr, OutcomeMatcher, OutcomeRules, RetryPolicy};
 
 use crate::error::ErrorClass;
 use crate::input::FetchErrorKind;
 
-/// What stands against taking an answer as a success.
+/// Reason why a try is not a success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TryFailure {
-    /// No whole answer came.
+    /// There is no whole response.
     Fetch(FetchErrorKind),
-    /// A status that is no success.
+    /// The status is not 2xx.
     Status,
-    /// A 2xx whose body is not what it is taken for, with the code of that.
+    /// The body of a 2xx cannot be decoded; with the error code.
     Decode(&'static str),
 }
 
-/// The facts of a try that the table looks at.
+/// The facts of a try that the table reads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TryFacts {
-    /// The status, where the head of an answer came.
+    /// The status, if the head of a response arrived.
     pub(crate) status: Option<u16>,
-    /// None for a 2xx that reads.
+    /// `None` for a 2xx whose body can be decoded.
     pub(crate) failure: Option<TryFailure>,
-    /// Tries that may still follow in this pass.
+    /// True if the page may be tried again.
     pub(crate) retries_left: bool,
 }
 
-/// Which line of the table matched.
+/// The line of the table that matched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TryVerdict {
-    /// Line 1: the run ends `aborted`.
+    /// Line 1: the execution ends `aborted`.
     Abort(AbortCause),
-    /// Line 2: wait, and again.
+    /// Line 2: the request is sent again after a delay.
     Retry,
-    /// Line 4: reported, and passed over.
+    /// Line 4: the error is reported, and the step continues.
     Ignore,
-    /// Lines 5 and 6.
+    /// Lines 5 and 6: the response is used.
     Success,
-    /// Line 7.
+    /// Line 7: the step fails.
     Fail,
 }
 
-/// What asked for the run's end.
+/// The field of the plan that ends the execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AbortCause {
     On,
     When,
 }
 
-/// A verdict, and whether the failure is of the kind that may pass: it decides the class of an error.
+/// A verdict, and whether the failure is of the kind that may pass: it decides the class of an
+/// error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TryDecision {
     pub(crate) verdict: TryVerdict,
@@ -67,8 +69,8 @@ impl TryFailure {
         }
     }
 
-    /// Whether line 2 names it by itself, whatever the plan says.
-    fn passes_by_itself(self) -> bool {
+    /// Returns whether line 2 retries this failure without being told to.
+    fn is_transient(self) -> bool {
         match self {
             TryFailure::Fetch(kind) => match kind {
                 FetchErrorKind::Timeout
@@ -98,11 +100,11 @@ impl TryFacts {
     }
 
     fn retryable_by_itself(&self) -> bool {
-        self.failure.is_some_and(TryFailure::passes_by_itself)
+        self.failure.is_some_and(TryFailure::is_transient)
             || self.status.is_some_and(|status| matches!(status, 408 | 425 | 429 | 500..=599))
     }
 
-    /// The class of the error that this try would be.
+    /// Returns the class of the error as which this try is reported.
     pub(crate) fn class(&self, transient: bool) -> ErrorClass {
         match self.failure {
             Some(TryFailure::Fetch(
@@ -110,7 +112,7 @@ impl TryFacts {
                 | FetchErrorKind::AddressRefused
                 | FetchErrorKind::InvalidRequest,
             )) => ErrorClass::Config,
-            // What the plan takes for its rows is no list.
+            // The plan's `iterate_over` leads to something other than a list.
             Some(TryFailure::Decode("EXPRESSION")) => ErrorClass::Config,
             _ if self.status == Some(429) => ErrorClass::RateLimit,
             _ if transient => ErrorClass::Transient,
@@ -119,8 +121,13 @@ impl TryFacts {
     }
 }
 
-/// The first line that matches. `ask` evaluates a condition, named by its field, on the answer; it is not called for a try without one
-/// (conditions look at an answer), and not for lines after the one that matched. Its error ends the decision.
+/// Returns the first line of the table that matches.
+///
+/// `ask` evaluates a condition, named by its field, on the response. It is not called for a try
+/// without a response, since conditions read one, nor for lines behind the one that matches.
+///
+/// # Errors
+/// Fails if a condition fails.
 pub(crate) fn decide<E>(
     rules: &OutcomeRules,
     retry: &RetryPolicy,
@@ -139,6 +146,7 @@ pub(crate) fn decide<E>(
     if holds("abort_when", &rules.abort_when)? {
         return Ok(TryDecision { verdict: TryVerdict::Abort(AbortCause::When), transient: false });
     }
+    // Evaluated even if no retry is left: an error that may go away is reported as `transient`.
     let transient =
         facts.retryable_by_itself() || facts.matches(&retry.on) || holds("retry_when", &rules.retry_when)?;
     let verdict = if transient && facts.retries_left {
@@ -178,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn without_rules_the_answer_itself_decides() {
+    fn response_decides_without_rules() {
         let rules = OutcomeRules::default();
         let cases = [
             (status(200, RETRIES_LEFT), TryVerdict::Success, ErrorClass::Permanent),
@@ -202,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_line_that_matches_wins() {
+    fn first_matching_line_wins() {
         let server_errors = || vec![OutcomeMatcher::Class(StatusClass(5))];
         let rules = |abort: bool, ignore: bool| OutcomeRules {
             abort_on: if abort { server_errors() } else { Vec::new() },
@@ -222,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn codes_match_where_there_is_no_status() {
+    fn code_matches_without_status() {
         let rules = OutcomeRules {
             ignore_on: vec![
                 OutcomeMatcher::Code("TOO_LARGE".to_owned()),

@@ -1,34 +1,35 @@
-//! The declared loops: what the next pass sends, and when there is none.
+//! Pagination: decides which page follows, and what its request adds to the step's own.
 //!
-//! In: the rules, what the last pass sent, and what came. Out: a [`NextPage`]; nothing is sent here.
+//! The input is the rules, the page that was requested, and its response. The output is a
+//! [`NextPage`]; nothing is sent here.
 
 use orchid_plan::{Pagination, PaginationKind, Value, find_link, resolve_url};
 
 use crate::checkpoint::loop_parts::PageTarget;
 
-/// What follows a pass, as far as pagination is concerned.
+/// The page that pagination asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NextPage {
     Fetch(PageTarget),
     End {
-        /// The loop would have gone on without `stop_on`.
+        /// The loop would have continued without `stop_on`.
         by_stop_on: bool,
     },
 }
 
-/// What came with a pass.
+/// The parts of a response that pagination reads.
 pub(crate) struct PageResult<'a> {
-    /// Rows of the page; none where the answer was ignored.
+    /// Number of rows; `None` if the response was ignored.
     pub(crate) rows: Option<u64>,
-    /// The value of `value`, for `cursor` and `next_url`.
+    /// The result of `value`, for `cursor` and `next_url`.
     pub(crate) value: Value,
     /// All `Link` headers, joined by commas.
     pub(crate) link: Option<&'a str>,
-    /// The url that was sent.
+    /// URL of the request.
     pub(crate) sent_url: &'a str,
 }
 
-/// A pointer that leads nowhere.
+/// A response that names no valid next page. The texts end in messages.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PageTargetError {
     #[error("the next url is no text, but {0}")]
@@ -39,14 +40,19 @@ pub(crate) enum PageTargetError {
     Link(#[from] orchid_plan::LinkHeaderError),
 }
 
-/// What follows the pass that sent `sent`.
+/// Decides what follows the page `sent`.
+///
+/// # Errors
+/// Fails if the response names an invalid next page.
 pub(crate) fn next(
     paginate: &Pagination,
     sent: &PageTarget,
     came: &PageResult<'_>,
 ) -> Result<NextPage, PageTargetError> {
     match without_stop_on(paginate, sent, came) {
-        Ok(NextPage::Fetch(_)) | Err(_) if stopped(paginate, came) => Ok(NextPage::End { by_stop_on: true }),
+        Ok(NextPage::Fetch(_)) | Err(_) if stop_on_applies(paginate, came) => {
+            Ok(NextPage::End { by_stop_on: true })
+        }
         next => next,
     }
 }
@@ -91,8 +97,8 @@ fn without_stop_on(
     }
 }
 
-/// `page` and `offset` end with a page without rows; an ignored one counts as none, or a missing page would be asked
-/// for again and again.
+/// `page` and `offset` end at a page without rows. An ignored page counts as one without rows: a
+/// page that is always missing would otherwise be requested for ever.
 fn counted(came: &PageResult<'_>, pointer: impl FnOnce(u64) -> PageTarget) -> NextPage {
     match came.rows {
         Some(rows) if rows > 0 => NextPage::Fetch(pointer(rows)),
@@ -100,7 +106,7 @@ fn counted(came: &PageResult<'_>, pointer: impl FnOnce(u64) -> PageTarget) -> Ne
     }
 }
 
-fn stopped(paginate: &Pagination, came: &PageResult<'_>) -> bool {
+fn stop_on_applies(paginate: &Pagination, came: &PageResult<'_>) -> bool {
     let Some(rows) = came.rows else { return false };
     let asked = match &paginate.kind {
         PaginationKind::Page { size, .. } => *size,
@@ -110,12 +116,12 @@ fn stopped(paginate: &Pagination, came: &PageResult<'_>) -> bool {
     (paginate.stop_on.empty && rows == 0) || (paginate.stop_on.short && asked.is_some_and(|size| rows < size))
 }
 
-/// Null, "" and false are no pointer.
+/// Returns whether a value means that there is no next page: null, "" and false do.
 fn is_missing(pointer: &Value) -> bool {
     pointer.is_null() || pointer.as_str() == Some("") || pointer.as_bool() == Some(false)
 }
 
-/// The parameters that pagination adds to a pass.
+/// Returns the parameters that pagination adds to the request of a page.
 pub(crate) fn params(kind: &PaginationKind, sent: &PageTarget) -> Vec<(String, String)> {
     let mut params = Vec::new();
     match kind {
@@ -152,9 +158,10 @@ fn cursor_value(pointer: &PageTarget) -> Option<Value> {
     }
 }
 
-/// The scope's `page`: `{number, offset, cursor, url}` of the pass being sent.
-pub(crate) fn page_variable(paginate: Option<&Pagination>, sent: &PageTarget, pass: u64) -> Value {
-    let mut number = pass;
+/// Returns the variable `page` of a request: `{number, offset, cursor, url}`. `index` is the number
+/// of the page in its loop.
+pub(crate) fn page_variable(paginate: Option<&Pagination>, sent: &PageTarget, index: u64) -> Value {
+    let mut number = index;
     let mut offset = Value::null();
     match paginate.map(|paginate| &paginate.kind) {
         Some(PaginationKind::Page { start, .. }) => {
@@ -221,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn short_pages_end_the_loop_only_where_the_plan_says_so() {
+    fn short_page_ends_loop_only_if_plan_says_so() {
         let rules = paginate(page(), StopOn { empty: false, short: true });
         assert_eq!(next(&rules, &PageTarget::First, &came(9)).unwrap(), NextPage::End { by_stop_on: true });
         assert_eq!(
@@ -231,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn offsets_rise_by_the_rows_that_came() {
+    fn offset_rises_by_received_rows() {
         let rules = paginate(
             PaginationKind::Offset { param: "skip".into(), size_param: None, size: 50 },
             StopOn::default(),
@@ -248,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn next_links_are_resolved_against_the_request() {
+    fn next_link_is_resolved_against_request() {
         let rules = paginate(PaginationKind::LinkHeader, StopOn::default());
         let with = |link: &'static str| PageResult { link: Some(link), ..came(0) };
         assert_eq!(
@@ -264,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn null_empty_text_and_false_are_no_pointer_but_zero_is_one() {
+    fn zero_is_a_cursor_but_null_false_and_empty_are_not() {
         let missing = [Value::null(), Value::from(""), Value::from(false)];
         assert!(missing.iter().all(is_missing));
         assert!(!is_missing(&Value::from(0_i64)));

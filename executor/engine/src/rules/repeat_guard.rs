@@ -1,8 +1,8 @@
-//! Notices that a loop asks the same thing twice.
+//! Detects that a loop repeats itself, by the fingerprints of its requests and cursors.
 //!
-//! In: fingerprints of requests and pointers, one by one. Out: whether one stood there before. The last [`WINDOW`] are
-//! compared exactly; beyond, one anchor that moves at every power of two finds any cycle in the end (Brent 1980), so that
-//! a loop without bound needs no memory without bound.
+//! The last [`WINDOW`] fingerprints are compared exactly. For longer cycles, an anchor moves at
+//! every power of two, which finds any cycle in the end (Brent 1980): a loop of any length needs
+//! only bounded memory.
 
 use std::collections::VecDeque;
 
@@ -10,10 +10,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use sha2::{Digest, Sha256};
 
-/// Fingerprints that are remembered one by one.
+/// Number of fingerprints that are compared exactly.
 const WINDOW: usize = 2048;
 
-/// What a loop asked so far.
+/// The fingerprints of a loop so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct RepeatGuard {
     recent: VecDeque<u64>,
@@ -21,7 +21,7 @@ pub(crate) struct RepeatGuard {
     seen: u64,
 }
 
-/// 64 bits of SHA-256 over fields with their lengths.
+/// Returns 64 bits of SHA-256 over the fields, each preceded by its length.
 pub(crate) fn fingerprint(fields: &[&[u8]]) -> u64 {
     let mut hash = Sha256::new();
     for field in fields {
@@ -33,12 +33,12 @@ pub(crate) fn fingerprint(fields: &[&[u8]]) -> u64 {
 }
 
 impl RepeatGuard {
-    /// Whether a fingerprint stood there before.
+    /// Returns whether a fingerprint was added before.
     pub(crate) fn contains(&self, fingerprint: u64) -> bool {
         self.anchor == Some(fingerprint) || self.recent.contains(&fingerprint)
     }
 
-    /// Takes a fingerprint.
+    /// Adds a fingerprint.
     pub(crate) fn add(&mut self, fingerprint: u64) {
         self.seen += 1;
         if self.seen.is_power_of_two() {
@@ -50,7 +50,8 @@ impl RepeatGuard {
         self.recent.push_back(fingerprint);
     }
 
-    /// As a checkpoint keeps it: the count, the anchor and the window, 8 bytes each, in base64; empty before the first.
+    /// Encodes the guard for a checkpoint: count, anchor and window, 8 bytes each, in base64; empty
+    /// before the first fingerprint.
     pub(crate) fn encode(&self) -> String {
         if self.seen == 0 {
             return String::new();
@@ -61,7 +62,7 @@ impl RepeatGuard {
         STANDARD_NO_PAD.encode(bytes)
     }
 
-    /// The reverse; none where the text is nothing that `encode` wrote.
+    /// Decodes a guard; `None` if `encode` did not write the text.
     pub(crate) fn decode(text: &str) -> Option<RepeatGuard> {
         if text.is_empty() {
             return Some(RepeatGuard::default());
@@ -89,14 +90,14 @@ mod tests {
     }
 
     #[test]
-    fn a_short_cycle_is_found_at_its_first_repeat() {
+    fn short_cycle_is_found_at_first_repeat() {
         let mut guard = RepeatGuard::default();
         let found = (0..20).position(|n| repeats(&mut guard, n % 5));
         assert_eq!(found, Some(5));
     }
 
     #[test]
-    fn a_cycle_longer_than_the_window_is_found_in_the_end() {
+    fn cycle_longer_than_window_is_found() {
         let mut guard = RepeatGuard::default();
         let length = WINDOW as u64 * 3;
         assert!((0..length * 5).any(|n| repeats(&mut guard, n % length)));
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_guard_survives_its_checkpoint() {
+    fn guard_survives_encoding() {
         let mut guard = RepeatGuard::default();
         for n in 0..3000 {
             guard.add(n);

@@ -1,16 +1,16 @@
-//! How long to wait before the next try: the back-off with its jitter, or what the upstream asked for.
+//! The delay before a retry: the backoff with its jitter, or what the upstream asks for.
 
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use orchid_plan::{Jitter, RetryPolicy};
 
-/// No wait is longer than this: a run lives 7 days at the most.
+/// Longest delay. It only keeps the arithmetic in range: an execution lives at most 7 days.
 const WAIT_MAX: Duration = Duration::from_secs(400 * 24 * 3600);
 
-/// The delay before retry `number` (the first is 0). `Retry-After` is obeyed as it is, beyond `max_delay` too. `draw` is
-/// a number from 0 to 1.
+/// Returns the delay before retry `number`, from 0. `draw` is a random number from 0 to 1.
 pub(crate) fn delay(retry: &RetryPolicy, number: u32, retry_after: Option<Duration>, draw: f64) -> Duration {
+    // The upstream knows best: `max_delay` and jitter do not apply.
     if let Some(asked) = retry_after {
         return asked;
     }
@@ -21,8 +21,8 @@ pub(crate) fn delay(retry: &RetryPolicy, number: u32, retry_after: Option<Durati
     }
 }
 
-/// `Retry-After` (RFC 9110, 10.2.3): delta seconds, or a date in any of HTTP's three forms. A date that has passed means
-/// now; what does not read is as if it had not been sent.
+/// Parses `Retry-After` (RFC 9110, 10.2.3): seconds, or a date in any of the three forms of HTTP. A
+/// date in the past means now; a value that cannot be parsed is ignored.
 pub(crate) fn retry_after(headers: &[(String, String)], now: DateTime<Utc>) -> Option<Duration> {
     let (_, value) = headers.iter().find(|(name, _)| name == "retry-after")?;
     let value = value.trim();
@@ -34,7 +34,7 @@ pub(crate) fn retry_after(headers: &[(String, String)], now: DateTime<Utc>) -> O
     Some(wait.min(WAIT_MAX))
 }
 
-/// IMF-fixdate, RFC 850 and asctime (RFC 9110, 5.6.7).
+/// Parses a date as IMF-fixdate, RFC 850 or asctime (RFC 9110, 5.6.7).
 fn http_date(text: &str) -> Option<DateTime<Utc>> {
     if let Ok(time) = DateTime::parse_from_rfc2822(text) {
         return Some(time.with_timezone(&Utc));
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_reads_seconds_and_each_form_of_date() {
+    fn retry_after_accepts_seconds_and_dates() {
         let cases = [
             ("120", Some(120)),
             (" 0 ", Some(0)),
@@ -75,14 +75,14 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_goes_before_back_off_and_maximum() {
+    fn retry_after_overrides_backoff_and_maximum() {
         let retry = RetryPolicy { max_delay: Duration::from_secs(5), ..RetryPolicy::default() };
         assert_eq!(delay(&retry, 0, Some(Duration::from_secs(90)), 0.5), Duration::from_secs(90));
         assert_eq!(delay(&retry, 9, None, 1.0), Duration::from_secs(5));
     }
 
     #[test]
-    fn full_jitter_takes_a_part_and_none_the_whole() {
+    fn full_jitter_takes_a_part_of_the_delay() {
         let full = RetryPolicy::default();
         assert_eq!(delay(&full, 0, None, 0.25), Duration::from_millis(250));
         let none = RetryPolicy { jitter: Jitter::None, ..RetryPolicy::default() };

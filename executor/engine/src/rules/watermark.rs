@@ -1,4 +1,5 @@
-//! How far a step has read (`cursor`): what it began with, and the furthest value since. It never goes back.
+//! The watermark of a step's `cursor`: the value from which it reads, and the furthest value it has
+//! read. It never goes back.
 
 use bytes::Bytes;
 use orchid_plan::{Cursor, EvalEnv, Scope, Value};
@@ -13,18 +14,21 @@ use crate::state::error_detail::ErrorDetail;
 use crate::state::execution::ExecutionState;
 use orchid_common::limits::{CURSOR_KEY_MAX_BYTES, CURSOR_MAX_BYTES};
 
-/// The cursor of one instance of a step.
+/// The cursor of one instance of a step: a step with `per_item` has one for each item.
 #[derive(Clone)]
 pub(crate) struct Watermark {
     key: CursorKey,
-    /// What the run sees: stored less lookback, or `start`.
-    began: Value,
-    /// The furthest value of this run, as it came.
+    /// The value that expressions see: the stored value less the lookback, or the plan's `start`.
+    start: Value,
+    /// The furthest value of this execution, with its exact JSON.
     furthest: Option<(Value, Bytes)>,
 }
 
 impl Watermark {
-    /// What the run begins with.
+    /// Returns the watermark with which the step starts.
+    ///
+    /// # Errors
+    /// Fails if an expression fails, or its value or the stored one is not valid for the cursor.
     pub(crate) fn begin(
         run: &mut ExecutionState,
         step: &str,
@@ -49,23 +53,29 @@ impl Watermark {
             }
         };
         let key = CursorKey { kind: CursorKind::Cursor, step: step.to_owned(), item };
-        let began = match run.began.get(step).filter(|_| cursor.per_item.is_none()) {
+        // All instances start from the same value, even if one of them has saved a newer one in the
+        // meantime.
+        let start = match run.began.get(step).filter(|_| cursor.per_item.is_none()) {
             Some(json) => {
                 Value::parse(json).map_err(|error| invalid(cursor.pointer.clone(), error.to_string()))?
             }
-            None => first(run, &key, cursor, scope, env)?,
+            None => initial_value(run, &key, cursor, scope, env)?,
         };
         if cursor.per_item.is_none() {
-            run.began.entry(step.to_owned()).or_insert_with(|| began.to_json().into());
+            run.began.entry(step.to_owned()).or_insert_with(|| start.to_json().into());
         }
-        Ok(Watermark { key, began, furthest: None })
+        Ok(Self { key, start, furthest: None })
     }
 
+    /// Returns the value that expressions see.
     pub(crate) fn start(&self) -> &Value {
-        &self.began
+        &self.start
     }
 
-    /// Takes the value of a pass. Null, and what is not further than before, changes nothing.
+    /// Takes the value of a page. Null, or a value that is not later, changes nothing.
+    ///
+    /// # Errors
+    /// Fails if the value is not of the cursor's type, or too large.
     pub(crate) fn advance(
         &mut self,
         run: &ExecutionState,
@@ -79,9 +89,9 @@ impl Watermark {
         let pointer = || format!("{}/value", cursor.pointer);
         let stored = match &self.furthest {
             Some((furthest, _)) => Some(furthest.clone()),
-            None => read(run.cursors.now(&self.key), cursor)?,
+            None => parse_stored(run.cursors.now(&self.key), cursor)?,
         };
-        // Without anything to compare with, the value still has to be one of the cursor's type.
+        // Compared with itself, the first value is still checked for the cursor's type.
         let other = stored.as_ref().unwrap_or(&value);
         let later = cursor.is_later(&value, other).map_err(|words| invalid(pointer(), words))?;
         if later || stored.is_none() {
@@ -95,7 +105,7 @@ impl Watermark {
         Ok(())
     }
 
-    /// What is to be saved, once.
+    /// Returns the furthest value to save, once.
     pub(crate) fn settle(&mut self) -> Option<CursorChange> {
         let (_, json) = self.furthest.take()?;
         Some(CursorChange { key: self.key.clone(), json })
@@ -104,7 +114,7 @@ impl Watermark {
     pub(crate) fn state(&self) -> Result<WatermarkState, CheckpointError> {
         Ok(WatermarkState {
             item: self.key.item.clone(),
-            start: encode_value(&self.began)?,
+            start: encode_value(&self.start)?,
             furthest: self
                 .furthest
                 .as_ref()
@@ -113,32 +123,32 @@ impl Watermark {
         })
     }
 
-    pub(crate) fn resume(step: &str, place: WatermarkState) -> Result<Watermark, CheckpointError> {
-        let furthest = place.furthest.map(|json| {
+    pub(crate) fn resume(step: &str, state: WatermarkState) -> Result<Watermark, CheckpointError> {
+        let furthest = state.furthest.map(|json| {
             Ok::<_, CheckpointError>((decode_value(&json)?, Bytes::copy_from_slice(json.get().as_bytes())))
         });
         Ok(Watermark {
-            key: CursorKey { kind: CursorKind::Cursor, step: step.to_owned(), item: place.item },
-            began: decode_value(&place.start)?,
+            key: CursorKey { kind: CursorKind::Cursor, step: step.to_owned(), item: state.item },
+            start: decode_value(&state.start)?,
             furthest: furthest.transpose()?,
         })
     }
 }
 
-fn first(
+fn initial_value(
     run: &ExecutionState,
     key: &CursorKey,
     cursor: &Cursor,
     scope: &Scope,
     env: &EvalEnv,
 ) -> Result<Value, ErrorDetail> {
-    match read(run.cursors.began(key), cursor)? {
+    match parse_stored(run.cursors.began(key), cursor)? {
         Some(value) => cursor.less_lookback(&value).map_err(|words| invalid(cursor.pointer.clone(), words)),
         None => cursor.start(scope, env).map_err(ErrorDetail::rendering),
     }
 }
 
-fn read(stored: Option<&Bytes>, cursor: &Cursor) -> Result<Option<Value>, ErrorDetail> {
+fn parse_stored(stored: Option<&Bytes>, cursor: &Cursor) -> Result<Option<Value>, ErrorDetail> {
     let Some(json) = stored else { return Ok(None) };
     let value = Value::parse(json).map_err(|error| {
         invalid(cursor.pointer.clone(), format!("the stored cursor does not read: {error}"))

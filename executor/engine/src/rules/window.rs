@@ -1,4 +1,4 @@
-//! The slices of a `window`: half-open, in order, the same whenever the run goes on.
+//! The slices of a `window`: half-open, in order, and the same after a resume.
 
 use chrono::{DateTime, Utc};
 use orchid_plan::{EvalEnv, EvalError, Expr, Scope, ScopeName, TimeWindow, Value};
@@ -9,7 +9,7 @@ use crate::error::ErrorClass;
 use crate::state::error_detail::ErrorDetail;
 use crate::state::step_env::window_value;
 
-/// The slice that a loop is in.
+/// The current slice of a loop: its start, and the end of the whole range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct WindowSlices {
     from: DateTime<Utc>,
@@ -17,7 +17,11 @@ pub(crate) struct WindowSlices {
 }
 
 impl WindowSlices {
-    /// The first slice; none where the range is empty. The ends are asked once a run: `to` may be `now()`.
+    /// Returns the first slice; `None` if the range is empty. The ends are evaluated once per
+    /// execution, since `to` may be `now()`.
+    ///
+    /// # Errors
+    /// Fails if an end is not a time.
     pub(crate) fn begin(
         window: &TimeWindow,
         scope: &Scope,
@@ -31,7 +35,7 @@ impl WindowSlices {
         Ok((from < to).then_some(WindowSlices { from, to }))
     }
 
-    /// The slice after this one; none after the last.
+    /// Returns the slice after this one; `None` after the last.
     pub(crate) fn next(self, window: &TimeWindow) -> Option<WindowSlices> {
         let from = self.end(window);
         (from < self.to).then_some(WindowSlices { from, to: self.to })
@@ -41,12 +45,12 @@ impl WindowSlices {
         self.from.checked_add_signed(window.step).map_or(self.to, |end| end.min(self.to))
     }
 
-    /// `{from, to}` as scopes see it.
+    /// Returns the variable `window`: `{from, to}` of the slice.
     pub(crate) fn value(self, window: &TimeWindow) -> Value {
         window_value(window, self.from, self.end(window))
     }
 
-    /// The parameters that the window adds to each request.
+    /// Returns the parameters that the window adds to each request.
     pub(crate) fn params(self, window: &TimeWindow) -> Vec<(String, String)> {
         let ends = [(&window.from_param, self.from), (&window.to_param, self.end(window))];
         ends.into_iter()
@@ -58,16 +62,17 @@ impl WindowSlices {
         WindowState { from_ms: self.from.timestamp_millis(), to_ms: self.to.timestamp_millis() }
     }
 
-    pub(crate) fn resume(place: WindowState) -> Result<WindowSlices, CheckpointError> {
+    pub(crate) fn resume(state: WindowState) -> Result<WindowSlices, CheckpointError> {
         let time = |ms| {
             DateTime::from_timestamp_millis(ms)
                 .ok_or_else(|| CheckpointError::Json("an end of its window is no time".to_owned()))
         };
-        Ok(WindowSlices { from: time(place.from_ms)?, to: time(place.to_ms)? })
+        Ok(WindowSlices { from: time(state.from_ms)?, to: time(state.to_ms)? })
     }
 }
 
-/// One end of the range, cut to milliseconds: what a place keeps is what was sent.
+/// Evaluates one end of the range. It is cut to milliseconds, the precision of checkpoints: after a
+/// resume, the same range is requested.
 fn end(
     window: &TimeWindow,
     name: &str,

@@ -61,7 +61,8 @@ impl UpstreamCancellation {
 }
 
 impl CancelRequest {
-    /// An error is reported, but does not change how the execution ends. A retry that would park it is not waited for.
+    /// An error is reported, but does not change how the execution ends. A retry that would park it
+    /// is not waited for.
     fn came_to(&mut self, cx: &mut EngineCx<'_>, status: Result<StepStatus, StepExit>) {
         match status {
             Ok(StepStatus::InFlight) => return,

@@ -1,4 +1,5 @@
-//! Records where the execution is, and hands out a checkpoint once every message before it is acknowledged.
+//! Records where the execution is, and hands out a checkpoint once every message before it is
+//! acknowledged.
 
 use std::time::Duration;
 
@@ -18,8 +19,8 @@ use crate::state::execution::ExecutionState;
 use crate::state::step_env::StepEnv;
 use crate::tree::sequence::StepSequence;
 
-/// Shortest time between two recorded states: the executor saves a checkpoint every two seconds, and one state costs as much
-/// as a small page.
+/// Shortest time between two recorded states: the executor saves a checkpoint every two seconds,
+/// and one state costs as much as a small page.
 const RECORD_EVERY: Duration = Duration::from_millis(20);
 
 /// The recorded states, and the messages that they wait for.
@@ -62,8 +63,8 @@ impl CheckpointRecorder {
         self.last_time = Some(now.monotonic);
     }
 
-    /// Records where the execution is, with everything that has changed. `whole` includes the rows in flight, as far as they
-    /// fit.
+    /// Records where the execution is, with everything that has changed. `whole` includes the rows
+    /// in flight, as far as they fit.
     ///
     /// # Errors
     /// Fails if the state or the values of finished steps are too large.

@@ -1,8 +1,9 @@
 //! The engine's entry point: takes one input at a time, and returns what to do next.
 //!
-//! An execution is a tree: a sequence of steps, each a loop, a `for_each` of loops or an async job, with a sequence again
-//! below every row of a loop. An input goes down the tree to the step that waits for it, and the status of that step comes
-//! back up. A machine never waits, never reads a clock, and forgets nothing that a message needs before it is acknowledged.
+//! An execution is a tree: a sequence of steps, each a loop, a `for_each` of loops or an async job,
+//! with a sequence again below every row of a loop. An input goes down the tree to the step that
+//! waits for it, and the status of that step comes back up. A machine never waits, never reads a
+//! clock, and forgets nothing that a message needs before it is acknowledged.
 
 use chrono::TimeDelta;
 use orchid_plan::OnLimit;
@@ -54,7 +55,8 @@ enum MachinePhase {
 }
 
 impl Machine {
-    /// Creates a machine at the beginning of the execution, or at its checkpoint. It does nothing before [`Input::Begin`].
+    /// Creates a machine at the beginning of the execution, or at its checkpoint. It does nothing
+    /// before [`Input::Begin`].
     ///
     /// # Errors
     /// Fails if config, context or checkpoint cannot be read.
@@ -99,7 +101,8 @@ impl Machine {
         out
     }
 
-    /// Returns the newest checkpoint whose messages are all acknowledged, unless it was returned before.
+    /// Returns the newest checkpoint whose messages are all acknowledged, unless it was returned
+    /// before.
     pub fn checkpoint(&mut self) -> Option<Checkpoint> {
         if self.run.moved && self.checkpoints.acks().is_settled() {
             self.record_quietly();
@@ -125,7 +128,8 @@ impl Machine {
         }
     }
 
-    /// Passes an event to the step that waits for it; an event that no step waits for changes nothing.
+    /// Passes an event to the step that waits for it; an event that no step waits for changes
+    /// nothing.
     fn deliver(
         &mut self,
         now: CurrentTime,
@@ -198,7 +202,8 @@ impl Machine {
         out.push(Output::StartTimer { timer_id, delay: self.run.time_left(now) });
     }
 
-    /// Stops the attempt: by a cancel, a drain, a sink that accepts nothing, or the end of the execution time.
+    /// Stops the attempt: by a cancel, a drain, a sink that accepts nothing, or the end of the
+    /// execution time.
     fn stop(&mut self, now: CurrentTime, reason: StopReason, out: &mut Vec<Output>) {
         let mut root = match std::mem::replace(&mut self.phase, MachinePhase::Over) {
             MachinePhase::Over => return,
@@ -255,7 +260,8 @@ impl Machine {
         out.push(Output::Park { not_before: wait.not_before, reason: wait.reason });
     }
 
-    /// Ends the execution after its last step. `env` is the environment of the steps, unless all were done before.
+    /// Ends the execution after its last step. `env` is the environment of the steps, unless all
+    /// were done before.
     fn succeed(&mut self, now: CurrentTime, env: Option<StepEnv>, out: &mut Vec<Output>) {
         finish::warn_of_paths(&mut self.run);
         finish::warn_of_near_limits(&mut self.run, now);
@@ -290,7 +296,8 @@ impl Machine {
         self.end_after_cancelling(now, root, end, out);
     }
 
-    /// Ends the execution at a limit that the plan permits; the next execution continues from there.
+    /// Ends the execution at a limit that the plan permits; the next execution continues from
+    /// there.
     fn end_at_limit(
         &mut self,
         now: CurrentTime,
@@ -340,7 +347,8 @@ impl Machine {
         }
     }
 
-    /// Ends the execution after its cancel requests, whether or not all of them were answered in time.
+    /// Ends the execution after its cancel requests, whether or not all of them were answered in
+    /// time.
     fn end_cancelled(&mut self, cancellation: UpstreamCancellation, out: &mut Vec<Output>) {
         self.checkpoints.repeat_last_cancelled(&self.run);
         self.end(cancellation.into_end(), out);
@@ -352,7 +360,8 @@ impl Machine {
         out.push(Output::Finished(ExecutionFinish::Ended(end)));
     }
 
-    /// Fails the execution, because the broker will never accept one of its messages; also if it seemed to have succeeded.
+    /// Fails the execution, because the broker will never accept one of its messages; also if it
+    /// seemed to have succeeded.
     fn message_refused(&mut self, now: CurrentTime, emit_id: EmitId, size: usize, out: &mut Vec<Output>) {
         let Some((source, state)) = self.checkpoints.acks().refused(emit_id) else { return };
         if matches!(self.phase, MachinePhase::Over) && !self.succeeded {
@@ -367,8 +376,8 @@ impl Machine {
         self.end(ExecutionEnd { error: Some(reported), ..self.unsuccessful(status) }, out);
     }
 
-    /// Records the state, if something has changed and the last one is old enough. A state that is too large ends the
-    /// execution.
+    /// Records the state, if something has changed and the last one is old enough. A state that is
+    /// too large ends the execution.
     fn record_if_due(&mut self, now: CurrentTime, out: &mut Vec<Output>) {
         if !self.checkpoints.is_due(&self.run, now) {
             return;
@@ -395,7 +404,8 @@ impl Machine {
         }
     }
 
-    /// Records the last state of the attempt, as exactly as possible. If it cannot be written, the one before counts.
+    /// Records the last state of the attempt, as exactly as possible. If it cannot be written, the
+    /// one before counts.
     fn record_last(&mut self, now: CurrentTime, root: &mut StepSequence, flush: bool, out: &mut Vec<Output>) {
         if self.flush_and_record(now, root, flush, out).is_err() {
             self.checkpoints.repeat_last(&self.run);

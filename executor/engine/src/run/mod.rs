@@ -1,7 +1,8 @@
 //! The execution as a whole, above the tree of steps.
 //!
-//! [`machine`] takes the inputs and owns everything else: the tree, [`checkpoints`] with the acknowledgements that they wait
-//! for, and the [`cancellation`] of async jobs at the end. [`resume`] builds the tree, [`finish`] describes ends.
+//! [`machine`] takes the inputs and owns everything else: the tree, [`checkpoints`] with the
+//! acknowledgements that they wait for, and the [`cancellation`] of async jobs at the end.
+//! [`resume`] builds the tree, [`finish`] describes ends.
 
 mod cancellation;
 mod checkpoints;

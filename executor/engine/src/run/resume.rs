@@ -1,4 +1,5 @@
-//! Builds the state and the tree of an attempt, at the beginning of the execution or at its checkpoint.
+//! Builds the state and the tree of an attempt, at the beginning of the execution or at its
+//! checkpoint.
 
 use uuid::Uuid;
 
@@ -49,8 +50,8 @@ fn restore(
         run.restore_seen(state.observations);
         run.began = state.cursor_starts.into_iter().map(|(step, value)| (step, to_bytes(&value))).collect();
     } else {
-        // Another execution continues after a limit: its counts and limits are its own, and it reads only the rest of the
-        // data, so it is never complete.
+        // Another execution continues after a limit: its counts and limits are its own, and it
+        // reads only the rest of the data, so it is never complete.
         run.progress = Progress::default();
         run.complete = false;
     }

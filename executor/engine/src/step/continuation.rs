@@ -16,7 +16,7 @@ use crate::step::evaluator::ResponseEvaluator;
 use crate::step::position::LoopPosition;
 use crate::step::request;
 
-/// What follows a page.
+/// Continuation of a loop after a page.
 pub(crate) struct Continuation {
     pub(crate) next: NextPage,
     /// The plan's own condition ended the loop although there was another page, or may have been.
@@ -33,7 +33,7 @@ impl Continuation {
     }
 }
 
-/// What a repeat means if it is not an error.
+/// Consequence of a repeat that is not an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RepeatAction {
     Stop,
@@ -43,7 +43,8 @@ pub(crate) enum RepeatAction {
 /// Decides what follows a page with `rows` rows. `home` is the step's own URL.
 ///
 /// # Errors
-/// Fails if an expression fails, the next page's URL is invalid or not permitted, or the loop repeats itself.
+/// Fails if an expression fails, the next page's URL is invalid or not permitted, or the loop
+/// repeats itself.
 pub(crate) fn after_page(
     page: &ResponseEvaluator<'_>,
     guard: &RepeatGuard,
@@ -81,7 +82,8 @@ pub(crate) fn after_page(
     let result = PageResult { rows, value, link: response.link.as_deref(), sent_url: sent.url.as_str() };
     let next = pagination::next(paginate, &page.position.target, &result);
     if breaks || !continues {
-        // Unless pagination ends here too, rows may be missing: there was another page, or it cannot be known.
+        // Unless pagination ends here too, rows may be missing: there was another page, or it
+        // cannot be known.
         return Ok(Continuation::end(!matches!(next, Ok(NextPage::End { .. }))));
     }
     match next {

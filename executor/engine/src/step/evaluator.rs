@@ -40,7 +40,8 @@ impl ResponseEvaluator<'_> {
         self.exchange.error(&self.run.redactor, self.position.location(self.env), detail).into()
     }
 
-    /// Evaluates `set_context`; returns the context afterwards and the changes, or `None` if the step writes nothing.
+    /// Evaluates `set_context`; returns the context afterwards and the changes, or `None` if the
+    /// step writes nothing.
     ///
     /// # Errors
     /// Fails if an expression fails, or the context would become too large.
@@ -84,7 +85,8 @@ impl ResponseEvaluator<'_> {
         Ok(Some(written))
     }
 
-    /// Evaluates `extract`; returns the message's `extracted_data` as JSON, null if the step extracts nothing.
+    /// Evaluates `extract`; returns the message's `extracted_data` as JSON, null if the step
+    /// extracts nothing.
     ///
     /// # Errors
     /// Fails if an expression fails.
@@ -138,7 +140,8 @@ impl ResponseEvaluator<'_> {
         let Some(rows) = &step.rows else { return Ok(None) };
         let pointer = || format!("{}/iterate_over", step.pointer);
         let found = match (&rows.plain, &self.exchange.response.body) {
-            // A plain path is followed in the text, so that the rows keep the bytes that were received.
+            // A plain path is followed in the text, so that the rows keep the bytes that were
+            // received.
             (Some(path), Body::Json { text, .. }) => RowReader::from_json(text, path),
             _ => RowReader::from_list(self.eval(&rows.expr, pointer)?),
         };

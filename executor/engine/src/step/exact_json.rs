@@ -1,7 +1,7 @@
-//! Values as JSON, exactly: what an expression only copied keeps its digits.
+//! Exact JSON of expression values: numbers that an expression only copies keep their digits.
 //!
-//! In: the expression, its value, and the texts that it may have read. Out: JSON. Inside expressions decimals, and integers beyond 64
-//! bits, are doubles; where one of those was only copied, the bytes that came are looked up instead of printed anew.
+//! Inside expressions, decimals and integers beyond 64 bits are doubles. If the expression is a
+//! plain path, the received text is looked up instead of printing the double.
 
 use bytes::Bytes;
 use orchid_plan::{Expr, JsonType, PathSegment, PlainPath, Value};
@@ -9,13 +9,14 @@ use orchid_plan::{Expr, JsonType, PathSegment, PlainPath, Value};
 use crate::body::Body;
 use crate::state::step_env::StepEnv;
 
-/// The JSON of what `expr` gave.
+/// Returns the JSON of the value of `expr`.
 pub(crate) fn json(expr: &Expr, value: &Value, body: &Body, env: &StepEnv) -> Bytes {
     let copied = if holds_doubles(value) { copied(expr, value, body, env) } else { None };
     copied.unwrap_or_else(|| value.to_json().into())
 }
 
-/// The text that a plain path leads to: in the answer, in the context, in the row around, or in the answer above it.
+/// Returns the text that a plain path leads to: in the response, the context, the enclosing row, or
+/// the enclosing response.
 fn copied(expr: &Expr, value: &Value, body: &Body, env: &StepEnv) -> Option<Bytes> {
     if let Some(path) = expr.plain_body_path() {
         return found(body.json_text()?, &path);
@@ -29,7 +30,7 @@ fn copied(expr: &Expr, value: &Value, body: &Body, env: &StepEnv) -> Option<Byte
         let PathSegment::Member(name) = (!path.0.is_empty()).then(|| path.0.remove(0))? else { return None };
         (env.context.json(&name)?, path)
     };
-    // The pass may have written over what stood there.
+    // The text can differ from the value if the page has written the context field in the meantime.
     found(text, &path).filter(|json| Value::parse(json).is_ok_and(|read| read == *value))
 }
 
@@ -37,7 +38,8 @@ fn found(text: &Bytes, path: &PlainPath) -> Option<Bytes> {
     path.find_in(text).ok().flatten().map(|found| text.slice_ref(found))
 }
 
-/// Whether a number in the value may have had other digits. JSON is nested 127 levels deep at the most.
+/// Returns whether a number in the value may have had other digits. Recursion is safe: JSON is
+/// nested at most 127 levels deep.
 fn holds_doubles(value: &Value) -> bool {
     match value.json_type() {
         JsonType::Number => value.as_i64().is_none() && value.as_u64().is_none(),
@@ -52,7 +54,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_a_double_may_have_changed_is_looked_up() {
+    fn only_inexact_numbers_are_looked_up() {
         let holds = |json: &str| holds_doubles(&Value::parse(json.as_bytes()).unwrap());
         assert!(holds("[1,{\"a\":1.10}]"));
         assert!(holds("12345678901234567890123"));

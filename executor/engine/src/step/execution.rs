@@ -1,70 +1,56 @@
-//! Runs one step: sends the requests of its loop, applies their responses, and carries out what follows.
+//! Runs one step: sends the requests of its loop, applies their responses, and carries out what
+//! follows.
 //!
-//! A request goes out in `send`. Its response arrives in [`StepExecution::deliver`], is judged in `judge`, and has its
-//! consequences in `act_on`. A success becomes a [`Page`], which takes the events of its rows until it is done; then
-//! `end_page` writes its results and continues the loop with the next `send`.
+//! A request goes out in `send`. Its response arrives in [`StepExecution::deliver`], is judged in
+//! `judge`, and has its consequences in `act_on`. A success becomes a [`Page`], which takes the
+//! events of its rows until it is done; then `end_page` writes its results and continues the loop
+//! with the next `send`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
-use orchid_plan::{OnLimit, ScopeName, Value};
+use orchid_plan::{ScopeName, Value};
 
-use crate::body::{Body, RowReader};
 use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::json::to_bytes;
 use crate::checkpoint::step_state::LoopState;
-use crate::input::TimerId;
 use crate::message::exchange::SentRequest;
 use crate::page::exchange::PageExchange;
-use crate::page::rows::{FinishedPage, Page, PageProgress, PageStart};
+use crate::page::progress::{FinishedPage, PageProgress, PageStart};
+use crate::page::rows::Page;
 use crate::page::sub_steps::{PendingCancel, SubSteps};
 use crate::program::node::StepNode;
-use crate::rules::conditional;
 use crate::rules::outcome::{TryDecision, TryFailure, TryVerdict};
-use crate::rules::retry;
+use crate::rules::pagination::NextPage;
 use crate::state::engine_cx::EngineCx;
 use crate::state::error_detail::ErrorDetail;
 use crate::state::event::StepEvent;
 use crate::state::exit::{ErrorContext, StepError, StepExit};
-use crate::state::location::StepLocation;
 use crate::state::plan_limit::PlanLimit;
-use crate::state::status::{DeferredWait, StepStatus};
+use crate::state::status::StepStatus;
 use crate::state::step_env::StepEnv;
-use crate::step::failure;
 use crate::step::judged::JudgedResponse;
+use crate::step::judgement::{self, Consequence};
 use crate::step::page_loop::{LoopEntry, LoopMove, PageLoop};
+use crate::step::page_results::{self, PageWrites};
 use crate::step::page_slot::PageSlot;
+use crate::step::page_start;
+use crate::step::phase::StepPhase;
 use crate::step::position::LoopPosition;
 use crate::step::receiver::{Reception, ResponseReceiver};
-use crate::step::variables;
 
 /// A step in progress. `S` are the sub-steps of its rows.
 pub(crate) struct StepExecution<S> {
     page_loop: PageLoop,
-    /// Whether `execute_if` was evaluated, and was true.
+    /// True if `execute_if` was evaluated, and was true.
     entered: bool,
-    /// Whether the latest response was ignored.
+    /// True if the latest response was ignored.
     ignored: bool,
     /// The latest response, if an async job judges it.
     judged: Option<Box<JudgedResponse>>,
     slot: PageSlot<S>,
     phase: StepPhase,
-}
-
-/// What a step waits for.
-enum StepPhase {
-    /// Nothing: it is about to act.
-    Idle,
-    /// The response to a try.
-    AwaitingResponse(Box<ResponseReceiver>),
-    /// The rows of a page.
-    Page,
-    /// The time of the next try.
-    AwaitingRetry(TimerId),
-    /// The same, longer than an executor holds an execution; or the next execution.
-    Deferred(DeferredWait),
 }
 
 impl<S: SubSteps> StepExecution<S> {
@@ -73,7 +59,8 @@ impl<S: SubSteps> StepExecution<S> {
         Self::with_loop(PageLoop::new(node, item), PageSlot::new(None, Vec::new()))
     }
 
-    /// Creates a poll of an async job: the page with this number, which reads the response of the poll before it.
+    /// Creates a poll of an async job: the page with this number, which reads the response of the
+    /// poll before it.
     pub(crate) fn poll(node: &Arc<StepNode>, page: u64, latest: Value) -> Self {
         Self::with_loop(PageLoop::poll(node, page, latest), PageSlot::new(None, Vec::new()))
     }
@@ -105,9 +92,11 @@ impl<S: SubSteps> StepExecution<S> {
         Ok(step)
     }
 
-    /// Returns the state for a checkpoint. A try in flight counts as not sent. `whole` includes the rows in flight.
+    /// Returns the state for a checkpoint. A try in flight counts as not sent. `whole` includes the
+    /// rows in flight.
     pub(crate) fn state(&self, whole: bool) -> Result<LoopState, CheckpointError> {
-        // Upstreams may work on async jobs below: without those rows, the jobs would be submitted twice.
+        // Upstreams may work on async jobs below: without those rows, the jobs would be submitted
+        // twice.
         let (rows, gathered) = self.slot.state(whole || self.node().jobs_below)?;
         Ok(LoopState { rows, gathered, ..self.page_loop.state(self.entered)? })
     }
@@ -133,10 +122,12 @@ impl<S: SubSteps> StepExecution<S> {
         }
     }
 
-    /// Handles an event for this step, or for a step below it at `route`. Events that it does not wait for change nothing.
+    /// Handles an event for this step, or for a step below it at `route`. Events that it does not
+    /// wait for change nothing.
     ///
     /// # Errors
-    /// Fails if the response is an error that the plan does not tolerate, or the execution cannot continue.
+    /// Fails if the response is an error that the plan does not tolerate, or the execution cannot
+    /// continue.
     pub(crate) fn deliver(
         &mut self,
         cx: &mut EngineCx<'_>,
@@ -174,36 +165,23 @@ impl<S: SubSteps> StepExecution<S> {
 
     /// Waits until the next try is due.
     fn wait(&mut self, cx: &mut EngineCx<'_>, env: &StepEnv, delay: Duration) -> StepStatus {
-        let due: DateTime<Utc> = cx.now.wall + delay;
-        self.page_loop.set_due(due);
-        if delay <= cx.run.limits.park_after {
-            self.phase = StepPhase::AwaitingRetry(cx.start_timer(delay));
-            return StepStatus::InFlight;
-        }
-        let position = self.position();
-        let reason = format!("retry {} of {}", position.retry, position.path(env));
-        self.defer(cx, DeferredWait::until(due, reason))
+        self.page_loop.set_due(cx.now.wall + delay);
+        let position = self.page_loop.position();
+        self.phase = StepPhase::until_retry(cx, delay, || {
+            format!("retry {} of {}", position.retry, position.path(env))
+        });
+        self.phase.status()
     }
 
-    fn defer(&mut self, cx: &mut EngineCx<'_>, wait: DeferredWait) -> StepStatus {
-        // Rows elsewhere may still end, but none may start: the execution is about to be parked.
-        cx.run.parking = true;
-        self.phase = StepPhase::Deferred(wait.clone());
-        StepStatus::Deferred(wait)
-    }
-
-    /// Stops at a limit of the plan. If the plan permits that, everything else in flight ends first: each execution gets
-    /// further than the one before.
+    /// Stops at a limit of the plan.
     fn limited(
         &mut self,
         cx: &mut EngineCx<'_>,
         env: &StepEnv,
         limit: PlanLimit,
     ) -> Result<StepStatus, StepExit> {
-        match cx.run.definition.on_limit {
-            OnLimit::Continue => Ok(self.defer(cx, DeferredWait::limited(limit))),
-            OnLimit::Fail => Err(StepExit::Limit(limit, Some(Box::new(self.location(env))))),
-        }
+        self.phase = StepPhase::at_limit(cx, limit, || self.position().location(env))?;
+        Ok(self.phase.status())
     }
 
     /// Sends the request of the page.
@@ -217,7 +195,8 @@ impl<S: SubSteps> StepExecution<S> {
             return self.limited(cx, env, PlanLimit::Requests);
         }
         if cx.run.time_left(cx.now).is_zero() {
-            return Err(StepExit::Limit(PlanLimit::ExecutionTime, Some(Box::new(self.location(env)))));
+            let location = Box::new(self.position().location(env));
+            return Err(StepExit::Limit(PlanLimit::ExecutionTime, Some(location)));
         }
         // An async job has no request of its own, and never runs as a loop.
         if self.node().step.request().is_none() {
@@ -253,27 +232,18 @@ impl<S: SubSteps> StepExecution<S> {
         &mut self,
         cx: &mut EngineCx<'_>,
         env: &mut StepEnv,
-        mut exchange: PageExchange,
+        exchange: PageExchange,
     ) -> Result<StepStatus, StepExit> {
-        // A 304 is an answer only to validators that were sent; otherwise the outcome table treats it like any status.
+        // A 304 is an answer only to validators that were sent; otherwise the outcome table treats
+        // it like any status.
         let revalidates = exchange.sent.revalidation.as_ref().is_some_and(|sent| sent.revalidates);
         if exchange.response.tried.status == Some(304) && revalidates {
             self.page_loop.set_latest(exchange.response.value);
             cx.run.moved |= env.durable;
             return Ok(StepStatus::Skipped);
         }
-        let decision = self.decide(cx, env, &mut exchange)?;
+        let decision = self.page_loop.evaluator(cx, env, &exchange).decide()?;
         self.act_on(cx, env, exchange, decision)
-    }
-
-    fn decide(
-        &self,
-        cx: &EngineCx<'_>,
-        env: &StepEnv,
-        exchange: &mut PageExchange,
-    ) -> Result<TryDecision, StepExit> {
-        exchange.sent.scope.set(ScopeName::Response, exchange.response.value.clone());
-        self.page_loop.evaluator(cx, env, exchange).decide()
     }
 
     /// Carries out what the outcome table decided.
@@ -284,42 +254,25 @@ impl<S: SubSteps> StepExecution<S> {
         exchange: PageExchange,
         decision: TryDecision,
     ) -> Result<StepStatus, StepExit> {
-        let (step, response) = (&self.node().step, &exchange.response);
         if decision.verdict != TryVerdict::Success
-            && let Some((_, try_id)) = &response.stream
+            && let Some((_, try_id)) = &exchange.response.stream
         {
             cx.discard(*try_id);
         }
-        match decision.verdict {
-            TryVerdict::Abort(cause) => {
-                let detail = failure::abort_detail(step, cause, response);
-                Err(self.page_loop.evaluator(cx, env, &exchange).error(detail))
-            }
-            TryVerdict::Fail => {
-                let detail = failure::failure_detail(step, response, decision.transient);
-                Err(self.page_loop.evaluator(cx, env, &exchange).error(detail))
-            }
-            TryVerdict::Retry => {
-                let number = variables::random_number(cx.run, env, self.position(), b"jitter");
-                let draw = number as f64 / u64::MAX as f64;
-                let delay = retry::delay(&step.retry, self.position().retry, response.retry_after, draw);
+        let evaluator = self.page_loop.evaluator(cx, env, &exchange);
+        match judgement::consequence(&evaluator, decision) {
+            Consequence::Exit(exit) => Err(exit),
+            Consequence::Retry(delay) => {
                 self.page_loop.retry();
                 Ok(self.wait(cx, env, delay))
             }
-            TryVerdict::Ignore => {
-                let detail = failure::failure_detail(step, response, decision.transient);
-                let error = exchange.error(&cx.run.redactor, self.location(env), detail);
+            Consequence::Ignore(error) => {
                 cx.run.left_out();
-                cx.emit_error(error, true);
+                cx.emit_error(*error, true);
                 self.slot.set_resume(None);
                 self.end_ignored_page(cx, env, exchange)
             }
-            TryVerdict::Success => {
-                if let Body::Json { text, .. } = &response.body {
-                    cx.run.watch(self.node()).look(text);
-                }
-                self.start_page(cx, env, exchange)
-            }
+            Consequence::UsePage => self.start_page(cx, env, exchange),
         }
     }
 
@@ -328,34 +281,12 @@ impl<S: SubSteps> StepExecution<S> {
         &mut self,
         cx: &mut EngineCx<'_>,
         env: &mut StepEnv,
-        mut exchange: PageExchange,
+        exchange: PageExchange,
     ) -> Result<StepStatus, StepExit> {
-        let writes = self.page_loop.evaluator(cx, env, &exchange).context_writes()?;
-        if let Some((context, _)) = &writes {
-            exchange.sent.scope.set(ScopeName::Context, context.object().clone());
-        }
-        let stream = exchange.response.stream.take();
-        exchange.response.streamed |= stream.is_some();
-        let evaluator = self.page_loop.evaluator(cx, env, &exchange);
-        let extracted = evaluator.extracted_data()?;
-        let rows = match stream {
-            Some((decoder, try_id)) => Some((RowReader::from_decoder(decoder), Some(try_id))),
-            None => evaluator.rows()?.map(|rows| (rows, None)),
-        };
-        let context = writes.as_ref().map(|(context, _)| context);
-        let row_env = variables::sub_step_env(env, self.position(), &exchange, context, rows.is_some());
-        let start = PageStart {
-            node: self.node().clone(),
-            exchange,
-            durable: env.durable,
-            writes,
-            extracted,
-            rows,
-            row_env,
-            resume: self.slot.take_resume(),
-        };
+        let start = page_start::evaluate(cx, env, self.position(), exchange)?;
+        let start = PageStart { resume: self.slot.take_resume(), ..start };
         self.phase = StepPhase::Page;
-        let page = Page::new(cx.run, self.location(env), start);
+        let page = Page::new(cx.run, self.position().location(env), start);
         let progress = self.slot.start(page).advance(cx)?;
         self.page_came_to(cx, env, progress)
     }
@@ -400,8 +331,8 @@ impl<S: SubSteps> StepExecution<S> {
         self.start_page(cx, env, exchange)
     }
 
-    /// The body broke off while its rows were read: it is judged like any other try, and a retry continues behind the last
-    /// settled row.
+    /// The body broke off while its rows were read: it is judged like any other try, and a retry
+    /// continues behind the last settled row.
     fn page_broke(
         &mut self,
         cx: &mut EngineCx<'_>,
@@ -414,7 +345,7 @@ impl<S: SubSteps> StepExecution<S> {
             cx.discard(try_id);
         }
         page.fail(failure, problem, self.retries_left());
-        let decision = self.decide(cx, env, page.exchange_mut())?;
+        let decision = self.page_loop.evaluator(cx, env, page.exchange()).decide()?;
         if matches!(decision.verdict, TryVerdict::Fail | TryVerdict::Abort(_)) {
             // Without a retry, no later attempt emits the rows before the break.
             page.emit_finished(cx)?;
@@ -439,76 +370,57 @@ impl<S: SubSteps> StepExecution<S> {
             cx.run.watch(self.node()).streamed(found);
         }
         cx.run.progress.counts.pages += 1;
-        self.save_validator(cx, env, &exchange);
+        page_results::save_validator(cx, env, self.node(), &exchange);
         let writes = self.page_loop.evaluator(cx, env, &exchange).merge_row_writes(writes, row_writes)?;
-        self.observe_rows(cx, &exchange, rows);
+        page_results::observe_rows(cx, self.node(), &exchange, rows);
         if let Some((context, _)) = &writes {
             // `while`, `break_when` and the cursor see what the rows wrote.
             exchange.sent.scope.set(ScopeName::Context, context.object().clone());
         }
         self.page_loop.advance_watermark(cx, env, &exchange)?;
         let next = self.page_loop.next_page(cx, env, &exchange, rows)?;
-        // Nothing fails from here on. A page that fails is repeated, and must not have written before.
-        if let Some((context, changes)) = writes {
-            env.take(context, changes);
-        }
-        row_cursors.into_iter().for_each(|cursor| cx.save_cursor(env, cursor));
-        self.leave_page(cx, env, exchange, false);
-        let next = self.page_loop.proceed(cx, env, next);
-        self.follow(cx, env, next)
+        self.ignored = false;
+        self.leave_page(cx, env, exchange, PageWrites { context: writes, cursors: row_cursors }, next)
     }
 
-    /// Ends a page whose response is ignored: it has no rows and no message, but it may write to the context.
+    /// Ends a page whose response is ignored: it has no rows and no message, but it may write to
+    /// the context.
     fn end_ignored_page(
         &mut self,
         cx: &mut EngineCx<'_>,
         env: &mut StepEnv,
         mut exchange: PageExchange,
     ) -> Result<StepStatus, StepExit> {
-        let writes = self.page_loop.evaluator(cx, env, &exchange).context_writes()?;
-        if let Some((context, _)) = &writes {
+        let context = self.page_loop.evaluator(cx, env, &exchange).context_writes()?;
+        if let Some((context, _)) = &context {
             exchange.sent.scope.set(ScopeName::Context, context.object().clone());
         }
         let next = self.page_loop.next_page(cx, env, &exchange, None)?;
-        if let Some((context, changes)) = writes {
-            env.take(context, changes);
-        }
-        self.leave_page(cx, env, exchange, true);
-        let next = self.page_loop.proceed(cx, env, next);
-        self.follow(cx, env, next)
+        self.ignored = true;
+        self.leave_page(cx, env, exchange, PageWrites { context, cursors: Vec::new() }, next)
     }
 
+    /// Saves what a page wrote, and moves to the next one. Nothing fails before the next request: a
+    /// page that fails is repeated, and must not have written anything.
     fn leave_page(
         &mut self,
         cx: &mut EngineCx<'_>,
         env: &mut StepEnv,
         exchange: PageExchange,
-        ignored: bool,
-    ) {
+        writes: PageWrites,
+        next: NextPage,
+    ) -> Result<StepStatus, StepExit> {
+        if let Some((context, changes)) = writes.context {
+            env.take(context, changes);
+        }
+        writes.cursors.into_iter().for_each(|cursor| cx.save_cursor(env, cursor));
         if self.node().judged {
             self.judged = Some(Box::new(JudgedResponse::new(&exchange)));
         }
         self.slot.set_resume(None);
-        self.ignored = ignored;
         self.page_loop.leave_page(cx, env, exchange.response.value, exchange.sent.fingerprint);
-    }
-
-    fn save_validator(&self, cx: &mut EngineCx<'_>, env: &mut StepEnv, exchange: &PageExchange) {
-        let sent = exchange.sent.revalidation.as_ref();
-        let (Some(sent), Some(headers)) = (sent, &exchange.response.facts.headers) else { return };
-        if let Some(change) = conditional::validator(cx.run, &self.node().step, &sent.url_name, headers) {
-            cx.save_cursor(env, change);
-        }
-    }
-
-    /// Observes the number of rows, for the warnings at the end of the execution.
-    fn observe_rows(&self, cx: &mut EngineCx<'_>, exchange: &PageExchange, rows: Option<u64>) {
-        let (Some(rules), Some(rows)) = (&self.node().step.rows, rows) else { return };
-        let unfiltered = rules.unfiltered.as_ref().filter(|_| rows == 0).and_then(|expr| {
-            let value = expr.eval(&exchange.sent.scope, &exchange.sent.env).ok()?;
-            value.items().map(|items| items.len() as u64)
-        });
-        cx.run.watch(self.node()).page(rows, unfiltered);
+        let next = self.page_loop.proceed(cx, env, next);
+        self.follow(cx, env, next)
     }
 
     /// Emits finished rows that wait for a fuller message.
@@ -536,11 +448,6 @@ impl<S: SubSteps> StepExecution<S> {
         }
     }
 
-    /// Returns the location of the current page.
-    pub(crate) fn location(&self, env: &StepEnv) -> StepLocation {
-        self.position().location(env)
-    }
-
     /// Returns the position of the loop.
     pub(crate) fn position(&self) -> &LoopPosition {
         self.page_loop.position()
@@ -564,7 +471,8 @@ impl<S: SubSteps> StepExecution<S> {
         (self.position().latest.clone(), self.slot.take_gathered())
     }
 
-    /// Moves a finished poll back into its page, so that expressions about it see that page; returns the number of polls.
+    /// Moves a finished poll back into its page, so that expressions about it see that page;
+    /// returns the number of polls.
     pub(crate) fn rewind_to(&mut self, page: u64) -> u64 {
         self.page_loop.rewind_to(page)
     }
@@ -573,7 +481,7 @@ impl<S: SubSteps> StepExecution<S> {
     pub(crate) fn judged_error(&self, cx: &EngineCx<'_>, env: &StepEnv, detail: ErrorDetail) -> StepExit {
         let context =
             self.judged.as_deref().map_or_else(ErrorContext::default, JudgedResponse::error_context);
-        StepError::new(&cx.run.redactor, self.location(env), detail, context).into()
+        StepError::new(&cx.run.redactor, self.position().location(env), detail, context).into()
     }
 
     /// Creates an error that is not about a request.

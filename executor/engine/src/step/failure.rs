@@ -28,7 +28,8 @@ pub(crate) fn abort_detail(step: &Step, cause: AbortCause, response: &TryRespons
     }
 }
 
-/// Describes a failed or ignored response. One that only `ignore_when` objects to has the code IGNORED.
+/// Describes a failed or ignored response. One that only `ignore_when` objects to has the code
+/// IGNORED.
 pub(crate) fn failure_detail(step: &Step, response: &TryResponse, transient: bool) -> ErrorDetail {
     let class = response.tried.class(transient);
     let pointer = step.pointer.clone();

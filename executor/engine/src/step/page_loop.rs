@@ -1,7 +1,8 @@
 //! The loop of a step: which page is requested next, and when the loop ends.
 //!
-//! This type holds everything that a checkpoint keeps of a loop apart from the rows of its page. It builds requests and
-//! moves from page to page; [`crate::step::execution::StepExecution`] decides when.
+//! This type holds everything that a checkpoint keeps of a loop apart from the rows of its page. It
+//! builds requests and moves from page to page; [`crate::step::execution::StepExecution`] decides
+//! when.
 
 use std::sync::Arc;
 
@@ -36,7 +37,8 @@ use crate::step::variables;
 /// A loop over pages; a step without pagination is a loop of one page.
 pub(crate) struct PageLoop {
     position: LoopPosition,
-    /// Pages before this one that do not count towards `max_loops`: those of an earlier execution or of earlier slices.
+    /// Pages before this one that do not count towards `max_loops`: those of an earlier execution
+    /// or of earlier slices.
     uncounted_pages: u64,
     /// When the next try is due.
     due: Option<DateTime<Utc>>,
@@ -45,7 +47,7 @@ pub(crate) struct PageLoop {
     guard: RepeatGuard,
 }
 
-/// What a step does before its first page.
+/// Result of entering a loop.
 pub(crate) enum LoopEntry {
     /// The loop runs.
     Run,
@@ -55,7 +57,7 @@ pub(crate) enum LoopEntry {
     Empty,
 }
 
-/// What a loop does next.
+/// The next move of a loop.
 pub(crate) enum LoopMove {
     /// It sends the request of its page.
     Send,
@@ -77,7 +79,8 @@ impl PageLoop {
         }
     }
 
-    /// Creates the loop of one poll of an async job: the page with this number, which reads the response of the poll before.
+    /// Creates the loop of one poll of an async job: the page with this number, which reads the
+    /// response of the poll before.
     pub(crate) fn poll(node: &Arc<StepNode>, page: u64, latest: Value) -> Self {
         let mut poll = Self::new(node, None);
         (poll.position.page, poll.position.latest, poll.uncounted_pages) = (page, latest, page);
@@ -121,7 +124,8 @@ impl PageLoop {
     /// Returns the state for a checkpoint, without the rows of the page.
     pub(crate) fn state(&self, entered: bool) -> Result<LoopState, CheckpointError> {
         let position = &self.position;
-        // A checkpoint is written often: of the latest response it holds only what the next page reads.
+        // A checkpoint is written often: of the latest response it holds only what the next page
+        // reads.
         let latest = prune(&position.latest, position.node.needs.carried.as_deref());
         Ok(LoopState {
             entered,
@@ -205,8 +209,9 @@ impl PageLoop {
         Ok(LoopEntry::Run)
     }
 
-    /// Renders the request of the page and sends it; `None` if it repeats an earlier one and the plan ends the loop there.
-    /// `repeats` tells that a page is fetched again for its remaining rows.
+    /// Renders the request of the page and sends it; `None` if it repeats an earlier one and the
+    /// plan ends the loop there. `repeats` tells that a page is fetched again for its remaining
+    /// rows.
     ///
     /// # Errors
     /// Fails if the request cannot be rendered or is not permitted, or the loop repeats itself.
@@ -227,7 +232,8 @@ impl PageLoop {
         let (url, facts) = (rendered.url.clone(), request::sent_request(&rendered));
 
         let fingerprint = node.step.paginate.as_ref().map(|_| request::request_fingerprint(&rendered));
-        // A retry, or a page that is fetched again for its remaining rows, repeats its request on purpose.
+        // A retry, or a page that is fetched again for its remaining rows, repeats its request on
+        // purpose.
         if self.position.retry == 0
             && !repeats
             && fingerprint.is_some_and(|fingerprint| self.guard.contains(fingerprint))
@@ -245,21 +251,24 @@ impl PageLoop {
         Ok(Some(SentTry { try_id, env: eval, scope, url, facts, fingerprint, revalidation }))
     }
 
-    /// Refuses a URL that the config does not permit. The first permitted one becomes the step's home.
+    /// Refuses a URL that the config does not permit. The first permitted one becomes the step's
+    /// home.
     fn check_host(
         &mut self,
         cx: &EngineCx<'_>,
         env: &StepEnv,
         rendered: &RenderedRequest,
     ) -> Result<(), StepExit> {
-        // The plan's own URL may change from page to page; a URL out of a response has to stay with the plan's.
+        // The plan's own URL may change from page to page; a URL out of a response has to stay with
+        // the plan's.
         let follows = matches!(self.position.target, PageTarget::Url(_));
         let home = match self.home.take() {
             Some(home) if follows => home,
             Some(_) | None => rendered.url.clone(),
         };
         let permitted = request::check_url(cx.run, &home, &home, &rendered.url);
-        // A refused host of the plan's own URL is not kept: it could be a secret, and end in a checkpoint.
+        // A refused host of the plan's own URL is not kept: it could be a secret, and end in a
+        // checkpoint.
         self.home = Some(home).filter(|_| follows || permitted.is_ok());
         permitted.map_err(|refusal| {
             let pointer = format!("{}/url", self.position.step().pointer);
@@ -291,7 +300,8 @@ impl PageLoop {
     /// Decides which page follows one with `rows` rows.
     ///
     /// # Errors
-    /// Fails if an expression fails, the next page's URL is invalid or not permitted, or the loop repeats itself.
+    /// Fails if an expression fails, the next page's URL is invalid or not permitted, or the loop
+    /// repeats itself.
     pub(crate) fn next_page(
         &self,
         cx: &mut EngineCx<'_>,
@@ -323,7 +333,8 @@ impl PageLoop {
         let step = &self.position.node.step;
         if let (Some(cursor), Some(watermark)) = (&step.cursor, &mut self.position.watermark)
             && cursor.ordered
-            // In a window, a value such as `window.to` is reached only once all pages of the slice are there.
+            // In a window, a value such as `window.to` is reached only once all pages of the slice
+            // are there.
             && step.window.is_none()
             && let Some(change) = watermark.settle()
         {

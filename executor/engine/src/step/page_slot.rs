@@ -29,8 +29,8 @@ impl<S: SubSteps> PageSlot<S> {
         Self { page: None, resume, gathered }
     }
 
-    /// Returns the rows for a checkpoint: those of the page, and those that the enclosing row carries. `whole` includes the
-    /// rows in flight.
+    /// Returns the rows for a checkpoint: those of the page, and those that the enclosing row
+    /// carries. `whole` includes the rows in flight.
     pub(crate) fn state(&self, whole: bool) -> Result<(Option<RowsState>, Vec<RawJson>), CheckpointError> {
         let (rows, of_page) = match &self.page {
             Some(page) => (page.state(whole)?, page.gathered()),
@@ -97,7 +97,8 @@ impl<S: SubSteps> PageSlot<S> {
         }
     }
 
-    /// Moves the cancel requests of all async jobs below this page into `found`. `path` is that of the page.
+    /// Moves the cancel requests of all async jobs below this page into `found`. `path` is that of
+    /// the page.
     pub(crate) fn take_cancels(
         &mut self,
         node: &Arc<StepNode>,
@@ -108,7 +109,8 @@ impl<S: SubSteps> PageSlot<S> {
         let waiting: Vec<(u64, SequenceState)> =
             self.not_started().map(|(number, row)| (number, row.steps.clone())).collect();
         for (number, state) in waiting {
-            // The row itself is not known here. A job's state holds what its `cancel` reads of the row.
+            // The row itself is not known here. A job's state holds what its `cancel` reads of the
+            // row.
             let below = env.below(format!("{path}[{number}]."), false);
             if let Ok(mut steps) = S::resume(&node.subs, below, state, &BTreeMap::new()) {
                 steps.take_cancels(found);

@@ -1,4 +1,5 @@
-//! The position of a loop: which page it is at, and what the requests and expressions of that page read.
+//! The position of a loop: which page it is at, and what the requests and expressions of that page
+//! read.
 
 use std::sync::Arc;
 

@@ -16,11 +16,12 @@ use crate::step::response::{self, StreamedRows};
 /// A try whose response has not arrived completely.
 pub(crate) struct ResponseReceiver {
     sent: SentTry,
-    /// A streamed response that has to be read as a whole, because its body does not consist of rows.
+    /// A streamed response that has to be read as a whole, because its body does not consist of
+    /// rows.
     buffered: Option<(Response, BytesMut)>,
 }
 
-/// What a receiver comes to with an event.
+/// State of a reception after an event.
 pub(crate) enum Reception {
     /// More is to come.
     Pending(Box<ResponseReceiver>),
@@ -81,7 +82,7 @@ impl ResponseReceiver {
             Err(error) => response::without_response(node, error, duration, retries_left),
         };
         cx.run.progress.counts.bytes += response.facts.size.unwrap_or_default();
-        Reception::Complete(PageExchange { sent, response })
+        Reception::Complete(PageExchange::new(sent, response))
     }
 
     /// Decides by the head whether the rows are taken from the stream, or the body is buffered.
@@ -111,7 +112,7 @@ impl ResponseReceiver {
             }
             StreamedRows::WholeBody => {}
         }
-        Reception::Complete(PageExchange { sent, response })
+        Reception::Complete(PageExchange::new(sent, response))
     }
 
     fn piece_arrived(
@@ -127,7 +128,8 @@ impl ResponseReceiver {
         let result = match piece {
             Ok(Some(bytes)) => {
                 body.extend_from_slice(&bytes);
-                // The sender bounds streamed bodies by a larger limit; a body in memory has this one.
+                // The sender bounds streamed bodies by a larger limit; a body in memory has this
+                // one.
                 let max = node.step.response.max_bytes.min(cx.run.limits.body_max_bytes);
                 if body.len() as u64 <= max {
                     cx.out.push(Output::ReadBody { try_id });

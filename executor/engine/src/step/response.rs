@@ -1,4 +1,5 @@
-//! Reads a response: its body, the facts that the outcome table looks at, and its value for expressions.
+//! Reads a response: its body, the facts that the outcome table looks at, and its value for
+//! expressions.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -144,8 +145,8 @@ fn response_value(
     Value::object(members.into_iter().flatten())
 }
 
-/// Joins repeated headers with `, `, as RFC 9110 permits. `set-cookie` is the exception: its values contain commas, so it
-/// becomes a list.
+/// Joins repeated headers with `, `, as RFC 9110 permits. `set-cookie` is the exception: its values
+/// contain commas, so it becomes a list.
 fn headers_value(headers: &[(String, String)]) -> Value {
     let mut texts: BTreeMap<&str, String> = BTreeMap::new();
     let mut cookies = Vec::new();

@@ -71,7 +71,8 @@ pub(crate) fn before_loop(run: &ExecutionState, env: &StepEnv, position: &LoopPo
     scope
 }
 
-/// Returns the environment of a page's sub-steps; `None` if there are none. `per_row`: they run once for each row.
+/// Returns the environment of a page's sub-steps; `None` if there are none. `per_row`: they run
+/// once for each row.
 pub(crate) fn sub_step_env(
     env: &StepEnv,
     position: &LoopPosition,
@@ -83,8 +84,9 @@ pub(crate) fn sub_step_env(
     if subs.is_empty() {
         return None;
     }
-    // Rows begin again with their page, so checkpoints leave them out. Sub-steps that run once for the page are part of a
-    // checkpoint, unless their rows go into the page's message: all of these would have to be in every checkpoint.
+    // Rows begin again with their page, so checkpoints leave them out. Sub-steps that run once for
+    // the page are part of a checkpoint, unless their rows go into the page's message: all of these
+    // would have to be in every checkpoint.
     let durable = !per_row && !subs.iter().any(|sub| sub.gathers);
     let mut below = env.below(format!("{}.", position.path(env)), durable);
     below.parent = exchange.response.value.clone();
@@ -101,7 +103,8 @@ pub(crate) fn sub_step_env(
     Some(Box::new(below))
 }
 
-/// Returns the time and the randomness of one try. The same try of the same execution draws the same numbers.
+/// Returns the time and the randomness of one try. The same try of the same execution draws the
+/// same numbers.
 pub(crate) fn eval_env(
     run: &ExecutionState,
     env: &StepEnv,
@@ -111,7 +114,8 @@ pub(crate) fn eval_env(
     EvalEnv::new(now.wall, random_number(run, env, position, b"env"))
 }
 
-/// Returns a number that depends only on the execution's seed, the page and the try: a later attempt repeats it.
+/// Returns a number that depends only on the execution's seed, the page and the try: a later
+/// attempt repeats it.
 pub(crate) fn random_number(
     run: &ExecutionState,
     env: &StepEnv,
@@ -131,7 +135,8 @@ pub(crate) fn random_number(
     numbers.into_iter().fold(state, |state, number| mix_bits(state ^ number))
 }
 
-/// Applies one step of SplitMix64 (Steele, Lea and Flood 2014): every input bit changes half of the output bits.
+/// Applies one step of SplitMix64 (Steele, Lea and Flood 2014): every input bit changes half of the
+/// output bits.
 fn mix_bits(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -1,22 +1,20 @@
-//! An async job of the upstream's: submitted once, polled until it is done, then downloaded.
+//! An async job of an upstream: submitted once, polled until it is done, then downloaded.
 //!
-//! In: a beginning, or what came for the step of it that is under way. Out: how far it came; between polls the run is handed
-//! back, so that a job holds no executor. It never submits twice what a checkpoint knows to be submitted.
+//! Between polls the execution is parked, so that a job occupies no executor. A job that a
+//! checkpoint knows to be submitted is never submitted again.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use orchid_plan::{AsyncJob, EvalEnv, Expr, ScopeName, StepAction, Value};
+use orchid_plan::{EvalEnv, Expr, ScopeName, StepAction, Value};
 
 use crate::checkpoint::deferred_writes::DeferredWrites;
 use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::json::{RawJson, decode_or_null, decode_value, encode_map, encode_unless_null};
 use crate::checkpoint::prune::prune;
 use crate::checkpoint::step_state::{AsyncJobPhase, AsyncJobState};
-use crate::error::ErrorClass;
 use crate::input::TimerId;
 use crate::page::sub_steps::{PendingCancel, SubSteps};
 use crate::program::node::{AsyncJobNodes, StepNode};
@@ -33,41 +31,40 @@ use crate::state::step_env::StepEnv;
 use crate::step::execution::StepExecution;
 use crate::step::variables;
 use crate::tree::cancel_scope::CancelScope;
+use crate::tree::job_parts;
+use crate::tree::poll_schedule::{PollSchedule, PollWait};
 
-/// A shorter wait between polls is not worth handing the run back.
-const SHORT: Duration = Duration::from_secs(1);
-
-/// A job in one place.
+/// An async job in progress.
 pub(crate) struct AsyncJobExecution<S> {
     node: Arc<StepNode>,
     item: Option<u64>,
-    asked: bool,
+    /// True if `execute_if` was evaluated, and was true.
+    entered: bool,
     phase: JobPhase<S>,
-    /// What the job's own steps see; none before it begins.
+    /// Environment of the job's own steps; `None` before it starts.
     inner: Option<Box<StepEnv>>,
-    /// Polls so far, and the answer of the last one.
-    polls: u64,
+    schedule: PollSchedule,
+    /// Response of the last poll.
     last_poll: Value,
-    /// When the submit was answered.
-    since: Option<DateTime<Utc>>,
-    /// When the next poll is due.
-    due: Option<DateTime<Utc>>,
-    /// What the last download left.
+    /// Response of the last download.
     latest: Value,
+    /// Rows of the last download that the enclosing row carries.
     gathered: Vec<Bytes>,
-    /// What `cancel` reads of what is around the job, while that has not begun again.
-    around: Option<CancelScope>,
+    /// Values around the job that its `cancel` reads, out of a checkpoint, until the job starts
+    /// again.
+    cancel_scope: Option<CancelScope>,
 }
 
-/// What a job does.
+/// Phase of an async job.
 enum JobPhase<S> {
     Submit(Box<StepExecution<S>>),
-    /// For its next poll.
+    /// Parked until the next poll.
     Wait,
+    /// Waiting for the next poll by a timer.
     Waiting(TimerId),
     Poll(Box<StepExecution<S>>),
     Download(Box<S>),
-    /// It took too long: the upstream is told, then the step fails.
+    /// The job took too long: it is cancelled, then the step fails.
     GiveUp(Box<StepExecution<S>>),
     Over,
 }
@@ -81,16 +78,14 @@ impl<S: SubSteps> AsyncJobExecution<S> {
         Self {
             node: node.clone(),
             item,
-            asked: false,
+            entered: false,
             phase,
             inner: None,
-            polls: 0,
             last_poll: Value::null(),
-            since: None,
-            due: None,
+            schedule: PollSchedule::default(),
             latest: Value::null(),
             gathered: Vec::new(),
-            around: None,
+            cancel_scope: None,
         }
     }
 
@@ -98,43 +93,39 @@ impl<S: SubSteps> AsyncJobExecution<S> {
         node: &Arc<StepNode>,
         item: Option<u64>,
         env: &StepEnv,
-        place: AsyncJobState,
+        state: AsyncJobState,
         lists: &BTreeMap<String, Value>,
     ) -> Result<Self, CheckpointError> {
         let bad = CheckpointError::invalid;
-        let time = |ms: Option<i64>| {
-            ms.map(|ms| DateTime::from_timestamp_millis(ms).ok_or_else(|| bad("a time of its job is none")))
-                .transpose()
-        };
         let mut job = Self::new(node, item);
         let nodes = node.job.as_ref().ok_or_else(|| bad("its step is no job in the plan"))?;
         let mut inner = job.inner_env(env);
-        for (id, value) in &place.finished {
+        for (id, value) in &state.finished {
             inner.finished.insert(id, decode_value(value)?);
         }
-        let (writes, cursors) = deferred_writes::decode(place.deferred);
+        let (writes, cursors) = deferred_writes::decode(state.deferred);
         inner.merge(writes).map_err(|error| CheckpointError::Json(error.to_string()))?;
         inner.cursors = cursors;
-        let step = |node: &Arc<StepNode>, page: u64| match place.step.clone() {
+        let step = |node: &Arc<StepNode>, page: u64| match state.step.clone() {
             Some(step) => StepExecution::resume(node, None, *step).map(Box::new),
             None => Ok(Box::new(StepExecution::at_page(node, page))),
         };
-        job.phase = match place.phase {
+        job.phase = match state.phase {
             AsyncJobPhase::Submit => JobPhase::Submit(step(&nodes.submit, 0)?),
             AsyncJobPhase::Wait => JobPhase::Wait,
-            AsyncJobPhase::Poll => JobPhase::Poll(step(&nodes.poll, place.polls)?),
-            AsyncJobPhase::Download => match place.download {
+            AsyncJobPhase::Poll => JobPhase::Poll(step(&nodes.poll, state.polls)?),
+            AsyncJobPhase::Download => match state.download {
                 Some(download) => {
-                    let env = download_env(&inner);
+                    let env = job_parts::download_env(&inner);
                     JobPhase::Download(Box::new(S::resume(&nodes.download, env, *download, lists)?))
                 }
                 None => return Err(bad("its download has no place")),
             },
         };
-        (job.asked, job.polls, job.inner) = (place.entered, place.polls, Some(Box::new(inner)));
-        (job.since, job.due) = (time(place.submitted_ms)?, time(place.due_ms)?);
-        job.last_poll = decode_or_null(place.last_poll.as_deref())?;
-        job.around = place.cancel_scope.as_ref().map(CancelScope::resume).transpose()?;
+        (job.entered, job.inner) = (state.entered, Some(Box::new(inner)));
+        job.schedule = PollSchedule::resume(state.polls, state.submitted_ms, state.due_ms)?;
+        job.last_poll = decode_or_null(state.last_poll.as_deref())?;
+        job.cancel_scope = state.cancel_scope.as_ref().map(CancelScope::resume).transpose()?;
         Ok(job)
     }
 
@@ -159,39 +150,40 @@ impl<S: SubSteps> AsyncJobExecution<S> {
             None => DeferredWrites::default(),
         };
         Ok(AsyncJobState {
-            entered: self.asked,
+            entered: self.entered,
             phase,
-            polls: self.polls,
-            submitted_ms: self.since.map(|since| since.timestamp_millis()),
-            due_ms: self.due.map(|due| due.timestamp_millis()),
+            polls: self.schedule.polls,
+            submitted_ms: self.schedule.submitted().map(|time| time.timestamp_millis()),
+            due_ms: self.schedule.due().map(|due| due.timestamp_millis()),
             last_poll: self.last_poll()?,
             finished: encode_map(&finished)?,
             step,
             download,
             deferred: carried,
-            cancel_scope: self.around().as_ref().map(CancelScope::state).transpose()?,
+            cancel_scope: self.cancel_scope().as_ref().map(CancelScope::state).transpose()?,
         })
     }
 
-    /// What the next poll reads of the last one's answer.
+    /// Returns the parts of the last poll's response that the next poll reads.
     fn last_poll(&self) -> Result<Option<RawJson>, CheckpointError> {
         let paths = self.node.job.as_ref().and_then(|job| job.poll.needs.carried.as_deref());
         let latest = prune(&self.last_poll, paths);
         encode_unless_null(&latest)
     }
 
-    /// What `cancel` reads of what is around the job; none where there is nothing around, or nothing to cancel.
-    fn around(&self) -> Option<CancelScope> {
+    /// Returns the values around the job that `cancel` reads; `None` if there are none, or there is
+    /// nothing to cancel.
+    fn cancel_scope(&self) -> Option<CancelScope> {
         let cancel = self.node.job.as_ref().and_then(|job| job.cancel.as_ref());
         let (Some(inner), Some(cancel), true) = (&self.inner, cancel, self.works_upstream()) else {
             return None;
         };
         let anything = !inner.items.is_empty() || inner.nesting > 1;
-        self.around.clone().or_else(|| anything.then(|| CancelScope::of(inner, &cancel.step)))
+        self.cancel_scope.clone().or_else(|| anything.then(|| CancelScope::of(inner, &cancel.step)))
     }
 
     pub(crate) fn start(&mut self, cx: &mut EngineCx<'_>, env: &mut StepEnv) -> Result<StepStatus, StepExit> {
-        if !self.asked {
+        if !self.entered {
             if let Some(condition) = &self.node.step.execute_if {
                 let runs = condition
                     .is_true(
@@ -206,9 +198,9 @@ impl<S: SubSteps> AsyncJobExecution<S> {
                     return Ok(StepStatus::Skipped);
                 }
             }
-            self.asked = true;
+            self.entered = true;
         }
-        self.around = None;
+        self.cancel_scope = None;
         let mut inner = match self.inner.take() {
             Some(inner) => inner,
             None => Box::new(self.inner_env(env)),
@@ -218,7 +210,10 @@ impl<S: SubSteps> AsyncJobExecution<S> {
                 step.start(cx, &mut inner)
             }
             JobPhase::Download(sequence) => sequence.start(cx),
-            JobPhase::Wait | JobPhase::Waiting(_) => self.poll_when_due(cx, &mut inner),
+            JobPhase::Wait | JobPhase::Waiting(_) => {
+                let wait = self.schedule.remaining(cx.now.wall);
+                self.wait_for_poll(cx, &mut inner, wait)
+            }
             JobPhase::Over => Ok(StepStatus::Done),
         };
         self.inner = Some(inner);
@@ -241,14 +236,16 @@ impl<S: SubSteps> AsyncJobExecution<S> {
             (JobPhase::Waiting(waiting), StepEvent::TimerFired { timer_id }) if *waiting == timer_id => {
                 self.poll(cx, &mut inner)
             }
-            (JobPhase::Wait, _) => Ok(self.due.map_or(StepStatus::InFlight, |due| self.idle(cx, due))),
+            (JobPhase::Wait, _) => {
+                Ok(self.schedule.due().map_or(StepStatus::InFlight, |due| self.idle(cx, due)))
+            }
             (JobPhase::Waiting(_) | JobPhase::Over, _) => Ok(StepStatus::InFlight),
         };
         self.inner = Some(inner);
         self.proceed(cx, env, flow)
     }
 
-    /// Goes on from what the step under way came to.
+    /// Continues from what the job's step in progress came to.
     fn proceed(
         &mut self,
         cx: &mut EngineCx<'_>,
@@ -284,7 +281,7 @@ impl<S: SubSteps> AsyncJobExecution<S> {
         }
     }
 
-    /// Hands on what its steps wrote.
+    /// Passes the writes of the job's steps on.
     fn over(&mut self, cx: &mut EngineCx<'_>, env: &mut StepEnv) -> Result<StepStatus, StepExit> {
         if let Some(inner) = &mut self.inner {
             let writes = std::mem::take(&mut inner.writes);
@@ -294,10 +291,10 @@ impl<S: SubSteps> AsyncJobExecution<S> {
         }
         let cursors = self.inner.as_mut().map(|inner| std::mem::take(&mut inner.cursors));
         cursors.into_iter().flatten().for_each(|cursor| cx.save_cursor(env, cursor.into()));
-        Ok(if self.since.is_some() { StepStatus::Done } else { StepStatus::Skipped })
+        Ok(if self.schedule.submitted().is_some() { StepStatus::Done } else { StepStatus::Skipped })
     }
 
-    /// None: there is nothing to poll.
+    /// Returns `None` if there is nothing to poll.
     fn submitted(
         &mut self,
         cx: &mut EngineCx<'_>,
@@ -308,9 +305,9 @@ impl<S: SubSteps> AsyncJobExecution<S> {
         if skipped || step.is_ignored() {
             return Ok(None);
         }
-        keep(inner, "submit", step);
-        self.since = Some(cx.now.wall);
-        self.wait(cx).map(Some)
+        job_parts::keep_response(inner, "submit", step);
+        self.schedule.submit(cx.now.wall);
+        self.wait(cx, inner).map(Some)
     }
 
     fn polled(
@@ -321,10 +318,10 @@ impl<S: SubSteps> AsyncJobExecution<S> {
         mut step: StepExecution<S>,
     ) -> Result<Option<StepStatus>, StepExit> {
         let StepAction::Job(job) = &self.node.step.clone().action else { return Ok(None) };
-        // What is asked about it is asked within its pass.
-        self.polls = step.rewind_to(self.polls);
+        // The expressions about the poll are evaluated within its page.
+        self.schedule.polls = step.rewind_to(self.schedule.polls);
         let before = std::mem::replace(&mut self.last_poll, step.position().latest.clone());
-        keep(inner, "poll", &step);
+        job_parts::keep_response(inner, "poll", &step);
         if !step.is_ignored() {
             let holds = |expr: &Expr, field: &str| {
                 let scope = variables::for_request(cx.run, inner, step.position())
@@ -342,25 +339,17 @@ impl<S: SubSteps> AsyncJobExecution<S> {
             if let Some(failed) = &job.failed_when
                 && holds(failed, "failed_when")?
             {
-                let what = ErrorDetail {
-                    class: ErrorClass::Permanent,
-                    code: "JOB_FAILED",
-                    pointer: format!("{}/failed_when", job.pointer),
-                    message: format!(
-                        "the upstream's job failed, as poll {} says",
-                        self.polls.saturating_sub(1)
-                    ),
-                };
+                let what = job_parts::failed(job, self.schedule.polls);
                 return Err(step.judged_error(cx, inner, what));
             }
             if holds(&job.done_when, "done_when")? {
                 return self.download(cx, inner);
             }
         }
-        if self.is_late(cx, job) {
+        if self.schedule.is_late(cx.now.wall, job.max_wait) {
             return self.give_up(cx, env, inner);
         }
-        self.wait(cx).map(Some)
+        self.wait(cx, inner).map(Some)
     }
 
     fn download(
@@ -370,7 +359,7 @@ impl<S: SubSteps> AsyncJobExecution<S> {
     ) -> Result<Option<StepStatus>, StepExit> {
         let node = self.node.clone();
         let Some(nodes) = &node.job else { return Ok(None) };
-        let Some(mut sequence) = S::begin(&nodes.download, download_env(inner)) else {
+        let Some(mut sequence) = S::begin(&nodes.download, job_parts::download_env(inner)) else {
             return Ok(None);
         };
         let flow = sequence.start(cx);
@@ -386,17 +375,30 @@ impl<S: SubSteps> AsyncJobExecution<S> {
         inner.cursors.extend(cursors);
     }
 
-    /// Waits for the next poll: where it is worth it, the run is handed back meanwhile. The first wait always is: it saves the
-    /// submit's answer.
-    fn wait(&mut self, cx: &mut EngineCx<'_>) -> Result<StepStatus, StepExit> {
+    /// Schedules the next poll.
+    fn wait(&mut self, cx: &mut EngineCx<'_>, inner: &mut StepEnv) -> Result<StepStatus, StepExit> {
         let StepAction::Job(job) = &self.node.step.action else { return Ok(StepStatus::Done) };
-        self.due = Some(cx.now.wall + job.poll_wait);
-        if self.polls > 0 && job.poll_wait < SHORT {
-            self.phase = JobPhase::Waiting(cx.start_timer(job.poll_wait));
-            return Ok(StepStatus::InFlight);
+        let wait = self.schedule.schedule(cx.now.wall, job.poll_wait);
+        self.wait_for_poll(cx, inner, wait)
+    }
+
+    fn wait_for_poll(
+        &mut self,
+        cx: &mut EngineCx<'_>,
+        inner: &mut StepEnv,
+        wait: PollWait,
+    ) -> Result<StepStatus, StepExit> {
+        match wait {
+            PollWait::Now => self.poll(cx, inner),
+            PollWait::Timer(delay) => {
+                self.phase = JobPhase::Waiting(cx.start_timer(delay));
+                Ok(StepStatus::InFlight)
+            }
+            PollWait::Park(due) => {
+                self.phase = JobPhase::Wait;
+                Ok(self.idle(cx, due))
+            }
         }
-        self.phase = JobPhase::Wait;
-        Ok(self.idle(cx, cx.now.wall + job.poll_wait))
     }
 
     fn idle(&self, cx: &mut EngineCx<'_>, due: DateTime<Utc>) -> StepStatus {
@@ -405,36 +407,18 @@ impl<S: SubSteps> AsyncJobExecution<S> {
         StepStatus::Deferred(DeferredWait::until(due, reason))
     }
 
-    fn poll_when_due(&mut self, cx: &mut EngineCx<'_>, inner: &mut StepEnv) -> Result<StepStatus, StepExit> {
-        match self.due {
-            Some(due) if due > cx.now.wall => {
-                let left = (due - cx.now.wall).to_std().unwrap_or_default();
-                if left < SHORT {
-                    self.phase = JobPhase::Waiting(cx.start_timer(left));
-                    return Ok(StepStatus::InFlight);
-                }
-                Ok(self.idle(cx, due))
-            }
-            Some(_) | None => self.poll(cx, inner),
-        }
-    }
-
     fn poll(&mut self, cx: &mut EngineCx<'_>, inner: &mut StepEnv) -> Result<StepStatus, StepExit> {
         let node = self.node.clone();
         let Some(nodes) = &node.job else { return Ok(StepStatus::Done) };
-        self.due = None;
+        self.schedule.start_poll();
         let latest = self.last_poll.clone();
-        let mut step = StepExecution::poll(&nodes.poll, self.polls, latest);
+        let mut step = StepExecution::poll(&nodes.poll, self.schedule.polls, latest);
         let flow = step.start(cx, inner);
         self.phase = JobPhase::Poll(Box::new(step));
         flow
     }
 
-    fn is_late(&self, cx: &EngineCx<'_>, job: &AsyncJob) -> bool {
-        self.since.is_some_and(|since| (cx.now.wall - since).to_std().unwrap_or_default() >= job.max_wait)
-    }
-
-    /// Tells the upstream that nobody waits any more, where the plan says how.
+    /// Cancels the job at the upstream, if the plan has a request for it.
     fn give_up(
         &mut self,
         cx: &mut EngineCx<'_>,
@@ -452,17 +436,11 @@ impl<S: SubSteps> AsyncJobExecution<S> {
     }
 
     fn gave_up(&self, cx: &EngineCx<'_>, env: &StepEnv) -> StepExit {
-        let what = ErrorDetail {
-            class: ErrorClass::Transient,
-            code: "JOB_TIMEOUT",
-            pointer: format!("{}/async_job/max_wait", self.node.step.pointer),
-            message: "the upstream's job was not done within max_wait".to_owned(),
-        };
-        self.fault(cx, env, what)
+        self.fault(cx, env, job_parts::timed_out(&self.node.step))
     }
 
-    /// The step that tells the upstream that nobody waits any more, and what it sees; none where nothing was submitted, where
-    /// the job is done, or where the plan names no such step.
+    /// Returns the cancel request, and what it reads; `None` if nothing was submitted, the job is
+    /// done, or the plan has no such request.
     pub(crate) fn take_cancel(&mut self, env: &StepEnv) -> Option<PendingCancel> {
         if !self.works_upstream() {
             return None;
@@ -470,16 +448,16 @@ impl<S: SubSteps> AsyncJobExecution<S> {
         let cancel = self.node.job.as_ref()?.cancel.clone()?;
         self.phase = JobPhase::Over;
         let mut inner = self.inner.take().map_or_else(|| self.inner_env(env), |inner| *inner);
-        if let Some(around) = self.around.take() {
-            around.apply(&mut inner);
+        if let Some(scope) = self.cancel_scope.take() {
+            scope.apply(&mut inner);
         }
         Some(PendingCancel { env: inner, node: cancel })
     }
 
-    /// The upstream works for it, and can be told to stop.
+    /// Returns whether the upstream works on the job, and can cancel it.
     pub(crate) fn works_upstream(&self) -> bool {
         let submitted = match &self.phase {
-            JobPhase::Wait | JobPhase::Waiting(_) | JobPhase::Poll(_) => self.since.is_some(),
+            JobPhase::Wait | JobPhase::Waiting(_) | JobPhase::Poll(_) => self.schedule.submitted().is_some(),
             JobPhase::Submit(_) | JobPhase::Download(_) | JobPhase::GiveUp(_) | JobPhase::Over => false,
         };
         submitted && self.node.job.as_ref().is_some_and(|job| job.cancel.is_some())
@@ -516,19 +494,4 @@ impl<S: SubSteps> AsyncJobExecution<S> {
         let seed = fingerprint(&[&cx.run.seed.to_be_bytes(), self.location(env).path.as_bytes()]);
         EvalEnv::new(cx.now.wall, seed)
     }
-}
-
-/// What others of the job's steps read of one.
-fn keep<S: SubSteps>(inner: &mut StepEnv, id: &str, step: &StepExecution<S>) {
-    let paths = step.position().node.needs.finished.as_deref();
-    if paths.is_none_or(|paths| !paths.is_empty()) {
-        inner.finished.insert(id, prune(&step.position().latest, paths));
-    }
-}
-
-/// What downloads see: on the level of the other steps, with writes of their own.
-fn download_env(inner: &StepEnv) -> StepEnv {
-    let mut env = inner.below(inner.prefix.clone(), true);
-    env.nesting = inner.nesting;
-    env
 }

@@ -1,5 +1,5 @@
-//! What the `cancel` of an async job reads of the rows and steps around it, kept with the job: a run that is cancelled while
-//! it is handed back has none of them, and asks no upstream for them again.
+//! The values around an async job that its `cancel` request reads, kept with the job: an execution
+//! that is cancelled while parked has none of its rows, and does not request them again for that.
 
 use orchid_plan::{ReadPaths, Step, Value};
 
@@ -19,7 +19,7 @@ pub(crate) struct CancelScope {
 }
 
 impl CancelScope {
-    /// What the step reads.
+    /// Copies what the step reads of its environment.
     pub(crate) fn of(env: &StepEnv, step: &Step) -> CancelScope {
         let read = |value: &Value, name: &str| part(&step.reads, value, name);
         let last = env.items.len().saturating_sub(1);
@@ -37,7 +37,7 @@ impl CancelScope {
         }
     }
 
-    /// Lets a step see it.
+    /// Puts the values into an environment.
     pub(crate) fn apply(self, env: &mut StepEnv) {
         let CancelScope { items, item_index, parent, window, cursor } = self;
         (env.items, env.item_index) = (items, item_index);
@@ -55,7 +55,7 @@ impl CancelScope {
         })
     }
 
-    /// The reverse.
+    /// Restores the values from a checkpoint.
     pub(crate) fn resume(place: &CancelScopeState) -> Result<CancelScope, CheckpointError> {
         let value = |json: &Option<RawJson>| json.as_deref().map_or_else(|| Ok(Value::null()), decode_value);
         Ok(CancelScope {

@@ -1,7 +1,8 @@
-//! `for_each`: the whole step, its loop included, once per item of a list.
+//! `for_each`: runs a whole step, its loop included, once for each item of a list.
 //!
-//! Items run side by side; each has a place of its own in every checkpoint. Their context writes are merged in the items'
-//! order when all are done.
+//! Items run side by side, and each has its own state in every checkpoint. Their context writes are
+//! merged when all are done, in the order of the items, so that the result does not depend on which
+//! one was faster.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,27 +31,27 @@ use crate::state::step_env::StepEnv;
 use crate::step::variables;
 use crate::tree::single_step::SingleStep;
 
-/// All items of a `for_each`.
+/// The items of a `for_each` step.
 pub(crate) struct ForEach<S> {
     node: Arc<StepNode>,
-    /// None before it was asked for.
+    /// The list; `None` before it is evaluated.
     list: Option<Value>,
     flight: InFlightWindow<ItemExecution<S>, ItemWrites>,
-    /// Writes of the items that have ended, in order.
+    /// Writes of the ended items, in order.
     writes: ContextChanges,
     responses: BTreeMap<u64, Value>,
     gathered: BTreeMap<u64, Vec<Bytes>>,
-    /// Items of a checkpoint that are not begun yet.
+    /// Items of the checkpoint that have not started again.
     resumed: BTreeMap<u64, ItemState>,
 }
 
-/// One item being run.
+/// An item in progress.
 struct ItemExecution<S> {
     active: SingleStep<S>,
     env: StepEnv,
 }
 
-/// What an item leaves.
+/// The writes of an ended item.
 #[derive(Default)]
 struct ItemWrites {
     writes: ContextChanges,
@@ -99,7 +100,7 @@ impl<S: SubSteps> ForEach<S> {
         })
     }
 
-    /// `whole`: also of items below a row, whose list is asked for anew.
+    /// Returns the state for a checkpoint. `whole` includes the rows in flight.
     pub(crate) fn state(&self, whole: bool) -> Result<ForEachState, CheckpointError> {
         let mut in_flight = BTreeMap::new();
         for (number, item) in self.flight.in_flight() {
@@ -172,7 +173,7 @@ impl<S: SubSteps> ForEach<S> {
         self.fill(cx, env)
     }
 
-    /// The list, from the scope around the step.
+    /// Evaluates the list, with the variables around the step.
     fn ask(&self, cx: &EngineCx<'_>, env: &StepEnv) -> Result<Value, StepExit> {
         let step = &self.node.step;
         let Some(expr) = &step.for_each else { return Ok(Value::list([])) };
@@ -208,7 +209,7 @@ impl<S: SubSteps> ForEach<S> {
         Ok(value)
     }
 
-    /// Begins items while there is room, and says what all of them wait for.
+    /// Starts items while the window has room, and returns what all of them wait for.
     fn fill(&mut self, cx: &mut EngineCx<'_>, env: &mut StepEnv) -> Result<StepStatus, StepExit> {
         let length = self.list.as_ref().and_then(Value::length).unwrap_or_default() as u64;
         while self.flight.next() < length && self.flight.has_room(self.node.step.concurrency, cx.run) {
@@ -221,7 +222,7 @@ impl<S: SubSteps> ForEach<S> {
             return self.finish(cx, env);
         }
         if self.flight.is_empty() {
-            // Others wait for so long that the run is handed back: no further item begins.
+            // Other steps wait for so long that the execution is parked: no further item starts.
             return Ok(StepStatus::Deferred(DeferredWait::nothing_begins()));
         }
         Ok(self.flight.status())
@@ -319,7 +320,7 @@ impl<S: SubSteps> ForEach<S> {
         StepError::new(&cx.run.redactor, self.location(env), what, ErrorContext::default()).into()
     }
 
-    /// `steps.<id>` of a `for_each` is the list of its items' last responses.
+    /// Takes the results: `steps.<id>` is the list of the items' last responses.
     pub(crate) fn take_results(&mut self) -> (Value, Vec<Bytes>) {
         let read = self.node.needs.finished.as_ref().is_none_or(|paths| !paths.is_empty());
         let length = self.list.as_ref().and_then(Value::length).unwrap_or_default() as u64;

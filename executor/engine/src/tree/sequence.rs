@@ -1,7 +1,8 @@
-//! The steps of one level, run in order: those of the root, of one row, or the downloads of an async job.
+//! The steps of one level, run in order: those of the root, of one row, or the downloads of an
+//! async job.
 //!
-//! A sequence passes events to the step in progress, and moves on when that step has ended. It keeps what later steps and
-//! the enclosing row read of each step.
+//! A sequence passes events to the step in progress, and moves on when that step has ended. It
+//! keeps what later steps and the enclosing row read of each step.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,7 +35,8 @@ pub(crate) struct StepSequence {
     index: usize,
     active: ActiveStep,
     env: StepEnv,
-    /// Rows that steps without messages leave to the enclosing row, as JSON lists by step id; `None` for a failed step.
+    /// Rows that steps without messages leave to the enclosing row, as JSON lists by step id;
+    /// `None` for a failed step.
     gathered: BTreeMap<String, Option<Bytes>>,
     /// The last response of the step that ended last, and its rows for the enclosing row.
     last: (Value, Vec<Bytes>),
@@ -256,7 +258,8 @@ impl StepSequence {
                 Ok(StepStatus::Skipped) => self.leave_step(cx, false),
                 Err(exit) => {
                     let node = self.node();
-                    // A failed step leaves null to the enclosing row, so that it differs from one without rows.
+                    // A failed step leaves null to the enclosing row, so that it differs from one
+                    // without rows.
                     if node.gathers && matches!(exit, StepExit::Error(_)) {
                         self.gathered.insert(node.step.id.to_string(), None);
                     }

@@ -128,7 +128,7 @@ impl<S: SubSteps> SingleStep<S> {
     /// Returns the location for an error that is not about a request.
     pub(crate) fn location(&self, env: &StepEnv) -> StepLocation {
         match self {
-            Self::Loop(step) => step.location(env),
+            Self::Loop(step) => step.position().location(env),
             Self::Job(job) => job.location(env),
         }
     }

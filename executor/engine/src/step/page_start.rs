@@ -1,0 +1,46 @@
+//! Evaluates everything that a page starts with, on a successful response.
+
+use orchid_plan::ScopeName;
+
+use crate::body::{Body, RowReader};
+use crate::page::exchange::PageExchange;
+use crate::page::progress::PageStart;
+use crate::state::engine_cx::EngineCx;
+use crate::state::exit::StepExit;
+use crate::state::step_env::StepEnv;
+use crate::step::evaluator::ResponseEvaluator;
+use crate::step::position::LoopPosition;
+use crate::step::variables;
+
+/// Evaluates `set_context`, `extract` and the rows, in this order: `extract` sees the page's own
+/// context writes.
+///
+/// # Errors
+/// Fails if an expression fails, the context would become too large, or the rows are not a list.
+pub(crate) fn evaluate(
+    cx: &mut EngineCx<'_>,
+    env: &StepEnv,
+    position: &LoopPosition,
+    mut exchange: PageExchange,
+) -> Result<PageStart, StepExit> {
+    if let Body::Json { text, .. } = &exchange.response.body {
+        cx.run.watch(&position.node).look(text);
+    }
+    let evaluator = ResponseEvaluator { run: cx.run, env, position, exchange: &exchange };
+    let writes = evaluator.context_writes()?;
+    if let Some((context, _)) = &writes {
+        exchange.sent.scope.set(ScopeName::Context, context.object().clone());
+    }
+    let stream = exchange.response.stream.take();
+    exchange.response.streamed |= stream.is_some();
+    let evaluator = ResponseEvaluator { run: cx.run, env, position, exchange: &exchange };
+    let extracted = evaluator.extracted_data()?;
+    let rows = match stream {
+        Some((decoder, try_id)) => Some((RowReader::from_decoder(decoder), Some(try_id))),
+        None => evaluator.rows()?.map(|rows| (rows, None)),
+    };
+    let context = writes.as_ref().map(|(context, _)| context);
+    let row_env = variables::sub_step_env(env, position, &exchange, context, rows.is_some());
+    let node = position.node.clone();
+    Ok(PageStart { node, exchange, durable: env.durable, writes, extracted, rows, row_env, resume: None })
+}
