@@ -22,6 +22,10 @@ pub(crate) struct ResponseReceiver {
 }
 
 /// State of a reception after an event.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a short-lived return value; boxing it would cost an allocation for each response"
+)]
 pub(crate) enum Reception {
     /// More is to come.
     Pending(Box<ResponseReceiver>),
