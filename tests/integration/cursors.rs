@@ -192,7 +192,7 @@ async fn oversized_and_excess_cursors_are_refused() {
     let large = "1".repeat(65_537);
     refused(&save(&executor, vec![with(&run, 1, vec![cursor("", large)])]).await, "CURSOR_TOO_LARGE");
     refused(&save(&executor, vec![with(&run, 1, vec![cursor(&"i".repeat(1022), "1")])]).await, "1025 bytes");
-    refused(&save(&executor, vec![with(&run, 1, vec![cursor("", "{")])]).await, "no JSON");
+    refused(&save(&executor, vec![with(&run, 1, vec![cursor("", "{")])]).await, "is not JSON");
     let unknown = fleet::Cursor { kind: 0, ..cursor("", "1") };
     let request = fleet::CheckpointRequest { items: vec![with(&run, 1, vec![unknown])] };
     let status = executor.client().checkpoint(executor.request(request)).await.expect_err("no kind");
