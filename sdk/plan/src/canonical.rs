@@ -1,12 +1,15 @@
-//! One form of JSON for each definition, and its hash: the name under which a definition is stored and cached.
+//! Canonical JSON of definitions, and its hash, under which a definition is stored and cached.
+//!
+//! The hash is persisted and sent to executors: the same definition must have the same hash in
+//! every version of Orchid.
 
 use std::fmt;
 
 use serde_json::{Map, Number, Value};
 use sha2::{Digest, Sha256};
 
-/// The largest magnitude below which every integer is exactly a double.
-const EXACT: f64 = 9_007_199_254_740_992.0;
+/// 2^53. Every integer of a smaller magnitude has an exact double.
+const EXACT_INTEGERS_BELOW: f64 = 9_007_199_254_740_992.0;
 
 /// SHA-256 of a definition's canonical JSON.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -24,13 +27,14 @@ impl fmt::Debug for DefinitionHash {
     }
 }
 
-/// The hash of a definition: equal for documents that differ in white space and in the order of members only.
+/// Returns the hash of a definition. White space and the order of members do not change it.
 #[must_use]
 pub fn definition_hash(definition: &Value) -> DefinitionHash {
     DefinitionHash(Sha256::digest(canonical_json(definition)).into())
 }
 
-/// JSON without white space, members sorted by the bytes of their names, integral doubles below 2^53 as integers.
+/// Returns JSON without white space, with members sorted by the bytes of their names, and with
+/// integral doubles below 2^53 written as integers.
 #[must_use]
 pub fn canonical_json(value: &Value) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
@@ -69,8 +73,8 @@ fn write(value: &Value, out: &mut Vec<u8>) {
     }
 }
 
-/// Turns integral doubles into integers, everywhere: what came through a `google.protobuf.Struct` holds doubles alone.
-/// Doubles of magnitude 2^53 and above stay, since their digits may be lost already.
+/// Replaces integral doubles by integers at any depth, because a `google.protobuf.Struct` holds
+/// every number as a double. Doubles of 2^53 and above stay: their digits may be lost already.
 #[must_use]
 pub fn integers_from_doubles(value: Value) -> Value {
     match value {
@@ -89,7 +93,7 @@ pub fn integers_from_doubles(value: Value) -> Value {
 fn integer(number: &Number) -> Number {
     match number.as_f64() {
         #[expect(clippy::cast_possible_truncation, reason = "integral and below 2^53")]
-        Some(double) if number.is_f64() && double.fract() == 0.0 && double.abs() < EXACT => {
+        Some(double) if number.is_f64() && double.fract() == 0.0 && double.abs() < EXACT_INTEGERS_BELOW => {
             Number::from(double as i64)
         }
         _ => number.clone(),
@@ -103,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn order_white_space_and_integral_doubles_do_not_matter() {
+    fn order_space_and_integral_doubles_do_not_change_the_hash() {
         let a: Value = serde_json::from_str(r#"{"b": [1, 2.0], "a": {"y": "ü", "x": null}}"#).unwrap();
         let b: Value = serde_json::from_str(r#"{"a":{"x":null,"y":"\u00fc"},"b":[1.0,2]}"#).unwrap();
         assert_eq!(String::from_utf8(canonical_json(&a)).unwrap(), r#"{"a":{"x":null,"y":"ü"},"b":[1,2]}"#);
@@ -118,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_of_a_definition_never_changes() {
+    fn hash_of_a_definition_never_changes() {
         let hash = definition_hash(&json!({"step": {"url": "https://example.com/items"}})).to_string();
         assert_eq!(hash, hex::encode(Sha256::digest(br#"{"step":{"url":"https://example.com/items"}}"#)));
     }

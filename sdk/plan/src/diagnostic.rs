@@ -1,47 +1,48 @@
-//! What is wrong with a document: every fault with its place, its words and, where there is one, its correction.
+//! Diagnostics: problems of a plan document, each with its place, an explanation and, if there is
+//! one, a correction.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// The kind of a fault. The text form is part of the public contract.
+/// The kind of a problem. Its text form is part of the public contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum DiagnosticCode {
     /// A field that the language does not know.
     UnknownField,
-    /// A field that must be there and is not.
+    /// A required field that is missing.
     Required,
     /// A value of the wrong JSON type.
     WrongType,
-    /// A number, length or count outside its bounds.
+    /// A number, length or count outside its limits.
     OutOfRange,
-    /// A value of the right type that means nothing here.
+    /// A value of the right type that is not allowed here.
     InvalidValue,
-    /// Two fields that cannot stand together, or one that needs another.
+    /// Two fields that exclude each other, or one that needs another.
     Conflict,
     /// The same name given twice.
     Duplicate,
     /// A template or expression that does not parse.
     Syntax,
-    /// The first name of an expression is not in scope there.
+    /// An expression whose first name is not in scope.
     UnknownName,
     /// A function that does not exist.
     UnknownFunction,
     /// A function called with too few or too many arguments.
     WrongArity,
-    /// An expression that parses, and means something else than it seems to.
+    /// An expression that is valid but does not mean what it seems to mean.
     Trap,
-    /// An expression or document beyond its bounds of size or nesting.
+    /// An expression or document that exceeds its limit of size or nesting.
     TooLarge,
-    /// A secret value that would be kept in messages or context.
+    /// A secret that would be kept in messages or in the context.
     Secret,
-    /// Part of the language, and not served by this server yet.
+    /// A part of the language that this version does not support yet.
     Unsupported,
 }
 
 impl DiagnosticCode {
-    /// The code as it is written in answers.
+    /// Returns the text form.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -70,25 +71,25 @@ impl fmt::Display for DiagnosticCode {
     }
 }
 
-/// One fault of a document.
+/// One problem of a document.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Diagnostic {
-    /// What kind of fault it is.
+    /// Kind of the problem.
     pub code: DiagnosticCode,
-    /// RFC 6901 pointer from the plan document: `/definition/step/url`.
+    /// JSON pointer (RFC 6901) into the plan document, such as `/definition/step/url`.
     pub pointer: String,
-    /// Byte offset in the text of the value at `pointer`, for faults inside expressions and templates.
+    /// Byte offset in the text at `pointer`, for problems inside expressions and templates.
     pub position: Option<usize>,
-    /// What is wrong, in one sentence without a full stop.
+    /// Explanation in one sentence, without a full stop.
     pub message: String,
-    /// What to write instead, where that is known.
+    /// Correction, if it is known.
     pub suggestion: Option<String>,
-    /// The names that an expression may begin with at this place, for faults about names.
+    /// Names that an expression may start with at this place, for problems with names.
     pub in_scope: Vec<String>,
 }
 
 impl Diagnostic {
-    /// A fault with neither position nor suggestion.
+    /// Creates a diagnostic without a position and a suggestion.
     #[must_use]
     pub fn new(code: DiagnosticCode, pointer: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
@@ -101,14 +102,14 @@ impl Diagnostic {
         }
     }
 
-    /// Adds the byte offset in the text at the pointer.
+    /// Sets the byte offset in the text at the pointer.
     #[must_use]
     pub fn at(mut self, position: usize) -> Self {
         self.position = Some(position);
         self
     }
 
-    /// Adds what to write instead.
+    /// Sets the correction.
     #[must_use]
     pub fn suggest(mut self, suggestion: impl Into<String>) -> Self {
         self.suggestion = Some(suggestion.into());
@@ -133,21 +134,21 @@ impl fmt::Display for Diagnostic {
     }
 }
 
-/// All faults of a document, in the document's order. Never empty.
+/// All problems of a document, in document order. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize)]
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct Diagnostics(pub Vec<Diagnostic>);
 
-/// What a document says, in quotes; only the beginning of what is long.
+/// Quotes a text of a document for a message, shortened to its first 100 characters.
 pub(crate) fn quoted(text: &str) -> String {
-    const SHOWN: usize = 100;
-    match text.char_indices().nth(SHOWN) {
+    const SHOWN_CHARS: usize = 100;
+    match text.char_indices().nth(SHOWN_CHARS) {
         Some((end, _)) => format!("{:?}…", &text[..end]),
         None => format!("{text:?}"),
     }
 }
 
-/// A member's name as a token of a JSON pointer (RFC 6901).
+/// Escapes a member's name for a JSON pointer (RFC 6901).
 pub(crate) fn token(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }

@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::diagnostic::{Diagnostic, DiagnosticCode};
-use crate::document::context::Context;
-use crate::document::object::{self, Object, wrong_type};
+use crate::document::context::ReadContext;
+use crate::document::object::{self, ObjectReader, wrong_type};
 use crate::document::schedule;
 use crate::schema::build::{boolean, choice, integer, key, names, text, with};
 
@@ -187,7 +187,7 @@ impl PlanHeader {
 
     /// Reads and checks the header of a plan document. Reports every problem; returns `None` if
     /// the document cannot become a plan.
-    pub(crate) fn read(plan: &Object<'_>, context: &mut Context<'_>) -> Option<Self> {
+    pub(crate) fn read(plan: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> Option<Self> {
         let key = required_key(plan, "key", context);
         let integration = required_key(plan, "integration", context);
         let configs = configs(plan, context);
@@ -274,13 +274,13 @@ impl PlanHeader {
     }
 }
 
-fn required_key(plan: &Object<'_>, field: &str, context: &mut Context<'_>) -> Option<String> {
+fn required_key(plan: &ObjectReader<'_>, field: &str, context: &mut ReadContext<'_>) -> Option<String> {
     plan.require(field, context)?;
     object::key(plan.text(field, context)?, plan.at(field), context)
 }
 
 /// Reads `configs`: the text `all`, which is the same as leaving it out, or a list of keys.
-fn configs(plan: &Object<'_>, context: &mut Context<'_>) -> Option<Vec<String>> {
+fn configs(plan: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> Option<Vec<String>> {
     match plan.get("configs") {
         None => Some(Vec::new()),
         Some(Value::String(text)) if text == "all" => Some(Vec::new()),

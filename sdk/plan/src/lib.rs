@@ -1,11 +1,12 @@
-//! The plan language of Orchid: from a JSON document to something that an engine can run.
+//! Orchid's plan language: compiles JSON documents to plans that the engine executes.
 //!
-//! In comes a plan document (or its `definition` alone) and the limits of the server that will hold it. Out goes
-//! either every fault at once, or a [`Plan`] / [`Definition`]: immutable, defaults applied, every expression and
-//! template compiled. Beside it stand the values, scopes and environments that compiled expressions are run with.
+//! [`check`] takes a plan document, [`compile`] its `definition` alone; both take the limits of the
+//! server. They return either every problem at once ([`Diagnostics`]), or an immutable [`Plan`] or
+//! [`Definition`] with defaults applied and every expression and template compiled. [`Value`],
+//! [`Scope`] and [`EvalEnv`] are the inputs with which compiled expressions are evaluated.
 //!
-//! This crate does no I/O, reads no clock and draws no randomness: times and seeds come in by [`EvalEnv`]. It is the
-//! only crate that sees `jmespath`.
+//! This crate does no I/O, reads no clock and draws no randomness: [`EvalEnv`] carries the time and
+//! the seed. It is the only crate that uses `jmespath`.
 
 mod canonical;
 mod compiled;

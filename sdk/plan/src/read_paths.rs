@@ -1,48 +1,55 @@
-//! What compiled expressions read from the scope, known before anything runs.
+//! The paths that expressions read from the scope, known from their text before anything runs.
+//!
+//! The engine uses them to keep only the parts of responses that a later expression reads.
 
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use crate::ScopeName;
 
-/// The paths that a set of expressions reads, as far as they are spelled out. `["response", "body", "next"]` means that
-/// value and everything below it; a shorter path covers every longer one.
+/// A set of paths that expressions read.
+///
+/// `["response", "body", "next"]` means that value and everything below it, so a shorter path covers
+/// every longer one that starts with it. Where an expression computes a name, its path ends before
+/// that name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadPaths {
     paths: BTreeSet<Vec<String>>,
 }
 
 impl ReadPaths {
-    /// Nothing.
+    /// Creates an empty set.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The paths, none covered by another, in order. The empty path is the whole scope.
+    /// Returns the paths in order, none of them covered by another. The empty path is the whole
+    /// scope.
     pub fn paths(&self) -> impl Iterator<Item = &[String]> {
         self.paths.iter().map(Vec::as_slice)
     }
 
-    /// Whether anything under a first name is read.
+    /// Returns whether anything under a name of the scope is read.
     #[must_use]
     pub fn includes(&self, name: ScopeName) -> bool {
         self.overlaps(&[name.as_str()])
     }
 
-    /// Whether the body of the step's own answer is looked at, now (`response`) or a pass later (`prev`).
+    /// Returns whether the body of the step's own response is read, at once (`response`) or by the
+    /// next page (`prev`).
     #[must_use]
     pub fn includes_body(&self) -> bool {
         self.overlaps(&["response", "body"]) || self.overlaps(&["prev", "body"])
     }
 
-    /// Whether anything at, above or below a path is read.
+    /// Returns whether anything at, above or below a path is read.
     #[must_use]
     pub fn overlaps(&self, path: &[&str]) -> bool {
         self.paths.iter().any(|read| read.iter().zip(path).all(|(a, b)| a == b))
     }
 
-    /// The paths read below a prefix, relative to it; `None` if the whole of it is read.
+    /// Returns the paths below a prefix, relative to it; `None` if everything under it is read.
     #[must_use]
     pub fn below(&self, prefix: &[&str]) -> Option<Vec<&[String]>> {
         let mut found = Vec::new();
@@ -58,14 +65,14 @@ impl ReadPaths {
         Some(found)
     }
 
-    /// The step ids that are read through `steps.<id>`; `None` if any of them could be.
+    /// Returns the ids of the steps that are read through `steps.<id>`; `None` if it could be any.
     #[must_use]
     pub fn step_ids(&self) -> Option<BTreeSet<&str>> {
         let paths = self.below(&["steps"])?;
         Some(paths.into_iter().filter_map(|path| path.first()).map(String::as_str).collect())
     }
 
-    /// Adds one path.
+    /// Adds a path.
     pub(crate) fn add(&mut self, path: Vec<String>) {
         if (0..=path.len()).any(|length| self.paths.contains(&path[..length])) {
             return;
@@ -99,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shorter_path_covers_longer_ones() {
+    fn shorter_path_covers_longer_ones() {
         let reads = reads(&["response.body.a", "response.body", "response.body.b.c"]);
         assert_eq!(reads.paths().collect::<Vec<_>>(), [["response", "body"].map(str::to_owned)]);
         assert_eq!(reads.below(&["response", "body"]), None);
@@ -109,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn the_body_is_read_by_itself_or_by_what_contains_it() {
+    fn body_is_included_by_any_path_around_it() {
         assert!(reads(&["response.body.next"]).includes_body());
         assert!(reads(&["prev"]).includes_body());
         assert!(reads(&[""]).includes_body());
@@ -117,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn steps_are_named_where_they_can_be() {
+    fn step_ids_are_listed_if_they_are_known() {
         assert_eq!(reads(&["steps.a.body", "steps.b"]).step_ids(), Some(BTreeSet::from(["a", "b"])));
         assert_eq!(reads(&["steps"]).step_ids(), None);
         assert_eq!(reads(&["context.x"]).step_ids(), Some(BTreeSet::new()));

@@ -1,6 +1,8 @@
-//! Which expressions would carry secrets of the config into messages, context or checkpoints: those that read one, and those
-//! that read a url which one was written into. What is secret is known by the config's schema, so this is asked apart from
-//! compiling. (That `auth.token` and `auth.headers` are secret is known without it, and refused there.)
+//! Finds expressions that would carry secrets of the config into messages, the context, cursors or
+//! checkpoints: those that read a secret, and those that read a URL into which one was written.
+//!
+//! The schema of the config defines what is secret, so this check is separate from compiling.
+//! `auth.token` and `auth.headers` are always secret, and compiling refuses them.
 
 use std::collections::BTreeMap;
 
@@ -11,12 +13,14 @@ use crate::{
 };
 
 impl Definition {
-    /// A fault for each `extract`, `set_context`, `iterate_over`, `for_each`, `cursor` or `window` that reads one of these
-    /// secret values, or the url of a request that holds one. A secret is the path of its members below the config's
-    /// values: `["token"]`, `["smtp", "password"]`; inside a list it is the list's path.
+    /// Returns a diagnostic for each `extract`, `set_context`, `iterate_over`, `for_each`, `cursor`
+    /// and `window` that reads one of these secrets, or the URL of a request that contains one.
+    ///
+    /// A secret is given by its path in the values of the config: `["token"]`,
+    /// `["smtp", "password"]`. For a secret inside a list, it is the path of the list.
     #[must_use]
     pub fn secret_diagnostics(&self, secrets: &[Vec<String>]) -> Vec<Diagnostic> {
-        let mut scope = Holders::default();
+        let mut scope = SecretPaths::default();
         for secret in secrets {
             let path: Vec<&str> = ["config"].into_iter().chain(secret.iter().map(String::as_str)).collect();
             scope.put(&path, BTreeMap::from([(path.join("."), None)]));
@@ -27,15 +31,16 @@ impl Definition {
     }
 }
 
-/// The secrets behind a path, and where each was written into it; nowhere: it is the config's own.
-type Secrets = BTreeMap<String, Option<String>>;
+/// The secrets that a path holds, each with the JSON pointer of the field that wrote it there; `None`
+/// for the config itself.
+type HeldSecrets = BTreeMap<String, Option<String>>;
 
 /// The paths of a scope that hold secrets.
 #[derive(Clone, Default)]
-struct Holders(Vec<(Vec<String>, Secrets)>);
+struct SecretPaths(Vec<(Vec<String>, HeldSecrets)>);
 
-impl Holders {
-    fn put(&mut self, path: &[&str], secrets: Secrets) {
+impl SecretPaths {
+    fn put(&mut self, path: &[&str], secrets: HeldSecrets) {
         let path: Vec<String> = path.iter().map(|&name| name.to_owned()).collect();
         self.0.retain(|(known, _)| *known != path);
         if !secrets.is_empty() {
@@ -43,14 +48,15 @@ impl Holders {
         }
     }
 
-    /// The paths that hold something, of those that are read.
-    fn read<'h>(&'h self, reads: &ReadPaths) -> impl Iterator<Item = &'h (Vec<String>, Secrets)> {
+    /// Returns the paths with secrets that an expression reads.
+    fn read<'h>(&'h self, reads: &ReadPaths) -> impl Iterator<Item = &'h (Vec<String>, HeldSecrets)> {
         self.0.iter().filter(|(path, _)| reads.overlaps(&path.iter().map(String::as_str).collect::<Vec<_>>()))
     }
 
-    /// What is written by these expressions, each with the pointer of its field.
-    fn written<'e>(&self, exprs: impl IntoIterator<Item = (&'e str, &'e ReadPaths)>) -> Secrets {
-        let mut written = Secrets::new();
+    /// Returns the secrets in the values of these expressions, each given with the JSON pointer of its
+    /// field.
+    fn written<'e>(&self, exprs: impl IntoIterator<Item = (&'e str, &'e ReadPaths)>) -> HeldSecrets {
+        let mut written = HeldSecrets::new();
         for (pointer, reads) in exprs {
             for (name, from) in self.read(reads).flat_map(|(_, secrets)| secrets) {
                 let from = from.clone().unwrap_or_else(|| pointer.to_owned());
@@ -60,17 +66,17 @@ impl Holders {
         written
     }
 
-    /// The faults of an expression whose value is kept.
+    /// Adds the diagnostics of an expression whose value is kept.
     fn diagnostics(&self, sited: &ExprSite<'_>, diagnostics: &mut Vec<Diagnostic>) {
         for (path, secrets) in self.read(sited.expr.reads()) {
             let place = path.join(".");
             for (name, from) in secrets {
                 let diagnostic = |words| Diagnostic::new(DiagnosticCode::Secret, &sited.pointer, words);
                 match from {
-                    None => diagnostics.push(diagnostic(format!("reads {name}, which is secret and may not be kept"))),
+                    None => diagnostics.push(diagnostic(format!("reads {name}, which is a secret and must not be kept"))),
                     Some(from) => diagnostics.push(
                         diagnostic(format!(
-                            "reads {place}, which holds {name} (by {from}): that is secret and may not be kept"
+                            "reads {place}, which contains {name} (written by {from}), a secret that must not be kept"
                         ))
                         .suggest(instead(&place, name)),
                     ),
@@ -80,19 +86,20 @@ impl Holders {
     }
 }
 
-/// What to write where a place of the scope holds a secret.
+/// Returns the correction for an expression that reads a path with a secret.
 fn instead(place: &str, secret: &str) -> String {
     let (whole, _) = place.rsplit_once('.').unwrap_or((place, ""));
-    format!("{secret} into a header and not into the url, or read another member of {whole}")
+    format!("{secret} into a header instead of the url, or read another member of {whole}")
 }
 
-/// Steps in their order, each of which sees those before.
+/// Checks steps in order, each with the earlier ones in scope. Returns the secrets in the URL of the
+/// last one.
 fn steps<'s>(
     list: impl IntoIterator<Item = &'s std::sync::Arc<Step>>,
-    scope: &mut Holders,
+    scope: &mut SecretPaths,
     diagnostics: &mut Vec<Diagnostic>,
-) -> Secrets {
-    let mut last = Secrets::new();
+) -> HeldSecrets {
+    let mut last = HeldSecrets::new();
     for step in list {
         last = visit(step, scope, diagnostics);
         scope.put(&["steps", &step.id, "url"], last.clone());
@@ -100,8 +107,8 @@ fn steps<'s>(
     last
 }
 
-/// What the url of the step's answer holds.
-fn visit(step: &Step, around: &Holders, diagnostics: &mut Vec<Diagnostic>) -> Secrets {
+/// Checks a step and those below it. Returns the secrets in the URL of its response.
+fn visit(step: &Step, around: &SecretPaths, diagnostics: &mut Vec<Diagnostic>) -> HeldSecrets {
     match &step.action {
         StepAction::Request(request) => {
             let mut within = around.clone();
@@ -123,15 +130,19 @@ fn visit(step: &Step, around: &Holders, diagnostics: &mut Vec<Diagnostic>) -> Se
     }
 }
 
-fn kept(step: &Step, scope: &Holders, diagnostics: &mut Vec<Diagnostic>) {
+fn kept(step: &Step, scope: &SecretPaths, diagnostics: &mut Vec<Diagnostic>) {
     for sited in step.exprs().into_iter().filter(|sited| sited.kept) {
         scope.diagnostics(&sited, diagnostics);
     }
 }
 
-/// Adds to the scope around a step what its passes see of its urls. Whatever stands in the url of one pass, or asks for the
-/// next one, can stand in the url of the next.
-fn request_url(request: &RequestTemplate, paginate: Option<&Pagination>, scope: &mut Holders) -> Secrets {
+/// Adds the URLs that a step's pages see to the scope around it. A secret in the URL of one page, or
+/// in the request for the next one, may be in the URL of any later page.
+fn request_url(
+    request: &RequestTemplate,
+    paginate: Option<&Pagination>,
+    scope: &mut SecretPaths,
+) -> HeldSecrets {
     let templates = request.url_templates();
     let templates =
         templates.iter().flat_map(|template| template.exprs().map(|expr| (template.pointer(), expr.reads())));
@@ -150,7 +161,7 @@ fn request_url(request: &RequestTemplate, paginate: Option<&Pagination>, scope: 
             let pointer = scope.written(next());
             scope.put(&["page", "cursor"], pointer);
         }
-        // A relative one keeps what the url before it began with.
+        // A relative URL keeps the beginning of the one before it.
         Some(PaginationKind::NextUrl { .. } | PaginationKind::LinkHeader) => {
             scope.put(&["page", "url"], url.clone())
         }
@@ -166,7 +177,7 @@ mod tests {
     use crate::{Diagnostic, DiagnosticCode, ServerLimits, compile};
 
     #[test]
-    fn secrets_may_be_sent_and_not_kept() {
+    fn secrets_may_be_sent_but_not_kept() {
         let url = "https://api.example.com/{{ config.token }}";
         let definition = json!({"steps": [
             {
@@ -234,21 +245,21 @@ mod tests {
     const CLEAR: &str = "https://api.example.com/";
 
     #[test]
-    fn a_url_that_holds_a_secret_is_not_kept() {
+    fn url_with_a_secret_is_not_kept() {
         let definition = json!({"step": {"url": SECRET, "extract": {"url": "response.url"}}});
         let definition = compile(&definition, &ServerLimits::default()).unwrap();
         let diagnostics = definition.secret_diagnostics(&[vec!["token".to_owned()]]);
         let [diagnostic] = diagnostics.as_slice() else { panic!("{diagnostics:?}") };
         assert_eq!(
             diagnostic.to_string(),
-            "/definition/step/extract/url: reads response.url, which holds config.token (by /definition/step/url): that is \
-             secret and may not be kept (SECRET); write config.token into a header and not into the url, or read another \
-             member of response"
+            "/definition/step/extract/url: reads response.url, which contains config.token (written by \
+             /definition/step/url), a secret that must not be kept (SECRET); write config.token into a header instead of the \
+             url, or read another member of response"
         );
     }
 
     #[test]
-    fn whatever_reads_the_url_of_a_step_reads_what_was_written_into_it() {
+    fn reading_a_url_reads_the_secret_in_it() {
         let fields = json!({
             "set_context": {"a": "prev.url", "b": "response"},
             "extract": {"c": "query_param(response.url, 'page')", "d": "response.{u: url, b: body}", "e": "response.body", "f": "page"},
@@ -281,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_goes_from_url_to_url() {
+    fn secret_follows_from_url_to_url() {
         let definition = json!({"steps": [
             {"id": "first", "url": SECRET, "iterate_over": "response.body.rows", "sub_steps": [
                 {"id": "below", "url": CLEAR, "extract": {"a": "parent.url", "b": "parent.body", "c": "response.url"}, "for_each": "[parent]", "sub_steps": [
@@ -306,14 +317,14 @@ mod tests {
         );
         let words = faults_of(&definition).into_iter().map(|(_, words)| words);
         assert!(
-            words.clone().all(|words| words.contains("(by /definition/steps/0/url)")),
+            words.clone().all(|words| words.contains("(written by /definition/steps/0/url)")),
             "{words:?}",
             words = words.collect::<Vec<_>>()
         );
     }
 
     #[test]
-    fn what_asks_for_the_next_page_stands_in_its_url() {
+    fn secret_of_the_next_request_is_in_the_next_url() {
         let rows = "response.body.rows";
         for (url, paginate, found) in [
             (SECRET, json!({"type": "next_url", "value": "response.body.next"}), &["page", "response"][..]),
@@ -341,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn the_steps_of_a_job_see_each_others_urls() {
+    fn steps_of_a_job_see_each_others_urls() {
         let definition = json!({"steps": [
             {"id": "job", "async_job": {
                 "submit": {"url": SECRET},

@@ -1,27 +1,28 @@
-//! What a server allows at most. Plans that ask for more are refused when they are saved.
+//! Upper limits that a server sets for plans. A plan that exceeds one is refused when it is saved.
 
-/// Upper bounds of a server for what one plan may cost.
+/// Upper limits of a server for one plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerLimits {
-    /// Bytes of a definition's canonical JSON.
+    /// Maximum size of a definition, in bytes of canonical JSON.
     pub definition_bytes: usize,
-    /// Steps in a definition, sub-steps included.
+    /// Maximum number of steps in a definition, sub-steps included.
     pub steps: usize,
-    /// Levels of steps below each other; the root is level 1.
+    /// Maximum depth of nested steps; the root has depth 1.
     pub nesting_depth: u32,
-    /// `max_execution_seconds` at most.
+    /// Highest value of `max_execution_seconds`.
     pub execution_seconds: u64,
-    /// `max_loops` at most.
+    /// Highest value of `max_loops`.
     pub loops: u64,
-    /// `max_requests` at most, and its value where a plan names none.
+    /// Highest value of `max_requests`, and its default.
     pub requests: Option<u64>,
-    /// `timeout_seconds` at most.
+    /// Highest value of `timeout_seconds`.
     pub timeout_seconds: u64,
-    /// `response.max_bytes` at most, of a body that is held whole.
+    /// Highest value of `response.max_bytes` for a body that is held whole.
     pub body_bytes: u64,
-    /// The same of a body that passes row by row (`stream`, JSON lines, CSV).
+    /// Highest value of `response.max_bytes` for a body that is read row by row (`stream`, JSON
+    /// lines, CSV).
     pub stream_bytes: u64,
-    /// `retry.max_retries` at most.
+    /// Highest value of `retry.max_retries`.
     pub retries: u32,
 }
 

@@ -1,4 +1,7 @@
-//! `cursor`: up to where a step has read, kept from run to run.
+//! `cursor`: how far a step has read, kept from one execution to the next.
+//!
+//! Values are compared by their type and kept exactly as the upstream spelled them, because an API
+//! may accept a timestamp or a number only in its own spelling.
 
 use std::cmp::Ordering;
 
@@ -10,56 +13,59 @@ use crate::timestamp::Timestamp;
 use crate::value::JsonType;
 use crate::{EvalEnv, Expr, RenderError, RenderErrorCode, Scope, Value};
 
-/// What was read up to. It never moves backwards.
+/// A step's cursor. It never moves backwards.
 #[derive(Clone, Debug)]
 pub struct Cursor {
-    /// Asked after each pass; null leaves the cursor as it is.
+    /// New value, evaluated after each page. Null leaves the cursor unchanged.
     pub value: Expr,
-    /// How two values are compared.
+    /// Type of the values; it defines their order.
     pub kind: CursorKind,
-    /// What a first run begins with; see [`Cursor::start`].
+    /// Value of the first execution; see [`Cursor::start`].
     pub(crate) start: Option<JsonTemplate>,
-    /// How far before the stored value a run begins.
+    /// Distance before the stored value at which an execution starts.
     pub lookback: Option<CursorLookback>,
-    /// The parameter that carries it.
+    /// Name of the parameter with the cursor.
     pub param: Option<String>,
-    /// The API answers oldest first: saved with every page or slice, not only when the loop has ended.
+    /// Whether the API returns the oldest rows first. The cursor is then saved with every page or
+    /// slice, and not only when the loop has ended.
     pub ordered: bool,
-    /// One cursor for each value of this, not one for the step.
+    /// Expression that separates cursors: one is kept for each of its values.
     pub per_item: Option<Expr>,
-    /// Pointer of the object: `/definition/step/cursor`.
+    /// JSON pointer of the object: `/definition/step/cursor`.
     pub pointer: String,
 }
 
-/// `cursor.type`. Numbers may come as JSON numbers or as text; each is kept as it came.
+/// `cursor.type`. Numbers may be JSON numbers or text; either is kept as received.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CursorKind {
-    /// RFC 3339; also with a space for the `T`, `+hhmm`, without a zone (UTC then), or a day alone.
+    /// RFC 3339. A space instead of `T`, an offset `+hhmm`, a missing zone (UTC) and a date alone
+    /// are allowed.
     Timestamp,
-    /// Seconds of the epoch.
+    /// Seconds since the epoch.
     EpochSeconds,
-    /// Milliseconds of the epoch.
+    /// Milliseconds since the epoch.
     EpochMillis,
-    /// Integers and decimals of up to 36 digits, exactly.
+    /// Integers and decimals of up to 36 digits, compared exactly.
     Number,
-    /// By code points.
+    /// Text, ordered by code points.
     Text,
 }
 
-/// How far before the stored value a run begins.
+/// Distance before the stored value at which an execution starts.
 #[derive(Clone, Debug, PartialEq)]
 pub enum CursorLookback {
-    /// Of a time: whole seconds.
+    /// Distance in time, in whole seconds.
     Time(TimeDelta),
-    /// Of a number; as it stands in the plan.
+    /// Distance between numbers, as written in the plan.
     Number(serde_json::Number),
 }
 
 impl Cursor {
-    /// What a first run begins with; null where the plan names nothing, or its template gives nothing.
+    /// Returns the value that the first execution starts with. It is null if the plan has no
+    /// `start`, or if its template renders to null.
     ///
     /// # Errors
-    /// Where the template cannot be rendered, or gives what is none of the cursor's type.
+    /// Fails if the template cannot be rendered, or renders to a value of another type.
     pub fn start(&self, scope: &Scope, env: &EvalEnv) -> Result<Value, RenderError> {
         let Some(start) = &self.start else { return Ok(Value::null()) };
         let value = start.render(scope, env)?;
@@ -71,10 +77,12 @@ impl Cursor {
         Ok(value)
     }
 
-    /// The stored value less the lookback, spelled as the stored one is: zone and digits of a timestamp, number or text.
+    /// Returns the stored value minus the lookback. It is spelled like the stored value: with the
+    /// same zone and digits of a timestamp, and as a number or as text.
     ///
     /// # Errors
-    /// In words, where the value is none of the cursor's type, or nothing so far back can be written.
+    /// Fails with an explanation if the value has another type, or if the result cannot be
+    /// represented.
     pub fn less_lookback(&self, stored: &Value) -> Result<Value, String> {
         let too_far = || "nothing lies so far before the stored cursor".to_owned();
         match (&self.lookback, self.kind) {
@@ -102,11 +110,11 @@ impl Cursor {
         }
     }
 
-    /// Whether `value` is later than `stored`. Only then is it kept: a cursor never moves backwards. Null is never later,
-    /// and everything is later than null.
+    /// Returns whether `value` is later than `stored`. Only a later value may replace the stored
+    /// one. Null is never later, and every other value is later than null.
     ///
     /// # Errors
-    /// In words, where either is none of the cursor's type.
+    /// Fails with an explanation if one of them has another type.
     pub fn is_later(&self, value: &Value, stored: &Value) -> Result<bool, String> {
         if value.is_null() {
             return Ok(false);
@@ -120,7 +128,7 @@ impl Cursor {
 }
 
 impl CursorKind {
-    /// As it is named in plans.
+    /// Returns the name in plan documents.
     fn name(self) -> &'static str {
         match self {
             Self::Timestamp => "timestamp",
@@ -131,7 +139,8 @@ impl CursorKind {
         }
     }
 
-    /// Whether a value is of this type; otherwise what it is instead, in words that hold nothing of it.
+    /// Checks that a value has this type. The explanation of an error never quotes the value, which
+    /// may be confidential.
     pub(crate) fn check(self, value: &Value) -> Result<(), String> {
         match self {
             Self::Timestamp => self.stamp(value).map(drop),
@@ -146,7 +155,7 @@ impl CursorKind {
             Self::EpochSeconds | Self::EpochMillis | Self::Number => {
                 self.decimal(a)?.compare(self.decimal(b)?)
             }
-            // Bytes of UTF-8 are in the order of the code points.
+            // UTF-8 bytes sort in the order of the code points.
             Self::Text => self.text(a)?.cmp(self.text(b)?),
         })
     }
@@ -178,7 +187,8 @@ impl CursorKind {
     }
 }
 
-/// A JSON number: an integer with every digit, or the double nearest to a decimal.
+/// Converts a decimal to a JSON number: an integer keeps every digit, a fraction becomes the nearest
+/// double.
 fn json(number: Decimal) -> Result<Value, String> {
     if let Some(integer) = number.integer() {
         if let Ok(integer) = i64::try_from(integer) {
@@ -220,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_another_type_is_named_as_what_it_is() {
+    fn value_of_another_type_is_described() {
         for (kind, json, words) in [
             ("timestamp", "5", "the cursor's type is timestamp, and this is of type number"),
             (
@@ -253,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn later_is_told_exactly_and_by_type() {
+    fn later_values_are_found_exactly_and_by_type() {
         for (kind, less, more) in [
             ("timestamp", "\"2026-01-15T12:00:00+02:00\"", "\"2026-01-15T10:00:00.000000000001Z\""),
             ("timestamp", "\"2026-01-15\"", "\"2026-01-15 00:00:01\""),
@@ -279,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lookback_keeps_the_spelling() {
+    fn lookback_keeps_the_spelling() {
         for (kind, lookback, stored, expected) in [
             (
                 "timestamp",
@@ -315,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_start_is_rendered_and_checked() {
+    fn start_is_rendered_and_checked() {
         let scope =
             Scope::new().with(ScopeName::Config, value(r#"{"since":"2026-01-01","id":7,"bad":"soon"}"#));
         let env = EvalEnv::new(DateTime::UNIX_EPOCH, 0);
@@ -339,7 +349,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_lookback_of_integers_is_exact(stored: u64, by in 1..u64::from(u32::MAX)) {
+        fn integer_lookback_is_exact(stored: u64, by in 1..u64::from(u32::MAX)) {
             let earlier = cursor(json!({"type": "number", "lookback": by})).less_lookback(&Value::from(stored)).unwrap();
             let expected = i128::from(stored) - i128::from(by);
             if i64::try_from(expected).is_ok() || u64::try_from(expected).is_ok() {

@@ -1,23 +1,23 @@
-//! Every expression of a step with its place, for whoever asks the same question of all of them.
+//! Lists every expression of a step with its JSON pointer, for checks that apply to all of them.
 
 use super::{PaginationKind, Step, StepAction};
 use crate::Expr;
 use crate::diagnostic::token;
 use crate::template::JsonTemplate;
 
-/// An expression of a step.
+/// An expression of a step and its place.
 pub(crate) struct ExprSite<'s> {
-    /// Pointer of its field: `/definition/step/extract/total`.
+    /// JSON pointer of its field: `/definition/step/extract/total`.
     pub(crate) pointer: String,
     pub(crate) expr: &'s Expr,
-    /// Whether its value is kept, in messages, context or checkpoints.
+    /// Whether its value is kept in messages, context, cursors or checkpoints.
     pub(crate) kept: bool,
 }
 
 impl Step {
-    /// The expressions of this step alone, those of the steps below left out.
+    /// Returns the expressions of this step, without those of the steps below it.
     pub(crate) fn exprs(&self) -> Vec<ExprSite<'_>> {
-        let mut exprs = Exprs { step: self, found: Vec::new() };
+        let mut exprs = ExprCollector { step: self, found: Vec::new() };
         if let StepAction::Request(request) = &self.action {
             for template in request.templates() {
                 for expr in template.exprs() {
@@ -32,12 +32,12 @@ impl Step {
     }
 }
 
-struct Exprs<'s> {
+struct ExprCollector<'s> {
     step: &'s Step,
     found: Vec<ExprSite<'s>>,
 }
 
-impl<'s> Exprs<'s> {
+impl<'s> ExprCollector<'s> {
     fn add(&mut self, field: &str, expr: Option<&'s Expr>, kept: bool) {
         let pointer = || format!("{}/{field}", self.step.pointer);
         self.found.extend(expr.map(|expr| ExprSite { pointer: pointer(), expr, kept }));

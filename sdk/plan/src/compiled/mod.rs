@@ -1,6 +1,8 @@
-//! The compiled plan: what the engine runs. Made by [`crate::compile`] alone, never changed afterwards.
+//! The compiled plan, which the engine executes.
+//!
+//! Only [`crate::check`] and [`crate::compile`] create these types, and nothing changes them
+//! afterwards: defaults are applied and every expression is compiled.
 
-mod async_job;
 mod cursor;
 mod exprs;
 mod outcome;
@@ -12,7 +14,6 @@ mod retry;
 mod step;
 mod window;
 
-pub use async_job::AsyncJob;
 pub use cursor::{Cursor, CursorKind, CursorLookback};
 pub(crate) use exprs::ExprSite;
 pub use outcome::{OutcomeMatcher, OutcomeRules, StatusClass};
@@ -21,5 +22,5 @@ pub use plan::{Definition, OnLimit, Plan};
 pub use rate_limit::{DynamicQuota, LimitScope, QuotaSource, RateLimit, RequestRate};
 pub use response::{CsvHeader, CsvRules, Decompression, ResponseFormat, ResponseRules};
 pub use retry::{Backoff, Jitter, RetryPolicy};
-pub use step::{AuthFlow, EmitMode, RowSelector, Step, StepAction};
+pub use step::{AsyncJob, AuthFlow, EmitMode, RowSelector, Step, StepAction};
 pub use window::{TimeFormat, TimeWindow};

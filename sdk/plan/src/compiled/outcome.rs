@@ -1,41 +1,42 @@
-//! The rules of a step that say what the answer to a try means.
+//! The rules of a step that classify responses and errors.
 
 use crate::Expr;
 
-/// `abort_on`, `ignore_on`, `accept_on` and the three `…_when`.
+/// `abort_on`, `ignore_on`, `accept_on`, `abort_when`, `ignore_when` and `retry_when`.
 #[derive(Clone, Debug, Default)]
 pub struct OutcomeRules {
-    /// Answers that end the run as aborted.
+    /// Responses and errors that abort the execution.
     pub abort_on: Vec<OutcomeMatcher>,
-    /// The same, by expression.
+    /// Condition on a response that aborts the execution.
     pub abort_when: Option<Expr>,
-    /// Answers that are reported and passed over.
+    /// Responses and errors that are reported as errors and skipped; the execution goes on.
     pub ignore_on: Vec<OutcomeMatcher>,
-    /// The same, by expression.
+    /// Condition on a response that is reported and skipped.
     pub ignore_when: Option<Expr>,
-    /// Answers that are a success whatever their status.
+    /// Responses that count as a success despite their status.
     pub accept_on: Vec<OutcomeMatcher>,
-    /// Answers that are tried again, by expression (by status: [`crate::RetryPolicy::on`]).
+    /// Condition on a response after which the request is retried. Statuses are listed in
+    /// [`crate::RetryPolicy::on`].
     pub retry_when: Option<Expr>,
 }
 
 /// One entry of an `…_on` list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OutcomeMatcher {
-    /// This very status.
+    /// One status.
     Status(u16),
-    /// A whole class of statuses.
+    /// All statuses of a class, such as `5xx`.
     Class(StatusClass),
-    /// An error code, like `TOO_LARGE` or `TIMEOUT`.
+    /// An error code, such as `TOO_LARGE` or `TIMEOUT`.
     Code(String),
 }
 
-/// The first digit of a status.
+/// A class of statuses, by its first digit: 1 to 5.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StatusClass(pub u8);
 
 impl OutcomeMatcher {
-    /// Whether an answer's status, or the code of a try without one, matches.
+    /// Returns whether the status of a response or the code of an error matches.
     #[must_use]
     pub fn matches(&self, status: Option<u16>, code: Option<&str>) -> bool {
         match self {
@@ -51,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_matcher_takes_its_own_kind_alone() {
+    fn matcher_ignores_other_kinds() {
         let cases = [
             (OutcomeMatcher::Status(404), Some(404), None, true),
             (OutcomeMatcher::Status(404), Some(405), None, false),

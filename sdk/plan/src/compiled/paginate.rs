@@ -1,4 +1,4 @@
-//! The usual loops: how the next page is found and asked for.
+//! Pagination: how the next page is found and requested.
 
 use crate::Expr;
 
@@ -7,11 +7,11 @@ use crate::Expr;
 pub struct Pagination {
     /// How the next page is found.
     pub kind: PaginationKind,
-    /// Further reasons to stop; these count rows.
+    /// Further conditions that end the loop; they count rows.
     pub stop_on: StopOn,
-    /// What the same request or pointer twice means.
+    /// Reaction to the same request or cursor twice.
     pub on_repeat: OnRepeat,
-    /// Pointer of the object: `/definition/step/paginate`.
+    /// JSON pointer of the object: `/definition/step/paginate`.
     pub pointer: String,
 }
 
@@ -20,37 +20,38 @@ pub struct Pagination {
 pub enum PaginationKind {
     /// A page number in a parameter.
     Page {
-        /// The parameter of the page number.
+        /// Name of the parameter with the page number.
         param: String,
-        /// The number of the first page.
+        /// Number of the first page.
         start: u64,
-        /// The parameter of the page size.
+        /// Name of the parameter with the page size.
         size_param: Option<String>,
-        /// Rows asked for.
+        /// Number of rows requested per page.
         size: Option<u64>,
     },
     /// A row offset in a parameter.
     Offset {
-        /// The parameter of the offset.
+        /// Name of the parameter with the offset.
         param: String,
-        /// The parameter of the page size.
+        /// Name of the parameter with the page size.
         size_param: Option<String>,
-        /// Rows asked for.
+        /// Number of rows requested per page.
         size: u64,
     },
-    /// A pointer taken from the answer, sent in a parameter or by the plan's own templates (`page.cursor`).
+    /// A cursor from the response, sent in a parameter or by the plan's own templates
+    /// (`page.cursor`).
     Cursor {
-        /// The pointer; null, "" and false end the loop.
+        /// The cursor. Null, "" and false end the loop.
         value: Expr,
-        /// The parameter that carries it.
+        /// Name of the parameter with the cursor.
         param: Option<String>,
     },
-    /// A url taken from the answer.
+    /// A URL from the response.
     NextUrl {
-        /// The url; null, "" and false end the loop.
+        /// The URL. Null, "" and false end the loop.
         value: Expr,
     },
-    /// The `Link` header's `rel=next` (RFC 8288).
+    /// The link with `rel=next` in the `Link` header (RFC 8288).
     LinkHeader,
 }
 
@@ -59,17 +60,17 @@ pub enum PaginationKind {
 pub struct StopOn {
     /// A page without rows.
     pub empty: bool,
-    /// A page with fewer rows than were asked for.
+    /// A page with fewer rows than requested.
     pub short: bool,
 }
 
-/// What the same request or pointer twice means.
+/// Reaction to the same request or cursor twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnRepeat {
-    /// The run fails with `LOOP_DETECTED`.
+    /// The execution fails with `LOOP_DETECTED`.
     Fail,
     /// The loop ends.
     Stop,
-    /// Nothing.
+    /// The loop goes on.
     Allow,
 }

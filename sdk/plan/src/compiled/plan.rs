@@ -1,4 +1,4 @@
-//! A whole plan, and the definition inside it.
+//! A whole plan: its header and its compiled definition.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,29 +19,29 @@ pub struct Plan {
 /// A compiled definition.
 #[derive(Clone, Debug)]
 pub struct Definition {
-    /// Root steps, run in order.
+    /// Root steps, in the order in which they run.
     pub steps: Vec<Arc<Step>>,
-    /// Limits of this plan beside the integration's, in the plan's order.
+    /// Rate limits of this plan in addition to those of its integration, in document order.
     pub rate_limits: Vec<RateLimit>,
-    /// Execution time of a whole run; parked time does not count.
+    /// Maximum running time of an execution; parked time does not count.
     pub max_execution: Duration,
-    /// Passes of one loop in one place.
+    /// Maximum number of pages of one loop, counted for each item or row apart.
     pub max_loops: u64,
-    /// Tries of a whole run.
+    /// Maximum number of requests of an execution, retries included.
     pub max_requests: Option<u64>,
-    /// Levels of steps below each other.
+    /// Maximum depth of nested steps.
     pub max_nesting_depth: u32,
-    /// What reaching `max_loops`, `max_requests` or `max_execution` means.
+    /// How an execution ends that reaches `max_loops`, `max_requests` or `max_execution`.
     pub on_limit: OnLimit,
-    /// What all expressions of the definition read.
+    /// Paths that the expressions of the definition read.
     pub reads: ReadPaths,
 }
 
-/// How a run ends that reached one of its limits.
+/// How an execution ends that reaches one of its limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnLimit {
-    /// It fails with the limit's name.
+    /// It fails with an error named after the limit.
     Fail,
-    /// It ends succeeded and partial; the next run begins at its checkpoint.
+    /// It succeeds partially, and the next execution starts at its checkpoint.
     Continue,
 }

@@ -1,4 +1,4 @@
-//! `rate_limits`: how fast and how often an API may be asked.
+//! `rate_limits`: how often a plan may send requests to an API.
 
 use std::time::Duration;
 
@@ -6,69 +6,74 @@ use regex::Regex;
 
 use crate::Expr;
 
-/// One limit of a plan: one of its own, or a tighter one in place of the integration's.
+/// One rate limit of a plan: a new one, or a lower one in place of the integration's.
 #[derive(Clone, Debug)]
 pub struct RateLimit {
-    /// Unique in the plan; an integration's limit of the same name is meant where `rate` has no window.
+    /// Name, unique in the plan. If `rate` has no window, it names the limit of the integration
+    /// that this one lowers.
     pub name: String,
-    /// Which urls it is about; none: all.
+    /// URLs that the limit covers; `None` covers all.
     pub endpoint: Option<Regex>,
-    /// How many requests may start; none where only `max_concurrent` or the upstream's own word counts.
+    /// Number of requests that may start; `None` if only `max_concurrent` or the upstream's own
+    /// report limits them.
     pub rate: Option<RequestRate>,
-    /// What has a bucket of its own.
+    /// What the requests are counted for.
     pub scope: LimitScope,
-    /// Requests in flight at once.
+    /// Maximum number of requests in flight.
     pub max_concurrent: Option<u32>,
-    /// What a request takes out of the bucket; none: 1.
+    /// Cost of a request; 1 if `None`.
     pub cost: Option<Expr>,
-    /// What the upstream says of its own limit.
+    /// Where responses report the upstream's own limit.
     pub dynamic: Option<DynamicQuota>,
-    /// Slow down before the upstream refuses.
+    /// Whether to slow down before the upstream refuses requests.
     pub adaptive: bool,
-    /// Stay closed for a window when the count was lost.
+    /// Whether to wait for a whole window after the count was lost.
     pub strict: bool,
-    /// Pointer of the object: `/definition/rate_limits/0`.
+    /// JSON pointer of the object: `/definition/rate_limits/0`.
     pub pointer: String,
 }
 
 /// Requests in a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestRate {
-    /// Requests that start in any window.
+    /// Maximum number of requests that start in any window.
     pub requests: u64,
-    /// How long a window is; none: that of the integration's limit, whose `requests` this lowers.
+    /// Length of the window; `None` means the window of the integration's limit, whose `requests`
+    /// this lowers.
     pub window: Option<Duration>,
 }
 
-/// What has a bucket of its own.
+/// What the requests of a limit are counted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitScope {
-    /// The limit.
+    /// All requests together.
     Global,
-    /// Each config.
+    /// Each config apart.
     PerConfig,
-    /// Each credential: configs that share one share the bucket.
+    /// Each credential apart; configs that share a credential share the limit.
     PerCredential,
-    /// Each method, host and path as written in the plan.
+    /// Each combination of method, host and path apart, as written in the plan.
     PerEndpoint,
 }
 
-/// Where an answer says what is left. The fields of the IETF draft (`RateLimit`, `RateLimit-Policy`) need no naming.
+/// Where a response reports the quota that is left. The headers of the IETF draft (`RateLimit`,
+/// `RateLimit-Policy`) are read without being named.
 #[derive(Clone, Debug, Default)]
 pub struct DynamicQuota {
-    /// Requests that are left.
+    /// Number of requests left.
     pub remaining: Option<QuotaSource>,
-    /// When the window begins anew: epoch seconds or milliseconds, seconds from now, an HTTP date or RFC 3339.
+    /// Start of the next window: epoch seconds or milliseconds, seconds from now, an HTTP date or
+    /// RFC 3339.
     pub reset: Option<QuotaSource>,
-    /// Requests of a window.
+    /// Number of requests per window.
     pub limit: Option<QuotaSource>,
 }
 
-/// One number that an answer reports.
+/// The place of one number in a response.
 #[derive(Clone, Debug)]
 pub enum QuotaSource {
-    /// In this header, in lower case.
+    /// A header, by its name in lower case.
     Header(String),
-    /// By this expression on the answer.
+    /// An expression on the response.
     Expr(Expr),
 }

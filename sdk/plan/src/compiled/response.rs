@@ -1,21 +1,22 @@
-//! How the body of an answer is read.
+//! How response bodies are read.
 
 /// `response`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResponseRules {
-    /// What the body is taken for.
+    /// Format of the body.
     pub format: ResponseFormat,
-    /// Bytes of a body at most, before and after decompression.
+    /// Maximum size of a body in bytes, both before and after decompression.
     pub max_bytes: u64,
-    /// The encoding of the text, as the label of a known one; none: what the content type says, else UTF-8.
+    /// Text encoding, by its name in the Encoding standard. `None` takes it from the content type,
+    /// and UTF-8 if that names none.
     pub charset: Option<String>,
-    /// What is unpacked.
+    /// Decompression of the body.
     pub decompress: Decompression,
-    /// Take the rows of a JSON body one by one, never the whole body.
+    /// Whether rows of a JSON body are read one by one, so that the whole body is never held.
     pub stream: bool,
-    /// How CSV is written.
+    /// CSV dialect.
     pub csv: CsvRules,
-    /// Elements of XML that are lists also where there is one of them.
+    /// Names of XML elements that always become lists, even if there is only one.
     pub xml_arrays: Vec<String>,
 }
 
@@ -33,57 +34,57 @@ impl Default for ResponseRules {
     }
 }
 
-/// What a body is taken for.
+/// Format of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseFormat {
-    /// What the content type says.
+    /// As the content type says.
     Auto,
     /// JSON, whatever the content type says.
     Json,
-    /// JSON lines: one value a line, empty lines passed over.
+    /// JSON lines: one value per line; empty lines are skipped.
     Jsonl,
-    /// XML, as JSON.
+    /// XML, converted to JSON.
     Xml,
-    /// CSV, as objects by the header, or lists without one.
+    /// CSV: rows become objects, or lists if there is no header.
     Csv,
-    /// Text.
+    /// Text of any kind.
     Text,
-    /// Bytes.
+    /// Bytes of any kind.
     Binary,
 }
 
-/// What a body is unpacked by, beside its `Content-Encoding`.
+/// Decompression of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decompression {
-    /// `Content-Encoding`, then gzip where the body begins like it.
+    /// By `Content-Encoding`, then gzip if the body starts like gzip.
     Auto,
     /// Gzip, always.
     Gzip,
-    /// A zip archive with one file.
+    /// A zip archive that holds one file.
     Zip,
-    /// Nothing: the body stays as it came.
+    /// None: the body is used as received.
     None,
 }
 
-/// How CSV is written.
+/// A CSV dialect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CsvRules {
-    /// Between fields, one byte.
+    /// Byte between fields.
     pub delimiter: u8,
-    /// Around fields, one byte; none: quotes mean nothing.
+    /// Byte around quoted fields; `None` if quotes have no meaning.
     pub quote: Option<u8>,
-    /// Where the names of the fields are.
+    /// Place of the field names.
     pub header: CsvHeader,
 }
 
-/// Where the names of a CSV's fields are.
+/// Place of the field names of a CSV body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CsvHeader {
-    /// In its first line.
+    /// The first line.
     First,
-    /// Nowhere: rows are lists.
+    /// None: rows become lists.
     None,
-    /// In the plan; the first line is a row.
+    /// The plan; the first line is a row.
     Names(Vec<String>),
 }
 

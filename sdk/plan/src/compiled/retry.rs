@@ -1,4 +1,4 @@
-//! When and how a failed try is made again.
+//! When and how failed requests are retried.
 
 use std::time::Duration;
 
@@ -7,17 +7,17 @@ use super::OutcomeMatcher;
 /// `retry`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// Tries after the first.
+    /// Maximum number of retries after the first try.
     pub max_retries: u32,
-    /// How the delay grows.
+    /// Growth of the delay.
     pub backoff: Backoff,
-    /// The delay before the first retry.
+    /// Delay before the first retry.
     pub initial_delay: Duration,
-    /// No delay is longer, other than a `Retry-After`.
+    /// Maximum delay; a `Retry-After` may be longer.
     pub max_delay: Duration,
-    /// How the delay is spread.
+    /// Randomization of the delay.
     pub jitter: Jitter,
-    /// Further statuses and codes that are tried again.
+    /// Statuses and codes that are retried in addition to the usual ones.
     pub on: Vec<OutcomeMatcher>,
 }
 
@@ -35,8 +35,8 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// The delay before retry `number` (the first is 0), before jitter: the back-off's factor times the initial delay,
-    /// at most `max_delay`.
+    /// Returns the delay before retry `number`, counted from 0, without jitter: the initial delay
+    /// times the factor of the backoff, at most `max_delay`.
     #[must_use]
     pub fn delay(&self, number: u32) -> Duration {
         let factor = self.backoff.factor(number);
@@ -44,14 +44,14 @@ impl RetryPolicy {
     }
 }
 
-/// How the delay grows from retry to retry.
+/// Growth of the delay from retry to retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backoff {
     /// 1, 1, 2, 3, 5, 8 … times the initial delay.
     Fibonacci,
-    /// 1, 2, 4, 8 … times.
+    /// 1, 2, 4, 8 … times the initial delay.
     Exponential,
-    /// 1, 2, 3, 4 … times.
+    /// 1, 2, 3, 4 … times the initial delay.
     Linear,
     /// Always the initial delay.
     Constant,
@@ -74,10 +74,10 @@ impl Backoff {
     }
 }
 
-/// How a delay is spread.
+/// Randomization of a delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Jitter {
-    /// Anywhere between nothing and the whole delay.
+    /// Uniformly between zero and the delay.
     Full,
     /// Exactly the delay.
     None,
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn delays_grow_by_their_back_off_and_stop_at_the_maximum() {
+    fn delays_grow_by_their_backoff_up_to_the_maximum() {
         let cases = [
             (Backoff::Fibonacci, [1, 1, 2, 3, 5, 8, 13]),
             (Backoff::Exponential, [1, 2, 4, 8, 16, 32, 60]),

@@ -1,66 +1,72 @@
-//! One step: a request, the loop around it, and what is taken from its answers.
+//! A compiled step: a request or an async job, the loop around it, and what it takes from
+//! responses.
+//!
+//! Steps and async jobs contain each other, so both types are defined here.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{AsyncJob, Cursor, OutcomeRules, Pagination, ResponseRules, RetryPolicy, TimeWindow};
+use super::{Cursor, OutcomeRules, Pagination, ResponseRules, RetryPolicy, TimeWindow};
 use crate::{Expr, PlainPath, ReadPaths, RequestTemplate};
 
 /// A compiled step with all defaults applied.
 #[derive(Clone, Debug)]
 pub struct Step {
-    /// Unique in the definition.
+    /// Id, unique in the definition; the steps of an async job have fixed ids.
     pub id: Arc<str>,
     /// Pointer of the step in the plan document: `/definition/steps/0`.
     pub pointer: String,
-    /// What it does.
+    /// The request or the async job.
     pub action: StepAction,
-    /// Whose credentials its requests carry: its own word, else that of the step around it; none: the config's flow.
+    /// Auth flow of its requests: its own, or the one of the step around it. `None` means the flow
+    /// of the config.
     pub auth_flow: Option<AuthFlow>,
-    /// Asked once before the first pass, of each item under `for_each`; none is true.
+    /// Condition that is evaluated once before the first page, and for each item of `for_each`. The
+    /// step is skipped where it is false.
     pub execute_if: Option<Expr>,
-    /// Repeats the whole step, its loop included, once per item.
+    /// List for whose items the whole step is repeated, its loop included.
     pub for_each: Option<Expr>,
-    /// One try, connect to last byte.
+    /// Maximum time of one request, from connecting to the last byte.
     pub timeout: Duration,
-    /// When and how a failed try is made again.
+    /// When and how a failed request is retried.
     pub retry: RetryPolicy,
-    /// What an answer means.
+    /// Rules that classify responses.
     pub outcome: OutcomeRules,
-    /// Another pass follows only while this is true.
+    /// Condition for fetching another page.
     pub while_expr: Option<Expr>,
-    /// No other pass follows once this is true.
+    /// Condition that ends the loop.
     pub break_when: Option<Expr>,
-    /// The declared loop.
+    /// The declared pagination.
     pub paginate: Option<Pagination>,
-    /// The time range around the loop.
+    /// Time range around the loop.
     pub window: Option<TimeWindow>,
-    /// What was read up to, from run to run.
+    /// How far the step has read, kept from one execution to the next.
     pub cursor: Option<Cursor>,
-    /// Revalidate by what the last run was told (RFC 9110, 13): a 304 emits nothing.
+    /// Whether to send the validators that the last execution received (RFC 9110, section 13). A
+    /// 304 emits nothing.
     pub conditional: bool,
-    /// Context fields and what they become, in the order of their names.
+    /// Context fields with their new values, sorted by name.
     pub set_context: Vec<(String, Expr)>,
-    /// Fields of the message's `extracted_data`, in the order of their names.
+    /// Fields of the message's `extracted_data`, sorted by name.
     pub extract: Vec<(String, Expr)>,
-    /// The rows of the response.
+    /// Selects the rows of a response.
     pub rows: Option<RowSelector>,
-    /// Run in order, per row or once per pass.
+    /// Steps that run in order, for each row or once per page.
     pub sub_steps: Vec<Arc<Step>>,
-    /// Rows, or `for_each` items, in flight.
+    /// Maximum number of rows or `for_each` items in flight.
     pub concurrency: u32,
-    /// Whether the first failed row or item ends the fan-out, and fails the step.
+    /// Whether the first row or item that fails ends the fan-out and fails the step.
     pub stop_on_error: bool,
-    /// What is emitted.
+    /// Number of messages per page.
     pub emit: EmitMode,
-    /// How the answer's body is read.
+    /// How response bodies are read.
     pub response: ResponseRules,
-    /// What the expressions of this step alone read.
+    /// Paths that the expressions of this step read, without those of the steps below it.
     pub reads: ReadPaths,
 }
 
 impl Step {
-    /// What the expressions of this step and of all steps below it read.
+    /// Returns the paths that the expressions of this step and of all steps below it read.
     #[must_use]
     pub fn all_reads(&self) -> ReadPaths {
         let mut reads = self.reads.clone();
@@ -68,12 +74,12 @@ impl Step {
         reads
     }
 
-    /// The steps right below: sub-steps, or those of an async job.
+    /// Returns the steps directly below: the sub-steps, or the steps of the async job.
     pub fn below(&self) -> impl Iterator<Item = &Arc<Step>> {
         self.sub_steps.iter().chain(self.job_steps())
     }
 
-    /// The steps of an async job; none where it is none.
+    /// Returns the steps of the async job, if the step is one.
     pub(crate) fn job_steps(&self) -> impl Iterator<Item = &Arc<Step>> {
         let job = match &self.action {
             StepAction::Job(job) => Some(job),
@@ -84,7 +90,7 @@ impl Step {
         })
     }
 
-    /// The request, where the step is no async job.
+    /// Returns the request, unless the step is an async job.
     #[must_use]
     pub fn request(&self) -> Option<&RequestTemplate> {
         match &self.action {
@@ -93,50 +99,78 @@ impl Step {
         }
     }
 
-    /// Whether more than one pass is possible.
+    /// Returns whether the step can fetch more than one page.
     #[must_use]
     pub fn loops(&self) -> bool {
         self.while_expr.is_some() || self.paginate.is_some()
     }
 }
 
-/// What a step does.
+/// The work of a step.
 #[derive(Clone, Debug)]
 pub enum StepAction {
-    /// A request in each pass.
+    /// Sends a request for each page.
     Request(RequestTemplate),
-    /// A job of the upstream's.
+    /// Runs a job of the upstream.
     Job(Box<AsyncJob>),
 }
 
-/// Whose credentials requests carry.
+/// The auth flow whose credentials requests carry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AuthFlow {
-    /// Nobody's (`"none"`).
+    /// No credentials (`"none"`).
     Off,
-    /// Those of the flow with this key.
+    /// The flow with this key.
     Key(String),
 }
 
 /// `iterate_over`.
 #[derive(Clone, Debug)]
 pub struct RowSelector {
-    /// The expression, from the scope.
+    /// The expression, relative to the scope.
     pub expr: Expr,
-    /// Its path inside the body, where it is one of field names and indexes alone: such rows can be copied as the
-    /// bytes that came (see [`crate::RawRows`]).
+    /// Its path inside the body, if it consists only of field names and indexes. Such rows can be
+    /// copied byte for byte (see [`crate::RawRows`]).
     pub plain: Option<PlainPath>,
-    /// The same without its filter (`items` of `items[?x]`), where it has one: what could have been rows.
+    /// The expression without its filter (`items` of `items[?x]`), if it has one: every row that
+    /// the filter could have let through.
     pub unfiltered: Option<Expr>,
 }
 
-/// How many messages a page makes.
+/// Number of messages that a page produces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmitMode {
-    /// One for the page.
+    /// One message for the whole page.
     Page,
-    /// One for each row.
+    /// One message for each row.
     Record,
-    /// None.
+    /// No messages.
     None,
+}
+
+/// `async_job`: submits a job to the upstream, polls until it is done, and downloads its results.
+///
+/// Its steps see everything that the job's step sees, `parent` and `item` included, and the steps of
+/// the job that have finished. Their ids are local to the job, so that two jobs can both have a
+/// `submit`.
+#[derive(Clone, Debug)]
+pub struct AsyncJob {
+    /// Starts the job; runs once. In scope as `steps.submit`; its id is `submit`.
+    pub submit: Arc<Step>,
+    /// Asks for the job's state repeatedly. In scope as `steps.poll`; its id is `poll`.
+    pub poll: Arc<Step>,
+    /// Condition that is evaluated after each poll, with its response in scope: the job is done.
+    pub done_when: Expr,
+    /// Condition that is evaluated before `done_when`: the job has failed.
+    pub failed_when: Option<Expr>,
+    /// Steps that run in order once the job is done. Only the last one emits.
+    pub download: Vec<Arc<Step>>,
+    /// Asks the upstream to stop, if the execution is cancelled or times out; its id is `cancel`.
+    pub cancel: Option<Arc<Step>>,
+    /// Time between polls.
+    pub poll_wait: Duration,
+    /// Maximum time from the response to `submit` until the job is done; the step fails after it.
+    pub max_wait: Duration,
+    /// JSON pointer of the object: `/definition/step/async_job`.
+    pub pointer: String,
 }

@@ -1,4 +1,4 @@
-//! `window`: a time range, walked in slices around the loop.
+//! `window`: a time range that the step's loop reads slice by slice.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
@@ -6,47 +6,49 @@ use crate::decimal::Decimal;
 use crate::value::JsonType;
 use crate::{Expr, Value, time};
 
-/// A time range in half-open slices, in order; the loop runs whole in each.
+/// A time range, divided into half-open slices. The whole loop runs once for each slice, in order.
 #[derive(Clone, Debug)]
 pub struct TimeWindow {
-    /// Where the range begins; none: at the cursor.
+    /// Start of the range; `None` means the cursor.
     pub from: Option<Expr>,
-    /// Where it ends, exclusive; none: at `meta.started_at`.
+    /// End of the range, exclusive; `None` means `meta.started_at`.
     pub to: Option<Expr>,
-    /// Length of a slice; the last one may be shorter.
+    /// Length of a slice. The last slice may be shorter.
     pub step: TimeDelta,
-    /// How the ends are spelled.
+    /// Format in which the ends of a slice are sent.
     pub format: TimeFormat,
-    /// The parameter of a slice's beginning.
+    /// Name of the parameter with the start of a slice.
     pub from_param: Option<String>,
-    /// The parameter of a slice's end.
+    /// Name of the parameter with the end of a slice.
     pub to_param: Option<String>,
-    /// Pointer of the object: `/definition/step/window`.
+    /// JSON pointer of the object: `/definition/step/window`.
     pub pointer: String,
 }
 
-/// How a time is spelled.
+/// Format of a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TimeFormat {
-    /// RFC 3339 in UTC, whole seconds, `Z`.
+    /// RFC 3339 in UTC with whole seconds, such as `2026-01-31T00:00:00Z`.
     Rfc3339,
-    /// Seconds of the epoch, a number.
+    /// Seconds since the epoch, as a number.
     EpochSeconds,
-    /// Milliseconds of the epoch, a number.
+    /// Milliseconds since the epoch, as a number.
     EpochMillis,
-    /// `2026-01-31`.
+    /// A date, such as `2026-01-31`.
     Date,
-    /// A `strftime` pattern, checked when the plan was saved.
+    /// A valid `strftime` pattern.
     Strftime(String),
 }
 
-/// From so many on, a number counts milliseconds and not seconds: as seconds this is the year 5138, as milliseconds 1973.
+/// Numbers of at least this size count milliseconds and not seconds. As seconds it would be the year
+/// 5138; as milliseconds it is 1973.
 const MILLIS_FROM: u64 = 100_000_000_000;
-/// Text of fewer digits is no number of the epoch: `20260115` is a date.
+/// Text with fewer digits is not read as a number since the epoch: `20260115` is a date.
 const EPOCH_DIGITS: usize = 9;
 
 impl TimeFormat {
-    /// The time as it is sent, and as it stands in `window.from` and `window.to`: cut off to what the format has.
+    /// Formats a time for requests and for `window.from` and `window.to`, truncated to the precision
+    /// of the format.
     #[must_use]
     pub fn spell(&self, time: DateTime<Utc>) -> Value {
         match self {
@@ -62,12 +64,14 @@ impl TimeFormat {
 }
 
 impl TimeWindow {
-    /// The time that a value of `from` or `to` names: RFC 3339, a date, a date and time without zone (UTC), text in the
-    /// window's own format, or seconds or milliseconds of the epoch, also as text. Numbers are taken for what the format
-    /// says, else for milliseconds from 10^11 on.
+    /// Parses a value of `from` or `to`.
+    ///
+    /// It accepts RFC 3339, a date, a date and time without a zone (UTC), text in the window's own
+    /// format, and seconds or milliseconds since the epoch as a number or as text. Unless the format
+    /// defines the unit, numbers from 10^11 are milliseconds.
     ///
     /// # Errors
-    /// In words, where the value names no time.
+    /// Fails with an explanation if the value is not a time.
     pub fn bound(&self, value: &Value) -> Result<DateTime<Utc>, String> {
         match value.json_type() {
             JsonType::Number => self.epoch(&value.to_text().unwrap_or_default()),
@@ -82,7 +86,7 @@ impl TimeWindow {
         }
     }
 
-    /// Where the slice that begins at `from` ends, in a range that ends at `to`.
+    /// Returns the end of the slice that starts at `from`, in a range that ends at `to`.
     #[must_use]
     pub fn slice_end(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> DateTime<Utc> {
         from.checked_add_signed(self.step).map_or(to, |end| end.min(to))
@@ -134,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_spelled_as_the_format_says() {
+    fn times_are_written_in_the_format() {
         let time = at("2026-01-15T10:30:05.678Z");
         for (format, json) in [
             (TimeFormat::Rfc3339, "\"2026-01-15T10:30:05Z\""),
@@ -153,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_are_read_in_every_usual_form() {
+    fn bounds_are_read_in_every_common_form() {
         use TimeFormat::{Date, EpochMillis, EpochSeconds, Rfc3339};
         for (format, json, expected) in [
             (Rfc3339, "\"2026-01-15T12:30:00+02:00\"", "2026-01-15T10:30:00Z"),
@@ -186,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_time_is_said_in_words() {
+    fn value_that_is_no_time_is_explained() {
         for (json, words) in [
             ("null", "there is none"),
             ("true", "of type boolean"),
@@ -204,9 +208,9 @@ mod tests {
     }
 
     #[test]
-    fn slices_follow_each_other_to_the_end() {
+    fn slices_cover_the_range_in_order() {
         let window = window(TimeFormat::Rfc3339, TimeDelta::hours(24));
-        // Across the day on which clocks change in Europe and a leap day: UTC knows neither.
+        // A clock change in Europe and a leap day, which must not change the length of a slice.
         for (from, to, ends) in [
             (
                 "2026-03-28T12:00:00Z",
@@ -236,7 +240,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_spelled_is_read_back(seconds in -60_000_000_000_i64..250_000_000_000) {
+        fn written_time_is_read_back(seconds in -60_000_000_000_i64..250_000_000_000) {
             let time = time::from_unix(seconds, false).unwrap();
             for format in [TimeFormat::Rfc3339, TimeFormat::EpochSeconds, TimeFormat::EpochMillis] {
                 let window = window(format, TimeDelta::days(1));
@@ -245,7 +249,7 @@ mod tests {
         }
 
         #[test]
-        fn any_value_is_a_time_or_none(text in "\\PC{0,20}", number: f64) {
+        fn any_value_is_a_time_or_an_error(text in "\\PC{0,20}", number: f64) {
             for format in [TimeFormat::Rfc3339, strftime("%Y%m%d"), TimeFormat::EpochMillis] {
                 let window = window(format, TimeDelta::days(1));
                 let _times = [window.bound(&text.as_str().into()), window.bound(&Value::decimal(number))];

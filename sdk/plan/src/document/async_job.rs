@@ -1,14 +1,15 @@
-//! `async_job`: a step that is several, in the order in which they are asked.
+//! Reads `async_job`: a step that consists of submit, poll, download and cancel steps.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::TimeDelta;
+use serde_json::Value;
 
-use super::context::Context;
-use super::level::{Level, Role, Scopes};
-use super::object::Object;
-use super::step;
+use super::context::ReadContext;
+use super::object::ObjectReader;
+use super::step_fields::{self, refuse};
+use super::step_position::{StepPosition, StepRole, StepScopes};
 use crate::{
     AsyncJob, Diagnostic, DiagnosticCode, EmitMode, OutcomeRules, ResponseRules, RetryPolicy, Step,
     StepAction,
@@ -17,26 +18,41 @@ use crate::{
 pub(crate) const FIELDS: &[&str] =
     &["submit", "poll", "done_when", "failed_when", "download", "cancel", "poll_wait", "max_wait"];
 
-/// What the step of a job can have beside it: the rest belongs to the steps inside.
-pub(crate) const BESIDE: &[&str] =
+/// Fields that a step may have beside `async_job`; all others belong into the steps of the job.
+pub(crate) const FIELDS_BESIDE_JOB: &[&str] =
     &["id", "auth_flow", "execute_if", "for_each", "concurrency", "stop_on_error", "async_job"];
 
 const POLL_WAIT: TimeDelta = TimeDelta::seconds(10);
 const MAX_WAIT: TimeDelta = TimeDelta::hours(2);
-/// No job waits longer: a run ends with the server's patience.
-const MOST: TimeDelta = TimeDelta::days(7);
+/// Longest time that a job may wait.
+const LONGEST_WAIT: TimeDelta = TimeDelta::days(7);
 
-pub(super) fn read(object: &Object<'_>, level: &Level, context: &mut Context<'_>) -> Option<Step> {
-    let inside: Vec<&str> = step::FIELDS.iter().filter(|field| !BESIDE.contains(field)).copied().collect();
-    step::refuse(object, &inside, "belongs into submit, poll or download of the async job", context);
-    let id = step::id(object, level, context);
-    let auth_flow = step::auth_flow(object, level, context);
-    let scopes = Scopes::of(level, object);
-    let execute_if = object.expr("execute_if", &scopes.before, context);
-    let for_each = object.expr("for_each", &scopes.around.storing(), context);
-    let (concurrency, stop_on_error) = step::fan_out(object, context);
-    let inner = level.inside_job(object, auth_flow.clone());
-    let job = job(object, level, inner, context);
+/// Reads the next step of a list. Async jobs consist of steps, which may be async jobs in turn; the
+/// reader of steps passes itself, so that the modules don't depend on each other.
+type ReadNextStep = fn(&Value, &str, &mut StepPosition, &mut ReadContext<'_>) -> Option<Arc<Step>>;
+
+pub(super) fn read(
+    object: &ObjectReader<'_>,
+    position: &StepPosition,
+    read_next: ReadNextStep,
+    context: &mut ReadContext<'_>,
+) -> Option<Step> {
+    let inside: Vec<&str> =
+        step_fields::FIELDS.iter().filter(|field| !FIELDS_BESIDE_JOB.contains(field)).copied().collect();
+    refuse(
+        object,
+        &inside,
+        "is not allowed beside async_job: move it into submit, poll or download",
+        context,
+    );
+    let id = step_fields::id(object, position, context);
+    let auth_flow = step_fields::auth_flow(object, position, context);
+    let scopes = StepScopes::of(position, object);
+    let execute_if = object.expr("execute_if", &scopes.before_first_page, context);
+    let for_each = object.expr("for_each", &scopes.before_items.storing(), context);
+    let (concurrency, stop_on_error) = step_fields::fan_out(object, context);
+    let inner = position.inside_job(object, auth_flow.clone());
+    let job = job(object, position, inner, read_next, context);
     Some(Step {
         id,
         pointer: object.pointer.clone(),
@@ -65,19 +81,25 @@ pub(super) fn read(object: &Object<'_>, level: &Level, context: &mut Context<'_>
     })
 }
 
-fn job(step: &Object<'_>, level: &Level, mut inner: Level, context: &mut Context<'_>) -> Option<AsyncJob> {
+fn job(
+    step: &ObjectReader<'_>,
+    position: &StepPosition,
+    mut inner: StepPosition,
+    read_next: ReadNextStep,
+    context: &mut ReadContext<'_>,
+) -> Option<AsyncJob> {
     let pointer = step.at("async_job");
-    let object = Object::open(step.get("async_job")?, &pointer, FIELDS, context)?;
-    let submit = fixed("submit", &object, &mut inner, context);
-    let poll = fixed("poll", &object, &mut inner, context);
-    // What is asked after a poll sees its answer, and stands where the job's step stands.
-    let asked = level.after(&inner.earlier);
-    let scopes = Scopes::of(&asked, step);
+    let object = ObjectReader::open(step.get("async_job")?, &pointer, FIELDS, context)?;
+    let submit = fixed("submit", &object, &mut inner, read_next, context);
+    let poll = fixed("poll", &object, &mut inner, read_next, context);
+    // The conditions run after a poll, so its response is in scope, at the place of the job's step.
+    let after_poll = position.after(&inner.earlier);
+    let scopes = StepScopes::of(&after_poll, step);
     object.require("done_when", context);
-    let done_when = object.expr("done_when", &scopes.within, context);
-    let failed_when = object.expr("failed_when", &scopes.within, context);
-    let download = download(&object, &mut inner.clone(), context);
-    let cancel = object.has("cancel").then(|| fixed("cancel", &object, &mut inner, context));
+    let done_when = object.expr("done_when", &scopes.in_page, context);
+    let failed_when = object.expr("failed_when", &scopes.in_page, context);
+    let download = download(&object, &mut inner.clone(), read_next, context);
+    let cancel = object.has("cancel").then(|| fixed("cancel", &object, &mut inner, read_next, context));
     let (poll_wait, max_wait) = waits(&object, context);
     Some(AsyncJob {
         submit: submit?,
@@ -95,58 +117,67 @@ fn job(step: &Object<'_>, level: &Level, mut inner: Level, context: &mut Context
     })
 }
 
-/// One of the steps that are one request under a fixed id.
+/// Reads a step that is one request under a fixed id.
 fn fixed(
     name: &'static str,
-    object: &Object<'_>,
-    inner: &mut Level,
-    context: &mut Context<'_>,
+    object: &ObjectReader<'_>,
+    inner: &mut StepPosition,
+    read_next: ReadNextStep,
+    context: &mut ReadContext<'_>,
 ) -> Option<Arc<Step>> {
     let Some(value) = object.require(name, context) else {
         inner.earlier.push(name.to_owned());
         return None;
     };
-    let mut level = inner.of(Role::Fixed(name));
-    let step = step::read_next(value, &object.at(name), &mut level, context);
-    inner.earlier = level.earlier;
+    let mut position = inner.with_role(StepRole::Fixed(name));
+    let step = read_next(value, &object.at(name), &mut position, context);
+    inner.earlier = position.earlier;
     step
 }
 
-fn download(object: &Object<'_>, inner: &mut Level, context: &mut Context<'_>) -> Option<Vec<Arc<Step>>> {
+fn download(
+    object: &ObjectReader<'_>,
+    inner: &mut StepPosition,
+    read_next: ReadNextStep,
+    context: &mut ReadContext<'_>,
+) -> Option<Vec<Arc<Step>>> {
     object.require("download", context)?;
     let values = object.list("download", context)?;
     if values.is_empty() {
-        let words = "at least one step is needed: what the job made is fetched by it";
+        let words = "download is empty: at least one step is required, which fetches the job's result";
         context.report(Diagnostic::new(DiagnosticCode::OutOfRange, object.at("download"), words));
     }
     let mut steps = Vec::with_capacity(values.len());
-    for (place, value) in values.iter().enumerate() {
-        let pointer = format!("{}/{place}", object.at("download"));
+    for (index, value) in values.iter().enumerate() {
+        let pointer = format!("{}/{index}", object.at("download"));
         if value.get("async_job").is_some_and(|job| !job.is_null()) {
-            context.conflict(format!("{pointer}/async_job"), "a job is not downloaded by another job");
+            context.conflict(format!("{pointer}/async_job"), "a download must not be an async job itself");
             continue;
         }
-        let last = place + 1 == values.len();
-        let mut level = inner.of(if last { Role::LastDownload } else { Role::Download });
-        steps.extend(step::read_next(value, &pointer, &mut level, context));
-        inner.earlier = level.earlier;
+        let last = index + 1 == values.len();
+        let mut position = inner.with_role(if last { StepRole::LastDownload } else { StepRole::Download });
+        steps.extend(read_next(value, &pointer, &mut position, context));
+        inner.earlier = position.earlier;
     }
     (steps.len() == values.len() && !steps.is_empty()).then_some(steps)
 }
 
-fn waits(object: &Object<'_>, context: &mut Context<'_>) -> (Duration, Duration) {
+fn waits(object: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> (Duration, Duration) {
     let mut wait = |field: &str, default: TimeDelta| {
-        let wait = object.span(field, context).unwrap_or(default);
-        if wait > MOST {
-            let words = format!("a job waits {} days at most", MOST.num_days());
+        let wait = object.duration(field, context).unwrap_or(default);
+        if wait > LONGEST_WAIT {
+            let words = format!("exceeds the maximum of {} days", LONGEST_WAIT.num_days());
             context.report(Diagnostic::new(DiagnosticCode::OutOfRange, object.at(field), words));
         }
         wait
     };
     let poll_wait = wait("poll_wait", POLL_WAIT);
-    let max_wait = wait("max_wait", MAX_WAIT.max(poll_wait).min(MOST));
+    let max_wait = wait("max_wait", MAX_WAIT.max(poll_wait).min(LONGEST_WAIT));
     if object.has("max_wait") && max_wait < poll_wait {
-        context.conflict(object.at("max_wait"), "max_wait is less than poll_wait");
+        context.conflict(
+            object.at("max_wait"),
+            "max_wait is shorter than poll_wait, so that the job would never be polled",
+        );
     }
     (poll_wait.to_std().unwrap_or_default(), max_wait.to_std().unwrap_or_default())
 }

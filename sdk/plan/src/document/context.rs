@@ -1,25 +1,27 @@
-//! What the readers of a document share: the faults so far, and what the step's expressions read.
+//! State that the readers of a document share: the diagnostics so far, the step ids, and the paths
+//! that the current step's expressions read.
 
 use std::collections::BTreeMap;
 
 use crate::expr::{ExprOrigin, InScope};
 use crate::{Diagnostic, DiagnosticCode, Diagnostics, Expr, ReadPaths, ServerLimits, Template};
 
-/// Faults of one document at most; more help nobody.
+/// Maximum number of diagnostics of one document. More would help no author, and would cost memory
+/// for a hostile one.
 const MAX_DIAGNOSTICS: usize = 200;
 
-pub(crate) struct Context<'s> {
+pub(crate) struct ReadContext<'s> {
     pub(crate) server: &'s ServerLimits,
     diagnostics: Vec<Diagnostic>,
-    /// What the expressions compiled since the last [`Context::take_reads`] read.
+    /// Paths that are read by the expressions compiled since the last [`Self::take_reads`].
     reads: ReadPaths,
-    /// Ids of steps, and where they stand.
+    /// JSON pointers of the steps, by their ids.
     pub(crate) ids: BTreeMap<String, String>,
-    /// Steps so far, in the document's order.
+    /// Number of steps so far, in document order.
     pub(crate) steps: usize,
 }
 
-impl<'s> Context<'s> {
+impl<'s> ReadContext<'s> {
     pub(crate) fn new(server: &'s ServerLimits) -> Self {
         Self { server, diagnostics: Vec::new(), reads: ReadPaths::new(), ids: BTreeMap::new(), steps: 0 }
     }
@@ -78,7 +80,7 @@ impl<'s> Context<'s> {
         }
     }
 
-    /// Puts back what was taken before a step was read.
+    /// Restores the paths that were taken before a step was read.
     pub(crate) fn restore_reads(&mut self, reads: ReadPaths) {
         self.reads = reads;
     }

@@ -1,13 +1,13 @@
-//! The definition: its limits and its root steps.
+//! Reads the definition: its limits and its root steps.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Number, Value};
 
-use super::context::Context;
-use super::level::Level;
-use super::object::Object;
+use super::context::ReadContext;
+use super::object::ObjectReader;
+use super::step_position::StepPosition;
 use super::{rate_limits, step, streaming, unsupported};
 use crate::diagnostic::token;
 use crate::{Definition, Diagnostic, DiagnosticCode, OnLimit, canonical_json};
@@ -23,18 +23,18 @@ pub(crate) const FIELDS: &[&str] = &[
     "on_limit",
 ];
 
-pub(super) fn read(value: &Value, pointer: &str, context: &mut Context<'_>) -> Option<Definition> {
-    let object = Object::open(value, pointer, FIELDS, context)?;
+pub(super) fn read(value: &Value, pointer: &str, context: &mut ReadContext<'_>) -> Option<Definition> {
+    let object = ObjectReader::open(value, pointer, FIELDS, context)?;
     let size = canonical_json(value).len();
     if size > context.server.definition_bytes {
         let words = format!(
-            "the definition has {size} bytes, at most {} are allowed",
+            "the definition has {size} bytes as canonical JSON, at most {} are allowed",
             context.server.definition_bytes
         );
         context.report(Diagnostic::new(DiagnosticCode::TooLarge, pointer, words));
         return None;
     }
-    lost_digits(value, pointer, context);
+    check_digits(value, pointer, context);
     unsupported::refuse(&object, unsupported::DEFINITION, context);
     let server = context.server;
     let seconds = object.integer("max_execution_seconds", 1..=server.execution_seconds, context);
@@ -62,11 +62,11 @@ pub(super) fn read(value: &Value, pointer: &str, context: &mut Context<'_>) -> O
     })
 }
 
-fn steps(object: &Object<'_>, max_depth: u32, context: &mut Context<'_>) -> Vec<Arc<crate::Step>> {
+fn steps(object: &ObjectReader<'_>, max_depth: u32, context: &mut ReadContext<'_>) -> Vec<Arc<crate::Step>> {
     match (object.get("step"), object.get("steps")) {
         (Some(value), None) => {
-            let level = Level::root(max_depth);
-            step::read(value, &object.at("step"), &level, context).map(Arc::new).into_iter().collect()
+            let position = StepPosition::root(max_depth);
+            step::read(value, &object.at("step"), &position, context).map(Arc::new).into_iter().collect()
         }
         (None, Some(_)) => {
             let Some(values) = object.list("steps", context) else { return Vec::new() };
@@ -74,13 +74,13 @@ fn steps(object: &Object<'_>, max_depth: u32, context: &mut Context<'_>) -> Vec<
                 context.report(Diagnostic::new(
                     DiagnosticCode::OutOfRange,
                     object.at("steps"),
-                    "at least one step is needed",
+                    "steps is empty: at least one step is required",
                 ));
             }
-            step::read_all(values, &object.at("steps"), &Level::root(max_depth), context)
+            step::read_all(values, &object.at("steps"), &StepPosition::root(max_depth), context)
         }
         (Some(_), Some(_)) => {
-            context.conflict(object.at("steps"), "step and steps cannot stand together");
+            context.conflict(object.at("steps"), "step and steps exclude each other: remove one");
             Vec::new()
         }
         (None, None) => {
@@ -94,24 +94,25 @@ fn steps(object: &Object<'_>, max_depth: u32, context: &mut Context<'_>) -> Vec<
     }
 }
 
-/// Refuses numbers whose last digits may be gone already: documents can pass through doubles on their way here.
-fn lost_digits(value: &Value, pointer: &str, context: &mut Context<'_>) {
+/// Refuses numbers whose last digits may be lost already: on their way here, documents may pass
+/// through a `Struct`, which holds doubles.
+fn check_digits(value: &Value, pointer: &str, context: &mut ReadContext<'_>) {
     match value {
         Value::Number(number) if is_beyond_doubles(number) => {
-            let words = format!("{number} has more digits than a double keeps");
+            let words =
+                format!("{number} has more digits than a JSON number can keep exactly: write it as text");
             context.report(
-                Diagnostic::new(DiagnosticCode::OutOfRange, pointer, words)
-                    .suggest(format!("\"{number}\", as text")),
+                Diagnostic::new(DiagnosticCode::OutOfRange, pointer, words).suggest(format!("\"{number}\"")),
             );
         }
         Value::Array(items) => {
-            for (place, item) in items.iter().enumerate() {
-                lost_digits(item, &format!("{pointer}/{place}"), context);
+            for (index, item) in items.iter().enumerate() {
+                check_digits(item, &format!("{pointer}/{index}"), context);
             }
         }
         Value::Object(members) => {
             for (name, member) in members {
-                lost_digits(member, &format!("{pointer}/{}", token(name)), context);
+                check_digits(member, &format!("{pointer}/{}", token(name)), context);
             }
         }
         _ => {}

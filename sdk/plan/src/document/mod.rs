@@ -1,7 +1,7 @@
-//! From a document to a compiled plan, or to all of its faults.
+//! Reads plan documents: compiles them, or reports every problem in them.
 //!
-//! In comes JSON, out goes a [`Plan`] or every [`crate::Diagnostic`] in it. Each file reads one object of the document. Readers
-//! note faults and go on, so one wrong field hides no other; nothing that had a fault is ever handed out.
+//! Each file reads one object of the document. A reader reports a problem and goes on, so that one
+//! wrong field hides no other. A document with a problem never yields a plan.
 
 pub(crate) mod async_job;
 mod conditional;
@@ -10,7 +10,6 @@ pub(crate) mod cursor;
 pub(crate) mod definition;
 #[cfg(test)]
 mod docs;
-pub(crate) mod level;
 pub(crate) mod object;
 mod outcome;
 pub(crate) mod paginate;
@@ -22,6 +21,8 @@ pub(crate) mod retry;
 pub(crate) mod schedule;
 mod sent_params;
 pub(crate) mod step;
+pub(crate) mod step_fields;
+pub(crate) mod step_position;
 mod streaming;
 #[cfg(test)]
 mod tests;
@@ -31,29 +32,30 @@ pub(crate) mod window;
 use serde_json::Value;
 
 use crate::{Definition, Diagnostics, Plan, ServerLimits};
-use context::Context;
+use context::ReadContext;
 
 /// Checks and compiles a whole plan document.
 ///
 /// # Errors
-/// Every fault of the document at once.
+/// Fails with every problem of the document, if there is any.
 pub fn check(document: &Value, server: &ServerLimits) -> Result<Plan, Diagnostics> {
-    let mut context = Context::new(server);
+    let mut context = ReadContext::new(server);
     let plan = plan::read(document, &mut context);
     context.finish(plan)
 }
 
-/// Checks and compiles a definition alone. Pointers begin at the plan document all the same: `/definition/step/url`.
+/// Checks and compiles a definition alone. JSON pointers still start at the plan document:
+/// `/definition/step/url`.
 ///
 /// # Errors
-/// Every fault of the definition at once.
+/// Fails with every problem of the definition, if there is any.
 pub fn compile(definition: &Value, server: &ServerLimits) -> Result<Definition, Diagnostics> {
-    let mut context = Context::new(server);
+    let mut context = ReadContext::new(server);
     let compiled = definition::read(definition, "/definition", &mut context);
     let outcome = context.finish(compiled);
     #[cfg(test)]
     if outcome.is_ok() {
-        crate::schema::tests::takes(definition);
+        crate::schema::conformance::assert_accepts(definition);
     }
     outcome
 }

@@ -1,4 +1,4 @@
-//! One object of a document: its known fields by name and type. A null field counts as one that is not there.
+//! One object of a document, read field by field with type checks. A null field counts as absent.
 
 use std::ops::RangeInclusive;
 
@@ -6,17 +6,17 @@ use chrono::TimeDelta;
 use orchid_common::suggest::closest;
 use serde_json::{Map, Value};
 
-use super::context::Context;
+use super::context::ReadContext;
 use crate::diagnostic::{quoted, token};
 use crate::expr::InScope;
 use crate::{Diagnostic, DiagnosticCode, Expr, time};
 
-pub(crate) struct Object<'d> {
+pub(crate) struct ObjectReader<'d> {
     members: &'d Map<String, Value>,
     pub(crate) pointer: String,
 }
 
-/// The JSON type of a document's value, in words.
+/// Returns the JSON type of a value for messages.
 pub(crate) fn type_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -28,22 +28,18 @@ pub(crate) fn type_of(value: &Value) -> &'static str {
     }
 }
 
-/// A value of the wrong type.
+/// Creates the diagnostic of a value of the wrong type.
 pub(crate) fn wrong_type(pointer: &str, wanted: &str, value: &Value) -> Diagnostic {
-    Diagnostic::new(
-        DiagnosticCode::WrongType,
-        pointer,
-        format!("must be {wanted}, and is {}", type_of(value)),
-    )
+    Diagnostic::new(DiagnosticCode::WrongType, pointer, format!("must be {wanted}, not {}", type_of(value)))
 }
 
-impl<'d> Object<'d> {
-    /// Opens an object and refuses every field that is not known.
+impl<'d> ObjectReader<'d> {
+    /// Opens an object and reports its unknown fields.
     pub(crate) fn open(
         value: &'d Value,
         pointer: &str,
         known: &[&str],
-        context: &mut Context<'_>,
+        context: &mut ReadContext<'_>,
     ) -> Option<Self> {
         let Value::Object(members) = value else {
             context.report(wrong_type(pointer, "an object", value));
@@ -51,7 +47,7 @@ impl<'d> Object<'d> {
         };
         let object = Self { members, pointer: pointer.to_owned() };
         for name in members.keys().filter(|name| !known.contains(&name.as_str())) {
-            let words = format!("there is no field {name}");
+            let words = format!("unknown field {name}");
             let mut diagnostic = Diagnostic::new(DiagnosticCode::UnknownField, object.at(name), words);
             diagnostic.suggestion = closest(name, known.iter().copied()).map(str::to_owned);
             context.report(diagnostic);
@@ -59,7 +55,7 @@ impl<'d> Object<'d> {
         Some(object)
     }
 
-    /// The pointer of a field.
+    /// Returns the JSON pointer of a field.
     pub(crate) fn at(&self, field: &str) -> String {
         format!("{}/{}", self.pointer, token(field))
     }
@@ -72,8 +68,9 @@ impl<'d> Object<'d> {
         self.get(field).is_some()
     }
 
-    /// A field that must be there. Its absence is a fault of the object: a pointer to what is not there leads nowhere.
-    pub(crate) fn require(&self, field: &str, context: &mut Context<'_>) -> Option<&'d Value> {
+    /// Returns a required field. If it is absent, the diagnostic points to the object, because a
+    /// pointer to the field would lead nowhere.
+    pub(crate) fn require(&self, field: &str, context: &mut ReadContext<'_>) -> Option<&'d Value> {
         let value = self.get(field);
         if value.is_none() {
             context.report(Diagnostic::new(
@@ -89,7 +86,7 @@ impl<'d> Object<'d> {
         &self,
         field: &str,
         wanted: &str,
-        context: &mut Context<'_>,
+        context: &mut ReadContext<'_>,
         take: impl FnOnce(&'d Value) -> Option<T>,
     ) -> Option<T> {
         let value = self.get(field)?;
@@ -100,12 +97,17 @@ impl<'d> Object<'d> {
         taken
     }
 
-    pub(crate) fn text(&self, field: &str, context: &mut Context<'_>) -> Option<&'d str> {
+    pub(crate) fn text(&self, field: &str, context: &mut ReadContext<'_>) -> Option<&'d str> {
         self.typed(field, "text", context, Value::as_str)
     }
 
-    /// Text of at most this many bytes.
-    pub(crate) fn short_text(&self, field: &str, most: usize, context: &mut Context<'_>) -> Option<String> {
+    /// Reads text of at most this many bytes.
+    pub(crate) fn short_text(
+        &self,
+        field: &str,
+        most: usize,
+        context: &mut ReadContext<'_>,
+    ) -> Option<String> {
         let text = self.text(field, context)?;
         if text.len() > most {
             let words = format!("has {} bytes, at most {most} are allowed", text.len());
@@ -115,24 +117,24 @@ impl<'d> Object<'d> {
         Some(text.to_owned())
     }
 
-    pub(crate) fn boolean(&self, field: &str, context: &mut Context<'_>) -> Option<bool> {
+    pub(crate) fn boolean(&self, field: &str, context: &mut ReadContext<'_>) -> Option<bool> {
         self.typed(field, "a boolean", context, Value::as_bool)
     }
 
-    pub(crate) fn list(&self, field: &str, context: &mut Context<'_>) -> Option<&'d Vec<Value>> {
+    pub(crate) fn list(&self, field: &str, context: &mut ReadContext<'_>) -> Option<&'d Vec<Value>> {
         self.typed(field, "a list", context, Value::as_array)
     }
 
-    pub(crate) fn map(&self, field: &str, context: &mut Context<'_>) -> Option<&'d Map<String, Value>> {
+    pub(crate) fn map(&self, field: &str, context: &mut ReadContext<'_>) -> Option<&'d Map<String, Value>> {
         self.typed(field, "an object", context, Value::as_object)
     }
 
-    /// An integer within bounds.
+    /// Reads an integer within bounds.
     pub(crate) fn integer(
         &self,
         field: &str,
         bounds: RangeInclusive<u64>,
-        context: &mut Context<'_>,
+        context: &mut ReadContext<'_>,
     ) -> Option<u64> {
         let value = self.get(field)?;
         let Value::Number(number) = value else {
@@ -143,9 +145,9 @@ impl<'d> Object<'d> {
             Some(taken) if bounds.contains(&taken) => Some(taken),
             _ => {
                 let words = match (integer(number), number.as_f64()) {
-                    (None, Some(double)) if double.fract() != 0.0 => format!("{number} is not an integer"),
-                    _ if *bounds.end() == u64::MAX => format!("{number} is less than {}", bounds.start()),
-                    _ => format!("{number} is not between {} and {}", bounds.start(), bounds.end()),
+                    (None, Some(double)) if double.fract() != 0.0 => format!("{number} must be an integer"),
+                    _ if *bounds.end() == u64::MAX => format!("{number} must be at least {}", bounds.start()),
+                    _ => format!("{number} must be between {} and {}", bounds.start(), bounds.end()),
                 };
                 context.report(Diagnostic::new(DiagnosticCode::OutOfRange, self.at(field), words));
                 None
@@ -158,23 +160,23 @@ impl<'d> Object<'d> {
         &self,
         field: &str,
         bounds: RangeInclusive<u64>,
-        context: &mut Context<'_>,
+        context: &mut ReadContext<'_>,
     ) -> Option<i32> {
         self.integer(field, bounds, context).and_then(|value| i32::try_from(value).ok())
     }
 
-    /// One of a few words.
+    /// Reads one of several names.
     pub(crate) fn choice<T: Copy>(
         &self,
         field: &str,
         choices: &[(&str, T)],
-        context: &mut Context<'_>,
+        context: &mut ReadContext<'_>,
     ) -> Option<T> {
         let text = self.text(field, context)?;
         let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
         if found.is_none() {
             let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
-            let words = format!("{text} is none of {}", names.join(", "), text = quoted(text));
+            let words = format!("{text} is not allowed: use {}", names.join(", "), text = quoted(text));
             let mut diagnostic = Diagnostic::new(DiagnosticCode::InvalidValue, self.at(field), words);
             diagnostic.suggestion = closest(text, names).map(str::to_owned);
             context.report(diagnostic);
@@ -182,18 +184,18 @@ impl<'d> Object<'d> {
         found
     }
 
-    /// A positive length of time like `1h30m`.
-    pub(crate) fn span(&self, field: &str, context: &mut Context<'_>) -> Option<TimeDelta> {
+    /// Reads a positive duration such as `1h30m`.
+    pub(crate) fn duration(&self, field: &str, context: &mut ReadContext<'_>) -> Option<TimeDelta> {
         let value = self.get(field)?;
         let Value::String(text) = value else {
-            let diagnostic = wrong_type(&self.at(field), "a length of time as text", value);
+            let diagnostic = wrong_type(&self.at(field), "a duration as text", value);
             context.report(diagnostic.suggest(format!("\"{}s\"", value.as_u64().unwrap_or(10))));
             return None;
         };
         let span = time::parse_span(text);
         if span.is_none() {
             let words = format!(
-                "{text} is no length of time: one is like 90s, 10m, 1h30m, 1d, 2w, and more than 0",
+                "{text} is not a duration: write one such as 90s, 10m, 1h30m, 1d or 2w, greater than 0",
                 text = quoted(text)
             );
             context.report(Diagnostic::new(DiagnosticCode::InvalidValue, self.at(field), words));
@@ -201,34 +203,40 @@ impl<'d> Object<'d> {
         span
     }
 
-    /// The name of a parameter.
-    pub(crate) fn param(&self, field: &str, context: &mut Context<'_>) -> Option<String> {
+    /// Reads the name of a parameter.
+    pub(crate) fn param(&self, field: &str, context: &mut ReadContext<'_>) -> Option<String> {
         let name = self.text(field, context)?;
         if name.is_empty() {
             context.report(Diagnostic::new(
                 DiagnosticCode::InvalidValue,
                 self.at(field),
-                "a parameter has a name",
+                "the name of a parameter must not be empty",
             ));
         }
         Some(name.to_owned())
     }
 
-    pub(crate) fn expr(&self, field: &str, scope: &InScope, context: &mut Context<'_>) -> Option<Expr> {
+    pub(crate) fn expr(&self, field: &str, scope: &InScope, context: &mut ReadContext<'_>) -> Option<Expr> {
         let value = self.get(field)?;
         expr(value, &self.at(field), scope, context)
     }
 }
 
-/// An expression, which is text; a bare boolean or number stands for itself in JSON and not here.
-pub(crate) fn expr(value: &Value, pointer: &str, scope: &InScope, context: &mut Context<'_>) -> Option<Expr> {
+/// Reads an expression, which is text. Literal booleans and numbers are suggested in the notation of
+/// expressions.
+pub(crate) fn expr(
+    value: &Value,
+    pointer: &str,
+    scope: &InScope,
+    context: &mut ReadContext<'_>,
+) -> Option<Expr> {
     match value {
         Value::String(text) if text.trim_start().starts_with("{{") => {
             let inner = text.trim().trim_start_matches("{{").trim_end_matches("}}").trim();
             let diagnostic = Diagnostic::new(
                 DiagnosticCode::Syntax,
                 pointer,
-                "an expression stands here bare, without {{ and }}",
+                "this field is an expression already: write it without {{ and }}",
             );
             context.report(diagnostic.at(0).suggest(inner));
             None
@@ -247,7 +255,7 @@ pub(crate) fn expr(value: &Value, pointer: &str, scope: &InScope, context: &mut 
     }
 }
 
-/// Whether a text is a key: `[a-z0-9][a-z0-9._-]{0,127}`.
+/// Returns whether a text is a key: `[a-z0-9][a-z0-9._-]{0,127}`.
 pub(crate) fn is_key(text: &str) -> bool {
     let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let mut bytes = text.as_bytes().iter();
@@ -256,13 +264,13 @@ pub(crate) fn is_key(text: &str) -> bool {
         && bytes.all(|byte| plain(byte) || matches!(byte, b'.' | b'_' | b'-'))
 }
 
-/// A key, or a fault where the text is none.
-pub(crate) fn key(text: &str, pointer: String, context: &mut Context<'_>) -> Option<String> {
+/// Reads a key.
+pub(crate) fn key(text: &str, pointer: String, context: &mut ReadContext<'_>) -> Option<String> {
     if is_key(text) {
         return Some(text.to_owned());
     }
     let words = format!(
-        "{text} is no key: one has 1 to 128 lower-case letters, digits, '.', '_' and '-', and begins with a \
+        "{text} is not a key: use 1 to 128 lower-case letters, digits, '.', '_' and '-', starting with a \
          letter or digit",
         text = quoted(text)
     );

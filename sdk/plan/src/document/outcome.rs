@@ -1,14 +1,15 @@
-//! `abort_on`, `ignore_on`, `accept_on` and the three `…_when`.
+//! Reads the rules that classify responses: `abort_on`, `ignore_on`, `accept_on`, `abort_when`,
+//! `ignore_when` and `retry_when`.
 
 use serde_json::Value;
 
-use super::context::Context;
-use super::object::{Object, wrong_type};
+use super::context::ReadContext;
+use super::object::{ObjectReader, wrong_type};
 use crate::diagnostic::quoted;
 use crate::expr::InScope;
 use crate::{Diagnostic, DiagnosticCode, OutcomeMatcher, OutcomeRules, StatusClass};
 
-pub(super) fn read(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> OutcomeRules {
+pub(super) fn read(step: &ObjectReader<'_>, scope: &InScope, context: &mut ReadContext<'_>) -> OutcomeRules {
     OutcomeRules {
         abort_on: matchers(step, "abort_on", context),
         abort_when: step.expr("abort_when", scope, context),
@@ -19,18 +20,22 @@ pub(super) fn read(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>
     }
 }
 
-/// A list of statuses, classes and error codes.
-pub(super) fn matchers(object: &Object<'_>, field: &str, context: &mut Context<'_>) -> Vec<OutcomeMatcher> {
+/// Reads a list of statuses, classes and error codes.
+pub(super) fn matchers(
+    object: &ObjectReader<'_>,
+    field: &str,
+    context: &mut ReadContext<'_>,
+) -> Vec<OutcomeMatcher> {
     let Some(values) = object.list(field, context) else { return Vec::new() };
     let mut matchers = Vec::with_capacity(values.len());
-    for (place, value) in values.iter().enumerate() {
-        let pointer = format!("{}/{place}", object.at(field));
+    for (index, value) in values.iter().enumerate() {
+        let pointer = format!("{}/{index}", object.at(field));
         match matcher(value, &pointer) {
             Ok(matcher) if matchers.contains(&matcher) => {
                 context.report(Diagnostic::new(
                     DiagnosticCode::Duplicate,
                     pointer,
-                    format!("{value} is named twice"),
+                    format!("{value} is listed twice"),
                 ));
             }
             Ok(matcher) => matchers.push(matcher),
@@ -49,7 +54,7 @@ fn matcher(value: &Value, pointer: &str) -> Result<OutcomeMatcher, Diagnostic> {
                 Diagnostic::new(
                     DiagnosticCode::OutOfRange,
                     pointer,
-                    format!("{number} is not a status between 100 and 599"),
+                    format!("{number} is not a status: those are 100 to 599"),
                 )
             })?;
             #[expect(
@@ -67,15 +72,21 @@ fn matcher(value: &Value, pointer: &str) -> Result<OutcomeMatcher, Diagnostic> {
                     let diagnostic = Diagnostic::new(
                         DiagnosticCode::InvalidValue,
                         pointer,
-                        format!("{text} is no class", text = quoted(text)),
+                        format!(
+                            "{text} is not a status class: those are written in lower case",
+                            text = quoted(text)
+                        ),
                     );
                     return Err(diagnostic.suggest(format!("\"{lower}\"")));
                 }
                 return Ok(OutcomeMatcher::Class(StatusClass(digit - b'0')));
             }
             if let Ok(status) = text.parse::<u16>() {
-                let diagnostic =
-                    Diagnostic::new(DiagnosticCode::WrongType, pointer, "a status is a number, not text");
+                let diagnostic = Diagnostic::new(
+                    DiagnosticCode::WrongType,
+                    pointer,
+                    "a status must be a number, not text",
+                );
                 return Err(diagnostic.suggest(status.to_string()));
             }
             let is_code = text.starts_with(|first: char| first.is_ascii_uppercase())
@@ -84,7 +95,7 @@ fn matcher(value: &Value, pointer: &str) -> Result<OutcomeMatcher, Diagnostic> {
                     .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_');
             if !is_code {
                 let words = format!(
-                    "{text} is neither a class like \"5xx\" nor an error code like \"TIMEOUT\"",
+                    "{text} is neither a status class such as \"5xx\" nor an error code such as \"TIMEOUT\"",
                     text = quoted(text)
                 );
                 return Err(Diagnostic::new(DiagnosticCode::InvalidValue, pointer, words));

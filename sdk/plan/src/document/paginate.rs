@@ -1,17 +1,17 @@
-//! `paginate`.
+//! Reads `paginate`.
 
 use orchid_common::suggest::closest;
 use serde_json::Value;
 
-use super::context::Context;
-use super::object::Object;
+use super::context::ReadContext;
+use super::object::ObjectReader;
 use crate::diagnostic::quoted;
 use crate::expr::InScope;
 use crate::{Diagnostic, DiagnosticCode, OnRepeat, Pagination, PaginationKind, StopOn};
 
 pub(crate) const TYPES: &[&str] = &["page", "offset", "cursor", "next_url", "link_header"];
 
-/// The fields that each type has beside the common ones.
+/// Returns the fields of a pagination type.
 pub(crate) fn fields_of(kind: &str) -> &'static [&'static str] {
     match kind {
         "page" => &["type", "stop_on", "on_repeat", "param", "start", "size_param", "size"],
@@ -22,11 +22,15 @@ pub(crate) fn fields_of(kind: &str) -> &'static [&'static str] {
     }
 }
 
-pub(super) fn read(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> Option<Pagination> {
+pub(super) fn read(
+    step: &ObjectReader<'_>,
+    scope: &InScope,
+    context: &mut ReadContext<'_>,
+) -> Option<Pagination> {
     let value = step.get("paginate")?;
     let pointer = step.at("paginate");
     let name = type_name(value, &pointer, context)?;
-    let object = Object::open(value, &pointer, fields_of(name), context)?;
+    let object = ObjectReader::open(value, &pointer, fields_of(name), context)?;
     let kind = kind(name, &object, scope, context);
     let stop_on = stop_on(&object, context);
     let choices = [("fail", OnRepeat::Fail), ("stop", OnRepeat::Stop), ("allow", OnRepeat::Allow)];
@@ -34,7 +38,7 @@ pub(super) fn read(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>
     let kind = kind?;
     if (counts_rows(&kind) || stop_on.empty || stop_on.short) && !step.has("iterate_over") {
         let words = format!(
-            "{} counts rows, and needs iterate_over",
+            "{} counts rows, so iterate_over is required",
             if counts_rows(&kind) { name } else { "stop_on" }
         );
         context.conflict(&pointer, words);
@@ -44,18 +48,18 @@ pub(super) fn read(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>
     {
         context.conflict(
             object.at("stop_on"),
-            "a page is short of its size, and only page and offset with a size have one",
+            "short compares rows with the page size, so it needs type page or offset with size",
         );
     }
     Some(Pagination { kind, stop_on, on_repeat, pointer })
 }
 
-fn type_name<'d>(value: &'d Value, pointer: &str, context: &mut Context<'_>) -> Option<&'d str> {
+fn type_name<'d>(value: &'d Value, pointer: &str, context: &mut ReadContext<'_>) -> Option<&'d str> {
     let all: Vec<&str> = TYPES.iter().flat_map(|kind| fields_of(kind)).copied().collect();
-    // A value that is no object, or one without its type, is a fault before its fields can be known.
+    // The type decides which fields are known, so its absence is reported before unknown fields.
     let named = value.as_object().is_some_and(|members| members.get("type").is_some_and(Value::is_string));
     if !named {
-        let object = Object::open(value, pointer, &all, context)?;
+        let object = ObjectReader::open(value, pointer, &all, context)?;
         object.require("type", context)?;
         object.text("type", context)?;
         return None;
@@ -64,7 +68,8 @@ fn type_name<'d>(value: &'d Value, pointer: &str, context: &mut Context<'_>) -> 
     if TYPES.contains(&name) {
         return Some(name);
     }
-    let words = format!("{name} is none of {}", TYPES.join(", "), name = quoted(name));
+    let words =
+        format!("{name} is not a pagination type: those are {}", TYPES.join(", "), name = quoted(name));
     let mut diagnostic = Diagnostic::new(DiagnosticCode::InvalidValue, format!("{pointer}/type"), words);
     diagnostic.suggestion = closest(name, TYPES.iter().copied()).map(str::to_owned);
     context.report(diagnostic);
@@ -73,9 +78,9 @@ fn type_name<'d>(value: &'d Value, pointer: &str, context: &mut Context<'_>) -> 
 
 fn kind(
     name: &str,
-    object: &Object<'_>,
+    object: &ObjectReader<'_>,
     scope: &InScope,
-    context: &mut Context<'_>,
+    context: &mut ReadContext<'_>,
 ) -> Option<PaginationKind> {
     match name {
         "page" => {
@@ -87,7 +92,7 @@ fn kind(
                 context.report(Diagnostic::new(
                     DiagnosticCode::Required,
                     object.pointer.clone(),
-                    "size is required with size_param",
+                    "size_param is set, so size is required",
                 ));
             }
             Some(PaginationKind::Page { param: number, start, size_param, size })
@@ -113,18 +118,18 @@ fn kind(
     }
 }
 
-fn stop_on(object: &Object<'_>, context: &mut Context<'_>) -> StopOn {
+fn stop_on(object: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> StopOn {
     let mut stop_on = StopOn::default();
-    for (place, value) in object.list("stop_on", context).into_iter().flatten().enumerate() {
+    for (index, value) in object.list("stop_on", context).into_iter().flatten().enumerate() {
         match value.as_str() {
             Some("empty") => stop_on.empty = true,
             Some("short") => stop_on.short = true,
             _ => {
-                let pointer = format!("{}/{place}", object.at("stop_on"));
+                let pointer = format!("{}/{index}", object.at("stop_on"));
                 context.report(Diagnostic::new(
                     DiagnosticCode::InvalidValue,
                     pointer,
-                    format!("{value} is none of empty, short"),
+                    format!("{value} is not allowed: use empty or short"),
                 ));
             }
         }
@@ -132,7 +137,7 @@ fn stop_on(object: &Object<'_>, context: &mut Context<'_>) -> StopOn {
     stop_on
 }
 
-/// Whether a loop counts the rows of its pages.
+/// Returns whether a pagination counts the rows of its pages.
 fn counts_rows(kind: &PaginationKind) -> bool {
     matches!(kind, PaginationKind::Page { .. } | PaginationKind::Offset { .. })
 }

@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use crate::compiled::Plan;
-use crate::document::context::Context;
+use crate::document::context::ReadContext;
 use crate::document::definition;
-use crate::document::object::Object;
+use crate::document::object::ObjectReader;
 use crate::header::PlanHeader;
 
 /// Returns the names of all fields of a plan document.
@@ -13,8 +13,8 @@ pub(crate) fn fields() -> Vec<&'static str> {
     PlanHeader::FIELDS.into_iter().chain(["definition"]).collect()
 }
 
-pub(super) fn read(document: &Value, context: &mut Context<'_>) -> Option<Plan> {
-    let object = Object::open(document, "", &fields(), context)?;
+pub(super) fn read(document: &Value, context: &mut ReadContext<'_>) -> Option<Plan> {
+    let object = ObjectReader::open(document, "", &fields(), context)?;
     let header = PlanHeader::read(&object, context);
     let definition = object.require("definition", context);
     let definition = definition.and_then(|value| definition::read(value, "/definition", context));

@@ -1,10 +1,10 @@
-//! `method`, `url`, `headers`, `params` and `body`.
+//! Reads the request of a step: `method`, `url`, `headers`, `params` and `body`.
 
 use serde_json::Value;
 use url::Url;
 
-use super::context::Context;
-use super::object::{Object, wrong_type};
+use super::context::ReadContext;
+use super::object::{ObjectReader, wrong_type};
 use crate::diagnostic::{quoted, token};
 use crate::expr::InScope;
 use crate::template::{BodyTemplate, HeaderTemplate, JsonTemplate, ParamTemplate};
@@ -19,10 +19,14 @@ const METHODS: &[(&str, Method)] = &[
     ("HEAD", Method::Head),
 ];
 
-/// Headers that belong to the connection, not to the plan.
-const FORBIDDEN: &[&str] = &["host", "content-length", "transfer-encoding", "connection"];
+/// Headers of the connection, which a plan cannot set.
+const CONNECTION_HEADERS: &[&str] = &["host", "content-length", "transfer-encoding", "connection"];
 
-pub(super) fn read(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> Option<RequestTemplate> {
+pub(super) fn read(
+    step: &ObjectReader<'_>,
+    scope: &InScope,
+    context: &mut ReadContext<'_>,
+) -> Option<RequestTemplate> {
     let before = context.take_reads();
     let method = step.choice("method", METHODS, context).unwrap_or(Method::Get);
     let url = url(step, scope, context);
@@ -37,7 +41,7 @@ pub(super) fn read(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>
     Some(RequestTemplate { reads, method, url: url?, headers, params, body })
 }
 
-fn url(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> Option<Template> {
+fn url(step: &ObjectReader<'_>, scope: &InScope, context: &mut ReadContext<'_>) -> Option<Template> {
     if step.has("async_job") && !step.has("url") {
         return None;
     }
@@ -45,7 +49,8 @@ fn url(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> Option<
     let pointer = step.at("url");
     let text = step.text("url", context)?;
     let template = context.template(text, &pointer, scope, true)?;
-    // A text in front is all that is known of an url that goes on with a template: its scheme must be whole there.
+    // Of a URL with templates, only the text before the first one is known: the scheme must be
+    // complete there, or come from the template.
     let wrong = match (template.literal(), template.literal_start()) {
         (Some(text), _) => match Url::parse(text) {
             Ok(url)
@@ -54,11 +59,11 @@ fn url(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> Option<
             {
                 None
             }
-            Ok(_) => Some("a url is http or https, with a host"),
-            Err(_) => Some("a url is absolute: https://…"),
+            Ok(_) => Some("the url must be http or https and have a host"),
+            Err(_) => Some("the url must be absolute, such as https://api.example.com/items"),
         },
         (None, Some(start)) if !has_scheme(start) => {
-            Some("a url begins with http://, https:// or a template")
+            Some("the url must start with http://, https:// or a template")
         }
         _ => None,
     };
@@ -74,27 +79,27 @@ fn has_scheme(start: &str) -> bool {
     lower.starts_with("http://") || lower.starts_with("https://")
 }
 
-fn headers(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> Vec<HeaderTemplate> {
+fn headers(step: &ObjectReader<'_>, scope: &InScope, context: &mut ReadContext<'_>) -> Vec<HeaderTemplate> {
     let mut headers: Vec<HeaderTemplate> = Vec::new();
     for (name, value) in step.map("headers", context).into_iter().flatten() {
         let pointer = format!("{}/{}", step.at("headers"), token(name));
         let lower = name.to_ascii_lowercase();
-        if FORBIDDEN.contains(&lower.as_str()) {
-            let words = format!("{name} belongs to the connection and cannot be set");
+        if CONNECTION_HEADERS.contains(&lower.as_str()) {
+            let words = format!("header {name} is set by the connection: remove it");
             context.report(Diagnostic::new(DiagnosticCode::InvalidValue, pointer.clone(), words));
         }
         if !is_header_name(name) {
             context.report(Diagnostic::new(
                 DiagnosticCode::InvalidValue,
                 pointer.clone(),
-                format!("{name} is no header name", name = quoted(name)),
+                format!("{name} is not a header name", name = quoted(name)),
             ));
         }
         if headers.iter().any(|known| known.name == lower) {
             context.report(Diagnostic::new(
                 DiagnosticCode::Duplicate,
                 pointer.clone(),
-                format!("{lower} is there twice"),
+                format!("header {lower} is set twice"),
             ));
         }
         let Some(value) = scalar(value, &pointer, scope, context) else { continue };
@@ -104,7 +109,7 @@ fn headers(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> Vec
             context.report(Diagnostic::new(
                 DiagnosticCode::InvalidValue,
                 pointer.clone(),
-                "a header holds no control characters",
+                "a header value must not contain control characters",
             ));
         }
         headers.push(HeaderTemplate { name: lower, value, pointer });
@@ -112,14 +117,15 @@ fn headers(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> Vec
     headers
 }
 
-/// Whether a text is the name of a header (RFC 9110, token).
+/// Returns whether a text is a valid header name (RFC 9110, token).
 pub(super) fn is_header_name(text: &str) -> bool {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(token)
 }
 
-/// A map in the order of its keys, or a list of `{name, value}` in its own.
-fn params(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> Vec<ParamTemplate> {
+/// Reads `params`: an object, whose members are sent sorted by name, or a list of `{name, value}`,
+/// which keeps its order.
+fn params(step: &ObjectReader<'_>, scope: &InScope, context: &mut ReadContext<'_>) -> Vec<ParamTemplate> {
     let at = step.at("params");
     match step.get("params") {
         None => Vec::new(),
@@ -133,9 +139,9 @@ fn params(step: &Object<'_>, scope: &InScope, context: &mut Context<'_>) -> Vec<
         }
         Some(Value::Array(items)) => {
             let mut params = Vec::with_capacity(items.len());
-            for (place, item) in items.iter().enumerate() {
-                let pointer = format!("{at}/{place}");
-                let Some(object) = Object::open(item, &pointer, &["name", "value"], context) else {
+            for (index, item) in items.iter().enumerate() {
+                let pointer = format!("{at}/{index}");
+                let Some(object) = ObjectReader::open(item, &pointer, &["name", "value"], context) else {
                     continue;
                 };
                 object.require("name", context);
@@ -157,20 +163,20 @@ fn param(
     value: &Value,
     pointer: String,
     scope: &InScope,
-    context: &mut Context<'_>,
+    context: &mut ReadContext<'_>,
 ) -> Option<ParamTemplate> {
     if name.is_empty() {
         context.report(Diagnostic::new(
             DiagnosticCode::InvalidValue,
             pointer.clone(),
-            "a parameter has a name",
+            "the name of a parameter must not be empty",
         ));
     }
     let value = match value {
         Value::Array(items) => {
             let items = items.iter().enumerate();
             let items =
-                items.filter_map(|(place, item)| scalar(item, &format!("{pointer}/{place}"), scope, context));
+                items.filter_map(|(index, item)| scalar(item, &format!("{pointer}/{index}"), scope, context));
             JsonTemplate::List(items.collect())
         }
         other => scalar(other, &pointer, scope, context)?,
@@ -178,8 +184,13 @@ fn param(
     Some(ParamTemplate { name, value, pointer })
 }
 
-/// Text that may hold templates, a number, a boolean or null.
-fn scalar(value: &Value, pointer: &str, scope: &InScope, context: &mut Context<'_>) -> Option<JsonTemplate> {
+/// Reads text that may hold templates, a number, a boolean or null.
+fn scalar(
+    value: &Value,
+    pointer: &str,
+    scope: &InScope,
+    context: &mut ReadContext<'_>,
+) -> Option<JsonTemplate> {
     if value.is_object() || value.is_array() {
         context.report(wrong_type(pointer, "text, a number or a boolean", value));
         return None;
@@ -187,11 +198,12 @@ fn scalar(value: &Value, pointer: &str, scope: &InScope, context: &mut Context<'
     json(value, pointer, scope, context)
 }
 
+/// Reads JSON whose texts may hold templates.
 pub(super) fn json(
     value: &Value,
     pointer: &str,
     scope: &InScope,
-    context: &mut Context<'_>,
+    context: &mut ReadContext<'_>,
 ) -> Option<JsonTemplate> {
     match value {
         Value::String(text) => {
@@ -204,7 +216,7 @@ pub(super) fn json(
         Value::Array(items) => {
             let items = items.iter().enumerate();
             let items =
-                items.filter_map(|(place, item)| json(item, &format!("{pointer}/{place}"), scope, context));
+                items.filter_map(|(index, item)| json(item, &format!("{pointer}/{index}"), scope, context));
             Some(JsonTemplate::List(items.collect()))
         }
         Value::Object(members) => {

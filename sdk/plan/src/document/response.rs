@@ -1,9 +1,9 @@
-//! `response`.
+//! Reads `response`.
 
 use serde_json::Value;
 
-use super::context::Context;
-use super::object::{Object, wrong_type};
+use super::context::ReadContext;
+use super::object::{ObjectReader, wrong_type};
 use crate::diagnostic::quoted;
 use crate::{CsvHeader, CsvRules, Decompression, Diagnostic, DiagnosticCode, ResponseFormat, ResponseRules};
 
@@ -28,18 +28,20 @@ pub(crate) const DECOMPRESS: &[(&str, Decompression)] = &[
     ("none", Decompression::None),
 ];
 
-/// Names in one list at most.
+/// Maximum number of names in a list.
 const MAX_NAMES: usize = 2000;
 
-pub(super) fn read(step: &Object<'_>, context: &mut Context<'_>) -> ResponseRules {
+pub(super) fn read(step: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> ResponseRules {
     let default = ResponseRules::default();
     let default = ResponseRules { max_bytes: default.max_bytes.min(context.server.body_bytes), ..default };
     let Some(value) = step.get("response") else { return default };
-    let Some(object) = Object::open(value, &step.at("response"), FIELDS, context) else { return default };
+    let Some(object) = ObjectReader::open(value, &step.at("response"), FIELDS, context) else {
+        return default;
+    };
     let format = object.choice("format", FORMATS, context).unwrap_or(default.format);
     let stream = object.boolean("stream", context).unwrap_or(false);
     let most =
-        if stream || by_rows(format) { context.server.stream_bytes } else { context.server.body_bytes };
+        if stream || reads_by_row(format) { context.server.stream_bytes } else { context.server.body_bytes };
     let rules = ResponseRules {
         format,
         max_bytes: object.integer("max_bytes", 1..=most, context).unwrap_or(default.max_bytes),
@@ -53,36 +55,36 @@ pub(super) fn read(step: &Object<'_>, context: &mut Context<'_>) -> ResponseRule
     rules
 }
 
-/// Whether bodies of this format are taken row by row, whatever else the plan says.
-pub(super) fn by_rows(format: ResponseFormat) -> bool {
+/// Returns whether bodies of this format are always read row by row.
+pub(super) fn reads_by_row(format: ResponseFormat) -> bool {
     matches!(format, ResponseFormat::Jsonl | ResponseFormat::Csv)
 }
 
-fn conflicts(rules: &ResponseRules, object: &Object<'_>, context: &mut Context<'_>) {
+fn conflicts(rules: &ResponseRules, object: &ObjectReader<'_>, context: &mut ReadContext<'_>) {
     use ResponseFormat::{Auto, Binary, Csv, Text, Xml};
     let format = rules.format;
     for (field, formats) in [("csv", [Auto, Csv]), ("xml", [Auto, Xml])] {
         if object.has(field) && !formats.contains(&format) {
-            let words = format!("{field} says how {field} is read, and the format is another");
+            let words = format!("{field} needs format {field} or auto");
             context.conflict(object.at(field), words);
         }
     }
     if rules.charset.is_some() && format == Binary {
-        context.conflict(object.at("charset"), "bytes have no charset, and the format is binary");
+        context.conflict(object.at("charset"), "format binary has no charset: remove one");
     }
     if rules.stream && matches!(format, Xml | Text | Binary) {
-        let words = "only JSON, JSON lines and CSV have rows that can be taken one by one";
+        let words = "stream needs rows that can be read one by one: only JSON, JSON lines and CSV have them";
         context.conflict(object.at("stream"), words);
     }
 }
 
-/// The name of the encoding that a label means (WHATWG Encoding, 4.2).
-fn charset(object: &Object<'_>, context: &mut Context<'_>) -> Option<String> {
+/// Reads `charset` and returns the name of the encoding (WHATWG Encoding, section 4.2).
+fn charset(object: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> Option<String> {
     let label = object.text("charset", context)?;
     let encoding = encoding_rs::Encoding::for_label_no_replacement(label.as_bytes());
     if encoding.is_none() {
         let words = format!(
-            "{label} is the label of no encoding, like utf-8, windows-1252, shift_jis",
+            "{label} is not an encoding: use a label such as utf-8, windows-1252 or shift_jis",
             label = quoted(label)
         );
         context.report(Diagnostic::new(DiagnosticCode::InvalidValue, object.at("charset"), words));
@@ -90,10 +92,12 @@ fn charset(object: &Object<'_>, context: &mut Context<'_>) -> Option<String> {
     encoding.map(|encoding| encoding.name().to_owned())
 }
 
-fn csv(response: &Object<'_>, context: &mut Context<'_>) -> CsvRules {
+fn csv(response: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> CsvRules {
     let default = CsvRules::default();
     let Some(value) = response.get("csv") else { return default };
-    let Some(object) = Object::open(value, &response.at("csv"), CSV_FIELDS, context) else { return default };
+    let Some(object) = ObjectReader::open(value, &response.at("csv"), CSV_FIELDS, context) else {
+        return default;
+    };
     let delimiter = byte(&object, "delimiter", context).unwrap_or(default.delimiter);
     let quote = match object.get("quote") {
         None => default.quote,
@@ -101,25 +105,26 @@ fn csv(response: &Object<'_>, context: &mut Context<'_>) -> CsvRules {
         Some(_) => byte(&object, "quote", context).or(default.quote),
     };
     if quote == Some(delimiter) {
-        context.conflict(object.at("quote"), "the delimiter and the quote are the same");
+        context.conflict(object.at("quote"), "quote must differ from delimiter");
     }
     CsvRules { delimiter, quote, header: header(&object, context).unwrap_or(default.header) }
 }
 
-/// One ASCII character that is no end of a line.
-fn byte(object: &Object<'_>, field: &str, context: &mut Context<'_>) -> Option<u8> {
+/// Reads one ASCII character other than an end of line.
+fn byte(object: &ObjectReader<'_>, field: &str, context: &mut ReadContext<'_>) -> Option<u8> {
     let text = object.text(field, context)?;
     match text.as_bytes() {
         [byte] if byte.is_ascii() && !matches!(byte, b'\n' | b'\r' | 0) => Some(*byte),
         _ => {
-            let words = format!("{text} is not one ASCII character within a line", text = quoted(text));
+            let words =
+                format!("{text} must be one ASCII character, other than an end of line", text = quoted(text));
             context.report(Diagnostic::new(DiagnosticCode::InvalidValue, object.at(field), words));
             None
         }
     }
 }
 
-fn header(object: &Object<'_>, context: &mut Context<'_>) -> Option<CsvHeader> {
+fn header(object: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> Option<CsvHeader> {
     match object.get("header")? {
         Value::Bool(true) => Some(CsvHeader::First),
         Value::Bool(false) => Some(CsvHeader::None),
@@ -131,34 +136,36 @@ fn header(object: &Object<'_>, context: &mut Context<'_>) -> Option<CsvHeader> {
     }
 }
 
-fn xml_arrays(response: &Object<'_>, context: &mut Context<'_>) -> Vec<String> {
+fn xml_arrays(response: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> Vec<String> {
     let Some(value) = response.get("xml") else { return Vec::new() };
-    let Some(object) = Object::open(value, &response.at("xml"), XML_FIELDS, context) else {
+    let Some(object) = ObjectReader::open(value, &response.at("xml"), XML_FIELDS, context) else {
         return Vec::new();
     };
     names(&object, "arrays", context).unwrap_or_default()
 }
 
-/// A list of different names.
-fn names(object: &Object<'_>, field: &str, context: &mut Context<'_>) -> Option<Vec<String>> {
+/// Reads a list of distinct names.
+fn names(object: &ObjectReader<'_>, field: &str, context: &mut ReadContext<'_>) -> Option<Vec<String>> {
     let values = object.list(field, context)?;
     if values.is_empty() || values.len() > MAX_NAMES {
-        let words = format!("{} names are not between 1 and {MAX_NAMES}", values.len());
+        let words = format!("lists {} names, and may list 1 to {MAX_NAMES}", values.len());
         context.report(Diagnostic::new(DiagnosticCode::OutOfRange, object.at(field), words));
         return None;
     }
     let mut names: Vec<String> = Vec::with_capacity(values.len());
-    for (place, value) in values.iter().enumerate() {
-        let pointer = format!("{}/{place}", object.at(field));
+    for (index, value) in values.iter().enumerate() {
+        let pointer = format!("{}/{index}", object.at(field));
         match value.as_str() {
-            Some("") => {
-                context.report(Diagnostic::new(DiagnosticCode::InvalidValue, pointer, "a name is not empty"))
-            }
+            Some("") => context.report(Diagnostic::new(
+                DiagnosticCode::InvalidValue,
+                pointer,
+                "a name must not be empty",
+            )),
             Some(name) if names.iter().any(|known| known == name) => {
                 context.report(Diagnostic::new(
                     DiagnosticCode::Duplicate,
                     pointer,
-                    format!("{name:.100} is named twice"),
+                    format!("{name:.100} is listed twice"),
                 ));
             }
             Some(name) => names.push(name.to_owned()),

@@ -1,9 +1,9 @@
-//! `retry`.
+//! Reads `retry`.
 
 use std::time::Duration;
 
-use super::context::Context;
-use super::object::Object;
+use super::context::ReadContext;
+use super::object::ObjectReader;
 use super::outcome::matchers;
 use crate::{Backoff, Jitter, RetryPolicy};
 
@@ -17,14 +17,14 @@ pub(crate) const BACKOFFS: &[(&str, Backoff)] = &[
     ("constant", Backoff::Constant),
 ];
 
-/// Milliseconds of one delay at most: a day.
+/// Longest delay in milliseconds: a day.
 const MAX_DELAY_MS: u64 = 86_400_000;
 
-pub(super) fn read(step: &Object<'_>, context: &mut Context<'_>) -> RetryPolicy {
+pub(super) fn read(step: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> RetryPolicy {
     let mut default = RetryPolicy::default();
     default.max_retries = default.max_retries.min(context.server.retries);
     let Some(value) = step.get("retry") else { return default };
-    let Some(object) = Object::open(value, &step.at("retry"), FIELDS, context) else { return default };
+    let Some(object) = ObjectReader::open(value, &step.at("retry"), FIELDS, context) else { return default };
     let most = u64::from(context.server.retries);
     let max_retries =
         object.integer("max_retries", 0..=most, context).and_then(|value| u32::try_from(value).ok());
@@ -42,7 +42,7 @@ pub(super) fn read(step: &Object<'_>, context: &mut Context<'_>) -> RetryPolicy 
         on,
     };
     if retry.max_delay < retry.initial_delay {
-        context.conflict(object.at("max_delay_ms"), "max_delay_ms is less than initial_delay_ms");
+        context.conflict(object.at("max_delay_ms"), "max_delay_ms must not be less than initial_delay_ms");
     }
     retry
 }

@@ -6,8 +6,8 @@ use croner::parser::{CronParser, Year};
 use orchid_common::suggest::closest;
 
 use crate::diagnostic::{Diagnostic, DiagnosticCode, quoted};
-use crate::document::context::Context;
-use crate::document::object::Object;
+use crate::document::context::ReadContext;
+use crate::document::object::ObjectReader;
 
 /// Longest period over which the configs of a plan are spread, in seconds: a day.
 pub(crate) const SPREAD_MAX_SECONDS: u64 = 86_400;
@@ -16,7 +16,7 @@ const CRON_MAX_BYTES: usize = 256;
 
 /// Reads and checks the cron expression. Returns it as it was written, so that an author reads
 /// back what they sent.
-pub(crate) fn cron(plan: &Object<'_>, context: &mut Context<'_>) -> Option<String> {
+pub(crate) fn cron(plan: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> Option<String> {
     let text = plan.text("cron", context)?;
     match check_cron(text) {
         Ok(()) => Some(text.to_owned()),
@@ -51,7 +51,7 @@ fn check_cron(text: &str) -> Result<(), String> {
 }
 
 /// Reads and checks the time zone.
-pub(crate) fn timezone(plan: &Object<'_>, context: &mut Context<'_>) -> Option<String> {
+pub(crate) fn timezone(plan: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> Option<String> {
     let text = plan.text("timezone", context)?;
     if text.parse::<Tz>().is_ok() {
         return Some(text.to_owned());
@@ -64,7 +64,7 @@ pub(crate) fn timezone(plan: &Object<'_>, context: &mut Context<'_>) -> Option<S
 }
 
 /// Reports fields that exclude or require each other.
-pub(crate) fn check_combination(plan: &Object<'_>, context: &mut Context<'_>) {
+pub(crate) fn check_combination(plan: &ObjectReader<'_>, context: &mut ReadContext<'_>) {
     if plan.has("cron") && plan.has("wait_seconds") {
         context.conflict(plan.at("wait_seconds"), "cron and wait_seconds exclude each other: remove one");
     }

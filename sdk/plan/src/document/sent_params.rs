@@ -1,46 +1,55 @@
-//! The parameters that pagination, windows and cursors send: none of them may be in the request already.
+//! Checks the parameters that pagination, windows and cursors send: the request must not send them
+//! already.
 
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use super::context::Context;
-use super::object::Object;
+use super::context::ReadContext;
+use super::object::ObjectReader;
 use crate::RequestTemplate;
 
-/// A parameter that is sent beside the plan's own, and where it is named.
-struct Sent<'d> {
+/// A parameter that is sent in addition to the step's own, and the field that names it.
+struct AddedParam<'d> {
     pointer: String,
     name: &'d str,
 }
 
-/// Refuses a parameter that would be sent twice.
-pub(super) fn check(step: &Object<'_>, request: Option<&RequestTemplate>, context: &mut Context<'_>) {
+/// Reports parameters that would be sent twice.
+pub(super) fn check(
+    step: &ObjectReader<'_>,
+    request: Option<&RequestTemplate>,
+    context: &mut ReadContext<'_>,
+) {
     let url = request.map(|request| request.url.literal_text()).unwrap_or_default();
     let own = own_params(step);
-    let mut seen: Vec<Sent<'_>> = Vec::new();
+    let mut seen: Vec<AddedParam<'_>> = Vec::new();
     for sent in declared(step) {
         if own.contains(&sent.name) {
-            context.conflict(&sent.pointer, format!("{} is among the step's params already", sent.name));
+            context
+                .conflict(&sent.pointer, format!("parameter {} is already in the step's params", sent.name));
         } else if in_query(&url, sent.name) {
-            context.conflict(&sent.pointer, format!("{} is in the url's query already", sent.name));
+            context.conflict(
+                &sent.pointer,
+                format!("parameter {} is already in the query of the url", sent.name),
+            );
         } else if let Some(other) = seen.iter().find(|other| other.name == sent.name) {
-            let words = format!("{} is sent by {} already", sent.name, other.pointer);
+            let words = format!("parameter {} is already sent by {}", sent.name, other.pointer);
             context.conflict(&sent.pointer, words);
         }
         seen.push(sent);
     }
 }
 
-fn declared<'d>(step: &Object<'d>) -> Vec<Sent<'d>> {
+fn declared<'d>(step: &ObjectReader<'d>) -> Vec<AddedParam<'d>> {
     let mut sent = Vec::new();
     let mut add = |object: &str, field: &str, default: Option<&'d str>| {
         let Some(members) = step.get(object).and_then(Value::as_object) else { return };
         let at = step.at(object);
         match (members.get(field).filter(|value| !value.is_null()), default) {
             (Some(Value::String(name)), _) if !name.is_empty() => {
-                sent.push(Sent { pointer: format!("{at}/{field}"), name })
+                sent.push(AddedParam { pointer: format!("{at}/{field}"), name })
             }
-            (None, Some(name)) => sent.push(Sent { pointer: at, name }),
+            (None, Some(name)) => sent.push(AddedParam { pointer: at, name }),
             _ => {}
         }
     };
@@ -58,7 +67,7 @@ fn declared<'d>(step: &Object<'d>) -> Vec<Sent<'d>> {
     sent
 }
 
-fn own_params<'d>(step: &Object<'d>) -> Vec<&'d str> {
+fn own_params<'d>(step: &ObjectReader<'d>) -> Vec<&'d str> {
     match step.get("params") {
         Some(Value::Object(members)) => members.keys().map(String::as_str).collect(),
         Some(Value::Array(items)) => {
@@ -68,7 +77,7 @@ fn own_params<'d>(step: &Object<'d>) -> Vec<&'d str> {
     }
 }
 
-/// Whether the query that a url spells out names the parameter.
+/// Returns whether the literal query of a URL names the parameter.
 fn in_query(url: &str, name: &str) -> bool {
     let query = url.split_once('?').map_or("", |(_, query)| query);
     query.split('&').any(|pair| {

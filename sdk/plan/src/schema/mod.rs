@@ -1,19 +1,22 @@
-//! The JSON Schema of a plan's file (draft 2020-12), for editors and for people who want to see the whole language at once.
+//! The JSON Schema (draft 2020-12) of plan files, for editors and as an overview of the language.
 //!
-//! It is put together from the tables by which the readers know their fields, and says with each field that holds
-//! expressions which names they may begin with (`x-orchid-scope`). It takes every plan that [`crate::check`] takes, and
-//! refuses most of what that refuses: what two fields mean together, and what stands inside expressions, it does not know.
+//! It is built from the tables from which the readers know their fields. For each field that holds
+//! expressions, `x-orchid-scope` lists the names that they may start with. The schema accepts every
+//! plan that [`crate::check`] accepts, and refuses most of what that refuses; it knows neither how
+//! fields depend on each other nor what is inside expressions.
 
 pub(crate) mod build;
+#[cfg(test)]
+pub(crate) mod conformance;
 mod parts;
 mod plan;
 mod step;
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;
 
 use serde_json::Value;
 
-/// The schema of a plan's file: the plan document, beside it `kind` and `$schema`.
+/// Returns the schema of a plan file: the plan document, with `kind` and `$schema` allowed.
 #[must_use]
 pub fn plan_schema() -> Value {
     plan::schema()

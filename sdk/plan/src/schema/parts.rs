@@ -1,20 +1,20 @@
-//! The objects inside a step.
+//! Schemas of the objects inside a step.
 
 use serde_json::{Value, json};
 
 use super::build::{
-    at_least, boolean, choice, described, expr, integer, list, matching, names, object, param, reference,
-    span, templates, text, with,
+    at_least, boolean, choice, described, duration, expr, integer, list, matching, names, object, param,
+    reference, templates, text, with,
 };
-use crate::document::level::Scopes;
+use crate::document::step_position::StepScopes;
 use crate::document::window as slices;
 use crate::document::{
-    async_job as job, cursor as read_up_to, paginate as pages, response as body, retry as again,
+    async_job, cursor as cursor_fields, paginate as pagination, response as body, retry as retries,
 };
 
 pub(super) fn matcher() -> Value {
     json!({
-        "description": "A status, a class of statuses, or an error code",
+        "description": "A status, a status class or an error code",
         "anyOf": [
             {"type": "integer", "minimum": 100, "maximum": 599},
             {"type": "string", "pattern": "^([1-5]xx|[A-Z][A-Z0-9_]*)$"},
@@ -24,25 +24,25 @@ pub(super) fn matcher() -> Value {
 
 pub(super) fn retry() -> Value {
     let delay = |words: &str, default: u64| with(integer(words, 0, 86_400_000), "default", default);
-    object("When and how a failed try is made again", again::FIELDS, &[], |name| match name {
-        "max_retries" => with(at_least("Tries after the first", 0), "default", 3),
-        "backoff" => with(choice("How the delay grows", names(again::BACKOFFS)), "default", "fibonacci"),
+    object("When and how failed requests are retried", retries::FIELDS, &[], |name| match name {
+        "max_retries" => with(at_least("Maximum number of retries", 0), "default", 3),
+        "backoff" => with(choice("Growth of the delay", names(retries::BACKOFFS)), "default", "fibonacci"),
         "initial_delay_ms" => delay("Milliseconds before the first retry", 1000),
-        "max_delay_ms" => delay("No delay is longer, other than a Retry-After", 60_000),
+        "max_delay_ms" => delay("Maximum delay in milliseconds; a Retry-After may be longer", 60_000),
         "jitter" => {
-            let words = "How the delay is spread: anywhere between nothing and the whole of it, or not";
+            let words = "Randomization of the delay: full is anywhere between zero and the delay, none is exactly the delay";
             with(choice(words, ["full", "none"]), "default", "full")
         }
         "on" => {
-            let words = "Further statuses and codes that are tried again";
+            let words = "Statuses and codes that are retried in addition to the usual ones";
             with(list(words, &reference("matcher")), "uniqueItems", true)
         }
         _ => json!({}),
     })
 }
 
-pub(super) fn paginate(scopes: &Scopes) -> Value {
-    let kinds = pages::TYPES.iter().map(|kind| {
+pub(super) fn paginate(scopes: &StepScopes) -> Value {
+    let kinds = pagination::TYPES.iter().map(|kind| {
         let counts = matches!(*kind, "page" | "offset");
         let required: &[&str] = match *kind {
             "offset" => &["type", "size"],
@@ -50,139 +50,159 @@ pub(super) fn paginate(scopes: &Scopes) -> Value {
             _ => &["type"],
         };
         let words = match *kind {
-            "page" => "By page numbers; ends at an empty page",
-            "offset" => "By offsets; ends at an empty page",
+            "page" => "Page numbers; ends at an empty page",
+            "offset" => "Row offsets; ends at an empty page",
             "cursor" => {
-                "By a pointer in the answer, sent in param or as page.cursor; ends where there is none"
+                "A cursor from the response, sent in param or by a template with page.cursor; ends when there is none"
             }
-            "next_url" => "By a url in the answer; ends where there is none",
-            _ => "By the Link header's rel=next; ends where there is none",
+            "next_url" => "A URL from the response; ends when there is none",
+            _ => "The link with rel=next in the Link header; ends when there is none",
         };
-        object(words, pages::fields_of(kind), required, |name| match name {
-            "type" => described("The kind of loop", json!({"const": kind})),
-            "param" if counts => with(param("The parameter that carries it"), "default", *kind),
-            "param" => param("The parameter that carries it"),
-            "start" => with(integer("The number of the first page", 0, 1_000_000_000), "default", 1),
-            "size_param" => param("The parameter of the page size"),
-            "size" => integer("Rows asked for", 1, 1_000_000),
+        object(words, pagination::fields_of(kind), required, |name| match name {
+            "type" => described("Type of pagination", json!({"const": kind})),
+            "param" if counts => with(param("Name of the parameter"), "default", *kind),
+            "param" => param("Name of the parameter"),
+            "start" => with(integer("Number of the first page", 0, 1_000_000_000), "default", 1),
+            "size_param" => param("Name of the parameter with the page size"),
+            "size" => integer("Number of rows requested per page", 1, 1_000_000),
             "value" => expr(
-                "What leads to the next page; null, an empty text and false end the loop",
-                &scopes.within,
+                "Cursor or URL of the next page. Null, an empty text and false end the loop",
+                &scopes.in_page,
             ),
             "stop_on" => {
-                let words = "Further ends: a page without rows, a page with fewer rows than were asked for";
+                let words = "Further conditions that end the loop: empty is a page without rows, short a page with fewer rows than requested";
                 list(words, &json!({"enum": ["empty", "short"]}))
             }
             _ => {
-                let words = "What the same request, or the same pointer, twice means";
+                let words = "Reaction to the same request or cursor twice: fail the execution, stop the loop, or allow it";
                 with(choice(words, ["fail", "stop", "allow"]), "default", "fail")
             }
         })
     });
-    json!({"description": "The usual loops, said shortly", "oneOf": kinds.collect::<Vec<_>>()})
+    json!({"description": "Pagination of a common kind", "oneOf": kinds.collect::<Vec<_>>()})
 }
 
-pub(super) fn window(scopes: &Scopes) -> Value {
-    let words = "A time range, walked in slices around the loop; window.from and window.to are in scope";
+pub(super) fn window(scopes: &StepScopes) -> Value {
+    let words = "A time range that is read slice by slice; window.from and window.to are in scope";
     object(words, slices::FIELDS, &["step"], |name| match name {
-        "from" => expr("Where the range begins; the cursor where it is not there", &scopes.before),
-        "to" => expr("Where it ends, exclusive; meta.started_at where it is not there", &scopes.before),
-        "step" => span("Length of a slice"),
+        "from" => expr("Start of the range; the cursor by default", &scopes.before_first_page),
+        "to" => expr("End of the range, exclusive; meta.started_at by default", &scopes.before_first_page),
+        "step" => duration("Length of a slice"),
         "format" => json!({
-            "description": "How the ends are spelled: a name, or a strftime pattern",
+            "description": "Format of the times: a name, or a strftime pattern",
             "anyOf": [{"enum": slices::FORMATS}, {"type": "string", "pattern": "%", "maxLength": 128}],
             "default": "rfc3339",
         }),
-        "from_param" => param("The parameter of a slice's beginning"),
-        _ => param("The parameter of a slice's end"),
+        "from_param" => param("Name of the parameter with the start of a slice"),
+        _ => param("Name of the parameter with the end of a slice"),
     })
 }
 
-pub(super) fn cursor(scopes: &Scopes) -> Value {
-    let words = "What was read up to, kept from run to run; in scope as cursor";
-    object(words, read_up_to::FIELDS, &["value"], |name| match name {
-        "value" => expr("Asked after each pass; null leaves the cursor as it is", &scopes.within),
-        "type" => {
-            with(choice("How two values are compared", names(read_up_to::TYPES)), "default", "timestamp")
+pub(super) fn cursor(scopes: &StepScopes) -> Value {
+    let words = "How far the step has read, kept from one execution to the next; in scope as cursor";
+    object(words, cursor_fields::FIELDS, &["value"], |name| match name {
+        "value" => {
+            expr("New value, evaluated after each page. Null leaves the cursor unchanged", &scopes.in_page)
         }
+        "type" => with(
+            choice("Type of the values, which defines their order", names(cursor_fields::TYPES)),
+            "default",
+            "timestamp",
+        ),
         "start" => templates(
-            "What a first run begins with",
+            "Value of the first execution",
             json!({"type": ["string", "number", "null"]}),
-            &scopes.item,
+            &scopes.with_item,
         ),
         "lookback" => json!({
-            "description": "How far before the stored value a run begins: a length of time, or a number for numbers",
-            "anyOf": [span("Of a time"), {"type": "number", "exclusiveMinimum": 0}],
+            "description": "Distance before the stored value at which an execution starts: a duration, or a number for cursors of numbers",
+            "anyOf": [duration("Duration, for cursors of times"), {"type": "number", "exclusiveMinimum": 0}],
         }),
-        "param" => param("The parameter that carries it"),
-        "ordered" => boolean("The API answers oldest first: saved with every page or slice", false),
-        _ => expr("One cursor for each value of this, in a fan-out", &scopes.item),
+        "param" => param("Name of the parameter"),
+        "ordered" => boolean(
+            "The API returns the oldest rows first, so the cursor is saved with every page or slice",
+            false,
+        ),
+        _ => expr("Keeps one cursor for each value of this expression, in a fan-out", &scopes.with_item),
     })
 }
 
 pub(super) fn async_job() -> Value {
-    let scopes = Scopes::widest(true);
-    let words = "A job that the upstream does in its own time";
+    let scopes = StepScopes::widest(true);
+    let words = "A job that the upstream runs in the background";
     let required = ["submit", "poll", "done_when", "download"];
-    object(words, job::FIELDS, &required, |name| match name {
-        "submit" => described("Asks for the job, once; seen as steps.submit", reference("job_request")),
-        "poll" => described("Asks how it goes; seen as steps.poll", reference("job_request")),
-        "done_when" => {
-            expr("Asked after each poll, with response the poll's: the job is done", &scopes.within)
-        }
-        "failed_when" => expr("Asked before done_when: the job failed", &scopes.within),
+    object(words, async_job::FIELDS, &required, |name| match name {
+        "submit" => described("Starts the job; in scope as steps.submit", reference("job_request")),
+        "poll" => described(
+            "Asks for the state of the job repeatedly; in scope as steps.poll",
+            reference("job_request"),
+        ),
+        "done_when" => expr(
+            "Condition for the end of the job, evaluated after each poll with its response in scope",
+            &scopes.in_page,
+        ),
+        "failed_when" => expr("Condition for a failed job, evaluated before done_when", &scopes.in_page),
         "download" => {
-            let words = "Run in order once it is done; the last one emits, a page where it says nothing, and only that one";
+            let words = "Steps that run in order once the job is done. Only the last one emits, by default one message per page";
             with(list(words, &reference("sub_step")), "minItems", 1)
         }
         "cancel" => json!({
-            "description": "Tells the upstream that nobody waits any more",
+            "description": "Asks the upstream to stop when the execution is cancelled or times out",
             "anyOf": [reference("job_request")],
         }),
-        "poll_wait" => with(span("Between polls"), "default", "10s"),
-        _ => with(span("From the submit's answer on; longer fails the step"), "default", "2h"),
+        "poll_wait" => with(duration("Time between polls"), "default", "10s"),
+        _ => with(
+            duration(
+                "Maximum time from the response to submit until the job is done, after which the step fails",
+            ),
+            "default",
+            "2h",
+        ),
     })
 }
 
 pub(super) fn response() -> Value {
-    object("How the body of an answer is read", body::FIELDS, &[], |name| match name {
+    object("How response bodies are read", body::FIELDS, &[], |name| match name {
         "format" => {
-            let words = "What a body is taken for; auto: what the content type says";
+            let words = "Format of the body; auto takes it from the content type";
             with(choice(words, names(body::FORMATS)), "default", "auto")
         }
-        "max_bytes" => {
-            with(at_least("Bytes of a body at most, as it came and unpacked", 1), "default", 10 * 1024 * 1024)
-        }
-        "charset" => text("The encoding of text, by a label of the Encoding standard"),
+        "max_bytes" => with(
+            at_least("Maximum size of a body in bytes, both before and after decompression", 1),
+            "default",
+            10 * 1024 * 1024,
+        ),
+        "charset" => text("Text encoding, as a label of the Encoding standard"),
         "decompress" => {
-            let words =
-                "What is unpacked; auto: by Content-Encoding, then gzip where the body begins like it";
+            let words = "Decompression; auto goes by Content-Encoding, and by the first bytes for gzip";
             with(choice(words, names(body::DECOMPRESS)), "default", "auto")
         }
-        "stream" => boolean("Take the rows of a JSON body one by one, never the whole body", false),
+        "stream" => boolean("Reads the rows of a JSON body one by one and never holds the whole body", false),
         "csv" => csv(),
-        _ => object("How XML is read", body::XML_FIELDS, &[], |_| {
-            named("Elements that are lists also where there is one of them")
+        _ => object("How XML is converted to JSON", body::XML_FIELDS, &[], |_| {
+            named("Names of elements that always become lists, even if there is only one")
         }),
     })
 }
 
 fn csv() -> Value {
     let byte = |words: &str, pattern: &str, default: &str| with(matching(words, pattern), "default", default);
-    object("How CSV is written", body::CSV_FIELDS, &[], |name| match name {
-        "delimiter" => byte("Between fields", "^[^\\r\\n\\u0000\\u0080-\\uffff]$", ","),
-        "quote" => {
-            byte("Around fields; empty: quotes mean nothing", "^[^\\r\\n\\u0000\\u0080-\\uffff]?$", "\"")
-        }
+    object("CSV dialect", body::CSV_FIELDS, &[], |name| match name {
+        "delimiter" => byte("Character between fields", "^[^\\r\\n\\u0000\\u0080-\\uffff]$", ","),
+        "quote" => byte(
+            "Character around quoted fields; empty if quotes have no meaning",
+            "^[^\\r\\n\\u0000\\u0080-\\uffff]?$",
+            "\"",
+        ),
         _ => json!({
-            "description": "Where the names are: in the first line, nowhere, or here",
-            "anyOf": [{"type": "boolean"}, named("The names")],
+            "description": "Field names: true takes them from the first line, false makes rows lists, a list gives the names",
+            "anyOf": [{"type": "boolean"}, named("Field names")],
             "default": true,
         }),
     })
 }
 
-/// A list of different names.
+/// Returns the schema of a list of distinct names.
 fn named(words: &str) -> Value {
     let names = list(words, &json!({"type": "string", "minLength": 1}));
     with(with(with(names, "minItems", 1), "maxItems", 2000), "uniqueItems", true)

@@ -3,29 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 
-use jsonschema::Validator;
 use serde_json::{Value, json};
 
+use super::conformance::violations;
 use super::plan_schema;
 use crate::{ServerLimits, check};
-
-static VALIDATOR: LazyLock<Validator> =
-    LazyLock::new(|| jsonschema::draft202012::new(&plan_schema()).unwrap());
-
-fn diagnostics(document: &Value) -> Vec<String> {
-    VALIDATOR.iter_errors(document).map(|error| format!("{}: {error}", error.instance_path())).collect()
-}
-
-/// Called for every definition that was taken.
-pub(crate) fn takes(definition: &Value) {
-    let diagnostics = diagnostics(&json!({"key": "a", "integration": "b", "definition": definition}));
-    assert!(
-        diagnostics.is_empty(),
-        "the readers take it, the schema does not: {diagnostics:#?}\n{definition}"
-    );
-}
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -63,7 +46,7 @@ fn every_plan_of_the_repository_is_valid() {
     }
     assert!(plans.len() > 100, "{} plans", plans.len());
     for (path, plan) in plans {
-        let diagnostics = diagnostics(&plan);
+        let diagnostics = violations(&plan);
         assert!(diagnostics.is_empty(), "{}: {diagnostics:#?}", path.display());
     }
 }
@@ -89,7 +72,7 @@ fn members(value: &Value, names: &mut BTreeSet<String>) {
 
 #[test]
 fn each_field_is_there_described_and_takes_what_it_shall() {
-    assert_eq!(diagnostics(&whole()), [""; 0]);
+    assert_eq!(violations(&whole()), [""; 0]);
     let mut used = BTreeSet::new();
     members(&whole(), &mut used);
     let mut bare = Vec::new();
@@ -161,11 +144,11 @@ fn what_the_readers_refuse_by_form_the_schema_refuses_too() {
         json!({"sub_steps": [{}]}),
         json!({"id": "1a"}),
     ] {
-        assert_ne!(diagnostics(&plan(fields.clone())), [""; 0], "{fields}");
+        assert_ne!(violations(&plan(fields.clone())), [""; 0], "{fields}");
         assert!(check(&plan(fields.clone()), &ServerLimits::default()).is_err(), "{fields}");
     }
     let outer = json!({"key": "A", "integration": "b", "definition": {"step": {"url": "x"}, "steps": []}});
-    assert!(diagnostics(&outer).len() >= 2, "{:#?}", diagnostics(&outer));
+    assert!(violations(&outer).len() >= 2, "{:#?}", violations(&outer));
 }
 
 #[test]

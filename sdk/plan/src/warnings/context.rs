@@ -1,14 +1,14 @@
-//! Names of the context that are written here and read there, or only one of both.
+//! Context fields that are only written or only read.
 
 use std::collections::BTreeSet;
 
-use super::{MOST, Place, Warning, WarningCode};
+use super::{MAX_WARNINGS, StepSite, Warning, WarningCode};
 use crate::Definition;
 use crate::diagnostic::token;
 use orchid_common::suggest::closest;
 
-pub(super) fn warn(definition: &Definition, places: &[Place<'_>], warnings: &mut Vec<Warning>) {
-    // Where the whole context is read, nothing is known of its names.
+pub(super) fn warn(definition: &Definition, places: &[StepSite<'_>], warnings: &mut Vec<Warning>) {
+    // If the whole context is read, it is unknown which fields are.
     let Some(read) = definition.reads.below(&["context"]) else { return };
     let read: BTreeSet<&str> = read.into_iter().filter_map(|path| path.first()).map(String::as_str).collect();
     let names = places.iter().flat_map(|place| &place.step.set_context).map(|(name, _)| name.as_str());
@@ -21,14 +21,14 @@ pub(super) fn warn(definition: &Definition, places: &[Place<'_>], warnings: &mut
         }
     }
     let sited: Vec<_> = places.iter().flat_map(|place| place.step.exprs()).collect();
-    for name in read.difference(&written).take(MOST) {
+    for name in read.difference(&written).take(MAX_WARNINGS) {
         let reader = sited.iter().find(|sited| sited.expr.reads().overlaps(&["context", name]));
         let Some(reader) = reader else { continue };
         let near = closest(name, written.iter().copied().filter(|written| !read.contains(written)));
         let meant =
             near.map_or_else(String::new, |near| format!("; context.{near} is written and never read"));
         let message =
-            format!("no set_context writes {name}, so it is null but for what a trigger lays over it{meant}");
+            format!("no set_context writes {name}, so it is null unless a trigger overrides it{meant}");
         warnings.push(Warning {
             code: WarningCode::ContextNeverWritten,
             pointer: reader.pointer.clone(),

@@ -1,13 +1,13 @@
-//! Answers that reach nobody.
+//! Steps whose responses are neither emitted nor read.
 
-use super::{Place, Warning, WarningCode};
+use super::{StepSite, Warning, WarningCode};
 use crate::{Definition, EmitMode, Method, Step};
 
-/// Whether nothing at all is emitted, with a warning that says so.
+/// Returns whether the definition emits nothing at all, and adds a warning if so.
 pub(super) fn of_all(definition: &Definition, warnings: &mut Vec<Warning>) -> bool {
     let nothing = !definition.steps.iter().any(|step| emits(step));
     if nothing {
-        let message = "no step emits anything: a run leaves no messages but its errors".to_owned();
+        let message = "no step emits anything, so an execution produces no messages except errors".to_owned();
         let pointer = "/definition".to_owned();
         warnings.push(Warning { code: WarningCode::NothingEmitted, pointer, message });
     }
@@ -19,7 +19,7 @@ fn emits(step: &Step) -> bool {
 }
 
 pub(super) fn warn(
-    place: &Place<'_>,
+    place: &StepSite<'_>,
     definition: &Definition,
     nothing_emitted: bool,
     warnings: &mut Vec<Warning>,
@@ -29,14 +29,14 @@ pub(super) fn warn(
         return;
     }
     if !step.extract.is_empty() {
-        let words = "extracted_data is a part of the step's own messages, and it emits none";
+        let words = "extract fills the messages of this step, and it emits none";
         warnings.push(place.at("extract", WarningCode::ExtractUnused, words));
     }
     let is_read = definition.reads.step_ids().is_none_or(|ids| ids.contains(&*step.id));
     let asks = step.request().is_some_and(|request| matches!(request.method(), Method::Get | Method::Head));
     let idle = step.sub_steps.is_empty() && step.set_context.is_empty() && step.cursor.is_none();
     if asks && idle && !is_read && !nothing_emitted && !place.around.emits && !place.around.job {
-        let words = "its answers are neither emitted, here or by a step around it, nor read by anything";
+        let words = "the responses of this step are neither emitted by it or a step around it, nor read by an expression";
         warnings.push(place.at("emit", WarningCode::FetchedForNothing, words));
     }
 }

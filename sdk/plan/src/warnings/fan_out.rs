@@ -1,16 +1,16 @@
-//! Fan-outs that are none, and those whose items are all treated as one.
+//! Settings of a fan-out where there is none, and fan-outs that treat all items alike.
 
-use super::{Place, Warning, WarningCode};
+use super::{StepSite, Warning, WarningCode};
 use crate::{ScopeName, Step, StepAction};
 
-/// `concurrency` where a plan names none.
+/// Default of `concurrency`.
 const DEFAULT_CONCURRENCY: u32 = 50;
 
-pub(super) fn warn(place: &Place<'_>, warnings: &mut Vec<Warning>) {
+pub(super) fn warn(place: &StepSite<'_>, warnings: &mut Vec<Warning>) {
     let step = place.step;
     if step.for_each.is_none() && (step.rows.is_none() || step.sub_steps.is_empty()) {
         let words =
-            "nothing runs side by side here: there is neither for_each, nor iterate_over with sub_steps";
+            "nothing runs concurrently here: the step has neither for_each, nor iterate_over with sub_steps";
         for (field, set) in
             [("concurrency", step.concurrency != DEFAULT_CONCURRENCY), ("stop_on_error", step.stop_on_error)]
         {
@@ -18,15 +18,15 @@ pub(super) fn warn(place: &Place<'_>, warnings: &mut Vec<Warning>) {
         }
     }
     let items = place.around.items || step.for_each.is_some();
-    // Of a job it is the submit that says what is asked for.
+    // Of an async job, the submit step decides what is requested.
     if items && !place.around.job && !reads_item(step) {
         let field = if matches!(step.action, StepAction::Job(_)) { "async_job/submit" } else { "url" };
-        let words = "the request is the same for every item: it reads neither item, nor context or steps";
+        let words = "the request is the same for every item: it reads neither item nor context nor steps";
         warnings.push(place.at(field, WarningCode::SameForEveryItem, words));
     }
     if items && step.cursor.as_ref().is_some_and(|cursor| cursor.per_item.is_none()) {
-        let words = "all items share this cursor, and what is new of one is missed once another has moved it: keep one \
-                     for each with per_item";
+        let words = "all items share this cursor, so once one item moves it, new rows of the others are missed: keep one \
+                     cursor per item with per_item";
         warnings.push(place.at("cursor", WarningCode::CursorSharedByItems, words));
     }
 }

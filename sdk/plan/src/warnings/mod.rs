@@ -1,5 +1,6 @@
-//! What a valid plan most likely does not mean. In comes a compiled definition, out go warnings with their places; nothing is
-//! refused because of one.
+//! Warnings: parts of a valid definition that most likely do not do what their author means.
+//!
+//! A warning never refuses a plan.
 
 mod context;
 mod emission;
@@ -13,57 +14,57 @@ use serde::Serialize;
 
 use crate::{Definition, Expr, Step};
 
-/// Warnings of one definition at most; more help nobody.
-const MOST: usize = 100;
+/// Maximum number of warnings of one definition.
+const MAX_WARNINGS: usize = 100;
 
-/// What kind of warning it is. The text form is part of the public contract.
+/// The kind of a warning. Its text form is part of the public contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum WarningCode {
-    /// `accept_on` names what is a success anyway.
+    /// `accept_on` lists a status that is a success anyway.
     AcceptedAlready,
-    /// `break_when` of a step without a loop.
+    /// A `break_when` without a loop.
     BreakWithoutLoop,
-    /// The context is written under a name that nothing reads.
+    /// A context field that is written and never read.
     ContextNeverRead,
-    /// The context is read under a name that nothing writes.
+    /// A context field that is read and never written.
     ContextNeverWritten,
-    /// The step's cursor is read by nobody.
+    /// A cursor that nothing reads.
     CursorNotUsed,
     /// One cursor for all items of a fan-out.
     CursorSharedByItems,
     /// A loop that only a limit ends.
     EndlessLoop,
-    /// `extract` of a step that emits no message.
+    /// An `extract` in a step that emits no messages.
     ExtractUnused,
-    /// A step whose answers nobody gets.
+    /// A step whose responses are neither emitted nor read.
     FetchedForNothing,
-    /// A filter takes rows away that pagination counts by.
+    /// A filter on rows that pagination counts.
     FilterCounts,
-    /// `ignore_on` names a success.
+    /// `ignore_on` lists a successful status.
     IgnoresSuccess,
-    /// An entry of an `…_on` list that an earlier one takes.
+    /// An entry of an `…_on` list that an earlier list always matches first.
     NeverReached,
-    /// Rules about retries of a step that never retries.
+    /// Retry rules of a step that never retries.
     NeverRetried,
-    /// `concurrency` or `stop_on_error` without anything that runs side by side.
+    /// `concurrency` or `stop_on_error` in a step without a fan-out.
     NoFanOut,
     /// No step emits a message.
     NothingEmitted,
-    /// The cursor of a pagination is sent nowhere.
+    /// A pagination whose cursor is not sent.
     PageCursorNotSent,
     /// The same request for each item of a fan-out.
     SameForEveryItem,
-    /// `stop_on` says where the loop ends anyway.
+    /// A `stop_on` that repeats where the loop ends anyway.
     StopOnRedundant,
-    /// A try may take longer than the whole run.
+    /// A request that may take longer than the whole execution.
     TimeoutOutlastsRun,
-    /// The slices of a window are sent nowhere.
+    /// A window whose slices are not sent.
     WindowNotSent,
 }
 
 impl WarningCode {
-    /// All codes, in the order of their names.
+    /// All codes, sorted by name.
     pub const ALL: [Self; 20] = [
         Self::AcceptedAlready,
         Self::BreakWithoutLoop,
@@ -87,7 +88,7 @@ impl WarningCode {
         Self::WindowNotSent,
     ];
 
-    /// The code as it is written in answers.
+    /// Returns the text form.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -115,61 +116,62 @@ impl WarningCode {
     }
 }
 
-/// Something that is allowed, and probably not meant.
+/// Something that is allowed but probably not meant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Warning {
-    /// What kind of warning it is.
+    /// Kind of the warning.
     pub code: WarningCode,
-    /// RFC 6901 pointer from the plan document: `/definition/step/while`. The field that it names need not be there.
+    /// JSON pointer (RFC 6901) into the plan document, such as `/definition/step/while`. The field may
+    /// be absent.
     pub pointer: String,
-    /// What was seen and what to do, in one sentence without a full stop.
+    /// Explanation and remedy in one sentence, without a full stop.
     pub message: String,
 }
 
 impl Definition {
-    /// What the definition most likely does not mean; in the order of its steps.
+    /// Returns the warnings of the definition, in the order of its steps.
     #[must_use]
     pub fn warnings(&self) -> Vec<Warning> {
         let mut warnings = Vec::new();
         let nothing_emitted = emission::of_all(self, &mut warnings);
         let mut places = Vec::new();
-        self.steps.iter().for_each(|step| gather(step, &Around::default(), &mut places));
+        self.steps.iter().for_each(|step| gather(step, &StepContext::default(), &mut places));
         for place in &places {
             place.warn(self, nothing_emitted, &mut warnings);
         }
         context::warn(self, &places, &mut warnings);
-        warnings.truncate(MOST);
+        warnings.truncate(MAX_WARNINGS);
         warnings
     }
 }
 
-/// A step, and what is around it that matters here.
-struct Place<'d> {
+/// A step with the facts about the steps around it that matter for warnings.
+struct StepSite<'d> {
     step: &'d Step,
-    around: Around,
+    around: StepContext,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Around {
-    /// Whether there are rows or elements around it.
+struct StepContext {
+    /// Whether the step runs once for each row or item of a step around it.
     items: bool,
-    /// Whether a step around it emits: its rows are in those messages.
+    /// Whether a step around it emits messages, which hold the rows of this one.
     emits: bool,
-    /// Whether it is a step of an async job.
+    /// Whether it belongs to an async job.
     job: bool,
 }
 
-fn gather<'d>(step: &'d Arc<Step>, around: &Around, places: &mut Vec<Place<'d>>) {
-    places.push(Place { step, around: *around });
+fn gather<'d>(step: &'d Arc<Step>, around: &StepContext, places: &mut Vec<StepSite<'d>>) {
+    places.push(StepSite { step, around: *around });
     let emits = around.emits || step.emit != crate::EmitMode::None;
     let items = around.items || step.for_each.is_some();
-    let below = Around { items: items || step.rows.is_some(), emits, job: false };
+    let below = StepContext { items: items || step.rows.is_some(), emits, job: false };
     step.sub_steps.iter().for_each(|below_it| gather(below_it, &below, places));
-    let inside = Around { items, emits, job: true };
+    let inside = StepContext { items, emits, job: true };
     step.job_steps().for_each(|inner| gather(inner, &inside, places));
 }
 
-impl Place<'_> {
+impl StepSite<'_> {
     fn warn(&self, definition: &Definition, nothing_emitted: bool, warnings: &mut Vec<Warning>) {
         loops::warn(self, warnings);
         fan_out::warn(self, warnings);
@@ -177,16 +179,16 @@ impl Place<'_> {
         emission::warn(self, definition, nothing_emitted, warnings);
     }
 
-    /// A warning at a field of the step.
+    /// Creates a warning at a field of the step.
     fn at(&self, field: &str, code: WarningCode, message: impl Into<String>) -> Warning {
         Warning { code, pointer: format!("{}/{field}", self.step.pointer), message: message.into() }
     }
 }
 
-/// Whether what an expression gives can change from pass to pass of its step's loop.
+/// Returns whether the value of an expression can change from page to page of its step's loop.
 fn changes(expr: &Expr, step: &Step) -> bool {
     let reads = expr.reads();
-    // Time and chance are no names of the scope.
+    // The clock and randomness are functions, not names in scope.
     let drawn = ["now(", "uuid("].iter().any(|call| expr.text().contains(call));
     let passing = [&["response"][..], &["prev"], &["page"], &["meta", "loop_count"], &["meta", "step_path"]];
     drawn

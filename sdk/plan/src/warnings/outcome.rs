@@ -1,20 +1,21 @@
-//! Rules about answers that can never apply, and those that throw good answers away.
+//! Rules for responses that can never apply, and rules that discard successful responses.
 
-use super::{Place, Warning, WarningCode};
+use super::{StepSite, Warning, WarningCode};
 use crate::{Definition, OutcomeMatcher, StatusClass};
 
-pub(super) fn warn(place: &Place<'_>, definition: &Definition, warnings: &mut Vec<Warning>) {
+pub(super) fn warn(place: &StepSite<'_>, definition: &Definition, warnings: &mut Vec<Warning>) {
     let step = place.step;
     let rules = &step.outcome;
     for (number, entry) in rules.ignore_on.iter().enumerate() {
         if is_success(entry) {
-            let words = "answers that are a success are passed over: neither emitted nor given to sub_steps";
+            let words =
+                "successful responses are ignored here: they are neither emitted nor passed to sub_steps";
             warnings.push(place.at(&format!("ignore_on/{number}"), WarningCode::IgnoresSuccess, words));
         }
     }
     for (number, entry) in rules.accept_on.iter().enumerate() {
         if is_success(entry) {
-            let words = "these answers are a success anyway";
+            let words = "these responses are a success anyway: remove the entry";
             warnings.push(place.at(&format!("accept_on/{number}"), WarningCode::AcceptedAlready, words));
         }
     }
@@ -23,7 +24,7 @@ pub(super) fn warn(place: &Place<'_>, definition: &Definition, warnings: &mut Ve
     let before = [("abort_on", rules.abort_on.as_slice()), ("ignore_on", rules.ignore_on.as_slice())];
     shadowed(place, "accept_on", &rules.accept_on, &before, warnings);
     if step.retry.max_retries == 0 {
-        let words = "max_retries is 0: nothing is tried again";
+        let words = "max_retries is 0, so nothing is retried";
         for (field, set) in
             [("retry/on", !step.retry.on.is_empty()), ("retry_when", rules.retry_when.is_some())]
         {
@@ -32,7 +33,7 @@ pub(super) fn warn(place: &Place<'_>, definition: &Definition, warnings: &mut Ve
     }
     if step.request().is_some() && step.timeout > definition.max_execution {
         let words = format!(
-            "one try may take {} s, and the whole run {} s: raise max_execution_seconds",
+            "a request may take {} s, but the whole execution only {} s: raise max_execution_seconds",
             step.timeout.as_secs(),
             definition.max_execution.as_secs()
         );
@@ -44,9 +45,9 @@ fn is_success(entry: &OutcomeMatcher) -> bool {
     matches!(entry, OutcomeMatcher::Status(200..=299) | OutcomeMatcher::Class(StatusClass(2)))
 }
 
-/// Entries of a list that are all taken by lists that are asked before it.
+/// Adds warnings for entries of a list that an earlier list always matches first.
 fn shadowed(
-    place: &Place<'_>,
+    place: &StepSite<'_>,
     field: &str,
     entries: &[OutcomeMatcher],
     before: &[(&str, &[OutcomeMatcher])],
@@ -55,7 +56,7 @@ fn shadowed(
     for (number, entry) in entries.iter().enumerate() {
         let taker = before.iter().find(|(_, takers)| takers.iter().any(|taker| takes(taker, entry)));
         if let Some((name, _)) = taker {
-            let words = format!("{name} is asked before, and takes this already");
+            let words = format!("{name} comes first and already matches this");
             warnings.push(place.at(&format!("{field}/{number}"), WarningCode::NeverReached, words));
         }
     }

@@ -1,4 +1,4 @@
-//! Definitions, and the warnings that they have.
+//! Definitions with the warnings that they produce.
 
 use serde_json::{Value as Json, json};
 
@@ -108,7 +108,7 @@ fn cases() -> Vec<(Json, &'static str, &'static str)> {
 }
 
 #[test]
-fn each_warning_has_its_place() {
+fn every_warning_has_a_case_and_a_place() {
     for (definition, code, pointer) in cases() {
         assert_eq!(warnings(&definition), [(code, format!("/definition{pointer}"))], "{definition}");
     }
@@ -120,7 +120,7 @@ fn each_warning_has_its_place() {
 }
 
 #[test]
-fn a_misspelt_name_of_the_context_is_told_by_both_its_ends() {
+fn misspelled_context_field_is_reported_at_both_ends() {
     let definition =
         step(json!({"set_context": {"since": "response.body.at"}, "params": {"a": "{{ context.sinse }}"}}));
     let compiled = compile(&definition, &ServerLimits::default()).unwrap();
@@ -130,7 +130,7 @@ fn a_misspelt_name_of_the_context_is_told_by_both_its_ends() {
 }
 
 #[test]
-fn what_is_meant_has_no_warning() {
+fn sensible_definitions_have_no_warnings() {
     let rows = "response.body.items";
     let below = |sub: Json| {
         step(json!({"iterate_over": rows, "concurrency": 5, "stop_on_error": true, "sub_steps": [sub]}))
@@ -191,5 +191,5 @@ fn what_is_meant_has_no_warning() {
 fn warnings_are_bounded() {
     let entries: Vec<u16> = (201..=299).collect();
     let steps = vec![json!({"url": URL, "accept_on": entries}); 5];
-    assert_eq!(warnings(&json!({"steps": steps})).len(), MOST);
+    assert_eq!(warnings(&json!({"steps": steps})).len(), MAX_WARNINGS);
 }
