@@ -151,7 +151,7 @@ fn nesting_and_numbers_of_steps_are_bounded() {
     let bounded = diagnostics(&json!({"max_nesting_depth": 1, "step": nested(2)}));
     assert_eq!(bounded[0].code, DiagnosticCode::TooLarge);
     let many = json!({"steps": vec![json!({"url": URL, "sub_steps": vec![json!({"url": URL}); 50]}); 2]});
-    assert_eq!(diagnostics(&many)[0].message, "a definition has at most 100 steps");
+    assert_eq!(diagnostics(&many)[0].message, "the definition has too many steps: at most 100 are allowed");
 }
 
 #[test]

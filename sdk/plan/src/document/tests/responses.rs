@@ -244,7 +244,7 @@ fn nobody_reads_a_body_that_passes_row_by_row() {
         let [diagnostic] = diagnostics.as_slice() else { panic!("{definition} gave {diagnostics:#?}") };
         assert_eq!((diagnostic.code, diagnostic.pointer.as_str()), (DiagnosticCode::Conflict, pointer));
         assert!(
-            diagnostic.message.contains("leave out /definition/step")
+            diagnostic.message.contains("remove /definition/step")
                 && diagnostic.message.contains("/response/stream"),
             "{diagnostic}"
         );
