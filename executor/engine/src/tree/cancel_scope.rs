@@ -1,14 +1,17 @@
-//! The values around an async job that its `cancel` request reads, kept with the job: an execution
-//! that is cancelled while parked has none of its rows, and does not request them again for that.
+//! The values around an async job that its `cancel` step reads, saved with the job.
+//!
+//! An execution that is cancelled while it is parked has no rows or responses around the job, and
+//! must not request them again only to cancel.
 
 use orchid_plan::{ReadPaths, Step, Value};
 
 use crate::checkpoint::cancel_scope::CancelScopeState;
 use crate::checkpoint::error::CheckpointError;
-use crate::checkpoint::json::{RawJson, decode_value, encode_value};
+use crate::checkpoint::json::{decode_or_null, decode_value, encode_unless_null, encode_value};
 use crate::checkpoint::prune::prune;
 use crate::state::step_env::StepEnv;
 
+/// The rows, items, parent response, window and cursor that a `cancel` step reads.
 #[derive(Clone)]
 pub(crate) struct CancelScope {
     items: Vec<Value>,
@@ -19,16 +22,18 @@ pub(crate) struct CancelScope {
 }
 
 impl CancelScope {
-    /// Copies what the step reads of its environment.
-    pub(crate) fn of(env: &StepEnv, step: &Step) -> CancelScope {
+    /// Copies the parts of the surroundings that the step reads.
+    pub(crate) fn of(env: &StepEnv, step: &Step) -> Self {
         let read = |value: &Value, name: &str| part(&step.reads, value, name);
         let last = env.items.len().saturating_sub(1);
         let items = env.items.iter().enumerate().map(|(number, item)| match number {
+            // Reading `items` may mean any part of any item; `item` only means the innermost one.
+            // Items that nothing reads become null, so that the indexes of `items` stay right.
             _ if step.reads.overlaps(&["items"]) => item.clone(),
             number if number == last => read(item, "item"),
             _ => Value::null(),
         });
-        CancelScope {
+        Self {
             items: items.collect(),
             item_index: env.item_index,
             parent: read(&env.parent, "parent"),
@@ -37,37 +42,38 @@ impl CancelScope {
         }
     }
 
-    /// Puts the values into an environment.
+    /// Restores the values into the surroundings of a step.
     pub(crate) fn apply(self, env: &mut StepEnv) {
-        let CancelScope { items, item_index, parent, window, cursor } = self;
+        // Exhaustive, so that a new value cannot be forgotten here.
+        let Self { items, item_index, parent, window, cursor } = self;
         (env.items, env.item_index) = (items, item_index);
         (env.parent, env.window, env.cursor) = (parent, window, cursor);
     }
 
+    /// Returns the state for a checkpoint.
     pub(crate) fn state(&self) -> Result<CancelScopeState, CheckpointError> {
-        let some = |value: &Value| if value.is_null() { Ok(None) } else { encode_value(value).map(Some) };
         Ok(CancelScopeState {
             items: self.items.iter().map(encode_value).collect::<Result<_, _>>()?,
             item_index: self.item_index,
-            parent: some(&self.parent)?,
-            window: some(&self.window)?,
-            cursor: some(&self.cursor)?,
+            parent: encode_unless_null(&self.parent)?,
+            window: encode_unless_null(&self.window)?,
+            cursor: encode_unless_null(&self.cursor)?,
         })
     }
 
     /// Restores the values from a checkpoint.
-    pub(crate) fn resume(place: &CancelScopeState) -> Result<CancelScope, CheckpointError> {
-        let value = |json: &Option<RawJson>| json.as_deref().map_or_else(|| Ok(Value::null()), decode_value);
-        Ok(CancelScope {
-            items: place.items.iter().map(|item| decode_value(item)).collect::<Result<_, _>>()?,
-            item_index: place.item_index,
-            parent: value(&place.parent)?,
-            window: value(&place.window)?,
-            cursor: value(&place.cursor)?,
+    pub(crate) fn resume(state: &CancelScopeState) -> Result<Self, CheckpointError> {
+        Ok(Self {
+            items: state.items.iter().map(|item| decode_value(item)).collect::<Result<_, _>>()?,
+            item_index: state.item_index,
+            parent: decode_or_null(state.parent.as_deref())?,
+            window: decode_or_null(state.window.as_deref())?,
+            cursor: decode_or_null(state.cursor.as_deref())?,
         })
     }
 }
 
+/// Returns the part of a value that is read under this name.
 fn part(reads: &ReadPaths, value: &Value, name: &str) -> Value {
     let paths: Option<Vec<Vec<String>>> =
         reads.below(&[name]).map(|paths| paths.into_iter().map(<[String]>::to_vec).collect());

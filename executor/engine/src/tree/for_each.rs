@@ -1,8 +1,7 @@
-//! `for_each`: runs a whole step, its loop included, once for each item of a list.
+//! `for_each`: runs a whole step, including its loop, once per item of a list.
 //!
-//! Items run side by side, and each has its own state in every checkpoint. Their context writes are
-//! merged when all are done, in the order of the items, so that the result does not depend on which
-//! one was faster.
+//! Items run concurrently, and every checkpoint records where each of them is. Their context writes
+//! are merged in item order, so that the result does not depend on the order of responses.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,27 +30,29 @@ use crate::state::step_env::StepEnv;
 use crate::step::variables;
 use crate::tree::single_step::SingleStep;
 
-/// The items of a `for_each` step.
+/// The items of a `for_each`.
 pub(crate) struct ForEach<S> {
     node: Arc<StepNode>,
-    /// The list; `None` before it is evaluated.
+    /// The list; `None` before its expression is evaluated.
     list: Option<Value>,
-    flight: InFlightWindow<ItemExecution<S>, ItemWrites>,
-    /// Writes of the ended items, in order.
+    window: InFlightWindow<ItemExecution<S>, ItemWrites>,
+    /// Merged context writes of finished items, in item order.
     writes: ContextChanges,
+    /// Last responses of finished items, as far as later steps read them.
     responses: BTreeMap<u64, Value>,
+    /// Rows of finished items, to be attached to the enclosing row.
     gathered: BTreeMap<u64, Vec<Bytes>>,
-    /// Items of the checkpoint that have not started again.
+    /// Items restored from a checkpoint that are not started yet.
     resumed: BTreeMap<u64, ItemState>,
 }
 
-/// An item in progress.
+/// An item in flight.
 struct ItemExecution<S> {
     active: SingleStep<S>,
     env: StepEnv,
 }
 
-/// The writes of an ended item.
+/// The writes of a finished item.
 #[derive(Default)]
 struct ItemWrites {
     writes: ContextChanges,
@@ -63,7 +64,7 @@ impl<S: SubSteps> ForEach<S> {
         Self {
             node: node.clone(),
             list: None,
-            flight: InFlightWindow::after(0),
+            window: InFlightWindow::after(0),
             writes: ContextChanges::new(),
             responses: BTreeMap::new(),
             gathered: BTreeMap::new(),
@@ -74,50 +75,51 @@ impl<S: SubSteps> ForEach<S> {
     pub(crate) fn resume(
         node: &Arc<StepNode>,
         env: &StepEnv,
-        place: ForEachState,
+        state: ForEachState,
         lists: &BTreeMap<String, Value>,
     ) -> Result<Self, CheckpointError> {
-        let mut flight = InFlightWindow::after(place.done);
-        for (number, carried) in place.ended {
-            let (writes, cursors) = deferred_writes::decode(carried);
-            flight.end(number, ItemWrites { writes, cursors });
+        let mut window = InFlightWindow::after(state.done);
+        for (number, deferred) in state.ended {
+            let (writes, cursors) = deferred_writes::decode(deferred);
+            window.end(number, ItemWrites { writes, cursors });
         }
         let bytes = |rows: Vec<crate::checkpoint::json::RawJson>| {
             rows.iter().map(|row| Bytes::copy_from_slice(row.get().as_bytes())).collect()
         };
         Ok(Self {
             list: lists.get(&list_key(env, node)).cloned(),
-            flight,
-            writes: deferred_writes::decode(place.deferred).0,
-            responses: place
+            window,
+            writes: deferred_writes::decode(state.deferred).0,
+            responses: state
                 .responses
                 .iter()
                 .map(|(number, value)| Ok((*number, decode_value(value)?)))
                 .collect::<Result<_, CheckpointError>>()?,
-            gathered: place.gathered.into_iter().map(|(number, rows)| (number, bytes(rows))).collect(),
-            resumed: place.in_flight,
+            gathered: state.gathered.into_iter().map(|(number, rows)| (number, bytes(rows))).collect(),
+            resumed: state.in_flight,
             ..Self::new(node)
         })
     }
 
-    /// Returns the state for a checkpoint. `whole` includes the rows in flight.
+    /// Converts the items to their checkpoint form. `whole` includes the rows in flight of each
+    /// item.
     pub(crate) fn state(&self, whole: bool) -> Result<ForEachState, CheckpointError> {
         let mut in_flight = BTreeMap::new();
-        for (number, item) in self.flight.in_flight() {
+        for (number, item) in self.window.in_flight() {
             let step = item.active.state(whole)?;
-            let carried = deferred_writes::encode(&item.env.writes, &item.env.cursors)?;
-            in_flight.insert(number, ItemState { step, deferred: carried });
+            let deferred = deferred_writes::encode(&item.env.writes, &item.env.cursors)?;
+            in_flight.insert(number, ItemState { step, deferred });
         }
-        for (number, place) in &self.resumed {
-            in_flight.insert(*number, place.clone());
+        for (number, state) in &self.resumed {
+            in_flight.insert(*number, state.clone());
         }
         let ended = self
-            .flight
+            .window
             .ended()
             .map(|(number, end)| Ok((number, deferred_writes::encode(&end.writes, &end.cursors)?)));
         let list = |rows: &Vec<Bytes>| rows.iter().map(|row| raw_json(row)).collect::<Result<Vec<_>, _>>();
         Ok(ForEachState {
-            done: self.flight.oldest(),
+            done: self.window.oldest(),
             deferred: deferred_writes::encode(&self.writes, [])?,
             ended: ended.collect::<Result<_, CheckpointError>>()?,
             in_flight,
@@ -134,9 +136,12 @@ impl<S: SubSteps> ForEach<S> {
         })
     }
 
+    /// Evaluates the list if needed, then starts restored and new items.
     pub(crate) fn start(&mut self, cx: &mut EngineCx<'_>, env: &mut StepEnv) -> Result<StepStatus, StepExit> {
         if self.list.is_none() {
-            let list = self.ask(cx, env)?;
+            let list = self.evaluate_list(cx, env)?;
+            // A resumed attempt must see the same list, even if the context it came from has
+            // changed. Below a row, the row is started again and evaluates it again.
             if env.durable {
                 cx.run.lists.insert(list_key(env, &self.node), list.clone());
                 cx.run.finished_changed = true;
@@ -144,18 +149,20 @@ impl<S: SubSteps> ForEach<S> {
             }
             self.list = Some(list);
         }
-        for (number, place) in std::mem::take(&mut self.resumed) {
+        for (number, state) in std::mem::take(&mut self.resumed) {
             let mut item_env = self.item_env(env, number);
-            let (writes, cursors) = deferred_writes::decode(place.deferred);
-            item_env.merge(writes).map_err(|error| self.place_fault(cx, env, &error.to_string()))?;
+            let (writes, cursors) = deferred_writes::decode(state.deferred);
+            item_env.merge(writes).map_err(|error| self.state_error(cx, env, &error.to_string()))?;
             item_env.cursors = cursors;
-            let active = SingleStep::resume(&self.node, Some(number), &item_env, place.step, &cx.run.lists)
-                .map_err(|error| self.place_fault(cx, env, &error.to_string()))?;
-            self.flight.pass_over_to(number + 1);
+            let active = SingleStep::resume(&self.node, Some(number), &item_env, state.step, &cx.run.lists)
+                .map_err(|error| self.state_error(cx, env, &error.to_string()))?;
+            // New items continue after the restored ones.
+            self.window.pass_over_to(number + 1);
             self.begin(cx, env, number, ItemExecution { active, env: item_env })?;
         }
-        let ended = self.flight.ended().map(|(number, _)| number + 1).max().unwrap_or_default();
-        self.flight.pass_over_to(ended);
+        // Items that finished out of order are not started again either.
+        let ended = self.window.ended().map(|(number, _)| number + 1).max().unwrap_or_default();
+        self.window.pass_over_to(ended);
         self.fill(cx, env)
     }
 
@@ -166,23 +173,24 @@ impl<S: SubSteps> ForEach<S> {
         route: &[u64],
         event: StepEvent,
     ) -> Result<StepStatus, StepExit> {
-        let Some((number, rest)) = route.split_first() else { return Ok(self.flight.status()) };
-        let Some(mut item) = self.flight.take(*number) else { return Ok(self.flight.status()) };
-        let flow = cx.at(*number, |cx| item.active.deliver(cx, &mut item.env, rest, event));
-        self.came_to(cx, env, *number, item, flow)?;
+        let Some((number, rest)) = route.split_first() else { return Ok(self.window.status()) };
+        // An item may have ended before a late event for it arrives, e.g. an expired timer.
+        let Some(mut item) = self.window.take(*number) else { return Ok(self.window.status()) };
+        let status = cx.at(*number, |cx| item.active.deliver(cx, &mut item.env, rest, event));
+        self.handle_status(cx, env, *number, item, status)?;
         self.fill(cx, env)
     }
 
-    /// Evaluates the list, with the variables around the step.
-    fn ask(&self, cx: &EngineCx<'_>, env: &StepEnv) -> Result<Value, StepExit> {
+    /// Evaluates the list with the variables around the step.
+    fn evaluate_list(&self, cx: &EngineCx<'_>, env: &StepEnv) -> Result<Value, StepExit> {
         let step = &self.node.step;
         let Some(expr) = &step.for_each else { return Ok(Value::list([])) };
         let pointer = || format!("{}/for_each", step.pointer);
-        let fault = |what| {
+        let exit = |detail| {
             StepExit::from(StepError::new(
                 &cx.run.redactor,
                 self.location(env),
-                what,
+                detail,
                 ErrorContext::default(),
             ))
         };
@@ -193,13 +201,13 @@ impl<S: SubSteps> ForEach<S> {
         let eval = EvalEnv::new(cx.now.wall, seed);
         let value = expr
             .eval(&variables::enclosing_with_meta(cx.run, env, &self.node), &eval)
-            .map_err(|error| fault(ErrorDetail::expression(pointer(), &error)))?;
+            .map_err(|error| exit(ErrorDetail::expression(pointer(), &error)))?;
         if value.is_null() {
             return Ok(Value::list([]));
         }
         if value.items().is_none() {
             let message = format!("for_each {:?} is of type {}, not a list", expr.text(), value.json_type());
-            return Err(fault(ErrorDetail {
+            return Err(exit(ErrorDetail {
                 class: ErrorClass::Config,
                 code: "EXPRESSION",
                 pointer: pointer(),
@@ -209,23 +217,23 @@ impl<S: SubSteps> ForEach<S> {
         Ok(value)
     }
 
-    /// Starts items while the window has room, and returns what all of them wait for.
+    /// Starts items while the window has room, and returns what they all wait for.
     fn fill(&mut self, cx: &mut EngineCx<'_>, env: &mut StepEnv) -> Result<StepStatus, StepExit> {
         let length = self.list.as_ref().and_then(Value::length).unwrap_or_default() as u64;
-        while self.flight.next() < length && self.flight.has_room(self.node.step.concurrency, cx.run) {
-            let number = self.flight.begin();
+        while self.window.next() < length && self.window.has_room(self.node.step.concurrency, cx.run) {
+            let number = self.window.begin();
             let item_env = self.item_env(env, number);
             let active = SingleStep::new(&self.node, Some(number));
             self.begin(cx, env, number, ItemExecution { active, env: item_env })?;
         }
-        if self.flight.is_empty() && self.flight.next() >= length {
+        if self.window.is_empty() && self.window.next() >= length {
             return self.finish(cx, env);
         }
-        if self.flight.is_empty() {
-            // Other steps wait for so long that the execution is parked: no further item starts.
+        if self.window.is_empty() {
+            // Other steps wait long enough to park the execution: no further item starts.
             return Ok(StepStatus::Deferred(DeferredWait::nothing_begins()));
         }
-        Ok(self.flight.status())
+        Ok(self.window.status())
     }
 
     fn begin(
@@ -235,43 +243,44 @@ impl<S: SubSteps> ForEach<S> {
         number: u64,
         mut item: ItemExecution<S>,
     ) -> Result<(), StepExit> {
-        let flow = cx.at(number, |cx| item.active.start(cx, &mut item.env));
-        self.came_to(cx, env, number, item, flow)
+        let status = cx.at(number, |cx| item.active.start(cx, &mut item.env));
+        self.handle_status(cx, env, number, item, status)
     }
 
-    fn came_to(
+    fn handle_status(
         &mut self,
         cx: &mut EngineCx<'_>,
         env: &mut StepEnv,
         number: u64,
         mut item: ItemExecution<S>,
-        flow: Result<StepStatus, StepExit>,
+        status: Result<StepStatus, StepExit>,
     ) -> Result<(), StepExit> {
-        match flow {
-            Ok(StepStatus::InFlight) => self.flight.put(number, item, None),
-            Ok(StepStatus::Deferred(idle)) => self.flight.put(number, item, Some(idle)),
+        match status {
+            Ok(StepStatus::InFlight) => self.window.put(number, item, None),
+            Ok(StepStatus::Deferred(wait)) => self.window.put(number, item, Some(wait)),
             Ok(StepStatus::Done | StepStatus::Skipped) => {
                 let (value, rows) = item.active.take_results();
                 let paths = self.node.needs.finished.as_deref();
                 if paths.is_none_or(|paths| !paths.is_empty()) {
                     self.responses.insert(number, prune(&value, paths));
                 }
-                self.ended(cx, env, number, item.env, rows);
+                self.finish_item(cx, env, number, item.env, rows);
             }
-            Err(StepExit::Error(fault)) if !fault.ends_execution && !self.node.step.stop_on_error => {
+            Err(StepExit::Error(error)) if !error.ends_execution && !self.node.step.stop_on_error => {
                 cx.run.left_out();
-                cx.emit_error(*fault, false);
-                self.ended(cx, env, number, item.env, Vec::new());
+                cx.emit_error(*error, false);
+                self.finish_item(cx, env, number, item.env, Vec::new());
             }
-            Err(halt) => {
-                self.flight.put(number, item, None);
-                return Err(halt);
+            // The item stays in the window, so that a checkpoint still includes it.
+            Err(exit) => {
+                self.window.put(number, item, None);
+                return Err(exit);
             }
         }
         Ok(())
     }
 
-    fn ended(
+    fn finish_item(
         &mut self,
         cx: &mut EngineCx<'_>,
         env: &mut StepEnv,
@@ -282,8 +291,9 @@ impl<S: SubSteps> ForEach<S> {
         if self.node.gathers {
             self.gathered.insert(number, rows);
         }
-        self.flight.end(number, ItemWrites { writes: item.writes, cursors: item.cursors });
-        while let Some((_, ItemWrites { mut writes, cursors })) = self.flight.take_ended() {
+        self.window.end(number, ItemWrites { writes: item.writes, cursors: item.cursors });
+        // Writes are merged in item order: those of a finished item wait for all items before it.
+        while let Some((_, ItemWrites { mut writes, cursors })) = self.window.take_ended() {
             context::append(&mut self.writes, &mut writes);
             cursors.into_iter().for_each(|cursor| cx.save_cursor(env, cursor.into()));
         }
@@ -310,17 +320,17 @@ impl<S: SubSteps> ForEach<S> {
         env.with_item(number, item)
     }
 
-    fn place_fault(&self, cx: &EngineCx<'_>, env: &StepEnv, words: &str) -> StepExit {
+    fn state_error(&self, cx: &EngineCx<'_>, env: &StepEnv, reason: &str) -> StepExit {
         let what = ErrorDetail {
             class: ErrorClass::System,
             code: "CHECKPOINT",
             pointer: self.node.step.pointer.clone(),
-            message: format!("the place of an item does not read: {words}"),
+            message: format!("the place of an item does not read: {reason}"),
         };
         StepError::new(&cx.run.redactor, self.location(env), what, ErrorContext::default()).into()
     }
 
-    /// Takes the results: `steps.<id>` is the list of the items' last responses.
+    /// Takes the list of the items' last responses, which is `steps.<id>`, and all rows.
     pub(crate) fn take_results(&mut self) -> (Value, Vec<Bytes>) {
         let read = self.node.needs.finished.as_ref().is_none_or(|paths| !paths.is_empty());
         let length = self.list.as_ref().and_then(Value::length).unwrap_or_default() as u64;
@@ -335,19 +345,19 @@ impl<S: SubSteps> ForEach<S> {
     }
 
     pub(crate) fn flush(&mut self, cx: &mut EngineCx<'_>) {
-        for (number, item) in self.flight.in_flight_mut() {
+        for (number, item) in self.window.in_flight_mut() {
             cx.at(number, |cx| item.active.flush(cx));
         }
     }
 
     pub(crate) fn take_cancels(&mut self, env: &StepEnv, found: &mut Vec<PendingCancel>) {
-        for (_, mut item) in self.flight.drain_in_flight() {
+        for (_, mut item) in self.window.drain_in_flight() {
             item.active.take_cancels(&item.env, found);
         }
-        for (number, place) in std::mem::take(&mut self.resumed) {
+        for (number, state) in std::mem::take(&mut self.resumed) {
             let item_env = self.item_env(env, number);
             let active =
-                SingleStep::<S>::resume(&self.node, Some(number), &item_env, place.step, &BTreeMap::new());
+                SingleStep::<S>::resume(&self.node, Some(number), &item_env, state.step, &BTreeMap::new());
             if let Ok(mut active) = active {
                 active.take_cancels(&item_env, found);
             }
@@ -355,8 +365,8 @@ impl<S: SubSteps> ForEach<S> {
     }
 
     pub(crate) fn works_upstream(&self) -> bool {
-        self.flight.in_flight().any(|(_, item)| item.active.works_upstream())
-            || self.resumed.values().any(|place| place.step.works_upstream())
+        self.window.in_flight().any(|(_, item)| item.active.works_upstream())
+            || self.resumed.values().any(|state| state.step.works_upstream())
     }
 
     pub(crate) fn location(&self, env: &StepEnv) -> StepLocation {
