@@ -111,8 +111,8 @@ impl CheckpointRecorder {
 
     /// Records an earlier state again with the current counts.
     pub(crate) fn repeat(&mut self, run: &ExecutionState, state: EncodedState) {
-        self.acks.mark(PendingCheckpoint {
-            stand: state,
+        self.acks.queue(PendingCheckpoint {
+            state,
             finished: None,
             context_changes: Vec::new(),
             cursor_changes: CursorValues::new(),
@@ -132,13 +132,7 @@ impl CheckpointRecorder {
         let cursor_changes = std::mem::take(&mut run.cursor_changes);
         self.last.clone_from(&state);
         let progress = run.progress.clone();
-        self.acks.mark(PendingCheckpoint {
-            stand: state,
-            finished,
-            context_changes,
-            cursor_changes,
-            progress,
-        });
+        self.acks.queue(PendingCheckpoint { state, finished, context_changes, cursor_changes, progress });
     }
 }
 
@@ -170,5 +164,5 @@ fn encode(
         steps: root.map(|root| root.state(whole)).transpose()?,
     };
     let must_cancel = root.is_some_and(StepSequence::works_upstream);
-    Ok(EncodedState { place: state.encode()?, must_cancel })
+    Ok(EncodedState { resume_state: state.encode()?, must_cancel })
 }

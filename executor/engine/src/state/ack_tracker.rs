@@ -24,7 +24,7 @@ pub(crate) struct MessageSource {
 /// A resume state as a checkpoint contains it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EncodedState {
-    pub(crate) place: Bytes,
+    pub(crate) resume_state: Bytes,
     /// True if upstream jobs must be cancelled should the execution be cancelled in this state.
     pub(crate) must_cancel: bool,
 }
@@ -32,7 +32,7 @@ pub(crate) struct EncodedState {
 /// A resume state with the changes since the one before it.
 #[derive(Debug, Clone)]
 pub(crate) struct PendingCheckpoint {
-    pub(crate) stand: EncodedState,
+    pub(crate) state: EncodedState,
     /// Values of finished steps, if they changed.
     pub(crate) finished: Option<Bytes>,
     pub(crate) context_changes: ContextChanges,
@@ -44,7 +44,7 @@ pub(crate) struct PendingCheckpoint {
 struct QueuedCheckpoint {
     /// All messages with a lower id must be acknowledged first.
     before: EmitId,
-    mark: PendingCheckpoint,
+    checkpoint: PendingCheckpoint,
 }
 
 /// The messages and checkpoints of one attempt.
@@ -77,8 +77,8 @@ impl AckTracker {
     }
 
     /// Queues a checkpoint behind all messages emitted so far.
-    pub(crate) fn mark(&mut self, mark: PendingCheckpoint) {
-        self.waiting.push_back(QueuedCheckpoint { before: EmitId(self.next), mark });
+    pub(crate) fn queue(&mut self, checkpoint: PendingCheckpoint) {
+        self.waiting.push_back(QueuedCheckpoint { before: EmitId(self.next), checkpoint });
         self.settle();
     }
 
@@ -95,19 +95,20 @@ impl AckTracker {
         // The content of these checkpoints includes the refused message: resuming there would lose
         // it.
         self.waiting.retain(|waiting| waiting.before <= id);
-        let stand = self.waiting.back().map_or_else(|| self.base.clone(), |last| last.mark.stand.clone());
+        let state =
+            self.waiting.back().map_or_else(|| self.base.clone(), |last| last.checkpoint.state.clone());
         self.settle();
-        Some((sender, stand))
+        Some((sender, state))
     }
 
     /// Takes the newest acknowledged checkpoint, if there is a new one.
     pub(crate) fn take(&mut self) -> Option<Checkpoint> {
-        let PendingCheckpoint { stand, finished, context_changes, cursor_changes, progress } =
+        let PendingCheckpoint { state, finished, context_changes, cursor_changes, progress } =
             self.ready.take()?;
-        let EncodedState { place, must_cancel } = stand;
+        let EncodedState { resume_state, must_cancel } = state;
         let cursor_changes = cursor_changes.into_iter().map(CursorChange::from).collect();
         Some(Checkpoint {
-            resume_state: place,
+            resume_state,
             must_cancel,
             finished_steps: finished,
             context_changes,
@@ -123,12 +124,12 @@ impl AckTracker {
             if self.open.keys().next().is_some_and(|oldest| *oldest < first.before) {
                 return;
             }
-            if let Some(QueuedCheckpoint { mark, .. }) = self.waiting.pop_front() {
+            if let Some(QueuedCheckpoint { checkpoint, .. }) = self.waiting.pop_front() {
                 // Several checkpoints may become ready between two saves: their changes add up.
-                self.base = mark.stand.clone();
+                self.base = checkpoint.state.clone();
                 self.ready = Some(match self.ready.take() {
-                    Some(before) => merge(before, mark),
-                    None => mark,
+                    Some(before) => merge(before, checkpoint),
+                    None => checkpoint,
                 });
             }
         }
@@ -157,13 +158,13 @@ mod tests {
         MessageSource { location: StepLocation { node: 0, path: format!("orders#{page}"), page, retries: 0 } }
     }
 
-    fn stand(place: &'static str) -> EncodedState {
-        EncodedState { place: Bytes::from_static(place.as_bytes()), must_cancel: false }
+    fn encoded(resume_state: &'static str) -> EncodedState {
+        EncodedState { resume_state: Bytes::from_static(resume_state.as_bytes()), must_cancel: false }
     }
 
-    fn mark(place: &'static str, changes: &[(&str, Option<&'static str>)]) -> PendingCheckpoint {
+    fn checkpoint(resume_state: &'static str, changes: &[(&str, Option<&'static str>)]) -> PendingCheckpoint {
         PendingCheckpoint {
-            stand: stand(place),
+            state: encoded(resume_state),
             finished: None,
             context_changes: changes
                 .iter()
@@ -177,14 +178,14 @@ mod tests {
     }
 
     fn tracker() -> AckTracker {
-        AckTracker::new(stand("start"))
+        AckTracker::new(encoded("start"))
     }
 
     #[test]
     fn checkpoint_waits_for_all_earlier_messages_in_any_order() {
         let mut tracker = tracker();
         let (first, second) = (tracker.emit(sender(0)), tracker.emit(sender(0)));
-        tracker.mark(mark("a", &[]));
+        tracker.queue(checkpoint("a", &[]));
         tracker.acked(second);
         assert_eq!(tracker.take(), None);
         tracker.acked(first);
@@ -196,8 +197,8 @@ mod tests {
     fn checkpoint_without_messages_waits_for_earlier_ones() {
         let mut tracker = tracker();
         let first = tracker.emit(sender(0));
-        tracker.mark(mark("a", &[]));
-        tracker.mark(mark("b", &[]));
+        tracker.queue(checkpoint("a", &[]));
+        tracker.queue(checkpoint("b", &[]));
         assert_eq!(tracker.take(), None);
         tracker.acked(first);
         assert_eq!(tracker.take().unwrap().resume_state, "b");
@@ -206,8 +207,8 @@ mod tests {
     #[test]
     fn later_checkpoint_includes_changes_of_replaced_ones() {
         let mut tracker = tracker();
-        tracker.mark(mark("a", &[("x", Some("1")), ("y", Some("1"))]));
-        tracker.mark(mark("b", &[("x", None)]));
+        tracker.queue(checkpoint("a", &[("x", Some("1")), ("y", Some("1"))]));
+        tracker.queue(checkpoint("b", &[("x", None)]));
         let changes = tracker.take().unwrap().context_changes;
         assert_eq!(changes, [("y".to_owned(), Some(Bytes::from_static(b"1"))), ("x".to_owned(), None)]);
     }
@@ -216,11 +217,11 @@ mod tests {
     fn refused_message_drops_later_checkpoints() {
         let mut tracker = tracker();
         let first = tracker.emit(sender(0));
-        tracker.mark(mark("a", &[]));
+        tracker.queue(checkpoint("a", &[]));
         let second = tracker.emit(sender(1));
-        tracker.mark(mark("b", &[]));
+        tracker.queue(checkpoint("b", &[]));
         let (sender, at): (MessageSource, EncodedState) = tracker.refused(second).unwrap();
-        assert_eq!((sender.location.page, at), (1, stand("a")));
+        assert_eq!((sender.location.page, at), (1, encoded("a")));
         tracker.acked(first);
         assert_eq!(tracker.take().unwrap().resume_state, "a");
     }

@@ -16,7 +16,7 @@ pub(crate) fn encode<'c>(
     context: &ContextChanges,
     cursors: impl IntoIterator<Item = (&'c CursorKey, &'c Bytes)>,
 ) -> Result<DeferredWrites, CheckpointError> {
-    // Null stands for a removed field: a context field is never null itself.
+    // Null represents a removed field: a context field is never null itself.
     let field = |(name, value): &(String, Option<Bytes>)| {
         Ok((name.clone(), raw_json(value.as_deref().unwrap_or(b"null"))?))
     };
