@@ -80,6 +80,7 @@ impl CheckpointRecorder {
             state => state,
         }?;
         let finished = finished_values(run, root.env())?;
+        // Taken only after encoding succeeded: a failure leaves them for the next checkpoint.
         let context_changes = root.take_writes();
         self.push(run, state, finished, context_changes);
         Ok(())
@@ -114,6 +115,7 @@ impl CheckpointRecorder {
         self.acks.queue(PendingCheckpoint {
             state,
             finished: None,
+            // Changes after the repeated state belong to work that a later attempt does again.
             context_changes: Vec::new(),
             cursor_changes: CursorValues::new(),
             progress: run.progress.clone(),
@@ -138,6 +140,7 @@ impl CheckpointRecorder {
 
 /// Writes the values of finished steps, if they have changed since the last checkpoint.
 fn finished_values(run: &ExecutionState, root: &StepEnv) -> Result<Option<Bytes>, CheckpointError> {
+    // Values of finished steps can be large: they are written only when they change.
     if !run.finished_changed {
         return Ok(None);
     }

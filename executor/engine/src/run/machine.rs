@@ -77,6 +77,8 @@ impl Machine {
             Input::Begin => self.begin(now, &mut out),
             Input::Response { try_id, result, duration } => {
                 let route = self.run.route_of_try(try_id);
+                // A try with a whole response is over; a streamed one stays registered until its
+                // body ends.
                 self.run.try_ended(try_id);
                 self.deliver(now, route, StepEvent::Response { try_id, result, duration }, &mut out);
             }
@@ -104,6 +106,8 @@ impl Machine {
     /// Returns the newest checkpoint whose messages are all acknowledged, unless it was returned
     /// before.
     pub fn checkpoint(&mut self) -> Option<Checkpoint> {
+        // With no message in flight, the newest state can be saved at once: an idle execution loses
+        // nothing.
         if self.run.moved && self.checkpoints.acks().is_settled() {
             self.record_quietly();
         }
@@ -137,6 +141,7 @@ impl Machine {
         event: StepEvent,
         out: &mut Vec<Output>,
     ) {
+        // The step may have ended meanwhile: a late event of a discarded try is normal.
         let Some(route) = route else { return };
         match std::mem::replace(&mut self.phase, MachinePhase::Over) {
             MachinePhase::Running(mut root) => {
@@ -227,6 +232,8 @@ impl Machine {
                 self.park(now, root, wait, false, out);
             }
             StopReason::Cancel => {
+                // The checkpoint comes first: should the process die while jobs are cancelled, the
+                // next attempt cancels them again.
                 let end = self.unsuccessful(EndStatus::Cancelled);
                 self.record_last(now, &mut root, false, out);
                 self.end_after_cancelling(now, root, end, out);
@@ -364,6 +371,7 @@ impl Machine {
     /// seemed to have succeeded.
     fn message_refused(&mut self, now: CurrentTime, emit_id: EmitId, size: usize, out: &mut Vec<Output>) {
         let Some((source, state)) = self.checkpoints.acks().refused(emit_id) else { return };
+        // A failed execution stays failed with its first error.
         if matches!(self.phase, MachinePhase::Over) && !self.succeeded {
             return;
         }
@@ -388,6 +396,7 @@ impl Machine {
             Ok(()) => self.phase = MachinePhase::Running(root),
             Err(error) => {
                 let error = finish::checkpoint_error(&self.run, &root, &error);
+                // The state stays too large: without this, ending would try to record it again.
                 self.run.moved = false;
                 self.unsend(out);
                 self.fail(now, root, error.into(), out);

@@ -28,6 +28,7 @@ pub(crate) fn build(mut spec: AttemptSpec) -> Result<(ExecutionState, Option<Ste
     let finished = saved.and_then(|saved| saved.finished_steps.as_deref()).map(FinishedValues::decode);
     let finished = finished.transpose().map_err(start_error)?.unwrap_or_default();
     let mut run = ExecutionState::new(&mut spec)?;
+    // The lists must be there before the tree is restored: items refer to them.
     run.lists = finished.lists;
     let env = StepEnv::root(context, finished.steps);
     let root = match state {

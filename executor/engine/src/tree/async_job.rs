@@ -178,6 +178,7 @@ impl<S: SubSteps> AsyncJobExecution<S> {
         let (Some(inner), Some(cancel), true) = (&self.inner, cancel, self.works_upstream()) else {
             return None;
         };
+        // A job at the top level has nothing around it that is not part of the checkpoint anyway.
         let anything = !inner.items.is_empty() || inner.nesting > 1;
         self.cancel_scope.clone().or_else(|| anything.then(|| CancelScope::of(inner, &cancel.step)))
     }
@@ -227,6 +228,7 @@ impl<S: SubSteps> AsyncJobExecution<S> {
         route: &[u64],
         event: StepEvent,
     ) -> Result<StepStatus, StepExit> {
+        // The surroundings are taken out so that the active step can borrow them mutably.
         let Some(mut inner) = self.inner.take() else { return Ok(StepStatus::InFlight) };
         let flow = match (&mut self.phase, event) {
             (JobPhase::Submit(step) | JobPhase::Poll(step) | JobPhase::GiveUp(step), event) => {
@@ -257,11 +259,14 @@ impl<S: SubSteps> AsyncJobExecution<S> {
                 Ok(flow @ (StepStatus::InFlight | StepStatus::Deferred(_))) => return Ok(flow),
                 Ok(StepStatus::Done) => false,
                 Ok(StepStatus::Skipped) => true,
+                // The step fails with JOB_TIMEOUT anyway; an error of the cancel request would only
+                // hide that.
                 Err(_) if matches!(self.phase, JobPhase::GiveUp(_)) => false,
                 Err(halt) => return Err(halt),
             };
             let Some(mut inner) = self.inner.take() else { return Ok(StepStatus::Done) };
             let phase = std::mem::replace(&mut self.phase, JobPhase::Over);
+            // Every phase change is worth a checkpoint, submission above all.
             cx.run.moved |= env.durable;
             let next = match phase {
                 JobPhase::Submit(step) => self.submitted(cx, &mut inner, &step, skipped),
@@ -302,6 +307,7 @@ impl<S: SubSteps> AsyncJobExecution<S> {
         step: &StepExecution<S>,
         skipped: bool,
     ) -> Result<Option<StepStatus>, StepExit> {
+        // Without a successful submit there is no job, so the step ends without polling.
         if skipped || step.is_ignored() {
             return Ok(None);
         }

@@ -151,6 +151,7 @@ impl SubSteps for StepSequence {
     ) -> Result<Self, CheckpointError> {
         let SequenceState { index, id, step, finished, gathered, deferred } = state;
         let node = nodes.get(index).ok_or_else(|| CheckpointError::invalid("its step is not in the plan"))?;
+        // The index alone would resume another step if the plan had changed.
         if *node.step.id != *id {
             return Err(CheckpointError::invalid("its step has another id in the plan"));
         }
@@ -269,7 +270,10 @@ impl StepSequence {
             let Some(next) = self.nodes.get(self.index + 1) else { return Ok(StepStatus::Done) };
             self.active = ActiveStep::new(next);
             self.index += 1;
+            // Below a row, a finished step is not worth a checkpoint: a lost row starts again as a
+            // whole.
             cx.run.moved |= self.env.durable;
+            // The next step may finish at once, e.g. when it is skipped: hence the loop.
             status = self.active.start(cx, &mut self.env);
         }
     }
@@ -287,6 +291,8 @@ impl StepSequence {
             self.gathered.insert(node.step.id.to_string(), Some(json_list(&rows)));
         }
         self.last = (value, rows);
+        // The list is saved as long as the for_each runs; a later attempt does not need it any
+        // more.
         if node.step.for_each.is_some() && cx.run.lists.remove(&list_key(&self.env, &node)).is_some() {
             cx.run.finished_changed = true;
         }
