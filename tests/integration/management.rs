@@ -339,7 +339,7 @@ async fn abandoned_calls_leave_no_open_transaction() {
     let mut stack = TestStack::start(StackOptions { executors: 0, ..StackOptions::default() }).await;
     let tenant = stack.tenant().await;
     tenant.shop(NOWHERE).await;
-    // SlowProxy from its database, a control plane spends long enough between the statements for
+    // Far from its database, a control plane spends long enough between the statements for
     // callers to leave there.
     let mut url = Url::parse(&stack.database.url("orchid_app")).expect("a url");
     let server = format!("{}:{}", url.host_str().expect("a host"), url.port().unwrap_or(5432));

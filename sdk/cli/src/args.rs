@@ -9,7 +9,7 @@ use uuid::Uuid;
 pub(crate) const DATA_FOLDER: &str = ".orchid/dev";
 
 const EXIT_CODES: &str =
-    "ExitReason codes: 0 success · 1 failure · 2 invalid usage · 3 control plane or broker unreachable";
+    "Exit codes: 0 success · 1 failure · 2 invalid usage · 3 control plane or broker unreachable";
 
 /// Polls HTTP APIs from declarative plans and writes their responses to Kafka.
 #[derive(Debug, Parser)]
@@ -33,7 +33,7 @@ pub(crate) struct GlobalArgs {
     /// Data folder of `orchid dev`
     #[arg(long, global = true, default_value = DATA_FOLDER, value_name = "FOLDER")]
     pub data: PathBuf,
-    /// OutputFormat format
+    /// Output format
     #[arg(long, short, global = true, default_value = "table")]
     pub output: OutputFormat,
 }

@@ -1,4 +1,4 @@
-//! ExitReason codes of the command and the errors that select them.
+//! Exit codes of the command and the errors that select them.
 
 use std::process::ExitCode;
 

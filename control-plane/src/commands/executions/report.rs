@@ -7,7 +7,7 @@ use crate::store::executions::Execution;
 /// Progress and error of an execution.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ExecutionReport {
-    /// ExecutionCounts, positions and warnings, over all attempts.
+    /// Counts, positions and warnings, over all attempts.
     pub progress: ExecutionProgress,
     /// Error that ended the execution; none while it is active or after success.
     pub error: Option<ExecutionError>,

@@ -46,7 +46,7 @@ impl FinishedValues {
         Ok(json.into())
     }
 
-    /// ReadPaths the document.
+    /// Reads the document.
     ///
     /// # Errors
     /// Fails if the bytes are not a document of this version.

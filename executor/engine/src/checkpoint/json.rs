@@ -38,12 +38,12 @@ pub(crate) fn encode_unless_null(value: &Value) -> Result<Option<RawJson>, Check
     if value.is_null() { Ok(None) } else { encode_value(value).map(Some) }
 }
 
-/// ReadPaths a value from JSON text.
+/// Reads a value from JSON text.
 pub(crate) fn decode_value(raw: &RawValue) -> Result<Value, CheckpointError> {
     Value::parse(raw.get().as_bytes()).map_err(|error| CheckpointError::Json(error.to_string()))
 }
 
-/// ReadPaths a value from JSON text; a missing one is null.
+/// Reads a value from JSON text; a missing one is null.
 pub(crate) fn decode_or_null(raw: Option<&RawValue>) -> Result<Value, CheckpointError> {
     raw.map_or_else(|| Ok(Value::null()), decode_value)
 }
@@ -55,7 +55,7 @@ pub(crate) fn encode_map(
     values.iter().map(|(name, value)| Ok((name.clone(), encode_value(value)?))).collect()
 }
 
-/// ReadPaths several values from JSON text.
+/// Reads several values from JSON text.
 pub(crate) fn decode_map(
     values: &BTreeMap<String, RawJson>,
 ) -> Result<BTreeMap<String, Value>, CheckpointError> {

@@ -49,7 +49,7 @@ impl ResumeState {
         Ok(json.into())
     }
 
-    /// ReadPaths a state.
+    /// Reads a state.
     ///
     /// # Errors
     /// Fails if the bytes are not a resume state of this version.

@@ -15,7 +15,7 @@ use crate::exit::ExitReason;
 use crate::output::table::Table;
 use crate::output::{json as as_json, text};
 
-/// DemoRunner one of the subcommands.
+/// Runs one of the subcommands.
 ///
 /// # Errors
 /// When the control plane is unreachable or refuses the request.

@@ -15,7 +15,7 @@ use crate::files::document::{self, Source};
 use crate::files::report::{self, DiagnosticView};
 use crate::output::json;
 
-/// DemoRunner one of the subcommands.
+/// Runs one of the subcommands.
 ///
 /// # Errors
 /// When the file cannot be read, or the control plane is unreachable or refuses the request.

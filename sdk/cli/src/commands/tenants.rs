@@ -11,7 +11,7 @@ use crate::exit::ExitReason;
 use crate::output::table::Table;
 use crate::output::{json, text};
 
-/// DemoRunner one of the subcommands.
+/// Runs one of the subcommands.
 ///
 /// # Errors
 /// When the control plane is unreachable or refuses the request.

@@ -36,7 +36,7 @@ pub(crate) struct ApiOptions {
     pub headers: Vec<String>,
 }
 
-/// DemoRunner the demo against the demo API, or against the user's API if `api` has a URL.
+/// Runs the demo against the demo API, or against the user's API if `api` has a URL.
 pub(crate) async fn run(
     options: &StackOptions,
     api: &ApiOptions,
@@ -79,7 +79,7 @@ pub(crate) async fn run(
     Ok(result.unwrap_or(ExitReason::Failed))
 }
 
-/// DemoRunner the part between the start and the stop of the stack.
+/// Runs the part between the start and the stop of the stack.
 async fn play(state: &DevState, api: Option<&CustomApi>, console: Console) -> anyhow::Result<ExitReason> {
     let tenant = Some(state.tenant);
     let client = Client::connect(&state.grpc, Credentials::Development { tenant }).await?;

@@ -1,4 +1,4 @@
-//! DemoRunner a plan once: from the trigger to the last message in Kafka.
+//! Runs a plan once: from the trigger to the last message in Kafka.
 
 use std::time::Duration;
 

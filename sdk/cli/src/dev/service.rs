@@ -176,7 +176,7 @@ impl ChildService {
     }
 }
 
-/// DemoRunner a program to its end.
+/// Runs a program to its end.
 ///
 /// # Errors
 /// When it cannot be started, fails, or takes longer than `timeout`; the message quotes its log.

@@ -1,4 +1,4 @@
-//! OutputFormat formats: tables and text for people, JSON for programs.
+//! Output formats: tables and text for people, JSON for programs.
 
 pub(crate) mod json;
 pub(crate) mod table;
