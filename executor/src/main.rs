@@ -9,7 +9,7 @@ use clap::Parser;
 use orchid_executor::app::App;
 use orchid_executor::settings::Settings;
 use orchid_kit::address_file::write_address;
-use orchid_kit::settings::SettingsSources;
+use orchid_kit::settings::{SettingsSources, describe_settings, render_help};
 use orchid_kit::shutdown::ShutdownSignals;
 use orchid_kit::telemetry::Telemetry;
 
@@ -19,7 +19,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Orchid's executor: takes leases from the control plane, runs plans, and writes responses to
 /// Kafka.
 #[derive(Parser)]
-#[command(version)]
+#[command(version, after_help = settings_help())]
 struct Arguments {
     /// TOML file with settings. Environment variables (`ORCHID_…`) override it.
     #[arg(long)]
@@ -27,6 +27,11 @@ struct Arguments {
     /// Write the address of the health port to this file once it is served.
     #[arg(long)]
     announce: Option<PathBuf>,
+}
+
+/// Lists all settings. The default name contains the host and process id, so it is not computed here.
+fn settings_help() -> String {
+    render_help(&describe_settings(|reader| Settings::read(reader, "host", 0)))
 }
 
 #[tokio::main]

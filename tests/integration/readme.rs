@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use orchid_tests::{FakeUpstream, StackOptions, TestStack, UpstreamReply, tools};
+use orchid_tests::{FakeUpstream, StackOptions, TestStack, UpstreamReply, environment, tools};
 use serde_json::json;
 
 /// Returns the README's shell blocks that use grpcurl, as one script.
@@ -61,4 +61,39 @@ async fn readme_grpcurl_commands_run_a_plan() {
         .await;
     assert!(pages.iter().any(|message| message.kind() == "execution.started"));
     stack.end().await;
+}
+
+#[test]
+fn help_lists_every_documented_setting() {
+    let page =
+        Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository").join("docs/operations.md");
+    let page = std::fs::read_to_string(page).expect("docs/operations.md");
+    let section = |title: &str| {
+        let rest = page.split(&format!("### {title}\n")).nth(1).expect(title);
+        let table = rest.split("\n#").next().unwrap_or_default();
+        let names = table.lines().filter_map(|line| line.strip_prefix("| `")?.split_once('`'));
+        names.map(|(name, _)| name.to_owned()).collect::<Vec<String>>()
+    };
+    let help = |program: &str, arguments: &[&str]| {
+        let output =
+            environment::command(environment::binary(program)).args(arguments).output().expect(program);
+        assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let control_plane = help("orchid-control-plane", &["serve", "--help"])
+        + &help("orchid-control-plane", &["migrate", "--help"]);
+    let executor = help("orchid-executor", &["--help"]);
+    for (title, helps) in [
+        ("Control plane", vec![&control_plane]),
+        ("Executor", vec![&executor]),
+        ("Both", vec![&control_plane, &executor]),
+    ] {
+        let settings = section(title);
+        assert!(settings.len() >= 3, "{title}: {settings:?}");
+        for (setting, help) in
+            settings.iter().flat_map(|setting| helps.iter().map(move |help| (setting, help)))
+        {
+            assert!(help.contains(setting.as_str()), "--help does not list {setting}:\n{help}");
+        }
+    }
 }
