@@ -216,6 +216,6 @@ fn assemble(
         last_chunk: chunk.last,
         error: error.unwrap_or(b"null"),
     };
-    let names = MessageNames { kind, message_id: content.message_id(&position), position: position.to_hex() };
+    let names = MessageNames { kind, message_id: content.message_id(&position), position: position.hex() };
     Message { topic, key: origin.key.clone(), headers: origin.headers(names), payload: payload.into() }
 }

@@ -72,7 +72,7 @@ pub fn started(
     let names = MessageNames {
         kind: STARTED,
         message_id: fingerprint(&[event.execution_id.as_bytes(), STARTED.as_bytes(), fence.as_bytes()]),
-        position: position.to_hex(),
+        position: position.hex(),
     };
     // Printing a struct of strings and numbers cannot fail.
     let payload = serde_json::to_vec(&event).unwrap_or_default();

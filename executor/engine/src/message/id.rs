@@ -25,7 +25,7 @@ pub(crate) struct MessagePosition<'a> {
 impl MessagePosition<'_> {
     /// Returns the `orchid-position` header: the first 16 bytes, as hex, of the SHA-256 of
     /// execution id, type, step path and chunk, joined by newlines.
-    pub(crate) fn to_hex(&self) -> String {
+    pub(crate) fn hex(self) -> String {
         let joined = format!("{}\n{}\n{}\n{}", self.execution_id, self.kind, self.step_path, self.chunk);
         hex::encode(&Sha256::digest(joined)[..HASH_BYTES])
     }
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn position_is_the_documented_hash() {
         // printf 'e\napi.response\norders#2\n0' | sha256sum | cut -c1-32
-        assert_eq!(POSITION.to_hex(), "1c8dc4020c6c8820d92ef3eaa0b4db8b");
+        assert_eq!(POSITION.hex(), "1c8dc4020c6c8820d92ef3eaa0b4db8b");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use orchid_engine::{
     Checkpoint, CursorKey, CursorKind, ExecutionFinish, FetchError, Input, Machine, Message, Request,
     Response, StopReason, Topic,
 };
+use orchid_plan::Definition;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -196,7 +197,7 @@ fn difference(expected: &str, found: &str) -> Option<String> {
     Some(format!("more than expected: {}", lines.next().unwrap_or_default()))
 }
 
-fn setup(exchange: &CaseScript, definition: orchid_plan::Definition) -> TestSetup {
+fn setup(exchange: &CaseScript, definition: Definition) -> TestSetup {
     let mut setup = TestSetup::new(definition);
     setup.config = exchange.config.clone();
     setup.secrets.clone_from(&exchange.secrets);
@@ -222,7 +223,8 @@ fn setup(exchange: &CaseScript, definition: orchid_plan::Definition) -> TestSetu
     setup
 }
 
-fn run(folder: &Path) -> Result<String, String> {
+/// Reads a case: its compiled plan and its script.
+fn read_case(folder: &Path) -> Result<(Definition, CaseScript), String> {
     let read =
         |name: &str| std::fs::read_to_string(folder.join(name)).map_err(|error| format!("{name}: {error}"));
     let document: Value = serde_json::from_str(&read("plan.json")?).map_err(|error| error.to_string())?;
@@ -231,15 +233,20 @@ fn run(folder: &Path) -> Result<String, String> {
     assert!(!exchange.rule.is_empty());
     let plan = orchid_plan::check(&document, &orchid_plan::ServerLimits::default())
         .map_err(|diagnostics| format!("the plan is refused: {diagnostics:?}"))?;
+    Ok((plan.definition, exchange))
+}
 
-    let mut setup = setup(&exchange, plan.definition);
+/// Runs a case to the end of its last execution and returns the trace.
+fn run(folder: &Path) -> Result<String, String> {
+    let (definition, exchange) = read_case(folder)?;
+    let mut setup = setup(&exchange, definition);
     let mut queue = ResponseQueue::new(&exchange.responses);
     let mut trace = String::new();
     let (mut clock, mut resume) = (TestClock { elapsed: Duration::ZERO }, None);
     let (mut number, mut finished_executions, mut execution) = (1, 0, EXECUTION);
     loop {
-        let job = setup.job(number, execution, resume.clone());
-        let mut machine = Machine::new(job).map_err(|error| error.to_string())?;
+        let spec = setup.job(number, execution, resume.clone());
+        let mut machine = Machine::new(spec).map_err(|error| error.to_string())?;
         let mut events = Vec::new();
         let mut missing = 0;
         let mut reply = |request: &Request| match queue.next(request) {
@@ -251,7 +258,7 @@ fn run(folder: &Path) -> Result<String, String> {
         };
         let cancel = exchange.cancel_when_parked && number == 2;
         let first = if cancel { Input::Stop(StopReason::Cancel) } else { Input::Begin };
-        let world = Simulation {
+        let simulation = Simulation {
             machine: &mut machine,
             clock: &mut clock,
             reply: &mut reply,
@@ -259,15 +266,10 @@ fn run(folder: &Path) -> Result<String, String> {
             piece_bytes: setup.piece_bytes,
             piece_time: setup.piece_time,
         };
-        let left = world.run(first);
+        let end = simulation.run(first);
+        events.iter().for_each(|event| push_event(&mut trace, event));
         if missing > 0 {
-            for event in &events {
-                push_event(&mut trace, event);
-            }
             return Err(format!("more requests than responses in exchange.json\n{trace}"));
-        }
-        for event in &events {
-            push_event(&mut trace, event);
         }
         if let Some(checkpoint) = machine.checkpoint() {
             push_line(&mut trace, &checkpoint_line(&checkpoint));
@@ -275,7 +277,7 @@ fn run(folder: &Path) -> Result<String, String> {
             apply_cursors(&mut setup.cursors, &checkpoint);
             resume = Some(saved(&checkpoint, resume.as_ref()));
         }
-        match left {
+        match end {
             AttemptEnd::Parked(not_before) => {
                 let wait = (not_before - clock.now().wall).to_std().unwrap_or_default();
                 clock.elapsed += wait;
