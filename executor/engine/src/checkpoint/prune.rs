@@ -15,6 +15,7 @@ fn keep(value: &Value, paths: &[&[String]]) -> Value {
     if paths.is_empty() {
         return Value::null();
     }
+    // A list is kept whole: paths do not tell which of its elements are read.
     if value.json_type() != JsonType::Object || paths.iter().any(|path| path.is_empty()) {
         return value.clone();
     }

@@ -54,6 +54,7 @@ impl ResumeState {
     /// # Errors
     /// Fails if the bytes are not a resume state of this version.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, CheckpointError> {
+        // Unknown members are refused too: they belong to another layout, and would be lost.
         check_version(bytes)?;
         Ok(serde_json::from_slice(bytes)?)
     }

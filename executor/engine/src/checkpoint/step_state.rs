@@ -62,6 +62,7 @@ impl ActiveStepState {
                 items.in_flight.values_mut().for_each(|item| item.step.prepare_for_new_execution());
             }
             Self::AsyncJob(job) => {
+                // The job at the upstream goes on; only the wait of the earlier execution ends.
                 job.due_ms = None;
                 job.step.iter_mut().for_each(|step| step.prepare_for_new_execution());
                 job.download.iter_mut().for_each(|download| download.step.prepare_for_new_execution());
@@ -122,6 +123,7 @@ fn is_zero(value: &u64) -> bool {
 
 impl LoopState {
     fn prepare_for_new_execution(&mut self) {
+        // Pages keep their numbers, which are part of message ids, but the limit counts anew.
         (self.uncounted_pages, self.retry, self.due_ms) = (self.page, 0, None);
         let rows = self.rows.iter_mut().flat_map(|rows| rows.in_flight.values_mut());
         rows.for_each(|row| row.steps.step.prepare_for_new_execution());

@@ -43,6 +43,7 @@ fn may_hold_member(text: &[u8]) -> bool {
 /// Writes the members except `_steps`, in their order, each followed by a comma; returns false if
 /// there is no such member.
 fn rebuilt(text: &[u8], emitted: &mut Vec<u8>) -> bool {
+    // A row is valid JSON. Should it not be, it is emitted as received.
     let Ok(OrderedMembers(members)) = serde_json::from_slice::<OrderedMembers<'_>>(text) else {
         return false;
     };

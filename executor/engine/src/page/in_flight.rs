@@ -118,6 +118,7 @@ impl<T, R> InFlightWindow<T, R> {
 
     /// Takes all entries in flight.
     pub(crate) fn drain_in_flight(&mut self) -> BTreeMap<u64, T> {
+        // The entries are about to be dropped, and their waits with them.
         self.deferred.clear();
         std::mem::take(&mut self.in_flight)
     }

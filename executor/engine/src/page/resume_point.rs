@@ -87,6 +87,7 @@ impl ResumePoint {
         }
         let hash = row_hash(row);
         let same = |state: &RowState| state.row_hash == hash;
+        // Two equal rows are told apart by their number, which is therefore tried first.
         let number = match self.not_started.get(&number) {
             Some(state) if same(state) => number,
             Some(_) | None => *self.not_started.iter().find(|(_, state)| same(state))?.0,

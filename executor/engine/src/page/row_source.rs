@@ -41,6 +41,8 @@ impl RowSource {
         piece: Result<Option<Bytes>, FetchError>,
     ) -> Result<(), FetchError> {
         let ended = !matches!(piece, Ok(Some(_)));
+        // No input follows for this try, so its route is forgotten. Without that, the try would
+        // count as in flight, and take room from other rows.
         if ended {
             cx.run.try_ended(try_id);
             self.ended = true;

@@ -18,7 +18,6 @@ use crate::body::{Body, NextRow};
 use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::step_state::{RowState, RowsState};
 use crate::input::TryId;
-use crate::message::exchange::SentRequest;
 use crate::output::Output;
 use crate::page::attach_steps::attach_steps;
 use crate::page::exchange::PageExchange;
@@ -85,9 +84,12 @@ impl<S: SubSteps> Page<S> {
             gathered: Vec::new(),
         };
         match (resume, &mut page.source) {
+            // The page is fetched anew: the settled rows are compared by their hash before the rest
+            // is read, since the upstream may answer differently this time.
             (Some(state), Some(source)) if state.done > 0 => {
                 source.skip = Some(SkippedPrefix { left: state.done, state });
             }
+            // Nothing is settled, but rows were in flight: each of them continues once it is read.
             (Some(state), Some(_)) => page.resume_at(state),
             (Some(state), None) => page.resume.set_not_started(state.in_flight),
             (None, _) => {}
@@ -145,6 +147,7 @@ impl<S: SubSteps> Page<S> {
                 break;
             }
         }
+        // Otherwise one slow row would hold back the rows before it, and with them the checkpoint.
         let settled = self.writer.emit_overdue(cx, &self.node);
         self.settle(cx, settled);
         if self.rows.is_empty() && self.source.as_ref().is_some_and(|source| source.exhausted) {
@@ -178,6 +181,7 @@ impl<S: SubSteps> Page<S> {
                 self.gathered.extend(body.into_iter().map(with_steps));
             }
         }
+        // For a body that was read as a whole, the path check has seen the text itself.
         let streamed = self.source.as_ref().filter(|_| self.exchange.response.streamed);
         let (row_writes, row_cursors) = self.resume.into_writes();
         Ok(FinishedPage {
@@ -243,6 +247,8 @@ impl<S: SubSteps> Page<S> {
             }
         }
         for (number, row) in self.rows.in_flight() {
+            // Rows in flight are left out otherwise: repeating a few of them is cheaper than
+            // writing their whole tree into every checkpoint.
             if whole || (single && row.steps.env().durable) {
                 in_flight.insert(number, row.state(whole)?);
             }
@@ -275,11 +281,6 @@ impl<S: SubSteps> Page<S> {
         skip.map_or(0, |skip| usize::try_from(skip.state.done).unwrap_or(usize::MAX))
     }
 
-    /// Returns whether the page is still skipping rows that an earlier attempt settled.
-    pub(crate) fn is_skipping(&self) -> bool {
-        self.source.as_ref().is_some_and(|source| source.skip.is_some())
-    }
-
     /// Returns the try whose body is still streaming.
     pub(crate) fn open_try(&self) -> Option<TryId> {
         self.source.as_ref().and_then(RowSource::open_try)
@@ -288,11 +289,6 @@ impl<S: SubSteps> Page<S> {
     /// Returns the request and the response of the page.
     pub(crate) fn exchange(&self) -> &PageExchange {
         &self.exchange
-    }
-
-    /// Returns the request of the page.
-    pub(crate) fn request(&self) -> &SentRequest {
-        &self.exchange.sent.facts
     }
 
     /// Returns the rows that the enclosing row carries.
@@ -341,12 +337,14 @@ impl<S: SubSteps> Page<S> {
                 }
             };
             self.row_count += 1;
-            if self.is_skipping() {
+            if self.source.as_ref().is_some_and(|source| source.skip.is_some()) {
                 if !self.skip_row(&row) {
                     return Ok(Some(PageProgress::RowsChanged));
                 }
                 continue;
             }
+            // Numbers are given in the order of the page. They are part of the step path, and thus
+            // of the message id: a repeated row gets the same id.
             let number = self.rows.begin();
             if has_subs {
                 self.start_row(cx, number, row)?;
@@ -390,6 +388,7 @@ impl<S: SubSteps> Page<S> {
             self.start_row(cx, number, Bytes::new())?;
         }
         while let Some((_, row)) = self.rows.take_ended() {
+            // There is at most one: the page itself counts as row 0.
             self.steps = row.emitted.to_vec();
             self.resume.add_writes(row);
         }
@@ -470,6 +469,7 @@ impl<S: SubSteps> Page<S> {
             if self.node.gathers {
                 self.gathered.push(row.emitted.clone());
             }
+            // The writer may keep the row back until its message is full: then it is not settled.
             let settled = self.writer.add(cx, &self.node, number, row, &self.exchange)?;
             self.settle(cx, settled);
         }

@@ -162,6 +162,7 @@ impl PageWriter {
         if self.emit != EmitMode::Page {
             return Ok(vec![row]);
         }
+        // The batch measures the row within its message, so it needs the envelope too.
         let (batch, envelope) = self.split(cx.run, cx.now, &node.path);
         let pushed = batch.push(&envelope, row.emitted.clone());
         match pushed {
@@ -213,12 +214,14 @@ impl PageWriter {
         if let Some(message) = batch.flush(&envelope, false) {
             cx.emit(&self.location, message);
         }
+        // The rest of the page starts its own interval.
         self.since = None;
         self.settle_all()
     }
 
     /// Emits the last message of the page's rows. Returns the rows that are settled by it.
     pub(crate) fn end(&mut self, cx: &mut EngineCx<'_>, node: &StepNode) -> Vec<FinishedRow> {
+        // `record` has emitted each row by itself, and `none` emits nothing.
         if self.emit == EmitMode::Page {
             let (batch, envelope) = self.split(cx.run, cx.now, &node.path);
             if let Some(message) = batch.flush(&envelope, true) {

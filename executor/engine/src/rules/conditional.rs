@@ -71,6 +71,8 @@ pub(crate) fn validator(
     };
     let validator = StoredValidator { etag: header("etag"), last_modified: header("last-modified") };
     let key = key(step, url_name);
+    // Written even if both are missing, so that validators the upstream no longer sends are
+    // removed.
     let json: Bytes = serde_json::to_vec(&validator).ok()?.into();
     let stored = run.cursors.now(&key);
     // Writing the same value again would grow every checkpoint.

@@ -135,6 +135,7 @@ pub(crate) fn decide<E>(
     ask: &mut dyn FnMut(&'static str, &Expr) -> Result<bool, E>,
 ) -> Result<TryDecision, E> {
     let answered = !matches!(facts.failure, Some(TryFailure::Fetch(_)));
+    // Conditions read the response, so they are false for a try without one.
     let mut holds = |field: &'static str, expr: &Option<Expr>| match expr {
         Some(expr) if answered => ask(field, expr),
         Some(_) | None => Ok(false),

@@ -50,6 +50,7 @@ pub(crate) fn next(
     came: &PageResult<'_>,
 ) -> Result<NextPage, PageTargetError> {
     match without_stop_on(paginate, sent, came) {
+        // An invalid next page does not matter if `stop_on` ends the loop here anyway.
         Ok(NextPage::Fetch(_)) | Err(_) if stop_on_applies(paginate, came) => {
             Ok(NextPage::End { by_stop_on: true })
         }
@@ -108,6 +109,7 @@ fn counted(came: &PageResult<'_>, pointer: impl FnOnce(u64) -> PageTarget) -> Ne
 
 fn stop_on_applies(paginate: &Pagination, came: &PageResult<'_>) -> bool {
     let Some(rows) = came.rows else { return false };
+    // Only these kinds know how many rows a full page has.
     let asked = match &paginate.kind {
         PaginationKind::Page { size, .. } => *size,
         PaginationKind::Offset { size, .. } => Some(*size),

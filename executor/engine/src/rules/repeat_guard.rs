@@ -41,6 +41,8 @@ impl RepeatGuard {
     /// Adds a fingerprint.
     pub(crate) fn add(&mut self, fingerprint: u64) {
         self.seen += 1;
+        // Once the anchor lies within a cycle and the next power of two is further away than the
+        // cycle is long, the anchor comes around again before it moves.
         if self.seen.is_power_of_two() {
             self.anchor = Some(fingerprint);
         }
@@ -72,6 +74,7 @@ impl RepeatGuard {
             bytes.chunks_exact(8).map(|chunk| chunk.iter().fold(0, |n, byte| n << 8 | u64::from(*byte)));
         let (seen, anchor) = (numbers.next()?, numbers.next()?);
         let recent: VecDeque<u64> = numbers.collect();
+        // A longer window would let a damaged checkpoint take any amount of memory.
         if bytes.len() % 8 != 0 || recent.len() > WINDOW {
             return None;
         }

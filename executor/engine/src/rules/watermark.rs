@@ -42,6 +42,7 @@ impl Watermark {
                 let pointer = || format!("{}/per_item", cursor.pointer);
                 let value =
                     expr.eval(scope, env).map_err(|error| ErrorDetail::expression(pointer(), &error))?;
+                // Step id and item name share one bound, because they form one key.
                 let max = CURSOR_KEY_MAX_BYTES - step.len().min(CURSOR_KEY_MAX_BYTES);
                 value.to_text().filter(|text| !text.is_empty() && text.len() <= max).ok_or_else(|| {
                     let kind = value.json_type();
@@ -61,6 +62,7 @@ impl Watermark {
             }
             None => initial_value(run, &key, cursor, scope, env)?,
         };
+        // A checkpoint has one start value for each step. Items are too many for that.
         if cursor.per_item.is_none() {
             run.began.entry(step.to_owned()).or_insert_with(|| start.to_json().into());
         }
@@ -95,6 +97,8 @@ impl Watermark {
         let other = stored.as_ref().unwrap_or(&value);
         let later = cursor.is_later(&value, other).map_err(|words| invalid(pointer(), words))?;
         if later || stored.is_none() {
+            // Refused here, where the error names the step; the control plane would refuse the
+            // whole checkpoint.
             if json.len() > CURSOR_MAX_BYTES {
                 let message = format!("the value is {} bytes, more than {CURSOR_MAX_BYTES}", json.len());
                 let class = ErrorClass::Limit;

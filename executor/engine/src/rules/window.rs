@@ -28,6 +28,8 @@ impl WindowSlices {
         env: &EvalEnv,
     ) -> Result<Option<WindowSlices>, ErrorDetail> {
         let cursor = || scope.get(ScopeName::Cursor).cloned().unwrap_or_else(Value::null);
+        // Without an end, the window ends where the execution started: data that arrives meanwhile
+        // belongs to the next execution.
         let started =
             || scope.get(ScopeName::Meta).map_or_else(Value::null, |meta| meta.member("started_at"));
         let from = end(window, "from", window.from.as_ref(), cursor, scope, env)?;
@@ -42,6 +44,7 @@ impl WindowSlices {
     }
 
     fn end(self, window: &TimeWindow) -> DateTime<Utc> {
+        // The sum overflows only near the end of the calendar: then the slice ends with the range.
         self.from.checked_add_signed(window.step).map_or(self.to, |end| end.min(self.to))
     }
 

@@ -61,6 +61,7 @@ pub(crate) fn after_page(
             page.eval(expr, || format!("{}/{field}", rules.pointer)).map(|value| Some(value.truthy()))
         }
     };
+    // Both are evaluated before pagination, so that an error in one of them is always reported.
     let breaks = condition(&rules.break_when, "break_when")?.unwrap_or(false);
     let continues = condition(&rules.while_expr, "while")?.unwrap_or(true);
     let Some(paginate) = &rules.paginate else {
@@ -107,6 +108,8 @@ fn follow(
 ) -> Result<NextPage, StepExit> {
     let sent = &page.exchange.sent;
     match &target {
+        // The same cursor again means the same page again: the upstream's pagination is broken, or
+        // the plan reads the wrong member.
         PageTarget::Cursor(json) if guard.contains(cursor_fingerprint(json)) => {
             match on_repeat(page.run, page.env, page.position, "the same cursor", &sent.facts)? {
                 RepeatAction::Stop => Ok(NextPage::End { by_stop_on: true }),

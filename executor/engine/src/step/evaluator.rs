@@ -57,6 +57,7 @@ impl ResponseEvaluator<'_> {
             let json = exact_json::json(expr, &value, &self.exchange.response.body, self.env);
             writes.push((name.clone(), ContextField { value, json }));
         }
+        // All writes are checked together, since the limit holds for the whole context.
         let written = self.env.context.with(writes);
         let written =
             written.map_err(|error| self.error(ErrorDetail::context(pointer(error.field()), &error)))?;
@@ -98,6 +99,7 @@ impl ResponseEvaluator<'_> {
         let mut object = Vec::new();
         for (name, expr) in &rules.extract {
             let value = self.eval(expr, || format!("{}/extract/{}", rules.pointer, escaped(name)))?;
+            // Written by hand, because the values are JSON text already and keep their digits.
             object.push(if object.is_empty() { b'{' } else { b',' });
             object.extend(Value::from(name.as_str()).to_json());
             object.push(b':');

@@ -136,6 +136,7 @@ impl<S: SubSteps> StepExecution<S> {
         event: StepEvent,
     ) -> Result<StepStatus, StepExit> {
         if let Some(page) = self.slot.page_mut() {
+            // On an error the page stays in its slot, since the last checkpoint contains its rows.
             let progress = page.deliver(cx, route, event)?;
             return self.page_came_to(cx, env, progress);
         }
@@ -238,6 +239,8 @@ impl<S: SubSteps> StepExecution<S> {
         // it like any status.
         let revalidates = exchange.sent.revalidation.as_ref().is_some_and(|sent| sent.revalidates);
         if exchange.response.tried.status == Some(304) && revalidates {
+            // Nothing is emitted, and no page is counted: the data of the last execution still
+            // holds.
             self.page_loop.set_latest(exchange.response.value);
             cx.run.moved |= env.durable;
             return Ok(StepStatus::Skipped);
@@ -267,6 +270,7 @@ impl<S: SubSteps> StepExecution<S> {
                 Ok(self.wait(cx, env, delay))
             }
             Consequence::Ignore(error) => {
+                // An ignored page makes the execution partial, but not failed.
                 cx.run.left_out();
                 cx.emit_error(*error, true);
                 self.slot.set_resume(None);
@@ -327,6 +331,7 @@ impl<S: SubSteps> StepExecution<S> {
             cx.discard(try_id);
             return self.send(cx, env);
         }
+        // The body is still in memory: no second request is needed.
         let (exchange, _) = page.into_exchange();
         self.start_page(cx, env, exchange)
     }
@@ -350,6 +355,7 @@ impl<S: SubSteps> StepExecution<S> {
             // Without a retry, no later attempt emits the rows before the break.
             page.emit_finished(cx)?;
         }
+        // If the state cannot be written, the page is repeated as a whole: late, but not lost.
         self.slot.set_resume(page.state(true).unwrap_or_default());
         let (exchange, gathered) = page.into_exchange();
         self.slot.gather(gathered);
@@ -370,6 +376,8 @@ impl<S: SubSteps> StepExecution<S> {
             cx.run.watch(self.node()).streamed(found);
         }
         cx.run.progress.counts.pages += 1;
+        // The validators describe the whole response, so they are taken only once all rows are
+        // read; and they are saved only if the execution succeeds.
         page_results::save_validator(cx, env, self.node(), &exchange);
         let writes = self.page_loop.evaluator(cx, env, &exchange).merge_row_writes(writes, row_writes)?;
         page_results::observe_rows(cx, self.node(), &exchange, rows);
@@ -414,6 +422,7 @@ impl<S: SubSteps> StepExecution<S> {
             env.take(context, changes);
         }
         writes.cursors.into_iter().for_each(|cursor| cx.save_cursor(env, cursor));
+        // The job judges the response after the step has given it up, so it is copied.
         if self.node().judged {
             self.judged = Some(Box::new(JudgedResponse::new(&exchange)));
         }
@@ -443,7 +452,7 @@ impl<S: SubSteps> StepExecution<S> {
     pub(crate) fn request_in_progress(&self) -> Option<&SentRequest> {
         match &self.phase {
             StepPhase::AwaitingResponse(receiver) => Some(receiver.request()),
-            StepPhase::Page => self.slot.page().map(Page::request),
+            StepPhase::Page => self.slot.page().map(|page| &page.exchange().sent.facts),
             StepPhase::Idle | StepPhase::AwaitingRetry(_) | StepPhase::Deferred(_) => None,
         }
     }

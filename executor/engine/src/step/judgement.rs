@@ -28,6 +28,7 @@ pub(crate) fn consequence(page: &ResponseEvaluator<'_>, decision: TryDecision) -
         TryVerdict::Success => Consequence::UsePage,
         TryVerdict::Retry => {
             let number = variables::random_number(page.run, page.env, page.position, b"jitter");
+            // The draw depends on seed, page and try alone, so that a replay waits equally long.
             let draw = number as f64 / u64::MAX as f64;
             let retries = page.position.retry;
             Consequence::Retry(retry::delay(&step.retry, retries, response.retry_after, draw))

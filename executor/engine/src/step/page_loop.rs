@@ -116,6 +116,7 @@ impl PageLoop {
             },
             uncounted_pages: state.uncounted_pages,
             due: due.transpose()?,
+            // The origin is enough to check later URLs, and a whole URL may contain secrets.
             home: home.map_err(|_| invalid("home is no url"))?,
             guard: RepeatGuard::decode(&state.repeat_guard).ok_or_else(|| invalid("guard does not read"))?,
         })
@@ -194,6 +195,7 @@ impl PageLoop {
         }
         if let Some(cursor) = &step.cursor {
             let scope = variables::before_loop(cx.run, env, &self.position);
+            // The cursor comes before the window, whose ends may read it.
             let watermark = Watermark::begin(cx.run, &step.id, cursor, &scope, &eval);
             self.position.watermark = Some(watermark.map_err(|detail| self.error(cx, env, detail))?);
         }
@@ -225,10 +227,13 @@ impl PageLoop {
         let Some(template) = node.step.request() else { return Ok(None) };
         let scope = variables::for_request(cx.run, env, &self.position);
         let eval = variables::eval_env(cx.run, env, &self.position, cx.now);
+        // The plan's own URL is rendered for every page: it may depend on the latest response.
         let mut rendered = request::render(template, &self.position, self.home.as_ref(), &scope, &eval)
             .map_err(|detail| self.error(cx, env, detail))?;
         self.check_host(cx, env, &rendered)?;
         let revalidation = conditional::revalidate(cx.run, &node.step, &rendered.url, &mut rendered.headers);
+        // The facts are what messages show. They are taken before the request is handed over, and
+        // after the validators were added to its headers.
         let (url, facts) = (rendered.url.clone(), request::sent_request(&rendered));
 
         let fingerprint = node.step.paginate.as_ref().map(|_| request::request_fingerprint(&rendered));
@@ -351,6 +356,7 @@ impl PageLoop {
         if let PageTarget::Cursor(json) = &target {
             self.guard.add(continuation::cursor_fingerprint(json));
         }
+        // The target is set before the limit is checked: a later execution continues with it.
         self.position.target = target;
         if self.position.page - self.uncounted_pages >= cx.run.definition.max_loops {
             return LoopMove::Limited(PlanLimit::Loops);
@@ -381,6 +387,7 @@ impl PageLoop {
         self.position.slice = Some(next);
         (self.uncounted_pages, self.position.pages_before_slice) = (self.position.page, self.position.page);
         (self.position.target, self.position.latest) = (PageTarget::First, Value::null());
+        // Every slice starts at its first page, so the same requests come again.
         self.guard = RepeatGuard::default();
         cx.run.moved |= env.durable;
         LoopMove::Send

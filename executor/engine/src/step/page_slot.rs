@@ -129,6 +129,7 @@ impl<S: SubSteps> PageSlot<S> {
 
     /// Iterates over the rows of the checkpoint that have not started again.
     fn not_started(&self) -> impl Iterator<Item = (u64, &RowState)> {
+        // One of the two is empty: a page takes the rows of the checkpoint over when it starts.
         let of_page = self.page.iter().flat_map(|page| page.not_started());
         let of_state = self.resume.iter().flat_map(|state| &state.in_flight);
         of_page.chain(of_state.map(|(number, row)| (*number, row)))

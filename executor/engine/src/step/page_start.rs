@@ -31,6 +31,7 @@ pub(crate) fn evaluate(
     if let Some((context, _)) = &writes {
         exchange.sent.scope.set(ScopeName::Context, context.object().clone());
     }
+    // A page that starts again has no stream left; `streamed` still tells where its rows came from.
     let stream = exchange.response.stream.take();
     exchange.response.streamed |= stream.is_some();
     let evaluator = ResponseEvaluator { run: cx.run, env, position, exchange: &exchange };

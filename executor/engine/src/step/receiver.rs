@@ -85,6 +85,7 @@ impl ResponseReceiver {
             Ok(response) => response::read(node, &sent, response, cx.now, duration, retries_left),
             Err(error) => response::without_response(node, error, duration, retries_left),
         };
+        // Streamed bodies are counted piece by piece instead.
         cx.run.progress.counts.bytes += response.facts.size.unwrap_or_default();
         Reception::Complete(PageExchange::new(sent, response))
     }
@@ -104,6 +105,7 @@ impl ResponseReceiver {
             self.buffered = Some((head, BytesMut::new()));
             return Reception::Pending(self);
         }
+        // The body is empty so far, and reads as such: only status and headers are judged here.
         let sent = self.sent;
         let mut response = response::read(node, &sent, head, cx.now, duration, retries_left);
         // The size is not known before the last piece.

@@ -24,6 +24,7 @@ pub(crate) fn render(
     eval: &EvalEnv,
 ) -> Result<RenderedRequest, ErrorDetail> {
     let params = added_params(position);
+    // The response has named the whole URL of the page.
     let url = if let PageTarget::Url(url) = &position.target { Some(url.as_str()) } else { None };
     template
         .render_with(scope, eval, &PaginationOverrides { url, params: &params, previous_url: home })

@@ -72,6 +72,7 @@ pub(crate) fn read(
         retry_after: retry::retry_after(&headers, now.wall),
         link: joined_header(&headers, "link"),
         tried: TryFacts { status: Some(status), failure, retries_left },
+        // The URL is reported only if redirects led elsewhere.
         facts: ReceivedResponse {
             url: (url != sent.url.as_str()).then_some(url),
             status: Some(status),
@@ -94,6 +95,8 @@ pub(crate) fn without_response(
     duration: Duration,
     retries_left: bool,
 ) -> TryResponse {
+    // Conditions are not evaluated without a response, but `set_context` and pagination are, if
+    // the error is ignored.
     let body = Body::Empty;
     TryResponse {
         value: response_value(&node.needs, error.status, None, &body, ""),

@@ -20,6 +20,7 @@ pub(crate) fn enclosing(run: &ExecutionState, env: &StepEnv) -> Scope {
     scope.set(ScopeName::Context, env.context.object().clone());
     scope.set(ScopeName::Config, run.config.clone());
     scope.set(ScopeName::Steps, env.finished.object().clone());
+    // A list of all enclosing items is built only where there are any: most steps have none.
     if !env.items.is_empty() {
         scope.set(ScopeName::Items, Value::list(env.items.iter().cloned()));
     }

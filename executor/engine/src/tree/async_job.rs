@@ -15,7 +15,6 @@ use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::json::{RawJson, decode_or_null, decode_value, encode_map, encode_unless_null};
 use crate::checkpoint::prune::prune;
 use crate::checkpoint::step_state::{AsyncJobPhase, AsyncJobState};
-use crate::input::TimerId;
 use crate::page::sub_steps::{PendingCancel, SubSteps};
 use crate::program::node::{AsyncJobNodes, StepNode};
 use crate::rules::repeat_guard::fingerprint;
@@ -32,6 +31,7 @@ use crate::step::execution::StepExecution;
 use crate::step::variables;
 use crate::tree::cancel_scope::CancelScope;
 use crate::tree::job_parts;
+use crate::tree::job_phase::JobPhase;
 use crate::tree::poll_schedule::{PollSchedule, PollWait};
 
 /// An async job in progress.
@@ -53,20 +53,6 @@ pub(crate) struct AsyncJobExecution<S> {
     /// Values around the job that its `cancel` reads, out of a checkpoint, until the job starts
     /// again.
     cancel_scope: Option<CancelScope>,
-}
-
-/// Phase of an async job.
-enum JobPhase<S> {
-    Submit(Box<StepExecution<S>>),
-    /// Parked until the next poll.
-    Wait,
-    /// Waiting for the next poll by a timer.
-    Waiting(TimerId),
-    Poll(Box<StepExecution<S>>),
-    Download(Box<S>),
-    /// The job took too long: it is cancelled, then the step fails.
-    GiveUp(Box<StepExecution<S>>),
-    Over,
 }
 
 impl<S: SubSteps> AsyncJobExecution<S> {

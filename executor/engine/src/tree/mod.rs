@@ -9,6 +9,7 @@ pub(crate) mod async_job;
 pub(crate) mod cancel_scope;
 pub(crate) mod for_each;
 pub(crate) mod job_parts;
+pub(crate) mod job_phase;
 pub(crate) mod poll_schedule;
 pub(crate) mod sequence;
 pub(crate) mod single_step;
