@@ -84,7 +84,7 @@ pub(crate) fn update(
         key,
         etag: request::non_empty(etag),
         display_name: mask.has("display_name").then_some(display_name),
-        // A field that the mask names and the config lacks goes back to its default.
+        // A field that the mask names and the request leaves unset returns to its default.
         enabled: mask.has("enabled").then_some(enabled.unwrap_or(true)),
         values: mask.has("values").then(|| values.unwrap_or_else(|| Json::Object(Map::new()))),
         transport: mask.has("transport").then(|| transport.map(transport_from_wire).unwrap_or_default()),
@@ -104,7 +104,7 @@ fn transport_from_wire(transport: v1::Transport) -> TransportSettings {
     }
 }
 
-/// Unset where nothing of it is.
+/// Encodes network settings; none if all have their defaults.
 fn transport_to_wire(transport: Json) -> Result<Option<v1::Transport>, Status> {
     let transport: TransportSettings =
         serde_json::from_value(transport).map_err(|error| convert::corrupt("configs.transport", error))?;

@@ -1,4 +1,4 @@
-//! Integrations and config schemas.
+//! Converts integrations and config schemas.
 
 use chrono::{DateTime, Utc};
 use orchid_proto::v1;
@@ -11,7 +11,7 @@ use crate::commands::integrations::{CreateConfigSchema, CreateIntegration, Updat
 use crate::commands::{CommandError, ResourceKey};
 use crate::store::integrations::{ConfigSchema, Integration};
 
-/// Decodes a creation; the request's id was taken out of it.
+/// Decodes an integration to create. The caller has already taken the request id out.
 pub(crate) fn create(
     request: v1::CreateIntegrationRequest,
     now: DateTime<Utc>,

@@ -1,11 +1,8 @@
 //! Converts JSON that people write, which is a `google.protobuf.Struct` on the wire.
 
-use std::collections::BTreeMap;
-
 use orchid_proto::json::{self, JsonError};
 use prost_types::Struct;
 use serde_json::Value as Json;
-use serde_json::value::RawValue;
 use tonic::Status;
 
 use crate::api::convert::corrupt;
@@ -33,14 +30,6 @@ pub(crate) fn from_wire(document: &Struct, pointer: &str) -> Result<Json, Status
 /// Encodes a stored document.
 pub(crate) fn to_wire(document: &Json) -> Result<Struct, Status> {
     json::to_struct(document).map_err(|error| corrupt("document", error))
-}
-
-/// Parses a JSON object sent as text. Members stay text, so that numbers keep every digit.
-pub(crate) fn object_from_text(text: &str, pointer: &str) -> Result<BTreeMap<String, Box<RawValue>>, Status> {
-    serde_json::from_str(text).map_err(|error| {
-        let diagnostic = Diagnostic::new("INVALID_VALUE", pointer, format!("not a JSON object: {error}"));
-        error::invalid("INVALID_JSON", diagnostic)
-    })
 }
 
 fn diagnostic(error: &JsonError, pointer: &str) -> Diagnostic {
@@ -115,15 +104,5 @@ mod tests {
     fn whole_numbers_become_integers() {
         let document = json!({"five": 5, "half": 0.5, "deep": [{"n": -1}]});
         assert_eq!(from_wire(&json::to_struct(&document).unwrap(), "").unwrap(), document);
-    }
-
-    #[test]
-    fn override_keeps_digits_and_must_be_an_object() {
-        let kept = object_from_text(r#"{"id": 12345678901234567890123, "x": "\u0000"}"#, "/p").unwrap();
-        assert_eq!(kept["id"].get(), "12345678901234567890123");
-        assert_eq!(kept["x"].get(), r#""\u0000""#);
-        for bad in ["[1]", "1", "{", ""] {
-            assert_eq!(field(&object_from_text(bad, "/p").unwrap_err()), "/p");
-        }
     }
 }

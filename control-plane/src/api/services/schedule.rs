@@ -7,12 +7,8 @@ use orchid_proto::v1::schedule_service_server::ScheduleService;
 use tonic::{Request, Response, Status};
 
 use crate::api::page_tokens::PageTokens;
-use crate::api::{ApiContext, convert, error, request};
-use crate::commands::Diagnostic;
+use crate::api::{ApiContext, convert, request};
 use crate::commands::schedules::{GetSchedule, ListNextRuns, ListSchedules, SetPaused};
-
-const DEFAULT_NEXT_RUNS: usize = 5;
-const MAX_NEXT_RUNS: usize = 100;
 
 pub(crate) struct ScheduleHandler(pub(crate) Arc<ApiContext>);
 
@@ -80,14 +76,6 @@ impl ScheduleService for ScheduleHandler {
     ) -> Result<Response<v1::ListNextRunsResponse>, Status> {
         let tenant_id = request::tenant_of(&request)?;
         let v1::ListNextRunsRequest { plan, config, count } = request.into_inner();
-        let count = match usize::try_from(count) {
-            Ok(0) => DEFAULT_NEXT_RUNS,
-            Ok(count) => count.min(MAX_NEXT_RUNS),
-            Err(_) => {
-                let fault = Diagnostic::new("OUT_OF_RANGE", "/count", format!("{count} is negative"));
-                return Err(error::invalid("INVALID_COUNT", fault));
-            }
-        };
         let command = ListNextRuns { schedule: GetSchedule { plan, config }, count, now: request::now() };
         let times = self.0.run(tenant_id, &command).await?;
         Ok(Response::new(v1::ListNextRunsResponse {

@@ -3,8 +3,8 @@
 use uuid::Uuid;
 
 use super::WHAT;
-use crate::commands::CommandError;
 use crate::commands::pagination::{PageRequest, ResultPage};
+use crate::commands::{CommandError, Diagnostic};
 use crate::store::db::{Databases, TenantTx, Transaction};
 use crate::store::error::StoreError;
 use crate::store::executions::status::{self, CurrentLease};
@@ -38,9 +38,19 @@ impl Transaction<TenantTx> for ListExecutions {
     type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Self::Output, CommandError> {
+        check_filter(&self.filter)?;
         let rows = read::list(tx, &self.filter, self.page.after, self.page.limit()).await?;
         Ok(self.page.cut(rows, |row| row.id))
     }
+}
+
+/// Checks that a filter by config names the plan too: config keys are only unique per integration.
+fn check_filter(filter: &ExecutionFilter) -> Result<(), CommandError> {
+    if filter.plan_key.is_none() && filter.config_key.is_some() {
+        let diagnostic = Diagnostic::new("REQUIRED", "/plan", "a filter by config also needs the plan");
+        return Err(CommandError::invalid("INVALID_FILTER", diagnostic));
+    }
+    Ok(())
 }
 
 /// Query for the attempts of an execution, newest first.
@@ -72,4 +82,17 @@ pub async fn last_request_of(databases: &Databases, attempts: &mut [Attempt]) ->
         attempt.last_request = session.and_then(|session| session.last_request);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn config_filter_without_plan_is_refused() {
+        let by_config = ExecutionFilter { config_key: Some("main".to_owned()), ..ExecutionFilter::default() };
+        assert!(check_filter(&by_config).is_err());
+        let by_both = ExecutionFilter { plan_key: Some("orders".to_owned()), ..by_config };
+        assert!(check_filter(&by_both).is_ok());
+    }
 }

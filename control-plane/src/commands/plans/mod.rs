@@ -1,5 +1,6 @@
 //! Plans and their revisions.
 
+mod context_override;
 mod create;
 mod delete;
 mod document;
@@ -10,6 +11,7 @@ mod trigger;
 mod update;
 mod validate;
 
+pub use context_override::ContextOverride;
 pub use create::CreatePlan;
 pub use delete::DeletePlan;
 pub use document::{PlanChanges, PlanDocument};

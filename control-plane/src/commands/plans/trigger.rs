@@ -6,6 +6,7 @@ use orchid_common::suggest::closest;
 use orchid_domain::execution::{Kind, Origin};
 use uuid::Uuid;
 
+use super::context_override::ContextOverride;
 use super::read::by_key;
 use crate::commands::executions::GetExecution;
 use crate::commands::executions::transition::create::create_execution;
@@ -30,8 +31,8 @@ pub struct TriggerPlan {
     pub key: String,
     /// Key of the config; none if the plan has only one.
     pub config: Option<String>,
-    /// JSON object whose members override context fields during the execution.
-    pub context_override: Option<Vec<u8>>,
+    /// Values that override context fields during the execution.
+    pub context_override: Option<ContextOverride>,
     /// Whether context and cursors are saved although there is an override.
     pub persist_context: bool,
     /// W3C trace context of the trigger.
@@ -63,7 +64,7 @@ impl Transaction<TenantTx> for TriggerPlan {
             kind: Kind::Run,
             origin: Origin::Trigger,
             persists: self.context_override.is_none() || self.persist_context,
-            context_override: self.context_override.clone(),
+            context_override: self.context_override.as_ref().map(|json| json.as_json().to_vec()),
             persist_context: self.persist_context,
             priority: plan.priority,
             scheduled_at: self.now,
