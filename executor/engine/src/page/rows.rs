@@ -433,7 +433,7 @@ impl<S: SubSteps> Page<S> {
             Ok(StepStatus::Deferred(wait)) => self.rows.put(number, row, Some(wait)),
             Ok(StepStatus::Done | StepStatus::Skipped) => return self.row_done(cx, number, row),
             Err(StepExit::Error(error)) if !error.ends_execution && !stops => {
-                // The row is emitted without what its sub-steps did not read.
+                // The row is emitted without the rows of the failed sub-steps.
                 cx.run.left_out();
                 cx.emit_error(*error, false);
                 return self.row_done(cx, number, row);

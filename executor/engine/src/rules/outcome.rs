@@ -52,8 +52,8 @@ pub(crate) enum AbortCause {
     When,
 }
 
-/// A verdict, and whether the failure is of the kind that may pass: it decides the class of an
-/// error.
+/// A verdict, with the fact whether the failure may go away by itself, which decides the class of
+/// its error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct TryDecision {
     pub(crate) verdict: TryVerdict,

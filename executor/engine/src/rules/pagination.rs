@@ -47,11 +47,11 @@ pub(crate) enum PageTargetError {
 pub(crate) fn next(
     paginate: &Pagination,
     sent: &PageTarget,
-    came: &PageResult<'_>,
+    result: &PageResult<'_>,
 ) -> Result<NextPage, PageTargetError> {
-    match without_stop_on(paginate, sent, came) {
+    match without_stop_on(paginate, sent, result) {
         // An invalid next page does not matter if `stop_on` ends the loop here anyway.
-        Ok(NextPage::Fetch(_)) | Err(_) if stop_on_applies(paginate, came) => {
+        Ok(NextPage::Fetch(_)) | Err(_) if stop_on_applies(paginate, result) => {
             Ok(NextPage::End { by_stop_on: true })
         }
         next => next,
@@ -61,7 +61,7 @@ pub(crate) fn next(
 fn without_stop_on(
     paginate: &Pagination,
     sent: &PageTarget,
-    came: &PageResult<'_>,
+    result: &PageResult<'_>,
 ) -> Result<NextPage, PageTargetError> {
     match &paginate.kind {
         PaginationKind::Page { start, .. } => {
@@ -71,44 +71,47 @@ fn without_stop_on(
                     *start
                 }
             };
-            Ok(counted(came, |_| PageTarget::Page(number.saturating_add(1))))
+            Ok(counted(result, |_| PageTarget::Page(number.saturating_add(1))))
         }
         PaginationKind::Offset { .. } => {
             let offset = match sent {
                 PageTarget::Offset(offset) => *offset,
                 PageTarget::First | PageTarget::Page(_) | PageTarget::Cursor(_) | PageTarget::Url(_) => 0,
             };
-            Ok(counted(came, |rows| PageTarget::Offset(offset.saturating_add(rows))))
+            Ok(counted(result, |rows| PageTarget::Offset(offset.saturating_add(rows))))
         }
-        PaginationKind::Cursor { .. } if is_missing(&came.value) => Ok(NextPage::End { by_stop_on: false }),
+        PaginationKind::Cursor { .. } if is_missing(&result.value) => Ok(NextPage::End { by_stop_on: false }),
         PaginationKind::Cursor { .. } => Ok(NextPage::Fetch(PageTarget::Cursor(
-            String::from_utf8_lossy(&came.value.to_json()).into_owned(),
+            String::from_utf8_lossy(&result.value.to_json()).into_owned(),
         ))),
-        PaginationKind::NextUrl { .. } if is_missing(&came.value) => Ok(NextPage::End { by_stop_on: false }),
+        PaginationKind::NextUrl { .. } if is_missing(&result.value) => {
+            Ok(NextPage::End { by_stop_on: false })
+        }
         PaginationKind::NextUrl { .. } => {
-            let url = came.value.as_str().ok_or_else(|| PageTargetError::NotText(came.value.json_type()))?;
-            Ok(NextPage::Fetch(PageTarget::Url(resolve_url(came.sent_url, url)?)))
+            let url =
+                result.value.as_str().ok_or_else(|| PageTargetError::NotText(result.value.json_type()))?;
+            Ok(NextPage::Fetch(PageTarget::Url(resolve_url(result.sent_url, url)?)))
         }
         PaginationKind::LinkHeader => {
-            let Some(target) = came.link.map(|link| find_link(link, "next")).transpose()?.flatten() else {
+            let Some(target) = result.link.map(|link| find_link(link, "next")).transpose()?.flatten() else {
                 return Ok(NextPage::End { by_stop_on: false });
             };
-            Ok(NextPage::Fetch(PageTarget::Url(resolve_url(came.sent_url, target)?)))
+            Ok(NextPage::Fetch(PageTarget::Url(resolve_url(result.sent_url, target)?)))
         }
     }
 }
 
 /// `page` and `offset` end at a page without rows. An ignored page counts as one without rows: a
 /// page that is always missing would otherwise be requested for ever.
-fn counted(came: &PageResult<'_>, pointer: impl FnOnce(u64) -> PageTarget) -> NextPage {
-    match came.rows {
-        Some(rows) if rows > 0 => NextPage::Fetch(pointer(rows)),
+fn counted(result: &PageResult<'_>, target: impl FnOnce(u64) -> PageTarget) -> NextPage {
+    match result.rows {
+        Some(rows) if rows > 0 => NextPage::Fetch(target(rows)),
         Some(_) | None => NextPage::End { by_stop_on: false },
     }
 }
 
-fn stop_on_applies(paginate: &Pagination, came: &PageResult<'_>) -> bool {
-    let Some(rows) = came.rows else { return false };
+fn stop_on_applies(paginate: &Pagination, result: &PageResult<'_>) -> bool {
+    let Some(rows) = result.rows else { return false };
     // Only these kinds know how many rows a full page has.
     let asked = match &paginate.kind {
         PaginationKind::Page { size, .. } => *size,
@@ -119,8 +122,8 @@ fn stop_on_applies(paginate: &Pagination, came: &PageResult<'_>) -> bool {
 }
 
 /// Returns whether a value means that there is no next page: null, "" and false do.
-fn is_missing(pointer: &Value) -> bool {
-    pointer.is_null() || pointer.as_str() == Some("") || pointer.as_bool() == Some(false)
+fn is_missing(value: &Value) -> bool {
+    value.is_null() || value.as_str() == Some("") || value.as_bool() == Some(false)
 }
 
 /// Returns the parameters that pagination adds to the request of a page.
@@ -153,8 +156,8 @@ pub(crate) fn params(kind: &PaginationKind, sent: &PageTarget) -> Vec<(String, S
     params
 }
 
-fn cursor_value(pointer: &PageTarget) -> Option<Value> {
-    match pointer {
+fn cursor_value(target: &PageTarget) -> Option<Value> {
+    match target {
         PageTarget::Cursor(json) => Value::parse(json.as_bytes()).ok(),
         PageTarget::First | PageTarget::Page(_) | PageTarget::Offset(_) | PageTarget::Url(_) => None,
     }
@@ -198,7 +201,7 @@ mod tests {
         }
     }
 
-    fn came(rows: u64) -> PageResult<'static> {
+    fn result(rows: u64) -> PageResult<'static> {
         PageResult { rows: Some(rows), value: Value::null(), link: None, sent_url: "https://h/a/b?x=1" }
     }
 
@@ -214,13 +217,16 @@ mod tests {
     #[test]
     fn page_numbers_rise_until_a_page_is_empty() {
         let rules = paginate(page(), StopOn::default());
-        assert_eq!(next(&rules, &PageTarget::First, &came(3)).unwrap(), NextPage::Fetch(PageTarget::Page(2)));
         assert_eq!(
-            next(&rules, &PageTarget::Page(2), &came(3)).unwrap(),
+            next(&rules, &PageTarget::First, &result(3)).unwrap(),
+            NextPage::Fetch(PageTarget::Page(2))
+        );
+        assert_eq!(
+            next(&rules, &PageTarget::Page(2), &result(3)).unwrap(),
             NextPage::Fetch(PageTarget::Page(3))
         );
         assert_eq!(
-            next(&rules, &PageTarget::Page(3), &came(0)).unwrap(),
+            next(&rules, &PageTarget::Page(3), &result(0)).unwrap(),
             NextPage::End { by_stop_on: false }
         );
         assert_eq!(
@@ -232,9 +238,9 @@ mod tests {
     #[test]
     fn short_page_ends_loop_only_if_plan_says_so() {
         let rules = paginate(page(), StopOn { empty: false, short: true });
-        assert_eq!(next(&rules, &PageTarget::First, &came(9)).unwrap(), NextPage::End { by_stop_on: true });
+        assert_eq!(next(&rules, &PageTarget::First, &result(9)).unwrap(), NextPage::End { by_stop_on: true });
         assert_eq!(
-            next(&rules, &PageTarget::First, &came(10)).unwrap(),
+            next(&rules, &PageTarget::First, &result(10)).unwrap(),
             NextPage::Fetch(PageTarget::Page(2))
         );
     }
@@ -246,11 +252,11 @@ mod tests {
             StopOn::default(),
         );
         assert_eq!(
-            next(&rules, &PageTarget::First, &came(7)).unwrap(),
+            next(&rules, &PageTarget::First, &result(7)).unwrap(),
             NextPage::Fetch(PageTarget::Offset(7))
         );
         assert_eq!(
-            next(&rules, &PageTarget::Offset(7), &came(50)).unwrap(),
+            next(&rules, &PageTarget::Offset(7), &result(50)).unwrap(),
             NextPage::Fetch(PageTarget::Offset(57))
         );
         assert_eq!(params(&rules.kind, &PageTarget::First), [("skip".to_owned(), "0".to_owned())]);
@@ -259,7 +265,7 @@ mod tests {
     #[test]
     fn next_link_is_resolved_against_request() {
         let rules = paginate(PaginationKind::LinkHeader, StopOn::default());
-        let with = |link: &'static str| PageResult { link: Some(link), ..came(0) };
+        let with = |link: &'static str| PageResult { link: Some(link), ..result(0) };
         assert_eq!(
             next(&rules, &PageTarget::First, &with("<?x=2>; rel=next")).unwrap(),
             NextPage::Fetch(PageTarget::Url("https://h/a/b?x=2".into()))
@@ -268,7 +274,10 @@ mod tests {
             next(&rules, &PageTarget::First, &with("<?x=0>; rel=prev")).unwrap(),
             NextPage::End { by_stop_on: false }
         );
-        assert_eq!(next(&rules, &PageTarget::First, &came(5)).unwrap(), NextPage::End { by_stop_on: false });
+        assert_eq!(
+            next(&rules, &PageTarget::First, &result(5)).unwrap(),
+            NextPage::End { by_stop_on: false }
+        );
         assert!(next(&rules, &PageTarget::First, &with("x=2")).is_err());
     }
 

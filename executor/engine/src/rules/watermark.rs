@@ -2,6 +2,7 @@
 //! read. It never goes back.
 
 use bytes::Bytes;
+use orchid_common::limits::{CURSOR_KEY_MAX_BYTES, CURSOR_MAX_BYTES};
 use orchid_plan::{Cursor, EvalEnv, Scope, Value};
 
 use crate::attempt::{CursorKey, CursorKind};
@@ -12,7 +13,6 @@ use crate::error::ErrorClass;
 use crate::output::CursorChange;
 use crate::state::error_detail::ErrorDetail;
 use crate::state::execution::ExecutionState;
-use orchid_common::limits::{CURSOR_KEY_MAX_BYTES, CURSOR_MAX_BYTES};
 
 /// The cursor of one instance of a step: a step with `per_item` has one for each item.
 #[derive(Clone)]
@@ -35,7 +35,7 @@ impl Watermark {
         cursor: &Cursor,
         scope: &Scope,
         env: &EvalEnv,
-    ) -> Result<Watermark, ErrorDetail> {
+    ) -> Result<Self, ErrorDetail> {
         let item = match &cursor.per_item {
             None => String::new(),
             Some(expr) => {
@@ -95,7 +95,7 @@ impl Watermark {
         };
         // Compared with itself, the first value is still checked for the cursor's type.
         let other = stored.as_ref().unwrap_or(&value);
-        let later = cursor.is_later(&value, other).map_err(|words| invalid(pointer(), words))?;
+        let later = cursor.is_later(&value, other).map_err(|message| invalid(pointer(), message))?;
         if later || stored.is_none() {
             // Refused here, where the error names the step; the control plane would refuse the
             // whole checkpoint.
@@ -127,11 +127,11 @@ impl Watermark {
         })
     }
 
-    pub(crate) fn resume(step: &str, state: WatermarkState) -> Result<Watermark, CheckpointError> {
+    pub(crate) fn resume(step: &str, state: WatermarkState) -> Result<Self, CheckpointError> {
         let furthest = state.furthest.map(|json| {
             Ok::<_, CheckpointError>((decode_value(&json)?, Bytes::copy_from_slice(json.get().as_bytes())))
         });
-        Ok(Watermark {
+        Ok(Self {
             key: CursorKey { kind: CursorKind::Cursor, step: step.to_owned(), item: state.item },
             start: decode_value(&state.start)?,
             furthest: furthest.transpose()?,
@@ -147,7 +147,9 @@ fn initial_value(
     env: &EvalEnv,
 ) -> Result<Value, ErrorDetail> {
     match parse_stored(run.cursors.began(key), cursor)? {
-        Some(value) => cursor.less_lookback(&value).map_err(|words| invalid(cursor.pointer.clone(), words)),
+        Some(value) => {
+            cursor.less_lookback(&value).map_err(|message| invalid(cursor.pointer.clone(), message))
+        }
         None => cursor.start(scope, env).map_err(ErrorDetail::rendering),
     }
 }

@@ -91,11 +91,11 @@ fn end(
             .map_err(|error: EvalError| ErrorDetail::expression(pointer.clone(), &error))?,
         None => default(),
     };
-    let bad = |words: String| ErrorDetail {
+    let bad = |reason: String| ErrorDetail {
         class: ErrorClass::Config,
         code: "WINDOW",
         pointer: pointer.clone(),
-        message: format!("window.{name} names no time: {words}"),
+        message: format!("window.{name} names no time: {reason}"),
     };
     let time = window.bound(&value).map_err(bad)?;
     DateTime::from_timestamp_millis(time.timestamp_millis()).ok_or_else(|| bad("out of range".to_owned()))

@@ -14,7 +14,7 @@ use crate::program::node::StepNode;
 use crate::state::engine_cx::EngineCx;
 use crate::state::step_env::StepEnv;
 
-/// The place for the current page of a step.
+/// The current page of a step, if there is one.
 pub(crate) struct PageSlot<S> {
     page: Option<Box<Page<S>>>,
     /// State of the page's rows, while the page is fetched again.

@@ -82,9 +82,9 @@ impl<S: SubSteps> AsyncJobExecution<S> {
         state: AsyncJobState,
         lists: &BTreeMap<String, Value>,
     ) -> Result<Self, CheckpointError> {
-        let bad = CheckpointError::invalid;
+        let invalid = CheckpointError::invalid;
         let mut job = Self::new(node, item);
-        let nodes = node.job.as_ref().ok_or_else(|| bad("its step is no job in the plan"))?;
+        let nodes = node.job.as_ref().ok_or_else(|| invalid("its step is no job in the plan"))?;
         let mut inner = job.inner_env(env);
         for (id, value) in &state.finished {
             inner.finished.insert(id, decode_value(value)?);
@@ -105,7 +105,7 @@ impl<S: SubSteps> AsyncJobExecution<S> {
                     let env = job_parts::download_env(&inner);
                     JobPhase::Download(Box::new(S::resume(&nodes.download, env, *download, lists)?))
                 }
-                None => return Err(bad("its download has no place")),
+                None => return Err(invalid("its download has no state")),
             },
         };
         (job.entered, job.inner) = (state.entered, Some(Box::new(inner)));
@@ -125,13 +125,13 @@ impl<S: SubSteps> AsyncJobExecution<S> {
             JobPhase::Download(_) => (AsyncJobPhase::Download, None),
         };
         let download = match &self.phase {
-            JobPhase::Download(sequence) => Some(Box::new(sequence.state(whole)?)),
+            JobPhase::Download(downloads) => Some(Box::new(downloads.state(whole)?)),
             _ => None,
         };
         let finished = self.inner.iter().flat_map(|inner| inner.finished.own());
         let finished: BTreeMap<String, Value> =
             finished.map(|(id, value)| (id.to_owned(), value.clone())).collect();
-        let carried = match &self.inner {
+        let deferred = match &self.inner {
             Some(inner) => deferred_writes::encode(&inner.writes, &inner.cursors)?,
             None => DeferredWrites::default(),
         };
@@ -145,7 +145,7 @@ impl<S: SubSteps> AsyncJobExecution<S> {
             finished: encode_map(&finished)?,
             step,
             download,
-            deferred: carried,
+            deferred,
             cancel_scope: self.cancel_scope().as_ref().map(CancelScope::state).transpose()?,
         })
     }
@@ -179,7 +179,7 @@ impl<S: SubSteps> AsyncJobExecution<S> {
                     )
                     .map_err(|error| {
                         let pointer = format!("{}/execute_if", self.node.step.pointer);
-                        self.fault(cx, env, ErrorDetail::expression(pointer, &error))
+                        self.error(cx, env, ErrorDetail::expression(pointer, &error))
                     })?;
                 if !runs {
                     return Ok(StepStatus::Skipped);
@@ -192,11 +192,11 @@ impl<S: SubSteps> AsyncJobExecution<S> {
             Some(inner) => inner,
             None => Box::new(self.inner_env(env)),
         };
-        let flow = match &mut self.phase {
+        let status = match &mut self.phase {
             JobPhase::Submit(step) | JobPhase::Poll(step) | JobPhase::GiveUp(step) => {
                 step.start(cx, &mut inner)
             }
-            JobPhase::Download(sequence) => sequence.start(cx),
+            JobPhase::Download(downloads) => downloads.start(cx),
             JobPhase::Wait | JobPhase::Waiting(_) => {
                 let wait = self.schedule.remaining(cx.now.wall);
                 self.wait_for_poll(cx, &mut inner, wait)
@@ -204,7 +204,7 @@ impl<S: SubSteps> AsyncJobExecution<S> {
             JobPhase::Over => Ok(StepStatus::Done),
         };
         self.inner = Some(inner);
-        self.proceed(cx, env, flow)
+        self.proceed(cx, env, status)
     }
 
     pub(crate) fn deliver(
@@ -216,11 +216,11 @@ impl<S: SubSteps> AsyncJobExecution<S> {
     ) -> Result<StepStatus, StepExit> {
         // The surroundings are taken out so that the active step can borrow them mutably.
         let Some(mut inner) = self.inner.take() else { return Ok(StepStatus::InFlight) };
-        let flow = match (&mut self.phase, event) {
+        let status = match (&mut self.phase, event) {
             (JobPhase::Submit(step) | JobPhase::Poll(step) | JobPhase::GiveUp(step), event) => {
                 step.deliver(cx, &mut inner, route, event)
             }
-            (JobPhase::Download(sequence), event) => sequence.deliver(cx, route, event),
+            (JobPhase::Download(downloads), event) => downloads.deliver(cx, route, event),
             (JobPhase::Waiting(waiting), StepEvent::TimerFired { timer_id }) if *waiting == timer_id => {
                 self.poll(cx, &mut inner)
             }
@@ -230,7 +230,7 @@ impl<S: SubSteps> AsyncJobExecution<S> {
             (JobPhase::Waiting(_) | JobPhase::Over, _) => Ok(StepStatus::InFlight),
         };
         self.inner = Some(inner);
-        self.proceed(cx, env, flow)
+        self.proceed(cx, env, status)
     }
 
     /// Continues from what the job's step in progress came to.
@@ -238,11 +238,11 @@ impl<S: SubSteps> AsyncJobExecution<S> {
         &mut self,
         cx: &mut EngineCx<'_>,
         env: &mut StepEnv,
-        mut flow: Result<StepStatus, StepExit>,
+        mut status: Result<StepStatus, StepExit>,
     ) -> Result<StepStatus, StepExit> {
         loop {
-            let skipped = match flow {
-                Ok(flow @ (StepStatus::InFlight | StepStatus::Deferred(_))) => return Ok(flow),
+            let skipped = match status {
+                Ok(status @ (StepStatus::InFlight | StepStatus::Deferred(_))) => return Ok(status),
                 Ok(StepStatus::Done) => false,
                 Ok(StepStatus::Skipped) => true,
                 // The step fails with JOB_TIMEOUT anyway; an error of the cancel request would only
@@ -257,8 +257,8 @@ impl<S: SubSteps> AsyncJobExecution<S> {
             let next = match phase {
                 JobPhase::Submit(step) => self.submitted(cx, &mut inner, &step, skipped),
                 JobPhase::Poll(step) => self.polled(cx, env, &mut inner, *step),
-                JobPhase::Download(sequence) => {
-                    self.downloaded(&mut inner, *sequence);
+                JobPhase::Download(downloads) => {
+                    self.downloaded(&mut inner, *downloads);
                     Ok(None)
                 }
                 JobPhase::GiveUp(_) => Err(self.gave_up(cx, env)),
@@ -266,7 +266,7 @@ impl<S: SubSteps> AsyncJobExecution<S> {
             };
             self.inner = Some(inner);
             match next? {
-                Some(next) => flow = Ok(next),
+                Some(next) => status = Ok(next),
                 None => return self.over(cx, env),
             }
         }
@@ -277,7 +277,7 @@ impl<S: SubSteps> AsyncJobExecution<S> {
         if let Some(inner) = &mut self.inner {
             let writes = std::mem::take(&mut inner.writes);
             env.merge(writes).map_err(|error| {
-                self.fault(cx, env, ErrorDetail::context(self.node.step.pointer.clone(), &error))
+                self.error(cx, env, ErrorDetail::context(self.node.step.pointer.clone(), &error))
             })?;
         }
         let cursors = self.inner.as_mut().map(|inner| std::mem::take(&mut inner.cursors));
@@ -331,8 +331,8 @@ impl<S: SubSteps> AsyncJobExecution<S> {
             if let Some(failed) = &job.failed_when
                 && holds(failed, "failed_when")?
             {
-                let what = job_parts::failed(job, self.schedule.polls);
-                return Err(step.judged_error(cx, inner, what));
+                let detail = job_parts::failed(job, self.schedule.polls);
+                return Err(step.judged_error(cx, inner, detail));
             }
             if holds(&job.done_when, "done_when")? {
                 return self.download(cx, inner);
@@ -351,12 +351,12 @@ impl<S: SubSteps> AsyncJobExecution<S> {
     ) -> Result<Option<StepStatus>, StepExit> {
         let node = self.node.clone();
         let Some(nodes) = &node.job else { return Ok(None) };
-        let Some(mut sequence) = S::begin(&nodes.download, job_parts::download_env(inner)) else {
+        let Some(mut downloads) = S::begin(&nodes.download, job_parts::download_env(inner)) else {
             return Ok(None);
         };
-        let flow = sequence.start(cx);
-        self.phase = JobPhase::Download(Box::new(sequence));
-        flow.map(Some)
+        let status = downloads.start(cx);
+        self.phase = JobPhase::Download(Box::new(downloads));
+        status.map(Some)
     }
 
     fn downloaded(&mut self, inner: &mut StepEnv, downloads: S) {
@@ -405,9 +405,9 @@ impl<S: SubSteps> AsyncJobExecution<S> {
         self.schedule.start_poll();
         let latest = self.last_poll.clone();
         let mut step = StepExecution::poll(&nodes.poll, self.schedule.polls, latest);
-        let flow = step.start(cx, inner);
+        let status = step.start(cx, inner);
         self.phase = JobPhase::Poll(Box::new(step));
-        flow
+        status
     }
 
     /// Cancels the job at the upstream, if the plan has a request for it.
@@ -422,13 +422,13 @@ impl<S: SubSteps> AsyncJobExecution<S> {
             return Err(self.gave_up(cx, env));
         };
         let mut step = StepExecution::new(cancel, None);
-        let flow = step.start(cx, inner);
+        let status = step.start(cx, inner);
         self.phase = JobPhase::GiveUp(Box::new(step));
-        Ok(Some(flow.unwrap_or(StepStatus::Done)))
+        Ok(Some(status.unwrap_or(StepStatus::Done)))
     }
 
     fn gave_up(&self, cx: &EngineCx<'_>, env: &StepEnv) -> StepExit {
-        self.fault(cx, env, job_parts::timed_out(&self.node.step))
+        self.error(cx, env, job_parts::timed_out(&self.node.step))
     }
 
     /// Returns the cancel request, and what it reads; `None` if nothing was submitted, the job is
@@ -460,8 +460,8 @@ impl<S: SubSteps> AsyncJobExecution<S> {
     }
 
     pub(crate) fn flush(&mut self, cx: &mut EngineCx<'_>) {
-        if let JobPhase::Download(sequence) = &mut self.phase {
-            sequence.flush(cx);
+        if let JobPhase::Download(downloads) = &mut self.phase {
+            downloads.flush(cx);
         }
     }
 
@@ -478,8 +478,8 @@ impl<S: SubSteps> AsyncJobExecution<S> {
         env.below(format!("{}.", self.location(env).path), true)
     }
 
-    fn fault(&self, cx: &EngineCx<'_>, env: &StepEnv, what: ErrorDetail) -> StepExit {
-        StepError::new(&cx.run.redactor, self.location(env), what, ErrorContext::default()).into()
+    fn error(&self, cx: &EngineCx<'_>, env: &StepEnv, detail: ErrorDetail) -> StepExit {
+        StepError::new(&cx.run.redactor, self.location(env), detail, ErrorContext::default()).into()
     }
 
     fn eval_env(&self, cx: &EngineCx<'_>, env: &StepEnv) -> EvalEnv {
