@@ -57,12 +57,13 @@ pub(crate) async fn measure(size: BenchSize) -> ReportSection {
     let mut section = ReportSection::new(
         "Fan-out",
         format!(
-            "One run asks for a list and then for each of its rows, {CONCURRENCY} at a time; the upstream takes {} ms for each (ideal: what it \
-             really took, divided by {CONCURRENCY}). {rounds} rounds, medians (least – most). CPU a row counts the run itself, too; small runs \
-             are repeated until they have as many rows. Goal: at most 1.05 of ideal, and CPU a row that does not grow.",
+            "One execution requests a list and then each of its rows, {CONCURRENCY} at a time; the upstream takes {} ms for each row. \
+             The ideal time is the measured time of all requests at the upstream, divided by {CONCURRENCY}. {rounds} rounds; \
+             medians (minimum – maximum). CPU per row includes the execution itself, so small executions are repeated until they \
+             have as many rows. Goal: at most 1.05 of the ideal time, and CPU per row that does not grow.",
             DELAY.as_millis()
         ),
-        &["rows a run", "runs", "time by ideal", "CPU µs a row"],
+        &["rows per execution", "executions", "time / ideal time", "CPU µs per row"],
     );
     let harness = BenchHarness::start(DELAY, 16 << 20).await;
     if let Err(why) = harness.probe(&plan("/children", 100, CONCURRENCY.into()), 100).await {

@@ -39,7 +39,7 @@ pub(crate) async fn measure(size: BenchSize) -> ReportSection {
     let stream_bytes = size.of(256 * MIB, 5 * GIB) / SHARE;
     let mut section = ReportSection::new(
         "Memory",
-        "Resident memory of the executor's process, program text included; peaks by the kernel's high-water mark, each in a new process.",
+        "Resident memory of the executor's process, including its program text. Peaks are the kernel's high-water mark, each in a new process.",
         &["what", "measured", "goal"],
     );
     idle(&mut section).await;
@@ -56,7 +56,7 @@ async fn idle(section: &mut ReportSection) {
         tokio::time::sleep(Duration::from_millis(300)).await;
         taken.push(mib(machine::resident(harness.executor())));
     }
-    section.row(["at rest".to_owned(), format!("{:.1} MiB", median(&taken)), "≤ 40 MiB".to_owned()]);
+    section.row(["idle".to_owned(), format!("{:.1} MiB", median(&taken)), "≤ 40 MiB".to_owned()]);
     harness.stop().await;
 }
 
@@ -70,7 +70,7 @@ async fn page(section: &mut ReportSection) {
         taken.push(mib(machine::peak(harness.executor()) - before) / mib(PAGE_BYTES as u64));
         harness.stop().await;
     }
-    let what = "one page of 10 MiB, rows as they came, in messages of 2 MiB".to_owned();
+    let what = "one page of 10 MiB with unchanged rows, in messages of 2 MiB".to_owned();
     section.row([what, format!("{:.2} × the page", median(&taken)), "≤ 4 ×".to_owned()]);
 }
 

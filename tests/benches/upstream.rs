@@ -246,7 +246,7 @@ async fn answer(socket: &mut TcpStream, first: String, rest: Bytes) -> io::Resul
     socket.write_all_buf(&mut Bytes::from(head).chain(rest)).await
 }
 
-/// JSON lines of so many bytes in all, the last one shorter or longer as it comes.
+/// Sends JSON lines of about `bytes` bytes in all.
 async fn lines(socket: &mut TcpStream, bytes: u64) -> io::Result<()> {
     const PIECE: u64 = 64 * 1024;
     let line = |id: u64| {

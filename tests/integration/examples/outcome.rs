@@ -6,27 +6,27 @@ use serde_json::Value;
 
 use super::api::ExpectedOutcome;
 
-/// A message, however it was read.
+/// A message, read from Kafka or taken from the engine.
 #[derive(Debug, Clone)]
 pub(super) struct EmittedMessage {
-    /// `api.response`, `api.error`, …
+    /// The header `type`: `api.response`, `api.error`, …
     pub(super) kind: String,
-    /// Names the place.
+    /// The header `orchid-position`.
     pub(super) position: String,
-    /// Orders attempts.
+    /// The header `orchid-fence`.
     pub(super) fence: i64,
-    /// Its content.
+    /// The payload.
     pub(super) payload: Value,
 }
 
-/// A run that has ended.
+/// An execution that has ended.
 #[derive(Debug, Clone)]
 pub(super) struct ExecutionOutcome {
     /// The final status.
     pub(super) status: String,
     /// Whether the execution is partial.
     pub(super) partial: bool,
-    /// All its messages.
+    /// All its messages, in order.
     pub(super) said: Vec<EmittedMessage>,
 }
 
@@ -82,7 +82,7 @@ impl ExecutionOutcome {
         sorted(ExpectedOutcome { status, partial: self.partial, rows, errors: errors.collect() }, repeats)
     }
 
-    /// The newest version of each place.
+    /// Returns the message with the highest fence at each position.
     fn newest(&self, kind: &str) -> BTreeMap<&str, &EmittedMessage> {
         let mut places: BTreeMap<&str, &EmittedMessage> = BTreeMap::new();
         for said in self.said.iter().filter(|said| said.kind == kind) {
@@ -94,7 +94,8 @@ impl ExecutionOutcome {
         places
     }
 
-    /// The newest version of each page; chunks beyond the last one of the newest attempt are void.
+    /// Returns the newest version of each page. Chunks beyond the last one of the newest attempt
+    /// are void.
     fn responses(&self) -> Vec<&EmittedMessage> {
         let places = self.newest("api.response");
         let chunk = |said: &EmittedMessage| said.payload["chunk"].as_u64().unwrap_or_default();
@@ -112,7 +113,7 @@ impl ExecutionOutcome {
 
 const STATUSES: [&str; 4] = ["succeeded", "failed", "aborted", "cancelled"];
 
-/// Codes that examples expect, so that they compare as texts of the program.
+/// The error codes that examples expect.
 const CODES: [&str; 5] = ["ABORT_WHEN", "HTTP_STATUS", "IGNORED", "JOB_FAILED", "JOB_TIMEOUT"];
 
 fn code(code: &str) -> &'static str {

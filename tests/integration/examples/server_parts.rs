@@ -22,7 +22,7 @@ impl<T> PageTokens<T> {
         PageTokens { known: HashMap::new() }
     }
 
-    /// A new token for something.
+    /// Issues a new token for a value.
     pub(super) fn issue(&mut self, meaning: T) -> String {
         let hash = Sha256::digest((self.known.len() as u64).to_be_bytes());
         let token = format!("{}+/{}==", hex::encode(&hash[..6]), hex::encode(&hash[6..9]));
@@ -36,7 +36,7 @@ impl<T> PageTokens<T> {
     }
 }
 
-/// Shut once, at a request of a number counted from 1.
+/// A rate limit that refuses one request, given by its number from 1.
 #[derive(Debug)]
 pub(super) struct Turnstile {
     opens_after: u32,
@@ -47,7 +47,7 @@ impl Turnstile {
         Turnstile { opens_after: request }
     }
 
-    /// Whether this request is refused.
+    /// Counts a request and returns whether it is refused.
     pub(super) fn refuses(&mut self) -> bool {
         let refuses = self.opens_after == 1;
         self.opens_after = self.opens_after.saturating_sub(1);
@@ -55,21 +55,21 @@ impl Turnstile {
     }
 }
 
-/// A page of rows, and where the next one begins.
+/// Returns a page of rows, and the start of the next page.
 pub(super) fn page<T: Clone>(rows: &[T], start: usize, size: usize) -> (Vec<T>, Option<usize>) {
     let end = rows.len().min(start.saturating_add(size));
     let start = start.min(end);
     (rows[start..end].to_vec(), (end < rows.len()).then_some(end))
 }
 
-/// An answer with headers beside its content type.
+/// Returns a JSON reply with additional headers.
 pub(super) fn json_with(status: u16, headers: &[(&'static str, String)], body: &Value) -> UpstreamReply {
     let mut all = vec![("content-type", "application/json; charset=utf-8".to_owned())];
     all.extend(headers.iter().cloned());
     UpstreamReply::Raw(status, all, body.to_string().into())
 }
 
-/// A header of a request; empty where there is none.
+/// Returns a header of a request; empty if there is none.
 pub(super) fn header<'a>(ask: &'a ReceivedRequest, name: &str) -> &'a str {
     ask.headers.get(name).map_or("", String::as_str)
 }

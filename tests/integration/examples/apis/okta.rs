@@ -1,5 +1,5 @@
 //! Okta: the system log. The `next` link is there on every page, an empty one too, and stays good;
-//! `self` and `next` come as two headers; 429 says when it is over in a header of its own.
+//! `self` and `next` come as two headers; 429 names its end in a separate header.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use orchid_tests::{ReceivedRequest, UpstreamReply};
