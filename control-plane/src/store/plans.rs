@@ -17,50 +17,97 @@ use crate::{
 pub struct Plan {
     /// UUID v7.
     pub id: Uuid,
-    /// Of which integration.
+    /// Id of the integration.
     pub integration_id: Uuid,
     /// Key of the integration.
     pub integration_key: String,
-    /// Unique in the tenant.
+    /// Key, unique in the tenant.
     pub key: String,
-    /// For people.
+    /// Display name.
     pub name: String,
-    /// For people.
+    /// Description for people.
     pub description: String,
     /// True if the scheduler runs it.
     pub enabled: bool,
-    /// Keys of its configs, a list of texts; none: all of the integration's.
+    /// JSON list of the keys of its configs; `None` means all configs of the integration.
     pub configs: Option<Json>,
-    /// Seconds from the end of one run to the start of the next; nothing with `cron`.
+    /// Seconds from the end of one execution to the start of the next; without meaning if `cron` is
+    /// set.
     pub wait_seconds: i32,
-    /// When it runs, instead.
+    /// Cron expression.
     pub cron: Option<String>,
-    /// IANA zone of `cron`; none: UTC.
+    /// IANA time zone of `cron`; `None` means UTC.
     pub timezone: Option<String>,
-    /// The configs' offsets are below this; none: 0.
+    /// Length in seconds of the period over which the configs are spread; `None` means 0.
     pub spread_seconds: Option<i32>,
     /// `skip` or `queue`.
     pub overlap: String,
     /// `run_once`, `skip` or `run_each`.
     #[serde(default = "default_catch_up")]
     pub catch_up: String,
-    /// Scheduled runs per config.
+    /// Number of scheduled executions per config after which the schedule ends.
     pub repeat_count: Option<i32>,
     /// 0 to 9.
     pub priority: i16,
-    /// Number of the newest revision.
+    /// Number of the latest revision.
     pub revision: i32,
-    /// What a run does.
+    /// Definition of the revision.
     pub definition: Json,
-    /// Rises with every change.
+    /// Version, which rises with every change.
     pub version: i64,
-    /// When it was created.
+    /// Time of creation.
     pub created_at: DateTime<Utc>,
-    /// When it was last changed.
+    /// Time of the last change.
     pub updated_at: DateTime<Utc>,
 }
 
+/// The identity of a plan in its tenant, which never changes.
+pub struct PlanIdentity {
+    /// Key, unique in the tenant.
+    pub key: String,
+    /// Id of the integration.
+    pub integration_id: Uuid,
+    /// Key of the integration.
+    pub integration_key: String,
+}
+
 impl Plan {
+    /// Creates the row of a new plan at its first revision.
+    pub fn new(
+        id: Uuid,
+        identity: PlanIdentity,
+        header: PlanHeader,
+        definition: Json,
+        now: DateTime<Utc>,
+    ) -> Self {
+        let PlanIdentity { key, integration_id, integration_key } = identity;
+        let mut plan = Self {
+            id,
+            integration_id,
+            integration_key,
+            key,
+            name: String::new(),
+            description: String::new(),
+            enabled: false,
+            configs: None,
+            wait_seconds: 0,
+            cron: None,
+            timezone: None,
+            spread_seconds: None,
+            overlap: String::new(),
+            catch_up: String::new(),
+            repeat_count: None,
+            priority: 0,
+            revision: 1,
+            definition,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+        };
+        plan.set_header(header);
+        plan
+    }
+
     /// Returns the header as the columns hold it.
     ///
     /// # Errors
@@ -160,13 +207,13 @@ pub(super) fn default_catch_up() -> String {
 /// One immutable state of a plan's definition.
 #[derive(Debug, Clone, FromQueryResult)]
 pub struct Revision {
-    /// Counts from 1.
+    /// Number, counted from 1.
     pub revision: i32,
-    /// What a run does.
+    /// Definition of the revision.
     pub definition: Json,
     /// SHA-256 of the definition's canonical JSON.
     pub definition_hash: Vec<u8>,
-    /// When it was made.
+    /// Time of creation.
     pub created_at: DateTime<Utc>,
 }
 
@@ -179,7 +226,7 @@ const COLUMNS: &str =
     JOIN plan_revisions r ON r.tenant_id = p.tenant_id AND r.plan_id = p.id AND r.revision = p.revision
     WHERE p.tenant_id = $1";
 
-/// Inserts a plan; false where the key is taken. Its revision is inserted apart.
+/// Inserts a plan without its revision. Returns false if the key is taken.
 pub async fn insert(tx: &TenantTx, row: &Plan) -> Result<bool, StoreError> {
     let inserted = tx
         .execute(
@@ -214,12 +261,12 @@ pub async fn insert(tx: &TenantTx, row: &Plan) -> Result<bool, StoreError> {
     Ok(inserted == 1)
 }
 
-/// One plan.
+/// Returns a plan by its key.
 pub async fn by_key(tx: &TenantTx, key: &str) -> Result<Option<Plan>, StoreError> {
     tx.one(&format!("{COLUMNS} AND p.key = $2"), values![tx.tenant_id(), key]).await
 }
 
-/// Every plan of an integration, oldest first.
+/// Returns every plan of an integration, oldest first.
 pub async fn of_integration(tx: &TenantTx, integration_id: Uuid) -> Result<Vec<Plan>, StoreError> {
     tx.all(
         &format!("{COLUMNS} AND p.integration_id = $2 ORDER BY p.id"),
@@ -228,7 +275,7 @@ pub async fn of_integration(tx: &TenantTx, integration_id: Uuid) -> Result<Vec<P
     .await
 }
 
-/// Plans below an id, newest first; of one integration where one is named.
+/// Returns plans with lower ids than `before`, newest first, optionally of one integration.
 pub async fn list(
     tx: &TenantTx,
     integration: Option<&str>,
@@ -245,7 +292,7 @@ pub async fn list(
     .await
 }
 
-/// Keys of the tenant's plans, for "did you mean".
+/// Returns keys of the tenant's plans, from which a misspelled one is suggested.
 pub async fn keys(tx: &TenantTx) -> Result<Vec<String>, StoreError> {
     let names: Vec<NameRow> = tx
         .all(
@@ -256,7 +303,7 @@ pub async fn keys(tx: &TenantTx) -> Result<Vec<String>, StoreError> {
     Ok(names.into_iter().map(|row| row.name).collect())
 }
 
-/// Writes what can change.
+/// Writes the columns that can change.
 pub async fn update(tx: &TenantTx, row: &Plan) -> Result<(), StoreError> {
     tx.execute(
         "UPDATE plans SET name = $3, description = $4, enabled = $5, configs = $6, wait_seconds = $7, overlap = $8,
@@ -306,7 +353,7 @@ pub async fn open_executions(tx: &TenantTx, id: Uuid) -> Result<Vec<String>, Sto
     Ok(names.into_iter().map(|row| row.name).collect())
 }
 
-/// Adds a revision.
+/// Inserts a revision.
 pub async fn insert_revision(tx: &TenantTx, plan_id: Uuid, row: &Revision) -> Result<(), StoreError> {
     tx.execute(
         "INSERT INTO plan_revisions (tenant_id, plan_id, revision, definition, definition_hash, created_at)
@@ -324,7 +371,7 @@ pub async fn insert_revision(tx: &TenantTx, plan_id: Uuid, row: &Revision) -> Re
     Ok(())
 }
 
-/// One revision of a plan.
+/// Returns a revision of a plan.
 pub async fn revision(tx: &TenantTx, plan_id: Uuid, revision: i32) -> Result<Option<Revision>, StoreError> {
     tx.one(
         "SELECT revision, definition, definition_hash, created_at FROM plan_revisions
@@ -334,7 +381,7 @@ pub async fn revision(tx: &TenantTx, plan_id: Uuid, revision: i32) -> Result<Opt
     .await
 }
 
-/// Revisions below one, newest first.
+/// Returns revisions before `before`, newest first.
 pub async fn list_revisions(
     tx: &TenantTx,
     plan_id: Uuid,

@@ -1,4 +1,4 @@
-//! What decides when a schedule is due, from the columns of its plan, its config and itself.
+//! Converts the columns of a plan, a config and a schedule to the rules by which it is due.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use orchid_domain::schedule::{CronTimes, InvalidCron, ScheduleRules, ScheduleTiming, offset};
@@ -7,11 +7,11 @@ use uuid::Uuid;
 
 use crate::store::error::StoreError;
 
-/// The columns.
+/// The columns that decide when a schedule is due.
 pub(crate) struct ScheduleColumns<'a> {
     pub(crate) plan_id: Uuid,
     pub(crate) config_id: Uuid,
-    /// Plan and config are.
+    /// Whether both the plan and the config are enabled.
     pub(crate) enabled: bool,
     pub(crate) paused: bool,
     pub(crate) wait_seconds: i32,
@@ -25,25 +25,28 @@ pub(crate) struct ScheduleColumns<'a> {
 }
 
 impl ScheduleColumns<'_> {
-    /// What they say.
+    /// Returns the rules.
     ///
     /// # Errors
-    /// One does not read.
+    /// Fails if a column holds a value that this build does not know.
     pub(crate) fn rules(&self) -> Result<ScheduleRules, StoreError> {
-        self.with(self.timing().map_err(|error| StoreError::corrupt("plans.cron", error))?)
+        self.rules_with(self.timing().map_err(|error| StoreError::corrupt("plans.cron", error))?)
     }
 
-    /// What they say, for a batch that must not fail by one plan: where its cron text does not read any more (a zone was renamed, say),
-    /// its schedule rests.
+    /// Returns the rules for a batch, which one plan must not fail: if its cron expression or time zone
+    /// is no longer valid (a zone may be renamed), its schedule is suspended.
     ///
     /// # Errors
-    /// Anything else does not read.
+    /// Fails if any other column holds a value that this build does not know.
     pub(crate) fn rules_or_suspended(&self) -> Result<ScheduleRules, StoreError> {
         match self.timing() {
-            Ok(timing) => self.with(timing),
+            Ok(timing) => self.rules_with(timing),
             Err(error) => {
-                tracing::error!(plan_id = %self.plan_id, %error, "a schedule rests");
-                Ok(ScheduleRules { enabled: false, ..self.with(ScheduleTiming::Wait(TimeDelta::zero()))? })
+                tracing::error!(plan_id = %self.plan_id, %error, "schedule suspended: invalid cron or timezone");
+                Ok(ScheduleRules {
+                    enabled: false,
+                    ..self.rules_with(ScheduleTiming::Wait(TimeDelta::zero()))?
+                })
             }
         }
     }
@@ -57,7 +60,7 @@ impl ScheduleColumns<'_> {
         Ok(ScheduleTiming::Cron(Box::new(CronTimes::parse(cron, self.timezone.unwrap_or("UTC"), offset)?)))
     }
 
-    fn with(&self, timing: ScheduleTiming) -> Result<ScheduleRules, StoreError> {
+    fn rules_with(&self, timing: ScheduleTiming) -> Result<ScheduleRules, StoreError> {
         let count =
             |number: i32| u32::try_from(number).map_err(|error| StoreError::corrupt("schedules", error));
         Ok(ScheduleRules {
@@ -72,7 +75,7 @@ impl ScheduleColumns<'_> {
     }
 }
 
-/// What stands for no time in a parameter that is a list: those hold no nulls.
+/// Returns the epoch for a missing time: list parameters cannot hold nulls.
 pub(crate) fn or_epoch(time: Option<DateTime<Utc>>) -> DateTime<Utc> {
     time.unwrap_or(DateTime::UNIX_EPOCH)
 }
@@ -99,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn each_config_has_an_offset_of_its_own() {
+    fn each_config_has_its_own_offset() {
         let of = |config| {
             ScheduleColumns { config_id: Uuid::from_u128(config), ..rules() }.rules().unwrap().timing
         };
@@ -113,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cron_text_that_does_not_read_any_more_rests_alone() {
+    fn invalid_cron_suspends_only_its_schedule() {
         let unreadable = ScheduleColumns { timezone: Some("Mars/Olympus"), ..rules() };
         assert!(unreadable.rules().is_err());
         assert!(!unreadable.rules_or_suspended().unwrap().enabled);

@@ -1,4 +1,4 @@
-//! Plans and their revisions.
+//! Converts plans and their revisions. The header is converted beside its message, in `orchid_proto`.
 
 use chrono::{DateTime, Utc};
 use orchid_plan::{PlanHeader, ServerLimits};

@@ -12,21 +12,21 @@ use crate::{
     },
     store::{
         db::{TenantTx, Transaction},
-        plans::{self, Plan, Revision},
+        plans::{self, Plan, PlanIdentity, Revision},
     },
 };
 
-/// What to create.
+/// Creates a plan with revision 1 and its schedules.
 pub struct CreatePlan {
-    /// UUID v7 that it gets.
+    /// Id of the new plan, a UUID v7.
     pub id: Uuid,
-    /// Its key, which the document holds too.
+    /// Key of the plan; the document contains it too.
     pub key: String,
-    /// The plan.
+    /// Document of the plan.
     pub document: PlanDocument,
-    /// What this server allows a plan.
+    /// Limits of this server for a plan.
     pub limits: ServerLimits,
-    /// When.
+    /// Time of the request.
     pub now: DateTime<Utc>,
 }
 
@@ -36,31 +36,12 @@ impl Transaction<TenantTx> for CreatePlan {
 
     async fn run(&self, tx: &TenantTx) -> Result<Plan, CommandError> {
         let (checked, integration, _) = self.document.check(tx, &self.limits).await?;
-        let mut row = Plan {
-            id: self.id,
+        let identity = PlanIdentity {
+            key: self.key.clone(),
             integration_id: integration.id,
             integration_key: integration.key,
-            key: self.key.clone(),
-            name: String::new(),
-            description: String::new(),
-            enabled: false,
-            configs: None,
-            wait_seconds: 0,
-            cron: None,
-            timezone: None,
-            spread_seconds: None,
-            overlap: String::new(),
-            catch_up: String::new(),
-            repeat_count: None,
-            priority: 0,
-            revision: 1,
-            definition: self.document.definition(),
-            version: 1,
-            created_at: self.now,
-            updated_at: self.now,
         };
-        row.set_header(checked.header);
-        row.updated_at = self.now;
+        let row = Plan::new(self.id, identity, checked.header, self.document.definition(), self.now);
         if !plans::insert(tx, &row).await? {
             return Err(CommandError::AlreadyExists { what: WHAT, name: row.key });
         }

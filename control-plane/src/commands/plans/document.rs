@@ -1,4 +1,5 @@
-//! A plan as it is written: a JSON document that the plan language checks whole, and whose references are looked up.
+//! Plan documents: built from a request or a stored plan, checked by the plan language, and checked
+//! against the integration and the configs that they refer to.
 
 use orchid_common::suggest::closest;
 use orchid_plan::{PlanHeader, ServerLimits, Warning};
@@ -33,7 +34,7 @@ impl PlanChanges {
     }
 }
 
-/// A plan document that is not checked yet.
+/// A plan document that has not been checked.
 #[derive(Debug, Clone)]
 pub struct PlanDocument(Json);
 
@@ -92,7 +93,10 @@ impl PlanDocument {
         self.0.get("definition").cloned().unwrap_or_default()
     }
 
-    /// Checks the document and what it refers to, all diagnostics at once. Locks the integration.
+    /// Checks the document and its references, and locks the integration.
+    ///
+    /// # Errors
+    /// Fails with all problems of the document at once, or if the database cannot be read.
     pub(super) async fn check(
         &self,
         tx: &TenantTx,
@@ -103,7 +107,7 @@ impl PlanDocument {
         let integration = self.integration(tx, &mut diagnostics).await?;
         let checked = match plan {
             Ok(plan) => {
-                diagnostics.extend(kept_secrets(tx, &plan, integration.as_ref()).await?);
+                diagnostics.extend(secret_diagnostics(tx, &plan, integration.as_ref()).await?);
                 let orchid_plan::Plan { header, definition } = plan;
                 Some(CheckedDocument { header, warnings: definition.warnings() })
             }
@@ -117,7 +121,7 @@ impl PlanDocument {
             None => Vec::new(),
         };
         if integration.is_some() {
-            self.config_faults(&names, &mut diagnostics);
+            self.check_configs(&names, &mut diagnostics);
         }
         match (checked, integration) {
             (Some(checked), Some(integration)) if diagnostics.is_empty() => Ok((checked, integration, names)),
@@ -144,14 +148,14 @@ impl PlanDocument {
         Ok(found)
     }
 
-    fn config_faults(&self, names: &[ConfigName], diagnostics: &mut Vec<Diagnostic>) {
+    fn check_configs(&self, names: &[ConfigName], diagnostics: &mut Vec<Diagnostic>) {
         let listed = self.0.get("configs").and_then(Json::as_array);
         for (index, key) in listed.into_iter().flatten().enumerate() {
             let Some(key) = key.as_str() else { continue };
             if names.iter().any(|config| config.key == key) {
                 continue;
             }
-            let message = format!("the integration has no config {key:?}");
+            let message = format!("config {key:?} does not exist in the integration");
             let near = closest(key, names.iter().map(|config| config.key.as_str()));
             diagnostics.push(
                 Diagnostic::new("UNKNOWN_REFERENCE", format!("/configs/{index}"), message).suggest(near),
@@ -160,8 +164,9 @@ impl PlanDocument {
     }
 }
 
-/// Faults of expressions that would carry a secret of the config into messages or the context.
-async fn kept_secrets(
+/// Returns diagnostics for expressions that would carry a secret of the config into messages or the
+/// context.
+async fn secret_diagnostics(
     tx: &TenantTx,
     plan: &orchid_plan::Plan,
     integration: Option<&Integration>,
@@ -177,6 +182,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::store::plans::PlanIdentity;
 
     #[test]
     fn new_document_holds_only_what_was_sent() {
@@ -198,29 +204,14 @@ mod tests {
 
     #[test]
     fn wait_and_cron_replace_each_other() {
-        let waits = Plan {
-            id: uuid::Uuid::nil(),
+        let identity = PlanIdentity {
+            key: "p".to_owned(),
             integration_id: uuid::Uuid::nil(),
             integration_key: "shop".to_owned(),
-            key: "p".to_owned(),
-            name: String::new(),
-            description: String::new(),
-            enabled: true,
-            configs: None,
-            wait_seconds: 60,
-            cron: None,
-            timezone: None,
-            spread_seconds: None,
-            overlap: "skip".to_owned(),
-            catch_up: "run_once".to_owned(),
-            repeat_count: None,
-            priority: 5,
-            revision: 1,
-            definition: json!({}),
-            version: 1,
-            created_at: chrono::DateTime::UNIX_EPOCH,
-            updated_at: chrono::DateTime::UNIX_EPOCH,
         };
+        let header = PlanHeader { wait_seconds: Some(60), enabled: Some(true), ..PlanHeader::default() };
+        let now = chrono::DateTime::UNIX_EPOCH;
+        let waits = Plan::new(uuid::Uuid::nil(), identity, header, json!({}), now);
         let by_cron = Plan {
             cron: Some("0 5 * * *".to_owned()),
             timezone: Some("Europe/Berlin".to_owned()),

@@ -1,5 +1,4 @@
-//! What creating, updating and rolling back a plan share: its row from a checked document, and a revision where the definition is
-//! another one.
+//! Revisions of a plan: updates and rollbacks add one if the definition differs.
 
 use chrono::{DateTime, Utc};
 use serde_json::Value as Json;
@@ -10,7 +9,7 @@ use crate::store::{
     plans::{self, Plan, Revision},
 };
 
-/// Gives a stored plan a definition: another one, by its hash, makes a new revision.
+/// Sets the definition of a stored plan. If its hash differs, this adds a revision.
 pub(super) async fn set_definition(
     tx: &TenantTx,
     row: &mut Plan,
@@ -29,7 +28,7 @@ pub(super) async fn set_definition(
     Ok(())
 }
 
-/// SHA-256 of the canonical JSON.
+/// Returns the SHA-256 of the definition's canonical JSON.
 pub(super) fn hash(definition: &Json) -> Vec<u8> {
     orchid_plan::definition_hash(definition).0.to_vec()
 }

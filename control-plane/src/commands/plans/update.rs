@@ -1,4 +1,4 @@
-//! Changes a plan; another definition makes a new revision, and runs that are going keep theirs.
+//! Changes a plan. A different definition becomes a new revision; active executions keep theirs.
 
 use chrono::{DateTime, Utc};
 use orchid_plan::ServerLimits;
@@ -20,19 +20,19 @@ use crate::{
     },
 };
 
-/// What to change.
+/// Changes some fields of a plan.
 pub struct UpdatePlan {
-    /// Its key.
+    /// Key of the plan.
     pub key: String,
-    /// Only if this is still its etag.
+    /// Etag that the plan must still have, if the caller sent one.
     pub etag: Option<String>,
-    /// Its integration, where the caller named one; it never changes.
+    /// Integration that the caller sent, if any. It must be the current one.
     pub integration: Option<String>,
-    /// What changes.
+    /// The changes.
     pub changes: PlanChanges,
-    /// What this server allows a plan.
+    /// Limits of this server for a plan.
     pub limits: ServerLimits,
-    /// When.
+    /// Time of the request.
     pub now: DateTime<Utc>,
 }
 
@@ -44,8 +44,10 @@ impl Transaction<TenantTx> for UpdatePlan {
         let mut row = lock(tx, &self.key).await?;
         etag::check(WHAT, &row.key, row.id, row.version, self.etag.as_deref())?;
         if let Some(other) = self.integration.as_deref().filter(|key| *key != row.integration_key) {
-            let message =
-                format!("a plan's integration never changes: it is {:?}, not {other:?}", row.integration_key);
+            let message = format!(
+                "the integration of a plan cannot change: it is {:?}, not {other:?}",
+                row.integration_key
+            );
             return Err(CommandError::invalid(
                 "INVALID_PLAN",
                 Diagnostic::new("INVALID_VALUE", "/integration", message),
@@ -59,20 +61,23 @@ impl Transaction<TenantTx> for UpdatePlan {
         revise::set_definition(tx, &mut row, document.definition(), self.now).await?;
         row.version += 1;
         plans::update(tx, &row).await?;
-        sync_schedules::sync_plan(tx, &row, times(&before, &row), self.now).await?;
+        sync_schedules::sync_plan(tx, &row, timing_change(&before, &row), self.now).await?;
         Ok(row)
     }
 }
 
-fn times(before: &Plan, after: &Plan) -> TimingChange {
+/// Returns whether the times of the schedules have changed. A wait counts from the last execution, so
+/// a new wait changes none of them.
+fn timing_change(before: &Plan, after: &Plan) -> TimingChange {
     let of = |row: &Plan| (row.cron.clone(), row.timezone.clone(), row.spread_seconds.unwrap_or(0));
     if of(before) == of(after) { TimingChange::Unchanged } else { TimingChange::Changed }
 }
 
-/// A plan, under the lock of its integration.
+/// Returns a plan and locks its integration.
 pub(super) async fn lock(tx: &TenantTx, key: &str) -> Result<Plan, CommandError> {
     let missing = || CommandError::not_found(WHAT, key);
-    // A plan's integration never changes, so it may be looked up before the lock; the rest is read again under it.
+    // The integration of a plan never changes, so it can be looked up before the lock. Everything
+    // else is read again under it.
     let row = plans::by_key(tx, key).await?.ok_or_else(missing)?;
     integrations::lock_by_key(tx, &row.integration_key).await?.ok_or_else(missing)?;
     plans::by_key(tx, key).await?.ok_or_else(missing)
