@@ -1,5 +1,5 @@
-//! The documents that `orchid apply` takes: one JSON object a file, its `kind` says what it is. In come texts, out come the API's messages,
-//! or faults that name file and place. It talks to nobody.
+//! Parses the files of `orchid apply`: one JSON object per file, whose `kind` is integration, config
+//! or plan. Returns the messages of the API, or errors with file and place. It does no network I/O.
 
 use std::{
     fs,
@@ -15,48 +15,48 @@ use orchid_sdk::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
-/// A file with its text, for messages about it.
+/// A file with its text, which error messages quote.
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
-    /// As it was named.
+    /// Path as the user gave it.
     pub file: String,
-    /// What stands in it.
+    /// Content of the file.
     pub text: String,
 }
 
-/// What a file declares, in the order in which it must be applied.
+/// The content of a file. The variants are in the order in which they must be applied.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Document {
     /// An integration, with the JSON Schema of its configs.
     Integration {
         /// The integration.
         integration: Integration,
-        /// Its config schema, if any.
+        /// JSON Schema of its configs, if the file has one.
         config_schema: Option<Value>,
     },
     /// A config.
     Config(Config),
-    /// A plan; its definition is valid.
+    /// A valid plan.
     Plan(Plan),
 }
 
-/// A file does not declare anything that can be applied.
+/// A file that cannot be applied.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DocumentError {
-    /// It is no JSON object.
+    /// It is not a JSON object, or not of a known form.
     #[error("{file}: {reason}")]
     Unreadable {
-        /// Which file.
+        /// Path of the file, with line and column if they are known.
         file: String,
-        /// Why.
+        /// Explanation.
         reason: String,
     },
-    /// A plan has faults.
-    #[error("{} has {} {}", source_file.file, faults.len(), if faults.len() == 1 { "fault" } else { "faults" })]
+    /// A plan has problems.
+    #[error("{} has {} {}", source_file.file, faults.len(), if faults.len() == 1 { "problem" } else { "problems" })]
     Plan {
         /// The file.
         source_file: Source,
-        /// All of them.
+        /// All problems.
         faults: Vec<Diagnostic>,
     },
 }
@@ -103,7 +103,10 @@ struct ClientCertificateFile {
     key: String,
 }
 
-/// All `.json` files that the paths name, folders with everything below them, sorted.
+/// Reads all `.json` files at the paths; folders are searched recursively, in sorted order.
+///
+/// # Errors
+/// Fails if a path cannot be read, or if there is no `.json` file.
 pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Source>> {
     let mut files = Vec::new();
     for path in paths {
@@ -118,7 +121,7 @@ pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<Vec<Source>> {
     files.iter().map(|path| read_one(path)).collect()
 }
 
-/// One file.
+/// Reads one file.
 pub(crate) fn read_one(path: &Path) -> anyhow::Result<Source> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(Source { file: path.display().to_string(), text })
@@ -136,7 +139,7 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     below.iter().try_for_each(|path| collect(path, files))
 }
 
-/// What a file declares. `variable` says what `${NAME}` in a config's values and transport stands for.
+/// Parses a file. `variable` returns the value of `${NAME}` in the values and transport of a config.
 pub(crate) fn parse(
     source: &Source,
     variable: impl Fn(&str) -> Option<String>,
@@ -147,17 +150,17 @@ pub(crate) fn parse(
         Some("config") => config(source, members, &variable),
         Some("plan") => plan(source, members).map(|(plan, _)| Document::Plan(plan)),
         Some(other) => {
-            Err(unreadable(source, format!("kind `{other}` is none of integration, config, plan")))
+            Err(unreadable(source, format!("unknown kind `{other}`: use integration, config or plan")))
         }
-        None => Err(unreadable(source, "it has no `kind`: integration, config or plan".to_owned())),
+        None => Err(unreadable(source, "`kind` is missing: use integration, config or plan".to_owned())),
     }
 }
 
-/// A plan, which need not say its `kind`, and what it probably does not mean.
+/// Parses a plan, whose `kind` may be absent, and returns it with its warnings.
 pub(crate) fn parse_plan(source: &Source) -> Result<(Plan, Vec<Warning>), DocumentError> {
     match object(source)? {
         (Some(kind), _) if kind != "plan" => {
-            Err(unreadable(source, format!("it is of kind `{kind}`, and not a plan")))
+            Err(unreadable(source, format!("expected a plan, not kind `{kind}`")))
         }
         (_, members) => plan(source, members),
     }
@@ -169,7 +172,7 @@ fn object(source: &Source) -> Result<(Option<String>, Map<String, Value>), Docum
         reason: error.to_string(),
     })?;
     let Value::Object(mut members) = parsed else {
-        return Err(unreadable(source, "it must hold one JSON object".to_owned()));
+        return Err(unreadable(source, "the file must contain one JSON object".to_owned()));
     };
     let kind =
         members.remove("kind").map(|kind| kind.as_str().map_or_else(|| kind.to_string(), str::to_owned));
@@ -196,7 +199,7 @@ fn config(
         fill(part, variable).map_err(|name| {
             unreadable(
                 source,
-                format!("`${{{name}}}` is set neither in the environment nor by a running `orchid dev`"),
+                format!("variable `${{{name}}}` is not set: set it in the environment, or start `orchid dev`, which may provide it"),
             )
         })?;
     }
@@ -223,7 +226,7 @@ fn transport_of(source: &Source, transport: Value) -> Result<Transport, Document
 }
 
 fn plan(source: &Source, mut members: Map<String, Value>) -> Result<(Plan, Vec<Warning>), DocumentError> {
-    // What an editor checks the file by is no part of the plan.
+    // Editors need the reference to the schema; it is not a part of the plan.
     members.remove("$schema");
     let document = Value::Object(members);
     let faulty = |faults| DocumentError::Plan { source_file: source.clone(), faults };
@@ -247,7 +250,7 @@ fn unreadable(source: &Source, reason: String) -> DocumentError {
     DocumentError::Unreadable { file: source.file.clone(), reason }
 }
 
-/// Replaces every `${NAME}` in texts; an error is the first name that stands for nothing.
+/// Replaces every `${NAME}` in texts; fails with the first name that has no value.
 fn fill(value: &mut Value, variable: &impl Fn(&str) -> Option<String>) -> Result<(), String> {
     match value {
         Value::String(text) => *text = filled(text, variable)?,
@@ -283,10 +286,13 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_applied_is_said_with_the_file() {
-        assert_eq!(error("[]"), "f.json: it must hold one JSON object");
-        assert_eq!(error("{}"), "f.json: it has no `kind`: integration, config or plan");
-        assert_eq!(error(r#"{"kind": "flow"}"#), "f.json: kind `flow` is none of integration, config, plan");
+    fn error_of_a_file_starts_with_its_path() {
+        assert_eq!(error("[]"), "f.json: the file must contain one JSON object");
+        assert_eq!(error("{}"), "f.json: `kind` is missing: use integration, config or plan");
+        assert_eq!(
+            error(r#"{"kind": "flow"}"#),
+            "f.json: unknown kind `flow`: use integration, config or plan"
+        );
         assert!(error("{\n  x").starts_with("f.json:2:3: "), "{}", error("{\n  x"));
         let unknown = error(r#"{"kind": "config", "integration": "i", "key": "k", "value": {}}"#);
         assert!(unknown.starts_with("f.json: unknown field `value`"), "{unknown}");
@@ -301,13 +307,13 @@ mod tests {
     }
 
     #[test]
-    fn a_variable_that_stands_for_nothing_is_named() {
+    fn unset_variable_is_named() {
         let text = r#"{"kind": "config", "integration": "i", "key": "k", "values": {"a": ["x${NOPE}"]}}"#;
-        assert!(error(text).contains("`${NOPE}` is set neither"), "{}", error(text));
+        assert!(error(text).contains("variable `${NOPE}` is not set"), "{}", error(text));
     }
 
     #[test]
-    fn variables_are_filled_in_wherever_text_stands() {
+    fn variables_are_replaced_in_every_text() {
         let text = r#"{"kind": "config", "integration": "i", "key": "k", "values": {"a": [{"b": "<${X}${X}> ${"}]}}"#;
         let Document::Config(config) = parse(&source(text), |name| Some(name.to_lowercase())).unwrap() else {
             panic!("no config");
@@ -325,13 +331,13 @@ mod tests {
     }
 
     #[test]
-    fn a_plan_may_go_without_its_kind_but_not_under_another() {
+    fn plan_may_omit_its_kind_but_not_have_another() {
         let other = parse_plan(&source(r#"{"kind": "config"}"#)).unwrap_err();
-        assert_eq!(other.to_string(), "f.json: it is of kind `config`, and not a plan");
+        assert_eq!(other.to_string(), "f.json: expected a plan, not kind `config`");
     }
 
     #[test]
-    fn a_plan_may_name_its_schema_and_keeps_its_warnings() {
+    fn plan_may_name_its_schema_and_keeps_its_warnings() {
         let text = |schema: &str| {
             format!(
                 r#"{{{schema} "key": "k", "integration": "i", "definition": {{"step": {{"url": "https://a.example.com", "emit": "none"}}}}}}"#

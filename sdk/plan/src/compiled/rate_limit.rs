@@ -17,13 +17,13 @@ pub struct RateLimit {
     /// Number of requests that may start; `None` if only `max_concurrent` or the upstream's own
     /// report limits them.
     pub rate: Option<RequestRate>,
-    /// What the requests are counted for.
+    /// Unit for which requests are counted.
     pub scope: LimitScope,
     /// Maximum number of requests in flight.
     pub max_concurrent: Option<u32>,
     /// Cost of a request; 1 if `None`.
     pub cost: Option<Expr>,
-    /// Where responses report the upstream's own limit.
+    /// Places in responses that report the limit of the upstream.
     pub dynamic: Option<DynamicQuota>,
     /// Whether to slow down before the upstream refuses requests.
     pub adaptive: bool,
@@ -43,7 +43,7 @@ pub struct RequestRate {
     pub window: Option<Duration>,
 }
 
-/// What the requests of a limit are counted for.
+/// Unit for which the requests of a limit are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LimitScope {
     /// All requests together.
@@ -56,7 +56,7 @@ pub enum LimitScope {
     PerEndpoint,
 }
 
-/// Where a response reports the quota that is left. The headers of the IETF draft (`RateLimit`,
+/// Places in a response that report the remaining quota. The headers of the IETF draft (`RateLimit`,
 /// `RateLimit-Policy`) are read without being named.
 #[derive(Clone, Debug, Default)]
 pub struct DynamicQuota {

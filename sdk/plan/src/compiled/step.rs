@@ -40,7 +40,7 @@ pub struct Step {
     pub paginate: Option<Pagination>,
     /// Time range around the loop.
     pub window: Option<TimeWindow>,
-    /// How far the step has read, kept from one execution to the next.
+    /// Cursor of the step, kept from one execution to the next.
     pub cursor: Option<Cursor>,
     /// Whether to send the validators that the last execution received (RFC 9110, section 13). A
     /// 304 emits nothing.

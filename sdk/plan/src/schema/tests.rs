@@ -99,7 +99,7 @@ fn each_field_is_there_described_and_takes_what_it_shall() {
 fn each_property(schema: &Value, see: &mut impl FnMut(&str, &Value)) {
     match schema {
         Value::Object(object) => {
-            // What `then` says of fields is no field.
+            // The properties below `then` are restrictions and not fields.
             let properties = object
                 .get("properties")
                 .and_then(Value::as_object)

@@ -1,4 +1,5 @@
-//! In which fields a declared thing differs from the one that the control plane has. Pure. A field that a file leaves out keeps its value.
+//! Finds the fields in which a file differs from the control plane. A field that the file leaves out
+//! keeps its value, unless its default is declared by leaving it out.
 
 use orchid_plan::PlanHeader;
 use orchid_sdk::{
@@ -10,21 +11,21 @@ use serde_json::{Map, Value, json};
 
 use super::diff::diff;
 
-/// What stands where a secret is.
+/// Text that the control plane shows in place of a secret.
 const SECRET: &str = "[SECRET]";
-/// What a url holds whose user and password are secret.
+/// Part of a URL that the control plane shows in place of its user and password.
 const SECRET_USER: &str = "://[SECRET]@";
 
-/// Fields to update, and the lines to show.
+/// Fields to update, and lines to show the user.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Changes {
-    /// Names of fields, as in an update mask.
+    /// Names of the fields, as in an update mask.
     pub fields: Vec<&'static str>,
-    /// Lines of JSON fields that differ.
+    /// Differing lines of the fields that are JSON.
     pub diff: String,
 }
 
-/// Display name and description.
+/// Compares the display name and the description of two integrations.
 pub(super) fn integration(declared: &Integration, current: &Integration) -> Changes {
     let mut changes = Changes::default();
     changes.note("display_name", declared.display_name != current.display_name);
@@ -32,7 +33,8 @@ pub(super) fn integration(declared: &Integration, current: &Integration) -> Chan
     changes
 }
 
-/// Everything but the keys. A value that the control plane keeps secret cannot be compared: it counts as equal here.
+/// Compares two configs in every field except the keys. Secrets cannot be compared and count as
+/// equal.
 pub(super) fn config(declared: &Config, current: &Config) -> Changes {
     let mut changes = Changes::default();
     changes.note("display_name", declared.display_name != current.display_name);
@@ -50,7 +52,7 @@ pub(super) fn config(declared: &Config, current: &Config) -> Changes {
     changes
 }
 
-/// Fields that a file declares and of which the control plane keeps something secret.
+/// Returns the declared fields in which the control plane keeps secrets.
 pub(super) fn secret_fields(declared: &Config, current: &Config) -> Vec<&'static str> {
     fn secret(value: &Value) -> bool {
         match value {
@@ -66,7 +68,7 @@ pub(super) fn secret_fields(declared: &Config, current: &Config) -> Vec<&'static
     values.into_iter().chain(transport).collect()
 }
 
-/// A transport as its document says it.
+/// Returns a transport as it is written in a file.
 fn transport(Transport { proxy, ca, client_certificate, allowed_hosts }: &Transport) -> Value {
     let mut members = Map::new();
     for (name, text) in [("proxy", proxy), ("ca", ca)] {
@@ -96,7 +98,7 @@ pub(super) fn plan(declared: &Plan, current: &Plan) -> Result<Changes, UnknownEn
         let differs = match field {
             // A file that leaves these out declares their defaults.
             "configs" | "name" | "description" => wanted.get(field) != kept.get(field),
-            // So does a cron expression without its companions; without one they mean nothing.
+            // A cron expression declares the defaults of these two. Without it they have no effect.
             "timezone" => by_cron && wanted.get(field) != kept.get(field),
             "spread_seconds" => {
                 let none = Value::from(0);
@@ -112,7 +114,7 @@ pub(super) fn plan(declared: &Plan, current: &Plan) -> Result<Changes, UnknownEn
 }
 
 impl Changes {
-    /// Whether there is nothing to do.
+    /// Returns whether there is nothing to update.
     pub(super) fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }
@@ -123,7 +125,7 @@ impl Changes {
         }
     }
 
-    /// As a field that is JSON, with the lines that differ.
+    /// Notes a JSON field if it differs, with the differing lines.
     pub(super) fn note_json(&mut self, field: &'static str, wanted: &Value, current: &Value) {
         if wanted != current {
             self.fields.push(field);
@@ -132,12 +134,14 @@ impl Changes {
     }
 }
 
-/// A Struct as JSON; one that cannot be converted differs from everything that can.
+/// Converts a Struct to JSON. One that cannot be converted becomes null, which differs from any
+/// other.
 fn json(values: Option<&prost_types::Struct>) -> Value {
     values.and_then(|values| from_struct(values).ok()).unwrap_or_default()
 }
 
-/// Puts the mark of a secret wherever the other side shows one, so that the two can be compared and shown.
+/// Replaces values by the mark of a secret wherever the other side shows one, so that the two can be
+/// compared and shown.
 fn hide(wanted: &mut Value, current: &Value) {
     match (wanted, current) {
         (wanted, Value::String(text)) if text == SECRET => *wanted = Value::String(SECRET.to_owned()),
@@ -156,7 +160,7 @@ fn hide(wanted: &mut Value, current: &Value) {
     }
 }
 
-/// Puts the mark where the user and password of a url stand.
+/// Replaces the user and password of a URL by the mark of a secret.
 fn hide_user(url: &mut String) {
     let Some(begin) = url.find("://").map(|at| at + 3) else { return };
     let end = url[begin..].find(['/', '?', '#']).map_or(url.len(), |length| begin + length);
@@ -176,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_neither_compared_nor_shown() {
+    fn secret_is_neither_compared_nor_shown() {
         let current = config_with(&json!({"url": "a", "key": SECRET}));
         let declared = config_with(&json!({"url": "b", "key": "do-not-show-me"}));
         let changes = config(&declared, &current);
@@ -188,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn the_secrets_of_a_transport_are_neither_compared_nor_shown() {
+    fn transport_secrets_are_neither_compared_nor_shown() {
         let with = |proxy: &str, key: &str, host: &str| Config {
             transport: Some(Transport {
                 proxy: proxy.to_owned(),
@@ -218,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_file_leaves_out_keeps_its_value() {
+    fn omitted_field_keeps_its_value() {
         let current =
             Plan { wait_seconds: Some(60), enabled: Some(true), priority: Some(5), ..Plan::default() };
         assert!(plan(&Plan::default(), &current).unwrap().is_empty());
@@ -236,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cron_text_without_zone_and_spread_has_their_defaults() {
+    fn cron_without_zone_and_spread_declares_their_defaults() {
         let by_cron = Plan { cron: "0 5 * * *".to_owned(), ..Plan::default() };
         let elsewhere =
             Plan { timezone: "Europe/Berlin".to_owned(), spread_seconds: Some(60), ..by_cron.clone() };
@@ -247,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_definition_is_shown_line_by_line() {
+    fn changed_definition_is_shown_line_by_line() {
         let with = |url: &str| Plan {
             definition: Some(to_struct(&json!({"step": {"url": url}})).unwrap()),
             ..Plan::default()
