@@ -1,6 +1,7 @@
-//! Orchid's control plane: the management API, the scheduling of plans, and the leases of executors.
-//! It is the only process that connects to Postgres. A pure function of `orchid-domain` decides every
-//! change of state; a command applies it as one conditional update in one transaction.
+//! Orchid's control plane: the management API, the scheduling of plans, and the leases of
+//! executors. It is the only process that connects to Postgres. A pure function of `orchid-domain`
+//! decides every change of state; a command applies it as one conditional update in one
+//! transaction.
 
 pub mod api;
 pub mod app;

@@ -1,5 +1,6 @@
--- The roles of the control plane. Roles belong to the whole cluster of databases: those that exist are left as they are, and
--- the way down leaves them too. Passwords are set by `migrate`, which knows the urls.
+-- The roles of the control plane. Roles belong to the whole cluster of databases: those that exist
+-- are left as they are, and the way down leaves them too. Passwords are set by `migrate`, which
+-- knows the urls.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'orchid_app') THEN

@@ -33,8 +33,8 @@ CREATE TABLE plan_revisions (
     PRIMARY KEY (tenant_id, plan_id, revision)
 );
 
--- One row per plan and config that it runs for, made and removed with them, whether or not the plan is enabled. The row is also
--- the lock under which the one run that saves progress is chosen.
+-- One row per plan and config that it runs for, made and removed with them, whether or not the plan
+-- is enabled. The row is also the lock under which the one run that saves progress is chosen.
 CREATE TABLE schedules (
     tenant_id            uuid NOT NULL,
     plan_id              uuid NOT NULL,
@@ -46,7 +46,8 @@ CREATE TABLE schedules (
     next_due_at          timestamptz,
     -- The scheduled run that is going.
     current_execution_id uuid,
-    -- The run that may save progress now, whatever its origin; others of the plan and config wait behind it.
+    -- The run that may save progress now, whatever its origin; others of the plan and config wait
+    -- behind it.
     going_execution_id   uuid,
     last_execution_id    uuid,
     run_count            integer NOT NULL DEFAULT 0,

@@ -1,4 +1,5 @@
--- History: partitioned by id, which is a uuid v7 and so a time, and dropped whole. No foreign key points here.
+-- History: partitioned by id, which is a uuid v7 and so a time, and dropped whole. No foreign key
+-- points here.
 CREATE TABLE plan_executions (
     tenant_id              uuid NOT NULL,
     id                     uuid NOT NULL,
@@ -12,7 +13,8 @@ CREATE TABLE plan_executions (
     origin                 text NOT NULL CHECK (origin IN ('schedule', 'trigger', 'retry', 'replay')),
     -- Whether the run saves context and cursors; one that does not waits behind none.
     persists               boolean NOT NULL,
-    -- A trigger's values over the context, as it gave them, and whether the run's writes are saved all the same.
+    -- A trigger's values over the context, as it gave them, and whether the run's writes are saved
+    -- all the same.
     context_override       bytea,
     persist_context        boolean NOT NULL,
     state                  text NOT NULL CHECK (state IN ('pending', 'queued', 'running', 'parked', 'blocked',
@@ -39,7 +41,8 @@ CREATE TABLE plan_executions (
     ran_ms                 bigint NOT NULL DEFAULT 0,
     -- How long the attempt that has it runs, as of its last accepted checkpoint.
     attempt_ran_ms         bigint NOT NULL DEFAULT 0,
-    -- Seq of the last accepted checkpoint; here too, so that one row's lock orders everything about a run.
+    -- Seq of the last accepted checkpoint; here too, so that one row's lock orders everything about
+    -- a run.
     checkpoint_seq         bigint NOT NULL DEFAULT 0,
     -- The run whose checkpoint this one begins at.
     continues_execution_id uuid,

@@ -1,4 +1,5 @@
--- What waits to be run: outbox and queue in one. Inserted with the execution, or when its turn comes; deleted by the grant.
+-- What waits to be run: outbox and queue in one. Inserted with the execution, or when its turn
+-- comes; deleted by the grant.
 CREATE TABLE ready (
     tenant_id    uuid NOT NULL,
     execution_id uuid NOT NULL,
@@ -31,15 +32,16 @@ CREATE TABLE leases (
     acquire_seq  bigint NOT NULL,
     -- A heartbeat has listed it: its executor knows of it.
     confirmed    boolean NOT NULL DEFAULT false,
-    -- Attempts of the run that were lost before this one: no executor shall hold two runs that were lost twice.
+    -- Attempts of the run that were lost before this one: no executor shall hold two runs that were
+    -- lost twice.
     losses       integer NOT NULL DEFAULT 0,
     granted_at   timestamptz NOT NULL,
     PRIMARY KEY (tenant_id, execution_id)
 );
 CREATE INDEX leases_by_session ON leases (session_id);
 
--- Registered executors; on the coordinator of a Citus cluster, with no foreign key in or out. A beat changes one row and no
--- index, in place.
+-- Registered executors; on the coordinator of a Citus cluster, with no foreign key in or out. A
+-- beat changes one row and no index, in place.
 CREATE TABLE executor_sessions (
     id                   uuid PRIMARY KEY,
     name                 text NOT NULL,
@@ -54,7 +56,8 @@ CREATE TABLE executor_sessions (
     answered_acquire_seq bigint NOT NULL DEFAULT 0,
     free_slots           integer NOT NULL,
     draining             boolean NOT NULL DEFAULT false,
-    -- What each lease last requested, by lease id: for the dead letter of a run that takes its executor along.
+    -- What each lease last requested, by lease id: for the dead letter of a run that takes its
+    -- executor along.
     last_requests        jsonb NOT NULL DEFAULT '{}',
     ended_at             timestamptz,
     -- `expired` or `left`.

@@ -1,5 +1,5 @@
--- Where a run is, in two parts: the place, which changes with every page, and the values of finished steps, which seldom do.
--- Bytes throughout: jsonb refuses \u0000 and changes numbers.
+-- Where a run is, in two parts: the place, which changes with every page, and the values of
+-- finished steps, which seldom do. Bytes throughout: jsonb refuses \u0000 and changes numbers.
 CREATE TABLE checkpoints (
     tenant_id    uuid NOT NULL,
     execution_id uuid NOT NULL,

@@ -1,6 +1,7 @@
--- On a Citus cluster: every tenant's table is distributed by the tenant, in one co-location group of 32 shards. On plain
--- Postgres this does nothing. It comes before foreign keys and row security: distributing a table under forced row security
--- can lose its rows silently, so it is a superuser's work, on empty tables, and it checks both.
+-- On a Citus cluster: every tenant's table is distributed by the tenant, in one co-location group
+-- of 32 shards. On plain Postgres this does nothing. It comes before foreign keys and row security:
+-- distributing a table under forced row security can lose its rows silently, so it is a superuser's
+-- work, on empty tables, and it checks both.
 DO $$
 DECLARE
     entry text;

@@ -1,4 +1,5 @@
--- After distribution: Citus takes foreign keys between co-located tables only once they are distributed.
+-- After distribution: Citus takes foreign keys between co-located tables only once they are
+-- distributed.
 ALTER TABLE integrations ADD CONSTRAINT integrations_tenant FOREIGN KEY (tenant_id) REFERENCES tenants (id);
 ALTER TABLE config_schemas ADD CONSTRAINT config_schemas_integration
     FOREIGN KEY (tenant_id, integration_id) REFERENCES integrations (tenant_id, id) ON DELETE CASCADE;

@@ -1,5 +1,6 @@
--- Row security, forced, so that it binds the owner of the tables too. orchid_app sees the tenant that its transaction set, and
--- nothing while none is set; orchid_fleet sees all tenants, in the tables that loops and executors need.
+-- Row security, forced, so that it binds the owner of the tables too. orchid_app sees the tenant
+-- that its transaction set, and nothing while none is set; orchid_fleet sees all tenants, in the
+-- tables that loops and executors need.
 
 ALTER TABLE tenants ENABLE ROW LEVEL SECURITY;
 ALTER TABLE tenants FORCE ROW LEVEL SECURITY;

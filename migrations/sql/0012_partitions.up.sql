@@ -1,6 +1,7 @@
--- Weekly partitions of the history. Made ahead, dropped whole; there is no default partition, so a row that fits none is an
--- error instead of a table that can never be dropped. Partitions are reached through their parent alone, and nobody is granted
--- them. Both functions run as their owner, so that the fleet's role needs no right to change tables.
+-- Weekly partitions of the history. Made ahead, dropped whole; there is no default partition, so a
+-- row that fits none is an error instead of a table that can never be dropped. Partitions are
+-- reached through their parent alone, and no role is granted them. Both functions run as their
+-- owner, so that the fleet's role needs no right to change tables.
 CREATE FUNCTION make_history_partitions(from_time timestamptz, to_time timestamptz) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE

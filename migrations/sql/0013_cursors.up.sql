@@ -1,5 +1,5 @@
--- What steps keep from run to run outside the context: cursors, and the validators of conditional requests. One row each, so that a
--- checkpoint writes only what changed.
+-- What steps keep from run to run outside the context: cursors, and the validators of conditional
+-- requests. One row each, so that a checkpoint writes only what changed.
 CREATE TABLE cursors (
     tenant_id    uuid NOT NULL,
     plan_id      uuid NOT NULL,
@@ -7,8 +7,8 @@ CREATE TABLE cursors (
     kind         text NOT NULL CHECK (kind IN ('cursor', 'validator')),
     -- Id of the step.
     step         text NOT NULL,
-    -- A cursor: the item that it is of, empty without one. A validator: what names its url. Bytes: an upstream made it, and text
-    -- refuses \u0000.
+    -- A cursor: the item that it is of, empty without one. A validator: what names its url. Bytes:
+    -- an upstream made it, and text refuses \u0000.
     item         bytea NOT NULL,
     -- JSON text.
     value        bytea NOT NULL,
@@ -18,7 +18,8 @@ CREATE TABLE cursors (
     PRIMARY KEY (tenant_id, plan_id, config_id, kind, step, item)
 );
 
--- On a Citus cluster distributed as all tenants' tables are, before foreign keys and row security: see 0009_distribute.
+-- On a Citus cluster distributed as all tenants' tables are, before foreign keys and row security:
+-- see 0009_distribute.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus') THEN

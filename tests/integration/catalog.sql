@@ -1,5 +1,5 @@
--- The schema as the catalog knows it, written as the statements that would make it. Weekly partitions are left out: their
--- names are the calendar's.
+-- The schema as the catalog knows it, written as the statements that would make it. Weekly
+-- partitions are left out: their names are the calendar's.
 WITH tables AS (
     SELECT c.oid, c.relname AS name, c.relkind, c.reloptions, c.relrowsecurity, c.relforcerowsecurity, c.relacl, c.relowner
     FROM pg_class c

@@ -15,8 +15,8 @@ const TENANTS: usize = 5;
 const CONFIGS: usize = 10;
 const TRIGGERS: usize = 10;
 
-/// Drops repeated messages of a topic. Delivery is at least once: an end that a busy executor confirms
-/// late is announced again, with the same id.
+/// Drops repeated messages of a topic. Delivery is at least once: an end that a busy executor
+/// confirms late is announced again, with the same id.
 fn distinct(messages: &[Message]) -> Vec<&Message> {
     let mut seen = HashSet::new();
     messages

@@ -3,8 +3,10 @@
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod circles;
 mod crates;
 mod files;
+mod language;
 mod literals;
 mod settings;
 mod sql;

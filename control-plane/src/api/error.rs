@@ -3,18 +3,20 @@
 //! carry a retry delay, and internal errors are masked and name only their trace.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use orchid_kit::telemetry;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 
-use crate::api::RETRY_AFTER;
 use crate::commands::fleet::FleetError;
 use crate::commands::{CommandError, Diagnostic};
 use crate::keys::KeyError;
 use crate::store::error::StoreError;
 
 const DOMAIN: &str = "orchid";
+/// Delay after which a caller may retry.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Details travel in a header, and many clients limit headers to 8 KiB.
 const MAX_VIOLATIONS_BYTES: usize = 5 * 1024;
 const MAX_MESSAGE_CHARS: usize = 1000;

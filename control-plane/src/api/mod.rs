@@ -13,7 +13,6 @@ pub mod server;
 mod services;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use orchid_plan::ServerLimits;
 use tokio_util::sync::CancellationToken;
@@ -44,9 +43,6 @@ pub struct ApiContext {
     /// Cancelled when the server stops; waiting calls end then.
     pub stop: CancellationToken,
 }
-
-/// Delay after which a caller may retry.
-const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl ApiContext {
     /// Runs a command in a transaction of the caller's tenant.

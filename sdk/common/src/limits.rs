@@ -1,8 +1,8 @@
 //! Limits that more than one process enforces.
 //!
 //! The engine stops at them with an error that names the step; the control plane refuses a report
-//! that exceeds them, whoever sent it. Both must use the same numbers: a checkpoint that an executor
-//! considers valid must never be refused.
+//! that exceeds them, whoever sent it. Both must use the same numbers: a checkpoint that an
+//! executor considers valid must never be refused.
 
 /// Maximum size of the resume state in a checkpoint, in bytes of JSON.
 pub const RESUME_STATE_MAX_BYTES: usize = 256 * 1024;

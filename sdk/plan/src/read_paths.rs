@@ -9,9 +9,9 @@ use crate::ScopeName;
 
 /// A set of paths that expressions read.
 ///
-/// `["response", "body", "next"]` means that value and everything below it, so a shorter path covers
-/// every longer one that starts with it. Where an expression computes a name, its path ends before
-/// that name.
+/// `["response", "body", "next"]` means that value and everything below it, so a shorter path
+/// covers every longer one that starts with it. Where an expression computes a name, its path ends
+/// before that name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadPaths {
     paths: BTreeSet<Vec<String>>,

@@ -31,8 +31,8 @@ impl Definition {
     }
 }
 
-/// The secrets that a path holds, each with the JSON pointer of the field that wrote it there; `None`
-/// for the config itself.
+/// The secrets that a path holds, each with the JSON pointer of the field that wrote it there;
+/// `None` for the config itself.
 type HeldSecrets = BTreeMap<String, Option<String>>;
 
 /// The paths of a scope that hold secrets.
@@ -53,8 +53,8 @@ impl SecretPaths {
         self.0.iter().filter(|(path, _)| reads.overlaps(&path.iter().map(String::as_str).collect::<Vec<_>>()))
     }
 
-    /// Returns the secrets in the values of these expressions, each given with the JSON pointer of its
-    /// field.
+    /// Returns the secrets in the values of these expressions, each given with the JSON pointer of
+    /// its field.
     fn written<'e>(&self, exprs: impl IntoIterator<Item = (&'e str, &'e ReadPaths)>) -> HeldSecrets {
         let mut written = HeldSecrets::new();
         for (pointer, reads) in exprs {
@@ -92,8 +92,8 @@ fn instead(place: &str, secret: &str) -> String {
     format!("{secret} into a header instead of the url, or read another member of {whole}")
 }
 
-/// Checks steps in order, each with the earlier ones in scope. Returns the secrets in the URL of the
-/// last one.
+/// Checks steps in order, each with the earlier ones in scope. Returns the secrets in the URL of
+/// the last one.
 fn steps<'s>(
     list: impl IntoIterator<Item = &'s std::sync::Arc<Step>>,
     scope: &mut SecretPaths,
@@ -136,8 +136,8 @@ fn kept(step: &Step, scope: &SecretPaths, diagnostics: &mut Vec<Diagnostic>) {
     }
 }
 
-/// Adds the URLs that a step's pages see to the scope around it. A secret in the URL of one page, or
-/// in the request for the next one, may be in the URL of any later page.
+/// Adds the URLs that a step's pages see to the scope around it. A secret in the URL of one page,
+/// or in the request for the next one, may be in the URL of any later page.
 fn request_url(
     request: &RequestTemplate,
     paginate: Option<&Pagination>,

@@ -14,7 +14,7 @@ use crate::store::executions::status::{
 };
 use crate::store::executions::{Attempt, Execution};
 
-/// What was read about an execution; each variant belongs to some of its states.
+/// Facts read about an execution; each variant belongs to some of its states.
 #[derive(Debug, Clone)]
 pub(super) enum ExecutionStatus {
     /// Pending: waits for an earlier execution of its plan and config.
@@ -53,7 +53,7 @@ pub(super) struct ExplanationFacts<'a> {
     pub(super) report: &'a ExecutionReport,
     /// Its newest attempt.
     pub(super) attempt: Option<&'a Attempt>,
-    /// What the paragraph says beyond the execution's own row.
+    /// Facts that the paragraph adds to the execution's own row.
     pub(super) status: &'a ExecutionStatus,
     /// Time of the explanation; distances are relative to it.
     pub(super) now: DateTime<Utc>,

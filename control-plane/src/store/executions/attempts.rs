@@ -1,5 +1,5 @@
-//! Attempts: one row for each grant of an execution. A row says who ran the attempt and how it
-//! ended.
+//! Attempts: one row for each grant of an execution. A row records its executor and how
+//! the attempt ended.
 
 use chrono::{DateTime, Utc};
 use orchid_domain::LeaseId;

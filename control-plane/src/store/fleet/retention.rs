@@ -56,7 +56,7 @@ impl PrunedTable {
                 "SELECT tenant_id, request_id AS id FROM request_log WHERE created_at < $1 LIMIT $2"
             }
             Self::Announcements => "SELECT tenant_id, id FROM announcements WHERE created_at < $1 LIMIT $2",
-            // The id of an execution is a UUID v7, so it says how old the checkpoint's execution
+            // The id of an execution is a UUID v7, so it shows how old the checkpoint's execution
             // is.
             Self::Checkpoints => {
                 "SELECT tenant_id, execution_id AS id FROM checkpoints WHERE execution_id < uuid_floor($1) LIMIT $2"

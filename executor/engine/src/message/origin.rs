@@ -87,7 +87,8 @@ impl MessageOrigin {
             ("orchid-schema", "1".to_owned()),
             ("orchid-message-id", names.message_id),
             ("orchid-position", names.position),
-            // Orders attempts: a consumer can tell a late message of an earlier attempt by its fence.
+            // Orders attempts: a consumer can tell a late message of an earlier attempt by its
+            // fence.
             ("orchid-fence", self.identity.fence.to_string()),
             ("orchid-attempt", self.identity.attempt.to_string()),
         ];

@@ -1,4 +1,4 @@
-//! Which addresses requests may reach: ranges, the guard, and a resolver that asks the guard.
+//! The addresses that requests may reach: ranges, the guard, and a resolver that asks the guard.
 
 pub(crate) mod guard;
 pub(crate) mod range;

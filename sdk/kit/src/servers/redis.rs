@@ -129,7 +129,8 @@ async fn wait_until_ready(process: &mut ChildProcess, port: u16, log: &Path) -> 
             return Err(ServerError::Ended { program: "redis-server", status, output });
         }
         let response = timeout(Duration::from_secs(1), ping(port)).await;
-        // Any reply will do. Without the password it is an error, which shows that the server is up.
+        // Any reply will do. Without the password it is an error, which shows that the server is
+        // up.
         if response
             .is_ok_and(|response| response.is_ok_and(|text| !text.is_empty() && !text.contains("LOADING")))
         {

@@ -187,8 +187,8 @@ impl CursorKind {
     }
 }
 
-/// Converts a decimal to a JSON number: an integer keeps every digit, a fraction becomes the nearest
-/// double.
+/// Converts a decimal to a JSON number: an integer keeps every digit, a fraction becomes the
+/// nearest double.
 fn json(number: Decimal) -> Result<Value, String> {
     if let Some(integer) = number.integer() {
         if let Ok(integer) = i64::try_from(integer) {

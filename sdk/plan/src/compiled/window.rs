@@ -40,15 +40,15 @@ pub enum TimeFormat {
     Strftime(String),
 }
 
-/// Numbers of at least this size count milliseconds and not seconds. As seconds it would be the year
-/// 5138; as milliseconds it is 1973.
+/// Numbers of at least this size count milliseconds and not seconds. As seconds it would be the
+/// year 5138; as milliseconds it is 1973.
 const MILLIS_FROM: u64 = 100_000_000_000;
 /// Text with fewer digits is not read as a number since the epoch: `20260115` is a date.
 const EPOCH_DIGITS: usize = 9;
 
 impl TimeFormat {
-    /// Formats a time for requests and for `window.from` and `window.to`, truncated to the precision
-    /// of the format.
+    /// Formats a time for requests and for `window.from` and `window.to`, truncated to the
+    /// precision of the format.
     #[must_use]
     pub fn spell(&self, time: DateTime<Utc>) -> Value {
         match self {
@@ -67,8 +67,8 @@ impl TimeWindow {
     /// Parses a value of `from` or `to`.
     ///
     /// It accepts RFC 3339, a date, a date and time without a zone (UTC), text in the window's own
-    /// format, and seconds or milliseconds since the epoch as a number or as text. Unless the format
-    /// defines the unit, numbers from 10^11 are milliseconds.
+    /// format, and seconds or milliseconds since the epoch as a number or as text. Unless the
+    /// format defines the unit, numbers from 10^11 are milliseconds.
     ///
     /// # Errors
     /// Fails with an explanation if the value is not a time.

@@ -1,4 +1,5 @@
-//! The page that teaches the language says nothing that is not so, and every example beside it is a plan.
+//! The page that teaches the language says nothing that is not so, and every example beside it is a
+//! plan.
 
 use std::path::{Path, PathBuf};
 

@@ -222,8 +222,8 @@ impl<'d> ObjectReader<'d> {
     }
 }
 
-/// Reads an expression, which is text. Literal booleans and numbers are suggested in the notation of
-/// expressions.
+/// Reads an expression, which is text. Literal booleans and numbers are suggested in the notation
+/// of expressions.
 pub(crate) fn expr(
     value: &Value,
     pointer: &str,

@@ -1,4 +1,5 @@
-//! The position of a step among the others, and the names that its expressions may start with there.
+//! The position of a step among the others, and the names that its expressions may start with
+//! there.
 
 use std::collections::BTreeSet;
 

@@ -2,12 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use super::{MAX_WARNINGS, StepSite, Warning, WarningCode};
+use super::step_site::StepSite;
+use super::warning::{Warning, WarningCode};
 use crate::Definition;
 use crate::diagnostic::token;
 use orchid_common::suggest::closest;
 
-pub(super) fn warn(definition: &Definition, places: &[StepSite<'_>], warnings: &mut Vec<Warning>) {
+/// Adds warnings about context fields; at most `max` about fields that are never written.
+pub(super) fn warn(
+    definition: &Definition,
+    places: &[StepSite<'_>],
+    max: usize,
+    warnings: &mut Vec<Warning>,
+) {
     // If the whole context is read, it is unknown which fields are.
     let Some(read) = definition.reads.below(&["context"]) else { return };
     let read: BTreeSet<&str> = read.into_iter().filter_map(|path| path.first()).map(String::as_str).collect();
@@ -21,7 +28,7 @@ pub(super) fn warn(definition: &Definition, places: &[StepSite<'_>], warnings: &
         }
     }
     let sited: Vec<_> = places.iter().flat_map(|place| place.step.exprs()).collect();
-    for name in read.difference(&written).take(MAX_WARNINGS) {
+    for name in read.difference(&written).take(max) {
         let reader = sited.iter().find(|sited| sited.expr.reads().overlaps(&["context", name]));
         let Some(reader) = reader else { continue };
         let near = closest(name, written.iter().copied().filter(|written| !read.contains(written)));

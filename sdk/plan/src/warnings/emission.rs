@@ -1,6 +1,7 @@
 //! Steps whose responses are neither emitted nor read.
 
-use super::{StepSite, Warning, WarningCode};
+use super::step_site::StepSite;
+use super::warning::{Warning, WarningCode};
 use crate::{Definition, EmitMode, Method, Step};
 
 /// Returns whether the definition emits nothing at all, and adds a warning if so.

@@ -1,6 +1,7 @@
 //! Settings of a fan-out where there is none, and fan-outs that treat all items alike.
 
-use super::{StepSite, Warning, WarningCode};
+use super::step_site::StepSite;
+use super::warning::{Warning, WarningCode};
 use crate::{ScopeName, Step, StepAction};
 
 /// Default of `concurrency`.

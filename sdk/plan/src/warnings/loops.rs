@@ -1,6 +1,7 @@
 //! Loops that never end, loops that repeat the same request, and settings of a loop without one.
 
-use super::{StepSite, Warning, WarningCode, changes};
+use super::step_site::{StepSite, changes};
+use super::warning::{Warning, WarningCode};
 use crate::{PaginationKind, ScopeName, Step};
 
 pub(super) fn warn(place: &StepSite<'_>, warnings: &mut Vec<Warning>) {

@@ -1,6 +1,7 @@
 //! Rules for responses that can never apply, and rules that discard successful responses.
 
-use super::{StepSite, Warning, WarningCode};
+use super::step_site::StepSite;
+use super::warning::{Warning, WarningCode};
 use crate::{Definition, OutcomeMatcher, StatusClass};
 
 pub(super) fn warn(place: &StepSite<'_>, definition: &Definition, warnings: &mut Vec<Warning>) {

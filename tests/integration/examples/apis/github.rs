@@ -76,7 +76,7 @@ impl GitHub {
     fn json(&self, issue: &Issue) -> Value {
         json!({
             "id": 9_000_000_000_000_000_000_u64 + issue.number as u64, "number": issue.number, "title": issue.title, "state": "open",
-            "comments": issue.comments, "updated_at": seconds(issue.updated), "user": {"login": "somebody"},
+            "comments": issue.comments, "updated_at": seconds(issue.updated), "user": {"login": "octo-user"},
         })
     }
 

@@ -199,7 +199,7 @@ async fn ends_of(
 }
 
 /// Decides the transition of an end. The checkpoint that came along is accepted first: it forgives
-/// losses, and it says whether an upstream still works for the execution.
+/// losses, and it records whether an upstream still works for the execution.
 fn decide_transition(
     execution: &LockedExecution,
     ending: &AttemptEnding,

@@ -5,6 +5,7 @@
 
 mod changes;
 mod diff;
+mod outcome;
 mod put;
 
 use std::env;
@@ -12,27 +13,12 @@ use std::path::PathBuf;
 
 use orchid_sdk::Client;
 
+use self::outcome::ApplyOutcome;
 use crate::connect::ConnectionTarget;
 use crate::console::{Console, TextStyle};
 use crate::exit::ExitReason;
 use crate::files::document::{self, Document, DocumentError, Source};
 use crate::files::report::{self, DiagnosticView};
-
-/// The effect on one document; with a dry run, the effect that it would have.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum ApplyOutcome {
-    /// The document was created.
-    Created,
-    /// Some fields were updated.
-    Changed {
-        /// The names of the fields.
-        fields: Vec<&'static str>,
-        /// The lines in which definition or schema differ.
-        diff: String,
-    },
-    /// The document was already up to date.
-    Unchanged,
-}
 
 /// Reads and checks all files, then applies them in order.
 ///

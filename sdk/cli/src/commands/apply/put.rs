@@ -11,8 +11,8 @@ use prost_types::FieldMask;
 use serde_json::Value;
 use tonic::{Code, Response, Status};
 
-use super::ApplyOutcome;
 use super::changes::{self, Changes};
+use super::outcome::ApplyOutcome;
 use crate::files::document::Document;
 
 /// Creates or updates a document; with `dry_run`, only returns the outcome.

@@ -1,4 +1,5 @@
-//! The outer fields, when runs are due, and rate limits, which are read whole though not served yet.
+//! The outer fields, when runs are due, and rate limits, which are read whole though not served
+//! yet.
 
 use super::*;
 

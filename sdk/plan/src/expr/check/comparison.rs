@@ -17,7 +17,7 @@ pub(super) struct ComparisonNode<'c> {
 }
 
 impl ComparisonNode<'_> {
-    /// Reports `a < 'text'`, which is always null. `sides_are_text` says which sides are known to
+    /// Reports `a < 'text'`, which is always null. `sides_are_text` marks the sides that are known to
     /// be text.
     pub(super) fn text_order(
         &self,
