@@ -33,8 +33,8 @@ impl ScheduleColumns<'_> {
         self.rules_with(self.timing().map_err(|error| StoreError::corrupt("plans.cron", error))?)
     }
 
-    /// Returns the rules for a batch, which one plan must not fail: if its cron expression or time zone
-    /// is no longer valid (a zone may be renamed), its schedule is suspended.
+    /// Returns the rules for a batch, which one plan must not fail: if its cron expression or time
+    /// zone is no longer valid (a zone may be renamed), its schedule is suspended.
     ///
     /// # Errors
     /// Fails if any other column holds a value that this build does not know.

@@ -1,4 +1,5 @@
-//! Converts plans and their revisions. The header is converted beside its message, in `orchid_proto`.
+//! Converts plans and their revisions. The header is converted beside its message, in
+//! `orchid_proto`.
 
 use chrono::{DateTime, Utc};
 use orchid_plan::{PlanHeader, ServerLimits};

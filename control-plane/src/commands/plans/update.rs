@@ -66,8 +66,8 @@ impl Transaction<TenantTx> for UpdatePlan {
     }
 }
 
-/// Returns whether the times of the schedules have changed. A wait counts from the last execution, so
-/// a new wait changes none of them.
+/// Returns whether the times of the schedules have changed. A wait counts from the last execution,
+/// so a new wait changes none of them.
 fn timing_change(before: &Plan, after: &Plan) -> TimingChange {
     let of = |row: &Plan| (row.cron.clone(), row.timezone.clone(), row.spread_seconds.unwrap_or(0));
     if of(before) == of(after) { TimingChange::Unchanged } else { TimingChange::Changed }

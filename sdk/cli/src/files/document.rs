@@ -1,5 +1,6 @@
-//! Parses the files of `orchid apply`: one JSON object per file, whose `kind` is integration, config
-//! or plan. Returns the messages of the API, or errors with file and place. It does no network I/O.
+//! Parses the files of `orchid apply`: one JSON object per file, whose `kind` is integration,
+//! config or plan. Returns the messages of the API, or errors with file and place. It does no
+//! network I/O.
 
 use std::{
     fs,
@@ -139,7 +140,8 @@ fn collect(path: &Path, files: &mut Vec<PathBuf>) -> anyhow::Result<()> {
     below.iter().try_for_each(|path| collect(path, files))
 }
 
-/// Parses a file. `variable` returns the value of `${NAME}` in the values and transport of a config.
+/// Parses a file. `variable` returns the value of `${NAME}` in the values and transport of a
+/// config.
 pub(crate) fn parse(
     source: &Source,
     variable: impl Fn(&str) -> Option<String>,

@@ -56,8 +56,8 @@ pub enum LimitScope {
     PerEndpoint,
 }
 
-/// Places in a response that report the remaining quota. The headers of the IETF draft (`RateLimit`,
-/// `RateLimit-Policy`) are read without being named.
+/// Places in a response that report the remaining quota. The headers of the IETF draft
+/// (`RateLimit`, `RateLimit-Policy`) are read without being named.
 #[derive(Clone, Debug, Default)]
 pub struct DynamicQuota {
     /// Number of requests left.

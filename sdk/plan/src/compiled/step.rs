@@ -150,8 +150,8 @@ pub enum EmitMode {
 
 /// `async_job`: submits a job to the upstream, polls until it is done, and downloads its results.
 ///
-/// Its steps see everything that the job's step sees, `parent` and `item` included, and the steps of
-/// the job that have finished. Their ids are local to the job, so that two jobs can both have a
+/// Its steps see everything that the job's step sees, `parent` and `item` included, and the steps
+/// of the job that have finished. Their ids are local to the job, so that two jobs can both have a
 /// `submit`.
 #[derive(Clone, Debug)]
 pub struct AsyncJob {

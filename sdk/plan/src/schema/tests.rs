@@ -1,5 +1,5 @@
-//! The schema against everything that the readers take: each plan of the documentation and of the test cases, and every
-//! definition that any test of this crate compiles.
+//! The schema against everything that the readers take: each plan of the documentation and of the
+//! test cases, and every definition that any test of this crate compiles.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -83,7 +83,8 @@ fn each_field_is_there_described_and_takes_what_it_shall() {
         assert!(used.contains(name), "{name} is used by no test");
     });
     assert_eq!(bare, [""; 0], "these have no description");
-    // The readers say nothing else but that two ways to be due cannot stand together, and what is not served.
+    // The readers say nothing else but that two ways to be due cannot stand together, and what is
+    // not served.
     let mut document = whole();
     for name in ["$schema", "kind", "wait_seconds"] {
         document.as_object_mut().unwrap().remove(name);

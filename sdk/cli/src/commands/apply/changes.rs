@@ -1,5 +1,5 @@
-//! Finds the fields in which a file differs from the control plane. A field that the file leaves out
-//! keeps its value, unless its default is declared by leaving it out.
+//! Finds the fields in which a file differs from the control plane. A field that the file leaves
+//! out keeps its value, unless its default is declared by leaving it out.
 
 use orchid_plan::PlanHeader;
 use orchid_sdk::{
@@ -140,8 +140,8 @@ fn json(values: Option<&prost_types::Struct>) -> Value {
     values.and_then(|values| from_struct(values).ok()).unwrap_or_default()
 }
 
-/// Replaces values by the mark of a secret wherever the other side shows one, so that the two can be
-/// compared and shown.
+/// Replaces values by the mark of a secret wherever the other side shows one, so that the two can
+/// be compared and shown.
 fn hide(wanted: &mut Value, current: &Value) {
     match (wanted, current) {
         (wanted, Value::String(text)) if text == SECRET => *wanted = Value::String(SECRET.to_owned()),

@@ -17,8 +17,8 @@ pub(super) struct ComparisonNode<'c> {
 }
 
 impl ComparisonNode<'_> {
-    /// Reports `a < 'text'`, which is always null. `sides_are_text` marks the sides that are known to
-    /// be text.
+    /// Reports `a < 'text'`, which is always null. `sides_are_text` marks the sides that are known
+    /// to be text.
     pub(super) fn text_order(
         &self,
         sides_are_text: [bool; 2],
