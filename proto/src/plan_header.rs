@@ -7,7 +7,7 @@ use orchid_plan::{CatchUpPolicy, OverlapPolicy, PlanHeader};
 
 use crate::v1;
 
-/// A number in an enum field that stands for none of its values.
+/// A number in an enum field that is none of the enum's values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{number} is not a value of {enum_name}")]
 pub struct UnknownEnumValue {
@@ -23,7 +23,7 @@ impl v1::Plan {
     /// Returns the header as it was sent; unset fields stay unset. Nothing is checked but enums.
     ///
     /// # Errors
-    /// Fails if an enum field holds a number that stands for none of its values.
+    /// Fails if an enum field holds a number that is none of its values.
     pub fn header(&self) -> Result<PlanHeader, UnknownEnumValue> {
         let Self {
             key,

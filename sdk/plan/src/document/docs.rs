@@ -1,5 +1,5 @@
-//! The page that teaches the language says nothing that is not so, and every example beside it is a
-//! plan.
+//! Checks the guide to the plan language: its plans, warnings and functions are those of this
+//! crate, and every example is a valid plan.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ fn json_blocks() -> impl Iterator<Item = &'static str> {
 }
 
 #[test]
-fn every_plan_on_the_page_is_taken() {
+fn every_plan_of_the_guide_is_valid() {
     let mut plans = 0;
     for block in json_blocks() {
         let document: Value = serde_json::from_str(block).unwrap_or_else(|error| panic!("{error}: {block}"));
@@ -37,7 +37,7 @@ fn read(folder: &Path, file: &str) -> Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{folder:?}: {file}: {error}"))
 }
 
-/// Paths of the secret members of a flat config schema.
+/// Returns the paths of the secret members of a flat config schema.
 fn secrets(integration: &Value) -> Vec<Vec<String>> {
     let properties = integration["config_schema"]["properties"].as_object().unwrap();
     let secret = properties.iter().filter(|(_, schema)| schema["writeOnly"] == true);
@@ -45,7 +45,7 @@ fn secrets(integration: &Value) -> Vec<Vec<String>> {
 }
 
 #[test]
-fn every_example_is_a_plan_without_warnings_that_keeps_no_secret_and_stands_in_the_list() {
+fn every_example_is_listed_and_has_no_warnings() {
     let list = std::fs::read_to_string(examples().join("README.md")).unwrap();
     let folders = std::fs::read_dir(examples()).unwrap().map(|entry| entry.unwrap().path());
     let folders: Vec<PathBuf> = folders.filter(|path| path.is_dir()).collect();
@@ -71,7 +71,7 @@ fn every_example_is_a_plan_without_warnings_that_keeps_no_secret_and_stands_in_t
 }
 
 #[test]
-fn the_plans_on_the_page_mean_what_they_say() {
+fn plans_of_the_guide_have_no_warnings() {
     for block in json_blocks() {
         let document: Value = serde_json::from_str(block).unwrap_or_default();
         let Ok(plan) = check(&document, &ServerLimits::default()) else { continue };
@@ -80,7 +80,7 @@ fn the_plans_on_the_page_mean_what_they_say() {
 }
 
 #[test]
-fn the_warnings_on_the_page_are_those_that_there_are() {
+fn guide_lists_every_warning() {
     let table =
         PAGE.split("compares the codes -->").nth(1).and_then(|rest| rest.split("\nOthers").next()).unwrap();
     let rows = table.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next());
@@ -88,7 +88,7 @@ fn the_warnings_on_the_page_are_those_that_there_are() {
 }
 
 #[test]
-fn the_functions_on_the_page_are_those_of_the_library() {
+fn guide_lists_every_function() {
     let written = PAGE
         .split_once("from the library's table -->\n")
         .and_then(|(_, rest)| rest.split_once("<!-- end of functions -->"))

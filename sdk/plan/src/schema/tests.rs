@@ -1,5 +1,4 @@
-//! The schema against everything that the readers take: each plan of the documentation and of the
-//! test cases, and every definition that any test of this crate compiles.
+//! Compares the schema with the readers, on every plan of the documentation and of the test cases.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -14,7 +13,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// Every `plan.json` below a folder.
+/// Collects every `plan.json` below a folder.
 fn plans_below(folder: &Path, found: &mut Vec<(PathBuf, Value)>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -28,7 +27,7 @@ fn plans_below(folder: &Path, found: &mut Vec<(PathBuf, Value)>) {
 }
 
 #[test]
-fn the_published_schema_is_fresh() {
+fn published_schema_is_up_to_date() {
     let path = root().join("docs/plan.schema.json");
     let written = std::fs::read_to_string(&path).unwrap_or_default();
     let expected = format!("{}\n", serde_json::to_string_pretty(&plan_schema()).unwrap());
@@ -51,12 +50,12 @@ fn every_plan_of_the_repository_is_valid() {
     }
 }
 
-/// A plan that uses each field, whether it is served or not.
+/// Returns a plan that uses every field, supported or not.
 fn whole() -> Value {
     serde_json::from_str(include_str!("whole.json")).unwrap()
 }
 
-/// The names of all members anywhere in a document.
+/// Collects the names of all members at any depth.
 fn members(value: &Value, names: &mut BTreeSet<String>) {
     match value {
         Value::Object(object) => {
@@ -71,7 +70,7 @@ fn members(value: &Value, names: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn each_field_is_there_described_and_takes_what_it_shall() {
+fn every_field_is_described_and_used() {
     assert_eq!(violations(&whole()), [""; 0]);
     let mut used = BTreeSet::new();
     members(&whole(), &mut used);
@@ -83,8 +82,8 @@ fn each_field_is_there_described_and_takes_what_it_shall() {
         assert!(used.contains(name), "{name} is used by no test");
     });
     assert_eq!(bare, [""; 0], "these have no description");
-    // The readers say nothing else but that two ways to be due cannot stand together, and what is
-    // not served.
+    // The readers accept it except for unsupported fields, once the fields that exclude each other
+    // and those of files alone are removed.
     let mut document = whole();
     for name in ["$schema", "kind", "wait_seconds"] {
         document.as_object_mut().unwrap().remove(name);
@@ -96,7 +95,7 @@ fn each_field_is_there_described_and_takes_what_it_shall() {
     );
 }
 
-/// Every property of every object of the schema.
+/// Visits every property of every object of the schema.
 fn each_property(schema: &Value, see: &mut impl FnMut(&str, &Value)) {
     match schema {
         Value::Object(object) => {
@@ -114,7 +113,7 @@ fn each_property(schema: &Value, see: &mut impl FnMut(&str, &Value)) {
 }
 
 #[test]
-fn what_the_readers_refuse_by_form_the_schema_refuses_too() {
+fn schema_refuses_wrong_forms_like_the_readers() {
     let plan = |fields: Value| {
         let mut step = json!({"url": "https://a.example.com"});
         fields.as_object().unwrap().iter().for_each(|(name, value)| step[name] = value.clone());
@@ -153,7 +152,7 @@ fn what_the_readers_refuse_by_form_the_schema_refuses_too() {
 }
 
 #[test]
-fn each_expression_says_its_names() {
+fn every_expression_lists_its_scope() {
     let schema = plan_schema();
     let scope = |pointer: &str| {
         let names = schema.pointer(pointer).unwrap_or_else(|| panic!("{pointer}"));

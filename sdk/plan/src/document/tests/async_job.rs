@@ -1,4 +1,4 @@
-//! `async_job`.
+//! Documents with `async_job`.
 
 use super::*;
 use crate::{AsyncJob, AuthFlow, StepAction};
@@ -29,7 +29,7 @@ fn compiled_job(definition: &Json) -> (Definition, AsyncJob) {
 }
 
 #[test]
-fn a_job_is_read_with_its_defaults() {
+fn job_is_read_with_its_defaults() {
     let (definition, job) = compiled_job(&with(json!({})));
     assert_eq!((job.poll_wait.as_secs(), job.max_wait.as_secs()), (10, 7200));
     assert_eq!((&*job.submit.id, &*job.poll.id, &*job.download[0].id), ("submit", "poll", "step_4"));
@@ -45,7 +45,7 @@ fn a_job_is_read_with_its_defaults() {
 }
 
 #[test]
-fn every_step_of_a_job_sees_those_that_are_finished() {
+fn job_steps_see_the_finished_ones() {
     let (_, job) = compiled_job(&json!({"steps": [
         {"id": "report", "for_each": "context.regions", "concurrency": 3, "stop_on_error": true, "execute_if": "item.active", "async_job": job(json!({
             "submit": {"id": "submit", "method": "POST", "url": "https://api.example.com/{{ item.id }}", "set_context": {"job": "response.body.id"}},
@@ -69,7 +69,7 @@ fn every_step_of_a_job_sees_those_that_are_finished() {
 }
 
 #[test]
-fn two_jobs_have_names_of_their_own() {
+fn ids_of_job_steps_are_local_to_the_job() {
     let definition = json!({"steps": [{"async_job": job(json!({}))}, {"async_job": job(json!({}))}, {"id": "submit", "url": "https://a.example.com"}]});
     assert_eq!(diagnostics(&definition), []);
     let after = json!({"steps": [{"async_job": job(json!({}))}, {"url": "https://a.example.com/{{ steps.submit.body.id }}"}]});
@@ -77,11 +77,11 @@ fn two_jobs_have_names_of_their_own() {
 }
 
 #[test]
-fn a_job_below_a_step_sees_what_is_around_it() {
+fn job_in_sub_steps_sees_parent_and_item() {
     compiled(json!({"iterate_over": "response.body", "sub_steps": [{"async_job": job(json!({
         "submit": {"url": "https://api.example.com/{{ item.id }}/{{ parent.body.id }}"},
     }))}]}));
-    // At the root there is no parent: a job has no answer of its own.
+    // At the root there is no parent, because a job has no response of its own.
     let diagnostics =
         diagnostics(&with(json!({"poll": {"url": "https://api.example.com/{{ parent.body.id }}"}})));
     assert_eq!(
@@ -91,7 +91,7 @@ fn a_job_below_a_step_sees_what_is_around_it() {
 }
 
 #[test]
-fn the_steps_of_a_job_are_one_level_deeper_and_inherit_the_flow() {
+fn job_steps_are_one_level_deeper_and_inherit_the_flow() {
     let server = ServerLimits { nesting_depth: 1, ..ServerLimits::default() };
     let diagnostics = compile(&with(json!({})), &server).unwrap_err().0;
     assert!(
@@ -110,7 +110,7 @@ fn the_steps_of_a_job_are_one_level_deeper_and_inherit_the_flow() {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
-fn faults_of_jobs_have_pointer_and_correction() {
+fn job_diagnostics_have_pointer_and_correction() {
     use DiagnosticCode::*;
     let at = "https://a.example.com";
     let beside = |field: &str, value: Json| {
@@ -259,7 +259,7 @@ fn faults_of_jobs_have_pointer_and_correction() {
 }
 
 #[test]
-fn faults_inside_a_job_are_reported_all_at_once() {
+fn all_problems_of_a_job_are_reported_at_once() {
     let definition = with(json!({
         "submit": {"url": "x"}, "poll": {"url": "https://a.example.com/{{ stepz.a }}"}, "done_when": "response.body.a == true",
         "download": [{"url": "https://a.example.com", "timeout_seconds": 0}], "cancel": {}, "poll_wait": "soon",

@@ -1,4 +1,4 @@
-//! `for_each`, `sub_steps`, and the names that are in scope around and below.
+//! `for_each` and `sub_steps`, and the names in scope of outer and inner steps.
 
 use super::*;
 use crate::AuthFlow;
@@ -6,7 +6,7 @@ use crate::AuthFlow;
 const URL: &str = "https://api.example.com/x";
 
 #[test]
-fn sub_steps_see_what_is_around_them() {
+fn sub_steps_see_names_of_outer_steps() {
     let definition = json!({"steps": [
         {"id": "first", "url": URL},
         {"id": "outer", "url": URL, "for_each": "steps.first.body.accounts", "execute_if": "item.active",
@@ -35,7 +35,7 @@ fn sub_steps_see_what_is_around_them() {
 }
 
 #[test]
-fn names_that_are_not_in_scope_say_why() {
+fn name_out_of_scope_is_explained() {
     let below = |fields: Json| step(json!({"iterate_over": "response.body", "sub_steps": [fields]}));
     let cases = [
         (step(json!({"for_each": "item.list"})), "/definition/step/for_each", "it exists under for_each"),
@@ -107,7 +107,7 @@ fn names_that_are_not_in_scope_say_why() {
 }
 
 #[test]
-fn a_fault_names_what_is_in_scope_there() {
+fn name_diagnostic_lists_the_names_in_scope() {
     let below = |fields: Json| step(json!({"iterate_over": "response.body", "sub_steps": [fields]}));
     let names = |field: &str, value: Json| {
         diagnostics(&below(json!({"url": URL, field: value})))[0].in_scope.join(" ")
@@ -124,7 +124,7 @@ fn a_fault_names_what_is_in_scope_there() {
 }
 
 #[test]
-fn cursors_and_windows_are_in_scope_below() {
+fn cursors_and_windows_are_in_scope_of_sub_steps() {
     compiled(json!({
         "cursor": {"value": "max_of(response.body[*].at)", "start": "2026-01-01T00:00:00Z"},
         "execute_if": "cursor",
@@ -136,7 +136,7 @@ fn cursors_and_windows_are_in_scope_below() {
 }
 
 #[test]
-fn nesting_and_numbers_of_steps_are_bounded() {
+fn nesting_and_number_of_steps_are_limited() {
     let nested = |levels: usize| {
         (1..levels).fold(json!({"url": URL}), |below, _| json!({"url": URL, "sub_steps": [below]}))
     };
@@ -155,7 +155,7 @@ fn nesting_and_numbers_of_steps_are_bounded() {
 }
 
 #[test]
-fn as_many_rows_as_the_plan_says_are_in_flight() {
+fn concurrency_is_read_with_its_default() {
     for (fields, concurrency) in
         [(json!({}), 50), (json!({"concurrency": 1}), 1), (json!({"concurrency": 1000}), 1000)]
     {
@@ -164,7 +164,7 @@ fn as_many_rows_as_the_plan_says_are_in_flight() {
 }
 
 #[test]
-fn faults_of_fan_outs_have_pointer_and_correction() {
+fn fan_out_diagnostics_have_pointer_and_correction() {
     use DiagnosticCode::*;
     check_cases(vec![
         (step(json!({"for_each": ["a"]})), WrongType, "/definition/step/for_each", None, None),
@@ -204,7 +204,7 @@ fn faults_of_fan_outs_have_pointer_and_correction() {
 }
 
 #[test]
-fn flows_are_named_by_their_keys() {
+fn auth_flow_is_given_by_its_key() {
     let wrong = diagnostics(&step(json!({"auth_flow": "Main"})));
     let wrong: Vec<_> =
         wrong.iter().map(|diagnostic| (diagnostic.code, diagnostic.pointer.as_str())).collect();
@@ -213,7 +213,7 @@ fn flows_are_named_by_their_keys() {
 }
 
 #[test]
-fn sub_steps_have_the_flow_of_the_step_around_them() {
+fn sub_steps_inherit_the_auth_flow() {
     let definition =
         compiled(json!({"auth_flow": "none", "sub_steps": [{"url": URL, "sub_steps": [{"url": URL}]}]}));
     let below = &definition.steps[0].sub_steps[0];
@@ -225,8 +225,8 @@ fn sub_steps_have_the_flow_of_the_step_around_them() {
 }
 
 #[test]
-fn credentials_are_not_kept() {
-    // Beside the fault that says that nothing serves them yet.
+fn storing_credentials_is_refused() {
+    // In addition to the diagnostic that they are not supported yet.
     let secret = |fields: Json| -> Vec<String> {
         let found = diagnostics(&step(fields))
             .into_iter()

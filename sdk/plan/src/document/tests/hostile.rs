@@ -1,8 +1,9 @@
-//! Documents that are made to cost more than they say. Each ends in a plan or in faults, and soon.
+//! Hostile documents, made to cost more than their size suggests. Each must quickly become a plan
+//! or a list of diagnostics.
 
 use super::*;
 
-/// A definition right below the server's bound of bytes, made of one piece again and again.
+/// Returns a definition just below the server's limit of bytes, made of one repeated piece.
 fn filled(piece: impl Fn(usize) -> (String, Json)) -> Json {
     let mut headers = serde_json::Map::new();
     let mut bytes = 0;
@@ -18,7 +19,7 @@ fn filled(piece: impl Fn(usize) -> (String, Json)) -> Json {
 }
 
 #[test]
-fn a_definition_full_of_expressions_compiles() {
+fn largest_definition_of_expressions_compiles() {
     let definition = filled(|number| (format!("x{number}"), json!(format!("{{{{ context.a{number} }}}}"))));
     let compiled = compile(&definition, &ServerLimits::default()).unwrap();
     assert!(compiled.reads.paths().count() > 5000);
@@ -28,7 +29,7 @@ fn a_definition_full_of_expressions_compiles() {
 }
 
 #[test]
-fn many_faults_are_cut_off() {
+fn number_of_diagnostics_is_limited() {
     for definition in [
         filled(|number| (format!("x{number}"), json!("{{ nothing.here }}"))),
         filled(|number| (format!("bad name {number}"), json!("x"))),
@@ -43,14 +44,14 @@ fn many_faults_are_cut_off() {
 }
 
 #[test]
-fn what_is_too_large_is_refused_before_it_is_looked_at() {
+fn too_large_definition_is_refused_before_it_is_read() {
     let diagnostics = diagnostics(&step(json!({"body": "{{ a }}".repeat(1_000_000)})));
     let [diagnostic] = diagnostics.as_slice() else { panic!("{diagnostics:#?}") };
     assert_eq!((diagnostic.code, diagnostic.pointer.as_str()), (DiagnosticCode::TooLarge, "/definition"));
 }
 
 #[test]
-fn nesting_as_deep_as_json_can_be_is_read() {
+fn deepest_json_is_read() {
     let nested =
         |open: &str, close: &str, levels: usize| format!("{}1{}", open.repeat(levels), close.repeat(levels));
     for body in [nested("[", "]", 100), nested("{\"a\":", "}", 100)] {
@@ -69,7 +70,7 @@ fn nesting_as_deep_as_json_can_be_is_read() {
 }
 
 #[test]
-fn long_names_and_texts_are_no_matter() {
+fn long_names_and_texts_are_read_quickly() {
     let long = "x".repeat(100_000);
     for fields in [
         json!({"method": long}),

@@ -1,4 +1,4 @@
-//! Documents as they are taken and refused.
+//! Documents that are accepted, and documents that are refused.
 
 use proptest::prelude::*;
 use serde_json::{Value as Json, json};
@@ -66,7 +66,7 @@ fn defaults_are_those_of_the_language() {
 }
 
 #[test]
-fn steps_are_numbered_and_named_in_the_documents_order() {
+fn steps_are_numbered_in_document_order() {
     let definition = json!({"steps": [{"url": "https://a.example.com"}, {"id": "b", "url": "https://b.example.com/{{ steps.step_1.body.id }}"}]});
     let definition = compile(&definition, &ServerLimits::default()).unwrap();
     let ids: Vec<_> = definition.steps.iter().map(|step| (&*step.id, step.pointer.as_str())).collect();
@@ -76,7 +76,7 @@ fn steps_are_numbered_and_named_in_the_documents_order() {
     assert!(definition.steps[1].reads.includes(ScopeName::Steps));
 }
 
-/// A definition, and the faults that it must have: code, pointer, position, suggestion.
+/// A definition with the diagnostic that it must cause: code, pointer, position, suggestion.
 type Case = (Json, DiagnosticCode, &'static str, Option<usize>, Option<&'static str>);
 
 fn check_cases(cases: Vec<Case>) {
@@ -91,7 +91,7 @@ fn check_cases(cases: Vec<Case>) {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
-fn faults_of_fields_have_pointer_and_correction() {
+fn field_diagnostics_have_pointer_and_correction() {
     use DiagnosticCode::*;
     check_cases(vec![
         (json!({}), Required, "/definition", None, None),
@@ -255,7 +255,7 @@ fn faults_of_fields_have_pointer_and_correction() {
 }
 
 #[test]
-fn faults_of_a_definition_have_pointer_and_correction() {
+fn definition_diagnostics_have_pointer_and_correction() {
     use DiagnosticCode::*;
     let with = |field: &str, value: Json| {
         let mut definition = step(json!({}));
@@ -298,7 +298,7 @@ fn faults_of_a_definition_have_pointer_and_correction() {
 }
 
 #[test]
-fn every_object_names_the_field_that_is_nearest_to_one_it_does_not_know() {
+fn unknown_field_of_any_object_suggests_the_closest() {
     for (fields, field, nearest) in [
         (json!({"retry": {"max_retry": 1}}), "retry/max_retry", "max_retries"),
         (json!({"params": [{"name": "a", "valu": "b"}]}), "params/0/valu", "value"),
@@ -332,7 +332,7 @@ fn every_object_names_the_field_that_is_nearest_to_one_it_does_not_know() {
 }
 
 #[test]
-fn an_id_is_a_name() {
+fn invalid_id_is_refused() {
     for id in ["a", "_", "_9", "aB_9", "A"] {
         assert_eq!(&*compiled(json!({"id": id})).steps[0].id, id);
     }
@@ -347,7 +347,7 @@ fn an_id_is_a_name() {
 }
 
 #[test]
-fn a_header_carries_no_control_characters_and_none_is_the_connections() {
+fn control_characters_and_connection_headers_are_refused() {
     for name in ["Host", "Content-Length", "Transfer-Encoding", "Connection"] {
         for spelled in [name.to_owned(), name.to_ascii_lowercase(), name.to_ascii_uppercase()] {
             let found = diagnostics(&step(json!({"headers": {&spelled: "x"}})));
@@ -364,7 +364,7 @@ fn a_header_carries_no_control_characters_and_none_is_the_connections() {
 }
 
 #[test]
-fn a_retry_is_read_with_its_defaults() {
+fn retry_is_read_with_its_defaults() {
     let retry = |retry: Json| compiled(json!({"retry": retry})).steps[0].retry.clone();
     assert_eq!(compiled(json!({})).steps[0].retry, retry(json!({})));
     let short = retry(json!({"max_retries": 0}));
@@ -394,7 +394,7 @@ fn a_retry_is_read_with_its_defaults() {
 }
 
 #[test]
-fn parts_of_the_language_that_are_not_served_say_so() {
+fn unsupported_fields_are_reported() {
     let found = |diagnostics: Vec<Diagnostic>| -> Vec<_> {
         diagnostics.into_iter().map(|diagnostic| (diagnostic.code.as_str(), diagnostic.pointer)).collect()
     };
@@ -415,7 +415,7 @@ fn parts_of_the_language_that_are_not_served_say_so() {
 }
 
 #[test]
-fn values_that_mean_nothing_are_no_use_of_what_is_not_served() {
+fn neutral_value_of_an_unsupported_field_is_accepted() {
     compiled(json!({
         "sub_steps": [], "stop_on_error": false, "conditional": false, "auth_flow": "none", "for_each": null,
         "response": {"format": "json", "decompress": "auto", "stream": false},
@@ -423,7 +423,7 @@ fn values_that_mean_nothing_are_no_use_of_what_is_not_served() {
 }
 
 #[test]
-fn all_faults_are_reported_at_once_and_in_order() {
+fn all_problems_are_reported_at_once_in_order() {
     let document = json!({
         "key": "Orders", "integratoin": "shop", "priority": 10, "configs": ["a", "a", 5],
         "definition": {
@@ -462,7 +462,7 @@ fn all_faults_are_reported_at_once_and_in_order() {
 }
 
 #[test]
-fn the_servers_limits_bound_what_a_plan_asks_for() {
+fn server_limits_apply_to_plans() {
     let server = ServerLimits {
         loops: 10,
         execution_seconds: 20,
@@ -587,7 +587,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn any_document_is_taken_or_refused_with_faults(document in arbitrary_json()) {
+    fn any_document_is_accepted_or_refused_with_diagnostics(document in arbitrary_json()) {
         let server = ServerLimits::default();
         for outcome in [check(&document, &server).map(|plan| plan.definition), compile(&document, &server)] {
             match outcome {

@@ -1,9 +1,8 @@
-//! The outer fields, when runs are due, and rate limits, which are read whole though not served
-//! yet.
+//! The header, and rate limits, which are checked completely although they are not supported yet.
 
 use super::*;
 
-/// The faults beside those that say that nothing serves it yet.
+/// Returns the diagnostics other than those of unsupported fields.
 fn real(diagnostics: Vec<Diagnostic>) -> Vec<(&'static str, String, Option<String>)> {
     let real = diagnostics.into_iter().filter(|diagnostic| diagnostic.code != DiagnosticCode::Unsupported);
     real.map(|diagnostic| (diagnostic.code.as_str(), diagnostic.pointer, diagnostic.suggestion)).collect()
@@ -16,7 +15,7 @@ fn plan(fields: Json) -> Vec<(&'static str, String, Option<String>)> {
 }
 
 #[test]
-fn the_outer_fields_are_read_as_they_are_written() {
+fn header_is_read_as_written() {
     let read = |fields: Json| {
         let mut document = json!({"key": "a.b_c-9", "integration": "shop", "definition": step(json!({}))});
         fields.as_object().unwrap().iter().for_each(|(name, value)| document[name] = value.clone());
@@ -46,7 +45,7 @@ fn the_outer_fields_are_read_as_they_are_written() {
 }
 
 #[test]
-fn a_key_is_short_lower_case_and_begins_with_a_letter_or_a_digit() {
+fn key_must_follow_its_grammar() {
     for key in ["a", "0", "a.b_c-9", &"a".repeat(128)] {
         assert_eq!(plan(json!({"key": key, "integration": key, "configs": [key]})), [], "{key}");
     }
@@ -62,7 +61,7 @@ fn a_key_is_short_lower_case_and_begins_with_a_letter_or_a_digit() {
 }
 
 #[test]
-fn faults_of_outer_fields_have_pointer_and_correction() {
+fn header_diagnostics_have_pointer_and_correction() {
     for (fields, code, pointer, suggestion) in [
         (json!({"key": null}), "REQUIRED", "", None),
         (json!({"integration": null}), "REQUIRED", "", None),
@@ -92,7 +91,7 @@ fn faults_of_outer_fields_have_pointer_and_correction() {
 }
 
 #[test]
-fn cron_and_what_belongs_to_it_are_checked() {
+fn cron_timezone_and_spread_are_checked() {
     for fine in [
         json!({"cron": "*/5 * * * *"}),
         json!({"cron": "30 0 5 * * MON-FRI", "timezone": "America/New_York", "spread_seconds": 300}),

@@ -1,4 +1,4 @@
-//! `response`, and what a body that passes row by row asks of the rest.
+//! `response`, and the restrictions on a step whose body is streamed.
 
 use super::*;
 use crate::{CsvHeader, CsvRules, Decompression, PathSegment, PlainPath, ResponseFormat, ResponseRules};
@@ -54,7 +54,7 @@ fn rows_know_their_path_and_what_their_filter_chose_from() {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
-fn faults_of_responses_have_pointer_and_correction() {
+fn response_diagnostics_have_pointer_and_correction() {
     use DiagnosticCode::*;
     let response = |response: Json| step(json!({"response": response}));
     let csv = |csv: Json| response(json!({"csv": csv}));
@@ -91,7 +91,7 @@ fn faults_of_responses_have_pointer_and_correction() {
             None,
             None,
         ),
-        // A name of the standard that nothing can be read by.
+        // The standard knows this label, but the encoding cannot be decoded.
         (
             response(json!({"charset": "replacement"})),
             InvalidValue,
@@ -196,7 +196,7 @@ fn faults_of_responses_have_pointer_and_correction() {
 }
 
 #[test]
-fn nobody_reads_a_body_that_passes_row_by_row() {
+fn reading_a_streamed_body_is_refused() {
     let url = "https://a.example.com";
     let streamed = |fields: Json| {
         let mut step = json!({"id": "big", "url": url, "iterate_over": "response.body.items[0]", "response": {"stream": true}});
@@ -260,7 +260,7 @@ fn nobody_reads_a_body_that_passes_row_by_row() {
 }
 
 #[test]
-fn json_lines_and_csv_may_be_larger_where_nobody_holds_them() {
+fn row_formats_may_be_larger_unless_the_body_is_read() {
     let large = |fields: Json| {
         let mut step = step(json!({"response": {"format": "jsonl", "max_bytes": 2_000_000_000_u64}}));
         fields.as_object().unwrap().iter().for_each(|(name, value)| step["step"][name] = value.clone());
@@ -279,7 +279,7 @@ fn json_lines_and_csv_may_be_larger_where_nobody_holds_them() {
         ),
         (large(json!({"iterate_over": "response.body[?a]"})), DiagnosticCode::OutOfRange, at, None, None),
     ]);
-    // Below the server's bound for whole bodies, reading it is no matter.
+    // Below the server's limit for whole bodies, expressions may read the body.
     assert_eq!(
         diagnostics(&step(
             json!({"response": {"format": "jsonl"}, "extract": {"n": "length(response.body)"}})

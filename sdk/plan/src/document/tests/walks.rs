@@ -51,7 +51,7 @@ fn cursors_are_read_with_their_defaults() {
     let timed =
         cursor(json!({"cursor": {"value": "response.body.at", "type": "epoch_ms", "lookback": "10m"}}));
     assert_eq!(timed.lookback, Some(CursorLookback::Time(TimeDelta::minutes(10))));
-    // An item of the rows around it is an item, too.
+    // The rows of a step around it count as items, too.
     compiled(json!({"iterate_over": "response.body", "sub_steps": [
         {"url": "https://api.example.com/{{ item.id }}", "cursor": {"value": "response.body.at", "per_item": "item.id"}},
     ]}));
@@ -59,7 +59,7 @@ fn cursors_are_read_with_their_defaults() {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table of cases")]
-fn faults_of_windows_and_cursors_have_pointer_and_correction() {
+fn window_and_cursor_diagnostics_have_pointer_and_correction() {
     use DiagnosticCode::*;
     let window = |window: Json| step(json!({"window": window}));
     let cursor = |cursor: Json| step(json!({"cursor": cursor}));
@@ -291,7 +291,7 @@ fn faults_of_windows_and_cursors_have_pointer_and_correction() {
 }
 
 #[test]
-fn a_parameter_is_sent_once() {
+fn parameter_sent_twice_is_refused() {
     let rows = |mut fields: Json| {
         fields["iterate_over"] = json!("response.body.items");
         step(fields)
@@ -353,7 +353,7 @@ fn a_parameter_is_sent_once() {
 }
 
 #[test]
-fn what_counts_rows_needs_rows() {
+fn counting_rows_requires_iterate_over() {
     let next = "response.body.next";
     let counts = [
         json!({"type": "page"}),
