@@ -11,7 +11,7 @@ use orchid_kit::clock;
 use crate::machine;
 use crate::size::BenchSize;
 
-const BEGIN: &str = "<!-- results: `make bench-full` writes what stands between these lines -->";
+const BEGIN: &str = "<!-- results: `make bench-full` writes the lines between these markers -->";
 const END: &str = "<!-- end of results -->";
 
 /// A table with its description.

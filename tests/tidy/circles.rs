@@ -200,7 +200,7 @@ impl<'a> PathCollector<'a> {
                 prefix.push(rename.ident.to_string());
                 self.add_name(&prefix, rename.rename.to_string(), handed_on);
             }
-            // A glob names all of a module; `*` stands for an item that only that module defines.
+            // A glob names all of a module; `*` is an item that only that module defines.
             UseTree::Glob(_) => {
                 prefix.push("*".to_owned());
                 self.add_name(&prefix, "*".to_owned(), handed_on);

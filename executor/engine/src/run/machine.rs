@@ -28,7 +28,7 @@ use crate::state::status::{DeferredWait, StepStatus};
 use crate::state::step_env::StepEnv;
 use crate::tree::sequence::StepSequence;
 
-/// How long an execution stays parked when Kafka accepts no messages.
+/// Time for which an execution stays parked when Kafka accepts no messages.
 const SINK_RETRY: TimeDelta = TimeDelta::seconds(30);
 
 /// One attempt of an execution. See [`Machine::step`].

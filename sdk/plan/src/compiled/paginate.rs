@@ -5,7 +5,7 @@ use crate::Expr;
 /// `paginate`.
 #[derive(Clone, Debug)]
 pub struct Pagination {
-    /// How the next page is found.
+    /// Method of finding the next page.
     pub kind: PaginationKind,
     /// Further conditions that end the loop; they count rows.
     pub stop_on: StopOn,
@@ -15,7 +15,7 @@ pub struct Pagination {
     pub pointer: String,
 }
 
-/// How the next page is found.
+/// Method of finding the next page.
 #[derive(Clone, Debug)]
 pub enum PaginationKind {
     /// A page number in a parameter.

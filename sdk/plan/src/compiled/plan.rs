@@ -31,13 +31,13 @@ pub struct Definition {
     pub max_requests: Option<u64>,
     /// Maximum depth of nested steps.
     pub max_nesting_depth: u32,
-    /// How an execution ends that reaches `max_loops`, `max_requests` or `max_execution`.
+    /// End of an execution that reaches `max_loops`, `max_requests` or `max_execution`.
     pub on_limit: OnLimit,
     /// Paths that the expressions of the definition read.
     pub reads: ReadPaths,
 }
 
-/// How an execution ends that reaches one of its limits.
+/// End of an execution that reaches one of its limits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnLimit {
     /// It fails with an error named after the limit.

@@ -59,7 +59,7 @@ pub struct Step {
     pub stop_on_error: bool,
     /// Number of messages per page.
     pub emit: EmitMode,
-    /// How response bodies are read.
+    /// Rules for reading response bodies.
     pub response: ResponseRules,
     /// Paths that the expressions of this step read, without those of the steps below it.
     pub reads: ReadPaths,
