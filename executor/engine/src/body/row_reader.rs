@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn value_that_is_no_list_is_an_error_with_its_type() {
+    fn value_that_is_not_a_list_is_an_error_with_its_type() {
         for (json, at, kind) in [
             (r#"{"a":{"b":1}}"#, "a", "object"),
             (r#"{"a":"b"}"#, "a", "text"),

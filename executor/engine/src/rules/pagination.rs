@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn short_page_ends_loop_only_if_plan_says_so() {
+    fn short_page_ends_loop_only_with_stop_on() {
         let rules = paginate(page(), StopOn { empty: false, short: true });
         assert_eq!(next(&rules, &PageTarget::First, &result(9)).unwrap(), NextPage::End { by_stop_on: true });
         assert_eq!(

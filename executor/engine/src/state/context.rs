@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn field_that_is_no_json_is_refused_by_name() {
+    fn field_that_is_not_json_is_refused_by_name() {
         let fields = BTreeMap::from([("bad".to_owned(), Bytes::from_static(b"{"))]);
         assert_eq!(Context::read(fields).err().unwrap().0, "bad");
     }

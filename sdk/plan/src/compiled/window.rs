@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn value_that_is_no_time_is_explained() {
+    fn value_that_is_not_a_time_is_explained() {
         for (json, words) in [
             ("null", "there is none"),
             ("true", "of type boolean"),

@@ -218,7 +218,7 @@ fn ended() -> Execution {
 }
 
 #[test]
-fn succeeded_execution_says_whether_it_is_complete() {
+fn succeeded_execution_reports_completeness() {
     let cases = [
         (Execution { complete: true, ..ended() }, "Every loop reached its natural end."),
         (

@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn override_that_is_no_object_is_a_corrupt_row() {
+    fn override_that_is_not_an_object_is_a_corrupt_row() {
         assert!(overlay(ContextFields::new(), Some(b"[]"), None).is_err());
     }
 }

@@ -307,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn value_that_is_no_list_is_an_error_with_its_type() {
+    fn value_that_is_not_a_list_is_an_error_with_its_type() {
         check(r#"{"a":{"b":1}}"#, "a", Err("the rows are of type object, not a list"));
         check(r#"{"a":"b"}"#, "a", Err("the rows are of type text, not a list"));
         check("17", "", Err("the rows are of type number, not a list"));
