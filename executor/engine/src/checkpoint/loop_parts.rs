@@ -22,6 +22,16 @@ pub(crate) enum PageTarget {
     Url(String),
 }
 
+/// The latest answer of a loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LatestAnswer {
+    /// Fingerprint of its body.
+    pub(crate) hash: u64,
+    /// Number of pages in a row that it was the answer to.
+    pub(crate) times: u64,
+}
+
 /// The window slice of a loop: its start, and the end of the whole range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -81,6 +81,7 @@ mod tests {
             target: PageTarget::Cursor("\"b\"".to_owned()),
             home_origin: Some("https://api.example.com".to_owned()),
             repeat_guard: String::new(),
+            latest_answer: None,
             latest_response: Some(RawValue::from_string(latest.to_owned()).unwrap()),
             window: None,
             watermark: None,

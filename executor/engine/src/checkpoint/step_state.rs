@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::cancel_scope::CancelScopeState;
 use crate::checkpoint::deferred_writes::DeferredWrites;
 use crate::checkpoint::json::RawJson;
-use crate::checkpoint::loop_parts::{PageTarget, WatermarkState, WindowState};
+use crate::checkpoint::loop_parts::{LatestAnswer, PageTarget, WatermarkState, WindowState};
 
 /// Position of a sequence of steps.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -101,6 +101,9 @@ pub(crate) struct LoopState {
     /// Requests and cursors of the loop so far, as its repeat guard encodes them.
     #[serde(rename = "guard", default, skip_serializing_if = "String::is_empty")]
     pub(crate) repeat_guard: String,
+    /// The latest answer, if the loop watches for repeated ones.
+    #[serde(rename = "answer", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) latest_answer: Option<LatestAnswer>,
     /// Parts of the latest response that the next page reads.
     #[serde(rename = "latest", default, skip_serializing_if = "Option::is_none")]
     pub(crate) latest_response: Option<RawJson>,

@@ -47,6 +47,8 @@ pub(crate) struct TryResponse {
     /// Description of what is wrong with the response; empty for a success.
     pub(crate) problem: String,
     pub(crate) retry_after: Option<Duration>,
+    /// Fingerprint of the body, if the loop compares its answers.
+    pub(crate) answer: Option<u64>,
 }
 
 impl TryResponse {

@@ -8,6 +8,7 @@ pub(crate) mod conditional;
 pub(crate) mod outcome;
 pub(crate) mod pagination;
 pub(crate) mod repeat_guard;
+pub(crate) mod repeated_answer;
 pub(crate) mod retry;
 pub(crate) mod watermark;
 pub(crate) mod window;

@@ -3,7 +3,7 @@
 //! The input is the rules, the page that was requested, and its response. The output is a
 //! [`NextPage`]; nothing is sent here.
 
-use orchid_plan::{Pagination, PaginationKind, Value, find_link, resolve_url};
+use orchid_plan::{JsonType, Pagination, PaginationKind, Value, find_link, resolve_url};
 
 use crate::checkpoint::loop_parts::PageTarget;
 
@@ -32,8 +32,15 @@ pub(crate) struct PageResult<'a> {
 /// A response that names no valid next page. The texts end in messages.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PageTargetError {
+    #[error(
+        "the cursor is of type {0}: use a text or number in it, or json_stringify(…) with \
+         json_parse(page.cursor) in the request if the API takes it back as a whole"
+    )]
+    CursorType(JsonType),
+    #[error("the next url is of type {0}: use the text in it")]
+    UrlType(JsonType),
     #[error("the next url is no text, but {0}")]
-    NotText(orchid_plan::JsonType),
+    NotText(JsonType),
     #[error("the next url does not resolve: {0}")]
     Url(#[from] orchid_plan::ResolveUrlError),
     #[error("{0}")]
@@ -73,20 +80,27 @@ fn without_stop_on(
             };
             Ok(counted(result, |_| PageTarget::Page(number.saturating_add(1))))
         }
-        PaginationKind::Offset { .. } => {
+        PaginationKind::Offset { start, .. } => {
             let offset = match sent {
                 PageTarget::Offset(offset) => *offset,
-                PageTarget::First | PageTarget::Page(_) | PageTarget::Cursor(_) | PageTarget::Url(_) => 0,
+                PageTarget::First | PageTarget::Page(_) | PageTarget::Cursor(_) | PageTarget::Url(_) => {
+                    *start
+                }
             };
             Ok(counted(result, |rows| PageTarget::Offset(offset.saturating_add(rows))))
         }
-        PaginationKind::Cursor { .. } if is_missing(&result.value) => Ok(NextPage::End { by_stop_on: false }),
+        PaginationKind::Cursor { .. } | PaginationKind::NextUrl { .. } if is_missing(&result.value) => {
+            Ok(NextPage::End { by_stop_on: false })
+        }
+        PaginationKind::Cursor { .. } if is_composite(&result.value) => {
+            Err(PageTargetError::CursorType(result.value.json_type()))
+        }
+        PaginationKind::NextUrl { .. } if is_composite(&result.value) => {
+            Err(PageTargetError::UrlType(result.value.json_type()))
+        }
         PaginationKind::Cursor { .. } => Ok(NextPage::Fetch(PageTarget::Cursor(
             String::from_utf8_lossy(&result.value.to_json()).into_owned(),
         ))),
-        PaginationKind::NextUrl { .. } if is_missing(&result.value) => {
-            Ok(NextPage::End { by_stop_on: false })
-        }
         PaginationKind::NextUrl { .. } => {
             let url =
                 result.value.as_str().ok_or_else(|| PageTargetError::NotText(result.value.json_type()))?;
@@ -126,20 +140,24 @@ fn is_missing(value: &Value) -> bool {
     value.is_null() || value.as_str() == Some("") || value.as_bool() == Some(false)
 }
 
+fn is_composite(value: &Value) -> bool {
+    matches!(value.json_type(), JsonType::Object | JsonType::List)
+}
+
 /// Returns the parameters that pagination adds to the request of a page.
 pub(crate) fn params(kind: &PaginationKind, sent: &PageTarget) -> Vec<(String, String)> {
     let mut params = Vec::new();
     match kind {
         PaginationKind::Page { param, start, size_param, size } => {
             let number = if let PageTarget::Page(number) = sent { *number } else { *start };
-            params.push((param.clone(), number.to_string()));
+            params.extend(param.clone().map(|param| (param, number.to_string())));
             if let (Some(name), Some(size)) = (size_param, size) {
                 params.push((name.clone(), size.to_string()));
             }
         }
-        PaginationKind::Offset { param, size_param, size } => {
-            let offset = if let PageTarget::Offset(offset) = sent { *offset } else { 0 };
-            params.push((param.clone(), offset.to_string()));
+        PaginationKind::Offset { param, start, size_param, size } => {
+            let offset = if let PageTarget::Offset(offset) = sent { *offset } else { *start };
+            params.extend(param.clone().map(|param| (param, offset.to_string())));
             if let Some(name) = size_param {
                 params.push((name.clone(), size.to_string()));
             }
@@ -172,8 +190,8 @@ pub(crate) fn page_variable(paginate: Option<&Pagination>, sent: &PageTarget, in
         Some(PaginationKind::Page { start, .. }) => {
             number = if let PageTarget::Page(number) = sent { *number } else { *start };
         }
-        Some(PaginationKind::Offset { .. }) => {
-            offset = Value::from(if let PageTarget::Offset(offset) = sent { *offset } else { 0 });
+        Some(PaginationKind::Offset { start, .. }) => {
+            offset = Value::from(if let PageTarget::Offset(offset) = sent { *offset } else { *start });
         }
         Some(PaginationKind::Cursor { .. } | PaginationKind::NextUrl { .. } | PaginationKind::LinkHeader)
         | None => {}
@@ -197,6 +215,7 @@ mod tests {
             kind,
             stop_on,
             on_repeat: OnRepeat::Fail,
+            keep_params: Vec::new(),
             pointer: "/definition/step/paginate".to_owned(),
         }
     }
@@ -207,7 +226,7 @@ mod tests {
 
     fn page() -> PaginationKind {
         PaginationKind::Page {
-            param: "page".into(),
+            param: Some("page".into()),
             start: 1,
             size_param: Some("per".into()),
             size: Some(10),
@@ -248,7 +267,7 @@ mod tests {
     #[test]
     fn offset_rises_by_received_rows() {
         let rules = paginate(
-            PaginationKind::Offset { param: "skip".into(), size_param: None, size: 50 },
+            PaginationKind::Offset { param: Some("skip".into()), start: 0, size_param: None, size: 50 },
             StopOn::default(),
         );
         assert_eq!(
@@ -260,6 +279,19 @@ mod tests {
             NextPage::Fetch(PageTarget::Offset(57))
         );
         assert_eq!(params(&rules.kind, &PageTarget::First), [("skip".to_owned(), "0".to_owned())]);
+    }
+
+    #[test]
+    fn null_param_is_not_sent_and_offset_begins_at_start() {
+        let kind = PaginationKind::Offset { param: None, start: 1, size_param: Some("n".into()), size: 5 };
+        assert_eq!(params(&kind, &PageTarget::First), [("n".into(), "5".into())]);
+        let rules = paginate(kind, StopOn::default());
+        assert_eq!(
+            next(&rules, &PageTarget::First, &result(3)).unwrap(),
+            NextPage::Fetch(PageTarget::Offset(4))
+        );
+        let page = page_variable(Some(&rules), &PageTarget::First, 0);
+        assert_eq!(page.to_json(), br#"{"cursor":null,"number":0,"offset":1,"url":null}"#);
     }
 
     #[test]

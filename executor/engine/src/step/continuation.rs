@@ -6,7 +6,7 @@ use url::Url;
 use crate::checkpoint::loop_parts::PageTarget;
 use crate::error::ErrorClass;
 use crate::message::exchange::SentRequest;
-use crate::rules::pagination::{self, NextPage, PageResult};
+use crate::rules::pagination::{self, NextPage, PageResult, PageTargetError};
 use crate::rules::repeat_guard::{RepeatGuard, fingerprint};
 use crate::state::error_detail::ErrorDetail;
 use crate::state::execution::ExecutionState;
@@ -19,7 +19,7 @@ use crate::step::request;
 /// Continuation of a loop after a page.
 pub(crate) struct Continuation {
     pub(crate) next: NextPage,
-    /// The plan's own condition ended the loop although there was another page, or may have been.
+    /// `break_when` ended the loop although there was another page, or may have been.
     pub(crate) cut_off: bool,
 }
 
@@ -82,7 +82,11 @@ pub(crate) fn after_page(
     let (sent, response) = (&page.exchange.sent, &page.exchange.response);
     let result = PageResult { rows, value, link: response.link.as_deref(), sent_url: sent.url.as_str() };
     let next = pagination::next(paginate, &page.position.target, &result);
-    if breaks || !continues {
+    if !continues {
+        // `while` describes the end of the list: nothing is missing, whatever pagination would do.
+        return Ok(Continuation::end(false));
+    }
+    if breaks {
         // Unless pagination ends here too, rows may be missing: there was another page, or it
         // cannot be known.
         return Ok(Continuation::end(!matches!(next, Ok(NextPage::End { .. }))));
@@ -90,12 +94,17 @@ pub(crate) fn after_page(
     match next {
         Ok(NextPage::Fetch(target)) => follow(page, guard, home, target).map(Continuation::to),
         Ok(end) => Ok(Continuation::to(end)),
-        Err(error) => Err(page.error(ErrorDetail {
-            class: ErrorClass::Permanent,
-            code: "INVALID_NEXT_URL",
-            pointer: paginate.pointer.clone(),
-            message: error.to_string(),
-        })),
+        Err(error) => {
+            let (class, code, pointer) = match error {
+                PageTargetError::CursorType(_) | PageTargetError::UrlType(_) => {
+                    (ErrorClass::Config, "CURSOR_TYPE", format!("{}/value", paginate.pointer))
+                }
+                PageTargetError::NotText(_) | PageTargetError::Url(_) | PageTargetError::Link(_) => {
+                    (ErrorClass::Permanent, "INVALID_NEXT_URL", paginate.pointer.clone())
+                }
+            };
+            Err(page.error(ErrorDetail { class, code, pointer, message: error.to_string() }))
+        }
     }
 }
 
@@ -137,6 +146,24 @@ fn follow(
 /// Returns the fingerprint by which the repeat guard recognizes a cursor of the upstream.
 pub(crate) fn cursor_fingerprint(json: &str) -> u64 {
     fingerprint(&[b"pointer", json.as_bytes()])
+}
+
+/// Checks whether the loop may end at a page that has the answer of the page before it.
+///
+/// # Errors
+/// Fails if the plan does not permit repeats.
+pub(crate) fn stop_at_repeated_answer(page: &ResponseEvaluator<'_>) -> Result<(), StepExit> {
+    let Some(paginate) = &page.position.step().paginate else { return Ok(()) };
+    match paginate.on_repeat {
+        OnRepeat::Allow | OnRepeat::Stop => Ok(()),
+        OnRepeat::Fail => {
+            let message = "the page has the same body as the page before it; on_repeat \"stop\" ends the \
+                           loop there, and \"allow\" accepts equal pages"
+                .to_owned();
+            let (class, pointer) = (ErrorClass::Permanent, paginate.pointer.clone());
+            Err(page.error(ErrorDetail { class, code: "LOOP_DETECTED", pointer, message }))
+        }
+    }
 }
 
 /// Decides what a repeat means by the step's `on_repeat`. `subject` is what was repeated.

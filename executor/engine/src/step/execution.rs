@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use orchid_plan::{ScopeName, Value};
+use orchid_plan::Value;
 
 use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::json::to_bytes;
@@ -22,7 +22,6 @@ use crate::page::rows::Page;
 use crate::page::sub_steps::{PendingCancel, SubSteps};
 use crate::program::node::StepNode;
 use crate::rules::outcome::{TryDecision, TryFailure, TryVerdict};
-use crate::rules::pagination::NextPage;
 use crate::state::engine_cx::EngineCx;
 use crate::state::error_detail::ErrorDetail;
 use crate::state::event::StepEvent;
@@ -30,10 +29,11 @@ use crate::state::exit::{ErrorContext, StepError, StepExit};
 use crate::state::plan_limit::PlanLimit;
 use crate::state::status::StepStatus;
 use crate::state::step_env::StepEnv;
+use crate::step::continuation;
 use crate::step::judged::JudgedResponse;
 use crate::step::judgement::{self, Consequence};
 use crate::step::page_loop::{LoopEntry, LoopMove, PageLoop};
-use crate::step::page_results::{self, PageWrites};
+use crate::step::page_results::{self, PageEnd};
 use crate::step::page_slot::PageSlot;
 use crate::step::page_start;
 use crate::step::phase::StepPhase;
@@ -280,13 +280,19 @@ impl<S: SubSteps> StepExecution<S> {
         }
     }
 
-    /// Starts the page of a successful response.
+    /// Starts the page of a successful response, unless it repeats the page before.
     fn start_page(
         &mut self,
         cx: &mut EngineCx<'_>,
         env: &mut StepEnv,
-        exchange: PageExchange,
+        mut exchange: PageExchange,
     ) -> Result<StepStatus, StepExit> {
+        if self.page_loop.repeats_answer(cx.run, &mut exchange) {
+            continuation::stop_at_repeated_answer(&self.page_loop.evaluator(cx, env, &exchange))?;
+            self.slot.set_resume(None);
+            let end = self.page_loop.end(cx, env, true);
+            return self.follow(cx, env, end);
+        }
         let start = page_start::evaluate(cx, env, self.position(), exchange)?;
         let start = PageStart { resume: self.slot.take_resume(), ..start };
         self.phase = StepPhase::Page;
@@ -367,28 +373,12 @@ impl<S: SubSteps> StepExecution<S> {
         &mut self,
         cx: &mut EngineCx<'_>,
         env: &mut StepEnv,
-        page: FinishedPage,
+        mut page: FinishedPage,
     ) -> Result<StepStatus, StepExit> {
-        let FinishedPage { mut exchange, writes, row_writes, row_cursors, rows, stream_found, gathered } =
-            page;
-        self.slot.gather(gathered);
-        if let Some(found) = stream_found {
-            cx.run.watch(self.node()).streamed(found);
-        }
-        cx.run.progress.counts.pages += 1;
-        // The validators describe the whole response, so they are taken only once all rows are
-        // read; and they are saved only if the execution succeeds.
-        page_results::save_validator(cx, env, self.node(), &exchange);
-        let writes = self.page_loop.evaluator(cx, env, &exchange).merge_row_writes(writes, row_writes)?;
-        page_results::observe_rows(cx, self.node(), &exchange, rows);
-        if let Some((context, _)) = &writes {
-            // `while`, `break_when` and the cursor see what the rows wrote.
-            exchange.sent.scope.set(ScopeName::Context, context.object().clone());
-        }
-        self.page_loop.advance_watermark(cx, env, &exchange)?;
-        let next = self.page_loop.next_page(cx, env, &exchange, rows)?;
+        self.slot.gather(std::mem::take(&mut page.gathered));
+        let end = page_results::conclude(cx, env, &mut self.page_loop, page)?;
         self.ignored = false;
-        self.leave_page(cx, env, exchange, PageWrites { context: writes, cursors: row_cursors }, next)
+        self.leave_page(cx, env, end)
     }
 
     /// Ends a page whose response is ignored: it has no rows and no message, but it may write to
@@ -397,15 +387,11 @@ impl<S: SubSteps> StepExecution<S> {
         &mut self,
         cx: &mut EngineCx<'_>,
         env: &mut StepEnv,
-        mut exchange: PageExchange,
+        exchange: PageExchange,
     ) -> Result<StepStatus, StepExit> {
-        let context = self.page_loop.evaluator(cx, env, &exchange).context_writes()?;
-        if let Some((context, _)) = &context {
-            exchange.sent.scope.set(ScopeName::Context, context.object().clone());
-        }
-        let next = self.page_loop.next_page(cx, env, &exchange, None)?;
+        let end = page_results::conclude_ignored(cx, env, &self.page_loop, exchange)?;
         self.ignored = true;
-        self.leave_page(cx, env, exchange, PageWrites { context, cursors: Vec::new() }, next)
+        self.leave_page(cx, env, end)
     }
 
     /// Saves what a page wrote, and moves to the next one. Nothing fails before the next request: a
@@ -414,10 +400,9 @@ impl<S: SubSteps> StepExecution<S> {
         &mut self,
         cx: &mut EngineCx<'_>,
         env: &mut StepEnv,
-        exchange: PageExchange,
-        writes: PageWrites,
-        next: NextPage,
+        end: PageEnd,
     ) -> Result<StepStatus, StepExit> {
+        let PageEnd { exchange, writes, next } = end;
         if let Some((context, changes)) = writes.context {
             env.take(context, changes);
         }
@@ -427,7 +412,7 @@ impl<S: SubSteps> StepExecution<S> {
             self.judged = Some(Box::new(JudgedResponse::new(&exchange)));
         }
         self.slot.set_resume(None);
-        self.page_loop.leave_page(cx, env, exchange.response.value, exchange.sent.fingerprint);
+        self.page_loop.leave_page(cx, env, exchange);
         let next = self.page_loop.proceed(cx, env, next);
         self.follow(cx, env, next)
     }

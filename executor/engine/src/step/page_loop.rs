@@ -12,7 +12,7 @@ use url::Url;
 
 use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::json::{decode_or_null, encode_unless_null};
-use crate::checkpoint::loop_parts::PageTarget;
+use crate::checkpoint::loop_parts::{LatestAnswer, PageTarget};
 use crate::checkpoint::prune::prune;
 use crate::checkpoint::step_state::LoopState;
 use crate::message::exchange::SentRequest;
@@ -21,10 +21,12 @@ use crate::program::node::StepNode;
 use crate::rules::conditional;
 use crate::rules::pagination::NextPage;
 use crate::rules::repeat_guard::RepeatGuard;
+use crate::rules::repeated_answer;
 use crate::rules::watermark::Watermark;
 use crate::rules::window::WindowSlices;
 use crate::state::engine_cx::EngineCx;
 use crate::state::error_detail::ErrorDetail;
+use crate::state::execution::ExecutionState;
 use crate::state::exit::{ErrorContext, StepError, StepExit};
 use crate::state::plan_limit::PlanLimit;
 use crate::state::step_env::StepEnv;
@@ -45,6 +47,8 @@ pub(crate) struct PageLoop {
     /// The step's own URL; out of a checkpoint only its scheme, host and port.
     home: Option<Url>,
     guard: RepeatGuard,
+    /// The latest answer, if the loop compares its answers.
+    answer: Option<LatestAnswer>,
 }
 
 /// Result of entering a loop.
@@ -76,6 +80,7 @@ impl PageLoop {
             due: None,
             home: None,
             guard: RepeatGuard::default(),
+            answer: None,
         }
     }
 
@@ -119,6 +124,7 @@ impl PageLoop {
             // The origin is enough to check later URLs, and a whole URL may contain secrets.
             home: home.map_err(|_| invalid("home is no url"))?,
             guard: RepeatGuard::decode(&state.repeat_guard).ok_or_else(|| invalid("guard does not read"))?,
+            answer: state.latest_answer,
         })
     }
 
@@ -138,6 +144,7 @@ impl PageLoop {
             target: position.target.clone(),
             home_origin: self.home.as_ref().map(|url| url.origin().ascii_serialization()),
             repeat_guard: self.guard.encode(),
+            latest_answer: self.answer,
             latest_response: encode_unless_null(&latest)?,
             window: position.slice.map(WindowSlices::state),
             watermark: position.watermark.as_ref().map(Watermark::state).transpose()?,
@@ -149,6 +156,11 @@ impl PageLoop {
     /// Returns the position of the loop.
     pub(crate) fn position(&self) -> &LoopPosition {
         &self.position
+    }
+
+    /// Returns the number of pages that count towards `max_loops`.
+    fn counted_pages(&self) -> u64 {
+        self.position.page - self.uncounted_pages
     }
 
     /// Takes the time at which the next try is due.
@@ -320,18 +332,27 @@ impl PageLoop {
         Ok(continuation.next)
     }
 
-    /// Moves behind a page. `latest` is its response, `fingerprint` that of its request.
-    pub(crate) fn leave_page(
-        &mut self,
-        cx: &mut EngineCx<'_>,
-        env: &mut StepEnv,
-        latest: Value,
-        fingerprint: Option<u64>,
-    ) {
-        if let Some(fingerprint) = fingerprint {
+    /// Returns whether a page has the answer of the page before it, and the plan does not permit
+    /// that. Notes the fingerprint of the answer.
+    pub(crate) fn repeats_answer(&self, run: &ExecutionState, exchange: &mut PageExchange) -> bool {
+        let step = self.position.step();
+        let (paginate, response) = (step.paginate.as_ref(), &mut exchange.response);
+        let passes_left = run.definition.max_loops.saturating_sub(self.counted_pages());
+        let compared = step.loops() && repeated_answer::is_compared(paginate, passes_left);
+        // A streamed body is not there yet.
+        response.answer =
+            (compared && response.stream.is_none()).then(|| repeated_answer::fingerprint(&response.body));
+        let latest = self.answer.map(|latest| latest.hash);
+        response.answer.is_some() && response.answer == latest && repeated_answer::is_watched(paginate)
+    }
+
+    /// Moves behind a page.
+    pub(crate) fn leave_page(&mut self, cx: &mut EngineCx<'_>, env: &mut StepEnv, exchange: PageExchange) {
+        if let Some(fingerprint) = exchange.sent.fingerprint {
             self.guard.add(fingerprint);
         }
-        self.position.latest = latest;
+        self.answer = exchange.response.answer.map(|hash| repeated_answer::after(self.answer, hash));
+        self.position.latest = exchange.response.value;
         self.position.page += 1;
         self.position.retry = 0;
         cx.run.moved |= env.durable;
@@ -358,8 +379,9 @@ impl PageLoop {
         }
         // The target is set before the limit is checked: a later execution continues with it.
         self.position.target = target;
-        if self.position.page - self.uncounted_pages >= cx.run.definition.max_loops {
-            return LoopMove::Limited(PlanLimit::Loops);
+        if self.counted_pages() >= cx.run.definition.max_loops {
+            let same_answers = self.answer.map_or(0, |latest| latest.times);
+            return LoopMove::Limited(PlanLimit::Loops { same_answers });
         }
         LoopMove::Send
     }
@@ -370,7 +392,7 @@ impl PageLoop {
         if node.step.loops() {
             cx.run.watch(&node).loop_ended(self.position.page_in_slice(), by_stop_on);
             let max = cx.run.definition.max_loops;
-            cx.run.warn_if_near(PlanLimit::Loops, self.position.page - self.uncounted_pages, max);
+            cx.run.warn_if_near(PlanLimit::Loops { same_answers: 0 }, self.counted_pages(), max);
         }
         let next = match (&node.step.window, self.position.slice) {
             (Some(window), Some(slice)) => slice.next(window),
@@ -387,8 +409,10 @@ impl PageLoop {
         self.position.slice = Some(next);
         (self.uncounted_pages, self.position.pages_before_slice) = (self.position.page, self.position.page);
         (self.position.target, self.position.latest) = (PageTarget::First, Value::null());
+        // A page that repeats the answer before it ends the slice without being left.
+        self.position.retry = 0;
         // Every slice starts at its first page, so the same requests come again.
-        self.guard = RepeatGuard::default();
+        (self.guard, self.answer) = (RepeatGuard::default(), None);
         cx.run.moved |= env.durable;
         LoopMove::Send
     }

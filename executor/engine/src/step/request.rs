@@ -26,9 +26,22 @@ pub(crate) fn render(
     let params = added_params(position);
     // The response has named the whole URL of the page.
     let url = if let PageTarget::Url(url) = &position.target { Some(url.as_str()) } else { None };
+    let keep_params = url.map_or(&[][..], |url| kept_params(position, home, url));
     template
-        .render_with(scope, eval, &PaginationOverrides { url, params: &params, previous_url: home })
+        .render_with(
+            scope,
+            eval,
+            &PaginationOverrides { url, params: &params, keep_params, previous_url: home },
+        )
         .map_err(ErrorDetail::rendering)
+}
+
+/// Returns the names of the step's parameters that a next URL keeps: those of `keep_params`, as
+/// long as it stays on the origin that they were written for.
+fn kept_params<'a>(position: &'a LoopPosition, home: Option<&Url>, next: &str) -> &'a [String] {
+    let names = position.step().paginate.as_ref().map_or(&[][..], |paginate| &paginate.keep_params);
+    let stays = |home: &Url| Url::parse(next).is_ok_and(|next| next.origin() == home.origin());
+    if !names.is_empty() && home.is_some_and(stays) { names } else { &[] }
 }
 
 /// Returns the parameters that window, cursor and pagination add to the step's own.

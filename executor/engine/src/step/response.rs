@@ -84,6 +84,7 @@ pub(crate) fn read(
         value,
         stream: None,
         streamed: false,
+        answer: None,
         problem,
     }
 }
@@ -111,6 +112,7 @@ pub(crate) fn without_response(
         link: None,
         stream: None,
         streamed: false,
+        answer: None,
         body,
         problem: error.message,
         retry_after: None,

@@ -9,8 +9,11 @@ pub struct Pagination {
     pub kind: PaginationKind,
     /// Further conditions that end the loop; they count rows.
     pub stop_on: StopOn,
-    /// Reaction to the same request or cursor twice.
+    /// Reaction to the same request, cursor or answer twice.
     pub on_repeat: OnRepeat,
+    /// Parameters of the step that are added to the next URLs of `next_url` and `link_header`, if
+    /// those stay on the step's origin and lack them.
+    pub keep_params: Vec<String>,
     /// JSON pointer of the object: `/definition/step/paginate`.
     pub pointer: String,
 }
@@ -20,8 +23,9 @@ pub struct Pagination {
 pub enum PaginationKind {
     /// A page number in a parameter.
     Page {
-        /// Name of the parameter with the page number.
-        param: String,
+        /// Name of the parameter with the page number; without one, the plan's own templates send
+        /// it (`page.number`).
+        param: Option<String>,
         /// Number of the first page.
         start: u64,
         /// Name of the parameter with the page size.
@@ -31,8 +35,11 @@ pub enum PaginationKind {
     },
     /// A row offset in a parameter.
     Offset {
-        /// Name of the parameter with the offset.
-        param: String,
+        /// Name of the parameter with the offset; without one, the plan's own templates send it
+        /// (`page.offset`).
+        param: Option<String>,
+        /// Offset of the first page.
+        start: u64,
         /// Name of the parameter with the page size.
         size_param: Option<String>,
         /// Number of rows requested per page.
@@ -64,7 +71,7 @@ pub struct StopOn {
     pub short: bool,
 }
 
-/// Reaction to the same request or cursor twice.
+/// Reaction to the same request, cursor or answer twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnRepeat {
     /// The execution fails with `LOOP_DETECTED`.

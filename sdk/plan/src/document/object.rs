@@ -64,6 +64,11 @@ impl<'d> ObjectReader<'d> {
         self.members.get(field).filter(|value| !value.is_null())
     }
 
+    /// Returns whether a field is written as null, for the few in which null differs from absence.
+    pub(crate) fn is_null(&self, field: &str) -> bool {
+        self.members.get(field).is_some_and(Value::is_null)
+    }
+
     pub(crate) fn has(&self, field: &str) -> bool {
         self.get(field).is_some()
     }

@@ -4,21 +4,25 @@ use orchid_common::suggest::closest;
 use serde_json::Value;
 
 use super::context::ReadContext;
-use super::object::ObjectReader;
+use super::object::{ObjectReader, wrong_type};
+use super::sent_params;
 use crate::diagnostic::quoted;
 use crate::expr::InScope;
 use crate::{Diagnostic, DiagnosticCode, OnRepeat, Pagination, PaginationKind, StopOn};
 
 pub(crate) const TYPES: &[&str] = &["page", "offset", "cursor", "next_url", "link_header"];
 
+/// Greatest number or offset of a first page.
+const START_MAX: u64 = 1_000_000_000;
+
 /// Returns the fields of a pagination type.
 pub(crate) fn fields_of(kind: &str) -> &'static [&'static str] {
     match kind {
         "page" => &["type", "stop_on", "on_repeat", "param", "start", "size_param", "size"],
-        "offset" => &["type", "stop_on", "on_repeat", "param", "size_param", "size"],
+        "offset" => &["type", "stop_on", "on_repeat", "param", "start", "size_param", "size"],
         "cursor" => &["type", "stop_on", "on_repeat", "value", "param"],
-        "next_url" => &["type", "stop_on", "on_repeat", "value"],
-        _ => &["type", "stop_on", "on_repeat"],
+        "next_url" => &["type", "stop_on", "on_repeat", "keep_params", "value"],
+        _ => &["type", "stop_on", "on_repeat", "keep_params"],
     }
 }
 
@@ -35,6 +39,7 @@ pub(super) fn read(
     let stop_on = stop_on(&object, context);
     let choices = [("fail", OnRepeat::Fail), ("stop", OnRepeat::Stop), ("allow", OnRepeat::Allow)];
     let on_repeat = object.choice("on_repeat", &choices, context).unwrap_or(OnRepeat::Fail);
+    let keep_params = keep_params(&object, step, context);
     let kind = kind?;
     if (counts_rows(&kind) || stop_on.empty || stop_on.short) && !step.has("iterate_over") {
         let words = format!(
@@ -51,7 +56,7 @@ pub(super) fn read(
             "short compares rows with the page size, so it needs type page or offset with size",
         );
     }
-    Some(Pagination { kind, stop_on, on_repeat, pointer })
+    Some(Pagination { kind, stop_on, on_repeat, keep_params, pointer })
 }
 
 fn type_name<'d>(value: &'d Value, pointer: &str, context: &mut ReadContext<'_>) -> Option<&'d str> {
@@ -84,9 +89,9 @@ fn kind(
 ) -> Option<PaginationKind> {
     match name {
         "page" => {
-            let number = object.param("param", context).unwrap_or_else(|| "page".to_owned());
+            let number = param_or_null("page", object, context);
             let size_param = object.param("size_param", context);
-            let start = object.integer("start", 0..=1_000_000_000, context).unwrap_or(1);
+            let start = object.integer("start", 0..=START_MAX, context).unwrap_or(1);
             let size = object.integer("size", 1..=1_000_000, context);
             if size_param.is_some() && !object.has("size") {
                 context.report(Diagnostic::new(
@@ -98,11 +103,12 @@ fn kind(
             Some(PaginationKind::Page { param: number, start, size_param, size })
         }
         "offset" => {
-            let offset = object.param("param", context).unwrap_or_else(|| "offset".to_owned());
+            let offset = param_or_null("offset", object, context);
             let size_param = object.param("size_param", context);
+            let start = object.integer("start", 0..=START_MAX, context).unwrap_or(0);
             object.require("size", context)?;
             let size = object.integer("size", 1..=1_000_000, context)?;
-            Some(PaginationKind::Offset { param: offset, size_param, size })
+            Some(PaginationKind::Offset { param: offset, start, size_param, size })
         }
         "cursor" => {
             let param = object.param("param", context);
@@ -135,6 +141,45 @@ fn stop_on(object: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> StopOn {
         }
     }
     stop_on
+}
+
+/// Reads the parameter of a number or an offset. Null means that no parameter is sent; the name of
+/// the type is the default.
+fn param_or_null(default: &str, object: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> Option<String> {
+    if object.is_null("param") {
+        return None;
+    }
+    Some(object.param("param", context).unwrap_or_else(|| default.to_owned()))
+}
+
+/// Reads the names of parameters that stay on next urls. Each of them is one that the step sends.
+fn keep_params(
+    object: &ObjectReader<'_>,
+    step: &ObjectReader<'_>,
+    context: &mut ReadContext<'_>,
+) -> Vec<String> {
+    let Some(values) = object.list("keep_params", context) else { return Vec::new() };
+    let sent = sent_params::names(step);
+    let mut names: Vec<String> = Vec::with_capacity(values.len());
+    for (index, value) in values.iter().enumerate() {
+        let pointer = format!("{}/{index}", object.at("keep_params"));
+        let Some(name) = value.as_str() else {
+            context.report(wrong_type(&pointer, "the name of a parameter", value));
+            continue;
+        };
+        if !sent.contains(&name) {
+            let words = format!("{} is no parameter of the step: add it to params", quoted(name));
+            let mut diagnostic = Diagnostic::new(DiagnosticCode::InvalidValue, pointer, words);
+            diagnostic.suggestion = closest(name, sent.iter().copied()).map(str::to_owned);
+            context.report(diagnostic);
+        } else if names.iter().any(|known| known == name) {
+            let words = format!("{} is listed twice", quoted(name));
+            context.report(Diagnostic::new(DiagnosticCode::Duplicate, pointer, words));
+        } else {
+            names.push(name.to_owned());
+        }
+    }
+    names
 }
 
 /// Returns whether a pagination counts the rows of its pages.

@@ -40,12 +40,21 @@ pub(super) fn check(
     }
 }
 
+/// Returns the names of the parameters that a step sends: its own, and those of its window and
+/// cursor.
+pub(super) fn names<'d>(step: &ObjectReader<'d>) -> Vec<&'d str> {
+    let mut names = own_params(step);
+    names.extend(declared(step).into_iter().map(|sent| sent.name));
+    names
+}
+
 fn declared<'d>(step: &ObjectReader<'d>) -> Vec<AddedParam<'d>> {
     let mut sent = Vec::new();
     let mut add = |object: &str, field: &str, default: Option<&'d str>| {
         let Some(members) = step.get(object).and_then(Value::as_object) else { return };
         let at = step.at(object);
-        match (members.get(field).filter(|value| !value.is_null()), default) {
+        // Null sends no parameter, whatever the default is.
+        match (members.get(field), default) {
             (Some(Value::String(name)), _) if !name.is_empty() => {
                 sent.push(AddedParam { pointer: format!("{at}/{field}"), name })
             }

@@ -60,8 +60,14 @@ pub(super) fn paginate(scopes: &StepScopes) -> Value {
         };
         object(words, pagination::fields_of(kind), required, |name| match name {
             "type" => described("Type of pagination", json!({"const": kind})),
-            "param" if counts => with(param("Name of the parameter"), "default", *kind),
+            "param" if counts => {
+                let words = "Name of the parameter; null sends none, for plans that place page.number or page.offset themselves";
+                with(param(words), "default", *kind)
+            }
             "param" => param("Name of the parameter"),
+            "start" if *kind == "offset" => {
+                with(integer("Offset of the first page", 0, 1_000_000_000), "default", 0)
+            }
             "start" => with(integer("Number of the first page", 0, 1_000_000_000), "default", 1),
             "size_param" => param("Name of the parameter with the page size"),
             "size" => integer("Number of rows requested per page", 1, 1_000_000),
@@ -73,8 +79,12 @@ pub(super) fn paginate(scopes: &StepScopes) -> Value {
                 let words = "Further conditions that end the loop: empty is a page without rows, short a page with fewer rows than requested";
                 list(words, &json!({"enum": ["empty", "short"]}))
             }
+            "keep_params" => {
+                let words = "Parameters of the step that are added to next URLs of the same origin that lack them";
+                with(list(words, &json!({"type": "string", "minLength": 1})), "uniqueItems", true)
+            }
             _ => {
-                let words = "Reaction to the same request or cursor twice: fail the execution, stop the loop, or allow it";
+                let words = "Reaction to the same request, cursor or answer twice: fail the execution, stop the loop, or allow it";
                 with(choice(words, ["fail", "stop", "allow"]), "default", "fail")
             }
         })

@@ -45,12 +45,12 @@ fn no_text(name: &str, kind: JsonType, pointer: &str) -> RenderError {
 }
 
 /// Renders parameters in their order.
-pub(super) fn render(
-    params: &[ParamTemplate],
+pub(super) fn render<'p>(
+    params: impl IntoIterator<Item = &'p ParamTemplate>,
     scope: &Scope,
     env: &EvalEnv,
 ) -> Result<Vec<(String, String)>, RenderError> {
-    let mut rendered = Vec::with_capacity(params.len());
+    let mut rendered = Vec::new();
     for param in params {
         let value = param.value.render(scope, env)?;
         append_pairs(&param.name, &value, &param.pointer, &mut rendered)?;

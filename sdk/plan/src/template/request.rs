@@ -79,6 +79,8 @@ pub struct PaginationOverrides<'a> {
     pub url: Option<&'a str>,
     /// Parameters that follow the plan's own, such as those of `cursor` with a `param`.
     pub params: &'a [(String, String)],
+    /// Names of the parameters, out of both, that `url` gets if it lacks them.
+    pub keep_params: &'a [String],
     /// Url that this template rendered to before. Only the query is parsed again if all before it
     /// is equal.
     pub previous_url: Option<&'a Url>,
@@ -145,7 +147,7 @@ impl RequestTemplate {
         overrides: &PaginationOverrides<'_>,
     ) -> Result<RenderedRequest, RenderError> {
         let url = match overrides.url {
-            Some(url) => self.parse_url(url)?,
+            Some(url) => self.next_url(url, scope, env, overrides)?,
             None => self.url(scope, env, overrides)?,
         };
         let mut headers = Vec::with_capacity(self.headers.len() + 1);
@@ -180,18 +182,33 @@ impl RequestTemplate {
             Some(url) => url,
             None => self.parse_url(&text)?,
         };
-        let (own, more) = (params::render(&self.params, scope, env)?, overrides.params);
-        if !own.is_empty() || !more.is_empty() {
-            let pairs = own.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-            let added =
-                params::query(pairs.chain(more.iter().map(|(name, value)| (name.as_str(), value.as_str()))));
-            // The plan's own query stays in front, unchanged.
-            let query = match url.query() {
-                Some(query) if !query.is_empty() => format!("{query}&{added}"),
-                _ => added,
-            };
-            url.set_query(Some(&query));
+        let own = params::render(&self.params, scope, env)?;
+        append_query(&mut url, own.iter().chain(overrides.params));
+        Ok(url)
+    }
+
+    /// Parses the url of a next page, and adds the parameters to keep that it lacks.
+    fn next_url(
+        &self,
+        url: &str,
+        scope: &Scope,
+        env: &EvalEnv,
+        overrides: &PaginationOverrides<'_>,
+    ) -> Result<Url, RenderError> {
+        let mut url = self.parse_url(url)?;
+        let keep = overrides.keep_params;
+        if keep.is_empty() {
+            return Ok(url);
         }
+        let lacking: Vec<&String> =
+            keep.iter().filter(|kept| !url.query_pairs().any(|(name, _)| name == kept.as_str())).collect();
+        let is_lacking = |name: &String| lacking.contains(&name);
+        let own = self.params.iter().filter(|param| is_lacking(&param.name));
+        let own = params::render(own, scope, env)?;
+        append_query(
+            &mut url,
+            own.iter().chain(overrides.params.iter().filter(|(name, _)| is_lacking(name))),
+        );
         Ok(url)
     }
 
@@ -209,6 +226,19 @@ impl RequestTemplate {
         url.set_fragment(None);
         Ok(url)
     }
+}
+
+/// Adds parameters behind the query of a url, which stays unchanged in front of them.
+fn append_query<'p>(url: &mut Url, params: impl Iterator<Item = &'p (String, String)>) {
+    let added = params::query(params.map(|(name, value)| (name.as_str(), value.as_str())));
+    if added.is_empty() {
+        return;
+    }
+    let query = match url.query() {
+        Some(query) if !query.is_empty() => format!("{query}&{added}"),
+        _ => added,
+    };
+    url.set_query(Some(&query));
 }
 
 /// Replaces only the query, if the text equals a known url up to its query. The pages of one list

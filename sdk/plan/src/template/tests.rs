@@ -181,6 +181,11 @@ fn pagination_replaces_the_url_or_adds_params() {
         ..PaginationOverrides::default()
     };
     assert_eq!(url(&next), "https://api.example.com/next?p=2");
+    let keep_params = ["cursor".to_owned(), "a".to_owned(), "p".to_owned()];
+    let kept = PaginationOverrides { keep_params: &keep_params, ..next.clone() };
+    assert_eq!(url(&kept), "https://api.example.com/next?p=2&a=1&cursor=c%20d");
+    let has_it = PaginationOverrides { url: Some("https://api.example.com/next?%61=9"), ..kept };
+    assert_eq!(url(&has_it), "https://api.example.com/next?%61=9&cursor=c%20d");
 }
 
 #[test]

@@ -63,6 +63,14 @@ fn paginate(place: &StepSite<'_>, warnings: &mut Vec<Warning>) {
         let words = "the cursor is not sent: set param, or use page.cursor in the request";
         warnings.push(place.at("paginate", WarningCode::PageCursorNotSent, words));
     }
+    let sends_page = request.is_some_and(|reads| reads.includes(ScopeName::Page));
+    let field = match &paginate.kind {
+        PaginationKind::Page { param: None, .. } if !sends_page => "page.number",
+        PaginationKind::Offset { param: None, .. } if !sends_page => "page.offset",
+        _ => return,
+    };
+    let words = format!("the page is not sent: set param, or use {field} in the request");
+    warnings.push(place.at("paginate/param", WarningCode::PageNotSent, words));
 }
 
 /// Returns whether the step's cursor is read, by the step itself or by one below it without its own

@@ -66,6 +66,11 @@ fn cases() -> Vec<(Json, &'static str, &'static str)> {
             "/step/paginate",
         ),
         (
+            step(json!({"paginate": {"type": "offset", "param": null, "size": 5}, "iterate_over": rows})),
+            "PAGE_NOT_SENT",
+            "/step/paginate/param",
+        ),
+        (
             step(json!({"paginate": {"type": "page", "stop_on": ["empty"]}, "iterate_over": rows})),
             "STOP_ON_REDUNDANT",
             "/step/paginate/stop_on",
@@ -154,6 +159,9 @@ fn sensible_definitions_have_no_warnings() {
             json!({"params": {"after": "{{ response.body.last }}"}, "paginate": {"type": "cursor", "value": "response.body.next"}}),
         ),
         step(json!({"paginate": {"type": "link_header", "stop_on": ["empty"]}, "iterate_over": rows})),
+        step(
+            json!({"params": {"at": "{{ page.offset }}"}, "paginate": {"type": "offset", "param": null, "size": 5}, "iterate_over": rows}),
+        ),
         step(json!({"window": {"from": "config.since", "step": "1d", "from_param": "from"}})),
         step(
             json!({"window": {"from": "config.since", "step": "1d"}, "iterate_over": "response.body[?day == root().window.from]"}),

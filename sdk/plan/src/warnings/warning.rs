@@ -38,6 +38,8 @@ pub enum WarningCode {
     NothingEmitted,
     /// A pagination whose cursor is not sent.
     PageCursorNotSent,
+    /// A pagination whose number or offset is not sent.
+    PageNotSent,
     /// The same request for each item of a fan-out.
     SameForEveryItem,
     /// A `stop_on` that repeats where the loop ends anyway.
@@ -50,7 +52,7 @@ pub enum WarningCode {
 
 impl WarningCode {
     /// All codes, sorted by name.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::AcceptedAlready,
         Self::BreakWithoutLoop,
         Self::ContextNeverRead,
@@ -67,6 +69,7 @@ impl WarningCode {
         Self::NoFanOut,
         Self::NothingEmitted,
         Self::PageCursorNotSent,
+        Self::PageNotSent,
         Self::SameForEveryItem,
         Self::StopOnRedundant,
         Self::TimeoutOutlastsRun,
@@ -93,6 +96,7 @@ impl WarningCode {
             Self::NoFanOut => "NO_FAN_OUT",
             Self::NothingEmitted => "NOTHING_EMITTED",
             Self::PageCursorNotSent => "PAGE_CURSOR_NOT_SENT",
+            Self::PageNotSent => "PAGE_NOT_SENT",
             Self::SameForEveryItem => "SAME_FOR_EVERY_ITEM",
             Self::StopOnRedundant => "STOP_ON_REDUNDANT",
             Self::TimeoutOutlastsRun => "TIMEOUT_OUTLASTS_RUN",

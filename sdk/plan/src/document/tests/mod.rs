@@ -493,7 +493,7 @@ fn pagination_is_read_with_its_defaults() {
     };
     let page = kind(json!({"type": "page"}));
     assert!(
-        matches!(page.kind, PaginationKind::Page { param, start: 1, size_param: None, size: None } if param == "page")
+        matches!(page.kind, PaginationKind::Page { param: Some(param), start: 1, size_param: None, size: None } if param == "page")
     );
     assert_eq!(
         (page.on_repeat, page.stop_on, page.pointer.as_str()),
@@ -503,7 +503,7 @@ fn pagination_is_read_with_its_defaults() {
         json!({"type": "offset", "param": "skip", "size_param": "take", "size": 50, "stop_on": ["empty", "short"], "on_repeat": "stop"}),
     );
     assert!(
-        matches!(offset.kind, PaginationKind::Offset { param, size_param: Some(_), size: 50 } if param == "skip")
+        matches!(offset.kind, PaginationKind::Offset { param: Some(param), start: 0, size_param: Some(_), size: 50 } if param == "skip")
     );
     assert!(offset.stop_on.empty && offset.stop_on.short && offset.on_repeat == OnRepeat::Stop);
     let cursor = kind(json!({"type": "cursor", "value": "response.body.next"}));
@@ -511,6 +511,41 @@ fn pagination_is_read_with_its_defaults() {
         matches!(cursor.kind, PaginationKind::Cursor { value, param: None } if value.text() == "response.body.next")
     );
     assert!(matches!(kind(json!({"type": "link_header"})).kind, PaginationKind::LinkHeader));
+    let none = kind(json!({"type": "page", "param": null}));
+    assert!(matches!(none.kind, PaginationKind::Page { param: None, start: 1, .. }));
+    let from_one = kind(json!({"type": "offset", "param": null, "start": 1, "size": 5}));
+    assert!(matches!(from_one.kind, PaginationKind::Offset { param: None, start: 1, .. }));
+}
+
+#[test]
+fn kept_params_are_parameters_of_the_step() {
+    let keep = |names: Json| {
+        step(json!({
+            "params": {"api_key": "k"},
+            "cursor": {"value": "response.body.at", "param": "since"},
+            "paginate": {"type": "link_header", "keep_params": names},
+        }))
+    };
+    let definition = compile(&keep(json!(["since", "api_key"])), &ServerLimits::default()).unwrap();
+    assert_eq!(definition.steps[0].paginate.as_ref().unwrap().keep_params, ["since", "api_key"]);
+    let refused =
+        compile(&keep(json!(["api-key", 5, "since", "since"])), &ServerLimits::default()).unwrap_err();
+    let found: Vec<_> = refused
+        .0
+        .iter()
+        .map(|found| (found.code, found.pointer.as_str(), found.suggestion.as_deref()))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            (DiagnosticCode::InvalidValue, "/definition/step/paginate/keep_params/0", Some("api_key")),
+            (DiagnosticCode::WrongType, "/definition/step/paginate/keep_params/1", None),
+            (DiagnosticCode::Duplicate, "/definition/step/paginate/keep_params/3", None),
+        ]
+    );
+    let page =
+        step(json!({"iterate_over": "response.body", "paginate": {"type": "page", "keep_params": []}}));
+    assert_eq!(compile(&page, &ServerLimits::default()).unwrap_err().0[0].code, DiagnosticCode::UnknownField);
 }
 
 fn arbitrary_json() -> impl Strategy<Value = Json> {
