@@ -32,7 +32,7 @@ pub use error::{ErrorClass, ExecutionError, StartError};
 pub use input::{
     CurrentTime, EmitId, FetchError, FetchErrorKind, Input, Response, StopReason, TimerId, TryId,
 };
-pub use limits::CANCEL_GRACE;
+pub use limits::{CANCEL_GRACE, UNACKED_BYTES_MAX, UNACKED_MESSAGES_MAX};
 pub use message::{Message, Topic};
 pub use output::{Checkpoint, CursorChange, EndStatus, ExecutionEnd, ExecutionFinish, Output};
 pub use progress::{Counts, Progress, Warning};

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use orchid_engine::{EmitId, Message};
+use orchid_engine::{EmitId, Message, UNACKED_BYTES_MAX};
 use tokio::time::Instant;
 
 use crate::sink::delivery::DeliveryOutcome;
@@ -18,7 +18,7 @@ pub const MAX_IN_FLIGHT: usize = 256;
 /// Unacknowledged messages from which on an attempt fetches nothing new.
 const FULL_MESSAGES: usize = 128;
 /// Unacknowledged bytes from which on an attempt fetches nothing new.
-const FULL_BYTES: usize = 16 << 20;
+const FULL_BYTES: usize = UNACKED_BYTES_MAX;
 /// Delay before a failed message is sent again.
 const RETRY_DELAY: Duration = Duration::from_millis(250);
 

@@ -62,6 +62,11 @@ impl RawList {
         Ok(list)
     }
 
+    /// Returns a reader of the same list from its first element.
+    pub(super) fn restarted(&self) -> Result<Self, DecodeError> {
+        Self::open(self.scanner.text.clone(), &PlainPath(self.path.clone()))
+    }
+
     /// Returns whether the path leads to a value, even null.
     pub(super) fn found(&self) -> bool {
         self.found

@@ -41,6 +41,15 @@ impl RowReader {
         }
     }
 
+    /// Returns a reader of the same rows from the first one; `None` for a stream.
+    pub(crate) fn restarted(&self) -> Option<Self> {
+        match self {
+            Self::Raw(list) => Some(Self::Raw(Box::new(list.restarted().ok()?))),
+            Self::Values(list, _) => Some(Self::Values(list.clone(), 0)),
+            Self::Stream(_) => None,
+        }
+    }
+
     /// Creates a reader of a streamed body.
     pub(crate) fn from_decoder(decoder: RowDecoder) -> Self {
         Self::Stream(Box::new(decoder))

@@ -88,6 +88,11 @@ impl MessageBody {
         Self::listed(BodyKind::Rows, rows)
     }
 
+    /// Creates a body of a JSON array with its brackets.
+    pub(crate) fn joined(kind: BodyKind, array: Bytes) -> Self {
+        Self { kind, content: ArrayContent::Array(array) }
+    }
+
     /// Creates a body of elements, each as JSON text.
     pub(crate) fn listed(kind: BodyKind, elements: Vec<Bytes>) -> Self {
         Self { kind, content: ArrayContent::Elements(elements) }
@@ -119,6 +124,14 @@ impl MessageBody {
                 }
                 out.push(b']');
             }
+        }
+    }
+
+    /// Returns the text of a body that was an array.
+    pub(crate) fn array_text(&self) -> Option<&Bytes> {
+        match &self.content {
+            ArrayContent::Array(array) if self.kind == BodyKind::Array => Some(array),
+            ArrayContent::Array(_) | ArrayContent::Elements(_) => None,
         }
     }
 

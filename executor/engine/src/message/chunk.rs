@@ -17,10 +17,8 @@ const CHUNK_NUMBERS_RESERVE: usize = 32;
 const MEASURED_BELOW: usize = 64 * 1024;
 
 /// A row or body that does not fit into a message of its own.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MessageTooLarge {
-    /// Index of the row; `None` if the body has no rows.
-    pub(crate) row: Option<usize>,
     /// Size in bytes of the message that would carry it alone.
     pub(crate) size: usize,
 }
@@ -39,29 +37,17 @@ pub(crate) struct PageEnvelope<'a> {
 }
 
 impl PageEnvelope<'_> {
-    /// Creates the messages of a body without rows. An array that is too large is split between its
-    /// elements.
+    /// Creates the message of a whole body.
     ///
     /// # Errors
-    /// If the body, or one element of the array, does not fit into a message.
-    pub(crate) fn body_messages(&self, body: &MessageBody) -> Result<Vec<Message>, MessageTooLarge> {
-        let message = self.message(PageChunk::WHOLE, body);
-        if message.size() <= self.max_bytes {
-            return Ok(vec![message]);
+    /// If the body does not fit into a message.
+    pub(crate) fn body_message(&self, body: &MessageBody) -> Result<Message, MessageTooLarge> {
+        // A large body is measured before it is copied into a message in vain.
+        if body.size() > self.max_bytes {
+            let without_body = self.message(PageChunk::WHOLE, &MessageBody::listed(body.kind, Vec::new()));
+            return Err(MessageTooLarge { size: without_body.size() - "[]".len() + body.size() });
         }
-        // Only arrays have borders at which consumers can rejoin chunks; objects and texts have
-        // none.
-        let (BodyKind::Array, Some(elements)) = (body.kind, body.elements()) else {
-            return Err(MessageTooLarge { row: None, size: message.size() });
-        };
-        let mut batch = MessageBatch::new(BodyKind::Array, 0);
-        let mut messages = Vec::new();
-        for (index, element) in elements.into_iter().enumerate() {
-            let full = batch.push(self, element);
-            messages.extend(full.map_err(|large| MessageTooLarge { row: Some(index), ..large })?);
-        }
-        messages.extend(batch.flush(self, true));
-        Ok(messages)
+        self.fitting(self.message(PageChunk::WHOLE, body))
     }
 
     /// Creates the message of one row, for `emit: record`.
@@ -69,11 +55,14 @@ impl PageEnvelope<'_> {
     /// # Errors
     /// If the row does not fit into a message.
     pub(crate) fn record_message(&self, row: &Bytes) -> Result<Message, MessageTooLarge> {
-        let message = self.message(PageChunk::WHOLE, &MessageBody::rows(vec![row.clone()]));
+        self.fitting(self.message(PageChunk::WHOLE, &MessageBody::rows(vec![row.clone()])))
+    }
+
+    fn fitting(&self, message: Message) -> Result<Message, MessageTooLarge> {
         if message.size() <= self.max_bytes {
             Ok(message)
         } else {
-            Err(MessageTooLarge { row: Some(0), size: message.size() })
+            Err(MessageTooLarge { size: message.size() })
         }
     }
 
@@ -97,9 +86,12 @@ impl PageEnvelope<'_> {
 /// A batch of rows that grows until it fills a message.
 pub(crate) struct MessageBatch {
     kind: BodyKind,
-    rows: Vec<Bytes>,
-    /// Bytes of the rows with their commas.
-    used: usize,
+    /// The opening bracket and the rows with commas between them; empty without rows. Tiny rows
+    /// take no more room here than in the message.
+    array: Vec<u8>,
+    rows: usize,
+    /// Start of the newest row in `array`.
+    newest_at: usize,
     /// Bytes available for rows; measured when a batch comes near the limit.
     room: Option<usize>,
     chunk: u32,
@@ -108,7 +100,7 @@ pub(crate) struct MessageBatch {
 impl MessageBatch {
     /// Creates an empty batch after `chunk` messages of the same page.
     pub(crate) fn new(kind: BodyKind, chunk: u32) -> Self {
-        Self { kind, rows: Vec::new(), used: 0, room: None, chunk }
+        Self { kind, array: Vec::new(), rows: 0, newest_at: 0, room: None, chunk }
     }
 
     /// Adds a row. If it does not fit any more, returns the message of the rows before it.
@@ -118,29 +110,33 @@ impl MessageBatch {
     pub(crate) fn push(
         &mut self,
         page: &PageEnvelope<'_>,
-        row: Bytes,
+        row: &[u8],
     ) -> Result<Option<Message>, MessageTooLarge> {
         // Measuring the overhead prints a message: far below the limit it is not worth it.
         let max = if page.max_bytes >= MEASURED_BELOW { page.max_bytes / 4 } else { 0 };
         let extras = page.extracted.len() + page.steps.len() + page.exchange.size();
-        let small = self.used + row.len() < max && extras < max;
+        let small = self.array.len() + row.len() < max && extras < max;
         let mut full = None;
         if !small {
             // The overhead is the same for every chunk of the page, so it is measured once.
             let room = *self.room.get_or_insert_with(|| page.max_bytes.saturating_sub(page.overhead()));
             if row.len() > room {
-                return Err(MessageTooLarge {
-                    row: None,
-                    size: page.overhead() - CHUNK_NUMBERS_RESERVE + row.len(),
-                });
+                return Err(MessageTooLarge { size: page.overhead() - CHUNK_NUMBERS_RESERVE + row.len() });
             }
-            if !self.rows.is_empty() && self.used + 1 + row.len() > room {
+            // The bracket in `array` stands for the comma before this row.
+            if self.rows > 0 && self.array.len() + row.len() > room {
                 full = self.flush(page, false);
             }
         }
-        self.used += row.len() + usize::from(!self.rows.is_empty());
-        self.rows.push(row);
+        self.append(row);
         Ok(full)
+    }
+
+    fn append(&mut self, row: &[u8]) {
+        self.array.push(if self.rows == 0 { b'[' } else { b',' });
+        self.newest_at = self.array.len();
+        self.array.extend_from_slice(row);
+        self.rows += 1;
     }
 
     /// Returns the message of the rows so far. Without rows there is none, unless `last` ends a
@@ -148,19 +144,24 @@ impl MessageBatch {
     pub(crate) fn flush(&mut self, page: &PageEnvelope<'_>, last: bool) -> Option<Message> {
         // An empty array is a body of its own and must be emitted.
         let ends_empty = last && (self.chunk > 0 || self.kind == BodyKind::Array);
-        if self.rows.is_empty() && !ends_empty {
+        if self.rows == 0 && !ends_empty {
             return None;
         }
-        let body = MessageBody::listed(self.kind, std::mem::take(&mut self.rows));
+        let mut array = std::mem::take(&mut self.array);
+        if array.is_empty() {
+            array.push(b'[');
+        }
+        array.push(b']');
+        let body = MessageBody::joined(self.kind, array.into());
         let message = page.message(PageChunk { number: self.chunk, last }, &body);
-        self.used = 0;
+        self.rows = 0;
         self.chunk += 1;
         Some(message)
     }
 
     /// Returns the number of rows in the batch.
     pub(crate) fn len(&self) -> usize {
-        self.rows.len()
+        self.rows
     }
 
     /// Returns the number of the next chunk.
@@ -171,10 +172,14 @@ impl MessageBatch {
     /// Returns the message of all rows except the newest, which stays in the batch so that the last
     /// chunk of the page is not empty.
     pub(crate) fn flush_all_but_newest(&mut self, page: &PageEnvelope<'_>) -> Option<Message> {
-        let newest = self.rows.pop()?;
+        if self.rows < 2 {
+            return None;
+        }
+        let newest = self.array.split_off(self.newest_at);
+        // The comma before the newest row.
+        self.array.pop();
         let message = self.flush(page, false);
-        self.used = newest.len();
-        self.rows.push(newest);
+        self.append(&newest);
         message
     }
 }
@@ -224,7 +229,7 @@ mod tests {
             let mut batch = MessageBatch::new(BodyKind::Rows, 0);
             let mut messages = Vec::new();
             for length in lengths {
-                messages.extend(batch.push(page, Bytes::from(vec![b'1'; *length])).unwrap());
+                messages.extend(batch.push(page, &vec![b'1'; *length]).unwrap());
             }
             messages.extend(batch.flush(page, true));
             assert!(messages.iter().all(|message| message.size() <= page.max_bytes));
@@ -254,8 +259,8 @@ mod tests {
     fn oversized_row_is_not_added() {
         with_page(7, |page| {
             let mut batch = MessageBatch::new(BodyKind::Rows, 0);
-            assert!(batch.push(page, Bytes::from_static(b"1")).unwrap().is_none());
-            assert!(batch.push(page, Bytes::from_static(b"12345678")).is_err());
+            assert!(batch.push(page, b"1").unwrap().is_none());
+            assert!(batch.push(page, b"12345678").is_err());
             assert_eq!(batch.len(), 1);
         });
     }

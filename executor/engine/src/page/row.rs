@@ -55,6 +55,6 @@ impl<S: SubSteps> RowExecution<S> {
             (false, _) => raw.clone(),
         };
         let (_, _, StepEnv { writes, cursors, .. }) = steps.into_results();
-        FinishedRow { raw, emitted, writes, cursors, resumed_from }
+        FinishedRow { raw, emitted, writes, cursors, resumed_from, is_emitted: false }
     }
 }

@@ -95,27 +95,25 @@ pub(crate) struct SkippedPrefix {
     pub(crate) state: RowsState,
 }
 
-/// Number and hash of the settled rows: those that no later attempt repeats.
-pub(crate) struct SettledPrefix {
-    pub(crate) done: u64,
-    hash: Sha256,
-}
+/// Hash over the first rows of a page.
+#[derive(Clone)]
+pub(crate) struct RowsHash(Sha256);
 
-impl SettledPrefix {
+impl RowsHash {
+    /// Creates the hash over no rows.
     pub(crate) fn empty() -> Self {
-        Self { done: 0, hash: Sha256::new() }
+        Self(Sha256::new())
     }
 
     /// Adds a row. The length goes into the hash too, so that rows cannot run into each other.
     pub(crate) fn add(&mut self, row: &[u8]) {
-        self.done += 1;
-        self.hash.update((row.len() as u64).to_be_bytes());
-        self.hash.update(row);
+        self.0.update((row.len() as u64).to_be_bytes());
+        self.0.update(row);
     }
 
     /// Returns the hash as checkpoints hold it.
-    pub(crate) fn hash(&self) -> String {
-        hex::encode(&self.hash.clone().finalize()[..16])
+    pub(crate) fn hex(&self) -> String {
+        hex::encode(&self.0.clone().finalize()[..16])
     }
 }
 

@@ -2,12 +2,8 @@
 //! written in order.
 //!
 //! Rows run side by side and end in any order, but they are written in the order of the page. Only
-//! a window of them is held in memory: the rows in flight, those that ended before an earlier one,
-//! and those that wait for their message to fill.
-//!
-//! A row is *settled* once no later attempt has to repeat it, because its message was emitted. What
-//! settled rows wrote belongs to the next checkpoint; all other rows are repeated from the page's
-//! response, fetched anew.
+//! a window of them is held in memory: the rows in flight, and those that ended before an earlier
+//! one. While too many messages are unacknowledged, no further row is read.
 
 use std::sync::Arc;
 
@@ -22,8 +18,8 @@ use crate::output::Output;
 use crate::page::attach_steps::attach_steps;
 use crate::page::exchange::PageExchange;
 use crate::page::in_flight::InFlightWindow;
+use crate::page::output::PageOutput;
 use crate::page::progress::{FinishedPage, PageProgress, PageStart};
-use crate::page::resume_point::ResumePoint;
 use crate::page::row::RowExecution;
 use crate::page::row_source::{RowSource, SkippedPrefix};
 use crate::page::sub_steps::{PendingCancel, SubSteps};
@@ -44,24 +40,20 @@ use crate::state::step_env::StepEnv;
 pub(crate) struct Page<S> {
     node: Arc<StepNode>,
     exchange: PageExchange,
-    /// True if checkpoints contain the rows of this page.
-    durable: bool,
     /// The context after the page's own writes, and those writes.
     writes: Option<(Context, ContextChanges)>,
-    writer: PageWriter,
+    output: PageOutput,
     /// Source of the rows; `None` if the sub-steps run once for the whole page.
     source: Option<RowSource>,
     /// Environment of the sub-steps, without a row; `None` if there are no sub-steps.
     row_env: Option<Box<StepEnv>>,
     rows: InFlightWindow<RowExecution<S>, FinishedRow>,
-    /// The settled rows.
-    resume: ResumePoint,
+    /// True while the page waits for messages to be acknowledged.
+    awaits_room: bool,
     /// Rows of sub-steps that ran once for the page, as a JSON object.
     steps: Vec<u8>,
     /// Rows read so far.
     row_count: u64,
-    /// Rows that the enclosing row carries.
-    gathered: Vec<Bytes>,
 }
 
 impl<S: SubSteps> Page<S> {
@@ -69,19 +61,20 @@ impl<S: SubSteps> Page<S> {
     pub(crate) fn new(run: &ExecutionState, location: StepLocation, start: PageStart) -> Self {
         let PageStart { node, exchange, durable, writes, extracted, rows, row_env, resume } = start;
         let writer = PageWriter::new(run, &node, location, &exchange, extracted);
+        // Rows of a whole body without sub-steps are handled within one input, unless the page has
+        // to wait: hashing them as they come would mostly be wasted work.
+        let hashes = !node.subs.is_empty() || rows.as_ref().is_some_and(|(_, stream)| stream.is_some());
         let mut page = Self {
+            output: PageOutput::new(&node, durable, hashes, writer),
             node,
             exchange,
-            durable,
             writes,
-            writer,
             source: rows.map(|(reader, stream)| RowSource::new(reader, stream)),
             row_env,
             rows: InFlightWindow::after(0),
-            resume: ResumePoint::first(),
+            awaits_room: false,
             steps: Vec::new(),
             row_count: 0,
-            gathered: Vec::new(),
         };
         match (resume, &mut page.source) {
             // The page is fetched anew: the settled rows are compared by their hash before the rest
@@ -91,7 +84,7 @@ impl<S: SubSteps> Page<S> {
             }
             // Nothing is settled, but rows were in flight: each of them continues once it is read.
             (Some(state), Some(_)) => page.resume_at(state),
-            (Some(state), None) => page.resume.set_not_started(state.in_flight),
+            (Some(state), None) => page.output.resume_point().set_not_started(state.in_flight),
             (None, _) => {}
         }
         page
@@ -123,6 +116,10 @@ impl<S: SubSteps> Page<S> {
                 }
                 self.advance(cx)
             }
+            StepEvent::RoomAvailable => {
+                self.awaits_room = false;
+                self.advance(cx)
+            }
             _ => Ok(self.waiting()),
         }
     }
@@ -147,12 +144,12 @@ impl<S: SubSteps> Page<S> {
                 break;
             }
         }
-        // Otherwise one slow row would hold back the rows before it, and with them the checkpoint.
-        let settled = self.writer.emit_overdue(cx, &self.node);
-        self.settle(cx, settled);
+        if self.output.is_held_up(cx) {
+            return Ok(self.wait_for_room(cx));
+        }
+        self.output.emit_overdue(cx);
         if self.rows.is_empty() && self.source.as_ref().is_some_and(|source| source.exhausted) {
-            let settled = self.writer.end(cx, &self.node);
-            self.settle(cx, settled);
+            self.output.end(cx);
             return Ok(PageProgress::Done);
         }
         let reads_body = self.source.as_ref().and_then(|source| source.open_body.as_ref());
@@ -167,32 +164,26 @@ impl<S: SubSteps> Page<S> {
         }))
     }
 
-    /// Emits everything that is left, and returns what the step needs to end the page.
-    ///
-    /// # Errors
-    /// Fails if no message can carry the body of a page without rows.
-    pub(crate) fn finish(mut self, cx: &mut EngineCx<'_>) -> Result<FinishedPage, StepExit> {
-        if self.source.is_none() {
-            self.writer.emit_body(cx, &self.node, &self.steps, &self.exchange)?;
-            if self.node.gathers {
-                let body = self.exchange.response.body.to_message_body().elements().unwrap_or_default();
-                let with_steps =
-                    |row: Bytes| if self.steps.is_empty() { row } else { attach_steps(&row, &self.steps) };
-                self.gathered.extend(body.into_iter().map(with_steps));
-            }
-        }
+    /// Returns what the step needs to end the page.
+    pub(crate) fn finish(self) -> FinishedPage {
         // For a body that was read as a whole, the path check has seen the text itself.
         let streamed = self.source.as_ref().filter(|_| self.exchange.response.streamed);
-        let (row_writes, row_cursors) = self.resume.into_writes();
-        Ok(FinishedPage {
+        let (mut gathered, row_writes, row_cursors) = self.output.into_results();
+        if self.source.is_none() && self.node.gathers {
+            let body = self.exchange.response.body.to_message_body().elements().unwrap_or_default();
+            let with_steps =
+                |row: Bytes| if self.steps.is_empty() { row } else { attach_steps(&row, &self.steps) };
+            gathered.extend(body.into_iter().map(with_steps));
+        }
+        FinishedPage {
             stream_found: streamed.map(|source| source.reader.found()),
             rows: self.node.step.rows.is_some().then_some(self.row_count),
             exchange: self.exchange,
             writes: self.writes,
             row_writes,
             row_cursors,
-            gathered: self.gathered,
-        })
+            gathered,
+        }
     }
 
     /// Turns the response into a failure, because its body broke off.
@@ -208,12 +199,9 @@ impl<S: SubSteps> Page<S> {
     /// # Errors
     /// Fails if no message can carry one of the rows.
     pub(crate) fn emit_finished(&mut self, cx: &mut EngineCx<'_>) -> Result<(), StepExit> {
-        let written = self.write_ended(cx);
-        if written.is_ok() {
-            let settled = self.writer.emit_all(cx, &self.node);
-            self.settle(cx, settled);
-        }
-        written.map(|_| ())
+        while self.write_next(cx)? {}
+        self.output.emit_all(cx);
+        Ok(())
     }
 
     /// Emits the rows that wait for a fuller message, in the sub-steps of rows too.
@@ -224,9 +212,11 @@ impl<S: SubSteps> Page<S> {
         // While settled rows are skipped, nothing was read that could be emitted.
         if self.source.as_ref().is_some_and(|source| source.skip.is_none()) {
             // A row that no message can carry is repeated by the next attempt, and fails there.
-            let _written = self.write_ended(cx);
-            let settled = self.writer.emit_all(cx, &self.node);
-            self.settle(cx, settled);
+            while matches!(self.write_next(cx), Ok(true)) {}
+            self.output.emit_all(cx);
+            if let Some(source) = &self.source {
+                self.output.hash_settled(cx, &source.reader);
+            }
         }
     }
 
@@ -239,11 +229,12 @@ impl<S: SubSteps> Page<S> {
             return Ok(Some(skip.state.clone()));
         }
         let single = self.source.is_none();
-        let mut in_flight = self.resume.not_started().clone();
+        let mut in_flight = self.output.not_started().clone();
         if whole {
-            let unsettled = (self.resume.done()..).zip(self.writer.unsettled());
-            for (number, row) in unsettled.chain(self.rows.ended()) {
-                in_flight.extend(row.resumed_from.iter().map(|state| (number, (**state).clone())));
+            let ended = self.rows.ended();
+            let ended = ended.filter_map(|(number, row)| Some((number, &**row.resumed_from.as_ref()?)));
+            for (number, state) in self.output.resumed().chain(ended) {
+                in_flight.insert(number, state.clone());
             }
         }
         for (number, row) in self.rows.in_flight() {
@@ -253,7 +244,7 @@ impl<S: SubSteps> Page<S> {
                 in_flight.insert(number, row.state(whole)?);
             }
         }
-        self.resume.state(in_flight, self.writer.next_chunk())
+        self.output.state(in_flight)
     }
 
     /// Returns whether an upstream works on an async job of a row that can be cancelled.
@@ -272,7 +263,7 @@ impl<S: SubSteps> Page<S> {
     pub(crate) fn not_started(&self) -> impl Iterator<Item = (u64, &RowState)> {
         let skipped = self.source.as_ref().and_then(|source| source.skip.as_ref());
         let skipped = skipped.map(|skip| &skip.state.in_flight).into_iter().flatten();
-        self.resume.not_started().iter().chain(skipped).map(|(number, state)| (*number, state))
+        self.output.not_started().iter().chain(skipped).map(|(number, state)| (*number, state))
     }
 
     /// Returns the number of rows that the checkpoint says were settled, while they are skipped.
@@ -293,12 +284,12 @@ impl<S: SubSteps> Page<S> {
 
     /// Returns the rows that the enclosing row carries.
     pub(crate) fn gathered(&self) -> &[Bytes] {
-        &self.gathered
+        self.output.gathered()
     }
 
     /// Consumes the page; returns the exchange and the rows that the enclosing row carries.
     pub(crate) fn into_exchange(self) -> (PageExchange, Vec<Bytes>) {
-        (self.exchange, self.gathered)
+        (self.exchange, self.output.into_results().0)
     }
 
     /// Starts rows while the window has room; returns a progress if the page cannot continue with
@@ -308,7 +299,8 @@ impl<S: SubSteps> Page<S> {
         loop {
             let Some(source) = &mut self.source else { return Ok(None) };
             let has_room = !has_subs || self.rows.has_room(concurrency, cx.run);
-            if source.exhausted || !has_room {
+            let is_held_up = source.skip.is_none() && self.output.is_held_up(cx);
+            if source.exhausted || !has_room || is_held_up {
                 return Ok(None);
             }
             let row = match source.reader.next() {
@@ -349,8 +341,9 @@ impl<S: SubSteps> Page<S> {
             if has_subs {
                 self.start_row(cx, number, row)?;
             } else {
+                // Nothing is in flight, so this row is the next one to be written.
                 self.row_ended(cx, number, FinishedRow::plain(row))?;
-                self.write_ended(cx)?;
+                self.write_next(cx)?;
             }
         }
     }
@@ -359,13 +352,13 @@ impl<S: SubSteps> Page<S> {
     /// different.
     fn skip_row(&mut self, row: &[u8]) -> bool {
         let Some(skip) = self.source.as_mut().and_then(|source| source.skip.as_mut()) else { return false };
-        self.resume.add_skipped(row);
+        self.output.resume_point().add_skipped(row);
         skip.left -= 1;
         if skip.left > 0 {
             return true;
         }
         // The rows are compared by one hash over all of them, so it takes the last one to know.
-        if self.resume.hash() != skip.state.hash {
+        if self.output.resume_point().hash() != skip.state.hash {
             return false;
         }
         if let Some(skip) = self.source.as_mut().and_then(|source| source.skip.take()) {
@@ -377,8 +370,7 @@ impl<S: SubSteps> Page<S> {
     /// Continues behind the settled rows of a checkpoint.
     fn resume_at(&mut self, state: RowsState) {
         self.rows = InFlightWindow::after(state.done);
-        self.writer.resume_at(&self.node, state.chunk);
-        self.resume.restore(state);
+        self.output.resume_at(state);
     }
 
     /// Runs the sub-steps once for the whole page.
@@ -390,17 +382,34 @@ impl<S: SubSteps> Page<S> {
         while let Some((_, row)) = self.rows.take_ended() {
             // There is at most one: the page itself counts as row 0.
             self.steps = row.emitted.to_vec();
-            self.resume.add_writes(row);
+            self.output.resume_point().add_writes(row);
         }
-        Ok(if self.rows.is_empty() { PageProgress::Done } else { self.waiting() })
+        if !self.rows.is_empty() {
+            return Ok(self.waiting());
+        }
+        if !self.output.emit_body(cx, &self.steps, &self.exchange)? {
+            return Ok(self.wait_for_room(cx));
+        }
+        Ok(PageProgress::Done)
+    }
+
+    /// Waits until enough messages are acknowledged.
+    fn wait_for_room(&mut self, cx: &mut EngineCx<'_>) -> PageProgress {
+        if !std::mem::replace(&mut self.awaits_room, true) {
+            cx.wait_for_room();
+            if let Some(source) = &self.source {
+                self.output.hash_settled(cx, &source.reader);
+            }
+        }
+        PageProgress::Waiting(StepStatus::InFlight)
     }
 
     fn start_row(&mut self, cx: &mut EngineCx<'_>, number: u64, raw: Bytes) -> Result<(), StepExit> {
         let Some(env) = self.env_of_row(number, &raw) else { return Ok(()) };
-        let resumed_from = self.resume.take_row(number, &raw);
+        let resumed_from = self.output.resume_point().take_row(number, &raw);
         let row = RowExecution::<S>::new(cx.run, &self.node, env, raw, resumed_from).map_err(|error| {
             let detail = ErrorDetail::checkpoint(&self.node.step.pointer, &error);
-            let location = self.writer.location().clone();
+            let location = self.output.location().clone();
             StepError::new(&cx.run.redactor, location, detail, ErrorContext::default())
         })?;
         let Some(mut row) = row else { return Ok(()) };
@@ -413,7 +422,7 @@ impl<S: SubSteps> Page<S> {
         if self.source.is_none() {
             return self.row_env.take().map(|env| *env);
         }
-        let prefix = format!("{}[{number}].", self.writer.location().path);
+        let prefix = format!("{}[{number}].", self.output.location().path);
         let mut env = self.row_env.as_ref()?.for_row(prefix);
         let item = Value::parse_selected(raw, &self.node.needs.item);
         env.push_item(number, item.unwrap_or_else(|_| Value::null()), Some(raw.clone()));
@@ -453,43 +462,34 @@ impl<S: SubSteps> Page<S> {
         self.row_ended(cx, number, finished)
     }
 
-    fn row_ended(&mut self, cx: &mut EngineCx<'_>, number: u64, row: FinishedRow) -> Result<(), StepExit> {
+    fn row_ended(
+        &mut self,
+        cx: &mut EngineCx<'_>,
+        number: u64,
+        mut row: FinishedRow,
+    ) -> Result<(), StepExit> {
         if self.source.is_some() {
-            self.writer.row_ended(cx, &self.node, number, &row.emitted, &self.exchange)?;
+            self.output.row_ended(cx, number, &mut row, &self.exchange)?;
         }
         self.rows.end(number, row);
         Ok(())
     }
 
-    /// Writes the rows that are next in order and have ended; returns whether there were any.
+    /// Writes the rows that are next in order and have ended, unless the page is held up; returns
+    /// whether there were any.
     fn write_ended(&mut self, cx: &mut EngineCx<'_>) -> Result<bool, StepExit> {
         let mut wrote = false;
-        while let Some((number, row)) = self.rows.take_ended() {
+        while !self.output.is_held_up(cx) && self.write_next(cx)? {
             wrote = true;
-            if self.node.gathers {
-                self.gathered.push(row.emitted.clone());
-            }
-            // The writer may keep the row back until its message is full: then it is not settled.
-            let settled = self.writer.add(cx, &self.node, number, row, &self.exchange)?;
-            self.settle(cx, settled);
         }
         Ok(wrote)
     }
 
-    /// Counts rows as settled: their writes and cursors belong to the next checkpoint.
-    fn settle(&mut self, cx: &mut EngineCx<'_>, rows: Vec<FinishedRow>) {
-        if rows.is_empty() {
-            return;
-        }
-        // Without sub-steps and streaming, a page is handled within one input, and no checkpoint
-        // falls into it: hashing its rows would be wasted work.
-        let streams = self.source.as_ref().is_some_and(|source| source.open_body.is_some());
-        let hashes = !self.node.subs.is_empty() || streams;
-        if self.node.step.rows.is_some() {
-            cx.run.progress.counts.rows += rows.len() as u64;
-        }
-        rows.into_iter().for_each(|row| self.resume.add(row, hashes));
-        cx.run.moved |= self.durable && hashes;
+    /// Writes the next row in order, if it has ended; returns whether it had.
+    fn write_next(&mut self, cx: &mut EngineCx<'_>) -> Result<bool, StepExit> {
+        let Some((number, row)) = self.rows.take_ended() else { return Ok(false) };
+        self.output.write(cx, number, row, &self.exchange)?;
+        Ok(true)
     }
 
     fn waiting(&self) -> PageProgress {

@@ -1,7 +1,6 @@
 //! The messages of one page: collects finished rows, and emits them as the step's `emit` mode
 //! demands.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use crate::message::body::{BodyKind, MessageBody};
 use crate::message::chunk::{MessageBatch, MessageTooLarge, PageEnvelope};
 use crate::message::envelope::PageLocation;
 use crate::message::exchange::HttpExchange;
+use crate::page::body_messages::{BodyMessages, BodyTooLarge};
 use crate::page::exchange::PageExchange;
 use crate::program::node::StepNode;
 use crate::state::context::ContextChanges;
@@ -41,21 +41,29 @@ pub(crate) struct FinishedRow {
     /// The state in which a checkpoint had the row. If the execution is handed back before the row
     /// is settled, a later attempt resumes from this state again.
     pub(crate) resumed_from: Option<Box<RowState>>,
+    /// True if `emit: record` has emitted the row.
+    pub(crate) is_emitted: bool,
 }
 
 impl FinishedRow {
     /// Creates the result of a row without sub-steps.
     pub(crate) fn plain(row: Bytes) -> Self {
         let (writes, cursors) = (ContextChanges::new(), CursorValues::new());
-        Self { emitted: row.clone(), raw: row, writes, cursors, resumed_from: None }
+        Self { emitted: row.clone(), raw: row, writes, cursors, resumed_from: None, is_emitted: false }
     }
 }
 
-/// A finished row that is not settled: its message has not been emitted.
-struct WaitingRow {
-    row: FinishedRow,
-    /// False for a row that no message could carry, and that the plan ignores.
-    in_batch: bool,
+/// Fate of a row that was added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AddedRow {
+    /// It is settled, and so are all rows before it.
+    Settled,
+    /// It waits for a fuller message.
+    Waiting,
+    /// It waits for a fuller message; the rows before it are settled.
+    WaitingAlone,
+    /// No message can carry it, and the plan ignores that.
+    LeftOut,
 }
 
 /// The messages of one page.
@@ -66,8 +74,11 @@ pub(crate) struct PageWriter {
     /// The page's `extracted_data`, as JSON.
     extracted: Vec<u8>,
     batch: MessageBatch,
-    /// Rows that are not settled yet, in order.
-    waiting: VecDeque<WaitingRow>,
+    /// The messages of a body without rows, while they are emitted.
+    body: Option<BodyMessages>,
+    /// The first element of the body that no message can carry. The others are emitted before it
+    /// fails the step.
+    failure: Option<Box<StepExit>>,
     /// When the oldest row of the batch was added.
     since: Option<Duration>,
 }
@@ -90,7 +101,8 @@ impl PageWriter {
             exchange: (emit != EmitMode::None).then(http),
             extracted,
             batch: MessageBatch::new(body_kind(node), 0),
-            waiting: VecDeque::new(),
+            body: None,
+            failure: None,
             since: None,
         }
     }
@@ -110,44 +122,42 @@ impl PageWriter {
         self.batch.next_chunk()
     }
 
-    /// Iterates over the rows that were added and are not settled, in order.
-    pub(crate) fn unsettled(&self) -> impl Iterator<Item = &FinishedRow> {
-        self.waiting.iter().map(|waiting| &waiting.row)
+    /// Returns whether the page has to wait until messages are acknowledged before it emits more.
+    pub(crate) fn is_held_up(&self, cx: &EngineCx<'_>) -> bool {
+        self.emit != EmitMode::None && cx.acks.is_full()
     }
 
-    /// Takes note of a row that has ended, in any order: `emit: record` emits it at once.
+    /// Emits a row that has ended, in any order, if the step emits each row by itself.
     ///
     /// # Errors
     /// Fails if no message can carry the row, unless the plan ignores that.
-    pub(crate) fn row_ended(
+    pub(crate) fn emit_record(
         &self,
         cx: &mut EngineCx<'_>,
         node: &StepNode,
         number: u64,
-        row: &Bytes,
+        row: &mut FinishedRow,
         exchange: &PageExchange,
     ) -> Result<(), StepExit> {
-        if self.emit != EmitMode::Record {
+        if self.emit != EmitMode::Record || row.is_emitted {
             return Ok(());
         }
+        row.is_emitted = true;
         let location = self.row_location(number);
-        let message = self.envelope(cx.run, cx.now, &node.path, &location.path, b"").record_message(row);
-        match message {
+        let envelope = self.envelope(cx.run, cx.now, &node.path, &location.path, b"");
+        match envelope.record_message(&row.emitted) {
             Ok(message) => {
                 cx.emit(&location, message);
                 Ok(())
             }
-            Err(MessageTooLarge { size, .. }) => report_too_large(
-                cx,
-                node,
-                location,
-                OversizedPart { row: Some((number, row)), size },
-                exchange,
-            ),
+            Err(MessageTooLarge { size }) => {
+                let part = OversizedPart { element: Some((Element::Row(number), &row.emitted)), size };
+                report_too_large(cx, node, location, part, exchange)
+            }
         }
     }
 
-    /// Adds the next row in order. Returns the rows that are settled by it.
+    /// Adds the next row in order.
     ///
     /// # Errors
     /// Fails if no message can carry the row, unless the plan ignores that.
@@ -156,71 +166,62 @@ impl PageWriter {
         cx: &mut EngineCx<'_>,
         node: &StepNode,
         number: u64,
-        row: FinishedRow,
+        row: &Bytes,
         exchange: &PageExchange,
-    ) -> Result<Vec<FinishedRow>, StepExit> {
+    ) -> Result<AddedRow, StepExit> {
         if self.emit != EmitMode::Page {
-            return Ok(vec![row]);
+            return Ok(AddedRow::Settled);
         }
         // The batch measures the row within its message, so it needs the envelope too.
         let (batch, envelope) = self.split(cx.run, cx.now, &node.path);
-        let pushed = batch.push(&envelope, row.emitted.clone());
-        match pushed {
-            Ok(full) => {
-                self.since.get_or_insert(cx.now.monotonic);
-                let mut settled = Vec::new();
-                if let Some(message) = full {
-                    // The message holds the rows before this one, which starts the next batch.
-                    settled = self.settle_all();
-                    self.since = Some(cx.now.monotonic);
-                    cx.emit(&self.location, message);
-                }
-                self.waiting.push_back(WaitingRow { row, in_batch: true });
-                Ok(settled)
+        match batch.push(&envelope, row) {
+            Ok(Some(message)) => {
+                // The message holds the rows before this one, which starts the next batch.
+                self.since = Some(cx.now.monotonic);
+                cx.emit(&self.location, message);
+                Ok(AddedRow::WaitingAlone)
             }
-            Err(MessageTooLarge { size, .. }) => {
-                let part = OversizedPart { row: Some((number, &row.emitted)), size };
+            Ok(None) => {
+                self.since.get_or_insert(cx.now.monotonic);
+                Ok(AddedRow::Waiting)
+            }
+            Err(MessageTooLarge { size }) => {
+                let part = OversizedPart { element: Some((Element::Row(number), row)), size };
                 report_too_large(cx, node, self.row_location(number), part, exchange)?;
                 // An ignored row is settled together with the rows before it: settling it earlier
                 // would let a checkpoint skip rows whose message was not emitted.
-                self.waiting.push_back(WaitingRow { row, in_batch: false });
-                Ok(Vec::new())
+                Ok(AddedRow::LeftOut)
             }
         }
     }
 
-    /// Emits rows that have waited for [`CHUNK_AFTER`]. Returns the rows that are settled by it.
-    pub(crate) fn emit_overdue(&mut self, cx: &mut EngineCx<'_>, node: &StepNode) -> Vec<FinishedRow> {
+    /// Emits rows that have waited for [`CHUNK_AFTER`], except the newest one. Returns whether it
+    /// did.
+    pub(crate) fn emit_overdue(&mut self, cx: &mut EngineCx<'_>, node: &StepNode) -> bool {
         let overdue = self.since.is_some_and(|since| cx.now.monotonic.saturating_sub(since) >= CHUNK_AFTER);
         // The newest row stays for the page's last message, which must not be empty.
         if !overdue || self.batch.len() < 2 {
-            return Vec::new();
+            return false;
         }
         let (batch, envelope) = self.split(cx.run, cx.now, &node.path);
-        let Some(message) = batch.flush_all_but_newest(&envelope) else { return Vec::new() };
+        let Some(message) = batch.flush_all_but_newest(&envelope) else { return false };
         cx.emit(&self.location, message);
         self.since = Some(cx.now.monotonic);
-        // The newest row of the batch stays, with the ignored rows after it.
-        let kept = self.waiting.iter().rposition(|waiting| waiting.in_batch).unwrap_or_default();
-        let kept = self.waiting.split_off(kept);
-        let settled = self.settle_all();
-        self.waiting = kept;
-        settled
+        true
     }
 
     /// Emits all rows added so far, because the execution is handed back in the middle of the page.
-    pub(crate) fn emit_all(&mut self, cx: &mut EngineCx<'_>, node: &StepNode) -> Vec<FinishedRow> {
+    pub(crate) fn emit_all(&mut self, cx: &mut EngineCx<'_>, node: &StepNode) {
         let (batch, envelope) = self.split(cx.run, cx.now, &node.path);
         if let Some(message) = batch.flush(&envelope, false) {
             cx.emit(&self.location, message);
         }
         // The rest of the page starts its own interval.
         self.since = None;
-        self.settle_all()
     }
 
-    /// Emits the last message of the page's rows. Returns the rows that are settled by it.
-    pub(crate) fn end(&mut self, cx: &mut EngineCx<'_>, node: &StepNode) -> Vec<FinishedRow> {
+    /// Emits the last message of the page's rows.
+    pub(crate) fn end(&mut self, cx: &mut EngineCx<'_>, node: &StepNode) {
         // `record` has emitted each row by itself, and `none` emits nothing.
         if self.emit == EmitMode::Page {
             let (batch, envelope) = self.split(cx.run, cx.now, &node.path);
@@ -228,40 +229,42 @@ impl PageWriter {
                 cx.emit(&self.location, message);
             }
         }
-        self.settle_all()
     }
 
-    /// Emits the body of a page without rows: in one message, or an array in as many as it takes.
-    /// `steps` holds the rows of the sub-steps.
+    /// Emits the body of a page without rows, in as many messages as it takes. `steps` holds the
+    /// rows of the sub-steps. Returns false if it has to wait before the next message.
     ///
     /// # Errors
     /// Fails if no message can carry the body or one of its elements, unless the plan ignores that.
     pub(crate) fn emit_body(
-        &self,
+        &mut self,
         cx: &mut EngineCx<'_>,
         node: &StepNode,
         steps: &[u8],
         exchange: &PageExchange,
-    ) -> Result<(), StepExit> {
+    ) -> Result<bool, StepExit> {
         if self.emit == EmitMode::None {
-            return Ok(());
+            return Ok(true);
         }
-        let body = exchange.response.body.to_message_body();
-        let envelope = self.envelope(cx.run, cx.now, &node.path, &self.location.path, steps);
-        match envelope.body_messages(&body) {
-            Ok(messages) => {
-                messages.into_iter().for_each(|message| cx.emit(&self.location, message));
-                Ok(())
-            }
-            Err(MessageTooLarge { size, .. }) => {
-                let part = OversizedPart { row: None, size };
-                report_too_large(cx, node, self.location.clone(), part, exchange)
+        let mut body =
+            self.body.take().unwrap_or_else(|| BodyMessages::new(exchange.response.body.to_message_body()));
+        while !self.is_held_up(cx) {
+            let envelope = self.envelope(cx.run, cx.now, &node.path, &self.location.path, steps);
+            match body.next(&envelope) {
+                Ok(Some(message)) => cx.emit(&self.location, message),
+                Ok(None) => return self.failure.take().map_or(Ok(true), |failure| Err(*failure)),
+                Err(BodyTooLarge { element, size }) => {
+                    let element = element.as_ref().map(|(number, text)| (Element::OfArray(*number), text));
+                    let part = OversizedPart { element, size };
+                    let reported = report_too_large(cx, node, self.location.clone(), part, exchange);
+                    if let Err(exit) = reported {
+                        self.failure.get_or_insert_with(|| Box::new(exit));
+                    }
+                }
             }
         }
-    }
-
-    fn settle_all(&mut self) -> Vec<FinishedRow> {
-        self.waiting.drain(..).map(|waiting| waiting.row).collect()
+        self.body = Some(body);
+        Ok(false)
     }
 
     fn row_location(&self, number: u64) -> StepLocation {
@@ -314,11 +317,18 @@ fn envelope<'a>(
     }
 }
 
-/// A row that no message can carry, or the whole body of a page without rows.
+/// A row or an element that no message can carry, or the whole body of a page without rows.
 struct OversizedPart<'a> {
-    row: Option<(u64, &'a Bytes)>,
+    element: Option<(Element, &'a Bytes)>,
     /// Size in bytes of the message that it would make.
     size: usize,
+}
+
+/// A part of a page by its number.
+#[derive(Clone, Copy)]
+enum Element {
+    Row(u64),
+    OfArray(u64),
 }
 
 /// Reports something that no message can carry: as an ignored error if `ignore_on` lists the code,
@@ -330,8 +340,11 @@ fn report_too_large(
     part: OversizedPart<'_>,
     exchange: &PageExchange,
 ) -> Result<(), StepExit> {
-    let (subject, body) = match part.row {
-        Some((number, row)) => (format!("row {number}"), MessageBody::rows(vec![row.clone()])),
+    let (subject, body) = match part.element {
+        Some((Element::Row(number), row)) => (format!("row {number}"), MessageBody::rows(vec![row.clone()])),
+        Some((Element::OfArray(number), element)) => {
+            (format!("element {number}"), MessageBody::listed(BodyKind::Array, vec![element.clone()]))
+        }
         None => ("the body".to_owned(), exchange.response.body.to_message_body()),
     };
     let (size, max) = (part.size, cx.run.limits.message_max_bytes);

@@ -99,6 +99,7 @@ impl Machine {
             }
             Input::Stop(reason) => self.stop(now, reason, &mut out),
         }
+        self.continue_waiting_rows(now, &mut out);
         self.record_if_due(now, &mut out);
         out
     }
@@ -183,6 +184,15 @@ impl Machine {
                 self.succeed(now, Some(env), out);
             }
             Err(exit) => self.fail(now, root, exit, out),
+        }
+    }
+
+    /// Lets steps continue whose rows waited for acknowledgements. Each of them may use up the room
+    /// that there is, so the others wait on.
+    fn continue_waiting_rows(&mut self, now: CurrentTime, out: &mut Vec<Output>) {
+        while self.checkpoints.acks().has_room() {
+            let Some(route) = self.run.next_room_wait() else { return };
+            self.deliver(now, Some(route), StepEvent::RoomAvailable, out);
         }
     }
 

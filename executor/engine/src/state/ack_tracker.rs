@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
 use crate::input::EmitId;
+use crate::limits::{UNACKED_BYTES_MAX, UNACKED_MESSAGES_MAX};
 use crate::output::{Checkpoint, CursorChange};
 use crate::progress::Progress;
 use crate::state::context::{self, ContextChanges};
@@ -19,6 +20,8 @@ use crate::state::location::StepLocation;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct MessageSource {
     pub(crate) location: StepLocation,
+    /// Size of the message in bytes.
+    pub(crate) size: usize,
 }
 
 /// A resume state as a checkpoint contains it.
@@ -51,6 +54,8 @@ struct QueuedCheckpoint {
 pub(crate) struct AckTracker {
     next: u64,
     open: BTreeMap<EmitId, MessageSource>,
+    /// Size of all open messages.
+    open_bytes: usize,
     waiting: VecDeque<QueuedCheckpoint>,
     ready: Option<PendingCheckpoint>,
     /// The newest acknowledged resume state, whether it was handed out or not.
@@ -60,15 +65,28 @@ pub(crate) struct AckTracker {
 impl AckTracker {
     /// Creates a tracker that begins at a resume state.
     pub(crate) fn new(base: EncodedState) -> Self {
-        Self { next: 0, open: BTreeMap::new(), waiting: VecDeque::new(), ready: None, base }
+        Self { next: 0, open: BTreeMap::new(), open_bytes: 0, waiting: VecDeque::new(), ready: None, base }
     }
 
     /// Registers an emitted message.
     pub(crate) fn emit(&mut self, sender: MessageSource) -> EmitId {
         let id = EmitId(self.next);
         self.next += 1;
+        self.open_bytes += sender.size;
         self.open.insert(id, sender);
         id
+    }
+
+    /// Returns whether so much is unacknowledged that further rows have to wait.
+    pub(crate) fn is_full(&self) -> bool {
+        self.open.len() >= UNACKED_MESSAGES_MAX || self.open_bytes >= UNACKED_BYTES_MAX
+    }
+
+    /// Returns whether rows that waited may continue. The bound is lower than that of
+    /// [`AckTracker::is_full`]: several rows continue at once, instead of one after each
+    /// acknowledgement.
+    pub(crate) fn has_room(&self) -> bool {
+        self.open.len() <= UNACKED_MESSAGES_MAX / 2 && self.open_bytes <= UNACKED_BYTES_MAX / 2
     }
 
     /// Returns whether every message was acknowledged or refused.
@@ -84,14 +102,14 @@ impl AckTracker {
 
     /// Registers an acknowledgement. Unknown ids are ignored.
     pub(crate) fn acked(&mut self, id: EmitId) {
-        self.open.remove(&id);
+        self.close(id);
         self.settle();
     }
 
     /// Registers a refusal and drops all checkpoints after the message. Returns its origin and the
     /// newest resume state before it; `None` for an unknown id.
     pub(crate) fn refused(&mut self, id: EmitId) -> Option<(MessageSource, EncodedState)> {
-        let sender = self.open.remove(&id)?;
+        let sender = self.close(id)?;
         // The content of these checkpoints includes the refused message: resuming there would lose
         // it.
         self.waiting.retain(|waiting| waiting.before <= id);
@@ -115,6 +133,12 @@ impl AckTracker {
             cursor_changes,
             progress,
         })
+    }
+
+    fn close(&mut self, id: EmitId) -> Option<MessageSource> {
+        let sender = self.open.remove(&id)?;
+        self.open_bytes -= sender.size;
+        Some(sender)
     }
 
     /// Moves queued checkpoints whose messages are all acknowledged to `ready`.
@@ -155,7 +179,8 @@ mod tests {
     use super::*;
 
     fn sender(page: u64) -> MessageSource {
-        MessageSource { location: StepLocation { node: 0, path: format!("orders#{page}"), page, retries: 0 } }
+        let location = StepLocation { node: 0, path: format!("orders#{page}"), page, retries: 0 };
+        MessageSource { location, size: 1000 }
     }
 
     fn encoded(resume_state: &'static str) -> EncodedState {
@@ -224,6 +249,24 @@ mod tests {
         assert_eq!((sender.location.page, at), (1, encoded("a")));
         tracker.acked(first);
         assert_eq!(tracker.take().unwrap().resume_state, "a");
+    }
+
+    #[test]
+    fn tracker_is_full_by_messages_or_bytes_and_never_without_any() {
+        let mut tracker = tracker();
+        let ids: Vec<EmitId> =
+            (0..UNACKED_MESSAGES_MAX as u64).map(|page| tracker.emit(sender(page))).collect();
+        assert!(tracker.is_full());
+        tracker.acked(ids[0]);
+        assert!(!tracker.is_full() && !tracker.has_room(), "waiting rows continue at half of the bound");
+        ids.iter().take(UNACKED_MESSAGES_MAX / 2).for_each(|id| tracker.acked(*id));
+        assert!(tracker.has_room());
+        let large = MessageSource { size: UNACKED_BYTES_MAX, ..sender(0) };
+        let large = tracker.emit(large);
+        assert!(tracker.is_full());
+        tracker.refused(large);
+        ids.iter().for_each(|id| tracker.acked(*id));
+        assert!(tracker.has_room() && !tracker.is_full(), "nothing is open");
     }
 
     #[test]

@@ -47,6 +47,9 @@ pub(crate) type ContextChanges = Vec<(String, Option<Bytes>)>;
 
 /// Appends later changes; they replace earlier ones of the same field.
 pub(crate) fn append(changes: &mut ContextChanges, later: &mut ContextChanges) {
+    if later.is_empty() {
+        return;
+    }
     changes.retain(|(name, _)| later.iter().all(|(changed, _)| changed != name));
     changes.append(later);
 }

@@ -51,6 +51,14 @@ impl EngineCx<'_> {
         timer_id
     }
 
+    /// Lets the current step receive [`StepEvent::RoomAvailable`] once enough messages are
+    /// acknowledged.
+    ///
+    /// [`StepEvent::RoomAvailable`]: crate::state::event::StepEvent::RoomAvailable
+    pub(crate) fn wait_for_room(&mut self) {
+        self.run.wait_for_room(&self.route);
+    }
+
     /// Gives up a try whose body is still streaming.
     pub(crate) fn discard(&mut self, try_id: TryId) {
         self.run.try_ended(try_id);
@@ -74,7 +82,7 @@ impl EngineCx<'_> {
             Topic::Errors => progress.counts.errors += 1,
             Topic::Events => {}
         }
-        let emit_id = self.acks.emit(MessageSource { location: location.clone() });
+        let emit_id = self.acks.emit(MessageSource { location: location.clone(), size: message.size() });
         self.out.push(Output::Emit { emit_id, message });
     }
 

@@ -16,4 +16,6 @@ pub(crate) enum StepEvent {
     BodyPiece { try_id: TryId, piece: Result<Option<Bytes>, FetchError>, duration: Duration },
     /// A timer expired.
     TimerFired { timer_id: TimerId },
+    /// Enough messages were acknowledged for rows that waited to continue.
+    RoomAvailable,
 }

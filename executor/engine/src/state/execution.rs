@@ -1,6 +1,6 @@
 //! The state that all steps of an execution share: identity, permissions, knowledge and counts.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,6 +67,8 @@ pub(crate) struct ExecutionState {
     /// Routes from the root to the step that waits for a try or timer.
     tries: HashMap<TryId, Box<[u64]>>,
     waits: HashMap<TimerId, Box<[u64]>>,
+    /// Routes to the steps that wait for acknowledgements, in the order in which they began to.
+    room_waits: VecDeque<Box<[u64]>>,
     allowed_hosts: Option<Arc<[String]>>,
     /// Step path of the last error, and the number of earlier errors of the same page.
     pub(crate) last_error: Option<(String, u32)>,
@@ -126,6 +128,7 @@ impl ExecutionState {
             in_flight: 0,
             tries: HashMap::new(),
             waits: HashMap::new(),
+            room_waits: VecDeque::new(),
             allowed_hosts: (!hosts.is_empty()).then(|| hosts.into()),
             last_error: None,
             ran: job.time_used,
@@ -191,6 +194,16 @@ impl ExecutionState {
     /// Takes the route of an expired timer.
     pub(crate) fn route_of_timer(&mut self, timer_id: TimerId) -> Option<Box<[u64]>> {
         self.waits.remove(&timer_id)
+    }
+
+    /// Registers the step at `route` as one that waits for acknowledgements.
+    pub(crate) fn wait_for_room(&mut self, route: &[u64]) {
+        self.room_waits.push_back(route.into());
+    }
+
+    /// Takes the route of the step that has waited longest for acknowledgements.
+    pub(crate) fn next_room_wait(&mut self) -> Option<Box<[u64]>> {
+        self.room_waits.pop_front()
     }
 
     /// Returns the hosts that a step with this first URL may reach.

@@ -316,7 +316,7 @@ impl<S: SubSteps> StepExecution<S> {
         match progress {
             PageProgress::Waiting(status) => Ok(status),
             PageProgress::Done => {
-                let finished = page.finish(cx)?;
+                let finished = page.finish();
                 self.end_page(cx, env, finished)
             }
             PageProgress::RowsChanged => self.restart_page(cx, env, *page),

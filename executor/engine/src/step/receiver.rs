@@ -68,7 +68,8 @@ impl ResponseReceiver {
             StepEvent::Response { .. }
             | StepEvent::ResponseHead { .. }
             | StepEvent::BodyPiece { .. }
-            | StepEvent::TimerFired { .. } => Reception::Pending(self),
+            | StepEvent::TimerFired { .. }
+            | StepEvent::RoomAvailable => Reception::Pending(self),
         }
     }
 

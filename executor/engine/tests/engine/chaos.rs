@@ -185,8 +185,14 @@ impl SimulatedProcess<'_> {
                     left = Some(leaving);
                 }
             }
-            self.acknowledge(if left.is_some() { usize::MAX } else { *step });
+            let until = if left.is_some() { usize::MAX } else { *step };
+            left = left.or(self.acknowledge(until, *step));
+            // Rows may wait for acknowledgements alone.
+            while left.is_none() && self.inputs.is_empty() && !self.sending.is_empty() {
+                left = self.acknowledge(usize::MAX, *step);
+            }
             if let Some(left) = left {
+                self.acknowledge(usize::MAX, *step);
                 return left;
             }
         }
@@ -271,11 +277,14 @@ impl SimulatedProcess<'_> {
     }
 
     /// Acknowledges the newest message first, since Kafka acknowledges in any order.
-    fn acknowledge(&mut self, until: usize) {
+    fn acknowledge(&mut self, until: usize, step: usize) -> Option<AttemptEnd> {
+        let mut left = None;
         while let Some(index) = self.sending.iter().rposition(|(due, ..)| *due <= until) {
             let (_, emit_id, message) = self.sending.remove(index);
             self.record.messages.push(message);
-            self.machine.step(self.clock.now(), Input::MessageAcked { emit_id });
+            for output in self.machine.step(self.clock.now(), Input::MessageAcked { emit_id }) {
+                left = self.take(output, step).or(left);
+            }
         }
         if let Some(checkpoint) = self.machine.checkpoint() {
             apply(&mut self.record.context, &checkpoint);
@@ -284,6 +293,7 @@ impl SimulatedProcess<'_> {
             self.record.cursor_values.extend(changes.map(|change| (change.key.clone(), change.json.clone())));
             self.record.checkpoint = Some(saved(&checkpoint, self.record.checkpoint.as_ref()));
         }
+        left
     }
 }
 

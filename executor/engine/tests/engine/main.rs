@@ -8,6 +8,7 @@
 )]
 
 mod async_jobs;
+mod back_pressure;
 mod case_index;
 mod chaos;
 mod checkpoints;

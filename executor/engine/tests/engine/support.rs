@@ -1,7 +1,7 @@
 //! A simulation around the machine: a scripted upstream, a sink that acknowledges at once, and a
 //! clock that jumps from one due input to the next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -178,40 +178,39 @@ impl Simulation<'_> {
         let mut streaming: BTreeMap<TryId, BodyStreaming> = BTreeMap::new();
         let mut input = first;
         loop {
-            let (mut acks, mut left) = (Vec::new(), None);
-            for output in self.machine.step(self.clock.now(), input) {
-                match output {
-                    Output::Fetch { try_id, request } => {
-                        streaming.insert(try_id, request.streaming);
-                        self.fetch(try_id, request, &mut due);
-                    }
-                    Output::ReadBody { try_id } => {
-                        due.push((self.clock.elapsed + self.piece_time, DueInput::Piece(try_id)));
-                    }
-                    Output::Discard { try_id } => drop(bodies.remove(&try_id)),
-                    Output::Emit { emit_id, message } => {
-                        self.events.push(TraceEvent::Message(message));
-                        acks.push(emit_id);
-                    }
-                    Output::StartTimer { timer_id, delay } => {
-                        // The first timer of an attempt is its deadline: it is no wait of the plan.
-                        if timer_id != TimerId(1) {
-                            self.events.push(TraceEvent::Wait(delay));
+            let (mut inputs, mut left) = (VecDeque::from([input]), None);
+            while let Some(input) = inputs.pop_front() {
+                for output in self.machine.step(self.clock.now(), input) {
+                    match output {
+                        Output::Fetch { try_id, request } => {
+                            streaming.insert(try_id, request.streaming);
+                            self.fetch(try_id, request, &mut due);
                         }
-                        due.push((self.clock.elapsed + delay, DueInput::Timer(timer_id)));
-                    }
-                    Output::Park { not_before, reason } => {
-                        self.events.push(TraceEvent::Park { not_before, reason });
-                        left = Some(AttemptEnd::Parked(not_before));
-                    }
-                    Output::Finished(finish) => {
-                        self.events.push(TraceEvent::Finished(finish.clone()));
-                        left = Some(AttemptEnd::Finished(finish));
+                        Output::ReadBody { try_id } => {
+                            due.push((self.clock.elapsed + self.piece_time, DueInput::Piece(try_id)));
+                        }
+                        Output::Discard { try_id } => drop(bodies.remove(&try_id)),
+                        Output::Emit { emit_id, message } => {
+                            self.events.push(TraceEvent::Message(message));
+                            inputs.push_back(Input::MessageAcked { emit_id });
+                        }
+                        Output::StartTimer { timer_id, delay } => {
+                            // The first timer of an attempt is its deadline, no wait of the plan.
+                            if timer_id != TimerId(1) {
+                                self.events.push(TraceEvent::Wait(delay));
+                            }
+                            due.push((self.clock.elapsed + delay, DueInput::Timer(timer_id)));
+                        }
+                        Output::Park { not_before, reason } => {
+                            self.events.push(TraceEvent::Park { not_before, reason });
+                            left = Some(AttemptEnd::Parked(not_before));
+                        }
+                        Output::Finished(finish) => {
+                            self.events.push(TraceEvent::Finished(finish.clone()));
+                            left = Some(AttemptEnd::Finished(finish));
+                        }
                     }
                 }
-            }
-            for emit_id in acks {
-                assert!(self.machine.step(self.clock.now(), Input::MessageAcked { emit_id }).is_empty());
             }
             if let Some(left) = left {
                 return left;

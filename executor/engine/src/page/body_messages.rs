@@ -1,0 +1,81 @@
+//! The messages of a body without rows, made one at a time: a large body is never in several
+//! messages at once.
+
+use bytes::Bytes;
+use orchid_plan::PlainPath;
+
+use crate::body::{NextRow, RowReader};
+use crate::message::Message;
+use crate::message::body::{BodyKind, MessageBody};
+use crate::message::chunk::{MessageBatch, MessageTooLarge, PageEnvelope};
+
+/// The messages of a body that are not made yet.
+pub(crate) struct BodyMessages(Rest);
+
+enum Rest {
+    /// The whole body.
+    Body(MessageBody),
+    /// The rest of an array that is split between its elements.
+    Elements {
+        list: RowReader,
+        read: u64,
+        batch: MessageBatch,
+    },
+    Nothing,
+}
+
+/// A body, or one element of an array, that does not fit into a message of its own.
+pub(crate) struct BodyTooLarge {
+    /// The element with its number; `None` for a body that cannot be split.
+    pub(crate) element: Option<(u64, Bytes)>,
+    /// Size in bytes of the message that would carry it alone.
+    pub(crate) size: usize,
+}
+
+impl BodyMessages {
+    /// Creates the messages of a body.
+    pub(crate) fn new(body: MessageBody) -> Self {
+        Self(Rest::Body(body))
+    }
+
+    /// Returns the next message, or `None` after the last one.
+    ///
+    /// # Errors
+    /// If the body, or one element of the array, does not fit into a message. The elements after it
+    /// follow with the next call.
+    pub(crate) fn next(&mut self, envelope: &PageEnvelope<'_>) -> Result<Option<Message>, BodyTooLarge> {
+        if let Rest::Body(body) = &self.0 {
+            let whole = envelope.body_message(body);
+            let array = body.array_text().filter(|_| whole.is_err());
+            // Only arrays have borders at which consumers can rejoin chunks; objects have none.
+            self.0 = array.and_then(Rest::elements).unwrap_or(Rest::Nothing);
+            match (&self.0, whole) {
+                (_, Ok(message)) => return Ok(Some(message)),
+                (Rest::Elements { .. }, Err(_)) => {}
+                (_, Err(MessageTooLarge { size })) => return Err(BodyTooLarge { element: None, size }),
+            }
+        }
+        let Rest::Elements { list, read, batch } = &mut self.0 else { return Ok(None) };
+        while let Ok(NextRow::Row(element)) = list.next() {
+            let number = *read;
+            *read += 1;
+            match batch.push(envelope, &element) {
+                Ok(None) => {}
+                Ok(full) => return Ok(full),
+                Err(MessageTooLarge { size }) => {
+                    return Err(BodyTooLarge { element: Some((number, element)), size });
+                }
+            }
+        }
+        let last = batch.flush(envelope, true);
+        self.0 = Rest::Nothing;
+        Ok(last)
+    }
+}
+
+impl Rest {
+    fn elements(array: &Bytes) -> Option<Self> {
+        let list = RowReader::from_json(array, &PlainPath::default()).ok()?;
+        Some(Self::Elements { list, read: 0, batch: MessageBatch::new(BodyKind::Array, 0) })
+    }
+}
