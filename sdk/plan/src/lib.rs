@@ -35,8 +35,9 @@ pub use canonical::{DefinitionHash, canonical_json, definition_hash, integers_fr
 pub use compiled::{
     AsyncJob, AuthFlow, Backoff, CsvHeader, CsvRules, Cursor, CursorKind, CursorLookback, Decompression,
     Definition, DynamicQuota, EmitMode, Jitter, LimitScope, OnLimit, OnRepeat, OutcomeMatcher, OutcomeRules,
-    Pagination, PaginationKind, Plan, QuotaSource, RateLimit, RequestRate, ResponseFormat, ResponseRules,
-    RetryPolicy, RowSelector, StatusClass, Step, StepAction, StopOn, TimeFormat, TimeWindow,
+    Pagination, PaginationKind, Plan, QuotaSource, RaggedRows, RateLimit, RequestRate, ResponseFormat,
+    ResponseRules, RetryPolicy, RowSelector, SliceLength, StatusClass, Step, StepAction, StopOn, TimeFormat,
+    TimeWindow, XmlPrefixes, XmlRules,
 };
 pub use diagnostic::{Diagnostic, DiagnosticCode, Diagnostics};
 pub use document::{check, compile};

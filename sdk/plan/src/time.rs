@@ -1,8 +1,9 @@
-//! Parses and formats times and durations for functions, windows and cursors. Times are UTC, and
-//! nothing here reads a clock.
+//! Parses and formats times and durations for functions, windows and cursors. Times without a zone
+//! are UTC unless a caller names another zone, and nothing here reads a clock.
 
 use chrono::format::{Item, StrftimeItems};
 use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, TimeDelta, TimeZone, Utc};
+use chrono_tz::Tz;
 
 /// Units of a duration, in milliseconds.
 const UNITS: [(&str, i64); 6] =
@@ -24,6 +25,11 @@ pub(crate) fn format_utc(time: DateTime<Utc>) -> String {
 
 /// Parses a time in any form that needs no pattern.
 pub(crate) fn parse_any(text: &str) -> Option<DateTime<Utc>> {
+    parse_any_in(text, Tz::UTC)
+}
+
+/// Parses a time in any form that needs no pattern. One without a zone is local to `zone`.
+pub(crate) fn parse_any_in(text: &str, zone: Tz) -> Option<DateTime<Utc>> {
     let text = text.trim();
     parse_rfc3339(text)
         .or_else(|| DateTime::parse_from_rfc2822(text).ok().map(|time| time.to_utc()))
@@ -31,25 +37,50 @@ pub(crate) fn parse_any(text: &str) -> Option<DateTime<Utc>> {
             ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M"]
                 .into_iter()
                 .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
-                .map(|time| time.and_utc())
+                .and_then(|time| local_time(time, zone))
         })
         // Many APIs write the zone as `+0200`, which is not RFC 3339.
         .or_else(|| DateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f%z").ok().map(|time| time.to_utc()))
-        .or_else(|| parse_date(text, "%Y-%m-%d"))
+        .or_else(|| parse_date_in(text, "%Y-%m-%d", zone))
 }
 
 /// Parses a date as the midnight at which it begins.
 pub(crate) fn parse_date(text: &str, format: &str) -> Option<DateTime<Utc>> {
-    NaiveDate::parse_from_str(text, format).ok().map(|date| date.and_time(NaiveTime::MIN).and_utc())
+    parse_date_in(text, format, Tz::UTC)
+}
+
+fn parse_date_in(text: &str, format: &str, zone: Tz) -> Option<DateTime<Utc>> {
+    let date = NaiveDate::parse_from_str(text, format).ok()?;
+    local_time(date.and_time(NaiveTime::MIN), zone)
 }
 
 /// Parses a time by a strftime pattern: with a zone, without one, or only a date.
 pub(crate) fn parse_with_pattern(text: &str, pattern: &str) -> Option<DateTime<Utc>> {
+    parse_with_pattern_in(text, pattern, Tz::UTC)
+}
+
+/// Parses a time by a strftime pattern. One without a zone is local to `zone`.
+pub(crate) fn parse_with_pattern_in(text: &str, pattern: &str, zone: Tz) -> Option<DateTime<Utc>> {
     DateTime::parse_from_str(text, pattern)
         .map(|time| time.to_utc())
         .ok()
-        .or_else(|| NaiveDateTime::parse_from_str(text, pattern).ok().map(|time| time.and_utc()))
-        .or_else(|| parse_date(text, pattern))
+        .or_else(|| local_time(NaiveDateTime::parse_from_str(text, pattern).ok()?, zone))
+        .or_else(|| parse_date_in(text, pattern, zone))
+}
+
+/// Granularity with which the end of a gap in local time is found. Changes of the clock are
+/// multiples of it.
+const GAP_STEP_MINUTES: i64 = 15;
+/// Steps after which the search ends. The longest gaps are whole days, at the date line.
+const GAP_STEPS: i64 = 2 * 24 * 4;
+
+/// Returns the instant of a local time: the first one if the clock shows that time twice, and the
+/// next existing time if the clock skips it.
+pub(crate) fn local_time(local: NaiveDateTime, zone: Tz) -> Option<DateTime<Utc>> {
+    (0..=GAP_STEPS).find_map(|steps| {
+        let local = local.checked_add_signed(TimeDelta::minutes(steps * GAP_STEP_MINUTES))?;
+        zone.from_local_datetime(&local).earliest().map(|time| time.to_utc())
+    })
 }
 
 /// Parses a strftime pattern, or returns `None` if it is invalid. chrono panics when it formats
@@ -57,6 +88,11 @@ pub(crate) fn parse_with_pattern(text: &str, pattern: &str) -> Option<DateTime<U
 pub(crate) fn parse_pattern(pattern: &str) -> Option<Vec<Item<'_>>> {
     let items: Vec<_> = StrftimeItems::new(pattern).collect();
     (!items.contains(&Item::Error)).then_some(items)
+}
+
+/// Parses the IANA name of a timezone.
+pub(crate) fn parse_zone(name: &str) -> Option<Tz> {
+    name.parse().ok()
 }
 
 /// Returns the time that is `count` seconds, or milliseconds, after 1970.
@@ -87,6 +123,21 @@ pub(crate) fn parse_duration(text: &str) -> Option<TimeDelta> {
 /// Parses the duration of a plan field: positive and in whole seconds (units s, m, h, d, w).
 pub(crate) fn parse_span(text: &str) -> Option<TimeDelta> {
     parse_duration(text).filter(|length| *length > TimeDelta::zero() && !text.contains("ms"))
+}
+
+/// Parses a number of calendar months such as `1mo`, `1y` or `1y6mo`, at least one.
+pub(crate) fn parse_months(text: &str) -> Option<u32> {
+    let mut total: u32 = 0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|char: char| !char.is_ascii_digit()).filter(|end| *end > 0)?;
+        let count: u32 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let (unit, months) = [("mo", 1), ("y", 12)].into_iter().find(|(unit, _)| rest.starts_with(unit))?;
+        rest = &rest[unit.len()..];
+        total = total.checked_add(count.checked_mul(months)?)?;
+    }
+    Some(total).filter(|months| *months > 0)
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub(crate) enum DecodeError {
     #[error("response.charset {0:?} is not a known encoding")]
     UnknownCharset(String),
     /// A value at the rows' path that is neither a list nor null.
-    #[error("the rows are of type {0}, not a list")]
+    #[error("the rows are of type {0}, not a list{words}", words = list_of(*.0))]
     NotAList(JsonType),
     /// A member on the path to the rows that occurs twice, so that the path is ambiguous.
     #[error("the body has the member {0:?} twice on the path to the rows")]
@@ -41,6 +41,16 @@ pub(crate) enum DecodeError {
     /// JSON with more nesting levels than a stream supports.
     #[error("the body is nested more than {0} levels deep")]
     TooDeep(usize),
+}
+
+/// Lists the functions that make rows of a value of this type.
+fn list_of(kind: JsonType) -> &'static str {
+    match kind {
+        JsonType::Object => {
+            ": values(…) takes the values of its members, entries(…) their names too, to_array(…) makes it one row"
+        }
+        _ => "",
+    }
 }
 
 impl DecodeError {

@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use orchid_plan::{
-    CsvHeader, CsvRules, PathSegment, PathSelection, PlainPath, RawRows, ResponseFormat, ResponseRules, Value,
+    CsvHeader, CsvRules, PathSegment, PathSelection, PlainPath, RaggedRows, RawRows, ResponseFormat,
+    ResponseRules, Value, XmlRules,
 };
 use proptest::prelude::*;
 use serde::de::IgnoredAny;
@@ -189,8 +190,26 @@ fn csv_rules() -> impl Strategy<Value = CsvRules> {
         Just(CsvHeader::None),
         Just(CsvHeader::Names(vec!["x".to_owned(), "y".to_owned()])),
     ];
-    (prop::sample::select(vec![b',', b';', b'a', 0xC3]), prop::option::of(Just(b'"')), header)
-        .prop_map(|(delimiter, quote, header)| CsvRules { delimiter, quote, header })
+    let dialect = (
+        prop::sample::select(vec![b',', b';', b'a', 0xC3]),
+        prop::option::of(Just(b'"')),
+        prop::option::of(Just(b'\\')),
+        prop::option::of(prop::sample::select(vec![b'#', b'1'])),
+    );
+    let lines = (prop::sample::select(vec![0, 0, 1, 2]), prop::sample::select(vec![0, 0, 1, 3]));
+    let ragged = prop::sample::select(vec![RaggedRows::Error, RaggedRows::Fill]);
+    (dialect, lines, ragged, header).prop_map(
+        |((delimiter, quote, escape, comment), (skip_rows, skip_footer), ragged, header)| CsvRules {
+            delimiter,
+            quote,
+            escape,
+            comment,
+            skip_rows,
+            skip_footer,
+            ragged,
+            header,
+        },
+    )
 }
 
 const FORMATS: [ResponseFormat; 3] = [ResponseFormat::Json, ResponseFormat::Jsonl, ResponseFormat::Csv];
@@ -308,7 +327,7 @@ proptest! {
         ]),
         arrays in prop::collection::vec(name().prop_map(str::to_owned), 0..2),
     ) {
-        let rules = ResponseRules { xml_arrays: arrays, ..rules(format) };
+        let rules = ResponseRules { xml: XmlRules { arrays, ..XmlRules::default() }, ..rules(format) };
         let bytes = Bytes::from(body);
         let reading = BodyReader { rules: &rules, content_type: "", bodiless: false, parts: &PathSelection::of([]) };
         if let Ok(Body::Json { text, .. }) = reading.read(&bytes) {
@@ -329,7 +348,7 @@ proptest! {
         let element = |(name, text): &(String, String)| format!("<{prefix}{name}>{}</{prefix}{name}>\n", escape(text));
         let xml = format!("<r>{}</r>", fields.iter().map(element).collect::<String>());
         let rules = ResponseRules {
-            xml_arrays: fields.iter().map(|(name, _)| name.clone()).collect(),
+            xml: XmlRules { arrays: fields.iter().map(|(name, _)| name.clone()).collect(), ..XmlRules::default() },
             ..rules(ResponseFormat::Xml)
         };
         let reading = BodyReader { rules: &rules, content_type: "", bodiless: false, parts: &PathSelection::ALL };

@@ -44,7 +44,7 @@ impl BodyReader<'_> {
             BodyFormat::Csv => self.list(
                 bytes,
                 false,
-                RowParser::Csv(Box::new(CsvParser::new(&self.rules.csv, usize::MAX)?)),
+                RowParser::Csv(Box::new(CsvParser::new(&self.rules.csv, usize::MAX, None)?)),
             ),
             BodyFormat::Xml => self.xml(bytes),
             BodyFormat::Text => Ok(Body::Text(self.text(bytes))),
@@ -107,7 +107,7 @@ impl BodyReader<'_> {
         let encoding = charset::declared_xml(self.rules, self.content_type, bytes)?;
         let text = charset::decode_strict(bytes, encoding)?;
         let text = std::str::from_utf8(&text).map_err(|_| DecodeError::Charset(UTF_8.name()))?;
-        self.parse(Bytes::from(xml::to_json(text, &self.rules.xml_arrays)?))
+        self.parse(Bytes::from(xml::to_json(text, &self.rules.xml)?))
     }
 
     fn parse(&self, text: Bytes) -> Result<Body, DecodeError> {
@@ -191,7 +191,9 @@ mod tests {
             (
                 "text/csv",
                 "a,b\n1\n",
-                "line 2 of the CSV has another number of fields (1) than the header (2)",
+                "line 2 of the CSV has another number of fields (1) than the header (2); response.csv.skip_rows \
+                 leaves out lines above the header, skip_footer lines below the rows, and ragged: fill allows \
+                 rows of any length",
             ),
             ("text/xml", "<a>", "the XML does not read at line 1: unexpected end inside of <a>"),
         ] {

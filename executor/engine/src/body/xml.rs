@@ -3,14 +3,17 @@
 //! The result is an object whose only member is the root element. Attributes become members named
 //! `@name`; child elements become members of their names, as a list if a name repeats. An element
 //! with only text is that text, one without content is null, and text beside attributes or child
-//! elements is the member `#text`. Namespace prefixes and declarations are dropped.
+//! elements is the member `#text`. Namespace declarations are dropped, and prefixes unless the plan
+//! keeps them.
 //!
 //! Document types are not read: entities are the five predefined ones and character references, and
 //! nothing is fetched or expanded (no XXE, no "billion laughs").
 
 use std::collections::{HashMap, HashSet};
 
+use orchid_plan::{XmlPrefixes, XmlRules};
 use quick_xml::events::{BytesStart, Event};
+use quick_xml::name::QName;
 use quick_xml::{Reader, XmlVersion, escape};
 
 use super::error::DecodeError;
@@ -22,13 +25,13 @@ const DEPTH_MAX: usize = 60;
 /// Largest number of members for which a linear search is faster than an index.
 const UNINDEXED_MAX: usize = 8;
 
-/// Converts a document to JSON. Elements named in `arrays` are lists even if they occur once.
+/// Converts a document to JSON.
 ///
 /// # Errors
 /// If the document is malformed, too deep, or uses an entity that is not predefined.
-pub(super) fn to_json(text: &str, arrays: &[String]) -> Result<Vec<u8>, DecodeError> {
+pub(super) fn to_json(text: &str, rules: &XmlRules) -> Result<Vec<u8>, DecodeError> {
     let mut reader = Reader::from_str(text);
-    let mut builder = JsonBuilder::new(arrays);
+    let mut builder = JsonBuilder::new(rules);
     loop {
         // Offsets only become lines when an error needs one: counting lines is not free.
         let (offset, result) = match reader.read_event() {
@@ -49,7 +52,9 @@ fn error_at(text: &str, offset: usize, what: String) -> DecodeError {
 
 /// Builds the JSON of a document from the events of the XML reader.
 struct JsonBuilder<'a> {
+    /// Names of elements that are lists even if they occur once.
     arrays: HashSet<&'a str>,
+    prefixes: XmlPrefixes,
     /// Elements that are not closed yet, outermost first.
     open: Vec<OpenElement>,
     root: MemberList,
@@ -81,9 +86,17 @@ struct NamedValues {
 }
 
 impl<'a> JsonBuilder<'a> {
-    fn new(arrays: &'a [String]) -> Self {
-        let arrays = arrays.iter().map(String::as_str).collect();
-        Self { arrays, open: Vec::new(), root: MemberList::default() }
+    fn new(rules: &'a XmlRules) -> Self {
+        let arrays = rules.arrays.iter().map(String::as_str).collect();
+        Self { arrays, prefixes: rules.prefixes, open: Vec::new(), root: MemberList::default() }
+    }
+
+    /// Returns the name of an element or attribute as a member has it.
+    fn member_name<'n>(&self, name: QName<'n>) -> &'n str {
+        match self.prefixes {
+            XmlPrefixes::Drop => name.local_name().into_inner(),
+            XmlPrefixes::Keep => name.into_inner(),
+        }
     }
 
     fn handle(&mut self, event: &Event<'_>) -> Result<(), String> {
@@ -114,7 +127,7 @@ impl<'a> JsonBuilder<'a> {
     }
 
     fn start_element(&mut self, start: &BytesStart<'_>) -> Result<(), String> {
-        let name = start.local_name().as_ref().to_owned();
+        let name = self.member_name(start.name()).to_owned();
         // Checked when an element opens, so that hostile nesting never builds up.
         if self.open.len() >= DEPTH_MAX {
             return Err(format!("elements are nested more than {DEPTH_MAX} levels deep"));
@@ -125,13 +138,13 @@ impl<'a> JsonBuilder<'a> {
         let mut members = MemberList::default();
         for attribute in start.attributes() {
             let attribute = attribute.map_err(|error| error.to_string())?;
-            // xmlns declarations only explain prefixes, which are dropped too.
+            // xmlns declarations only explain prefixes.
             if attribute.key.as_namespace_binding().is_some() {
                 continue;
             }
             let value =
                 attribute.normalized_value(XmlVersion::Implicit1_0).map_err(|error| error.to_string())?;
-            members.add(&format!("@{}", attribute.key.local_name().as_ref()), &json_string(&value), false);
+            members.add(&format!("@{}", self.member_name(attribute.key)), &json_string(&value), false);
         }
         self.open.push(OpenElement { name, members, text: String::new(), escaped: None });
         Ok(())
@@ -271,8 +284,12 @@ mod tests {
     }
 
     fn listing(text: &str, arrays: &[&str]) -> Result<String, String> {
-        let arrays: Vec<String> = arrays.iter().map(|name| (*name).to_owned()).collect();
-        let json = to_json(text, &arrays).map_err(|error| error.to_string())?;
+        converted(text, arrays, XmlPrefixes::Drop)
+    }
+
+    fn converted(text: &str, arrays: &[&str], prefixes: XmlPrefixes) -> Result<String, String> {
+        let arrays = arrays.iter().map(|name| (*name).to_owned()).collect();
+        let json = to_json(text, &XmlRules { arrays, prefixes }).map_err(|error| error.to_string())?;
         let json = String::from_utf8(json).unwrap();
         serde_json::from_str::<serde_json::Value>(&json).unwrap();
         Ok(json)
@@ -376,6 +393,17 @@ mod tests {
         let inner = format!(r#"{{"GetOrdersResponse":{{"Order":{order}}}}}"#);
         assert_eq!(json(soap).unwrap(), format!(r#"{{"Envelope":{{"Body":{inner}}}}}"#));
         assert_eq!(json("<a x:b='1' y:b='2'/>").unwrap(), r#"{"a":{"@b":["1","2"]}}"#);
+    }
+
+    #[test]
+    fn prefixes_can_be_kept() {
+        let feed = r#"<rss xmlns="urn:r" xmlns:media="urn:m" xmlns:atom="urn:a"><atom:link href="h1"/><link>h2</link>
+            <item xmlns:x="urn:x" id="1" x:id="2"><title>T1</title><media:title>M1</media:title></item></rss>"#;
+        let item = r#"{"@id":"1","@x:id":"2","title":"T1","media:title":"M1"}"#;
+        let expected = format!(r#"{{"rss":{{"atom:link":{{"@href":"h1"}},"link":"h2","item":{item}}}}}"#);
+        assert_eq!(converted(feed, &[], XmlPrefixes::Keep).unwrap(), expected);
+        let listed = converted("<r><m:a/><a/></r>", &["m:a"], XmlPrefixes::Keep).unwrap();
+        assert_eq!(listed, r#"{"r":{"m:a":[null],"a":null}}"#);
     }
 
     #[test]

@@ -32,7 +32,7 @@ pub(crate) struct LatestAnswer {
     pub(crate) times: u64,
 }
 
-/// The window slice of a loop: its start, and the end of the whole range.
+/// The window slice of a loop: its start, and the whole range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WindowState {
@@ -40,6 +40,17 @@ pub(crate) struct WindowState {
     pub(crate) from_ms: i64,
     /// Milliseconds since the Unix epoch.
     pub(crate) to_ms: i64,
+    /// Start of the range, from which the ends of slices count; `None` if it is `from_ms`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) start_ms: Option<i64>,
+    /// Number of slices before this one, counted from `start_ms`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) index: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(index: &u64) -> bool {
+    *index == 0
 }
 
 /// The value from which a step reads, and the furthest value it has read since.

@@ -47,6 +47,9 @@ impl RowSource {
             cx.run.try_ended(try_id);
             self.ended = true;
         }
+        if piece.is_err() {
+            self.reader.cut();
+        }
         let piece = piece?;
         if let Some(body) = &mut self.open_body {
             body.arrived(piece.as_deref().unwrap_or_default());

@@ -1,7 +1,7 @@
 //! The slices of a `window`: half-open, in order, and the same after a resume.
 
 use chrono::{DateTime, Utc};
-use orchid_plan::{EvalEnv, EvalError, Expr, Scope, ScopeName, TimeWindow, Value};
+use orchid_plan::{EvalEnv, EvalError, Expr, Scope, ScopeName, SliceLength, TimeWindow, Value};
 
 use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::loop_parts::WindowState;
@@ -9,11 +9,17 @@ use crate::error::ErrorClass;
 use crate::state::error_detail::ErrorDetail;
 use crate::state::step_env::window_value;
 
-/// The current slice of a loop: its start, and the end of the whole range.
+/// The current slice of a loop, and the whole range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct WindowSlices {
+    /// Start of the slice.
     from: DateTime<Utc>,
+    /// Start of the range.
+    start: DateTime<Utc>,
+    /// End of the range.
     to: DateTime<Utc>,
+    /// Number of the slice, from 0: ends of slices are counted from the start of the range.
+    index: u64,
 }
 
 impl WindowSlices {
@@ -34,18 +40,30 @@ impl WindowSlices {
             || scope.get(ScopeName::Meta).map_or_else(Value::null, |meta| meta.member("started_at"));
         let from = end(window, "from", window.from.as_ref(), cursor, scope, env)?;
         let to = end(window, "to", window.to.as_ref(), started, scope, env)?;
-        Ok((from < to).then_some(WindowSlices { from, to }))
+        Ok((from < to).then(|| WindowSlices { from, start: from, to, index: 0 }.not_empty(window)))
     }
 
     /// Returns the slice after this one; `None` after the last.
     pub(crate) fn next(self, window: &TimeWindow) -> Option<WindowSlices> {
         let from = self.end(window);
-        (from < self.to).then_some(WindowSlices { from, to: self.to })
+        let next = match window.step {
+            // The same ends follow from any slice: the checkpoint needs nothing else.
+            SliceLength::Exact(_) => Self { from, start: from, index: 0, ..self },
+            SliceLength::Days(_) | SliceLength::Months(_) => Self { from, index: self.index + 1, ..self },
+        };
+        (from < self.to).then(|| next.not_empty(window))
+    }
+
+    /// Skips slices without length: days that a timezone has never had, at the date line.
+    fn not_empty(mut self, window: &TimeWindow) -> Self {
+        while self.end(window) <= self.from {
+            self.index += 1;
+        }
+        self
     }
 
     fn end(self, window: &TimeWindow) -> DateTime<Utc> {
-        // The sum overflows only near the end of the calendar: then the slice ends with the range.
-        self.from.checked_add_signed(window.step).map_or(self.to, |end| end.min(self.to))
+        window.slice_end(self.index, self.start, self.to)
     }
 
     /// Returns the variable `window`: `{from, to}` of the slice.
@@ -55,14 +73,21 @@ impl WindowSlices {
 
     /// Returns the parameters that the window adds to each request.
     pub(crate) fn params(self, window: &TimeWindow) -> Vec<(String, String)> {
-        let ends = [(&window.from_param, self.from), (&window.to_param, self.end(window))];
-        ends.into_iter()
-            .filter_map(|(name, time)| Some((name.clone()?, window.format.spell(time).to_text()?)))
+        let [from, to] = window.spell_ends(self.from, self.end(window));
+        [(&window.from_param, from), (&window.to_param, to)]
+            .into_iter()
+            .filter_map(|(name, end)| Some((name.clone()?, end.to_text()?)))
             .collect()
     }
 
     pub(crate) fn state(self) -> WindowState {
-        WindowState { from_ms: self.from.timestamp_millis(), to_ms: self.to.timestamp_millis() }
+        let (from_ms, start_ms) = (self.from.timestamp_millis(), self.start.timestamp_millis());
+        WindowState {
+            from_ms,
+            to_ms: self.to.timestamp_millis(),
+            start_ms: Some(start_ms).filter(|start| *start != from_ms),
+            index: self.index,
+        }
     }
 
     pub(crate) fn resume(state: WindowState) -> Result<WindowSlices, CheckpointError> {
@@ -70,7 +95,12 @@ impl WindowSlices {
             DateTime::from_timestamp_millis(ms)
                 .ok_or_else(|| CheckpointError::Json("an end of its window is no time".to_owned()))
         };
-        Ok(WindowSlices { from: time(state.from_ms)?, to: time(state.to_ms)? })
+        Ok(WindowSlices {
+            from: time(state.from_ms)?,
+            start: time(state.start_ms.unwrap_or(state.from_ms))?,
+            to: time(state.to_ms)?,
+            index: state.index,
+        })
     }
 }
 

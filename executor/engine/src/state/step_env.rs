@@ -178,5 +178,6 @@ pub(crate) fn window_value(
     from: chrono::DateTime<chrono::Utc>,
     to: chrono::DateTime<chrono::Utc>,
 ) -> Value {
-    Value::object([("from", window.format.spell(from)), ("to", window.format.spell(to))])
+    let [from, to] = window.spell_ends(from, to);
+    Value::object([("from", from), ("to", to)])
 }

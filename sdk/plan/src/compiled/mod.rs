@@ -11,6 +11,7 @@ mod plan;
 mod rate_limit;
 mod response;
 mod retry;
+mod slice_length;
 mod step;
 mod window;
 
@@ -20,7 +21,10 @@ pub use outcome::{OutcomeMatcher, OutcomeRules, StatusClass};
 pub use paginate::{OnRepeat, Pagination, PaginationKind, StopOn};
 pub use plan::{Definition, OnLimit, Plan};
 pub use rate_limit::{DynamicQuota, LimitScope, QuotaSource, RateLimit, RequestRate};
-pub use response::{CsvHeader, CsvRules, Decompression, ResponseFormat, ResponseRules};
+pub use response::{
+    CsvHeader, CsvRules, Decompression, RaggedRows, ResponseFormat, ResponseRules, XmlPrefixes, XmlRules,
+};
 pub use retry::{Backoff, Jitter, RetryPolicy};
+pub use slice_length::SliceLength;
 pub use step::{AsyncJob, AuthFlow, EmitMode, RowSelector, Step, StepAction};
 pub use window::{TimeFormat, TimeWindow};

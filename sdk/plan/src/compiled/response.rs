@@ -16,8 +16,8 @@ pub struct ResponseRules {
     pub stream: bool,
     /// CSV dialect.
     pub csv: CsvRules,
-    /// Names of XML elements that always become lists, even if there is only one.
-    pub xml_arrays: Vec<String>,
+    /// Conversion of XML.
+    pub xml: XmlRules,
 }
 
 impl Default for ResponseRules {
@@ -29,7 +29,7 @@ impl Default for ResponseRules {
             decompress: Decompression::Auto,
             stream: false,
             csv: CsvRules::default(),
-            xml_arrays: Vec::new(),
+            xml: XmlRules::default(),
         }
     }
 }
@@ -73,8 +73,47 @@ pub struct CsvRules {
     pub delimiter: u8,
     /// Byte around quoted fields; `None` if quotes have no meaning.
     pub quote: Option<u8>,
+    /// Byte that makes a quote, a delimiter, a line end or itself part of a field; `None` if there
+    /// is none. Doubled quotes are always read.
+    pub escape: Option<u8>,
+    /// Byte at the beginning of lines that are skipped; `None` if there are none.
+    pub comment: Option<u8>,
+    /// Number of lines above the header, or above the first row if there is none.
+    pub skip_rows: u64,
+    /// Number of lines below the last row.
+    pub skip_footer: u64,
+    /// Treatment of rows that have more or fewer fields than the header.
+    pub ragged: RaggedRows,
     /// Place of the field names.
     pub header: CsvHeader,
+}
+
+/// Treatment of CSV rows that have more or fewer fields than the header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RaggedRows {
+    /// An error.
+    Error,
+    /// Missing fields are empty, and further ones become the list `_extra`.
+    Fill,
+}
+
+/// Conversion of XML to JSON.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct XmlRules {
+    /// Names of elements that always become lists, even if there is only one.
+    pub arrays: Vec<String>,
+    /// Treatment of namespace prefixes.
+    pub prefixes: XmlPrefixes,
+}
+
+/// Treatment of the namespace prefixes of elements and attributes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum XmlPrefixes {
+    /// `media:title` becomes `title`.
+    #[default]
+    Drop,
+    /// Names stay as written.
+    Keep,
 }
 
 /// Place of the field names of a CSV body.
@@ -90,6 +129,15 @@ pub enum CsvHeader {
 
 impl Default for CsvRules {
     fn default() -> Self {
-        Self { delimiter: b',', quote: Some(b'"'), header: CsvHeader::First }
+        Self {
+            delimiter: b',',
+            quote: Some(b'"'),
+            escape: None,
+            comment: None,
+            skip_rows: 0,
+            skip_footer: 0,
+            ragged: RaggedRows::Error,
+            header: CsvHeader::First,
+        }
     }
 }

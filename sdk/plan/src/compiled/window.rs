@@ -1,7 +1,9 @@
 //! `window`: a time range that the step's loop reads slice by slice.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono_tz::Tz;
 
+use super::slice_length::SliceLength;
 use crate::decimal::Decimal;
 use crate::value::JsonType;
 use crate::{Expr, Value, time};
@@ -14,9 +16,15 @@ pub struct TimeWindow {
     /// End of the range, exclusive; `None` means `meta.started_at`.
     pub to: Option<Expr>,
     /// Length of a slice. The last slice may be shorter.
-    pub step: TimeDelta,
+    pub step: SliceLength,
+    /// Timezone of the days and months of `step`, of times without a zone, and of dates; `None`
+    /// means UTC.
+    pub timezone: Option<Tz>,
     /// Format in which the ends of a slice are sent.
     pub format: TimeFormat,
+    /// True if the end that is sent belongs to the slice: the last time before the slice's end, in
+    /// the precision of the format.
+    pub inclusive_end: bool,
     /// Name of the parameter with the start of a slice.
     pub from_param: Option<String>,
     /// Name of the parameter with the end of a slice.
@@ -47,17 +55,18 @@ const MILLIS_FROM: u64 = 100_000_000_000;
 const EPOCH_DIGITS: usize = 9;
 
 impl TimeFormat {
-    /// Formats a time for requests and for `window.from` and `window.to`, truncated to the
-    /// precision of the format.
-    #[must_use]
-    pub fn spell(&self, time: DateTime<Utc>) -> Value {
+    /// Formats a time, truncated to the precision of the format. Dates and strftime patterns show
+    /// the time of `zone`.
+    fn spell(&self, time: DateTime<Utc>, zone: Tz) -> Value {
         match self {
             Self::Rfc3339 => time.to_rfc3339_opts(SecondsFormat::Secs, true).into(),
             Self::EpochSeconds => time.timestamp().into(),
             Self::EpochMillis => time.timestamp_millis().into(),
-            Self::Date => time.format("%Y-%m-%d").to_string().into(),
+            Self::Date => time.with_timezone(&zone).format("%Y-%m-%d").to_string().into(),
             Self::Strftime(pattern) => time::parse_pattern(pattern)
-                .map(|items| time.format_with_items(items.into_iter()).to_string().into())
+                .map(|items| {
+                    time.with_timezone(&zone).format_with_items(items.into_iter()).to_string().into()
+                })
                 .into(),
         }
     }
@@ -66,9 +75,9 @@ impl TimeFormat {
 impl TimeWindow {
     /// Parses a value of `from` or `to`.
     ///
-    /// It accepts RFC 3339, a date, a date and time without a zone (UTC), text in the window's own
-    /// format, and seconds or milliseconds since the epoch as a number or as text. Unless the
-    /// format defines the unit, numbers from 10^11 are milliseconds.
+    /// It accepts RFC 3339, a date, a date and time without a zone (the window's), text in the
+    /// window's own format, and seconds or milliseconds since the epoch as a number or as text.
+    /// Unless the format defines the unit, numbers from 10^11 are milliseconds.
     ///
     /// # Errors
     /// Fails with an explanation if the value is not a time.
@@ -86,21 +95,34 @@ impl TimeWindow {
         }
     }
 
-    /// Returns the end of the slice that starts at `from`, in a range that ends at `to`.
+    /// Returns the end of a slice in the range from `start` to `to`; the first slice has index 0.
     #[must_use]
-    pub fn slice_end(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> DateTime<Utc> {
-        from.checked_add_signed(self.step).map_or(to, |end| end.min(to))
+    pub fn slice_end(&self, index: u64, start: DateTime<Utc>, to: DateTime<Utc>) -> DateTime<Utc> {
+        // Only ends near that of the calendar cannot be computed: then the slice ends with the
+        // range.
+        self.step.end_of(index, start, self.timezone).map_or(to, |end| end.min(to))
+    }
+
+    /// Returns the two ends of a slice, which is not empty, as requests and expressions see them.
+    #[must_use]
+    pub fn spell_ends(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> [Value; 2] {
+        let zone = self.timezone.unwrap_or(Tz::UTC);
+        // A millisecond is the precision of ranges. Truncated to that of the format, it is the last
+        // day, second or millisecond of the slice.
+        let to = if self.inclusive_end { to - TimeDelta::milliseconds(1) } else { to };
+        [self.format.spell(from, zone), self.format.spell(to, zone)]
     }
 
     fn time(&self, text: &str) -> Option<DateTime<Utc>> {
+        let zone = self.timezone.unwrap_or(Tz::UTC);
         if let TimeFormat::Strftime(pattern) = &self.format
-            && let Some(time) = time::parse_with_pattern(text, pattern)
+            && let Some(time) = time::parse_with_pattern_in(text, pattern, zone)
         {
             return Some(time);
         }
         let digits = text.bytes().filter(u8::is_ascii_digit).count();
         let counted = matches!(self.format, TimeFormat::EpochSeconds | TimeFormat::EpochMillis);
-        time::parse_any(text)
+        time::parse_any_in(text, zone)
             .or_else(|| (counted || digits >= EPOCH_DIGITS).then(|| self.epoch(text).ok()).flatten())
     }
 
@@ -125,8 +147,21 @@ mod tests {
     use super::*;
 
     fn window(format: TimeFormat, step: TimeDelta) -> TimeWindow {
-        let pointer = "/definition/step/window".to_owned();
-        TimeWindow { from: None, to: None, step, format, from_param: None, to_param: None, pointer }
+        TimeWindow {
+            from: None,
+            to: None,
+            step: SliceLength::Exact(step),
+            timezone: None,
+            format,
+            inclusive_end: false,
+            from_param: None,
+            to_param: None,
+            pointer: "/definition/step/window".to_owned(),
+        }
+    }
+
+    fn berlin(format: TimeFormat) -> TimeWindow {
+        TimeWindow { timezone: Some(Tz::Europe__Berlin), ..window(format, TimeDelta::days(1)) }
     }
 
     fn at(text: &str) -> DateTime<Utc> {
@@ -150,10 +185,10 @@ mod tests {
             (strftime("%Y-%m-%dT%H:%M:%S%.3f%:z"), "\"2026-01-15T10:30:05.678+00:00\""),
             (strftime("%Z"), "\"UTC\""),
         ] {
-            assert_eq!(String::from_utf8(format.spell(time).to_json()).unwrap(), json, "{format:?}");
+            assert_eq!(String::from_utf8(format.spell(time, Tz::UTC).to_json()).unwrap(), json, "{format:?}");
         }
         let early = Utc.with_ymd_and_hms(1969, 12, 31, 23, 59, 59).unwrap();
-        assert_eq!(TimeFormat::EpochSeconds.spell(early), Value::from(-1_i64));
+        assert_eq!(TimeFormat::EpochSeconds.spell(early, Tz::UTC), Value::from(-1_i64));
     }
 
     #[test]
@@ -186,6 +221,46 @@ mod tests {
             let window = window(format.clone(), TimeDelta::days(1));
             let bound = window.bound(&Value::parse(json.as_bytes()).unwrap());
             assert_eq!(bound, Ok(at(expected)), "{format:?} {json}");
+        }
+    }
+
+    #[test]
+    fn times_without_a_zone_are_those_of_the_timezone() {
+        for (format, json, expected) in [
+            (TimeFormat::Date, "\"2026-07-15\"", "2026-07-14T22:00:00Z"),
+            (TimeFormat::Rfc3339, "\"2026-01-15 10:30:00\"", "2026-01-15T09:30:00Z"),
+            (TimeFormat::Rfc3339, "\"2026-01-15T10:30:00Z\"", "2026-01-15T10:30:00Z"),
+            (strftime("%d.%m.%Y"), "\"15.01.2026\"", "2026-01-14T23:00:00Z"),
+            (TimeFormat::EpochSeconds, "1768473000", "2026-01-15T10:30:00Z"),
+        ] {
+            let bound = berlin(format.clone()).bound(&Value::parse(json.as_bytes()).unwrap());
+            assert_eq!(bound, Ok(at(expected)), "{format:?} {json}");
+        }
+    }
+
+    #[test]
+    fn ends_are_written_in_the_timezone_and_may_be_inclusive() {
+        let ends = |window: TimeWindow, to: &str| {
+            let ends = window.spell_ends(at("2026-03-28T23:00:00Z"), at(to));
+            ends.map(|end| String::from_utf8(end.to_json()).unwrap()).join(" ")
+        };
+        let inclusive = |format| TimeWindow { inclusive_end: true, ..berlin(format) };
+        use TimeFormat::{Date, EpochMillis, EpochSeconds, Rfc3339};
+        for (window, to, expected) in [
+            (berlin(Date), "2026-03-29T22:00:00Z", r#""2026-03-29" "2026-03-30""#),
+            (inclusive(Date), "2026-03-29T22:00:00Z", r#""2026-03-29" "2026-03-29""#),
+            (inclusive(Date), "2026-03-30T12:00:00Z", r#""2026-03-29" "2026-03-30""#),
+            (
+                berlin(strftime("%d.%m. %H:%M %z")),
+                "2026-03-29T22:00:00Z",
+                r#""29.03. 00:00 +0100" "30.03. 00:00 +0200""#,
+            ),
+            (inclusive(strftime("%H:%M:%S")), "2026-03-29T22:00:00Z", r#""00:00:00" "23:59:59""#),
+            (inclusive(Rfc3339), "2026-03-29T22:00:00Z", r#""2026-03-28T23:00:00Z" "2026-03-29T21:59:59Z""#),
+            (inclusive(EpochSeconds), "2026-03-29T22:00:00.500Z", "1774738800 1774821600"),
+            (inclusive(EpochMillis), "2026-03-29T22:00:00Z", "1774738800000 1774821599999"),
+        ] {
+            assert_eq!(ends(window, to), expected);
         }
     }
 
@@ -224,16 +299,15 @@ mod tests {
             ),
             ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z", vec![]),
         ] {
-            let (mut from, to) = (at(from), at(to));
+            let (from, to) = (at(from), at(to));
             let mut found = Vec::new();
-            while from < to {
-                from = window.slice_end(from, to);
-                found.push(from);
+            while found.last().unwrap_or(&from) < &to {
+                found.push(window.slice_end(found.len() as u64, from, to));
             }
             assert_eq!(found, ends.into_iter().map(at).collect::<Vec<_>>());
         }
         assert_eq!(
-            window.slice_end(DateTime::<Utc>::MAX_UTC, DateTime::<Utc>::MAX_UTC),
+            window.slice_end(0, DateTime::<Utc>::MAX_UTC, DateTime::<Utc>::MAX_UTC),
             DateTime::<Utc>::MAX_UTC
         );
     }
@@ -244,7 +318,7 @@ mod tests {
             let time = time::from_unix(seconds, false).unwrap();
             for format in [TimeFormat::Rfc3339, TimeFormat::EpochSeconds, TimeFormat::EpochMillis] {
                 let window = window(format, TimeDelta::days(1));
-                prop_assert_eq!(window.bound(&window.format.spell(time)), Ok(time));
+                prop_assert_eq!(window.bound(&window.format.spell(time, Tz::UTC)), Ok(time));
             }
         }
 

@@ -5,11 +5,15 @@ use serde_json::Value;
 use super::context::ReadContext;
 use super::object::{ObjectReader, wrong_type};
 use crate::diagnostic::quoted;
-use crate::{CsvHeader, CsvRules, Decompression, Diagnostic, DiagnosticCode, ResponseFormat, ResponseRules};
+use crate::{
+    CsvHeader, CsvRules, Decompression, Diagnostic, DiagnosticCode, RaggedRows, ResponseFormat,
+    ResponseRules, XmlPrefixes, XmlRules,
+};
 
 pub(crate) const FIELDS: &[&str] = &["format", "max_bytes", "charset", "decompress", "stream", "csv", "xml"];
-pub(crate) const CSV_FIELDS: &[&str] = &["delimiter", "quote", "header"];
-pub(crate) const XML_FIELDS: &[&str] = &["arrays"];
+pub(crate) const CSV_FIELDS: &[&str] =
+    &["delimiter", "quote", "escape", "comment", "skip_rows", "skip_footer", "ragged", "header"];
+pub(crate) const XML_FIELDS: &[&str] = &["arrays", "prefixes"];
 
 pub(crate) const FORMATS: &[(&str, ResponseFormat)] = &[
     ("auto", ResponseFormat::Auto),
@@ -28,6 +32,13 @@ pub(crate) const DECOMPRESS: &[(&str, Decompression)] = &[
     ("none", Decompression::None),
 ];
 
+pub(crate) const RAGGED: &[(&str, RaggedRows)] = &[("error", RaggedRows::Error), ("fill", RaggedRows::Fill)];
+
+pub(crate) const PREFIXES: &[(&str, XmlPrefixes)] =
+    &[("drop", XmlPrefixes::Drop), ("keep", XmlPrefixes::Keep)];
+
+/// Maximum number of lines that are skipped above or below the rows.
+pub(crate) const MAX_SKIPPED: u64 = 10_000;
 /// Maximum number of names in a list.
 const MAX_NAMES: usize = 2000;
 
@@ -49,7 +60,7 @@ pub(super) fn read(step: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> Re
         decompress: object.choice("decompress", DECOMPRESS, context).unwrap_or(default.decompress),
         stream,
         csv: csv(&object, context),
-        xml_arrays: xml_arrays(&object, context),
+        xml: xml(&object, context),
     };
     conflicts(&rules, &object, context);
     rules
@@ -104,10 +115,46 @@ fn csv(response: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> CsvRules {
         Some(Value::String(text)) if text.is_empty() => None,
         Some(_) => byte(&object, "quote", context).or(default.quote),
     };
-    if quote == Some(delimiter) {
-        context.conflict(object.at("quote"), "quote must differ from delimiter");
+    let rules = CsvRules {
+        delimiter,
+        quote,
+        escape: byte(&object, "escape", context),
+        comment: byte(&object, "comment", context),
+        skip_rows: object.integer("skip_rows", 0..=MAX_SKIPPED, context).unwrap_or(default.skip_rows),
+        skip_footer: object.integer("skip_footer", 0..=MAX_SKIPPED, context).unwrap_or(default.skip_footer),
+        ragged: object.choice("ragged", RAGGED, context).unwrap_or(default.ragged),
+        header: header(&object, context).unwrap_or(default.header),
+    };
+    csv_conflicts(&rules, &object, context);
+    rules
+}
+
+/// Reports characters that have two meanings, and names that `ragged: fill` adds itself.
+fn csv_conflicts(rules: &CsvRules, object: &ObjectReader<'_>, context: &mut ReadContext<'_>) {
+    let characters = [
+        ("delimiter", Some(rules.delimiter)),
+        ("quote", rules.quote),
+        ("escape", rules.escape),
+        ("comment", rules.comment),
+    ];
+    for (index, (field, byte)) in characters.iter().enumerate() {
+        let same = |(_, earlier): &&(&str, Option<u8>)| byte.is_some() && earlier == byte;
+        if let Some((earlier, _)) = characters[..index].iter().find(same) {
+            // Doubled quotes need no escape character.
+            let hint = if *field == "escape" && *earlier == "quote" {
+                ": doubled quotes are always read, remove escape"
+            } else {
+                ""
+            };
+            context.conflict(object.at(field), format!("{field} must differ from {earlier}{hint}"));
+        }
     }
-    CsvRules { delimiter, quote, header: header(&object, context).unwrap_or(default.header) }
+    if let (RaggedRows::Fill, CsvHeader::Names(names)) = (rules.ragged, &rules.header)
+        && names.iter().any(|name| name == "_extra")
+    {
+        let words = "ragged: fill adds the field _extra itself: give this field another name";
+        context.conflict(object.at("header"), words);
+    }
 }
 
 /// Reads one ASCII character other than an end of line.
@@ -136,12 +183,15 @@ fn header(object: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> Option<Cs
     }
 }
 
-fn xml_arrays(response: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> Vec<String> {
-    let Some(value) = response.get("xml") else { return Vec::new() };
+fn xml(response: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> XmlRules {
+    let Some(value) = response.get("xml") else { return XmlRules::default() };
     let Some(object) = ObjectReader::open(value, &response.at("xml"), XML_FIELDS, context) else {
-        return Vec::new();
+        return XmlRules::default();
     };
-    names(&object, "arrays", context).unwrap_or_default()
+    XmlRules {
+        arrays: names(&object, "arrays", context).unwrap_or_default(),
+        prefixes: object.choice("prefixes", PREFIXES, context).unwrap_or_default(),
+    }
 }
 
 /// Reads a list of distinct names.

@@ -1,16 +1,17 @@
 //! Reads `window`.
 
-use chrono::TimeDelta;
 use orchid_common::suggest::closest;
 use serde_json::Value;
 
 use super::context::ReadContext;
 use super::object::ObjectReader;
+use super::schedule::timezone;
 use super::step_position::StepScopes;
 use crate::diagnostic::quoted;
-use crate::{Diagnostic, DiagnosticCode, ScopeName, TimeFormat, TimeWindow, time};
+use crate::{Diagnostic, DiagnosticCode, ScopeName, SliceLength, TimeFormat, TimeWindow, time};
 
-pub(crate) const FIELDS: &[&str] = &["from", "to", "step", "format", "from_param", "to_param"];
+pub(crate) const FIELDS: &[&str] =
+    &["from", "to", "step", "timezone", "format", "inclusive_end", "from_param", "to_param"];
 
 /// Names of the formats. Every other format is a `strftime` pattern.
 pub(crate) const FORMATS: &[&str] = &["rfc3339", "epoch_s", "epoch_ms", "date"];
@@ -31,23 +32,59 @@ pub(super) fn read(
     let from = object.expr("from", &ends, context);
     let to = object.expr("to", &ends, context);
     object.require("step", context);
-    let length = object.duration("step", context).filter(|step| is_bounded(*step, &object, context));
+    let timezone = timezone(&object, context).and_then(|name| time::parse_zone(&name));
+    let length = length(&object, context).filter(|step| is_bounded(*step, &object, context));
+    let inclusive_end = object.boolean("inclusive_end", context).unwrap_or(false);
     let format = format(&object, context);
     let from_param = object.param("from_param", context);
     let to_param = object.param("to_param", context);
     if !object.has("from") {
         check_cursor(step, &object, scopes, context);
     }
-    let (length, format) = (length?, format?);
-    if format == TimeFormat::Date && length.num_seconds() % TimeDelta::days(1).num_seconds() != 0 {
-        let words = "format date needs slices of whole days";
-        context.conflict(object.at("step"), words);
+    let (step, format) = (length?, format?);
+    if format == TimeFormat::Date && !step.is_whole_days() {
+        context.conflict(object.at("step"), "format date needs slices of whole days");
+    } else if timezone.is_some() && !step.is_whole_days() {
+        context.conflict(object.at("step"), "timezone needs slices of whole days, months or years");
     }
-    Some(TimeWindow { from, to, step: length, format, from_param, to_param, pointer: object.pointer })
+    Some(TimeWindow {
+        from,
+        to,
+        step,
+        timezone,
+        format,
+        inclusive_end,
+        from_param,
+        to_param,
+        pointer: object.pointer,
+    })
 }
 
-fn is_bounded(step: TimeDelta, object: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> bool {
-    let bounded = step.num_days() <= MAX_STEP_DAYS;
+fn length(object: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> Option<SliceLength> {
+    // Whether the timezone is valid does not matter here: it only selects days of the calendar.
+    if let Some(text) = object.get("step").and_then(Value::as_str)
+        && let Some(length) = SliceLength::parse(text, object.has("timezone"))
+    {
+        return Some(length);
+    }
+    let is_calendar =
+        |text: &&str| text.split(|char: char| char.is_ascii_digit()).any(|unit| matches!(unit, "mo" | "y"));
+    match object.get("step").and_then(Value::as_str).filter(is_calendar) {
+        Some(text) => {
+            let words = format!(
+                "{text} is not a length: months and years, such as 1mo, 1y or 1y6mo, cannot be mixed with \
+                 other units",
+                text = quoted(text)
+            );
+            context.report(Diagnostic::new(DiagnosticCode::InvalidValue, object.at("step"), words));
+            None
+        }
+        None => object.duration("step", context).map(SliceLength::Exact),
+    }
+}
+
+fn is_bounded(step: SliceLength, object: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> bool {
+    let bounded = step.days() <= MAX_STEP_DAYS;
     if !bounded {
         let words = format!("a slice may have at most {MAX_STEP_DAYS} days");
         context.report(Diagnostic::new(DiagnosticCode::OutOfRange, object.at("step"), words));

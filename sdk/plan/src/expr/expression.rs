@@ -23,6 +23,8 @@ struct CompiledExpr {
     reads: ReadPaths,
     /// True if the result can be larger or deeper than the values that the expression reads.
     can_grow: bool,
+    /// True if it calls `outer()`.
+    reads_outer: bool,
 }
 
 impl Expr {
@@ -34,13 +36,13 @@ impl Expr {
 
     /// Checks a tree that was parsed from `text`.
     pub(crate) fn from_ast(text: &str, ast: Ast, origin: &ExprOrigin<'_>) -> Result<Self, Vec<Diagnostic>> {
-        let CheckedExpr { reads, can_grow } = check::check(text, &ast, origin)?;
+        let CheckedExpr { reads, can_grow, reads_outer } = check::check(text, &ast, origin)?;
         // A value that was parsed or checked before is shallow. An expression that reads the whole
         // context and is stored in the context makes it one level deeper each time.
         let reads_whole_context =
             |path: &[String]| path.first().is_none_or(|name| name == "context" && path.len() == 1);
         let can_grow = can_grow || reads.paths().any(reads_whole_context);
-        Ok(Self(Arc::new(CompiledExpr { text: text.to_owned(), ast, reads, can_grow })))
+        Ok(Self(Arc::new(CompiledExpr { text: text.to_owned(), ast, reads, can_grow, reads_outer })))
     }
 
     /// Returns the text as the author wrote it.
@@ -74,12 +76,13 @@ impl Expr {
     #[must_use]
     pub fn filter_input(&self) -> Option<Self> {
         let ast = row_paths::filter_input(&self.0.ast)?;
-        let CompiledExpr { text, reads, can_grow, .. } = &*self.0;
+        let CompiledExpr { text, reads, can_grow, reads_outer, .. } = &*self.0;
         Some(Self(Arc::new(CompiledExpr {
             text: text.clone(),
             ast,
             reads: reads.clone(),
             can_grow: *can_grow,
+            reads_outer: *reads_outer,
         })))
     }
 
@@ -98,6 +101,9 @@ impl Expr {
     }
 
     pub(super) fn eval_in(&self, mut evaluation: Evaluation<'_>) -> Result<Value, EvalError> {
+        if self.0.reads_outer {
+            evaluation.record_elements();
+        }
         let outcome = interpret(&mut evaluation, &self.0.ast, EvalData::Scope).and_then(|value| {
             // Other expressions return a part of a value that was checked before.
             if self.0.can_grow {

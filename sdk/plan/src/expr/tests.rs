@@ -120,6 +120,87 @@ fn diagnostics_have_code_position_and_suggestion() {
 }
 
 #[test]
+fn name_that_needs_quotes_is_answered_with_its_quoted_form() {
+    for (text, offset, suggestion) in [
+        ("response.body.my-list", 14, "response.body.\"my-list\""),
+        ("response.body.my-list[*].id", 14, "response.body.\"my-list\""),
+        ("response.headers.x-rate-limit == '0'", 17, "response.headers.\"x-rate-limit\""),
+        ("length(response.body.a[0].b-c)", 26, "response.body.a[0].\"b-c\""),
+        ("response.body.items[?my-field == 'x']", 21, "\"my-field\""),
+        ("response.body.page-1", 14, "response.body.\"page-1\""),
+        ("response.body.\"my-list\"[*].größe", 27, "response.body.\"my-list\"[*].\"größe\""),
+        ("response.body.Ärger", 14, "response.body.\"Ärger\""),
+        ("response.body.items[?größe == `1`]", 21, "\"größe\""),
+        ("response.body.first name", 14, "response.body.\"first name\""),
+        ("response.body.first name || context.a", 14, "response.body.\"first name\""),
+        ("response.body.'data.value'", 14, "response.body.\"data.value\""),
+        ("response.body.items[*].'a b'", 23, "response.body.items[*].\"a b\""),
+        ("response.body.@type", 14, "response.body.\"@type\""),
+        ("response.body.@odata.nextLink", 14, "response.body.\"@odata.nextLink\""),
+        ("response.body.items[?@type == 'x']", 21, "\"@type\""),
+        ("response.body.#text", 14, "response.body.\"#text\""),
+        ("response.body.$ref", 14, "response.body.\"$ref\""),
+        ("response.body.2xx", 14, "response.body.\"2xx\""),
+        ("response.body.media:title", 14, "response.body.\"media:title\""),
+        ("map(&my-field, response.body.items)", 5, "\"my-field\""),
+    ] {
+        let diagnostic = diagnostics(text).remove(0);
+        assert_eq!(diagnostic.suggestion.as_deref(), Some(suggestion), "{text}: {diagnostic}");
+        assert_eq!(
+            (diagnostic.code, diagnostic.position),
+            (DiagnosticCode::Trap, Some(offset + 3)),
+            "{text}"
+        );
+    }
+    for (text, suggestion) in [
+        ("context.a-context.b", "sub(a, b)"),
+        ("context.a - context.b", "sub(a, b)"),
+        ("context.a+context.b", "add(a, b)"),
+        ("meta-b", "sub(a, b)"),
+        ("context.items.0", "[0]"),
+        ("context.items.-1", "[-1]"),
+    ] {
+        let diagnostic = diagnostics(text).remove(0);
+        assert_eq!(diagnostic.suggestion.as_deref(), Some(suggestion), "{text}: {diagnostic}");
+    }
+}
+
+#[test]
+fn outer_without_an_element_around_is_refused() {
+    for text in [
+        "outer()",
+        "context.items[*].outer()",
+        "response.body.a[].b[].{c: outer().id}",
+        "map(&outer(), context.a)",
+    ] {
+        let diagnostic = diagnostics(text).remove(0);
+        assert_eq!(diagnostic.code, DiagnosticCode::Trap, "{text}: {diagnostic}");
+        assert!(diagnostic.message.contains("no element around"), "{diagnostic}");
+    }
+    assert_eq!(diagnostics("response.body.a[*].b[*].{c: outer().id}[]"), []);
+}
+
+#[test]
+fn function_of_another_name_is_suggested() {
+    for (text, suggestion) in [
+        ("items(response.body.data)", "entries"),
+        ("from_items(response.body.data)", "from_entries"),
+        ("response.body.rows[*].zip(root().response.body.columns, @)", "zip_rows"),
+    ] {
+        let diagnostic = diagnostics(text).remove(0);
+        assert_eq!(diagnostic.code, DiagnosticCode::UnknownFunction);
+        assert_eq!(diagnostic.suggestion.as_deref(), Some(suggestion), "{diagnostic}");
+    }
+}
+
+#[test]
+fn unknown_timezone_of_format_time_is_refused() {
+    let diagnostic = diagnostics("format_time(now(), 'date', 'Berlin')").remove(0);
+    assert_eq!((diagnostic.code, diagnostic.position), (DiagnosticCode::InvalidValue, Some(30)));
+    assert_eq!(diagnostics("format_time(now(), 'date', 'Europe/Berlin')"), []);
+}
+
+#[test]
 fn pitfalls_are_found_at_any_depth() {
     for (text, offset, suggestion) in [
         ("add(context.a, 1)", 15, "`1`"),

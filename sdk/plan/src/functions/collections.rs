@@ -1,15 +1,16 @@
-//! Functions on lists, and the functions that evaluation or templates handle themselves.
+//! Functions on lists and objects, and the functions that evaluation or templates handle
+//! themselves.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
-use jmespath::Rcvar;
+use jmespath::{Rcvar, Variable};
 
 use super::call::LibraryFunction;
-use super::call::ParamType::{List, Number, Text};
+use super::call::ParamType::{List, Number, Object, Text};
 use super::call::{CallArg, CheckedArgs, integer};
 use super::json::bounded_json;
 use super::text::expect_integer;
-use crate::expr::eval::evaluation::{EvalResult, Evaluation, list};
+use crate::expr::eval::evaluation::{EvalResult, Evaluation, list, null};
 
 /// Maximum number of elements of one `range`.
 const MAX_RANGE: usize = 1_000_000;
@@ -39,6 +40,42 @@ pub(super) static FUNCTIONS: &[LibraryFunction] = &[
         ("chunk(`[1, 2, 3, 4, 5]`, `2`)", "[[1, 2], [3, 4], [5]]"),
         &[List, Number],
         chunk,
+    ),
+    LibraryFunction::new(
+        "entries",
+        "entries(object) → list",
+        "each member as `{\"key\": name, \"value\": value}`, in the order of their names",
+        ("entries({b: `1`, a: 'x'})", r#"[{"key": "a", "value": "x"}, {"key": "b", "value": 1}]"#),
+        &[Object],
+        entries,
+    ),
+    LibraryFunction::new(
+        "from_entries",
+        "from_entries(list) → object",
+        "the object with a member for each `{\"key\": name, \"value\": value}`; of equal names, the last one stays",
+        (r#"from_entries(`[{"key": "a", "value": 1}]`)"#, r#"{"a": 1}"#),
+        &[List],
+        from_entries,
+    ),
+    LibraryFunction::new(
+        "zip_rows",
+        "zip_rows(names: list, rows: list) → list",
+        "each row, a list of values, as an object whose members have these names; values that a row lacks are null",
+        (
+            r#"zip_rows(`["id", "name"]`, `[[1, "a"], [2]]`)"#,
+            r#"[{"id": 1, "name": "a"}, {"id": 2, "name": null}]"#,
+        ),
+        &[List, List],
+        zip_rows,
+    ),
+    LibraryFunction::new(
+        "outer",
+        "outer() → any",
+        "the element around the current one, where one projection or `&expression` is inside another",
+        ("response.body.items[*].tags[*].{id: outer().id, tag: @}[]", r#"[{"id":1,"tag":"x"}]"#),
+        &[],
+        // Never called: the interpreter evaluates `outer()` itself.
+        |_, _| Ok(null()),
     ),
     LibraryFunction::new(
         "root",
@@ -111,9 +148,123 @@ fn chunk(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rc
     Ok(list(items.chunks(size).map(|part| list(part.to_vec())).collect()))
 }
 
+fn entries(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
+    let Some(Variable::Object(members)) = args.value(0).map(|value| &**value) else { return Ok(null()) };
+    // Per member: the entry, its two names, its key and its value.
+    evaluation.charge_slots(members.len().saturating_mul(5))?;
+    let mut pairs = Vec::with_capacity(members.len());
+    for (name, value) in members {
+        evaluation.charge_text(name.len())?;
+        let key = Rcvar::new(Variable::String(name.clone()));
+        let entry = BTreeMap::from([("key".to_owned(), key), ("value".to_owned(), value.clone())]);
+        pairs.push(Rcvar::new(Variable::Object(entry)));
+    }
+    Ok(list(pairs))
+}
+
+fn from_entries(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
+    let pairs = args.list(0);
+    evaluation.charge_slots(pairs.len().saturating_mul(2))?;
+    let mut members = BTreeMap::new();
+    for (index, pair) in pairs.iter().enumerate() {
+        let Variable::String(name) = &*pair.get_field("key") else {
+            let words = format!("element {index} has no text as its key: each must be {{key: …, value: …}}");
+            return Err(evaluation.fail(words));
+        };
+        evaluation.charge_text(name.len())?;
+        members.insert(name.clone(), pair.get_field("value"));
+    }
+    Ok(Rcvar::new(Variable::Object(members)))
+}
+
+fn zip_rows(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
+    let names = zip_names(evaluation, args.list(0))?;
+    let name_bytes: usize = names.iter().map(String::len).sum();
+    let mut zipped = Vec::with_capacity(args.list(1).len());
+    for (index, row) in args.list(1).iter().enumerate() {
+        let Variable::Array(values) = &**row else {
+            let kind = crate::value::json_type_of(row);
+            return Err(evaluation.fail(format!("row {index} must be a list, and is {kind}")));
+        };
+        // Values without a name would vanish.
+        if values.len() > names.len() {
+            let words =
+                format!("row {index} has {} values, but there are {} names", values.len(), names.len());
+            return Err(evaluation.fail(words));
+        }
+        evaluation.charge_slots(names.len().saturating_mul(2) + 1)?;
+        evaluation.charge_text(name_bytes)?;
+        let values = values.iter().cloned().chain(std::iter::repeat_with(null));
+        zipped.push(Rcvar::new(Variable::Object(names.iter().cloned().zip(values).collect())));
+    }
+    Ok(list(zipped))
+}
+
+/// Returns the names of `zip_rows`: texts, each once.
+fn zip_names(evaluation: &Evaluation<'_>, names: &[Rcvar]) -> EvalResult<Vec<String>> {
+    let mut seen = HashSet::new();
+    let mut texts = Vec::with_capacity(names.len());
+    for (index, name) in names.iter().enumerate() {
+        let Variable::String(name) = &**name else {
+            let kind = crate::value::json_type_of(name);
+            return Err(evaluation.fail(format!("name {index} must be text, and is {kind}")));
+        };
+        if !seen.insert(name.as_str()) {
+            return Err(evaluation.fail(format!("name {index} repeats an earlier one")));
+        }
+        texts.push(name.clone());
+    }
+    Ok(texts)
+}
+
 #[cfg(test)]
 mod tests {
     use crate::expr::tests::eval;
+
+    #[test]
+    fn zip_rows_refuses_values_without_a_name() {
+        for (names, rows, words) in [
+            ("`[\"a\"]`", "`[[1, 2]]`", "row 0 has 2 values, but there are 1 names"),
+            ("`[\"a\"]`", "`[[1], 2]`", "row 1 must be a list, and is number"),
+            ("`[\"a\", 1]`", "`[]`", "name 1 must be text, and is number"),
+            ("`[\"a\", \"a\"]`", "`[]`", "name 1 repeats an earlier one"),
+        ] {
+            let error = eval(&format!("zip_rows({names}, {rows})")).unwrap_err();
+            assert!(error.message.contains(words), "{error}");
+        }
+    }
+
+    #[test]
+    fn entries_round_trip() {
+        assert_eq!(
+            eval("from_entries(entries(`{\"b\": [1], \"a\": null}`))").unwrap(),
+            r#"{"a":null,"b":[1]}"#
+        );
+        assert_eq!(
+            eval(r#"from_entries(`[{"key": "a", "value": 1}, {"key": "a"}]`)"#).unwrap(),
+            r#"{"a":null}"#
+        );
+        let error = eval("from_entries(`[[\"a\", 1]]`)").unwrap_err();
+        assert!(error.message.contains("element 0 has no text as its key"), "{error}");
+    }
+
+    #[test]
+    fn outer_is_the_element_around() {
+        let accounts =
+            r#"`[{"id": 1, "users": [{"n": "a"}]}, {"id": 2, "users": [{"n": "b"}, {"n": "c"}]}]`"#;
+        let rows = r#"[{"account":1,"n":"a"},{"account":2,"n":"b"},{"account":2,"n":"c"}]"#;
+        for text in [
+            "ACCOUNTS[*].users[*].{account: outer().id, n: n}[]",
+            "ACCOUNTS[*].users[?n].{account: outer().id, n: n}[]",
+            "ACCOUNTS[*].map(&{account: outer().id, n: n}, users)[]",
+            "map(&users[*].{account: outer().id, n: n}, ACCOUNTS)[]",
+            "map(&map(&{account: outer().id, n: n}, users), ACCOUNTS)[]",
+        ] {
+            assert_eq!(eval(&text.replace("ACCOUNTS", accounts)).unwrap(), rows, "{text}");
+        }
+        let nested = "`[{\"a\": 1, \"b\": [{\"c\": [2, 3]}]}]`[*].b[*].c[*].[@, outer().c[0]]";
+        assert_eq!(eval(nested).unwrap(), "[[[[2,2],[3,2]]]]");
+    }
 
     #[test]
     fn range_length_follows_its_bounds() {

@@ -21,6 +21,8 @@ mod time;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use orchid_common::suggest::closest;
+
 pub(crate) use call::{CallArg, LibraryFunction, ParamType};
 pub(crate) use regexes::linear_regex;
 
@@ -49,9 +51,39 @@ pub(crate) fn find(name: &str) -> Option<&'static LibraryFunction> {
     BY_NAME.get(name).copied()
 }
 
-/// Returns all names, for suggestions.
+/// Returns all names.
+#[cfg(test)]
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     table::all().map(|function| function.name)
+}
+
+/// Names under which other languages, or JMESPath's community, know a function of the library.
+const OTHER_NAMES: &[(&str, &str)] = &[
+    ("items", "entries"),
+    ("to_entries", "entries"),
+    ("pairs", "entries"),
+    ("from_items", "from_entries"),
+    ("from_pairs", "from_entries"),
+    ("zip", "zip_rows"),
+    ("zip_object", "zip_rows"),
+    ("parent", "outer"),
+    ("size", "length"),
+    ("count", "length"),
+    ("concat", "join"),
+    ("lowercase", "lower"),
+    ("to_lower", "lower"),
+    ("uppercase", "upper"),
+    ("to_upper", "upper"),
+    ("coalesce", "not_null"),
+    ("distinct", "unique"),
+    ("to_json", "json_stringify"),
+    ("from_json", "json_parse"),
+];
+
+/// Returns the function that the author of an unknown name most likely means.
+pub(crate) fn suggest(unknown: &str) -> Option<&'static str> {
+    let other = OTHER_NAMES.iter().find(|(name, _)| *name == unknown).map(|(_, ours)| *ours);
+    other.or_else(|| closest(unknown, table::all().map(|function| function.name)))
 }
 
 /// Returns all functions in the order of the documentation: Orchid's own first.

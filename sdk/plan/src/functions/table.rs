@@ -81,7 +81,8 @@ mod tests {
     /// The names that the language promises in addition to JMESPath's.
     const OWN: &str = "add sub mul div mod if compare max_of min_of now parse_time format_time time_add to_epoch from_epoch \
         split replace trim lower upper substring regex_match regex_extract url_encode url_decode base64_encode base64_decode hex \
-        xml_escape sha256 md5 hmac_sha256 jwt_sign uuid json_parse json_stringify link_header query_param unique range chunk root raw";
+        xml_escape sha256 md5 hmac_sha256 jwt_sign uuid json_parse json_stringify link_header query_param unique range chunk \
+        entries from_entries zip_rows outer root raw";
     /// The names of JMESPath's specification.
     const STANDARD: &str = "abs avg ceil contains ends_with floor join keys length map max max_by merge min min_by not_null \
         reverse sort sort_by starts_with sum to_array to_number to_string type values";

@@ -11,7 +11,7 @@ use super::call::{CallArg, CheckedArgs, integer, text};
 use crate::expr::eval::evaluation::{EvalResult, Evaluation};
 use crate::time::{
     format_utc, from_unix, parse_any, parse_date, parse_duration, parse_pattern, parse_rfc3339,
-    parse_with_pattern,
+    parse_with_pattern, parse_zone,
 };
 
 pub(super) static FUNCTIONS: &[LibraryFunction] = &[
@@ -37,12 +37,16 @@ pub(super) static FUNCTIONS: &[LibraryFunction] = &[
     .optional(1),
     LibraryFunction::new(
         "format_time",
-        "format_time(time: text, format: text) → text",
-        "the time as `rfc3339` (whole seconds, `Z`), `date`, `epoch_s`, `epoch_ms` or by a strftime pattern",
-        ("[format_time(now(), 'date'), format_time(now(), '%H:%M')]", r#"["2026-01-15", "10:30"]"#),
-        &[Text, Text],
+        "format_time(time: text, format: text, timezone?: text) → text",
+        "the time as `rfc3339` (whole seconds, `Z`), `date`, `epoch_s`, `epoch_ms` or by a strftime pattern; in UTC, or in an IANA timezone",
+        (
+            "[format_time(now(), 'date'), format_time(now(), '%H:%M', 'Europe/Berlin')]",
+            r#"["2026-01-15", "11:30"]"#,
+        ),
+        &[Text, Text, Text],
         format_time,
-    ),
+    )
+    .optional(1),
     LibraryFunction::new(
         "time_add",
         "time_add(time: text, duration: text) → text",
@@ -101,12 +105,17 @@ fn parse_time(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResu
 
 fn format_time(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let time = instant(evaluation, args.text(0))?;
+    let zone = match args.value(2).map(|_| args.text(2)) {
+        None => chrono_tz::UTC,
+        Some(name) => parse_zone(name).ok_or_else(|| evaluation.fail("the timezone is no IANA name"))?,
+    };
+    let local = time.with_timezone(&zone);
     let formatted = match args.text(1) {
-        "rfc3339" => time.to_rfc3339_opts(SecondsFormat::Secs, true),
-        "date" => time.format("%Y-%m-%d").to_string(),
+        "rfc3339" => local.to_rfc3339_opts(SecondsFormat::Secs, true),
+        "date" => local.format("%Y-%m-%d").to_string(),
         "epoch_s" => time.timestamp().to_string(),
         "epoch_ms" => time.timestamp_millis().to_string(),
-        format => time.format_with_items(strftime(evaluation, format)?.into_iter()).to_string(),
+        format => local.format_with_items(strftime(evaluation, format)?.into_iter()).to_string(),
     };
     text(evaluation, formatted)
 }
@@ -174,6 +183,22 @@ mod tests {
         );
         assert!(eval("parse_time('x', '%')").unwrap_err().message.contains("not a valid time format"));
         assert!(eval("format_time('2026-01-15', '%Y %Z')").is_ok());
+    }
+
+    #[test]
+    fn time_is_formatted_in_a_timezone() {
+        for (time, format, zone, expected) in [
+            ("2026-03-28T23:30:00Z", "date", "Europe/Berlin", "2026-03-29"),
+            ("2026-03-29T01:00:00Z", "rfc3339", "Europe/Berlin", "2026-03-29T03:00:00+02:00"),
+            ("2026-01-15T10:30:00Z", "%d %H:%M %z", "Asia/Kathmandu", "15 16:15 +0545"),
+            ("2026-01-15T10:30:00Z", "epoch_s", "Asia/Kathmandu", "1768473000"),
+        ] {
+            let formatted = eval(&format!("format_time('{time}', '{format}', '{zone}')")).unwrap();
+            assert_eq!(formatted, format!("\"{expected}\""));
+        }
+        assert_eq!(eval("format_time('2026-01-15', '%Z', 'UTC')").unwrap(), "\"UTC\"");
+        let error = eval("format_time('2026-01-15', 'date', lower('CET/Bonn'))").unwrap_err();
+        assert!(error.message.contains("no IANA name"), "{error}");
     }
 
     #[test]

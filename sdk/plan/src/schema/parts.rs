@@ -97,7 +97,15 @@ pub(super) fn window(scopes: &StepScopes) -> Value {
     object(words, slices::FIELDS, &["step"], |name| match name {
         "from" => expr("Start of the range; the cursor by default", &scopes.before_first_page),
         "to" => expr("End of the range, exclusive; meta.started_at by default", &scopes.before_first_page),
-        "step" => duration("Length of a slice"),
+        "step" => json!({
+            "description": "Length of a slice, such as 6h, 1d, 1mo or 1y",
+            "anyOf": [duration("A duration"), matching("Months and years", "^([0-9]+(mo|y))+$")],
+        }),
+        "timezone" => text("IANA name of the timezone of days, months and dates; UTC by default"),
+        "inclusive_end" => boolean(
+            "The end that is sent belongs to the slice: it is the last day, second or millisecond before the slice's end",
+            false,
+        ),
         "format" => json!({
             "description": "Format of the times: a name, or a strftime pattern",
             "anyOf": [{"enum": slices::FORMATS}, {"type": "string", "pattern": "%", "maxLength": 128}],
@@ -189,13 +197,22 @@ pub(super) fn response() -> Value {
         }
         "stream" => boolean("Reads the rows of a JSON body one by one and never holds the whole body", false),
         "csv" => csv(),
-        _ => object("How XML is converted to JSON", body::XML_FIELDS, &[], |_| {
-            named("Names of elements that always become lists, even if there is only one")
-        }),
+        _ => xml(),
+    })
+}
+
+fn xml() -> Value {
+    object("How XML is converted to JSON", body::XML_FIELDS, &[], |name| match name {
+        "arrays" => named("Names of elements that always become lists, even if there is only one"),
+        _ => {
+            let words = "Namespace prefixes of elements and attributes: dropped, or kept as written";
+            with(choice(words, names(body::PREFIXES)), "default", "drop")
+        }
     })
 }
 
 fn csv() -> Value {
+    let lines = |words: &str| with(integer(words, 0, body::MAX_SKIPPED), "default", 0);
     let byte = |words: &str, pattern: &str, default: &str| with(matching(words, pattern), "default", default);
     object("CSV dialect", body::CSV_FIELDS, &[], |name| match name {
         "delimiter" => byte("Character between fields", "^[^\\r\\n\\u0000\\u0080-\\uffff]$", ","),
@@ -204,6 +221,19 @@ fn csv() -> Value {
             "^[^\\r\\n\\u0000\\u0080-\\uffff]?$",
             "\"",
         ),
+        "escape" | "comment" => {
+            let words = match name {
+                "escape" => "Character that makes a following quote, delimiter or line end part of the field",
+                _ => "Character at the beginning of lines that are skipped",
+            };
+            matching(words, "^[^\\r\\n\\u0000\\u0080-\\uffff]$")
+        }
+        "skip_rows" => lines("Number of lines above the header"),
+        "skip_footer" => lines("Number of lines below the rows"),
+        "ragged" => {
+            let words = "Rows with more or fewer fields than the header: an error, or filled with empty fields, with further ones in _extra";
+            with(choice(words, names(body::RAGGED)), "default", "error")
+        }
         _ => json!({
             "description": "Field names: true takes them from the first line, false makes rows lists, a list gives the names",
             "anyOf": [{"type": "boolean"}, named("Field names")],

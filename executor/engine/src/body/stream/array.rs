@@ -308,7 +308,14 @@ mod tests {
 
     #[test]
     fn value_that_is_not_a_list_is_an_error_with_its_type() {
-        check(r#"{"a":{"b":1}}"#, "a", Err("the rows are of type object, not a list"));
+        check(
+            r#"{"a":{"b":1}}"#,
+            "a",
+            Err(
+                "the rows are of type object, not a list: values(…) takes the values of its members, entries(…) their \
+                 names too, to_array(…) makes it one row",
+            ),
+        );
         check(r#"{"a":"b"}"#, "a", Err("the rows are of type text, not a list"));
         check("17", "", Err("the rows are of type number, not a list"));
         check("true", "", Err("the rows are of type boolean, not a list"));

@@ -99,7 +99,7 @@ impl RowDecoder {
         }
         let parser = match format {
             RowFormat::JsonLines => RowParser::Lines(LinesParser::new(max_row_bytes)),
-            RowFormat::Csv => RowParser::Csv(Box::new(CsvParser::new(csv, max_row_bytes)?)),
+            RowFormat::Csv => RowParser::Csv(Box::new(CsvParser::new(csv, max_row_bytes, None)?)),
             RowFormat::JsonArray => RowParser::Array(Box::new(ArrayParser::new(path, max_row_bytes)?)),
         };
         Ok(Self {
@@ -127,6 +127,14 @@ impl RowDecoder {
         if !self.finished {
             self.finished = true;
             self.decode(b"", true);
+        }
+    }
+
+    /// Signals that the body broke off: rows that were held back until the text behind them was
+    /// read are returned.
+    pub(crate) fn cut(&mut self) {
+        if let RowParser::Csv(csv) = &mut self.parser {
+            csv.release_first_rows();
         }
     }
 

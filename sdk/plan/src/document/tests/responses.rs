@@ -1,7 +1,10 @@
 //! `response`, and the restrictions on a step whose body is streamed.
 
 use super::*;
-use crate::{CsvHeader, CsvRules, Decompression, PathSegment, PlainPath, ResponseFormat, ResponseRules};
+use crate::{
+    CsvHeader, CsvRules, Decompression, PathSegment, PlainPath, RaggedRows, ResponseFormat, ResponseRules,
+    XmlPrefixes,
+};
 
 #[test]
 fn responses_are_read_with_their_defaults() {
@@ -17,15 +20,28 @@ fn responses_are_read_with_their_defaults() {
     );
     assert_eq!(whole.charset.as_deref(), Some("windows-1252"));
     let header = CsvHeader::Names(vec!["a".to_owned(), "b".to_owned()]);
-    assert_eq!(whole.csv, CsvRules { delimiter: b'\t', quote: Some(b'\''), header });
+    let expected = CsvRules { delimiter: b'\t', quote: Some(b'\''), header, ..CsvRules::default() };
+    assert_eq!(whole.csv, expected);
     let csv = |csv: Json| rules(json!({"csv": csv})).csv;
     assert_eq!(
         csv(json!({"quote": "", "header": false})),
         CsvRules { quote: None, header: CsvHeader::None, ..CsvRules::default() }
     );
-    assert_eq!(csv(json!({"header": true})), CsvRules::default());
+    assert_eq!(csv(json!({"header": true, "ragged": "error"})), CsvRules::default());
     assert_eq!(
-        rules(json!({"format": "xml", "xml": {"arrays": ["item", "line"]}})).xml_arrays,
+        csv(json!({"escape": "\\", "comment": "#", "skip_rows": 2, "skip_footer": 1, "ragged": "fill"})),
+        CsvRules {
+            escape: Some(b'\\'),
+            comment: Some(b'#'),
+            skip_rows: 2,
+            skip_footer: 1,
+            ragged: RaggedRows::Fill,
+            ..CsvRules::default()
+        }
+    );
+    assert_eq!(rules(json!({"xml": {"prefixes": "keep"}})).xml.prefixes, XmlPrefixes::Keep);
+    assert_eq!(
+        rules(json!({"format": "xml", "xml": {"arrays": ["item", "line"]}})).xml.arrays,
         ["item", "line"]
     );
     for (name, format) in [
@@ -144,6 +160,39 @@ fn response_diagnostics_have_pointer_and_correction() {
             None,
         ),
         (csv(json!({"delimiter": "\""})), Conflict, "/definition/step/response/csv/quote", None, None),
+        (csv(json!({"escape": "\""})), Conflict, "/definition/step/response/csv/escape", None, None),
+        (csv(json!({"escape": ""})), InvalidValue, "/definition/step/response/csv/escape", None, None),
+        (csv(json!({"comment": ","})), Conflict, "/definition/step/response/csv/comment", None, None),
+        (csv(json!({"comment": "//"})), InvalidValue, "/definition/step/response/csv/comment", None, None),
+        (csv(json!({"skip_rows": -1})), OutOfRange, "/definition/step/response/csv/skip_rows", None, None),
+        (
+            csv(json!({"skip_footer": 0.5})),
+            OutOfRange,
+            "/definition/step/response/csv/skip_footer",
+            None,
+            None,
+        ),
+        (
+            csv(json!({"ragged": "fil"})),
+            InvalidValue,
+            "/definition/step/response/csv/ragged",
+            None,
+            Some("fill"),
+        ),
+        (
+            csv(json!({"ragged": "fill", "header": ["a", "_extra"]})),
+            Conflict,
+            "/definition/step/response/csv/header",
+            None,
+            None,
+        ),
+        (
+            response(json!({"xml": {"prefixes": "kept"}})),
+            InvalidValue,
+            "/definition/step/response/xml/prefixes",
+            None,
+            Some("keep"),
+        ),
         (csv(json!({"quote": false})), WrongType, "/definition/step/response/csv/quote", None, None),
         (csv(json!({"header": "first"})), WrongType, "/definition/step/response/csv/header", None, None),
         (csv(json!({"header": []})), OutOfRange, "/definition/step/response/csv/header", None, None),

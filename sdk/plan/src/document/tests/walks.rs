@@ -3,7 +3,7 @@
 use chrono::TimeDelta;
 
 use super::*;
-use crate::{CursorKind, CursorLookback, TimeFormat};
+use crate::{CursorKind, CursorLookback, SliceLength, TimeFormat};
 
 #[test]
 fn windows_are_read_with_their_defaults() {
@@ -11,7 +11,7 @@ fn windows_are_read_with_their_defaults() {
     let short = window(json!({"from": "context.since", "step": "1d"}));
     assert_eq!(
         (short.step, short.format, short.pointer.as_str()),
-        (TimeDelta::days(1), TimeFormat::Rfc3339, "/definition/step/window")
+        (SliceLength::Exact(TimeDelta::days(1)), TimeFormat::Rfc3339, "/definition/step/window")
     );
     assert!(short.to.is_none() && short.from_param.is_none() && short.to_param.is_none());
     let whole = window(
@@ -19,8 +19,14 @@ fn windows_are_read_with_their_defaults() {
     );
     assert_eq!(
         (whole.step, whole.format),
-        (TimeDelta::minutes(90), TimeFormat::Strftime("%Y-%m-%d %H:%M".to_owned()))
+        (SliceLength::Exact(TimeDelta::minutes(90)), TimeFormat::Strftime("%Y-%m-%d %H:%M".to_owned()))
     );
+    assert!(short.timezone.is_none() && !short.inclusive_end);
+    let calendar = window(json!({
+        "from": "context.since", "step": "1mo", "timezone": "Europe/Berlin", "format": "date", "inclusive_end": true,
+    }));
+    assert_eq!((calendar.step, calendar.inclusive_end), (SliceLength::Months(1), true));
+    assert_eq!(calendar.timezone.map(|zone| zone.name()), Some("Europe/Berlin"));
     assert_eq!((whole.from_param.as_deref(), whole.to_param.as_deref()), (Some("a"), Some("b")));
     for (name, format) in [
         ("epoch_s", TimeFormat::EpochSeconds),
@@ -99,6 +105,41 @@ fn window_and_cursor_diagnostics_have_pointer_and_correction() {
             window(json!({"from": from, "step": "5300w"})),
             OutOfRange,
             "/definition/step/window/step",
+            None,
+            None,
+        ),
+        (
+            window(json!({"from": from, "step": "1mo2d"})),
+            InvalidValue,
+            "/definition/step/window/step",
+            None,
+            None,
+        ),
+        (
+            window(json!({"from": from, "step": "101y"})),
+            OutOfRange,
+            "/definition/step/window/step",
+            None,
+            None,
+        ),
+        (
+            window(json!({"from": from, "step": "6h", "timezone": "Europe/Berlin"})),
+            Conflict,
+            "/definition/step/window/step",
+            None,
+            None,
+        ),
+        (
+            window(json!({"from": from, "step": "1d", "timezone": "Europe/Berln"})),
+            InvalidValue,
+            "/definition/step/window/timezone",
+            None,
+            Some("Europe/Berlin"),
+        ),
+        (
+            window(json!({"from": from, "step": "1d", "inclusive_end": 1})),
+            WrongType,
+            "/definition/step/window/inclusive_end",
             None,
             None,
         ),

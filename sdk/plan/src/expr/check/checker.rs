@@ -5,12 +5,12 @@
 
 use jmespath::Variable;
 use jmespath::ast::Ast;
-use orchid_common::suggest::closest;
 
 use super::comparison::ComparisonNode;
 use super::origin::ExprOrigin;
 use super::scan::function_name_start;
 use super::{names, pitfalls};
+use crate::diagnostic::quoted;
 use crate::functions::{self, ParamType};
 use crate::{Diagnostic, DiagnosticCode, ReadPaths};
 
@@ -20,6 +20,8 @@ pub(in crate::expr) struct CheckedExpr {
     pub(in crate::expr) reads: ReadPaths,
     /// True if the result can be larger or deeper than the values that the expression reads.
     pub(in crate::expr) can_grow: bool,
+    /// True if it calls `outer()`.
+    pub(in crate::expr) reads_outer: bool,
 }
 
 /// Checks a tree that was parsed from `text`, or returns every diagnostic that was found.
@@ -28,12 +30,19 @@ pub(in crate::expr) fn check(
     ast: &Ast,
     origin: &ExprOrigin<'_>,
 ) -> Result<CheckedExpr, Vec<Diagnostic>> {
-    let mut checker =
-        TreeChecker { text, origin, diagnostics: Vec::new(), reads: ReadPaths::new(), can_grow: false };
+    let mut checker = TreeChecker {
+        text,
+        origin,
+        diagnostics: Vec::new(),
+        reads: ReadPaths::new(),
+        can_grow: false,
+        element_depth: 0,
+        reads_outer: false,
+    };
     checker.walk_used(ast, &StaticValue::Scope);
-    let TreeChecker { mut diagnostics, reads, can_grow, .. } = checker;
+    let TreeChecker { mut diagnostics, reads, can_grow, reads_outer, .. } = checker;
     diagnostics.extend(names::stored_credential(&reads, origin));
-    if diagnostics.is_empty() { Ok(CheckedExpr { reads, can_grow }) } else { Err(diagnostics) }
+    if diagnostics.is_empty() { Ok(CheckedExpr { reads, can_grow, reads_outer }) } else { Err(diagnostics) }
 }
 
 /// The part of a node's value that is known before evaluation.
@@ -70,6 +79,9 @@ struct TreeChecker<'c> {
     diagnostics: Vec<Diagnostic>,
     reads: ReadPaths,
     can_grow: bool,
+    /// Number of projections and expression references around the node.
+    element_depth: usize,
+    reads_outer: bool,
 }
 
 impl TreeChecker<'_> {
@@ -79,6 +91,15 @@ impl TreeChecker<'_> {
         let value = self.walk(node, input);
         let text = value.is_text();
         self.record_read(value);
+        text
+    }
+
+    /// Walks a node that is applied to each element of a list. Returns true if its value is known
+    /// to be text.
+    fn walk_element(&mut self, node: &Ast) -> bool {
+        self.element_depth += 1;
+        let text = self.walk_used(node, &StaticValue::Unknown);
+        self.element_depth -= 1;
         text
     }
 
@@ -106,7 +127,7 @@ impl TreeChecker<'_> {
             }
             Ast::Projection { lhs, rhs, .. } => {
                 self.walk_used(lhs, input);
-                self.walk_used(rhs, &StaticValue::Unknown);
+                self.walk_element(rhs);
                 StaticValue::Unknown
             }
             Ast::ObjectValues { node, .. } | Ast::Flatten { node, .. } | Ast::Not { node, .. } => {
@@ -238,7 +259,7 @@ impl TreeChecker<'_> {
                 start,
                 format!("there is no function {name}"),
             );
-            diagnostic.suggestion = closest(name, functions::names()).map(str::to_owned);
+            diagnostic.suggestion = functions::suggest(name).map(str::to_owned);
             self.diagnostics.push(diagnostic);
             for arg in args {
                 self.argument(arg, ParamType::Any, input, true);
@@ -265,6 +286,18 @@ impl TreeChecker<'_> {
 
     /// Checks the rules that single functions add: the place of `raw` and literal patterns.
     fn special_arguments(&mut self, name: &str, args: &[Ast], start: usize) {
+        if name == "outer" {
+            self.reads_outer = true;
+            self.diagnostics.extend(pitfalls::outer_at_the_top(self.element_depth, start, self.origin));
+        }
+        if name == "format_time"
+            && let Some(Ast::Literal { value, offset }) = args.get(2)
+            && let Variable::String(zone) = &**value
+            && crate::time::parse_zone(zone).is_none()
+        {
+            let message = format!("{} is not an IANA timezone such as Europe/Berlin", quoted(zone));
+            self.report(DiagnosticCode::InvalidValue, *offset, message);
+        }
         if name == "raw" {
             let message = "raw(…) is only allowed alone between {{ and }} in a url";
             self.report(DiagnosticCode::InvalidValue, start, message);
@@ -281,9 +314,7 @@ impl TreeChecker<'_> {
     /// Walks an argument. Returns true if it is known to be text.
     fn argument(&mut self, arg: &Ast, param: ParamType, input: &StaticValue, any_kind: bool) -> bool {
         match arg {
-            Ast::Expref { ast, .. } if param == ParamType::Expr || any_kind => {
-                self.walk_used(ast, &StaticValue::Unknown)
-            }
+            Ast::Expref { ast, .. } if param == ParamType::Expr || any_kind => self.walk_element(ast),
             _ => self.walk_used(arg, input),
         }
     }

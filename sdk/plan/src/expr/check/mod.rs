@@ -3,6 +3,7 @@
 //! In go the text and its [`origin::ExprOrigin`]; out comes a syntax tree that evaluation can
 //! trust, or every diagnostic that could be found.
 
+mod bare_names;
 mod checker;
 mod comparison;
 mod names;

@@ -4,6 +4,7 @@
 
 use jmespath::ast::Ast;
 
+use super::bare_names::unquoted_name;
 use super::origin::ExprOrigin;
 use super::scan::path_at;
 use crate::timestamp::Timestamp;
@@ -28,6 +29,7 @@ pub(super) fn bare_keyword(
 pub(super) fn foreign_syntax(text: &str, offset: usize, origin: &ExprOrigin<'_>) -> Option<Diagnostic> {
     word_operator(text, offset, origin)
         .or_else(|| bare_time(text, offset, origin))
+        .or_else(|| unquoted_name(text, offset, origin))
         .or_else(|| arithmetic(text, offset, origin))
         .or_else(|| bare_number(text, offset, origin))
 }
@@ -92,6 +94,18 @@ fn bare_number(text: &str, offset: usize, origin: &ExprOrigin<'_>) -> Option<Dia
     }
     let message = format!("the number {number} needs backticks");
     Some(origin.diagnostic(DiagnosticCode::Trap, offset, message).suggest(format!("`{number}`")))
+}
+
+/// Reports `outer()` outside of two nested projections or expression references: there is no
+/// element around the current one.
+pub(super) fn outer_at_the_top(depth: usize, offset: usize, origin: &ExprOrigin<'_>) -> Option<Diagnostic> {
+    if depth > 1 {
+        return None;
+    }
+    let message = "outer() has no element around it here: it needs a projection inside another, and [] joins \
+                   lists to one, where [*] keeps them nested";
+    let suggestion = "a[*].b[*].{a: outer().id, b: id}[]";
+    Some(origin.diagnostic(DiagnosticCode::Trap, offset, message).suggest(suggestion))
 }
 
 /// Reports `!a.b`, which binds as `(!a).b` and is always null.

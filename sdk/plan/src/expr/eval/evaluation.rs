@@ -53,7 +53,9 @@ impl<'a> ExprRef<'a> {
 
     /// Evaluates the reference for one element.
     pub(crate) fn eval(&self, evaluation: &mut Evaluation<'_>, element: &Rcvar) -> EvalResult<Rcvar> {
-        (self.interpret)(evaluation, self.ast, EvalData::Value(element))
+        evaluation.in_element(element, |evaluation| {
+            (self.interpret)(evaluation, self.ast, EvalData::Value(element))
+        })
     }
 }
 
@@ -63,6 +65,9 @@ pub(crate) struct Evaluation<'e> {
     pub(crate) env: &'e EvalEnv,
     /// Byte offset of the running function in the expression's text.
     offset: usize,
+    /// The elements that enclosing projections and references are at, outermost first; `None` if
+    /// the expression never asks for one.
+    elements: Option<Vec<Rcvar>>,
     steps: u64,
     slots: u64,
     text_bytes: u64,
@@ -70,7 +75,41 @@ pub(crate) struct Evaluation<'e> {
 
 impl<'e> Evaluation<'e> {
     pub(crate) fn new(scope: &'e Scope, env: &'e EvalEnv) -> Self {
-        Self { scope, env, offset: 0, steps: MAX_STEPS, slots: MAX_SLOTS, text_bytes: MAX_TEXT_BYTES }
+        Self {
+            scope,
+            env,
+            offset: 0,
+            elements: None,
+            steps: MAX_STEPS,
+            slots: MAX_SLOTS,
+            text_bytes: MAX_TEXT_BYTES,
+        }
+    }
+
+    /// Records elements from now on, for [`Evaluation::outer`].
+    pub(in crate::expr) fn record_elements(&mut self) {
+        self.elements = Some(Vec::new());
+    }
+
+    /// Evaluates what a projection or an expression reference does with one element.
+    pub(super) fn in_element<T>(
+        &mut self,
+        element: &Rcvar,
+        work: impl FnOnce(&mut Self) -> EvalResult<T>,
+    ) -> EvalResult<T> {
+        let Some(elements) = &mut self.elements else { return work(self) };
+        elements.push(element.clone());
+        let result = work(self);
+        if let Some(elements) = &mut self.elements {
+            elements.pop();
+        }
+        result
+    }
+
+    /// Returns the element around the current one, or null if there is none.
+    pub(super) fn outer(&self) -> Rcvar {
+        let around = self.elements.as_deref().and_then(|elements| elements.iter().nth_back(1));
+        around.cloned().unwrap_or_else(null)
     }
 
     /// Divides the budget, for tests that exhaust it.

@@ -130,7 +130,8 @@ fn project(evaluation: &mut Evaluation<'_>, lhs: &Ast, rhs: &Ast, data: EvalData
     }
     let mut projected = Vec::new();
     for item in items {
-        let value = interpret(evaluation, rhs, EvalData::Value(item))?;
+        let value =
+            evaluation.in_element(item, |evaluation| interpret(evaluation, rhs, EvalData::Value(item)))?;
         if !value.is_null() {
             projected.push(value);
         }
@@ -166,6 +167,7 @@ fn call(
 ) -> EvalResult<Rcvar> {
     match name {
         "root" => return Ok(evaluation.scope.as_object().clone()),
+        "outer" => return Ok(evaluation.outer()),
         // Only the chosen branch is evaluated.
         "if" if args.len() == 3 => {
             let condition = interpret(evaluation, &args[0], data)?;
