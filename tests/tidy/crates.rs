@@ -10,7 +10,7 @@ use crate::tree;
 
 /// The crates of this workspace that each of them may use.
 const ARROWS: [(&str, &[&str]); 12] = [
-    // Limits and suggestions, for crates that may not use each other.
+    // Limits, names and suggestions, for crates that may not use each other.
     ("orchid-common", &[]),
     ("orchid-proto", &["orchid-plan"]),
     ("orchid-plan", &["orchid-common"]),
@@ -24,7 +24,7 @@ const ARROWS: [(&str, &[&str]); 12] = [
         &["orchid-common", "orchid-domain", "orchid-kit", "orchid-migrations", "orchid-plan", "orchid-proto"],
     ),
     ("orchid-executor", &["orchid-engine", "orchid-kit", "orchid-plan", "orchid-proto"]),
-    ("orchid-cli", &["orchid-kit", "orchid-plan", "orchid-sdk"]),
+    ("orchid-cli", &["orchid-common", "orchid-kit", "orchid-plan", "orchid-sdk"]),
     ("orchid-tests", &["orchid-kit", "orchid-plan", "orchid-proto", "orchid-sdk"]),
 ];
 

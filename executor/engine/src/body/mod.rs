@@ -6,9 +6,11 @@
 //! given limit.
 
 mod charset;
+mod edge_members;
 mod error;
 mod format;
 mod json_text;
+mod list_size;
 mod parsed_body;
 mod raw_list;
 mod reader;
@@ -19,6 +21,8 @@ mod xml;
 #[cfg(test)]
 mod properties;
 
+pub(crate) use self::edge_members::EdgeMembers;
+pub(crate) use self::list_size::largest_list;
 pub(crate) use self::parsed_body::Body;
 pub(crate) use self::reader::BodyReader;
 pub(crate) use self::row_reader::RowReader;

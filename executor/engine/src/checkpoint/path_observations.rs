@@ -25,6 +25,45 @@ pub(crate) struct PathObservations {
     /// A loop ended without the help of `stop_on`.
     #[serde(rename = "ended", default, skip_serializing_if = "is_false")]
     pub(crate) ended_without_stop_on: bool,
+    /// The sizes of pages, if the step reads a single page each time.
+    #[serde(rename = "sizes", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) page_sizes: Option<PageSizes>,
+}
+
+/// Sizes of the pages of a step that reads a single page each time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PageSizes {
+    /// Number of pages.
+    pub(crate) pages: u64,
+    /// Rows of the largest page.
+    pub(crate) largest: u64,
+    /// Number of pages with that many rows.
+    pub(crate) of_largest: u64,
+    /// The largest page had a usual size, and nothing said that it was the last one.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) full: bool,
+}
+
+impl PageSizes {
+    /// Adds a page; `full` says that its size is usual, and nothing says that it is the last one.
+    pub(crate) fn add(&mut self, rows: u64, full: bool) {
+        self.pages += 1;
+        if rows > self.largest || self.of_largest == 0 {
+            (self.largest, self.of_largest, self.full) = (rows, 1, full);
+        } else if rows == self.largest {
+            self.of_largest += 1;
+            self.full &= full;
+        }
+    }
+
+    /// Returns whether the API seems to cut pages off at the largest size.
+    ///
+    /// Among many pages, one may have a round number of rows by chance, but then others are larger.
+    /// Only a limit makes the largest size a common one.
+    pub(crate) fn cut_off(self) -> bool {
+        self.full && (self.of_largest > 1 || self.pages <= 5)
+    }
 }
 
 /// Observations about one expression.

@@ -75,6 +75,7 @@ mod tests {
             entered: true,
             page: 3,
             uncounted_pages: 0,
+            rows_read: 0,
             pages_before_slice: 0,
             retry: 1,
             due_ms: Some(1_768_473_000_000),

@@ -84,6 +84,9 @@ pub(crate) struct LoopState {
     /// or of earlier slices.
     #[serde(rename = "base", default, skip_serializing_if = "is_zero")]
     pub(crate) uncounted_pages: u64,
+    /// Rows of the earlier pages of this window slice.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) rows_read: u64,
     /// Pages before this slice.
     #[serde(rename = "slice_base", default, skip_serializing_if = "is_zero")]
     pub(crate) pages_before_slice: u64,

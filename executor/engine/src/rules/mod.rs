@@ -5,6 +5,7 @@
 //! Nothing here sends, emits or waits.
 
 pub(crate) mod conditional;
+pub(crate) mod more_offered;
 pub(crate) mod outcome;
 pub(crate) mod pagination;
 pub(crate) mod repeat_guard;

@@ -4,10 +4,12 @@ use crate::checkpoint::error::CheckpointError;
 use crate::error::ErrorClass;
 use crate::input::CurrentTime;
 use crate::progress::Warning;
+use crate::rules::more_offered;
 use crate::state::error_detail::ErrorDetail;
 use crate::state::execution::ExecutionState;
 use crate::state::exit::{ErrorContext, StepError};
 use crate::state::location::StepLocation;
+use crate::state::offered_pages;
 use crate::state::path_check::PathCheck;
 use crate::state::plan_limit::PlanLimit;
 use crate::tree::sequence::StepSequence;
@@ -54,6 +56,19 @@ pub(crate) fn warn_of_limit(run: &mut ExecutionState, limit: PlanLimit) {
 pub(crate) fn warn_of_paths(run: &mut ExecutionState) {
     let warnings: Vec<Warning> = run.watches.iter().flat_map(PathCheck::warnings).collect();
     warnings.into_iter().for_each(|warning| run.warn(warning));
+}
+
+/// Warns of steps whose pages the API seems to have cut off.
+pub(crate) fn warn_of_full_pages(run: &mut ExecutionState) {
+    let nodes = run.program.nodes.iter().zip(&run.watches);
+    let cut_off: Vec<_> =
+        nodes.filter_map(|(node, watch)| Some((node.clone(), watch.cut_off_at()?))).collect();
+    for (node, rows) in cut_off {
+        let sign = format!(
+            "a page has {rows} rows, a usual size of a full page, and nothing says that it is the last one"
+        );
+        offered_pages::warn(run, &node, &sign, more_offered::PAGE_ADVICE);
+    }
 }
 
 /// Warns of limits that are nearly used up.

@@ -13,6 +13,7 @@ pub(crate) mod event;
 pub(crate) mod execution;
 pub(crate) mod exit;
 pub(crate) mod location;
+pub(crate) mod offered_pages;
 pub(crate) mod path_check;
 pub(crate) mod plan_limit;
 pub(crate) mod status;

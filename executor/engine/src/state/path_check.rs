@@ -93,6 +93,30 @@ impl PathCheck {
         self.seen.all_filtered |= rows == 0 && candidates.is_some_and(|candidates| candidates > 0);
     }
 
+    /// Records the size of a page that is the only one of its step. `full` says that its size is
+    /// usual, and nothing says that it is the last one.
+    pub(crate) fn page_size(&mut self, rows: u64, full: bool) {
+        self.seen.page_sizes.get_or_insert_default().add(rows, full);
+    }
+
+    /// Returns the number of pages whose size was recorded.
+    pub(crate) fn sized_pages(&self) -> u64 {
+        self.seen.page_sizes.map_or(0, |sizes| sizes.pages)
+    }
+
+    /// Returns the rows of the largest page if the API seems to cut pages off at that size.
+    pub(crate) fn cut_off_at(&self) -> Option<u64> {
+        self.seen.page_sizes.filter(|sizes| sizes.cut_off()).map(|sizes| sizes.largest)
+    }
+
+    /// Returns whether the pointer to the next page was in no response.
+    pub(crate) fn pointer_missing(&self) -> bool {
+        let pointers = self.watched.iter().zip(&self.seen.paths);
+        pointers.into_iter().any(|(watched, seen)| {
+            watched.ends_loop && watched.pointer.ends_with("/paginate/value") && !seen.found
+        })
+    }
+
     /// Records the end of a loop after `passes` pages, and whether only `stop_on` ended it.
     pub(crate) fn loop_ended(&mut self, passes: u64, by_stop_on: bool) {
         self.seen.several_pages |= passes > 1;

@@ -12,6 +12,7 @@ pub(crate) mod execution;
 pub(crate) mod failure;
 pub(crate) mod judged;
 pub(crate) mod judgement;
+pub(crate) mod last_page;
 pub(crate) mod page_loop;
 pub(crate) mod page_results;
 pub(crate) mod page_slot;

@@ -32,6 +32,7 @@ use crate::state::plan_limit::PlanLimit;
 use crate::state::step_env::StepEnv;
 use crate::step::continuation::{self, RepeatAction};
 use crate::step::evaluator::ResponseEvaluator;
+use crate::step::last_page::{self, ReadPages};
 use crate::step::position::LoopPosition;
 use crate::step::request;
 use crate::step::variables;
@@ -42,6 +43,8 @@ pub(crate) struct PageLoop {
     /// Pages before this one that do not count towards `max_loops`: those of an earlier execution
     /// or of earlier slices.
     uncounted_pages: u64,
+    /// Rows of the pages of this window slice.
+    rows_read: u64,
     /// When the next try is due.
     due: Option<DateTime<Utc>>,
     /// The step's own URL; out of a checkpoint only its scheme, host and port.
@@ -77,6 +80,7 @@ impl PageLoop {
         Self {
             position: LoopPosition::first(node, item),
             uncounted_pages: 0,
+            rows_read: 0,
             due: None,
             home: None,
             guard: RepeatGuard::default(),
@@ -120,6 +124,7 @@ impl PageLoop {
                 watermark: watermark.transpose()?,
             },
             uncounted_pages: state.uncounted_pages,
+            rows_read: state.rows_read,
             due: due.transpose()?,
             // The origin is enough to check later URLs, and a whole URL may contain secrets.
             home: home.map_err(|_| invalid("home is no url"))?,
@@ -138,6 +143,7 @@ impl PageLoop {
             entered,
             page: position.page,
             uncounted_pages: self.uncounted_pages,
+            rows_read: self.rows_read,
             pages_before_slice: position.pages_before_slice,
             retry: position.retry,
             due_ms: self.due.map(|due| due.timestamp_millis()),
@@ -320,7 +326,7 @@ impl PageLoop {
     /// Fails if an expression fails, the next page's URL is invalid or not permitted, or the loop
     /// repeats itself.
     pub(crate) fn next_page(
-        &self,
+        &mut self,
         cx: &mut EngineCx<'_>,
         env: &StepEnv,
         exchange: &PageExchange,
@@ -328,7 +334,14 @@ impl PageLoop {
     ) -> Result<NextPage, StepExit> {
         let page = self.evaluator(cx, env, exchange);
         let continuation = continuation::after_page(&page, &self.guard, self.home.as_ref(), rows)?;
+        self.rows_read += rows.unwrap_or_default();
         cx.run.complete &= !continuation.cut_off;
+        // A loop that the plan cut off is not complete in any case.
+        if matches!(continuation.next, NextPage::End { .. }) && !continuation.cut_off {
+            let node = self.position.node.clone();
+            let (pages, rows_read) = (self.position.page_in_slice() + 1, self.rows_read);
+            last_page::check(cx.run, &node, exchange, &ReadPages { pages, rows, rows_read });
+        }
         Ok(continuation.next)
     }
 
@@ -411,6 +424,7 @@ impl PageLoop {
         (self.position.target, self.position.latest) = (PageTarget::First, Value::null());
         // A page that repeats the answer before it ends the slice without being left.
         self.position.retry = 0;
+        self.rows_read = 0;
         // Every slice starts at its first page, so the same requests come again.
         (self.guard, self.answer) = (RepeatGuard::default(), None);
         cx.run.moved |= env.durable;

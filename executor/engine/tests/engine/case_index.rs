@@ -53,7 +53,7 @@ const CHAPTERS: &[(&str, &[&str])] = &[
         "Checkpoints, parking and stops",
         &["checkpoint", "resumed", "cancel", "drain", "sink", "time", "parked", "park"],
     ),
-    ("Warnings", &["path", "filter", "warning"]),
+    ("Warnings", &["path", "filter", "warning", "more"]),
     ("Other rules", &[""]),
 ];
 

@@ -17,6 +17,7 @@ mod fan_outs;
 mod for_each;
 mod golden;
 mod hostile;
+mod offered_pages;
 mod properties;
 mod redaction;
 mod sink;

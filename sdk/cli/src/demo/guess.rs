@@ -5,6 +5,8 @@
 
 use serde_json::{Value, json};
 
+use orchid_common::paging::{MemberType, PagingMember, body_expression, is_url, paging_member};
+
 use super::check::rows;
 use crate::kafka::Message;
 
@@ -13,39 +15,8 @@ const ROW_MEMBERS: [&str; 14] = [
     "items", "data", "results", "records", "rows", "value", "values", "entries", "elements", "objects",
     "list", "result", "content", "hits",
 ];
-/// Paths of members that usually hold the URL of the next page.
-const NEXT_URL_PATHS: [&str; 18] = [
-    "next",
-    "next_url",
-    "nextUrl",
-    "next_page_url",
-    "nextPageUrl",
-    "next_link",
-    "nextLink",
-    "next_page",
-    "nextPage",
-    "@odata.nextLink",
-    "nextRecordsUrl",
-    "links.next",
-    "links.next.href",
-    "_links.next",
-    "_links.next.href",
-    "paging.next",
-    "pagination.next",
-    "meta.next",
-];
-/// Paths of members that point to the next page in a way that only the API's documentation
-/// explains.
-const POINTER_PATHS: [&str; 8] = [
-    "next_cursor",
-    "nextCursor",
-    "next_page_token",
-    "nextPageToken",
-    "cursor",
-    "next",
-    "next_page",
-    "response_metadata.next_cursor",
-];
+/// Deepest object whose members may name the next page.
+const POINTER_DEPTH_MAX: usize = 3;
 
 /// The way to the next page.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,20 +58,16 @@ impl ApiGuess {
         };
         let rows = find_rows(&body);
         let links = message.body["response_headers"]["link"].as_str().unwrap_or_default();
-        let next = if rows.is_none() {
-            None
-        } else if has_next(links) {
-            Some(NextPage::LinkHeader)
-        } else {
-            NEXT_URL_PATHS
-                .iter()
-                .find(|path| is_url(value_at(&body, path)))
-                .map(|path| NextPage::BodyUrl(expression(path)))
+        let pointers = if rows.is_some() { pointers(&body) } else { Vec::new() };
+        let url = pointers.iter().find(|(_, value)| value.as_str().is_some_and(is_url));
+        let next = match url {
+            _ if rows.is_none() => None,
+            _ if has_next(links) => Some(NextPage::LinkHeader),
+            Some((path, _)) => Some(NextPage::BodyUrl(body_expression(path))),
+            None => None,
         };
-        let pointer = POINTER_PATHS
-            .iter()
-            .find(|path| next.is_none() && rows.is_some() && is_pointer(value_at(&body, path)));
-        Self { rows, next, pointer: pointer.map(|path| expression(path)), mislabelled }
+        let pointer = pointers.first().filter(|_| next.is_none()).map(|(path, _)| body_expression(path));
+        Self { rows, next, pointer, mislabelled }
     }
 
     /// Returns the step fields that follow from the guess; `None` if there are no rows.
@@ -148,44 +115,36 @@ fn find_rows(body: &Value) -> Option<(String, usize)> {
         (objects, name.map_or(0, |rank| ROW_MEMBERS.len() - rank), usize::MAX - path.len(), rows.len())
     };
     let (path, rows) = lists.into_iter().max_by_key(likely)?;
-    Some((expression_of(&path), rows.len()))
+    Some((body_expression(&path), rows.len()))
 }
 
-/// Returns the value at a dotted path. A member whose name is the whole path wins.
-fn value_at<'a>(body: &'a Value, path: &str) -> &'a Value {
-    match body.get(path) {
-        Some(found) => found,
-        None => path.split('.').fold(body, |value, name| &value[name]),
+/// Finds the members outside of all lists that name the next page, with their paths.
+fn pointers(body: &Value) -> Vec<(Vec<&str>, &Value)> {
+    let mut found = Vec::new();
+    let mut open = vec![(Vec::new(), body)];
+    while let Some((path, object)) = open.pop() {
+        for (name, value) in object.as_object().into_iter().flatten() {
+            let path: Vec<&str> = path.iter().copied().chain([name.as_str()]).collect();
+            let member_type = match value {
+                Value::Object(_) if path.len() < POINTER_DEPTH_MAX => {
+                    open.push((path, value));
+                    continue;
+                }
+                Value::String(text) if !text.is_empty() => MemberType::Text,
+                Value::Number(_) => MemberType::Number,
+                _ => continue,
+            };
+            if paging_member(&path, member_type) == Some(PagingMember::Next) {
+                found.push((path, value));
+            }
+        }
     }
-}
-
-/// Returns the expression for a dotted path.
-fn expression(path: &str) -> String {
-    let names: Vec<&str> = if path.starts_with('@') { vec![path] } else { path.split('.').collect() };
-    expression_of(&names)
-}
-
-fn expression_of(path: &[&str]) -> String {
-    let plain = |name: &str| {
-        name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
-            && name.starts_with(|first: char| !first.is_ascii_digit())
-    };
-    path.iter().fold("response.body".to_owned(), |expression, name| {
-        if plain(name) { format!("{expression}.{name}") } else { format!("{expression}.{}", json!(name)) }
-    })
-}
-
-/// Returns whether a text is an absolute or relative URL rather than an opaque token.
-fn is_url(value: &Value) -> bool {
-    let starts = ["http://", "https://", "/", "./", "?"];
-    value.as_str().is_some_and(|text| {
-        let query = text.split_once('?').is_some_and(|(_, query)| query.contains('='));
-        query || starts.iter().any(|start| text.starts_with(start))
-    })
-}
-
-fn is_pointer(value: &Value) -> bool {
-    value.is_number() || value.as_str().is_some_and(|text| !text.is_empty())
+    // The outermost is the likeliest; and a name with `next` says more than `cursor`.
+    found.sort_by_key(|(path, _)| {
+        let says_next = path.iter().any(|name| name.to_ascii_lowercase().contains("next"));
+        (!says_next, path.len())
+    });
+    found
 }
 
 /// Returns whether a `Link` header (RFC 8288) has a link with the relation `next`.

@@ -38,6 +38,8 @@ pub struct Step {
     pub break_when: Option<Expr>,
     /// The declared pagination.
     pub paginate: Option<Pagination>,
+    /// Whether pages that the API offers beyond those that the step reads are not wanted.
+    pub single_page: bool,
     /// Time range around the loop.
     pub window: Option<TimeWindow>,
     /// Cursor of the step, kept from one execution to the next.

@@ -66,6 +66,7 @@ pub(super) fn read(
         while_expr: None,
         break_when: None,
         paginate: None,
+        single_page: true,
         window: None,
         cursor: None,
         conditional: false,

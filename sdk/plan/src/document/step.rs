@@ -89,6 +89,9 @@ fn read_request(
     let while_expr = object.expr("while", &scopes.in_page, context);
     let break_when = object.expr("break_when", &scopes.in_page, context);
     let paginate = paginate::read(object, &scopes.in_page, context);
+    // The job, and not the response, decides whether another request of it follows.
+    let single_page = object.boolean("single_page", context).unwrap_or(false)
+        || matches!(position.role, StepRole::Fixed(_));
     let window = window::read(object, &scopes, context);
     let cursor = cursor::read(object, position, &scopes, context);
     let kept = scopes.in_page.storing();
@@ -120,6 +123,7 @@ fn read_request(
         while_expr,
         break_when,
         paginate,
+        single_page,
         window,
         cursor,
         conditional,

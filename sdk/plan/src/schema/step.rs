@@ -70,6 +70,9 @@ fn field(name: &str, emit: &str, scopes: &StepScopes) -> Value {
         "while" => expr("Condition for fetching another page", &scopes.in_page),
         "break_when" => expr("Condition that ends the loop", &scopes.in_page),
         "paginate" => parts::paginate(scopes),
+        "single_page" => {
+            boolean("Further pages that the API offers are not wanted: no warning MORE_WAS_OFFERED", false)
+        }
         "window" => parts::window(scopes),
         "cursor" => parts::cursor(scopes),
         "conditional" => boolean(
