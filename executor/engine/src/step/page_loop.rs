@@ -30,7 +30,7 @@ use crate::state::execution::ExecutionState;
 use crate::state::exit::{ErrorContext, StepError, StepExit};
 use crate::state::plan_limit::PlanLimit;
 use crate::state::step_env::StepEnv;
-use crate::step::continuation::{self, RepeatAction};
+use crate::step::continuation::{self, Continuation, RepeatAction};
 use crate::step::evaluator::ResponseEvaluator;
 use crate::step::last_page::{self, ReadPages};
 use crate::step::position::LoopPosition;
@@ -326,23 +326,32 @@ impl PageLoop {
     /// Fails if an expression fails, the next page's URL is invalid or not permitted, or the loop
     /// repeats itself.
     pub(crate) fn next_page(
-        &mut self,
+        &self,
         cx: &mut EngineCx<'_>,
         env: &StepEnv,
         exchange: &PageExchange,
         rows: Option<u64>,
-    ) -> Result<NextPage, StepExit> {
+    ) -> Result<Continuation, StepExit> {
         let page = self.evaluator(cx, env, exchange);
         let continuation = continuation::after_page(&page, &self.guard, self.home.as_ref(), rows)?;
-        self.rows_read += rows.unwrap_or_default();
         cx.run.complete &= !continuation.cut_off;
+        Ok(continuation)
+    }
+
+    /// Counts the rows of a page, and looks for further pages behind the last one.
+    pub(crate) fn page_read(
+        &mut self,
+        cx: &mut EngineCx<'_>,
+        exchange: &PageExchange,
+        rows: Option<u64>,
+        continuation: &Continuation,
+    ) {
+        self.rows_read += rows.unwrap_or_default();
         // A loop that the plan cut off is not complete in any case.
         if matches!(continuation.next, NextPage::End { .. }) && !continuation.cut_off {
-            let node = self.position.node.clone();
             let (pages, rows_read) = (self.position.page_in_slice() + 1, self.rows_read);
-            last_page::check(cx.run, &node, exchange, &ReadPages { pages, rows, rows_read });
+            last_page::check(cx.run, &self.position.node, exchange, &ReadPages { pages, rows, rows_read });
         }
-        Ok(continuation.next)
     }
 
     /// Returns whether a page has the answer of the page before it, and the plan does not permit

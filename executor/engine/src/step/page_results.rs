@@ -56,8 +56,10 @@ pub(crate) fn conclude(
         exchange.sent.scope.set(ScopeName::Context, context.object().clone());
     }
     page_loop.advance_watermark(cx, env, &exchange)?;
-    let next = page_loop.next_page(cx, env, &exchange, rows)?;
-    Ok(PageEnd { exchange, writes: PageWrites { context, cursors: row_cursors }, next })
+    let continuation = page_loop.next_page(cx, env, &exchange, rows)?;
+    page_loop.page_read(cx, &exchange, rows, &continuation);
+    let writes = PageWrites { context, cursors: row_cursors };
+    Ok(PageEnd { exchange, writes, next: continuation.next })
 }
 
 /// Concludes a page whose response is ignored: it has no rows and no message, but it may write to
@@ -75,7 +77,7 @@ pub(crate) fn conclude_ignored(
     if let Some((context, _)) = &context {
         exchange.sent.scope.set(ScopeName::Context, context.object().clone());
     }
-    let next = page_loop.next_page(cx, env, &exchange, None)?;
+    let next = page_loop.next_page(cx, env, &exchange, None)?.next;
     Ok(PageEnd { exchange, writes: PageWrites { context, cursors: Vec::new() }, next })
 }
 
