@@ -19,6 +19,7 @@ mod examples;
 mod executions;
 mod executor_lost;
 mod fleet;
+mod held_cursors;
 mod isolation;
 mod json_server;
 mod kafka_away;

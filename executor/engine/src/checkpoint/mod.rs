@@ -9,6 +9,7 @@ pub(crate) mod cancel_scope;
 pub(crate) mod deferred_writes;
 pub(crate) mod error;
 pub(crate) mod finished_values;
+pub(crate) mod held_cursors;
 pub(crate) mod json;
 pub(crate) mod loop_parts;
 pub(crate) mod path_observations;

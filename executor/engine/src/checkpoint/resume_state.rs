@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::checkpoint::error::{CheckpointError, check_version};
+use crate::checkpoint::held_cursors::HeldCursorsState;
 use crate::checkpoint::json::RawJson;
 use crate::checkpoint::path_observations::PathObservations;
 use crate::checkpoint::step_state::SequenceState;
@@ -31,6 +32,9 @@ pub(crate) struct ResumeState {
     /// Cursor values with which the execution began, by step id.
     #[serde(rename = "began", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) cursor_starts: BTreeMap<String, RawJson>,
+    /// Cursors that no later attempt saves, because rows behind them failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) held: Vec<HeldCursorsState>,
     /// The root steps; `None` once all are done.
     #[serde(rename = "at")]
     pub(crate) steps: Option<SequenceState>,
@@ -86,6 +90,7 @@ mod tests {
             latest_response: Some(RawValue::from_string(latest.to_owned()).unwrap()),
             window: None,
             watermark: None,
+            shared_cursors: Vec::new(),
             rows: None,
             gathered: Vec::new(),
         };
@@ -104,6 +109,7 @@ mod tests {
             complete: true,
             observations: BTreeMap::new(),
             cursor_starts: BTreeMap::new(),
+            held: Vec::new(),
             steps: Some(steps),
         }
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::cancel_scope::CancelScopeState;
-use crate::checkpoint::deferred_writes::DeferredWrites;
+use crate::checkpoint::deferred_writes::{CursorWrite, DeferredWrites};
 use crate::checkpoint::json::RawJson;
 use crate::checkpoint::loop_parts::{LatestAnswer, PageTarget, WatermarkState, WindowState};
 
@@ -114,6 +114,9 @@ pub(crate) struct LoopState {
     pub(crate) window: Option<WindowState>,
     #[serde(rename = "cursor", default, skip_serializing_if = "Option::is_none")]
     pub(crate) watermark: Option<WatermarkState>,
+    /// Cursors that the rows of several pages share, until the loop has ended.
+    #[serde(rename = "shared", default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) shared_cursors: Vec<CursorWrite>,
     /// The rows of this page; `None` before the first one is settled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) rows: Option<RowsState>,

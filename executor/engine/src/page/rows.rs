@@ -32,6 +32,7 @@ use crate::state::error_detail::ErrorDetail;
 use crate::state::event::StepEvent;
 use crate::state::execution::ExecutionState;
 use crate::state::exit::{ErrorContext, StepError, StepExit};
+use crate::state::failed_row;
 use crate::state::location::StepLocation;
 use crate::state::status::{DeferredWait, StepStatus};
 use crate::state::step_env::StepEnv;
@@ -443,8 +444,9 @@ impl<S: SubSteps> Page<S> {
             Ok(StepStatus::Done | StepStatus::Skipped) => return self.row_done(cx, number, row),
             Err(StepExit::Error(error)) if !error.ends_execution && !stops => {
                 // The row is emitted without the rows of the failed sub-steps.
-                cx.run.left_out();
-                cx.emit_error(*error, false);
+                let path = format!("{}[{number}]", self.writer.location().path);
+                failed_row::tolerate(cx, *error, &path, row.steps.env().enclosing.as_ref());
+                row.steps.hold_unfinished(cx, &path);
                 return self.row_done(cx, number, row);
             }
             Err(exit) => {

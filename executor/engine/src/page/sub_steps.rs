@@ -65,6 +65,10 @@ pub(crate) trait SubSteps: Sized {
     /// Returns the environment of the steps.
     fn env(&self) -> &StepEnv;
 
+    /// Holds the cursors of the step that failed and of those after it, because the row at this
+    /// step path has not reached what other rows have.
+    fn hold_unfinished(&self, cx: &mut EngineCx<'_>, row: &str);
+
     /// Returns the rows of steps that emit nothing, as one JSON object by step id.
     fn gathered(&self) -> Vec<u8>;
 

@@ -28,6 +28,8 @@ pub(crate) struct StepNode {
     pub(crate) needs: RequiredFields,
     /// True if its rows are attached to the row of the enclosing step (`_steps`).
     pub(crate) gathers: bool,
+    /// True if its cursor is that of several rows or items.
+    pub(crate) shares_cursor: bool,
     /// True if an async job evaluates its last response, as it does for `poll`.
     pub(crate) judged: bool,
     /// The responses whose bodies it streams.
@@ -48,6 +50,19 @@ pub(crate) struct AsyncJobNodes {
     pub(crate) cancel: Option<Arc<StepNode>>,
 }
 
+impl StepNode {
+    /// Iterates over the steps directly below: the sub-steps, or the steps of the async job.
+    pub(crate) fn below(&self) -> impl Iterator<Item = &Arc<StepNode>> {
+        self.subs.iter().chain(self.job.iter().flat_map(AsyncJobNodes::steps))
+    }
+}
+
+impl AsyncJobNodes {
+    fn steps(&self) -> impl Iterator<Item = &Arc<StepNode>> {
+        [&self.submit, &self.poll].into_iter().chain(self.download.iter()).chain(&self.cancel)
+    }
+}
+
 impl Program {
     pub(crate) fn new(definition: &Definition) -> Program {
         let mut nodes = Vec::new();
@@ -64,11 +79,17 @@ impl Program {
         self.nodes.iter().find(|node| *node.step.id == *id).map(Arc::as_ref)
     }
 
-    /// Returns the pointer of the plan field that a stored cursor or validator belongs to.
-    pub(crate) fn pointer_of(&self, key: &CursorKey) -> String {
-        let Some(node) = self.of_id(&key.step) else { return String::new() };
+    /// Returns whether several rows or items of a step have this one cursor. Each of them may read
+    /// further than another.
+    pub(crate) fn is_shared(&self, key: &CursorKey) -> bool {
+        key.kind == CursorKind::Cursor && self.of_id(&key.step).is_some_and(|node| node.shares_cursor)
+    }
+
+    /// Returns the pointer of the plan field that sets a step's cursors or validators.
+    pub(crate) fn pointer_of(&self, kind: CursorKind, step: &str) -> String {
+        let Some(node) = self.of_id(step) else { return String::new() };
         let step = &node.step.pointer;
-        match key.kind {
+        match kind {
             CursorKind::Cursor => format!("{step}/cursor"),
             CursorKind::Validator => format!("{step}/conditional"),
         }
@@ -102,12 +123,16 @@ impl ProgramBuilder<'_> {
         let needs = RequiredFields::of(step, self.definition, &above.readers, &above.known_as);
         let streaming = body_streaming(step, &needs);
         let judged = !above.readers.is_empty();
+        let is_repeated = step.for_each.is_some() || !outer.is_empty();
+        let shares_cursor =
+            is_repeated && step.cursor.as_ref().is_some_and(|cursor| cursor.per_item.is_none());
         let node = Arc::new(StepNode {
             index,
             step: step.clone(),
             path,
             needs,
             gathers,
+            shares_cursor,
             judged,
             streaming,
             subs,

@@ -58,7 +58,8 @@ pub(crate) fn revalidate(
 }
 
 /// Returns the validators of a response to store for the next execution; `None` if they are stored
-/// already. A response without validators removes those of an earlier one.
+/// already. A response without validators removes those of an earlier one, and so does a page with
+/// failed rows: a 304 would hide these rows.
 pub(crate) fn validator(
     run: &ExecutionState,
     step: &Step,
@@ -69,8 +70,12 @@ pub(crate) fn validator(
         let value = headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
         value.filter(|value| value.len() <= VALIDATOR_MAX)
     };
-    let validator = StoredValidator { etag: header("etag"), last_modified: header("last-modified") };
     let key = key(step, url_name);
+    let validator = if run.held.holds(&key) {
+        StoredValidator::default()
+    } else {
+        StoredValidator { etag: header("etag"), last_modified: header("last-modified") }
+    };
     // Written even if both are missing, so that validators the upstream no longer sends are
     // removed.
     let json: Bytes = serde_json::to_vec(&validator).ok()?.into();
@@ -80,7 +85,8 @@ pub(crate) fn validator(
     (!nothing_new).then_some(CursorChange { key, json })
 }
 
-fn key(step: &Step, url_name: &str) -> CursorKey {
+/// Returns the key under which the validators of a URL are stored.
+pub(crate) fn key(step: &Step, url_name: &str) -> CursorKey {
     CursorKey { kind: CursorKind::Validator, step: step.id.to_string(), item: url_name.to_owned() }
 }
 

@@ -69,6 +69,11 @@ impl Watermark {
         Ok(Self { key, start, furthest: None })
     }
 
+    /// Returns the key under which the value is stored.
+    pub(crate) fn key(&self) -> &CursorKey {
+        &self.key
+    }
+
     /// Returns the value that expressions see.
     pub(crate) fn start(&self) -> &Value {
         &self.start

@@ -164,6 +164,8 @@ fn encode(
         complete: run.complete,
         observations: root.map(|_| run.seen()).unwrap_or_default(),
         cursor_starts: starts.collect::<Result<_, CheckpointError>>()?,
+        // Held until the last cursor is saved, and not needed after that.
+        held: root.map(|_| run.held.state()).unwrap_or_default(),
         steps: root.map(|root| root.state(whole)).transpose()?,
     };
     let must_cancel = root.is_some_and(StepSequence::works_upstream);

@@ -12,6 +12,8 @@ use crate::error::StartError;
 use crate::page::sub_steps::SubSteps;
 use crate::progress::Progress;
 use crate::state::execution::ExecutionState;
+use crate::state::failed_row;
+use crate::state::held_cursors::HeldCursors;
 use crate::state::step_env::StepEnv;
 use crate::tree::sequence::StepSequence;
 
@@ -46,6 +48,7 @@ fn restore(
     execution_id: Uuid,
 ) -> Result<Option<StepSequence>, CheckpointError> {
     let same_execution = state.execution_id == execution_id;
+    run.held = HeldCursors::resume(state.held);
     if same_execution {
         (run.partial, run.complete) = (state.partial, state.complete);
         run.restore_seen(state.observations);
@@ -55,6 +58,7 @@ fn restore(
         // reads only the rest of the data, so it is never complete.
         run.progress = Progress::default();
         run.complete = false;
+        failed_row::warn_of_held(run);
     }
     let Some(mut steps) = state.steps else { return Ok(None) };
     if !same_execution {

@@ -20,6 +20,16 @@ pub(crate) fn encode<'c>(
     let field = |(name, value): &(String, Option<Bytes>)| {
         Ok((name.clone(), raw_json(value.as_deref().unwrap_or(b"null"))?))
     };
+    Ok(DeferredWrites {
+        context: context.iter().map(field).collect::<Result<BTreeMap<_, _>, CheckpointError>>()?,
+        cursors: encode_cursors(cursors)?,
+    })
+}
+
+/// Converts cursor values into their checkpoint form.
+pub(crate) fn encode_cursors<'c>(
+    cursors: impl IntoIterator<Item = (&'c CursorKey, &'c Bytes)>,
+) -> Result<Vec<CursorWrite>, CheckpointError> {
     let cursor = |(key, value): (&CursorKey, &Bytes)| {
         Ok(CursorWrite {
             validator: key.kind == CursorKind::Validator,
@@ -28,19 +38,21 @@ pub(crate) fn encode<'c>(
             json: raw_json(value)?,
         })
     };
-    Ok(DeferredWrites {
-        context: context.iter().map(field).collect::<Result<BTreeMap<_, _>, CheckpointError>>()?,
-        cursors: cursors.into_iter().map(cursor).collect::<Result<_, CheckpointError>>()?,
-    })
+    cursors.into_iter().map(cursor).collect()
 }
 
 /// Restores writes from their checkpoint form.
 pub(crate) fn decode(writes: DeferredWrites) -> (ContextChanges, CursorValues) {
     let context = writes.context.into_iter().map(|(name, value)| (name, to_bytes_unless_null(&value)));
-    let cursors = writes.cursors.into_iter().map(|cursor| {
+    (context.collect(), decode_cursors(writes.cursors))
+}
+
+/// Restores cursor values from their checkpoint form.
+pub(crate) fn decode_cursors(cursors: Vec<CursorWrite>) -> CursorValues {
+    let cursors = cursors.into_iter().map(|cursor| {
         let kind = if cursor.validator { CursorKind::Validator } else { CursorKind::Cursor };
         let key = CursorKey { kind, step: cursor.step, item: cursor.item };
         (key, to_bytes(&cursor.json))
     });
-    (context.collect(), cursors.collect())
+    cursors.collect()
 }

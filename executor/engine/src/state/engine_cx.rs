@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use orchid_plan::Value;
 
-use crate::attempt::CursorKind;
+use crate::attempt::{CursorKey, CursorKind};
 use crate::input::{CurrentTime, TimerId, TryId};
 use crate::message::envelope::{self, ErrorReport, PageLocation};
 use crate::message::{Message, Topic};
 use crate::output::{CursorChange, Output};
 use crate::request::Request;
 use crate::state::ack_tracker::{AckTracker, MessageSource};
+use crate::state::cursor_store::CursorValues;
 use crate::state::execution::ExecutionState;
 use crate::state::exit::StepError;
 use crate::state::location::StepLocation;
@@ -110,16 +111,18 @@ impl EngineCx<'_> {
         self.emit(&location, message);
     }
 
-    /// Takes a new cursor value: to be saved with the next checkpoint, or with the enclosing row.
-    ///
-    /// Rows that run side by side may have reached different values of the same cursor, so a value
-    /// never goes back.
+    /// Takes a new cursor value: to be saved with the next checkpoint, with the enclosing row, or,
+    /// if several rows share the cursor, once the steps around them have ended.
     pub(crate) fn save_cursor(&mut self, env: &mut StepEnv, change: CursorChange) {
-        if self.goes_back(env, &change) {
+        let is_shared = self.run.program.is_shared(&change.key);
+        if self.run.held.holds(&change.key) && (is_shared || !self.is_ordered(&change.key)) {
             return;
         }
-        if env.durable {
-            let pointer = || self.run.program.pointer_of(&change.key);
+        if self.goes_back(&env.cursors, &change) {
+            return;
+        }
+        if env.durable && (env.is_root || !is_shared) {
+            let pointer = || self.run.program.pointer_of(change.key.kind, &change.key.step);
             if let Err(detail) = self.run.cursors.insert(&change.key, &change.json, pointer) {
                 self.run.cursor_overflow.get_or_insert_with(|| Box::new(detail));
                 return;
@@ -134,10 +137,36 @@ impl EngineCx<'_> {
         }
     }
 
-    fn goes_back(&self, env: &StepEnv, change: &CursorChange) -> bool {
+    /// Adds the cursor values of a row or item to those of the rows before it. Returns the values
+    /// that belong to this row alone: they are saved at once.
+    pub(crate) fn collect_shared(
+        &self,
+        shared: &mut CursorValues,
+        of_row: impl IntoIterator<Item = CursorChange>,
+    ) -> Vec<CursorChange> {
+        let mut own = Vec::new();
+        for change in of_row {
+            if !self.run.program.is_shared(&change.key) {
+                own.push(change);
+            } else if !self.goes_back(shared, &change) {
+                shared.insert(change.key, change.json);
+            }
+        }
+        own
+    }
+
+    /// Returns whether the rows of the cursor's step come oldest first.
+    fn is_ordered(&self, key: &CursorKey) -> bool {
+        let node = self.run.program.of_id(&key.step);
+        node.and_then(|node| node.step.cursor.as_ref()).is_some_and(|cursor| cursor.ordered)
+    }
+
+    /// Returns whether a value is not later than the newest one. Rows that run side by side may
+    /// reach different values of the same cursor, which never goes back.
+    fn goes_back(&self, newest: &CursorValues, change: &CursorChange) -> bool {
         let node = self.run.program.of_id(&change.key.step);
         let rules = node.and_then(|node| node.step.cursor.as_ref());
-        let before = env.cursors.get(&change.key).or_else(|| self.run.cursors.now(&change.key));
+        let before = newest.get(&change.key).or_else(|| self.run.cursors.now(&change.key));
         let (Some(rules), Some(before), CursorKind::Cursor) = (rules, before, change.key.kind) else {
             return false;
         };

@@ -21,6 +21,7 @@ use crate::request::HostPolicy;
 use crate::state::context::Context;
 use crate::state::cursor_store::{CursorStore, CursorValues};
 use crate::state::error_detail::ErrorDetail;
+use crate::state::held_cursors::HeldCursors;
 use crate::state::path_check::PathCheck;
 use crate::state::plan_limit::PlanLimit;
 
@@ -47,6 +48,8 @@ pub(crate) struct ExecutionState {
     pub(crate) cursor_overflow: Option<Box<ErrorDetail>>,
     /// Cursors that this execution began with, by key: later rows and attempts begin with the same.
     pub(crate) began: BTreeMap<String, Bytes>,
+    /// Cursors that are not saved, because rows behind them failed.
+    pub(crate) held: HeldCursors,
     /// Cursors that changed since the last recorded resume state.
     pub(crate) cursor_changes: CursorValues,
     /// Validators that changed. They are saved only if the execution succeeds: otherwise a 304
@@ -118,6 +121,7 @@ impl ExecutionState {
             cursors: CursorStore::new(std::mem::take(&mut job.cursors)),
             cursor_overflow: None,
             began: BTreeMap::new(),
+            held: HeldCursors::default(),
             cursor_changes: CursorValues::new(),
             validators: CursorValues::new(),
             lists: BTreeMap::new(),

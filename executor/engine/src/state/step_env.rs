@@ -2,17 +2,21 @@
 //! and the context as these steps see it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use orchid_plan::{TimeWindow, Value};
 
 use crate::state::context::{Context, ContextChanges, ContextTooLarge};
 use crate::state::cursor_store::CursorValues;
+use crate::state::enclosing_step::EnclosingStep;
 
 /// The surroundings of a sequence of steps.
 pub(crate) struct StepEnv {
     /// Prefix of step paths: empty at the top level, `issues#2[17].` below a row.
     pub(crate) prefix: String,
+    /// True for the top-level steps themselves, outside any item.
+    pub(crate) is_root: bool,
     /// Number of enclosing levels.
     pub(crate) nesting: u32,
     /// True if every checkpoint includes the position of these steps. Steps below a row start again
@@ -28,6 +32,8 @@ pub(crate) struct StepEnv {
     pub(crate) item_text: Option<Bytes>,
     /// Index of the innermost one.
     pub(crate) item_index: Option<u64>,
+    /// The innermost enclosing step that saves a cursor, validators or context.
+    pub(crate) enclosing: Option<Arc<EnclosingStep>>,
     /// The innermost enclosing slice of a window.
     pub(crate) window: Value,
     /// The innermost enclosing cursor.
@@ -36,7 +42,8 @@ pub(crate) struct StepEnv {
     pub(crate) context: Context,
     /// Those writes; at the top level, only since the last recorded resume state.
     pub(crate) writes: ContextChanges,
-    /// Cursors to be saved with the enclosing row; empty if the steps are durable.
+    /// Cursors to be saved with the enclosing row, or once the steps around it have ended. At the
+    /// top level there are none.
     pub(crate) cursors: CursorValues,
     pub(crate) finished: FinishedSteps,
 }
@@ -46,6 +53,7 @@ impl StepEnv {
     pub(crate) fn root(context: Context, finished: BTreeMap<String, Value>) -> Self {
         Self {
             prefix: String::new(),
+            is_root: true,
             nesting: 0,
             durable: true,
             parent: Value::null(),
@@ -53,6 +61,7 @@ impl StepEnv {
             items: Vec::new(),
             item_text: None,
             item_index: None,
+            enclosing: None,
             window: Value::null(),
             cursor: Value::null(),
             context,
@@ -66,6 +75,7 @@ impl StepEnv {
     pub(crate) fn below(&self, prefix: String, durable: bool) -> Self {
         Self {
             prefix,
+            is_root: false,
             nesting: self.nesting + 1,
             // Below a row nothing is durable, however deep.
             durable: self.durable && durable,
@@ -74,6 +84,7 @@ impl StepEnv {
             items: self.items.clone(),
             item_text: self.item_text.clone(),
             item_index: self.item_index,
+            enclosing: self.enclosing.clone(),
             window: self.window.clone(),
             cursor: self.cursor.clone(),
             context: self.context.clone(),

@@ -406,7 +406,7 @@ impl<S: SubSteps> StepExecution<S> {
         if let Some((context, changes)) = writes.context {
             env.take(context, changes);
         }
-        writes.cursors.into_iter().for_each(|cursor| cx.save_cursor(env, cursor));
+        self.page_loop.save_row_cursors(cx, env, writes.cursors);
         // The job judges the response after the step has given it up, so it is copied.
         if self.node().judged {
             self.judged = Some(Box::new(JudgedResponse::new(&exchange)));

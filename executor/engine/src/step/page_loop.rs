@@ -16,6 +16,7 @@ use crate::checkpoint::loop_parts::{LatestAnswer, PageTarget};
 use crate::checkpoint::prune::prune;
 use crate::checkpoint::step_state::LoopState;
 use crate::message::exchange::SentRequest;
+use crate::output::CursorChange;
 use crate::page::exchange::{PageExchange, SentTry};
 use crate::program::node::StepNode;
 use crate::rules::conditional;
@@ -24,6 +25,8 @@ use crate::rules::repeat_guard::RepeatGuard;
 use crate::rules::repeated_answer;
 use crate::rules::watermark::Watermark;
 use crate::rules::window::WindowSlices;
+use crate::state::cursor_store::CursorValues;
+use crate::state::deferred_writes;
 use crate::state::engine_cx::EngineCx;
 use crate::state::error_detail::ErrorDetail;
 use crate::state::execution::ExecutionState;
@@ -52,6 +55,8 @@ pub(crate) struct PageLoop {
     guard: RepeatGuard,
     /// The latest answer, if the loop compares its answers.
     answer: Option<LatestAnswer>,
+    /// Cursors that the rows of several pages share, until the loop has ended.
+    shared_cursors: CursorValues,
 }
 
 /// Result of entering a loop.
@@ -85,6 +90,7 @@ impl PageLoop {
             home: None,
             guard: RepeatGuard::default(),
             answer: None,
+            shared_cursors: CursorValues::new(),
         }
     }
 
@@ -130,6 +136,7 @@ impl PageLoop {
             home: home.map_err(|_| invalid("home is no url"))?,
             guard: RepeatGuard::decode(&state.repeat_guard).ok_or_else(|| invalid("guard does not read"))?,
             answer: state.latest_answer,
+            shared_cursors: deferred_writes::decode_cursors(state.shared_cursors.clone()),
         })
     }
 
@@ -154,6 +161,7 @@ impl PageLoop {
             latest_response: encode_unless_null(&latest)?,
             window: position.slice.map(WindowSlices::state),
             watermark: position.watermark.as_ref().map(Watermark::state).transpose()?,
+            shared_cursors: deferred_writes::encode_cursors(&self.shared_cursors)?,
             rows: None,
             gathered: Vec::new(),
         })
@@ -368,6 +376,28 @@ impl PageLoop {
         response.answer.is_some() && response.answer == latest && repeated_answer::is_watched(paginate)
     }
 
+    /// Saves the cursors of a page's rows. Those that rows share wait for the end of the loop: a row
+    /// of a later page may still fail before the value that an earlier one has reached.
+    pub(crate) fn save_row_cursors(
+        &mut self,
+        cx: &mut EngineCx<'_>,
+        env: &mut StepEnv,
+        cursors: Vec<CursorChange>,
+    ) {
+        let own = cx.collect_shared(&mut self.shared_cursors, cursors);
+        own.into_iter().for_each(|cursor| cx.save_cursor(env, cursor));
+    }
+
+    /// Saves the step's own cursor, unless a row of this or an earlier page failed.
+    fn save_watermark(&mut self, cx: &mut EngineCx<'_>, env: &mut StepEnv) {
+        let Some(watermark) = &mut self.position.watermark else { return };
+        if let Some(change) = watermark.settle()
+            && !cx.run.held.holds(watermark.key())
+        {
+            cx.save_cursor(env, change);
+        }
+    }
+
     /// Moves behind a page.
     pub(crate) fn leave_page(&mut self, cx: &mut EngineCx<'_>, env: &mut StepEnv, exchange: PageExchange) {
         if let Some(fingerprint) = exchange.sent.fingerprint {
@@ -379,14 +409,11 @@ impl PageLoop {
         self.position.retry = 0;
         cx.run.moved |= env.durable;
         let step = &self.position.node.step;
-        if let (Some(cursor), Some(watermark)) = (&step.cursor, &mut self.position.watermark)
-            && cursor.ordered
-            // In a window, a value such as `window.to` is reached only once all pages of the slice
-            // are there.
-            && step.window.is_none()
-            && let Some(change) = watermark.settle()
-        {
-            cx.save_cursor(env, change);
+        let is_ordered = step.cursor.as_ref().is_some_and(|cursor| cursor.ordered);
+        // In a window, a value such as `window.to` is reached only once all pages of the slice are
+        // there.
+        if is_ordered && step.window.is_none() {
+            self.save_watermark(cx, env);
         }
     }
 
@@ -422,12 +449,14 @@ impl PageLoop {
         };
         // Values that are not ordered are complete only behind the last slice.
         let ordered = node.step.cursor.as_ref().is_some_and(|cursor| cursor.ordered);
-        if (next.is_none() || ordered)
-            && let Some(change) = self.position.watermark.as_mut().and_then(Watermark::settle)
-        {
-            cx.save_cursor(env, change);
+        if next.is_none() || ordered {
+            self.save_watermark(cx, env);
         }
-        let Some(next) = next else { return LoopMove::Done };
+        let Some(next) = next else {
+            let shared = std::mem::take(&mut self.shared_cursors);
+            shared.into_iter().for_each(|cursor| cx.save_cursor(env, cursor.into()));
+            return LoopMove::Done;
+        };
         self.position.slice = Some(next);
         (self.uncounted_pages, self.position.pages_before_slice) = (self.position.page, self.position.page);
         (self.position.target, self.position.latest) = (PageTarget::First, Value::null());

@@ -8,8 +8,10 @@ use orchid_plan::{EvalEnv, Scope, ScopeName, Value};
 use crate::input::CurrentTime;
 use crate::page::exchange::PageExchange;
 use crate::program::node::StepNode;
+use crate::rules::conditional;
 use crate::rules::pagination::page_variable;
 use crate::state::context::Context;
+use crate::state::enclosing_step::EnclosingStep;
 use crate::state::execution::ExecutionState;
 use crate::state::step_env::StepEnv;
 use crate::step::position::LoopPosition;
@@ -95,6 +97,7 @@ pub(crate) fn sub_step_env(
     if let Some(context) = context {
         below.context = context.clone();
     }
+    below.enclosing = with_enclosing(env, position, exchange);
     if let (Some(window), Some(slice)) = (&position.step().window, position.slice) {
         below.window = slice.value(window);
     }
@@ -102,6 +105,24 @@ pub(crate) fn sub_step_env(
         below.cursor = watermark.start().clone();
     }
     Some(Box::new(below))
+}
+
+/// Returns the steps around the rows of a page: those around its step, and the step itself if it
+/// saves anything that a failed row concerns.
+fn with_enclosing(
+    env: &StepEnv,
+    position: &LoopPosition,
+    exchange: &PageExchange,
+) -> Option<Arc<EnclosingStep>> {
+    let step = position.step();
+    let cursor = position.watermark.as_ref().map(|watermark| watermark.key().clone());
+    let revalidation = exchange.sent.revalidation.as_ref();
+    let validator = revalidation.map(|sent| conditional::key(step, &sent.url_name));
+    if cursor.is_none() && validator.is_none() && step.set_context.is_empty() {
+        return env.enclosing.clone();
+    }
+    let (node, outer) = (position.node.clone(), env.enclosing.clone());
+    Some(Arc::new(EnclosingStep { node, cursor, validator, outer }))
 }
 
 /// Returns the time and the randomness of one try. The same try of the same execution draws the

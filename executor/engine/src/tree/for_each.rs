@@ -14,6 +14,7 @@ use crate::checkpoint::json::{decode_value, encode_value, raw_json};
 use crate::checkpoint::prune::prune;
 use crate::checkpoint::step_state::{ForEachState, ItemState};
 use crate::error::ErrorClass;
+use crate::output::CursorChange;
 use crate::page::in_flight::InFlightWindow;
 use crate::page::sub_steps::{PendingCancel, SubSteps};
 use crate::program::node::StepNode;
@@ -24,6 +25,7 @@ use crate::state::engine_cx::EngineCx;
 use crate::state::error_detail::ErrorDetail;
 use crate::state::event::StepEvent;
 use crate::state::exit::{ErrorContext, StepError, StepExit};
+use crate::state::failed_row;
 use crate::state::location::StepLocation;
 use crate::state::status::{DeferredWait, StepStatus};
 use crate::state::step_env::StepEnv;
@@ -38,6 +40,8 @@ pub(crate) struct ForEach<S> {
     window: InFlightWindow<ItemExecution<S>, ItemWrites>,
     /// Merged context writes of finished items, in item order.
     writes: ContextChanges,
+    /// Cursors that items share, until all of them have ended.
+    shared_cursors: CursorValues,
     /// Last responses of finished items, as far as later steps read them.
     responses: BTreeMap<u64, Value>,
     /// Rows of finished items, to be attached to the enclosing row.
@@ -66,6 +70,7 @@ impl<S: SubSteps> ForEach<S> {
             list: None,
             window: InFlightWindow::after(0),
             writes: ContextChanges::new(),
+            shared_cursors: CursorValues::new(),
             responses: BTreeMap::new(),
             gathered: BTreeMap::new(),
             resumed: BTreeMap::new(),
@@ -86,10 +91,12 @@ impl<S: SubSteps> ForEach<S> {
         let bytes = |rows: Vec<crate::checkpoint::json::RawJson>| {
             rows.iter().map(|row| Bytes::copy_from_slice(row.get().as_bytes())).collect()
         };
+        let (writes, shared_cursors) = deferred_writes::decode(state.deferred);
         Ok(Self {
             list: lists.get(&list_key(env, node)).cloned(),
             window,
-            writes: deferred_writes::decode(state.deferred).0,
+            writes,
+            shared_cursors,
             responses: state
                 .responses
                 .iter()
@@ -120,7 +127,7 @@ impl<S: SubSteps> ForEach<S> {
         let list = |rows: &Vec<Bytes>| rows.iter().map(|row| raw_json(row)).collect::<Result<Vec<_>, _>>();
         Ok(ForEachState {
             done: self.window.oldest(),
-            deferred: deferred_writes::encode(&self.writes, [])?,
+            deferred: deferred_writes::encode(&self.writes, &self.shared_cursors)?,
             ended: ended.collect::<Result<_, CheckpointError>>()?,
             in_flight,
             responses: self
@@ -267,8 +274,13 @@ impl<S: SubSteps> ForEach<S> {
                 self.finish_item(cx, env, number, item.env, rows);
             }
             Err(StepExit::Error(error)) if !error.ends_execution && !self.node.step.stop_on_error => {
-                cx.run.left_out();
-                cx.emit_error(*error, false);
+                let path = format!("{}[{number}]", self.location(env).path);
+                failed_row::tolerate(cx, *error, &path, env.enclosing.as_ref());
+                // Without the rest of its pages, the item has not reached what other items have.
+                if let Some(key) = item.active.cursor_key() {
+                    failed_row::hold(cx.run, key, &path);
+                }
+                failed_row::hold_shared(cx.run, &self.node, &path);
                 self.finish_item(cx, env, number, item.env, Vec::new());
             }
             // The item stays in the window, so that a checkpoint still includes it.
@@ -295,7 +307,9 @@ impl<S: SubSteps> ForEach<S> {
         // Writes are merged in item order: those of a finished item wait for all items before it.
         while let Some((_, ItemWrites { mut writes, cursors })) = self.window.take_ended() {
             context::append(&mut self.writes, &mut writes);
-            cursors.into_iter().for_each(|cursor| cx.save_cursor(env, cursor.into()));
+            let cursors = cursors.into_iter().map(CursorChange::from);
+            let own = cx.collect_shared(&mut self.shared_cursors, cursors);
+            own.into_iter().for_each(|cursor| cx.save_cursor(env, cursor));
         }
         cx.run.moved |= env.durable;
     }
@@ -311,6 +325,8 @@ impl<S: SubSteps> ForEach<S> {
                 ErrorContext::default(),
             ))
         })?;
+        let shared = std::mem::take(&mut self.shared_cursors);
+        shared.into_iter().for_each(|cursor| cx.save_cursor(env, cursor.into()));
         Ok(StepStatus::Done)
     }
 

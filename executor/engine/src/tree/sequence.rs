@@ -23,6 +23,7 @@ use crate::state::deferred_writes;
 use crate::state::engine_cx::EngineCx;
 use crate::state::event::StepEvent;
 use crate::state::exit::StepExit;
+use crate::state::failed_row;
 use crate::state::location::StepLocation;
 use crate::state::status::StepStatus;
 use crate::state::step_env::StepEnv;
@@ -223,6 +224,15 @@ impl SubSteps for StepSequence {
 
     fn env(&self) -> &StepEnv {
         &self.env
+    }
+
+    fn hold_unfinished(&self, cx: &mut EngineCx<'_>, row: &str) {
+        if let ActiveStep::Single(step) = &self.active
+            && let Some(key) = step.cursor_key()
+        {
+            failed_row::hold(cx.run, key, row);
+        }
+        self.nodes[self.index..].iter().for_each(|node| failed_row::hold_shared(cx.run, node, row));
     }
 
     fn gathered(&self) -> Vec<u8> {

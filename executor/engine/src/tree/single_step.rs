@@ -6,11 +6,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use orchid_plan::Value;
 
+use crate::attempt::CursorKey;
 use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::step_state::ActiveStepState;
 use crate::message::exchange::SentRequest;
 use crate::page::sub_steps::{PendingCancel, SubSteps};
 use crate::program::node::StepNode;
+use crate::rules::watermark::Watermark;
 use crate::state::engine_cx::EngineCx;
 use crate::state::event::StepEvent;
 use crate::state::exit::StepExit;
@@ -113,6 +115,14 @@ impl<S: SubSteps> SingleStep<S> {
     pub(crate) fn request_in_progress(&self) -> Option<&SentRequest> {
         match self {
             Self::Loop(step) => step.request_in_progress(),
+            Self::Job(_) => None,
+        }
+    }
+
+    /// Returns the key of the step's own cursor.
+    pub(crate) fn cursor_key(&self) -> Option<&CursorKey> {
+        match self {
+            Self::Loop(step) => step.position().watermark.as_ref().map(Watermark::key),
             Self::Job(_) => None,
         }
     }
