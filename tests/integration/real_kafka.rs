@@ -1,7 +1,7 @@
 //! The main message tests against a real Apache Kafka, and tests that only it supports: creating
 //! topics, limiting their batches, and being killed with messages in flight.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use orchid_tests::eventually::{eventually, reached};
@@ -119,6 +119,63 @@ async fn topic_with_small_batch_limit_receives_everything() {
         assert_eq!(ids, (0..ROWS).collect::<Vec<_>>(), "{key}");
         assert!(messages.len() >= 10, "{key}: {} messages", messages.len());
         assert!(messages.iter().all(|message| message.payload.len() < MAX_BYTES), "{key}");
+    }
+    stack.end().await;
+}
+
+/// The executor's limit is four times that of the topic. Small rows are refused along with a large
+/// one in their message, or along with another message in their batch, and arrive all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lower_limit_of_the_broker_costs_only_the_large_row() {
+    const TOPIC_BYTES: usize = 64 * 1024;
+    const ROWS: u64 = 200;
+    const LARGE: u64 = 77;
+    let upstream = FakeUpstream::start(move |_| {
+        let note = |id: u64| match id {
+            LARGE => (0..100).map(|part| noise(1_000 + part)).collect::<String>(),
+            _ => noise(id),
+        };
+        let rows: Vec<_> = (0..ROWS).map(|id| json!({"id": id, "note": note(id)})).collect();
+        UpstreamReply::ok(json!({"items": rows}))
+    })
+    .await;
+    let stack = TestStack::start(StackOptions {
+        broker: BrokerKind::Apache,
+        topic_max_bytes: Some(TOPIC_BYTES),
+        executor_settings: vec![("ORCHID_KAFKA_MESSAGE_MAX_BYTES", (4 * TOPIC_BYTES).to_string())],
+        ..StackOptions::default()
+    })
+    .await;
+    let tenant = stack.tenant().await;
+    tenant.shop(&upstream.url()).await;
+    for emit in ["page", "record"] {
+        let mut plan = plans::single();
+        plan["step"]["iterate_over"] = json!("response.body.items");
+        plan["step"]["emit"] = json!(emit);
+        plan["step"]["ignore_on"] = json!(["MESSAGE_TOO_LARGE"]);
+        tenant.plan(emit, &plan).await;
+        let execution = tenant.trigger(emit, "main").await;
+        let done = tenant.success_of(&execution.id).await;
+        assert!(done.partial && !done.complete, "{done:#?}");
+        assert!(done.warnings.iter().any(|warning| warning.code == "BROKER_LIMIT"), "{done:#?}");
+    }
+    let all = stack.reader().until("the ends of both executions are announced", |all| ends(all) == 4).await;
+    for emit in ["page", "record"] {
+        let of_plan = |message: &&Message| message.header("plan_key") == emit;
+        let ids: BTreeSet<u64> = pages(&all)
+            .into_iter()
+            .filter(of_plan)
+            .flat_map(|message| message.json()["response_body"].as_array().expect("rows").clone())
+            .map(|row| row["id"].as_u64().expect("an id"))
+            .collect();
+        assert_eq!(ids, (0..ROWS).filter(|id| *id != LARGE).collect(), "{emit}");
+        let errors: BTreeSet<String> = all
+            .iter()
+            .filter(|message| message.kind() == "api.error")
+            .filter(of_plan)
+            .map(|message| message.json()["step_path"].as_str().expect("a path").to_owned())
+            .collect();
+        assert_eq!(errors, BTreeSet::from([format!("one#0[{LARGE}]")]), "{emit}");
     }
     stack.end().await;
 }

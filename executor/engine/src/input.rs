@@ -6,6 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 
+use crate::message::Message;
+
 /// The time at which an input happened. The engine reads no clock.
 #[derive(Debug, Clone, Copy)]
 pub struct CurrentTime {
@@ -72,12 +74,12 @@ pub enum Input {
         /// The message.
         emit_id: EmitId,
     },
-    /// The broker refused a message because of its size, and always will.
+    /// The broker refused a message because of its size, and always will, even if it is sent alone.
     MessageRefused {
-        /// The message.
+        /// Id of the message.
         emit_id: EmitId,
-        /// Its size in bytes.
-        size: usize,
+        /// The message: the engine keeps no copies.
+        message: Message,
     },
     /// Stops the attempt. The engine replies to this input with `Park` or `Finished`; only an
     /// execution that still has to cancel async jobs at upstreams continues until that is done,

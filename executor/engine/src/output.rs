@@ -18,7 +18,7 @@ use crate::request::Request;
 /// `Park` and `Finished` are the last outputs of an attempt: the caller drops whatever is still in
 /// flight, but continues to report acknowledgements, since they decide what
 /// [`crate::Machine::checkpoint`] returns. One exception: a message that is refused after the
-/// execution succeeded produces a second `Finished`, which replaces the first.
+/// execution succeeded produces a second `Park` or `Finished`, which replaces the first.
 #[derive(Debug)]
 pub enum Output {
     /// Send a request. Several may be in flight at once.

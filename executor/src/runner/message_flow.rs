@@ -55,15 +55,19 @@ impl MessageFlow {
         self.queue_full_until = None;
         while let Some((emit_id, message)) = self.outbox.next(now) {
             let ticket = DeliveryTicket { id: emit_id.0, to: self.tickets.clone() };
-            match sink.send(message, ticket) {
+            let sent = match self.outbox.sends_alone() {
+                false => sink.send(message, ticket),
+                true => sink.send_alone(message, ticket),
+            };
+            match sent {
                 Ok(()) => self.outbox.sent(emit_id),
                 Err(SendError::Full) => {
                     self.queue_full_until = Some(now + FULL_QUEUE_WAIT);
                     return None;
                 }
                 Err(SendError::TooLarge) => {
-                    let size = self.outbox.remove(emit_id)?;
-                    return Some(Input::MessageRefused { emit_id, size });
+                    let message = self.outbox.remove(emit_id)?;
+                    return Some(Input::MessageRefused { emit_id, message });
                 }
                 Err(error @ SendError::Refused(_)) => {
                     tracing::warn!(%error, "message not sent: retrying");
@@ -88,14 +92,10 @@ impl MessageFlow {
             return None;
         }
         let emit_id = EmitId(id);
-        // Taken first: the outbox forgets a delivered message, and the engine needs its size.
-        let size = self.outbox.size(emit_id).unwrap_or_default();
-        if !self.outbox.delivered(emit_id, &outcome, now) {
-            return None;
-        }
+        let message = self.outbox.delivered(emit_id, &outcome, now)?;
         match outcome {
             DeliveryOutcome::Acked => Some(Input::MessageAcked { emit_id }),
-            DeliveryOutcome::TooLarge => Some(Input::MessageRefused { emit_id, size }),
+            DeliveryOutcome::TooLarge => Some(Input::MessageRefused { emit_id, message }),
             DeliveryOutcome::Unknown(_) => None,
         }
     }

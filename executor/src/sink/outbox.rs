@@ -26,7 +26,9 @@ const RETRY_DELAY: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub struct Outbox {
     waiting: BTreeMap<EmitId, Message>,
-    in_flight: BTreeMap<EmitId, Message>,
+    in_flight: BTreeMap<EmitId, SentMessage>,
+    /// Set once the broker has refused a batch: from then on no message shares one.
+    sends_alone: bool,
     /// Size of all messages, waiting or in flight.
     bytes: usize,
     /// Set after a failure: nothing is sent before this time, nor while messages are in flight.
@@ -35,12 +37,21 @@ pub struct Outbox {
     last_progress: Instant,
 }
 
+/// A message in flight.
+#[derive(Debug)]
+struct SentMessage {
+    message: Message,
+    /// True if it was sent in a batch of its own.
+    is_alone: bool,
+}
+
 impl Outbox {
     /// Creates an empty outbox.
     pub fn new(now: Instant) -> Self {
         Self {
             waiting: BTreeMap::new(),
             in_flight: BTreeMap::new(),
+            sends_alone: false,
             bytes: 0,
             retry_from: None,
             last_progress: now,
@@ -74,8 +85,13 @@ impl Outbox {
     pub fn sent(&mut self, id: EmitId) {
         self.retry_from = None;
         if let Some(message) = self.waiting.remove(&id) {
-            self.in_flight.insert(id, message);
+            self.in_flight.insert(id, SentMessage { message, is_alone: self.sends_alone });
         }
+    }
+
+    /// Returns whether messages have to be sent in batches of their own.
+    pub fn sends_alone(&self) -> bool {
+        self.sends_alone
     }
 
     /// Records that the producer refused the next message for now.
@@ -83,34 +99,35 @@ impl Outbox {
         self.retry_from = Some(now + RETRY_DELAY);
     }
 
-    /// Records a delivery outcome. Returns whether the message has left the outbox.
-    pub fn delivered(&mut self, id: EmitId, outcome: &DeliveryOutcome, now: Instant) -> bool {
-        let Some(message) = self.in_flight.remove(&id) else { return false };
-        match outcome {
+    /// Records a delivery outcome. Returns the message if it has left the outbox.
+    pub fn delivered(&mut self, id: EmitId, outcome: &DeliveryOutcome, now: Instant) -> Option<Message> {
+        let SentMessage { message, is_alone } = self.in_flight.remove(&id)?;
+        let retry_from = match outcome {
+            DeliveryOutcome::TooLarge if !is_alone => {
+                // The broker refuses a batch as a whole, and another message of it may have been
+                // the one that is too large.
+                self.sends_alone = true;
+                now
+            }
+            DeliveryOutcome::Unknown(_) => now + RETRY_DELAY,
             DeliveryOutcome::Acked | DeliveryOutcome::TooLarge => {
                 self.bytes = self.bytes.saturating_sub(message.size());
                 self.last_progress = now;
-                true
+                return Some(message);
             }
-            // Goes back to its place in the order, before everything newer that waits.
-            DeliveryOutcome::Unknown(_) => {
-                self.waiting.insert(id, message);
-                self.retry_from = Some(now + RETRY_DELAY);
-                false
-            }
-        }
+        };
+        // Goes back to its place in the order, before everything newer that waits.
+        self.waiting.insert(id, message);
+        self.retry_from = Some(retry_from);
+        None
     }
 
-    /// Removes a message that can never be sent, and returns its size in bytes.
-    pub fn remove(&mut self, id: EmitId) -> Option<usize> {
-        let message = self.waiting.remove(&id).or_else(|| self.in_flight.remove(&id))?;
+    /// Removes a message that can never be sent, and returns it.
+    pub fn remove(&mut self, id: EmitId) -> Option<Message> {
+        let in_flight = self.in_flight.remove(&id).map(|sent| sent.message);
+        let message = self.waiting.remove(&id).or(in_flight)?;
         self.bytes = self.bytes.saturating_sub(message.size());
-        Some(message.size())
-    }
-
-    /// Returns the size of a message in flight, in bytes.
-    pub fn size(&self, id: EmitId) -> Option<usize> {
-        self.in_flight.get(&id).map(Message::size)
+        Some(message)
     }
 
     /// Returns whether every message is acknowledged.
@@ -182,11 +199,11 @@ mod tests {
     fn failed_message_is_sent_again_before_newer_ones() {
         let (mut outbox, now) = outbox(3);
         assert_eq!(send_all(&mut outbox, now), [0, 1, 2]);
-        assert!(!outbox.delivered(EmitId(0), &unknown(), now));
+        assert_eq!(outbox.delivered(EmitId(0), &unknown(), now), None);
         outbox.push(EmitId(3), message(10), now);
         assert_eq!(send_all(&mut outbox, now + RETRY_DELAY), [0; 0], "1 and 2 have no reports yet");
-        assert!(outbox.delivered(EmitId(1), &DeliveryOutcome::Acked, now));
-        assert!(!outbox.delivered(EmitId(2), &unknown(), now));
+        assert!(outbox.delivered(EmitId(1), &DeliveryOutcome::Acked, now).is_some());
+        assert_eq!(outbox.delivered(EmitId(2), &unknown(), now), None);
         assert_eq!(send_all(&mut outbox, now), [0; 0], "the retry is delayed");
         assert_eq!(outbox.retry_at(), Some(now + RETRY_DELAY));
         assert_eq!(send_all(&mut outbox, now + RETRY_DELAY), [0, 2, 3]);
@@ -196,7 +213,7 @@ mod tests {
     fn messages_in_flight_are_bounded() {
         let (mut outbox, now) = outbox(MAX_IN_FLIGHT as u64 + 5);
         assert_eq!(send_all(&mut outbox, now).len(), MAX_IN_FLIGHT);
-        assert!(outbox.delivered(EmitId(7), &DeliveryOutcome::Acked, now));
+        assert!(outbox.delivered(EmitId(7), &DeliveryOutcome::Acked, now).is_some());
         assert_eq!(send_all(&mut outbox, now), [MAX_IN_FLIGHT as u64]);
     }
 
@@ -231,7 +248,21 @@ mod tests {
     #[test]
     fn report_for_unknown_message_changes_nothing() {
         let (mut outbox, now) = outbox(1);
-        assert!(!outbox.delivered(EmitId(9), &DeliveryOutcome::Acked, now));
+        assert_eq!(outbox.delivered(EmitId(9), &DeliveryOutcome::Acked, now), None);
         assert!(!outbox.is_empty());
+    }
+
+    #[test]
+    fn refused_batch_is_sent_again_message_by_message() {
+        let (mut outbox, now) = outbox(2);
+        assert_eq!(send_all(&mut outbox, now), [0, 1]);
+        for id in 0..2 {
+            assert_eq!(outbox.delivered(EmitId(id), &DeliveryOutcome::TooLarge, now), None);
+        }
+        assert!(outbox.sends_alone());
+        assert_eq!(send_all(&mut outbox, now), [0, 1]);
+        assert!(outbox.delivered(EmitId(0), &DeliveryOutcome::Acked, now).is_some());
+        let refused = outbox.delivered(EmitId(1), &DeliveryOutcome::TooLarge, now);
+        assert!(refused.is_some() && outbox.is_empty(), "it was too large by itself");
     }
 }

@@ -5,7 +5,7 @@
 //! producer's own thread. The producer does not repeat a message once it has timed out: whether the
 //! message is still wanted is for the attempt to decide.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use orchid_engine::{Message, Topic};
@@ -36,6 +36,9 @@ const WARN_INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct MessageSink {
     producer: Arc<ThreadedProducer<ProducerCallbacks>>,
+    /// The producer of messages that share no batch; created when the broker first refuses one.
+    unbatched: Arc<OnceLock<ThreadedProducer<ProducerCallbacks>>>,
+    config: Arc<ClientConfig>,
     room: Arc<Notify>,
     broken: CancellationToken,
     topics: Arc<TopicNames>,
@@ -65,7 +68,8 @@ impl MessageSink {
         let room = Arc::new(Notify::new());
         let broken = CancellationToken::new();
         let batch_bytes = settings.message_max_bytes.saturating_sub(BATCH_OVERHEAD_BYTES).max(1);
-        let producer = ClientConfig::new()
+        let mut config = ClientConfig::new();
+        config
             .set("bootstrap.servers", settings.brokers.join(","))
             .set("client.id", "orchid-executor")
             // Retries inside the client neither duplicate nor reorder messages.
@@ -77,13 +81,16 @@ impl MessageSink {
             .set("message.max.bytes", settings.message_max_bytes.to_string())
             .set("batch.size", batch_bytes.to_string())
             .set("queue.buffering.max.messages", QUEUE_MESSAGES.to_string())
-            .set("queue.buffering.max.kbytes", QUEUE_KIB.to_string())
-            .create_with_context(ProducerCallbacks {
-                room: Arc::clone(&room),
-                broken: broken.clone(),
-                last_warning: Mutex::new(None),
-            })?;
-        Ok(Self { producer: Arc::new(producer), room, broken, topics: Arc::new(settings.topics.clone()) })
+            .set("queue.buffering.max.kbytes", QUEUE_KIB.to_string());
+        let producer = config.create_with_context(ProducerCallbacks::new(&room, &broken))?;
+        Ok(Self {
+            producer: Arc::new(producer),
+            unbatched: Arc::default(),
+            config: Arc::new(config),
+            room,
+            broken,
+            topics: Arc::new(settings.topics.clone()),
+        })
     }
 
     /// Queues a message of an attempt. Unless this fails, its delivery report follows.
@@ -94,6 +101,29 @@ impl MessageSink {
     pub fn send(&self, message: &Message, ticket: DeliveryTicket) -> Result<(), SendError> {
         let headers = message.headers.iter().map(|(name, value)| (*name, value.as_str()));
         self.send_raw(message.topic, &message.key, headers, &message.payload, ticket)
+    }
+
+    /// Queues a message of an attempt in a batch of its own: the broker then refuses this message
+    /// alone if it is too large.
+    ///
+    /// # Errors
+    ///
+    /// See [`send`](Self::send).
+    pub fn send_alone(&self, message: &Message, ticket: DeliveryTicket) -> Result<(), SendError> {
+        let producer = self.unbatched().map_err(SendError::Refused)?;
+        let headers = message.headers.iter().map(|(name, value)| (*name, value.as_str()));
+        self.send_by(producer, message.topic, &message.key, headers, &message.payload, ticket)
+    }
+
+    fn unbatched(&self) -> Result<&ThreadedProducer<ProducerCallbacks>, KafkaError> {
+        if let Some(producer) = self.unbatched.get() {
+            return Ok(producer);
+        }
+        let mut config = (*self.config).clone();
+        config.set("batch.num.messages", "1").set("client.id", "orchid-executor-unbatched");
+        let created = config.create_with_context(ProducerCallbacks::new(&self.room, &self.broken))?;
+        // Another attempt may have been faster: its producer is used then.
+        Ok(self.unbatched.get_or_init(|| created))
     }
 
     /// Queues a message from its parts.
@@ -109,6 +139,18 @@ impl MessageSink {
         payload: &[u8],
         ticket: DeliveryTicket,
     ) -> Result<(), SendError> {
+        self.send_by(&self.producer, topic, key, headers, payload, ticket)
+    }
+
+    fn send_by<'a>(
+        &self,
+        producer: &ThreadedProducer<ProducerCallbacks>,
+        topic: Topic,
+        key: &str,
+        headers: impl ExactSizeIterator<Item = (&'a str, &'a str)>,
+        payload: &[u8],
+        ticket: DeliveryTicket,
+    ) -> Result<(), SendError> {
         let mut owned = OwnedHeaders::new_with_capacity(headers.len());
         for (name, value) in headers {
             owned = owned.insert(Header { key: name, value: Some(value) });
@@ -117,7 +159,7 @@ impl MessageSink {
             .key(key)
             .payload(payload)
             .headers(owned);
-        self.producer.send(record).map_err(|(error, _)| match error.rdkafka_error_code() {
+        producer.send(record).map_err(|(error, _)| match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::QueueFull) => SendError::Full,
             Some(RDKafkaErrorCode::MessageSizeTooLarge) => SendError::TooLarge,
             _ => SendError::Refused(error),
@@ -136,7 +178,7 @@ impl MessageSink {
 
     /// Drops all messages that are queued or in flight. Their delivery reports are `Unknown`.
     pub fn purge(&self) {
-        self.producer.purge(PurgeConfig::default().queue().inflight());
+        self.producers().for_each(|producer| producer.purge(PurgeConfig::default().queue().inflight()));
     }
 
     /// Waits until the queue is empty. Blocks the calling thread.
@@ -145,7 +187,11 @@ impl MessageSink {
     ///
     /// Fails when messages are left after `timeout`.
     pub fn flush(&self, timeout: Duration) -> Result<(), KafkaError> {
-        self.producer.flush(timeout)
+        self.producers().try_for_each(|producer| producer.flush(timeout))
+    }
+
+    fn producers(&self) -> impl Iterator<Item = &ThreadedProducer<ProducerCallbacks>> {
+        [&*self.producer].into_iter().chain(self.unbatched.get())
     }
 }
 
@@ -162,6 +208,12 @@ struct ProducerCallbacks {
     room: Arc<Notify>,
     broken: CancellationToken,
     last_warning: Mutex<Option<Instant>>,
+}
+
+impl ProducerCallbacks {
+    fn new(room: &Arc<Notify>, broken: &CancellationToken) -> Self {
+        Self { room: Arc::clone(room), broken: broken.clone(), last_warning: Mutex::new(None) }
+    }
 }
 
 impl ClientContext for ProducerCallbacks {

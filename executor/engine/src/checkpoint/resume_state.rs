@@ -12,6 +12,7 @@ use crate::checkpoint::held_cursors::HeldCursorsState;
 use crate::checkpoint::json::RawJson;
 use crate::checkpoint::path_observations::PathObservations;
 use crate::checkpoint::step_state::SequenceState;
+use crate::message::limits::LearnedLimits;
 
 /// Position of an execution.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -35,6 +36,9 @@ pub(crate) struct ResumeState {
     /// Cursors that no later attempt saves, because rows behind them failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) held: Vec<HeldCursorsState>,
+    /// What refusals of the broker have shown about the size of messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) message_limits: Option<LearnedLimits>,
     /// The root steps; `None` once all are done.
     #[serde(rename = "at")]
     pub(crate) steps: Option<SequenceState>,
@@ -110,6 +114,7 @@ mod tests {
             observations: BTreeMap::new(),
             cursor_starts: BTreeMap::new(),
             held: Vec::new(),
+            message_limits: None,
             steps: Some(steps),
         }
     }

@@ -150,6 +150,10 @@ pub(crate) struct RowsState {
     pub(crate) hash: String,
     /// Number of the next chunk.
     pub(crate) chunk: u32,
+    /// The first row that no message could carry, and that fails the step once the other rows are
+    /// emitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) oversized: Option<OversizedState>,
     /// Writes of the settled rows.
     #[serde(rename = "carried", default, skip_serializing_if = "DeferredWrites::is_empty")]
     pub(crate) deferred: DeferredWrites,
@@ -157,6 +161,16 @@ pub(crate) struct RowsState {
     /// works on an async job.
     #[serde(rename = "under_way", default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) in_flight: BTreeMap<u64, RowState>,
+}
+
+/// A row that no message can carry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OversizedState {
+    /// Number of the row.
+    pub(crate) row: u64,
+    /// Size in bytes of the message that would carry it alone.
+    pub(crate) size: usize,
 }
 
 impl RowsState {

@@ -6,6 +6,7 @@ use super::body::{BodyKind, MessageBody};
 use super::envelope::{PageChunk, PageExtras, PageLocation, response_message};
 use super::exchange::HttpExchange;
 use super::kafka::Message;
+use super::limits::MessageLimits;
 use super::origin::MessageOrigin;
 
 /// Reserved bytes for the numbers that differ between chunks: the measured overhead is that of
@@ -32,8 +33,7 @@ pub(crate) struct PageEnvelope<'a> {
     pub(crate) extracted: &'a [u8],
     /// JSON object of the results of sub-steps that ran once for the page; empty if there are none.
     pub(crate) steps: &'a [u8],
-    /// Largest size of a message in bytes.
-    pub(crate) max_bytes: usize,
+    pub(crate) limits: &'a MessageLimits,
 }
 
 impl PageEnvelope<'_> {
@@ -42,12 +42,19 @@ impl PageEnvelope<'_> {
     /// # Errors
     /// If the body does not fit into a message.
     pub(crate) fn body_message(&self, body: &MessageBody) -> Result<Message, MessageTooLarge> {
+        // An array can be split; anything else is tried up to the full size.
+        let max =
+            if body.kind == BodyKind::Array { self.limits.batch_bytes() } else { self.limits.max_bytes };
         // A large body is measured before it is copied into a message in vain.
-        if body.size() > self.max_bytes {
+        if body.size() > max {
             let without_body = self.message(PageChunk::WHOLE, &MessageBody::listed(body.kind, Vec::new()));
             return Err(MessageTooLarge { size: without_body.size() - "[]".len() + body.size() });
         }
-        self.fitting(self.message(PageChunk::WHOLE, body))
+        let message = self.message(PageChunk::WHOLE, body);
+        if message.size() > max || self.holds_refused(body) {
+            return Err(MessageTooLarge { size: message.size() });
+        }
+        Ok(message)
     }
 
     /// Creates the message of one row, for `emit: record`.
@@ -55,15 +62,17 @@ impl PageEnvelope<'_> {
     /// # Errors
     /// If the row does not fit into a message.
     pub(crate) fn record_message(&self, row: &Bytes) -> Result<Message, MessageTooLarge> {
-        self.fitting(self.message(PageChunk::WHOLE, &MessageBody::rows(vec![row.clone()])))
+        let message = self.message(PageChunk::WHOLE, &MessageBody::rows(vec![row.clone()]));
+        if message.size() > self.limits.max_bytes || self.limits.is_refused(row) {
+            return Err(MessageTooLarge { size: message.size() });
+        }
+        Ok(message)
     }
 
-    fn fitting(&self, message: Message) -> Result<Message, MessageTooLarge> {
-        if message.size() <= self.max_bytes {
-            Ok(message)
-        } else {
-            Err(MessageTooLarge { size: message.size() })
-        }
+    /// Returns whether the broker refused one of the body's elements alone.
+    fn holds_refused(&self, body: &MessageBody) -> bool {
+        self.limits.has_refused()
+            && body.elements().is_some_and(|all| all.iter().any(|element| self.limits.is_refused(element)))
     }
 
     fn message(&self, part: PageChunk, body: &MessageBody) -> Message {
@@ -92,15 +101,15 @@ pub(crate) struct MessageBatch {
     rows: usize,
     /// Start of the newest row in `array`.
     newest_at: usize,
-    /// Bytes available for rows; measured when a batch comes near the limit.
-    room: Option<usize>,
+    /// Bytes of a message around its rows; measured when a batch comes near the limit.
+    overhead: Option<usize>,
     chunk: u32,
 }
 
 impl MessageBatch {
     /// Creates an empty batch after `chunk` messages of the same page.
     pub(crate) fn new(kind: BodyKind, chunk: u32) -> Self {
-        Self { kind, array: Vec::new(), rows: 0, newest_at: 0, room: None, chunk }
+        Self { kind, array: Vec::new(), rows: 0, newest_at: 0, overhead: None, chunk }
     }
 
     /// Adds a row. If it does not fit any more, returns the message of the rows before it.
@@ -113,18 +122,19 @@ impl MessageBatch {
         row: &[u8],
     ) -> Result<Option<Message>, MessageTooLarge> {
         // Measuring the overhead prints a message: far below the limit it is not worth it.
-        let max = if page.max_bytes >= MEASURED_BELOW { page.max_bytes / 4 } else { 0 };
+        let batch_bytes = page.limits.batch_bytes();
+        let max = if batch_bytes >= MEASURED_BELOW { batch_bytes / 4 } else { 0 };
         let extras = page.extracted.len() + page.steps.len() + page.exchange.size();
-        let small = self.array.len() + row.len() < max && extras < max;
+        let is_small = self.array.len() + row.len() < max && extras < max && !page.limits.has_refused();
         let mut full = None;
-        if !small {
+        if !is_small {
             // The overhead is the same for every chunk of the page, so it is measured once.
-            let room = *self.room.get_or_insert_with(|| page.max_bytes.saturating_sub(page.overhead()));
-            if row.len() > room {
-                return Err(MessageTooLarge { size: page.overhead() - CHUNK_NUMBERS_RESERVE + row.len() });
+            let overhead = *self.overhead.get_or_insert_with(|| page.overhead());
+            if overhead + row.len() > page.limits.max_bytes || page.limits.is_refused(row) {
+                return Err(MessageTooLarge { size: overhead - CHUNK_NUMBERS_RESERVE + row.len() });
             }
             // The bracket in `array` stands for the comma before this row.
-            if self.rows > 0 && self.array.len() + row.len() > room {
+            if self.rows > 0 && overhead + self.array.len() + row.len() > batch_bytes {
                 full = self.flush(page, false);
             }
         }
@@ -211,16 +221,16 @@ mod tests {
         let exchange =
             HttpExchange::new(&SentRequest::default(), &ReceivedResponse::default(), &Redactor::default());
         let location = PageLocation { step: "a", step_path: "a#0", page: 0, time: DateTime::UNIX_EPOCH };
-        let mut page = PageEnvelope {
+        let page = |limits| PageEnvelope {
             origin: &origin,
             location,
             exchange: &exchange,
             extracted: b"null",
             steps: b"",
-            max_bytes: 0,
+            limits,
         };
-        page.max_bytes = page.overhead() + rows_bytes;
-        work(&page)
+        let overhead = page(&MessageLimits::new(0)).overhead();
+        work(&page(&MessageLimits::new(overhead + rows_bytes)))
     }
 
     /// Returns the number of rows in each message.
@@ -232,7 +242,7 @@ mod tests {
                 messages.extend(batch.push(page, &vec![b'1'; *length]).unwrap());
             }
             messages.extend(batch.flush(page, true));
-            assert!(messages.iter().all(|message| message.size() <= page.max_bytes));
+            assert!(messages.iter().all(|message| message.size() <= page.limits.max_bytes));
             let rows = |message: &Message| {
                 let payload: serde_json::Value = serde_json::from_slice(&message.payload).unwrap();
                 payload["response_body"].as_array().unwrap().len()

@@ -93,6 +93,12 @@ pub(crate) fn fingerprint(fields: &[&[u8]]) -> String {
     hex::encode(&hash.finalize()[..HASH_BYTES])
 }
 
+/// Returns the hash by which a checkpoint knows a row or element: the first 8 bytes, as hex, of
+/// SHA-256.
+pub(crate) fn short_hash(element: &[u8]) -> String {
+    hex::encode(&Sha256::digest(element)[..8])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -13,6 +13,7 @@ pub(crate) mod exchange;
 mod id;
 mod json;
 pub(crate) mod kafka;
+pub(crate) mod limits;
 pub(crate) mod origin;
 pub(crate) mod redact;
 mod secret_forms;

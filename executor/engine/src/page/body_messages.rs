@@ -28,8 +28,7 @@ enum Rest {
 pub(crate) struct BodyTooLarge {
     /// The element with its number; `None` for a body that cannot be split.
     pub(crate) element: Option<(u64, Bytes)>,
-    /// Size in bytes of the message that would carry it alone.
-    pub(crate) size: usize,
+    pub(crate) too_large: MessageTooLarge,
 }
 
 impl BodyMessages {
@@ -52,7 +51,7 @@ impl BodyMessages {
             match (&self.0, whole) {
                 (_, Ok(message)) => return Ok(Some(message)),
                 (Rest::Elements { .. }, Err(_)) => {}
-                (_, Err(MessageTooLarge { size })) => return Err(BodyTooLarge { element: None, size }),
+                (_, Err(too_large)) => return Err(BodyTooLarge { element: None, too_large }),
             }
         }
         let Rest::Elements { list, read, batch } = &mut self.0 else { return Ok(None) };
@@ -62,8 +61,8 @@ impl BodyMessages {
             match batch.push(envelope, &element) {
                 Ok(None) => {}
                 Ok(full) => return Ok(full),
-                Err(MessageTooLarge { size }) => {
-                    return Err(BodyTooLarge { element: Some((number, element)), size });
+                Err(too_large) => {
+                    return Err(BodyTooLarge { element: Some((number, element)), too_large });
                 }
             }
         }

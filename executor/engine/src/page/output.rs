@@ -60,45 +60,38 @@ impl PageOutput {
 
     /// Continues behind the settled rows of a checkpoint.
     pub(crate) fn resume_at(&mut self, state: RowsState) {
-        self.writer.resume_at(&self.node, state.chunk);
+        self.writer.resume_at(&self.node, &state);
         self.resume.restore(state);
     }
 
     /// Takes note of a row that has ended, in any order. A row that is a message by itself is
     /// emitted at once, unless the page is held up.
-    ///
-    /// # Errors
-    /// Fails if no message can carry the row, unless the plan ignores that.
     pub(crate) fn row_ended(
-        &self,
+        &mut self,
         cx: &mut EngineCx<'_>,
         number: u64,
         row: &mut FinishedRow,
         exchange: &PageExchange,
-    ) -> Result<(), StepExit> {
-        if self.is_held_up(cx) {
-            return Ok(());
+    ) {
+        if !self.is_held_up(cx) {
+            self.writer.emit_record(cx, &self.node, number, row, exchange);
         }
-        self.writer.emit_record(cx, &self.node, number, row, exchange)
     }
 
     /// Adds the next row in order.
-    ///
-    /// # Errors
-    /// Fails if no message can carry the row, unless the plan ignores that.
     pub(crate) fn write(
         &mut self,
         cx: &mut EngineCx<'_>,
         number: u64,
         mut row: FinishedRow,
         exchange: &PageExchange,
-    ) -> Result<(), StepExit> {
+    ) {
         if self.node.gathers {
             self.gathered.push(row.emitted.clone());
         }
-        self.writer.emit_record(cx, &self.node, number, &mut row, exchange)?;
+        self.writer.emit_record(cx, &self.node, number, &mut row, exchange);
         // The writer may keep the row back until its message is full: then it is not settled.
-        match self.writer.add(cx, &self.node, number, &row.emitted, exchange)? {
+        match self.writer.add(cx, &self.node, number, &row.emitted, exchange) {
             AddedRow::Settled => {
                 self.resume.add(row);
                 self.settle_all(cx);
@@ -110,7 +103,6 @@ impl PageOutput {
             }
             AddedRow::LeftOut => self.resume.add_left_out(row),
         }
-        Ok(())
     }
 
     /// Emits rows that have waited for too long: one slow row would otherwise hold back the rows
@@ -129,9 +121,13 @@ impl PageOutput {
     }
 
     /// Emits the last message of the page's rows.
-    pub(crate) fn end(&mut self, cx: &mut EngineCx<'_>) {
+    ///
+    /// # Errors
+    /// Fails if a row was too large for a message, and the plan does not ignore that.
+    pub(crate) fn end(&mut self, cx: &mut EngineCx<'_>, exchange: &PageExchange) -> Result<(), StepExit> {
         self.writer.end(cx, &self.node);
         self.settle_all(cx);
+        self.writer.check_oversized(cx.run, &self.node, exchange)
     }
 
     /// Emits the body of a page without rows. Returns false if it has to wait before the next
@@ -162,7 +158,7 @@ impl PageOutput {
         &self,
         in_flight: BTreeMap<u64, RowState>,
     ) -> Result<Option<RowsState>, CheckpointError> {
-        self.resume.state(in_flight, self.writer.next_chunk())
+        self.resume.state(in_flight, &self.writer)
     }
 
     /// Returns the rows of the checkpoint that have not started again.

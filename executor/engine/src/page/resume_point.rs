@@ -7,7 +7,7 @@ use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::step_state::{RowState, RowsState};
 use crate::output::CursorChange;
 use crate::page::row_source::{RowsHash, row_hash};
-use crate::page::writer::FinishedRow;
+use crate::page::writer::{FinishedRow, PageWriter};
 use crate::state::context::{self, ContextChanges};
 use crate::state::deferred_writes;
 
@@ -213,12 +213,11 @@ impl ResumePoint {
         &self.not_started
     }
 
-    /// Returns the state for a checkpoint; `None` if there is nothing to keep. `chunk` is the
-    /// number of the next chunk.
+    /// Returns the state for a checkpoint; `None` if there is nothing to keep.
     pub(crate) fn state(
         &self,
         in_flight: BTreeMap<u64, RowState>,
-        chunk: u32,
+        writer: &PageWriter,
     ) -> Result<Option<RowsState>, CheckpointError> {
         let settled = &self.settled;
         if settled.done == 0 && in_flight.is_empty() {
@@ -228,7 +227,8 @@ impl ResumePoint {
         Ok(Some(RowsState {
             done: settled.done,
             hash: settled.hash.hex(),
-            chunk,
+            chunk: writer.next_chunk(),
+            oversized: writer.oversized(),
             deferred: deferred_writes::encode(&settled.writes, cursors)?,
             in_flight,
         }))

@@ -135,13 +135,13 @@ impl<S: SubSteps> Page<S> {
         }
         // Rows that have ended are written before others start: a start can end the execution, and
         // would take them along.
-        self.write_ended(cx)?;
+        self.write_ended(cx);
         loop {
             if let Some(progress) = self.start_rows(cx)? {
                 return Ok(progress);
             }
             // Written rows move the window, which makes room for further ones.
-            if !self.write_ended(cx)? {
+            if !self.write_ended(cx) {
                 break;
             }
         }
@@ -150,7 +150,7 @@ impl<S: SubSteps> Page<S> {
         }
         self.output.emit_overdue(cx);
         if self.rows.is_empty() && self.source.as_ref().is_some_and(|source| source.exhausted) {
-            self.output.end(cx);
+            self.output.end(cx, &self.exchange)?;
             return Ok(PageProgress::Done);
         }
         let reads_body = self.source.as_ref().and_then(|source| source.open_body.as_ref());
@@ -196,13 +196,9 @@ impl<S: SubSteps> Page<S> {
     }
 
     /// Writes the finished rows, and emits all written ones, without waiting for a fuller message.
-    ///
-    /// # Errors
-    /// Fails if no message can carry one of the rows.
-    pub(crate) fn emit_finished(&mut self, cx: &mut EngineCx<'_>) -> Result<(), StepExit> {
-        while self.write_next(cx)? {}
+    pub(crate) fn emit_finished(&mut self, cx: &mut EngineCx<'_>) {
+        while self.write_next(cx) {}
         self.output.emit_all(cx);
-        Ok(())
     }
 
     /// Emits the rows that wait for a fuller message, in the sub-steps of rows too.
@@ -212,9 +208,7 @@ impl<S: SubSteps> Page<S> {
         }
         // While settled rows are skipped, nothing was read that could be emitted.
         if self.source.as_ref().is_some_and(|source| source.skip.is_none()) {
-            // A row that no message can carry is repeated by the next attempt, and fails there.
-            while matches!(self.write_next(cx), Ok(true)) {}
-            self.output.emit_all(cx);
+            self.emit_finished(cx);
             if let Some(source) = &self.source {
                 self.output.hash_settled(cx, &source.reader);
             }
@@ -343,8 +337,8 @@ impl<S: SubSteps> Page<S> {
                 self.start_row(cx, number, row)?;
             } else {
                 // Nothing is in flight, so this row is the next one to be written.
-                self.row_ended(cx, number, FinishedRow::plain(row))?;
-                self.write_next(cx)?;
+                self.row_ended(cx, number, FinishedRow::plain(row));
+                self.write_next(cx);
             }
         }
     }
@@ -441,13 +435,13 @@ impl<S: SubSteps> Page<S> {
         match status {
             Ok(StepStatus::InFlight) => self.rows.put(number, row, None),
             Ok(StepStatus::Deferred(wait)) => self.rows.put(number, row, Some(wait)),
-            Ok(StepStatus::Done | StepStatus::Skipped) => return self.row_done(cx, number, row),
+            Ok(StepStatus::Done | StepStatus::Skipped) => self.row_done(cx, number, row),
             Err(StepExit::Error(error)) if !error.ends_execution && !stops => {
                 // The row is emitted without the rows of the failed sub-steps.
-                let path = format!("{}[{number}]", self.writer.location().path);
+                let path = format!("{}[{number}]", self.output.location().path);
                 failed_row::tolerate(cx, *error, &path, row.steps.env().enclosing.as_ref());
                 row.steps.hold_unfinished(cx, &path);
-                return self.row_done(cx, number, row);
+                self.row_done(cx, number, row);
             }
             Err(exit) => {
                 // The row goes back, since the checkpoint at the end of the execution still
@@ -459,39 +453,33 @@ impl<S: SubSteps> Page<S> {
         Ok(())
     }
 
-    fn row_done(&mut self, cx: &mut EngineCx<'_>, number: u64, row: RowExecution<S>) -> Result<(), StepExit> {
+    fn row_done(&mut self, cx: &mut EngineCx<'_>, number: u64, row: RowExecution<S>) {
         let finished = row.finish(&self.node, self.source.is_some());
-        self.row_ended(cx, number, finished)
+        self.row_ended(cx, number, finished);
     }
 
-    fn row_ended(
-        &mut self,
-        cx: &mut EngineCx<'_>,
-        number: u64,
-        mut row: FinishedRow,
-    ) -> Result<(), StepExit> {
+    fn row_ended(&mut self, cx: &mut EngineCx<'_>, number: u64, mut row: FinishedRow) {
         if self.source.is_some() {
-            self.output.row_ended(cx, number, &mut row, &self.exchange)?;
+            self.output.row_ended(cx, number, &mut row, &self.exchange);
         }
         self.rows.end(number, row);
-        Ok(())
     }
 
     /// Writes the rows that are next in order and have ended, unless the page is held up; returns
     /// whether there were any.
-    fn write_ended(&mut self, cx: &mut EngineCx<'_>) -> Result<bool, StepExit> {
+    fn write_ended(&mut self, cx: &mut EngineCx<'_>) -> bool {
         let mut wrote = false;
-        while !self.output.is_held_up(cx) && self.write_next(cx)? {
+        while !self.output.is_held_up(cx) && self.write_next(cx) {
             wrote = true;
         }
-        Ok(wrote)
+        wrote
     }
 
     /// Writes the next row in order, if it has ended; returns whether it had.
-    fn write_next(&mut self, cx: &mut EngineCx<'_>) -> Result<bool, StepExit> {
-        let Some((number, row)) = self.rows.take_ended() else { return Ok(false) };
-        self.output.write(cx, number, row, &self.exchange)?;
-        Ok(true)
+    fn write_next(&mut self, cx: &mut EngineCx<'_>) -> bool {
+        let Some((number, row)) = self.rows.take_ended() else { return false };
+        self.output.write(cx, number, row, &self.exchange);
+        true
     }
 
     fn waiting(&self) -> PageProgress {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use orchid_plan::EmitMode;
 
-use crate::checkpoint::step_state::RowState;
+use crate::checkpoint::step_state::{OversizedState, RowState, RowsState};
 use crate::error::ErrorClass;
 use crate::input::CurrentTime;
 use crate::message::body::{BodyKind, MessageBody};
@@ -62,7 +62,7 @@ pub(crate) enum AddedRow {
     Waiting,
     /// It waits for a fuller message; the rows before it are settled.
     WaitingAlone,
-    /// No message can carry it, and the plan ignores that.
+    /// No message can carry it; the rows before it wait for a fuller message.
     LeftOut,
 }
 
@@ -76,9 +76,9 @@ pub(crate) struct PageWriter {
     batch: MessageBatch,
     /// The messages of a body without rows, while they are emitted.
     body: Option<BodyMessages>,
-    /// The first element of the body that no message can carry. The others are emitted before it
-    /// fails the step.
-    failure: Option<Box<StepExit>>,
+    /// The first row or element that no message can carry, unless the plan ignores that. The others
+    /// are emitted before it fails the step.
+    oversized: Option<OversizedState>,
     /// When the oldest row of the batch was added.
     since: Option<Duration>,
 }
@@ -102,14 +102,16 @@ impl PageWriter {
             extracted,
             batch: MessageBatch::new(body_kind(node), 0),
             body: None,
-            failure: None,
+            oversized: None,
             since: None,
         }
     }
 
-    /// Continues a page of which an earlier attempt has emitted `chunk` messages.
-    pub(crate) fn resume_at(&mut self, node: &StepNode, chunk: u32) {
-        self.batch = MessageBatch::new(body_kind(node), chunk);
+    /// Continues a page of which an earlier attempt has emitted messages.
+    pub(crate) fn resume_at(&mut self, node: &StepNode, state: &RowsState) {
+        self.batch = MessageBatch::new(body_kind(node), state.chunk);
+        // A row that is not settled comes again, and is measured again.
+        self.oversized = state.oversized.filter(|oversized| oversized.row < state.done);
     }
 
     /// Returns the location of the page.
@@ -122,45 +124,40 @@ impl PageWriter {
         self.batch.next_chunk()
     }
 
+    /// Returns the first row that no message can carry, for a checkpoint.
+    pub(crate) fn oversized(&self) -> Option<OversizedState> {
+        self.oversized
+    }
+
     /// Returns whether the page has to wait until messages are acknowledged before it emits more.
     pub(crate) fn is_held_up(&self, cx: &EngineCx<'_>) -> bool {
         self.emit != EmitMode::None && cx.acks.is_full()
     }
 
     /// Emits a row that has ended, in any order, if the step emits each row by itself.
-    ///
-    /// # Errors
-    /// Fails if no message can carry the row, unless the plan ignores that.
     pub(crate) fn emit_record(
-        &self,
+        &mut self,
         cx: &mut EngineCx<'_>,
         node: &StepNode,
         number: u64,
         row: &mut FinishedRow,
         exchange: &PageExchange,
-    ) -> Result<(), StepExit> {
+    ) {
         if self.emit != EmitMode::Record || row.is_emitted {
-            return Ok(());
+            return;
         }
         row.is_emitted = true;
         let location = self.row_location(number);
         let envelope = self.envelope(cx.run, cx.now, &node.path, &location.path, b"");
         match envelope.record_message(&row.emitted) {
-            Ok(message) => {
-                cx.emit(&location, message);
-                Ok(())
-            }
-            Err(MessageTooLarge { size }) => {
-                let part = OversizedPart { element: Some((Element::Row(number), &row.emitted)), size };
-                report_too_large(cx, node, location, part, exchange)
+            Ok(message) => cx.emit(&location, message),
+            Err(too_large) => {
+                self.leave_out(cx, node, (Element::Row(number), &row.emitted), too_large, exchange);
             }
         }
     }
 
     /// Adds the next row in order.
-    ///
-    /// # Errors
-    /// Fails if no message can carry the row, unless the plan ignores that.
     pub(crate) fn add(
         &mut self,
         cx: &mut EngineCx<'_>,
@@ -168,9 +165,9 @@ impl PageWriter {
         number: u64,
         row: &Bytes,
         exchange: &PageExchange,
-    ) -> Result<AddedRow, StepExit> {
+    ) -> AddedRow {
         if self.emit != EmitMode::Page {
-            return Ok(AddedRow::Settled);
+            return AddedRow::Settled;
         }
         // The batch measures the row within its message, so it needs the envelope too.
         let (batch, envelope) = self.split(cx.run, cx.now, &node.path);
@@ -179,18 +176,17 @@ impl PageWriter {
                 // The message holds the rows before this one, which starts the next batch.
                 self.since = Some(cx.now.monotonic);
                 cx.emit(&self.location, message);
-                Ok(AddedRow::WaitingAlone)
+                AddedRow::WaitingAlone
             }
             Ok(None) => {
                 self.since.get_or_insert(cx.now.monotonic);
-                Ok(AddedRow::Waiting)
+                AddedRow::Waiting
             }
-            Err(MessageTooLarge { size }) => {
-                let part = OversizedPart { element: Some((Element::Row(number), row)), size };
-                report_too_large(cx, node, self.row_location(number), part, exchange)?;
-                // An ignored row is settled together with the rows before it: settling it earlier
-                // would let a checkpoint skip rows whose message was not emitted.
-                Ok(AddedRow::LeftOut)
+            Err(too_large) => {
+                self.leave_out(cx, node, (Element::Row(number), row), too_large, exchange);
+                // It is settled together with the rows before it: settling it earlier would let a
+                // checkpoint skip rows whose message was not emitted.
+                if self.batch.len() == 0 { AddedRow::Settled } else { AddedRow::LeftOut }
             }
         }
     }
@@ -236,6 +232,7 @@ impl PageWriter {
     ///
     /// # Errors
     /// Fails if no message can carry the body or one of its elements, unless the plan ignores that.
+    /// The other elements are emitted before.
     pub(crate) fn emit_body(
         &mut self,
         cx: &mut EngineCx<'_>,
@@ -252,19 +249,72 @@ impl PageWriter {
             let envelope = self.envelope(cx.run, cx.now, &node.path, &self.location.path, steps);
             match body.next(&envelope) {
                 Ok(Some(message)) => cx.emit(&self.location, message),
-                Ok(None) => return self.failure.take().map_or(Ok(true), |failure| Err(*failure)),
-                Err(BodyTooLarge { element, size }) => {
-                    let element = element.as_ref().map(|(number, text)| (Element::OfArray(*number), text));
-                    let part = OversizedPart { element, size };
-                    let reported = report_too_large(cx, node, self.location.clone(), part, exchange);
-                    if let Err(exit) = reported {
-                        self.failure.get_or_insert_with(|| Box::new(exit));
+                Ok(None) => return self.check_oversized(cx.run, node, exchange).map(|()| true),
+                Err(BodyTooLarge { element: Some((number, element)), too_large }) => {
+                    self.leave_out(cx, node, (Element::OfArray(number), &element), too_large, exchange);
+                }
+                Err(BodyTooLarge { element: None, too_large }) => {
+                    let detail = oversized_detail(cx.run, node, "the body", too_large);
+                    let error = exchange.error(&cx.run.redactor, self.location.clone(), detail);
+                    if !ignores_oversized(node) {
+                        return Err(error.into());
                     }
+                    cx.run.left_out();
+                    cx.emit_error(error, true);
                 }
             }
         }
         self.body = Some(body);
         Ok(false)
+    }
+
+    /// Fails if a row or element of the page was left out, and the plan does not ignore that.
+    ///
+    /// # Errors
+    /// See above. The message of the error was emitted when the row was left out.
+    pub(crate) fn check_oversized(
+        &self,
+        run: &ExecutionState,
+        node: &StepNode,
+        exchange: &PageExchange,
+    ) -> Result<(), StepExit> {
+        let Some(OversizedState { row, size }) = self.oversized else { return Ok(()) };
+        let element = if node.step.rows.is_some() { Element::Row(row) } else { Element::OfArray(row) };
+        let detail = oversized_detail(run, node, &element.to_string(), MessageTooLarge { size });
+        let error = exchange.error(&run.redactor, self.row_location(row), detail);
+        Err(StepError { is_reported: true, ..error }.into())
+    }
+
+    /// Leaves out a row or element that no message can carry, and reports it. Only this one is lost:
+    /// the others are emitted, whether the plan ignores the error or the step fails in the end.
+    fn leave_out(
+        &mut self,
+        cx: &mut EngineCx<'_>,
+        node: &StepNode,
+        (element, text): (Element, &Bytes),
+        too_large: MessageTooLarge,
+        exchange: &PageExchange,
+    ) {
+        let (Element::Row(number) | Element::OfArray(number)) = element;
+        let is_ignored = ignores_oversized(node);
+        if is_ignored {
+            cx.run.left_out();
+        } else {
+            self.oversized.get_or_insert(OversizedState { row: number, size: too_large.size });
+        }
+        let detail = oversized_detail(cx.run, node, &element.to_string(), too_large);
+        let kind = match element {
+            Element::Row(_) => BodyKind::Rows,
+            Element::OfArray(_) => BodyKind::Array,
+        };
+        // The error shows this element, not the whole body around it.
+        let context = ErrorContext {
+            sent: Some(&exchange.sent.facts),
+            response: Some(&exchange.response.facts),
+            body: Some(MessageBody::listed(kind, vec![text.clone()])),
+        };
+        let error = StepError::new(&cx.run.redactor, self.row_location(number), detail, context);
+        cx.emit_error(error, is_ignored);
     }
 
     fn row_location(&self, number: u64) -> StepLocation {
@@ -313,15 +363,8 @@ fn envelope<'a>(
         exchange: exchange.unwrap_or(&run.no_exchange),
         extracted,
         steps,
-        max_bytes: run.limits.message_max_bytes,
+        limits: &run.message_limits,
     }
-}
-
-/// A row or an element that no message can carry, or the whole body of a page without rows.
-struct OversizedPart<'a> {
-    element: Option<(Element, &'a Bytes)>,
-    /// Size in bytes of the message that it would make.
-    size: usize,
 }
 
 /// A part of a page by its number.
@@ -331,41 +374,34 @@ enum Element {
     OfArray(u64),
 }
 
-/// Reports something that no message can carry: as an ignored error if `ignore_on` lists the code,
-/// else as a failure.
-fn report_too_large(
-    cx: &mut EngineCx<'_>,
-    node: &StepNode,
-    location: StepLocation,
-    part: OversizedPart<'_>,
-    exchange: &PageExchange,
-) -> Result<(), StepExit> {
-    let (subject, body) = match part.element {
-        Some((Element::Row(number), row)) => (format!("row {number}"), MessageBody::rows(vec![row.clone()])),
-        Some((Element::OfArray(number), element)) => {
-            (format!("element {number}"), MessageBody::listed(BodyKind::Array, vec![element.clone()]))
+impl std::fmt::Display for Element {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Row(number) => write!(f, "row {number}"),
+            Self::OfArray(number) => write!(f, "element {number}"),
         }
-        None => ("the body".to_owned(), exchange.response.body.to_message_body()),
-    };
-    let (size, max) = (part.size, cx.run.limits.message_max_bytes);
-    let detail = ErrorDetail {
-        class: ErrorClass::Limit,
-        code: TOO_LARGE,
-        pointer: node.step.pointer.clone(),
-        message: format!("{subject} would make a message of {size} bytes, more than {max}"),
-    };
-    let context = ErrorContext {
-        sent: Some(&exchange.sent.facts),
-        response: Some(&exchange.response.facts),
-        body: Some(body),
-    };
-    let error = StepError::new(&cx.run.redactor, location, detail, context);
-    if !node.step.outcome.ignore_on.iter().any(|matcher| matcher.matches(None, Some(TOO_LARGE))) {
-        return Err(error.into());
     }
-    cx.run.left_out();
-    cx.emit_error(error, true);
-    Ok(())
+}
+
+/// Describes something that no message can carry.
+fn oversized_detail(
+    run: &ExecutionState,
+    node: &StepNode,
+    subject: &str,
+    MessageTooLarge { size }: MessageTooLarge,
+) -> ErrorDetail {
+    let max = run.message_limits.max_bytes;
+    let message = if size > max {
+        format!("{subject} would make a message of {size} bytes, more than {max}")
+    } else {
+        format!("the broker refuses {subject}, a message of {size} bytes")
+    };
+    let (class, pointer) = (ErrorClass::Limit, node.step.pointer.clone());
+    ErrorDetail { class, code: TOO_LARGE, pointer, message }
+}
+
+fn ignores_oversized(node: &StepNode) -> bool {
+    node.step.outcome.ignore_on.iter().any(|matcher| matcher.matches(None, Some(TOO_LARGE)))
 }
 
 /// Creates the error of a message that the broker refused.

@@ -12,6 +12,7 @@ use crate::checkpoint::resume_state::ResumeState;
 use crate::input::CurrentTime;
 use crate::output::Checkpoint;
 use crate::page::sub_steps::SubSteps;
+use crate::progress::Progress;
 use crate::state::ack_tracker::{AckTracker, EncodedState, PendingCheckpoint};
 use crate::state::context::ContextChanges;
 use crate::state::cursor_store::CursorValues;
@@ -39,7 +40,7 @@ impl CheckpointRecorder {
     /// Fails if the state cannot be written.
     pub(crate) fn new(run: &ExecutionState, root: Option<&StepSequence>) -> Result<Self, CheckpointError> {
         let start = encode(run, root, false)?;
-        Ok(Self { acks: AckTracker::new(start.clone()), last: start, last_time: None })
+        Ok(Self { acks: AckTracker::new(start.clone(), run.progress.clone()), last: start, last_time: None })
     }
 
     /// Returns the messages that wait for their acknowledgement.
@@ -112,13 +113,35 @@ impl CheckpointRecorder {
 
     /// Records an earlier state again with the current counts.
     pub(crate) fn repeat(&mut self, run: &ExecutionState, state: EncodedState) {
+        self.repeat_with(state, run.progress.clone());
+    }
+
+    /// Records an earlier state again, from which a later attempt makes the messages after it anew,
+    /// with the limits that the execution knows by now. They are counted when they are made.
+    ///
+    /// # Errors
+    /// Fails if the state does not read.
+    pub(crate) fn repeat_smaller(
+        &mut self,
+        run: &ExecutionState,
+        state: EncodedState,
+        progress: Progress,
+    ) -> Result<(), CheckpointError> {
+        let mut resume_state = ResumeState::decode(&state.resume_state)?;
+        resume_state.message_limits = run.message_limits.learned();
+        let state = EncodedState { resume_state: resume_state.encode()?, ..state };
+        self.repeat_with(state, Progress { warnings: run.progress.warnings.clone(), ..progress });
+        Ok(())
+    }
+
+    fn repeat_with(&mut self, state: EncodedState, progress: Progress) {
         self.acks.queue(PendingCheckpoint {
             state,
             finished: None,
             // Changes after the repeated state belong to work that a later attempt does again.
             context_changes: Vec::new(),
             cursor_changes: CursorValues::new(),
-            progress: run.progress.clone(),
+            progress,
         });
     }
 
@@ -166,6 +189,7 @@ fn encode(
         cursor_starts: starts.collect::<Result<_, CheckpointError>>()?,
         // Held until the last cursor is saved, and not needed after that.
         held: root.map(|_| run.held.state()).unwrap_or_default(),
+        message_limits: run.message_limits.learned(),
         steps: root.map(|root| root.state(whole)).transpose()?,
     };
     let must_cancel = root.is_some_and(StepSequence::works_upstream);

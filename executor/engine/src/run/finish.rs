@@ -52,6 +52,15 @@ pub(crate) fn warn_of_limit(run: &mut ExecutionState, limit: PlanLimit) {
     run.warn(Warning { code: "LIMIT_REACHED".to_owned(), pointer: limit.pointer().to_owned(), message });
 }
 
+/// Warns that the broker's limit is lower than the setting.
+pub(crate) fn warn_of_broker_limit(run: &mut ExecutionState, size: usize) {
+    let message = format!(
+        "the broker refused a message of {size} bytes, which is sent again in smaller ones: set \
+         kafka.message_max_bytes to the limit of the topic"
+    );
+    run.warn(Warning { code: "BROKER_LIMIT".to_owned(), pointer: "/definition".to_owned(), message });
+}
+
 /// Warns of expressions whose path no response had.
 pub(crate) fn warn_of_paths(run: &mut ExecutionState) {
     let warnings: Vec<Warning> = run.watches.iter().flat_map(PathCheck::warnings).collect();

@@ -13,6 +13,7 @@ use crate::checkpoint::error::CheckpointError;
 use crate::error::StartError;
 use crate::input::{CurrentTime, EmitId, Input, StopReason, TimerId};
 use crate::limits::CANCEL_GRACE;
+use crate::message::Message;
 use crate::output::{Checkpoint, EndStatus, ExecutionEnd, ExecutionFinish, Output};
 use crate::page::sub_steps::SubSteps;
 use crate::page::writer;
@@ -38,8 +39,21 @@ pub struct Machine {
     phase: MachinePhase,
     /// The timer that fires when the execution time, or the time for cancel requests, is used up.
     deadline: Option<TimerId>,
+    /// How the attempt ended, if one of its messages may still be refused.
+    exit: MachineExit,
+}
+
+/// End of an attempt, as far as a refused message can still change it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MachineExit {
+    /// It has not ended.
+    None,
+    /// It was parked or released: a later attempt continues.
+    HandedBack,
     /// The execution succeeded, unless one of its messages is refused.
-    succeeded: bool,
+    Succeeded,
+    /// The execution ended otherwise, and stays so.
+    Unsuccessful,
 }
 
 /// Phase of an attempt.
@@ -65,7 +79,7 @@ impl Machine {
         let checkpoints = CheckpointRecorder::new(&run, root.as_ref())
             .map_err(|error| StartError::Checkpoint(error.to_string()))?;
         let phase = MachinePhase::Fresh(root.map(Box::new));
-        Ok(Self { run, checkpoints, phase, deadline: None, succeeded: false })
+        Ok(Self { run, checkpoints, phase, deadline: None, exit: MachineExit::None })
     }
 
     /// Applies an input, and returns what to do, in this order.
@@ -73,7 +87,9 @@ impl Machine {
         let mut out = Vec::new();
         match input {
             Input::MessageAcked { emit_id } => self.checkpoints.acks().acked(emit_id),
-            Input::MessageRefused { emit_id, size } => self.message_refused(now, emit_id, size, &mut out),
+            Input::MessageRefused { emit_id, message } => {
+                self.message_refused(now, emit_id, &message, &mut out);
+            }
             Input::Begin => self.begin(now, &mut out),
             Input::Response { try_id, result, duration } => {
                 let route = self.run.route_of_try(try_id);
@@ -250,6 +266,7 @@ impl Machine {
             }
             StopReason::Drain => {
                 self.record_last(now, &mut root, true, out);
+                self.exit = MachineExit::HandedBack;
                 out.push(Output::Finished(ExecutionFinish::Released));
             }
         }
@@ -274,6 +291,7 @@ impl Machine {
             }
             Err(_) => self.checkpoints.repeat_last(&self.run),
         }
+        self.exit = MachineExit::HandedBack;
         out.push(Output::Park { not_before: wait.not_before, reason: wait.reason });
     }
 
@@ -376,25 +394,52 @@ impl Machine {
 
     fn end(&mut self, end: ExecutionEnd, out: &mut Vec<Output>) {
         self.phase = MachinePhase::Over;
-        self.succeeded = end.status == EndStatus::Succeeded;
+        let succeeded = end.status == EndStatus::Succeeded;
+        self.exit = if succeeded { MachineExit::Succeeded } else { MachineExit::Unsuccessful };
         out.push(Output::Finished(ExecutionFinish::Ended(end)));
     }
 
-    /// Fails the execution, because the broker will never accept one of its messages; also if it
-    /// seemed to have succeeded.
-    fn message_refused(&mut self, now: CurrentTime, emit_id: EmitId, size: usize, out: &mut Vec<Output>) {
-        let Some((source, state)) = self.checkpoints.acks().refused(emit_id) else { return };
+    /// Parks the execution, also if it seemed to have succeeded: the next attempt continues before
+    /// the refused message, and makes smaller ones. An attempt of its own has a higher fence, by
+    /// which consumers tell the new chunks of a page from the old ones.
+    fn message_refused(
+        &mut self,
+        now: CurrentTime,
+        emit_id: EmitId,
+        message: &Message,
+        out: &mut Vec<Output>,
+    ) {
+        let Some((source, state, progress)) = self.checkpoints.acks().refused(emit_id) else { return };
+        let is_ending = matches!(self.phase, MachinePhase::Cancelling(_));
         // A failed execution stays failed with its first error.
-        if matches!(self.phase, MachinePhase::Over) && !self.succeeded {
+        if is_ending || self.exit == MachineExit::Unsuccessful {
             return;
         }
-        self.phase = MachinePhase::Over;
-        let error = writer::refused_message(&self.run, source.location, size);
-        let (status, reported) = (error.status, error.error.clone());
-        self.cx(now, out).emit_error(error, false);
-        // The state is one before the refused message, so a later execution can continue from it.
-        self.checkpoints.repeat(&self.run, state);
-        self.end(ExecutionEnd { error: Some(reported), ..self.unsuccessful(status) }, out);
+        let size = message.size();
+        let is_smaller = self.run.message_limits.learn(message) && {
+            finish::warn_of_broker_limit(&mut self.run, size);
+            self.checkpoints.repeat_smaller(&self.run, state.clone(), progress).is_ok()
+        };
+        match (is_smaller, self.exit) {
+            // The attempt is over already, and its checkpoint is the one just recorded.
+            (true, MachineExit::HandedBack) => {}
+            (true, _) => {
+                self.phase = MachinePhase::Over;
+                self.exit = MachineExit::HandedBack;
+                let reason = format!("the broker refused a message of {size} bytes");
+                out.push(Output::Park { not_before: now.wall, reason });
+            }
+            (false, _) => {
+                self.phase = MachinePhase::Over;
+                let error = writer::refused_message(&self.run, source.location, size);
+                let (status, reported) = (error.status, error.error.clone());
+                self.cx(now, out).emit_error(error, false);
+                // The state is one before the refused message: a later execution can continue
+                // there.
+                self.checkpoints.repeat(&self.run, state);
+                self.end(ExecutionEnd { error: Some(reported), ..self.unsuccessful(status) }, out);
+            }
+        }
     }
 
     /// Records the state, if something has changed and the last one is old enough. A state that is

@@ -49,6 +49,7 @@ fn restore(
 ) -> Result<Option<StepSequence>, CheckpointError> {
     let same_execution = state.execution_id == execution_id;
     run.held = HeldCursors::resume(state.held);
+    run.message_limits.resume(state.message_limits.unwrap_or_default());
     if same_execution {
         (run.partial, run.complete) = (state.partial, state.complete);
         run.restore_seen(state.observations);

@@ -58,14 +58,22 @@ pub(crate) struct AckTracker {
     open_bytes: usize,
     waiting: VecDeque<QueuedCheckpoint>,
     ready: Option<PendingCheckpoint>,
-    /// The newest acknowledged resume state, whether it was handed out or not.
-    base: EncodedState,
+    /// The newest acknowledged resume state, whether it was handed out or not, and the progress
+    /// up to it.
+    base: (EncodedState, Progress),
 }
 
 impl AckTracker {
     /// Creates a tracker that begins at a resume state.
-    pub(crate) fn new(base: EncodedState) -> Self {
-        Self { next: 0, open: BTreeMap::new(), open_bytes: 0, waiting: VecDeque::new(), ready: None, base }
+    pub(crate) fn new(base: EncodedState, progress: Progress) -> Self {
+        Self {
+            next: 0,
+            open: BTreeMap::new(),
+            open_bytes: 0,
+            waiting: VecDeque::new(),
+            ready: None,
+            base: (base, progress),
+        }
     }
 
     /// Registers an emitted message.
@@ -106,17 +114,21 @@ impl AckTracker {
         self.settle();
     }
 
-    /// Registers a refusal and drops all checkpoints after the message. Returns its origin and the
-    /// newest resume state before it; `None` for an unknown id.
-    pub(crate) fn refused(&mut self, id: EmitId) -> Option<(MessageSource, EncodedState)> {
+    /// Registers a refusal and drops all checkpoints after the message. Returns its origin, and the
+    /// newest resume state before it with its progress; `None` for an unknown id.
+    pub(crate) fn refused(&mut self, id: EmitId) -> Option<(MessageSource, EncodedState, Progress)> {
         let sender = self.close(id)?;
         // The content of these checkpoints includes the refused message: resuming there would lose
         // it.
         self.waiting.retain(|waiting| waiting.before <= id);
-        let state =
-            self.waiting.back().map_or_else(|| self.base.clone(), |last| last.checkpoint.state.clone());
+        let (state, progress) = match self.waiting.back() {
+            Some(QueuedCheckpoint { checkpoint, .. }) => {
+                (checkpoint.state.clone(), checkpoint.progress.clone())
+            }
+            None => self.base.clone(),
+        };
         self.settle();
-        Some((sender, state))
+        Some((sender, state, progress))
     }
 
     /// Takes the newest acknowledged checkpoint, if there is a new one.
@@ -150,7 +162,7 @@ impl AckTracker {
             }
             if let Some(QueuedCheckpoint { checkpoint, .. }) = self.waiting.pop_front() {
                 // Several checkpoints may become ready between two saves: their changes add up.
-                self.base = checkpoint.state.clone();
+                self.base = (checkpoint.state.clone(), checkpoint.progress.clone());
                 self.ready = Some(match self.ready.take() {
                     Some(before) => merge(before, checkpoint),
                     None => checkpoint,
@@ -203,7 +215,7 @@ mod tests {
     }
 
     fn tracker() -> AckTracker {
-        AckTracker::new(encoded("start"))
+        AckTracker::new(encoded("start"), Progress::default())
     }
 
     #[test]
@@ -245,7 +257,7 @@ mod tests {
         tracker.queue(checkpoint("a", &[]));
         let second = tracker.emit(sender(1));
         tracker.queue(checkpoint("b", &[]));
-        let (sender, at): (MessageSource, EncodedState) = tracker.refused(second).unwrap();
+        let (sender, at, _) = tracker.refused(second).unwrap();
         assert_eq!((sender.location.page, at), (1, encoded("a")));
         tracker.acked(first);
         assert_eq!(tracker.take().unwrap().resume_state, "a");

@@ -88,13 +88,15 @@ impl Context {
     /// changes: writing the value that a field already has is none.
     ///
     /// # Errors
-    /// If a field or the whole context becomes too large.
+    /// If a field or the whole context becomes too large. Only the result counts: a field that is
+    /// removed makes room for another one, in whatever order their names are.
     pub(crate) fn with(
         &self,
         writes: Vec<(String, ContextField)>,
     ) -> Result<(Context, ContextChanges), ContextTooLarge> {
         let mut next = self.clone();
         let mut changes = ContextChanges::new();
+        let mut grown = Vec::new();
         for (name, ContextField { value, json }) in writes {
             if value.is_null() {
                 if next.fields.contains_key(&name) {
@@ -110,12 +112,15 @@ impl Context {
                 continue;
             }
             // The map is copied on the first change only: rows and items share it until they write.
-            Arc::make_mut(&mut next.fields).insert(name.clone(), ContextField { value, json: json.clone() });
-            let size = next.size();
-            if size > CONTEXT_MAX_BYTES {
-                return Err(ContextTooLarge::Total { name, size });
-            }
+            let field = ContextField { value, json: json.clone() };
+            let before = Arc::make_mut(&mut next.fields).insert(name.clone(), field);
+            let before = before.map_or(0, |field| name.len() + field.json.len());
+            grown.push((name.clone(), (name.len() + json.len()).saturating_sub(before)));
             changes.push((name, Some(json)));
+        }
+        let size = next.size();
+        if size > CONTEXT_MAX_BYTES && !grown.is_empty() {
+            return Err(ContextTooLarge::Total { name: exceeding(grown, size), size });
         }
         if !changes.is_empty() {
             next.refresh();
@@ -148,6 +153,22 @@ impl Context {
         self.object =
             Value::object(self.fields.iter().map(|(name, field)| (name.as_str(), field.value.clone())));
     }
+}
+
+/// Returns the first of the written fields, with the bytes by which each grew, that takes the
+/// context beyond its limit.
+fn exceeding(grown: Vec<(String, usize)>, size: usize) -> String {
+    let growth: usize = grown.iter().map(|(_, bytes)| bytes).sum();
+    let mut total = size.saturating_sub(growth);
+    let mut last = String::new();
+    for (name, bytes) in grown {
+        total += bytes;
+        last = name;
+        if total > CONTEXT_MAX_BYTES {
+            break;
+        }
+    }
+    last
 }
 
 #[cfg(test)]
@@ -187,6 +208,21 @@ mod tests {
         let writes = (0..17).map(|n| (format!("f{n:02}"), text(CONTEXT_FIELD_MAX_BYTES - 2))).collect();
         let error = context().with(writes).err().unwrap();
         assert_eq!(error.field(), "f15");
+    }
+
+    #[test]
+    fn removed_field_makes_room_in_any_order() {
+        let large = || text(CONTEXT_FIELD_MAX_BYTES - 2);
+        let full: Vec<_> = (0..14).map(|n| (format!("m{n:02}"), large())).collect();
+        let (full, _) = context().with(full).unwrap();
+        for [first, second] in [["a0", "a1"], ["z0", "z1"]] {
+            let added = vec![(first.to_owned(), large()), (second.to_owned(), large())];
+            assert!(full.with(added.clone()).is_err());
+            let removed = vec![("m07".to_owned(), field(Value::null()))];
+            // Writes come in the order of their names.
+            let writes = if first < "m07" { [added, removed].concat() } else { [removed, added].concat() };
+            assert!(full.with(writes).is_ok(), "{first} and {second}");
+        }
     }
 
     #[test]

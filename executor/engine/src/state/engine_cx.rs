@@ -87,9 +87,12 @@ impl EngineCx<'_> {
         self.out.push(Output::Emit { emit_id, message });
     }
 
-    /// Emits the message of an error.
+    /// Emits the message of an error, unless it was emitted before.
     pub(crate) fn emit_error(&mut self, error: StepError, ignored: bool) {
-        let StepError { location, error, exchange, body, .. } = error;
+        let StepError { location, error, exchange, body, is_reported, .. } = error;
+        if is_reported {
+            return;
+        }
         let step = &self.run.program.nodes[location.node].path;
         let at = PageLocation { step, step_path: &location.path, page: location.page, time: self.now.wall };
         // One page can report two errors, e.g. an ignored response whose `while` then fails. The
@@ -106,7 +109,7 @@ impl EngineCx<'_> {
             }
         };
         let report = ErrorReport { error: &error, retries: location.retries, ignored, chunk };
-        let max = self.run.limits.message_max_bytes;
+        let max = self.run.message_limits.batch_bytes();
         let message = envelope::error_message(&self.run.origin, at, &exchange, body, report, max);
         self.emit(&location, message);
     }

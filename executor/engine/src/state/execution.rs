@@ -14,6 +14,7 @@ use crate::input::{CurrentTime, TimerId, TryId};
 use crate::limits::CANCEL_GRACE;
 use crate::message::MessageOrigin;
 use crate::message::exchange::{HttpExchange, ReceivedResponse, SentRequest};
+use crate::message::limits::MessageLimits;
 use crate::message::redact::Redactor;
 use crate::program::node::{Program, StepNode};
 use crate::progress::{Progress, Warning};
@@ -35,6 +36,7 @@ pub(crate) struct ExecutionState {
     pub(crate) program: Program,
     pub(crate) config: Value,
     pub(crate) limits: ExecutionLimits,
+    pub(crate) message_limits: MessageLimits,
     pub(crate) seed: u64,
     pub(crate) progress: Progress,
     /// True once a response was ignored, a row failed, or a limit was reached.
@@ -113,6 +115,7 @@ impl ExecutionState {
             program,
             config,
             limits: job.limits.clone(),
+            message_limits: MessageLimits::new(job.limits.message_max_bytes),
             seed: job.seed,
             progress: job.resume.as_ref().map(|saved| saved.progress.clone()).unwrap_or_default(),
             partial: false,

@@ -26,6 +26,8 @@ pub(crate) struct StepError {
     pub(crate) location: StepLocation,
     /// True if the error ends the execution even if it happened in one row of many.
     pub(crate) ends_execution: bool,
+    /// True if its message was emitted.
+    pub(crate) is_reported: bool,
     /// The request and the response, redacted.
     pub(crate) exchange: HttpExchange,
     pub(crate) body: MessageBody,
@@ -62,6 +64,7 @@ impl StepError {
         Self {
             status,
             ends_execution: detail.ends_execution(),
+            is_reported: false,
             error: ExecutionError {
                 class: detail.class,
                 code: detail.code.to_owned(),

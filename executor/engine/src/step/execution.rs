@@ -359,7 +359,7 @@ impl<S: SubSteps> StepExecution<S> {
         let decision = self.page_loop.evaluator(cx, env, page.exchange()).decide()?;
         if matches!(decision.verdict, TryVerdict::Fail | TryVerdict::Abort(_)) {
             // Without a retry, no later attempt emits the rows before the break.
-            page.emit_finished(cx)?;
+            page.emit_finished(cx);
         }
         // If the state cannot be written, the page is repeated as a whole: late, but not lost.
         self.slot.set_resume(page.state(true).unwrap_or_default());

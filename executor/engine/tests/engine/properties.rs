@@ -343,6 +343,11 @@ proptest! {
     }
 }
 
+fn refused_message() -> Message {
+    let payload = Bytes::from_static(b"{\"response_body\":[1,2]}");
+    Message { topic: Topic::Responses, key: String::new(), headers: Vec::new(), payload }
+}
+
 fn any_input() -> impl Strategy<Value = Input> {
     let body = prop_oneof![
         Just(r#"{"items":[{"id":1}],"next":1,"url":"?at=1"}"#),
@@ -372,7 +377,7 @@ fn any_input() -> impl Strategy<Value = Input> {
         8 => response,
         2 => (0_u64..4).prop_map(|id| Input::TimerFired { timer_id: TimerId(id) }),
         2 => (0_u64..4).prop_map(|id| Input::MessageAcked { emit_id: EmitId(id) }),
-        1 => (0_u64..4).prop_map(|id| Input::MessageRefused { emit_id: EmitId(id), size: 9 }),
+        1 => (0_u64..4).prop_map(|id| Input::MessageRefused { emit_id: EmitId(id), message: refused_message() }),
         1 => stop.prop_map(Input::Stop),
     ]
 }
