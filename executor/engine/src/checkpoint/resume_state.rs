@@ -36,7 +36,7 @@ pub(crate) struct ResumeState {
     /// Cursors that no later attempt saves, because rows behind them failed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) held: Vec<HeldCursorsState>,
-    /// What refusals of the broker have shown about the size of messages.
+    /// Limits of messages that refusals of the broker have shown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) message_limits: Option<LearnedLimits>,
     /// The root steps; `None` once all are done.

@@ -1,7 +1,7 @@
 //! The sizes of messages that the broker accepts, as far as the execution knows them.
 //!
-//! The setting may be larger than the broker's own limit, which shows only when the broker refuses a
-//! message. A refused message with several rows is made again as smaller ones. A refused message
+//! The setting may be larger than the broker's own limit, which shows only when the broker refuses
+//! a message. A refused message with several rows is made again as smaller ones. A refused message
 //! with a single row or element shows that this element cannot be sent at all.
 
 use std::collections::BTreeSet;
@@ -23,7 +23,7 @@ pub(crate) struct MessageLimits {
     learned: LearnedLimits,
 }
 
-/// What refusals of the broker have shown, as a checkpoint holds it.
+/// Limits that refusals of the broker have shown, as a checkpoint holds them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LearnedLimits {

@@ -285,8 +285,9 @@ impl PageWriter {
         Err(StepError { is_reported: true, ..error }.into())
     }
 
-    /// Leaves out a row or element that no message can carry, and reports it. Only this one is lost:
-    /// the others are emitted, whether the plan ignores the error or the step fails in the end.
+    /// Leaves out a row or element that no message can carry, and reports it. Only this one is
+    /// lost: the others are emitted, whether the plan ignores the error or the step fails in the
+    /// end.
     fn leave_out(
         &mut self,
         cx: &mut EngineCx<'_>,

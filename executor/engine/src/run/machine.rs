@@ -19,6 +19,7 @@ use crate::page::sub_steps::SubSteps;
 use crate::page::writer;
 use crate::run::cancellation::UpstreamCancellation;
 use crate::run::checkpoints::CheckpointRecorder;
+use crate::run::refusal::{self, MachineExit};
 use crate::run::{finish, resume};
 use crate::state::engine_cx::EngineCx;
 use crate::state::event::StepEvent;
@@ -41,19 +42,6 @@ pub struct Machine {
     deadline: Option<TimerId>,
     /// How the attempt ended, if one of its messages may still be refused.
     exit: MachineExit,
-}
-
-/// End of an attempt, as far as a refused message can still change it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum MachineExit {
-    /// It has not ended.
-    None,
-    /// It was parked or released: a later attempt continues.
-    HandedBack,
-    /// The execution succeeded, unless one of its messages is refused.
-    Succeeded,
-    /// The execution ended otherwise, and stays so.
-    Unsuccessful,
 }
 
 /// Phase of an attempt.
@@ -416,10 +404,8 @@ impl Machine {
             return;
         }
         let size = message.size();
-        let is_smaller = self.run.message_limits.learn(message) && {
-            finish::warn_of_broker_limit(&mut self.run, size);
-            self.checkpoints.repeat_smaller(&self.run, state.clone(), progress).is_ok()
-        };
+        let before = (state.clone(), progress);
+        let is_smaller = refusal::record_smaller(&mut self.run, &mut self.checkpoints, message, before);
         match (is_smaller, self.exit) {
             // The attempt is over already, and its checkpoint is the one just recorded.
             (true, MachineExit::HandedBack) => {}

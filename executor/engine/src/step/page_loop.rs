@@ -376,8 +376,8 @@ impl PageLoop {
         response.answer.is_some() && response.answer == latest && repeated_answer::is_watched(paginate)
     }
 
-    /// Saves the cursors of a page's rows. Those that rows share wait for the end of the loop: a row
-    /// of a later page may still fail before the value that an earlier one has reached.
+    /// Saves the cursors of a page's rows. Those that rows share wait for the end of the loop: a
+    /// row of a later page may still fail before the value that an earlier one has reached.
     pub(crate) fn save_row_cursors(
         &mut self,
         cx: &mut EngineCx<'_>,
