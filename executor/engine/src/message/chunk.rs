@@ -221,16 +221,17 @@ mod tests {
         let exchange =
             HttpExchange::new(&SentRequest::default(), &ReceivedResponse::default(), &Redactor::default());
         let location = PageLocation { step: "a", step_path: "a#0", page: 0, time: DateTime::UNIX_EPOCH };
-        let page = |limits| PageEnvelope {
+        let none = MessageLimits::new(0);
+        let page = PageEnvelope {
             origin: &origin,
             location,
             exchange: &exchange,
             extracted: b"null",
             steps: b"",
-            limits,
+            limits: &none,
         };
-        let overhead = page(&MessageLimits::new(0)).overhead();
-        work(&page(&MessageLimits::new(overhead + rows_bytes)))
+        let limits = MessageLimits::new(page.overhead() + rows_bytes);
+        work(&PageEnvelope { limits: &limits, ..page })
     }
 
     /// Returns the number of rows in each message.
