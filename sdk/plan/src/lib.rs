@@ -46,7 +46,7 @@ pub use expr::{EvalError, Expr};
 pub use functions::{FunctionDoc, function_docs};
 pub use header::{CatchUpPolicy, OverlapPolicy, PlanHeader};
 pub use links::{LinkHeaderError, ResolveUrlError, find_link, resolve_url};
-pub use read_paths::ReadPaths;
+pub use read_paths::{ReadPaths, ReadSegment};
 pub use schema::plan_schema;
 pub use scope::{Scope, ScopeName};
 pub use server_limits::ServerLimits;

@@ -15,6 +15,19 @@ use crate::ScopeName;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadPaths {
     paths: BTreeSet<Vec<String>>,
+    /// The same reads, followed into lists.
+    exact: BTreeSet<Vec<ReadSegment>>,
+}
+
+/// One segment of a path that is followed into lists.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ReadSegment {
+    /// A member of an object.
+    Member(String),
+    /// An element of a list. Negative indexes count from its end.
+    Index(i32),
+    /// Every element of a list.
+    Every,
 }
 
 impl ReadPaths {
@@ -65,6 +78,28 @@ impl ReadPaths {
         Some(found)
     }
 
+    /// Returns the paths below a prefix of names, relative to it and followed into lists; `None` if
+    /// everything under it is read.
+    #[must_use]
+    pub fn exact_below(&self, prefix: &[&str]) -> Option<Vec<&[ReadSegment]>> {
+        let mut found = Vec::new();
+        for read in &self.exact {
+            let is_on_path = |(segment, name): (&ReadSegment, &&str)| match segment {
+                ReadSegment::Member(member) => member == name,
+                // A list has no members: nothing of a list is read under a name.
+                ReadSegment::Index(_) | ReadSegment::Every => false,
+            };
+            if !read.iter().zip(prefix).all(is_on_path) {
+                continue;
+            }
+            if read.len() <= prefix.len() {
+                return None;
+            }
+            found.push(&read[prefix.len()..]);
+        }
+        Some(found)
+    }
+
     /// Returns the ids of the steps that are read through `steps.<id>`; `None` if it could be any.
     #[must_use]
     pub fn step_ids(&self) -> Option<BTreeSet<&str>> {
@@ -85,11 +120,17 @@ impl ReadPaths {
         self.paths.insert(path);
     }
 
+    /// Sets the same reads as paths that are followed into lists.
+    pub(crate) fn set_exact(&mut self, exact: BTreeSet<Vec<ReadSegment>>) {
+        self.exact = exact;
+    }
+
     /// Adds all paths of another set.
     pub(crate) fn extend(&mut self, other: &Self) {
         for path in &other.paths {
             self.add(path.clone());
         }
+        self.exact.extend(other.exact.iter().cloned());
     }
 }
 

@@ -128,6 +128,11 @@ impl<T, R> InFlightWindow<T, R> {
         self.ended.iter().map(|(number, result)| (*number, result))
     }
 
+    /// Iterates over the results that were not taken.
+    pub(crate) fn ended_mut(&mut self) -> impl Iterator<Item = (u64, &mut R)> {
+        self.ended.iter_mut().map(|(number, result)| (*number, result))
+    }
+
     /// Returns what the entries wait for: the earliest deferred wait if all are deferred, else
     /// something in flight.
     pub(crate) fn status(&self) -> StepStatus {

@@ -3,10 +3,13 @@
 //! Only these parts are built as values, and only what a later page or step reads is saved in a
 //! checkpoint. This keeps large bodies cheap.
 
-use orchid_plan::{Definition, PaginationKind, PathSelection, ReadPaths, RequestTemplate, Step};
+use orchid_plan::{Definition, PaginationKind, PathSelection, ReadPaths, ReadSegment, RequestTemplate, Step};
 
 /// Paths of member names; `None` means everything.
 pub(crate) type FieldPaths = Option<Vec<Vec<String>>>;
+
+/// Paths that are followed into lists; `None` means everything.
+pub(crate) type ElementPaths = Option<Vec<Vec<ReadSegment>>>;
 
 /// The parts that are read of the responses of one step.
 #[derive(Debug, Clone)]
@@ -16,9 +19,9 @@ pub(crate) struct RequiredFields {
     /// True if any expression reads the headers.
     pub(crate) headers: bool,
     /// The parts of a response that rendering the next page reads, relative to `response`.
-    pub(crate) carried: FieldPaths,
+    pub(crate) carried: ElementPaths,
     /// The parts of the last response that later steps read, relative to `steps.<id>`.
-    pub(crate) finished: FieldPaths,
+    pub(crate) finished: ElementPaths,
     /// The parts of a row or item that its sub-steps read.
     pub(crate) item: PathSelection,
     /// True if any expression reads `meta`.
@@ -60,16 +63,16 @@ impl RequiredFields {
         // Only rendering and `prev` see an earlier response: nothing else must survive a
         // checkpoint.
         let rendering = step.request().map(RequestTemplate::reads);
-        let mut carried: Vec<FieldPaths> =
-            rendering.map(|reads| paths(reads, &["response"])).into_iter().collect();
-        carried.extend(own.iter().map(|reads| paths(reads, &["prev"])));
+        let mut carried: Vec<ElementPaths> =
+            rendering.map(|reads| elements(reads, &["response"])).into_iter().collect();
+        carried.extend(own.iter().map(|reads| elements(reads, &["prev"])));
         RequiredFields {
             body: parts(response(&["body"])),
             headers: is_read(&response(&["headers"])),
             status: is_read(&response(&["status_code"])),
             url: is_read(&response(&["url"])),
             carried: union(carried),
-            finished: paths(&definition.reads, &["steps", &step.id]),
+            finished: elements(&definition.reads, &["steps", &step.id]),
             item: parts(items(step, &below)),
             meta: step.reads.overlaps(&["meta"]),
             page: step.reads.overlaps(&["page"]),
@@ -125,6 +128,10 @@ fn paths(reads: &ReadPaths, prefix: &[&str]) -> FieldPaths {
     Some(reads.below(prefix)?.into_iter().map(<[String]>::to_vec).collect())
 }
 
+fn elements(reads: &ReadPaths, prefix: &[&str]) -> ElementPaths {
+    Some(reads.exact_below(prefix)?.into_iter().map(<[ReadSegment]>::to_vec).collect())
+}
+
 fn is_read(paths: &FieldPaths) -> bool {
     paths.as_ref().is_none_or(|paths| !paths.is_empty())
 }
@@ -133,9 +140,9 @@ fn parts(paths: FieldPaths) -> PathSelection {
     paths.map_or(PathSelection::ALL, |paths| PathSelection::of(paths.iter().map(Vec::as_slice)))
 }
 
-fn union(all: Vec<FieldPaths>) -> FieldPaths {
+fn union<T: Ord + Clone>(all: Vec<Option<Vec<Vec<T>>>>) -> Option<Vec<Vec<T>>> {
     // One `None` among the paths means everything: it makes the whole union `None`.
-    let mut together: Vec<Vec<String>> = all.into_iter().collect::<Option<Vec<_>>>()?.concat();
+    let mut together: Vec<Vec<T>> = all.into_iter().collect::<Option<Vec<_>>>()?.concat();
     together.sort();
     together.dedup();
     Some(together)

@@ -3,6 +3,10 @@
 //! The last [`WINDOW`] fingerprints are compared exactly. For longer cycles, an anchor moves at
 //! every power of two, which finds any cycle in the end (Brent 1980): a loop of any length needs
 //! only bounded memory.
+//!
+//! A checkpoint holds the anchor and the last [`SAVED`] fingerprints. A loop that was resumed still
+//! ends if it repeats itself, at the latest when the anchor comes around again, and it never ends
+//! for any other reason.
 
 use std::collections::VecDeque;
 
@@ -12,6 +16,9 @@ use sha2::{Digest, Sha256};
 
 /// Number of fingerprints that are compared exactly.
 const WINDOW: usize = 2048;
+
+/// Number of recent fingerprints in a checkpoint, which may hold the guards of a thousand loops.
+const SAVED: usize = 4;
 
 /// The fingerprints of a loop so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -52,14 +59,15 @@ impl RepeatGuard {
         self.recent.push_back(fingerprint);
     }
 
-    /// Encodes the guard for a checkpoint: count, anchor and window, 8 bytes each, in base64; empty
-    /// before the first fingerprint.
+    /// Encodes the guard for a checkpoint: count, anchor and the last fingerprints, 8 bytes each,
+    /// in base64; empty before the first fingerprint.
     pub(crate) fn encode(&self) -> String {
         if self.seen == 0 {
             return String::new();
         }
+        let saved = self.recent.len().saturating_sub(SAVED)..;
         let numbers =
-            [self.seen, self.anchor.unwrap_or_default()].into_iter().chain(self.recent.iter().copied());
+            [self.seen, self.anchor.unwrap_or_default()].into_iter().chain(self.recent.range(saved).copied());
         let bytes: Vec<u8> = numbers.flat_map(u64::to_be_bytes).collect();
         STANDARD_NO_PAD.encode(bytes)
     }
@@ -108,13 +116,40 @@ mod tests {
     }
 
     #[test]
-    fn guard_survives_encoding() {
+    fn checkpoint_of_a_guard_is_small() {
         let mut guard = RepeatGuard::default();
-        for n in 0..3000 {
-            guard.add(n);
-        }
-        assert_eq!(RepeatGuard::decode(&guard.encode()), Some(guard));
+        (0..3000).for_each(|n| guard.add(n));
+        assert!(guard.encode().len() <= 64, "{}", guard.encode());
+        let read = RepeatGuard::decode(&guard.encode()).unwrap();
+        assert_eq!((read.anchor, read.seen, read.encode()), (guard.anchor, guard.seen, guard.encode()));
         assert_eq!(RepeatGuard::decode(&RepeatGuard::default().encode()), Some(RepeatGuard::default()));
+    }
+
+    /// Checkpoints used to hold the whole window.
+    #[test]
+    fn guard_with_a_whole_window_is_read() {
+        let numbers = [300, 255].into_iter().chain(0..300_u64);
+        let text = STANDARD_NO_PAD.encode(numbers.flat_map(u64::to_be_bytes).collect::<Vec<u8>>());
+        let guard = RepeatGuard::decode(&text).unwrap();
+        assert!(guard.contains(0) && guard.contains(299) && guard.contains(255) && !guard.contains(300));
+    }
+
+    #[test]
+    fn cycle_is_found_however_often_the_loop_is_resumed() {
+        for (length, every) in [(2_u64, 1), (5, 1), (5, 3), (100, 7), (700, 64)] {
+            let mut guard = RepeatGuard::default();
+            let found = (0..10 * length.max(50)).find(|n| {
+                if n % every == 0 {
+                    guard = RepeatGuard::decode(&guard.encode()).unwrap();
+                }
+                repeats(&mut guard, n % length)
+            });
+            assert!(found.is_some_and(|n| n >= length), "{length} {every}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn damaged_guard_is_refused() {
         assert_eq!(RepeatGuard::decode("%"), None);
         assert_eq!(RepeatGuard::decode("AAAA"), None);
     }

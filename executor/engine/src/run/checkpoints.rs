@@ -23,6 +23,9 @@ use crate::tree::sequence::StepSequence;
 /// Shortest time between two recorded states: the executor saves a checkpoint every two seconds,
 /// and one state costs as much as a small page.
 const RECORD_EVERY: Duration = Duration::from_millis(20);
+/// Bytes of finished values for which a state waits one millisecond longer, if they have changed:
+/// with 8 MiB, the interval is that at which the executor saves.
+const FINISHED_BYTES_PER_MS: u32 = 4096;
 
 /// The recorded states, and the messages that they wait for.
 pub(crate) struct CheckpointRecorder {
@@ -31,6 +34,8 @@ pub(crate) struct CheckpointRecorder {
     last: EncodedState,
     /// When it was recorded, on the monotonic clock.
     last_time: Option<Duration>,
+    /// Size of the values of finished steps when they were written last.
+    finished_bytes: usize,
 }
 
 impl CheckpointRecorder {
@@ -40,7 +45,8 @@ impl CheckpointRecorder {
     /// Fails if the state cannot be written.
     pub(crate) fn new(run: &ExecutionState, root: Option<&StepSequence>) -> Result<Self, CheckpointError> {
         let start = encode(run, root, false)?;
-        Ok(Self { acks: AckTracker::new(start.clone(), run.progress.clone()), last: start, last_time: None })
+        let acks = AckTracker::new(start.clone(), run.progress.clone());
+        Ok(Self { acks, last: start, last_time: None, finished_bytes: 0 })
     }
 
     /// Returns the messages that wait for their acknowledgement.
@@ -55,7 +61,10 @@ impl CheckpointRecorder {
 
     /// Returns whether the state has changed, and the last recorded one is old enough.
     pub(crate) fn is_due(&self, run: &ExecutionState, now: CurrentTime) -> bool {
-        let elapsed = |last| now.monotonic.saturating_sub(last) >= RECORD_EVERY;
+        let finished = if run.finished_changed { self.finished_bytes } else { 0 };
+        let finished = u32::try_from(finished).unwrap_or(u32::MAX) / FINISHED_BYTES_PER_MS;
+        let interval = RECORD_EVERY + Duration::from_millis(u64::from(finished));
+        let elapsed = |last| now.monotonic.saturating_sub(last) >= interval;
         run.moved && self.last_time.is_none_or(elapsed)
     }
 
@@ -81,6 +90,7 @@ impl CheckpointRecorder {
             state => state,
         }?;
         let finished = finished_values(run, root.env())?;
+        self.finished_bytes = finished.as_ref().map_or(self.finished_bytes, Bytes::len);
         // Taken only after encoding succeeded: a failure leaves them for the next checkpoint.
         let context_changes = root.take_writes();
         self.push(run, state, finished, context_changes);
@@ -168,8 +178,7 @@ fn finished_values(run: &ExecutionState, root: &StepEnv) -> Result<Option<Bytes>
         return Ok(None);
     }
     let steps = root.finished.own().map(|(id, value)| (id.to_owned(), value.clone())).collect();
-    let finished = FinishedValues { steps, lists: run.lists.clone() };
-    finished.encode().map(Some)
+    FinishedValues::encode(&steps, &run.lists, &run.answers).map(Some)
 }
 
 fn encode(

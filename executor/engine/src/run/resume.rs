@@ -31,7 +31,7 @@ pub(crate) fn build(mut spec: AttemptSpec) -> Result<(ExecutionState, Option<Ste
     let finished = finished.transpose().map_err(start_error)?.unwrap_or_default();
     let mut run = ExecutionState::new(&mut spec)?;
     // The lists must be there before the tree is restored: items refer to them.
-    run.lists = finished.lists;
+    (run.lists, run.answers) = (finished.lists, finished.answers);
     let env = StepEnv::root(context, finished.steps);
     let root = match state {
         None => StepSequence::begin(&run.program.roots.clone(), env),

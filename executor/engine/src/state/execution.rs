@@ -8,6 +8,7 @@ use bytes::Bytes;
 use orchid_plan::{Definition, Value};
 
 use crate::attempt::{AttemptSpec, ExecutionLimits};
+use crate::checkpoint::finished_values::ItemAnswers;
 use crate::checkpoint::path_observations::PathObservations;
 use crate::error::StartError;
 use crate::input::{CurrentTime, TimerId, TryId};
@@ -59,7 +60,11 @@ pub(crate) struct ExecutionState {
     pub(crate) validators: CursorValues,
     /// Lists of active `for_each` steps, by step path; saved outside the resume state.
     pub(crate) lists: BTreeMap<String, Value>,
-    /// True if a list or the value of a finished step changed since the last recorded resume state.
+    /// Answers of finished `for_each` items that later steps read, by step path; saved outside the
+    /// resume state. The newest ones may still be in it.
+    pub(crate) answers: BTreeMap<String, ItemAnswers>,
+    /// True if a list, an answer or the value of a finished step changed since the last recorded
+    /// resume state.
     pub(crate) finished_changed: bool,
     /// True if the resume state changed since it was last recorded.
     pub(crate) moved: bool,
@@ -128,6 +133,7 @@ impl ExecutionState {
             cursor_changes: CursorValues::new(),
             validators: CursorValues::new(),
             lists: BTreeMap::new(),
+            answers: BTreeMap::new(),
             finished_changed: false,
             moved: false,
             parking: false,

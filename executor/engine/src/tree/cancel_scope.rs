@@ -3,7 +3,7 @@
 //! An execution that is cancelled while it is parked has no rows or responses around the job, and
 //! must not request them again only to cancel.
 
-use orchid_plan::{ReadPaths, Step, Value};
+use orchid_plan::{ReadPaths, ReadSegment, Step, Value};
 
 use crate::checkpoint::cancel_scope::CancelScopeState;
 use crate::checkpoint::error::CheckpointError;
@@ -75,7 +75,7 @@ impl CancelScope {
 
 /// Returns the part of a value that is read under this name.
 fn part(reads: &ReadPaths, value: &Value, name: &str) -> Value {
-    let paths: Option<Vec<Vec<String>>> =
-        reads.below(&[name]).map(|paths| paths.into_iter().map(<[String]>::to_vec).collect());
+    let paths: Option<Vec<Vec<ReadSegment>>> =
+        reads.exact_below(&[name]).map(|paths| paths.into_iter().map(<[ReadSegment]>::to_vec).collect());
     prune(value, paths.as_deref())
 }

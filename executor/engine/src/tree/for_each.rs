@@ -9,9 +9,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use orchid_plan::{EvalEnv, Value};
 
+use crate::attempt::CursorKey;
 use crate::checkpoint::error::CheckpointError;
+use crate::checkpoint::finished_values::ItemAnswers;
 use crate::checkpoint::json::{decode_value, encode_value, raw_json};
-use crate::checkpoint::prune::prune;
+use crate::checkpoint::prune::{element_paths, prune};
 use crate::checkpoint::step_state::{ForEachState, ItemState};
 use crate::error::ErrorClass;
 use crate::output::CursorChange;
@@ -24,6 +26,7 @@ use crate::state::deferred_writes;
 use crate::state::engine_cx::EngineCx;
 use crate::state::error_detail::ErrorDetail;
 use crate::state::event::StepEvent;
+use crate::state::execution::ExecutionState;
 use crate::state::exit::{ErrorContext, StepError, StepExit};
 use crate::state::failed_row;
 use crate::state::location::StepLocation;
@@ -31,6 +34,11 @@ use crate::state::status::{DeferredWait, StepStatus};
 use crate::state::step_env::StepEnv;
 use crate::step::variables;
 use crate::tree::single_step::SingleStep;
+
+/// Bytes of answers in a resume state, from which on they are saved apart.
+const ANSWERS_MAX: usize = 32 * 1024;
+/// Bytes of writes by items that ended before an earlier one, from which on no further item starts.
+const ENDED_WRITES_MAX: usize = 64 * 1024;
 
 /// The items of a `for_each`.
 pub(crate) struct ForEach<S> {
@@ -42,8 +50,12 @@ pub(crate) struct ForEach<S> {
     writes: ContextChanges,
     /// Cursors that items share, until all of them have ended.
     shared_cursors: CursorValues,
-    /// Last responses of finished items, as far as later steps read them.
-    responses: BTreeMap<u64, Value>,
+    /// Size of the writes in `window`.
+    ended_bytes: usize,
+    /// Last responses of finished items, as far as later steps read them. Earlier ones are among
+    /// the execution's answers.
+    answers: ItemAnswers,
+    answers_bytes: usize,
     /// Rows of finished items, to be attached to the enclosing row.
     gathered: BTreeMap<u64, Vec<Bytes>>,
     /// Items restored from a checkpoint that are not started yet.
@@ -63,6 +75,21 @@ struct ItemWrites {
     cursors: CursorValues,
 }
 
+impl ItemWrites {
+    fn size(&self) -> usize {
+        let field = |(name, json): &(String, Option<Bytes>)| name.len() + json.as_ref().map_or(0, Bytes::len);
+        let cursor = |(key, json): (&CursorKey, &Bytes)| key.step.len() + key.item.len() + json.len();
+        let cursors: usize = self.cursors.iter().map(cursor).sum();
+        self.writes.iter().map(field).sum::<usize>() + cursors
+    }
+
+    /// Removes the fields that a later item writes, too: its writes win once all are merged, and
+    /// nothing reads the others before.
+    fn superseded_by(&mut self, later: &Self) {
+        self.writes.retain(|(name, _)| later.writes.iter().all(|(written, _)| written != name));
+    }
+}
+
 impl<S: SubSteps> ForEach<S> {
     pub(crate) fn new(node: &Arc<StepNode>) -> Self {
         Self {
@@ -71,7 +98,9 @@ impl<S: SubSteps> ForEach<S> {
             window: InFlightWindow::after(0),
             writes: ContextChanges::new(),
             shared_cursors: CursorValues::new(),
-            responses: BTreeMap::new(),
+            ended_bytes: 0,
+            answers: ItemAnswers::new(),
+            answers_bytes: 0,
             gathered: BTreeMap::new(),
             resumed: BTreeMap::new(),
         }
@@ -83,10 +112,12 @@ impl<S: SubSteps> ForEach<S> {
         state: ForEachState,
         lists: &BTreeMap<String, Value>,
     ) -> Result<Self, CheckpointError> {
-        let mut window = InFlightWindow::after(state.done);
+        let (mut window, mut ended_bytes) = (InFlightWindow::after(state.done), 0);
         for (number, deferred) in state.ended {
             let (writes, cursors) = deferred_writes::decode(deferred);
-            window.end(number, ItemWrites { writes, cursors });
+            let ended = ItemWrites { writes, cursors };
+            ended_bytes += ended.size();
+            window.end(number, ended);
         }
         let bytes = |rows: Vec<crate::checkpoint::json::RawJson>| {
             rows.iter().map(|row| Bytes::copy_from_slice(row.get().as_bytes())).collect()
@@ -97,11 +128,9 @@ impl<S: SubSteps> ForEach<S> {
             window,
             writes,
             shared_cursors,
-            responses: state
-                .responses
-                .iter()
-                .map(|(number, value)| Ok((*number, decode_value(value)?)))
-                .collect::<Result<_, CheckpointError>>()?,
+            ended_bytes,
+            answers_bytes: state.responses.values().map(|answer| answer.get().len()).sum(),
+            answers: state.responses,
             gathered: state.gathered.into_iter().map(|(number, rows)| (number, bytes(rows))).collect(),
             resumed: state.in_flight,
             ..Self::new(node)
@@ -130,11 +159,7 @@ impl<S: SubSteps> ForEach<S> {
             deferred: deferred_writes::encode(&self.writes, &self.shared_cursors)?,
             ended: ended.collect::<Result<_, CheckpointError>>()?,
             in_flight,
-            responses: self
-                .responses
-                .iter()
-                .map(|(number, value)| Ok((*number, encode_value(value)?)))
-                .collect::<Result<_, CheckpointError>>()?,
+            responses: self.answers.clone(),
             gathered: self
                 .gathered
                 .iter()
@@ -227,7 +252,10 @@ impl<S: SubSteps> ForEach<S> {
     /// Starts items while the window has room, and returns what they all wait for.
     fn fill(&mut self, cx: &mut EngineCx<'_>, env: &mut StepEnv) -> Result<StepStatus, StepExit> {
         let length = self.list.as_ref().and_then(Value::length).unwrap_or_default() as u64;
-        while self.window.next() < length && self.window.has_room(self.node.step.concurrency, cx.run) {
+        while self.window.next() < length
+            && self.ended_bytes < ENDED_WRITES_MAX
+            && self.window.has_room(self.node.step.concurrency, cx.run)
+        {
             let number = self.window.begin();
             let item_env = self.item_env(env, number);
             let active = SingleStep::new(&self.node, Some(number));
@@ -267,10 +295,7 @@ impl<S: SubSteps> ForEach<S> {
             Ok(StepStatus::Deferred(wait)) => self.window.put(number, item, Some(wait)),
             Ok(StepStatus::Done | StepStatus::Skipped) => {
                 let (value, rows) = item.active.take_results();
-                let paths = self.node.needs.finished.as_deref();
-                if paths.is_none_or(|paths| !paths.is_empty()) {
-                    self.responses.insert(number, prune(&value, paths));
-                }
+                self.keep_answer(cx, env, number, &value)?;
                 self.finish_item(cx, env, number, item.env, rows);
             }
             Err(StepExit::Error(error)) if !error.ends_execution && !self.node.step.stop_on_error => {
@@ -303,15 +328,60 @@ impl<S: SubSteps> ForEach<S> {
         if self.node.gathers {
             self.gathered.insert(number, rows);
         }
-        self.window.end(number, ItemWrites { writes: item.writes, cursors: item.cursors });
+        self.end_item(number, ItemWrites { writes: item.writes, cursors: item.cursors });
         // Writes are merged in item order: those of a finished item wait for all items before it.
-        while let Some((_, ItemWrites { mut writes, cursors })) = self.window.take_ended() {
+        while let Some((_, ended)) = self.window.take_ended() {
+            self.ended_bytes -= ended.size();
+            let ItemWrites { mut writes, cursors } = ended;
             context::append(&mut self.writes, &mut writes);
             let cursors = cursors.into_iter().map(CursorChange::from);
             let own = cx.collect_shared(&mut self.shared_cursors, cursors);
             own.into_iter().for_each(|cursor| cx.save_cursor(env, cursor));
         }
         cx.run.moved |= env.durable;
+    }
+
+    /// Keeps what later steps read of an item's last response.
+    fn keep_answer(
+        &mut self,
+        cx: &mut EngineCx<'_>,
+        env: &StepEnv,
+        number: u64,
+        value: &Value,
+    ) -> Result<(), StepExit> {
+        let paths = self.node.needs.finished.as_deref();
+        if paths.is_some_and(<[_]>::is_empty) {
+            return Ok(());
+        }
+        let answer = encode_value(&prune(value, element_paths(paths).as_deref()))
+            .map_err(|error| self.state_error(cx, env, &error.to_string()))?;
+        self.answers_bytes += answer.get().len();
+        self.answers.insert(number, answer);
+        // Below a row, checkpoints leave the items out: nothing is saved apart.
+        if env.durable && self.answers_bytes > ANSWERS_MAX {
+            self.answers_bytes = 0;
+            let apart = cx.run.answers.entry(list_key(env, &self.node)).or_default();
+            apart.append(&mut self.answers);
+            cx.run.finished_changed = true;
+        }
+        Ok(())
+    }
+
+    /// Adds the writes of a finished item to those that wait for an earlier one.
+    fn end_item(&mut self, number: u64, mut item: ItemWrites) {
+        if !item.writes.is_empty() {
+            for (other, ended) in self.window.ended_mut() {
+                self.ended_bytes -= ended.size();
+                if other < number {
+                    ended.superseded_by(&item);
+                } else {
+                    item.superseded_by(ended);
+                }
+                self.ended_bytes += ended.size();
+            }
+        }
+        self.ended_bytes += item.size();
+        self.window.end(number, item);
     }
 
     fn finish(&mut self, cx: &mut EngineCx<'_>, env: &mut StepEnv) -> Result<StepStatus, StepExit> {
@@ -347,12 +417,16 @@ impl<S: SubSteps> ForEach<S> {
     }
 
     /// Takes the list of the items' last responses, which is `steps.<id>`, and all rows.
-    pub(crate) fn take_results(&mut self) -> (Value, Vec<Bytes>) {
+    pub(crate) fn take_results(&mut self, run: &mut ExecutionState, env: &StepEnv) -> (Value, Vec<Bytes>) {
         let read = self.node.needs.finished.as_ref().is_none_or(|paths| !paths.is_empty());
         let length = self.list.as_ref().and_then(Value::length).unwrap_or_default() as u64;
-        let responses = std::mem::take(&mut self.responses);
+        let apart = run.answers.remove(&list_key(env, &self.node));
+        let mut answers = apart.unwrap_or_default();
+        answers.append(&mut self.answers);
+        // The answers were written by this type, so they read.
+        let answer = |number: u64| answers.get(&number).and_then(|answer| decode_value(answer).ok());
         let value = if read {
-            Value::list((0..length).map(|number| responses.get(&number).cloned().unwrap_or_else(Value::null)))
+            Value::list((0..length).map(|number| answer(number).unwrap_or_else(Value::null)))
         } else {
             Value::null()
         };

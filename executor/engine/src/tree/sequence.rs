@@ -22,6 +22,7 @@ use crate::state::context::ContextChanges;
 use crate::state::deferred_writes;
 use crate::state::engine_cx::EngineCx;
 use crate::state::event::StepEvent;
+use crate::state::execution::ExecutionState;
 use crate::state::exit::StepExit;
 use crate::state::failed_row;
 use crate::state::location::StepLocation;
@@ -122,10 +123,10 @@ impl ActiveStep {
         }
     }
 
-    fn take_results(&mut self) -> (Value, Vec<Bytes>) {
+    fn take_results(&mut self, run: &mut ExecutionState, env: &StepEnv) -> (Value, Vec<Bytes>) {
         match self {
             Self::Single(step) => step.take_results(),
-            Self::ForEach(items) => items.take_results(),
+            Self::ForEach(items) => items.take_results(run, env),
         }
     }
 
@@ -291,7 +292,7 @@ impl StepSequence {
     /// Keeps what later steps and the enclosing row read of a step that has ended.
     fn leave_step(&mut self, cx: &mut EngineCx<'_>, ran: bool) {
         let node = self.node().clone();
-        let (value, rows) = self.active.take_results();
+        let (value, rows) = self.active.take_results(cx.run, &self.env);
         let read = node.needs.finished.as_ref().is_none_or(|paths| !paths.is_empty());
         if read && !value.is_null() {
             self.env.finished.insert(&node.step.id, prune(&value, node.needs.finished.as_deref()));

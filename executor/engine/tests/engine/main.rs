@@ -11,6 +11,7 @@ mod async_jobs;
 mod back_pressure;
 mod case_index;
 mod chaos;
+mod checkpoint_growth;
 mod checkpoints;
 mod cursor_limits;
 mod fan_outs;

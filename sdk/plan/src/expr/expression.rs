@@ -10,6 +10,7 @@ use super::check::{self, CheckedExpr};
 use super::error::EvalError;
 use super::eval::evaluation::{EvalData, Evaluation};
 use super::eval::interpreter::interpret;
+use super::exact_reads::exact_reads;
 use super::row_paths;
 use crate::{Diagnostic, EvalEnv, PlainPath, ReadPaths, Scope, Value};
 
@@ -36,7 +37,8 @@ impl Expr {
 
     /// Checks a tree that was parsed from `text`.
     pub(crate) fn from_ast(text: &str, ast: Ast, origin: &ExprOrigin<'_>) -> Result<Self, Vec<Diagnostic>> {
-        let CheckedExpr { reads, can_grow, reads_outer } = check::check(text, &ast, origin)?;
+        let CheckedExpr { mut reads, can_grow, reads_outer } = check::check(text, &ast, origin)?;
+        reads.set_exact(exact_reads(&ast));
         // A value that was parsed or checked before is shallow. An expression that reads the whole
         // context and is stored in the context makes it one level deeper each time.
         let reads_whole_context =

@@ -6,6 +6,7 @@
 pub(crate) mod check;
 mod error;
 pub(crate) mod eval;
+mod exact_reads;
 mod expression;
 mod row_paths;
 

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::eval::evaluation::{EvalData, Evaluation};
 use super::eval::interpreter::interpret;
 use super::*;
-use crate::{Diagnostic, DiagnosticCode, EvalEnv, Scope, ScopeName, Value};
+use crate::{Diagnostic, DiagnosticCode, EvalEnv, ReadSegment, Scope, ScopeName, Value};
 
 pub(crate) fn compile_anywhere(text: &str) -> Expr {
     let scope = InScope::anything();
@@ -362,6 +362,47 @@ fn reads_are_the_literal_paths() {
     assert_eq!(reads("response.[`1`]"), ["response"]);
     assert_eq!(reads("map(&context, response.body)"), ["response.body"]);
     assert_eq!(reads("`1`"), [""; 0]);
+}
+
+#[test]
+fn exact_reads_follow_indexes_and_projections() {
+    let segment = |segment: &ReadSegment| match segment {
+        ReadSegment::Member(name) => name.clone(),
+        ReadSegment::Index(index) => format!("[{index}]"),
+        ReadSegment::Every => "[*]".to_owned(),
+    };
+    let reads = |text: &str| {
+        let expr = compile_anywhere(text);
+        let below = expr.reads().exact_below(&["response", "body"]);
+        below.map(|paths| {
+            paths
+                .iter()
+                .map(|path| path.iter().map(segment).collect::<Vec<_>>().join("."))
+                .collect::<Vec<_>>()
+        })
+    };
+    let cases: [(&str, &[&str]); 12] = [
+        ("response.body.data[-1].id", &["data.[-1].id"]),
+        ("response.body.items[*].{a: b.c, d: e}", &["items.[*].b.c", "items.[*].e"]),
+        ("response.body.items[?a == 'x'].b | [0]", &["items.[*].a", "items.[*].b"]),
+        ("response.body.items[].b", &["items.[*].b", "items.[*].[*].b"]),
+        ("response.body.items[0:2].b", &["items"]),
+        ("length(response.body.items)", &["items"]),
+        ("max_by(response.body.items, &at).at", &["items"]),
+        ("response.body.*.a", &[]),
+        ("(response.body.a || response.body.b).c", &["a", "b"]),
+        ("response.body.items[*].{n: `1`}", &["items.[*]"]),
+        ("root().response.body.a.b", &["a.b"]),
+        ("context.a", &[]),
+    ];
+    for (text, expected) in cases {
+        if text == "response.body.*.a" {
+            assert_eq!(reads(text), None, "{text}");
+            continue;
+        }
+        assert_eq!(reads(text).unwrap(), expected, "{text}");
+    }
+    assert_eq!(compile_anywhere("root()").reads().exact_below(&["response"]), None);
 }
 
 #[test]
