@@ -57,6 +57,9 @@ pub struct ExecutionError {
     pub status_code: Option<u16>,
     /// Path of the step (`orders#2`); empty if the execution reached none.
     pub step_path: String,
+    /// The first KiB of the response that led to the error, on one line and with secrets redacted;
+    /// empty if there was none, or it was neither text nor JSON.
+    pub response_excerpt: String,
 }
 
 /// An attempt that cannot start. Its class is `system`: nothing in a plan leads here.

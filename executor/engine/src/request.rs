@@ -22,6 +22,9 @@ pub struct Request {
     pub method: &'static str,
     /// Absolute URL with scheme `http` or `https`.
     pub url: Url,
+    /// The URL without user, query and fragment, and with secrets redacted: for logs, traces and
+    /// heartbeats.
+    pub label: String,
     /// Lower-case names and values; names may repeat. `host` and `content-length` are not included.
     pub headers: Vec<(String, String)>,
     /// Body to send.
@@ -139,13 +142,16 @@ pub enum HostRefusal {
         to: String,
     },
     /// The host is not in `allowed_hosts`.
-    #[error("host {host} is not in allowed_hosts")]
+    #[error("host {host} is not in the config's transport.allowed_hosts: add it there to permit it")]
     NotAllowed {
         /// Host and port.
         host: String,
     },
     /// The host is not the step's own, and the config permits no other.
-    #[error("host {host} is not the step's host {own}, and the config allows no other")]
+    #[error(
+        "host {host} is not the step's host {own}: to permit it, list both in the config's \
+         transport.allowed_hosts"
+    )]
     OtherHost {
         /// Host and port.
         host: String,
@@ -250,7 +256,8 @@ mod tests {
         let refused = policy.check(&url("http://other.test/b")).unwrap_err();
         assert_eq!(
             refused.to_string(),
-            "host other.test is not the step's host example.com, and the config allows no other"
+            "host other.test is not the step's host example.com: to permit it, list both in the \
+             config's transport.allowed_hosts"
         );
     }
 

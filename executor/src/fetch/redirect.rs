@@ -115,6 +115,7 @@ mod tests {
             timeout: Duration::from_secs(30),
             max_body_bytes: 1024,
             redirects: RedirectPolicy::new(hosts),
+            label: String::new(),
             max_stream_bytes: u64::MAX,
             decompress: orchid_plan::Decompression::Auto,
             streaming: orchid_engine::BodyStreaming::Never,

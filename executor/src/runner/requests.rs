@@ -4,7 +4,6 @@
 //! decides when the next queued step starts. Results come in the order in which they are ready. A
 //! body is never read further than the engine asked for.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
@@ -69,7 +68,7 @@ impl RequestSet {
     pub(crate) fn start_next(&mut self, agent: &FetchAgent, lease: &LeaseHandle) -> bool {
         match self.queued.pop_front() {
             Some(QueuedStep::Fetch(try_id, request)) => {
-                lease.record_request(request.method, without_query(&request.url));
+                lease.record_request(request.method, &request.label);
                 self.start(try_id, fetch(agent.clone(), try_id, *request));
             }
             Some(QueuedStep::Read(try_id)) => {
@@ -113,7 +112,7 @@ async fn fetch(agent: FetchAgent, try_id: TryId, request: Request) -> StepResult
         target: orchid_kit::telemetry::EXPORT_ONLY_SPANS,
         "try",
         http.request.method = request.method,
-        url.full = &*without_query(&request.url),
+        url.full = request.label,
         http.response.status_code = Empty,
         "error.type" = Empty,
     );
@@ -147,20 +146,6 @@ async fn read(try_id: TryId, mut body: BodyReader, span: Span) -> StepResult {
     }
     let has_more = matches!(piece, Ok(Some(_)));
     StepResult { input: Input::BodyPiece { try_id, piece, duration }, body: has_more.then_some((body, span)) }
-}
-
-/// Returns a URL's scheme, host and path, without user, password, query and fragment, because these
-/// may hold credentials.
-fn without_query(url: &url::Url) -> Cow<'_, str> {
-    let text = url.as_str();
-    let end = text.find(['?', '#']).unwrap_or(text.len());
-    match text[..end].split_once('@') {
-        Some((before, after)) if !url.username().is_empty() || url.password().is_some() => {
-            let scheme = before.split_once("://").map_or("", |(scheme, _)| scheme);
-            Cow::Owned(format!("{scheme}://{after}"))
-        }
-        Some(_) | None => Cow::Borrowed(&text[..end]),
-    }
 }
 
 #[cfg(test)]
@@ -216,6 +201,7 @@ mod tests {
                 body: None,
                 timeout: Duration::from_secs(10),
                 max_body_bytes: 1 << 20,
+                label: String::new(),
                 max_stream_bytes: 1 << 20,
                 redirects: RedirectPolicy::new(HostPolicy::SameAs(url)),
                 decompress: orchid_plan::Decompression::Auto,
@@ -315,17 +301,5 @@ mod tests {
         assert!(harness.start() && !harness.start());
         let (head, _) = harness.respond(HEAD).await;
         assert!(matches!(head, Input::ResponseHead { try_id: TryId(2), .. }));
-    }
-
-    #[test]
-    fn last_request_shows_no_credentials() {
-        let cases = [
-            ("https://a.test/x?key=k#f", "https://a.test/x"),
-            ("https://u:p@a.test/x@y", "https://a.test/x@y"),
-            ("https://a.test/x@y", "https://a.test/x@y"),
-        ];
-        for (url, shown) in cases {
-            assert_eq!(without_query(&url.parse().unwrap()), shown);
-        }
     }
 }

@@ -90,6 +90,7 @@ pub(crate) fn request(url: &str, allowed: &[&str]) -> Request {
         body: None,
         timeout: Duration::from_secs(60),
         max_body_bytes: 10_000,
+        label: String::new(),
         max_stream_bytes: 10_000,
         redirects: RedirectPolicy::new(hosts),
         decompress: orchid_plan::Decompression::Auto,

@@ -36,7 +36,14 @@ impl CheckpointError {
 
 impl From<serde_json::Error> for CheckpointError {
     fn from(error: serde_json::Error) -> Self {
-        Self::Json(error.to_string())
+        // Not the error's own text: it quotes the value, which may be an upstream's, or a secret.
+        let problem = match error.classify() {
+            serde_json::error::Category::Data => "a value is of another layout",
+            serde_json::error::Category::Syntax => "it is not JSON",
+            serde_json::error::Category::Eof => "it ends too early",
+            serde_json::error::Category::Io => "it cannot be written",
+        };
+        Self::Json(format!("{problem}, at line {} column {}", error.line(), error.column()))
     }
 }
 

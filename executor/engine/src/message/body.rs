@@ -143,6 +143,25 @@ impl MessageBody {
         }
     }
 
+    /// Returns the text of a body of one string.
+    pub(crate) fn as_text(&self) -> Option<String> {
+        let array = self.array();
+        serde_json::from_slice::<[String; 1]>(&array).ok().map(|[text]| text)
+    }
+
+    /// Returns the JSON as it was received: without the brackets that messages put around a single
+    /// element.
+    pub(crate) fn received_json(&self) -> String {
+        let array = self.array();
+        let inner = match self.kind {
+            BodyKind::Array | BodyKind::Rows => array.as_slice(),
+            BodyKind::Object | BodyKind::Scalar | BodyKind::Text | BodyKind::Binary | BodyKind::Empty => {
+                array.get(1..array.len().saturating_sub(1)).unwrap_or_default()
+            }
+        };
+        String::from_utf8_lossy(inner).into_owned()
+    }
+
     /// Returns the array with its brackets.
     pub(crate) fn array(&self) -> Vec<u8> {
         let mut array = Vec::with_capacity(self.size());

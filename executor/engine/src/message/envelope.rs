@@ -136,20 +136,8 @@ pub(crate) fn error_message(
 
 /// Returns the start of a body as text.
 fn truncated(body: &MessageBody) -> MessageBody {
-    let array = body.array();
-    if body.kind == BodyKind::Text
-        && let Ok([text]) = serde_json::from_slice::<[String; 1]>(&array)
-    {
-        return MessageBody::text(json::truncate_text(&text, ERROR_TEXT_MAX));
-    }
-    // A single element is shown without the brackets that messages put around it.
-    let inner = match body.kind {
-        BodyKind::Array | BodyKind::Rows => array.as_slice(),
-        BodyKind::Object | BodyKind::Scalar | BodyKind::Text | BodyKind::Binary | BodyKind::Empty => {
-            array.get(1..array.len().saturating_sub(1)).unwrap_or_default()
-        }
-    };
-    let text = String::from_utf8_lossy(inner);
+    let text = if body.kind == BodyKind::Text { body.as_text() } else { None };
+    let text = text.unwrap_or_else(|| body.received_json());
     MessageBody::text(json::truncate_text(&text, ERROR_TEXT_MAX))
 }
 

@@ -7,8 +7,10 @@
 
 pub(crate) mod body;
 pub(crate) mod chunk;
+mod credential_names;
 pub(crate) mod envelope;
 mod event;
+pub(crate) mod excerpt;
 pub(crate) mod exchange;
 mod id;
 mod json;
@@ -17,6 +19,7 @@ pub(crate) mod limits;
 pub(crate) mod origin;
 pub(crate) mod redact;
 mod secret_forms;
+mod url_credentials;
 
 pub use self::event::started;
 pub use self::kafka::{Message, Topic};

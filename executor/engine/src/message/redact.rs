@@ -1,64 +1,19 @@
 //! Redacts secrets in the part of a message that describes a request, and in error texts.
 //!
 //! Secrets are the secret texts of the config in every form that a template can give them (see
-//! `secret_forms`). Response bodies are never altered.
+//! `secret_forms`), and whatever has the name of a credential in a header (`credential_names`) or
+//! in a URL (`url_credentials`). Response bodies are never altered.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
+use super::credential_names::is_credential_header;
 use super::secret_forms::forms_of;
+use super::url_credentials::redact_urls;
 
 /// The text that replaces a secret.
 pub(crate) const REDACTED: &str = "[REDACTED]";
-
-/// Words in the names of headers that carry credentials, whatever the config declares as secret.
-const HEADER_WORDS: [&str; 10] = [
-    "authorization",
-    "cookie",
-    "token",
-    "secret",
-    "password",
-    "api-key",
-    "apikey",
-    "access-key",
-    "signature",
-    "credential",
-];
-
-/// Query parameters that carry credentials or signatures; compared in lower case, without `-` and
-/// `_`.
-const QUERY_NAMES: [&str; 29] = [
-    "accesskey",
-    "accesstoken",
-    "apikey",
-    "apisecret",
-    "apitoken",
-    "appsecret",
-    "assertion",
-    "auth",
-    "authorization",
-    "authtoken",
-    "bearer",
-    "clientassertion",
-    "clientsecret",
-    "credential",
-    "idtoken",
-    "jwt",
-    "key",
-    "oauthsignature",
-    "oauthtoken",
-    "passwd",
-    "password",
-    "pwd",
-    "refreshtoken",
-    "secret",
-    "sessiontoken",
-    "sig",
-    "signature",
-    "token",
-    "xfunctionskey",
-];
 
 /// The secrets of one execution. It has no `Debug`, so that they cannot be logged.
 #[derive(Default)]
@@ -66,6 +21,8 @@ pub(crate) struct Redactor {
     /// Every form of every secret, longest first: a shorter form inside a longer one would leave
     /// its rest in the text.
     forms: Vec<String>,
+    /// Those of the forms that the end of a URL or of its parts could cut in two.
+    divisible_forms: Vec<String>,
 }
 
 impl Redactor {
@@ -88,97 +45,62 @@ impl Redactor {
         self.forms.extend(secrets.flat_map(|secret| forms_of(secret)));
         self.forms.sort_by(|a, b| b.len().cmp(&a.len()).then_with(|| a.cmp(b)));
         self.forms.dedup();
+        self.divisible_forms = self.forms.iter().filter(|form| is_divisible(form)).cloned().collect();
         self
     }
 
     /// Replaces the secrets in a text.
     pub(crate) fn text<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let mut clean = Cow::Borrowed(text);
-        for form in &self.forms {
-            // Texts rarely contain a secret: without one, nothing is copied.
-            if clean.contains(form.as_str()) {
-                clean = Cow::Owned(clean.replace(form.as_str(), REDACTED));
-            }
-        }
-        clean
+        without(&self.forms, Cow::Borrowed(text))
     }
 
-    /// Redacts the value of a request or response header.
+    /// Redacts secrets, and the credentials in URLs, in a text that people read.
+    pub(crate) fn prose<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        // First: of a secret with a `&`, the second half would be left in the text.
+        let whole = without(&self.divisible_forms, Cow::Borrowed(text));
+        // Credentials in well-known places are removed even if the config does not declare them
+        // secret.
+        let clean = match redact_urls(&whole) {
+            Cow::Borrowed(_) => whole,
+            Cow::Owned(clean) => Cow::Owned(clean),
+        };
+        without(&self.forms, clean)
+    }
+
+    /// Redacts the value of a request or response header, with the URLs in it.
     pub(crate) fn header<'a>(&self, name: &str, value: &'a str) -> Cow<'a, str> {
-        if carries_credentials(name) {
+        if is_credential_header(name) {
             return Cow::Borrowed(REDACTED);
         }
-        self.text(value)
+        self.prose(value)
     }
 
     /// Redacts user and password, the values of credential and signature parameters, and secrets in
     /// a URL.
     pub(crate) fn url(&self, url: &str) -> String {
-        let (before, fragment) =
-            url.split_once('#').map_or((url, None), |(url, fragment)| (url, Some(fragment)));
-        let (before, query) =
-            before.split_once('?').map_or((before, None), |(url, query)| (url, Some(query)));
-        // Credentials in well-known places are removed even if the config does not declare them
-        // secret.
-        let mut clean = without_user(before);
-        if let Some(query) = query {
-            clean.push('?');
-            for (index, pair) in query.split('&').enumerate() {
-                if index > 0 {
-                    clean.push('&');
-                }
-                push_pair(&mut clean, pair);
-            }
+        self.prose(url).into_owned()
+    }
+
+    /// Returns the length of the longest form of a secret, in bytes.
+    pub(crate) fn longest_form(&self) -> usize {
+        self.forms.first().map_or(0, String::len)
+    }
+}
+
+/// Replaces the forms in a text.
+fn without<'a>(forms: &[String], mut text: Cow<'a, str>) -> Cow<'a, str> {
+    for form in forms {
+        // Texts rarely contain a secret: without one, nothing is copied.
+        if text.contains(form.as_str()) {
+            text = Cow::Owned(text.replace(form.as_str(), REDACTED));
         }
-        if let Some(fragment) = fragment {
-            clean.push('#');
-            clean.push_str(fragment);
-        }
-        self.text(&clean).into_owned()
     }
+    text
 }
 
-/// Returns whether a header name contains one of the credential words.
-fn carries_credentials(name: &str) -> bool {
-    let bytes = name.as_bytes();
-    let begins = |at: usize| HEADER_WORDS.iter().any(|word| bytes[at..].starts_with(word.as_bytes()));
-    // Every response has a dozen headers: comparing first letters skips most offsets cheaply.
-    (0..bytes.len()).any(|at| matches!(bytes[at], b'a' | b'c' | b'p' | b's' | b't') && begins(at))
-}
-
-fn without_user(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let authority_end = rest.find('/').unwrap_or(rest.len());
-    match rest[..authority_end].rfind('@') {
-        Some(at) => format!("{scheme}://{REDACTED}{}", &rest[at..]),
-        None => url.to_owned(),
-    }
-}
-
-fn push_pair(clean: &mut String, pair: &str) {
-    let Some((name, _)) = pair.split_once('=') else {
-        clean.push_str(pair);
-        return;
-    };
-    // `api_key`, `api-key` and `apiKey` are the same name.
-    let plain =
-        || name.bytes().filter(|byte| !matches!(byte, b'-' | b'_')).map(|byte| byte.to_ascii_lowercase());
-    let signs = || is_signed_url_part(&plain().map(char::from).collect::<String>());
-    let known = QUERY_NAMES.iter().any(|known| plain().eq(known.bytes()));
-    if known || (matches!(name.as_bytes().first(), Some(b'x' | b'X')) && signs()) {
-        clean.push_str(name);
-        clean.push('=');
-        clean.push_str(REDACTED);
-    } else {
-        clean.push_str(pair);
-    }
-}
-
-/// Returns whether a parameter is part of a presigned URL of a large cloud, such as
-/// `X-Amz-Signature`, `X-Goog-Credential` or `X-Amz-Security-Token`.
-fn is_signed_url_part(plain: &str) -> bool {
-    (plain.starts_with("xamz") || plain.starts_with("xgoog"))
-        && ["signature", "credential", "securitytoken"].iter().any(|part| plain.ends_with(part))
+/// Returns whether a form contains a character at which a URL or one of its parts ends.
+fn is_divisible(form: &str) -> bool {
+    form.contains(|letter: char| "/?&#;=@\\\"<>".contains(letter) || letter.is_whitespace())
 }
 
 fn collect(value: &Value, secrets: &mut Vec<String>) {
@@ -218,25 +140,38 @@ mod tests {
     #[test]
     fn credential_headers_are_redacted() {
         let redactor = Redactor::default();
-        for name in
-            ["authorization", "proxy-authorization", "cookie", "set-cookie", "x-api-key", "x-auth-token"]
-        {
-            assert_eq!(redactor.header(name, "abc"), REDACTED, "{name}");
-        }
+        assert_eq!(redactor.header("set-cookie", "abc"), REDACTED);
         assert_eq!(redactor.header("content-type", "application/json"), "application/json");
     }
 
     #[test]
-    fn urls_lose_user_info_credentials_and_signatures() {
+    fn urls_in_headers_lose_their_credentials() {
+        let redactor = redactor("hush-hush");
         let cases = [
-            ("https://u:p@h/x?page=2", "https://[REDACTED]@h/x?page=2"),
-            ("https://h/x?api_key=1&page=2#f", "https://h/x?api_key=[REDACTED]&page=2#f"),
-            ("https://h/x?X-Amz-Signature=ab&flag&a=b", "https://h/x?X-Amz-Signature=[REDACTED]&flag&a=b"),
-            ("https://h/x?pageToken=ab", "https://h/x?pageToken=ab"),
-            ("https://h/a@b", "https://h/a@b"),
+            (
+                "link",
+                "<https://h/x?hush-hush=1&api_key=9>; rel=next",
+                "<https://h/x?[REDACTED]=1&api_key=[REDACTED]>; rel=next",
+            ),
+            ("location", "/x/hush-hush?sig=9", "/x/[REDACTED]?sig=[REDACTED]"),
+            ("content-location", "https://u:p@h/", "https://[REDACTED]@h/"),
+            ("refresh", "5; url=/x?token=9", "5; url=/x?token=[REDACTED]"),
         ];
-        for (url, clean) in cases {
-            assert_eq!(Redactor::default().url(url), clean);
+        for (name, value, clean) in cases {
+            assert_eq!(redactor.header(name, value), clean);
+        }
+        assert_eq!(redactor.url("https://hush-hush.h/?a=aHVzaC1odXNo"), "https://[REDACTED].h/?a=[REDACTED]");
+    }
+
+    #[test]
+    fn secret_is_redacted_whole_whatever_its_characters() {
+        for secret in ["to=be&not#to;be", "be/or@not", "to be <or> not"] {
+            let text = format!("https://h/x?token={secret} and https://u:{secret}@h/");
+            assert_eq!(
+                redactor(secret).url(&text),
+                "https://h/x?token=[REDACTED] and https://[REDACTED]@h/",
+                "{secret}"
+            );
         }
     }
 

@@ -1,5 +1,6 @@
-//! The forms in which a template may have put a secret into a request: unchanged, percent-encoded,
-//! form-encoded, in a path or query, escaped in JSON, and in base64, alone or inside a longer text.
+//! The forms in which a template may have put a secret into a request, or an upstream may echo it:
+//! unchanged, percent-encoded, form-encoded, in a host, path or query, escaped in JSON or XML, and
+//! in hexadecimal and base64, alone or inside a longer text.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
@@ -10,20 +11,18 @@ const ENCODED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_'
 
 /// Shortest base64 core that is searched for; a shorter one would match by chance.
 const BASE64_CORE_MIN: usize = 6;
+/// Shortest secret whose hexadecimal form is searched for; a shorter one would match by chance.
+const HEX_SECRET_MIN: usize = 4;
 
 /// Returns all forms of a secret, in no particular order and possibly with duplicates.
 pub(super) fn forms_of(secret: &str) -> Vec<String> {
-    let encoded = percent_encode(secret.as_bytes(), &ENCODED).to_string();
-    let json = serde_json::to_string(secret).unwrap_or_default();
-    let mut forms = vec![
-        secret.to_owned(),
-        lower_escapes(&encoded),
-        // Form encoding writes spaces as `+`.
-        encoded.replace("%20", "+"),
-        encoded,
-        json.trim_matches('"').to_owned(),
-    ];
+    let mut forms = vec![secret.to_owned(), xml_escaped(secret)];
+    forms.extend(json_forms(secret));
     forms.extend(url_forms(secret));
+    forms.extend(host_form(secret));
+    if secret.len() >= HEX_SECRET_MIN {
+        forms.extend([hex::encode(secret), hex::encode_upper(secret)]);
+    }
     for offset in 0..3 {
         forms.extend(base64_cores(secret, offset));
     }
@@ -31,9 +30,52 @@ pub(super) fn forms_of(secret: &str) -> Vec<String> {
     forms
 }
 
-/// Returns the forms that a URL parser or a form gives it in a path, query or form body.
+/// Encodes a text as a template in a URL does.
+pub(super) fn percent_encoded(text: &str) -> String {
+    percent_encode(text.as_bytes(), &ENCODED).to_string()
+}
+
+/// Returns the forms that JSON printers give it inside a string.
+fn json_forms(secret: &str) -> [String; 3] {
+    let json = serde_json::to_string(secret).unwrap_or_default();
+    let inner = json.get(1..json.len().saturating_sub(1)).unwrap_or_default();
+    // Some printers escape slashes, and everything beyond ASCII.
+    [inner.to_owned(), inner.replace('/', "\\/"), ascii_json(inner)]
+}
+
+/// Escapes everything beyond ASCII in JSON text.
+fn ascii_json(json: &str) -> String {
+    let mut ascii = String::with_capacity(json.len());
+    for letter in json.chars() {
+        if letter.is_ascii() {
+            ascii.push(letter);
+            continue;
+        }
+        for unit in letter.encode_utf16(&mut [0; 2]) {
+            ascii.push_str(&format!("\\u{unit:04x}"));
+        }
+    }
+    ascii
+}
+
+/// Escapes a text as the function `xml_escape` does.
+fn xml_escaped(text: &str) -> String {
+    quick_xml::escape::escape(text).into_owned()
+}
+
+/// Returns the forms that a template, a URL parser or a form gives it in a path, query or form
+/// body.
 fn url_forms(secret: &str) -> Vec<String> {
-    let mut forms = vec![url::form_urlencoded::byte_serialize(secret.as_bytes()).collect()];
+    let encoded = percent_encoded(secret);
+    let mut forms = vec![
+        lower_escapes(&encoded),
+        // Form encoding writes spaces as `+`.
+        encoded.replace("%20", "+"),
+        // A URL that is a parameter of another one is encoded twice.
+        percent_encoded(&encoded),
+        encoded,
+        url::form_urlencoded::byte_serialize(secret.as_bytes()).collect(),
+    ];
     // The URL parser has its own rules about which characters it escapes in paths and queries.
     if let Ok(mut url) = url::Url::parse("https://h/") {
         url.set_path(secret);
@@ -44,8 +86,15 @@ fn url_forms(secret: &str) -> Vec<String> {
     forms
 }
 
+/// Returns the form that the URL parser gives it as a host or a label of one: lower case, and
+/// Punycode beyond ASCII.
+fn host_form(secret: &str) -> Option<String> {
+    let url = url::Url::parse(&format!("https://{}/", percent_encoded(secret))).ok()?;
+    url.host_str().map(str::to_owned)
+}
+
 /// Returns the base64 characters that depend only on the secret, if `offset` bytes (modulo 3)
-/// precede it.
+/// precede it; also percent-encoded.
 fn base64_cores(secret: &str, offset: usize) -> Vec<String> {
     let mut bytes = vec![0; offset];
     bytes.extend_from_slice(secret.as_bytes());
@@ -57,6 +106,7 @@ fn base64_cores(secret: &str, offset: usize) -> Vec<String> {
         .into_iter()
         .filter_map(|text| text.get(start..end).map(str::to_owned))
         .filter(|core| core.len() >= BASE64_CORE_MIN)
+        .flat_map(|core| [percent_encoded(&core), lower_escapes(&percent_encoded(&core)), core])
         .collect()
 }
 
@@ -78,23 +128,53 @@ fn lower_escapes(encoded: &str) -> String {
 mod tests {
     use super::*;
 
+    fn is_recognised(secret: &str, text: &str) -> bool {
+        forms_of(secret).iter().any(|form| text.contains(form.as_str()))
+    }
+
     #[test]
     fn secret_is_recognised_in_every_form() {
-        let secret = "p/w \"x\"+é?longer";
-        let forms = forms_of(secret);
-        let percent = percent_encode(secret.as_bytes(), &ENCODED).to_string();
+        let secret = "p/w \"x\"+é?longer&<1>";
+        let percent = percent_encoded(secret);
+        let in_base64 = STANDARD_NO_PAD.encode(format!("ab{secret}, and more"));
         let cases = [
             secret.to_owned(),
             percent.clone(),
             percent.to_lowercase(),
             percent.replace("%20", "+"),
+            percent_encoded(&percent),
             serde_json::to_string(secret).unwrap(),
+            "\"p\\/w \\\"x\\\"+é?longer&<1>\"".to_owned(),
+            "\"p/w \\\"x\\\"+\\u00e9?longer&<1>\"".to_owned(),
+            "p/w &quot;x&quot;+é?longer&amp;&lt;1&gt;".to_owned(),
+            hex::encode(format!("user:{secret}")),
+            hex::encode_upper(secret),
             STANDARD_NO_PAD.encode(secret),
             URL_SAFE_NO_PAD.encode(format!("user:{secret}")),
-            STANDARD_NO_PAD.encode(format!("ab{secret}, and more")),
+            percent_encoded(&in_base64),
+            lower_escapes(&percent_encoded(&in_base64)),
+            in_base64,
         ];
         for case in cases {
-            assert!(forms.iter().any(|form| case.contains(form.as_str())), "{case}");
+            assert!(is_recognised(secret, &case), "{case}");
         }
+    }
+
+    #[test]
+    fn secret_is_recognised_as_a_host() {
+        for (secret, url) in [
+            ("K3Y-Secret", "https://K3Y-Secret.example.com/x"),
+            ("Bücher", "https://BÜCHER.example.com/x"),
+            ("2130706433", "http://2130706433/x"),
+        ] {
+            let url = url::Url::parse(url).unwrap();
+            assert!(is_recognised(secret, url.host_str().unwrap()), "{secret}: {url}");
+        }
+    }
+
+    #[test]
+    fn short_secret_has_no_forms_that_match_by_chance() {
+        assert!(!is_recognised("abc", "616263"), "hexadecimal");
+        assert!(!is_recognised("abc", "YWJj"), "base64");
     }
 }

@@ -32,6 +32,15 @@ impl ErrorDetail {
         }
     }
 
+    /// Returns whether the response itself is the reason, so that its words explain the error. Of
+    /// an error in the plan or in Orchid they do not, and they may be anybody's data.
+    pub(crate) fn blames_response(&self) -> bool {
+        matches!(
+            self.code,
+            "HTTP_STATUS" | "DECODE" | "TOO_LARGE" | "ABORT_ON" | "ABORT_WHEN" | "IGNORED" | "JOB_FAILED"
+        )
+    }
+
     /// Creates the error of a context write that is too large.
     pub(crate) fn context(pointer: String, error: &ContextTooLarge) -> Self {
         Self { class: ErrorClass::Limit, code: "CONTEXT_TOO_LARGE", pointer, message: error.to_string() }

@@ -234,7 +234,9 @@ impl ExecutionState {
         // A loop would otherwise repeat the warning on every page.
         let known = |before: &Warning| before.code == warning.code && before.pointer == warning.pointer;
         if !self.progress.warnings.iter().any(known) {
-            self.progress.warnings.push(warning);
+            // Warnings quote what upstreams sent, and leave the engine like errors do.
+            let message = self.redactor.prose(&warning.message).into_owned();
+            self.progress.warnings.push(Warning { message, ..warning });
         }
     }
 

@@ -2,6 +2,7 @@
 
 use crate::error::{ErrorClass, ExecutionError};
 use crate::message::body::MessageBody;
+use crate::message::excerpt::excerpt;
 use crate::message::exchange::{HttpExchange, ReceivedResponse, SentRequest};
 use crate::message::redact::Redactor;
 use crate::output::EndStatus;
@@ -66,9 +67,13 @@ impl StepError {
             ends_execution: detail.ends_execution(),
             is_reported: false,
             error: ExecutionError {
+                response_excerpt: match &context.body {
+                    Some(body) if detail.blames_response() => excerpt(body, redactor),
+                    Some(_) | None => String::new(),
+                },
                 class: detail.class,
                 code: detail.code.to_owned(),
-                message: redactor.text(&detail.message).into_owned(),
+                message: redactor.prose(&detail.message).into_owned(),
                 pointer: detail.pointer,
                 status_code: response.status,
                 step_path: location.path.clone(),

@@ -1,10 +1,11 @@
 //! Builds the request of a page from the step's template, and checks where it leads.
 
 use orchid_plan::{EvalEnv, PaginationOverrides, RenderedRequest, RequestTemplate, Scope};
-use url::Url;
+use url::{Position, Url};
 
 use crate::checkpoint::loop_parts::PageTarget;
 use crate::message::exchange::SentRequest;
+use crate::message::redact::Redactor;
 use crate::request::{HostRefusal, RedirectPolicy, Request};
 use crate::rules::pagination;
 use crate::rules::repeat_guard::fingerprint;
@@ -82,6 +83,7 @@ pub(crate) fn finish(
     Request {
         method: rendered.method.as_str(),
         redirects: RedirectPolicy::new(run.hosts(home)),
+        label: url_label(&run.redactor, &rendered.url),
         url: rendered.url,
         headers: rendered.headers,
         body: rendered.body,
@@ -91,6 +93,12 @@ pub(crate) fn finish(
         decompress: rules.response.decompress,
         streaming: position.node.streaming,
     }
+}
+
+/// Returns a URL as logs, traces and heartbeats show it.
+fn url_label(redactor: &Redactor, url: &Url) -> String {
+    let host_and_path = &url[Position::BeforeHost..Position::AfterPath];
+    redactor.url(&format!("{}://{host_and_path}", url.scheme()))
 }
 
 /// Returns the fingerprint by which the repeat guard recognizes a request.
@@ -106,5 +114,23 @@ pub(crate) fn sent_request(rendered: &RenderedRequest) -> SentRequest {
         method: Some(rendered.method.as_str()),
         headers: rendered.headers.clone(),
         body: rendered.body.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn label_shows_no_credentials() {
+        let redactor = Redactor::default().with_secrets(&["hush-hush".to_owned()]);
+        let cases = [
+            ("https://a.test/x?key=k#f", "https://a.test/x"),
+            ("https://u:p@a.test:8443/x@y", "https://a.test:8443/x@y"),
+            ("https://hush-hush.a.test/v1/hush-hush", "https://[REDACTED].a.test/v1/[REDACTED]"),
+        ];
+        for (url, shown) in cases {
+            assert_eq!(url_label(&redactor, &Url::parse(url).unwrap()), shown);
+        }
     }
 }

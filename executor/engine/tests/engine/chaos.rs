@@ -225,6 +225,8 @@ impl SimulatedProcess<'_> {
             Output::Emit { emit_id, message } => {
                 self.sending.push((step + self.interleaving.lag, emit_id, message))
             }
+            // Checkpoints are taken after every step.
+            Output::SaveCheckpoint => {}
             // The first timer of an attempt is its deadline: it must not fire here.
             Output::StartTimer { timer_id: TimerId(1), .. } => {}
             Output::StartTimer { timer_id, .. } => self.inputs.push(Input::TimerFired { timer_id }),

@@ -21,6 +21,7 @@ mod hostile;
 mod offered_pages;
 mod properties;
 mod redaction;
+mod response_excerpts;
 mod sink;
 mod start;
 mod streams;

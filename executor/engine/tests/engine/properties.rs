@@ -212,7 +212,7 @@ fn run_until_killed(
                         inputs.push(Input::Response { try_id, result, duration });
                     }
                 }
-                Output::ReadBody { .. } | Output::Discard { .. } => {}
+                Output::ReadBody { .. } | Output::Discard { .. } | Output::SaveCheckpoint => {}
                 Output::Emit { emit_id, message } => sending.push((step + lag, emit_id, message)),
                 Output::StartTimer { timer_id: TimerId(1), .. } => {}
                 Output::StartTimer { timer_id, delay } => {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use orchid_engine::{Machine, Message, Request, Response};
+use orchid_engine::{ExecutionFinish, FetchError, FetchErrorKind, Machine, Message, Request, Response};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -48,6 +48,31 @@ fn messages(setup: &TestSetup, status: u16) -> Vec<Message> {
         }
     };
     events.into_iter().filter_map(message).collect()
+}
+
+#[test]
+fn connection_error_does_not_name_a_secret_host() {
+    let definition = json!({"step": {
+        "url": "https://{{ config.key }}.example.com/", "retry": {"max_retries": 0}
+    }});
+    let definition = orchid_plan::compile(&definition, &orchid_plan::ServerLimits::default());
+    let mut setup = TestSetup::new(definition.unwrap());
+    setup.config = json!({"key": "K3Y-Secret"});
+    setup.secrets = vec!["/key".to_owned()];
+    let mut machine = Machine::new(setup.job(1, EXECUTION, None)).unwrap();
+    let mut reply = |request: &Request| {
+        assert_eq!(request.label, "https://[REDACTED].example.com/", "as logs and heartbeats show it");
+        let message = format!("host name did not resolve: {}", request.url.host_str().unwrap());
+        let error = FetchError { kind: FetchErrorKind::Dns, message, status: None };
+        Reply::Response { result: Err(error), duration: Duration::ZERO }
+    };
+    let mut events = Vec::new();
+    attempt(&mut machine, &mut TestClock { elapsed: Duration::ZERO }, &mut reply, &mut events);
+    let ended = events.into_iter().find_map(|event| match event {
+        TraceEvent::Finished(ExecutionFinish::Ended(end)) => end.error,
+        _ => None,
+    });
+    assert_eq!(ended.unwrap().message, "host name did not resolve: [REDACTED].example.com");
 }
 
 /// Collects every string of a JSON value.

@@ -46,6 +46,7 @@ fn sorted(outputs: Vec<Output>) -> (Vec<Message>, (Vec<EmitId>, Option<Execution
             Output::Fetch { .. }
             | Output::ReadBody { .. }
             | Output::Discard { .. }
+            | Output::SaveCheckpoint
             | Output::StartTimer { .. }
             | Output::Park { .. } => {}
         }

@@ -190,6 +190,8 @@ impl Simulation<'_> {
                             due.push((self.clock.elapsed + self.piece_time, DueInput::Piece(try_id)));
                         }
                         Output::Discard { try_id } => drop(bodies.remove(&try_id)),
+                        // The caller takes the last checkpoint only.
+                        Output::SaveCheckpoint => {}
                         Output::Emit { emit_id, message } => {
                             self.events.push(TraceEvent::Message(message));
                             inputs.push_back(Input::MessageAcked { emit_id });
