@@ -47,6 +47,11 @@ impl DataKey {
         self.open_for(&binding(tenant_id, resource_id, field), sealed)
     }
 
+    /// Returns whether bytes are sealed, by their first byte; whether they open is not checked.
+    pub fn is_sealed(bytes: &[u8]) -> bool {
+        bytes.first() == Some(&FORMAT_VERSION)
+    }
+
     pub(crate) fn seal_for(&self, binding: &[u8], plain: &[u8]) -> Result<Vec<u8>, KeyError> {
         // Random 96-bit nonces are safe for 2^32 messages per key (NIST SP 800-38D); a tenant has
         // its own key and seals far fewer.

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
+use crate::store::batch::distinct_tenants;
 use crate::store::db::{Databases, TenantTx, Tx};
 use crate::store::error::StoreError;
 use crate::store::name_row::NameRow;
@@ -91,6 +92,31 @@ pub async fn list(
 /// The statement fails.
 pub async fn data_key(tx: &Tx, tenant_id: Uuid) -> Result<Option<DataKeyRow>, StoreError> {
     tx.one("SELECT data_key, data_key_id FROM tenants WHERE id = $1", values![tenant_id]).await
+}
+
+/// Returns the wrapped data keys of tenants. Unknown tenants are left out.
+///
+/// # Errors
+/// The statement fails.
+pub async fn data_keys(
+    tx: &Tx,
+    tenants: impl IntoIterator<Item = Uuid>,
+) -> Result<Vec<(Uuid, DataKeyRow)>, StoreError> {
+    #[derive(FromQueryResult)]
+    struct TenantKeyRow {
+        id: Uuid,
+        data_key: Vec<u8>,
+        data_key_id: String,
+    }
+    let ids = distinct_tenants(tenants);
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<TenantKeyRow> =
+        tx.all("SELECT id, data_key, data_key_id FROM tenants WHERE id = ANY($1)", values![ids]).await?;
+    let with_id =
+        |row: TenantKeyRow| (row.id, DataKeyRow { data_key: row.data_key, data_key_id: row.data_key_id });
+    Ok(rows.into_iter().map(with_id).collect())
 }
 
 /// Returns the pool of the transaction's tenant.

@@ -10,6 +10,7 @@ use super::lease_token::LeaseToken;
 use super::placement::GroupTransaction;
 use super::resources::Fleet;
 use super::session::Session;
+use crate::keys::MasterKeys;
 use crate::store::db::Tx;
 use crate::store::executions::locked::{self, LockWait, LockedExecution};
 
@@ -24,14 +25,17 @@ pub async fn run(
 ) -> Result<PersistentState, FleetError> {
     let token =
         LeaseToken::open(&fleet.sealer, lease_token, session.id).map_err(|_| LeaseRefusal::LeaseLost)?;
-    let read = fleet.placement.run(&ReadPersistentState, vec![token]).await?;
+    let read =
+        fleet.placement.run(&ReadPersistentState { master_keys: &fleet.master_keys }, vec![token]).await?;
     // No group ran when the tenant is gone.
     read.into_iter().next().ok_or_else(|| LeaseRefusal::LeaseLost.into())
 }
 
-struct ReadPersistentState;
+struct ReadPersistentState<'a> {
+    master_keys: &'a MasterKeys,
+}
 
-impl GroupTransaction for ReadPersistentState {
+impl GroupTransaction for ReadPersistentState<'_> {
     type Item = LeaseToken;
     type Output = PersistentState;
 
@@ -45,7 +49,9 @@ impl GroupTransaction for ReadPersistentState {
         let execution = locked::lock(tx, &[token.key], LockWait::Wait).await?.pop();
         let holder = execution.as_ref().map(LockedExecution::holder);
         match (judge_claim(&token.claim(), holder.as_ref()), execution) {
-            (ClaimVerdict::Held, Some(execution)) => Ok(read_persistent_state(tx, &execution).await?),
+            (ClaimVerdict::Held, Some(execution)) => {
+                Ok(read_persistent_state(tx, &execution, self.master_keys).await?)
+            }
             (ClaimVerdict::Refused(refusal), _) => Err(refusal.into()),
             (ClaimVerdict::Held | ClaimVerdict::Repeated, _) => Err(LeaseRefusal::LeaseLost.into()),
         }

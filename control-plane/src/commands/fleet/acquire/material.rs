@@ -11,6 +11,7 @@ use crate::commands::executions::progress::ExecutionProgress;
 use crate::commands::fleet::checkpoint::persist::OwnContext;
 use crate::commands::fleet::error::FleetError;
 use crate::commands::fleet::lease_token::LeaseToken;
+use crate::commands::fleet::sealed_state::TenantKeys;
 use crate::keys::{MasterKeys, TokenSealer, WrappedKey};
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
@@ -86,7 +87,7 @@ impl GrantMaterial {
         master_keys: &MasterKeys,
         sealer: &TokenSealer,
     ) -> Result<Vec<Grant>, FleetError> {
-        let stored = StoredState::read(tx, self.wanted(&granted)).await?;
+        let stored = StoredState::read(tx, self.wanted(&granted), master_keys).await?;
         let mut grants = Vec::with_capacity(granted.len());
         for (lease, execution) in granted {
             // The executor fetches a large state with a separate call, so that one large tenant
@@ -206,7 +207,7 @@ struct StoredState {
 }
 
 impl StoredState {
-    async fn read(tx: &Tx, wanted: WantedState<'_>) -> Result<Self, StoreError> {
+    async fn read(tx: &Tx, wanted: WantedState<'_>, master_keys: &MasterKeys) -> Result<Self, FleetError> {
         let mut checkpoints: Vec<ExecutionKey> =
             wanted.checkpoints.iter().map(|execution| grants::checkpoint_source(execution)).collect();
         checkpoints.sort_unstable();
@@ -214,7 +215,7 @@ impl StoredState {
         Ok(Self {
             contexts: grants::contexts(tx, &schedules_of(&wanted.contexts)).await?,
             cursors: cursors::read(tx, &schedules_of(&wanted.cursors)).await?,
-            checkpoints: grants::checkpoints(tx, &checkpoints).await?,
+            checkpoints: open_checkpoints(tx, &checkpoints, master_keys).await?,
         })
     }
 
@@ -231,6 +232,19 @@ impl StoredState {
     }
 }
 
+/// Reads checkpoints and opens them.
+async fn open_checkpoints(
+    tx: &Tx,
+    keys: &[ExecutionKey],
+    master_keys: &MasterKeys,
+) -> Result<HashMap<ExecutionKey, SavedCheckpoint>, FleetError> {
+    let stored = grants::checkpoints(tx, keys).await?;
+    let tenants = stored.keys().map(|key| key.tenant_id);
+    let tenant_keys = TenantKeys::read(tx, master_keys, tenants).await?;
+    let open = |(key, saved)| Ok((key, tenant_keys.open_checkpoint(saved)?));
+    stored.into_iter().map(open).collect()
+}
+
 /// Returns the distinct schedules of some executions.
 fn schedules_of(executions: &[&LockedExecution]) -> Vec<ScheduleKey> {
     let mut keys: Vec<ScheduleKey> = executions.iter().map(|execution| execution.schedule_key()).collect();
@@ -243,10 +257,11 @@ fn schedules_of(executions: &[&LockedExecution]) -> Vec<ScheduleKey> {
 pub(in crate::commands::fleet) async fn read_persistent_state(
     tx: &Tx,
     execution: &LockedExecution,
-) -> Result<PersistentState, StoreError> {
+    master_keys: &MasterKeys,
+) -> Result<PersistentState, FleetError> {
     let wanted =
         WantedState { contexts: vec![execution], cursors: vec![execution], checkpoints: vec![execution] };
-    StoredState::read(tx, wanted).await?.persistent_state(execution)
+    Ok(StoredState::read(tx, wanted, master_keys).await?.persistent_state(execution)?)
 }
 
 /// Lays the override of the trigger over the persistent context, and the execution's own writes

@@ -6,6 +6,9 @@ use chrono::{DateTime, Utc};
 
 use super::cursors;
 use super::update::CheckpointUpdate;
+use crate::commands::fleet::error::FleetError;
+use crate::commands::fleet::sealed_state::{CheckpointPart, TenantKeys};
+use crate::keys::MasterKeys;
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
 use crate::store::executions::locked::LockedExecution;
@@ -16,31 +19,39 @@ use crate::store::keys::ExecutionKey;
 /// The context writes of one execution: field name to JSON text, or null for a removed field.
 pub(in crate::commands::fleet) type OwnContext = BTreeMap<String, Option<String>>;
 
-/// Writes checkpoints, and the context and cursors that they change.
+/// Writes checkpoints, sealed, and the context and cursors that they change.
 ///
 /// The executions are locked and the seqs are new. The caller changes the executions' own rows.
 pub(in crate::commands::fleet) async fn save_checkpoints(
     tx: &Tx,
     now: DateTime<Utc>,
+    master_keys: &MasterKeys,
     accepted: &[(&LockedExecution, &CheckpointUpdate)],
-) -> Result<(), StoreError> {
-    let own = own_contexts(tx, accepted).await?;
-    let rows: Vec<NewCheckpoint> = accepted
-        .iter()
-        .map(|(execution, update)| NewCheckpoint {
+) -> Result<(), FleetError> {
+    let tenants = accepted.iter().map(|(execution, _)| execution.key.tenant_id);
+    let keys = TenantKeys::read(tx, master_keys, tenants).await?;
+    let own = own_contexts(tx, &keys, accepted).await?;
+    let mut rows = Vec::with_capacity(accepted.len());
+    for (execution, update) in accepted {
+        let seal = |part, plain: &[u8]| keys.seal(execution.key, part, plain);
+        let finished_steps = update.finished_steps.as_deref();
+        let own_context = own.get(&execution.key).map(Vec::as_slice);
+        rows.push(NewCheckpoint {
             key: execution.key,
             seq: update.seq,
             fence: execution.fence,
-            resume_state: update.resume_state.clone(),
-            finished_steps: update.finished_steps.clone(),
-            own_context: own.get(&execution.key).cloned(),
+            resume_state: seal(CheckpointPart::ResumeState, &update.resume_state)?,
+            finished_steps: finished_steps
+                .map(|plain| seal(CheckpointPart::FinishedSteps, plain))
+                .transpose()?,
+            own_context: own_context.map(|plain| seal(CheckpointPart::OwnContext, plain)).transpose()?,
             progress: update.progress.encode(),
-        })
-        .collect();
+        });
+    }
     // In one transaction with context and cursors: a resumed execution must find them as they were
     // at its checkpoint, or it would skip or repeat rows.
     checkpoints::save(tx, now, &rows).await?;
-    save_persistent_state(tx, now, accepted).await
+    Ok(save_persistent_state(tx, now, accepted).await?)
 }
 
 /// Writes what outlives the executions, without their checkpoints: context and cursors.
@@ -83,8 +94,9 @@ async fn write_context(
 /// writes.
 async fn own_contexts(
     tx: &Tx,
+    tenant_keys: &TenantKeys,
     accepted: &[(&LockedExecution, &CheckpointUpdate)],
-) -> Result<HashMap<ExecutionKey, Vec<u8>>, StoreError> {
+) -> Result<HashMap<ExecutionKey, Vec<u8>>, FleetError> {
     let keeping: Vec<&(&LockedExecution, &CheckpointUpdate)> = accepted
         .iter()
         .filter(|(execution, update)| {
@@ -98,9 +110,11 @@ async fn own_contexts(
         checkpoints::own_contexts(tx, &keys).await?.into_iter().collect();
     let mut merged = HashMap::new();
     for (execution, update) in keeping {
-        let mut own: OwnContext = match stored.remove(&grants::checkpoint_source(execution)) {
+        let source = grants::checkpoint_source(execution);
+        let mut own: OwnContext = match stored.remove(&source) {
             Some(stored) => {
-                serde_json::from_slice(&stored).map_err(|error| StoreError::corrupt("checkpoints", error))?
+                let opened = tenant_keys.open(source, CheckpointPart::OwnContext, stored)?;
+                serde_json::from_slice(&opened).map_err(|error| StoreError::corrupt("checkpoints", error))?
             }
             None => OwnContext::new(),
         };
