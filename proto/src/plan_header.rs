@@ -46,6 +46,7 @@ impl v1::Plan {
             create_time: _,
             update_time: _,
             etag: _,
+            warnings: _,
         } = self;
         Ok(PlanHeader {
             key: key.clone(),
@@ -105,6 +106,7 @@ impl From<PlanHeader> for v1::Plan {
             create_time: None,
             update_time: None,
             etag: String::new(),
+            warnings: Vec::new(),
         }
     }
 }

@@ -108,7 +108,7 @@ fn ok(checkpoint: Option<&wire::CheckpointItem>) -> wire::ItemResult {
     wire::ItemResult {
         lease_id: String::from_utf8_lossy(token).into_owned(),
         status: wire::LeaseStatus::Ok.into(),
-        detail: String::new(),
+        ..wire::ItemResult::default()
     }
 }
 

@@ -271,6 +271,13 @@ async fn used_resources_are_kept_and_disabled_ones_do_not_run() {
     let refused = tenant.plans().trigger_plan(tenant.request(trigger(""))).await.expect_err("which config");
     assert_eq!((refused.code(), reason(&refused).as_str()), (Code::InvalidArgument, "CONFIG_REQUIRED"));
     assert!(refused.message().contains("main") && refused.message().contains("second"), "{refused:?}");
+    let unknown =
+        tenant.plans().trigger_plan(tenant.request(trigger("secund"))).await.expect_err("no config");
+    assert_eq!((unknown.code(), reason(&unknown).as_str()), (Code::NotFound, "CONFIG_NOT_FOUND"));
+    assert_eq!(
+        unknown.message(),
+        "config \"secund\" does not exist for plan \"orders\", which has main, second; did you mean second"
+    );
 
     let off = v1::UpdateConfigRequest {
         config: Some(v1::Config {

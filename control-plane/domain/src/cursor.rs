@@ -65,6 +65,16 @@ pub enum CursorExcess {
     },
 }
 
+impl CursorExcess {
+    /// Returns the code of the limit.
+    pub fn limit_code(&self) -> &'static str {
+        match self {
+            Self::Key { .. } | Self::Value { .. } => "CURSOR_TOO_LARGE",
+            Self::Count { .. } | Self::Total { .. } => "TOO_MANY_CURSORS",
+        }
+    }
+}
+
 /// Checks the bounds of one cursor.
 ///
 /// # Errors
@@ -129,6 +139,7 @@ mod tests {
             refused.to_string(),
             "CURSOR_TOO_LARGE: a cursor of step \"step\" has 65537 bytes, at most 65536"
         );
+        assert!(refused.to_string().starts_with(refused.limit_code()));
     }
 
     #[test]
@@ -137,6 +148,8 @@ mod tests {
         let more = CursorUsage { count: COUNT_MAX, bytes: 0 }.with("s", b"", b"1");
         assert_eq!(more.check(), Err(CursorExcess::Count { count: COUNT_MAX + 1 }));
         let larger = CursorUsage { count: 1, bytes: TOTAL_MAX_BYTES }.with("s", b"i", b"1");
-        assert_eq!(larger.check(), Err(CursorExcess::Total { bytes: TOTAL_MAX_BYTES + 3 }));
+        let refused = larger.check().unwrap_err();
+        assert_eq!(refused, CursorExcess::Total { bytes: TOTAL_MAX_BYTES + 3 });
+        assert!(refused.to_string().starts_with(refused.limit_code()));
     }
 }

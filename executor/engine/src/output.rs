@@ -46,6 +46,9 @@ pub enum Output {
         /// The complete message.
         message: Message,
     },
+    /// Save the newest checkpoint as soon as possible: an upstream has begun to work for the
+    /// execution, and an attempt that knows nothing of it would ask for the same work again.
+    SaveCheckpoint,
     /// Start a timer. Several may run at once.
     StartTimer {
         /// Id that `TimerFired` carries.

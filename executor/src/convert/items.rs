@@ -126,7 +126,7 @@ fn wire_cursor(change: CursorChange) -> wire::Cursor {
 }
 
 fn wire_error(error: ExecutionError) -> wire::ExecutionError {
-    let ExecutionError { class, code, message, pointer, status_code, step_path } = error;
+    let ExecutionError { class, code, message, pointer, status_code, step_path, response_excerpt } = error;
     wire::ExecutionError {
         class: class.as_str().to_owned(),
         code,
@@ -134,6 +134,7 @@ fn wire_error(error: ExecutionError) -> wire::ExecutionError {
         pointer,
         status_code: status_code.map(i32::from),
         step_path,
+        response_excerpt,
     }
 }
 

@@ -10,7 +10,7 @@ mod outcome;
 
 pub use grant::{ExecutionGrant, GrantedCheckpoint, GrantedDefinition, InvalidGrant, PersistedState};
 pub use items::{CheckpointHeader, ReleaseReason};
-pub use outcome::ReportOutcome;
+pub use outcome::{InvalidReport, ReportOutcome};
 
 pub(crate) use integer::{to_i32, whole_ms};
 pub(crate) use items::{

@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tonic::Status;
 
 use crate::control::{is_retryable, is_session_gone, requested_delay};
-use crate::convert::ReportOutcome;
+use crate::convert::{InvalidReport, ReportOutcome};
 
 const MAX_ITEMS: usize = 64;
 const MAX_BATCH_BYTES: usize = 4 << 20;
@@ -108,7 +108,9 @@ async fn deliver<T: Message + Clone + 'static>(mut batch: Vec<QueuedItem<T>>, ca
             Err(status) => {
                 if batch.len() == 1 {
                     for queued in batch {
-                        let _ = queued.reply.send(ReportOutcome::Invalid(status.message().to_owned()));
+                        let _ = queued.reply.send(ReportOutcome::Invalid(InvalidReport::unreadable(
+                            status.message().to_owned(),
+                        )));
                     }
                     return;
                 }
@@ -186,7 +188,11 @@ mod tests {
         });
         assert_eq!(
             outcomes(3, call).await,
-            [ReportOutcome::Accepted, ReportOutcome::Invalid("seq 1".to_owned()), ReportOutcome::Accepted]
+            [
+                ReportOutcome::Accepted,
+                ReportOutcome::Invalid(InvalidReport::unreadable("seq 1".to_owned())),
+                ReportOutcome::Accepted
+            ]
         );
     }
 

@@ -17,7 +17,7 @@ use crate::lease::{LeaseCommand, LeaseHandle};
 use crate::report::ReportsClosed;
 use crate::runner::checkpoint_timer::CheckpointTimer;
 use crate::runner::checkpoint_writer::CheckpointWriter;
-use crate::runner::exit::{AttemptExit, system_failure};
+use crate::runner::exit::{AttemptExit, refused_report};
 use crate::runner::message_flow::MessageFlow;
 use crate::runner::requests::RequestSet;
 use crate::runner::services::RunnerServices;
@@ -282,6 +282,7 @@ impl<'a> AttemptLoop<'a> {
             Output::StartTimer { timer_id, delay } => self.timers.add(timer_id, now + delay),
             Output::ReadBody { try_id } => self.requests.queue_read(try_id),
             Output::Discard { try_id } => self.requests.discard(try_id),
+            Output::SaveCheckpoint => self.checkpoint_timer.save_at(now),
             Output::Park { not_before, reason } => self.finish(AttemptExit::Park { not_before, reason }),
             Output::Finished(ExecutionFinish::Ended(end)) => self.finish(AttemptExit::Complete(end)),
             Output::Finished(ExecutionFinish::Released) => {
@@ -310,7 +311,7 @@ fn exit_after_checkpoint(outcome: Result<ReportOutcome, ReportsClosed>) -> Optio
             tracing::warn!(why, "lease lost");
             Some(AttemptExit::LeaseLost)
         }
-        Ok(ReportOutcome::Invalid(detail)) => Some(system_failure("CHECKPOINT_REFUSED", detail)),
+        Ok(ReportOutcome::Invalid(refused)) => Some(refused_report("CHECKPOINT_REFUSED", refused)),
         Err(ReportsClosed) => Some(AttemptExit::LeaseLost),
     }
 }

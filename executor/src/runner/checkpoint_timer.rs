@@ -11,6 +11,7 @@ const MAX_UNSAVED_AGE: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(crate) struct CheckpointTimer {
     oldest_unsaved: Option<Instant>,
+    requested: Option<Instant>,
 }
 
 impl CheckpointTimer {
@@ -19,14 +20,20 @@ impl CheckpointTimer {
         self.oldest_unsaved.get_or_insert(now);
     }
 
+    /// Asks for a checkpoint at this time, whether or not anything is acknowledged by then.
+    pub(crate) fn save_at(&mut self, time: Instant) {
+        self.requested.get_or_insert(time);
+    }
+
     /// Records that everything acknowledged so far is being saved.
     pub(crate) fn saved(&mut self) {
-        self.oldest_unsaved = None;
+        *self = Self::default();
     }
 
     /// Returns the time at which the next checkpoint is due, or `None` if there is nothing to save.
     pub(crate) fn due(&self) -> Option<Instant> {
-        self.oldest_unsaved.map(|oldest| oldest + MAX_UNSAVED_AGE)
+        let unsaved = self.oldest_unsaved.map(|oldest| oldest + MAX_UNSAVED_AGE);
+        [unsaved, self.requested].into_iter().flatten().min()
     }
 }
 
@@ -46,5 +53,16 @@ mod tests {
         assert_eq!(timer.due(), None);
         timer.acknowledged(now + Duration::from_secs(3));
         assert_eq!(timer.due(), Some(now + Duration::from_secs(5)));
+    }
+
+    #[test]
+    fn requested_checkpoint_is_due_at_once_and_only_once() {
+        let mut timer = CheckpointTimer::default();
+        let now = Instant::now();
+        timer.acknowledged(now);
+        timer.save_at(now);
+        assert_eq!(timer.due(), Some(now));
+        timer.saved();
+        assert_eq!(timer.due(), None);
     }
 }

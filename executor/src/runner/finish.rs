@@ -5,11 +5,11 @@
 
 use orchid_engine::{Checkpoint, Machine};
 
-use crate::convert::{ReportOutcome, complete_item, park_item, release_item};
+use crate::convert::{InvalidReport, ReportOutcome, complete_item, park_item, release_item};
 use crate::lease::{LeaseCommand, LeaseHandle};
 use crate::report::ReportsClosed;
 use crate::runner::checkpoint_writer::CheckpointWriter;
-use crate::runner::exit::{AttemptExit, system_failure};
+use crate::runner::exit::{AttemptExit, refused_report};
 
 /// Reports how the attempt ended. Returns once there is a response, or without one when the lease
 /// is lost.
@@ -47,27 +47,33 @@ async fn report_exit(
         match writer.outcome().await? {
             ReportOutcome::Accepted => {}
             ReportOutcome::LeaseLost(why) => return lease_lost(why),
-            ReportOutcome::Invalid(detail) => return fail_refused_report(writer, detail).await,
+            ReportOutcome::Invalid(refused) => return fail_refused_report(writer, refused).await,
         }
     }
     let checkpoint = machine.and_then(Machine::checkpoint);
     match send(writer, checkpoint, exit).await? {
         ReportOutcome::Accepted => Ok(()),
         ReportOutcome::LeaseLost(why) => lease_lost(why),
-        ReportOutcome::Invalid(detail) => fail_refused_report(writer, detail).await,
+        ReportOutcome::Invalid(refused) => fail_refused_report(writer, refused).await,
     }
 }
 
 /// Ends the execution as failed, at the last saved resume state, because its real report was
 /// refused.
-async fn fail_refused_report(writer: &mut CheckpointWriter, detail: String) -> Result<(), ReportsClosed> {
-    tracing::error!(detail, "report refused: the execution fails");
-    match send(writer, None, system_failure("REPORT_REFUSED", detail)).await? {
+async fn fail_refused_report(
+    writer: &mut CheckpointWriter,
+    refused: InvalidReport,
+) -> Result<(), ReportsClosed> {
+    match &refused.limit_code {
+        Some(code) => tracing::warn!(code, refused.detail, "limit exceeded: the execution fails"),
+        None => tracing::error!(refused.detail, "report refused: the execution fails"),
+    }
+    match send(writer, None, refused_report("REPORT_REFUSED", refused)).await? {
         ReportOutcome::Accepted => Ok(()),
         ReportOutcome::LeaseLost(why) => lease_lost(why),
-        ReportOutcome::Invalid(detail) => {
+        ReportOutcome::Invalid(refused) => {
             // Dropping the lease is all that is left: the control plane queues the execution again.
-            tracing::error!(detail, "report of the failure refused: the lease is dropped");
+            tracing::error!(refused.detail, "report of the failure refused: the lease is dropped");
             Ok(())
         }
     }

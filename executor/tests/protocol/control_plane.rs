@@ -36,6 +36,8 @@ pub(crate) struct ControlPlaneState {
     pub(crate) expire_session: bool,
     /// Refuses Complete calls as if unavailable.
     pub(crate) hold_completes: bool,
+    /// The result of every checkpoint, if it is to be refused.
+    pub(crate) refuse_checkpoints: Option<wire::ItemResult>,
     /// Commands other than "continue", by lease id.
     pub(crate) commands: HashMap<String, wire::LeaseCommand>,
     /// Announcements that are not confirmed yet.
@@ -97,7 +99,7 @@ fn accepted(lease_token: &[u8]) -> wire::ItemResult {
     wire::ItemResult {
         lease_id: String::from_utf8_lossy(lease_token).into_owned(),
         status: wire::LeaseStatus::Ok.into(),
-        detail: String::new(),
+        ..wire::ItemResult::default()
     }
 }
 
@@ -207,7 +209,10 @@ impl ExecutorService for ScriptedService {
     ) -> Result<Response<wire::CheckpointResponse>, Status> {
         let mut state = self.session(&request)?;
         let items = request.into_inner().items;
-        let results = items.iter().map(|item| accepted(&item.lease_token)).collect();
+        let result = |item: &wire::CheckpointItem| {
+            state.refuse_checkpoints.clone().unwrap_or_else(|| accepted(&item.lease_token))
+        };
+        let results = items.iter().map(result).collect();
         state.checkpoints.extend(items);
         Ok(Response::new(wire::CheckpointResponse { results }))
     }

@@ -183,7 +183,7 @@ pub(crate) async fn eventually<T>(what: &str, mut check: impl FnMut() -> Option<
 }
 
 /// An upstream that serves pages of two rows, `{"page": n, "items": [...]}`. GET responses are
-/// delayed by `delay_ms`.
+/// delayed by `delay_ms`, and paths that begin with `/never` get no response.
 pub(crate) struct Upstream {
     pub(crate) url: String,
     pub(crate) delay_ms: Arc<AtomicU64>,
@@ -231,6 +231,9 @@ async fn serve(
         let body = json!({"page": page, "items": [{"id": page * 2}, {"id": page * 2 + 1}]}).to_string();
         if text.starts_with("GET ") {
             tokio::time::sleep(Duration::from_millis(delay_ms.load(Ordering::Relaxed))).await;
+        }
+        if line.get(1).is_some_and(|path| path.starts_with("/never")) {
+            std::future::pending::<()>().await;
         }
         let response = format!(
             "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",

@@ -377,6 +377,68 @@ async fn cancel_reaches_the_upstream_before_the_execution_ends() {
 }
 
 #[tokio::test]
+async fn submitted_job_is_saved_while_the_execution_runs_on() {
+    let harness = Harness::start(600).await;
+    let at = |path: &str| format!("{}/{path}", harness.upstream.url);
+    // The second item holds the execution up: without a park, and without a message.
+    let grant =
+        harness.grant_of(&json!({"step": {"id": "report", "for_each": "['reports', 'never']", "async_job": {
+            "submit": {"url": at("{{ item }}"), "method": "POST"},
+            "poll": {"url": at("reports/7")},
+            "done_when": "response.body.page > `0`",
+            "download": [{"url": at("reports/7/file")}],
+            "cancel": {"url": at("{{ item }}/7"), "method": "DELETE"},
+        }}}));
+    harness.control_plane.state().ready.push(grant.clone());
+    let app = harness.executor("").await;
+    let saved = eventually("a checkpoint of the job", || {
+        let state = harness.control_plane.state();
+        state.checkpoints.iter().find(|item| item.needs_upstream_cancel == Some(true)).cloned()
+    })
+    .await;
+    assert!(!saved.resume_state.is_empty());
+    // The cancel reaches an execution whose other submit is still in flight.
+    harness.control_plane.state().commands.insert(grant.lease_id, wire::LeaseCommand::Cancel);
+    harness.completed(1).await;
+    app.stop().await.unwrap();
+    assert_eq!(
+        *harness.upstream.requests.lock().unwrap(),
+        ["POST /reports", "POST /never", "DELETE /reports/7"]
+    );
+    let state = harness.control_plane.state();
+    assert_eq!(state.completes[0].outcome(), wire::ExecutionOutcome::Cancelled);
+    let last = state.completes[0].checkpoint.as_ref().unwrap();
+    assert_eq!(last.needs_upstream_cancel, Some(false), "nothing is left to cancel");
+}
+
+#[tokio::test]
+async fn checkpoint_refused_by_a_limit_fails_with_that_limit() {
+    let harness = Harness::start(TTL_MS).await;
+    harness.upstream.delay_ms.store(100, Ordering::Relaxed);
+    {
+        let mut state = harness.control_plane.state();
+        state.refuse_checkpoints = Some(wire::ItemResult {
+            status: wire::LeaseStatus::Invalid.into(),
+            detail: "TOO_MANY_CURSORS: the plan would keep 100001 cursors".to_owned(),
+            limit_code: "TOO_MANY_CURSORS".to_owned(),
+            ..wire::ItemResult::default()
+        });
+        state.ready.push(harness.grant(100_000));
+    }
+    let app = harness.executor("").await;
+    harness.completed(1).await;
+    app.stop().await.unwrap();
+    let state = harness.control_plane.state();
+    let complete = &state.completes[0];
+    let error = complete.error.as_ref().unwrap();
+    assert_eq!(complete.outcome(), wire::ExecutionOutcome::Failed);
+    assert_eq!(
+        (error.class.as_str(), error.code.as_str(), error.message.as_str()),
+        ("limit", "TOO_MANY_CURSORS", "the plan would keep 100001 cursors")
+    );
+}
+
+#[tokio::test]
 async fn announcement_reaches_both_topics_and_is_confirmed() {
     let harness = Harness::start(600).await;
     let key = wire::AnnouncementKey { tenant_id: TENANT.to_owned(), id: "a".to_owned() };

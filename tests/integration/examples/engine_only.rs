@@ -242,6 +242,7 @@ impl SimulatedAttempt<'_> {
             Output::Fetch { try_id, request } => self.fetch(try_id, &request),
             Output::ReadBody { try_id } => self.later(1, PendingEvent::Piece(try_id)),
             Output::Discard { try_id } => drop(self.bodies.remove(&try_id)),
+            Output::SaveCheckpoint => {}
             // Acknowledgements arrive in the order of their messages.
             Output::Emit { emit_id, message } => self.later(30, PendingEvent::Acked(emit_id, message)),
             Output::StartTimer { timer_id, delay } => {

@@ -77,8 +77,8 @@ pub(crate) fn to_wire(row: Execution) -> Result<v1::Execution, Status> {
 }
 
 fn execution_error(error: ExecutionError) -> v1::ExecutionError {
-    let ExecutionError { class, code, message, pointer, status_code, step_path } = error;
-    v1::ExecutionError { class, code, message, pointer, status_code, step_path }
+    let ExecutionError { class, code, message, pointer, status_code, step_path, response_excerpt } = error;
+    v1::ExecutionError { class, code, message, pointer, status_code, step_path, response_excerpt }
 }
 
 type StepPositions = std::collections::HashMap<String, i64>;

@@ -12,7 +12,7 @@ use crate::commands::fleet::acquire::{
 };
 use crate::commands::fleet::heartbeat::{HeartbeatResponse, LeaseCommand};
 use crate::commands::fleet::register::RegisteredSession;
-use crate::commands::fleet::{LeaseResult, LeaseStatus};
+use crate::commands::fleet::{InvalidItem, LeaseResult, LeaseStatus};
 use crate::store::fleet::announcements::Announcement;
 use crate::store::fleet::cursors::{CursorKey, CursorValues};
 
@@ -202,15 +202,23 @@ pub(crate) fn announcement(announcement: Announcement) -> wire::Announcement {
 pub(crate) fn results(results: Vec<LeaseResult>) -> Vec<wire::ItemResult> {
     let encode = |result: LeaseResult| {
         let LeaseResult { lease_id, status } = result;
-        let (status, detail) = match status {
-            LeaseStatus::Ok => (wire::LeaseStatus::Ok, String::new()),
-            LeaseStatus::Refused(refusal) => (refusal_to_wire(refusal), refusal.to_string()),
+        let (status, detail, limit_code) = match status {
+            LeaseStatus::Ok => (wire::LeaseStatus::Ok, String::new(), ""),
+            LeaseStatus::Refused(refusal) => (refusal_to_wire(refusal), refusal.to_string(), ""),
             LeaseStatus::BadToken => {
-                (wire::LeaseStatus::BadToken, "the lease token is not valid for this session".to_owned())
+                let detail = "the lease token is not valid for this session".to_owned();
+                (wire::LeaseStatus::BadToken, detail, "")
             }
-            LeaseStatus::Invalid(why) => (wire::LeaseStatus::Invalid, why),
+            LeaseStatus::Invalid(InvalidItem { limit_code, detail }) => {
+                (wire::LeaseStatus::Invalid, detail, limit_code)
+            }
         };
-        wire::ItemResult { lease_id: id_text(lease_id), status: status.into(), detail }
+        wire::ItemResult {
+            lease_id: id_text(lease_id),
+            status: status.into(),
+            detail,
+            limit_code: limit_code.to_owned(),
+        }
     };
     results.into_iter().map(encode).collect()
 }

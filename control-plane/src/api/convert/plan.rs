@@ -85,6 +85,14 @@ pub(crate) fn to_wire(row: Plan) -> Result<v1::Plan, Status> {
     })
 }
 
+/// Encodes a plan that was saved by this request, with the warnings about its definition.
+pub(crate) fn saved_to_wire(row: Plan, limits: &ServerLimits) -> Result<v1::Plan, Status> {
+    // Compiled again, because a repeated request finds the row of the first one and nothing else.
+    let warnings = orchid_plan::compile(&row.definition, limits).map(|definition| definition.warnings());
+    let warnings = warnings.unwrap_or_default().into_iter().map(convert::warning).collect();
+    Ok(v1::Plan { warnings, ..to_wire(row)? })
+}
+
 /// Encodes a revision.
 pub(crate) fn revision_to_wire(row: Revision, plan: &str) -> Result<v1::PlanRevision, Status> {
     let Revision { revision, definition, definition_hash, created_at } = row;

@@ -29,7 +29,7 @@ impl PlanService for PlanHandler {
         let command = convert::plan::create(plan, self.0.plan_limits.clone(), now)?;
         let row = self.0.run_once(tenant_id, request_key, command).await?;
         self.0.fleet.wakeups.schedules_changed();
-        Ok(Response::new(convert::plan::to_wire(row)?))
+        Ok(Response::new(convert::plan::saved_to_wire(row, &self.0.plan_limits)?))
     }
 
     async fn get_plan(&self, request: Request<v1::GetPlanRequest>) -> Result<Response<v1::Plan>, Status> {
@@ -64,7 +64,7 @@ impl PlanService for PlanHandler {
         let command = convert::plan::update(request.into_inner(), limits, request::now())?;
         let row = self.0.run(tenant_id, &command).await?;
         self.0.fleet.wakeups.schedules_changed();
-        Ok(Response::new(convert::plan::to_wire(row)?))
+        Ok(Response::new(convert::plan::saved_to_wire(row, &self.0.plan_limits)?))
     }
 
     async fn delete_plan(
@@ -143,6 +143,6 @@ impl PlanService for PlanHandler {
         let limits = self.0.plan_limits.clone();
         let command = RollbackPlan { key, revision, etag: request::non_empty(etag), limits, now };
         let row = self.0.run_once(tenant_id, request_key, command).await?;
-        Ok(Response::new(convert::plan::to_wire(row)?))
+        Ok(Response::new(convert::plan::saved_to_wire(row, &self.0.plan_limits)?))
     }
 }

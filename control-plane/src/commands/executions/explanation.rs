@@ -6,7 +6,7 @@ mod phrases;
 use chrono::{DateTime, Utc};
 use orchid_domain::execution::{LOSSES_TO_DEAD_LETTER, State};
 
-use self::phrases::{because, count, moment, totals};
+use self::phrases::{because, count, moment, totals, warnings};
 use super::report::ExecutionReport;
 use crate::commands::executions::progress::ExecutionError;
 use crate::store::executions::status::{
@@ -208,6 +208,7 @@ fn running(
     }
     sentences.extend(cancelling(execution, attempt, now));
     sentences.push(lost_attempts(execution.losses));
+    sentences.push(warnings(&facts.report.progress.warnings));
     sentences
 }
 
@@ -249,10 +250,8 @@ fn ended(facts: &ExplanationFacts<'_>) -> Vec<String> {
         }
     };
     sentences.insert(1, totals(&report.progress));
-    if !report.progress.warnings.is_empty() {
-        let number = i64::try_from(report.progress.warnings.len()).unwrap_or(i64::MAX);
-        sentences.push(format!("It reported {}.", count(number, "warning", "warnings")));
-    }
+    sentences.insert(1, response_excerpt(error));
+    sentences.push(warnings(&report.progress.warnings));
     sentences
 }
 
@@ -298,9 +297,10 @@ fn dead_lettered(facts: &ExplanationFacts<'_>, at: &str) -> Vec<String> {
 
 /// Returns the error with its place, as the end of a sentence.
 fn cause(error: Option<&ExecutionError>) -> String {
-    let Some(ExecutionError { class, code, message, pointer, status_code, step_path }) = error else {
+    let Some(error) = error else {
         return String::new();
     };
+    let ExecutionError { class, code, message, pointer, status_code, step_path, response_excerpt: _ } = error;
     let place = match (step_path.as_str(), pointer.as_str()) {
         ("", "") => String::new(),
         ("", pointer) => format!(" at {pointer}"),
@@ -312,6 +312,14 @@ fn cause(error: Option<&ExecutionError>) -> String {
         Some(_) | None => String::new(),
     };
     format!(", with {code} ({class}){place}: {}{status}", message.trim_end_matches('.'))
+}
+
+/// Returns the words of the upstream as a sentence.
+fn response_excerpt(error: Option<&ExecutionError>) -> String {
+    match error.map(|error| error.response_excerpt.as_str()) {
+        Some(excerpt) if !excerpt.is_empty() => format!("The response said: {excerpt}"),
+        Some(_) | None => String::new(),
+    }
 }
 
 /// Returns what the operator can do about the error.

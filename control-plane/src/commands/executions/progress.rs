@@ -67,6 +67,9 @@ pub struct ExecutionError {
     pub status_code: Option<i32>,
     /// Path of the step in the execution.
     pub step_path: String,
+    /// Beginning of the response that led to the error; empty if there was none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub response_excerpt: String,
 }
 
 impl ExecutionProgress {
@@ -158,15 +161,17 @@ impl From<ExecutionWarning> for wire::ExecutionWarning {
 
 impl From<wire::ExecutionError> for ExecutionError {
     fn from(error: wire::ExecutionError) -> Self {
-        let wire::ExecutionError { class, code, message, pointer, status_code, step_path } = error;
-        Self { class, code, message, pointer, status_code, step_path }
+        let wire::ExecutionError { class, code, message, pointer, status_code, step_path, response_excerpt } =
+            error;
+        Self { class, code, message, pointer, status_code, step_path, response_excerpt }
     }
 }
 
 impl From<ExecutionError> for wire::ExecutionError {
     fn from(error: ExecutionError) -> Self {
-        let ExecutionError { class, code, message, pointer, status_code, step_path } = error;
-        Self { class, code, message, pointer, status_code, step_path }
+        let ExecutionError { class, code, message, pointer, status_code, step_path, response_excerpt } =
+            error;
+        Self { class, code, message, pointer, status_code, step_path, response_excerpt }
     }
 }
 

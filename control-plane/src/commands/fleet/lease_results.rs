@@ -1,5 +1,6 @@
 //! The status of each lease in a batch call.
 
+use orchid_domain::cursor::CursorExcess;
 use orchid_domain::lease::{ClaimVerdict, LeaseRefusal};
 use uuid::Uuid;
 
@@ -16,7 +17,29 @@ pub enum LeaseStatus {
     /// The lease token does not open.
     BadToken,
     /// The item is invalid. Sending it again cannot help.
-    Invalid(String),
+    Invalid(InvalidItem),
+}
+
+/// The reason why an item is invalid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidItem {
+    /// Code of the limit that it exceeds; empty if it exceeds none.
+    pub limit_code: &'static str,
+    /// Explanation for people.
+    pub detail: String,
+}
+
+impl InvalidItem {
+    /// Returns the reason of an item that no executor may send.
+    pub(super) fn malformed(detail: String) -> Self {
+        Self { limit_code: "", detail }
+    }
+}
+
+impl From<CursorExcess> for InvalidItem {
+    fn from(excess: CursorExcess) -> Self {
+        Self { limit_code: excess.limit_code(), detail: excess.to_string() }
+    }
 }
 
 impl From<ClaimVerdict> for LeaseStatus {
@@ -57,7 +80,7 @@ impl LeaseResults {
         sealer: &TokenSealer,
         session_id: Uuid,
         items: Vec<(Vec<u8>, T)>,
-        check: impl Fn(&T) -> Result<(), String>,
+        check: impl Fn(&T) -> Result<(), InvalidItem>,
     ) -> (Self, Vec<OpenedItem<T>>) {
         let mut results = Vec::with_capacity(items.len());
         let mut opened = Vec::with_capacity(items.len());

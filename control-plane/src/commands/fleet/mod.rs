@@ -19,13 +19,14 @@ pub mod lease_token;
 pub mod placement;
 pub mod register;
 pub mod resources;
+mod sealed_state;
 pub mod session;
 pub mod wakeups;
 
 pub use checkpoint::update::{CheckpointUpdate, ContextChange, CursorChange};
 pub use ending::{complete, park, release};
 pub use error::FleetError;
-pub use lease_results::{LeaseResult, LeaseStatus};
+pub use lease_results::{InvalidItem, LeaseResult, LeaseStatus};
 pub use lease_token::LeaseToken;
 pub use placement::{GroupTransaction, Placement};
 pub use resources::{Fleet, FleetSettings};

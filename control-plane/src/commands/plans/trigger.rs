@@ -82,25 +82,35 @@ impl TriggerPlan {
         let named: Vec<&str> = configs.iter().take(MAX_NAMED).map(|config| config.key.as_str()).collect();
         let more = if configs.len() > MAX_NAMED { ", …" } else { "" };
         let keys = format!("{}{more}", named.join(", "));
-        let refuse = |message: String, near: Option<&str>| {
-            CommandError::invalid(
-                "CONFIG_REQUIRED",
-                Diagnostic::new("CONFIG_REQUIRED", "/config", message).suggest(near),
-            )
+        let required = |message: String| {
+            let diagnostic = Diagnostic::new("CONFIG_REQUIRED", "/config", message);
+            CommandError::invalid("CONFIG_REQUIRED", diagnostic)
         };
         match (&self.config, configs.as_slice()) {
-            (_, []) => Err(refuse(
-                format!("plan {:?} has no config: create one for its integration", plan.key),
-                None,
-            )),
+            (None, []) => {
+                Err(required(format!("plan {:?} has no config: create one for its integration", plan.key)))
+            }
             (None, [only]) => Ok(only),
             (None, _) => {
-                Err(refuse(format!("plan {:?} has several configs: name one of {keys}", plan.key), None))
+                Err(required(format!("plan {:?} has several configs: name one of {keys}", plan.key)))
             }
             (Some(key), _) => configs.iter().find(|config| config.key == *key).copied().ok_or_else(|| {
                 let near = closest(key, configs.iter().map(|config| config.key.as_str()));
-                refuse(format!("plan {:?} has no config {key:?}; it has {keys}", plan.key), near)
+                CommandError::NotFound {
+                    what: "config",
+                    name: key.clone(),
+                    hint: unknown_config_hint(&plan.key, &keys, near),
+                }
             }),
         }
     }
+}
+
+/// Returns the end of the error for an unknown config: the configs that the plan has.
+fn unknown_config_hint(plan: &str, keys: &str, near: Option<&str>) -> String {
+    if keys.is_empty() {
+        return format!(" for plan {plan:?}, which has no config: create one for its integration");
+    }
+    let near = near.map(|near| format!("; did you mean {near}")).unwrap_or_default();
+    format!(" for plan {plan:?}, which has {keys}{near}")
 }

@@ -15,6 +15,7 @@ use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::json::{RawJson, decode_or_null, decode_value, encode_map, encode_unless_null};
 use crate::checkpoint::prune::prune;
 use crate::checkpoint::step_state::{AsyncJobPhase, AsyncJobState};
+use crate::output::Output;
 use crate::page::sub_steps::{PendingCancel, SubSteps};
 use crate::program::node::{AsyncJobNodes, StepNode};
 use crate::rules::repeat_guard::fingerprint;
@@ -255,7 +256,15 @@ impl<S: SubSteps> AsyncJobExecution<S> {
             // Every phase change is worth a checkpoint, submission above all.
             cx.run.moved |= env.durable;
             let next = match phase {
-                JobPhase::Submit(step) => self.submitted(cx, &mut inner, &step, skipped),
+                JobPhase::Submit(step) => {
+                    let next = self.submitted(cx, &mut inner, &step, skipped);
+                    // A job emits nothing for a while, so no acknowledgement would lead to a
+                    // checkpoint. Below a row no checkpoint would contain the job.
+                    if env.durable && self.schedule.submitted().is_some() {
+                        cx.out.push(Output::SaveCheckpoint);
+                    }
+                    next
+                }
                 JobPhase::Poll(step) => self.polled(cx, env, &mut inner, *step),
                 JobPhase::Download(downloads) => {
                     self.downloaded(&mut inner, *downloads);

@@ -125,6 +125,9 @@ fn details(execution: &Execution, console: Console) -> String {
     if let Some(error) = &execution.error {
         table.row(["error", &format!("{} {}: {}", error.class, error.code, error.message)]);
         table.row(["at", &error.pointer]);
+        if !error.response_excerpt.is_empty() {
+            table.row(["response", &error.response_excerpt]);
+        }
     }
     for warning in &execution.warnings {
         table.row(["warning", &format!("{} at {}: {}", warning.code, warning.pointer, warning.message)]);

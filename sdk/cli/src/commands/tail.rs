@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use orchid_kit::shutdown::ShutdownSignals;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::args::{OutputFormat, TailArgs};
 use crate::connect::ConnectionTarget;
@@ -13,6 +13,8 @@ use crate::output::text;
 
 /// The maximum length of an error in a line, in characters.
 const MAX_ERROR: usize = 80;
+/// The maximum length of a response's words in a line, in characters.
+const MAX_RESPONSE: usize = 200;
 
 /// Prints messages until a signal arrives, or until there were `--max` messages.
 ///
@@ -91,23 +93,38 @@ fn line(message: &Message, console: Console) -> String {
             let error = &body["error"];
             let field = |name: &str| error[name].as_str().unwrap_or_default();
             let error = format!("{} {}: {}", field("class"), field("code"), field("message"));
-            console.paint(
-                TextStyle::Red,
-                format!("{}  {}", text("step_path"), text::shortened(&error, MAX_ERROR)),
-            )
+            let response = text::on_one_line(&response_text(body), MAX_RESPONSE);
+            let error = format!("{}  {}", text("step_path"), text::shortened(&error, MAX_ERROR));
+            console.paint(TextStyle::Red, format!("{error}  {response}").trim_end())
         }
-        kind => format!("{kind}  {}", text("status")),
+        kind => {
+            let field = |name: &str| body["error"][name].as_str().unwrap_or_default();
+            let response = text::on_one_line(field("response_excerpt"), MAX_RESPONSE);
+            format!("{kind}  {}  {}  {response}", text("status"), field("code")).trim_end().to_owned()
+        }
     };
     let dim = console
         .paint(TextStyle::Dim, format!("{time} {}/{} …{execution}", message.partition, message.offset));
     format!("{dim}  {summary}")
 }
 
+/// Returns the body of an error's response as text; empty if there was none, or it was binary.
+fn response_text(body: &Value) -> String {
+    match body["body_kind"].as_str() {
+        Some("empty" | "binary") | None => String::new(),
+        Some("array" | "rows") => body["response_body"].to_string(),
+        Some(_) => match &body["response_body"][0] {
+            Value::String(text) => text.clone(),
+            element => element.to_string(),
+        },
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn message(kind: &str, body: serde_json::Value) -> Message {
+    fn message(kind: &str, body: Value) -> Message {
         let headers = [
             ("type", kind),
             ("tenant_id", "t"),
@@ -132,6 +149,40 @@ mod tests {
         assert_eq!(
             line(&message("api.error", body), Console::plain()),
             "10:30:00.123 1/7 …0000abcd  orders#3  transient HTTP_STATUS: the upstream answered 503"
+        );
+    }
+
+    #[test]
+    fn error_shows_what_the_response_said() {
+        let error =
+            json!({"class": "permanent", "code": "HTTP_STATUS", "message": "the upstream answered 400"});
+        let with = |kind: &str, response: Value| {
+            let body = json!({"timestamp": "2026-01-15T10:30:00.123Z", "step_path": "a#0", "error": error,
+                "body_kind": kind, "response_body": response});
+            line(&message("api.error", body), Console::plain())
+        };
+        let said = "10:30:00.123 1/7 …0000abcd  a#0  permanent HTTP_STATUS: the upstream answered 400";
+        assert_eq!(with("object", json!([{"n": 1}])), format!("{said}  {{\"n\":1}}"));
+        assert_eq!(with("text", json!(["no\n\u{1b}[2Jsuch  page"])), format!("{said}  no [2Jsuch page"));
+        assert_eq!(with("empty", json!([])), said);
+        assert_eq!(with("binary", json!([{"_base64": "aGk="}])), said);
+        assert_eq!(
+            with("text", json!(["x".repeat(500)])).chars().count(),
+            said.chars().count() + 2 + MAX_RESPONSE
+        );
+    }
+
+    #[test]
+    fn end_shows_its_error_and_what_the_response_said() {
+        let end = |error: Value| {
+            let body = json!({"timestamp": "2026-01-15T10:30:00.123Z", "status": "failed", "error": error});
+            line(&message("execution.completed", body), Console::plain())
+        };
+        let begin = "10:30:00.123 1/7 …0000abcd  execution.completed  failed";
+        assert_eq!(end(json!(null)), begin);
+        assert_eq!(
+            end(json!({"code": "HTTP_STATUS", "response_excerpt": "{}"})),
+            format!("{begin}  HTTP_STATUS  {{}}")
         );
     }
 

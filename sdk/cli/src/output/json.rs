@@ -63,10 +63,10 @@ fn counts(counts: &ExecutionCounts) -> Value {
 }
 
 fn execution_error(error: &ExecutionError) -> Value {
-    let ExecutionError { class, code, message, pointer, status_code, step_path } = error;
+    let ExecutionError { class, code, message, pointer, status_code, step_path, response_excerpt } = error;
     json!({
         "class": class, "code": code, "message": message, "pointer": pointer, "status_code": status_code,
-        "step_path": step_path,
+        "step_path": step_path, "response_excerpt": response_excerpt,
     })
 }
 

@@ -46,6 +46,15 @@ pub(crate) fn shortened(text: &str, limit: usize) -> String {
     text.chars().take(limit.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// Returns the start of a text on one line. Control characters, which would disturb a terminal, and
+/// white space become single spaces.
+pub(crate) fn on_one_line(text: &str, limit: usize) -> String {
+    let is_space = |letter: char| letter.is_whitespace() || letter.is_control();
+    // Bodies are long, and only their start is shown: each word has at least one character.
+    let words: Vec<&str> = text.split(is_space).filter(|word| !word.is_empty()).take(limit).collect();
+    shortened(&words.join(" "), limit)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,10 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::commands::executions::progress::{ExecutionCounts, ExecutionProgress};
+use crate::commands::executions::progress::{ExecutionCounts, ExecutionProgress, ExecutionWarning};
+
+/// Maximum number of warnings that a sentence lists.
+const MAX_WARNINGS: usize = 20;
 
 /// Returns the totals of an execution as a sentence.
 pub(super) fn totals(progress: &ExecutionProgress) -> String {
@@ -25,6 +28,23 @@ pub(super) fn totals(progress: &ExecutionProgress) -> String {
         parts.push(count(*errors, "error message", "error messages"));
     }
     format!("Totals: {}.", parts.join(", "))
+}
+
+/// Returns the warnings with their places and words as a sentence, or nothing.
+pub(super) fn warnings(warnings: &[ExecutionWarning]) -> String {
+    if warnings.is_empty() {
+        return String::new();
+    }
+    let number = i64::try_from(warnings.len()).unwrap_or(i64::MAX);
+    let mut listed: Vec<String> = warnings
+        .iter()
+        .take(MAX_WARNINGS)
+        .map(|ExecutionWarning { code, pointer, message }| format!("{code} at {pointer}: {message}"))
+        .collect();
+    if warnings.len() > MAX_WARNINGS {
+        listed.push(format!("and {} more", warnings.len() - MAX_WARNINGS));
+    }
+    format!("It reported {}: {}.", count(number, "warning", "warnings"), listed.join("; "))
 }
 
 /// Returns the reason in parentheses, or nothing.

@@ -14,6 +14,7 @@ fn error(class: &str, code: &str, message: &str) -> ExecutionError {
         pointer: "/definition/step/url".to_owned(),
         status_code: None,
         step_path: "orders#3".to_owned(),
+        response_excerpt: String::new(),
     }
 }
 
@@ -315,9 +316,38 @@ fn every_error_class_has_its_own_advice() {
 }
 
 #[test]
-fn warnings_are_counted() {
-    let progress = ExecutionProgress { warnings: vec![ExecutionWarning::default()], ..progress() };
-    let ended = Execution { attempt: 1, ended_at: Some(at(-1)), ..execution() };
-    let paragraph = paragraph(State::Succeeded, ended, ExecutionStatus::Ended, progress, None);
-    assert!(paragraph.ends_with("It reported 1 warning."), "{paragraph}");
+fn failed_execution_quotes_the_response() {
+    let refused = ExecutionError {
+        response_excerpt: r#"{"message": "limit must be at most 50"}"#.to_owned(),
+        ..error("permanent", "HTTP_STATUS", "the upstream answered 400")
+    };
+    let words = paragraph(State::Failed, ended(), ExecutionStatus::Ended, progress(), Some(refused));
+    let expected = format!(
+        "the upstream answered 400. The response said: {{\"message\": \"limit must be at most 50\"}} {TOTALS} Retrying"
+    );
+    assert!(words.contains(&expected), "{words}");
+}
+
+#[test]
+fn warnings_are_listed_with_their_places_and_words() {
+    let warning = |number: usize| ExecutionWarning {
+        code: format!("CODE_{number}"),
+        pointer: "/definition/step".to_owned(),
+        message: "nothing was found".to_owned(),
+    };
+    let with =
+        |number: usize| ExecutionProgress { warnings: (1..=number).map(warning).collect(), ..progress() };
+    let ended = || Execution { attempt: 1, ended_at: Some(at(-1)), ..execution() };
+    let words = paragraph(State::Succeeded, ended(), ExecutionStatus::Ended, with(2), None);
+    let both =
+        "CODE_1 at /definition/step: nothing was found; CODE_2 at /definition/step: nothing was found.";
+    assert!(words.ends_with(&format!("It reported 2 warnings: {both}")), "{words}");
+    let words = paragraph(State::Succeeded, ended(), ExecutionStatus::Ended, with(21), None);
+    assert!(words.ends_with("; and 1 more."), "{words}");
+    let running = ExecutionStatus::Running { session: None, saved: None };
+    let words = paragraph(State::Running, ended(), running, with(1), None);
+    assert!(
+        words.ends_with("It reported 1 warning: CODE_1 at /definition/step: nothing was found."),
+        "{words}"
+    );
 }

@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use orchid_domain::cursor::CursorUsage;
 
 use super::update::CheckpointUpdate;
+use crate::commands::fleet::lease_results::InvalidItem;
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
 use crate::store::executions::locked::LockedExecution;
@@ -17,11 +18,11 @@ use crate::store::fleet::cursors::{self, CursorKey, CursorWrite};
 pub(in crate::commands::fleet) type CursorCandidate<'a> = (usize, &'a LockedExecution, &'a CheckpointUpdate);
 
 /// Returns the checkpoints that would give their plan and config too many cursors, by the index of
-/// their items, with the message for each.
+/// their items, with the reason for each.
 pub(in crate::commands::fleet) async fn find_excesses(
     tx: &Tx,
     candidates: &[CursorCandidate<'_>],
-) -> Result<HashMap<usize, String>, StoreError> {
+) -> Result<HashMap<usize, InvalidItem>, StoreError> {
     let writes: Vec<CursorWrite> =
         candidates.iter().flat_map(|(_, execution, update)| writes_of(execution, update)).collect();
     if writes.is_empty() {
@@ -33,7 +34,7 @@ pub(in crate::commands::fleet) async fn find_excesses(
     let judged = candidates.iter().filter_map(|(index, execution, update)| {
         let usage = unwritten.get(&execution.schedule_key()).copied().unwrap_or_default();
         let excess = usage_after(usage, execution, update).check().err()?;
-        Some((*index, excess.to_string()))
+        Some((*index, excess.into()))
     });
     Ok(judged.collect())
 }

@@ -15,6 +15,7 @@ use crate::commands::fleet::lease_results::{LeaseResult, LeaseResults, LeaseStat
 use crate::commands::fleet::placement::GroupTransaction;
 use crate::commands::fleet::resources::Fleet;
 use crate::commands::fleet::session::Session;
+use crate::keys::MasterKeys;
 use crate::store::db::Tx;
 use crate::store::executions::change::{self, CheckpointChange};
 use crate::store::executions::locked::{self, LockWait, LockedExecution};
@@ -32,17 +33,19 @@ pub async fn run(
     items: Vec<(Vec<u8>, CheckpointUpdate)>,
 ) -> Result<Vec<LeaseResult>, FleetError> {
     let (mut results, opened) = LeaseResults::open(&fleet.sealer, session.id, items, CheckpointUpdate::check);
-    for statuses in fleet.placement.run(&SaveCheckpoints { now }, opened).await? {
+    let save = SaveCheckpoints { now, master_keys: &fleet.master_keys };
+    for statuses in fleet.placement.run(&save, opened).await? {
         results.record(statuses);
     }
     Ok(results.into_vec())
 }
 
-struct SaveCheckpoints {
+struct SaveCheckpoints<'a> {
     now: DateTime<Utc>,
+    master_keys: &'a MasterKeys,
 }
 
-impl GroupTransaction for SaveCheckpoints {
+impl GroupTransaction for SaveCheckpoints<'_> {
     type Item = OpenedItem<CheckpointUpdate>;
     type Output = Vec<(usize, LeaseStatus)>;
 
@@ -79,8 +82,8 @@ impl GroupTransaction for SaveCheckpoints {
         changes.retain(|(index, _)| !excesses.contains_key(index));
         let accepted: Vec<_> = candidates.into_iter().map(|(_, execution, item)| (execution, item)).collect();
         // Results are recorded in order, so these replace the statuses of the same items above.
-        statuses.extend(excesses.into_iter().map(|(index, message)| (index, LeaseStatus::Invalid(message))));
-        save_checkpoints(tx, self.now, &accepted).await?;
+        statuses.extend(excesses.into_iter().map(|(index, invalid)| (index, LeaseStatus::Invalid(invalid))));
+        save_checkpoints(tx, self.now, self.master_keys, &accepted).await?;
         let changes: Vec<CheckpointChange> = changes.into_iter().map(|(_, change)| change).collect();
         change::accept_checkpoints(tx, self.now, &changes).await?;
         Ok(statuses)

@@ -6,6 +6,7 @@ use orchid_domain::execution::ExecutionEvent;
 use serde_json::value::RawValue;
 
 use crate::commands::executions::progress::ExecutionProgress;
+use crate::commands::fleet::lease_results::InvalidItem;
 use crate::store::executions::locked::LockedExecution;
 use crate::store::fleet::cursors::CursorKey;
 
@@ -57,19 +58,21 @@ impl CheckpointUpdate {
     }
 
     /// Rejects what is larger than the protocol allows, and text that is not JSON.
-    pub(in crate::commands::fleet) fn check(&self) -> Result<(), String> {
+    pub(in crate::commands::fleet) fn check(&self) -> Result<(), InvalidItem> {
         // The engine stops at the same limits with an error that names the step. These hold against
         // any other sender.
         let resume_state = self.resume_state.len();
         if resume_state > RESUME_STATE_MAX_BYTES {
-            return Err(format!(
-                "CHECKPOINT_TOO_LARGE: resume_state has {resume_state} bytes, at most {RESUME_STATE_MAX_BYTES}"
+            return Err(too_large(
+                "CHECKPOINT_TOO_LARGE",
+                format!("resume_state has {resume_state} bytes, at most {RESUME_STATE_MAX_BYTES}"),
             ));
         }
         let finished = self.finished_steps.as_ref().map_or(0, Vec::len);
         if finished > FINISHED_STEPS_MAX_BYTES {
-            return Err(format!(
-                "CHECKPOINT_TOO_LARGE: finished_steps has {finished} bytes, at most {FINISHED_STEPS_MAX_BYTES}"
+            return Err(too_large(
+                "CHECKPOINT_TOO_LARGE",
+                format!("finished_steps has {finished} bytes, at most {FINISHED_STEPS_MAX_BYTES}"),
             ));
         }
         self.context_changes.iter().try_for_each(ContextChange::check)?;
@@ -78,34 +81,44 @@ impl CheckpointUpdate {
 }
 
 impl ContextChange {
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), InvalidItem> {
         let Self { name, json } = self;
         let Some(json) = json else { return Ok(()) };
         if json.len() > CONTEXT_FIELD_MAX_BYTES {
-            return Err(format!(
-                "CONTEXT_TOO_LARGE: field {name:?} has {} bytes, at most {CONTEXT_FIELD_MAX_BYTES}",
-                json.len()
+            return Err(too_large(
+                "CONTEXT_TOO_LARGE",
+                format!("field {name:?} has {} bytes, at most {CONTEXT_FIELD_MAX_BYTES}", json.len()),
             ));
         }
-        if is_json(json) { Ok(()) } else { Err(format!("field {name:?} is not JSON")) }
+        check_json(json, || format!("field {name:?} is not JSON"))
     }
 }
 
 impl CursorChange {
-    fn check(&self) -> Result<(), String> {
+    fn check(&self) -> Result<(), InvalidItem> {
         let CursorKey { kind: _, step, item } = &self.key;
-        cursor::check(step, item.as_bytes(), &self.json).map_err(|excess| excess.to_string())?;
+        cursor::check(step, item.as_bytes(), &self.json)?;
         // Postgres refuses NUL in text. Items may hold it, because their column is bytes.
         if step.contains('\0') {
-            return Err(format!("cursor of step {step:?}: a step id cannot contain NUL"));
+            let detail = format!("cursor of step {step:?}: a step id cannot contain NUL");
+            return Err(InvalidItem::malformed(detail));
         }
-        if is_json(&self.json) { Ok(()) } else { Err(format!("cursor of step {step:?} is not JSON")) }
+        check_json(&self.json, || format!("cursor of step {step:?} is not JSON"))
     }
 }
 
+/// Returns the reason of an item that exceeds a limit. Its text begins with the code, for executors
+/// that read nothing else.
+fn too_large(limit_code: &'static str, detail: String) -> InvalidItem {
+    InvalidItem { limit_code, detail: format!("{limit_code}: {detail}") }
+}
+
 /// Checks the syntax alone: a parsed number would lose digits, and nothing here needs the value.
-fn is_json(text: &[u8]) -> bool {
-    serde_json::from_slice::<&RawValue>(text).is_ok()
+fn check_json(text: &[u8], problem: impl FnOnce() -> String) -> Result<(), InvalidItem> {
+    match serde_json::from_slice::<&RawValue>(text) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(InvalidItem::malformed(problem())),
+    }
 }
 
 #[cfg(test)]
@@ -128,9 +141,13 @@ mod tests {
             resume_state: vec![b' '; RESUME_STATE_MAX_BYTES + 1],
             ..CheckpointUpdate::default()
         };
-        assert!(large.check().unwrap_err().starts_with("CHECKPOINT_TOO_LARGE"));
-        assert!(field(&vec![b'1'; CONTEXT_FIELD_MAX_BYTES + 1]).check().unwrap_err().contains("\"since\""));
-        assert_eq!(field(b"{").check().unwrap_err(), "field \"since\" is not JSON");
+        let refused = large.check().unwrap_err();
+        assert_eq!(refused.limit_code, "CHECKPOINT_TOO_LARGE");
+        assert!(refused.detail.starts_with("CHECKPOINT_TOO_LARGE: "), "{refused:?}");
+        let refused = field(&vec![b'1'; CONTEXT_FIELD_MAX_BYTES + 1]).check().unwrap_err();
+        assert!(refused.limit_code == "CONTEXT_TOO_LARGE" && refused.detail.contains("\"since\""));
+        let refused = field(b"{").check().unwrap_err();
+        assert_eq!((refused.limit_code, refused.detail.as_str()), ("", "field \"since\" is not JSON"));
         assert_eq!(field(b"12345678901234567890123").check(), Ok(()));
     }
 
@@ -142,10 +159,11 @@ mod tests {
         };
         assert_eq!(check("orders", "a\0b", br#""2026-01-01""#), Ok(()));
         let long = check("orders", &"i".repeat(CURSOR_KEY_MAX_BYTES), b"1").unwrap_err();
-        assert!(long.starts_with("CURSOR_TOO_LARGE") && long.contains("\"orders\""), "{long}");
+        assert!(long.detail.contains("\"orders\""), "{long:?}");
+        assert_eq!(long.limit_code, "CURSOR_TOO_LARGE");
         let large = check("orders", "", &vec![b'1'; CURSOR_MAX_BYTES + 1]).unwrap_err();
-        assert!(large.starts_with("CURSOR_TOO_LARGE"), "{large}");
-        assert_eq!(check("orders", "", b"{").unwrap_err(), "cursor of step \"orders\" is not JSON");
+        assert_eq!(large.limit_code, "CURSOR_TOO_LARGE");
+        assert_eq!(check("orders", "", b"{").unwrap_err().detail, "cursor of step \"orders\" is not JSON");
         assert!(check("or\0ders", "", b"1").is_err());
     }
 }

@@ -23,6 +23,7 @@ use crate::commands::fleet::lease_results::{LeaseResult, LeaseResults, LeaseStat
 use crate::commands::fleet::placement::GroupTransaction;
 use crate::commands::fleet::resources::Fleet;
 use crate::commands::fleet::session::Session;
+use crate::keys::MasterKeys;
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
 use crate::store::executions::attempts;
@@ -69,7 +70,8 @@ pub(super) async fn end_attempts(
     let check = |ending: &AttemptEnding| ending.checkpoint.check();
     let (mut results, opened) = LeaseResults::open(&fleet.sealer, session.id, items, check);
     let mut announcements = Vec::new();
-    for (statuses, applied) in fleet.placement.run(&EndAttempts { now }, opened).await? {
+    let end = EndAttempts { now, master_keys: &fleet.master_keys };
+    for (statuses, applied) in fleet.placement.run(&end, opened).await? {
         results.record(statuses);
         announcements.extend(applied.announcements);
         if applied.work_is_ready {
@@ -79,11 +81,12 @@ pub(super) async fn end_attempts(
     Ok(EndedAttempts { results: results.into_vec(), announcements })
 }
 
-struct EndAttempts {
+struct EndAttempts<'a> {
     now: DateTime<Utc>,
+    master_keys: &'a MasterKeys,
 }
 
-impl GroupTransaction for EndAttempts {
+impl GroupTransaction for EndAttempts<'_> {
     type Item = OpenedItem<AttemptEnding>;
     type Output = (Vec<(usize, LeaseStatus)>, AppliedTransitions);
 
@@ -111,8 +114,8 @@ impl GroupTransaction for EndAttempts {
             let verdict = judge_ending_call(&token.claim(), holder.as_ref(), end, item.call, seq);
             // The whole item is invalid then: ending the attempt without its last checkpoint would
             // repeat what it emitted since.
-            if let (ClaimVerdict::Held, Some(message)) = (verdict, excesses.get(index)) {
-                statuses.push((*index, LeaseStatus::Invalid(message.clone())));
+            if let (ClaimVerdict::Held, Some(invalid)) = (verdict, excesses.get(index)) {
+                statuses.push((*index, LeaseStatus::Invalid(invalid.clone())));
                 continue;
             }
             statuses.push((*index, verdict.into()));
@@ -120,7 +123,7 @@ impl GroupTransaction for EndAttempts {
                 group.add(execution, item)?;
             }
         }
-        Ok((statuses, group.write(tx, self.now, items).await?))
+        Ok((statuses, group.write(tx, self.now, self.master_keys, items).await?))
     }
 }
 
@@ -157,15 +160,16 @@ impl<'a> GroupEndings<'a> {
         self,
         tx: &Tx,
         now: DateTime<Utc>,
+        master_keys: &MasterKeys,
         items: &[OpenedItem<AttemptEnding>],
-    ) -> Result<AppliedTransitions, StoreError> {
-        save_checkpoints(tx, now, &self.saved).await?;
+    ) -> Result<AppliedTransitions, FleetError> {
+        save_checkpoints(tx, now, master_keys, &self.saved).await?;
         save_persistent_state(tx, now, &self.persisted).await?;
         checkpoints::delete(tx, &self.finished).await?;
         // Only the response to Complete carries announcements.
         let completes = items.iter().all(|item| item.item.call == EndingCall::Complete);
         let route = if completes { AnnouncementRoute::Response } else { AnnouncementRoute::Heartbeat };
-        apply_transitions(tx, now, &self.decided, route).await
+        Ok(apply_transitions(tx, now, &self.decided, route).await?)
     }
 }
 

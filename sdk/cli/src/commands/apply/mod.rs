@@ -11,7 +11,8 @@ mod put;
 use std::env;
 use std::path::PathBuf;
 
-use orchid_sdk::Client;
+use orchid_plan::{Warning, WarningCode};
+use orchid_sdk::{Client, v1};
 
 use self::outcome::ApplyOutcome;
 use crate::connect::ConnectionTarget;
@@ -33,11 +34,16 @@ pub(crate) async fn run(
     let sources = document::read(paths)?;
     let Some(documents) = parse_all(&sources, target, console) else { return Ok(ExitReason::Failed) };
     let client = target.client().await?;
-    for (document, source) in documents.iter().zip(&sources) {
-        let outcome = put::put(&client, document, dry_run)
+    for (document, source) in &documents {
+        let (outcome, warnings) = put::put(&client, document, dry_run)
             .await
             .map_err(|error| anyhow::Error::from(error).context(source.file.clone()))?;
         console.print(line(document, &outcome, console));
+        // A dry run writes nothing that the control plane could warn about.
+        let warnings = if dry_run { local_warnings(document, source) } else { warnings };
+        for v1::Warning { code, pointer, message } in &warnings {
+            console.notice(report::warning(&source.file, &source.text, code, pointer, message, console));
+        }
     }
     if dry_run {
         console.notice("dry run: nothing was changed");
@@ -58,25 +64,40 @@ pub(crate) async fn put_all(client: &Client, documents: &[Document]) -> Result<(
 
 /// Parses all documents and sorts them in the order of applying them; `None` if any is invalid,
 /// after printing every problem.
-fn parse_all(sources: &[Source], target: &ConnectionTarget, console: Console) -> Option<Vec<Document>> {
+fn parse_all<'s>(
+    sources: &'s [Source],
+    target: &ConnectionTarget,
+    console: Console,
+) -> Option<Vec<(Document, &'s Source)>> {
     let variable = |name: &str| {
         let from_environment = env::var_os(name).and_then(|value| value.into_string().ok());
         from_environment.or_else(|| target.variable(name))
     };
-    let parsed: Vec<_> = sources.iter().map(|source| document::parse(source, variable)).collect();
     let mut invalid = false;
     let mut documents = Vec::new();
-    for result in parsed {
-        match result {
-            Ok(document) => documents.push(document),
+    for source in sources {
+        match document::parse(source, variable) {
+            Ok(document) => documents.push((document, source)),
             Err(error) => {
                 invalid = true;
                 console.notice(describe(&error, console));
             }
         }
     }
-    documents.sort_by_key(rank);
+    documents.sort_by_key(|(document, _)| rank(document));
     (!invalid).then_some(documents)
+}
+
+/// Returns the warnings about a plan that need no control plane.
+fn local_warnings(document: &Document, source: &Source) -> Vec<v1::Warning> {
+    let Document::Plan(_) = document else { return Vec::new() };
+    let warnings = document::parse_plan(source).map(|(_, warnings)| warnings).unwrap_or_default();
+    let to_message = |Warning { code, pointer, message }| v1::Warning {
+        code: WarningCode::as_str(code).to_owned(),
+        pointer,
+        message,
+    };
+    warnings.into_iter().map(to_message).collect()
 }
 
 /// Renders an error of a document, with an excerpt for each diagnostic.

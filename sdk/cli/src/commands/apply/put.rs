@@ -4,7 +4,7 @@ use orchid_sdk::json::{from_struct, to_struct};
 use orchid_sdk::v1::{
     Config, CreateConfigRequest, CreateConfigSchemaRequest, CreateIntegrationRequest, CreatePlanRequest,
     GetConfigRequest, GetIntegrationRequest, GetPlanRequest, Integration, ListConfigSchemasRequest, Plan,
-    UpdateConfigRequest, UpdateIntegrationRequest, UpdatePlanRequest,
+    UpdateConfigRequest, UpdateIntegrationRequest, UpdatePlanRequest, Warning,
 };
 use orchid_sdk::{Client, Error};
 use prost_types::FieldMask;
@@ -15,18 +15,24 @@ use super::changes::{self, Changes};
 use super::outcome::ApplyOutcome;
 use crate::files::document::Document;
 
-/// Creates or updates a document; with `dry_run`, only returns the outcome.
+/// Creates or updates a document, and returns the outcome with the warnings about a plan that was
+/// written. With `dry_run` it writes nothing.
 ///
 /// # Errors
 /// When the control plane is unreachable or refuses the document.
-pub(super) async fn put(client: &Client, document: &Document, dry_run: bool) -> Result<ApplyOutcome, Error> {
-    match document {
+pub(super) async fn put(
+    client: &Client,
+    document: &Document,
+    dry_run: bool,
+) -> Result<(ApplyOutcome, Vec<Warning>), Error> {
+    let outcome = match document {
         Document::Integration { integration, config_schema } => {
-            put_integration(client, integration, config_schema.as_ref(), dry_run).await
+            put_integration(client, integration, config_schema.as_ref(), dry_run).await?
         }
-        Document::Config(config) => put_config(client, config, dry_run).await,
-        Document::Plan(plan) => put_plan(client, plan, dry_run).await,
-    }
+        Document::Config(config) => put_config(client, config, dry_run).await?,
+        Document::Plan(plan) => return put_plan(client, plan, dry_run).await,
+    };
+    Ok((outcome, Vec::new()))
 }
 
 async fn put_integration(
@@ -115,22 +121,29 @@ async fn put_config(client: &Client, declared: &Config, dry_run: bool) -> Result
     Ok(outcome(changes))
 }
 
-async fn put_plan(client: &Client, declared: &Plan, dry_run: bool) -> Result<ApplyOutcome, Error> {
+async fn put_plan(
+    client: &Client,
+    declared: &Plan,
+    dry_run: bool,
+) -> Result<(ApplyOutcome, Vec<Warning>), Error> {
     let mut service = client.plans();
+    let mut warnings = Vec::new();
     let Some(current) = found(service.get_plan(GetPlanRequest { key: declared.key.clone() }).await)? else {
         if !dry_run {
             let plan = Some(declared.clone());
-            service.create_plan(CreatePlanRequest { plan, ..CreatePlanRequest::default() }).await?;
+            let request = CreatePlanRequest { plan, ..CreatePlanRequest::default() };
+            warnings = service.create_plan(request).await?.into_inner().warnings;
         }
-        return Ok(ApplyOutcome::Created);
+        return Ok((ApplyOutcome::Created, warnings));
     };
     let changes = changes::plan(declared, &current)
         .map_err(|unknown| Status::internal(format!("plan {}: {unknown}", declared.key)))?;
     if !changes.is_empty() && !dry_run {
         let plan = Some(Plan { etag: current.etag, ..declared.clone() });
-        service.update_plan(UpdatePlanRequest { plan, update_mask: mask(&changes) }).await?;
+        let request = UpdatePlanRequest { plan, update_mask: mask(&changes) };
+        warnings = service.update_plan(request).await?.into_inner().warnings;
     }
-    Ok(outcome(changes))
+    Ok((outcome(changes), warnings))
 }
 
 /// Returns `None` for the status `NOT_FOUND`.
