@@ -34,7 +34,7 @@ pub(crate) fn system_failure(code: &'static str, message: String) -> AttemptExit
 pub(crate) fn refused_report(code: &'static str, refused: InvalidReport) -> AttemptExit {
     let InvalidReport { limit_code, detail } = refused;
     let Some(limit) = limit_code else { return system_failure(code, detail) };
-    // The code stands in a field of its own.
+    // The code has a field of its own.
     let message = detail.strip_prefix(limit.as_str()).and_then(|rest| rest.strip_prefix(": "));
     let message = message.unwrap_or(&detail).to_owned();
     failure(ErrorClass::Limit, limit, message)

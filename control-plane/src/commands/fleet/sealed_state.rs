@@ -1,6 +1,6 @@
 //! The sealed parts of checkpoints. They hold what upstreams sent and where the next request goes,
-//! which may include credentials, so they are stored like the secrets of configs: encrypted with the
-//! tenant's data key, and bound to their execution and field.
+//! which may include credentials, so they are stored like the secrets of configs: encrypted with
+//! the tenant's data key, and bound to their execution and field.
 
 use std::collections::HashMap;
 

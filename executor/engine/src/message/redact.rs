@@ -12,8 +12,7 @@ use super::credential_names::is_credential_header;
 use super::secret_forms::forms_of;
 use super::url_credentials::redact_urls;
 
-/// The text that replaces a secret.
-pub(crate) const REDACTED: &str = "[REDACTED]";
+pub(crate) use super::url_credentials::REDACTED;
 
 /// The secrets of one execution. It has no `Debug`, so that they cannot be logged.
 #[derive(Default)]

@@ -9,8 +9,10 @@ use std::borrow::Cow;
 use percent_encoding::percent_decode_str;
 
 use super::credential_names::is_credential_parameter;
-use super::redact::REDACTED;
 use super::secret_forms::percent_encoded;
+
+/// The text that replaces a secret.
+pub(crate) const REDACTED: &str = "[REDACTED]";
 
 /// Longest parameter name that is looked at, in bytes; a longer one is no name.
 const NAME_MAX: usize = 200;

@@ -93,7 +93,7 @@ impl<'a> HeldAttempt<'a> {
                 self.rows.push(path_and_body(&message));
             }
             Output::Finished(finish) => self.finish = Some(finish),
-            Output::Discard { .. } | Output::StartTimer { .. } => {}
+            Output::Discard { .. } | Output::SaveCheckpoint | Output::StartTimer { .. } => {}
             Output::Park { reason, .. } => panic!("parked: {reason}"),
         }
     }

@@ -168,6 +168,7 @@ fn with_broker(step: serde_json::Value, body: &serde_json::Value, limit: usize) 
                     Output::Finished(ExecutionFinish::Released)
                     | Output::ReadBody { .. }
                     | Output::Discard { .. }
+                    | Output::SaveCheckpoint
                     | Output::StartTimer { .. } => {}
                 }
             }
