@@ -1,6 +1,6 @@
 //! Redirects, one hop at a time. Sends nothing; the caller counts the hops.
 
-use orchid_engine::{FetchError, FetchErrorKind, Request};
+use orchid_engine::{FetchError, FetchErrorKind, HostPolicy, Request};
 use url::Url;
 
 /// Headers that a redirect may carry to another origin. Any other header may be a credential.
@@ -49,12 +49,24 @@ pub(crate) fn next_hop(
         .redirects
         .check(&request.url, &target)
         .map_err(|refusal| refuse(FetchErrorKind::HostNotAllowed, format!("redirect refused: {refusal}")))?;
-    drop_userinfo(&mut target);
+    set_userinfo(&mut target, &request.url);
     // RFC 9110, 10.2.2: a redirect without a fragment inherits that of the request.
     if target.fragment().is_none() {
         target.set_fragment(request.url.fragment());
     }
-    Ok(NextHop::Follow(Box::new(redirected_request(request, status, target))))
+    let next = redirected_request(request, status, target);
+    // `allowed_hosts` is the list of hosts that people trust with what the plan sends. Without it,
+    // a redirect on the same host may still lead to another scheme and port.
+    let is_named = matches!(next.redirects.hosts, HostPolicy::Allowed(_));
+    if next.body.is_some() && next.url.origin() != request.url.origin() && !is_named {
+        let message = format!(
+            "redirect refused: it would send the body to {}, which is another origin; use that url in the \
+             plan, or name its host in the config's transport.allowed_hosts",
+            next.url.origin().ascii_serialization()
+        );
+        return Err(refuse(FetchErrorKind::HostNotAllowed, message));
+    }
+    Ok(NextHop::Follow(Box::new(next)))
 }
 
 fn redirected_request(request: &Request, status: u16, target: Url) -> Request {
@@ -78,11 +90,13 @@ fn redirected_request(request: &Request, status: u16, target: Url) -> Request {
     next
 }
 
-/// Removes user and password: the upstream must not choose credentials. Both calls fail only for
-/// URLs without a host, which have none.
-fn drop_userinfo(url: &mut Url) {
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
+/// Sets user and password: those of the request on its own origin, none on another. The upstream
+/// must not choose credentials. The calls fail only for URLs without a host, which have none.
+fn set_userinfo(target: &mut Url, from: &Url) {
+    let (user, password) =
+        if target.origin() == from.origin() { (from.username(), from.password()) } else { ("", None) };
+    let _ = target.set_username(user);
+    let _ = target.set_password(password);
 }
 
 #[cfg(test)]
@@ -90,7 +104,7 @@ mod tests {
     use std::time::Duration;
 
     use bytes::Bytes;
-    use orchid_engine::{HostPolicy, RedirectPolicy};
+    use orchid_engine::RedirectPolicy;
 
     use super::*;
 
@@ -184,9 +198,28 @@ mod tests {
     }
 
     #[test]
-    fn userinfo_of_location_is_dropped() {
+    fn userinfo_is_that_of_the_request_on_its_origin_only() {
         let next = followed(&request("GET", "https://a.test/x", &[]), 302, "https://u:p@a.test/y");
         assert_eq!(next.url.as_str(), "https://a.test/y");
+        let own = request("GET", "https://me:key@a.test/x", &["a.test", "b.test"]);
+        for location in ["/y", "https://a.test/y", "https://u:p@a.test/y"] {
+            assert_eq!(followed(&own, 302, location).url.as_str(), "https://me:key@a.test/y", "{location}");
+        }
+        assert_eq!(followed(&own, 302, "https://u:p@b.test/y").url.as_str(), "https://b.test/y");
+        assert_eq!(followed(&own, 302, "https://a.test:8443/y").url.as_str(), "https://a.test:8443/y");
+    }
+
+    #[test]
+    fn body_reaches_another_origin_only_by_allowed_hosts() {
+        let alone = request("POST", "http://a.test/x", &[]);
+        let refused = next_hop(&alone, 0, 307, Some("https://a.test/x")).unwrap_err();
+        assert_eq!((refused.kind, refused.status), (FetchErrorKind::HostNotAllowed, Some(307)));
+        assert!(refused.message.contains("transport.allowed_hosts"), "{}", refused.message);
+        // Without the body, the same redirect is the usual way to https.
+        assert!(followed(&alone, 303, "https://a.test/x").body.is_none());
+        assert!(followed(&alone, 308, "/y").body.is_some());
+        let named = request("PUT", "https://a.test/x", &["a.test", "b.test"]);
+        assert!(followed(&named, 308, "https://b.test/y").body.is_some());
     }
 
     #[test]

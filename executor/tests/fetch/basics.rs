@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use orchid_engine::{FetchErrorKind, Request};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -124,4 +125,44 @@ async fn redirect_to_another_origin_drops_credentials() {
     assert_eq!(response.url, format!("{}?k=1", second.url));
     assert!(first.requests.lock().await[0].contains("Bearer t"));
     assert!(!second.requests.lock().await[0].contains("Bearer t"));
+}
+
+#[tokio::test]
+async fn redirect_on_the_same_origin_keeps_the_credentials_of_the_url() {
+    let upstream = Upstream::start(|request| {
+        if request.starts_with("GET /x ") {
+            return response_bytes("302 Found\r\nlocation: /there\r\nconnection: close", b"");
+        }
+        response_bytes("200 OK\r\nconnection: close", b"there")
+    })
+    .await;
+    let url = upstream.url.replace("http://", "http://me:key@");
+    let mut request = request(&url, &[]);
+    request.headers.clear();
+    let response = whole_response(agent(LOOPBACK).fetch(request).await);
+    assert_eq!(&response.body[..], b"there");
+    let requests = upstream.requests.lock().await;
+    assert_eq!(requests.len(), 2);
+    // The Base64 of `me:key`.
+    assert!(requests.iter().all(|request| request.contains("Basic bWU6a2V5")), "{requests:?}");
+}
+
+#[tokio::test]
+async fn redirect_takes_a_body_to_another_origin_only_by_allowed_hosts() {
+    let second = Upstream::start(|_| response_bytes("200 OK\r\nconnection: close", b"there")).await;
+    let to = second.url.clone();
+    let first = Upstream::start(move |_| {
+        response_bytes(&format!("307 Moved\r\nlocation: {to}\r\nconnection: close"), b"")
+    })
+    .await;
+    let post = |allowed: &[&str]| Request {
+        method: "POST",
+        body: Some(Bytes::from_static(b"secret")),
+        ..request(&first.url, allowed)
+    };
+    assert_eq!(kind(agent(LOOPBACK).fetch(post(&[])).await), FetchErrorKind::HostNotAllowed);
+    assert!(second.requests.lock().await.is_empty());
+    let response = whole_response(agent(LOOPBACK).fetch(post(&["127.0.0.1"])).await);
+    assert_eq!(&response.body[..], b"there");
+    assert!(second.requests.lock().await[0].starts_with("POST "));
 }
