@@ -127,6 +127,7 @@ fn fleet_settings(settings: &Settings, limits: &ServerLimits) -> FleetSettings {
     FleetSettings {
         lease_ttl: settings.lease_ttl,
         park_after: settings.executions.park_after,
+        max_wait: settings.executions.max_wait,
         max_body_bytes: limits.body_bytes,
         max_nesting_depth: limits.nesting_depth,
         redis_prefix: settings.redis.prefix.clone(),

@@ -86,6 +86,8 @@ pub struct LoopSettings {
 pub struct ExecutionSettings {
     /// Longest wait of an execution that keeps its executor; a longer one parks it.
     pub park_after: Duration,
+    /// Longest wait that an upstream may ask for; a longer one fails the execution.
+    pub max_wait: Duration,
     /// Age at which an execution fails.
     pub max_age: Duration,
     /// Time that an executor has to cancel an execution; doubled if an upstream job must be
@@ -246,6 +248,11 @@ impl ExecutionSettings {
                 "runs.park_after_seconds",
                 30,
                 "an execution that has to wait longer than this is parked and frees its executor",
+            ),
+            max_wait: reader.seconds(
+                "runs.max_wait_seconds",
+                day,
+                "an execution that an upstream tells to wait longer than this fails with WAIT_TOO_LONG",
             ),
             max_age: reader.seconds(
                 "runs.max_run_age_seconds",

@@ -127,6 +127,7 @@ impl ExecutorService for GrantingService {
             doorbell_streams: vec![STREAM.to_owned()],
             doorbell_group: "executors".to_owned(),
             park_after_ms: 30_000,
+            max_wait_ms: 86_400_000,
             max_body_bytes: self.max_body_bytes,
             max_nesting_depth: 5,
         }))

@@ -128,6 +128,8 @@ pub struct SavedCheckpoint {
 pub struct ExecutionLimits {
     /// Longest wait inside an attempt; a longer one parks the execution.
     pub park_after: Duration,
+    /// Longest wait that an upstream may ask for; a longer one fails the execution.
+    pub max_wait: Duration,
     /// Maximum size of one message in bytes: payload, key and headers together.
     pub message_max_bytes: usize,
     /// Maximum size of one decoded response body in bytes; the plan cannot raise it.

@@ -147,6 +147,17 @@ pub enum HostRefusal {
         /// Host and port.
         host: String,
     },
+    /// A response has chosen the host, and neither the plan nor the config names it.
+    #[error(
+        "host {host} was chosen by a response: it is not that of the step which the url came from ({homes}), \
+         and the config's transport.allowed_hosts does not name it"
+    )]
+    ChosenByResponse {
+        /// Host and port.
+        host: String,
+        /// Hosts and ports of the steps that the URL came from, joined by commas.
+        homes: String,
+    },
     /// The host is not the step's own, and the config permits no other.
     #[error(
         "host {host} is not the step's host {own}: to permit it, list both in the config's \
@@ -185,6 +196,36 @@ impl HostPolicy {
                 }
             }
         }
+    }
+}
+
+impl HostPolicy {
+    /// Checks whether a URL whose host a response has chosen may be reached. `homes` are the URLs
+    /// that the plan and the config name for the steps that it came from; they matter unless the
+    /// config has a list.
+    ///
+    /// # Errors
+    /// Fails if neither the list nor a home includes the host, or the scheme falls from https to
+    /// http.
+    pub(crate) fn check_answer(&self, url: &Url, homes: &[Url]) -> Result<(), HostRefusal> {
+        let at_home: Vec<&Url> = homes.iter().filter(|home| same_host(home, url)).collect();
+        match self {
+            Self::Allowed(_) => self.check(url)?,
+            Self::SameAs(_) if at_home.is_empty() => {
+                let names: Vec<String> = homes.iter().map(host_and_port).collect();
+                let homes = if names.is_empty() { "unknown".to_owned() } else { names.join(", ") };
+                return Err(HostRefusal::ChosenByResponse { host: host_and_port(url), homes });
+            }
+            Self::SameAs(_) => {}
+        }
+        let sources = if at_home.is_empty() { homes.iter().collect() } else { at_home };
+        if url.scheme() == "http"
+            && !sources.is_empty()
+            && sources.iter().all(|home| home.scheme() == "https")
+        {
+            return Err(HostRefusal::Downgrade { to: host_and_port(url) });
+        }
+        Ok(())
     }
 }
 
@@ -267,6 +308,31 @@ mod tests {
         let refused = policy.check(&url("https://example.com/"), &url("http://example.com/"));
         assert_eq!(refused, Err(HostRefusal::Downgrade { to: "example.com".into() }));
         assert!(policy.check(&url("http://example.com/"), &url("https://example.com/")).is_ok());
+    }
+
+    #[test]
+    fn url_of_a_response_stays_at_home_or_in_the_list() {
+        let homes = [url("https://api.example.com"), url("http://old.example.com:8080")];
+        let own = HostPolicy::SameAs(url("https://unused.test"));
+        let list = allowed(&["*.example.com"]);
+        let check = |policy: &HostPolicy, text: &str| policy.check_answer(&url(text), &homes).is_ok();
+        for (text, by_home, by_list) in [
+            ("https://api.example.com/x", true, true),
+            ("https://files.example.com/x", false, true),
+            ("http://api.example.com/x", false, false),
+            ("http://files.example.com/x", false, true),
+            ("http://old.example.com:8080/x", true, true),
+            ("https://evil.test/x", false, false),
+        ] {
+            assert_eq!((check(&own, text), check(&list, text)), (by_home, by_list), "{text}");
+        }
+        assert!(list.check_answer(&url("http://files.example.com/x"), &homes[..1]).is_err(), "https stays");
+        assert!(list.check_answer(&url("http://files.example.com/x"), &[]).is_ok());
+        assert_eq!(
+            own.check_answer(&url("https://evil.test/x"), &homes).unwrap_err().to_string(),
+            "host evil.test was chosen by a response: it is not that of the step which the url came from \
+             (api.example.com, old.example.com:8080), and the config's transport.allowed_hosts does not name it"
+        );
     }
 
     #[test]

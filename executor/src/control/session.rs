@@ -31,11 +31,16 @@ pub struct Session {
 pub struct PlanLimits {
     /// Longest wait that holds a slot; a longer one parks the execution.
     pub park_after: Duration,
+    /// Longest wait that an upstream may ask for; a longer one fails the execution.
+    pub max_wait: Duration,
     /// Largest decoded body, in bytes.
     pub max_body_bytes: u64,
     /// Deepest nesting of steps, at least 1.
     pub max_nesting_depth: u32,
 }
+
+/// Longest wait that an upstream may ask for, if the control plane does not set one.
+const DEFAULT_MAX_WAIT: Duration = Duration::from_secs(24 * 3600);
 
 /// A registration response with invalid values.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -70,6 +75,7 @@ impl TryFrom<wire::RegisterResponse> for Session {
             park_after_ms,
             max_body_bytes,
             max_nesting_depth,
+            max_wait_ms,
         } = response;
         let positive = |field, value: i64| match u64::try_from(value) {
             Ok(value) if value > 0 => Ok(value),
@@ -87,6 +93,11 @@ impl TryFrom<wire::RegisterResponse> for Session {
             doorbell_group,
             limits: PlanLimits {
                 park_after: Duration::from_millis(positive("park_after_ms", park_after_ms)?),
+                // An older control plane does not send it.
+                max_wait: match max_wait_ms {
+                    0 => DEFAULT_MAX_WAIT,
+                    ms => Duration::from_millis(positive("max_wait_ms", ms)?),
+                },
                 max_body_bytes: positive("max_body_bytes", max_body_bytes)?,
                 max_nesting_depth: u32::try_from(max_nesting_depth).unwrap_or(1).max(1),
             },
@@ -166,6 +177,7 @@ mod tests {
             park_after_ms: 30_000,
             max_body_bytes: 1,
             max_nesting_depth: 5,
+            max_wait_ms: 86_400_000,
         }
     }
 

@@ -76,6 +76,7 @@ pub(crate) async fn prepare(
         resume: saved,
         limits: ExecutionLimits {
             park_after: session.limits.park_after,
+            max_wait: session.limits.max_wait,
             message_max_bytes: services.message_max_bytes.saturating_sub(FRAMING_BYTES),
             body_max_bytes: session.limits.max_body_bytes,
         },

@@ -130,6 +130,7 @@ impl ExecutorService for ScriptedService {
             doorbell_streams: vec![STREAM.to_owned()],
             doorbell_group: GROUP.to_owned(),
             park_after_ms: 30_000,
+            max_wait_ms: 86_400_000,
             max_body_bytes: 10 << 20,
             max_nesting_depth: 5,
         }))

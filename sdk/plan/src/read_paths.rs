@@ -49,6 +49,15 @@ impl ReadPaths {
         self.overlaps(&[name.as_str()])
     }
 
+    /// Returns whether anything is read that an upstream may have sent.
+    #[must_use]
+    pub fn includes_answers(&self) -> bool {
+        use ScopeName::{Context, Cursor, Item, Items, Page, Parent, Prev, Response, Steps};
+        [Context, Cursor, Item, Items, Page, Parent, Prev, Response, Steps]
+            .into_iter()
+            .any(|name| self.includes(name))
+    }
+
     /// Returns whether the body of the step's own response is read, at once (`response`) or by the
     /// next page (`prev`).
     #[must_use]

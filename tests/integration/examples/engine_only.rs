@@ -205,6 +205,7 @@ impl SimulatedWorld {
             resume,
             limits: ExecutionLimits {
                 park_after: Duration::from_secs(30),
+                max_wait: Duration::from_secs(86_400),
                 message_max_bytes: 1 << 20,
                 body_max_bytes: 10 << 20,
             },

@@ -28,6 +28,7 @@ pub(crate) fn joined(joined: RegisteredSession) -> wire::RegisterResponse {
         park_after,
         max_body_bytes,
         max_nesting_depth,
+        max_wait,
     } = joined;
     wire::RegisterResponse {
         session_id: session_id.to_string(),
@@ -39,6 +40,7 @@ pub(crate) fn joined(joined: RegisteredSession) -> wire::RegisterResponse {
         park_after_ms: millis(park_after),
         max_body_bytes: i64::try_from(max_body_bytes).unwrap_or(i64::MAX),
         max_nesting_depth: i32::try_from(max_nesting_depth).unwrap_or(i32::MAX),
+        max_wait_ms: millis(max_wait),
     }
 }
 

@@ -48,6 +48,8 @@ pub struct RegisteredSession {
     pub max_body_bytes: u64,
     /// Maximum nesting depth of a plan.
     pub max_nesting_depth: u32,
+    /// The executor fails an execution that an upstream tells to wait longer than this.
+    pub max_wait: Duration,
 }
 
 /// Opens the session.
@@ -81,5 +83,6 @@ pub async fn run(fleet: &Fleet, request: RegisterRequest) -> Result<RegisteredSe
         park_after: fleet.settings.park_after,
         max_body_bytes: fleet.settings.max_body_bytes,
         max_nesting_depth: fleet.settings.max_nesting_depth,
+        max_wait: fleet.settings.max_wait,
     })
 }

@@ -18,6 +18,8 @@ pub struct FleetSettings {
     pub lease_ttl: Duration,
     /// Executors park an execution that has to wait longer than this.
     pub park_after: Duration,
+    /// Executors fail an execution that an upstream tells to wait longer than this.
+    pub max_wait: Duration,
     /// Maximum bytes of one response body that a plan may ask for.
     pub max_body_bytes: u64,
     /// Maximum nesting depth of a plan.

@@ -238,6 +238,9 @@ pub(crate) struct AsyncJobState {
     /// When the upstream accepted the job, in milliseconds since the Unix epoch.
     #[serde(rename = "since_ms", default, skip_serializing_if = "Option::is_none")]
     pub(crate) submitted_ms: Option<i64>,
+    /// URL of the submit, without query and credentials.
+    #[serde(rename = "base", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) base_url: Option<String>,
     /// When the next poll is due, in milliseconds since the Unix epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) due_ms: Option<i64>,

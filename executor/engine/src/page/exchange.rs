@@ -1,8 +1,6 @@
 //! The request of a page and its response, from the try that sent the request to the end of the
 //! page.
 
-use std::time::Duration;
-
 use orchid_plan::{EvalEnv, Scope, ScopeName, Value};
 use url::Url;
 
@@ -10,6 +8,7 @@ use crate::body::{Body, RowDecoder};
 use crate::input::TryId;
 use crate::message::exchange::{ReceivedResponse, SentRequest};
 use crate::message::redact::Redactor;
+use crate::rules::asked_wait::AskedWait;
 use crate::rules::conditional::Revalidation;
 use crate::rules::outcome::{TryFacts, TryFailure};
 use crate::state::error_detail::ErrorDetail;
@@ -46,7 +45,8 @@ pub(crate) struct TryResponse {
     pub(crate) streamed: bool,
     /// Description of what is wrong with the response; empty for a success.
     pub(crate) problem: String,
-    pub(crate) retry_after: Option<Duration>,
+    /// The wait that its headers ask for.
+    pub(crate) asked_wait: Option<AskedWait>,
     /// Fingerprint of the body, if the loop compares its answers.
     pub(crate) answer: Option<u64>,
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use orchid_plan::{
-    AsyncJob, Definition, EmitMode, Expr, ReadPaths, ResponseFormat, RowSelector, Step, StepAction,
+    AsyncJob, Definition, EmitMode, Expr, ReadPaths, RequestTemplate, ResponseFormat, RowSelector, Step,
+    StepAction,
 };
 
 use crate::attempt::{CursorKey, CursorKind};
@@ -22,6 +23,8 @@ pub(crate) struct Program {
 pub(crate) struct StepNode {
     /// The number of the step in the plan; enclosing steps come first.
     pub(crate) index: usize,
+    /// The number of the enclosing step.
+    pub(crate) outer: Option<usize>,
     pub(crate) step: Arc<Step>,
     /// Ids of the enclosing steps and of this one, without numbers: `issues.comments`.
     pub(crate) path: String,
@@ -30,8 +33,11 @@ pub(crate) struct StepNode {
     pub(crate) gathers: bool,
     /// True if its cursor is that of several rows or items.
     pub(crate) shares_cursor: bool,
-    /// True if an async job evaluates its last response, as it does for `poll`.
+    /// True if an async job evaluates its last response, as it does for `submit` and `poll`.
     pub(crate) judged: bool,
+    /// True for the `poll` of an async job whose last response is the result: the job decides
+    /// whether the response becomes a page.
+    pub(crate) result_in_poll: bool,
     /// The responses whose bodies it streams.
     pub(crate) streaming: BodyStreaming,
     /// The sub-steps, which run for each row, or once per page without `iterate_over`.
@@ -48,6 +54,8 @@ pub(crate) struct AsyncJobNodes {
     pub(crate) poll: Arc<StepNode>,
     pub(crate) download: Arc<[Arc<StepNode>]>,
     pub(crate) cancel: Option<Arc<StepNode>>,
+    /// True if the URL of a step after the submit may be relative to that of the submit.
+    pub(crate) needs_base: bool,
 }
 
 impl StepNode {
@@ -110,6 +118,7 @@ impl ProgramBuilder<'_> {
         let path = if outer.is_empty() { step.id.to_string() } else { format!("{outer}.{}", step.id) };
         let gathers = above.carries && emits_nothing(step);
         let below = OuterStep {
+            index: Some(index),
             path: &path,
             carries: gathers || step.emit != EmitMode::None,
             ..OuterStep::default()
@@ -118,22 +127,23 @@ impl ProgramBuilder<'_> {
         let jobs_below = subs.iter().any(|sub| sub.job.is_some() || sub.jobs_below);
         let job = match &step.action {
             StepAction::Request(_) => None,
-            StepAction::Job(job) => Some(self.job(step, job, &path, gathers)),
+            StepAction::Job(job) => Some(self.job(step, job, index, &path, gathers)),
         };
         let needs = RequiredFields::of(step, self.definition, &above.readers, &above.known_as);
         let streaming = body_streaming(step, &needs);
-        let judged = !above.readers.is_empty();
         let is_repeated = step.for_each.is_some() || !outer.is_empty();
         let shares_cursor =
             is_repeated && step.cursor.as_ref().is_some_and(|cursor| cursor.per_item.is_none());
         let node = Arc::new(StepNode {
             index,
+            outer: above.index,
             step: step.clone(),
             path,
             needs,
             gathers,
             shares_cursor,
-            judged,
+            judged: above.judges,
+            result_in_poll: above.result_in_poll,
             streaming,
             subs,
             jobs_below,
@@ -143,20 +153,28 @@ impl ProgramBuilder<'_> {
         node
     }
 
-    fn job(&mut self, step: &Step, job: &AsyncJob, path: &str, gathers: bool) -> AsyncJobNodes {
-        let silent = OuterStep { path, ..OuterStep::default() };
+    fn job(&mut self, step: &Step, job: &AsyncJob, index: usize, path: &str, gathers: bool) -> AsyncJobNodes {
+        let silent = OuterStep { index: Some(index), path, ..OuterStep::default() };
+        let judged = OuterStep { judges: true, ..silent.clone() };
         let asks = [Some(&job.done_when), job.failed_when.as_ref()];
         let readers = asks.into_iter().flatten().map(Expr::reads).collect();
-        let poll = self.node(&job.poll, &OuterStep { readers, ..silent.clone() });
+        // Later steps read the result as `steps.<job>`.
+        let result_in_poll = job.result_in_poll;
+        let known_as = if result_in_poll { vec![&*step.id] } else { Vec::new() };
+        let carries = gathers && result_in_poll;
+        let poll = OuterStep { readers, known_as, carries, result_in_poll, ..judged.clone() };
+        let poll = self.node(&job.poll, &poll);
         let last = job.download.len().saturating_sub(1);
         let download = job.download.iter().enumerate().map(|(number, download)| {
-            // Later steps read the last download as `steps.<job>`.
             let known_as = if number == last { vec![&*step.id] } else { Vec::new() };
             self.node(download, &OuterStep { carries: gathers && number == last, known_as, ..silent.clone() })
         });
+        let after_submit = job.download.iter().chain([&job.poll]).chain(&job.cancel);
+        let mut requests = after_submit.filter_map(|step| step.request());
         AsyncJobNodes {
+            needs_base: requests.any(RequestTemplate::may_be_relative),
             download: download.collect(),
-            submit: self.node(&job.submit, &silent),
+            submit: self.node(&job.submit, &judged),
             poll,
             cancel: job.cancel.as_ref().map(|cancel| self.node(cancel, &silent)),
         }
@@ -166,19 +184,26 @@ impl ProgramBuilder<'_> {
 /// The facts about the enclosing step that a step depends on.
 #[derive(Clone, Default)]
 struct OuterStep<'a> {
+    index: Option<usize>,
     path: &'a str,
     /// True if its messages, or those of an enclosing step, can carry the rows of its sub-steps.
     carries: bool,
+    /// True if the enclosing async job evaluates its last response.
+    judges: bool,
+    /// True if that response is the result of the job.
+    result_in_poll: bool,
     /// Reads of this step's response by expressions of the enclosing async job.
     readers: Vec<&'a ReadPaths>,
     /// Further ids under which later steps read its response.
     known_as: Vec<&'a str>,
 }
 
-/// Returns whether the step emits no messages. An async job emits what its last download emits.
+/// Returns whether the step emits no messages. An async job emits what its last download emits, or
+/// its poll.
 fn emits_nothing(step: &Step) -> bool {
     match &step.action {
         StepAction::Request(_) => step.emit == EmitMode::None,
+        StepAction::Job(job) if job.result_in_poll => job.poll.emit == EmitMode::None,
         StepAction::Job(job) => job.download.last().is_none_or(|last| last.emit == EmitMode::None),
     }
 }

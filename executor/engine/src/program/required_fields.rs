@@ -100,6 +100,7 @@ fn own_reads(step: &Step) -> Vec<&ReadPaths> {
         &step.outcome.abort_when,
         &step.outcome.ignore_when,
         &step.outcome.retry_when,
+        &step.retry.wait,
         &step.while_expr,
         &step.break_when,
     ];

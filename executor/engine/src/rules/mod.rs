@@ -4,6 +4,7 @@
 //! In: a step's compiled rules and the facts of a try or page. Out: values that say what follows.
 //! Nothing here sends, emits or waits.
 
+pub(crate) mod asked_wait;
 pub(crate) mod conditional;
 pub(crate) mod more_offered;
 pub(crate) mod outcome;

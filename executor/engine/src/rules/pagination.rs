@@ -3,7 +3,8 @@
 //! The input is the rules, the page that was requested, and its response. The output is a
 //! [`NextPage`]; nothing is sent here.
 
-use orchid_plan::{JsonType, Pagination, PaginationKind, Value, find_link, resolve_url};
+use orchid_plan::{JsonType, Pagination, PaginationKind, ResolveUrlError, Value, find_link, resolve_url};
+use url::Url;
 
 use crate::checkpoint::loop_parts::PageTarget;
 
@@ -42,7 +43,7 @@ pub(crate) enum PageTargetError {
     #[error("the next url is no text, but {0}")]
     NotText(JsonType),
     #[error("the next url does not resolve: {0}")]
-    Url(#[from] orchid_plan::ResolveUrlError),
+    Url(#[from] ResolveUrlError),
     #[error("{0}")]
     Link(#[from] orchid_plan::LinkHeaderError),
 }
@@ -104,14 +105,29 @@ fn without_stop_on(
         PaginationKind::NextUrl { .. } => {
             let url =
                 result.value.as_str().ok_or_else(|| PageTargetError::NotText(result.value.json_type()))?;
-            Ok(NextPage::Fetch(PageTarget::Url(resolve_url(result.sent_url, url)?)))
+            Ok(NextPage::Fetch(PageTarget::Url(next_url(result.sent_url, url)?)))
         }
         PaginationKind::LinkHeader => {
             let Some(target) = result.link.map(|link| find_link(link, "next")).transpose()?.flatten() else {
                 return Ok(NextPage::End { by_stop_on: false });
             };
-            Ok(NextPage::Fetch(PageTarget::Url(resolve_url(result.sent_url, target)?)))
+            Ok(NextPage::Fetch(PageTarget::Url(next_url(result.sent_url, target)?)))
         }
+    }
+}
+
+/// Resolves the URL of a next page, without credentials: those in the plan's URL must not end in a
+/// checkpoint, and the upstream must not choose any.
+fn next_url(sent_url: &str, url: &str) -> Result<String, ResolveUrlError> {
+    let resolved = resolve_url(sent_url, url)?;
+    match Url::parse(&resolved) {
+        Ok(mut url) if !url.username().is_empty() || url.password().is_some() => {
+            // Both calls fail only for URLs without a host.
+            let _ = url.set_username("");
+            let _ = url.set_password(None);
+            Ok(url.into())
+        }
+        Ok(_) | Err(_) => Ok(resolved),
     }
 }
 

@@ -26,9 +26,9 @@ impl ErrorDetail {
                 // Limits of a single row, such as MESSAGE_TOO_LARGE, fail only that row.
                 matches!(self.code, "CONTEXT_TOO_LARGE" | "CHECKPOINT_TOO_LARGE" | "TOO_MANY_CURSORS")
             }
-            ErrorClass::Config | ErrorClass::Transient | ErrorClass::Permanent | ErrorClass::RateLimit => {
-                false
-            }
+            // Every other row would be told to wait as long.
+            ErrorClass::RateLimit => self.code == "WAIT_TOO_LONG",
+            ErrorClass::Config | ErrorClass::Transient | ErrorClass::Permanent => false,
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use orchid_plan::{TimeWindow, Value};
+use url::Url;
 
 use crate::state::context::{Context, ContextChanges, ContextTooLarge};
 use crate::state::cursor_store::CursorValues;
@@ -22,6 +23,10 @@ pub(crate) struct StepEnv {
     /// True if every checkpoint includes the position of these steps. Steps below a row start again
     /// with their row.
     pub(crate) durable: bool,
+    /// URL of the enclosing step's page.
+    pub(crate) home: Option<Arc<Url>>,
+    /// URL against which relative ones are resolved, in the steps of an async job.
+    pub(crate) base_url: Option<Arc<Url>>,
     /// Response of the enclosing step.
     pub(crate) parent: Value,
     /// Its body as received, if that is JSON.
@@ -56,6 +61,8 @@ impl StepEnv {
             is_root: true,
             nesting: 0,
             durable: true,
+            home: None,
+            base_url: None,
             parent: Value::null(),
             parent_text: None,
             items: Vec::new(),
@@ -79,6 +86,8 @@ impl StepEnv {
             nesting: self.nesting + 1,
             // Below a row nothing is durable, however deep.
             durable: self.durable && durable,
+            home: self.home.clone(),
+            base_url: None,
             parent: self.parent.clone(),
             parent_text: self.parent_text.clone(),
             items: self.items.clone(),
@@ -106,6 +115,7 @@ impl StepEnv {
     pub(crate) fn with_item(&self, index: u64, item: Value) -> Self {
         let mut env = self.below(self.prefix.clone(), true);
         env.nesting = self.nesting;
+        env.base_url.clone_from(&self.base_url);
         env.push_item(index, item, None);
         env
     }

@@ -1,12 +1,16 @@
 //! Evaluates a step's expressions on one response.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use orchid_plan::{Cursor as CursorRules, Expr, Value};
 
 use crate::body::{Body, RowReader};
 use crate::error::ErrorClass;
 use crate::page::exchange::PageExchange;
-use crate::rules::outcome::{self, TryDecision};
+use crate::rules::asked_wait;
+use crate::rules::outcome::{self, TryDecision, TryFailure};
+use crate::rules::retry;
 use crate::state::context::{self, Context, ContextChanges, ContextField};
 use crate::state::error_detail::ErrorDetail;
 use crate::state::execution::ExecutionState;
@@ -131,6 +135,34 @@ impl ResponseEvaluator<'_> {
         };
         outcome::decide(&rules.outcome, &rules.retry, &self.exchange.response.tried, &mut condition)
             .map_err(|detail| self.error(detail))
+    }
+
+    /// Returns the wait before a retry that the response asks for. `retry.wait` comes first; the
+    /// upstream knows better than the backoff, so neither `max_delay` nor jitter apply.
+    ///
+    /// # Errors
+    /// Fails if the expression fails, its value is no wait, or the wait is longer than the server
+    /// permits.
+    pub(crate) fn asked_wait(&self) -> Result<Option<Duration>, StepExit> {
+        let (step, response) = (self.position.step(), &self.exchange.response);
+        let pointer = || format!("{}/retry/wait", step.pointer);
+        // Like conditions, it reads the response, and is not evaluated without one.
+        let answered = !matches!(response.tried.failure, Some(TryFailure::Fetch(_)));
+        let by_plan = match &step.retry.wait {
+            Some(expr) if answered => {
+                let value = self.eval(expr, pointer)?;
+                asked_wait::of_value(&value, self.exchange.sent.env.now()).map_err(|problem| {
+                    let message =
+                        format!("retry.wait must be seconds or a time, but {problem}: {:?}", expr.text());
+                    let (class, code) = (ErrorClass::Config, "EXPRESSION");
+                    self.error(ErrorDetail { class, code, pointer: pointer(), message })
+                })?
+            }
+            Some(_) | None => None,
+        };
+        let Some(asked) = by_plan.or_else(|| response.asked_wait.clone()) else { return Ok(None) };
+        let checked = retry::check(asked, self.run.limits.max_wait);
+        checked.map(Some).map_err(|error| self.error(error.detail(&step.pointer)))
     }
 
     /// Finds the rows of the response; `None` if the step has no `iterate_over`.

@@ -30,7 +30,7 @@ use crate::state::plan_limit::PlanLimit;
 use crate::state::status::StepStatus;
 use crate::state::step_env::StepEnv;
 use crate::step::continuation;
-use crate::step::judged::JudgedResponse;
+use crate::step::judged::{HeldResponse, JudgedResponse, LatestResponse};
 use crate::step::judgement::{self, Consequence};
 use crate::step::page_loop::{LoopEntry, LoopMove, PageLoop};
 use crate::step::page_results::{self, PageEnd};
@@ -45,10 +45,7 @@ pub(crate) struct StepExecution<S> {
     page_loop: PageLoop,
     /// True if `execute_if` was evaluated, and was true.
     entered: bool,
-    /// True if the latest response was ignored.
-    ignored: bool,
-    /// The latest response, if an async job judges it.
-    judged: Option<Box<JudgedResponse>>,
+    latest: LatestResponse,
     slot: PageSlot<S>,
     phase: StepPhase,
 }
@@ -73,7 +70,8 @@ impl<S: SubSteps> StepExecution<S> {
     }
 
     fn with_loop(page_loop: PageLoop, slot: PageSlot<S>) -> Self {
-        Self { page_loop, entered: false, ignored: false, judged: None, slot, phase: StepPhase::Idle }
+        let latest = LatestResponse::default();
+        Self { page_loop, entered: false, latest, slot, phase: StepPhase::Idle }
     }
 
     /// Restores a step from a checkpoint.
@@ -276,12 +274,27 @@ impl<S: SubSteps> StepExecution<S> {
                 self.slot.set_resume(None);
                 self.end_ignored_page(cx, env, exchange)
             }
+            Consequence::UsePage if self.node().result_in_poll => {
+                let writes = evaluator.context_writes()?;
+                self.page_loop.set_latest(exchange.response.value.clone());
+                let node = &self.page_loop.position().node;
+                self.latest.hold(node, HeldResponse { exchange, writes });
+                Ok(StepStatus::Done)
+            }
             Consequence::UsePage => self.start_page(cx, env, exchange),
         }
     }
 
+    /// Takes the response that is held back until an async job has judged it.
+    pub(crate) fn take_held(&mut self) -> Option<HeldResponse> {
+        self.latest.take_held()
+    }
+
     /// Starts the page of a successful response, unless it repeats the page before.
-    fn start_page(
+    ///
+    /// # Errors
+    /// Fails as [`StepExecution::deliver`] does.
+    pub(crate) fn start_page(
         &mut self,
         cx: &mut EngineCx<'_>,
         env: &mut StepEnv,
@@ -377,8 +390,7 @@ impl<S: SubSteps> StepExecution<S> {
     ) -> Result<StepStatus, StepExit> {
         self.slot.gather(std::mem::take(&mut page.gathered));
         let end = page_results::conclude(cx, env, &mut self.page_loop, page)?;
-        self.ignored = false;
-        self.leave_page(cx, env, end)
+        self.leave_page(cx, env, end, false)
     }
 
     /// Ends a page whose response is ignored: it has no rows and no message, but it may write to
@@ -390,8 +402,7 @@ impl<S: SubSteps> StepExecution<S> {
         exchange: PageExchange,
     ) -> Result<StepStatus, StepExit> {
         let end = page_results::conclude_ignored(cx, env, &self.page_loop, exchange)?;
-        self.ignored = true;
-        self.leave_page(cx, env, end)
+        self.leave_page(cx, env, end, true)
     }
 
     /// Saves what a page wrote, and moves to the next one. Nothing fails before the next request: a
@@ -401,16 +412,14 @@ impl<S: SubSteps> StepExecution<S> {
         cx: &mut EngineCx<'_>,
         env: &mut StepEnv,
         end: PageEnd,
+        ignored: bool,
     ) -> Result<StepStatus, StepExit> {
         let PageEnd { exchange, writes, next } = end;
         if let Some((context, changes)) = writes.context {
             env.take(context, changes);
         }
         self.page_loop.save_row_cursors(cx, env, writes.cursors);
-        // The job judges the response after the step has given it up, so it is copied.
-        if self.node().judged {
-            self.judged = Some(Box::new(JudgedResponse::new(&exchange)));
-        }
+        self.latest.note(&self.page_loop.position().node, &exchange, ignored);
         self.slot.set_resume(None);
         self.page_loop.leave_page(cx, env, exchange);
         let next = self.page_loop.proceed(cx, env, next);
@@ -455,9 +464,9 @@ impl<S: SubSteps> StepExecution<S> {
         self.position().retry < self.node().step.retry.max_retries
     }
 
-    /// Returns whether the latest response was ignored.
-    pub(crate) fn is_ignored(&self) -> bool {
-        self.ignored
+    /// Returns the latest response.
+    pub(crate) fn latest(&self) -> &LatestResponse {
+        &self.latest
     }
 
     /// Returns the last response, and takes the rows for the enclosing row.
@@ -468,13 +477,13 @@ impl<S: SubSteps> StepExecution<S> {
     /// Moves a finished poll back into its page, so that expressions about it see that page;
     /// returns the number of polls.
     pub(crate) fn rewind_to(&mut self, page: u64) -> u64 {
-        self.page_loop.rewind_to(page)
+        // A response that is held back has not left its page.
+        if self.latest.is_holding() { page + 1 } else { self.page_loop.rewind_to(page) }
     }
 
     /// Creates an error about the latest response, which an async job judges.
     pub(crate) fn judged_error(&self, cx: &EngineCx<'_>, env: &StepEnv, detail: ErrorDetail) -> StepExit {
-        let context =
-            self.judged.as_deref().map_or_else(ErrorContext::default, JudgedResponse::error_context);
+        let context = self.latest.judged().map_or_else(ErrorContext::default, JudgedResponse::error_context);
         StepError::new(&cx.run.redactor, self.position().location(env), detail, context).into()
     }
 

@@ -30,8 +30,14 @@ pub(crate) fn consequence(page: &ResponseEvaluator<'_>, decision: TryDecision) -
             let number = variables::random_number(page.run, page.env, page.position, b"jitter");
             // The draw depends on seed, page and try alone, so that a replay waits equally long.
             let draw = number as f64 / u64::MAX as f64;
-            let retries = page.position.retry;
-            Consequence::Retry(retry::delay(&step.retry, retries, response.retry_after, draw))
+            match page.asked_wait() {
+                Ok(Some(asked)) => Consequence::Retry(asked),
+                Ok(None) => {
+                    let max = page.run.limits.max_wait;
+                    Consequence::Retry(retry::backoff(&step.retry, page.position.retry, max, draw))
+                }
+                Err(exit) => Consequence::Exit(exit),
+            }
         }
         TryVerdict::Ignore => {
             let detail = failure::failure_detail(step, response, decision.transient);

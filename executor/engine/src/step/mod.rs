@@ -22,4 +22,5 @@ pub(crate) mod position;
 pub(crate) mod receiver;
 pub(crate) mod request;
 pub(crate) mod response;
+pub(crate) mod url_homes;
 pub(crate) mod variables;

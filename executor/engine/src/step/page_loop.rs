@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use orchid_plan::{RenderedRequest, Value};
+use orchid_plan::{EvalEnv, RenderedRequest, Value};
 use url::Url;
 
 use crate::checkpoint::error::CheckpointError;
@@ -254,9 +254,10 @@ impl PageLoop {
         let scope = variables::for_request(cx.run, env, &self.position);
         let eval = variables::eval_env(cx.run, env, &self.position, cx.now);
         // The plan's own URL is rendered for every page: it may depend on the latest response.
-        let mut rendered = request::render(template, &self.position, self.home.as_ref(), &scope, &eval)
+        let (home, base) = (self.home.as_ref(), request::base_url(cx.run, &node, env, &scope, &eval));
+        let mut rendered = request::render(template, &self.position, home, base.as_ref(), &scope, &eval)
             .map_err(|detail| self.error(cx, env, detail))?;
-        self.check_host(cx, env, &rendered)?;
+        self.check_host(cx, env, &rendered, &eval)?;
         let revalidation = conditional::revalidate(cx.run, &node.step, &rendered.url, &mut rendered.headers);
         // The facts are what messages show. They are taken before the request is handed over, and
         // after the validators were added to its headers.
@@ -289,15 +290,22 @@ impl PageLoop {
         cx: &EngineCx<'_>,
         env: &StepEnv,
         rendered: &RenderedRequest,
+        eval: &EvalEnv,
     ) -> Result<(), StepExit> {
         // The plan's own URL may change from page to page; a URL out of a response has to stay with
         // the plan's.
         let follows = matches!(self.position.target, PageTarget::Url(_));
-        let home = match self.home.take() {
-            Some(home) if follows => home,
-            Some(_) | None => rendered.url.clone(),
+        let (home, permitted) = match self.home.take() {
+            Some(home) if follows => {
+                let permitted = request::check_url(cx.run, &home, &home, &rendered.url);
+                (home, permitted)
+            }
+            own => {
+                let node = &self.position.node;
+                let permitted = request::check_rendered(cx.run, env, node, own.as_ref(), rendered, eval);
+                (rendered.url.clone(), permitted)
+            }
         };
-        let permitted = request::check_url(cx.run, &home, &home, &rendered.url);
         // A refused host of the plan's own URL is not kept: it could be a secret, and end in a
         // checkpoint.
         self.home = Some(home).filter(|_| follows || permitted.is_ok());

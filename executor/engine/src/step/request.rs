@@ -6,14 +6,18 @@ use url::{Position, Url};
 use crate::checkpoint::loop_parts::PageTarget;
 use crate::message::exchange::SentRequest;
 use crate::message::redact::Redactor;
+use crate::program::node::StepNode;
 use crate::request::{HostRefusal, RedirectPolicy, Request};
 use crate::rules::pagination;
 use crate::rules::repeat_guard::fingerprint;
 use crate::state::error_detail::ErrorDetail;
 use crate::state::execution::ExecutionState;
+use crate::state::step_env::StepEnv;
 use crate::step::position::LoopPosition;
+use crate::step::url_homes;
 
-/// Renders the request of a page. `home` is the step's own URL, or its origin out of a checkpoint.
+/// Renders the request of a page. `home` is the step's own URL, or its origin out of a checkpoint;
+/// `base` the one against which a relative URL is resolved.
 ///
 /// # Errors
 /// Fails if an expression of the template fails, or its result cannot be put into a request.
@@ -21,6 +25,7 @@ pub(crate) fn render(
     template: &RequestTemplate,
     position: &LoopPosition,
     home: Option<&Url>,
+    base: Option<&Url>,
     scope: &Scope,
     eval: &EvalEnv,
 ) -> Result<RenderedRequest, ErrorDetail> {
@@ -28,13 +33,38 @@ pub(crate) fn render(
     // The response has named the whole URL of the page.
     let url = if let PageTarget::Url(url) = &position.target { Some(url.as_str()) } else { None };
     let keep_params = url.map_or(&[][..], |url| kept_params(position, home, url));
-    template
-        .render_with(
-            scope,
-            eval,
-            &PaginationOverrides { url, params: &params, keep_params, previous_url: home },
-        )
-        .map_err(ErrorDetail::rendering)
+    let overrides = PaginationOverrides { url, params: &params, keep_params, base, previous_url: home };
+    let mut rendered = template.render_with(scope, eval, &overrides).map_err(ErrorDetail::rendering)?;
+    if url.is_some() {
+        copy_credentials(&mut rendered.url, template.origin_url(scope, eval));
+    }
+    Ok(rendered)
+}
+
+/// Returns the URL against which a relative one is resolved, in a step of an async job: that of the
+/// job's submit, with the credentials of the plan's own URL.
+pub(crate) fn base_url(
+    run: &ExecutionState,
+    node: &StepNode,
+    env: &StepEnv,
+    scope: &Scope,
+    eval: &EvalEnv,
+) -> Option<Url> {
+    let mut base = Url::clone(env.base_url.as_deref()?);
+    let job = node.outer.and_then(|index| run.program.nodes.get(index)).and_then(|outer| outer.job.as_ref());
+    let own = job.and_then(|job| job.submit.step.request()?.origin_url(scope, eval));
+    copy_credentials(&mut base, own);
+    Some(base)
+}
+
+/// Sets the credentials of the plan's own URL on one of the same origin. The upstream does not know
+/// them.
+fn copy_credentials(url: &mut Url, own: Option<Url>) {
+    if let Some(own) = own.filter(|own| own.origin() == url.origin()) {
+        // Both calls fail only for URLs without a host.
+        let _ = url.set_username(own.username());
+        let _ = url.set_password(own.password());
+    }
 }
 
 /// Returns the names of the step's parameters that a next URL keeps: those of `keep_params`, as
@@ -69,6 +99,26 @@ fn added_params(position: &LoopPosition) -> Vec<(String, String)> {
 /// Fails if the config does not permit the host, or the scheme falls from https to http.
 pub(crate) fn check_url(run: &ExecutionState, home: &Url, from: &Url, url: &Url) -> Result<(), HostRefusal> {
     RedirectPolicy::new(run.hosts(home)).check(from, url)
+}
+
+/// Checks the URL that a step's own template was rendered to. `own` is the URL of an earlier page.
+///
+/// # Errors
+/// Fails if the config does not permit the host; if a response decides about the host, also if that
+/// is not the host of the step that the URL came from, or its scheme falls from https to http.
+pub(crate) fn check_rendered(
+    run: &ExecutionState,
+    env: &StepEnv,
+    node: &StepNode,
+    own: Option<&Url>,
+    rendered: &RenderedRequest,
+    eval: &EvalEnv,
+) -> Result<(), HostRefusal> {
+    let url = &rendered.url;
+    if !rendered.host_is_from_answer || url_homes::is_from_config(run, node) {
+        return check_url(run, url, url, url);
+    }
+    run.hosts(url).check_answer(url, &url_homes::of_answer_url(run, env, node, own, eval))
 }
 
 /// Completes a rendered request with the rules that its sender enforces.

@@ -12,8 +12,8 @@ use crate::message::exchange::ReceivedResponse;
 use crate::page::exchange::{SentTry, TryResponse};
 use crate::program::node::StepNode;
 use crate::program::required_fields::RequiredFields;
+use crate::rules::asked_wait;
 use crate::rules::outcome::{TryFacts, TryFailure};
-use crate::rules::retry;
 
 /// Maximum size of one row of a streamed body, in bytes.
 const ROW_MAX: usize = 16 * 1024 * 1024;
@@ -69,7 +69,7 @@ pub(crate) fn read(
     };
     let value = response_value(&node.needs, Some(status), Some(&headers), &body, &url);
     TryResponse {
-        retry_after: retry::retry_after(&headers, now.wall),
+        asked_wait: asked_wait::of_headers(status, &headers, now.wall),
         link: joined_header(&headers, "link"),
         tried: TryFacts { status: Some(status), failure, retries_left },
         // The URL is reported only if redirects led elsewhere.
@@ -115,7 +115,7 @@ pub(crate) fn without_response(
         answer: None,
         body,
         problem: error.message,
-        retry_after: None,
+        asked_wait: None,
     }
 }
 

@@ -92,6 +92,7 @@ pub(crate) fn sub_step_env(
     // would have to be in every checkpoint.
     let durable = !per_row && !subs.iter().any(|sub| sub.gathers);
     let mut below = env.below(format!("{}.", position.path(env)), durable);
+    below.home = Some(Arc::new(exchange.sent.url.clone()));
     below.parent = exchange.response.value.clone();
     below.parent_text = exchange.response.body.json_text().cloned();
     if let Some(context) = context {

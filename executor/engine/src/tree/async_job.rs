@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use orchid_plan::{EvalEnv, Expr, ScopeName, StepAction, Value};
+use orchid_plan::{EvalEnv, StepAction, Value};
+use url::Url;
 
 use crate::checkpoint::deferred_writes::DeferredWrites;
 use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::json::{RawJson, decode_or_null, decode_value, encode_map, encode_unless_null};
 use crate::checkpoint::prune::prune;
-use crate::checkpoint::step_state::{AsyncJobPhase, AsyncJobState};
+use crate::checkpoint::step_state::AsyncJobState;
 use crate::output::Output;
 use crate::page::sub_steps::{PendingCancel, SubSteps};
 use crate::program::node::{AsyncJobNodes, StepNode};
@@ -29,10 +30,9 @@ use crate::state::location::StepLocation;
 use crate::state::status::{DeferredWait, StepStatus};
 use crate::state::step_env::StepEnv;
 use crate::step::execution::StepExecution;
-use crate::step::variables;
 use crate::tree::cancel_scope::CancelScope;
-use crate::tree::job_parts;
-use crate::tree::job_phase::JobPhase;
+use crate::tree::job_parts::{self, PollVerdict};
+use crate::tree::job_phase::{JobPhase, JobPhaseState};
 use crate::tree::poll_schedule::{PollSchedule, PollWait};
 
 /// An async job in progress.
@@ -93,22 +93,10 @@ impl<S: SubSteps> AsyncJobExecution<S> {
         let (writes, cursors) = deferred_writes::decode(state.deferred);
         inner.merge(writes).map_err(|error| CheckpointError::Json(error.to_string()))?;
         inner.cursors = cursors;
-        let step = |node: &Arc<StepNode>, page: u64| match state.step.clone() {
-            Some(step) => StepExecution::resume(node, None, *step).map(Box::new),
-            None => Ok(Box::new(StepExecution::at_page(node, page))),
-        };
-        job.phase = match state.phase {
-            AsyncJobPhase::Submit => JobPhase::Submit(step(&nodes.submit, 0)?),
-            AsyncJobPhase::Wait => JobPhase::Wait,
-            AsyncJobPhase::Poll => JobPhase::Poll(step(&nodes.poll, state.polls)?),
-            AsyncJobPhase::Download => match state.download {
-                Some(download) => {
-                    let env = job_parts::download_env(&inner);
-                    JobPhase::Download(Box::new(S::resume(&nodes.download, env, *download, lists)?))
-                }
-                None => return Err(invalid("its download has no state")),
-            },
-        };
+        let base_url = state.base_url.as_deref().map(Url::parse).transpose();
+        inner.base_url = base_url.map_err(|_| invalid("base is no url"))?.map(Arc::new);
+        let phase = JobPhaseState { phase: state.phase, step: state.step, download: state.download };
+        job.phase = JobPhase::resume(nodes, phase, state.polls, &inner, lists)?;
         (job.entered, job.inner) = (state.entered, Some(Box::new(inner)));
         job.schedule = PollSchedule::resume(state.polls, state.submitted_ms, state.due_ms)?;
         job.last_poll = decode_or_null(state.last_poll.as_deref())?;
@@ -117,18 +105,7 @@ impl<S: SubSteps> AsyncJobExecution<S> {
     }
 
     pub(crate) fn state(&self, whole: bool) -> Result<AsyncJobState, CheckpointError> {
-        let (phase, step) = match &self.phase {
-            JobPhase::Submit(step) => (AsyncJobPhase::Submit, Some(Box::new(step.state(whole)?))),
-            JobPhase::Poll(step) => (AsyncJobPhase::Poll, Some(Box::new(step.state(whole)?))),
-            JobPhase::Wait | JobPhase::Waiting(_) | JobPhase::GiveUp(_) | JobPhase::Over => {
-                (AsyncJobPhase::Wait, None)
-            }
-            JobPhase::Download(_) => (AsyncJobPhase::Download, None),
-        };
-        let download = match &self.phase {
-            JobPhase::Download(downloads) => Some(Box::new(downloads.state(whole)?)),
-            _ => None,
-        };
+        let JobPhaseState { phase, step, download } = self.phase.state(whole)?;
         let finished = self.inner.iter().flat_map(|inner| inner.finished.own());
         let finished: BTreeMap<String, Value> =
             finished.map(|(id, value)| (id.to_owned(), value.clone())).collect();
@@ -141,6 +118,7 @@ impl<S: SubSteps> AsyncJobExecution<S> {
             phase,
             polls: self.schedule.polls,
             submitted_ms: self.schedule.submitted().map(|time| time.timestamp_millis()),
+            base_url: self.inner.as_ref().and_then(|inner| inner.base_url.as_deref()).map(Url::to_string),
             due_ms: self.schedule.due().map(|due| due.timestamp_millis()),
             last_poll: self.last_poll()?,
             finished: encode_map(&finished)?,
@@ -172,19 +150,9 @@ impl<S: SubSteps> AsyncJobExecution<S> {
 
     pub(crate) fn start(&mut self, cx: &mut EngineCx<'_>, env: &mut StepEnv) -> Result<StepStatus, StepExit> {
         if !self.entered {
-            if let Some(condition) = &self.node.step.execute_if {
-                let runs = condition
-                    .is_true(
-                        &variables::enclosing_with_meta(cx.run, env, &self.node),
-                        &self.eval_env(cx, env),
-                    )
-                    .map_err(|error| {
-                        let pointer = format!("{}/execute_if", self.node.step.pointer);
-                        self.error(cx, env, ErrorDetail::expression(pointer, &error))
-                    })?;
-                if !runs {
-                    return Ok(StepStatus::Skipped);
-                }
+            let entered = job_parts::enters(cx, env, &self.node, &self.eval_env(cx, env));
+            if !entered.map_err(|detail| self.error(cx, env, detail))? {
+                return Ok(StepStatus::Skipped);
             }
             self.entered = true;
         }
@@ -194,9 +162,10 @@ impl<S: SubSteps> AsyncJobExecution<S> {
             None => Box::new(self.inner_env(env)),
         };
         let status = match &mut self.phase {
-            JobPhase::Submit(step) | JobPhase::Poll(step) | JobPhase::GiveUp(step) => {
-                step.start(cx, &mut inner)
-            }
+            JobPhase::Submit(step)
+            | JobPhase::Poll(step)
+            | JobPhase::Result(step)
+            | JobPhase::GiveUp(step) => step.start(cx, &mut inner),
             JobPhase::Download(downloads) => downloads.start(cx),
             JobPhase::Wait | JobPhase::Waiting(_) => {
                 let wait = self.schedule.remaining(cx.now.wall);
@@ -218,9 +187,13 @@ impl<S: SubSteps> AsyncJobExecution<S> {
         // The surroundings are taken out so that the active step can borrow them mutably.
         let Some(mut inner) = self.inner.take() else { return Ok(StepStatus::InFlight) };
         let status = match (&mut self.phase, event) {
-            (JobPhase::Submit(step) | JobPhase::Poll(step) | JobPhase::GiveUp(step), event) => {
-                step.deliver(cx, &mut inner, route, event)
-            }
+            (
+                JobPhase::Submit(step)
+                | JobPhase::Poll(step)
+                | JobPhase::Result(step)
+                | JobPhase::GiveUp(step),
+                event,
+            ) => step.deliver(cx, &mut inner, route, event),
             (JobPhase::Download(downloads), event) => downloads.deliver(cx, route, event),
             (JobPhase::Waiting(waiting), StepEvent::TimerFired { timer_id }) if *waiting == timer_id => {
                 self.poll(cx, &mut inner)
@@ -256,16 +229,16 @@ impl<S: SubSteps> AsyncJobExecution<S> {
             // Every phase change is worth a checkpoint, submission above all.
             cx.run.moved |= env.durable;
             let next = match phase {
-                JobPhase::Submit(step) => {
-                    let next = self.submitted(cx, &mut inner, &step, skipped);
-                    // A job emits nothing for a while, so no acknowledgement would lead to a
-                    // checkpoint. Below a row no checkpoint would contain the job.
-                    if env.durable && self.schedule.submitted().is_some() {
-                        cx.out.push(Output::SaveCheckpoint);
-                    }
-                    next
+                JobPhase::Submit(step) => self.submitted(cx, &mut inner, &step, skipped),
+                // The body of the result broke off, and was fetched again.
+                JobPhase::Result(step) if step.latest().is_holding() => {
+                    self.polled(cx, env, &mut inner, *step)
                 }
                 JobPhase::Poll(step) => self.polled(cx, env, &mut inner, *step),
+                JobPhase::Result(mut step) => {
+                    (self.latest, self.gathered) = step.take_results();
+                    Ok(None)
+                }
                 JobPhase::Download(downloads) => {
                     self.downloaded(&mut inner, *downloads);
                     Ok(None)
@@ -303,12 +276,21 @@ impl<S: SubSteps> AsyncJobExecution<S> {
         skipped: bool,
     ) -> Result<Option<StepStatus>, StepExit> {
         // Without a successful submit there is no job, so the step ends without polling.
-        if skipped || step.is_ignored() {
+        if skipped || step.latest().is_ignored() {
             return Ok(None);
         }
         job_parts::keep_response(inner, "submit", step);
         self.schedule.submit(cx.now.wall);
-        self.wait(cx, inner).map(Some)
+        if self.node.job.as_ref().is_some_and(|job| job.needs_base) {
+            inner.base_url = step.latest().judged().map(|submit| job_parts::base_url(&submit.url));
+        }
+        let status = self.wait(cx, inner, step);
+        // A job emits nothing for a while, so no acknowledgement would lead to a checkpoint. Below a
+        // row no checkpoint would contain the job.
+        if inner.durable {
+            cx.out.push(Output::SaveCheckpoint);
+        }
+        status.map(Some)
     }
 
     fn polled(
@@ -323,34 +305,36 @@ impl<S: SubSteps> AsyncJobExecution<S> {
         self.schedule.polls = step.rewind_to(self.schedule.polls);
         let before = std::mem::replace(&mut self.last_poll, step.position().latest.clone());
         job_parts::keep_response(inner, "poll", &step);
-        if !step.is_ignored() {
-            let holds = |expr: &Expr, field: &str| {
-                let scope = variables::for_request(cx.run, inner, step.position())
-                    .with(ScopeName::Prev, before.clone());
-                expr.is_true(&scope, &variables::eval_env(cx.run, inner, step.position(), cx.now)).map_err(
-                    |error| {
-                        step.error(
-                            cx,
-                            inner,
-                            ErrorDetail::expression(format!("{}/{field}", job.pointer), &error),
-                        )
-                    },
-                )
-            };
-            if let Some(failed) = &job.failed_when
-                && holds(failed, "failed_when")?
-            {
-                let detail = job_parts::failed(job, self.schedule.polls);
-                return Err(step.judged_error(cx, inner, detail));
-            }
-            if holds(&job.done_when, "done_when")? {
-                return self.download(cx, inner);
+        if !step.latest().is_ignored() {
+            match job_parts::judge(cx, inner, job, &step, &before)? {
+                PollVerdict::Failed => {
+                    let detail = job_parts::failed(job, self.schedule.polls);
+                    return Err(step.judged_error(cx, inner, detail));
+                }
+                PollVerdict::Done if job.result_in_poll => return self.use_result(cx, inner, step),
+                PollVerdict::Done => return self.download(cx, inner),
+                PollVerdict::Pending => job_parts::drop_held(cx, inner, step.take_held()),
             }
         }
         if self.schedule.is_late(cx.now.wall, job.max_wait) {
             return self.give_up(cx, env, inner);
         }
-        self.wait(cx, inner).map(Some)
+        self.wait(cx, inner, &step).map(Some)
+    }
+
+    /// Emits the response to the last poll.
+    fn use_result(
+        &mut self,
+        cx: &mut EngineCx<'_>,
+        inner: &mut StepEnv,
+        mut step: StepExecution<S>,
+    ) -> Result<Option<StepStatus>, StepExit> {
+        // Until it is emitted, an interruption makes the poll be sent again.
+        self.schedule.polls = step.position().page;
+        let Some(held) = step.take_held() else { return Ok(None) };
+        let status = step.start_page(cx, inner, held.exchange);
+        self.phase = JobPhase::Result(Box::new(step));
+        status.map(Some)
     }
 
     fn download(
@@ -376,10 +360,16 @@ impl<S: SubSteps> AsyncJobExecution<S> {
         inner.cursors.extend(cursors);
     }
 
-    /// Schedules the next poll.
-    fn wait(&mut self, cx: &mut EngineCx<'_>, inner: &mut StepEnv) -> Result<StepStatus, StepExit> {
+    /// Schedules the next poll, after the response to `step`.
+    fn wait(
+        &mut self,
+        cx: &mut EngineCx<'_>,
+        inner: &mut StepEnv,
+        step: &StepExecution<S>,
+    ) -> Result<StepStatus, StepExit> {
         let StepAction::Job(job) = &self.node.step.action else { return Ok(StepStatus::Done) };
-        let wait = self.schedule.schedule(cx.now.wall, job.poll_wait);
+        let asked = job_parts::asked_wait(cx, inner, step)?;
+        let wait = self.schedule.schedule(cx.now.wall, job, asked);
         self.wait_for_poll(cx, inner, wait)
     }
 
@@ -459,7 +449,11 @@ impl<S: SubSteps> AsyncJobExecution<S> {
     pub(crate) fn works_upstream(&self) -> bool {
         let submitted = match &self.phase {
             JobPhase::Wait | JobPhase::Waiting(_) | JobPhase::Poll(_) => self.schedule.submitted().is_some(),
-            JobPhase::Submit(_) | JobPhase::Download(_) | JobPhase::GiveUp(_) | JobPhase::Over => false,
+            JobPhase::Submit(_)
+            | JobPhase::Result(_)
+            | JobPhase::Download(_)
+            | JobPhase::GiveUp(_)
+            | JobPhase::Over => false,
         };
         submitted && self.node.job.as_ref().is_some_and(|job| job.cancel.is_some())
     }
@@ -469,8 +463,15 @@ impl<S: SubSteps> AsyncJobExecution<S> {
     }
 
     pub(crate) fn flush(&mut self, cx: &mut EngineCx<'_>) {
-        if let JobPhase::Download(downloads) = &mut self.phase {
-            downloads.flush(cx);
+        match &mut self.phase {
+            JobPhase::Download(downloads) => downloads.flush(cx),
+            JobPhase::Result(step) => step.flush(cx),
+            JobPhase::Submit(_)
+            | JobPhase::Wait
+            | JobPhase::Waiting(_)
+            | JobPhase::Poll(_)
+            | JobPhase::GiveUp(_)
+            | JobPhase::Over => {}
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use orchid_plan::AsyncJob;
 
 use crate::checkpoint::error::CheckpointError;
 
@@ -67,16 +68,21 @@ impl PollSchedule {
         self.submitted.is_some_and(|submitted| (now - submitted).to_std().unwrap_or_default() >= max_wait)
     }
 
-    /// Schedules the next poll, and returns how to wait for it. The first wait always parks: that
-    /// saves the response of the submit, which must not be sent twice.
-    pub(crate) fn schedule(&mut self, now: DateTime<Utc>, poll_wait: Duration) -> PollWait {
-        let due = now + poll_wait;
+    /// Schedules the next poll, and returns how to wait for it. A wait that the upstream `asked` for
+    /// prolongs that of the plan, up to the end of the job's time, when it is polled once more. The
+    /// first wait always parks: that saves the response of the submit, which must not be sent twice.
+    pub(crate) fn schedule(
+        &mut self,
+        now: DateTime<Utc>,
+        job: &AsyncJob,
+        asked: Option<Duration>,
+    ) -> PollWait {
+        let end = self.submitted.unwrap_or(now) + job.max_wait;
+        let left = (end - now).to_std().unwrap_or_default();
+        let wait = job.poll_wait.max(asked.unwrap_or_default().min(left));
+        let due = now + wait;
         self.due = Some(due);
-        if self.polls > 0 && poll_wait < PARK_AFTER {
-            PollWait::Timer(poll_wait)
-        } else {
-            PollWait::Park(due)
-        }
+        if self.polls > 0 && wait < PARK_AFTER { PollWait::Timer(wait) } else { PollWait::Park(due) }
     }
 
     /// Returns how to wait for a poll that was scheduled before.

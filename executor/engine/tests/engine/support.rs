@@ -86,6 +86,7 @@ impl TestSetup {
             resume,
             limits: ExecutionLimits {
                 park_after: self.park_after,
+                max_wait: Duration::from_secs(86_400),
                 message_max_bytes: self.message_max_bytes,
                 body_max_bytes: 10 * 1024 * 1024,
             },

@@ -51,6 +51,7 @@ impl<'s> ExprCollector<'s> {
             ("abort_when", &outcome.abort_when),
             ("ignore_when", &outcome.ignore_when),
             ("retry_when", &outcome.retry_when),
+            ("retry/wait", &step.retry.wait),
             ("while", &step.while_expr),
             ("break_when", &step.break_when),
         ] {

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::OutcomeMatcher;
+use crate::Expr;
 
 /// `retry`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct RetryPolicy {
     /// Maximum number of retries after the first try.
     pub max_retries: u32,
@@ -19,6 +20,9 @@ pub struct RetryPolicy {
     pub jitter: Jitter,
     /// Statuses and codes that are retried in addition to the usual ones.
     pub on: Vec<OutcomeMatcher>,
+    /// Wait that the failed response asks for, in seconds or as a time; null leaves it to
+    /// `Retry-After` and the backoff.
+    pub wait: Option<Expr>,
 }
 
 impl Default for RetryPolicy {
@@ -30,6 +34,7 @@ impl Default for RetryPolicy {
             max_delay: Duration::from_millis(60_000),
             jitter: Jitter::Full,
             on: Vec::new(),
+            wait: None,
         }
     }
 }

@@ -165,6 +165,8 @@ pub struct AsyncJob {
     pub done_when: Expr,
     /// Condition that is evaluated before `done_when`: the job has failed.
     pub failed_when: Option<Expr>,
+    /// True if the response to the last poll is the job's result; then nothing is downloaded.
+    pub result_in_poll: bool,
     /// Steps that run in order once the job is done. Only the last one emits.
     pub download: Vec<Arc<Step>>,
     /// Asks the upstream to stop, if the execution is cancelled or times out; its id is `cancel`.

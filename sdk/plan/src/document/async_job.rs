@@ -16,7 +16,11 @@ use crate::{
 };
 
 pub(crate) const FIELDS: &[&str] =
-    &["submit", "poll", "done_when", "failed_when", "download", "cancel", "poll_wait", "max_wait"];
+    &["submit", "poll", "done_when", "failed_when", "result", "download", "cancel", "poll_wait", "max_wait"];
+
+/// The choices of `result`: whether the response to the last poll is the job's result, instead of
+/// what `download` fetches.
+pub(crate) const RESULTS: &[(&str, bool)] = &[("download", false), ("poll", true)];
 
 /// Fields that a step may have beside `async_job`; all others belong into the steps of the job.
 pub(crate) const FIELDS_BESIDE_JOB: &[&str] =
@@ -91,22 +95,33 @@ fn job(
 ) -> Option<AsyncJob> {
     let pointer = step.at("async_job");
     let object = ObjectReader::open(step.get("async_job")?, &pointer, FIELDS, context)?;
-    let submit = fixed("submit", &object, &mut inner, read_next, context);
-    let poll = fixed("poll", &object, &mut inner, read_next, context);
+    let submit = single(StepRole::Fixed("submit"), "submit", &object, &mut inner, read_next, context);
+    let result_in_poll = object.choice("result", RESULTS, context).unwrap_or(false);
+    let role = if result_in_poll { StepRole::ResultPoll } else { StepRole::Fixed("poll") };
+    let poll = single(role, "poll", &object, &mut inner, read_next, context);
     // The conditions run after a poll, so its response is in scope, at the place of the job's step.
     let after_poll = position.after(&inner.earlier);
     let scopes = StepScopes::of(&after_poll, step);
     object.require("done_when", context);
     let done_when = object.expr("done_when", &scopes.in_page, context);
     let failed_when = object.expr("failed_when", &scopes.in_page, context);
-    let download = download(&object, &mut inner.clone(), read_next, context);
-    let cancel = object.has("cancel").then(|| fixed("cancel", &object, &mut inner, read_next, context));
+    let download = if result_in_poll {
+        no_download(&object, context);
+        Some(Vec::new())
+    } else {
+        download(&object, &mut inner.clone(), read_next, context)
+    };
+    let cancel = object.has("cancel").then(|| {
+        let role = StepRole::Fixed("cancel");
+        single(role, "cancel", &object, &mut inner, read_next, context)
+    });
     let (poll_wait, max_wait) = waits(&object, context);
     Some(AsyncJob {
         submit: submit?,
         poll: poll?,
         done_when: done_when?,
         failed_when,
+        result_in_poll,
         download: download?,
         cancel: match cancel {
             Some(cancel) => Some(cancel?),
@@ -119,7 +134,8 @@ fn job(
 }
 
 /// Reads a step that is one request under a fixed id.
-fn fixed(
+fn single(
+    role: StepRole,
     name: &'static str,
     object: &ObjectReader<'_>,
     inner: &mut StepPosition,
@@ -130,10 +146,18 @@ fn fixed(
         inner.earlier.push(name.to_owned());
         return None;
     };
-    let mut position = inner.with_role(StepRole::Fixed(name));
+    let mut position = inner.with_role(role);
     let step = read_next(value, &object.at(name), &mut position, context);
     inner.earlier = position.earlier;
     step
+}
+
+/// Reports downloads that would never run.
+fn no_download(object: &ObjectReader<'_>, context: &mut ReadContext<'_>) {
+    if object.list("download", context).is_some_and(|steps| !steps.is_empty()) {
+        let words = "the result is that of poll, so download never runs: remove one of the two";
+        context.conflict(object.at("download"), words);
+    }
 }
 
 fn download(
@@ -142,7 +166,11 @@ fn download(
     read_next: ReadNextStep,
     context: &mut ReadContext<'_>,
 ) -> Option<Vec<Arc<Step>>> {
-    object.require("download", context)?;
+    if !object.has("download") {
+        let words = "download is required, unless result is \"poll\" and the last poll returns the result";
+        context.report(Diagnostic::new(DiagnosticCode::Required, object.pointer.clone(), words));
+        return None;
+    }
     let values = object.list("download", context)?;
     if values.is_empty() {
         let words = "download is empty: at least one step is required, which fetches the job's result";

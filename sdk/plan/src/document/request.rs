@@ -7,7 +7,7 @@ use super::context::ReadContext;
 use super::object::{ObjectReader, wrong_type};
 use crate::diagnostic::{quoted, token};
 use crate::expr::InScope;
-use crate::template::{BodyTemplate, HeaderTemplate, JsonTemplate, ParamTemplate};
+use crate::template::{BodyTemplate, HeaderTemplate, JsonTemplate, ParamTemplate, literal_dots};
 use crate::{Diagnostic, DiagnosticCode, Method, RequestTemplate, Template};
 
 const METHODS: &[(&str, Method)] = &[
@@ -22,14 +22,17 @@ const METHODS: &[(&str, Method)] = &[
 /// Headers of the connection, which a plan cannot set.
 const CONNECTION_HEADERS: &[&str] = &["host", "content-length", "transfer-encoding", "connection"];
 
+/// Reads the request. `relative`: its url may be relative, because it is resolved against another
+/// one.
 pub(super) fn read(
     step: &ObjectReader<'_>,
     scope: &InScope,
+    relative: bool,
     context: &mut ReadContext<'_>,
 ) -> Option<RequestTemplate> {
     let before = context.take_reads();
     let method = step.choice("method", METHODS, context).unwrap_or(Method::Get);
-    let url = url(step, scope, context);
+    let url = url(step, scope, relative, context);
     let headers = headers(step, scope, context);
     let params = params(step, scope, context);
     let pointer = step.at("body");
@@ -41,7 +44,12 @@ pub(super) fn read(
     Some(RequestTemplate { reads, method, url: url?, headers, params, body })
 }
 
-fn url(step: &ObjectReader<'_>, scope: &InScope, context: &mut ReadContext<'_>) -> Option<Template> {
+fn url(
+    step: &ObjectReader<'_>,
+    scope: &InScope,
+    relative: bool,
+    context: &mut ReadContext<'_>,
+) -> Option<Template> {
     if step.has("async_job") && !step.has("url") {
         return None;
     }
@@ -49,9 +57,21 @@ fn url(step: &ObjectReader<'_>, scope: &InScope, context: &mut ReadContext<'_>) 
     let pointer = step.at("url");
     let text = step.text("url", context)?;
     let template = context.template(text, &pointer, scope, true)?;
-    // Of a URL with templates, only the text before the first one is known: the scheme must be
-    // complete there, or come from the template.
-    let wrong = match (template.literal(), template.literal_start()) {
+    let wrong = match literal_dots(&template.literal_text()) {
+        Some(dots) => Some(format!("the path has the segment {dots}: write the path that it leads to")),
+        None => not_absolute(&template, relative).map(str::to_owned),
+    };
+    if let Some(words) = wrong {
+        context.report(Diagnostic::new(DiagnosticCode::InvalidValue, pointer, words).at(0));
+        return None;
+    }
+    Some(template)
+}
+
+/// Returns what is wrong with a url that should be absolute. Of a url with templates, only the text
+/// before the first one is known: the scheme must be complete there, or come from the template.
+fn not_absolute(template: &Template, relative: bool) -> Option<&'static str> {
+    match (template.literal(), template.literal_start()) {
         (Some(text), _) => match Url::parse(text) {
             Ok(url)
                 if matches!(url.scheme(), "http" | "https")
@@ -60,18 +80,14 @@ fn url(step: &ObjectReader<'_>, scope: &InScope, context: &mut ReadContext<'_>) 
                 None
             }
             Ok(_) => Some("the url must be http or https and have a host"),
+            Err(_) if relative && !text.is_empty() => None,
             Err(_) => Some("the url must be absolute, such as https://api.example.com/items"),
         },
-        (None, Some(start)) if !has_scheme(start) => {
+        (None, Some(start)) if !has_scheme(start) && !(relative && start.starts_with('/')) => {
             Some("the url must start with http://, https:// or a template")
         }
         _ => None,
-    };
-    if let Some(words) = wrong {
-        context.report(Diagnostic::new(DiagnosticCode::InvalidValue, pointer, words).at(0));
-        return None;
     }
-    Some(template)
 }
 
 fn has_scheme(start: &str) -> bool {

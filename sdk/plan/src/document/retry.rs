@@ -5,10 +5,11 @@ use std::time::Duration;
 use super::context::ReadContext;
 use super::object::ObjectReader;
 use super::outcome::matchers;
+use crate::expr::InScope;
 use crate::{Backoff, Jitter, RetryPolicy};
 
 pub(crate) const FIELDS: &[&str] =
-    &["max_retries", "backoff", "initial_delay_ms", "max_delay_ms", "jitter", "on"];
+    &["max_retries", "backoff", "initial_delay_ms", "max_delay_ms", "jitter", "on", "wait"];
 
 pub(crate) const BACKOFFS: &[(&str, Backoff)] = &[
     ("fibonacci", Backoff::Fibonacci),
@@ -20,7 +21,7 @@ pub(crate) const BACKOFFS: &[(&str, Backoff)] = &[
 /// Longest delay in milliseconds: a day.
 const MAX_DELAY_MS: u64 = 86_400_000;
 
-pub(super) fn read(step: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> RetryPolicy {
+pub(super) fn read(step: &ObjectReader<'_>, scope: &InScope, context: &mut ReadContext<'_>) -> RetryPolicy {
     let mut default = RetryPolicy::default();
     default.max_retries = default.max_retries.min(context.server.retries);
     let Some(value) = step.get("retry") else { return default };
@@ -33,6 +34,7 @@ pub(super) fn read(step: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> Re
     let max = object.integer("max_delay_ms", 0..=MAX_DELAY_MS, context).map(Duration::from_millis);
     let jitter = object.choice("jitter", &[("full", Jitter::Full), ("none", Jitter::None)], context);
     let on = matchers(&object, "on", context);
+    let wait = object.expr("wait", scope, context);
     let retry = RetryPolicy {
         max_retries: max_retries.unwrap_or(default.max_retries),
         backoff: backoff.unwrap_or(default.backoff),
@@ -40,6 +42,7 @@ pub(super) fn read(step: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> Re
         max_delay: max.unwrap_or_else(|| default.max_delay.max(initial.unwrap_or(default.initial_delay))),
         jitter: jitter.unwrap_or(default.jitter),
         on,
+        wait,
     };
     if retry.max_delay < retry.initial_delay {
         context.conflict(object.at("max_delay_ms"), "max_delay_ms must not be less than initial_delay_ms");

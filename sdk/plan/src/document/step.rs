@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use super::context::ReadContext;
 use super::object::ObjectReader;
-use super::step_fields::{FIELDS, NOT_IN_ONE_REQUEST, auth_flow, emit, fan_out, id, named_exprs, refuse};
+use super::step_fields::{
+    FIELDS, NOT_IN_ONE_REQUEST, NOT_IN_RESULT_POLL, auth_flow, emit, fan_out, id, named_exprs, refuse,
+};
 use super::step_position::{StepPosition, StepRole, StepScopes};
 use super::{
     async_job, conditional, cursor, outcome, paginate, request, response, retry, sent_params, streaming,
@@ -64,6 +66,10 @@ pub(super) fn read(
             refuse(&object, NOT_IN_ONE_REQUEST, words, context);
             read_request(&object, position, context)
         }
+        StepRole::ResultPoll => {
+            refuse(&object, NOT_IN_RESULT_POLL, "is not allowed here: poll is a single request", context);
+            read_request(&object, position, context)
+        }
         _ if object.has("async_job") => async_job::read(&object, position, read_next, context),
         _ => read_request(&object, position, context),
     };
@@ -81,10 +87,11 @@ fn read_request(
     let scopes = StepScopes::of(position, object);
     let timeout =
         object.integer("timeout_seconds", 1..=context.server.timeout_seconds, context).unwrap_or(30);
-    let request = request::read(object, &scopes.in_page, context);
+    let relative = position.role.follows_submit();
+    let request = request::read(object, &scopes.in_page, relative, context);
     let execute_if = object.expr("execute_if", &scopes.before_first_page, context);
     let for_each = object.expr("for_each", &scopes.before_items.storing(), context);
-    let retry = retry::read(object, context);
+    let retry = retry::read(object, &scopes.in_page, context);
     let outcome = outcome::read(object, &scopes.in_page, context);
     let while_expr = object.expr("while", &scopes.in_page, context);
     let break_when = object.expr("break_when", &scopes.in_page, context);

@@ -66,6 +66,19 @@ pub(crate) const NOT_IN_ONE_REQUEST: &[&str] = &[
     "async_job",
 ];
 
+/// Fields that a `poll` whose last response is the result of its job cannot have.
+pub(crate) const NOT_IN_RESULT_POLL: &[&str] = &[
+    "execute_if",
+    "for_each",
+    "while",
+    "break_when",
+    "paginate",
+    "window",
+    "cursor",
+    "conditional",
+    "async_job",
+];
+
 /// Reports the fields of a list that are set, with the reason why they are not allowed.
 pub(super) fn refuse(object: &ObjectReader<'_>, fields: &[&str], words: &str, context: &mut ReadContext<'_>) {
     for field in fields.iter().filter(|field| object.has(field)) {

@@ -38,6 +38,8 @@ pub(super) enum StepRole {
     Plain,
     /// `submit`, `poll` or `cancel` of an async job: one request under this fixed id.
     Fixed(&'static str),
+    /// `poll` of an async job whose result is the response to the last poll.
+    ResultPoll,
     /// One of the downloads of an async job, but not the last.
     Download,
     /// The last download of an async job.
@@ -49,7 +51,17 @@ impl StepRole {
     pub(super) fn fixed_id(self) -> Option<&'static str> {
         match self {
             Self::Fixed(id) => Some(id),
+            Self::ResultPoll => Some("poll"),
             Self::Plain | Self::Download | Self::LastDownload => None,
+        }
+    }
+
+    /// Returns whether a relative url of the step is resolved against that of the job's `submit`.
+    pub(super) fn follows_submit(self) -> bool {
+        match self {
+            Self::Fixed(id) => id != "submit",
+            Self::ResultPoll | Self::Download | Self::LastDownload => true,
+            Self::Plain => false,
         }
     }
 }
@@ -115,7 +127,7 @@ impl StepPosition {
     pub(super) fn default_emit(&self) -> EmitMode {
         match self.role {
             _ if self.silent => EmitMode::None,
-            StepRole::LastDownload => EmitMode::Page,
+            StepRole::LastDownload | StepRole::ResultPoll => EmitMode::Page,
             StepRole::Plain if self.depth == 1 => EmitMode::Page,
             StepRole::Plain | StepRole::Fixed(_) | StepRole::Download => EmitMode::None,
         }

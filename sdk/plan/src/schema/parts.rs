@@ -23,6 +23,7 @@ pub(super) fn matcher() -> Value {
 }
 
 pub(super) fn retry() -> Value {
+    let scopes = StepScopes::widest(true);
     let delay = |words: &str, default: u64| with(integer(words, 0, 86_400_000), "default", default);
     object("When and how failed requests are retried", retries::FIELDS, &[], |name| match name {
         "max_retries" => with(at_least("Maximum number of retries", 0), "default", 3),
@@ -37,7 +38,10 @@ pub(super) fn retry() -> Value {
             let words = "Statuses and codes that are retried in addition to the usual ones";
             with(list(words, &reference("matcher")), "uniqueItems", true)
         }
-        _ => json!({}),
+        _ => expr(
+            "Wait that the failed response asks for: seconds or a time, instead of Retry-After; null leaves it to that",
+            &scopes.in_page,
+        ),
     })
 }
 
@@ -148,21 +152,25 @@ pub(super) fn cursor(scopes: &StepScopes) -> Value {
 pub(super) fn async_job() -> Value {
     let scopes = StepScopes::widest(true);
     let words = "A job that the upstream runs in the background";
-    let required = ["submit", "poll", "done_when", "download"];
-    object(words, async_job::FIELDS, &required, |name| match name {
+    let required = ["submit", "poll", "done_when"];
+    let mut schema = object(words, async_job::FIELDS, &required, |name| match name {
         "submit" => described("Starts the job; in scope as steps.submit", reference("job_request")),
         "poll" => described(
             "Asks for the state of the job repeatedly; in scope as steps.poll",
-            reference("job_request"),
+            reference("job_poll"),
         ),
         "done_when" => expr(
             "Condition for the end of the job, evaluated after each poll with its response in scope",
             &scopes.in_page,
         ),
+        "result" => {
+            let words = "Source of the result: the download steps, or the response to the last poll";
+            with(choice(words, names(async_job::RESULTS)), "default", "download")
+        }
         "failed_when" => expr("Condition for a failed job, evaluated before done_when", &scopes.in_page),
         "download" => {
             let words = "Steps that run in order once the job is done. Only the last one emits, by default one message per page";
-            with(list(words, &reference("sub_step")), "minItems", 1)
+            list(words, &reference("sub_step"))
         }
         "cancel" => json!({
             "description": "Asks the upstream to stop when the execution is cancelled or times out",
@@ -176,7 +184,14 @@ pub(super) fn async_job() -> Value {
             "default",
             "2h",
         ),
-    })
+    });
+    schema["if"] = json!({"required": ["result"], "properties": {"result": {"const": "poll"}}});
+    schema["then"] = json!({"properties": {"download": {"maxItems": 0}}});
+    schema["else"] = json!({
+        "required": ["download"],
+        "properties": {"download": {"minItems": 1}, "poll": reference("job_request")},
+    });
+    schema
 }
 
 pub(super) fn response() -> Value {

@@ -22,6 +22,7 @@ pub(super) fn schema() -> Value {
         "root_step": step::step(&step::StepKind::Root),
         "sub_step": step::step(&step::StepKind::Sub),
         "job_request": step::step(&step::StepKind::JobRequest),
+        "job_poll": step::step(&step::StepKind::JobPoll),
         "async_job": parts::async_job(),
         "matcher": parts::matcher(),
         "retry": parts::retry(),

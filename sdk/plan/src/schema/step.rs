@@ -8,7 +8,7 @@ use super::build::{
 };
 use super::{build, parts};
 use crate::document::async_job::FIELDS_BESIDE_JOB;
-use crate::document::step_fields::{FIELDS, NOT_IN_ONE_REQUEST};
+use crate::document::step_fields::{FIELDS, NOT_IN_ONE_REQUEST, NOT_IN_RESULT_POLL};
 use crate::document::step_position::StepScopes;
 
 /// The kinds of steps, which differ in their fields, defaults and scopes.
@@ -16,6 +16,7 @@ pub(super) enum StepKind {
     Root,
     Sub,
     JobRequest,
+    JobPoll,
 }
 
 pub(super) fn step(kind: &StepKind) -> Value {
@@ -46,6 +47,12 @@ pub(super) fn step(kind: &StepKind) -> Value {
                 "emit" => described("This step emits nothing", json!({"enum": ["none"]})),
                 _ => field(name, "none", &scopes),
             })
+        }
+        StepKind::JobPoll => {
+            let words = "The poll of an async job; with result poll, its last response is emitted";
+            let fields: Vec<&str> =
+                FIELDS.iter().copied().filter(|field| !NOT_IN_RESULT_POLL.contains(field)).collect();
+            build::object(words, &fields, &["url"], |name| field(name, "page", &scopes))
         }
     }
 }

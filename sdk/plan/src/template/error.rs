@@ -25,6 +25,8 @@ pub enum RenderErrorCode {
     TemplateType,
     /// An expression failed.
     Expression,
+    /// A segment of the url's path is `.`, `..` or, by an expression, empty.
+    TemplateSegment,
     /// The url is not absolute, or its scheme is neither `http` nor `https`.
     InvalidUrl,
     /// A header's value contains a control character, such as CR, LF or NUL.
@@ -39,6 +41,7 @@ impl RenderErrorCode {
             Self::TemplateNull => "TEMPLATE_NULL",
             Self::TemplateType => "TEMPLATE_TYPE",
             Self::Expression => "EXPRESSION",
+            Self::TemplateSegment => "TEMPLATE_SEGMENT",
             Self::InvalidUrl => "INVALID_URL",
             Self::InvalidHeader => "INVALID_HEADER",
         }

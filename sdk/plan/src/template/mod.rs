@@ -10,6 +10,7 @@ mod params;
 mod request;
 mod split;
 mod text;
+mod url_text;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -22,3 +23,4 @@ pub(crate) use body::BodyTemplate;
 pub(crate) use json::JsonTemplate;
 pub(crate) use params::ParamTemplate;
 pub(crate) use request::HeaderTemplate;
+pub(crate) use url_text::literal_dots;

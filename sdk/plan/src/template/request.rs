@@ -10,7 +10,7 @@ use super::body::BodyTemplate;
 use super::error::{RenderError, RenderErrorCode};
 use super::json::JsonTemplate;
 use super::params::{self, ParamTemplate};
-use super::text::{Template, ValueEncoding};
+use super::text::Template;
 use crate::{EvalEnv, ReadPaths, Scope};
 
 /// HTTP methods that steps can use.
@@ -81,6 +81,8 @@ pub struct PaginationOverrides<'a> {
     pub params: &'a [(String, String)],
     /// Names of the parameters, out of both, that `url` gets if it lacks them.
     pub keep_params: &'a [String],
+    /// Url against which a relative one is resolved, in the steps of an async job.
+    pub base: Option<&'a Url>,
     /// Url that this template rendered to before. Only the query is parsed again if all before it
     /// is equal.
     pub previous_url: Option<&'a Url>,
@@ -93,6 +95,8 @@ pub struct RenderedRequest {
     pub method: Method,
     /// Absolute `http` or `https` url with its query.
     pub url: Url,
+    /// True if a value that an upstream has sent decides about the url's scheme, host or port.
+    pub host_is_from_answer: bool,
     /// Headers in order; names are in lower case and unique.
     pub headers: Vec<(String, String)>,
     /// Body, if there is one. `headers` contains its `content-type`.
@@ -146,8 +150,8 @@ impl RequestTemplate {
         env: &EvalEnv,
         overrides: &PaginationOverrides<'_>,
     ) -> Result<RenderedRequest, RenderError> {
-        let url = match overrides.url {
-            Some(url) => self.next_url(url, scope, env, overrides)?,
+        let (url, host_is_from_answer) = match overrides.url {
+            Some(url) => (self.next_url(url, scope, env, overrides)?, true),
             None => self.url(scope, env, overrides)?,
         };
         let mut headers = Vec::with_capacity(self.headers.len() + 1);
@@ -168,7 +172,7 @@ impl RequestTemplate {
                 bytes = Some(body.bytes);
             }
         }
-        Ok(RenderedRequest { method: self.method, url, headers, body: bytes })
+        Ok(RenderedRequest { method: self.method, url, host_is_from_answer, headers, body: bytes })
     }
 
     fn url(
@@ -176,15 +180,45 @@ impl RequestTemplate {
         scope: &Scope,
         env: &EvalEnv,
         overrides: &PaginationOverrides<'_>,
-    ) -> Result<Url, RenderError> {
-        let text = self.url.text(scope, env, ValueEncoding::Percent)?;
-        let mut url = match overrides.previous_url.and_then(|previous| with_query_of(previous, &text)) {
-            Some(url) => url,
-            None => self.parse_url(&text)?,
+    ) -> Result<(Url, bool), RenderError> {
+        let rendered = self.url.url_text(scope, env)?;
+        rendered.check_segments(self.url.pointer())?;
+        let previous = overrides.previous_url.and_then(|previous| with_query_of(previous, &rendered.text));
+        let mut url = match (previous, overrides.base) {
+            (Some(url), _) => url,
+            (None, Some(base)) => self.resolve_url(&rendered.text, base)?,
+            (None, None) => self.parse_url(&rendered.text)?,
         };
         let own = params::render(&self.params, scope, env)?;
         append_query(&mut url, own.iter().chain(overrides.params));
-        Ok(url)
+        Ok((url, rendered.host_is_from_answer()))
+    }
+
+    /// Returns whether the url can be a relative one.
+    #[must_use]
+    pub fn may_be_relative(&self) -> bool {
+        match self.url.literal_start() {
+            Some(start) => !start.contains("://"),
+            None => self.host_reads().includes_answers(),
+        }
+    }
+
+    /// Returns the paths that decide about the scheme, host and port of the url.
+    #[must_use]
+    pub fn host_reads(&self) -> ReadPaths {
+        let mut reads = ReadPaths::new();
+        self.url.host_exprs().for_each(|expr| reads.extend(expr.reads()));
+        reads
+    }
+
+    /// Renders scheme, credentials, host and port of the url; `None` if they cannot be rendered with
+    /// this scope.
+    #[must_use]
+    pub fn origin_url(&self, scope: &Scope, env: &EvalEnv) -> Option<Url> {
+        let mut url = self.parse_url(&self.url.url_start(scope, env).ok()?).ok()?;
+        url.set_path("");
+        url.set_query(None);
+        Some(url)
     }
 
     /// Parses the url of a next page, and adds the parameters to keep that it lacks.
@@ -210,6 +244,18 @@ impl RequestTemplate {
             own.iter().chain(overrides.params.iter().filter(|(name, _)| is_lacking(name))),
         );
         Ok(url)
+    }
+
+    /// Parses a url that may be relative to `base`.
+    fn resolve_url(&self, text: &str, base: &Url) -> Result<Url, RenderError> {
+        if text.is_empty() {
+            let message = "the rendered url is empty";
+            return Err(RenderError::new(RenderErrorCode::InvalidUrl, self.url.pointer(), message));
+        }
+        match base.join(text) {
+            Ok(url) => self.parse_url(url.as_str()),
+            Err(_) => self.parse_url(text),
+        }
     }
 
     /// Parses an absolute `http` or `https` url and drops its fragment. Errors do not contain the

@@ -210,7 +210,6 @@ fn previous_url_does_not_change_the_result() {
         "x y?p",
         "",
         "?p=1",
-        "./x?p=1",
         "x?p= ",
         "x?\tp=\n1",
     ];
@@ -260,4 +259,100 @@ fn suggested_template_for_null_compiles() {
             "https://a.example.com/?"
         );
     }
+}
+
+#[test]
+fn values_cannot_change_the_structure_of_the_path() {
+    let render = |url: &str, value: &str| {
+        let definition = compiled(json!({"url": url}));
+        let scope = Scope::new().with(ScopeName::Config, crate::Value::from(&json!({"x": value})));
+        let rendered = definition.steps[0].request().unwrap().render(&scope, &env());
+        rendered.map(|request| request.url.to_string()).map_err(|error| error.code.as_str())
+    };
+    let refused = Err("TEMPLATE_SEGMENT");
+    let (encoded, raw) = ("https://h.test/a/{{ config.x }}/b", "https://h.test/a/{{ raw(config.x) }}/b");
+    for value in ["..", ".", ""] {
+        assert_eq!(render(encoded, value), refused, "{value:?}");
+        assert_eq!(render(raw, value), refused, "{value:?}");
+    }
+    for value in ["%2e%2E", ".%2e", "x/..", "..\\y", "x//y", "/x", "x/", "\t.."] {
+        assert_eq!(render(raw, value), refused, "{value:?}");
+        assert!(render(encoded, value).is_ok(), "{value:?}");
+    }
+    assert_eq!(render(encoded, "/x//"), Ok("https://h.test/a/%2Fx%2F%2F/b".to_owned()));
+    assert_eq!(render("https://h.test/a/{{ config.x }}", ""), refused, "the end of the path");
+    assert_eq!(render("https://h.test/a/{{ config.x }}?q", ""), refused, "the end before a query");
+    assert_eq!(
+        render("https://h.test/a{{ config.x }}?q={{ config.x }}", ""),
+        Ok("https://h.test/a?q=".to_owned())
+    );
+    assert_eq!(render("https://h.test/a?p=/{{ config.x }}/", ".."), Ok("https://h.test/a?p=/../".to_owned()));
+    assert_eq!(render("https://h.test/{{ raw(config.x) }}", "a/"), Ok("https://h.test/a/".to_owned()));
+    assert_eq!(render("{{ config.x }}/a", "https://h.test/v1/"), Ok("https://h.test/v1//a".to_owned()));
+    assert_eq!(
+        render("{{ config.x }}{{ raw('/a') }}", "https://h.test/"),
+        Ok("https://h.test//a".to_owned())
+    );
+    assert_eq!(render("{{ config.x }}/a", "https://h.test/v1/.."), refused);
+    assert_eq!(render("https://h.test/a/{{ config.x }}.", "."), refused, "together with literal text");
+    let literal =
+        compile(&step(json!({"url": "https://h.test/a/../{{ config.x }}"})), &ServerLimits::default());
+    assert_eq!(literal.unwrap_err().0[0].code, crate::DiagnosticCode::InvalidValue);
+}
+
+#[test]
+fn host_out_of_a_response_is_noticed() {
+    let is_noticed = |url: &str, text: &str| {
+        let definition = compiled(json!({"url": url}));
+        let value = |json: Json| crate::Value::from(&json);
+        let scope = Scope::new()
+            .with(ScopeName::Context, value(json!({"x": text})))
+            .with(ScopeName::Config, value(json!({"host": "h.test"})));
+        definition.steps[0].request().unwrap().render(&scope, &env()).unwrap().host_is_from_answer
+    };
+    assert!(is_noticed("{{ context.x }}/a", "https://h.test"));
+    assert!(is_noticed("https://{{ context.x }}/a", "h.test"));
+    assert!(is_noticed("https://{{ config.host }}{{ context.x }}/a", ".evil.test"));
+    assert!(is_noticed("{{ context.x }}", "ht\ttps://h.test/a"));
+    assert!(!is_noticed("https://h.test/{{ context.x }}", "a"));
+    assert!(!is_noticed("https://{{ config.host }}/{{ context.x }}", "a"));
+    assert!(!is_noticed("https://h.test?u={{ context.x }}", "https://evil.test"));
+}
+
+#[test]
+fn relative_url_is_resolved_against_the_base() {
+    let base = url::Url::parse("https://h.test/v1/jobs").unwrap();
+    let render = |value: &str| {
+        let definition = compile(
+            &json!({"step": {"async_job": {
+                "submit": {"url": base.as_str()},
+                "poll": {"url": "{{ steps.submit.headers.location }}"},
+                "done_when": "response.body",
+                "download": [{"url": "/files/1"}],
+            }}}),
+            &ServerLimits::default(),
+        )
+        .unwrap();
+        let crate::StepAction::Job(job) = &definition.steps[0].action else { panic!("a job") };
+        let steps = json!({"submit": {"headers": {"location": value}}});
+        let scope = Scope::new().with(ScopeName::Steps, crate::Value::from(&steps));
+        let overrides = PaginationOverrides { base: Some(&base), ..PaginationOverrides::default() };
+        let rendered = job.poll.request().unwrap().render_with(&scope, &env(), &overrides);
+        rendered
+            .map(|request| (request.url.to_string(), request.host_is_from_answer))
+            .map_err(|error| error.code)
+    };
+    for (location, expected, noticed) in [
+        ("/jobs/1?a=b", "https://h.test/jobs/1?a=b", false),
+        ("1", "https://h.test/v1/1", false),
+        ("?page=2", "https://h.test/v1/jobs?page=2", false),
+        ("https://other.test/1", "https://other.test/1", true),
+        ("//other.test/1", "https://other.test/1", true),
+        ("\\\\other.test/1", "https://other.test/1", true),
+    ] {
+        assert_eq!(render(location), Ok((expected.to_owned(), noticed)), "{location}");
+    }
+    assert_eq!(render("../1"), Err(RenderErrorCode::TemplateSegment));
+    assert_eq!(render(""), Err(RenderErrorCode::InvalidUrl));
+    assert_eq!(render("ftp://h.test/x"), Err(RenderErrorCode::InvalidUrl));
 }

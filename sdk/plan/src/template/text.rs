@@ -4,6 +4,7 @@ use jmespath::ast::Ast;
 
 use super::error::RenderError;
 use super::split::{TextPiece, split};
+use super::url_text::{UrlText, UrlValue};
 use crate::expr::{ExprOrigin, InScope, end_of_brackets, parse};
 use crate::{Diagnostic, EvalEnv, Expr, Scope, Value, links};
 
@@ -124,11 +125,63 @@ impl Template {
         env: &EvalEnv,
         encoding: ValueEncoding,
     ) -> Result<String, RenderError> {
+        self.render(scope, env, encoding, |_| {})
+    }
+
+    /// Renders a url, and notes the places of the values in it.
+    pub(super) fn url_text(&self, scope: &Scope, env: &EvalEnv) -> Result<UrlText<'_>, RenderError> {
+        let mut values = Vec::new();
+        let text = self.render(scope, env, ValueEncoding::Percent, |value| values.push(value))?;
+        Ok(UrlText { text, values })
+    }
+
+    /// Renders scheme, host and port of a url, and what else is part of their expressions.
+    pub(super) fn url_start(&self, scope: &Scope, env: &EvalEnv) -> Result<String, RenderError> {
+        let start = Self { parts: self.host_parts().cloned().collect(), pointer: self.pointer.clone() };
+        start.text(scope, env, ValueEncoding::Percent)
+    }
+
+    /// Returns the expressions of a url that may decide about scheme, host and port.
+    pub(super) fn host_exprs(&self) -> impl Iterator<Item = &Expr> {
+        self.host_parts().filter_map(|part| match part {
+            TemplatePart::Expr { expr, .. } => Some(expr),
+            TemplatePart::Text(_) => None,
+        })
+    }
+
+    /// Returns the parts of a url up to the first one that begins its path.
+    fn host_parts(&self) -> impl Iterator<Item = &TemplatePart> {
+        let mut has_scheme = matches!(self.parts.first(), Some(TemplatePart::Expr { .. }));
+        let mut ended = false;
+        self.parts.iter().take_while(move |part| {
+            if ended {
+                return false;
+            }
+            if let TemplatePart::Text(text) = part {
+                let rest = if has_scheme {
+                    text.as_str()
+                } else {
+                    text.split_once("://").map_or("", |(_, rest)| rest)
+                };
+                (has_scheme, ended) = (true, rest.contains(['/', '\\', '?', '#']));
+            }
+            true
+        })
+    }
+
+    fn render<'t>(
+        &'t self,
+        scope: &Scope,
+        env: &EvalEnv,
+        encoding: ValueEncoding,
+        mut note: impl FnMut(UrlValue<'t>),
+    ) -> Result<String, RenderError> {
         let mut rendered = String::new();
         for (index, part) in self.parts.iter().enumerate() {
             match part {
                 TemplatePart::Text(text) => rendered.push_str(text),
                 TemplatePart::Expr { expr, raw } => {
+                    let start = rendered.len();
                     let value = expr
                         .eval(scope, env)
                         .map_err(|error| RenderError::expression(&self.pointer, &error))?;
@@ -142,6 +195,7 @@ impl Template {
                     } else {
                         rendered.push_str(&text);
                     }
+                    note(UrlValue { expr, range: start..rendered.len(), is_base: index == 0 });
                 }
             }
         }

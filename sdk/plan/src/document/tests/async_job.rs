@@ -45,6 +45,34 @@ fn job_is_read_with_its_defaults() {
 }
 
 #[test]
+fn result_of_the_last_poll_needs_no_download() {
+    let poll = json!({"url": "/jobs/{{ steps.submit.body.id }}", "iterate_over": "response.body.rows",
+        "extract": {"at": "response.body.at"}, "sub_steps": [{"url": "https://api.example.com/{{ item.id }}"}]});
+    let (_, job) = compiled_job(&with(json!({"result": "poll", "poll": poll, "download": null})));
+    assert!(job.result_in_poll && job.download.is_empty());
+    assert_eq!((job.poll.emit, &*job.poll.id), (EmitMode::Page, "poll"));
+    let refused = |changes: Json| {
+        let found = diagnostics(&with(changes));
+        found.into_iter().map(|found| (found.code, found.pointer)).collect::<Vec<_>>()
+    };
+    let at = |field: &str| format!("/definition/step/async_job{field}");
+    assert_eq!(refused(json!({"result": "poll"})), [(DiagnosticCode::Conflict, at("/download"))]);
+    assert_eq!(refused(json!({"download": null})), [(DiagnosticCode::Required, at(""))]);
+    assert_eq!(
+        refused(json!({"result": "last", "download": null}))[0],
+        (DiagnosticCode::InvalidValue, at("/result"))
+    );
+    assert_eq!(refused(json!({"poll": poll}))[0].0, DiagnosticCode::Conflict, "rows need the result");
+    let looping = json!({"url": "/x", "paginate": {"type": "link_header"}});
+    assert_eq!(
+        refused(json!({"result": "poll", "poll": looping, "download": null})),
+        [(DiagnosticCode::Conflict, at("/poll/paginate"))]
+    );
+    let relative = json!({"submit": {"url": "/jobs"}});
+    assert_eq!(refused(relative), [(DiagnosticCode::InvalidValue, at("/submit/url"))]);
+}
+
+#[test]
 fn job_steps_see_the_finished_ones() {
     let (_, job) = compiled_job(&json!({"steps": [
         {"id": "report", "for_each": "context.regions", "concurrency": 3, "stop_on_error": true, "execute_if": "item.active", "async_job": job(json!({

@@ -14,7 +14,7 @@ use super::*;
 use crate::template::tests::{env, scope};
 use crate::{
     Backoff, CatchUpPolicy, Diagnostic, DiagnosticCode, EmitMode, Jitter, OnLimit, OnRepeat, OutcomeMatcher,
-    OverlapPolicy, PaginationKind, PlanHeader, ScopeName, StatusClass, StopOn,
+    OverlapPolicy, PaginationKind, PlanHeader, RetryPolicy, ScopeName, StatusClass, StopOn,
 };
 
 fn step(fields: Json) -> Json {
@@ -366,7 +366,10 @@ fn control_characters_and_connection_headers_are_refused() {
 #[test]
 fn retry_is_read_with_its_defaults() {
     let retry = |retry: Json| compiled(json!({"retry": retry})).steps[0].retry.clone();
-    assert_eq!(compiled(json!({})).steps[0].retry, retry(json!({})));
+    let printed = |retry: &RetryPolicy| format!("{retry:?}");
+    assert_eq!(printed(&compiled(json!({})).steps[0].retry), printed(&retry(json!({}))));
+    let wait = retry(json!({"wait": "response.body.retry_after"})).wait.unwrap();
+    assert_eq!(wait.text(), "response.body.retry_after");
     let short = retry(json!({"max_retries": 0}));
     assert_eq!(
         (short.max_retries, short.backoff, short.jitter, short.on),
