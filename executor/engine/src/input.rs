@@ -137,6 +137,8 @@ pub enum FetchErrorKind {
     Connect,
     /// The TLS handshake failed.
     Tls,
+    /// A certificate was refused: the server's, or the client's. No retry mends that.
+    Certificate,
     /// The connection broke before the last byte.
     Broken,
     /// The body is larger than the request allows; reading stopped at the limit.
@@ -160,7 +162,7 @@ impl FetchErrorKind {
             Self::Timeout => "TIMEOUT",
             Self::Dns => "DNS",
             Self::Connect => "CONNECT",
-            Self::Tls => "TLS",
+            Self::Tls | Self::Certificate => "TLS",
             Self::Broken => "BROKEN",
             Self::TooLarge => "TOO_LARGE",
             Self::Decode => "DECODE",

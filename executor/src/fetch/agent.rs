@@ -187,8 +187,9 @@ impl FetchAgent {
 
     /// Adds to connection errors that it may be the proxy that failed.
     fn mention_proxy(&self, mut error: FetchError) -> FetchError {
-        use FetchErrorKind::{AddressRefused, Connect, Dns, Tls};
-        if self.route != UpstreamRoute::Direct && matches!(error.kind, AddressRefused | Connect | Dns | Tls) {
+        use FetchErrorKind::{AddressRefused, Certificate, Connect, Dns, Tls};
+        let is_of_connecting = matches!(error.kind, AddressRefused | Certificate | Connect | Dns | Tls);
+        if self.route != UpstreamRoute::Direct && is_of_connecting {
             error.message.push_str(" (via the config's proxy)");
         }
         error

@@ -8,6 +8,7 @@ use std::io;
 use orchid_engine::{FetchError, FetchErrorKind};
 
 use crate::fetch::address::guard::AddressRefused;
+use crate::fetch::certificate_error;
 
 /// Converts an error of the client. `status` is set if the head of a response had arrived.
 pub(crate) fn classify(error: reqwest::Error, status: Option<u16>) -> FetchError {
@@ -15,11 +16,15 @@ pub(crate) fn classify(error: reqwest::Error, status: Option<u16>) -> FetchError
     if let Some(refused) = find::<AddressRefused>(&error) {
         return FetchError { kind: FetchErrorKind::AddressRefused, message: refused.to_string(), status };
     }
+    let tls = find::<rustls::Error>(&error);
+    if let Some(message) = tls.and_then(certificate_error::explain) {
+        return FetchError { kind: FetchErrorKind::Certificate, message, status };
+    }
     let kind = if error.is_timeout() {
         FetchErrorKind::Timeout
     } else if error.is_dns() {
         FetchErrorKind::Dns
-    } else if find::<rustls::Error>(&error).is_some() {
+    } else if tls.is_some() {
         FetchErrorKind::Tls
     } else if error.is_connect() {
         FetchErrorKind::Connect
@@ -41,7 +46,7 @@ fn message(kind: FetchErrorKind, error: &reqwest::Error) -> String {
         FetchErrorKind::Timeout => "no response in time",
         FetchErrorKind::Dns => "host name did not resolve",
         FetchErrorKind::Connect => "connection failed",
-        FetchErrorKind::Tls => "no secure connection",
+        FetchErrorKind::Tls | FetchErrorKind::Certificate => "no secure connection",
         FetchErrorKind::Broken => "connection broke",
         FetchErrorKind::Decode => "body does not decompress",
         FetchErrorKind::InvalidRequest => "invalid request",

@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, ClientBuilder, Identity, Proxy};
+use reqwest::{Client, ClientBuilder, Identity, Proxy};
 
 use crate::fetch::address::guard::AddressGuard;
 use crate::fetch::address::resolver::GuardedResolver;
+use crate::fetch::pinned_certificates::tls_config;
 use crate::fetch::transport::{Transport, TransportError};
 use crate::lru_cache::LruCache;
 
@@ -80,13 +81,8 @@ fn build(transport: &Transport, guard: &Arc<AddressGuard>) -> Result<Client, Tra
         builder = with_proxy(builder, proxy)?;
     }
     if let Some(ca) = ca {
-        let certificates = Certificate::from_pem_bundle(ca.as_bytes()).map_err(|_| TransportError::Ca)?;
-        if certificates.is_empty() {
-            return Err(TransportError::Ca);
-        }
-        builder = builder.tls_certs_merge(certificates);
-    }
-    if let Some(own) = client_certificate {
+        builder = builder.tls_backend_preconfigured(tls_config(ca, client_certificate.as_ref())?);
+    } else if let Some(own) = client_certificate {
         let pem = format!("{}\n{}", own.certificate, own.key);
         let identity = Identity::from_pem(pem.as_bytes()).map_err(|_| TransportError::ClientCertificate)?;
         builder = builder.identity(identity);

@@ -8,11 +8,13 @@
 mod address;
 mod agent;
 mod body;
+mod certificate_error;
 mod client_error;
 mod clients;
 mod cookie_jar;
 mod decode;
 mod fetcher;
+mod pinned_certificates;
 mod redirect;
 mod timeout_budget;
 mod transport;

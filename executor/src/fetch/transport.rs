@@ -11,7 +11,8 @@ pub struct Transport {
     /// URL of a proxy (`http`, `https`, `socks5` or `socks5h`), with user and password if it needs
     /// them; `None` to connect directly.
     pub proxy: Option<String>,
-    /// PEM certificates to trust in addition to the system's.
+    /// PEM certificates to trust in addition to the system's: of issuers, and of servers
+    /// themselves.
     pub ca: Option<String>,
     /// Certificate for servers that ask for one.
     pub client_certificate: Option<ClientCertificate>,
@@ -39,6 +40,9 @@ pub enum TransportError {
     /// The client certificate or its key is invalid.
     #[error("the config's client certificate is invalid or does not match its key")]
     ClientCertificate,
+    /// The process has installed no crypto provider.
+    #[error("no crypto provider is installed")]
+    NoCrypto,
     /// The HTTP client cannot be built for another reason.
     #[error("the http client cannot be built: {0}")]
     Client(reqwest::Error),

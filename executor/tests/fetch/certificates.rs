@@ -1,7 +1,8 @@
 //! Trusted CAs, client certificates, and HTTP/1.1 and HTTP/2.
 
 use orchid_engine::{BodyStreaming, FetchErrorKind, Request};
-use orchid_executor::fetch::{ClientCertificate, Transport};
+use orchid_executor::fetch::{ClientCertificate, FetchOutcome, Transport};
+use rcgen::{IsCa, date_time_ymd};
 
 use crate::tls_server::{Authority, Identity, TlsServer};
 use crate::upstream::{
@@ -22,7 +23,11 @@ async fn server_with_untrusted_ca_is_refused() {
     let server = TlsServer::start(&theirs, None, &[]).await;
     for transport in [Transport::default(), trusting(&ours)] {
         let error = error(agent_with(LOOPBACK, &transport).fetch(request(&server.url, &[])).await);
-        assert_eq!(error.kind, FetchErrorKind::Tls, "{error}");
+        assert_eq!(error.kind, FetchErrorKind::Certificate, "{error}");
+        assert!(
+            error.message.contains("its issuer is unknown") && error.message.contains("transport.ca"),
+            "{error}"
+        );
     }
     assert!(server.connections.lock().await.is_empty());
 }
@@ -36,7 +41,52 @@ async fn ca_of_a_config_is_trusted_by_that_config_only() {
         whole_response(fetcher.agent(&trusting(&authority)).unwrap().fetch(request(&server.url, &[])).await);
     assert_eq!(&response.body[..], b"secure");
     let other = fetcher.agent(&Transport::default()).unwrap();
-    assert_eq!(error(other.fetch(request(&server.url, &[])).await).kind, FetchErrorKind::Tls);
+    assert_eq!(error(other.fetch(request(&server.url, &[])).await).kind, FetchErrorKind::Certificate);
+}
+
+/// Sends a request to a server that shows this certificate, with `ca` as the config's.
+async fn fetch_from(shown: &Identity, ca: Option<&Identity>) -> FetchOutcome {
+    let server = TlsServer::with_identity(shown, None, &["h2", "http/1.1"]).await;
+    let transport = Transport { ca: ca.map(|ca| ca.certificate.clone()), ..Transport::default() };
+    agent_with(LOOPBACK, &transport).fetch(request(&server.url, &[])).await
+}
+
+#[tokio::test]
+async fn own_certificate_of_a_server_is_trusted_whatever_its_constraints() {
+    for shown in [
+        Identity::self_signed(&["localhost"], |_| {}),
+        Identity::self_signed(&["localhost"], |params| params.is_ca = IsCa::ExplicitNoCa),
+        Identity::self_signed(&["localhost"], |params| params.is_ca = IsCa::NoCa),
+        // Issued by an authority that is not listed.
+        Authority::new("unlisted").server(),
+    ] {
+        assert_eq!(&whole_response(fetch_from(&shown, Some(&shown)).await).body[..], b"secure");
+        let other = Identity::self_signed(&["localhost"], |_| {});
+        assert_eq!(error(fetch_from(&shown, Some(&other)).await).kind, FetchErrorKind::Certificate);
+    }
+}
+
+#[tokio::test]
+async fn refused_certificate_is_explained_and_permanent() {
+    let expired =
+        Identity::self_signed(&["localhost"], |params| params.not_after = date_time_ymd(2021, 5, 1));
+    let early = Identity::self_signed(&["localhost"], |params| params.not_before = date_time_ymd(2999, 5, 1));
+    let other = Identity::self_signed(&["erp.test", "*.files.test", "10.0.0.7"], |_| {});
+    let own = Identity::self_signed(&["localhost"], |_| {});
+    for (shown, ca, words) in [
+        (&expired, Some(&expired), "the server's certificate expired at 2021-05-01T00:00:00Z"),
+        (&early, Some(&early), "the server's certificate is only valid from 2999-05-01T00:00:00Z on"),
+        (
+            &other,
+            Some(&other),
+            "the server's certificate is not for localhost, but for erp.test, *.files.test, 10.0.0.7",
+        ),
+        (&own, None, "the server's certificate is its own issuer: put it into the config's transport.ca"),
+    ] {
+        let error = error(fetch_from(shown, ca).await);
+        assert_eq!((error.kind, error.message.as_str()), (FetchErrorKind::Certificate, words));
+        assert_eq!(error.kind.code(), "TLS");
+    }
 }
 
 #[tokio::test]
@@ -45,7 +95,7 @@ async fn server_that_asks_receives_the_client_certificate() {
         (Authority::new("servers"), Authority::new("clients"), Authority::new("others"));
     // In TLS 1.3 the server refuses only after the handshake. By then HTTP/2 reports just the text
     // of the alert, not the TLS error.
-    for (protocols, kind) in [(&[][..], FetchErrorKind::Tls), (&["h2"], FetchErrorKind::Broken)] {
+    for (protocols, kind) in [(&[][..], FetchErrorKind::Certificate), (&["h2"], FetchErrorKind::Broken)] {
         let server = TlsServer::start(&authority, Some(&clients), protocols).await;
         for own in [None, client_certificate(others.client())] {
             let transport = Transport { client_certificate: own, ..trusting(&authority) };
@@ -99,6 +149,6 @@ async fn body_is_streamed_over_http_2() {
     let (head, mut body) =
         streamed_response(agent_with(LOOPBACK, &trusting(&authority)).fetch(request).await);
     assert_eq!(head.status, 200);
-    assert_eq!(body.next().await.unwrap().unwrap(), "secure");
+    assert_eq!(body.next().await.unwrap().unwrap().bytes, "secure");
     assert_eq!(body.next().await.unwrap(), None);
 }

@@ -52,11 +52,28 @@ impl Authority {
         self.issue(ExtendedKeyUsagePurpose::ClientAuth)
     }
 
+    pub(crate) fn server(&self) -> Identity {
+        self.issue(ExtendedKeyUsagePurpose::ServerAuth)
+    }
+}
+
+impl Identity {
+    /// Creates a certificate that is its own issuer, as `openssl req -x509` does.
+    pub(crate) fn self_signed(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Self {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        change(&mut params);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        Self { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+
     /// Creates a server's configuration. With `clients`, the server asks for a certificate of that
     /// authority.
-    fn server(&self, clients: Option<&Authority>, protocols: &[&str]) -> ServerConfig {
+    fn server_config(&self, clients: Option<&Authority>, protocols: &[&str]) -> ServerConfig {
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let Identity { certificate, key } = self.issue(ExtendedKeyUsagePurpose::ServerAuth);
+        let Self { certificate, key } = self;
         let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
         let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
         let builder = match clients {
@@ -87,7 +104,16 @@ impl TlsServer {
         clients: Option<&Authority>,
         protocols: &[&str],
     ) -> Self {
-        let acceptor = TlsAcceptor::from(Arc::new(authority.server(clients, protocols)));
+        Self::with_identity(&authority.server(), clients, protocols).await
+    }
+
+    /// Starts a server that shows this certificate.
+    pub(crate) async fn with_identity(
+        identity: &Identity,
+        clients: Option<&Authority>,
+        protocols: &[&str],
+    ) -> Self {
+        let acceptor = TlsAcceptor::from(Arc::new(identity.server_config(clients, protocols)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("https://localhost:{}/x", listener.local_addr().unwrap().port());
         let connections = Arc::new(Mutex::new(Vec::new()));

@@ -78,7 +78,8 @@ impl TryFailure {
                 | FetchErrorKind::Connect
                 | FetchErrorKind::Tls
                 | FetchErrorKind::Broken => true,
-                FetchErrorKind::TooLarge
+                FetchErrorKind::Certificate
+                | FetchErrorKind::TooLarge
                 | FetchErrorKind::Decode
                 | FetchErrorKind::TooManyRedirects
                 | FetchErrorKind::HostNotAllowed
@@ -200,6 +201,7 @@ mod tests {
             (status(599, !RETRIES_LEFT), TryVerdict::Fail, ErrorClass::Transient),
             (fetch(FetchErrorKind::Timeout, RETRIES_LEFT), TryVerdict::Retry, ErrorClass::Transient),
             (fetch(FetchErrorKind::Tls, !RETRIES_LEFT), TryVerdict::Fail, ErrorClass::Transient),
+            (fetch(FetchErrorKind::Certificate, RETRIES_LEFT), TryVerdict::Fail, ErrorClass::Permanent),
             (fetch(FetchErrorKind::TooLarge, RETRIES_LEFT), TryVerdict::Fail, ErrorClass::Permanent),
             (fetch(FetchErrorKind::TooManyRedirects, RETRIES_LEFT), TryVerdict::Fail, ErrorClass::Permanent),
             (fetch(FetchErrorKind::AddressRefused, RETRIES_LEFT), TryVerdict::Fail, ErrorClass::Config),
