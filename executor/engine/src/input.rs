@@ -60,7 +60,7 @@ pub enum Input {
         try_id: TryId,
         /// The decompressed piece, `None` at the end of the body, or the reason why the body broke
         /// off.
-        piece: Result<Option<Bytes>, FetchError>,
+        piece: Result<Option<BodyPiece>, FetchError>,
         /// Time from the first byte sent to this piece.
         duration: Duration,
     },
@@ -111,6 +111,32 @@ pub struct Response {
     pub body: Bytes,
     /// The URL that responded; differs from the request's URL after redirects.
     pub url: String,
+    /// The files that the body consists of, if it is an archive.
+    pub files: Vec<ArchiveFile>,
+}
+
+/// A piece of a streamed body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BodyPiece {
+    /// The decompressed bytes; empty only for an empty file of an archive.
+    pub bytes: Bytes,
+    /// Name of the file that begins with this piece, if the body is an archive.
+    pub file: Option<String>,
+}
+
+impl From<Bytes> for BodyPiece {
+    fn from(bytes: Bytes) -> Self {
+        Self { bytes, file: None }
+    }
+}
+
+/// A file of an archive, whose bytes follow those of the file before it in the body.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveFile {
+    /// Path in the archive.
+    pub name: String,
+    /// Number of bytes.
+    pub bytes: usize,
 }
 
 /// A try that ended without a whole response.

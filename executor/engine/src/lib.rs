@@ -30,7 +30,8 @@ pub use attempt::{
 };
 pub use error::{ErrorClass, ExecutionError, StartError};
 pub use input::{
-    CurrentTime, EmitId, FetchError, FetchErrorKind, Input, Response, StopReason, TimerId, TryId,
+    ArchiveFile, BodyPiece, CurrentTime, EmitId, FetchError, FetchErrorKind, Input, Response, StopReason,
+    TimerId, TryId,
 };
 pub use limits::{CANCEL_GRACE, UNACKED_BYTES_MAX, UNACKED_MESSAGES_MAX};
 pub use message::{Message, Topic};

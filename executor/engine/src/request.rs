@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use orchid_plan::Decompression;
+use orchid_plan::{Decompression, FilePattern};
 use url::Url;
 
 /// Maximum number of redirects of one try.
@@ -41,6 +41,8 @@ pub struct Request {
     pub redirects: RedirectPolicy,
     /// Encodings to decompress.
     pub decompress: Decompression,
+    /// Files of a zip archive to read; `None` for an archive of one file.
+    pub archive_files: Option<FilePattern>,
     /// Responses whose body is streamed.
     pub streaming: BodyStreaming,
 }

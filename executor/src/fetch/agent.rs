@@ -82,6 +82,7 @@ impl FetchAgent {
         let response = self.follow_redirects(&mut request, &mut budget).await?;
         let status = response.status();
         let decoding = body_decoding(&request, status, response.headers())?;
+        let files = decoding.files();
         let content_type = text(response.headers().get(CONTENT_TYPE));
         // Decided by the response: the same step may stream CSV but not the JSON of an error.
         let is_streamed =
@@ -89,6 +90,7 @@ impl FetchAgent {
         let mut head = response_head(&response, &request.url, !decoding.codings.is_empty());
         let rules = BodyRules {
             decoding,
+            files,
             max_bytes: if is_streamed { request.max_stream_bytes } else { request.max_body_bytes },
             budget,
             fence: Arc::clone(&self.fence),
@@ -99,7 +101,7 @@ impl FetchAgent {
         if is_streamed {
             return Ok(FetchedResponse::Streaming(head, body));
         }
-        head.body = body.read_all().await?;
+        (head.body, head.files) = body.read_all().await?;
         Ok(FetchedResponse::Whole(head))
     }
 
@@ -210,7 +212,8 @@ fn body_decoding(
     if request.method == "HEAD" || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
         return Ok(BodyDecoding::IDENTITY);
     }
-    BodyDecoding::new(request.decompress, status, headers).map_err(|message| FetchError {
+    let files = request.archive_files.as_ref();
+    BodyDecoding::new(request.decompress, files, status, headers).map_err(|message| FetchError {
         kind: FetchErrorKind::Decode,
         message,
         status: Some(status.as_u16()),
@@ -232,6 +235,7 @@ fn response_head(response: &reqwest::Response, url: &Url, is_decoded: bool) -> R
         headers,
         body: bytes::Bytes::new(),
         url: url.as_str().to_owned(),
+        files: Vec::new(),
     }
 }
 

@@ -9,14 +9,15 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use orchid_engine::{FetchError, FetchErrorKind};
+use orchid_engine::{ArchiveFile, BodyPiece, FetchError, FetchErrorKind};
 use tokio::time::Instant;
 
 use crate::fetch::client_error::classify;
-use crate::fetch::decode::chunks::ByteChunks;
+use crate::fetch::decode::archive_files::ArchiveFiles;
+use crate::fetch::decode::chunks::{ByteChunks, is_gzip};
 use crate::fetch::decode::content_encoding::{BodyDecoding, FileFormat};
 use crate::fetch::decode::size_limit::SizeLimit;
-use crate::fetch::decode::stream::{decode, gunzip_whole, is_gzip};
+use crate::fetch::decode::stream::{decode, gunzip_whole};
 use crate::fetch::timeout_budget::TimeoutBudget;
 use crate::lease::SelfFence;
 
@@ -32,6 +33,9 @@ pub struct BodyReader {
     chunks: ByteChunks,
     /// The rest of a chunk that is larger than a piece.
     rest: Bytes,
+    /// The files of an archive, and the number of their bytes that were read.
+    files: Option<ArchiveFiles>,
+    read_bytes: u64,
     /// Length of the decoded body, if the response's head declares it.
     declared_bytes: Option<u64>,
     status: u16,
@@ -47,6 +51,8 @@ pub struct BodyReader {
 /// Rules for reading the body of a response.
 pub(super) struct BodyRules {
     pub(super) decoding: BodyDecoding,
+    /// The files of the archive, if the body is one.
+    pub(super) files: Option<ArchiveFiles>,
     pub(super) max_bytes: u64,
     pub(super) budget: TimeoutBudget,
     pub(super) fence: Arc<SelfFence>,
@@ -58,7 +64,7 @@ pub(super) struct BodyRules {
 impl BodyReader {
     /// Creates a reader. Fails if the response declares a body that is too large.
     pub(super) fn new(response: reqwest::Response, rules: BodyRules) -> Result<Self, FetchError> {
-        let BodyRules { decoding, max_bytes, budget, fence, started_at, read_whole } = rules;
+        let BodyRules { decoding, files, max_bytes, budget, fence, started_at, read_whole } = rules;
         let status = response.status().as_u16();
         let limit = SizeLimit::new(status, max_bytes);
         let length = response.content_length();
@@ -73,12 +79,15 @@ impl BodyReader {
             received.add_received(chunk.len()).map_err(io::Error::other)?;
             Ok(chunk)
         });
-        let is_plain = read_whole && decoding.codings.is_empty() && decoding.format == FileFormat::DetectGzip;
+        let is_plain =
+            read_whole && decoding.codings.is_empty() && matches!(decoding.format, FileFormat::DetectGzip);
         let detect_gzip = is_plain.then(|| limit.clone());
         let chunks = if is_plain { chunks.boxed() } else { decode(chunks.boxed(), decoding, limit) };
         Ok(Self {
             chunks,
             rest: Bytes::new(),
+            files,
+            read_bytes: 0,
             declared_bytes,
             status,
             budget,
@@ -89,22 +98,36 @@ impl BodyReader {
         })
     }
 
-    /// Reads the next piece, of 1 to [`PIECE_BYTES`] bytes. Returns `None` at the end, and after an
-    /// error.
+    /// Reads the next piece, of 1 to [`PIECE_BYTES`] bytes, or an empty one for an empty file of an
+    /// archive. Returns `None` at the end, and after an error.
     ///
     /// # Errors
     ///
     /// Fails when the connection breaks, the body does not decode or is too large, or the timeout
     /// has passed.
-    pub async fn next(&mut self) -> Result<Option<Bytes>, FetchError> {
+    pub async fn next(&mut self) -> Result<Option<BodyPiece>, FetchError> {
         if self.rest.is_empty() {
-            match self.next_chunk().await? {
-                Some(chunk) => self.rest = chunk,
-                None => return Ok(None),
-            }
+            self.rest = self.next_chunk().await?.unwrap_or_default();
         }
-        let length = self.rest.len().min(PIECE_BYTES);
-        Ok(Some(self.rest.split_to(length)))
+        // A chunk holds bytes of one file only, so files begin where chunks do.
+        let file = self.begun_file();
+        let is_empty_file = file.is_some() && self.starts_file();
+        if self.rest.is_empty() && file.is_none() {
+            return Ok(None);
+        }
+        let length = if is_empty_file { 0 } else { self.rest.len().min(PIECE_BYTES) };
+        self.read_bytes += length as u64;
+        Ok(Some(BodyPiece { bytes: self.rest.split_to(length), file }))
+    }
+
+    /// Takes the name of the file that begins at the next byte.
+    fn begun_file(&self) -> Option<String> {
+        self.files.as_ref()?.take(self.read_bytes)
+    }
+
+    /// Returns whether another file begins at the next byte.
+    fn starts_file(&self) -> bool {
+        self.files.as_ref().and_then(ArchiveFiles::next_start) == Some(self.read_bytes)
     }
 
     /// Returns the time since the request was started.
@@ -112,16 +135,19 @@ impl BodyReader {
         self.started_at.elapsed()
     }
 
-    /// Reads the whole body.
-    pub(super) async fn read_all(mut self) -> Result<Bytes, FetchError> {
+    /// Reads the whole body. Returns it with the files that it consists of, if it is an archive.
+    pub(super) async fn read_all(mut self) -> Result<(Bytes, Vec<ArchiveFile>), FetchError> {
         let bytes = self.collect_chunks().await?;
         match self.detect_gzip.take() {
             Some(limit) if is_gzip(&bytes) => {
                 self.chunks = gunzip_whole(bytes, limit);
                 (self.declared_bytes, self.has_ended) = (None, false);
-                self.collect_chunks().await
+                Ok((self.collect_chunks().await?, Vec::new()))
             }
-            Some(_) | None => Ok(bytes),
+            Some(_) | None => {
+                let files = self.files.as_ref().map(|files| files.take_all(bytes.len()));
+                Ok((bytes, files.unwrap_or_default()))
+            }
         }
     }
 

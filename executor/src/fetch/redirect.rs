@@ -132,6 +132,7 @@ mod tests {
             label: String::new(),
             max_stream_bytes: u64::MAX,
             decompress: orchid_plan::Decompression::Auto,
+            archive_files: None,
             streaming: orchid_engine::BodyStreaming::Never,
         }
     }

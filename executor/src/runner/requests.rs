@@ -205,6 +205,7 @@ mod tests {
                 max_stream_bytes: 1 << 20,
                 redirects: RedirectPolicy::new(HostPolicy::SameAs(url)),
                 decompress: orchid_plan::Decompression::Auto,
+                archive_files: None,
                 streaming: BodyStreaming::Always,
             };
             self.requests.queue_fetch(TryId(try_id), request);
@@ -244,7 +245,7 @@ mod tests {
             assert!(harness.start());
             let piece = harness.requests.next().await;
             assert!(
-                matches!(&piece, Input::BodyPiece { piece: Ok(Some(bytes)), .. } if bytes == text),
+                matches!(&piece, Input::BodyPiece { piece: Ok(Some(piece)), .. } if piece.bytes == text),
                 "{piece:?}"
             );
         }

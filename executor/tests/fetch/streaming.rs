@@ -23,8 +23,9 @@ fn streaming_request(url: &str) -> Request {
 async fn rest(body: &mut BodyReader) -> Result<Vec<u8>, FetchError> {
     let mut read = Vec::new();
     while let Some(piece) = body.next().await? {
-        assert!(!piece.is_empty() && piece.len() <= PIECE_BYTES, "{}", piece.len());
-        read.extend_from_slice(&piece);
+        let bytes = piece.bytes;
+        assert!(!bytes.is_empty() && bytes.len() <= PIECE_BYTES, "{}", bytes.len());
+        read.extend_from_slice(&bytes);
     }
     Ok(read)
 }
@@ -97,7 +98,7 @@ async fn broken_or_too_large_body_ends_with_an_error() {
     let agent = agent(LOOPBACK);
     let upstream = Upstream::responding("200 OK\r\ncontent-length: 400", b"begin").await;
     let (_, mut body) = streamed_response(agent.fetch(streaming_request(&upstream.url)).await);
-    assert_eq!(body.next().await.unwrap().unwrap(), "begin");
+    assert_eq!(body.next().await.unwrap().unwrap().bytes, "begin");
     let error = body.next().await.unwrap_err();
     assert_eq!((error.kind, error.status), (FetchErrorKind::Broken, Some(200)));
     assert_eq!(body.next().await.unwrap(), None, "nothing follows an error");
@@ -140,9 +141,9 @@ async fn body_is_not_read_ahead() {
     assert!(still > 100, "the upstream must block");
     assert!(last < 32 << 20, "{last} bytes went into the sockets' buffers");
     // Reading on unblocks the upstream; dropping the body ends its connection.
-    let mut read = first.len();
+    let mut read = first.bytes.len();
     while read < last + (1 << 20) {
-        read += body.next().await.unwrap().unwrap().len();
+        read += body.next().await.unwrap().unwrap().bytes.len();
     }
     drop(body);
     server.join_next().await.unwrap().unwrap();
@@ -159,12 +160,12 @@ async fn only_waits_for_the_upstream_count_as_timeout() {
         socket
     });
     let (_, mut body) = streamed_response(fetched);
-    assert_eq!(body.next().await.unwrap().unwrap(), "one");
+    assert_eq!(body.next().await.unwrap().unwrap().bytes, "one");
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(600)).await;
     tokio::time::resume();
     socket.write_all(b"two").await.unwrap();
-    assert_eq!(body.next().await.unwrap().unwrap(), "two", "the pause did not count");
+    assert_eq!(body.next().await.unwrap().unwrap().bytes, "two", "the pause did not count");
     // Now the reader waits for the upstream. The paused clock advances by itself to the timeout.
     tokio::time::pause();
     let error = body.next().await.unwrap_err();
@@ -183,12 +184,12 @@ async fn closed_fence_pauses_reading() {
         // The rest of a received chunk needs no reading. After it, nothing is ready.
         let mut left = Vec::new();
         while let Some(piece) = body.next().now_or_never() {
-            left.extend_from_slice(&piece.unwrap().unwrap());
+            left.extend_from_slice(&piece.unwrap().unwrap().bytes);
         }
         left
     };
     assert!(body.next().now_or_never().is_none());
     fence.extend(tokio::time::Instant::now(), Duration::ZERO, Duration::from_secs(600));
     let rest = rest(&mut body).await.unwrap();
-    assert_eq!(first.len() + rest_of_first.len() + rest.len(), 1 << 20);
+    assert_eq!(first.bytes.len() + rest_of_first.len() + rest.len(), 1 << 20);
 }

@@ -94,6 +94,7 @@ pub(crate) fn request(url: &str, allowed: &[&str]) -> Request {
         max_stream_bytes: 10_000,
         redirects: RedirectPolicy::new(hosts),
         decompress: orchid_plan::Decompression::Auto,
+        archive_files: None,
         streaming: BodyStreaming::Never,
     }
 }

@@ -33,11 +33,11 @@ mod warnings;
 
 pub use canonical::{DefinitionHash, canonical_json, definition_hash, integers_from_doubles};
 pub use compiled::{
-    AsyncJob, AuthFlow, Backoff, CsvHeader, CsvRules, Cursor, CursorKind, CursorLookback, Decompression,
-    Definition, DynamicQuota, EmitMode, Jitter, LimitScope, OnLimit, OnRepeat, OutcomeMatcher, OutcomeRules,
-    Pagination, PaginationKind, Plan, QuotaSource, RaggedRows, RateLimit, RequestRate, ResponseFormat,
-    ResponseRules, RetryPolicy, RowSelector, SliceLength, StatusClass, Step, StepAction, StopOn, TimeFormat,
-    TimeWindow, XmlPrefixes, XmlRules,
+    ArchiveRules, AsyncJob, AuthFlow, Backoff, CsvHeader, CsvRules, Cursor, CursorKind, CursorLookback,
+    Decompression, Definition, DynamicQuota, EmitMode, FilePattern, Jitter, LimitScope, OnLimit, OnRepeat,
+    OutcomeMatcher, OutcomeRules, Pagination, PaginationKind, Plan, QuotaSource, RaggedRows, RateLimit,
+    RequestRate, ResponseFormat, ResponseRules, RetryPolicy, RowSelector, SliceLength, StatusClass, Step,
+    StepAction, StopOn, TimeFormat, TimeWindow, XmlPrefixes, XmlRules,
 };
 pub use diagnostic::{Diagnostic, DiagnosticCode, Diagnostics};
 pub use document::{check, compile};

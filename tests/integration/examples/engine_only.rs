@@ -300,7 +300,9 @@ impl SimulatedAttempt<'_> {
                 }
                 PendingEvent::Head(try_id, response) => Input::ResponseHead { try_id, response, duration },
                 PendingEvent::Piece(try_id) => match self.bodies.get_mut(&try_id) {
-                    Some(body) => Input::BodyPiece { try_id, piece: Ok(body.pop_front()), duration },
+                    Some(body) => {
+                        Input::BodyPiece { try_id, piece: Ok(body.pop_front().map(Into::into)), duration }
+                    }
                     None => continue,
                 },
                 PendingEvent::Woke(timer_id) => Input::TimerFired { timer_id },
@@ -383,7 +385,7 @@ fn response(request: &Request, status: u16, headers: &[(&'static str, String)], 
         body
     };
     let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-    Response { status, headers, body, url: request.url.to_string() }
+    Response { status, headers, body, url: request.url.to_string(), files: Vec::new() }
 }
 
 fn said(message: &Message) -> EmittedMessage {

@@ -23,6 +23,15 @@ pub(crate) enum DecodeError {
     /// An encoding label in the plan that is not in the WHATWG Encoding Standard.
     #[error("response.charset {0:?} is not a known encoding")]
     UnknownCharset(String),
+    /// A body that is packed, although the plan does not unpack it.
+    #[error("the body begins like {0}: response.decompress unpacks \"zip\" and \"gzip\"")]
+    Packed(&'static str),
+    /// An error in one file of an archive.
+    #[error("file {name:?} of the archive: {error}")]
+    InFile { name: String, error: Box<DecodeError> },
+    /// A row with the member that the plan names for the file's name.
+    #[error("a row has the member {0:?} already: choose another response.file_member")]
+    FileMemberTaken(String),
     /// A value at the rows' path that is neither a list nor null.
     #[error("the rows are of type {0}, not a list{words}", words = list_of(*.0))]
     NotAList(JsonType),
@@ -63,8 +72,11 @@ impl DecodeError {
             | Self::Csv { .. }
             | Self::Charset(_)
             | Self::UnknownCharset(_)
+            | Self::Packed(_)
+            | Self::FileMemberTaken(_)
             | Self::DuplicateMember(_)
             | Self::TooDeep(_) => "DECODE",
+            Self::InFile { error, .. } => error.code(),
             Self::NotAList(_) | Self::NotStreamable(_) => "EXPRESSION",
             Self::RowTooLarge { .. } | Self::TooLarge(_) => "TOO_LARGE",
         }

@@ -49,6 +49,15 @@ impl BodyFormat {
     }
 }
 
+/// Returns the kind of a packed body, by its first bytes: no text begins with them.
+pub(super) fn packed_kind(body: &[u8]) -> Option<&'static str> {
+    match body {
+        [b'P', b'K', 3, 4, ..] => Some("a zip archive"),
+        [0x1F, 0x8B, 8, ..] => Some("gzip"),
+        _ => None,
+    }
+}
+
 /// Returns a content type in lower case, without its parameters.
 pub(super) fn media_type(content_type: &str) -> String {
     content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()

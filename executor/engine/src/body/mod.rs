@@ -5,6 +5,7 @@
 //! [`RowReader`], each as the received bytes. Nothing here does I/O, and no buffer grows beyond its
 //! given limit.
 
+mod archive;
 mod charset;
 mod edge_members;
 mod error;
@@ -21,9 +22,11 @@ mod xml;
 #[cfg(test)]
 mod properties;
 
+pub(crate) use self::archive::{FileDecoder, read_files};
 pub(crate) use self::edge_members::EdgeMembers;
+pub(crate) use self::error::DecodeError;
 pub(crate) use self::list_size::largest_list;
 pub(crate) use self::parsed_body::Body;
 pub(crate) use self::reader::BodyReader;
 pub(crate) use self::row_reader::RowReader;
-pub(crate) use self::stream::{NextRow, RowDecoder};
+pub(crate) use self::stream::NextRow;

@@ -13,6 +13,7 @@ use super::parsed_body::Body;
 use super::reader::BodyReader;
 use super::row_reader::RowReader;
 use super::stream::row_decoder::NextRow;
+use crate::input::BodyPiece;
 
 /// Rows up to the end or the first error.
 #[derive(Debug, PartialEq)]
@@ -20,6 +21,11 @@ struct RowsRead {
     rows: Vec<Bytes>,
     found: bool,
     error: Option<DecodeError>,
+}
+
+/// Creates a piece of a body that is no archive.
+fn piece_of(bytes: &[u8]) -> BodyPiece {
+    Bytes::copy_from_slice(bytes).into()
 }
 
 /// Reads all rows; pieces are fed as they are needed.
@@ -35,7 +41,7 @@ fn take(rows: Result<RowReader, DecodeError>, mut pieces: impl Iterator<Item = V
         match next {
             Ok(NextRow::Row(row)) => read.rows.push(row),
             Ok(NextRow::NeedMore) => match pieces.next() {
-                Some(piece) => rows.feed(&piece),
+                Some(piece) => rows.feed(Bytes::from(piece).into()),
                 None => rows.finish(),
             },
             Ok(NextRow::End) => {
@@ -372,11 +378,11 @@ fn early_piece_is_buffered() {
     let reading = BodyReader { rules: &rules, content_type: "", bodiless: false, parts: &PathSelection::ALL };
     let mut rows = RowReader::from_decoder(reading.row_decoder(&PlainPath::default(), 99).unwrap().unwrap());
     assert_eq!(rows.next(), Ok(NextRow::NeedMore));
-    rows.feed(b"1\n2\n");
+    rows.feed(piece_of(b"1\n2\n"));
     assert_eq!(rows.next(), Ok(NextRow::Row(Bytes::from_static(b"1"))));
-    rows.feed(b"3\n4");
+    rows.feed(piece_of(b"3\n4"));
     rows.finish();
-    rows.feed(b"no more");
+    rows.feed(piece_of(b"no more"));
     for row in ["2", "3", "4"] {
         assert_eq!(rows.next(), Ok(NextRow::Row(Bytes::from_static(row.as_bytes()))));
     }
@@ -412,15 +418,15 @@ fn stream_holds_one_row_and_one_piece() {
     let mut rows = RowReader::from_decoder(reading.row_decoder(&path, 1 << 10).unwrap().unwrap());
     let row = format!("{{\"text\":\"{}\"}},", "x".repeat(500));
     let piece = row.repeat(100);
-    rows.feed(b"{\"before\":[");
+    rows.feed(piece_of(b"{\"before\":["));
     for _ in 0..100 {
-        rows.feed(b"[\"passed over\",{\"rows\":[1]}],");
+        rows.feed(piece_of(b"[\"passed over\",{\"rows\":[1]}],"));
         assert_eq!(rows.next(), Ok(NextRow::NeedMore));
     }
-    rows.feed(b"0],\"rows\":[");
+    rows.feed(piece_of(b"0],\"rows\":["));
     let mut taken = 0;
     for _ in 0..100 {
-        rows.feed(piece.as_bytes());
+        rows.feed(piece_of(piece.as_bytes()));
         while let NextRow::Row(row) = rows.next().unwrap() {
             taken += 1;
             assert_eq!(row.len(), 511);
@@ -429,7 +435,7 @@ fn stream_holds_one_row_and_one_piece() {
         assert!(decoder.held() <= 3 * piece.len() + 4096, "{}", decoder.held());
     }
     assert_eq!(taken, 10_000);
-    rows.feed(b"0],\"after\":{}}");
+    rows.feed(piece_of(b"0],\"after\":{}}"));
     rows.finish();
     assert_eq!(rows.next(), Ok(NextRow::Row(Bytes::from_static(b"0"))));
     assert_eq!(rows.next(), Ok(NextRow::End));

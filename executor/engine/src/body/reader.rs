@@ -6,7 +6,7 @@ use orchid_plan::{PathSelection, PlainPath, ResponseRules, Value};
 
 use super::charset;
 use super::error::DecodeError;
-use super::format::{BodyFormat, media_type};
+use super::format::{BodyFormat, media_type, packed_kind};
 use super::parsed_body::Body;
 use super::stream::csv::CsvParser;
 use super::stream::lines::LinesParser;
@@ -36,7 +36,12 @@ impl BodyReader<'_> {
         if self.bodiless || bytes.is_empty() {
             return Ok(Body::Empty);
         }
-        match BodyFormat::detect(self.rules, self.content_type) {
+        let format = BodyFormat::detect(self.rules, self.content_type);
+        let is_opaque = matches!(format, BodyFormat::JsonOrText | BodyFormat::Text | BodyFormat::Binary);
+        if let Some(kind) = packed_kind(bytes).filter(|_| !is_opaque) {
+            return Err(DecodeError::Packed(kind));
+        }
+        match format {
             BodyFormat::Json => self.json(bytes),
             // Many APIs send plain text errors without a content type.
             BodyFormat::JsonOrText => self.json(bytes).or_else(|_| Ok(Body::Text(self.text(bytes)))),
@@ -110,17 +115,22 @@ impl BodyReader<'_> {
         self.parse(Bytes::from(xml::to_json(text, &self.rules.xml)?))
     }
 
-    fn parse(&self, text: Bytes) -> Result<Body, DecodeError> {
+    pub(super) fn parse(&self, text: Bytes) -> Result<Body, DecodeError> {
         let value =
             Value::parse_selected(&text, self.parts).map_err(|error| DecodeError::Json(error.to_string()))?;
         Ok(Body::Json { text, value })
+    }
+
+    /// Returns the largest size of the body once it is converted to JSON.
+    pub(super) fn max_converted_bytes(&self) -> usize {
+        usize::try_from(self.rules.max_bytes.saturating_mul(GROWTH_MAX)).unwrap_or(usize::MAX)
     }
 
     /// Converts the rows of a format to one JSON list.
     fn list(&self, bytes: &Bytes, json: bool, mut parser: RowParser) -> Result<Body, DecodeError> {
         let text = charset::decode_strict(bytes, charset::declared(self.rules, self.content_type, json)?)?;
         // Checked after each row: the list itself must not outgrow the memory.
-        let max = usize::try_from(self.rules.max_bytes.saturating_mul(GROWTH_MAX)).unwrap_or(usize::MAX);
+        let max = self.max_converted_bytes();
         let mut list = Vec::with_capacity(text.len() + 2);
         let mut offset = 0;
         list.push(b'[');

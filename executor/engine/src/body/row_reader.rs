@@ -4,9 +4,11 @@
 use bytes::Bytes;
 use orchid_plan::{JsonType, PlainPath, Value};
 
+use super::archive::FileDecoder;
 use super::error::DecodeError;
 use super::raw_list::RawList;
 use super::stream::row_decoder::{NextRow, RowDecoder};
+use crate::input::BodyPiece;
 
 /// A reader of rows, in order. It holds a position in a list that exists anyway; only a stream
 /// holds data of its own: one row and one piece.
@@ -17,6 +19,8 @@ pub(crate) enum RowReader {
     Values(Value, usize),
     /// The rows of a streamed body.
     Stream(Box<RowDecoder>),
+    /// The rows of the files of a streamed archive.
+    Files(Box<FileDecoder>),
 }
 
 impl RowReader {
@@ -46,8 +50,13 @@ impl RowReader {
         match self {
             Self::Raw(list) => Some(Self::Raw(Box::new(list.restarted().ok()?))),
             Self::Values(list, _) => Some(Self::Values(list.clone(), 0)),
-            Self::Stream(_) => None,
+            Self::Stream(_) | Self::Files(_) => None,
         }
+    }
+
+    /// Creates a reader of a streamed archive.
+    pub(crate) fn from_files(files: FileDecoder) -> Self {
+        Self::Files(Box::new(files))
     }
 
     /// Creates a reader of a streamed body.
@@ -72,6 +81,7 @@ impl RowReader {
                 Ok(NextRow::Row(row.into()))
             }
             Self::Stream(decoder) => decoder.next(),
+            Self::Files(files) => files.next(),
         }
     }
 
@@ -81,27 +91,35 @@ impl RowReader {
             Self::Raw(list) => list.found(),
             Self::Values(list, _) => !list.is_null(),
             Self::Stream(decoder) => decoder.found(),
+            // An archive without files is an error of the archive.
+            Self::Files(_) => true,
         }
     }
 
     /// Feeds the next piece of a stream; other readers ignore it.
-    pub(crate) fn feed(&mut self, piece: &[u8]) {
-        if let Self::Stream(decoder) = self {
-            decoder.feed(piece);
+    pub(crate) fn feed(&mut self, piece: BodyPiece) {
+        match self {
+            Self::Stream(decoder) => decoder.feed(&piece.bytes),
+            Self::Files(files) => files.feed(piece),
+            Self::Raw(_) | Self::Values(..) => {}
         }
     }
 
     /// Signals the end of a stream; other readers ignore it.
     pub(crate) fn finish(&mut self) {
-        if let Self::Stream(decoder) = self {
-            decoder.finish();
+        match self {
+            Self::Stream(decoder) => decoder.finish(),
+            Self::Files(files) => files.finish(),
+            Self::Raw(_) | Self::Values(..) => {}
         }
     }
 
     /// Signals that a stream broke off: the rows before that are complete.
     pub(crate) fn cut(&mut self) {
-        if let Self::Stream(decoder) = self {
-            decoder.cut();
+        match self {
+            Self::Stream(decoder) => decoder.cut(),
+            Self::Files(files) => files.cut(),
+            Self::Raw(_) | Self::Values(..) => {}
         }
     }
 }

@@ -4,7 +4,7 @@
 use orchid_plan::{EvalEnv, Scope, ScopeName, Value};
 use url::Url;
 
-use crate::body::{Body, RowDecoder};
+use crate::body::{Body, RowReader};
 use crate::input::TryId;
 use crate::message::exchange::{ReceivedResponse, SentRequest};
 use crate::message::redact::Redactor;
@@ -39,8 +39,8 @@ pub(crate) struct TryResponse {
     pub(crate) link: Option<String>,
     /// The response as expressions see it: `{status_code, headers, body, url}`.
     pub(crate) value: Value,
-    /// The decoder of a streamed body, with the try that delivers its pieces; taken by the page.
-    pub(crate) stream: Option<(RowDecoder, TryId)>,
+    /// The rows of a streamed body, with the try that delivers its pieces; taken by the page.
+    pub(crate) stream: Option<(RowReader, TryId)>,
     /// True if the page took the rows from the stream.
     pub(crate) streamed: bool,
     /// Description of what is wrong with the response; empty for a success.

@@ -1,11 +1,10 @@
 //! The rows of a page in order, and the prefix of them that an earlier attempt has settled.
 
-use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use crate::body::RowReader;
 use crate::checkpoint::step_state::RowsState;
-use crate::input::{FetchError, TryId};
+use crate::input::{BodyPiece, FetchError, TryId};
 use crate::state::engine_cx::EngineCx;
 
 /// Bytes of a broken body that its error shows.
@@ -38,7 +37,7 @@ impl RowSource {
         &mut self,
         cx: &mut EngineCx<'_>,
         try_id: TryId,
-        piece: Result<Option<Bytes>, FetchError>,
+        piece: Result<Option<BodyPiece>, FetchError>,
     ) -> Result<(), FetchError> {
         let ended = !matches!(piece, Ok(Some(_)));
         // No input follows for this try, so its route is forgotten. Without that, the try would
@@ -52,12 +51,12 @@ impl RowSource {
         }
         let piece = piece?;
         if let Some(body) = &mut self.open_body {
-            body.arrived(piece.as_deref().unwrap_or_default());
+            body.arrived(piece.as_ref().map_or(&[], |piece| &piece.bytes));
         }
         match piece {
-            Some(bytes) => {
-                cx.run.progress.counts.bytes += bytes.len() as u64;
-                self.reader.feed(&bytes);
+            Some(piece) => {
+                cx.run.progress.counts.bytes += piece.bytes.len() as u64;
+                self.reader.feed(piece);
             }
             None => self.reader.finish(),
         }

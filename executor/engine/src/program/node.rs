@@ -211,7 +211,8 @@ fn emits_nothing(step: &Step) -> bool {
 /// Returns the responses whose bodies can be streamed: only if expressions read nothing but the
 /// rows.
 fn body_streaming(step: &Step, needs: &RequiredFields) -> BodyStreaming {
-    let looked_at = !needs.body.is_empty();
+    // The names of an archive's files are only known at its end.
+    let looked_at = !needs.body.is_empty() || needs.files;
     if looked_at {
         return BodyStreaming::Never;
     }

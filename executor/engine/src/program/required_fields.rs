@@ -16,6 +16,8 @@ pub(crate) type ElementPaths = Option<Vec<Vec<ReadSegment>>>;
 pub(crate) struct RequiredFields {
     /// The parts of the body.
     pub(crate) body: PathSelection,
+    /// True if any expression reads the names of an archive's files.
+    pub(crate) files: bool,
     /// True if any expression reads the headers.
     pub(crate) headers: bool,
     /// The parts of a response that rendering the next page reads, relative to `response`.
@@ -68,6 +70,7 @@ impl RequiredFields {
         carried.extend(own.iter().map(|reads| elements(reads, &["prev"])));
         RequiredFields {
             body: parts(response(&["body"])),
+            files: is_read(&response(&["files"])),
             headers: is_read(&response(&["headers"])),
             status: is_read(&response(&["status_code"])),
             url: is_read(&response(&["url"])),

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-
-use crate::input::{FetchError, Response, TimerId, TryId};
+use crate::input::{BodyPiece, FetchError, Response, TimerId, TryId};
 
 /// An input for one step, or for a step below it.
 pub(crate) enum StepEvent {
@@ -13,7 +11,7 @@ pub(crate) enum StepEvent {
     /// The head of a response whose body is streamed.
     ResponseHead { try_id: TryId, response: Response, duration: Duration },
     /// A piece of a streamed body, its end, or the reason why it broke off.
-    BodyPiece { try_id: TryId, piece: Result<Option<Bytes>, FetchError>, duration: Duration },
+    BodyPiece { try_id: TryId, piece: Result<Option<BodyPiece>, FetchError>, duration: Duration },
     /// A timer expired.
     TimerFired { timer_id: TimerId },
     /// Enough messages were acknowledged for rows that waited to continue.

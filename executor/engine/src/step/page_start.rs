@@ -2,7 +2,7 @@
 
 use orchid_plan::ScopeName;
 
-use crate::body::{Body, RowReader};
+use crate::body::Body;
 use crate::page::exchange::PageExchange;
 use crate::page::progress::PageStart;
 use crate::state::engine_cx::EngineCx;
@@ -37,7 +37,7 @@ pub(crate) fn evaluate(
     let evaluator = ResponseEvaluator { run: cx.run, env, position, exchange: &exchange };
     let extracted = evaluator.extracted_data()?;
     let rows = match stream {
-        Some((decoder, try_id)) => Some((RowReader::from_decoder(decoder), Some(try_id))),
+        Some((rows, try_id)) => Some((rows, Some(try_id))),
         None => evaluator.rows()?.map(|rows| (rows, None)),
     };
     let context = writes.as_ref().map(|(context, _)| context);

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 
-use crate::input::{FetchError, FetchErrorKind, Response};
+use crate::input::{ArchiveFile, BodyPiece, FetchError, FetchErrorKind, Response};
 use crate::message::exchange::SentRequest;
 use crate::output::Output;
 use crate::page::exchange::{PageExchange, SentTry};
@@ -112,7 +112,7 @@ impl ResponseReceiver {
         // The size is not known before the last piece.
         response.facts.size = None;
         match rows {
-            StreamedRows::Decoder(decoder) => response.stream = Some((decoder, sent.try_id)),
+            StreamedRows::Rows(rows) => response.stream = Some((rows, sent.try_id)),
             StreamedRows::Failed(failure, problem) => {
                 cx.discard(sent.try_id);
                 response.fail(failure, problem, retries_left);
@@ -127,13 +127,17 @@ impl ResponseReceiver {
         cx: &mut EngineCx<'_>,
         node: &StepNode,
         retries_left: bool,
-        piece: Result<Option<Bytes>, FetchError>,
+        piece: Result<Option<BodyPiece>, FetchError>,
         duration: Duration,
     ) -> Reception {
         let try_id = self.sent.try_id;
         let Some((head, body)) = &mut self.buffered else { return Reception::Pending(self) };
         let result = match piece {
-            Ok(Some(bytes)) => {
+            Ok(Some(BodyPiece { bytes, file })) => {
+                head.files.extend(file.map(|name| ArchiveFile { name, bytes: 0 }));
+                if let Some(file) = head.files.last_mut() {
+                    file.bytes += bytes.len();
+                }
                 body.extend_from_slice(&bytes);
                 // The sender bounds streamed bodies by a larger limit; a body in memory has this
                 // one.

@@ -141,6 +141,7 @@ pub(crate) fn finish(
         max_body_bytes: rules.response.max_bytes.min(run.limits.body_max_bytes),
         max_stream_bytes: rules.response.max_bytes,
         decompress: rules.response.decompress,
+        archive_files: rules.response.archive.as_ref().map(|archive| archive.files.clone()),
         streaming: position.node.streaming,
     }
 }

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use orchid_plan::{Method, PlainPath, Value};
+use bytes::Bytes;
+use orchid_plan::{Method, PlainPath, ResponseFormat, Value};
 
-use crate::body::{Body, BodyReader, RowDecoder};
-use crate::input::{CurrentTime, FetchError, Response};
+use crate::body::{Body, BodyReader, DecodeError, FileDecoder, RowReader, read_files};
+use crate::input::{ArchiveFile, CurrentTime, FetchError, Response};
 use crate::message::exchange::ReceivedResponse;
 use crate::page::exchange::{SentTry, TryResponse};
 use crate::program::node::StepNode;
@@ -21,7 +22,7 @@ const ROW_MAX: usize = 16 * 1024 * 1024;
 /// The rows of a streamed response.
 pub(crate) enum StreamedRows {
     /// The body is decoded row by row.
-    Decoder(RowDecoder),
+    Rows(RowReader),
     /// The body has to be read as a whole.
     WholeBody,
     /// The body cannot be decoded.
@@ -31,10 +32,14 @@ pub(crate) enum StreamedRows {
 /// Decides how to read a streamed body, by the head of its response.
 pub(crate) fn streamed_rows(node: &StepNode, head: &Response) -> StreamedRows {
     let content_type = joined_header(&head.headers, "content-type").unwrap_or_default();
+    let rules = &node.step.response;
+    if rules.archive.is_some() && matches!(rules.format, ResponseFormat::Csv | ResponseFormat::Jsonl) {
+        return StreamedRows::Rows(RowReader::from_files(FileDecoder::new(rules, &content_type, ROW_MAX)));
+    }
     let whole_body = PlainPath::default();
     let path = node.step.rows.as_ref().and_then(|rows| rows.plain.as_ref()).unwrap_or(&whole_body);
     match body_reader(node, head.status, &content_type).row_decoder(path, ROW_MAX) {
-        Ok(Some(decoder)) => StreamedRows::Decoder(decoder),
+        Ok(Some(decoder)) => StreamedRows::Rows(RowReader::from_decoder(decoder)),
         Ok(None) => StreamedRows::WholeBody,
         Err(error) => StreamedRows::Failed(TryFailure::Decode(error.code()), error.to_string()),
     }
@@ -49,12 +54,12 @@ pub(crate) fn read(
     duration: Duration,
     retries_left: bool,
 ) -> TryResponse {
-    let Response { status, headers, body: bytes, url } = response;
+    let Response { status, headers, body: bytes, url, files } = response;
     let content_type = joined_header(&headers, "content-type").unwrap_or_default();
     let reader = body_reader(node, status, &content_type);
     let accepted = node.step.outcome.accept_on.iter().any(|matcher| matcher.matches(Some(status), None));
     let (body, failure, problem) = match status {
-        200..=299 if !accepted => match reader.read(&bytes) {
+        200..=299 if !accepted => match read_body(node, &reader, &bytes, &files) {
             Ok(body) => (body, None, String::new()),
             Err(error) => {
                 (reader.read_lenient(&bytes), Some(TryFailure::Decode(error.code())), error.to_string())
@@ -67,7 +72,7 @@ pub(crate) fn read(
             (reader.read_lenient(&bytes), Some(TryFailure::Status), problem)
         }
     };
-    let value = response_value(&node.needs, Some(status), Some(&headers), &body, &url);
+    let value = response_value(&node.needs, Some(status), Some(&headers), &body, &url, &files);
     TryResponse {
         asked_wait: asked_wait::of_headers(status, &headers, now.wall),
         link: joined_header(&headers, "link"),
@@ -100,7 +105,7 @@ pub(crate) fn without_response(
     // the error is ignored.
     let body = Body::Empty;
     TryResponse {
-        value: response_value(&node.needs, error.status, None, &body, ""),
+        value: response_value(&node.needs, error.status, None, &body, "", &[]),
         tried: TryFacts { status: error.status, failure: Some(TryFailure::Fetch(error.kind)), retries_left },
         facts: ReceivedResponse {
             url: None,
@@ -117,6 +122,19 @@ pub(crate) fn without_response(
         problem: error.message,
         asked_wait: None,
     }
+}
+
+/// Reads a whole body: the files of an archive one by one if the plan selects them.
+fn read_body(
+    node: &StepNode,
+    reader: &BodyReader<'_>,
+    bytes: &Bytes,
+    files: &[ArchiveFile],
+) -> Result<Body, DecodeError> {
+    if node.step.response.archive.is_some() && !files.is_empty() {
+        return read_files(reader, bytes, files);
+    }
+    reader.read(bytes)
 }
 
 fn body_reader<'a>(node: &'a StepNode, status: u16, content_type: &'a str) -> BodyReader<'a> {
@@ -136,9 +154,14 @@ fn response_value(
     headers: Option<&Vec<(String, String)>>,
     body: &Body,
     url: &str,
+    files: &[ArchiveFile],
 ) -> Value {
     let headers = || headers.map_or_else(|| Value::object::<&str>([]), |headers| headers_value(headers));
     let url = || if url.is_empty() { Value::null() } else { Value::from(url) };
+    let files = || match files {
+        [] => Value::null(),
+        files => Value::list(files.iter().map(|file| Value::from(file.name.as_str()))),
+    };
     let members = [
         needs
             .status
@@ -146,6 +169,7 @@ fn response_value(
         needs.headers.then(|| ("headers", headers())),
         Some(("body", body.value())),
         needs.url.then(|| ("url", url())),
+        needs.files.then(|| ("files", files())),
     ];
     Value::object(members.into_iter().flatten())
 }

@@ -74,7 +74,7 @@ impl<'a> HeldAttempt<'a> {
                 let (kind, body) = self.bodies[request.url.path()].clone();
                 let url = request.url.to_string();
                 let headers = vec![("content-type".to_owned(), kind.to_owned())];
-                let mut response = Response { status: 200, headers, body, url };
+                let mut response = Response { status: 200, headers, body, url, files: Vec::new() };
                 self.inputs.push_back(if request.streaming.applies(200, kind) {
                     self.streams.insert(try_id, std::mem::take(&mut response.body));
                     Input::ResponseHead { try_id, response, duration }
@@ -85,7 +85,7 @@ impl<'a> HeldAttempt<'a> {
             Output::ReadBody { try_id } => {
                 let rest = self.streams.get_mut(&try_id).unwrap();
                 let piece = rest.split_to(rest.len().min(256 << 10));
-                let piece = Ok((!piece.is_empty()).then_some(piece));
+                let piece = Ok((!piece.is_empty()).then(|| piece.into()));
                 self.inputs.push_back(Input::BodyPiece { try_id, piece, duration });
             }
             Output::Emit { emit_id, message } => {

@@ -34,8 +34,13 @@ impl Reply {
             ("content-type".to_owned(), "application/json".to_owned()),
             ("retry-after".to_owned(), retry_after.to_owned()),
         ];
-        let response =
-            Response { status, headers, body: body.to_string().into(), url: request.url.to_string() };
+        let response = Response {
+            status,
+            headers,
+            body: body.to_string().into(),
+            url: request.url.to_string(),
+            files: Vec::new(),
+        };
         Reply { result: Ok(response), break_after: None }
     }
 
@@ -271,7 +276,7 @@ impl SimulatedProcess<'_> {
         let Some((body, break_after)) = self.bodies.get_mut(&try_id) else { return };
         let piece = body.split_to(self.interleaving.piece.min(body.len()));
         let piece = match (piece.is_empty(), *break_after) {
-            (false, _) => Ok(Some(piece)),
+            (false, _) => Ok(Some(piece.into())),
             (true, false) => Ok(None),
             (true, true) => Err(broken()),
         };

@@ -58,6 +58,7 @@ fn run(
                 headers: vec![("content-type".to_owned(), "application/json".to_owned())],
                 body: body.to_string().into(),
                 url: request.url.to_string(),
+                files: Vec::new(),
             };
             let reply = Reply::Response { result: Ok(response), duration };
             if requests % drain_every == 0 {

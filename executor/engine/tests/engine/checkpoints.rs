@@ -58,6 +58,7 @@ fn context_is_saved_outside_the_resume_state() {
         headers: vec![("content-type".to_owned(), "text/plain".to_owned())],
         body: Bytes::from("x".repeat(60 * KIB)),
         url: "https://api.example.com/orders".to_owned(),
+        files: Vec::new(),
     };
     let input = Input::Response { try_id: TryId(1), result: Ok(response), duration: Duration::ZERO };
     let outputs = machine.step(CLOCK.now(), input);

@@ -22,6 +22,7 @@ fn json_reply(request: &Request, body: &serde_json::Value) -> Reply {
             headers: vec![("content-type".to_owned(), "application/json".to_owned())],
             body: body.to_string().into(),
             url: request.url.to_string(),
+            files: Vec::new(),
         }),
         duration: Duration::from_millis(5),
     }

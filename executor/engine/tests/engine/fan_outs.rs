@@ -161,6 +161,7 @@ fn large_fan_out_holds_only_its_window() {
             headers: vec![("content-type".to_owned(), "application/json".to_owned())],
             body: Bytes::copy_from_slice(body.as_bytes()),
             url: "https://api.example.com/".to_owned(),
+            files: Vec::new(),
         }),
         duration: Duration::from_millis(1),
     };

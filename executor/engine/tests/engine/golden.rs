@@ -13,8 +13,8 @@ use crate::support::{
 };
 use bytes::Bytes;
 use orchid_engine::{
-    Checkpoint, CursorKey, CursorKind, ExecutionFinish, FetchError, Input, Machine, Message, Request,
-    Response, StopReason, Topic,
+    ArchiveFile, Checkpoint, CursorKey, CursorKind, ExecutionFinish, FetchError, Input, Machine, Message,
+    Request, Response, StopReason, Topic,
 };
 use orchid_plan::Definition;
 use serde::Deserialize;
@@ -83,6 +83,9 @@ struct ScriptedResponse {
     text: Option<String>,
     /// A text and the number of times it is repeated, instead of `body`.
     repeated_text: Option<(String, usize)>,
+    /// Names and texts of an archive's files, instead of `body`.
+    #[serde(default)]
+    files: Vec<(String, String)>,
     /// The final URL, if redirects were followed.
     url: Option<String>,
     /// A fetch error's code, instead of a response.
@@ -126,7 +129,7 @@ impl ScriptedResponse {
             (Some(json), None, None) => Bytes::copy_from_slice(json.get().as_bytes()),
             (None, Some(text), None) => Bytes::copy_from_slice(text.as_bytes()),
             (None, None, Some((text, times))) => Bytes::from(text.repeat(*times)),
-            (None, None, None) => Bytes::new(),
+            (None, None, None) => self.files.iter().map(|(_, text)| text.as_str()).collect::<String>().into(),
             _ => panic!("one body at the most"),
         };
         let default = || vec![("content-type".to_owned(), "application/json".to_owned())];
@@ -135,6 +138,11 @@ impl ScriptedResponse {
             headers: self.headers.clone().unwrap_or_else(default),
             body,
             url: self.url.clone().unwrap_or_else(|| request.url.to_string()),
+            files: self
+                .files
+                .iter()
+                .map(|(name, text)| ArchiveFile { name: name.clone(), bytes: text.len() })
+                .collect(),
         };
         Reply::Response { result: Ok(response), duration }
     }

@@ -62,7 +62,8 @@ fn run(plan: &Value, content_type: &str, body: &[u8]) -> Vec<Message> {
     let mut reply = |request: &Request| {
         let headers = vec![("content-type".to_owned(), content_type.to_owned())];
         let body = body.to_vec().into();
-        let response = Response { status: 200, headers, body, url: request.url.to_string() };
+        let response =
+            Response { status: 200, headers, body, url: request.url.to_string(), files: Vec::new() };
         Reply::Response { result: Ok(response), duration: Duration::ZERO }
     };
     let mut events = Vec::new();

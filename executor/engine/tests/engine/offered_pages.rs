@@ -57,7 +57,13 @@ impl Answer {
         }
         let mut headers = vec![("content-type".to_owned(), "application/json".to_owned())];
         headers.extend(self.headers.iter().map(|(name, value)| (name.clone(), value.clone())));
-        Response { status: 200, headers, body: Bytes::from(body), url: request.url.to_string() }
+        Response {
+            status: 200,
+            headers,
+            body: Bytes::from(body),
+            url: request.url.to_string(),
+            files: Vec::new(),
+        }
     }
 }
 

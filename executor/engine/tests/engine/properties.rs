@@ -126,7 +126,13 @@ fn response(request: &Request, status: u16, body: &Value, link: Option<String>) 
     if let Some(url) = link {
         headers.push(("link".to_owned(), format!("<{url}>; rel=next")));
     }
-    Response { status, headers, body: body.to_string().into(), url: request.url.to_string() }
+    Response {
+        status,
+        headers,
+        body: body.to_string().into(),
+        url: request.url.to_string(),
+        files: Vec::new(),
+    }
 }
 
 /// Position and message id of every response; other headers may differ between attempts.
@@ -363,6 +369,7 @@ fn any_input() -> impl Strategy<Value = Input> {
             headers: vec![("content-type".to_owned(), "application/json".to_owned())],
             body: Bytes::from_static(body.as_bytes()),
             url: "https://api.example.com/orders".to_owned(),
+            files: Vec::new(),
         }),
         duration: Duration::from_millis(5),
     });

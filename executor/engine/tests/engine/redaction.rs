@@ -37,7 +37,13 @@ fn messages(setup: &TestSetup, status: u16) -> Vec<Message> {
     // The upstream echoes the URL in a header and in the final URL.
     let mut reply = |request: &Request| {
         let headers = vec![("location".to_owned(), request.url.to_string())];
-        let response = Response { status, headers, body: "{}".into(), url: format!("{}&more", request.url) };
+        let response = Response {
+            status,
+            headers,
+            body: "{}".into(),
+            url: format!("{}&more", request.url),
+            files: Vec::new(),
+        };
         Reply::Response { result: Ok(response), duration: Duration::ZERO }
     };
     attempt(&mut machine, &mut TestClock { elapsed: Duration::ZERO }, &mut reply, &mut events);

@@ -28,6 +28,7 @@ fn respond(machine: &mut Machine, try_id: u64, next: Option<&str>) -> (Vec<EmitI
         headers: vec![("content-type".to_owned(), "application/json".to_owned())],
         body: json!({"items": [try_id], "next": next}).to_string().into(),
         url: "https://api.example.com/orders".to_owned(),
+        files: Vec::new(),
     };
     let input =
         Input::Response { try_id: TryId(try_id), result: Ok(response), duration: Duration::from_millis(1) };
@@ -150,6 +151,7 @@ fn with_broker(step: serde_json::Value, body: &serde_json::Value, limit: usize) 
                             headers: vec![("content-type".to_owned(), "application/json".to_owned())],
                             body: body.to_string().into(),
                             url: request.url.to_string(),
+                            files: Vec::new(),
                         };
                         let (result, duration) = (Ok(response), Duration::from_millis(1));
                         inputs.push(Input::Response { try_id, result, duration });
@@ -301,6 +303,7 @@ fn message_headers_are_ordered_and_include_the_trace() {
         headers: Vec::new(),
         body: "{}".into(),
         url: "https://api.example.com/orders".to_owned(),
+        files: Vec::new(),
     };
     let input = Input::Response { try_id: TryId(1), result: Ok(response), duration: Duration::ZERO };
     let page = sorted(machine.step(CLOCK.now(), input)).0.remove(0);

@@ -77,6 +77,7 @@ impl Upstream for Lists {
             headers: vec![("content-type".to_owned(), kind.to_owned())],
             body: body.into(),
             url: request.url.to_string(),
+            files: Vec::new(),
         };
         Reply { result: Ok(response), break_after: breaks }
     }

@@ -8,9 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use orchid_engine::{
-    AttemptSpec, BodyStreaming, Checkpoint, CurrentTime, CursorKey, ExecutionConfig, ExecutionFinish,
-    ExecutionIdentity, ExecutionLimits, FetchError, FetchErrorKind, Input, Machine, Message, Output, Request,
-    Response, SavedCheckpoint, StopReason, TimerId, TraceContext, TryId,
+    ArchiveFile, AttemptSpec, BodyPiece, BodyStreaming, Checkpoint, CurrentTime, CursorKey, ExecutionConfig,
+    ExecutionFinish, ExecutionIdentity, ExecutionLimits, FetchError, FetchErrorKind, Input, Machine, Message,
+    Output, Request, Response, SavedCheckpoint, StopReason, TimerId, TraceContext, TryId,
 };
 use orchid_plan::Definition;
 use uuid::Uuid;
@@ -147,8 +147,27 @@ enum DueInput {
 /// A streamed body that is not fully delivered.
 struct PendingBody {
     rest: Bytes,
+    /// The files that the rest consists of, if the body is an archive. A file that has begun has no
+    /// name any more.
+    files: VecDeque<ArchiveFile>,
     /// The error that ends the body early.
     break_error: Option<FetchError>,
+}
+
+impl PendingBody {
+    fn next_piece(&mut self, most: usize) -> Option<BodyPiece> {
+        let Some(file) = self.files.front_mut() else {
+            let bytes = self.rest.split_to(most.min(self.rest.len()));
+            return (!bytes.is_empty()).then(|| bytes.into());
+        };
+        let bytes = self.rest.split_to(most.min(file.bytes));
+        file.bytes -= bytes.len();
+        let name = std::mem::take(&mut file.name);
+        if file.bytes == 0 {
+            self.files.pop_front();
+        }
+        Some(BodyPiece { bytes, file: Some(name).filter(|name| !name.is_empty()) })
+    }
 }
 
 /// Runs one attempt with streamed pieces of 64 KiB. `reply` is called for each request, in order.
@@ -269,7 +288,8 @@ impl Simulation<'_> {
                     status: Some(response.status),
                 };
                 let break_error = break_error.map(|(_, code)| error(code));
-                bodies.insert(try_id, PendingBody { rest, break_error });
+                let files = std::mem::take(&mut response.files).into();
+                bodies.insert(try_id, PendingBody { rest, files, break_error });
                 Input::ResponseHead { try_id, response, duration }
             }
             DueInput::Reply(try_id, Reply::Response { result, duration }) => {
@@ -277,11 +297,10 @@ impl Simulation<'_> {
             }
             DueInput::Piece(try_id) => {
                 let body = bodies.get_mut(&try_id)?;
-                let piece = body.rest.split_to(self.piece_bytes.min(body.rest.len()));
-                let piece = match (&body.break_error, piece.is_empty()) {
-                    (_, false) => Ok(Some(piece)),
-                    (None, true) => Ok(None),
-                    (Some(error), true) => Err(error.clone()),
+                let piece = match (body.next_piece(self.piece_bytes), &body.break_error) {
+                    (Some(piece), _) => Ok(Some(piece)),
+                    (None, None) => Ok(None),
+                    (None, Some(error)) => Err(error.clone()),
                 };
                 Input::BodyPiece { try_id, piece, duration }
             }

@@ -10,6 +10,14 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 /// error, so that they pass unchanged through decoders, which know only I/O errors.
 pub(crate) type ByteChunks = BoxStream<'static, io::Result<Bytes>>;
 
+/// Start of a gzip file: the magic number, and deflate, the only method (RFC 1952, 2.3.1).
+pub(crate) const GZIP_MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
+
+/// Returns whether bytes start like a gzip file.
+pub(crate) fn is_gzip(start: &[u8]) -> bool {
+    start.starts_with(&GZIP_MAGIC)
+}
+
 /// Returns the first `count` bytes, or fewer if the body ends earlier, and the chunks including
 /// these bytes.
 pub(crate) async fn peek(mut chunks: ByteChunks, count: usize) -> io::Result<(Vec<u8>, ByteChunks)> {

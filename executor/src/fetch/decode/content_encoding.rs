@@ -2,7 +2,9 @@
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, StatusCode};
-use orchid_plan::Decompression;
+use orchid_plan::{Decompression, FilePattern};
+
+use crate::fetch::decode::archive_files::ArchiveFiles;
 
 /// Most codings of one body. No honest server sends more.
 const MAX_CODINGS: usize = 5;
@@ -24,7 +26,7 @@ pub(crate) enum ContentCoding {
 }
 
 /// The format of the file below the content codings.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum FileFormat {
     /// Nothing to decompress.
     Plain,
@@ -32,12 +34,12 @@ pub(crate) enum FileFormat {
     DetectGzip,
     /// Gzip; anything else is an error.
     Gzip,
-    /// A zip archive with one file.
-    Zip,
+    /// A zip archive, of which these files are read.
+    Zip(ArchiveFiles),
 }
 
 /// The steps that turn a received body into the body that the plan reads.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) struct BodyDecoding {
     /// Content codings in the order in which they are removed.
     pub(crate) codings: Vec<ContentCoding>,
@@ -51,14 +53,15 @@ impl BodyDecoding {
 
     /// Determines the decoding of a response.
     ///
-    /// `decompress`, the plan's setting, describes the data that the plan asks for. An error
-    /// response of the upstream is therefore decoded as if the plan set nothing.
+    /// `decompress` and `files`, the plan's settings, describe the data that the plan asks for. An
+    /// error response of the upstream is therefore decoded as if the plan set nothing.
     ///
     /// # Errors
     ///
     /// Fails with a message when a content coding is not supported, or there are too many.
     pub(crate) fn new(
         decompress: Decompression,
+        files: Option<&FilePattern>,
         status: StatusCode,
         headers: &HeaderMap,
     ) -> Result<Self, String> {
@@ -71,7 +74,7 @@ impl BodyDecoding {
             Decompression::Gzip if status.is_success() && !codings.contains(&ContentCoding::Gzip) => {
                 FileFormat::Gzip
             }
-            Decompression::Zip if status.is_success() => FileFormat::Zip,
+            Decompression::Zip if status.is_success() => FileFormat::Zip(ArchiveFiles::new(files.cloned())),
             Decompression::Auto | Decompression::Gzip | Decompression::Zip if is_never_gzip(headers) => {
                 FileFormat::Plain
             }
@@ -79,6 +82,16 @@ impl BodyDecoding {
             Decompression::None => FileFormat::Plain,
         };
         Ok(Self { codings, format })
+    }
+
+    /// Returns the files of the archive, if the body is one.
+    pub(crate) fn files(&self) -> Option<ArchiveFiles> {
+        if let FileFormat::Zip(files) = &self.format { Some(files.clone()) } else { None }
+    }
+
+    /// Returns whether the body stays as received.
+    pub(crate) fn is_identity(&self) -> bool {
+        self.codings.is_empty() && matches!(self.format, FileFormat::Plain)
     }
 }
 
@@ -152,7 +165,16 @@ mod tests {
         content_type: &str,
     ) -> BodyDecoding {
         let status = StatusCode::from_u16(status).unwrap();
-        BodyDecoding::new(decompress, status, &headers(encodings, content_type)).unwrap()
+        BodyDecoding::new(decompress, None, status, &headers(encodings, content_type)).unwrap()
+    }
+
+    fn name(format: &FileFormat) -> &'static str {
+        match format {
+            FileFormat::Plain => "plain",
+            FileFormat::DetectGzip => "detect gzip",
+            FileFormat::Gzip => "gzip",
+            FileFormat::Zip(_) => "zip",
+        }
     }
 
     #[test]
@@ -163,7 +185,8 @@ mod tests {
             (vec!["gzip, gzip, gzip", "gzip, gzip, gzip"], "6 content-encodings"),
         ] {
             let error =
-                BodyDecoding::new(Decompression::Auto, StatusCode::OK, &headers(&encodings, "")).unwrap_err();
+                BodyDecoding::new(Decompression::Auto, None, StatusCode::OK, &headers(&encodings, ""))
+                    .unwrap_err();
             assert!(error.contains(words), "{error}");
         }
     }
@@ -185,18 +208,18 @@ mod tests {
     #[test]
     fn format_follows_the_plan_and_is_detected_for_errors() {
         let cases = [
-            (Decompression::Auto, 200, "application/json", FileFormat::DetectGzip),
-            (Decompression::Auto, 200, "application/octet-stream", FileFormat::DetectGzip),
-            (Decompression::Auto, 200, "image/png", FileFormat::Plain),
-            (Decompression::Gzip, 200, "image/png", FileFormat::Gzip),
-            (Decompression::Gzip, 503, "text/html", FileFormat::DetectGzip),
-            (Decompression::Zip, 201, "application/zip", FileFormat::Zip),
-            (Decompression::Zip, 404, "application/json", FileFormat::DetectGzip),
-            (Decompression::None, 200, "application/json", FileFormat::Plain),
+            (Decompression::Auto, 200, "application/json", "detect gzip"),
+            (Decompression::Auto, 200, "application/octet-stream", "detect gzip"),
+            (Decompression::Auto, 200, "image/png", "plain"),
+            (Decompression::Gzip, 200, "image/png", "gzip"),
+            (Decompression::Gzip, 503, "text/html", "detect gzip"),
+            (Decompression::Zip, 201, "application/zip", "zip"),
+            (Decompression::Zip, 404, "application/json", "detect gzip"),
+            (Decompression::None, 200, "application/json", "plain"),
         ];
         for (decompress, status, content_type, expected) in cases {
             assert_eq!(
-                decoding(decompress, status, &[], content_type).format,
+                name(&decoding(decompress, status, &[], content_type).format),
                 expected,
                 "{decompress:?} {status} {content_type}"
             );
@@ -205,13 +228,13 @@ mod tests {
 
     #[test]
     fn decompress_none_keeps_the_received_bytes() {
-        assert_eq!(decoding(Decompression::None, 200, &["gzip"], "text/csv"), BodyDecoding::IDENTITY);
+        assert!(decoding(Decompression::None, 200, &["gzip"], "text/csv").is_identity());
         assert_eq!(accept_encoding(Decompression::None, &HeaderMap::new()), "identity");
         assert_eq!(accept_encoding(Decompression::Auto, &HeaderMap::new()), "gzip, br, zstd, deflate");
     }
 
     #[test]
     fn gzip_as_content_coding_is_not_expected_twice() {
-        assert_eq!(decoding(Decompression::Gzip, 200, &["gzip"], "").format, FileFormat::DetectGzip);
+        assert_eq!(name(&decoding(Decompression::Gzip, 200, &["gzip"], "").format), "detect gzip");
     }
 }

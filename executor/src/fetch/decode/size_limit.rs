@@ -16,18 +16,25 @@ const RATIO_FREE_BYTES: u64 = 1 << 20;
 /// others.
 const MAX_RATIO: u64 = 200;
 
-/// Counts received and decoded bytes, and fails when there are too many. Clones share the count of
-/// received bytes.
+/// Counts received and decoded bytes, and fails when there are too many. Clones share both counts.
 #[derive(Clone)]
 pub(crate) struct SizeLimit {
     status: u16,
     max_bytes: u64,
     received: Arc<AtomicU64>,
+    /// Bytes decoded by all decoders that are [`LimitedDecoder::within`] this limit.
+    decoded: Arc<AtomicU64>,
 }
 
 impl SizeLimit {
     pub(crate) fn new(status: u16, max_bytes: u64) -> Self {
-        Self { status, max_bytes, received: Arc::new(AtomicU64::new(0)) }
+        Self { status, max_bytes, received: Arc::default(), decoded: Arc::default() }
+    }
+
+    /// Returns the same limit with a total of decoded bytes of its own, for another coding of the
+    /// same bytes.
+    pub(crate) fn with_own_total(&self) -> Self {
+        Self { decoded: Arc::default(), ..self.clone() }
     }
 
     /// Adds received bytes.
@@ -68,17 +75,18 @@ impl SizeLimit {
 pub(crate) struct LimitedDecoder<R> {
     decoder: R,
     coding: &'static str,
-    decoded: u64,
     limit: SizeLimit,
 }
 
 impl<R> LimitedDecoder<R> {
-    pub(crate) fn new(decoder: R, coding: &'static str, limit: SizeLimit) -> Self {
-        Self { decoder, coding, decoded: 0, limit }
+    /// Creates a decoder whose output alone is limited.
+    pub(crate) fn new(decoder: R, coding: &'static str, limit: &SizeLimit) -> Self {
+        Self::within(decoder, coding, limit.with_own_total())
     }
 
-    pub(crate) fn into_inner(self) -> R {
-        self.decoder
+    /// Creates a decoder that shares the limit with others, such as those of an archive's files.
+    pub(crate) fn within(decoder: R, coding: &'static str, limit: SizeLimit) -> Self {
+        Self { decoder, coding, limit }
     }
 
     fn decode_error(&self, error: &io::Error) -> io::Error {
@@ -100,7 +108,8 @@ impl<R: AsyncRead + Unpin> AsyncRead for LimitedDecoder<R> {
             let is_source_error = error.get_ref().is_some_and(|inner| inner.is::<FetchError>());
             return Poll::Ready(Err(if is_source_error { error } else { this.decode_error(&error) }));
         }
-        this.decoded += (buf.filled().len() - before) as u64;
-        Poll::Ready(this.limit.check_decoded(this.decoded).map_err(io::Error::other))
+        let read = (buf.filled().len() - before) as u64;
+        let decoded = this.limit.decoded.fetch_add(read, Ordering::Relaxed) + read;
+        Poll::Ready(this.limit.check_decoded(decoded).map_err(io::Error::other))
     }
 }

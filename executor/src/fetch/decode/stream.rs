@@ -15,7 +15,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use tokio::io::AsyncRead;
 use tokio_util::io::{ReaderStream, StreamReader};
 
-use crate::fetch::decode::chunks::{ByteChunks, describe_start, peek};
+use crate::fetch::decode::chunks::{ByteChunks, GZIP_MAGIC, describe_start, is_gzip, peek};
 use crate::fetch::decode::content_encoding::{BodyDecoding, ContentCoding, FileFormat};
 use crate::fetch::decode::size_limit::{LimitedDecoder, SizeLimit};
 use crate::fetch::decode::zip::unzip;
@@ -25,20 +25,13 @@ const CHUNK_BYTES: usize = 64 << 10;
 /// RFC 9659 limits the window of the zstd content coding to 8 MiB, which bounds the memory that a
 /// frame can make the decoder allocate.
 const ZSTD_WINDOW_LOG: u32 = 23;
-/// Start of a gzip file: the magic number, and deflate, the only method (RFC 1952, 2.3.1).
-const GZIP_MAGIC: [u8; 3] = [0x1f, 0x8b, 8];
 
 /// Decodes the chunks of a body.
 pub(crate) fn decode(chunks: ByteChunks, decoding: BodyDecoding, limit: SizeLimit) -> ByteChunks {
-    if decoding == BodyDecoding::IDENTITY {
+    if decoding.is_identity() {
         return chunks;
     }
     stream::once(open(chunks, decoding, limit)).try_flatten().boxed()
-}
-
-/// Returns whether a body starts like a gzip file.
-pub(crate) fn is_gzip(body: &[u8]) -> bool {
-    body.starts_with(&GZIP_MAGIC)
 }
 
 /// Decompresses a complete gzip file.
@@ -58,7 +51,7 @@ async fn open(mut chunks: ByteChunks, decoding: BodyDecoding, limit: SizeLimit) 
     }
     match decoding.format {
         FileFormat::Plain => Ok(chunks),
-        FileFormat::Zip => Ok(unzip(chunks, limit)),
+        FileFormat::Zip(files) => Ok(unzip(chunks, files, limit)),
         FileFormat::DetectGzip => {
             let (start, chunks) = peek(chunks, GZIP_MAGIC.len()).await?;
             Ok(if is_gzip(&start) { gunzip(chunks, limit) } else { chunks })
@@ -116,5 +109,5 @@ fn limited(
     coding: &'static str,
     limit: SizeLimit,
 ) -> ByteChunks {
-    ReaderStream::with_capacity(LimitedDecoder::new(decoder, coding, limit), CHUNK_BYTES).boxed()
+    ReaderStream::with_capacity(LimitedDecoder::new(decoder, coding, &limit), CHUNK_BYTES).boxed()
 }

@@ -1,123 +1,220 @@
-//! Reads a zip archive that contains one file, as a stream.
+//! Reads the files of a zip archive one after the other, as a stream.
 //!
-//! Folders are skipped, and the file is checked against its checksum. The reader uses the file's
-//! local header and never the directory at the archive's end, so that an archive of any size passes
-//! through in constant memory. A file that needs the directory, because it is stored without its
-//! length, is an error. The format is PKWARE's APPNOTE 6.3.10, sections 4.3.7 to 4.3.12 and 4.5.3.
+//! Each file is checked against its checksum. The reader uses the local header of each file and
+//! never the directory at the archive's end, so that an archive of any size passes through in
+//! constant memory. A file that needs the directory, because it is stored without its length, is an
+//! error. The format is PKWARE's APPNOTE 6.3.10, sections 4.3.7 to 4.3.12 and 4.5.3.
+//!
+//! Folders do not count, nor do the files that a desktop system adds to an archive. Archives inside
+//! an archive are read like folders, and files that are gzip are decompressed.
 
 use std::io;
 
-use async_compression::tokio::bufread::DeflateDecoder;
+use async_compression::tokio::bufread::{DeflateDecoder, GzipDecoder};
 use bytes::{Bytes, BytesMut};
-use crc32fast::Hasher;
-use futures_util::StreamExt as _;
+use futures_util::future::BoxFuture;
 use futures_util::stream;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, Take};
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncRead, AsyncReadExt, BufReader};
+use tokio::sync::mpsc;
 use tokio_util::io::StreamReader;
 
-use crate::fetch::decode::chunks::{ByteChunks, describe_start};
+use crate::fetch::decode::archive_files::ArchiveFiles;
+use crate::fetch::decode::checked_entry::{CheckedEntry, EntryCheck};
+use crate::fetch::decode::chunks::{ByteChunks, describe_start, is_gzip};
 use crate::fetch::decode::size_limit::{LimitedDecoder, SizeLimit};
 use crate::fetch::decode::zip_header::{
     DESCRIPTOR_SIGNATURE, DIRECTORY_SIGNATURES, FILE_SIGNATURE, FIXED_BYTES, FileHeader, u32_at,
 };
 
 const CHUNK_BYTES: usize = 64 << 10;
-/// Most folders before the file. No honest archive has more.
-const MAX_FOLDERS: usize = 1000;
+/// Most files and folders of an archive, with those of the archives in it.
+const MAX_ENTRIES: usize = 10_000;
+/// Most archives inside each other. Honest ones have two at most.
+const MAX_DEPTH: usize = 3;
+/// Most bytes of a name.
+const MAX_NAME_BYTES: usize = 1024;
 /// Most characters of a file name in an error message.
 const MAX_NAME_CHARS: usize = 200;
+/// Most names in an error message.
+const MAX_LISTED: usize = 20;
 
-type ArchiveReader = StreamReader<ByteChunks, Bytes>;
+/// The bytes of an archive, or of an entry in it.
+type EntryReader<'r> = dyn AsyncBufRead + Unpin + Send + 'r;
 
-/// Returns the chunks of the archive's one file.
-pub(crate) fn unzip(chunks: ByteChunks, limit: SizeLimit) -> ByteChunks {
-    let archive = ZipArchive { limit, file: None, folders: 0 };
-    let start = (archive, ReadPosition::BetweenEntries(StreamReader::new(chunks)));
-    stream::try_unfold(start, |(mut archive, mut position)| async move {
-        loop {
-            position = match position {
-                ReadPosition::BetweenEntries(reader) => archive.next_entry(reader).await?,
-                ReadPosition::InFile(mut file) => match archive.read(&mut file).await? {
-                    Some(chunk) => return Ok(Some((chunk, (archive, ReadPosition::InFile(file))))),
-                    None => ReadPosition::BetweenEntries(archive.end_file(*file).await?),
-                },
-                ReadPosition::End => return Ok(None),
-            };
+/// Returns the chunks of the archive's files, one after the other. `files` selects them, and learns
+/// where each one begins.
+pub(crate) fn unzip(chunks: ByteChunks, files: ArchiveFiles, limit: SizeLimit) -> ByteChunks {
+    // One chunk waits while the next one is decoded.
+    let (sender, mut receiver) = mpsc::channel(1);
+    let chunks_of_files = stream::poll_fn(move |context| receiver.poll_recv(context));
+    let walk = async move {
+        let mut archive = ZipArchive {
+            files,
+            limits: [0; MAX_DEPTH].map(|_| limit.with_own_total()),
+            depth: 0,
+            limit,
+            entries: 0,
+            skipped: Vec::new(),
+            sender,
+        };
+        let mut reader = StreamReader::new(chunks);
+        let result = archive.read(&mut reader, String::new()).await;
+        if let Err(error) = result.and_then(|()| archive.check_files()) {
+            // Without a receiver, the response was dropped.
+            let _ = archive.sender.send(Err(error)).await;
         }
-    })
-    .boxed()
+    };
+    // The walk yields nothing itself: its chunks and its error arrive in their order.
+    let nothing = walk.into_stream().filter_map(|()| async { None::<io::Result<Bytes>> });
+    stream::select(chunks_of_files, nothing).boxed()
 }
 
 struct ZipArchive {
+    files: ArchiveFiles,
+    /// Limits what all files have together, after all codings.
     limit: SizeLimit,
-    /// Name of the file, once found.
-    file: Option<String>,
-    /// Number of folders skipped so far.
-    folders: usize,
-}
-
-enum ReadPosition {
-    BetweenEntries(ArchiveReader),
-    InFile(Box<OpenFile>),
-    End,
-}
-
-/// A file that is being read.
-struct OpenFile {
-    header: FileHeader,
-    data: FileData,
-    hasher: Hasher,
-    decoded_bytes: u64,
-}
-
-enum FileData {
-    Stored(LimitedDecoder<Take<ArchiveReader>>),
-    Deflated(LimitedDecoder<DeflateDecoder<ArchiveReader>>),
+    /// Limits what all entries have together, for archives inside so many others.
+    limits: [SizeLimit; MAX_DEPTH],
+    /// Number of archives around the one that is read.
+    depth: usize,
+    /// Number of files and folders so far.
+    entries: usize,
+    /// Names of files that were not selected, for the error if none is.
+    skipped: Vec<String>,
+    sender: mpsc::Sender<io::Result<Bytes>>,
 }
 
 impl ZipArchive {
-    /// Skips a folder, opens the file, or reads to the end, whichever comes next.
-    async fn next_entry(&mut self, mut reader: ArchiveReader) -> io::Result<ReadPosition> {
-        let mut signature = [0; 4];
-        self.fill(&mut reader, &mut signature).await?;
-        if DIRECTORY_SIGNATURES.contains(&signature) {
-            return self.read_to_end(reader).await;
-        }
-        if signature != FILE_SIGNATURE {
-            let found = describe_start(&signature);
-            return Err(self.error(&if self.file.is_some() {
-                format!("the zip archive is invalid: what follows its file {found}")
-            } else {
-                format!("the body is not a zip archive: it {found}")
-            }));
-        }
-        let header = self.header(&mut reader).await?;
-        if header.name.ends_with('/') {
-            self.folders += 1;
-            if header.has_descriptor() {
-                return Err(self.error("a folder in the zip archive contains data"));
+    /// Reads an archive to its end. `folder` is the prefix of its files' names.
+    async fn read(&mut self, reader: &mut EntryReader<'_>, folder: String) -> io::Result<()> {
+        let mut is_first = true;
+        loop {
+            let mut signature = [0; 4];
+            self.fill(reader, &mut signature).await?;
+            if DIRECTORY_SIGNATURES.contains(&signature) {
+                // Read to the end, so that an archive that is cut off there is an error, and its
+                // connection can be used again.
+                tokio::io::copy(reader, &mut tokio::io::sink()).await?;
+                return Ok(());
             }
-            if self.folders > MAX_FOLDERS {
-                return Err(self.error(&format!("the zip archive has more than {MAX_FOLDERS} folders")));
+            if signature != FILE_SIGNATURE {
+                let found = describe_start(&signature);
+                return Err(self.error(&if is_first {
+                    format!("the body is not a zip archive: it {found}")
+                } else {
+                    format!("the zip archive is invalid: what follows its file {found}")
+                }));
             }
-            let mut data = reader.take(header.compressed_bytes);
-            tokio::io::copy(&mut data, &mut tokio::io::sink()).await?;
-            return Ok(ReadPosition::BetweenEntries(data.into_inner()));
+            is_first = false;
+            let header = self.header(reader).await?;
+            self.read_entry(header, reader, &folder).await?;
         }
-        if let Some(first) = &self.file {
-            let message = format!(
-                "the zip archive contains more than one file: {}, {}",
-                quoted(first),
-                quoted(&header.name)
-            );
-            return Err(self.error(&message));
-        }
-        self.file = Some(header.name.clone());
-        let data = self.data(&header, reader)?;
-        Ok(ReadPosition::InFile(Box::new(OpenFile { header, data, hasher: Hasher::new(), decoded_bytes: 0 })))
     }
 
-    fn data(&self, header: &FileHeader, reader: ArchiveReader) -> io::Result<FileData> {
+    async fn read_entry(
+        &mut self,
+        mut header: FileHeader,
+        reader: &mut EntryReader<'_>,
+        folder: &str,
+    ) -> io::Result<()> {
+        self.entries += 1;
+        if self.entries > MAX_ENTRIES {
+            return Err(self.error(&format!("the zip archive has more than {MAX_ENTRIES} files and folders")));
+        }
+        if header.name.ends_with('/') && header.has_descriptor() {
+            return Err(self.error("a folder in the zip archive contains data"));
+        }
+        header.name.insert_str(0, folder);
+        let is_archive = has_ending(&header.name, ".zip");
+        let counts = !header.name.ends_with('/') && !is_desktop_file(&header.name);
+        let is_selected = counts && self.files.select(&header.name);
+        if counts && !is_selected && !is_archive && self.skipped.len() < MAX_LISTED {
+            self.skipped.push(quoted(&header.name));
+        }
+        if !is_selected && !(counts && is_archive) && !header.has_descriptor() {
+            let mut data = AsyncReadExt::take(&mut *reader, header.compressed_bytes);
+            let skipped = tokio::io::copy(&mut data, &mut tokio::io::sink()).await?;
+            return if skipped < header.compressed_bytes { Err(self.truncated()) } else { Ok(()) };
+        }
+        self.check_method(&header)?;
+        let check = self.read_data(&header, reader, is_selected, counts && is_archive).await?;
+        self.check_entry(&header, &check, reader).await
+    }
+
+    /// Reads the data of an entry: as an archive of its own, as a selected file, or to skip it.
+    async fn read_data(
+        &mut self,
+        header: &FileHeader,
+        reader: &mut EntryReader<'_>,
+        is_selected: bool,
+        is_archive: bool,
+    ) -> io::Result<EntryCheck> {
+        let limit = self.limits.get(self.depth).unwrap_or(&self.limit).clone();
+        let data: Box<dyn AsyncRead + Unpin + Send + '_> = match header.method {
+            0 => {
+                let stored = AsyncReadExt::take(&mut *reader, header.compressed_bytes);
+                Box::new(LimitedDecoder::within(stored, "zip", limit))
+            }
+            _ => Box::new(LimitedDecoder::within(DeflateDecoder::new(&mut *reader), "zip", limit)),
+        };
+        let mut entry = BufReader::with_capacity(CHUNK_BYTES, CheckedEntry::new(data));
+        let start = first_bytes(&mut entry).await?;
+        let mut content = start.as_slice().chain(&mut entry);
+        if is_archive && start.starts_with(&FILE_SIGNATURE) {
+            self.read_inner(&mut content, format!("{}/", header.name)).await?;
+        } else if is_selected || (is_archive && self.files.takes_any()) {
+            self.files.begin(&header.name).map_err(|message| self.error(&message))?;
+            let limit = self.limit.clone();
+            if is_gzip(&start) {
+                let mut decoder = GzipDecoder::new(&mut content);
+                decoder.multiple_members(true);
+                self.send(&mut LimitedDecoder::within(decoder, "gzip", limit)).await?;
+            } else {
+                self.send(&mut LimitedDecoder::within(&mut content, "zip", limit)).await?;
+            }
+        }
+        // What is not read as a file still counts for its checksum.
+        tokio::io::copy(&mut content, &mut tokio::io::sink()).await?;
+        Ok(entry.into_inner().finish())
+    }
+
+    /// Reads an archive in the archive. Boxed, because the future would contain itself.
+    fn read_inner<'a>(
+        &'a mut self,
+        reader: &'a mut EntryReader<'_>,
+        folder: String,
+    ) -> BoxFuture<'a, io::Result<()>> {
+        async move {
+            self.depth += 1;
+            if self.depth >= MAX_DEPTH {
+                let message = format!("the zip archive has more than {MAX_DEPTH} archives inside each other");
+                return Err(self.error(&message));
+            }
+            self.read(reader, folder).await?;
+            self.depth -= 1;
+            Ok(())
+        }
+        .boxed()
+    }
+
+    /// Sends the bytes of a file.
+    async fn send(&mut self, file: &mut (dyn AsyncRead + Unpin + Send)) -> io::Result<()> {
+        loop {
+            let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
+            file.read_buf(&mut chunk).await?;
+            // The buffer has capacity, so an empty chunk means the end of the data.
+            if chunk.is_empty() {
+                return Ok(());
+            }
+            self.files.add(chunk.len());
+            if self.sender.send(Ok(chunk.freeze())).await.is_err() {
+                return Err(self.error("the body is not read any more"));
+            }
+        }
+    }
+
+    fn check_method(&self, header: &FileHeader) -> io::Result<()> {
         let name = quoted(&header.name);
         if header.is_encrypted() {
             return Err(self.error(&format!("{name} in the zip archive is encrypted")));
@@ -126,14 +223,7 @@ impl ZipArchive {
             0 if header.has_descriptor() => {
                 Err(self.error(&format!("{name} in the zip archive is stored without its length")))
             }
-            0 => {
-                let data = reader.take(header.compressed_bytes);
-                Ok(FileData::Stored(LimitedDecoder::new(data, "zip", self.limit.clone())))
-            }
-            8 => {
-                let data = DeflateDecoder::new(reader);
-                Ok(FileData::Deflated(LimitedDecoder::new(data, "zip", self.limit.clone())))
-            }
+            0 | 8 => Ok(()),
             method => Err(self.error(&format!(
                 "{name} in the zip archive uses compression method {method}; only stored and deflate are \
                  supported"
@@ -141,10 +231,15 @@ impl ZipArchive {
         }
     }
 
-    async fn header(&self, reader: &mut ArchiveReader) -> io::Result<FileHeader> {
+    async fn header(&self, reader: &mut EntryReader<'_>) -> io::Result<FileHeader> {
         let mut fixed = [0; FIXED_BYTES];
         self.fill(reader, &mut fixed).await?;
         let (name_length, extra_length) = FileHeader::variable_lengths(&fixed);
+        if name_length > MAX_NAME_BYTES {
+            let message =
+                format!("a name in the zip archive has {name_length} bytes, more than {MAX_NAME_BYTES}");
+            return Err(self.error(&message));
+        }
         let mut name = vec![0; name_length];
         self.fill(reader, &mut name).await?;
         let mut extra = vec![0; extra_length];
@@ -152,50 +247,35 @@ impl ZipArchive {
         Ok(FileHeader::parse(&fixed, &name, &extra))
     }
 
-    async fn read(&self, file: &mut OpenFile) -> io::Result<Option<Bytes>> {
-        let mut chunk = BytesMut::with_capacity(CHUNK_BYTES);
-        match &mut file.data {
-            FileData::Stored(data) => data.read_buf(&mut chunk).await?,
-            FileData::Deflated(data) => data.read_buf(&mut chunk).await?,
-        };
-        // The buffer has capacity, so an empty chunk means the end of the data.
-        if chunk.is_empty() {
-            return Ok(None);
-        }
-        file.hasher.update(&chunk);
-        file.decoded_bytes += chunk.len() as u64;
-        Ok(Some(chunk.freeze()))
-    }
-
-    /// Checks the file against its checksum and length, and returns the reader behind it.
-    async fn end_file(&self, file: OpenFile) -> io::Result<ArchiveReader> {
-        let OpenFile { header, data, hasher, decoded_bytes } = file;
-        let mut reader = match data {
-            FileData::Stored(data) => data.into_inner().into_inner(),
-            FileData::Deflated(data) => data.into_inner().into_inner(),
-        };
+    /// Checks an entry against its checksum and length.
+    async fn check_entry(
+        &self,
+        header: &FileHeader,
+        read: &EntryCheck,
+        reader: &mut EntryReader<'_>,
+    ) -> io::Result<()> {
         // The data descriptor replaces the zeros of the header.
         let (crc, bytes) = if header.has_descriptor() {
-            self.descriptor(&mut reader, decoded_bytes).await?
+            self.descriptor(reader, read.bytes).await?
         } else {
             (header.crc, header.bytes)
         };
         // A stored file has no end mark of its own: too few bytes mean that the body was cut off.
-        if header.method == 0 && decoded_bytes < bytes {
+        if header.method == 0 && read.bytes < bytes {
             return Err(self.truncated());
         }
-        if crc != hasher.finalize() || bytes != decoded_bytes {
+        if crc != read.crc || bytes != read.bytes {
             let name = quoted(&header.name);
             return Err(self.error(&format!("{name} in the zip archive does not match its checksum")));
         }
-        Ok(reader)
+        Ok(())
     }
 
     /// Reads the data descriptor, which holds checksum and length behind the data.
     ///
     /// Its signature is optional, and its lengths have 4 or 8 bytes without saying which. They are
     /// 4 bytes long if they then match the data and are followed by another entry.
-    async fn descriptor(&self, reader: &mut ArchiveReader, decoded_bytes: u64) -> io::Result<(u32, u64)> {
+    async fn descriptor(&self, reader: &mut EntryReader<'_>, decoded_bytes: u64) -> io::Result<(u32, u64)> {
         let mut crc = [0; 4];
         self.fill(reader, &mut crc).await?;
         if crc == DESCRIPTOR_SIGNATURE {
@@ -204,7 +284,11 @@ impl ZipArchive {
         let mut lengths = [0; 8];
         self.fill(reader, &mut lengths).await?;
         let short = u64::from(u32_at(&lengths, 4));
-        let entry_follows = self.peek_entry(reader).await?;
+        // The buffered bytes may be fewer than a signature.
+        let next = reader.fill_buf().await?;
+        let next = &next[..next.len().min(4)];
+        let entry_follows = FILE_SIGNATURE.starts_with(next)
+            || DIRECTORY_SIGNATURES.iter().any(|signature| signature.starts_with(next));
         if entry_follows && short == decoded_bytes & u64::from(u32::MAX) {
             return Ok((u32::from_le_bytes(crc), decoded_bytes));
         }
@@ -213,26 +297,21 @@ impl ZipArchive {
         Ok((u32::from_le_bytes(crc), u64::from_le_bytes(long)))
     }
 
-    /// Returns whether a file or the directory comes next, without consuming anything. The buffered
-    /// bytes may be fewer than a signature.
-    async fn peek_entry(&self, reader: &mut ArchiveReader) -> io::Result<bool> {
-        let next = reader.fill_buf().await?;
-        let next = &next[..next.len().min(4)];
-        Ok(FILE_SIGNATURE.starts_with(next)
-            || DIRECTORY_SIGNATURES.iter().any(|signature| signature.starts_with(next)))
-    }
-
-    /// Reads the directory to its end, so that a body that is cut off there is an error, and its
-    /// connection can be used again.
-    async fn read_to_end(&self, mut reader: ArchiveReader) -> io::Result<ReadPosition> {
-        tokio::io::copy(&mut reader, &mut tokio::io::sink()).await?;
-        if self.file.is_none() {
-            return Err(self.error("the zip archive contains no file"));
+    /// Checks that the archive has a file that counts.
+    fn check_files(&self) -> io::Result<()> {
+        if self.files.is_empty() {
+            return Err(self.error(&match self.files.pattern() {
+                Some(pattern) if !self.skipped.is_empty() => format!(
+                    "no file in the zip archive matches response.files {pattern:?}: it contains {}",
+                    self.skipped.join(", ")
+                ),
+                _ => "the zip archive contains no file".to_owned(),
+            }));
         }
-        Ok(ReadPosition::End)
+        Ok(())
     }
 
-    async fn fill(&self, reader: &mut ArchiveReader, buffer: &mut [u8]) -> io::Result<()> {
+    async fn fill(&self, reader: &mut EntryReader<'_>, buffer: &mut [u8]) -> io::Result<()> {
         match reader.read_exact(buffer).await {
             Ok(_) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(self.truncated()),
@@ -247,6 +326,29 @@ impl ZipArchive {
     fn error(&self, message: &str) -> io::Error {
         self.limit.undecodable(message.to_owned())
     }
+}
+
+/// Returns the first bytes of an entry, which tell an archive and gzip from other files.
+async fn first_bytes(entry: &mut (dyn AsyncRead + Unpin + Send)) -> io::Result<Vec<u8>> {
+    let mut start = Vec::with_capacity(FILE_SIGNATURE.len());
+    while start.len() < FILE_SIGNATURE.len() {
+        let missing = FILE_SIGNATURE.len() - start.len();
+        if AsyncReadExt::take(&mut *entry, missing as u64).read_buf(&mut start).await? == 0 {
+            break;
+        }
+    }
+    Ok(start)
+}
+
+/// Returns whether a file is one that a desktop system adds to the archives it creates.
+fn is_desktop_file(name: &str) -> bool {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    file.starts_with("._") || name.split('/').any(|folder| folder == "__MACOSX")
+}
+
+fn has_ending(name: &str, ending: &str) -> bool {
+    let start = name.len().saturating_sub(ending.len());
+    name.get(start..).is_some_and(|end| end.eq_ignore_ascii_case(ending))
 }
 
 /// Quotes and shortens a file name for an error message.

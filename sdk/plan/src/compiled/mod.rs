@@ -5,6 +5,7 @@
 
 mod cursor;
 mod exprs;
+mod file_pattern;
 mod outcome;
 mod paginate;
 mod plan;
@@ -17,12 +18,15 @@ mod window;
 
 pub use cursor::{Cursor, CursorKind, CursorLookback};
 pub(crate) use exprs::ExprSite;
+pub use file_pattern::FilePattern;
+pub(crate) use file_pattern::PATTERN_MAX_BYTES;
 pub use outcome::{OutcomeMatcher, OutcomeRules, StatusClass};
 pub use paginate::{OnRepeat, Pagination, PaginationKind, StopOn};
 pub use plan::{Definition, OnLimit, Plan};
 pub use rate_limit::{DynamicQuota, LimitScope, QuotaSource, RateLimit, RequestRate};
 pub use response::{
-    CsvHeader, CsvRules, Decompression, RaggedRows, ResponseFormat, ResponseRules, XmlPrefixes, XmlRules,
+    ArchiveRules, CsvHeader, CsvRules, Decompression, RaggedRows, ResponseFormat, ResponseRules, XmlPrefixes,
+    XmlRules,
 };
 pub use retry::{Backoff, Jitter, RetryPolicy};
 pub use slice_length::SliceLength;

@@ -1,5 +1,7 @@
 //! How response bodies are read.
 
+use super::file_pattern::FilePattern;
+
 /// `response`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResponseRules {
@@ -12,6 +14,8 @@ pub struct ResponseRules {
     pub charset: Option<String>,
     /// Decompression of the body.
     pub decompress: Decompression,
+    /// Files of a zip archive; `None` for an archive of one file.
+    pub archive: Option<ArchiveRules>,
     /// Whether rows of a JSON body are read one by one, so that the whole body is never held.
     pub stream: bool,
     /// CSV dialect.
@@ -27,6 +31,7 @@ impl Default for ResponseRules {
             max_bytes: 10 * 1024 * 1024,
             charset: None,
             decompress: Decompression::Auto,
+            archive: None,
             stream: false,
             csv: CsvRules::default(),
             xml: XmlRules::default(),
@@ -60,10 +65,19 @@ pub enum Decompression {
     Auto,
     /// Gzip, always.
     Gzip,
-    /// A zip archive that holds one file.
+    /// A zip archive, of one file unless [`ResponseRules::archive`] selects several.
     Zip,
     /// None: the body is used as received.
     None,
+}
+
+/// The files of a zip archive that are read, one after the other, as the rows of one body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArchiveRules {
+    /// Pattern of the files' names.
+    pub files: FilePattern,
+    /// Member with the file's name that is added to each row that is an object.
+    pub file_member: Option<String>,
 }
 
 /// A CSV dialect.

@@ -4,13 +4,15 @@ use serde_json::Value;
 
 use super::context::ReadContext;
 use super::object::{ObjectReader, wrong_type};
+use crate::compiled::PATTERN_MAX_BYTES;
 use crate::diagnostic::quoted;
 use crate::{
-    CsvHeader, CsvRules, Decompression, Diagnostic, DiagnosticCode, RaggedRows, ResponseFormat,
-    ResponseRules, XmlPrefixes, XmlRules,
+    ArchiveRules, CsvHeader, CsvRules, Decompression, Diagnostic, DiagnosticCode, FilePattern, RaggedRows,
+    ResponseFormat, ResponseRules, XmlPrefixes, XmlRules,
 };
 
-pub(crate) const FIELDS: &[&str] = &["format", "max_bytes", "charset", "decompress", "stream", "csv", "xml"];
+pub(crate) const FIELDS: &[&str] =
+    &["format", "max_bytes", "charset", "decompress", "files", "file_member", "stream", "csv", "xml"];
 pub(crate) const CSV_FIELDS: &[&str] =
     &["delimiter", "quote", "escape", "comment", "skip_rows", "skip_footer", "ragged", "header"];
 pub(crate) const XML_FIELDS: &[&str] = &["arrays", "prefixes"];
@@ -39,6 +41,8 @@ pub(crate) const PREFIXES: &[(&str, XmlPrefixes)] =
 
 /// Maximum number of lines that are skipped above or below the rows.
 pub(crate) const MAX_SKIPPED: u64 = 10_000;
+/// Maximum size of the member that names a row's file, in bytes.
+const FILE_MEMBER_MAX_BYTES: usize = 128;
 /// Maximum number of names in a list.
 const MAX_NAMES: usize = 2000;
 
@@ -58,6 +62,7 @@ pub(super) fn read(step: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> Re
         max_bytes: object.integer("max_bytes", 1..=most, context).unwrap_or(default.max_bytes),
         charset: charset(&object, context),
         decompress: object.choice("decompress", DECOMPRESS, context).unwrap_or(default.decompress),
+        archive: archive(&object, context),
         stream,
         csv: csv(&object, context),
         xml: xml(&object, context),
@@ -80,12 +85,58 @@ fn conflicts(rules: &ResponseRules, object: &ObjectReader<'_>, context: &mut Rea
             context.conflict(object.at(field), words);
         }
     }
+    archive_conflicts(rules, object, context);
     if rules.charset.is_some() && format == Binary {
         context.conflict(object.at("charset"), "format binary has no charset: remove one");
     }
     if rules.stream && matches!(format, Xml | Text | Binary) {
         let words = "stream needs rows that can be read one by one: only JSON, JSON lines and CSV have them";
         context.conflict(object.at("stream"), words);
+    }
+}
+
+/// Reads `files` and `file_member`.
+fn archive(object: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> Option<ArchiveRules> {
+    let file_member = object.short_text("file_member", FILE_MEMBER_MAX_BYTES, context);
+    if file_member.as_deref() == Some("") {
+        let words = "the name of a member must not be empty";
+        context.report(Diagnostic::new(DiagnosticCode::InvalidValue, object.at("file_member"), words));
+    }
+    let text = object.short_text("files", PATTERN_MAX_BYTES, context)?;
+    let files = FilePattern::new(&text);
+    if files.is_none() {
+        let words = "a pattern of file names must not be empty: write one such as *.csv";
+        context.report(Diagnostic::new(DiagnosticCode::InvalidValue, object.at("files"), words));
+    }
+    Some(ArchiveRules { files: files?, file_member })
+}
+
+fn archive_conflicts(rules: &ResponseRules, object: &ObjectReader<'_>, context: &mut ReadContext<'_>) {
+    use ResponseFormat::{Csv, Json, Jsonl, Xml};
+    if object.has("file_member") && !object.has("files") {
+        let words = "file_member needs files, which selects the files of a zip archive";
+        context.conflict(object.at("file_member"), words);
+    }
+    if !object.has("files") {
+        return;
+    }
+    if rules.decompress != Decompression::Zip {
+        context.conflict(object.at("files"), "files needs decompress zip");
+    }
+    // The content type is that of the archive, and tells nothing of the files.
+    if !matches!(rules.format, Csv | Json | Jsonl | Xml) {
+        context.conflict(object.at("files"), "files needs format csv, jsonl, json or xml");
+    }
+    if rules.stream && rules.format == Json {
+        let words = "files of a zip archive are streamed with format csv or jsonl only";
+        context.conflict(object.at("stream"), words);
+    }
+    let member = rules.archive.as_ref().and_then(|archive| archive.file_member.as_ref());
+    if let (Some(member), CsvHeader::Names(names)) = (member, &rules.csv.header)
+        && names.contains(member)
+    {
+        let words = "file_member has the name of a field of csv.header: choose another one";
+        context.conflict(object.at("file_member"), words);
     }
 }
 

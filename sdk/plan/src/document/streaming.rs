@@ -70,7 +70,8 @@ fn gather<'s>(step: &'s Arc<Step>, parent: Option<&'s Step>, all: &mut Vec<(&'s 
 /// Returns the JSON pointers of the expressions that read the body of a step, other than the one
 /// that selects its rows.
 fn readers(step: &Step, all: &[(&Step, Option<&Step>)]) -> Vec<String> {
-    let own: &[&[&str]] = &[&["response", "body"], &["prev", "body"]];
+    let own: &[&[&str]] =
+        &[&["response", "body"], &["prev", "body"], &["response", "files"], &["prev", "files"]];
     // Rows on a plain path are found while the body arrives; `stream` allows no others.
     let plain = step.rows.as_ref().is_some_and(|rows| rows.plain.is_some());
     let rows = (plain || step.response.stream).then(|| format!("{}/iterate_over", step.pointer));
@@ -81,10 +82,10 @@ fn readers(step: &Step, all: &[(&Step, Option<&Step>)]) -> Vec<String> {
             paths.extend(own);
         }
         if parent.is_some_and(|parent| std::ptr::eq(parent, step)) {
-            paths.push(&["parent", "body"]);
+            paths.extend([&["parent", "body"] as &[&str], &["parent", "files"]]);
         }
-        let by_id: &[&str] = &["steps", &step.id, "body"];
-        paths.push(by_id);
+        let (body, files) = (["steps", &step.id, "body"], ["steps", &step.id, "files"]);
+        paths.extend([&body as &[&str], &files]);
         for sited in other.exprs() {
             if rows.as_ref() != Some(&sited.pointer)
                 && paths.iter().any(|path| sited.expr.reads().overlaps(path))

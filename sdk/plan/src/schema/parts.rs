@@ -210,6 +210,18 @@ pub(super) fn response() -> Value {
             let words = "Decompression; auto goes by Content-Encoding, and by the first bytes for gzip";
             with(choice(words, names(body::DECOMPRESS)), "default", "auto")
         }
+        "files" => json!({
+            "description": "Files of a zip archive whose rows are read in order: a pattern such as *.csv",
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 256,
+        }),
+        "file_member" => json!({
+            "description": "Member with the file's name, added to each row that is an object",
+            "type": "string",
+            "minLength": 1,
+            "maxLength": 128,
+        }),
         "stream" => boolean("Reads the rows of a JSON body one by one and never holds the whole body", false),
         "csv" => csv(),
         _ => xml(),

@@ -9,4 +9,4 @@ mod lexer;
 pub(super) mod lines;
 pub(super) mod row_decoder;
 
-pub(crate) use self::row_decoder::{NextRow, RowDecoder};
+pub(crate) use self::row_decoder::NextRow;

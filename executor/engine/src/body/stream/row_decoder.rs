@@ -9,6 +9,7 @@ use super::csv::CsvParser;
 use super::lines::LinesParser;
 use crate::body::charset::Transcoder;
 use crate::body::error::DecodeError;
+use crate::body::format::packed_kind;
 
 /// The format that contains the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,6 +118,9 @@ impl RowDecoder {
     /// Feeds a piece. Pieces fed before [`RowDecoder::next`] needs them are buffered.
     pub(crate) fn feed(&mut self, piece: &[u8]) {
         if !self.finished && !piece.is_empty() {
+            if let Some(kind) = packed_kind(piece).filter(|_| !self.received) {
+                self.encoding_error = Some(DecodeError::Packed(kind));
+            }
             self.received = true;
             self.decode(piece, false);
         }

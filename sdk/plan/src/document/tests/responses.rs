@@ -44,6 +44,10 @@ fn responses_are_read_with_their_defaults() {
         rules(json!({"format": "xml", "xml": {"arrays": ["item", "line"]}})).xml.arrays,
         ["item", "line"]
     );
+    let archive =
+        rules(json!({"format": "csv", "decompress": "zip", "files": "*.csv", "file_member": "_file"}));
+    let archive = archive.archive.unwrap();
+    assert_eq!((archive.files.as_str(), archive.file_member.as_deref()), ("*.csv", Some("_file")));
     for (name, format) in [
         ("json", ResponseFormat::Json),
         ("jsonl", ResponseFormat::Jsonl),
@@ -160,6 +164,54 @@ fn response_diagnostics_have_pointer_and_correction() {
             None,
         ),
         (csv(json!({"delimiter": "\""})), Conflict, "/definition/step/response/csv/quote", None, None),
+        (
+            response(json!({"format": "csv", "files": "*.csv"})),
+            Conflict,
+            "/definition/step/response/files",
+            None,
+            None,
+        ),
+        (
+            response(json!({"decompress": "zip", "files": "*.csv"})),
+            Conflict,
+            "/definition/step/response/files",
+            None,
+            None,
+        ),
+        (
+            response(json!({"format": "csv", "decompress": "zip", "files": ""})),
+            InvalidValue,
+            "/definition/step/response/files",
+            None,
+            None,
+        ),
+        (
+            response(json!({"format": "csv", "decompress": "zip", "file_member": "_file"})),
+            Conflict,
+            "/definition/step/response/file_member",
+            None,
+            None,
+        ),
+        (
+            step(json!({"iterate_over": "response.body", "response": {
+                "format": "json", "decompress": "zip", "files": "*.json", "stream": true,
+            }})),
+            Conflict,
+            "/definition/step/response/stream",
+            None,
+            None,
+        ),
+        (
+            step(
+                json!({"iterate_over": "response.body", "extract": {"names": "response.files"}, "response": {
+                    "format": "csv", "decompress": "zip", "files": "*.csv", "stream": true,
+                }}),
+            ),
+            Conflict,
+            "/definition/step/extract/names",
+            None,
+            None,
+        ),
         (csv(json!({"escape": "\""})), Conflict, "/definition/step/response/csv/escape", None, None),
         (csv(json!({"escape": ""})), InvalidValue, "/definition/step/response/csv/escape", None, None),
         (csv(json!({"comment": ","})), Conflict, "/definition/step/response/csv/comment", None, None),

@@ -5,7 +5,7 @@ use orchid_common::suggest::closest;
 use super::origin::ExprOrigin;
 use crate::{Diagnostic, DiagnosticCode, ReadPaths, ScopeName};
 
-const RESPONSE: &[&str] = &["status_code", "headers", "body", "url"];
+const RESPONSE: &[&str] = &["status_code", "headers", "body", "url", "files"];
 const PAGE: &[&str] = &["number", "offset", "cursor", "url"];
 const WINDOW: &[&str] = &["from", "to"];
 const META: &[&str] = &[

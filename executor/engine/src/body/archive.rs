@@ -1,0 +1,266 @@
+//! Reads the files of an archive as one body: the rows of each, in order.
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use orchid_plan::{PathSelection, PlainPath, ResponseFormat, ResponseRules, Value};
+use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
+
+use super::error::DecodeError;
+use super::parsed_body::Body;
+use super::raw_list::RawList;
+use super::reader::BodyReader;
+use super::stream::row_decoder::{NextRow, RowDecoder};
+use crate::input::{ArchiveFile, BodyPiece};
+
+/// A decoder of the rows of several files, which arrive one after the other. The first line of each
+/// CSV file is a header of its own.
+pub(crate) struct FileDecoder {
+    rules: ResponseRules,
+    content_type: String,
+    max_row_bytes: usize,
+    /// The file whose rows are read.
+    open: Option<OpenFile>,
+    /// Pieces behind it.
+    waiting: VecDeque<BodyPiece>,
+    finished: bool,
+    /// The error that every later call returns.
+    failure: Option<DecodeError>,
+}
+
+struct OpenFile {
+    name: String,
+    rows: RowDecoder,
+}
+
+impl FileDecoder {
+    /// Creates a decoder for files in a format of rows. Rows are at most `max_row_bytes` long.
+    pub(crate) fn new(rules: &ResponseRules, content_type: &str, max_row_bytes: usize) -> Self {
+        Self {
+            rules: rules.clone(),
+            content_type: content_type.to_owned(),
+            max_row_bytes,
+            open: None,
+            waiting: VecDeque::new(),
+            finished: false,
+            failure: None,
+        }
+    }
+
+    /// Feeds a piece.
+    pub(crate) fn feed(&mut self, piece: BodyPiece) {
+        self.waiting.push_back(piece);
+    }
+
+    /// Signals the end of the last file.
+    pub(crate) fn finish(&mut self) {
+        self.finished = true;
+    }
+
+    /// Signals that the body broke off: the rows before that are complete.
+    pub(crate) fn cut(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.rows.cut();
+        }
+    }
+
+    /// Returns the next row. After the end it returns the end again.
+    ///
+    /// # Errors
+    /// If a file is invalid or a row is too large; every later call returns the same error.
+    pub(crate) fn next(&mut self) -> Result<NextRow, DecodeError> {
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        self.read_next().map_err(|error| {
+            let error = match &self.open {
+                Some(open) => DecodeError::InFile { name: open.name.clone(), error: Box::new(error) },
+                None => error,
+            };
+            self.failure.insert(error).clone()
+        })
+    }
+
+    fn read_next(&mut self) -> Result<NextRow, DecodeError> {
+        loop {
+            if let Some(open) = &mut self.open {
+                match open.rows.next()? {
+                    NextRow::Row(row) => {
+                        return Ok(NextRow::Row(with_file_name(&self.rules, &row, &open.name)?));
+                    }
+                    NextRow::End => {
+                        self.open = None;
+                        continue;
+                    }
+                    NextRow::NeedMore => {}
+                }
+            }
+            let begins_file = self.waiting.front().map(|piece| piece.file.is_some());
+            match (&mut self.open, begins_file) {
+                (Some(open), Some(true)) => open.rows.finish(),
+                (Some(open), None) if self.finished => open.rows.finish(),
+                (None, None) if self.finished => return Ok(NextRow::End),
+                (_, None) => return Ok(NextRow::NeedMore),
+                (_, Some(_)) => self.take_piece()?,
+            }
+        }
+    }
+
+    fn take_piece(&mut self) -> Result<(), DecodeError> {
+        let Some(piece) = self.waiting.pop_front() else { return Ok(()) };
+        if let Some(name) = piece.file {
+            let reader = reader(&self.rules, &self.content_type);
+            let rows = reader.row_decoder(&PlainPath::default(), self.max_row_bytes)?;
+            let rows = rows.ok_or(DecodeError::NotStreamable("files of this format have no rows"))?;
+            self.open = Some(OpenFile { name, rows });
+        }
+        if let Some(open) = &mut self.open {
+            open.rows.feed(&piece.bytes);
+        }
+        Ok(())
+    }
+}
+
+fn reader<'a>(rules: &'a ResponseRules, content_type: &'a str) -> BodyReader<'a> {
+    BodyReader { rules, content_type, bodiless: false, parts: &PathSelection::ALL }
+}
+
+/// Reads a body that consists of several files: the list of their rows, or of their documents. A
+/// document that is a list counts as its elements.
+///
+/// # Errors
+/// If a file is invalid in its format.
+pub(crate) fn read_files(
+    whole: &BodyReader<'_>,
+    bytes: &Bytes,
+    files: &[ArchiveFile],
+) -> Result<Body, DecodeError> {
+    let mut list = ElementList::new(whole.max_converted_bytes());
+    let mut start = 0;
+    let pieces = files.iter().map(|file| {
+        let end = (start + file.bytes).min(bytes.len());
+        let piece = BodyPiece { bytes: bytes.slice(start.min(end)..end), file: Some(file.name.clone()) };
+        start = end;
+        piece
+    });
+    if matches!(whole.rules.format, ResponseFormat::Csv | ResponseFormat::Jsonl) {
+        let mut decoder = FileDecoder::new(whole.rules, whole.content_type, usize::MAX);
+        pieces.for_each(|piece| decoder.feed(piece));
+        decoder.finish();
+        while let NextRow::Row(row) = decoder.next()? {
+            list.push(&row)?;
+        }
+        return whole.parse(list.finish());
+    }
+    for piece in pieces {
+        let name = piece.file.unwrap_or_default();
+        push_document(whole, &piece.bytes, &name, &mut list)
+            .map_err(|error| DecodeError::InFile { name, error: Box::new(error) })?;
+    }
+    whole.parse(list.finish())
+}
+
+/// Adds the elements of one document.
+fn push_document(
+    whole: &BodyReader<'_>,
+    bytes: &Bytes,
+    name: &str,
+    list: &mut ElementList,
+) -> Result<(), DecodeError> {
+    // Only the list of all elements becomes a value.
+    let nothing = PathSelection::of([] as [&[String]; 0]);
+    let Body::Json { text, .. } = (BodyReader { parts: &nothing, ..*whole }).read(bytes)? else {
+        return Ok(());
+    };
+    if !text.trim_ascii_start().starts_with(b"[") {
+        let document = text.slice_ref(text.trim_ascii());
+        return list.push(&with_file_name(whole.rules, &document, name)?);
+    }
+    let mut elements = RawList::open(text, &PlainPath::default())?;
+    while let Some(element) = elements.next()? {
+        list.push(&with_file_name(whole.rules, &element, name)?)?;
+    }
+    Ok(())
+}
+
+/// A JSON list that grows by one element at a time, up to a limit.
+struct ElementList {
+    json: Vec<u8>,
+    max_bytes: usize,
+}
+
+impl ElementList {
+    fn new(max_bytes: usize) -> Self {
+        Self { json: vec![b'['], max_bytes }
+    }
+
+    fn push(&mut self, element: &[u8]) -> Result<(), DecodeError> {
+        if self.json.len() > 1 {
+            self.json.push(b',');
+        }
+        self.json.extend_from_slice(element);
+        if self.json.len() > self.max_bytes {
+            return Err(DecodeError::TooLarge(self.max_bytes));
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Bytes {
+        self.json.push(b']');
+        self.json.into()
+    }
+}
+
+/// Returns a row with the name of its file, if the plan asks for it and the row is an object.
+///
+/// # Errors
+/// If the row has a member of that name already.
+fn with_file_name(rules: &ResponseRules, row: &Bytes, name: &str) -> Result<Bytes, DecodeError> {
+    let member = rules.archive.as_ref().and_then(|archive| archive.file_member.as_deref());
+    let Some(member) = member else { return Ok(row.clone()) };
+    let Some(members) = row.strip_prefix(b"{").and_then(|row| row.strip_suffix(b"}")) else {
+        return Ok(row.clone());
+    };
+    if has_member(row, member) {
+        return Err(DecodeError::FileMemberTaken(member.to_owned()));
+    }
+    let (member, name) = (Value::from(member).to_json(), Value::from(name).to_json());
+    let mut named = Vec::with_capacity(row.len() + member.len() + name.len() + 2);
+    named.push(b'{');
+    named.extend_from_slice(members);
+    if !members.trim_ascii().is_empty() {
+        named.push(b',');
+    }
+    named.extend_from_slice(&member);
+    named.push(b':');
+    named.extend_from_slice(&name);
+    named.push(b'}');
+    Ok(named.into())
+}
+
+/// Returns whether an object has a member of this name.
+fn has_member(object: &[u8], name: &str) -> bool {
+    struct Members<'n>(&'n str);
+
+    impl<'de> Visitor<'de> for Members<'_> {
+        type Value = bool;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
+            let mut found = false;
+            while let Some(member) = map.next_key::<String>()? {
+                found |= member == self.0;
+                map.next_value::<IgnoredAny>()?;
+            }
+            Ok(found)
+        }
+    }
+
+    // Parsing is slow, and rarely needed: most rows do not contain the name at all. A name can be
+    // spelled with escapes, so a backslash counts.
+    let may_have = object.contains(&b'\\') || object.windows(name.len()).any(|part| part == name.as_bytes());
+    may_have && serde_json::Deserializer::from_slice(object).deserialize_map(Members(name)).unwrap_or(true)
+}
