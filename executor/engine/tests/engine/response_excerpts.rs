@@ -21,7 +21,10 @@ fn error_of(step: &Value, status: u16, content_type: &str, body: &str) -> Execut
     let mut reply = |request: &Request| {
         let headers = vec![("content-type".to_owned(), content_type.to_owned())];
         let (url, body) = (request.url.to_string(), body.to_owned().into());
-        Reply::Response { result: Ok(Response { status, headers, body, url }), duration: Duration::ZERO }
+        Reply::Response {
+            result: Ok(Response { status, headers, body, url, files: Vec::new() }),
+            duration: Duration::ZERO,
+        }
     };
     let mut events = Vec::new();
     attempt(&mut machine, &mut TestClock { elapsed: Duration::ZERO }, &mut reply, &mut events);
