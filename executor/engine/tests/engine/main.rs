@@ -18,6 +18,7 @@ mod fan_outs;
 mod for_each;
 mod golden;
 mod hostile;
+mod how_do_i;
 mod offered_pages;
 mod properties;
 mod redaction;
