@@ -34,6 +34,7 @@ mod refusals;
 mod schedule;
 mod schema;
 mod scripted_executor;
+mod secrets;
 mod testkit;
 mod transport;
 mod waits;

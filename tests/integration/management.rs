@@ -202,7 +202,7 @@ async fn plan_runs_only_for_its_named_configs() {
         ..v1::TriggerPlanRequest::default()
     };
     let refused = tenant.plans().trigger_plan(tenant.request(other)).await.expect_err("not its config");
-    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+    assert_eq!(refused.code(), Code::NotFound, "{refused:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

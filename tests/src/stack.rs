@@ -21,6 +21,9 @@ use crate::kafka::{BrokerKind, Kafka, MessageReader, TestTopics};
 static REDIS: OnceCell<RedisServer> = OnceCell::const_new();
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
+/// Id and base64 of the master key that replaces the one of the test run.
+const NEXT_MASTER_KEY: (&str, &str) = ("tests-next", "bmV4dC1vcmNoaWQtdGVzdHMtbmV4dC1vcmNoaWQtdGU=");
+
 /// The options of a test's stack.
 #[derive(Debug, Clone)]
 pub struct StackOptions {
@@ -224,10 +227,58 @@ impl TestStack {
 
     /// Wipes the test's own Redis.
     pub async fn flush_redis(&self) {
+        let mut connection = self.own_redis_connection().await;
+        redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await.expect("redis obeys");
+    }
+
+    /// Returns every key of the test's own Redis with its content, as text.
+    pub async fn redis_content(&self) -> String {
+        let mut connection = self.own_redis_connection().await;
+        let keys: Vec<String> =
+            redis::cmd("KEYS").arg("*").query_async(&mut connection).await.expect("redis obeys");
+        let mut content = String::new();
+        for key in keys {
+            let kind: String =
+                redis::cmd("TYPE").arg(&key).query_async(&mut connection).await.expect("a type");
+            let (command, arguments): (&str, &[&str]) = match kind.as_str() {
+                "stream" => ("XRANGE", &["-", "+"]),
+                "string" => ("GET", &[]),
+                "hash" => ("HGETALL", &[]),
+                other => panic!("{key} is a {other}: read it here, too"),
+            };
+            let read = redis::cmd(command).arg(&key).arg(arguments).to_owned();
+            let value: redis::Value = read.query_async(&mut connection).await.expect("a value");
+            content.push_str(&format!("{key} {value:?}\n"));
+        }
+        content
+    }
+
+    async fn own_redis_connection(&self) -> redis::aio::MultiplexedConnection {
         let url = self.own_redis.as_ref().expect("a Redis of its own").url();
         let client = redis::Client::open(url).expect("a url");
-        let mut connection = client.get_multiplexed_async_connection().await.expect("redis answers");
-        redis::cmd("FLUSHALL").query_async::<()>(&mut connection).await.expect("redis obeys");
+        client.get_multiplexed_async_connection().await.expect("redis answers")
+    }
+
+    /// Returns the logs of all processes so far.
+    pub fn logs(&self) -> String {
+        let nodes = self.control_planes.iter().chain(&self.executors);
+        let log = |node: &StackNode| self.folder.join(format!("{}.log", node.name));
+        nodes.map(|node| fs::read_to_string(log(node)).expect("a log")).collect()
+    }
+
+    /// Gives a control plane a new master key at its next start, and keeps the old one as its
+    /// predecessor.
+    pub fn rotate_master_key(&mut self, number: usize) {
+        let (id, key) = NEXT_MASTER_KEY;
+        for (name, value) in server_settings() {
+            match name.as_str() {
+                "ORCHID_KEYS_MASTER" => self.set_control_plane(number, "ORCHID_KEYS_PREVIOUS", &value),
+                "ORCHID_KEYS_MASTER_ID" => self.set_control_plane(number, "ORCHID_KEYS_PREVIOUS_ID", &value),
+                _ => {}
+            }
+        }
+        self.set_control_plane(number, "ORCHID_KEYS_MASTER", key);
+        self.set_control_plane(number, "ORCHID_KEYS_MASTER_ID", id);
     }
 
     /// Kills the executor of this name with SIGKILL.
