@@ -449,6 +449,7 @@ CREATE TABLE plan_executions (
     version bigint NOT NULL DEFAULT 1,
     updated_at timestamp with time zone NOT NULL,
     needs_upstream_cancel boolean NOT NULL DEFAULT false,
+    dropped_execution_id uuid,
     CONSTRAINT plan_executions_kind_check CHECK ((kind = ANY (ARRAY['run'::text, 'preview'::text, 'test'::text]))),
     CONSTRAINT plan_executions_origin_check CHECK ((origin = ANY (ARRAY['schedule'::text, 'trigger'::text, 'retry'::text, 'replay'::text]))),
     CONSTRAINT plan_executions_pkey PRIMARY KEY (tenant_id, id),

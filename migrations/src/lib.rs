@@ -39,6 +39,7 @@ static STEPS: &[MigrationStep] = steps![
     "0015_must_cancel",
     "0016_cron",
     "0017_plain_names",
+    "0018_continuations",
 ];
 
 impl MigratorTrait for Migrator {

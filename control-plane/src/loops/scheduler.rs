@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use orchid_domain::ScheduleId;
-use orchid_domain::execution::{Kind, Origin, Transition, create};
+use orchid_domain::execution::{Kind, NewRun, Origin, Transition, beginning, create};
 use orchid_domain::occurrence;
 use orchid_domain::schedule::{ActiveExecutions, DueDecision, DueTimes};
 use orchid_kit::clock;
@@ -130,7 +130,9 @@ impl CreateDue {
                 };
                 // Scheduled executions always save their state, so another active one holds them
                 // back.
-                (change, Some((new, create(Origin::Schedule, true, active.other))))
+                let beginning = beginning(new.chains(), new.plan_revision, schedule.limited);
+                let run = NewRun { origin: Origin::Schedule, persists: true, beginning };
+                (change, Some((new, create(run, active.other))))
             }
         }
     }

@@ -28,6 +28,9 @@ pub struct AttemptSpec {
     pub cursors: BTreeMap<CursorKey, Bytes>,
     /// The last accepted checkpoint; `None` if the execution starts from the beginning.
     pub resume: Option<SavedCheckpoint>,
+    /// The reason why the execution does not continue one that ended at a limit; empty if there is
+    /// none to continue, or it does.
+    pub fresh_start_reason: String,
     /// Limits set by the server.
     pub limits: ExecutionLimits,
     /// W3C trace context for the messages.

@@ -86,6 +86,9 @@ pub struct ExecutionEnd {
     pub partial: bool,
     /// True if every loop reached its own end, with nothing ignored and nothing failed.
     pub complete: bool,
+    /// True if it ended at a limit that the plan permits: the next execution continues at its
+    /// checkpoint.
+    pub at_limit: bool,
     /// The error, for every status but success and cancellation.
     pub error: Option<ExecutionError>,
 }

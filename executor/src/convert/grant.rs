@@ -32,6 +32,9 @@ pub struct ExecutionGrant {
     pub persisted: Option<PersistedState>,
     /// The last accepted checkpoint, if there is one.
     pub checkpoint: Option<GrantedCheckpoint>,
+    /// The reason why the execution does not continue one that ended at a limit; empty if there is
+    /// none to continue, or it does.
+    pub fresh_start_reason: String,
     /// Total running time of earlier attempts.
     pub time_used: Duration,
     /// Trace context of the trigger.
@@ -134,6 +137,7 @@ impl TryFrom<wire::LeaseGrant> for ExecutionGrant {
             // The control plane itself ignores saved context and cursors where nothing persists.
             persist_state: _,
             cursors,
+            fresh_start_reason,
         } = grant;
         if kind != "run" {
             return Err(InvalidGrant::Kind(kind));
@@ -167,6 +171,7 @@ impl TryFrom<wire::LeaseGrant> for ExecutionGrant {
             transport,
             persisted: if context_omitted { None } else { Some(persisted_state(context, cursors)?) },
             checkpoint: checkpoint.map(granted_checkpoint),
+            fresh_start_reason,
             time_used: milliseconds(earlier_attempts_ms),
             // Tracing is best effort: an invalid trace context must not fail the execution.
             traceparent: traceparent.parse().ok(),

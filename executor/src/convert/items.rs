@@ -76,7 +76,7 @@ pub(crate) fn empty_checkpoint_item(lease_token: Bytes, running: Duration) -> wi
 
 /// Converts the end of an execution.
 pub(crate) fn complete_item(checkpoint: wire::CheckpointItem, end: ExecutionEnd) -> wire::CompleteItem {
-    let ExecutionEnd { status, partial, complete, error } = end;
+    let ExecutionEnd { status, partial, complete, at_limit, error } = end;
     let outcome = match status {
         EndStatus::Succeeded => wire::ExecutionOutcome::Succeeded,
         EndStatus::Failed => wire::ExecutionOutcome::Failed,
@@ -88,6 +88,7 @@ pub(crate) fn complete_item(checkpoint: wire::CheckpointItem, end: ExecutionEnd)
         outcome: outcome.into(),
         partial,
         complete,
+        at_limit,
         error: error.map(wire_error),
     }
 }

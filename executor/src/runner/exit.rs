@@ -45,6 +45,7 @@ fn failure(class: ErrorClass, code: String, message: String) -> AttemptExit {
         status: EndStatus::Failed,
         partial: true,
         complete: false,
+        at_limit: false,
         error: Some(ExecutionError {
             class,
             code,

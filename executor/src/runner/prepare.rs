@@ -74,6 +74,7 @@ pub(crate) async fn prepare(
         context,
         cursors,
         resume: saved,
+        fresh_start_reason: grant.fresh_start_reason,
         limits: ExecutionLimits {
             park_after: session.limits.park_after,
             max_wait: session.limits.max_wait,

@@ -211,6 +211,7 @@ impl SimulatedWorld {
             },
             trace: TraceContext::default(),
             seed: 7,
+            fresh_start_reason: String::new(),
             time_used: Duration::ZERO,
         }
     }

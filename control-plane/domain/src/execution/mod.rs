@@ -4,12 +4,14 @@
 //! [`TransitionRefusal`]. The store applies a transition only while the row still is as the
 //! decision saw it.
 
+mod continuation;
 mod state;
 mod transition;
 
+pub use continuation::{Beginning, LimitedExecution, NextBeginning, beginning};
 pub use state::{AttemptVerdict, Kind, Origin, Outcome, Overdue, ReleaseReason, State, TransitionCause};
 pub use transition::{
-    Effect, ExecutionEvent, ExecutionSnapshot, Transition, TransitionRefusal, create, decide,
+    Effect, ExecutionEvent, ExecutionSnapshot, NewRun, Transition, TransitionRefusal, create, decide,
 };
 
 /// Number of attempts lost without an accepted checkpoint in between after which an execution is

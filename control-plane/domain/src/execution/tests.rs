@@ -3,8 +3,8 @@ use proptest::collection::vec;
 use proptest::prelude::{Just, Strategy, any, prop_assert, prop_assert_eq, prop_oneof, proptest};
 
 use super::{
-    AttemptVerdict, Effect, ExecutionEvent, ExecutionSnapshot, Origin, Outcome, Overdue, ReleaseReason,
-    State, Transition, TransitionCause, TransitionRefusal, create, decide,
+    AttemptVerdict, Beginning, Effect, ExecutionEvent, ExecutionSnapshot, NewRun, NextBeginning, Origin,
+    Outcome, Overdue, ReleaseReason, State, Transition, TransitionCause, TransitionRefusal, create, decide,
 };
 
 const RUNNING: ExecutionSnapshot = ExecutionSnapshot {
@@ -12,7 +12,17 @@ const RUNNING: ExecutionSnapshot = ExecutionSnapshot {
     losses: 0,
     cancel_requested: false,
     needs_upstream_cancel: false,
+    chains: true,
+    started: true,
 };
+
+fn created(origin: Origin, persists: bool, another_active: bool) -> Transition {
+    create(NewRun { origin, persists, beginning: Beginning::Fresh }, another_active)
+}
+
+fn completed(outcome: Outcome) -> ExecutionEvent {
+    ExecutionEvent::Completed { outcome, at_limit: false }
+}
 
 fn in_state(state: State) -> ExecutionSnapshot {
     ExecutionSnapshot { state, ..RUNNING }
@@ -21,11 +31,12 @@ fn in_state(state: State) -> ExecutionSnapshot {
 fn any_event() -> impl Strategy<Value = ExecutionEvent> {
     let not_before = DateTime::from_timestamp(1000, 0).unwrap();
     prop_oneof![
-        Just(ExecutionEvent::Promoted),
+        Just(ExecutionEvent::Promoted(Beginning::Fresh)),
         Just(ExecutionEvent::Granted),
         any::<bool>()
             .prop_map(|needs_upstream_cancel| ExecutionEvent::CheckpointAccepted { needs_upstream_cancel }),
-        (0..4_usize).prop_map(|at| ExecutionEvent::Completed(Outcome::ALL[at])),
+        (0..4_usize, any::<bool>())
+            .prop_map(|(at, at_limit)| ExecutionEvent::Completed { outcome: Outcome::ALL[at], at_limit }),
         Just(ExecutionEvent::Parked { not_before }),
         (0..3_usize).prop_map(|at| ExecutionEvent::Released(ReleaseReason::ALL[at])),
         Just(ExecutionEvent::Lost),
@@ -53,7 +64,7 @@ impl TableRows {
                 Effect::CloseLease(_) => self.leases -= 1,
                 Effect::PromoteNext => self.promotions += 1,
                 Effect::Announce => self.announcements += 1,
-                Effect::Record => {}
+                Effect::Record | Effect::Begin(_) | Effect::SetNext(_) => {}
             }
         }
     }
@@ -61,10 +72,10 @@ impl TableRows {
 
 #[test]
 fn execution_behind_another_waits_unless_it_saves_nothing() {
-    assert_eq!(create(Origin::Schedule, true, true).next, State::Pending);
-    assert_eq!(create(Origin::Schedule, true, false).next, State::Queued);
-    assert_eq!(create(Origin::Trigger, false, true).next, State::Queued);
-    assert_eq!(create(Origin::Trigger, false, false).cause, TransitionCause::Triggered);
+    assert_eq!(created(Origin::Schedule, true, true).next, State::Pending);
+    assert_eq!(created(Origin::Schedule, true, false).next, State::Queued);
+    assert_eq!(created(Origin::Trigger, false, true).next, State::Queued);
+    assert_eq!(created(Origin::Trigger, false, false).cause, TransitionCause::Triggered);
 }
 
 #[test]
@@ -124,7 +135,7 @@ fn cancelled_execution_ends_when_it_leaves_its_executor() {
         assert_eq!(decide(execution, event).unwrap().next, State::Cancelled, "{event:?}");
     }
     assert_eq!(
-        decide(execution, ExecutionEvent::Completed(Outcome::Succeeded)).unwrap().next,
+        decide(execution, completed(Outcome::Succeeded)).unwrap().next,
         State::Succeeded
     );
     assert_eq!(
@@ -210,7 +221,7 @@ fn execution_that_must_tell_its_upstream_goes_to_the_next() {
     .unwrap();
     assert_eq!(told.next, State::Cancelled);
     assert_eq!(
-        decide(execution, ExecutionEvent::Completed(Outcome::Cancelled)).unwrap().next,
+        decide(execution, completed(Outcome::Cancelled)).unwrap().next,
         State::Cancelled
     );
     let lost_too_often = decide(ExecutionSnapshot { losses: 2, ..execution }, ExecutionEvent::Lost).unwrap();
@@ -255,6 +266,29 @@ fn execution_past_its_time_limit_fails() {
 }
 
 #[test]
+fn end_at_a_limit_makes_the_next_execution_continue() {
+    let event = ExecutionEvent::Completed { outcome: Outcome::Succeeded, at_limit: true };
+    let next = |execution, event| {
+        let effects = decide(execution, event).unwrap().effects;
+        let found = effects.iter().find_map(|effect| match effect {
+            Effect::SetNext(next) => Some(*next),
+            _ => None,
+        });
+        // The next execution is promoted after its beginning is known.
+        let promoted = effects.iter().position(|effect| *effect == Effect::PromoteNext).unwrap();
+        let set = effects.iter().position(|effect| matches!(effect, Effect::SetNext(_)));
+        assert!(set.is_none_or(|set| set < promoted));
+        found
+    };
+    assert_eq!(next(RUNNING, event), Some(NextBeginning::Continues));
+    assert_eq!(next(RUNNING, completed(Outcome::Succeeded)), Some(NextBeginning::Fresh));
+    assert_eq!(next(RUNNING, completed(Outcome::Failed)), Some(NextBeginning::Fresh));
+    assert_eq!(next(ExecutionSnapshot { chains: false, ..RUNNING }, event), None);
+    let pending = ExecutionSnapshot { started: false, ..in_state(State::Pending) };
+    assert_eq!(next(pending, ExecutionEvent::CancelRequested), None, "the chain goes on without it");
+}
+
+#[test]
 fn stored_names_parse_back() {
     for state in State::ALL {
         assert_eq!(state.as_str().parse::<State>().as_ref(), Ok(state));
@@ -265,10 +299,10 @@ fn stored_names_parse_back() {
 proptest! {
     #[test]
     fn rows_always_match_the_state(persists in any::<bool>(), behind in any::<bool>(), events in vec(any_event(), 0..40)) {
-        let created = create(Origin::Trigger, persists, behind);
+        let created = created(Origin::Trigger, persists, behind);
         let mut rows = TableRows::default();
         rows.apply(&created);
-        let mut execution = ExecutionSnapshot { state: created.next, losses: 0, cancel_requested: false, needs_upstream_cancel: false };
+        let mut execution = ExecutionSnapshot { state: created.next, losses: 0, cancel_requested: false, needs_upstream_cancel: false, chains: true, started: false };
         for event in events {
             let terminal = execution.state.is_terminal();
             match decide(execution, event) {

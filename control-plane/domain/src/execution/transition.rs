@@ -3,6 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::continuation::{Beginning, NextBeginning, next_beginning};
 use super::state::{AttemptVerdict, Outcome, Overdue, ReleaseReason, State, TransitionCause};
 use super::{LOSSES_TO_DEAD_LETTER, Origin};
 
@@ -18,13 +19,17 @@ pub struct ExecutionSnapshot {
     /// True if an upstream works for the execution. A cancel then has to tell the upstream, which
     /// takes an executor.
     pub needs_upstream_cancel: bool,
+    /// True if it may continue another execution and be continued.
+    pub chains: bool,
+    /// True if an executor has had it.
+    pub started: bool,
 }
 
 /// An event in the life of an execution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExecutionEvent {
     /// The active execution ended, and this one is the oldest pending.
-    Promoted,
+    Promoted(Beginning),
     /// An executor takes it.
     Granted,
     /// A checkpoint of its executor is accepted.
@@ -33,7 +38,12 @@ pub enum ExecutionEvent {
         needs_upstream_cancel: bool,
     },
     /// Its executor ended it.
-    Completed(Outcome),
+    Completed {
+        /// The end.
+        outcome: Outcome,
+        /// True if it stopped at a limit that its plan permits.
+        at_limit: bool,
+    },
     /// Its executor hands it back until a time.
     Parked {
         /// Earliest time of the next grant.
@@ -66,9 +76,23 @@ pub struct Transition {
     pub effects: Vec<Effect>,
 }
 
+impl Transition {
+    /// Returns where the execution begins, if the transition decides that.
+    pub fn beginning(&self) -> Option<Beginning> {
+        self.effects.iter().find_map(|effect| match effect {
+            Effect::Begin(beginning) => Some(*beginning),
+            _ => None,
+        })
+    }
+}
+
 /// A write that belongs to a transition, beside the execution's own row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
+    /// Record where the execution begins.
+    Begin(Beginning),
+    /// Record where the next execution of the plan and config begins.
+    SetNext(NextBeginning),
     /// Insert a ready row.
     EnterReady {
         /// Earliest time of the grant.
@@ -109,9 +133,21 @@ pub enum TransitionRefusal {
     NoCancelRequested,
 }
 
+/// An execution to create, as far as the decision looks at it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NewRun {
+    /// Its source.
+    pub origin: Origin,
+    /// True if it saves its state.
+    pub persists: bool,
+    /// Where it begins, should it be queued now.
+    pub beginning: Beginning,
+}
+
 /// Decides how an execution begins: queued, or pending behind the active one. An execution that
 /// saves nothing never waits.
-pub fn create(origin: Origin, persists: bool, another_active: bool) -> Transition {
+pub fn create(new: NewRun, another_active: bool) -> Transition {
+    let NewRun { origin, persists, beginning } = new;
     let cause = match origin {
         Origin::Schedule => TransitionCause::Scheduled,
         Origin::Trigger | Origin::Retry | Origin::Replay => TransitionCause::Triggered,
@@ -119,7 +155,9 @@ pub fn create(origin: Origin, persists: bool, another_active: bool) -> Transitio
     let (next, cause, effects) = if persists && another_active {
         (State::Pending, TransitionCause::BehindActive, vec![Effect::Record])
     } else {
-        (State::Queued, cause, vec![Effect::EnterReady { not_before: None }, Effect::Record])
+        let effects =
+            vec![Effect::Begin(beginning), Effect::EnterReady { not_before: None }, Effect::Record];
+        (State::Queued, cause, effects)
     };
     Transition { next, losses: 0, cancel_requested: false, needs_upstream_cancel: false, cause, effects }
 }
@@ -130,20 +168,21 @@ pub fn create(origin: Origin, persists: bool, another_active: bool) -> Transitio
 /// The event cannot happen to an execution in this state.
 pub fn decide(execution: ExecutionSnapshot, event: ExecutionEvent) -> Result<Transition, TransitionRefusal> {
     match event {
-        ExecutionEvent::Promoted => promoted(execution),
+        ExecutionEvent::Promoted(beginning) => promoted(execution, beginning),
         ExecutionEvent::Granted => granted(execution),
         ExecutionEvent::CheckpointAccepted { needs_upstream_cancel } => {
             require_running(execution)?;
             let execution = ExecutionSnapshot { needs_upstream_cancel, ..execution };
             Ok(Transition { losses: 0, ..execution.to(State::Running, TransitionCause::Checkpoint, vec![]) })
         }
-        ExecutionEvent::Completed(outcome) => {
+        ExecutionEvent::Completed { outcome, at_limit } => {
             require_running(execution)?;
             let verdict = match outcome {
                 Outcome::Succeeded | Outcome::Failed | Outcome::Aborted => AttemptVerdict::Completed,
                 Outcome::Cancelled => AttemptVerdict::Cancelled,
             };
-            Ok(end_leased(execution, outcome.state(), verdict, TransitionCause::Completed))
+            let end = ExecutionEnd { state: outcome.state(), at_limit };
+            Ok(end_leased(execution, end, verdict, TransitionCause::Completed))
         }
         ExecutionEvent::Parked { not_before } => {
             require_running(execution)?;
@@ -181,11 +220,13 @@ impl ExecutionSnapshot {
             losses: *losses,
             cancel_requested: *cancel_requested,
             needs_upstream_cancel: *needs_upstream_cancel,
+            chains: self.chains,
+            started: self.started || *next == State::Running,
         }
     }
 
     fn to(self, next: State, cause: TransitionCause, effects: Vec<Effect>) -> Transition {
-        let Self { state: _, losses, cancel_requested, needs_upstream_cancel } = self;
+        let Self { state: _, losses, cancel_requested, needs_upstream_cancel, chains: _, started: _ } = self;
         Transition { next, losses, cancel_requested, needs_upstream_cancel, cause, effects }
     }
 }
@@ -202,12 +243,15 @@ fn require_running(execution: ExecutionSnapshot) -> Result<(), TransitionRefusal
     }
 }
 
-fn promoted(execution: ExecutionSnapshot) -> Result<Transition, TransitionRefusal> {
+fn promoted(
+    execution: ExecutionSnapshot,
+    beginning: Beginning,
+) -> Result<Transition, TransitionRefusal> {
     match execution.state {
         State::Pending => Ok(execution.to(
             State::Queued,
             TransitionCause::Promoted,
-            vec![Effect::EnterReady { not_before: None }, Effect::Record],
+            vec![Effect::Begin(beginning), Effect::EnterReady { not_before: None }, Effect::Record],
         )),
         State::Queued | State::Running | State::Parked | State::Blocked => {
             Err(TransitionRefusal::NotReady(execution.state))
@@ -233,18 +277,38 @@ fn granted(execution: ExecutionSnapshot) -> Result<Transition, TransitionRefusal
     }
 }
 
+/// A terminal state, and whether a limit that the plan permits led to it.
+#[derive(Clone, Copy)]
+struct ExecutionEnd {
+    state: State,
+    at_limit: bool,
+}
+
+impl From<State> for ExecutionEnd {
+    fn from(state: State) -> Self {
+        Self { state, at_limit: false }
+    }
+}
+
+impl ExecutionSnapshot {
+    /// Returns the effect that an end has on the next execution, if it has any.
+    fn next(self, end: ExecutionEnd) -> Option<Effect> {
+        next_beginning(self.chains, self.started, end.state, end.at_limit).map(Effect::SetNext)
+    }
+}
+
 /// Ends an execution that has a lease.
 fn end_leased(
     execution: ExecutionSnapshot,
-    end: State,
+    end: impl Into<ExecutionEnd>,
     verdict: AttemptVerdict,
     cause: TransitionCause,
 ) -> Transition {
-    execution.to(
-        end,
-        cause,
-        vec![Effect::CloseLease(verdict), Effect::PromoteNext, Effect::Announce, Effect::Record],
-    )
+    let end = end.into();
+    let mut effects = vec![Effect::CloseLease(verdict)];
+    effects.extend(execution.next(end));
+    effects.extend([Effect::PromoteNext, Effect::Announce, Effect::Record]);
+    execution.to(end.state, cause, effects)
 }
 
 /// Returns an execution to the queue, unless a cancel is requested.
@@ -313,10 +377,12 @@ fn cancel_requested(execution: ExecutionSnapshot) -> Result<Transition, Transiti
 
 /// Ends an execution that has no lease.
 fn end_unleased(execution: ExecutionSnapshot, end: State, cause: TransitionCause) -> Transition {
-    let mut effects = vec![Effect::PromoteNext, Effect::Announce, Effect::Record];
+    let mut effects = Vec::new();
     if execution.state.is_ready() {
-        effects.insert(0, Effect::LeaveReady);
+        effects.push(Effect::LeaveReady);
     }
+    effects.extend(execution.next(end.into()));
+    effects.extend([Effect::PromoteNext, Effect::Announce, Effect::Record]);
     execution.to(end, cause, effects)
 }
 

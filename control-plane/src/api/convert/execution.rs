@@ -42,6 +42,7 @@ pub(crate) fn to_wire(row: Execution) -> Result<v1::Execution, Status> {
         cancel_requested_at,
         cancel_reason: _,
         needs_upstream_cancel: _,
+        continues_execution_id,
         progress: _,
         error: _,
         version: _,
@@ -73,6 +74,7 @@ pub(crate) fn to_wire(row: Execution) -> Result<v1::Execution, Status> {
         positions,
         error: error.map(execution_error),
         warnings,
+        continues_execution_id: continues_execution_id.map(|id| id.to_string()).unwrap_or_default(),
     })
 }
 

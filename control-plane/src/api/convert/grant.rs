@@ -71,6 +71,7 @@ fn grant(grant: Grant) -> wire::LeaseGrant {
         config,
         persistent_state,
         checkpoint,
+        fresh_start_reason,
         scheduled_at,
         started_at,
         ran_ms,
@@ -104,6 +105,7 @@ fn grant(grant: Grant) -> wire::LeaseGrant {
         cancel_requested,
         persist_state: persists,
         cursors: self::cursors(cursors),
+        fresh_start_reason,
     }
 }
 

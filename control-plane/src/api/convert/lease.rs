@@ -155,11 +155,12 @@ fn last_checkpoint(
 /// Decodes the ends of executions.
 pub(crate) fn completions(items: Vec<wire::CompleteItem>) -> Result<Vec<CompleteItem>, Status> {
     let decode = |(index, item): (usize, wire::CompleteItem)| {
-        let wire::CompleteItem { checkpoint, outcome: number, partial, complete, error } = item;
+        let wire::CompleteItem { checkpoint, outcome: number, partial, complete, error, at_limit } = item;
         let pointer = format!("/items/{index}");
         let (lease_token, checkpoint) = last_checkpoint(checkpoint, &pointer)?;
         let outcome = outcome(number, &pointer)?;
-        Ok(CompleteItem { lease_token, checkpoint, outcome, partial, complete, error: error.map(Into::into) })
+        let error = error.map(Into::into);
+        Ok(CompleteItem { lease_token, checkpoint, outcome, partial, complete, at_limit, error })
     };
     items.into_iter().enumerate().map(decode).collect()
 }

@@ -67,8 +67,14 @@ pub(super) fn summary(facts: &ExplanationFacts<'_>) -> String {
         ExecutionStatus::Running { session, saved } => running(facts, session.as_ref(), saved.as_ref()),
         ExecutionStatus::Ended => ended(facts),
     };
+    sentences.push(continued(facts.execution));
     sentences.retain(|sentence| !sentence.is_empty());
     sentences.join(" ")
+}
+
+fn continued(execution: &Execution) -> String {
+    let Some(id) = execution.continues_execution_id else { return String::new() };
+    format!("It continues execution {id}, which ended at a limit of the plan, from its last checkpoint.")
 }
 
 fn pending(facts: &ExplanationFacts<'_>, active: Option<&ActiveExecution>, ahead: i64) -> Vec<String> {

@@ -38,6 +38,7 @@ pub(crate) fn execution() -> Execution {
         cancel_requested_at: None,
         cancel_reason: None,
         needs_upstream_cancel: false,
+        continues_execution_id: None,
         progress: None,
         error: None,
         version: 1,

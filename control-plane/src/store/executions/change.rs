@@ -1,7 +1,8 @@
 //! Changes the rows of locked executions: by a decided transition, or by an accepted checkpoint.
 
 use chrono::{DateTime, Utc};
-use orchid_domain::execution::State;
+use orchid_domain::ExecutionId;
+use orchid_domain::execution::{Beginning, State};
 use uuid::Uuid;
 
 use crate::store::batch::distinct_tenants;
@@ -46,6 +47,8 @@ pub struct ExecutionChange {
     pub progress: Vec<u8>,
     /// Encoded error.
     pub error: Vec<u8>,
+    /// The place where the execution begins; fresh leaves what is stored.
+    pub beginning: Beginning,
 }
 
 /// The state and the fence in the last line make the update conditional: it applies only to a row
@@ -66,12 +69,14 @@ const APPLY_CHANGES: &str = "UPDATE plan_executions e SET \
     checkpoint_seq = greatest(e.checkpoint_seq, v.checkpoint_seq), \
     progress = CASE WHEN length(v.progress) > 0 THEN v.progress ELSE e.progress END, \
     error = CASE WHEN length(v.error) > 0 THEN v.error ELSE e.error END, \
+    continues_execution_id = COALESCE(NULLIF(v.continued, '00000000-0000-0000-0000-000000000000'), e.continues_execution_id), \
+    dropped_execution_id = COALESCE(NULLIF(v.dropped, '00000000-0000-0000-0000-000000000000'), e.dropped_execution_id), \
     version = e.version + 1, updated_at = $2 \
     FROM unnest($3::uuid[], $4::uuid[], $5::text[], $6::bigint[], $7::text[], $8::integer[], $9::boolean[], $10::text[], \
         $11::timestamptz[], $12::text[], $13::boolean[], $14::boolean[], $15::boolean[], $16::boolean[], $17::bigint[], $18::bigint[], \
-        $19::bytea[], $20::bytea[], $21::boolean[]) \
+        $19::bytea[], $20::bytea[], $21::boolean[], $22::uuid[], $23::uuid[]) \
         AS v (tenant_id, id, before, fence, next, losses, cancel, cancel_reason, not_before, waiting_for, partial, complete, terminal, \
-            closes, attempt_ms, checkpoint_seq, progress, error, needs_upstream_cancel) \
+            closes, attempt_ms, checkpoint_seq, progress, error, needs_upstream_cancel, continued, dropped) \
     WHERE e.tenant_id = ANY($1) AND e.tenant_id = v.tenant_id AND e.id = v.id AND e.state = v.before AND e.fence = v.fence \
     RETURNING e.tenant_id, e.id";
 
@@ -91,6 +96,10 @@ pub async fn apply_changes(
     let flag = |of: fn(&ExecutionChange) -> bool| changes.iter().map(of).collect::<Vec<bool>>();
     let text = |of: fn(&ExecutionChange) -> &str| {
         changes.iter().map(|change| of(change).to_owned()).collect::<Vec<String>>()
+    };
+    // Arrays hold no nulls: the nil id replaces them, and NULLIF turns it back.
+    let id = |of: fn(&ExecutionChange) -> Option<ExecutionId>| {
+        changes.iter().map(|change| of(change).map(Uuid::from).unwrap_or_default()).collect::<Vec<Uuid>>()
     };
     let number = |of: fn(&ExecutionChange) -> i64| changes.iter().map(of).collect::<Vec<i64>>();
     let tenants: Vec<Uuid> = changes.iter().map(|change| change.key.tenant_id).collect();
@@ -118,6 +127,8 @@ pub async fn apply_changes(
         changes.iter().map(|change| change.progress.clone()).collect::<Vec<Vec<u8>>>(),
         changes.iter().map(|change| change.error.clone()).collect::<Vec<Vec<u8>>>(),
         flag(|change| change.needs_upstream_cancel),
+        id(|change| change.beginning.continued()),
+        id(|change| change.beginning.dropped()),
     ];
     let rows: Vec<ExecutionKeyRow> = tx.all(APPLY_CHANGES, values).await?;
     Ok(rows.into_iter().map(ExecutionKey::from).collect())

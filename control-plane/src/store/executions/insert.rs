@@ -1,7 +1,7 @@
 //! Inserts executions.
 
 use chrono::{DateTime, Utc};
-use orchid_domain::execution::{Kind, Origin, State};
+use orchid_domain::execution::{Beginning, Kind, Origin, State};
 use uuid::Uuid;
 
 use super::locked::LockedExecution;
@@ -49,6 +49,11 @@ pub struct NewExecution {
 }
 
 impl NewExecution {
+    /// Returns whether the execution may continue another one and be continued.
+    pub fn chains(&self) -> bool {
+        self.persists && self.context_override.is_none()
+    }
+
     /// Returns the execution as its inserted row holds it. The transaction that inserted a row
     /// holds its lock.
     pub fn into_locked(self, state: State) -> LockedExecution {
@@ -96,11 +101,23 @@ impl NewExecution {
             attempt_ran_ms: 0,
             checkpoint_seq: 0,
             continues_execution_id: None,
+            dropped_execution_id: None,
             traceparent,
             progress: None,
             pool,
         }
     }
+}
+
+/// An execution to insert, with what was decided about it.
+#[derive(Clone, Debug)]
+pub struct InsertedExecution {
+    /// The execution.
+    pub new: NewExecution,
+    /// The state in which it begins.
+    pub state: State,
+    /// The place where it begins; an execution behind another one learns it later.
+    pub beginning: Beginning,
 }
 
 /// Inserts executions in the given states and returns the keys of those that were inserted. An
@@ -111,7 +128,7 @@ impl NewExecution {
 pub async fn insert(
     tx: &Tx,
     now: DateTime<Utc>,
-    executions: &[(NewExecution, State)],
+    executions: &[InsertedExecution],
 ) -> Result<Vec<ExecutionKey>, StoreError> {
     if executions.is_empty() {
         return Ok(Vec::new());
@@ -120,12 +137,12 @@ pub async fn insert(
     // insert of the same occurrence a no-op, also when a fail-over lost the schedule's update.
     let sql = format!(
         "INSERT INTO plan_executions (tenant_id, id, plan_id, plan_key, plan_revision, integration_key, config_id, config_key, kind, \
-         origin, persists, context_override, persist_context, state, priority, scheduled_at, created_at, traceparent, updated_at) \
-         VALUES {} ON CONFLICT (tenant_id, id) DO NOTHING RETURNING tenant_id, id",
-        placeholders(executions.len(), 19)
+         origin, persists, context_override, persist_context, state, priority, scheduled_at, created_at, traceparent, updated_at, \
+         continues_execution_id, dropped_execution_id) VALUES {} ON CONFLICT (tenant_id, id) DO NOTHING RETURNING tenant_id, id",
+        placeholders(executions.len(), 21)
     );
-    let mut values = Vec::with_capacity(executions.len() * 19);
-    for (execution, state) in executions {
+    let mut values = Vec::with_capacity(executions.len() * 21);
+    for InsertedExecution { new: execution, state, beginning } in executions {
         values.extend(values![
             execution.key.tenant_id,
             execution.key.execution_id,
@@ -146,6 +163,8 @@ pub async fn insert(
             now,
             execution.traceparent.clone(),
             now,
+            beginning.continued().map(Uuid::from),
+            beginning.dropped().map(Uuid::from),
         ]);
     }
     let rows: Vec<ExecutionKeyRow> = tx.all(&sql, values).await?;

@@ -65,6 +65,8 @@ pub struct LockedExecution {
     pub checkpoint_seq: i64,
     /// Execution whose checkpoint this one begins with.
     pub continues_execution_id: Option<Uuid>,
+    /// Execution that ended at a limit, and that this one does not continue.
+    pub dropped_execution_id: Option<Uuid>,
     /// W3C trace context of the trigger or the schedule.
     pub traceparent: Option<String>,
     /// Encoded progress as of the last checkpoint.
@@ -86,7 +88,14 @@ impl LockedExecution {
             losses: self.losses,
             cancel_requested: self.cancel_requested_at.is_some(),
             needs_upstream_cancel: self.needs_upstream_cancel,
+            chains: self.chains(),
+            started: self.attempt > 0,
         }
+    }
+
+    /// Returns whether the execution may continue another one and be continued.
+    pub fn chains(&self) -> bool {
+        self.persists && self.context_override.is_none()
     }
 
     /// Returns the part that lease claims are judged against.
@@ -123,6 +132,7 @@ struct ExecutionRow {
     attempt_ran_ms: i64,
     checkpoint_seq: i64,
     continues_execution_id: Option<Uuid>,
+    dropped_execution_id: Option<Uuid>,
     traceparent: Option<String>,
     progress: Option<Vec<u8>>,
     pool: String,
@@ -159,6 +169,7 @@ impl TryFrom<ExecutionRow> for LockedExecution {
             attempt_ran_ms: row.attempt_ran_ms,
             checkpoint_seq: row.checkpoint_seq,
             continues_execution_id: row.continues_execution_id,
+            dropped_execution_id: row.dropped_execution_id,
             traceparent: row.traceparent,
             progress: row.progress,
             pool: row.pool,
@@ -194,7 +205,7 @@ pub async fn lock(
     let sql = format!(
         "SELECT e.tenant_id, e.id, e.plan_id, e.plan_key, e.plan_revision, e.integration_key, e.config_id, e.config_key, e.kind, e.origin, \
          e.persists, e.context_override, e.state, e.attempt, e.fence, e.lease_id, e.losses, e.priority, e.scheduled_at, e.started_at, \
-         e.cancel_requested_at, e.needs_upstream_cancel, e.ran_ms, e.attempt_ran_ms, e.checkpoint_seq, e.continues_execution_id, e.traceparent, e.progress, t.pool \
+         e.cancel_requested_at, e.needs_upstream_cancel, e.ran_ms, e.attempt_ran_ms, e.checkpoint_seq, e.continues_execution_id, e.dropped_execution_id, e.traceparent, e.progress, t.pool \
          FROM unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, id) \
          JOIN plan_executions e ON e.tenant_id = v.tenant_id AND e.id = v.id \
          JOIN tenants t ON t.id = e.tenant_id \

@@ -62,6 +62,9 @@ pub struct Execution {
     pub cancel_reason: Option<String>,
     /// True if an upstream works for it, which a cancel has to tell.
     pub needs_upstream_cancel: bool,
+    /// Execution whose checkpoint it begins with, because that one ended at a limit.
+    #[serde(default)]
+    pub continues_execution_id: Option<Uuid>,
     /// An encoded `orchid.executor.v1.ExecutionProgress`.
     pub progress: Option<Vec<u8>>,
     /// An encoded `orchid.executor.v1.ExecutionError`.
@@ -127,7 +130,8 @@ pub struct ExecutionFilter {
 
 const COLUMNS: &str = "SELECT tenant_id, id, plan_id, plan_key, plan_revision, integration_key, config_id, config_key, kind,
         origin, state, waiting_for, not_before, partial, complete, attempt, losses, priority, scheduled_at, created_at,
-        started_at, ended_at, cancel_requested_at, cancel_reason, needs_upstream_cancel, progress, error, version
+        started_at, ended_at, cancel_requested_at, cancel_reason, needs_upstream_cancel, continues_execution_id, progress,
+        error, version
     FROM plan_executions";
 
 /// Returns an execution.

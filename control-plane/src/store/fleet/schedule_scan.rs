@@ -95,6 +95,9 @@ pub async fn find_stuck(databases: &Databases, limit: i64) -> Result<Vec<FreedSc
         .map(|row| FreedSchedule {
             key: ScheduleKey { tenant_id: row.tenant_id, plan_id: row.plan_id, config_id: row.config_id },
             execution_id: row.gone,
+            // How it ended is not known here. Beginning where it was meant to loses nothing.
+            revision: 0,
+            next: None,
         })
         .collect())
 }

@@ -5,6 +5,7 @@
 //! chosen.
 
 use chrono::{DateTime, Utc};
+use orchid_domain::execution::{LimitedExecution, NextBeginning};
 use orchid_domain::schedule::{DueTimes, ScheduleRules};
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
@@ -24,6 +25,10 @@ pub struct FreedSchedule {
     /// The execution that ended or is gone; none when the schedule only has to be checked for
     /// pending executions.
     pub execution_id: Option<Uuid>,
+    /// Revision of the plan that it ran.
+    pub revision: i32,
+    /// The place where the next execution begins; none leaves it as it is.
+    pub next: Option<NextBeginning>,
 }
 
 /// A schedule whose row is locked by the transaction that read it.
@@ -39,6 +44,8 @@ pub struct LockedSchedule {
     pub current: Option<Uuid>,
     /// The execution that may save progress, whatever its origin.
     pub active: Option<Uuid>,
+    /// The execution that ended at a limit, and that the next one continues.
+    pub limited: Option<LimitedExecution>,
     /// The rules that decide when it is due.
     pub rules: ScheduleRules,
     /// Key of the plan.
@@ -66,6 +73,8 @@ struct ScheduleRow {
     owed_until: Option<DateTime<Utc>>,
     current_execution_id: Option<Uuid>,
     active_execution_id: Option<Uuid>,
+    limited_execution_id: Option<Uuid>,
+    limited_revision: Option<i32>,
     run_count: i32,
     enabled: bool,
     paused: bool,
@@ -114,6 +123,10 @@ impl TryFrom<ScheduleRow> for LockedSchedule {
             },
             current: row.current_execution_id,
             active: row.active_execution_id,
+            limited: row
+                .limited_execution_id
+                .zip(row.limited_revision)
+                .map(|(id, revision)| LimitedExecution { id: id.into(), revision }),
             rules,
             plan_key: row.plan_key,
             revision: row.revision,
@@ -157,7 +170,7 @@ pub async fn lock(
     // every table of it is restricted to that shard's tenants.
     let sql = format!(
         "SELECT s.tenant_id, s.plan_id, s.config_id, s.id, s.next_due_at, s.decided_until, s.owed_until, s.current_execution_id, \
-           s.active_execution_id, s.run_count, (p.enabled AND c.enabled) AS enabled, s.paused, p.wait_seconds, p.cron, p.timezone, \
+           s.active_execution_id, s.limited_execution_id, s.limited_revision, s.run_count, (p.enabled AND c.enabled) AS enabled, s.paused, p.wait_seconds, p.cron, p.timezone, \
            p.spread_seconds, p.overlap, p.catch_up, p.repeat_count, p.key AS plan_key, p.revision, p.priority, i.key AS integration_key, c.key AS config_key, t.pool \
          FROM unnest($2::uuid[], $3::uuid[], $4::uuid[]) AS v (tenant_id, plan_id, config_id) \
          JOIN schedules s ON s.tenant_id = v.tenant_id AND s.plan_id = v.plan_id AND s.config_id = v.config_id \
@@ -188,6 +201,8 @@ pub struct ScheduleChange {
     pub current: Option<Uuid>,
     /// The execution that may save progress.
     pub active: Option<Uuid>,
+    /// The execution that ended at a limit, and that the next one continues.
+    pub limited: Option<LimitedExecution>,
     /// The scheduled execution that ended now; none when none did.
     pub ended: Option<Uuid>,
     /// Scheduled executions that started now.
@@ -202,6 +217,7 @@ impl ScheduleChange {
             due: schedule.due,
             current: schedule.current,
             active: schedule.active,
+            limited: schedule.limited,
             ended: None,
             started: 0,
         }
@@ -234,10 +250,12 @@ pub async fn apply_changes(
            current_execution_id = NULLIF(v.current, '00000000-0000-0000-0000-000000000000'), \
            active_execution_id = NULLIF(v.active, '00000000-0000-0000-0000-000000000000'), \
            last_execution_id = COALESCE(NULLIF(v.ended, '00000000-0000-0000-0000-000000000000'), s.last_execution_id), \
+           limited_execution_id = NULLIF(v.limited, '00000000-0000-0000-0000-000000000000'), \
+           limited_revision = NULLIF(v.limited_revision, 0), \
            run_count = s.run_count + v.started, updated_at = $2 \
          FROM unnest($3::uuid[], $4::uuid[], $5::uuid[], $6::timestamptz[], $7::timestamptz[], $8::timestamptz[], $9::uuid[], $10::uuid[], \
-           $11::uuid[], $12::integer[]) \
-           AS v (tenant_id, plan_id, config_id, next_due_at, decided_until, owed_until, current, active, ended, started) \
+           $11::uuid[], $12::integer[], $13::uuid[], $14::integer[]) \
+           AS v (tenant_id, plan_id, config_id, next_due_at, decided_until, owed_until, current, active, ended, started, limited, limited_revision) \
          WHERE s.tenant_id = ANY($1) AND s.tenant_id = v.tenant_id AND s.plan_id = v.plan_id AND s.config_id = v.config_id",
         values![
             distinct_tenants(tenants.clone()),
@@ -252,6 +270,8 @@ pub async fn apply_changes(
             ids(|change| change.active),
             ids(|change| change.ended),
             changes.iter().map(|change| change.started).collect::<Vec<i32>>(),
+            ids(|change| change.limited.map(|limited| limited.id.into())),
+            changes.iter().map(|change| change.limited.map_or(0, |limited| limited.revision)).collect::<Vec<i32>>(),
         ],
     )
     .await?;

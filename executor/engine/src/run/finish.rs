@@ -52,6 +52,14 @@ pub(crate) fn warn_of_limit(run: &mut ExecutionState, limit: PlanLimit) {
     run.warn(Warning { code: "LIMIT_REACHED".to_owned(), pointer: limit.pointer().to_owned(), message });
 }
 
+/// Warns that the execution starts from the beginning, although one before it ended at a limit.
+pub(crate) fn warn_of_fresh_start(run: &mut ExecutionState, reason: String) {
+    if !reason.is_empty() {
+        let pointer = "/definition/on_limit".to_owned();
+        run.warn(Warning { code: "CONTINUATION_DROPPED".to_owned(), pointer, message: reason });
+    }
+}
+
 /// Warns that the broker's limit is lower than the setting.
 pub(crate) fn warn_of_broker_limit(run: &mut ExecutionState, size: usize) {
     let message = format!(

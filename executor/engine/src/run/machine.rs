@@ -294,7 +294,7 @@ impl Machine {
             self.checkpoints.repeat_last(&self.run);
         }
         let (partial, complete) = (self.run.partial, self.run.complete);
-        self.end(ExecutionEnd { status: EndStatus::Succeeded, partial, complete, error: None }, out);
+        self.end(ExecutionEnd { status: EndStatus::Succeeded, partial, complete, at_limit: false, error: None }, out);
     }
 
     /// Ends the execution by an error, or by a limit.
@@ -336,11 +336,11 @@ impl Machine {
         self.run.save_validators();
         self.record_last(now, &mut root, true, out);
         self.run.partial = true;
-        self.end(self.unsuccessful(EndStatus::Succeeded), out);
+        self.end(ExecutionEnd { at_limit: true, ..self.unsuccessful(EndStatus::Succeeded) }, out);
     }
 
     fn unsuccessful(&self, status: EndStatus) -> ExecutionEnd {
-        ExecutionEnd { status, partial: self.run.partial, complete: false, error: None }
+        ExecutionEnd { status, partial: self.run.partial, complete: false, at_limit: false, error: None }
     }
 
     /// Ends the execution once async jobs at upstreams are cancelled, or at once if there are none.

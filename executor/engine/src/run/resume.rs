@@ -11,6 +11,7 @@ use crate::checkpoint::resume_state::ResumeState;
 use crate::error::StartError;
 use crate::page::sub_steps::SubSteps;
 use crate::progress::Progress;
+use crate::run::finish;
 use crate::state::execution::ExecutionState;
 use crate::state::failed_row;
 use crate::state::held_cursors::HeldCursors;
@@ -34,7 +35,10 @@ pub(crate) fn build(mut spec: AttemptSpec) -> Result<(ExecutionState, Option<Ste
     (run.lists, run.answers) = (finished.lists, finished.answers);
     let env = StepEnv::root(context, finished.steps);
     let root = match state {
-        None => StepSequence::begin(&run.program.roots.clone(), env),
+        None => {
+            finish::warn_of_fresh_start(&mut run, spec.fresh_start_reason);
+            StepSequence::begin(&run.program.roots.clone(), env)
+        }
         Some(state) => restore(&mut run, env, state, execution_id).map_err(start_error)?,
     };
     Ok((run, root))
@@ -50,15 +54,17 @@ fn restore(
     let same_execution = state.execution_id == execution_id;
     run.held = HeldCursors::resume(state.held);
     run.message_limits.resume(state.message_limits.unwrap_or_default());
+    run.restore_seen(state.observations);
     if same_execution {
         (run.partial, run.complete) = (state.partial, state.complete);
-        run.restore_seen(state.observations);
         run.began = state.cursor_starts.into_iter().map(|(step, value)| (step, to_bytes(&value))).collect();
     } else {
         // Another execution continues after a limit: its counts and limits are its own, and it
         // reads only the rest of the data, so it is never complete.
         run.progress = Progress::default();
         run.complete = false;
+        // The first checkpoint of this execution has to contain what the other one finished.
+        run.finished_changed = !run.lists.is_empty() || env.finished.own().next().is_some();
         failed_row::warn_of_held(run);
     }
     let Some(mut steps) = state.steps else { return Ok(None) };

@@ -84,6 +84,7 @@ impl TestSetup {
             context: self.context.clone(),
             cursors: self.cursors.clone(),
             resume,
+            fresh_start_reason: String::new(),
             limits: ExecutionLimits {
                 park_after: self.park_after,
                 max_wait: Duration::from_secs(86_400),

@@ -108,6 +108,9 @@ fn details(execution: &Execution, console: Console) -> String {
     table.row(["created", &text::time(execution.create_time.as_ref())]);
     table.row(["started", &text::time(execution.start_time.as_ref())]);
     table.row(["ended", &text::time(execution.end_time.as_ref())]);
+    if !execution.continues_execution_id.is_empty() {
+        table.row(["continues", &execution.continues_execution_id]);
+    }
     if let Some(not_before) = &execution.not_before {
         table.row(["resumes", &text::time(Some(not_before))]);
     }

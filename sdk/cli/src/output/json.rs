@@ -36,6 +36,7 @@ pub(crate) fn execution(execution: &Execution) -> Value {
         positions,
         error,
         warnings,
+        continues_execution_id,
     } = execution;
     let positions: Value =
         positions.iter().map(|(step, count)| (step.clone(), Value::from(*count))).collect();
@@ -51,6 +52,7 @@ pub(crate) fn execution(execution: &Execution) -> Value {
         "cancel_request_time": time(cancel_request_time.as_ref()), "counts": counts.as_ref().map(self::counts),
         "positions": positions, "error": error.as_ref().map(execution_error),
         "warnings": warnings.iter().map(warning).collect::<Vec<_>>(),
+        "continues_execution_id": continues_execution_id,
     })
 }
 

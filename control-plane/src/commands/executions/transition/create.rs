@@ -3,13 +3,13 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use orchid_domain::execution::{self, State, Transition};
+use orchid_domain::execution::{self, Beginning, NewRun, State, Transition};
 
 use super::decided::{DecidedTransition, TransitionFacts};
 use super::effects::EffectRows;
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
-use crate::store::executions::insert::{self, NewExecution};
+use crate::store::executions::insert::{self, InsertedExecution, NewExecution};
 use crate::store::fleet::schedules::{self, ScheduleChange, ScheduleLock};
 use crate::store::keys::{ExecutionKey, ScheduleKey};
 
@@ -26,7 +26,10 @@ pub async fn create_execution(tx: &Tx, now: DateTime<Utc>, new: &NewExecution) -
     let schedule =
         if new.persists { schedules::lock(tx, &[key], ScheduleLock::All).await?.pop() } else { None };
     let is_behind = schedule.as_ref().is_some_and(|schedule| schedule.active.is_some());
-    let transition = execution::create(new.origin, new.persists, is_behind);
+    let limited = schedule.as_ref().and_then(|schedule| schedule.limited);
+    let beginning = execution::beginning(new.chains(), new.plan_revision, limited);
+    let run = NewRun { origin: new.origin, persists: new.persists, beginning };
+    let transition = execution::create(run, is_behind);
     let state = transition.next;
     insert_executions(tx, now, vec![(new.clone(), transition)]).await?;
     if let Some(schedule) = schedule.filter(|_| !is_behind) {
@@ -47,8 +50,12 @@ pub async fn insert_executions(
     now: DateTime<Utc>,
     created: Vec<(NewExecution, Transition)>,
 ) -> Result<HashSet<ExecutionKey>, StoreError> {
-    let rows: Vec<(NewExecution, State)> =
-        created.iter().map(|(new, transition)| (new.clone(), transition.next)).collect();
+    let row = |(new, transition): &(NewExecution, Transition)| InsertedExecution {
+        new: new.clone(),
+        state: transition.next,
+        beginning: transition.beginning().unwrap_or(Beginning::Fresh),
+    };
+    let rows: Vec<InsertedExecution> = created.iter().map(row).collect();
     let inserted: HashSet<ExecutionKey> = insert::insert(tx, now, &rows).await?.into_iter().collect();
     let decided: Vec<DecidedTransition> = created
         .into_iter()

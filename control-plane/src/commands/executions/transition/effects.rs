@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use orchid_domain::execution::{Effect, Origin};
+use orchid_domain::execution::{Beginning, Effect, NextBeginning, Origin};
 use uuid::Uuid;
 
 use super::announcement::completed;
@@ -73,8 +73,11 @@ impl EffectRows {
         let mut change = row_change(decided);
         let mut attempt = execution.attempt;
         let (mut is_granted, mut is_recorded) = (false, false);
+        let mut next = None;
         for effect in &transition.effects {
             match effect {
+                Effect::Begin(beginning) => change.beginning = *beginning,
+                Effect::SetNext(beginning) => next = Some(*beginning),
                 Effect::EnterReady { not_before } => {
                     change.not_before = *not_before;
                     self.entered_ready.push(NewReadyRow::of(execution, *not_before, transition.losses));
@@ -98,7 +101,7 @@ impl EffectRows {
                         last_request: facts.last_request.clone(),
                     });
                 }
-                Effect::PromoteNext => self.freed.extend(freed_schedule(execution)),
+                Effect::PromoteNext => self.freed.extend(freed_schedule(execution, next)),
                 Effect::Announce => self.announcements.push(completed(decided, now)?),
                 Effect::Record => is_recorded = true,
             }
@@ -187,15 +190,18 @@ fn row_change(decided: &DecidedTransition) -> ExecutionChange {
         checkpoint_seq: facts.checkpoint_seq,
         progress: facts.progress.clone(),
         error: facts.error.as_ref().map(ExecutionError::encode).unwrap_or_default(),
+        beginning: Beginning::Fresh,
     }
 }
 
 /// Returns the schedule that the execution's end frees. An execution that saves nothing holds a
 /// schedule only when the schedule started it.
-fn freed_schedule(execution: &LockedExecution) -> Option<FreedSchedule> {
+fn freed_schedule(execution: &LockedExecution, next: Option<NextBeginning>) -> Option<FreedSchedule> {
     let holds = execution.persists || execution.origin == Origin::Schedule;
     holds.then(|| FreedSchedule {
         key: execution.schedule_key(),
         execution_id: Some(execution.key.execution_id),
+        revision: execution.plan_revision,
+        next,
     })
 }

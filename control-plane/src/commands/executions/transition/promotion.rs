@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use orchid_domain::execution::{ExecutionEvent, decide};
+use orchid_domain::execution::{ExecutionEvent, LimitedExecution, NextBeginning, beginning, decide};
 use uuid::Uuid;
 
 use super::decided::{DecidedTransition, TransitionFacts};
@@ -26,8 +26,11 @@ pub async fn promote_next(tx: &Tx, now: DateTime<Utc>, freed: &[FreedSchedule]) 
     let schedules = schedules::lock(tx, &keys, ScheduleLock::All).await?;
     let mut changes: Vec<ScheduleChange> =
         schedules.iter().filter_map(|schedule| free(schedule, freed, now)).collect();
-    let idle: Vec<ScheduleKey> =
-        changes.iter().filter(|change| change.active.is_none()).map(|change| change.key).collect();
+    let idle: HashMap<ScheduleKey, Option<LimitedExecution>> = changes
+        .iter()
+        .filter(|change| change.active.is_none())
+        .map(|change| (change.key, change.limited))
+        .collect();
     let promoted = promote_oldest(tx, now, &idle).await?;
     for change in &mut changes {
         change.active = change.active.or_else(|| promoted.get(&change.key).copied());
@@ -38,27 +41,38 @@ pub async fn promote_next(tx: &Tx, now: DateTime<Utc>, freed: &[FreedSchedule]) 
 
 /// Returns the schedule without the executions that are gone; none when it held none of them.
 fn free(schedule: &LockedSchedule, freed: &[FreedSchedule], now: DateTime<Utc>) -> Option<ScheduleChange> {
-    let is_gone = |execution_id: Option<Uuid>| {
-        execution_id.is_some() && freed.contains(&FreedSchedule { key: schedule.key, execution_id })
+    let gone = |execution_id: Option<Uuid>| {
+        let same = |freed: &&FreedSchedule| freed.key == schedule.key && freed.execution_id == execution_id;
+        execution_id.and_then(|id| freed.iter().find(same).map(|freed| (id, freed)))
     };
     let mut change = ScheduleChange::unchanged(schedule);
-    if is_gone(schedule.current) {
+    if gone(schedule.current).is_some() {
         change.ended = change.current.take();
         change.due = schedule.rules.after_execution(schedule.due, now);
     }
-    if is_gone(schedule.active) {
+    if let Some((id, freed)) = gone(schedule.active) {
         change.active = None;
+        change.limited = match freed.next {
+            Some(NextBeginning::Continues) => {
+                Some(LimitedExecution { id: id.into(), revision: freed.revision })
+            }
+            Some(NextBeginning::Fresh) => None,
+            None => change.limited,
+        };
     }
     (change.ended.is_some() || change.active.is_none()).then_some(change)
 }
 
-/// Queues the oldest pending execution of each schedule.
+/// Queues the oldest pending execution of each schedule, which continues the limited one if there
+/// is one.
 async fn promote_oldest(
     tx: &Tx,
     now: DateTime<Utc>,
-    idle: &[ScheduleKey],
+    idle: &HashMap<ScheduleKey, Option<LimitedExecution>>,
 ) -> Result<HashMap<ScheduleKey, Uuid>, StoreError> {
-    let pending = schedules::oldest_pending(tx, idle).await?;
+    let mut schedules: Vec<ScheduleKey> = idle.keys().copied().collect();
+    schedules.sort_unstable();
+    let pending = schedules::oldest_pending(tx, &schedules).await?;
     if pending.is_empty() {
         return Ok(HashMap::new());
     }
@@ -67,7 +81,11 @@ async fn promote_oldest(
     // row that another transaction holds is being ended by it, and that transaction promotes the
     // next one itself as soon as it gets the schedule's lock.
     let locked = locked::lock(tx, &keys, LockWait::Skip).await?;
-    let decided: Vec<DecidedTransition> = locked.into_iter().filter_map(decide_promotion).collect();
+    let limited = |execution: &LockedExecution| idle.get(&execution.schedule_key()).copied().flatten();
+    let decided: Vec<DecidedTransition> = locked
+        .into_iter()
+        .filter_map(|execution| decide_promotion(limited(&execution), execution))
+        .collect();
     EffectRows::of(&decided, now)?.write(tx, now, None).await?;
     let promoted = decided
         .into_iter()
@@ -75,7 +93,11 @@ async fn promote_oldest(
     Ok(promoted.collect())
 }
 
-fn decide_promotion(execution: LockedExecution) -> Option<DecidedTransition> {
-    let transition = decide(execution.snapshot(), ExecutionEvent::Promoted).ok()?;
+fn decide_promotion(
+    limited: Option<LimitedExecution>,
+    execution: LockedExecution,
+) -> Option<DecidedTransition> {
+    let beginning = beginning(execution.chains(), execution.plan_revision, limited);
+    let transition = decide(execution.snapshot(), ExecutionEvent::Promoted(beginning)).ok()?;
     Some(DecidedTransition { execution, transition, facts: TransitionFacts::default() })
 }

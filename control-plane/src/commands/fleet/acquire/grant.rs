@@ -38,6 +38,9 @@ pub struct Grant {
     pub persistent_state: Option<PersistentState>,
     /// The last accepted checkpoint.
     pub checkpoint: Option<GrantedCheckpoint>,
+    /// The reason why it does not continue an execution that ended at a limit, for people; empty
+    /// if there is none to continue, or it does.
+    pub fresh_start_reason: String,
     /// Time at which the execution was due or requested.
     pub scheduled_at: DateTime<Utc>,
     /// Time at which its first attempt began.

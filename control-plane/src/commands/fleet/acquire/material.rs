@@ -116,6 +116,7 @@ impl GrantMaterial {
                 definition_json: definition.json,
                 config: open_config(&execution, sealed, master_keys)?,
                 persistent_state,
+                fresh_start_reason: fresh_start_reason(&execution, checkpoint.is_some()),
                 checkpoint,
                 scheduled_at: execution.scheduled_at,
                 started_at: execution.started_at.unwrap_or(execution.scheduled_at),
@@ -150,6 +151,20 @@ fn revision_of(execution: &LockedExecution) -> (Uuid, Uuid, i32) {
 
 fn config_of(execution: &LockedExecution) -> (Uuid, Uuid) {
     (execution.key.tenant_id, execution.config_id)
+}
+
+/// Returns why an execution does not continue the one that ended at a limit; empty if it does, or
+/// there is none.
+fn fresh_start_reason(execution: &LockedExecution, has_checkpoint: bool) -> String {
+    if has_checkpoint {
+        return String::new();
+    }
+    let (limited, reason) = match (execution.dropped_execution_id, execution.continues_execution_id) {
+        (Some(limited), _) => (limited, "the plan has changed since"),
+        (None, Some(limited)) => (limited, "its checkpoint is no longer stored"),
+        (None, None) => return String::new(),
+    };
+    format!("execution {limited} ended at a limit, but {reason}: this one starts from the beginning")
 }
 
 fn decode_checkpoint(saved: &SavedCheckpoint) -> Result<GrantedCheckpoint, StoreError> {

@@ -26,6 +26,8 @@ pub struct CompleteItem {
     pub partial: bool,
     /// True if every loop ended by itself, and nothing was ignored or failed.
     pub complete: bool,
+    /// True if it stopped at a limit that its plan permits: the next execution continues there.
+    pub at_limit: bool,
     /// The error, for every outcome but success.
     pub error: Option<ExecutionError>,
 }
@@ -42,10 +44,10 @@ pub async fn run(
     acquire: Option<AcquireRequest>,
 ) -> Result<(EndedAttempts, Option<AcquireResponse>), FleetError> {
     let items = items.into_iter().map(|item| {
-        let CompleteItem { lease_token, checkpoint, outcome, partial, complete, error } = item;
+        let CompleteItem { lease_token, checkpoint, outcome, partial, complete, at_limit, error } = item;
         let ending = AttemptEnding {
             call: EndingCall::Complete,
-            event: ExecutionEvent::Completed(outcome),
+            event: ExecutionEvent::Completed { outcome, at_limit },
             checkpoint,
             partial,
             complete,
