@@ -614,6 +614,8 @@ CREATE TABLE schedules (
     updated_at timestamp with time zone NOT NULL,
     decided_until timestamp with time zone,
     owed_until timestamp with time zone,
+    limited_execution_id uuid,
+    limited_revision integer,
     CONSTRAINT schedules_pkey PRIMARY KEY (tenant_id, plan_id, config_id),
     CONSTRAINT schedules_tenant_id_id_key UNIQUE (tenant_id, id)
 );

@@ -77,11 +77,9 @@ pub(super) fn next_beginning(
     match end {
         _ if !chains || !started => None,
         State::Succeeded if at_limit => Some(NextBeginning::Continues),
-        State::Succeeded
-        | State::Failed
-        | State::Aborted
-        | State::Cancelled
-        | State::DeadLettered => Some(NextBeginning::Fresh),
+        State::Succeeded | State::Failed | State::Aborted | State::Cancelled | State::DeadLettered => {
+            Some(NextBeginning::Fresh)
+        }
         State::Pending | State::Queued | State::Running | State::Parked | State::Blocked => None,
     }
 }

@@ -134,10 +134,7 @@ fn cancelled_execution_ends_when_it_leaves_its_executor() {
     ] {
         assert_eq!(decide(execution, event).unwrap().next, State::Cancelled, "{event:?}");
     }
-    assert_eq!(
-        decide(execution, completed(Outcome::Succeeded)).unwrap().next,
-        State::Succeeded
-    );
+    assert_eq!(decide(execution, completed(Outcome::Succeeded)).unwrap().next, State::Succeeded);
     assert_eq!(
         decide(RUNNING, ExecutionEvent::Overdue(Overdue::Cancel)),
         Err(TransitionRefusal::NoCancelRequested)
@@ -220,10 +217,7 @@ fn execution_that_must_tell_its_upstream_goes_to_the_next() {
     )
     .unwrap();
     assert_eq!(told.next, State::Cancelled);
-    assert_eq!(
-        decide(execution, completed(Outcome::Cancelled)).unwrap().next,
-        State::Cancelled
-    );
+    assert_eq!(decide(execution, completed(Outcome::Cancelled)).unwrap().next, State::Cancelled);
     let lost_too_often = decide(ExecutionSnapshot { losses: 2, ..execution }, ExecutionEvent::Lost).unwrap();
     assert_eq!(lost_too_often.next, State::Cancelled, "a cancel was requested, so it is no poison");
 }

@@ -155,8 +155,7 @@ pub fn create(new: NewRun, another_active: bool) -> Transition {
     let (next, cause, effects) = if persists && another_active {
         (State::Pending, TransitionCause::BehindActive, vec![Effect::Record])
     } else {
-        let effects =
-            vec![Effect::Begin(beginning), Effect::EnterReady { not_before: None }, Effect::Record];
+        let effects = vec![Effect::Begin(beginning), Effect::EnterReady { not_before: None }, Effect::Record];
         (State::Queued, cause, effects)
     };
     Transition { next, losses: 0, cancel_requested: false, needs_upstream_cancel: false, cause, effects }
@@ -243,10 +242,7 @@ fn require_running(execution: ExecutionSnapshot) -> Result<(), TransitionRefusal
     }
 }
 
-fn promoted(
-    execution: ExecutionSnapshot,
-    beginning: Beginning,
-) -> Result<Transition, TransitionRefusal> {
+fn promoted(execution: ExecutionSnapshot, beginning: Beginning) -> Result<Transition, TransitionRefusal> {
     match execution.state {
         State::Pending => Ok(execution.to(
             State::Queued,

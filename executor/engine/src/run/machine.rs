@@ -294,7 +294,10 @@ impl Machine {
             self.checkpoints.repeat_last(&self.run);
         }
         let (partial, complete) = (self.run.partial, self.run.complete);
-        self.end(ExecutionEnd { status: EndStatus::Succeeded, partial, complete, at_limit: false, error: None }, out);
+        self.end(
+            ExecutionEnd { status: EndStatus::Succeeded, partial, complete, at_limit: false, error: None },
+            out,
+        );
     }
 
     /// Ends the execution by an error, or by a limit.

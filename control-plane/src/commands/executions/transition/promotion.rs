@@ -82,10 +82,8 @@ async fn promote_oldest(
     // next one itself as soon as it gets the schedule's lock.
     let locked = locked::lock(tx, &keys, LockWait::Skip).await?;
     let limited = |execution: &LockedExecution| idle.get(&execution.schedule_key()).copied().flatten();
-    let decided: Vec<DecidedTransition> = locked
-        .into_iter()
-        .filter_map(|execution| decide_promotion(limited(&execution), execution))
-        .collect();
+    let decided: Vec<DecidedTransition> =
+        locked.into_iter().filter_map(|execution| decide_promotion(limited(&execution), execution)).collect();
     EffectRows::of(&decided, now)?.write(tx, now, None).await?;
     let promoted = decided
         .into_iter()
