@@ -49,6 +49,15 @@ pub(crate) struct TryResponse {
     pub(crate) asked_wait: Option<AskedWait>,
     /// Fingerprint of the body, if the loop compares its answers.
     pub(crate) answer: Option<u64>,
+    /// Set if the loop compares its answers, and this one is streamed.
+    pub(crate) comparison: Option<AnswerComparison>,
+}
+
+/// Comparison of a streamed answer, whose fingerprint is known at its end.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AnswerComparison {
+    /// Fingerprint of the page before, if a repeat of it ends the loop.
+    pub(crate) latest: Option<u64>,
 }
 
 impl TryResponse {
@@ -71,6 +80,13 @@ impl PageExchange {
     pub(crate) fn new(mut sent: SentTry, response: TryResponse) -> Self {
         sent.scope.set(ScopeName::Response, response.value.clone());
         Self { sent, response }
+    }
+
+    /// Returns whether the response says that nothing has changed. A 304 is an answer only to
+    /// validators that were sent; otherwise the outcome table treats it like any status.
+    pub(crate) fn is_unmodified(&self) -> bool {
+        let revalidates = self.sent.revalidation.as_ref().is_some_and(|sent| sent.revalidates);
+        self.response.tried.status == Some(304) && revalidates
     }
 
     /// Creates an error about the response.

@@ -53,6 +53,11 @@ impl PageOutput {
         self.writer.is_held_up(cx)
     }
 
+    /// Returns whether nothing of the page has been emitted, although its rows were read.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.writer.is_silent()
+    }
+
     /// Returns the settled rows, to compare and restore them.
     pub(crate) fn resume_point(&mut self) -> &mut ResumePoint {
         &mut self.resume

@@ -39,6 +39,8 @@ pub(crate) enum PageProgress {
     Waiting(StepStatus),
     /// All rows are finished.
     Done,
+    /// The answer is that of the page before, and nothing of it was emitted.
+    Repeated,
     /// The rows differ from those that an earlier attempt has settled: the page starts again.
     RowsChanged,
     /// The body broke off, or cannot be decoded any further.

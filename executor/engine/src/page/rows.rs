@@ -77,6 +77,9 @@ impl<S: SubSteps> Page<S> {
             steps: Vec::new(),
             row_count: 0,
         };
+        if let (Some(_), Some(source)) = (page.exchange.response.comparison, &mut page.source) {
+            source.compare_answer();
+        }
         match (resume, &mut page.source) {
             // The page is fetched anew: the settled rows are compared by their hash before the rest
             // is read, since the upstream may answer differently this time.
@@ -149,7 +152,13 @@ impl<S: SubSteps> Page<S> {
             return Ok(self.wait_for_room(cx));
         }
         self.output.emit_overdue(cx);
-        if self.rows.is_empty() && self.source.as_ref().is_some_and(|source| source.exhausted) {
+        if self.rows.is_empty()
+            && let Some(source) = self.source.as_ref().filter(|source| source.exhausted)
+        {
+            let repeated = source.note_answer(&mut self.exchange.response);
+            if repeated && self.node.subs.is_empty() && self.output.is_silent() {
+                return Ok(PageProgress::Repeated);
+            }
             self.output.end(cx, &self.exchange)?;
             return Ok(PageProgress::Done);
         }

@@ -119,6 +119,11 @@ impl PageWriter {
         &self.location
     }
 
+    /// Returns whether nothing of the page has been emitted, although its rows were read.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.emit != EmitMode::Record && self.next_chunk() == 0
+    }
+
     /// Returns the number of the next chunk.
     pub(crate) fn next_chunk(&self) -> u32 {
         self.batch.next_chunk()

@@ -35,6 +35,11 @@ pub(crate) fn fingerprint(body: &Body) -> u64 {
         Body::Binary { bytes, .. } => blake3::hash(bytes),
         Body::Empty => blake3::hash(b""),
     };
+    short(&hash)
+}
+
+/// Returns the first 8 bytes of a hash as a number.
+pub(crate) fn short(hash: &blake3::Hash) -> u64 {
     hash.as_bytes().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 

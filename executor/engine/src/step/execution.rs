@@ -25,12 +25,12 @@ use crate::rules::outcome::{TryDecision, TryFailure, TryVerdict};
 use crate::state::engine_cx::EngineCx;
 use crate::state::error_detail::ErrorDetail;
 use crate::state::event::StepEvent;
-use crate::state::exit::{ErrorContext, StepError, StepExit};
+use crate::state::exit::{StepError, StepExit};
 use crate::state::plan_limit::PlanLimit;
 use crate::state::status::StepStatus;
 use crate::state::step_env::StepEnv;
 use crate::step::continuation;
-use crate::step::judged::{HeldResponse, JudgedResponse, LatestResponse};
+use crate::step::judged::{HeldResponse, LatestResponse};
 use crate::step::judgement::{self, Consequence};
 use crate::step::page_loop::{LoopEntry, LoopMove, PageLoop};
 use crate::step::page_results::{self, PageEnd};
@@ -140,7 +140,7 @@ impl<S: SubSteps> StepExecution<S> {
         }
         match (std::mem::replace(&mut self.phase, StepPhase::Idle), event) {
             (StepPhase::AwaitingResponse(receiver), event) => {
-                match receiver.receive(cx, self.node(), self.retries_left(), event) {
+                match receiver.receive(cx, self.node(), self.position().retries_left(), event) {
                     Reception::Complete(exchange) => self.judge(cx, env, exchange),
                     Reception::Pending(receiver) => {
                         self.phase = StepPhase::AwaitingResponse(receiver);
@@ -233,10 +233,7 @@ impl<S: SubSteps> StepExecution<S> {
         env: &mut StepEnv,
         exchange: PageExchange,
     ) -> Result<StepStatus, StepExit> {
-        // A 304 is an answer only to validators that were sent; otherwise the outcome table treats
-        // it like any status.
-        let revalidates = exchange.sent.revalidation.as_ref().is_some_and(|sent| sent.revalidates);
-        if exchange.response.tried.status == Some(304) && revalidates {
+        if exchange.is_unmodified() {
             // Nothing is emitted, and no page is counted: the data of the last execution still
             // holds.
             self.page_loop.set_latest(exchange.response.value);
@@ -301,10 +298,7 @@ impl<S: SubSteps> StepExecution<S> {
         mut exchange: PageExchange,
     ) -> Result<StepStatus, StepExit> {
         if self.page_loop.repeats_answer(cx.run, &mut exchange) {
-            continuation::stop_at_repeated_answer(&self.page_loop.evaluator(cx, env, &exchange))?;
-            self.slot.set_resume(None);
-            let end = self.page_loop.end(cx, env, true);
-            return self.follow(cx, env, end);
+            return self.end_repeated(cx, env, &exchange);
         }
         let start = page_start::evaluate(cx, env, self.position(), exchange)?;
         let start = PageStart { resume: self.slot.take_resume(), ..start };
@@ -312,6 +306,19 @@ impl<S: SubSteps> StepExecution<S> {
         let page = Page::new(cx.run, self.position().location(env), start);
         let progress = self.slot.start(page).advance(cx)?;
         self.page_came_to(cx, env, progress)
+    }
+
+    /// Ends the loop at a page that repeats the one before it, if the plan permits that.
+    fn end_repeated(
+        &mut self,
+        cx: &mut EngineCx<'_>,
+        env: &mut StepEnv,
+        exchange: &PageExchange,
+    ) -> Result<StepStatus, StepExit> {
+        continuation::stop_at_repeated_answer(&self.page_loop.evaluator(cx, env, exchange))?;
+        self.slot.set_resume(None);
+        let end = self.page_loop.end(cx, env, true);
+        self.follow(cx, env, end)
     }
 
     /// Continues from what the page came to.
@@ -332,6 +339,7 @@ impl<S: SubSteps> StepExecution<S> {
                 let finished = page.finish();
                 self.end_page(cx, env, finished)
             }
+            PageProgress::Repeated => self.end_repeated(cx, env, page.exchange()),
             PageProgress::RowsChanged => self.restart_page(cx, env, *page),
             PageProgress::Broken(failure, problem) => self.page_broke(cx, env, page, failure, problem),
         }
@@ -368,7 +376,7 @@ impl<S: SubSteps> StepExecution<S> {
         if let Some(try_id) = page.open_try() {
             cx.discard(try_id);
         }
-        page.fail(failure, problem, self.retries_left());
+        page.fail(failure, problem, self.position().retries_left());
         let decision = self.page_loop.evaluator(cx, env, page.exchange()).decide()?;
         if matches!(decision.verdict, TryVerdict::Fail | TryVerdict::Abort(_)) {
             // Without a retry, no later attempt emits the rows before the break.
@@ -460,10 +468,6 @@ impl<S: SubSteps> StepExecution<S> {
         &self.position().node
     }
 
-    fn retries_left(&self) -> bool {
-        self.position().retry < self.node().step.retry.max_retries
-    }
-
     /// Returns the latest response.
     pub(crate) fn latest(&self) -> &LatestResponse {
         &self.latest
@@ -483,8 +487,8 @@ impl<S: SubSteps> StepExecution<S> {
 
     /// Creates an error about the latest response, which an async job judges.
     pub(crate) fn judged_error(&self, cx: &EngineCx<'_>, env: &StepEnv, detail: ErrorDetail) -> StepExit {
-        let context = self.latest.judged().map_or_else(ErrorContext::default, JudgedResponse::error_context);
-        StepError::new(&cx.run.redactor, self.position().location(env), detail, context).into()
+        let (location, context) = (self.position().location(env), self.latest.error_context());
+        StepError::new(&cx.run.redactor, location, detail, context).into()
     }
 
     /// Creates an error that is not about a request.

@@ -58,6 +58,11 @@ impl LatestResponse {
         self.ignored
     }
 
+    /// Returns the context of an error about the response, empty unless a job judges it.
+    pub(crate) fn error_context(&self) -> ErrorContext<'_> {
+        self.judged().map_or_else(ErrorContext::default, JudgedResponse::error_context)
+    }
+
     /// Returns the response that the job judges.
     pub(crate) fn judged(&self) -> Option<&JudgedResponse> {
         self.judged.as_deref()
@@ -95,8 +100,7 @@ impl JudgedResponse {
         }
     }
 
-    /// Returns the context of an error about the response.
-    pub(crate) fn error_context(&self) -> ErrorContext<'_> {
+    fn error_context(&self) -> ErrorContext<'_> {
         ErrorContext { sent: Some(&self.sent), response: Some(&self.received), body: Some(self.body.clone()) }
     }
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use orchid_plan::{EvalEnv, RenderedRequest, Value};
+use orchid_plan::Value;
 use url::Url;
 
 use crate::checkpoint::error::CheckpointError;
@@ -15,9 +15,8 @@ use crate::checkpoint::json::{decode_or_null, encode_unless_null};
 use crate::checkpoint::loop_parts::{LatestAnswer, PageTarget};
 use crate::checkpoint::prune::prune;
 use crate::checkpoint::step_state::LoopState;
-use crate::message::exchange::SentRequest;
 use crate::output::CursorChange;
-use crate::page::exchange::{PageExchange, SentTry};
+use crate::page::exchange::{AnswerComparison, PageExchange, SentTry};
 use crate::program::node::StepNode;
 use crate::rules::conditional;
 use crate::rules::pagination::NextPage;
@@ -257,7 +256,7 @@ impl PageLoop {
         let (home, base) = (self.home.as_ref(), request::base_url(cx.run, &node, env, &scope, &eval));
         let mut rendered = request::render(template, &self.position, home, base.as_ref(), &scope, &eval)
             .map_err(|detail| self.error(cx, env, detail))?;
-        self.check_host(cx, env, &rendered, &eval)?;
+        request::settle_home(cx.run, env, &self.position, &mut self.home, &rendered, &eval)?;
         let revalidation = conditional::revalidate(cx.run, &node.step, &rendered.url, &mut rendered.headers);
         // The facts are what messages show. They are taken before the request is handed over, and
         // after the validators were added to its headers.
@@ -281,41 +280,6 @@ impl PageLoop {
         let request = request::finish(cx.run, &self.position, self.home.as_ref(), rendered);
         let try_id = cx.fetch(request);
         Ok(Some(SentTry { try_id, env: eval, scope, url, facts, fingerprint, revalidation }))
-    }
-
-    /// Refuses a URL that the config does not permit. The first permitted one becomes the step's
-    /// home.
-    fn check_host(
-        &mut self,
-        cx: &EngineCx<'_>,
-        env: &StepEnv,
-        rendered: &RenderedRequest,
-        eval: &EvalEnv,
-    ) -> Result<(), StepExit> {
-        // The plan's own URL may change from page to page; a URL out of a response has to stay with
-        // the plan's.
-        let follows = matches!(self.position.target, PageTarget::Url(_));
-        let (home, permitted) = match self.home.take() {
-            Some(home) if follows => {
-                let permitted = request::check_url(cx.run, &home, &home, &rendered.url);
-                (home, permitted)
-            }
-            own => {
-                let node = &self.position.node;
-                let permitted = request::check_rendered(cx.run, env, node, own.as_ref(), rendered, eval);
-                (rendered.url.clone(), permitted)
-            }
-        };
-        // A refused host of the plan's own URL is not kept: it could be a secret, and end in a
-        // checkpoint.
-        self.home = Some(home).filter(|_| follows || permitted.is_ok());
-        permitted.map_err(|refusal| {
-            let pointer = format!("{}/url", self.position.step().pointer);
-            let detail = ErrorDetail::host(pointer, refusal.to_string());
-            let facts: SentRequest = request::sent_request(rendered);
-            let context = ErrorContext { sent: Some(&facts), ..ErrorContext::default() };
-            StepError::new(&cx.run.redactor, self.position.location(env), detail, context).into()
-        })
     }
 
     /// Takes the cursor value of a page into the watermark.
@@ -377,11 +341,26 @@ impl PageLoop {
         let (paginate, response) = (step.paginate.as_ref(), &mut exchange.response);
         let passes_left = run.definition.max_loops.saturating_sub(self.counted_pages());
         let compared = step.loops() && repeated_answer::is_compared(paginate, passes_left);
+        let latest = self.watched_answer();
         // A streamed body is not there yet.
-        response.answer =
-            (compared && response.stream.is_none()).then(|| repeated_answer::fingerprint(&response.body));
-        let latest = self.answer.map(|latest| latest.hash);
-        response.answer.is_some() && response.answer == latest && repeated_answer::is_watched(paginate)
+        if compared && response.stream.is_some() {
+            response.comparison = Some(AnswerComparison { latest });
+            return false;
+        }
+        response.answer = compared.then(|| repeated_answer::fingerprint(&response.body));
+        response.answer.is_some() && response.answer == latest
+    }
+
+    /// Returns whether a page that has ended had the answer of the page before it, and the plan does
+    /// not permit that.
+    pub(crate) fn has_repeated_answer(&self, exchange: &PageExchange) -> bool {
+        exchange.response.answer.is_some() && exchange.response.answer == self.watched_answer()
+    }
+
+    /// Returns the fingerprint of the latest answer, if a repeat of it ends the loop.
+    fn watched_answer(&self) -> Option<u64> {
+        let watched = repeated_answer::is_watched(self.position.step().paginate.as_ref());
+        self.answer.filter(|_| watched).map(|latest| latest.hash)
     }
 
     /// Saves the cursors of a page's rows. Those that rows share wait for the end of the loop: a

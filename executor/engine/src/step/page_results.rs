@@ -12,6 +12,7 @@ use crate::state::context::{Context, ContextChanges};
 use crate::state::engine_cx::EngineCx;
 use crate::state::exit::StepExit;
 use crate::state::step_env::StepEnv;
+use crate::step::continuation;
 use crate::step::page_loop::PageLoop;
 
 /// The writes of a page, before they are saved.
@@ -56,7 +57,12 @@ pub(crate) fn conclude(
         exchange.sent.scope.set(ScopeName::Context, context.object().clone());
     }
     page_loop.advance_watermark(cx, env, &exchange)?;
-    let continuation = page_loop.next_page(cx, env, &exchange, rows)?;
+    let mut continuation = page_loop.next_page(cx, env, &exchange, rows)?;
+    if page_loop.has_repeated_answer(&exchange) {
+        // A streamed answer is known to be a repeat only at its end.
+        continuation::stop_at_repeated_answer(&page_loop.evaluator(cx, env, &exchange))?;
+        continuation.next = NextPage::End { by_stop_on: true };
+    }
     page_loop.page_read(cx, &exchange, rows, &continuation);
     let writes = PageWrites { context, cursors: row_cursors };
     Ok(PageEnd { exchange, writes, next: continuation.next })

@@ -52,6 +52,11 @@ impl LoopPosition {
         &self.node.step
     }
 
+    /// Returns whether this page may be tried again.
+    pub(crate) fn retries_left(&self) -> bool {
+        self.retry < self.step().retry.max_retries
+    }
+
     /// Returns the number of this page within the window slice.
     pub(crate) fn page_in_slice(&self) -> u64 {
         self.page - self.pages_before_slice

@@ -12,6 +12,7 @@ use crate::rules::pagination;
 use crate::rules::repeat_guard::fingerprint;
 use crate::state::error_detail::ErrorDetail;
 use crate::state::execution::ExecutionState;
+use crate::state::exit::{ErrorContext, StepError, StepExit};
 use crate::state::step_env::StepEnv;
 use crate::step::position::LoopPosition;
 use crate::step::url_homes;
@@ -106,7 +107,7 @@ pub(crate) fn check_url(run: &ExecutionState, home: &Url, from: &Url, url: &Url)
 /// # Errors
 /// Fails if the config does not permit the host; if a response decides about the host, also if that
 /// is not the host of the step that the URL came from, or its scheme falls from https to http.
-pub(crate) fn check_rendered(
+fn check_rendered(
     run: &ExecutionState,
     env: &StepEnv,
     node: &StepNode,
@@ -119,6 +120,42 @@ pub(crate) fn check_rendered(
         return check_url(run, url, url, url);
     }
     run.hosts(url).check_answer(url, &url_homes::of_answer_url(run, env, node, own, eval))
+}
+
+/// Refuses a URL that the config does not permit. The first permitted one becomes the step's home.
+///
+/// # Errors
+/// Fails if the URL is not permitted.
+pub(crate) fn settle_home(
+    run: &ExecutionState,
+    env: &StepEnv,
+    position: &LoopPosition,
+    home: &mut Option<Url>,
+    rendered: &RenderedRequest,
+    eval: &EvalEnv,
+) -> Result<(), StepExit> {
+    // The plan's own URL may change from page to page; a URL out of a response has to stay with the
+    // plan's.
+    let follows = matches!(position.target, PageTarget::Url(_));
+    let (settled, permitted) = match home.take() {
+        Some(home) if follows => {
+            let permitted = check_url(run, &home, &home, &rendered.url);
+            (home, permitted)
+        }
+        own => {
+            let permitted = check_rendered(run, env, &position.node, own.as_ref(), rendered, eval);
+            (rendered.url.clone(), permitted)
+        }
+    };
+    // A refused host of the plan's own URL is not kept: it could be a secret, and end in a
+    // checkpoint.
+    *home = Some(settled).filter(|_| follows || permitted.is_ok());
+    permitted.map_err(|refusal| {
+        let detail = ErrorDetail::host(format!("{}/url", position.step().pointer), refusal.to_string());
+        let facts = sent_request(rendered);
+        let context = ErrorContext { sent: Some(&facts), ..ErrorContext::default() };
+        StepError::new(&run.redactor, position.location(env), detail, context).into()
+    })
 }
 
 /// Completes a rendered request with the rules that its sender enforces.

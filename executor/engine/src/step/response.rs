@@ -90,6 +90,7 @@ pub(crate) fn read(
         stream: None,
         streamed: false,
         answer: None,
+        comparison: None,
         problem,
     }
 }
@@ -118,6 +119,7 @@ pub(crate) fn without_response(
         stream: None,
         streamed: false,
         answer: None,
+        comparison: None,
         body,
         problem: error.message,
         asked_wait: None,

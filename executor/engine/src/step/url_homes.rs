@@ -63,7 +63,7 @@ fn items_are_from_config(run: &ExecutionState, node: &StepNode, reads: &ReadPath
 struct HomeSearch<'a> {
     run: &'a ExecutionState,
     eval: &'a EvalEnv,
-    /// What URLs of homes are rendered with.
+    /// Variables with which the URLs of homes are rendered.
     scope: Scope,
     homes: Vec<Url>,
     /// Steps whose homes were added.
