@@ -264,3 +264,105 @@ fn has_member(object: &[u8], name: &str) -> bool {
     let may_have = object.contains(&b'\\') || object.windows(name.len()).any(|part| part == name.as_bytes());
     may_have && serde_json::Deserializer::from_slice(object).deserialize_map(Members(name)).unwrap_or(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use orchid_plan::{ArchiveRules, FilePattern};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn rules(format: ResponseFormat, member: Option<&str>) -> ResponseRules {
+        let files = FilePattern::new("*").unwrap();
+        let archive = Some(ArchiveRules { files, file_member: member.map(str::to_owned) });
+        ResponseRules { format, archive, ..ResponseRules::default() }
+    }
+
+    /// Reads the rows of files that arrive in pieces of this size.
+    fn streamed(
+        rules: &ResponseRules,
+        files: &[(String, String)],
+        size: usize,
+    ) -> Result<Vec<Bytes>, DecodeError> {
+        let mut pieces = VecDeque::new();
+        for (name, text) in files {
+            let mut file = Some(name.clone());
+            for bytes in text.as_bytes().chunks(size) {
+                pieces.push_back(BodyPiece { bytes: Bytes::copy_from_slice(bytes), file: file.take() });
+            }
+            pieces.extend(file.map(|name| BodyPiece { bytes: Bytes::new(), file: Some(name) }));
+        }
+        let mut decoder = FileDecoder::new(rules, "application/zip", 1000);
+        let mut rows = Vec::new();
+        loop {
+            match decoder.next()? {
+                NextRow::Row(row) => rows.push(row),
+                NextRow::NeedMore => match pieces.pop_front() {
+                    Some(piece) => decoder.feed(piece),
+                    None => decoder.finish(),
+                },
+                NextRow::End => {
+                    assert_eq!(decoder.next(), Ok(NextRow::End));
+                    return Ok(rows);
+                }
+            }
+        }
+    }
+
+    /// Reads the rows of the whole body.
+    fn whole(rules: &ResponseRules, files: &[(String, String)]) -> Result<Vec<Bytes>, DecodeError> {
+        let bytes: String = files.iter().map(|(_, text)| text.as_str()).collect();
+        let lengths: Vec<ArchiveFile> =
+            files.iter().map(|(name, text)| ArchiveFile { name: name.clone(), bytes: text.len() }).collect();
+        let Body::Json { text, .. } = read_files(&reader(rules, "application/zip"), &bytes.into(), &lengths)?
+        else {
+            panic!("no list")
+        };
+        let mut list = RawList::open(text, &PlainPath::default())?;
+        let mut rows = Vec::new();
+        while let Some(row) = list.next()? {
+            rows.push(row);
+        }
+        Ok(rows)
+    }
+
+    proptest! {
+        #[test]
+        fn files_in_pieces_have_the_rows_of_the_whole(
+            texts in prop::collection::vec("([a-c]{1,3}(,[a-c]{1,3})?\n){0,4}[a-c]{0,2}", 0..4),
+            size in 1..9_usize,
+            member in prop::option::of(Just("_file")),
+        ) {
+            let files: Vec<_> =
+                texts.into_iter().enumerate().map(|(number, text)| (format!("{number}.csv"), text)).collect();
+            let rules = rules(ResponseFormat::Csv, member);
+            prop_assert_eq!(streamed(&rules, &files, size), whole(&rules, &files));
+        }
+    }
+
+    #[test]
+    fn rows_name_their_file_only_if_they_are_objects() {
+        let files = [("a".to_owned(), "{}\n[1]\n{ \"b\": 1 }\n\"{}\"".to_owned())];
+        let rows = streamed(&rules(ResponseFormat::Jsonl, Some("f")), &files, 4).unwrap();
+        assert_eq!(rows, [&b"{\"f\":\"a\"}"[..], b"[1]", b"{ \"b\": 1 ,\"f\":\"a\"}", b"\"{}\""]);
+        let taken = [("a".to_owned(), "{\"x\": {\"f\": 1}}\n{\"f\": 2}".to_owned())];
+        let refused = streamed(&rules(ResponseFormat::Jsonl, Some("f")), &taken, 4).unwrap_err();
+        assert_eq!(
+            (refused.code(), refused.to_string().as_str()),
+            (
+                "DECODE",
+                "file \"a\" of the archive: a row has the member \"f\" already: choose another response.file_member"
+            )
+        );
+    }
+
+    #[test]
+    fn documents_of_xml_are_elements() {
+        let files = [("a".to_owned(), "<a/>".to_owned()), ("b".to_owned(), "<b>1</b>".to_owned())];
+        let rows = whole(&rules(ResponseFormat::Xml, Some("f")), &files).unwrap();
+        assert_eq!(rows, [&b"{\"a\":null,\"f\":\"a\"}"[..], b"{\"b\":\"1\",\"f\":\"b\"}"]);
+        let broken = [("a".to_owned(), "<a>".to_owned())];
+        let refused = whole(&rules(ResponseFormat::Xml, None), &broken).unwrap_err().to_string();
+        assert!(refused.starts_with("file \"a\" of the archive: the XML"), "{refused}");
+    }
+}

@@ -61,6 +61,23 @@ fn url_keeps_its_base_and_encodes_the_rest() {
 }
 
 #[test]
+fn name_that_needs_quotes_in_a_template_is_answered_with_its_quoted_form() {
+    for (template, position, suggestion) in [
+        ("{{ response.body.my-list }}", 17, "response.body.\"my-list\""),
+        ("a {{ response.body.'data.value' }}", 19, "response.body.\"data.value\""),
+    ] {
+        let fields = json!({"headers": {"x-a": template}});
+        let refused = compile(&step(fields), &ServerLimits::default()).unwrap_err();
+        let [diagnostic] = refused.0.as_slice() else { panic!("{refused}") };
+        assert_eq!(
+            (diagnostic.pointer.as_str(), diagnostic.position),
+            ("/definition/step/headers/x-a", Some(position))
+        );
+        assert_eq!(diagnostic.suggestion.as_deref(), Some(suggestion));
+    }
+}
+
+#[test]
 fn url_refuses_values_without_text() {
     let at = |code| Err((code, "/definition/step/url".to_owned()));
     assert_eq!(
