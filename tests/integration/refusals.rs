@@ -161,7 +161,8 @@ async fn suspicious_plan_gives_a_warning() {
     assert!(answer.diagnostics.is_empty(), "{:#?}", answer.diagnostics);
     let found: Vec<_> = answer.warnings.iter().map(|one| (one.code.as_str(), one.pointer.as_str())).collect();
     assert_eq!(found, [("IGNORES_SUCCESS", "/definition/step/ignore_on/0")]);
-    tenant.create_plan(plan(&definition)).await.expect("a plan");
+    let saved = tenant.create_plan(plan(&definition)).await.expect("a plan");
+    assert_eq!(saved.warnings, answer.warnings, "those who save a plan see the same warnings");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

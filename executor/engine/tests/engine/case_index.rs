@@ -6,6 +6,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::rule_tests;
+
 /// Chapters with the name prefixes of their cases; a case belongs to the first chapter that
 /// matches.
 const CHAPTERS: &[(&str, &[&str])] = &[
@@ -89,7 +91,7 @@ fn case_index_is_up_to_date() {
         .map(|entry| entry.file_name().into_string().unwrap())
         .collect();
     names.sort();
-    let mut page = HEAD.to_owned();
+    let mut page = HEAD.to_owned() + &rule_tests::table();
     for (chapter, (title, _)) in CHAPTERS.iter().enumerate() {
         let here: Vec<&String> = names.iter().filter(|name| chapter_of(name) == chapter).collect();
         if here.is_empty() {

@@ -23,6 +23,7 @@ mod offered_pages;
 mod properties;
 mod redaction;
 mod response_excerpts;
+mod rule_tests;
 mod sink;
 mod start;
 mod streams;

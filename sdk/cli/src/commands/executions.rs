@@ -190,3 +190,34 @@ fn show_cancelled(execution: &Execution, output: OutputFormat, console: Console)
         _ => format!("{} is {state}; its executor is being told to stop", execution.id),
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use orchid_sdk::v1::{ExecutionError, Warning};
+
+    use super::*;
+
+    #[test]
+    fn details_show_the_response_and_every_warning() {
+        let error =
+            ExecutionError { response_excerpt: "quota is used up".to_owned(), ..ExecutionError::default() };
+        let warning = |code: &str, message: &str| Warning {
+            code: code.to_owned(),
+            pointer: "/definition/step".to_owned(),
+            message: message.to_owned(),
+        };
+        let execution = Execution {
+            error: Some(error),
+            warnings: vec![warning("CURSOR_HELD", "orders#0[1] failed"), warning("LIMIT_NEAR", "8 of 9")],
+            ..Execution::default()
+        };
+        let details = details(&execution, Console::plain());
+        for words in [
+            "quota is used up",
+            "CURSOR_HELD at /definition/step: orders#0[1] failed",
+            "LIMIT_NEAR at /definition/step: 8 of 9",
+        ] {
+            assert!(details.contains(words), "{words}:\n{details}");
+        }
+    }
+}
