@@ -19,6 +19,8 @@ use crate::health::{self, HealthService};
 use crate::heartbeat::{HeartbeatSender, HeartbeatSignals, HeartbeatThread};
 use crate::intake::{DoorbellListener, LeaseRequester, SessionRegistrar, poll_for_work};
 use crate::lease::{LeaseRegistry, Liveness, SelfFence, SlotPool};
+use crate::memory::MemoryBudget;
+use crate::metrics;
 use crate::plan_cache::PlanCache;
 use crate::report::{ReportLoop, reporter};
 use crate::runner::RunnerServices;
@@ -74,13 +76,16 @@ impl App {
     ///
     /// Fails when a client, the heartbeat thread or the health port cannot be created.
     pub async fn start(settings: Settings) -> anyhow::Result<Self> {
-        let Settings { control_plane, executor, redis_url, kafka, fetch, listen, telemetry: _ } = settings;
+        let Settings { control_plane, executor, redis_url, kafka, fetch, memory, listen, telemetry: _ } =
+            settings;
         if kafka.create_topics
             && let Err(error) = create_topics(&kafka).await
         {
             tracing::warn!(%error, "topics not created");
         }
         let executor = Arc::new(executor);
+        let memory = MemoryBudget::new(memory.max_bytes);
+        metrics::observe_memory(&memory);
         let fence = Arc::new(SelfFence::new());
         let sink = MessageSink::new(&kafka).context("cannot create the kafka producer")?;
         let (announcer, announcement_loop) = announcer(sink.clone(), Arc::clone(&fence));
@@ -101,7 +106,7 @@ impl App {
         // Building order follows the dependencies: what attempts use, then the heartbeat, and the
         // intake last, so that no lease is acquired before heartbeats can list it.
         let runner_services = Arc::new(RunnerServices {
-            fetcher: Fetcher::new(fetch.guard(), Arc::clone(&shared.fence))
+            fetcher: Fetcher::new(fetch.guard(), Arc::clone(&shared.fence), memory)
                 .context("cannot create the http client")?,
             sink: shared.sink.clone(),
             reporter,

@@ -20,6 +20,8 @@ pub struct Settings {
     pub kafka: KafkaSettings,
     /// Restrictions on HTTP requests.
     pub fetch: FetchSettings,
+    /// Bound on the memory of attempts.
+    pub memory: MemorySettings,
     /// Address of the health port.
     pub listen: SocketAddr,
     /// Logs and traces.
@@ -73,6 +75,13 @@ pub struct TopicNames {
     pub events: String,
 }
 
+/// Bound on the memory of attempts.
+#[derive(Debug, Clone)]
+pub struct MemorySettings {
+    /// Bytes of bodies, buffers and messages from which on new requests wait.
+    pub max_bytes: u64,
+}
+
 /// Restrictions on HTTP requests.
 #[derive(Debug, Clone)]
 pub struct FetchSettings {
@@ -92,6 +101,7 @@ impl Settings {
             ),
             kafka: KafkaSettings::read(reader),
             fetch: FetchSettings::read(reader),
+            memory: MemorySettings::read(reader),
             listen: reader.parsed(
                 "listen",
                 SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -176,6 +186,18 @@ impl KafkaSettings {
                 "create missing topics; for development only",
             ),
         }
+    }
+}
+
+impl MemorySettings {
+    fn read(reader: &mut SettingsReader) -> Self {
+        let max_bytes = reader.number(
+            "memory.max_bytes",
+            512 << 20,
+            (32 << 20)..=(1 << 40),
+            "bytes of bodies, buffers and unacknowledged messages that all executions together may hold",
+        );
+        Self { max_bytes }
     }
 }
 

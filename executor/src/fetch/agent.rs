@@ -21,6 +21,7 @@ use crate::fetch::decode::content_encoding::{BodyDecoding, accept_encoding};
 use crate::fetch::redirect::{NextHop, next_hop};
 use crate::fetch::timeout_budget::TimeoutBudget;
 use crate::lease::SelfFence;
+use crate::memory::{MemoryAccount, MemoryCharge};
 
 /// Sends the requests of one attempt. Clones share its cookies.
 #[derive(Clone)]
@@ -29,6 +30,7 @@ pub struct FetchAgent {
     guard: Arc<AddressGuard>,
     fence: Arc<SelfFence>,
     cookies: Arc<CookieJar>,
+    memory: MemoryAccount,
     route: UpstreamRoute,
 }
 
@@ -61,15 +63,23 @@ impl FetchAgent {
         client: reqwest::Client,
         guard: Arc<AddressGuard>,
         fence: Arc<SelfFence>,
+        memory: MemoryAccount,
         route: UpstreamRoute,
     ) -> Self {
-        Self { client, guard, fence, cookies: Arc::default(), route }
+        Self { client, guard, fence, cookies: Arc::default(), memory, route }
     }
 
-    /// Sends the request and follows its redirects, all within its timeout.
+    /// Returns the account that bodies are charged to.
+    pub fn memory(&self) -> &MemoryAccount {
+        &self.memory
+    }
+
+    /// Sends the request and follows its redirects, all within its timeout. Waits before that while
+    /// too much memory is used.
     pub async fn fetch(&self, request: Request) -> FetchOutcome {
+        let admitted = self.memory.admit_fetch().await;
         let started_at = Instant::now();
-        let result = self.fetch_response(request, started_at).await;
+        let result = self.fetch_response(request, started_at, admitted).await;
         FetchOutcome { result, duration: started_at.elapsed() }
     }
 
@@ -77,6 +87,7 @@ impl FetchAgent {
         &self,
         mut request: Request,
         started_at: Instant,
+        admitted: MemoryCharge,
     ) -> Result<FetchedResponse, FetchError> {
         let mut budget = TimeoutBudget::new(request.timeout);
         let response = self.follow_redirects(&mut request, &mut budget).await?;
@@ -95,6 +106,8 @@ impl FetchAgent {
             budget,
             fence: Arc::clone(&self.fence),
             started_at,
+            memory: self.memory.clone(),
+            admitted,
             read_whole: !is_streamed,
         };
         let body = BodyReader::new(response, rules)?;

@@ -20,6 +20,7 @@ use crate::fetch::decode::size_limit::SizeLimit;
 use crate::fetch::decode::stream::{decode, gunzip_whole};
 use crate::fetch::timeout_budget::TimeoutBudget;
 use crate::lease::SelfFence;
+use crate::memory::{MemoryAccount, MemoryCharge};
 
 /// Most bytes of one piece.
 pub const PIECE_BYTES: usize = 256 << 10;
@@ -42,6 +43,11 @@ pub struct BodyReader {
     budget: TimeoutBudget,
     fence: Arc<SelfFence>,
     started_at: Instant,
+    memory: MemoryAccount,
+    /// Charge for the chunks that this reader holds.
+    held: MemoryCharge,
+    /// Charge of the fetch, until its body has been read.
+    _admitted: MemoryCharge,
     has_ended: bool,
     /// Set if a body that is read whole may be gzip without a content encoding. It is cheaper to
     /// look at the whole body than to put a decoder into the stream.
@@ -57,6 +63,9 @@ pub(super) struct BodyRules {
     pub(super) budget: TimeoutBudget,
     pub(super) fence: Arc<SelfFence>,
     pub(super) started_at: Instant,
+    pub(super) memory: MemoryAccount,
+    /// Charge of the fetch.
+    pub(super) admitted: MemoryCharge,
     /// The body will be read by [`BodyReader::read_all`].
     pub(super) read_whole: bool,
 }
@@ -64,7 +73,8 @@ pub(super) struct BodyRules {
 impl BodyReader {
     /// Creates a reader. Fails if the response declares a body that is too large.
     pub(super) fn new(response: reqwest::Response, rules: BodyRules) -> Result<Self, FetchError> {
-        let BodyRules { decoding, files, max_bytes, budget, fence, started_at, read_whole } = rules;
+        let BodyRules { decoding, files, max_bytes, budget, fence, started_at, memory, admitted, read_whole } =
+            rules;
         let status = response.status().as_u16();
         let limit = SizeLimit::new(status, max_bytes);
         let length = response.content_length();
@@ -93,6 +103,9 @@ impl BodyReader {
             budget,
             fence,
             started_at,
+            held: memory.charge(0),
+            memory,
+            _admitted: admitted,
             has_ended: false,
             detect_gzip,
         })
@@ -117,7 +130,8 @@ impl BodyReader {
         }
         let length = if is_empty_file { 0 } else { self.rest.len().min(PIECE_BYTES) };
         self.read_bytes += length as u64;
-        Ok(Some(BodyPiece { bytes: self.rest.split_to(length), file }))
+        let bytes = self.held.split(length as u64).attach(self.rest.split_to(length));
+        Ok(Some(BodyPiece { bytes, file }))
     }
 
     /// Takes the name of the file that begins at the next byte.
@@ -137,18 +151,17 @@ impl BodyReader {
 
     /// Reads the whole body. Returns it with the files that it consists of, if it is an archive.
     pub(super) async fn read_all(mut self) -> Result<(Bytes, Vec<ArchiveFile>), FetchError> {
-        let bytes = self.collect_chunks().await?;
-        match self.detect_gzip.take() {
-            Some(limit) if is_gzip(&bytes) => {
-                self.chunks = gunzip_whole(bytes, limit);
-                (self.declared_bytes, self.has_ended) = (None, false);
-                Ok((self.collect_chunks().await?, Vec::new()))
-            }
-            Some(_) | None => {
-                let files = self.files.as_ref().map(|files| files.take_all(bytes.len()));
-                Ok((bytes, files.unwrap_or_default()))
-            }
+        let mut bytes = self.collect_chunks().await?;
+        if let Some(limit) = self.detect_gzip.take()
+            && is_gzip(&bytes)
+        {
+            self.chunks = gunzip_whole(bytes, limit);
+            (self.declared_bytes, self.has_ended) = (None, false);
+            bytes = self.collect_chunks().await?;
         }
+        let files = self.files.as_ref().map(|files| files.take_all(bytes.len())).unwrap_or_default();
+        let length = bytes.len() as u64;
+        Ok((self.held.split(length).attach(bytes), files))
     }
 
     /// Collects all chunks. A body of a single chunk, the usual case, is not copied.
@@ -178,7 +191,8 @@ impl BodyReader {
         if self.has_ended {
             return Ok(None);
         }
-        // Outside the budget: a closed fence is not the upstream's delay.
+        // Outside the budget: neither a closed fence nor too little memory is the upstream's delay.
+        let _admitted = self.memory.admit_read().await;
         self.fence.wait_open().await;
         let (chunks, status) = (&mut self.chunks, self.status);
         let next = async {
@@ -192,6 +206,9 @@ impl BodyReader {
         let result = self.budget.wait(Some(status), next).await;
         // An error ends the body, too: polling a failed stream again is not allowed.
         self.has_ended = !matches!(result, Ok(Some(_)));
+        if let Ok(Some(chunk)) = &result {
+            self.held.set(self.held.bytes() + chunk.len() as u64);
+        }
         result
     }
 }

@@ -7,27 +7,33 @@ use crate::fetch::agent::{FetchAgent, UpstreamRoute};
 use crate::fetch::clients::ClientCache;
 use crate::fetch::transport::{Transport, TransportError};
 use crate::lease::SelfFence;
+use crate::memory::MemoryBudget;
 
 /// Creates HTTP agents. Attempts with equal transports share connections.
 pub struct Fetcher {
     clients: ClientCache,
     guard: Arc<AddressGuard>,
     fence: Arc<SelfFence>,
+    memory: MemoryBudget,
 }
 
 impl Fetcher {
-    /// Creates a fetcher without connections. The process must have installed rustls' crypto
-    /// provider.
+    /// Creates a fetcher without connections, whose bodies are charged to `memory`. The process
+    /// must have installed rustls' crypto provider.
     ///
     /// # Errors
     ///
     /// Fails when the default HTTP client cannot be built.
-    pub fn new(guard: AddressGuard, fence: Arc<SelfFence>) -> Result<Self, TransportError> {
+    pub fn new(
+        guard: AddressGuard,
+        fence: Arc<SelfFence>,
+        memory: MemoryBudget,
+    ) -> Result<Self, TransportError> {
         let guard = Arc::new(guard);
-        Ok(Self { clients: ClientCache::new(Arc::clone(&guard))?, guard, fence })
+        Ok(Self { clients: ClientCache::new(Arc::clone(&guard))?, guard, fence, memory })
     }
 
-    /// Creates the agent of one attempt, without cookies.
+    /// Creates the agent of one attempt, without cookies and with an account of its own.
     ///
     /// # Errors
     ///
@@ -38,6 +44,7 @@ impl Fetcher {
             None => UpstreamRoute::Direct,
         };
         let client = self.clients.get(transport)?;
-        Ok(FetchAgent::new(client, Arc::clone(&self.guard), Arc::clone(&self.fence), route))
+        let memory = self.memory.account();
+        Ok(FetchAgent::new(client, Arc::clone(&self.guard), Arc::clone(&self.fence), memory, route))
     }
 }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use crate::convert::{ReleaseReason, ReportOutcome};
 use crate::fetch::FetchAgent;
 use crate::lease::{LeaseCommand, LeaseHandle};
+use crate::memory::MemoryCharge;
 use crate::report::ReportsClosed;
 use crate::runner::checkpoint_timer::CheckpointTimer;
 use crate::runner::checkpoint_writer::CheckpointWriter;
@@ -40,6 +41,8 @@ pub(crate) struct AttemptLoop<'a> {
     /// Zero of the monotonic clock that the engine sees.
     started_at: Instant,
     messages: MessageFlow,
+    /// Charge for what the engine holds beside the bodies as they came.
+    buffers: MemoryCharge,
     requests: RequestSet,
     timers: EngineTimers,
     checkpoint_timer: CheckpointTimer,
@@ -64,11 +67,12 @@ impl<'a> AttemptLoop<'a> {
         Self {
             services,
             lease,
+            messages: MessageFlow::new(started_at, agent.memory()),
+            buffers: agent.memory().charge(0),
             agent,
             machine,
             writer,
             started_at,
-            messages: MessageFlow::new(started_at),
             requests: RequestSet::default(),
             timers: EngineTimers::default(),
             checkpoint_timer: CheckpointTimer::default(),
@@ -273,6 +277,7 @@ impl<'a> AttemptLoop<'a> {
         for output in self.machine.step(CurrentTime { wall: clock::utc_now(), monotonic }, input) {
             self.carry_out(output, now);
         }
+        self.buffers.set(self.machine.buffered_bytes() as u64);
     }
 
     fn carry_out(&mut self, output: Output, now: Instant) {

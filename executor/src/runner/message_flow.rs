@@ -7,6 +7,7 @@ use orchid_engine::{EmitId, Input, Message};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use crate::memory::{MemoryAccount, MemoryCharge};
 use crate::sink::{
     DeliveryOutcome, DeliveryReport, DeliveryTicket, MAX_IN_FLIGHT, MessageSink, Outbox, SendError,
 };
@@ -28,12 +29,16 @@ pub(crate) struct MessageFlow {
     reports: mpsc::Receiver<DeliveryReport>,
     /// Set while the producer's queue is full: the time to try it again.
     queue_full_until: Option<Instant>,
+    /// Charge for the messages in the outbox.
+    memory: MemoryCharge,
 }
 
 impl MessageFlow {
-    pub(crate) fn new(now: Instant) -> Self {
+    /// Creates a flow without messages, which are charged to this account.
+    pub(crate) fn new(now: Instant, memory: &MemoryAccount) -> Self {
         let (tickets, reports) = mpsc::channel(REPORT_CAPACITY);
-        Self { outbox: Outbox::new(now), tickets, reports, queue_full_until: None }
+        let memory = memory.charge(0);
+        Self { outbox: Outbox::new(now), tickets, reports, queue_full_until: None, memory }
     }
 
     /// Sends the started event at once, outside the outbox: it is never repeated.
@@ -44,6 +49,7 @@ impl MessageFlow {
     /// Adds a message of the engine.
     pub(crate) fn push(&mut self, id: EmitId, message: Message, now: Instant) {
         self.outbox.push(id, message, now);
+        self.charge();
     }
 
     /// Hands messages to the producer until none may be sent now. If the producer refuses a message
@@ -67,6 +73,7 @@ impl MessageFlow {
                 }
                 Err(SendError::TooLarge) => {
                     let message = self.outbox.remove(emit_id)?;
+                    self.charge();
                     return Some(Input::MessageRefused { emit_id, message });
                 }
                 Err(error @ SendError::Refused(_)) => {
@@ -93,6 +100,7 @@ impl MessageFlow {
         }
         let emit_id = EmitId(id);
         let message = self.outbox.delivered(emit_id, &outcome, now)?;
+        self.charge();
         match outcome {
             DeliveryOutcome::Acked => Some(Input::MessageAcked { emit_id }),
             DeliveryOutcome::TooLarge => Some(Input::MessageRefused { emit_id, message }),
@@ -140,5 +148,10 @@ impl MessageFlow {
     /// still arrive are ignored.
     pub(crate) fn drop_all(&mut self, now: Instant) {
         self.outbox = Outbox::new(now);
+        self.charge();
+    }
+
+    fn charge(&mut self) {
+        self.memory.set(self.outbox.bytes() as u64);
     }
 }

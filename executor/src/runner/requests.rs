@@ -163,6 +163,7 @@ mod tests {
     use super::*;
     use crate::fetch::{AddressGuard, Fetcher, Transport};
     use crate::lease::{LeaseRegistry, SelfFence};
+    use crate::memory::MemoryBudget;
 
     /// The parts of an attempt that requests need, and an upstream whose connections the test
     /// holds.
@@ -185,7 +186,10 @@ mod tests {
             let seq = leases.begin_acquire(session).unwrap();
             let lease = leases.resolve_acquire(session, seq, [(Uuid::from_u128(2), Bytes::new())]).pop();
             Self {
-                agent: Fetcher::new(guard, fence).unwrap().agent(&Transport::default()).unwrap(),
+                agent: Fetcher::new(guard, fence, MemoryBudget::new(64 << 20))
+                    .unwrap()
+                    .agent(&Transport::default())
+                    .unwrap(),
                 lease: lease.unwrap(),
                 requests: RequestSet::default(),
                 upstream: TcpListener::bind("127.0.0.1:0").await.unwrap(),

@@ -130,6 +130,11 @@ impl Outbox {
         Some(message)
     }
 
+    /// Returns the size of all messages in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Returns whether every message is acknowledged.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.in_flight.is_empty()

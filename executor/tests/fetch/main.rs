@@ -13,6 +13,7 @@ mod basics;
 mod certificates;
 mod content_encodings;
 mod cookies;
+mod memory;
 mod proxies;
 mod streaming;
 mod tls_server;

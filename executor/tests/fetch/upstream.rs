@@ -12,6 +12,7 @@ use orchid_executor::fetch::{
     AddressGuard, BodyReader, FetchAgent, FetchOutcome, FetchedResponse, Fetcher, Transport,
 };
 use orchid_executor::lease::SelfFence;
+use orchid_executor::memory::MemoryBudget;
 use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 use tokio::sync::Mutex;
@@ -62,9 +63,13 @@ pub(crate) fn open_fence() -> Arc<SelfFence> {
 }
 
 pub(crate) fn fetcher(open: &[&str], fence: Arc<SelfFence>) -> Fetcher {
+    fetcher_with(open, fence, MemoryBudget::new(64 << 20))
+}
+
+pub(crate) fn fetcher_with(open: &[&str], fence: Arc<SelfFence>, memory: MemoryBudget) -> Fetcher {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let open = open.iter().map(|range| range.parse().unwrap()).collect();
-    Fetcher::new(AddressGuard::new(open), fence).unwrap()
+    Fetcher::new(AddressGuard::new(open), fence, memory).unwrap()
 }
 
 /// Creates an agent that may reach these addresses.

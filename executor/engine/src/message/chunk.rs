@@ -169,6 +169,11 @@ impl MessageBatch {
         Some(message)
     }
 
+    /// Returns the size of the batch in bytes.
+    pub(crate) fn bytes(&self) -> usize {
+        self.array.capacity()
+    }
+
     /// Returns the number of rows in the batch.
     pub(crate) fn len(&self) -> usize {
         self.rows

@@ -16,6 +16,7 @@ use crate::message::exchange::HttpExchange;
 use crate::page::body_messages::{BodyMessages, BodyTooLarge};
 use crate::page::exchange::PageExchange;
 use crate::program::node::StepNode;
+use crate::state::buffer_meter::MeteredBuffer;
 use crate::state::context::ContextChanges;
 use crate::state::cursor_store::CursorValues;
 use crate::state::engine_cx::EngineCx;
@@ -74,6 +75,8 @@ pub(crate) struct PageWriter {
     /// The page's `extracted_data`, as JSON.
     extracted: Vec<u8>,
     batch: MessageBatch,
+    /// Counts `batch`.
+    metered: MeteredBuffer,
     /// The messages of a body without rows, while they are emitted.
     body: Option<BodyMessages>,
     /// The first row or element that no message can carry, unless the plan ignores that. The others
@@ -101,6 +104,7 @@ impl PageWriter {
             exchange: (emit != EmitMode::None).then(http),
             extracted,
             batch: MessageBatch::new(body_kind(node), 0),
+            metered: run.buffers.buffer(),
             body: None,
             oversized: None,
             since: None,
@@ -181,10 +185,12 @@ impl PageWriter {
                 // The message holds the rows before this one, which starts the next batch.
                 self.since = Some(cx.now.monotonic);
                 cx.emit(&self.location, message);
+                self.metered.set(self.batch.bytes());
                 AddedRow::WaitingAlone
             }
             Ok(None) => {
                 self.since.get_or_insert(cx.now.monotonic);
+                self.metered.set_about(self.batch.bytes());
                 AddedRow::Waiting
             }
             Err(too_large) => {
@@ -208,6 +214,7 @@ impl PageWriter {
         let Some(message) = batch.flush_all_but_newest(&envelope) else { return false };
         cx.emit(&self.location, message);
         self.since = Some(cx.now.monotonic);
+        self.metered.set(self.batch.bytes());
         true
     }
 
@@ -219,6 +226,7 @@ impl PageWriter {
         }
         // The rest of the page starts its own interval.
         self.since = None;
+        self.metered.set(0);
     }
 
     /// Emits the last message of the page's rows.

@@ -19,6 +19,7 @@ use crate::page::sub_steps::SubSteps;
 use crate::page::writer;
 use crate::run::cancellation::UpstreamCancellation;
 use crate::run::checkpoints::CheckpointRecorder;
+use crate::run::phase::MachinePhase;
 use crate::run::refusal::{self, MachineExit};
 use crate::run::{finish, resume};
 use crate::state::engine_cx::EngineCx;
@@ -42,18 +43,6 @@ pub struct Machine {
     deadline: Option<TimerId>,
     /// How the attempt ended, if one of its messages may still be refused.
     exit: MachineExit,
-}
-
-/// Phase of an attempt.
-enum MachinePhase {
-    /// Before `Begin`; without steps if all are done.
-    Fresh(Option<Box<StepSequence>>),
-    /// The steps are in progress.
-    Running(Box<StepSequence>),
-    /// The execution has ended, except for its cancel requests.
-    Cancelling(Box<UpstreamCancellation>),
-    /// Ended, parked or released: only acknowledgements are accepted.
-    Over,
 }
 
 impl Machine {
@@ -117,6 +106,12 @@ impl Machine {
             self.record_quietly();
         }
         self.checkpoints.take()
+    }
+
+    /// Returns the bytes that the engine holds beside the bodies and pieces as they were handed in:
+    /// bodies in another format or joined from pieces, and messages that are not full.
+    pub fn buffered_bytes(&self) -> usize {
+        self.run.buffers.bytes()
     }
 
     fn begin(&mut self, now: CurrentTime, out: &mut Vec<Output>) {
@@ -437,7 +432,7 @@ impl Machine {
         if !self.checkpoints.is_due(&self.run, now) {
             return;
         }
-        let Some(mut root) = self.take_running() else { return };
+        let Some(mut root) = self.phase.take_running() else { return };
         self.checkpoints.set_last_time(now);
         match self.checkpoints.record(&mut self.run, &mut root, false) {
             Ok(()) => self.phase = MachinePhase::Running(root),
@@ -453,7 +448,7 @@ impl Machine {
 
     /// Records the state for a caller that asks for a checkpoint. An error shows at the next input.
     fn record_quietly(&mut self) {
-        if let Some(mut root) = self.take_running() {
+        if let Some(mut root) = self.phase.take_running() {
             let recorded = self.checkpoints.record(&mut self.run, &mut root, false);
             self.run.moved |= recorded.is_err();
             self.phase = MachinePhase::Running(root);
@@ -479,17 +474,6 @@ impl Machine {
             root.flush(&mut self.cx(now, out));
         }
         self.checkpoints.record(&mut self.run, root, true)
-    }
-
-    /// Takes the steps, if they are in progress; the caller sets the phase afterwards.
-    fn take_running(&mut self) -> Option<Box<StepSequence>> {
-        match std::mem::replace(&mut self.phase, MachinePhase::Over) {
-            MachinePhase::Running(root) => Some(root),
-            phase @ (MachinePhase::Fresh(_) | MachinePhase::Cancelling(_) | MachinePhase::Over) => {
-                self.phase = phase;
-                None
-            }
-        }
     }
 
     /// Takes back requests of this very input: the execution ends before they are sent.

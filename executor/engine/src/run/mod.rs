@@ -2,12 +2,14 @@
 //!
 //! [`machine`] takes the inputs and owns everything else: the tree, [`checkpoints`] with the
 //! acknowledgements that they wait for, and the [`cancellation`] of async jobs at the end.
-//! [`resume`] builds the tree, [`finish`] describes ends, [`refusal`] answers refused messages.
+//! [`phase`] holds what an attempt is at, [`resume`] builds the tree, [`finish`] describes ends,
+//! [`refusal`] answers refused messages.
 
 mod cancellation;
 mod checkpoints;
 mod finish;
 mod machine;
+mod phase;
 mod refusal;
 mod resume;
 

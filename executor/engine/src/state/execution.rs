@@ -20,6 +20,7 @@ use crate::message::redact::Redactor;
 use crate::program::node::{Program, StepNode};
 use crate::progress::{Progress, Warning};
 use crate::request::HostPolicy;
+use crate::state::buffer_meter::BufferMeter;
 use crate::state::context::Context;
 use crate::state::cursor_store::{CursorStore, CursorValues};
 use crate::state::error_detail::ErrorDetail;
@@ -72,6 +73,8 @@ pub(crate) struct ExecutionState {
     pub(crate) parking: bool,
     /// True once the execution has ended and only cancels jobs upstream.
     pub(crate) cancelling: bool,
+    /// Bytes held beside what the caller handed in.
+    pub(crate) buffers: BufferMeter,
     /// Number of tries in flight.
     pub(crate) in_flight: usize,
     /// Routes from the root to the step that waits for a try or timer.
@@ -138,6 +141,7 @@ impl ExecutionState {
             moved: false,
             parking: false,
             cancelling: false,
+            buffers: BufferMeter::default(),
             in_flight: 0,
             tries: HashMap::new(),
             waits: HashMap::new(),

@@ -4,6 +4,7 @@
 //! This room is below `page`, `step` and `tree`: it imports none of them.
 
 pub(crate) mod ack_tracker;
+pub(crate) mod buffer_meter;
 pub(crate) mod context;
 pub(crate) mod cursor_store;
 pub(crate) mod deferred_writes;

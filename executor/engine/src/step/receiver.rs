@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 
+use crate::body::Body;
 use crate::input::{ArchiveFile, BodyPiece, FetchError, FetchErrorKind, Response};
 use crate::message::exchange::SentRequest;
 use crate::output::Output;
 use crate::page::exchange::{PageExchange, SentTry};
 use crate::program::node::StepNode;
+use crate::state::buffer_meter::{BufferMeter, MeteredBuffer};
 use crate::state::engine_cx::EngineCx;
 use crate::state::event::StepEvent;
 use crate::step::response::{self, StreamedRows};
@@ -18,7 +20,15 @@ pub(crate) struct ResponseReceiver {
     sent: SentTry,
     /// A streamed response that has to be read as a whole, because its body does not consist of
     /// rows.
-    buffered: Option<(Response, BytesMut)>,
+    buffered: Option<BufferedBody>,
+}
+
+/// A body that arrives in pieces and is read as a whole.
+struct BufferedBody {
+    head: Response,
+    body: BytesMut,
+    /// Counts `body`.
+    metered: MeteredBuffer,
 }
 
 /// State of a reception after an event.
@@ -83,7 +93,13 @@ impl ResponseReceiver {
     ) -> Reception {
         let sent = self.sent;
         let response = match result {
-            Ok(response) => response::read(node, &sent, response, cx.now, duration, retries_left),
+            Ok(response) => {
+                let received = response.body.clone();
+                let mut read = response::read(node, &sent, response, cx.now, duration, retries_left);
+                // A body in another format or encoding is a copy.
+                hold_copy(&mut read.body, &received, &cx.run.buffers);
+                read
+            }
             Err(error) => response::without_response(node, error, duration, retries_left),
         };
         // Streamed bodies are counted piece by piece instead.
@@ -103,7 +119,8 @@ impl ResponseReceiver {
         let rows = response::streamed_rows(node, &head);
         if matches!(rows, StreamedRows::WholeBody) {
             cx.out.push(Output::ReadBody { try_id: self.sent.try_id });
-            self.buffered = Some((head, BytesMut::new()));
+            let metered = cx.run.buffers.buffer();
+            self.buffered = Some(BufferedBody { head, body: BytesMut::new(), metered });
             return Reception::Pending(self);
         }
         // The body is empty so far, and reads as such: only status and headers are judged here.
@@ -131,7 +148,9 @@ impl ResponseReceiver {
         duration: Duration,
     ) -> Reception {
         let try_id = self.sent.try_id;
-        let Some((head, body)) = &mut self.buffered else { return Reception::Pending(self) };
+        let Some(BufferedBody { head, body, metered }) = &mut self.buffered else {
+            return Reception::Pending(self);
+        };
         let result = match piece {
             Ok(Some(BodyPiece { bytes, file })) => {
                 head.files.extend(file.map(|name| ArchiveFile { name, bytes: 0 }));
@@ -139,6 +158,7 @@ impl ResponseReceiver {
                     file.bytes += bytes.len();
                 }
                 body.extend_from_slice(&bytes);
+                metered.set(body.len());
                 // The sender bounds streamed bodies by a larger limit; a body in memory has this
                 // one.
                 let max = node.step.response.max_bytes.min(cx.run.limits.body_max_bytes);
@@ -155,8 +175,10 @@ impl ResponseReceiver {
             }
             Ok(None) => {
                 cx.run.try_ended(try_id);
-                let response =
-                    self.buffered.take().map(|(head, body)| Response { body: body.freeze(), ..head });
+                let response = self.buffered.take().map(|buffered| Response {
+                    body: cx.run.buffers.hold(buffered.body.freeze()),
+                    ..buffered.head
+                });
                 let Some(response) = response else { return Reception::Pending(self) };
                 Ok(response)
             }
@@ -166,5 +188,14 @@ impl ResponseReceiver {
             }
         };
         self.complete(cx, node, retries_left, result, duration)
+    }
+}
+
+/// Counts the text of a body, unless it is a part of the body as it was received.
+fn hold_copy(body: &mut Body, received: &Bytes, meter: &BufferMeter) {
+    if let Body::Json { text, .. } = body
+        && !received.as_ptr_range().contains(&text.as_ptr())
+    {
+        *text = meter.hold(std::mem::take(text));
     }
 }

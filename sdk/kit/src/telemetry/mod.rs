@@ -1,8 +1,10 @@
-//! Logs to stderr, as text or JSON lines, and traces to an OTLP collector if one is configured.
+//! Logs to stderr, as text or JSON lines; traces and metrics to an OTLP collector if one is
+//! configured.
 //!
 //! Nothing is printed to stdout, which is for the output of commands.
 
 mod json;
+mod metrics;
 mod settings;
 mod traceparent;
 
@@ -12,6 +14,7 @@ use std::time::Duration;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_otlp::WithExportConfig as _;
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::metrics::SdkMeterProvider;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::Subscriber;
@@ -21,6 +24,7 @@ use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer, fmt};
 
+pub use self::metrics::observe_gauge;
 pub use self::settings::{LogFormat, TelemetrySettings};
 pub use self::traceparent::{Traceparent, TraceparentError, current_traceparent, set_parent};
 
@@ -52,10 +56,12 @@ pub enum TelemetryError {
     Started(#[from] tracing_subscriber::util::TryInitError),
 }
 
-/// Running telemetry. Flush it before the process ends, or the last spans are lost.
+/// Running telemetry. Flush it before the process ends, or the last spans and metrics are lost.
 #[derive(Debug)]
 pub struct Telemetry {
     provider: SdkTracerProvider,
+    /// `None` if nothing is exported.
+    meters: Option<SdkMeterProvider>,
 }
 
 impl Telemetry {
@@ -71,7 +77,17 @@ impl Telemetry {
     ) -> Result<Self, TelemetryError> {
         let filter = EnvFilter::try_new(&settings.filter)
             .map_err(|source| TelemetryError::Filter { filter: settings.filter.clone(), source })?;
-        let provider = tracer_provider(service, instance, settings.otlp_endpoint.as_deref())?;
+        let endpoint = settings.otlp_endpoint.as_deref();
+        let resource = Resource::builder()
+            .with_service_name(service)
+            .with_attribute(opentelemetry::KeyValue::new("service.instance.id", instance.to_owned()))
+            .with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
+            .build();
+        let provider = tracer_provider(resource.clone(), endpoint)?;
+        let meters = metrics::meter_provider(resource, endpoint).map_err(unusable(endpoint))?;
+        if let Some(meters) = &meters {
+            opentelemetry::global::set_meter_provider(meters.clone());
+        }
         opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
         let exports = settings.otlp_endpoint.is_some();
         let spans = tracing_opentelemetry::layer()
@@ -87,13 +103,17 @@ impl Telemetry {
             .with(spans)
             .with(log_layer(settings.format))
             .try_init()?;
-        Ok(Self { provider })
+        Ok(Self { provider, meters })
     }
 
-    /// Exports the remaining spans, and stops. Blocks its thread for at most `deadline`.
+    /// Exports the remaining spans and metrics, and stops. Blocks its thread for at most `deadline`
+    /// each.
     pub fn flush(self, deadline: Duration) {
         if let Err(error) = self.provider.shutdown_with_timeout(deadline) {
             tracing::warn!(%error, "the last traces may be lost");
+        }
+        if let Some(Err(error)) = self.meters.map(|meters| meters.shutdown_with_timeout(deadline)) {
+            tracing::warn!(%error, "the last metrics may be lost");
         }
     }
 }
@@ -111,22 +131,18 @@ where
     }
 }
 
-fn tracer_provider(
-    service: &'static str,
-    instance: &str,
-    endpoint: Option<&str>,
-) -> Result<SdkTracerProvider, TelemetryError> {
-    let resource = Resource::builder()
-        .with_service_name(service)
-        .with_attribute(opentelemetry::KeyValue::new("service.instance.id", instance.to_owned()))
-        .with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
-        .build();
+fn tracer_provider(resource: Resource, endpoint: Option<&str>) -> Result<SdkTracerProvider, TelemetryError> {
     let builder = SdkTracerProvider::builder().with_resource(resource);
-    let Some(endpoint) = endpoint else { return Ok(builder.build()) };
+    let Some(address) = endpoint else { return Ok(builder.build()) };
     let exporter = opentelemetry_otlp::SpanExporter::builder()
         .with_tonic()
-        .with_endpoint(endpoint)
+        .with_endpoint(address)
         .build()
-        .map_err(|source| TelemetryError::Otlp { endpoint: endpoint.to_owned(), source })?;
+        .map_err(unusable(endpoint))?;
     Ok(builder.with_batch_exporter(exporter).build())
+}
+
+fn unusable(endpoint: Option<&str>) -> impl FnOnce(opentelemetry_otlp::ExporterBuildError) -> TelemetryError {
+    let endpoint = endpoint.unwrap_or_default().to_owned();
+    |source| TelemetryError::Otlp { endpoint, source }
 }

@@ -9,8 +9,8 @@ pub struct TelemetrySettings {
     pub format: LogFormat,
     /// Log filter, as `tracing` directives.
     pub filter: String,
-    /// OTLP endpoint for traces, `http://host:4317`. Without it traces are not exported, but trace
-    /// ids are still propagated.
+    /// OTLP endpoint for traces and metrics, `http://host:4317`. Without it nothing is exported,
+    /// but trace ids are still propagated.
     pub otlp_endpoint: Option<String>,
 }
 
@@ -38,7 +38,7 @@ impl TelemetrySettings {
             ),
             otlp_endpoint: reader.optional_text(
                 "otlp.endpoint",
-                "OTLP endpoint for traces over gRPC, http://host:4317; without it no traces are exported",
+                "OTLP endpoint for traces and metrics over gRPC, http://host:4317; without it none are exported",
             ),
         }
     }
