@@ -110,6 +110,7 @@ impl Step {
 
 /// The work of a step.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "one for each step of a plan, and nearly all are requests")]
 pub enum StepAction {
     /// Sends a request for each page.
     Request(RequestTemplate),

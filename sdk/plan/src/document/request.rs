@@ -83,7 +83,7 @@ fn not_absolute(template: &Template, relative: bool) -> Option<&'static str> {
             Err(_) if relative && !text.is_empty() => None,
             Err(_) => Some("the url must be absolute, such as https://api.example.com/items"),
         },
-        (None, Some(start)) if !has_scheme(start) && !(relative && start.starts_with('/')) => {
+        (None, Some(start)) if !(has_scheme(start) || relative && start.starts_with('/')) => {
             Some("the url must start with http://, https:// or a template")
         }
         _ => None,
