@@ -150,6 +150,9 @@ pub struct FetchError {
     pub message: String,
     /// Status code, if the head of a response had arrived.
     pub status: Option<u16>,
+    /// The response, if its head had arrived, with the decoded part of its body that came before
+    /// the failure. A body that is streamed has been delivered in pieces, and is not repeated.
+    pub received: Option<Box<Response>>,
 }
 
 /// Kind of a failed try.

@@ -5,6 +5,7 @@
 //! The engine opens no socket, reads no clock and draws no randomness: the same attempt with the
 //! same inputs gives the same outputs, byte by byte.
 
+mod media_type;
 pub mod message;
 
 mod attempt;

@@ -12,6 +12,8 @@ use bytes::Bytes;
 use orchid_plan::{Decompression, FilePattern};
 use url::Url;
 
+use crate::media_type::media_type;
+
 /// Maximum number of redirects of one try.
 const MAX_HOPS: u8 = 10;
 
@@ -69,9 +71,8 @@ impl BodyStreaming {
             Self::Never => false,
             Self::Always => true,
             Self::ByContentType => {
-                let kind = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
                 matches!(
-                    kind.as_str(),
+                    media_type(content_type).as_str(),
                     "text/csv"
                         | "application/csv"
                         | "application/x-ndjson"

@@ -92,7 +92,8 @@ impl FetchAgent {
         let mut budget = TimeoutBudget::new(request.timeout);
         let response = self.follow_redirects(&mut request, &mut budget).await?;
         let status = response.status();
-        let decoding = body_decoding(&request, status, response.headers())?;
+        let decoding = body_decoding(&request, status, response.headers())
+            .map_err(|error| with_response(error, response_head(&response, &request.url, false)))?;
         let files = decoding.files();
         let content_type = text(response.headers().get(CONTENT_TYPE));
         // Decided by the response: the same step may stream CSV but not the JSON of an error.
@@ -110,12 +111,17 @@ impl FetchAgent {
             admitted,
             read_whole: !is_streamed,
         };
-        let body = BodyReader::new(response, rules)?;
-        if is_streamed {
-            return Ok(FetchedResponse::Streaming(head, body));
+        let body = match BodyReader::new(response, rules) {
+            Ok(body) if is_streamed => return Ok(FetchedResponse::Streaming(head, body)),
+            Ok(body) => body,
+            Err(error) => return Err(with_response(error, head)),
+        };
+        let (bytes, files, result) = body.read_all().await;
+        (head.body, head.files) = (bytes, files);
+        match result {
+            Ok(()) => Ok(FetchedResponse::Whole(head)),
+            Err(error) => Err(with_response(error, head)),
         }
-        (head.body, head.files) = body.read_all().await?;
-        Ok(FetchedResponse::Whole(head))
     }
 
     /// Returns the first response that is no redirect. `request` is then the request of that
@@ -194,7 +200,12 @@ impl FetchAgent {
         for (address, prefix) in [(proxy, "the proxy: "), (target, "")] {
             if let Some(Err(refused)) = address.map(|address| self.guard.check(address)) {
                 let message = format!("{prefix}{refused}");
-                return Err(FetchError { kind: FetchErrorKind::AddressRefused, message, status: None });
+                return Err(FetchError {
+                    kind: FetchErrorKind::AddressRefused,
+                    message,
+                    status: None,
+                    received: None,
+                });
             }
         }
         Ok(())
@@ -230,6 +241,7 @@ fn body_decoding(
         kind: FetchErrorKind::Decode,
         message,
         status: Some(status.as_u16()),
+        received: None,
     })
 }
 
@@ -252,6 +264,11 @@ fn response_head(response: &reqwest::Response, url: &Url, is_decoded: bool) -> R
     }
 }
 
+/// Adds what had arrived of the response to an error.
+fn with_response(error: FetchError, response: Response) -> FetchError {
+    FetchError { received: Some(Box::new(response)), ..error }
+}
+
 fn text(value: Option<&HeaderValue>) -> String {
     value.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).unwrap_or_default()
 }
@@ -261,5 +278,6 @@ fn invalid_request(part: &str) -> FetchError {
         kind: FetchErrorKind::InvalidRequest,
         message: format!("the request's {part} contains characters that HTTP does not allow"),
         status: None,
+        received: None,
     }
 }

@@ -149,26 +149,35 @@ impl BodyReader {
         self.started_at.elapsed()
     }
 
-    /// Reads the whole body. Returns it with the files that it consists of, if it is an archive.
-    pub(super) async fn read_all(mut self) -> Result<(Bytes, Vec<ArchiveFile>), FetchError> {
-        let mut bytes = self.collect_chunks().await?;
+    /// Reads the whole body. Returns it with the files that it consists of, if it is an archive. If
+    /// that fails, the part before the failure is returned too.
+    pub(super) async fn read_all(mut self) -> (Bytes, Vec<ArchiveFile>, Result<(), FetchError>) {
+        let (mut bytes, mut result) = self.collect_chunks().await;
         if let Some(limit) = self.detect_gzip.take()
             && is_gzip(&bytes)
         {
             self.chunks = gunzip_whole(bytes, limit);
             (self.declared_bytes, self.has_ended) = (None, false);
-            bytes = self.collect_chunks().await?;
+            let (decoded, decoding) = self.collect_chunks().await;
+            // A body that broke off does not decode to its end either: the first error counts.
+            (bytes, result) = (decoded, result.and(decoding));
         }
         let files = self.files.as_ref().map(|files| files.take_all(bytes.len())).unwrap_or_default();
         let length = bytes.len() as u64;
-        Ok((self.held.split(length).attach(bytes), files))
+        (self.held.split(length).attach(bytes), files, result)
     }
 
-    /// Collects all chunks. A body of a single chunk, the usual case, is not copied.
-    async fn collect_chunks(&mut self) -> Result<Bytes, FetchError> {
+    /// Collects all chunks, up to the first error. A body of a single chunk, the usual case, is not
+    /// copied.
+    async fn collect_chunks(&mut self) -> (Bytes, Result<(), FetchError>) {
         let mut first: Option<Bytes> = None;
         let mut buffer: Option<BytesMut> = None;
-        while let Some(chunk) = self.next_chunk().await? {
+        let result = loop {
+            let chunk = match self.next_chunk().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => break Ok(()),
+                Err(error) => break Err(error),
+            };
             match (&mut buffer, &first) {
                 (Some(buffer), _) => buffer.extend_from_slice(&chunk),
                 (None, None) => first = Some(chunk),
@@ -182,8 +191,8 @@ impl BodyReader {
                     buffer = Some(joined);
                 }
             }
-        }
-        Ok(buffer.map(BytesMut::freeze).or(first).unwrap_or_default())
+        };
+        (buffer.map(BytesMut::freeze).or(first).unwrap_or_default(), result)
     }
 
     /// Reads the next chunk that is not empty.
@@ -219,5 +228,6 @@ fn fetch_error(error: io::Error, status: u16) -> FetchError {
         kind: FetchErrorKind::Broken,
         message: format!("connection broke: {error}"),
         status: Some(status),
+        received: None,
     })
 }

@@ -14,11 +14,16 @@ use crate::fetch::certificate_error;
 pub(crate) fn classify(error: reqwest::Error, status: Option<u16>) -> FetchError {
     let error = error.without_url();
     if let Some(refused) = find::<AddressRefused>(&error) {
-        return FetchError { kind: FetchErrorKind::AddressRefused, message: refused.to_string(), status };
+        return FetchError {
+            kind: FetchErrorKind::AddressRefused,
+            message: refused.to_string(),
+            status,
+            received: None,
+        };
     }
     let tls = find::<rustls::Error>(&error);
     if let Some(message) = tls.and_then(certificate_error::explain) {
-        return FetchError { kind: FetchErrorKind::Certificate, message, status };
+        return FetchError { kind: FetchErrorKind::Certificate, message, status, received: None };
     }
     let kind = if error.is_timeout() {
         FetchErrorKind::Timeout
@@ -33,7 +38,7 @@ pub(crate) fn classify(error: reqwest::Error, status: Option<u16>) -> FetchError
     } else {
         FetchErrorKind::Broken
     };
-    FetchError { kind, message: message(kind, &error), status }
+    FetchError { kind, message: message(kind, &error), status, received: None }
 }
 
 fn message(kind: FetchErrorKind, error: &reqwest::Error) -> String {

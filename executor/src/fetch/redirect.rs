@@ -40,7 +40,7 @@ pub(crate) fn next_hop(
     let Some(mut target) = location.and_then(|location| request.url.join(location).ok()) else {
         return Ok(NextHop::Stay);
     };
-    let refuse = |kind, message| FetchError { kind, message, status: Some(status) };
+    let refuse = |kind, message| FetchError { kind, message, status: Some(status), received: None };
     if hops >= request.redirects.max_hops {
         let message = format!("more than {} redirects", request.redirects.max_hops);
         return Err(refuse(FetchErrorKind::TooManyRedirects, message));

@@ -31,7 +31,7 @@ impl TimeoutBudget {
         self.left = self.left.saturating_sub(started_at.elapsed());
         result.unwrap_or_else(|_| {
             let message = format!("no complete response within {} ms", self.limit.as_millis());
-            Err(FetchError { kind: FetchErrorKind::Timeout, message, status })
+            Err(FetchError { kind: FetchErrorKind::Timeout, message, status, received: None })
         })
     }
 }

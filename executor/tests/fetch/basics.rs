@@ -43,6 +43,31 @@ async fn decode_errors_differ_from_broken_connections() {
 }
 
 #[tokio::test]
+async fn error_behind_the_head_holds_what_arrived() {
+    let cut = response_bytes("200 OK\r\ncontent-length: 400\r\nx-page: 3", b"begin");
+    let long = response_bytes("200 OK\r\nconnection: close\r\nx-page: 3", &[b'a'; 2_000]);
+    let declared = response_bytes("200 OK\r\ncontent-length: 2000\r\nx-page: 3", &[b'a'; 2_000]);
+    for (bytes, kind, body) in [
+        (cut, FetchErrorKind::Broken, Some(&b"begin"[..])),
+        (long, FetchErrorKind::TooLarge, None),
+        (declared, FetchErrorKind::TooLarge, Some(&b""[..])),
+    ] {
+        let upstream = Upstream::start(move |_| bytes.clone()).await;
+        let bounded = Request { max_body_bytes: 1_000, ..request(&upstream.url, &[]) };
+        let error = error(agent(LOOPBACK).fetch(bounded).await);
+        let received = error.received.expect("the head had arrived");
+        assert_eq!((error.kind, error.status, received.status), (kind, Some(200), 200));
+        assert!(received.headers.contains(&("x-page".to_owned(), "3".to_owned())));
+        if let Some(body) = body {
+            assert_eq!(received.body, body);
+        }
+    }
+    let upstream = Upstream::start(|_| Vec::new()).await;
+    let error = error(agent(LOOPBACK).fetch(request(&upstream.url, &[])).await);
+    assert!(error.received.is_none());
+}
+
+#[tokio::test]
 async fn silent_upstream_times_out_and_closed_port_fails() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/", listener.local_addr().unwrap());

@@ -60,11 +60,6 @@ impl Decimal {
         Self { mantissa, scale }.bounded()
     }
 
-    /// Returns the number, if it has no digits after the point.
-    pub(crate) fn integer(self) -> Option<i128> {
-        (self.scale == 0).then_some(self.mantissa)
-    }
-
     /// Returns the integral part.
     pub(crate) fn whole(self) -> i128 {
         self.mantissa / 10_i128.pow(self.scale)

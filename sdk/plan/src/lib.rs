@@ -53,5 +53,8 @@ pub use server_limits::ServerLimits;
 pub use template::{
     Method, PaginationOverrides, RenderError, RenderErrorCode, RenderedRequest, RequestTemplate, Template,
 };
-pub use value::{JsonType, PathSegment, PathSelection, PlainPath, RawRows, RawRowsError, Value, ValueError};
+pub use value::{
+    JsonScanner, JsonType, NESTING_MAX, PathSegment, PathSelection, PlainPath, RawRows, RawRowsError,
+    RawText, Value, ValueError,
+};
 pub use warnings::{Warning, WarningCode};

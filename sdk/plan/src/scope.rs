@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::OnceLock;
 
-use jmespath::{Rcvar, Variable};
-
 use crate::Value;
+use crate::value::{Rcvar, Variable};
 
 /// A name that an expression can begin with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

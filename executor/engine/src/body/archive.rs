@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use orchid_plan::{PathSelection, PlainPath, ResponseFormat, ResponseRules, Value};
+use orchid_plan::{PathSelection, ResponseFormat, ResponseRules, Value};
 use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
 
 use super::error::DecodeError;
 use super::parsed_body::Body;
 use super::raw_list::RawList;
 use super::reader::BodyReader;
+use super::row_path::RowPath;
 use super::stream::row_decoder::{NextRow, RowDecoder};
 use crate::input::{ArchiveFile, BodyPiece};
 
@@ -110,7 +111,7 @@ impl FileDecoder {
         let Some(piece) = self.waiting.pop_front() else { return Ok(()) };
         if let Some(name) = piece.file {
             let reader = reader(&self.rules, &self.content_type);
-            let rows = reader.row_decoder(&PlainPath::default(), self.max_row_bytes)?;
+            let rows = reader.row_decoder(&RowPath::of(None), self.max_row_bytes)?;
             let rows = rows.ok_or(DecodeError::NotStreamable("files of this format have no rows"))?;
             self.open = Some(OpenFile { name, rows });
         }
@@ -122,7 +123,7 @@ impl FileDecoder {
 }
 
 fn reader<'a>(rules: &'a ResponseRules, content_type: &'a str) -> BodyReader<'a> {
-    BodyReader { rules, content_type, bodiless: false, parts: &PathSelection::ALL }
+    BodyReader { rules, content_type, bodiless: false, members: false, parts: &PathSelection::ALL }
 }
 
 /// Reads a body that consists of several files: the list of their rows, or of their documents. A
@@ -176,7 +177,7 @@ fn push_document(
         let document = text.slice_ref(text.trim_ascii());
         return list.push(&with_file_name(whole.rules, &document, name)?);
     }
-    let mut elements = RawList::open(text, &PlainPath::default())?;
+    let mut elements = RawList::open(text, &RowPath::of(None))?;
     while let Some(element) = elements.next()? {
         list.push(&with_file_name(whole.rules, &element, name)?)?;
     }
@@ -318,7 +319,7 @@ mod tests {
         else {
             panic!("no list")
         };
-        let mut list = RawList::open(text, &PlainPath::default())?;
+        let mut list = RawList::open(text, &RowPath::of(None))?;
         let mut rows = Vec::new();
         while let Some(row) = list.next()? {
             rows.push(row);

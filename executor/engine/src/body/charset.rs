@@ -1,8 +1,8 @@
 //! Detects the encoding of a body and decodes it, whole or in pieces cut anywhere.
 //!
 //! In order of precedence, the encoding comes from a byte order mark (as in the WHATWG Encoding
-//! Standard), the plan, the content type unless the body is JSON, and finally UTF-8. The mark is
-//! not part of the text.
+//! Standard), the plan, the content type, and finally UTF-8. The mark is not part of the text. JSON
+//! is UTF-8, and what its content type declares counts only if it is not.
 
 use std::borrow::Cow;
 
@@ -14,7 +14,8 @@ use super::error::DecodeError;
 
 /// Returns the declared encoding, which applies to a body without a byte order mark.
 ///
-/// JSON is UTF-8 whatever its content type declares (RFC 8259, 11), unless the plan sets another.
+/// JSON is UTF-8 whatever its content type declares (RFC 8259, 11), unless the plan sets another;
+/// see [`fallback`].
 pub(super) fn declared(
     rules: &ResponseRules,
     content_type: &str,
@@ -22,6 +23,13 @@ pub(super) fn declared(
 ) -> Result<&'static Encoding, DecodeError> {
     let from_type = || if json { None } else { from_content_type(content_type) };
     Ok(from_plan(rules)?.or_else(from_type).unwrap_or(UTF_8))
+}
+
+/// Returns the encoding of JSON that is not valid UTF-8, if its content type declares one and the
+/// plan sets none.
+pub(super) fn fallback(rules: &ResponseRules, content_type: &str) -> Option<&'static Encoding> {
+    let declared = || from_content_type(content_type).filter(|encoding| *encoding != UTF_8);
+    if rules.charset.is_none() { declared() } else { None }
 }
 
 /// Returns the declared encoding of XML: like [`declared`], with the XML declaration as the last
@@ -48,6 +56,8 @@ fn from_plan(rules: &ResponseRules) -> Result<Option<&'static Encoding>, DecodeE
 fn from_content_type(content_type: &str) -> Option<&'static Encoding> {
     let label = content_type.split(';').skip(1).find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
+        // A repeated header is joined with a comma.
+        let value = value.split(',').next().unwrap_or_default();
         name.trim().eq_ignore_ascii_case("charset").then(|| value.trim().trim_matches(['"', '\'']))
     })?;
     Encoding::for_label_no_replacement(label.as_bytes())
@@ -101,6 +111,23 @@ pub(super) fn decode_strict(bytes: &Bytes, declared: &'static Encoding) -> Resul
     }
 }
 
+/// Decodes JSON: as UTF-8, or in the encoding that its content type declares.
+///
+/// # Errors
+/// If the bytes are invalid in both.
+pub(super) fn decode_json(
+    bytes: &Bytes,
+    rules: &ResponseRules,
+    content_type: &str,
+) -> Result<Bytes, DecodeError> {
+    let decoded = decode_strict(bytes, declared(rules, content_type, true)?);
+    match (decoded, fallback(rules, content_type)) {
+        // The first error names UTF-8, which JSON should be.
+        (Err(error), Some(encoding)) => decode_strict(bytes, encoding).map_err(|_| error),
+        (decoded, _) => decoded,
+    }
+}
+
 /// Decodes a body, with U+FFFD in place of invalid bytes.
 pub(super) fn decode_lossy(bytes: &[u8], declared: &'static Encoding) -> String {
     let (encoding, start) = detect_mark(bytes, declared);
@@ -110,11 +137,27 @@ pub(super) fn decode_lossy(bytes: &[u8], declared: &'static Encoding) -> String 
 /// A decoder of pieces that may be cut inside a character.
 pub(super) struct Transcoder {
     decoder: Decoder,
+    /// The encoding of JSON that is not UTF-8, until the first piece that is not ASCII has decided.
+    fallback: Option<&'static Encoding>,
 }
 
 impl Transcoder {
-    pub(super) fn new(declared: &'static Encoding) -> Self {
-        Self { decoder: declared.new_decoder() }
+    /// Creates a decoder. `fallback` is the encoding of a body that turns out not to be UTF-8.
+    pub(super) fn new(declared: &'static Encoding, fallback: Option<&'static Encoding>) -> Self {
+        Self { decoder: declared.new_decoder(), fallback }
+    }
+
+    /// Decides between UTF-8 and the fallback at the first piece that is not ASCII. Rows before it
+    /// are the same in both.
+    fn decide(&mut self, piece: &[u8]) {
+        if piece.is_ascii() {
+            return;
+        }
+        if let Some(encoding) = self.fallback.take()
+            && std::str::from_utf8(piece).is_err_and(|error| error.error_len().is_some())
+        {
+            self.decoder = encoding.new_decoder();
+        }
     }
 
     /// Appends the text of a piece. No piece may follow a `last` one or an error.
@@ -122,6 +165,7 @@ impl Transcoder {
     /// # Errors
     /// If the bytes are invalid in the encoding; `text` then holds everything before them.
     pub(super) fn push(&mut self, piece: &[u8], last: bool, text: &mut String) -> Result<(), DecodeError> {
+        self.decide(piece);
         let mut rest = piece;
         loop {
             // The maximum overflows only for pieces larger than memory; the loop copes with too
@@ -178,6 +222,32 @@ mod tests {
     }
 
     #[test]
+    fn json_that_is_not_utf_8_is_read_as_its_content_type_says() {
+        let read = |content_type, bytes: &'static [u8]| {
+            decode_json(&Bytes::from_static(bytes), &rules(None), content_type)
+        };
+        assert_eq!(read("application/json; charset=latin1", b"\"\xFC\""), Ok(Bytes::from("\"ü\"")));
+        assert_eq!(read("application/json; charset=latin1", b"\"\xC3\xBC\""), Ok(Bytes::from("\"ü\"")));
+        assert_eq!(read("application/json", b"\"\xFC\""), Err(DecodeError::Charset("UTF-8")));
+        let twice = "application/json; charset=latin1, application/json; charset=latin1";
+        assert_eq!(read(twice, b"\"\xFC\""), Ok(Bytes::from("\"ü\"")));
+        let planned = decode_json(
+            &Bytes::from_static(b"\xFC"),
+            &rules(Some("utf-8")),
+            "application/json; charset=latin1",
+        );
+        assert_eq!(planned, Err(DecodeError::Charset("UTF-8")));
+        for size in 1..4 {
+            let mut transcoder = Transcoder::new(UTF_8, Some(encoding_rs::WINDOWS_1252));
+            let mut text = String::new();
+            for piece in b"[\"a\", \"\xFC\"]".chunks(size) {
+                transcoder.push(piece, false, &mut text).unwrap();
+            }
+            assert_eq!(text, "[\"a\", \"ü\"]", "{size}");
+        }
+    }
+
+    #[test]
     fn xml_declaration_is_the_last_source() {
         let cases: [(&str, &[u8], &str); 6] = [
             ("", b"<?xml version='1.0' encoding='ISO-8859-2'?>", "ISO-8859-2"),
@@ -210,7 +280,7 @@ mod tests {
         marked.extend(text.encode_utf16().flat_map(u16::to_be_bytes));
         for (bytes, declared) in [(text.as_bytes(), UTF_8), (&little, UTF_16LE), (&marked, UTF_8)] {
             for size in 1..=bytes.len() {
-                let mut transcoder = Transcoder::new(declared);
+                let mut transcoder = Transcoder::new(declared, None);
                 let mut whole = String::new();
                 for piece in bytes.chunks(size) {
                     transcoder.push(piece, false, &mut whole).unwrap();
@@ -223,7 +293,7 @@ mod tests {
 
     #[test]
     fn text_cut_inside_a_character_is_an_error() {
-        let mut transcoder = Transcoder::new(UTF_8);
+        let mut transcoder = Transcoder::new(UTF_8, None);
         let mut text = String::new();
         transcoder.push(b"a\xE2\x82", false, &mut text).unwrap();
         assert_eq!(transcoder.push(b"", true, &mut text), Err(DecodeError::Charset("UTF-8")));

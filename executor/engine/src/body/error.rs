@@ -1,6 +1,6 @@
 //! Reasons why a body cannot be read. The messages name the location, never a value of the body.
 
-use orchid_plan::JsonType;
+use orchid_plan::{JsonType, NESTING_MAX, ValueError};
 
 /// A body, or a part of it, that cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -8,6 +8,12 @@ pub(crate) enum DecodeError {
     /// Invalid or truncated JSON.
     #[error("the body is no JSON: {0}")]
     Json(String),
+    /// A body of another type than JSON, of which the plan reads members.
+    #[error(
+        "the body is {kind} ({content_type}), and the plan reads members of it: if it is JSON, set \
+         response.format to \"json\""
+    )]
+    NotJson { kind: &'static str, content_type: String },
     /// An invalid line of JSON lines. Lines count from 1.
     #[error("line {line} of the body is no JSON: {what}")]
     Line { line: u64, what: String },
@@ -47,7 +53,7 @@ pub(crate) enum DecodeError {
     /// A body that is larger than the limit once it is converted to JSON.
     #[error("converted to JSON, the body is larger than {0} bytes")]
     TooLarge(usize),
-    /// JSON with more nesting levels than a stream supports.
+    /// JSON with more nesting levels than are read.
     #[error("the body is nested more than {0} levels deep")]
     TooDeep(usize),
 }
@@ -67,6 +73,7 @@ impl DecodeError {
     pub(crate) fn code(&self) -> &'static str {
         match self {
             Self::Json(_)
+            | Self::NotJson { .. }
             | Self::Line { .. }
             | Self::Xml { .. }
             | Self::Csv { .. }
@@ -81,9 +88,13 @@ impl DecodeError {
             Self::RowTooLarge { .. } | Self::TooLarge(_) => "TOO_LARGE",
         }
     }
+}
 
-    /// Wraps a serde_json error, whose text includes the position if it is known.
-    pub(super) fn json(error: &serde_json::Error) -> Self {
-        Self::Json(error.to_string())
+impl From<ValueError> for DecodeError {
+    fn from(error: ValueError) -> Self {
+        match error {
+            ValueError::Syntax { what, position } => Self::Json(format!("{what} at byte {position}")),
+            ValueError::TooDeep => Self::TooDeep(NESTING_MAX),
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use orchid_plan::{ResponseFormat, ResponseRules};
 
+use crate::media_type::media_type;
+
 /// The format in which a body is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum BodyFormat {
@@ -58,11 +60,6 @@ pub(super) fn packed_kind(body: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Returns a content type in lower case, without its parameters.
-pub(super) fn media_type(content_type: &str) -> String {
-    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,15 +69,23 @@ mod tests {
     fn content_type_selects_the_format() {
         let cases: [(&[&str], BodyFormat); 7] = [
             (
-                &["application/json", "Application/JSON; charset=utf-8", "application/hal+json"],
+                &[
+                    "application/json",
+                    "Application/JSON; charset=utf-8",
+                    "application/hal+json",
+                    "application/json, application/json; charset=utf-8",
+                ],
                 BodyFormat::Json,
             ),
             (&["", " ; charset=utf-8"], BodyFormat::JsonOrText),
             (&["application/x-ndjson", "application/jsonl", "application/json-lines"], BodyFormat::JsonLines),
             (&["text/csv; header=present", "application/csv"], BodyFormat::Csv),
             (&["text/xml", "application/xml;charset=utf-8", "application/soap+xml"], BodyFormat::Xml),
-            (&["text/plain", "text/html"], BodyFormat::Text),
-            (&["image/svg+xml", "application/pdf", "nonsense"], BodyFormat::Binary),
+            (&["text/plain", "text/html", "text/html, application/json"], BodyFormat::Text),
+            (
+                &["image/svg+xml", "application/pdf", "nonsense", "application/json, text/html"],
+                BodyFormat::Binary,
+            ),
         ];
         for (content_types, format) in cases {
             for content_type in content_types {
@@ -120,6 +125,7 @@ mod tests {
             "application/jsonl",
             "application/json-lines",
             "application/jsonlines",
+            "application/x-ndjson, application/x-ndjson",
             "text/xml",
             "text/plain",
         ] {

@@ -1,6 +1,6 @@
 //! Byte-level facts about JSON text, shared by the readers of whole bodies and of streams.
 
-use orchid_plan::JsonType;
+use orchid_plan::{JsonType, RawText};
 
 /// Returns whether JSON allows this byte as white space between tokens (RFC 8259, 2).
 pub(super) fn is_space(byte: u8) -> bool {
@@ -9,12 +9,7 @@ pub(super) fn is_space(byte: u8) -> bool {
 
 /// Returns whether a member name, given as its raw bytes between the quotes, equals `name`.
 pub(super) fn is_name(raw: &[u8], name: &str) -> bool {
-    // Names rarely contain escapes: without one, the raw bytes are the name.
-    if !raw.contains(&b'\\') {
-        return raw == name.as_bytes();
-    }
-    let quoted = [b"\"", raw, b"\""].concat();
-    serde_json::from_slice::<String>(&quoted).is_ok_and(|decoded| decoded == name)
+    RawText::new(raw).is(name)
 }
 
 /// Returns the type of a JSON value by its first byte.

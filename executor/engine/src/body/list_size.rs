@@ -1,72 +1,37 @@
 //! Counts the elements of the largest list in a JSON text, without building it.
 
-use std::fmt;
-
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use orchid_plan::{JsonScanner, ValueError};
 
 /// Returns the number of elements of the largest list that is not inside another one; `None` if
 /// there is no list, or the text is not JSON.
 pub(crate) fn largest_list(json: &[u8]) -> Option<u64> {
-    serde_json::from_slice::<LargestList>(json).ok()?.0
+    let mut scanner = JsonScanner::at(json, 0);
+    let largest = largest_in_value(&mut scanner).ok()?;
+    scanner.end().ok()?;
+    largest
 }
 
-/// The size of the largest list of a value.
-struct LargestList(Option<u64>);
-
-impl<'de> Deserialize<'de> for LargestList {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ListVisitor)
-    }
-}
-
-struct ListVisitor;
-
-impl<'de> Visitor<'de> for ListVisitor {
-    type Value = LargestList;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("a JSON value")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<LargestList, A::Error> {
+/// Skips a value; returns the size of its largest list. Recursion is safe: the text was read before,
+/// so its nesting is bounded.
+fn largest_in_value(scanner: &mut JsonScanner<'_>) -> Result<Option<u64>, ValueError> {
+    scanner.skip_space();
+    if scanner.skip_byte(b'[') {
         let mut count = 0;
-        while elements.next_element::<IgnoredAny>()?.is_some() {
+        while scanner.next_element(count == 0)? {
+            scanner.skip_value()?;
             count += 1;
         }
-        Ok(LargestList(Some(count)))
+        return Ok(Some(count));
     }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<LargestList, A::Error> {
-        let mut largest = None;
-        while let Some((_, LargestList(size))) = members.next_entry::<IgnoredAny, LargestList>()? {
-            largest = largest.max(size);
+    if scanner.skip_byte(b'{') {
+        let (mut largest, mut first) = (None, true);
+        while scanner.next_member(first)?.is_some() {
+            first = false;
+            largest = largest.max(largest_in_value(scanner)?);
         }
-        Ok(LargestList(largest))
+        return Ok(largest);
     }
-
-    fn visit_bool<E>(self, _: bool) -> Result<LargestList, E> {
-        Ok(LargestList(None))
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<LargestList, E> {
-        Ok(LargestList(None))
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<LargestList, E> {
-        Ok(LargestList(None))
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<LargestList, E> {
-        Ok(LargestList(None))
-    }
-
-    fn visit_str<E>(self, _: &str) -> Result<LargestList, E> {
-        Ok(LargestList(None))
-    }
-
-    fn visit_unit<E>(self) -> Result<LargestList, E> {
-        Ok(LargestList(None))
-    }
+    scanner.skip_value().map(|_| None)
 }
 
 #[cfg(test)]

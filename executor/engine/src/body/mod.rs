@@ -15,12 +15,15 @@ mod list_size;
 mod parsed_body;
 mod raw_list;
 mod reader;
+mod row_path;
 mod row_reader;
 mod stream;
 mod xml;
 
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod stream_tests;
 
 pub(crate) use self::archive::{FileDecoder, read_files};
 pub(crate) use self::edge_members::EdgeMembers;
@@ -28,5 +31,6 @@ pub(crate) use self::error::DecodeError;
 pub(crate) use self::list_size::largest_list;
 pub(crate) use self::parsed_body::Body;
 pub(crate) use self::reader::BodyReader;
+pub(crate) use self::row_path::RowPath;
 pub(crate) use self::row_reader::RowReader;
 pub(crate) use self::stream::NextRow;

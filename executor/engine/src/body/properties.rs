@@ -11,20 +11,21 @@ use serde::de::IgnoredAny;
 use super::error::DecodeError;
 use super::parsed_body::Body;
 use super::reader::BodyReader;
+use super::row_path::RowPath;
 use super::row_reader::RowReader;
 use super::stream::row_decoder::NextRow;
 use crate::input::BodyPiece;
 
 /// Rows up to the end or the first error.
 #[derive(Debug, PartialEq)]
-struct RowsRead {
-    rows: Vec<Bytes>,
+pub(super) struct RowsRead {
+    pub(super) rows: Vec<Bytes>,
     found: bool,
-    error: Option<DecodeError>,
+    pub(super) error: Option<DecodeError>,
 }
 
 /// Creates a piece of a body that is no archive.
-fn piece_of(bytes: &[u8]) -> BodyPiece {
+pub(super) fn piece_of(bytes: &[u8]) -> BodyPiece {
     Bytes::copy_from_slice(bytes).into()
 }
 
@@ -56,19 +57,30 @@ fn take(rows: Result<RowReader, DecodeError>, mut pieces: impl Iterator<Item = V
     }
 }
 
-fn streamed(rules: &ResponseRules, path: &PlainPath, max: usize, pieces: Vec<Vec<u8>>) -> RowsRead {
-    let reading = BodyReader { rules, content_type: "", bodiless: false, parts: &PathSelection::ALL };
+pub(super) fn at(path: &PlainPath) -> RowPath<'_> {
+    RowPath { path, may_be_absent: false }
+}
+
+pub(super) fn streamed(
+    rules: &ResponseRules,
+    path: &PlainPath,
+    max: usize,
+    pieces: Vec<Vec<u8>>,
+) -> RowsRead {
+    let reading =
+        BodyReader { rules, content_type: "", bodiless: false, members: false, parts: &PathSelection::ALL };
     let rows = reading
-        .row_decoder(path, max)
+        .row_decoder(&at(path), max)
         .map(|decoder| RowReader::from_decoder(decoder.expect("rows one by one")));
     take(rows, pieces.into_iter())
 }
 
 /// Reads the rows of the whole body.
 fn whole(rules: &ResponseRules, path: &PlainPath, body: &[u8]) -> RowsRead {
-    let reading = BodyReader { rules, content_type: "", bodiless: false, parts: &PathSelection::ALL };
+    let reading =
+        BodyReader { rules, content_type: "", bodiless: false, members: false, parts: &PathSelection::ALL };
     let rows = match reading.read(&Bytes::copy_from_slice(body)) {
-        Ok(Body::Json { text, .. }) => RowReader::from_json(&text, path),
+        Ok(Body::Json { text, .. }) => RowReader::from_json(&text, &at(path)),
         Ok(Body::Empty) => RowReader::from_list(Value::null()),
         Ok(other) => panic!("{other:?}"),
         Err(error) => Err(error),
@@ -76,7 +88,7 @@ fn whole(rules: &ResponseRules, path: &PlainPath, body: &[u8]) -> RowsRead {
     take(rows, std::iter::empty())
 }
 
-fn rules(format: ResponseFormat) -> ResponseRules {
+pub(super) fn rules(format: ResponseFormat) -> ResponseRules {
     ResponseRules { format, stream: true, ..ResponseRules::default() }
 }
 
@@ -94,7 +106,7 @@ fn cuts() -> impl Strategy<Value = Vec<prop::sample::Index>> {
 
 /// Generates names that often coincide, also by an escape.
 fn name() -> impl Strategy<Value = &'static str> {
-    prop::sample::select(&["a", "b", "\\u0061", "ü", "", "long name"][..])
+    prop::sample::select(&["a", "b", "\\u0061", "ü", "", "long name", "\\ud83d"][..])
 }
 
 fn space() -> impl Strategy<Value = &'static str> {
@@ -103,10 +115,31 @@ fn space() -> impl Strategy<Value = &'static str> {
 
 fn scalar() -> impl Strategy<Value = String> {
     prop_oneof![
-        prop::sample::select(&["null", "true", "false", "0", "-1.50e+7", "12345678901234567890123"][..])
-            .prop_map(str::to_owned),
-        prop::sample::select(&["\"\"", "\"ü€𝄞\"", "\"[{\\\"\\\\\"", "\"\\ud834\\udd1e\\n\"", "\"]}\""][..])
-            .prop_map(str::to_owned),
+        prop::sample::select(
+            &[
+                "null",
+                "true",
+                "false",
+                "0",
+                "-1.50e+7",
+                "12345678901234567890123",
+                "1E400",
+                "-0.12345678901234567890"
+            ][..]
+        )
+        .prop_map(str::to_owned),
+        prop::sample::select(
+            &[
+                "\"\"",
+                "\"ü€𝄞\"",
+                "\"[{\\\"\\\\\"",
+                "\"\\ud834\\udd1e\\n\"",
+                "\"]}\"",
+                "\"cut \\ud83d\"",
+                "\"\\udc00\\ud834\"",
+            ][..]
+        )
+        .prop_map(str::to_owned),
     ]
 }
 
@@ -240,6 +273,58 @@ proptest! {
     }
 
     #[test]
+    fn values_are_the_same_wherever_a_body_is_read(json in document(), path in path(), cuts in cuts()) {
+        let value = Value::parse(json.as_bytes());
+        prop_assert!(value.is_ok(), "{:?}", value);
+        let value = value.unwrap();
+        // The values of the rows, in pieces, as the path reads them in the whole body.
+        let rules = rules(ResponseFormat::Json);
+        let pieces = streamed(&rules, &path, usize::MAX, cut(json.as_bytes(), &cuts));
+        if pieces.error.is_none() {
+            let mut at = value.clone();
+            for segment in &path.0 {
+                at = match segment {
+                    PathSegment::Member(name) => at.member(name),
+                    PathSegment::Index(index) => at.index(usize::try_from(*index).unwrap()),
+                };
+            }
+            let rows: Vec<Value> = pieces.rows.iter().map(|row| Value::parse(row).unwrap()).collect();
+            prop_assert_eq!(rows, at.items().map(Iterator::collect::<Vec<_>>).unwrap_or_default());
+        }
+        // The values of the parts that are selected.
+        let names = ["a".to_owned(), "b".to_owned()];
+        for selected in [&names[..1], &names[..]] {
+            let part = Value::parse_selected(json.as_bytes(), &PathSelection::of([selected])).unwrap();
+            let of = |value: &Value| selected.iter().fold(value.clone(), |at, name| at.member(name));
+            prop_assert_eq!(of(&part), of(&value));
+        }
+        // What is printed reads as the same value again.
+        prop_assert_eq!(Value::parse(&value.to_json()).unwrap(), value);
+    }
+
+    #[test]
+    fn nesting_has_one_limit(levels in 990..1010_usize, object in any::<bool>(), size in 1..50_usize) {
+        let (open, close) = if object { ("{\"a\":", "}") } else { ("[", "]") };
+        let nested = format!("{}1{}", open.repeat(levels - 2), close.repeat(levels - 2));
+        let body = format!("{{\"rows\":[{nested}]}}");
+        let path = PlainPath(vec![PathSegment::Member("rows".to_owned())]);
+        let rules = rules(ResponseFormat::Json);
+        let pieces: Vec<Vec<u8>> = body.as_bytes().chunks(size).map(<[u8]>::to_vec).collect();
+        let read = streamed(&rules, &path, usize::MAX, pieces);
+        prop_assert_eq!(read.error.is_none(), levels <= 1000, "{:?}", read.error);
+        prop_assert_eq!(whole(&rules, &path, body.as_bytes()).error, read.error);
+        prop_assert_eq!(Value::parse(body.as_bytes()).is_ok(), levels <= 1000);
+        let unread = PathSelection::of([["other".to_owned()].as_slice()]);
+        prop_assert_eq!(Value::parse_selected(body.as_bytes(), &unread).is_ok(), levels <= 1000);
+        // JSON lines are a list, which is a level too.
+        let line = format!("{}1{}", open.repeat(levels - 1), close.repeat(levels - 1));
+        let rules = self::rules(ResponseFormat::Jsonl);
+        let rows = streamed(&rules, &PlainPath::default(), usize::MAX, vec![line.clone().into_bytes()]);
+        prop_assert_eq!(rows.error.is_none(), levels <= 1000, "{:?}", rows.error);
+        prop_assert_eq!(whole(&rules, &PlainPath::default(), line.as_bytes()).error, rows.error);
+    }
+
+    #[test]
     fn lines_in_pieces_are_the_rows_of_the_whole(
         values in prop::collection::vec((document(), space()), 0..6),
         cuts in cuts(),
@@ -335,7 +420,7 @@ proptest! {
     ) {
         let rules = ResponseRules { xml: XmlRules { arrays, ..XmlRules::default() }, ..rules(format) };
         let bytes = Bytes::from(body);
-        let reading = BodyReader { rules: &rules, content_type: "", bodiless: false, parts: &PathSelection::of([]) };
+        let reading = BodyReader { rules: &rules, content_type: "", bodiless: false, members: false, parts: &PathSelection::of([]) };
         if let Ok(Body::Json { text, .. }) = reading.read(&bytes) {
             prop_assert!(Value::parse(&text).is_ok() || format != ResponseFormat::Xml);
             prop_assert!(std::str::from_utf8(&text).is_ok());
@@ -357,7 +442,7 @@ proptest! {
             xml: XmlRules { arrays: fields.iter().map(|(name, _)| name.clone()).collect(), ..XmlRules::default() },
             ..rules(ResponseFormat::Xml)
         };
-        let reading = BodyReader { rules: &rules, content_type: "", bodiless: false, parts: &PathSelection::ALL };
+        let reading = BodyReader { rules: &rules, content_type: "", bodiless: false, members: false, parts: &PathSelection::ALL };
         let body = reading.read(&Bytes::from(xml)).unwrap().value().member("r");
         for (name, _) in &fields {
             let texts = fields.iter().filter(|(other, _)| other == name);
@@ -370,102 +455,4 @@ proptest! {
             prop_assert_eq!(read, texts);
         }
     }
-}
-
-#[test]
-fn early_piece_is_buffered() {
-    let rules = rules(ResponseFormat::Jsonl);
-    let reading = BodyReader { rules: &rules, content_type: "", bodiless: false, parts: &PathSelection::ALL };
-    let mut rows = RowReader::from_decoder(reading.row_decoder(&PlainPath::default(), 99).unwrap().unwrap());
-    assert_eq!(rows.next(), Ok(NextRow::NeedMore));
-    rows.feed(piece_of(b"1\n2\n"));
-    assert_eq!(rows.next(), Ok(NextRow::Row(Bytes::from_static(b"1"))));
-    rows.feed(piece_of(b"3\n4"));
-    rows.finish();
-    rows.feed(piece_of(b"no more"));
-    for row in ["2", "3", "4"] {
-        assert_eq!(rows.next(), Ok(NextRow::Row(Bytes::from_static(row.as_bytes()))));
-    }
-    assert_eq!(rows.next(), Ok(NextRow::End));
-}
-
-#[test]
-fn rows_before_an_encoding_error_come_first() {
-    let read = streamed(
-        &rules(ResponseFormat::Jsonl),
-        &PlainPath::default(),
-        99,
-        vec![b"1\n2\n\"\xFF\"\n3".to_vec(), b"4\n".to_vec()],
-    );
-    assert_eq!(read.rows, [Bytes::from_static(b"1"), Bytes::from_static(b"2")]);
-    assert_eq!(read.error, Some(DecodeError::Charset("UTF-8")));
-}
-
-#[test]
-fn lines_and_csv_have_no_rows_at_a_path() {
-    let path = PlainPath(vec![PathSegment::Member("items".to_owned())]);
-    for format in [ResponseFormat::Jsonl, ResponseFormat::Csv] {
-        let read = streamed(&rules(format), &path, 99, Vec::new());
-        assert!(matches!(read.error, Some(DecodeError::NotStreamable(_))), "{read:?}");
-    }
-}
-
-#[test]
-fn stream_holds_one_row_and_one_piece() {
-    let rules = rules(ResponseFormat::Json);
-    let reading = BodyReader { rules: &rules, content_type: "", bodiless: false, parts: &PathSelection::ALL };
-    let path = PlainPath(vec![PathSegment::Member("rows".to_owned())]);
-    let mut rows = RowReader::from_decoder(reading.row_decoder(&path, 1 << 10).unwrap().unwrap());
-    let row = format!("{{\"text\":\"{}\"}},", "x".repeat(500));
-    let piece = row.repeat(100);
-    rows.feed(piece_of(b"{\"before\":["));
-    for _ in 0..100 {
-        rows.feed(piece_of(b"[\"passed over\",{\"rows\":[1]}],"));
-        assert_eq!(rows.next(), Ok(NextRow::NeedMore));
-    }
-    rows.feed(piece_of(b"0],\"rows\":["));
-    let mut taken = 0;
-    for _ in 0..100 {
-        rows.feed(piece_of(piece.as_bytes()));
-        while let NextRow::Row(row) = rows.next().unwrap() {
-            taken += 1;
-            assert_eq!(row.len(), 511);
-        }
-        let RowReader::Stream(decoder) = &rows else { panic!("a stream") };
-        assert!(decoder.held() <= 3 * piece.len() + 4096, "{}", decoder.held());
-    }
-    assert_eq!(taken, 10_000);
-    rows.feed(piece_of(b"0],\"after\":{}}"));
-    rows.finish();
-    assert_eq!(rows.next(), Ok(NextRow::Row(Bytes::from_static(b"0"))));
-    assert_eq!(rows.next(), Ok(NextRow::End));
-}
-
-/// Checks the examples in the plan language guide: each body with the JSON it becomes.
-#[test]
-fn guide_examples_are_correct() {
-    const PAGE: &str = include_str!("../../../../docs/plan-language.md");
-    let section = PAGE.split("\n## ").find(|section| section.starts_with("Responses\n")).unwrap();
-    let blocks: Vec<(&str, &str)> = section
-        .split("```")
-        .skip(1)
-        .step_by(2)
-        .map(|block| block.split_once('\n').expect("a fence with a language"))
-        .collect();
-    let mut examples = 0;
-    for pair in blocks.windows(2) {
-        let format = match pair[0].0 {
-            "jsonl" => ResponseFormat::Jsonl,
-            "csv" => ResponseFormat::Csv,
-            "xml" => ResponseFormat::Xml,
-            _ => continue,
-        };
-        let rules = rules(format);
-        let reading =
-            BodyReader { rules: &rules, content_type: "", bodiless: false, parts: &PathSelection::ALL };
-        let body = reading.read(&Bytes::from_static(pair[0].1.as_bytes())).unwrap();
-        assert_eq!(body.value(), Value::parse(pair[1].1.as_bytes()).unwrap(), "{}", pair[0].1);
-        examples += 1;
-    }
-    assert_eq!(examples, 3);
 }

@@ -4,21 +4,23 @@
 //! back, only as far as elements are requested; nothing is decoded and only the offset is kept.
 
 use bytes::Bytes;
-use orchid_plan::{PathSegment, PlainPath};
-use serde::de::IgnoredAny;
+use orchid_plan::{JsonScanner, PathSegment, PlainPath, ValueError};
 
 use super::error::DecodeError;
-use super::json_text::{is_name, is_space, json_type_of};
+use super::json_text::json_type_of;
+use super::row_path::RowPath;
 
 /// A list inside a JSON text. A second occurrence of a member on the path is an error once the scan
 /// reaches it.
 pub(crate) struct RawList {
-    scanner: JsonScanner,
+    scanner: TextPosition,
     path: Vec<PathSegment>,
     /// Number of open lists and objects on the path, without the list itself.
     open_levels: usize,
     state: ListState,
     found: bool,
+    listed: bool,
+    may_be_absent: bool,
     /// The error that every later call returns.
     failure: Option<DecodeError>,
 }
@@ -34,11 +36,17 @@ enum ListState {
 impl RawList {
     /// Follows `path` to a list. A missing member, an index out of range and null count as an empty
     /// list.
-    pub(super) fn open(text: Bytes, path: &PlainPath) -> Result<Self, DecodeError> {
-        let scanner = JsonScanner { text, offset: 0 };
-        let path = path.0.clone();
-        let mut list =
-            Self { scanner, path, open_levels: 0, state: ListState::Ended, found: false, failure: None };
+    pub(super) fn open(text: Bytes, rows: &RowPath<'_>) -> Result<Self, DecodeError> {
+        let mut list = Self {
+            scanner: TextPosition { text, offset: 0 },
+            path: rows.path.0.clone(),
+            open_levels: 0,
+            state: ListState::Ended,
+            found: false,
+            listed: false,
+            may_be_absent: rows.may_be_absent,
+            failure: None,
+        };
         list.scanner.skip_space();
         while let Some(step) = list.path.get(list.open_levels).cloned() {
             if !list.enter(&step)? {
@@ -51,25 +59,39 @@ impl RawList {
             Some(b'[') => {
                 list.scanner.offset += 1;
                 list.state = ListState::BeforeFirst;
+                list.listed = true;
             }
             // The text is valid JSON, so `n` can only begin null.
             Some(b'n') => {
                 list.scanner.skip_value()?;
                 list.close()?;
             }
-            first => return Err(DecodeError::NotAList(json_type_of(first.unwrap_or_default()))),
+            first => {
+                let start = list.scanner.skip_value()?;
+                if !rows.allows(&list.scanner.text[start..list.scanner.offset]) {
+                    return Err(DecodeError::NotAList(json_type_of(first.unwrap_or_default())));
+                }
+                list.close()?;
+            }
         }
         Ok(list)
     }
 
     /// Returns a reader of the same list from its first element.
     pub(super) fn restarted(&self) -> Result<Self, DecodeError> {
-        Self::open(self.scanner.text.clone(), &PlainPath(self.path.clone()))
+        let path = PlainPath(self.path.clone());
+        let rows = RowPath { path: &path, may_be_absent: self.may_be_absent };
+        Self::open(self.scanner.text.clone(), &rows)
     }
 
     /// Returns whether the path leads to a value, even null.
     pub(super) fn found(&self) -> bool {
         self.found
+    }
+
+    /// Returns whether the path leads to a list.
+    pub(super) fn listed(&self) -> bool {
+        self.listed
     }
 
     /// Returns the next element, or `None` at the end of the list. After an error it returns the
@@ -92,8 +114,7 @@ impl RawList {
             return Ok(None);
         }
         self.state = ListState::AfterElement;
-        let start = self.scanner.offset;
-        self.scanner.skip_value()?;
+        let start = self.scanner.skip_value()?;
         Ok(Some(self.scanner.text.slice(start..self.scanner.offset)))
     }
 
@@ -138,88 +159,66 @@ impl RawList {
             }
             self.open_levels = level;
         }
-        self.scanner.skip_space();
-        match self.scanner.peek() {
-            None => Ok(()),
-            Some(_) => Err(self.scanner.error("unexpected text after the end")),
-        }
+        self.scanner.scan(|scanner| scanner.end())
     }
 }
 
-/// A position in a JSON text.
+/// A position in a JSON text that it shares.
 #[derive(Clone)]
-struct JsonScanner {
+struct TextPosition {
     text: Bytes,
     offset: usize,
 }
 
-impl JsonScanner {
+impl TextPosition {
     fn peek(&self) -> Option<u8> {
         self.text.get(self.offset).copied()
     }
 
-    fn skip_space(&mut self) {
-        let rest = self.text.get(self.offset..).unwrap_or_default();
-        self.offset += rest.iter().position(|byte| !is_space(*byte)).unwrap_or(rest.len());
+    /// Runs a step of the scanner from this position, which moves along with it.
+    fn scan<T>(
+        &mut self,
+        step: impl FnOnce(&mut JsonScanner<'_>) -> Result<T, ValueError>,
+    ) -> Result<T, DecodeError> {
+        let mut scanner = JsonScanner::at(&self.text, self.offset);
+        let result = step(&mut scanner);
+        self.offset = scanner.offset();
+        Ok(result?)
     }
 
-    fn skip_value(&mut self) -> Result<(), DecodeError> {
-        let rest = self.text.get(self.offset..).unwrap_or_default();
-        let mut values = serde_json::Deserializer::from_slice(rest).into_iter::<IgnoredAny>();
-        match values.next() {
-            Some(Ok(_)) => {
-                self.offset += values.byte_offset();
-                Ok(())
-            }
-            Some(Err(error)) => Err(DecodeError::json(&error)),
-            None => Err(self.error("expected a value")),
-        }
+    fn skip_space(&mut self) {
+        let mut scanner = JsonScanner::at(&self.text, self.offset);
+        scanner.skip_space();
+        self.offset = scanner.offset();
+    }
+
+    /// Skips a value; returns where it begins.
+    fn skip_value(&mut self) -> Result<usize, DecodeError> {
+        self.skip_space();
+        let start = self.offset;
+        self.scan(|scanner| scanner.skip_value().map(|_| start))
     }
 
     /// Moves to the start of the next element; false behind the end of the list. `first` means that
-    /// the scanner is right after the opening bracket.
+    /// the position is right after the opening bracket.
     fn next_list_element(&mut self, first: bool) -> Result<bool, DecodeError> {
-        self.next_of(b']', first)
-    }
-
-    fn next_of(&mut self, end: u8, first: bool) -> Result<bool, DecodeError> {
-        self.skip_space();
-        match self.peek() {
-            Some(byte) if byte == end => {
-                self.offset += 1;
-                return Ok(false);
-            }
-            Some(b',') if !first => self.offset += 1,
-            Some(_) if first => {}
-            _ => return Err(self.error("expected a comma or the end")),
-        }
-        self.skip_space();
-        Ok(true)
+        self.scan(|scanner| scanner.next_element(first))
     }
 
     /// Moves to the start of a member's value; false behind the end of the object. `first` means
-    /// that the scanner is right after the opening brace, not after a value.
+    /// that the position is right after the opening brace, not after a value.
     fn find_member(&mut self, wanted: &str, mut first: bool) -> Result<bool, DecodeError> {
-        while self.next_of(b'}', first)? {
-            first = false;
-            let start = self.offset + 1;
-            if self.peek() != Some(b'"') {
-                return Err(self.error("expected a quoted name"));
+        self.scan(|scanner| {
+            while let Some(name) = scanner.next_member(first)? {
+                first = false;
+                if name.is(wanted) {
+                    scanner.skip_space();
+                    return Ok(true);
+                }
+                scanner.skip_value()?;
             }
-            self.skip_value()?;
-            let matches = is_name(self.text.get(start..self.offset - 1).unwrap_or_default(), wanted);
-            self.skip_space();
-            if self.peek() != Some(b':') {
-                return Err(self.error("expected a colon"));
-            }
-            self.offset += 1;
-            self.skip_space();
-            if matches {
-                return Ok(true);
-            }
-            self.skip_value()?;
-        }
-        Ok(false)
+            Ok(false)
+        })
     }
 
     /// Moves from the start of a list to one of its elements; false behind the end of the list.
@@ -239,6 +238,7 @@ impl JsonScanner {
         while self.next_list_element(first)? {
             first = false;
             if before == 0 {
+                self.skip_space();
                 return Ok(true);
             }
             before -= 1;
@@ -254,9 +254,5 @@ impl JsonScanner {
             self.skip_value()?;
         }
         Ok(count)
-    }
-
-    fn error(&self, what: &str) -> DecodeError {
-        DecodeError::Json(format!("{what} at byte {}", self.offset + 1))
     }
 }

@@ -2,16 +2,19 @@
 
 use bytes::Bytes;
 use encoding_rs::UTF_8;
-use orchid_plan::{PathSelection, PlainPath, ResponseRules, Value};
+use orchid_plan::{PathSelection, ResponseFormat, ResponseRules, Value};
 
-use super::charset;
+use super::charset::{self, Transcoder};
 use super::error::DecodeError;
-use super::format::{BodyFormat, media_type, packed_kind};
+use super::format::{BodyFormat, packed_kind};
+use super::json_text::is_space;
 use super::parsed_body::Body;
+use super::row_path::RowPath;
 use super::stream::csv::CsvParser;
 use super::stream::lines::LinesParser;
 use super::stream::row_decoder::{RowDecoder, RowFormat, RowParser};
 use super::xml;
+use crate::media_type::media_type;
 
 /// Largest size of a body converted to JSON, as a multiple of `max_bytes`: in JSON, each row of a
 /// CSV repeats the field names.
@@ -23,6 +26,8 @@ pub(crate) struct BodyReader<'a> {
     pub(crate) content_type: &'a str,
     /// True if the response cannot have a body: a 204, or a response to HEAD.
     pub(crate) bodiless: bool,
+    /// True if the plan reads members or rows of the body, so that text and bytes are no use.
+    pub(crate) members: bool,
     /// The parts of a JSON body that expressions read; only these become values.
     pub(crate) parts: &'a PathSelection,
 }
@@ -31,18 +36,22 @@ impl BodyReader<'_> {
     /// Reads a body.
     ///
     /// # Errors
-    /// If the body is invalid in its format. Text and binary bodies are always valid.
+    /// If the body is invalid in its format, or if it is text or bytes and the plan reads members.
     pub(crate) fn read(&self, bytes: &Bytes) -> Result<Body, DecodeError> {
         if self.bodiless || bytes.is_empty() {
             return Ok(Body::Empty);
         }
         let format = BodyFormat::detect(self.rules, self.content_type);
         let is_opaque = matches!(format, BodyFormat::JsonOrText | BodyFormat::Text | BodyFormat::Binary);
-        if let Some(kind) = packed_kind(bytes).filter(|_| !is_opaque) {
+        if let Some(kind) = packed_kind(bytes).filter(|_| !is_opaque || self.must_be_json()) {
             return Err(DecodeError::Packed(kind));
         }
         match format {
             BodyFormat::Json => self.json(bytes),
+            BodyFormat::JsonOrText | BodyFormat::Text | BodyFormat::Binary if self.must_be_json() => {
+                // Many APIs declare their JSON as text or bytes.
+                if begins_like_json(bytes) { self.json(bytes) } else { Err(self.not_json(format)) }
+            }
             // Many APIs send plain text errors without a content type.
             BodyFormat::JsonOrText => self.json(bytes).or_else(|_| Ok(Body::Text(self.text(bytes)))),
             BodyFormat::JsonLines => self.list(bytes, true, RowParser::Lines(LinesParser::new(usize::MAX))),
@@ -62,7 +71,26 @@ impl BodyReader<'_> {
     /// Reads a body whose content does not decide the outcome, such as that of a failed, ignored or
     /// accepted response: an invalid body becomes text.
     pub(crate) fn read_lenient(&self, bytes: &Bytes) -> Body {
-        self.read(bytes).unwrap_or_else(|_| Body::Text(self.text(bytes)))
+        self.read(bytes).unwrap_or_else(|error| match error {
+            DecodeError::NotJson { .. } => {
+                Self { members: false, ..*self }.read(bytes).unwrap_or_else(|_| Body::Text(self.text(bytes)))
+            }
+            _ => Body::Text(self.text(bytes)),
+        })
+    }
+
+    /// Returns true if the content type has no say: nothing could be read of text and bytes.
+    fn must_be_json(&self) -> bool {
+        self.members && self.rules.format == ResponseFormat::Auto
+    }
+
+    fn not_json(&self, format: BodyFormat) -> DecodeError {
+        let kind = if format == BodyFormat::Binary { "bytes" } else { "text" };
+        let content_type = match self.content_type.trim() {
+            "" => "no content type".to_owned(),
+            content_type => content_type.to_owned(),
+        };
+        DecodeError::NotJson { kind, content_type }
     }
 
     /// Returns the format of the rows of a streamed body, or `None` if the body is read whole.
@@ -89,12 +117,51 @@ impl BodyReader<'_> {
     /// If rows at that path cannot be streamed, or the encoding is unknown.
     pub(crate) fn row_decoder(
         &self,
-        path: &PlainPath,
+        path: &RowPath<'_>,
         max_row_bytes: usize,
     ) -> Result<Option<RowDecoder>, DecodeError> {
         let Some(format) = self.row_format() else { return Ok(None) };
-        let encoding = charset::declared(self.rules, self.content_type, format != RowFormat::Csv)?;
-        RowDecoder::new(format, &self.rules.csv, path, encoding, max_row_bytes).map(Some)
+        self.decoder_of(format, path, max_row_bytes).map(Some)
+    }
+
+    /// Creates the decoder of the rows at `path` in a body that broke off, or `None` if its format
+    /// has no rows before its end.
+    ///
+    /// # Errors
+    /// As [`BodyReader::row_decoder`].
+    pub(crate) fn partial_decoder(
+        &self,
+        path: &RowPath<'_>,
+        received: &[u8],
+        max_row_bytes: usize,
+    ) -> Result<Option<RowDecoder>, DecodeError> {
+        let format = match BodyFormat::detect(self.rules, self.content_type) {
+            _ if self.bodiless => return Ok(None),
+            BodyFormat::JsonLines => RowFormat::JsonLines,
+            BodyFormat::Csv => RowFormat::Csv,
+            BodyFormat::Json => RowFormat::JsonArray,
+            BodyFormat::JsonOrText | BodyFormat::Text | BodyFormat::Binary
+                if self.must_be_json() && begins_like_json(received) =>
+            {
+                RowFormat::JsonArray
+            }
+            BodyFormat::JsonOrText | BodyFormat::Text | BodyFormat::Binary | BodyFormat::Xml => {
+                return Ok(None);
+            }
+        };
+        self.decoder_of(format, path, max_row_bytes).map(Some)
+    }
+
+    fn decoder_of(
+        &self,
+        format: RowFormat,
+        path: &RowPath<'_>,
+        max_row_bytes: usize,
+    ) -> Result<RowDecoder, DecodeError> {
+        let json = format != RowFormat::Csv;
+        let fallback = if json { charset::fallback(self.rules, self.content_type) } else { None };
+        let encoding = charset::declared(self.rules, self.content_type, json)?;
+        RowDecoder::new(format, &self.rules.csv, path, Transcoder::new(encoding, fallback), max_row_bytes)
     }
 
     /// Decodes a body as text, whatever its format.
@@ -104,8 +171,7 @@ impl BodyReader<'_> {
     }
 
     fn json(&self, bytes: &Bytes) -> Result<Body, DecodeError> {
-        let encoding = charset::declared(self.rules, self.content_type, true)?;
-        self.parse(charset::decode_strict(bytes, encoding)?)
+        self.parse(charset::decode_json(bytes, self.rules, self.content_type)?)
     }
 
     fn xml(&self, bytes: &Bytes) -> Result<Body, DecodeError> {
@@ -116,8 +182,7 @@ impl BodyReader<'_> {
     }
 
     pub(super) fn parse(&self, text: Bytes) -> Result<Body, DecodeError> {
-        let value =
-            Value::parse_selected(&text, self.parts).map_err(|error| DecodeError::Json(error.to_string()))?;
+        let value = Value::parse_selected(&text, self.parts)?;
         Ok(Body::Json { text, value })
     }
 
@@ -128,7 +193,11 @@ impl BodyReader<'_> {
 
     /// Converts the rows of a format to one JSON list.
     fn list(&self, bytes: &Bytes, json: bool, mut parser: RowParser) -> Result<Body, DecodeError> {
-        let text = charset::decode_strict(bytes, charset::declared(self.rules, self.content_type, json)?)?;
+        let text = if json {
+            charset::decode_json(bytes, self.rules, self.content_type)?
+        } else {
+            charset::decode_strict(bytes, charset::declared(self.rules, self.content_type, false)?)?
+        };
         // Checked after each row: the list itself must not outgrow the memory.
         let max = self.max_converted_bytes();
         let mut list = Vec::with_capacity(text.len() + 2);
@@ -154,6 +223,19 @@ impl BodyReader<'_> {
     }
 }
 
+/// Returns whether a body begins with a list or an object, after white space and a byte order mark.
+fn begins_like_json(bytes: &[u8]) -> bool {
+    /// Bytes of a body in UTF-16 that are decoded to find its beginning.
+    const HEAD_MAX: usize = 256;
+    let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    let first = text.iter().find(|byte| !is_space(**byte));
+    matches!(first, Some(b'[' | b'{'))
+        || (matches!(bytes, [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..])
+            && charset::decode_lossy(&bytes[..bytes.len().min(HEAD_MAX)], UTF_8)
+                .trim_start()
+                .starts_with(['[', '{']))
+}
+
 #[cfg(test)]
 mod tests {
     use orchid_plan::{CsvHeader, CsvRules, ResponseFormat};
@@ -161,7 +243,7 @@ mod tests {
     use super::*;
 
     fn read(rules: &ResponseRules, content_type: &str, body: &[u8]) -> Result<Body, DecodeError> {
-        BodyReader { rules, content_type, bodiless: false, parts: &PathSelection::ALL }
+        BodyReader { rules, content_type, bodiless: false, members: false, parts: &PathSelection::ALL }
             .read(&Bytes::copy_from_slice(body))
     }
 
@@ -182,22 +264,10 @@ mod tests {
     #[test]
     fn invalid_body_is_an_error() {
         for (content_type, body, error) in [
-            (
-                "application/json",
-                "{",
-                "the body is no JSON: not valid json: EOF while parsing an object at line 1 column 1",
-            ),
-            (
-                "application/json",
-                " ",
-                "the body is no JSON: not valid json: EOF while parsing a value at line 1 column 1",
-            ),
-            (
-                "application/json",
-                "[1] x",
-                "the body is no JSON: not valid json: trailing characters at line 1 column 5",
-            ),
-            ("application/jsonl", "1\n\n{\n", "line 3 of the body is no JSON: EOF while parsing an object"),
+            ("application/json", "{", "the body is no JSON: unexpected end at byte 1"),
+            ("application/json", " ", "the body is no JSON: unexpected end at byte 1"),
+            ("application/json", "[1] x", "the body is no JSON: unexpected text after the end at byte 5"),
+            ("application/jsonl", "1\n\n{\n", "line 3 of the body is no JSON: unexpected end"),
             (
                 "text/csv",
                 "a,b\n1\n",
@@ -220,6 +290,48 @@ mod tests {
         }
         let read = read(&ResponseRules::default(), "text/plain", b"a\xFF").unwrap();
         assert!(matches!(read, Body::Text(text) if text == "a\u{FFFD}"));
+    }
+
+    #[test]
+    fn body_of_any_type_is_json_if_members_are_read() {
+        let rules = ResponseRules::default();
+        let reading = |content_type, bytes: &'static [u8]| {
+            let reader = BodyReader {
+                rules: &rules,
+                content_type,
+                bodiless: false,
+                members: true,
+                parts: &PathSelection::ALL,
+            };
+            (reader.read(&Bytes::from_static(bytes)), reader.read_lenient(&Bytes::from_static(bytes)))
+        };
+        for content_type in [
+            "text/plain",
+            "text/html; charset=utf-8",
+            "application/octet-stream",
+            "application/javascript",
+            "text/html, application/json",
+            "no type at all",
+            "",
+        ] {
+            for body in ["{\"a\":1}", " \n[1]", "\u{feff}{}"] {
+                let (read, _) = reading(content_type, body.as_bytes());
+                assert!(matches!(read, Ok(Body::Json { .. })), "{content_type} {body:?}");
+            }
+            let (read, _) = reading(content_type, b"\xFF\xFE{\0}\0");
+            assert!(matches!(read, Ok(Body::Json { .. })), "{content_type} in UTF-16");
+            let (refused, lenient) = reading(content_type, b"<html>");
+            assert_eq!(refused.unwrap_err().code(), "DECODE");
+            assert!(matches!(lenient, Body::Text(_) | Body::Binary { .. }));
+            assert_eq!(reading(content_type, b"{broken").0.unwrap_err().code(), "DECODE");
+            assert!(matches!(reading(content_type, b"").0, Ok(Body::Empty)));
+        }
+        let message = reading("text/html", b"<html>").0.unwrap_err().to_string();
+        assert_eq!(
+            message,
+            "the body is text (text/html), and the plan reads members of it: if it is JSON, set \
+             response.format to \"json\""
+        );
     }
 
     #[test]
@@ -254,6 +366,7 @@ mod tests {
             rules: &rules,
             content_type: "application/json",
             bodiless: true,
+            members: false,
             parts: &PathSelection::ALL,
         };
         assert!(matches!(reading.read(&Bytes::from_static(b"{")), Ok(Body::Empty)));
@@ -287,7 +400,8 @@ mod tests {
             ("application/x-ndjson", "1\n2", "[]"),
         ] {
             let rules = ResponseRules::default();
-            let reading = |parts| BodyReader { rules: &rules, content_type, bodiless: false, parts };
+            let reading =
+                |parts| BodyReader { rules: &rules, content_type, bodiless: false, members: false, parts };
             let read = reading(&PathSelection::of([next.as_slice()]))
                 .read(&Bytes::from_static(body.as_bytes()))
                 .unwrap();
@@ -311,6 +425,7 @@ mod tests {
             rules: &rules,
             content_type: "application/json",
             bodiless: false,
+            members: false,
             parts: &PathSelection::ALL,
         };
         let body = reading.read_lenient(&Bytes::from_static(b"<html>\xFF"));
@@ -321,8 +436,14 @@ mod tests {
     fn row_formats_are_streamed_and_json_only_with_stream() {
         let format = |stream, content_type: &str| {
             let rules = ResponseRules { stream, ..ResponseRules::default() };
-            BodyReader { rules: &rules, content_type, bodiless: false, parts: &PathSelection::ALL }
-                .row_format()
+            BodyReader {
+                rules: &rules,
+                content_type,
+                bodiless: false,
+                members: false,
+                parts: &PathSelection::ALL,
+            }
+            .row_format()
         };
         for stream in [false, true] {
             assert_eq!(format(stream, "application/x-ndjson"), Some(RowFormat::JsonLines));

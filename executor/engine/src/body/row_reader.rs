@@ -2,11 +2,12 @@
 //! the rows of a stream.
 
 use bytes::Bytes;
-use orchid_plan::{JsonType, PlainPath, Value};
+use orchid_plan::{JsonType, Value};
 
 use super::archive::FileDecoder;
 use super::error::DecodeError;
 use super::raw_list::RawList;
+use super::row_path::RowPath;
 use super::stream::row_decoder::{NextRow, RowDecoder};
 use crate::input::BodyPiece;
 
@@ -21,6 +22,16 @@ pub(crate) enum RowReader {
     Stream(Box<RowDecoder>),
     /// The rows of the files of a streamed archive.
     Files(Box<FileDecoder>),
+    /// The rows before the place at which a body broke off, and the number already read.
+    Partial(PartialRows, usize),
+}
+
+/// The rows of a body that broke off.
+#[derive(Clone)]
+pub(crate) struct PartialRows {
+    rows: Vec<Bytes>,
+    found: bool,
+    listed: bool,
 }
 
 impl RowReader {
@@ -30,7 +41,7 @@ impl RowReader {
     /// # Errors
     /// If the value at the path is not a list, or a member on the path occurs twice. The latter may
     /// only show after the last row, as an error of [`RowReader::next`].
-    pub(crate) fn from_json(text: &Bytes, path: &PlainPath) -> Result<Self, DecodeError> {
+    pub(crate) fn from_json(text: &Bytes, path: &RowPath<'_>) -> Result<Self, DecodeError> {
         Ok(Self::Raw(Box::new(RawList::open(text.clone(), path)?)))
     }
 
@@ -50,6 +61,7 @@ impl RowReader {
         match self {
             Self::Raw(list) => Some(Self::Raw(Box::new(list.restarted().ok()?))),
             Self::Values(list, _) => Some(Self::Values(list.clone(), 0)),
+            Self::Partial(rows, _) => Some(Self::Partial(rows.clone(), 0)),
             Self::Stream(_) | Self::Files(_) => None,
         }
     }
@@ -62,6 +74,23 @@ impl RowReader {
     /// Creates a reader of a streamed body.
     pub(crate) fn from_decoder(decoder: RowDecoder) -> Self {
         Self::Stream(Box::new(decoder))
+    }
+
+    /// Creates a reader of the whole rows in a body that broke off.
+    pub(crate) fn from_partial(mut decoder: RowDecoder, received: &[u8]) -> Self {
+        decoder.feed(received);
+        let mut rows = Vec::new();
+        // What is wrong with the body has been judged already: its rows end there.
+        let mut read = |decoder: &mut RowDecoder| {
+            while let Ok(NextRow::Row(row)) = decoder.next() {
+                rows.push(row);
+            }
+        };
+        read(&mut decoder);
+        decoder.cut();
+        read(&mut decoder);
+        let (found, listed) = (decoder.found(), decoder.listed());
+        Self::Partial(PartialRows { rows, found, listed }, 0)
     }
 
     /// Returns the next row. After the end it returns the end again.
@@ -82,6 +111,11 @@ impl RowReader {
             }
             Self::Stream(decoder) => decoder.next(),
             Self::Files(files) => files.next(),
+            Self::Partial(partial, taken) => {
+                let row = partial.rows.get(*taken).cloned();
+                *taken += usize::from(row.is_some());
+                Ok(row.map_or(NextRow::End, NextRow::Row))
+            }
         }
     }
 
@@ -93,6 +127,18 @@ impl RowReader {
             Self::Stream(decoder) => decoder.found(),
             // An archive without files is an error of the archive.
             Self::Files(_) => true,
+            Self::Partial(partial, _) => partial.found,
+        }
+    }
+
+    /// Returns whether there is a list of rows. For a stream this is final at its end.
+    pub(crate) fn listed(&self) -> bool {
+        match self {
+            Self::Raw(list) => list.listed(),
+            Self::Values(list, _) => !list.is_null(),
+            Self::Stream(decoder) => decoder.listed(),
+            Self::Files(_) => true,
+            Self::Partial(partial, _) => partial.listed,
         }
     }
 
@@ -101,7 +147,7 @@ impl RowReader {
         match self {
             Self::Stream(decoder) => decoder.feed(&piece.bytes),
             Self::Files(files) => files.feed(piece),
-            Self::Raw(_) | Self::Values(..) => {}
+            Self::Raw(_) | Self::Values(..) | Self::Partial(..) => {}
         }
     }
 
@@ -110,7 +156,7 @@ impl RowReader {
         match self {
             Self::Stream(decoder) => decoder.finish(),
             Self::Files(files) => files.finish(),
-            Self::Raw(_) | Self::Values(..) => {}
+            Self::Raw(_) | Self::Values(..) | Self::Partial(..) => {}
         }
     }
 
@@ -119,14 +165,14 @@ impl RowReader {
         match self {
             Self::Stream(decoder) => decoder.cut(),
             Self::Files(files) => files.cut(),
-            Self::Raw(_) | Self::Values(..) => {}
+            Self::Raw(_) | Self::Values(..) | Self::Partial(..) => {}
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use orchid_plan::PathSegment;
+    use orchid_plan::{PathSegment, PlainPath};
 
     use super::*;
 
@@ -153,7 +199,8 @@ mod tests {
     }
 
     fn raw(json: &'static str, at: &str) -> Result<(Vec<String>, bool), String> {
-        all(RowReader::from_json(&Bytes::from_static(json.as_bytes()), &path(at)))
+        let path = RowPath { path: &path(at), may_be_absent: false };
+        all(RowReader::from_json(&Bytes::from_static(json.as_bytes()), &path))
     }
 
     fn strings(rows: &[&str]) -> Vec<String> {
@@ -217,6 +264,19 @@ mod tests {
         }
         assert_eq!(raw("{\"a\":null}", "a"), Ok((strings(&[]), true)));
         assert_eq!(all(RowReader::from_list(Value::null())), Ok((strings(&[]), false)));
+    }
+
+    #[test]
+    fn absent_list_may_be_any_false_value() {
+        let read = |json: &'static str| {
+            let path = RowPath { path: &path("a"), may_be_absent: true };
+            all(RowReader::from_json(&Bytes::from_static(json.as_bytes()), &path)).map(|(rows, _)| rows)
+        };
+        for json in ["{\"a\":{ }}", "{\"a\":\"\"}", "{\"a\":false}", "{\"a\":null}", "{}", "[]"] {
+            assert_eq!(read(json), Ok(strings(&[])), "{json}");
+        }
+        assert!(read("{\"a\":{\"b\":1}}").is_err());
+        assert!(read("{\"a\":0}").is_err());
     }
 
     #[test]

@@ -10,6 +10,9 @@ pub(crate) struct PathObservations {
     /// One entry for each watched expression.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) paths: Vec<PathObservation>,
+    /// Members of the first page's body, if later pages are compared with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) members: Vec<String>,
     /// A loop went beyond its first page.
     #[serde(rename = "pages", default, skip_serializing_if = "is_false")]
     pub(crate) several_pages: bool,
@@ -85,6 +88,9 @@ pub(crate) struct BrokenPath {
     pub(crate) depth: usize,
     /// Names of the members at that point.
     pub(crate) members: Vec<String>,
+    /// Description of a value there that has no members.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) shape: Option<String>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde requires this signature")]

@@ -2,9 +2,10 @@
 //! bytes.
 
 use bytes::Bytes;
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use orchid_plan::{JsonScanner, RawText, ValueError};
 
+/// Name of the member with the rows of sub-steps.
+const NAME: &str = "_steps";
 const MEMBER: &str = "\"_steps\":";
 
 /// Returns `{…row, "_steps": steps}`; a row that is not an object becomes `{"value": row, "_steps":
@@ -44,45 +45,30 @@ fn may_hold_member(text: &[u8]) -> bool {
 /// there is no such member.
 fn rebuilt(text: &[u8], emitted: &mut Vec<u8>) -> bool {
     // A row is valid JSON. Should it not be, it is emitted as received.
-    let Ok(OrderedMembers(members)) = serde_json::from_slice::<OrderedMembers<'_>>(text) else {
-        return false;
-    };
-    if !members.iter().any(|(name, _)| name == "_steps") {
+    let Ok(members) = members_of(text) else { return false };
+    if !members.iter().any(|(name, _)| name.is(NAME)) {
         return false;
     }
     emitted.push(b'{');
-    for (name, value) in members.iter().filter(|(name, _)| name != "_steps") {
-        emitted.extend(orchid_plan::Value::from(name.as_str()).to_json());
-        emitted.push(b':');
-        emitted.extend_from_slice(value.get().as_bytes());
+    for (name, value) in members.iter().filter(|(name, _)| !name.is(NAME)) {
+        emitted.push(b'"');
+        emitted.extend_from_slice(name.raw());
+        emitted.extend_from_slice(b"\":");
+        emitted.extend_from_slice(value);
         emitted.push(b',');
     }
     true
 }
 
-/// The members of an object in their order, which `serde_json`'s own maps do not keep.
-struct OrderedMembers<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for OrderedMembers<'a> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MembersVisitor;
-        impl<'de> serde::de::Visitor<'de> for MembersVisitor {
-            type Value = OrderedMembers<'de>;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(OrderedMembers(members))
-            }
-        }
-        deserializer.deserialize_map(MembersVisitor)
+/// Returns the names and values of an object, in their order and as received.
+fn members_of(object: &[u8]) -> Result<Vec<(RawText<'_>, &[u8])>, ValueError> {
+    let mut scanner = JsonScanner::at(object, 0);
+    let mut members = Vec::new();
+    scanner.skip_byte(b'{');
+    while let Some(name) = scanner.next_member(members.is_empty())? {
+        members.push((name, scanner.skip_value()?));
     }
+    Ok(members)
 }
 
 #[cfg(test)]

@@ -2,9 +2,8 @@
 //! messages at once.
 
 use bytes::Bytes;
-use orchid_plan::PlainPath;
 
-use crate::body::{NextRow, RowReader};
+use crate::body::{NextRow, RowPath, RowReader};
 use crate::message::Message;
 use crate::message::body::{BodyKind, MessageBody};
 use crate::message::chunk::{MessageBatch, MessageTooLarge, PageEnvelope};
@@ -74,7 +73,7 @@ impl BodyMessages {
 
 impl Rest {
     fn elements(array: &Bytes) -> Option<Self> {
-        let list = RowReader::from_json(array, &PlainPath::default()).ok()?;
+        let list = RowReader::from_json(array, &RowPath::of(None)).ok()?;
         Some(Self::Elements { list, read: 0, batch: MessageBatch::new(BodyKind::Array, 0) })
     }
 }

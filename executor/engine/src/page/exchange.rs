@@ -1,6 +1,7 @@
 //! The request of a page and its response, from the try that sent the request to the end of the
 //! page.
 
+use bytes::Bytes;
 use orchid_plan::{EvalEnv, Scope, ScopeName, Value};
 use url::Url;
 
@@ -37,6 +38,8 @@ pub(crate) struct TryResponse {
     pub(crate) body: Body,
     /// All `Link` headers, joined.
     pub(crate) link: Option<String>,
+    /// The bytes of a body that broke off, or that does not decode to its end.
+    pub(crate) partial: Option<Bytes>,
     /// The response as expressions see it: `{status_code, headers, body, url}`.
     pub(crate) value: Value,
     /// The rows of a streamed body, with the try that delivers its pieces; taken by the page.
@@ -66,6 +69,11 @@ impl TryResponse {
     pub(crate) fn fail(&mut self, failure: TryFailure, problem: String, retries_left: bool) {
         self.tried = TryFacts { status: self.tried.status, failure: Some(failure), retries_left };
         self.problem = problem;
+    }
+
+    /// Returns whether the body was not read to its end: it broke off, or does not decode.
+    pub(crate) fn is_cut(&self) -> bool {
+        matches!(self.tried.failure, Some(TryFailure::Fetch(_) | TryFailure::Decode(_)))
     }
 }
 

@@ -48,6 +48,11 @@ impl PageOutput {
         self.writer.location()
     }
 
+    /// Returns the location of a row of the page.
+    pub(crate) fn row_location(&self, number: u64) -> StepLocation {
+        self.writer.row_location(number)
+    }
+
     /// Returns whether the page has to wait until messages are acknowledged before it emits more.
     pub(crate) fn is_held_up(&self, cx: &EngineCx<'_>) -> bool {
         self.writer.is_held_up(cx)

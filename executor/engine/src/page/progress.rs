@@ -47,6 +47,22 @@ pub(crate) enum PageProgress {
     Broken(TryFailure, String),
 }
 
+/// The value that a stream had at the path of its rows.
+#[derive(Clone, Copy)]
+pub(crate) struct StreamPath {
+    /// A value, even null.
+    pub(crate) found: bool,
+    /// A list.
+    pub(crate) listed: bool,
+}
+
+impl StreamPath {
+    /// Returns what a stream that has ended had.
+    pub(crate) fn of(reader: &RowReader) -> Self {
+        Self { found: reader.found(), listed: reader.listed() }
+    }
+}
+
 /// Results of a page.
 pub(crate) struct FinishedPage {
     pub(crate) exchange: PageExchange,
@@ -56,8 +72,8 @@ pub(crate) struct FinishedPage {
     pub(crate) row_cursors: Vec<CursorChange>,
     /// Number of rows; `None` if the page has no rows to count.
     pub(crate) rows: Option<u64>,
-    /// Of a streamed body: whether it has a member where the rows should be.
-    pub(crate) stream_found: Option<bool>,
+    /// The end of the path to the rows of a streamed body.
+    pub(crate) stream_path: Option<StreamPath>,
     /// Rows that the enclosing row carries.
     pub(crate) gathered: Vec<Bytes>,
 }

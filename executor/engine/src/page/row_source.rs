@@ -1,11 +1,15 @@
 //! The rows of a page in order, and the prefix of them that an earlier attempt has settled.
 
+use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use crate::body::RowReader;
+use crate::body::{NextRow, RowReader};
 use crate::checkpoint::step_state::RowsState;
 use crate::input::{BodyPiece, FetchError, TryId};
+use crate::output::Output;
 use crate::page::exchange::TryResponse;
+use crate::page::progress::PageProgress;
+use crate::rules::outcome::TryFailure;
 use crate::rules::repeated_answer;
 use crate::state::engine_cx::EngineCx;
 
@@ -23,24 +27,25 @@ pub(crate) struct RowSource {
     pub(crate) ended: bool,
     /// The last row was taken.
     pub(crate) exhausted: bool,
+    /// The failure with which the body broke off; it is told after the rows before it.
+    broken: Option<(TryFailure, String)>,
 }
 
 impl RowSource {
     /// Creates a source; `stream` is the try whose body delivers the rows.
     pub(crate) fn new(reader: RowReader, stream: Option<TryId>) -> Self {
-        Self { reader, open_body: stream.map(OpenBody::new), skip: None, ended: false, exhausted: false }
+        let open_body = stream.map(OpenBody::new);
+        Self { reader, open_body, skip: None, ended: false, exhausted: false, broken: None }
     }
 
-    /// Takes the next piece of the body, or its end.
-    ///
-    /// # Errors
-    /// Fails if the body broke off.
+    /// Takes the next piece of the body, or its end, or the error with which it broke off. Returns
+    /// false for an error.
     pub(crate) fn take_piece(
         &mut self,
         cx: &mut EngineCx<'_>,
         try_id: TryId,
         piece: Result<Option<BodyPiece>, FetchError>,
-    ) -> Result<(), FetchError> {
+    ) -> bool {
         let ended = !matches!(piece, Ok(Some(_)));
         // No input follows for this try, so its route is forgotten. Without that, the try would
         // count as in flight, and take room from other rows.
@@ -48,10 +53,14 @@ impl RowSource {
             cx.run.try_ended(try_id);
             self.ended = true;
         }
-        if piece.is_err() {
-            self.reader.cut();
-        }
-        let piece = piece?;
+        let piece = match piece {
+            Ok(piece) => piece,
+            Err(error) => {
+                self.broken = Some((TryFailure::Fetch(error.kind), error.message));
+                self.reader.cut();
+                return false;
+            }
+        };
         if let Some(body) = &mut self.open_body {
             body.arrived(piece.as_ref().map_or(&[], |piece| &piece.bytes));
         }
@@ -62,7 +71,45 @@ impl RowSource {
             }
             None => self.reader.finish(),
         }
-        Ok(())
+        true
+    }
+
+    /// Reads the next row; `None` if there is none before more of the body, or none at all.
+    ///
+    /// # Errors
+    /// The progress of a page that cannot go on reading.
+    pub(crate) fn next_row(&mut self, cx: &mut EngineCx<'_>) -> Result<Option<Bytes>, PageProgress> {
+        match self.reader.next() {
+            Ok(NextRow::Row(row)) => Ok(Some(row)),
+            Ok(NextRow::NeedMore) => {
+                if let Some((failure, problem)) = self.broken.take() {
+                    return Err(PageProgress::Broken(failure, problem));
+                }
+                // Pieces are requested one by one, so that a slow page is not buffered in memory.
+                if let Some(body) = &mut self.open_body
+                    && !body.requested
+                {
+                    body.requested = true;
+                    cx.out.push(Output::ReadBody { try_id: body.try_id });
+                }
+                Ok(None)
+            }
+            Ok(NextRow::End) => {
+                self.exhausted = true;
+                // Fewer rows than the earlier attempt settled: the page is another one.
+                if self.skip.is_some() { Err(PageProgress::RowsChanged) } else { Ok(None) }
+            }
+            Err(error) => Err(PageProgress::Broken(TryFailure::Decode(error.code()), error.to_string())),
+        }
+    }
+
+    /// Ends the rows before the end of the body. Returns the settled rows that were not read again.
+    pub(crate) fn end(&mut self) -> Option<SkippedPrefix> {
+        (self.ended, self.exhausted) = (true, true);
+        if let Some(body) = &mut self.open_body {
+            body.requested = false;
+        }
+        self.skip.take()
     }
 
     /// Computes the fingerprint of the streamed body while it arrives.

@@ -8,19 +8,19 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use orchid_plan::Value;
+use orchid_plan::ValueError;
 
-use crate::body::{Body, NextRow};
+use crate::body::Body;
 use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::step_state::{RowState, RowsState};
 use crate::input::TryId;
-use crate::output::Output;
 use crate::page::attach_steps::attach_steps;
 use crate::page::exchange::PageExchange;
 use crate::page::in_flight::InFlightWindow;
 use crate::page::output::PageOutput;
-use crate::page::progress::{FinishedPage, PageProgress, PageStart};
+use crate::page::progress::{FinishedPage, PageProgress, PageStart, StreamPath};
 use crate::page::row::RowExecution;
+use crate::page::row_env::{row_env, unreadable_row};
 use crate::page::row_source::{RowSource, SkippedPrefix};
 use crate::page::sub_steps::{PendingCancel, SubSteps};
 use crate::page::writer::{FinishedRow, PageWriter};
@@ -114,9 +114,8 @@ impl<S: SubSteps> Page<S> {
         match event {
             StepEvent::BodyPiece { try_id, piece, duration } if self.open_try() == Some(try_id) => {
                 let Some(source) = &mut self.source else { return Ok(self.waiting()) };
-                if let Err(error) = source.take_piece(cx, try_id, piece) {
+                if !source.take_piece(cx, try_id, piece) {
                     self.exchange.response.facts.duration_ms = u64::try_from(duration.as_millis()).ok();
-                    return Ok(PageProgress::Broken(TryFailure::Fetch(error.kind), error.message));
                 }
                 self.advance(cx)
             }
@@ -186,7 +185,7 @@ impl<S: SubSteps> Page<S> {
             gathered.extend(body.into_iter().map(with_steps));
         }
         FinishedPage {
-            stream_found: streamed.map(|source| source.reader.found()),
+            stream_path: streamed.map(|source| StreamPath::of(&source.reader)),
             rows: self.node.step.rows.is_some().then_some(self.row_count),
             exchange: self.exchange,
             writes: self.writes,
@@ -208,6 +207,13 @@ impl<S: SubSteps> Page<S> {
     pub(crate) fn emit_finished(&mut self, cx: &mut EngineCx<'_>) {
         while self.write_next(cx) {}
         self.output.emit_all(cx);
+    }
+
+    /// Takes the rows so far as all rows of the page: its body broke off, and the plan accepts that.
+    pub(crate) fn accept_break(&mut self) {
+        if let Some(skip) = self.source.as_mut().and_then(RowSource::end) {
+            self.resume_at(skip.state);
+        }
     }
 
     /// Emits the rows that wait for a fuller message, in the sub-steps of rows too.
@@ -307,30 +313,10 @@ impl<S: SubSteps> Page<S> {
             if source.exhausted || !has_room || is_held_up {
                 return Ok(None);
             }
-            let row = match source.reader.next() {
-                Ok(NextRow::Row(row)) => row,
-                Ok(NextRow::NeedMore) => {
-                    // Pieces are requested one by one, so that a slow page is not buffered in
-                    // memory.
-                    if let Some(body) = &mut source.open_body
-                        && !body.requested
-                    {
-                        body.requested = true;
-                        cx.out.push(Output::ReadBody { try_id: body.try_id });
-                    }
-                    return Ok(None);
-                }
-                Ok(NextRow::End) => {
-                    source.exhausted = true;
-                    // Fewer rows than the earlier attempt settled: the page is another one.
-                    return Ok(source.skip.is_some().then_some(PageProgress::RowsChanged));
-                }
-                Err(error) => {
-                    return Ok(Some(PageProgress::Broken(
-                        TryFailure::Decode(error.code()),
-                        error.to_string(),
-                    )));
-                }
+            let row = match source.next_row(cx) {
+                Ok(Some(row)) => row,
+                Ok(None) => return Ok(None),
+                Err(progress) => return Ok(Some(progress)),
             };
             self.row_count += 1;
             if self.source.as_ref().is_some_and(|source| source.skip.is_some()) {
@@ -409,7 +395,11 @@ impl<S: SubSteps> Page<S> {
     }
 
     fn start_row(&mut self, cx: &mut EngineCx<'_>, number: u64, raw: Bytes) -> Result<(), StepExit> {
-        let Some(env) = self.env_of_row(number, &raw) else { return Ok(()) };
+        let env = match self.env_of_row(number, &raw) {
+            Ok(Some(env)) => env,
+            Ok(None) => return Ok(()),
+            Err(error) => return self.row_unread(cx, number, raw, &error),
+        };
         let resumed_from = self.output.resume_point().take_row(number, &raw);
         let row = RowExecution::<S>::new(cx.run, &self.node, env, raw, resumed_from).map_err(|error| {
             let detail = ErrorDetail::checkpoint(&self.node.step.pointer, &error);
@@ -422,15 +412,32 @@ impl<S: SubSteps> Page<S> {
     }
 
     /// Returns the environment of a row's sub-steps.
-    fn env_of_row(&mut self, number: u64, raw: &Bytes) -> Option<StepEnv> {
+    fn env_of_row(&mut self, number: u64, raw: &Bytes) -> Result<Option<StepEnv>, ValueError> {
         if self.source.is_none() {
-            return self.row_env.take().map(|env| *env);
+            return Ok(self.row_env.take().map(|env| *env));
         }
-        let prefix = format!("{}[{number}].", self.output.location().path);
-        let mut env = self.row_env.as_ref()?.for_row(prefix);
-        let item = Value::parse_selected(raw, &self.node.needs.item);
-        env.push_item(number, item.unwrap_or_else(|_| Value::null()), Some(raw.clone()));
-        Some(env)
+        let Some(env) = &self.row_env else { return Ok(None) };
+        row_env(env, &self.node, &self.output.location().path, number, raw).map(Some)
+    }
+
+    /// Reports a row that cannot be read. It is emitted as it came, without sub-steps.
+    fn row_unread(
+        &mut self,
+        cx: &mut EngineCx<'_>,
+        number: u64,
+        raw: Bytes,
+        error: &ValueError,
+    ) -> Result<(), StepExit> {
+        let location = self.output.row_location(number);
+        let path = location.path.clone();
+        let error = unreadable_row(cx.run, &self.node, location, &self.exchange, error);
+        if self.node.step.stop_on_error {
+            return Err(error.into());
+        }
+        let enclosing = self.row_env.as_ref().and_then(|env| env.enclosing.as_ref());
+        failed_row::tolerate(cx, error, &path, enclosing);
+        self.row_ended(cx, number, FinishedRow::plain(raw));
+        Ok(())
     }
 
     fn row_came_to(

@@ -331,7 +331,8 @@ impl PageWriter {
         cx.emit_error(error, is_ignored);
     }
 
-    fn row_location(&self, number: u64) -> StepLocation {
+    /// Returns the location of a row of the page.
+    pub(crate) fn row_location(&self, number: u64) -> StepLocation {
         StepLocation { path: format!("{}[{number}]", self.location.path), ..self.location.clone() }
     }
 

@@ -18,6 +18,8 @@ pub(crate) struct RequiredFields {
     pub(crate) body: PathSelection,
     /// True if any expression reads the names of an archive's files.
     pub(crate) files: bool,
+    /// True if an expression reads members of the body, or takes its rows from it.
+    pub(crate) members: bool,
     /// True if any expression reads the headers.
     pub(crate) headers: bool,
     /// The parts of a response that rendering the next page reads, relative to `response`.
@@ -51,7 +53,7 @@ impl RequiredFields {
         own.extend(readers);
         let names: Vec<&str> = [&*step.id].into_iter().chain(known_as.iter().copied()).collect();
         let below: Vec<ReadPaths> = step.below().map(|step| step.all_reads()).collect();
-        let response = |part: &[&str]| {
+        let reads_of = |part: &[&str]| {
             let below_root = |reads: &ReadPaths, root: &str| paths(reads, &[&[root], part].concat());
             let mut all: Vec<FieldPaths> = Vec::new();
             for reads in &own {
@@ -60,8 +62,12 @@ impl RequiredFields {
             }
             all.extend(below.iter().map(|reads| below_root(reads, "parent")));
             all.extend(names.iter().map(|id| paths(&definition.reads, &[&["steps", *id], part].concat())));
-            union(all)
+            all
         };
+        let response = |part: &[&str]| union(reads_of(part));
+        let is_member = |paths: &FieldPaths| paths.iter().flatten().any(|path| !path.is_empty());
+        let rows = step.rows.as_ref().map(|rows| rows.expr.reads());
+        let members = reads_of(&["body"]).iter().any(is_member) || rows.is_some_and(ReadPaths::includes_body);
         // Only rendering and `prev` see an earlier response: nothing else must survive a
         // checkpoint.
         let rendering = step.request().map(RequestTemplate::reads);
@@ -71,6 +77,7 @@ impl RequiredFields {
         RequiredFields {
             body: parts(response(&["body"])),
             files: is_read(&response(&["files"])),
+            members,
             headers: is_read(&response(&["headers"])),
             status: is_read(&response(&["status_code"])),
             url: is_read(&response(&["url"])),

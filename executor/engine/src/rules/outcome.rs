@@ -136,9 +136,11 @@ pub(crate) fn decide<E>(
     ask: &mut dyn FnMut(&'static str, &Expr) -> Result<bool, E>,
 ) -> Result<TryDecision, E> {
     let answered = !matches!(facts.failure, Some(TryFailure::Fetch(_)));
-    // Conditions read the response, so they are false for a try without one.
+    // Conditions read the response, so they are false for a try without one. A head that came is
+    // one: conditions that do not look at its body are asked.
+    let asks = |expr: &Expr| answered || (facts.status.is_some() && !expr.reads().includes_body());
     let mut holds = |field: &'static str, expr: &Option<Expr>| match expr {
-        Some(expr) if answered => ask(field, expr),
+        Some(expr) if asks(expr) => ask(field, expr),
         Some(_) | None => Ok(false),
     };
 

@@ -1,6 +1,6 @@
 //! The cause of an error, before its step and request are known.
 
-use orchid_plan::{EvalError, RenderError};
+use orchid_plan::{EvalError, RenderError, ValueError};
 
 use crate::checkpoint::error::CheckpointError;
 use crate::error::ErrorClass;
@@ -49,6 +49,12 @@ impl ErrorDetail {
     /// Creates the error of an expression that failed.
     pub(crate) fn expression(pointer: String, error: &EvalError) -> Self {
         Self { class: ErrorClass::Config, code: "EXPRESSION", pointer, message: error.to_string() }
+    }
+
+    /// Creates the error of a value that cannot be read as JSON.
+    pub(crate) fn unreadable(pointer: String, what: &str, error: &ValueError) -> Self {
+        let message = format!("{what} cannot be read: {error}");
+        Self { class: ErrorClass::Permanent, code: "DECODE", pointer, message }
     }
 
     /// Creates the error of a request that could not be rendered.

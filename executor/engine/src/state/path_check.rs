@@ -4,13 +4,14 @@
 //! It looks at the body of each response. For each watched expression whose member was in none of
 //! them, it creates a warning that names the members found instead.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use orchid_common::suggest::most_similar;
-use orchid_plan::{PaginationKind, RowSelector, Step};
-use serde_json::value::RawValue;
+use orchid_plan::{JsonScanner, PaginationKind, RowSelector, Step, ValueError};
 
+use crate::body::Body;
 use crate::checkpoint::path_observations::{BrokenPath, PathObservation, PathObservations};
 use crate::progress::Warning;
 
@@ -22,7 +23,7 @@ const UNKNOWN_DEPTH: usize = usize::MAX;
 
 /// Members of the objects on the way, by path, so that a common prefix of several paths is parsed
 /// once.
-type ParsedLevels<'b, 'p> = BTreeMap<&'p [String], BTreeMap<String, &'b RawValue>>;
+type ParsedLevels<'b, 'p> = BTreeMap<&'p [String], BTreeMap<Cow<'b, str>, &'b [u8]>>;
 
 /// An expression with the body paths that it reads.
 #[derive(Debug, Clone)]
@@ -42,6 +43,9 @@ pub(crate) struct PathCheck {
     filter: Option<String>,
     /// Pointer of `stop_on`.
     stop_on: Option<String>,
+    /// The path of `paginate.value` and its pointer in the plan, if pages are compared: those
+    /// without `iterate_over`, which has a check of its own.
+    pointer_path: Option<(Vec<String>, String)>,
     seen: PathObservations,
 }
 
@@ -60,6 +64,7 @@ impl PathCheck {
             watched,
             filter: filtered.then(|| format!("{}/iterate_over", step.pointer)),
             stop_on: stop_on.map(|paginate| format!("{}/stop_on", paginate.pointer)),
+            pointer_path: pointer_path(step).filter(|_| step.rows.is_none()),
             seen,
         }
     }
@@ -80,7 +85,11 @@ impl PathCheck {
             if watched.pointer.ends_with("/iterate_over") {
                 seen.found |= found;
                 if !found {
-                    seen.broken.get_or_insert(BrokenPath { depth: UNKNOWN_DEPTH, members: Vec::new() });
+                    seen.broken.get_or_insert(BrokenPath {
+                        depth: UNKNOWN_DEPTH,
+                        members: Vec::new(),
+                        shape: None,
+                    });
                 }
             }
         }
@@ -124,8 +133,18 @@ impl PathCheck {
         self.seen.ended_without_stop_on |= !by_stop_on;
     }
 
-    /// Checks the watched paths in a JSON body. Paths that were found before are skipped.
-    pub(crate) fn look(&mut self, json: &[u8]) {
+    /// Checks the watched paths in a body of any kind. Paths that were found before are skipped.
+    pub(crate) fn look(&mut self, body: &Body) {
+        if self.pointer_path.is_some() && self.seen.members.is_empty() {
+            self.seen.members = names_of(body);
+        }
+        let Some(json) = body.json_text() else {
+            for seen in self.seen.paths.iter_mut().filter(|seen| !seen.found) {
+                let shape = Some(shape_of(body));
+                seen.broken.get_or_insert(BrokenPath { depth: 0, members: Vec::new(), shape });
+            }
+            return;
+        };
         let mut levels = ParsedLevels::new();
         for (watched, seen) in self.watched.iter().zip(&mut self.seen.paths) {
             if seen.found {
@@ -145,6 +164,27 @@ impl PathCheck {
                 seen.broken = broken;
             }
         }
+    }
+
+    /// Returns a warning if the last page of a loop has neither the pointer to a next page nor any
+    /// other member that the first page had: it may be an error that was sent as a success.
+    pub(crate) fn last_page(&self, page: &str, body: &Body) -> Option<Warning> {
+        let (path, pointer) = self.pointer_path.as_ref().filter(|_| !self.seen.members.is_empty())?;
+        let broken = follow(body.json_text()?, path, &mut ParsedLevels::new()).ok().flatten();
+        let found = names_of(body);
+        if broken.is_none() || found.is_empty() || found.iter().any(|name| self.seen.members.contains(name)) {
+            return None;
+        }
+        Some(Warning {
+            code: "PAGE_CHANGED".to_owned(),
+            pointer: pointer.clone(),
+            message: format!(
+                "the loop ended at {page}, whose members were {}, and not {} as in the pages before it; if it \
+                 is an error, add abort_when or retry_when",
+                found.join(", "),
+                self.seen.members.join(", ")
+            ),
+        })
     }
 
     /// Returns the warnings at the end of the execution.
@@ -194,6 +234,17 @@ impl PathCheck {
     }
 }
 
+/// Returns the path below the body of the pointer that the pages of a step's loop hold, and the
+/// place of its expression in the plan.
+fn pointer_path(step: &Step) -> Option<(Vec<String>, String)> {
+    let paginate = step.paginate.as_ref()?;
+    let (PaginationKind::Cursor { value, .. } | PaginationKind::NextUrl { value }) = &paginate.kind else {
+        return None;
+    };
+    let paths = value.reads().below(&["response", "body"])?;
+    Some((paths.first()?.to_vec(), format!("{}/value", paginate.pointer)))
+}
+
 /// Returns the expressions of a step whose missing members would go unnoticed.
 fn watched(step: &Step) -> Vec<WatchedExpr> {
     let counts_rows = step.paginate.as_ref().is_some_and(|paginate| match paginate.kind {
@@ -239,8 +290,7 @@ pub(crate) fn escaped(name: &str) -> String {
     name.replace('~', "~0").replace('/', "~1")
 }
 
-/// Follows a path. Returns `None` if its last member exists, even as null, or if a list is on the
-/// way: its elements are not members that could be misspelled.
+/// Follows a path in a body. Returns `None` if its last member exists, even as null.
 ///
 /// # Errors
 /// If an object on the way is not valid JSON.
@@ -248,28 +298,83 @@ fn follow<'b, 'p>(
     body: &'b [u8],
     path: &'p [String],
     levels: &mut ParsedLevels<'b, 'p>,
-) -> Result<Option<BrokenPath>, serde_json::Error> {
+) -> Result<Option<BrokenPath>, ValueError> {
     let mut at = body.trim_ascii_start();
     for (depth, name) in path.iter().enumerate() {
-        match at.first() {
-            Some(b'{') => {}
-            Some(b'[') => return Ok(None),
-            Some(_) | None => return Ok(Some(BrokenPath { depth, members: Vec::new() })),
+        if at.first() != Some(&b'{') {
+            let shape = (at.first() == Some(&b'[')).then(|| "a list".to_owned());
+            return Ok(Some(BrokenPath { depth, members: Vec::new(), shape }));
         }
         let members = match levels.entry(&path[..depth]) {
             Entry::Occupied(read) => read.into_mut(),
-            // RawValue keeps the members as text: no tree of a large body is built for this check.
-            Entry::Vacant(unread) => unread.insert(serde_json::from_slice(at)?),
+            Entry::Vacant(unread) => unread.insert(members_of(at)?),
         };
-        match members.get(name) {
-            Some(member) => at = member.get().as_bytes(),
+        match members.get(name.as_str()) {
+            Some(member) => at = member,
             None => {
-                let members = members.keys().take(MEMBERS_MAX).cloned().collect();
-                return Ok(Some(BrokenPath { depth, members }));
+                let members = members.keys().take(MEMBERS_MAX).map(|name| name.to_string()).collect();
+                return Ok(Some(BrokenPath { depth, members, shape: None }));
             }
         }
     }
     Ok(None)
+}
+
+/// Returns the members of an object as text: no tree of a large body is built for this check.
+fn members_of(object: &[u8]) -> Result<BTreeMap<Cow<'_, str>, &[u8]>, ValueError> {
+    let mut scanner = JsonScanner::at(object, 0);
+    let (mut members, mut first) = (BTreeMap::new(), true);
+    if !scanner.skip_byte(b'{') {
+        return Ok(members);
+    }
+    while let Some(name) = scanner.next_member(first)? {
+        first = false;
+        members.insert(name.decode().unwrap_or_default(), scanner.skip_value()?);
+    }
+    Ok(members)
+}
+
+/// Returns the names of a body's members, the first of them.
+fn names_of(body: &Body) -> Vec<String> {
+    let members = body.json_text().and_then(|text| members_of(text.trim_ascii_start()).ok());
+    members.unwrap_or_default().into_keys().take(MEMBERS_MAX).map(Cow::into_owned).collect()
+}
+
+/// Returns what a body is that has no members.
+fn shape_of(body: &Body) -> String {
+    match body {
+        Body::Json { .. } => "JSON".to_owned(),
+        Body::Text(_) => "text".to_owned(),
+        Body::Binary { content_type, .. } => format!("bytes ({content_type})"),
+        Body::Empty => "empty".to_owned(),
+    }
+}
+
+/// Creates the warning about a page without a list where its rows should be.
+///
+/// `body` is `None` if it was streamed, so that nothing of it is known.
+pub(crate) fn rows_missing(step: &Step, page: &str, body: Option<&Body>) -> Option<Warning> {
+    let rows = step.rows.as_ref().filter(|rows| !rows.may_be_absent)?;
+    let path = rows.expr.reads().below(&["response", "body"]).and_then(|paths| paths.first().copied());
+    let path = path.unwrap_or_default();
+    let instead = body.map(|body| {
+        let found = body.json_text().and_then(|text| follow(text, path, &mut ParsedLevels::new()).ok());
+        match found {
+            Some(Some(broken)) => format!(": {}", described_end(path, &broken)),
+            Some(None) => ": it was null".to_owned(),
+            None => format!(": response.body was {}", shape_of(body)),
+        }
+    });
+    let text = rows.expr.text();
+    Some(Warning {
+        code: "ROWS_MISSING".to_owned(),
+        pointer: format!("{}/iterate_over", step.pointer),
+        message: format!(
+            "{page} had no list at {text}{}; if that means no rows, write {text} || `[]`, and if it \
+             is an error, add abort_when or retry_when",
+            instead.unwrap_or_default()
+        ),
+    })
 }
 
 /// Describes a broken path.
@@ -278,15 +383,23 @@ fn describe(path: &[String], broken: &BrokenPath) -> String {
     if broken.depth == UNKNOWN_DEPTH {
         return format!("no response had {whole}");
     }
+    format!("no response had {whole}: {}", described_end(path, broken))
+}
+
+/// Describes what stood at the point where a path led no further.
+fn described_end(path: &[String], broken: &BrokenPath) -> String {
     let parent = ["response", "body"].into_iter().chain(path.iter().take(broken.depth).map(String::as_str));
     let parent = parent.collect::<Vec<_>>().join(".");
+    if let Some(shape) = &broken.shape {
+        return format!("{parent} was {shape}");
+    }
     if broken.members.is_empty() {
-        return format!("no response had {whole}: {parent} had no members");
+        return format!("{parent} had no members");
     }
     let members = broken.members.iter().map(String::as_str);
     let similar = path.get(broken.depth).and_then(|wanted| most_similar(wanted, members));
     let hint = similar.map(|name| format!("; did you mean {name:?}?")).unwrap_or_default();
-    format!("no response had {whole}: the members of {parent} were {}{hint}", broken.members.join(", "))
+    format!("the members of {parent} were {}{hint}", broken.members.join(", "))
 }
 
 #[cfg(test)]
@@ -306,7 +419,15 @@ mod tests {
     fn null_member_is_found() {
         assert_eq!(broken("next_cursor"), None);
         assert_eq!(broken("data.items"), None);
-        assert_eq!(broken("data.items.id"), None);
+    }
+
+    #[test]
+    fn list_has_no_members() {
+        let list = broken("data.items.id").unwrap();
+        assert_eq!(
+            describe(&path("data.items.id"), &list),
+            "no response had response.body.data.items.id: response.body.data.items was a list"
+        );
     }
 
     #[test]

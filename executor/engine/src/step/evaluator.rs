@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use orchid_plan::{Cursor as CursorRules, Expr, Value};
 
-use crate::body::{Body, RowReader};
+use crate::body::{Body, RowPath, RowReader};
 use crate::error::ErrorClass;
 use crate::page::exchange::PageExchange;
 use crate::rules::asked_wait;
@@ -19,6 +19,7 @@ use crate::state::path_check::escaped;
 use crate::state::step_env::StepEnv;
 use crate::step::exact_json;
 use crate::step::position::LoopPosition;
+use crate::step::response;
 
 /// A response, with everything around it that expressions read and errors report.
 pub(crate) struct ResponseEvaluator<'a> {
@@ -173,10 +174,15 @@ impl ResponseEvaluator<'_> {
         let step = self.position.step();
         let Some(rows) = &step.rows else { return Ok(None) };
         let pointer = || format!("{}/iterate_over", step.pointer);
-        let found = match (&rows.plain, &self.exchange.response.body) {
+        let response = &self.exchange.response;
+        let found = match (&rows.plain, &response.body) {
             // A plain path is followed in the text, so that the rows keep the bytes that were
             // received.
-            (Some(path), Body::Json { text, .. }) => RowReader::from_json(text, path),
+            (Some(_), Body::Json { text, .. }) => RowReader::from_json(text, &RowPath::of(Some(rows))),
+            (Some(_), _) if response.partial.is_some() => {
+                response::partial_rows(&self.position.node, response)
+                    .and_then(|rows| rows.map_or_else(|| RowReader::from_list(Value::null()), Ok))
+            }
             _ => RowReader::from_list(self.eval(&rows.expr, pointer)?),
         };
         found.map(Some).map_err(|error| {

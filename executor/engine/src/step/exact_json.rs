@@ -1,7 +1,7 @@
 //! Exact JSON of expression values: numbers that an expression only copies keep their digits.
 //!
-//! Inside expressions, decimals and integers beyond 64 bits are doubles. If the expression is a
-//! plain path, the received text is looked up instead of printing the double.
+//! Inside expressions, decimals are doubles: they keep their value, but not zeros at their end. If
+//! the expression is a plain path, the received text is looked up instead of printing the double.
 
 use bytes::Bytes;
 use orchid_plan::{Expr, JsonType, PathSegment, PlainPath, Value};
@@ -38,8 +38,8 @@ fn found(text: &Bytes, path: &PlainPath) -> Option<Bytes> {
     path.find_in(text).ok().flatten().map(|found| text.slice_ref(found))
 }
 
-/// Returns whether a number in the value may have had other digits. Recursion is safe: JSON is
-/// nested at most 127 levels deep.
+/// Returns whether a number in the value may have had other digits. Recursion is safe: the nesting
+/// of JSON is bounded where it is read.
 fn holds_doubles(value: &Value) -> bool {
     match value.json_type() {
         JsonType::Number => value.as_i64().is_none() && value.as_u64().is_none(),

@@ -30,6 +30,7 @@ use crate::state::plan_limit::PlanLimit;
 use crate::state::status::StepStatus;
 use crate::state::step_env::StepEnv;
 use crate::step::continuation;
+use crate::step::gaps;
 use crate::step::judged::{HeldResponse, LatestResponse};
 use crate::step::judgement::{self, Consequence};
 use crate::step::page_loop::{LoopEntry, LoopMove, PageLoop};
@@ -373,14 +374,20 @@ impl<S: SubSteps> StepExecution<S> {
         failure: TryFailure,
         problem: String,
     ) -> Result<StepStatus, StepExit> {
-        if let Some(try_id) = page.open_try() {
-            cx.discard(try_id);
-        }
+        page.open_try().into_iter().for_each(|try_id| cx.discard(try_id));
         page.fail(failure, problem, self.position().retries_left());
         let decision = self.page_loop.evaluator(cx, env, page.exchange()).decide()?;
-        if matches!(decision.verdict, TryVerdict::Fail | TryVerdict::Abort(_)) {
+        match decision.verdict {
+            TryVerdict::Success => {
+                gaps::accepted_failure(cx, env, self.position(), page.exchange());
+                page.accept_break();
+                self.phase = StepPhase::Page;
+                let progress = self.slot.start(*page).advance(cx)?;
+                return self.page_came_to(cx, env, progress);
+            }
             // Without a retry, no later attempt emits the rows before the break.
-            page.emit_finished(cx);
+            TryVerdict::Fail | TryVerdict::Abort(_) => page.emit_finished(cx),
+            TryVerdict::Retry | TryVerdict::Ignore => {}
         }
         // If the state cannot be written, the page is repeated as a whole: late, but not lost.
         self.slot.set_resume(page.state(true).unwrap_or_default());
@@ -454,12 +461,11 @@ impl<S: SubSteps> StepExecution<S> {
     pub(crate) fn request_in_progress(&self) -> Option<&SentRequest> {
         match &self.phase {
             StepPhase::AwaitingResponse(receiver) => Some(receiver.request()),
-            StepPhase::Page => self.slot.page().map(|page| &page.exchange().sent.facts),
-            StepPhase::Idle | StepPhase::AwaitingRetry(_) | StepPhase::Deferred(_) => None,
+            _ => self.slot.page().map(|page| &page.exchange().sent.facts),
         }
     }
 
-    /// Returns the position of the loop.
+    /// Returns the position.
     pub(crate) fn position(&self) -> &LoopPosition {
         self.page_loop.position()
     }

@@ -10,6 +10,7 @@ pub(crate) mod evaluator;
 pub(crate) mod exact_json;
 pub(crate) mod execution;
 pub(crate) mod failure;
+pub(crate) mod gaps;
 pub(crate) mod judged;
 pub(crate) mod judgement;
 pub(crate) mod last_page;

@@ -13,6 +13,7 @@ use crate::state::engine_cx::EngineCx;
 use crate::state::exit::StepExit;
 use crate::state::step_env::StepEnv;
 use crate::step::continuation;
+use crate::step::gaps;
 use crate::step::page_loop::PageLoop;
 
 /// The writes of a page, before they are saved.
@@ -41,11 +42,9 @@ pub(crate) fn conclude(
     page_loop: &mut PageLoop,
     page: FinishedPage,
 ) -> Result<PageEnd, StepExit> {
-    let FinishedPage { mut exchange, writes, row_writes, row_cursors, rows, stream_found, .. } = page;
+    let FinishedPage { mut exchange, writes, row_writes, row_cursors, rows, stream_path, .. } = page;
     let node = page_loop.position().node.clone();
-    if let Some(found) = stream_found {
-        cx.run.watch(&node).streamed(found);
-    }
+    gaps::stream_ended(cx, env, page_loop.position(), &exchange, stream_path);
     cx.run.progress.counts.pages += 1;
     // The validators describe the whole response, so they are taken only once all rows are read;
     // and they are saved only if the execution succeeds.
@@ -64,6 +63,7 @@ pub(crate) fn conclude(
         continuation.next = NextPage::End { by_stop_on: true };
     }
     page_loop.page_read(cx, &exchange, rows, &continuation);
+    gaps::loop_ends(cx, env, page_loop.position(), &exchange, &continuation.next);
     let writes = PageWrites { context, cursors: row_cursors };
     Ok(PageEnd { exchange, writes, next: continuation.next })
 }

@@ -2,13 +2,13 @@
 
 use orchid_plan::ScopeName;
 
-use crate::body::Body;
 use crate::page::exchange::PageExchange;
 use crate::page::progress::PageStart;
 use crate::state::engine_cx::EngineCx;
 use crate::state::exit::StepExit;
 use crate::state::step_env::StepEnv;
 use crate::step::evaluator::ResponseEvaluator;
+use crate::step::gaps;
 use crate::step::position::LoopPosition;
 use crate::step::variables;
 
@@ -23,8 +23,10 @@ pub(crate) fn evaluate(
     position: &LoopPosition,
     mut exchange: PageExchange,
 ) -> Result<PageStart, StepExit> {
-    if let Body::Json { text, .. } = &exchange.response.body {
-        cx.run.watch(&position.node).look(text);
+    if exchange.response.is_cut() {
+        gaps::accepted_failure(cx, env, position, &exchange);
+    } else if exchange.response.stream.is_none() && exchange.response.tried.status != Some(204) {
+        cx.run.watch(&position.node).look(&exchange.response.body);
     }
     let evaluator = ResponseEvaluator { run: cx.run, env, position, exchange: &exchange };
     let writes = evaluator.context_writes()?;
@@ -40,6 +42,11 @@ pub(crate) fn evaluate(
         Some((rows, try_id)) => Some((rows, Some(try_id))),
         None => evaluator.rows()?.map(|rows| (rows, None)),
     };
+    if let Some((reader, None)) = &rows
+        && !reader.listed()
+    {
+        gaps::missing_rows(cx, env, position, &exchange);
+    }
     let context = writes.as_ref().map(|(context, _)| context);
     let row_env = variables::sub_step_env(env, position, &exchange, context, rows.is_some());
     let node = position.node.clone();

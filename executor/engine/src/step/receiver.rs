@@ -100,7 +100,7 @@ impl ResponseReceiver {
                 hold_copy(&mut read.body, &received, &cx.run.buffers);
                 read
             }
-            Err(error) => response::without_response(node, error, duration, retries_left),
+            Err(error) => response::interrupted(node, &sent, error, cx.now, duration, retries_left),
         };
         // Streamed bodies are counted piece by piece instead.
         cx.run.progress.counts.bytes += response.facts.size.unwrap_or_default();
@@ -167,25 +167,27 @@ impl ResponseReceiver {
                     return Reception::Pending(self);
                 }
                 cx.discard(try_id);
-                Err(FetchError {
-                    kind: FetchErrorKind::TooLarge,
-                    message: format!("the body is larger than {max} bytes: stopped while reading"),
-                    status: Some(head.status),
-                })
+                let message = format!("the body is larger than {max} bytes: stopped while reading");
+                let status = Some(head.status);
+                Err(FetchError { kind: FetchErrorKind::TooLarge, message, status, received: None })
             }
             Ok(None) => {
                 cx.run.try_ended(try_id);
-                let response = self.buffered.take().map(|buffered| Response {
-                    body: cx.run.buffers.hold(buffered.body.freeze()),
-                    ..buffered.head
-                });
-                let Some(response) = response else { return Reception::Pending(self) };
-                Ok(response)
+                Ok(())
             }
             Err(error) => {
                 cx.run.try_ended(try_id);
                 Err(error)
             }
+        };
+        let response = self
+            .buffered
+            .take()
+            .map(|buffered| Response { body: cx.run.buffers.hold(buffered.body.freeze()), ..buffered.head });
+        let result = match (result, response) {
+            (Ok(()), Some(response)) => Ok(response),
+            (Ok(()), None) => return Reception::Pending(self),
+            (Err(error), received) => Err(FetchError { received: received.map(Box::new), ..error }),
         };
         self.complete(cx, node, retries_left, result, duration)
     }

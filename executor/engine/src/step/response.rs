@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use orchid_plan::{Method, PlainPath, ResponseFormat, Value};
+use orchid_plan::{Method, ResponseFormat, Value};
 
-use crate::body::{Body, BodyReader, DecodeError, FileDecoder, RowReader, read_files};
+use crate::body::{Body, BodyReader, DecodeError, FileDecoder, RowPath, RowReader, read_files};
 use crate::input::{ArchiveFile, CurrentTime, FetchError, Response};
 use crate::message::exchange::ReceivedResponse;
 use crate::page::exchange::{SentTry, TryResponse};
@@ -36,9 +36,8 @@ pub(crate) fn streamed_rows(node: &StepNode, head: &Response) -> StreamedRows {
     if rules.archive.is_some() && matches!(rules.format, ResponseFormat::Csv | ResponseFormat::Jsonl) {
         return StreamedRows::Rows(RowReader::from_files(FileDecoder::new(rules, &content_type, ROW_MAX)));
     }
-    let whole_body = PlainPath::default();
-    let path = node.step.rows.as_ref().and_then(|rows| rows.plain.as_ref()).unwrap_or(&whole_body);
-    match body_reader(node, head.status, &content_type).row_decoder(path, ROW_MAX) {
+    let path = RowPath::of(node.step.rows.as_ref());
+    match body_reader(node, head.status, &content_type).row_decoder(&path, ROW_MAX) {
         Ok(Some(decoder)) => StreamedRows::Rows(RowReader::from_decoder(decoder)),
         Ok(None) => StreamedRows::WholeBody,
         Err(error) => StreamedRows::Failed(TryFailure::Decode(error.code()), error.to_string()),
@@ -58,10 +57,12 @@ pub(crate) fn read(
     let content_type = joined_header(&headers, "content-type").unwrap_or_default();
     let reader = body_reader(node, status, &content_type);
     let accepted = node.step.outcome.accept_on.iter().any(|matcher| matcher.matches(Some(status), None));
+    let mut partial = None;
     let (body, failure, problem) = match status {
         200..=299 if !accepted => match read_body(node, &reader, &bytes, &files) {
             Ok(body) => (body, None, String::new()),
             Err(error) => {
+                partial = Some(bytes.clone());
                 (reader.read_lenient(&bytes), Some(TryFailure::Decode(error.code())), error.to_string())
             }
         },
@@ -86,6 +87,7 @@ pub(crate) fn read(
             duration_ms: Some(millis(duration)),
         },
         body,
+        partial,
         value,
         stream: None,
         streamed: false,
@@ -95,22 +97,33 @@ pub(crate) fn read(
     }
 }
 
-/// Creates the response of a try that ended without one: expressions see it as empty.
-pub(crate) fn without_response(
+/// Creates the response of a try that failed. If the head of a response had arrived, its status,
+/// headers and the part of its body that came are kept; otherwise expressions see it as empty.
+pub(crate) fn interrupted(
     node: &StepNode,
+    sent: &SentTry,
     error: FetchError,
+    now: CurrentTime,
     duration: Duration,
     retries_left: bool,
 ) -> TryResponse {
+    let FetchError { kind, message, status, received } = error;
+    let tried = TryFacts { status, failure: Some(TryFailure::Fetch(kind)), retries_left };
+    if let Some(response) = received {
+        let bytes = response.body.clone();
+        let as_read = read(node, sent, *response, now, duration, retries_left);
+        let partial = (!bytes.is_empty()).then_some(bytes);
+        return TryResponse { tried, problem: message, partial, ..as_read };
+    }
     // Conditions are not evaluated without a response, but `set_context` and pagination are, if
     // the error is ignored.
     let body = Body::Empty;
     TryResponse {
-        value: response_value(&node.needs, error.status, None, &body, "", &[]),
-        tried: TryFacts { status: error.status, failure: Some(TryFailure::Fetch(error.kind)), retries_left },
+        value: response_value(&node.needs, status, None, &body, "", &[]),
+        tried,
         facts: ReceivedResponse {
             url: None,
-            status: error.status,
+            status,
             headers: None,
             size: None,
             duration_ms: Some(millis(duration)),
@@ -121,7 +134,8 @@ pub(crate) fn without_response(
         answer: None,
         comparison: None,
         body,
-        problem: error.message,
+        partial: None,
+        problem: message,
         asked_wait: None,
     }
 }
@@ -139,12 +153,28 @@ fn read_body(
     reader.read(bytes)
 }
 
+/// Creates the reader of the rows that came before a body broke off; `None` if its format has none
+/// before its end.
+pub(crate) fn partial_rows(
+    node: &StepNode,
+    response: &TryResponse,
+) -> Result<Option<RowReader>, DecodeError> {
+    let Some(received) = &response.partial else { return Ok(None) };
+    let headers = response.facts.headers.as_deref().unwrap_or_default();
+    let content_type = joined_header(headers, "content-type").unwrap_or_default();
+    let status = response.tried.status.unwrap_or_default();
+    let path = RowPath::of(node.step.rows.as_ref());
+    let decoder = body_reader(node, status, &content_type).partial_decoder(&path, received, ROW_MAX)?;
+    Ok(decoder.map(|decoder| RowReader::from_partial(decoder, received)))
+}
+
 fn body_reader<'a>(node: &'a StepNode, status: u16, content_type: &'a str) -> BodyReader<'a> {
     let is_head = node.step.request().is_some_and(|request| request.method() == Method::Head);
     BodyReader {
         rules: &node.step.response,
         content_type,
         bodiless: status == 204 || is_head,
+        members: node.needs.members,
         parts: &node.needs.body,
     }
 }

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use serde_json::Value;
+use serde::Deserialize;
 
 use crate::rule_tests;
 
@@ -81,6 +81,12 @@ what a case cannot show:
 | real APIs with the behaviour of their servers | `tests/integration/examples` |
 ";
 
+/// The part of `exchange.json` that the index shows.
+#[derive(Deserialize)]
+struct CaseRule {
+    rule: String,
+}
+
 #[test]
 fn case_index_is_up_to_date() {
     let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/cases");
@@ -100,8 +106,8 @@ fn case_index_is_up_to_date() {
         write!(page, "\n## {title}\n\n").unwrap();
         for name in here {
             let exchange = std::fs::read(cases.join(name).join("exchange.json")).unwrap();
-            let exchange: Value = serde_json::from_slice(&exchange).unwrap();
-            let item = format!("{} — [`{name}`]({name})", exchange["rule"].as_str().unwrap());
+            let case: CaseRule = serde_json::from_slice(&exchange).unwrap();
+            let item = format!("{} — [`{name}`]({name})", case.rule);
             push_list_item(&mut page, &item);
         }
     }

@@ -51,7 +51,7 @@ impl Reply {
 }
 
 fn broken() -> FetchError {
-    FetchError { kind: FetchErrorKind::Broken, message: "it broke".to_owned(), status: None }
+    FetchError { kind: FetchErrorKind::Broken, message: "it broke".to_owned(), status: None, received: None }
 }
 
 /// The order in which inputs arrive.

@@ -18,6 +18,7 @@ use orchid_engine::{
 };
 use orchid_plan::Definition;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -122,7 +123,8 @@ impl ScriptedResponse {
         let duration = Duration::from_millis(self.duration_ms);
         if let Some(code) = &self.error {
             let kind = fetch_error_kind(code).expect("a code of a fetch error");
-            let error = FetchError { kind, message: format!("no answer: {code}"), status: None };
+            let error =
+                FetchError { kind, message: format!("no answer: {code}"), status: None, received: None };
             return Reply::Response { result: Err(error), duration };
         }
         let body = match (&self.body, &self.text, &self.repeated_text) {
@@ -389,7 +391,9 @@ fn message_line(message: &Message) -> String {
     let headers: Vec<String> =
         message.headers.iter().map(|(name, value)| format!("{name}={value}")).collect();
     let payload = std::str::from_utf8(&message.payload).expect("a payload is text");
-    serde_json::from_str::<Value>(payload).expect("a payload is json");
+    // Not as a value: the payload may hold what serde_json has no value for, such as half a
+    // surrogate pair.
+    serde_json::from_str::<IgnoredAny>(payload).expect("a payload is json");
     format!(
         "{{\"message\":{{\"topic\":{},\"key\":{},\"headers\":{},\"payload\":{}}}}}",
         json!(topic),

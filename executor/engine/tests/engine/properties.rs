@@ -99,9 +99,12 @@ impl Upstream {
         };
         let requests = self.requests[number].replace(self.requests[number].get() + 1);
         let result = match page.faults.get(requests) {
-            Some(0) => {
-                Err(FetchError { kind: FetchErrorKind::Broken, message: "it broke".to_owned(), status: None })
-            }
+            Some(0) => Err(FetchError {
+                kind: FetchErrorKind::Broken,
+                message: "it broke".to_owned(),
+                status: None,
+                received: None,
+            }),
             Some(status) => Ok(response(request, *status, &json!({"error": status}), None)),
             None if page.gone => Ok(response(request, 404, &json!({"mark": number}), None)),
             None => Ok(self.page(request, number, page)),

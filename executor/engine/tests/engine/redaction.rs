@@ -69,7 +69,7 @@ fn connection_error_does_not_name_a_secret_host() {
     let mut reply = |request: &Request| {
         assert_eq!(request.label, "https://[REDACTED].example.com/", "as logs and heartbeats show it");
         let message = format!("host name did not resolve: {}", request.url.host_str().unwrap());
-        let error = FetchError { kind: FetchErrorKind::Dns, message, status: None };
+        let error = FetchError { kind: FetchErrorKind::Dns, message, status: None, received: None };
         Reply::Response { result: Err(error), duration: Duration::ZERO }
     };
     let mut events = Vec::new();

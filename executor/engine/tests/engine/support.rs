@@ -281,19 +281,23 @@ impl Simulation<'_> {
                 if is_streamed(streaming[&try_id], &response) =>
             {
                 let rest = std::mem::take(&mut response.body);
-                // A test header selects the error with which the body breaks off.
-                let break_error = response.headers.iter().find(|(name, _)| name == "x-breaks");
-                let error = |code: &str| FetchError {
-                    kind: fetch_error_kind(code).unwrap_or(FetchErrorKind::Broken),
-                    message: "it broke off".to_owned(),
-                    status: Some(response.status),
-                };
-                let break_error = break_error.map(|(_, code)| error(code));
+                let break_error = response.headers.iter().find(|(name, _)| name == BREAKS);
+                let break_error = break_error.map(|(_, code)| broke_off(code, &response));
                 let files = std::mem::take(&mut response.files).into();
                 bodies.insert(try_id, PendingBody { rest, files, break_error });
                 Input::ResponseHead { try_id, response, duration }
             }
             DueInput::Reply(try_id, Reply::Response { result, duration }) => {
+                // A body that is read whole breaks off too: what came of it is part of the error.
+                let result = result.and_then(|response| {
+                    match response.headers.iter().find(|(name, _)| name == BREAKS) {
+                        Some((_, code)) => {
+                            let error = broke_off(code, &response);
+                            Err(FetchError { received: Some(Box::new(response)), ..error })
+                        }
+                        None => Ok(response),
+                    }
+                });
                 Input::Response { try_id, result, duration }
             }
             DueInput::Piece(try_id) => {
@@ -306,6 +310,18 @@ impl Simulation<'_> {
                 Input::BodyPiece { try_id, piece, duration }
             }
         })
+    }
+}
+
+/// A test header that selects the error with which the body breaks off.
+const BREAKS: &str = "x-breaks";
+
+fn broke_off(code: &str, response: &Response) -> FetchError {
+    FetchError {
+        kind: fetch_error_kind(code).unwrap_or(FetchErrorKind::Broken),
+        message: "it broke off".to_owned(),
+        status: Some(response.status),
+        received: None,
     }
 }
 

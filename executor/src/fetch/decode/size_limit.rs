@@ -54,7 +54,12 @@ impl SizeLimit {
         if total > RATIO_FREE_BYTES && total > received.saturating_mul(MAX_RATIO) {
             let message =
                 format!("the body decompresses to more than {MAX_RATIO} times its {received} bytes");
-            return Err(FetchError { kind: FetchErrorKind::TooLarge, message, status: Some(self.status) });
+            return Err(FetchError {
+                kind: FetchErrorKind::TooLarge,
+                message,
+                status: Some(self.status),
+                received: None,
+            });
         }
         Ok(())
     }
@@ -62,12 +67,17 @@ impl SizeLimit {
     /// Creates the error of a body that is too large.
     pub(crate) fn too_large(&self, detail: &str) -> FetchError {
         let message = format!("the body is larger than {} bytes: {detail}", self.max_bytes);
-        FetchError { kind: FetchErrorKind::TooLarge, message, status: Some(self.status) }
+        FetchError { kind: FetchErrorKind::TooLarge, message, status: Some(self.status), received: None }
     }
 
     /// Creates the error of a body that does not decode.
     pub(crate) fn undecodable(&self, message: String) -> io::Error {
-        io::Error::other(FetchError { kind: FetchErrorKind::Decode, message, status: Some(self.status) })
+        io::Error::other(FetchError {
+            kind: FetchErrorKind::Decode,
+            message,
+            status: Some(self.status),
+            received: None,
+        })
     }
 }
 

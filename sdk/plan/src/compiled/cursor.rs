@@ -187,18 +187,9 @@ impl CursorKind {
     }
 }
 
-/// Converts a decimal to a JSON number: an integer keeps every digit, a fraction becomes the
-/// nearest double.
+/// Converts a decimal to a JSON number with the same value.
 fn json(number: Decimal) -> Result<Value, String> {
-    if let Some(integer) = number.integer() {
-        if let Ok(integer) = i64::try_from(integer) {
-            return Ok(Value::from(integer));
-        }
-        if let Ok(integer) = u64::try_from(integer) {
-            return Ok(Value::from(integer));
-        }
-    }
-    number.to_string().parse().map(Value::decimal).map_err(|_| "the cursor is no number".to_owned())
+    Value::number(&number.to_string()).ok_or_else(|| "the cursor is no number".to_owned())
 }
 
 #[cfg(test)]
@@ -310,6 +301,7 @@ mod tests {
             ("number", json!(0.5), "2", "1.5"),
             ("number", json!(10), "\"3\"", "\"-7\""),
             ("number", json!(10), "3", "-7"),
+            ("number", json!(1), "123456789012345678901234567890", "123456789012345678901234567889"),
         ] {
             let cursor = cursor(json!({"type": kind, "lookback": lookback}));
             assert_eq!(json_of(&cursor.less_lookback(&value(stored)).unwrap()), expected, "{kind} {stored}");

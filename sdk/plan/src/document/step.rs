@@ -105,8 +105,12 @@ fn read_request(
     let set_context = named_exprs(object, "set_context", &kept, context);
     let extract = named_exprs(object, "extract", &kept, context);
     let rows = object.expr("iterate_over", &kept, context);
-    let rows =
-        rows.map(|expr| RowSelector { plain: expr.plain_body_path(), unfiltered: expr.filter_input(), expr });
+    let rows = rows.map(|expr| RowSelector {
+        plain: expr.plain_row_path(),
+        may_be_absent: expr.allows_absence(),
+        unfiltered: expr.filter_input(),
+        expr,
+    });
     let emit = emit(object, position, context);
     let response = response::read(object, context);
     let conditional = conditional::read(object, request.as_ref(), context);

@@ -11,6 +11,7 @@ use super::error::EvalError;
 use super::eval::evaluation::{EvalData, Evaluation};
 use super::eval::interpreter::interpret;
 use super::exact_reads::exact_reads;
+use super::literals::Literals;
 use super::row_paths;
 use crate::{Diagnostic, EvalEnv, PlainPath, ReadPaths, Scope, Value};
 
@@ -21,6 +22,7 @@ pub struct Expr(Arc<CompiledExpr>);
 struct CompiledExpr {
     text: String,
     ast: Ast,
+    literals: Arc<Literals>,
     reads: ReadPaths,
     /// True if the result can be larger or deeper than the values that the expression reads.
     can_grow: bool,
@@ -44,7 +46,9 @@ impl Expr {
         let reads_whole_context =
             |path: &[String]| path.first().is_none_or(|name| name == "context" && path.len() == 1);
         let can_grow = can_grow || reads.paths().any(reads_whole_context);
-        Ok(Self(Arc::new(CompiledExpr { text: text.to_owned(), ast, reads, can_grow, reads_outer })))
+        let literals = Arc::new(Literals::of(text, &ast));
+        let text = text.to_owned();
+        Ok(Self(Arc::new(CompiledExpr { text, ast, literals, reads, can_grow, reads_outer })))
     }
 
     /// Returns the text as the author wrote it.
@@ -73,19 +77,39 @@ impl Expr {
         row_paths::plain_path_below(&self.0.ast, names)
     }
 
+    /// Returns the path below `response.body` of rows, which may end in `` || `[]` ``.
+    #[must_use]
+    pub fn plain_row_path(&self) -> Option<PlainPath> {
+        let ast = row_paths::without_empty_default(&self.0.ast).unwrap_or(&self.0.ast);
+        row_paths::plain_path_below(ast, &["response", "body"])
+    }
+
+    /// Returns whether the expression says that an absent value is fine: by the default `` `[]` ``,
+    /// or by naming null itself.
+    #[must_use]
+    pub fn allows_absence(&self) -> bool {
+        row_paths::without_empty_default(&self.0.ast).is_some() || self.0.literals.include_null()
+    }
+
     /// Returns the expression up to its first filter, such as `a.b` of `a.b[?c].d`, or `None` if it
     /// has no filter.
     #[must_use]
     pub fn filter_input(&self) -> Option<Self> {
         let ast = row_paths::filter_input(&self.0.ast)?;
-        let CompiledExpr { text, reads, can_grow, reads_outer, .. } = &*self.0;
+        let CompiledExpr { text, literals, reads, can_grow, reads_outer, .. } = &*self.0;
         Some(Self(Arc::new(CompiledExpr {
             text: text.clone(),
             ast,
+            literals: literals.clone(),
             reads: reads.clone(),
             can_grow: *can_grow,
             reads_outer: *reads_outer,
         })))
+    }
+
+    #[cfg(test)]
+    pub(super) fn literals(&self) -> &Literals {
+        &self.0.literals
     }
 
     #[cfg(test)]
@@ -102,7 +126,8 @@ impl Expr {
         self.eval_in(Evaluation::new(scope, env))
     }
 
-    pub(super) fn eval_in(&self, mut evaluation: Evaluation<'_>) -> Result<Value, EvalError> {
+    pub(super) fn eval_in<'e>(&'e self, evaluation: Evaluation<'e>) -> Result<Value, EvalError> {
+        let mut evaluation = evaluation.with_literals(&self.0.literals);
         if self.0.reads_outer {
             evaluation.record_elements();
         }

@@ -8,6 +8,7 @@ mod error;
 pub(crate) mod eval;
 mod exact_reads;
 mod expression;
+mod literals;
 mod row_paths;
 
 #[cfg(test)]

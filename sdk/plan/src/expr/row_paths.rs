@@ -24,6 +24,17 @@ pub(super) fn plain_path_below(ast: &Ast, names: &[&str]) -> Option<PlainPath> {
     Some(PlainPath(segments.collect()))
 }
 
+/// Returns the tree without the default of `… || `[]``, if it has that default.
+pub(super) fn without_empty_default(ast: &Ast) -> Option<&Ast> {
+    match ast {
+        Ast::Or { lhs, rhs, .. } => {
+            let is_empty = |value: &jmespath::Variable| value.as_array().is_some_and(Vec::is_empty);
+            matches!(&**rhs, Ast::Literal { value, .. } if is_empty(value)).then_some(&**lhs)
+        }
+        _ => None,
+    }
+}
+
 fn collect_segments(node: &Ast, segments: &mut Vec<PathSegment>) -> Option<()> {
     match node {
         Ast::Field { name, .. } => segments.push(PathSegment::Member(name.clone())),
@@ -84,6 +95,25 @@ mod tests {
         ] {
             assert_eq!(plain(computed), None, "{computed}");
         }
+    }
+
+    #[test]
+    fn absent_rows_are_allowed_by_their_default() {
+        for (text, allowed) in [
+            ("response.body.items", false),
+            ("response.body.items || `[]`", true),
+            ("response.body.items[?id] || `[]`", true),
+            ("if(response.body.ok, response.body.items, `null`)", true),
+            ("response.body.items || response.body.rows", false),
+            ("response.body.items[?id != `null`]", true),
+        ] {
+            assert_eq!(compile_anywhere(text).allows_absence(), allowed, "{text}");
+        }
+        let plain = |text: &str| compile_anywhere(text).plain_row_path();
+        let items = PlainPath(vec![PathSegment::Member("items".to_owned())]);
+        assert_eq!(plain("response.body.items || `[]`"), Some(items.clone()));
+        assert_eq!(plain("response.body.items"), Some(items));
+        assert_eq!(plain("response.body.items || `[1]`"), None);
     }
 
     #[test]

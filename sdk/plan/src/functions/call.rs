@@ -1,9 +1,7 @@
 //! The description of a function, and the call that checks its arguments before its body runs.
 
-use jmespath::{Rcvar, Variable};
-use serde_json::Number;
-
 use crate::expr::eval::evaluation::{EvalFailure, EvalResult, Evaluation, ExprRef};
+use crate::value::{Number, Rcvar, Variable};
 
 /// The types that a parameter accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,6 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use jmespath::Rcvar;
 use percent_encoding::percent_decode_str;
 
 use super::call::LibraryFunction;
@@ -12,6 +11,7 @@ use super::call::ParamType::Text;
 use super::call::{CallArg, CheckedArgs, text};
 use crate::expr::eval::evaluation::{EvalResult, Evaluation};
 use crate::links::percent_encode;
+use crate::value::Rcvar;
 
 /// Decodes Base64 with or without padding. The url-safe alphabet is mapped to the standard one
 /// before.

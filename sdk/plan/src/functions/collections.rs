@@ -3,14 +3,13 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use jmespath::{Rcvar, Variable};
-
 use super::call::LibraryFunction;
 use super::call::ParamType::{List, Number, Object, Text};
 use super::call::{CallArg, CheckedArgs, integer};
 use super::json::bounded_json;
 use super::text::expect_integer;
 use crate::expr::eval::evaluation::{EvalResult, Evaluation, list, null};
+use crate::value::{Rcvar, Variable};
 
 /// Maximum number of elements of one `range`.
 const MAX_RANGE: usize = 1_000_000;

@@ -3,7 +3,6 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
-use jmespath::Rcvar;
 use md5::Md5;
 use sha2::{Digest, Sha256};
 
@@ -12,6 +11,7 @@ use super::call::ParamType::{Object, Text};
 use super::call::{CallArg, CheckedArgs, text};
 use super::jwt;
 use crate::expr::eval::evaluation::{EvalResult, Evaluation};
+use crate::value::Rcvar;
 
 pub(super) static FUNCTIONS: &[LibraryFunction] = &[
     LibraryFunction::new(

@@ -1,14 +1,12 @@
 //! JSON inside text, and parts of urls and headers.
 
-use std::io;
-
-use jmespath::{Rcvar, Variable};
 use url::Url;
 
 use super::call::LibraryFunction;
 use super::call::ParamType::{Any, Object, Text};
 use super::call::{CallArg, CheckedArgs, text};
 use crate::expr::eval::evaluation::{EvalFailure, EvalResult, Evaluation, null};
+use crate::value::{Rcvar, Variable, append_bounded};
 use crate::{Value, links};
 
 pub(super) static FUNCTIONS: &[LibraryFunction] = &[
@@ -46,33 +44,14 @@ pub(super) static FUNCTIONS: &[LibraryFunction] = &[
     ),
 ];
 
-/// A buffer that refuses more bytes than the budget has left.
-struct BoundedBuffer {
-    bytes: Vec<u8>,
-    left: usize,
-}
-
-impl io::Write for BoundedBuffer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.left = self.left.checked_sub(bytes.len()).ok_or_else(|| io::Error::other("too large"))?;
-        self.bytes.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// Writes a value as JSON within the budget. Shared parts can make the text far larger than the
 /// value is in memory.
 pub(super) fn bounded_json(evaluation: &mut Evaluation<'_>, value: &Variable) -> EvalResult<Vec<u8>> {
-    let mut out = BoundedBuffer { bytes: Vec::new(), left: evaluation.text_left() };
-    let written = serde_json::to_writer(&mut out, &crate::value::SerializedVariable(value));
-    written
+    let mut json = Vec::new();
+    append_bounded(value, &mut json, evaluation.text_left())
         .map_err(|_| EvalFailure { over_budget: true, ..evaluation.fail("the JSON text is too large") })?;
-    evaluation.charge_text(out.bytes.len())?;
-    Ok(out.bytes)
+    evaluation.charge_text(json.len())?;
+    Ok(json)
 }
 
 pub(super) fn stringify(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {

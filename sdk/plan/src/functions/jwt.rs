@@ -2,13 +2,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use jmespath::{Rcvar, Variable};
 use ring::rand::SystemRandom;
 use ring::{hmac, signature};
 
 use super::call::{CallArg, CheckedArgs, text};
 use super::json::bounded_json;
 use crate::expr::eval::evaluation::{EvalResult, Evaluation};
+use crate::value::{Rcvar, Variable};
 
 /// Steps that a signature costs. An RSA signature takes about a millisecond.
 const SIGNATURE_STEPS: usize = 20_000;

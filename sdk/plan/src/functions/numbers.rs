@@ -1,12 +1,10 @@
 //! Arithmetic, which is exact for two integers, and `if`.
 
-use jmespath::Rcvar;
-use serde_json::Number;
-
 use super::call::LibraryFunction;
 use super::call::ParamType::{Any, Number as Num};
 use super::call::{CallArg, CheckedArgs, double, integer};
 use crate::expr::eval::evaluation::{EvalResult, Evaluation};
+use crate::value::{Number, Rcvar};
 
 pub(super) static FUNCTIONS: &[LibraryFunction] = &[
     LibraryFunction::new(
@@ -60,21 +58,19 @@ pub(super) static FUNCTIONS: &[LibraryFunction] = &[
     ),
 ];
 
-/// Returns the number if it is a signed or unsigned 64-bit integer.
-pub(super) fn exact(number: &Number) -> Option<i128> {
-    number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from))
+/// Creates an integer. Fails if the result did not fit into 128 bits.
+pub(super) fn from_whole(evaluation: &Evaluation<'_>, value: Option<i128>) -> EvalResult<Rcvar> {
+    let value = value.ok_or_else(|| evaluation.fail("the result does not fit into 128 bits"))?;
+    Ok(integer(Number::from_whole(value)))
 }
 
-/// Creates a 64-bit integer. Fails if the value is out of range.
-pub(super) fn from_exact(evaluation: &Evaluation<'_>, value: i128) -> EvalResult<Rcvar> {
-    if let Ok(value) = i64::try_from(value) {
-        return Ok(integer(value));
+/// Returns a number as a double. Fails for integers beyond 64 bits, which would silently become
+/// another number.
+pub(super) fn float(evaluation: &Evaluation<'_>, number: &Number) -> EvalResult<f64> {
+    if number.is_exact() && number.is_integer() {
+        return Err(evaluation.fail(format!("as a decimal, {number} would lose digits")));
     }
-    u64::try_from(value).map(integer).map_err(|_| evaluation.fail("the result does not fit into 64 bits"))
-}
-
-fn float(number: &Number) -> f64 {
-    number.as_f64().unwrap_or(f64::NAN)
+    Ok(number.as_f64())
 }
 
 fn arithmetic(
@@ -84,34 +80,31 @@ fn arithmetic(
     decimal: fn(f64, f64) -> f64,
 ) -> EvalResult<Rcvar> {
     let (a, b) = (args.number(0), args.number(1));
-    // i128 holds every sum, difference and product of two 64-bit integers except the largest
-    // products, which are checked.
-    if let (Some(a), Some(b)) = (exact(a), exact(b)) {
-        let value = whole(a, b).ok_or_else(|| evaluation.fail("the result does not fit into 64 bits"))?;
-        return from_exact(evaluation, value);
+    if let (Some(a), Some(b)) = (a.whole(), b.whole()) {
+        return from_whole(evaluation, whole(a, b));
     }
-    double(evaluation, decimal(float(a), float(b)))
+    double(evaluation, decimal(float(evaluation, a)?, float(evaluation, b)?))
 }
 
 fn div(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let (a, b) = (args.number(0), args.number(1));
-    if float(b) == 0.0 {
+    if b.as_f64() == 0.0 {
         return Err(evaluation.fail("division by zero"));
     }
-    match (exact(a), exact(b)) {
+    match (a.whole(), b.whole()) {
         // An inexact quotient of integers becomes a double.
-        (Some(a), Some(b)) if a % b == 0 => from_exact(evaluation, a / b),
-        _ => double(evaluation, float(a) / float(b)),
+        (Some(a), Some(b)) if a.checked_rem(b) == Some(0) => from_whole(evaluation, a.checked_div(b)),
+        _ => double(evaluation, float(evaluation, a)? / float(evaluation, b)?),
     }
 }
 
 fn modulo(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let (a, b) = (args.number(0), args.number(1));
-    if float(b) == 0.0 {
+    if b.as_f64() == 0.0 {
         return Err(evaluation.fail("division by zero"));
     }
-    match (exact(a), exact(b)) {
-        (Some(a), Some(b)) => from_exact(evaluation, a % b),
-        _ => double(evaluation, float(a) % float(b)),
+    match (a.whole(), b.whole()) {
+        (Some(a), Some(b)) => from_whole(evaluation, a.checked_rem(b)),
+        _ => double(evaluation, float(evaluation, a)? % float(evaluation, b)?),
     }
 }

@@ -2,16 +2,12 @@
 
 use std::cmp::Ordering;
 
-use jmespath::{Rcvar, Variable};
-use serde_json::Number;
-
 use super::call::LibraryFunction;
 use super::call::ParamType::{Any, List};
 use super::call::{CallArg, CheckedArgs, integer};
-use super::numbers::exact;
 use crate::expr::eval::evaluation::{EvalResult, Evaluation, null};
 use crate::time::parse_rfc3339;
-use crate::value::json_type_of;
+use crate::value::{Rcvar, Variable, json_type_of};
 
 pub(super) static FUNCTIONS: &[LibraryFunction] = &[
     LibraryFunction::new(
@@ -43,33 +39,13 @@ pub(super) static FUNCTIONS: &[LibraryFunction] = &[
 /// Compares two numbers or two texts exactly. Two RFC 3339 timestamps compare by instant.
 fn order(evaluation: &Evaluation<'_>, a: &Variable, b: &Variable) -> EvalResult<Ordering> {
     match (a, b) {
-        (Variable::Number(a), Variable::Number(b)) => Ok(order_numbers(a, b)),
+        (Variable::Number(a), Variable::Number(b)) => Ok(a.compare_exactly(b)),
         (Variable::String(a), Variable::String(b)) => Ok(match (parse_rfc3339(a), parse_rfc3339(b)) {
             (Some(a), Some(b)) => a.cmp(&b),
             _ => a.cmp(b),
         }),
         _ => Err(evaluation.fail(format!("cannot order {} and {}", json_type_of(a), json_type_of(b)))),
     }
-}
-
-fn order_numbers(a: &Number, b: &Number) -> Ordering {
-    match (exact(a), exact(b)) {
-        (Some(a), Some(b)) => a.cmp(&b),
-        (Some(a), None) => order_mixed(a, b.as_f64().unwrap_or(0.0)),
-        (None, Some(b)) => order_mixed(b, a.as_f64().unwrap_or(0.0)).reverse(),
-        (None, None) => a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal),
-    }
-}
-
-/// Compares an integer and a double without rounding either. Below 1e30 the integral part of the
-/// double is exact as an `i128`.
-fn order_mixed(whole: i128, decimal: f64) -> Ordering {
-    if decimal.abs() >= 1e30 {
-        return if decimal > 0.0 { Ordering::Less } else { Ordering::Greater };
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "below 1e30, and truncation is intended")]
-    let integral = decimal.trunc() as i128;
-    whole.cmp(&integral).then_with(|| 0.0.partial_cmp(&decimal.fract()).unwrap_or(Ordering::Equal))
 }
 
 fn compare(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
@@ -115,9 +91,17 @@ mod tests {
             ("-5", "-5.5", "1"),
             ("1", "1e300", "-1"),
             ("0.1", "0.2", "-1"),
+            ("123456789012345678901234567891", "123456789012345678901234567890", "1"),
         ] {
             assert_eq!(eval(&format!("compare(`{a}`, `{b}`)")).unwrap(), expected, "{a} {b}");
         }
+    }
+
+    #[test]
+    fn numbers_beyond_a_double_are_compared() {
+        assert_eq!(eval("compare(json_parse('1e400'), json_parse('1e401'))").unwrap(), "-1");
+        assert_eq!(eval("max_of(json_parse('[1, 1E400, -1e500]'))").unwrap(), "1E400");
+        assert_eq!(eval("json_parse('1e400') > `5`").unwrap(), "true");
     }
 
     #[test]

@@ -3,13 +3,13 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 
-use jmespath::Rcvar;
 use regex::{Regex, RegexBuilder};
 
 use super::call::LibraryFunction;
 use super::call::ParamType::{Number, Text};
 use super::call::{CallArg, CheckedArgs, text};
 use crate::expr::eval::evaluation::{EvalResult, Evaluation, boolean, null};
+use crate::value::Rcvar;
 
 /// Maximum size of a compiled pattern, in bytes.
 const PATTERN_SIZE: usize = 256 * 1024;

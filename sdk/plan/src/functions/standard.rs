@@ -4,17 +4,14 @@
 
 use std::cmp::Ordering;
 
-use jmespath::{Rcvar, Variable};
-use serde_json::Number;
-
 use super::call::LibraryFunction;
 use super::call::ParamType::{self, Any, List, Object, Sized, Text, TextOrList};
 use super::call::{CallArg, CheckedArgs, double, integer, text};
 use super::json::stringify;
-use super::numbers::{exact, from_exact};
+use super::numbers::{float, from_whole};
 use crate::expr::eval::equality::equal;
 use crate::expr::eval::evaluation::{EvalResult, Evaluation, boolean, list, null};
-use crate::value::json_type_of;
+use crate::value::{Number, Rcvar, Variable, json_type_of};
 
 const fn standard(
     name: &'static str,
@@ -196,10 +193,7 @@ pub(super) static FUNCTIONS: &[LibraryFunction] = &[
         "the name of the JSON type: `string`, `number`, `boolean`, `array`, `object` or `null`",
         ("type('a')", "\"string\""),
         &[Any],
-        |evaluation, args| {
-            let name = args.value(0).map(|value| value.get_type().to_string()).unwrap_or_default();
-            text(evaluation, name)
-        },
+        |evaluation, args| text(evaluation, args.value(0).map_or("null", |value| value.type_name())),
     ),
     standard(
         "values",
@@ -213,9 +207,9 @@ pub(super) static FUNCTIONS: &[LibraryFunction] = &[
 
 fn abs(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let number = args.number(0);
-    match exact(number) {
-        Some(whole) => from_exact(evaluation, whole.abs()),
-        None => double(evaluation, number.as_f64().unwrap_or(f64::NAN).abs()),
+    match number.whole() {
+        Some(whole) => from_whole(evaluation, whole.checked_abs()),
+        None => double(evaluation, float(evaluation, number)?.abs()),
     }
 }
 
@@ -225,10 +219,10 @@ fn round(
     towards: fn(f64) -> f64,
 ) -> EvalResult<Rcvar> {
     let number = args.number(0);
-    if let Some(whole) = exact(number) {
-        return from_exact(evaluation, whole);
+    if number.is_integer() {
+        return Ok(integer(number.clone()));
     }
-    let rounded = towards(number.as_f64().unwrap_or(f64::NAN));
+    let rounded = towards(number.as_f64());
     // Below 2^63, the rounded double converts to an i64 without saturation.
     if rounded.abs() < 9e18 {
         #[expect(clippy::cast_possible_truncation, reason = "integral and within 64 bits")]
@@ -253,11 +247,14 @@ fn numbers<'a>(evaluation: &mut Evaluation<'_>, items: &'a [Rcvar]) -> EvalResul
 
 fn sum(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let numbers = numbers(evaluation, args.list(0))?;
-    let whole: Option<i128> = numbers.iter().try_fold(0_i128, |sum, number| sum.checked_add(exact(number)?));
+    let whole: Option<i128> = numbers.iter().try_fold(0_i128, |sum, number| sum.checked_add(number.whole()?));
     match whole {
         // Integers are summed exactly. A single decimal makes the whole sum a double.
-        Some(whole) => from_exact(evaluation, whole),
-        None => double(evaluation, numbers.iter().filter_map(|number| number.as_f64()).sum()),
+        Some(whole) => from_whole(evaluation, Some(whole)),
+        None => {
+            let sum = double_sum(evaluation, &numbers)?;
+            double(evaluation, sum)
+        }
     }
 }
 
@@ -268,7 +265,12 @@ fn avg(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcva
     }
     #[expect(clippy::cast_precision_loss, reason = "lists are far shorter than 2^53")]
     let count = numbers.len() as f64;
-    double(evaluation, numbers.iter().filter_map(|number| number.as_f64()).sum::<f64>() / count)
+    let sum = double_sum(evaluation, &numbers)?;
+    double(evaluation, sum / count)
+}
+
+fn double_sum(evaluation: &Evaluation<'_>, numbers: &[&Number]) -> EvalResult<f64> {
+    numbers.iter().try_fold(0.0, |sum, number| Ok(sum + float(evaluation, number)?))
 }
 
 fn contains(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
@@ -362,20 +364,24 @@ fn reverse(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<
     }
 }
 
+/// An order of values that were checked to have one.
+pub(super) type SortOrder = fn(&Variable, &Variable) -> Ordering;
+
 /// Checks that all elements are numbers or all are texts, which JMESPath can order, and charges for
-/// the comparisons.
+/// the comparisons. Returns their order: numbers compare as doubles, unless one is beyond a double.
 pub(super) fn check_sortable<'a>(
     evaluation: &mut Evaluation<'_>,
     items: impl ExactSizeIterator<Item = &'a Rcvar>,
-) -> EvalResult<()> {
+) -> EvalResult<SortOrder> {
     let length = items.len();
     evaluation.charge_slots(length)?;
     // Sorting compares each element about log2(length) times, and the list can share one long text
     // many times.
     let comparisons = length.checked_ilog2().unwrap_or(0) as usize + 1;
     evaluation.charge_steps(length.saturating_mul(comparisons))?;
-    let mut first = None;
+    let (mut first, mut exact) = (None, false);
     for item in items {
+        exact |= matches!(&**item, Variable::Number(number) if number.is_exact());
         let kind = json_type_of(item);
         evaluation.charge_steps(item.as_string().map_or(0, String::len).saturating_mul(comparisons) / 64)?;
         let orderable = matches!(**item, Variable::Number(_) | Variable::String(_));
@@ -387,23 +393,31 @@ pub(super) fn check_sortable<'a>(
             )));
         }
     }
-    Ok(())
+    // One order for all elements: a mix of both would not be transitive.
+    Ok(if exact { exact_order } else { |a, b| a.order(b).unwrap_or(Ordering::Equal) })
+}
+
+fn exact_order(a: &Variable, b: &Variable) -> Ordering {
+    match (a, b) {
+        (Variable::Number(a), Variable::Number(b)) => a.compare_exactly(b),
+        _ => a.order(b).unwrap_or(Ordering::Equal),
+    }
 }
 
 fn sort(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let items = args.list(0);
-    check_sortable(evaluation, items.iter())?;
+    let order = check_sortable(evaluation, items.iter())?;
     let mut sorted = items.to_vec();
-    sorted.sort();
+    sorted.sort_by(|a, b| order(a, b));
     Ok(list(sorted))
 }
 
 fn extreme(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>], wanted: Ordering) -> EvalResult<Rcvar> {
     let items = args.list(0);
-    check_sortable(evaluation, items.iter())?;
+    let order = check_sortable(evaluation, items.iter())?;
     let mut best: Option<&Rcvar> = None;
     for item in items {
-        if best.is_none_or(|best| item.cmp(best) == wanted) {
+        if best.is_none_or(|best| order(item, best) == wanted) {
             best = Some(item);
         }
     }
@@ -419,9 +433,7 @@ fn to_number(_: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> 
     let Some(value) = args.value(0) else { return Ok(null()) };
     Ok(match &**value {
         Variable::Number(_) => value.clone(),
-        Variable::String(text) => {
-            serde_json::from_str::<Number>(text.trim()).map_or_else(|_| null(), integer)
-        }
+        Variable::String(text) => Number::parse(text.trim()).map_or_else(null, integer),
         _ => null(),
     })
 }

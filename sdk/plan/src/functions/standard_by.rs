@@ -2,13 +2,12 @@
 
 use std::cmp::Ordering;
 
-use jmespath::Rcvar;
-
 use super::call::LibraryFunction;
 use super::call::ParamType::{Expr, List};
 use super::call::{CallArg, CheckedArgs};
 use super::standard::check_sortable;
 use crate::expr::eval::evaluation::{EvalResult, Evaluation, list, null};
+use crate::value::Rcvar;
 
 pub(super) static FUNCTIONS: &[LibraryFunction] = &[
     LibraryFunction::new(
@@ -68,18 +67,18 @@ fn eval_each(
 
 fn sort_by(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResult<Rcvar> {
     let keys = eval_each(evaluation, args, 1, 0)?;
-    check_sortable(evaluation, keys.iter())?;
+    let order = check_sortable(evaluation, keys.iter())?;
     let mut pairs: Vec<(&Rcvar, &Rcvar)> = keys.iter().zip(args.list(0)).collect();
-    pairs.sort_by_key(|(key, _)| *key);
+    pairs.sort_by(|(a, _), (b, _)| order(a, b));
     Ok(list(pairs.into_iter().map(|(_, item)| item.clone()).collect()))
 }
 
 fn extreme(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>], wanted: Ordering) -> EvalResult<Rcvar> {
     let keys = eval_each(evaluation, args, 1, 0)?;
-    check_sortable(evaluation, keys.iter())?;
+    let order = check_sortable(evaluation, keys.iter())?;
     let mut best: Option<(&Rcvar, &Rcvar)> = None;
     for (key, item) in keys.iter().zip(args.list(0)) {
-        if best.is_none_or(|(best, _)| key.cmp(best) == wanted) {
+        if best.is_none_or(|(best, _)| order(key, best) == wanted) {
             best = Some((key, item));
         }
     }

@@ -1,11 +1,10 @@
 //! Functions on text. Positions and lengths count characters (Unicode code points), not bytes.
 
-use jmespath::{Rcvar, Variable};
-
 use super::call::LibraryFunction;
 use super::call::ParamType::{Number, Text};
 use super::call::{CallArg, CheckedArgs, text};
 use crate::expr::eval::evaluation::{EvalResult, Evaluation, list};
+use crate::value::{Rcvar, Variable};
 
 pub(super) static FUNCTIONS: &[LibraryFunction] = &[
     LibraryFunction::new(
@@ -102,6 +101,6 @@ fn substring(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResul
 }
 
 /// Returns a number that counts characters or elements. Fails if it is not an integer.
-pub(super) fn expect_integer(evaluation: &Evaluation<'_>, number: &serde_json::Number) -> EvalResult<i64> {
+pub(super) fn expect_integer(evaluation: &Evaluation<'_>, number: &crate::value::Number) -> EvalResult<i64> {
     number.as_i64().ok_or_else(|| evaluation.fail(format!("{number} is not an integer")))
 }

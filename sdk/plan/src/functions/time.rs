@@ -3,7 +3,6 @@
 
 use chrono::format::Item;
 use chrono::{DateTime, SecondsFormat, Utc};
-use jmespath::Rcvar;
 
 use super::call::LibraryFunction;
 use super::call::ParamType::{Number, Text};
@@ -13,6 +12,7 @@ use crate::time::{
     format_utc, from_unix, parse_any, parse_date, parse_duration, parse_pattern, parse_rfc3339,
     parse_with_pattern, parse_zone,
 };
+use crate::value::Rcvar;
 
 pub(super) static FUNCTIONS: &[LibraryFunction] = &[
     LibraryFunction::new(
@@ -150,7 +150,7 @@ fn from_epoch(evaluation: &mut Evaluation<'_>, args: &[CallArg<'_>]) -> EvalResu
         // A decimal keeps its milliseconds, so seconds are scaled before they are rounded.
         let scale = if milliseconds { 1.0 } else { 1000.0 };
         #[expect(clippy::cast_possible_truncation, reason = "saturates, and is then out of range")]
-        let count = (number.as_f64().unwrap_or(f64::MAX) * scale).round() as i64;
+        let count = (number.as_f64() * scale).round() as i64;
         from_unix(count, true)
     };
     let time = time.ok_or_else(out_of_range)?;

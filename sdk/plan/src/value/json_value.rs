@@ -1,16 +1,14 @@
-//! JSON values as expressions see them: immutable, cheap to clone, with every digit of 64-bit
-//! integers.
+//! JSON values as expressions see them: immutable, cheap to clone, with the value of every number.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
-use jmespath::{Rcvar, Variable};
-use serde::de::{Deserialize, Deserializer};
-use serde::ser::{Serialize, Serializer};
-use serde_json::Number;
-
-use super::parse::{PathSelection, ValueError, WholeVisitor, parse_selected, parse_whole};
-use super::write::{SerializedVariable, append_json, text_of};
+use super::number::Number;
+use super::parse::parse_selected;
+use super::scan::ValueError;
+use super::selection::PathSelection;
+use super::variable::{Rcvar, Variable};
+use super::write::{append_json, text_of};
 
 /// A JSON value.
 #[derive(Clone)]
@@ -71,13 +69,19 @@ impl Value {
         Self(Rcvar::new(Number::from_f64(number).map_or(Variable::Null, Variable::Number)))
     }
 
-    /// Parses JSON text. Integers in the range of `i64` and `u64` keep every digit; others become
-    /// doubles.
+    /// Creates a number from JSON text, or returns `None` if the text is no number.
+    #[must_use]
+    pub fn number(text: &str) -> Option<Self> {
+        Number::parse(text).map(|number| Self(Rcvar::new(Variable::Number(number))))
+    }
+
+    /// Parses JSON text. Numbers keep their value, whatever their size; half a surrogate pair
+    /// becomes U+FFFD.
     ///
     /// # Errors
-    /// Fails if the text is not valid JSON or is nested deeper than 127 levels.
+    /// Fails if the text is not valid JSON, or is nested deeper than [`super::NESTING_MAX`] levels.
     pub fn parse(json: &[u8]) -> Result<Self, ValueError> {
-        parse_whole(json).map(Self)
+        parse_selected(json, &PathSelection::ALL).map(Self)
     }
 
     /// Parses only the selected paths. Other members of objects are left out.
@@ -160,10 +164,14 @@ impl Value {
         }
     }
 
-    /// Returns the nearest double, if the value is a number.
+    /// Returns the nearest double, if the value is a number; beyond the range of doubles it is
+    /// infinite.
     #[must_use]
     pub fn as_f64(&self) -> Option<f64> {
-        self.0.as_number()
+        match &*self.0 {
+            Variable::Number(number) => Some(number.as_f64()),
+            _ => None,
+        }
     }
 
     /// Returns the number of elements, members or characters, or `None` for null, booleans and
@@ -268,7 +276,7 @@ impl From<&serde_json::Value> for Value {
         match value {
             serde_json::Value::Null => Self::null(),
             serde_json::Value::Bool(value) => Self::from(*value),
-            serde_json::Value::Number(number) => Self(Rcvar::new(Variable::Number(number.clone()))),
+            serde_json::Value::Number(number) => Self(Rcvar::new(Variable::Number(number.into()))),
             serde_json::Value::String(text) => Self::from(text.as_str()),
             serde_json::Value::Array(items) => Self::list(items.iter().map(Self::from)),
             serde_json::Value::Object(members) => {
@@ -278,20 +286,7 @@ impl From<&serde_json::Value> for Value {
     }
 }
 
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(WholeVisitor).map(Self)
-    }
-}
-
-impl Serialize for Value {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        SerializedVariable(&self.0).serialize(serializer)
-    }
-}
-
-/// Exact equality: integers compare by every digit, decimals as doubles, and an integer never
-/// equals a decimal.
+/// Exact equality: numbers compare by every digit, and an integer never equals a decimal.
 impl PartialEq for Value {
     fn eq(&self, other: &Self) -> bool {
         equal_exactly(&self.0, &other.0)
@@ -302,7 +297,7 @@ fn equal_exactly(a: &Variable, b: &Variable) -> bool {
     match (a, b) {
         (Variable::Null, Variable::Null) => true,
         (Variable::Bool(a), Variable::Bool(b)) => a == b,
-        (Variable::Number(a), Variable::Number(b)) => a == b,
+        (Variable::Number(a), Variable::Number(b)) => a.is_same(b),
         (Variable::String(a), Variable::String(b)) => a == b,
         (Variable::Array(a), Variable::Array(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal_exactly(a, b))
@@ -318,7 +313,7 @@ fn equal_exactly(a: &Variable, b: &Variable) -> bool {
 /// Returns the JSON type of a JMESPath value.
 pub(crate) fn json_type_of(value: &Variable) -> JsonType {
     match value {
-        Variable::Null | Variable::Expref(_) => JsonType::Null,
+        Variable::Null => JsonType::Null,
         Variable::Bool(_) => JsonType::Bool,
         Variable::Number(_) => JsonType::Number,
         Variable::String(_) => JsonType::Text,

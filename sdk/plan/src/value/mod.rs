@@ -1,13 +1,20 @@
 //! JSON values: parsing, writing, and rows that stay unparsed.
 
 mod json_value;
+mod number;
 mod parse;
 mod raw;
+mod scan;
+mod selection;
+mod variable;
 mod write;
 
 pub use json_value::{JsonType, Value};
-pub use parse::{PathSelection, ValueError};
 pub use raw::{PathSegment, PlainPath, RawRows, RawRowsError};
+pub use scan::{JsonScanner, NESTING_MAX, RawText, ValueError};
+pub use selection::PathSelection;
 
 pub(crate) use json_value::json_type_of;
-pub(crate) use write::SerializedVariable;
+pub(crate) use number::Number;
+pub(crate) use variable::{Rcvar, Variable};
+pub(crate) use write::append_bounded;

@@ -1,221 +1,151 @@
 //! Parses JSON text into values, whole or only the selected paths.
 //!
-//! serde_json bounds nesting at 127 levels. Unselected parts are still checked to be valid JSON.
+//! No value is lost: numbers keep their digits, and half a surrogate pair becomes U+FFFD. Unselected
+//! parts are skipped, but are still checked to be valid JSON.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::fmt;
 
-use jmespath::{Rcvar, Variable};
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::Number;
-
-/// The text is not valid JSON, or is nested too deep.
-#[derive(Debug, thiserror::Error)]
-#[error("not valid json: {0}")]
-pub struct ValueError(#[from] serde_json::Error);
-
-/// Parses JSON text.
-pub(super) fn parse_whole(json: &[u8]) -> Result<Rcvar, ValueError> {
-    let mut reader = serde_json::Deserializer::from_slice(json);
-    let value = (&mut reader).deserialize_any(WholeVisitor)?;
-    reader.end()?;
-    Ok(value)
-}
+use super::number::Number;
+use super::scan::{JsonScanner, NESTING_MAX, RawText, Token, ValueError};
+use super::selection::{PathSelection, SelectionNode};
+use super::variable::{Rcvar, Variable};
 
 /// Parses the selected paths of JSON text.
 pub(super) fn parse_selected(json: &[u8], selection: &PathSelection) -> Result<Rcvar, ValueError> {
-    let mut reader = serde_json::Deserializer::from_slice(json);
-    let value = selection.0.deserialize(&mut reader)?;
-    reader.end()?;
+    let mut parser = Parser { scanner: JsonScanner::at(json, 0), open: Vec::new() };
+    let value = parser.parse(&selection.0)?;
+    parser.scanner.end()?;
     Ok(value)
 }
 
-/// A set of paths to parse out of JSON documents. It is built once and used for every document.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PathSelection(SelectionNode);
+/// A list or object that is being read. Nothing recurses: hostile nesting cannot overflow the stack.
+enum OpenValue<'s> {
+    List(Vec<Rcvar>),
+    Object {
+        members: BTreeMap<String, Rcvar>,
+        /// Name of the member that is being read.
+        name: String,
+        /// The selected members; `None` if all are.
+        selected: Option<&'s [(String, SelectionNode)]>,
+    },
+}
 
-impl PathSelection {
-    /// Selects the whole document.
-    pub const ALL: Self = Self(SelectionNode::All);
+struct Parser<'t, 's> {
+    scanner: JsonScanner<'t>,
+    open: Vec<OpenValue<'s>>,
+}
 
-    /// Selects the values at paths of member names, from the top. An empty path selects everything.
-    /// A list on the way has no members, so nothing in it is selected.
-    pub fn of<'p>(paths: impl IntoIterator<Item = &'p [String]>) -> Self {
-        let mut root = SelectionNode::Members(Vec::new());
-        for path in paths {
-            root.add(path);
+impl<'s> Parser<'_, 's> {
+    fn parse(&mut self, root: &'s SelectionNode) -> Result<Rcvar, ValueError> {
+        let mut node = root;
+        loop {
+            let mut ended = self.begin(node)?;
+            // An ended value is put into the list or object around it, which may end behind it.
+            node = loop {
+                let first = ended.is_none();
+                if let Some(value) = ended.take() {
+                    match self.open.last_mut() {
+                        Some(around) => around.add(Rcvar::new(value)),
+                        None => return Ok(Rcvar::new(value)),
+                    }
+                }
+                match self.next_child(first)? {
+                    Some(child) => break child,
+                    None => ended = self.open.pop().map(OpenValue::close),
+                }
+            };
         }
-        Self(root)
     }
 
-    /// Returns true if only members of an object are selected. Nothing of any other value is.
-    #[must_use]
-    pub fn selects_members(&self) -> bool {
-        matches!(self.0, SelectionNode::Members(_))
-    }
-
-    /// Returns true if nothing is selected.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        matches!(&self.0, SelectionNode::Members(members) if members.is_empty())
-    }
-}
-
-#[derive(Debug, Clone, PartialEq)]
-enum SelectionNode {
-    All,
-    /// Selected members. They are few, so searching a list is faster than a tree.
-    Members(Vec<(String, SelectionNode)>),
-}
-
-impl SelectionNode {
-    fn add(&mut self, path: &[String]) {
-        let Self::Members(members) = self else { return };
-        // An empty path selects everything, so longer paths below it need no node.
-        let [first, rest @ ..] = path else {
-            *self = Self::All;
-            return;
+    /// Reads a scalar, or opens a list or object and returns `None`.
+    fn begin(&mut self, node: &'s SelectionNode) -> Result<Option<Variable>, ValueError> {
+        self.scanner.skip_space();
+        if matches!(node, SelectionNode::Members(_)) && self.scanner.peek() == Some(b'[') {
+            // Every member of a list is null, so that it is read as empty.
+            self.scanner.skip_value_below(self.open.len())?;
+            return Ok(Some(Variable::Array(Vec::new())));
+        }
+        let opened = match self.scanner.token()? {
+            Token::Null => return Ok(Some(Variable::Null)),
+            Token::Bool(value) => return Ok(Some(Variable::Bool(value))),
+            Token::Number(number) => return Ok(Some(Variable::Number(self.number(number)?))),
+            Token::Text(text) => return Ok(Some(Variable::String(text_of(&self.scanner, text)?))),
+            Token::List => OpenValue::List(Vec::new()),
+            Token::Object => {
+                let selected = match node {
+                    SelectionNode::All => None,
+                    SelectionNode::Members(members) => Some(members.as_slice()),
+                };
+                OpenValue::Object { members: BTreeMap::new(), name: String::new(), selected }
+            }
         };
-        let known = members.iter().position(|(name, _)| name == first);
-        let at = known.unwrap_or_else(|| {
-            members.push((first.clone(), Self::Members(Vec::new())));
-            members.len() - 1
-        });
-        members[at].1.add(rest);
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for &SelectionNode {
-    type Value = Rcvar;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Rcvar, D::Error> {
-        match self {
-            SelectionNode::All => deserializer.deserialize_any(WholeVisitor),
-            SelectionNode::Members(members) => deserializer.deserialize_any(MemberVisitor(members)),
+        if self.open.len() >= NESTING_MAX {
+            return Err(ValueError::TooDeep);
         }
-    }
-}
-
-struct WholeSeed;
-
-impl<'de> DeserializeSeed<'de> for WholeSeed {
-    type Value = Rcvar;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Rcvar, D::Error> {
-        deserializer.deserialize_any(WholeVisitor)
-    }
-}
-
-/// The methods for scalars, which both visitors share.
-macro_rules! scalars {
-    () => {
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a JSON value")
-        }
-        fn visit_bool<E>(self, value: bool) -> Result<Rcvar, E> {
-            Ok(Rcvar::new(Variable::Bool(value)))
-        }
-        fn visit_i64<E>(self, value: i64) -> Result<Rcvar, E> {
-            Ok(Rcvar::new(Variable::Number(value.into())))
-        }
-        fn visit_u64<E>(self, value: u64) -> Result<Rcvar, E> {
-            Ok(Rcvar::new(Variable::Number(value.into())))
-        }
-        fn visit_f64<E>(self, value: f64) -> Result<Rcvar, E> {
-            Ok(Rcvar::new(Number::from_f64(value).map_or(Variable::Null, Variable::Number)))
-        }
-        fn visit_str<E: Error>(self, value: &str) -> Result<Rcvar, E> {
-            Ok(Rcvar::new(Variable::String(value.to_owned())))
-        }
-        fn visit_string<E>(self, value: String) -> Result<Rcvar, E> {
-            Ok(Rcvar::new(Variable::String(value)))
-        }
-        fn visit_unit<E>(self) -> Result<Rcvar, E> {
-            Ok(Rcvar::new(Variable::Null))
-        }
-    };
-}
-
-/// Reads a whole value.
-pub(super) struct WholeVisitor;
-
-impl<'de> Visitor<'de> for WholeVisitor {
-    type Value = Rcvar;
-
-    scalars!();
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Rcvar, A::Error> {
-        let mut items = Vec::new();
-        while let Some(item) = list.next_element_seed(WholeSeed)? {
-            items.push(item);
-        }
-        Ok(Rcvar::new(Variable::Array(items)))
+        self.open.push(opened);
+        Ok(None)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Rcvar, A::Error> {
-        let mut members = BTreeMap::new();
-        while let Some(name) = map.next_key::<String>()? {
-            members.insert(name, map.next_value_seed(WholeSeed)?);
-        }
-        Ok(Rcvar::new(Variable::Object(members)))
-    }
-}
-
-/// Reads the selected members of an object. A list is read as empty: every member of it is null
-/// either way.
-struct MemberVisitor<'s>(&'s [(String, SelectionNode)]);
-
-impl<'de> Visitor<'de> for MemberVisitor<'_> {
-    type Value = Rcvar;
-
-    scalars!();
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Rcvar, A::Error> {
-        // `IgnoredAny` checks the syntax without building values.
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Rcvar::new(Variable::Array(Vec::new())))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Rcvar, A::Error> {
-        let mut members = BTreeMap::new();
-        while let Some(selected) = map.next_key_seed(MemberName(self.0))? {
-            if let Some((name, node)) = selected {
-                members.insert(name.clone(), map.next_value_seed(node)?);
-            } else {
-                map.next_value::<IgnoredAny>()?;
+    /// Moves to the next selected value of the innermost list or object; `None` behind its end.
+    fn next_child(&mut self, mut first: bool) -> Result<Option<&'s SelectionNode>, ValueError> {
+        let Self { scanner, open } = self;
+        let levels = open.len();
+        match open.last_mut() {
+            None => Ok(None),
+            Some(OpenValue::List(_)) => Ok(scanner.next_element(first)?.then_some(&SelectionNode::All)),
+            Some(OpenValue::Object { name, selected, .. }) => {
+                while let Some(raw) = scanner.next_member(first)? {
+                    first = false;
+                    let Some(wanted) = selected else {
+                        *name = text_of(scanner, raw)?;
+                        return Ok(Some(&SelectionNode::All));
+                    };
+                    if let Some((wanted, node)) = wanted.iter().find(|(wanted, _)| raw.is(wanted)) {
+                        name.clone_from(wanted);
+                        return Ok(Some(node));
+                    }
+                    scanner.skip_value_below(levels)?;
+                }
+                Ok(None)
             }
         }
-        Ok(Rcvar::new(Variable::Object(members)))
+    }
+
+    fn number(&self, digits: &[u8]) -> Result<Number, ValueError> {
+        // The scanner has checked that these are digits and signs.
+        std::str::from_utf8(digits).map(Number::from_json).map_err(|_| self.scanner.fault("expected a digit"))
     }
 }
 
-/// Looks up a member's name among the selected ones, without copying it.
-struct MemberName<'s>(&'s [(String, SelectionNode)]);
-
-impl<'de, 's> DeserializeSeed<'de> for MemberName<'s> {
-    type Value = Option<&'s (String, SelectionNode)>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_str(self)
-    }
+/// Decodes a string that ends where the scanner is.
+fn text_of(scanner: &JsonScanner<'_>, raw: RawText<'_>) -> Result<String, ValueError> {
+    let not_utf8 = || ValueError::Syntax { what: "text that is not UTF-8", position: scanner.offset() };
+    raw.decode().map(Cow::into_owned).ok_or_else(not_utf8)
 }
 
-impl<'s> Visitor<'_> for MemberName<'s> {
-    type Value = Option<&'s (String, SelectionNode)>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a member's name")
+impl OpenValue<'_> {
+    fn add(&mut self, value: Rcvar) {
+        match self {
+            Self::List(items) => items.push(value),
+            // The last of equal names wins.
+            Self::Object { members, name, .. } => {
+                members.insert(std::mem::take(name), value);
+            }
+        }
     }
 
-    fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.0.iter().find(|(selected, _)| selected == name))
+    fn close(self) -> Variable {
+        match self {
+            Self::List(items) => Variable::Array(items),
+            Self::Object { members, .. } => Variable::Object(members),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::Value;
+    use crate::{PathSelection, Value};
 
     fn path(text: &str) -> Vec<String> {
         text.split('.').filter(|part| !part.is_empty()).map(str::to_owned).collect()
@@ -237,13 +167,35 @@ mod tests {
     #[test]
     fn nesting_is_bounded() {
         let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-        assert!(Value::parse(deep(127).as_bytes()).is_ok());
-        assert!(Value::parse(deep(100_000).as_bytes()).is_err());
-        // Unselected parts are skipped without recursion, so their nesting is not bounded.
         let a = PathSelection::of([path("a").as_slice()]);
-        assert!(Value::parse_selected(deep(100_000).as_bytes(), &a).is_ok());
-        let below = format!("{{\"a\":{}}}", deep(100_000));
-        assert!(Value::parse_selected(below.as_bytes(), &a).is_err());
+        for (json, levels) in [
+            (deep(1000), 1000),
+            (deep(1001), 1001),
+            (deep(100_000), 100_000),
+            (format!("{{\"a\":{}}}", deep(999)), 1000),
+            (format!("{{\"a\":{}}}", deep(1000)), 1001),
+            (format!("{{\"b\":{}}}", deep(999)), 1000),
+            (format!("{{\"b\":{}}}", deep(1000)), 1001),
+            (format!("{{\"b\":{}}}", "{\"x\":".repeat(999) + "1" + &"}".repeat(999)), 1000),
+        ] {
+            // The limit is the same for selected parts, and for those that are skipped.
+            assert_eq!(Value::parse(json.as_bytes()).is_ok(), levels <= 1000, "{levels}");
+            assert_eq!(Value::parse_selected(json.as_bytes(), &a).is_ok(), levels <= 1000, "{levels}");
+        }
+    }
+
+    #[test]
+    fn values_beyond_doubles_and_half_surrogates_are_read() {
+        for (json, written) in [
+            (r#"{"t":"cut \ud83d","n":1E400}"#, "{\"n\":1E400,\"t\":\"cut \u{fffd}\"}"),
+            (
+                r#"{"\udc00":[123456789012345678901234567890]}"#,
+                "{\"\u{fffd}\":[123456789012345678901234567890]}",
+            ),
+            ("-0.1234567890123456789012345", "-0.1234567890123456789012345"),
+        ] {
+            assert_eq!(String::from_utf8(Value::parse(json.as_bytes()).unwrap().to_json()).unwrap(), written);
+        }
     }
 
     #[test]

@@ -3,13 +3,8 @@
 //! A plain path is followed through the text, and the elements of the list at its end are returned
 //! as slices. Digits and escapes stay as the API sent them.
 
-use std::borrow::Cow;
-use std::fmt;
-
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
-
 use super::json_value::JsonType;
+use super::scan::{JsonScanner, ValueError};
 
 /// A path of member names and indexes, without wildcards, filters or functions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,11 +15,15 @@ impl PlainPath {
     ///
     /// # Errors
     /// Fails if the body is not valid JSON.
-    pub fn find_in<'b>(&self, body: &'b [u8]) -> Result<Option<&'b [u8]>, RawRowsError> {
-        let mut reader = serde_json::Deserializer::from_slice(body);
-        let found = PathSeed(&self.0).deserialize(&mut reader)?;
-        reader.end()?;
-        Ok(found.map(|raw| raw.get().as_bytes()))
+    pub fn find_in<'b>(&self, body: &'b [u8]) -> Result<Option<&'b [u8]>, ValueError> {
+        let mut scanner = JsonScanner::at(body, 0);
+        let mut found = Some(scanner.skip_value()?);
+        scanner.end()?;
+        for segment in &self.0 {
+            let Some(value) = found else { break };
+            found = segment.find_in(value)?;
+        }
+        Ok(found)
     }
 }
 
@@ -53,8 +52,8 @@ pub enum RawRowsError {
     #[error("the rows are of type {0}, not a list")]
     NotAList(JsonType),
     /// The body is not valid JSON.
-    #[error("not valid json: {0}")]
-    Json(#[from] serde_json::Error),
+    #[error(transparent)]
+    Json(#[from] ValueError),
 }
 
 impl<'b> RawRows<'b> {
@@ -67,10 +66,7 @@ impl<'b> RawRows<'b> {
         let Some(found) = path.find_in(body)? else { return Ok(Self::default()) };
         match json_type_of_text(found) {
             JsonType::Null => Ok(Self::default()),
-            JsonType::List => {
-                let rows: Vec<&RawValue> = serde_json::from_slice(found)?;
-                Ok(Self { found: true, rows: rows.into_iter().map(|row| row.get().as_bytes()).collect() })
-            }
+            JsonType::List => Ok(Self { found: true, rows: elements(found)? }),
             other => Err(RawRowsError::NotAList(other)),
         }
     }
@@ -88,95 +84,43 @@ fn json_type_of_text(json: &[u8]) -> JsonType {
     }
 }
 
-/// Deserializes only the value at a path.
-struct PathSeed<'p>(&'p [PathSegment]);
-
-impl<'de> DeserializeSeed<'de> for PathSeed<'_> {
-    type Value = Option<&'de RawValue>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        match self.0 {
-            [] => serde::Deserialize::deserialize(deserializer).map(Some),
-            [first, rest @ ..] => deserializer.deserialize_any(PathVisitor { first, rest }),
+impl PathSegment {
+    /// Returns the value at this segment of a JSON value. The last of equal names wins, as in parsed
+    /// values.
+    fn find_in<'v>(&self, value: &'v [u8]) -> Result<Option<&'v [u8]>, ValueError> {
+        let mut scanner = JsonScanner::at(value, 0);
+        match self {
+            Self::Member(wanted) if scanner.skip_byte(b'{') => {
+                let (mut found, mut first) = (None, true);
+                while let Some(name) = scanner.next_member(first)? {
+                    first = false;
+                    let member = scanner.skip_value()?;
+                    if name.is(wanted) {
+                        found = Some(member);
+                    }
+                }
+                Ok(found)
+            }
+            Self::Index(index) if value.first() == Some(&b'[') => {
+                let items = elements(value)?;
+                let distance = index.unsigned_abs() as usize;
+                let index = if *index < 0 { items.len().checked_sub(distance) } else { Some(distance) };
+                Ok(index.and_then(|index| items.get(index).copied()))
+            }
+            Self::Member(_) | Self::Index(_) => Ok(None),
         }
     }
 }
 
-struct PathVisitor<'p> {
-    first: &'p PathSegment,
-    rest: &'p [PathSegment],
-}
-
-impl<'de> Visitor<'de> for PathVisitor<'_> {
-    type Value = Option<&'de RawValue>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON value")
+/// Returns the elements of a JSON list.
+fn elements(list: &[u8]) -> Result<Vec<&[u8]>, ValueError> {
+    let mut scanner = JsonScanner::at(list, 0);
+    let mut items = Vec::new();
+    scanner.skip_byte(b'[');
+    while scanner.next_element(items.is_empty())? {
+        items.push(scanner.skip_value()?);
     }
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-    fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-        let PathSegment::Index(index) = self.first else {
-            while list.next_element::<IgnoredAny>()?.is_some() {}
-            return Ok(None);
-        };
-        if let Ok(index) = usize::try_from(*index) {
-            for _ in 0..index {
-                if list.next_element::<IgnoredAny>()?.is_none() {
-                    return Ok(None);
-                }
-            }
-            // The rest of the list is still read, so that a body with broken JSON is refused.
-            let found = list.next_element_seed(PathSeed(self.rest))?.flatten();
-            while list.next_element::<IgnoredAny>()?.is_some() {}
-            return Ok(found);
-        }
-        // A negative index needs the length of the list, so its elements are collected as slices
-        // first.
-        let mut items: Vec<&'de RawValue> = Vec::new();
-        while let Some(item) = list.next_element()? {
-            items.push(item);
-        }
-        let back = index.unsigned_abs() as usize;
-        let Some(item) = items.len().checked_sub(back).and_then(|index| items.get(index)) else {
-            return Ok(None);
-        };
-        let mut reader = serde_json::Deserializer::from_str(item.get());
-        PathSeed(self.rest).deserialize(&mut reader).map_err(A::Error::custom)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut found = None;
-        while let Some(name) = map.next_key::<Cow<'_, str>>()? {
-            match self.first {
-                // The last of equal names wins, as in parsed values.
-                PathSegment::Member(wanted) if *wanted == *name => {
-                    found = map.next_value_seed(PathSeed(self.rest))?
-                }
-                _ => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(found)
-    }
+    Ok(items)
 }
 
 #[cfg(test)]

@@ -1,14 +1,68 @@
-//! Writes values as JSON: integers with every digit, doubles in their shortest exact form, members
+//! Writes values as JSON: numbers with every digit, doubles in their shortest exact form, members
 //! sorted by name.
 
-use jmespath::Variable;
-use serde::ser::{Serialize, SerializeMap, SerializeSeq, Serializer};
-use serde_json::Number;
+use std::io::Write as _;
+
+use super::number::Number;
+use super::variable::Variable;
+
+/// The text would be longer than permitted.
+#[derive(Debug)]
+pub(crate) struct JsonTooLong;
 
 /// Appends a value as JSON text without white space.
 pub(super) fn append_json(value: &Variable, out: &mut Vec<u8>) {
-    // Cannot fail: the sink is memory, names are text, and numbers are finite.
-    let written = serde_json::to_writer(&mut *out, &SerializedVariable(value));
+    // Cannot fail: no text is that long.
+    let _unbounded = append_bounded(value, out, usize::MAX);
+}
+
+/// Appends a value as JSON text, as long as `out` stays within `max` bytes.
+///
+/// Recursion is safe: values are nested at most as deep as JSON that is read.
+pub(crate) fn append_bounded(value: &Variable, out: &mut Vec<u8>, max: usize) -> Result<(), JsonTooLong> {
+    match value {
+        Variable::Null => out.extend_from_slice(b"null"),
+        Variable::Bool(value) => out.extend_from_slice(if *value { b"true" } else { b"false" }),
+        Variable::Number(number) => append_number(number, out),
+        Variable::String(text) => append_text(text, out),
+        Variable::Array(items) => {
+            out.push(b'[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                append_bounded(item, out, max)?;
+            }
+            out.push(b']');
+        }
+        Variable::Object(members) => {
+            out.push(b'{');
+            for (index, (name, member)) in members.iter().enumerate() {
+                if index > 0 {
+                    out.push(b',');
+                }
+                append_text(name, out);
+                out.push(b':');
+                append_bounded(member, out, max)?;
+            }
+            out.push(b'}');
+        }
+    }
+    if out.len() > max { Err(JsonTooLong) } else { Ok(()) }
+}
+
+fn append_number(number: &Number, out: &mut Vec<u8>) {
+    // Cannot fail: the sink is memory.
+    let written = match number {
+        Number::Double(double) => serde_json::to_writer(&mut *out, double).map_err(std::io::Error::from),
+        Number::Signed(_) | Number::Unsigned(_) | Number::Exact(_) => write!(out, "{number}"),
+    };
+    debug_assert!(written.is_ok());
+}
+
+fn append_text(text: &str, out: &mut Vec<u8>) {
+    // Cannot fail: the sink is memory, and the text is valid.
+    let written = serde_json::to_writer(&mut *out, text);
     debug_assert!(written.is_ok());
 }
 
@@ -18,46 +72,16 @@ pub(super) fn text_of(value: &Variable) -> Option<String> {
         Variable::String(text) => Some(text.clone()),
         Variable::Bool(value) => Some(value.to_string()),
         Variable::Number(number) => Some(number_text(number)),
-        _ => None,
-    }
-}
-
-/// Serializes a borrowed JMESPath value.
-pub(crate) struct SerializedVariable<'v>(pub(crate) &'v Variable);
-
-impl Serialize for SerializedVariable<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match self.0 {
-            Variable::Null | Variable::Expref(_) => serializer.serialize_unit(),
-            Variable::Bool(value) => serializer.serialize_bool(*value),
-            Variable::Number(number) => number.serialize(serializer),
-            Variable::String(text) => serializer.serialize_str(text),
-            Variable::Array(items) => {
-                let mut list = serializer.serialize_seq(Some(items.len()))?;
-                for item in items {
-                    list.serialize_element(&SerializedVariable(item))?;
-                }
-                list.end()
-            }
-            Variable::Object(members) => {
-                let mut map = serializer.serialize_map(Some(members.len()))?;
-                for (name, value) in members {
-                    map.serialize_entry(name, &SerializedVariable(value))?;
-                }
-                map.end()
-            }
-        }
+        Variable::Null | Variable::Array(_) | Variable::Object(_) => None,
     }
 }
 
 /// Returns the shortest text that parses as the same number. Integral doubles below 10^15 have no
 /// fraction.
 fn number_text(number: &Number) -> String {
-    match number.as_f64() {
-        Some(double) if number.is_f64() && double.fract() == 0.0 && double.abs() < 1e15 => {
-            format!("{double:.0}")
-        }
-        _ => number.to_string(),
+    match number {
+        Number::Double(double) if double.fract() == 0.0 && double.abs() < 1e15 => format!("{double:.0}"),
+        other => other.to_string(),
     }
 }
 
@@ -72,6 +96,8 @@ mod tests {
             ("0.1", "0.1"),
             ("18446744073709551615", "18446744073709551615"),
             ("1e21", "1e+21"),
+            ("1E400", "1E400"),
+            ("123456789012345678901234567890", "123456789012345678901234567890"),
             ("-3", "-3"),
             ("true", "true"),
         ] {

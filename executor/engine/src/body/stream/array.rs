@@ -4,11 +4,12 @@
 //! document. A missing member and null mean no rows. A member on the path that occurs twice is an
 //! error: the rows of its first occurrence may be emitted already when the second one arrives.
 
-use orchid_plan::{PathSegment, PlainPath};
+use orchid_plan::{NESTING_MAX, PathSegment};
 
-use super::lexer::{DEPTH_MAX, JsonEvent, JsonLexer, LexerError};
+use super::lexer::{JsonEvent, JsonLexer, LexerError};
 use crate::body::error::DecodeError;
 use crate::body::json_text::{is_name, json_type_of};
+use crate::body::row_path::{RowPath, means_none};
 
 /// An open list or object on the path to the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +32,11 @@ pub(in crate::body) struct ArrayParser {
     /// True inside a row or a value beside the path.
     in_skipped_value: bool,
     found: bool,
+    listed: bool,
+    /// True if the plan says that an absent list means no rows.
+    may_be_absent: bool,
+    /// The first byte of a value in place of the list, while it is read as if it were a row.
+    substitute: Option<u8>,
     /// The name being read.
     name: PartialText,
     /// The row being read.
@@ -51,7 +57,8 @@ struct PartialText {
 }
 
 impl ArrayParser {
-    pub(super) fn new(path: &PlainPath, max_row_bytes: usize) -> Result<Self, DecodeError> {
+    pub(super) fn new(rows: &RowPath<'_>, max_row_bytes: usize) -> Result<Self, DecodeError> {
+        let path = rows.path;
         // Rows must be emitted before the list ends, so its length is unknown.
         if path.0.iter().any(|step| matches!(step, PathSegment::Index(index) if *index < 0)) {
             return Err(DecodeError::NotStreamable("a negative index is only known at the end of its list"));
@@ -63,6 +70,9 @@ impl ArrayParser {
             name_matches: false,
             in_skipped_value: false,
             found: false,
+            listed: false,
+            may_be_absent: rows.may_be_absent,
+            substitute: None,
             name: PartialText::default(),
             row: PartialText::default(),
             rows: 0,
@@ -73,6 +83,10 @@ impl ArrayParser {
 
     pub(super) fn found(&self) -> bool {
         self.found
+    }
+
+    pub(super) fn listed(&self) -> bool {
+        self.listed
     }
 
     pub(super) fn next(
@@ -121,7 +135,12 @@ impl ArrayParser {
             }
             JsonEvent::ValueEnd => {
                 self.in_skipped_value = false;
-                if self.row.start.is_some() {
+                if let Some(first) = self.substitute.take() {
+                    let value = self.row.take(text, offset);
+                    if !means_none(self.may_be_absent, &value) {
+                        return Err(DecodeError::NotAList(json_type_of(first)));
+                    }
+                } else if self.row.start.is_some() {
                     let length = self.row.length(offset);
                     self.check_size(length)?;
                     self.row.append_to(row, text, offset);
@@ -169,9 +188,17 @@ impl ArrayParser {
         let level = match (self.path.get(depth), first) {
             // A value beside the path is only validated; the lexer does not report its inside.
             _ if !on_path => None,
-            (None, b'[') => Some(PathLevel::Rows),
+            (None, b'[') => {
+                self.listed = true;
+                Some(PathLevel::Rows)
+            }
             // Null in place of the list means no rows.
             (None, b'n') => None,
+            // Whether it means no rows is known at its end.
+            (None, b'{' | b'"' | b'f') if self.may_be_absent => {
+                (self.substitute, self.row.start) = (Some(first), Some(offset - 1));
+                None
+            }
             (None, _) => return Err(DecodeError::NotAList(json_type_of(first))),
             (Some(PathSegment::Member(_)), b'{') => Some(PathLevel::Object { seen: false }),
             (Some(PathSegment::Index(_)), b'[') => Some(PathLevel::List { next: 0 }),
@@ -217,7 +244,7 @@ impl ArrayParser {
             LexerError::Unexpected(what) => {
                 DecodeError::Json(format!("{what} at byte {}", self.bytes_before + offset as u64))
             }
-            LexerError::TooDeep => DecodeError::TooDeep(DEPTH_MAX),
+            LexerError::TooDeep => DecodeError::TooDeep(NESTING_MAX),
         }
     }
 }
@@ -257,6 +284,8 @@ impl PartialText {
 
 #[cfg(test)]
 mod tests {
+    use orchid_plan::PlainPath;
+
     use super::*;
 
     fn path(text: &str) -> PlainPath {
@@ -267,7 +296,8 @@ mod tests {
     }
 
     fn rows_of(json: &str, at: &str, size: usize, max: usize) -> Result<(Vec<String>, bool), DecodeError> {
-        let mut array = ArrayParser::new(&path(at), max)?;
+        let path = path(at);
+        let mut array = ArrayParser::new(&RowPath { path: &path, may_be_absent: false }, max)?;
         let mut rows = Vec::new();
         let pieces = json.as_bytes().chunks(size).chain([&b""[..]]).collect::<Vec<_>>();
         for (index, piece) in pieces.iter().enumerate() {
@@ -332,7 +362,8 @@ mod tests {
 
     #[test]
     fn negative_index_is_not_streamable() {
-        let refused = ArrayParser::new(&path("a/-1"), 100).err().unwrap();
+        let path = path("a/-1");
+        let refused = ArrayParser::new(&RowPath { path: &path, may_be_absent: false }, 100).err().unwrap();
         assert_eq!(refused.code(), "EXPRESSION");
     }
 

@@ -3,10 +3,9 @@
 //! It reports where values and names begin and end. It checks the whole grammar, also of values
 //! that are not reported, and keeps no text: only one bit for each open list and object.
 
-use crate::body::json_text::is_space;
+use orchid_plan::NESTING_MAX;
 
-/// Largest nesting of lists and objects.
-pub(super) const DEPTH_MAX: usize = 1000;
+use crate::body::json_text::is_space;
 
 /// A border of a value or name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,11 +82,18 @@ pub(super) struct JsonLexer {
     open: Vec<bool>,
     /// Deepest level whose events are reported; deeper values are only checked.
     pub(super) watch_depth: usize,
+    /// Largest number of open lists and objects.
+    depth_max: usize,
 }
 
 impl JsonLexer {
     pub(super) fn new() -> Self {
-        Self { state: LexerState::Value, open: Vec::new(), watch_depth: 0 }
+        Self { state: LexerState::Value, open: Vec::new(), watch_depth: 0, depth_max: NESTING_MAX }
+    }
+
+    /// Creates a lexer of a value that will become part of a list.
+    pub(super) fn of_element() -> Self {
+        Self { depth_max: NESTING_MAX - 1, ..Self::new() }
     }
 
     /// Reads up to the next reported event. Returns `None` at the end of the text.
@@ -175,7 +181,7 @@ impl JsonLexer {
     fn begin_value(&mut self, byte: u8) -> LexerResult {
         let depth = self.open.len();
         self.state = match byte {
-            b'{' | b'[' if depth >= DEPTH_MAX => return Err(LexerError::TooDeep),
+            b'{' | b'[' if depth >= self.depth_max => return Err(LexerError::TooDeep),
             b'{' => LexerState::FirstName,
             b'[' => LexerState::FirstElement,
             b'"' => LexerState::Text { name: false, escape: EscapeState::No },
@@ -343,7 +349,7 @@ mod tests {
     #[test]
     fn nesting_is_limited() {
         let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
-        assert!(events(&deep(DEPTH_MAX), 0, 7).is_ok());
-        assert_eq!(events(&deep(DEPTH_MAX + 1), 0, 7), Err(LexerError::TooDeep));
+        assert!(events(&deep(NESTING_MAX), 0, 7).is_ok());
+        assert_eq!(events(&deep(NESTING_MAX + 1), 0, 7), Err(LexerError::TooDeep));
     }
 }

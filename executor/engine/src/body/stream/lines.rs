@@ -1,16 +1,22 @@
-//! Parses JSON lines: one value per line. Empty lines are skipped, and the last line needs no line
-//! break.
+//! Parses a sequence of JSON values: JSON lines, concatenated values, and JSON text sequences
+//! (RFC 7464), in which a record separator begins each value.
+//!
+//! White space and separators between values are skipped, so that a value may also span lines.
 
-use serde::de::IgnoredAny;
+use orchid_plan::{JsonScanner, NESTING_MAX};
 
+use super::lexer::{JsonEvent, JsonLexer, LexerError};
 use crate::body::error::DecodeError;
 use crate::body::json_text::is_space;
 
-/// A parser of JSON lines.
+/// Begins each value of a JSON text sequence.
+const RECORD_SEPARATOR: u8 = 0x1E;
+
+/// A parser of a sequence of values.
 pub(in crate::body) struct LinesParser {
-    /// The part of the current line from earlier pieces, without leading white space.
-    partial: Vec<u8>,
-    /// Number of complete lines.
+    /// The value that began in an earlier piece, and its lexer.
+    open: Option<(Vec<u8>, JsonLexer)>,
+    /// Number of line breaks so far.
     lines: u64,
     rows: u64,
     max_row_bytes: usize,
@@ -18,7 +24,7 @@ pub(in crate::body) struct LinesParser {
 
 impl LinesParser {
     pub(in crate::body) fn new(max_row_bytes: usize) -> Self {
-        Self { partial: Vec::new(), lines: 0, rows: 0, max_row_bytes }
+        Self { open: None, lines: 0, rows: 0, max_row_bytes }
     }
 
     pub(super) fn next(
@@ -28,87 +34,101 @@ impl LinesParser {
         last: bool,
         row: &mut Vec<u8>,
     ) -> Result<bool, DecodeError> {
-        loop {
+        if self.open.is_none() {
+            self.skip_separators(text, offset);
             let rest = &text[*offset..];
-            let end = rest.iter().position(|byte| *byte == b'\n');
-            if end.is_none() && !last {
-                *offset = text.len();
-                self.keep(rest)?;
+            if rest.is_empty() {
                 return Ok(false);
             }
-            // A final line break does not start another, empty line.
-            if rest.is_empty() && self.partial.is_empty() {
-                return Ok(false);
-            }
-            let length = end.unwrap_or(rest.len());
-            *offset += length + usize::from(end.is_some());
-            self.lines += 1;
-            if self.finish_line(&rest[..length], row)? {
+            if let Some(value) = whole_value(rest, last) {
+                *offset += value.len();
+                self.add(value, row)?;
                 return Ok(true);
             }
         }
+        self.continue_value(text, offset, last, row)
     }
 
-    /// Appends a complete line to `row`. Returns false if the line is empty.
-    fn finish_line(&mut self, rest: &[u8], row: &mut Vec<u8>) -> Result<bool, DecodeError> {
-        let mut partial = std::mem::take(&mut self.partial);
-        // Lines within one piece, the usual case, are not copied.
-        let line = if partial.is_empty() {
-            rest
-        } else {
-            partial.extend_from_slice(rest);
-            &partial
-        };
-        let line = trimmed_start(line);
-        if line.is_empty() {
-            return Ok(false);
+    /// Reads on in a value that is not whole in this piece, or is invalid.
+    fn continue_value(
+        &mut self,
+        text: &[u8],
+        offset: &mut usize,
+        last: bool,
+        row: &mut Vec<u8>,
+    ) -> Result<bool, DecodeError> {
+        let (mut value, mut lexer) =
+            self.open.take().unwrap_or_else(|| (Vec::new(), JsonLexer::of_element()));
+        let start = *offset;
+        let mut ended = false;
+        while !ended {
+            match lexer.next(text, offset).map_err(|error| self.error(error))? {
+                Some(event) => ended = event == JsonEvent::ValueEnd,
+                None => break,
+            }
         }
-        self.check_size(line.len())?;
-        let line = trimmed_end(line);
-        serde_json::from_slice::<IgnoredAny>(line)
-            .map_err(|error| DecodeError::Line { line: self.lines, what: reason(&error) })?;
-        row.extend_from_slice(line);
-        self.rows += 1;
-        Ok(true)
+        value.extend_from_slice(&text[start..*offset]);
+        if !ended && last {
+            ended = lexer.finish().map_err(|error| self.error(error))?.is_some();
+        }
+        if ended {
+            self.add(&value, row)?;
+            return Ok(true);
+        }
+        self.check_size(value.len())?;
+        self.open = Some((value, lexer));
+        Ok(false)
     }
 
-    fn keep(&mut self, rest: &[u8]) -> Result<(), DecodeError> {
-        // Leading white space is dropped early, so that it does not count towards the row's size.
-        let rest = if self.partial.is_empty() { trimmed_start(rest) } else { rest };
-        self.check_size(self.partial.len() + rest.len())?;
-        self.partial.extend_from_slice(rest);
+    fn skip_separators(&mut self, text: &[u8], offset: &mut usize) {
+        while let Some(byte) = text.get(*offset).filter(|byte| is_space(**byte) || **byte == RECORD_SEPARATOR)
+        {
+            self.lines += u64::from(*byte == b'\n');
+            *offset += 1;
+        }
+    }
+
+    fn add(&mut self, value: &[u8], row: &mut Vec<u8>) -> Result<(), DecodeError> {
+        self.check_size(value.len())?;
+        self.lines += line_breaks(value);
+        self.rows += 1;
+        row.extend_from_slice(value);
         Ok(())
     }
 
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.partial.capacity()
+        self.open.as_ref().map_or(0, |(value, _)| value.capacity())
     }
 
-    // White space behind a row counts towards its size: otherwise the result would depend on where
-    // the body was cut.
     fn check_size(&self, bytes: usize) -> Result<(), DecodeError> {
         if bytes > self.max_row_bytes {
             return Err(DecodeError::RowTooLarge { row: self.rows, max: self.max_row_bytes });
         }
         Ok(())
     }
+
+    /// Describes what is wrong with a value. The line at which it begins is named: a line that was
+    /// cut off shows only in the next one.
+    fn error(&self, error: LexerError) -> DecodeError {
+        match error {
+            LexerError::Unexpected(what) => DecodeError::Line { line: self.lines + 1, what: what.to_owned() },
+            LexerError::TooDeep => DecodeError::TooDeep(NESTING_MAX),
+        }
+    }
 }
 
-fn trimmed_start(line: &[u8]) -> &[u8] {
-    let start = line.iter().position(|byte| !is_space(*byte)).unwrap_or(line.len());
-    &line[start..]
+/// Returns the value at the start of a piece if it ends within the piece. The usual case: nothing
+/// of it is copied twice.
+fn whole_value(rest: &[u8], last: bool) -> Option<&[u8]> {
+    let value = JsonScanner::of_element(rest).skip_value().ok()?;
+    // A number at the end of a piece may go on in the next one.
+    let open_end = value.len() == rest.len() && !last && matches!(value[0], b'-' | b'0'..=b'9');
+    (!open_end).then_some(value)
 }
 
-fn trimmed_end(line: &[u8]) -> &[u8] {
-    let end = line.iter().rposition(|byte| !is_space(*byte)).map_or(0, |last| last + 1);
-    &line[..end]
-}
-
-/// Returns serde_json's reason without its position, which counts from the start of this line.
-fn reason(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.split(" at line ").next().unwrap_or_default().to_owned()
+fn line_breaks(text: &[u8]) -> u64 {
+    text.iter().filter(|byte| **byte == b'\n').count() as u64
 }
 
 #[cfg(test)]
@@ -139,27 +159,48 @@ mod tests {
     }
 
     #[test]
-    fn invalid_line_is_an_error_with_its_number() {
-        check("1\n\n{\"a\":}\n2", 99, Err("line 3 of the body is no JSON: expected value"));
-        check("1\n2 3\n", 99, Err("line 2 of the body is no JSON: trailing characters"));
-        check("{\"a\":\n1}", 99, Err("line 1 of the body is no JSON: EOF while parsing a value"));
-        check("1\n[", 99, Err("line 2 of the body is no JSON: EOF while parsing a list"));
+    fn invalid_value_is_an_error_with_its_line() {
+        check("1\n\n{\"a\":}\n2", 99, Err("line 3 of the body is no JSON: expected a value"));
+        check("1\n2,3\n", 99, Err("line 2 of the body is no JSON: expected a value"));
+        check("{\"a\":\n1,}", 99, Err("line 1 of the body is no JSON: expected a quoted name"));
+        check("{\"a\":1\n{\"a\":2}", 99, Err("line 1 of the body is no JSON: expected a comma or the end"));
+        check("1\n[", 99, Err("line 2 of the body is no JSON: unexpected end"));
+        check("1\n\"a\nb\"", 99, Err("line 2 of the body is no JSON: control character in a string"));
+    }
+
+    #[test]
+    fn nesting_is_that_of_the_whole_list() {
+        let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        assert!(rows_of(&deep(NESTING_MAX - 1), 7, 9999).is_ok());
+        assert_eq!(rows_of(&deep(NESTING_MAX), 7, 9999), Err(DecodeError::TooDeep(NESTING_MAX)));
+        assert_eq!(rows_of(&deep(NESTING_MAX), 9999, 9999), Err(DecodeError::TooDeep(NESTING_MAX)));
     }
 
     #[test]
     fn row_size_is_limited() {
         check("1\n[1,2,3]\n2", 6, Err("row 1 of the body is larger than 6 bytes"));
-        check("1\n       [1,2]\r\n2", 7, Ok(&["1", "[1,2]", "2"]));
+        check("1\n       [1,2]       \r\n2", 7, Ok(&["1", "[1,2]", "2"]));
     }
 
     #[test]
     fn each_line_is_a_row_with_its_bytes() {
         check(
-            "{\"n\": 1.10}\r\n  \n\t\"ü\\u00e9\" \n\nnull",
+            "{\"n\": 1.10}\r\n  \n\t\"ü\\u00e9\\ud83d\" \n\nnull",
             99,
-            Ok(&["{\"n\": 1.10}", "\"ü\\u00e9\"", "null"]),
+            Ok(&["{\"n\": 1.10}", "\"ü\\u00e9\\ud83d\"", "null"]),
         );
         check("1\n", 99, Ok(&["1"]));
         check("\n\r\n", 99, Ok(&[]));
+    }
+
+    #[test]
+    fn values_may_be_concatenated_or_separated_by_records() {
+        check(
+            "{\"a\":1}{\"a\":2}[3] 4 5\"x\"true",
+            99,
+            Ok(&["{\"a\":1}", "{\"a\":2}", "[3]", "4", "5", "\"x\"", "true"]),
+        );
+        check("{\n  \"a\": 1\n}\n{\n  \"a\": 2\n}", 99, Ok(&["{\n  \"a\": 1\n}", "{\n  \"a\": 2\n}"]));
+        check("\u{1e}{\"a\":1}\n\u{1e}12\n\u{1e}\n", 99, Ok(&["{\"a\":1}", "12"]));
     }
 }

@@ -1,8 +1,7 @@
 //! The decoder of rows from pieces: decodes the text, and hands it to the parser of the format.
 
 use bytes::Bytes;
-use encoding_rs::Encoding;
-use orchid_plan::{CsvRules, PlainPath};
+use orchid_plan::CsvRules;
 
 use super::array::ArrayParser;
 use super::csv::CsvParser;
@@ -10,6 +9,7 @@ use super::lines::LinesParser;
 use crate::body::charset::Transcoder;
 use crate::body::error::DecodeError;
 use crate::body::format::packed_kind;
+use crate::body::row_path::RowPath;
 
 /// The format that contains the rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,11 +89,11 @@ impl RowDecoder {
     pub(in crate::body) fn new(
         format: RowFormat,
         csv: &CsvRules,
-        path: &PlainPath,
-        encoding: &'static Encoding,
+        path: &RowPath<'_>,
+        transcoder: Transcoder,
         max_row_bytes: usize,
     ) -> Result<Self, DecodeError> {
-        if format != RowFormat::JsonArray && !path.0.is_empty() {
+        if format != RowFormat::JsonArray && !path.path.0.is_empty() {
             return Err(DecodeError::NotStreamable(
                 "the rows of CSV and JSON lines are response.body itself, not a member of it",
             ));
@@ -105,7 +105,7 @@ impl RowDecoder {
         };
         Ok(Self {
             parser,
-            transcoder: Transcoder::new(encoding),
+            transcoder,
             text: String::new(),
             offset: 0,
             received: false,
@@ -201,6 +201,14 @@ impl RowDecoder {
         match &self.parser {
             RowParser::Lines(_) | RowParser::Csv(_) => self.received,
             RowParser::Array(array) => array.found(),
+        }
+    }
+
+    /// Returns whether the path led to a list. Final at the end of the body.
+    pub(crate) fn listed(&self) -> bool {
+        match &self.parser {
+            RowParser::Lines(_) | RowParser::Csv(_) => self.received,
+            RowParser::Array(array) => array.listed(),
         }
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! Values can share parts, so two small values can take exponential time to compare.
 
-use jmespath::{Rcvar, Variable};
-
 use super::evaluation::{EvalResult, Evaluation};
+use crate::value::{Rcvar, Variable};
 
-/// Returns true if two values are equal. Numbers are compared as doubles, as JMESPath does.
+/// Returns true if two values are equal. Numbers are compared as doubles, as JMESPath does, unless
+/// one of them is beyond a double.
 pub(crate) fn equal(evaluation: &mut Evaluation<'_>, left: &Rcvar, right: &Rcvar) -> EvalResult<bool> {
     evaluation.charge_steps(1)?;
     match (&**left, &**right) {
@@ -36,6 +36,6 @@ pub(crate) fn equal(evaluation: &mut Evaluation<'_>, left: &Rcvar, right: &Rcvar
             evaluation.charge_steps(a.len().min(b.len()) / 64)?;
             Ok(a == b)
         }
-        (a, b) => Ok(a == b),
+        (a, b) => Ok(a.equals_scalar(b)),
     }
 }

@@ -4,8 +4,9 @@
 //! hostile expression ends early.
 
 use jmespath::ast::Ast;
-use jmespath::{Rcvar, Variable};
 
+use crate::expr::literals::{Literals, NO_LITERALS};
+use crate::value::{NESTING_MAX, Rcvar, Variable};
 use crate::{EvalEnv, Scope};
 
 /// Maximum number of steps: nodes, elements looked at, and blocks of text.
@@ -14,8 +15,6 @@ const MAX_STEPS: u64 = 20_000_000;
 const MAX_SLOTS: u64 = 4_000_000;
 /// Maximum size of new text, in bytes.
 const MAX_TEXT_BYTES: u64 = 64 * 1024 * 1024;
-/// Maximum nesting of a result: the depth that JSON parsing accepts.
-const MAX_DEPTH: usize = 127;
 
 /// The reason why an evaluation stopped.
 #[derive(Debug)]
@@ -63,6 +62,7 @@ impl<'a> ExprRef<'a> {
 pub(crate) struct Evaluation<'e> {
     pub(crate) scope: &'e Scope,
     pub(crate) env: &'e EvalEnv,
+    literals: &'e Literals,
     /// Byte offset of the running function in the expression's text.
     offset: usize,
     /// The elements that enclosing projections and references are at, outermost first; `None` if
@@ -75,15 +75,18 @@ pub(crate) struct Evaluation<'e> {
 
 impl<'e> Evaluation<'e> {
     pub(crate) fn new(scope: &'e Scope, env: &'e EvalEnv) -> Self {
-        Self {
-            scope,
-            env,
-            offset: 0,
-            elements: None,
-            steps: MAX_STEPS,
-            slots: MAX_SLOTS,
-            text_bytes: MAX_TEXT_BYTES,
-        }
+        let (steps, slots, text_bytes) = (MAX_STEPS, MAX_SLOTS, MAX_TEXT_BYTES);
+        Self { scope, env, literals: &NO_LITERALS, offset: 0, elements: None, steps, slots, text_bytes }
+    }
+
+    /// Sets the literals of the expression that is evaluated.
+    pub(in crate::expr) fn with_literals(self, literals: &'e Literals) -> Self {
+        Self { literals, ..self }
+    }
+
+    /// Returns the value of the literal at an offset of the expression's text.
+    pub(super) fn literal(&self, offset: usize) -> Rcvar {
+        self.literals.at(offset)
     }
 
     /// Records elements from now on, for [`Evaluation::outer`].
@@ -171,8 +174,9 @@ impl<'e> Evaluation<'e> {
     pub(crate) fn check_result(&mut self, value: &Variable, depth: usize) -> EvalResult<()> {
         self.charge_slots(1)?;
         match value {
-            Variable::Array(_) | Variable::Object(_) if depth > MAX_DEPTH => {
-                Err(self.over_budget("127 levels of nesting"))
+            Variable::Array(_) | Variable::Object(_) if depth > NESTING_MAX => {
+                // A deeper result could not be read again.
+                Err(self.over_budget("1000 levels of nesting"))
             }
             Variable::Array(items) => items.iter().try_for_each(|item| self.check_result(item, depth + 1)),
             Variable::Object(members) => {

@@ -3,14 +3,15 @@
 //! The parser's crate has an interpreter too, but that one has no bound: this one charges every
 //! node to the budget of its [`Evaluation`].
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use jmespath::ast::{Ast, Comparator};
-use jmespath::{Rcvar, Variable};
 
 use super::equality::equal;
 use super::evaluation::{EvalData, EvalResult, Evaluation, ExprRef, boolean, list, null};
 use crate::functions::{self, CallArg};
+use crate::value::{Rcvar, Variable};
 
 /// Evaluates a node that is applied to `data`.
 pub(in crate::expr) fn interpret(
@@ -37,7 +38,7 @@ pub(in crate::expr) fn interpret(
             EvalData::Scope => evaluation.scope.as_object().clone(),
             EvalData::Value(value) => value.clone(),
         }),
-        Ast::Literal { value, .. } => Ok(value.clone()),
+        Ast::Literal { offset, .. } => Ok(evaluation.literal(*offset)),
         Ast::Index { idx, .. } => Ok(match data {
             // The scope is an object, and an object has no elements.
             EvalData::Scope => null(),
@@ -191,7 +192,7 @@ fn call(
     function.call(evaluation, &values)
 }
 
-/// Compares two values as JMESPath does: numbers as doubles; the order of anything else is null.
+/// Compares two values as JMESPath does: numbers as doubles, unless one is beyond a double.
 fn compare(
     evaluation: &mut Evaluation<'_>,
     comparator: &Comparator,
@@ -201,7 +202,18 @@ fn compare(
     match comparator {
         Comparator::Equal => Ok(boolean(equal(evaluation, left, right)?)),
         Comparator::NotEqual => Ok(boolean(!equal(evaluation, left, right)?)),
-        _ => Ok(left.compare(comparator, right).map_or_else(null, boolean)),
+        // The order of anything but numbers is null.
+        Comparator::LessThan => Ok(ordered(left, right, Ordering::is_lt)),
+        Comparator::LessThanEqual => Ok(ordered(left, right, Ordering::is_le)),
+        Comparator::GreaterThan => Ok(ordered(left, right, Ordering::is_gt)),
+        Comparator::GreaterThanEqual => Ok(ordered(left, right, Ordering::is_ge)),
+    }
+}
+
+fn ordered(left: &Variable, right: &Variable, holds: fn(Ordering) -> bool) -> Rcvar {
+    match (left, right) {
+        (Variable::Number(a), Variable::Number(b)) => boolean(holds(a.compare(b))),
+        _ => null(),
     }
 }
 
