@@ -55,8 +55,8 @@ pub(crate) fn of_headers(status: u16, headers: &[(String, String)], now: DateTim
     })
 }
 
-/// Returns the wait that a value of the plan's `retry.wait` stands for; `None` for null and an empty
-/// text.
+/// Returns the wait that a value of the plan's `retry.wait` stands for; `None` for null and an
+/// empty text.
 ///
 /// # Errors
 /// Fails with a description of the value if it is neither a number of seconds nor a time.

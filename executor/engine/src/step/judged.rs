@@ -1,5 +1,5 @@
-//! The latest response of a step, which an async job judges by its own expressions after the step has
-//! ended.
+//! The latest response of a step, which an async job judges by its own expressions after the step
+//! has ended.
 
 use orchid_plan::Value;
 use url::Url;

@@ -351,8 +351,8 @@ impl PageLoop {
         response.answer.is_some() && response.answer == latest
     }
 
-    /// Returns whether a page that has ended had the answer of the page before it, and the plan does
-    /// not permit that.
+    /// Returns whether a page that has ended had the answer of the page before it, and the plan
+    /// does not permit that.
     pub(crate) fn has_repeated_answer(&self, exchange: &PageExchange) -> bool {
         exchange.response.answer.is_some() && exchange.response.answer == self.watched_answer()
     }

@@ -1,9 +1,9 @@
 //! The hosts that a URL out of a response may lead to.
 //!
-//! A plan reaches the hosts that it names itself, or that the config names: these are the *homes* of
-//! its steps. If an upstream decides about the host of a URL, as in `{{ item.href }}`, the URL has
-//! to stay at the home of the step that the value came from, or of an enclosing step. Otherwise an
-//! upstream could send a plan's credentials anywhere.
+//! A plan reaches the hosts that it names itself, or that the config names: these are the *homes*
+//! of its steps. If an upstream decides about the host of a URL, as in `{{ item.href }}`, the URL
+//! has to stay at the home of the step that the value came from, or of an enclosing step. Otherwise
+//! an upstream could send a plan's credentials anywhere.
 
 use orchid_plan::{EvalEnv, ReadPaths, RequestTemplate, Scope, ScopeName, Value};
 use url::Url;
@@ -12,8 +12,8 @@ use crate::program::node::StepNode;
 use crate::state::execution::ExecutionState;
 use crate::state::step_env::StepEnv;
 
-/// Returns the homes for a URL of this step whose host a response decides about. `own` is the URL of
-/// an earlier page of the step.
+/// Returns the homes for a URL of this step whose host a response decides about. `own` is the URL
+/// of an earlier page of the step.
 pub(crate) fn of_answer_url(
     run: &ExecutionState,
     env: &StepEnv,

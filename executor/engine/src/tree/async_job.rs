@@ -285,8 +285,8 @@ impl<S: SubSteps> AsyncJobExecution<S> {
             inner.base_url = step.latest().judged().map(|submit| job_parts::base_url(&submit.url));
         }
         let status = self.wait(cx, inner, step);
-        // A job emits nothing for a while, so no acknowledgement would lead to a checkpoint. Below a
-        // row no checkpoint would contain the job.
+        // A job emits nothing for a while, so no acknowledgement would lead to a checkpoint. Below
+        // a row no checkpoint would contain the job.
         if inner.durable {
             cx.out.push(Output::SaveCheckpoint);
         }

@@ -68,9 +68,10 @@ impl PollSchedule {
         self.submitted.is_some_and(|submitted| (now - submitted).to_std().unwrap_or_default() >= max_wait)
     }
 
-    /// Schedules the next poll, and returns how to wait for it. A wait that the upstream `asked` for
-    /// prolongs that of the plan, up to the end of the job's time, when it is polled once more. The
-    /// first wait always parks: that saves the response of the submit, which must not be sent twice.
+    /// Schedules the next poll, and returns how to wait for it. A wait that the upstream `asked`
+    /// for prolongs that of the plan, up to the end of the job's time, when it is polled once more.
+    /// The first wait always parks: that saves the response of the submit, which must not be sent
+    /// twice.
     pub(crate) fn schedule(
         &mut self,
         now: DateTime<Utc>,

@@ -211,8 +211,8 @@ impl RequestTemplate {
         reads
     }
 
-    /// Renders scheme, credentials, host and port of the url; `None` if they cannot be rendered with
-    /// this scope.
+    /// Renders scheme, credentials, host and port of the url; `None` if they cannot be rendered
+    /// with this scope.
     #[must_use]
     pub fn origin_url(&self, scope: &Scope, env: &EvalEnv) -> Option<Url> {
         let mut url = self.parse_url(&self.url.url_start(scope, env).ok()?).ok()?;
