@@ -22,6 +22,7 @@ mod how_do_i;
 mod offered_pages;
 mod properties;
 mod redaction;
+mod row_accounting;
 mod response_excerpts;
 mod rule_tests;
 mod sink;
