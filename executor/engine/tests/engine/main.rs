@@ -29,4 +29,5 @@ mod sink;
 mod start;
 mod streams;
 mod support;
+mod warnings_guide;
 mod windows;

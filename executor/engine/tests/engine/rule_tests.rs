@@ -17,6 +17,37 @@ const fn rule(rule: &'static str, file: &'static str, tests: &'static [&'static 
 
 pub(crate) const TESTED_RULES: &[TestedRule] = &[
     rule(
+        "a body is read as JSON where the plan reads its members and it begins like JSON, also behind a \
+         byte order mark; a repeated content type counts once",
+        "executor/engine/src/body/reader.rs",
+        &["body_of_any_type_is_json_if_members_are_read"],
+    ),
+    rule(
+        "JSON that is not UTF-8 is read in the charset of its content type",
+        "executor/engine/src/body/charset.rs",
+        &["json_that_is_not_utf_8_is_read_as_its_content_type_says"],
+    ),
+    rule(
+        "a value is the same wherever a body is read, and nesting has one limit",
+        "executor/engine/src/body/properties.rs",
+        &["values_are_the_same_wherever_a_body_is_read", "nesting_has_one_limit"],
+    ),
+    rule(
+        "numbers keep their digits and are compared by them; half a surrogate pair is U+FFFD",
+        "sdk/plan/src/value/number.rs",
+        &["every_number_is_printed_with_its_value", "order_follows_every_digit"],
+    ),
+    rule(
+        "an error behind the head of a response holds what arrived",
+        "executor/tests/fetch/basics.rs",
+        &["error_behind_the_head_holds_what_arrived"],
+    ),
+    rule(
+        "the guide lists every warning of an execution",
+        "executor/engine/tests/engine/warnings_guide.rs",
+        &["guide_lists_every_warning_of_an_execution"],
+    ),
+    rule(
         "of 60 first answers that a plan does not follow, at least 95 % are noticed, and of 60 plans \
          that read every page, at most one is warned",
         "executor/engine/tests/engine/offered_pages.rs",
@@ -27,7 +58,7 @@ pub(crate) const TESTED_RULES: &[TestedRule] = &[
         ],
     ),
     rule(
-        "the commonest shapes of APIs have a plan that works as the guide shows",
+        "each recipe for the commonest shapes of APIs does what its page shows",
         "executor/engine/tests/engine/how_do_i.rs",
         &["every_recipe_gives_the_trace_below_it"],
     ),
@@ -44,6 +75,21 @@ pub(crate) const TESTED_RULES: &[TestedRule] = &[
             "waiting_page_can_be_cancelled",
             "waiting_page_resumes_behind_its_acknowledged_rows",
         ],
+    ),
+    rule(
+        "bodies, buffers and messages of all executions share one byte budget: new fetches wait before \
+         it is used up, and no execution blocks itself",
+        "executor/src/memory/budget.rs",
+        &[
+            "fetches_wait_before_the_budget_is_used_up_and_go_on_in_order",
+            "bodies_in_progress_are_read_on_before_new_fetches_begin",
+            "attempts_that_hold_everything_do_not_wait_for_each_other",
+        ],
+    ),
+    rule(
+        "the same on real sockets",
+        "executor/tests/fetch/memory.rs",
+        &["streamed_body_is_charged_piece_by_piece", "fetches_wait_while_others_hold_the_memory"],
     ),
     rule(
         "a checkpoint does not grow with the number of pages and items",
@@ -146,6 +192,12 @@ pub(crate) const TESTED_RULES: &[TestedRule] = &[
         "trigger --watch and executions get show the response and the warnings",
         "sdk/cli/src/commands/executions.rs",
         &["details_show_the_response_and_every_warning"],
+    ),
+    rule(
+        "orchid apply prints the warnings of the plans that it writes, and a failure shows what the API \
+         said",
+        "tests/integration/cli.rs",
+        &["apply_shows_the_warnings_of_the_plans_that_it_writes", "failure_shows_what_the_api_said"],
     ),
     rule(
         "the warnings about a plan are returned when it is validated and when it is saved",
