@@ -20,6 +20,10 @@ use crate::request::Request;
 /// [`crate::Machine::checkpoint`] returns. One exception: a message that is refused after the
 /// execution succeeded produces a second `Park` or `Finished`, which replaces the first.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a short-lived return value; boxing it would cost an allocation for each request"
+)]
 pub enum Output {
     /// Send a request. Several may be in flight at once.
     Fetch {

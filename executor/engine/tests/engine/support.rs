@@ -113,6 +113,7 @@ pub(crate) enum Reply {
 }
 
 /// One line of an execution's trace.
+#[expect(clippy::large_enum_variant, reason = "a test holds few of them")]
 pub(crate) enum TraceEvent {
     Fetch(Request),
     Message(Message),
