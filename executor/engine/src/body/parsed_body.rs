@@ -6,6 +6,8 @@ use bytes::Bytes;
 use orchid_plan::Value;
 
 use crate::message::body::MessageBody;
+use crate::message::envelope::ERROR_TEXT_MAX;
+use crate::message::truncate_text;
 
 /// A body that was read.
 #[derive(Debug, Clone)]
@@ -39,6 +41,24 @@ impl Body {
     /// Returns the text of a JSON body.
     pub(crate) fn json_text(&self) -> Option<&Bytes> {
         if let Self::Json { text, .. } = self { Some(text) } else { None }
+    }
+
+    /// Returns the size of a body that can be split anywhere: a text, or bytes.
+    pub(crate) fn file_bytes(&self) -> Option<usize> {
+        match self {
+            Self::Text(text) => Some(text.len()),
+            Self::Binary { bytes, .. } => Some(bytes.len()),
+            Self::Json { .. } | Self::Empty => None,
+        }
+    }
+
+    /// Converts the body to the form in which an error shows it: of a large text only the
+    /// beginning.
+    pub(crate) fn to_error_body(&self) -> MessageBody {
+        match self {
+            Self::Text(text) => MessageBody::text(truncate_text(text, ERROR_TEXT_MAX)),
+            Self::Json { .. } | Self::Binary { .. } | Self::Empty => self.to_message_body(),
+        }
     }
 
     /// Converts the body to the form in which a message carries it.

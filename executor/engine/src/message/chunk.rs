@@ -75,6 +75,16 @@ impl PageEnvelope<'_> {
             && body.elements().is_some_and(|all| all.iter().any(|element| self.limits.is_refused(element)))
     }
 
+    /// Creates the message of one chunk of a body that is split.
+    pub(crate) fn chunk_message(&self, chunk: PageChunk, part: &MessageBody) -> Message {
+        self.message(chunk, part)
+    }
+
+    /// Returns the bytes that a message has room for beside its envelope.
+    pub(crate) fn room(&self) -> usize {
+        self.limits.batch_bytes().saturating_sub(self.overhead())
+    }
+
     fn message(&self, part: PageChunk, body: &MessageBody) -> Message {
         response_message(
             self.origin,

@@ -13,7 +13,7 @@ use super::origin::{MessageNames, MessageOrigin, timestamp};
 use crate::error::ExecutionError;
 
 /// Most bytes of a body that an error message shows as text.
-const ERROR_TEXT_MAX: usize = 64 * 1024;
+pub(crate) const ERROR_TEXT_MAX: usize = 64 * 1024;
 
 /// The page of an execution that a message belongs to.
 #[derive(Debug, Clone, Copy)]

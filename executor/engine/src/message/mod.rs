@@ -12,6 +12,7 @@ pub(crate) mod envelope;
 mod event;
 pub(crate) mod excerpt;
 pub(crate) mod exchange;
+pub(crate) mod file_part;
 mod id;
 mod json;
 pub(crate) mod kafka;
@@ -22,5 +23,6 @@ mod secret_forms;
 mod url_credentials;
 
 pub use self::event::started;
+pub(crate) use self::json::truncate_text;
 pub use self::kafka::{Message, Topic};
 pub(crate) use self::origin::MessageOrigin;

@@ -107,7 +107,7 @@ impl PageExchange {
         let context = ErrorContext {
             sent: Some(&self.sent.facts),
             response: Some(&self.response.facts),
-            body: Some(self.response.body.to_message_body()),
+            body: Some(self.response.body.to_error_body()),
         };
         StepError::new(redactor, location, detail, context)
     }

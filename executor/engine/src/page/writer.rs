@@ -256,11 +256,10 @@ impl PageWriter {
         if self.emit == EmitMode::None {
             return Ok(true);
         }
-        let mut body =
-            self.body.take().unwrap_or_else(|| BodyMessages::new(exchange.response.body.to_message_body()));
+        let mut body = self.body.take().unwrap_or_else(BodyMessages::new);
         while !self.is_held_up(cx) {
             let envelope = self.envelope(cx.run, cx.now, &node.path, &self.location.path, steps);
-            match body.next(&envelope) {
+            match body.next(&envelope, &exchange.response.body) {
                 Ok(Some(message)) => cx.emit(&self.location, message),
                 Ok(None) => return self.check_oversized(cx.run, node, exchange).map(|()| true),
                 Err(BodyTooLarge { element: Some((number, element)), too_large }) => {

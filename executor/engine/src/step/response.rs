@@ -199,7 +199,8 @@ fn response_value(
             .status
             .then(|| ("status_code", Value::from(status.map(|status| Value::from(u32::from(status)))))),
         needs.headers.then(|| ("headers", headers())),
-        Some(("body", body.value())),
+        // A text or bytes that no expression reads are not copied.
+        (body.json_text().is_some() || !needs.body.is_empty()).then(|| ("body", body.value())),
         needs.url.then(|| ("url", url())),
         needs.files.then(|| ("files", files())),
     ];

@@ -80,11 +80,11 @@ fn line(message: &Message, console: Console) -> String {
     let execution = execution.get(execution.len().saturating_sub(8)..).unwrap_or(execution);
     let summary = match message.header("type") {
         "api.response" => {
-            let rows = body["response_body"].as_array().map_or(0, Vec::len);
             format!(
-                "{}  {}  {rows} rows  {} bytes  {} ms",
+                "{}  {}  {}  {} bytes  {} ms",
                 text("step_path"),
                 body["status_code"],
+                content(body),
                 body["response_size"],
                 body["duration_ms"]
             )
@@ -106,6 +106,22 @@ fn line(message: &Message, console: Console) -> String {
     let dim = console
         .paint(TextStyle::Dim, format!("{time} {}/{} …{execution}", message.partition, message.offset));
     format!("{dim}  {summary}")
+}
+
+/// Describes what a response message carries: a number of rows, or a text or file, which may be one
+/// part of several.
+fn content(body: &Value) -> String {
+    let kind = body["body_kind"].as_str().unwrap_or_default();
+    if !matches!(kind, "text" | "binary") {
+        let rows = body["response_body"].as_array().map_or(0, Vec::len);
+        return format!("{rows} rows");
+    }
+    let (chunk, is_last) = (body["chunk"].as_u64().unwrap_or_default(), body["last_chunk"] == true);
+    match (chunk, is_last) {
+        (0, true) => kind.to_owned(),
+        (chunk, false) => format!("{kind}, part {}", chunk + 1),
+        (chunk, true) => format!("{kind}, part {}, the last", chunk + 1),
+    }
 }
 
 /// Returns the body of an error's response as text; empty if there was none, or it was binary.
@@ -139,6 +155,17 @@ mod tests {
             headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             body,
         }
+    }
+
+    #[test]
+    fn parts_of_a_file_are_numbered() {
+        let body = |kind: &str, chunk: u64, last: bool| {
+            content(&json!({"body_kind": kind, "chunk": chunk, "last_chunk": last, "response_body": ["x"]}))
+        };
+        assert_eq!(body("rows", 0, true), "1 rows");
+        assert_eq!(body("text", 0, true), "text");
+        assert_eq!(body("binary", 0, false), "binary, part 1");
+        assert_eq!(body("binary", 3, true), "binary, part 4, the last");
     }
 
     #[test]
