@@ -17,6 +17,12 @@ const fn rule(rule: &'static str, file: &'static str, tests: &'static [&'static 
 
 pub(crate) const TESTED_RULES: &[TestedRule] = &[
     rule(
+        "no row is lost silently: over random plans and upstreams, an execution that is complete has \
+         delivered every row that no explicit rule drops",
+        "executor/engine/tests/engine/row_accounting.rs",
+        &["complete_execution_has_delivered_every_row"],
+    ),
+    rule(
         "a body is read as JSON where the plan reads its members and it begins like JSON, also behind a \
          byte order mark; a repeated content type counts once",
         "executor/engine/src/body/reader.rs",
