@@ -2,7 +2,9 @@
 //! order.
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -23,7 +25,7 @@ use crate::memory::MemoryBudget;
 use crate::metrics;
 use crate::plan_cache::PlanCache;
 use crate::report::{ReportLoop, reporter};
-use crate::runner::RunnerServices;
+use crate::runner::{RunnerServices, SlowLane};
 use crate::settings::{ControlPlaneSettings, ExecutorSettings, Settings};
 use crate::sink::{MessageSink, create_topics};
 use crate::worker::{AttemptStart, run_attempts};
@@ -115,6 +117,7 @@ impl App {
             fence: Arc::clone(&shared.fence),
             sink_timeout: kafka.sink_timeout,
             message_max_bytes: kafka.message_max_bytes,
+            slow_lane: Arc::new(SlowLane::new(available_parallelism().map_or(1, NonZero::get))),
             hand_back: hand_back.clone(),
         });
         let signals = Arc::new(HeartbeatSignals::default());

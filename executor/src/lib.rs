@@ -24,6 +24,7 @@ pub mod report;
 pub mod runner;
 pub mod settings;
 pub mod sink;
+pub mod startup;
 pub mod worker;
 
 mod health;

@@ -1,6 +1,6 @@
 //! `orchid-executor`: reads the settings, runs until a signal, and drains.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -8,8 +8,9 @@ use anyhow::Context as _;
 use clap::Parser;
 use orchid_executor::app::App;
 use orchid_executor::settings::Settings;
+use orchid_executor::startup::{load_settings, runtime};
 use orchid_kit::address_file::write_address;
-use orchid_kit::settings::{SettingsSources, describe_settings, render_help};
+use orchid_kit::settings::{describe_settings, render_help};
 use orchid_kit::shutdown::ShutdownSignals;
 use orchid_kit::telemetry::Telemetry;
 
@@ -35,9 +36,8 @@ fn settings_help() -> String {
     render_help(&describe_settings(|reader| Settings::read(reader, "host", 0)))
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
+fn main() -> ExitCode {
+    match start(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -50,11 +50,13 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = if host.trim().is_empty() { "executor" } else { host.trim() };
-    let settings = SettingsSources::load(arguments.settings.as_deref())?
-        .read(|reader| Settings::read(reader, host, std::process::id()))?;
+fn start(arguments: &Arguments) -> anyhow::Result<()> {
+    let settings = load_settings(arguments.settings.as_deref())?;
+    let runtime = runtime(&settings).context("cannot create the runtime")?;
+    runtime.block_on(run(settings, arguments.announce.as_deref()))
+}
+
+async fn run(settings: Settings, announce: Option<&Path>) -> anyhow::Result<()> {
     let telemetry = Telemetry::start("orchid-executor", &settings.executor.name, &settings.telemetry)?;
     rustls::crypto::ring::default_provider()
         .install_default()
@@ -63,7 +65,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let mut app = App::start(settings).await?;
     let address = app.address();
     tracing::info!(%address, "listening");
-    if let Some(path) = &arguments.announce {
+    if let Some(path) = announce {
         write_address(path, &address.to_string())?;
     }
     tokio::select! {

@@ -78,7 +78,12 @@ impl BenchHarness {
 
     /// Starts executions without waiting for them.
     pub(crate) async fn offer(&self, definition: &Value, runs: usize) {
-        let grants: Vec<wire::LeaseGrant> = (0..runs).map(|_| self.grant(definition)).collect();
+        self.offer_as(TENANT, definition, runs).await;
+    }
+
+    /// Does the same for a tenant of this id.
+    pub(crate) async fn offer_as(&self, tenant: &str, definition: &Value, runs: usize) {
+        let grants: Vec<wire::LeaseGrant> = (0..runs).map(|_| self.grant(tenant, definition)).collect();
         self.control_plane.offer(&grants);
         let client = redis::Client::open(self.redis.url()).expect("a url");
         let mut connection = client.get_multiplexed_async_connection().await.expect("redis answers");
@@ -135,14 +140,14 @@ impl BenchHarness {
         self.redis.stop().await;
     }
 
-    fn grant(&self, definition: &Value) -> wire::LeaseGrant {
+    fn grant(&self, tenant: &str, definition: &Value) -> wire::LeaseGrant {
         let lease_id = Uuid::now_v7().to_string();
         let now = prost_types::Timestamp { seconds: 1_760_000_000, nanos: 0 };
         let text = definition.to_string();
         wire::LeaseGrant {
             lease_token: lease_id.clone().into(),
             lease_id,
-            tenant_id: TENANT.to_owned(),
+            tenant_id: tenant.to_owned(),
             execution_id: Uuid::now_v7().to_string(),
             attempt: 1,
             fence: 5,

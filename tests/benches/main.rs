@@ -22,6 +22,7 @@ mod control_plane;
 mod expressions;
 mod fan_out;
 mod harness;
+mod isolation;
 mod machine;
 mod memory;
 mod pages;
@@ -93,6 +94,9 @@ async fn measure(arguments: &Arguments) -> BenchReport {
     }
     if arguments.wants("fan-out") {
         report.section(fan_out::measure(size).await);
+    }
+    if arguments.wants("isolation") {
+        report.section(isolation::measure(size).await);
     }
     if arguments.wants("memory") {
         report.section(memory::measure(size).await);

@@ -56,7 +56,7 @@ async fn run(services: &RunnerServices, attempt: GrantedAttempt) {
         finish_attempt(&mut writer, &lease, None, exit).await;
         return;
     }
-    let cancel = grant.cancel_requested;
+    let (cancel, tenant_id) = (grant.cancel_requested, grant.identity.tenant_id);
     let prepared = match prepare(services, &session, &pinned, &lease, grant, saved).await {
         Ok(prepared) => prepared,
         Err(PrepareError::LeaseLost) => return,
@@ -69,7 +69,7 @@ async fn run(services: &RunnerServices, attempt: GrantedAttempt) {
     let PreparedAttempt { machine, agent, started } = prepared;
     tracing::info!(resumed = writer.is_resumed(), "attempt started");
     // The loop owns machine and writer while it runs, and returns them for the final report.
-    let mut attempt_loop = AttemptLoop::new(services, &lease, agent, machine, writer);
+    let mut attempt_loop = AttemptLoop::new(services, &lease, agent, machine, writer, tenant_id);
     attempt_loop.send_started(&started);
     let exit = attempt_loop.run(cancel).await;
     let (mut writer, mut machine) = attempt_loop.into_parts();

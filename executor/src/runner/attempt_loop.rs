@@ -5,11 +5,13 @@
 //! closed, nothing is fetched, read or produced.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use orchid_engine::{CurrentTime, ExecutionFinish, Input, Machine, Message, Output, StopReason};
 use orchid_kit::clock;
 use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
 
 use crate::convert::{ReleaseReason, ReportOutcome};
 use crate::fetch::FetchAgent;
@@ -22,6 +24,7 @@ use crate::runner::exit::{AttemptExit, refused_report};
 use crate::runner::message_flow::MessageFlow;
 use crate::runner::requests::RequestSet;
 use crate::runner::services::RunnerServices;
+use crate::runner::slow_lane::LaneMember;
 use crate::runner::timers::EngineTimers;
 use crate::sink::{DeliveryReport, MAX_IN_FLIGHT};
 
@@ -37,6 +40,8 @@ pub(crate) struct AttemptLoop<'a> {
     lease: &'a LeaseHandle,
     agent: FetchAgent,
     machine: Machine,
+    /// Where the machine goes on if its expressions take long.
+    lane: Arc<LaneMember>,
     writer: CheckpointWriter,
     /// Zero of the monotonic clock that the engine sees.
     started_at: Instant,
@@ -62,6 +67,7 @@ impl<'a> AttemptLoop<'a> {
         agent: FetchAgent,
         machine: Machine,
         writer: CheckpointWriter,
+        tenant_id: Uuid,
     ) -> Self {
         let started_at = Instant::now();
         Self {
@@ -71,6 +77,7 @@ impl<'a> AttemptLoop<'a> {
             buffers: agent.memory().charge(0),
             agent,
             machine,
+            lane: services.slow_lane.member(tenant_id),
             writer,
             started_at,
             requests: RequestSet::default(),
@@ -273,8 +280,9 @@ impl<'a> AttemptLoop<'a> {
 
     fn step(&mut self, input: Input) {
         let now = Instant::now();
-        let monotonic = now.duration_since(self.started_at);
-        for output in self.machine.step(CurrentTime { wall: clock::utc_now(), monotonic }, input) {
+        let time = CurrentTime { wall: clock::utc_now(), monotonic: now.duration_since(self.started_at) };
+        let Self { machine, lane, .. } = self;
+        for output in lane.run(|| machine.step(time, input)) {
             self.carry_out(output, now);
         }
         self.buffers.set(self.machine.buffered_bytes() as u64);

@@ -15,7 +15,9 @@ mod message_flow;
 mod prepare;
 mod requests;
 mod services;
+mod slow_lane;
 mod timers;
 
 pub use attempt::{GrantedAttempt, run_attempt};
 pub use services::RunnerServices;
+pub use slow_lane::SlowLane;

@@ -10,6 +10,7 @@ use crate::fetch::Fetcher;
 use crate::lease::SelfFence;
 use crate::plan_cache::PlanCache;
 use crate::report::Reporter;
+use crate::runner::slow_lane::SlowLane;
 use crate::sink::MessageSink;
 
 /// The services that all attempts of the process share.
@@ -30,6 +31,8 @@ pub struct RunnerServices {
     pub sink_timeout: Duration,
     /// Largest Kafka message, in bytes.
     pub message_max_bytes: usize,
+    /// Where expressions that take long are evaluated.
+    pub slow_lane: Arc<SlowLane>,
     /// Cancelled when attempts must stop and hand their executions back.
     pub hand_back: CancellationToken,
 }

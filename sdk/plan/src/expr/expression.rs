@@ -138,6 +138,7 @@ impl Expr {
             }
             Ok(value)
         });
+        evaluation.report_work();
         outcome.map(Value::from).map_err(|failure| EvalError {
             expression: self.0.text.clone(),
             position: failure.offset,

@@ -7,7 +7,7 @@ use jmespath::ast::Ast;
 
 use crate::expr::literals::{Literals, NO_LITERALS};
 use crate::value::{NESTING_MAX, Rcvar, Variable};
-use crate::{EvalEnv, Scope};
+use crate::{EvalEnv, Scope, pacing};
 
 /// Maximum number of steps: nodes, elements looked at, and blocks of text.
 const MAX_STEPS: u64 = 20_000_000;
@@ -15,6 +15,8 @@ const MAX_STEPS: u64 = 20_000_000;
 const MAX_SLOTS: u64 = 4_000_000;
 /// Maximum size of new text, in bytes.
 const MAX_TEXT_BYTES: u64 = 64 * 1024 * 1024;
+/// Work between two reports to the pacer.
+const PACED_STEPS: u64 = 10_000;
 
 /// The reason why an evaluation stopped.
 #[derive(Debug)]
@@ -71,12 +73,15 @@ pub(crate) struct Evaluation<'e> {
     steps: u64,
     slots: u64,
     text_bytes: u64,
+    /// Steps and slots that the pacer does not know of yet.
+    unpaced: u64,
 }
 
 impl<'e> Evaluation<'e> {
     pub(crate) fn new(scope: &'e Scope, env: &'e EvalEnv) -> Self {
         let (steps, slots, text_bytes) = (MAX_STEPS, MAX_SLOTS, MAX_TEXT_BYTES);
-        Self { scope, env, literals: &NO_LITERALS, offset: 0, elements: None, steps, slots, text_bytes }
+        let literals = &NO_LITERALS;
+        Self { scope, env, literals, offset: 0, elements: None, steps, slots, text_bytes, unpaced: 0 }
     }
 
     /// Sets the literals of the expression that is evaluated.
@@ -147,13 +152,29 @@ impl<'e> Evaluation<'e> {
     pub(crate) fn charge_steps(&mut self, steps: usize) -> EvalResult<()> {
         self.steps =
             self.steps.checked_sub(steps as u64).ok_or_else(|| self.over_budget("20000000 steps"))?;
+        self.pace(steps as u64);
         Ok(())
     }
 
     pub(crate) fn charge_slots(&mut self, slots: usize) -> EvalResult<()> {
         self.slots =
             self.slots.checked_sub(slots as u64).ok_or_else(|| self.over_budget("4000000 values"))?;
+        self.pace(slots as u64);
         Ok(())
+    }
+
+    /// Counts work towards the next pause. Most evaluations are over before they report anything.
+    #[inline]
+    fn pace(&mut self, work: u64) {
+        self.unpaced += work;
+        if self.unpaced >= PACED_STEPS {
+            self.report_work();
+        }
+    }
+
+    /// Reports the work since the last report, which may pause the evaluation.
+    pub(in crate::expr) fn report_work(&mut self) {
+        pacing::spend(std::mem::take(&mut self.unpaced));
     }
 
     pub(crate) fn charge_text(&mut self, bytes: usize) -> EvalResult<()> {
