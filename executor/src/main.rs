@@ -30,8 +30,7 @@ struct Arguments {
     announce: Option<PathBuf>,
 }
 
-/// Lists all settings. The default name contains the host and process id, so it is not computed
-/// here.
+/// Lists all settings. The default name contains the process id, and is not computed here.
 fn settings_help() -> String {
     render_help(&describe_settings(|reader| Settings::read(reader, "host", 0)))
 }

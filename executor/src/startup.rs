@@ -4,7 +4,7 @@
 use std::io;
 use std::path::Path;
 
-use orchid_kit::settings::{SettingsError, SettingsSources};
+use orchid_kit::settings::SettingsSources;
 use tokio::runtime::{Builder, Runtime};
 
 use crate::settings::Settings;
@@ -17,10 +17,10 @@ const BLOCKING_THREADS: usize = 512;
 /// # Errors
 ///
 /// Fails if a source cannot be read, or a setting is missing or invalid.
-pub fn load_settings(file: Option<&Path>) -> Result<Settings, SettingsError> {
+pub fn load_settings(file: Option<&Path>) -> anyhow::Result<Settings> {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let host = if host.trim().is_empty() { "executor" } else { host.trim() };
-    SettingsSources::load(file)?.read(|reader| Settings::read(reader, host, std::process::id()))
+    Ok(SettingsSources::load(file)?.read(|reader| Settings::read(reader, host, std::process::id()))?)
 }
 
 /// Creates the runtime.
