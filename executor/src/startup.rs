@@ -1,4 +1,4 @@
-//! What the process does before it has a runtime: it reads its settings, and builds the runtime
+//! The start of the process before it has a runtime: reads its settings, and builds the runtime
 //! that they ask for.
 
 use std::io;
