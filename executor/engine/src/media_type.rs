@@ -2,8 +2,8 @@
 
 /// Returns the media type of a content type: in lower case, without parameters.
 ///
-/// Repeated headers are joined with commas. The same type several times counts once; different types
-/// are returned as they are, and match no known type.
+/// Repeated headers are joined with commas. The same type several times counts once; different
+/// types are returned as they are, and match no known type.
 pub(crate) fn media_type(content_type: &str) -> String {
     let mut types = split_list(content_type).map(|one| {
         let kind = one.split(';').next().unwrap_or_default();

@@ -11,8 +11,8 @@ pub(crate) fn largest_list(json: &[u8]) -> Option<u64> {
     largest
 }
 
-/// Skips a value; returns the size of its largest list. Recursion is safe: the text was read before,
-/// so its nesting is bounded.
+/// Skips a value; returns the size of its largest list. Recursion is safe: the text was read
+/// before, so its nesting is bounded.
 fn largest_in_value(scanner: &mut JsonScanner<'_>) -> Result<Option<u64>, ValueError> {
     scanner.skip_space();
     if scanner.skip_byte(b'[') {

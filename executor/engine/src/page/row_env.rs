@@ -5,13 +5,15 @@ use orchid_plan::{Value, ValueError};
 
 use crate::page::exchange::PageExchange;
 use crate::program::node::StepNode;
+use crate::state::engine_cx::EngineCx;
 use crate::state::error_detail::ErrorDetail;
-use crate::state::execution::ExecutionState;
-use crate::state::exit::StepError;
+use crate::state::exit::StepExit;
+use crate::state::failed_row;
 use crate::state::location::StepLocation;
 use crate::state::step_env::StepEnv;
 
-/// Creates the environment of a row of the page at `path`: that of the page, with the row as `item`.
+/// Creates the environment of a row of the page at `path`: that of the page, with the row as
+/// `item`.
 ///
 /// # Errors
 /// If the row cannot be read. It is never null instead: its sub-steps would run without it.
@@ -28,14 +30,22 @@ pub(crate) fn row_env(
     Ok(env)
 }
 
-/// Creates the error of a row that cannot be read.
-pub(crate) fn unreadable_row(
-    run: &ExecutionState,
+/// Reports a row that cannot be read: as a failed row, or as the failure of the step if the plan
+/// stops on errors.
+pub(crate) fn report_unreadable(
+    cx: &mut EngineCx<'_>,
     node: &StepNode,
+    page_env: Option<&StepEnv>,
     location: StepLocation,
     exchange: &PageExchange,
     error: &ValueError,
-) -> StepError {
+) -> Result<(), StepExit> {
+    let path = location.path.clone();
     let detail = ErrorDetail::unreadable(format!("{}/iterate_over", node.step.pointer), "the row", error);
-    exchange.error(&run.redactor, location, detail)
+    let error = exchange.error(&cx.run.redactor, location, detail);
+    if node.step.stop_on_error {
+        return Err(error.into());
+    }
+    failed_row::tolerate(cx, error, &path, page_env.and_then(|env| env.enclosing.as_ref()));
+    Ok(())
 }

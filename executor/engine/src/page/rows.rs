@@ -20,7 +20,7 @@ use crate::page::in_flight::InFlightWindow;
 use crate::page::output::PageOutput;
 use crate::page::progress::{FinishedPage, PageProgress, PageStart, StreamPath};
 use crate::page::row::RowExecution;
-use crate::page::row_env::{row_env, unreadable_row};
+use crate::page::row_env::{report_unreadable, row_env};
 use crate::page::row_source::{RowSource, SkippedPrefix};
 use crate::page::sub_steps::{PendingCancel, SubSteps};
 use crate::page::writer::{FinishedRow, PageWriter};
@@ -209,11 +209,12 @@ impl<S: SubSteps> Page<S> {
         self.output.emit_all(cx);
     }
 
-    /// Takes the rows so far as all rows of the page: its body broke off, and the plan accepts that.
-    pub(crate) fn accept_break(&mut self) {
+    /// Takes the rows so far as all rows of the page: the plan accepts that its body broke off.
+    pub(crate) fn accept_break(mut self: Box<Self>) -> Box<Self> {
         if let Some(skip) = self.source.as_mut().and_then(RowSource::end) {
             self.resume_at(skip.state);
         }
+        self
     }
 
     /// Emits the rows that wait for a fuller message, in the sub-steps of rows too.
@@ -428,14 +429,8 @@ impl<S: SubSteps> Page<S> {
         raw: Bytes,
         error: &ValueError,
     ) -> Result<(), StepExit> {
-        let location = self.output.row_location(number);
-        let path = location.path.clone();
-        let error = unreadable_row(cx.run, &self.node, location, &self.exchange, error);
-        if self.node.step.stop_on_error {
-            return Err(error.into());
-        }
-        let enclosing = self.row_env.as_ref().and_then(|env| env.enclosing.as_ref());
-        failed_row::tolerate(cx, error, &path, enclosing);
+        let (location, env) = (self.output.row_location(number), self.row_env.as_deref());
+        report_unreadable(cx, &self.node, env, location, &self.exchange, error)?;
         self.row_ended(cx, number, FinishedRow::plain(raw));
         Ok(())
     }

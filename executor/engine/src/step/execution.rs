@@ -253,11 +253,8 @@ impl<S: SubSteps> StepExecution<S> {
         exchange: PageExchange,
         decision: TryDecision,
     ) -> Result<StepStatus, StepExit> {
-        if decision.verdict != TryVerdict::Success
-            && let Some((_, try_id)) = &exchange.response.stream
-        {
-            cx.discard(*try_id);
-        }
+        let unused = exchange.response.stream.as_ref().filter(|_| decision.verdict != TryVerdict::Success);
+        unused.into_iter().for_each(|(_, try_id)| cx.discard(*try_id));
         let evaluator = self.page_loop.evaluator(cx, env, &exchange);
         match judgement::consequence(&evaluator, decision) {
             Consequence::Exit(exit) => Err(exit),
@@ -304,8 +301,8 @@ impl<S: SubSteps> StepExecution<S> {
         let start = page_start::evaluate(cx, env, self.position(), exchange)?;
         let start = PageStart { resume: self.slot.take_resume(), ..start };
         self.phase = StepPhase::Page;
-        let page = Page::new(cx.run, self.position().location(env), start);
-        let progress = self.slot.start(page).advance(cx)?;
+        let location = self.position().location(env);
+        let progress = self.slot.start(Page::new(cx.run, location, start)).advance(cx)?;
         self.page_came_to(cx, env, progress)
     }
 
@@ -380,8 +377,7 @@ impl<S: SubSteps> StepExecution<S> {
         match decision.verdict {
             TryVerdict::Success => {
                 gaps::accepted_failure(cx, env, self.position(), page.exchange());
-                page.accept_break();
-                self.phase = StepPhase::Page;
+                (self.phase, page) = (StepPhase::Page, page.accept_break());
                 let progress = self.slot.start(*page).advance(cx)?;
                 return self.page_came_to(cx, env, progress);
             }

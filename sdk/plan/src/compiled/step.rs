@@ -135,7 +135,7 @@ pub struct RowSelector {
     /// Its path inside the body, if it consists only of field names and indexes. Such rows can be
     /// copied byte for byte (see [`crate::RawRows`]).
     pub plain: Option<PlainPath>,
-    /// True if the expression says that absent rows are fine, as in `` response.body.items || `[]` ``.
+    /// True if the expression permits absent rows, as in `` response.body.items || `[]` ``.
     pub may_be_absent: bool,
     /// The expression without its filter (`items` of `items[?x]`), if it has one: every row that
     /// the filter could have let through.

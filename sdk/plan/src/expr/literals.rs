@@ -1,7 +1,7 @@
 //! The literals of an expression as values.
 //!
-//! The parser's crate reads a number in a literal as a double or a 64-bit integer. The value is read
-//! again from the expression's text, so that every digit counts.
+//! The parser's crate reads a number in a literal as a double or a 64-bit integer. The value is
+//! read again from the expression's text, so that every digit counts.
 
 use jmespath::ast::Ast;
 

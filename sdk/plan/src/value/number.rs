@@ -157,7 +157,7 @@ fn compare_mixed(whole: &Number, double: f64) -> Ordering {
     whole.cmp(&integral).then_with(|| 0.0.partial_cmp(&double.fract()).unwrap_or(Ordering::Equal))
 }
 
-/// Returns whether the shortest form of a double has the value of the text from which it was parsed.
+/// Returns whether the shortest form of a double has the value of the text that was parsed as it.
 fn is_shortest_form(text: &str, double: f64) -> bool {
     let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
     let digits = mantissa.bytes().filter(u8::is_ascii_digit).skip_while(|digit| *digit == b'0').count();

@@ -1,7 +1,7 @@
 //! Parses JSON text into values, whole or only the selected paths.
 //!
-//! No value is lost: numbers keep their digits, and half a surrogate pair becomes U+FFFD. Unselected
-//! parts are skipped, but are still checked to be valid JSON.
+//! No value is lost: numbers keep their digits, and half a surrogate pair becomes U+FFFD.
+//! Unselected parts are skipped, but are still checked to be valid JSON.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -19,7 +19,8 @@ pub(super) fn parse_selected(json: &[u8], selection: &PathSelection) -> Result<R
     Ok(value)
 }
 
-/// A list or object that is being read. Nothing recurses: hostile nesting cannot overflow the stack.
+/// A list or object that is being read. Nothing recurses, so that hostile nesting cannot overflow
+/// the stack.
 enum OpenValue<'s> {
     List(Vec<Rcvar>),
     Object {

@@ -85,8 +85,8 @@ fn json_type_of_text(json: &[u8]) -> JsonType {
 }
 
 impl PathSegment {
-    /// Returns the value at this segment of a JSON value. The last of equal names wins, as in parsed
-    /// values.
+    /// Returns the value at this segment of a JSON value. The last of equal names wins, as in
+    /// parsed values.
     fn find_in<'v>(&self, value: &'v [u8]) -> Result<Option<&'v [u8]>, ValueError> {
         let mut scanner = JsonScanner::at(value, 0);
         match self {
