@@ -57,6 +57,8 @@ pub enum BodyStreaming {
     Never,
     /// Successes whose content type is JSON lines or CSV.
     ByContentType,
+    /// Successes whose content type is JSON lines, CSV, text or a file: all but JSON and XML.
+    FilesToo,
     /// Every success.
     Always,
 }
@@ -70,6 +72,7 @@ impl BodyStreaming {
         match self {
             Self::Never => false,
             Self::Always => true,
+            Self::FilesToo => !is_document(&media_type(content_type)),
             Self::ByContentType => {
                 matches!(
                     media_type(content_type).as_str(),
@@ -84,6 +87,13 @@ impl BodyStreaming {
             }
         }
     }
+}
+
+/// Returns whether a body of this type is read as a whole: JSON, XML, or a type that is not known.
+fn is_document(media_type: &str) -> bool {
+    matches!(media_type, "" | "application/json" | "text/json" | "application/xml" | "text/xml")
+        || media_type.ends_with("+json")
+        || (media_type.starts_with("application/") && media_type.ends_with("+xml"))
 }
 
 impl fmt::Debug for Request {

@@ -6,6 +6,7 @@ use orchid_plan::{PathSelection, ResponseFormat, ResponseRules, Value};
 
 use super::charset::{self, Transcoder};
 use super::error::DecodeError;
+use super::file_parts::FileParts;
 use super::format::{BodyFormat, packed_kind};
 use super::json_text::is_space;
 use super::parsed_body::Body;
@@ -107,6 +108,22 @@ impl BodyReader<'_> {
             | BodyFormat::Xml
             | BodyFormat::Text
             | BodyFormat::Binary => None,
+        }
+    }
+
+    /// Returns the parts of a streamed body that is text or bytes; `None` for any other.
+    pub(crate) fn file_parts(&self) -> Option<FileParts> {
+        match BodyFormat::detect(self.rules, self.content_type) {
+            BodyFormat::Text => {
+                let declared = charset::declared(self.rules, self.content_type, false);
+                Some(FileParts::text(declared.unwrap_or(UTF_8)))
+            }
+            BodyFormat::Binary => Some(FileParts::binary(media_type(self.content_type))),
+            BodyFormat::Json
+            | BodyFormat::JsonOrText
+            | BodyFormat::JsonLines
+            | BodyFormat::Csv
+            | BodyFormat::Xml => None,
         }
     }
 

@@ -6,6 +6,7 @@ use orchid_plan::{JsonType, Value};
 
 use super::archive::FileDecoder;
 use super::error::DecodeError;
+use super::file_parts::FileParts;
 use super::raw_list::RawList;
 use super::row_path::RowPath;
 use super::stream::row_decoder::{NextRow, RowDecoder};
@@ -20,6 +21,8 @@ pub(crate) enum RowReader {
     Values(Value, usize),
     /// The rows of a streamed body.
     Stream(Box<RowDecoder>),
+    /// The parts of a streamed text or file.
+    Parts(Box<FileParts>),
     /// The rows of the files of a streamed archive.
     Files(Box<FileDecoder>),
     /// The rows before the place at which a body broke off, and the number already read.
@@ -62,8 +65,18 @@ impl RowReader {
             Self::Raw(list) => Some(Self::Raw(Box::new(list.restarted().ok()?))),
             Self::Values(list, _) => Some(Self::Values(list.clone(), 0)),
             Self::Partial(rows, _) => Some(Self::Partial(rows.clone(), 0)),
-            Self::Stream(_) | Self::Files(_) => None,
+            Self::Stream(_) | Self::Files(_) | Self::Parts(_) => None,
         }
+    }
+
+    /// Creates a reader of the parts of a streamed text or file.
+    pub(crate) fn from_parts(parts: FileParts) -> Self {
+        Self::Parts(Box::new(parts))
+    }
+
+    /// Returns the parts of a streamed text or file.
+    pub(crate) fn parts(&mut self) -> Option<&mut FileParts> {
+        if let Self::Parts(parts) = self { Some(parts) } else { None }
     }
 
     /// Creates a reader of a streamed archive.
@@ -111,6 +124,7 @@ impl RowReader {
             }
             Self::Stream(decoder) => decoder.next(),
             Self::Files(files) => files.next(),
+            Self::Parts(parts) => Ok(parts.next()),
             Self::Partial(partial, taken) => {
                 let row = partial.rows.get(*taken).cloned();
                 *taken += usize::from(row.is_some());
@@ -126,7 +140,7 @@ impl RowReader {
             Self::Values(list, _) => !list.is_null(),
             Self::Stream(decoder) => decoder.found(),
             // An archive without files is an error of the archive.
-            Self::Files(_) => true,
+            Self::Files(_) | Self::Parts(_) => true,
             Self::Partial(partial, _) => partial.found,
         }
     }
@@ -137,7 +151,7 @@ impl RowReader {
             Self::Raw(list) => list.listed(),
             Self::Values(list, _) => !list.is_null(),
             Self::Stream(decoder) => decoder.listed(),
-            Self::Files(_) => true,
+            Self::Files(_) | Self::Parts(_) => true,
             Self::Partial(partial, _) => partial.listed,
         }
     }
@@ -147,6 +161,7 @@ impl RowReader {
         match self {
             Self::Stream(decoder) => decoder.feed(&piece.bytes),
             Self::Files(files) => files.feed(piece),
+            Self::Parts(parts) => parts.feed(&piece.bytes),
             Self::Raw(_) | Self::Values(..) | Self::Partial(..) => {}
         }
     }
@@ -156,6 +171,7 @@ impl RowReader {
         match self {
             Self::Stream(decoder) => decoder.finish(),
             Self::Files(files) => files.finish(),
+            Self::Parts(parts) => parts.finish(),
             Self::Raw(_) | Self::Values(..) | Self::Partial(..) => {}
         }
     }
@@ -165,7 +181,8 @@ impl RowReader {
         match self {
             Self::Stream(decoder) => decoder.cut(),
             Self::Files(files) => files.cut(),
-            Self::Raw(_) | Self::Values(..) | Self::Partial(..) => {}
+            // The rest of a part is complete only if the plan accepts that the body broke off.
+            Self::Raw(_) | Self::Values(..) | Self::Partial(..) | Self::Parts(_) => {}
         }
     }
 }

@@ -131,12 +131,15 @@ impl MessageBatch {
         page: &PageEnvelope<'_>,
         row: &[u8],
     ) -> Result<Option<Message>, MessageTooLarge> {
+        // Each part of a file is a message of its own.
+        let is_part = matches!(self.kind, BodyKind::Text | BodyKind::Binary);
+        let before = if is_part { self.flush(page, false) } else { None };
         // Measuring the overhead prints a message: far below the limit it is not worth it.
         let batch_bytes = page.limits.batch_bytes();
         let max = if batch_bytes >= MEASURED_BELOW { batch_bytes / 4 } else { 0 };
         let extras = page.extracted.len() + page.steps.len() + page.exchange.size();
         let is_small = self.array.len() + row.len() < max && extras < max && !page.limits.has_refused();
-        let mut full = None;
+        let mut full = before;
         if !is_small {
             // The overhead is the same for every chunk of the page, so it is measured once.
             let overhead = *self.overhead.get_or_insert_with(|| page.overhead());
@@ -162,8 +165,8 @@ impl MessageBatch {
     /// Returns the message of the rows so far. Without rows there is none, unless `last` ends a
     /// page with earlier chunks or an array: consumers then need a message with `last_chunk`.
     pub(crate) fn flush(&mut self, page: &PageEnvelope<'_>, last: bool) -> Option<Message> {
-        // An empty array is a body of its own and must be emitted.
-        let ends_empty = last && (self.chunk > 0 || self.kind == BodyKind::Array);
+        // An empty body is emitted, unless it has rows.
+        let ends_empty = last && (self.chunk > 0 || matches!(self.kind, BodyKind::Array | BodyKind::Empty));
         if self.rows == 0 && !ends_empty {
             return None;
         }
@@ -177,6 +180,11 @@ impl MessageBatch {
         self.rows = 0;
         self.chunk += 1;
         Some(message)
+    }
+
+    /// Sets what the rows of the batch are.
+    pub(crate) fn set_kind(&mut self, kind: BodyKind) {
+        self.kind = kind;
     }
 
     /// Returns the size of the batch in bytes.

@@ -26,16 +26,23 @@ impl FilePart<'_> {
         (room / 4 * 3).clamp(3, left.max(3)).min(left)
     }
 
+    /// Prints a file that is not split.
+    pub(crate) fn whole(content_type: &str, bytes: &[u8]) -> Vec<u8> {
+        FilePart { content_type, offset: 0 }.print(bytes, "")
+    }
+
     /// Prints the part.
     pub(crate) fn json(&self, bytes: &[u8]) -> Vec<u8> {
+        self.print(bytes, &format!(",\"_offset\":{}", self.offset))
+    }
+
+    fn print(&self, bytes: &[u8], offset: &str) -> Vec<u8> {
         let mut part = Vec::with_capacity(bytes.len().div_ceil(3) * 4 + PART_OVERHEAD);
         part.extend_from_slice(b"{\"_base64\":\"");
         part.extend_from_slice(STANDARD.encode(bytes).as_bytes());
         part.extend_from_slice(b"\",\"_content_type\":");
         part.extend(json::string(self.content_type));
-        part.extend_from_slice(
-            format!(",\"_offset\":{},\"_size\":{}}}", self.offset, bytes.len()).as_bytes(),
-        );
+        part.extend_from_slice(format!("{offset},\"_size\":{}}}", bytes.len()).as_bytes());
         part
     }
 }

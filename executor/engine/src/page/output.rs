@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::body::RowReader;
+use crate::body::{FileParts, RowReader};
 use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::step_state::{RowState, RowsState};
 use crate::output::CursorChange;
@@ -41,6 +41,20 @@ impl PageOutput {
     pub(crate) fn new(node: &Arc<StepNode>, durable: bool, hashes: bool, writer: PageWriter) -> Self {
         let resume = ResumePoint::first(hashes);
         Self { node: node.clone(), durable, hashes, writer, resume, gathered: Vec::new() }
+    }
+
+    /// Prepares for the parts of a text or of a file: how much a message can carry, and of what
+    /// kind they are.
+    pub(crate) fn begin_parts(&mut self, cx: &EngineCx<'_>, parts: &mut FileParts) {
+        parts.set_room(|| self.writer.room(cx, &self.node));
+        self.writer.set_kind(parts.kind());
+    }
+
+    /// Takes the size of a streamed text or file: its last message tells it.
+    pub(crate) fn end_parts(&mut self, cx: &EngineCx<'_>, parts: &FileParts, exchange: &mut PageExchange) {
+        self.writer.set_kind(parts.kind());
+        exchange.response.facts.size = parts.size();
+        self.writer.set_exchange(cx.run, exchange);
     }
 
     /// Returns the location of the page.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use crate::body::{NextRow, RowReader};
+use crate::body::{FileParts, NextRow, RowReader};
 use crate::checkpoint::step_state::RowsState;
 use crate::input::{BodyPiece, FetchError, TryId};
 use crate::output::Output;
@@ -105,7 +105,10 @@ impl RowSource {
 
     /// Ends the rows before the end of the body. Returns the settled rows that were not read again.
     pub(crate) fn end(&mut self) -> Option<SkippedPrefix> {
-        (self.ended, self.exhausted) = (true, true);
+        self.ended = true;
+        // What has arrived of a text or file is its last part.
+        let parts = self.reader.parts().map(FileParts::finish);
+        self.exhausted = parts.is_none();
         if let Some(body) = &mut self.open_body {
             body.requested = false;
         }

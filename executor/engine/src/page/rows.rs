@@ -135,6 +135,9 @@ impl<S: SubSteps> Page<S> {
         if self.source.is_none() {
             return self.advance_single(cx);
         }
+        if let Some(parts) = self.source.as_mut().and_then(|source| source.reader.parts()) {
+            self.output.begin_parts(cx, parts);
+        }
         // Rows that have ended are written before others start: a start can end the execution, and
         // would take them along.
         self.write_ended(cx);
@@ -157,6 +160,9 @@ impl<S: SubSteps> Page<S> {
             let repeated = source.note_answer(&mut self.exchange.response);
             if repeated && self.node.subs.is_empty() && self.output.is_silent() {
                 return Ok(PageProgress::Repeated);
+            }
+            if let Some(parts) = self.source.as_mut().and_then(|source| source.reader.parts()) {
+                self.output.end_parts(cx, parts, &mut self.exchange);
             }
             self.output.end(cx, &self.exchange)?;
             return Ok(PageProgress::Done);

@@ -123,6 +123,22 @@ impl PageWriter {
         &self.location
     }
 
+    /// Returns the bytes that each message has room for.
+    pub(crate) fn room(&self, cx: &EngineCx<'_>, node: &StepNode) -> usize {
+        self.envelope(cx.run, cx.now, &node.path, &self.location.path, b"").room()
+    }
+
+    /// Sets what the messages carry: parts of a text or of a file.
+    pub(crate) fn set_kind(&mut self, kind: BodyKind) {
+        self.batch.set_kind(kind);
+    }
+
+    /// Takes the size of a body that was streamed, for the messages that follow.
+    pub(crate) fn set_exchange(&mut self, run: &ExecutionState, exchange: &PageExchange) {
+        let facts = (&exchange.sent.facts, &exchange.response.facts);
+        self.exchange = self.exchange.take().map(|_| HttpExchange::new(facts.0, facts.1, &run.redactor));
+    }
+
     /// Returns whether nothing of the page has been emitted, although its rows were read.
     pub(crate) fn is_silent(&self) -> bool {
         self.emit != EmitMode::Record && self.next_chunk() == 0

@@ -208,6 +208,12 @@ fn emits_nothing(step: &Step) -> bool {
     }
 }
 
+/// Returns whether a body that is text or bytes goes out in parts while it arrives.
+pub(crate) fn sends_files(step: &Step) -> bool {
+    let is_plain = step.rows.is_none() && step.sub_steps.is_empty() && step.response.archive.is_none();
+    is_plain && step.emit == EmitMode::Page
+}
+
 /// Returns the responses whose bodies can be streamed: only if expressions read nothing but the
 /// rows.
 fn body_streaming(step: &Step, needs: &RequiredFields) -> BodyStreaming {
@@ -224,10 +230,13 @@ fn body_streaming(step: &Step, needs: &RequiredFields) -> BodyStreaming {
         // before them.
         None => step.sub_steps.is_empty(),
     };
+    let is_file = sends_files(step);
     match step.response.format {
         _ if step.response.stream && step.rows.is_some() => BodyStreaming::Always,
         ResponseFormat::Jsonl | ResponseFormat::Csv if whole_body_is_rows => BodyStreaming::Always,
+        ResponseFormat::Auto if is_file => BodyStreaming::FilesToo,
         ResponseFormat::Auto if whole_body_is_rows => BodyStreaming::ByContentType,
+        ResponseFormat::Text | ResponseFormat::Binary if is_file => BodyStreaming::Always,
         ResponseFormat::Auto
         | ResponseFormat::Json
         | ResponseFormat::Jsonl

@@ -11,7 +11,7 @@ use crate::body::{Body, BodyReader, DecodeError, FileDecoder, RowPath, RowReader
 use crate::input::{ArchiveFile, CurrentTime, FetchError, Response};
 use crate::message::exchange::ReceivedResponse;
 use crate::page::exchange::{SentTry, TryResponse};
-use crate::program::node::StepNode;
+use crate::program::node::{StepNode, sends_files};
 use crate::program::required_fields::RequiredFields;
 use crate::rules::asked_wait;
 use crate::rules::outcome::{TryFacts, TryFailure};
@@ -39,7 +39,10 @@ pub(crate) fn streamed_rows(node: &StepNode, head: &Response) -> StreamedRows {
     let path = RowPath::of(node.step.rows.as_ref());
     match body_reader(node, head.status, &content_type).row_decoder(&path, ROW_MAX) {
         Ok(Some(decoder)) => StreamedRows::Rows(RowReader::from_decoder(decoder)),
-        Ok(None) => StreamedRows::WholeBody,
+        Ok(None) => match body_reader(node, head.status, &content_type).file_parts() {
+            Some(parts) if sends_files(&node.step) => StreamedRows::Rows(RowReader::from_parts(parts)),
+            Some(_) | None => StreamedRows::WholeBody,
+        },
         Err(error) => StreamedRows::Failed(TryFailure::Decode(error.code()), error.to_string()),
     }
 }

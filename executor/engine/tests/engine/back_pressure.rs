@@ -282,3 +282,39 @@ fn waiting_page_can_be_cancelled() {
     attempt.run_to_the_end();
     assert_eq!(attempt.rows.len(), UNACKED_MESSAGES_MAX, "acknowledgements emit nothing more");
 }
+
+/// Joins the parts of a text or file, by the rules for consumers.
+fn joined(rows: &[(String, Value)]) -> String {
+    let part = |body: &Value| match &body[0] {
+        Value::String(text) => text.clone(),
+        file => file["_base64"].as_str().unwrap().to_owned(),
+    };
+    rows.iter().map(|(_, body)| part(body)).collect()
+}
+
+#[test]
+fn files_larger_than_a_body_in_memory_are_streamed_in_parts() {
+    let text = "line \u{1} äöü \"quoted\"\n".repeat(1_000_000);
+    let base64 = {
+        use base64::Engine as _;
+        base64::engine::general_purpose::STANDARD.encode(&text)
+    };
+    let plan = plan(&json!({"response": {"max_bytes": 100_000_000}}));
+    for (kind, expected) in [("text/plain", &text), ("application/pdf", &base64)] {
+        let bodies = Bodies::from([("/list", (kind, Bytes::from(text.clone())))]);
+        let mut attempt = HeldAttempt::begin(&plan, 1, &bodies, None);
+        assert!(attempt.finish.is_none(), "{kind}: it waits for acknowledgements");
+        let buffered = attempt.machine.buffered_bytes();
+        assert!(buffered < 4 << 20, "{kind}: {buffered}");
+        // The rest after a drain in the middle.
+        attempt.acknowledge(3);
+        let drained = attempt.drain();
+        let mut rest = HeldAttempt::begin(&plan, 2, &bodies, Some(saved(&drained, None)));
+        rest.run_to_the_end();
+        assert_eq!(rest.status(), Some(EndStatus::Succeeded));
+        let most = attempt.most_bytes.max(rest.most_bytes);
+        assert!(most < UNACKED_BYTES_MAX + MESSAGE_MAX, "{kind}: {most}");
+        attempt.rows.extend(std::mem::take(&mut rest.rows));
+        assert!(joined(&attempt.rows) == *expected, "{kind}");
+    }
+}
