@@ -98,6 +98,12 @@ pub(crate) const TESTED_RULES: &[TestedRule] = &[
         &["streamed_body_is_charged_piece_by_piece", "fetches_wait_while_others_hold_the_memory"],
     ),
     rule(
+        "expensive expressions take turns by tenant, apart from the threads of other executions, whose \
+         timers fire in time",
+        "executor/src/runner/slow_lane.rs",
+        &["turns_go_round_the_tenants", "timers_fire_while_expensive_expressions_run"],
+    ),
+    rule(
         "a checkpoint does not grow with the number of pages and items",
         "executor/engine/tests/engine/checkpoint_growth.rs",
         &[
