@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
-use orchid_plan::{Method, ResponseFormat, Value};
+use orchid_plan::{Method, ResponseFormat, ResponseRules, Value};
 
 use crate::body::{Body, BodyReader, DecodeError, FileDecoder, RowPath, RowReader, read_files};
 use crate::input::{ArchiveFile, CurrentTime, FetchError, Response};
@@ -73,7 +73,7 @@ pub(crate) fn read(
         200..=299 => (reader.read_lenient(&bytes), None, String::new()),
         _ => {
             let problem = format!("the upstream answered {status}");
-            (reader.read_lenient(&bytes), Some(TryFailure::Status), problem)
+            (read_error(node, &reader, &bytes), Some(TryFailure::Status), problem)
         }
     };
     let value = response_value(&node.needs, Some(status), Some(&headers), &body, &url, &files);
@@ -169,6 +169,24 @@ pub(crate) fn partial_rows(
     let path = RowPath::of(node.step.rows.as_ref());
     let decoder = body_reader(node, status, &content_type).partial_decoder(&path, received, ROW_MAX)?;
     Ok(decoder.map(|decoder| RowReader::from_partial(decoder, received)))
+}
+
+/// Reads the body of an error status.
+///
+/// It is rarely in the format of the data: a CSV export fails with a JSON object. So its own content
+/// type decides, unless the plan says that bodies are JSON, whatever their type.
+fn read_error(node: &StepNode, reader: &BodyReader<'_>, bytes: &Bytes) -> Body {
+    match node.step.response.format {
+        ResponseFormat::Auto | ResponseFormat::Json => reader.read_lenient(bytes),
+        ResponseFormat::Jsonl
+        | ResponseFormat::Xml
+        | ResponseFormat::Csv
+        | ResponseFormat::Text
+        | ResponseFormat::Binary => {
+            let rules = ResponseRules { format: ResponseFormat::Auto, ..node.step.response.clone() };
+            BodyReader { rules: &rules, ..*reader }.read_lenient(bytes)
+        }
+    }
 }
 
 fn body_reader<'a>(node: &'a StepNode, status: u16, content_type: &'a str) -> BodyReader<'a> {
