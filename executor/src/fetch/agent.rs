@@ -51,6 +51,10 @@ pub struct FetchOutcome {
 }
 
 /// A response after redirects.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a short-lived return value; boxing it would cost an allocation for each stream"
+)]
 pub enum FetchedResponse {
     /// A complete response.
     Whole(Response),

@@ -14,6 +14,7 @@ pub(crate) mod progress;
 pub(crate) mod resume_point;
 pub(crate) mod row;
 pub(crate) mod row_env;
+pub(crate) mod row_hash;
 pub(crate) mod row_source;
 pub(crate) mod rows;
 pub(crate) mod sub_steps;

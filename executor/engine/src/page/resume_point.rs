@@ -6,7 +6,7 @@ use crate::body::{NextRow, RowReader};
 use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::step_state::{RowState, RowsState};
 use crate::output::CursorChange;
-use crate::page::row_source::{RowsHash, row_hash};
+use crate::page::row_hash::{RowsHash, row_hash};
 use crate::page::writer::{FinishedRow, PageWriter};
 use crate::state::context::{self, ContextChanges};
 use crate::state::deferred_writes;

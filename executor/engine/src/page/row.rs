@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::step_state::RowState;
 use crate::page::attach_steps::attach_steps;
-use crate::page::row_source::row_hash;
+use crate::page::row_hash::row_hash;
 use crate::page::sub_steps::SubSteps;
 use crate::page::writer::FinishedRow;
 use crate::program::node::StepNode;

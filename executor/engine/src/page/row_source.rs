@@ -1,14 +1,14 @@
 //! The rows of a page in order, and the prefix of them that an earlier attempt has settled.
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
 use crate::body::{FileParts, NextRow, RowReader};
-use crate::checkpoint::step_state::RowsState;
+use crate::checkpoint::step_state::{RowState, RowsState};
 use crate::input::{BodyPiece, FetchError, TryId};
 use crate::output::Output;
 use crate::page::exchange::TryResponse;
 use crate::page::progress::PageProgress;
+use crate::page::resume_point::ResumePoint;
 use crate::rules::outcome::TryFailure;
 use crate::rules::repeated_answer;
 use crate::state::engine_cx::EngineCx;
@@ -103,6 +103,33 @@ impl RowSource {
         }
     }
 
+    /// Compares a row with those that an earlier attempt has settled, as long as there are any.
+    pub(crate) fn skip_row(&mut self, row: &[u8], resume: &mut ResumePoint) -> SkippedRow {
+        let Some(skip) = &mut self.skip else { return SkippedRow::New };
+        resume.add_skipped(row);
+        skip.left -= 1;
+        if skip.left > 0 {
+            return SkippedRow::Settled;
+        }
+        // The rows are compared by one hash over all of them, so it takes the last one to know.
+        if resume.hash() != skip.state.hash {
+            return SkippedRow::Changed;
+        }
+        let skip = self.skip.take();
+        skip.map_or(SkippedRow::New, |skip| SkippedRow::LastSettled(Box::new(skip.state)))
+    }
+
+    /// Iterates over the rows of the checkpoint that were in flight, while the settled ones are
+    /// skipped.
+    pub(crate) fn not_started(&self) -> impl Iterator<Item = (&u64, &RowState)> {
+        self.skip.iter().flat_map(|skip| &skip.state.in_flight)
+    }
+
+    /// Returns the number of rows that the checkpoint says were settled, while they are skipped.
+    pub(crate) fn settled_before(&self) -> usize {
+        self.skip.as_ref().map_or(0, |skip| usize::try_from(skip.state.done).unwrap_or(usize::MAX))
+    }
+
     /// Ends the rows before the end of the body. Returns the settled rows that were not read again.
     pub(crate) fn end(&mut self) -> Option<SkippedPrefix> {
         self.ended = true;
@@ -164,35 +191,20 @@ impl OpenBody {
     }
 }
 
+/// A row that was compared with the settled ones.
+pub(crate) enum SkippedRow {
+    /// It is none of them.
+    New,
+    /// It is one of them, as far as can be told before the last one.
+    Settled,
+    /// It is the last of them, and all of them are as they were.
+    LastSettled(Box<RowsState>),
+    /// They are not as they were: the page is another one.
+    Changed,
+}
+
 /// Rows that an earlier attempt has settled and that were not read again yet.
 pub(crate) struct SkippedPrefix {
     pub(crate) left: u64,
     pub(crate) state: RowsState,
-}
-
-/// Hash over the first rows of a page.
-#[derive(Clone)]
-pub(crate) struct RowsHash(Sha256);
-
-impl RowsHash {
-    /// Creates the hash over no rows.
-    pub(crate) fn empty() -> Self {
-        Self(Sha256::new())
-    }
-
-    /// Adds a row. The length goes into the hash too, so that rows cannot run into each other.
-    pub(crate) fn add(&mut self, row: &[u8]) {
-        self.0.update((row.len() as u64).to_be_bytes());
-        self.0.update(row);
-    }
-
-    /// Returns the hash as checkpoints hold it.
-    pub(crate) fn hex(&self) -> String {
-        hex::encode(&self.0.clone().finalize()[..16])
-    }
-}
-
-/// Returns the hash that identifies one row in a checkpoint.
-pub(crate) fn row_hash(row: &[u8]) -> String {
-    hex::encode(&Sha256::digest(row)[..8])
 }

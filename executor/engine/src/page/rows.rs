@@ -21,7 +21,7 @@ use crate::page::output::PageOutput;
 use crate::page::progress::{FinishedPage, PageProgress, PageStart, StreamPath};
 use crate::page::row::RowExecution;
 use crate::page::row_env::{report_unreadable, row_env};
-use crate::page::row_source::{RowSource, SkippedPrefix};
+use crate::page::row_source::{RowSource, SkippedPrefix, SkippedRow};
 use crate::page::sub_steps::{PendingCancel, SubSteps};
 use crate::page::writer::{FinishedRow, PageWriter};
 use crate::program::node::StepNode;
@@ -278,15 +278,13 @@ impl<S: SubSteps> Page<S> {
 
     /// Iterates over the rows of the checkpoint that have not started again.
     pub(crate) fn not_started(&self) -> impl Iterator<Item = (u64, &RowState)> {
-        let skipped = self.source.as_ref().and_then(|source| source.skip.as_ref());
-        let skipped = skipped.map(|skip| &skip.state.in_flight).into_iter().flatten();
+        let skipped = self.source.iter().flat_map(RowSource::not_started);
         self.output.not_started().iter().chain(skipped).map(|(number, state)| (*number, state))
     }
 
     /// Returns the number of rows that the checkpoint says were settled, while they are skipped.
     pub(crate) fn settled_before(&self) -> usize {
-        let skip = self.source.as_ref().and_then(|source| source.skip.as_ref());
-        skip.map_or(0, |skip| usize::try_from(skip.state.done).unwrap_or(usize::MAX))
+        self.source.as_ref().map_or(0, RowSource::settled_before)
     }
 
     /// Returns the try whose body is still streaming.
@@ -326,11 +324,14 @@ impl<S: SubSteps> Page<S> {
                 Err(progress) => return Ok(Some(progress)),
             };
             self.row_count += 1;
-            if self.source.as_ref().is_some_and(|source| source.skip.is_some()) {
-                if !self.skip_row(&row) {
-                    return Ok(Some(PageProgress::RowsChanged));
+            match source.skip_row(&row, self.output.resume_point()) {
+                SkippedRow::New => {}
+                SkippedRow::Settled => continue,
+                SkippedRow::LastSettled(state) => {
+                    self.resume_at(*state);
+                    continue;
                 }
-                continue;
+                SkippedRow::Changed => return Ok(Some(PageProgress::RowsChanged)),
             }
             // Numbers are given in the order of the page. They are part of the step path, and thus
             // of the message id: a repeated row gets the same id.
@@ -343,25 +344,6 @@ impl<S: SubSteps> Page<S> {
                 self.write_next(cx);
             }
         }
-    }
-
-    /// Skips a row that an earlier attempt has settled; returns false if the rows turn out to be
-    /// different.
-    fn skip_row(&mut self, row: &[u8]) -> bool {
-        let Some(skip) = self.source.as_mut().and_then(|source| source.skip.as_mut()) else { return false };
-        self.output.resume_point().add_skipped(row);
-        skip.left -= 1;
-        if skip.left > 0 {
-            return true;
-        }
-        // The rows are compared by one hash over all of them, so it takes the last one to know.
-        if self.output.resume_point().hash() != skip.state.hash {
-            return false;
-        }
-        if let Some(skip) = self.source.as_mut().and_then(|source| source.skip.take()) {
-            self.resume_at(skip.state);
-        }
-        true
     }
 
     /// Continues behind the settled rows of a checkpoint.

@@ -48,9 +48,12 @@ mod tests {
 
     use super::*;
 
-    /// Name, unit and values of each exported gauge.
+    /// Name, unit and values of a gauge.
+    type RecordedGauge = (String, String, Vec<u64>);
+
+    /// The gauges that were exported.
     #[derive(Clone, Default)]
-    struct RecordedGauges(Arc<Mutex<Vec<(String, String, Vec<u64>)>>>);
+    struct RecordedGauges(Arc<Mutex<Vec<RecordedGauge>>>);
 
     impl PushMetricExporter for RecordedGauges {
         async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
