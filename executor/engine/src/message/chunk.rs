@@ -42,9 +42,11 @@ impl PageEnvelope<'_> {
     /// # Errors
     /// If the body does not fit into a message.
     pub(crate) fn body_message(&self, body: &MessageBody) -> Result<Message, MessageTooLarge> {
-        // An array can be split; anything else is tried up to the full size.
-        let max =
-            if body.kind == BodyKind::Array { self.limits.batch_bytes() } else { self.limits.max_bytes };
+        // Arrays and files can be split; anything else is tried up to the full size.
+        let max = match body.kind {
+            BodyKind::Array | BodyKind::Text | BodyKind::Binary => self.limits.batch_bytes(),
+            BodyKind::Object | BodyKind::Scalar | BodyKind::Rows | BodyKind::Empty => self.limits.max_bytes,
+        };
         // A large body is measured before it is copied into a message in vain.
         if body.size() > max {
             let without_body = self.message(PageChunk::WHOLE, &MessageBody::listed(body.kind, Vec::new()));

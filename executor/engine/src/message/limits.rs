@@ -9,11 +9,15 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::body::BodyKind;
 use super::id::short_hash;
 use super::kafka::{Message, Topic};
 
 /// Most refused elements of an execution. A checkpoint holds a hash of each.
 const REFUSED_MAX: usize = 256;
+
+/// Size of a message with a part of a file from which on a smaller one is not tried.
+const PART_MIN_BYTES: usize = 16 * 1024;
 
 /// Limits of messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +42,7 @@ pub(crate) struct LearnedLimits {
 /// The parts of a payload that tell what a message carries.
 #[derive(Deserialize)]
 struct RefusedPayload<'a> {
+    body_kind: &'a str,
     #[serde(borrow)]
     response_body: Vec<&'a RawValue>,
 }
@@ -78,12 +83,15 @@ impl MessageLimits {
     /// Learns from a message that the broker refused. Returns false if the message cannot be made
     /// smaller. A message that was made before an earlier refusal may tell nothing new.
     pub(crate) fn learn(&mut self, message: &Message) -> bool {
-        let Ok(RefusedPayload { response_body }) = serde_json::from_slice(&message.payload) else {
+        let Ok(RefusedPayload { body_kind, response_body }) = serde_json::from_slice(&message.payload) else {
             return false;
         };
+        let is_file = [BodyKind::Text, BodyKind::Binary].iter().any(|kind| kind.as_str() == body_kind);
         match (message.topic, response_body.as_slice()) {
             (Topic::Events, _) | (_, []) => false,
-            (Topic::Responses, [element]) => {
+            // Parts of files may be of any size, but each is an envelope and something of the file.
+            (Topic::Responses, [_]) if is_file && message.size() < PART_MIN_BYTES => false,
+            (Topic::Responses, [element]) if !is_file => {
                 self.learned.refused.insert(short_hash(element.get().as_bytes()));
                 self.learned.refused.len() <= REFUSED_MAX
             }
@@ -122,6 +130,19 @@ mod tests {
         let mut resumed = MessageLimits::new(1_000);
         resumed.resume(limits.learned().unwrap());
         assert_eq!(resumed, limits);
+    }
+
+    #[test]
+    fn parts_of_files_are_made_smaller_down_to_a_bound() {
+        let file = |bytes: usize| {
+            let payload = format!("{{\"body_kind\":\"text\",\"response_body\":[\"{}\"]}}", "x".repeat(bytes));
+            Message { payload: payload.into(), ..message("[]") }
+        };
+        let mut limits = MessageLimits::new(100_000);
+        let part = file(90_000);
+        assert!(limits.learn(&part) && !limits.has_refused());
+        assert_eq!(limits.batch_bytes(), part.size() / 2);
+        assert!(!limits.learn(&file(1_000)));
     }
 
     #[test]

@@ -240,6 +240,25 @@ fn broker_limit_costs_only_the_element_that_is_too_large() {
 }
 
 #[test]
+fn text_that_the_broker_refuses_is_sent_in_smaller_parts() {
+    let body = json!("x".repeat(60_000));
+    let step =
+        json!({"id": "orders", "url": "https://api.example.com/orders", "response": {"format": "text"}});
+    let sent = with_broker(step, &body, 30_000);
+    assert_eq!((sent.status, &sent.error), (EndStatus::Succeeded, &None));
+    // The last attempt repeats the parts that an earlier one had sent.
+    let attempt = sent.attempts.to_string();
+    let text: String = sent
+        .messages
+        .iter()
+        .filter(|message| message.headers.contains(&("orchid-attempt", attempt.clone())))
+        .map(|message| serde_json::from_slice::<serde_json::Value>(&message.payload).unwrap())
+        .map(|payload| payload["response_body"][0].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(text, body.to_string());
+}
+
+#[test]
 fn object_that_the_broker_refuses_is_reported() {
     let body = json!({"id": 1, "text": "x".repeat(20_000)});
     let step = json!({"id": "orders", "url": "https://api.example.com/orders"});
