@@ -385,7 +385,7 @@ async fn failed_and_aborted_executions_announce_counts_and_reason() {
                     "positions": {"orders": 1},
                     "error": {
                         "class": class, "code": code, "message": null, "pointer": pointer, "step_path": "orders#1",
-                        "status_code": 422,
+                        "status_code": 422, "response_excerpt": json!({"error": "no such page"}).to_string(),
                     },
                 })
             );
