@@ -11,7 +11,7 @@ use orchid_tests::client::structure;
 use orchid_tests::{FakeUpstream, StackOptions, Tenant, TestStack, UpstreamReply, eventually};
 use serde_json::{Value, json};
 
-/// The secrets by name; the name says where the plan puts them.
+/// The secrets by name; the name is the place where the plan puts them.
 const SECRETS: [(&str, &str); 6] = [
     ("header", "t0ken/with+signs=1"),
     ("basic", "pass word 4711"),
@@ -70,8 +70,8 @@ fn definition() -> Value {
     }})
 }
 
-/// An API that asks for a wait before each page beyond `open_page`, and fails at the third page with
-/// an echo of everything it was sent.
+/// An API that asks for a wait before each page beyond `open_page`, and fails at the third page
+/// with an echo of everything it was sent.
 async fn waiting_upstream(open_page: Arc<AtomicU64>) -> FakeUpstream {
     FakeUpstream::start(move |request| {
         let next = |page: u32| {

@@ -1,5 +1,5 @@
-//! Finds the members of a JSON object that lie near the beginning or the end of its text, outside of
-//! all lists.
+//! Finds the members of a JSON object that lie near the beginning or the end of its text, outside
+//! of all lists.
 //!
 //! APIs write what they say about further pages before or after the rows. Reading only the edges of
 //! the text finds it at a cost that does not grow with the rows between them.
@@ -62,7 +62,7 @@ impl<'a> EdgeMembers<'a> {
         found
     }
 
-    /// Creates the members of a text that is not there; `has_list` says whether it had a list.
+    /// Creates the members of a text that is not there; `has_list` tells if it had a list.
     pub(crate) fn unknown(has_list: bool) -> Self {
         Self { has_list, ..Self::default() }
     }

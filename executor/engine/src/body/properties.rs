@@ -393,7 +393,7 @@ proptest! {
         let bounded = streamed(&rules(format), &PlainPath::default(), max, cut(&body, &cuts));
         let free = streamed(&rules(format), &PlainPath::default(), usize::MAX, vec![body.clone()]);
         prop_assert!(bounded.rows.iter().all(|row| row.len() <= max));
-        // A record behind the limit may prove that the header of a CSV is wrong: then it has no rows.
+        // A record behind the limit may prove that the header of a CSV is wrong, so it has no rows.
         prop_assume!(format != ResponseFormat::Csv || free.error.is_none());
         prop_assert!(free.rows.starts_with(&bounded.rows));
         if !matches!(bounded.error, Some(DecodeError::RowTooLarge { .. })) {

@@ -109,7 +109,7 @@ pub(crate) fn search(end: &LoopEnd<'_>) -> MoreOffered {
 pub(crate) const PAGE_ADVICE: &str =
     r#""paginate": {"type": "page", "param": "the API's page parameter"} (or "offset")"#;
 
-/// What a response says about further pages.
+/// The signs of further pages in a response, and those of their absence.
 #[derive(Default)]
 struct Evidence {
     /// The strongest sign of another page.
@@ -216,7 +216,7 @@ impl Evidence {
         }
     }
 
-    /// Takes a flag that says whether another page follows.
+    /// Takes a flag about another page.
     fn flag(&mut self, path: &[&str], more: bool) {
         if !more {
             self.says_last = true;
@@ -266,8 +266,8 @@ impl Evidence {
 }
 
 impl FollowedPages {
-    /// Returns whether the plan follows the API's own pointer, so that another token in the response
-    /// is not one to follow.
+    /// Returns whether the plan follows the API's own pointer, so that another token in the
+    /// response is not one to follow.
     fn trusts_its_pointer(self) -> bool {
         match self {
             Self::ByPointer | Self::ByNumber => true,

@@ -26,12 +26,12 @@ pub(crate) struct ReadPages {
 pub(crate) fn check(run: &mut ExecutionState, node: &StepNode, exchange: &PageExchange, read: &ReadPages) {
     let step = &node.step;
     let follows = followed_pages(run, node);
-    // A loop that its `while` ended later has followed pages; where it stops is the plan's decision.
+    // A loop that its `while` ended later has followed pages; where it stops, the plan decides.
     if step.single_page || (follows == FollowedPages::ByCondition && read.pages > 1) {
         return;
     }
     let (request, response) = (&exchange.sent, &exchange.response);
-    // Of an accepted part of a body, the rest is missing in any case, and the warning says so.
+    // The rest of a partly accepted body is missing, which has a warning of its own.
     if response.tried.failure.is_some() {
         return;
     }

@@ -327,7 +327,7 @@ impl PageLoop {
         continuation: &Continuation,
     ) {
         self.rows_read += rows.unwrap_or_default();
-        // A loop that the plan cut off is not complete in any case.
+        // A loop that the plan cut off is never complete.
         if matches!(continuation.next, NextPage::End { .. }) && !continuation.cut_off {
             let (pages, rows_read) = (self.position.page_in_slice() + 1, self.rows_read);
             last_page::check(cx.run, &self.position.node, exchange, &ReadPages { pages, rows, rows_read });

@@ -173,8 +173,8 @@ pub(crate) fn partial_rows(
 
 /// Reads the body of an error status.
 ///
-/// It is rarely in the format of the data: a CSV export fails with a JSON object. So its own content
-/// type decides, unless the plan says that bodies are JSON, whatever their type.
+/// It is rarely in the format of the data: a CSV export fails with a JSON object. So its own
+/// content type decides, unless the plan says that bodies are JSON, whatever their type.
 fn read_error(node: &StepNode, reader: &BodyReader<'_>, bytes: &Bytes) -> Body {
     match node.step.response.format {
         ResponseFormat::Auto | ResponseFormat::Json => reader.read_lenient(bytes),
