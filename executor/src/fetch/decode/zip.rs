@@ -132,7 +132,8 @@ impl ZipArchive {
         if counts && !is_selected && !is_archive && self.skipped.len() < MAX_LISTED {
             self.skipped.push(quoted(&header.name));
         }
-        if !is_selected && !(counts && is_archive) && !header.has_descriptor() {
+        let is_read = is_selected || (counts && is_archive);
+        if !is_read && !header.has_descriptor() {
             let mut data = AsyncReadExt::take(&mut *reader, header.compressed_bytes);
             let skipped = tokio::io::copy(&mut data, &mut tokio::io::sink()).await?;
             return if skipped < header.compressed_bytes { Err(self.truncated()) } else { Ok(()) };
