@@ -56,7 +56,7 @@ pub use template::{
     Method, PaginationOverrides, RenderError, RenderErrorCode, RenderedRequest, RequestTemplate, Template,
 };
 pub use value::{
-    JsonScanner, JsonType, NESTING_MAX, PathSegment, PathSelection, PlainPath, RawRows, RawRowsError,
-    RawText, Value, ValueError,
+    JsonScanner, JsonType, NESTING_MAX, PathSegment, PathSelection, PlainPath, RawMembers, RawRows,
+    RawRowsError, RawText, Value, ValueError,
 };
 pub use warnings::{Warning, WarningCode};

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use orchid_plan::{PathSelection, ResponseFormat, ResponseRules, Value};
-use serde::de::{Deserializer as _, IgnoredAny, MapAccess, Visitor};
+use orchid_plan::{PathSelection, RawMembers, ResponseFormat, ResponseRules, Value};
 
+use super::element_list::ElementList;
 use super::error::DecodeError;
 use super::parsed_body::Body;
 use super::raw_list::RawList;
@@ -110,7 +110,7 @@ impl FileDecoder {
     fn take_piece(&mut self) -> Result<(), DecodeError> {
         let Some(piece) = self.waiting.pop_front() else { return Ok(()) };
         if let Some(name) = piece.file {
-            let reader = reader(&self.rules, &self.content_type);
+            let reader = BodyReader::of_everything(&self.rules, &self.content_type);
             let rows = reader.row_decoder(&RowPath::of(None), self.max_row_bytes)?;
             let rows = rows.ok_or(DecodeError::NotStreamable("files of this format have no rows"))?;
             self.open = Some(OpenFile { name, rows });
@@ -120,10 +120,6 @@ impl FileDecoder {
         }
         Ok(())
     }
-}
-
-fn reader<'a>(rules: &'a ResponseRules, content_type: &'a str) -> BodyReader<'a> {
-    BodyReader { rules, content_type, bodiless: false, members: false, parts: &PathSelection::ALL }
 }
 
 /// Reads a body that consists of several files: the list of their rows, or of their documents. A
@@ -136,26 +132,25 @@ pub(crate) fn read_files(
     bytes: &Bytes,
     files: &[ArchiveFile],
 ) -> Result<Body, DecodeError> {
-    let mut list = ElementList::new(whole.max_converted_bytes());
+    let mut list = ElementList::new(whole.max_converted_bytes(), bytes.len());
     let mut start = 0;
-    let pieces = files.iter().map(|file| {
+    let contents = files.iter().map(|file| {
         let end = (start + file.bytes).min(bytes.len());
-        let piece = BodyPiece { bytes: bytes.slice(start.min(end)..end), file: Some(file.name.clone()) };
+        let content = bytes.slice(start.min(end)..end);
         start = end;
-        piece
+        (file.name.clone(), content)
     });
     if matches!(whole.rules.format, ResponseFormat::Csv | ResponseFormat::Jsonl) {
         let mut decoder = FileDecoder::new(whole.rules, whole.content_type, usize::MAX);
-        pieces.for_each(|piece| decoder.feed(piece));
+        contents.for_each(|(name, bytes)| decoder.feed(BodyPiece { bytes, file: Some(name) }));
         decoder.finish();
         while let NextRow::Row(row) = decoder.next()? {
             list.push(&row)?;
         }
         return whole.parse(list.finish());
     }
-    for piece in pieces {
-        let name = piece.file.unwrap_or_default();
-        push_document(whole, &piece.bytes, &name, &mut list)
+    for (name, content) in contents {
+        push_document(whole, &content, &name, &mut list)
             .map_err(|error| DecodeError::InFile { name, error: Box::new(error) })?;
     }
     whole.parse(list.finish())
@@ -182,34 +177,6 @@ fn push_document(
         list.push(&with_file_name(whole.rules, &element, name)?)?;
     }
     Ok(())
-}
-
-/// A JSON list that grows by one element at a time, up to a limit.
-struct ElementList {
-    json: Vec<u8>,
-    max_bytes: usize,
-}
-
-impl ElementList {
-    fn new(max_bytes: usize) -> Self {
-        Self { json: vec![b'['], max_bytes }
-    }
-
-    fn push(&mut self, element: &[u8]) -> Result<(), DecodeError> {
-        if self.json.len() > 1 {
-            self.json.push(b',');
-        }
-        self.json.extend_from_slice(element);
-        if self.json.len() > self.max_bytes {
-            return Err(DecodeError::TooLarge(self.max_bytes));
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Bytes {
-        self.json.push(b']');
-        self.json.into()
-    }
 }
 
 /// Returns a row with the name of its file, if the plan asks for it and the row is an object.
@@ -241,29 +208,10 @@ fn with_file_name(rules: &ResponseRules, row: &Bytes, name: &str) -> Result<Byte
 
 /// Returns whether an object has a member of this name.
 fn has_member(object: &[u8], name: &str) -> bool {
-    struct Members<'n>(&'n str);
-
-    impl<'de> Visitor<'de> for Members<'_> {
-        type Value = bool;
-
-        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-            f.write_str("an object")
-        }
-
-        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
-            let mut found = false;
-            while let Some(member) = map.next_key::<String>()? {
-                found |= member == self.0;
-                map.next_value::<IgnoredAny>()?;
-            }
-            Ok(found)
-        }
-    }
-
-    // Parsing is slow, and rarely needed: most rows do not contain the name at all. A name can be
+    // Reading is slow, and rarely needed: most rows do not contain the name at all. A name can be
     // spelled with escapes, so a backslash counts.
     let may_have = object.contains(&b'\\') || object.windows(name.len()).any(|part| part == name.as_bytes());
-    may_have && serde_json::Deserializer::from_slice(object).deserialize_map(Members(name)).unwrap_or(true)
+    may_have && RawMembers::of(object).any(|member| member.map_or(true, |(found, _)| found.is(name)))
 }
 
 #[cfg(test)]
@@ -315,7 +263,8 @@ mod tests {
         let bytes: String = files.iter().map(|(_, text)| text.as_str()).collect();
         let lengths: Vec<ArchiveFile> =
             files.iter().map(|(name, text)| ArchiveFile { name: name.clone(), bytes: text.len() }).collect();
-        let Body::Json { text, .. } = read_files(&reader(rules, "application/zip"), &bytes.into(), &lengths)?
+        let Body::Json { text, .. } =
+            read_files(&BodyReader::of_everything(rules, "application/zip"), &bytes.into(), &lengths)?
         else {
             panic!("no list")
         };

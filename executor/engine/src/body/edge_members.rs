@@ -4,8 +4,10 @@
 //! APIs write what they say about further pages before or after the rows. Reading only the edges of
 //! the text finds it at a cost that does not grow with the rows between them.
 
+use orchid_plan::{JsonScanner, ValueError};
+
 /// Bytes that are read at each end of a text.
-pub(crate) const EDGE_BYTES: usize = 2048;
+const EDGE_BYTES: usize = 2048;
 /// Deepest object whose members are found.
 const DEPTH_MAX: usize = 8;
 /// Most members that are found; a response about pages has few.
@@ -52,9 +54,10 @@ impl<'a> EdgeMembers<'a> {
             Some(_) | None => return found,
         }
         found.objects.push(ObjectName { name: None, around: 0 });
-        let mut forward = Forward { text: head, at: 1, end: head.len().min(EDGE_BYTES) };
-        if found.forward(&mut forward).is_none() {
-            let start = forward.at.max(head.len().saturating_sub(EDGE_BYTES));
+        let edge = &head[..head.len().min(EDGE_BYTES)];
+        let mut scanner = JsonScanner::at(edge, 1);
+        if found.forward(&mut scanner, edge.len()).is_err() {
+            let start = scanner.offset().max(head.len().saturating_sub(EDGE_BYTES));
             let mut backward = Backward { text: head, at: head.len() - 1, start };
             // The names of objects follow after their members, since the text is read backwards.
             let _cut = found.backward(&mut backward);
@@ -82,51 +85,43 @@ impl<'a> EdgeMembers<'a> {
         })
     }
 
-    /// Reads members up to the end of the text (`Some`), or to a list or text that leads out of the
-    /// part that is read (`None`).
-    fn forward(&mut self, text: &mut Forward<'a>) -> Option<()> {
+    /// Reads members up to the end of the text.
+    ///
+    /// # Errors
+    /// If a value leads out of the part that is read, which has `length` bytes.
+    fn forward(&mut self, scanner: &mut JsonScanner<'a>, length: usize) -> Result<(), ValueError> {
         let mut open = vec![0];
+        let mut first = true;
         while let Some(&object) = open.last() {
-            match text.next()? {
-                b',' => {}
-                b'}' => {
-                    open.pop();
+            let Some(name) = scanner.next_member(std::mem::take(&mut first))? else {
+                open.pop();
+                continue;
+            };
+            let name = text_of(name.raw());
+            scanner.skip_space();
+            match scanner.peek() {
+                Some(b'{') if open.len() < DEPTH_MAX => {
+                    scanner.skip_byte(b'{');
+                    first = true;
+                    open.push(self.objects.len());
+                    self.objects.push(ObjectName { name: Some(name), around: object });
                 }
-                b'"' => {
-                    let name = text.string()?;
-                    if text.next()? != b':' {
-                        return None;
-                    }
-                    match text.next()? {
-                        b'{' if open.len() < DEPTH_MAX => {
-                            open.push(self.objects.len());
-                            self.objects.push(ObjectName { name: Some(name), around: object });
-                        }
-                        b'[' | b'{' => {
-                            let (from, list) = (text.at - 1, text.text[text.at - 1] == b'[');
-                            // The rows are noted although they lead out of the part.
-                            let closed = text.skip_nested();
-                            self.note_list(name, text.slice(from, text.at), list, closed.is_some());
-                            closed?;
-                        }
-                        b'"' => {
-                            let from = text.at - 1;
-                            text.string()?;
-                            let value = text.slice(from, text.at);
-                            self.note(object, name, value);
-                        }
-                        _ => {
-                            let from = text.at - 1;
-                            text.skip_scalar()?;
-                            let value = text.slice(from, text.at);
-                            self.note(object, name, value);
-                        }
+                Some(b'[') => {
+                    let list = scanner.skip_value();
+                    // The rows are noted although they lead out of the part.
+                    self.note_list(name, list.as_ref().ok().map(|list| text_of(list)));
+                    list?;
+                }
+                begins => {
+                    let value = scanner.skip_value()?;
+                    // A number at the end of the part may go on behind it.
+                    if begins != Some(b'{') && scanner.offset() < length {
+                        self.note(object, name, text_of(value));
                     }
                 }
-                _ => return None,
             }
         }
-        Some(())
+        Ok(())
     }
 
     /// Reads members from the end of the text to its beginning, a list or text that leads out of
@@ -149,9 +144,11 @@ impl<'a> EdgeMembers<'a> {
                 b']' | b'}' => {
                     let (end, list) = (text.at + 1, text.text[text.at] == b']');
                     let closed = text.skip_nested();
-                    let value = text.slice(text.at, end);
+                    let value = closed.map(|()| text.slice(text.at, end));
                     let name = closed.and_then(|()| text.name());
-                    self.note_list(name.unwrap_or_default(), value, list, closed.is_some());
+                    if list {
+                        self.note_list(name.unwrap_or_default(), value);
+                    }
                     name?;
                 }
                 b'"' => {
@@ -179,85 +176,19 @@ impl<'a> EdgeMembers<'a> {
         }
     }
 
-    /// Notes a list, or an object that is nested too deep to be read. `whole` says that `value` is
-    /// all of it.
-    fn note_list(&mut self, name: &str, value: &'a str, list: bool, whole: bool) {
-        if !list {
-            return;
-        }
-        self.has_list |= !whole || value.len() > 2 && !value[1..value.len() - 1].trim().is_empty();
-        if whole && (name.eq_ignore_ascii_case("link") || name.eq_ignore_ascii_case("links")) {
-            self.link_lists.push(value);
+    /// Notes a list; `value` is `None` if it leads out of the part that is read.
+    fn note_list(&mut self, name: &str, value: Option<&'a str>) {
+        self.has_list |=
+            value.is_none_or(|list| list.len() > 2 && !list[1..list.len() - 1].trim().is_empty());
+        if name.eq_ignore_ascii_case("link") || name.eq_ignore_ascii_case("links") {
+            self.link_lists.extend(value);
         }
     }
 }
 
-/// The beginning of a text, read forwards. `at` is behind the byte that was read last.
-struct Forward<'a> {
-    text: &'a [u8],
-    at: usize,
-    end: usize,
-}
-
-impl<'a> Forward<'a> {
-    /// Reads the next byte that is no white space.
-    fn next(&mut self) -> Option<u8> {
-        while self.at < self.end {
-            self.at += 1;
-            let byte = self.text[self.at - 1];
-            if !byte.is_ascii_whitespace() {
-                return Some(byte);
-            }
-        }
-        None
-    }
-
-    /// Reads the rest of a string behind its opening quote, and returns its text as it is written.
-    fn string(&mut self) -> Option<&'a str> {
-        let from = self.at;
-        while self.at < self.end {
-            match self.text[self.at] {
-                b'"' => {
-                    self.at += 1;
-                    return std::str::from_utf8(&self.text[from..self.at - 1]).ok();
-                }
-                b'\\' => self.at += 2,
-                _ => self.at += 1,
-            }
-        }
-        None
-    }
-
-    /// Skips the rest of a number, `true`, `false` or `null`.
-    fn skip_scalar(&mut self) -> Option<()> {
-        while self.at < self.end {
-            if matches!(self.text[self.at], b',' | b'}' | b']') || self.text[self.at].is_ascii_whitespace() {
-                return Some(());
-            }
-            self.at += 1;
-        }
-        None
-    }
-
-    /// Skips the rest of a list or object behind its opening bracket.
-    fn skip_nested(&mut self) -> Option<()> {
-        let mut depth = 1;
-        while depth > 0 {
-            match self.next()? {
-                b'[' | b'{' => depth += 1,
-                b']' | b'}' => depth -= 1,
-                b'"' => {
-                    self.string()?;
-                }
-                _ => {}
-            }
-        }
-        Some(())
-    }
-
-    fn slice(&self, from: usize, to: usize) -> &'a str {
-        std::str::from_utf8(&self.text[from..to.min(self.text.len())]).unwrap_or_default()
-    }
+/// Returns a part of a JSON text. It is cut between tokens, so it is UTF-8.
+fn text_of(part: &[u8]) -> &str {
+    std::str::from_utf8(part).unwrap_or_default()
 }
 
 /// The end of a text, read backwards. `at` is the byte that was read last.
@@ -334,7 +265,7 @@ impl<'a> Backward<'a> {
     }
 
     fn slice(&self, from: usize, to: usize) -> &'a str {
-        std::str::from_utf8(&self.text[from..to]).unwrap_or_default()
+        text_of(&self.text[from..to])
     }
 }
 

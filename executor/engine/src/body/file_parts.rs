@@ -7,8 +7,9 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use encoding_rs::{Decoder, Encoding};
 
 use super::stream::row_decoder::NextRow;
-use crate::message::body::{BodyKind, MessageBody};
+use crate::message::body::BodyKind;
 use crate::message::file_part::{FilePart, text_part_length};
+use crate::message::json;
 
 /// Bytes of text that are cut off before the rest is moved to the front.
 const MOVED_AFTER: usize = 1 << 20;
@@ -86,18 +87,18 @@ impl FileParts {
         let Some(room) = self.room else { return none };
         match &mut self.content {
             FileContent::Text { text, offset, .. } => {
-                let rest = text.get(*offset..).unwrap_or_default();
+                let rest = &text[*offset..];
                 let length = text_part_length(rest, room);
                 if rest.is_empty() || (length == rest.len() && !self.finished) {
                     return none;
                 }
-                let part = MessageBody::text(&rest[..length]);
+                let part = json::string(&rest[..length]);
                 *offset += length;
                 if *offset >= MOVED_AFTER {
                     text.drain(..*offset);
                     *offset = 0;
                 }
-                part.elements().and_then(|mut parts| parts.pop()).map_or(none, NextRow::Row)
+                NextRow::Row(Bytes::from(part))
             }
             FileContent::Binary { content_type, bytes, offset } => {
                 let is_whole = self.finished && *offset == 0;

@@ -8,6 +8,7 @@
 mod archive;
 mod charset;
 mod edge_members;
+mod element_list;
 mod error;
 mod file_parts;
 mod format;

@@ -67,8 +67,7 @@ pub(super) fn streamed(
     max: usize,
     pieces: Vec<Vec<u8>>,
 ) -> RowsRead {
-    let reading =
-        BodyReader { rules, content_type: "", bodiless: false, members: false, parts: &PathSelection::ALL };
+    let reading = BodyReader::of_everything(rules, "");
     let rows = reading
         .row_decoder(&at(path), max)
         .map(|decoder| RowReader::from_decoder(decoder.expect("rows one by one")));
@@ -77,8 +76,7 @@ pub(super) fn streamed(
 
 /// Reads the rows of the whole body.
 fn whole(rules: &ResponseRules, path: &PlainPath, body: &[u8]) -> RowsRead {
-    let reading =
-        BodyReader { rules, content_type: "", bodiless: false, members: false, parts: &PathSelection::ALL };
+    let reading = BodyReader::of_everything(rules, "");
     let rows = match reading.read(&Bytes::copy_from_slice(body)) {
         Ok(Body::Json { text, .. }) => RowReader::from_json(&text, &at(path)),
         Ok(Body::Empty) => RowReader::from_list(Value::null()),
@@ -298,7 +296,7 @@ proptest! {
             let of = |value: &Value| selected.iter().fold(value.clone(), |at, name| at.member(name));
             prop_assert_eq!(of(&part), of(&value));
         }
-        // What is printed reads as the same value again.
+        // The printed value reads as the same value again.
         prop_assert_eq!(Value::parse(&value.to_json()).unwrap(), value);
     }
 
@@ -444,7 +442,7 @@ proptest! {
             xml: XmlRules { arrays: fields.iter().map(|(name, _)| name.clone()).collect(), ..XmlRules::default() },
             ..rules(ResponseFormat::Xml)
         };
-        let reading = BodyReader { rules: &rules, content_type: "", bodiless: false, members: false, parts: &PathSelection::ALL };
+        let reading = BodyReader::of_everything(&rules, "");
         let body = reading.read(&Bytes::from(xml)).unwrap().value().member("r");
         for (name, _) in &fields {
             let texts = fields.iter().filter(|(other, _)| other == name);

@@ -5,6 +5,7 @@ use encoding_rs::UTF_8;
 use orchid_plan::{PathSelection, ResponseFormat, ResponseRules, Value};
 
 use super::charset::{self, Transcoder};
+use super::element_list::ElementList;
 use super::error::DecodeError;
 use super::file_parts::FileParts;
 use super::format::{BodyFormat, packed_kind};
@@ -33,7 +34,12 @@ pub(crate) struct BodyReader<'a> {
     pub(crate) parts: &'a PathSelection,
 }
 
-impl BodyReader<'_> {
+impl<'a> BodyReader<'a> {
+    /// Creates a reader of a body of which everything becomes a value.
+    pub(super) fn of_everything(rules: &'a ResponseRules, content_type: &'a str) -> Self {
+        Self { rules, content_type, bodiless: false, members: false, parts: &PathSelection::ALL }
+    }
+
     /// Reads a body.
     ///
     /// # Errors
@@ -59,7 +65,7 @@ impl BodyReader<'_> {
             BodyFormat::Csv => self.list(
                 bytes,
                 false,
-                RowParser::Csv(Box::new(CsvParser::new(&self.rules.csv, usize::MAX, None)?)),
+                RowParser::Csv(Box::new(CsvParser::new(&self.rules.csv, usize::MAX)?)),
             ),
             BodyFormat::Xml => self.xml(bytes),
             BodyFormat::Text => Ok(Body::Text(self.text(bytes))),
@@ -215,28 +221,17 @@ impl BodyReader<'_> {
         } else {
             charset::decode_strict(bytes, charset::declared(self.rules, self.content_type, false)?)?
         };
-        // Checked after each row: the list itself must not outgrow the memory.
-        let max = self.max_converted_bytes();
-        let mut list = Vec::with_capacity(text.len() + 2);
+        let mut list = ElementList::new(self.max_converted_bytes(), text.len() + 2);
         let mut offset = 0;
-        list.push(b'[');
-        while parser.next(&text, &mut offset, true, &mut list)? {
-            if list.len() > max {
-                return Err(DecodeError::TooLarge(max));
-            }
-            // The parser appends the next row directly behind the comma, without a copy.
-            list.push(b',');
+        while parser.next(&text, &mut offset, true, list.end())? {
+            list.end_element()?;
         }
-        // The last row left a comma behind it.
-        if list.len() > 1 {
-            list.pop();
-        }
-        list.push(b']');
+        let list = list.finish();
         // A list has no members: if expressions read only members, no element is needed as a value.
         if self.parts.selects_members() {
-            return Ok(Body::Json { text: list.into(), value: Value::list([]) });
+            return Ok(Body::Json { text: list, value: Value::list([]) });
         }
-        self.parse(list.into())
+        self.parse(list)
     }
 }
 
@@ -260,8 +255,7 @@ mod tests {
     use super::*;
 
     fn read(rules: &ResponseRules, content_type: &str, body: &[u8]) -> Result<Body, DecodeError> {
-        BodyReader { rules, content_type, bodiless: false, members: false, parts: &PathSelection::ALL }
-            .read(&Bytes::copy_from_slice(body))
+        BodyReader::of_everything(rules, content_type).read(&Bytes::copy_from_slice(body))
     }
 
     fn auto(content_type: &str, body: &str) -> Result<Body, DecodeError> {
@@ -438,13 +432,7 @@ mod tests {
     #[test]
     fn lenient_read_of_an_invalid_body_is_text() {
         let rules = ResponseRules { charset: Some("klingon".to_owned()), ..ResponseRules::default() };
-        let reading = BodyReader {
-            rules: &rules,
-            content_type: "application/json",
-            bodiless: false,
-            members: false,
-            parts: &PathSelection::ALL,
-        };
+        let reading = BodyReader::of_everything(&rules, "application/json");
         let body = reading.read_lenient(&Bytes::from_static(b"<html>\xFF"));
         assert!(matches!(body, Body::Text(text) if text == "<html>\u{FFFD}"));
     }
@@ -453,14 +441,7 @@ mod tests {
     fn row_formats_are_streamed_and_json_only_with_stream() {
         let format = |stream, content_type: &str| {
             let rules = ResponseRules { stream, ..ResponseRules::default() };
-            BodyReader {
-                rules: &rules,
-                content_type,
-                bodiless: false,
-                members: false,
-                parts: &PathSelection::ALL,
-            }
-            .row_format()
+            BodyReader::of_everything(&rules, content_type).row_format()
         };
         for stream in [false, true] {
             assert_eq!(format(stream, "application/x-ndjson"), Some(RowFormat::JsonLines));

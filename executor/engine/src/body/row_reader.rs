@@ -93,7 +93,7 @@ impl RowReader {
     pub(crate) fn from_partial(mut decoder: RowDecoder, received: &[u8]) -> Self {
         decoder.feed(received);
         let mut rows = Vec::new();
-        // What is wrong with the body has been judged already: its rows end there.
+        // The error of the body was reported before: its rows end there.
         let mut read = |decoder: &mut RowDecoder| {
             while let Ok(NextRow::Row(row)) = decoder.next() {
                 rows.push(row);

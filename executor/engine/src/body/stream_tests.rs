@@ -1,7 +1,7 @@
 //! Tests of streams: rows come out as early as they can, and little is held.
 
 use bytes::Bytes;
-use orchid_plan::{PathSegment, PathSelection, PlainPath, ResponseFormat, Value};
+use orchid_plan::{PathSegment, PlainPath, ResponseFormat, Value};
 
 use super::error::DecodeError;
 use super::properties::{at, piece_of, rules, streamed};
@@ -12,13 +12,7 @@ use super::stream::row_decoder::NextRow;
 #[test]
 fn early_piece_is_buffered() {
     let rules = rules(ResponseFormat::Jsonl);
-    let reading = BodyReader {
-        rules: &rules,
-        content_type: "",
-        bodiless: false,
-        members: false,
-        parts: &PathSelection::ALL,
-    };
+    let reading = BodyReader::of_everything(&rules, "");
     let mut rows =
         RowReader::from_decoder(reading.row_decoder(&at(&PlainPath::default()), 99).unwrap().unwrap());
     assert_eq!(rows.next(), Ok(NextRow::NeedMore));
@@ -57,13 +51,7 @@ fn lines_and_csv_have_no_rows_at_a_path() {
 #[test]
 fn stream_holds_one_row_and_one_piece() {
     let rules = rules(ResponseFormat::Json);
-    let reading = BodyReader {
-        rules: &rules,
-        content_type: "",
-        bodiless: false,
-        members: false,
-        parts: &PathSelection::ALL,
-    };
+    let reading = BodyReader::of_everything(&rules, "");
     let path = PlainPath(vec![PathSegment::Member("rows".to_owned())]);
     let mut rows = RowReader::from_decoder(reading.row_decoder(&at(&path), 1 << 10).unwrap().unwrap());
     let row = format!("{{\"text\":\"{}\"}},", "x".repeat(500));
@@ -111,13 +99,7 @@ fn guide_examples_are_correct() {
             _ => continue,
         };
         let rules = rules(format);
-        let reading = BodyReader {
-            rules: &rules,
-            content_type: "",
-            bodiless: false,
-            members: false,
-            parts: &PathSelection::ALL,
-        };
+        let reading = BodyReader::of_everything(&rules, "");
         let body = reading.read(&Bytes::from_static(pair[0].1.as_bytes())).unwrap();
         assert_eq!(body.value(), Value::parse(pair[1].1.as_bytes()).unwrap(), "{}", pair[0].1);
         examples += 1;

@@ -17,6 +17,7 @@ use quick_xml::name::QName;
 use quick_xml::{Reader, XmlVersion, escape};
 
 use super::error::DecodeError;
+use crate::message::json::string as json_string;
 
 /// Largest nesting of elements. As JSON, with a list around each element, this stays within the 127
 /// levels that the JSON parser accepts.
@@ -264,11 +265,6 @@ impl MemberList {
 
 /// White space of XML 1.0 (2.3). Other Unicode spaces are content.
 const SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
-
-/// Prints a JSON string. Writing into memory cannot fail.
-fn json_string(text: &str) -> Vec<u8> {
-    serde_json::to_vec(text).unwrap_or_default()
-}
 
 /// Shortens a name for an error message.
 fn truncated(name: &str) -> String {

@@ -14,7 +14,7 @@ pub(super) fn members<T: Serialize>(value: &T) -> Vec<u8> {
 }
 
 /// Prints a JSON string.
-pub(super) fn string(text: &str) -> Vec<u8> {
+pub(crate) fn string(text: &str) -> Vec<u8> {
     serde_json::to_vec(text).unwrap_or_default()
 }
 

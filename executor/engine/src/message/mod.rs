@@ -14,7 +14,7 @@ pub(crate) mod excerpt;
 pub(crate) mod exchange;
 pub(crate) mod file_part;
 mod id;
-mod json;
+pub(crate) mod json;
 pub(crate) mod kafka;
 pub(crate) mod limits;
 pub(crate) mod origin;

@@ -2,7 +2,7 @@
 //! bytes.
 
 use bytes::Bytes;
-use orchid_plan::{JsonScanner, RawText, ValueError};
+use orchid_plan::RawMembers;
 
 /// Name of the member with the rows of sub-steps.
 const NAME: &str = "_steps";
@@ -45,7 +45,7 @@ fn may_hold_member(text: &[u8]) -> bool {
 /// there is no such member.
 fn rebuilt(text: &[u8], emitted: &mut Vec<u8>) -> bool {
     // A row is valid JSON. Should it not be, it is emitted as received.
-    let Ok(members) = members_of(text) else { return false };
+    let Ok(members) = RawMembers::of(text).collect::<Result<Vec<_>, _>>() else { return false };
     if !members.iter().any(|(name, _)| name.is(NAME)) {
         return false;
     }
@@ -58,17 +58,6 @@ fn rebuilt(text: &[u8], emitted: &mut Vec<u8>) -> bool {
         emitted.push(b',');
     }
     true
-}
-
-/// Returns the names and values of an object, in their order and as received.
-fn members_of(object: &[u8]) -> Result<Vec<(RawText<'_>, &[u8])>, ValueError> {
-    let mut scanner = JsonScanner::at(object, 0);
-    let mut members = Vec::new();
-    scanner.skip_byte(b'{');
-    while let Some(name) = scanner.next_member(members.is_empty())? {
-        members.push((name, scanner.skip_value()?));
-    }
-    Ok(members)
 }
 
 #[cfg(test)]

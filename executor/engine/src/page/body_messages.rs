@@ -69,6 +69,7 @@ impl BodyMessages {
         match &mut self.0 {
             Rest::Body | Rest::Nothing => Ok(None),
             Rest::Elements { list, read, batch } => {
+                // The text was read as a whole before, so each of its elements can be read.
                 while let Ok(NextRow::Row(element)) = list.next() {
                     let number = *read;
                     *read += 1;
@@ -134,12 +135,12 @@ impl Rest {
 fn file_part(body: &Body, offset: usize, room: usize) -> (MessageBody, usize, bool) {
     match body {
         Body::Text(text) => {
-            let rest = text.get(offset..).unwrap_or_default();
+            let rest = &text[offset..];
             let length = text_part_length(rest, room);
             (MessageBody::text(&rest[..length]), length, length == rest.len())
         }
         Body::Binary { content_type, bytes } => {
-            let rest = bytes.get(offset..).unwrap_or_default();
+            let rest = &bytes[offset..];
             let part = FilePart { content_type, offset: offset as u64 };
             let length = part.length(rest.len(), room);
             (MessageBody::binary(part.json(&rest[..length])), length, length == rest.len())

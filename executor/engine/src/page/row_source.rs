@@ -133,7 +133,7 @@ impl RowSource {
     /// Ends the rows before the end of the body. Returns the settled rows that were not read again.
     pub(crate) fn end(&mut self) -> Option<SkippedPrefix> {
         self.ended = true;
-        // What has arrived of a text or file is its last part.
+        // The rest of a text or file that has arrived is its last part.
         let parts = self.reader.parts().map(FileParts::finish);
         self.exhausted = parts.is_none();
         if let Some(body) = &mut self.open_body {

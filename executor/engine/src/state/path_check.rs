@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use orchid_common::suggest::most_similar;
-use orchid_plan::{JsonScanner, PaginationKind, RowSelector, Step, ValueError};
+use orchid_plan::{PaginationKind, RawMembers, RowSelector, Step, ValueError};
 
 use crate::body::Body;
 use crate::checkpoint::path_observations::{BrokenPath, PathObservation, PathObservations};
@@ -322,14 +322,10 @@ fn follow<'b, 'p>(
 
 /// Returns the members of an object as text: no tree of a large body is built for this check.
 fn members_of(object: &[u8]) -> Result<BTreeMap<Cow<'_, str>, &[u8]>, ValueError> {
-    let mut scanner = JsonScanner::at(object, 0);
-    let (mut members, mut first) = (BTreeMap::new(), true);
-    if !scanner.skip_byte(b'{') {
-        return Ok(members);
-    }
-    while let Some(name) = scanner.next_member(first)? {
-        first = false;
-        members.insert(name.decode().unwrap_or_default(), scanner.skip_value()?);
+    let mut members = BTreeMap::new();
+    for member in RawMembers::of(object) {
+        let (name, value) = member?;
+        members.insert(name.decode().unwrap_or_default(), value);
     }
     Ok(members)
 }

@@ -10,7 +10,7 @@ mod variable;
 mod write;
 
 pub use json_value::{JsonType, Value};
-pub use raw::{PathSegment, PlainPath, RawRows, RawRowsError};
+pub use raw::{PathSegment, PlainPath, RawMembers, RawRows, RawRowsError};
 pub use scan::{JsonScanner, NESTING_MAX, RawText, ValueError};
 pub use selection::PathSelection;
 

@@ -4,7 +4,7 @@
 //! as slices. Digits and escapes stay as the API sent them.
 
 use super::json_value::JsonType;
-use super::scan::{JsonScanner, ValueError};
+use super::scan::{JsonScanner, RawText, ValueError};
 
 /// A path of member names and indexes, without wildcards, filters or functions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -88,13 +88,11 @@ impl PathSegment {
     /// Returns the value at this segment of a JSON value. The last of equal names wins, as in
     /// parsed values.
     fn find_in<'v>(&self, value: &'v [u8]) -> Result<Option<&'v [u8]>, ValueError> {
-        let mut scanner = JsonScanner::at(value, 0);
         match self {
-            Self::Member(wanted) if scanner.skip_byte(b'{') => {
-                let (mut found, mut first) = (None, true);
-                while let Some(name) = scanner.next_member(first)? {
-                    first = false;
-                    let member = scanner.skip_value()?;
+            Self::Member(wanted) => {
+                let mut found = None;
+                for member in RawMembers::of(value) {
+                    let (name, member) = member?;
                     if name.is(wanted) {
                         found = Some(member);
                     }
@@ -107,8 +105,44 @@ impl PathSegment {
                 let index = if *index < 0 { items.len().checked_sub(distance) } else { Some(distance) };
                 Ok(index.and_then(|index| items.get(index).copied()))
             }
-            Self::Member(_) | Self::Index(_) => Ok(None),
+            Self::Index(_) => Ok(None),
         }
+    }
+}
+
+/// The members of a JSON object in their order: their names, and their values as text. Any other
+/// value has none. After an error there are no more.
+pub struct RawMembers<'t> {
+    scanner: JsonScanner<'t>,
+    first: bool,
+    ended: bool,
+}
+
+impl<'t> RawMembers<'t> {
+    /// Creates an iterator over an object without white space before it.
+    #[must_use]
+    pub fn of(object: &'t [u8]) -> Self {
+        let mut scanner = JsonScanner::at(object, 0);
+        let ended = !scanner.skip_byte(b'{');
+        Self { scanner, first: true, ended }
+    }
+
+    fn read(&mut self) -> Result<Option<(RawText<'t>, &'t [u8])>, ValueError> {
+        let name = self.scanner.next_member(std::mem::take(&mut self.first))?;
+        name.map(|name| Ok((name, self.scanner.skip_value()?))).transpose()
+    }
+}
+
+impl<'t> Iterator for RawMembers<'t> {
+    type Item = Result<(RawText<'t>, &'t [u8]), ValueError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended {
+            return None;
+        }
+        let member = self.read();
+        self.ended = !matches!(member, Ok(Some(_)));
+        member.transpose()
     }
 }
 

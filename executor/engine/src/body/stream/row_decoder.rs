@@ -100,7 +100,7 @@ impl RowDecoder {
         }
         let parser = match format {
             RowFormat::JsonLines => RowParser::Lines(LinesParser::new(max_row_bytes)),
-            RowFormat::Csv => RowParser::Csv(Box::new(CsvParser::new(csv, max_row_bytes, None)?)),
+            RowFormat::Csv => RowParser::Csv(Box::new(CsvParser::new(csv, max_row_bytes)?)),
             RowFormat::JsonArray => RowParser::Array(Box::new(ArrayParser::new(path, max_row_bytes)?)),
         };
         Ok(Self {

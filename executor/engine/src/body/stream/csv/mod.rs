@@ -46,16 +46,12 @@ enum FirstRows {
 }
 
 impl CsvParser {
-    /// Creates a parser. `reserved` is the member that the caller adds to each row.
+    /// Creates a parser.
     ///
     /// # Errors
     /// If the plan's header has a name twice.
-    pub(in crate::body) fn new(
-        rules: &CsvRules,
-        max_row_bytes: usize,
-        reserved: Option<&str>,
-    ) -> Result<Self, DecodeError> {
-        let names = FieldNames::new(rules, reserved).map_err(|what| DecodeError::Csv { line: 1, what })?;
+    pub(in crate::body) fn new(rules: &CsvRules, max_row_bytes: usize) -> Result<Self, DecodeError> {
+        let names = FieldNames::new(rules).map_err(|what| DecodeError::Csv { line: 1, what })?;
         let footer = usize::try_from(rules.skip_footer).ok().filter(|lines| *lines > 0).map(Footer::new);
         let first_rows = match rules.ragged {
             RaggedRows::Error => FirstRows::Collecting(VecDeque::new()),
@@ -230,7 +226,7 @@ mod tests {
     use super::*;
 
     fn rows_of(rules: &CsvRules, text: &str, size: usize, max: usize) -> Result<Vec<String>, DecodeError> {
-        let mut csv = CsvParser::new(rules, max, None)?;
+        let mut csv = CsvParser::new(rules, max)?;
         let mut rows = Vec::new();
         let pieces = text.as_bytes().chunks(size).chain([&b""[..]]).collect::<Vec<_>>();
         for (index, piece) in pieces.iter().enumerate() {
@@ -428,7 +424,7 @@ mod tests {
             Err(&wrong("line 3 of the CSV has another number of fields (2) than the header (1)")),
         );
         // Far below the header, the rows before are returned first.
-        let mut csv = CsvParser::new(&rules(CsvHeader::First), 3000, None).unwrap();
+        let mut csv = CsvParser::new(&rules(CsvHeader::First), 3000).unwrap();
         let text = format!("a\n{}1,2\n", "1\n".repeat(HELD_ROWS));
         let mut offset = 0;
         for _ in 0..HELD_ROWS {

@@ -16,8 +16,6 @@ const RAGGED_CURE: &str = "response.csv.skip_rows leaves out lines above the hea
 pub(super) struct FieldNames {
     names: NameSource,
     ragged: RaggedRows,
-    /// Member that the reader of archives adds to each row, which no field may have.
-    reserved: Option<String>,
 }
 
 enum NameSource {
@@ -34,9 +32,8 @@ impl FieldNames {
     ///
     /// # Errors
     /// If the plan gives a name twice, which the text describes.
-    pub(super) fn new(rules: &CsvRules, reserved: Option<&str>) -> Result<Self, String> {
-        let mut names =
-            Self { names: NameSource::Pending, ragged: rules.ragged, reserved: reserved.map(str::to_owned) };
+    pub(super) fn new(rules: &CsvRules) -> Result<Self, String> {
+        let mut names = Self { names: NameSource::Pending, ragged: rules.ragged };
         match &rules.header {
             CsvHeader::First => {}
             CsvHeader::None => names.names = NameSource::None { fields: None },
@@ -88,9 +85,6 @@ impl FieldNames {
             }
             if name == EXTRA && self.ragged == RaggedRows::Fill {
                 return Err(format!("names a field {EXTRA}, which response.csv.ragged: fill adds itself"));
-            }
-            if self.reserved.as_deref() == Some(name) {
-                return Err(format!("names a field {name:?}, which response.file_member adds itself"));
             }
             let mut json = Vec::with_capacity(name.len() + 3);
             write_text(&mut json, name);
