@@ -107,6 +107,16 @@ async fn decompression_bomb_in_an_archive_is_stopped() {
 }
 
 #[tokio::test]
+async fn file_of_any_name_is_read() {
+    for name in ["résumé.gz", "報告.gz", "日本語", "Größe", "é", "a"] {
+        let bytes = archive(&[(name, b"id\n1\n")], options(CompressionMethod::Deflated));
+        let upstream = Upstream::responding(HEAD, &bytes).await;
+        let response = whole_response(agent(LOOPBACK).fetch(unzip(&upstream.url)).await);
+        assert_eq!(response.body, "id\n1\n", "{name}");
+    }
+}
+
+#[tokio::test]
 async fn file_is_read_from_every_kind_of_archive() {
     let agent = agent(LOOPBACK);
     let plain = text(300_000);

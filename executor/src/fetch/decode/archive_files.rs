@@ -30,16 +30,10 @@ impl ArchiveFiles {
         Self { pattern, found: Arc::default() }
     }
 
-    /// Returns whether the file with this name is to be read.
+    /// Returns whether the file with this name is to be read. Without a pattern, any file may be
+    /// the archive's only one.
     pub(crate) fn select(&self, name: &str) -> bool {
-        // Without a pattern, archives in the archive are opened instead.
-        let is_archive = name.len() >= 4 && name[name.len() - 4..].eq_ignore_ascii_case(".zip");
-        self.pattern.as_ref().map_or(!is_archive, |pattern| pattern.matches(name))
-    }
-
-    /// Returns whether any file may be the archive's only one.
-    pub(crate) fn takes_any(&self) -> bool {
-        self.pattern.is_none()
+        self.pattern.as_ref().is_none_or(|pattern| pattern.matches(name))
     }
 
     /// Returns the pattern of the files' names.

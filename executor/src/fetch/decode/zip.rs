@@ -51,7 +51,7 @@ pub(crate) fn unzip(chunks: ByteChunks, files: ArchiveFiles, limit: SizeLimit) -
     let walk = async move {
         let mut archive = ZipArchive {
             files,
-            limits: [0; MAX_DEPTH].map(|_| limit.with_own_total()),
+            limits: std::array::from_fn(|_| limit.with_own_total()),
             depth: 0,
             limit,
             entries: 0,
@@ -65,7 +65,7 @@ pub(crate) fn unzip(chunks: ByteChunks, files: ArchiveFiles, limit: SizeLimit) -
             let _ = archive.sender.send(Err(error)).await;
         }
     };
-    // The walk yields nothing itself: its chunks and its error arrive in their order.
+    // Polling the walk yields nothing: its chunks and its error come through the channel, in order.
     let nothing = walk.into_stream().filter_map(|()| async { None::<io::Result<Bytes>> });
     stream::select(chunks_of_files, nothing).boxed()
 }
@@ -74,7 +74,7 @@ struct ZipArchive {
     files: ArchiveFiles,
     /// Limits what all files have together, after all codings.
     limit: SizeLimit,
-    /// Limits what all entries have together, for archives inside so many others.
+    /// One limit per depth, for all entries of archives at that depth together.
     limits: [SizeLimit; MAX_DEPTH],
     /// Number of archives around the one that is read.
     depth: usize,
@@ -126,20 +126,20 @@ impl ZipArchive {
             return Err(self.error("a folder in the zip archive contains data"));
         }
         header.name.insert_str(0, folder);
-        let is_archive = has_ending(&header.name, ".zip");
         let counts = !header.name.ends_with('/') && !is_desktop_file(&header.name);
+        let is_archive = counts && has_ending(&header.name, ".zip");
         let is_selected = counts && self.files.select(&header.name);
         if counts && !is_selected && !is_archive && self.skipped.len() < MAX_LISTED {
             self.skipped.push(quoted(&header.name));
         }
-        let is_read = is_selected || (counts && is_archive);
+        let is_read = is_selected || is_archive;
         if !is_read && !header.has_descriptor() {
             let mut data = AsyncReadExt::take(&mut *reader, header.compressed_bytes);
             let skipped = tokio::io::copy(&mut data, &mut tokio::io::sink()).await?;
             return if skipped < header.compressed_bytes { Err(self.truncated()) } else { Ok(()) };
         }
         self.check_method(&header)?;
-        let check = self.read_data(&header, reader, is_selected, counts && is_archive).await?;
+        let check = self.read_data(&header, reader, is_selected, is_archive).await?;
         self.check_entry(&header, &check, reader).await
     }
 
@@ -151,7 +151,7 @@ impl ZipArchive {
         is_selected: bool,
         is_archive: bool,
     ) -> io::Result<EntryCheck> {
-        let limit = self.limits.get(self.depth).unwrap_or(&self.limit).clone();
+        let limit = self.limits[self.depth].clone();
         let data: Box<dyn AsyncRead + Unpin + Send + '_> = match header.method {
             0 => {
                 let stored = AsyncReadExt::take(&mut *reader, header.compressed_bytes);
@@ -164,7 +164,7 @@ impl ZipArchive {
         let mut content = start.as_slice().chain(&mut entry);
         if is_archive && start.starts_with(&FILE_SIGNATURE) {
             self.read_inner(&mut content, format!("{}/", header.name)).await?;
-        } else if is_selected || (is_archive && self.files.takes_any()) {
+        } else if is_selected {
             self.files.begin(&header.name).map_err(|message| self.error(&message))?;
             let limit = self.limit.clone();
             if is_gzip(&start) {
@@ -175,7 +175,7 @@ impl ZipArchive {
                 self.send(&mut LimitedDecoder::within(&mut content, "zip", limit)).await?;
             }
         }
-        // What is not read as a file still counts for its checksum.
+        // The checksum covers the whole entry, so the rest of it is read too.
         tokio::io::copy(&mut content, &mut tokio::io::sink()).await?;
         Ok(entry.into_inner().finish())
     }
@@ -332,12 +332,7 @@ impl ZipArchive {
 /// Returns the first bytes of an entry, which tell an archive and gzip from other files.
 async fn first_bytes(entry: &mut (dyn AsyncRead + Unpin + Send)) -> io::Result<Vec<u8>> {
     let mut start = Vec::with_capacity(FILE_SIGNATURE.len());
-    while start.len() < FILE_SIGNATURE.len() {
-        let missing = FILE_SIGNATURE.len() - start.len();
-        if AsyncReadExt::take(&mut *entry, missing as u64).read_buf(&mut start).await? == 0 {
-            break;
-        }
-    }
+    AsyncReadExt::take(entry, FILE_SIGNATURE.len() as u64).read_to_end(&mut start).await?;
     Ok(start)
 }
 
