@@ -56,8 +56,13 @@ pub enum NextBeginning {
     Fresh,
 }
 
-/// Decides where an execution of this revision begins. `chains` is false for one that saves nothing
-/// or overrides the context: it neither continues another execution nor is it continued.
+/// Returns whether an execution may continue another one and be continued: not if it saves nothing,
+/// or overrides the context.
+pub fn chains(persists: bool, overrides_context: bool) -> bool {
+    persists && !overrides_context
+}
+
+/// Decides where an execution of this revision begins. `chains` is the result of [`chains`].
 pub fn beginning(chains: bool, revision: i32, limited: Option<LimitedExecution>) -> Beginning {
     match limited {
         Some(limited) if chains && limited.revision == revision => Beginning::Continues(limited.id),
@@ -74,8 +79,10 @@ pub(super) fn next_beginning(
     end: State,
     at_limit: bool,
 ) -> Option<NextBeginning> {
+    if !chains || !started {
+        return None;
+    }
     match end {
-        _ if !chains || !started => None,
         State::Succeeded if at_limit => Some(NextBeginning::Continues),
         State::Succeeded | State::Failed | State::Aborted | State::Cancelled | State::DeadLettered => {
             Some(NextBeginning::Fresh)

@@ -8,7 +8,7 @@ mod continuation;
 mod state;
 mod transition;
 
-pub use continuation::{Beginning, LimitedExecution, NextBeginning, beginning};
+pub use continuation::{Beginning, LimitedExecution, NextBeginning, beginning, chains};
 pub use state::{AttemptVerdict, Kind, Origin, Outcome, Overdue, ReleaseReason, State, TransitionCause};
 pub use transition::{
     Effect, ExecutionEvent, ExecutionSnapshot, NewRun, Transition, TransitionRefusal, create, decide,

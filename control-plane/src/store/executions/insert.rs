@@ -1,7 +1,7 @@
 //! Inserts executions.
 
 use chrono::{DateTime, Utc};
-use orchid_domain::execution::{Beginning, Kind, Origin, State};
+use orchid_domain::execution::{Beginning, Kind, Origin, State, chains};
 use uuid::Uuid;
 
 use super::locked::LockedExecution;
@@ -51,7 +51,7 @@ pub struct NewExecution {
 impl NewExecution {
     /// Returns whether the execution may continue another one and be continued.
     pub fn chains(&self) -> bool {
-        self.persists && self.context_override.is_none()
+        chains(self.persists, self.context_override.is_some())
     }
 
     /// Returns the execution as its inserted row holds it. The transaction that inserted a row

@@ -1,7 +1,7 @@
 //! Locks executions and reads them as decisions and grants need them.
 
 use chrono::{DateTime, Utc};
-use orchid_domain::execution::{ExecutionSnapshot, Kind, Origin, State};
+use orchid_domain::execution::{ExecutionSnapshot, Kind, Origin, State, chains};
 use orchid_domain::lease::LeaseHolder;
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
@@ -95,7 +95,7 @@ impl LockedExecution {
 
     /// Returns whether the execution may continue another one and be continued.
     pub fn chains(&self) -> bool {
-        self.persists && self.context_override.is_none()
+        chains(self.persists, self.context_override.is_some())
     }
 
     /// Returns the part that lease claims are judged against.
