@@ -103,21 +103,27 @@ pub(crate) fn from_unix(count: i64, milliseconds: bool) -> Option<DateTime<Utc>>
 
 /// Parses a duration such as `1d12h`, `-90s` or `250ms`.
 pub(crate) fn parse_duration(text: &str) -> Option<TimeDelta> {
-    let (sign, mut rest) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
+    let (sign, rest) = text.strip_prefix('-').map_or((1, text), |rest| (-1, rest));
     if rest.is_empty() {
         return None;
     }
+    TimeDelta::try_milliseconds(sign * sum_of_units(rest, &UNITS)?)
+}
+
+/// Adds up counts with their units, such as `1d12h`. Nothing is 0.
+fn sum_of_units(text: &str, units: &[(&str, i64)]) -> Option<i64> {
     let mut total: i64 = 0;
+    let mut rest = text;
     while !rest.is_empty() {
         let digits = rest.find(|char: char| !char.is_ascii_digit()).filter(|end| *end > 0)?;
         let count: i64 = rest[..digits].parse().ok()?;
         rest = &rest[digits..];
-        let (unit, milliseconds) = UNITS.into_iter().find(|(unit, _)| rest.starts_with(unit))?;
+        let (unit, size) = units.iter().find(|(unit, _)| rest.starts_with(unit))?;
         rest = &rest[unit.len()..];
         // Checked, because digits in a plan can be arbitrarily large.
-        total = total.checked_add(count.checked_mul(milliseconds)?)?;
+        total = total.checked_add(count.checked_mul(*size)?)?;
     }
-    TimeDelta::try_milliseconds(sign * total)
+    Some(total)
 }
 
 /// Parses the duration of a plan field: positive and in whole seconds (units s, m, h, d, w).
@@ -127,17 +133,8 @@ pub(crate) fn parse_span(text: &str) -> Option<TimeDelta> {
 
 /// Parses a number of calendar months such as `1mo`, `1y` or `1y6mo`, at least one.
 pub(crate) fn parse_months(text: &str) -> Option<u32> {
-    let mut total: u32 = 0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|char: char| !char.is_ascii_digit()).filter(|end| *end > 0)?;
-        let count: u32 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let (unit, months) = [("mo", 1), ("y", 12)].into_iter().find(|(unit, _)| rest.starts_with(unit))?;
-        rest = &rest[unit.len()..];
-        total = total.checked_add(count.checked_mul(months)?)?;
-    }
-    Some(total).filter(|months| *months > 0)
+    let months = sum_of_units(text, &[("mo", 1), ("y", 12)])?;
+    u32::try_from(months).ok().filter(|months| *months > 0)
 }
 
 #[cfg(test)]

@@ -61,26 +61,24 @@ pub(super) fn read(
 }
 
 fn length(object: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> Option<SliceLength> {
+    let text = object.get("step").and_then(Value::as_str);
     // Whether the timezone is valid does not matter here: it only selects days of the calendar.
-    if let Some(text) = object.get("step").and_then(Value::as_str)
-        && let Some(length) = SliceLength::parse(text, object.has("timezone"))
-    {
+    if let Some(length) = text.and_then(|text| SliceLength::parse(text, object.has("timezone"))) {
         return Some(length);
     }
     let is_calendar =
         |text: &&str| text.split(|char: char| char.is_ascii_digit()).any(|unit| matches!(unit, "mo" | "y"));
-    match object.get("step").and_then(Value::as_str).filter(is_calendar) {
-        Some(text) => {
-            let words = format!(
-                "{text} is not a length: months and years, such as 1mo, 1y or 1y6mo, cannot be mixed with \
-                 other units",
-                text = quoted(text)
-            );
-            context.report(Diagnostic::new(DiagnosticCode::InvalidValue, object.at("step"), words));
-            None
-        }
-        None => object.duration("step", context).map(SliceLength::Exact),
+    if let Some(text) = text.filter(is_calendar) {
+        let words = format!(
+            "{text} is not a length: months and years, such as 1mo, 1y or 1y6mo, cannot be mixed with other \
+             units",
+            text = quoted(text)
+        );
+        context.report(Diagnostic::new(DiagnosticCode::InvalidValue, object.at("step"), words));
+        return None;
     }
+    // Every valid duration was read above: this reports the problem.
+    object.duration("step", context).map(SliceLength::Exact)
 }
 
 fn is_bounded(step: SliceLength, object: &ObjectReader<'_>, context: &mut ReadContext<'_>) -> bool {

@@ -53,7 +53,9 @@ impl ReadsWalk {
             }
             Ast::Projection { lhs, rhs, .. } => {
                 let elements = self.walk(lhs, input).join(&ReadSegment::Every);
-                self.used(rhs, &elements)
+                self.used(rhs, &elements);
+                // The number of elements counts even if nothing of them is read.
+                self.existence(&elements)
             }
             Ast::Flatten { node, .. } => {
                 let ValuePaths(mut lists) = self.walk(node, input);

@@ -13,12 +13,13 @@ use super::eval::interpreter::interpret;
 use super::exact_reads::exact_reads;
 use super::literals::Literals;
 use super::row_paths;
-use crate::{Diagnostic, EvalEnv, PlainPath, ReadPaths, Scope, Value};
+use crate::{Diagnostic, EvalEnv, PlainPath, ReadPaths, ReadSegment, Scope, Value};
 
 /// A compiled expression. Clones share it.
 #[derive(Clone)]
 pub struct Expr(Arc<CompiledExpr>);
 
+#[derive(Clone)]
 struct CompiledExpr {
     text: String,
     ast: Ast,
@@ -40,7 +41,10 @@ impl Expr {
     /// Checks a tree that was parsed from `text`.
     pub(crate) fn from_ast(text: &str, ast: Ast, origin: &ExprOrigin<'_>) -> Result<Self, Vec<Diagnostic>> {
         let CheckedExpr { mut reads, can_grow, reads_outer } = check::check(text, &ast, origin)?;
-        reads.set_exact(exact_reads(&ast));
+        // An element that `outer()` returns is not followed: whole values are read then.
+        let members = |path: &[String]| path.iter().cloned().map(ReadSegment::Member).collect();
+        let exact = if reads_outer { reads.paths().map(members).collect() } else { exact_reads(&ast) };
+        reads.set_exact(exact);
         // A value that was parsed or checked before is shallow. An expression that reads the whole
         // context and is stored in the context makes it one level deeper each time.
         let reads_whole_context =
@@ -96,15 +100,7 @@ impl Expr {
     #[must_use]
     pub fn filter_input(&self) -> Option<Self> {
         let ast = row_paths::filter_input(&self.0.ast)?;
-        let CompiledExpr { text, literals, reads, can_grow, reads_outer, .. } = &*self.0;
-        Some(Self(Arc::new(CompiledExpr {
-            text: text.clone(),
-            ast,
-            literals: literals.clone(),
-            reads: reads.clone(),
-            can_grow: *can_grow,
-            reads_outer: *reads_outer,
-        })))
+        Some(Self(Arc::new(CompiledExpr { ast, ..CompiledExpr::clone(&self.0) })))
     }
 
     #[cfg(test)]

@@ -6,6 +6,7 @@
 use jmespath::ast::Ast;
 
 use crate::Value;
+use crate::expr::end_of_quoted;
 use crate::value::{Rcvar, Variable};
 
 /// The literals of one expression, by the offset in its text at which they begin.
@@ -64,19 +65,14 @@ impl Literals {
 
 /// Reads a JSON literal from the text between its backticks; other literals are texts.
 fn read(text: &str, offset: usize, value: &jmespath::Variable) -> Rcvar {
-    let json = text.get(offset..).and_then(|rest| rest.strip_prefix('`')).map(|rest| {
-        let mut escaped = false;
-        let end = rest.bytes().position(|byte| {
-            let ends = byte == b'`' && !escaped;
-            escaped = byte == b'\\' && !escaped;
-            ends
-        });
-        rest[..end.unwrap_or(rest.len())].replace("\\`", "`")
-    });
-    match json.map(|json| Value::parse(json.as_bytes())) {
-        Some(Ok(value)) => value.rcvar().clone(),
-        Some(Err(_)) | None => Rcvar::new(Variable::from(value)),
+    if text.as_bytes().get(offset) == Some(&b'`') {
+        let end = end_of_quoted(text.as_bytes(), offset);
+        let json = text.get(offset + 1..end).unwrap_or_default().replace("\\`", "`");
+        if let Ok(value) = Value::parse(json.as_bytes()) {
+            return value.rcvar().clone();
+        }
     }
+    Rcvar::new(Variable::from(value))
 }
 
 #[cfg(test)]

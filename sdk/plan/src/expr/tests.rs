@@ -382,8 +382,10 @@ fn exact_reads_follow_indexes_and_projections() {
                 .collect::<Vec<_>>()
         })
     };
-    let cases: [(&str, &[&str]); 12] = [
+    let cases: [(&str, &[&str]); 14] = [
         ("response.body.data[-1].id", &["data.[-1].id"]),
+        ("response.body.accounts[*].users[*].{a: outer().id, n: n}[]", &["accounts"]),
+        ("response.body.items[*].root().config.x", &["items.[*]"]),
         ("response.body.items[*].{a: b.c, d: e}", &["items.[*].b.c", "items.[*].e"]),
         ("response.body.items[?a == 'x'].b | [0]", &["items.[*].a", "items.[*].b"]),
         ("response.body.items[].b", &["items.[*].b", "items.[*].[*].b"]),
