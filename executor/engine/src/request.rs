@@ -12,7 +12,7 @@ use bytes::Bytes;
 use orchid_plan::{Decompression, FilePattern};
 use url::Url;
 
-use crate::media_type::media_type;
+use crate::body::BodyFormat;
 
 /// Maximum number of redirects of one try.
 const MAX_HOPS: u8 = 10;
@@ -69,31 +69,16 @@ impl BodyStreaming {
         if !(200..300).contains(&status) || status == 204 {
             return false;
         }
+        let format = || BodyFormat::from_content_type(content_type);
         match self {
             Self::Never => false,
             Self::Always => true,
-            Self::FilesToo => !is_document(&media_type(content_type)),
-            Self::ByContentType => {
-                matches!(
-                    media_type(content_type).as_str(),
-                    "text/csv"
-                        | "application/csv"
-                        | "application/x-ndjson"
-                        | "application/ndjson"
-                        | "application/jsonl"
-                        | "application/json-lines"
-                        | "application/jsonlines"
-                )
+            Self::FilesToo => {
+                !matches!(format(), BodyFormat::Json | BodyFormat::JsonOrText | BodyFormat::Xml)
             }
+            Self::ByContentType => matches!(format(), BodyFormat::Csv | BodyFormat::JsonLines),
         }
     }
-}
-
-/// Returns whether a body of this type is read as a whole: JSON, XML, or a type that is not known.
-fn is_document(media_type: &str) -> bool {
-    matches!(media_type, "" | "application/json" | "text/json" | "application/xml" | "text/xml")
-        || media_type.ends_with("+json")
-        || (media_type.starts_with("application/") && media_type.ends_with("+xml"))
 }
 
 impl fmt::Debug for Request {

@@ -61,9 +61,10 @@ impl MessageFlow {
         self.queue_full_until = None;
         while let Some((emit_id, message)) = self.outbox.next(now) {
             let ticket = DeliveryTicket { id: emit_id.0, to: self.tickets.clone() };
-            let sent = match self.outbox.sends_alone() {
-                false => sink.send(message, ticket),
-                true => sink.send_alone(message, ticket),
+            let sent = if self.outbox.sends_alone() {
+                sink.send_alone(message, ticket)
+            } else {
+                sink.send(message, ticket)
             };
             match sent {
                 Ok(()) => self.outbox.sent(emit_id),

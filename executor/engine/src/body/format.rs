@@ -6,7 +6,7 @@ use crate::media_type::media_type;
 
 /// The format in which a body is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum BodyFormat {
+pub(crate) enum BodyFormat {
     Json,
     /// The content type is missing: JSON if it parses, otherwise text.
     JsonOrText,
@@ -21,7 +21,7 @@ impl BodyFormat {
     /// Returns the format that the rules set, or the one of the content type for `auto`.
     pub(super) fn detect(rules: &ResponseRules, content_type: &str) -> Self {
         match rules.format {
-            ResponseFormat::Auto => Self::from_media_type(&media_type(content_type)),
+            ResponseFormat::Auto => Self::from_content_type(content_type),
             ResponseFormat::Json => Self::Json,
             ResponseFormat::Jsonl => Self::JsonLines,
             ResponseFormat::Xml => Self::Xml,
@@ -31,8 +31,9 @@ impl BodyFormat {
         }
     }
 
-    fn from_media_type(media_type: &str) -> Self {
-        match media_type {
+    /// Returns the format of a content type.
+    pub(crate) fn from_content_type(content_type: &str) -> Self {
+        match media_type(content_type).as_str() {
             "" => Self::JsonOrText,
             "application/json" | "text/json" => Self::Json,
             "application/xml" | "text/xml" => Self::Xml,

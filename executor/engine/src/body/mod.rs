@@ -31,6 +31,7 @@ pub(crate) use self::archive::{FileDecoder, read_files};
 pub(crate) use self::edge_members::EdgeMembers;
 pub(crate) use self::error::DecodeError;
 pub(crate) use self::file_parts::FileParts;
+pub(crate) use self::format::BodyFormat;
 pub(crate) use self::list_size::largest_list;
 pub(crate) use self::parsed_body::Body;
 pub(crate) use self::reader::BodyReader;

@@ -48,9 +48,10 @@ pub(crate) struct WindowState {
     pub(crate) index: u64,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
-fn is_zero(index: &u64) -> bool {
-    *index == 0
+/// Returns whether a number is left out of a checkpoint.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde requires this signature")]
+pub(crate) fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The value from which a step reads, and the furthest value it has read since.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::cancel_scope::CancelScopeState;
 use crate::checkpoint::deferred_writes::{CursorWrite, DeferredWrites};
 use crate::checkpoint::json::RawJson;
-use crate::checkpoint::loop_parts::{LatestAnswer, PageTarget, WatermarkState, WindowState};
+use crate::checkpoint::loop_parts::{LatestAnswer, PageTarget, WatermarkState, WindowState, is_zero};
 
 /// Position of a sequence of steps.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -123,11 +123,6 @@ pub(crate) struct LoopState {
     /// Rows of earlier pages that the enclosing row carries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) gathered: Vec<RawJson>,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde requires this signature")]
-fn is_zero(value: &u64) -> bool {
-    *value == 0
 }
 
 impl LoopState {

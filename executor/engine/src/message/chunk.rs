@@ -148,7 +148,7 @@ impl MessageBatch {
             if overhead + row.len() > page.limits.max_bytes || page.limits.is_refused(row) {
                 return Err(MessageTooLarge { size: overhead - CHUNK_NUMBERS_RESERVE + row.len() });
             }
-            // The bracket in `array` stands for the comma before this row.
+            // `overhead` counts the opening bracket of `array`, too: that byte is the comma.
             if self.rows > 0 && overhead + self.array.len() + row.len() > batch_bytes {
                 full = self.flush(page, false);
             }

@@ -10,16 +10,18 @@ const EXCERPT_MAX: usize = 1024;
 /// Returns the first KiB of a body of text or JSON on one line, with secrets redacted; empty if the
 /// body is empty or binary.
 pub(crate) fn excerpt(body: &MessageBody, redactor: &Redactor) -> String {
+    // A secret that begins in the excerpt is redacted as a whole, so what follows is looked at,
+    // too. What the end of the window cuts in half is dropped again.
+    let window = EXCERPT_MAX + 2 * redactor.longest_form();
     let text = match body.kind {
         BodyKind::Binary | BodyKind::Empty => return String::new(),
         BodyKind::Text => body.as_text().unwrap_or_default(),
         BodyKind::Array | BodyKind::Object | BodyKind::Scalar | BodyKind::Rows => {
-            without_escapes(&body.received_json())
+            // An escape takes six bytes at most: this fills the window, and is not the whole body.
+            without_escapes(json::truncate_text(&body.received_json(), 6 * (window + 1)))
         }
     };
-    // A secret that begins in the excerpt is redacted as a whole, so what follows is looked at,
-    // too. What the end of the window cuts in half is dropped again.
-    let window = json::truncate_text(&text, EXCERPT_MAX + 2 * redactor.longest_form());
+    let window = json::truncate_text(&text, window);
     let clean = redactor.prose(window);
     let certain = if window.len() < text.len() {
         json::truncate_text(&clean, clean.len().saturating_sub(redactor.longest_form()))

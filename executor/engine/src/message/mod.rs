@@ -13,7 +13,7 @@ mod event;
 pub(crate) mod excerpt;
 pub(crate) mod exchange;
 pub(crate) mod file_part;
-mod id;
+pub(crate) mod id;
 pub(crate) mod json;
 pub(crate) mod kafka;
 pub(crate) mod limits;

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::body::{NextRow, RowReader};
 use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::step_state::{RowState, RowsState};
+use crate::message::id::short_hash;
 use crate::output::CursorChange;
-use crate::page::row_hash::{RowsHash, row_hash};
+use crate::page::row_hash::RowsHash;
 use crate::page::writer::{FinishedRow, PageWriter};
 use crate::state::context::{self, ContextChanges};
 use crate::state::deferred_writes;
@@ -198,7 +199,7 @@ impl ResumePoint {
         if self.not_started.is_empty() {
             return None;
         }
-        let hash = row_hash(row);
+        let hash = short_hash(row);
         let same = |state: &RowState| state.row_hash == hash;
         // Two equal rows are told apart by their number, which is therefore tried first.
         let number = match self.not_started.get(&number) {

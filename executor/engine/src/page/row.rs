@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::step_state::RowState;
+use crate::message::id::short_hash;
 use crate::page::attach_steps::attach_steps;
-use crate::page::row_hash::row_hash;
 use crate::page::sub_steps::SubSteps;
 use crate::page::writer::FinishedRow;
 use crate::program::node::StepNode;
@@ -41,7 +41,7 @@ impl<S: SubSteps> RowExecution<S> {
 
     /// Returns the state for a checkpoint.
     pub(crate) fn state(&self, whole: bool) -> Result<RowState, CheckpointError> {
-        Ok(RowState { row_hash: row_hash(&self.raw), steps: self.steps.state(whole)? })
+        Ok(RowState { row_hash: short_hash(&self.raw), steps: self.steps.state(whole)? })
     }
 
     /// Ends the row. `is_row` is false for a whole page, which carries only the rows of its

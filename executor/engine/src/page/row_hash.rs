@@ -23,8 +23,3 @@ impl RowsHash {
         hex::encode(&self.0.clone().finalize()[..16])
     }
 }
-
-/// Returns the hash that identifies one row in a checkpoint.
-pub(crate) fn row_hash(row: &[u8]) -> String {
-    hex::encode(&Sha256::digest(row)[..8])
-}

@@ -10,7 +10,7 @@ use crate::page::exchange::TryResponse;
 use crate::page::progress::PageProgress;
 use crate::page::resume_point::ResumePoint;
 use crate::rules::outcome::TryFailure;
-use crate::rules::repeated_answer;
+use crate::rules::repeat_guard::leading_number;
 use crate::state::engine_cx::EngineCx;
 
 /// Bytes of a broken body that its error shows.
@@ -154,7 +154,7 @@ impl RowSource {
     pub(crate) fn note_answer(&self, response: &mut TryResponse) -> bool {
         let hash = self.open_body.as_ref().and_then(|body| body.hash.as_ref());
         let (Some(comparison), Some(hash)) = (response.comparison, hash) else { return false };
-        response.answer = Some(repeated_answer::short(&hash.finalize()));
+        response.answer = Some(leading_number(hash.finalize().as_bytes()));
         response.answer == comparison.latest
     }
 

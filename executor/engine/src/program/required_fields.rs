@@ -139,7 +139,8 @@ fn paths(reads: &ReadPaths, prefix: &[&str]) -> FieldPaths {
     Some(reads.below(prefix)?.into_iter().map(<[String]>::to_vec).collect())
 }
 
-fn elements(reads: &ReadPaths, prefix: &[&str]) -> ElementPaths {
+/// Returns the paths below a prefix, followed into lists.
+pub(crate) fn elements(reads: &ReadPaths, prefix: &[&str]) -> ElementPaths {
     Some(reads.exact_below(prefix)?.into_iter().map(<[ReadSegment]>::to_vec).collect())
 }
 

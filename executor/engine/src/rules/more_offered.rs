@@ -43,10 +43,8 @@ pub(crate) enum FollowedPages {
     No,
     /// By a pointer that no response had, so that the loop ended at its first page.
     ByMissingPointer,
-    /// By a pointer or link that the API has given, or by numbers.
-    ByPointer,
-    /// By numbers, until the API has no more rows.
-    ByNumber,
+    /// By its `paginate`.
+    ByPagination,
     /// By `while` alone.
     ByCondition,
 }
@@ -270,7 +268,7 @@ impl FollowedPages {
     /// response is not one to follow.
     fn trusts_its_pointer(self) -> bool {
         match self {
-            Self::ByPointer | Self::ByNumber => true,
+            Self::ByPagination => true,
             Self::No | Self::ByMissingPointer | Self::ByCondition => false,
         }
     }

@@ -35,8 +35,12 @@ pub(crate) fn fingerprint(fields: &[&[u8]]) -> u64 {
         hash.update((field.len() as u64).to_be_bytes());
         hash.update(field);
     }
-    let digest = hash.finalize();
-    digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+    leading_number(&hash.finalize())
+}
+
+/// Returns the first 8 bytes of a hash as a number.
+pub(crate) fn leading_number(hash: &[u8]) -> u64 {
+    hash.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 impl RepeatGuard {

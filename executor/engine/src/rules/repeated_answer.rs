@@ -8,6 +8,7 @@ use orchid_plan::{OnRepeat, Pagination, PaginationKind};
 
 use crate::body::Body;
 use crate::checkpoint::loop_parts::LatestAnswer;
+use crate::rules::repeat_guard::leading_number;
 
 /// Number of passes before `max_loops` whose answers are compared in every loop, so that its error
 /// can tell whether the API answered them all alike.
@@ -35,12 +36,7 @@ pub(crate) fn fingerprint(body: &Body) -> u64 {
         Body::Binary { bytes, .. } => blake3::hash(bytes),
         Body::Empty => blake3::hash(b""),
     };
-    short(&hash)
-}
-
-/// Returns the first 8 bytes of a hash as a number.
-pub(crate) fn short(hash: &blake3::Hash) -> u64 {
-    hash.as_bytes().iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+    leading_number(hash.as_bytes())
 }
 
 /// Returns the latest answer after one with this fingerprint.

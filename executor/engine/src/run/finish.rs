@@ -69,14 +69,16 @@ pub(crate) fn warn_of_broker_limit(run: &mut ExecutionState, size: usize) {
     run.warn(Warning { code: "BROKER_LIMIT".to_owned(), pointer: "/definition".to_owned(), message });
 }
 
-/// Warns of expressions whose path no response had.
-pub(crate) fn warn_of_paths(run: &mut ExecutionState) {
+/// Warns of what the responses of the execution showed together: paths that none of them had, and
+/// pages that look cut off.
+pub(crate) fn warn_of_responses(run: &mut ExecutionState) {
     let warnings: Vec<Warning> = run.watches.iter().flat_map(PathCheck::warnings).collect();
     warnings.into_iter().for_each(|warning| run.warn(warning));
+    warn_of_full_pages(run);
 }
 
 /// Warns of steps whose pages the API seems to have cut off.
-pub(crate) fn warn_of_full_pages(run: &mut ExecutionState) {
+fn warn_of_full_pages(run: &mut ExecutionState) {
     let nodes = run.program.nodes.iter().zip(&run.watches);
     let cut_off: Vec<_> =
         nodes.filter_map(|(node, watch)| Some((node.clone(), watch.cut_off_at()?))).collect();

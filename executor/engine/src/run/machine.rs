@@ -281,8 +281,7 @@ impl Machine {
     /// Ends the execution after its last step. `env` is the environment of the steps, unless all
     /// were done before.
     fn succeed(&mut self, now: CurrentTime, env: Option<StepEnv>, out: &mut Vec<Output>) {
-        finish::warn_of_paths(&mut self.run);
-        finish::warn_of_full_pages(&mut self.run);
+        finish::warn_of_responses(&mut self.run);
         finish::warn_of_near_limits(&mut self.run, now);
         self.run.save_validators();
         if self.checkpoints.record_end(&mut self.run, env).is_err() {
@@ -307,8 +306,7 @@ impl Machine {
             }
             (StepExit::Error(error), OnLimit::Continue | OnLimit::Fail) => *error,
         };
-        finish::warn_of_paths(&mut self.run);
-        finish::warn_of_full_pages(&mut self.run);
+        finish::warn_of_responses(&mut self.run);
         let (status, reported) = (error.status, error.error.clone());
         let mut cx = self.cx(now, out);
         // Finished rows come before the error, as they did in the page.
@@ -329,8 +327,7 @@ impl Machine {
         out: &mut Vec<Output>,
     ) {
         finish::warn_of_limit(&mut self.run, limit);
-        finish::warn_of_paths(&mut self.run);
-        finish::warn_of_full_pages(&mut self.run);
+        finish::warn_of_responses(&mut self.run);
         self.run.save_validators();
         self.record_last(now, &mut root, true, out);
         self.run.partial = true;

@@ -244,6 +244,12 @@ impl ExecutionState {
         }
     }
 
+    /// Adds a warning about something that the execution may have missed.
+    pub(crate) fn warn_incomplete(&mut self, warning: Warning) {
+        self.complete = false;
+        self.warn(warning);
+    }
+
     /// Warns of a limit of which 80 % or more are used.
     pub(crate) fn warn_if_near(&mut self, limit: PlanLimit, used: u64, max: u64) {
         if u128::from(used) * 5 >= u128::from(max) * 4 {

@@ -8,8 +8,7 @@ use crate::state::execution::ExecutionState;
 ///
 /// `sign` is how the API says so, `advice` are the fields of a step that would read the page.
 pub(crate) fn warn(run: &mut ExecutionState, node: &StepNode, sign: &str, advice: &str) {
-    run.complete = false;
-    run.warn(Warning {
+    run.warn_incomplete(Warning {
         code: "MORE_WAS_OFFERED".to_owned(),
         pointer: node.step.pointer.clone(),
         message: format!(

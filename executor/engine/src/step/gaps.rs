@@ -24,7 +24,7 @@ pub(crate) fn accepted_failure(
         pointer: format!("{}/accept_on", position.step().pointer),
         message: cx.run.redactor.text(&message).into_owned(),
     };
-    add(cx, warning);
+    cx.run.warn_incomplete(warning);
 }
 
 /// Records a page without a list where its rows should be, unless the plan permits that.
@@ -43,7 +43,7 @@ pub(crate) fn missing_rows(
     let body = Some(&exchange.response.body).filter(|_| !exchange.response.streamed);
     let missing = path_check::rows_missing(position.step(), &position.path(env), body);
     if let Some(warning) = missing {
-        add(cx, warning);
+        cx.run.warn_incomplete(warning);
     }
 }
 
@@ -76,11 +76,6 @@ pub(crate) fn loop_ends(
     let page = position.path(env);
     let changed = cx.run.watches[position.node.index].last_page(&page, &exchange.response.body);
     if let Some(warning) = changed {
-        add(cx, warning);
+        cx.run.warn_incomplete(warning);
     }
-}
-
-fn add(cx: &mut EngineCx<'_>, warning: Warning) {
-    cx.run.complete = false;
-    cx.run.warn(warning);
 }

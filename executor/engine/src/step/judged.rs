@@ -94,7 +94,7 @@ impl JudgedResponse {
         Self {
             sent: exchange.sent.facts.clone(),
             received: exchange.response.facts.clone(),
-            body: exchange.response.body.to_message_body(),
+            body: exchange.response.body.to_error_body(),
             url: redirected.unwrap_or_else(|| exchange.sent.url.clone()),
             asked_wait: exchange.response.asked_wait.clone(),
         }

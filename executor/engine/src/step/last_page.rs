@@ -77,14 +77,11 @@ fn followed_pages(run: &ExecutionState, node: &StepNode) -> FollowedPages {
     match step.paginate.as_ref().map(|paginate| &paginate.kind) {
         None if step.while_expr.is_some() || step.break_when.is_some() => FollowedPages::ByCondition,
         None => FollowedPages::No,
-        Some(PaginationKind::Page { .. } | PaginationKind::Offset { .. }) => FollowedPages::ByNumber,
         Some(PaginationKind::Cursor { .. } | PaginationKind::NextUrl { .. })
             if run.watches[node.index].pointer_missing() =>
         {
             FollowedPages::ByMissingPointer
         }
-        Some(PaginationKind::Cursor { .. } | PaginationKind::NextUrl { .. } | PaginationKind::LinkHeader) => {
-            FollowedPages::ByPointer
-        }
+        Some(_) => FollowedPages::ByPagination,
     }
 }

@@ -3,12 +3,13 @@
 //! An execution that is cancelled while it is parked has no rows or responses around the job, and
 //! must not request them again only to cancel.
 
-use orchid_plan::{ReadPaths, ReadSegment, Step, Value};
+use orchid_plan::{ReadPaths, Step, Value};
 
 use crate::checkpoint::cancel_scope::CancelScopeState;
 use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::json::{decode_or_null, decode_value, encode_unless_null, encode_value};
 use crate::checkpoint::prune::prune;
+use crate::program::required_fields::elements;
 use crate::state::step_env::StepEnv;
 
 /// The rows, items, parent response, window and cursor that a `cancel` step reads.
@@ -75,7 +76,5 @@ impl CancelScope {
 
 /// Returns the part of a value that is read under this name.
 fn part(reads: &ReadPaths, value: &Value, name: &str) -> Value {
-    let paths: Option<Vec<Vec<ReadSegment>>> =
-        reads.exact_below(&[name]).map(|paths| paths.into_iter().map(<[ReadSegment]>::to_vec).collect());
-    prune(value, paths.as_deref())
+    prune(value, elements(reads, &[name]).as_deref())
 }

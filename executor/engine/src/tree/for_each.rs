@@ -12,7 +12,7 @@ use orchid_plan::{EvalEnv, Value};
 use crate::attempt::CursorKey;
 use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::finished_values::ItemAnswers;
-use crate::checkpoint::json::{decode_value, encode_value, raw_json};
+use crate::checkpoint::json::{decode_or_null, encode_value, raw_json};
 use crate::checkpoint::prune::{element_paths, prune};
 use crate::checkpoint::step_state::{ForEachState, ItemState};
 use crate::error::ErrorClass;
@@ -417,21 +417,27 @@ impl<S: SubSteps> ForEach<S> {
     }
 
     /// Takes the list of the items' last responses, which is `steps.<id>`, and all rows.
-    pub(crate) fn take_results(&mut self, run: &mut ExecutionState, env: &StepEnv) -> (Value, Vec<Bytes>) {
+    ///
+    /// # Errors
+    /// If a response does not read as it was kept.
+    pub(crate) fn take_results(
+        &mut self,
+        run: &mut ExecutionState,
+        env: &StepEnv,
+    ) -> Result<(Value, Vec<Bytes>), CheckpointError> {
         let read = self.node.needs.finished.as_ref().is_none_or(|paths| !paths.is_empty());
         let length = self.list.as_ref().and_then(Value::length).unwrap_or_default() as u64;
         let apart = run.answers.remove(&list_key(env, &self.node));
         let mut answers = apart.unwrap_or_default();
         answers.append(&mut self.answers);
-        // The answers were written by this type, so they read.
-        let answer = |number: u64| answers.get(&number).and_then(|answer| decode_value(answer).ok());
         let value = if read {
-            Value::list((0..length).map(|number| answer(number).unwrap_or_else(Value::null)))
+            let answer = |number: u64| decode_or_null(answers.get(&number).map(|answer| &**answer));
+            Value::list((0..length).map(answer).collect::<Result<Vec<_>, _>>()?)
         } else {
             Value::null()
         };
         let gathered = std::mem::take(&mut self.gathered);
-        (value, gathered.into_values().flatten().collect())
+        Ok((value, gathered.into_values().flatten().collect()))
     }
 
     pub(crate) fn flush(&mut self, cx: &mut EngineCx<'_>) {

@@ -21,9 +21,10 @@ use crate::program::node::StepNode;
 use crate::state::context::ContextChanges;
 use crate::state::deferred_writes;
 use crate::state::engine_cx::EngineCx;
+use crate::state::error_detail::ErrorDetail;
 use crate::state::event::StepEvent;
 use crate::state::execution::ExecutionState;
-use crate::state::exit::StepExit;
+use crate::state::exit::{ErrorContext, StepError, StepExit};
 use crate::state::failed_row;
 use crate::state::location::StepLocation;
 use crate::state::status::StepStatus;
@@ -123,9 +124,13 @@ impl ActiveStep {
         }
     }
 
-    fn take_results(&mut self, run: &mut ExecutionState, env: &StepEnv) -> (Value, Vec<Bytes>) {
+    fn take_results(
+        &mut self,
+        run: &mut ExecutionState,
+        env: &StepEnv,
+    ) -> Result<(Value, Vec<Bytes>), CheckpointError> {
         match self {
-            Self::Single(step) => step.take_results(),
+            Self::Single(step) => Ok(step.take_results()),
             Self::ForEach(items) => items.take_results(run, env),
         }
     }
@@ -266,8 +271,8 @@ impl StepSequence {
         loop {
             match status {
                 Ok(status @ (StepStatus::InFlight | StepStatus::Deferred(_))) => return Ok(status),
-                Ok(StepStatus::Done) => self.leave_step(cx, true),
-                Ok(StepStatus::Skipped) => self.leave_step(cx, false),
+                Ok(StepStatus::Done) => self.leave_step(cx, true)?,
+                Ok(StepStatus::Skipped) => self.leave_step(cx, false)?,
                 Err(exit) => {
                     let node = self.node();
                     // A failed step leaves null to the enclosing row, so that it differs from one
@@ -290,9 +295,15 @@ impl StepSequence {
     }
 
     /// Keeps what later steps and the enclosing row read of a step that has ended.
-    fn leave_step(&mut self, cx: &mut EngineCx<'_>, ran: bool) {
+    ///
+    /// # Errors
+    /// Fails if the responses of items do not read as they were kept.
+    fn leave_step(&mut self, cx: &mut EngineCx<'_>, ran: bool) -> Result<(), StepExit> {
         let node = self.node().clone();
-        let (value, rows) = self.active.take_results(cx.run, &self.env);
+        let (value, rows) = self.active.take_results(cx.run, &self.env).map_err(|error| {
+            let detail = ErrorDetail::checkpoint(&node.step.pointer, &error);
+            StepError::new(&cx.run.redactor, self.location(), detail, ErrorContext::default())
+        })?;
         let read = node.needs.finished.as_ref().is_none_or(|paths| !paths.is_empty());
         if read && !value.is_null() {
             self.env.finished.insert(&node.step.id, prune(&value, node.needs.finished.as_deref()));
@@ -307,6 +318,7 @@ impl StepSequence {
         if node.step.for_each.is_some() && cx.run.lists.remove(&list_key(&self.env, &node)).is_some() {
             cx.run.finished_changed = true;
         }
+        Ok(())
     }
 
     /// Returns the step in progress.
