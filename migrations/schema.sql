@@ -105,6 +105,27 @@ AS $function$
     SELECT (lpad(to_hex(floor(extract(epoch FROM at) * 1000)::bigint), 12, '0') || repeat('0', 20))::uuid
 $function$;
 
+CREATE OR REPLACE FUNCTION public.waiting_tenants(of_pool text)
+ RETURNS TABLE(tenant_id uuid, weight integer)
+ LANGUAGE plpgsql
+ STABLE
+ SET enable_seqscan TO 'off'
+ SET enable_bitmapscan TO 'off'
+AS $function$
+BEGIN
+    RETURN QUERY
+    WITH RECURSIVE found (id) AS (
+        (SELECT r.tenant_id FROM ready r WHERE r.pool = of_pool AND r.not_before IS NULL AND r.rung_at IS NULL
+         ORDER BY r.tenant_id LIMIT 1)
+        UNION ALL
+        SELECT (SELECT r.tenant_id FROM ready r
+                WHERE r.pool = of_pool AND r.not_before IS NULL AND r.rung_at IS NULL AND r.tenant_id > f.id
+                ORDER BY r.tenant_id LIMIT 1)
+        FROM found f WHERE f.id IS NOT NULL)
+    SELECT t.id, t.weight FROM found f JOIN tenants t ON t.id = f.id;
+END
+$function$;
+
 CREATE TABLE announcements (
     tenant_id uuid NOT NULL,
     id uuid NOT NULL,
@@ -561,7 +582,11 @@ CREATE TABLE ready (
     CONSTRAINT ready_pkey PRIMARY KEY (tenant_id, execution_id)
 );
 
-CREATE INDEX ready_by_pool ON public.ready USING btree (pool, tenant_id, priority DESC, seq);
+CREATE INDEX ready_parked ON public.ready USING btree (not_before) WHERE (not_before IS NOT NULL);
+
+CREATE INDEX ready_rung ON public.ready USING btree (pool, rung_at) WHERE (rung_at IS NOT NULL);
+
+CREATE INDEX ready_waiting ON public.ready USING btree (pool, tenant_id, priority DESC, seq) WHERE ((not_before IS NULL) AND (rung_at IS NULL));
 
 ALTER TABLE ready ENABLE ROW LEVEL SECURITY;
 

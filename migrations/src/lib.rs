@@ -40,6 +40,7 @@ static STEPS: &[MigrationStep] = steps![
     "0016_cron",
     "0017_plain_names",
     "0018_continuations",
+    "0026_waiting_tenants",
 ];
 
 impl MigratorTrait for Migrator {

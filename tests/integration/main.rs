@@ -20,6 +20,7 @@ mod doorbell_lost;
 mod examples;
 mod executions;
 mod executor_lost;
+mod fairness;
 mod fleet;
 mod held_cursors;
 mod isolation;

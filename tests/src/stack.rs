@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use orchid_kit::servers::{ChildCommand, ChildProcess, ProcessSignal, RedisServer, orchid_variables};
+use orchid_proto::executor::v1 as fleet;
 use tokio::sync::OnceCell;
 use tonic::transport::{Channel, Endpoint};
 
@@ -251,6 +252,30 @@ impl TestStack {
             content.push_str(&format!("{key} {value:?}\n"));
         }
         content
+    }
+
+    /// Takes all entries of a doorbell's stream out of the test's own Redis, in their order.
+    pub async fn take_rung(&self, stream: &str) -> Vec<fleet::ExecutionRef> {
+        let mut connection = self.own_redis_connection().await;
+        let found: redis::streams::StreamRangeReply = redis::cmd("XRANGE")
+            .arg(&[stream, "-", "+"])
+            .query_async(&mut connection)
+            .await
+            .expect("redis obeys");
+        let mut rung = Vec::with_capacity(found.ids.len());
+        for entry in found.ids {
+            redis::cmd("XDEL")
+                .arg(&[stream, &entry.id])
+                .query_async::<()>(&mut connection)
+                .await
+                .expect("redis obeys");
+            let field = |name| entry.get(name).expect("a field");
+            rung.push(fleet::ExecutionRef {
+                tenant_id: field("tenant_id"),
+                execution_id: field("execution_id"),
+            });
+        }
+        rung
     }
 
     async fn own_redis_connection(&self) -> redis::aio::MultiplexedConnection {

@@ -6,29 +6,28 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use orchid_kit::clock;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::loop_runtime::{LoopHealth, jittered, pause, pause_until};
-use crate::commands::fleet::acquire::order::fair_order;
 use crate::commands::fleet::error::FleetError;
+use crate::commands::fleet::fair_queue::read_slots;
 use crate::commands::fleet::placement::GroupTransaction;
 use crate::commands::fleet::resources::Fleet;
 use crate::doorbell::{Doorbell, DoorbellEntry};
 use crate::settings::LoopSettings;
 use crate::store::db::Tx;
 use crate::store::fleet::ready::{self, ReadyCandidate};
-use crate::store::fleet::{leases, sessions};
+use crate::store::fleet::{ready_queue, sessions};
 use crate::store::keys::ExecutionKey;
 
-/// Time for which a ring counts as a taken slot.
-const RING_HOLDS_SLOT: TimeDelta = TimeDelta::seconds(5);
 /// Maximum rings of one pool in one run.
 const MAX_RINGS: usize = 1000;
-/// Minimum time between two runs. Commits in between are handled together.
-const MIN_PAUSE: Duration = Duration::from_millis(2);
+/// Minimum time between two runs. Commits in between are handled together, so that a busy queue is
+/// rung for in batches; after a longer pause, a commit is handled at once.
+const MIN_PAUSE: Duration = Duration::from_millis(10);
 /// Minimum time between two runs while they fail, since each commit would wake the relay in vain.
 const MIN_PAUSE_FAILING: Duration = Duration::from_millis(500);
 
@@ -55,18 +54,19 @@ struct Relay {
 #[derive(Default)]
 struct PoolCapacity {
     sessions: Vec<Uuid>,
-    slots: i64,
+    slots: usize,
 }
 
 impl Relay {
     async fn ring_pools(&self, now: DateTime<Utc>) -> Result<(), FleetError> {
+        self.release_due(now).await?;
         let mut pools: HashMap<String, PoolCapacity> = HashMap::new();
         for session in
             sessions::find_live(&self.fleet.databases).await?.into_iter().filter(|session| !session.draining)
         {
             let capacity = pools.entry(session.pool).or_default();
             capacity.sessions.push(session.id);
-            capacity.slots += i64::from(session.slots);
+            capacity.slots += usize::try_from(session.slots).unwrap_or(0);
         }
         for (pool, capacity) in pools {
             self.ring_pool(now, &pool, capacity).await?;
@@ -80,65 +80,56 @@ impl Relay {
         pool: &str,
         capacity: PoolCapacity,
     ) -> Result<(), FleetError> {
-        let databases = &self.fleet.databases;
-        let mut held = leases::count_of_sessions(databases, capacity.sessions).await?;
-        held.extend(ready::count_rung(databases, pool, now - RING_HOLDS_SLOT).await?);
-        let taken: i64 = held.iter().map(|(_, count)| count).sum();
-        let free = usize::try_from(capacity.slots - taken).unwrap_or(0).min(MAX_RINGS);
+        let Fleet { databases, placement, queues, .. } = &self.fleet;
+        let slots = read_slots(databases, pool, now, capacity.sessions, capacity.slots).await?;
+        let taken: usize = slots.held.values().sum();
+        let free = slots.total.saturating_sub(taken).min(MAX_RINGS);
         if free == 0 {
             return Ok(());
         }
-        // A tenant may fill all free slots when no other tenant has work.
-        let limit = i64::try_from(free).unwrap_or(i64::MAX);
-        let candidates = ready::find_ringable(databases, pool, now, self.rering_after, limit).await?;
-        if candidates.is_empty() {
-            return Ok(());
-        }
-        let by_key: HashMap<ExecutionKey, ReadyCandidate> =
-            candidates.iter().map(|candidate| (candidate.key(), candidate.clone())).collect();
-        let ordered = fair_order(candidates, &sum_by_tenant(held), free);
-        self.ring(now, pool, ordered, &by_key).await
+        // A tenant has had its turn with the first ring, so a repeated one comes before new work.
+        let most = i64::try_from(free).unwrap_or(i64::MAX);
+        let unheard = ready_queue::find_unheard(databases, pool, now, self.rering_after, most).await?;
+        let queue = queues.of(pool);
+        let next = queue.next(databases, placement, slots, free - unheard.len()).await?;
+        let rung = self.ring(now, pool, unheard.iter().chain(&next.candidates)).await;
+        queue.settle(&next, rung.as_ref().unwrap_or(&HashSet::new()));
+        rung.map(drop)
     }
 
+    /// Rings for executions, and returns those that no other replica rang for.
     async fn ring(
         &self,
         now: DateTime<Utc>,
         pool: &str,
-        ordered: Vec<ExecutionKey>,
-        by_key: &HashMap<ExecutionKey, ReadyCandidate>,
-    ) -> Result<(), FleetError> {
-        let rung = ordered
-            .iter()
-            .map(|key| (*key, by_key.get(key).map_or(0, |candidate| candidate.rings)))
-            .collect();
+        candidates: impl Iterator<Item = &ReadyCandidate> + Clone,
+    ) -> Result<HashSet<ExecutionKey>, FleetError> {
+        let found = candidates.clone().map(|candidate| (candidate.key(), candidate.rings)).collect();
         // Marked before ringing: a replica that dies in between delays the work until it is rung
         // again, and two replicas never ring for the same row at once.
         let marked: HashSet<ExecutionKey> =
-            self.fleet.placement.run(&MarkRung { now }, rung).await?.into_iter().flatten().collect();
-        let entries: Vec<DoorbellEntry> = ordered
-            .iter()
-            .filter(|key| marked.contains(key))
-            .filter_map(|key| by_key.get(key))
-            .map(doorbell_entry)
-            .collect();
+            self.fleet.placement.run(&MarkRung { now }, found).await?.into_iter().flatten().collect();
+        let entries: Vec<DoorbellEntry> =
+            candidates.filter(|candidate| marked.contains(&candidate.key())).map(doorbell_entry).collect();
         if entries.is_empty() {
-            return Ok(());
+            return Ok(marked);
         }
         if let Err(error) = self.doorbell.ring(pool, &entries).await {
             self.fleet.placement.run(&UnmarkRung, marked.into_iter().collect()).await?;
             return Err(error.into());
         }
         tracing::debug!(pool, entries = entries.len(), "rang the doorbell");
+        Ok(marked)
+    }
+
+    /// Lets parked executions whose time has come join the queue.
+    async fn release_due(&self, now: DateTime<Utc>) -> Result<(), FleetError> {
+        let due = ready_queue::find_due(&self.fleet.databases, now).await?;
+        if !due.is_empty() {
+            self.fleet.placement.run(&ReleaseDue { now }, due).await?;
+        }
         Ok(())
     }
-}
-
-fn sum_by_tenant(held: Vec<(Uuid, i64)>) -> Vec<(Uuid, i64)> {
-    let mut sums: HashMap<Uuid, i64> = HashMap::new();
-    for (tenant, count) in held {
-        *sums.entry(tenant).or_default() += count;
-    }
-    sums.into_iter().collect()
 }
 
 fn doorbell_entry(candidate: &ReadyCandidate) -> DoorbellEntry {
@@ -184,5 +175,26 @@ impl GroupTransaction for UnmarkRung {
 
     async fn run(&self, tx: &Tx, keys: &[ExecutionKey]) -> Result<(), FleetError> {
         Ok(ready::unmark_rung(tx, keys).await?)
+    }
+}
+
+/// Lets parked rows join the queue.
+struct ReleaseDue {
+    now: DateTime<Utc>,
+}
+
+impl GroupTransaction for ReleaseDue {
+    type Item = ExecutionKey;
+    type Output = ();
+
+    fn tenant(item: &ExecutionKey) -> Uuid {
+        item.tenant_id
+    }
+
+    async fn run(&self, tx: &Tx, due: &[ExecutionKey]) -> Result<(), FleetError> {
+        // Found by time; rows are locked in key order everywhere.
+        let mut due = due.to_vec();
+        due.sort_unstable();
+        Ok(ready_queue::release(tx, self.now, &due).await?)
     }
 }

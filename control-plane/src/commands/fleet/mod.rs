@@ -5,13 +5,14 @@
 //! decides: `orchid_domain` does, and `commands::executions::transition` writes what it decided.
 //!
 //! Shared parts are `placement`, which splits work into transactions of one placement group,
-//! `lease_token` and `lease_results`, which open lease tokens and collect verdicts, and
-//! `resources`.
+//! `fair_queue`, which chooses the next executions of a pool, `lease_token` and `lease_results`,
+//! which open lease tokens and collect verdicts, and `resources`.
 
 pub mod acquire;
 pub mod checkpoint;
 pub mod ending;
 pub mod error;
+pub(crate) mod fair_queue;
 pub mod fetch_context;
 pub mod heartbeat;
 pub mod lease_results;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use orchid_domain::expiry::stretched_ttl;
 
+use super::fair_queue::FairQueues;
 use super::placement::Placement;
 use super::wakeups::Wakeups;
 use crate::keys::{MasterKeys, TokenSealer};
@@ -35,6 +36,8 @@ pub struct Fleet {
     pub databases: Databases,
     /// Splits work into placement groups.
     pub placement: Placement,
+    /// Chooses the next executions of each pool.
+    pub(crate) queues: FairQueues,
     /// Seals session and lease tokens.
     pub sealer: Arc<TokenSealer>,
     /// Opens the secrets of configs.
@@ -58,6 +61,7 @@ impl Fleet {
         Self {
             placement: Placement::new(databases.clone()),
             databases,
+            queues: FairQueues::default(),
             sealer,
             master_keys,
             wakeups,

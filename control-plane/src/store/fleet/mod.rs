@@ -12,6 +12,7 @@ pub mod grants;
 pub mod leases;
 pub mod loop_runs;
 pub mod ready;
+pub mod ready_queue;
 pub mod retention;
 pub mod schedule_scan;
 pub mod schedules;

@@ -1,9 +1,6 @@
 //! Ready rows: the queue of executions that can start, and when the doorbell rang for them.
 
-use std::time::Duration;
-
 use chrono::{DateTime, Utc};
-use orchid_domain::ring::MAX_DOUBLINGS;
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
@@ -76,7 +73,7 @@ pub async fn insert(tx: &Tx, now: DateTime<Utc>, rows: &[NewReadyRow]) -> Result
 }
 
 #[derive(FromQueryResult)]
-struct ReadyKeyRow {
+pub(super) struct ReadyKeyRow {
     tenant_id: Uuid,
     execution_id: Uuid,
 }
@@ -120,10 +117,10 @@ pub struct ReadyCandidate {
     pub seq: i64,
     /// Attempts lost since the last accepted checkpoint.
     pub losses: i32,
-    /// Weight of the tenant.
-    pub weight: i32,
     /// Times that the doorbell rang for it.
     pub rings: i32,
+    /// Time of the last ring.
+    pub rung_at: Option<DateTime<Utc>>,
     /// W3C trace context of the trigger or the schedule.
     pub traceparent: Option<String>,
 }
@@ -133,33 +130,6 @@ impl ReadyCandidate {
     pub fn key(&self) -> ExecutionKey {
         ExecutionKey { tenant_id: self.tenant_id, execution_id: self.execution_id }
     }
-}
-
-/// Returns executions of a pool that could start now: at most `per_tenant` of each tenant, by
-/// priority and age, and at most `limit` in all.
-///
-/// # Errors
-/// The statement fails.
-pub async fn find(
-    databases: &Databases,
-    pool: &str,
-    now: DateTime<Utc>,
-    per_tenant: i64,
-    limit: i64,
-) -> Result<Vec<ReadyCandidate>, StoreError> {
-    // Rows are numbered inside each tenant and taken by that number first, so that the limit never
-    // cuts off a tenant behind another one's thousands.
-    databases
-        .find(
-            "SELECT q.tenant_id, q.execution_id, q.priority, q.seq, q.losses, q.weight, q.rings, q.traceparent FROM ( \
-               SELECT r.tenant_id, r.execution_id, r.priority, r.seq, r.losses, r.rings, r.traceparent, t.weight, \
-                 row_number() OVER (PARTITION BY r.tenant_id ORDER BY r.priority DESC, r.seq) AS turn \
-               FROM ready r JOIN tenants t ON t.id = r.tenant_id \
-               WHERE r.pool = $1 AND (r.not_before IS NULL OR r.not_before <= $2)) q \
-             WHERE q.turn <= $3 ORDER BY q.turn, q.seq LIMIT $4",
-            values![pool, now, per_tenant, limit],
-        )
-        .await
 }
 
 /// Returns those of the given executions that could start now in a pool.
@@ -176,66 +146,13 @@ pub async fn find_rung(
     let (tenants, ids) = ExecutionKey::unzip(keys);
     databases
         .find(
-            "SELECT r.tenant_id, r.execution_id, r.priority, r.seq, r.losses, t.weight, r.rings, r.traceparent \
+            "SELECT r.tenant_id, r.execution_id, r.priority, r.seq, r.losses, r.rings, r.rung_at, r.traceparent \
              FROM unnest($3::uuid[], $4::uuid[]) AS v (tenant_id, execution_id) \
              JOIN ready r ON r.tenant_id = v.tenant_id AND r.execution_id = v.execution_id \
-             JOIN tenants t ON t.id = r.tenant_id \
              WHERE r.pool = $1 AND (r.not_before IS NULL OR r.not_before <= $2)",
             values![pool, now, tenants, ids],
         )
         .await
-}
-
-/// Returns executions of a pool that the doorbell should ring for: it never did, or it did long
-/// enough ago.
-///
-/// # Errors
-/// The statement fails.
-pub async fn find_ringable(
-    databases: &Databases,
-    pool: &str,
-    now: DateTime<Utc>,
-    rering_after: Duration,
-    limit: i64,
-) -> Result<Vec<ReadyCandidate>, StoreError> {
-    let rering_ms = i64::try_from(rering_after.as_millis()).unwrap_or(i64::MAX);
-    // The shift is `orchid_domain::ring::wait_after` in SQL.
-    databases
-        .find(
-            "SELECT q.tenant_id, q.execution_id, q.priority, q.seq, q.losses, q.weight, q.rings, q.traceparent FROM ( \
-               SELECT r.tenant_id, r.execution_id, r.priority, r.seq, r.losses, r.rings, r.traceparent, t.weight, \
-                 row_number() OVER (PARTITION BY r.tenant_id ORDER BY r.priority DESC, r.seq) AS turn \
-               FROM ready r JOIN tenants t ON t.id = r.tenant_id \
-               WHERE r.pool = $1 AND (r.not_before IS NULL OR r.not_before <= $2) AND (r.rung_at IS NULL \
-                 OR r.rung_at <= $2 - make_interval(secs => ($3 << least(greatest(r.rings - 1, 0), $4)) / 1000.0))) q \
-             WHERE q.turn <= $5 ORDER BY q.turn, q.seq LIMIT $5",
-            values![pool, now, rering_ms, i32::try_from(MAX_DOUBLINGS).unwrap_or(0), limit],
-        )
-        .await
-}
-
-/// Counts, by tenant, the executions of a pool that the doorbell rang for since a time and that no
-/// executor has taken.
-///
-/// # Errors
-/// The statement fails.
-pub async fn count_rung(
-    databases: &Databases,
-    pool: &str,
-    since: DateTime<Utc>,
-) -> Result<Vec<(Uuid, i64)>, StoreError> {
-    #[derive(FromQueryResult)]
-    struct RungRow {
-        tenant_id: Uuid,
-        rung: i64,
-    }
-    let rows: Vec<RungRow> = databases
-        .find(
-            "SELECT tenant_id, count(*) AS rung FROM ready WHERE pool = $1 AND rung_at > $2 GROUP BY tenant_id",
-            values![pool, since],
-        )
-        .await?;
-    Ok(rows.into_iter().map(|row| (row.tenant_id, row.rung)).collect())
 }
 
 /// Marks rows as rung now, and returns the keys of those that no other replica marked since they

@@ -3,7 +3,7 @@
 //! A call that is repeated with the same seq returns what it was granted and still holds, and
 //! grants nothing more. So a lost response costs no lease.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -11,21 +11,20 @@ use orchid_domain::execution::State;
 use orchid_domain::lease::LeaseRefusal;
 use orchid_kit::clock;
 use tokio::time::{Instant, timeout_at};
-use uuid::Uuid;
 
 use super::batch::{GrantBatch, GrantBudget};
 use super::grant::Grant;
-use super::order::fair_order;
 use super::repeat::RepeatGrants;
 use super::request::{AcquireRequest, AcquireResponse};
 use crate::commands::fleet::error::FleetError;
+use crate::commands::fleet::fair_queue::RING_HOLDS_SLOT;
 use crate::commands::fleet::resources::Fleet;
 use crate::commands::fleet::session::Session;
 use crate::store::error::StoreError;
 use crate::store::executions::locked;
-use crate::store::fleet::leases;
 use crate::store::fleet::ready::{self, ReadyCandidate};
 use crate::store::fleet::sessions::{self, LiveSession};
+use crate::store::fleet::{leases, ready_queue};
 use crate::store::keys::ExecutionKey;
 
 /// Maximum wait of one call.
@@ -131,20 +130,51 @@ impl Acquisition<'_> {
         }
     }
 
-    /// Grants the executions of the pool that come next by fairness.
+    /// Grants the executions of the pool that come next by fairness, and then those that the
+    /// doorbell rang for and no executor has taken.
     async fn take_any(&mut self) -> Result<Vec<Grant>, FleetError> {
         let now = clock::utc_now();
-        let databases = &self.fleet.databases;
-        let limit = i64::try_from(self.budget.slots).unwrap_or(i64::MAX);
+        let Fleet { databases, placement, queues, .. } = self.fleet;
         // Twice as many as wanted: other sessions look at the same rows, and some will be taken.
-        let candidates = ready::find(databases, &self.live.pool, now, limit, limit.saturating_mul(2)).await?;
-        if candidates.is_empty() {
-            return Ok(Vec::new());
+        let limit = self.budget.slots.saturating_mul(2);
+        let most = i64::try_from(limit).unwrap_or(i64::MAX);
+        let announced = ready_queue::find_announced(databases, &self.live.pool, now, most).await?;
+        // A ring that no executor heard in time: its tenant has had its turn.
+        let (unheard, rung): (Vec<ReadyCandidate>, Vec<ReadyCandidate>) = announced
+            .into_iter()
+            .partition(|row| row.rung_at.is_some_and(|rung_at| rung_at <= now - RING_HOLDS_SLOT));
+        let queue = queues.of(&self.live.pool);
+        let slots = queue.slots(databases).await?;
+        let next = queue.next(databases, placement, slots, limit.saturating_sub(unheard.len())).await?;
+        let keys: Vec<ExecutionKey> =
+            unheard.iter().chain(&next.candidates).chain(&rung).map(ReadyCandidate::key).collect();
+        let granted = self.grant_in_order(now, keys).await;
+        let started: HashSet<ExecutionKey> =
+            granted.iter().flatten().map(|grant: &Grant| grant.lease.key).collect();
+        queue.settle(&next, &started);
+        granted
+    }
+
+    /// Grants executions in their order, until slots or bytes are used up. Those beyond the slots
+    /// are spares for what others have taken.
+    async fn grant_in_order(
+        &mut self,
+        now: DateTime<Utc>,
+        mut keys: Vec<ExecutionKey>,
+    ) -> Result<Vec<Grant>, FleetError> {
+        // Groups are granted one after the other: a spare of the first must not take the slot of
+        // an execution of the last.
+        let spares = keys.split_off(keys.len().min(self.budget.slots));
+        let mut grants = self.grant_all(now, keys).await?;
+        if self.budget.slots > 0 && self.budget.bytes > 0 && !spares.is_empty() {
+            match self.grant_all(now, spares).await {
+                Ok(granted) => grants.extend(granted),
+                Err(error) if grants.is_empty() => return Err(error),
+                // As between groups: what is committed must reach the executor.
+                Err(error) => tracing::warn!(%error, "granting further leases failed"),
+            }
         }
-        let tenants: Vec<Uuid> = candidates.iter().map(|candidate| candidate.tenant_id).collect();
-        let held = leases::count_of_tenants(databases, tenants).await?;
-        let keys = fair_order(candidates, &held, self.budget.slots);
-        self.grant_all(now, keys).await
+        Ok(grants)
     }
 
     /// Grants executions group by group, until slots or bytes are used up.

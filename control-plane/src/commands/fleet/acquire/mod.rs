@@ -8,7 +8,6 @@ mod batch;
 mod call;
 pub mod grant;
 pub(in crate::commands::fleet) mod material;
-pub mod order;
 mod repeat;
 pub mod request;
 
