@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 use orchid_common::suggest::closest;
-use orchid_domain::execution::{Kind, Origin};
+use orchid_domain::execution::{Beginning, Kind, NewRun, Origin, Transition, chains, create};
 use uuid::Uuid;
 
 use super::context_override::ContextOverride;
@@ -16,6 +16,7 @@ use crate::store::configs::{self, ConfigName};
 use crate::store::db::{TenantTx, Transaction};
 use crate::store::executions::Execution;
 use crate::store::executions::insert::NewExecution;
+use crate::store::executions::trigger::{self, StartState, TriggeredExecution};
 use crate::store::keys::ExecutionKey;
 use crate::store::plans::Plan;
 use crate::store::tenants;
@@ -46,6 +47,10 @@ impl Transaction<TenantTx> for TriggerPlan {
     type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Execution, CommandError> {
+        // Without a result, the steps below say what is wrong, or find what has changed since.
+        if let Some(execution) = trigger::trigger(tx, &self.execution()).await? {
+            return Ok(execution);
+        }
         let plan = by_key(tx, &self.key).await?;
         let names = configs::names(tx, plan.integration_id).await?;
         let config = self.config(&plan, &names)?;
@@ -63,7 +68,7 @@ impl Transaction<TenantTx> for TriggerPlan {
             config_key: config.key.clone(),
             kind: Kind::Run,
             origin: Origin::Trigger,
-            persists: self.context_override.is_none() || self.persist_context,
+            persists: self.persists(),
             context_override: self.context_override.as_ref().map(|json| json.as_json().to_vec()),
             persist_context: self.persist_context,
             priority: plan.priority,
@@ -77,6 +82,29 @@ impl Transaction<TenantTx> for TriggerPlan {
 }
 
 impl TriggerPlan {
+    fn persists(&self) -> bool {
+        self.context_override.is_none() || self.persist_context
+    }
+
+    /// Returns the execution, with its start for both cases: alone, and behind an active execution.
+    fn execution(&self) -> TriggeredExecution<'_> {
+        let persists = self.persists();
+        TriggeredExecution {
+            id: self.id,
+            history_id: Uuid::now_v7(),
+            plan_key: &self.key,
+            config_key: self.config.as_deref(),
+            persists,
+            chains: chains(persists, self.context_override.is_some()),
+            persist_context: self.persist_context,
+            context_override: self.context_override.as_ref().map(|json| json.as_json().to_vec()),
+            traceparent: self.traceparent.clone(),
+            now: self.now,
+            alone: start(&first_transition(persists, false)),
+            behind: start(&first_transition(persists, true)),
+        }
+    }
+
     fn config<'a>(&self, plan: &Plan, names: &'a [ConfigName]) -> Result<&'a ConfigName, CommandError> {
         let configs: Vec<&ConfigName> = configs_of(plan, names).collect();
         let named: Vec<&str> = configs.iter().take(MAX_NAMED).map(|config| config.key.as_str()).collect();
@@ -106,6 +134,15 @@ impl TriggerPlan {
     }
 }
 
+/// Decides how a triggered execution begins. The statement knows where: it reads the schedule.
+fn first_transition(persists: bool, another_active: bool) -> Transition {
+    create(NewRun { origin: Origin::Trigger, persists, beginning: Beginning::Fresh }, another_active)
+}
+
+fn start(transition: &Transition) -> StartState {
+    StartState { state: transition.next, cause: transition.cause }
+}
+
 /// Returns the end of the error for an unknown config: the configs that the plan has.
 fn unknown_config_hint(plan: &str, keys: &str, near: Option<&str>) -> String {
     if keys.is_empty() {
@@ -113,4 +150,20 @@ fn unknown_config_hint(plan: &str, keys: &str, near: Option<&str>) -> String {
     }
     let near = near.map(|near| format!("; did you mean {near}")).unwrap_or_default();
     format!(" for plan {plan:?}, which has {keys}{near}")
+}
+
+#[cfg(test)]
+mod tests {
+    use orchid_domain::execution::{Beginning, Effect};
+
+    use super::first_transition;
+
+    #[test]
+    fn statement_writes_the_effects_of_both_starts() {
+        let alone =
+            [Effect::Begin(Beginning::Fresh), Effect::EnterReady { not_before: None }, Effect::Record];
+        assert_eq!(first_transition(true, false).effects, alone);
+        assert_eq!(first_transition(false, true).effects, alone);
+        assert_eq!(first_transition(true, true).effects, [Effect::Record]);
+    }
 }

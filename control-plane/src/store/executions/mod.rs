@@ -15,5 +15,6 @@ pub mod locked;
 pub mod overdue;
 pub mod read;
 pub mod status;
+pub mod trigger;
 
 pub use read::{Attempt, Execution, ExecutionFilter, HistoryEvent, SeenVersion};
