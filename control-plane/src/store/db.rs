@@ -24,6 +24,18 @@ use crate::store::error::StoreError;
 const MAX_RUNS: u32 = 8;
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Maximum prepared statements of a connection. An insert of many rows is one for each number of
+/// rows.
+const STATEMENTS_PER_CONNECTION: usize = 512;
+/// How Postgres plans the statements of loops and executors. They name their rows by keys, so one
+/// plan suits all values, and planning anew for each call would cost more than the call. Their
+/// joins are short lists against keys, also while a table is new and has no statistics.
+const FLEET_OPTIONS: &[(&str, &str)] = &[
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+    ("jit", "off"),
+];
 /// A connection that was idle for this long is tested before use: the database may have restarted.
 const PING_AFTER_IDLE: Duration = Duration::from_secs(1);
 
@@ -68,8 +80,8 @@ impl Databases {
     /// # Errors
     /// The database is unreachable.
     pub async fn connect(app_url: &str, fleet_url: &str, pool_size: u32) -> Result<Self, StoreError> {
-        let app = open(app_url, pool_size).await?;
-        let fleet = open(fleet_url, pool_size).await?;
+        let app = open(app_url, pool_size, &[]).await?;
+        let fleet = open(fleet_url, pool_size, FLEET_OPTIONS).await?;
         Ok(Self { app, fleet })
     }
 
@@ -138,7 +150,11 @@ impl Databases {
     }
 }
 
-async fn open(url: &str, pool_size: u32) -> Result<DatabaseConnection, StoreError> {
+async fn open(
+    url: &str,
+    pool_size: u32,
+    server_options: &'static [(&'static str, &'static str)],
+) -> Result<DatabaseConnection, StoreError> {
     let mut options = ConnectOptions::new(url);
     options
         .max_connections(pool_size)
@@ -147,7 +163,12 @@ async fn open(url: &str, pool_size: u32) -> Result<DatabaseConnection, StoreErro
         .statement_timeout(STATEMENT_TIMEOUT)
         .test_before_acquire_if_idle_for(PING_AFTER_IDLE)
         .set_application_name("orchid-control-plane")
-        .sqlx_logging(false);
+        .sqlx_logging(false)
+        .map_sqlx_postgres_opts(move |options| {
+            options
+                .options(server_options.iter().copied())
+                .statement_cache_capacity(STATEMENTS_PER_CONNECTION)
+        });
     Ok(Database::connect(options).await?)
 }
 

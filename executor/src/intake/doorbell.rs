@@ -21,6 +21,9 @@ use crate::lease::{Liveness, SlotPool};
 
 /// Most entries of one read.
 const MAX_ENTRIES: usize = 128;
+/// Minimum time between two acquire calls. What rings and which slots are freed in between share a
+/// call, so that batches fill under load; after a longer pause, a ring is answered at once.
+const MIN_INTERVAL: Duration = Duration::from_millis(10);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Listens to the pool's doorbell.
@@ -79,9 +82,13 @@ impl DoorbellListener {
             };
             let entries = entries?;
             if !entries.is_empty() {
+                let next_call_at = Instant::now() + MIN_INTERVAL;
                 let started = self.acquire(&session, &entries).await;
                 streams.delete(&entries).await?;
                 tracing::debug!(entries = entries.len(), started, "doorbell rang");
+                if self.unless_stopped(tokio::time::sleep_until(next_call_at)).await.is_none() {
+                    return Ok(());
+                }
             }
         }
         Ok(())

@@ -14,7 +14,7 @@ use crate::lease::SlotPool;
 
 /// Interval between polls while the doorbell works.
 const SLOW_INTERVAL: Duration = Duration::from_secs(5);
-/// Pause between two polls while the doorbell does not work.
+/// Pause between two polls while the doorbell does not work, or after one that found work.
 const BROKEN_PAUSE: Duration = Duration::from_millis(100);
 /// Time for which the server holds a poll while the doorbell does not work.
 const LONG_POLL: Duration = Duration::from_secs(10);
@@ -59,8 +59,9 @@ pub(crate) async fn poll_for_work(
             (0, false) => BROKEN_PAUSE,
             // Spread over the upper half of the interval, so that a fleet does not poll in step.
             (0, true) => backoff::delay(SLOW_INTERVAL, SLOW_INTERVAL, 0, rand::random()),
-            // Where there was work, there may be more.
-            _ => Duration::ZERO,
+            // Where there was work, there may be more. The doorbell brings most of it, in batches.
+            (_, true) => BROKEN_PAUSE,
+            (_, false) => Duration::ZERO,
         };
     }
 }

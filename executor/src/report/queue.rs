@@ -14,6 +14,7 @@ use orchid_proto::executor::v1 as wire;
 use prost::Message;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tonic::Status;
 
 use crate::control::{is_retryable, is_session_gone, requested_delay};
@@ -23,6 +24,8 @@ const MAX_ITEMS: usize = 64;
 const MAX_BATCH_BYTES: usize = 4 << 20;
 /// Most calls of one kind in flight.
 const MAX_CALLS: usize = 4;
+/// Longest time that an item waits for others while a call is in flight.
+const MAX_FILL: Duration = Duration::from_millis(50);
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 const MAX_DELAY: Duration = Duration::from_secs(3);
 
@@ -57,8 +60,10 @@ pub(crate) async fn serve<T: Message + Clone + 'static>(
         };
         let mut bytes = first.item.encoded_len();
         let mut batch = vec![first];
+        let full_at = Instant::now() + MAX_FILL;
+        while calls.try_join_next().is_some() {}
         while batch.len() < MAX_ITEMS {
-            let Ok(next) = queue.try_recv() else { break };
+            let Some(next) = next_item(&mut queue, &mut calls, full_at).await else { break };
             bytes += next.item.encoded_len();
             if bytes > MAX_BATCH_BYTES {
                 left_over = Some(next);
@@ -66,7 +71,6 @@ pub(crate) async fn serve<T: Message + Clone + 'static>(
             }
             batch.push(next);
         }
-        while calls.try_join_next().is_some() {}
         let call = Arc::clone(&call);
         calls.spawn(async move {
             deliver(batch, call).await;
@@ -74,6 +78,29 @@ pub(crate) async fn serve<T: Message + Clone + 'static>(
         });
     }
     while calls.join_next().await.is_some() {}
+}
+
+/// Returns the next item of a batch; none when the batch has to be sent as it is.
+///
+/// While a call is in flight, items collect for the next one: until that call ends, the batch is
+/// full, or the first item has waited long enough. So batches fill by themselves under load, and a
+/// single report is sent at once.
+async fn next_item<T>(
+    queue: &mut mpsc::Receiver<QueuedItem<T>>,
+    calls: &mut JoinSet<()>,
+    full_at: Instant,
+) -> Option<QueuedItem<T>> {
+    if let Ok(next) = queue.try_recv() {
+        return Some(next);
+    }
+    if calls.is_empty() {
+        return None;
+    }
+    tokio::select! {
+        next = queue.recv() => next,
+        _ = calls.join_next() => queue.try_recv().ok(),
+        () = tokio::time::sleep_until(full_at) => None,
+    }
 }
 
 /// Repeats the call until each item has an outcome or its attempt stopped waiting.
@@ -210,6 +237,32 @@ mod tests {
         drop((queue, outcome));
         serve(queued, call).await;
         assert_eq!(calls.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn items_collect_while_a_call_is_in_flight() {
+        let sizes = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&sizes);
+        let call: BatchCall<wire::CheckpointItem> = Arc::new(move |items| {
+            seen.lock().unwrap().push(items.len());
+            Box::pin(async move {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                Ok(vec![accepted(); items.len()])
+            })
+        });
+        let (queue, queued) = mpsc::channel(16);
+        let serving = tokio::task::JoinSet::from_iter([serve(queued, call)]);
+        let mut outcomes = Vec::new();
+        for seq in 0..10 {
+            let (reply, outcome) = oneshot::channel();
+            outcomes.push(outcome);
+            queue.send(QueuedItem { item: item(seq), reply }).await.ok().unwrap();
+            tokio::time::sleep(Duration::from_millis(4)).await;
+        }
+        drop(queue);
+        serving.join_all().await;
+        assert_eq!(sizes.lock().unwrap().first(), Some(&1), "a single report is sent at once");
+        assert!(sizes.lock().unwrap().len() <= 4, "{sizes:?}");
     }
 
     #[tokio::test(start_paused = true)]
