@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use chrono::DateTime;
-use orchid_plan::{Definition, EvalEnv, PathSelection, Scope, ScopeName, ServerLimits, Value};
+use orchid_plan::{Definition, EvalEnv, PathSelection, ReadSegment, Scope, ScopeName, ServerLimits, Value};
 use serde_json::json;
 
 use crate::report::{ReportSection, median, micros};
@@ -103,7 +103,7 @@ pub(crate) fn measure(size: BenchSize) -> ReportSection {
     let mut rendered = vec![Vec::new(); renders.len()];
     for _ in 0..rounds {
         parse.push(time(3, || drop(black_box(Value::parse(black_box(&body))))));
-        let next = PathSelection::of([&["next".to_owned()][..]]);
+        let next = PathSelection::of([&[ReadSegment::Member("next".to_owned())][..]]);
         scan.push(time(3, || drop(black_box(Value::parse_selected(black_box(&body), &next)))));
         for ((_, expression), into) in plan.steps[0].set_context.iter().zip(&mut evals) {
             let turns = if OVER_ALL_ROWS.contains(&expression.text()) { 5 } else { BATCH };

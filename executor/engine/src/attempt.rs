@@ -137,6 +137,8 @@ pub struct ExecutionLimits {
     pub message_max_bytes: usize,
     /// Maximum size of one decoded response body in bytes; the plan cannot raise it.
     pub body_max_bytes: u64,
+    /// Most memory, in bytes, that the values which expressions read of one body or row may take.
+    pub value_max_bytes: usize,
 }
 
 /// W3C trace context; both values are passed on unchanged.

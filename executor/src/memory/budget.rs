@@ -92,6 +92,11 @@ impl MemoryBudget {
 }
 
 impl MemoryAccount {
+    /// Returns the size of the whole budget in bytes.
+    pub fn budget_limit(&self) -> u64 {
+        self.0.budget.limit
+    }
+
     /// Charges bytes that are in memory.
     pub fn charge(&self, bytes: u64) -> MemoryCharge {
         self.0.budget.add(bytes);

@@ -80,6 +80,7 @@ pub(crate) async fn prepare(
             max_wait: session.limits.max_wait,
             message_max_bytes: services.message_max_bytes.saturating_sub(FRAMING_BYTES),
             body_max_bytes: session.limits.max_body_bytes,
+            value_max_bytes: usize::try_from(agent.memory().budget_limit()).unwrap_or(usize::MAX),
         },
         trace,
         // Randomness is an input of the engine, so that runs can be replayed.

@@ -48,7 +48,7 @@ pub use functions::{FunctionDoc, function_docs};
 pub use header::{CatchUpPolicy, OverlapPolicy, PlanHeader};
 pub use links::{LinkHeaderError, ResolveUrlError, find_link, resolve_url};
 pub use pacing::{Pacer, paced};
-pub use read_paths::{ReadPaths, ReadSegment};
+pub use read_paths::ReadPaths;
 pub use schema::plan_schema;
 pub use scope::{Scope, ScopeName};
 pub use server_limits::ServerLimits;
@@ -57,6 +57,6 @@ pub use template::{
 };
 pub use value::{
     JsonScanner, JsonType, NESTING_MAX, PathSegment, PathSelection, PlainPath, RawMembers, RawRows,
-    RawRowsError, RawText, Value, ValueError,
+    RawRowsError, RawText, ReadSegment, Value, ValueError,
 };
 pub use warnings::{Warning, WarningCode};

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
-use crate::ScopeName;
+use crate::{ReadSegment, ScopeName};
 
 /// A set of paths that expressions read.
 ///
@@ -17,17 +17,6 @@ pub struct ReadPaths {
     paths: BTreeSet<Vec<String>>,
     /// The same reads, followed into lists.
     exact: BTreeSet<Vec<ReadSegment>>,
-}
-
-/// One segment of a path that is followed into lists.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ReadSegment {
-    /// A member of an object.
-    Member(String),
-    /// An element of a list. Negative indexes count from its end.
-    Index(i32),
-    /// Every element of a list.
-    Every,
 }
 
 impl ReadPaths {
@@ -96,7 +85,7 @@ impl ReadPaths {
             let is_on_path = |(segment, name): (&ReadSegment, &&str)| match segment {
                 ReadSegment::Member(member) => member == name,
                 // A list has no members: nothing of a list is read under a name.
-                ReadSegment::Index(_) | ReadSegment::Every => false,
+                ReadSegment::Index(_) | ReadSegment::Every | ReadSegment::Size => false,
             };
             if !read.iter().zip(prefix).all(is_on_path) {
                 continue;

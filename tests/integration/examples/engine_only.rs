@@ -208,6 +208,7 @@ impl SimulatedWorld {
                 max_wait: Duration::from_secs(86_400),
                 message_max_bytes: 1 << 20,
                 body_max_bytes: 10 << 20,
+                value_max_bytes: 512 << 20,
             },
             trace: TraceContext::default(),
             seed: 7,

@@ -164,8 +164,7 @@ fn push_document(
     list: &mut ElementList,
 ) -> Result<(), DecodeError> {
     // Only the list of all elements becomes a value.
-    let nothing = PathSelection::of([] as [&[String]; 0]);
-    let Body::Json { text, .. } = (BodyReader { parts: &nothing, ..*whole }).read(bytes)? else {
+    let Body::Json { text, .. } = (BodyReader { parts: &PathSelection::NONE, ..*whole }).read(bytes)? else {
         return Ok(());
     };
     if !text.trim_ascii_start().starts_with(b"[") {

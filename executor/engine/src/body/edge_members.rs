@@ -6,8 +6,8 @@
 
 use orchid_plan::{JsonScanner, ValueError};
 
-/// Bytes that are read at each end of a text.
-const EDGE_BYTES: usize = 2048;
+/// Bytes that are read at each end of a text. What is between them may be missing.
+pub(crate) const EDGE_BYTES: usize = 2048;
 /// Deepest object whose members are found.
 const DEPTH_MAX: usize = 8;
 /// Most members that are found; a response about pages has few.

@@ -53,6 +53,12 @@ pub(crate) enum DecodeError {
     /// A body that is larger than the limit once it is converted to JSON.
     #[error("converted to JSON, the body is larger than {0} bytes")]
     TooLarge(usize),
+    /// A body whose values take more memory than is allowed.
+    #[error(
+        "what the plan reads of the body takes more than {0} bytes of memory: read fewer of its members, or \
+         take the rows one by one with response.stream"
+    )]
+    ValuesTooLarge(usize),
     /// JSON with more nesting levels than are read.
     #[error("the body is nested more than {0} levels deep")]
     TooDeep(usize),
@@ -85,7 +91,7 @@ impl DecodeError {
             | Self::TooDeep(_) => "DECODE",
             Self::InFile { error, .. } => error.code(),
             Self::NotAList(_) | Self::NotStreamable(_) => "EXPRESSION",
-            Self::RowTooLarge { .. } | Self::TooLarge(_) => "TOO_LARGE",
+            Self::RowTooLarge { .. } | Self::TooLarge(_) | Self::ValuesTooLarge(_) => "TOO_LARGE",
         }
     }
 }
@@ -95,6 +101,7 @@ impl From<ValueError> for DecodeError {
         match error {
             ValueError::Syntax { what, position } => Self::Json(format!("{what} at byte {position}")),
             ValueError::TooDeep => Self::TooDeep(NESTING_MAX),
+            ValueError::TooLarge { max_bytes } => Self::ValuesTooLarge(max_bytes),
         }
     }
 }

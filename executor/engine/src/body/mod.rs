@@ -28,7 +28,7 @@ mod properties;
 mod stream_tests;
 
 pub(crate) use self::archive::{FileDecoder, read_files};
-pub(crate) use self::edge_members::EdgeMembers;
+pub(crate) use self::edge_members::{EDGE_BYTES, EdgeMembers};
 pub(crate) use self::error::DecodeError;
 pub(crate) use self::file_parts::FileParts;
 pub(crate) use self::format::BodyFormat;

@@ -13,8 +13,9 @@ use crate::message::truncate_text;
 #[derive(Debug, Clone)]
 pub(crate) enum Body {
     /// JSON, or a format converted to JSON: XML to an object, CSV and JSON lines to a list. `text`
-    /// is valid UTF-8 and parses; `value` holds only the parts that expressions read.
-    Json { text: Bytes, value: Value },
+    /// is valid UTF-8 and parses; `value` holds only the parts that expressions read, and takes
+    /// about `value_bytes` of memory.
+    Json { text: Bytes, value: Value, value_bytes: usize },
     /// Text of a type that is not JSON.
     Text(String),
     /// Bytes of any other type.
@@ -35,6 +36,16 @@ impl Body {
                 ("_base64", Value::from(STANDARD.encode(bytes))),
             ]),
             Self::Empty => Value::null(),
+        }
+    }
+
+    /// Returns how much memory [`value`](Self::value) takes, approximately.
+    pub(crate) fn value_bytes(&self) -> usize {
+        match self {
+            Self::Json { value_bytes, .. } => *value_bytes,
+            Self::Text(text) => text.len(),
+            Self::Binary { bytes, .. } => base64::encoded_len(bytes.len(), true).unwrap_or(usize::MAX),
+            Self::Empty => 0,
         }
     }
 

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use orchid_plan::{
-    CsvHeader, CsvRules, PathSegment, PathSelection, PlainPath, RaggedRows, RawRows, ResponseFormat,
-    ResponseRules, Value, XmlRules,
+    CsvHeader, CsvRules, PathSegment, PathSelection, PlainPath, RaggedRows, RawRows, ReadSegment,
+    ResponseFormat, ResponseRules, Value, XmlRules,
 };
 use proptest::prelude::*;
 use serde::de::IgnoredAny;
@@ -290,10 +290,14 @@ proptest! {
             prop_assert_eq!(rows, at.items().map(Iterator::collect::<Vec<_>>).unwrap_or_default());
         }
         // The values of the parts that are selected.
-        let names = ["a".to_owned(), "b".to_owned()];
+        let names = ["a", "b"].map(|name| ReadSegment::Member(name.to_owned()));
         for selected in [&names[..1], &names[..]] {
             let part = Value::parse_selected(json.as_bytes(), &PathSelection::of([selected])).unwrap();
-            let of = |value: &Value| selected.iter().fold(value.clone(), |at, name| at.member(name));
+            let member = |at: Value, segment: &ReadSegment| match segment {
+                ReadSegment::Member(name) => at.member(name),
+                other => unreachable!("{other:?}"),
+            };
+            let of = |value: &Value| selected.iter().fold(value.clone(), member);
             prop_assert_eq!(of(&part), of(&value));
         }
         // The printed value reads as the same value again.
@@ -312,7 +316,7 @@ proptest! {
         prop_assert_eq!(read.error.is_none(), levels <= 1000, "{:?}", read.error);
         prop_assert_eq!(whole(&rules, &path, body.as_bytes()).error, read.error);
         prop_assert_eq!(Value::parse(body.as_bytes()).is_ok(), levels <= 1000);
-        let unread = PathSelection::of([["other".to_owned()].as_slice()]);
+        let unread = PathSelection::of([[ReadSegment::Member("other".to_owned())].as_slice()]);
         prop_assert_eq!(Value::parse_selected(body.as_bytes(), &unread).is_ok(), levels <= 1000);
         // JSON lines are a list, which is a level too.
         let line = format!("{}1{}", open.repeat(levels - 1), close.repeat(levels - 1));
@@ -420,7 +424,7 @@ proptest! {
     ) {
         let rules = ResponseRules { xml: XmlRules { arrays, ..XmlRules::default() }, ..rules(format) };
         let bytes = Bytes::from(body);
-        let reading = BodyReader { rules: &rules, content_type: "", bodiless: false, members: false, parts: &PathSelection::of([]) };
+        let reading = BodyReader { parts: &PathSelection::NONE, ..BodyReader::of_everything(&rules, "") };
         if let Ok(Body::Json { text, .. }) = reading.read(&bytes) {
             prop_assert!(Value::parse(&text).is_ok() || format != ResponseFormat::Xml);
             prop_assert!(std::str::from_utf8(&text).is_ok());

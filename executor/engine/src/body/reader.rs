@@ -32,12 +32,15 @@ pub(crate) struct BodyReader<'a> {
     pub(crate) members: bool,
     /// The parts of a JSON body that expressions read; only these become values.
     pub(crate) parts: &'a PathSelection,
+    /// Most memory that these values may take.
+    pub(crate) max_value_bytes: usize,
 }
 
 impl<'a> BodyReader<'a> {
     /// Creates a reader of a body of which everything becomes a value.
     pub(super) fn of_everything(rules: &'a ResponseRules, content_type: &'a str) -> Self {
-        Self { rules, content_type, bodiless: false, members: false, parts: &PathSelection::ALL }
+        let parts = &PathSelection::ALL;
+        Self { rules, content_type, bodiless: false, members: false, parts, max_value_bytes: usize::MAX }
     }
 
     /// Reads a body.
@@ -205,8 +208,8 @@ impl<'a> BodyReader<'a> {
     }
 
     pub(super) fn parse(&self, text: Bytes) -> Result<Body, DecodeError> {
-        let value = Value::parse_selected(&text, self.parts)?;
-        Ok(Body::Json { text, value })
+        let (value, value_bytes) = Value::parse_within(&text, self.parts, self.max_value_bytes)?;
+        Ok(Body::Json { text, value, value_bytes })
     }
 
     /// Returns the largest size of the body once it is converted to JSON.
@@ -228,8 +231,8 @@ impl<'a> BodyReader<'a> {
         }
         let list = list.finish();
         // A list has no members: if expressions read only members, no element is needed as a value.
-        if self.parts.selects_members() {
-            return Ok(Body::Json { text: list, value: Value::list([]) });
+        if self.parts.leaves_out_lists() {
+            return Ok(Body::Json { text: list, value: Value::list([]), value_bytes: 0 });
         }
         self.parse(list)
     }
@@ -250,7 +253,7 @@ fn begins_like_json(bytes: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use orchid_plan::{CsvHeader, CsvRules, ResponseFormat};
+    use orchid_plan::{CsvHeader, CsvRules, ReadSegment, ResponseFormat};
 
     use super::*;
 
@@ -264,7 +267,7 @@ mod tests {
 
     fn json(body: Result<Body, DecodeError>) -> String {
         match body {
-            Ok(Body::Json { text, value }) => {
+            Ok(Body::Json { text, value, .. }) => {
                 assert_eq!(value, Value::parse(&text).unwrap());
                 String::from_utf8(text.to_vec()).unwrap()
             }
@@ -307,13 +310,7 @@ mod tests {
     fn body_of_any_type_is_json_if_members_are_read() {
         let rules = ResponseRules::default();
         let reading = |content_type, bytes: &'static [u8]| {
-            let reader = BodyReader {
-                rules: &rules,
-                content_type,
-                bodiless: false,
-                members: true,
-                parts: &PathSelection::ALL,
-            };
+            let reader = BodyReader { members: true, ..BodyReader::of_everything(&rules, content_type) };
             (reader.read(&Bytes::from_static(bytes)), reader.read_lenient(&Bytes::from_static(bytes)))
         };
         for content_type in [
@@ -373,13 +370,7 @@ mod tests {
             assert!(matches!(auto(content_type, ""), Ok(Body::Empty)), "{content_type}");
         }
         let rules = ResponseRules::default();
-        let reading = BodyReader {
-            rules: &rules,
-            content_type: "application/json",
-            bodiless: true,
-            members: false,
-            parts: &PathSelection::ALL,
-        };
+        let reading = BodyReader { bodiless: true, ..BodyReader::of_everything(&rules, "application/json") };
         assert!(matches!(reading.read(&Bytes::from_static(b"{")), Ok(Body::Empty)));
         assert_eq!(reading.row_format(), None);
     }
@@ -403,7 +394,7 @@ mod tests {
 
     #[test]
     fn only_parts_that_are_read_become_values() {
-        let next = ["a".to_owned()];
+        let next = [ReadSegment::Member("a".to_owned())];
         for (content_type, body, built) in [
             ("application/json", "{\"a\":1,\"b\":2}", "{\"a\":1}"),
             ("text/xml", "<a x='1'>2</a>", "{\"a\":{\"#text\":\"2\",\"@x\":\"1\"}}"),
@@ -411,9 +402,8 @@ mod tests {
             ("application/x-ndjson", "1\n2", "[]"),
         ] {
             let rules = ResponseRules::default();
-            let reading =
-                |parts| BodyReader { rules: &rules, content_type, bodiless: false, members: false, parts };
-            let read = reading(&PathSelection::of([next.as_slice()]))
+            let parts = &PathSelection::of([next.as_slice()]);
+            let read = BodyReader { parts, ..BodyReader::of_everything(&rules, content_type) }
                 .read(&Bytes::from_static(body.as_bytes()))
                 .unwrap();
             assert_eq!(String::from_utf8(read.value().to_json()).unwrap(), built);
@@ -427,6 +417,20 @@ mod tests {
         let refused = read(&rules, "text/csv", "1\n".repeat(500).as_bytes()).unwrap_err();
         assert_eq!(refused, DecodeError::TooLarge(8000));
         assert_eq!(refused.code(), "TOO_LARGE");
+    }
+
+    #[test]
+    fn values_that_take_too_much_memory_are_refused() {
+        let rules = ResponseRules::default();
+        let reader = BodyReader { max_value_bytes: 10_000, ..BodyReader::of_everything(&rules, "text/csv") };
+        let csv = Bytes::from("a,b\n".to_owned() + &"1,2\n".repeat(50));
+        let refused = reader.read(&csv).unwrap_err();
+        assert_eq!((refused.code(), &refused), ("TOO_LARGE", &DecodeError::ValuesTooLarge(10_000)));
+        let count = [ReadSegment::Size];
+        let parts = &PathSelection::of([count.as_slice()]);
+        let read = BodyReader { parts, ..reader }.read(&csv).unwrap();
+        assert_eq!(read.value().length(), Some(50));
+        assert!((1..1000).contains(&read.value_bytes()), "{}", read.value_bytes());
     }
 
     #[test]

@@ -69,6 +69,11 @@ impl RowReader {
         }
     }
 
+    /// Returns whether the rows are streamed out of one JSON document.
+    pub(crate) fn streams_document(&self) -> bool {
+        matches!(self, Self::Stream(decoder) if decoder.reads_document())
+    }
+
     /// Creates a reader of the parts of a streamed text or file.
     pub(crate) fn from_parts(parts: FileParts) -> Self {
         Self::Parts(Box::new(parts))

@@ -20,8 +20,8 @@ pub(crate) fn element_paths(list: Option<&[Vec<ReadSegment>]>) -> Option<Vec<Vec
     for path in list? {
         match path.split_first()? {
             (ReadSegment::Every | ReadSegment::Index(_), rest) => elements.push(rest.to_vec()),
-            // A list has no members.
-            (ReadSegment::Member(_), _) => {}
+            // A list has no members, and its size is no part of an element.
+            (ReadSegment::Member(_) | ReadSegment::Size, _) => {}
         }
     }
     Some(elements)
@@ -43,25 +43,26 @@ fn keep(value: &Value, paths: &[&[ReadSegment]]) -> Value {
 
 fn keep_members(object: &Value, paths: &[&[ReadSegment]]) -> Value {
     let members = object.members().into_iter().flatten();
+    let keeps_names = reads_size(paths);
     Value::object(members.filter_map(|(name, member)| {
         let is_name =
             |segment: &ReadSegment| matches!(segment, ReadSegment::Member(member) if member == name);
         let below = rests(paths, is_name);
-        (!below.is_empty()).then(|| (name.to_owned(), keep(&member, &below)))
+        (keeps_names || !below.is_empty()).then(|| (name.to_owned(), keep(&member, &below)))
     }))
 }
 
 fn keep_elements(list: &Value, paths: &[&[ReadSegment]]) -> Value {
     let length = list.length().unwrap_or_default();
     let first = || paths.iter().filter_map(|path| path.first());
-    let is_every = first().any(|segment| matches!(segment, ReadSegment::Every));
+    let is_every = reads_size(paths) || first().any(|segment| matches!(segment, ReadSegment::Every));
     // The numbers of elements that indexes reach from the start and from the end.
     let (mut head, mut tail) = if is_every { (length, 0) } else { (0, 0) };
     for segment in first() {
         match segment {
             ReadSegment::Index(index @ 0..) => head = head.max(distance(*index).saturating_add(1)),
             ReadSegment::Index(index) => tail = tail.max(distance(*index)),
-            ReadSegment::Member(_) | ReadSegment::Every => {}
+            ReadSegment::Member(_) | ReadSegment::Every | ReadSegment::Size => {}
         }
     }
     let tail_from = length.saturating_sub(tail);
@@ -71,10 +72,14 @@ fn keep_elements(list: &Value, paths: &[&[ReadSegment]]) -> Value {
             ReadSegment::Every => true,
             ReadSegment::Index(index @ 0..) => distance(*index) == at,
             ReadSegment::Index(index) => distance(*index) == length - at,
-            ReadSegment::Member(_) => false,
+            ReadSegment::Member(_) | ReadSegment::Size => false,
         });
         keep(&list.index(at), &below)
     }))
+}
+
+fn reads_size(paths: &[&[ReadSegment]]) -> bool {
+    paths.iter().any(|path| path.first() == Some(&ReadSegment::Size))
 }
 
 fn distance(index: i32) -> usize {
@@ -95,6 +100,7 @@ mod tests {
         let segment = |part: &str| match part.parse() {
             Ok(index) => ReadSegment::Index(index),
             Err(_) if part == "*" => ReadSegment::Every,
+            Err(_) if part == "#" => ReadSegment::Size,
             Err(_) => ReadSegment::Member(part.to_owned()),
         };
         text.split('.').filter(|part| !part.is_empty()).map(segment).collect()
@@ -130,12 +136,23 @@ mod tests {
     }
 
     #[test]
+    fn sizes_keep_places_and_names() {
+        let json = r#"{"a":[{"b":1,"c":2},[3]],"d":{"e":4,"f":5},"g":"text"}"#;
+        assert_eq!(pruned(json, &["a.#", "d.#"]), r#"{"a":[null,null],"d":{"e":null,"f":null}}"#);
+        assert_eq!(
+            pruned(json, &["a.#", "a.0.b", "d.#", "d.f"]),
+            r#"{"a":[{"b":1},null],"d":{"e":null,"f":5}}"#
+        );
+        assert_eq!(pruned(json, &["g.#"]), r#"{"g":"text"}"#);
+    }
+
+    #[test]
     fn paths_of_elements_leave_out_the_index() {
         let paths = |texts: &[&str]| {
             let paths: Vec<_> = texts.iter().map(|text| path(text)).collect();
             element_paths(Some(&paths))
         };
-        assert_eq!(paths(&["*.a", "-1.b", "c"]), Some(vec![path("a"), path("b")]));
+        assert_eq!(paths(&["*.a", "-1.b", "c", "#"]), Some(vec![path("a"), path("b")]));
         assert_eq!(paths(&["*.a", ""]), None);
         assert_eq!(element_paths(None), None);
     }

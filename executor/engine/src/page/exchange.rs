@@ -12,6 +12,7 @@ use crate::message::redact::Redactor;
 use crate::rules::asked_wait::AskedWait;
 use crate::rules::conditional::Revalidation;
 use crate::rules::outcome::{TryFacts, TryFailure};
+use crate::state::buffer_meter::HeldValue;
 use crate::state::error_detail::ErrorDetail;
 use crate::state::exit::{ErrorContext, StepError};
 use crate::state::location::StepLocation;
@@ -41,11 +42,13 @@ pub(crate) struct TryResponse {
     /// The bytes of a body that broke off, or that does not decode to its end.
     pub(crate) partial: Option<Bytes>,
     /// The response as expressions see it: `{status_code, headers, body, url}`.
-    pub(crate) value: Value,
+    pub(crate) value: HeldValue,
     /// The rows of a streamed body, with the try that delivers its pieces; taken by the page.
     pub(crate) stream: Option<(RowReader, TryId)>,
     /// True if the page took the rows from the stream.
     pub(crate) streamed: bool,
+    /// The beginning and the end of a JSON document that was streamed to its end.
+    pub(crate) edges: Option<Vec<u8>>,
     /// Description of what is wrong with the response; empty for a success.
     pub(crate) problem: String,
     /// The wait that its headers ask for.
@@ -86,7 +89,7 @@ pub(crate) struct PageExchange {
 impl PageExchange {
     /// Joins a try and its response, which expressions then read as `response`.
     pub(crate) fn new(mut sent: SentTry, response: TryResponse) -> Self {
-        sent.scope.set(ScopeName::Response, response.value.clone());
+        sent.scope.set(ScopeName::Response, Value::clone(&response.value));
         Self { sent, response }
     }
 

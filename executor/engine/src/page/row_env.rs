@@ -7,6 +7,7 @@ use crate::page::exchange::PageExchange;
 use crate::program::node::StepNode;
 use crate::state::engine_cx::EngineCx;
 use crate::state::error_detail::ErrorDetail;
+use crate::state::execution::ExecutionState;
 use crate::state::exit::StepExit;
 use crate::state::failed_row;
 use crate::state::location::StepLocation;
@@ -18,15 +19,16 @@ use crate::state::step_env::StepEnv;
 /// # Errors
 /// If the row cannot be read. It is never null instead: its sub-steps would run without it.
 pub(crate) fn row_env(
+    run: &ExecutionState,
     page_env: &StepEnv,
     node: &StepNode,
     path: &str,
     number: u64,
     raw: &Bytes,
 ) -> Result<StepEnv, ValueError> {
-    let item = Value::parse_selected(raw, &node.needs.item)?;
+    let (item, bytes) = Value::parse_within(raw, &node.needs.item, run.limits.value_max_bytes)?;
     let mut env = page_env.for_row(format!("{path}[{number}]."));
-    env.push_item(number, item, Some(raw.clone()));
+    env.push_row(number, item, run.buffers.held(bytes), raw.clone());
     Ok(env)
 }
 

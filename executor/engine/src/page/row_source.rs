@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::body::{FileParts, NextRow, RowReader};
+use crate::body::{EDGE_BYTES, FileParts, NextRow, RowReader};
 use crate::checkpoint::step_state::{RowState, RowsState};
 use crate::input::{BodyPiece, FetchError, TryId};
 use crate::output::Output;
@@ -149,6 +149,12 @@ impl RowSource {
         }
     }
 
+    /// Returns the beginning and the end of a streamed JSON document, without what is between them.
+    pub(crate) fn edges(&self) -> Option<Vec<u8>> {
+        let body = self.open_body.as_ref().filter(|_| self.reader.streams_document())?;
+        Some([body.head.as_slice(), &body.tail].concat())
+    }
+
     /// Notes the fingerprint of a streamed body that has ended; returns whether it is that of the
     /// page before.
     pub(crate) fn note_answer(&self, response: &mut TryResponse) -> bool {
@@ -171,20 +177,27 @@ pub(crate) struct OpenBody {
     pub(crate) requested: bool,
     /// The beginning of the body, for the error in which it may end.
     pub(crate) head: Vec<u8>,
+    /// The end of the body as far as it has arrived, once that is longer than `head`.
+    tail: Vec<u8>,
     /// Hash of the pieces, if the loop compares its answers.
     hash: Option<Box<blake3::Hasher>>,
 }
 
 impl OpenBody {
     fn new(try_id: TryId) -> Self {
-        Self { try_id, requested: false, head: Vec::new(), hash: None }
+        Self { try_id, requested: false, head: Vec::new(), tail: Vec::new(), hash: None }
     }
 
     /// Notes the arrival of a piece.
     pub(crate) fn arrived(&mut self, piece: &[u8]) {
         self.requested = false;
         let room = BODY_HEAD_MAX.saturating_sub(self.head.len());
-        self.head.extend_from_slice(&piece[..piece.len().min(room)]);
+        let (head, rest) = piece.split_at(piece.len().min(room));
+        self.head.extend_from_slice(head);
+        let rest = &rest[rest.len().saturating_sub(EDGE_BYTES)..];
+        let outdated = (self.tail.len() + rest.len()).saturating_sub(EDGE_BYTES);
+        self.tail.drain(..outdated);
+        self.tail.extend_from_slice(rest);
         if let Some(hash) = &mut self.hash {
             hash.update(piece);
         }
@@ -207,4 +220,20 @@ pub(crate) enum SkippedRow {
 pub(crate) struct SkippedPrefix {
     pub(crate) left: u64,
     pub(crate) state: RowsState,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edges_are_the_beginning_and_the_end_of_a_long_body() {
+        for (length, pieces) in [(100, 7), (BODY_HEAD_MAX + 100, 1000), (4 * BODY_HEAD_MAX, 50_000)] {
+            let text: Vec<u8> = (0..length).map(|at| b'a' + u8::try_from(at % 23).unwrap()).collect();
+            let mut body = OpenBody::new(TryId(1));
+            text.chunks(pieces).for_each(|piece| body.arrived(piece));
+            assert!(text.starts_with(&body.head) && text.ends_with(&body.tail), "{length}");
+            assert_eq!(body.tail.len(), length.saturating_sub(BODY_HEAD_MAX).min(EDGE_BYTES));
+        }
+    }
 }

@@ -15,7 +15,7 @@ use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::step_state::{RowState, RowsState};
 use crate::input::TryId;
 use crate::page::attach_steps::attach_steps;
-use crate::page::exchange::PageExchange;
+use crate::page::exchange::{PageExchange, TryResponse};
 use crate::page::in_flight::InFlightWindow;
 use crate::page::output::PageOutput;
 use crate::page::progress::{FinishedPage, PageProgress, PageStart, StreamPath};
@@ -183,6 +183,7 @@ impl<S: SubSteps> Page<S> {
     pub(crate) fn finish(self) -> FinishedPage {
         // For a body that was read as a whole, the path check has seen the text itself.
         let streamed = self.source.as_ref().filter(|_| self.exchange.response.streamed);
+        let edges = streamed.and_then(RowSource::edges);
         let (mut gathered, row_writes, row_cursors) = self.output.into_results();
         if self.source.is_none() && self.node.gathers {
             let body = self.exchange.response.body.to_message_body().elements().unwrap_or_default();
@@ -193,7 +194,10 @@ impl<S: SubSteps> Page<S> {
         FinishedPage {
             stream_path: streamed.map(|source| StreamPath::of(&source.reader)),
             rows: self.node.step.rows.is_some().then_some(self.row_count),
-            exchange: self.exchange,
+            exchange: PageExchange {
+                response: TryResponse { edges, ..self.exchange.response },
+                ..self.exchange
+            },
             writes: self.writes,
             row_writes,
             row_cursors,
@@ -384,7 +388,7 @@ impl<S: SubSteps> Page<S> {
     }
 
     fn start_row(&mut self, cx: &mut EngineCx<'_>, number: u64, raw: Bytes) -> Result<(), StepExit> {
-        let env = match self.env_of_row(number, &raw) {
+        let env = match self.env_of_row(cx.run, number, &raw) {
             Ok(Some(env)) => env,
             Ok(None) => return Ok(()),
             Err(error) => return self.row_unread(cx, number, raw, &error),
@@ -401,12 +405,17 @@ impl<S: SubSteps> Page<S> {
     }
 
     /// Returns the environment of a row's sub-steps.
-    fn env_of_row(&mut self, number: u64, raw: &Bytes) -> Result<Option<StepEnv>, ValueError> {
+    fn env_of_row(
+        &mut self,
+        run: &ExecutionState,
+        number: u64,
+        raw: &Bytes,
+    ) -> Result<Option<StepEnv>, ValueError> {
         if self.source.is_none() {
             return Ok(self.row_env.take().map(|env| *env));
         }
         let Some(env) = &self.row_env else { return Ok(None) };
-        row_env(env, &self.node, &self.output.location().path, number, raw).map(Some)
+        row_env(run, env, &self.node, &self.output.location().path, number, raw).map(Some)
     }
 
     /// Reports a row that cannot be read. It is emitted as it came, without sub-steps.
@@ -438,6 +447,7 @@ impl<S: SubSteps> Page<S> {
             Err(StepExit::Error(error)) if !error.ends_execution && !stops => {
                 // The row is emitted without the rows of the failed sub-steps.
                 let path = format!("{}[{number}]", self.output.location().path);
+                cx.abandon(number);
                 failed_row::tolerate(cx, *error, &path, row.steps.env().enclosing.as_ref());
                 row.steps.hold_unfinished(cx, &path);
                 self.row_done(cx, number, row);

@@ -5,9 +5,6 @@
 
 use orchid_plan::{Definition, PaginationKind, PathSelection, ReadPaths, ReadSegment, RequestTemplate, Step};
 
-/// Paths of member names; `None` means everything.
-pub(crate) type FieldPaths = Option<Vec<Vec<String>>>;
-
 /// Paths that are followed into lists; `None` means everything.
 pub(crate) type ElementPaths = Option<Vec<Vec<ReadSegment>>>;
 
@@ -54,18 +51,21 @@ impl RequiredFields {
         let names: Vec<&str> = [&*step.id].into_iter().chain(known_as.iter().copied()).collect();
         let below: Vec<ReadPaths> = step.below().map(|step| step.all_reads()).collect();
         let reads_of = |part: &[&str]| {
-            let below_root = |reads: &ReadPaths, root: &str| paths(reads, &[&[root], part].concat());
-            let mut all: Vec<FieldPaths> = Vec::new();
+            let below_root = |reads: &ReadPaths, root: &str| elements(reads, &[&[root], part].concat());
+            let mut all: Vec<ElementPaths> = Vec::new();
             for reads in &own {
                 all.push(below_root(reads, "response"));
                 all.push(below_root(reads, "prev"));
             }
             all.extend(below.iter().map(|reads| below_root(reads, "parent")));
-            all.extend(names.iter().map(|id| paths(&definition.reads, &[&["steps", *id], part].concat())));
+            all.extend(names.iter().map(|id| answer_parts(definition, id, part)));
             all
         };
         let response = |part: &[&str]| union(reads_of(part));
-        let is_member = |paths: &FieldPaths| paths.iter().flatten().any(|path| !path.is_empty());
+        let is_part = |path: &Vec<ReadSegment>| {
+            path.first().is_some_and(|segment| !matches!(segment, ReadSegment::Size))
+        };
+        let is_member = |paths: &ElementPaths| paths.iter().flatten().any(is_part);
         let rows = step.rows.as_ref().map(|rows| rows.expr.reads());
         let members = reads_of(&["body"]).iter().any(is_member) || rows.is_some_and(ReadPaths::includes_body);
         // Only rendering and `prev` see an earlier response: nothing else must survive a
@@ -92,14 +92,14 @@ impl RequiredFields {
 
 /// Returns the paths that are read of the innermost row or item: by sub-steps, and for a `for_each`
 /// item by the step itself.
-fn items(step: &Step, below: &[ReadPaths]) -> FieldPaths {
+fn items(step: &Step, below: &[ReadPaths]) -> ElementPaths {
     let own = step.for_each.is_some().then_some(&step.reads);
     let all = below.iter().chain(own);
     // An expression that reads `items` may read any part of any item.
-    union(all.flat_map(|reads| [paths(reads, &["item"]), any(reads, "items")]).collect())
+    union(all.flat_map(|reads| [elements(reads, &["item"]), any(reads, "items")]).collect())
 }
 
-fn any(reads: &ReadPaths, name: &str) -> FieldPaths {
+fn any(reads: &ReadPaths, name: &str) -> ElementPaths {
     if reads.overlaps(&[name]) { None } else { Some(Vec::new()) }
 }
 
@@ -135,8 +135,25 @@ fn own_reads(step: &Step) -> Vec<&ReadPaths> {
     reads
 }
 
-fn paths(reads: &ReadPaths, prefix: &[&str]) -> FieldPaths {
-    Some(reads.below(prefix)?.into_iter().map(<[String]>::to_vec).collect())
+/// Returns the paths below a part of the step's answers that later steps read as `steps.<id>`.
+fn answer_parts(definition: &Definition, id: &str, part: &[&str]) -> ElementPaths {
+    let is_name = |(segment, name): (&ReadSegment, &&str)| matches!(segment, ReadSegment::Member(member) if member == name);
+    let mut below = Vec::new();
+    for path in elements(&definition.reads, &["steps", id])? {
+        // The answers of a `for_each` are a list.
+        let answer = match path.split_first()? {
+            (ReadSegment::Every | ReadSegment::Index(_), answer) => answer,
+            (ReadSegment::Member(_) | ReadSegment::Size, _) => &path,
+        };
+        if !answer.iter().zip(part).all(is_name) {
+            continue;
+        }
+        if answer.len() <= part.len() {
+            return None;
+        }
+        below.push(answer[part.len()..].to_vec());
+    }
+    Some(below)
 }
 
 /// Returns the paths below a prefix, followed into lists.
@@ -144,17 +161,17 @@ pub(crate) fn elements(reads: &ReadPaths, prefix: &[&str]) -> ElementPaths {
     Some(reads.exact_below(prefix)?.into_iter().map(<[ReadSegment]>::to_vec).collect())
 }
 
-fn is_read(paths: &FieldPaths) -> bool {
+fn is_read(paths: &ElementPaths) -> bool {
     paths.as_ref().is_none_or(|paths| !paths.is_empty())
 }
 
-fn parts(paths: FieldPaths) -> PathSelection {
+fn parts(paths: ElementPaths) -> PathSelection {
     paths.map_or(PathSelection::ALL, |paths| PathSelection::of(paths.iter().map(Vec::as_slice)))
 }
 
-fn union<T: Ord + Clone>(all: Vec<Option<Vec<Vec<T>>>>) -> Option<Vec<Vec<T>>> {
+fn union(all: Vec<ElementPaths>) -> ElementPaths {
     // One `None` among the paths means everything: it makes the whole union `None`.
-    let mut together: Vec<Vec<T>> = all.into_iter().collect::<Option<Vec<_>>>()?.concat();
+    let mut together: Vec<Vec<ReadSegment>> = all.into_iter().collect::<Option<Vec<_>>>()?.concat();
     together.sort();
     together.dedup();
     Some(together)

@@ -100,6 +100,13 @@ impl TryFacts {
         list.iter().any(|matcher| matcher.matches(self.status, self.code()))
     }
 
+    /// Returns whether an expression on the response can be evaluated. If only its head came, an
+    /// expression that reads the body cannot.
+    pub(crate) fn can_answer(&self, expr: &Expr) -> bool {
+        let is_whole = !matches!(self.failure, Some(TryFailure::Fetch(_)));
+        is_whole || (self.status.is_some() && !expr.reads().includes_body())
+    }
+
     fn retryable_by_itself(&self) -> bool {
         self.failure.is_some_and(TryFailure::is_transient)
             || self.status.is_some_and(|status| matches!(status, 408 | 425 | 429 | 500..=599))
@@ -135,12 +142,9 @@ pub(crate) fn decide<E>(
     facts: &TryFacts,
     ask: &mut dyn FnMut(&'static str, &Expr) -> Result<bool, E>,
 ) -> Result<TryDecision, E> {
-    let answered = !matches!(facts.failure, Some(TryFailure::Fetch(_)));
-    // Conditions read the response, so they are false for a try without one. A head that came is
-    // one: conditions that do not look at its body are asked.
-    let asks = |expr: &Expr| answered || (facts.status.is_some() && !expr.reads().includes_body());
+    // Conditions read the response, so they are false for a try without one.
     let mut holds = |field: &'static str, expr: &Option<Expr>| match expr {
-        Some(expr) if asks(expr) => ask(field, expr),
+        Some(expr) if facts.can_answer(expr) => ask(field, expr),
         Some(_) | None => Ok(false),
     };
 

@@ -1,9 +1,11 @@
 //! The bytes that the engine holds beside what its caller handed in.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use orchid_plan::Value;
 
 /// Change of a buffer that is too small to matter.
 const ABOUT: usize = 16 * 1024;
@@ -36,6 +38,43 @@ impl BufferMeter {
         let mut buffer = self.buffer();
         buffer.set(text.len());
         Bytes::from_owner(HeldText { text, _buffer: buffer })
+    }
+
+    /// Returns the same value, counted with its approximate size until its last clone is dropped.
+    pub(crate) fn hold_value(&self, value: Value, bytes: usize) -> HeldValue {
+        HeldValue { value, buffer: self.held(bytes) }
+    }
+
+    /// Counts something of this size, unless it is too small to matter.
+    pub(crate) fn held(&self, bytes: usize) -> Option<Arc<MeteredBuffer>> {
+        (bytes >= ABOUT).then(|| {
+            let mut buffer = self.buffer();
+            buffer.set(bytes);
+            Arc::new(buffer)
+        })
+    }
+}
+
+/// A value, and its part in the sum. Clones share both.
+#[derive(Clone)]
+pub(crate) struct HeldValue {
+    value: Value,
+    #[expect(dead_code, reason = "dropped with the value")]
+    buffer: Option<Arc<MeteredBuffer>>,
+}
+
+impl HeldValue {
+    /// Wraps a value that is small, or counted elsewhere.
+    pub(crate) fn uncounted(value: Value) -> Self {
+        Self { value, buffer: None }
+    }
+}
+
+impl Deref for HeldValue {
+    type Target = Value;
+
+    fn deref(&self) -> &Value {
+        &self.value
     }
 }
 
@@ -86,6 +125,13 @@ mod tests {
         drop(text);
         assert_eq!((slice.as_ref(), meter.bytes()), (b"bc".as_slice(), 10));
         drop((slice, buffer));
+        let held = meter.hold_value(Value::null(), ABOUT);
+        let clone = held.clone();
+        drop(held);
+        assert_eq!(meter.bytes(), ABOUT);
+        drop(clone);
+        let small = meter.hold_value(Value::null(), ABOUT - 1);
         assert_eq!(meter.bytes(), 0);
+        drop(small);
     }
 }

@@ -60,6 +60,16 @@ impl EngineCx<'_> {
         self.run.wait_for_room(&self.route);
     }
 
+    /// Gives up everything that still runs below the row or item with this number: it has failed,
+    /// and nothing below it can receive a result any more.
+    pub(crate) fn abandon(&mut self, number: u64) {
+        self.at(number, |cx| {
+            for try_id in cx.run.end_below(&cx.route) {
+                cx.out.push(Output::Discard { try_id });
+            }
+        });
+    }
+
     /// Gives up a try whose body is still streaming.
     pub(crate) fn discard(&mut self, try_id: TryId) {
         self.run.try_ended(try_id);

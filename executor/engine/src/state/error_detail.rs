@@ -54,7 +54,11 @@ impl ErrorDetail {
     /// Creates the error of a value that cannot be read as JSON.
     pub(crate) fn unreadable(pointer: String, what: &str, error: &ValueError) -> Self {
         let message = format!("{what} cannot be read: {error}");
-        Self { class: ErrorClass::Permanent, code: "DECODE", pointer, message }
+        let code = match error {
+            ValueError::Syntax { .. } | ValueError::TooDeep => "DECODE",
+            ValueError::TooLarge { .. } => "TOO_LARGE",
+        };
+        Self { class: ErrorClass::Permanent, code, pointer, message }
     }
 
     /// Creates the error of a request that could not be rendered.

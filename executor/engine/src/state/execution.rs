@@ -208,6 +208,18 @@ impl ExecutionState {
         }
     }
 
+    /// Ends the tries and waits of all steps at a route and below it. Returns the tries in order.
+    pub(crate) fn end_below(&mut self, route: &[u64]) -> Vec<TryId> {
+        let is_below = |other: &[u64]| other.starts_with(route);
+        let mut ended: Vec<TryId> =
+            self.tries.iter().filter(|(_, other)| is_below(other)).map(|(try_id, _)| *try_id).collect();
+        ended.sort_unstable();
+        ended.iter().for_each(|try_id| self.try_ended(*try_id));
+        self.waits.retain(|_, other| !is_below(other));
+        self.room_waits.retain(|other| !is_below(other));
+        ended
+    }
+
     /// Takes the route of an expired timer.
     pub(crate) fn route_of_timer(&mut self, timer_id: TimerId) -> Option<Box<[u64]>> {
         self.waits.remove(&timer_id)

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use orchid_plan::{TimeWindow, Value};
 use url::Url;
 
+use crate::state::buffer_meter::MeteredBuffer;
 use crate::state::context::{Context, ContextChanges, ContextTooLarge};
 use crate::state::cursor_store::CursorValues;
 use crate::state::enclosing_step::EnclosingStep;
@@ -35,6 +36,8 @@ pub(crate) struct StepEnv {
     pub(crate) items: Vec<Value>,
     /// The innermost one as received, if it is a row.
     pub(crate) item_text: Option<Bytes>,
+    /// Counts its value.
+    item_buffer: Option<Arc<MeteredBuffer>>,
     /// Index of the innermost one.
     pub(crate) item_index: Option<u64>,
     /// The innermost enclosing step that saves a cursor, validators or context.
@@ -67,6 +70,7 @@ impl StepEnv {
             parent_text: None,
             items: Vec::new(),
             item_text: None,
+            item_buffer: None,
             item_index: None,
             enclosing: None,
             window: Value::null(),
@@ -92,6 +96,7 @@ impl StepEnv {
             parent_text: self.parent_text.clone(),
             items: self.items.clone(),
             item_text: self.item_text.clone(),
+            item_buffer: self.item_buffer.clone(),
             item_index: self.item_index,
             enclosing: self.enclosing.clone(),
             window: self.window.clone(),
@@ -116,13 +121,26 @@ impl StepEnv {
         let mut env = self.below(self.prefix.clone(), true);
         env.nesting = self.nesting;
         env.base_url.clone_from(&self.base_url);
-        env.push_item(index, item, None);
+        env.push_item(index, item);
         env
     }
 
-    pub(crate) fn push_item(&mut self, index: u64, item: Value, text: Option<Bytes>) {
+    /// Adds a row as the innermost item: its value, what counts the memory of that, and its text.
+    pub(crate) fn push_row(
+        &mut self,
+        index: u64,
+        row: Value,
+        buffer: Option<Arc<MeteredBuffer>>,
+        text: Bytes,
+    ) {
+        self.push_item(index, row);
+        self.item_text = Some(text);
+        self.item_buffer = buffer;
+    }
+
+    fn push_item(&mut self, index: u64, item: Value) {
         self.items.push(item);
-        self.item_text = text;
+        self.item_text = None;
         self.item_index = Some(index);
     }
 

@@ -9,7 +9,7 @@ use crate::body::{Body, RowPath, RowReader};
 use crate::error::ErrorClass;
 use crate::page::exchange::PageExchange;
 use crate::rules::asked_wait;
-use crate::rules::outcome::{self, TryDecision, TryFailure};
+use crate::rules::outcome::{self, TryDecision};
 use crate::rules::retry;
 use crate::state::context::{self, Context, ContextChanges, ContextField};
 use crate::state::error_detail::ErrorDetail;
@@ -147,10 +147,8 @@ impl ResponseEvaluator<'_> {
     pub(crate) fn asked_wait(&self) -> Result<Option<Duration>, StepExit> {
         let (step, response) = (self.position.step(), &self.exchange.response);
         let pointer = || format!("{}/retry/wait", step.pointer);
-        // Like conditions, it reads the response, and is not evaluated without one.
-        let answered = !matches!(response.tried.failure, Some(TryFailure::Fetch(_)));
         let by_plan = match &step.retry.wait {
-            Some(expr) if answered => {
+            Some(expr) if response.tried.can_answer(expr) => {
                 let value = self.eval(expr, pointer)?;
                 asked_wait::of_value(&value, self.exchange.sent.env.now()).map_err(|problem| {
                     let message =

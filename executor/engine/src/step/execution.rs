@@ -477,7 +477,7 @@ impl<S: SubSteps> StepExecution<S> {
 
     /// Returns the last response, and takes the rows for the enclosing row.
     pub(crate) fn take_results(&mut self) -> (Value, Vec<Bytes>) {
-        (self.position().latest.clone(), self.slot.take_gathered())
+        (Value::clone(&self.position().latest), self.slot.take_gathered())
     }
 
     /// Moves a finished poll back into its page, so that expressions about it see that page;

@@ -36,10 +36,11 @@ pub(crate) fn check(run: &mut ExecutionState, node: &StepNode, exchange: &PageEx
         return;
     }
     let json = response.body.json_text();
-    let members = match json {
-        Some(json) => EdgeMembers::read(json),
+    let members = match (json, &response.edges) {
+        (Some(json), _) => EdgeMembers::read(json),
+        (None, Some(edges)) => EdgeMembers::read(edges),
         // The body was read row by row, and is gone.
-        None => EdgeMembers::unknown(response.streamed),
+        (None, None) => EdgeMembers::unknown(response.streamed),
     };
     let watch = &run.watches[node.index];
     let rows = read.rows.or_else(|| {

@@ -24,6 +24,7 @@ use crate::rules::repeat_guard::RepeatGuard;
 use crate::rules::repeated_answer;
 use crate::rules::watermark::Watermark;
 use crate::rules::window::WindowSlices;
+use crate::state::buffer_meter::HeldValue;
 use crate::state::cursor_store::CursorValues;
 use crate::state::deferred_writes;
 use crate::state::engine_cx::EngineCx;
@@ -97,7 +98,8 @@ impl PageLoop {
     /// response of the poll before.
     pub(crate) fn poll(node: &Arc<StepNode>, page: u64, latest: Value) -> Self {
         let mut poll = Self::new(node, None);
-        (poll.position.page, poll.position.latest, poll.uncounted_pages) = (page, latest, page);
+        (poll.position.page, poll.position.latest, poll.uncounted_pages) =
+            (page, HeldValue::uncounted(latest), page);
         poll
     }
 
@@ -124,7 +126,7 @@ impl PageLoop {
                 pages_before_slice: state.pages_before_slice,
                 retry: state.retry,
                 target: state.target.clone(),
-                latest: decode_or_null(state.latest_response.as_deref())?,
+                latest: HeldValue::uncounted(decode_or_null(state.latest_response.as_deref())?),
                 slice: state.window.map(WindowSlices::resume).transpose()?,
                 watermark: watermark.transpose()?,
             },
@@ -192,7 +194,7 @@ impl PageLoop {
     }
 
     /// Sets the latest response without ending a page.
-    pub(crate) fn set_latest(&mut self, latest: Value) {
+    pub(crate) fn set_latest(&mut self, latest: HeldValue) {
         self.position.latest = latest;
     }
 
@@ -446,7 +448,8 @@ impl PageLoop {
         };
         self.position.slice = Some(next);
         (self.uncounted_pages, self.position.pages_before_slice) = (self.position.page, self.position.page);
-        (self.position.target, self.position.latest) = (PageTarget::First, Value::null());
+        (self.position.target, self.position.latest) =
+            (PageTarget::First, HeldValue::uncounted(Value::null()));
         // A page that repeats the answer before it ends the slice without being left.
         self.position.retry = 0;
         self.rows_read = 0;

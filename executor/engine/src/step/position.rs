@@ -9,6 +9,7 @@ use crate::checkpoint::loop_parts::PageTarget;
 use crate::program::node::StepNode;
 use crate::rules::watermark::Watermark;
 use crate::rules::window::WindowSlices;
+use crate::state::buffer_meter::HeldValue;
 use crate::state::location::StepLocation;
 use crate::state::step_env::StepEnv;
 
@@ -26,7 +27,7 @@ pub(crate) struct LoopPosition {
     /// The page to request.
     pub(crate) target: PageTarget,
     /// Response of the latest page; null before the first.
-    pub(crate) latest: Value,
+    pub(crate) latest: HeldValue,
     pub(crate) slice: Option<WindowSlices>,
     pub(crate) watermark: Option<Watermark>,
 }
@@ -41,7 +42,7 @@ impl LoopPosition {
             pages_before_slice: 0,
             retry: 0,
             target: PageTarget::First,
-            latest: Value::null(),
+            latest: HeldValue::uncounted(Value::null()),
             slice: None,
             watermark: None,
         }

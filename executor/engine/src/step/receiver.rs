@@ -95,12 +95,12 @@ impl ResponseReceiver {
         let response = match result {
             Ok(response) => {
                 let received = response.body.clone();
-                let mut read = response::read(node, &sent, response, cx.now, duration, retries_left);
+                let mut read = response::read(node, &sent, response, cx, duration, retries_left);
                 // A body in another format or encoding is a copy.
                 hold_copy(&mut read.body, &received, &cx.run.buffers);
                 read
             }
-            Err(error) => response::interrupted(node, &sent, error, cx.now, duration, retries_left),
+            Err(error) => response::interrupted(node, &sent, error, cx, duration, retries_left),
         };
         // Streamed bodies are counted piece by piece instead.
         cx.run.progress.counts.bytes += response.facts.size.unwrap_or_default();
@@ -125,7 +125,7 @@ impl ResponseReceiver {
         }
         // The body is empty so far, and reads as such: only status and headers are judged here.
         let sent = self.sent;
-        let mut response = response::read(node, &sent, head, cx.now, duration, retries_left);
+        let mut response = response::read(node, &sent, head, cx, duration, retries_left);
         // The size is not known before the last piece.
         response.facts.size = None;
         match rows {

@@ -8,13 +8,15 @@ use bytes::Bytes;
 use orchid_plan::{Method, ResponseFormat, ResponseRules, Value};
 
 use crate::body::{Body, BodyReader, DecodeError, FileDecoder, RowPath, RowReader, read_files};
-use crate::input::{ArchiveFile, CurrentTime, FetchError, Response};
+use crate::input::{ArchiveFile, FetchError, Response};
 use crate::message::exchange::ReceivedResponse;
 use crate::page::exchange::{SentTry, TryResponse};
 use crate::program::node::{StepNode, sends_files};
 use crate::program::required_fields::RequiredFields;
 use crate::rules::asked_wait;
 use crate::rules::outcome::{TryFacts, TryFailure};
+use crate::state::buffer_meter::HeldValue;
+use crate::state::engine_cx::EngineCx;
 
 /// Maximum size of one row of a streamed body, in bytes.
 const ROW_MAX: usize = 16 * 1024 * 1024;
@@ -52,13 +54,14 @@ pub(crate) fn read(
     node: &StepNode,
     sent: &SentTry,
     response: Response,
-    now: CurrentTime,
+    cx: &EngineCx<'_>,
     duration: Duration,
     retries_left: bool,
 ) -> TryResponse {
     let Response { status, headers, body: bytes, url, files } = response;
     let content_type = joined_header(&headers, "content-type").unwrap_or_default();
-    let reader = body_reader(node, status, &content_type);
+    let max_value_bytes = cx.run.limits.value_max_bytes;
+    let reader = BodyReader { max_value_bytes, ..body_reader(node, status, &content_type) };
     let accepted = node.step.outcome.accept_on.iter().any(|matcher| matcher.matches(Some(status), None));
     let mut partial = None;
     let (body, failure, problem) = match status {
@@ -77,8 +80,9 @@ pub(crate) fn read(
         }
     };
     let value = response_value(&node.needs, Some(status), Some(&headers), &body, &url, &files);
+    let value = cx.run.buffers.hold_value(value, body.value_bytes());
     TryResponse {
-        asked_wait: asked_wait::of_headers(status, &headers, now.wall),
+        asked_wait: asked_wait::of_headers(status, &headers, cx.now.wall),
         link: joined_header(&headers, "link"),
         tried: TryFacts { status: Some(status), failure, retries_left },
         // The URL is reported only if redirects led elsewhere.
@@ -94,6 +98,7 @@ pub(crate) fn read(
         value,
         stream: None,
         streamed: false,
+        edges: None,
         answer: None,
         comparison: None,
         problem,
@@ -106,7 +111,7 @@ pub(crate) fn interrupted(
     node: &StepNode,
     sent: &SentTry,
     error: FetchError,
-    now: CurrentTime,
+    cx: &EngineCx<'_>,
     duration: Duration,
     retries_left: bool,
 ) -> TryResponse {
@@ -114,7 +119,7 @@ pub(crate) fn interrupted(
     let tried = TryFacts { status, failure: Some(TryFailure::Fetch(kind)), retries_left };
     if let Some(response) = received {
         let bytes = response.body.clone();
-        let as_read = read(node, sent, *response, now, duration, retries_left);
+        let as_read = read(node, sent, *response, cx, duration, retries_left);
         let partial = (!bytes.is_empty()).then_some(bytes);
         return TryResponse { tried, problem: message, partial, ..as_read };
     }
@@ -122,7 +127,7 @@ pub(crate) fn interrupted(
     // the error is ignored.
     let body = Body::Empty;
     TryResponse {
-        value: response_value(&node.needs, status, None, &body, "", &[]),
+        value: HeldValue::uncounted(response_value(&node.needs, status, None, &body, "", &[])),
         tried,
         facts: ReceivedResponse {
             url: None,
@@ -134,6 +139,7 @@ pub(crate) fn interrupted(
         link: None,
         stream: None,
         streamed: false,
+        edges: None,
         answer: None,
         comparison: None,
         body,
@@ -189,6 +195,7 @@ fn read_error(node: &StepNode, reader: &BodyReader<'_>, bytes: &Bytes) -> Body {
     }
 }
 
+/// Creates the reader of a body. [`read`] limits the memory of its values.
 fn body_reader<'a>(node: &'a StepNode, status: u16, content_type: &'a str) -> BodyReader<'a> {
     let is_head = node.step.request().is_some_and(|request| request.method() == Method::Head);
     BodyReader {
@@ -197,6 +204,7 @@ fn body_reader<'a>(node: &'a StepNode, status: u16, content_type: &'a str) -> Bo
         bodiless: status == 204 || is_head,
         members: node.needs.members,
         parts: &node.needs.body,
+        max_value_bytes: usize::MAX,
     }
 }
 

@@ -48,8 +48,8 @@ pub(crate) fn enclosing_with_meta(run: &ExecutionState, env: &StepEnv, node: &Ar
 /// Returns the variables of a request: `response` and `prev` are the loop's latest page.
 pub(crate) fn for_request(run: &ExecutionState, env: &StepEnv, position: &LoopPosition) -> Scope {
     let mut scope = before_loop(run, env, position);
-    scope.set(ScopeName::Response, position.latest.clone());
-    scope.set(ScopeName::Prev, position.latest.clone());
+    scope.set(ScopeName::Response, Value::clone(&position.latest));
+    scope.set(ScopeName::Prev, Value::clone(&position.latest));
     if position.node.needs.page {
         let pagination = position.step().paginate.as_ref();
         let page = page_variable(pagination, &position.target, position.page_in_slice());
@@ -93,7 +93,7 @@ pub(crate) fn sub_step_env(
     let durable = !per_row && !subs.iter().any(|sub| sub.gathers);
     let mut below = env.below(format!("{}.", position.path(env)), durable);
     below.home = Some(Arc::new(exchange.sent.url.clone()));
-    below.parent = exchange.response.value.clone();
+    below.parent = Value::clone(&exchange.response.value);
     below.parent_text = exchange.response.body.json_text().cloned();
     if let Some(context) = context {
         below.context = context.clone();

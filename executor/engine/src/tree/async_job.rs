@@ -303,7 +303,7 @@ impl<S: SubSteps> AsyncJobExecution<S> {
         let StepAction::Job(job) = &self.node.step.clone().action else { return Ok(None) };
         // The expressions about the poll are evaluated within its page.
         self.schedule.polls = step.rewind_to(self.schedule.polls);
-        let before = std::mem::replace(&mut self.last_poll, step.position().latest.clone());
+        let before = std::mem::replace(&mut self.last_poll, Value::clone(&step.position().latest));
         job_parts::keep_response(inner, "poll", &step);
         if !step.latest().is_ignored() {
             match job_parts::judge(cx, inner, job, &step, &before)? {

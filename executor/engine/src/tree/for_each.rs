@@ -300,6 +300,7 @@ impl<S: SubSteps> ForEach<S> {
             }
             Err(StepExit::Error(error)) if !error.ends_execution && !self.node.step.stop_on_error => {
                 let path = format!("{}[{number}]", self.location(env).path);
+                cx.abandon(number);
                 failed_row::tolerate(cx, *error, &path, env.enclosing.as_ref());
                 // Without the rest of its pages, the item has not reached what other items have.
                 if let Some(key) = item.active.cursor_key() {

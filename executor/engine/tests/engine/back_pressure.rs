@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use orchid_engine::{
     Checkpoint, EmitId, EndStatus, ExecutionFinish, Input, Machine, Message, Output, Response,
-    SavedCheckpoint, StopReason, TryId, UNACKED_BYTES_MAX, UNACKED_MESSAGES_MAX,
+    SavedCheckpoint, StopReason, TimerId, TryId, UNACKED_BYTES_MAX, UNACKED_MESSAGES_MAX,
 };
 use serde_json::{Value, json};
 
@@ -31,6 +31,7 @@ struct HeldAttempt<'a> {
     rows: Vec<(String, Value)>,
     most_messages: usize,
     most_bytes: usize,
+    parked: bool,
     finish: Option<ExecutionFinish>,
 }
 
@@ -42,13 +43,15 @@ impl<'a> HeldAttempt<'a> {
         let mut held = Self {
             machine,
             bodies,
-            clock: TestClock { elapsed: Duration::ZERO },
+            // An attempt begins a minute after the one before it.
+            clock: TestClock { elapsed: Duration::from_secs(60) * attempt.unsigned_abs() },
             inputs: VecDeque::from([Input::Begin]),
             streams: BTreeMap::new(),
             unacked: VecDeque::new(),
             rows: Vec::new(),
             most_messages: 0,
             most_bytes: 0,
+            parked: false,
             finish: None,
         };
         held.settle();
@@ -93,8 +96,14 @@ impl<'a> HeldAttempt<'a> {
                 self.rows.push(path_and_body(&message));
             }
             Output::Finished(finish) => self.finish = Some(finish),
-            Output::Discard { .. } | Output::SaveCheckpoint | Output::StartTimer { .. } => {}
-            Output::Park { reason, .. } => panic!("parked: {reason}"),
+            Output::Discard { try_id } => drop(self.streams.remove(&try_id)),
+            // The first timer of an attempt is its deadline; the others fire at once.
+            Output::StartTimer { timer_id, delay } if timer_id != TimerId(1) => {
+                self.clock.elapsed += delay;
+                self.inputs.push_back(Input::TimerFired { timer_id });
+            }
+            Output::SaveCheckpoint | Output::StartTimer { .. } => {}
+            Output::Park { .. } => self.parked = true,
         }
     }
 
@@ -281,6 +290,53 @@ fn waiting_page_can_be_cancelled() {
     assert_eq!(attempt.status(), Some(EndStatus::Cancelled));
     attempt.run_to_the_end();
     assert_eq!(attempt.rows.len(), UNACKED_MESSAGES_MAX, "acknowledgements emit nothing more");
+}
+
+#[test]
+fn values_that_expressions_read_are_counted_while_their_page_is_in_progress() {
+    let list = Bytes::from(format!("[{}1]", "1,".repeat(9_999)));
+    let bodies = Bodies::from([("/list", ("application/json", list))]);
+    for (rows, buffered) in [("response.body", 0..100_000), ("response.body[?@ > `0`]", 700_000..3_000_000)] {
+        let plan = plan(&json!({"iterate_over": rows, "emit": "record"}));
+        let mut attempt = HeldAttempt::begin(&plan, 1, &bodies, None);
+        assert!(attempt.finish.is_none(), "{rows}: it waits for acknowledgements");
+        let counted = attempt.machine.buffered_bytes();
+        assert!(buffered.contains(&counted), "{rows}: {counted}");
+        attempt.run_to_the_end();
+        assert_eq!((attempt.status(), attempt.rows.len()), (Some(EndStatus::Succeeded), 10_000));
+        let counted = attempt.machine.buffered_bytes();
+        assert!(counted < 100_000, "{rows}: {counted} at the end");
+    }
+}
+
+#[test]
+fn failed_row_gives_up_the_bodies_that_stream_below_it() {
+    let bodies = Bodies::from([
+        ("/list", json_list(3)),
+        ("/submit", ("application/json", "{}".into())),
+        ("/poll", ("application/x-ndjson", "1\n2\n".into())),
+    ]);
+    let job = json!({
+        "submit": {"url": format!("{API}/submit"), "method": "POST"},
+        "poll": {"url": format!("{API}/poll"), "iterate_over": "response.body"},
+        "failed_when": "response.headers.\"content-type\" == 'application/x-ndjson'",
+        "done_when": "`false`",
+        "poll_wait": "1s",
+        "result": "poll",
+    });
+    let plan = plan(&json!({
+        "iterate_over": "response.body",
+        "stop_on_error": false,
+        "sub_steps": [{"id": "report", "async_job": job}],
+    }));
+    let mut submitted = HeldAttempt::begin(&plan, 1, &bodies, None);
+    assert!(submitted.parked, "the jobs wait for their first polls");
+    let checkpoint = submitted.machine.checkpoint().unwrap();
+    let mut attempt = HeldAttempt::begin(&plan, 2, &bodies, Some(saved(&checkpoint, None)));
+    attempt.run_to_the_end();
+    let Some(ExecutionFinish::Ended(end)) = &attempt.finish else { panic!("{:?}", attempt.finish) };
+    assert!(end.partial && end.status == EndStatus::Succeeded, "{end:?}");
+    assert!(attempt.streams.is_empty(), "{:?}", attempt.streams.keys());
 }
 
 /// Joins the parts of a text or file, by the rules for consumers.

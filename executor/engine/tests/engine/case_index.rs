@@ -28,7 +28,7 @@ const CHAPTERS: &[(&str, &[&str])] = &[
         "Bodies",
         &[
             "body", "json", "jsonl", "csv", "xml", "text", "binary", "decode", "format", "stream", "too",
-            "charset", "response",
+            "charset", "response", "values",
         ],
     ),
     (

@@ -37,6 +37,7 @@ struct CaseScript {
     #[serde(default)]
     context: BTreeMap<String, Box<RawValue>>,
     message_max_bytes: Option<usize>,
+    value_max_bytes: Option<usize>,
     #[serde(default)]
     elapsed_seconds: u64,
     #[serde(default)]
@@ -222,7 +223,9 @@ fn setup(exchange: &CaseScript, definition: Definition) -> TestSetup {
     if let Some(max) = exchange.message_max_bytes {
         setup.message_max_bytes = max;
     }
-
+    if let Some(max) = exchange.value_max_bytes {
+        setup.value_max_bytes = max;
+    }
     setup.piece_bytes = exchange.piece_bytes.unwrap_or(setup.piece_bytes);
     setup.piece_time = exchange.piece_ms.map_or(setup.piece_time, Duration::from_millis);
     setup.cursors = exchange

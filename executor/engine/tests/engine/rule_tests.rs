@@ -83,6 +83,21 @@ pub(crate) const TESTED_RULES: &[TestedRule] = &[
         ],
     ),
     rule(
+        "values that expressions read of a body are built only as far as they are read",
+        "sdk/plan/src/expr/exactness.rs",
+        &["unread_parts_of_a_body_make_no_difference"],
+    ),
+    rule(
+        "they are counted while their page is in progress",
+        "executor/engine/tests/engine/back_pressure.rs",
+        &["values_that_expressions_read_are_counted_while_their_page_is_in_progress"],
+    ),
+    rule(
+        "a row that fails gives up what still streams below it",
+        "executor/engine/tests/engine/back_pressure.rs",
+        &["failed_row_gives_up_the_bodies_that_stream_below_it"],
+    ),
+    rule(
         "bodies, buffers and messages of all executions share one byte budget: new fetches wait before \
          it is used up, and no execution blocks itself",
         "executor/src/memory/budget.rs",

@@ -30,6 +30,7 @@ pub(crate) struct TestSetup {
     pub(crate) context: BTreeMap<String, Bytes>,
     pub(crate) park_after: Duration,
     pub(crate) message_max_bytes: usize,
+    pub(crate) value_max_bytes: usize,
     pub(crate) ran: Duration,
     pub(crate) traced: bool,
     pub(crate) cursors: BTreeMap<CursorKey, Bytes>,
@@ -49,6 +50,7 @@ impl TestSetup {
             context: BTreeMap::new(),
             park_after: Duration::from_secs(30),
             message_max_bytes: 1024 * 1024,
+            value_max_bytes: 512 * 1024 * 1024,
             ran: Duration::ZERO,
             traced: false,
             cursors: BTreeMap::new(),
@@ -90,6 +92,7 @@ impl TestSetup {
                 max_wait: Duration::from_secs(86_400),
                 message_max_bytes: self.message_max_bytes,
                 body_max_bytes: 10 * 1024 * 1024,
+                value_max_bytes: self.value_max_bytes,
             },
             trace: TraceContext { traceparent: traceparent.to_owned(), tracestate: String::new() },
             seed: 7,
@@ -308,6 +311,9 @@ impl Simulation<'_> {
                     (None, None) => Ok(None),
                     (None, Some(error)) => Err(error.clone()),
                 };
+                if !matches!(piece, Ok(Some(_))) {
+                    bodies.remove(&try_id);
+                }
                 Input::BodyPiece { try_id, piece, duration }
             }
         })

@@ -6,16 +6,38 @@ use std::collections::BTreeSet;
 
 use jmespath::ast::Ast;
 
-use crate::read_paths::ReadSegment;
+use crate::ReadSegment;
 
 /// Most paths that a value may have at once: flattening lists inside lists doubles them.
 const ALTERNATIVES_MAX: usize = 16;
+
+/// Functions whose result depends only on the type and the size of their argument.
+const SIZE_FUNCTIONS: [&str; 3] = ["keys", "length", "type"];
 
 /// Returns the exact paths that a tree reads from the scope.
 pub(super) fn exact_reads(ast: &Ast) -> BTreeSet<Vec<ReadSegment>> {
     let mut walk = ReadsWalk { reads: BTreeSet::new() };
     walk.used(ast, &ValuePaths(vec![Vec::new()]));
     walk.reads
+}
+
+/// Returns whether the value at a path was received as it is. The objects around it are put
+/// together from the members that are read, so that reading their size means reading them all.
+fn is_received(path: &[ReadSegment]) -> bool {
+    let is_body = |segment: &ReadSegment| matches!(segment, ReadSegment::Member(name) if name == "body");
+    match path {
+        [ReadSegment::Member(root), rest @ ..] => match root.as_str() {
+            "item" => true,
+            "response" | "prev" | "parent" => rest.first().is_some_and(is_body),
+            "steps" => rest.get(1).is_some_and(is_body),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+fn is_scalar(node: &Ast) -> bool {
+    matches!(node, Ast::Literal { value, .. } if !value.is_array() && !value.is_object())
 }
 
 /// The paths of the scope at which a value may be found; none for a computed value.
@@ -38,6 +60,18 @@ impl ReadsWalk {
     fn used(&mut self, node: &Ast, input: &ValuePaths) -> ValuePaths {
         let ValuePaths(paths) = self.walk(node, input);
         self.reads.extend(paths);
+        ValuePaths::default()
+    }
+
+    /// Walks a node of whose value only the type and the size are used.
+    fn sized(&mut self, node: &Ast, input: &ValuePaths) -> ValuePaths {
+        let ValuePaths(paths) = self.walk(node, input);
+        self.reads.extend(paths.into_iter().map(|mut path| {
+            if is_received(&path) {
+                path.push(ReadSegment::Size);
+            }
+            path
+        }));
         ValuePaths::default()
     }
 
@@ -71,12 +105,21 @@ impl ReadsWalk {
                 self.reads.extend(input.0.iter().cloned());
                 ValuePaths::default()
             }
-            Ast::ObjectValues { node, .. } | Ast::Not { node, .. } => self.used(node, input),
+            Ast::ObjectValues { node, .. } => self.used(node, input),
+            Ast::Not { node, .. } => self.sized(node, input),
             Ast::Expref { ast, .. } => self.used(ast, &ValuePaths::default()),
-            Ast::Condition { predicate: lhs, then: rhs, .. }
-            | Ast::Or { lhs, rhs, .. }
-            | Ast::And { lhs, rhs, .. }
-            | Ast::Comparison { lhs, rhs, .. } => {
+            Ast::Condition { predicate, then, .. } => {
+                self.sized(predicate, input);
+                self.used(then, input)
+            }
+            Ast::Comparison { lhs: value, rhs: literal, .. }
+            | Ast::Comparison { lhs: literal, rhs: value, .. }
+                if is_scalar(literal) =>
+            {
+                // No list and no object equals a scalar, whatever its elements are.
+                self.sized(value, input)
+            }
+            Ast::Or { lhs, rhs, .. } | Ast::And { lhs, rhs, .. } | Ast::Comparison { lhs, rhs, .. } => {
                 self.used(lhs, input);
                 self.used(rhs, input)
             }
@@ -93,8 +136,13 @@ impl ReadsWalk {
                 self.existence(input)
             }
             Ast::Function { name, args, .. } => {
+                let is_sized = SIZE_FUNCTIONS.contains(&name.as_str());
                 for arg in args {
-                    self.used(arg, input);
+                    if is_sized {
+                        self.sized(arg, input)
+                    } else {
+                        self.used(arg, input)
+                    };
                 }
                 if name == "root" { ValuePaths(vec![Vec::new()]) } else { ValuePaths::default() }
             }

@@ -65,6 +65,25 @@ const EXPRESSIONS: &[&str] = &[
     "response.body[]",
     "response.body.items[1:].a",
     "length(response.body.items)",
+    "length(response.body)",
+    "!(response.body.items)",
+    "response.body.a == `null` || response.body.a != 'x'",
+    "response.body.items[?b].a",
+    "response.body.items[?a == `true`] | length(@)",
+    "response.body.items[0:2].a",
+    "response.body.items[-1].a",
+    "response.body.items[1].b || response.body.items[-2]",
+    "response.body.items[].a",
+    "response.body.items[*].items[]",
+    "response.body.items[*].items[].b",
+    "response.body.items[*].{x: a, n: length(b)}",
+    "response.body.items[*].keys(a)",
+    "response.body.items[*].a | [0]",
+    "response.body[*].a",
+    "response.body[0]",
+    "response.body[?a > `0`].b",
+    "max_by(response.body.items, &a).b",
+    "type(response.body.items[0])",
     "type(response.body.a)",
     "keys(response.body.a)",
     "map(&a, response.body.items)",
@@ -86,7 +105,7 @@ proptest! {
         let whole = with_body(Value::parse(body.as_bytes()).unwrap());
         for text in EXPRESSIONS {
             let expr = compile_anywhere(text);
-            let Some(paths) = expr.reads().below(&["response", "body"]) else { continue };
+            let Some(paths) = expr.reads().exact_below(&["response", "body"]) else { continue };
             let part = with_body(Value::parse_selected(body.as_bytes(), &PathSelection::of(paths)).unwrap());
             let (whole, part) = (expr.eval(&whole, &env()), expr.eval(&part, &env()));
             match (whole, part) {

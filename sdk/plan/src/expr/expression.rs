@@ -89,10 +89,10 @@ impl Expr {
     }
 
     /// Returns whether the expression says that an absent value is fine: by the default `` `[]` ``,
-    /// or by naming null itself.
+    /// or by a null that is its result, as in ``if(a, b, `null`)``.
     #[must_use]
     pub fn allows_absence(&self) -> bool {
-        row_paths::without_empty_default(&self.0.ast).is_some() || self.0.literals.include_null()
+        row_paths::without_empty_default(&self.0.ast).is_some() || row_paths::chooses_null(&self.0.ast)
     }
 
     /// Returns the expression up to its first filter, such as `a.b` of `a.b[?c].d`, or `None` if it

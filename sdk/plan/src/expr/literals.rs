@@ -31,11 +31,6 @@ impl Literals {
         found.map_or_else(|_| Rcvar::new(Variable::Null), |index| self.0[index].1.clone())
     }
 
-    /// Returns whether one of the literals is null.
-    pub(crate) fn include_null(&self) -> bool {
-        self.0.iter().any(|(_, value)| value.is_null())
-    }
-
     fn collect(&mut self, text: &str, node: &Ast) {
         match node {
             Ast::Literal { offset, value } => self.0.push((*offset, read(text, *offset, value))),

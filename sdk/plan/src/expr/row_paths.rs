@@ -35,6 +35,19 @@ pub(super) fn without_empty_default(ast: &Ast) -> Option<&Ast> {
     }
 }
 
+/// Returns whether a null that the author wrote can be the result of a tree. A null that something
+/// is compared with cannot.
+pub(super) fn chooses_null(ast: &Ast) -> bool {
+    match ast {
+        Ast::Literal { value, .. } => value.is_null(),
+        Ast::Or { rhs, .. } | Ast::Subexpr { rhs, .. } => chooses_null(rhs),
+        Ast::And { lhs, rhs, .. } => chooses_null(lhs) || chooses_null(rhs),
+        Ast::Function { name, args, .. } if name == "if" => args.iter().skip(1).any(chooses_null),
+        Ast::Function { name, args, .. } if name == "not_null" => args.last().is_some_and(chooses_null),
+        _ => false,
+    }
+}
+
 fn collect_segments(node: &Ast, segments: &mut Vec<PathSegment>) -> Option<()> {
     match node {
         Ast::Field { name, .. } => segments.push(PathSegment::Member(name.clone())),
@@ -105,7 +118,11 @@ mod tests {
             ("response.body.items[?id] || `[]`", true),
             ("if(response.body.ok, response.body.items, `null`)", true),
             ("response.body.items || response.body.rows", false),
-            ("response.body.items[?id != `null`]", true),
+            ("response.body.items[?id != `null`]", false),
+            ("response.body.items[?deleted_at == `null`] || `null`", true),
+            ("if(response.body.ok == `null`, response.body.items, response.body.rows)", false),
+            ("response.body | `null`", true),
+            ("not_null(response.body.items, `null`)", true),
         ] {
             assert_eq!(compile_anywhere(text).allows_absence(), allowed, "{text}");
         }

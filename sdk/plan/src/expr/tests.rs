@@ -371,6 +371,7 @@ fn exact_reads_follow_indexes_and_projections() {
         ReadSegment::Member(name) => name.clone(),
         ReadSegment::Index(index) => format!("[{index}]"),
         ReadSegment::Every => "[*]".to_owned(),
+        ReadSegment::Size => "#".to_owned(),
     };
     let reads = |text: &str| {
         let expr = compile_anywhere(text);
@@ -382,15 +383,21 @@ fn exact_reads_follow_indexes_and_projections() {
                 .collect::<Vec<_>>()
         })
     };
-    let cases: [(&str, &[&str]); 14] = [
+    let cases: [(&str, &[&str]); 20] = [
         ("response.body.data[-1].id", &["data.[-1].id"]),
         ("response.body.accounts[*].users[*].{a: outer().id, n: n}[]", &["accounts"]),
         ("response.body.items[*].root().config.x", &["items.[*]"]),
         ("response.body.items[*].{a: b.c, d: e}", &["items.[*].b.c", "items.[*].e"]),
-        ("response.body.items[?a == 'x'].b | [0]", &["items.[*].a", "items.[*].b"]),
+        ("response.body.items[?a == 'x'].b | [0]", &["items.[*].a.#", "items.[*].b"]),
         ("response.body.items[].b", &["items.[*].b", "items.[*].[*].b"]),
         ("response.body.items[0:2].b", &["items"]),
-        ("length(response.body.items)", &["items"]),
+        ("length(response.body.items)", &["items.#"]),
+        ("keys(response.body.items[0])", &["items.[0].#"]),
+        ("!(response.body.items) || type(response.body) == 'x'", &["items.#", "#"]),
+        ("response.body.items == `null`", &["items.#"]),
+        ("response.body.items == response.body.old", &["items", "old"]),
+        ("response.body.items[?tags && `true`].b", &["items.[*].b", "items.[*].tags"]),
+        ("response.body.items[?tags].b", &["items.[*].b", "items.[*].tags.#"]),
         ("max_by(response.body.items, &at).at", &["items"]),
         ("response.body.*.a", &[]),
         ("(response.body.a || response.body.b).c", &["a", "b"]),

@@ -81,15 +81,29 @@ impl Value {
     /// # Errors
     /// Fails if the text is not valid JSON, or is nested deeper than [`super::NESTING_MAX`] levels.
     pub fn parse(json: &[u8]) -> Result<Self, ValueError> {
-        parse_selected(json, &PathSelection::ALL).map(Self)
+        Self::parse_selected(json, &PathSelection::ALL)
     }
 
-    /// Parses only the selected paths. Other members of objects are left out.
+    /// Parses only the selected paths. Everything else of lists and objects is left out.
     ///
     /// # Errors
     /// Fails as [`Value::parse`] does.
     pub fn parse_selected(json: &[u8], selection: &PathSelection) -> Result<Self, ValueError> {
-        parse_selected(json, selection).map(Self)
+        Self::parse_within(json, selection, usize::MAX).map(|(value, _)| value)
+    }
+
+    /// Parses only the selected paths into values that take at most about `max_bytes` of memory.
+    /// Returns how much they take, too.
+    ///
+    /// # Errors
+    /// Fails as [`Value::parse`] does, and with [`ValueError::TooLarge`].
+    pub fn parse_within(
+        json: &[u8],
+        selection: &PathSelection,
+        max_bytes: usize,
+    ) -> Result<(Self, usize), ValueError> {
+        let (value, bytes) = parse_selected(json, selection, max_bytes)?;
+        Ok((Self(value), bytes))
     }
 
     /// Returns the value as JSON text without white space.

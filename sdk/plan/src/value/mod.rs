@@ -6,13 +6,15 @@ mod parse;
 mod raw;
 mod scan;
 mod selection;
+mod skip;
 mod variable;
 mod write;
 
 pub use json_value::{JsonType, Value};
 pub use raw::{PathSegment, PlainPath, RawMembers, RawRows, RawRowsError};
-pub use scan::{JsonScanner, NESTING_MAX, RawText, ValueError};
-pub use selection::PathSelection;
+pub use scan::{JsonScanner, RawText, ValueError};
+pub use selection::{PathSelection, ReadSegment};
+pub use skip::NESTING_MAX;
 
 pub(crate) use json_value::json_type_of;
 pub(crate) use number::Number;

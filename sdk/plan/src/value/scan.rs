@@ -6,8 +6,7 @@
 
 use std::borrow::Cow;
 
-/// Deepest nesting of lists and objects, wherever JSON is read.
-pub const NESTING_MAX: usize = 1000;
+use super::skip::{self, NESTING_MAX, OpenLevels};
 
 /// The reason why a text is not read as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +22,12 @@ pub enum ValueError {
     /// Lists and objects are nested more than [`NESTING_MAX`] levels deep.
     #[error("nested more than {NESTING_MAX} levels deep")]
     TooDeep,
+    /// The values take more memory than the reader allows.
+    #[error("its values take more than {max_bytes} bytes of memory")]
+    TooLarge {
+        /// The most that was allowed.
+        max_bytes: usize,
+    },
 }
 
 /// The beginning of a value: a scalar, or an opening bracket.
@@ -124,30 +129,6 @@ fn join_surrogates(unit: u32, after: &str) -> (char, &str) {
     (char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER), after)
 }
 
-/// The open lists and objects around a position: one bit each, set for an object.
-struct OpenLevels {
-    bits: [u64; NESTING_MAX.div_ceil(64)],
-    depth: usize,
-}
-
-impl OpenLevels {
-    fn push(&mut self, object: bool, around: usize) -> Result<(), ValueError> {
-        if around + self.depth >= NESTING_MAX {
-            return Err(ValueError::TooDeep);
-        }
-        let (word, bit) = (self.depth / 64, self.depth % 64);
-        self.bits[word] = self.bits[word] & !(1 << bit) | u64::from(object) << bit;
-        self.depth += 1;
-        Ok(())
-    }
-
-    /// Returns whether the innermost level is an object; `None` outside of all levels.
-    fn innermost(&self) -> Option<bool> {
-        let level = self.depth.checked_sub(1)?;
-        Some(self.bits[level / 64] >> (level % 64) & 1 == 1)
-    }
-}
-
 /// A position in a JSON text.
 #[derive(Clone, Copy)]
 pub struct JsonScanner<'t> {
@@ -221,39 +202,45 @@ impl<'t> JsonScanner<'t> {
     pub fn skip_value(&mut self) -> Result<&'t [u8], ValueError> {
         self.skip_space();
         let start = self.offset;
-        let mut open = OpenLevels { bits: [0; NESTING_MAX.div_ceil(64)], depth: 0 };
+        match skip::value(self.text, start, self.around) {
+            Some(end) => self.offset = end,
+            None => self.skip_faulty_value()?,
+        }
+        Ok(&self.text[start..self.offset])
+    }
+
+    /// Skips a value step by step, to find the fault in it.
+    #[cold]
+    fn skip_faulty_value(&mut self) -> Result<(), ValueError> {
+        let mut open = OpenLevels::new(self.around);
         loop {
             let ended = match self.token()? {
                 Token::List => {
-                    open.push(false, self.around)?;
+                    open.push(false).then_some(()).ok_or(ValueError::TooDeep)?;
                     self.closes(b']')
                 }
                 Token::Object => {
-                    open.push(true, self.around)?;
+                    open.push(true).then_some(()).ok_or(ValueError::TooDeep)?;
                     let empty = self.closes(b'}');
                     if !empty {
                         self.name()?;
                     }
                     empty
                 }
-                Token::Null | Token::Bool(_) | Token::Number(_) | Token::Text(_) => {
-                    if open.depth == 0 {
-                        return Ok(&self.text[start..self.offset]);
-                    }
-                    if self.goes_on(open.innermost() == Some(true))? {
-                        continue;
-                    }
-                    true
-                }
+                Token::Null | Token::Bool(_) | Token::Number(_) | Token::Text(_) => match open.innermost() {
+                    None => return Ok(()),
+                    Some(object) if self.goes_on(object)? => continue,
+                    Some(_) => true,
+                },
             };
             if !ended {
                 continue;
             }
             // The innermost list or object has ended; those around it may end right behind it.
             loop {
-                open.depth -= 1;
+                open.pop();
                 match open.innermost() {
-                    None => return Ok(&self.text[start..self.offset]),
+                    None => return Ok(()),
                     Some(object) if self.goes_on(object)? => break,
                     Some(_) => {}
                 }
@@ -384,7 +371,7 @@ impl<'t> JsonScanner<'t> {
         let start = self.offset;
         let mut escaped = false;
         loop {
-            self.offset += plain_length(&self.text[self.offset..]);
+            self.offset += skip::plain_length(&self.text[self.offset..]);
             match self.peek() {
                 Some(b'"') => {
                     let raw = &self.text[start..self.offset];
@@ -435,29 +422,6 @@ pub(super) fn is_number(text: &[u8]) -> bool {
     let mut scanner = JsonScanner::at(text, 0);
     text.first().is_some_and(|first| matches!(first, b'-' | b'0'..=b'9'))
         && scanner.number().is_ok_and(|number| number.len() == text.len())
-}
-
-/// Returns the number of bytes before the next quote, backslash or control character.
-///
-/// Strings are most of a body, so eight bytes are looked at together.
-fn plain_length(bytes: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        let (quote, backslash) = (word ^ (ONES * 0x22), word ^ (ONES * 0x5C));
-        // A byte is zero here if its high bit gets set by the subtraction. Borrows can only reach
-        // bytes behind the first hit.
-        let special = (quote.wrapping_sub(ONES) & !quote)
-            | (backslash.wrapping_sub(ONES) & !backslash)
-            | (word.wrapping_sub(ONES * 0x20) & !word);
-        if special & HIGH != 0 {
-            return index * 8 + (special & HIGH).trailing_zeros() as usize / 8;
-        }
-    }
-    let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1F);
-    bytes.len() - rest.len() + rest.iter().position(special).unwrap_or(rest.len())
 }
 
 #[cfg(test)]
@@ -541,7 +505,7 @@ mod tests {
         #[test]
         fn plain_length_equals_a_search(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
             let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1F);
-            prop_assert_eq!(plain_length(&bytes), bytes.iter().position(special).unwrap_or(bytes.len()));
+            prop_assert_eq!(skip::plain_length(&bytes), bytes.iter().position(special).unwrap_or(bytes.len()));
         }
     }
 }

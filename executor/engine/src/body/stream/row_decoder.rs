@@ -126,6 +126,11 @@ impl RowDecoder {
         }
     }
 
+    /// Returns whether the rows are the elements of a list in one JSON document.
+    pub(crate) fn reads_document(&self) -> bool {
+        matches!(self.parser, RowParser::Array(_))
+    }
+
     /// Signals the end of the body; later pieces are ignored.
     pub(crate) fn finish(&mut self) {
         if !self.finished {
