@@ -31,6 +31,7 @@ mod lease_moves;
 mod management;
 mod messages;
 mod plans;
+mod poisoned_reports;
 mod readme;
 mod real_kafka;
 mod refusals;

@@ -13,7 +13,8 @@ pub enum StoreError {
     /// The groups have to be looked up again.
     #[error("placement group is stale: {0}")]
     StaleGroup(DbErr),
-    /// The database is unreachable, starting or stopping, or out of connections.
+    /// The database is unreachable, starting or stopping, or out of connections, or a lock was not
+    /// to be had in time.
     #[error("database is unavailable: {0}")]
     Unavailable(DbErr),
     /// A unique key exists already (23505).
@@ -57,6 +58,19 @@ impl StoreError {
         }
     }
 
+    /// Returns the SQLSTATE with which the database refused a statement; none if it did not.
+    pub fn sqlstate(&self) -> Option<String> {
+        match self {
+            Self::Conflict(error)
+            | Self::StaleGroup(error)
+            | Self::Unavailable(error)
+            | Self::UniqueViolation(error)
+            | Self::ForeignKey(error)
+            | Self::Failed(error) => sqlstate(error),
+            Self::Corrupt { .. } => None,
+        }
+    }
+
     /// Creates the error of a row that does not parse.
     pub fn corrupt(what: &'static str, why: impl ToString) -> Self {
         Self::Corrupt { what, why: why.to_string() }
@@ -70,7 +84,9 @@ impl From<DbErr> for StoreError {
             Some("0A000") => Self::StaleGroup(error),
             Some("23505") => Self::UniqueViolation(error),
             Some("23503") => Self::ForeignKey(error),
-            Some("57014" | "57P01" | "57P02" | "57P03" | "53300" | "25006") => Self::Unavailable(error),
+            Some("57014" | "57P01" | "57P02" | "57P03" | "53300" | "55P03" | "25006") => {
+                Self::Unavailable(error)
+            }
             Some(state) if state.starts_with("08") => Self::Unavailable(error),
             Some(_) => Self::Failed(error),
             None if is_connection_error(&error) => Self::Unavailable(error),

@@ -10,4 +10,4 @@ mod status;
 
 pub use client::ControlPlaneClient;
 pub use session::{CurrentSession, InvalidSession, PlanLimits, Session};
-pub use status::{is_retryable, is_session_gone, requested_delay};
+pub use status::{CallFailure, MAX_INTERNAL_ERRORS, failure_of, is_session_gone, requested_delay};

@@ -123,6 +123,6 @@ impl DoorbellListener {
         if slots.is_empty() {
             return 0;
         }
-        self.requester.acquire(session, LeaseRequest::Rung(rung), slots).await
+        self.requester.acquire(session, LeaseRequest::Rung(rung), slots).await.unwrap_or(0)
     }
 }

@@ -15,9 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
-use crate::control::{
-    ControlPlaneClient, CurrentSession, Session, is_retryable, is_session_gone, requested_delay,
-};
+use crate::control::{CallFailure, ControlPlaneClient, CurrentSession, Session, failure_of, requested_delay};
 use crate::convert::{ExecutionGrant, to_i32, whole_ms};
 use crate::lease::{LeaseRegistry, Liveness, SlotPermit};
 use crate::plan_cache::{PinnedPlans, PlanCache};
@@ -50,14 +48,15 @@ pub(crate) enum LeaseRequest {
 }
 
 impl LeaseRequester {
-    /// Acquires up to one lease per slot, and returns the number of attempts started.
+    /// Acquires up to one lease per slot. Returns the number of attempts started, or none when the
+    /// call failed.
     pub(crate) async fn acquire(
         &self,
         session: &Arc<Session>,
         request: LeaseRequest,
         slots: Vec<SlotPermit>,
-    ) -> usize {
-        let Some(seq) = self.leases.begin_acquire(session.id) else { return 0 };
+    ) -> Option<usize> {
+        let seq = self.leases.begin_acquire(session.id)?;
         // Pinned until the attempts have started: the grants leave these definitions out.
         let pinned = Arc::new(self.plans.pin_all());
         let (rung, wait) = match request {
@@ -76,8 +75,10 @@ impl LeaseRequester {
             () = self.stop.cancelled() => None,
         };
         // Without a response the seq is resolved with no leases, which returns the grants.
+        let failed = response.is_none();
         let grants = response.map(|response| response.grants).unwrap_or_default();
-        self.start(session, seq, grants, &pinned, slots).await
+        let started = self.start(session, seq, grants, &pinned, slots).await;
+        (!failed).then_some(started)
     }
 
     /// Repeats the call until it succeeds, is given up, or the session is gone.
@@ -97,11 +98,16 @@ impl LeaseRequester {
                 Ok(response) => return Some(response),
                 Err(status) => status,
             };
-            if is_session_gone(&status) {
-                self.session.clear(session.id);
-                return None;
-            }
-            if !is_retryable(&status) || started_at.elapsed() > GIVE_UP_AFTER {
+            let may_succeed_later = match failure_of(&status) {
+                CallFailure::SessionGone => {
+                    self.session.clear(session.id);
+                    return None;
+                }
+                CallFailure::Passing => started_at.elapsed() <= GIVE_UP_AFTER,
+                // The same call would most likely fail the same way, and it holds slots meanwhile.
+                CallFailure::Internal | CallFailure::Refused => false,
+            };
+            if !may_succeed_later {
                 tracing::warn!(%status, acquire_seq = request.acquire_seq, "acquire call given up");
                 return None;
             }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use orchid_kit::backoff;
+use orchid_kit::backoff::{self, Backoff};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -30,6 +30,7 @@ pub(crate) async fn poll_for_work(
     stop: CancellationToken,
 ) {
     let mut pause = Duration::ZERO;
+    let mut failures = Backoff::new(BROKEN_PAUSE, SLOW_INTERVAL);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -55,13 +56,17 @@ pub(crate) async fn poll_for_work(
         }
         let wait = if works { Duration::ZERO } else { LONG_POLL };
         let started = requester.acquire(&current, LeaseRequest::Any(wait), taken).await;
+        if started.is_some() {
+            failures.reset();
+        }
         pause = match (started, works) {
-            (0, false) => BROKEN_PAUSE,
+            (None, _) => failures.next_delay(),
+            (Some(0), false) => BROKEN_PAUSE,
             // Spread over the upper half of the interval, so that a fleet does not poll in step.
-            (0, true) => backoff::delay(SLOW_INTERVAL, SLOW_INTERVAL, 0, rand::random()),
+            (Some(0), true) => backoff::delay(SLOW_INTERVAL, SLOW_INTERVAL, 0, rand::random()),
             // Where there was work, there may be more. The doorbell brings most of it, in batches.
-            (_, true) => BROKEN_PAUSE,
-            (_, false) => Duration::ZERO,
+            (Some(_), true) => BROKEN_PAUSE,
+            (Some(_), false) => Duration::ZERO,
         };
     }
 }

@@ -324,7 +324,7 @@ fn exit_after_checkpoint(outcome: Result<ReportOutcome, ReportsClosed>) -> Optio
             tracing::warn!(why, "lease lost");
             Some(AttemptExit::LeaseLost)
         }
-        Ok(ReportOutcome::Invalid(refused)) => Some(refused_report("CHECKPOINT_REFUSED", refused)),
+        Ok(ReportOutcome::Invalid(refused)) => Some(refused_report("CHECKPOINT_REFUSED", refused, None)),
         Err(ReportsClosed) => Some(AttemptExit::LeaseLost),
     }
 }

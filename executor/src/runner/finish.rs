@@ -3,11 +3,12 @@
 //! Sends the newest checkpoint with a Complete, Park or Release, and repeats it until the control
 //! plane responds or the lease is lost.
 
-use orchid_engine::{Checkpoint, Machine};
+use orchid_engine::{Checkpoint, ExecutionError, Machine};
+use orchid_proto::executor::v1 as wire;
 
 use crate::convert::{InvalidReport, ReportOutcome, complete_item, park_item, release_item};
 use crate::lease::{LeaseCommand, LeaseHandle};
-use crate::report::ReportsClosed;
+use crate::report::{Reporter, ReportsClosed};
 use crate::runner::checkpoint_writer::CheckpointWriter;
 use crate::runner::exit::{AttemptExit, refused_report};
 
@@ -47,28 +48,44 @@ async fn report_exit(
         match writer.outcome().await? {
             ReportOutcome::Accepted => {}
             ReportOutcome::LeaseLost(why) => return lease_lost(why),
-            ReportOutcome::Invalid(refused) => return fail_refused_report(writer, refused).await,
+            ReportOutcome::Invalid(refused) => {
+                let real_error = exit.error().cloned();
+                return fail_refused_report(writer, refused, real_error).await;
+            }
         }
     }
     let checkpoint = machine.and_then(Machine::checkpoint);
-    match send(writer, checkpoint, exit).await? {
+    let real_error = exit.error().cloned();
+    let item = next_item(writer, checkpoint, &exit);
+    match send(writer.reporter(), item, exit).await? {
         ReportOutcome::Accepted => Ok(()),
         ReportOutcome::LeaseLost(why) => lease_lost(why),
-        ReportOutcome::Invalid(refused) => fail_refused_report(writer, refused).await,
+        ReportOutcome::Invalid(refused) => fail_refused_report(writer, refused, real_error).await,
     }
 }
 
 /// Ends the execution as failed, at the last saved resume state, because its real report was
-/// refused.
+/// refused. `real_error` is the error of that report, if it had one.
 async fn fail_refused_report(
     writer: &mut CheckpointWriter,
     refused: InvalidReport,
+    real_error: Option<ExecutionError>,
 ) -> Result<(), ReportsClosed> {
     match &refused.limit_code {
         Some(code) => tracing::warn!(code, refused.detail, "limit exceeded: the execution fails"),
         None => tracing::error!(refused.detail, "report refused: the execution fails"),
     }
-    match send(writer, None, refused_report("REPORT_REFUSED", refused)).await? {
+    let exit = refused_report("REPORT_REFUSED", refused.clone(), real_error.as_ref());
+    let item = writer.next_item(None);
+    match send(writer.reporter(), item, exit).await? {
+        ReportOutcome::Accepted => return Ok(()),
+        ReportOutcome::LeaseLost(why) => return lease_lost(why),
+        ReportOutcome::Invalid(_) => {}
+    }
+    // The resume state or a text of the error may be what the control plane cannot store.
+    let exit = refused_report("REPORT_REFUSED", refused, None);
+    let item = writer.empty_item();
+    match send(writer.reporter(), item, exit).await? {
         ReportOutcome::Accepted => Ok(()),
         ReportOutcome::LeaseLost(why) => lease_lost(why),
         ReportOutcome::Invalid(refused) => {
@@ -79,21 +96,28 @@ async fn fail_refused_report(
     }
 }
 
-async fn send(
+/// Returns the item of the last report, with the newest checkpoint.
+fn next_item(
     writer: &mut CheckpointWriter,
     checkpoint: Option<Checkpoint>,
-    exit: AttemptExit,
-) -> Result<ReportOutcome, ReportsClosed> {
+    exit: &AttemptExit,
+) -> wire::CheckpointItem {
     // The server counts losses without progress towards the dead letter, and an accepted checkpoint
     // resets the count. A release without progress must not reset it.
-    let item = match &exit {
+    match exit {
         AttemptExit::Release(_) if checkpoint.is_none() => writer.empty_item(),
         AttemptExit::Release(_)
         | AttemptExit::Complete(_)
         | AttemptExit::Park { .. }
         | AttemptExit::LeaseLost => writer.next_item(checkpoint),
-    };
-    let reporter = writer.reporter();
+    }
+}
+
+async fn send(
+    reporter: &Reporter,
+    item: wire::CheckpointItem,
+    exit: AttemptExit,
+) -> Result<ReportOutcome, ReportsClosed> {
     match exit {
         AttemptExit::Complete(end) => {
             tracing::info!(status = ?end.status, partial = end.partial, "execution ended");

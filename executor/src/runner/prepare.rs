@@ -10,7 +10,7 @@ use orchid_kit::clock;
 use orchid_kit::telemetry::{self, Traceparent};
 use orchid_proto::executor::v1 as wire;
 
-use crate::control::{Session, is_retryable, is_session_gone};
+use crate::control::{CallFailure, MAX_INTERNAL_ERRORS, Session, failure_of};
 use crate::convert::{ExecutionGrant, PersistedState};
 use crate::fetch::FetchAgent;
 use crate::lease::{LeaseCommand, LeaseHandle};
@@ -91,7 +91,8 @@ pub(crate) async fn prepare(
     Ok(PreparedAttempt { machine, agent, started })
 }
 
-/// Fetches context and cursors, and repeats the call until it succeeds or the lease is lost.
+/// Fetches context and cursors. Repeats the call until it succeeds, is refused, or the lease is
+/// lost.
 async fn fetch_persisted(
     services: &RunnerServices,
     session: &Session,
@@ -99,29 +100,37 @@ async fn fetch_persisted(
 ) -> Result<PersistedState, PrepareError> {
     let mut commands = lease.commands();
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
+    let mut internal_errors = 0;
     loop {
         let request = wire::FetchContextRequest { lease_token: lease.token().clone() };
-        match services.control.fetch_context(session, request).await {
+        let status = match services.control.fetch_context(session, request).await {
             Ok(response) => {
                 return PersistedState::try_from(response)
                     .map_err(|error| PrepareError::cannot_start("CONTEXT_UNREADABLE", error));
             }
+            Err(status) => status,
+        };
+        let failure = failure_of(&status);
+        internal_errors += u32::from(failure == CallFailure::Internal);
+        let may_succeed_later = match failure {
             // The lease is held meanwhile, so there is no reason to give up before it is lost.
-            Err(status) if is_retryable(&status) => {
-                let lost = commands.wait_for(|command| *command == LeaseCommand::Lost);
-                if tokio::time::timeout(backoff.next_delay(), lost).await.is_ok() {
-                    return Err(PrepareError::LeaseLost);
-                }
+            CallFailure::Passing => true,
+            CallFailure::Internal => internal_errors < MAX_INTERNAL_ERRORS,
+            CallFailure::SessionGone | CallFailure::Refused => false,
+        };
+        if may_succeed_later {
+            let lost = commands.wait_for(|command| *command == LeaseCommand::Lost);
+            if tokio::time::timeout(backoff.next_delay(), lost).await.is_ok() {
+                return Err(PrepareError::LeaseLost);
             }
-            Err(status) => {
-                tracing::warn!(%status, "context not available");
-                return if is_session_gone(&status) || lease.command() == LeaseCommand::Lost {
-                    Err(PrepareError::LeaseLost)
-                } else {
-                    Err(PrepareError::cannot_start("CONTEXT_UNREADABLE", status.message()))
-                };
-            }
+            continue;
         }
+        tracing::warn!(%status, "context not available");
+        return if failure == CallFailure::SessionGone || lease.command() == LeaseCommand::Lost {
+            Err(PrepareError::LeaseLost)
+        } else {
+            Err(PrepareError::cannot_start("CONTEXT_UNREADABLE", status.message()))
+        };
     }
 }
 

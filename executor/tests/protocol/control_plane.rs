@@ -36,6 +36,10 @@ pub(crate) struct ControlPlaneState {
     pub(crate) expire_session: bool,
     /// Refuses Complete calls as if unavailable.
     pub(crate) hold_completes: bool,
+    /// Fails at Complete calls that end one of these leases as succeeded.
+    pub(crate) poisoned: Vec<bytes::Bytes>,
+    /// Number of further acquire calls to fail at.
+    pub(crate) failed_acquires: u32,
     /// The result of every checkpoint, if it is to be refused.
     pub(crate) refuse_checkpoints: Option<wire::ItemResult>,
     /// Commands other than "continue", by lease id.
@@ -143,6 +147,10 @@ impl ExecutorService for ScriptedService {
         let mut state = self.session(&request)?;
         let request = request.into_inner();
         state.acquires.push(request.clone());
+        if state.failed_acquires > 0 {
+            state.failed_acquires -= 1;
+            return Err(Status::internal("internal error, trace 8"));
+        }
         let seq = request.acquire_seq;
         if !state.granted.contains_key(&seq) {
             let any = request.executions.is_empty() && !state.only_rung;
@@ -227,6 +235,14 @@ impl ExecutorService for ScriptedService {
             return Err(Status::unavailable("completes held"));
         }
         let items = request.into_inner().items;
+        let is_poisoned = |item: &wire::CompleteItem| {
+            let token = token(item.checkpoint.as_ref());
+            item.outcome() == wire::ExecutionOutcome::Succeeded
+                && state.poisoned.iter().any(|poisoned| poisoned == token)
+        };
+        if items.iter().any(is_poisoned) {
+            return Err(Status::internal("internal error, trace 7"));
+        }
         let results = items.iter().map(|item| accepted(token(item.checkpoint.as_ref()))).collect();
         state.completes.extend(items);
         let announcements = state.announcements.clone();

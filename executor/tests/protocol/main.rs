@@ -97,6 +97,58 @@ async fn lost_acquire_response_is_requested_again_with_its_seq() {
 }
 
 #[tokio::test]
+async fn acquire_call_that_the_server_fails_at_is_not_repeated() {
+    let harness = Harness::start(TTL_MS).await;
+    {
+        let mut state = harness.control_plane.state();
+        state.failed_acquires = 3;
+        state.ready.push(harness.grant(1));
+    }
+    let app = harness.executor("").await;
+    harness.completed(1).await;
+    {
+        let state = harness.control_plane.state();
+        let mut seqs: Vec<i64> = state.acquires.iter().map(|acquire| acquire.acquire_seq).collect();
+        let calls = seqs.len();
+        seqs.dedup();
+        assert_eq!(seqs.len(), calls, "each failed call was given up: {:?}", state.acquires);
+    }
+    app.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn end_that_the_server_fails_at_is_given_up_alone() {
+    let harness = Harness::start(TTL_MS).await;
+    let poisoned: Vec<_> = (0..6).map(|_| harness.grant(1)).collect();
+    {
+        let mut state = harness.control_plane.state();
+        state.poisoned = poisoned.iter().map(|grant| grant.lease_token.clone()).collect();
+        state.ready.extend(poisoned.iter().cloned());
+    }
+    let app = harness.executor("slots = 16").await;
+    eventually("all poisoned ones have run", || {
+        (harness.upstream.request_count.load(Ordering::Relaxed) >= 6).then_some(())
+    })
+    .await;
+    harness.control_plane.state().ready.extend((0..5).map(|_| harness.grant(1)));
+    harness.completed(11).await;
+    {
+        let state = harness.control_plane.state();
+        for complete in &state.completes {
+            let token = &complete.checkpoint.as_ref().unwrap().lease_token;
+            if !state.poisoned.contains(token) {
+                assert_eq!(complete.outcome(), wire::ExecutionOutcome::Succeeded, "{complete:?}");
+                continue;
+            }
+            let error = complete.error.as_ref().unwrap();
+            assert_eq!((error.class.as_str(), error.code.as_str()), ("system", "REPORT_REFUSED"));
+            assert!(error.message.contains("internal error, trace 7"), "{error:?}");
+        }
+    }
+    app.stop().await.unwrap();
+}
+
+#[tokio::test]
 async fn lease_is_listed_until_its_complete_succeeds() {
     let harness = Harness::start(900).await;
     {

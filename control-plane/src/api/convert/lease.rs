@@ -8,8 +8,10 @@ use orchid_proto::executor::v1 as wire;
 use tonic::Status;
 use uuid::Uuid;
 
-use crate::api::{convert, error, request};
+use crate::api::convert::{self, text};
+use crate::api::{error, request};
 use crate::commands::Diagnostic;
+use crate::commands::executions::progress::ExecutionProgress;
 use crate::commands::fleet::acquire::AcquireRequest;
 use crate::commands::fleet::complete::CompleteItem;
 use crate::commands::fleet::heartbeat::Heartbeat;
@@ -20,6 +22,10 @@ use crate::commands::fleet::{CheckpointUpdate, ContextChange, CursorChange};
 use crate::store::fleet::announcements::AnnouncementKey;
 use crate::store::fleet::cursors::CursorKey;
 use crate::store::keys::ExecutionKey;
+
+/// Maximum running time of an attempt that is believed, in milliseconds: a year. The sum over all
+/// attempts then never overflows.
+const MAX_ATTEMPT_MS: i64 = 366 * 24 * 3600 * 1000;
 
 /// Decodes a registration. `pools` are those that the caller's token is valid for.
 pub(crate) fn joining(request: wire::RegisterRequest, pools: &[String]) -> Result<RegisterRequest, Status> {
@@ -70,7 +76,7 @@ pub(crate) fn beat(request: wire::HeartbeatRequest) -> Result<Heartbeat, Status>
     let leases = leases.into_iter().map(|lease| {
         // The duration is only stored by checkpoints, which report it again.
         let wire::ActiveLease { lease_token, last_request, attempt_ms: _ } = lease;
-        (Vec::from(lease_token), last_request)
+        (Vec::from(lease_token), text::last_request(last_request))
     });
     let confirmed = confirmed_announcements.into_iter().map(|key| {
         let wire::AnnouncementKey { tenant_id, id } = key;
@@ -124,11 +130,16 @@ fn checkpoint(item: wire::CheckpointItem, pointer: &str) -> Result<(Vec<u8>, Che
         finished_steps: finished_steps.map(Vec::from),
         context_changes: changes.collect(),
         cursor_changes: cursor_changes.collect::<Result<_, _>>()?,
-        progress: progress.unwrap_or_default().into(),
-        attempt_ms,
+        progress: progress.map(self::progress).unwrap_or_default(),
+        attempt_ms: attempt_ms.clamp(0, MAX_ATTEMPT_MS),
         needs_upstream_cancel,
     };
     Ok((lease_token.into(), data))
+}
+
+fn progress(progress: wire::ExecutionProgress) -> ExecutionProgress {
+    let warnings = progress.warnings.into_iter().map(text::warning).collect();
+    wire::ExecutionProgress { warnings, ..progress }.into()
 }
 
 fn cursor(change: wire::Cursor, pointer: &str) -> Result<CursorChange, Status> {
@@ -159,7 +170,7 @@ pub(crate) fn completions(items: Vec<wire::CompleteItem>) -> Result<Vec<Complete
         let pointer = format!("/items/{index}");
         let (lease_token, checkpoint) = last_checkpoint(checkpoint, &pointer)?;
         let outcome = outcome(number, &pointer)?;
-        let error = error.map(Into::into);
+        let error = error.map(|error| text::error(error).into());
         Ok(CompleteItem { lease_token, checkpoint, outcome, partial, complete, at_limit, error })
     };
     items.into_iter().enumerate().map(decode).collect()
@@ -185,7 +196,7 @@ pub(crate) fn parkings(request: wire::ParkRequest) -> Result<Vec<ParkItem>, Stat
         let (lease_token, checkpoint) = last_checkpoint(checkpoint, &pointer)?;
         let place = format!("{pointer}/not_before");
         let not_before = convert::time(request::required(not_before, &place)?, &place)?;
-        Ok(ParkItem { lease_token, checkpoint, not_before, reason })
+        Ok(ParkItem { lease_token, checkpoint, not_before, reason: text::message(reason) })
     };
     request.items.into_iter().enumerate().map(decode).collect()
 }

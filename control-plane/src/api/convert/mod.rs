@@ -11,6 +11,7 @@ pub(crate) mod lease;
 pub(crate) mod plan;
 pub(crate) mod schedule;
 pub(crate) mod tenant;
+mod text;
 pub(crate) mod trigger;
 
 use chrono::{DateTime, Utc};

@@ -30,6 +30,18 @@ pub enum FleetError {
     Store(#[from] StoreError),
 }
 
+impl FleetError {
+    /// Returns whether the same work may succeed later by itself. An error that is not transient
+    /// comes from the work's own rows.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_transient(),
+            Self::Doorbell(_) | Self::Keys(KeyError::NoRandomness) => true,
+            Self::SessionEnded | Self::Invalid(_) | Self::Refused(_) | Self::Keys(_) => false,
+        }
+    }
+}
+
 impl Retryable for FleetError {
     fn retryable(&self) -> bool {
         match self {

@@ -7,7 +7,7 @@ use super::acquire::grant::PersistentState;
 use super::acquire::material::read_persistent_state;
 use super::error::FleetError;
 use super::lease_token::LeaseToken;
-use super::placement::GroupTransaction;
+use super::placement::{GroupResults, GroupTransaction};
 use super::resources::Fleet;
 use super::session::Session;
 use crate::keys::MasterKeys;
@@ -25,10 +25,13 @@ pub async fn run(
 ) -> Result<PersistentState, FleetError> {
     let token =
         LeaseToken::open(&fleet.sealer, lease_token, session.id).map_err(|_| LeaseRefusal::LeaseLost)?;
-    let read =
-        fleet.placement.run(&ReadPersistentState { master_keys: &fleet.master_keys }, vec![token]).await?;
+    let read = ReadPersistentState { master_keys: &fleet.master_keys };
+    let GroupResults { outputs, failed } = fleet.placement.run_each(&read, vec![token]).await?;
+    if let Some((_, error)) = failed.into_iter().next() {
+        return Err(error);
+    }
     // No group ran when the tenant is gone.
-    read.into_iter().next().ok_or_else(|| LeaseRefusal::LeaseLost.into())
+    outputs.into_iter().next().ok_or_else(|| LeaseRefusal::LeaseLost.into())
 }
 
 struct ReadPersistentState<'a> {

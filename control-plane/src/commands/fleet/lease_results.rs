@@ -4,6 +4,7 @@ use orchid_domain::cursor::CursorExcess;
 use orchid_domain::lease::{ClaimVerdict, LeaseRefusal};
 use uuid::Uuid;
 
+use super::error::FleetError;
 use super::lease_token::LeaseToken;
 use crate::keys::TokenSealer;
 
@@ -33,6 +34,25 @@ impl InvalidItem {
     /// Returns the reason of an item that no executor may send.
     pub(super) fn malformed(detail: String) -> Self {
         Self { limit_code: "", detail }
+    }
+}
+
+/// The reason of an item that the database cannot store. The error itself is masked: it may quote
+/// other rows.
+impl From<&FleetError> for InvalidItem {
+    fn from(error: &FleetError) -> Self {
+        let cause = match error {
+            FleetError::Store(error) => match error.sqlstate() {
+                Some(state) => format!("the database refused it with SQLSTATE {state}"),
+                None => "what is stored of the execution does not parse".to_owned(),
+            },
+            FleetError::Keys(_) => "the tenant's secrets cannot be opened".to_owned(),
+            FleetError::SessionEnded
+            | FleetError::Invalid(_)
+            | FleetError::Refused(_)
+            | FleetError::Doorbell(_) => error.to_string(),
+        };
+        Self::malformed(format!("the report could not be stored: {cause}"))
     }
 }
 
@@ -110,6 +130,19 @@ impl LeaseResults {
             if let Some(result) = self.0.get_mut(index) {
                 result.status = status;
             }
+        }
+    }
+
+    /// Records items whose transactions failed: each is invalid, whatever became of the others.
+    pub(super) fn record_failed<T>(&mut self, failed: Vec<(OpenedItem<T>, FleetError)>) {
+        for (OpenedItem { index, token, item: _ }, error) in failed {
+            tracing::error!(
+                %error,
+                tenant_id = %token.key.tenant_id,
+                execution_id = %token.key.execution_id,
+                "report of one execution refused: it could not be stored"
+            );
+            self.record([(index, LeaseStatus::Invalid(InvalidItem::from(&error)))]);
         }
     }
 

@@ -116,21 +116,43 @@ impl Placement {
     }
 
     /// Runs work on items group by group and batch by batch, each batch in one transaction. Returns
-    /// the result of each batch.
+    /// the result of each batch. An item whose own rows make its transaction fail is logged and
+    /// left out, so that it concerns no other.
     ///
     /// # Errors
-    /// A batch fails. Batches before it are committed.
+    /// A batch fails for a passing reason. Other batches may be committed.
     pub async fn run<G: GroupTransaction>(
         &self,
         work: &G,
         items: Vec<G::Item>,
     ) -> Result<Vec<G::Output>, FleetError> {
-        let mut outputs = Vec::new();
+        let GroupResults { outputs, failed } = self.run_each(work, items).await?;
+        for (item, error) in failed {
+            tracing::error!(
+                %error,
+                tenant_id = %G::tenant(&item),
+                work = std::any::type_name::<G>(),
+                "work on one item failed: it is left out"
+            );
+        }
+        Ok(outputs)
+    }
+
+    /// Runs work on items like [`run`](Self::run), and returns the items whose transactions fail.
+    ///
+    /// # Errors
+    /// A batch fails for a passing reason. Other batches may be committed.
+    pub async fn run_each<G: GroupTransaction>(
+        &self,
+        work: &G,
+        items: Vec<G::Item>,
+    ) -> Result<GroupResults<G>, FleetError> {
+        let mut results = GroupResults { outputs: Vec::new(), failed: Vec::new() };
         let mut left = self.split(items, G::tenant).await?;
         let mut tries = 1;
-        while let Some(batch) = left.pop() {
+        while let Some(mut batch) = left.pop() {
             match self.databases.run_fleet(&GroupBatch { work, items: &batch }).await {
-                Ok(output) => outputs.push(output),
+                Ok(output) => results.outputs.push(output),
                 // A shard moved between the lookup and the transaction: the batch may span two
                 // groups now. Nothing of it is committed, so it is split anew with the rest.
                 Err(FleetError::Store(StoreError::StaleGroup(_))) if tries < MAX_TRIES => {
@@ -139,11 +161,29 @@ impl Placement {
                     left.push(batch);
                     left = self.split(left.into_iter().flatten().collect(), G::tenant).await?;
                 }
-                Err(error) => return Err(error),
+                Err(error) if error.is_transient() => return Err(error),
+                Err(error) => match batch.pop() {
+                    Some(item) if batch.is_empty() => results.failed.push((item, error)),
+                    // One item is enough to fail a transaction. Halving finds it in a number of
+                    // steps that grows with the logarithm of the batch.
+                    last => {
+                        batch.extend(last);
+                        let second = batch.split_off(batch.len() / 2);
+                        left.extend([batch, second]);
+                    }
+                },
             }
         }
-        Ok(outputs)
+        Ok(results)
     }
+}
+
+/// The results of work on items of several placement groups.
+pub struct GroupResults<G: GroupTransaction> {
+    /// The result of each batch.
+    pub outputs: Vec<G::Output>,
+    /// Items whose own rows make their transactions fail, with the errors.
+    pub failed: Vec<(G::Item, FleetError)>,
 }
 
 /// One batch, as a transaction.

@@ -12,7 +12,7 @@ use super::persist::save_checkpoints;
 use super::update::CheckpointUpdate;
 use crate::commands::fleet::error::FleetError;
 use crate::commands::fleet::lease_results::{LeaseResult, LeaseResults, LeaseStatus, OpenedItem};
-use crate::commands::fleet::placement::GroupTransaction;
+use crate::commands::fleet::placement::{GroupResults, GroupTransaction};
 use crate::commands::fleet::resources::Fleet;
 use crate::commands::fleet::session::Session;
 use crate::keys::MasterKeys;
@@ -34,7 +34,9 @@ pub async fn run(
 ) -> Result<Vec<LeaseResult>, FleetError> {
     let (mut results, opened) = LeaseResults::open(&fleet.sealer, session.id, items, CheckpointUpdate::check);
     let save = SaveCheckpoints { now, master_keys: &fleet.master_keys };
-    for statuses in fleet.placement.run(&save, opened).await? {
+    let GroupResults { outputs, failed } = fleet.placement.run_each(&save, opened).await?;
+    results.record_failed(failed);
+    for statuses in outputs {
         results.record(statuses);
     }
     Ok(results.into_vec())

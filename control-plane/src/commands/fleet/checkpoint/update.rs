@@ -10,6 +10,10 @@ use crate::commands::fleet::lease_results::InvalidItem;
 use crate::store::executions::locked::LockedExecution;
 use crate::store::fleet::cursors::CursorKey;
 
+/// Maximum bytes of a context field's name. It is part of a database index, whose entries are
+/// bounded.
+const CONTEXT_NAME_MAX_BYTES: usize = 1024;
+
 /// A context field that changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContextChange {
@@ -83,6 +87,16 @@ impl CheckpointUpdate {
 impl ContextChange {
     fn check(&self) -> Result<(), InvalidItem> {
         let Self { name, json } = self;
+        if name.len() > CONTEXT_NAME_MAX_BYTES {
+            return Err(too_large(
+                "CONTEXT_TOO_LARGE",
+                format!("a field has a name of {} bytes, at most {CONTEXT_NAME_MAX_BYTES}", name.len()),
+            ));
+        }
+        // Postgres refuses NUL in text.
+        if name.contains('\0') {
+            return Err(InvalidItem::malformed(format!("field {name:?}: a name cannot contain NUL")));
+        }
         let Some(json) = json else { return Ok(()) };
         if json.len() > CONTEXT_FIELD_MAX_BYTES {
             return Err(too_large(
@@ -149,6 +163,14 @@ mod tests {
         let refused = field(b"{").check().unwrap_err();
         assert_eq!((refused.limit_code, refused.detail.as_str()), ("", "field \"since\" is not JSON"));
         assert_eq!(field(b"12345678901234567890123").check(), Ok(()));
+    }
+
+    #[test]
+    fn context_name_that_no_row_can_hold_is_refused() {
+        for name in ["a\0b".to_owned(), "n".repeat(1025)] {
+            let change = ContextChange { name, json: None };
+            assert!(change.check().is_err(), "{change:?}");
+        }
     }
 
     #[test]

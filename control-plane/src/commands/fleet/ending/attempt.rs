@@ -20,7 +20,7 @@ use crate::commands::fleet::checkpoint::persist::{save_checkpoints, save_persist
 use crate::commands::fleet::checkpoint::update::CheckpointUpdate;
 use crate::commands::fleet::error::FleetError;
 use crate::commands::fleet::lease_results::{LeaseResult, LeaseResults, LeaseStatus, OpenedItem};
-use crate::commands::fleet::placement::GroupTransaction;
+use crate::commands::fleet::placement::{GroupResults, GroupTransaction};
 use crate::commands::fleet::resources::Fleet;
 use crate::commands::fleet::session::Session;
 use crate::keys::MasterKeys;
@@ -71,7 +71,9 @@ pub(super) async fn end_attempts(
     let (mut results, opened) = LeaseResults::open(&fleet.sealer, session.id, items, check);
     let mut announcements = Vec::new();
     let end = EndAttempts { now, master_keys: &fleet.master_keys };
-    for (statuses, applied) in fleet.placement.run(&end, opened).await? {
+    let GroupResults { outputs, failed } = fleet.placement.run_each(&end, opened).await?;
+    results.record_failed(failed);
+    for (statuses, applied) in outputs {
         results.record(statuses);
         announcements.extend(applied.announcements);
         if applied.work_is_ready {
