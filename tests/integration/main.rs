@@ -41,4 +41,5 @@ mod scripted_executor;
 mod secrets;
 mod testkit;
 mod transport;
+mod ungrantable;
 mod waits;

@@ -23,7 +23,10 @@ pub enum KeyError {
     #[error("master key id {0:?} must have 1 to 64 bytes")]
     BadKeyId(String),
     /// The bytes were sealed with a key that is neither the current nor the previous one.
-    #[error("sealed with unknown master key {0:?}: set it as keys.previous")]
+    #[error(
+        "master key {0:?} is needed, but this control plane does not have it: \
+         set keys.previous_id to {0:?} and keys.previous to the key"
+    )]
     UnknownKey(String),
     /// The bytes were altered, truncated, sealed for another purpose, or not sealed by this server.
     #[error("sealed bytes are not authentic")]

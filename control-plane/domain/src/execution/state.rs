@@ -202,5 +202,7 @@ text_enum! {
         TimeLimit = "time_limit",
         /// It became older than the server allows.
         RunAge = "run_age",
+        /// Rows that its grant needs are gone or cannot be read.
+        CannotStart = "cannot_start",
     }
 }

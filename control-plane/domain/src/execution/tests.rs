@@ -42,6 +42,7 @@ fn any_event() -> impl Strategy<Value = ExecutionEvent> {
         Just(ExecutionEvent::Lost),
         Just(ExecutionEvent::CancelRequested),
         (0..3_usize).prop_map(|at| ExecutionEvent::Overdue(Overdue::ALL[at])),
+        Just(ExecutionEvent::CannotStart),
     ]
 }
 
@@ -240,6 +241,19 @@ fn overdue_cancel_ends_the_execution_in_any_state() {
             Err(TransitionRefusal::NoCancelRequested),
             "{state}"
         );
+    }
+}
+
+#[test]
+fn execution_that_cannot_start_fails_unless_an_executor_has_it() {
+    for state in State::ALL.iter().filter(|state| !state.is_terminal()) {
+        let decided = decide(in_state(*state), ExecutionEvent::CannotStart);
+        let expected = match state {
+            State::Running => Err(TransitionRefusal::AlreadyLeased),
+            State::Pending => Err(TransitionRefusal::NotReady(State::Pending)),
+            _ => Ok(State::Failed),
+        };
+        assert_eq!(decided.map(|transition| transition.next), expected, "{state}");
     }
 }
 

@@ -57,6 +57,8 @@ pub enum ExecutionEvent {
     CancelRequested,
     /// A time limit has passed.
     Overdue(Overdue),
+    /// It was about to be granted, but rows that its grant needs are gone or cannot be read.
+    CannotStart,
 }
 
 /// A decision: what to write.
@@ -205,6 +207,7 @@ pub fn decide(execution: ExecutionSnapshot, event: ExecutionEvent) -> Result<Tra
         ExecutionEvent::Lost => lost(execution),
         ExecutionEvent::CancelRequested => cancel_requested(execution),
         ExecutionEvent::Overdue(limit) => overdue(execution, limit),
+        ExecutionEvent::CannotStart => cannot_start(execution),
     }
 }
 
@@ -265,6 +268,20 @@ fn granted(execution: ExecutionSnapshot) -> Result<Transition, TransitionRefusal
             TransitionCause::Granted,
             vec![Effect::LeaveReady, Effect::OpenLease, Effect::Record],
         )),
+        State::Running => Err(TransitionRefusal::AlreadyLeased),
+        State::Pending => Err(TransitionRefusal::NotReady(execution.state)),
+        State::Succeeded | State::Failed | State::Aborted | State::Cancelled | State::DeadLettered => {
+            Err(TransitionRefusal::Terminal(execution.state))
+        }
+    }
+}
+
+/// Ends an execution that no grant can start, so that it is not looked at for ever.
+fn cannot_start(execution: ExecutionSnapshot) -> Result<Transition, TransitionRefusal> {
+    match execution.state {
+        State::Queued | State::Parked | State::Blocked => {
+            Ok(end_unleased(execution, State::Failed, TransitionCause::CannotStart))
+        }
         State::Running => Err(TransitionRefusal::AlreadyLeased),
         State::Pending => Err(TransitionRefusal::NotReady(execution.state)),
         State::Succeeded | State::Failed | State::Aborted | State::Cancelled | State::DeadLettered => {

@@ -6,9 +6,9 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use crate::commands::fleet::error::FleetError;
 use crate::keys::{DataKey, KeyError, MasterKeys, WrappedKey};
 use crate::store::db::Tx;
+use crate::store::error::StoreError;
 use crate::store::fleet::grants::SavedCheckpoint;
 use crate::store::keys::ExecutionKey;
 use crate::store::tenants;
@@ -35,31 +35,32 @@ impl CheckpointPart {
     }
 }
 
-/// The data keys of the tenants of one transaction.
-pub(super) struct TenantKeys(HashMap<Uuid, DataKey>);
+/// The data keys of the tenants of one transaction. A key that cannot be unwrapped concerns its
+/// tenant alone.
+pub(super) struct TenantKeys(HashMap<Uuid, Result<DataKey, KeyError>>);
 
 impl TenantKeys {
     /// Reads and unwraps the data keys of these tenants.
     ///
     /// # Errors
-    /// Fails if the database cannot be read, or the master key of a tenant is unknown.
+    /// Fails if the database cannot be read.
     pub(super) async fn read(
         tx: &Tx,
         master_keys: &MasterKeys,
         tenants: impl IntoIterator<Item = Uuid>,
-    ) -> Result<Self, FleetError> {
+    ) -> Result<Self, StoreError> {
         let mut keys = HashMap::new();
         for (tenant_id, row) in tenants::data_keys(tx, tenants).await? {
             let wrapped = WrappedKey { key_id: row.data_key_id, sealed: row.data_key };
-            keys.insert(tenant_id, master_keys.data_key(tenant_id, &wrapped)?);
+            keys.insert(tenant_id, master_keys.data_key(tenant_id, &wrapped));
         }
         Ok(Self(keys))
     }
 
     /// Encrypts a part of an execution's checkpoint.
     ///
-    /// # Errors
-    /// Fails if the tenant has no key, or the system has no randomness.
+    /// # Errors Fails if the tenant's key is missing or cannot be unwrapped, or the system has no
+    /// randomness.
     pub(super) fn seal(
         &self,
         execution: ExecutionKey,
@@ -103,7 +104,8 @@ impl TenantKeys {
     }
 
     fn key(&self, execution: ExecutionKey) -> Result<&DataKey, KeyError> {
-        self.0.get(&execution.tenant_id).ok_or(KeyError::Altered)
+        let key = self.0.get(&execution.tenant_id).ok_or(KeyError::Altered)?;
+        key.as_ref().map_err(Clone::clone)
     }
 }
 
@@ -114,7 +116,7 @@ mod tests {
     const TENANT: Uuid = Uuid::from_u128(1);
 
     fn keys() -> TenantKeys {
-        TenantKeys(HashMap::from([(TENANT, DataKey::new(&[7; 32]).unwrap())]))
+        TenantKeys(HashMap::from([(TENANT, DataKey::new(&[7; 32]))]))
     }
 
     fn execution(id: u128) -> ExecutionKey {
@@ -165,6 +167,16 @@ mod tests {
         }
         let stranger = ExecutionKey { tenant_id: Uuid::from_u128(9), ..execution(2) };
         assert!(keys.open(stranger, CheckpointPart::ResumeState, sealed).is_err());
+    }
+
+    #[test]
+    fn key_that_cannot_be_unwrapped_is_the_error_of_its_tenant() {
+        let unknown = KeyError::UnknownKey("k0".to_owned());
+        let mut keys = keys();
+        keys.0.insert(Uuid::from_u128(9), Err(unknown.clone()));
+        let other = ExecutionKey { tenant_id: Uuid::from_u128(9), ..execution(2) };
+        assert_eq!(keys.seal(other, CheckpointPart::ResumeState, b"{}"), Err(unknown));
+        assert!(keys.seal(execution(2), CheckpointPart::ResumeState, b"{}").is_ok());
     }
 
     #[test]

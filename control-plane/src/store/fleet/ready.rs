@@ -104,6 +104,21 @@ pub async fn delete(tx: &Tx, keys: &[ExecutionKey]) -> Result<Vec<ExecutionKey>,
     Ok(rows.into_iter().map(ExecutionKey::from).collect())
 }
 
+/// Keeps executions from being granted until a time.
+///
+/// # Errors
+/// The statement fails.
+pub async fn defer(tx: &Tx, until: DateTime<Utc>, keys: &[ExecutionKey]) -> Result<(), StoreError> {
+    let (tenants, ids) = ExecutionKey::unzip(keys);
+    tx.execute(
+        "UPDATE ready r SET not_before = $2, rung_at = NULL, rings = 0 FROM unnest($3::uuid[], $4::uuid[]) AS v (tenant_id, execution_id) \
+         WHERE r.tenant_id = ANY($1) AND r.tenant_id = v.tenant_id AND r.execution_id = v.execution_id",
+        values![distinct_tenants(tenants.clone()), until, tenants, ids],
+    )
+    .await?;
+    Ok(())
+}
+
 /// An execution that could start now.
 #[derive(Clone, Debug, FromQueryResult)]
 pub struct ReadyCandidate {

@@ -43,13 +43,17 @@ struct CompletedPayload<'a> {
 /// Makes the announcement of an execution's end.
 ///
 /// # Errors
-/// The stored progress does not decode.
+/// The payload cannot be written as JSON.
 pub(super) fn completed(decided: &DecidedTransition, now: DateTime<Utc>) -> Result<Announcement, StoreError> {
     let DecidedTransition { execution, transition, facts } = decided;
     // A call that brought no progress leaves what the last checkpoint stored.
     let stored = execution.progress.as_deref().unwrap_or_default();
     let progress = if facts.progress.is_empty() { stored } else { &facts.progress };
-    let progress = ExecutionProgress::decode(progress)?;
+    // An end must always be possible, so progress that cannot be read is left out.
+    let progress = ExecutionProgress::decode(progress).unwrap_or_else(|error| {
+        tracing::error!(%error, execution_id = %execution.key.execution_id, "announced without its progress");
+        ExecutionProgress::default()
+    });
     let payload = CompletedPayload {
         kind: TYPE,
         tenant_id: execution.key.tenant_id,

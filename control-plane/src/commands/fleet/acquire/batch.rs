@@ -1,12 +1,16 @@
-//! Grants executions of one placement group, in one transaction.
+//! Grants executions of one placement group, in one transaction. Executions that cannot be granted
+//! because of what is stored for them end in the same transaction.
+
+use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use orchid_domain::admission::AdmissionBudget;
 use orchid_domain::execution::{ExecutionEvent, decide};
 
 use super::grant::Grant;
-use super::material::GrantMaterial;
+use super::material::{GrantCandidates, GrantContents, GrantMaterial};
 use super::request::AcquireRequest;
+use super::unstartable::{UnstartableReason, end_unstartable};
 use crate::commands::executions::transition::grant::grant_executions;
 use crate::commands::fleet::error::FleetError;
 use crate::commands::fleet::lease_token::LeaseToken;
@@ -40,12 +44,23 @@ pub(super) struct GrantBatch<'a> {
     pub(super) budget: GrantBudget,
 }
 
+/// The outcome of a batch.
+pub(super) struct GrantedBatch {
+    /// The grants.
+    pub(super) grants: Vec<Grant>,
+    /// The budget that is left.
+    pub(super) budget: GrantBudget,
+    /// Executions that ended because their grants could not be put together.
+    pub(super) ended: usize,
+    /// True if work is ready that was not before.
+    pub(super) work_is_ready: bool,
+}
+
 impl Transaction<FleetTx> for GrantBatch<'_> {
-    /// The grants, and the budget that is left.
-    type Output = (Vec<Grant>, GrantBudget);
+    type Output = GrantedBatch;
     type Error = FleetError;
 
-    async fn run(&self, tx: &FleetTx) -> Result<Self::Output, FleetError> {
+    async fn run(&self, tx: &FleetTx) -> Result<GrantedBatch, FleetError> {
         let mut budget = self.budget;
         // Acquire calls race for the same rows. A locked one is being granted by another call, so
         // it is skipped instead of waited for.
@@ -54,30 +69,60 @@ impl Transaction<FleetTx> for GrantBatch<'_> {
             |execution: &LockedExecution| decide(execution.snapshot(), ExecutionEvent::Granted).is_ok();
         let grantable: Vec<LockedExecution> = locked.into_iter().filter(can_be_granted).collect();
         if grantable.is_empty() {
-            return Ok((Vec::new(), budget));
+            return Ok(GrantedBatch { grants: Vec::new(), budget, ended: 0, work_is_ready: false });
         }
-        // Sizes come first and large values only for what was granted, so that a queue of large
+        // Sizes come first and large values only for what was chosen, so that a queue of large
         // executions is not read for one slot.
         let material = GrantMaterial::read(tx, &grantable, &self.request.known_definitions).await?;
-        let chosen = choose(&material, grantable, self.keys, &mut budget);
+        let Choice { chosen, gone } = choose(&material, grantable, self.keys, &mut budget);
         let wanted = chosen.len();
+        // Everything that can fail for one execution comes before its lease.
+        let GrantCandidates { ready, mut unstartable } =
+            material.contents(tx, chosen, &self.fleet.master_keys).await?;
+        unstartable.extend(gone);
+        let ended = unstartable.len();
+        let grants = self.grant(tx, ready).await?;
+        budget.slots += wanted - grants.len();
+        if grants.is_empty() {
+            budget = self.budget;
+        }
+        // Last, because it may lock schedules and what waits behind them.
+        let applied = end_unstartable(tx, self.now, unstartable).await?;
+        Ok(GrantedBatch { grants, budget, ended, work_is_ready: applied.work_is_ready })
+    }
+}
+
+impl GrantBatch<'_> {
+    /// Opens leases, and completes the grants of those executions that were still ready.
+    async fn grant(
+        &self,
+        tx: &FleetTx,
+        ready: Vec<(LockedExecution, GrantContents)>,
+    ) -> Result<Vec<Grant>, FleetError> {
+        if ready.is_empty() {
+            return Ok(Vec::new());
+        }
         let owner = LeaseOwner {
             session_id: self.live.id,
             executor: self.live.name.clone(),
             acquire_seq: self.request.seq,
         };
-        let granted = grant_executions(tx, self.now, chosen, &owner).await?;
-        budget.slots += wanted - granted.len();
-        if granted.is_empty() {
-            return Ok((Vec::new(), budget));
+        let mut contents = HashMap::with_capacity(ready.len());
+        let mut executions = Vec::with_capacity(ready.len());
+        for (execution, content) in ready {
+            contents.insert(execution.key, content);
+            executions.push(execution);
         }
-        let leased = granted.into_iter().map(|execution| (self.token(&execution), execution)).collect();
-        let grants = material.into_grants(tx, leased, &self.fleet.master_keys, &self.fleet.sealer).await?;
-        Ok((grants, budget))
+        let granted = grant_executions(tx, self.now, executions, &owner).await?;
+        let mut grants = Vec::with_capacity(granted.len());
+        for execution in granted {
+            let Some(contents) = contents.remove(&execution.key) else { continue };
+            let lease = self.token(&execution);
+            grants.push(contents.into_grant(lease, execution, &self.fleet.sealer)?);
+        }
+        Ok(grants)
     }
-}
 
-impl GrantBatch<'_> {
     fn token(&self, execution: &LockedExecution) -> LeaseToken {
         LeaseToken {
             key: execution.key,
@@ -89,24 +134,29 @@ impl GrantBatch<'_> {
     }
 }
 
-/// Returns executions in the order of their keys, as many as slots and bytes allow. An execution
-/// whose definition or config is gone is left out.
+/// The executions of a batch that were looked at.
+struct Choice {
+    /// Those to grant.
+    chosen: Vec<LockedExecution>,
+    /// Those whose definition or config is gone.
+    gone: Vec<(LockedExecution, UnstartableReason)>,
+}
+
+/// Chooses executions in the order of their keys, as many as slots and bytes allow.
 fn choose(
     material: &GrantMaterial,
     mut executions: Vec<LockedExecution>,
     order: &[ExecutionKey],
     budget: &mut GrantBudget,
-) -> Vec<LockedExecution> {
+) -> Choice {
     // Locking sorted the rows by key; fairness ordered them otherwise.
     executions.sort_by_key(|execution| order.iter().position(|key| *key == execution.key));
     let mut admission = AdmissionBudget { slots: budget.slots, holds_suspicious: budget.holds_suspicious };
-    let mut chosen = Vec::new();
+    let mut choice = Choice { chosen: Vec::new(), gone: Vec::new() };
     for execution in executions {
         let Some(bytes) = material.bytes(&execution) else {
-            tracing::error!(
-                execution_id = %execution.key.execution_id,
-                "execution is not granted: its plan revision or config does not exist"
-            );
+            let reason = UnstartableReason::definition_gone(&execution);
+            choice.gone.push((execution, reason));
             continue;
         };
         // It stops here instead of looking for a smaller one: a large execution must not be passed
@@ -118,10 +168,10 @@ fn choose(
         if admission.admit(execution.losses) {
             budget.is_first = false;
             budget.bytes = budget.bytes.saturating_sub(bytes);
-            chosen.push(execution);
+            choice.chosen.push(execution);
         }
     }
     budget.slots = admission.slots;
     budget.holds_suspicious = admission.holds_suspicious;
-    chosen
+    choice
 }

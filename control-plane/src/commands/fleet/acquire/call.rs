@@ -6,11 +6,12 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use orchid_domain::execution::State;
 use orchid_domain::lease::LeaseRefusal;
 use orchid_kit::clock;
 use tokio::time::{Instant, timeout_at};
+use uuid::Uuid;
 
 use super::batch::{GrantBatch, GrantBudget};
 use super::grant::Grant;
@@ -18,8 +19,10 @@ use super::repeat::RepeatGrants;
 use super::request::{AcquireRequest, AcquireResponse};
 use crate::commands::fleet::error::FleetError;
 use crate::commands::fleet::fair_queue::RING_HOLDS_SLOT;
+use crate::commands::fleet::placement::GroupTransaction;
 use crate::commands::fleet::resources::Fleet;
 use crate::commands::fleet::session::Session;
+use crate::store::db::Tx;
 use crate::store::error::StoreError;
 use crate::store::executions::locked;
 use crate::store::fleet::ready::{self, ReadyCandidate};
@@ -31,6 +34,10 @@ use crate::store::keys::ExecutionKey;
 const MAX_WAIT: Duration = Duration::from_secs(20);
 /// Time between two looks of a waiting call for what other replicas committed.
 const POLL_INTERVAL: Duration = Duration::from_millis(500);
+/// Time that one call spends on ending executions that cannot be granted, before it answers.
+const MAX_CLEARING: Duration = Duration::from_secs(5);
+/// Time after which an execution is tried again whose grant failed for an unknown reason.
+const DEFER_FOR: TimeDelta = TimeDelta::minutes(1);
 /// Maximum leases of one call.
 const MAX_LEASES: usize = 256;
 /// Maximum bytes of one response. The first grant always fits, so that a large one is not stuck.
@@ -88,7 +95,7 @@ impl Acquisition<'_> {
         let AcquireRequest { seq, rung, .. } = self.request;
         let candidates = ready::find_rung(&self.fleet.databases, &self.live.pool, now, rung).await?;
         let keys = candidates.iter().map(ReadyCandidate::key).collect();
-        let grants = self.grant_all(now, keys).await?;
+        let GrantedWork { grants, ended: _ } = self.grant_all(now, keys).await?;
         let is_granted = |key: &ExecutionKey| grants.iter().any(|grant| grant.lease.key == *key);
         let missing: Vec<ExecutionKey> = rung.iter().filter(|key| !is_granted(key)).copied().collect();
         let refused = self.refusals(missing).await?;
@@ -116,12 +123,18 @@ impl Acquisition<'_> {
     /// Grants any executions of the pool, and waits for some when there are none.
     async fn poll(&mut self) -> Result<AcquireResponse, FleetError> {
         let deadline = Instant::now() + self.request.wait.min(MAX_WAIT);
+        let clear_until = Instant::now() + MAX_CLEARING;
         loop {
             // Created before the look, so that a commit between the look and the wait ends the
             // wait.
             let next_work = self.fleet.wakeups.next_work();
-            let grants = self.take_any().await?;
+            let GrantedWork { grants, ended } = self.take_any().await?;
             let now = Instant::now();
+            // What ended instead of being granted may have been all that this look found, but not
+            // all that waits.
+            if grants.is_empty() && ended > 0 && now < clear_until {
+                continue;
+            }
             if !grants.is_empty() || self.budget.slots == 0 || now >= deadline {
                 return Ok(AcquireResponse { seq: self.request.seq, grants, refused: Vec::new() });
             }
@@ -132,7 +145,7 @@ impl Acquisition<'_> {
 
     /// Grants the executions of the pool that come next by fairness, and then those that the
     /// doorbell rang for and no executor has taken.
-    async fn take_any(&mut self) -> Result<Vec<Grant>, FleetError> {
+    async fn take_any(&mut self) -> Result<GrantedWork, FleetError> {
         let now = clock::utc_now();
         let Fleet { databases, placement, queues, .. } = self.fleet;
         // Twice as many as wanted: other sessions look at the same rows, and some will be taken.
@@ -150,7 +163,7 @@ impl Acquisition<'_> {
             unheard.iter().chain(&next.candidates).chain(&rung).map(ReadyCandidate::key).collect();
         let granted = self.grant_in_order(now, keys).await;
         let started: HashSet<ExecutionKey> =
-            granted.iter().flatten().map(|grant: &Grant| grant.lease.key).collect();
+            granted.iter().flat_map(|work| &work.grants).map(|grant| grant.lease.key).collect();
         queue.settle(&next, &started);
         granted
     }
@@ -161,20 +174,23 @@ impl Acquisition<'_> {
         &mut self,
         now: DateTime<Utc>,
         mut keys: Vec<ExecutionKey>,
-    ) -> Result<Vec<Grant>, FleetError> {
+    ) -> Result<GrantedWork, FleetError> {
         // Groups are granted one after the other: a spare of the first must not take the slot of
         // an execution of the last.
         let spares = keys.split_off(keys.len().min(self.budget.slots));
-        let mut grants = self.grant_all(now, keys).await?;
+        let mut work = self.grant_all(now, keys).await?;
         if self.budget.slots > 0 && self.budget.bytes > 0 && !spares.is_empty() {
             match self.grant_all(now, spares).await {
-                Ok(granted) => grants.extend(granted),
-                Err(error) if grants.is_empty() => return Err(error),
+                Ok(more) => {
+                    work.grants.extend(more.grants);
+                    work.ended += more.ended;
+                }
+                Err(error) if work.grants.is_empty() => return Err(error),
                 // As between groups: what is committed must reach the executor.
                 Err(error) => tracing::warn!(%error, "granting further leases failed"),
             }
         }
-        Ok(grants)
+        Ok(work)
     }
 
     /// Grants executions group by group, until slots or bytes are used up.
@@ -182,30 +198,77 @@ impl Acquisition<'_> {
         &mut self,
         now: DateTime<Utc>,
         keys: Vec<ExecutionKey>,
-    ) -> Result<Vec<Grant>, FleetError> {
+    ) -> Result<GrantedWork, FleetError> {
         let Self { fleet, live, request, budget } = self;
-        let mut grants: Vec<Grant> = Vec::new();
-        for keys in fleet.placement.split(keys, |key| key.tenant_id).await? {
+        let mut work = GrantedWork::default();
+        let mut left = fleet.placement.split(keys, |key| key.tenant_id).await?;
+        // The last batch is the next one.
+        left.reverse();
+        while let Some(mut keys) = left.pop() {
             if budget.slots == 0 || budget.bytes == 0 {
                 break;
             }
             let batch = GrantBatch { fleet, live, request, now, keys: &keys, budget: *budget };
             match fleet.databases.run_fleet(&batch).await {
-                Ok((granted, left)) => {
-                    *budget = left;
-                    grants.extend(granted);
+                Ok(granted) => {
+                    *budget = granted.budget;
+                    work.grants.extend(granted.grants);
+                    work.ended += granted.ended;
+                    if granted.work_is_ready {
+                        fleet.wakeups.work_is_ready();
+                    }
                 }
                 // A shard moved. The groups are looked up again at the next call.
                 Err(FleetError::Store(StoreError::StaleGroup(_))) => fleet.placement.forget(),
+                // One execution is enough to fail a batch: it is looked for in the halves.
+                Err(error) if !error.is_transient() && keys.len() > 1 => {
+                    tracing::warn!(%error, executions = keys.len(), "granting a batch failed: halving it");
+                    let second = keys.split_off(keys.len() / 2);
+                    left.extend([second, keys]);
+                }
+                Err(error) if !error.is_transient() => {
+                    tracing::error!(
+                        %error,
+                        execution_id = ?keys.first().map(|key| key.execution_id),
+                        "an execution cannot be granted: it is tried again in a minute"
+                    );
+                    fleet.placement.run(&DeferGrants { until: now + DEFER_FOR }, keys).await?;
+                }
                 // Leases of other groups are committed and must reach the executor. The doorbell
                 // rings again for the rest.
-                Err(error) if !grants.is_empty() => {
+                Err(error) if !work.grants.is_empty() => {
                     tracing::warn!(%error, "granting leases of a placement group failed");
                     break;
                 }
                 Err(error) => return Err(error),
             }
         }
-        Ok(grants)
+        Ok(work)
+    }
+}
+
+/// The outcome of granting some executions.
+#[derive(Default)]
+struct GrantedWork {
+    grants: Vec<Grant>,
+    /// Executions that ended because their grants could not be put together.
+    ended: usize,
+}
+
+/// Moves executions out of the way of others, because granting them fails for an unknown reason.
+struct DeferGrants {
+    until: DateTime<Utc>,
+}
+
+impl GroupTransaction for DeferGrants {
+    type Item = ExecutionKey;
+    type Output = ();
+
+    fn tenant(item: &ExecutionKey) -> Uuid {
+        item.tenant_id
+    }
+
+    async fn run(&self, tx: &Tx, keys: &[ExecutionKey]) -> Result<(), FleetError> {
+        Ok(ready::defer(tx, self.until, keys).await?)
     }
 }

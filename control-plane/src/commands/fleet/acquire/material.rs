@@ -6,13 +6,14 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::grant::{Grant, GrantedCheckpoint, GrantedConfig, PersistentState};
+use super::unstartable::UnstartableReason;
 use crate::commands::configs::secrets::{ConfigPart, SecretValues};
 use crate::commands::executions::progress::ExecutionProgress;
 use crate::commands::fleet::checkpoint::persist::OwnContext;
 use crate::commands::fleet::error::FleetError;
 use crate::commands::fleet::lease_token::LeaseToken;
 use crate::commands::fleet::sealed_state::TenantKeys;
-use crate::keys::{MasterKeys, TokenSealer, WrappedKey};
+use crate::keys::{KeyError, MasterKeys, TokenSealer, WrappedKey};
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
 use crate::store::executions::locked::LockedExecution;
@@ -79,63 +80,67 @@ impl GrantMaterial {
             .is_some_and(|sizes| sizes.context + sizes.cursors > MAX_INLINE_STATE_BYTES)
     }
 
-    /// Reads contexts, cursors and checkpoints of granted executions, and puts the grants together.
-    pub(super) async fn into_grants(
-        mut self,
+    /// Reads contexts, cursors and checkpoints of executions that are about to be granted, and puts
+    /// the contents of their grants together. Each execution has a result of its own: what is
+    /// stored for one never keeps the others from being granted.
+    pub(super) async fn contents(
+        &self,
         tx: &Tx,
-        granted: Vec<(LeaseToken, LockedExecution)>,
+        executions: Vec<LockedExecution>,
         master_keys: &MasterKeys,
-        sealer: &TokenSealer,
-    ) -> Result<Vec<Grant>, FleetError> {
-        let stored = StoredState::read(tx, self.wanted(&granted), master_keys).await?;
-        let mut grants = Vec::with_capacity(granted.len());
-        for (lease, execution) in granted {
-            // The executor fetches a large state with a separate call, so that one large tenant
-            // does not keep the others out of this response.
-            let persistent_state = if self.state_is_fetched(&execution) {
-                None
-            } else {
-                Some(stored.persistent_state(&execution)?)
-            };
-            let checkpoint = stored.checkpoints.get(&grants::checkpoint_source(&execution));
-            let checkpoint = checkpoint.map(decode_checkpoint).transpose()?;
-            let definition = self
-                .definitions
-                .get(&revision_of(&execution))
-                .cloned()
-                .ok_or_else(|| StoreError::corrupt("plan_revisions", "the revision does not exist"))?;
-            let sealed = self
-                .configs
-                .get_mut(&config_of(&execution))
-                .ok_or_else(|| StoreError::corrupt("configs", "the config does not exist"))?;
-            grants.push(Grant {
-                lease,
-                lease_token: lease.seal(sealer)?,
-                kind: execution.kind,
-                definition_hash: definition.hash,
-                definition_json: definition.json,
-                config: open_config(&execution, sealed, master_keys)?,
-                persistent_state,
-                fresh_start_reason: fresh_start_reason(&execution, checkpoint.is_some()),
-                checkpoint,
-                scheduled_at: execution.scheduled_at,
-                started_at: execution.started_at.unwrap_or(execution.scheduled_at),
-                ran_ms: execution.ran_ms,
-                cancel_requested: execution.cancel_requested_at.is_some(),
-                persists: execution.persists,
-                plan_key: execution.plan_key,
-                plan_revision: execution.plan_revision,
-                integration_key: execution.integration_key,
-                traceparent: execution.traceparent,
-            });
+    ) -> Result<GrantCandidates, FleetError> {
+        let stored = match StoredState::read(tx, self.wanted(&executions), master_keys).await {
+            Ok(stored) => stored,
+            // Reading all at once does not tell whose rows are corrupt. The caller tries each
+            // alone.
+            Err(error) => match (UnstartableReason::of(&error), executions.as_slice()) {
+                (Some(reason), [_]) => {
+                    let unstartable = executions.into_iter().map(|execution| (execution, reason.clone()));
+                    return Ok(GrantCandidates { ready: Vec::new(), unstartable: unstartable.collect() });
+                }
+                _ => return Err(error),
+            },
+        };
+        let mut candidates = GrantCandidates::default();
+        for execution in executions {
+            match self.contents_of(&execution, &stored, master_keys) {
+                Ok(contents) => candidates.ready.push((execution, contents)),
+                Err(error) => match UnstartableReason::of(&error) {
+                    Some(reason) => candidates.unstartable.push((execution, reason)),
+                    None => return Err(error),
+                },
+            }
         }
-        Ok(grants)
+        Ok(candidates)
+    }
+
+    fn contents_of(
+        &self,
+        execution: &LockedExecution,
+        stored: &StoredState,
+        master_keys: &MasterKeys,
+    ) -> Result<GrantContents, FleetError> {
+        let definition = self.definitions.get(&revision_of(execution)).cloned();
+        let definition = definition.ok_or_else(|| StoreError::corrupt("plan_revisions", "it is gone"))?;
+        let sealed = self.configs.get(&config_of(execution));
+        let sealed = sealed.ok_or_else(|| StoreError::corrupt("configs", "it is gone"))?;
+        // The executor fetches a large state with a separate call, so that one large tenant does
+        // not keep the others out of this response.
+        let persistent_state =
+            if self.state_is_fetched(execution) { None } else { Some(stored.persistent_state(execution)?) };
+        let checkpoint = stored.checkpoint(execution)?.map(decode_checkpoint).transpose()?;
+        Ok(GrantContents {
+            definition,
+            config: open_config(execution, sealed, master_keys)?,
+            persistent_state,
+            checkpoint,
+        })
     }
 
     /// Returns what has to be read. Empty and oversized state is left out.
-    fn wanted<'a>(&self, granted: &'a [(LeaseToken, LockedExecution)]) -> WantedState<'a> {
+    fn wanted<'a>(&self, executions: &'a [LockedExecution]) -> WantedState<'a> {
         let size = |execution: &LockedExecution| self.sizes.get(&execution.key).copied().unwrap_or_default();
-        let all = || granted.iter().map(|(_, execution)| execution);
+        let all = || executions.iter();
         let inline = || all().filter(|execution| !self.state_is_fetched(execution));
         WantedState {
             contexts: inline().filter(|execution| size(execution).context > 0).collect(),
@@ -143,6 +148,58 @@ impl GrantMaterial {
             checkpoints: all().filter(|execution| size(execution).checkpoint > 0).collect(),
         }
     }
+}
+
+/// The parts of a grant that are read before its lease is opened.
+pub(super) struct GrantContents {
+    definition: PlanDefinition,
+    config: GrantedConfig,
+    persistent_state: Option<PersistentState>,
+    checkpoint: Option<GrantedCheckpoint>,
+}
+
+impl GrantContents {
+    /// Returns the grant of a leased execution.
+    ///
+    /// # Errors
+    /// The lease token cannot be sealed.
+    pub(super) fn into_grant(
+        self,
+        lease: LeaseToken,
+        execution: LockedExecution,
+        sealer: &TokenSealer,
+    ) -> Result<Grant, KeyError> {
+        let Self { definition, config, persistent_state, checkpoint } = self;
+        Ok(Grant {
+            lease,
+            lease_token: lease.seal(sealer)?,
+            kind: execution.kind,
+            definition_hash: definition.hash,
+            definition_json: definition.json,
+            config,
+            persistent_state,
+            fresh_start_reason: fresh_start_reason(&execution, checkpoint.is_some()),
+            checkpoint,
+            scheduled_at: execution.scheduled_at,
+            started_at: execution.started_at.unwrap_or(execution.scheduled_at),
+            ran_ms: execution.ran_ms,
+            cancel_requested: execution.cancel_requested_at.is_some(),
+            persists: execution.persists,
+            plan_key: execution.plan_key,
+            plan_revision: execution.plan_revision,
+            integration_key: execution.integration_key,
+            traceparent: execution.traceparent,
+        })
+    }
+}
+
+/// Executions that were about to be granted, by whether that is possible.
+#[derive(Default)]
+pub(super) struct GrantCandidates {
+    /// Those whose grants are complete but for the lease.
+    pub(super) ready: Vec<(LockedExecution, GrantContents)>,
+    /// Those whose grants cannot be put together.
+    pub(super) unstartable: Vec<(LockedExecution, UnstartableReason)>,
 }
 
 fn revision_of(execution: &LockedExecution) -> (Uuid, Uuid, i32) {
@@ -218,7 +275,8 @@ struct WantedState<'a> {
 struct StoredState {
     contexts: HashMap<ScheduleKey, ContextFields>,
     cursors: HashMap<ScheduleKey, CursorValues>,
-    checkpoints: HashMap<ExecutionKey, SavedCheckpoint>,
+    /// Opened checkpoints. One that does not open concerns its execution alone.
+    checkpoints: HashMap<ExecutionKey, Result<SavedCheckpoint, KeyError>>,
 }
 
 impl StoredState {
@@ -234,14 +292,17 @@ impl StoredState {
         })
     }
 
-    fn persistent_state(&self, execution: &LockedExecution) -> Result<PersistentState, StoreError> {
+    /// Returns the checkpoint that an execution continues from.
+    fn checkpoint(&self, execution: &LockedExecution) -> Result<Option<&SavedCheckpoint>, KeyError> {
+        let opened = self.checkpoints.get(&grants::checkpoint_source(execution));
+        opened.map(|opened| opened.as_ref().map_err(Clone::clone)).transpose()
+    }
+
+    fn persistent_state(&self, execution: &LockedExecution) -> Result<PersistentState, FleetError> {
         let schedule = execution.schedule_key();
         let stored = self.contexts.get(&schedule).cloned().unwrap_or_default();
         // Empty unless the execution saves nothing or has an override: see `persist`.
-        let own = self
-            .checkpoints
-            .get(&grants::checkpoint_source(execution))
-            .and_then(|checkpoint| checkpoint.own_context.as_deref());
+        let own = self.checkpoint(execution)?.and_then(|checkpoint| checkpoint.own_context.as_deref());
         let context = overlay(stored, execution.context_override.as_deref(), own)?;
         Ok(PersistentState { context, cursors: self.cursors.get(&schedule).cloned().unwrap_or_default() })
     }
@@ -252,12 +313,11 @@ async fn open_checkpoints(
     tx: &Tx,
     keys: &[ExecutionKey],
     master_keys: &MasterKeys,
-) -> Result<HashMap<ExecutionKey, SavedCheckpoint>, FleetError> {
+) -> Result<HashMap<ExecutionKey, Result<SavedCheckpoint, KeyError>>, StoreError> {
     let stored = grants::checkpoints(tx, keys).await?;
     let tenants = stored.keys().map(|key| key.tenant_id);
     let tenant_keys = TenantKeys::read(tx, master_keys, tenants).await?;
-    let open = |(key, saved)| Ok((key, tenant_keys.open_checkpoint(saved)?));
-    stored.into_iter().map(open).collect()
+    Ok(stored.into_iter().map(|(key, saved)| (key, tenant_keys.open_checkpoint(saved))).collect())
 }
 
 /// Returns the distinct schedules of some executions.
@@ -276,7 +336,7 @@ pub(in crate::commands::fleet) async fn read_persistent_state(
 ) -> Result<PersistentState, FleetError> {
     let wanted =
         WantedState { contexts: vec![execution], cursors: vec![execution], checkpoints: vec![execution] };
-    Ok(StoredState::read(tx, wanted, master_keys).await?.persistent_state(execution)?)
+    StoredState::read(tx, wanted, master_keys).await?.persistent_state(execution)
 }
 
 /// Lays the override of the trigger over the persistent context, and the execution's own writes

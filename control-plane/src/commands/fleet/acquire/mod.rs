@@ -2,7 +2,8 @@
 //!
 //! `call` is the command: it takes the executions that the doorbell announced, or any of the pool
 //! with a long poll. `batch` grants executions of one placement group in one transaction, and
-//! `material` reads what their grants contain.
+//! `material` reads what their grants contain. `unstartable` ends executions for which that is
+//! impossible.
 
 mod batch;
 mod call;
@@ -10,6 +11,7 @@ pub mod grant;
 pub(in crate::commands::fleet) mod material;
 mod repeat;
 pub mod request;
+mod unstartable;
 
 pub use call::run;
 pub use grant::{Grant, GrantedCheckpoint, GrantedConfig, PersistentState};

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::grant::Grant;
-use super::material::GrantMaterial;
+use super::material::{GrantCandidates, GrantMaterial};
 use crate::commands::fleet::error::FleetError;
 use crate::commands::fleet::lease_token::LeaseToken;
 use crate::commands::fleet::placement::GroupTransaction;
@@ -38,16 +38,25 @@ impl GroupTransaction for RepeatGrants<'_> {
             execution.lease_id.is_some_and(|lease| leased.contains(&(execution.key, lease)))
         });
         let material = GrantMaterial::read(tx, &locked, self.known).await?;
-        let leased = locked.into_iter().filter_map(|execution| {
+        let GrantCandidates { ready, unstartable } =
+            material.contents(tx, locked, &self.fleet.master_keys).await?;
+        // Its executor never learns of such a lease, so a heartbeat returns the execution to the
+        // queue, and the next grant ends it.
+        for (execution, reason) in unstartable {
+            tracing::error!(execution_id = %execution.key.execution_id, ?reason, "lease cannot be granted again");
+        }
+        let mut grants = Vec::with_capacity(ready.len());
+        for (execution, contents) in ready {
+            let Some(lease_id) = execution.lease_id else { continue };
             let token = LeaseToken {
                 key: execution.key,
-                lease_id: execution.lease_id?,
+                lease_id,
                 session_id: self.session_id,
                 attempt: execution.attempt,
                 fence: execution.fence,
             };
-            Some((token, execution))
-        });
-        material.into_grants(tx, leased.collect(), &self.fleet.master_keys, &self.fleet.sealer).await
+            grants.push(contents.into_grant(token, execution, &self.fleet.sealer)?);
+        }
+        Ok(grants)
     }
 }
