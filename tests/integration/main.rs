@@ -39,6 +39,7 @@ mod schedule;
 mod schema;
 mod scripted_executor;
 mod secrets;
+mod stranded;
 mod testkit;
 mod transport;
 mod ungrantable;

@@ -6,12 +6,14 @@
 use std::env;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::{self, JoinHandle};
 
 use orchid_kit::servers::{PostgresOptions, PostgresServer};
 use tokio::sync::OnceCell;
 use url::Url;
 
 use crate::environment::{binary, command, run_folder};
+use crate::eventually::{eventually, holds};
 
 struct DatabaseServer {
     superuser: Url,
@@ -167,6 +169,20 @@ impl TestDatabase {
     /// When a statement fails; the error is psql's output.
     pub fn execute_as(&self, role: &str, statements: &str) -> Result<String, String> {
         psql(&Url::parse(&self.url(role)).expect("url"), statements)
+    }
+
+    /// Runs statements as superuser in a transaction that stays open for some seconds, and returns
+    /// once they have run. The thread ends with the transaction.
+    pub async fn hold(&self, statements: &str, seconds: u32) -> JoinHandle<()> {
+        let url = Url::parse(&self.url(self.superuser.username())).expect("url");
+        let held = format!("BEGIN; {statements}; SELECT pg_sleep({seconds}); COMMIT");
+        let holder = thread::spawn(move || {
+            psql(&url, &held).expect("statements run");
+        });
+        let sleeping = "SELECT count(*) FROM pg_stat_activity \
+                        WHERE datname = current_database() AND wait_event = 'PgSleep'";
+        eventually("the transaction is open", async || holds(self.number(sleeping) > 0, ())).await;
+        holder
     }
 
     /// Runs a query as superuser and returns its single number.

@@ -13,6 +13,7 @@ mod reconciler;
 mod relay;
 mod retention;
 mod scheduler;
+mod stranded;
 mod stream_maintenance;
 
 use orchid_kit::tasks::TaskGroup;

@@ -1,7 +1,8 @@
 //! Repairs schedules: frees those held by an execution that is gone, promotes pending executions
-//! that wait behind nothing, and restarts schedules that should run and are not due.
+//! that wait behind nothing, restarts schedules that should run and are not due, and ends pending
+//! executions whose schedule is gone.
 //!
-//! A healthy system gives it nothing to do, because every transition promotes the next execution in
+//! A healthy system gives it little to do, because every transition promotes the next execution in
 //! its own transaction.
 
 use std::time::Duration;
@@ -12,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::loop_runtime::{LoopHealth, jittered, pause};
+use super::stranded::StrandedScan;
 use crate::commands::executions::transition::promotion::promote_next;
 use crate::commands::fleet::error::FleetError;
 use crate::commands::fleet::placement::GroupTransaction;
@@ -27,12 +29,14 @@ const BATCH: i64 = 500;
 
 pub(super) async fn run(fleet: Fleet, stop: CancellationToken) {
     let mut health = LoopHealth::new("reconciler");
+    let mut stranded = StrandedScan::default();
     while pause(&stop, jittered(INTERVAL)).await {
-        health.record(reconcile(&fleet, clock::utc_now()).await);
+        let now = clock::utc_now();
+        health.record(reconcile(&fleet, &mut stranded, now).await);
     }
 }
 
-async fn reconcile(fleet: &Fleet, now: DateTime<Utc>) -> Result<(), FleetError> {
+async fn reconcile(fleet: &Fleet, stranded: &mut StrandedScan, now: DateTime<Utc>) -> Result<(), FleetError> {
     let stuck = schedule_scan::find_stuck(&fleet.databases, BATCH).await?;
     if !stuck.is_empty() {
         tracing::warn!(schedules = stuck.len(), "freeing schedules held by executions that are gone");
@@ -45,7 +49,7 @@ async fn reconcile(fleet: &Fleet, now: DateTime<Utc>) -> Result<(), FleetError> 
     if !idle.is_empty() {
         fleet.placement.run(&RestartSchedules { now }, idle).await?;
     }
-    Ok(())
+    stranded.end_next(fleet, now).await
 }
 
 struct FreeSchedules {

@@ -190,6 +190,20 @@ pub async fn delete(tx: &TenantTx, id: Uuid) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Locks a config for its deletion: waits for transactions that hold it, and keeps others from
+/// holding it.
+///
+/// # Errors
+/// The statement fails.
+pub async fn lock_for_delete(tx: &TenantTx, id: Uuid) -> Result<(), StoreError> {
+    tx.execute(
+        "SELECT id FROM configs WHERE tenant_id = $1 AND id = $2 FOR UPDATE",
+        values![tx.tenant_id(), id],
+    )
+    .await?;
+    Ok(())
+}
+
 /// Locks the schedules of a config in the order of their ids.
 ///
 /// # Errors

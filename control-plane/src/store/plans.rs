@@ -334,6 +334,30 @@ pub async fn update(tx: &TenantTx, row: &Plan) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Holds the rows of a plan and a config, so that neither is deleted before this transaction ends.
+/// Returns false if one of them is gone.
+pub async fn hold_with_config(tx: &TenantTx, plan_id: Uuid, config_id: Uuid) -> Result<bool, StoreError> {
+    let held: Option<NameRow> = tx
+        .one(
+            "SELECT p.key AS name FROM plans p JOIN configs c ON c.tenant_id = p.tenant_id AND c.id = $3
+             WHERE p.tenant_id = $1 AND p.id = $2 FOR KEY SHARE OF p, c",
+            values![tx.tenant_id(), plan_id, config_id],
+        )
+        .await?;
+    Ok(held.is_some())
+}
+
+/// Locks a plan for its deletion: waits for transactions that hold it, and keeps others from
+/// holding it.
+pub async fn lock_for_delete(tx: &TenantTx, id: Uuid) -> Result<(), StoreError> {
+    tx.execute(
+        "SELECT id FROM plans WHERE tenant_id = $1 AND id = $2 FOR UPDATE",
+        values![tx.tenant_id(), id],
+    )
+    .await?;
+    Ok(())
+}
+
 /// Deletes a plan, with its revisions, schedules, contexts and cursors.
 pub async fn delete(tx: &TenantTx, id: Uuid) -> Result<(), StoreError> {
     tx.execute("DELETE FROM plans WHERE tenant_id = $1 AND id = $2", values![tx.tenant_id(), id]).await?;

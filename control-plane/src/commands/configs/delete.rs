@@ -24,8 +24,9 @@ impl Transaction<TenantTx> for DeleteConfig {
         integrations::lock_by_key(tx, &self.integration).await?.ok_or_else(missing)?;
         let row = configs::by_key(tx, &self.integration, &self.key).await?.ok_or_else(missing)?;
         etag::check(WHAT, &row.key, row.id, row.version, self.etag.as_deref())?;
-        // Creating an execution locks its schedule: with all of them locked here, none can start
-        // before this transaction ends.
+        // Creating an execution locks its schedule, or holds the config if it saves nothing: with
+        // all of them locked here, none can start before this transaction ends.
+        configs::lock_for_delete(tx, row.id).await?;
         configs::lock_schedules(tx, row.id).await?;
         let open = configs::open_executions(tx, row.id).await?;
         if !open.is_empty() {

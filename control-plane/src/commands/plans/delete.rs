@@ -20,8 +20,9 @@ impl Transaction<TenantTx> for DeletePlan {
     async fn run(&self, tx: &TenantTx) -> Result<(), CommandError> {
         let row = update::lock(tx, &self.key).await?;
         etag::check(WHAT, &row.key, row.id, row.version, self.etag.as_deref())?;
-        // Creating an execution locks its schedule: with all of them locked here, none can start
-        // before this transaction ends.
+        // Creating an execution locks its schedule, or holds the plan if it saves nothing: with all
+        // of them locked here, none can start before this transaction ends.
+        plans::lock_for_delete(tx, row.id).await?;
         schedules::lock_of_plan(tx, row.id).await?;
         let open = plans::open_executions(tx, row.id).await?;
         if !open.is_empty() {

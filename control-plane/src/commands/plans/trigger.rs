@@ -18,7 +18,7 @@ use crate::store::executions::Execution;
 use crate::store::executions::insert::NewExecution;
 use crate::store::executions::trigger::{self, StartState, TriggeredExecution};
 use crate::store::keys::ExecutionKey;
-use crate::store::plans::Plan;
+use crate::store::plans::{self, Plan};
 use crate::store::tenants;
 
 /// Maximum number of config keys listed in an error.
@@ -58,12 +58,17 @@ impl Transaction<TenantTx> for TriggerPlan {
             let message = format!("config {:?} is disabled: enable it first", config.key);
             return Err(CommandError::Refused { reason: "CONFIG_DISABLED", message });
         }
+        // An execution that saves its state is created under the lock of its schedule. One that
+        // saves nothing needs none, so it holds plan and config themselves until it is committed.
+        if !self.persists() && !plans::hold_with_config(tx, plan.id, config.id).await? {
+            return Err(removed(&plan, config));
+        }
         let new = NewExecution {
             key: ExecutionKey { tenant_id: tx.tenant_id(), execution_id: self.id },
             plan_id: plan.id,
-            plan_key: plan.key,
+            plan_key: plan.key.clone(),
             plan_revision: plan.revision,
-            integration_key: plan.integration_key,
+            integration_key: plan.integration_key.clone(),
             config_id: config.id,
             config_key: config.key.clone(),
             kind: Kind::Run,
@@ -76,7 +81,7 @@ impl Transaction<TenantTx> for TriggerPlan {
             traceparent: self.traceparent.clone(),
             pool: tenants::pool(tx).await?,
         };
-        create_execution(tx, self.now, &new).await?;
+        create_execution(tx, self.now, &new).await?.ok_or_else(|| removed(&plan, config))?;
         GetExecution { id: self.id }.run(tx).await
     }
 }
@@ -141,6 +146,12 @@ fn first_transition(persists: bool, another_active: bool) -> Transition {
 
 fn start(transition: &Transition) -> StartState {
     StartState { state: transition.next, cause: transition.cause }
+}
+
+/// Returns the error of a trigger that a change of the plan or config overtook.
+fn removed(plan: &Plan, config: &ConfigName) -> CommandError {
+    let hint = format!(" for plan {:?} any more: it was removed in this moment", plan.key);
+    CommandError::NotFound { what: "config", name: config.key.clone(), hint }
 }
 
 /// Returns the end of the error for an unknown config: the configs that the plan has.

@@ -49,7 +49,8 @@ pub struct TriggeredExecution<'a> {
 
 /// The schedule's row is the lock under which the one active execution of a plan and config is
 /// chosen, so the statement decides by the row as it is once it is locked. `continued` and
-/// `dropped` are `orchid_domain::execution::beginning` in SQL.
+/// `dropped` are `orchid_domain::execution::beginning` in SQL. An execution that saves nothing
+/// needs no schedule; it holds plan and config themselves, so that neither is deleted meanwhile.
 fn statement(config_condition: &str) -> String {
     format!(
         "WITH target AS ( \
@@ -66,11 +67,15 @@ fn statement(config_condition: &str) -> String {
            SELECT s.plan_id, s.active_execution_id, s.limited_execution_id, s.limited_revision \
            FROM schedules s JOIN single o ON o.plan_id = s.plan_id AND o.config_id = s.config_id \
            WHERE s.tenant_id = $1 AND $5::boolean FOR UPDATE OF s), \
+         definition AS ( \
+           SELECT p.id FROM single o \
+           JOIN plans p ON p.tenant_id = $1 AND p.id = o.plan_id JOIN configs c ON c.tenant_id = $1 AND c.id = o.config_id \
+           WHERE NOT $5::boolean FOR KEY SHARE OF p, c), \
          decided AS ( \
            SELECT o.*, s.active_execution_id IS NOT NULL AS behind, \
              CASE WHEN s.active_execution_id IS NULL AND $6::boolean AND s.limited_revision = o.revision THEN s.limited_execution_id END AS continued, \
              CASE WHEN s.active_execution_id IS NULL AND $6::boolean AND s.limited_revision <> o.revision THEN s.limited_execution_id END AS dropped \
-           FROM single o LEFT JOIN schedule s ON s.plan_id = o.plan_id WHERE s.plan_id IS NOT NULL OR NOT $5::boolean), \
+           FROM single o LEFT JOIN schedule s ON s.plan_id = o.plan_id WHERE s.plan_id IS NOT NULL OR EXISTS (SELECT FROM definition)), \
          created AS ( \
            INSERT INTO plan_executions (tenant_id, id, plan_id, plan_key, plan_revision, integration_key, config_id, config_key, kind, \
              origin, persists, context_override, persist_context, state, priority, scheduled_at, created_at, traceparent, updated_at, \

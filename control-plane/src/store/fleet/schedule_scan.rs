@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::schedules::FreedSchedule;
 use crate::store::db::Databases;
 use crate::store::error::StoreError;
-use crate::store::keys::ScheduleKey;
+use crate::store::keys::{ExecutionKey, ScheduleKey};
 use crate::values;
 
 #[derive(FromQueryResult)]
@@ -119,4 +119,47 @@ pub async fn find_idle(databases: &Databases, limit: i64) -> Result<Vec<Schedule
         )
         .await?;
     Ok(rows.into_iter().map(ScheduleKey::from).collect())
+}
+
+/// A pending execution, as the scan for stranded ones sees it.
+#[derive(Clone, Copy, Debug, FromQueryResult)]
+pub struct PendingExecution {
+    /// The tenant.
+    pub tenant_id: Uuid,
+    /// The execution.
+    pub id: Uuid,
+    /// Time of its last change.
+    pub updated_at: DateTime<Utc>,
+    /// True if it has no schedule. Nothing will queue it then.
+    pub is_stranded: bool,
+}
+
+impl PendingExecution {
+    /// Returns the execution's key.
+    pub fn key(&self) -> ExecutionKey {
+        ExecutionKey { tenant_id: self.tenant_id, execution_id: self.id }
+    }
+}
+
+/// Returns pending executions after a position, those that wait longest first, and whether each has
+/// lost its schedule.
+///
+/// # Errors
+/// The statement fails.
+pub async fn find_pending(
+    databases: &Databases,
+    after: (DateTime<Utc>, Uuid),
+    limit: i64,
+) -> Result<Vec<PendingExecution>, StoreError> {
+    // Read in windows, each by the index over state and updated_at: a join of all pending
+    // executions with all schedules would cost the same whether anything is stranded or not.
+    databases
+        .find(
+            "SELECT e.tenant_id, e.id, e.updated_at, s.id IS NULL AS is_stranded FROM plan_executions e \
+             LEFT JOIN schedules s ON s.tenant_id = e.tenant_id AND s.plan_id = e.plan_id AND s.config_id = e.config_id \
+             WHERE e.state = 'pending' AND e.updated_at >= $1 AND (e.updated_at, e.id) > ($1, $2) \
+             ORDER BY e.updated_at, e.id LIMIT $3",
+            values![after.0, after.1, limit],
+        )
+        .await
 }

@@ -14,17 +14,29 @@ use crate::store::fleet::schedules::{self, ScheduleChange, ScheduleLock};
 use crate::store::keys::{ExecutionKey, ScheduleKey};
 
 /// Creates an execution in the caller's transaction, and returns the state that it begins in:
-/// queued, or pending behind the active execution of its plan and config. The caller wakes the
-/// relay after the commit (`Wakeups::work_is_ready`).
+/// queued, or pending behind the active execution of its plan and config. Returns none, and creates
+/// nothing, if the plan does not run for the config any more. The caller wakes the relay after the
+/// commit (`Wakeups::work_is_ready`).
+///
+/// An execution that saves nothing locks no schedule: its caller holds the rows of plan and config.
 ///
 /// # Errors
 /// A statement fails.
-pub async fn create_execution(tx: &Tx, now: DateTime<Utc>, new: &NewExecution) -> Result<State, StoreError> {
+pub async fn create_execution(
+    tx: &Tx,
+    now: DateTime<Utc>,
+    new: &NewExecution,
+) -> Result<Option<State>, StoreError> {
     let key = ScheduleKey { tenant_id: new.key.tenant_id, plan_id: new.plan_id, config_id: new.config_id };
     // The schedule's row is the lock under which the one active execution is chosen. An execution
     // that saves nothing competes for nothing, and does not take it.
     let schedule =
         if new.persists { schedules::lock(tx, &[key], ScheduleLock::All).await?.pop() } else { None };
+    // The config was taken out of the plan, or one of the two was deleted, while this transaction
+    // waited for the lock. An execution without a schedule would wait for ever behind another one.
+    if new.persists && schedule.is_none() {
+        return Ok(None);
+    }
     let is_behind = schedule.as_ref().is_some_and(|schedule| schedule.active.is_some());
     let limited = schedule.as_ref().and_then(|schedule| schedule.limited);
     let beginning = execution::beginning(new.chains(), new.plan_revision, limited);
@@ -37,7 +49,7 @@ pub async fn create_execution(tx: &Tx, now: DateTime<Utc>, new: &NewExecution) -
             ScheduleChange { active: Some(new.key.execution_id), ..ScheduleChange::unchanged(&schedule) };
         schedules::apply_changes(tx, now, &[change]).await?;
     }
-    Ok(state)
+    Ok(Some(state))
 }
 
 /// Inserts executions with the rows that their first transitions ask for, and returns the keys of
