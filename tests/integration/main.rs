@@ -10,6 +10,7 @@
     reason = "a test fails by panicking, and then says why"
 )]
 
+mod beats;
 mod cli;
 mod continuations;
 mod control_plane_lost;

@@ -215,6 +215,18 @@ impl Tx {
         Ok(Self { inner })
     }
 
+    /// Limits the time that each following statement of the transaction waits for a lock. Beyond it
+    /// the statement fails as unavailable.
+    ///
+    /// # Errors
+    /// The statement fails.
+    pub async fn limit_lock_wait(&self, at_most: Duration) -> Result<(), StoreError> {
+        // SET takes no parameters, and `set_config` would not reach the workers of Citus.
+        let sql = format!("SET LOCAL lock_timeout = {}", at_most.as_millis());
+        self.execute(&sql, Vec::new()).await?;
+        Ok(())
+    }
+
     /// Runs a statement, and returns the number of rows it touched.
     ///
     /// # Errors

@@ -167,8 +167,8 @@ fn saved(saved: GrantedCheckpoint) -> wire::SavedCheckpoint {
 }
 
 /// Encodes the response to a heartbeat.
-pub(crate) fn answer(beat_seq: i64, held_ms: i64, answer: HeartbeatResponse) -> wire::HeartbeatResponse {
-    let HeartbeatResponse { ttl, heartbeat_interval, instructions, announcements } = answer;
+pub(crate) fn answer(beat_seq: i64, answer: HeartbeatResponse) -> wire::HeartbeatResponse {
+    let HeartbeatResponse { held, ttl, heartbeat_interval, instructions, announcements } = answer;
     let instructions = instructions.into_iter().map(|(lease_id, command)| wire::LeaseInstruction {
         lease_id: lease_id.to_string(),
         command: match command {
@@ -180,7 +180,7 @@ pub(crate) fn answer(beat_seq: i64, held_ms: i64, answer: HeartbeatResponse) -> 
     });
     wire::HeartbeatResponse {
         heartbeat_seq: beat_seq,
-        held_ms,
+        held_ms: millis(held),
         ttl_ms: millis(ttl),
         heartbeat_interval_ms: millis(heartbeat_interval),
         instructions: instructions.collect(),

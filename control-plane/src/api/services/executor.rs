@@ -64,9 +64,9 @@ impl ExecutorService for ExecutorHandler {
         let session = session_of(&request)?;
         let beat = lease::beat(request.into_inner())?;
         let seq = beat.seq;
-        let answer = heartbeat::run(&self.0.fleet, &session, now(), beat).await.map_err(fleet_status)?;
-        let held_ms = i64::try_from(arrived.elapsed().as_millis()).unwrap_or(i64::MAX);
-        Ok(Response::new(grant::answer(seq, held_ms, answer)))
+        let answer =
+            heartbeat::run(&self.0.fleet, &session, arrived, now(), beat).await.map_err(fleet_status)?;
+        Ok(Response::new(grant::answer(seq, answer)))
     }
 
     async fn checkpoint(

@@ -109,10 +109,10 @@ fn unzip_sorted(keys: &[AnnouncementKey]) -> (Vec<Uuid>, Vec<Uuid>) {
 }
 
 /// Hands announcements over now, and returns those that no other call handed over since
-/// `handed_before`.
+/// `handed_before`. Those whose stored headers do not parse are logged and left out.
 ///
 /// # Errors
-/// The statement fails, or stored headers do not parse.
+/// The statement fails.
 pub async fn hand_over(
     tx: &Tx,
     now: DateTime<Utc>,
@@ -140,21 +140,22 @@ pub async fn hand_over(
             values![distinct_tenants(tenants.clone()), now, handed_before, tenants, ids],
         )
         .await?;
-    rows.into_iter()
-        .map(|row| {
-            let headers = serde_json::from_value(row.headers)
-                .map_err(|error| StoreError::corrupt("announcements", error))?;
-            Ok(Announcement {
-                tenant_id: row.tenant_id,
-                id: row.id,
-                execution_id: row.execution_id,
-                pool: row.pool,
-                message_key: row.message_key,
-                headers,
-                payload: row.payload,
-            })
+    let read = |row: AnnouncementRow| {
+        // One that cannot be read concerns itself only. It stays, and is looked at again later.
+        let headers = serde_json::from_value(row.headers).map_err(|error| {
+            tracing::error!(%error, tenant_id = %row.tenant_id, id = %row.id, "headers of an announcement do not parse");
+        });
+        Some(Announcement {
+            tenant_id: row.tenant_id,
+            id: row.id,
+            execution_id: row.execution_id,
+            pool: row.pool,
+            message_key: row.message_key,
+            headers: headers.ok()?,
+            payload: row.payload,
         })
-        .collect()
+    };
+    Ok(rows.into_iter().filter_map(read).collect())
 }
 
 /// Deletes announcements that Kafka acknowledged.

@@ -1,6 +1,8 @@
 //! Exchanges terminal announcements with an executor: deletes those that Kafka acknowledged, and
 //! hands over those that wait for it.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
@@ -13,6 +15,9 @@ use crate::store::fleet::announcements::{self, Announcement, AnnouncementKey};
 
 /// Maximum announcements that one response hands over.
 const MAX_ANNOUNCEMENTS: i64 = 64;
+/// Maximum wait for a row that another transaction has locked. It is below what a heartbeat spends
+/// here, so that no connection stays busy behind an abandoned statement.
+const MAX_LOCK_WAIT: Duration = Duration::from_millis(500);
 /// Time after which an announcement that was handed over and not confirmed goes to another
 /// executor.
 const HAND_OVER_AGAIN_AFTER: TimeDelta = TimeDelta::seconds(15);
@@ -49,6 +54,7 @@ impl GroupTransaction for DeleteConfirmed {
     }
 
     async fn run(&self, tx: &Tx, items: &[AnnouncementKey]) -> Result<(), FleetError> {
+        tx.limit_lock_wait(MAX_LOCK_WAIT).await?;
         Ok(announcements::delete(tx, items).await?)
     }
 }
@@ -67,6 +73,7 @@ impl GroupTransaction for HandOver {
     }
 
     async fn run(&self, tx: &Tx, items: &[AnnouncementKey]) -> Result<Vec<Announcement>, FleetError> {
+        tx.limit_lock_wait(MAX_LOCK_WAIT).await?;
         // Heartbeats of other executors see the same announcements. The update hands each to one of
         // them; a duplicate would be harmless, since it has the same message id.
         Ok(announcements::hand_over(tx, self.now, self.handed_before, items).await?)

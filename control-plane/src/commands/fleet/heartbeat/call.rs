@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use orchid_domain::expiry::heartbeat_interval;
 use serde_json::Value as Json;
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::announcements::exchange;
@@ -18,8 +19,9 @@ use crate::store::fleet::announcements::{Announcement, AnnouncementKey};
 use crate::store::fleet::leases::{self, HeldLease};
 use crate::store::fleet::sessions::{self, SessionUpdate};
 
-/// Maximum bytes that are kept of a last request.
-const MAX_LAST_REQUEST: usize = 512;
+/// Maximum time of the work that comes with a heartbeat. Executors wait a few seconds for a
+/// response.
+const MAX_SIDE_WORK: Duration = Duration::from_millis(1500);
 
 /// A heartbeat.
 #[derive(Clone, Debug)]
@@ -52,6 +54,8 @@ pub enum LeaseCommand {
 /// The response to a heartbeat.
 #[derive(Clone, Debug)]
 pub struct HeartbeatResponse {
+    /// Time between the arrival of the heartbeat and its recording.
+    pub held: Duration,
     /// Time that the session lives from now without a heartbeat.
     pub ttl: Duration,
     /// Time until the next heartbeat.
@@ -62,13 +66,15 @@ pub struct HeartbeatResponse {
     pub announcements: Vec<Announcement>,
 }
 
-/// Records a heartbeat and answers it.
+/// Records a heartbeat, which arrived at `arrived`, and answers it.
 ///
 /// # Errors
-/// The session has ended, or the database fails.
+/// The session has ended, or the heartbeat cannot be recorded. Whatever fails afterwards is left to
+/// the next heartbeat.
 pub async fn run(
     fleet: &Fleet,
     session: &Session,
+    arrived: std::time::Instant,
     now: DateTime<Utc>,
     heartbeat: Heartbeat,
 ) -> Result<HeartbeatResponse, FleetError> {
@@ -80,6 +86,7 @@ pub async fn run(
         })
         .collect();
     let ttl = fleet.session_ttl();
+    let interval = heartbeat_interval(ttl);
     let update = SessionUpdate {
         session_id: session.id,
         seq: heartbeat.seq,
@@ -89,28 +96,73 @@ pub async fn run(
         last_requests: last_requests(&listed),
         ttl,
     };
+    // The executor works until this long after it sent the heartbeat, plus a share of the TTL. So
+    // the time must end before the heartbeat counts, whatever follows.
+    let held = arrived.elapsed();
     // The session's row is all that a heartbeat changes as a rule: leases hold no expiry of their
     // own, so a thousand of them cost one update.
     if !sessions::record_heartbeat(&fleet.databases, &update).await? {
         return Err(FleetError::SessionEnded);
     }
+    // The heartbeat counts now, and the executor must learn that. The rest is left to the next
+    // heartbeat if it fails or takes long: a lease without a command goes on.
+    let side_work = SideWork { until: Instant::now() + (interval / 3).min(MAX_SIDE_WORK), session };
+    let mut response = HeartbeatResponse {
+        held,
+        ttl,
+        heartbeat_interval: interval,
+        instructions: vec![],
+        announcements: vec![],
+    };
     // Read after the heartbeat is recorded: from here on the reaper cannot take these leases away
     // for one TTL.
-    let held = leases::find_held(&fleet.databases, session.id).await?;
-    let instructions = instructions(&listed, &held);
-    reconcile(fleet, now, heartbeat.resolved_acquire_seq, &listed, held).await?;
-    let announcements = exchange(fleet, session, now, heartbeat.confirmed).await?;
-    Ok(HeartbeatResponse { ttl, heartbeat_interval: heartbeat_interval(ttl), instructions, announcements })
+    let find_held = async { Ok(leases::find_held(&fleet.databases, session.id).await?) };
+    if let Some(held) = side_work.attempt("reading leases", find_held).await {
+        response.instructions = instructions(&listed, &held);
+        let reconcile = reconcile(fleet, now, heartbeat.resolved_acquire_seq, &listed, held);
+        side_work.attempt("confirming and taking back leases", reconcile).await;
+    }
+    let exchange = exchange(fleet, session, now, heartbeat.confirmed);
+    let announcements = side_work.attempt("exchanging announcements", exchange).await;
+    response.announcements = announcements.unwrap_or_default();
+    Ok(response)
+}
+
+/// Work that comes with a heartbeat and must not fail it.
+struct SideWork<'a> {
+    /// Time at which the response is due.
+    until: Instant,
+    session: &'a Session,
+}
+
+impl SideWork<'_> {
+    /// Does the work; returns none if it failed or did not end in time.
+    async fn attempt<T>(
+        &self,
+        what: &'static str,
+        work: impl Future<Output = Result<T, FleetError>>,
+    ) -> Option<T> {
+        let session_id = self.session.id;
+        match timeout_at(self.until, work).await {
+            Ok(Ok(done)) => Some(done),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, %session_id, what, "left to the next heartbeat: it failed");
+                None
+            }
+            Err(_) => {
+                tracing::warn!(%session_id, what, "left to the next heartbeat: it took too long");
+                None
+            }
+        }
+    }
 }
 
 /// Returns the last requests by lease id.
 fn last_requests(listed: &[(LeaseToken, &str)]) -> Json {
-    let entries = listed.iter().filter(|(_, last)| !last.is_empty()).map(|(token, last)| {
-        // jsonb refuses NUL, and a cut inside a character would not be text.
-        let mut text = last.replace('\0', "");
-        text.truncate(text.floor_char_boundary(MAX_LAST_REQUEST));
-        (token.lease_id.to_string(), Json::String(text))
-    });
+    let entries = listed
+        .iter()
+        .filter(|(_, last)| !last.is_empty())
+        .map(|(token, last)| (token.lease_id.to_string(), Json::String((*last).to_owned())));
     Json::Object(entries.collect())
 }
 

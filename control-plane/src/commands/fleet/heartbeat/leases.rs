@@ -76,7 +76,9 @@ impl GroupTransaction for TakeBackLeases {
     async fn run(&self, tx: &Tx, items: &[HeldLease]) -> Result<bool, FleetError> {
         let keys: Vec<ExecutionKey> = items.iter().map(HeldLease::key).collect();
         let mut decided = Vec::new();
-        for execution in locked::lock(tx, &keys, LockWait::Wait).await? {
+        // A locked execution is moving right now. If it still holds the lease, the next heartbeat
+        // finds it again.
+        for execution in locked::lock(tx, &keys, LockWait::Skip).await? {
             // The lease was read without a lock. The execution may have ended or have a newer one.
             let Some(lease) = items.iter().find(|lease| execution.lease_id == Some(lease.lease_id)) else {
                 continue;
