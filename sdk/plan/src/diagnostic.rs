@@ -1,6 +1,7 @@
 //! Diagnostics: problems of a plan document, each with its place, an explanation and, if there is
 //! one, a correction.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Serialize;
@@ -139,12 +140,26 @@ impl fmt::Display for Diagnostic {
 #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
 pub struct Diagnostics(pub Vec<Diagnostic>);
 
+/// Maximum number of diagnostics of one document. More would help no author, and would cost memory
+/// and time for a hostile one.
+pub(crate) const MAX_DIAGNOSTICS: usize = 200;
+
+/// Maximum number of characters of a document's text that a message shows.
+const SHOWN_CHARS: usize = 100;
+
 /// Quotes a text of a document for a message, shortened to its first 100 characters.
 pub(crate) fn quoted(text: &str) -> String {
-    const SHOWN_CHARS: usize = 100;
     match text.char_indices().nth(SHOWN_CHARS) {
         Some((end, _)) => format!("{:?}…", &text[..end]),
         None => format!("{text:?}"),
+    }
+}
+
+/// Returns a name of a document for a message, shortened to its first 100 characters.
+pub(crate) fn shortened(name: &str) -> Cow<'_, str> {
+    match name.char_indices().nth(SHOWN_CHARS) {
+        Some((end, _)) => Cow::Owned(format!("{}…", &name[..end])),
+        None => Cow::Borrowed(name),
     }
 }
 

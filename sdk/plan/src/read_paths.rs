@@ -56,8 +56,8 @@ impl ReadPaths {
 
     /// Returns whether anything at, above or below a path is read.
     #[must_use]
-    pub fn overlaps(&self, path: &[&str]) -> bool {
-        self.paths.iter().any(|read| read.iter().zip(path).all(|(a, b)| a == b))
+    pub fn overlaps<N: AsRef<str>>(&self, path: &[N]) -> bool {
+        self.paths.iter().any(|read| read.iter().zip(path).all(|(a, b)| a == b.as_ref()))
     }
 
     /// Returns the paths below a prefix, relative to it; `None` if everything under it is read.

@@ -5,8 +5,10 @@
 //! `auth.token` and `auth.headers` are always secret, and compiling refuses them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::compiled::ExprSite;
+use crate::diagnostic::MAX_DIAGNOSTICS;
 use crate::{
     Definition, Diagnostic, DiagnosticCode, Pagination, PaginationKind, ReadPaths, RequestTemplate, Step,
     StepAction,
@@ -18,6 +20,8 @@ impl Definition {
     ///
     /// A secret is given by its path in the values of the config: `["token"]`,
     /// `["smtp", "password"]`. For a secret inside a list, it is the path of the list.
+    ///
+    /// Returns the first 200 diagnostics at most.
     #[must_use]
     pub fn secret_diagnostics(&self, secrets: &[Vec<String>]) -> Vec<Diagnostic> {
         let mut scope = SecretPaths::default();
@@ -35,22 +39,26 @@ impl Definition {
 /// `None` for the config itself.
 type HeldSecrets = BTreeMap<String, Option<String>>;
 
-/// The paths of a scope that hold secrets.
+/// The paths of a scope that hold secrets. Every step has a copy of the scope around it, so the
+/// secrets of a path are shared.
 #[derive(Clone, Default)]
-struct SecretPaths(Vec<(Vec<String>, HeldSecrets)>);
+struct SecretPaths(Vec<(Arc<[String]>, Arc<HeldSecrets>)>);
 
 impl SecretPaths {
     fn put(&mut self, path: &[&str], secrets: HeldSecrets) {
-        let path: Vec<String> = path.iter().map(|&name| name.to_owned()).collect();
+        let path: Arc<[String]> = path.iter().map(|&name| name.to_owned()).collect();
         self.0.retain(|(known, _)| *known != path);
         if !secrets.is_empty() {
-            self.0.push((path, secrets));
+            self.0.push((path, Arc::new(secrets)));
         }
     }
 
     /// Returns the paths with secrets that an expression reads.
-    fn read<'h>(&'h self, reads: &ReadPaths) -> impl Iterator<Item = &'h (Vec<String>, HeldSecrets)> {
-        self.0.iter().filter(|(path, _)| reads.overlaps(&path.iter().map(String::as_str).collect::<Vec<_>>()))
+    fn read<'h>(&'h self, reads: &ReadPaths) -> impl Iterator<Item = (&'h [String], &'h HeldSecrets)> {
+        self.0
+            .iter()
+            .filter(|(path, _)| reads.overlaps(path))
+            .map(|(path, secrets)| (path.as_ref(), secrets.as_ref()))
     }
 
     /// Returns the secrets in the values of these expressions, each given with the JSON pointer of
@@ -71,6 +79,9 @@ impl SecretPaths {
         for (path, secrets) in self.read(sited.expr.reads()) {
             let place = path.join(".");
             for (name, from) in secrets {
+                if diagnostics.len() >= MAX_DIAGNOSTICS {
+                    return;
+                }
                 let diagnostic = |words| Diagnostic::new(DiagnosticCode::Secret, &sited.pointer, words);
                 match from {
                     None => diagnostics.push(diagnostic(format!("reads {name}, which is a secret and must not be kept"))),
@@ -95,7 +106,7 @@ fn instead(place: &str, secret: &str) -> String {
 /// Checks steps in order, each with the earlier ones in scope. Returns the secrets in the URL of
 /// the last one.
 fn steps<'s>(
-    list: impl IntoIterator<Item = &'s std::sync::Arc<Step>>,
+    list: impl IntoIterator<Item = &'s Arc<Step>>,
     scope: &mut SecretPaths,
     diagnostics: &mut Vec<Diagnostic>,
 ) -> HeldSecrets {

@@ -3,12 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use crate::diagnostic::MAX_DIAGNOSTICS;
 use crate::expr::{ExprOrigin, InScope};
 use crate::{Diagnostic, DiagnosticCode, Diagnostics, Expr, ReadPaths, ServerLimits, Template};
-
-/// Maximum number of diagnostics of one document. More would help no author, and would cost memory
-/// for a hostile one.
-const MAX_DIAGNOSTICS: usize = 200;
 
 pub(crate) struct ReadContext<'s> {
     pub(crate) server: &'s ServerLimits,
@@ -27,9 +24,15 @@ impl<'s> ReadContext<'s> {
     }
 
     pub(crate) fn report(&mut self, diagnostic: Diagnostic) {
-        if self.diagnostics.len() < MAX_DIAGNOSTICS && !self.diagnostics.contains(&diagnostic) {
+        if !self.is_full() && !self.diagnostics.contains(&diagnostic) {
             self.diagnostics.push(diagnostic);
         }
+    }
+
+    /// Returns whether no more diagnostics are kept. The document is refused then, so whatever is
+    /// left of it need not be read.
+    pub(crate) fn is_full(&self) -> bool {
+        self.diagnostics.len() >= MAX_DIAGNOSTICS
     }
 
     pub(crate) fn conflict(&mut self, pointer: impl Into<String>, message: impl Into<String>) {
@@ -49,6 +52,9 @@ impl<'s> ReadContext<'s> {
     }
 
     pub(crate) fn expr(&mut self, text: &str, pointer: &str, scope: &InScope) -> Option<Expr> {
+        if self.is_full() {
+            return None;
+        }
         match Expr::compile(text, &ExprOrigin { pointer, start: 0, scope }) {
             Ok(expr) => {
                 self.reads.extend(expr.reads());
@@ -68,6 +74,9 @@ impl<'s> ReadContext<'s> {
         scope: &InScope,
         url: bool,
     ) -> Option<Template> {
+        if self.is_full() {
+            return None;
+        }
         match Template::compile(text, pointer, scope, url) {
             Ok(template) => {
                 template.exprs().for_each(|expr| self.reads.extend(expr.reads()));

@@ -7,7 +7,7 @@ use orchid_common::suggest::closest;
 use serde_json::{Map, Value};
 
 use super::context::ReadContext;
-use crate::diagnostic::{quoted, token};
+use crate::diagnostic::{quoted, shortened, token};
 use crate::expr::InScope;
 use crate::{Diagnostic, DiagnosticCode, Expr, time};
 
@@ -47,7 +47,11 @@ impl<'d> ObjectReader<'d> {
         };
         let object = Self { members, pointer: pointer.to_owned() };
         for name in members.keys().filter(|name| !known.contains(&name.as_str())) {
-            let words = format!("unknown field {name}");
+            // A suggestion for each of thousands of unknown fields would cost seconds.
+            if context.is_full() {
+                break;
+            }
+            let words = format!("unknown field {}", shortened(name));
             let mut diagnostic = Diagnostic::new(DiagnosticCode::UnknownField, object.at(name), words);
             diagnostic.suggestion = closest(name, known.iter().copied()).map(str::to_owned);
             context.report(diagnostic);

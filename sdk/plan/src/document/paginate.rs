@@ -1,5 +1,7 @@
 //! Reads `paginate`.
 
+use std::collections::BTreeSet;
+
 use orchid_common::suggest::closest;
 use serde_json::Value;
 
@@ -159,20 +161,24 @@ fn keep_params(
     context: &mut ReadContext<'_>,
 ) -> Vec<String> {
     let Some(values) = object.list("keep_params", context) else { return Vec::new() };
-    let sent = sent_params::names(step);
+    let sent: BTreeSet<&str> = sent_params::names(step).into_iter().collect();
+    let mut listed = BTreeSet::new();
     let mut names: Vec<String> = Vec::with_capacity(values.len());
     for (index, value) in values.iter().enumerate() {
+        if context.is_full() {
+            break;
+        }
         let pointer = format!("{}/{index}", object.at("keep_params"));
         let Some(name) = value.as_str() else {
             context.report(wrong_type(&pointer, "the name of a parameter", value));
             continue;
         };
-        if !sent.contains(&name) {
+        if !sent.contains(name) {
             let words = format!("{} is no parameter of the step: add it to params", quoted(name));
             let mut diagnostic = Diagnostic::new(DiagnosticCode::InvalidValue, pointer, words);
             diagnostic.suggestion = closest(name, sent.iter().copied()).map(str::to_owned);
             context.report(diagnostic);
-        } else if names.iter().any(|known| known == name) {
+        } else if !listed.insert(name) {
             let words = format!("{} is listed twice", quoted(name));
             context.report(Diagnostic::new(DiagnosticCode::Duplicate, pointer, words));
         } else {

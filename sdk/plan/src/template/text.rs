@@ -5,6 +5,7 @@ use jmespath::ast::Ast;
 use super::error::RenderError;
 use super::split::{TextPiece, split};
 use super::url_text::{UrlText, UrlValue};
+use crate::diagnostic::MAX_DIAGNOSTICS;
 use crate::expr::{ExprOrigin, InScope, end_of_brackets, parse};
 use crate::{Diagnostic, EvalEnv, Expr, Scope, Value, links};
 
@@ -53,6 +54,9 @@ impl Template {
                         Err(found) => diagnostics.extend(found),
                     }
                 }
+            }
+            if diagnostics.len() >= MAX_DIAGNOSTICS {
+                break;
             }
         }
         if diagnostics.is_empty() {
