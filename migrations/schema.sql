@@ -234,6 +234,16 @@ GRANT DELETE, INSERT, SELECT, UPDATE ON configs TO orchid_app;
 
 GRANT SELECT ON configs TO orchid_fleet;
 
+CREATE TABLE control_plane_replicas (
+    id uuid NOT NULL,
+    build text NOT NULL,
+    key_ids text[] NOT NULL,
+    seen_at timestamp with time zone NOT NULL,
+    CONSTRAINT control_plane_replicas_pkey PRIMARY KEY (id)
+);
+
+GRANT DELETE, INSERT, SELECT, UPDATE ON control_plane_replicas TO orchid_fleet;
+
 CREATE TABLE cursors (
     tenant_id uuid NOT NULL,
     plan_id uuid NOT NULL,
@@ -667,6 +677,15 @@ GRANT DELETE, INSERT, SELECT, UPDATE ON schedules TO orchid_app;
 
 GRANT SELECT, UPDATE ON schedules TO orchid_fleet;
 
+CREATE TABLE schema_compatibility (
+    only_row boolean NOT NULL DEFAULT true,
+    oldest_step text NOT NULL,
+    CONSTRAINT schema_compatibility_only_row_check CHECK (only_row),
+    CONSTRAINT schema_compatibility_pkey PRIMARY KEY (only_row)
+);
+
+GRANT SELECT ON schema_compatibility TO orchid_fleet;
+
 CREATE TABLE seaql_migrations (
     version character varying NOT NULL,
     applied_at bigint NOT NULL,
@@ -688,6 +707,8 @@ CREATE TABLE tenants (
     CONSTRAINT tenants_pkey PRIMARY KEY (id),
     CONSTRAINT tenants_weight_check CHECK (((weight >= 1) AND (weight <= 1000)))
 );
+
+CREATE INDEX tenants_data_key ON public.tenants USING btree (data_key_id);
 
 ALTER TABLE tenants ENABLE ROW LEVEL SECURITY;
 

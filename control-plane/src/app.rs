@@ -14,11 +14,12 @@ use orchid_plan::ServerLimits;
 
 use crate::api::ApiContext;
 use crate::api::server::{self, ServeError};
+use crate::commands::document_checks::DocumentChecks;
 use crate::commands::executions::watch::WatchHub;
 use crate::commands::fleet::{Fleet, FleetSettings, Wakeups};
 use crate::doorbell::Doorbell;
 use crate::keys::{MasterKeys, TokenSealer};
-use crate::loops;
+use crate::loops::{self, replicas, replicas::Replica};
 use crate::settings::{KeySettings, Settings};
 use crate::store::db::Databases;
 use crate::store::schema;
@@ -33,7 +34,10 @@ pub async fn serve(settings: Settings, announce_to: Option<&Path>) -> anyhow::Re
     let databases = connect(&settings).await?;
     schema::check(&databases).await?;
     let master_keys = Arc::new(master_keys(&settings.keys)?);
-    let sealer = Arc::new(TokenSealer::new(&master_keys)?);
+    let sealer = Arc::new(TokenSealer::new(master_keys.clone())?);
+    let replica = Replica::new(databases.clone(), master_keys.clone());
+    // Before anything is sealed: other replicas must be able to open it.
+    replica.register().await.context("cannot register with the other replicas")?;
     let plan_limits = ServerLimits::default();
     let fleet = Fleet::new(
         databases.clone(),
@@ -46,12 +50,14 @@ pub async fn serve(settings: Settings, announce_to: Option<&Path>) -> anyhow::Re
         .context("redis.url is not usable")?;
 
     let mut tasks = TaskGroup::new();
+    tasks.start("replicas", replicas::run(replica, tasks.stop_token()));
     loops::start(&mut tasks, &fleet, &doorbell, &settings.loops, &settings.executions);
     let api = Arc::new(ApiContext {
         databases: databases.clone(),
         keys: master_keys,
         sealer,
         watches: WatchHub::new(databases.clone(), tasks.stop_token()),
+        checks: DocumentChecks::new(threads()),
         plan_limits,
         fleet,
         stop: tasks.stop_token(),
@@ -110,6 +116,11 @@ async fn run(
     }
 }
 
+/// Returns the number of threads that this machine runs at a time.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
 async fn connect(settings: &Settings) -> anyhow::Result<Databases> {
     let postgres = &settings.postgres;
     Databases::connect(postgres.app_url.expose(), postgres.fleet_url.expose(), postgres.pool_size)
@@ -118,9 +129,10 @@ async fn connect(settings: &Settings) -> anyhow::Result<Databases> {
 }
 
 fn master_keys(settings: &KeySettings) -> anyhow::Result<MasterKeys> {
-    let KeySettings { current: (id, key), previous } = settings;
-    let previous = previous.as_ref().map(|(id, key)| (id.as_str(), key.expose()));
-    MasterKeys::new((id, key.expose()), previous).context("cannot use keys.master or keys.previous")
+    let KeySettings { current: (id, key), others } = settings;
+    let others = others.iter().map(|(id, key)| (id.as_str(), key.expose()));
+    MasterKeys::new((id, key.expose()), others)
+        .context("cannot use keys.master, keys.others or keys.previous")
 }
 
 fn fleet_settings(settings: &Settings, limits: &ServerLimits) -> FleetSettings {

@@ -61,9 +61,15 @@ pub async fn run(settings: &MigrateSettings, down: Option<u32>) -> Result<(), Mi
     database.execute_unprepared("SET client_min_messages = warning").await?;
     database.execute_raw(statement("SELECT pg_advisory_lock($1)", [LOCK.into()])).await?;
     match down {
-        Some(steps) => Migrator::down(&database, Some(steps)).await?,
+        Some(steps) => {
+            Migrator::down(&database, Some(steps)).await?;
+            record_oldest_step(&database, false).await?;
+        }
         None => {
+            // Before the steps: no old replica may serve while a step that breaks it is applied.
+            record_oldest_step(&database, true).await?;
             Migrator::up(&database, None).await?;
+            record_oldest_step(&database, true).await?;
             for (role, password) in passwords.into_iter().flatten() {
                 set_password(&database, role, &password).await?;
             }
@@ -72,6 +78,28 @@ pub async fn run(settings: &MigrateSettings, down: Option<u32>) -> Result<(), Mi
     let done = Migrator::get_applied_migrations(&database).await?.len();
     tracing::info!(steps = done, "schema is up to date");
     database.close().await?;
+    Ok(())
+}
+
+/// Records the oldest build that the schema serves: with all steps of this build, or with those
+/// that are applied. Does nothing on a schema from before that was recorded.
+async fn record_oldest_step(database: &DatabaseConnection, all: bool) -> Result<(), DbErr> {
+    let exists = statement("SELECT to_regclass('schema_compatibility') IS NOT NULL", []);
+    let row = database.query_one_raw(exists).await?;
+    let is_recorded = row.map(|row| row.try_get_by_index::<bool>(0)).transpose()?.unwrap_or(false);
+    if !is_recorded {
+        return Ok(());
+    }
+    let oldest = if all {
+        orchid_migrations::oldest_served_step(orchid_migrations::step_names())
+    } else {
+        let applied = Migrator::get_applied_migrations(database).await?;
+        orchid_migrations::oldest_served_step(applied.iter().map(|step| step.name()))
+    };
+    let Some(oldest) = oldest else { return Ok(()) };
+    let record = "INSERT INTO schema_compatibility (oldest_step) VALUES ($1)
+         ON CONFLICT (only_row) DO UPDATE SET oldest_step = excluded.oldest_step";
+    database.execute_raw(statement(record, [oldest.into()])).await?;
     Ok(())
 }
 

@@ -58,12 +58,12 @@ pub enum AuthMode {
     Development,
 }
 
-/// The current master key and its predecessor.
+/// The master keys.
 pub struct KeySettings {
     /// Id and base64 of the key that seals new secrets and tokens.
     pub current: (String, Secret),
-    /// Id and base64 of the previous key, which still opens what it sealed.
-    pub previous: Option<(String, Secret)>,
+    /// Id and base64 of keys that only open: older ones, and the next one before it is current.
+    pub others: Vec<(String, Secret)>,
 }
 
 /// Intervals of the background loops.
@@ -191,15 +191,18 @@ impl KeySettings {
         let previous =
             reader.optional_secret("keys.previous", "previous master key: still opens what it sealed");
         let previous_id = reader.optional_text("keys.previous_id", "id of the previous master key");
-        let previous = match (previous_id, previous) {
-            (Some(id), Some(key)) => Some((id, key)),
-            (None, None) => None,
+        let mut others = reader.optional_secrets_by_name(
+            "keys.others",
+            "list of id=key: master keys that open what they sealed, and the next one before it becomes keys.master",
+        );
+        match (previous_id, previous) {
+            (Some(id), Some(key)) => others.push((id, key)),
+            (None, None) => {}
             (Some(_), None) | (None, Some(_)) => {
                 reader.invalid("keys.previous", "set both keys.previous and keys.previous_id, or neither");
-                None
             }
-        };
-        Self { current: (master_id, master), previous }
+        }
+        Self { current: (master_id, master), others }
     }
 }
 

@@ -40,8 +40,14 @@ static STEPS: &[MigrationStep] = steps![
     "0016_cron",
     "0017_plain_names",
     "0018_continuations",
+    "0023_schema_compatibility",
+    "0024_replicas",
     "0026_waiting_tenants",
 ];
+
+/// Steps that builds from before them cannot work with. All others work with the previous release,
+/// so that replicas of both serve while one replaces the other.
+const BREAKING: &[&str] = &["0023_schema_compatibility"];
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
@@ -52,4 +58,26 @@ impl MigratorTrait for Migrator {
 /// Returns the names of all steps of this build, oldest first.
 pub fn step_names() -> impl Iterator<Item = &'static str> {
     STEPS.iter().map(|step| step.name)
+}
+
+/// Returns the newest step that a build must know to work with a schema of these steps; none if the
+/// schema is from before that was recorded.
+pub fn oldest_served_step<'s>(applied: impl IntoIterator<Item = &'s str>) -> Option<&'static str> {
+    let applied: Vec<&str> = applied.into_iter().collect();
+    BREAKING.iter().rev().find(|step| applied.contains(step)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_sorted_and_breaking_ones_exist() {
+        let names: Vec<&str> = step_names().collect();
+        assert!(names.is_sorted());
+        assert!(BREAKING.is_sorted());
+        assert!(BREAKING.iter().all(|step| names.contains(step)));
+        assert_eq!(oldest_served_step(names), BREAKING.last().copied());
+        assert_eq!(oldest_served_step(["0001_roles"]), None);
+    }
 }

@@ -78,6 +78,20 @@ pub fn from_struct(document: &Struct) -> Result<Json, JsonError> {
     struct_to_object(document, &mut ValuePath::default())
 }
 
+/// Returns the number of bytes of all texts and names in a Struct. Its JSON is at least as large.
+pub fn text_bytes(document: &Struct) -> usize {
+    document.fields.iter().map(|(name, value)| name.len() + text_bytes_of(value)).sum()
+}
+
+fn text_bytes_of(value: &Value) -> usize {
+    match &value.kind {
+        Some(Kind::StringValue(text)) => text.len(),
+        Some(Kind::StructValue(inner)) => text_bytes(inner),
+        Some(Kind::ListValue(list)) => list.values.iter().map(text_bytes_of).sum(),
+        None | Some(Kind::NullValue(_) | Kind::BoolValue(_) | Kind::NumberValue(_)) => 0,
+    }
+}
+
 /// Path from the root to the current value.
 #[derive(Default)]
 struct ValuePath(Vec<String>);

@@ -7,9 +7,11 @@
 pub mod json;
 mod permission;
 mod plan_header;
+mod texts;
 
 pub use permission::{Permission, permission_of};
 pub use plan_header::UnknownEnumValue;
+pub use texts::{CheckTexts, TextCheck, TextKind, TextProblem, text_problems};
 
 /// Encoded `google.protobuf.FileDescriptorSet`, with comments and imports, for server reflection.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/orchid.bin"));

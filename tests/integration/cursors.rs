@@ -89,6 +89,7 @@ async fn from_run_to_run(placement_groups: u32) {
             ..fleet::CheckpointItem::default()
         }),
         reason: fleet::ReleaseReason::Drained.into(),
+        error: None,
     };
     let request = executor.request(fleet::ReleaseRequest { items: vec![park] });
     ok(&executor.client().release(request).await.expect("a response").into_inner().results);

@@ -123,6 +123,7 @@ async fn late_or_repeated_checkpoint_changes_nothing() {
             ..fleet::CheckpointItem::default()
         }),
         reason: fleet::ReleaseReason::Drained.into(),
+        error: None,
     };
     let request = executor.request(fleet::ReleaseRequest { items: vec![released] });
     executor.client().release(request).await.expect("OK");

@@ -201,8 +201,11 @@ async fn cancel_with_upstream_work_with_eight_groups() {
 }
 
 async fn drain(executor: &ScriptedExecutor, checkpoint: fleet::CheckpointItem) {
-    let item =
-        fleet::ReleaseItem { checkpoint: Some(checkpoint), reason: fleet::ReleaseReason::Drained.into() };
+    let item = fleet::ReleaseItem {
+        checkpoint: Some(checkpoint),
+        reason: fleet::ReleaseReason::Drained.into(),
+        error: None,
+    };
     let request = executor.request(fleet::ReleaseRequest { items: vec![item] });
     let released = executor.client().release(request).await.expect("a response").into_inner();
     assert_eq!(released.results[0].status(), fleet::LeaseStatus::Ok, "{released:?}");

@@ -134,6 +134,7 @@ async fn execution_keeps_its_initial_definition() {
     let drained = fleet::ReleaseItem {
         checkpoint: Some(checkpoint(&first, 3, b"{}")),
         reason: fleet::ReleaseReason::Drained.into(),
+        error: None,
     };
     let request = executor.request(fleet::ReleaseRequest { items: vec![drained] });
     executor.client().release(request).await.expect("a response");

@@ -56,6 +56,7 @@ async fn ends_alone(placement_groups: u32) {
             ..fleet::CheckpointItem::default()
         }),
         reason: fleet::ReleaseReason::Drained.into(),
+        error: None,
     };
     executor
         .client()
@@ -106,7 +107,7 @@ async fn ends_alone(placement_groups: u32) {
     for id in [&wrapped, &behind.id] {
         let (_, code, message) = error_of(&broken, id).await;
         assert_eq!(code, "SECRETS_UNREADABLE");
-        assert!(message.contains("\"k0\"") && message.contains("keys.previous_id"), "{message}");
+        assert!(message.contains("\"k0\"") && message.contains("keys.others"), "{message}");
     }
 }
 

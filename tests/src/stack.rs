@@ -332,6 +332,14 @@ impl TestStack {
         self.control_planes[number].process.take().expect("it runs").kill();
     }
 
+    /// Stops a control plane with SIGTERM, and waits until it has ended.
+    pub async fn stop_control_plane(&mut self, number: usize) {
+        let folder = self.folder.clone();
+        let node = &mut self.control_planes[number];
+        assert!(node.process.as_mut().expect("it runs").signal(ProcessSignal::Term), "it takes the signal");
+        assert!(node.end(&folder).await.success(), "a clean end");
+    }
+
     /// Changes a setting of a control plane for its next start.
     pub fn set_control_plane(&mut self, number: usize, name: &str, value: &str) {
         self.control_planes[number].settings.push((name.to_owned(), value.to_owned()));

@@ -21,7 +21,7 @@ use tower::{Layer, Service};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
-use crate::api::{error, message_size};
+use crate::api::{decoding, error};
 use crate::commands::fleet::Session;
 use crate::keys::TokenSealer;
 use crate::settings::AuthMode;
@@ -204,7 +204,7 @@ where
                     if let Some(caller) = caller {
                         request.extensions_mut().insert(caller);
                     }
-                    Ok(message_size::explain_oversize(inner.call(request).await?))
+                    Ok(decoding::explain_refusal(inner.call(request).await?))
                 }
                 Err(status) => Ok(status.into_http()),
             }
@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn foreign_session_token_is_refused() {
         let key = |byte: u8| STANDARD.encode([byte; 32]);
-        let sealer = |byte| TokenSealer::new(&MasterKeys::new(("k", &key(byte)), None).unwrap()).unwrap();
+        let sealer = |byte| TokenSealer::new(MasterKeys::new(("k", &key(byte)), []).unwrap().into()).unwrap();
         let made = Session { id: Uuid::from_u128(1), pool: "default".to_owned() };
         let token = made.seal(&sealer(1)).unwrap();
         let open = |byte, token: &str| session(&sealer(byte), &headers("x-orchid-session", token));

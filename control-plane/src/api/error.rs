@@ -46,6 +46,8 @@ pub(crate) fn status(error: CommandError) -> Status {
         }
         CommandError::Invalid { reason, diagnostics, .. } => invalid_document(reason, &message, &diagnostics),
         CommandError::EtagMismatch { .. } => plain(Code::Aborted, "ETAG_MISMATCH", message),
+        CommandError::BasisChanged => plain(Code::Aborted, "CONCURRENT_CHANGES", message),
+        error @ CommandError::CheckStopped => internal(&error),
         CommandError::Refused { reason, .. } => plain(Code::FailedPrecondition, reason, message),
         CommandError::Store(error) => of_store(&error),
         CommandError::Key(error) => of_key(&error),

@@ -3,9 +3,9 @@
 
 mod authentication;
 mod convert;
+mod decoding;
 mod error;
 pub mod health;
-mod message_size;
 mod page_tokens;
 mod request;
 mod request_limits;
@@ -20,6 +20,8 @@ use tonic::Status;
 use uuid::Uuid;
 
 use crate::commands::CommandError;
+use crate::commands::checked::{self, CheckedCommand};
+use crate::commands::document_checks::DocumentChecks;
 use crate::commands::executions::watch::WatchHub;
 use crate::commands::fleet::Fleet;
 use crate::commands::idempotency::{IdempotentCommand, RequestKey};
@@ -36,6 +38,8 @@ pub struct ApiContext {
     pub sealer: Arc<TokenSealer>,
     /// Serves WatchExecution.
     pub watches: WatchHub,
+    /// Checks documents of users.
+    pub checks: DocumentChecks,
     /// Limits of plans on this server.
     pub plan_limits: ServerLimits,
     /// The commands of executors.
@@ -65,5 +69,19 @@ impl ApiContext {
         W::Output: serde::Serialize + serde::de::DeserializeOwned + Sync,
     {
         self.run(tenant_id, &IdempotentCommand { request, work }).await
+    }
+
+    /// Runs a command that checks a document, at most once per request id.
+    async fn run_checked<C>(
+        &self,
+        tenant_id: Uuid,
+        request: Option<RequestKey>,
+        command: C,
+    ) -> Result<C::Output, Status>
+    where
+        C: CheckedCommand,
+        C::Output: serde::Serialize + serde::de::DeserializeOwned,
+    {
+        checked::run(&self.databases, &self.checks, tenant_id, request, command).await.map_err(error::status)
     }
 }

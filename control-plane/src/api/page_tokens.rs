@@ -123,7 +123,7 @@ mod tests {
     const TENANT: Uuid = Uuid::from_u128(1);
 
     fn sealer() -> TokenSealer {
-        TokenSealer::new(&MasterKeys::new(("k", &STANDARD.encode([1; 32])), None).unwrap()).unwrap()
+        TokenSealer::new(MasterKeys::new(("k", &STANDARD.encode([1; 32])), []).unwrap().into()).unwrap()
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, SubsecRound as _, Utc};
 use orchid_kit::clock;
+use orchid_proto::{CheckTexts, TextProblem};
 use prost::Message;
 use sha2::{Digest as _, Sha256};
 use tonic::{Request, Status};
@@ -9,32 +10,54 @@ use uuid::Uuid;
 
 use crate::api::authentication::Caller;
 use crate::api::error;
-use crate::commands::Diagnostic;
 use crate::commands::fleet::Session;
 use crate::commands::idempotency::RequestKey;
+use crate::commands::{CommandError, Diagnostic};
 
-/// Returns the tenant that calls.
-pub(crate) fn tenant_of<T>(request: &Request<T>) -> Result<Uuid, Status> {
-    match request.extensions().get::<Caller>() {
-        Some(Caller::Tenant(tenant_id)) => Ok(*tenant_id),
+/// Checks the texts of a request, and returns the tenant that calls.
+pub(crate) fn checked_tenant<T: CheckTexts>(request: &Request<T>) -> Result<Uuid, Status> {
+    match checked_caller(request)? {
+        Caller::Tenant(tenant_id) => Ok(*tenant_id),
         _ => Err(not_authenticated()),
     }
 }
 
-/// Returns the session of the executor that calls.
-pub(crate) fn session_of<T>(request: &Request<T>) -> Result<Session, Status> {
-    match request.extensions().get::<Caller>() {
-        Some(Caller::Session(session)) => Ok(session.clone()),
+/// Checks the texts of a request, and that an operator calls.
+pub(crate) fn checked_operator<T: CheckTexts>(request: &Request<T>) -> Result<(), Status> {
+    match checked_caller(request)? {
+        Caller::Operator => Ok(()),
         _ => Err(not_authenticated()),
     }
 }
 
-/// Returns the pools that the token of a joining executor is valid for.
-pub(crate) fn joined_pools<T>(request: &Request<T>) -> Result<Vec<String>, Status> {
-    match request.extensions().get::<Caller>() {
-        Some(Caller::JoiningExecutor(pools)) => Ok(pools.clone()),
+/// Checks the texts of a request, and returns the session of the executor that calls.
+pub(crate) fn checked_session<T: CheckTexts>(request: &Request<T>) -> Result<Session, Status> {
+    match checked_caller(request)? {
+        Caller::Session(session) => Ok(session.clone()),
         _ => Err(not_authenticated()),
     }
+}
+
+/// Checks the texts of a request, and returns the pools that the token of a joining executor is
+/// valid for.
+pub(crate) fn checked_pools<T: CheckTexts>(request: &Request<T>) -> Result<Vec<String>, Status> {
+    match checked_caller(request)? {
+        Caller::JoiningExecutor(pools) => Ok(pools.clone()),
+        _ => Err(not_authenticated()),
+    }
+}
+
+fn checked_caller<T: CheckTexts>(request: &Request<T>) -> Result<&Caller, Status> {
+    let problems = orchid_proto::text_problems(request.get_ref());
+    if problems.is_empty() {
+        return request.extensions().get::<Caller>().ok_or_else(not_authenticated);
+    }
+    let diagnostic = |problem: TextProblem| {
+        let code = if problem.is_too_large { "TOO_LARGE" } else { "INVALID_VALUE" };
+        Diagnostic::new(code, problem.pointer, problem.message)
+    };
+    let diagnostics = problems.into_iter().map(diagnostic).collect();
+    Err(error::status(CommandError::invalid_document("INVALID_TEXT", "the request", diagnostics)))
 }
 
 /// Authentication wraps every service, so this error is a bug of the wiring, never of the caller.

@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn invalid_session_is_counted_by_address() {
         let key = STANDARD.encode([1; 32]);
-        let sealer = Arc::new(TokenSealer::new(&MasterKeys::new(("k", &key), None).unwrap()).unwrap());
+        let sealer = Arc::new(TokenSealer::new(MasterKeys::new(("k", &key), []).unwrap().into()).unwrap());
         let session = Session { id: Uuid::from_u128(5), pool: "default".into() };
         let token = session.seal(&sealer).unwrap();
         let clients = ClientKeyExtractor(sealer);

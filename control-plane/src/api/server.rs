@@ -26,7 +26,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use crate::api::authentication::{AuthLayer, Authenticator};
-use crate::api::message_size::MAX_MESSAGE_BYTES;
+use crate::api::decoding::MAX_MESSAGE_BYTES;
 use crate::api::{ApiContext, health, request_limits, services};
 use crate::settings::{AuthMode, Settings};
 

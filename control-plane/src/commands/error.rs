@@ -89,6 +89,12 @@ pub enum CommandError {
         /// Name that the caller used.
         name: String,
     },
+    /// Rows that a document was checked against have changed since.
+    #[error("other calls keep changing what this one depends on: try again")]
+    BasisChanged,
+    /// The check of a document did not end.
+    #[error("the check of a document stopped")]
+    CheckStopped,
     /// The current state does not allow the command.
     #[error("{message}")]
     Refused {
@@ -140,6 +146,8 @@ impl Retryable for CommandError {
             | Self::AlreadyExists { .. }
             | Self::Invalid { .. }
             | Self::EtagMismatch { .. }
+            | Self::BasisChanged
+            | Self::CheckStopped
             | Self::Refused { .. }
             | Self::Key(_) => false,
         }

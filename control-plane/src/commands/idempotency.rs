@@ -1,6 +1,8 @@
 //! Runs a command at most once per request id. The first call runs the command and stores its
 //! result in the same transaction; later calls with the same id get that result from every replica.
 
+use std::marker::PhantomData;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -9,7 +11,7 @@ use uuid::Uuid;
 use crate::commands::{CommandError, Diagnostic};
 use crate::store::db::{TenantTx, Transaction};
 use crate::store::error::StoreError;
-use crate::store::requests;
+use crate::store::requests::{self, LoggedRequest};
 
 /// Time for which the result of a request id is kept.
 const RETENTION: TimeDelta = TimeDelta::hours(24);
@@ -59,11 +61,41 @@ where
     }
 }
 
+/// Query for the result of an earlier call with the same request id; none if there was none.
+pub struct StoredResult<T> {
+    request: RequestKey,
+    output: PhantomData<fn() -> T>,
+}
+
+impl<T> StoredResult<T> {
+    /// Creates the query.
+    pub fn new(request: RequestKey) -> Self {
+        Self { request, output: PhantomData }
+    }
+}
+
+impl<T: DeserializeOwned + Send> Transaction<TenantTx> for StoredResult<T> {
+    type Output = Option<T>;
+    type Error = CommandError;
+
+    async fn run(&self, tx: &TenantTx) -> Result<Option<T>, CommandError> {
+        let logged = requests::by_id(tx, self.request.id).await?;
+        let Some(logged) = logged.filter(|logged| logged.created_at >= self.request.now - RETENTION) else {
+            return Ok(None);
+        };
+        decode(&logged, &self.request).map(Some)
+    }
+}
+
 /// Returns the result of the first call with this request id.
 async fn stored_result<T: DeserializeOwned>(tx: &TenantTx, request: &RequestKey) -> Result<T, CommandError> {
     let logged = requests::by_id(tx, request.id)
         .await?
         .ok_or_else(|| StoreError::corrupt("request_log", "the entry of a claimed request id is missing"))?;
+    decode(&logged, request)
+}
+
+fn decode<T: DeserializeOwned>(logged: &LoggedRequest, request: &RequestKey) -> Result<T, CommandError> {
     if logged.method != request.method || logged.body_hash != request.body_hash {
         let message = format!("request id {} was already used for a different request", request.id);
         let diagnostic = Diagnostic::new("REUSED", "/request_id", message);

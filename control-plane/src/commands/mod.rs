@@ -1,7 +1,9 @@
 //! Commands, one file each: the input, the result, and one transaction. Callers pass decoded input
 //! of an authenticated tenant or session. Commands know nothing of gRPC.
 
+pub mod checked;
 pub mod configs;
+pub mod document_checks;
 pub mod error;
 pub mod etag;
 pub mod executions;

@@ -22,10 +22,13 @@ pub enum KeyError {
     /// The id of a key is empty or longer than 64 bytes.
     #[error("master key id {0:?} must have 1 to 64 bytes")]
     BadKeyId(String),
-    /// The bytes were sealed with a key that is neither the current nor the previous one.
+    /// Two keys have the same id.
+    #[error("two master keys have the id {0:?}")]
+    DuplicateKeyId(String),
+    /// The bytes were sealed with a key that this server does not have.
     #[error(
         "master key {0:?} is needed, but this control plane does not have it: \
-         set keys.previous_id to {0:?} and keys.previous to the key"
+         add {0}=<the key> to keys.others"
     )]
     UnknownKey(String),
     /// The bytes were altered, truncated, sealed for another purpose, or not sealed by this server.

@@ -2,6 +2,7 @@
 //! a client can read the payload, so it must not contain secrets.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use ring::hmac;
 
@@ -34,7 +35,8 @@ impl TokenPurpose {
 
 /// Creates and verifies tokens.
 pub struct TokenSealer {
-    current_id: String,
+    /// Knows the key that seals now.
+    master: Arc<MasterKeys>,
     keys: HashMap<(TokenPurpose, String), hmac::Key>,
 }
 
@@ -43,17 +45,15 @@ impl TokenSealer {
     ///
     /// # Errors
     /// Fails if a key cannot be derived.
-    pub fn new(master: &MasterKeys) -> Result<Self, KeyError> {
+    pub fn new(master: Arc<MasterKeys>) -> Result<Self, KeyError> {
         let mut keys = HashMap::new();
-        let mut current_id = None;
         for key in master.all() {
-            current_id.get_or_insert_with(|| key.id.clone());
             for purpose in TokenPurpose::ALL {
                 let derived = hmac::Key::new(hmac::HMAC_SHA256, &key.derive(purpose.name())?);
                 keys.insert((purpose, key.id.clone()), derived);
             }
         }
-        Ok(Self { current_id: current_id.unwrap_or_default(), keys })
+        Ok(Self { master, keys })
     }
 
     /// Creates a token. Its layout is: length and id of the key, payload, HMAC tag.
@@ -61,11 +61,11 @@ impl TokenSealer {
     /// # Errors
     /// Fails if the id of the current key is too long for its length byte.
     pub fn seal(&self, purpose: TokenPurpose, payload: &[u8]) -> Result<Vec<u8>, KeyError> {
-        let key = self.key(purpose, &self.current_id)?;
-        let id_length =
-            u8::try_from(self.current_id.len()).map_err(|_| KeyError::BadKeyId(self.current_id.clone()))?;
+        let id = &self.master.sealing().id;
+        let key = self.key(purpose, id)?;
+        let id_length = u8::try_from(id.len()).map_err(|_| KeyError::BadKeyId(id.clone()))?;
         let mut token = vec![id_length];
-        token.extend_from_slice(self.current_id.as_bytes());
+        token.extend_from_slice(id.as_bytes());
         token.extend_from_slice(payload);
         let tag = hmac::sign(key, &token);
         token.extend_from_slice(tag.as_ref());
@@ -103,8 +103,8 @@ mod tests {
         let id = |byte: u8| format!("k{byte}");
         let key = |byte: u8| STANDARD.encode([byte; 32]);
         let previous = previous.map(|byte| (id(byte), key(byte)));
-        let previous = previous.as_ref().map(|(id, key)| (id.as_str(), key.as_str()));
-        TokenSealer::new(&MasterKeys::new((&id(current), &key(current)), previous).unwrap()).unwrap()
+        let others = previous.as_ref().map(|(id, key)| (id.as_str(), key.as_str()));
+        TokenSealer::new(Arc::new(MasterKeys::new((&id(current), &key(current)), others).unwrap())).unwrap()
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Rows of `configs`.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use sea_orm::FromQueryResult;
 use serde::{Deserialize, Serialize};
@@ -138,6 +140,38 @@ pub async fn names(tx: &TenantTx, integration_id: Uuid) -> Result<Vec<ConfigName
         values![tx.tenant_id(), integration_id],
     )
     .await
+}
+
+/// Returns those of `keys` that are configs of an integration.
+///
+/// # Errors
+/// The statement fails.
+pub async fn existing(
+    tx: &TenantTx,
+    integration_id: Uuid,
+    keys: Vec<String>,
+) -> Result<HashSet<String>, StoreError> {
+    let rows: Vec<NameRow> = tx
+        .all(
+            "SELECT key AS name FROM configs WHERE tenant_id = $1 AND integration_id = $2 AND key = ANY($3)",
+            values![tx.tenant_id(), integration_id, keys],
+        )
+        .await?;
+    Ok(rows.into_iter().map(|row| row.name).collect())
+}
+
+/// Returns keys of an integration's configs, at most 1000, for suggestions.
+///
+/// # Errors
+/// The statement fails.
+pub async fn keys(tx: &TenantTx, integration_id: Uuid) -> Result<Vec<String>, StoreError> {
+    let rows: Vec<NameRow> = tx
+        .all(
+            "SELECT key AS name FROM configs WHERE tenant_id = $1 AND integration_id = $2 ORDER BY key LIMIT 1000",
+            values![tx.tenant_id(), integration_id],
+        )
+        .await?;
+    Ok(rows.into_iter().map(|row| row.name).collect())
 }
 
 /// Returns the sealed secrets of a config.

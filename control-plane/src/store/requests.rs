@@ -17,6 +17,8 @@ pub struct LoggedRequest {
     pub body_hash: Vec<u8>,
     /// Encoded response.
     pub response: Vec<u8>,
+    /// Time of the call.
+    pub created_at: DateTime<Utc>,
 }
 
 /// Claims a request id for a call. Returns false when another call has it. An entry from before
@@ -54,7 +56,7 @@ pub async fn claim(
 /// The statement fails.
 pub async fn by_id(tx: &TenantTx, request_id: Uuid) -> Result<Option<LoggedRequest>, StoreError> {
     tx.one(
-        "SELECT method, body_hash, response FROM request_log WHERE tenant_id = $1 AND request_id = $2",
+        "SELECT method, body_hash, response, created_at FROM request_log WHERE tenant_id = $1 AND request_id = $2",
         values![tx.tenant_id(), request_id],
     )
     .await

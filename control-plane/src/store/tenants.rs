@@ -119,6 +119,44 @@ pub async fn data_keys(
     Ok(rows.into_iter().map(with_id).collect())
 }
 
+/// Returns tenants whose data key is wrapped by one of these master keys.
+///
+/// # Errors
+/// The statement fails.
+pub async fn wrapped_by(
+    databases: &Databases,
+    key_ids: Vec<String>,
+    limit: i64,
+) -> Result<Vec<Uuid>, StoreError> {
+    #[derive(FromQueryResult)]
+    struct TenantId {
+        id: Uuid,
+    }
+    let rows: Vec<TenantId> = databases
+        .find("SELECT id FROM tenants WHERE data_key_id = ANY($1) LIMIT $2", values![key_ids, limit])
+        .await?;
+    Ok(rows.into_iter().map(|row| row.id).collect())
+}
+
+/// Replaces the wrapped data key of a tenant, unless another replica has done so.
+///
+/// # Errors
+/// The statement fails.
+pub async fn set_data_key(
+    tx: &Tx,
+    tenant_id: Uuid,
+    before: &str,
+    after: &DataKeyRow,
+) -> Result<bool, StoreError> {
+    let updated = tx
+        .execute(
+            "UPDATE tenants SET data_key = $3, data_key_id = $4 WHERE id = $1 AND data_key_id = $2",
+            values![tenant_id, before, after.data_key.clone(), after.data_key_id.as_str()],
+        )
+        .await?;
+    Ok(updated == 1)
+}
+
 /// Returns the pool of the transaction's tenant.
 ///
 /// # Errors

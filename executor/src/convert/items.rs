@@ -32,6 +32,8 @@ pub enum ReleaseReason {
     SelfFenced,
     /// The attempt did not start.
     NeverStarted,
+    /// This executor cannot compile or resume the execution.
+    Unsupported,
 }
 
 /// Converts a new checkpoint.
@@ -108,13 +110,18 @@ pub(crate) fn park_item(
 }
 
 /// Converts a release.
-pub(crate) fn release_item(checkpoint: wire::CheckpointItem, reason: ReleaseReason) -> wire::ReleaseItem {
+pub(crate) fn release_item(
+    checkpoint: wire::CheckpointItem,
+    reason: ReleaseReason,
+    error: Option<ExecutionError>,
+) -> wire::ReleaseItem {
     let reason = match reason {
         ReleaseReason::Drained => wire::ReleaseReason::Drained,
         ReleaseReason::SelfFenced => wire::ReleaseReason::SelfFenced,
         ReleaseReason::NeverStarted => wire::ReleaseReason::NeverStarted,
+        ReleaseReason::Unsupported => wire::ReleaseReason::Unsupported,
     };
-    wire::ReleaseItem { checkpoint: Some(checkpoint), reason: reason.into() }
+    wire::ReleaseItem { checkpoint: Some(checkpoint), reason: reason.into(), error: error.map(wire_error) }
 }
 
 fn wire_cursor(change: CursorChange) -> wire::Cursor {

@@ -11,7 +11,7 @@ use crate::lease::LeaseHandle;
 use crate::plan_cache::PinnedPlans;
 use crate::runner::attempt_loop::AttemptLoop;
 use crate::runner::checkpoint_writer::CheckpointWriter;
-use crate::runner::exit::{AttemptExit, system_failure};
+use crate::runner::exit::{AttemptExit, system_failure, unsupported};
 use crate::runner::finish::finish_attempt;
 use crate::runner::prepare::{PrepareError, PreparedAttempt, prepare};
 use crate::runner::services::RunnerServices;
@@ -60,6 +60,11 @@ async fn run(services: &RunnerServices, attempt: GrantedAttempt) {
     let prepared = match prepare(services, &session, &pinned, &lease, grant, saved).await {
         Ok(prepared) => prepared,
         Err(PrepareError::LeaseLost) => return,
+        Err(PrepareError::Unsupported { code, message }) => {
+            tracing::error!(code, message, "execution cannot start here: another executor may be able to");
+            finish_attempt(&mut writer, &lease, None, unsupported(code, message)).await;
+            return;
+        }
         Err(PrepareError::CannotStart { code, message }) => {
             tracing::error!(code, message, "execution cannot start");
             finish_attempt(&mut writer, &lease, None, system_failure(code, message)).await;

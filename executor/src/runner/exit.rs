@@ -22,15 +22,18 @@ pub(crate) enum AttemptExit {
     },
     /// The execution continues at once on another executor.
     Release(ReleaseReason),
+    /// This executor cannot compile or resume the execution, so another one may try.
+    Unsupported(ExecutionError),
     /// The lease is lost: nothing may be reported.
     LeaseLost,
 }
 
 impl AttemptExit {
-    /// Returns the error that ended the execution, if one did.
+    /// Returns the error that ended the execution, or that would end it.
     pub(crate) fn error(&self) -> Option<&ExecutionError> {
         match self {
             Self::Complete(end) => end.error.as_ref(),
+            Self::Unsupported(error) => Some(error),
             Self::Park { .. } | Self::Release(_) | Self::LeaseLost => None,
         }
     }
@@ -40,6 +43,11 @@ impl AttemptExit {
 /// upstream.
 pub(crate) fn system_failure(code: &'static str, message: String) -> AttemptExit {
     failure(error(ErrorClass::System, code.to_owned(), message))
+}
+
+/// Creates the exit of an execution that this executor cannot compile or resume.
+pub(crate) fn unsupported(code: &'static str, message: String) -> AttemptExit {
+    AttemptExit::Unsupported(error(ErrorClass::System, code.to_owned(), message))
 }
 
 /// Creates the exit of an execution whose report was refused: by the limit that it exceeds, or with

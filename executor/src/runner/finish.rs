@@ -6,7 +6,7 @@
 use orchid_engine::{Checkpoint, ExecutionError, Machine};
 use orchid_proto::executor::v1 as wire;
 
-use crate::convert::{InvalidReport, ReportOutcome, complete_item, park_item, release_item};
+use crate::convert::{InvalidReport, ReleaseReason, ReportOutcome, complete_item, park_item, release_item};
 use crate::lease::{LeaseCommand, LeaseHandle};
 use crate::report::{Reporter, ReportsClosed};
 use crate::runner::checkpoint_writer::CheckpointWriter;
@@ -105,8 +105,9 @@ fn next_item(
     // The server counts losses without progress towards the dead letter, and an accepted checkpoint
     // resets the count. A release without progress must not reset it.
     match exit {
-        AttemptExit::Release(_) if checkpoint.is_none() => writer.empty_item(),
+        AttemptExit::Release(_) | AttemptExit::Unsupported(_) if checkpoint.is_none() => writer.empty_item(),
         AttemptExit::Release(_)
+        | AttemptExit::Unsupported(_)
         | AttemptExit::Complete(_)
         | AttemptExit::Park { .. }
         | AttemptExit::LeaseLost => writer.next_item(checkpoint),
@@ -129,7 +130,10 @@ async fn send(
         }
         AttemptExit::Release(reason) => {
             tracing::info!(?reason, "execution released");
-            reporter.release(release_item(item, reason)).await
+            reporter.release(release_item(item, reason, None)).await
+        }
+        AttemptExit::Unsupported(error) => {
+            reporter.release(release_item(item, ReleaseReason::Unsupported, Some(error))).await
         }
         AttemptExit::LeaseLost => Ok(ReportOutcome::Accepted),
     }

@@ -32,6 +32,8 @@ pub(crate) struct PreparedAttempt {
 pub(crate) enum PrepareError {
     /// The lease was lost meanwhile.
     LeaseLost,
+    /// This executor cannot compile or resume the execution. One of another release may be able to.
+    Unsupported { code: &'static str, message: String },
     /// The execution can never start and fails with this code and message.
     CannotStart { code: &'static str, message: String },
 }
@@ -39,6 +41,10 @@ pub(crate) enum PrepareError {
 impl PrepareError {
     fn cannot_start(code: &'static str, error: impl ToString) -> Self {
         Self::CannotStart { code, message: error.to_string() }
+    }
+
+    fn unsupported(code: &'static str, error: impl ToString) -> Self {
+        Self::Unsupported { code, message: error.to_string() }
     }
 }
 
@@ -54,7 +60,7 @@ pub(crate) async fn prepare(
     let definition = services
         .plans
         .get(&grant.definition, pinned, session.limits.max_nesting_depth)
-        .map_err(|error| PrepareError::cannot_start("PLAN_UNREADABLE", error))?;
+        .map_err(|error| PrepareError::unsupported("PLAN_UNREADABLE", error))?;
     let agent = services
         .fetcher
         .agent(&grant.transport)
@@ -87,7 +93,7 @@ pub(crate) async fn prepare(
         seed: rand::random(),
         time_used: grant.time_used,
     };
-    let machine = Machine::new(job).map_err(|error| PrepareError::cannot_start("RUN_UNREADABLE", error))?;
+    let machine = Machine::new(job).map_err(|error| PrepareError::unsupported("RUN_UNREADABLE", error))?;
     Ok(PreparedAttempt { machine, agent, started })
 }
 
@@ -106,7 +112,7 @@ async fn fetch_persisted(
         let status = match services.control.fetch_context(session, request).await {
             Ok(response) => {
                 return PersistedState::try_from(response)
-                    .map_err(|error| PrepareError::cannot_start("CONTEXT_UNREADABLE", error));
+                    .map_err(|error| PrepareError::unsupported("CONTEXT_UNREADABLE", error));
             }
             Err(status) => status,
         };

@@ -536,8 +536,6 @@ async fn unavailable_kafka_parks_at_the_last_acknowledgement() {
 #[tokio::test]
 async fn invalid_grants_fail_and_large_contexts_are_fetched() {
     let harness = Harness::start(TTL_MS).await;
-    let broken =
-        wire::LeaseGrant { definition_json: "{}".into(), definition_hash: "x".into(), ..harness.grant(1) };
     let mut invalid_ca = harness.grant(1);
     if let Some(config) = &mut invalid_ca.config {
         config.transport =
@@ -545,13 +543,12 @@ async fn invalid_grants_fail_and_large_contexts_are_fetched() {
     }
     let omitted = wire::LeaseGrant { context_omitted: true, ..harness.grant(1) };
     let expected = [
-        (broken.lease_token.clone(), wire::ExecutionOutcome::Failed, Some("PLAN_UNREADABLE")),
         (invalid_ca.lease_token.clone(), wire::ExecutionOutcome::Failed, Some("TRANSPORT_UNREADABLE")),
         (omitted.lease_token.clone(), wire::ExecutionOutcome::Succeeded, None),
     ];
-    harness.control_plane.state().ready.extend([broken, invalid_ca, omitted]);
+    harness.control_plane.state().ready.extend([invalid_ca, omitted]);
     let app = harness.executor("").await;
-    harness.completed(3).await;
+    harness.completed(2).await;
     {
         let state = harness.control_plane.state();
         for (token, outcome, code) in expected {
@@ -561,6 +558,39 @@ async fn invalid_grants_fail_and_large_contexts_are_fetched() {
             let found = complete.error.as_ref().map(|error| error.code.as_str());
             assert_eq!((complete.outcome(), found), (outcome, code), "{complete:?}");
         }
+    }
+    app.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn execution_that_does_not_compile_or_resume_is_released() {
+    let harness = Harness::start(TTL_MS).await;
+    let broken =
+        wire::LeaseGrant { definition_json: "{}".into(), definition_hash: "x".into(), ..harness.grant(1) };
+    let saved = wire::SavedCheckpoint {
+        seq: 3,
+        resume_state: r#"{"of": "another release"}"#.into(),
+        ..wire::SavedCheckpoint::default()
+    };
+    let unknown = wire::LeaseGrant { checkpoint: Some(saved), ..harness.grant(1) };
+    let expected = [
+        (broken.lease_token.clone(), "PLAN_UNREADABLE", 0),
+        (unknown.lease_token.clone(), "RUN_UNREADABLE", 3),
+    ];
+    harness.control_plane.state().ready.extend([broken, unknown]);
+    let app = harness.executor("").await;
+    eventually("two releases", || (harness.control_plane.state().releases.len() == 2).then_some(())).await;
+    {
+        let state = harness.control_plane.state();
+        for (token, code, seq) in expected {
+            let of_lease = |item: &&wire::ReleaseItem| item.checkpoint.as_ref().unwrap().lease_token == token;
+            let release = state.releases.iter().find(of_lease).unwrap();
+            assert_eq!(release.reason(), wire::ReleaseReason::Unsupported, "{release:?}");
+            assert_eq!(release.error.as_ref().unwrap().code, code);
+            // No new seq: the checkpoint of the other release stays as it is.
+            assert!(release.checkpoint.as_ref().unwrap().seq <= seq, "{release:?}");
+        }
+        assert!(state.completes.is_empty());
     }
     app.stop().await.unwrap();
 }

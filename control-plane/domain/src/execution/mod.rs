@@ -11,7 +11,8 @@ mod transition;
 pub use continuation::{Beginning, LimitedExecution, NextBeginning, beginning, chains};
 pub use state::{AttemptVerdict, Kind, Origin, Outcome, Overdue, ReleaseReason, State, TransitionCause};
 pub use transition::{
-    Effect, ExecutionEvent, ExecutionSnapshot, NewRun, Transition, TransitionRefusal, create, decide,
+    Effect, ExecutionEvent, ExecutionSnapshot, NewRun, Transition, TransitionRefusal, UNSUPPORTED_WINDOW,
+    create, decide, unsupported_retry,
 };
 
 /// Number of attempts lost without an accepted checkpoint in between after which an execution is

@@ -137,6 +137,8 @@ text_enum! {
         SelfFenced = "self_fenced",
         /// The execution was granted and never started.
         NeverStarted = "never_started",
+        /// The executor cannot compile or resume the execution.
+        Unsupported = "unsupported",
     }
 }
 
@@ -146,7 +148,7 @@ impl ReleaseReason {
         match self {
             Self::Drained => AttemptVerdict::Drained,
             Self::SelfFenced => AttemptVerdict::SelfFenced,
-            Self::NeverStarted => AttemptVerdict::NeverStarted,
+            Self::NeverStarted | Self::Unsupported => AttemptVerdict::NeverStarted,
         }
     }
 }
@@ -188,6 +190,8 @@ text_enum! {
         SelfFenced = "self_fenced",
         /// It was granted and never started.
         NeverStarted = "never_started",
+        /// Its executor could not compile or resume it.
+        Unsupported = "unsupported",
         /// The session of its executor expired.
         LostHeartbeat = "lost_heartbeat",
         /// It was lost too often.

@@ -1,7 +1,7 @@
 //! Transitions of executions. Every match names every state, so that a new state does not compile
 //! before each event has a rule for it.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::continuation::{Beginning, NextBeginning, next_beginning};
 use super::state::{AttemptVerdict, Outcome, Overdue, ReleaseReason, State, TransitionCause};
@@ -51,6 +51,12 @@ pub enum ExecutionEvent {
     },
     /// Its executor hands it back at once, or never started it.
     Released(ReleaseReason),
+    /// Its executor cannot compile or resume it, and hands it back until a time. Without a time it
+    /// ends: [`unsupported_retry`] decides.
+    Unsupported {
+        /// Earliest time of the next grant.
+        not_before: Option<DateTime<Utc>>,
+    },
     /// The session of its executor is gone.
     Lost,
     /// A cancel is requested.
@@ -163,6 +169,20 @@ pub fn create(new: NewRun, another_active: bool) -> Transition {
     Transition { next, losses: 0, cancel_requested: false, needs_upstream_cancel: false, cause, effects }
 }
 
+/// Time after which an execution is granted again that its executor could not compile or resume.
+const UNSUPPORTED_RETRY: TimeDelta = TimeDelta::seconds(30);
+/// Number of such grants after which the execution fails. Together they take 10 minutes, in which a
+/// fleet has met the executors of both releases many times.
+const UNSUPPORTED_GRANTS: u32 = 20;
+/// Time for which such a grant counts.
+pub const UNSUPPORTED_WINDOW: TimeDelta = TimeDelta::minutes(15);
+
+/// Decides when an execution is granted again that its executor could not compile or resume, after
+/// `earlier` such grants within [`UNSUPPORTED_WINDOW`]. None: it fails.
+pub fn unsupported_retry(earlier: u32, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    (earlier + 1 < UNSUPPORTED_GRANTS).then(|| now + UNSUPPORTED_RETRY)
+}
+
 /// Decides what an event does to an execution.
 ///
 /// # Errors
@@ -201,8 +221,19 @@ pub fn decide(execution: ExecutionSnapshot, event: ExecutionEvent) -> Result<Tra
                 ReleaseReason::Drained => TransitionCause::Drained,
                 ReleaseReason::SelfFenced => TransitionCause::SelfFenced,
                 ReleaseReason::NeverStarted => TransitionCause::NeverStarted,
+                ReleaseReason::Unsupported => TransitionCause::Unsupported,
             };
             Ok(hand_back(execution, State::Queued, reason.verdict(), cause, None))
+        }
+        ExecutionEvent::Unsupported { not_before } => {
+            require_running(execution)?;
+            let cause = TransitionCause::Unsupported;
+            Ok(match not_before {
+                Some(_) => {
+                    hand_back(execution, State::Parked, AttemptVerdict::NeverStarted, cause, not_before)
+                }
+                None => end_leased(execution, State::Failed, AttemptVerdict::NeverStarted, cause),
+            })
         }
         ExecutionEvent::Lost => lost(execution),
         ExecutionEvent::CancelRequested => cancel_requested(execution),

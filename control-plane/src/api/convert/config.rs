@@ -9,7 +9,9 @@ use tonic::Status;
 use uuid::Uuid;
 
 use crate::api::{convert, request};
-use crate::commands::configs::{ClientCertificate, CreateConfig, TransportSettings, UpdateConfig};
+use crate::commands::configs::{
+    ClientCertificate, CreateConfig, MAX_VALUES_BYTES, TransportSettings, UpdateConfig,
+};
 use crate::commands::etag::etag;
 use crate::keys::MasterKeys;
 use crate::store::configs::Config;
@@ -43,7 +45,7 @@ pub(crate) fn create(
         enabled: enabled.unwrap_or(true),
         values: values.map_or_else(
             || Ok(Json::Object(Map::new())),
-            |values| convert::json::from_wire(&values, "/values"),
+            |values| convert::json::from_wire(&values, "/values", MAX_VALUES_BYTES),
         )?,
         transport: transport.map(transport_from_wire).unwrap_or_default(),
         now,
@@ -78,7 +80,8 @@ pub(crate) fn update(
         ("transport", transport.is_some()),
     ];
     let mask = convert::mask(update_mask, &CAN_CHANGE, &set)?;
-    let values = values.map(|values| convert::json::from_wire(&values, "/values")).transpose()?;
+    let values =
+        values.map(|values| convert::json::from_wire(&values, "/values", MAX_VALUES_BYTES)).transpose()?;
     Ok(UpdateConfig {
         integration,
         key,

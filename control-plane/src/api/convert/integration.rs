@@ -2,10 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use orchid_proto::v1;
+use prost_types::Struct;
+use serde_json::Value as Json;
 use tonic::Status;
 use uuid::Uuid;
 
 use crate::api::{convert, error, request};
+use crate::commands::configs::MAX_SCHEMA_BYTES;
 use crate::commands::etag::etag;
 use crate::commands::integrations::{CreateConfigSchema, CreateIntegration, UpdateIntegration};
 use crate::commands::{CommandError, ResourceKey};
@@ -18,10 +21,10 @@ pub(crate) fn create(
 ) -> Result<CreateIntegration, Status> {
     let v1::CreateIntegrationRequest { key, display_name, description, config_schema, request_id: _ } =
         request;
+    let config_schema =
+        config_schema.map(|schema| schema_from_wire(&schema, "/config_schema")).transpose()?;
     let key = ResourceKey::parse(&key, "/key")
         .map_err(|fault| error::status(CommandError::invalid("INVALID_INTEGRATION", fault)))?;
-    let config_schema =
-        config_schema.map(|schema| convert::json::from_wire(&schema, "/config_schema")).transpose()?;
     Ok(CreateIntegration { id: Uuid::now_v7(), key, display_name, description, config_schema, now })
 }
 
@@ -57,8 +60,12 @@ pub(crate) fn create_schema(
     now: DateTime<Utc>,
 ) -> Result<CreateConfigSchema, Status> {
     let v1::CreateConfigSchemaRequest { integration, schema, request_id: _ } = request;
-    let schema = convert::json::from_wire(&request::required(schema, "/schema")?, "/schema")?;
+    let schema = schema_from_wire(&request::required(schema, "/schema")?, "/schema")?;
     Ok(CreateConfigSchema { integration, schema, now })
+}
+
+fn schema_from_wire(schema: &Struct, pointer: &str) -> Result<Json, Status> {
+    convert::json::from_wire(schema, pointer, MAX_SCHEMA_BYTES)
 }
 
 /// Encodes an integration.

@@ -204,18 +204,19 @@ pub(crate) fn parkings(request: wire::ParkRequest) -> Result<Vec<ParkItem>, Stat
 /// Decodes executions to release.
 pub(crate) fn releases(request: wire::ReleaseRequest) -> Result<Vec<ReleaseItem>, Status> {
     let decode = |(index, item): (usize, wire::ReleaseItem)| {
-        let wire::ReleaseItem { checkpoint, reason: number } = item;
+        let wire::ReleaseItem { checkpoint, reason: number, error } = item;
         let pointer = format!("/items/{index}");
         let (lease_token, checkpoint) = last_checkpoint(checkpoint, &pointer)?;
         let reason = match wire::ReleaseReason::try_from(number) {
             Ok(wire::ReleaseReason::Drained) => ReleaseReason::Drained,
             Ok(wire::ReleaseReason::SelfFenced) => ReleaseReason::SelfFenced,
             Ok(wire::ReleaseReason::NeverStarted) => ReleaseReason::NeverStarted,
+            Ok(wire::ReleaseReason::Unsupported) => ReleaseReason::Unsupported,
             Ok(wire::ReleaseReason::Unspecified) | Err(_) => {
                 return Err(no_such(&format!("{pointer}/reason"), number));
             }
         };
-        Ok(ReleaseItem { lease_token, checkpoint, reason })
+        Ok(ReleaseItem { lease_token, checkpoint, reason, error: error.map(Into::into) })
     };
     request.items.into_iter().enumerate().map(decode).collect()
 }

@@ -2,7 +2,7 @@
 //! `orchid_proto`.
 
 use chrono::{DateTime, Utc};
-use orchid_plan::{PlanHeader, ServerLimits};
+use orchid_plan::{PlanHeader, ServerLimits, Warning};
 use orchid_proto::v1;
 use serde_json::Value as Json;
 use tonic::Status;
@@ -21,12 +21,13 @@ use crate::{
 /// Decodes a plan as it would be created. JSON pointers in errors start at the plan.
 pub(crate) fn create(plan: v1::Plan, limits: ServerLimits, now: DateTime<Utc>) -> Result<CreatePlan, Status> {
     let key = plan.key.clone();
-    Ok(CreatePlan { id: Uuid::now_v7(), key, document: document(plan)?, limits, now })
+    let document = document(plan, &limits)?;
+    Ok(CreatePlan { id: Uuid::now_v7(), key, document, limits, now })
 }
 
 /// Decodes a whole plan.
-pub(crate) fn document(plan: v1::Plan) -> Result<PlanDocument, Status> {
-    Ok(PlanDocument::new(&header(&plan)?, definition(plan)?))
+fn document(plan: v1::Plan, limits: &ServerLimits) -> Result<PlanDocument, Status> {
+    Ok(PlanDocument::new(&header(&plan)?, definition(plan, limits)?))
 }
 
 /// Decodes an update.
@@ -39,7 +40,7 @@ pub(crate) fn update(
     let mut plan = request::required(plan, "/plan")?;
     let etag = request::non_empty(std::mem::take(&mut plan.etag));
     let header = header(&plan)?;
-    let definition = definition(plan)?;
+    let definition = definition(plan, &limits)?;
     let can_change: Vec<&str> = PlanHeader::changeable_fields().chain(["definition"]).collect();
     let sent = header.to_members();
     let is_sent = |field: &str| {
@@ -68,8 +69,9 @@ fn header(plan: &v1::Plan) -> Result<PlanHeader, Status> {
     })
 }
 
-fn definition(plan: v1::Plan) -> Result<Option<Json>, Status> {
-    plan.definition.map(|definition| convert::json::from_wire(&definition, "/definition")).transpose()
+fn definition(plan: v1::Plan, limits: &ServerLimits) -> Result<Option<Json>, Status> {
+    let read = |definition| convert::json::from_wire(&definition, "/definition", limits.definition_bytes);
+    plan.definition.map(read).transpose()
 }
 
 /// Encodes a plan.
@@ -86,10 +88,8 @@ pub(crate) fn to_wire(row: Plan) -> Result<v1::Plan, Status> {
 }
 
 /// Encodes a plan that was saved by this request, with the warnings about its definition.
-pub(crate) fn saved_to_wire(row: Plan, limits: &ServerLimits) -> Result<v1::Plan, Status> {
-    // Compiled again, because a repeated request finds the row of the first one and nothing else.
-    let warnings = orchid_plan::compile(&row.definition, limits).map(|definition| definition.warnings());
-    let warnings = warnings.unwrap_or_default().into_iter().map(convert::warning).collect();
+pub(crate) fn saved_to_wire(row: Plan, warnings: Vec<Warning>) -> Result<v1::Plan, Status> {
+    let warnings = warnings.into_iter().map(convert::warning).collect();
     Ok(v1::Plan { warnings, ..to_wire(row)? })
 }
 
@@ -146,7 +146,10 @@ mod tests {
         for plan in
             [v1::Plan { overlap: 9, ..v1::Plan::default() }, v1::Plan { catch_up: 9, ..v1::Plan::default() }]
         {
-            assert_eq!(document(plan).unwrap_err().code(), tonic::Code::InvalidArgument);
+            assert_eq!(
+                document(plan, &ServerLimits::default()).unwrap_err().code(),
+                tonic::Code::InvalidArgument
+            );
         }
     }
 }

@@ -7,8 +7,8 @@ use orchid_proto::v1::config_service_server::ConfigService;
 use tonic::{Request, Response, Status};
 
 use crate::api::page_tokens::PageTokens;
-use crate::api::{ApiContext, convert, request};
-use crate::commands::configs::{DeleteConfig, GetConfig, ListConfigs, ValidateConfig};
+use crate::api::{ApiContext, convert, error, request};
+use crate::commands::configs::{DeleteConfig, GetConfig, ListConfigs, validate_config};
 
 pub(crate) struct ConfigHandler(pub(crate) Arc<ApiContext>);
 
@@ -18,12 +18,12 @@ impl ConfigService for ConfigHandler {
         &self,
         request: Request<v1::CreateConfigRequest>,
     ) -> Result<Response<v1::Config>, Status> {
-        let (tenant_id, now) = (request::tenant_of(&request)?, request::now());
+        let (tenant_id, now) = (request::checked_tenant(&request)?, request::now());
         let mut body = request.into_inner();
         let request_id = std::mem::take(&mut body.request_id);
         let request_key = request::request_key(&request_id, "CreateConfig", &body, now)?;
         let command = convert::config::create(body.config, self.0.keys.clone(), now)?;
-        let row = self.0.run_once(tenant_id, request_key, command).await?;
+        let row = self.0.run_checked(tenant_id, request_key, command).await?;
         self.0.fleet.wakeups.schedules_changed();
         Ok(Response::new(convert::config::to_wire(row)?))
     }
@@ -32,7 +32,7 @@ impl ConfigService for ConfigHandler {
         &self,
         request: Request<v1::GetConfigRequest>,
     ) -> Result<Response<v1::Config>, Status> {
-        let tenant_id = request::tenant_of(&request)?;
+        let tenant_id = request::checked_tenant(&request)?;
         let v1::GetConfigRequest { integration, key } = request.into_inner();
         let row = self.0.run(tenant_id, &GetConfig { integration, key }).await?;
         Ok(Response::new(convert::config::to_wire(row)?))
@@ -42,7 +42,7 @@ impl ConfigService for ConfigHandler {
         &self,
         request: Request<v1::ListConfigsRequest>,
     ) -> Result<Response<v1::ListConfigsResponse>, Status> {
-        let tenant_id = request::tenant_of(&request)?;
+        let tenant_id = request::checked_tenant(&request)?;
         let v1::ListConfigsRequest { page_size, page_token, integration } = request.into_inner();
         let paging = PageTokens::new(&self.0.sealer, tenant_id, "ListConfigs", &[&integration]);
         let page = paging.page(page_size, &page_token)?;
@@ -60,9 +60,9 @@ impl ConfigService for ConfigHandler {
         &self,
         request: Request<v1::UpdateConfigRequest>,
     ) -> Result<Response<v1::Config>, Status> {
-        let tenant_id = request::tenant_of(&request)?;
+        let tenant_id = request::checked_tenant(&request)?;
         let command = convert::config::update(request.into_inner(), self.0.keys.clone(), request::now())?;
-        let row = self.0.run(tenant_id, &command).await?;
+        let row = self.0.run_checked(tenant_id, None, command).await?;
         self.0.fleet.wakeups.schedules_changed();
         Ok(Response::new(convert::config::to_wire(row)?))
     }
@@ -71,7 +71,7 @@ impl ConfigService for ConfigHandler {
         &self,
         request: Request<v1::DeleteConfigRequest>,
     ) -> Result<Response<v1::DeleteConfigResponse>, Status> {
-        let tenant_id = request::tenant_of(&request)?;
+        let tenant_id = request::checked_tenant(&request)?;
         let v1::DeleteConfigRequest { integration, key, etag } = request.into_inner();
         self.0.run(tenant_id, &DeleteConfig { integration, key, etag: request::non_empty(etag) }).await?;
         Ok(Response::new(v1::DeleteConfigResponse {}))
@@ -81,10 +81,12 @@ impl ConfigService for ConfigHandler {
         &self,
         request: Request<v1::ValidateConfigRequest>,
     ) -> Result<Response<v1::ValidateConfigResponse>, Status> {
-        let tenant_id = request::tenant_of(&request)?;
+        let tenant_id = request::checked_tenant(&request)?;
         let v1::ValidateConfigRequest { config } = request.into_inner();
-        let command = ValidateConfig(convert::config::create(config, self.0.keys.clone(), request::now())?);
-        let diagnostics = self.0.run(tenant_id, &command).await?;
+        let config = convert::config::create(config, self.0.keys.clone(), request::now())?;
+        let diagnostics = validate_config(&self.0.databases, &self.0.checks, tenant_id, config)
+            .await
+            .map_err(error::status)?;
         Ok(Response::new(v1::ValidateConfigResponse {
             diagnostics: diagnostics.into_iter().map(convert::diagnostic).collect(),
         }))

@@ -28,7 +28,7 @@ impl ExecutionService for ExecutionHandler {
         &self,
         request: Request<v1::GetExecutionRequest>,
     ) -> Result<Response<v1::Execution>, Status> {
-        let tenant_id = request::tenant_of(&request)?;
+        let tenant_id = request::checked_tenant(&request)?;
         let id = request::id("/id", &request.get_ref().id)?;
         let row = self.0.run(tenant_id, &GetExecution { id }).await?;
         Ok(Response::new(convert::execution::to_wire(row)?))
@@ -38,7 +38,7 @@ impl ExecutionService for ExecutionHandler {
         &self,
         request: Request<v1::ListExecutionsRequest>,
     ) -> Result<Response<v1::ListExecutionsResponse>, Status> {
-        let tenant_id = request::tenant_of(&request)?;
+        let tenant_id = request::checked_tenant(&request)?;
         let mut body = request.into_inner();
         let (page_size, page_token) =
             (std::mem::take(&mut body.page_size), std::mem::take(&mut body.page_token));
@@ -58,7 +58,7 @@ impl ExecutionService for ExecutionHandler {
         &self,
         request: Request<v1::ListExecutionAttemptsRequest>,
     ) -> Result<Response<v1::ListExecutionAttemptsResponse>, Status> {
-        let tenant_id = request::tenant_of(&request)?;
+        let tenant_id = request::checked_tenant(&request)?;
         let v1::ListExecutionAttemptsRequest { execution_id, page_size, page_token } = request.into_inner();
         let paging = PageTokens::new(&self.0.sealer, tenant_id, "ListExecutionAttempts", &[&execution_id]);
         let execution_id = request::id("/execution_id", &execution_id)?;
@@ -77,7 +77,7 @@ impl ExecutionService for ExecutionHandler {
         &self,
         request: Request<v1::WatchExecutionRequest>,
     ) -> Result<Response<Self::WatchExecutionStream>, Status> {
-        let tenant_id = request::tenant_of(&request)?;
+        let tenant_id = request::checked_tenant(&request)?;
         let id = request::id("/id", &request.get_ref().id)?;
         let watch = self.0.watches.watch(tenant_id, id).await.map_err(watch_status)?;
         Ok(Response::new(Box::pin(stream::unfold(watch, |mut watch| async move {
@@ -90,7 +90,7 @@ impl ExecutionService for ExecutionHandler {
         &self,
         request: Request<v1::CancelExecutionRequest>,
     ) -> Result<Response<v1::Execution>, Status> {
-        let tenant_id = request::tenant_of(&request)?;
+        let tenant_id = request::checked_tenant(&request)?;
         let v1::CancelExecutionRequest { id, reason } = request.into_inner();
         let command = CancelExecution { id: request::id("/id", &id)?, reason, now: request::now() };
         let outcome = self.0.run(tenant_id, &command).await?;
@@ -104,7 +104,7 @@ impl ExecutionService for ExecutionHandler {
         &self,
         request: Request<v1::ExplainExecutionRequest>,
     ) -> Result<Response<v1::ExplainExecutionResponse>, Status> {
-        let tenant_id = request::tenant_of(&request)?;
+        let tenant_id = request::checked_tenant(&request)?;
         let id = request::id("/id", &request.get_ref().id)?;
         let explained =
             explain(&self.0.databases, tenant_id, id, request::now()).await.map_err(error::status)?;

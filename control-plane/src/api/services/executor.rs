@@ -11,7 +11,7 @@ use tonic::{Code, Request, Response, Status};
 use crate::api::ApiContext;
 use crate::api::convert::{grant, lease};
 use crate::api::error::{fleet_status, plain};
-use crate::api::request::{self, now, session_of};
+use crate::api::request::{self, checked_session, now};
 use crate::commands::fleet::acquire::{self, AcquireRequest};
 use crate::commands::fleet::{checkpoint, complete, fetch_context, heartbeat, park, register, release};
 
@@ -23,7 +23,7 @@ impl ExecutorService for ExecutorHandler {
         &self,
         request: Request<wire::RegisterRequest>,
     ) -> Result<Response<wire::RegisterResponse>, Status> {
-        let pools = request::joined_pools(&request)?;
+        let pools = request::checked_pools(&request)?;
         let joining = lease::joining(request.into_inner(), &pools)?;
         let joined = register::run(&self.0.fleet, joining).await.map_err(fleet_status)?;
         Ok(Response::new(grant::joined(joined)))
@@ -33,7 +33,7 @@ impl ExecutorService for ExecutorHandler {
         &self,
         request: Request<wire::AcquireLeasesRequest>,
     ) -> Result<Response<wire::AcquireLeasesResponse>, Status> {
-        let session = session_of(&request)?;
+        let session = checked_session(&request)?;
         let acquire = lease::acquire(request.into_inner())?;
         // If the server stops after a grant was committed, the executor repeats the call with the
         // same seq at another replica and gets the same grant.
@@ -50,7 +50,7 @@ impl ExecutorService for ExecutorHandler {
         &self,
         request: Request<wire::FetchContextRequest>,
     ) -> Result<Response<wire::FetchContextResponse>, Status> {
-        let session = session_of(&request)?;
+        let session = checked_session(&request)?;
         let token = &request.get_ref().lease_token;
         let kept = fetch_context::run(&self.0.fleet, &session, token).await.map_err(fleet_status)?;
         Ok(Response::new(grant::kept(kept)))
@@ -61,7 +61,7 @@ impl ExecutorService for ExecutorHandler {
         request: Request<wire::HeartbeatRequest>,
     ) -> Result<Response<wire::HeartbeatResponse>, Status> {
         let arrived = clock::monotonic();
-        let session = session_of(&request)?;
+        let session = checked_session(&request)?;
         let beat = lease::beat(request.into_inner())?;
         let seq = beat.seq;
         let answer =
@@ -73,7 +73,7 @@ impl ExecutorService for ExecutorHandler {
         &self,
         request: Request<wire::CheckpointRequest>,
     ) -> Result<Response<wire::CheckpointResponse>, Status> {
-        let session = session_of(&request)?;
+        let session = checked_session(&request)?;
         let items = lease::checkpoints(request.into_inner())?;
         let results = checkpoint::run(&self.0.fleet, &session, now(), items).await.map_err(fleet_status)?;
         Ok(Response::new(wire::CheckpointResponse { results: grant::results(results) }))
@@ -83,7 +83,7 @@ impl ExecutorService for ExecutorHandler {
         &self,
         request: Request<wire::CompleteRequest>,
     ) -> Result<Response<wire::CompleteResponse>, Status> {
-        let session = session_of(&request)?;
+        let session = checked_session(&request)?;
         let wire::CompleteRequest { items, acquire } = request.into_inner();
         let items = lease::completions(items)?;
         // The response reports the ends of executions and must not be delayed by waiting for work.
@@ -102,7 +102,7 @@ impl ExecutorService for ExecutorHandler {
         &self,
         request: Request<wire::ParkRequest>,
     ) -> Result<Response<wire::ParkResponse>, Status> {
-        let session = session_of(&request)?;
+        let session = checked_session(&request)?;
         let items = lease::parkings(request.into_inner())?;
         let results = park::run(&self.0.fleet, &session, now(), items).await.map_err(fleet_status)?;
         Ok(Response::new(wire::ParkResponse { results: grant::results(results) }))
@@ -112,7 +112,7 @@ impl ExecutorService for ExecutorHandler {
         &self,
         request: Request<wire::ReleaseRequest>,
     ) -> Result<Response<wire::ReleaseResponse>, Status> {
-        let session = session_of(&request)?;
+        let session = checked_session(&request)?;
         let items = lease::releases(request.into_inner())?;
         let results = release::run(&self.0.fleet, &session, now(), items).await.map_err(fleet_status)?;
         Ok(Response::new(wire::ReleaseResponse { results: grant::results(results) }))

@@ -18,11 +18,12 @@ impl IntegrationService for IntegrationHandler {
         &self,
         request: Request<v1::CreateIntegrationRequest>,
     ) -> Result<Response<v1::Integration>, Status> {
-        let (tenant_id, now) = (request::tenant_of(&request)?, request::now());
+        let (tenant_id, now) = (request::checked_tenant(&request)?, request::now());
         let mut body = request.into_inner();
         let request_id = std::mem::take(&mut body.request_id);
         let request_key = request::request_key(&request_id, "CreateIntegration", &body, now)?;
-        let row = self.0.run_once(tenant_id, request_key, convert::integration::create(body, now)?).await?;
+        let row =
+            self.0.run_checked(tenant_id, request_key, convert::integration::create(body, now)?).await?;
         Ok(Response::new(convert::integration::to_wire(row)))
     }
 
@@ -30,7 +31,7 @@ impl IntegrationService for IntegrationHandler {
         &self,
         request: Request<v1::GetIntegrationRequest>,
     ) -> Result<Response<v1::Integration>, Status> {
-        let tenant_id = request::tenant_of(&request)?;
+        let tenant_id = request::checked_tenant(&request)?;
         let v1::GetIntegrationRequest { key } = request.into_inner();
         let row = self.0.run(tenant_id, &GetIntegration { key }).await?;
         Ok(Response::new(convert::integration::to_wire(row)))
@@ -40,7 +41,7 @@ impl IntegrationService for IntegrationHandler {
         &self,
         request: Request<v1::ListIntegrationsRequest>,
     ) -> Result<Response<v1::ListIntegrationsResponse>, Status> {
-        let tenant_id = request::tenant_of(&request)?;
+        let tenant_id = request::checked_tenant(&request)?;
         let v1::ListIntegrationsRequest { page_size, page_token } = request.into_inner();
         let paging = PageTokens::new(&self.0.sealer, tenant_id, "ListIntegrations", &[]);
         let listed =
@@ -55,7 +56,7 @@ impl IntegrationService for IntegrationHandler {
         &self,
         request: Request<v1::UpdateIntegrationRequest>,
     ) -> Result<Response<v1::Integration>, Status> {
-        let tenant_id = request::tenant_of(&request)?;
+        let tenant_id = request::checked_tenant(&request)?;
         let command = convert::integration::update(request.into_inner(), request::now())?;
         let row = self.0.run(tenant_id, &command).await?;
         Ok(Response::new(convert::integration::to_wire(row)))
@@ -65,7 +66,7 @@ impl IntegrationService for IntegrationHandler {
         &self,
         request: Request<v1::DeleteIntegrationRequest>,
     ) -> Result<Response<v1::DeleteIntegrationResponse>, Status> {
-        let tenant_id = request::tenant_of(&request)?;
+        let tenant_id = request::checked_tenant(&request)?;
         let v1::DeleteIntegrationRequest { key, etag } = request.into_inner();
         self.0.run(tenant_id, &DeleteIntegration { key, etag: request::non_empty(etag) }).await?;
         Ok(Response::new(v1::DeleteIntegrationResponse {}))
@@ -75,13 +76,15 @@ impl IntegrationService for IntegrationHandler {
         &self,
         request: Request<v1::CreateConfigSchemaRequest>,
     ) -> Result<Response<v1::ConfigSchema>, Status> {
-        let (tenant_id, now) = (request::tenant_of(&request)?, request::now());
+        let (tenant_id, now) = (request::checked_tenant(&request)?, request::now());
         let mut body = request.into_inner();
         let request_id = std::mem::take(&mut body.request_id);
         let request_key = request::request_key(&request_id, "CreateConfigSchema", &body, now)?;
         let integration = body.integration.clone();
-        let row =
-            self.0.run_once(tenant_id, request_key, convert::integration::create_schema(body, now)?).await?;
+        let row = self
+            .0
+            .run_checked(tenant_id, request_key, convert::integration::create_schema(body, now)?)
+            .await?;
         Ok(Response::new(convert::integration::schema_to_wire(row, &integration)?))
     }
 
@@ -89,7 +92,7 @@ impl IntegrationService for IntegrationHandler {
         &self,
         request: Request<v1::ListConfigSchemasRequest>,
     ) -> Result<Response<v1::ListConfigSchemasResponse>, Status> {
-        let tenant_id = request::tenant_of(&request)?;
+        let tenant_id = request::checked_tenant(&request)?;
         let v1::ListConfigSchemasRequest { integration, page_size, page_token } = request.into_inner();
         let paging = PageTokens::new(&self.0.sealer, tenant_id, "ListConfigSchemas", &[&integration]);
         let page = paging.page(page_size, &page_token)?;

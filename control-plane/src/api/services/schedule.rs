@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use orchid_proto::v1;
 use orchid_proto::v1::schedule_service_server::ScheduleService;
+use orchid_proto::{CheckTexts, v1};
 use tonic::{Request, Response, Status};
 
 use crate::api::page_tokens::PageTokens;
@@ -13,7 +13,7 @@ use crate::commands::schedules::{GetSchedule, ListNextRuns, ListSchedules, SetPa
 pub(crate) struct ScheduleHandler(pub(crate) Arc<ApiContext>);
 
 impl ScheduleHandler {
-    async fn set_paused<T>(
+    async fn set_paused<T: CheckTexts>(
         &self,
         request: &Request<T>,
         plan: String,
@@ -21,7 +21,7 @@ impl ScheduleHandler {
         paused: bool,
     ) -> Result<Response<v1::Schedule>, Status> {
         let command = SetPaused { plan, config, paused, now: request::now() };
-        let row = self.0.run(request::tenant_of(request)?, &command).await?;
+        let row = self.0.run(request::checked_tenant(request)?, &command).await?;
         self.0.fleet.wakeups.schedules_changed();
         Ok(Response::new(convert::schedule::to_wire(row)))
     }
@@ -33,7 +33,7 @@ impl ScheduleService for ScheduleHandler {
         &self,
         request: Request<v1::ListSchedulesRequest>,
     ) -> Result<Response<v1::ListSchedulesResponse>, Status> {
-        let tenant_id = request::tenant_of(&request)?;
+        let tenant_id = request::checked_tenant(&request)?;
         let v1::ListSchedulesRequest { page_size, page_token, plan } = request.into_inner();
         let paging = PageTokens::new(&self.0.sealer, tenant_id, "ListSchedules", &[&plan]);
         let page = paging.page(page_size, &page_token)?;
@@ -48,7 +48,7 @@ impl ScheduleService for ScheduleHandler {
         &self,
         request: Request<v1::GetScheduleRequest>,
     ) -> Result<Response<v1::Schedule>, Status> {
-        let tenant_id = request::tenant_of(&request)?;
+        let tenant_id = request::checked_tenant(&request)?;
         let v1::GetScheduleRequest { plan, config } = request.into_inner();
         let row = self.0.run(tenant_id, &GetSchedule { plan, config }).await?;
         Ok(Response::new(convert::schedule::to_wire(row)))
@@ -74,7 +74,7 @@ impl ScheduleService for ScheduleHandler {
         &self,
         request: Request<v1::ListNextRunsRequest>,
     ) -> Result<Response<v1::ListNextRunsResponse>, Status> {
-        let tenant_id = request::tenant_of(&request)?;
+        let tenant_id = request::checked_tenant(&request)?;
         let v1::ListNextRunsRequest { plan, config, count } = request.into_inner();
         let command = ListNextRuns { schedule: GetSchedule { plan, config }, count, now: request::now() };
         let times = self.0.run(tenant_id, &command).await?;

@@ -20,6 +20,7 @@ impl TenantService for TenantHandler {
         &self,
         request: Request<admin::CreateTenantRequest>,
     ) -> Result<Response<admin::Tenant>, Status> {
+        request::checked_operator(&request)?;
         let command = convert::tenant::create(request.into_inner(), self.0.keys.clone(), request::now())?;
         let row = self.0.run(command.id, &command).await?;
         Ok(Response::new(convert::tenant::to_wire(row)))
@@ -29,6 +30,7 @@ impl TenantService for TenantHandler {
         &self,
         request: Request<admin::GetTenantRequest>,
     ) -> Result<Response<admin::Tenant>, Status> {
+        request::checked_operator(&request)?;
         let id = request::id("/id", &request.get_ref().id)?;
         let found = tenants::by_id(&self.0.databases, id).await.map_err(|error| error::of_store(&error))?;
         let row = found.ok_or_else(|| error::status(CommandError::not_found("tenant", id)))?;
@@ -39,6 +41,7 @@ impl TenantService for TenantHandler {
         &self,
         request: Request<admin::ListTenantsRequest>,
     ) -> Result<Response<admin::ListTenantsResponse>, Status> {
+        request::checked_operator(&request)?;
         let admin::ListTenantsRequest { page_size, page_token } = request.into_inner();
         let paging = PageTokens::new(&self.0.sealer, Uuid::nil(), "ListTenants", &[]);
         let page = paging.page(page_size, &page_token)?;

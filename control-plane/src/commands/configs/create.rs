@@ -10,13 +10,14 @@ use uuid::Uuid;
 use super::secrets::{ConfigPart, SecretValues};
 use super::transport::{self, TransportSettings};
 use super::{WHAT, document};
+use crate::commands::checked::CheckedCommand;
 use crate::commands::schedules::sync_schedules;
 use crate::commands::tenants::data_key;
 use crate::commands::{CommandError, Diagnostic, ResourceKey};
 use crate::keys::MasterKeys;
 use crate::store::configs::{self, Config, SealedSecrets};
-use crate::store::db::{TenantTx, Transaction};
-use crate::store::integrations::{self, Integration};
+use crate::store::db::TenantTx;
+use crate::store::integrations::{self, ConfigSchema, Integration};
 
 /// Command that creates a config.
 pub struct CreateConfig {
@@ -40,36 +41,47 @@ pub struct CreateConfig {
     pub keys: Arc<MasterKeys>,
 }
 
+/// Rows that a new config is checked against.
+pub struct ConfigBasis {
+    integration: Option<Integration>,
+    schema: Option<ConfigSchema>,
+    /// Keys of integrations, to suggest one if the config's does not exist.
+    known: Vec<String>,
+}
+
 /// A valid config, with its secrets taken out.
-pub(super) struct CheckedConfig {
-    integration: Integration,
+pub struct CheckedConfig {
     row: Config,
     values: SecretValues,
     transport: SecretValues,
 }
 
-impl CreateConfig {
-    /// Validates the config and locks its integration.
-    ///
-    /// # Errors
-    /// Fails with all problems at once, or if the database does.
-    pub(super) async fn check(&self, tx: &TenantTx) -> Result<CheckedConfig, CommandError> {
+impl CheckedCommand for CreateConfig {
+    type Basis = ConfigBasis;
+    type Checked = CheckedConfig;
+    type Output = Config;
+
+    async fn read(&self, tx: &TenantTx) -> Result<ConfigBasis, CommandError> {
+        let Some(integration) = integrations::by_key(tx, &self.integration).await? else {
+            let known = integrations::keys(tx).await?;
+            return Ok(ConfigBasis { integration: None, schema: None, known });
+        };
+        let schema = integrations::newest_schema(tx, integration.id).await?;
+        Ok(ConfigBasis { integration: Some(integration), schema, known: Vec::new() })
+    }
+
+    fn check(&self, basis: &ConfigBasis) -> Result<CheckedConfig, CommandError> {
         let mut diagnostics: Vec<Diagnostic> =
             ResourceKey::parse(&self.key, "/key").err().into_iter().collect();
         let transport = transport::prepare(&self.transport, &SecretValues::default());
-        let Some(integration) = integrations::lock_by_key(tx, &self.integration).await? else {
-            let known = integrations::keys(tx).await?;
-            let message = format!("integration {:?} does not exist", self.integration);
-            let near = closest(&self.integration, known.iter().map(String::as_str));
-            diagnostics
-                .insert(0, Diagnostic::new("UNKNOWN_REFERENCE", "/integration", message).suggest(near));
+        let Some(integration) = &basis.integration else {
+            diagnostics.insert(0, unknown_integration(&self.integration, &basis.known));
             diagnostics.extend(transport.err().into_iter().flatten());
             return Err(CommandError::invalid_document("INVALID_CONFIG", "the config", diagnostics));
         };
-        // The lock on the integration keeps its newest schema the newest until the commit.
-        let schema = integrations::newest_schema(tx, integration.id).await?;
-        let schema_document = schema.as_ref().map(|schema| &schema.schema);
-        let prepared = document::prepare(&self.values, schema_document, &SecretValues::default());
+        let schema = basis.schema.as_ref();
+        let document = schema.map(|schema| &schema.schema);
+        let prepared = document::prepare(&self.values, document, &SecretValues::default());
         let (prepared, transport) = match (prepared, transport) {
             (Ok(prepared), Ok(transport)) if diagnostics.is_empty() => (prepared, transport),
             (prepared, transport) => {
@@ -91,26 +103,40 @@ impl CreateConfig {
             created_at: self.now,
             updated_at: self.now,
         };
-        Ok(CheckedConfig { integration, row, values: prepared.secrets, transport: transport.secrets })
+        Ok(CheckedConfig { row, values: prepared.secrets, transport: transport.secrets })
     }
-}
 
-impl Transaction<TenantTx> for CreateConfig {
-    type Output = Config;
-    type Error = CommandError;
-
-    async fn run(&self, tx: &TenantTx) -> Result<Config, CommandError> {
-        let CheckedConfig { integration, row, values, transport } = self.check(tx).await?;
+    async fn write(
+        &self,
+        tx: &TenantTx,
+        _: &ConfigBasis,
+        checked: &CheckedConfig,
+    ) -> Result<Config, CommandError> {
+        let CheckedConfig { row, values, transport } = checked;
+        // The lock keeps the newest schema the newest until the commit.
+        let integration = integrations::lock_by_key(tx, &self.integration).await?;
+        let is_same = |integration: &Integration| {
+            integration.id == row.integration_id && integration.schema_version == row.schema_version
+        };
+        if !integration.as_ref().is_some_and(is_same) {
+            return Err(CommandError::BasisChanged);
+        }
         let key = data_key(tx, &self.keys).await?;
         let place = (tx.tenant_id(), row.id);
         let sealed = SealedSecrets {
             secrets: values.seal(&key, place, ConfigPart::Values)?,
             transport_secrets: transport.seal(&key, place, ConfigPart::Transport)?,
         };
-        if !configs::insert(tx, &row, sealed).await? {
-            return Err(CommandError::AlreadyExists { what: WHAT, name: row.key });
+        if !configs::insert(tx, row, sealed).await? {
+            return Err(CommandError::AlreadyExists { what: WHAT, name: row.key.clone() });
         }
-        sync_schedules::sync_integration(tx, integration.id, self.now).await?;
-        Ok(row)
+        sync_schedules::sync_integration(tx, row.integration_id, self.now).await?;
+        Ok(row.clone())
     }
+}
+
+fn unknown_integration(key: &str, known: &[String]) -> Diagnostic {
+    let message = format!("integration {key:?} does not exist");
+    let near = closest(key, known.iter().map(String::as_str));
+    Diagnostic::new("UNKNOWN_REFERENCE", "/integration", message).suggest(near)
 }

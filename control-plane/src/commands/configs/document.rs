@@ -8,10 +8,11 @@ use super::schema;
 use super::secrets::{MARKER, SecretValues};
 use crate::commands::Diagnostic;
 
-const MAX_VALUES_BYTES: usize = 256 * 1024;
+/// Maximum size of a config's values, in bytes of JSON.
+pub const MAX_VALUES_BYTES: usize = 256 * 1024;
 
 /// Valid values, with their secrets taken out.
-pub(super) struct PreparedValues {
+pub(crate) struct PreparedValues {
     /// The values, with a marker in place of each secret.
     pub(super) values: Json,
     /// The secrets.
@@ -33,10 +34,16 @@ pub(super) fn prepare(
         let message = format!("the values have {size} bytes; the limit is {MAX_VALUES_BYTES}");
         return Err(vec![Diagnostic::new("TOO_LARGE", "/values", message)]);
     }
-    let mut secret = schema.map(|schema| schema::secret_pointers(schema, values)).unwrap_or_default();
+    let secrets_of = |values: &Json| {
+        let found = schema.map(|schema| schema::secret_pointers(schema, values)).transpose();
+        found.map(Option::unwrap_or_default).map_err(|problem| vec![problem])
+    };
+    let mut secret = secrets_of(values)?;
     let mut values = values.clone();
     let mut diagnostics = keep(&mut values, &mut secret, kept);
     if let Some(schema) = schema {
+        // A stored secret may be larger than its marker, so the work is counted again.
+        secret.extend(secrets_of(&values)?);
         diagnostics.extend(schema::diagnostics(schema, &values, &secret));
     }
     if !diagnostics.is_empty() {

@@ -52,7 +52,7 @@ pub struct ClientCertificate {
 }
 
 /// Valid network settings, with their secrets taken out.
-pub(super) struct PreparedTransport {
+pub(crate) struct PreparedTransport {
     /// The settings as JSON, with a marker in place of each secret.
     pub(super) shown: Json,
     /// The secrets.

@@ -5,16 +5,18 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::Value as Json;
 
+use super::WHAT;
+use super::document::{self, PreparedValues};
 use super::secrets::{ConfigPart, SecretValues};
-use super::transport::{self, TransportSettings};
-use super::{WHAT, document};
+use super::transport::{self, PreparedTransport, TransportSettings};
+use crate::commands::checked::CheckedCommand;
 use crate::commands::schedules::sync_schedules;
 use crate::commands::tenants::data_key;
 use crate::commands::{CommandError, etag};
 use crate::keys::MasterKeys;
 use crate::store::configs::{self, Config};
-use crate::store::db::{TenantTx, Transaction};
-use crate::store::integrations;
+use crate::store::db::TenantTx;
+use crate::store::integrations::{self, ConfigSchema};
 
 /// Command that changes a config; fields that are none stay unchanged.
 pub struct UpdateConfig {
@@ -38,44 +40,95 @@ pub struct UpdateConfig {
     pub keys: Arc<MasterKeys>,
 }
 
-impl Transaction<TenantTx> for UpdateConfig {
-    type Output = Config;
-    type Error = CommandError;
+/// Rows that changes of a config are checked against.
+pub struct ConfigChangeBasis {
+    row: Config,
+    /// Version of the newest schema, which the values are checked against.
+    schema_version: i32,
+    schema: Option<ConfigSchema>,
+    kept_values: SecretValues,
+    kept_transport: SecretValues,
+}
 
-    async fn run(&self, tx: &TenantTx) -> Result<Config, CommandError> {
-        let missing = || CommandError::not_found(WHAT, format!("{}/{}", self.integration, self.key));
+/// Valid changes, with their secrets taken out.
+pub struct CheckedChanges {
+    values: Option<PreparedValues>,
+    transport: Option<PreparedTransport>,
+}
+
+impl UpdateConfig {
+    fn missing(&self) -> CommandError {
+        CommandError::not_found(WHAT, format!("{}/{}", self.integration, self.key))
+    }
+}
+
+impl CheckedCommand for UpdateConfig {
+    type Basis = ConfigChangeBasis;
+    type Checked = CheckedChanges;
+    type Output = Config;
+
+    async fn read(&self, tx: &TenantTx) -> Result<ConfigChangeBasis, CommandError> {
+        let missing = || self.missing();
+        let integration = integrations::by_key(tx, &self.integration).await?.ok_or_else(missing)?;
+        let row = configs::by_key(tx, &self.integration, &self.key).await?.ok_or_else(missing)?;
+        etag::check(WHAT, &row.key, row.id, row.version, self.etag.as_deref())?;
+        let sealed = configs::secrets(tx, row.id).await?;
+        let key = data_key(tx, &self.keys).await?;
+        let place = (tx.tenant_id(), row.id);
+        let open = |part, sealed: Option<&[u8]>| SecretValues::open(&key, place, part, sealed);
+        let schema = match &self.values {
+            Some(_) => integrations::newest_schema(tx, integration.id).await?,
+            None => None,
+        };
+        Ok(ConfigChangeBasis {
+            kept_values: open(ConfigPart::Values, sealed.secrets.as_deref())?,
+            kept_transport: open(ConfigPart::Transport, sealed.transport_secrets.as_deref())?,
+            row,
+            schema_version: integration.schema_version,
+            schema,
+        })
+    }
+
+    fn check(&self, basis: &ConfigChangeBasis) -> Result<CheckedChanges, CommandError> {
+        let transport =
+            self.transport.as_ref().map(|written| transport::prepare(written, &basis.kept_transport));
+        let schema = basis.schema.as_ref().map(|schema| &schema.schema);
+        let values = self.values.as_ref().map(|values| document::prepare(values, schema, &basis.kept_values));
+        match (values.transpose(), transport.transpose()) {
+            (Ok(values), Ok(transport)) => Ok(CheckedChanges { values, transport }),
+            (values, transport) => {
+                let diagnostics = transport.err().into_iter().chain(values.err()).flatten().collect();
+                Err(CommandError::invalid_document("INVALID_CONFIG", "the config", diagnostics))
+            }
+        }
+    }
+
+    async fn write(
+        &self,
+        tx: &TenantTx,
+        basis: &ConfigChangeBasis,
+        checked: &CheckedChanges,
+    ) -> Result<Config, CommandError> {
+        let missing = || self.missing();
         let integration = integrations::lock_by_key(tx, &self.integration).await?.ok_or_else(missing)?;
         let mut row = configs::by_key(tx, &self.integration, &self.key).await?.ok_or_else(missing)?;
-        etag::check(WHAT, &row.key, row.id, row.version, self.etag.as_deref())?;
+        // The same version also means that the etag that was sent is still the current one.
+        if (row.id, row.version) != (basis.row.id, basis.row.version)
+            || integration.schema_version != basis.schema_version
+        {
+            return Err(CommandError::BasisChanged);
+        }
         let mut sealed = configs::secrets(tx, row.id).await?;
         let key = data_key(tx, &self.keys).await?;
         let place = (tx.tenant_id(), row.id);
-        let mut diagnostics = Vec::new();
-        if let Some(written) = &self.transport {
-            let kept =
-                SecretValues::open(&key, place, ConfigPart::Transport, sealed.transport_secrets.as_deref())?;
-            match transport::prepare(written, &kept) {
-                Ok(prepared) => {
-                    sealed.transport_secrets = prepared.secrets.seal(&key, place, ConfigPart::Transport)?;
-                    row.transport = prepared.shown;
-                }
-                Err(more) => diagnostics.extend(more),
-            }
+        if let Some(prepared) = &checked.transport {
+            sealed.transport_secrets = prepared.secrets.seal(&key, place, ConfigPart::Transport)?;
+            row.transport.clone_from(&prepared.shown);
         }
-        if let Some(values) = &self.values {
-            let kept = SecretValues::open(&key, place, ConfigPart::Values, sealed.secrets.as_deref())?;
-            let schema = integrations::newest_schema(tx, integration.id).await?;
-            match document::prepare(values, schema.as_ref().map(|schema| &schema.schema), &kept) {
-                Ok(prepared) => {
-                    sealed.secrets = prepared.secrets.seal(&key, place, ConfigPart::Values)?;
-                    row.values = prepared.values;
-                    row.schema_version = schema.map_or(0, |schema| schema.version);
-                }
-                Err(more) => diagnostics.extend(more),
-            }
-        }
-        if !diagnostics.is_empty() {
-            return Err(CommandError::invalid_document("INVALID_CONFIG", "the config", diagnostics));
+        if let Some(prepared) = &checked.values {
+            sealed.secrets = prepared.secrets.seal(&key, place, ConfigPart::Values)?;
+            row.values.clone_from(&prepared.values);
+            row.schema_version = basis.schema_version;
         }
         if let Some(display_name) = &self.display_name {
             row.display_name.clone_from(display_name);

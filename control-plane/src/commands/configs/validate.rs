@@ -1,21 +1,25 @@
 //! Validates a config without saving it.
 
+use uuid::Uuid;
+
 use super::CreateConfig;
-use crate::commands::{CommandError, Diagnostic};
-use crate::store::db::{TenantTx, Transaction};
+use crate::commands::document_checks::DocumentChecks;
+use crate::commands::{CommandError, Diagnostic, checked};
+use crate::store::db::Databases;
 
-/// Command that validates a config to be created.
-pub struct ValidateConfig(pub CreateConfig);
-
-impl Transaction<TenantTx> for ValidateConfig {
-    type Output = Vec<Diagnostic>;
-    type Error = CommandError;
-
-    async fn run(&self, tx: &TenantTx) -> Result<Vec<Diagnostic>, CommandError> {
-        match self.0.check(tx).await {
-            Ok(_) => Ok(Vec::new()),
-            Err(CommandError::Invalid { diagnostics, .. }) => Ok(diagnostics),
-            Err(other) => Err(other),
-        }
+/// Returns the problems of a config to be created.
+///
+/// # Errors
+/// Fails if the database does.
+pub async fn validate_config(
+    databases: &Databases,
+    checks: &DocumentChecks,
+    tenant_id: Uuid,
+    config: CreateConfig,
+) -> Result<Vec<Diagnostic>, CommandError> {
+    match checked::validate(databases, checks, tenant_id, config).await {
+        Ok(_) => Ok(Vec::new()),
+        Err(CommandError::Invalid { diagnostics, .. }) => Ok(diagnostics),
+        Err(other) => Err(other),
     }
 }

@@ -90,7 +90,7 @@ mod tests {
     #[test]
     fn lease_token_opens_only_for_its_session() {
         let key = STANDARD.encode([7; 32]);
-        let sealer = TokenSealer::new(&MasterKeys::new(("k1", &key), None).unwrap()).unwrap();
+        let sealer = TokenSealer::new(MasterKeys::new(("k1", &key), []).unwrap().into()).unwrap();
         let id = Uuid::from_u128;
         let token = LeaseToken {
             key: ExecutionKey { tenant_id: id(1), execution_id: id(2) },

@@ -5,9 +5,10 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use super::WHAT;
+use crate::commands::checked::CheckedCommand;
 use crate::commands::configs::schema;
 use crate::commands::{CommandError, ResourceKey};
-use crate::store::db::{TenantTx, Transaction};
+use crate::store::db::TenantTx;
 use crate::store::integrations::{self, ConfigSchema, Integration};
 
 /// Command that creates an integration.
@@ -26,14 +27,20 @@ pub struct CreateIntegration {
     pub now: DateTime<Utc>,
 }
 
-impl Transaction<TenantTx> for CreateIntegration {
+impl CheckedCommand for CreateIntegration {
+    type Basis = ();
+    type Checked = ();
     type Output = Integration;
-    type Error = CommandError;
 
-    async fn run(&self, tx: &TenantTx) -> Result<Integration, CommandError> {
-        if let Some(document) = &self.config_schema {
-            schema::check(document, "/config_schema")?;
-        }
+    async fn read(&self, _: &TenantTx) -> Result<(), CommandError> {
+        Ok(())
+    }
+
+    fn check(&self, (): &()) -> Result<(), CommandError> {
+        self.config_schema.as_ref().map_or(Ok(()), |document| schema::check(document, "/config_schema"))
+    }
+
+    async fn write(&self, tx: &TenantTx, (): &(), (): &()) -> Result<Integration, CommandError> {
         let row = Integration {
             id: self.id,
             key: self.key.to_string(),

@@ -6,8 +6,9 @@ use serde_json::Value as Json;
 
 use super::WHAT;
 use crate::commands::CommandError;
+use crate::commands::checked::CheckedCommand;
 use crate::commands::configs::schema;
-use crate::store::db::{TenantTx, Transaction};
+use crate::store::db::TenantTx;
 use crate::store::integrations::{self, ConfigSchema};
 
 /// Command that adds a config schema.
@@ -20,12 +21,20 @@ pub struct CreateConfigSchema {
     pub now: DateTime<Utc>,
 }
 
-impl Transaction<TenantTx> for CreateConfigSchema {
+impl CheckedCommand for CreateConfigSchema {
+    type Basis = ();
+    type Checked = ();
     type Output = ConfigSchema;
-    type Error = CommandError;
 
-    async fn run(&self, tx: &TenantTx) -> Result<ConfigSchema, CommandError> {
-        schema::check(&self.schema, "/schema")?;
+    async fn read(&self, _: &TenantTx) -> Result<(), CommandError> {
+        Ok(())
+    }
+
+    fn check(&self, (): &()) -> Result<(), CommandError> {
+        schema::check(&self.schema, "/schema")
+    }
+
+    async fn write(&self, tx: &TenantTx, (): &(), (): &()) -> Result<ConfigSchema, CommandError> {
         let mut integration = integrations::lock_by_key(tx, &self.integration)
             .await?
             .ok_or_else(|| CommandError::not_found(WHAT, &self.integration))?;

@@ -4,14 +4,19 @@ use chrono::{DateTime, Utc};
 use orchid_plan::ServerLimits;
 use uuid::Uuid;
 
-use super::{WHAT, document::PlanDocument, revise};
+use super::{
+    WHAT,
+    document::{CheckedDocument, PlanDocument, PlanReferences},
+    revise,
+};
 use crate::{
     commands::{
         CommandError,
+        checked::CheckedCommand,
         schedules::sync_schedules::{self, TimingChange},
     },
     store::{
-        db::{TenantTx, Transaction},
+        db::TenantTx,
         plans::{self, Plan, PlanIdentity, Revision},
     },
 };
@@ -30,18 +35,33 @@ pub struct CreatePlan {
     pub now: DateTime<Utc>,
 }
 
-impl Transaction<TenantTx> for CreatePlan {
+impl CheckedCommand for CreatePlan {
+    type Basis = PlanReferences;
+    type Checked = CheckedDocument;
     type Output = Plan;
-    type Error = CommandError;
 
-    async fn run(&self, tx: &TenantTx) -> Result<Plan, CommandError> {
-        let (checked, integration, _) = self.document.check(tx, &self.limits).await?;
+    async fn read(&self, tx: &TenantTx) -> Result<PlanReferences, CommandError> {
+        self.document.references(tx).await
+    }
+
+    fn check(&self, references: &PlanReferences) -> Result<CheckedDocument, CommandError> {
+        self.document.check(references, &self.limits)
+    }
+
+    async fn write(
+        &self,
+        tx: &TenantTx,
+        references: &PlanReferences,
+        checked: &CheckedDocument,
+    ) -> Result<Plan, CommandError> {
+        let integration = self.document.lock(tx, references).await?;
         let identity = PlanIdentity {
             key: self.key.clone(),
             integration_id: integration.id,
             integration_key: integration.key,
         };
-        let row = Plan::new(self.id, identity, checked.header, self.document.definition(), self.now);
+        let definition = self.document.definition();
+        let row = Plan::new(self.id, identity, checked.header.clone(), definition, self.now);
         if !plans::insert(tx, &row).await? {
             return Err(CommandError::AlreadyExists { what: WHAT, name: row.key });
         }

@@ -8,13 +8,16 @@ use serde_json::Value as Json;
 use crate::{
     commands::{CommandError, Diagnostic, configs::declared_secrets},
     store::{
-        configs::{self, ConfigName},
+        configs,
         db::TenantTx,
         error::StoreError,
         integrations::{self, Integration},
         plans::Plan,
     },
 };
+
+/// Maximum number of listed configs that are looked up.
+const MAX_CONFIGS: usize = 1000;
 
 /// A change of some fields of a plan.
 #[derive(Debug, Clone, Default)]
@@ -38,8 +41,21 @@ impl PlanChanges {
 #[derive(Debug, Clone)]
 pub struct PlanDocument(Json);
 
+/// Rows that a document refers to.
+#[derive(Default)]
+pub struct PlanReferences {
+    integration: Option<Integration>,
+    /// Newest config schema of the integration.
+    schema: Option<Json>,
+    /// Listed configs that do not exist, with their place in the list.
+    unknown_configs: Vec<(usize, String)>,
+    /// Keys of integrations and of configs, for suggestions.
+    known_integrations: Vec<String>,
+    known_configs: Vec<String>,
+}
+
 /// A document that was found valid.
-pub(super) struct CheckedDocument {
+pub struct CheckedDocument {
     pub(super) header: PlanHeader,
     /// Warnings about the definition.
     pub(super) warnings: Vec<Warning>,
@@ -93,22 +109,49 @@ impl PlanDocument {
         self.0.get("definition").cloned().unwrap_or_default()
     }
 
-    /// Checks the document and its references, and locks the integration.
+    /// Reads what the document refers to, without locks.
     ///
     /// # Errors
-    /// Fails with all problems of the document at once, or if the database cannot be read.
-    pub(super) async fn check(
+    /// Fails if the database cannot be read.
+    pub(super) async fn references(&self, tx: &TenantTx) -> Result<PlanReferences, CommandError> {
+        let mut found = PlanReferences::default();
+        let Some(key) = self.0.get("integration").and_then(Json::as_str) else { return Ok(found) };
+        let Some(integration) = integrations::by_key(tx, key).await? else {
+            found.known_integrations = integrations::keys(tx).await?;
+            return Ok(found);
+        };
+        found.schema = integrations::newest_schema(tx, integration.id).await?.map(|schema| schema.schema);
+        found.unknown_configs = self.unknown_configs(tx, &integration).await?;
+        if !found.unknown_configs.is_empty() {
+            found.known_configs = configs::keys(tx, integration.id).await?;
+        }
+        found.integration = Some(integration);
+        Ok(found)
+    }
+
+    /// Checks the document and its references.
+    ///
+    /// # Errors
+    /// Fails with all problems of the document at once.
+    pub(super) fn check(
         &self,
-        tx: &TenantTx,
+        references: &PlanReferences,
         limits: &ServerLimits,
-    ) -> Result<(CheckedDocument, Integration, Vec<ConfigName>), CommandError> {
+    ) -> Result<CheckedDocument, CommandError> {
         let mut diagnostics = Vec::new();
-        let plan = orchid_plan::check(&self.0, limits);
-        let integration = self.integration(tx, &mut diagnostics).await?;
-        let checked = match plan {
-            Ok(plan) => {
-                diagnostics.extend(secret_diagnostics(tx, &plan, integration.as_ref()).await?);
-                let orchid_plan::Plan { header, definition } = plan;
+        if references.integration.is_none()
+            && let Some(key) = self.0.get("integration").and_then(Json::as_str)
+        {
+            let message = format!("integration {key:?} does not exist");
+            let near = closest(key, references.known_integrations.iter().map(String::as_str));
+            diagnostics.push(Diagnostic::new("UNKNOWN_REFERENCE", "/integration", message).suggest(near));
+        }
+        let checked = match orchid_plan::check(&self.0, limits) {
+            Ok(orchid_plan::Plan { header, definition }) => {
+                if let Some(schema) = &references.schema {
+                    let found = definition.secret_diagnostics(&declared_secrets(schema));
+                    diagnostics.extend(found.into_iter().map(Diagnostic::from));
+                }
                 Some(CheckedDocument { header, warnings: definition.warnings() })
             }
             Err(found) => {
@@ -116,65 +159,58 @@ impl PlanDocument {
                 None
             }
         };
-        let names = match &integration {
-            Some(integration) => configs::names(tx, integration.id).await?,
-            None => Vec::new(),
-        };
-        if integration.is_some() {
-            self.check_configs(&names, &mut diagnostics);
+        for (index, key) in &references.unknown_configs {
+            let message = format!("config {key:?} does not exist in the integration");
+            let near = closest(key, references.known_configs.iter().map(String::as_str));
+            let pointer = format!("/configs/{index}");
+            diagnostics.push(Diagnostic::new("UNKNOWN_REFERENCE", pointer, message).suggest(near));
         }
-        match (checked, integration) {
-            (Some(checked), Some(integration)) if diagnostics.is_empty() => Ok((checked, integration, names)),
+        match checked {
+            Some(checked) if diagnostics.is_empty() => Ok(checked),
             _ => Err(CommandError::invalid_document("INVALID_PLAN", "the plan", diagnostics)),
         }
     }
 
-    async fn integration(
+    /// Locks the integration and returns it, if the references are still those that the document
+    /// was checked against.
+    ///
+    /// # Errors
+    /// Fails if they are not, or if the database does.
+    pub(super) async fn lock(
         &self,
         tx: &TenantTx,
-        diagnostics: &mut Vec<Diagnostic>,
-    ) -> Result<Option<Integration>, CommandError> {
-        let Some(key) = self.0.get("integration").and_then(Json::as_str) else { return Ok(None) };
-        let found = integrations::lock_by_key(tx, key).await?;
-        if found.is_none() {
-            let known = integrations::keys(tx).await?;
-            let diagnostic = Diagnostic::new(
-                "UNKNOWN_REFERENCE",
-                "/integration",
-                format!("integration {key:?} does not exist"),
-            );
-            diagnostics.push(diagnostic.suggest(closest(key, known.iter().map(String::as_str))));
+        references: &PlanReferences,
+    ) -> Result<Integration, CommandError> {
+        let checked = references.integration.as_ref().ok_or(CommandError::BasisChanged)?;
+        let integration = integrations::lock_by_key(tx, &checked.key).await?;
+        let is_same =
+            |found: &Integration| found.id == checked.id && found.schema_version == checked.schema_version;
+        let integration = integration.filter(is_same).ok_or(CommandError::BasisChanged)?;
+        if !self.unknown_configs(tx, &integration).await?.is_empty() {
+            return Err(CommandError::BasisChanged);
         }
-        Ok(found)
+        Ok(integration)
     }
 
-    fn check_configs(&self, names: &[ConfigName], diagnostics: &mut Vec<Diagnostic>) {
-        let listed = self.0.get("configs").and_then(Json::as_array);
-        for (index, key) in listed.into_iter().flatten().enumerate() {
-            let Some(key) = key.as_str() else { continue };
-            if names.iter().any(|config| config.key == key) {
-                continue;
-            }
-            let message = format!("config {key:?} does not exist in the integration");
-            let near = closest(key, names.iter().map(|config| config.key.as_str()));
-            diagnostics.push(
-                Diagnostic::new("UNKNOWN_REFERENCE", format!("/configs/{index}"), message).suggest(near),
-            );
+    /// Returns the listed configs that do not exist in the integration, with their place in the
+    /// list.
+    async fn unknown_configs(
+        &self,
+        tx: &TenantTx,
+        integration: &Integration,
+    ) -> Result<Vec<(usize, String)>, StoreError> {
+        let listed = self.0.get("configs").and_then(Json::as_array).into_iter().flatten();
+        // The check of the document refuses a longer list.
+        let listed = listed.take(MAX_CONFIGS).enumerate();
+        let mut listed: Vec<(usize, String)> =
+            listed.filter_map(|(index, key)| Some((index, key.as_str()?.to_owned()))).collect();
+        if !listed.is_empty() {
+            let keys = listed.iter().map(|(_, key)| key.clone()).collect();
+            let existing = configs::existing(tx, integration.id, keys).await?;
+            listed.retain(|(_, key)| !existing.contains(key));
         }
+        Ok(listed)
     }
-}
-
-/// Returns diagnostics for expressions that would carry a secret of the config into messages or the
-/// context.
-async fn secret_diagnostics(
-    tx: &TenantTx,
-    plan: &orchid_plan::Plan,
-    integration: Option<&Integration>,
-) -> Result<Vec<Diagnostic>, CommandError> {
-    let Some(integration) = integration else { return Ok(Vec::new()) };
-    let Some(schema) = integrations::newest_schema(tx, integration.id).await? else { return Ok(Vec::new()) };
-    let diagnostics = plan.definition.secret_diagnostics(&declared_secrets(&schema.schema));
-    Ok(diagnostics.into_iter().map(Diagnostic::from).collect())
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ pub use read::{GetPlan, GetPlanRevision, ListPlanRevisions, ListPlans};
 pub use rollback::RollbackPlan;
 pub use trigger::TriggerPlan;
 pub use update::UpdatePlan;
-pub use validate::{ValidatePlan, ValidationReport};
+pub use validate::{ValidationReport, validate_plan, warnings_of};
 
 /// Name of the resource in errors.
 const WHAT: &str = "plan";

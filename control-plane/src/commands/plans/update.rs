@@ -5,16 +5,18 @@ use orchid_plan::ServerLimits;
 
 use super::{
     WHAT,
-    document::{PlanChanges, PlanDocument},
+    document::{CheckedDocument, PlanChanges, PlanDocument, PlanReferences},
     revise,
 };
 use crate::{
     commands::{
-        CommandError, Diagnostic, etag,
+        CommandError, Diagnostic,
+        checked::CheckedCommand,
+        etag,
         schedules::sync_schedules::{self, TimingChange},
     },
     store::{
-        db::{TenantTx, Transaction},
+        db::TenantTx,
         integrations,
         plans::{self, Plan},
     },
@@ -36,12 +38,45 @@ pub struct UpdatePlan {
     pub now: DateTime<Utc>,
 }
 
-impl Transaction<TenantTx> for UpdatePlan {
-    type Output = Plan;
-    type Error = CommandError;
+/// Rows that a change of a plan is checked against.
+pub struct PlanChangeBasis {
+    pub(super) row: Plan,
+    /// The plan with the changes applied.
+    pub(super) document: PlanDocument,
+    pub(super) references: PlanReferences,
+}
 
-    async fn run(&self, tx: &TenantTx) -> Result<Plan, CommandError> {
-        let mut row = lock(tx, &self.key).await?;
+impl PlanChangeBasis {
+    /// Reads a plan and applies changes to its document.
+    ///
+    /// # Errors
+    /// Fails if the stored plan does not read, or the database fails.
+    pub(super) async fn read(tx: &TenantTx, row: Plan, changes: &PlanChanges) -> Result<Self, CommandError> {
+        let document = PlanDocument::changed(&row, changes)?;
+        let references = document.references(tx).await?;
+        Ok(Self { row, document, references })
+    }
+
+    /// Locks the integration and returns the plan, if it is still the one that was read.
+    ///
+    /// # Errors
+    /// Fails if it is not, or the database fails.
+    pub(super) async fn lock(&self, tx: &TenantTx) -> Result<Plan, CommandError> {
+        self.document.lock(tx, &self.references).await?;
+        let row = plans::by_key(tx, &self.row.key).await?;
+        row.filter(|row| (row.id, row.version) == (self.row.id, self.row.version))
+            .ok_or(CommandError::BasisChanged)
+    }
+}
+
+impl CheckedCommand for UpdatePlan {
+    type Basis = PlanChangeBasis;
+    type Checked = CheckedDocument;
+    type Output = Plan;
+
+    async fn read(&self, tx: &TenantTx) -> Result<PlanChangeBasis, CommandError> {
+        let row = plans::by_key(tx, &self.key).await?;
+        let row = row.ok_or_else(|| CommandError::not_found(WHAT, &self.key))?;
         etag::check(WHAT, &row.key, row.id, row.version, self.etag.as_deref())?;
         if let Some(other) = self.integration.as_deref().filter(|key| *key != row.integration_key) {
             let message = format!(
@@ -53,15 +88,26 @@ impl Transaction<TenantTx> for UpdatePlan {
                 Diagnostic::new("INVALID_VALUE", "/integration", message),
             ));
         }
-        let document = PlanDocument::changed(&row, &self.changes)?;
-        let (checked, _, _) = document.check(tx, &self.limits).await?;
-        let before = row.clone();
-        row.set_header(checked.header);
+        PlanChangeBasis::read(tx, row, &self.changes).await
+    }
+
+    fn check(&self, basis: &PlanChangeBasis) -> Result<CheckedDocument, CommandError> {
+        basis.document.check(&basis.references, &self.limits)
+    }
+
+    async fn write(
+        &self,
+        tx: &TenantTx,
+        basis: &PlanChangeBasis,
+        checked: &CheckedDocument,
+    ) -> Result<Plan, CommandError> {
+        let mut row = basis.lock(tx).await?;
+        row.set_header(checked.header.clone());
         row.updated_at = self.now;
-        revise::set_definition(tx, &mut row, document.definition(), self.now).await?;
+        revise::set_definition(tx, &mut row, basis.document.definition(), self.now).await?;
         row.version += 1;
         plans::update(tx, &row).await?;
-        sync_schedules::sync_plan(tx, &row, timing_change(&before, &row), self.now).await?;
+        sync_schedules::sync_plan(tx, &row, timing_change(&basis.row, &row), self.now).await?;
         Ok(row)
     }
 }

@@ -1,18 +1,12 @@
 //! Validates a plan without saving it.
 
 use orchid_plan::{ServerLimits, Warning};
+use uuid::Uuid;
 
-use super::document::PlanDocument;
-use crate::commands::{CommandError, Diagnostic};
-use crate::store::db::{TenantTx, Transaction};
-
-/// Command that validates a plan to be created.
-pub struct ValidatePlan {
-    /// The plan.
-    pub document: PlanDocument,
-    /// Limits of plans on this server.
-    pub limits: ServerLimits,
-}
+use super::CreatePlan;
+use crate::commands::document_checks::DocumentChecks;
+use crate::commands::{CommandError, Diagnostic, checked};
+use crate::store::db::Databases;
 
 /// Result of the validation. Warnings are only reported for a plan without diagnostics.
 #[derive(Debug, Default)]
@@ -23,19 +17,34 @@ pub struct ValidationReport {
     pub warnings: Vec<Warning>,
 }
 
-impl Transaction<TenantTx> for ValidatePlan {
-    type Output = ValidationReport;
-    type Error = CommandError;
-
-    async fn run(&self, tx: &TenantTx) -> Result<ValidationReport, CommandError> {
-        match self.document.check(tx, &self.limits).await {
-            Ok((checked, _, _)) => {
-                Ok(ValidationReport { warnings: checked.warnings, ..ValidationReport::default() })
-            }
-            Err(CommandError::Invalid { diagnostics, .. }) => {
-                Ok(ValidationReport { diagnostics, ..ValidationReport::default() })
-            }
-            Err(other) => Err(other),
+/// Returns the problems of a plan to be created.
+///
+/// # Errors
+/// Fails if the database does.
+pub async fn validate_plan(
+    databases: &Databases,
+    checks: &DocumentChecks,
+    tenant_id: Uuid,
+    plan: CreatePlan,
+) -> Result<ValidationReport, CommandError> {
+    match checked::validate(databases, checks, tenant_id, plan).await {
+        Ok(checked) => Ok(ValidationReport { warnings: checked.warnings, ..ValidationReport::default() }),
+        Err(CommandError::Invalid { diagnostics, .. }) => {
+            Ok(ValidationReport { diagnostics, ..ValidationReport::default() })
         }
+        Err(other) => Err(other),
     }
+}
+
+/// Returns the warnings about a stored definition.
+///
+/// # Errors
+/// Fails if the check stops.
+pub async fn warnings_of(
+    checks: &DocumentChecks,
+    definition: serde_json::Value,
+    limits: ServerLimits,
+) -> Result<Vec<Warning>, CommandError> {
+    let compile = move || orchid_plan::compile(&definition, &limits);
+    Ok(checks.run(move || compile().map(|definition| definition.warnings())).await?.unwrap_or_default())
 }

@@ -1,8 +1,10 @@
 //! Tenants of the installation.
 
 mod create;
+mod rewrap;
 
 pub use create::CreateTenant;
+pub use rewrap::rewrap_data_keys;
 
 use crate::commands::CommandError;
 use crate::keys::{DataKey, MasterKeys, WrappedKey};

@@ -2,10 +2,11 @@
 
 use chrono::{DateTime, Utc};
 use orchid_domain::execution::{State, TransitionCause};
+use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
 use crate::store::batch::placeholders;
-use crate::store::db::Tx;
+use crate::store::db::{Databases, Tx};
 use crate::store::error::StoreError;
 use crate::store::keys::ExecutionKey;
 use crate::values;
@@ -52,4 +53,29 @@ pub async fn record(tx: &Tx, now: DateTime<Utc>, entries: &[HistoryEntry]) -> Re
     }
     tx.execute(&sql, values).await?;
     Ok(())
+}
+
+#[derive(FromQueryResult)]
+struct EntryCount {
+    entries: i64,
+}
+
+/// Counts the transitions of an execution with a cause since a time. Reads without locks.
+///
+/// # Errors
+/// The statement fails.
+pub async fn count(
+    databases: &Databases,
+    key: ExecutionKey,
+    cause: TransitionCause,
+    since: DateTime<Utc>,
+) -> Result<u32, StoreError> {
+    let rows: Vec<EntryCount> = databases
+        .find(
+            "SELECT count(*) AS entries FROM execution_history
+             WHERE tenant_id = $1 AND execution_id = $2 AND cause = $3 AND at >= $4 AND id >= uuid_floor($4)",
+            values![key.tenant_id, key.execution_id, cause.as_str(), since],
+        )
+        .await?;
+    Ok(rows.first().map_or(0, |row| u32::try_from(row.entries).unwrap_or(u32::MAX)))
 }

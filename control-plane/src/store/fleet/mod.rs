@@ -13,6 +13,7 @@ pub mod leases;
 pub mod loop_runs;
 pub mod ready;
 pub mod ready_queue;
+pub mod replicas;
 pub mod retention;
 pub mod schedule_scan;
 pub mod schedules;

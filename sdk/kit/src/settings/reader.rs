@@ -139,9 +139,20 @@ impl SettingsReader {
 
     /// Reads a list of at least one `name=secret` with unique names.
     pub fn required_secrets_by_name(&mut self, key: &str, doc: &'static str) -> Vec<(String, Secret)> {
+        let elements = self.required_list(key, doc);
+        self.secrets_by_name(key, elements)
+    }
+
+    /// Reads a list of `name=secret` with unique names, which may be empty.
+    pub fn optional_secrets_by_name(&mut self, key: &str, doc: &'static str) -> Vec<(String, Secret)> {
+        let elements = self.list(key, &[], doc);
+        self.secrets_by_name(key, elements)
+    }
+
+    fn secrets_by_name(&mut self, key: &str, elements: Vec<String>) -> Vec<(String, Secret)> {
         let mut names = BTreeSet::new();
         let mut pairs = Vec::new();
-        for element in self.required_list(key, doc) {
+        for element in elements {
             match element.split_once('=').map(|(name, secret)| (name.trim(), secret.trim())) {
                 Some((name, secret)) if !name.is_empty() && !secret.is_empty() => {
                     if !names.insert(name.to_owned()) {

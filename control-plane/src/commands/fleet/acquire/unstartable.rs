@@ -39,7 +39,11 @@ impl UnstartableReason {
     pub(super) fn of(error: &FleetError) -> Option<Self> {
         match error {
             FleetError::Keys(error) => match error {
-                KeyError::UnknownKey(_) | KeyError::Altered | KeyError::BadKey(_) | KeyError::BadKeyId(_) => {
+                KeyError::UnknownKey(_)
+                | KeyError::Altered
+                | KeyError::BadKey(_)
+                | KeyError::BadKeyId(_)
+                | KeyError::DuplicateKeyId(_) => {
                     Some(Self { code: "SECRETS_UNREADABLE", message: error.to_string() })
                 }
                 KeyError::NoRandomness => None,

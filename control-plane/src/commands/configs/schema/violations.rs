@@ -2,6 +2,7 @@
 //! and never show a secret.
 
 use std::collections::BTreeSet;
+use std::fmt::{self, Write as _};
 
 use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind;
@@ -11,7 +12,9 @@ use serde_json::Value as Json;
 use crate::commands::Diagnostic;
 use crate::commands::json_pointer::escape;
 
-const MAX_MESSAGE_CHARS: usize = 300;
+const MAX_MESSAGE_BYTES: usize = 300;
+/// Maximum number of unknown members of one object that are reported.
+const MAX_UNKNOWN: usize = 20;
 
 /// Converts one error of the validator. Pointers are relative to the config.
 pub(super) fn from_error(
@@ -32,8 +35,9 @@ pub(super) fn from_error(
         ValidationErrorKind::AdditionalProperties { unexpected }
         | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
             let known = declared_beside(schema, &error.schema_path().to_string());
-            let diagnostics = unexpected.iter().map(|name| {
-                let message = format!("the config schema does not declare {name:?}");
+            let diagnostics = unexpected.iter().take(MAX_UNKNOWN).map(|name| {
+                let message =
+                    format!("the config schema does not declare {}", shortened(&format_args!("{name:?}")));
                 Diagnostic::new("UNKNOWN_FIELD", format!("{pointer}/{}", escape(name)), message)
                     .suggest(closest(name, known.iter().map(String::as_str)))
             });
@@ -51,8 +55,30 @@ pub(super) fn from_error(
 fn message(error: &ValidationError<'_>, secret: &BTreeSet<String>) -> String {
     let place = error.instance_path().to_string();
     let touches = |pointer: &String| is_within(pointer, &place) || is_within(&place, pointer);
-    let message = if secret.iter().any(touches) { error.masked().to_string() } else { error.to_string() };
-    message.chars().take(MAX_MESSAGE_CHARS).collect()
+    if secret.iter().any(touches) { shortened(&error.masked()) } else { shortened(error) }
+}
+
+/// Returns the beginning of a message. The validator quotes the offending value, which may be the
+/// whole document, so the rest is not even written.
+pub(super) fn shortened(message: &impl fmt::Display) -> String {
+    let mut start = MessageStart(String::new());
+    // Writing fails once the start is complete.
+    let _ = write!(start, "{message}");
+    start.0
+}
+
+struct MessageStart(String);
+
+impl fmt::Write for MessageStart {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let left = MAX_MESSAGE_BYTES.saturating_sub(self.0.len());
+        if text.len() <= left {
+            self.0.push_str(text);
+            return Ok(());
+        }
+        self.0.push_str(&text[..text.floor_char_boundary(left)]);
+        Err(fmt::Error)
+    }
 }
 
 fn is_within(pointer: &str, outer: &str) -> bool {
@@ -79,7 +105,7 @@ mod tests {
             "properties": {"base_url": {"type": "string"}, "page_size": {"type": "integer"}},
         });
         let values = json!({"page_size": "ten", "base_ulr": "x"});
-        let mut found: Vec<_> = diagnostics(&schema, &values, &secret_pointers(&schema, &values))
+        let mut found: Vec<_> = diagnostics(&schema, &values, &secret_pointers(&schema, &values).unwrap())
             .into_iter()
             .map(|diagnostic| (diagnostic.code, diagnostic.pointer, diagnostic.suggestion))
             .collect();
@@ -101,7 +127,7 @@ mod tests {
             "anyOf": [{"properties": {"token": {"minLength": 99}}}],
         });
         let values = json!({"token": "hunter2", "b": 1});
-        let found = diagnostics(&schema, &values, &secret_pointers(&schema, &values));
+        let found = diagnostics(&schema, &values, &secret_pointers(&schema, &values).unwrap());
         assert!(found.len() >= 3, "{found:?}");
         assert!(found.iter().all(|diagnostic| !format!("{diagnostic:?}").contains("hunter2")), "{found:?}");
     }
