@@ -88,11 +88,6 @@ impl MessageBody {
         Self::listed(BodyKind::Rows, rows)
     }
 
-    /// Creates a body of a JSON array with its brackets.
-    pub(crate) fn joined(kind: BodyKind, array: Bytes) -> Self {
-        Self { kind, content: ArrayContent::Array(array) }
-    }
-
     /// Creates a body of elements, each as JSON text.
     pub(crate) fn listed(kind: BodyKind, elements: Vec<Bytes>) -> Self {
         Self { kind, content: ArrayContent::Elements(elements) }

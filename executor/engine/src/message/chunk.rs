@@ -8,6 +8,7 @@ use super::exchange::HttpExchange;
 use super::kafka::Message;
 use super::limits::MessageLimits;
 use super::origin::MessageOrigin;
+use super::row_list::RowList;
 
 /// Reserved bytes for the numbers that differ between chunks: the measured overhead is that of
 /// chunk 0.
@@ -107,21 +108,22 @@ impl PageEnvelope<'_> {
 /// A batch of rows that grows until it fills a message.
 pub(crate) struct MessageBatch {
     kind: BodyKind,
-    /// The opening bracket and the rows with commas between them; empty without rows. Tiny rows
-    /// take no more room here than in the message.
-    array: Vec<u8>,
-    rows: usize,
-    /// Start of the newest row in `array`.
-    newest_at: usize,
+    rows: RowList,
     /// Bytes of a message around its rows; measured when a batch comes near the limit.
     overhead: Option<usize>,
     chunk: u32,
 }
 
 impl MessageBatch {
+    /// Creates an empty batch; `body` is the JSON text that most of its rows are slices of, if
+    /// there is one.
+    pub(crate) fn new(kind: BodyKind, body: Option<Bytes>) -> Self {
+        Self { kind, rows: RowList::new(body), overhead: None, chunk: 0 }
+    }
+
     /// Creates an empty batch after `chunk` messages of the same page.
-    pub(crate) fn new(kind: BodyKind, chunk: u32) -> Self {
-        Self { kind, array: Vec::new(), rows: 0, newest_at: 0, overhead: None, chunk }
+    pub(crate) fn resumed(&self, kind: BodyKind, chunk: u32) -> Self {
+        Self { chunk, ..Self::new(kind, self.rows.body().cloned()) }
     }
 
     /// Adds a row. If it does not fit any more, returns the message of the rows before it.
@@ -131,7 +133,7 @@ impl MessageBatch {
     pub(crate) fn push(
         &mut self,
         page: &PageEnvelope<'_>,
-        row: &[u8],
+        row: &Bytes,
     ) -> Result<Option<Message>, MessageTooLarge> {
         // Each part of a file is a message of its own.
         let is_part = matches!(self.kind, BodyKind::Text | BodyKind::Binary);
@@ -140,7 +142,7 @@ impl MessageBatch {
         let batch_bytes = page.limits.batch_bytes();
         let max = if batch_bytes >= MEASURED_BELOW { batch_bytes / 4 } else { 0 };
         let extras = page.extracted.len() + page.steps.len() + page.exchange.size();
-        let is_small = self.array.len() + row.len() < max && extras < max && !page.limits.has_refused();
+        let is_small = self.rows.bytes() + row.len() < max && extras < max && !page.limits.has_refused();
         let mut full = before;
         if !is_small {
             // The overhead is the same for every chunk of the page, so it is measured once.
@@ -148,20 +150,13 @@ impl MessageBatch {
             if overhead + row.len() > page.limits.max_bytes || page.limits.is_refused(row) {
                 return Err(MessageTooLarge { size: overhead - CHUNK_NUMBERS_RESERVE + row.len() });
             }
-            // `overhead` counts the opening bracket of `array`, too: that byte is the comma.
-            if self.rows > 0 && overhead + self.array.len() + row.len() > batch_bytes {
+            let with_comma = row.len() + 1;
+            if self.rows.len() > 0 && overhead + self.rows.bytes() + with_comma > batch_bytes {
                 full = self.flush(page, false);
             }
         }
-        self.append(row);
+        self.rows.push(row);
         Ok(full)
-    }
-
-    fn append(&mut self, row: &[u8]) {
-        self.array.push(if self.rows == 0 { b'[' } else { b',' });
-        self.newest_at = self.array.len();
-        self.array.extend_from_slice(row);
-        self.rows += 1;
     }
 
     /// Returns the message of the rows so far. Without rows there is none, unless `last` ends a
@@ -169,17 +164,11 @@ impl MessageBatch {
     pub(crate) fn flush(&mut self, page: &PageEnvelope<'_>, last: bool) -> Option<Message> {
         // An empty body is emitted, unless it has rows.
         let ends_empty = last && (self.chunk > 0 || matches!(self.kind, BodyKind::Array | BodyKind::Empty));
-        if self.rows == 0 && !ends_empty {
+        if self.rows.len() == 0 && !ends_empty {
             return None;
         }
-        let mut array = std::mem::take(&mut self.array);
-        if array.is_empty() {
-            array.push(b'[');
-        }
-        array.push(b']');
-        let body = MessageBody::joined(self.kind, array.into());
+        let body = MessageBody::listed(self.kind, self.rows.take());
         let message = page.message(PageChunk { number: self.chunk, last }, &body);
-        self.rows = 0;
         self.chunk += 1;
         Some(message)
     }
@@ -189,14 +178,14 @@ impl MessageBatch {
         self.kind = kind;
     }
 
-    /// Returns the size of the batch in bytes.
-    pub(crate) fn bytes(&self) -> usize {
-        self.array.capacity()
+    /// Returns the bytes that the batch holds beside the body of its rows.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.rows.held_bytes()
     }
 
     /// Returns the number of rows in the batch.
     pub(crate) fn len(&self) -> usize {
-        self.rows
+        self.rows.len()
     }
 
     /// Returns the number of the next chunk.
@@ -207,14 +196,12 @@ impl MessageBatch {
     /// Returns the message of all rows except the newest, which stays in the batch so that the last
     /// chunk of the page is not empty.
     pub(crate) fn flush_all_but_newest(&mut self, page: &PageEnvelope<'_>) -> Option<Message> {
-        if self.rows < 2 {
+        if self.rows.len() < 2 {
             return None;
         }
-        let newest = self.array.split_off(self.newest_at);
-        // The comma before the newest row.
-        self.array.pop();
+        let newest = self.rows.pop()?;
         let message = self.flush(page, false);
-        self.append(&newest);
+        self.rows.push(&newest);
         message
     }
 }
@@ -262,10 +249,10 @@ mod tests {
     /// Returns the number of rows in each message.
     fn rows_per_message(lengths: &[usize], room: usize) -> Vec<usize> {
         with_page(room, |page| {
-            let mut batch = MessageBatch::new(BodyKind::Rows, 0);
+            let mut batch = MessageBatch::new(BodyKind::Rows, None);
             let mut messages = Vec::new();
             for length in lengths {
-                messages.extend(batch.push(page, &vec![b'1'; *length]).unwrap());
+                messages.extend(batch.push(page, &vec![b'1'; *length].into()).unwrap());
             }
             messages.extend(batch.flush(page, true));
             assert!(messages.iter().all(|message| message.size() <= page.limits.max_bytes));
@@ -294,9 +281,9 @@ mod tests {
     #[test]
     fn oversized_row_is_not_added() {
         with_page(7, |page| {
-            let mut batch = MessageBatch::new(BodyKind::Rows, 0);
-            assert!(batch.push(page, b"1").unwrap().is_none());
-            assert!(batch.push(page, b"12345678").is_err());
+            let mut batch = MessageBatch::new(BodyKind::Rows, None);
+            assert!(batch.push(page, &Bytes::from_static(b"1")).unwrap().is_none());
+            assert!(batch.push(page, &Bytes::from_static(b"12345678")).is_err());
             assert_eq!(batch.len(), 1);
         });
     }
@@ -304,12 +291,12 @@ mod tests {
     #[test]
     fn split_page_ends_with_a_message_even_without_rows() {
         with_page(7, |page| {
-            let mut batch = MessageBatch::new(BodyKind::Rows, 0);
+            let mut batch = MessageBatch::new(BodyKind::Rows, None);
             assert!(batch.flush(page, true).is_none());
-            let mut batch = MessageBatch::new(BodyKind::Rows, 2);
+            let mut batch = MessageBatch::new(BodyKind::Rows, None).resumed(BodyKind::Rows, 2);
             assert!(batch.flush(page, true).is_some());
             assert!(
-                MessageBatch::new(BodyKind::Array, 0).flush(page, true).is_some(),
+                MessageBatch::new(BodyKind::Array, None).flush(page, true).is_some(),
                 "an empty list is emitted"
             );
         });

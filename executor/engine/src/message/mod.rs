@@ -19,6 +19,7 @@ pub(crate) mod kafka;
 pub(crate) mod limits;
 pub(crate) mod origin;
 pub(crate) mod redact;
+mod row_list;
 mod secret_forms;
 mod url_credentials;
 

@@ -122,7 +122,7 @@ impl BodyMessages {
 impl Rest {
     fn elements(array: &Bytes) -> Option<Self> {
         let list = RowReader::from_json(array, &RowPath::of(None)).ok()?;
-        Some(Self::Elements { list, read: 0, batch: MessageBatch::new(BodyKind::Array, 0) })
+        Some(Self::Elements { list, read: 0, batch: MessageBatch::new(BodyKind::Array, Some(array.clone())) })
     }
 
     fn file(envelope: &PageEnvelope<'_>) -> Self {

@@ -103,7 +103,7 @@ impl PageWriter {
             // Redacting the exchange is work: a step that emits nothing does without.
             exchange: (emit != EmitMode::None).then(http),
             extracted,
-            batch: MessageBatch::new(body_kind(node), 0),
+            batch: MessageBatch::new(body_kind(node), exchange.response.body.json_text().cloned()),
             metered: run.buffers.buffer(),
             body: None,
             oversized: None,
@@ -113,7 +113,7 @@ impl PageWriter {
 
     /// Continues a page of which an earlier attempt has emitted messages.
     pub(crate) fn resume_at(&mut self, node: &StepNode, state: &RowsState) {
-        self.batch = MessageBatch::new(body_kind(node), state.chunk);
+        self.batch = self.batch.resumed(body_kind(node), state.chunk);
         // A row that is not settled comes again, and is measured again.
         self.oversized = state.oversized.filter(|oversized| oversized.row < state.done);
     }
@@ -201,12 +201,12 @@ impl PageWriter {
                 // The message holds the rows before this one, which starts the next batch.
                 self.since = Some(cx.now.monotonic);
                 cx.emit(&self.location, message);
-                self.metered.set(self.batch.bytes());
+                self.metered.set(self.batch.held_bytes());
                 AddedRow::WaitingAlone
             }
             Ok(None) => {
                 self.since.get_or_insert(cx.now.monotonic);
-                self.metered.set_about(self.batch.bytes());
+                self.metered.set_about(self.batch.held_bytes());
                 AddedRow::Waiting
             }
             Err(too_large) => {
@@ -230,7 +230,7 @@ impl PageWriter {
         let Some(message) = batch.flush_all_but_newest(&envelope) else { return false };
         cx.emit(&self.location, message);
         self.since = Some(cx.now.monotonic);
-        self.metered.set(self.batch.bytes());
+        self.metered.set(self.batch.held_bytes());
         true
     }
 
