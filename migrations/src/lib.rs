@@ -43,6 +43,7 @@ static STEPS: &[MigrationStep] = steps![
     "0023_schema_compatibility",
     "0024_replicas",
     "0026_waiting_tenants",
+    "0029_flat_costs",
 ];
 
 /// Steps that builds from before them cannot work with. All others work with the previous release,

@@ -1,7 +1,25 @@
 //! Claims on leases: whether a call that shows a lease may do what it asks.
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use crate::LeaseId;
 use crate::execution::{AttemptVerdict, State};
+
+/// `max_execution_seconds` of a plan that sets none.
+const DEFAULT_EXECUTION_SECONDS: i64 = 300;
+/// Time beyond the plan's limit in which an executor can end the execution itself.
+const EXECUTION_SLACK: TimeDelta = TimeDelta::seconds(60);
+
+/// Returns the time at which the server ends an attempt that its executor did not end.
+///
+/// Only running time counts: the time of earlier attempts is subtracted, and parked time never
+/// enters.
+pub fn attempt_end(granted_at: DateTime<Utc>, max_seconds: Option<i64>, ran_ms: i64) -> DateTime<Utc> {
+    let limit = TimeDelta::try_seconds(max_seconds.unwrap_or(DEFAULT_EXECUTION_SECONDS));
+    let ran = TimeDelta::milliseconds(ran_ms);
+    let left = limit.and_then(|limit| limit.checked_sub(&ran)?.checked_add(&EXECUTION_SLACK));
+    left.and_then(|left| granted_at.checked_add_signed(left)).unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
 
 /// The claim of a call: the contents of its lease token, which opened for the session of the call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,11 +147,12 @@ pub fn judge_ending_call(
 
 #[cfg(test)]
 mod tests {
+    use chrono::{DateTime, Utc};
     use uuid::Uuid;
 
     use super::{
-        AttemptEnd, ClaimVerdict, EndingCall, LeaseClaim, LeaseHolder, LeaseRefusal, judge_claim,
-        judge_ending_call,
+        AttemptEnd, ClaimVerdict, EndingCall, LeaseClaim, LeaseHolder, LeaseRefusal, attempt_end,
+        judge_claim, judge_ending_call,
     };
     use crate::LeaseId;
     use crate::execution::{AttemptVerdict, State};
@@ -142,6 +161,16 @@ mod tests {
     const OTHER: Option<LeaseId> = Some(LeaseId(Uuid::from_u128(99)));
     const CLAIM: LeaseClaim = LeaseClaim { lease: LEASE, fence: 7 };
     const HOLDER: LeaseHolder = LeaseHolder { state: State::Running, fence: 7, lease: Some(LEASE) };
+
+    #[test]
+    fn attempt_ends_after_its_limit_without_earlier_running_time() {
+        let at = DateTime::UNIX_EPOCH;
+        let end = |max_seconds, ran_ms| (attempt_end(at, max_seconds, ran_ms) - at).num_seconds();
+        assert_eq!(end(Some(10), 0), 70);
+        assert_eq!(end(Some(10), 4_000), 66);
+        assert_eq!(end(None, 0), 360);
+        assert_eq!(attempt_end(at, Some(i64::MAX), 0), DateTime::<Utc>::MAX_UTC);
+    }
 
     #[test]
     fn claim_holds_only_with_its_lease_and_fence() {

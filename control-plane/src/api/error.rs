@@ -80,6 +80,12 @@ fn refused(refusal: &orchid_domain::lease::LeaseRefusal) -> Status {
 
 /// Converts an error of the database: transient ones may be retried, others are masked.
 pub(crate) fn of_store(error: &StoreError) -> Status {
+    if let StoreError::Timeout(_) = error {
+        tracing::warn!(%error, "request failed: statement ran too long");
+        let message =
+            "the request took too long in the database: ask for less, for example with a narrower filter";
+        return plain(Code::DeadlineExceeded, "STATEMENT_TIMEOUT", message);
+    }
     if error.is_transient() {
         tracing::warn!(%error, "request failed: database unavailable");
         return plain(Code::Unavailable, "DATABASE_UNAVAILABLE", "the database is unavailable: try again");

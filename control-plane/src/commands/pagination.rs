@@ -18,6 +18,13 @@ pub struct ResultPage<T, C> {
     pub next: Option<C>,
 }
 
+impl<T, C> ResultPage<T, C> {
+    /// Returns the page of a list without rows.
+    pub fn empty() -> Self {
+        Self { rows: Vec::new(), next: None }
+    }
+}
+
 impl<C: Copy> PageRequest<C> {
     /// Returns the number of rows to query: one more than the page holds, to detect a next page.
     pub fn limit(&self) -> i64 {

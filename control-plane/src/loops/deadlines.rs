@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use orchid_domain::execution::{ExecutionEvent, Overdue, State, decide};
 use orchid_kit::clock;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -23,10 +24,8 @@ use crate::store::executions::overdue;
 use crate::store::keys::ExecutionKey;
 
 const INTERVAL: Duration = Duration::from_secs(1);
-/// `max_execution_seconds` of a plan that sets none.
-const DEFAULT_EXECUTION_SECONDS: i64 = 300;
-/// Time beyond the plan's limit in which an executor can end the execution itself.
-const EXECUTION_SLACK_SECONDS: i64 = 60;
+/// Time between two looks for executions that are too old, which is a matter of days.
+const AGE_INTERVAL: Duration = Duration::from_secs(60);
 /// Factor of the time for a cancel that has to tell an upstream first: it waits for an executor,
 /// and the executor waits for the upstream.
 const UPSTREAM_CANCEL_FACTOR: u32 = 2;
@@ -35,8 +34,15 @@ const BATCH: i64 = 500;
 
 pub(super) async fn run(fleet: Fleet, settings: ExecutionSettings, stop: CancellationToken) {
     let mut health = LoopHealth::new("deadlines");
+    let mut next_age = Instant::now();
     loop {
-        health.record(end_overdue(&fleet, &settings, clock::utc_now()).await);
+        let now = clock::utc_now();
+        let mut ended = end_overdue(&fleet, &settings, now).await;
+        if ended.is_ok() && Instant::now() >= next_age {
+            ended = end_too_old(&fleet, &settings, now).await;
+            next_age = Instant::now() + jittered(AGE_INTERVAL.min(settings.max_age));
+        }
+        health.record(ended);
         if !pause(&stop, jittered(INTERVAL)).await {
             return;
         }
@@ -53,11 +59,16 @@ async fn end_overdue(
     let upstream_before = now - settings.cancel_after * UPSTREAM_CANCEL_FACTOR;
     let uncancelled = overdue::find_uncancelled(databases, requested_before, upstream_before, BATCH).await?;
     end(fleet, now, Overdue::Cancel, uncancelled).await?;
-    let too_long =
-        overdue::find_too_long(databases, now, DEFAULT_EXECUTION_SECONDS, EXECUTION_SLACK_SECONDS, BATCH)
-            .await?;
-    end(fleet, now, Overdue::ExecutionTime, too_long).await?;
-    let too_old = overdue::find_too_old(databases, now - settings.max_age, BATCH).await?;
+    let too_long = overdue::find_too_long(databases, now, BATCH).await?;
+    end(fleet, now, Overdue::ExecutionTime, too_long).await
+}
+
+async fn end_too_old(
+    fleet: &Fleet,
+    settings: &ExecutionSettings,
+    now: DateTime<Utc>,
+) -> Result<(), FleetError> {
+    let too_old = overdue::find_too_old(&fleet.databases, now - settings.max_age, BATCH).await?;
     end(fleet, now, Overdue::RunAge, too_old).await
 }
 

@@ -11,6 +11,7 @@ mod loop_runtime;
 mod reaper;
 mod reconciler;
 mod relay;
+mod relay_pace;
 pub mod replicas;
 mod retention;
 mod scheduler;

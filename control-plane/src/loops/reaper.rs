@@ -44,10 +44,10 @@ pub(super) async fn run(fleet: Fleet, settings: LoopSettings, stop: Cancellation
 
 async fn expire_and_reap(fleet: &Fleet, settings: &LoopSettings) -> Result<(), FleetError> {
     let (expiry, live) = fleet.databases.run_fleet(&ExpireSessions { fleet, settings }).await?;
-    fleet.set_live_sessions(live);
+    fleet.set_live_sessions(live.len());
     if expiry.is_limited {
         tracing::error!(
-            live,
+            live = live.len(),
             expired = expiry.expired.len(),
             "most executors look dead at once, expiring a few at a time"
         );
@@ -55,7 +55,7 @@ async fn expire_and_reap(fleet: &Fleet, settings: &LoopSettings) -> Result<(), F
     for session in &expiry.expired {
         tracing::warn!(session_id = %session, "session expired");
     }
-    reap(fleet, clock::utc_now()).await
+    reap(fleet, clock::utc_now(), live).await
 }
 
 struct ExpireSessions<'a> {
@@ -64,8 +64,8 @@ struct ExpireSessions<'a> {
 }
 
 impl Transaction<FleetTx> for ExpireSessions<'_> {
-    /// The decision, and the number of sessions that are left.
-    type Output = (ExpiryDecision, usize);
+    /// The decision, and the sessions that are left.
+    type Output = (ExpiryDecision, Vec<Uuid>);
     type Error = StoreError;
 
     async fn run(&self, tx: &FleetTx) -> Result<Self::Output, StoreError> {
@@ -82,26 +82,30 @@ impl Transaction<FleetTx> for ExpireSessions<'_> {
             sessions::expire(tx, &expired).await?;
         }
         loop_runs::finish(tx, NAME, now, expiry.grace_until).await?;
-        Ok((expiry, sessions.len() - expired.len()))
+        let live = sessions.iter().filter(|session| !expiry.expired.contains(&session.id));
+        let live = live.map(|session| session.id.0).collect();
+        Ok((expiry, live))
     }
 }
 
-/// Takes executions away from sessions that are gone.
-async fn reap(fleet: &Fleet, now: DateTime<Utc>) -> Result<(), FleetError> {
-    // Leases are read first: a session that opens in between is then among the live ones. The other
-    // way round, its leases would look orphaned.
-    let holders = leases::find_sessions(&fleet.databases).await?;
-    if holders.is_empty() {
+/// Takes executions away from sessions that are gone: from all but these that were just live.
+async fn reap(fleet: &Fleet, now: DateTime<Utc>, live: Vec<Uuid>) -> Result<(), FleetError> {
+    let found = leases::find_orphans(&fleet.databases, live, BATCH).await?;
+    if found.is_empty() {
         return Ok(());
     }
+    // A session that opened after the first read looked dead. It is live in a read that comes after
+    // its leases were found.
     let live: HashSet<Uuid> =
         sessions::find_live(&fleet.databases).await?.into_iter().map(|session| session.id).collect();
-    let dead: Vec<Uuid> = holders.into_iter().filter(|session| !live.contains(session)).collect();
-    if dead.is_empty() {
+    let orphans: Vec<OrphanedLease> =
+        found.into_iter().filter(|lease| !live.contains(&lease.session_id)).collect();
+    if orphans.is_empty() {
         return Ok(());
     }
-    let last_requests = sessions::last_requests(&fleet.databases, dead.clone()).await?.into_iter().collect();
-    let orphans = leases::find_of_sessions(&fleet.databases, dead, BATCH).await?;
+    let dead: HashSet<Uuid> = orphans.iter().map(|lease| lease.session_id).collect();
+    let dead = dead.into_iter().collect();
+    let last_requests = sessions::last_requests(&fleet.databases, dead).await?.into_iter().collect();
     tracing::warn!(leases = orphans.len(), "executions lost their executor");
     let ready = fleet.placement.run(&LoseLeases { now, last_requests }, orphans).await?;
     if ready.contains(&true) {

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use orchid_kit::clock;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::loop_runtime::{LoopHealth, jittered, pause, pause_until};
+use super::loop_runtime::{LoopHealth, pause, pause_until};
+use super::relay_pace::{RelayPace, RelayPass};
 use crate::commands::fleet::error::FleetError;
 use crate::commands::fleet::fair_queue::read_slots;
 use crate::commands::fleet::placement::GroupTransaction;
@@ -33,11 +35,14 @@ const MIN_PAUSE_FAILING: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(fleet: Fleet, doorbell: Doorbell, settings: LoopSettings, stop: CancellationToken) {
     let mut health = LoopHealth::new("relay");
+    let mut pace = RelayPace::new(&settings, Instant::now());
     let relay = Relay { fleet, doorbell, rering_after: settings.relay_rering_after };
     loop {
-        let succeeded = health.record(relay.ring_pools(clock::utc_now()).await).is_some();
-        let wait = jittered(settings.relay_interval);
-        let min_pause = if succeeded { MIN_PAUSE } else { wait.max(MIN_PAUSE_FAILING) };
+        let now = clock::utc_now();
+        let pass = health.record(relay.ring_pools(now).await);
+        let min_pause =
+            if pass.is_some() { MIN_PAUSE } else { settings.relay_interval.max(MIN_PAUSE_FAILING) };
+        let wait = pace.wait_after(pass, now, Instant::now());
         if !pause(&stop, min_pause).await || !pause_until(&stop, wait, relay.fleet.wakeups.ready()).await {
             return;
         }
@@ -58,7 +63,7 @@ struct PoolCapacity {
 }
 
 impl Relay {
-    async fn ring_pools(&self, now: DateTime<Utc>) -> Result<(), FleetError> {
+    async fn ring_pools(&self, now: DateTime<Utc>) -> Result<RelayPass, FleetError> {
         self.release_due(now).await?;
         let mut pools: HashMap<String, PoolCapacity> = HashMap::new();
         for session in
@@ -68,24 +73,29 @@ impl Relay {
             capacity.sessions.push(session.id);
             capacity.slots += usize::try_from(session.slots).unwrap_or(0);
         }
+        let mut is_busy = false;
         for (pool, capacity) in pools {
-            self.ring_pool(now, &pool, capacity).await?;
+            is_busy |= self.ring_pool(now, &pool, capacity).await?;
         }
-        Ok(())
+        if is_busy {
+            return Ok(RelayPass::Busy);
+        }
+        Ok(RelayPass::Quiet { next: ready_queue::next_parked(&self.fleet.databases).await? })
     }
 
+    /// Rings for a pool, and returns whether executions wait in it or may wait.
     async fn ring_pool(
         &self,
         now: DateTime<Utc>,
         pool: &str,
         capacity: PoolCapacity,
-    ) -> Result<(), FleetError> {
+    ) -> Result<bool, FleetError> {
         let Fleet { databases, placement, queues, .. } = &self.fleet;
         let slots = read_slots(databases, pool, now, capacity.sessions, capacity.slots).await?;
         let taken: usize = slots.held.values().sum();
         let free = slots.total.saturating_sub(taken).min(MAX_RINGS);
         if free == 0 {
-            return Ok(());
+            return Ok(true);
         }
         // A tenant has had its turn with the first ring, so a repeated one comes before new work.
         let most = i64::try_from(free).unwrap_or(i64::MAX);
@@ -94,7 +104,8 @@ impl Relay {
         let next = queue.next(databases, placement, slots, free - unheard.len()).await?;
         let rung = self.ring(now, pool, unheard.iter().chain(&next.candidates)).await;
         queue.settle(&next, rung.as_ref().unwrap_or(&HashSet::new()));
-        rung.map(drop)
+        rung?;
+        Ok(!unheard.is_empty() || !next.candidates.is_empty())
     }
 
     /// Rings for executions, and returns those that no other replica rang for.

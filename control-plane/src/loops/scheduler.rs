@@ -35,8 +35,9 @@ pub(super) async fn run(fleet: Fleet, interval: Duration, retention: Duration, s
     let mut health = LoopHealth::new("scheduler");
     loop {
         let wait = match health.record(create_due(&fleet, clock::utc_now(), retention).await) {
-            Some(true) => Duration::ZERO,
-            Some(false) => until_next(&fleet, interval, &mut health).await,
+            // Other replicas change schedules too, and their changes do not wake this process.
+            Some(Some(until)) => until.min(interval).max(MIN_WAIT),
+            Some(None) => Duration::ZERO,
             None => jittered(interval),
         };
         if !pause_until(&stop, wait, fleet.wakeups.schedules()).await {
@@ -45,27 +46,28 @@ pub(super) async fn run(fleet: Fleet, interval: Duration, retention: Duration, s
     }
 }
 
-/// Returns the time until the next schedule is due, at most the interval: other replicas change
-/// schedules too, and their changes do not wake this process.
-async fn until_next(fleet: &Fleet, interval: Duration, health: &mut LoopHealth) -> Duration {
-    let next = health.record(schedule_scan::next_due(&fleet.databases).await).flatten();
-    let until = next.map(|due| (due - clock::utc_now()).to_std().unwrap_or_default());
-    until.map_or(interval, |until| until.min(interval)).max(MIN_WAIT)
-}
-
-/// Handles one batch. Returns whether more schedules may be due.
-async fn create_due(fleet: &Fleet, now: DateTime<Utc>, retention: Duration) -> Result<bool, FleetError> {
-    let due = schedule_scan::find_due(&fleet.databases, now, BATCH as i64).await?;
-    if due.is_empty() {
-        return Ok(false);
+/// Handles one batch. Returns the time until the next schedule is due, or none if more may be due
+/// now.
+async fn create_due(
+    fleet: &Fleet,
+    now: DateTime<Utc>,
+    retention: Duration,
+) -> Result<Option<Duration>, FleetError> {
+    // At rest, this one statement is all that a run costs.
+    let next = schedule_scan::next_due(&fleet.databases).await?;
+    let until = next.map_or(Duration::MAX, |due| (due - now).to_std().unwrap_or_default());
+    if !until.is_zero() {
+        return Ok(Some(until));
     }
+    let due = schedule_scan::find_due(&fleet.databases, now, BATCH as i64).await?;
     let is_full = due.len() == BATCH;
     let transaction = CreateDue { now, oldest: now - retention };
     let created: usize = fleet.placement.run(&transaction, due).await?.into_iter().sum();
     if created > 0 {
         fleet.wakeups.work_is_ready();
     }
-    Ok(is_full)
+    // What is due but locked by another replica is looked at again after the minimum wait.
+    Ok((!is_full).then_some(Duration::ZERO))
 }
 
 struct CreateDue {

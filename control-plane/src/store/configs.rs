@@ -8,9 +8,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
+use crate::store::batch::ListStatement;
 use crate::store::db::TenantTx;
 use crate::store::error::StoreError;
 use crate::store::name_row::NameRow;
+use crate::store::plans::{self, Plan};
 use crate::values;
 
 /// A config of a tenant for an integration, without its secrets.
@@ -115,29 +117,74 @@ pub async fn by_key(tx: &TenantTx, integration: &str, key: &str) -> Result<Optio
 /// The statement fails.
 pub async fn list(
     tx: &TenantTx,
-    integration: Option<&str>,
+    integration_id: Option<Uuid>,
     before: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<Config>, StoreError> {
-    tx.all(
+    let list = ListStatement::new(tx.tenant_id(), limit)
+        .only_if("c.integration_id =", integration_id)
+        .only_if("c.id <", before);
+    let sql = format!(
         r#"SELECT c.id, c.integration_id, i.key AS integration_key, c.key, c.display_name, c.enabled, c."values",
                c.transport, c.schema_version, c.version, c.created_at, c.updated_at
            FROM configs c JOIN integrations i ON i.tenant_id = c.tenant_id AND i.id = c.integration_id
-           WHERE c.tenant_id = $1 AND ($2::text IS NULL OR i.key = $2) AND ($3::uuid IS NULL OR c.id < $3)
-           ORDER BY c.id DESC LIMIT $4"#,
-        values![tx.tenant_id(), integration, before, limit],
+           WHERE c.tenant_id = $1{} ORDER BY c.id DESC LIMIT $2"#,
+        list.conditions
+    );
+    tx.all(&sql, list.values).await
+}
+
+/// Returns the configs that a plan runs for, oldest first, at most `limit` of them.
+///
+/// # Errors
+/// The statement fails, or the plan's list of configs does not parse.
+pub async fn names_of_plan(
+    tx: &TenantTx,
+    plan: &Plan,
+    limit: Option<i64>,
+) -> Result<Vec<ConfigName>, StoreError> {
+    // A limit of null is no limit.
+    match plan.listed_configs()? {
+        Some(keys) => {
+            tx.all(
+                "SELECT id, key, enabled FROM configs
+                 WHERE tenant_id = $1 AND integration_id = $2 AND key = ANY($3) ORDER BY id LIMIT $4",
+                values![tx.tenant_id(), plan.integration_id, keys, limit],
+            )
+            .await
+        }
+        None => names(tx, plan.integration_id, limit).await,
+    }
+}
+
+/// Returns configs of an integration, oldest first, at most `limit` of them.
+///
+/// # Errors
+/// The statement fails.
+pub async fn names(
+    tx: &TenantTx,
+    integration_id: Uuid,
+    limit: Option<i64>,
+) -> Result<Vec<ConfigName>, StoreError> {
+    tx.all(
+        "SELECT id, key, enabled FROM configs WHERE tenant_id = $1 AND integration_id = $2 ORDER BY id LIMIT $3",
+        values![tx.tenant_id(), integration_id, limit],
     )
     .await
 }
 
-/// Returns all configs of an integration, oldest first.
+/// Returns those configs of an integration that have one of these keys.
 ///
 /// # Errors
 /// The statement fails.
-pub async fn names(tx: &TenantTx, integration_id: Uuid) -> Result<Vec<ConfigName>, StoreError> {
+pub async fn names_by_keys(
+    tx: &TenantTx,
+    integration_id: Uuid,
+    keys: Vec<String>,
+) -> Result<Vec<ConfigName>, StoreError> {
     tx.all(
-        "SELECT id, key, enabled FROM configs WHERE tenant_id = $1 AND integration_id = $2 ORDER BY id",
-        values![tx.tenant_id(), integration_id],
+        "SELECT id, key, enabled FROM configs WHERE tenant_id = $1 AND integration_id = $2 AND key = ANY($3)",
+        values![tx.tenant_id(), integration_id, keys],
     )
     .await
 }
@@ -254,14 +301,17 @@ pub async fn lock_schedules(tx: &TenantTx, id: Uuid) -> Result<(), StoreError> {
 /// Returns the ids of up to ten executions of a config that have not ended.
 ///
 /// # Errors
-/// The statement fails.
-pub async fn open_executions(tx: &TenantTx, id: Uuid) -> Result<Vec<String>, StoreError> {
+/// A statement fails.
+pub async fn open_executions(tx: &TenantTx, row: &Config) -> Result<Vec<String>, StoreError> {
+    // The index of open executions begins with the plan, and an integration has few of them.
+    let plans = plans::of_integration(tx, row.integration_id).await?;
     let names: Vec<NameRow> = tx
         .all(
             "SELECT id::text AS name FROM plan_executions
-             WHERE tenant_id = $1 AND config_id = $2 AND state IN ('pending', 'queued', 'running', 'parked', 'blocked')
+             WHERE tenant_id = $1 AND plan_id = ANY($2) AND config_id = $3
+               AND state IN ('pending', 'queued', 'running', 'parked', 'blocked')
              ORDER BY id LIMIT 10",
-            values![tx.tenant_id(), id],
+            values![tx.tenant_id(), plans, row.id],
         )
         .await?;
     Ok(names.into_iter().map(|row| row.name).collect())

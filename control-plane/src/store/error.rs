@@ -17,6 +17,10 @@ pub enum StoreError {
     /// to be had in time.
     #[error("database is unavailable: {0}")]
     Unavailable(DbErr),
+    /// The statement ran longer than the server allows (57014), for example a list whose filter
+    /// matches few of many rows. The same statement would run as long again.
+    #[error("statement ran too long: {0}")]
+    Timeout(DbErr),
     /// A unique key exists already (23505).
     #[error("unique key exists already: {0}")]
     UniqueViolation(DbErr),
@@ -43,6 +47,7 @@ impl StoreError {
             Self::Conflict(_) => true,
             Self::StaleGroup(_)
             | Self::Unavailable(_)
+            | Self::Timeout(_)
             | Self::UniqueViolation(_)
             | Self::ForeignKey(_)
             | Self::Corrupt { .. }
@@ -54,7 +59,11 @@ impl StoreError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Conflict(_) | Self::StaleGroup(_) | Self::Unavailable(_) => true,
-            Self::UniqueViolation(_) | Self::ForeignKey(_) | Self::Corrupt { .. } | Self::Failed(_) => false,
+            Self::Timeout(_)
+            | Self::UniqueViolation(_)
+            | Self::ForeignKey(_)
+            | Self::Corrupt { .. }
+            | Self::Failed(_) => false,
         }
     }
 
@@ -84,9 +93,8 @@ impl From<DbErr> for StoreError {
             Some("0A000") => Self::StaleGroup(error),
             Some("23505") => Self::UniqueViolation(error),
             Some("23503") => Self::ForeignKey(error),
-            Some("57014" | "57P01" | "57P02" | "57P03" | "53300" | "55P03" | "25006") => {
-                Self::Unavailable(error)
-            }
+            Some("57014") => Self::Timeout(error),
+            Some("57P01" | "57P02" | "57P03" | "53300" | "55P03" | "25006") => Self::Unavailable(error),
             Some(state) if state.starts_with("08") => Self::Unavailable(error),
             Some(_) => Self::Failed(error),
             None if is_connection_error(&error) => Self::Unavailable(error),

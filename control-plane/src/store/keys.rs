@@ -45,6 +45,9 @@ pub struct ScheduleKey {
 }
 
 impl ScheduleKey {
+    /// A key below all others.
+    pub const LOWEST: Self = Self { tenant_id: Uuid::nil(), plan_id: Uuid::nil(), config_id: Uuid::nil() };
+
     /// Splits keys into the three parallel arrays that statements take.
     pub(crate) fn unzip(keys: &[Self]) -> (Vec<Uuid>, Vec<Uuid>, Vec<Uuid>) {
         keys.iter().map(|key| (key.tenant_id, key.plan_id, key.config_id)).collect()

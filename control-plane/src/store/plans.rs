@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use uuid::Uuid;
 
 use crate::{
-    store::{db::TenantTx, error::StoreError, name_row::NameRow},
+    store::{batch::ListStatement, db::TenantTx, error::StoreError, name_row::NameRow},
     values,
 };
 
@@ -121,7 +121,7 @@ impl Plan {
             name,
             description,
             enabled,
-            configs,
+            configs: _,
             wait_seconds,
             cron,
             timezone,
@@ -136,13 +136,10 @@ impl Plan {
             created_at: _,
             updated_at: _,
         } = self;
-        let configs = configs.clone().map(serde_json::from_value).transpose();
         Ok(PlanHeader {
             key: key.clone(),
             integration: integration_key.clone(),
-            configs: configs
-                .map_err(|error| StoreError::corrupt("plans.configs", error))?
-                .unwrap_or_default(),
+            configs: self.listed_configs()?.unwrap_or_default(),
             name: name.clone(),
             description: description.clone(),
             enabled: Some(*enabled),
@@ -162,6 +159,15 @@ impl Plan {
             repeat_count: *repeat_count,
             priority: Some(i32::from(*priority)),
         })
+    }
+
+    /// Returns the keys of the configs that it lists; none when it runs for all of its integration.
+    ///
+    /// # Errors
+    /// Fails if the column does not hold a list of texts.
+    pub fn listed_configs(&self) -> Result<Option<Vec<String>>, StoreError> {
+        let configs = self.configs.clone().map(serde_json::from_value).transpose();
+        configs.map_err(|error| StoreError::corrupt("plans.configs", error))
     }
 
     /// Writes a checked header into the columns, with the defaults of what it leaves out. The key
@@ -266,11 +272,59 @@ pub async fn by_key(tx: &TenantTx, key: &str) -> Result<Option<Plan>, StoreError
     tx.one(&format!("{COLUMNS} AND p.key = $2"), values![tx.tenant_id(), key]).await
 }
 
-/// Returns every plan of an integration, oldest first.
-pub async fn of_integration(tx: &TenantTx, integration_id: Uuid) -> Result<Vec<Plan>, StoreError> {
-    tx.all(
-        &format!("{COLUMNS} AND p.integration_id = $2 ORDER BY p.id"),
-        values![tx.tenant_id(), integration_id],
+#[derive(FromQueryResult)]
+struct IdRow {
+    id: Uuid,
+}
+
+/// Returns the ids of all plans of an integration.
+pub async fn of_integration(tx: &TenantTx, integration_id: Uuid) -> Result<Vec<Uuid>, StoreError> {
+    let rows: Vec<IdRow> = tx
+        .all(
+            "SELECT id FROM plans WHERE tenant_id = $1 AND integration_id = $2",
+            values![tx.tenant_id(), integration_id],
+        )
+        .await?;
+    Ok(rows.into_iter().map(|row| row.id).collect())
+}
+
+/// Returns the ids of the plans of an integration that run for the config with this key.
+pub async fn of_config(
+    tx: &TenantTx,
+    integration_id: Uuid,
+    config_key: &str,
+) -> Result<Vec<Uuid>, StoreError> {
+    // `@>` on a JSON list of texts: the list contains this text.
+    let rows: Vec<IdRow> = tx
+        .all(
+            "SELECT id FROM plans WHERE tenant_id = $1 AND integration_id = $2
+               AND (configs IS NULL OR configs @> to_jsonb($3::text))",
+            values![tx.tenant_id(), integration_id, config_key],
+        )
+        .await?;
+    Ok(rows.into_iter().map(|row| row.id).collect())
+}
+
+/// The ids of a plan and of one of its integration's configs.
+#[derive(Debug, Clone, Copy, FromQueryResult)]
+pub struct PlanIds {
+    /// Id of the plan.
+    pub plan_id: Uuid,
+    /// Id of the config, if there is one with the key.
+    pub config_id: Option<Uuid>,
+}
+
+/// Returns the ids of a plan, and of a config of its integration, by their keys.
+pub async fn ids_by_keys(
+    tx: &TenantTx,
+    plan: &str,
+    config: Option<&str>,
+) -> Result<Option<PlanIds>, StoreError> {
+    tx.one(
+        "SELECT p.id AS plan_id, c.id AS config_id FROM plans p
+         LEFT JOIN configs c ON c.tenant_id = p.tenant_id AND c.integration_id = p.integration_id AND c.key = $3
+         WHERE p.tenant_id = $1 AND p.key = $2",
+        values![tx.tenant_id(), plan, config],
     )
     .await
 }
@@ -278,18 +332,14 @@ pub async fn of_integration(tx: &TenantTx, integration_id: Uuid) -> Result<Vec<P
 /// Returns plans with lower ids than `before`, newest first, optionally of one integration.
 pub async fn list(
     tx: &TenantTx,
-    integration: Option<&str>,
+    integration_id: Option<Uuid>,
     before: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<Plan>, StoreError> {
-    tx.all(
-        &format!(
-            "{COLUMNS} AND ($2::text IS NULL OR i.key = $2) AND ($3::uuid IS NULL OR p.id < $3)
-             ORDER BY p.id DESC LIMIT $4"
-        ),
-        values![tx.tenant_id(), integration, before, limit],
-    )
-    .await
+    let list = ListStatement::new(tx.tenant_id(), limit)
+        .only_if("p.integration_id =", integration_id)
+        .only_if("p.id <", before);
+    tx.all(&format!("{COLUMNS}{} ORDER BY p.id DESC LIMIT $2", list.conditions), list.values).await
 }
 
 /// Returns keys of the tenant's plans, from which a misspelled one is suggested.
@@ -380,8 +430,9 @@ pub async fn open_executions(tx: &TenantTx, id: Uuid) -> Result<Vec<String>, Sto
 /// Inserts a revision.
 pub async fn insert_revision(tx: &TenantTx, plan_id: Uuid, row: &Revision) -> Result<(), StoreError> {
     tx.execute(
-        "INSERT INTO plan_revisions (tenant_id, plan_id, revision, definition, definition_hash, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6)",
+        "INSERT INTO plan_revisions (tenant_id, plan_id, revision, definition, definition_hash, created_at,
+             max_execution_seconds)
+         VALUES ($1, $2, $3, $4, $5, $6, $7)",
         values![
             tx.tenant_id(),
             plan_id,
@@ -389,6 +440,7 @@ pub async fn insert_revision(tx: &TenantTx, plan_id: Uuid, row: &Revision) -> Re
             row.definition.clone(),
             row.definition_hash.clone(),
             row.created_at,
+            row.definition.get("max_execution_seconds").and_then(Json::as_i64),
         ],
     )
     .await?;

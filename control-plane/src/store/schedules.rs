@@ -1,5 +1,7 @@
 //! Rows of `schedules` as users see and change them: when each plan runs next for each config.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use orchid_domain::schedule::{DueTimes, ScheduleRules};
 use sea_orm::FromQueryResult;
@@ -8,9 +10,13 @@ use uuid::Uuid;
 
 use super::plans::default_catch_up;
 use super::timing::{ScheduleColumns, or_epoch};
+use crate::store::batch::{ListStatement, distinct, placeholders};
 use crate::store::db::TenantTx;
 use crate::store::error::StoreError;
 use crate::values;
+
+/// Maximum rows of one insert.
+const MAX_INSERTED: usize = 1000;
 
 /// A schedule, with the columns of its plan and config that decide when it is due.
 #[derive(Debug, Clone, FromQueryResult, Serialize, Deserialize)]
@@ -63,6 +69,11 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// Returns the ids of its plan and config.
+    pub fn pair(&self) -> (Uuid, Uuid) {
+        (self.plan_id, self.config_id)
+    }
+
     /// Returns its due times.
     pub fn due_times(&self) -> DueTimes {
         DueTimes { next_at: self.next_due_at, decided_until: self.decided_until, owed_until: self.owed_until }
@@ -120,16 +131,26 @@ pub async fn lock_by_keys(tx: &TenantTx, plan: &str, config: &str) -> Result<Opt
     .await
 }
 
-/// Locks all schedules of a plan in the order of their ids and returns them.
+/// The plan or the config whose schedules are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScheduleOwner {
+    /// All schedules of a plan.
+    Plan(Uuid),
+    /// All schedules of a config.
+    Config(Uuid),
+}
+
+/// Locks all schedules of a plan or config in the order of their ids and returns them.
 ///
 /// # Errors
 /// The statement fails.
-pub async fn lock_of_plan(tx: &TenantTx, plan_id: Uuid) -> Result<Vec<Schedule>, StoreError> {
-    tx.all(
-        &format!("{COLUMNS} AND s.plan_id = $2 ORDER BY s.id FOR UPDATE OF s"),
-        values![tx.tenant_id(), plan_id],
-    )
-    .await
+pub async fn lock_of(tx: &TenantTx, owner: ScheduleOwner) -> Result<Vec<Schedule>, StoreError> {
+    let (column, id) = match owner {
+        ScheduleOwner::Plan(id) => ("s.plan_id", id),
+        ScheduleOwner::Config(id) => ("s.config_id", id),
+    };
+    tx.all(&format!("{COLUMNS} AND {column} = $2 ORDER BY s.id FOR UPDATE OF s"), values![tx.tenant_id(), id])
+        .await
 }
 
 /// Lists schedules with ids below `before`, newest first, of one plan or of all.
@@ -138,45 +159,85 @@ pub async fn lock_of_plan(tx: &TenantTx, plan_id: Uuid) -> Result<Vec<Schedule>,
 /// The statement fails.
 pub async fn list(
     tx: &TenantTx,
-    plan: Option<&str>,
+    plan_id: Option<Uuid>,
     before: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<Schedule>, StoreError> {
-    tx.all(
-        &format!(
-            "{COLUMNS} AND ($2::text IS NULL OR p.key = $2) AND ($3::uuid IS NULL OR s.id < $3)
-             ORDER BY s.id DESC LIMIT $4"
-        ),
-        values![tx.tenant_id(), plan, before, limit],
-    )
-    .await
+    let list =
+        ListStatement::new(tx.tenant_id(), limit).only_if("s.plan_id =", plan_id).only_if("s.id <", before);
+    tx.all(&format!("{COLUMNS}{} ORDER BY s.id DESC LIMIT $2", list.conditions), list.values).await
 }
 
-/// Inserts the schedule of a plan for a config.
+/// A schedule to insert.
+#[derive(Clone, Copy, Debug)]
+pub struct NewSchedule {
+    /// Id of the schedule, a UUID v7.
+    pub id: Uuid,
+    /// Id of the plan.
+    pub plan_id: Uuid,
+    /// Id of the config.
+    pub config_id: Uuid,
+    /// The execution that may save progress, if there is one already.
+    pub active_execution_id: Option<Uuid>,
+}
+
+/// Inserts schedules. One that exists already is left as it is.
+///
+/// # Errors
+/// A statement fails.
+pub async fn insert(tx: &TenantTx, rows: &[NewSchedule], now: DateTime<Utc>) -> Result<(), StoreError> {
+    // A statement has at most 65,535 parameters.
+    for rows in rows.chunks(MAX_INSERTED) {
+        let sql = format!(
+            "INSERT INTO schedules (tenant_id, plan_id, config_id, id, active_execution_id, created_at, updated_at)
+             VALUES {} ON CONFLICT DO NOTHING",
+            placeholders(rows.len(), 7)
+        );
+        let mut values = Vec::with_capacity(rows.len() * 7);
+        for row in rows {
+            values.extend(values![
+                tx.tenant_id(),
+                row.plan_id,
+                row.config_id,
+                row.id,
+                row.active_execution_id,
+                now,
+                now,
+            ]);
+        }
+        tx.execute(&sql, values).await?;
+    }
+    Ok(())
+}
+
+/// Returns the oldest execution that saves progress and has begun, for each of these plans and
+/// configs that has one.
 ///
 /// # Errors
 /// The statement fails.
-pub async fn insert(
+pub async fn active_executions(
     tx: &TenantTx,
-    plan_id: Uuid,
-    config_id: Uuid,
-    id: Uuid,
-    now: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    // The config may have been taken out of the plan and put back while an execution was active.
-    // That execution is the active one again.
-    tx.execute(
-        "INSERT INTO schedules (tenant_id, plan_id, config_id, id, created_at, updated_at, active_execution_id)
-         VALUES ($1, $2, $3, $4, $5, $5, (
-             SELECT e.id FROM plan_executions e
-             WHERE e.tenant_id = $1 AND e.plan_id = $2 AND e.config_id = $3 AND e.persists
-               AND e.state IN ('queued', 'running', 'parked', 'blocked')
-             ORDER BY e.id LIMIT 1))
-         ON CONFLICT DO NOTHING",
-        values![tx.tenant_id(), plan_id, config_id, id, now],
-    )
-    .await?;
-    Ok(())
+    pairs: &[(Uuid, Uuid)],
+) -> Result<HashMap<(Uuid, Uuid), Uuid>, StoreError> {
+    #[derive(FromQueryResult)]
+    struct ActiveRow {
+        plan_id: Uuid,
+        config_id: Uuid,
+        id: Uuid,
+    }
+    let (plans, configs): (Vec<Uuid>, Vec<Uuid>) = pairs.iter().copied().unzip();
+    // Plans and configs are two lists and not pairs, so that the index of open executions answers
+    // this; either list has one element only.
+    let rows: Vec<ActiveRow> = tx
+        .all(
+            "SELECT DISTINCT ON (plan_id, config_id) plan_id, config_id, id FROM plan_executions
+             WHERE tenant_id = $1 AND plan_id = ANY($2) AND config_id = ANY($3) AND persists
+               AND state IN ('queued', 'running', 'parked', 'blocked')
+             ORDER BY plan_id, config_id, id",
+            values![tx.tenant_id(), distinct(plans), distinct(configs)],
+        )
+        .await?;
+    Ok(rows.into_iter().map(|row| ((row.plan_id, row.config_id), row.id)).collect())
 }
 
 /// Deletes schedules.

@@ -3,14 +3,16 @@
 use orchid_domain::execution::{Kind, Origin, State};
 use orchid_proto::v1;
 use tonic::Status;
+use uuid::Uuid;
 
 use crate::api::{convert, error};
 use crate::commands::Diagnostic;
-use crate::commands::executions::ExecutionReport;
 use crate::commands::executions::progress::{
     ExecutionCounts, ExecutionError, ExecutionProgress, ExecutionWarning,
 };
-use crate::store::executions::{Attempt, Execution, ExecutionFilter, HistoryEvent};
+use crate::commands::executions::{ExecutionReport, ListExecutions};
+use crate::commands::pagination::PageRequest;
+use crate::store::executions::{Attempt, Execution, HistoryEvent};
 
 /// Encodes an execution.
 pub(crate) fn to_wire(row: Execution) -> Result<v1::Execution, Status> {
@@ -135,8 +137,11 @@ pub(crate) fn event_to_wire(row: HistoryEvent) -> Result<v1::ExecutionEvent, Sta
     })
 }
 
-/// Decodes the filter of a list.
-pub(crate) fn filter(request: v1::ListExecutionsRequest) -> Result<ExecutionFilter, Status> {
+/// Decodes the query for a list.
+pub(crate) fn list(
+    request: v1::ListExecutionsRequest,
+    page: PageRequest<Uuid>,
+) -> Result<ListExecutions, Status> {
     let v1::ListExecutionsRequest {
         page_size: _,
         page_token: _,
@@ -146,18 +151,19 @@ pub(crate) fn filter(request: v1::ListExecutionsRequest) -> Result<ExecutionFilt
         created_from,
         created_before,
     } = request;
-    let states: Result<Vec<String>, Status> =
+    let states: Result<Vec<State>, Status> =
         states.into_iter().enumerate().map(|(index, state)| state_from_wire(index, state)).collect();
-    Ok(ExecutionFilter {
-        plan_key: (!plan.is_empty()).then_some(plan),
-        config_key: (!config.is_empty()).then_some(config),
+    Ok(ListExecutions {
+        plan: (!plan.is_empty()).then_some(plan),
+        config: (!config.is_empty()).then_some(config),
         states: states?,
-        created_from: created_from.map(|time| convert::time(time, "/created_from")).transpose()?,
-        created_before: created_before.map(|time| convert::time(time, "/created_before")).transpose()?,
+        from: created_from.map(|time| convert::time(time, "/created_from")).transpose()?,
+        before: created_before.map(|time| convert::time(time, "/created_before")).transpose()?,
+        page,
     })
 }
 
-fn state_from_wire(index: usize, number: i32) -> Result<String, Status> {
+fn state_from_wire(index: usize, number: i32) -> Result<State, Status> {
     use v1::ExecutionState as Wire;
     let state = match Wire::try_from(number) {
         Ok(Wire::Pending) => State::Pending,
@@ -179,7 +185,7 @@ fn state_from_wire(index: usize, number: i32) -> Result<String, Status> {
             return Err(error::invalid("INVALID_FILTER", diagnostic));
         }
     };
-    Ok(state.as_str().to_owned())
+    Ok(state)
 }
 
 fn state_to_wire(text: &str) -> Result<v1::ExecutionState, Status> {

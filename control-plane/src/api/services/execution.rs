@@ -12,7 +12,7 @@ use crate::api::page_tokens::PageTokens;
 use crate::api::{ApiContext, convert, error, request};
 use crate::commands::executions::watch::WatchEnd;
 use crate::commands::executions::{
-    CancelExecution, GetExecution, ListExecutionAttempts, ListExecutions, explain, last_request_of,
+    CancelExecution, GetExecution, ListExecutionAttempts, explain, last_request_of,
 };
 use crate::store::executions::Execution;
 
@@ -46,7 +46,7 @@ impl ExecutionService for ExecutionHandler {
         let binding = format!("{body:?}");
         let paging = PageTokens::new(&self.0.sealer, tenant_id, "ListExecutions", &[&binding]);
         let page = paging.page(page_size, &page_token)?;
-        let command = ListExecutions { filter: convert::execution::filter(body)?, page };
+        let command = convert::execution::list(body, page)?;
         let listed = self.0.run(tenant_id, &command).await?;
         Ok(Response::new(v1::ListExecutionsResponse {
             executions: listed.rows.into_iter().map(convert::execution::to_wire).collect::<Result<_, _>>()?,

@@ -130,7 +130,7 @@ impl CheckedCommand for CreateConfig {
         if !configs::insert(tx, row, sealed).await? {
             return Err(CommandError::AlreadyExists { what: WHAT, name: row.key.clone() });
         }
-        sync_schedules::sync_integration(tx, row.integration_id, self.now).await?;
+        sync_schedules::sync_config(tx, row.integration_id, (row.id, &row.key), self.now).await?;
         Ok(row.clone())
     }
 }

@@ -28,7 +28,7 @@ impl Transaction<TenantTx> for DeleteConfig {
         // all of them locked here, none can start before this transaction ends.
         configs::lock_for_delete(tx, row.id).await?;
         configs::lock_schedules(tx, row.id).await?;
-        let open = configs::open_executions(tx, row.id).await?;
+        let open = configs::open_executions(tx, &row).await?;
         if !open.is_empty() {
             let message = format!(
                 "config {:?} has active executions, wait for them or cancel them: {}",

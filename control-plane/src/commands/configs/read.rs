@@ -7,6 +7,7 @@ use crate::commands::CommandError;
 use crate::commands::pagination::{PageRequest, ResultPage};
 use crate::store::configs::{self, Config};
 use crate::store::db::{TenantTx, Transaction};
+use crate::store::integrations;
 
 /// Query for one config.
 pub struct GetConfig {
@@ -40,7 +41,14 @@ impl Transaction<TenantTx> for ListConfigs {
     type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Self::Output, CommandError> {
-        let rows = configs::list(tx, self.integration.as_deref(), self.page.after, self.page.limit()).await?;
+        let integration_id = match &self.integration {
+            Some(key) => match integrations::by_key(tx, key).await? {
+                Some(integration) => Some(integration.id),
+                None => return Ok(ResultPage::empty()),
+            },
+            None => None,
+        };
+        let rows = configs::list(tx, integration_id, self.page.after, self.page.limit()).await?;
         Ok(self.page.cut(rows, |row| row.id))
     }
 }

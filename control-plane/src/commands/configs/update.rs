@@ -133,11 +133,15 @@ impl CheckedCommand for UpdateConfig {
         if let Some(display_name) = &self.display_name {
             row.display_name.clone_from(display_name);
         }
+        let was_enabled = row.enabled;
         row.enabled = self.enabled.unwrap_or(row.enabled);
         row.version += 1;
         row.updated_at = self.now;
         configs::update(tx, &row, sealed).await?;
-        sync_schedules::sync_integration(tx, integration.id, self.now).await?;
+        // Nothing else of a config decides when it runs, so other changes lock no schedule.
+        if row.enabled != was_enabled {
+            sync_schedules::sync_config(tx, integration.id, (row.id, &row.key), self.now).await?;
+        }
         Ok(row)
     }
 }

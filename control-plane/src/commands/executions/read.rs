@@ -1,5 +1,7 @@
 //! Reads executions and their attempts.
 
+use chrono::{DateTime, Utc};
+use orchid_domain::execution::State;
 use uuid::Uuid;
 
 use super::WHAT;
@@ -9,6 +11,7 @@ use crate::store::db::{Databases, TenantTx, Transaction};
 use crate::store::error::StoreError;
 use crate::store::executions::status::{self, CurrentLease};
 use crate::store::executions::{Attempt, Execution, ExecutionFilter, read};
+use crate::store::plans;
 
 /// Query for one execution.
 pub struct GetExecution {
@@ -27,8 +30,16 @@ impl Transaction<TenantTx> for GetExecution {
 
 /// Query for executions, newest first.
 pub struct ListExecutions {
-    /// Filter.
-    pub filter: ExecutionFilter,
+    /// Only of the plan with this key.
+    pub plan: Option<String>,
+    /// Only of the config with this key; needs a plan.
+    pub config: Option<String>,
+    /// Only in one of these states; empty allows any.
+    pub states: Vec<State>,
+    /// Only due or requested at or after this time.
+    pub from: Option<DateTime<Utc>>,
+    /// Only due or requested before this time.
+    pub before: Option<DateTime<Utc>>,
     /// Page to return.
     pub page: PageRequest<Uuid>,
 }
@@ -38,19 +49,54 @@ impl Transaction<TenantTx> for ListExecutions {
     type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Self::Output, CommandError> {
-        check_filter(&self.filter)?;
-        let rows = read::list(tx, &self.filter, self.page.after, self.page.limit()).await?;
+        self.check()?;
+        let Some(filter) = self.filter(tx).await? else { return Ok(ResultPage::empty()) };
+        let rows = read::list(tx, &filter, self.page.after, self.page.limit()).await?;
         Ok(self.page.cut(rows, |row| row.id))
     }
 }
 
-/// Checks that a filter by config names the plan too: config keys are only unique per integration.
-fn check_filter(filter: &ExecutionFilter) -> Result<(), CommandError> {
-    if filter.plan_key.is_none() && filter.config_key.is_some() {
-        let diagnostic = Diagnostic::new("REQUIRED", "/plan", "a filter by config also needs the plan");
-        return Err(CommandError::invalid("INVALID_FILTER", diagnostic));
+impl ListExecutions {
+    /// Checks that a filter by config names the plan too: config keys are only unique per
+    /// integration.
+    fn check(&self) -> Result<(), CommandError> {
+        if self.plan.is_none() && self.config.is_some() {
+            let diagnostic = Diagnostic::new("REQUIRED", "/plan", "a filter by config also needs the plan");
+            return Err(CommandError::invalid("INVALID_FILTER", diagnostic));
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Returns the filter by ids; none if there is no such plan or config.
+    async fn filter(&self, tx: &TenantTx) -> Result<Option<ExecutionFilter>, StoreError> {
+        let mut filter = ExecutionFilter {
+            states: self.distinct_states(),
+            from: self.from,
+            before: self.before,
+            ..ExecutionFilter::default()
+        };
+        if let Some(plan) = &self.plan {
+            let Some(ids) = plans::ids_by_keys(tx, plan, self.config.as_deref()).await? else {
+                return Ok(None);
+            };
+            if self.config.is_some() && ids.config_id.is_none() {
+                return Ok(None);
+            }
+            (filter.plan_id, filter.config_id) = (Some(ids.plan_id), ids.config_id);
+        }
+        Ok(Some(filter))
+    }
+
+    /// Returns each state once, so that no execution is listed twice.
+    fn distinct_states(&self) -> Vec<State> {
+        let mut states: Vec<State> = Vec::new();
+        for state in &self.states {
+            if !states.contains(state) {
+                states.push(*state);
+            }
+        }
+        states
+    }
 }
 
 /// Query for the attempts of an execution, newest first.
@@ -90,9 +136,16 @@ mod tests {
 
     #[test]
     fn config_filter_without_plan_is_refused() {
-        let by_config = ExecutionFilter { config_key: Some("main".to_owned()), ..ExecutionFilter::default() };
-        assert!(check_filter(&by_config).is_err());
-        let by_both = ExecutionFilter { plan_key: Some("orders".to_owned()), ..by_config };
-        assert!(check_filter(&by_both).is_ok());
+        let by_config = ListExecutions {
+            plan: None,
+            config: Some("main".to_owned()),
+            states: Vec::new(),
+            from: None,
+            before: None,
+            page: PageRequest { size: 1, after: None },
+        };
+        assert!(by_config.check().is_err());
+        let by_both = ListExecutions { plan: Some("orders".to_owned()), ..by_config };
+        assert!(by_both.check().is_ok());
     }
 }

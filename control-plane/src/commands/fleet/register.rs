@@ -73,6 +73,8 @@ pub async fn run(fleet: &Fleet, request: RegisterRequest) -> Result<RegisteredSe
     // Stored before the token is handed out: a token without a row would look like an ended
     // session.
     sessions::insert(&fleet.databases, &row).await?;
+    // Its slots may be what executions wait for.
+    fleet.wakeups.work_is_ready();
     Ok(RegisteredSession {
         session_id: session.id,
         session_token: session.seal(&fleet.sealer)?,

@@ -3,7 +3,8 @@
 use super::{WHAT, update};
 use crate::commands::{CommandError, etag};
 use crate::store::db::{TenantTx, Transaction};
-use crate::store::{plans, schedules};
+use crate::store::plans;
+use crate::store::schedules::{self, ScheduleOwner};
 
 /// Command that deletes a plan.
 pub struct DeletePlan {
@@ -23,7 +24,7 @@ impl Transaction<TenantTx> for DeletePlan {
         // Creating an execution locks its schedule, or holds the plan if it saves nothing: with all
         // of them locked here, none can start before this transaction ends.
         plans::lock_for_delete(tx, row.id).await?;
-        schedules::lock_of_plan(tx, row.id).await?;
+        schedules::lock_of(tx, ScheduleOwner::Plan(row.id)).await?;
         let open = plans::open_executions(tx, row.id).await?;
         if !open.is_empty() {
             let message = format!(

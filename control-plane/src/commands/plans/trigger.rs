@@ -10,7 +10,6 @@ use super::context_override::ContextOverride;
 use super::read::by_key;
 use crate::commands::executions::GetExecution;
 use crate::commands::executions::transition::create::create_execution;
-use crate::commands::schedules::sync_schedules::configs_of;
 use crate::commands::{CommandError, Diagnostic};
 use crate::store::configs::{self, ConfigName};
 use crate::store::db::{TenantTx, Transaction};
@@ -23,6 +22,8 @@ use crate::store::tenants;
 
 /// Maximum number of config keys listed in an error.
 const MAX_NAMED: usize = 20;
+/// Maximum configs from which the one that was meant is suggested.
+const MAX_SUGGESTED: i64 = 1000;
 
 /// Command that triggers a plan.
 pub struct TriggerPlan {
@@ -52,8 +53,7 @@ impl Transaction<TenantTx> for TriggerPlan {
             return Ok(execution);
         }
         let plan = by_key(tx, &self.key).await?;
-        let names = configs::names(tx, plan.integration_id).await?;
-        let config = self.config(&plan, &names)?;
+        let config = self.config(tx, &plan).await?;
         if !config.enabled {
             let message = format!("config {:?} is disabled: enable it first", config.key);
             return Err(CommandError::Refused { reason: "CONFIG_DISABLED", message });
@@ -110,32 +110,20 @@ impl TriggerPlan {
         }
     }
 
-    fn config<'a>(&self, plan: &Plan, names: &'a [ConfigName]) -> Result<&'a ConfigName, CommandError> {
-        let configs: Vec<&ConfigName> = configs_of(plan, names).collect();
-        let named: Vec<&str> = configs.iter().take(MAX_NAMED).map(|config| config.key.as_str()).collect();
-        let more = if configs.len() > MAX_NAMED { ", …" } else { "" };
-        let keys = format!("{}{more}", named.join(", "));
-        let required = |message: String| {
-            let diagnostic = Diagnostic::new("CONFIG_REQUIRED", "/config", message);
-            CommandError::invalid("CONFIG_REQUIRED", diagnostic)
-        };
-        match (&self.config, configs.as_slice()) {
-            (None, []) => {
-                Err(required(format!("plan {:?} has no config: create one for its integration", plan.key)))
+    /// Returns the config to run for. Only an error looks at others than the named one.
+    async fn config(&self, tx: &TenantTx, plan: &Plan) -> Result<ConfigName, CommandError> {
+        let Some(key) = &self.config else { return only_config(tx, plan).await };
+        let listed = plan.listed_configs()?;
+        if listed.is_none_or(|keys| keys.contains(key)) {
+            let found = configs::names_by_keys(tx, plan.integration_id, vec![key.clone()]).await?;
+            if let Some(config) = found.into_iter().next() {
+                return Ok(config);
             }
-            (None, [only]) => Ok(only),
-            (None, _) => {
-                Err(required(format!("plan {:?} has several configs: name one of {keys}", plan.key)))
-            }
-            (Some(key), _) => configs.iter().find(|config| config.key == *key).copied().ok_or_else(|| {
-                let near = closest(key, configs.iter().map(|config| config.key.as_str()));
-                CommandError::NotFound {
-                    what: "config",
-                    name: key.clone(),
-                    hint: unknown_config_hint(&plan.key, &keys, near),
-                }
-            }),
         }
+        let known = configs::names_of_plan(tx, plan, Some(MAX_SUGGESTED)).await?;
+        let near = closest(key, known.iter().map(|config| config.key.as_str()));
+        let hint = unknown_config_hint(&plan.key, &named(&known), near);
+        Err(CommandError::NotFound { what: "config", name: key.clone(), hint })
     }
 }
 
@@ -152,6 +140,25 @@ fn start(transition: &Transition) -> StartState {
 fn removed(plan: &Plan, config: &ConfigName) -> CommandError {
     let hint = format!(" for plan {:?} any more: it was removed in this moment", plan.key);
     CommandError::NotFound { what: "config", name: config.key.clone(), hint }
+}
+
+/// Returns the only config of a plan.
+async fn only_config(tx: &TenantTx, plan: &Plan) -> Result<ConfigName, CommandError> {
+    let mut configs = configs::names_of_plan(tx, plan, Some(MAX_NAMED as i64 + 1)).await?;
+    let message = match configs.as_slice() {
+        [] => format!("plan {:?} has no config: create one for its integration", plan.key),
+        [_] => return Ok(configs.remove(0)),
+        several => format!("plan {:?} has several configs: name one of {}", plan.key, named(several)),
+    };
+    let diagnostic = Diagnostic::new("CONFIG_REQUIRED", "/config", message);
+    Err(CommandError::invalid("CONFIG_REQUIRED", diagnostic))
+}
+
+/// Returns the first keys of configs as a list for people.
+fn named(configs: &[ConfigName]) -> String {
+    let keys: Vec<&str> = configs.iter().take(MAX_NAMED).map(|config| config.key.as_str()).collect();
+    let more = if configs.len() > MAX_NAMED { ", …" } else { "" };
+    format!("{}{more}", keys.join(", "))
 }
 
 /// Returns the end of the error for an unknown config: the configs that the plan has.

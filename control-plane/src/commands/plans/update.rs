@@ -107,9 +107,19 @@ impl CheckedCommand for UpdatePlan {
         revise::set_definition(tx, &mut row, basis.document.definition(), self.now).await?;
         row.version += 1;
         plans::update(tx, &row).await?;
-        sync_schedules::sync_plan(tx, &row, timing_change(&basis.row, &row), self.now).await?;
+        // A plan has one schedule per config, and a change of the definition concerns none.
+        if schedule_columns(&basis.row) != schedule_columns(&row) {
+            sync_schedules::sync_plan(tx, &row, timing_change(&basis.row, &row), self.now).await?;
+        }
         Ok(row)
     }
+}
+
+/// Returns the columns that decide which schedules a plan has, and when they are due.
+fn schedule_columns(row: &Plan) -> impl PartialEq {
+    let when = (row.wait_seconds, row.cron.clone(), row.timezone.clone(), row.spread_seconds);
+    let how = (row.overlap.clone(), row.catch_up.clone(), row.repeat_count);
+    (row.enabled, row.configs.clone(), when, how)
 }
 
 /// Returns whether the times of the schedules have changed. A wait counts from the last execution,

@@ -6,6 +6,7 @@ use super::WHAT;
 use crate::commands::CommandError;
 use crate::commands::pagination::{PageRequest, ResultPage};
 use crate::store::db::{TenantTx, Transaction};
+use crate::store::plans;
 use crate::store::schedules::{self, Schedule};
 
 /// Query for the schedule of one plan and config.
@@ -46,7 +47,14 @@ impl Transaction<TenantTx> for ListSchedules {
     type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Self::Output, CommandError> {
-        let rows = schedules::list(tx, self.plan.as_deref(), self.page.after, self.page.limit()).await?;
+        let plan_id = match &self.plan {
+            Some(plan) => match plans::ids_by_keys(tx, plan, None).await? {
+                Some(ids) => Some(ids.plan_id),
+                None => return Ok(ResultPage::empty()),
+            },
+            None => None,
+        };
+        let rows = schedules::list(tx, plan_id, self.page.after, self.page.limit()).await?;
         Ok(self.page.cut(rows, |row| row.id))
     }
 }

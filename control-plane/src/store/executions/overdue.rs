@@ -37,26 +37,18 @@ pub async fn find_uncancelled(
     find(databases, sql, values![requested_before, upstream_requested_before, limit]).await
 }
 
-/// Finds executions that have been running for longer than their plan's revision allows, plus
-/// `slack_seconds`. `default_seconds` applies to plans without a limit.
+/// Finds executions whose attempt has passed the time at which the server ends it.
 ///
 /// # Errors
 /// The statement fails.
 pub async fn find_too_long(
     databases: &Databases,
     now: DateTime<Utc>,
-    default_seconds: i64,
-    slack_seconds: i64,
     limit: i64,
 ) -> Result<Vec<ExecutionKey>, StoreError> {
-    // Only running time counts, so the time of earlier attempts (ran_ms) is subtracted and parked
-    // time never enters. Starting from `leases` keeps the scan to what runs now.
-    let sql = "SELECT e.tenant_id, e.id FROM leases l \
-        JOIN plan_executions e ON e.tenant_id = l.tenant_id AND e.id = l.execution_id \
-        JOIN plan_revisions r ON r.tenant_id = e.tenant_id AND r.plan_id = e.plan_id AND r.revision = e.plan_revision \
-        WHERE e.state = 'running' AND l.granted_at + make_interval(secs => \
-          COALESCE((r.definition ->> 'max_execution_seconds')::double precision, $2) + $3 - e.ran_ms / 1000.0) < $1 LIMIT $4";
-    find(databases, sql, values![now, default_seconds as f64, slack_seconds as f64, limit]).await
+    // The grant has computed the time, so this reads no definition and only what is overdue.
+    let sql = "SELECT tenant_id, execution_id AS id FROM leases WHERE ends_at < $1 ORDER BY ends_at LIMIT $2";
+    find(databases, sql, values![now, limit]).await
 }
 
 /// Finds executions that were created before a time and have not ended.

@@ -1,10 +1,12 @@
 //! Reads executions, attempts and history for users of the API and for watchers.
 
-use chrono::{DateTime, Utc};
-use sea_orm::FromQueryResult;
+use chrono::{DateTime, TimeDelta, Utc};
+use orchid_domain::execution::State;
+use sea_orm::{FromQueryResult, Value};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::store::batch::ListStatement;
 use crate::store::db::{Databases, TenantTx};
 use crate::store::error::StoreError;
 use crate::values;
@@ -117,16 +119,19 @@ pub struct HistoryEvent {
 #[derive(Debug, Clone, Default)]
 pub struct ExecutionFilter {
     /// Only of this plan.
-    pub plan_key: Option<String>,
+    pub plan_id: Option<Uuid>,
     /// Only of this config.
-    pub config_key: Option<String>,
+    pub config_id: Option<Uuid>,
     /// Only in one of these states; empty allows any.
-    pub states: Vec<String>,
-    /// Only created at or after this time.
-    pub created_from: Option<DateTime<Utc>>,
-    /// Only created before this time.
-    pub created_before: Option<DateTime<Utc>>,
+    pub states: Vec<State>,
+    /// Only due or requested at or after this time.
+    pub from: Option<DateTime<Utc>>,
+    /// Only due or requested before this time.
+    pub before: Option<DateTime<Utc>>,
 }
+
+/// Maximum difference between the time in the id of an execution and its `scheduled_at`.
+const ID_SLACK: TimeDelta = TimeDelta::seconds(1);
 
 const COLUMNS: &str = "SELECT tenant_id, id, plan_id, plan_key, plan_revision, integration_key, config_id, config_key, kind,
         origin, state, waiting_for, not_before, partial, complete, attempt, losses, priority, scheduled_at, created_at,
@@ -152,28 +157,47 @@ pub async fn list(
     before: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<Execution>, StoreError> {
-    tx.all(
-        &format!(
-            "{COLUMNS} WHERE tenant_id = $1 AND ($2::uuid IS NULL OR id < $2)
-                 AND ($3::text IS NULL OR plan_key = $3) AND ($4::text IS NULL OR config_key = $4)
-                 AND ($5::boolean OR state = ANY($6))
-                 AND ($7::timestamptz IS NULL OR created_at >= $7)
-                 AND ($8::timestamptz IS NULL OR created_at < $8)
-             ORDER BY id DESC LIMIT $9"
-        ),
-        values![
-            tx.tenant_id(),
-            before,
-            filter.plan_key.clone(),
-            filter.config_key.clone(),
-            filter.states.is_empty(),
-            filter.states.clone(),
-            filter.created_from,
-            filter.created_before,
-            limit,
-        ],
-    )
-    .await
+    let (sql, values) = list_statement(tx.tenant_id(), filter, before, limit);
+    tx.all(&sql, values).await
+}
+
+/// Returns the statement of a list. It holds only the conditions that the filter sets, so that each
+/// has an index in every plan that Postgres may choose.
+fn list_statement(
+    tenant_id: Uuid,
+    filter: &ExecutionFilter,
+    before: Option<Uuid>,
+    limit: i64,
+) -> (String, Vec<Value>) {
+    // Ids are ordered by the time at which executions were due or requested. The slack covers the
+    // moment between a request's id and its time.
+    let (earliest, latest) = (filter.from.map(|at| at - ID_SLACK), filter.before.map(|at| at + ID_SLACK));
+    let ListStatement { conditions, values } = ListStatement::new(tenant_id, limit)
+        .only_if("id <", before)
+        .only_if("plan_id =", filter.plan_id)
+        .only_if("config_id =", filter.config_id)
+        .only_if("id >=", earliest.map(id_floor))
+        .only_if("id <", latest.map(id_floor))
+        .only_if("scheduled_at >=", filter.from)
+        .only_if("scheduled_at <", filter.before);
+    if filter.states.is_empty() {
+        return (format!("{COLUMNS} WHERE tenant_id = $1{conditions} ORDER BY id DESC LIMIT $2"), values);
+    }
+    // One query per state, each in the order of the index of states. The names are this program's.
+    let of_state = |state: &State| {
+        format!(
+            "({COLUMNS} WHERE tenant_id = $1{conditions} AND state = '{}' ORDER BY id DESC LIMIT $2)",
+            state.as_str()
+        )
+    };
+    let all: Vec<String> = filter.states.iter().map(of_state).collect();
+    (format!("{} ORDER BY id DESC LIMIT $2", all.join(" UNION ALL ")), values)
+}
+
+/// Returns the lowest UUID v7 of a time: its first 48 bits are the milliseconds since 1970.
+fn id_floor(at: DateTime<Utc>) -> Uuid {
+    let millis = u64::try_from(at.timestamp_millis()).unwrap_or(0);
+    Uuid::from_u128(u128::from(millis) << 80)
 }
 
 /// Lists attempts of an execution with numbers below `before`, newest first.

@@ -91,6 +91,8 @@ pub struct PlanDefinition {
     pub hash: Vec<u8>,
     /// JSON text; none when the executor knows the hash.
     pub json: Option<String>,
+    /// Running time that it allows an execution, in seconds; none when it sets none.
+    pub max_execution_seconds: Option<i64>,
 }
 
 /// Returns the definitions of these revisions (tenant, plan, revision). Those with a known hash
@@ -110,12 +112,13 @@ pub async fn definitions(
         revision: i32,
         definition_hash: Vec<u8>,
         definition: Option<String>,
+        max_execution_seconds: Option<i64>,
     }
     // The definition is the largest part of most grants, and executors keep those they have seen.
     let tenants: Vec<Uuid> = revisions.iter().map(|revision| revision.0).collect();
     let rows: Vec<DefinitionRow> = tx
         .all(
-            "SELECT r.tenant_id, r.plan_id, r.revision, r.definition_hash, \
+            "SELECT r.tenant_id, r.plan_id, r.revision, r.definition_hash, r.max_execution_seconds, \
                CASE WHEN r.definition_hash = ANY($5::bytea[]) THEN NULL ELSE r.definition::text END AS definition \
              FROM unnest($2::uuid[], $3::uuid[], $4::integer[]) AS v (tenant_id, plan_id, revision) \
              JOIN plan_revisions r ON r.tenant_id = v.tenant_id AND r.plan_id = v.plan_id AND r.revision = v.revision \
@@ -132,10 +135,12 @@ pub async fn definitions(
     Ok(rows
         .into_iter()
         .map(|row| {
-            (
-                (row.tenant_id, row.plan_id, row.revision),
-                PlanDefinition { hash: row.definition_hash, json: row.definition },
-            )
+            let definition = PlanDefinition {
+                hash: row.definition_hash,
+                json: row.definition,
+                max_execution_seconds: row.max_execution_seconds,
+            };
+            ((row.tenant_id, row.plan_id, row.revision), definition)
         })
         .collect())
 }

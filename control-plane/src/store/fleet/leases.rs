@@ -1,5 +1,7 @@
 //! Leases: which session runs which execution. A lease holds no expiry; it ends with its session.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use orchid_domain::admission::SUSPICIOUS_LOSSES;
 use sea_orm::FromQueryResult;
@@ -12,7 +14,8 @@ use crate::store::executions::grant::{GrantedExecution, LeaseOwner, NewLease};
 use crate::store::keys::ExecutionKey;
 use crate::values;
 
-/// Inserts the leases of a grant. `leases` holds the losses, `granted` everything else.
+/// Inserts the leases of a grant. `leases` holds the losses, `ends` the times at which the server
+/// ends the attempts by itself, `granted` everything else.
 ///
 /// # Errors
 /// The statement fails.
@@ -22,15 +25,16 @@ pub async fn open(
     leases: &[NewLease],
     granted: &[GrantedExecution],
     owner: &LeaseOwner,
+    ends: &HashMap<ExecutionKey, DateTime<Utc>>,
 ) -> Result<(), StoreError> {
     if granted.is_empty() {
         return Ok(());
     }
     let sql = format!(
-        "INSERT INTO leases (tenant_id, execution_id, lease_id, session_id, attempt, fence, acquire_seq, losses, granted_at) VALUES {}",
-        placeholders(granted.len(), 9)
+        "INSERT INTO leases (tenant_id, execution_id, lease_id, session_id, attempt, fence, acquire_seq, losses, granted_at, ends_at) VALUES {}",
+        placeholders(granted.len(), 10)
     );
-    let mut values = Vec::with_capacity(granted.len() * 9);
+    let mut values = Vec::with_capacity(granted.len() * 10);
     for row in granted {
         let losses = leases.iter().find(|lease| lease.key == row.key()).map_or(0, |lease| lease.losses);
         values.extend(values![
@@ -43,6 +47,7 @@ pub async fn open(
             owner.acquire_seq,
             i32::try_from(losses).unwrap_or(i32::MAX),
             now,
+            ends.get(&row.key()).copied(),
         ]);
     }
     tx.execute(&sql, values).await?;
@@ -157,21 +162,6 @@ pub async fn confirm(tx: &Tx, keys: &[ExecutionKey]) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Returns the sessions that hold leases.
-///
-/// # Errors
-/// The statement fails.
-pub async fn find_sessions(databases: &Databases) -> Result<Vec<Uuid>, StoreError> {
-    #[derive(FromQueryResult)]
-    struct SessionRow {
-        session_id: Uuid,
-    }
-    // Sessions and leases can be on different nodes of a Citus cluster, so the reaper compares the
-    // two lists itself instead of joining them here.
-    let rows: Vec<SessionRow> = databases.find("SELECT DISTINCT session_id FROM leases", values![]).await?;
-    Ok(rows.into_iter().map(|row| row.session_id).collect())
-}
-
 /// A lease whose session is gone.
 #[derive(Clone, Debug, FromQueryResult)]
 pub struct OrphanedLease {
@@ -192,21 +182,29 @@ impl OrphanedLease {
     }
 }
 
-/// Returns leases of these sessions, oldest first.
+/// Finds leases of sessions that are not among the given ones, oldest first.
 ///
 /// # Errors
 /// The statement fails.
-pub async fn find_of_sessions(
+pub async fn find_orphans(
     databases: &Databases,
-    sessions: Vec<Uuid>,
+    mut live: Vec<Uuid>,
     limit: i64,
 ) -> Result<Vec<OrphanedLease>, StoreError> {
+    // An orphan's session lies between two live ones, so ranges of the index of sessions hold the
+    // orphans alone, however many leases there are. Sessions are not joined: they can be on another
+    // node of a Citus cluster, and a missing one has no row.
+    live.sort_unstable();
+    let above: Vec<Uuid> = std::iter::once(Uuid::nil()).chain(live.iter().copied()).collect();
+    let below: Vec<Uuid> = live.into_iter().chain([Uuid::max()]).collect();
     // Bounded, because the death of a large executor orphans thousands of leases at once. The next
     // run of the reaper finds the rest.
     databases
         .find(
-            "SELECT tenant_id, execution_id, lease_id, session_id FROM leases WHERE session_id = ANY($1) ORDER BY granted_at LIMIT $2",
-            values![sessions, limit],
+            "SELECT l.tenant_id, l.execution_id, l.lease_id, l.session_id \
+             FROM unnest($1::uuid[], $2::uuid[]) AS v (above, below) \
+             JOIN leases l ON l.session_id > v.above AND l.session_id < v.below ORDER BY l.granted_at LIMIT $3",
+            values![above, below, limit],
         )
         .await
 }

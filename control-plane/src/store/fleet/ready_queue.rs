@@ -152,6 +152,21 @@ pub async fn find_due(databases: &Databases, now: DateTime<Utc>) -> Result<Vec<E
     Ok(rows.into_iter().map(ExecutionKey::from).collect())
 }
 
+/// Returns the time at which the next parked row can join the queue.
+///
+/// # Errors
+/// The statement fails.
+pub async fn next_parked(databases: &Databases) -> Result<Option<DateTime<Utc>>, StoreError> {
+    #[derive(FromQueryResult)]
+    struct NextRow {
+        next: Option<DateTime<Utc>>,
+    }
+    let rows: Vec<NextRow> = databases
+        .find("SELECT min(not_before) AS next FROM ready WHERE not_before IS NOT NULL", values![])
+        .await?;
+    Ok(rows.into_iter().next().and_then(|row| row.next))
+}
+
 /// Lets parked rows join the queue. Their age counts from the time that they waited for.
 ///
 /// # Errors

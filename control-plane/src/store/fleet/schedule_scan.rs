@@ -5,7 +5,6 @@ use chrono::{DateTime, Utc};
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
-use super::schedules::FreedSchedule;
 use crate::store::db::Databases;
 use crate::store::error::StoreError;
 use crate::store::keys::{ExecutionKey, ScheduleKey};
@@ -61,61 +60,142 @@ pub async fn next_due(databases: &Databases) -> Result<Option<DateTime<Utc>>, St
     Ok(rows.into_iter().next().and_then(|row| row.next_due_at))
 }
 
-/// Finds schedules that are held by an execution that has ended or is gone, and schedules with
-/// pending executions that no active one holds back.
-///
-/// # Errors
-/// The statement fails.
-pub async fn find_stuck(databases: &Databases, limit: i64) -> Result<Vec<FreedSchedule>, StoreError> {
-    #[derive(FromQueryResult)]
-    struct StuckRow {
-        tenant_id: Uuid,
-        plan_id: Uuid,
-        config_id: Uuid,
-        gone: Option<Uuid>,
-    }
-    let ended =
-        "(e.id IS NULL OR e.state IN ('succeeded', 'failed', 'aborted', 'cancelled', 'dead_lettered'))";
-    // Three cases: the active execution is gone, the scheduled one is gone, or pending ones wait
-    // though no execution is active. LEFT JOIN finds executions whose history was dropped.
-    let sql = format!(
-        "SELECT s.tenant_id, s.plan_id, s.config_id, s.active_execution_id AS gone FROM schedules s \
-           LEFT JOIN plan_executions e ON e.tenant_id = s.tenant_id AND e.id = s.active_execution_id \
-           WHERE s.active_execution_id IS NOT NULL AND {ended} \
-         UNION SELECT s.tenant_id, s.plan_id, s.config_id, s.current_execution_id FROM schedules s \
-           LEFT JOIN plan_executions e ON e.tenant_id = s.tenant_id AND e.id = s.current_execution_id \
-           WHERE s.current_execution_id IS NOT NULL AND {ended} \
-         UNION SELECT s.tenant_id, s.plan_id, s.config_id, NULL::uuid FROM schedules s \
-           JOIN plan_executions e ON e.tenant_id = s.tenant_id AND e.plan_id = s.plan_id AND e.config_id = s.config_id \
-           WHERE s.active_execution_id IS NULL AND e.state = 'pending' LIMIT $1"
-    );
-    let rows: Vec<StuckRow> = databases.find(&sql, values![limit]).await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| FreedSchedule {
-            key: ScheduleKey { tenant_id: row.tenant_id, plan_id: row.plan_id, config_id: row.config_id },
-            execution_id: row.gone,
-            // How it ended is not known here. Beginning where it was meant to loses nothing.
-            revision: 0,
-            next: None,
-        })
-        .collect())
+/// A schedule and the executions that hold it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, FromQueryResult)]
+pub struct HeldSchedule {
+    /// The tenant.
+    pub tenant_id: Uuid,
+    /// The plan.
+    pub plan_id: Uuid,
+    /// The config.
+    pub config_id: Uuid,
+    /// The execution that may save progress.
+    pub active_execution_id: Option<Uuid>,
+    /// The scheduled execution that has not ended.
+    pub current_execution_id: Option<Uuid>,
 }
 
-/// Finds schedules that should run but are not due and have no execution. That happens when a
-/// change of the plan or config races with the end of an execution.
+impl HeldSchedule {
+    /// Returns the schedule's key.
+    pub fn key(&self) -> ScheduleKey {
+        ScheduleKey { tenant_id: self.tenant_id, plan_id: self.plan_id, config_id: self.config_id }
+    }
+
+    /// Returns the executions that hold it, each once.
+    pub fn holders(&self) -> impl Iterator<Item = ExecutionKey> + use<> {
+        let Self { tenant_id, active_execution_id, current_execution_id, .. } = *self;
+        let current = current_execution_id.filter(|id| Some(*id) != active_execution_id);
+        let ids = active_execution_id.into_iter().chain(current);
+        ids.map(move |execution_id| ExecutionKey { tenant_id, execution_id })
+    }
+}
+
+/// Finds schedules that an execution holds, in the order of their keys, after a key.
 ///
 /// # Errors
 /// The statement fails.
-pub async fn find_idle(databases: &Databases, limit: i64) -> Result<Vec<ScheduleKey>, StoreError> {
+pub async fn find_held(
+    databases: &Databases,
+    after: ScheduleKey,
+    limit: i64,
+) -> Result<Vec<HeldSchedule>, StoreError> {
+    databases
+        .find(
+            "SELECT tenant_id, plan_id, config_id, active_execution_id, current_execution_id FROM schedules \
+             WHERE (active_execution_id IS NOT NULL OR current_execution_id IS NOT NULL) \
+               AND (tenant_id, plan_id, config_id) > ($1, $2, $3) \
+             ORDER BY tenant_id, plan_id, config_id LIMIT $4",
+            values![after.tenant_id, after.plan_id, after.config_id, limit],
+        )
+        .await
+}
+
+/// Finds the schedules with these keys.
+///
+/// # Errors
+/// The statement fails.
+pub async fn find_by_keys(
+    databases: &Databases,
+    keys: &[ScheduleKey],
+) -> Result<Vec<HeldSchedule>, StoreError> {
+    let (tenants, plans, configs) = ScheduleKey::unzip(keys);
+    databases
+        .find(
+            "SELECT s.tenant_id, s.plan_id, s.config_id, s.active_execution_id, s.current_execution_id \
+             FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS v (tenant_id, plan_id, config_id) \
+             JOIN schedules s ON s.tenant_id = v.tenant_id AND s.plan_id = v.plan_id AND s.config_id = v.config_id",
+            values![tenants, plans, configs],
+        )
+        .await
+}
+
+/// Finds schedules with pending executions, in the order of their keys, after a key. Reads at most
+/// `limit` executions, so it may return fewer schedules: the flag tells whether more may follow.
+///
+/// # Errors
+/// The statement fails.
+pub async fn find_with_pending(
+    databases: &Databases,
+    after: ScheduleKey,
+    limit: i64,
+) -> Result<(Vec<ScheduleKey>, bool), StoreError> {
+    // Not DISTINCT, which would read all pending executions of a schedule. The next page begins
+    // behind the last schedule of this one, so a long queue is read once and in part.
     let rows: Vec<ScheduleKeyRow> = databases
         .find(
-            "SELECT s.tenant_id, s.plan_id, s.config_id FROM schedules s \
+            "SELECT tenant_id, plan_id, config_id FROM plan_executions \
+             WHERE state = 'pending' AND (tenant_id, plan_id, config_id) > ($1, $2, $3) \
+             ORDER BY tenant_id, plan_id, config_id LIMIT $4",
+            values![after.tenant_id, after.plan_id, after.config_id, limit],
+        )
+        .await?;
+    let is_full = i64::try_from(rows.len()).unwrap_or(i64::MAX) >= limit;
+    let mut keys: Vec<ScheduleKey> = rows.into_iter().map(ScheduleKey::from).collect();
+    keys.dedup();
+    Ok((keys, is_full))
+}
+
+/// Finds schedules that are neither due nor paused and have no scheduled execution, in the order of
+/// their keys, after a key. Most of them belong to disabled plans and configs.
+///
+/// # Errors
+/// The statement fails.
+pub async fn find_idle(
+    databases: &Databases,
+    after: ScheduleKey,
+    limit: i64,
+) -> Result<Vec<ScheduleKey>, StoreError> {
+    let rows: Vec<ScheduleKeyRow> = databases
+        .find(
+            "SELECT tenant_id, plan_id, config_id FROM schedules \
+             WHERE next_due_at IS NULL AND current_execution_id IS NULL AND NOT paused \
+               AND (tenant_id, plan_id, config_id) > ($1, $2, $3) \
+             ORDER BY tenant_id, plan_id, config_id LIMIT $4",
+            values![after.tenant_id, after.plan_id, after.config_id, limit],
+        )
+        .await?;
+    Ok(rows.into_iter().map(ScheduleKey::from).collect())
+}
+
+/// Returns those of the given schedules whose plan and config are enabled and that have executions
+/// left.
+///
+/// # Errors
+/// The statement fails.
+pub async fn find_enabled(
+    databases: &Databases,
+    keys: &[ScheduleKey],
+) -> Result<Vec<ScheduleKey>, StoreError> {
+    let (tenants, plans, configs) = ScheduleKey::unzip(keys);
+    let rows: Vec<ScheduleKeyRow> = databases
+        .find(
+            "SELECT s.tenant_id, s.plan_id, s.config_id \
+             FROM unnest($1::uuid[], $2::uuid[], $3::uuid[]) AS v (tenant_id, plan_id, config_id) \
+             JOIN schedules s ON s.tenant_id = v.tenant_id AND s.plan_id = v.plan_id AND s.config_id = v.config_id \
              JOIN plans p ON p.tenant_id = s.tenant_id AND p.id = s.plan_id \
              JOIN configs c ON c.tenant_id = s.tenant_id AND c.id = s.config_id \
-             WHERE s.next_due_at IS NULL AND s.current_execution_id IS NULL AND p.enabled AND c.enabled AND NOT s.paused \
-               AND (p.repeat_count IS NULL OR s.run_count < p.repeat_count) LIMIT $1",
-            values![limit],
+             WHERE p.enabled AND c.enabled AND (p.repeat_count IS NULL OR s.run_count < p.repeat_count)",
+            values![tenants, plans, configs],
         )
         .await?;
     Ok(rows.into_iter().map(ScheduleKey::from).collect())

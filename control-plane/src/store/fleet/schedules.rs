@@ -296,13 +296,15 @@ pub async fn oldest_pending(
     if keys.is_empty() {
         return Ok(Vec::new());
     }
+    // One look into the index per schedule: a long queue is not read to find its head.
     let (tenants, plans, configs) = ScheduleKey::unzip(keys);
     let rows: Vec<PendingRow> = tx
         .all(
-            "SELECT DISTINCT ON (e.tenant_id, e.plan_id, e.config_id) e.tenant_id, e.plan_id, e.config_id, e.id \
+            "SELECT v.tenant_id, v.plan_id, v.config_id, p.id \
              FROM unnest($2::uuid[], $3::uuid[], $4::uuid[]) AS v (tenant_id, plan_id, config_id) \
-             JOIN plan_executions e ON e.tenant_id = v.tenant_id AND e.plan_id = v.plan_id AND e.config_id = v.config_id \
-             WHERE e.tenant_id = ANY($1) AND e.state = 'pending' ORDER BY e.tenant_id, e.plan_id, e.config_id, e.created_at, e.id",
+             CROSS JOIN LATERAL (SELECT e.id FROM plan_executions e \
+               WHERE e.tenant_id = ANY($1) AND e.tenant_id = v.tenant_id AND e.plan_id = v.plan_id AND e.config_id = v.config_id \
+                 AND e.state = 'pending' ORDER BY e.created_at, e.id LIMIT 1) p",
             values![distinct_tenants(tenants.clone()), tenants, plans, configs],
         )
         .await?;

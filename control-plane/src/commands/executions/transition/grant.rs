@@ -1,5 +1,7 @@
 //! Grants executions to an executor: leases, attempts and history of a whole batch at once.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use orchid_domain::execution::{ExecutionEvent, State, decide};
 use orchid_domain::fence;
@@ -12,9 +14,11 @@ use crate::store::executions::attempts;
 use crate::store::executions::grant::{self, GrantedExecution, LeaseOwner};
 use crate::store::executions::locked::LockedExecution;
 use crate::store::fleet::leases;
+use crate::store::keys::ExecutionKey;
 
 /// Opens a lease on each of these locked executions, and returns the executions as the grant left
-/// them. An execution without a ready row is left out: another transaction took it.
+/// them. An execution without a ready row is left out: another transaction took it. `ends` holds
+/// the times at which the server ends the attempts by itself.
 ///
 /// # Errors
 /// A statement fails.
@@ -23,6 +27,7 @@ pub async fn grant_executions(
     now: DateTime<Utc>,
     executions: Vec<LockedExecution>,
     owner: &LeaseOwner,
+    ends: &HashMap<ExecutionKey, DateTime<Utc>>,
 ) -> Result<Vec<LockedExecution>, StoreError> {
     let decided: Vec<DecidedTransition> =
         executions.into_iter().filter_map(|execution| decide_grant(execution, owner)).collect();
@@ -35,7 +40,7 @@ pub async fn grant_executions(
     rows.retain_grants(&taken);
     let floor = fence::floor_of(grant::timeline(tx).await?);
     let granted = grant::grant(tx, now, floor, &rows.opened).await?;
-    leases::open(tx, now, &rows.opened, &granted, owner).await?;
+    leases::open(tx, now, &rows.opened, &granted, owner, ends).await?;
     attempts::open(tx, now, &granted, owner).await?;
     rows.write(tx, now, None).await?;
     let leased = decided.into_iter().filter_map(|DecidedTransition { execution, .. }| {

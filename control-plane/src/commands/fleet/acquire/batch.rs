@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use orchid_domain::admission::AdmissionBudget;
 use orchid_domain::execution::{ExecutionEvent, decide};
+use orchid_domain::lease::attempt_end;
 
 use super::grant::Grant;
 use super::material::{GrantCandidates, GrantContents, GrantMaterial};
@@ -109,11 +110,14 @@ impl GrantBatch<'_> {
         };
         let mut contents = HashMap::with_capacity(ready.len());
         let mut executions = Vec::with_capacity(ready.len());
+        let mut ends = HashMap::with_capacity(ready.len());
         for (execution, content) in ready {
+            let end = attempt_end(self.now, content.max_execution_seconds(), execution.ran_ms);
+            ends.insert(execution.key, end);
             contents.insert(execution.key, content);
             executions.push(execution);
         }
-        let granted = grant_executions(tx, self.now, executions, &owner).await?;
+        let granted = grant_executions(tx, self.now, executions, &owner, &ends).await?;
         let mut grants = Vec::with_capacity(granted.len());
         for execution in granted {
             let Some(contents) = contents.remove(&execution.key) else { continue };

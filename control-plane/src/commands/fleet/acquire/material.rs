@@ -159,6 +159,11 @@ pub(super) struct GrantContents {
 }
 
 impl GrantContents {
+    /// Returns the running time that the definition allows, in seconds.
+    pub(super) fn max_execution_seconds(&self) -> Option<i64> {
+        self.definition.max_execution_seconds
+    }
+
     /// Returns the grant of a leased execution.
     ///
     /// # Errors

@@ -1,0 +1,22 @@
+DROP INDEX leases_by_end;
+ALTER TABLE leases DROP COLUMN ends_at;
+ALTER TABLE plan_revisions DROP COLUMN max_execution_seconds;
+DROP INDEX executor_sessions_ended;
+DROP INDEX executor_sessions_live;
+DROP INDEX checkpoints_by_execution;
+DROP INDEX announcements_by_time;
+DROP INDEX cursors_by_config;
+DROP INDEX plan_contexts_by_config;
+CREATE INDEX plans_by_integration ON plans (tenant_id, integration_id);
+DROP INDEX plans_of_integration;
+DROP INDEX configs_of_integration;
+CREATE INDEX schedules_active ON schedules (tenant_id, active_execution_id) WHERE active_execution_id IS NOT NULL;
+DROP INDEX schedules_idle;
+DROP INDEX schedules_held;
+DROP INDEX schedules_of_plan;
+DROP INDEX plan_executions_waiting;
+DROP INDEX plan_executions_pending;
+CREATE INDEX plan_executions_running ON plan_executions (state, updated_at)
+    WHERE state IN ('running', 'parked', 'blocked', 'queued', 'pending');
+DROP INDEX plan_executions_by_state;
+DROP INDEX plan_executions_of_plan;
