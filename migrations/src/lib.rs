@@ -44,6 +44,7 @@ static STEPS: &[MigrationStep] = steps![
     "0024_replicas",
     "0026_waiting_tenants",
     "0029_flat_costs",
+    "0030_partition_locks",
 ];
 
 /// Steps that builds from before them cannot work with. All others work with the previous release,

@@ -2,15 +2,16 @@
 //! enabled.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use orchid_proto::v1;
 use orchid_tests::client::structure;
 use orchid_tests::eventually::{eventually, reached};
 use orchid_tests::{FakeUpstream, StackOptions, Tenant, TestStack, UpstreamReply};
-use prost_types::Timestamp;
+use prost_types::{FieldMask, Timestamp};
 use serde_json::json;
 
-use crate::plans;
+use crate::{plans, scripted_executor};
 
 fn millis(time: Option<Timestamp>) -> i64 {
     let time = time.expect("a time");
@@ -251,4 +252,32 @@ async fn disabled_config_is_not_scheduled() {
     let all = tenant.all_executions("again").await;
     assert_eq!(all.iter().filter(|run| run.config == "second").count(), off.execution_count as usize);
     stack.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn config_change_waits_for_no_schedule_of_another_config() {
+    let (stack, tenant) = scripted_executor::stack(1, 30_000, &[]).await;
+    let values = serde_json::json!({"base_url": "http://127.0.0.1:1"});
+    tenant.config("other", &values).await;
+    let held = stack.database.hold("SELECT id FROM schedules FOR UPDATE").await;
+    // Both would wait for the lock until their time is up.
+    let created = tenant.config("third", &values);
+    tokio::time::timeout(Duration::from_secs(20), created).await.expect("creating a config waits");
+    let renamed = v1::Config {
+        integration: "shop".to_owned(),
+        key: "main".to_owned(),
+        display_name: "renamed".to_owned(),
+        ..v1::Config::default()
+    };
+    let update_mask = Some(FieldMask { paths: vec!["display_name".to_owned()] });
+    let update = v1::UpdateConfigRequest { config: Some(renamed), update_mask };
+    let mut configs = tenant.configs();
+    let updated = configs.update_config(tenant.request(update));
+    tokio::time::timeout(Duration::from_secs(20), updated)
+        .await
+        .expect("renaming a config waits")
+        .expect("an update");
+    drop(held);
+    let schedules = "SELECT count(*) FROM schedules";
+    assert_eq!(stack.database.number(schedules), 3, "one per config");
 }

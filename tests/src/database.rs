@@ -4,7 +4,8 @@
 //! migrates its own database there, since a Citus cluster cannot clone one.
 
 use std::env;
-use std::process::Command;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 
@@ -52,6 +53,11 @@ pub async fn migrated(placement_groups: u32) -> TestDatabase {
         ));
     }
     database
+}
+
+/// Returns the log of the server that this run started; none for an external server.
+pub async fn server_log() -> Option<PathBuf> {
+    server().await._private.as_ref().map(|private| private.folder().join("postgres.log"))
 }
 
 /// Creates an empty database.
@@ -195,6 +201,56 @@ impl TestDatabase {
     pub fn remove(&self) {
         // If the server is gone, so is the database.
         let _ = psql(&self.superuser, &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
+    }
+}
+
+/// A transaction that another client holds open. It ends when dropped.
+#[derive(Debug)]
+pub struct OpenTransaction {
+    database: TestDatabase,
+    marker: String,
+    client: Child,
+}
+
+impl TestDatabase {
+    /// Runs statements as superuser in a transaction that stays open, and returns once they are
+    /// done.
+    pub async fn hold(&self, statements: &str) -> OpenTransaction {
+        let marker = format!("held {}", NEXT.fetch_add(1, Ordering::Relaxed));
+        // One message is one transaction, which lasts as long as its last statement.
+        let held = format!("{statements}; SELECT pg_sleep(600) /* {marker} */");
+        let url = self.url(self.superuser.username());
+        let client = Command::new("psql")
+            .args([url.as_str(), "-XAtq", "-c", &held])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("psql runs");
+        let open = OpenTransaction { database: self.clone(), marker, client };
+        let sleeps = open.backend("count(*)", "AND wait_event = 'PgSleep'");
+        eventually("the statements of the open transaction are done", async || {
+            holds(self.number(&sleeps) == 1, self.number(&sleeps))
+        })
+        .await;
+        open
+    }
+}
+
+impl OpenTransaction {
+    fn backend(&self, what: &str, condition: &str) -> String {
+        let marker = &self.marker;
+        format!(
+            "SELECT {what} FROM pg_stat_activity WHERE query LIKE '%/* {marker} */' \
+             AND pid <> pg_backend_pid() AND datname = current_database() {condition}"
+        )
+    }
+}
+
+impl Drop for OpenTransaction {
+    fn drop(&mut self) {
+        self.database.execute(&self.backend("pg_terminate_backend(pid)", ""));
+        // The client ends with its backend.
+        let _ = self.client.wait();
     }
 }
 

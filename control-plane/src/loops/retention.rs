@@ -13,6 +13,7 @@ use crate::commands::fleet::error::FleetError;
 use crate::commands::fleet::placement::GroupTransaction;
 use crate::commands::fleet::resources::Fleet;
 use crate::store::db::Tx;
+use crate::store::error::StoreError;
 use crate::store::fleet::retention::{self, PrunedTable};
 use crate::store::keys::ExecutionKey;
 
@@ -23,6 +24,10 @@ const AHEAD: TimeDelta = TimeDelta::days(15);
 const REQUESTS_KEPT: TimeDelta = TimeDelta::hours(24);
 /// Time for which an ended session is kept, for questions about what happened.
 const SESSIONS_KEPT: TimeDelta = TimeDelta::days(1);
+/// Wait after the first time that a partition's table is in use. It doubles with each try.
+const FIRST_PARTITION_WAIT: Duration = Duration::from_secs(1);
+/// Maximum tries of one run to change partitions.
+const MAX_PARTITION_TRIES: u32 = 8;
 /// Maximum rows of one batch.
 const BATCH: usize = 1000;
 /// Maximum batches of one table in one run.
@@ -31,6 +36,7 @@ const MAX_BATCHES: usize = 100;
 pub(super) async fn run(fleet: Fleet, kept: Duration, stop: CancellationToken) {
     let mut health = LoopHealth::new("retention");
     loop {
+        health.record(maintain_partitions(&fleet, kept, &stop).await);
         health.record(enforce_retention(&fleet, kept, clock::utc_now()).await);
         if !pause(&stop, jittered(INTERVAL)).await {
             return;
@@ -38,12 +44,46 @@ pub(super) async fn run(fleet: Fleet, kept: Duration, stop: CancellationToken) {
     }
 }
 
-async fn enforce_retention(fleet: &Fleet, kept: Duration, now: DateTime<Utc>) -> Result<(), FleetError> {
+/// Creates the partitions ahead and drops the old ones. While others use a table for long, it tries
+/// again for some minutes, and then at the next run.
+async fn maintain_partitions(
+    fleet: &Fleet,
+    kept: Duration,
+    stop: &CancellationToken,
+) -> Result<(), FleetError> {
+    let mut wait = FIRST_PARTITION_WAIT;
+    for _ in 1..MAX_PARTITION_TRIES {
+        match change_partitions(fleet, kept, clock::utc_now()).await {
+            Err(StoreError::Conflict(error)) => {
+                tracing::debug!(%error, wait_ms = wait.as_millis(), "a partition's table is in use, trying again");
+            }
+            done => return Ok(done?),
+        }
+        if !pause(stop, jittered(wait)).await {
+            return Ok(());
+        }
+        wait *= 2;
+    }
+    Ok(change_partitions(fleet, kept, clock::utc_now()).await?)
+}
+
+/// Creates and drops partitions, up to the first whose table is in use: each one more would make
+/// others wait again.
+async fn change_partitions(fleet: &Fleet, kept: Duration, now: DateTime<Utc>) -> Result<(), StoreError> {
     let oldest = now - kept;
     // The id of a scheduled execution holds the time at which it was due. That may be as old as the
     // history is kept, and its partition must exist.
-    retention::create_partitions(&fleet.databases, oldest, now + AHEAD).await?;
-    retention::drop_partitions(&fleet.databases, oldest).await?;
+    for missing in retention::find_missing_partitions(&fleet.databases, oldest, now + AHEAD).await? {
+        retention::create_partition(&fleet.databases, &missing).await?;
+    }
+    for old in retention::find_old_partitions(&fleet.databases, oldest).await? {
+        retention::drop_partition(&fleet.databases, &old).await?;
+    }
+    Ok(())
+}
+
+async fn enforce_retention(fleet: &Fleet, kept: Duration, now: DateTime<Utc>) -> Result<(), FleetError> {
+    let oldest = now - kept;
     prune(fleet, PrunedTable::Requests, now - REQUESTS_KEPT).await?;
     prune(fleet, PrunedTable::Announcements, oldest).await?;
     prune(fleet, PrunedTable::Checkpoints, oldest).await?;

@@ -185,13 +185,14 @@ fn list_statement(
     }
     // One query per state, each in the order of the index of states. The names are this program's.
     let of_state = |state: &State| {
-        format!(
-            "({COLUMNS} WHERE tenant_id = $1{conditions} AND state = '{}' ORDER BY id DESC LIMIT $2)",
-            state.as_str()
-        )
+        let state = state.as_str();
+        format!("{COLUMNS} WHERE tenant_id = $1{conditions} AND state = '{state}' ORDER BY id DESC LIMIT $2")
     };
-    let all: Vec<String> = filter.states.iter().map(of_state).collect();
-    (format!("{} ORDER BY id DESC LIMIT $2", all.join(" UNION ALL ")), values)
+    if let [state] = filter.states.as_slice() {
+        return (of_state(state), values);
+    }
+    let each: Vec<String> = filter.states.iter().map(|state| format!("({})", of_state(state))).collect();
+    (format!("{} ORDER BY id DESC LIMIT $2", each.join(" UNION ALL ")), values)
 }
 
 /// Returns the lowest UUID v7 of a time: its first 48 bits are the milliseconds since 1970.

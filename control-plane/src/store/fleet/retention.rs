@@ -1,7 +1,7 @@
 //! Partitions of the history, and rows that are deleted when they are old.
 
 use chrono::{DateTime, Utc};
-use sea_orm::Value;
+use sea_orm::{FromQueryResult, Value};
 
 use crate::store::batch::distinct_tenants;
 use crate::store::db::{Databases, Tx};
@@ -9,27 +9,57 @@ use crate::store::error::StoreError;
 use crate::store::keys::{ExecutionKey, ExecutionKeyRow};
 use crate::values;
 
-/// Creates the partitions of the history between two times. An advisory lock lets one replica do it
-/// at a time.
+/// A partition of a table of the history: one week of it.
+#[derive(Clone, Debug, FromQueryResult)]
+pub struct HistoryPartition {
+    /// The partitioned table.
+    pub parent: String,
+    /// Start of the week.
+    pub week: DateTime<Utc>,
+}
+
+/// Finds partitions between two times that do not exist yet.
 ///
 /// # Errors
 /// The statement fails.
-pub async fn create_partitions(
+pub async fn find_missing_partitions(
     databases: &Databases,
     from: DateTime<Utc>,
     to: DateTime<Utc>,
-) -> Result<(), StoreError> {
-    // A function that runs as its owner: the fleet's role has no right to create tables.
-    databases.execute_fleet("SELECT make_history_partitions($1, $2)", values![from, to]).await?;
-    Ok(())
+) -> Result<Vec<HistoryPartition>, StoreError> {
+    databases.find("SELECT parent, week FROM missing_history_partitions($1, $2)", values![from, to]).await
 }
 
-/// Drops the partitions of the history that hold only rows from before a time.
+/// Finds partitions that hold only rows from before a time.
 ///
 /// # Errors
 /// The statement fails.
-pub async fn drop_partitions(databases: &Databases, before: DateTime<Utc>) -> Result<(), StoreError> {
-    databases.execute_fleet("SELECT drop_history_partitions($1)", values![before]).await?;
+pub async fn find_old_partitions(
+    databases: &Databases,
+    before: DateTime<Utc>,
+) -> Result<Vec<HistoryPartition>, StoreError> {
+    databases.find("SELECT parent, week FROM old_history_partitions($1)", values![before]).await
+}
+
+/// Creates a partition, in a transaction of its own. An advisory lock lets one replica do it at a
+/// time.
+///
+/// # Errors
+/// The statement fails. `Conflict` means that others use the table.
+pub async fn create_partition(databases: &Databases, partition: &HistoryPartition) -> Result<(), StoreError> {
+    // A function that runs as its owner: the fleet's role has no right to create tables.
+    let values = values![partition.parent.clone(), partition.week];
+    databases.execute_fleet("SELECT make_history_partition($1, $2)", values).await?;
+    Ok(())
+}
+
+/// Drops a partition, in a transaction of its own.
+///
+/// # Errors
+/// The statement fails. `Conflict` means that others use the table.
+pub async fn drop_partition(databases: &Databases, partition: &HistoryPartition) -> Result<(), StoreError> {
+    let values = values![partition.parent.clone(), partition.week];
+    databases.execute_fleet("SELECT drop_history_partition($1, $2)", values).await?;
     Ok(())
 }
 
