@@ -1,5 +1,28 @@
 -- What the migrations make of an empty database, kept true by a test. Nothing reads it but people.
 
+CREATE OR REPLACE FUNCTION public.drop_history_partition(parent text, week timestamp with time zone)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+ SET lock_timeout TO '100ms'
+AS $function$
+DECLARE
+    name text := history_partition_name(parent, week);
+BEGIN
+    IF parent NOT IN ('plan_executions', 'execution_attempts', 'execution_history') THEN
+        RAISE EXCEPTION 'table % has no partitions', parent;
+    END IF;
+    IF NOT pg_try_advisory_xact_lock(hashtext('orchid.history_partitions')) OR to_regclass(name) IS NULL THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('DROP TABLE %I', name);
+    RETURN true;
+END
+$function$;
+
+GRANT EXECUTE ON FUNCTION drop_history_partition(parent text, week timestamp with time zone) TO orchid_fleet;
+
 CREATE OR REPLACE FUNCTION public.drop_history_partitions(before_time timestamp with time zone)
  RETURNS integer
  LANGUAGE plpgsql
@@ -7,28 +30,25 @@ CREATE OR REPLACE FUNCTION public.drop_history_partitions(before_time timestamp 
  SET search_path TO 'public', 'pg_temp'
 AS $function$
 DECLARE
-    parent text;
-    week timestamptz;
-    name text;
     dropped integer := 0;
+    old record;
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtext('orchid.history_partitions'));
-    -- The week that holds the time stays; as far back as a year, what an outage left is found.
-    week := date_trunc('week', before_time AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' - interval '7 days';
-    FOR step IN 0..52 LOOP
-        FOREACH parent IN ARRAY ARRAY['plan_executions', 'execution_attempts', 'execution_history'] LOOP
-            name := parent || '_' || to_char((week - step * interval '7 days') AT TIME ZONE 'UTC', 'IYYY"w"IW');
-            IF to_regclass(name) IS NOT NULL THEN
-                EXECUTE format('DROP TABLE %I', name);
-                dropped := dropped + 1;
-            END IF;
-        END LOOP;
+    FOR old IN SELECT * FROM old_history_partitions(before_time) LOOP
+        dropped := dropped + drop_history_partition(old.parent, old.week)::integer;
     END LOOP;
     RETURN dropped;
 END
 $function$;
 
 GRANT EXECUTE ON FUNCTION drop_history_partitions(before_time timestamp with time zone) TO orchid_fleet;
+
+CREATE OR REPLACE FUNCTION public.history_partition_name(parent text, week timestamp with time zone)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+    SELECT parent || '_' || to_char(week AT TIME ZONE 'UTC', 'IYYY"w"IW')
+$function$;
 
 CREATE OR REPLACE FUNCTION public.history_partitions_end()
  RETURNS timestamp with time zone
@@ -48,6 +68,33 @@ $function$;
 
 GRANT EXECUTE ON FUNCTION history_partitions_end() TO orchid_fleet;
 
+CREATE OR REPLACE FUNCTION public.make_history_partition(parent text, week timestamp with time zone)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+ SET lock_timeout TO '500ms'
+AS $function$
+DECLARE
+    name text := history_partition_name(parent, week);
+BEGIN
+    IF parent NOT IN ('plan_executions', 'execution_attempts', 'execution_history') THEN
+        RAISE EXCEPTION 'table % has no partitions', parent;
+    END IF;
+    IF NOT pg_try_advisory_xact_lock(hashtext('orchid.history_partitions')) OR to_regclass(name) IS NOT NULL THEN
+        RETURN false;
+    END IF;
+    EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING DEFAULTS INCLUDING CONSTRAINTS INCLUDING STORAGE)', name, parent);
+    EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)', parent, name,
+        uuid_floor(week), uuid_floor(week + interval '7 days'));
+    EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
+    EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', name);
+    RETURN true;
+END
+$function$;
+
+GRANT EXECUTE ON FUNCTION make_history_partition(parent text, week timestamp with time zone) TO orchid_fleet;
+
 CREATE OR REPLACE FUNCTION public.make_history_partitions(from_time timestamp with time zone, to_time timestamp with time zone)
  RETURNS integer
  LANGUAGE plpgsql
@@ -55,32 +102,49 @@ CREATE OR REPLACE FUNCTION public.make_history_partitions(from_time timestamp wi
  SET search_path TO 'public', 'pg_temp'
 AS $function$
 DECLARE
-    parent text;
-    week timestamptz;
-    name text;
     made integer := 0;
+    missing record;
 BEGIN
-    -- One replica at a time.
-    PERFORM pg_advisory_xact_lock(hashtext('orchid.history_partitions'));
-    week := date_trunc('week', from_time AT TIME ZONE 'UTC') AT TIME ZONE 'UTC';
-    WHILE week < to_time LOOP
-        FOREACH parent IN ARRAY ARRAY['plan_executions', 'execution_attempts', 'execution_history'] LOOP
-            name := parent || '_' || to_char(week AT TIME ZONE 'UTC', 'IYYY"w"IW');
-            IF to_regclass(name) IS NULL THEN
-                EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%L) TO (%L)', name, parent,
-                    uuid_floor(week), uuid_floor(week + interval '7 days'));
-                EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY', name);
-                EXECUTE format('ALTER TABLE %I FORCE ROW LEVEL SECURITY', name);
-                made := made + 1;
-            END IF;
-        END LOOP;
-        week := week + interval '7 days';
+    FOR missing IN SELECT * FROM missing_history_partitions(from_time, to_time) LOOP
+        made := made + make_history_partition(missing.parent, missing.week)::integer;
     END LOOP;
     RETURN made;
 END
 $function$;
 
 GRANT EXECUTE ON FUNCTION make_history_partitions(from_time timestamp with time zone, to_time timestamp with time zone) TO orchid_fleet;
+
+CREATE OR REPLACE FUNCTION public.missing_history_partitions(from_time timestamp with time zone, to_time timestamp with time zone)
+ RETURNS TABLE(parent text, week timestamp with time zone)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    SELECT p.parent, w.week
+    FROM generate_series(date_trunc('week', from_time AT TIME ZONE 'UTC'), to_time AT TIME ZONE 'UTC', interval '7 days') AS s (local),
+        LATERAL (SELECT s.local AT TIME ZONE 'UTC' AS week) w,
+        unnest(ARRAY['plan_executions', 'execution_attempts', 'execution_history']) AS p (parent)
+    WHERE w.week < to_time AND to_regclass(history_partition_name(p.parent, w.week)) IS NULL
+    ORDER BY w.week
+$function$;
+
+GRANT EXECUTE ON FUNCTION missing_history_partitions(from_time timestamp with time zone, to_time timestamp with time zone) TO orchid_fleet;
+
+CREATE OR REPLACE FUNCTION public.old_history_partitions(before_time timestamp with time zone)
+ RETURNS TABLE(parent text, week timestamp with time zone)
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+    SELECT p.parent, w.week
+    FROM generate_series(1, 53) AS s (step),
+        LATERAL (SELECT (date_trunc('week', before_time AT TIME ZONE 'UTC') - s.step * interval '7 days') AT TIME ZONE 'UTC' AS week) w,
+        unnest(ARRAY['plan_executions', 'execution_attempts', 'execution_history']) AS p (parent)
+    WHERE to_regclass(history_partition_name(p.parent, w.week)) IS NOT NULL
+    ORDER BY w.week DESC
+$function$;
+
+GRANT EXECUTE ON FUNCTION old_history_partitions(before_time timestamp with time zone) TO orchid_fleet;
 
 CREATE OR REPLACE FUNCTION public.placement_group(tenant uuid)
  RETURNS integer
@@ -141,6 +205,8 @@ CREATE TABLE announcements (
 
 CREATE INDEX announcements_by_age ON public.announcements USING btree (pool, handed_at, created_at);
 
+CREATE INDEX announcements_by_time ON public.announcements USING btree (created_at);
+
 ALTER TABLE announcements ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE announcements FORCE ROW LEVEL SECURITY;
@@ -165,6 +231,8 @@ CREATE TABLE checkpoints (
     saved_at timestamp with time zone NOT NULL,
     CONSTRAINT checkpoints_pkey PRIMARY KEY (tenant_id, execution_id)
 );
+
+CREATE INDEX checkpoints_by_execution ON public.checkpoints USING btree (execution_id);
 
 ALTER TABLE checkpoints ENABLE ROW LEVEL SECURITY;
 
@@ -220,6 +288,8 @@ CREATE TABLE configs (
     CONSTRAINT configs_tenant_id_integration_id_key_key UNIQUE (tenant_id, integration_id, key)
 );
 
+CREATE INDEX configs_of_integration ON public.configs USING btree (tenant_id, integration_id, id);
+
 ALTER TABLE configs ADD CONSTRAINT configs_integration FOREIGN KEY (tenant_id, integration_id) REFERENCES integrations(tenant_id, id);
 
 ALTER TABLE configs ENABLE ROW LEVEL SECURITY;
@@ -257,6 +327,8 @@ CREATE TABLE cursors (
     CONSTRAINT cursors_kind_check CHECK ((kind = ANY (ARRAY['cursor'::text, 'validator'::text]))),
     CONSTRAINT cursors_pkey PRIMARY KEY (tenant_id, plan_id, config_id, kind, step, item)
 );
+
+CREATE INDEX cursors_by_config ON public.cursors USING btree (tenant_id, config_id);
 
 ALTER TABLE cursors ADD CONSTRAINT cursors_config FOREIGN KEY (tenant_id, config_id) REFERENCES configs(tenant_id, id) ON DELETE CASCADE;
 
@@ -346,6 +418,10 @@ CREATE TABLE executor_sessions (
     CONSTRAINT executor_sessions_pkey PRIMARY KEY (id)
 ) WITH (fillfactor=50);
 
+CREATE INDEX executor_sessions_ended ON public.executor_sessions USING btree (ended_at) WHERE (ended_at IS NOT NULL);
+
+CREATE INDEX executor_sessions_live ON public.executor_sessions USING btree (id) WHERE (ended_at IS NULL);
+
 GRANT DELETE, INSERT, SELECT, UPDATE ON executor_sessions TO orchid_fleet;
 
 CREATE TABLE integrations (
@@ -387,8 +463,11 @@ CREATE TABLE leases (
     confirmed boolean NOT NULL DEFAULT false,
     losses integer NOT NULL DEFAULT 0,
     granted_at timestamp with time zone NOT NULL,
+    ends_at timestamp with time zone,
     CONSTRAINT leases_pkey PRIMARY KEY (tenant_id, execution_id)
 );
+
+CREATE INDEX leases_by_end ON public.leases USING btree (ends_at);
 
 CREATE INDEX leases_by_session ON public.leases USING btree (session_id);
 
@@ -423,6 +502,8 @@ CREATE TABLE plan_contexts (
     updated_at timestamp with time zone NOT NULL,
     CONSTRAINT plan_contexts_pkey PRIMARY KEY (tenant_id, plan_id, config_id, name)
 );
+
+CREATE INDEX plan_contexts_by_config ON public.plan_contexts USING btree (tenant_id, config_id);
 
 ALTER TABLE plan_contexts ADD CONSTRAINT plan_contexts_config FOREIGN KEY (tenant_id, config_id) REFERENCES configs(tenant_id, id) ON DELETE CASCADE;
 
@@ -489,11 +570,15 @@ CREATE TABLE plan_executions (
 
 CREATE INDEX plan_executions_by_plan ON ONLY public.plan_executions USING btree (tenant_id, plan_id, config_id, id);
 
+CREATE INDEX plan_executions_by_state ON ONLY public.plan_executions USING btree (tenant_id, state, id) WHERE (state <> 'succeeded'::text);
+
 CREATE INDEX plan_executions_cancelling ON ONLY public.plan_executions USING btree (cancel_requested_at) WHERE ((cancel_requested_at IS NOT NULL) AND (state = ANY (ARRAY['queued'::text, 'running'::text])));
+
+CREATE INDEX plan_executions_of_plan ON ONLY public.plan_executions USING btree (tenant_id, plan_id, id);
 
 CREATE INDEX plan_executions_open ON ONLY public.plan_executions USING btree (tenant_id, plan_id, config_id) WHERE (state = ANY (ARRAY['pending'::text, 'queued'::text, 'running'::text, 'parked'::text, 'blocked'::text]));
 
-CREATE INDEX plan_executions_running ON ONLY public.plan_executions USING btree (state, updated_at) WHERE (state = ANY (ARRAY['running'::text, 'parked'::text, 'blocked'::text, 'queued'::text, 'pending'::text]));
+CREATE INDEX plan_executions_pending ON ONLY public.plan_executions USING btree (tenant_id, plan_id, config_id, created_at, id) WHERE (state = 'pending'::text);
 
 ALTER TABLE plan_executions ENABLE ROW LEVEL SECURITY;
 
@@ -514,6 +599,7 @@ CREATE TABLE plan_revisions (
     definition jsonb NOT NULL,
     definition_hash bytea NOT NULL,
     created_at timestamp with time zone NOT NULL,
+    max_execution_seconds bigint,
     CONSTRAINT plan_revisions_pkey PRIMARY KEY (tenant_id, plan_id, revision)
 );
 
@@ -562,7 +648,7 @@ CREATE TABLE plans (
     CONSTRAINT plans_wait_seconds_check CHECK ((wait_seconds >= 1))
 );
 
-CREATE INDEX plans_by_integration ON public.plans USING btree (tenant_id, integration_id);
+CREATE INDEX plans_of_integration ON public.plans USING btree (tenant_id, integration_id, id);
 
 ALTER TABLE plans ADD CONSTRAINT plans_integration FOREIGN KEY (tenant_id, integration_id) REFERENCES integrations(tenant_id, id);
 
@@ -655,11 +741,15 @@ CREATE TABLE schedules (
     CONSTRAINT schedules_tenant_id_id_key UNIQUE (tenant_id, id)
 );
 
-CREATE INDEX schedules_active ON public.schedules USING btree (tenant_id, active_execution_id) WHERE (active_execution_id IS NOT NULL);
-
 CREATE INDEX schedules_by_config ON public.schedules USING btree (tenant_id, config_id);
 
 CREATE INDEX schedules_due ON public.schedules USING btree (next_due_at) WHERE (next_due_at IS NOT NULL);
+
+CREATE INDEX schedules_held ON public.schedules USING btree (tenant_id, plan_id, config_id) WHERE ((active_execution_id IS NOT NULL) OR (current_execution_id IS NOT NULL));
+
+CREATE INDEX schedules_idle ON public.schedules USING btree (tenant_id, plan_id, config_id) WHERE ((next_due_at IS NULL) AND (current_execution_id IS NULL) AND (NOT paused));
+
+CREATE INDEX schedules_of_plan ON public.schedules USING btree (tenant_id, plan_id, id);
 
 ALTER TABLE schedules ADD CONSTRAINT schedules_config FOREIGN KEY (tenant_id, config_id) REFERENCES configs(tenant_id, id) ON DELETE CASCADE;
 

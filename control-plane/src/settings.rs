@@ -219,7 +219,7 @@ impl LoopSettings {
                 reader,
                 "relay.interval_ms",
                 50,
-                "time between two scans for ready executions to announce to executors",
+                "time between two scans for ready executions to announce to executors, while some wait",
             ),
             relay_rering_after: interval(
                 reader,

@@ -46,7 +46,7 @@ async fn partition_changes_do_not_hold_up_triggers_behind_a_reader() {
         holds(database.execute(&format!("SELECT to_regclass('{last}') IS NOT NULL")) == "t", ())
     })
     .await;
-    // The old one cannot be dropped yet, and nobody waits for that.
+    // The old one cannot be dropped yet, and no trigger waits for that.
     for _ in 0..40 {
         prompt_trigger().await;
     }

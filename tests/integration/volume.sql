@@ -10,7 +10,10 @@ INSERT INTO configs (tenant_id, id, integration_id, key, display_name, enabled, 
     FROM integrations i, generate_series(1, 2000) n WHERE i.tenant_id = ':tenant';
 INSERT INTO plans (tenant_id, id, integration_id, key, name, description, enabled, configs, wait_seconds, overlap, priority, revision, created_at, updated_at)
     SELECT i.tenant_id, md5('plan' || n)::uuid, i.id, 'plan-' || n, '', '', false, '["config-1"]', 3600, 'skip', 5, 1, now(), now()
-    FROM integrations i, generate_series(1, 2000) n WHERE i.tenant_id = ':tenant';
+    FROM integrations i, generate_series(1000, 1199) n WHERE i.tenant_id = ':tenant';
+INSERT INTO plans (tenant_id, id, integration_id, key, name, description, enabled, configs, wait_seconds, overlap, priority, revision, created_at, updated_at)
+    SELECT i.tenant_id, md5('plan' || n)::uuid, i.id, 'plan-' || n, '', '', false, '["config-1"]', 3600, 'skip', 5, 1, now(), now()
+    FROM integrations i, generate_series(1, 5) n WHERE i.tenant_id <> ':tenant';
 INSERT INTO plan_revisions (tenant_id, plan_id, revision, definition, definition_hash, created_at)
     SELECT tenant_id, id, 1, '{"step": {"id": "one", "url": "http://127.0.0.1:1/"}}', ''::bytea, now() FROM plans WHERE key LIKE 'plan-%';
 -- Schedules that are due in a year, that are idle for ever, and that an execution holds.
@@ -47,13 +50,14 @@ INSERT INTO execution_attempts (tenant_id, execution_id, attempt, fence, lease_i
     SELECT tenant_id, id, 1, 1, id, id, 'x', now(), now() FROM plan_executions WHERE state = 'succeeded';
 INSERT INTO execution_history (tenant_id, execution_id, id, at, state, attempt, cause)
     SELECT tenant_id, id, id, now(), 'succeeded', 1, '' FROM plan_executions WHERE state = 'succeeded';
--- A session that outlives the test holds leases that end in a year.
+-- Sessions that outlive the test hold leases that end in a year.
 INSERT INTO executor_sessions (id, name, pool, slots, build, started_at, heartbeat_at, ttl_ms, free_slots)
-    VALUES (md5('session')::uuid, 'busy', 'elsewhere', 10000, 'x', now(), now() + interval '1 year', 30000, 0);
+    SELECT md5('session' || n)::uuid, 'busy', 'elsewhere-' || n % 20, 100, 'x', now(), now() + interval '1 year', 30000, 0
+    FROM generate_series(0, 99) n;
 INSERT INTO executor_sessions (id, name, pool, slots, build, started_at, heartbeat_at, ttl_ms, free_slots, ended_at)
     SELECT md5('ended' || n)::uuid, 'ended', 'default', 8, 'x', now(), now(), 30000, 0, now() FROM generate_series(1, 3000) n;
 INSERT INTO leases (tenant_id, execution_id, lease_id, session_id, attempt, fence, acquire_seq, granted_at, ends_at)
-    SELECT tenant_id, id, id, md5('session')::uuid, 1, 1, 1, now(), now() + interval '1 year' FROM plan_executions WHERE state = 'pending';
+    SELECT tenant_id, id, id, md5('session' || abs(hashtext(id::text)) % 100)::uuid, 1, 1, 1, now(), now() + interval '1 year' FROM plan_executions WHERE state = 'pending';
 INSERT INTO checkpoints (tenant_id, execution_id, seq, fence, resume_state, progress, saved_at)
     SELECT tenant_id, id, 1, 1, ''::bytea, ''::bytea, now() FROM plan_executions WHERE state <> 'succeeded';
 INSERT INTO announcements (tenant_id, id, execution_id, pool, message_key, headers, payload, created_at)

@@ -64,7 +64,7 @@ impl Walk {
     }
 }
 
-/// What one replica has looked at. Another one walks on its own.
+/// The walks of this replica. Others walk on their own.
 struct Reconciler {
     fleet: Fleet,
     held: Walk,
@@ -84,7 +84,7 @@ impl Reconciler {
                 self.fleet.wakeups.work_is_ready();
             }
         }
-        // Schedules that are only idle wake no one: the scheduler sees their new due time by itself.
+        // Schedules that are only idle wake no one: the scheduler sees their new due time itself.
         let (idle, more_idle) = self.next_idle().await?;
         if !idle.is_empty() {
             self.fleet.placement.run(&RestartSchedules { now }, idle).await?;

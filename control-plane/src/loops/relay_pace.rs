@@ -11,7 +11,7 @@ use crate::settings::LoopSettings;
 /// Time between two passes while nothing waits.
 const QUIET_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What a pass of the relay found.
+/// The finding of a pass of the relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum RelayPass {
     /// Executions wait for free slots, or were announced and may have to be announced again.
@@ -44,7 +44,12 @@ impl RelayPace {
     }
 
     /// Returns the wait after a pass, which is none if the pass failed.
-    pub(super) fn wait_after(&mut self, pass: Option<RelayPass>, now: DateTime<Utc>, at: Instant) -> Duration {
+    pub(super) fn wait_after(
+        &mut self,
+        pass: Option<RelayPass>,
+        now: DateTime<Utc>,
+        at: Instant,
+    ) -> Duration {
         match pass {
             Some(RelayPass::Quiet { next }) if at >= self.busy_until => {
                 let until = next.map_or(self.quiet, |next| (next - now).to_std().unwrap_or_default());

@@ -54,8 +54,8 @@ async fn maintain_partitions(
     let mut wait = FIRST_PARTITION_WAIT;
     for _ in 1..MAX_PARTITION_TRIES {
         match change_partitions(fleet, kept, clock::utc_now()).await {
-            Err(StoreError::Conflict(error)) => {
-                tracing::debug!(%error, wait_ms = wait.as_millis(), "a partition's table is in use, trying again");
+            Err(StoreError::Unavailable(error)) => {
+                tracing::debug!(%error, wait_ms = wait.as_millis(), "cannot change a partition, trying again");
             }
             done => return Ok(done?),
         }

@@ -6,8 +6,7 @@ use sea_orm::{DbErr, RuntimeErr, SqlxError};
 /// An error of the database.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
-    /// Two transactions conflicted (40001, 40P01), or a lock was not to be had in the time that the
-    /// statement may wait for it (55P03). The transaction can run again at once.
+    /// Two transactions conflicted (40001, 40P01). The transaction can run again at once.
     #[error("transaction conflict: {0}")]
     Conflict(DbErr),
     /// The rows of a placement group are not on one shard any more (0A000), because a shard moved.
@@ -90,7 +89,7 @@ impl StoreError {
 impl From<DbErr> for StoreError {
     fn from(error: DbErr) -> Self {
         match sqlstate(&error).as_deref() {
-            Some("40001" | "40P01" | "55P03") => Self::Conflict(error),
+            Some("40001" | "40P01") => Self::Conflict(error),
             Some("0A000") => Self::StaleGroup(error),
             Some("23505") => Self::UniqueViolation(error),
             Some("23503") => Self::ForeignKey(error),

@@ -45,7 +45,7 @@ pub async fn find_old_partitions(
 /// time.
 ///
 /// # Errors
-/// The statement fails. `Conflict` means that others use the table.
+/// The statement fails. `Unavailable` may mean that others use the table.
 pub async fn create_partition(databases: &Databases, partition: &HistoryPartition) -> Result<(), StoreError> {
     // A function that runs as its owner: the fleet's role has no right to create tables.
     let values = values![partition.parent.clone(), partition.week];
@@ -56,7 +56,7 @@ pub async fn create_partition(databases: &Databases, partition: &HistoryPartitio
 /// Drops a partition, in a transaction of its own.
 ///
 /// # Errors
-/// The statement fails. `Conflict` means that others use the table.
+/// The statement fails. `Unavailable` may mean that others use the table.
 pub async fn drop_partition(databases: &Databases, partition: &HistoryPartition) -> Result<(), StoreError> {
     let values = values![partition.parent.clone(), partition.week];
     databases.execute_fleet("SELECT drop_history_partition($1, $2)", values).await?;

@@ -231,7 +231,7 @@ pub async fn find_pending(
     after: (DateTime<Utc>, Uuid),
     limit: i64,
 ) -> Result<Vec<PendingExecution>, StoreError> {
-    // Read in windows, each by the index over state and updated_at: a join of all pending
+    // Read in windows, each by the index of pending executions: a join of all pending
     // executions with all schedules would cost the same whether anything is stranded or not.
     databases
         .find(
