@@ -30,7 +30,7 @@ async fn partition_changes_do_not_hold_up_triggers_behind_a_reader() {
         |name: &str| stack.database.execute(&format!("SELECT to_regclass('{name}') IS NOT NULL")) == "t";
     assert!(!exists(&last) && exists(&old_name));
 
-    let reader = stack.database.hold("SELECT count(*) FROM plan_executions").await;
+    let reader = stack.database.hold_open("SELECT count(*) FROM plan_executions").await;
     stack.restart_control_plane(0).await;
     let tenant = tenant.through(stack.channel(0));
     let mut longest = Duration::ZERO;

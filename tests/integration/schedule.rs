@@ -259,7 +259,7 @@ async fn config_change_waits_for_no_schedule_of_another_config() {
     let (stack, tenant) = scripted_executor::stack(1, 30_000, &[]).await;
     let values = serde_json::json!({"base_url": "http://127.0.0.1:1"});
     tenant.config("other", &values).await;
-    let held = stack.database.hold("SELECT id FROM schedules FOR UPDATE").await;
+    let held = stack.database.hold_open("SELECT id FROM schedules FOR UPDATE").await;
     // Both would wait for the lock until their time is up.
     let created = tenant.config("third", &values);
     tokio::time::timeout(Duration::from_secs(20), created).await.expect("creating a config waits");

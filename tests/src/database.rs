@@ -215,7 +215,7 @@ pub struct OpenTransaction {
 impl TestDatabase {
     /// Runs statements as superuser in a transaction that stays open, and returns once they are
     /// done.
-    pub async fn hold(&self, statements: &str) -> OpenTransaction {
+    pub async fn hold_open(&self, statements: &str) -> OpenTransaction {
         let marker = format!("held {}", NEXT.fetch_add(1, Ordering::Relaxed));
         // One message is one transaction, which lasts as long as its last statement.
         let held = format!("{statements}; SELECT pg_sleep(600) /* {marker} */");

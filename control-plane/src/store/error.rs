@@ -73,6 +73,7 @@ impl StoreError {
             Self::Conflict(error)
             | Self::StaleGroup(error)
             | Self::Unavailable(error)
+            | Self::Timeout(error)
             | Self::UniqueViolation(error)
             | Self::ForeignKey(error)
             | Self::Failed(error) => sqlstate(error),

@@ -61,7 +61,7 @@ impl Transaction<TenantTx> for TriggerPlan {
         // An execution that saves its state is created under the lock of its schedule. One that
         // saves nothing needs none, so it holds plan and config themselves until it is committed.
         if !self.persists() && !plans::hold_with_config(tx, plan.id, config.id).await? {
-            return Err(removed(&plan, config));
+            return Err(removed(&plan, &config));
         }
         let new = NewExecution {
             key: ExecutionKey { tenant_id: tx.tenant_id(), execution_id: self.id },
@@ -81,7 +81,7 @@ impl Transaction<TenantTx> for TriggerPlan {
             traceparent: self.traceparent.clone(),
             pool: tenants::pool(tx).await?,
         };
-        create_execution(tx, self.now, &new).await?.ok_or_else(|| removed(&plan, config))?;
+        create_execution(tx, self.now, &new).await?.ok_or_else(|| removed(&plan, &config))?;
         GetExecution { id: self.id }.run(tx).await
     }
 }
