@@ -580,6 +580,8 @@ CREATE INDEX plan_executions_open ON ONLY public.plan_executions USING btree (te
 
 CREATE INDEX plan_executions_pending ON ONLY public.plan_executions USING btree (tenant_id, plan_id, config_id, created_at, id) WHERE (state = 'pending'::text);
 
+CREATE INDEX plan_executions_waiting ON ONLY public.plan_executions USING btree (updated_at, id) WHERE (state = 'pending'::text);
+
 ALTER TABLE plan_executions ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE plan_executions FORCE ROW LEVEL SECURITY;
