@@ -389,7 +389,7 @@ pub async fn update(tx: &TenantTx, row: &Plan) -> Result<(), StoreError> {
 pub async fn hold_with_config(tx: &TenantTx, plan_id: Uuid, config_id: Uuid) -> Result<bool, StoreError> {
     let held: Option<NameRow> = tx
         .one(
-            "SELECT p.key AS name FROM plans p JOIN configs c ON c.tenant_id = p.tenant_id AND c.id = $3
+            "SELECT p.key AS name FROM plans p JOIN configs c ON c.tenant_id = $1 AND c.id = $3
              WHERE p.tenant_id = $1 AND p.id = $2 FOR KEY SHARE OF p, c",
             values![tx.tenant_id(), plan_id, config_id],
         )

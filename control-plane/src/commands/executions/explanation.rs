@@ -14,6 +14,10 @@ use crate::store::executions::status::{
 };
 use crate::store::executions::{Attempt, Execution};
 
+/// Codes of errors whose cause is in the log of the control plane.
+const CONTROL_PLANE_CODES: [&str; 4] =
+    ["DEFINITION_GONE", "REPORT_REFUSED", "SECRETS_UNREADABLE", "STORED_STATE_UNREADABLE"];
+
 /// Facts read about an execution; each variant belongs to some of its states.
 #[derive(Debug, Clone)]
 pub(super) enum ExecutionStatus {
@@ -344,6 +348,8 @@ fn advice(error: Option<&ExecutionError>, attempt: Option<&Attempt>) -> String {
         }
         "limit" => "Raise the limit, or reduce the work of one execution.",
         _ => {
+            // An attempt says nothing about errors that the control plane itself found.
+            let attempt = attempt.filter(|_| !CONTROL_PLANE_CODES.contains(&error.code.as_str()));
             let process = attempt
                 .map_or("the control plane".to_owned(), |attempt| format!("executor {}", attempt.executor));
             return format!("The plan is not the cause: see the log of {process}.");

@@ -237,7 +237,7 @@ pub async fn find_pending(
         .find(
             "SELECT e.tenant_id, e.id, e.updated_at, s.id IS NULL AS is_stranded FROM plan_executions e \
              LEFT JOIN schedules s ON s.tenant_id = e.tenant_id AND s.plan_id = e.plan_id AND s.config_id = e.config_id \
-             WHERE e.state = 'pending' AND e.updated_at >= $1 AND (e.updated_at, e.id) > ($1, $2) \
+             WHERE e.state = 'pending' AND (e.updated_at, e.id) > ($1, $2) \
              ORDER BY e.updated_at, e.id LIMIT $3",
             values![after.0, after.1, limit],
         )

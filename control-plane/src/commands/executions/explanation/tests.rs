@@ -316,6 +316,14 @@ fn every_error_class_has_its_own_advice() {
 }
 
 #[test]
+fn advice_names_the_process_whose_log_has_the_cause() {
+    let attempt = attempt();
+    let of = |code| advice(Some(&error("system", code, "words")), Some(&attempt));
+    assert!(of("CONTEXT_UNREADABLE").contains(&format!("executor {}", attempt.executor)));
+    assert!(of("SECRETS_UNREADABLE").contains("the control plane"));
+}
+
+#[test]
 fn failed_execution_quotes_the_response() {
     let refused = ExecutionError {
         response_excerpt: r#"{"message": "limit must be at most 50"}"#.to_owned(),
