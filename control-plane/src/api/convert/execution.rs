@@ -232,13 +232,12 @@ mod tests {
     fn every_state_converts_to_wire_and_back() {
         for state in State::ALL {
             let wire = state_to_wire(state.as_str()).unwrap();
-            assert_eq!(state_from_wire(0, wire.into()).unwrap(), state.as_str());
+            assert_eq!(state_from_wire(0, wire.into()).unwrap(), *state);
         }
     }
 
     #[test]
     fn unspecified_state_filter_is_refused() {
-        let by_state = v1::ListExecutionsRequest { states: vec![0], ..Default::default() };
-        assert!(filter(by_state).is_err());
+        assert!(state_from_wire(0, v1::ExecutionState::Unspecified.into()).is_err());
     }
 }
