@@ -30,13 +30,21 @@ const MAX_RINGS: usize = 1000;
 /// Minimum time between two runs. Commits in between are handled together, so that a busy queue is
 /// rung for in batches; after a longer pause, a commit is handled at once.
 const MIN_PAUSE: Duration = Duration::from_millis(10);
+/// Time between two looks at the executors, at parked executions and at rings that were not heard.
+const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// Minimum time between two runs while they fail, since each commit would wake the relay in vain.
 const MIN_PAUSE_FAILING: Duration = Duration::from_millis(500);
 
 pub(super) async fn run(fleet: Fleet, doorbell: Doorbell, settings: LoopSettings, stop: CancellationToken) {
     let mut health = LoopHealth::new("relay");
     let mut pace = RelayPace::new(&settings, Instant::now());
-    let relay = Relay { fleet, doorbell, rering_after: settings.relay_rering_after };
+    let mut relay = Relay {
+        fleet,
+        doorbell,
+        rering_after: settings.relay_rering_after,
+        looked_at: None,
+        pools: HashMap::new(),
+    };
     loop {
         let now = clock::utc_now();
         let pass = health.record(relay.ring_pools(now).await);
@@ -53,18 +61,44 @@ struct Relay {
     fleet: Fleet,
     doorbell: Doorbell,
     rering_after: Duration,
+    /// Time of the last run that looked at what waits for a time: parked and unheard executions.
+    looked_at: Option<Instant>,
+    /// Executors by pool, as of that run.
+    pools: HashMap<String, PoolCapacity>,
 }
 
 /// The executors of a pool that take work.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct PoolCapacity {
     sessions: Vec<Uuid>,
     slots: usize,
 }
 
 impl Relay {
-    async fn ring_pools(&self, now: DateTime<Utc>) -> Result<RelayPass, FleetError> {
-        self.release_due(now).await?;
+    async fn ring_pools(&mut self, now: DateTime<Utc>) -> Result<RelayPass, FleetError> {
+        // Runs follow each other closely under load. The executors, and what only time changes, are
+        // read less often.
+        let is_look_due = self.looked_at.is_none_or(|looked_at| looked_at.elapsed() >= LOOK_INTERVAL);
+        if is_look_due {
+            self.looked_at = Some(Instant::now());
+            self.release_due(now).await?;
+            self.pools = self.read_pools().await?;
+        }
+        let mut is_busy = false;
+        for (pool, capacity) in &self.pools {
+            is_busy |= self.ring_pool(now, pool, capacity.clone(), is_look_due).await?;
+        }
+        if is_busy {
+            return Ok(RelayPass::Busy);
+        }
+        if !is_look_due {
+            // What waits for a time is not known before the next look.
+            return Ok(RelayPass::Quiet { next: Some(now + LOOK_INTERVAL) });
+        }
+        Ok(RelayPass::Quiet { next: ready_queue::next_parked(&self.fleet.databases).await? })
+    }
+
+    async fn read_pools(&self) -> Result<HashMap<String, PoolCapacity>, FleetError> {
         let mut pools: HashMap<String, PoolCapacity> = HashMap::new();
         for session in
             sessions::find_live(&self.fleet.databases).await?.into_iter().filter(|session| !session.draining)
@@ -73,14 +107,7 @@ impl Relay {
             capacity.sessions.push(session.id);
             capacity.slots += usize::try_from(session.slots).unwrap_or(0);
         }
-        let mut is_busy = false;
-        for (pool, capacity) in pools {
-            is_busy |= self.ring_pool(now, &pool, capacity).await?;
-        }
-        if is_busy {
-            return Ok(RelayPass::Busy);
-        }
-        Ok(RelayPass::Quiet { next: ready_queue::next_parked(&self.fleet.databases).await? })
+        Ok(pools)
     }
 
     /// Rings for a pool, and returns whether executions wait in it or may wait.
@@ -89,6 +116,7 @@ impl Relay {
         now: DateTime<Utc>,
         pool: &str,
         capacity: PoolCapacity,
+        is_look_due: bool,
     ) -> Result<bool, FleetError> {
         let Fleet { databases, placement, queues, .. } = &self.fleet;
         let slots = read_slots(databases, pool, now, capacity.sessions, capacity.slots).await?;
@@ -99,7 +127,11 @@ impl Relay {
         }
         // A tenant has had its turn with the first ring, so a repeated one comes before new work.
         let most = i64::try_from(free).unwrap_or(i64::MAX);
-        let unheard = ready_queue::find_unheard(databases, pool, now, self.rering_after, most).await?;
+        let unheard = if is_look_due {
+            ready_queue::find_unheard(databases, pool, now, self.rering_after, most).await?
+        } else {
+            Vec::new()
+        };
         let queue = queues.of(pool);
         let next = queue.next(databases, placement, slots, free - unheard.len()).await?;
         let rung = self.ring(now, pool, unheard.iter().chain(&next.candidates)).await;

@@ -14,8 +14,11 @@ use crate::lease::SlotPool;
 
 /// Interval between polls while the doorbell works.
 const SLOW_INTERVAL: Duration = Duration::from_secs(5);
-/// Pause between two polls while the doorbell does not work, or after one that found work.
+/// Pause between two polls while the doorbell does not work.
 const BROKEN_PAUSE: Duration = Duration::from_millis(100);
+/// Pause after a poll that found work although the doorbell works: some entries were lost, and the
+/// doorbell brings all others in batches.
+const LOST_ENTRIES_PAUSE: Duration = Duration::from_secs(1);
 /// Time for which the server holds a poll while the doorbell does not work.
 const LONG_POLL: Duration = Duration::from_secs(10);
 /// Most leases of one call.
@@ -64,8 +67,8 @@ pub(crate) async fn poll_for_work(
             (Some(0), false) => BROKEN_PAUSE,
             // Spread over the upper half of the interval, so that a fleet does not poll in step.
             (Some(0), true) => backoff::delay(SLOW_INTERVAL, SLOW_INTERVAL, 0, rand::random()),
-            // Where there was work, there may be more. The doorbell brings most of it, in batches.
-            (Some(_), true) => BROKEN_PAUSE,
+            // Where there was work, there may be more.
+            (Some(_), true) => LOST_ENTRIES_PAUSE,
             (Some(_), false) => Duration::ZERO,
         };
     }

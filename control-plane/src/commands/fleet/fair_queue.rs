@@ -20,7 +20,7 @@ use super::placement::Placement;
 use crate::store::db::Databases;
 use crate::store::error::StoreError;
 use crate::store::fleet::ready::ReadyCandidate;
-use crate::store::fleet::{leases, ready_queue, sessions};
+use crate::store::fleet::{ready_queue, sessions};
 use crate::store::keys::ExecutionKey;
 
 /// Time for which a ring counts as a taken slot.
@@ -199,11 +199,9 @@ pub(crate) async fn read_slots(
     sessions: Vec<Uuid>,
     total: usize,
 ) -> Result<PoolSlots, StoreError> {
-    let mut held: HashMap<TenantId, usize> = HashMap::new();
-    let leased = leases::count_of_sessions(databases, sessions).await?;
-    let rung = ready_queue::count_rung(databases, pool, now - RING_HOLDS_SLOT).await?;
-    for (tenant, count) in leased.into_iter().chain(rung) {
-        *held.entry(TenantId(tenant)).or_default() += usize::try_from(count).unwrap_or(0);
+    let mut held = HashMap::new();
+    for (tenant, count) in ready_queue::count_held(databases, pool, sessions, now - RING_HOLDS_SLOT).await? {
+        held.insert(TenantId(tenant), usize::try_from(count).unwrap_or(0));
     }
     Ok(PoolSlots { total, held })
 }

@@ -9,7 +9,7 @@ use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
 use super::grant::{GrantedExecution, LeaseOwner};
-use crate::store::batch::{distinct_tenants, placeholders};
+use crate::store::batch::{distinct_tenants, placeholders, short_batch, within_weeks};
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
 use crate::store::keys::ExecutionKey;
@@ -73,19 +73,25 @@ pub async fn close(tx: &Tx, now: DateTime<Utc>, closed: &[ClosedAttempt]) -> Res
         return Ok(());
     }
     let tenants: Vec<Uuid> = closed.iter().map(|attempt| attempt.key.tenant_id).collect();
+    let ids: Vec<Uuid> = closed.iter().map(|attempt| attempt.key.execution_id).collect();
     // `ended_at IS NULL` keeps the first end: a repeated call must find the seq that ended it.
-    tx.execute(
+    let sql = format!(
         "UPDATE execution_attempts a SET ended_at = $2, verdict = v.verdict, final_seq = v.final_seq, \
          last_request = CASE WHEN v.last_request <> '' THEN v.last_request END \
          FROM unnest($3::uuid[], $4::uuid[], $5::integer[], $6::text[], $7::bigint[], $8::text[]) \
            AS v (tenant_id, execution_id, attempt, verdict, final_seq, last_request) \
          WHERE a.tenant_id = ANY($1) AND a.tenant_id = v.tenant_id AND a.execution_id = v.execution_id AND a.attempt = v.attempt \
-           AND a.ended_at IS NULL",
+           AND a.ended_at IS NULL AND {} AND {}",
+        within_weeks("a.execution_id", &ids),
+        short_batch("v.execution_id")
+    );
+    tx.execute(
+        &sql,
         values![
             distinct_tenants(tenants.clone()),
             now,
             tenants,
-            closed.iter().map(|attempt| attempt.key.execution_id).collect::<Vec<Uuid>>(),
+            ids,
             closed.iter().map(|attempt| attempt.attempt).collect::<Vec<i32>>(),
             closed.iter().map(|attempt| attempt.verdict.as_str().to_owned()).collect::<Vec<String>>(),
             closed.iter().map(|attempt| attempt.final_seq).collect::<Vec<i64>>(),
@@ -117,16 +123,21 @@ pub async fn ends(
         return Ok(Vec::new());
     }
     let tenants: Vec<Uuid> = attempts.iter().map(|(key, _)| key.tenant_id).collect();
-    let rows: Vec<EndRow> = tx
-        .all(
-            "SELECT a.tenant_id, a.execution_id, a.attempt, a.lease_id, a.final_seq, a.verdict \
+    let ids: Vec<Uuid> = attempts.iter().map(|(key, _)| key.execution_id).collect();
+    let sql = format!(
+        "SELECT a.tenant_id, a.execution_id, a.attempt, a.lease_id, a.final_seq, a.verdict \
              FROM unnest($2::uuid[], $3::uuid[], $4::integer[]) AS v (tenant_id, execution_id, attempt) \
              JOIN execution_attempts a ON a.tenant_id = v.tenant_id AND a.execution_id = v.execution_id AND a.attempt = v.attempt \
-             WHERE a.tenant_id = ANY($1) AND a.verdict IS NOT NULL",
+             WHERE a.tenant_id = ANY($1) AND a.verdict IS NOT NULL AND {}",
+        within_weeks("a.execution_id", &ids)
+    );
+    let rows: Vec<EndRow> = tx
+        .all(
+            &sql,
             values![
                 distinct_tenants(tenants.clone()),
                 tenants,
-                attempts.iter().map(|(key, _)| key.execution_id).collect::<Vec<Uuid>>(),
+                ids,
                 attempts.iter().map(|(_, attempt)| *attempt).collect::<Vec<i32>>(),
             ],
         )

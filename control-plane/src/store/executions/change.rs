@@ -5,7 +5,7 @@ use orchid_domain::ExecutionId;
 use orchid_domain::execution::{Beginning, State};
 use uuid::Uuid;
 
-use crate::store::batch::distinct_tenants;
+use crate::store::batch::{distinct_tenants, short_batch, within_weeks};
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
 use crate::store::keys::{ExecutionKey, ExecutionKeyRow};
@@ -51,7 +51,7 @@ pub struct ExecutionChange {
     pub beginning: Beginning,
 }
 
-/// The state and the fence in the last line make the update conditional: it applies only to a row
+/// The state and the fence at the end make the update conditional: it applies only to a row
 /// that still is as the decision saw it.
 const APPLY_CHANGES: &str = "UPDATE plan_executions e SET \
     state = v.next, \
@@ -77,8 +77,7 @@ const APPLY_CHANGES: &str = "UPDATE plan_executions e SET \
         $19::bytea[], $20::bytea[], $21::boolean[], $22::uuid[], $23::uuid[]) \
         AS v (tenant_id, id, before, fence, next, losses, cancel, cancel_reason, not_before, waiting_for, partial, complete, terminal, \
             closes, attempt_ms, checkpoint_seq, progress, error, needs_upstream_cancel, continued, dropped) \
-    WHERE e.tenant_id = ANY($1) AND e.tenant_id = v.tenant_id AND e.id = v.id AND e.state = v.before AND e.fence = v.fence \
-    RETURNING e.tenant_id, e.id";
+    WHERE e.tenant_id = ANY($1) AND e.tenant_id = v.tenant_id AND e.id = v.id AND e.state = v.before AND e.fence = v.fence";
 
 /// Applies changes to executions that still are as their decisions saw them, and returns the keys
 /// of those that changed.
@@ -103,11 +102,14 @@ pub async fn apply_changes(
     };
     let number = |of: fn(&ExecutionChange) -> i64| changes.iter().map(of).collect::<Vec<i64>>();
     let tenants: Vec<Uuid> = changes.iter().map(|change| change.key.tenant_id).collect();
+    let ids: Vec<Uuid> = changes.iter().map(|change| change.key.execution_id).collect();
+    let (weeks, short) = (within_weeks("e.id", &ids), short_batch("v.id"));
+    let sql = format!("{APPLY_CHANGES} AND {weeks} AND {short} RETURNING e.tenant_id, e.id");
     let values = values![
         distinct_tenants(tenants.clone()),
         now,
         tenants,
-        changes.iter().map(|change| change.key.execution_id).collect::<Vec<Uuid>>(),
+        ids,
         text(|change| change.from.as_str()),
         number(|change| change.fence),
         text(|change| change.to.as_str()),
@@ -130,7 +132,7 @@ pub async fn apply_changes(
         id(|change| change.beginning.continued()),
         id(|change| change.beginning.dropped()),
     ];
-    let rows: Vec<ExecutionKeyRow> = tx.all(APPLY_CHANGES, values).await?;
+    let rows: Vec<ExecutionKeyRow> = tx.all(&sql, values).await?;
     Ok(rows.into_iter().map(ExecutionKey::from).collect())
 }
 
@@ -166,23 +168,32 @@ pub async fn accept_checkpoints(
         return Ok(());
     }
     let tenants: Vec<Uuid> = changes.iter().map(|change| change.key.tenant_id).collect();
+    let ids: Vec<Uuid> = changes.iter().map(|change| change.key.execution_id).collect();
     // `greatest` keeps both numbers rising when a delayed call arrives after a newer one.
-    tx.execute(
+    let sql = format!(
         "UPDATE plan_executions e SET losses = v.losses, needs_upstream_cancel = v.needs_upstream_cancel, checkpoint_seq = greatest(e.checkpoint_seq, v.seq), \
            attempt_ran_ms = greatest(e.attempt_ran_ms, v.attempt_ms), progress = v.progress, version = e.version + 1, updated_at = $2 \
          FROM unnest($3::uuid[], $4::uuid[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bytea[], $9::integer[], $10::boolean[]) \
            AS v (tenant_id, id, fence, seq, attempt_ms, progress, losses, needs_upstream_cancel) \
-         WHERE e.tenant_id = ANY($1) AND e.tenant_id = v.tenant_id AND e.id = v.id AND e.fence = v.fence AND e.state = 'running'",
+         WHERE e.tenant_id = ANY($1) AND e.tenant_id = v.tenant_id AND e.id = v.id AND e.fence = v.fence AND e.state = 'running' AND {} AND {}",
+        within_weeks("e.id", &ids),
+        short_batch("v.id")
+    );
+    tx.execute(
+        &sql,
         values![
             distinct_tenants(tenants.clone()),
             now,
             tenants,
-            changes.iter().map(|change| change.key.execution_id).collect::<Vec<Uuid>>(),
+            ids,
             changes.iter().map(|change| change.fence).collect::<Vec<i64>>(),
             changes.iter().map(|change| change.seq).collect::<Vec<i64>>(),
             changes.iter().map(|change| change.attempt_ms).collect::<Vec<i64>>(),
             changes.iter().map(|change| change.progress.clone()).collect::<Vec<Vec<u8>>>(),
-            changes.iter().map(|change| i32::try_from(change.losses).unwrap_or(i32::MAX)).collect::<Vec<i32>>(),
+            changes
+                .iter()
+                .map(|change| i32::try_from(change.losses).unwrap_or(i32::MAX))
+                .collect::<Vec<i32>>(),
             changes.iter().map(|change| change.needs_upstream_cancel).collect::<Vec<bool>>(),
         ],
     )

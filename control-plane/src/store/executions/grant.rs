@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
-use crate::store::batch::distinct_tenants;
+use crate::store::batch::{distinct_tenants, short_batch, within_weeks};
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
 use crate::store::keys::ExecutionKey;
@@ -93,14 +93,15 @@ pub async fn grant(
     let lease_ids: Vec<Uuid> = leases.iter().map(|lease| lease.lease_id).collect();
     // `greatest` is `orchid_domain::fence::next` in SQL. The floor makes the fence rise also after
     // a fail-over that lost the last grants.
-    tx.all(
+    let sql = format!(
         "UPDATE plan_executions e SET state = 'running', attempt = e.attempt + 1, fence = greatest(e.fence + 1, $3), \
          lease_id = v.lease_id, started_at = COALESCE(e.started_at, $2), not_before = NULL, waiting_for = NULL, \
          version = e.version + 1, updated_at = $2 \
          FROM unnest($4::uuid[], $5::uuid[], $6::uuid[]) AS v (tenant_id, id, lease_id) \
-         WHERE e.tenant_id = ANY($1) AND e.tenant_id = v.tenant_id AND e.id = v.id AND e.state IN ('queued', 'parked', 'blocked') \
+         WHERE e.tenant_id = ANY($1) AND e.tenant_id = v.tenant_id AND e.id = v.id AND e.state IN ('queued', 'parked', 'blocked') AND {} AND {} \
          RETURNING e.tenant_id, e.id, e.lease_id, e.attempt, e.fence, e.started_at, e.ran_ms",
-        values![distinct_tenants(tenants.clone()), now, fence_floor, tenants, ids, lease_ids],
-    )
-    .await
+        within_weeks("e.id", &ids),
+        short_batch("v.id")
+    );
+    tx.all(&sql, values![distinct_tenants(tenants.clone()), now, fence_floor, tenants, ids, lease_ids]).await
 }

@@ -6,7 +6,7 @@ use orchid_domain::lease::LeaseHolder;
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
-use crate::store::batch::distinct_tenants;
+use crate::store::batch::{distinct_tenants, short_batch, within_weeks};
 use crate::store::db::{Databases, Tx};
 use crate::store::error::StoreError;
 use crate::store::keys::{ExecutionKey, ScheduleKey};
@@ -202,6 +202,12 @@ pub async fn lock(
     };
     // ORDER BY decides the order of locking, which all transactions share. `FOR UPDATE OF e` leaves
     // the tenant's row unlocked: grants of one tenant must not wait for each other.
+    // A call may name an execution twice. Each row must come back once.
+    let mut keys = keys.to_vec();
+    keys.sort_unstable();
+    keys.dedup();
+    let (tenants, ids) = ExecutionKey::unzip(&keys);
+    let (weeks, short) = (within_weeks("e.id", &ids), short_batch("v.id"));
     let sql = format!(
         "SELECT e.tenant_id, e.id, e.plan_id, e.plan_key, e.plan_revision, e.integration_key, e.config_id, e.config_key, e.kind, e.origin, \
          e.persists, e.context_override, e.state, e.attempt, e.fence, e.lease_id, e.losses, e.priority, e.scheduled_at, e.started_at, \
@@ -209,13 +215,8 @@ pub async fn lock(
          FROM unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, id) \
          JOIN plan_executions e ON e.tenant_id = v.tenant_id AND e.id = v.id \
          JOIN tenants t ON t.id = e.tenant_id \
-         WHERE e.tenant_id = ANY($1) AND t.id = ANY($1) ORDER BY e.tenant_id, e.id FOR UPDATE OF e{skip}"
+         WHERE e.tenant_id = ANY($1) AND t.id = ANY($1) AND {weeks} AND {short} ORDER BY e.tenant_id, e.id FOR UPDATE OF e{skip}"
     );
-    // A call may name an execution twice. Each row must come back once.
-    let mut keys = keys.to_vec();
-    keys.sort_unstable();
-    keys.dedup();
-    let (tenants, ids) = ExecutionKey::unzip(&keys);
     let rows: Vec<ExecutionRow> =
         tx.all(&sql, values![distinct_tenants(tenants.clone()), tenants, ids]).await?;
     rows.into_iter().map(TryInto::try_into).collect()
@@ -236,17 +237,12 @@ pub async fn find_states(
         state: String,
     }
     let (tenants, ids) = ExecutionKey::unzip(keys);
-    let (Some(lowest), Some(highest)) = (ids.iter().min().copied(), ids.iter().max().copied()) else {
-        return Ok(Vec::new());
-    };
-    // The bounds let Postgres leave out the partitions of other times.
-    let rows: Vec<StateRow> = databases
-        .find(
-            "SELECT e.tenant_id, e.id, e.state FROM unnest($1::uuid[], $2::uuid[]) AS v (tenant_id, id) \
-             JOIN plan_executions e ON e.tenant_id = v.tenant_id AND e.id = v.id WHERE e.id BETWEEN $3 AND $4",
-            values![tenants, ids, lowest, highest],
-        )
-        .await?;
+    let sql = format!(
+        "SELECT e.tenant_id, e.id, e.state FROM unnest($1::uuid[], $2::uuid[]) AS v (tenant_id, id) \
+         JOIN plan_executions e ON e.tenant_id = v.tenant_id AND e.id = v.id WHERE {}",
+        within_weeks("e.id", &ids)
+    );
+    let rows: Vec<StateRow> = databases.find(&sql, values![tenants, ids]).await?;
     rows.into_iter()
         .map(|row| {
             let state = row.state.parse().map_err(|error| StoreError::corrupt("plan_executions", error))?;

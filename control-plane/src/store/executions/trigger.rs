@@ -51,7 +51,11 @@ pub struct TriggeredExecution<'a> {
 /// chosen, so the statement decides by the row as it is once it is locked. `continued` and
 /// `dropped` are `orchid_domain::execution::beginning` in SQL. An execution that saves nothing
 /// needs no schedule; it holds plan and config themselves, so that neither is deleted meanwhile.
-fn statement(config_condition: &str) -> String {
+///
+/// An execution that saves its state is created under the lock of its schedule. One that saves
+/// nothing needs none, so it holds plan and config themselves until it is committed.
+fn statement(config_condition: &str, persists: bool) -> String {
+    let hold = if persists { "" } else { "FOR KEY SHARE OF p, c" };
     format!(
         "WITH target AS ( \
            SELECT p.id AS plan_id, p.key AS plan_key, p.revision, p.priority, i.key AS integration_key, \
@@ -61,7 +65,7 @@ fn statement(config_condition: &str) -> String {
            JOIN configs c ON c.tenant_id = p.tenant_id AND c.integration_id = p.integration_id \
            JOIN tenants t ON t.id = p.tenant_id \
            WHERE p.tenant_id = $1 AND i.tenant_id = $1 AND c.tenant_id = $1 AND t.id = $1 AND p.key = $2 AND {config_condition} \
-             AND (p.configs IS NULL OR p.configs @> to_jsonb(c.key)) LIMIT 2), \
+             AND (p.configs IS NULL OR p.configs @> to_jsonb(c.key)) LIMIT 2 {hold}), \
          single AS (SELECT * FROM target WHERE enabled AND (SELECT count(*) FROM target) = 1), \
          schedule AS ( \
            SELECT s.plan_id, s.active_execution_id, s.limited_execution_id, s.limited_revision \
@@ -115,8 +119,8 @@ pub async fn trigger(
 ) -> Result<Option<Execution>, StoreError> {
     // Two texts, so that a named config is found by its index.
     let sql = match triggered.config_key {
-        Some(_) => statement("c.key = $3::text"),
-        None => statement("$3::text IS NULL"),
+        Some(_) => statement("c.key = $3::text", triggered.persists),
+        None => statement("$3::text IS NULL", triggered.persists),
     };
     let TriggeredExecution { alone, behind, .. } = triggered;
     let values = values![

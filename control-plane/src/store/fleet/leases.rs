@@ -7,7 +7,7 @@ use orchid_domain::admission::SUSPICIOUS_LOSSES;
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
-use crate::store::batch::{distinct_tenants, placeholders};
+use crate::store::batch::{distinct_tenants, placeholders, short_batch};
 use crate::store::db::{Databases, Tx};
 use crate::store::error::StoreError;
 use crate::store::executions::grant::{GrantedExecution, LeaseOwner, NewLease};
@@ -64,8 +64,8 @@ pub async fn delete(tx: &Tx, keys: &[ExecutionKey]) -> Result<(), StoreError> {
     }
     let (tenants, ids) = ExecutionKey::unzip(keys);
     tx.execute(
-        "DELETE FROM leases l USING unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, execution_id) \
-         WHERE l.tenant_id = ANY($1) AND l.tenant_id = v.tenant_id AND l.execution_id = v.execution_id",
+        &format!("DELETE FROM leases l USING unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, execution_id) \
+         WHERE l.tenant_id = ANY($1) AND l.tenant_id = v.tenant_id AND l.execution_id = v.execution_id AND {}", short_batch("v.execution_id")),
         values![distinct_tenants(tenants.clone()), tenants, ids],
     )
     .await?;
@@ -154,8 +154,8 @@ pub async fn find_for_acquire(
 pub async fn confirm(tx: &Tx, keys: &[ExecutionKey]) -> Result<(), StoreError> {
     let (tenants, ids) = ExecutionKey::unzip(keys);
     tx.execute(
-        "UPDATE leases l SET confirmed = true FROM unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, execution_id) \
-         WHERE l.tenant_id = ANY($1) AND l.tenant_id = v.tenant_id AND l.execution_id = v.execution_id",
+        &format!("UPDATE leases l SET confirmed = true FROM unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, execution_id) \
+         WHERE l.tenant_id = ANY($1) AND l.tenant_id = v.tenant_id AND l.execution_id = v.execution_id AND {}", short_batch("v.execution_id")),
         values![distinct_tenants(tenants.clone()), tenants, ids],
     )
     .await?;
@@ -209,48 +209,6 @@ pub async fn find_orphans(
         .await
 }
 
-/// Counts the leases of these tenants. A tenant without leases is left out.
-///
-/// # Errors
-/// The statement fails.
-pub async fn count_of_tenants(
-    databases: &Databases,
-    tenants: Vec<Uuid>,
-) -> Result<Vec<(Uuid, i64)>, StoreError> {
-    count(
-        databases,
-        "SELECT tenant_id, count(*) AS held FROM leases WHERE tenant_id = ANY($1) GROUP BY tenant_id",
-        tenants,
-    )
-    .await
-}
-
-/// Counts the leases of these sessions by tenant.
-///
-/// # Errors
-/// The statement fails.
-pub async fn count_of_sessions(
-    databases: &Databases,
-    sessions: Vec<Uuid>,
-) -> Result<Vec<(Uuid, i64)>, StoreError> {
-    count(
-        databases,
-        "SELECT tenant_id, count(*) AS held FROM leases WHERE session_id = ANY($1) GROUP BY tenant_id",
-        sessions,
-    )
-    .await
-}
-
-async fn count(databases: &Databases, sql: &str, ids: Vec<Uuid>) -> Result<Vec<(Uuid, i64)>, StoreError> {
-    #[derive(FromQueryResult)]
-    struct CountRow {
-        tenant_id: Uuid,
-        held: i64,
-    }
-    let rows: Vec<CountRow> = databases.find(sql, values![ids]).await?;
-    Ok(rows.into_iter().map(|row| (row.tenant_id, row.held)).collect())
-}
-
 /// Deletes leases whose execution has another lease, has none, or was dropped with its history.
 ///
 /// # Errors
@@ -264,8 +222,8 @@ pub async fn delete_stale(tx: &Tx, stale: &[(ExecutionKey, Uuid)]) -> Result<(),
     let lease_ids: Vec<Uuid> = stale.iter().map(|(_, lease_id)| *lease_id).collect();
     // The lease id is part of the condition: a grant since the scan may have put a new lease there.
     tx.execute(
-        "DELETE FROM leases l USING unnest($2::uuid[], $3::uuid[], $4::uuid[]) AS v (tenant_id, execution_id, lease_id) \
-         WHERE l.tenant_id = ANY($1) AND l.tenant_id = v.tenant_id AND l.execution_id = v.execution_id AND l.lease_id = v.lease_id",
+        &format!("DELETE FROM leases l USING unnest($2::uuid[], $3::uuid[], $4::uuid[]) AS v (tenant_id, execution_id, lease_id) \
+         WHERE l.tenant_id = ANY($1) AND l.tenant_id = v.tenant_id AND l.execution_id = v.execution_id AND {} AND l.lease_id = v.lease_id", short_batch("v.execution_id")),
         values![distinct_tenants(tenants.clone()), tenants, ids, lease_ids],
     )
     .await?;

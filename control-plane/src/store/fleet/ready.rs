@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
-use crate::store::batch::{distinct_tenants, placeholders};
+use crate::store::batch::{distinct_tenants, placeholders, short_batch};
 use crate::store::db::{Databases, Tx};
 use crate::store::error::StoreError;
 use crate::store::executions::locked::LockedExecution;
@@ -95,9 +95,9 @@ pub async fn delete(tx: &Tx, keys: &[ExecutionKey]) -> Result<Vec<ExecutionKey>,
     let (tenants, ids) = ExecutionKey::unzip(keys);
     let rows: Vec<ReadyKeyRow> = tx
         .all(
-            "DELETE FROM ready r USING unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, execution_id) \
-             WHERE r.tenant_id = ANY($1) AND r.tenant_id = v.tenant_id AND r.execution_id = v.execution_id \
-             RETURNING r.tenant_id, r.execution_id",
+            &format!("DELETE FROM ready r USING unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, execution_id) \
+             WHERE r.tenant_id = ANY($1) AND r.tenant_id = v.tenant_id AND r.execution_id = v.execution_id AND {} \
+             RETURNING r.tenant_id, r.execution_id", short_batch("v.execution_id")),
             values![distinct_tenants(tenants.clone()), tenants, ids],
         )
         .await?;
@@ -187,10 +187,10 @@ pub async fn mark_rung(
     // matches.
     let rows: Vec<ReadyKeyRow> = tx
         .all(
-            "UPDATE ready r SET rung_at = $2, rings = r.rings + 1 \
+            &format!("UPDATE ready r SET rung_at = $2, rings = r.rings + 1 \
              FROM unnest($3::uuid[], $4::uuid[], $5::integer[]) AS v (tenant_id, execution_id, rings) \
-             WHERE r.tenant_id = ANY($1) AND r.tenant_id = v.tenant_id AND r.execution_id = v.execution_id AND r.rings = v.rings \
-             RETURNING r.tenant_id, r.execution_id",
+             WHERE r.tenant_id = ANY($1) AND r.tenant_id = v.tenant_id AND r.execution_id = v.execution_id AND {} AND r.rings = v.rings \
+             RETURNING r.tenant_id, r.execution_id", short_batch("v.execution_id")),
             values![distinct_tenants(tenants.clone()), now, tenants, ids, rings],
         )
         .await?;
@@ -206,8 +206,8 @@ pub async fn unmark_rung(tx: &Tx, keys: &[ExecutionKey]) -> Result<(), StoreErro
     // not wait longer than the first.
     let (tenants, ids) = ExecutionKey::unzip(keys);
     tx.execute(
-        "UPDATE ready r SET rung_at = NULL, rings = 0 FROM unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, execution_id) \
-         WHERE r.tenant_id = ANY($1) AND r.tenant_id = v.tenant_id AND r.execution_id = v.execution_id",
+        &format!("UPDATE ready r SET rung_at = NULL, rings = 0 FROM unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, execution_id) \
+         WHERE r.tenant_id = ANY($1) AND r.tenant_id = v.tenant_id AND r.execution_id = v.execution_id AND {}", short_batch("v.execution_id")),
         values![distinct_tenants(tenants.clone()), tenants, ids],
     )
     .await?;

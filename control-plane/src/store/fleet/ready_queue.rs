@@ -11,7 +11,7 @@ use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
 use super::ready::{ReadyCandidate, ReadyKeyRow};
-use crate::store::batch::distinct_tenants;
+use crate::store::batch::{distinct_tenants, short_batch};
 use crate::store::db::{Databases, Tx};
 use crate::store::error::StoreError;
 use crate::store::keys::ExecutionKey;
@@ -114,28 +114,31 @@ pub async fn find_unheard(
         .await
 }
 
-/// Counts, by tenant, the executions of a pool that the doorbell rang for since a time and that no
-/// executor has taken.
+/// Counts, by tenant, the slots of a pool that are taken: by leases of these sessions, and by
+/// executions that the doorbell rang for since a time and that no executor has taken.
 ///
 /// # Errors
 /// The statement fails.
-pub async fn count_rung(
+pub async fn count_held(
     databases: &Databases,
     pool: &str,
-    since: DateTime<Utc>,
+    sessions: Vec<Uuid>,
+    rung_since: DateTime<Utc>,
 ) -> Result<Vec<(Uuid, i64)>, StoreError> {
     #[derive(FromQueryResult)]
-    struct RungRow {
+    struct HeldRow {
         tenant_id: Uuid,
-        rung: i64,
+        held: i64,
     }
-    let rows: Vec<RungRow> = databases
+    let rows: Vec<HeldRow> = databases
         .find(
-            "SELECT tenant_id, count(*) AS rung FROM ready WHERE pool = $1 AND rung_at > $2 GROUP BY tenant_id",
-            values![pool, since],
+            "SELECT tenant_id, count(*) AS held FROM ( \
+               SELECT l.tenant_id FROM leases l WHERE l.session_id = ANY($2) \
+               UNION ALL SELECT r.tenant_id FROM ready r WHERE r.pool = $1 AND r.rung_at > $3) h GROUP BY tenant_id",
+            values![pool, sessions, rung_since],
         )
         .await?;
-    Ok(rows.into_iter().map(|row| (row.tenant_id, row.rung)).collect())
+    Ok(rows.into_iter().map(|row| (row.tenant_id, row.held)).collect())
 }
 
 /// Finds parked rows whose time has come.
@@ -175,8 +178,8 @@ pub async fn release(tx: &Tx, now: DateTime<Utc>, keys: &[ExecutionKey]) -> Resu
     let (tenants, ids) = ExecutionKey::unzip(keys);
     // A row that was granted and parked again since it was found waits for its new time.
     tx.execute(
-        "UPDATE ready r SET not_before = NULL FROM unnest($3::uuid[], $4::uuid[]) AS v (tenant_id, execution_id) \
-         WHERE r.tenant_id = ANY($1) AND r.tenant_id = v.tenant_id AND r.execution_id = v.execution_id AND r.not_before <= $2",
+        &format!("UPDATE ready r SET not_before = NULL FROM unnest($3::uuid[], $4::uuid[]) AS v (tenant_id, execution_id) \
+         WHERE r.tenant_id = ANY($1) AND r.tenant_id = v.tenant_id AND r.execution_id = v.execution_id AND {} AND r.not_before <= $2", short_batch("v.execution_id")),
         values![distinct_tenants(tenants.clone()), now, tenants, ids],
     )
     .await?;
