@@ -26,6 +26,14 @@ pub(crate) fn pin_self(core: usize) {
     }
 }
 
+/// Lets all threads of this process, and the processes that it starts, use all cores.
+pub(crate) fn unpin_self() {
+    let pid = std::process::id().to_string();
+    let cores = fs::read_to_string("/sys/devices/system/cpu/online").unwrap_or_default();
+    let done = Command::new("taskset").args(["-a", "-c", "-p", cores.trim(), &pid]).output();
+    assert!(done.is_ok_and(|done| done.status.success()), "taskset (util-linux) does not work here");
+}
+
 /// Returns the prefix of a command that pins it to one core.
 pub(crate) fn pinned(core: usize) -> Vec<String> {
     if has_two_cores() { vec!["taskset".into(), "-c".into(), core.to_string()] } else { vec!["env".into()] }

@@ -3,7 +3,8 @@
 //! `make bench` runs a short version; `make bench-full` runs the full size and writes
 //! `docs/benchmarks.md`. The measured executor is the real binary, pinned to one core. The
 //! upstream, the broker and a control plane that grants everything at once share this process,
-//! which is pinned to another core and not measured. No benchmark passes or fails by its time.
+//! which is pinned to another core and not measured. `throughput` and `latency` measure the real
+//! control plane instead, on all cores. No benchmark passes or fails by its time.
 //!
 //! Arguments: `--full`, `--docs FILE` (replaces the results in it), and words that select
 //! benchmarks.
@@ -23,11 +24,13 @@ mod expressions;
 mod fan_out;
 mod harness;
 mod isolation;
+mod latency;
 mod machine;
 mod memory;
 mod pages;
 mod report;
 mod size;
+mod throughput;
 mod upstream;
 
 use std::path::PathBuf;
@@ -100,6 +103,14 @@ async fn measure(arguments: &Arguments) -> BenchReport {
     }
     if arguments.wants("memory") {
         report.section(memory::measure(size).await);
+    }
+    // These measure the whole stack, on all cores.
+    machine::unpin_self();
+    if arguments.wants("throughput") {
+        report.section(throughput::measure(size).await);
+    }
+    if arguments.wants("latency") {
+        report.section(latency::measure(size).await);
     }
     report.end();
     report

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use orchid_proto::executor::v1 as fleet;
 use orchid_tests::eventually::{eventually, holds};
+use orchid_tests::seed::{copied_id, copy};
 use orchid_tests::{ScriptedExecutor, StackOptions, TestStack};
 
 use crate::plans;
@@ -44,11 +45,6 @@ async fn saturated(
     template.plans().trigger_plan(template.request(trigger)).await.expect("an execution");
     // Copies the template tenant with everything that it owns. Only what cannot be equal differs.
     let id = template.id;
-    let copy = |table: &str, from: &str, changes: &str| {
-        format!(
-            "INSERT INTO {table} SELECT (jsonb_populate_record(NULL::{table}, to_jsonb(o) || {changes})).* FROM {table} o, {from};"
-        )
-    };
     let tenant = "('00000000-0000-4000-8000-' || lpad(to_hex(n), 12, '0'))";
     let each = format!("generate_series(1, {tenants}) n");
     let owned = format!("{each} WHERE o.tenant_id = '{id}'");
@@ -62,14 +58,13 @@ async fn saturated(
     for table in ["integrations", "configs", "plans", "plan_revisions"] {
         sql.push_str(&copy(table, &owned, &format!("jsonb_build_object('tenant_id', {tenant})")));
     }
-    let execution = "(left(o.%::text, 24) || lpad(to_hex(m), 12, '0'))";
     let many = format!("{each}, generate_series(1, {rows}) m WHERE o.tenant_id = '{id}'");
     sql.push_str(&copy(
         "plan_executions",
         &many,
         &format!(
             "jsonb_build_object('tenant_id', {tenant}, 'id', {}, 'state', 'queued')",
-            execution.replace('%', "id")
+            copied_id("o.id", "m")
         ),
     ));
     sql.push_str(&copy(
@@ -77,7 +72,7 @@ async fn saturated(
         &many,
         &format!(
             "jsonb_build_object('tenant_id', {tenant}, 'execution_id', {}, 'seq', n * {rows} + m, 'rung_at', NULL, 'rings', 0)",
-            execution.replace('%', "execution_id")
+            copied_id("o.execution_id", "m")
         ),
     ));
     stack.database.execute(&format!("{sql} DELETE FROM ready WHERE tenant_id = '{id}'; ANALYZE ready;"));

@@ -36,6 +36,7 @@ mod messages;
 mod partitions;
 mod plans;
 mod poisoned_reports;
+mod price;
 mod readme;
 mod real_kafka;
 mod refusals;

@@ -19,6 +19,8 @@ use crate::eventually::eventually;
 
 /// The time that one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// The largest message that an executor takes.
+const MAX_MESSAGE_BYTES: usize = 32 << 20;
 
 /// Converts a JSON object to a `google.protobuf.Struct`.
 pub fn structure(json: &Value) -> Struct {
@@ -243,11 +245,23 @@ pub struct ScriptedExecutor {
 impl ScriptedExecutor {
     /// Registers an executor with a pool.
     pub async fn register(channel: Channel, pool: &str, pool_token: &str) -> ScriptedExecutor {
-        let mut client = fleet::executor_service_client::ExecutorServiceClient::new(channel);
+        Self::register_with(channel, pool, pool_token, 8).await
+    }
+
+    /// Registers an executor with this many slots.
+    pub async fn register_with(
+        channel: Channel,
+        pool: &str,
+        pool_token: &str,
+        slots: i32,
+    ) -> ScriptedExecutor {
+        let mut client = fleet::executor_service_client::ExecutorServiceClient::new(channel)
+            .max_decoding_message_size(MAX_MESSAGE_BYTES)
+            .max_encoding_message_size(MAX_MESSAGE_BYTES);
         let mut request = Request::new(fleet::RegisterRequest {
             name: "by-hand".to_owned(),
             pool: pool.to_owned(),
-            slots: 8,
+            slots,
             version: "test".to_owned(),
         });
         request

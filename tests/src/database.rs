@@ -76,7 +76,9 @@ async fn start() -> DatabaseServer {
         let owner = superuser.username().to_owned();
         return DatabaseServer { superuser, owner, template: None, _private: None };
     }
-    let options = PostgresOptions { durable: false, max_connections: 400, ..PostgresOptions::default() };
+    let settings = ["shared_preload_libraries=pg_stat_statements", "pg_stat_statements.track_planning=on"];
+    let settings = settings.map(str::to_owned).to_vec();
+    let options = PostgresOptions { durable: false, max_connections: 400, settings };
     let private = PostgresServer::start(run_folder(), &options).await.expect("postgres starts");
     let superuser = Url::parse(&private.url("postgres", "postgres")).expect("url");
     let password = superuser.password().unwrap_or_default();

@@ -19,6 +19,7 @@ pub mod eventually;
 pub mod json_server;
 pub mod kafka;
 pub mod names;
+pub mod seed;
 pub mod slow_proxy;
 pub mod stack;
 pub mod tools;

@@ -226,6 +226,16 @@ impl TestStack {
         ScriptedExecutor::register(self.channel(0), POOL, POOL_TOKEN).await
     }
 
+    /// Registers a scripted executor with this many slots, on a connection of its own.
+    pub async fn scripted_executor_with(&self, slots: i32) -> ScriptedExecutor {
+        ScriptedExecutor::register_with(self.channel(0), POOL, POOL_TOKEN, slots).await
+    }
+
+    /// Returns a connection to the test's own Redis.
+    pub async fn redis(&self) -> redis::aio::MultiplexedConnection {
+        self.own_redis_connection().await
+    }
+
     /// Wipes the test's own Redis.
     pub async fn flush_redis(&self) {
         let mut connection = self.own_redis_connection().await;
