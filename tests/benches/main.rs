@@ -18,6 +18,7 @@
     reason = "a measurement that cannot be taken ends the run with a message"
 )]
 
+mod amplified;
 mod baseline;
 mod control_plane;
 mod expressions;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use crate::amplified::INPUTS;
 use crate::harness::BenchHarness;
 use crate::report::{ReportSection, median, mib};
 use crate::size::{BenchSize, SHARE};
@@ -45,6 +46,7 @@ pub(crate) async fn measure(size: BenchSize) -> ReportSection {
     idle(&mut section).await;
     page(&mut section).await;
     in_flight(&mut section).await;
+    amplified(&mut section).await;
     stream(&mut section, stream_bytes).await;
     section
 }
@@ -95,6 +97,23 @@ async fn in_flight(section: &mut ReportSection) {
     }
     let each = mib(resident[1].saturating_sub(resident[0])) * 1024.0 / 900.0;
     section.row([what, format!("{each:.1} KiB ({many} beside {few})"), goal]);
+}
+
+async fn amplified(section: &mut ReportSection) {
+    for (number, input) in INPUTS.iter().enumerate() {
+        let harness = BenchHarness::start(Duration::ZERO, 16 * MIB).await;
+        let before = machine::resident(harness.executor());
+        machine::forget_peak(harness.executor());
+        harness.run(&input.plan(&format!("/amplified?input={number}")), 1).await;
+        let peak = machine::peak(harness.executor()).saturating_sub(before);
+        harness.stop().await;
+        let times = mib(peak) / mib(input.body().len() as u64);
+        section.row([
+            input.what.to_owned(),
+            format!("{:.1} MiB, {times:.1} × the body", mib(peak)),
+            String::new(),
+        ]);
+    }
 }
 
 async fn stream(section: &mut ReportSection, bytes: u64) {

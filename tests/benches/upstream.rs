@@ -7,6 +7,7 @@
 //! - `/held?id=`: one object once the gate is open
 //! - `/page?size=`: one page without a next one
 //! - `/lines?bytes=`: generated JSON lines
+//! - `/amplified?input=`: one of the [`INPUTS`]
 
 use std::collections::HashMap;
 use std::io;
@@ -24,6 +25,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use crate::amplified::INPUTS;
+
+const JSON: &str = "application/json";
 const DIGITS: usize = 10;
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
@@ -202,7 +206,11 @@ async fn serve(mut socket: TcpStream, shared: &UpstreamState) -> io::Result<()> 
             "/items" => {
                 let items: Vec<String> = (0..number("count")).map(|id| format!(r#"{{"id":{id}}}"#)).collect();
                 let body = format!(r#"{{"items":[{}]}}"#, items.join(","));
-                answer(&mut socket, body, Bytes::new()).await?;
+                answer(&mut socket, JSON, body, Bytes::new()).await?;
+            }
+            "/amplified" => {
+                let input = &INPUTS[usize::try_from(number("input")).unwrap_or_default()];
+                answer(&mut socket, input.content_type, String::new(), input.body()).await?;
             }
             "/lines" => lines(&mut socket, number("bytes")).await?,
             _ => {
@@ -216,7 +224,7 @@ async fn serve(mut socket: TcpStream, shared: &UpstreamState) -> io::Result<()> 
                     "/page" => page(cursor_of(0, 1)),
                     _ => (child(shared, &path, number("id")).await, Bytes::new()),
                 };
-                answer(&mut socket, first, rest).await?;
+                answer(&mut socket, JSON, first, rest).await?;
                 shared.answered(began);
             }
         }
@@ -238,9 +246,9 @@ async fn child(shared: &UpstreamState, path: &str, id: u64) -> String {
     )
 }
 
-async fn answer(socket: &mut TcpStream, first: String, rest: Bytes) -> io::Result<()> {
+async fn answer(socket: &mut TcpStream, content_type: &str, first: String, rest: Bytes) -> io::Result<()> {
     let head = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{first}",
+        "HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-length: {}\r\n\r\n{first}",
         first.len() + rest.len()
     );
     socket.write_all_buf(&mut Bytes::from(head).chain(rest)).await
