@@ -13,6 +13,8 @@ BEGIN
     IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
         RAISE EXCEPTION 'distributing tables needs a superuser, and % is none: run this migration with a superuser''s owner url', current_user;
     END IF;
+    -- Functions are replaced below, which Citus refuses after commands that ran in parallel.
+    SET LOCAL citus.multi_shard_modify_mode = 'sequential';
     EXECUTE 'SELECT create_distributed_table(''tenants'', ''id'', shard_count := 32)';
     FOREACH entry IN ARRAY ARRAY['integrations', 'config_schemas', 'configs', 'plans', 'plan_revisions', 'schedules',
         'plan_executions', 'execution_attempts', 'execution_history', 'ready', 'leases', 'checkpoints', 'plan_contexts',

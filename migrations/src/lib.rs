@@ -2,6 +2,7 @@
 //! down. A released step is never edited. This crate holds and orders the steps, and
 //! `orchid-control-plane migrate` runs them.
 
+mod statements;
 mod step;
 
 use sea_orm_migration::prelude::{MigrationTrait, MigratorTrait};

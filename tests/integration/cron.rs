@@ -200,9 +200,10 @@ async fn missed_occurrences_are_caught_up_by_policy() {
     let regular = utc(schedule(&tenant, &key(all[0]), "main").await.next_due_time);
     let missed = [3, 2, 1].map(|hours| regular - TimeDelta::hours(hours));
     // Simulates three hours in which every server was down.
-    let outage = "UPDATE schedules SET decided_until = next_due_at - interval '220 minutes', \
-                  next_due_at = next_due_at - interval '180 minutes'";
-    stack.database.execute(outage);
+    let (decided, due) = (regular - TimeDelta::minutes(220), regular - TimeDelta::minutes(180));
+    stack
+        .database
+        .execute(&format!("UPDATE schedules SET decided_until = '{decided}', next_due_at = '{due}'"));
     for catch_up in all {
         eventually("it is due at its regular time again", async || {
             let due = schedule(&tenant, &key(catch_up), "main").await.next_due_time;
@@ -226,9 +227,10 @@ async fn missed_occurrences_are_caught_up_by_policy() {
     let paused = tenant.schedules().pause_schedule(tenant.request(pause)).await.expect("pause").into_inner();
     assert_eq!(paused.next_due_time, None);
     assert!(next_runs(&tenant, &plan, &config, 3).await.is_empty());
-    stack
-        .database
-        .execute("UPDATE schedules SET decided_until = decided_until - interval '2 hours' WHERE paused");
+    // Citus refuses a time minus an interval in an UPDATE.
+    let decided =
+        stack.database.execute("SELECT decided_until - interval '2 hours' FROM schedules WHERE paused");
+    stack.database.execute(&format!("UPDATE schedules SET decided_until = '{decided}' WHERE paused"));
     let resume = v1::ResumeScheduleRequest { plan: plan.clone(), config: config.clone() };
     tenant.schedules().resume_schedule(tenant.request(resume)).await.expect("resume");
     let run =

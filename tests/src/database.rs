@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::{self, JoinHandle};
 
 use orchid_kit::servers::{PostgresOptions, PostgresServer};
-use tokio::sync::OnceCell;
+use tokio::sync::{Mutex, OnceCell};
 use url::Url;
 
 use crate::environment::{binary, command, run_folder};
@@ -26,6 +26,7 @@ struct DatabaseServer {
 }
 
 static SERVER: OnceCell<DatabaseServer> = OnceCell::const_new();
+static MIGRATION: Mutex<()> = Mutex::const_new(());
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// The database of one test.
@@ -42,11 +43,14 @@ pub async fn migrated(placement_groups: u32) -> TestDatabase {
         Some(template) => create(Some(template)).await,
         None => {
             let database = create(None).await;
+            // Migrations write roles, which all databases of a server share.
+            let _alone = MIGRATION.lock().await;
             database.migrate(&[]).expect("migrate");
             database
         }
     };
-    if placement_groups > 1 {
+    // On Citus a group is a shard, and the migration has said so.
+    if placement_groups > 1 && !is_citus(&database.superuser) {
         database.execute(&format!(
             "CREATE OR REPLACE FUNCTION placement_group(tenant uuid) RETURNS integer LANGUAGE sql IMMUTABLE PARALLEL SAFE \
              AS $$ SELECT abs(hashtext(tenant::text) % {placement_groups}) $$"
@@ -115,15 +119,47 @@ fn create_on(server: &DatabaseServer, template: Option<&str>) -> TestDatabase {
     database
 }
 
-/// Adds a new database to the Citus cluster of the given database, if it belongs to one.
+/// Adds a new database to the Citus cluster of the given database, if it belongs to one. Database
+/// and extension must exist on each worker first.
 fn join_citus(given: &Url, database: &TestDatabase) {
-    let nodes = "SELECT format('SELECT citus_add_node(%L, %s)', nodename, nodeport) FROM pg_dist_node WHERE groupid > 0";
-    if psql(given, "SELECT 1 FROM pg_extension WHERE extname = 'citus'").expect("ask for citus") == "1" {
-        database.execute("CREATE EXTENSION citus");
-        for add in psql(given, nodes).expect("ask for nodes").lines() {
-            database.execute(add);
-        }
+    if !is_citus(given) {
+        return;
     }
+    database.execute("CREATE EXTENSION citus");
+    let coordinator = psql(
+        given,
+        "SELECT format('SELECT citus_set_coordinator_host(%L, %s)', nodename, nodeport) FROM pg_dist_node WHERE groupid = 0",
+    );
+    for set in coordinator.expect("ask for the coordinator").lines() {
+        database.execute(set);
+    }
+    for worker in workers(given) {
+        psql(&worker, &format!("CREATE DATABASE {}", database.name)).expect("create a database on a worker");
+        let mut inside = worker.clone();
+        inside.set_path(&database.name);
+        psql(&inside, "CREATE EXTENSION citus").expect("the extension on a worker");
+        let (host, port) = (worker.host_str().unwrap_or_default(), worker.port().unwrap_or(5432));
+        database.execute(&format!("SELECT citus_add_node('{host}', {port})"));
+    }
+}
+
+fn is_citus(given: &Url) -> bool {
+    psql(given, "SELECT 1 FROM pg_extension WHERE extname = 'citus'").expect("ask for citus") == "1"
+}
+
+/// Returns the URLs of the workers of the given database's cluster; none without one.
+fn workers(given: &Url) -> Vec<Url> {
+    let nodes = psql(given, "SELECT nodename, nodeport FROM pg_dist_node WHERE groupid > 0");
+    let nodes = nodes.unwrap_or_default();
+    let nodes = nodes.lines().filter_map(|line| line.split_once('|'));
+    nodes
+        .map(|(host, port)| {
+            let mut url = given.clone();
+            url.set_host(Some(host)).expect("a host can be set");
+            url.set_port(port.parse().ok()).expect("a port can be set");
+            url
+        })
+        .collect()
 }
 
 impl TestDatabase {
@@ -201,8 +237,11 @@ impl TestDatabase {
 
     /// Drops the database, with all connections to it.
     pub fn remove(&self) {
-        // If the server is gone, so is the database.
-        let _ = psql(&self.superuser, &format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
+        let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+        for server in [self.superuser.clone()].into_iter().chain(workers(&self.superuser)) {
+            // If the server is gone, so is the database.
+            let _ = psql(&server, &drop);
+        }
     }
 }
 

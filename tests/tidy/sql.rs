@@ -52,7 +52,7 @@ fn statements() -> Vec<SqlStatement> {
 }
 
 /// Constructs that a distributed table refuses or handles wrongly.
-const REFUSED: [(&str, &str); 11] = [
+const REFUSED: [(&str, &str); 13] = [
     (r"\bCOPY\b", "no COPY"),
     (r"\bMERGE\b", "no MERGE"),
     (r"\b(LISTEN|NOTIFY|pg_notify)\b", "no LISTEN, no NOTIFY"),
@@ -61,6 +61,11 @@ const REFUSED: [(&str, &str); 11] = [
     (
         r"UPDATE [^;]*\bSET\b[^;]*\b(clock_timestamp|random|gen_random_uuid|nextval)\s*\(",
         "only immutable functions in UPDATE",
+    ),
+    (r"INSERT INTO [^;]*\bVALUES\b[^;]*\(\s*SELECT\b", "no sub-SELECT in VALUES: select first"),
+    (
+        r"UPDATE [^;]*\bSET\b[^;]*\b[a-z_]+_(at|until|before)\s*[-+]\s*(interval|make_interval)",
+        "a time plus or minus an interval is not immutable: times come as parameters",
     ),
     (r"\b(gen_random_uuid|uuid_generate_v4)\s*\(", "new ids come as parameters"),
     (r"ON DELETE SET NULL", "no ON DELETE SET NULL"),

@@ -9,9 +9,10 @@ pub enum StoreError {
     /// Two transactions conflicted (40001, 40P01). The transaction can run again at once.
     #[error("transaction conflict: {0}")]
     Conflict(DbErr),
-    /// The rows of a placement group are not on one shard any more (0A000), because a shard moved.
-    /// The groups have to be looked up again.
-    #[error("placement group is stale: {0}")]
+    /// The database refuses the statement (0A000): the rows of a placement group are not on one
+    /// shard any more, because a shard moved, or a distributed database cannot run it at all. The
+    /// groups have to be looked up again; if that does not help, the statement is at fault.
+    #[error("statement is refused, or its placement group is stale: {0}")]
     StaleGroup(DbErr),
     /// The database is unreachable, starting or stopping, or out of connections, or a lock was not
     /// to be had in time.

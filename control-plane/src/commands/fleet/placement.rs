@@ -161,6 +161,11 @@ impl Placement {
                     left.push(batch);
                     left = self.split(left.into_iter().flatten().collect(), G::tenant).await?;
                 }
+                Err(error @ FleetError::Store(StoreError::StaleGroup(_))) => {
+                    // New groups did not help, so the database refuses the statement itself.
+                    tracing::error!(%error, tries, "a statement is refused in every placement group");
+                    return Err(error);
+                }
                 Err(error) if error.is_transient() => return Err(error),
                 Err(error) => match batch.pop() {
                     Some(item) if batch.is_empty() => results.failed.push((item, error)),

@@ -219,7 +219,10 @@ impl Acquisition<'_> {
                     }
                 }
                 // A shard moved. The groups are looked up again at the next call.
-                Err(FleetError::Store(StoreError::StaleGroup(_))) => fleet.placement.forget(),
+                Err(FleetError::Store(error @ StoreError::StaleGroup(_))) => {
+                    tracing::warn!(%error, "granting a batch was refused: looking up placement groups again");
+                    fleet.placement.forget();
+                }
                 // One execution is enough to fail a batch: it is looked for in the halves.
                 Err(error) if !error.is_transient() && keys.len() > 1 => {
                     tracing::warn!(%error, executions = keys.len(), "granting a batch failed: halving it");
