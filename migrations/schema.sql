@@ -680,6 +680,8 @@ CREATE TABLE ready (
     CONSTRAINT ready_pkey PRIMARY KEY (tenant_id, execution_id)
 );
 
+CREATE INDEX ready_execution ON public.ready USING btree (execution_id);
+
 CREATE INDEX ready_parked ON public.ready USING btree (not_before) WHERE (not_before IS NOT NULL);
 
 CREATE INDEX ready_rung ON public.ready USING btree (pool, rung_at) WHERE (rung_at IS NOT NULL);

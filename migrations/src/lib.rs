@@ -43,6 +43,7 @@ static STEPS: &[MigrationStep] = steps![
     "0018_continuations",
     "0023_schema_compatibility",
     "0024_replicas",
+    "0025_old_ready",
     "0026_waiting_tenants",
     "0029_flat_costs",
     "0030_partition_locks",

@@ -11,6 +11,7 @@
 )]
 
 mod beats;
+mod bounded_work;
 mod cli;
 mod continuations;
 mod control_plane_lost;

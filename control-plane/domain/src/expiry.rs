@@ -2,8 +2,8 @@
 //!
 //! A session lives for its TTL and a grace after its last heartbeat, by the database's clock. Two
 //! rules keep an outage of the server from looking like a death of its executors. After a gap in
-//! the reaper's own runs nothing expires for one TTL. And a run that would expire most of the fleet
-//! expires a few sessions only.
+//! the reaper's own runs nothing expires for one TTL. And where most of the fleet falls silent at
+//! once, nothing expires for one TTL either; sessions that are silent even then are gone.
 
 use std::time::Duration;
 
@@ -13,8 +13,6 @@ use crate::SessionId;
 
 /// Number of sessions below which all may expire at once.
 const FLEET_SIZE_FOR_LIMIT: usize = 8;
-/// A limited run expires one session in this many.
-const LIMITED_SHARE: usize = 16;
 /// Number of sessions that share one TTL. A larger fleet stretches it.
 const SESSIONS_PER_TTL: u64 = 1000;
 /// Maximum factor of the TTL.
@@ -48,8 +46,8 @@ pub struct ExpiryDecision {
     /// The grace to store for the next run.
     pub grace_until: Option<DateTime<Utc>>,
     /// True if most of the fleet looks dead, which points to a fault on the server's side, so that
-    /// only a few sessions expire.
-    pub is_limited: bool,
+    /// nothing expires before the grace has passed.
+    pub is_held: bool,
 }
 
 /// Decides which sessions expire. `ttl` is the server's setting, and `grace` is what a session gets
@@ -65,18 +63,19 @@ pub fn expire(
     // Executors could not send heartbeats during the gap, so they get one TTL to catch up.
     let grace_until = if gap { Some(now + ttl) } else { history.grace_until.filter(|until| *until > now) };
     if grace_until.is_some() {
-        return ExpiryDecision { expired: Vec::new(), grace_until, is_limited: false };
+        return ExpiryDecision { expired: Vec::new(), grace_until, is_held: false };
     }
     let silence = |session: &SessionHeartbeat| (now - session.last_heartbeat_at).to_std().unwrap_or_default();
     let mut silent: Vec<&SessionHeartbeat> =
         sessions.iter().filter(|session| silence(session) > session.ttl + grace).collect();
     silent.sort_by_key(|session| (session.last_heartbeat_at, session.id));
-    let is_limited = sessions.len() >= FLEET_SIZE_FOR_LIMIT && silent.len() > sessions.len() / 2;
-    if is_limited {
-        silent.truncate((sessions.len() / LIMITED_SHARE).max(1));
+    let is_mass = sessions.len() >= FLEET_SIZE_FOR_LIMIT && silent.len() > sessions.len() / 2;
+    // A grace that is over is stored until a run expires what was silent through it.
+    if is_mass && history.grace_until.is_none() {
+        return ExpiryDecision { expired: Vec::new(), grace_until: Some(now + ttl), is_held: true };
     }
     let expired = silent.iter().map(|session| session.id).collect();
-    ExpiryDecision { expired, grace_until: None, is_limited }
+    ExpiryDecision { expired, grace_until: None, is_held: false }
 }
 
 /// Returns the TTL for a fleet of this many sessions. It stretches so that heartbeats do not
@@ -147,13 +146,21 @@ mod tests {
     }
 
     #[test]
-    fn loss_of_half_the_fleet_expires_a_few() {
+    fn silence_of_most_of_the_fleet_is_held_for_one_ttl() {
         let sessions: Vec<_> =
-            (0..8).map(|number| session(number, if number < 5 { 10 } else { 999 })).collect();
-        let expiry = expire(&sessions, steady(1000), at(1000), TTL, GRACE);
-        assert_eq!((expiry.expired.len(), expiry.is_limited), (1, true));
+            (0..8).map(|number| session(number, if number < 5 { 10 } else { 1030 })).collect();
+        let held = expire(&sessions, steady(1000), at(1000), TTL, GRACE);
+        assert_eq!((held.expired.len(), held.is_held, held.grace_until), (0, true, Some(at(1030))));
+        let history = LoopHistory { last_run: Some(at(1028)), grace_until: held.grace_until };
+        let waiting = expire(&sessions, history, at(1029), TTL, GRACE);
+        assert_eq!((waiting.expired.len(), waiting.grace_until), (0, held.grace_until));
+        // Who is silent even then is gone.
+        let history = LoopHistory { last_run: Some(at(1030)), grace_until: held.grace_until };
+        let gone = expire(&sessions, history, at(1031), TTL, GRACE);
+        assert_eq!((gone.expired.len(), gone.is_held, gone.grace_until), (5, false, None));
+        // Few executors may well be gone at once.
         let expiry = expire(&sessions[..7], steady(1000), at(1000), TTL, GRACE);
-        assert_eq!((expiry.expired.len(), expiry.is_limited), (5, false));
+        assert_eq!((expiry.expired.len(), expiry.is_held), (5, false));
     }
 
     #[test]

@@ -4,10 +4,8 @@
 //! The layer attaches a [`Caller`] to each request it admits. The tenant comes from the caller's
 //! credentials, never from a field of the request.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
@@ -21,6 +19,7 @@ use tower::{Layer, Service};
 use tracing::Instrument as _;
 use uuid::Uuid;
 
+use crate::api::known_tenants::KnownTenants;
 use crate::api::{decoding, error};
 use crate::commands::fleet::Session;
 use crate::keys::TokenSealer;
@@ -30,9 +29,6 @@ use crate::store::tenants;
 
 const TENANT_HEADER: &str = "x-tenant-id";
 const SESSION_HEADER: &str = "x-orchid-session";
-/// Time for which a tenant that was found in the database is not looked up again.
-const TENANT_KNOWN: Duration = Duration::from_secs(30);
-const MAX_KNOWN_TENANTS: usize = 100_000;
 
 /// An authenticated caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +49,7 @@ pub(crate) struct Authenticator {
     pub(crate) pool_tokens: Vec<(String, Secret)>,
     pub(crate) sealer: Arc<TokenSealer>,
     pub(crate) databases: Databases,
-    pub(crate) known_tenants: Mutex<HashMap<Uuid, Instant>>,
+    pub(crate) known_tenants: Arc<KnownTenants>,
 }
 
 impl Authenticator {
@@ -81,26 +77,20 @@ impl Authenticator {
 
     async fn check_tenant(&self, tenant_id: Uuid) -> Result<(), Status> {
         let now = clock::monotonic();
-        if self.known().get(&tenant_id).is_some_and(|until| *until > now) {
+        let exists = match self.known_tenants.exists(tenant_id, now) {
+            Some(exists) => exists,
+            None => {
+                let found = tenants::by_id(&self.databases, tenant_id).await;
+                let exists = found.map_err(|error| error::of_store(&error))?.is_some();
+                self.known_tenants.record(tenant_id, exists, now);
+                exists
+            }
+        };
+        if exists {
             return Ok(());
         }
-        let found =
-            tenants::by_id(&self.databases, tenant_id).await.map_err(|error| error::of_store(&error))?;
-        if found.is_none() {
-            let message = format!("tenant {tenant_id} of metadata {TENANT_HEADER} does not exist");
-            return Err(error::plain(Code::NotFound, "TENANT_NOT_FOUND", message));
-        }
-        let mut known = self.known();
-        // Forgetting all tenants is cheap: each costs one lookup at its next call.
-        if known.len() >= MAX_KNOWN_TENANTS {
-            known.clear();
-        }
-        known.insert(tenant_id, now + TENANT_KNOWN);
-        Ok(())
-    }
-
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Instant>> {
-        self.known_tenants.lock().unwrap_or_else(PoisonError::into_inner)
+        let message = format!("tenant {tenant_id} of metadata {TENANT_HEADER} does not exist");
+        Err(error::plain(Code::NotFound, "TENANT_NOT_FOUND", message))
     }
 }
 

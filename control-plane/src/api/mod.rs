@@ -6,6 +6,7 @@ mod convert;
 mod decoding;
 mod error;
 pub mod health;
+mod known_tenants;
 mod page_tokens;
 mod request;
 mod request_limits;

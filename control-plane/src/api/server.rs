@@ -4,7 +4,6 @@
 //! The caller passes the listener and the stop token. After the stop token is cancelled, the server
 //! accepts no new calls and ends those that wait.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -27,6 +26,7 @@ use tonic::transport::server::TcpIncoming;
 
 use crate::api::authentication::{AuthLayer, Authenticator};
 use crate::api::decoding::MAX_MESSAGE_BYTES;
+use crate::api::known_tenants::KnownTenants;
 use crate::api::{ApiContext, health, request_limits, services};
 use crate::settings::{AuthMode, Settings};
 
@@ -109,7 +109,8 @@ pub fn serve(
             "DEVELOPMENT MODE: callers are not authenticated; anyone who reaches this port can act as any tenant and as operator"
         );
     }
-    let limits = request_limits::build_limits(&settings.requests, api.sealer.clone());
+    let known_tenants = Arc::new(KnownTenants::default());
+    let limits = request_limits::build_limits(&settings.requests, api.sealer.clone(), known_tenants.clone());
     if let Some(limits) = &limits {
         tasks.start("request limits", request_limits::remove_idle_clients(limits.clone(), stop.clone()));
     }
@@ -118,7 +119,7 @@ pub fn serve(
         pool_tokens: settings.pool_tokens,
         sealer: api.sealer.clone(),
         databases: api.databases.clone(),
-        known_tenants: std::sync::Mutex::new(HashMap::new()),
+        known_tenants,
     };
     // Health and reflection are services like the others, but need no permission.
     let routes = routes(&api).add_service(health_service);

@@ -55,6 +55,16 @@ impl Doorbell {
         Ok(Self { connection, prefix: prefix.to_owned() })
     }
 
+    /// Checks that Redis answers.
+    ///
+    /// # Errors
+    /// Redis fails.
+    pub async fn check(&self) -> Result<(), DoorbellError> {
+        let mut connection = self.connection.clone();
+        redis::cmd("PING").query_async::<()>(&mut connection).await?;
+        Ok(())
+    }
+
     /// Adds entries to the stream of a pool.
     ///
     /// # Errors

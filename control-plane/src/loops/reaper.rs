@@ -29,8 +29,10 @@ use crate::store::fleet::{loop_runs, sessions};
 use crate::store::keys::ExecutionKey;
 
 const NAME: &str = "reaper";
-/// Maximum leases that one run reaps.
+/// Maximum leases of one transaction per placement group.
 const BATCH: i64 = 500;
+/// Maximum batches of one run. Executions of a dead executor must not wait for further runs.
+const MAX_BATCHES: usize = 200;
 
 pub(super) async fn run(fleet: Fleet, settings: LoopSettings, stop: CancellationToken) {
     let mut health = LoopHealth::new(NAME);
@@ -45,17 +47,13 @@ pub(super) async fn run(fleet: Fleet, settings: LoopSettings, stop: Cancellation
 async fn expire_and_reap(fleet: &Fleet, settings: &LoopSettings) -> Result<(), FleetError> {
     let (expiry, live) = fleet.databases.run_fleet(&ExpireSessions { fleet, settings }).await?;
     fleet.set_live_sessions(live.len());
-    if expiry.is_limited {
-        tracing::error!(
-            live = live.len(),
-            expired = expiry.expired.len(),
-            "most executors look dead at once, expiring a few at a time"
-        );
+    if expiry.is_held {
+        tracing::error!(live = live.len(), "most executors are silent at once: none expires for one TTL");
     }
     for session in &expiry.expired {
         tracing::warn!(session_id = %session, "session expired");
     }
-    reap(fleet, clock::utc_now(), live).await
+    reap(fleet, clock::utc_now(), &live).await
 }
 
 struct ExpireSessions<'a> {
@@ -89,11 +87,22 @@ impl Transaction<FleetTx> for ExpireSessions<'_> {
 }
 
 /// Takes executions away from sessions that are gone: from all but these that were just live.
-async fn reap(fleet: &Fleet, now: DateTime<Utc>, live: Vec<Uuid>) -> Result<(), FleetError> {
-    let found = leases::find_orphans(&fleet.databases, live, BATCH).await?;
-    if found.is_empty() {
-        return Ok(());
+async fn reap(fleet: &Fleet, now: DateTime<Utc>, live: &[Uuid]) -> Result<(), FleetError> {
+    for _ in 0..MAX_BATCHES {
+        if !reap_batch(fleet, now, live).await? {
+            break;
+        }
     }
+    Ok(())
+}
+
+/// Takes one batch of executions away, and returns whether there may be more.
+async fn reap_batch(fleet: &Fleet, now: DateTime<Utc>, live: &[Uuid]) -> Result<bool, FleetError> {
+    let found = leases::find_orphans(&fleet.databases, live.to_vec(), BATCH).await?;
+    if found.is_empty() {
+        return Ok(false);
+    }
+    let is_full = found.len() >= usize::try_from(BATCH).unwrap_or(usize::MAX);
     // A session that opened after the first read looked dead. It is live in a read that comes after
     // its leases were found.
     let live: HashSet<Uuid> =
@@ -101,7 +110,7 @@ async fn reap(fleet: &Fleet, now: DateTime<Utc>, live: Vec<Uuid>) -> Result<(), 
     let orphans: Vec<OrphanedLease> =
         found.into_iter().filter(|lease| !live.contains(&lease.session_id)).collect();
     if orphans.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let dead: HashSet<Uuid> = orphans.iter().map(|lease| lease.session_id).collect();
     let dead = dead.into_iter().collect();
@@ -111,7 +120,7 @@ async fn reap(fleet: &Fleet, now: DateTime<Utc>, live: Vec<Uuid>) -> Result<(), 
     if ready.contains(&true) {
         fleet.wakeups.work_is_ready();
     }
-    Ok(())
+    Ok(is_full)
 }
 
 struct LoseLeases {

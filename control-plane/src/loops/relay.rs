@@ -147,7 +147,13 @@ impl Relay {
         pool: &str,
         candidates: impl Iterator<Item = &ReadyCandidate> + Clone,
     ) -> Result<HashSet<ExecutionKey>, FleetError> {
-        let found = candidates.clone().map(|candidate| (candidate.key(), candidate.rings)).collect();
+        let found: Vec<(ExecutionKey, i32)> =
+            candidates.clone().map(|candidate| (candidate.key(), candidate.rings)).collect();
+        if found.is_empty() {
+            return Ok(HashSet::new());
+        }
+        // While Redis is down, every run would write marks and clear them again.
+        self.doorbell.check().await?;
         // Marked before ringing: a replica that dies in between delays the work until it is rung
         // again, and two replicas never ring for the same row at once.
         let marked: HashSet<ExecutionKey> =

@@ -87,6 +87,7 @@ async fn enforce_retention(fleet: &Fleet, kept: Duration, now: DateTime<Utc>) ->
     prune(fleet, PrunedTable::Requests, now - REQUESTS_KEPT).await?;
     prune(fleet, PrunedTable::Announcements, oldest).await?;
     prune(fleet, PrunedTable::Checkpoints, oldest).await?;
+    prune(fleet, PrunedTable::Ready, oldest).await?;
     retention::delete_sessions(&fleet.databases, now - SESSIONS_KEPT).await?;
     Ok(())
 }

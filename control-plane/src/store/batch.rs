@@ -25,6 +25,10 @@ pub(crate) fn distinct(ids: impl IntoIterator<Item = Uuid>) -> Vec<Uuid> {
     ids
 }
 
+/// Maximum number of rows of one `INSERT`. A statement has at most 65,535 parameters, and no table
+/// here has more than 21 columns.
+pub(crate) const MAX_ROWS: usize = 2000;
+
 /// Returns the placeholders of an `INSERT` with this many rows: `($1, $2), ($3, $4)`.
 pub(crate) fn placeholders(rows: usize, columns: usize) -> String {
     let mut text = String::with_capacity(rows * columns * 6);

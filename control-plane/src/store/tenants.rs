@@ -68,6 +68,18 @@ pub async fn by_id(databases: &Databases, id: Uuid) -> Result<Option<Tenant>, St
     Ok(found.into_iter().next())
 }
 
+/// Returns the tenant of the transaction.
+///
+/// # Errors
+/// The statement fails.
+pub async fn own(tx: &TenantTx) -> Result<Option<Tenant>, StoreError> {
+    tx.one(
+        "SELECT id, display_name, pool, weight, created_at FROM tenants WHERE id = $1",
+        values![tx.tenant_id()],
+    )
+    .await
+}
+
 /// Lists tenants with ids below `before`, newest first.
 ///
 /// # Errors

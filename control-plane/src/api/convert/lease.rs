@@ -72,7 +72,6 @@ pub(crate) fn beat(request: wire::HeartbeatRequest) -> Result<Heartbeat, Status>
         draining,
         confirmed_announcements,
     } = request;
-    tracing::trace!(consume_loop_age_ms, "beat");
     let leases = leases.into_iter().map(|lease| {
         // The duration is only stored by checkpoints, which report it again.
         let wire::ActiveLease { lease_token, last_request, attempt_ms: _ } = lease;
@@ -91,6 +90,7 @@ pub(crate) fn beat(request: wire::HeartbeatRequest) -> Result<Heartbeat, Status>
         leases: leases.collect(),
         free_slots,
         draining,
+        consume_loop_age: Duration::from_millis(u64::try_from(consume_loop_age_ms).unwrap_or(0)),
         confirmed: confirmed.collect::<Result<_, Status>>()?,
     })
 }

@@ -21,9 +21,13 @@ pub(crate) fn create(
     keys: Arc<MasterKeys>,
     now: DateTime<Utc>,
 ) -> Result<CreateTenant, Status> {
-    let admin::CreateTenantRequest { id, display_name, pool, weight } = request;
+    let admin::CreateTenantRequest { id, display_name, pool, weight, request_id } = request;
+    let request_id =
+        request::non_empty(request_id).map(|text| request::id("/request_id", &text)).transpose()?;
+    let id = request::non_empty(id).map(|text| request::id("/id", &text)).transpose()?;
     Ok(CreateTenant {
-        id: if id.is_empty() { Uuid::now_v7() } else { request::id("/id", &id)? },
+        id: id.or_else(|| request_id.map(CreateTenant::id_of)).unwrap_or_else(Uuid::now_v7),
+        is_repeatable: request_id.is_some(),
         display_name,
         pool: request::non_empty(pool).unwrap_or_else(|| DEFAULT_POOL.to_owned()),
         weight: if weight == 0 { DEFAULT_WEIGHT } else { weight },

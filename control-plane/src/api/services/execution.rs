@@ -120,7 +120,9 @@ fn watch_status(end: WatchEnd) -> Status {
     let message = end.to_string();
     match end {
         WatchEnd::Stopping => error::plain(Code::Unavailable, "SERVER_STOPPING", message),
-        WatchEnd::Full => error::plain(Code::ResourceExhausted, "TOO_MANY_WATCHED", message),
+        WatchEnd::Full | WatchEnd::TenantFull => {
+            error::plain(Code::ResourceExhausted, "TOO_MANY_WATCHED", message)
+        }
         WatchEnd::Command(error) => error::status(error),
     }
 }

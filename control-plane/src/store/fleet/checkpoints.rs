@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use sea_orm::FromQueryResult;
 use uuid::Uuid;
 
-use crate::store::batch::{distinct_tenants, placeholders};
+use crate::store::batch::{MAX_ROWS, distinct_tenants, placeholders};
 use crate::store::db::Tx;
 use crate::store::error::StoreError;
 use crate::store::keys::ExecutionKey;
@@ -120,6 +120,38 @@ pub async fn own_contexts(
         .collect())
 }
 
+/// Returns the values of finished steps of executions. Executions without any are left out.
+///
+/// # Errors
+/// The statement fails.
+pub async fn finished_steps(
+    tx: &Tx,
+    keys: &[ExecutionKey],
+) -> Result<Vec<(ExecutionKey, Vec<u8>)>, StoreError> {
+    #[derive(FromQueryResult)]
+    struct FinishedStepsRow {
+        tenant_id: Uuid,
+        execution_id: Uuid,
+        finished_steps: Option<Vec<u8>>,
+    }
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (tenants, ids) = ExecutionKey::unzip(keys);
+    let rows: Vec<FinishedStepsRow> = tx
+        .all(
+            "SELECT c.tenant_id, c.execution_id, c.finished_steps FROM unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, execution_id) \
+             JOIN checkpoints c ON c.tenant_id = v.tenant_id AND c.execution_id = v.execution_id WHERE c.tenant_id = ANY($1)",
+            values![distinct_tenants(tenants.clone()), tenants, ids],
+        )
+        .await?;
+    let found = |row: FinishedStepsRow| {
+        let key = ExecutionKey { tenant_id: row.tenant_id, execution_id: row.execution_id };
+        Some((key, row.finished_steps?))
+    };
+    Ok(rows.into_iter().filter_map(found).collect())
+}
+
 /// A field of a persistent context to write or remove.
 #[derive(Clone, Debug)]
 pub struct ContextWrite {
@@ -151,9 +183,13 @@ pub async fn write_context(tx: &Tx, now: DateTime<Utc>, writes: &[ContextWrite])
     // Removing and setting are two statements. No field is in both, since only its last write
     // counts.
     remove_fields(tx, &removed).await?;
-    if set.is_empty() {
-        return Ok(());
+    for chunk in set.chunks(MAX_ROWS) {
+        set_fields(tx, now, chunk).await?;
     }
+    Ok(())
+}
+
+async fn set_fields(tx: &Tx, now: DateTime<Utc>, set: &[&ContextWrite]) -> Result<(), StoreError> {
     let sql = format!(
         "INSERT INTO plan_contexts (tenant_id, plan_id, config_id, name, value, execution_id, updated_at) VALUES {} \
          ON CONFLICT (tenant_id, plan_id, config_id, name) DO UPDATE SET value = excluded.value, execution_id = excluded.execution_id, \

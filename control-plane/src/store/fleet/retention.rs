@@ -77,6 +77,8 @@ pub enum PrunedTable {
     Announcements,
     /// Checkpoints of executions whose history is dropped.
     Checkpoints,
+    /// Places in the queue of executions whose history is dropped. Nothing else would remove them.
+    Ready,
 }
 
 impl PrunedTable {
@@ -90,6 +92,9 @@ impl PrunedTable {
             // is.
             Self::Checkpoints => {
                 "SELECT tenant_id, execution_id AS id FROM checkpoints WHERE execution_id < uuid_floor($1) LIMIT $2"
+            }
+            Self::Ready => {
+                "SELECT tenant_id, execution_id AS id FROM ready WHERE execution_id < uuid_floor($1) LIMIT $2"
             }
         }
     }
@@ -106,6 +111,10 @@ impl PrunedTable {
             }
             Self::Checkpoints => {
                 "DELETE FROM checkpoints r USING unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, id) \
+                 WHERE r.tenant_id = ANY($1) AND r.tenant_id = v.tenant_id AND r.execution_id = v.id"
+            }
+            Self::Ready => {
+                "DELETE FROM ready r USING unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, id) \
                  WHERE r.tenant_id = ANY($1) AND r.tenant_id = v.tenant_id AND r.execution_id = v.id"
             }
         }

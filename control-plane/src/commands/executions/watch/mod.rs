@@ -36,6 +36,9 @@ pub enum WatchEnd {
     /// This replica has reached its limit of watched executions.
     #[error("too many watched executions on this server: watch again later")]
     Full,
+    /// The tenant has reached its limit of watches on this replica.
+    #[error("too many watches of this tenant on this server: end some of them")]
+    TenantFull,
     /// The execution does not exist or cannot be read.
     #[error(transparent)]
     Command(#[from] CommandError),
@@ -62,7 +65,10 @@ impl WatchHub {
     /// Fails if the execution does not exist, or if this replica watches too many.
     pub async fn watch(&self, tenant_id: Uuid, id: Uuid) -> Result<ExecutionWatch, WatchEnd> {
         let execution = self.databases.run_tenant(tenant_id, &GetExecution { id }).await?;
-        let states = self.registry.subscribe(execution).map_err(|RegistryFull| WatchEnd::Full)?;
+        let states = self.registry.subscribe(execution).map_err(|full| match full {
+            RegistryFull::Replica => WatchEnd::Full,
+            RegistryFull::Tenant => WatchEnd::TenantFull,
+        })?;
         self.watcher_added.notify_one();
         Ok(ExecutionWatch { states, stop: self.stop.clone(), over: false })
     }

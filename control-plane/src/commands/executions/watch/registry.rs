@@ -12,6 +12,8 @@ use crate::store::executions::{Execution, SeenVersion};
 
 /// Maximum number of watched executions per replica.
 const MAX_WATCHED: usize = 10_000;
+/// Maximum number of watchers of one tenant per replica, so that one tenant cannot take them all.
+const MAX_WATCHERS_OF_TENANT: usize = 1000;
 
 /// Cells of all watched executions, by tenant and id.
 #[derive(Default)]
@@ -19,9 +21,14 @@ pub(super) struct WatchRegistry {
     cells: Mutex<HashMap<(Uuid, Uuid), Sender<Execution>>>,
 }
 
-/// The registry has reached its limit.
+/// The registry has reached a limit.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct RegistryFull;
+pub(super) enum RegistryFull {
+    /// That of all tenants.
+    Replica,
+    /// That of one tenant.
+    Tenant,
+}
 
 impl WatchRegistry {
     /// Adds a watcher of an execution. Its receiver first yields the newest state, and then closes
@@ -29,6 +36,11 @@ impl WatchRegistry {
     pub(super) fn subscribe(&self, execution: Execution) -> Result<Receiver<Execution>, RegistryFull> {
         let mut cells = self.cells();
         let key = (execution.tenant_id, execution.id);
+        let of_tenant = cells.iter().filter(|((tenant_id, _), _)| *tenant_id == key.0);
+        let watchers: usize = of_tenant.map(|(_, cell)| cell.receiver_count()).sum();
+        if watchers >= MAX_WATCHERS_OF_TENANT && !has_ended(&execution) {
+            return Err(RegistryFull::Tenant);
+        }
         let mut receiver = match cells.get(&key) {
             Some(cell) => {
                 let receiver = cell.subscribe();
@@ -37,7 +49,7 @@ impl WatchRegistry {
             }
             // An ended execution gets no cell: no later change would ever remove it.
             None if has_ended(&execution) => channel(execution).1,
-            None if cells.len() >= MAX_WATCHED => return Err(RegistryFull),
+            None if cells.len() >= MAX_WATCHED => return Err(RegistryFull::Replica),
             None => {
                 let (cell, receiver) = channel(execution);
                 cells.insert(key, cell);
@@ -158,11 +170,29 @@ mod tests {
     #[test]
     fn full_registry_accepts_watchers_of_known_cells_only() {
         let registry = WatchRegistry::default();
-        let other = |number: u128| Execution { id: Uuid::from_u128(number), ..at(1, "queued") };
+        let other = |number: u128| Execution {
+            id: Uuid::from_u128(number),
+            tenant_id: Uuid::from_u128(number / 500),
+            ..at(1, "queued")
+        };
         let held: Vec<_> =
             (0..MAX_WATCHED as u128).map(|number| registry.subscribe(other(number)).unwrap()).collect();
-        assert_eq!(registry.subscribe(other(1 << 64)).err(), Some(RegistryFull));
+        assert_eq!(registry.subscribe(other(1 << 64)).err(), Some(RegistryFull::Replica));
         assert!(registry.subscribe(other(0)).is_ok());
         assert_eq!(held.len(), MAX_WATCHED);
+    }
+
+    #[test]
+    fn one_tenant_cannot_take_all_watches() {
+        let registry = WatchRegistry::default();
+        let mut held: Vec<_> =
+            (0..MAX_WATCHERS_OF_TENANT).map(|_| registry.subscribe(at(1, "queued")).unwrap()).collect();
+        assert_eq!(registry.subscribe(at(1, "queued")).err(), Some(RegistryFull::Tenant));
+        let other = Execution { id: Uuid::from_u128(77), ..at(1, "queued") };
+        assert_eq!(registry.subscribe(other).err(), Some(RegistryFull::Tenant));
+        let foreign = Execution { tenant_id: Uuid::from_u128(99), ..at(1, "queued") };
+        assert!(registry.subscribe(foreign).is_ok());
+        held.pop();
+        assert!(registry.subscribe(at(1, "queued")).is_ok());
     }
 }

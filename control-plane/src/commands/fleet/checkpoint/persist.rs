@@ -31,10 +31,12 @@ pub(in crate::commands::fleet) async fn save_checkpoints(
     let tenants = accepted.iter().map(|(execution, _)| execution.key.tenant_id);
     let keys = TenantKeys::read(tx, master_keys, tenants).await?;
     let own = own_contexts(tx, &keys, accepted).await?;
+    let taken_over = taken_over_steps(tx, &keys, accepted).await?;
     let mut rows = Vec::with_capacity(accepted.len());
     for (execution, update) in accepted {
         let seal = |part, plain: &[u8]| keys.seal(execution.key, part, plain);
-        let finished_steps = update.finished_steps.as_deref();
+        let finished_steps =
+            update.finished_steps.as_deref().or_else(|| taken_over.get(&execution.key).map(Vec::as_slice));
         let own_context = own.get(&execution.key).map(Vec::as_slice);
         rows.push(NewCheckpoint {
             key: execution.key,
@@ -52,6 +54,32 @@ pub(in crate::commands::fleet) async fn save_checkpoints(
     // at its checkpoint, or it would skip or repeat rows.
     checkpoints::save(tx, now, &rows).await?;
     Ok(save_persistent_state(tx, now, accepted).await?)
+}
+
+/// Returns the values of finished steps that executions take over from those they continue.
+///
+/// An executor sends the values only when they change, and what it resumed from has them. But the
+/// first checkpoint of an execution that continues another one begins a row of its own.
+async fn taken_over_steps(
+    tx: &Tx,
+    tenant_keys: &TenantKeys,
+    accepted: &[(&LockedExecution, &CheckpointUpdate)],
+) -> Result<HashMap<ExecutionKey, Vec<u8>>, FleetError> {
+    let sources: HashMap<ExecutionKey, ExecutionKey> = accepted
+        .iter()
+        .filter(|(_, update)| update.finished_steps.is_none())
+        .map(|(execution, _)| (grants::checkpoint_source(execution), execution.key))
+        .filter(|(source, own)| source != own)
+        .collect();
+    let keys: Vec<ExecutionKey> = sources.keys().copied().collect();
+    let mut taken_over = HashMap::new();
+    for (source, sealed) in checkpoints::finished_steps(tx, &keys).await? {
+        let plain = tenant_keys.open(source, CheckpointPart::FinishedSteps, sealed)?;
+        if let Some(own) = sources.get(&source) {
+            taken_over.insert(*own, plain);
+        }
+    }
+    Ok(taken_over)
 }
 
 /// Writes what outlives the executions, without their checkpoints: context and cursors.

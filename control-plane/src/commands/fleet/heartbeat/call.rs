@@ -23,6 +23,9 @@ use crate::store::fleet::sessions::{self, SessionUpdate};
 /// response.
 const MAX_SIDE_WORK: Duration = Duration::from_millis(1500);
 
+/// Age of a consume loop from which it is stuck; longer than its longest wait for work.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
+
 /// A heartbeat.
 #[derive(Clone, Debug)]
 pub struct Heartbeat {
@@ -36,6 +39,8 @@ pub struct Heartbeat {
     pub free_slots: i32,
     /// True if the executor takes no more work.
     pub draining: bool,
+    /// Time since the executor's loop that takes work last turned.
+    pub consume_loop_age: Duration,
     /// Announcements that Kafka acknowledged.
     pub confirmed: Vec<AnnouncementKey>,
 }
@@ -92,7 +97,7 @@ pub async fn run(
         seq: heartbeat.seq,
         resolved_acquire_seq: heartbeat.resolved_acquire_seq,
         free_slots: heartbeat.free_slots,
-        draining: heartbeat.draining,
+        draining: heartbeat.draining || is_stuck(session, &heartbeat),
         last_requests: last_requests(&listed),
         ttl,
     };
@@ -126,6 +131,20 @@ pub async fn run(
     let announcements = side_work.attempt("exchanging announcements", exchange).await;
     response.announcements = announcements.unwrap_or_default();
     Ok(response)
+}
+
+/// Returns whether the executor takes no work although it does not drain. Work that is rung for it
+/// would wait until it is rung again, so its slots do not count.
+fn is_stuck(session: &Session, heartbeat: &Heartbeat) -> bool {
+    let is_stuck = heartbeat.consume_loop_age > STUCK_AFTER;
+    if is_stuck {
+        tracing::warn!(
+            session_id = %session.id,
+            consume_loop_age_ms = heartbeat.consume_loop_age.as_millis(),
+            "the executor takes no work: its consume loop is stuck"
+        );
+    }
+    is_stuck
 }
 
 /// Work that comes with a heartbeat and must not fail it.
