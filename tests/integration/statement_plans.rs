@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use chrono::{TimeDelta, Utc};
+use chrono::TimeDelta;
+use orchid_kit::clock;
 use orchid_proto::v1::{self, ExecutionState};
 use orchid_tests::eventually::{eventually, holds, log_length};
 use orchid_tests::{Tenant, TestDatabase, TestStack, database};
@@ -78,7 +79,7 @@ fn large_tables(database: &TestDatabase) -> BTreeSet<String> {
 /// Makes lists with every filter, as often as makes Postgres think about a generic plan.
 async fn make_lists(tenant: &Tenant) {
     let at = |ago: TimeDelta| {
-        let time = Utc::now() - ago;
+        let time = clock::utc_now() - ago;
         Some(Timestamp { seconds: time.timestamp(), nanos: 0 })
     };
     let all = v1::ListExecutionsRequest::default();

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use orchid_proto::executor::v1 as fleet;
 use orchid_proto::v1::{Config, CreateConfigRequest, ExecutionState, Transport};
 use orchid_tests::client::structure;
-use orchid_tests::{FakeUpstream, StackOptions, Tenant, TestStack, UpstreamReply};
+use orchid_tests::{FakeUpstream, ScriptedExecutor, StackOptions, Tenant, TestStack, UpstreamReply};
 use serde_json::json;
 
 use crate::plans;
@@ -33,23 +33,11 @@ async fn secret_config(tenant: &Tenant, key: &str) {
     tenant.configs().create_config(tenant.request(create)).await.expect("a config");
 }
 
-async fn ends_alone(placement_groups: u32) {
-    let (stack, broken) = scripted_executor::stack(placement_groups, 30_000, &[]).await;
-    let other = stack.tenant().await;
-    other.shop("http://127.0.0.1:1").await;
-    other.plan("single", &plans::single()).await;
-    for key in ["sealed", "wrapped", "parsed"] {
-        secret_config(&broken, key).await;
-    }
-    for key in ["stale", "missing"] {
-        broken.config(key, &json!({"base_url": "http://127.0.0.1:1"})).await;
-    }
-    let executor = stack.scripted_executor().await;
-
-    // A checkpoint that was altered where it lies.
-    let stale = broken.trigger("single", "stale").await.id;
-    let grant = acquire_one(&executor, 1).await;
-    save(&executor, vec![checkpoint(&grant, 1, b"{\"page\":1}")]).await;
+/// Hands back an execution whose checkpoint is then altered in the database. Returns its id.
+async fn altered_checkpoint(stack: &TestStack, executor: &ScriptedExecutor, tenant: &Tenant) -> String {
+    let stale = tenant.trigger("single", "stale").await.id;
+    let grant = acquire_one(executor, 1).await;
+    save(executor, vec![checkpoint(&grant, 1, b"{\"page\":1}")]).await;
     let release = fleet::ReleaseItem {
         checkpoint: Some(fleet::CheckpointItem {
             lease_token: grant.lease_token.clone(),
@@ -66,7 +54,23 @@ async fn ends_alone(placement_groups: u32) {
     let altered = "UPDATE checkpoints SET resume_state = set_byte(resume_state, length(resume_state) - 1, \
                    get_byte(resume_state, length(resume_state) - 1) # 1)";
     stack.database.execute(altered);
+    stale
+}
 
+async fn ends_alone(placement_groups: u32) {
+    let (stack, broken) = scripted_executor::stack(placement_groups, 30_000, &[]).await;
+    let other = stack.tenant().await;
+    other.shop("http://127.0.0.1:1").await;
+    other.plan("single", &plans::single()).await;
+    for key in ["sealed", "wrapped", "parsed"] {
+        secret_config(&broken, key).await;
+    }
+    for key in ["stale", "missing"] {
+        broken.config(key, &json!({"base_url": "http://127.0.0.1:1"})).await;
+    }
+    let executor = stack.scripted_executor().await;
+
+    let stale = altered_checkpoint(&stack, &executor, &broken).await;
     let sealed = broken.trigger("single", "sealed").await.id;
     let parsed = broken.trigger("single", "parsed").await.id;
     let missing = broken.trigger("single", "missing").await.id;

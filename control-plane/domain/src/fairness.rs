@@ -127,7 +127,7 @@ impl TenantTurns {
             // every tenant would have one turn before any weight counts.
             let number = newcomers.entry(tenant.weight).or_default();
             *number += 1;
-            now + ((number.wrapping_mul(GOLDEN) & u64::from(u32::MAX)) * stride >> 32)
+            now + (((number.wrapping_mul(GOLDEN) & u64::from(u32::MAX)) * stride) >> 32)
         });
         *next = (*next).max(now.saturating_sub(MAX_LAG_TURNS * stride));
         *next

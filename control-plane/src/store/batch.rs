@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn list_holds_only_the_conditions_that_are_set() {
-        let list = ListStatement::new(uuid::Uuid::nil(), 5)
+        let list = ListStatement::new(Uuid::nil(), 5)
             .only_if("a =", None::<i64>)
             .only_if("b <", Some(7_i64))
             .only("c >=", 8_i64);
