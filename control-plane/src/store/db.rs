@@ -31,11 +31,15 @@ const STATEMENTS_PER_CONNECTION: usize = 512;
 /// plan suits all values, and planning anew for each call would cost more than the call. Their
 /// joins are short lists against keys, also while a table is new and has no statistics.
 const FLEET_OPTIONS: &[(&str, &str)] = &[
-    ("plan_cache_mode", "force_generic_plan"),
     ("enable_hashjoin", "off"),
     ("enable_mergejoin", "off"),
     ("jit", "off"),
+    ("plan_cache_mode", "force_generic_plan"),
 ];
+/// The options on a Citus cluster, which cannot plan a statement over several shards without its
+/// values.
+const CITUS_FLEET_OPTIONS: &[(&str, &str)] =
+    &[("enable_hashjoin", "off"), ("enable_mergejoin", "off"), ("jit", "off")];
 /// A connection that was idle for this long is tested before use: the database may have restarted.
 const PING_AFTER_IDLE: Duration = Duration::from_secs(1);
 
@@ -81,7 +85,10 @@ impl Databases {
     /// The database is unreachable.
     pub async fn connect(app_url: &str, fleet_url: &str, pool_size: u32) -> Result<Self, StoreError> {
         let app = open(app_url, pool_size, &[]).await?;
-        let fleet = open(fleet_url, pool_size, FLEET_OPTIONS).await?;
+        let is_citus = "SELECT extname FROM pg_extension WHERE extname = 'citus'";
+        let is_citus = app.query_one_raw(statement(is_citus, Vec::new())).await?.is_some();
+        let options = if is_citus { CITUS_FLEET_OPTIONS } else { FLEET_OPTIONS };
+        let fleet = open(fleet_url, pool_size, options).await?;
         Ok(Self { app, fleet })
     }
 
