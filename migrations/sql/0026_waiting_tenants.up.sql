@@ -24,7 +24,8 @@ BEGIN
 END
 $$;
 
--- A Citus cluster refuses recursion over shards. Each shard groups its part of the queue there.
+-- A Citus cluster refuses recursion over shards. Each shard groups its part of the queue there. It
+-- also refuses a parameter of an SQL function that reads shards.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus') THEN
@@ -32,9 +33,11 @@ BEGIN
     END IF;
     EXECUTE $citus$
         CREATE OR REPLACE FUNCTION waiting_tenants(of_pool text) RETURNS TABLE (tenant_id uuid, weight integer)
-        LANGUAGE sql STABLE AS
-        'SELECT r.tenant_id, t.weight FROM ready r JOIN tenants t ON t.id = r.tenant_id
-         WHERE r.pool = of_pool AND r.not_before IS NULL AND r.rung_at IS NULL GROUP BY r.tenant_id, t.weight'
+        LANGUAGE plpgsql STABLE AS
+        'BEGIN
+            RETURN QUERY SELECT r.tenant_id, t.weight FROM ready r JOIN tenants t ON t.id = r.tenant_id
+            WHERE r.pool = of_pool AND r.not_before IS NULL AND r.rung_at IS NULL GROUP BY r.tenant_id, t.weight;
+        END'
     $citus$;
 END
 $$;

@@ -250,10 +250,11 @@ async fn sql_under_the_tenant_role_sees_only_the_set_tenant() {
     let mut full = 0;
     for (table, column) in &tables {
         let count = |tenant: Option<String>| {
-            let set = tenant.map_or_else(String::new, |id| format!("SET LOCAL orchid.tenant_id = '{id}';"));
-            let query =
-                format!("BEGIN; {set} SELECT count(*) FROM {table} WHERE {column} = '{}'; COMMIT", owner.id);
-            stack.database.execute_as("orchid_app", &query)
+            let set = tenant.map(|id| format!("SET LOCAL orchid.tenant_id = '{id}'"));
+            let query = format!("SELECT count(*) FROM {table} WHERE {column} = '{}'", owner.id);
+            let begin = ["BEGIN"].into_iter().chain(set.as_deref());
+            let statements: Vec<&str> = begin.chain([query.as_str(), "COMMIT"]).collect();
+            stack.database.execute_each_as("orchid_app", &statements)
         };
         // A role without the privilege to select sees nothing either.
         let rows = |answer: Result<String, String>| match answer {
@@ -267,11 +268,9 @@ async fn sql_under_the_tenant_role_sees_only_the_set_tenant() {
         assert_eq!(rows(count(Some(String::new()))), 0, "{table} with an empty tenant");
         assert_eq!(rows(count(Some(other.id.to_string()))), 0, "{table} as another tenant");
         full += usize::from(rows(count(Some(owner.id.to_string()))) > 0);
-        let forge = format!(
-            "BEGIN; SET LOCAL orchid.tenant_id = '{}'; UPDATE {table} SET {column} = '{}'; COMMIT",
-            owner.id, other.id
-        );
-        let forged = stack.database.execute_as("orchid_app", &forge);
+        let set = format!("SET LOCAL orchid.tenant_id = '{}'", owner.id);
+        let forge = format!("UPDATE {table} SET {column} = '{}'", other.id);
+        let forged = stack.database.execute_each_as("orchid_app", &["BEGIN", &set, &forge, "COMMIT"]);
         let theirs =
             stack.database.number(&format!("SELECT count(*) FROM {table} WHERE {column} = '{}'", other.id));
         assert_eq!(

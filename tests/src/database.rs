@@ -64,6 +64,11 @@ pub async fn server_log() -> Option<PathBuf> {
     server().await._private.as_ref().map(|private| private.folder().join("postgres.log"))
 }
 
+/// Returns whether the databases are distributed over a Citus cluster.
+pub async fn is_distributed() -> bool {
+    is_citus(&server().await.superuser)
+}
+
 /// Creates an empty database.
 pub async fn empty() -> TestDatabase {
     create(None).await
@@ -215,6 +220,15 @@ impl TestDatabase {
         psql(&Url::parse(&self.url(role)).expect("url"), statements)
     }
 
+    /// Runs statements under a role, each in a message of its own, and returns the rows of all.
+    /// Citus' workers take no message with several.
+    ///
+    /// # Errors
+    /// When a statement fails, which is the last to run; the error is psql's output.
+    pub fn execute_each_as(&self, role: &str, statements: &[&str]) -> Result<String, String> {
+        psql_each(&Url::parse(&self.url(role)).expect("url"), statements)
+    }
+
     /// Runs statements as superuser in a transaction that stays open for some seconds, and returns
     /// once they have run. The thread ends with the transaction.
     pub async fn hold(&self, statements: &str, seconds: u32) -> JoinHandle<()> {
@@ -296,8 +310,13 @@ impl Drop for OpenTransaction {
 }
 
 fn psql(url: &Url, statements: &str) -> Result<String, String> {
+    psql_each(url, &[statements])
+}
+
+fn psql_each(url: &Url, messages: &[&str]) -> Result<String, String> {
     let output = Command::new("psql")
-        .args([url.as_str(), "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", statements])
+        .args([url.as_str(), "-XAtq", "-v", "ON_ERROR_STOP=1"])
+        .args(messages.iter().flat_map(|message| ["-c", message]))
         .output()
         .expect("psql runs: install postgresql-client");
     if output.status.success() {

@@ -54,6 +54,8 @@ macro_rules! values {
 pub struct Databases {
     app: DatabaseConnection,
     fleet: DatabaseConnection,
+    /// True if the tables are distributed over the nodes of a Citus cluster.
+    distributed: bool,
 }
 
 /// The work of one transaction. It may run several times, so it changes nothing but the database.
@@ -85,11 +87,11 @@ impl Databases {
     /// The database is unreachable.
     pub async fn connect(app_url: &str, fleet_url: &str, pool_size: u32) -> Result<Self, StoreError> {
         let app = open(app_url, pool_size, &[]).await?;
-        let is_citus = "SELECT extname FROM pg_extension WHERE extname = 'citus'";
-        let is_citus = app.query_one_raw(statement(is_citus, Vec::new())).await?.is_some();
-        let options = if is_citus { CITUS_FLEET_OPTIONS } else { FLEET_OPTIONS };
+        let citus = "SELECT extname FROM pg_extension WHERE extname = 'citus'";
+        let distributed = app.query_one_raw(statement(citus, Vec::new())).await?.is_some();
+        let options = if distributed { CITUS_FLEET_OPTIONS } else { FLEET_OPTIONS };
         let fleet = open(fleet_url, pool_size, options).await?;
-        Ok(Self { app, fleet })
+        Ok(Self { app, fleet, distributed })
     }
 
     /// Runs a transaction of one tenant, under the role that sees only this tenant's rows.
@@ -104,7 +106,7 @@ impl Databases {
         let mut runs = 0;
         loop {
             runs += 1;
-            let tx = TenantTx::begin(&self.app, tenant_id).await?;
+            let tx = TenantTx::begin(&self.app, tenant_id, self.distributed).await?;
             match finish(work.run(&tx).await, tx.tx).await {
                 Err(error) if error.retryable() && runs < MAX_RUNS => pause(runs).await,
                 finished => return finished,
@@ -269,20 +271,31 @@ impl Tx {
 pub struct TenantTx {
     tx: Tx,
     tenant_id: Uuid,
+    distributed: bool,
 }
 
 impl TenantTx {
-    async fn begin(pool: &DatabaseConnection, tenant_id: Uuid) -> Result<Self, StoreError> {
+    async fn begin(
+        pool: &DatabaseConnection,
+        tenant_id: Uuid,
+        distributed: bool,
+    ) -> Result<Self, StoreError> {
         let tx = Tx::begin(pool).await?;
         // A separate statement: on a distributed database, a setting made together with other work
         // does not reach the workers.
         tx.execute("SELECT set_tenant($1)", values![tenant_id]).await?;
-        Ok(Self { tx, tenant_id })
+        Ok(Self { tx, tenant_id, distributed })
     }
 
     /// Returns the tenant of the transaction.
     pub fn tenant_id(&self) -> Uuid {
         self.tenant_id
+    }
+
+    /// Returns whether the tables are distributed over the nodes of a Citus cluster, which refuses
+    /// some statements that plain Postgres runs.
+    pub fn is_distributed(&self) -> bool {
+        self.distributed
     }
 }
 

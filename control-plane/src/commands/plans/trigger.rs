@@ -48,7 +48,8 @@ impl Transaction<TenantTx> for TriggerPlan {
     type Error = CommandError;
 
     async fn run(&self, tx: &TenantTx) -> Result<Execution, CommandError> {
-        // Without a result, the steps below say what is wrong, or find what has changed since.
+        // Without a result, the steps below say what is wrong, or find what has changed since. They
+        // are also how a Citus cluster triggers.
         if let Some(execution) = trigger::trigger(tx, &self.execution()).await? {
             return Ok(execution);
         }

@@ -1,4 +1,5 @@
-//! Triggers an execution in one statement, which is one round trip.
+//! Triggers an execution in one statement, which is one round trip. This is for plain Postgres:
+//! Citus cannot insert what it selects from such a statement.
 
 use chrono::{DateTime, Utc};
 use orchid_domain::execution::{Kind, Origin, State, TransitionCause};
@@ -109,7 +110,8 @@ fn statement(config_condition: &str, persists: bool) -> String {
 }
 
 /// Triggers an execution. Returns none, and changes nothing, unless the plan exists, has exactly
-/// one such config, and that config is enabled.
+/// one such config, and that config is enabled. On a Citus cluster it always returns none: the
+/// caller triggers step by step.
 ///
 /// # Errors
 /// The statement fails.
@@ -117,6 +119,9 @@ pub async fn trigger(
     tx: &TenantTx,
     triggered: &TriggeredExecution<'_>,
 ) -> Result<Option<Execution>, StoreError> {
+    if tx.is_distributed() {
+        return Ok(None);
+    }
     // Two texts, so that a named config is found by its index.
     let sql = match triggered.config_key {
         Some(_) => statement("c.key = $3::text", triggered.persists),

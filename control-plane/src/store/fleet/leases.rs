@@ -64,12 +64,24 @@ pub async fn delete(tx: &Tx, keys: &[ExecutionKey]) -> Result<(), StoreError> {
     }
     let (tenants, ids) = ExecutionKey::unzip(keys);
     tx.execute(
-        &format!("DELETE FROM leases l USING unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, execution_id) \
-         WHERE l.tenant_id = ANY($1) AND l.tenant_id = v.tenant_id AND l.execution_id = v.execution_id AND {}", short_batch("v.execution_id")),
+        &format!("DELETE FROM leases l USING {} \
+         WHERE l.tenant_id = ANY($1) AND l.tenant_id = o.tenant_id AND l.execution_id = o.execution_id AND {}", locked_in_order("UPDATE"), short_batch("o.execution_id")),
         values![distinct_tenants(tenants.clone()), tenants, ids],
     )
     .await?;
     Ok(())
+}
+
+/// Returns the leases of the executions `$2`, `$3` as the relation `o`, once it has locked them in
+/// the order that all transactions share. A join alone locks in the order of its plan, which Citus'
+/// workers choose by themselves: two transactions could then wait for each other.
+fn locked_in_order(strength: &str) -> String {
+    format!(
+        "(SELECT k.tenant_id, k.execution_id FROM unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, execution_id) \
+          JOIN leases k ON k.tenant_id = v.tenant_id AND k.execution_id = v.execution_id \
+          WHERE k.tenant_id = ANY($1) AND {} ORDER BY k.tenant_id, k.execution_id FOR {strength} OF k) AS o",
+        short_batch("v.execution_id")
+    )
 }
 
 /// A lease that a session holds.
@@ -154,8 +166,8 @@ pub async fn find_for_acquire(
 pub async fn confirm(tx: &Tx, keys: &[ExecutionKey]) -> Result<(), StoreError> {
     let (tenants, ids) = ExecutionKey::unzip(keys);
     tx.execute(
-        &format!("UPDATE leases l SET confirmed = true FROM unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, execution_id) \
-         WHERE l.tenant_id = ANY($1) AND l.tenant_id = v.tenant_id AND l.execution_id = v.execution_id AND {}", short_batch("v.execution_id")),
+        &format!("UPDATE leases l SET confirmed = true FROM {} \
+         WHERE l.tenant_id = ANY($1) AND l.tenant_id = o.tenant_id AND l.execution_id = o.execution_id AND {}", locked_in_order("NO KEY UPDATE"), short_batch("o.execution_id")),
         values![distinct_tenants(tenants.clone()), tenants, ids],
     )
     .await?;
@@ -222,8 +234,8 @@ pub async fn delete_stale(tx: &Tx, stale: &[(ExecutionKey, Uuid)]) -> Result<(),
     let lease_ids: Vec<Uuid> = stale.iter().map(|(_, lease_id)| *lease_id).collect();
     // The lease id is part of the condition: a grant since the scan may have put a new lease there.
     tx.execute(
-        &format!("DELETE FROM leases l USING unnest($2::uuid[], $3::uuid[], $4::uuid[]) AS v (tenant_id, execution_id, lease_id) \
-         WHERE l.tenant_id = ANY($1) AND l.tenant_id = v.tenant_id AND l.execution_id = v.execution_id AND {} AND l.lease_id = v.lease_id", short_batch("v.execution_id")),
+        &format!("DELETE FROM leases l USING {} \
+         WHERE l.tenant_id = ANY($1) AND l.tenant_id = o.tenant_id AND l.execution_id = o.execution_id AND {} AND l.lease_id = ANY($4)", locked_in_order("UPDATE"), short_batch("o.execution_id")),
         values![distinct_tenants(tenants.clone()), tenants, ids, lease_ids],
     )
     .await?;
