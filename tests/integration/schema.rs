@@ -33,7 +33,8 @@ fn schema_of(database: &TestDatabase) -> String {
 /// Removes the functions that the migrations make another way on a Citus cluster.
 fn without_distributed(mut schema: String) -> String {
     for function in ["placement_group", "waiting_tenants"] {
-        let begin = schema.find(&format!("CREATE OR REPLACE FUNCTION public.{function}(")).expect("a function");
+        let begin =
+            schema.find(&format!("CREATE OR REPLACE FUNCTION public.{function}(")).expect("a function");
         let length = schema[begin..].find("$function$;").expect("its end");
         schema.replace_range(begin..begin + length, "");
     }
