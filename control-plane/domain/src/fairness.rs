@@ -108,6 +108,9 @@ impl TenantTurns {
     pub fn give_back(&mut self, tenant: &WaitingTenant, turns: usize) {
         if let Some(next) = self.next.get_mut(&tenant.tenant) {
             *next = next.saturating_sub(turns as u64 * tenant.stride());
+            // What has not happened has not taken any time. Otherwise tenants would seem to be
+            // behind, and those with small strides would lose more than others.
+            self.now = self.now.min(*next);
         }
     }
 
@@ -243,6 +246,23 @@ mod tests {
         assert_eq!(again, first);
         turns.give_back(&again, 1);
         assert_eq!(turns.choose(&tenants, &mut PoolSlots { total: 1, ..PoolSlots::default() }, 1), [again]);
+    }
+
+    #[test]
+    fn turns_that_are_given_back_do_not_shift_the_shares() {
+        let tenants = tenants(&[300, 100]);
+        let mut turns = TenantTurns::default();
+        let choose = |turns: &mut TenantTurns, count| {
+            turns.choose(&tenants, &mut PoolSlots { total: 200, ..PoolSlots::default() }, count)
+        };
+        let mut heavy = 0;
+        for _ in 0..500 {
+            // A doorbell that cannot be rung takes turns and gives them back.
+            let announced = choose(&mut turns, 100);
+            heavy += choose(&mut turns, 2).into_iter().filter(|tenant| tenant.weight == 300).count();
+            announced.iter().for_each(|tenant| turns.give_back(tenant, 1));
+        }
+        assert!((713..=787).contains(&heavy), "{heavy}");
     }
 
     proptest! {
