@@ -32,6 +32,7 @@ mod json_server;
 mod kafka_away;
 mod lease_calls;
 mod lease_moves;
+mod lock_order;
 mod management;
 mod messages;
 mod partitions;

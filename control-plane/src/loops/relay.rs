@@ -241,9 +241,6 @@ impl GroupTransaction for ReleaseDue {
     }
 
     async fn run(&self, tx: &Tx, due: &[ExecutionKey]) -> Result<(), FleetError> {
-        // Found by time; rows are locked in key order everywhere.
-        let mut due = due.to_vec();
-        due.sort_unstable();
-        Ok(ready_queue::release(tx, self.now, &due).await?)
+        Ok(ready_queue::release(tx, self.now, due).await?)
     }
 }

@@ -285,13 +285,13 @@ pub async fn lock_for_delete(tx: &TenantTx, id: Uuid) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Locks the schedules of a config in the order of their ids.
+/// Locks the schedules of a config in the order of their keys, as the fleet does.
 ///
 /// # Errors
 /// The statement fails.
 pub async fn lock_schedules(tx: &TenantTx, id: Uuid) -> Result<(), StoreError> {
     tx.execute(
-        "SELECT id FROM schedules WHERE tenant_id = $1 AND config_id = $2 ORDER BY id FOR UPDATE",
+        "SELECT id FROM schedules WHERE tenant_id = $1 AND config_id = $2 ORDER BY plan_id FOR UPDATE",
         values![tx.tenant_id(), id],
     )
     .await?;

@@ -140,7 +140,8 @@ pub enum ScheduleOwner {
     Config(Uuid),
 }
 
-/// Locks all schedules of a plan or config in the order of their ids and returns them.
+/// Locks all schedules of a plan or config in the order of their keys, as the fleet does, and
+/// returns them.
 ///
 /// # Errors
 /// The statement fails.
@@ -149,8 +150,11 @@ pub async fn lock_of(tx: &TenantTx, owner: ScheduleOwner) -> Result<Vec<Schedule
         ScheduleOwner::Plan(id) => ("s.plan_id", id),
         ScheduleOwner::Config(id) => ("s.config_id", id),
     };
-    tx.all(&format!("{COLUMNS} AND {column} = $2 ORDER BY s.id FOR UPDATE OF s"), values![tx.tenant_id(), id])
-        .await
+    tx.all(
+        &format!("{COLUMNS} AND {column} = $2 ORDER BY s.plan_id, s.config_id FOR UPDATE OF s"),
+        values![tx.tenant_id(), id],
+    )
+    .await
 }
 
 /// Lists schedules with ids below `before`, newest first, of one plan or of all.

@@ -62,7 +62,7 @@ pub async fn delete(tx: &Tx, keys: &[ExecutionKey]) -> Result<(), StoreError> {
     if keys.is_empty() {
         return Ok(());
     }
-    let (tenants, ids) = ExecutionKey::unzip(keys);
+    let (tenants, ids) = ExecutionKey::unzip_sorted(keys);
     tx.execute(
         &format!("DELETE FROM leases l USING {} \
          WHERE l.tenant_id = ANY($1) AND l.tenant_id = o.tenant_id AND l.execution_id = o.execution_id AND {}", locked_in_order("UPDATE"), short_batch("o.execution_id")),
@@ -164,7 +164,7 @@ pub async fn find_for_acquire(
 /// # Errors
 /// The statement fails.
 pub async fn confirm(tx: &Tx, keys: &[ExecutionKey]) -> Result<(), StoreError> {
-    let (tenants, ids) = ExecutionKey::unzip(keys);
+    let (tenants, ids) = ExecutionKey::unzip_sorted(keys);
     tx.execute(
         &format!("UPDATE leases l SET confirmed = true FROM {} \
          WHERE l.tenant_id = ANY($1) AND l.tenant_id = o.tenant_id AND l.execution_id = o.execution_id AND {}", locked_in_order("NO KEY UPDATE"), short_batch("o.execution_id")),

@@ -92,7 +92,7 @@ pub async fn delete(tx: &Tx, keys: &[ExecutionKey]) -> Result<Vec<ExecutionKey>,
     if keys.is_empty() {
         return Ok(Vec::new());
     }
-    let (tenants, ids) = ExecutionKey::unzip(keys);
+    let (tenants, ids) = ExecutionKey::unzip_sorted(keys);
     let rows: Vec<ReadyKeyRow> = tx
         .all(
             &format!("DELETE FROM ready r USING unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, execution_id) \
@@ -109,7 +109,7 @@ pub async fn delete(tx: &Tx, keys: &[ExecutionKey]) -> Result<Vec<ExecutionKey>,
 /// # Errors
 /// The statement fails.
 pub async fn defer(tx: &Tx, until: DateTime<Utc>, keys: &[ExecutionKey]) -> Result<(), StoreError> {
-    let (tenants, ids) = ExecutionKey::unzip(keys);
+    let (tenants, ids) = ExecutionKey::unzip_sorted(keys);
     tx.execute(
         "UPDATE ready r SET not_before = $2, rung_at = NULL, rings = 0 FROM unnest($3::uuid[], $4::uuid[]) AS v (tenant_id, execution_id) \
          WHERE r.tenant_id = ANY($1) AND r.tenant_id = v.tenant_id AND r.execution_id = v.execution_id",
@@ -204,7 +204,7 @@ pub async fn mark_rung(
 pub async fn unmark_rung(tx: &Tx, keys: &[ExecutionKey]) -> Result<(), StoreError> {
     // The count of rings starts again as well: the doorbell was not heard, so the next ring must
     // not wait longer than the first.
-    let (tenants, ids) = ExecutionKey::unzip(keys);
+    let (tenants, ids) = ExecutionKey::unzip_sorted(keys);
     tx.execute(
         &format!("UPDATE ready r SET rung_at = NULL, rings = 0 FROM unnest($2::uuid[], $3::uuid[]) AS v (tenant_id, execution_id) \
          WHERE r.tenant_id = ANY($1) AND r.tenant_id = v.tenant_id AND r.execution_id = v.execution_id AND {}", short_batch("v.execution_id")),

@@ -175,7 +175,7 @@ pub async fn next_parked(databases: &Databases) -> Result<Option<DateTime<Utc>>,
 /// # Errors
 /// The statement fails.
 pub async fn release(tx: &Tx, now: DateTime<Utc>, keys: &[ExecutionKey]) -> Result<(), StoreError> {
-    let (tenants, ids) = ExecutionKey::unzip(keys);
+    let (tenants, ids) = ExecutionKey::unzip_sorted(keys);
     // A row that was granted and parked again since it was found waits for its new time.
     tx.execute(
         &format!("UPDATE ready r SET not_before = NULL FROM unnest($3::uuid[], $4::uuid[]) AS v (tenant_id, execution_id) \
