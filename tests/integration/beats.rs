@@ -1,11 +1,13 @@
-//! Heartbeats whose side work fails: the heartbeat counts, so its executor learns that it does.
+//! Heartbeats and their side work: one that fails does not count against the heartbeat, whose
+//! executor learns that it counted; and locks are taken in the order of keys.
 
 use std::time::{Duration, Instant};
 
 use orchid_proto::executor::v1 as fleet;
 use orchid_proto::v1::CancelExecutionRequest;
-use orchid_tests::{ScriptedExecutor, Tenant, TestStack};
+use orchid_tests::{ScriptedExecutor, Tenant, TestStack, eventually};
 
+use crate::plans;
 use crate::scripted_executor::{self, acquire_one};
 
 /// Cancels the pending executions of a config, which leaves announcements for the next heartbeat.
@@ -94,4 +96,43 @@ async fn heartbeat_does_not_wait_for_locked_announcements() {
     assert_eq!(counted(&stack, &executor), 1);
     holder.join().expect("the lock is released");
     assert_eq!(announced(&executor.beat(0, &[]).await), [ids[0].as_str()]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heartbeat_locks_leases_in_the_order_of_their_keys() {
+    let (stack, tenant) = scripted_executor::stack(1, 30_000, &[]).await;
+    tenant.plan("second", &plans::single()).await;
+    let mut executor = stack.scripted_executor().await;
+    // The execution with the lower key gets its lease last, so it comes last in the table.
+    let low = tenant.trigger("single", "main").await.id;
+    let wait = |until: &str| {
+        let park = format!("UPDATE ready SET not_before = {until} WHERE execution_id = '{low}'");
+        stack.database.execute(&park);
+    };
+    wait("now() + interval '1 hour'");
+    let high = tenant.trigger("second", "main").await.id;
+    let first = acquire_one(&executor, 1).await;
+    assert!(first.execution_id == high && low < high, "{first:?}");
+    wait("NULL");
+    let last = acquire_one(&executor, 2).await;
+
+    let lease = |id: &str| {
+        format!("SELECT 1 FROM leases WHERE tenant_id = '{}' AND execution_id = '{id}'", tenant.id)
+    };
+    let holder = stack.database.hold(&format!("{} FOR UPDATE", lease(&low)), 4).await;
+    let leases = [&first, &last];
+    let (_, other_is_free) = tokio::join!(executor.beat(2, &leases), async {
+        let waiting = "SELECT count(*) FROM pg_stat_activity \
+                       WHERE datname = current_database() AND query LIKE 'UPDATE leases%' AND wait_event_type = 'Lock'";
+        eventually(
+            "the heartbeat waits",
+            async || {
+                if stack.database.number(waiting) > 0 { Ok(()) } else { Err(()) }
+            },
+        )
+        .await;
+        stack.database.execute_as("orchid_fleet", &format!("{} FOR UPDATE NOWAIT", lease(&high)))
+    });
+    assert_eq!(other_is_free.as_deref(), Ok("1"), "the higher key is locked before the lower one");
+    holder.join().expect("the lock is released");
 }
